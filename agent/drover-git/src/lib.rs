@@ -1,0 +1,1 @@
+//! Git for drover: fetches the desired revision and commits the observed state.

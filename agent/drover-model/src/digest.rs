@@ -1,0 +1,148 @@
+//! Digests: what makes an instance current or stale.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::id::base32;
+use crate::{IdError, ProviderType, Template, Value};
+
+/// The version of the digest's definition. An instance tagged with another version is never rolled
+/// because of that: its digest is computed again and its tag renewed.
+pub const DIGEST_VERSION: u32 = 1;
+
+/// The digest of one class of a template's fields, as `1:<hash>`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SpecDigest {
+    version: u32,
+    hash: String,
+}
+
+impl SpecDigest {
+    fn of(provider: &ProviderType, class: FieldClass, fields: &BTreeMap<String, Value>) -> Self {
+        let mut bytes = Vec::new();
+        Value::from(provider.as_str()).canonical_bytes(&mut bytes);
+        Value::from(class.as_str()).canonical_bytes(&mut bytes);
+        Value::Map(fields.clone()).canonical_bytes(&mut bytes);
+        Self { version: DIGEST_VERSION, hash: base32(&Sha256::digest(&bytes)) }
+    }
+
+    /// Returns the first eight characters of the hash, for people.
+    pub fn short(&self) -> &str {
+        &self.hash[..8]
+    }
+}
+
+impl fmt::Display for SpecDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.version, self.hash)
+    }
+}
+
+impl fmt::Debug for SpecDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SpecDigest({self})")
+    }
+}
+
+/// What a change of a field asks for, least disruptive first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FieldClass {
+    /// The field does not make an instance stale.
+    Ignore,
+    /// The provider can change it on a running instance.
+    Live,
+    /// The instance must restart.
+    Restart,
+    /// The instance must be replaced.
+    Replace,
+}
+
+impl FieldClass {
+    /// Returns the name used in documents and schemas.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ignore => "ignore",
+            Self::Live => "live",
+            Self::Restart => "restart",
+            Self::Replace => "replace",
+        }
+    }
+}
+
+/// The digests of a template, one per class that can make an instance stale.
+///
+/// Computed over the template as written: no defaults filled in, before substitution. So neither a
+/// new agent with a new default nor a changed address makes an instance stale.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Digests {
+    /// Fields whose change replaces the instance.
+    pub replace: SpecDigest,
+    /// Fields whose change restarts the instance.
+    pub restart: SpecDigest,
+    /// Fields whose change is applied to the running instance.
+    pub live: SpecDigest,
+}
+
+impl Digests {
+    /// Computes the digests of `template`, with `classes` giving the class of each top-level
+    /// property (a property that is not listed is `Replace`). Flavors and tags are `Replace`.
+    pub fn of(
+        provider: &ProviderType,
+        template: &Template,
+        classes: &BTreeMap<String, FieldClass>,
+    ) -> Self {
+        let mut by_class: BTreeMap<FieldClass, BTreeMap<String, Value>> = BTreeMap::new();
+        let properties = template.properties.as_map().into_iter().flatten();
+        for (key, value) in properties {
+            let class = classes.get(key).copied().unwrap_or(FieldClass::Replace);
+            by_class.entry(class).or_default().insert(format!("properties.{key}"), value.clone());
+        }
+        let replace = by_class.entry(FieldClass::Replace).or_default();
+        replace.insert("flavors".to_owned(), template.flavors_as_written.clone());
+        let tags = template.tags.iter().map(|(key, tag)| (key.clone(), tag.as_str().into()));
+        replace.insert("tags".to_owned(), tags.collect());
+        let digest = |class| {
+            SpecDigest::of(provider, class, by_class.get(&class).unwrap_or(&BTreeMap::new()))
+        };
+        Self {
+            replace: digest(FieldClass::Replace),
+            restart: digest(FieldClass::Restart),
+            live: digest(FieldClass::Live),
+        }
+    }
+
+    /// Parses what [`Digests`]' `Display` wrote: `1:<replace>+<restart>+<live>`.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let form = IdError::Form { expected: "a digest such as 1:<hash>+<hash>+<hash>" };
+        let (version, hashes) = text.split_once(':').ok_or_else(|| form.clone())?;
+        let version: u32 = version.parse().map_err(|_| form.clone())?;
+        let hashes: Vec<&str> = hashes.split('+').collect();
+        let well_formed =
+            |hash: &&str| hash.len() == 32 && hash.chars().all(|c| matches!(c, 'a'..='z' | '2'..='7'));
+        let [replace, restart, live] = hashes.as_slice() else { return Err(form) };
+        if !hashes.iter().all(well_formed) {
+            return Err(form);
+        }
+        let digest = |hash: &str| SpecDigest { version, hash: hash.to_owned() };
+        Ok(Self { replace: digest(replace), restart: digest(restart), live: digest(live) })
+    }
+
+    /// Returns a short name for people: the first eight characters of the `replace` hash.
+    pub fn short(&self) -> &str {
+        self.replace.short()
+    }
+
+    /// Returns the version of the definition that these digests follow.
+    pub fn version(&self) -> u32 {
+        self.replace.version
+    }
+}
+
+impl fmt::Display for Digests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { replace, restart, live } = self;
+        write!(f, "{}:{}+{}+{}", replace.version, replace.hash, restart.hash, live.hash)
+    }
+}

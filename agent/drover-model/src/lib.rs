@@ -1,0 +1,35 @@
+//! The vocabulary of drover: ids, quantities, desired groups, observations, recorded state, plans.
+//!
+//! This crate knows no I/O, no async runtime, no serialisation format and no clock: a time is always
+//! a value that somebody passes in. Formats belong to `drover-spec`, choices to `drover-plan`.
+//!
+//! Entry points: [`GroupSpec`] (what a person asked for), [`Listing`] (what a provider reports),
+//! [`RecordedGroup`] (what the agent last committed), [`Decisions`] (what policies said) and
+//! [`Plan`] (what will be done about it).
+//!
+//! **Invariant:** every id is parsed once, at the border, and cannot hold an invalid value after that.
+
+mod decision;
+mod digest;
+mod document;
+mod group;
+mod id;
+mod observed;
+mod plan;
+mod quantity;
+mod recorded;
+mod span;
+mod value;
+
+pub use decision::*;
+pub use digest::*;
+pub use document::*;
+pub use group::*;
+pub use id::*;
+pub use jiff::Timestamp;
+pub use observed::*;
+pub use plan::*;
+pub use quantity::*;
+pub use recorded::*;
+pub use span::*;
+pub use value::*;

@@ -1,0 +1,1 @@
+//! Pure planning stages of drover: classify, plan, review, and the plan lint.

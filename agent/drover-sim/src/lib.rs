@@ -1,0 +1,1 @@
+//! Simulator of drover: virtual clock, simulated fleet, seeded faults.

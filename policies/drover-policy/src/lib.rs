@@ -1,0 +1,1 @@
+//! CEL policies of drover: compile, check, bind facts, evaluate to typed decisions.

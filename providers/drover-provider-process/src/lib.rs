@@ -1,0 +1,1 @@
+//! Process provider of drover: instances are child processes of this machine.

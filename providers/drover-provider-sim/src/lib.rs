@@ -1,0 +1,1 @@
+//! Simulated provider of drover: in-memory instances with seeded faults.

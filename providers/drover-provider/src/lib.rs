@@ -1,0 +1,1 @@
+//! Provider and flavor traits of drover, their contract, and the conformance suite.

@@ -1,0 +1,1 @@
+//! Document formats of drover in Git: specs in, recorded state out.
