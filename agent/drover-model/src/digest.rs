@@ -25,7 +25,10 @@ impl SpecDigest {
         Value::from(provider.as_str()).canonical_bytes(&mut bytes);
         Value::from(class.as_str()).canonical_bytes(&mut bytes);
         Value::Map(fields.clone()).canonical_bytes(&mut bytes);
-        Self { version: DIGEST_VERSION, hash: base32(&Sha256::digest(&bytes)) }
+        Self {
+            version: DIGEST_VERSION,
+            hash: base32(&Sha256::digest(&bytes)),
+        }
     }
 
     /// Returns the first eight characters of the hash, for people.
@@ -97,14 +100,24 @@ impl Digests {
         let properties = template.properties.as_map().into_iter().flatten();
         for (key, value) in properties {
             let class = classes.get(key).copied().unwrap_or(FieldClass::Replace);
-            by_class.entry(class).or_default().insert(format!("properties.{key}"), value.clone());
+            by_class
+                .entry(class)
+                .or_default()
+                .insert(format!("properties.{key}"), value.clone());
         }
         let replace = by_class.entry(FieldClass::Replace).or_default();
         replace.insert("flavors".to_owned(), template.flavors_as_written.clone());
-        let tags = template.tags.iter().map(|(key, tag)| (key.clone(), tag.as_str().into()));
+        let tags = template
+            .tags
+            .iter()
+            .map(|(key, tag)| (key.clone(), tag.as_str().into()));
         replace.insert("tags".to_owned(), tags.collect());
         let digest = |class| {
-            SpecDigest::of(provider, class, by_class.get(&class).unwrap_or(&BTreeMap::new()))
+            SpecDigest::of(
+                provider,
+                class,
+                by_class.get(&class).unwrap_or(&BTreeMap::new()),
+            )
         };
         Self {
             replace: digest(FieldClass::Replace),
@@ -115,18 +128,30 @@ impl Digests {
 
     /// Parses what [`Digests`]' `Display` wrote: `1:<replace>+<restart>+<live>`.
     pub fn parse(text: &str) -> Result<Self, IdError> {
-        let form = IdError::Form { expected: "a digest such as 1:<hash>+<hash>+<hash>" };
+        let form = IdError::Form {
+            expected: "a digest such as 1:<hash>+<hash>+<hash>",
+        };
         let (version, hashes) = text.split_once(':').ok_or_else(|| form.clone())?;
         let version: u32 = version.parse().map_err(|_| form.clone())?;
         let hashes: Vec<&str> = hashes.split('+').collect();
-        let well_formed =
-            |hash: &&str| hash.len() == 32 && hash.chars().all(|c| matches!(c, 'a'..='z' | '2'..='7'));
-        let [replace, restart, live] = hashes.as_slice() else { return Err(form) };
+        let well_formed = |hash: &&str| {
+            hash.len() == 32 && hash.chars().all(|c| matches!(c, 'a'..='z' | '2'..='7'))
+        };
+        let [replace, restart, live] = hashes.as_slice() else {
+            return Err(form);
+        };
         if !hashes.iter().all(well_formed) {
             return Err(form);
         }
-        let digest = |hash: &str| SpecDigest { version, hash: hash.to_owned() };
-        Ok(Self { replace: digest(replace), restart: digest(restart), live: digest(live) })
+        let digest = |hash: &str| SpecDigest {
+            version,
+            hash: hash.to_owned(),
+        };
+        Ok(Self {
+            replace: digest(replace),
+            restart: digest(restart),
+            live: digest(live),
+        })
     }
 
     /// Returns a short name for people: the first eight characters of the `replace` hash.
@@ -142,7 +167,15 @@ impl Digests {
 
 impl fmt::Display for Digests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { replace, restart, live } = self;
-        write!(f, "{}:{}+{}+{}", replace.version, replace.hash, restart.hash, live.hash)
+        let Self {
+            replace,
+            restart,
+            live,
+        } = self;
+        write!(
+            f,
+            "{}:{}+{}+{}",
+            replace.version, replace.hash, restart.hash, live.hash
+        )
     }
 }

@@ -42,10 +42,13 @@ fn check_dns_label(text: &str) -> Result<(), IdError> {
         return Err(IdError::Empty);
     }
     if text.len() > NAME_LENGTH_MAX {
-        return Err(IdError::TooLong { max: NAME_LENGTH_MAX });
+        return Err(IdError::TooLong {
+            max: NAME_LENGTH_MAX,
+        });
     }
-    if let Some(character) =
-        text.chars().find(|c| !(c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-'))
+    if let Some(character) = text
+        .chars()
+        .find(|c| !(c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-'))
     {
         return Err(IdError::Character { character });
     }
@@ -212,14 +215,19 @@ impl InstanceId {
 
     /// Parses `<group>-<number>`.
     pub fn parse(text: &str) -> Result<Self, IdError> {
-        let form = IdError::Form { expected: "an instance id such as web-7" };
+        let form = IdError::Form {
+            expected: "an instance id such as web-7",
+        };
         let (group, number) = text.rsplit_once('-').ok_or_else(|| form.clone())?;
         let canonical = number == "0" || !number.starts_with('0');
         let number: u64 = number.parse().map_err(|_| form.clone())?;
         if !canonical {
             return Err(form);
         }
-        Ok(Self { group: GroupName::parse(group)?, number })
+        Ok(Self {
+            group: GroupName::parse(group)?,
+            number,
+        })
     }
 
     /// Returns the group that the instance belongs to.
@@ -264,7 +272,12 @@ impl Token {
         attempt: u32,
     ) -> Self {
         let mut hash = Sha256::new();
-        for part in [fleet.as_str(), uid.as_str(), &epoch.to_string(), &instance.to_string()] {
+        for part in [
+            fleet.as_str(),
+            uid.as_str(),
+            &epoch.to_string(),
+            &instance.to_string(),
+        ] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
         }
@@ -275,5 +288,7 @@ impl Token {
 
 /// Encodes the first 160 bits of a SHA-256 as 32 characters of lower-case base32.
 pub(crate) fn base32(hash: &[u8]) -> String {
-    data_encoding::BASE32_NOPAD.encode(&hash[..20]).to_ascii_lowercase()
+    data_encoding::BASE32_NOPAD
+        .encode(&hash[..20])
+        .to_ascii_lowercase()
 }

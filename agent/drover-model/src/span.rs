@@ -19,7 +19,12 @@ pub struct SourceSpan {
 impl SourceSpan {
     /// Returns the first character of a file.
     pub fn start_of(file: &str) -> Self {
-        Self { file: file.into(), line: 1, column: 1, length: 1 }
+        Self {
+            file: file.into(),
+            line: 1,
+            column: 1,
+            length: 1,
+        }
     }
 }
 
@@ -47,8 +52,15 @@ pub struct SourceText {
 impl SourceText {
     /// Returns a text that stands in no file, for tests and tools.
     pub fn inline(text: &str) -> Self {
-        let lines = (1..).zip(text.split('\n')).map(|(line, _)| (line, 1)).collect();
-        Self { text: text.to_owned(), span: SourceSpan::start_of("<expression>"), lines }
+        let lines = (1..)
+            .zip(text.split('\n'))
+            .map(|(line, _)| (line, 1))
+            .collect();
+        Self {
+            text: text.to_owned(),
+            span: SourceSpan::start_of("<expression>"),
+            lines,
+        }
     }
 
     /// Returns the place in the file of the `length` bytes at byte `offset` of the text.
@@ -64,7 +76,10 @@ impl SourceText {
         };
         let column = before.rsplit('\n').next().unwrap_or("").chars().count() as u32;
         let rest = self.text[offset..].split('\n').next().unwrap_or("");
-        let covered = rest.char_indices().take_while(|(at, _)| *at < length).count();
+        let covered = rest
+            .char_indices()
+            .take_while(|(at, _)| *at < length)
+            .count();
         SourceSpan {
             file: self.span.file.clone(),
             line,

@@ -98,7 +98,9 @@ impl Value {
             }
             Self::List(list) => {
                 sized(out, b'l', list.len());
-                list.iter().for_each(|value| value.canonical_bytes(out));
+                for value in list {
+                    value.canonical_bytes(out);
+                }
             }
             Self::Map(map) => {
                 sized(out, b'm', map.len());

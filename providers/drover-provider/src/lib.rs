@@ -1,1 +1,215 @@
-//! Provider and flavor traits of drover, their contract, and the conformance suite.
+//! The contract between the agent and whatever makes machines: the [`Provider`] trait, the
+//! preparation of instances by flavors, and the conformance suite that every provider passes.
+//!
+//! This crate knows nothing of plans, Git or policies. A provider knows nothing of groups' sizes or
+//! rollouts: it makes, lists and ends instances, and says truthfully what it knows.
+//!
+//! **Invariant:** a provider never turns an error into an empty listing, and never touches an
+//! instance that does not carry the ownership it was asked for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drover_model::{
+    CheckOutcome, Digests, Epoch, ErrorClass, FleetName, GroupName, InstanceId, Listing,
+    ProviderName, ProviderRef, ProviderType, Timestamp, Token, Value,
+};
+
+pub mod conformance;
+mod flavor;
+mod schema;
+
+pub use flavor::{
+    Facts, Prepared, SubstitutionError, prepare, substitute, substitute_value,
+    unknown_substitutions,
+};
+pub use schema::{Field, Mistake, ObjectSchema, Shape};
+
+/// Makes, lists and ends instances in one scope: one Provider document of one fleet.
+///
+/// # Guarantees
+///
+/// - **Listing.** [`list`](Self::list) returns every instance that carries the fleet's ownership
+///   tags in this scope, or says that it is partial, or fails. Never an empty list for an error.
+///   An instance that ended by itself is listed, as `Exited`, until it is destroyed.
+/// - **Provision.** One token makes at most one set of instances. A repeated call with the same
+///   token and parameters makes nothing new and returns the same handles. Ownership tags are on the
+///   instance from the moment it can be listed.
+/// - **Destroy.** Idempotent: destroying what is gone succeeds. `Ok` means that the end was
+///   accepted, not that it has happened: until it has, the instance is listed as `Stopping`. An
+///   instance whose token differs from the request's is left alone (`NotFound`).
+/// - **Independence.** Instances outlive the agent and the `Provider` value.
+///
+/// # Assumptions
+///
+/// - Only one agent with the current epoch calls the mutating functions for one group.
+/// - The caller has written its intent down before it calls.
+/// - The caller bounds each call by a time limit and may drop the future.
+///
+/// # Errors
+///
+/// Every error has an [`ErrorClass`]. `Unknown` means that the call may have taken effect: the caller
+/// repeats it with the same token. Every other class means that nothing was changed.
+///
+/// # Cancellation
+///
+/// A dropped future leaves either nothing or a complete effect, which the next listing shows.
+#[async_trait]
+pub trait Provider: Send + Sync + fmt::Debug {
+    /// Returns what the provider is and what its properties mean.
+    fn manifest(&self) -> &Manifest;
+
+    /// Lists the fleet's instances of every group in this scope.
+    async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError>;
+
+    /// Makes the instances of one batch.
+    async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError>;
+
+    /// Ends an instance: asks it to stop, waits up to the grace period, then kills it. Returns as
+    /// soon as the end was accepted.
+    async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError>;
+
+    /// Takes the ownership tags off an instance and leaves it running.
+    async fn release(&self, fleet: &FleetName, instance: &ProviderRef)
+    -> Result<(), ProviderError>;
+
+    /// Runs a command inside the instance, as a health check. The default says that this provider
+    /// cannot, which leaves the check unknown.
+    async fn check(
+        &self,
+        _instance: &ProviderRef,
+        _command: &[String],
+        _timeout: Duration,
+    ) -> Result<CheckOutcome, ProviderError> {
+        Ok(CheckOutcome::Unknown {
+            why: "this provider runs no commands in its instances".to_owned(),
+        })
+    }
+
+    /// Returns the last `lines` lines that the instance printed, oldest first.
+    async fn logs(&self, _instance: &ProviderRef, _lines: usize) -> Result<String, ProviderError> {
+        Err(ProviderError::new(
+            ErrorClass::InvalidSpec,
+            "this provider keeps no logs",
+        ))
+    }
+}
+
+/// Makes providers of one type. Registered by the binary, by type.
+pub trait ProviderFactory: Send + Sync + fmt::Debug {
+    /// Returns what the type is and what its properties and settings mean.
+    fn manifest(&self) -> &Manifest;
+
+    /// Opens the scope that a Provider document describes. `settings` were checked against
+    /// [`Manifest::settings`].
+    fn open(
+        &self,
+        name: &ProviderName,
+        settings: &Value,
+    ) -> Result<Arc<dyn Provider>, ProviderError>;
+}
+
+/// Where times come from. The binary passes the system's clock, tests and the simulator their own.
+pub trait Clock: Send + Sync + fmt::Debug {
+    /// Returns the time.
+    fn now(&self) -> Timestamp;
+}
+
+/// What a provider type is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// The type's name, as written in Provider documents.
+    pub type_: ProviderType,
+    /// What `template.properties` may hold, with the class of each field.
+    pub properties: ObjectSchema,
+    /// What a Provider document may hold beside `type`.
+    pub settings: ObjectSchema,
+    /// Most slots in one provision call, at least 1.
+    pub batch_max: u32,
+    /// How long an acknowledged instance may be missing from listings.
+    pub visibility: Duration,
+}
+
+/// One provision call: one to n instances with identical parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProvisionRequest {
+    /// The idempotency token of the whole call.
+    pub token: Token,
+    /// The owner.
+    pub fleet: FleetName,
+    /// The group.
+    pub group: GroupName,
+    /// The epoch of the agent.
+    pub epoch: Epoch,
+    /// The digests for the ownership tags.
+    pub digests: Digests,
+    /// The instances, in launch order. Instances with init or environment of their own are batches
+    /// of one.
+    pub slots: Vec<Slot>,
+    /// The provider's own properties, substituted.
+    pub properties: Value,
+}
+
+/// One instance of a provision call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Our id.
+    pub instance: InstanceId,
+    /// Shell lines to run before the command.
+    pub init: Vec<String>,
+    /// The environment.
+    pub env: BTreeMap<String, String>,
+    /// Tags beside the ownership tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What a provision call made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Provisioned {
+    /// The handles by our id. Fewer than asked for: the rest was not made.
+    pub made: BTreeMap<InstanceId, ProviderRef>,
+    /// Why the rest was not made.
+    pub shortfall: Option<ProviderError>,
+}
+
+/// What to end, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestroyRequest {
+    /// The owner.
+    pub fleet: FleetName,
+    /// The group.
+    pub group: GroupName,
+    /// The epoch of the agent.
+    pub epoch: Epoch,
+    /// Our id.
+    pub instance: InstanceId,
+    /// The provider's handle.
+    pub provider_ref: ProviderRef,
+    /// The token that the instance must carry.
+    pub token: Token,
+    /// How long it may take to end by itself.
+    pub grace: Duration,
+}
+
+/// Why a provider call failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ProviderError {
+    /// What the caller should make of it.
+    pub class: ErrorClass,
+    /// What happened, for people: what was attempted, and what was said.
+    pub message: String,
+}
+
+impl ProviderError {
+    /// Makes an error.
+    pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
+        Self {
+            class,
+            message: message.into(),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What policies decided for one group in one pass: a finite table, filled before planning.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::{BindingName, DecisionPoint, Enforcement, PolicyName, SourceSpan, Timestamp};
+
+/// Why an instance is taken out of service on purpose. The only names in policies, windows,
+/// budgets and holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// Its template is outdated.
+    Update,
+    /// It is dead, failing or unreachable.
+    Heal,
+    /// The group shrinks.
+    ScaleIn,
+    /// It is too old.
+    Expiry,
+    /// Its zone has too many.
+    Rebalance,
+    /// The provider is about to take it.
+    Interruption,
+    /// The group is being removed.
+    Delete,
+    /// Something cheaper does.
+    Cost,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::Update,
+        Self::Heal,
+        Self::ScaleIn,
+        Self::Expiry,
+        Self::Rebalance,
+        Self::Interruption,
+        Self::Delete,
+        Self::Cost,
+    ];
+
+    /// Returns the name used in policies, documents and the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Update => "update",
+            Self::Heal => "heal",
+            Self::ScaleIn => "scaleIn",
+            Self::Expiry => "expiry",
+            Self::Rebalance => "rebalance",
+            Self::Interruption => "interruption",
+            Self::Delete => "delete",
+            Self::Cost => "cost",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The table of decisions that the planner works with.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Decisions {
+    /// The size chosen by a policy. None: no size policy is bound.
+    pub size: Option<SizeDecision>,
+    /// For each reason, the clauses that withhold it now. A reason without an entry is open.
+    pub gates: BTreeMap<Reason, Vec<Verdict>>,
+    /// Rules of `validate` that the change does not satisfy.
+    pub violations: Vec<Verdict>,
+    /// Everything that was decided, for the record and for `why`.
+    pub trace: Vec<Verdict>,
+    /// When a decision may turn out differently because time has passed. None: it depends on no clock.
+    pub review_at: Option<Timestamp>,
+}
+
+/// The size that policy chose.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SizeDecision {
+    /// A value, already within the bounds.
+    Chosen {
+        /// The size.
+        size: u32,
+        /// What the policy said before the bounds.
+        asked: i64,
+        /// Who said so.
+        verdict: Verdict,
+    },
+    /// The policy failed: the last target holds.
+    Failed(Verdict),
+}
+
+/// What one clause of one bound policy said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// The policy.
+    pub policy: PolicyName,
+    /// The binding that put it on the group.
+    pub binding: BindingName,
+    /// The decision point.
+    pub point: DecisionPoint,
+    /// What the verdict does.
+    pub enforcement: Enforcement,
+    /// What was decided.
+    pub outcome: Outcome,
+    /// The message for people.
+    pub message: String,
+    /// Where the clause stands.
+    pub span: SourceSpan,
+    /// The values that the clause read, as text, by name.
+    pub values: BTreeMap<String, String>,
+    /// The policy's digest.
+    pub digest: String,
+}
+
+/// How a clause turned out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The condition holds, or the value was used.
+    Passed,
+    /// The condition does not hold.
+    Failed,
+    /// The clause could not be evaluated: treated as the safe default, a hold.
+    Error(String),
+}
+
+impl Verdict {
+    /// Returns whether the verdict withholds what it speaks of: a failed or broken clause at `deny`.
+    pub fn withholds(&self) -> bool {
+        self.enforcement == Enforcement::Deny && self.outcome != Outcome::Passed
+    }
+}
+
+impl Decisions {
+    /// Returns the verdict that withholds disruptions for `reason`, if any.
+    pub fn closed_gate(&self, reason: Reason) -> Option<&Verdict> {
+        self.gates
+            .get(&reason)?
+            .iter()
+            .find(|verdict| verdict.withholds())
+    }
+
+    /// Returns the first violation that withholds the change.
+    pub fn denial(&self) -> Option<&Verdict> {
+        self.violations.iter().find(|verdict| verdict.withholds())
+    }
+}

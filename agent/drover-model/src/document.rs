@@ -1,0 +1,214 @@
+//! The other documents: policies, bindings and providers.
+
+use std::collections::BTreeMap;
+
+use crate::{BindingName, PolicyName, ProviderName, ProviderType, SourceSpan, SourceText, Value};
+
+/// The kinds of document in a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Defaults and limits of the whole repository.
+    Fleet,
+    /// A group of instances.
+    Group,
+    /// A CEL policy.
+    Policy,
+    /// Where a policy applies.
+    Binding,
+    /// A named provider configuration.
+    Provider,
+}
+
+impl Kind {
+    /// Every kind, in the order of this enum.
+    pub const ALL: [Self; 5] = [
+        Self::Fleet,
+        Self::Group,
+        Self::Policy,
+        Self::Binding,
+        Self::Provider,
+    ];
+
+    /// Returns the name used in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fleet => "Fleet",
+            Self::Group => "Group",
+            Self::Policy => "Policy",
+            Self::Binding => "Binding",
+            Self::Provider => "Provider",
+        }
+    }
+}
+
+/// A Policy document: CEL for one decision point, not yet compiled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// The name, which bindings refer to.
+    pub name: PolicyName,
+    /// Where `metadata.name` stands.
+    pub span: SourceSpan,
+    /// The decision that the policy takes part in.
+    pub point: DecisionPoint,
+    /// Conditions that must all hold for the policy to apply.
+    pub matches: Vec<SourceText>,
+    /// Parameters with their defaults.
+    pub params: BTreeMap<String, Value>,
+    /// Named expressions, evaluated in order, usable as `variables.<name>`.
+    pub variables: Vec<PolicyVariable>,
+    /// What is decided.
+    pub body: PolicyBody,
+    /// The policy's own test table.
+    pub tests: Vec<PolicyTest>,
+    /// A digest of the document's text as written, in hexadecimal, for the record.
+    pub digest: String,
+}
+
+/// A named expression of a policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyVariable {
+    /// The name after `variables.`.
+    pub name: String,
+    /// The expression.
+    pub expression: SourceText,
+}
+
+/// What a policy decides.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PolicyBody {
+    /// Conditions that must hold, each with a message.
+    Rules(Vec<PolicyRule>),
+    /// One expression of the decision point's result type.
+    Value(SourceText),
+}
+
+/// A condition that must hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyRule {
+    /// The condition.
+    pub expression: SourceText,
+    /// What to tell people when it does not hold.
+    pub message: String,
+}
+
+/// One row of a policy's test table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyTest {
+    /// The row's name.
+    pub name: String,
+    /// Variables by name; what is not given has the test defaults of the decision point.
+    pub given: Value,
+    /// The expected result: a boolean for rules, the value for values.
+    pub expect: Value,
+    /// Where the row stands.
+    pub span: SourceSpan,
+}
+
+/// A decision that policies take part in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DecisionPoint {
+    /// Rules that a change must satisfy.
+    Validate,
+    /// The number of instances, within the bounds.
+    Size,
+    /// Whether a disruption for a reason may begin now.
+    Gate,
+}
+
+impl DecisionPoint {
+    /// Every point that this version knows.
+    pub const ALL: [Self; 3] = [Self::Validate, Self::Size, Self::Gate];
+
+    /// Returns the name used in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Validate => "validate",
+            Self::Size => "size",
+            Self::Gate => "gate",
+        }
+    }
+
+    /// Returns whether policies of this point are rules (else one value).
+    pub fn takes_rules(self) -> bool {
+        match self {
+            Self::Validate | Self::Gate => true,
+            Self::Size => false,
+        }
+    }
+}
+
+/// A Binding document: puts a policy on groups.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Binding {
+    /// The name.
+    pub name: BindingName,
+    /// Where `metadata.name` stands.
+    pub span: SourceSpan,
+    /// The policy.
+    pub policy: PolicyName,
+    /// Where the policy's name is written.
+    pub policy_span: SourceSpan,
+    /// The groups.
+    pub selector: Selector,
+    /// Parameters over the policy's defaults.
+    pub params: BTreeMap<String, Value>,
+    /// Where each parameter is written, for one that the policy does not have.
+    pub param_spans: BTreeMap<String, SourceSpan>,
+    /// What a verdict does.
+    pub enforcement: Enforcement,
+    /// A digest of the document's text as written, in hexadecimal.
+    pub digest: String,
+}
+
+/// Selects groups by label: all pairs must match. An empty selector matches every group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// Labels that must be present with these values.
+    pub match_labels: BTreeMap<String, String>,
+}
+
+impl Selector {
+    /// Returns whether `labels` satisfy the selector.
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.match_labels
+            .iter()
+            .all(|(key, value)| labels.get(key) == Some(value))
+    }
+}
+
+/// What a policy's verdict does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Enforcement {
+    /// Recorded only.
+    Audit,
+    /// Shown to people; nothing is withheld.
+    Warn,
+    /// Withheld (rules), or used (values).
+    Deny,
+}
+
+impl Enforcement {
+    /// Returns the name used in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Audit => "audit",
+            Self::Warn => "warn",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// A Provider document: a named configuration of a provider type. Never holds secrets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProviderDoc {
+    /// The name, which groups refer to.
+    pub name: ProviderName,
+    /// Where `metadata.name` stands.
+    pub span: SourceSpan,
+    /// What implements it.
+    pub type_: ProviderType,
+    /// Where the type is written.
+    pub type_span: SourceSpan,
+    /// Everything in `spec` beside `type`.
+    pub settings: Value,
+}

@@ -1,0 +1,432 @@
+//! What a person asks for: the specification of a group.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::{Amount, GroupName, ProviderName, Reason, SourceSpan, Timestamp, Value};
+
+/// Defaults of a Group document. The one place that says them: the decoder, the schema and the
+/// reference page read these.
+pub mod defaults {
+    use std::time::Duration;
+
+    use crate::Amount;
+
+    /// `rollout.maxSurge`: a share, because a constant 1 would roll 1,000 instances in two days.
+    pub const SURGE_MAX: Amount = Amount::Percent(10);
+    /// `rollout.maxUnavailable`: nothing that serves is taken away before its replacement serves.
+    pub const UNAVAILABLE_MAX: Amount = Amount::Count(0);
+    /// `rollout.firstBatch`: one instance of a new template, until one of them is available.
+    pub const FIRST_BATCH: u32 = 1;
+    /// `rollout.minReady`: how long an instance must be healthy before it counts as available.
+    pub const MIN_READY: Duration = Duration::from_secs(30);
+    /// `health.startupTimeout`: an instance that was never ready by then is a failed launch.
+    pub const STARTUP_TIMEOUT: Duration = Duration::from_mins(10);
+    /// `health.unhealthyAfter`: how long checks must fail before an instance is unhealthy.
+    pub const UNHEALTHY_AFTER: Duration = Duration::from_mins(2);
+    /// `health.unknownAfter`: how long an instance may be unreachable to the observer.
+    pub const UNKNOWN_AFTER: Duration = Duration::from_mins(10);
+    /// `health.checks[].interval`.
+    pub const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+    /// `health.checks[].timeout`.
+    pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+    /// `heal.maxInFlight`: rounded up, so at least one.
+    pub const HEAL_IN_FLIGHT_MAX: Amount = Amount::Percent(10);
+    /// `heal.systemic.threshold`: above this share of bad instances the cause is not the instances.
+    pub const SYSTEMIC_THRESHOLD: Amount = Amount::Percent(40);
+    /// Fewer bad instances than this are never systemic, whatever their share.
+    pub const SYSTEMIC_COUNT_MIN: u32 = 3;
+    /// `drain.delay`: time for load balancers to see that an instance is draining.
+    pub const DRAIN_DELAY: Duration = Duration::from_secs(2);
+    /// `drain.timeout`.
+    pub const DRAIN_TIMEOUT: Duration = Duration::from_mins(5);
+    /// `drain.unhealthyTimeout`: for an instance that is not healthy anyway.
+    pub const DRAIN_UNHEALTHY_TIMEOUT: Duration = Duration::from_secs(30);
+    /// The instances that `limits.maxDestroy` always allows, when it is not written.
+    pub const DESTROY_MAX_COUNT: u32 = 10;
+    /// The share that `limits.maxDestroy` always allows, when it is not written.
+    pub const DESTROY_MAX_SHARE: Amount = Amount::Percent(50);
+    /// Slack in `rollout.progressDeadline` above startup, minReady and drain, when not written.
+    pub const PROGRESS_SLACK: Duration = Duration::from_mins(5);
+    /// Lower bound of `rollout.progressDeadline`, when not written.
+    pub const PROGRESS_DEADLINE_MIN: Duration = Duration::from_mins(15);
+    /// Upper bound of the automatic `rollout.failureThreshold`: clamp(ceil(10 % of size), 1, 10).
+    pub const FAILURE_THRESHOLD_MAX: u32 = 10;
+}
+
+/// A Group document, parsed: the identity, where it stands, and its specification.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// The group's name, its identity within a fleet.
+    pub name: GroupName,
+    /// Labels, which bindings select by.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations: for people and other programs.
+    pub annotations: BTreeMap<String, String>,
+    /// Where `metadata.name` stands.
+    pub span: SourceSpan,
+    /// Where `spec.provider` is written, for the mistake of naming one that is missing.
+    pub provider_span: SourceSpan,
+    /// Where each provider property is written, by path (`command`, `env.PORT`, `command[0]`), for
+    /// mistakes against the provider's schema. The empty path is `properties` as a whole or, when
+    /// it is absent, `template`.
+    pub property_spans: BTreeMap<String, SourceSpan>,
+    /// What is asked for.
+    pub spec: GroupSpec,
+}
+
+/// What should exist. Every default is filled in; only [`Template`] stays as written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupSpec {
+    /// The Provider document that makes the instances.
+    pub provider: ProviderName,
+    /// How many instances, or the first value where a `size` policy decides.
+    pub size: u32,
+    /// The bounds within which a `size` policy chooses.
+    pub bounds: Option<Bounds>,
+    /// Whether the agent acts on the group or only watches it.
+    pub manage: Manage,
+    /// What makes an instance current or stale.
+    pub template: Template,
+    /// When an instance is healthy.
+    pub health: HealthSpec,
+    /// How bad instances are replaced.
+    pub heal: HealSpec,
+    /// How a new template replaces an old one.
+    pub rollout: RolloutSpec,
+    /// How work moves off an instance before it ends.
+    pub drain: DrainSpec,
+    /// Hard limits.
+    pub limits: Limits,
+    /// Activities that are switched off.
+    pub suspend: Vec<Suspend>,
+    /// What removing the document does.
+    pub deletion: Deletion,
+}
+
+/// Bounds of a size, both inclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The smallest size.
+    pub min: u32,
+    /// The largest size, not below `min`.
+    pub max: u32,
+}
+
+/// Whether the agent acts on a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manage {
+    /// Create, heal, roll and destroy.
+    Full,
+    /// List, plan and record; never mutate.
+    Observe,
+}
+
+/// The part of a group that makes an instance current or stale, as written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Template {
+    /// The provider's own properties, checked against its schema.
+    pub properties: Value,
+    /// The flavors, decoded, applied in order.
+    pub flavors: Vec<Flavor>,
+    /// The flavors as written, for the digest.
+    pub flavors_as_written: Value,
+    /// Tags put on every instance at creation.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What prepares an instance.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Flavor {
+    /// Init lines, environment and tags, as written.
+    Vanilla(Vanilla),
+}
+
+/// The `vanilla` flavor: init lines, environment, tags, with substitution and no logic.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Vanilla {
+    /// Shell lines run in order before the command; a failing line fails the instance.
+    pub init: Vec<String>,
+    /// Environment variables of init and command.
+    pub env: BTreeMap<String, String>,
+    /// Tags put on the instance.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// When an instance is healthy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthSpec {
+    /// An instance that was never ready within this time is a failed launch.
+    pub startup_timeout: Duration,
+    /// How long checks must fail without a break.
+    pub unhealthy_after: Duration,
+    /// How long the state may be unknown without a break.
+    pub unknown_after: Duration,
+    /// The checks; all must pass. None: the provider's word alone decides.
+    pub checks: Vec<Check>,
+}
+
+/// One health check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What is tried.
+    pub probe: Probe,
+    /// Time between two tries.
+    pub interval: Duration,
+    /// Time limit of one try.
+    pub timeout: Duration,
+}
+
+/// A way to ask an instance something.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Probe {
+    /// `GET http://<address>:<port><path>` answers 200 to 299.
+    Http {
+        /// The port.
+        port: u16,
+        /// The path with its leading slash, and query.
+        path: String,
+    },
+    /// A TCP connection opens.
+    Tcp {
+        /// The port.
+        port: u16,
+    },
+    /// A command exits 0, run inside the instance by its provider, never by the agent.
+    Command {
+        /// Program and arguments.
+        command: Vec<String>,
+    },
+}
+
+/// How bad instances are replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealSpec {
+    /// Most replacements at once, rounded up, at least 1.
+    pub in_flight_max: Amount,
+    /// When the cause is presumed to lie outside the instances.
+    pub systemic: Systemic,
+}
+
+/// What happens when too many instances are bad at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Systemic {
+    /// The share (rounded up) or count of bad instances from which healing changes mode.
+    pub threshold: Amount,
+    /// What healing does then.
+    pub mode: SystemicMode,
+}
+
+/// What healing does while failures are systemic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SystemicMode {
+    /// One replacement at a time: never none, never all.
+    Slow,
+    /// None.
+    Stop,
+}
+
+/// How a new template replaces an old one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RolloutSpec {
+    /// Instances allowed above the size, rounded up.
+    pub surge_max: Amount,
+    /// Instances that may be missing, rounded down.
+    pub unavailable_max: Amount,
+    /// Instances of the new template made before one of them is available.
+    pub first_batch: u32,
+    /// How long an instance is healthy before it counts as available.
+    pub min_ready: Duration,
+    /// Time without a new available instance after which the rollout failed. None: automatic,
+    /// max(15m, startupTimeout + minReady + drain.timeout + 5m).
+    pub progress_deadline: Option<Duration>,
+    /// Distinct failed instances of the new template after which the rollout failed. None:
+    /// clamp(ceil(10 % of size), 1, 10).
+    pub failure_threshold: Option<u32>,
+    /// What a failed rollout does.
+    pub on_failure: OnFailure,
+}
+
+/// What a failed rollout does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Stops replacing; healing and scaling go on, with the last good template.
+    Pause,
+    /// Goes on.
+    Continue,
+}
+
+/// How work moves off an instance before it ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrainSpec {
+    /// Time between the published mark and `begin`.
+    pub delay: Duration,
+    /// Requests sent once.
+    pub begin: Vec<HttpRequest>,
+    /// What says that the instance is idle. None: the delay and `begin` are all there is.
+    pub done: Option<DrainDone>,
+    /// Longest wait for `done`, from the published mark.
+    pub timeout: Duration,
+    /// The same for an instance that is not healthy.
+    pub unhealthy_timeout: Duration,
+    /// What happens when the wait ends without `done`.
+    pub on_timeout: OnDrainTimeout,
+}
+
+/// An HTTP request sent to an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// The method, upper case.
+    pub method: String,
+    /// The port.
+    pub port: u16,
+    /// The path with its leading slash.
+    pub path: String,
+}
+
+/// What says that a draining instance is idle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DrainDone {
+    /// A GET answers 200.
+    Http {
+        /// The port.
+        port: u16,
+        /// The path.
+        path: String,
+    },
+    /// The port no longer accepts connections.
+    TcpClosed {
+        /// The port.
+        port: u16,
+    },
+    /// The process has ended by itself.
+    Exit,
+}
+
+/// What happens when a drain is not done in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDrainTimeout {
+    /// The instance is destroyed all the same.
+    Proceed,
+    /// The instance stays, draining, and a hold says so.
+    Abort,
+}
+
+/// Hard limits of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Most instances that may exist at once, the terminating ones counted. None: size + surge.
+    pub total_max: Option<u32>,
+    /// Most instances removed without replacement by one change, rounded up. None: the larger of
+    /// 50 % and 10.
+    pub destroy_max: Option<Amount>,
+}
+
+/// An activity switched off by a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspend {
+    /// What is off.
+    pub what: BTreeSet<Activity>,
+    /// Until when. None: until the entry is removed.
+    pub until: Option<Timestamp>,
+    /// Why, for everyone who wonders.
+    pub because: Option<String>,
+}
+
+/// An activity that can be suspended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Activity {
+    /// Replacing outdated instances.
+    Update,
+    /// Replacing bad instances.
+    Heal,
+    /// Changing the number of instances.
+    Scale,
+    /// Removing failed launches and leftovers.
+    Gc,
+    /// Everything.
+    All,
+}
+
+impl Activity {
+    /// Returns the name used in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Update => "update",
+            Self::Heal => "heal",
+            Self::Scale => "scale",
+            Self::Gc => "gc",
+            Self::All => "all",
+        }
+    }
+}
+
+/// What removing the document does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deletion {
+    /// Destroy the instances or leave them.
+    pub policy: DeletionPolicy,
+    /// Whether removal is held until a commit says `protect: false`.
+    pub protect: bool,
+}
+
+/// What happens to the instances of a removed group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeletionPolicy {
+    /// They are drained and destroyed.
+    Destroy,
+    /// They are left running, without the ownership tags.
+    Orphan,
+}
+
+impl GroupSpec {
+    /// Returns the suspension of `activity` in force at `now`, if any.
+    pub fn suspended(&self, activity: Activity, now: Timestamp) -> Option<&Suspend> {
+        self.suspend.iter().find(|suspend| {
+            let covers = suspend.what.contains(&activity) || suspend.what.contains(&Activity::All);
+            covers && suspend.until.is_none_or(|until| now < until)
+        })
+    }
+
+    /// Returns the time without progress after which a rollout failed.
+    pub fn progress_deadline(&self) -> Duration {
+        self.rollout.progress_deadline.unwrap_or_else(|| {
+            let slowest = self.health.startup_timeout
+                + self.rollout.min_ready
+                + self.drain.timeout
+                + defaults::PROGRESS_SLACK;
+            slowest.max(defaults::PROGRESS_DEADLINE_MIN)
+        })
+    }
+
+    /// Returns how many distinct failures of a new template fail its rollout.
+    pub fn failure_threshold(&self, size: u32) -> u32 {
+        self.rollout.failure_threshold.unwrap_or_else(|| {
+            Amount::Percent(10)
+                .ceil_of(size)
+                .clamp(1, defaults::FAILURE_THRESHOLD_MAX)
+        })
+    }
+
+    /// Returns how many instances one change may remove without replacement, of `size` before it.
+    pub fn destroy_max(&self, size: u32) -> u32 {
+        match self.limits.destroy_max {
+            Some(amount) => amount.ceil_of(size),
+            None => defaults::DESTROY_MAX_SHARE
+                .ceil_of(size)
+                .max(defaults::DESTROY_MAX_COUNT),
+        }
+    }
+}
+
+/// Returns the activity whose suspension withholds a disruption for `reason`, if one does.
+pub fn activity_of(reason: Reason) -> Option<Activity> {
+    match reason {
+        Reason::Update | Reason::Expiry | Reason::Rebalance | Reason::Cost => {
+            Some(Activity::Update)
+        }
+        Reason::Heal => Some(Activity::Heal),
+        Reason::ScaleIn => Some(Activity::Scale),
+        Reason::Interruption | Reason::Delete => None,
+    }
+}

@@ -1,0 +1,454 @@
+//! What providers and checks report, and what the agent remembers of it between passes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::{
+    Digests, DrainSpec, Epoch, FleetName, GroupName, InstanceId, ProviderRef, Reason, Template,
+    Timestamp, Token,
+};
+
+/// One listing of a provider scope.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listing {
+    /// Whether absence from the listing means anything.
+    pub completeness: Completeness,
+    /// When the provider was asked: the start of the call, so that nothing later is claimed.
+    pub as_of: Timestamp,
+    /// The instances, in any order.
+    pub instances: Vec<Listed>,
+}
+
+/// Whether a listing covers its whole scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Completeness {
+    /// Every instance of the scope is in it.
+    Complete,
+    /// Some may be missing: what is absent is unknown, not gone.
+    Partial {
+        /// Why, for people.
+        why: String,
+    },
+}
+
+/// One instance as a provider lists it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listed {
+    /// The provider's handle.
+    pub provider_ref: ProviderRef,
+    /// The ownership tags. None: incomplete or unreadable tags, so never ours to touch.
+    pub ownership: Option<Ownership>,
+    /// Where the instance is in its life.
+    pub phase: ProviderPhase,
+    /// An address at which checks and peers reach it, once it has one.
+    pub address: Option<String>,
+    /// The zone, where the provider has zones.
+    pub zone: Option<String>,
+    /// When the provider made it.
+    pub created_at: Option<Timestamp>,
+}
+
+/// The ownership tags of an instance. Ownership is fleet + group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ownership {
+    /// `drover.fleet`.
+    pub fleet: FleetName,
+    /// `drover.group`.
+    pub group: GroupName,
+    /// `drover.instance`.
+    pub instance: InstanceId,
+    /// `drover.digest`: the template that it was made from.
+    pub digests: Digests,
+    /// `drover.token`: the provision call that made it.
+    pub token: Token,
+    /// `drover.epoch`: of the agent that made it.
+    pub epoch: Epoch,
+}
+
+/// Where an instance is in its life, in the provider's view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProviderPhase {
+    /// Being made.
+    Pending,
+    /// Running.
+    Running,
+    /// Being ended.
+    Stopping,
+    /// Ended by itself; it still holds resources until it is destroyed.
+    Exited(ExitReport),
+    /// Gone; the provider merely remembers it.
+    Terminated,
+    /// The provider cannot say.
+    Unknown,
+}
+
+/// How an instance ended by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExitReport {
+    /// The exit status, where there is one.
+    pub code: Option<i32>,
+    /// The signal, where one ended it.
+    pub signal: Option<i32>,
+    /// What a person needs to know, such as the last lines of the log.
+    pub message: String,
+}
+
+impl fmt::Display for ExitReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.code, self.signal) {
+            (Some(code), _) => write!(f, "exit status {code}")?,
+            (None, Some(signal)) => write!(f, "ended by signal {signal}")?,
+            (None, None) => write!(f, "ended")?,
+        }
+        if self.message.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ": {}", self.message)
+        }
+    }
+}
+
+/// The latest results of an instance's health checks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthSignal {
+    /// When the checks were last tried.
+    pub asked_at: Timestamp,
+    /// One result per check of the group, in order.
+    pub checks: Vec<CheckOutcome>,
+    /// The instance says that it is busy: it comes last in scale-in and update.
+    pub busy: bool,
+}
+
+/// How one check turned out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckOutcome {
+    /// The instance answered as it should.
+    Passing,
+    /// The instance answered wrongly or refused.
+    Failing {
+        /// What happened, for people.
+        why: String,
+    },
+    /// The check could not be tried, which says nothing about the instance.
+    Unknown {
+        /// What happened, for people.
+        why: String,
+    },
+}
+
+/// What the agent remembers of an instance from pass to pass. Kept locally, never in Git.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceMemory {
+    /// When this agent first saw the instance.
+    pub first_seen: Timestamp,
+    /// Since when it has been healthy without a break.
+    pub healthy_since: Option<Timestamp>,
+    /// When it was first healthy.
+    pub ready_at: Option<Timestamp>,
+    /// Since when checks have failed without a break.
+    pub failing_since: Option<Timestamp>,
+    /// Since when its health has been unknown without a break.
+    pub unknown_since: Option<Timestamp>,
+    /// Since when complete listings have not had it, and how many.
+    pub absent: Option<Absence>,
+}
+
+/// An instance that complete listings no longer have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Absence {
+    /// The first complete listing without it.
+    pub since: Timestamp,
+    /// The latest complete listing without it.
+    pub last: Timestamp,
+    /// How many complete listings in a row.
+    pub listings: u32,
+}
+
+/// Where an instance stands, as classified from everything known. First match wins, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InstanceClass {
+    /// Being destroyed: by an intent of ours, or in the provider's view.
+    Terminating,
+    /// Ended by itself.
+    Exited(ExitReport),
+    /// Was never ready within the startup timeout, or ended before it was.
+    Failed {
+        /// What happened, for people.
+        why: String,
+    },
+    /// Checks have failed for longer than `unhealthyAfter`.
+    Unhealthy {
+        /// What the check said.
+        why: String,
+    },
+    /// Health unknown for longer than `unknownAfter`.
+    Lost {
+        /// What the check said.
+        why: String,
+    },
+    /// Failing or unknown, but not for long enough to act. Not available.
+    Suspect {
+        /// What the check said.
+        why: String,
+    },
+    /// Made, not yet healthy; also a create that was sent and is not listed yet.
+    Starting,
+    /// Healthy for less than `minReady`.
+    Warming,
+    /// Healthy for at least `minReady`.
+    Available,
+}
+
+impl InstanceClass {
+    /// Returns the class's name for people and documents.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Terminating => "Terminating",
+            Self::Exited(_) => "Exited",
+            Self::Failed { .. } => "Failed",
+            Self::Unhealthy { .. } => "Unhealthy",
+            Self::Lost { .. } => "Lost",
+            Self::Suspect { .. } => "Suspect",
+            Self::Starting => "Starting",
+            Self::Warming => "Warming",
+            Self::Available => "Available",
+        }
+    }
+
+    /// Returns what is wrong, for people.
+    pub fn why(&self) -> Option<String> {
+        match self {
+            Self::Exited(report) => Some(report.to_string()),
+            Self::Failed { why }
+            | Self::Unhealthy { why }
+            | Self::Lost { why }
+            | Self::Suspect { why } => Some(why.clone()),
+            Self::Terminating | Self::Starting | Self::Warming | Self::Available => None,
+        }
+    }
+}
+
+/// One instance of a group in the effective world: listed, or known from an intent only.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    /// Our id.
+    pub id: InstanceId,
+    /// The provider's handle. None: a ghost, made by a call whose outcome is not known yet.
+    pub provider_ref: Option<ProviderRef>,
+    /// The template that it was made from.
+    pub digests: Digests,
+    /// The provision call that made it.
+    pub token: Token,
+    /// Where it stands.
+    pub class: InstanceClass,
+    /// Set while it is drained.
+    pub drain: Option<DrainProgress>,
+    /// It says that it is busy.
+    pub busy: bool,
+    /// Its address, once known.
+    pub address: Option<String>,
+    /// Its zone, where there are zones.
+    pub zone: Option<String>,
+    /// When it was made, as far as known.
+    pub created_at: Timestamp,
+    /// When the class may change by time alone (minReady, a timeout).
+    pub changes_at: Option<Timestamp>,
+}
+
+/// How far the drain of an instance has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrainProgress {
+    /// Why it is drained.
+    pub reason: Reason,
+    /// When it was marked in the published membership.
+    pub started_at: Timestamp,
+    /// Whether the work is off it (or nothing says when it is, and delay and `begin` are past).
+    pub done: bool,
+    /// When the wait ends.
+    pub deadline: Timestamp,
+    /// The intent that carries it.
+    pub intent: IntentId,
+}
+
+/// What the planner may rely on in this pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// A complete, fresh, plausible listing.
+    Full,
+    /// Nothing may be created or destroyed on the strength of this listing.
+    Frozen(crate::Hold),
+}
+
+/// A group's observation, classified: the result of the first planning stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Classified {
+    /// When the listing was asked for.
+    pub as_of: Timestamp,
+    /// Whether to act on it.
+    pub trust: Trust,
+    /// The members, by id. Instances that are gone are not among them.
+    pub members: BTreeMap<InstanceId, Member>,
+    /// Ids that were known and are now provably gone, with what ended them where known.
+    pub gone: BTreeMap<InstanceId, Option<ExitReport>>,
+    /// Open intents that the observation settles.
+    pub settled: Vec<Settlement>,
+    /// What to remember for the next pass.
+    pub memory: BTreeMap<InstanceId, InstanceMemory>,
+}
+
+/// The number of an intent in the journal, growing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IntentId(pub u64);
+
+impl fmt::Display for IntentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Something the agent decided to do to the outside world, durable before it is done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intent {
+    /// Its number.
+    pub id: IntentId,
+    /// The group.
+    pub group: GroupName,
+    /// The epoch of the agent that wrote it.
+    pub epoch: Epoch,
+    /// When it was written.
+    pub issued_at: Timestamp,
+    /// What is to be done.
+    pub kind: IntentKind,
+    /// How far it has come.
+    pub state: IntentState,
+}
+
+/// What an intent is to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum IntentKind {
+    /// Make instances by one provision call.
+    Create {
+        /// The instances, in launch order.
+        slots: Vec<InstanceId>,
+        /// The attempt number that the token was derived with.
+        attempt: u32,
+        /// The idempotency token of the call.
+        token: Token,
+        /// The digests that go onto the instances.
+        digests: Digests,
+        /// The template as it was when the call was decided: a repeated call must be identical.
+        template: Template,
+    },
+    /// Move work off an instance.
+    Drain {
+        /// The instance.
+        instance: InstanceId,
+        /// The provider's handle.
+        provider_ref: ProviderRef,
+        /// Its address, for the requests.
+        address: Option<String>,
+        /// Why.
+        reason: Reason,
+        /// How, as it was when the drain began.
+        spec: DrainSpec,
+        /// When the wait ends.
+        deadline: Timestamp,
+        /// Whether `begin` was sent; set before it is sent, so it is sent at most once.
+        begun: bool,
+        /// Whether the work is off.
+        done: bool,
+    },
+    /// End an instance.
+    Destroy {
+        /// The instance.
+        instance: InstanceId,
+        /// The provider's handle.
+        provider_ref: ProviderRef,
+        /// The token on the instance: the identity that is destroyed.
+        token: Token,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// How far an intent has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IntentState {
+    /// Durable; the provider has not been called.
+    Intended,
+    /// The provider is being or was called; the outcome is not known.
+    Sent,
+    /// The provider said yes. For a create: the handles, by slot.
+    Acked {
+        /// The instances made, by our id. Fewer than the slots: the rest was not made.
+        made: BTreeMap<InstanceId, ProviderRef>,
+        /// When the answer came.
+        at: Timestamp,
+    },
+    /// The provider said no, and did nothing.
+    Failed {
+        /// The class of the error.
+        class: ErrorClass,
+        /// What it said, for people.
+        message: String,
+        /// When the answer came.
+        at: Timestamp,
+    },
+}
+
+/// The class of a provider's error. The planner reacts to the class, never to the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErrorClass {
+    /// Too many calls: wait; deadlines stop.
+    Throttled,
+    /// No room for this offering now.
+    Capacity,
+    /// An account limit.
+    Quota,
+    /// The request can never succeed: the template is wrong.
+    InvalidSpec,
+    /// Credentials.
+    Auth,
+    /// Less was made than asked for.
+    Partial,
+    /// Nobody knows whether the call took effect: repeat it with the same token.
+    Unknown,
+    /// The instance does not exist.
+    NotFound,
+}
+
+impl ErrorClass {
+    /// Returns the name used in messages, metrics and the plugin protocol.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Capacity => "capacity",
+            Self::Quota => "quota",
+            Self::InvalidSpec => "invalidSpec",
+            Self::Auth => "auth",
+            Self::Partial => "partial",
+            Self::Unknown => "unknown",
+            Self::NotFound => "notFound",
+        }
+    }
+}
+
+/// An intent that needs no more attention, and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    /// The intent.
+    pub intent: IntentId,
+    /// How it ended.
+    pub outcome: SettlementOutcome,
+}
+
+/// How an intent ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SettlementOutcome {
+    /// The outside world shows its effect.
+    Observed,
+    /// It had no effect and never will.
+    NoEffect,
+    /// Something newer replaced it.
+    Superseded,
+}

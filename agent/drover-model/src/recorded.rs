@@ -1,0 +1,289 @@
+//! What the agent last committed about a group: the recorded state.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    ChangeId, Digests, Epoch, ErrorClass, GroupName, GroupUid, Held, InstanceId, ProviderName,
+    ProviderRef, ProviderType, Revision, Template, Timestamp, Value,
+};
+
+/// The recorded state of one group. The local copy is authoritative, the state branch publishes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordedGroup {
+    /// The group.
+    pub name: GroupName,
+    /// This life of the group.
+    pub uid: GroupUid,
+    /// The epoch of the agent that recorded it.
+    pub epoch: Epoch,
+    /// The document in force: the last one that was accepted. None: none ever was.
+    pub accepted: Option<AcceptedDocument>,
+    /// The provider settings in force, kept so that a deletion can use them.
+    pub provider: Option<RecordedProvider>,
+    /// The number that the next instance gets.
+    pub next_number: u64,
+    /// The size in force, after decisions.
+    pub size: u32,
+    /// The template that instances are rolled to.
+    pub target: Option<Digests>,
+    /// The last template that a rollout completed with.
+    pub stable: Option<Digests>,
+    /// The size when the group last converged: the "from" of the change in progress.
+    pub stable_size: u32,
+    /// The templates of every digest in use.
+    pub templates: BTreeMap<Digests, Template>,
+    /// The rollout in progress or paused.
+    pub rollout: Option<Rollout>,
+    /// Failed launches in a row and when the next may happen.
+    pub backoff: Option<LaunchBackoff>,
+    /// The change in progress, or the last one.
+    pub change: Option<ChangeId>,
+    /// How many instances the change in progress has removed without replacement, and its id.
+    pub destroyed: Option<(ChangeId, u32)>,
+    /// Set from the commit that removes the group on.
+    pub deleting: Option<Deleting>,
+    /// Where the group stands, in a word.
+    pub phase: GroupPhase,
+    /// The instances as last seen.
+    pub instances: BTreeMap<InstanceId, RecordedInstance>,
+    /// Conditions, by type.
+    pub conditions: BTreeMap<ConditionType, Condition>,
+    /// Why something that should be done is not done.
+    pub holds: Vec<Held>,
+}
+
+impl RecordedGroup {
+    /// Returns the state of a group that was never seen before.
+    pub fn new(name: GroupName, uid: GroupUid, epoch: Epoch) -> Self {
+        Self {
+            name,
+            uid,
+            epoch,
+            accepted: None,
+            provider: None,
+            next_number: 1,
+            size: 0,
+            target: None,
+            stable: None,
+            stable_size: 0,
+            templates: BTreeMap::new(),
+            rollout: None,
+            backoff: None,
+            change: None,
+            destroyed: None,
+            deleting: None,
+            phase: GroupPhase::Pending,
+            instances: BTreeMap::new(),
+            conditions: BTreeMap::new(),
+            holds: Vec::new(),
+        }
+    }
+}
+
+/// A document that is in force, as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptedDocument {
+    /// The YAML text of this one document.
+    pub text: String,
+    /// The file that it stood in.
+    pub path: String,
+    /// The line in the file at which the text starts, from 1.
+    pub line: u32,
+    /// The commit it was read from.
+    pub revision: Revision,
+}
+
+/// The provider that a group's instances live in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordedProvider {
+    /// The Provider document's name.
+    pub name: ProviderName,
+    /// Its type.
+    pub type_: ProviderType,
+    /// Its settings.
+    pub settings: Value,
+}
+
+/// A rollout: the replacement of an old template by a new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollout {
+    /// The template that instances are rolled to.
+    pub target: Digests,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When the latest instance of the target became available; at first, when it began.
+    /// Moves along while the deadline's clock stands still.
+    pub progressed_at: Timestamp,
+    /// Whether it goes on.
+    pub state: RolloutState,
+    /// The distinct instances of the target that failed.
+    pub failures: BTreeSet<InstanceId>,
+    /// What the latest failure said.
+    pub last_failure: Option<String>,
+}
+
+/// Whether a rollout goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RolloutState {
+    /// It goes on.
+    Progressing,
+    /// It stopped after failures; it goes on with a new template, or when a person says so.
+    Paused(PauseCause),
+}
+
+/// Why a rollout stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PauseCause {
+    /// Too many distinct instances of the target failed.
+    Failures {
+        /// How many failed.
+        failed: u32,
+        /// How many were enough.
+        threshold: u32,
+    },
+    /// Nothing became available for too long.
+    Deadline,
+    /// The provider refused the template.
+    Rejected {
+        /// What it said.
+        message: String,
+    },
+}
+
+/// Failed launches and when the next may happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaunchBackoff {
+    /// Failures in a row.
+    pub failures: u32,
+    /// The earliest next launch.
+    pub until: Timestamp,
+    /// The class of the latest error. None: the instance was made and failed to start.
+    pub class: Option<ErrorClass>,
+    /// What the latest failure said.
+    pub message: String,
+}
+
+/// A deletion in progress.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deleting {
+    /// The commit that removed the document.
+    pub revision: Revision,
+    /// When the agent accepted that.
+    pub since: Timestamp,
+}
+
+/// Where a group stands, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GroupPhase {
+    /// Nothing was done yet.
+    Pending,
+    /// On the way to its target.
+    Progressing,
+    /// At its target: every instance available and current, nothing left to do.
+    Converged,
+    /// A rollout stopped after failures.
+    Paused,
+    /// Something should be done and may not be: see the holds.
+    Held,
+    /// Watched only.
+    Observed,
+    /// Being removed.
+    Deleting,
+    /// Removed; nothing is left.
+    Deleted,
+}
+
+impl GroupPhase {
+    /// Every phase.
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Progressing,
+        Self::Converged,
+        Self::Paused,
+        Self::Held,
+        Self::Observed,
+        Self::Deleting,
+        Self::Deleted,
+    ];
+
+    /// Returns the name used in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Progressing => "Progressing",
+            Self::Converged => "Converged",
+            Self::Paused => "Paused",
+            Self::Held => "Held",
+            Self::Observed => "Observed",
+            Self::Deleting => "Deleting",
+            Self::Deleted => "Deleted",
+        }
+    }
+}
+
+/// An instance as last seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedInstance {
+    /// The provider's handle, once known.
+    pub provider_ref: Option<ProviderRef>,
+    /// The template it was made from.
+    pub digests: Digests,
+    /// Its class, by name: see [`InstanceClass::as_str`](crate::InstanceClass::as_str).
+    pub class: String,
+    /// Whether work is being moved off it.
+    pub draining: bool,
+    /// What is wrong with it, where something is.
+    pub why: Option<String>,
+    /// Its address.
+    pub address: Option<String>,
+    /// Its zone.
+    pub zone: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A statement about a group that is true, false or unknown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// Whether it holds. None: unknown.
+    pub status: Option<bool>,
+    /// Why, as one PascalCase word.
+    pub reason: String,
+    /// Why, for people.
+    pub message: String,
+    /// When `status` last changed.
+    pub since: Timestamp,
+}
+
+/// The conditions that a group can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConditionType {
+    /// At its target, everything available.
+    Ready,
+    /// On the way to its target.
+    Reconciling,
+    /// Something that should be done is withheld or failed.
+    Stalled,
+    /// The document in the repository is the one in force.
+    SpecAccepted,
+}
+
+impl ConditionType {
+    /// Every type.
+    pub const ALL: [Self; 4] = [
+        Self::Ready,
+        Self::Reconciling,
+        Self::Stalled,
+        Self::SpecAccepted,
+    ];
+
+    /// Returns the name used in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Reconciling => "Reconciling",
+            Self::Stalled => "Stalled",
+            Self::SpecAccepted => "SpecAccepted",
+        }
+    }
+}

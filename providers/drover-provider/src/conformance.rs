@@ -1,0 +1,1 @@
+//! The conformance suite: each sentence of the [`Provider`](crate::Provider) contract as a check.

@@ -1,0 +1,174 @@
+//! Flavors: what they make of a template for one instance. Substitution only, no logic.
+
+use std::collections::BTreeMap;
+
+use drover_model::{Flavor, GroupName, InstanceId, Template, Value};
+
+use crate::Slot;
+
+/// The facts that `${...}` may name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// `${instance.id}` and `${instance.name}`.
+    pub instance: InstanceId,
+    /// `${group.name}`.
+    pub group: GroupName,
+    /// `${instance.zone}`, where there are zones.
+    pub zone: Option<String>,
+    /// `${instance.address}`. None: not known yet; the provider substitutes it, which knows first.
+    pub address: Option<String>,
+}
+
+/// A `${...}` that names no fact.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown substitution ${{{name}}}")]
+pub struct SubstitutionError {
+    /// The name between the braces.
+    pub name: String,
+}
+
+/// What a template asks for, for one instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prepared {
+    /// Init, environment and tags.
+    pub slot: Slot,
+    /// The provider's properties, substituted.
+    pub properties: Value,
+}
+
+/// The names that a template may use. `instance.address` stays in place until the provider knows it.
+const NAMES: [&str; 5] = [
+    "instance.id",
+    "instance.name",
+    "instance.zone",
+    "instance.address",
+    "group.name",
+];
+
+/// Replaces every `${name}` in `text`; `$${` stands for a literal `${`.
+///
+/// # Errors
+///
+/// A name that is no fact. `${instance.address}` without an address is left as it stands.
+pub fn substitute(text: &str, facts: &Facts) -> Result<String, SubstitutionError> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let escaped = rest[..at].ends_with('$');
+        let Some(end) = rest[at..].find('}').map(|end| at + end) else {
+            break;
+        };
+        let whole = &rest[at..=end];
+        let name = &rest[at + 2..end];
+        if escaped {
+            // Stays escaped while the address is still to come: the provider's round resolves it.
+            out.push_str(&rest[..at]);
+            if facts.address.is_some() {
+                out.pop();
+            }
+            out.push_str(whole);
+        } else {
+            out.push_str(&rest[..at]);
+            out.push_str(&resolve(name, facts).ok_or_else(|| unknown(name))?);
+        }
+        rest = &rest[end + 1..];
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+fn unknown(name: &str) -> SubstitutionError {
+    SubstitutionError {
+        name: name.to_owned(),
+    }
+}
+
+fn resolve(name: &str, facts: &Facts) -> Option<String> {
+    Some(match name {
+        "instance.id" | "instance.name" => facts.instance.to_string(),
+        "group.name" => facts.group.to_string(),
+        "instance.zone" => facts.zone.clone().unwrap_or_default(),
+        "instance.address" => facts
+            .address
+            .clone()
+            .unwrap_or_else(|| "${instance.address}".to_owned()),
+        _ => return None,
+    })
+}
+
+/// Returns the names in `text` that are no facts, for checking a document before anything is made.
+pub fn unknown_substitutions(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let Some(end) = rest[at..].find('}').map(|end| at + end) else {
+            break;
+        };
+        let name = &rest[at + 2..end];
+        if !rest[..at].ends_with('$') && !NAMES.contains(&name) {
+            found.push(name.to_owned());
+        }
+        rest = &rest[end + 1..];
+    }
+    found
+}
+
+/// Applies the flavors of `template` in order, for the instance that `facts` describe.
+///
+/// Init lines are appended, environment and tags of a later flavor win over an earlier one's.
+///
+/// # Errors
+///
+/// A substitution that names no fact.
+pub fn prepare(template: &Template, facts: &Facts) -> Result<Prepared, SubstitutionError> {
+    let mut slot = Slot {
+        instance: facts.instance.clone(),
+        init: Vec::new(),
+        env: BTreeMap::new(),
+        tags: substituted(&template.tags, facts)?,
+    };
+    for flavor in &template.flavors {
+        match flavor {
+            Flavor::Vanilla(vanilla) => {
+                for line in &vanilla.init {
+                    slot.init.push(substitute(line, facts)?);
+                }
+                slot.env.extend(substituted(&vanilla.env, facts)?);
+                slot.tags.extend(substituted(&vanilla.tags, facts)?);
+            }
+        }
+    }
+    Ok(Prepared {
+        slot,
+        properties: substitute_value(&template.properties, facts)?,
+    })
+}
+
+fn substituted(
+    map: &BTreeMap<String, String>,
+    facts: &Facts,
+) -> Result<BTreeMap<String, String>, SubstitutionError> {
+    map.iter()
+        .map(|(key, text)| Ok((key.clone(), substitute(text, facts)?)))
+        .collect()
+}
+
+/// Replaces every `${name}` in every text of `value`.
+pub fn substitute_value(value: &Value, facts: &Facts) -> Result<Value, SubstitutionError> {
+    Ok(match value {
+        Value::String(text) => Value::String(substitute(text, facts)?),
+        Value::List(list) => Value::List(
+            list.iter()
+                .map(|item| substitute_value(item, facts))
+                .collect::<Result<_, _>>()?,
+        ),
+        Value::Map(map) => Value::Map(
+            map.iter()
+                .map(|(key, item)| Ok((key.clone(), substitute_value(item, facts)?)))
+                .collect::<Result<_, _>>()?,
+        ),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) => {
+            value.clone()
+        }
+    })
+}

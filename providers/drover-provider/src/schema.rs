@@ -1,0 +1,242 @@
+//! What a provider's properties and settings may hold: one description, from which the check, the
+//! published JSON Schema and the class of each field follow.
+
+use std::collections::BTreeMap;
+
+use drover_model::{FieldClass, Value};
+
+/// The fields of an object.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ObjectSchema {
+    /// The fields by name.
+    pub fields: BTreeMap<String, Field>,
+}
+
+/// One field of an object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    /// What it may hold.
+    pub shape: Shape,
+    /// Whether it must be there.
+    pub required: bool,
+    /// What a change of it asks for.
+    pub class: FieldClass,
+    /// One sentence for the reference page and editors.
+    pub doc: String,
+}
+
+/// What a value may be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shape {
+    /// A text.
+    String,
+    /// A duration such as `90s`.
+    Duration,
+    /// A whole number within bounds, both inclusive.
+    Integer {
+        /// The smallest.
+        min: i64,
+        /// The largest.
+        max: i64,
+    },
+    /// True or false.
+    Boolean,
+    /// A list of one shape, with at least so many entries.
+    List {
+        /// What each entry is.
+        of: Box<Shape>,
+        /// The fewest entries.
+        min: usize,
+    },
+    /// A map with any keys and values of one shape.
+    Map(Box<Shape>),
+    /// An object with fixed fields.
+    Object(ObjectSchema),
+}
+
+/// One mistake in a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where, as a path such as `env.PORT` or `command[0]`; empty for the whole.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// A name that was probably meant.
+    pub suggestion: Option<String>,
+}
+
+impl ObjectSchema {
+    /// Returns the class of each top-level field, for the digest.
+    pub fn classes(&self) -> BTreeMap<String, FieldClass> {
+        self.fields
+            .iter()
+            .map(|(name, field)| (name.clone(), field.class))
+            .collect()
+    }
+
+    /// Returns every mistake in `value`.
+    pub fn check(&self, value: &Value) -> Vec<Mistake> {
+        let mut mistakes = Vec::new();
+        self.check_at("", value, &mut mistakes);
+        mistakes
+    }
+
+    fn check_at(&self, path: &str, value: &Value, mistakes: &mut Vec<Mistake>) {
+        let Some(map) = value.as_map() else {
+            mistakes.push(mistake(
+                path,
+                format!("expected a map, found {}", value.kind()),
+            ));
+            return;
+        };
+        for (name, field) in &self.fields {
+            match map.get(name) {
+                Some(value) => field.shape.check_at(&join(path, name), value, mistakes),
+                None if field.required => {
+                    mistakes.push(mistake(path, format!("`{name}` is missing")))
+                }
+                None => {}
+            }
+        }
+        for name in map.keys().filter(|name| !self.fields.contains_key(*name)) {
+            let suggestion = closest(name, self.fields.keys());
+            let message = format!("unknown field `{name}`");
+            mistakes.push(Mistake {
+                path: join(path, name),
+                message,
+                suggestion,
+            });
+        }
+    }
+
+    /// Returns the JSON Schema (draft 7) of the object.
+    pub fn to_json_schema(&self) -> Value {
+        let properties = self.fields.iter().map(|(name, field)| {
+            let mut schema = field.shape.to_json_schema();
+            if let Value::Map(map) = &mut schema {
+                map.insert("description".to_owned(), field.doc.as_str().into());
+                map.insert("x-drover-class".to_owned(), field.class.as_str().into());
+            }
+            (name.clone(), schema)
+        });
+        let required = self.fields.iter().filter(|(_, field)| field.required);
+        let mut schema = BTreeMap::from([
+            ("type".to_owned(), Value::from("object")),
+            ("properties".to_owned(), properties.collect()),
+            ("additionalProperties".to_owned(), Value::Bool(false)),
+        ]);
+        let required: Vec<Value> = required.map(|(name, _)| name.as_str().into()).collect();
+        if !required.is_empty() {
+            schema.insert("required".to_owned(), Value::List(required));
+        }
+        Value::Map(schema)
+    }
+}
+
+impl Shape {
+    fn check_at(&self, path: &str, value: &Value, mistakes: &mut Vec<Mistake>) {
+        let mut expected = |what: &str| {
+            mistakes.push(mistake(
+                path,
+                format!("expected {what}, found {}", value.kind()),
+            ));
+        };
+        match (self, value) {
+            (Self::String, Value::String(_)) | (Self::Boolean, Value::Bool(_)) => {}
+            (Self::String, _) => expected("a string"),
+            (Self::Boolean, _) => expected("a boolean"),
+            (Self::Duration, Value::String(text)) if is_duration(text) => {}
+            (Self::Duration, _) => expected("a duration such as 90s"),
+            (Self::Integer { min, max }, Value::Int(number)) if (min..=max).contains(&number) => {}
+            (Self::Integer { min, max }, _) => expected(&format!("an integer from {min} to {max}")),
+            (Self::List { of, min }, Value::List(list)) => {
+                if list.len() < *min {
+                    mistakes.push(mistake(path, format!("expected at least {min} entries")));
+                }
+                for (position, item) in list.iter().enumerate() {
+                    of.check_at(&format!("{path}[{position}]"), item, mistakes);
+                }
+            }
+            (Self::List { .. }, _) => expected("a list"),
+            (Self::Map(of), Value::Map(map)) => {
+                for (key, item) in map {
+                    of.check_at(&join(path, key), item, mistakes);
+                }
+            }
+            (Self::Map(_), _) => expected("a map"),
+            (Self::Object(schema), _) => schema.check_at(path, value, mistakes),
+        }
+    }
+
+    fn to_json_schema(&self) -> Value {
+        let typed = |name: &str| BTreeMap::from([("type".to_owned(), Value::from(name))]);
+        Value::Map(match self {
+            Self::String => typed("string"),
+            Self::Boolean => typed("boolean"),
+            Self::Duration => {
+                let mut schema = typed("string");
+                schema.insert("pattern".to_owned(), DURATION_PATTERN.into());
+                schema
+            }
+            Self::Integer { min, max } => {
+                let mut schema = typed("integer");
+                schema.insert("minimum".to_owned(), Value::Int(*min));
+                schema.insert("maximum".to_owned(), Value::Int(*max));
+                schema
+            }
+            Self::List { of, min } => {
+                let mut schema = typed("array");
+                schema.insert("items".to_owned(), of.to_json_schema());
+                schema.insert("minItems".to_owned(), Value::Int(*min as i64));
+                schema
+            }
+            Self::Map(of) => {
+                let mut schema = typed("object");
+                schema.insert("additionalProperties".to_owned(), of.to_json_schema());
+                schema
+            }
+            Self::Object(schema) => return schema.to_json_schema(),
+        })
+    }
+}
+
+/// The form of a duration string, as a regular expression for JSON Schema.
+const DURATION_PATTERN: &str = "^([0-9]+(ms|s|m|h))+$";
+
+fn is_duration(text: &str) -> bool {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.chars().take_while(char::is_ascii_digit).count();
+        let unit = ["ms", "s", "m", "h"]
+            .into_iter()
+            .find(|unit| rest[digits..].starts_with(unit));
+        match unit {
+            Some(unit) if digits > 0 => rest = &rest[digits + unit.len()..],
+            _ => return false,
+        }
+    }
+    !text.is_empty()
+}
+
+fn mistake(path: &str, message: String) -> Mistake {
+    Mistake {
+        path: path.to_owned(),
+        message,
+        suggestion: None,
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
+}
+
+/// Returns the known name that is most like `name`, if one is like it at all.
+fn closest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Option<String> {
+    let scored = known.map(|known| (strsim::damerau_levenshtein(name, known), known));
+    let (distance, best) = scored.min()?;
+    (distance <= 2.max(name.len() / 3)).then(|| best.clone())
+}
