@@ -179,3 +179,6 @@ impl fmt::Display for Digests {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -219,7 +219,8 @@ impl InstanceId {
             expected: "an instance id such as web-7",
         };
         let (group, number) = text.rsplit_once('-').ok_or_else(|| form.clone())?;
-        let canonical = number == "0" || !number.starts_with('0');
+        let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+        let canonical = digits && (number == "0" || !number.starts_with('0'));
         let number: u64 = number.parse().map_err(|_| form.clone())?;
         if !canonical {
             return Err(form);
@@ -292,3 +293,6 @@ pub(crate) fn base32(hash: &[u8]) -> String {
         .encode(&hash[..20])
         .to_ascii_lowercase()
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,3 +88,6 @@ impl SourceText {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
