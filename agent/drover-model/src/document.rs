@@ -211,4 +211,7 @@ pub struct ProviderDoc {
     pub type_span: SourceSpan,
     /// Everything in `spec` beside `type`.
     pub settings: Value,
+    /// Where each setting is written, by path (`seed`, `failures[0]`), for mistakes against the
+    /// provider's schema. The empty path is `spec` as a whole.
+    pub setting_spans: BTreeMap<String, SourceSpan>,
 }
