@@ -144,6 +144,37 @@ pub fn prepare(template: &Template, facts: &Facts) -> Result<Prepared, Substitut
     })
 }
 
+/// Does a provider's part of the substitution: fills in the address, which the provider knows first,
+/// and resolves the escapes that [`prepare`] left in place because the address was still to come.
+///
+/// A provider without addresses passes an empty one.
+///
+/// # Errors
+///
+/// A substitution that names no fact, which [`prepare`] would have refused.
+pub fn finish(
+    slot: &Slot,
+    properties: &Value,
+    address: &str,
+) -> Result<Prepared, SubstitutionError> {
+    let facts = Facts {
+        instance: slot.instance.clone(),
+        group: slot.instance.group().clone(),
+        zone: None,
+        address: Some(address.to_owned()),
+    };
+    let init = slot.init.iter().map(|line| substitute(line, &facts));
+    Ok(Prepared {
+        slot: Slot {
+            instance: slot.instance.clone(),
+            init: init.collect::<Result<_, _>>()?,
+            env: substituted(&slot.env, &facts)?,
+            tags: substituted(&slot.tags, &facts)?,
+        },
+        properties: substitute_value(properties, &facts)?,
+    })
+}
+
 fn substituted(
     map: &BTreeMap<String, String>,
     facts: &Facts,

@@ -23,10 +23,10 @@ mod flavor;
 mod schema;
 
 pub use flavor::{
-    Facts, Prepared, SubstitutionError, prepare, substitute, substitute_value,
+    Facts, Prepared, SubstitutionError, finish, prepare, substitute, substitute_value,
     unknown_substitutions,
 };
-pub use schema::{Field, Mistake, ObjectSchema, Shape};
+pub use schema::{Field, Mistake, ObjectSchema, Shape, parse_duration};
 
 /// Makes, lists and ends instances in one scope: one Provider document of one fleet.
 ///

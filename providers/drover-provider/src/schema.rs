@@ -2,6 +2,7 @@
 //! published JSON Schema and the class of each field follow.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use drover_model::{FieldClass, Value};
 
@@ -93,7 +94,7 @@ impl ObjectSchema {
             match map.get(name) {
                 Some(value) => field.shape.check_at(&join(path, name), value, mistakes),
                 None if field.required => {
-                    mistakes.push(mistake(path, format!("`{name}` is missing")))
+                    mistakes.push(mistake(path, format!("`{name}` is missing")));
                 }
                 None => {}
             }
@@ -204,18 +205,25 @@ impl Shape {
 const DURATION_PATTERN: &str = "^([0-9]+(ms|s|m|h))+$";
 
 fn is_duration(text: &str) -> bool {
+    parse_duration(text).is_some()
+}
+
+/// Returns the length of a duration string such as `90s` or `1h30m`, the form that
+/// [`Shape::Duration`] accepts. None: the text is not one.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let mut total = None;
     let mut rest = text;
     while !rest.is_empty() {
-        let digits = rest.chars().take_while(char::is_ascii_digit).count();
-        let unit = ["ms", "s", "m", "h"]
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let number: u64 = rest[..digits].parse().ok()?;
+        let (unit, milliseconds) = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)]
             .into_iter()
-            .find(|unit| rest[digits..].starts_with(unit));
-        match unit {
-            Some(unit) if digits > 0 => rest = &rest[digits + unit.len()..],
-            _ => return false,
-        }
+            .find(|(unit, _)| rest[digits..].starts_with(unit))?;
+        let part = Duration::from_millis(number.checked_mul(milliseconds)?);
+        total = Some(total.unwrap_or(Duration::ZERO).checked_add(part)?);
+        rest = &rest[digits + unit.len()..];
     }
-    !text.is_empty()
+    total
 }
 
 fn mistake(path: &str, message: String) -> Mistake {
