@@ -1,0 +1,312 @@
+//! What calls do to a simulated world when they take effect.
+
+use drover_model::{
+    CheckOutcome, ErrorClass, ExitReport, FleetName, Ownership, ProviderRef, Timestamp, Value,
+};
+use drover_provider::{
+    DestroyRequest, Prepared, ProviderError, ProvisionRequest, Provisioned, finish, parse_duration,
+};
+
+use crate::instance::{Stop, failing, later};
+use crate::rng::of_text;
+use crate::{Behavior, SimInstance, SimWorld};
+
+impl SimWorld {
+    pub(crate) fn make(
+        &mut self,
+        now: Timestamp,
+        request: &ProvisionRequest,
+        fewest: Option<usize>,
+    ) -> Result<Provisioned, ProviderError> {
+        if let Some((first, provisioned)) = self.tokens.get(&request.token) {
+            if first == request {
+                return Ok(provisioned.clone());
+            }
+            return Err(invalid(format!(
+                "token {} was used with other parameters",
+                request.token
+            )));
+        }
+        self.check_request(request)?;
+        let (room, shortage) = self.room(now, request.slots.len(), fewest);
+        if room == 0 {
+            return Err(shortage.unwrap_or_else(|| invalid("a batch without slots".to_owned())));
+        }
+        let mut provisioned = Provisioned {
+            made: std::collections::BTreeMap::new(),
+            shortfall: shortage,
+        };
+        for position in 0..room {
+            let (id, provider_ref) = self.make_one(now, request, position)?;
+            provisioned.made.insert(id, provider_ref);
+        }
+        self.stats.created += room as u64;
+        let by_token = &mut self.stats.created_by_token;
+        *by_token.entry(request.token.clone()).or_default() += room as u64;
+        let record = (request.clone(), provisioned.clone());
+        self.tokens.insert(request.token.clone(), record);
+        self.note_peaks(now);
+        Ok(provisioned)
+    }
+
+    fn check_request(&self, request: &ProvisionRequest) -> Result<(), ProviderError> {
+        let Some((first, others)) = request.slots.split_first() else {
+            return Err(invalid("a batch without slots".to_owned()));
+        };
+        if request.slots.len() > self.settings.batch_max as usize {
+            let most = self.settings.batch_max;
+            return Err(invalid(format!("a batch has at most {most} slots")));
+        }
+        if others
+            .iter()
+            .any(|slot| slot.init != first.init || slot.env != first.env)
+        {
+            let message = "the slots of a batch must have the same init and environment";
+            return Err(invalid(message.to_owned()));
+        }
+        if let Some(schema) = &self.settings.properties
+            && let Some(mistake) = schema.check(&request.properties).first()
+        {
+            return Err(invalid(format!("{}: {}", mistake.path, mistake.message)));
+        }
+        for (name, value) in &self.settings.refused {
+            if request.properties.get(name) == Some(value) {
+                let message = match value {
+                    Value::String(text) => format!("{name} {text} does not exist"),
+                    _ => format!("the value of {name} is not valid"),
+                };
+                return Err(invalid(message));
+            }
+        }
+        if request.properties.get("refused") == Some(&Value::Bool(true)) {
+            return Err(invalid("the properties ask to be refused".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Returns how many of `wanted` fit, and why not all.
+    fn room(
+        &self,
+        now: Timestamp,
+        wanted: usize,
+        fewest: Option<usize>,
+    ) -> (usize, Option<ProviderError>) {
+        let existing = self.instances.values().filter(|one| one.exists(now));
+        let existing = existing.count();
+        let mut room = wanted;
+        let mut shortage = None;
+        let limits = [
+            (self.settings.capacity, ErrorClass::Capacity, "room"),
+            (self.settings.quota, ErrorClass::Quota, "quota"),
+        ];
+        for (limit, class, what) in limits {
+            let Some(limit) = limit else { continue };
+            let left = limit.saturating_sub(existing);
+            if left < room {
+                room = left;
+                let message = format!("{what} for {limit} instances, {existing} exist");
+                shortage = Some(ProviderError::new(class, message));
+            }
+        }
+        if let Some(fewest) = fewest.filter(|fewest| *fewest < room) {
+            room = fewest;
+            let message = format!("made {fewest} of {wanted} instances");
+            let class = if fewest == 0 {
+                ErrorClass::Capacity
+            } else {
+                ErrorClass::Partial
+            };
+            shortage = Some(ProviderError::new(class, message));
+        }
+        (room, shortage)
+    }
+
+    fn make_one(
+        &mut self,
+        now: Timestamp,
+        request: &ProvisionRequest,
+        position: usize,
+    ) -> Result<(drover_model::InstanceId, ProviderRef), ProviderError> {
+        let slot = &request.slots[position];
+        let mut instance = self.blank(now);
+        let Prepared { slot, properties } = finish(slot, &request.properties, &instance.address)
+            .map_err(|error| invalid(error.to_string()))?;
+        let id = slot.instance.clone();
+        instance.fleet = Some(request.fleet.clone());
+        instance.ownership = Some(Ownership {
+            fleet: request.fleet.clone(),
+            group: request.group.clone(),
+            instance: id.clone(),
+            digests: request.digests.clone(),
+            token: request.token.clone(),
+            epoch: request.epoch,
+        });
+        instance.slot = Some(slot);
+        instance.properties = properties;
+        let jitter_ms = self.settings.boot_jitter.as_millis() as u64;
+        let jitter_ms = of_text(self.settings.seed, &id.to_string()) % (jitter_ms + 1);
+        let running_at = later(now, self.settings.boot);
+        let running_at = later(running_at, std::time::Duration::from_millis(jitter_ms));
+        instance.running_at = Some(running_at);
+        instance.health = vec![(
+            later(running_at, self.settings.ready),
+            CheckOutcome::Passing,
+        )];
+        for behavior in asked_for(&instance.properties) {
+            instance.behave(&behavior, now);
+        }
+        for (which, behavior) in self.behaviors() {
+            if instance.matches(&which) {
+                instance.behave(&behavior, now);
+            }
+        }
+        let same = |other: &SimInstance| {
+            let ownership = other.ownership.as_ref();
+            ownership.is_some_and(|owned| owned.instance == id && owned.fleet == request.fleet)
+        };
+        let mut existing = self.instances.values().filter(|one| one.exists(now));
+        if existing.any(same) {
+            self.stats.duplicates += 1;
+        }
+        let provider_ref = instance.provider_ref.clone();
+        self.instances.insert(provider_ref.clone(), instance);
+        Ok((id, provider_ref))
+    }
+
+    /// Returns a running instance of nobody.
+    pub(crate) fn blank(&mut self, now: Timestamp) -> SimInstance {
+        let number = self.next;
+        self.next += 1;
+        let provider_ref = ProviderRef::parse(&format!("sim-{number:07}"));
+        // 198.18.0.0/15 is set aside for benchmarks: nothing real answers there.
+        let offset = number % (1 << 17);
+        let address = std::net::Ipv4Addr::from_bits(0xc612_0000 + offset);
+        let listed_from = later(now, self.settings.list_lag);
+        SimInstance {
+            provider_ref: provider_ref.expect("the text is not empty"),
+            fleet: None,
+            ownership: None,
+            slot: None,
+            properties: Value::empty_map(),
+            address: address.to_string(),
+            created_at: now,
+            listed_from,
+            address_from: later(now, self.settings.address_lag),
+            tags_from: later(now, self.settings.tags_lag),
+            running_at: Some(now),
+            exit: None,
+            stop: None,
+            health: vec![(now, CheckOutcome::Passing)],
+            busy: false,
+        }
+    }
+
+    pub(crate) fn end(
+        &mut self,
+        now: Timestamp,
+        request: &DestroyRequest,
+    ) -> Result<(), ProviderError> {
+        let (stop, remember) = (self.settings.stop, self.settings.remember);
+        let Some(instance) = self.instances.get_mut(&request.provider_ref) else {
+            return Ok(());
+        };
+        let owned = instance.ownership.as_ref().is_some_and(|owned| {
+            owned.fleet == request.fleet
+                && owned.group == request.group
+                && owned.instance == request.instance
+                && owned.token == request.token
+        });
+        if !owned {
+            self.stats.foreign_touches += 1;
+            let message = format!(
+                "instance {} is not {} with token {}",
+                request.provider_ref, request.instance, request.token
+            );
+            return Err(ProviderError::new(ErrorClass::NotFound, message));
+        }
+        if instance.stop.is_none() {
+            let gone_at = later(now, stop);
+            instance.stop = Some(Stop {
+                accepted_at: now,
+                gone_at,
+                forgotten_at: later(gone_at, remember),
+            });
+            self.stats.destroyed += 1;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn untag(
+        &mut self,
+        fleet: &FleetName,
+        instance: &ProviderRef,
+    ) -> Result<(), ProviderError> {
+        let Some(instance) = self.instances.get_mut(instance) else {
+            return Ok(());
+        };
+        match &instance.fleet {
+            Some(owner) if owner == fleet => {
+                instance.fleet = None;
+                instance.ownership = None;
+                Ok(())
+            }
+            Some(_) => {
+                self.stats.foreign_touches += 1;
+                let message = format!("instance {} has another owner", instance.provider_ref);
+                Err(ProviderError::new(ErrorClass::NotFound, message))
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn existing(&self, instance: &ProviderRef) -> Result<&SimInstance, ProviderError> {
+        let found = self.instances.get(instance);
+        found
+            .filter(|instance| instance.phase(self.now).is_some())
+            .ok_or_else(|| {
+                let message = format!("instance {instance} does not exist");
+                ProviderError::new(ErrorClass::NotFound, message)
+            })
+    }
+}
+
+/// Returns what the properties of the type `simulated` ask an instance to do. Properties of other
+/// types that happen to have these names and forms behave the same, which is what a person who
+/// simulates them would write them for.
+fn asked_for(properties: &Value) -> Vec<Behavior> {
+    let duration = |name: &str| parse_duration(properties.get(name)?.as_str()?);
+    let mut asked = Vec::new();
+    if let Some(after) = duration("readyAfter") {
+        asked.push(Behavior::Health {
+            after: std::time::Duration::ZERO,
+            outcome: failing("not ready yet"),
+        });
+        asked.push(Behavior::Health {
+            after,
+            outcome: CheckOutcome::Passing,
+        });
+    }
+    if properties.get("unhealthy") == Some(&Value::Bool(true)) {
+        asked.push(Behavior::Health {
+            after: std::time::Duration::ZERO,
+            outcome: failing("the properties ask to be unhealthy"),
+        });
+    }
+    if let Some(after) = duration("exitAfter") {
+        let code = match properties.get("exitCode") {
+            Some(Value::Int(code)) => i32::try_from(*code).ok(),
+            _ => None,
+        };
+        let report = ExitReport {
+            code: Some(code.unwrap_or(1)),
+            signal: None,
+            message: "the properties ask to exit".to_owned(),
+        };
+        asked.push(Behavior::Exits { after, report });
+    }
+    asked
+}
+
+fn invalid(message: String) -> ProviderError {
+    ProviderError::new(ErrorClass::InvalidSpec, message)
+}

@@ -1,0 +1,94 @@
+//! How a simulated provider behaves when nothing goes wrong.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use drover_model::Value;
+use drover_provider::ObjectSchema;
+
+use crate::Op;
+
+/// The behaviour of a simulated provider. The default is instant, unlimited and faultless.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SimSettings {
+    /// Where chances and jitter come from.
+    pub seed: u64,
+    /// From creation until an instance runs.
+    pub boot: Duration,
+    /// At most so much more boot time, by instance.
+    pub boot_jitter: Duration,
+    /// From running until health checks pass.
+    pub ready: Duration,
+    /// From creation until an instance can be listed.
+    pub list_lag: Duration,
+    /// From creation until the listing has its address.
+    pub address_lag: Duration,
+    /// From creation until the listing has its ownership tags. More than zero breaks the contract.
+    pub tags_lag: Duration,
+    /// How far the phases in a listing are behind.
+    pub phase_lag: Duration,
+    /// From an accepted destroy until the instance is gone.
+    pub stop: Duration,
+    /// How long an instance that is gone is still listed, as `Terminated`.
+    pub remember: Duration,
+    /// Most instances that fit, of every owner. Beyond: `Capacity`.
+    pub capacity: Option<usize>,
+    /// Most instances that the account may have, of every owner. Beyond: `Quota`.
+    pub quota: Option<usize>,
+    /// Most slots in one call.
+    pub batch_max: u32,
+    /// What the manifest promises of listings. Not below `list_lag`, or the promise is broken.
+    pub visibility: Duration,
+    /// How long a reply takes.
+    pub latency: BTreeMap<Op, Duration>,
+    /// How many calls and instances a client may ask for.
+    pub throttles: BTreeMap<Op, Throttle>,
+    /// The properties that a provision may have. None: anything, for simulating other types.
+    pub properties: Option<ObjectSchema>,
+    /// Property values that are refused as `InvalidSpec`, such as an image that does not exist.
+    pub refused: Vec<(String, Value)>,
+}
+
+impl Default for SimSettings {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            boot: Duration::ZERO,
+            boot_jitter: Duration::ZERO,
+            ready: Duration::ZERO,
+            list_lag: Duration::ZERO,
+            address_lag: Duration::ZERO,
+            tags_lag: Duration::ZERO,
+            phase_lag: Duration::ZERO,
+            stop: Duration::ZERO,
+            remember: Duration::ZERO,
+            capacity: None,
+            quota: None,
+            batch_max: 100,
+            visibility: Duration::ZERO,
+            latency: BTreeMap::new(),
+            throttles: BTreeMap::new(),
+            properties: None,
+            refused: Vec::new(),
+        }
+    }
+}
+
+/// Token buckets of one operation, as clouds have them: one for calls, one for the instances that
+/// the calls name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Throttle {
+    /// Calls.
+    pub calls: Option<Bucket>,
+    /// Instances named in the calls.
+    pub instances: Option<Bucket>,
+}
+
+/// A token bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bucket {
+    /// The most tokens that it holds; it starts full.
+    pub burst: u32,
+    /// Tokens that flow in per second.
+    pub per_second: u32,
+}
