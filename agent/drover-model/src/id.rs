@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::Value;
+
 /// Why a text is not a valid id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
@@ -181,6 +183,13 @@ impl Revision {
 }
 
 impl ChangeId {
+    /// Derives the id from the change's whole content: the same content, the same id.
+    pub fn of(content: &Value) -> Self {
+        let mut bytes = Vec::new();
+        content.canonical_bytes(&mut bytes);
+        Self(data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes)))
+    }
+
     /// Returns the first twelve digits, for people.
     pub fn short(&self) -> &str {
         &self.0[..12]

@@ -233,12 +233,13 @@ impl InstanceClass {
 pub struct Member {
     /// Our id.
     pub id: InstanceId,
-    /// The provider's handle. None: a ghost, made by a call whose outcome is not known yet.
+    /// The provider's handle. None: a ghost, made by a call whose outcome is not known yet, or an
+    /// instance that is missing from the listing.
     pub provider_ref: Option<ProviderRef>,
     /// The template that it was made from.
     pub digests: Digests,
-    /// The provision call that made it.
-    pub token: Token,
+    /// The provision call that made it. None: known from the record only, so not to be touched.
+    pub token: Option<Token>,
     /// Where it stands.
     pub class: InstanceClass,
     /// Set while it is drained.
