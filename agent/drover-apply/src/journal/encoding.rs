@@ -1,0 +1,452 @@
+//! The journal's own encoding of intents: JSON of private mirrors of the model's types, so that the
+//! model stays free to change. Local, not a promise; [`FORMAT`] grows with every change of it.
+//!
+//! Every field is explicit and unknown ones are refused: what this version does not understand it must
+//! not silently lose when it writes the intent back.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+use std::time::Duration;
+
+use drover_model::{
+    Digests, DrainDone, DrainSpec, Epoch, ErrorClass, Flavor, HttpRequest, Intent, IntentId,
+    IntentKind, IntentState, OnDrainTimeout, Reason, Template, Value, Vanilla,
+};
+use serde::{Deserialize, Serialize};
+
+/// The format that this version writes, and the newest that it reads.
+pub(crate) const FORMAT: u64 = 1;
+
+pub(crate) fn encode(intent: &Intent) -> Result<Vec<u8>, String> {
+    let row = Row {
+        group: intent.group.to_string(),
+        epoch: intent.epoch.0,
+        issued_at: intent.issued_at.to_string(),
+        kind: kind_out(&intent.kind),
+        state: state_out(&intent.state),
+    };
+    serde_json::to_vec(&row).map_err(|error| error.to_string())
+}
+
+pub(crate) fn decode(id: IntentId, bytes: &[u8]) -> Result<Intent, String> {
+    let row: Row = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    Ok(Intent {
+        id,
+        group: parse("group", &row.group)?,
+        epoch: Epoch(row.epoch),
+        issued_at: parse("time", &row.issued_at)?,
+        kind: kind_in(row.kind)?,
+        state: state_in(row.state)?,
+    })
+}
+
+fn parse<T: FromStr>(what: &str, text: &str) -> Result<T, String>
+where
+    T::Err: Display,
+{
+    text.parse()
+        .map_err(|error| format!("{what} {text:?} {error}"))
+}
+
+fn parse_digests(text: &str) -> Result<Digests, String> {
+    Digests::parse(text).map_err(|error| format!("digest {text:?} {error}"))
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    group: String,
+    epoch: u64,
+    issued_at: String,
+    kind: KindRow,
+    state: StateRow,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum KindRow {
+    Create {
+        slots: Vec<String>,
+        attempt: u32,
+        token: String,
+        digests: String,
+        template: TemplateRow,
+    },
+    Drain {
+        instance: String,
+        provider_ref: String,
+        address: Option<String>,
+        reason: String,
+        spec: DrainRow,
+        deadline: String,
+        begun: bool,
+        done: bool,
+    },
+    Destroy {
+        instance: String,
+        provider_ref: String,
+        token: String,
+        reason: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum StateRow {
+    Intended,
+    Sent,
+    Acked {
+        made: BTreeMap<String, String>,
+        at: String,
+    },
+    Failed {
+        class: String,
+        message: String,
+        at: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TemplateRow {
+    properties: ValueRow,
+    flavors: Vec<FlavorRow>,
+    flavors_as_written: ValueRow,
+    tags: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum FlavorRow {
+    Vanilla {
+        init: Vec<String>,
+        env: BTreeMap<String, String>,
+        tags: BTreeMap<String, String>,
+    },
+}
+
+/// A value with its type, so that `1`, `1.0` and `"1"` stay what they were: a repeated provision call
+/// must be identical.
+#[derive(Serialize, Deserialize)]
+enum ValueRow {
+    #[serde(rename = "n")]
+    Null,
+    #[serde(rename = "b")]
+    Bool(bool),
+    #[serde(rename = "i")]
+    Int(i64),
+    #[serde(rename = "u")]
+    UInt(u64),
+    /// The bits: a decimal fraction does not survive every parser.
+    #[serde(rename = "f")]
+    Float(u64),
+    #[serde(rename = "s")]
+    String(String),
+    #[serde(rename = "l")]
+    List(Vec<ValueRow>),
+    #[serde(rename = "m")]
+    Map(BTreeMap<String, ValueRow>),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DrainRow {
+    delay: Duration,
+    begin: Vec<RequestRow>,
+    done: Option<DoneRow>,
+    timeout: Duration,
+    unhealthy_timeout: Duration,
+    on_timeout: TimeoutRow,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RequestRow {
+    method: String,
+    port: u16,
+    path: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum DoneRow {
+    Http { port: u16, path: String },
+    TcpClosed { port: u16 },
+    Exit,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum TimeoutRow {
+    Proceed,
+    Abort,
+}
+
+fn kind_out(kind: &IntentKind) -> KindRow {
+    match kind {
+        IntentKind::Create {
+            slots,
+            attempt,
+            token,
+            digests,
+            template,
+        } => KindRow::Create {
+            slots: slots.iter().map(ToString::to_string).collect(),
+            attempt: *attempt,
+            token: token.to_string(),
+            digests: digests.to_string(),
+            template: template_out(template),
+        },
+        IntentKind::Drain {
+            instance,
+            provider_ref,
+            address,
+            reason,
+            spec,
+            deadline,
+            begun,
+            done,
+        } => KindRow::Drain {
+            instance: instance.to_string(),
+            provider_ref: provider_ref.to_string(),
+            address: address.clone(),
+            reason: reason.to_string(),
+            spec: drain_out(spec),
+            deadline: deadline.to_string(),
+            begun: *begun,
+            done: *done,
+        },
+        IntentKind::Destroy {
+            instance,
+            provider_ref,
+            token,
+            reason,
+        } => KindRow::Destroy {
+            instance: instance.to_string(),
+            provider_ref: provider_ref.to_string(),
+            token: token.to_string(),
+            reason: reason.to_string(),
+        },
+    }
+}
+
+fn kind_in(row: KindRow) -> Result<IntentKind, String> {
+    Ok(match row {
+        KindRow::Create {
+            slots,
+            attempt,
+            token,
+            digests,
+            template,
+        } => IntentKind::Create {
+            slots: slots
+                .iter()
+                .map(|slot| parse("instance", slot))
+                .collect::<Result<_, _>>()?,
+            attempt,
+            token: parse("token", &token)?,
+            digests: parse_digests(&digests)?,
+            template: template_in(template),
+        },
+        KindRow::Drain {
+            instance,
+            provider_ref,
+            address,
+            reason,
+            spec,
+            deadline,
+            begun,
+            done,
+        } => IntentKind::Drain {
+            instance: parse("instance", &instance)?,
+            provider_ref: parse("handle", &provider_ref)?,
+            address,
+            reason: reason_in(&reason)?,
+            spec: drain_in(spec),
+            deadline: parse("time", &deadline)?,
+            begun,
+            done,
+        },
+        KindRow::Destroy {
+            instance,
+            provider_ref,
+            token,
+            reason,
+        } => IntentKind::Destroy {
+            instance: parse("instance", &instance)?,
+            provider_ref: parse("handle", &provider_ref)?,
+            token: parse("token", &token)?,
+            reason: reason_in(&reason)?,
+        },
+    })
+}
+
+fn reason_in(text: &str) -> Result<Reason, String> {
+    let found = Reason::ALL
+        .into_iter()
+        .find(|reason| reason.as_str() == text);
+    found.ok_or_else(|| format!("unknown reason {text:?}"))
+}
+
+const CLASSES: [ErrorClass; 8] = [
+    ErrorClass::Throttled,
+    ErrorClass::Capacity,
+    ErrorClass::Quota,
+    ErrorClass::InvalidSpec,
+    ErrorClass::Auth,
+    ErrorClass::Partial,
+    ErrorClass::Unknown,
+    ErrorClass::NotFound,
+];
+
+fn state_out(state: &IntentState) -> StateRow {
+    match state {
+        IntentState::Intended => StateRow::Intended,
+        IntentState::Sent => StateRow::Sent,
+        IntentState::Acked { made, at } => StateRow::Acked {
+            made: made
+                .iter()
+                .map(|(id, handle)| (id.to_string(), handle.to_string()))
+                .collect(),
+            at: at.to_string(),
+        },
+        IntentState::Failed { class, message, at } => StateRow::Failed {
+            class: class.as_str().to_owned(),
+            message: message.clone(),
+            at: at.to_string(),
+        },
+    }
+}
+
+fn state_in(row: StateRow) -> Result<IntentState, String> {
+    Ok(match row {
+        StateRow::Intended => IntentState::Intended,
+        StateRow::Sent => IntentState::Sent,
+        StateRow::Acked { made, at } => IntentState::Acked {
+            made: made
+                .iter()
+                .map(|(id, handle)| Ok((parse("instance", id)?, parse("handle", handle)?)))
+                .collect::<Result<_, String>>()?,
+            at: parse("time", &at)?,
+        },
+        StateRow::Failed { class, message, at } => IntentState::Failed {
+            class: CLASSES
+                .into_iter()
+                .find(|known| known.as_str() == class)
+                .ok_or_else(|| format!("unknown error class {class:?}"))?,
+            message,
+            at: parse("time", &at)?,
+        },
+    })
+}
+
+fn template_out(template: &Template) -> TemplateRow {
+    let flavor = |flavor: &Flavor| match flavor {
+        Flavor::Vanilla(Vanilla { init, env, tags }) => FlavorRow::Vanilla {
+            init: init.clone(),
+            env: env.clone(),
+            tags: tags.clone(),
+        },
+    };
+    TemplateRow {
+        properties: value_out(&template.properties),
+        flavors: template.flavors.iter().map(flavor).collect(),
+        flavors_as_written: value_out(&template.flavors_as_written),
+        tags: template.tags.clone(),
+    }
+}
+
+fn template_in(row: TemplateRow) -> Template {
+    let flavor = |row| match row {
+        FlavorRow::Vanilla { init, env, tags } => Flavor::Vanilla(Vanilla { init, env, tags }),
+    };
+    Template {
+        properties: value_in(row.properties),
+        flavors: row.flavors.into_iter().map(flavor).collect(),
+        flavors_as_written: value_in(row.flavors_as_written),
+        tags: row.tags,
+    }
+}
+
+fn value_out(value: &Value) -> ValueRow {
+    match value {
+        Value::Null => ValueRow::Null,
+        Value::Bool(value) => ValueRow::Bool(*value),
+        Value::Int(value) => ValueRow::Int(*value),
+        Value::UInt(value) => ValueRow::UInt(*value),
+        Value::Float(value) => ValueRow::Float(value.to_bits()),
+        Value::String(text) => ValueRow::String(text.clone()),
+        Value::List(list) => ValueRow::List(list.iter().map(value_out).collect()),
+        Value::Map(map) => ValueRow::Map(
+            map.iter()
+                .map(|(key, value)| (key.clone(), value_out(value)))
+                .collect(),
+        ),
+    }
+}
+
+fn value_in(row: ValueRow) -> Value {
+    match row {
+        ValueRow::Null => Value::Null,
+        ValueRow::Bool(value) => Value::Bool(value),
+        ValueRow::Int(value) => Value::Int(value),
+        ValueRow::UInt(value) => Value::UInt(value),
+        ValueRow::Float(bits) => Value::Float(f64::from_bits(bits)),
+        ValueRow::String(text) => Value::String(text),
+        ValueRow::List(list) => Value::List(list.into_iter().map(value_in).collect()),
+        ValueRow::Map(map) => map
+            .into_iter()
+            .map(|(key, value)| (key, value_in(value)))
+            .collect(),
+    }
+}
+
+fn drain_out(spec: &DrainSpec) -> DrainRow {
+    let request = |request: &HttpRequest| RequestRow {
+        method: request.method.clone(),
+        port: request.port,
+        path: request.path.clone(),
+    };
+    DrainRow {
+        delay: spec.delay,
+        begin: spec.begin.iter().map(request).collect(),
+        done: spec.done.as_ref().map(|done| match done {
+            DrainDone::Http { port, path } => DoneRow::Http {
+                port: *port,
+                path: path.clone(),
+            },
+            DrainDone::TcpClosed { port } => DoneRow::TcpClosed { port: *port },
+            DrainDone::Exit => DoneRow::Exit,
+        }),
+        timeout: spec.timeout,
+        unhealthy_timeout: spec.unhealthy_timeout,
+        on_timeout: match spec.on_timeout {
+            OnDrainTimeout::Proceed => TimeoutRow::Proceed,
+            OnDrainTimeout::Abort => TimeoutRow::Abort,
+        },
+    }
+}
+
+fn drain_in(row: DrainRow) -> DrainSpec {
+    let request = |row: RequestRow| HttpRequest {
+        method: row.method,
+        port: row.port,
+        path: row.path,
+    };
+    DrainSpec {
+        delay: row.delay,
+        begin: row.begin.into_iter().map(request).collect(),
+        done: row.done.map(|done| match done {
+            DoneRow::Http { port, path } => DrainDone::Http { port, path },
+            DoneRow::TcpClosed { port } => DrainDone::TcpClosed { port },
+            DoneRow::Exit => DrainDone::Exit,
+        }),
+        timeout: row.timeout,
+        unhealthy_timeout: row.unhealthy_timeout,
+        on_timeout: match row.on_timeout {
+            TimeoutRow::Proceed => OnDrainTimeout::Proceed,
+            TimeoutRow::Abort => OnDrainTimeout::Abort,
+        },
+    }
+}
