@@ -1,1 +1,28 @@
 //! Document formats of drover in Git: specs in, recorded state out.
+//!
+//! This crate turns the bytes of a file into documents ([`parse_file`]), the files of a repository
+//! into a [`Repository`] ([`assemble`]), mistakes into text ([`render`]), and recorded state into YAML
+//! and back ([`record`]). It also reads the agent's own file ([`agent_config`]) and makes the edits of
+//! `drover scale` and `drover suspend` ([`edit`]). It reads no file, knows no Git and no clock, and
+//! compiles no policy: expressions are texts with places here.
+//!
+//! **Invariant:** a document with any mistake has no outcome, and a mistake never hides another
+//! document. **Invariant:** whatever the input, parsing ends within the [`limits`], without a panic.
+
+mod assemble;
+mod declare;
+mod decode;
+mod diagnostic;
+mod document;
+mod formats;
+pub mod limits;
+mod render;
+mod tree;
+
+pub use assemble::{BrokenDocument, Located, Repository, assemble};
+pub use diagnostic::{Diagnostic, Severity};
+pub use document::{
+    API_VERSION, Document, FleetDoc, ParsedDocument, ParsedFile, parse_document, parse_file,
+};
+pub use formats::{FormatError, format_duration, format_time, parse_duration, parse_time};
+pub use render::render;

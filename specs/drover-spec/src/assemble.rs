@@ -1,0 +1,403 @@
+//! The files of a repository, put together: what is there, what is broken, what does not fit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use drover_model::{
+    Binding, BindingName, DecisionPoint, Enforcement, Group, GroupName, Kind, Policy, PolicyName,
+    ProviderDoc, ProviderName, SourceSpan,
+};
+
+use crate::decode::closest;
+use crate::diagnostic::Diagnostic;
+use crate::document::{Document, FleetDoc, ParsedDocument, ParsedFile};
+
+/// Everything that a repository says at one commit.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Repository {
+    /// The groups.
+    pub groups: BTreeMap<GroupName, Located<Group>>,
+    /// The policies.
+    pub policies: BTreeMap<PolicyName, Located<Policy>>,
+    /// The bindings.
+    pub bindings: BTreeMap<BindingName, Located<Binding>>,
+    /// The providers.
+    pub providers: BTreeMap<ProviderName, Located<ProviderDoc>>,
+    /// The fleet document, if there is one.
+    pub fleet: Option<FleetDoc>,
+    /// Documents with mistakes: their last good version stays in force.
+    pub broken: Vec<BrokenDocument>,
+    /// Every mistake and warning, in the order of files and places.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Whether every document's kind and name are beyond doubt: only then is what is absent removed.
+    pub identities_readable: bool,
+}
+
+/// A good document and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Located<T> {
+    /// What it says.
+    pub value: T,
+    /// The file.
+    pub path: String,
+    /// The line at which `text` starts, from 1.
+    pub line: u32,
+    /// The document's own text as written.
+    pub text: String,
+}
+
+/// A document with mistakes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BrokenDocument {
+    /// Kind and name, as far as they can be read.
+    pub identity: Option<(Kind, String)>,
+    /// The file.
+    pub path: String,
+    /// The mistakes. Empty only for a file that is broken as a whole: see its first document's.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Repository {
+    /// Returns whether there is any error; warnings do not count.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+
+    /// Returns whether a document of that kind and name is there, good or broken.
+    pub fn mentions(&self, kind: Kind, name: &str) -> bool {
+        let good = match kind {
+            Kind::Fleet => self.fleet.as_ref().is_some_and(|fleet| fleet.name == name),
+            Kind::Group => self.groups.keys().any(|key| key.as_str() == name),
+            Kind::Policy => self.policies.keys().any(|key| key.as_str() == name),
+            Kind::Binding => self.bindings.keys().any(|key| key.as_str() == name),
+            Kind::Provider => self.providers.keys().any(|key| key.as_str() == name),
+        };
+        good || self
+            .broken
+            .iter()
+            .any(|broken| matches!(&broken.identity, Some((k, n)) if *k == kind && n == name))
+    }
+}
+
+/// Puts the files of a repository together and checks what crosses documents: repeated names,
+/// references that name nothing, policies that do not fit the groups that they are bound to.
+///
+/// A repeated name leaves none of the documents in force: which one is meant, nobody knows. A
+/// reference that names nothing is an error, but its document stays, so that the agent can say what
+/// it waits for.
+pub fn assemble<'a>(files: impl IntoIterator<Item = &'a ParsedFile>) -> Repository {
+    let mut repository = Repository {
+        identities_readable: true,
+        ..Repository::default()
+    };
+    let mut places = BTreeMap::new();
+    let files: Vec<&ParsedFile> = files.into_iter().collect();
+    for file in &files {
+        repository.identities_readable &= file.identities_readable();
+        for document in &file.documents {
+            if let Some(identity) = &document.identity {
+                let found: &mut Vec<Place<'_>> = places.entry(identity.clone()).or_default();
+                found.push(Place { file, document });
+            }
+        }
+    }
+    for file in &files {
+        add_file(&mut repository, file, &places);
+    }
+    check_fleet(&mut repository, &places);
+    check_providers(&mut repository);
+    check_bindings(&mut repository);
+    check_size_policies(&mut repository);
+    repository
+        .diagnostics
+        .sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
+    repository
+}
+
+/// Where a document stands.
+struct Place<'a> {
+    file: &'a ParsedFile,
+    document: &'a ParsedDocument,
+}
+
+impl Place<'_> {
+    fn span(&self) -> SourceSpan {
+        match &self.document.outcome {
+            Some(Document::Fleet(fleet)) => fleet.span.clone(),
+            Some(Document::Group(group)) => group.span.clone(),
+            Some(Document::Policy(policy)) => policy.span.clone(),
+            Some(Document::Binding(binding)) => binding.span.clone(),
+            Some(Document::Provider(provider)) => provider.span.clone(),
+            None => SourceSpan {
+                line: self.document.line,
+                ..SourceSpan::start_of(&self.file.path)
+            },
+        }
+    }
+}
+
+type Places<'a> = BTreeMap<(Kind, String), Vec<Place<'a>>>;
+
+fn add_file(repository: &mut Repository, file: &ParsedFile, places: &Places<'_>) {
+    repository
+        .diagnostics
+        .extend(file.diagnostics.iter().cloned());
+    if file.diagnostics.iter().any(Diagnostic::is_error) {
+        repository.broken.push(BrokenDocument {
+            identity: None,
+            path: file.path.clone(),
+            diagnostics: file.diagnostics.clone(),
+        });
+    }
+    for document in &file.documents {
+        let mut diagnostics = document.diagnostics.clone();
+        diagnostics.extend(repeated(file, document, places));
+        repository.diagnostics.extend(diagnostics.iter().cloned());
+        match &document.outcome {
+            Some(outcome) if diagnostics.iter().all(|found| !found.is_error()) => {
+                add_document(repository, file, document, outcome);
+            }
+            Some(_) | None => repository.broken.push(BrokenDocument {
+                identity: document.identity.clone(),
+                path: file.path.clone(),
+                diagnostics,
+            }),
+        }
+    }
+}
+
+/// Says that a name is repeated, at each of its places.
+fn repeated(
+    file: &ParsedFile,
+    document: &ParsedDocument,
+    places: &Places<'_>,
+) -> Option<Diagnostic> {
+    let identity = document.identity.as_ref()?;
+    let others = places.get(identity)?;
+    let same = |place: &&Place<'_>| std::ptr::eq(place.document, document);
+    let other = others.iter().find(|place| !same(place))?;
+    let (kind, name) = identity;
+    let place = Place { file, document };
+    let message = format!("the {} `{name}` is defined more than once", kind.as_str());
+    Some(
+        Diagnostic::error("duplicate-document", message, place.span())
+            .hint("a document's identity is kind + name, whatever its path; until one of them goes, none is in force")
+            .related(other.span(), "also here"),
+    )
+}
+
+fn add_document(
+    repository: &mut Repository,
+    file: &ParsedFile,
+    document: &ParsedDocument,
+    outcome: &Document,
+) {
+    fn located<T: Clone>(value: &T, file: &ParsedFile, document: &ParsedDocument) -> Located<T> {
+        Located {
+            value: value.clone(),
+            path: file.path.clone(),
+            line: document.line,
+            text: document.text.clone(),
+        }
+    }
+    match outcome {
+        Document::Fleet(fleet) => repository.fleet = Some(fleet.clone()),
+        Document::Group(group) => {
+            let value = located(&**group, file, document);
+            repository.groups.insert(group.name.clone(), value);
+        }
+        Document::Policy(policy) => {
+            let value = located(&**policy, file, document);
+            repository.policies.insert(policy.name.clone(), value);
+        }
+        Document::Binding(binding) => {
+            let value = located(&**binding, file, document);
+            repository.bindings.insert(binding.name.clone(), value);
+        }
+        Document::Provider(provider) => {
+            let value = located(&**provider, file, document);
+            repository.providers.insert(provider.name.clone(), value);
+        }
+    }
+}
+
+/// There is one fleet document, under whatever name.
+fn check_fleet(repository: &mut Repository, places: &Places<'_>) {
+    let names: BTreeSet<&str> = places
+        .keys()
+        .filter(|(kind, _)| *kind == Kind::Fleet)
+        .map(|(_, name)| name.as_str())
+        .collect();
+    if names.len() < 2 {
+        return;
+    }
+    let fleets: Vec<&Place<'_>> = places
+        .iter()
+        .filter(|((kind, _), _)| *kind == Kind::Fleet)
+        .flat_map(|(_, places)| places)
+        .collect();
+    for place in &fleets[1..] {
+        repository.diagnostics.push(
+            Diagnostic::error(
+                "duplicate-document",
+                "a repository has one Fleet document",
+                place.span(),
+            )
+            .related(fleets[0].span(), "the first one"),
+        );
+    }
+    repository.fleet = None;
+}
+
+fn no_such(kind: Kind, name: &str, span: SourceSpan, known: &BTreeSet<String>) -> Diagnostic {
+    let message = format!("there is no {} `{name}`", kind.as_str());
+    let diagnostic = Diagnostic::error("unknown-reference", message, span);
+    match closest(name, known.iter().map(String::as_str)) {
+        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+        None if known.is_empty() => {
+            diagnostic.hint(format!("the repository has no {} document", kind.as_str()))
+        }
+        None => {
+            let known: Vec<&str> = known.iter().take(5).map(String::as_str).collect();
+            diagnostic.hint(format!("there is {}", known.join(", ")))
+        }
+    }
+}
+
+/// Returns the names of a kind, those of broken documents too: what refers to them is not wrong.
+fn known_names(repository: &Repository, kind: Kind) -> BTreeSet<String> {
+    let good: Vec<String> = match kind {
+        Kind::Provider => repository
+            .providers
+            .keys()
+            .map(ToString::to_string)
+            .collect(),
+        Kind::Policy => repository
+            .policies
+            .keys()
+            .map(ToString::to_string)
+            .collect(),
+        Kind::Group => repository.groups.keys().map(ToString::to_string).collect(),
+        Kind::Binding => repository
+            .bindings
+            .keys()
+            .map(ToString::to_string)
+            .collect(),
+        Kind::Fleet => Vec::new(),
+    };
+    let broken = repository.broken.iter().filter_map(|broken| {
+        let (broken_kind, name) = broken.identity.as_ref()?;
+        (*broken_kind == kind).then(|| name.clone())
+    });
+    good.into_iter().chain(broken).collect()
+}
+
+fn check_providers(repository: &mut Repository) {
+    let known = known_names(repository, Kind::Provider);
+    let missing: Vec<Diagnostic> = repository
+        .groups
+        .values()
+        .filter(|group| !known.contains(group.value.spec.provider.as_str()))
+        .map(|group| {
+            let name = group.value.spec.provider.as_str();
+            no_such(
+                Kind::Provider,
+                name,
+                group.value.provider_span.clone(),
+                &known,
+            )
+        })
+        .collect();
+    repository.diagnostics.extend(missing);
+}
+
+fn check_bindings(repository: &mut Repository) {
+    let known = known_names(repository, Kind::Policy);
+    let groups_certain = repository.broken.iter().all(|broken| {
+        broken
+            .identity
+            .as_ref()
+            .is_some_and(|(kind, _)| *kind != Kind::Group)
+    });
+    let mut found = Vec::new();
+    for Located { value: binding, .. } in repository.bindings.values() {
+        if !known.contains(binding.policy.as_str()) {
+            let span = binding.policy_span.clone();
+            found.push(no_such(Kind::Policy, binding.policy.as_str(), span, &known));
+        } else if let Some(policy) = repository.policies.get(&binding.policy) {
+            found.extend(unknown_params(binding, &policy.value));
+        }
+        let mut groups = repository.groups.values();
+        let matched = groups.any(|group| binding.selector.matches(&group.value.labels));
+        // A broken group may be the one that is meant.
+        if !matched && groups_certain {
+            let message = format!("the binding `{}` selects no group", binding.name);
+            let span = binding.span.clone();
+            found.push(Diagnostic::warning("selects-nothing", message, span));
+        }
+    }
+    repository.diagnostics.extend(found);
+}
+
+fn unknown_params(binding: &Binding, policy: &Policy) -> Vec<Diagnostic> {
+    let unknown = binding
+        .params
+        .keys()
+        .filter(|name| !policy.params.contains_key(*name));
+    unknown
+        .map(|name| {
+            let span = binding.param_spans.get(name).unwrap_or(&binding.span);
+            let message = format!("the policy `{}` has no parameter `{name}`", policy.name);
+            let diagnostic = Diagnostic::error("unknown-parameter", message, span.clone());
+            match closest(name, policy.params.keys().map(String::as_str)) {
+                Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+                None => diagnostic,
+            }
+        })
+        .collect()
+}
+
+/// A group's size has one master, and that one stays within bounds that Git owns.
+fn check_size_policies(repository: &mut Repository) {
+    let is_size = |binding: &&Located<Binding>| {
+        binding.value.enforcement == Enforcement::Deny
+            && repository
+                .policies
+                .get(&binding.value.policy)
+                .is_some_and(|policy| policy.value.point == DecisionPoint::Size)
+    };
+    let bindings: Vec<&Located<Binding>> = repository.bindings.values().filter(is_size).collect();
+    let mut found = Vec::new();
+    for Located { value: group, .. } in repository.groups.values() {
+        let mut bound = bindings
+            .iter()
+            .map(|binding| &binding.value)
+            .filter(|binding| binding.selector.matches(&group.labels));
+        let Some(first) = bound.next() else { continue };
+        if group.spec.bounds.is_none() {
+            let message = format!(
+                "the group `{}` needs `bounds`, because the binding `{}` lets a policy choose its size",
+                group.name, first.name
+            );
+            found.push(
+                Diagnostic::error("size-without-bounds", message, group.span.clone())
+                    .hint("write `bounds: {min: ..., max: ...}`")
+                    .related(first.span.clone(), "the binding"),
+            );
+        }
+        for second in bound {
+            let message = format!(
+                "two size policies are bound to the group `{}`: by `{}` and by `{}`",
+                group.name, first.name, second.name
+            );
+            found.push(
+                Diagnostic::error("two-size-policies", message, second.span.clone())
+                    .hint("give one of them another selector, or `enforcement: audit`")
+                    .related(first.span.clone(), "the other binding"),
+            );
+        }
+    }
+    repository.diagnostics.extend(found);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,529 @@
+//! The fields of a Group document.
+
+use drover_model::defaults;
+
+use super::{Object, PORT, Preset, Shape, any, duration, later, one, optional, preset, required};
+use crate::limits::{GROUP_SIZE_MAX, MESSAGE_LENGTH_MAX};
+
+/// Most instances in any count of a document.
+const COUNT: Shape = Shape::Integer {
+    min: 0,
+    max: GROUP_SIZE_MAX,
+};
+
+/// An amount that may be none.
+const AMOUNT: Shape = Shape::Amount {
+    min: 0,
+    max: GROUP_SIZE_MAX,
+};
+
+/// An amount that is at least one instance or one percent.
+const AMOUNT_SOME: Shape = Shape::Amount {
+    min: 1,
+    max: GROUP_SIZE_MAX,
+};
+
+pub(crate) static GROUP_SPEC: Object = any(
+    "a group's spec",
+    "What should exist.",
+    &[
+        required(
+            "provider",
+            Shape::Name,
+            "The Provider document that makes the instances. Changing it on a live group is refused.",
+        ),
+        required(
+            "size",
+            COUNT,
+            "How many instances; the first value where a `size` policy decides.",
+        ),
+        optional(
+            "bounds",
+            Shape::Object(&BOUNDS),
+            "The bounds within which a `size` policy chooses.",
+        ),
+        preset(
+            "manage",
+            Shape::Word(&["full", "observe"], &[]),
+            Preset::Word("full"),
+            "`full`: create, heal, roll and destroy; `observe`: list, plan and record, never mutate.",
+        ),
+        required(
+            "template",
+            Shape::Object(&TEMPLATE),
+            "What makes an instance current or stale.",
+        ),
+        optional(
+            "health",
+            Shape::Object(&HEALTH),
+            "When an instance is healthy.",
+        ),
+        optional(
+            "heal",
+            Shape::Object(&HEAL),
+            "How bad instances are replaced.",
+        ),
+        optional(
+            "rollout",
+            Shape::Object(&ROLLOUT),
+            "How a new template replaces an old one.",
+        ),
+        optional(
+            "drain",
+            Shape::Object(&DRAIN),
+            "How work moves off an instance before it ends.",
+        ),
+        optional("limits", Shape::Object(&LIMITS), "Hard limits."),
+        optional(
+            "suspend",
+            Shape::List {
+                of: &Shape::Object(&SUSPEND),
+                min: 0,
+            },
+            "Activities that are switched off.",
+        ),
+        optional(
+            "deletion",
+            Shape::Object(&DELETION),
+            "What removing the document does.",
+        ),
+        later("members", "quorum groups"),
+        later("quorum", "quorum groups"),
+        later("scaling", "stabilization and rates of scaling"),
+        later("lifecycle", "ephemeral groups"),
+        later("placement", "spreading over zones"),
+        later("windows", "maintenance windows"),
+        later("expiry", "a largest age of instances"),
+        later("dependsOn", "dependencies between groups"),
+        later("protect", "protection of single instances"),
+        later("budgets", "disruption budgets"),
+        later("capacity", "several offerings"),
+        later("volumes", "volumes"),
+        later("drift", "drift of live instances"),
+        later("orphans", "instances without a group"),
+    ],
+);
+
+pub(crate) static BOUNDS: Object = any(
+    "bounds",
+    "Bounds of the size, both inclusive.",
+    &[
+        required("min", COUNT, "The smallest size."),
+        required("max", COUNT, "The largest size, not below `min`."),
+    ],
+);
+
+pub(crate) static TEMPLATE: Object = any(
+    "a template",
+    "What makes an instance current or stale, taken as written.",
+    &[
+        optional(
+            "properties",
+            Shape::AnyMap,
+            "The provider's own properties, checked against its schema. May use ${instance.id}, ${instance.name}, ${instance.zone}, ${instance.address} and ${group.name}; $${ stands for ${.",
+        ),
+        optional(
+            "flavors",
+            Shape::List {
+                of: &Shape::Object(&FLAVOR),
+                min: 0,
+            },
+            "What prepares an instance, applied in order.",
+        ),
+        optional(
+            "tags",
+            Shape::TextMap,
+            "Tags put on every instance at creation. Keys that begin with `drover.` are reserved.",
+        ),
+        later("attachments", "attachments"),
+    ],
+);
+
+pub(crate) static FLAVOR: Object = one(
+    "a flavor",
+    "One flavor, by its name.",
+    &[
+        optional(
+            "vanilla",
+            Shape::Object(&VANILLA),
+            "Init lines, environment and tags, with substitution and no logic.",
+        ),
+        later("cloudInit", "the cloudInit flavor"),
+        later("swarm", "the swarm flavor"),
+        later("kubernetes", "the kubernetes flavor"),
+        later("plugin", "flavor plugins"),
+        later("combo", "the combo flavor: write several flavors instead"),
+    ],
+);
+
+pub(crate) static VANILLA: Object = any(
+    "the vanilla flavor",
+    "Init lines, environment and tags.",
+    &[
+        optional(
+            "init",
+            Shape::List {
+                of: &Shape::Text { max: 16 * 1024 },
+                min: 0,
+            },
+            "Shell lines run in order before the command; a failing line fails the instance.",
+        ),
+        optional(
+            "env",
+            Shape::TextMap,
+            "Environment variables of init and command.",
+        ),
+        optional("tags", Shape::TextMap, "Tags put on the instance."),
+    ],
+);
+
+pub(crate) static HEALTH: Object = any(
+    "health",
+    "When an instance is healthy.",
+    &[
+        preset(
+            "startupTimeout",
+            duration(100, 24),
+            Preset::Duration(defaults::STARTUP_TIMEOUT),
+            "An instance that was never ready within this time is a failed launch.",
+        ),
+        preset(
+            "unhealthyAfter",
+            duration(0, 24),
+            Preset::Duration(defaults::UNHEALTHY_AFTER),
+            "How long checks must fail without a break before the instance is unhealthy.",
+        ),
+        preset(
+            "unknownAfter",
+            duration(0, 24),
+            Preset::Duration(defaults::UNKNOWN_AFTER),
+            "How long an instance may be out of the observer's reach before it is lost.",
+        ),
+        optional(
+            "checks",
+            Shape::List {
+                of: &Shape::Object(&CHECK),
+                min: 0,
+            },
+            "The checks; all must pass. None: the provider's word alone decides.",
+        ),
+        later("sources", "other sources of health: write `checks`"),
+    ],
+);
+
+pub(crate) static CHECK: Object = any(
+    "a health check",
+    "One health check: exactly one of http, tcp and command.",
+    &[
+        optional(
+            "http",
+            Shape::Object(&HTTP_GET),
+            "A GET answers 200 to 299.",
+        ),
+        optional("tcp", Shape::Object(&TCP), "A TCP connection opens."),
+        optional(
+            "command",
+            Shape::List {
+                of: &Shape::Text { max: 16 * 1024 },
+                min: 1,
+            },
+            "A program and its arguments exit 0, run inside the instance by its provider, never by the agent.",
+        ),
+        preset(
+            "interval",
+            duration(100, 1),
+            Preset::Duration(defaults::CHECK_INTERVAL),
+            "Time between two tries.",
+        ),
+        preset(
+            "timeout",
+            duration(10, 1),
+            Preset::Duration(defaults::CHECK_TIMEOUT),
+            "Time limit of one try.",
+        ),
+    ],
+);
+
+pub(crate) static HTTP_GET: Object = any(
+    "an HTTP request",
+    "A GET request to the instance.",
+    &[
+        required("port", PORT, "The port."),
+        required(
+            "path",
+            Shape::HttpPath,
+            "The path with its leading slash, and query.",
+        ),
+    ],
+);
+
+pub(crate) static TCP: Object = any(
+    "a TCP port",
+    "A TCP port of the instance.",
+    &[required("port", PORT, "The port.")],
+);
+
+pub(crate) static HEAL: Object = any(
+    "heal",
+    "How bad instances are replaced.",
+    &[
+        preset(
+            "maxInFlight",
+            AMOUNT_SOME,
+            Preset::Amount(defaults::HEAL_IN_FLIGHT_MAX),
+            "Most replacements at once, a share rounded up.",
+        ),
+        optional(
+            "systemic",
+            Shape::Object(&SYSTEMIC),
+            "When the cause is presumed to lie outside the instances.",
+        ),
+        later("retry", "bounds of repeated healing"),
+        later("revision", "healing with the current revision"),
+    ],
+);
+
+pub(crate) static SYSTEMIC: Object = any(
+    "heal.systemic",
+    "What happens when many instances are bad at once.",
+    &[
+        preset(
+            "threshold",
+            AMOUNT_SOME,
+            Preset::Amount(defaults::SYSTEMIC_THRESHOLD),
+            "The share (rounded up) or count of bad instances from which healing changes mode.",
+        ),
+        preset(
+            "mode",
+            Shape::Word(&["slow", "stop"], &[]),
+            Preset::Word("slow"),
+            "`slow`: one replacement at a time; `stop`: none.",
+        ),
+    ],
+);
+
+pub(crate) static ROLLOUT: Object = any(
+    "rollout",
+    "How a new template replaces an old one.",
+    &[
+        preset(
+            "maxSurge",
+            AMOUNT,
+            Preset::Amount(defaults::SURGE_MAX),
+            "Instances allowed above the size, a share rounded up.",
+        ),
+        preset(
+            "maxUnavailable",
+            AMOUNT,
+            Preset::Amount(defaults::UNAVAILABLE_MAX),
+            "Instances that may be missing, a share rounded down.",
+        ),
+        preset(
+            "firstBatch",
+            Shape::Integer {
+                min: 1,
+                max: GROUP_SIZE_MAX,
+            },
+            Preset::Integer(defaults::FIRST_BATCH),
+            "Instances of the new template made before one of them is available.",
+        ),
+        preset(
+            "minReady",
+            duration(0, 24),
+            Preset::Duration(defaults::MIN_READY),
+            "How long an instance is healthy before it counts as available.",
+        ),
+        optional(
+            "progressDeadline",
+            Shape::Auto(&duration(100, 168)),
+            "Time without a new available instance after which the rollout failed. `auto`: max(15m, startupTimeout + minReady + drain.timeout + 5m).",
+        ),
+        optional(
+            "failureThreshold",
+            Shape::Auto(&Shape::Integer {
+                min: 1,
+                max: GROUP_SIZE_MAX,
+            }),
+            "Distinct failed instances of the new template after which the rollout failed. `auto`: 10 % of the size, at least 1, at most 10.",
+        ),
+        preset(
+            "onFailure",
+            Shape::Word(&["pause", "continue"], &["rollback"]),
+            Preset::Word("pause"),
+            "What a failed rollout does: `pause` stops replacing, while healing and scaling go on; `continue` goes on.",
+        ),
+        later("canary", "canaries"),
+        later("checkpoints", "checkpoints"),
+        later("bake", "a bake time"),
+        later("partition", "partitions"),
+        later("mode", "opportunistic and manual rollouts"),
+        later("paused", "pausing a rollout here: suspend `update` instead"),
+        later("batch", "barrier batches"),
+        later(
+            "order",
+            "an order of creation and deletion: it follows from maxSurge",
+        ),
+        later("monitor", "a monitoring time"),
+        later("minAction", "a smallest action"),
+        later("maxAction", "a largest action"),
+    ],
+);
+
+pub(crate) static DRAIN: Object = any(
+    "drain",
+    "How work moves off an instance before it ends.",
+    &[
+        preset(
+            "delay",
+            duration(0, 24),
+            Preset::Duration(defaults::DRAIN_DELAY),
+            "Time between the published mark and `begin`.",
+        ),
+        optional(
+            "begin",
+            Shape::List {
+                of: &Shape::Object(&DRAIN_BEGIN),
+                min: 0,
+            },
+            "Requests sent once.",
+        ),
+        optional(
+            "done",
+            Shape::Object(&DRAIN_DONE),
+            "What says that the instance is idle. None: `delay` and `begin` are all there is.",
+        ),
+        preset(
+            "timeout",
+            duration(0, 168),
+            Preset::Duration(defaults::DRAIN_TIMEOUT),
+            "Longest wait for `done`, from the published mark.",
+        ),
+        preset(
+            "unhealthyTimeout",
+            duration(0, 168),
+            Preset::Duration(defaults::DRAIN_UNHEALTHY_TIMEOUT),
+            "The same for an instance that is not healthy.",
+        ),
+        preset(
+            "onTimeout",
+            Shape::Word(&["proceed", "abort"], &[]),
+            Preset::Word("proceed"),
+            "When the wait ends without `done`: `proceed` destroys all the same, `abort` leaves the instance draining.",
+        ),
+        later("hooks", "drain hooks: write `begin` and `done`"),
+    ],
+);
+
+pub(crate) static DRAIN_BEGIN: Object = one(
+    "a drain request",
+    "One request that asks the instance to take no more work.",
+    &[optional(
+        "http",
+        Shape::Object(&HTTP_REQUEST),
+        "An HTTP request.",
+    )],
+);
+
+pub(crate) static HTTP_REQUEST: Object = any(
+    "an HTTP request",
+    "A request to the instance.",
+    &[
+        preset(
+            "method",
+            Shape::HttpMethod,
+            Preset::Word("POST"),
+            "The method, upper case.",
+        ),
+        required("port", PORT, "The port."),
+        required(
+            "path",
+            Shape::HttpPath,
+            "The path with its leading slash, and query.",
+        ),
+    ],
+);
+
+pub(crate) static DRAIN_DONE: Object = one(
+    "drain.done",
+    "What says that a draining instance is idle: exactly one of these.",
+    &[
+        optional("http", Shape::Object(&HTTP_GET), "A GET answers 200."),
+        optional(
+            "tcpClosed",
+            Shape::Object(&TCP),
+            "The port no longer accepts connections.",
+        ),
+        optional(
+            "exit",
+            Shape::Boolean,
+            "`true`: the process has ended by itself.",
+        ),
+    ],
+);
+
+pub(crate) static LIMITS: Object = any(
+    "limits",
+    "Hard limits of a group.",
+    &[
+        optional(
+            "maxTotal",
+            Shape::Auto(&Shape::Integer {
+                min: 1,
+                max: 2 * GROUP_SIZE_MAX,
+            }),
+            "Most instances that may exist at once, the terminating ones counted. Blocks creation only. `auto`: size + surge.",
+        ),
+        optional(
+            "maxDestroy",
+            Shape::Auto(&AMOUNT),
+            "Most instances removed without replacement by one change, a share rounded up. `auto`: the larger of 50 % and 10.",
+        ),
+        later("maxCreatePerHour", "a limit of creations per hour"),
+        later("maxDestroyPerHour", "a limit of destructions per hour"),
+    ],
+);
+
+pub(crate) static SUSPEND: Object = any(
+    "a suspension",
+    "An activity switched off by a person.",
+    &[
+        required(
+            "what",
+            Shape::Words(&["update", "heal", "scale", "gc", "all"]),
+            "What is off: one activity or a list of them.",
+        ),
+        optional(
+            "until",
+            Shape::Time,
+            "Until when. None: until the entry is removed.",
+        ),
+        optional(
+            "because",
+            Shape::Text {
+                max: MESSAGE_LENGTH_MAX,
+            },
+            "Why, for everyone who wonders.",
+        ),
+    ],
+);
+
+pub(crate) static DELETION: Object = any(
+    "deletion",
+    "What removing the document does.",
+    &[
+        preset(
+            "policy",
+            Shape::Word(&["Destroy", "Orphan"], &[]),
+            Preset::Word("Destroy"),
+            "`Destroy`: the instances are drained and destroyed; `Orphan`: they are left running, without the ownership tags.",
+        ),
+        preset(
+            "protect",
+            Shape::Boolean,
+            Preset::Boolean(false),
+            "Whether removal is held until a commit says `protect: false`.",
+        ),
+        later("approval", "deletion by approval"),
+        later("quorum", "deletion by quorum"),
+    ],
+);

@@ -1,0 +1,188 @@
+//! The fields that every document has, and those of Policy, Binding, Provider and Fleet.
+
+use super::{Object, Shape, any, later, optional, required};
+use crate::limits::MESSAGE_LENGTH_MAX;
+
+pub(crate) static METADATA: Object = any(
+    "metadata",
+    "The identity of the document.",
+    &[
+        required(
+            "name",
+            Shape::Name,
+            "The name: identity is kind + name, never the path.",
+        ),
+        optional(
+            "labels",
+            Shape::TextMap,
+            "Labels, which bindings select groups by.",
+        ),
+        optional(
+            "annotations",
+            Shape::TextMap,
+            "Annotations: for people and other programs.",
+        ),
+    ],
+);
+
+pub(crate) static POLICY_SPEC: Object = any(
+    "a policy's spec",
+    "CEL for one decision point.",
+    &[
+        required(
+            "on",
+            Shape::Word(
+                &["validate", "size", "gate"],
+                &[
+                    "protect", "approve", "budget", "health", "heal", "drift", "victim", "place",
+                    "analysis",
+                ],
+            ),
+            "The decision that the policy takes part in.",
+        ),
+        optional(
+            "match",
+            Shape::List {
+                of: &Shape::Expression,
+                min: 0,
+            },
+            "Conditions that must all hold for the policy to apply.",
+        ),
+        optional(
+            "params",
+            Shape::AnyMap,
+            "Parameters with their defaults, usable as `params.<name>`.",
+        ),
+        optional(
+            "variables",
+            Shape::List {
+                of: &Shape::Object(&POLICY_VARIABLE),
+                min: 0,
+            },
+            "Named expressions, evaluated in order, usable as `variables.<name>`.",
+        ),
+        optional(
+            "rules",
+            Shape::List {
+                of: &Shape::Object(&POLICY_RULE),
+                min: 1,
+            },
+            "For `validate` and `gate`: conditions that must hold.",
+        ),
+        optional(
+            "value",
+            Shape::Expression,
+            "For `size`: one expression of the decision point's result type.",
+        ),
+        optional(
+            "tests",
+            Shape::List {
+                of: &Shape::Object(&POLICY_TEST),
+                min: 0,
+            },
+            "The policy's own test table, run by `drover policy test` and `drover validate`.",
+        ),
+    ],
+);
+
+pub(crate) static POLICY_VARIABLE: Object = any(
+    "a policy variable",
+    "A named expression.",
+    &[
+        required(
+            "name",
+            Shape::Text { max: 63 },
+            "The name after `variables.`: letters, digits and '_'.",
+        ),
+        required("expression", Shape::Expression, "The expression."),
+    ],
+);
+
+pub(crate) static POLICY_RULE: Object = any(
+    "a policy rule",
+    "A condition that must hold.",
+    &[
+        required("expression", Shape::Expression, "The condition."),
+        required(
+            "message",
+            Shape::Text {
+                max: MESSAGE_LENGTH_MAX,
+            },
+            "What to tell people when it does not hold.",
+        ),
+    ],
+);
+
+pub(crate) static POLICY_TEST: Object = any(
+    "a policy test",
+    "One row of a policy's test table.",
+    &[
+        required("name", Shape::Text { max: 200 }, "The row's name."),
+        optional(
+            "given",
+            Shape::AnyMap,
+            "Variables by name; what is not given has the test defaults of the decision point.",
+        ),
+        required(
+            "expect",
+            Shape::Any,
+            "The expected result: true or false for rules, the value for values.",
+        ),
+    ],
+);
+
+pub(crate) static BINDING_SPEC: Object = any(
+    "a binding's spec",
+    "Puts a policy on groups.",
+    &[
+        required("policy", Shape::Name, "The policy."),
+        required(
+            "selector",
+            Shape::Object(&SELECTOR),
+            "The groups. `{}` selects every group.",
+        ),
+        optional(
+            "params",
+            Shape::AnyMap,
+            "Parameters over the policy's defaults.",
+        ),
+        required(
+            "enforcement",
+            Shape::Word(&["deny", "warn", "audit"], &["requireApproval"]),
+            "What a verdict does: `deny` withholds (rules) or is used (values), `warn` is shown, `audit` is recorded only.",
+        ),
+    ],
+);
+
+pub(crate) static SELECTOR: Object = any(
+    "a selector",
+    "Selects groups by label: all pairs must match.",
+    &[
+        optional(
+            "matchLabels",
+            Shape::TextMap,
+            "Labels that must be present with these values.",
+        ),
+        later("matchExpressions", "label expressions"),
+    ],
+);
+
+/// The declared part of a Provider document; everything else in `spec` belongs to its type.
+pub(crate) static PROVIDER_SPEC: Object = any(
+    "a provider's spec",
+    "A named provider configuration. Never holds secrets. What stands beside `type` belongs to the type.",
+    &[required(
+        "type",
+        Shape::Name,
+        "What implements it, such as `process`.",
+    )],
+);
+
+pub(crate) static FLEET_SPEC: Object = any(
+    "a fleet's spec",
+    "Defaults and limits of the whole repository. This version has none yet.",
+    &[
+        later("defaults", "defaults of the repository"),
+        later("limits", "limits of the repository"),
+    ],
+);

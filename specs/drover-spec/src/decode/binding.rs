@@ -1,0 +1,84 @@
+//! Binding, Provider and Fleet documents.
+
+use std::collections::BTreeMap;
+
+use drover_model::{
+    Binding, BindingName, Enforcement, PolicyName, ProviderDoc, ProviderName, ProviderType,
+    Selector, Value,
+};
+
+use super::group::spans_of;
+use super::{Fields, Metadata, check, policy};
+use crate::document::FleetDoc;
+
+/// Decodes a binding. None: a mistake that leaves nothing to build; it was reported.
+pub(crate) fn decode_binding(
+    metadata: Option<Metadata>,
+    spec: &Fields<'_>,
+    digest: String,
+) -> Option<Binding> {
+    let policy: Option<PolicyName> = spec.id("policy");
+    let selector = Selector {
+        match_labels: spec
+            .object("selector")
+            .text_map("matchLabels", check::label),
+    };
+    let params = policy::params(spec, "params");
+    let node = spec.get("params").1;
+    let entries = node.and_then(|entry| entry.value.entries());
+    let param_spans = entries
+        .into_iter()
+        .flatten()
+        .map(|entry| (entry.key.clone(), spec.report.span(entry.key_place)))
+        .collect();
+    let enforcement = match spec.word("enforcement") {
+        "audit" => Enforcement::Audit,
+        "warn" => Enforcement::Warn,
+        _ => Enforcement::Deny,
+    };
+    let metadata = metadata?;
+    Some(Binding {
+        name: BindingName::parse(&metadata.name).ok()?,
+        span: metadata.span,
+        policy: policy?,
+        policy_span: spec.span_of("policy"),
+        selector,
+        params,
+        param_spans,
+        enforcement,
+        digest,
+    })
+}
+
+/// Decodes a provider. None: a mistake that leaves nothing to build; it was reported.
+pub(crate) fn decode_provider(
+    metadata: Option<Metadata>,
+    spec: &Fields<'_>,
+) -> Option<ProviderDoc> {
+    let type_: Option<ProviderType> = spec.id("type");
+    let mut setting_spans = BTreeMap::new();
+    setting_spans.insert(String::new(), spec.report.span(spec.place));
+    let mut settings = BTreeMap::new();
+    for entry in spec.others() {
+        spans_of(spec.report, &entry.key, &entry.value, &mut setting_spans);
+        settings.insert(entry.key.clone(), entry.value.to_value());
+    }
+    let metadata = metadata?;
+    Some(ProviderDoc {
+        name: ProviderName::parse(&metadata.name).ok()?,
+        span: metadata.span,
+        type_: type_?,
+        type_span: spec.span_of("type"),
+        settings: Value::Map(settings),
+        setting_spans,
+    })
+}
+
+/// Decodes the fleet document.
+pub(crate) fn decode_fleet(metadata: Option<Metadata>, _: &Fields<'_>) -> Option<FleetDoc> {
+    let metadata = metadata?;
+    Some(FleetDoc {
+        name: metadata.name,
+        span: metadata.span,
+    })
+}

@@ -1,0 +1,277 @@
+//! Group documents.
+
+use std::collections::BTreeMap;
+
+use drover_model::{
+    Amount, Bounds, Deletion, DeletionPolicy, Flavor, Group, GroupName, GroupSpec, Limits, Manage,
+    ProviderName, SourceSpan, Template, Value, Vanilla,
+};
+
+use super::{Fields, Metadata, Others, check, health};
+use crate::declare::FLAVOR;
+use crate::diagnostic::{Diagnostic, Report};
+use crate::tree::{Content, Node};
+
+/// Decodes a group. None: a mistake that leaves nothing to build; it was reported.
+pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Option<Group> {
+    let provider: Option<ProviderName> = spec.id("provider");
+    let size = spec.integer("size");
+    if spec.has("size") && spec.has("members") {
+        let message = "a group has either `size` or `members`, never both";
+        let span = spec.span_of("size");
+        spec.report
+            .push(Diagnostic::error("inconsistent", message, span));
+    }
+    let bounds = bounds(spec, size);
+    let manage = match spec.word("manage") {
+        "observe" => Manage::Observe,
+        _ => Manage::Full,
+    };
+    let (template, property_spans) = template(&spec.object("template"));
+    let rollout = spec.object("rollout");
+    let rollout_spec = health::rollout(&rollout);
+    warn_if_stuck(
+        &rollout,
+        rollout_spec.surge_max,
+        rollout_spec.unavailable_max,
+        size,
+    );
+    let built = GroupSpec {
+        provider: provider.clone().or_else(|| ProviderName::parse("x").ok())?,
+        size,
+        bounds,
+        manage,
+        template,
+        health: health::health(&spec.object("health")),
+        heal: health::heal(&spec.object("heal")),
+        rollout: rollout_spec,
+        drain: health::drain(&spec.object("drain")),
+        limits: limits(&spec.object("limits")),
+        suspend: spec
+            .objects("suspend")
+            .iter()
+            .map(health::suspend)
+            .collect(),
+        deletion: deletion(&spec.object("deletion")),
+    };
+    provider?;
+    let metadata = metadata?;
+    Some(Group {
+        name: GroupName::parse(&metadata.name).ok()?,
+        labels: metadata.labels,
+        annotations: metadata.annotations,
+        span: metadata.span,
+        provider_span: spec.span_of("provider"),
+        property_spans,
+        spec: built,
+    })
+}
+
+fn bounds(spec: &Fields<'_>, size: u32) -> Option<Bounds> {
+    let fields = spec.optional_object("bounds")?;
+    let before = spec.report.count();
+    let bounds = Bounds {
+        min: fields.integer("min"),
+        max: fields.integer("max"),
+    };
+    if spec.report.count() > before || !fields.has("min") || !fields.has("max") {
+        return Some(bounds);
+    }
+    let mistake = if bounds.min > bounds.max {
+        let message = format!(
+            "`bounds.min` ({}) is above `bounds.max` ({})",
+            bounds.min, bounds.max
+        );
+        Some((message, fields.span_of("min")))
+    } else if spec.has("size") && !(bounds.min..=bounds.max).contains(&size) {
+        let message = format!(
+            "`size` ({size}) is outside the bounds, {} to {}",
+            bounds.min, bounds.max
+        );
+        Some((message, spec.span_of("size")))
+    } else {
+        None
+    };
+    if let Some((message, span)) = mistake {
+        spec.report
+            .push(Diagnostic::error("inconsistent", message, span));
+    }
+    Some(bounds)
+}
+
+/// With neither surge nor missing instances allowed nothing could ever be replaced; the planner
+/// then takes one instance at a time out of service, which its author may not have meant.
+fn warn_if_stuck(rollout: &Fields<'_>, surge: Amount, unavailable: Amount, size: u32) {
+    let none = surge.ceil_of(size) == 0 && unavailable.floor_of(size) == 0 && size > 0;
+    if none && rollout.has("maxSurge") {
+        let message = "`maxSurge` and `maxUnavailable` are both 0 for this size, so one instance at a time is taken out of service before it is replaced";
+        let span = rollout.span_of("maxSurge");
+        rollout.report.push(
+            Diagnostic::warning("surge-and-unavailable-zero", message, span)
+                .hint("allow a surge, or write `maxUnavailable: 1` to say so"),
+        );
+    }
+}
+
+fn template(fields: &Fields<'_>) -> (Template, BTreeMap<String, SourceSpan>) {
+    let (properties, node) = fields.any_map("properties");
+    let mut spans = BTreeMap::new();
+    match node {
+        Some(node) => {
+            spans_of(fields.report, "", node, &mut spans);
+            substitutions(fields.report, node);
+        }
+        None => {
+            spans.insert(String::new(), fields.report.span(fields.place));
+        }
+    }
+    let flavors = fields.objects("flavors");
+    let decoded = flavors.iter().filter_map(flavor).collect();
+    let written = fields.get("flavors").1;
+    let as_written = match written {
+        Some(entry) => entry.value.to_value(),
+        None => Value::List(Vec::new()),
+    };
+    let tags = fields.text_map("tags", check::tag);
+    for name in ["flavors", "tags"] {
+        if let Some(entry) = fields.get(name).1 {
+            substitutions(fields.report, &entry.value);
+        }
+    }
+    let template = Template {
+        properties,
+        flavors: decoded,
+        flavors_as_written: as_written,
+        tags,
+    };
+    (template, spans)
+}
+
+fn flavor(fields: &Fields<'_>) -> Option<Flavor> {
+    let vanilla = fields.optional_object("vanilla")?;
+    Some(Flavor::Vanilla(Vanilla {
+        init: vanilla.texts("init"),
+        env: vanilla.text_map("env", check::env),
+        tags: vanilla.text_map("tags", check::tag),
+    }))
+}
+
+/// Decodes flavors on their own, as recorded states hold them.
+pub(crate) fn flavors_of(report: &Report, node: &Node) -> Vec<Flavor> {
+    let Content::List(items, _) = &node.content else {
+        report.error("wrong-type", node.place, "flavors must be a list");
+        return Vec::new();
+    };
+    let fields = items
+        .iter()
+        .map(|item| Fields::open(report, item, item.place, &FLAVOR, Others::Refuse));
+    fields.filter_map(|fields| flavor(&fields)).collect()
+}
+
+/// Collects where each value stands, by path: `command`, `env.PORT`, `command[0]`.
+pub(crate) fn spans_of(
+    report: &Report,
+    path: &str,
+    node: &Node,
+    spans: &mut BTreeMap<String, SourceSpan>,
+) {
+    spans.insert(path.to_owned(), report.span(node.place));
+    match &node.content {
+        Content::Scalar(_) => {}
+        Content::List(items, _) => {
+            for (position, item) in items.iter().enumerate() {
+                spans_of(report, &format!("{path}[{position}]"), item, spans);
+            }
+        }
+        Content::Map(entries, _) => {
+            for entry in entries {
+                let path = if path.is_empty() {
+                    entry.key.clone()
+                } else {
+                    format!("{path}.{}", entry.key)
+                };
+                spans_of(report, &path, &entry.value, spans);
+            }
+        }
+    }
+}
+
+/// The names that `${...}` may use.
+const SUBSTITUTIONS: [&str; 5] = [
+    "instance.id",
+    "instance.name",
+    "instance.zone",
+    "instance.address",
+    "group.name",
+];
+
+/// The names that `${...}` will be able to use.
+const SUBSTITUTIONS_LATER: [&str; 3] = ["member.id", "members", "bootstrap"];
+
+/// Reports every `${...}` below `node` that names nothing.
+fn substitutions(report: &Report, node: &Node) {
+    match &node.content {
+        Content::Scalar(scalar) => {
+            for name in names_in(&scalar.text) {
+                unknown_substitution(report, node, name);
+            }
+        }
+        Content::List(items, _) => items.iter().for_each(|item| substitutions(report, item)),
+        Content::Map(entries, _) => entries
+            .iter()
+            .for_each(|entry| substitutions(report, &entry.value)),
+    }
+}
+
+fn names_in(text: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let Some(end) = rest[at..].find('}').map(|end| at + end) else {
+            break;
+        };
+        if !rest[..at].ends_with('$') {
+            names.push(&rest[at + 2..end]);
+        }
+        rest = &rest[end + 1..];
+    }
+    names
+}
+
+fn unknown_substitution(report: &Report, node: &Node, name: &str) {
+    if SUBSTITUTIONS.contains(&name) {
+        return;
+    }
+    let span = report.span(node.place);
+    if SUBSTITUTIONS_LATER.contains(&name) {
+        let message = format!("`${{{name}}}` is not supported yet");
+        let diagnostic = Diagnostic::error("not-supported", message, span);
+        report.push(diagnostic.label("quorum groups"));
+        return;
+    }
+    let message = format!("`${{{name}}}` names nothing");
+    let hint = match super::closest(name, SUBSTITUTIONS.into_iter()) {
+        Some(near) => {
+            format!("did you mean `${{{near}}}`? `$${{{name}}}` stands for a literal `${{{name}}}`")
+        }
+        None => format!("write `$${{{name}}}` for a literal `${{{name}}}`"),
+    };
+    report.push(Diagnostic::error("unknown-substitution", message, span).hint(hint));
+}
+
+fn limits(fields: &Fields<'_>) -> Limits {
+    Limits {
+        total_max: fields.auto_integer("maxTotal"),
+        destroy_max: fields.auto_amount("maxDestroy"),
+    }
+}
+
+fn deletion(fields: &Fields<'_>) -> Deletion {
+    Deletion {
+        policy: match fields.word("policy") {
+            "Orphan" => DeletionPolicy::Orphan,
+            _ => DeletionPolicy::Destroy,
+        },
+        protect: fields.boolean("protect"),
+    }
+}

@@ -1,0 +1,174 @@
+//! Health, healing, rollout and drain.
+
+use std::collections::BTreeSet;
+
+use drover_model::{
+    Activity, Check, DrainDone, DrainSpec, HealSpec, HealthSpec, HttpRequest, OnDrainTimeout,
+    OnFailure, Probe, RolloutSpec, Suspend, Systemic, SystemicMode,
+};
+
+use super::Fields;
+use crate::diagnostic::Diagnostic;
+use crate::formats::format_duration;
+
+pub(crate) fn health(fields: &Fields<'_>) -> HealthSpec {
+    HealthSpec {
+        startup_timeout: fields.duration("startupTimeout"),
+        unhealthy_after: fields.duration("unhealthyAfter"),
+        unknown_after: fields.duration("unknownAfter"),
+        checks: fields.objects("checks").iter().map(check).collect(),
+    }
+}
+
+fn check(fields: &Fields<'_>) -> Check {
+    let http = fields.optional_object("http");
+    let tcp = fields.optional_object("tcp");
+    let command = fields.texts("command");
+    let written = ["http", "tcp", "command"]
+        .into_iter()
+        .filter(|name| fields.has(name))
+        .count();
+    if written != 1 {
+        let message = "a health check has exactly one of `http`, `tcp` and `command`";
+        fields.report.error("wrong-choice", fields.place, message);
+    }
+    let probe = if let Some(http) = http {
+        Probe::Http {
+            port: http.port("port"),
+            path: http.text("path").unwrap_or_default(),
+        }
+    } else if let Some(tcp) = tcp {
+        Probe::Tcp {
+            port: tcp.port("port"),
+        }
+    } else {
+        Probe::Command { command }
+    };
+    Check {
+        probe,
+        interval: fields.duration("interval"),
+        timeout: fields.duration("timeout"),
+    }
+}
+
+pub(crate) fn heal(fields: &Fields<'_>) -> HealSpec {
+    let systemic = fields.object("systemic");
+    HealSpec {
+        in_flight_max: fields.amount("maxInFlight"),
+        systemic: Systemic {
+            threshold: systemic.amount("threshold"),
+            mode: match systemic.word("mode") {
+                "stop" => SystemicMode::Stop,
+                _ => SystemicMode::Slow,
+            },
+        },
+    }
+}
+
+pub(crate) fn rollout(fields: &Fields<'_>) -> RolloutSpec {
+    let rollout = RolloutSpec {
+        surge_max: fields.amount("maxSurge"),
+        unavailable_max: fields.amount("maxUnavailable"),
+        first_batch: fields.integer("firstBatch"),
+        min_ready: fields.duration("minReady"),
+        progress_deadline: fields.auto_duration("progressDeadline"),
+        failure_threshold: fields.auto_integer("failureThreshold"),
+        on_failure: match fields.word("onFailure") {
+            "continue" => OnFailure::Continue,
+            _ => OnFailure::Pause,
+        },
+    };
+    if let Some(deadline) = rollout.progress_deadline
+        && deadline <= rollout.min_ready
+    {
+        let message = format!(
+            "`progressDeadline` must be longer than `minReady` ({}), or no rollout can succeed",
+            format_duration(rollout.min_ready)
+        );
+        let span = fields.span_of("progressDeadline");
+        let diagnostic = Diagnostic::error("inconsistent", message, span);
+        fields.report.push(diagnostic);
+    }
+    rollout
+}
+
+pub(crate) fn drain(fields: &Fields<'_>) -> DrainSpec {
+    let begin = fields.objects("begin");
+    let drain = DrainSpec {
+        delay: fields.duration("delay"),
+        begin: begin.iter().filter_map(request).collect(),
+        done: fields
+            .optional_object("done")
+            .and_then(|done| drain_done(&done)),
+        timeout: fields.duration("timeout"),
+        unhealthy_timeout: fields.duration("unhealthyTimeout"),
+        on_timeout: match fields.word("onTimeout") {
+            "abort" => OnDrainTimeout::Abort,
+            _ => OnDrainTimeout::Proceed,
+        },
+    };
+    if drain.delay > drain.timeout {
+        let message = format!(
+            "`delay` ({}) must not be longer than `timeout` ({}), which counts from the same moment",
+            format_duration(drain.delay),
+            format_duration(drain.timeout)
+        );
+        let name = if fields.has("delay") {
+            "delay"
+        } else {
+            "timeout"
+        };
+        let diagnostic = Diagnostic::error("inconsistent", message, fields.span_of(name));
+        fields.report.push(diagnostic);
+    }
+    drain
+}
+
+fn request(fields: &Fields<'_>) -> Option<HttpRequest> {
+    let http = fields.optional_object("http")?;
+    Some(HttpRequest {
+        method: http.text("method").unwrap_or_default(),
+        port: http.port("port"),
+        path: http.text("path").unwrap_or_default(),
+    })
+}
+
+fn drain_done(fields: &Fields<'_>) -> Option<DrainDone> {
+    let http = fields.optional_object("http").map(|http| DrainDone::Http {
+        port: http.port("port"),
+        path: http.text("path").unwrap_or_default(),
+    });
+    let tcp = fields
+        .optional_object("tcpClosed")
+        .map(|tcp| DrainDone::TcpClosed {
+            port: tcp.port("port"),
+        });
+    let exit = fields.boolean("exit");
+    if fields.has("exit") && !exit {
+        let message = "`exit` must be true; to wait for nothing, leave `done` out";
+        let span = fields.span_of("exit");
+        fields
+            .report
+            .push(Diagnostic::error("bad-value", message, span));
+    }
+    http.or(tcp).or(exit.then_some(DrainDone::Exit))
+}
+
+pub(crate) fn suspend(fields: &Fields<'_>) -> Suspend {
+    let what: BTreeSet<Activity> = fields
+        .words("what")
+        .into_iter()
+        .map(|word| match word {
+            "update" => Activity::Update,
+            "heal" => Activity::Heal,
+            "scale" => Activity::Scale,
+            "gc" => Activity::Gc,
+            _ => Activity::All,
+        })
+        .collect();
+    Suspend {
+        what,
+        until: fields.time("until"),
+        because: fields.text("because"),
+    }
+}

@@ -1,0 +1,312 @@
+//! One file's documents: parsed, decoded, each with its own text and mistakes.
+
+use std::sync::Arc;
+
+use drover_model::{Binding, Group, Kind, Policy, ProviderDoc, SourceSpan};
+use sha2::{Digest as _, Sha256};
+
+use crate::declare::{
+    BINDING_SPEC, FLEET_SPEC, GROUP_SPEC, METADATA, Object, POLICY_SPEC, PROVIDER_SPEC,
+};
+use crate::decode::{
+    Fields, Metadata, Others, closest, decode_binding, decode_fleet, decode_group, decode_policy,
+    decode_provider,
+};
+use crate::diagnostic::{Diagnostic, Report};
+use crate::tree::{Entry, Fault, Node, Place, RawDocument, RawFile, TreeLimits, read};
+
+/// The version of the format that every document names.
+pub const API_VERSION: &str = "drover/v1alpha1";
+
+/// A file of the repository, parsed. A pure function of its path and content, so callers may cache
+/// it by both.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParsedFile {
+    /// The path inside the repository.
+    pub path: String,
+    /// The documents in order. Empty documents are not among them.
+    pub documents: Vec<ParsedDocument>,
+    /// Mistakes of the file as a whole, such as its size. When there is one, documents may be
+    /// missing.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// One document of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParsedDocument {
+    /// Kind and name, as far as they can be read. A name that is no valid name is not given.
+    pub identity: Option<(Kind, String)>,
+    /// Whether `identity` is beyond doubt: nothing in the document is hidden by a mistake.
+    pub identity_certain: bool,
+    /// The document's own text as written, without the `---` line before it.
+    pub text: String,
+    /// The line of the file at which the text starts, from 1.
+    pub line: u32,
+    /// What the document says. None: a mistake, see `diagnostics`.
+    pub outcome: Option<Document>,
+    /// The mistakes and warnings, in the order of their places.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// What a document says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Document {
+    /// Defaults and limits of the repository.
+    Fleet(FleetDoc),
+    /// A group.
+    Group(Box<Group>),
+    /// A policy.
+    Policy(Box<Policy>),
+    /// A binding.
+    Binding(Box<Binding>),
+    /// A provider.
+    Provider(Box<ProviderDoc>),
+}
+
+/// A Fleet document. This version has no fields in it yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetDoc {
+    /// The name.
+    pub name: String,
+    /// Where `metadata.name` stands.
+    pub span: SourceSpan,
+}
+
+impl ParsedFile {
+    /// Returns whether every document's kind and name are beyond doubt, so that a name that is not
+    /// among them is really absent.
+    pub fn identities_readable(&self) -> bool {
+        self.diagnostics
+            .iter()
+            .all(|diagnostic| !diagnostic.is_error())
+            && self
+                .documents
+                .iter()
+                .all(|document| document.identity.is_some() && document.identity_certain)
+    }
+}
+
+/// Parses and decodes every document of a file, collecting every mistake.
+pub fn parse_file(path: &str, bytes: &[u8]) -> ParsedFile {
+    let file: Arc<str> = path.into();
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).into_owned();
+            let line = good.matches('\n').count() as u32 + 1;
+            let column = good.rsplit('\n').next().unwrap_or("").chars().count() as u32 + 1;
+            let span = SourceSpan {
+                file,
+                line,
+                column,
+                length: 1,
+            };
+            return ParsedFile {
+                path: path.to_owned(),
+                documents: Vec::new(),
+                diagnostics: vec![Diagnostic::error(
+                    "not-utf8",
+                    "the file is not valid UTF-8 from here on",
+                    span,
+                )],
+            };
+        }
+    };
+    parsed(path, file, text, 0)
+}
+
+/// Parses and decodes the text of one document on its own, as recorded state holds it. `line` is the
+/// line of the file at which the text starts, from 1.
+pub fn parse_document(path: &str, line: u32, text: &str) -> ParsedFile {
+    parsed(path, path.into(), text, line.saturating_sub(1))
+}
+
+fn parsed(path: &str, file: Arc<str>, text: &str, line_offset: u32) -> ParsedFile {
+    let raw = read(text, line_offset, TreeLimits::DOCUMENTS);
+    let RawFile { documents, fault } = raw;
+    let report = Report::new(file.clone());
+    report_faults(&report, fault.into_iter().collect());
+    ParsedFile {
+        path: path.to_owned(),
+        documents: documents
+            .into_iter()
+            .map(|raw| parsed_document(&file, text, raw))
+            .collect(),
+        diagnostics: report.finish(),
+    }
+}
+
+pub(crate) fn report_faults(report: &Report, faults: Vec<Fault>) {
+    for fault in faults {
+        let mut diagnostic = Diagnostic::error(fault.code, fault.message, report.span(fault.place));
+        diagnostic.hint = fault.hint.map(str::to_owned);
+        if let Some((place, label)) = fault.related {
+            diagnostic = diagnostic.related(report.span(place), label);
+        }
+        report.push(diagnostic);
+    }
+}
+
+fn parsed_document(file: &Arc<str>, source: &str, raw: RawDocument) -> ParsedDocument {
+    let report = Report::new(file.clone());
+    let text = source[raw.start..raw.end].to_owned();
+    let identity = raw.root.as_ref().and_then(identity_of);
+    report_faults(&report, raw.faults);
+    // What stands in an unfinished tree is not all that was written: more mistakes would mislead.
+    let outcome = match &raw.root {
+        Some(root) if raw.finished => decode(&report, root, &text),
+        Some(_) | None => None,
+    };
+    let diagnostics = report.finish();
+    let good = diagnostics.iter().all(|diagnostic| !diagnostic.is_error());
+    ParsedDocument {
+        identity,
+        identity_certain: raw.finished && !raw.repeated,
+        text,
+        line: raw.line,
+        outcome: outcome.filter(|_| good),
+        diagnostics,
+    }
+}
+
+/// Reads kind and name without judging anything else.
+fn identity_of(root: &Node) -> Option<(Kind, String)> {
+    let kind = root.get("kind")?.text()?;
+    let kind = Kind::ALL.into_iter().find(|known| known.as_str() == kind)?;
+    let name = root.get("metadata")?.get("name")?.text()?;
+    drover_model::GroupName::parse(name).ok()?;
+    Some((kind, name.to_owned()))
+}
+
+/// Returns the digest of a document's text, in hexadecimal.
+fn text_digest(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(text.as_bytes()) {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+/// Returns the declaration of a kind's `spec`.
+pub(crate) fn spec_of(kind: Kind) -> &'static Object {
+    match kind {
+        Kind::Fleet => &FLEET_SPEC,
+        Kind::Group => &GROUP_SPEC,
+        Kind::Policy => &POLICY_SPEC,
+        Kind::Binding => &BINDING_SPEC,
+        Kind::Provider => &PROVIDER_SPEC,
+    }
+}
+
+/// The keys of every document, with what they hold.
+const TOP: [(&str, &str); 4] = [
+    ("apiVersion", "write `apiVersion: drover/v1alpha1`"),
+    (
+        "kind",
+        "write one of Fleet, Group, Policy, Binding, Provider",
+    ),
+    ("metadata", "write `metadata: {name: ...}`"),
+    ("spec", "write `spec:` with the document's fields"),
+];
+
+fn decode(report: &Report, root: &Node, text: &str) -> Option<Document> {
+    let Some(entries) = root.entries() else {
+        let message = format!("a document must be a map, found {}", root.kind());
+        report.error("wrong-type", root.place, message);
+        return None;
+    };
+    let top = Place {
+        length: 1,
+        ..root.place
+    };
+    check_top(report, entries, top);
+    let kind = kind_of(report, root);
+    let entry = |name: &str| entries.iter().find(|entry| entry.key == name);
+    let metadata = entry("metadata").and_then(|entry| {
+        let place = entry.key_place;
+        let fields = Fields::open(report, &entry.value, place, &METADATA, Others::Refuse);
+        Metadata::decode(&fields)
+    });
+    let (kind, spec) = (kind?, entry("spec")?);
+    let others = match kind {
+        Kind::Provider => Others::Leave,
+        Kind::Fleet | Kind::Group | Kind::Policy | Kind::Binding => Others::Refuse,
+    };
+    let fields = Fields::open(report, &spec.value, spec.key_place, spec_of(kind), others);
+    Some(match kind {
+        Kind::Fleet => Document::Fleet(decode_fleet(metadata, &fields)?),
+        Kind::Group => Document::Group(Box::new(decode_group(metadata, &fields)?)),
+        Kind::Policy => Document::Policy(Box::new(decode_policy(
+            metadata,
+            &fields,
+            text_digest(text),
+        )?)),
+        Kind::Binding => Document::Binding(Box::new(decode_binding(
+            metadata,
+            &fields,
+            text_digest(text),
+        )?)),
+        Kind::Provider => Document::Provider(Box::new(decode_provider(metadata, &fields)?)),
+    })
+}
+
+fn check_top(report: &Report, entries: &[Entry], place: Place) {
+    for (name, hint) in TOP {
+        if !entries.iter().any(|entry| entry.key == name) {
+            report.error_hint(
+                "missing-field",
+                place,
+                format!("`{name}` is missing from the document"),
+                hint,
+            );
+        }
+    }
+    for entry in entries {
+        if TOP.iter().any(|(name, _)| *name == entry.key) {
+            continue;
+        }
+        let message = format!("unknown field `{}`", entry.key);
+        let mut diagnostic =
+            Diagnostic::error("unknown-field", message, report.span(entry.key_place));
+        if entry.key == "status" {
+            diagnostic = diagnostic.hint("what is observed goes to the state branch, never here");
+        } else if let Some(near) = closest(&entry.key, TOP.iter().map(|(name, _)| *name)) {
+            diagnostic = diagnostic.hint(format!("did you mean `{near}`?"));
+        }
+        report.push(diagnostic);
+    }
+}
+
+fn kind_of(report: &Report, root: &Node) -> Option<Kind> {
+    if let Some(version) = root.get("apiVersion")
+        && version.text() != Some(API_VERSION)
+    {
+        report.error_hint(
+            "unknown-version",
+            version.place,
+            "unknown apiVersion",
+            format!("this version of drover reads `{API_VERSION}`"),
+        );
+    }
+    let node = root.get("kind")?;
+    let written = node.text().unwrap_or("");
+    let known = Kind::ALL.into_iter().find(|kind| kind.as_str() == written);
+    if known.is_none() {
+        let names = || Kind::ALL.into_iter().map(Kind::as_str);
+        let message = format!("unknown kind `{written}`");
+        let diagnostic = Diagnostic::error("unknown-kind", message, report.span(node.place));
+        report.push(match closest(written, names()) {
+            Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+            None => diagnostic.hint(format!(
+                "the kinds are {}",
+                names().collect::<Vec<_>>().join(", ")
+            )),
+        });
+    }
+    known
+}
+
+#[cfg(test)]
+mod tests;
