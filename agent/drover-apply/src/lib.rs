@@ -14,8 +14,12 @@
 //!
 //! **Invariant:** `begin` requests of a drain are sent at most once, whatever happens in between.
 
+mod executor;
 mod journal;
+#[cfg(test)]
+mod testing;
 
+pub use executor::{ApplyContext, ApplyReport, Brake, Skip, StepOutcome, StepResult, Stop, apply};
 pub use journal::{
     Attempted, Disposition, FailWrites, Journal, JournalChange, JournalError, MemoryJournal,
     RedbJournal, Reply, write_journal,

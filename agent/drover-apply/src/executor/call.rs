@@ -1,0 +1,299 @@
+//! One provider call: marked as sent, bounded in time, its panic contained, its answer written down.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use drover_model::{
+    ErrorClass, GroupName, InstanceId, Intent, IntentId, IntentState, Plan, ProviderRef, Step,
+};
+use drover_provider::{DestroyRequest, ProviderError, ProvisionRequest, Provisioned};
+use futures::FutureExt as _;
+use tokio::time::Instant;
+
+use super::prepare::{attempt, subject};
+use super::{ApplyContext, Halt, StepResult};
+use crate::{JournalChange, write_journal};
+
+/// A step, ready to be carried out.
+#[derive(Debug)]
+pub(super) struct Work<'a> {
+    pub(super) index: usize,
+    pub(super) step: &'a Step,
+    /// What is written before anything else.
+    pub(super) change: Option<JournalChange>,
+    /// Whether `change` appends an intent, whose id the write returns.
+    pub(super) appends: bool,
+    /// The intent, once known.
+    pub(super) intent: Option<IntentId>,
+    /// What earlier calls of the intent came to.
+    pub(super) before: Before,
+    pub(super) call: Option<Call>,
+    /// How the step turns out if nothing is called.
+    pub(super) result: StepResult,
+}
+
+/// What earlier calls of an intent came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// There was none that could have taken effect.
+    NoEffect,
+    /// Nobody knows.
+    Unknown,
+    /// The provider said yes.
+    Acked,
+}
+
+/// A provider call.
+#[derive(Debug)]
+pub(super) enum Call {
+    Provision(ProvisionRequest),
+    Destroy(DestroyRequest),
+    Release(ProviderRef),
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(index: usize, step: &'a Step) -> Self {
+        Self {
+            index,
+            step,
+            change: None,
+            appends: false,
+            intent: None,
+            before: Before::NoEffect,
+            call: None,
+            result: StepResult::Done,
+        }
+    }
+
+    pub(super) fn appending(self, change: JournalChange) -> Self {
+        Self {
+            change: Some(change),
+            appends: true,
+            ..self
+        }
+    }
+
+    pub(super) fn repeats(self, intent: &Intent) -> Self {
+        Self {
+            intent: Some(intent.id),
+            before: match intent.state {
+                IntentState::Intended | IntentState::Failed { .. } => Before::NoEffect,
+                IntentState::Sent => Before::Unknown,
+                IntentState::Acked { .. } => Before::Acked,
+            },
+            ..self
+        }
+    }
+
+    pub(super) fn calling(self, call: Call) -> Self {
+        Self {
+            call: Some(call),
+            ..self
+        }
+    }
+
+    /// Logs a step that is done by being written.
+    pub(super) fn log_written(&self, group: &GroupName) {
+        self.log(
+            group,
+            &subject(self.step, None),
+            &self.result,
+            Duration::ZERO,
+        );
+    }
+
+    fn log(&self, group: &GroupName, instance: &str, result: &StepResult, elapsed: Duration) {
+        let step = self.step.action.verb();
+        let cause = self.step.cause.as_str();
+        let attempt = attempt(self.step);
+        let elapsed_ms = elapsed.as_millis() as u64;
+        match result {
+            StepResult::Done if self.step.action.mutates() => {
+                tracing::info!(%group, instance, step, cause, attempt, elapsed_ms, "step done");
+            }
+            StepResult::Done | StepResult::Skipped(_) => {
+                tracing::debug!(%group, instance, step, cause, "step done or skipped");
+            }
+            StepResult::Failed { class, message } => {
+                let class = class.as_str();
+                tracing::warn!(%group, instance, step, cause, attempt, elapsed_ms, class, error = message, "step failed");
+            }
+            StepResult::Unknown { message } => {
+                tracing::warn!(%group, instance, step, cause, attempt, elapsed_ms, error = message, "step outcome unknown");
+            }
+        }
+    }
+}
+
+/// How a call ended.
+pub(super) struct Carried {
+    pub(super) index: usize,
+    pub(super) intent: Option<IntentId>,
+    /// Whether the call may have been made.
+    pub(super) sent: bool,
+    pub(super) result: StepResult,
+}
+
+/// Marks the intent as sent, calls, and writes the answer down.
+pub(super) async fn carry_out(
+    work: Work<'_>,
+    plan: &Plan,
+    ctx: &ApplyContext,
+    halt: &Halt,
+) -> Carried {
+    let carried = |sent, result| Carried {
+        index: work.index,
+        intent: work.intent,
+        sent,
+        result,
+    };
+    let Some(call) = &work.call else {
+        return carried(false, work.result.clone());
+    };
+    if let Some(skip) = halt.skip(ctx, &plan.group, &work.step.action) {
+        return carried(false, StepResult::Skipped(skip));
+    }
+    if let Some(id) = work.intent
+        && work.before == Before::NoEffect
+        && let Err(error) = advance(ctx, id, IntentState::Sent).await
+    {
+        // Not called, although the mark may be durable: the follow-up is the same.
+        halt.journal_failed(error);
+        let skipped = StepResult::Skipped(super::Skip::JournalUnavailable);
+        return carried(true, skipped);
+    }
+    let started = Instant::now();
+    let (state, result) = answer(call, ctx).await;
+    halt.note(&work.step.action, &result);
+    let state = state.filter(|state| is_news(work.before, state));
+    if let (Some(id), Some(state)) = (work.intent, state)
+        && let Err(error) = advance(ctx, id, state).await
+    {
+        halt.journal_failed(error);
+    }
+    let instance = subject(work.step, Some(call));
+    work.log(&plan.group, &instance, &result, started.elapsed());
+    carried(true, result)
+}
+
+/// Returns whether an answer says more about an intent than what is known of it.
+///
+/// A repeated call that is throttled, or refused for its credentials, was turned away before the
+/// provider looked at the token: the first call may have taken effect all the same.
+fn is_news(before: Before, state: &IntentState) -> bool {
+    let IntentState::Failed { class, .. } = state else {
+        return true;
+    };
+    match before {
+        Before::NoEffect => true,
+        Before::Unknown => !matches!(class, ErrorClass::Throttled | ErrorClass::Auth),
+        Before::Acked => false,
+    }
+}
+
+async fn advance(
+    ctx: &ApplyContext,
+    id: IntentId,
+    state: IntentState,
+) -> Result<(), crate::JournalError> {
+    let change = JournalChange::Advance { id, state };
+    write_journal(&*ctx.journal, vec![change]).await.map(drop)
+}
+
+/// Makes the call. Returns what becomes of the intent (None: it stays `Sent`) and of the step.
+async fn answer(call: &Call, ctx: &ApplyContext) -> (Option<IntentState>, StepResult) {
+    match call {
+        Call::Provision(request) => {
+            let answered = bounded(ctx, ctx.provider.provision(request)).await;
+            match answered {
+                Ok(provisioned) => made(request, provisioned, ctx),
+                Err(error) => refused(error, ctx),
+            }
+        }
+        Call::Destroy(request) => match bounded(ctx, ctx.provider.destroy(request)).await {
+            Ok(()) => (Some(acked(BTreeMap::new(), ctx)), StepResult::Done),
+            // No proof that it is gone, some providers say so of what runs: only a listing proves it.
+            Err(error) if error.class == ErrorClass::NotFound => {
+                (Some(acked(BTreeMap::new(), ctx)), StepResult::Done)
+            }
+            Err(error) => refused(error, ctx),
+        },
+        Call::Release(instance) => {
+            match bounded(ctx, ctx.provider.release(&ctx.fleet, instance)).await {
+                Ok(()) => (None, StepResult::Done),
+                Err(error) => (None, refused(error, ctx).1),
+            }
+        }
+    }
+}
+
+/// Waits for a call, no longer than the limit. A panic is an unknown outcome, like a lost reply.
+async fn bounded<T>(
+    ctx: &ApplyContext,
+    call: impl Future<Output = Result<T, ProviderError>>,
+) -> Result<T, ProviderError> {
+    let unknown = |message: String| ProviderError::new(ErrorClass::Unknown, message);
+    let contained = AssertUnwindSafe(call).catch_unwind();
+    match tokio::time::timeout(ctx.call_timeout, contained).await {
+        Ok(Ok(answered)) => answered,
+        Ok(Err(_)) => Err(unknown("the provider panicked".to_owned())),
+        Err(_) => Err(unknown(format!(
+            "the provider did not answer within {:?}",
+            ctx.call_timeout
+        ))),
+    }
+}
+
+fn acked(made: BTreeMap<InstanceId, ProviderRef>, ctx: &ApplyContext) -> IntentState {
+    IntentState::Acked {
+        made,
+        at: ctx.clock.now(),
+    }
+}
+
+fn refused(error: ProviderError, ctx: &ApplyContext) -> (Option<IntentState>, StepResult) {
+    let ProviderError { class, message } = error;
+    if class == ErrorClass::Unknown {
+        return (None, StepResult::Unknown { message });
+    }
+    let failed = IntentState::Failed {
+        class,
+        message: message.clone(),
+        at: ctx.clock.now(),
+    };
+    (Some(failed), StepResult::Failed { class, message })
+}
+
+/// Sorts the answer to a provision call: all made, some made, none made, or nobody knows.
+fn made(
+    request: &ProvisionRequest,
+    provisioned: Provisioned,
+    ctx: &ApplyContext,
+) -> (Option<IntentState>, StepResult) {
+    let Provisioned {
+        mut made,
+        shortfall,
+    } = provisioned;
+    let asked = |id: &InstanceId| request.slots.iter().any(|slot| slot.instance == *id);
+    made.retain(|id, _| asked(id));
+    if made.len() == request.slots.len() {
+        return (Some(acked(made, ctx)), StepResult::Done);
+    }
+    let shortfall = shortfall.unwrap_or_else(|| {
+        let message = format!(
+            "the provider made {} of {} instances",
+            made.len(),
+            request.slots.len()
+        );
+        ProviderError::new(ErrorClass::Partial, message)
+    });
+    if made.is_empty() || shortfall.class == ErrorClass::Unknown {
+        return refused(shortfall, ctx);
+    }
+    let ProviderError { class, message } = shortfall;
+    (
+        Some(acked(made, ctx)),
+        StepResult::Failed { class, message },
+    )
+}

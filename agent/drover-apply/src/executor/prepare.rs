@@ -1,0 +1,285 @@
+//! What a step means for the journal and the provider: the intent it writes, and the call it makes.
+
+use drover_model::{
+    Action, Digests, Epoch, ErrorClass, InstanceId, IntentId, IntentKind, IntentState, Plan, Step,
+    Template, Token,
+};
+use drover_provider::{DestroyRequest, Facts, ProvisionRequest, prepare};
+
+use super::call::{Call, Work};
+use super::view::View;
+use super::{ApplyContext, StepResult, appended};
+use crate::JournalChange;
+
+/// Prepares a step whose preconditions hold, and notes it in `view`.
+pub(super) fn work<'a>(
+    index: usize,
+    step: &'a Step,
+    plan: &Plan,
+    ctx: &ApplyContext,
+    view: &mut View,
+) -> Work<'a> {
+    let work = Work::new(index, step);
+    match &step.action {
+        Action::Create {
+            slots,
+            attempt,
+            token,
+            digests,
+            template,
+        } => {
+            let kind = IntentKind::Create {
+                slots: slots.clone(),
+                attempt: *attempt,
+                token: token.clone(),
+                digests: digests.clone(),
+                template: template.clone(),
+            };
+            let launch = Launch {
+                slots,
+                token,
+                digests,
+                template,
+                epoch: ctx.epoch,
+            };
+            create(work, kind, &launch, plan, ctx, view)
+        }
+        Action::Resend { intent } => resend(work, *intent, plan, ctx, view),
+        Action::Drain { .. } => drain(work, plan, ctx, view),
+        Action::Destroy {
+            instance,
+            provider_ref,
+            token,
+            grace,
+        } => {
+            let request = DestroyRequest {
+                fleet: ctx.fleet.clone(),
+                group: plan.group.clone(),
+                epoch: ctx.epoch,
+                instance: instance.clone(),
+                provider_ref: provider_ref.clone(),
+                token: token.clone(),
+                grace: *grace,
+            };
+            destroy(work, request, plan, ctx, view)
+        }
+        Action::Release { provider_ref, .. } => {
+            // Idempotent, and planned again from the listing alone: no intent is needed.
+            work.calling(Call::Release(provider_ref.clone()))
+        }
+        Action::Settle(settlement) => {
+            let mut work = work;
+            work.change = Some(JournalChange::Settle(vec![settlement.clone()]));
+            work
+        }
+    }
+}
+
+fn create<'a>(
+    mut work: Work<'a>,
+    kind: IntentKind,
+    launch: &Launch<'_>,
+    plan: &Plan,
+    ctx: &ApplyContext,
+    view: &mut View,
+) -> Work<'a> {
+    view.add(kind.clone());
+    match launch.request(plan, ctx) {
+        Ok(request) => work
+            .appending(appended(plan, ctx, kind, IntentState::Intended))
+            .calling(Call::Provision(request)),
+        Err(message) => {
+            // Written all the same, so that the next pass sees that this template cannot succeed.
+            let class = ErrorClass::InvalidSpec;
+            let failed = IntentState::Failed {
+                class,
+                message: message.clone(),
+                at: ctx.clock.now(),
+            };
+            work.result = StepResult::Failed { class, message };
+            work.appending(appended(plan, ctx, kind, failed))
+        }
+    }
+}
+
+/// A drain begins by being written: from then on the published membership marks the instance.
+fn drain<'a>(work: Work<'a>, plan: &Plan, ctx: &ApplyContext, view: &mut View) -> Work<'a> {
+    let Action::Drain {
+        instance,
+        provider_ref,
+        address,
+        spec,
+        deadline,
+    } = &work.step.action
+    else {
+        return work;
+    };
+    let kind = IntentKind::Drain {
+        instance: instance.clone(),
+        provider_ref: provider_ref.clone(),
+        address: address.clone(),
+        reason: view.reason(work.step, instance),
+        spec: spec.clone(),
+        deadline: *deadline,
+        begun: false,
+        done: false,
+    };
+    view.add(kind.clone());
+    work.appending(appended(plan, ctx, kind, IntentState::Intended))
+}
+
+fn resend<'a>(
+    mut work: Work<'a>,
+    id: IntentId,
+    plan: &Plan,
+    ctx: &ApplyContext,
+    view: &View,
+) -> Work<'a> {
+    let refused = |message: &str| StepResult::Failed {
+        class: ErrorClass::InvalidSpec,
+        message: message.to_owned(),
+    };
+    let Some(intent) = view.intent(id) else {
+        work.result = refused("the intent to repeat is not open");
+        return work;
+    };
+    let IntentKind::Create {
+        slots,
+        token,
+        digests,
+        template,
+        ..
+    } = &intent.kind
+    else {
+        work.result = refused("the intent to repeat is not a create");
+        return work;
+    };
+    // The epoch of the first call, not ours: the provider refuses a token with other parameters.
+    let launch = Launch {
+        slots,
+        token,
+        digests,
+        template,
+        epoch: intent.epoch,
+    };
+    match launch.request(plan, ctx) {
+        Ok(request) => work.repeats(intent).calling(Call::Provision(request)),
+        // Not written as a failure: the first call may have taken effect.
+        Err(message) => {
+            work.result = refused(&message);
+            work
+        }
+    }
+}
+
+fn destroy<'a>(
+    work: Work<'a>,
+    request: DestroyRequest,
+    plan: &Plan,
+    ctx: &ApplyContext,
+    view: &mut View,
+) -> Work<'a> {
+    if let Some(open) = view.destroy_of(&request.provider_ref, &request.token) {
+        return work.repeats(open).calling(Call::Destroy(request));
+    }
+    let kind = IntentKind::Destroy {
+        instance: request.instance.clone(),
+        provider_ref: request.provider_ref.clone(),
+        token: request.token.clone(),
+        reason: view.reason(work.step, &request.instance),
+    };
+    view.add(kind.clone());
+    work.appending(appended(plan, ctx, kind, IntentState::Intended))
+        .calling(Call::Destroy(request))
+}
+
+/// The parameters of a provision call, of a step or of the intent that it left.
+struct Launch<'a> {
+    slots: &'a [InstanceId],
+    token: &'a Token,
+    digests: &'a Digests,
+    template: &'a Template,
+    epoch: Epoch,
+}
+
+impl Launch<'_> {
+    /// Builds the request: a function of the intent alone, so that a repeated one is identical.
+    ///
+    /// # Errors
+    ///
+    /// A substitution that names no fact, and slots that would get different parameters: those are
+    /// batches of one, which the planner decides; a token cannot be split.
+    fn request(&self, plan: &Plan, ctx: &ApplyContext) -> Result<ProvisionRequest, String> {
+        let mut slots = Vec::new();
+        let mut properties = None;
+        for instance in self.slots {
+            let facts = Facts {
+                instance: instance.clone(),
+                group: plan.group.clone(),
+                zone: None,
+                address: None,
+            };
+            let prepared = prepare(self.template, &facts).map_err(|error| error.to_string())?;
+            slots.push(prepared.slot);
+            let first = properties.get_or_insert_with(|| prepared.properties.clone());
+            if *first != prepared.properties {
+                return Err(differ(&self.slots[0], instance, "properties"));
+            }
+        }
+        let properties = properties.ok_or("the create names no instance")?;
+        for slot in &slots[1..] {
+            if slot.init != slots[0].init {
+                return Err(differ(&self.slots[0], &slot.instance, "init lines"));
+            }
+            if slot.env != slots[0].env {
+                return Err(differ(&self.slots[0], &slot.instance, "environments"));
+            }
+        }
+        Ok(ProvisionRequest {
+            token: self.token.clone(),
+            fleet: ctx.fleet.clone(),
+            group: plan.group.clone(),
+            epoch: self.epoch,
+            digests: self.digests.clone(),
+            slots,
+            properties,
+        })
+    }
+}
+
+fn differ(first: &InstanceId, other: &InstanceId, what: &str) -> String {
+    format!("{first} and {other} have different {what}, so one call cannot make both")
+}
+
+/// Returns the instances that a step is about, for the log.
+pub(super) fn subject(step: &Step, call: Option<&Call>) -> String {
+    let list = |instances: &mut dyn Iterator<Item = &InstanceId>| {
+        let names: Vec<String> = instances.map(ToString::to_string).collect();
+        names.join(",")
+    };
+    match (&step.action, call) {
+        (_, Some(Call::Provision(request))) => {
+            list(&mut request.slots.iter().map(|slot| &slot.instance))
+        }
+        (Action::Create { slots, .. }, _) => list(&mut slots.iter()),
+        (
+            Action::Drain { instance, .. }
+            | Action::Destroy { instance, .. }
+            | Action::Release { instance, .. },
+            _,
+        ) => instance.to_string(),
+        (Action::Resend { .. } | Action::Settle(_), _) => String::new(),
+    }
+}
+
+/// Returns the attempt of a create, for the log.
+pub(super) fn attempt(step: &Step) -> Option<u32> {
+    match step.action {
+        Action::Create { attempt, .. } => Some(attempt),
+        Action::Resend { .. }
+        | Action::Drain { .. }
+        | Action::Destroy { .. }
+        | Action::Release { .. }
+        | Action::Settle(_) => None,
+    }
+}

@@ -1,0 +1,358 @@
+//! What several test modules share: a clock that stands, a small plan, and a provider that watches
+//! what the executor does to it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drover_model::{
+    Action, Cause, Digests, DrainSpec, Epoch, FleetName, GroupName, GroupUid, InstanceId,
+    IntentKind, IntentState, Listing, OnDrainTimeout, Plan, Precondition, ProviderRef,
+    ProviderType, Reason, RecordedGroup, Step, Template, Timestamp, Token, Value,
+};
+use drover_provider::{
+    Clock, DestroyRequest, Manifest, Provider, ProviderError, ProvisionRequest, Provisioned,
+};
+use drover_provider_sim::{SimProvider, SimSettings, SimWorld};
+
+use crate::{ApplyContext, Journal, MemoryJournal};
+
+/// A clock that a test moves.
+#[derive(Debug, Default)]
+pub(crate) struct TestClock(AtomicI64);
+
+impl TestClock {
+    #[expect(dead_code, reason = "the drain tests use it")]
+    pub(crate) fn advance(&self, by: Duration) {
+        self.0.fetch_add(by.as_millis() as i64, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(1_800_000_000_000 + self.0.load(Ordering::SeqCst)).unwrap()
+    }
+}
+
+pub(crate) fn web() -> GroupName {
+    GroupName::parse("web").unwrap()
+}
+
+pub(crate) fn fleet() -> FleetName {
+    FleetName::parse("prod").unwrap()
+}
+
+pub(crate) fn instance(number: u64) -> InstanceId {
+    InstanceId::new(web(), number)
+}
+
+pub(crate) fn handle(text: &str) -> ProviderRef {
+    ProviderRef::parse(text).unwrap()
+}
+
+pub(crate) fn token(first: u64, attempt: u32) -> Token {
+    let uid = GroupUid::parse("abcdefgh12345678").unwrap();
+    Token::derive(&fleet(), &uid, Epoch(1), &instance(first), attempt)
+}
+
+pub(crate) fn template(image: &str) -> Template {
+    Template {
+        properties: [("image".to_owned(), Value::from(image))]
+            .into_iter()
+            .collect(),
+        flavors: Vec::new(),
+        flavors_as_written: Value::List(Vec::new()),
+        tags: BTreeMap::new(),
+    }
+}
+
+pub(crate) fn digests(template: &Template) -> Digests {
+    let kind = ProviderType::parse("simulated").unwrap();
+    Digests::of(&kind, template, &BTreeMap::new())
+}
+
+pub(crate) fn drain_spec() -> DrainSpec {
+    DrainSpec {
+        delay: Duration::from_secs(2),
+        begin: Vec::new(),
+        done: None,
+        timeout: Duration::from_mins(5),
+        unhealthy_timeout: Duration::from_secs(30),
+        on_timeout: OnDrainTimeout::Proceed,
+    }
+}
+
+/// A create of `numbers` with everything that the planner adds to it.
+pub(crate) fn create(numbers: &[u64]) -> Step {
+    create_from(numbers, 1, template("v1"))
+}
+
+pub(crate) fn create_from(numbers: &[u64], attempt: u32, template: Template) -> Step {
+    let slots: Vec<_> = numbers.iter().copied().map(instance).collect();
+    Step {
+        preconditions: slots.iter().cloned().map(Precondition::Absent).collect(),
+        action: Action::Create {
+            token: token(numbers[0], attempt),
+            digests: digests(&template),
+            slots,
+            attempt,
+            template,
+        },
+        cause: Cause::ScaleOut,
+    }
+}
+
+pub(crate) fn observed(number: u64, provider_ref: &ProviderRef, token: &Token) -> Precondition {
+    Precondition::ObservedAs {
+        instance: instance(number),
+        provider_ref: provider_ref.clone(),
+        token: token.clone(),
+    }
+}
+
+pub(crate) fn destroy(number: u64, provider_ref: &ProviderRef, token: &Token) -> Step {
+    Step {
+        action: Action::Destroy {
+            instance: instance(number),
+            provider_ref: provider_ref.clone(),
+            token: token.clone(),
+            grace: Duration::from_secs(10),
+        },
+        cause: Cause::Because(Reason::ScaleIn),
+        preconditions: vec![observed(number, provider_ref, token)],
+    }
+}
+
+pub(crate) fn drain(
+    number: u64,
+    provider_ref: &ProviderRef,
+    token: &Token,
+    now: Timestamp,
+) -> Step {
+    Step {
+        action: Action::Drain {
+            instance: instance(number),
+            provider_ref: provider_ref.clone(),
+            address: None,
+            spec: drain_spec(),
+            deadline: now + jiff::SignedDuration::from_mins(5),
+        },
+        cause: Cause::Because(Reason::Update),
+        preconditions: vec![observed(number, provider_ref, token)],
+    }
+}
+
+pub(crate) fn release(number: u64, provider_ref: &ProviderRef, token: &Token) -> Step {
+    Step {
+        action: Action::Release {
+            instance: instance(number),
+            provider_ref: provider_ref.clone(),
+        },
+        cause: Cause::Because(Reason::Delete),
+        preconditions: vec![observed(number, provider_ref, token)],
+    }
+}
+
+pub(crate) fn plan(steps: Vec<Step>) -> Plan {
+    let uid = GroupUid::parse("abcdefgh12345678").unwrap();
+    Plan {
+        group: web(),
+        observed_at: TestClock::default().now(),
+        change: None,
+        steps,
+        next: RecordedGroup::new(web(), uid, Epoch(1)),
+        wake_at: None,
+    }
+}
+
+/// Lets other futures run once. Unlike tokio's, it also works outside a task.
+pub(crate) async fn pause() {
+    let mut paused = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut paused, true) {
+            return std::task::Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+/// A simulated provider that notes every call and every breach of the executor's promise.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    pub(crate) sim: SimProvider,
+    pub(crate) journal: Mutex<Option<Arc<dyn Journal>>>,
+    pub(crate) provisions: Mutex<Vec<ProvisionRequest>>,
+    pub(crate) breaches: Mutex<Vec<String>>,
+    pub(crate) panics: AtomicBool,
+    pub(crate) most_at_once: AtomicUsize,
+    at_once: AtomicUsize,
+    pub(crate) calls: AtomicUsize,
+}
+
+impl Watched {
+    fn enter(&self) {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let now = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_at_once.fetch_max(now, Ordering::SeqCst);
+        assert!(!self.panics.load(Ordering::SeqCst), "as told");
+    }
+
+    fn leave(&self) {
+        self.at_once.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Notes a call whose intent is not durable as sent at this moment.
+    fn expect_sent(&self, wanted: &Token) {
+        let journal = self.journal.lock().unwrap().clone();
+        let Some(journal) = journal else { return };
+        let open = journal.open_intents(&web()).unwrap();
+        let sent = open.iter().any(|intent| {
+            let (IntentKind::Create { token, .. } | IntentKind::Destroy { token, .. }) =
+                &intent.kind
+            else {
+                return false;
+            };
+            let sent = matches!(intent.state, IntentState::Sent | IntentState::Acked { .. });
+            token == wanted && sent
+        });
+        if !sent {
+            self.breaches
+                .lock()
+                .unwrap()
+                .push(format!("{wanted}: {open:?}"));
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for Watched {
+    fn manifest(&self) -> &Manifest {
+        self.sim.manifest()
+    }
+
+    async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {
+        self.sim.list(fleet).await
+    }
+
+    async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
+        self.enter();
+        self.expect_sent(&request.token);
+        self.provisions.lock().unwrap().push(request.clone());
+        // Await points before and after the effect, as on a network.
+        pause().await;
+        let answer = self.sim.provision(request).await;
+        pause().await;
+        self.leave();
+        answer
+    }
+
+    async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {
+        self.enter();
+        self.expect_sent(&request.token);
+        pause().await;
+        let answer = self.sim.destroy(request).await;
+        pause().await;
+        self.leave();
+        answer
+    }
+
+    async fn release(
+        &self,
+        fleet: &FleetName,
+        instance: &ProviderRef,
+    ) -> Result<(), ProviderError> {
+        self.enter();
+        let answer = self.sim.release(fleet, instance).await;
+        self.leave();
+        answer
+    }
+}
+
+/// A simulated world with an agent in front of it.
+pub(crate) struct Fixture {
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) provider: Arc<Watched>,
+    pub(crate) journal: Arc<MemoryJournal>,
+    pub(crate) frozen: Arc<AtomicBool>,
+}
+
+impl Fixture {
+    pub(crate) fn new(settings: SimSettings) -> Self {
+        let clock = Arc::new(TestClock::default());
+        let world = Arc::new(Mutex::new(SimWorld::new(settings)));
+        let journal = Arc::new(MemoryJournal::new());
+        let provider = Watched {
+            sim: SimProvider::new(world, clock.clone()),
+            journal: Mutex::new(Some(journal.clone())),
+            provisions: Mutex::default(),
+            breaches: Mutex::default(),
+            panics: AtomicBool::new(false),
+            most_at_once: AtomicUsize::new(0),
+            at_once: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
+        };
+        Self {
+            clock,
+            provider: Arc::new(provider),
+            journal,
+            frozen: Arc::default(),
+        }
+    }
+
+    pub(crate) fn ctx(&self) -> ApplyContext {
+        self.ctx_with(self.journal.clone())
+    }
+
+    pub(crate) fn ctx_with(&self, journal: Arc<dyn Journal>) -> ApplyContext {
+        *self.provider.journal.lock().unwrap() = Some(journal.clone());
+        ApplyContext {
+            fleet: fleet(),
+            epoch: Epoch(1),
+            provider: self.provider.clone(),
+            journal,
+            clock: self.clock.clone(),
+            call_timeout: Duration::from_secs(30),
+            concurrency: 4,
+            brake: self.frozen.clone(),
+        }
+    }
+
+    /// Makes instance `number` beside the journal and returns how it is known.
+    pub(crate) async fn existing(&self, number: u64) -> (ProviderRef, Token) {
+        let Action::Create { token, .. } = create(&[number]).action else {
+            unreachable!()
+        };
+        let request = ProvisionRequest {
+            token: token.clone(),
+            fleet: fleet(),
+            group: web(),
+            epoch: Epoch(1),
+            digests: digests(&template("v1")),
+            slots: vec![drover_provider::Slot {
+                instance: instance(number),
+                init: Vec::new(),
+                env: BTreeMap::new(),
+                tags: BTreeMap::new(),
+            }],
+            properties: template("v1").properties,
+        };
+        let made = self.provider.sim.provision(&request).await.unwrap().made;
+        (made[&instance(number)].clone(), token)
+    }
+
+    /// Returns the ids of the instances that exist, each as often as it exists.
+    pub(crate) fn alive(&self) -> Vec<String> {
+        let world = self.provider.sim.world();
+        let of_group = world.of_group(&web(), self.clock.now());
+        of_group.iter().map(|(id, _)| id.to_string()).collect()
+    }
+
+    pub(crate) fn states(&self) -> Vec<IntentState> {
+        let open = self.journal.open_intents(&web()).unwrap();
+        open.into_iter().map(|intent| intent.state).collect()
+    }
+}
