@@ -1,1 +1,53 @@
 //! Git for drover: fetches the desired revision and commits the observed state.
+//!
+//! This crate moves paths, object ids and bytes. It knows no document format and nothing of groups
+//! or plans: `drover-spec` reads and writes the documents, the loop joins the two. All calls block;
+//! from asynchronous code they go through `spawn_blocking`.
+//!
+//! Entry points: [`Mirror`] reads a repository and moves its references, [`StateBranch`] queues and
+//! publishes commits of recorded state, [`PushBudget`] says when to publish.
+//!
+//! - **Invariant:** files are read from a commit's tree, never from a work tree; links and
+//!   submodules are not followed.
+//! - **Invariant:** no reference is ever moved by force, nor without comparing its old value, and no
+//!   push goes over `file://`.
+//! - **Invariant:** objects are on disk before a reference names them.
+//! - **Invariant:** credentials go to the origin of the repository's URL only, and into no text.
+//! - **Invariant:** a listing that failed or was cut short is an error or says so; it never looks
+//!   like an empty repository.
+
+mod budget;
+mod client;
+mod commits;
+mod credentials;
+mod error;
+mod http;
+mod mirror;
+mod oid;
+mod open;
+mod pack;
+mod refs;
+mod remote;
+mod state;
+mod transport;
+mod tree;
+mod update;
+mod url;
+mod write;
+
+pub use budget::{PushAdvice, PushBudget, PushLimits};
+pub use commits::{ChangedPath, CommitInfo, Signature};
+pub use credentials::{Credentials, DEFAULT_DEADLINE, DEFAULT_TIMEOUT, RemoteOptions, Secret};
+pub use error::{Cause, Disposition, GitError};
+pub use mirror::Mirror;
+pub use oid::{Oid, ParseOidError};
+pub use open::{RepositoryKind, init_repository};
+pub use refs::RemoteRefs;
+pub use state::{DEFAULT_ATTEMPTS, Loaded, PublishPolicy, Published, StateBranch};
+pub use tree::{
+    DEPTH_MAX, ENTRIES_MAX, FILE_BYTES_MAX, FILES_MAX, FileEntry, IGNORE_FILE, IgnoreRules,
+    REFUSED_MAX, Refused, RefusedWhy, TOTAL_BYTES_MAX, TreeListing,
+};
+pub use update::PushOutcome;
+pub use url::{SourceUrl, UrlError};
+pub use write::{CommitMeta, Edit};

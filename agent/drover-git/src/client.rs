@@ -1,0 +1,119 @@
+//! The HTTP client of a remote: rustls with ring, our own choice of authorities, no redirects.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use reqwest::Url;
+use reqwest::blocking::Client;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::credentials::RemoteOptions;
+use crate::error::{Cause, GitError};
+
+/// Hosts decide by the prefix `git/` whether to answer a Git client or a browser.
+const USER_AGENT: &str = "git/2.0 (drover)";
+
+/// Builds a client; each has its own TLS settings, so no global default provider is needed.
+pub(crate) fn build(url: &Url, options: &RemoteOptions) -> Result<Client, GitError> {
+    let mut builder = Client::builder()
+        .user_agent(USER_AGENT)
+        .timeout(options.timeout)
+        .connect_timeout(options.timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false);
+    builder = builder.tls_backend_preconfigured(tls(url, options)?);
+    if is_loopback(url) {
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|error| GitError::Unreachable {
+        url: url.as_str().to_owned(),
+        source: Cause(error.without_url().to_string()),
+    })
+}
+
+/// A proxy of the environment is meant for the outside world.
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn tls(url: &Url, options: &RemoteOptions) -> Result<rustls::ClientConfig, GitError> {
+    let roots = match &options.ca_file {
+        Some(path) => roots_of_file(path)?,
+        // Plain HTTP trusts nobody, but reqwest wants TLS settings nevertheless.
+        None if url.scheme() == "http" => RootCertStore::empty(),
+        None => system_roots(url)?,
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| GitError::Certificate {
+            url: url.as_str().to_owned(),
+            source: Cause(error.to_string()),
+        })?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn roots_of_file(path: &Path) -> Result<RootCertStore, GitError> {
+    let broken = |text: String| GitError::CaFile {
+        path: path.to_owned(),
+        source: Cause(text),
+    };
+    let mut roots = RootCertStore::empty();
+    let certificates =
+        CertificateDer::pem_file_iter(path).map_err(|error| broken(error.to_string()))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| broken(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| broken(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(broken("it contains no certificate".to_owned()));
+    }
+    Ok(roots)
+}
+
+/// The authorities that the operating system trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` move them,
+/// as for every program that uses OpenSSL. Git's own settings have no effect.
+fn system_roots(url: &Url) -> Result<RootCertStore, GitError> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    // A system's store often has a few certificates that rustls cannot read: they are skipped.
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        return Err(GitError::Certificate {
+            url: url.as_str().to_owned(),
+            source: Cause("the system has no certificate authorities".to_owned()),
+        });
+    }
+    Ok(roots)
+}
+
+/// Tells whether an error comes from the verification of a certificate.
+pub(crate) fn is_certificate_problem(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return matches!(
+            error,
+            rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented
+        );
+    }
+    // What an I/O error wraps is not its source: the chain goes on behind it.
+    let wrapped = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
+    wrapped.is_some_and(|inner| is_certificate_problem(inner))
+        || error.source().is_some_and(is_certificate_problem)
+}
+
+/// Tells whether scheme, host and port are the same.
+pub(crate) fn same_origin(a: &Url, b: &Url) -> bool {
+    a.scheme() == b.scheme()
+        && a.host_str() == b.host_str()
+        && a.port_or_known_default() == b.port_or_known_default()
+}

@@ -1,0 +1,191 @@
+//! Reading commits: their facts, the history of a path, and the difference of two trees.
+
+use git2::{Commit, ErrorCode, Repository, Sort, Tree};
+use jiff::Timestamp;
+
+use crate::error::GitError;
+use crate::oid::Oid;
+
+/// A name and an address, as commits carry them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// The name of a person or an agent.
+    pub name: String,
+    /// The mail address.
+    pub email: String,
+}
+
+/// The facts of one commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitInfo {
+    /// The commit itself.
+    pub id: Oid,
+    /// Its root tree: equal trees have equal content.
+    pub tree: Oid,
+    /// Its parents, the first being the branch it was made on.
+    pub parents: Vec<Oid>,
+    /// Who wrote the change.
+    pub author: Signature,
+    /// When the change was committed.
+    pub time: Timestamp,
+    /// The first line of the message.
+    pub subject: String,
+    /// The whole message.
+    pub message: String,
+    /// The trailers of the last paragraph, in order.
+    pub trailers: Vec<(String, String)>,
+}
+
+impl CommitInfo {
+    /// Returns the first trailer of this name, in any letter case.
+    pub fn trailer(&self, key: &str) -> Option<&str> {
+        self.trailers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(key))
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// One path that differs between two commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedPath {
+    /// The path from the repository's root.
+    pub path: String,
+    /// The file's object before, or none when the path is new.
+    pub old: Option<Oid>,
+    /// The file's object after, or none when the path was removed.
+    pub new: Option<Oid>,
+}
+
+pub(crate) fn find_commit(repository: &Repository, id: Oid) -> Result<Commit<'_>, GitError> {
+    repository
+        .find_commit(id.raw())
+        .map_err(|error| missing_or(error, id, "read a commit"))
+}
+
+/// Tells a missing object from other failures.
+pub(crate) fn missing_or(error: git2::Error, id: Oid, attempted: &str) -> GitError {
+    match error.code() {
+        ErrorCode::NotFound => GitError::MissingObject { id },
+        _ => GitError::local(format!("{attempted} ({id})"), error),
+    }
+}
+
+pub(crate) fn info(commit: &Commit<'_>) -> CommitInfo {
+    let author = commit.author();
+    let message = String::from_utf8_lossy(commit.message_bytes()).into_owned();
+    CommitInfo {
+        id: commit.id().into(),
+        tree: commit.tree_id().into(),
+        parents: commit.parent_ids().map(Oid::from).collect(),
+        author: Signature {
+            name: String::from_utf8_lossy(author.name_bytes()).into_owned(),
+            email: String::from_utf8_lossy(author.email_bytes()).into_owned(),
+        },
+        time: timestamp(commit.time().seconds()),
+        subject: message.lines().next().unwrap_or_default().to_owned(),
+        trailers: trailers(&message),
+        message,
+    }
+}
+
+/// Clamps the seconds of a commit, which anybody may have written, into the range of times.
+fn timestamp(seconds: i64) -> Timestamp {
+    let seconds = seconds.clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn trailers(message: &str) -> Vec<(String, String)> {
+    let Ok(found) = git2::message_trailers_strs(message) else {
+        return Vec::new();
+    };
+    found
+        .iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// Returns commits newest first; with a path only those that change it against their first parent.
+pub(crate) fn log(
+    repository: &Repository,
+    from: Oid,
+    path: Option<&str>,
+    limit: usize,
+) -> Result<Vec<CommitInfo>, GitError> {
+    find_commit(repository, from)?;
+    let broken = |error| GitError::local(format!("walk the history of {from}"), error);
+    let mut walk = repository.revwalk().map_err(broken)?;
+    // Topological order keeps parents behind their children when clocks disagree.
+    walk.set_sorting(Sort::TOPOLOGICAL | Sort::TIME)
+        .map_err(broken)?;
+    walk.push(from.raw()).map_err(broken)?;
+    let mut found = Vec::new();
+    for id in walk {
+        if found.len() >= limit {
+            break;
+        }
+        let commit = find_commit(repository, id.map_err(broken)?.into())?;
+        if let Some(path) = path
+            && !changes(&commit, path)?
+        {
+            continue;
+        }
+        found.push(info(&commit));
+    }
+    Ok(found)
+}
+
+fn changes(commit: &Commit<'_>, path: &str) -> Result<bool, GitError> {
+    let before = match commit.parents().next() {
+        Some(parent) => entry_at(&parent, path)?,
+        None => None,
+    };
+    Ok(entry_at(commit, path)? != before)
+}
+
+/// Returns mode and object of what stands at a path, file or folder.
+fn entry_at(commit: &Commit<'_>, path: &str) -> Result<Option<(i32, Oid)>, GitError> {
+    let tree = tree_of(commit)?;
+    match tree.get_path(std::path::Path::new(path)) {
+        Ok(entry) => Ok(Some((entry.filemode(), entry.id().into()))),
+        Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+        Err(error) => Err(GitError::local(format!("look up {path:?}"), error)),
+    }
+}
+
+pub(crate) fn tree_of<'r>(commit: &Commit<'r>) -> Result<Tree<'r>, GitError> {
+    commit
+        .tree()
+        .map_err(|error| missing_or(error, commit.tree_id().into(), "read a tree"))
+}
+
+/// Returns the differing files of two trees below `root`, sorted by path; equal subtrees are skipped.
+pub(crate) fn diff(
+    repository: &Repository,
+    old: Option<&Tree<'_>>,
+    new: Option<&Tree<'_>>,
+    root: &str,
+) -> Result<Vec<ChangedPath>, GitError> {
+    let broken = |error| GitError::local("compare two trees", error);
+    let mut options = git2::DiffOptions::new();
+    options.ignore_submodules(false).include_typechange(true);
+    let root = root.trim_matches('/');
+    if !root.is_empty() {
+        options.disable_pathspec_match(true).pathspec(root);
+    }
+    let diff = repository
+        .diff_tree_to_tree(old, new, Some(&mut options))
+        .map_err(broken)?;
+    let mut found = Vec::new();
+    for delta in diff.deltas() {
+        let (before, after) = (delta.old_file(), delta.new_file());
+        let path = after.path_bytes().or_else(|| before.path_bytes());
+        found.push(ChangedPath {
+            path: String::from_utf8_lossy(path.unwrap_or_default()).into_owned(),
+            old: before.exists().then(|| before.id().into()),
+            new: after.exists().then(|| after.id().into()),
+        });
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(found)
+}

@@ -1,0 +1,448 @@
+//! Git's smart HTTP protocol over reqwest and rustls, as a subtransport of libgit2.
+//!
+//! libgit2 hands our transport nothing but a URL, so what an operation needs (client, credentials,
+//! deadline) stands in a thread-local around the call, and what failed is left there as a typed
+//! error. An operation therefore runs on one thread from start to end.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, Read, Write};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream};
+use reqwest::blocking::{Client, Response};
+use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, LOCATION};
+use reqwest::{StatusCode, Url};
+
+use crate::client::{is_certificate_problem, same_origin};
+use crate::credentials::Credentials;
+use crate::error::{Cause, GitError};
+
+/// Redirects that are followed on the first request; hosts need one (a renamed repository).
+const REDIRECTS_MAX: usize = 4;
+
+/// The largest request body: a pack with years of state commits has some megabytes.
+const REQUEST_BYTES_MAX: usize = 512 << 20;
+
+/// The largest answer: a configuration repository beyond this is not one.
+const RESPONSE_BYTES_MAX: u64 = 2 << 30;
+
+/// The slowest upload that is still waited for, per second.
+const UPLOAD_BYTES_PER_SECOND: u64 = 16 << 10;
+
+/// One operation against one remote: what it may use, and how it went.
+pub(crate) struct Session {
+    client: Client,
+    /// The repository's URL; a redirect within the origin replaces it for the rest of the operation.
+    base: RefCell<Url>,
+    credentials: Option<Credentials>,
+    timeout: Duration,
+    deadline: Instant,
+    deadline_length: Duration,
+    failure: RefCell<Option<GitError>>,
+    received: Cell<u64>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Session>>> = const { RefCell::new(None) };
+}
+
+impl Session {
+    pub(crate) fn new(
+        client: Client,
+        base: Url,
+        credentials: Option<Credentials>,
+        timeout: Duration,
+        deadline: Duration,
+    ) -> Self {
+        Self {
+            client,
+            base: RefCell::new(base),
+            credentials,
+            timeout,
+            deadline: Instant::now() + deadline,
+            deadline_length: deadline,
+            failure: RefCell::new(None),
+            received: Cell::new(0),
+        }
+    }
+
+    /// Runs libgit2 calls with this session as the transport's.
+    pub(crate) fn run<T>(
+        self: &Rc<Self>,
+        call: impl FnOnce() -> Result<T, git2::Error>,
+    ) -> Result<T, GitError> {
+        struct Clear;
+        impl Drop for Clear {
+            fn drop(&mut self) {
+                CURRENT.with_borrow_mut(Option::take);
+            }
+        }
+        CURRENT.with_borrow_mut(|current| *current = Some(Rc::clone(self)));
+        let clear = Clear;
+        let outcome = call();
+        drop(clear);
+        outcome.map_err(|error| match self.failure.borrow_mut().take() {
+            Some(failure) => failure,
+            None => self.explain_libgit2(&error),
+        })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let base = self.base.borrow();
+        base.as_str().trim_end_matches('/').to_owned()
+    }
+
+    /// Removes the credentials from a text of the remote.
+    pub(crate) fn scrub(&self, text: &str) -> String {
+        match &self.credentials {
+            Some(credentials) => credentials.scrub(text),
+            None => text.to_owned(),
+        }
+    }
+
+    fn cause(&self, text: &str) -> Cause {
+        Cause(self.scrub(text))
+    }
+
+    /// An error that libgit2 found by itself in what the remote sent.
+    fn explain_libgit2(&self, error: &git2::Error) -> GitError {
+        let url = self.url();
+        let source = self.cause(error.message());
+        match error.class() {
+            git2::ErrorClass::Os | git2::ErrorClass::Filesystem => GitError::Local {
+                attempted: format!("store what {url} sent"),
+                source: git2::Error::new(error.code(), error.class(), source.0),
+            },
+            _ => GitError::Protocol { url, source },
+        }
+    }
+
+    fn protocol(&self, text: &str) -> GitError {
+        GitError::Protocol {
+            url: self.url(),
+            source: self.cause(text),
+        }
+    }
+
+    fn remaining(&self) -> Result<Duration, GitError> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(GitError::Timeout {
+                url: self.url(),
+                after: self.deadline_length,
+            });
+        }
+        Ok(left)
+    }
+
+    /// Translates an error of the HTTP client; its own text would repeat the URL.
+    fn explain_reqwest(&self, error: reqwest::Error, limit: Duration) -> GitError {
+        let url = self.url();
+        if error.is_timeout() {
+            return GitError::Timeout { url, after: limit };
+        }
+        let certificate = is_certificate_problem(&error);
+        let source = self.cause(&chain(&error.without_url()));
+        if certificate {
+            GitError::Certificate { url, source }
+        } else {
+            GitError::Unreachable { url, source }
+        }
+    }
+
+    fn status_error(&self, status: StatusCode) -> GitError {
+        let url = self.url();
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => GitError::Auth {
+                url,
+                status: status.as_u16(),
+            },
+            StatusCode::NOT_FOUND | StatusCode::GONE => GitError::NotFound { url },
+            StatusCode::TOO_MANY_REQUESTS => GitError::Unavailable {
+                url,
+                status: status.as_u16(),
+            },
+            _ if status.is_server_error() => GitError::Unavailable {
+                url,
+                status: status.as_u16(),
+            },
+            _ => self.protocol(&format!("http status {status}")),
+        }
+    }
+
+    /// Sends a request, with the credentials, which only ever go to the origin of the base.
+    fn send(
+        &self,
+        request: reqwest::blocking::RequestBuilder,
+        limit: Duration,
+    ) -> Result<Response, GitError> {
+        self.remaining()?;
+        let request = match &self.credentials {
+            Some(c) => request.basic_auth(&c.username, Some(c.password.expose())),
+            None => request,
+        };
+        request
+            .send()
+            .map_err(|error| self.explain_reqwest(error, limit))
+    }
+
+    /// The first request of a conversation: the references that the remote advertises.
+    fn advertisement(&self, service: &str) -> Result<Response, GitError> {
+        let suffix = "/info/refs";
+        let mut url = self.under_base(suffix)?;
+        url.set_query(Some(&format!("service={service}")));
+        for _ in 0..=REDIRECTS_MAX {
+            let request = self
+                .client
+                .get(url.clone())
+                .header(ACCEPT, "*/*")
+                .header(CACHE_CONTROL, "no-cache");
+            let response = self.send(request, self.timeout)?;
+            let status = response.status();
+            if status.is_redirection() {
+                url = self.redirect_target(&url, &response)?;
+                continue;
+            }
+            if status != StatusCode::OK {
+                return Err(self.status_error(status));
+            }
+            self.expect_type(&response, &format!("application/x-{service}-advertisement"))?;
+            self.adopt_base(&url, suffix)?;
+            return Ok(response);
+        }
+        Err(self.protocol("too many redirects"))
+    }
+
+    fn under_base(&self, suffix: &str) -> Result<Url, GitError> {
+        let text = format!("{}{suffix}", self.url());
+        Url::parse(&text).map_err(|error| self.protocol(&error.to_string()))
+    }
+
+    /// Checks where the remote points to: only elsewhere on the same origin.
+    fn redirect_target(&self, from: &Url, response: &Response) -> Result<Url, GitError> {
+        let location = response
+            .headers()
+            .get(LOCATION)
+            .and_then(|value| value.to_str().ok())
+            .ok_or_else(|| self.protocol("a redirect without a target"))?;
+        let target = from
+            .join(location)
+            .map_err(|_| self.protocol("a redirect to something that is no URL"))?;
+        if same_origin(from, &target) && target.username().is_empty() && target.password().is_none()
+        {
+            return Ok(target);
+        }
+        Err(GitError::Redirected {
+            url: self.url(),
+            to: self.scrub(&target.origin().ascii_serialization()),
+        })
+    }
+
+    /// After a redirect the other requests go to the new place, as Git itself does it.
+    fn adopt_base(&self, url: &Url, suffix: &str) -> Result<(), GitError> {
+        let Some(path) = url.path().strip_suffix(suffix) else {
+            return Err(self.protocol("a redirect to something that is no repository"));
+        };
+        let mut base = url.clone();
+        base.set_path(path);
+        base.set_query(None);
+        base.set_fragment(None);
+        self.base.replace(base);
+        Ok(())
+    }
+
+    /// The second request: what is wanted, or the pack that is pushed.
+    fn exchange(&self, service: &str, body: Vec<u8>) -> Result<Response, GitError> {
+        let upload = body.len() as u64;
+        let mut request = self
+            .client
+            .post(self.under_base(&format!("/{service}"))?)
+            .header(CONTENT_TYPE, format!("application/x-{service}-request"))
+            .header(ACCEPT, format!("application/x-{service}-result"))
+            .body(body);
+        let mut limit = self.timeout;
+        if service == RECEIVE_PACK {
+            // The answer comes after upload and hooks, so the limit grows with the upload.
+            let transfer = Duration::from_secs(upload / UPLOAD_BYTES_PER_SECOND);
+            limit = (self.timeout + transfer).min(self.remaining()?);
+            request = request.timeout(limit);
+        }
+        let response = self.send(request, limit)?;
+        let status = response.status();
+        if status.is_redirection() {
+            // Credentials and packs are never sent twice because an answer says so.
+            let base = self.base.borrow().clone();
+            let to = self.redirect_target(&base, &response)?;
+            return Err(GitError::Redirected {
+                url: self.url(),
+                to: self.scrub(&to.origin().ascii_serialization()),
+            });
+        }
+        if status != StatusCode::OK {
+            return Err(self.status_error(status));
+        }
+        self.expect_type(&response, &format!("application/x-{service}-result"))?;
+        Ok(response)
+    }
+
+    fn expect_type(&self, response: &Response, expected: &str) -> Result<(), GitError> {
+        let found = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("none");
+        if found.eq_ignore_ascii_case(expected) {
+            return Ok(());
+        }
+        let found: String = found.chars().take(80).collect();
+        Err(self.protocol(&format!("content type {found} instead of {expected}")))
+    }
+
+    /// Keeps the first failure for [`Session::run`]; libgit2 carries only a text.
+    fn fail(&self, failure: GitError) -> git2::Error {
+        let mut slot = self.failure.borrow_mut();
+        slot.get_or_insert(failure);
+        git2::Error::new(
+            git2::ErrorCode::GenericError,
+            git2::ErrorClass::Net,
+            "the transport failed",
+        )
+    }
+
+    fn count_received(&self, bytes: usize) -> Result<(), GitError> {
+        self.received.set(self.received.get() + bytes as u64);
+        if self.received.get() > RESPONSE_BYTES_MAX {
+            return Err(self.protocol(&format!("more than {RESPONSE_BYTES_MAX} bytes")));
+        }
+        Ok(())
+    }
+}
+
+const UPLOAD_PACK: &str = "git-upload-pack";
+const RECEIVE_PACK: &str = "git-receive-pack";
+
+/// What libgit2 creates for each remote; the state is in the session.
+pub(crate) struct HttpTransport;
+
+impl SmartSubtransport for HttpTransport {
+    fn action(
+        &self,
+        _url: &str,
+        action: Service,
+    ) -> Result<Box<dyn SmartSubtransportStream>, git2::Error> {
+        // Only operations of this crate have a session, so no other user of libgit2 in the process
+        // can use this transport or its credentials.
+        let session = current()?;
+        let stream = match action {
+            Service::UploadPackLs => Exchange::receiving(session.advertisement(UPLOAD_PACK)),
+            Service::ReceivePackLs => Exchange::receiving(session.advertisement(RECEIVE_PACK)),
+            Service::UploadPack => Ok(Exchange::collecting(UPLOAD_PACK)),
+            Service::ReceivePack => Ok(Exchange::collecting(RECEIVE_PACK)),
+        };
+        match stream {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(failure) => Err(session.fail(failure)),
+        }
+    }
+
+    fn close(&self) -> Result<(), git2::Error> {
+        Ok(())
+    }
+}
+
+fn current() -> Result<Rc<Session>, git2::Error> {
+    CURRENT.with_borrow(Clone::clone).ok_or_else(|| {
+        git2::Error::from_str("no operation of drover-git is running on this thread")
+    })
+}
+
+/// One request and its answer: what libgit2 writes is collected, and sent when it begins to read.
+enum Exchange {
+    Collecting {
+        service: &'static str,
+        body: Vec<u8>,
+    },
+    Receiving(Response),
+}
+
+impl Exchange {
+    fn collecting(service: &'static str) -> Self {
+        Self::Collecting {
+            service,
+            body: Vec::new(),
+        }
+    }
+
+    fn receiving(response: Result<Response, GitError>) -> Result<Self, GitError> {
+        response.map(Self::Receiving)
+    }
+}
+
+impl Write for Exchange {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Collecting { body, .. } if body.len() + bytes.len() <= REQUEST_BYTES_MAX => {
+                body.extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            Self::Collecting { .. } => Err(io::Error::other("the request is too large")),
+            Self::Receiving(_) => Err(io::Error::other("the request has been sent")),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Exchange {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let session = current().map_err(|error| io::Error::other(error.message().to_owned()))?;
+        let fail = |failure| io::Error::other(session.fail(failure).message().to_owned());
+        if let Self::Collecting { service, body } = self {
+            let response = session.exchange(service, std::mem::take(body));
+            *self = Self::Receiving(response.map_err(fail)?);
+        }
+        let Self::Receiving(response) = self else {
+            return Ok(0);
+        };
+        session.remaining().map_err(fail)?;
+        let count = response
+            .read(buffer)
+            .map_err(|error| fail(read_failure(&session, &error)))?;
+        session.count_received(count).map_err(fail)?;
+        Ok(count)
+    }
+}
+
+/// Translates an error while reading an answer; reqwest wraps its own in an `io::Error`.
+fn read_failure(session: &Session, error: &io::Error) -> GitError {
+    let timed_out = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<reqwest::Error>())
+        .is_some_and(reqwest::Error::is_timeout);
+    let url = session.url();
+    if timed_out || error.kind() == io::ErrorKind::TimedOut {
+        return GitError::Timeout {
+            url,
+            after: session.timeout,
+        };
+    }
+    GitError::Unreachable {
+        url,
+        source: session.cause("the connection broke while the answer was read"),
+    }
+}
+
+/// Joins an error and its causes into one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

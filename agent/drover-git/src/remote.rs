@@ -1,0 +1,346 @@
+//! The conversations with an HTTP remote. Each mirror has one thread for them: the transport's
+//! context is thread-local, the blocking client must not run inside an async runtime, and a remote
+//! that hangs holds up nobody but its own mirror.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use git2::{Direction, FetchOptions, PushOptions, RemoteCallbacks, Repository};
+use reqwest::Url;
+use reqwest::blocking::Client;
+
+use crate::client;
+use crate::credentials::{Credentials, RemoteOptions};
+use crate::error::GitError;
+use crate::http::Session;
+use crate::oid::Oid;
+use crate::refs::RemoteRefs;
+use crate::update::{self, PushOutcome};
+
+/// What a caller waits beyond the deadline for the thread to notice it and clean up.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// What is kept of a remote's messages (hooks) for an error text.
+const MESSAGE_BYTES_MAX: usize = 2 << 10;
+
+type Job = Box<dyn FnOnce(&mut Worker) + Send>;
+
+/// The thread that talks to one remote, and the settings of the next conversation.
+pub(crate) struct Remote {
+    url: Url,
+    url_credentials: Option<Credentials>,
+    options: Mutex<Arc<RemoteOptions>>,
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What lives on the thread.
+struct Worker {
+    directory: PathBuf,
+    client: Option<(Arc<RemoteOptions>, Client)>,
+}
+
+impl Remote {
+    pub(crate) fn start(
+        directory: PathBuf,
+        url: Url,
+        url_credentials: Option<Credentials>,
+        options: RemoteOptions,
+    ) -> Result<Self, GitError> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let path = directory.clone();
+        let thread = std::thread::Builder::new()
+            .name("drover-git".to_owned())
+            .spawn(move || {
+                let mut worker = Worker {
+                    directory,
+                    client: None,
+                };
+                for job in queue {
+                    job(&mut worker);
+                }
+            })
+            .map_err(|source| GitError::Io { path, source })?;
+        Ok(Self {
+            url,
+            url_credentials,
+            options: Mutex::new(Arc::new(options)),
+            jobs: Some(jobs),
+            thread: Some(thread),
+        })
+    }
+
+    /// Replaces credentials, authorities and limits from the next operation on.
+    pub(crate) fn set_options(&self, options: RemoteOptions) {
+        let mut slot = self.options.lock().unwrap_or_else(PoisonError::into_inner);
+        *slot = Arc::new(options);
+    }
+
+    pub(crate) fn list(&self) -> Result<RemoteRefs, GitError> {
+        self.call(list)
+    }
+
+    /// Fetches references under their own names into the mirror.
+    pub(crate) fn fetch(&self, names: Vec<String>) -> Result<(), GitError> {
+        self.call(move |session, repository| fetch(session, repository, &names))
+    }
+
+    pub(crate) fn push(
+        &self,
+        reference: String,
+        expected: Option<Oid>,
+        new: Oid,
+    ) -> Result<PushOutcome, GitError> {
+        self.call(move |session, repository| push(session, repository, &reference, expected, new))
+    }
+
+    /// Runs one conversation on the remote's thread and waits for its result.
+    fn call<T: Send + 'static>(
+        &self,
+        conversation: impl FnOnce(&Rc<Session>, &Repository) -> Result<T, GitError> + Send + 'static,
+    ) -> Result<T, GitError> {
+        let url = self.url.as_str().to_owned();
+        let options = {
+            let slot = self.options.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(&slot)
+        };
+        let limit = options.deadline + options.timeout + GRACE;
+        let credentials = options
+            .credentials
+            .clone()
+            .or_else(|| self.url_credentials.clone());
+        let base = self.url.clone();
+        let (answer, wait) = mpsc::sync_channel(1);
+        let job: Job = Box::new(move |worker| {
+            let run = AssertUnwindSafe(|| {
+                let session = Rc::new(worker.session(base, credentials, &options)?);
+                let repository = worker.repository()?;
+                conversation(&session, &repository)
+            });
+            // A panic ends this conversation, not the thread: dropping `answer` reports it.
+            if let Ok(outcome) = std::panic::catch_unwind(run) {
+                // The caller may have given up already.
+                let _ = answer.send(outcome);
+            }
+        });
+        let sent = self
+            .jobs
+            .as_ref()
+            .is_some_and(|jobs| jobs.send(job).is_ok());
+        if !sent {
+            return Err(GitError::Aborted { url });
+        }
+        match wait.recv_timeout(limit) {
+            Ok(outcome) => outcome,
+            Err(mpsc::RecvTimeoutError::Timeout) => Err(GitError::Timeout { url, after: limit }),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(GitError::Aborted { url }),
+        }
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        self.jobs.take();
+        if let Some(thread) = self.thread.take() {
+            // Every step of a conversation has a limit, so this ends; a panic was reported already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Worker {
+    fn session(
+        &mut self,
+        base: Url,
+        credentials: Option<Credentials>,
+        options: &Arc<RemoteOptions>,
+    ) -> Result<Session, GitError> {
+        let client = match &self.client {
+            Some((for_options, client)) if Arc::ptr_eq(for_options, options) => client.clone(),
+            _ => {
+                let client = client::build(&base, options)?;
+                self.client = Some((Arc::clone(options), client.clone()));
+                client
+            }
+        };
+        Ok(Session::new(
+            client,
+            base,
+            credentials,
+            options.timeout,
+            options.deadline,
+        ))
+    }
+
+    /// A handle of its own for each conversation: it sees every pack, and shares no lock.
+    fn repository(&self) -> Result<Repository, GitError> {
+        crate::open::open_repository(&self.directory)
+    }
+}
+
+fn list(session: &Rc<Session>, repository: &Repository) -> Result<RemoteRefs, GitError> {
+    let url = session.url();
+    let (all, default_branch) = session.run(|| {
+        let mut remote = repository.remote_anonymous(&url)?;
+        let connection = remote.connect_auth(Direction::Fetch, None, None)?;
+        let mut all = BTreeMap::new();
+        let mut default_branch = None;
+        for head in connection.list()? {
+            if head.name() == "HEAD" {
+                default_branch = head.symref_target().map(str::to_owned);
+            }
+            all.insert(head.name().to_owned(), Oid::from(head.oid()));
+        }
+        Ok((all, default_branch))
+    })?;
+    Ok(RemoteRefs::new(url, all, default_branch))
+}
+
+fn fetch(session: &Rc<Session>, repository: &Repository, names: &[String]) -> Result<(), GitError> {
+    let url = session.url();
+    let specs: Vec<String> = names.iter().map(|name| format!("+{name}:{name}")).collect();
+    session.run(|| {
+        let mut remote = repository.remote_anonymous(&url)?;
+        let mut options = FetchOptions::new();
+        options
+            .download_tags(git2::AutotagOption::None)
+            .update_fetchhead(false);
+        remote.fetch(&specs, Some(&mut options), Some("drover: fetch"))
+    })
+}
+
+/// What the callbacks of one push saw.
+#[derive(Default)]
+struct Seen {
+    /// The remote's value, when it was not the expected one.
+    other: Cell<Option<git2::Oid>>,
+    /// The server's answer for our reference: accepted, or why not.
+    status: RefCell<Option<Result<(), String>>>,
+    /// What hooks printed.
+    output: RefCell<Vec<u8>>,
+}
+
+fn push(
+    session: &Rc<Session>,
+    repository: &Repository,
+    reference: &str,
+    expected: Option<Oid>,
+    new: Oid,
+) -> Result<PushOutcome, GitError> {
+    if let Some(expected) = expected
+        && !update::is_fast_forward(repository, expected, new)?
+    {
+        return Ok(PushOutcome::Refused {
+            message: update::NOT_FAST_FORWARD.to_owned(),
+        });
+    }
+    let seen = Seen::default();
+    let outcome = push_once(session, repository, reference, expected, new, &seen);
+    if let Some(other) = seen.other.get() {
+        // An earlier push of ours whose answer was lost has arrived after all.
+        if other == new.raw() {
+            return Ok(PushOutcome::Done);
+        }
+        let current = (!other.is_zero()).then(|| Oid::from(other));
+        return Ok(PushOutcome::Moved { current });
+    }
+    let status = seen.status.borrow_mut().take();
+    match (outcome, status) {
+        (_, Some(Err(message))) => {
+            let message = describe(session, &message, &seen.output.borrow());
+            after_refusal(session, repository, reference, expected, new, message)
+        }
+        (Ok(()), Some(Ok(()))) => Ok(PushOutcome::Done),
+        // Without the server's word nothing is known to have been stored.
+        (Ok(()), None) => Err(GitError::Protocol {
+            url: session.url(),
+            source: crate::error::Cause("the push was not answered".to_owned()),
+        }),
+        (Err(error), _) => Err(error),
+    }
+}
+
+fn push_once(
+    session: &Rc<Session>,
+    repository: &Repository,
+    reference: &str,
+    expected: Option<Oid>,
+    new: Oid,
+    seen: &Seen,
+) -> Result<(), GitError> {
+    let url = session.url();
+    let lease = expected.map_or(git2::Oid::ZERO_SHA1, Oid::raw);
+    session.run(|| {
+        let mut callbacks = RemoteCallbacks::new();
+        callbacks.push_negotiation(|updates| {
+            for update in updates {
+                if update.src() != lease {
+                    seen.other.set(Some(update.src()));
+                    return Err(git2::Error::from_str("the reference has moved"));
+                }
+            }
+            Ok(())
+        });
+        // libgit2 calls a push that the server refused a success; only this callback tells.
+        callbacks.push_update_reference(|_, status| {
+            let status = status.map_or(Ok(()), |message| Err(message.to_owned()));
+            seen.status.replace(Some(status));
+            Ok(())
+        });
+        callbacks.sideband_progress(|bytes| {
+            let mut output = seen.output.borrow_mut();
+            let room = MESSAGE_BYTES_MAX - output.len().min(MESSAGE_BYTES_MAX);
+            output.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            true
+        });
+        let mut options = PushOptions::new();
+        options
+            .remote_callbacks(callbacks)
+            .packbuilder_parallelism(1);
+        let mut remote = repository.remote_anonymous(&url)?;
+        // No plus sign: never forced.
+        remote.push(&[format!("{new}:{reference}")], Some(&mut options))
+    })
+}
+
+/// A server words a lost race in many ways, so the references are listed again instead of reading
+/// its text.
+fn after_refusal(
+    session: &Rc<Session>,
+    repository: &Repository,
+    reference: &str,
+    expected: Option<Oid>,
+    new: Oid,
+    message: String,
+) -> Result<PushOutcome, GitError> {
+    let current = list(session, repository)?.all().get(reference).copied();
+    if current == Some(new) {
+        Ok(PushOutcome::Done)
+    } else if current == expected {
+        Ok(PushOutcome::Refused { message })
+    } else {
+        Ok(PushOutcome::Moved { current })
+    }
+}
+
+/// The server's reason and its hooks' output on one line, without credentials.
+fn describe(session: &Session, message: &str, output: &[u8]) -> String {
+    let output = String::from_utf8_lossy(output);
+    let words: Vec<&str> = std::iter::once(message)
+        .chain(output.lines())
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let clean: String = words
+        .join("; ")
+        .chars()
+        .filter(|c| !c.is_control())
+        .collect();
+    session.scrub(&clean)
+}

@@ -1,0 +1,452 @@
+//! The writer of one branch that holds recorded state: commits are queued locally and survive a
+//! restart; publishing never forces and never merges texts, but repeats our own edits on whatever
+//! the branch has become.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use git2::{Repository, Sort};
+use jiff::Timestamp;
+
+use crate::commits::{self, Signature, find_commit, tree_of};
+use crate::error::GitError;
+use crate::mirror::{Mirror, file_id, read_blob};
+use crate::oid::Oid;
+use crate::refs::{RemoteRefs, full_reference};
+use crate::tree::{FILE_BYTES_MAX, Kind};
+use crate::update::PushOutcome;
+use crate::write::{Change, CommitMeta, Content, Edit};
+
+/// How hard to try when other writers are faster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublishPolicy {
+    /// Attempts in all, at least one.
+    pub attempts: u32,
+    /// The longest pause before the second attempt; it doubles up to 32 times this.
+    pub pause: Duration,
+    /// Seeds the jitter, so that writers that collide do not collide again.
+    pub seed: u64,
+}
+
+/// Attempts of a publication when nobody says otherwise; then the caller's next pass is the retry.
+pub const DEFAULT_ATTEMPTS: u32 = 5;
+
+impl PublishPolicy {
+    /// Returns the usual policy with this seed.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            attempts: DEFAULT_ATTEMPTS,
+            pause: Duration::from_millis(200),
+            seed,
+        }
+    }
+
+    /// The pause after the given attempt (from zero): random between nothing and a doubling limit.
+    fn pause_after(&self, attempt: u32) -> Duration {
+        let limit = self.pause.saturating_mul(1 << attempt.min(5));
+        let random = mix(self.seed ^ u64::from(attempt).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        limit.mul_f64((random >> 11) as f64 / (1_u64 << 53) as f64)
+    }
+}
+
+/// One round of splitmix64: good enough to spread pauses.
+fn mix(seed: u64) -> u64 {
+    let mut value = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
+
+/// What the remote's branch is to us after a look at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loaded {
+    /// The branch does not exist and never did, as far as is known here.
+    Absent,
+    /// The branch has what was published from here, or nothing newer.
+    Current,
+    /// Somebody else added to the branch; without commits of ours pending, that is now the tip.
+    Advanced,
+    /// The branch no longer contains what was published: somebody rewrote it.
+    Rewritten {
+        /// What had been published.
+        was: Oid,
+    },
+    /// The branch is gone, although it had been published. Our copy stays, and counts as pending.
+    Lost {
+        /// What had been published.
+        was: Oid,
+    },
+}
+
+/// A publication that succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// Commits that are new on the branch.
+    pub pushed: usize,
+    /// How often our commits were repeated on a newer tip.
+    pub rebuilt: u32,
+    /// The branch's tip, none when there is nothing at all.
+    pub tip: Option<Oid>,
+}
+
+/// The writer of one state branch. One writer per branch and mirror at a time; other machines may
+/// write the same branch.
+#[derive(Debug)]
+pub struct StateBranch {
+    mirror: Arc<Mirror>,
+    /// The branch, in full.
+    reference: String,
+    /// Our commits that are not published; gone when there are none.
+    pending_reference: String,
+    /// What was last seen published.
+    published_reference: String,
+    identity: Signature,
+    /// What readers see: our newest commit, else what was published.
+    tip: Option<Oid>,
+    /// The branch at the remote, as last seen.
+    remote: Option<Oid>,
+    /// What was last seen published; kept when the remote loses its branch.
+    published: Option<Oid>,
+    pending: usize,
+}
+
+impl StateBranch {
+    /// Opens the writer with what is here; does not talk to the remote.
+    ///
+    /// # Errors
+    ///
+    /// [`GitError::BadReference`], or as the local repository has it.
+    pub fn open(mirror: Arc<Mirror>, branch: &str, identity: Signature) -> Result<Self, GitError> {
+        let reference = full_reference(branch)?;
+        let short = reference.strip_prefix("refs/").unwrap_or(&reference);
+        let short = short.strip_prefix("heads/").unwrap_or(short);
+        let pending_reference = format!("refs/drover/pending/{short}");
+        let published_reference = format!("refs/drover/published/{short}");
+        let ours = mirror.read_ref(&pending_reference)?;
+        let remote = mirror.read_ref(&reference)?;
+        let published = mirror.read_ref(&published_reference)?.or(remote);
+        let mut branch = Self {
+            tip: ours.or(published),
+            mirror,
+            reference,
+            pending_reference,
+            published_reference,
+            identity,
+            remote,
+            published,
+            pending: 0,
+        };
+        branch.count_pending()?;
+        Ok(branch)
+    }
+
+    /// Looks at the branch in a listing: fetches it, and adopts its tip when nothing of our own is
+    /// pending. Otherwise [`StateBranch::publish`] brings both together.
+    pub fn load(&mut self, refs: &RemoteRefs) -> Result<Loaded, GitError> {
+        self.see(refs.all().get(&self.reference).copied())
+    }
+
+    /// Returns the newest commit: ours when there is one that is not published yet.
+    pub fn tip(&self) -> Option<Oid> {
+        self.tip
+    }
+
+    /// Returns what was last seen published, even when the remote has lost it since.
+    pub fn published(&self) -> Option<Oid> {
+        self.published
+    }
+
+    /// Returns how many commits have still to be pushed.
+    pub fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// Returns a file's content at the tip.
+    pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, GitError> {
+        let Some(tip) = self.tip else {
+            return Ok(None);
+        };
+        self.mirror.with_repository(|repository| {
+            file_id(repository, tip, path)?
+                .map(|id| read_blob(repository, id, FILE_BYTES_MAX as usize))
+                .transpose()
+        })
+    }
+
+    /// Returns the paths of all files in a folder and below it at the tip, sorted.
+    pub fn list(&self, folder: &str) -> Result<Vec<String>, GitError> {
+        let Some(tip) = self.tip else {
+            return Ok(Vec::new());
+        };
+        self.mirror
+            .with_repository(|repository| files_below(repository, tip, folder))
+    }
+
+    /// Adds one commit to the queue. Returns none when nothing would change.
+    pub fn commit(
+        &mut self,
+        edits: &[Edit],
+        message: String,
+        time: Timestamp,
+    ) -> Result<Option<Oid>, GitError> {
+        let meta = CommitMeta {
+            message,
+            author: self.identity.clone(),
+            time,
+        };
+        let Some(id) = self.mirror.build_commit(self.tip, edits, &meta)? else {
+            return Ok(None);
+        };
+        self.mirror.set_reference(&self.pending_reference, id)?;
+        self.tip = Some(id);
+        self.pending += 1;
+        self.tidy();
+        Ok(Some(id))
+    }
+
+    /// Publishes what is pending. When the branch has moved, our commits are repeated on its new tip
+    /// one by one, touching only the paths that each of them changed, with their messages and times.
+    ///
+    /// # Errors
+    ///
+    /// [`GitError::Contended`] when other writers won every attempt, [`GitError::Refused`], or as
+    /// the network has it. What is pending stays pending.
+    pub fn publish(&mut self, policy: &PublishPolicy) -> Result<Published, GitError> {
+        let mut rebuilt = 0;
+        for attempt in 0..policy.attempts.max(1) {
+            if attempt > 0 {
+                std::thread::sleep(policy.pause_after(attempt - 1));
+            }
+            if self.rebuild_if_needed()? {
+                rebuilt += 1;
+            }
+            let Some(tip) = self.tip.filter(|_| self.pending > 0) else {
+                return Ok(Published {
+                    pushed: 0,
+                    rebuilt,
+                    tip: self.tip,
+                });
+            };
+            let outcome = self.mirror.update(&self.reference, self.remote, tip)?;
+            match outcome {
+                PushOutcome::Done => {
+                    let pushed = self.pending;
+                    self.settle(tip)?;
+                    return Ok(Published {
+                        pushed,
+                        rebuilt,
+                        tip: self.tip,
+                    });
+                }
+                PushOutcome::Moved { current } => {
+                    tracing::debug!(reference = self.reference, attempt, "state branch moved");
+                    self.see(current)?;
+                }
+                PushOutcome::Refused { message } => {
+                    return Err(GitError::Refused {
+                        url: self.mirror.url().redacted(),
+                        reference: self.reference.clone(),
+                        message,
+                    });
+                }
+            }
+        }
+        Err(GitError::Contended {
+            url: self.mirror.url().redacted(),
+            reference: self.reference.clone(),
+            attempts: policy.attempts.max(1),
+        })
+    }
+
+    /// Takes note of the remote's tip and compares it with ours.
+    fn see(&mut self, remote: Option<Oid>) -> Result<Loaded, GitError> {
+        if let Some(id) = remote {
+            self.mirror.fetch(&[(&self.reference, id)])?;
+        }
+        self.remote = remote;
+        let loaded = match (remote, self.published) {
+            (None, None) => Loaded::Absent,
+            (None, Some(was)) => Loaded::Lost { was },
+            (Some(_), None) => Loaded::Advanced,
+            (Some(remote), Some(was)) if remote == was => Loaded::Current,
+            (Some(remote), Some(was)) => {
+                let tip = self.tip.unwrap_or(was);
+                if self.mirror.is_ancestor(was, remote)? {
+                    let ours = self.mirror.is_ancestor(remote, tip)?;
+                    if ours {
+                        Loaded::Current
+                    } else {
+                        Loaded::Advanced
+                    }
+                } else {
+                    Loaded::Rewritten { was }
+                }
+            }
+        };
+        if let Some(remote) = remote {
+            // With nothing of ours outstanding, what the remote has is the truth.
+            let nothing_ours = self.pending_tip()?.is_none();
+            let contained = match self.tip {
+                None => true,
+                Some(tip) => nothing_ours || self.mirror.is_ancestor(tip, remote)?,
+            };
+            if contained {
+                self.settle(remote)?;
+                return Ok(loaded);
+            }
+        }
+        self.count_pending()?;
+        Ok(loaded)
+    }
+
+    fn pending_tip(&self) -> Result<Option<Oid>, GitError> {
+        self.mirror.read_ref(&self.pending_reference)
+    }
+
+    /// Records that the branch is at `tip` and nothing of ours is outstanding.
+    fn settle(&mut self, tip: Oid) -> Result<(), GitError> {
+        self.remote = Some(tip);
+        self.tip = Some(tip);
+        self.pending = 0;
+        if self.published != Some(tip) || self.read_published()? != Some(tip) {
+            self.mirror.set_reference(&self.published_reference, tip)?;
+            self.published = Some(tip);
+        }
+        // Last: until here a restart finds the same commits and publishes them again, as a no-op.
+        self.mirror.delete_reference(&self.pending_reference)
+    }
+
+    fn read_published(&self) -> Result<Option<Oid>, GitError> {
+        self.mirror.read_ref(&self.published_reference)
+    }
+
+    fn count_pending(&mut self) -> Result<(), GitError> {
+        self.pending = self.outstanding(self.remote)?.len();
+        Ok(())
+    }
+
+    /// Our commits that are not in `remote`, oldest first.
+    fn outstanding(&self, remote: Option<Oid>) -> Result<Vec<Oid>, GitError> {
+        let Some(tip) = self.tip else {
+            return Ok(Vec::new());
+        };
+        // A remote that lost its branch gets the whole history back.
+        let known = remote.and(self.published);
+        self.mirror.with_repository(|repository| {
+            let broken = |error| GitError::local("find the commits to publish", error);
+            let mut walk = repository.revwalk().map_err(broken)?;
+            walk.set_sorting(Sort::TOPOLOGICAL | Sort::REVERSE)
+                .map_err(broken)?;
+            walk.simplify_first_parent().map_err(broken)?;
+            walk.push(tip.raw()).map_err(broken)?;
+            for hidden in [remote, known].into_iter().flatten() {
+                walk.hide(hidden.raw()).map_err(broken)?;
+            }
+            walk.map(|id| id.map(Oid::from).map_err(broken)).collect()
+        })
+    }
+
+    /// Repeats our commits on the remote's tip unless they already stand on it.
+    fn rebuild_if_needed(&mut self) -> Result<bool, GitError> {
+        let (Some(remote), Some(tip)) = (self.remote, self.tip) else {
+            return Ok(false);
+        };
+        if self.mirror.is_ancestor(remote, tip)? {
+            return Ok(false);
+        }
+        let ours = self.outstanding(Some(remote))?;
+        let rebuilt = self.mirror.write(|writer| {
+            let mut onto = remote;
+            for id in &ours {
+                let commit = find_commit(writer.repository, *id)?;
+                let changes = own_changes(writer.repository, *id)?;
+                let changes: Vec<Change<'_>> = changes
+                    .iter()
+                    .map(|change| Change {
+                        path: &change.path,
+                        content: change.new.map_or(Content::Removed, Content::Existing),
+                    })
+                    .collect();
+                let info = commits::info(&commit);
+                let meta = CommitMeta {
+                    message: info.message,
+                    author: info.author,
+                    time: info.time,
+                };
+                // None: somebody else made the very same change, so there is nothing to say.
+                if let Some(id) = writer.commit(Some(onto), &changes, &meta)? {
+                    onto = id;
+                }
+            }
+            Ok(onto)
+        })?;
+        if rebuilt == remote {
+            self.settle(remote)?;
+            return Ok(true);
+        }
+        // In this order: a stop in between leaves our commits on the new tip with the old mark,
+        // from which the same commits are found, because those of the remote are hidden by it.
+        self.mirror
+            .set_reference(&self.pending_reference, rebuilt)?;
+        self.mirror
+            .set_reference(&self.published_reference, remote)?;
+        self.published = Some(remote);
+        self.tip = Some(rebuilt);
+        self.count_pending()?;
+        Ok(true)
+    }
+
+    /// Joins packs now and then; a failure costs speed only, so it is no failure of the commit.
+    fn tidy(&self) {
+        if let Err(error) = self.mirror.maintain() {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "packs could not be joined"
+            );
+        }
+    }
+}
+
+/// What one commit changed against its first parent.
+fn own_changes(repository: &Repository, id: Oid) -> Result<Vec<commits::ChangedPath>, GitError> {
+    let commit = find_commit(repository, id)?;
+    let parent = commit.parents().next();
+    let before = parent.as_ref().map(tree_of).transpose()?;
+    commits::diff(repository, before.as_ref(), Some(&tree_of(&commit)?), "")
+}
+
+fn files_below(
+    repository: &Repository,
+    commit: Oid,
+    folder: &str,
+) -> Result<Vec<String>, GitError> {
+    let broken = |error| GitError::local(format!("list the folder {folder:?}"), error);
+    let mut tree = tree_of(&find_commit(repository, commit)?)?;
+    let folder = folder.trim_matches('/');
+    if !folder.is_empty() {
+        let id = match tree.get_path(std::path::Path::new(folder)) {
+            Ok(entry) if Kind::of(entry.filemode()) == Kind::Folder => entry.id(),
+            Ok(_) => return Ok(Vec::new()),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(broken(error)),
+        };
+        tree = repository.find_tree(id).map_err(broken)?;
+    }
+    let mut found = Vec::new();
+    tree.walk(git2::TreeWalkMode::PreOrder, |above, entry| {
+        if Kind::of(entry.filemode()) == Kind::File
+            && let Ok(name) = entry.name()
+        {
+            let above = above.to_owned() + name;
+            found.push(if folder.is_empty() {
+                above
+            } else {
+                format!("{folder}/{above}")
+            });
+        }
+        git2::TreeWalkResult::Ok
+    })
+    .map_err(broken)?;
+    found.sort();
+    Ok(found)
+}

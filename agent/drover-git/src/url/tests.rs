@@ -1,0 +1,103 @@
+use super::*;
+
+fn canonical(text: &str) -> String {
+    SourceUrl::parse(text).unwrap().redacted()
+}
+
+fn refused(text: &str) -> UrlError {
+    SourceUrl::parse(text).unwrap_err()
+}
+
+#[test]
+fn spellings_of_one_place_are_equal() {
+    assert_eq!(
+        canonical("HTTPS://Git.Example.COM:443/fleet.git/"),
+        "https://git.example.com/fleet.git"
+    );
+    assert_eq!(
+        canonical("https://git.example.com/fleet.git"),
+        "https://git.example.com/fleet.git"
+    );
+    assert_eq!(canonical("http://h:8080"), "http://h:8080");
+    assert_eq!(canonical("/srv//fleet/"), "/srv/fleet");
+    assert_eq!(canonical("file:///srv/fleet"), "/srv/fleet");
+    assert_eq!(
+        SourceUrl::parse("http://a:b@h/x").unwrap(),
+        SourceUrl::parse("http://h:80/x/").unwrap()
+    );
+}
+
+#[test]
+fn credentials_leave_the_url_and_are_never_printed() {
+    let word = std::process::id();
+    let text = format!("https://robot:{word}%40x@git.example.com/fleet.git");
+    let url = SourceUrl::parse(&text).unwrap();
+    let credentials = url.credentials().unwrap();
+    assert_eq!(credentials.username, "robot");
+    assert_eq!(credentials.password.expose(), format!("{word}@x"));
+    let printed = format!("{url} {url:?} {credentials:?} {}", credentials.password);
+    assert!(!printed.contains(&word.to_string()), "{printed}");
+    assert!(printed.contains("[redacted]"));
+}
+
+#[test]
+fn texts_from_elsewhere_are_scrubbed_of_the_password() {
+    let url = SourceUrl::parse("https://robot:p%2Fq@h/x").unwrap();
+    let scrubbed = url
+        .credentials()
+        .unwrap()
+        .scrub("saw p/q and p%2Fq in a log");
+    assert_eq!(scrubbed, "saw [redacted] and [redacted] in a log");
+}
+
+#[test]
+fn ssh_forms_say_that_they_are_not_supported_yet() {
+    for text in [
+        "ssh://git@git.example.com/fleet.git",
+        "git@git.example.com:fleet.git",
+        "host:fleet",
+    ] {
+        let error = refused(text);
+        assert_eq!(
+            error,
+            UrlError::UnsupportedScheme {
+                scheme: "ssh".to_owned()
+            }
+        );
+        assert!(error.to_string().contains("not supported yet"));
+    }
+    assert!(matches!(
+        refused("git://h/x"),
+        UrlError::UnsupportedScheme { .. }
+    ));
+    assert!(matches!(
+        refused("ext::sh -c evil"),
+        UrlError::UnsupportedScheme { .. }
+    ));
+}
+
+#[test]
+fn hostile_texts_are_refused() {
+    assert_eq!(refused(""), UrlError::Empty);
+    assert_eq!(refused("--upload-pack=evil"), UrlError::LeadingDash);
+    assert_eq!(refused("/srv/a\nb"), UrlError::ControlCharacter);
+    assert_eq!(refused("http://h/a b"), UrlError::ControlCharacter);
+    assert!(matches!(
+        refused("http://h/x?a=b"),
+        UrlError::Invalid { .. }
+    ));
+    assert!(matches!(refused("http://h/x#a"), UrlError::Invalid { .. }));
+    assert!(matches!(refused("https://"), UrlError::Invalid { .. }));
+    assert!(matches!(
+        refused("file://elsewhere/srv/x"),
+        UrlError::Invalid { .. }
+    ));
+}
+
+#[test]
+fn a_relative_path_becomes_absolute() {
+    let url = SourceUrl::parse("./fleet").unwrap();
+    assert!(url.is_local());
+    assert!(url.local_path().unwrap().is_absolute());
+    assert!(url.local_path().unwrap().ends_with("fleet"));
+}
