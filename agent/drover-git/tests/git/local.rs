@@ -1,0 +1,585 @@
+//! A repository on this machine, opened in place.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::{Arc, Barrier};
+
+use crate::support::http_backend::git;
+use crate::support::*;
+use drover_git::{
+    DEPTH_MAX, Disposition, Edit, FILE_BYTES_MAX, GitError, IgnoreRules, Mirror, Oid, PushOutcome,
+    RefusedWhy, RepositoryKind, SourceUrl, TreeListing, init_repository,
+};
+use tempfile::TempDir;
+
+struct Fixture {
+    folder: TempDir,
+    mirror: Arc<Mirror>,
+}
+
+impl Fixture {
+    fn new(kind: RepositoryKind) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        init_repository(folder.path(), kind, "main").unwrap();
+        let mirror = local(folder.path());
+        Self { folder, mirror }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn commit(&self, base: Option<Oid>, edits: &[Edit]) -> Oid {
+        self.mirror
+            .build_commit(base, edits, &meta("a change"))
+            .unwrap()
+            .expect("a change")
+    }
+
+    fn listing(&self, commit: Oid, root: &str) -> TreeListing {
+        let rules = match self.mirror.file(commit, ".droverignore").unwrap() {
+            Some((_, bytes)) => IgnoreRules::parse(&bytes).0,
+            None => IgnoreRules::defaults(),
+        };
+        self.mirror.tree(commit, root, &rules).unwrap()
+    }
+}
+
+fn paths(listing: &TreeListing) -> Vec<&str> {
+    listing.files.iter().map(|f| f.path.as_str()).collect()
+}
+
+/// Commits whatever lies in a folder with a work tree, as a hostile person could.
+fn commit_all(folder: &Path) -> Oid {
+    git(folder, &["add", "--all", "--force"]);
+    git(folder, &["commit", "--quiet", "-m", "all"]);
+    git(folder, &["rev-parse", "HEAD"]).parse().unwrap()
+}
+
+#[test]
+fn a_path_and_a_file_url_open_the_same_repository_in_place() {
+    let fixture = Fixture::new(RepositoryKind::Bare);
+    let tip = push_file(&fixture.mirror, "main", "a.yaml", "1\n");
+    let url = SourceUrl::parse(&format!("file://{}", fixture.path().display())).unwrap();
+    let unused = fixture.path().join("unused");
+    let mirror = Mirror::open(&unused, url, options()).unwrap();
+    assert_eq!(mirror.list().unwrap().require("main").unwrap(), tip);
+    mirror.fetch(&[("main", tip)]).unwrap();
+    assert!(!unused.exists());
+    let missing = Oid::of_blob(b"nowhere").unwrap();
+    assert!(mirror.fetch(&[("main", missing)]).is_err());
+}
+
+#[test]
+fn a_folder_without_a_repository_is_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join("inside");
+    init_repository(folder.path(), RepositoryKind::WithWorkTree, "main").unwrap();
+    fs::create_dir(&inside).unwrap();
+    for path in [inside, folder.path().join("absent")] {
+        let url = SourceUrl::from_path(&path).unwrap();
+        let error = Mirror::open(Path::new("unused"), url, options()).unwrap_err();
+        assert!(matches!(error, GitError::NotFound { .. }), "{error:?}");
+        assert_eq!(error.disposition(), Disposition::NeedsOperator);
+    }
+}
+
+#[test]
+fn an_empty_repository_and_a_missing_branch_are_told_apart() {
+    let fixture = Fixture::new(RepositoryKind::Bare);
+    let error = fixture.mirror.list().unwrap().require("main").unwrap_err();
+    assert!(matches!(error, GitError::EmptyRepository { .. }));
+    push_file(&fixture.mirror, "main", "a.yaml", "1\n");
+    let refs = fixture.mirror.list().unwrap();
+    assert_eq!(refs.default_branch(), Some("refs/heads/main"));
+    let error = refs.require("trunk").unwrap_err();
+    assert!(matches!(error, GitError::RefMissing { .. }));
+}
+
+#[test]
+fn a_commit_that_changes_nothing_is_not_made() {
+    let fixture = Fixture::new(RepositoryKind::Bare);
+    let build = |base, edits: &[Edit]| {
+        fixture
+            .mirror
+            .build_commit(base, edits, &meta("x"))
+            .unwrap()
+    };
+    assert_eq!(build(None, &[]), None);
+    assert_eq!(build(None, &[Edit::remove("a/b.yaml")]), None);
+    let first = fixture.commit(None, &[Edit::put("a/b.yaml", "1\n")]);
+    assert_eq!(build(Some(first), &[Edit::put("a/b.yaml", "1\n")]), None);
+    assert_eq!(build(Some(first), &[Edit::remove("c/d.yaml")]), None);
+    let emptied = build(Some(first), &[Edit::remove("a/b.yaml")]).unwrap();
+    assert_eq!(fixture.listing(emptied, "").files, []);
+    assert!(fixture.listing(emptied, "").root_found);
+    assert!(!fixture.listing(emptied, "a").root_found);
+}
+
+#[test]
+fn edits_touch_only_their_paths() {
+    let fixture = Fixture::new(RepositoryKind::Bare);
+    let first = fixture.commit(
+        None,
+        &[
+            Edit::put("groups/web.yaml", "1\n"),
+            Edit::put("groups/deep/db.yaml", "2\n"),
+            Edit::put("README.md", "hello\n"),
+        ],
+    );
+    let second = fixture.commit(
+        Some(first),
+        &[
+            Edit::put("groups/web.yaml", "3\n"),
+            Edit::remove("groups/deep/db.yaml"),
+            Edit::put("policies/p.yml", "4\n"),
+        ],
+    );
+    assert_eq!(
+        paths(&fixture.listing(second, "")),
+        ["groups/web.yaml", "policies/p.yml"]
+    );
+    let changed = fixture.mirror.tree_diff(Some(first), second, "").unwrap();
+    let changed: Vec<_> = changed
+        .iter()
+        .map(|c| (c.path.as_str(), c.old.is_some(), c.new.is_some()))
+        .collect();
+    assert_eq!(
+        changed,
+        [
+            ("groups/deep/db.yaml", true, false),
+            ("groups/web.yaml", true, true),
+            ("policies/p.yml", false, true)
+        ]
+    );
+    let below = fixture.mirror.tree_diff(Some(first), second, "policies");
+    assert_eq!(below.unwrap().len(), 1);
+    let readme = fixture.mirror.file(second, "README.md").unwrap().unwrap();
+    assert_eq!(readme.1, b"hello\n");
+    assert!(fixture.mirror.file(second, "groups").unwrap().is_none());
+    assert!(
+        fixture
+            .mirror
+            .file(second, "groups/deep/db.yaml")
+            .unwrap()
+            .is_none()
+    );
+    let error = fixture
+        .mirror
+        .build_commit(Some(second), &[Edit::put("README.md/x", "1")], &meta("x"))
+        .unwrap_err();
+    assert!(matches!(error, GitError::PathConflict { .. }));
+    assert_sound(fixture.path());
+}
+
+#[test]
+fn links_submodules_and_large_or_deep_files_are_refused() {
+    let fixture = Fixture::new(RepositoryKind::WithWorkTree);
+    let root = fixture.path();
+    fs::create_dir(root.join("groups")).unwrap();
+    fs::write(root.join("groups/web.yaml"), "size: 3\n").unwrap();
+    symlink("/etc/passwd", root.join("groups/evil.yaml")).unwrap();
+    symlink("/etc", root.join("linked")).unwrap();
+    let large = vec![b'#'; FILE_BYTES_MAX as usize + 1];
+    fs::write(root.join("large.yaml"), &large).unwrap();
+    fs::write(root.join("large.bin"), &large).unwrap();
+    fs::write(root.join("full.yaml"), &large[1..]).unwrap();
+    let deep = "d/".repeat(DEPTH_MAX);
+    fs::create_dir_all(root.join(&deep).join("e")).unwrap();
+    fs::write(root.join(&deep).join("last.yaml"), "1\n").unwrap();
+    fs::write(root.join(&deep).join("e/beyond.yaml"), "1\n").unwrap();
+    fs::write(root.join("line\nbreak.yaml"), "1\n").unwrap();
+    let first = commit_all(root);
+    git(
+        root,
+        &[
+            "update-index",
+            "--add",
+            "--cacheinfo",
+            &format!("160000,{first},sub"),
+        ],
+    );
+    let commit = commit_all_but_links(root);
+    let listing = fixture.listing(commit, "");
+    let deepest = format!("{deep}last.yaml");
+    assert_eq!(
+        paths(&listing),
+        [deepest.as_str(), "full.yaml", "groups/web.yaml"]
+    );
+    let mut refused: Vec<_> = listing
+        .refused
+        .iter()
+        .map(|r| (r.path.as_str(), r.why))
+        .collect();
+    refused.sort_by_key(|(path, _)| *path);
+    let beyond = format!("{deep}e");
+    assert_eq!(
+        refused,
+        [
+            (beyond.as_str(), RefusedWhy::PathTooDeep),
+            ("groups/evil.yaml", RefusedWhy::Symlink),
+            ("large.yaml", RefusedWhy::TooLarge),
+            ("line\\nbreak.yaml", RefusedWhy::BadName),
+            ("linked", RefusedWhy::Symlink),
+            ("sub", RefusedWhy::Submodule),
+        ]
+    );
+    assert!(
+        fixture
+            .mirror
+            .file(commit, "groups/evil.yaml")
+            .unwrap()
+            .is_none()
+    );
+    for root in ["linked", "sub", "absent", "full.yaml"] {
+        assert!(!fixture.listing(commit, root).root_found, "{root}");
+    }
+    for path in ["groups/evil.yaml", "linked/x.yaml", "sub/x.yaml"] {
+        let outcome =
+            fixture
+                .mirror
+                .build_commit(Some(commit), &[Edit::put(path, "1")], &meta("x"));
+        assert!(matches!(outcome, Err(GitError::PathConflict { .. })));
+    }
+}
+
+/// Commits the index as it is.
+fn commit_all_but_links(folder: &Path) -> Oid {
+    git(folder, &["commit", "--quiet", "-m", "index"]);
+    git(folder, &["rev-parse", "HEAD"]).parse().unwrap()
+}
+
+#[test]
+fn ignored_and_hidden_paths_are_not_listed() {
+    let fixture = Fixture::new(RepositoryKind::Bare);
+    let commit = fixture.commit(
+        None,
+        &[
+            Edit::put(".droverignore", "/drafts/\n"),
+            Edit::put(".github/workflows/ci.yaml", "on: push\n"),
+            Edit::put("drafts/web.yaml", "x\n"),
+            Edit::put("groups/drafts/web.yaml", "x\n"),
+            Edit::put("groups/notes.txt", "x\n"),
+        ],
+    );
+    assert_eq!(
+        paths(&fixture.listing(commit, "")),
+        [".droverignore", "groups/drafts/web.yaml"]
+    );
+    // Rules count from the root that is listed.
+    let rules = IgnoreRules::parse(b"/drafts/\n").0;
+    let below = fixture.mirror.tree(commit, "groups", &rules).unwrap();
+    assert_eq!(paths(&below), Vec::<&str>::new());
+    let below = fixture
+        .mirror
+        .tree(commit, "groups", &IgnoreRules::defaults());
+    assert_eq!(paths(&below.unwrap()), ["drafts/web.yaml"]);
+}
+
+#[test]
+fn a_listing_beyond_its_limit_says_that_it_is_incomplete() {
+    let fixture = Fixture::new(RepositoryKind::Bare);
+    let edits: Vec<Edit> = (0..=drover_git::FILES_MAX)
+        .map(|i| Edit::put(format!("g/{}/{i}.yaml", i / 1000), "same\n"))
+        .collect();
+    let commit = fixture.commit(None, &edits);
+    let listing = fixture.listing(commit, "");
+    assert_eq!(listing.files.len(), drover_git::FILES_MAX);
+    assert!(!listing.is_complete());
+    let fewer = fixture.commit(None, &edits[1..]);
+    assert!(fixture.listing(fewer, "").is_complete());
+}
+
+#[test]
+fn a_file_larger_than_permitted_is_not_read() {
+    let fixture = Fixture::new(RepositoryKind::Bare);
+    let commit = fixture.commit(None, &[Edit::put("a.yaml", "12345")]);
+    let (id, _) = fixture.mirror.file(commit, "a.yaml").unwrap().unwrap();
+    assert_eq!(fixture.mirror.read(id, 5).unwrap(), b"12345");
+    assert!(matches!(
+        fixture.mirror.read(id, 4),
+        Err(GitError::TooLarge { size: 5, .. })
+    ));
+    assert!(matches!(
+        fixture.mirror.read(Oid::of_blob(b"no").unwrap(), 4),
+        Err(GitError::MissingObject { .. })
+    ));
+}
+
+#[test]
+fn the_log_of_a_path_has_only_the_commits_that_change_it() {
+    let fixture = Fixture::new(RepositoryKind::Bare);
+    let mut tip = None;
+    for (path, text) in [("a/x", "1"), ("b", "1"), ("a/x", "2"), ("b", "2")] {
+        tip = Some(fixture.commit(tip, &[Edit::put(path, text)]));
+    }
+    let tip = tip.unwrap();
+    let log = |path, limit| fixture.mirror.log(tip, path, limit).unwrap().len();
+    assert_eq!(log(None, 10), 4);
+    assert_eq!(log(None, 3), 3);
+    assert_eq!(log(Some("a"), 10), 2);
+    assert_eq!(log(Some("a/x"), 10), 2);
+    assert_eq!(log(Some("a/y"), 10), 0);
+    let newest = &fixture.mirror.log(tip, Some("b"), 1).unwrap()[0];
+    assert_eq!(newest.id, tip);
+}
+
+#[test]
+fn trailers_are_those_that_git_reads() {
+    let fixture = Fixture::new(RepositoryKind::Bare);
+    let message = "web: scale 3 -> 5\n\nOne step.\n\nDrover-Group: web\n\
+                   Drover-Plan: 1:abc\nDrover-Approved-By: Jane <jane@example.com>\n";
+    let commit = fixture
+        .mirror
+        .build_commit(None, &[Edit::put("a", "1")], &meta(message))
+        .unwrap()
+        .unwrap();
+    let info = fixture.mirror.commit(commit).unwrap();
+    assert_eq!(info.subject, "web: scale 3 -> 5");
+    assert_eq!(info.author, agent("jane"));
+    assert_eq!(info.time, at(0));
+    assert_eq!(info.message, message);
+    assert_eq!(info.trailer("drover-plan"), Some("1:abc"));
+    let ours: Vec<String> = info
+        .trailers
+        .iter()
+        .map(|(key, value)| format!("{key}: {value}"))
+        .collect();
+    let file = fixture.path().join("message");
+    fs::write(&file, &info.message).unwrap();
+    let theirs = git(
+        fixture.path(),
+        &["interpret-trailers", "--parse", file.to_str().unwrap()],
+    );
+    assert_eq!(ours.join("\n"), theirs);
+    assert_eq!(ours.len(), 3);
+}
+
+#[test]
+fn revisions_are_resolved_as_git_does() {
+    let fixture = Fixture::new(RepositoryKind::Bare);
+    let first = push_file(&fixture.mirror, "main", "a.yaml", "1\n");
+    let second = push_file(&fixture.mirror, "main", "a.yaml", "2\n");
+    git(fixture.path(), &["tag", "v1", "main~1"]);
+    for (name, expected) in [
+        ("main", second),
+        ("HEAD~1", first),
+        ("v1", first),
+        (&second.to_string()[..12], second),
+    ] {
+        assert_eq!(fixture.mirror.resolve(name).unwrap(), expected, "{name}");
+    }
+    for name in ["", "--all", "trunk", "main:a.yaml", "a\nb"] {
+        assert!(
+            matches!(
+                fixture.mirror.resolve(name),
+                Err(GitError::UnknownRevision { .. })
+            ),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn an_update_compares_before_it_swaps() {
+    let fixture = Fixture::new(RepositoryKind::Bare);
+    let first = push_file(&fixture.mirror, "main", "a.yaml", "1\n");
+    let second = push_file(&fixture.mirror, "main", "a.yaml", "2\n");
+    let ours = fixture.commit(Some(first), &[Edit::put("b.yaml", "1\n")]);
+    let moved = PushOutcome::Moved {
+        current: Some(second),
+    };
+    let update = |expected, new| fixture.mirror.update("main", expected, new).unwrap();
+    assert_eq!(update(Some(first), ours), moved);
+    assert_eq!(update(None, ours), moved);
+    assert!(matches!(
+        update(Some(second), ours),
+        PushOutcome::Refused { .. }
+    ));
+    assert_eq!(fixture.mirror.read_ref("main").unwrap(), Some(second));
+    let gone = fixture.mirror.update("other", Some(first), ours).unwrap();
+    assert_eq!(gone, PushOutcome::Moved { current: None });
+    for name in ["-x", "a..b", "refs/heads/", "a b"] {
+        assert!(matches!(
+            fixture.mirror.update(name, None, ours),
+            Err(GitError::BadReference { .. })
+        ));
+    }
+}
+
+#[test]
+fn of_two_threads_that_create_or_move_a_reference_one_wins() {
+    let fixture = Fixture::new(RepositoryKind::Bare);
+    let base = fixture.commit(None, &[Edit::put("a", "0")]);
+    for round in 0..50 {
+        let branch = format!("race-{round}");
+        let expected = if round % 2 == 0 {
+            None
+        } else {
+            fixture.mirror.ensure_branch(&branch, base).unwrap();
+            Some(base)
+        };
+        let barrier = Barrier::new(2);
+        let outcomes: Vec<(Oid, PushOutcome)> = std::thread::scope(|scope| {
+            let writers: Vec<_> = ["left", "right"]
+                .iter()
+                .map(|who| {
+                    let (branch, barrier, path) = (&branch, &barrier, fixture.path());
+                    scope.spawn(move || {
+                        // Handles of their own, as two processes have.
+                        let mirror = local(path);
+                        let edits = [Edit::put(*who, format!("{round}"))];
+                        let ours = mirror.build_commit(Some(base), &edits, &meta(who));
+                        let ours = ours.unwrap().unwrap();
+                        barrier.wait();
+                        (ours, mirror.update(branch, expected, ours).unwrap())
+                    })
+                })
+                .collect();
+            writers.into_iter().map(|w| w.join().unwrap()).collect()
+        });
+        let winners: Vec<Oid> = outcomes
+            .iter()
+            .filter(|(_, outcome)| *outcome == PushOutcome::Done)
+            .map(|(id, _)| *id)
+            .collect();
+        assert_eq!(winners.len(), 1, "{outcomes:?}");
+        assert_eq!(
+            local(fixture.path()).read_ref(&branch).unwrap(),
+            Some(winners[0])
+        );
+    }
+}
+
+#[test]
+fn the_files_of_a_checked_out_branch_follow() {
+    let fixture = Fixture::new(RepositoryKind::WithWorkTree);
+    let root = fixture.path();
+    fs::create_dir(root.join("groups")).unwrap();
+    fs::write(root.join("groups/web.yaml"), "size: 3\n").unwrap();
+    fs::write(root.join("groups/old.yaml"), "size: 1\n").unwrap();
+    fs::write(root.join("notes.txt"), "mine\n").unwrap();
+    // As `drover init` does it: the files are there, the first commit is made from them.
+    let first = fixture.commit(
+        None,
+        &[
+            Edit::put("groups/web.yaml", "size: 3\n"),
+            Edit::put("groups/old.yaml", "size: 1\n"),
+        ],
+    );
+    assert_eq!(
+        fixture.mirror.update("main", None, first).unwrap(),
+        PushOutcome::Done
+    );
+    assert_eq!(git(root, &["status", "--porcelain"]), "?? notes.txt");
+    let second = fixture.commit(
+        Some(first),
+        &[
+            Edit::put("groups/web.yaml", "size: 5\n"),
+            Edit::put("groups/new/a.yaml", "size: 1\n"),
+            Edit::remove("groups/old.yaml"),
+        ],
+    );
+    assert_eq!(
+        fixture.mirror.update("main", Some(first), second).unwrap(),
+        PushOutcome::Done
+    );
+    assert_eq!(git(root, &["status", "--porcelain"]), "?? notes.txt");
+    assert_eq!(
+        fs::read_to_string(root.join("groups/web.yaml")).unwrap(),
+        "size: 5\n"
+    );
+    assert!(!root.join("groups/old.yaml").exists());
+    // Another branch is nobody's files.
+    let third = fixture.commit(Some(second), &[Edit::put("groups/web.yaml", "size: 9\n")]);
+    assert_eq!(fixture.mirror.ensure_branch("topic", third).unwrap(), third);
+    assert_eq!(git(root, &["status", "--porcelain"]), "?? notes.txt");
+}
+
+#[test]
+fn uncommitted_changes_of_a_person_stop_the_update() {
+    let fixture = Fixture::new(RepositoryKind::WithWorkTree);
+    let root = fixture.path();
+    let first = push_file(&fixture.mirror, "main", "web.yaml", "size: 3\n");
+    fs::write(root.join("web.yaml"), "size: 4 # mine\n").unwrap();
+    symlink("/tmp", root.join("groups")).unwrap();
+    for path in ["web.yaml", "groups/x.yaml"] {
+        let next = fixture.commit(Some(first), &[Edit::put(path, "size: 5\n")]);
+        let outcome = fixture.mirror.update("main", Some(first), next).unwrap();
+        let PushOutcome::Refused { message } = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert!(message.contains(path), "{message}");
+    }
+    assert_eq!(fixture.mirror.read_ref("main").unwrap(), Some(first));
+    assert_eq!(
+        fs::read_to_string(root.join("web.yaml")).unwrap(),
+        "size: 4 # mine\n"
+    );
+    assert!(!Path::new("/tmp/x.yaml").exists());
+}
+
+#[test]
+fn a_history_that_was_cut_off_gives_no_wrong_answer() {
+    let fixture = Fixture::new(RepositoryKind::Bare);
+    let first = push_file(&fixture.mirror, "main", "a.yaml", "1\n");
+    push_file(&fixture.mirror, "main", "a.yaml", "2\n");
+    let tip = push_file(&fixture.mirror, "main", "a.yaml", "3\n");
+    assert!(fixture.mirror.is_ancestor(first, tip).unwrap());
+    assert!(!fixture.mirror.is_ancestor(tip, first).unwrap());
+    let clone = tempfile::tempdir().unwrap();
+    let source = format!("file://{}", fixture.path().display());
+    git(
+        clone.path(),
+        &[
+            "clone", "--quiet", "--depth", "1", "--bare", &source, "c.git",
+        ],
+    );
+    let shallow = local(&clone.path().join("c.git"));
+    assert!(matches!(
+        shallow.is_ancestor(first, tip),
+        Err(GitError::Shallow { .. })
+    ));
+}
+
+#[test]
+fn objects_stay_readable_when_git_repacks_underneath() {
+    let fixture = Fixture::new(RepositoryKind::Bare);
+    let mut ids = Vec::new();
+    for i in 0..5 {
+        let commit = push_file(&fixture.mirror, "main", &format!("{i}.yaml"), "x\n");
+        ids.push(commit);
+    }
+    assert_eq!(fixture.mirror.log(ids[0], None, 9).unwrap().len(), 1);
+    git(fixture.path(), &["gc", "--quiet", "--prune=now"]);
+    for (count, id) in ids.iter().enumerate() {
+        let log = fixture.mirror.log(*id, None, 9).unwrap();
+        assert_eq!(log.len(), count + 1);
+        assert_eq!(fixture.listing(*id, "").files.len(), count + 1);
+    }
+}
+
+#[test]
+fn a_damaged_object_is_damage_and_not_an_empty_folder() {
+    let fixture = Fixture::new(RepositoryKind::WithWorkTree);
+    fs::write(fixture.path().join("a.yaml"), "1\n").unwrap();
+    let commit = commit_all(fixture.path());
+    let tree = fixture.mirror.commit(commit).unwrap().tree.to_string();
+    let loose = fixture
+        .path()
+        .join(format!(".git/objects/{}/{}", &tree[..2], &tree[2..]));
+    fs::remove_file(&loose).unwrap();
+    let fresh = local(fixture.path());
+    let error = fresh
+        .tree(commit, "", &IgnoreRules::defaults())
+        .unwrap_err();
+    assert!(matches!(error, GitError::MissingObject { .. }), "{error:?}");
+    fs::write(&loose, b"not zlib").unwrap();
+    let fresh = local(fixture.path());
+    let error = fresh
+        .tree(commit, "", &IgnoreRules::defaults())
+        .unwrap_err();
+    assert!(matches!(error, GitError::Corrupt { .. }), "{error:?}");
+    assert_eq!(error.disposition(), Disposition::NeedsOperator);
+}

@@ -1,0 +1,13 @@
+//! Tests of the public interface: one binary, against real repositories and a real Git server.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests are tests too, which clippy does not see"
+)]
+
+mod local;
+mod remote;
+mod state;
+#[path = "../support/mod.rs"]
+mod support;
+mod tls;

@@ -1,0 +1,390 @@
+//! The writer of a state branch: alone, beside others, and after losses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use drover_git::{
+    Disposition, Edit, GitError, Loaded, Mirror, Oid, PublishPolicy, RepositoryKind, StateBranch,
+    init_repository,
+};
+
+use crate::support::http_backend::git;
+use crate::support::*;
+
+const BRANCH: &str = "drover/state";
+
+fn load(mirror: &Mirror, state: &mut StateBranch) -> Loaded {
+    state.load(&mirror.list().unwrap()).unwrap()
+}
+
+fn open(mirror: &Arc<Mirror>, name: &str) -> StateBranch {
+    StateBranch::open(Arc::clone(mirror), BRANCH, agent(name)).unwrap()
+}
+
+fn record(state: &mut StateBranch, path: &str, text: &str) -> Option<Oid> {
+    let message = format!("{path}: now {text}\n\nDrover-Group: {path}\n");
+    state
+        .commit(&[Edit::put(path, text)], message, at(1))
+        .unwrap()
+}
+
+#[test]
+fn commits_are_queued_and_published_together() {
+    let site = Site::with_history();
+    let mirror = site.mirror("a");
+    let mut state = open(&mirror, "edge-1");
+    assert_eq!(load(&mirror, &mut state), Loaded::Absent);
+    assert_eq!(state.tip(), None);
+    assert_eq!(state.read("groups/web.yaml").unwrap(), None);
+    assert_eq!(state.list("").unwrap(), Vec::<String>::new());
+    site.server.take_requests();
+    for size in ["3", "4", "5"] {
+        assert!(record(&mut state, "groups/web.yaml", size).is_some());
+    }
+    assert_eq!(record(&mut state, "groups/web.yaml", "5"), None);
+    record(&mut state, "inputs/web.json", "{}");
+    assert_eq!(state.pending(), 4);
+    assert_eq!(state.read("groups/web.yaml").unwrap().unwrap(), b"5");
+    assert_eq!(
+        state.list("").unwrap(),
+        ["groups/web.yaml", "inputs/web.json"]
+    );
+    assert_eq!(state.list("groups").unwrap(), ["groups/web.yaml"]);
+    assert_eq!(site.server.take_requests(), []);
+    let published = state.publish(&patient(1)).unwrap();
+    assert_eq!((published.pushed, published.rebuilt), (4, 0));
+    assert_eq!(state.pending(), 0);
+    assert_eq!(site.server.take_requests().len(), 2);
+    assert_eq!(site.git(&["rev-list", "--count", BRANCH]), "4");
+    let again = state.publish(&patient(1)).unwrap();
+    assert_eq!((again.pushed, again.tip), (0, published.tip));
+    assert_eq!(site.server.take_requests(), []);
+    assert_eq!(load(&mirror, &mut state), Loaded::Current);
+    let info = mirror.commit(state.tip().unwrap()).unwrap();
+    assert_eq!(info.author, agent("edge-1"));
+    assert_eq!(info.trailer("Drover-Group"), Some("inputs/web.json"));
+    assert_sound(&site.repository);
+}
+
+#[test]
+fn what_was_not_published_survives_a_restart() {
+    let site = Site::with_history();
+    let tip = {
+        let mut state = site.state("a");
+        record(&mut state, "groups/web.yaml", "3");
+        state.publish(&patient(1)).unwrap();
+        record(&mut state, "groups/web.yaml", "4");
+        record(&mut state, "groups/db.yaml", "5");
+        state.tip()
+    };
+    let mirror = site.mirror("a");
+    let mut state = open(&mirror, "a");
+    assert_eq!((state.tip(), state.pending()), (tip, 2));
+    assert_eq!(load(&mirror, &mut state), Loaded::Current);
+    assert_eq!((state.tip(), state.pending()), (tip, 2));
+    assert_eq!(state.publish(&patient(1)).unwrap().pushed, 2);
+    assert_eq!(site.git(&["rev-list", "--count", BRANCH]), "3");
+    drop(state);
+    let state = open(&mirror, "a");
+    assert_eq!((state.tip(), state.pending()), (tip, 0));
+}
+
+#[test]
+fn an_empty_data_folder_is_restored_from_the_branch() {
+    let site = Site::with_history();
+    let mut state = site.state("a");
+    record(&mut state, "groups/web.yaml", "3");
+    state.publish(&patient(1)).unwrap();
+    let mirror = site.mirror("new");
+    let mut restored = open(&mirror, "a");
+    assert_eq!(restored.tip(), None);
+    assert_eq!(load(&mirror, &mut restored), Loaded::Advanced);
+    assert_eq!(restored.tip(), state.tip());
+    assert_eq!(restored.read("groups/web.yaml").unwrap().unwrap(), b"3");
+}
+
+#[test]
+fn own_edits_are_repeated_on_what_others_published() {
+    let site = Site::with_history();
+    let mut ours = site.state("ours");
+    let mut theirs = site.state("theirs");
+    record(&mut theirs, "groups/db.yaml", "1");
+    record(&mut theirs, "groups/web.yaml", "theirs");
+    theirs.publish(&patient(1)).unwrap();
+    record(&mut ours, "groups/web.yaml", "1");
+    record(&mut ours, "groups/web.yaml", "2");
+    record(&mut ours, "groups/cache.yaml", "3");
+    let published = ours.publish(&patient(1)).unwrap();
+    assert_eq!((published.pushed, published.rebuilt), (3, 1));
+    let show = |path: &str| site.git(&["show", &format!("{BRANCH}:{path}")]);
+    assert_eq!(show("groups/db.yaml"), "1");
+    assert_eq!(show("groups/web.yaml"), "2");
+    assert_eq!(show("groups/cache.yaml"), "3");
+    let subjects = site.git(&["log", "--reverse", "--format=%s|%an|%at", BRANCH]);
+    let second = at(1).as_second();
+    assert_eq!(
+        subjects.lines().collect::<Vec<_>>(),
+        [
+            format!("groups/db.yaml: now 1|theirs|{second}"),
+            format!("groups/web.yaml: now theirs|theirs|{second}"),
+            format!("groups/web.yaml: now 1|ours|{second}"),
+            format!("groups/web.yaml: now 2|ours|{second}"),
+            format!("groups/cache.yaml: now 3|ours|{second}"),
+        ]
+    );
+    assert_sound(&site.repository);
+}
+
+#[test]
+fn a_change_that_somebody_else_made_already_is_not_an_empty_commit() {
+    let site = Site::with_history();
+    let mut ours = site.state("ours");
+    let mut theirs = site.state("theirs");
+    record(&mut theirs, "shared", "1");
+    theirs.publish(&patient(1)).unwrap();
+    record(&mut ours, "shared", "1");
+    let published = ours.publish(&patient(1)).unwrap();
+    assert_eq!((published.pushed, ours.pending()), (0, 0));
+    assert_eq!(published.tip, theirs.tip());
+    assert_eq!(site.git(&["rev-list", "--count", BRANCH]), "1");
+}
+
+#[test]
+fn a_lost_branch_is_reported_and_gets_its_history_back() {
+    let site = Site::with_history();
+    let mirror = site.mirror("a");
+    let mut state = open(&mirror, "a");
+    record(&mut state, "groups/web.yaml", "3");
+    record(&mut state, "groups/web.yaml", "4");
+    state.publish(&patient(1)).unwrap();
+    let was = state.tip().unwrap();
+    site.git(&["update-ref", "-d", &format!("refs/heads/{BRANCH}")]);
+    drop(state);
+    let mut state = open(&mirror, "a");
+    assert_eq!(load(&mirror, &mut state), Loaded::Lost { was });
+    assert_eq!(state.read("groups/web.yaml").unwrap().unwrap(), b"4");
+    assert_eq!(state.pending(), 2);
+    record(&mut state, "groups/web.yaml", "5");
+    assert_eq!(state.publish(&patient(1)).unwrap().pushed, 3);
+    assert_eq!(site.git(&["rev-list", "--count", BRANCH]), "3");
+    assert_eq!(load(&mirror, &mut state), Loaded::Current);
+}
+
+#[test]
+fn a_rewritten_branch_is_reported_and_only_our_pending_edits_follow() {
+    let site = Site::with_history();
+    let mirror = site.mirror("a");
+    let mut state = open(&mirror, "a");
+    record(&mut state, "groups/web.yaml", "3");
+    record(&mut state, "groups/old.yaml", "1");
+    state.publish(&patient(1)).unwrap();
+    let was = state.tip().unwrap();
+    site.git(&["update-ref", &format!("refs/heads/{BRANCH}"), "main"]);
+    record(&mut state, "groups/db.yaml", "7");
+    assert_eq!(load(&mirror, &mut state), Loaded::Rewritten { was });
+    let published = state.publish(&patient(1)).unwrap();
+    assert_eq!((published.pushed, published.rebuilt), (1, 1));
+    let files = site.git(&["ls-tree", "-r", "--name-only", BRANCH]);
+    assert_eq!(files, "groups/db.yaml\ngroups/web.yaml");
+    assert_eq!(
+        site.git(&["show", &format!("{BRANCH}:groups/web.yaml")]),
+        "size: 5"
+    );
+}
+
+#[test]
+fn a_publication_that_a_hook_declines_stays_pending() {
+    let site = Site::with_history();
+    let hook = site.repository.join("hooks/update");
+    fs::write(&hook, "#!/bin/sh\nexit 1\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&hook, mode).unwrap();
+    let mut state = site.state("a");
+    record(&mut state, "groups/web.yaml", "3");
+    let error = state.publish(&patient(1)).unwrap_err();
+    assert!(matches!(error, GitError::Refused { .. }), "{error:?}");
+    assert_eq!(error.disposition(), Disposition::NeedsOperator);
+    assert_eq!(state.pending(), 1);
+    fs::remove_file(&hook).unwrap();
+    assert_eq!(state.publish(&patient(1)).unwrap().pushed, 1);
+}
+
+#[test]
+fn attempts_are_bounded_when_somebody_is_always_faster() {
+    let site = Site::with_history();
+    let repository = site.repository.clone();
+    let rounds = AtomicUsize::new(0);
+    site.server.intercept(move |method, target| {
+        if method == "POST" && target.ends_with("git-receive-pack") {
+            let round = rounds.fetch_add(1, Ordering::SeqCst);
+            push_file(&local(&repository), BRANCH, "other", &round.to_string());
+        }
+        None
+    });
+    let mut state = site.state("a");
+    record(&mut state, "groups/web.yaml", "3");
+    let policy = PublishPolicy {
+        attempts: 3,
+        pause: Duration::from_millis(1),
+        seed: 1,
+    };
+    let error = state.publish(&policy).unwrap_err();
+    assert!(
+        matches!(error, GitError::Contended { attempts: 3, .. }),
+        "{error:?}"
+    );
+    assert_eq!(error.disposition(), Disposition::Retry);
+    assert_eq!(state.pending(), 1);
+    site.server.intercept(|_, _| None);
+    let published = state.publish(&policy).unwrap();
+    assert_eq!(published.pushed, 1);
+    assert_eq!(site.git(&["rev-list", "--count", BRANCH]), "4");
+}
+
+/// Asserts what must hold after any number of writers: their commits are all there, in their order,
+/// none is empty, and the history is a line.
+fn assert_nothing_lost(repository: &Path, expected: &BTreeMap<String, Vec<String>>) {
+    let parents = git(repository, &["log", "--format=%P", BRANCH]);
+    assert!(parents.lines().all(|line| line.len() <= 40), "{parents}");
+    let log = git(
+        repository,
+        &["log", "--reverse", "--format=%an|%s|%T", BRANCH],
+    );
+    let mut seen: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut trees = BTreeSet::new();
+    for line in log.lines() {
+        let mut parts = line.split('|');
+        let (who, subject, tree) = (parts.next(), parts.next(), parts.next());
+        assert!(trees.insert(tree.unwrap().to_owned()), "empty: {line}");
+        seen.entry(who.unwrap().to_owned())
+            .or_default()
+            .push(subject.unwrap().to_owned());
+    }
+    assert_eq!(&seen, expected);
+    assert_sound(repository);
+}
+
+/// Ten writers, each with three rounds of two commits and a publication.
+fn ten_writers(mirror_of: impl Fn(&str) -> Arc<Mirror> + Sync) -> BTreeMap<String, Vec<String>> {
+    const WRITERS: u64 = 10;
+    let barrier = Barrier::new(WRITERS as usize);
+    let results = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|number| {
+                let (barrier, mirror_of) = (&barrier, &mirror_of);
+                scope.spawn(move || {
+                    let name = format!("writer-{number}");
+                    let mirror = mirror_of(&name);
+                    let mut state = StateBranch::open(mirror, BRANCH, agent(&name)).unwrap();
+                    let mut subjects = Vec::new();
+                    barrier.wait();
+                    for round in 0..3 {
+                        for step in 0..2 {
+                            let text = format!("{round}.{step}");
+                            let path = format!("groups/{name}.yaml");
+                            record(&mut state, &path, &text).unwrap();
+                            subjects.push(format!("{path}: now {text}"));
+                        }
+                        state.publish(&patient(number)).unwrap();
+                        assert_eq!(state.pending(), 0);
+                    }
+                    (name, subjects)
+                })
+            })
+            .collect();
+        writers
+            .into_iter()
+            .map(|writer| writer.join().unwrap())
+            .collect::<Vec<_>>()
+    });
+    results.into_iter().collect()
+}
+
+#[test]
+fn ten_writers_over_http_lose_nothing() {
+    let site = Site::with_history();
+    let expected = ten_writers(|name| site.mirror(name));
+    assert_eq!(expected.values().map(Vec::len).sum::<usize>(), 60);
+    assert_nothing_lost(&site.repository, &expected);
+}
+
+#[test]
+fn writers_on_one_machine_and_over_http_lose_nothing_together() {
+    let site = Site::with_history();
+    // One process opens the repository in place; its queue is in that repository.
+    let expected = ten_writers(|name| match name {
+        "writer-0" => site.in_place(),
+        _ => site.mirror(name),
+    });
+    assert_nothing_lost(&site.repository, &expected);
+}
+
+fn pack_files(repository: &Path) -> (usize, u64) {
+    let folder = repository.join("objects/pack");
+    let sizes = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().len());
+    let sizes: Vec<u64> = sizes.collect();
+    (sizes.len(), sizes.iter().sum())
+}
+
+#[test]
+fn a_thousand_commits_stay_small_and_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    init_repository(folder.path(), RepositoryKind::Bare, "main").unwrap();
+    let mirror = local(folder.path());
+    let mut state = open(&mirror, "edge-1");
+    for number in 0..1000_usize {
+        // A hundred groups of a kilobyte, each changing one line of its own.
+        let path = format!("groups/g{:03}.yaml", number % 100);
+        let text = format!(
+            "observed: {number}\n{}",
+            "instance: {phase: Running}\n".repeat(40)
+        );
+        record(&mut state, &path, &text).unwrap();
+        if number % 50 == 49 {
+            state.publish(&patient(1)).unwrap();
+        }
+    }
+    assert_eq!(git(folder.path(), &["rev-list", "--count", BRANCH]), "1000");
+    let (files, bytes) = pack_files(folder.path());
+    assert!(files <= 2 * 200 + 2, "{files} files");
+    assert!(bytes / 1000 <= 4 << 10, "{} bytes a commit", bytes / 1000);
+    let loose = git(folder.path(), &["count-objects"]);
+    assert!(loose.starts_with("0 objects"), "{loose}");
+    assert_eq!(
+        mirror.log(state.tip().unwrap(), None, 2000).unwrap().len(),
+        1000
+    );
+    assert_sound(folder.path());
+}
+
+#[test]
+fn joining_packs_keeps_objects_that_no_reference_names() {
+    let folder = tempfile::tempdir().unwrap();
+    init_repository(folder.path(), RepositoryKind::Bare, "main").unwrap();
+    let mirror = local(folder.path());
+    let mut commits = Vec::new();
+    for number in 0..250 {
+        let edits = [Edit::put("a.yaml", format!("{number}\n"))];
+        commits.push(
+            mirror
+                .build_commit(None, &edits, &meta("x"))
+                .unwrap()
+                .unwrap(),
+        );
+    }
+    assert_eq!(pack_files(folder.path()).0, 500);
+    assert!(mirror.maintain().unwrap());
+    assert_eq!(pack_files(folder.path()).0, 2);
+    for commit in &commits {
+        assert!(mirror.file(*commit, "a.yaml").unwrap().is_some());
+    }
+    // A pack that somebody guards stays as it is.
+    assert!(!mirror.maintain().unwrap());
+    assert_sound(folder.path());
+}
