@@ -16,6 +16,7 @@ mod diagnostic;
 mod document;
 mod formats;
 pub mod limits;
+pub mod record;
 mod render;
 mod tree;
 

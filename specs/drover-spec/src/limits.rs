@@ -16,6 +16,9 @@ pub const NODES_MAX: usize = 100_000;
 /// properties and keeps recursion over a tree far from the end of any stack.
 pub const DEPTH_MAX: usize = 64;
 
+/// Most characters of a key, as YAML has it.
+pub const KEY_LENGTH_MAX: usize = 1024;
+
 /// Most aliases (`*name`) in one file.
 pub const ALIASES_MAX: usize = 100;
 

@@ -10,7 +10,7 @@ mod build;
 mod scalar;
 
 pub(crate) use build::{Fault, RawDocument, RawFile, TreeLimits, read};
-pub(crate) use scalar::{Resolved, Style};
+pub(crate) use scalar::{Resolved, Style, resolve};
 
 /// Where something stands: lines and columns from 1, columns and length in characters, and the byte
 /// range in the file.

@@ -15,6 +15,9 @@ pub(crate) struct TreeLimits {
     pub(crate) documents: usize,
     pub(crate) nodes: usize,
     pub(crate) text_bytes: usize,
+    pub(crate) depth: usize,
+    /// Most characters of a key that is written without `?`.
+    pub(crate) key_length: usize,
 }
 
 impl TreeLimits {
@@ -24,6 +27,8 @@ impl TreeLimits {
         documents: limits::DOCUMENTS_MAX,
         nodes: limits::NODES_MAX,
         text_bytes: limits::TEXT_BYTES_MAX,
+        depth: limits::DEPTH_MAX,
+        key_length: limits::KEY_LENGTH_MAX,
     };
 
     /// Bounds of a recorded state, which the agent wrote itself.
@@ -32,6 +37,10 @@ impl TreeLimits {
         documents: 1,
         nodes: limits::RECORD_NODES_MAX,
         text_bytes: limits::RECORD_BYTES_MAX,
+        // What was accepted from a document stands a little deeper here.
+        depth: limits::DEPTH_MAX + 8,
+        // A key that a document wrote with `?` is written without it, and perhaps in escapes.
+        key_length: 16 * limits::FILE_BYTES_MAX,
     };
 }
 
@@ -108,8 +117,9 @@ pub(crate) fn read(source: &str, line_offset: u32, limits: TreeLimits) -> RawFil
     }
     let mut options = granit_parser::options! {
         disallow_directives: true,
-        flow_nesting_limit: limits::DEPTH_MAX,
-        block_nesting_limit: limits::DEPTH_MAX,
+        flow_nesting_limit: limits.depth,
+        block_nesting_limit: limits.depth,
+        simple_key_max_lookahead: limits.key_length,
     };
     options.set_emit_comments(false);
     let builder = Builder {
@@ -345,7 +355,7 @@ impl<'a> Builder<'a> {
             )
         };
         let fault = match error.kind() {
-            granit_parser::ErrorKind::RecursionLimitExceeded => too_deep(place),
+            granit_parser::ErrorKind::RecursionLimitExceeded => self.too_deep(place),
             granit_parser::ErrorKind::DirectiveDisallowed => {
                 Fault::new("yaml-directive", place, "directives are not supported")
             }
@@ -367,6 +377,11 @@ impl<'a> Builder<'a> {
             });
         }
         self.give_up(fault)
+    }
+
+    fn too_deep(&self, place: Place) -> Fault {
+        let message = format!("nested deeper than {} levels", self.limits.depth);
+        Fault::new("too-deep", place, message)
     }
 
     /// Gives up the current document.
@@ -481,8 +496,8 @@ impl<'a> Builder<'a> {
         let Some(current) = self.current.as_mut() else {
             return Next::Go;
         };
-        if current.frames.len() >= limits::DEPTH_MAX {
-            return self.give_up(too_deep(place));
+        if current.frames.len() >= self.limits.depth {
+            return self.give_up(self.too_deep(place));
         }
         current.frames.push(Frame {
             place,
@@ -536,8 +551,8 @@ impl<'a> Builder<'a> {
             let message = "an alias cannot stand inside the value that it repeats";
             return self.give_up(Fault::new("yaml-alias", place, message));
         };
-        if current.frames.len() + target.height > limits::DEPTH_MAX {
-            return self.give_up(too_deep(place));
+        if current.frames.len() + target.height > self.limits.depth {
+            return self.give_up(self.too_deep(place));
         }
         // Counted before it is copied: a bomb of aliases ends here.
         let (count, bytes) = (target.count, target.bytes);
@@ -663,11 +678,6 @@ fn key_of(node: Node, faults: &mut Vec<Fault>) -> (String, Place) {
         faults.push(Fault::new("bad-key", place, message).hint("put it in quotes"));
     }
     (scalar.text, place)
-}
-
-fn too_deep(place: Place) -> Fault {
-    let message = format!("nested deeper than {} levels", limits::DEPTH_MAX);
-    Fault::new("too-deep", place, message)
 }
 
 fn byte_range(span: &Span) -> (usize, usize) {

@@ -1,0 +1,282 @@
+//! YAML trees to recorded state.
+
+use std::collections::BTreeMap;
+
+use drover_model::{
+    AcceptedDocument, ChangeId, Condition, ConditionType, Deleting, Digests, Epoch, ErrorClass,
+    GroupPhase, InstanceId, Kind, LaunchBackoff, PauseCause, RecordedGroup, RecordedInstance,
+    RecordedProvider, Rollout, RolloutState, Template,
+};
+
+use super::read::Reader;
+use super::{RecordError, RecordedFleet, hold};
+use crate::decode::flavors_of;
+use crate::diagnostic::Report;
+
+/// The fields of a group's record.
+const GROUP_FIELDS: [&str; 20] = [
+    "apiVersion",
+    "kind",
+    "format",
+    "metadata",
+    "phase",
+    "size",
+    "stableSize",
+    "change",
+    "target",
+    "stable",
+    "conditions",
+    "holds",
+    "rollout",
+    "backoff",
+    "destroyed",
+    "deleting",
+    "instances",
+    "nextNumber",
+    "accepted",
+    "provider",
+];
+
+/// Decodes a group.
+pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
+    let mut fields = GROUP_FIELDS.to_vec();
+    fields.push("templates");
+    root.only(&fields)?;
+    let metadata = root.get("metadata")?;
+    metadata.only(&["name", "uid", "epoch"])?;
+    let phase = root.get("phase")?;
+    Ok(RecordedGroup {
+        name: metadata.get("name")?.parsed()?,
+        uid: metadata.get("uid")?.parsed()?,
+        epoch: Epoch(metadata.get("epoch")?.number()?),
+        accepted: root.optional_with("accepted", |reader| {
+            reader.only(&["revision", "path", "line", "text"])?;
+            accepted(reader)
+        })?,
+        provider: root.optional_with("provider", provider)?,
+        next_number: root.get("nextNumber")?.number()?,
+        size: root.get("size")?.number()?,
+        target: root.optional_with("target", digests)?,
+        stable: root.optional_with("stable", digests)?,
+        stable_size: root.get("stableSize")?.number()?,
+        templates: root
+            .get("templates")?
+            .map_of(|key| Digests::parse(key).ok(), template)?,
+        rollout: root.optional_with("rollout", rollout)?,
+        backoff: root.optional_with("backoff", backoff)?,
+        change: root.optional_with("change", Reader::parsed)?,
+        destroyed: root.optional_with("destroyed", destroyed)?,
+        deleting: root.optional_with("deleting", deleting)?,
+        phase: phase.one_of(&GroupPhase::ALL, GroupPhase::as_str)?,
+        instances: root
+            .get("instances")?
+            .map_of(|key| InstanceId::parse(key).ok(), instance)?,
+        conditions: root.get("conditions")?.map_of(
+            |key| ConditionType::ALL.into_iter().find(|t| t.as_str() == key),
+            condition,
+        )?,
+        holds: root
+            .get("holds")?
+            .list()?
+            .iter()
+            .map(hold::decode_held)
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+pub(crate) fn digests(reader: &Reader<'_>) -> Result<Digests, RecordError> {
+    Digests::parse(reader.text()?).map_err(|error| reader.error(error.to_string()))
+}
+
+fn accepted(reader: &Reader<'_>) -> Result<AcceptedDocument, RecordError> {
+    Ok(AcceptedDocument {
+        text: reader.get("text")?.string()?,
+        path: reader.get("path")?.string()?,
+        line: reader.get("line")?.number()?,
+        revision: reader.get("revision")?.parsed()?,
+    })
+}
+
+fn provider(reader: &Reader<'_>) -> Result<RecordedProvider, RecordError> {
+    reader.only(&["name", "type", "settings"])?;
+    Ok(RecordedProvider {
+        name: reader.get("name")?.parsed()?,
+        type_: reader.get("type")?.parsed()?,
+        settings: reader.get("settings")?.node().to_value(),
+    })
+}
+
+fn template(reader: &Reader<'_>) -> Result<Template, RecordError> {
+    reader.only(&["properties", "flavors", "tags"])?;
+    let flavors = reader.get("flavors")?;
+    let report = Report::new("".into());
+    let decoded = flavors_of(&report, flavors.node());
+    if let Some(mistake) = report.finish().first() {
+        return Err(flavors.error(mistake.message.clone()));
+    }
+    Ok(Template {
+        properties: reader.get("properties")?.node().to_value(),
+        flavors: decoded,
+        flavors_as_written: flavors.node().to_value(),
+        tags: texts(&reader.get("tags")?)?,
+    })
+}
+
+/// Reads a map of texts.
+pub(crate) fn texts(reader: &Reader<'_>) -> Result<BTreeMap<String, String>, RecordError> {
+    reader.map_of(|key| Some(key.to_owned()), Reader::string)
+}
+
+fn rollout(reader: &Reader<'_>) -> Result<Rollout, RecordError> {
+    reader.only(&[
+        "state",
+        "paused",
+        "target",
+        "startedAt",
+        "progressedAt",
+        "failures",
+        "lastFailure",
+    ])?;
+    let state = reader.get("state")?;
+    let failures = reader.get("failures")?.list()?;
+    Ok(Rollout {
+        target: digests(&reader.get("target")?)?,
+        started_at: reader.get("startedAt")?.time()?,
+        progressed_at: reader.get("progressedAt")?.time()?,
+        state: match state.text()? {
+            "Progressing" => RolloutState::Progressing,
+            "Paused" => RolloutState::Paused(pause_cause(&reader.get("paused")?)?),
+            other => return Err(state.error(format!("is no known word: {other}"))),
+        },
+        failures: failures
+            .iter()
+            .map(Reader::parsed)
+            .collect::<Result<_, _>>()?,
+        last_failure: reader.optional_with("lastFailure", Reader::string)?,
+    })
+}
+
+pub(crate) fn pause_cause(reader: &Reader<'_>) -> Result<PauseCause, RecordError> {
+    let cause = reader.get("cause")?;
+    Ok(match cause.text()? {
+        "Failures" => {
+            reader.only(&["cause", "failed", "threshold"])?;
+            PauseCause::Failures {
+                failed: reader.get("failed")?.number()?,
+                threshold: reader.get("threshold")?.number()?,
+            }
+        }
+        "Deadline" => {
+            reader.only(&["cause"])?;
+            PauseCause::Deadline
+        }
+        "Rejected" => {
+            reader.only(&["cause", "message"])?;
+            PauseCause::Rejected {
+                message: reader.get("message")?.string()?,
+            }
+        }
+        other => return Err(cause.error(format!("is no known word: {other}"))),
+    })
+}
+
+/// Every class of a provider's error.
+const ERROR_CLASSES: [ErrorClass; 8] = [
+    ErrorClass::Throttled,
+    ErrorClass::Capacity,
+    ErrorClass::Quota,
+    ErrorClass::InvalidSpec,
+    ErrorClass::Auth,
+    ErrorClass::Partial,
+    ErrorClass::Unknown,
+    ErrorClass::NotFound,
+];
+
+pub(crate) fn error_class(reader: &Reader<'_>) -> Result<ErrorClass, RecordError> {
+    reader.one_of(&ERROR_CLASSES, ErrorClass::as_str)
+}
+
+fn backoff(reader: &Reader<'_>) -> Result<LaunchBackoff, RecordError> {
+    reader.only(&["failures", "until", "class", "message"])?;
+    Ok(LaunchBackoff {
+        failures: reader.get("failures")?.number()?,
+        until: reader.get("until")?.time()?,
+        class: reader.optional_with("class", error_class)?,
+        message: reader.get("message")?.string()?,
+    })
+}
+
+fn destroyed(reader: &Reader<'_>) -> Result<(ChangeId, u32), RecordError> {
+    reader.only(&["change", "count"])?;
+    Ok((
+        reader.get("change")?.parsed()?,
+        reader.get("count")?.number()?,
+    ))
+}
+
+fn deleting(reader: &Reader<'_>) -> Result<Deleting, RecordError> {
+    reader.only(&["revision", "since"])?;
+    Ok(Deleting {
+        revision: reader.get("revision")?.parsed()?,
+        since: reader.get("since")?.time()?,
+    })
+}
+
+fn instance(reader: &Reader<'_>) -> Result<RecordedInstance, RecordError> {
+    reader.only(&[
+        "class",
+        "draining",
+        "why",
+        "digests",
+        "ref",
+        "address",
+        "zone",
+        "createdAt",
+    ])?;
+    Ok(RecordedInstance {
+        provider_ref: reader.optional_with("ref", Reader::parsed)?,
+        digests: digests(&reader.get("digests")?)?,
+        class: reader.get("class")?.string()?,
+        draining: reader
+            .optional_with("draining", Reader::flag)?
+            .unwrap_or(false),
+        why: reader.optional_with("why", Reader::string)?,
+        address: reader.optional_with("address", Reader::string)?,
+        zone: reader.optional_with("zone", Reader::string)?,
+        created_at: reader.get("createdAt")?.time()?,
+    })
+}
+
+fn condition(reader: &Reader<'_>) -> Result<Condition, RecordError> {
+    reader.only(&["status", "reason", "message", "since"])?;
+    let status = reader.get("status")?;
+    Ok(Condition {
+        status: match status.text()? {
+            "True" => Some(true),
+            "False" => Some(false),
+            "Unknown" => None,
+            other => return Err(status.error(format!("is no known word: {other}"))),
+        },
+        reason: reader.get("reason")?.string()?,
+        message: reader.get("message")?.string()?,
+        since: reader.get("since")?.time()?,
+    })
+}
+
+/// Decodes a fleet.
+pub(crate) fn fleet(root: &Reader<'_>) -> Result<RecordedFleet, RecordError> {
+    root.only(&["apiVersion", "kind", "format", "revision", "documents"])?;
+    let mut documents = BTreeMap::new();
+    for reader in root.get("documents")?.list()? {
+        reader.only(&["kind", "name", "revision", "path", "line", "text"])?;
+        let kind = reader.get("kind")?.one_of(&Kind::ALL, Kind::as_str)?;
+        let name = reader.get("name")?.string()?;
+        if documents.insert((kind, name), accepted(&reader)?).is_some() {
+            return Err(reader.error("is repeated"));
+        }
+    }
+    Ok(RecordedFleet {
+        revision: root.optional_with("revision", Reader::parsed)?,
+        documents,
+    })
+}

@@ -1,0 +1,209 @@
+//! Recorded state to YAML trees.
+
+use drover_model::{
+    AcceptedDocument, Condition, Deleting, LaunchBackoff, PauseCause, RecordedGroup,
+    RecordedInstance, RecordedProvider, Rollout, RolloutState, Template,
+};
+
+use super::write::{MapOf, Yaml};
+use super::{FORMAT, RecordedFleet, hold};
+use crate::document::API_VERSION;
+use crate::formats::format_time;
+
+pub(crate) const GROUP_KIND: &str = "GroupState";
+pub(crate) const FLEET_KIND: &str = "FleetState";
+
+fn header(kind: &str) -> MapOf {
+    MapOf::new()
+        .text("apiVersion", API_VERSION)
+        .text("kind", kind)
+        .number("format", FORMAT)
+}
+
+/// Encodes a group. What people look for comes first, what only the agent needs last.
+pub(crate) fn group(group: &RecordedGroup) -> Yaml {
+    let metadata = MapOf::new()
+        .text("name", &group.name)
+        .text("uid", &group.uid)
+        .number("epoch", group.epoch.0)
+        .build();
+    let destroyed = group.destroyed.as_ref().map(|(change, count)| {
+        MapOf::new()
+            .text("change", change)
+            .number("count", *count)
+            .build()
+    });
+    let templates = group.templates.iter();
+    header(GROUP_KIND)
+        .with("metadata", metadata)
+        .text("phase", group.phase.as_str())
+        .number("size", group.size)
+        .number("stableSize", group.stable_size)
+        .optional_text("change", group.change.as_ref())
+        .optional_text("target", group.target.as_ref())
+        .optional_text("stable", group.stable.as_ref())
+        .with("conditions", conditions(group))
+        .with(
+            "holds",
+            Yaml::List(group.holds.iter().map(hold::encode_held).collect()),
+        )
+        .optional("rollout", group.rollout.as_ref().map(rollout))
+        .optional("backoff", group.backoff.as_ref().map(backoff))
+        .optional("destroyed", destroyed)
+        .optional("deleting", group.deleting.as_ref().map(deleting))
+        .with("instances", instances(group))
+        .number("nextNumber", group.next_number)
+        .optional("accepted", group.accepted.as_ref().map(accepted))
+        .optional("provider", group.provider.as_ref().map(provider))
+        .with(
+            "templates",
+            Yaml::Map(
+                templates
+                    .map(|(digests, value)| (digests.to_string(), template(value)))
+                    .collect(),
+            ),
+        )
+        .build()
+}
+
+fn conditions(group: &RecordedGroup) -> Yaml {
+    let condition = |condition: &Condition| {
+        let status = match condition.status {
+            Some(true) => "True",
+            Some(false) => "False",
+            None => "Unknown",
+        };
+        MapOf::new()
+            .text("status", status)
+            .text("reason", &condition.reason)
+            .text("message", &condition.message)
+            .text("since", format_time(condition.since))
+            .build()
+    };
+    let conditions = group.conditions.iter();
+    Yaml::Map(
+        conditions
+            .map(|(type_, value)| (type_.as_str().to_owned(), condition(value)))
+            .collect(),
+    )
+}
+
+fn rollout(rollout: &Rollout) -> Yaml {
+    let (state, paused) = match &rollout.state {
+        RolloutState::Progressing => ("Progressing", None),
+        RolloutState::Paused(cause) => ("Paused", Some(pause_cause(cause))),
+    };
+    let failures = rollout.failures.iter().map(Yaml::text).collect();
+    MapOf::new()
+        .text("state", state)
+        .optional("paused", paused)
+        .text("target", &rollout.target)
+        .text("startedAt", format_time(rollout.started_at))
+        .text("progressedAt", format_time(rollout.progressed_at))
+        .with("failures", Yaml::List(failures))
+        .optional_text("lastFailure", rollout.last_failure.as_ref())
+        .build()
+}
+
+pub(crate) fn pause_cause(cause: &PauseCause) -> Yaml {
+    match cause {
+        PauseCause::Failures { failed, threshold } => MapOf::new()
+            .text("cause", "Failures")
+            .number("failed", *failed)
+            .number("threshold", *threshold),
+        PauseCause::Deadline => MapOf::new().text("cause", "Deadline"),
+        PauseCause::Rejected { message } => MapOf::new()
+            .text("cause", "Rejected")
+            .text("message", message),
+    }
+    .build()
+}
+
+fn backoff(backoff: &LaunchBackoff) -> Yaml {
+    MapOf::new()
+        .number("failures", backoff.failures)
+        .text("until", format_time(backoff.until))
+        .optional_text("class", backoff.class.map(|class| class.as_str()))
+        .text("message", &backoff.message)
+        .build()
+}
+
+fn deleting(deleting: &Deleting) -> Yaml {
+    MapOf::new()
+        .text("revision", &deleting.revision)
+        .text("since", format_time(deleting.since))
+        .build()
+}
+
+fn instances(group: &RecordedGroup) -> Yaml {
+    let instances = group.instances.iter();
+    Yaml::Map(
+        instances
+            .map(|(id, value)| (id.to_string(), instance(value)))
+            .collect(),
+    )
+}
+
+fn instance(instance: &RecordedInstance) -> Yaml {
+    MapOf::new()
+        .text("class", &instance.class)
+        .optional("draining", instance.draining.then(|| Yaml::flag(true)))
+        .optional_text("why", instance.why.as_ref())
+        .text("digests", &instance.digests)
+        .optional_text("ref", instance.provider_ref.as_ref())
+        .optional_text("address", instance.address.as_ref())
+        .optional_text("zone", instance.zone.as_ref())
+        .text("createdAt", format_time(instance.created_at))
+        .build()
+}
+
+fn accepted(document: &AcceptedDocument) -> Yaml {
+    MapOf::new()
+        .text("revision", &document.revision)
+        .text("path", &document.path)
+        .number("line", document.line)
+        .text("text", &document.text)
+        .build()
+}
+
+fn provider(provider: &RecordedProvider) -> Yaml {
+    MapOf::new()
+        .text("name", &provider.name)
+        .text("type", &provider.type_)
+        .with("settings", Yaml::value(&provider.settings))
+        .build()
+}
+
+fn template(template: &Template) -> Yaml {
+    let tags = template.tags.iter();
+    MapOf::new()
+        .with("properties", Yaml::value(&template.properties))
+        .with("flavors", Yaml::value(&template.flavors_as_written))
+        .with(
+            "tags",
+            Yaml::Map(
+                tags.map(|(key, tag)| (key.clone(), Yaml::text(tag)))
+                    .collect(),
+            ),
+        )
+        .build()
+}
+
+/// Encodes a fleet.
+pub(crate) fn fleet(fleet: &RecordedFleet) -> Yaml {
+    let documents = fleet.documents.iter().map(|((kind, name), document)| {
+        let Yaml::Map(rest) = accepted(document) else {
+            unreachable!("an accepted document is a map");
+        };
+        let mut entries = vec![
+            ("kind".to_owned(), Yaml::text(kind.as_str())),
+            ("name".to_owned(), Yaml::text(name)),
+        ];
+        entries.extend(rest);
+        Yaml::Map(entries)
+    });
+    header(FLEET_KIND)
+        .optional_text("revision", fleet.revision.as_ref())
+        .with("documents", Yaml::List(documents.collect()))
+        .build()
+}

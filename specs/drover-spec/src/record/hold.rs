@@ -1,0 +1,259 @@
+//! Holds: a message for people, the data for the agent.
+
+use std::sync::Arc;
+
+use drover_model::{Activity, Held, Hold, PolicyHold, Reason, SourceSpan};
+
+use super::decode::{error_class, pause_cause, texts};
+use super::read::Reader;
+use super::write::{MapOf, Yaml};
+use super::{RecordError, encode};
+use crate::formats::format_time;
+
+/// Encodes a hold.
+pub(crate) fn encode_held(held: &Held) -> Yaml {
+    let data = match data_of(&held.hold).build() {
+        Yaml::Map(entries) if entries.is_empty() => None,
+        data => Some(data),
+    };
+    MapOf::new()
+        .text("code", held.hold.code())
+        .text("message", &held.hold)
+        .optional_text("reason", held.reason)
+        .optional_text("instance", held.instance.as_ref())
+        .optional_text("until", held.until.map(format_time))
+        .optional("data", data)
+        .build()
+}
+
+fn data_of(hold: &Hold) -> MapOf {
+    let map = MapOf::new();
+    match hold {
+        Hold::ObservationStale
+        | Hold::ObserveOnly
+        | Hold::AllUnknown
+        | Hold::Protected
+        | Hold::DrainTimeout
+        | Hold::ClockStepped => map,
+        Hold::ObservationPartial { why }
+        | Hold::DeletionUnconfirmed { why }
+        | Hold::JournalUnavailable { why }
+        | Hold::EpochConflict { why }
+        | Hold::SourceUnavailable { why } => map.text("why", why),
+        Hold::ObservationEmptied { expected } => map.number("expected", *expected),
+        Hold::ProviderFailed { class, message } => {
+            map.text("class", class.as_str()).text("message", message)
+        }
+        Hold::ProviderMissing { provider, why } => map.text("provider", provider).text("why", why),
+        Hold::ProviderChanged { from, to } => map.text("from", from).text("to", to),
+        Hold::SpecInvalid { message } => map.text("message", message),
+        Hold::Suspended { activity, because } => map
+            .text("activity", activity.as_str())
+            .optional_text("because", because.as_ref()),
+        Hold::Frozen { by } => map.text("by", by),
+        Hold::PolicyDenied(hold) | Hold::GateClosed(hold) | Hold::PolicyFailed(hold) => {
+            policy(map, hold)
+        }
+        Hold::SurgeExhausted { ceiling } => map.number("ceiling", *ceiling),
+        Hold::AvailabilityFloor { floor, available } => {
+            map.number("floor", *floor).number("available", *available)
+        }
+        Hold::FirstBatch { waiting } | Hold::RolloutWindow { waiting } => {
+            map.number("waiting", *waiting)
+        }
+        Hold::RolloutPaused(cause) => map.with("pause", encode::pause_cause(cause)),
+        Hold::LaunchBackoff { failures, message } => {
+            map.number("failures", *failures).text("message", message)
+        }
+        Hold::HealBudget { allowed } => map.number("allowed", *allowed),
+        Hold::Systemic { bad, total } => map.number("bad", *bad).number("total", *total),
+        Hold::DestroyLimit { wanted, limit } => {
+            map.number("wanted", *wanted).number("limit", *limit)
+        }
+        Hold::TotalLimit { limit } => map.number("limit", *limit),
+        Hold::UnknownOutcomes { count } => map.number("count", *count),
+    }
+}
+
+fn policy(map: MapOf, hold: &PolicyHold) -> MapOf {
+    let span = MapOf::new()
+        .text("file", &hold.span.file)
+        .number("line", hold.span.line)
+        .number("column", hold.span.column)
+        .number("length", hold.span.length);
+    let values = hold.values.iter();
+    map.text("policy", &hold.policy)
+        .text("binding", &hold.binding)
+        .with("span", span.build())
+        .text("message", &hold.message)
+        .with(
+            "values",
+            Yaml::Map(
+                values
+                    .map(|(key, value)| (key.clone(), Yaml::text(value)))
+                    .collect(),
+            ),
+        )
+}
+
+/// Decodes a hold. The message is derived, and so ignored.
+pub(crate) fn decode_held(reader: &Reader<'_>) -> Result<Held, RecordError> {
+    reader.only(&["code", "message", "reason", "instance", "until", "data"])?;
+    let data = Data {
+        owner: reader,
+        data: reader.optional("data")?,
+    };
+    Ok(Held {
+        hold: hold_of(&reader.get("code")?, &data)?,
+        reason: reader.optional_with("reason", |reader| {
+            reader.one_of(&Reason::ALL, Reason::as_str)
+        })?,
+        instance: reader.optional_with("instance", Reader::parsed)?,
+        until: reader.optional_with("until", Reader::time)?,
+    })
+}
+
+/// The data of a hold.
+struct Data<'r, 'a> {
+    owner: &'r Reader<'a>,
+    data: Option<Reader<'a>>,
+}
+
+impl<'a> Data<'_, 'a> {
+    /// Returns a field, having checked that there are no others than `names`.
+    fn get(&self, name: &str) -> Result<Reader<'a>, RecordError> {
+        match &self.data {
+            Some(data) => data.get(name),
+            None => self.owner.get("data"),
+        }
+    }
+
+    fn text(&self, name: &str) -> Result<String, RecordError> {
+        self.get(name)?.string()
+    }
+
+    fn number(&self, name: &str) -> Result<u32, RecordError> {
+        self.get(name)?.number()
+    }
+}
+
+/// Every activity that can be suspended.
+const ACTIVITIES: [Activity; 5] = [
+    Activity::Update,
+    Activity::Heal,
+    Activity::Scale,
+    Activity::Gc,
+    Activity::All,
+];
+
+#[expect(clippy::too_many_lines, reason = "one arm per hold, nothing to split")]
+fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> {
+    Ok(match code.text()? {
+        "ObservationPartial" => Hold::ObservationPartial {
+            why: data.text("why")?,
+        },
+        "ObservationStale" => Hold::ObservationStale,
+        "ObservationEmptied" => Hold::ObservationEmptied {
+            expected: data.number("expected")?,
+        },
+        "ProviderFailed" => Hold::ProviderFailed {
+            class: error_class(&data.get("class")?)?,
+            message: data.text("message")?,
+        },
+        "ProviderMissing" => Hold::ProviderMissing {
+            provider: data.get("provider")?.parsed()?,
+            why: data.text("why")?,
+        },
+        "ProviderChanged" => Hold::ProviderChanged {
+            from: data.get("from")?.parsed()?,
+            to: data.get("to")?.parsed()?,
+        },
+        "SpecInvalid" => Hold::SpecInvalid {
+            message: data.text("message")?,
+        },
+        "Suspended" => Hold::Suspended {
+            activity: data
+                .get("activity")?
+                .one_of(&ACTIVITIES, Activity::as_str)?,
+            because: match &data.data {
+                Some(data) => data.optional_with("because", Reader::string)?,
+                None => None,
+            },
+        },
+        "Frozen" => Hold::Frozen {
+            by: data.text("by")?,
+        },
+        "ObserveOnly" => Hold::ObserveOnly,
+        "PolicyDenied" => Hold::PolicyDenied(policy_hold(data)?),
+        "GateClosed" => Hold::GateClosed(policy_hold(data)?),
+        "PolicyFailed" => Hold::PolicyFailed(policy_hold(data)?),
+        "SurgeExhausted" => Hold::SurgeExhausted {
+            ceiling: data.number("ceiling")?,
+        },
+        "AvailabilityFloor" => Hold::AvailabilityFloor {
+            floor: data.number("floor")?,
+            available: data.number("available")?,
+        },
+        "FirstBatch" => Hold::FirstBatch {
+            waiting: data.number("waiting")?,
+        },
+        "RolloutWindow" => Hold::RolloutWindow {
+            waiting: data.number("waiting")?,
+        },
+        "RolloutPaused" => Hold::RolloutPaused(pause_cause(&data.get("pause")?)?),
+        "LaunchBackoff" => Hold::LaunchBackoff {
+            failures: data.number("failures")?,
+            message: data.text("message")?,
+        },
+        "HealBudget" => Hold::HealBudget {
+            allowed: data.number("allowed")?,
+        },
+        "Systemic" => Hold::Systemic {
+            bad: data.number("bad")?,
+            total: data.number("total")?,
+        },
+        "AllUnknown" => Hold::AllUnknown,
+        "DestroyLimit" => Hold::DestroyLimit {
+            wanted: data.number("wanted")?,
+            limit: data.number("limit")?,
+        },
+        "TotalLimit" => Hold::TotalLimit {
+            limit: data.number("limit")?,
+        },
+        "Protected" => Hold::Protected,
+        "DeletionUnconfirmed" => Hold::DeletionUnconfirmed {
+            why: data.text("why")?,
+        },
+        "DrainTimeout" => Hold::DrainTimeout,
+        "UnknownOutcomes" => Hold::UnknownOutcomes {
+            count: data.number("count")?,
+        },
+        "JournalUnavailable" => Hold::JournalUnavailable {
+            why: data.text("why")?,
+        },
+        "ClockStepped" => Hold::ClockStepped,
+        "EpochConflict" => Hold::EpochConflict {
+            why: data.text("why")?,
+        },
+        "SourceUnavailable" => Hold::SourceUnavailable {
+            why: data.text("why")?,
+        },
+        other => return Err(code.error(format!("is no known hold: {other}"))),
+    })
+}
+
+fn policy_hold(data: &Data<'_, '_>) -> Result<PolicyHold, RecordError> {
+    let span = data.get("span")?;
+    Ok(PolicyHold {
+        policy: data.get("policy")?.parsed()?,
+        binding: data.text("binding")?,
+        span: SourceSpan {
+            file: Arc::from(span.get("file")?.text()?),
+            line: span.get("line")?.number()?,
+            column: span.get("column")?.number()?,
+            length: span.get("length")?.number()?,
+        },
+        message: data.text("message")?,
+        values: texts(&data.get("values")?)?,
+    })
+}

@@ -1,0 +1,602 @@
+use std::collections::BTreeSet;
+
+use drover_model::{
+    Activity, Condition, ConditionType, Deleting, Digests, Epoch, ErrorClass, Flavor, GroupName,
+    GroupPhase, GroupUid, Held, Hold, InstanceId, LaunchBackoff, PauseCause, PolicyHold,
+    PolicyName, ProviderName, ProviderRef, ProviderType, Reason, RecordedInstance,
+    RecordedProvider, Rollout, RolloutState, SourceSpan, Template, Timestamp, Value, Vanilla,
+};
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+
+/// Texts that YAML makes hard: other readers' booleans and numbers, indicators, line breaks, spaces.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z]{1,8}",
+        Just(String::new()),
+        proptest::sample::select(vec![
+            "yes",
+            "no",
+            "off",
+            "~",
+            "null",
+            "true",
+            "012",
+            "1.5",
+            "0x1F",
+            "1e3",
+            ".inf",
+            "---",
+            "...",
+            "- a",
+            "a: b",
+            "a #b",
+            "#c",
+            " lead",
+            "trail ",
+            "{",
+            "[]",
+            "*x",
+            "&y",
+            "!z",
+            "%d",
+            "@a",
+            "`",
+            "'",
+            "\"",
+            "\\",
+            "2026-12-01",
+            "2026-12-01T08:00:00Z",
+            "1:30",
+            "?",
+            ":",
+            ",",
+            "|",
+            ">",
+            "<<",
+            "=",
+            "\u{7f}",
+            "\u{85}",
+            "\u{2028}",
+            "\u{feff}x",
+            "\u{202e}x",
+            "\0",
+            "\r",
+            "a\r\nb",
+            "\t",
+            "a\n\tb",
+            "ünïcode 日本 🚀",
+        ])
+        .prop_map(str::to_owned),
+        // Blocks of lines, with blank, indented and trailing ones.
+        "( {0,3}[a-z:#-]{0,3} {0,2}\n){0,5}[a-z ]{0,2}\n{0,3}",
+        any::<String>(),
+    ]
+}
+
+fn name() -> impl Strategy<Value = String> {
+    "[a-z]([a-z0-9-]{0,8}[a-z0-9])?"
+}
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    (0..4_000_000_000_i64, 0..1_000_000_000_i32).prop_map(|(second, nanosecond)| {
+        Timestamp::new(second, nanosecond).expect("the range is within jiff's")
+    })
+}
+
+fn digests() -> impl Strategy<Value = Digests> {
+    ("[1-9]", "[a-z2-7]{32}", "[a-z2-7]{32}", "[a-z2-7]{32}")
+        .prop_map(|(v, a, b, c)| Digests::parse(&format!("{v}:{a}+{b}+{c}")).unwrap())
+}
+
+fn revision() -> impl Strategy<Value = Revision> {
+    "[0-9a-f]{40}".prop_map(|text| Revision::parse(&text).unwrap())
+}
+
+fn change() -> impl Strategy<Value = drover_model::ChangeId> {
+    "[0-9a-f]{64}".prop_map(|text| drover_model::ChangeId::parse(&text).unwrap())
+}
+
+fn instance_id() -> impl Strategy<Value = InstanceId> {
+    any::<u64>().prop_map(|number| InstanceId::new(GroupName::parse("web").unwrap(), number))
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        any::<i64>().prop_map(Value::Int),
+        (i64::MAX as u64 + 1..).prop_map(Value::UInt),
+        any::<f64>()
+            .prop_filter("finite", |number| number.is_finite())
+            .prop_map(Value::Float),
+        text().prop_map(Value::String),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Value::List),
+            btree_map(text(), inner, 0..4).prop_map(Value::Map),
+        ]
+    })
+}
+
+/// The flavors are what their written form says: the codec keeps the written form alone.
+fn template() -> impl Strategy<Value = Template> {
+    let vanilla = (
+        vec("[^\\p{C}]{1,20}|[a-z\n ]{1,20}", 0..3),
+        btree_map("[A-Z_]{1,5}", text(), 0..3),
+    );
+    let map = btree_map(text(), value(), 0..4).prop_map(Value::Map);
+    let tags = btree_map(text(), text(), 0..3);
+    (map, vec(vanilla, 0..3), tags).prop_map(|(properties, vanillas, tags)| {
+        let written = vanillas.iter().map(|(init, env)| {
+            let init = init.iter().map(|line| line.as_str().into()).collect();
+            let env = env.iter().map(|(k, v)| (k.clone(), v.as_str().into()));
+            let vanilla: Value = [
+                ("init".to_owned(), Value::List(init)),
+                ("env".to_owned(), env.collect()),
+            ]
+            .into_iter()
+            .collect();
+            [("vanilla".to_owned(), vanilla)].into_iter().collect()
+        });
+        Template {
+            properties,
+            flavors_as_written: Value::List(written.collect()),
+            flavors: vanillas
+                .into_iter()
+                .map(|(init, env)| {
+                    Flavor::Vanilla(Vanilla {
+                        init,
+                        env,
+                        tags: BTreeMap::new(),
+                    })
+                })
+                .collect(),
+            tags,
+        }
+    })
+}
+
+fn error_class() -> impl Strategy<Value = ErrorClass> {
+    proptest::sample::select(vec![
+        ErrorClass::Throttled,
+        ErrorClass::Capacity,
+        ErrorClass::Quota,
+        ErrorClass::InvalidSpec,
+        ErrorClass::Auth,
+        ErrorClass::Partial,
+        ErrorClass::Unknown,
+        ErrorClass::NotFound,
+    ])
+}
+
+fn pause_cause() -> impl Strategy<Value = PauseCause> {
+    prop_oneof![
+        any::<(u32, u32)>()
+            .prop_map(|(failed, threshold)| PauseCause::Failures { failed, threshold }),
+        Just(PauseCause::Deadline),
+        text().prop_map(|message| PauseCause::Rejected { message }),
+    ]
+}
+
+fn policy_hold() -> impl Strategy<Value = PolicyHold> {
+    let span = (text(), any::<(u32, u32, u32)>());
+    (
+        name(),
+        text(),
+        span,
+        text(),
+        btree_map(text(), text(), 0..3),
+    )
+        .prop_map(
+            |(policy, binding, (file, (line, column, length)), message, values)| PolicyHold {
+                policy: PolicyName::parse(&policy).unwrap(),
+                binding,
+                span: SourceSpan {
+                    file: file.as_str().into(),
+                    line,
+                    column,
+                    length,
+                },
+                message,
+                values,
+            },
+        )
+}
+
+/// Every hold with the given data. The `match` keeps the list whole: a new variant fails to compile.
+fn all_holds(why: &str, count: u32, policy: &PolicyHold, cause: &PauseCause) -> Vec<Hold> {
+    let why = why.to_owned();
+    let provider = ProviderName::parse("local").unwrap();
+    let holds = vec![
+        Hold::ObservationPartial { why: why.clone() },
+        Hold::ObservationStale,
+        Hold::ObservationEmptied { expected: count },
+        Hold::ProviderFailed {
+            class: ErrorClass::Quota,
+            message: why.clone(),
+        },
+        Hold::ProviderMissing {
+            provider: provider.clone(),
+            why: why.clone(),
+        },
+        Hold::ProviderChanged {
+            from: provider.clone(),
+            to: ProviderName::parse("other").unwrap(),
+        },
+        Hold::SpecInvalid {
+            message: why.clone(),
+        },
+        Hold::Suspended {
+            activity: Activity::Gc,
+            because: None,
+        },
+        Hold::Suspended {
+            activity: Activity::Update,
+            because: Some(why.clone()),
+        },
+        Hold::Frozen { by: why.clone() },
+        Hold::ObserveOnly,
+        Hold::PolicyDenied(policy.clone()),
+        Hold::GateClosed(policy.clone()),
+        Hold::PolicyFailed(policy.clone()),
+        Hold::SurgeExhausted { ceiling: count },
+        Hold::AvailabilityFloor {
+            floor: count,
+            available: 1,
+        },
+        Hold::FirstBatch { waiting: count },
+        Hold::RolloutWindow { waiting: count },
+        Hold::RolloutPaused(cause.clone()),
+        Hold::LaunchBackoff {
+            failures: count,
+            message: why.clone(),
+        },
+        Hold::HealBudget { allowed: count },
+        Hold::Systemic {
+            bad: 2,
+            total: count,
+        },
+        Hold::AllUnknown,
+        Hold::DestroyLimit {
+            wanted: count,
+            limit: 3,
+        },
+        Hold::TotalLimit { limit: count },
+        Hold::Protected,
+        Hold::DeletionUnconfirmed { why: why.clone() },
+        Hold::DrainTimeout,
+        Hold::UnknownOutcomes { count },
+        Hold::JournalUnavailable { why: why.clone() },
+        Hold::ClockStepped,
+        Hold::EpochConflict { why: why.clone() },
+        Hold::SourceUnavailable { why },
+    ];
+    let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
+    assert_eq!(codes.len(), 32, "a hold is missing from the list");
+    holds
+}
+
+fn held() -> impl Strategy<Value = Held> {
+    (
+        (text(), any::<u32>(), policy_hold(), pause_cause()),
+        any::<proptest::sample::Index>(),
+        option::of(proptest::sample::select(Reason::ALL.to_vec())),
+        option::of(instance_id()),
+        option::of(time()),
+    )
+        .prop_map(
+            |((why, count, policy, cause), index, reason, instance, until)| Held {
+                hold: index.get(&all_holds(&why, count, &policy, &cause)).clone(),
+                reason,
+                instance,
+                until,
+            },
+        )
+}
+
+fn accepted() -> impl Strategy<Value = AcceptedDocument> {
+    (text(), text(), any::<u32>(), revision()).prop_map(|(text, path, line, revision)| {
+        AcceptedDocument {
+            text,
+            path,
+            line,
+            revision,
+        }
+    })
+}
+
+fn instance() -> impl Strategy<Value = RecordedInstance> {
+    (
+        option::of("[^ ]{1,10}".prop_map(|text| ProviderRef::parse(&text).unwrap())),
+        digests(),
+        text(),
+        any::<bool>(),
+        option::of(text()),
+        option::of(text()),
+        option::of(text()),
+        time(),
+    )
+        .prop_map(
+            |(provider_ref, digests, class, draining, why, address, zone, created_at)| {
+                RecordedInstance {
+                    provider_ref,
+                    digests,
+                    class,
+                    draining,
+                    why,
+                    address,
+                    zone,
+                    created_at,
+                }
+            },
+        )
+}
+
+fn rollout() -> impl Strategy<Value = Rollout> {
+    (
+        digests(),
+        time(),
+        time(),
+        option::of(pause_cause()),
+        btree_set(instance_id(), 0..3),
+        option::of(text()),
+    )
+        .prop_map(
+            |(target, started_at, progressed_at, cause, failures, last_failure)| Rollout {
+                target,
+                started_at,
+                progressed_at,
+                state: cause.map_or(RolloutState::Progressing, RolloutState::Paused),
+                failures,
+                last_failure,
+            },
+        )
+}
+
+fn condition() -> impl Strategy<Value = Condition> {
+    (any::<Option<bool>>(), text(), text(), time()).prop_map(|(status, reason, message, since)| {
+        Condition {
+            status,
+            reason,
+            message,
+            since,
+        }
+    })
+}
+
+fn backoff() -> impl Strategy<Value = LaunchBackoff> {
+    (any::<u32>(), time(), option::of(error_class()), text()).prop_map(
+        |(failures, until, class, message)| LaunchBackoff {
+            failures,
+            until,
+            class,
+            message,
+        },
+    )
+}
+
+prop_compose! {
+    fn group()(
+        (uid, epoch, next_number, size, stable_size) in
+            ("[a-z0-9]{16}", any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>()),
+        accepted in option::of(accepted()),
+        provider in option::of((name(), name(), value())),
+        (target, stable) in (option::of(digests()), option::of(digests())),
+        templates in btree_map(digests(), template(), 0..3),
+        rollout in option::of(rollout()),
+        backoff in option::of(backoff()),
+        (change, destroyed) in (option::of(change()), option::of((change(), any::<u32>()))),
+        deleting in option::of((revision(), time())),
+        phase in proptest::sample::select(GroupPhase::ALL.to_vec()),
+        instances in btree_map(instance_id(), instance(), 0..4),
+        conditions in btree_map(
+            proptest::sample::select(ConditionType::ALL.to_vec()), condition(), 0..4),
+        holds in vec(held(), 0..3),
+    ) -> RecordedGroup {
+        RecordedGroup {
+            name: GroupName::parse("web").unwrap(),
+            uid: GroupUid::parse(&uid).unwrap(),
+            epoch: Epoch(epoch),
+            accepted,
+            provider: provider.map(|(name, type_, settings)| RecordedProvider {
+                name: ProviderName::parse(&name).unwrap(),
+                type_: ProviderType::parse(&type_).unwrap(),
+                settings,
+            }),
+            next_number,
+            size,
+            target,
+            stable,
+            stable_size,
+            templates,
+            rollout,
+            backoff,
+            change,
+            destroyed,
+            deleting: deleting.map(|(revision, since)| Deleting { revision, since }),
+            phase,
+            instances,
+            conditions,
+            holds,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn restores_every_group_exactly(group in group()) {
+        let text = encode(&group);
+        let restored = decode(&text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
+        prop_assert_eq!(&restored, &group, "{}", text);
+        prop_assert_eq!(encode(&restored), text);
+    }
+
+    #[test]
+    fn restores_every_value_exactly(value in value()) {
+        let mut group = RecordedGroup::new(
+            GroupName::parse("web").unwrap(),
+            GroupUid::parse("0123456789abcdef").unwrap(),
+            Epoch(1),
+        );
+        group.provider = Some(RecordedProvider {
+            name: ProviderName::parse("local").unwrap(),
+            type_: ProviderType::parse("process").unwrap(),
+            settings: value,
+        });
+        let text = encode(&group);
+        prop_assert_eq!(decode(&text), Ok(group), "{}", text);
+    }
+
+    #[test]
+    fn restores_every_fleet_exactly(
+        revision in option::of(revision()),
+        documents in btree_map(
+            (proptest::sample::select(Kind::ALL.to_vec()), name()), accepted(), 0..4),
+    ) {
+        let fleet = RecordedFleet { revision, documents };
+        let text = encode_fleet(&fleet);
+        prop_assert_eq!(decode_fleet(&text), Ok(fleet), "{}", text);
+    }
+
+    #[test]
+    fn never_panics_on_a_damaged_record(group in group(), at in any::<prop::sample::Index>(), with in any::<char>()) {
+        let text = encode(&group);
+        let mut characters: Vec<char> = text.chars().collect();
+        let at = at.index(characters.len());
+        characters[at] = with;
+        let _ = decode(&characters.into_iter().collect::<String>());
+    }
+}
+
+#[test]
+fn restores_every_hold() {
+    let policy = PolicyHold {
+        policy: PolicyName::parse("office-hours").unwrap(),
+        binding: "prod".to_owned(),
+        span: SourceSpan::start_of("policies/hours.yaml"),
+        message: "outside office hours".to_owned(),
+        values: BTreeMap::from([("now".to_owned(), "2026-01-05T03:00:00Z".to_owned())]),
+    };
+    let mut group = small();
+    group.holds = all_holds("because", 7, &policy, &PauseCause::Deadline)
+        .into_iter()
+        .map(|hold| Held {
+            hold,
+            reason: None,
+            instance: None,
+            until: None,
+        })
+        .collect();
+    assert_eq!(decode(&encode(&group)), Ok(group));
+}
+
+fn small() -> RecordedGroup {
+    RecordedGroup::new(
+        GroupName::parse("web").unwrap(),
+        GroupUid::parse("0123456789abcdef").unwrap(),
+        Epoch(3),
+    )
+}
+
+#[test]
+fn refuses_a_newer_format_by_its_number() {
+    let text = encode(&small()).replace("format: 1", "format: 2");
+    let newer = RecordError::Newer { found: 2, known: 1 };
+    assert_eq!(decode(&text), Err(newer.clone()));
+    insta::assert_snapshot!(newer, @"the recorded state has format 2, and this version of drover knows 1: use the newer version that wrote it");
+    // Also where the newer format has fields that this version does not know.
+    let text = text.replace("phase:", "stage:");
+    assert!(matches!(decode(&text), Err(RecordError::Newer { .. })));
+}
+
+#[test]
+fn refuses_another_kind_of_record() {
+    let text = encode_fleet(&RecordedFleet::default());
+    assert!(matches!(decode(&text), Err(RecordError::Kind { .. })));
+    assert!(matches!(decode(""), Err(RecordError::Syntax { .. })));
+}
+
+#[test]
+fn names_the_field_that_is_damaged() {
+    let text = encode(&small());
+    let message = |text: &str| decode(text).unwrap_err().to_string();
+    insta::assert_snapshot!(message(&text.replace("size: 0", "size: many")), @"the recorded state is damaged, line 9: `size` must be a whole number in its range");
+    insta::assert_snapshot!(message(&text.replace("phase: Pending", "phase: Pnding")), @"the recorded state is damaged, line 8: `phase` is no known word: Pnding");
+    insta::assert_snapshot!(message(&text.replace("uid: ", "uit: ")), @"the recorded state is damaged, line 6: `metadata.uit` is unknown");
+}
+
+#[test]
+fn reads_well() {
+    let digests = |letter: &str| {
+        let hash = letter.repeat(32);
+        Digests::parse(&format!("1:{hash}+{hash}+{hash}")).unwrap()
+    };
+    let time = |text: &str| crate::parse_time(text).unwrap();
+    let mut group = small();
+    group.phase = GroupPhase::Held;
+    group.size = 2;
+    group.stable_size = 2;
+    group.next_number = 4;
+    group.target = Some(digests("b"));
+    group.stable = Some(digests("a"));
+    group.accepted = Some(AcceptedDocument {
+        text: "# The shop.\napiVersion: drover/v1alpha1\nkind: Group\nmetadata: {name: web}\n"
+            .to_owned(),
+        path: "groups/web.yaml".to_owned(),
+        line: 1,
+        revision: Revision::parse(&"c0ffee".repeat(7)[..40]).unwrap(),
+    });
+    group.provider = Some(RecordedProvider {
+        name: ProviderName::parse("local").unwrap(),
+        type_: ProviderType::parse("process").unwrap(),
+        settings: Value::empty_map(),
+    });
+    group.conditions.insert(
+        ConditionType::Ready,
+        Condition {
+            status: Some(false),
+            reason: "Held".to_owned(),
+            message: "1 of 2 instances is available".to_owned(),
+            since: time("2026-03-01T10:00:00Z"),
+        },
+    );
+    group.holds.push(Held {
+        hold: Hold::AvailabilityFloor {
+            floor: 2,
+            available: 1,
+        },
+        reason: Some(Reason::Update),
+        instance: None,
+        until: None,
+    });
+    for (number, class, why) in [
+        (1, "Available", None),
+        (
+            3,
+            "Failed",
+            Some("exit status 1: no such file\ngiving up\n"),
+        ),
+    ] {
+        group.instances.insert(
+            InstanceId::new(group.name.clone(), number),
+            RecordedInstance {
+                provider_ref: Some(ProviderRef::parse("p-1").unwrap()),
+                digests: digests("a"),
+                class: class.to_owned(),
+                draining: number == 1,
+                why: why.map(str::to_owned),
+                address: Some("127.64.0.1".to_owned()),
+                zone: None,
+                created_at: time("2026-03-01T09:00:00.5Z"),
+            },
+        );
+    }
+    insta::assert_snapshot!(encode(&group));
+}
