@@ -1,0 +1,9 @@
+//! Real processes under the process provider. Each test has a folder of its own and ends with every
+//! process of it gone.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod ending;
+mod harness;
+mod making;
+mod surviving;
