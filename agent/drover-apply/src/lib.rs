@@ -14,13 +14,18 @@
 //!
 //! **Invariant:** `begin` requests of a drain are sent at most once, whatever happens in between.
 
+mod drains;
 mod executor;
 mod journal;
+mod prober;
+mod requests;
 #[cfg(test)]
 mod testing;
 
+pub use drains::{DrainsAdvanced, advance_drains};
 pub use executor::{ApplyContext, ApplyReport, Brake, Skip, StepOutcome, StepResult, Stop, apply};
 pub use journal::{
     Attempted, Disposition, FailWrites, Journal, JournalChange, JournalError, MemoryJournal,
     RedbJournal, Reply, write_journal,
 };
+pub use prober::{ProbeTarget, Prober};

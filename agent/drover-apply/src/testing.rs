@@ -16,6 +16,8 @@ use drover_provider::{
     Clock, DestroyRequest, Manifest, Provider, ProviderError, ProvisionRequest, Provisioned,
 };
 use drover_provider_sim::{SimProvider, SimSettings, SimWorld};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::{ApplyContext, Journal, MemoryJournal};
 
@@ -24,7 +26,6 @@ use crate::{ApplyContext, Journal, MemoryJournal};
 pub(crate) struct TestClock(AtomicI64);
 
 impl TestClock {
-    #[expect(dead_code, reason = "the drain tests use it")]
     pub(crate) fn advance(&self, by: Duration) {
         self.0.fetch_add(by.as_millis() as i64, Ordering::SeqCst);
     }
@@ -354,5 +355,101 @@ impl Fixture {
     pub(crate) fn states(&self) -> Vec<IntentState> {
         let open = self.journal.open_intents(&web()).unwrap();
         open.into_iter().map(|intent| intent.state).collect()
+    }
+}
+
+/// What the test's instance does with a request.
+pub(crate) enum Reaction {
+    /// Answers with a status and a body.
+    Answer(u16, String),
+    /// Sends these bytes and closes.
+    Bytes(&'static [u8]),
+    /// Never answers.
+    Hang,
+    /// Answers 200 and never ends its body.
+    Endless,
+}
+
+/// An instance's HTTP server on loopback. Ends with the test's runtime.
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    /// Method and path of each request, in order.
+    pub(crate) requests: Arc<Mutex<Vec<String>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    pub(crate) async fn start(react: impl Fn(&str) -> Reaction + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (seen, react) = (requests.clone(), Arc::new(react));
+        let task = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(answer(stream, seen.clone(), react.clone()));
+            }
+        });
+        Self {
+            port,
+            requests,
+            task,
+        }
+    }
+
+    pub(crate) fn seen(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    /// Closes the port.
+    pub(crate) async fn stop(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
+    }
+}
+
+async fn answer(
+    mut stream: TcpStream,
+    seen: Arc<Mutex<Vec<String>>>,
+    react: Arc<impl Fn(&str) -> Reaction>,
+) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        match stream.read(&mut byte).await {
+            Ok(1) => head.push(byte[0]),
+            // A connection without a request is a TCP check.
+            _ => return,
+        }
+    }
+    let head = String::from_utf8(head).unwrap();
+    let line = head.lines().next().unwrap();
+    let request = line.trim_end_matches(" HTTP/1.1");
+    seen.lock().unwrap().push(request.to_owned());
+    // The client may have gone: that is its business.
+    let _ = match react(request) {
+        Reaction::Answer(status, body) => {
+            let length = body.len();
+            let location = "location: http://127.0.0.1:1/elsewhere\r\n";
+            let text =
+                format!("HTTP/1.1 {status} X\r\n{location}content-length: {length}\r\n\r\n{body}");
+            stream.write_all(text.as_bytes()).await
+        }
+        Reaction::Bytes(bytes) => stream.write_all(bytes).await,
+        Reaction::Hang => std::future::pending().await,
+        Reaction::Endless => {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            while stream.write_all(&[b'x'; 4096]).await.is_ok() {}
+            Ok(())
+        }
+    };
+}
+
+/// Waits until `condition` holds, for at most ten seconds.
+pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(std::time::Instant::now() < deadline, "never {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

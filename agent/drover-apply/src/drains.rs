@@ -1,0 +1,311 @@
+//! Drains in progress: delay, then `begin` once, then waiting for `done`.
+//!
+//! Everything is read off the intent and the clock, so a restarted agent goes on where the last one
+//! stopped. When a drain has taken too long, and what follows then, is the planner's to say.
+
+use std::time::Duration;
+
+use drover_model::{
+    DrainDone, DrainSpec, GroupName, HttpRequest, Intent, IntentId, IntentKind, Listing,
+    ProviderPhase, ProviderRef, Timestamp,
+};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use jiff::SignedDuration;
+
+use crate::requests::{self, Trouble};
+use crate::{ApplyContext, JournalChange, JournalError, write_journal};
+
+#[cfg(test)]
+mod tests;
+
+/// Time limit of one `begin` request: it starts work, it does not wait for it.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time limit of one question whether the work is off.
+const POLL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Most instances that are asked at once. Silent ones cost two seconds each: a thousand that are all
+/// silent, the worst case when a group is removed, take half a minute.
+const ASKED_AT_ONCE_MAX: usize = 64;
+/// Time between two questions: a rollout of a thousand instances waits for each of them.
+const POLL_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
+/// The same once the deadline has passed, when a person is needed anyway.
+const POLL_INTERVAL_LATE: SignedDuration = SignedDuration::from_secs(15);
+
+/// What became of the drains of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainsAdvanced {
+    /// Whether the journal holds something new, so that planning again may be worth it.
+    pub changed: bool,
+    /// When to look again. None: nothing is waited for.
+    pub next_at: Option<Timestamp>,
+}
+
+/// An open drain.
+struct Drain<'a> {
+    id: IntentId,
+    instance: String,
+    provider_ref: &'a ProviderRef,
+    address: Option<&'a str>,
+    spec: &'a DrainSpec,
+    /// When `begin` may be sent.
+    due_at: Timestamp,
+    deadline: Timestamp,
+    begun: bool,
+}
+
+/// What is done about a drain in this round.
+enum Next {
+    /// The instance has ended by itself: the work is off.
+    Ended,
+    /// Nothing before this time.
+    Wait(Timestamp),
+    /// `begin` is to be sent.
+    Begin,
+    /// Only the question whether it is done.
+    Poll,
+}
+
+/// Moves the open drains among `intents` on: sends `begin` where the delay has passed, asks the
+/// instances whether they are idle, and writes down what it learns.
+///
+/// An instance that `listing` shows as ended needs no more draining. Absence proves nothing here.
+/// While the brake is on, nothing is sent, but questions are asked.
+///
+/// # Errors
+///
+/// A journal that cannot be written. Nothing was sent that was not durable before.
+///
+/// # Cancellation
+///
+/// May be dropped at any await. `begin` requests that were marked as sent are not sent again, whether
+/// or not they were.
+pub async fn advance_drains(
+    group: &GroupName,
+    intents: &[Intent],
+    listing: &Listing,
+    ctx: &ApplyContext,
+) -> Result<DrainsAdvanced, JournalError> {
+    let now = ctx.clock.now();
+    let mut round = Round::default();
+    for drain in intents
+        .iter()
+        .filter_map(|intent| open_drain(group, intent, listing))
+    {
+        match next(&drain, listing, now) {
+            Next::Ended => round.mark(&drain, drain.begun, true),
+            Next::Wait(at) => round.look_at(at),
+            Next::Poll => round.polled.push(drain),
+            // Released brakes start a pass, so there is no time to look again.
+            Next::Begin if ctx.brake.stop(group).is_some() => {}
+            Next::Begin if drain.address.is_none() && !drain.spec.begin.is_empty() => {
+                round.look_at(later(now, &drain));
+            }
+            Next::Begin => {
+                let nothing_to_wait_for = drain.spec.begin.is_empty() && drain.spec.done.is_none();
+                round.mark(&drain, true, nothing_to_wait_for);
+                if !nothing_to_wait_for {
+                    round.begun.push(drain);
+                }
+            }
+        }
+    }
+    round.write(ctx).await?;
+    let Round { begun, polled, .. } = &mut round;
+    let (begun, polled) = (std::mem::take(begun), std::mem::take(polled));
+    let done = send_and_ask(group, begun, polled).await;
+    for (drain, is_done) in done {
+        if is_done {
+            round.mark(&drain, true, true);
+        } else {
+            round.look_at(later(now, &drain));
+        }
+    }
+    round.write(ctx).await?;
+    Ok(DrainsAdvanced {
+        changed: round.changed,
+        next_at: round.next_at,
+    })
+}
+
+#[derive(Default)]
+struct Round<'a> {
+    begun: Vec<Drain<'a>>,
+    polled: Vec<Drain<'a>>,
+    changes: Vec<JournalChange>,
+    changed: bool,
+    next_at: Option<Timestamp>,
+}
+
+impl Round<'_> {
+    fn mark(&mut self, drain: &Drain<'_>, begun: bool, done: bool) {
+        self.changes.push(JournalChange::UpdateDrain {
+            id: drain.id,
+            begun,
+            done,
+        });
+        self.changed = true;
+    }
+
+    fn look_at(&mut self, at: Timestamp) {
+        self.next_at = Some(self.next_at.map_or(at, |next| next.min(at)));
+    }
+
+    async fn write(&mut self, ctx: &ApplyContext) -> Result<(), JournalError> {
+        let changes = std::mem::take(&mut self.changes);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        write_journal(&*ctx.journal, changes).await.map(drop)
+    }
+}
+
+fn open_drain<'a>(
+    group: &GroupName,
+    intent: &'a Intent,
+    listing: &'a Listing,
+) -> Option<Drain<'a>> {
+    let IntentKind::Drain {
+        instance,
+        provider_ref,
+        address,
+        spec,
+        deadline,
+        begun,
+        done: false,
+        ..
+    } = &intent.kind
+    else {
+        return None;
+    };
+    if intent.group != *group {
+        return None;
+    }
+    // The latest address: an instance may have got one after its drain began.
+    let listed = listing
+        .instances
+        .iter()
+        .find(|one| one.provider_ref == *provider_ref);
+    let known = listed.and_then(|one| one.address.as_deref());
+    let delay = SignedDuration::try_from(spec.delay).unwrap_or(SignedDuration::MAX);
+    Some(Drain {
+        id: intent.id,
+        instance: instance.to_string(),
+        provider_ref,
+        address: known.or(address.as_deref()),
+        spec,
+        due_at: intent
+            .issued_at
+            .saturating_add(delay)
+            .unwrap_or(Timestamp::MAX),
+        deadline: *deadline,
+        begun: *begun,
+    })
+}
+
+fn next(drain: &Drain<'_>, listing: &Listing, now: Timestamp) -> Next {
+    let listed = listing
+        .instances
+        .iter()
+        .find(|one| one.provider_ref == *drain.provider_ref);
+    let ended = listed.is_some_and(|one| match one.phase {
+        ProviderPhase::Exited(_) | ProviderPhase::Terminated => true,
+        ProviderPhase::Pending
+        | ProviderPhase::Running
+        | ProviderPhase::Stopping
+        | ProviderPhase::Unknown => false,
+    });
+    if ended {
+        Next::Ended
+    } else if drain.begun {
+        Next::Poll
+    } else if now < drain.due_at {
+        Next::Wait(drain.due_at)
+    } else {
+        Next::Begin
+    }
+}
+
+fn later(now: Timestamp, drain: &Drain<'_>) -> Timestamp {
+    let interval = if now < drain.deadline {
+        POLL_INTERVAL
+    } else {
+        POLL_INTERVAL_LATE
+    };
+    now.saturating_add(interval).unwrap_or(Timestamp::MAX)
+}
+
+/// Sends `begin` to the first ones and asks all whether they are done.
+async fn send_and_ask<'a>(
+    group: &GroupName,
+    begun: Vec<Drain<'a>>,
+    polled: Vec<Drain<'a>>,
+) -> Vec<(Drain<'a>, bool)> {
+    let polled = polled.into_iter().map(|drain| (drain, false));
+    let mut waiting = begun.into_iter().map(|drain| (drain, true)).chain(polled);
+    let mut under_way = FuturesUnordered::new();
+    let mut asked = Vec::new();
+    loop {
+        while under_way.len() < ASKED_AT_ONCE_MAX {
+            let Some((drain, begins)) = waiting.next() else {
+                break;
+            };
+            under_way.push(async move {
+                if begins {
+                    begin(group, &drain).await;
+                }
+                let done = is_done(&drain).await;
+                (drain, done)
+            });
+        }
+        let Some(one) = under_way.next().await else {
+            break;
+        };
+        asked.push(one);
+    }
+    asked
+}
+
+/// Sends the `begin` requests in order. A failure changes nothing: they are sent at most once, and
+/// `done` or the deadline ends the wait.
+async fn begin(group: &GroupName, drain: &Drain<'_>) {
+    let Some(address) = drain.address else { return };
+    let instance = &drain.instance;
+    for HttpRequest { method, port, path } in &drain.spec.begin {
+        match requests::http(method, address, *port, path, BEGIN_TIMEOUT).await {
+            Ok(answer) if answer.is_success() => {
+                tracing::info!(%group, instance, method, path, "drain begun");
+            }
+            Ok(answer) => {
+                let status = answer.status;
+                tracing::warn!(%group, instance, method, path, status, "drain request refused");
+            }
+            Err(trouble) => {
+                let error = why(&trouble);
+                tracing::warn!(%group, instance, method, path, error, "drain request failed");
+            }
+        }
+    }
+}
+
+async fn is_done(drain: &Drain<'_>) -> bool {
+    match (&drain.spec.done, drain.address) {
+        (None, _) => true,
+        // The listing answers this one.
+        (Some(DrainDone::Exit), _) | (Some(_), None) => false,
+        (Some(DrainDone::Http { port, path }), Some(address)) => {
+            let answer = requests::http("GET", address, *port, path, POLL_TIMEOUT).await;
+            answer.is_ok_and(|answer| answer.status == 200)
+        }
+        (Some(DrainDone::TcpClosed { port }), Some(address)) => {
+            // Only a refusal says that nobody listens: silence may be a filter or a dead network.
+            requests::connect(address, *port, POLL_TIMEOUT).await == Err(Trouble::Refused)
+        }
+    }
+}
+
+fn why(trouble: &Trouble) -> &str {
+    match trouble {
+        Trouble::Refused => "connection refused",
+        Trouble::Instance(why) | Trouble::Local(why) => why,
+    }
+}

@@ -1,0 +1,89 @@
+//! One try of one check.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drover_model::{CheckOutcome, Probe};
+use drover_provider::Clock;
+use futures::FutureExt as _;
+
+use super::board::{Finished, Job, Probed};
+use crate::requests::{self, Trouble};
+
+/// How much longer than the check's own limit a provider may take to run a command in an instance.
+const COMMAND_SLACK: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(job: Job, clock: Arc<dyn Clock>) -> Finished {
+    let asked_at = clock.now();
+    let (outcome, busy) = match (&job.probe, &job.address) {
+        (Probe::Http { port, path }, Some(address)) => {
+            http(address, *port, path, job.timeout).await
+        }
+        (Probe::Tcp { port }, Some(address)) => {
+            let opened = requests::connect(address, *port, job.timeout).await;
+            let outcome = opened.map_or_else(of_trouble, |()| CheckOutcome::Passing);
+            (outcome, false)
+        }
+        (Probe::Command { command }, _) => (in_instance(&job, command).await, false),
+        (Probe::Http { .. } | Probe::Tcp { .. }, None) => {
+            (unknown("the instance has no address yet"), false)
+        }
+    };
+    Finished {
+        key: job.key,
+        probed: Probed {
+            asked_at,
+            outcome,
+            busy,
+        },
+    }
+}
+
+async fn http(address: &str, port: u16, path: &str, limit: Duration) -> (CheckOutcome, bool) {
+    match requests::http("GET", address, port, path, limit).await {
+        Ok(answer) if answer.is_success() => (CheckOutcome::Passing, is_busy(&answer.body)),
+        Ok(answer) => {
+            let why = format!("GET {path} on port {port} answered {}", answer.status);
+            (CheckOutcome::Failing { why }, false)
+        }
+        Err(trouble) => (of_trouble(trouble), false),
+    }
+}
+
+/// Returns whether a health answer says `{"busy": true}`. Anything else is not busy: most endpoints
+/// answer with a word.
+fn is_busy(body: &[u8]) -> bool {
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    is_object
+        && serde_json::from_slice::<serde_json::Value>(body)
+            .is_ok_and(|answer| answer["busy"] == serde_json::Value::Bool(true))
+}
+
+async fn in_instance(job: &Job, command: &[String]) -> CheckOutcome {
+    let check = job.provider.check(&job.provider_ref, command, job.timeout);
+    let contained = AssertUnwindSafe(check).catch_unwind();
+    let limit = job.timeout.saturating_add(COMMAND_SLACK);
+    match tokio::time::timeout(limit, contained).await {
+        Ok(Ok(Ok(outcome))) => outcome,
+        Ok(Ok(Err(error))) => unknown(&error.message),
+        Ok(Err(_)) => unknown("the provider panicked"),
+        Err(_) => unknown("the provider did not answer"),
+    }
+}
+
+fn of_trouble(trouble: Trouble) -> CheckOutcome {
+    match trouble {
+        Trouble::Refused => CheckOutcome::Failing {
+            why: "connection refused".to_owned(),
+        },
+        Trouble::Instance(why) => CheckOutcome::Failing { why },
+        Trouble::Local(why) => CheckOutcome::Unknown { why },
+    }
+}
+
+fn unknown(why: &str) -> CheckOutcome {
+    CheckOutcome::Unknown {
+        why: why.to_owned(),
+    }
+}
