@@ -1,1 +1,33 @@
-//! Pure planning stages of drover: classify, plan, review, and the plan lint.
+//! The pure planning stages of drover: [`classify`], [`change`] and [`review`], [`plan`], and the
+//! plan's [`lint`].
+//!
+//! This crate does deliberately not know clocks, providers, Git, policies' language or the journal:
+//! everything that a decision rests on is in [`ClassifyInput`] and [`PlanInput`], and the same input
+//! gives the same output, byte for byte.
+//!
+//! Entry points, in the order of a pass: [`classify`] turns a listing, the health signals and the
+//! open intents into the effective world; [`change`] says what a person reviews; [`review`] says
+//! whether the verdicts let it proceed; [`plan`] decides the steps; [`lint`] checks them without
+//! sharing code with the planner; [`render`] prints them for people.
+//!
+//! **Invariant:** planning again on the state that a plan leads to, with no new facts, gives no step.
+//!
+//! **Invariant:** whatever is withheld has a [`Held`](drover_model::Held) that says why.
+
+mod change;
+mod classify;
+mod input;
+mod intents;
+mod lint;
+mod numbers;
+mod plan;
+mod report;
+mod time;
+
+pub use change::{ChangeInput, Review, change, change_size, review};
+pub use classify::{ClassifyInput, LISTING_AGE_MAX, classify};
+pub use input::{Desired, FenceScope, PlanError, PlanInput, ProviderFacts, fence_scope};
+pub use lint::{LintError, lint};
+pub use numbers::numbers;
+pub use plan::{STEPS_MAX, plan, target_digests};
+pub use report::render;

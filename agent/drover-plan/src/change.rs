@@ -1,0 +1,161 @@
+//! What a person reviews: the change, its id and its certificate, and whether it may proceed.
+
+use std::collections::BTreeMap;
+
+use drover_model::{
+    Certificate, Change, ChangeEnd, ChangeId, Digests, GroupName, GroupSpec, Held, Hold, Outcome,
+    PolicyHold, RecordedGroup, Value, Verdict,
+};
+
+use crate::numbers::Resolved;
+
+/// What a change is computed from: no clock, no observation.
+#[derive(Debug, Clone)]
+pub struct ChangeInput<'a> {
+    /// The group.
+    pub group: &'a GroupName,
+    /// Its recorded state: where it comes from.
+    pub recorded: &'a RecordedGroup,
+    /// Where it goes: the specification, the size that [`change_size`] says, and the digests of its
+    /// template. None: it is removed.
+    pub to: Option<(&'a GroupSpec, u32, Digests)>,
+    /// Digests of the policies and bindings that judge it, by name.
+    pub policies: BTreeMap<String, String>,
+}
+
+/// Returns the size that a change leads to. Where a policy chooses the size, the choice is no part of
+/// what a person reviews: the size of the change stays where it was.
+pub fn change_size(spec: &GroupSpec, recorded: &RecordedGroup, sized_by_policy: bool) -> u32 {
+    if sized_by_policy && recorded.stable.is_some() {
+        recorded.stable_size
+    } else {
+        spec.size
+    }
+}
+
+/// Returns the change from what is in force to what is asked for. None: they are the same.
+///
+/// What is in force is what the group last converged at, so the change and its id stay the same
+/// from the commit until everything is done.
+pub fn change(input: &ChangeInput<'_>) -> Option<Change> {
+    let from = input.recorded.stable.as_ref().map(|digests| ChangeEnd {
+        digests: digests.clone(),
+        size: input.recorded.stable_size,
+    });
+    let to = input.to.as_ref().map(|(_, size, digests)| ChangeEnd {
+        digests: digests.clone(),
+        size: *size,
+    });
+    if from == to {
+        return None;
+    }
+    let before = from.as_ref().map_or(0, |end| end.size);
+    let after = to.as_ref().map_or(0, |end| end.size);
+    let replaced = match (&from, &to) {
+        (Some(from), Some(to)) if from.digests != to.digests => before.min(after),
+        _ => 0,
+    };
+    let certificate = match &input.to {
+        Some((spec, size, _)) => {
+            let resolved = Resolved::of(spec, *size);
+            Certificate {
+                unavailable_max: resolved.unavailable,
+                destroyed_max: before.saturating_sub(after),
+                total_max: resolved.ceiling.max(before),
+            }
+        }
+        None => Certificate {
+            unavailable_max: before,
+            destroyed_max: before,
+            total_max: before,
+        },
+    };
+    let mut change = Change {
+        id: ChangeId::of(&Value::Null),
+        group: input.group.clone(),
+        from,
+        to,
+        creates: after.saturating_sub(before),
+        replaces: replaced,
+        destroys: before.saturating_sub(after),
+        policies: input.policies.clone(),
+        certificate,
+    };
+    change.id = ChangeId::of(&content(&change, input.recorded));
+    Some(change)
+}
+
+/// Everything of a change but its id, and which life of the group it is for.
+fn content(change: &Change, recorded: &RecordedGroup) -> Value {
+    let end = |end: &Option<ChangeEnd>| {
+        end.as_ref().map_or(Value::Null, |end| {
+            Value::from_iter([
+                ("digests".to_owned(), end.digests.to_string().into()),
+                ("size".to_owned(), i64::from(end.size).into()),
+            ])
+        })
+    };
+    let number = |count: u32| Value::from(i64::from(count));
+    let policies = change
+        .policies
+        .iter()
+        .map(|(name, digest)| (name.clone(), digest.as_str().into()));
+    let Certificate {
+        unavailable_max,
+        destroyed_max,
+        total_max,
+    } = change.certificate;
+    Value::from_iter([
+        ("group".to_owned(), change.group.as_str().into()),
+        ("uid".to_owned(), recorded.uid.as_str().into()),
+        ("from".to_owned(), end(&change.from)),
+        ("to".to_owned(), end(&change.to)),
+        ("creates".to_owned(), number(change.creates)),
+        ("replaces".to_owned(), number(change.replaces)),
+        ("destroys".to_owned(), number(change.destroys)),
+        ("policies".to_owned(), policies.collect()),
+        ("unavailable".to_owned(), number(unavailable_max)),
+        ("destroyed".to_owned(), number(destroyed_max)),
+        ("total".to_owned(), number(total_max)),
+    ])
+}
+
+/// Whether a change may proceed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Review {
+    /// It may.
+    Proceed,
+    /// It may not: plan with the last accepted document, and pass the hold as a fence.
+    Withheld(Held),
+}
+
+/// Judges a change by the verdicts on it. Without a change there is nothing to withhold.
+pub fn review(change: Option<&Change>, verdicts: &[Verdict]) -> Review {
+    let denial = verdicts.iter().find(|verdict| verdict.withholds());
+    match (change, denial) {
+        (Some(_), Some(verdict)) => Review::Withheld(Held {
+            hold: policy_hold(verdict, Hold::PolicyDenied),
+            reason: None,
+            instance: None,
+            until: None,
+        }),
+        (Some(_) | None, _) => Review::Proceed,
+    }
+}
+
+/// Returns the hold that a withholding verdict causes; a broken clause is told from a false one.
+pub(crate) fn policy_hold(verdict: &Verdict, denied: fn(PolicyHold) -> Hold) -> Hold {
+    let (make, message): (fn(PolicyHold) -> Hold, String) = match &verdict.outcome {
+        Outcome::Error(why) if why == &verdict.message => (Hold::PolicyFailed, why.clone()),
+        Outcome::Error(why) if verdict.message.is_empty() => (Hold::PolicyFailed, why.clone()),
+        Outcome::Error(why) => (Hold::PolicyFailed, format!("{} ({why})", verdict.message)),
+        Outcome::Passed | Outcome::Failed => (denied, verdict.message.clone()),
+    };
+    make(PolicyHold {
+        policy: verdict.policy.clone(),
+        binding: verdict.binding.to_string(),
+        span: verdict.span.clone(),
+        message,
+        values: verdict.values.clone(),
+    })
+}

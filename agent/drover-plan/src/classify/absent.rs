@@ -1,0 +1,231 @@
+//! Instances that are not in the listing: ghosts, which are not in it yet, and missing ones, which
+//! are in it no more.
+
+use std::time::Duration;
+
+use drover_model::{
+    Absence, Digests, InstanceClass, InstanceId, Intent, IntentKind, IntentState, Member,
+    Timestamp, Token,
+};
+
+use super::{Stage, trust};
+use crate::time::{elapsed, later};
+
+/// Two complete listings this far apart prove that an instance is gone.
+const ABSENCE_MIN: Duration = Duration::from_mins(1);
+
+/// Why an instance that is not listed may exist all the same.
+#[derive(Clone, Copy)]
+enum Because {
+    /// The call that makes it has no answer yet.
+    Unanswered,
+    /// The provider said at that time that it was made.
+    Acked(Timestamp),
+    /// It was there before.
+    Missing,
+}
+
+/// What is known of an instance that is not listed.
+struct Unlisted<'a> {
+    id: &'a InstanceId,
+    because: Because,
+    digests: &'a Digests,
+    token: Option<&'a Token>,
+    created_at: Timestamp,
+}
+
+impl Stage<'_> {
+    /// Takes in the instances that open creates made or may have made, and that are not listed.
+    pub(super) fn ghosts(&mut self) {
+        for intent in self.intents.creates.clone() {
+            self.ghosts_of(intent);
+        }
+    }
+
+    fn ghosts_of(&mut self, intent: &Intent) {
+        let IntentKind::Create {
+            slots,
+            token,
+            digests,
+            ..
+        } = &intent.kind
+        else {
+            return;
+        };
+        for id in slots {
+            if self.members.contains_key(id) || self.gone.contains_key(id) {
+                continue;
+            }
+            let because = match &intent.state {
+                // Never called, refused, or not made: nothing can exist.
+                IntentState::Sent => Because::Unanswered,
+                IntentState::Acked { made, at } if made.contains_key(id) => Because::Acked(*at),
+                IntentState::Intended | IntentState::Failed { .. } | IntentState::Acked { .. } => {
+                    continue;
+                }
+            };
+            self.unlisted(&Unlisted {
+                id,
+                because,
+                digests,
+                token: Some(token),
+                created_at: intent.issued_at,
+            });
+        }
+    }
+
+    /// Takes in the instances that were there before, and that are not listed.
+    pub(super) fn missing(&mut self) {
+        let recorded = self.input.recorded;
+        for (id, was) in &recorded.instances {
+            let known = self.members.contains_key(id) || self.gone.contains_key(id);
+            // Without a handle it was a ghost, and its intent is closed: it never existed.
+            if known || was.provider_ref.is_none() {
+                continue;
+            }
+            if trust::releasing(self.input) && self.counts_absence {
+                self.gone.insert(id.clone(), None);
+                continue;
+            }
+            self.unlisted(&Unlisted {
+                id,
+                because: Because::Missing,
+                digests: &was.digests,
+                token: None,
+                created_at: was.created_at,
+            });
+        }
+        self.missing_from_record();
+    }
+
+    /// Takes in what only an open destroy knows: the record was lost, the journal was not.
+    fn missing_from_record(&mut self) {
+        let unknown: Vec<&Intent> = self
+            .intents
+            .destroys
+            .iter()
+            .filter(|(id, _)| !self.members.contains_key(**id) && !self.gone.contains_key(**id))
+            .filter_map(|(_, intents)| intents.last().copied())
+            .collect();
+        for intent in unknown {
+            if let IntentKind::Destroy { instance, .. } = &intent.kind {
+                self.count_absence(instance);
+                let vanished = self
+                    .destroy_acked(instance)
+                    .is_some_and(|at| self.proves_end_after(at));
+                if vanished || self.absence_proven(instance, Timestamp::MIN) {
+                    self.end(instance);
+                }
+            }
+        }
+    }
+
+    fn unlisted(&mut self, unlisted: &Unlisted<'_>) {
+        let id = unlisted.id;
+        let acked_at = match unlisted.because {
+            // It may yet be made: no number of listings proves that it will not.
+            Because::Unanswered => Timestamp::MAX,
+            Because::Acked(at) => at,
+            Because::Missing => Timestamp::MIN,
+        };
+        if self.input.listing.as_of > acked_at {
+            self.count_absence(id);
+            let destroyed = self
+                .destroy_acked(id)
+                .is_some_and(|at| self.proves_end_after(at));
+            if destroyed || self.absence_proven(id, acked_at) {
+                self.end(id);
+                return;
+            }
+        }
+        let (class, changes_at) = self.unlisted_class(unlisted);
+        let destroy = self.intents.destroy(id);
+        let (provider_ref, token) = match destroy.map(|intent| &intent.kind) {
+            Some(IntentKind::Destroy {
+                provider_ref,
+                token,
+                ..
+            }) => (Some(provider_ref), Some(token)),
+            // Not to be touched before it is seen: an end of it could not be told from its absence.
+            Some(IntentKind::Create { .. } | IntentKind::Drain { .. }) | None => {
+                (None, unlisted.token)
+            }
+        };
+        let member = Member {
+            id: id.clone(),
+            provider_ref: provider_ref.cloned(),
+            digests: unlisted.digests.clone(),
+            token: token.cloned(),
+            class,
+            drain: self.drain(id),
+            busy: false,
+            address: None,
+            zone: None,
+            created_at: unlisted.created_at,
+            changes_at,
+        };
+        if !self.memory.contains_key(id) {
+            let memory = self.remembered(id, None);
+            self.memory.insert(id.clone(), memory);
+        }
+        self.members.insert(id.clone(), member);
+    }
+
+    fn unlisted_class(&self, unlisted: &Unlisted<'_>) -> (InstanceClass, Option<Timestamp>) {
+        let proof_at = self
+            .memory
+            .get(unlisted.id)
+            .and_then(|memory| memory.absent)
+            .map(|absence| later(absence.since, ABSENCE_MIN));
+        if self.destroy_sent(unlisted.id) {
+            (InstanceClass::Terminating, proof_at)
+        } else if matches!(unlisted.because, Because::Unanswered | Because::Acked(_)) {
+            (InstanceClass::Starting, proof_at)
+        } else {
+            let why = "missing from the provider's listing".to_owned();
+            (InstanceClass::Suspect { why }, proof_at)
+        }
+    }
+
+    /// Counts one more complete listing without `id`, and remembers it.
+    fn count_absence(&mut self, id: &InstanceId) {
+        let as_of = self.input.listing.as_of;
+        let mut memory = self.remembered(id, None);
+        if self.counts_absence {
+            memory.absent = Some(match memory.absent {
+                None => Absence {
+                    since: as_of,
+                    last: as_of,
+                    listings: 1,
+                },
+                Some(absence) if as_of > absence.last => Absence {
+                    last: as_of,
+                    listings: absence.listings + 1,
+                    ..absence
+                },
+                Some(absence) => absence,
+            });
+        }
+        self.memory.insert(id.clone(), memory);
+    }
+
+    fn absence_proven(&self, id: &InstanceId, acked_at: Timestamp) -> bool {
+        let absence = self.memory.get(id).and_then(|memory| memory.absent);
+        self.counts_absence
+            && absence.is_some_and(|absence| {
+                absence.listings >= 2
+                    && elapsed(absence.since, absence.last) >= ABSENCE_MIN
+                    && elapsed(acked_at, absence.last) >= self.input.visibility
+            })
+    }
+
+    /// Returns whether absence from this listing proves the end of what was destroyed at `acked`.
+    fn proves_end_after(&self, acked: Timestamp) -> bool {
+        self.counts_absence && self.input.listing.as_of > acked
+    }
+
+    fn end(&mut self, id: &InstanceId) {
+        self.memory.remove(id);
+        self.gone.insert(id.clone(), None);
+    }
+}

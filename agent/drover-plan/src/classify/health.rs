@@ -1,0 +1,239 @@
+//! The health of one listed instance: one verdict, its timers, and the class that follows.
+//!
+//! This is the one place that says what *available* means; everything that counts available
+//! instances reads the class.
+
+use std::time::Duration;
+
+use drover_model::{
+    CheckOutcome, ExitReport, GroupSpec, HealthSignal, HealthSpec, InstanceClass, InstanceMemory,
+    ProviderPhase, RecordedInstance, Timestamp,
+};
+
+use crate::time::{earlier, elapsed, later};
+
+/// An instance that ended within this time of being ready never served, even where `minReady` is
+/// zero: a crash loop must not look like a good launch.
+pub(crate) const SERVED_MIN: Duration = Duration::from_secs(10);
+
+/// A signal is believed for three rounds of its slowest check and this much: then whoever probes
+/// has stopped, and the health is unknown.
+const SIGNAL_SLACK: Duration = Duration::from_secs(30);
+
+/// What is known of an instance's health now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Health {
+    /// Ended by itself.
+    Ended(ExitReport),
+    /// Being ended by its provider.
+    Stopping,
+    /// Being made.
+    Pending,
+    /// All checks pass, or there are none and it runs.
+    Healthy,
+    /// A check fails.
+    Failing(String),
+    /// Nobody knows.
+    Unknown(String),
+}
+
+/// Joins the provider's word and the checks.
+pub(super) fn verdict(
+    phase: &ProviderPhase,
+    spec: &HealthSpec,
+    signal: Option<&HealthSignal>,
+    now: Timestamp,
+) -> Health {
+    match phase {
+        ProviderPhase::Exited(report) => Health::Ended(report.clone()),
+        ProviderPhase::Stopping | ProviderPhase::Terminated => Health::Stopping,
+        ProviderPhase::Pending => Health::Pending,
+        ProviderPhase::Unknown => Health::Unknown("the provider cannot say".to_owned()),
+        ProviderPhase::Running if spec.checks.is_empty() => Health::Healthy,
+        ProviderPhase::Running => match signal {
+            None => Health::Unknown("no check was tried yet".to_owned()),
+            Some(signal) => checked(spec, signal, now),
+        },
+    }
+}
+
+fn checked(spec: &HealthSpec, signal: &HealthSignal, now: Timestamp) -> Health {
+    let rounds = spec
+        .checks
+        .iter()
+        .map(|check| (check.interval + check.timeout) * 3)
+        .max()
+        .unwrap_or_default();
+    if elapsed(signal.asked_at, now) > rounds + SIGNAL_SLACK {
+        return Health::Unknown("the last checks are too old".to_owned());
+    }
+    let mut unknown = None;
+    for outcome in &signal.checks {
+        match outcome {
+            CheckOutcome::Failing { why } => return Health::Failing(why.clone()),
+            CheckOutcome::Unknown { why } => unknown = unknown.or(Some(why)),
+            CheckOutcome::Passing => {}
+        }
+    }
+    match unknown {
+        Some(why) => Health::Unknown(why.clone()),
+        None if signal.checks.len() < spec.checks.len() => {
+            Health::Unknown("not every check was tried yet".to_owned())
+        }
+        None => Health::Healthy,
+    }
+}
+
+/// Moves the timers along.
+pub(super) fn remember(memory: &mut InstanceMemory, health: &Health, now: Timestamp) {
+    match health {
+        Health::Healthy => {
+            memory.healthy_since.get_or_insert(now);
+            memory.ready_at.get_or_insert(now);
+            memory.failing_since = None;
+            memory.unknown_since = None;
+        }
+        Health::Failing(_) | Health::Ended(_) => {
+            memory.healthy_since = None;
+            memory.failing_since.get_or_insert(now);
+            memory.unknown_since = None;
+        }
+        // Not knowing says nothing about the instance: what was known stays, and does not count.
+        Health::Unknown(_) => {
+            memory.failing_since = None;
+            memory.unknown_since.get_or_insert(now);
+        }
+        Health::Pending | Health::Stopping => {
+            memory.healthy_since = None;
+            memory.failing_since = None;
+            memory.unknown_since = None;
+        }
+    }
+}
+
+/// Fills an empty memory from the record: who was ready then was ready once, and who was available
+/// then and is healthy now need not warm up again.
+pub(super) fn restore(memory: &mut InstanceMemory, was: &RecordedInstance) {
+    match was.class.as_str() {
+        "Available" => {
+            memory.ready_at = Some(was.created_at);
+            memory.healthy_since = Some(was.created_at);
+        }
+        "Warming" | "Suspect" | "Unhealthy" | "Lost" | "Exited" => {
+            memory.ready_at = Some(was.created_at);
+        }
+        _ => {}
+    }
+}
+
+/// Returns the class of a listed instance, and when it may change by time alone.
+pub(super) fn class(
+    health: &Health,
+    memory: &InstanceMemory,
+    created_at: Timestamp,
+    spec: &GroupSpec,
+    now: Timestamp,
+) -> (InstanceClass, Option<Timestamp>) {
+    match health {
+        Health::Stopping => (InstanceClass::Terminating, None),
+        Health::Ended(report) => (ended(report, memory, spec), None),
+        Health::Healthy => {
+            let since = memory.healthy_since.unwrap_or(now);
+            if elapsed(since, now) >= spec.rollout.min_ready {
+                (InstanceClass::Available, None)
+            } else {
+                let at = later(since, spec.rollout.min_ready);
+                (InstanceClass::Warming, Some(at))
+            }
+        }
+        Health::Pending | Health::Failing(_) | Health::Unknown(_) if memory.ready_at.is_none() => {
+            starting(health, memory, created_at, spec, now)
+        }
+        Health::Pending => suspect(
+            "the provider is making it again".to_owned(),
+            memory.unknown_since.unwrap_or(now),
+            spec.health.unhealthy_after,
+            now,
+            |why| InstanceClass::Unhealthy { why },
+        ),
+        Health::Failing(why) => suspect(
+            why.clone(),
+            memory.failing_since.unwrap_or(now),
+            spec.health.unhealthy_after,
+            now,
+            |why| InstanceClass::Unhealthy { why },
+        ),
+        Health::Unknown(why) => suspect(
+            why.clone(),
+            memory.unknown_since.unwrap_or(now),
+            spec.health.unknown_after,
+            now,
+            |why| InstanceClass::Lost { why },
+        ),
+    }
+}
+
+/// An instance that ended before it could serve is a failed launch; later it is an end like any.
+fn ended(report: &ExitReport, memory: &InstanceMemory, spec: &GroupSpec) -> InstanceClass {
+    let failed_at = memory.failing_since.unwrap_or(Timestamp::MAX);
+    let served = memory
+        .ready_at
+        .is_some_and(|ready| elapsed(ready, failed_at) >= spec.rollout.min_ready.max(SERVED_MIN));
+    if served {
+        InstanceClass::Exited(report.clone())
+    } else {
+        InstanceClass::Failed {
+            why: format!("ended before it was available: {report}"),
+        }
+    }
+}
+
+fn starting(
+    health: &Health,
+    memory: &InstanceMemory,
+    created_at: Timestamp,
+    spec: &GroupSpec,
+    now: Timestamp,
+) -> (InstanceClass, Option<Timestamp>) {
+    let mut until = later(
+        created_at.max(memory.first_seen),
+        spec.health.startup_timeout,
+    );
+    let why = match health {
+        Health::Failing(why) => why.clone(),
+        Health::Unknown(why) => {
+            // Not knowing never acts before its own time.
+            let unknown_since = memory.unknown_since.unwrap_or(now);
+            until = until.max(later(unknown_since, spec.health.unknown_after));
+            why.clone()
+        }
+        Health::Pending | Health::Healthy | Health::Stopping | Health::Ended(_) => {
+            "the provider did not finish making it".to_owned()
+        }
+    };
+    if now >= until {
+        let why = format!("not ready within the startup timeout: {why}");
+        (InstanceClass::Failed { why }, None)
+    } else {
+        (InstanceClass::Starting, Some(until))
+    }
+}
+
+fn suspect(
+    why: String,
+    since: Timestamp,
+    patience: Duration,
+    now: Timestamp,
+    verdict: impl FnOnce(String) -> InstanceClass,
+) -> (InstanceClass, Option<Timestamp>) {
+    if elapsed(since, now) >= patience {
+        (verdict(why), None)
+    } else {
+        (InstanceClass::Suspect { why }, Some(later(since, patience)))
+    }
+}
+
+/// Returns the latest time of being ready that counts as having served until `now`.
+pub(crate) fn served_since(spec: &GroupSpec, now: Timestamp) -> Timestamp {
+    earlier(now, spec.rollout.min_ready.max(SERVED_MIN))
+}

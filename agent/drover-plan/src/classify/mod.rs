@@ -1,0 +1,289 @@
+//! The first stage: from a listing, the health signals and the open intents to the effective world.
+//!
+//! Three things that an observation gets wrong are put right here, and nowhere else: an instance
+//! whose creation was sent and that is not listed yet is a member (a ghost); an instance whose
+//! destruction was sent is terminating, whatever the listing says; and an instance that is missing
+//! from a listing is gone only with proof.
+
+mod absent;
+mod health;
+mod trust;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use drover_model::{
+    Classified, DrainProgress, ExitReport, GroupName, GroupSpec, HealthSignal, InstanceClass,
+    InstanceId, InstanceMemory, Intent, IntentKind, IntentState, Listed, Listing, Member,
+    Ownership, ProviderPhase, RecordedGroup, Settlement, SettlementOutcome, Timestamp, Trust,
+};
+
+use crate::intents::IntentIndex;
+use crate::time::elapsed;
+
+pub(crate) use health::served_since;
+pub use trust::LISTING_AGE_MAX;
+
+/// What the first stage is given.
+#[derive(Debug, Clone, Copy)]
+pub struct ClassifyInput<'a> {
+    /// The time of the pass.
+    pub now: Timestamp,
+    /// The group.
+    pub group: &'a GroupName,
+    /// The specification in force: its health times and checks.
+    pub spec: &'a GroupSpec,
+    /// This group's part of the provider's listing.
+    pub listing: &'a Listing,
+    /// The latest results of the health checks.
+    pub signals: &'a BTreeMap<InstanceId, HealthSignal>,
+    /// What the last pass remembered; empty after a restart without local data.
+    pub memory: &'a BTreeMap<InstanceId, InstanceMemory>,
+    /// The open intents of the group.
+    pub intents: &'a [Intent],
+    /// What was last recorded.
+    pub recorded: &'a RecordedGroup,
+    /// How long the provider may leave an acknowledged instance out of its listing.
+    pub visibility: Duration,
+}
+
+/// Builds the effective world.
+pub fn classify(input: &ClassifyInput<'_>) -> Classified {
+    let intents = IntentIndex::of(input.intents);
+    let listed = listed_by_id(input);
+    let trust = trust::judge(input, &intents);
+    let mut stage = Stage {
+        input,
+        intents,
+        counts_absence: matches!(trust, Trust::Full),
+        listed: BTreeSet::new(),
+        members: BTreeMap::new(),
+        gone: BTreeMap::new(),
+        memory: BTreeMap::new(),
+    };
+    for (id, (listed, ownership)) in &listed {
+        stage.listed(id, listed, ownership);
+    }
+    stage.ghosts();
+    stage.missing();
+    let settled = stage.settled();
+    Classified {
+        as_of: input.listing.as_of,
+        trust,
+        members: stage.members,
+        gone: stage.gone,
+        settled,
+        memory: stage.memory,
+    }
+}
+
+/// Returns the listed instances of the group by our id. Of two with the same id, the one that is not
+/// terminated wins, then the smaller handle: any rule would do, as long as it is always the same.
+fn listed_by_id<'a>(
+    input: &ClassifyInput<'a>,
+) -> BTreeMap<&'a InstanceId, (&'a Listed, &'a Ownership)> {
+    let mut by_id: BTreeMap<&InstanceId, (&Listed, &Ownership)> = BTreeMap::new();
+    for listed in &input.listing.instances {
+        let Some(ownership) = &listed.ownership else {
+            continue;
+        };
+        if ownership.group != *input.group {
+            continue;
+        }
+        let rank = |listed: &Listed| {
+            (
+                listed.phase == ProviderPhase::Terminated,
+                listed.provider_ref.clone(),
+            )
+        };
+        let better = by_id
+            .get(&ownership.instance)
+            .is_none_or(|(other, _)| rank(listed) < rank(other));
+        if better {
+            by_id.insert(&ownership.instance, (listed, ownership));
+        }
+    }
+    by_id
+}
+
+/// The stage in progress.
+struct Stage<'a> {
+    input: &'a ClassifyInput<'a>,
+    intents: IntentIndex<'a>,
+    counts_absence: bool,
+    /// The ids that the listing has, with tags, and not as terminated.
+    listed: BTreeSet<InstanceId>,
+    members: BTreeMap<InstanceId, Member>,
+    gone: BTreeMap<InstanceId, Option<ExitReport>>,
+    memory: BTreeMap<InstanceId, InstanceMemory>,
+}
+
+impl Stage<'_> {
+    /// Takes in an instance that is listed.
+    fn listed(&mut self, id: &InstanceId, listed: &Listed, ownership: &Ownership) {
+        let input = self.input;
+        if listed.phase == ProviderPhase::Terminated {
+            self.gone.insert(id.clone(), None);
+            return;
+        }
+        self.listed.insert(id.clone());
+        let mut memory = self.remembered(id, listed.created_at);
+        memory.absent = None;
+        let created_at = listed
+            .created_at
+            .or_else(|| input.recorded.instances.get(id).map(|was| was.created_at))
+            .or_else(|| self.intended_at(id))
+            .unwrap_or(memory.first_seen);
+        let health = health::verdict(
+            &listed.phase,
+            &input.spec.health,
+            input.signals.get(id),
+            input.now,
+        );
+        health::remember(&mut memory, &health, input.now);
+        let (class, changes_at) = if self.destroy_sent(id) {
+            (InstanceClass::Terminating, None)
+        } else {
+            health::class(&health, &memory, created_at, input.spec, input.now)
+        };
+        let member = Member {
+            id: id.clone(),
+            provider_ref: Some(listed.provider_ref.clone()),
+            digests: ownership.digests.clone(),
+            token: Some(ownership.token.clone()),
+            class,
+            drain: self.drain(id),
+            busy: input.signals.get(id).is_some_and(|signal| signal.busy),
+            address: listed.address.clone(),
+            zone: listed.zone.clone(),
+            created_at,
+            changes_at,
+        };
+        self.memory.insert(id.clone(), memory);
+        self.members.insert(id.clone(), member);
+    }
+
+    /// Returns what is remembered of `id`. Where the memory is lost, the record stands in for it: an
+    /// instance that was once ready did not fail to launch just because the agent restarted.
+    fn remembered(&self, id: &InstanceId, created_at: Option<Timestamp>) -> InstanceMemory {
+        if let Some(memory) = self.input.memory.get(id) {
+            return memory.clone();
+        }
+        let mut memory = InstanceMemory {
+            first_seen: self.input.now,
+            healthy_since: None,
+            ready_at: None,
+            failing_since: None,
+            unknown_since: None,
+            absent: None,
+        };
+        if let Some(was) = self.input.recorded.instances.get(id) {
+            health::restore(&mut memory, was);
+        } else if self.intended_at(id).is_none() {
+            // Neither the journal nor the record knows it: adopted by its tags. Unless it is young,
+            // it is taken to have been ready once, so that its template gets no blame.
+            let startup = self.input.spec.health.startup_timeout;
+            memory.ready_at = created_at.filter(|at| elapsed(*at, self.input.now) >= startup);
+        }
+        memory
+    }
+
+    fn intended_at(&self, id: &InstanceId) -> Option<Timestamp> {
+        let create = self.intents.creates.iter().find(
+            |intent| matches!(&intent.kind, IntentKind::Create { slots, .. } if slots.contains(id)),
+        );
+        create.map(|intent| intent.issued_at)
+    }
+
+    /// Returns whether a destroy of `id` was sent: it may have taken effect, so the instance counts
+    /// as terminating even while it is listed as running.
+    fn destroy_sent(&self, id: &InstanceId) -> bool {
+        self.intents
+            .destroys
+            .get(id)
+            .into_iter()
+            .flatten()
+            .any(|intent| matches!(intent.state, IntentState::Sent | IntentState::Acked { .. }))
+    }
+
+    /// Returns the latest time at which a destroy of `id` was acknowledged.
+    fn destroy_acked(&self, id: &InstanceId) -> Option<Timestamp> {
+        let destroys = self.intents.destroys.get(id)?;
+        destroys
+            .iter()
+            .filter_map(|intent| match &intent.state {
+                IntentState::Acked { at, .. } => Some(*at),
+                IntentState::Intended | IntentState::Sent | IntentState::Failed { .. } => None,
+            })
+            .min()
+    }
+
+    fn drain(&self, id: &InstanceId) -> Option<DrainProgress> {
+        let intent = self.intents.drain(id)?;
+        match &intent.kind {
+            IntentKind::Drain {
+                reason,
+                deadline,
+                done,
+                ..
+            } => Some(DrainProgress {
+                reason: *reason,
+                started_at: intent.issued_at,
+                done: *done,
+                deadline: *deadline,
+                intent: intent.id,
+            }),
+            IntentKind::Create { .. } | IntentKind::Destroy { .. } => None,
+        }
+    }
+
+    /// Returns the open intents that the observation settles.
+    fn settled(&self) -> Vec<Settlement> {
+        let mut settled = Vec::new();
+        let mut settle = |intent: &Intent, outcome| {
+            settled.push(Settlement {
+                intent: intent.id,
+                outcome,
+            });
+        };
+        for intent in &self.intents.creates {
+            if let Some(outcome) = self.create_outcome(intent) {
+                settle(intent, outcome);
+            }
+        }
+        let ends = self.intents.drains.iter().chain(&self.intents.destroys);
+        for (id, intents) in ends {
+            if self.gone.contains_key(*id) {
+                for intent in intents {
+                    settle(intent, SettlementOutcome::Observed);
+                }
+            }
+        }
+        settled.sort_by_key(|settlement| settlement.intent);
+        settled
+    }
+
+    /// Returns how a create ended, once each instance that it made was seen or is provably gone.
+    fn create_outcome(&self, intent: &Intent) -> Option<SettlementOutcome> {
+        let IntentKind::Create { slots, .. } = &intent.kind else {
+            return None;
+        };
+        let made: Vec<&InstanceId> = match &intent.state {
+            IntentState::Intended | IntentState::Failed { .. } => return None,
+            IntentState::Sent => slots.iter().collect(),
+            IntentState::Acked { made, .. } => made.keys().collect(),
+        };
+        let seen = |id: &&InstanceId| self.listed.contains(*id);
+        if !made
+            .iter()
+            .all(|id| seen(id) || self.gone.contains_key(*id))
+        {
+            return None;
+        }
+        Some(if made.iter().any(seen) {
+            SettlementOutcome::Observed
+        } else {
+            SettlementOutcome::NoEffect
+        })
+    }
+}

@@ -1,0 +1,56 @@
+//! Whether a listing may be acted on.
+
+use std::time::Duration;
+
+use drover_model::{Completeness, DeletionPolicy, Hold, InstanceClass, Trust};
+
+use super::ClassifyInput;
+use crate::intents::IntentIndex;
+use crate::time::elapsed;
+
+/// A listing older than this is not acted on: four default passes.
+pub const LISTING_AGE_MAX: Duration = Duration::from_mins(2);
+
+/// As many instances vanishing at once is more likely a wrong credential, region or filter than an
+/// accident. Smaller groups are protected by the two listings that prove an end.
+const EMPTIED_MIN: u32 = 5;
+
+/// Judges the listing.
+pub(super) fn judge(input: &ClassifyInput<'_>, intents: &IntentIndex<'_>) -> Trust {
+    if let Completeness::Partial { why } = &input.listing.completeness {
+        return Trust::Frozen(Hold::ObservationPartial { why: why.clone() });
+    }
+    if elapsed(input.listing.as_of, input.now) > LISTING_AGE_MAX {
+        return Trust::Frozen(Hold::ObservationStale);
+    }
+    let expected = expected(input, intents);
+    if expected >= EMPTIED_MIN && !lists_any(input) {
+        return Trust::Frozen(Hold::ObservationEmptied { expected });
+    }
+    Trust::Full
+}
+
+fn lists_any(input: &ClassifyInput<'_>) -> bool {
+    let listed = &input.listing.instances;
+    listed.iter().any(|listed| {
+        let owned = listed.ownership.as_ref();
+        owned.is_some_and(|ownership| ownership.group == *input.group)
+    })
+}
+
+/// Counts the recorded instances that nobody is ending.
+fn expected(input: &ClassifyInput<'_>, intents: &IntentIndex<'_>) -> u32 {
+    if releasing(input) {
+        return 0;
+    }
+    let terminating = InstanceClass::Terminating.as_str();
+    let known = input.recorded.instances.iter().filter(|(id, was)| {
+        was.provider_ref.is_some() && was.class != terminating && intents.destroy(id).is_none()
+    });
+    known.count() as u32
+}
+
+/// Returns whether the group gives its instances away, so that their absence is expected.
+pub(super) fn releasing(input: &ClassifyInput<'_>) -> bool {
+    input.recorded.deleting.is_some() && input.spec.deletion.policy == DeletionPolicy::Orphan
+}

@@ -1,0 +1,47 @@
+//! The open intents of a group, by what they concern.
+
+use std::collections::BTreeMap;
+
+use drover_model::{InstanceId, Intent, IntentKind};
+
+/// Open intents, sorted by kind. Several for one instance are in the order of their numbers.
+#[derive(Debug, Default)]
+pub(crate) struct IntentIndex<'a> {
+    /// The creates.
+    pub(crate) creates: Vec<&'a Intent>,
+    /// The drains, by instance.
+    pub(crate) drains: BTreeMap<&'a InstanceId, Vec<&'a Intent>>,
+    /// The destroys, by instance.
+    pub(crate) destroys: BTreeMap<&'a InstanceId, Vec<&'a Intent>>,
+}
+
+impl<'a> IntentIndex<'a> {
+    /// Sorts `intents`.
+    pub(crate) fn of(intents: &'a [Intent]) -> Self {
+        let mut sorted: Vec<&Intent> = intents.iter().collect();
+        sorted.sort_by_key(|intent| intent.id);
+        let mut index = Self::default();
+        for intent in sorted {
+            match &intent.kind {
+                IntentKind::Create { .. } => index.creates.push(intent),
+                IntentKind::Drain { instance, .. } => {
+                    index.drains.entry(instance).or_default().push(intent);
+                }
+                IntentKind::Destroy { instance, .. } => {
+                    index.destroys.entry(instance).or_default().push(intent);
+                }
+            }
+        }
+        index
+    }
+
+    /// Returns the first destroy of `instance`: repeats of it are carried by the same intent.
+    pub(crate) fn destroy(&self, instance: &InstanceId) -> Option<&'a Intent> {
+        self.destroys.get(instance)?.first().copied()
+    }
+
+    /// Returns the first drain of `instance`: it is the one that carries the progress.
+    pub(crate) fn drain(&self, instance: &InstanceId) -> Option<&'a Intent> {
+        self.drains.get(instance)?.first().copied()
+    }
+}

@@ -1,0 +1,465 @@
+//! The last check before a plan is carried out, on the facts alone.
+//!
+//! This module deliberately shares no code with the planner: it counts again, from the specification
+//! and the observation, so that a mistake in the planner's own counters cannot hide itself. A plan
+//! that fails here is a bug and is not carried out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use drover_model::{
+    Action, Activity, Cause, Classified, GroupName, Hold, InstanceClass, InstanceId, Intent,
+    IntentId, IntentKind, IntentState, Manage, Member, Plan, ProviderRef, Reason, Step, Token,
+    Trust,
+};
+
+use crate::input::{Desired, PlanInput};
+
+/// Why a plan must not be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LintError {
+    /// A step touches another group.
+    #[error("{subject} is not of group {group}")]
+    OutsideGroup {
+        /// What it touches.
+        subject: String,
+        /// The group that is planned.
+        group: GroupName,
+    },
+    /// A step ends or drains what was not observed as a member under this handle and token.
+    #[error("{0} was not observed under this handle and token")]
+    NotObserved(InstanceId),
+    /// A step makes what exists, or takes a number that was given out before.
+    #[error("{0} was named before")]
+    NotNew(InstanceId),
+    /// Two steps touch one instance.
+    #[error("{0} is touched twice")]
+    Twice(InstanceId),
+    /// A provision token was used before.
+    #[error("token {0} was used before")]
+    TokenReused(Token),
+    /// A step speaks of an intent that is not open, or not open in that way, or twice.
+    #[error("intent {0} is not open for that")]
+    NotOpen(IntentId),
+    /// Creates would raise the total above the ceiling.
+    #[error("{total} instances would exist, the ceiling is {ceiling}")]
+    AboveCeiling {
+        /// How many there would be.
+        total: u32,
+        /// How many there may be.
+        ceiling: u32,
+    },
+    /// Too few instances would stay available.
+    #[error("{available} instances would stay available, the floor is {floor}")]
+    BelowFloor {
+        /// How many would stay.
+        available: u32,
+        /// How many must.
+        floor: u32,
+    },
+    /// More instances would be removed without replacement than there are too many.
+    #[error("{removed} instances would be removed, {surplus} are too many")]
+    RemovesTooMany {
+        /// How many would be removed.
+        removed: u32,
+        /// How many are too many.
+        surplus: u32,
+    },
+    /// An instance that serves would be destroyed without the drain that its specification has.
+    #[error("{0} would be destroyed without being drained")]
+    NotDrained(InstanceId),
+    /// Something would be changed although nothing may be.
+    #[error("a step changes something although {why}")]
+    MayNotAct {
+        /// What forbids it.
+        why: String,
+    },
+    /// Steps that the change's certificate does not cover.
+    #[error("the change's certificate does not cover {what}")]
+    Uncertified {
+        /// What is not covered.
+        what: &'static str,
+    },
+    /// The next recorded state contradicts the steps.
+    #[error("the next recorded state is wrong: {what}")]
+    WrongRecord {
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// Checks that a plan keeps the promises.
+pub fn lint(input: &PlanInput<'_>, plan: &Plan) -> Result<(), LintError> {
+    let facts = Facts::of(input);
+    facts.may_act(plan)?;
+    facts.identities(plan)?;
+    facts.intents(plan)?;
+    facts.ceiling(plan)?;
+    facts.floor(plan)?;
+    facts.removals(plan)?;
+    facts.drained(plan)?;
+    facts.recorded(plan)
+}
+
+/// The input, seen with the lint's own eyes.
+struct Facts<'a> {
+    input: &'a PlanInput<'a>,
+    world: &'a Classified,
+    open: BTreeMap<IntentId, &'a Intent>,
+    ending: BTreeSet<&'a InstanceId>,
+    intended: BTreeSet<&'a InstanceId>,
+    deleting: bool,
+}
+
+impl<'a> Facts<'a> {
+    fn of(input: &'a PlanInput<'a>) -> Self {
+        let mut ending = BTreeSet::new();
+        let mut intended = BTreeSet::new();
+        for intent in input.intents {
+            match &intent.kind {
+                IntentKind::Create { slots, .. } => intended.extend(slots),
+                IntentKind::Destroy { instance, .. } => {
+                    ending.insert(instance);
+                }
+                IntentKind::Drain { .. } => {}
+            }
+        }
+        Self {
+            input,
+            world: input.classified,
+            open: input
+                .intents
+                .iter()
+                .map(|intent| (intent.id, intent))
+                .collect(),
+            ending,
+            intended,
+            deleting: matches!(input.desired, Desired::Deleting { .. }),
+        }
+    }
+
+    /// Nothing outside is changed while something forbids it.
+    fn may_act(&self, plan: &Plan) -> Result<(), LintError> {
+        if !plan.steps.iter().any(|step| step.action.mutates()) {
+            return Ok(());
+        }
+        let forbidden = |why: &str| {
+            Err(LintError::MayNotAct {
+                why: why.to_owned(),
+            })
+        };
+        if let Trust::Frozen(hold) = &self.world.trust {
+            return forbidden(hold.code());
+        }
+        let spec = self.input.desired.spec();
+        if spec.manage == Manage::Observe {
+            return forbidden("the group is only observed");
+        }
+        if spec.suspended(Activity::All, self.input.now).is_some() {
+            return forbidden("everything is suspended");
+        }
+        for held in self.input.fences {
+            if matches!(
+                held.hold,
+                Hold::Frozen { .. }
+                    | Hold::JournalUnavailable { .. }
+                    | Hold::EpochConflict { .. }
+                    | Hold::ProviderFailed { .. }
+                    | Hold::ProviderMissing { .. }
+                    | Hold::ObservationStale
+                    | Hold::ObservationPartial { .. }
+                    | Hold::ObservationEmptied { .. }
+                    | Hold::ObserveOnly
+            ) {
+                return forbidden(held.hold.code());
+            }
+        }
+        Ok(())
+    }
+
+    /// Every step touches an own instance under its right name, each at most once.
+    fn identities(&self, plan: &Plan) -> Result<(), LintError> {
+        let mut touched = BTreeSet::new();
+        for step in &plan.steps {
+            for id in subjects(step) {
+                if id.group() != self.input.group() || plan.group != *self.input.group() {
+                    return Err(LintError::OutsideGroup {
+                        subject: id.to_string(),
+                        group: self.input.group().clone(),
+                    });
+                }
+                if !touched.insert(id.clone()) {
+                    return Err(LintError::Twice(id.clone()));
+                }
+            }
+            match &step.action {
+                Action::Create { slots, .. } => self.unused(slots)?,
+                Action::Drain {
+                    instance,
+                    provider_ref,
+                    ..
+                }
+                | Action::Release {
+                    instance,
+                    provider_ref,
+                } => self.observed(instance, provider_ref, None)?,
+                Action::Destroy {
+                    instance,
+                    provider_ref,
+                    token,
+                    ..
+                } => self.observed(instance, provider_ref, Some(token))?,
+                Action::Resend { .. } | Action::Settle(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn unused(&self, slots: &[InstanceId]) -> Result<(), LintError> {
+        for id in slots {
+            let intended = self.intended.contains(id);
+            let known = self.world.members.contains_key(id)
+                || self.world.gone.contains_key(id)
+                || self.input.recorded.instances.contains_key(id);
+            if intended || known || id.number() < self.input.recorded.next_number {
+                return Err(LintError::NotNew(id.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn observed(
+        &self,
+        id: &InstanceId,
+        provider_ref: &ProviderRef,
+        token: Option<&Token>,
+    ) -> Result<(), LintError> {
+        let member = self.world.members.get(id);
+        let matches = member.is_some_and(|member| {
+            member.provider_ref.as_ref() == Some(provider_ref)
+                && (token.is_none() || member.token.as_ref() == token)
+        });
+        if matches {
+            Ok(())
+        } else {
+            Err(LintError::NotObserved(id.clone()))
+        }
+    }
+
+    /// Intents are closed and repeated once, and only while they are open; tokens are new.
+    fn intents(&self, plan: &Plan) -> Result<(), LintError> {
+        let mut closed = BTreeSet::new();
+        let mut tokens: BTreeSet<&Token> = self
+            .open
+            .values()
+            .filter_map(|intent| match &intent.kind {
+                IntentKind::Create { token, .. } => Some(token),
+                IntentKind::Drain { .. } | IntentKind::Destroy { .. } => None,
+            })
+            .collect();
+        let held = self.world.members.values();
+        tokens.extend(held.filter_map(|member| member.token.as_ref()));
+        for step in &plan.steps {
+            match &step.action {
+                Action::Settle(settlement) => {
+                    let id = settlement.intent;
+                    if !self.open.contains_key(&id) || !closed.insert(id) {
+                        return Err(LintError::NotOpen(id));
+                    }
+                }
+                Action::Resend { intent } => {
+                    let unanswered = self.open.get(intent).is_some_and(|open| {
+                        open.state == IntentState::Sent
+                            && matches!(open.kind, IntentKind::Create { .. })
+                    });
+                    if !unanswered || !closed.insert(*intent) {
+                        return Err(LintError::NotOpen(*intent));
+                    }
+                }
+                Action::Create { token, .. } => {
+                    if !tokens.insert(token) {
+                        return Err(LintError::TokenReused(token.clone()));
+                    }
+                }
+                Action::Drain { .. } | Action::Destroy { .. } | Action::Release { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// No create raises the total above the ceiling.
+    fn ceiling(&self, plan: &Plan) -> Result<(), LintError> {
+        let creates = plan.steps.iter().map(|step| match &step.action {
+            Action::Create { slots, .. } => slots.len() as u32,
+            Action::Resend { .. }
+            | Action::Drain { .. }
+            | Action::Destroy { .. }
+            | Action::Release { .. }
+            | Action::Settle(_) => 0,
+        });
+        let creates: u32 = creates.sum();
+        if creates == 0 {
+            return Ok(());
+        }
+        let spec = self.input.desired.spec();
+        let size = plan.next.size;
+        let mut ceiling = size + spec.rollout.surge_max.ceil_of(size);
+        if let Some(limit) = spec.limits.total_max {
+            ceiling = ceiling.min(limit);
+        }
+        let total = self.world.members.len() as u32 + creates;
+        if total > ceiling {
+            return Err(LintError::AboveCeiling { total, ceiling });
+        }
+        let as_reviewed = self.input.decisions.size.is_none() && size == spec.size;
+        match &plan.change {
+            Some(change) if as_reviewed && total > change.certificate.total_max => {
+                Err(LintError::Uncertified { what: "the total" })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Of those that serve, enough stay; deletion alone is exempt.
+    fn floor(&self, plan: &Plan) -> Result<(), LintError> {
+        let mut available = self
+            .world
+            .members
+            .values()
+            .filter(|m| self.serves(m))
+            .count() as u32;
+        let mut taken = 0;
+        for step in &plan.steps {
+            if step.cause == Cause::Because(Reason::Delete)
+                || step.cause == Cause::Because(Reason::Interruption)
+            {
+                continue;
+            }
+            let ends = matches!(
+                step.action,
+                Action::Drain { .. } | Action::Destroy { .. } | Action::Release { .. }
+            );
+            let serving = subjects(step)
+                .iter()
+                .filter_map(|id| self.world.members.get(*id))
+                .any(|member| self.serves(member));
+            if ends && serving {
+                available -= 1;
+                taken += 1;
+            }
+        }
+        let spec = self.input.desired.spec();
+        let size = plan.next.size;
+        let surge = spec.rollout.surge_max.ceil_of(size);
+        let missing = spec.rollout.unavailable_max.floor_of(size);
+        let missing = if surge + missing == 0 { 1 } else { missing };
+        let floor = size.saturating_sub(missing);
+        if taken > 0 && available < floor {
+            return Err(LintError::BelowFloor { available, floor });
+        }
+        Ok(())
+    }
+
+    /// Scale-in takes no more than the surplus.
+    fn removals(&self, plan: &Plan) -> Result<(), LintError> {
+        let because = |step: &&Step, reason| step.cause == Cause::Because(reason);
+        let removed = plan
+            .steps
+            .iter()
+            .filter(|step| because(step, Reason::ScaleIn))
+            .filter(|step| subjects(step).iter().all(|id| self.stays(id)))
+            .count() as u32;
+        let staying = self
+            .world
+            .members
+            .keys()
+            .filter(|id| self.stays(id))
+            .count() as u32;
+        let surplus = staying.saturating_sub(plan.next.size);
+        if removed > surplus {
+            return Err(LintError::RemovesTooMany { removed, surplus });
+        }
+        let deletes = plan.steps.iter().any(|step| because(&step, Reason::Delete));
+        let begun =
+            self.world.members.values().any(
+                |member| matches!(&member.drain, Some(drain) if drain.reason == Reason::Delete),
+            ) || self.input.intents.iter().any(|intent| {
+                matches!(
+                    intent.kind,
+                    IntentKind::Destroy {
+                        reason: Reason::Delete,
+                        ..
+                    }
+                )
+            });
+        if deletes && !self.deleting && !begun {
+            return Err(LintError::Uncertified { what: "a deletion" });
+        }
+        Ok(())
+    }
+
+    /// What serves is drained first, where its specification says how.
+    fn drained(&self, plan: &Plan) -> Result<(), LintError> {
+        let drain = &self.input.desired.spec().drain;
+        if drain.delay.is_zero() && drain.begin.is_empty() && drain.done.is_none() {
+            return Ok(());
+        }
+        for step in &plan.steps {
+            if let Action::Destroy { instance, .. } = &step.action
+                && self
+                    .world
+                    .members
+                    .get(instance)
+                    .is_some_and(|m| self.serves(m))
+            {
+                return Err(LintError::NotDrained(instance.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The next record knows every number that was given out, and is of the same life.
+    fn recorded(&self, plan: &Plan) -> Result<(), LintError> {
+        let wrong = |what| Err(LintError::WrongRecord { what });
+        if plan.next.name != *self.input.group() || plan.next.uid != self.input.recorded.uid {
+            return wrong("another group");
+        }
+        for step in &plan.steps {
+            if let Action::Create { slots, digests, .. } = &step.action {
+                if slots.iter().any(|id| id.number() >= plan.next.next_number) {
+                    return wrong("a number would be given out twice");
+                }
+                let known = plan.next.target.as_ref() == Some(digests)
+                    || plan.next.stable.as_ref() == Some(digests);
+                if !known {
+                    return wrong("an instance would be made of a template that is not in force");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Available, not being drained, not being destroyed.
+    fn serves(&self, member: &Member) -> bool {
+        member.class == InstanceClass::Available && self.stays(&member.id)
+    }
+
+    fn stays(&self, id: &InstanceId) -> bool {
+        let Some(member) = self.world.members.get(id) else {
+            return false;
+        };
+        member.drain.is_none()
+            && member.class != InstanceClass::Terminating
+            && !self.ending.contains(id)
+    }
+}
+
+/// Returns the instances that a step touches.
+fn subjects(step: &Step) -> Vec<&InstanceId> {
+    match &step.action {
+        Action::Create { slots, .. } => slots.iter().collect(),
+        Action::Drain { instance, .. }
+        | Action::Destroy { instance, .. }
+        | Action::Release { instance, .. } => vec![instance],
+        Action::Resend { .. } | Action::Settle(_) => Vec::new(),
+    }
+}

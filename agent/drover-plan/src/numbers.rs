@@ -1,0 +1,90 @@
+//! The numbers behind the decisions: how many there are, may be and must be.
+
+use drover_model::{Classified, Digests, GroupSpec, InstanceClass, Member, Numbers, RecordedGroup};
+
+/// The amounts of a specification, resolved for a size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Resolved {
+    /// The size.
+    pub(crate) size: u32,
+    /// Instances allowed above the size.
+    pub(crate) surge: u32,
+    /// Instances that may be missing.
+    pub(crate) unavailable: u32,
+    /// Instances that must stay available.
+    pub(crate) floor: u32,
+    /// Most instances at once.
+    pub(crate) ceiling: u32,
+}
+
+impl Resolved {
+    /// Resolves the amounts of `spec` for `size`.
+    ///
+    /// Where neither surge nor unavailability is left after rounding, one instance may be
+    /// unavailable: surge might be impossible for lack of quota, and no update could ever proceed.
+    pub(crate) fn of(spec: &GroupSpec, size: u32) -> Self {
+        let surge = spec.rollout.surge_max.ceil_of(size);
+        let mut unavailable = spec.rollout.unavailable_max.floor_of(size).min(size);
+        if surge == 0 && unavailable == 0 {
+            unavailable = size.min(1);
+        }
+        let ceiling = size.saturating_add(surge);
+        Self {
+            size,
+            surge,
+            unavailable,
+            floor: size - unavailable,
+            ceiling: spec
+                .limits
+                .total_max
+                .map_or(ceiling, |limit| limit.min(ceiling)),
+        }
+    }
+}
+
+/// Returns whether `digests` need no update to `target`. Digests of another version say nothing.
+pub(crate) fn is_current(digests: &Digests, target: &Digests) -> bool {
+    digests == target || digests.version() != target.version()
+}
+
+/// Returns whether a member serves: available, and not on its way out.
+pub(crate) fn serves(member: &Member) -> bool {
+    matches!(member.class, InstanceClass::Available) && member.drain.is_none()
+}
+
+/// Returns the numbers of a group of `size`, with the recorded target as the template to compare to.
+pub fn numbers(
+    spec: &GroupSpec,
+    size: u32,
+    classified: &Classified,
+    recorded: &RecordedGroup,
+) -> Numbers {
+    count(
+        &Resolved::of(spec, size),
+        classified,
+        recorded.target.as_ref(),
+    )
+}
+
+/// Counts the members against `target`. Without a target every member is current.
+pub(crate) fn count(
+    resolved: &Resolved,
+    classified: &Classified,
+    target: Option<&Digests>,
+) -> Numbers {
+    let mut numbers = Numbers {
+        size: resolved.size,
+        floor: resolved.floor,
+        ceiling: resolved.ceiling,
+        ..Numbers::default()
+    };
+    for member in classified.members.values() {
+        let current = target.is_none_or(|target| is_current(&member.digests, target));
+        let leaving = matches!(member.class, InstanceClass::Terminating);
+        numbers.total += 1;
+        numbers.available += u32::from(serves(member));
+        numbers.updated += u32::from(serves(member) && current);
+        numbers.outdated += u32::from(!leaving && !current);
+    }
+    numbers
+}

@@ -1,0 +1,170 @@
+//! The one function that admits disruptions, and the steps that carry them out.
+
+use std::time::Duration;
+
+use drover_model::{
+    Action, Cause, DrainSpec, Held, Hold, InstanceClass, Member, Precondition, Reason, activity_of,
+};
+
+use super::draft::Draft;
+use super::{STEPS_MAX, held};
+use crate::change::policy_hold;
+use crate::input::{FenceScope, fence_scope};
+use crate::numbers::serves;
+use crate::time::later;
+
+/// How long an instance may take to end by itself before it is killed: what container engines and
+/// service managers give, and enough to write out what is in memory.
+const DESTROY_GRACE: Duration = Duration::from_secs(30);
+
+impl<'a> Draft<'a> {
+    /// Returns what withholds every disruption for `reason` now, whatever the instance.
+    pub(super) fn withheld(&self, reason: Reason) -> Option<Held> {
+        let for_reason = |held: Held| Held {
+            reason: Some(reason),
+            ..held
+        };
+        if let Some(held) = activity_of(reason).and_then(|activity| self.suspended(activity)) {
+            return Some(for_reason(held));
+        }
+        if let Some(verdict) = self.input.decisions.closed_gate(reason) {
+            return Some(for_reason(held(policy_hold(verdict, Hold::GateClosed))));
+        }
+        let voluntary = match reason {
+            Reason::Heal | Reason::Interruption | Reason::Delete => false,
+            Reason::Update
+            | Reason::ScaleIn
+            | Reason::Expiry
+            | Reason::Rebalance
+            | Reason::Cost => true,
+        };
+        let fence = self
+            .input
+            .fences
+            .iter()
+            .find(|held| fence_scope(&held.hold) == FenceScope::Voluntary);
+        fence.filter(|_| voluntary).cloned().map(for_reason)
+    }
+
+    /// Returns what is in the way of taking `member` out of service for `reason`. None: it may be.
+    pub(super) fn refusal(&self, member: &Member, reason: Reason) -> Option<Held> {
+        if let Some(held) = self.withheld(reason) {
+            return Some(held);
+        }
+        let for_reason = |hold| Held {
+            reason: Some(reason),
+            ..held(hold)
+        };
+        if member.provider_ref.is_none() || member.token.is_none() {
+            return Some(for_reason(Hold::UnknownOutcomes { count: 1 }));
+        }
+        if self.steps.len() >= STEPS_MAX {
+            let waiting = STEPS_MAX as u32;
+            return Some(for_reason(Hold::RolloutWindow { waiting }));
+        }
+        let exempt = match reason {
+            Reason::Delete | Reason::Interruption => true,
+            Reason::Update
+            | Reason::Heal
+            | Reason::ScaleIn
+            | Reason::Expiry
+            | Reason::Rebalance
+            | Reason::Cost => false,
+        };
+        // Only live capacity is charged: a broken instance never blocks its own replacement.
+        if !exempt && serves(member) && self.available <= self.resolved.floor {
+            return Some(for_reason(Hold::AvailabilityFloor {
+                floor: self.resolved.floor,
+                available: self.available,
+            }));
+        }
+        None
+    }
+
+    /// Takes an admitted member out of service: drained where there is work on it, else destroyed.
+    pub(super) fn disrupt(&mut self, member: &'a Member, reason: Reason) {
+        if needs_drain(&member.class, &self.spec.drain) {
+            self.drain(member, reason);
+        } else {
+            self.destroy(member, Cause::Because(reason));
+        }
+        self.leave(member, Some(reason));
+    }
+
+    /// Counts a member as being on its way out.
+    pub(super) fn leave(&mut self, member: &'a Member, reason: Option<Reason>) {
+        if !self.leaving.contains_key(&member.id) && serves(member) {
+            self.available -= 1;
+        }
+        self.leaving.insert(&member.id, reason);
+    }
+
+    fn drain(&mut self, member: &Member, reason: Reason) {
+        let (Some(provider_ref), Some(observed)) = (&member.provider_ref, observed(member)) else {
+            return;
+        };
+        let spec = self.spec.drain.clone();
+        let timeout = match member.class {
+            InstanceClass::Available | InstanceClass::Warming => spec.timeout,
+            InstanceClass::Terminating
+            | InstanceClass::Exited(_)
+            | InstanceClass::Failed { .. }
+            | InstanceClass::Unhealthy { .. }
+            | InstanceClass::Lost { .. }
+            | InstanceClass::Suspect { .. }
+            | InstanceClass::Starting => spec.unhealthy_timeout.min(spec.timeout),
+        };
+        // The delay is part of the promise to load balancers, so no timeout cuts it short.
+        let deadline = later(self.input.now, timeout.max(spec.delay));
+        let action = Action::Drain {
+            instance: member.id.clone(),
+            provider_ref: provider_ref.clone(),
+            address: member.address.clone(),
+            spec,
+            deadline,
+        };
+        self.wake(deadline);
+        self.step(action, Cause::Because(reason), vec![observed]);
+    }
+
+    /// Adds the step that ends a member. Without a handle and a token there is nothing to end yet.
+    pub(super) fn destroy(&mut self, member: &Member, cause: Cause) {
+        let (Some(provider_ref), Some(token)) = (&member.provider_ref, &member.token) else {
+            return;
+        };
+        let action = Action::Destroy {
+            instance: member.id.clone(),
+            provider_ref: provider_ref.clone(),
+            token: token.clone(),
+            grace: DESTROY_GRACE,
+        };
+        let preconditions = observed(member).into_iter().collect();
+        self.step(action, cause, preconditions);
+    }
+}
+
+/// Returns the precondition that a member is still what was observed.
+pub(super) fn observed(member: &Member) -> Option<Precondition> {
+    Some(Precondition::ObservedAs {
+        instance: member.id.clone(),
+        provider_ref: member.provider_ref.clone()?,
+        token: member.token.clone()?,
+    })
+}
+
+/// Returns whether there may be work on an instance, and a way to move it off.
+fn needs_drain(class: &InstanceClass, spec: &DrainSpec) -> bool {
+    let may_serve = match class {
+        InstanceClass::Available
+        | InstanceClass::Warming
+        | InstanceClass::Suspect { .. }
+        | InstanceClass::Unhealthy { .. }
+        | InstanceClass::Lost { .. } => true,
+        InstanceClass::Starting
+        | InstanceClass::Failed { .. }
+        | InstanceClass::Exited(_)
+        | InstanceClass::Terminating => false,
+    };
+    let has_way = !spec.delay.is_zero() || !spec.begin.is_empty() || spec.done.is_some();
+    may_serve && has_way
+}

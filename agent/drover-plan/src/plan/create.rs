@@ -1,0 +1,196 @@
+//! Making instances: names, tokens, batches, and what spaces failed launches out.
+
+use drover_model::{
+    Action, Cause, Digests, ErrorClass, Held, Hold, InstanceId, IntentState, Precondition,
+    Template, Token, Value,
+};
+
+use super::draft::Draft;
+use super::held;
+
+/// Most instances that one pass makes of one group: more would need minutes of provider calls, and
+/// a plan that old should be made anew.
+pub(super) const CREATES_MAX: u32 = 500;
+
+/// Provision calls of unknown outcome may concern this share of the group before new ones wait.
+const UNKNOWN_SHARE: drover_model::Amount = drover_model::Amount::Percent(10);
+
+impl Draft<'_> {
+    /// Makes `count` instances of `digests`.
+    pub(super) fn create(&mut self, count: u32, digests: &Digests, cause: Cause) {
+        let Some(template) = self.template(digests) else {
+            return;
+        };
+        // The prepared request of a batch must be the same for each of its slots.
+        let batch_max = if mentions_instance(&template) {
+            1
+        } else {
+            self.input.provider.batch_max
+        };
+        let mut left = count;
+        while left > 0 {
+            let batch = left.min(batch_max);
+            let slots: Vec<InstanceId> = (0..u64::from(batch))
+                .map(|slot| InstanceId::new(self.next.name.clone(), self.next.next_number + slot))
+                .collect();
+            self.next.next_number += u64::from(batch);
+            // Numbers are never used twice, so the first attempt is the only one with its name.
+            let attempt = 0;
+            let token = Token::derive(
+                self.input.fleet,
+                &self.next.uid,
+                self.input.epoch,
+                &slots[0],
+                attempt,
+            );
+            let absent = slots.iter().cloned().map(Precondition::Absent).collect();
+            let action = Action::Create {
+                slots,
+                attempt,
+                token,
+                digests: digests.clone(),
+                template: template.clone(),
+            };
+            self.step(action, cause, absent);
+            left -= batch;
+        }
+        self.total += count;
+        *self.made.entry(digests.clone()).or_default() += count;
+    }
+
+    /// Returns how many of `wanted` instances of `digests` may be made now, and what is in the way
+    /// of the rest.
+    pub(super) fn creatable(&self, wanted: u32, digests: &Digests) -> (u32, Option<Held>) {
+        if wanted == 0 {
+            return (0, None);
+        }
+        if let Some(held) = self.launch_withheld(digests) {
+            return (0, Some(held));
+        }
+        let mut allowed = wanted;
+        let mut reason = None;
+        let mut limit = |most: u32, hold: Hold| {
+            if most < allowed {
+                allowed = most;
+                reason = Some(held(hold));
+            }
+        };
+        let made: u32 = self.made.values().sum();
+        limit(
+            CREATES_MAX.saturating_sub(made),
+            Hold::RolloutWindow {
+                waiting: CREATES_MAX,
+            },
+        );
+        if let Some(backoff) = &self.next.backoff {
+            // After failures, few at a time until one of them works.
+            let trying = self.starting() + made;
+            limit(
+                self.spec.rollout.first_batch.max(1).saturating_sub(trying),
+                Hold::LaunchBackoff {
+                    failures: backoff.failures,
+                    message: backoff.message.clone(),
+                },
+            );
+        }
+        let room = self.resolved.ceiling.saturating_sub(self.total);
+        limit(room, self.ceiling_hold());
+        (allowed, reason)
+    }
+
+    fn ceiling_hold(&self) -> Hold {
+        match self.spec.limits.total_max {
+            Some(limit) if limit <= self.resolved.ceiling => Hold::TotalLimit { limit },
+            Some(_) | None => Hold::SurgeExhausted {
+                ceiling: self.resolved.ceiling,
+            },
+        }
+    }
+
+    fn starting(&self) -> u32 {
+        let starting = |class: &drover_model::InstanceClass| {
+            matches!(class, drover_model::InstanceClass::Starting)
+        };
+        self.live().filter(|member| starting(&member.class)).count() as u32
+    }
+
+    /// Returns what withholds every launch of `digests` now.
+    fn launch_withheld(&self, digests: &Digests) -> Option<Held> {
+        let unknown = self.unknown_creates();
+        let unknown_max = UNKNOWN_SHARE.ceil_of(self.resolved.size).max(1);
+        if unknown > unknown_max {
+            return Some(held(Hold::UnknownOutcomes { count: unknown }));
+        }
+        let backoff = self.next.backoff.as_ref()?;
+        let concerns = *digests == self.target || !blames_template(backoff.class);
+        (concerns && self.input.now < backoff.until).then(|| Held {
+            until: Some(backoff.until),
+            ..held(Hold::LaunchBackoff {
+                failures: backoff.failures,
+                message: backoff.message.clone(),
+            })
+        })
+    }
+
+    /// Returns whether the target waits after failed launches that its own template is blamed for.
+    pub(super) fn target_backs_off(&self) -> bool {
+        self.next
+            .backoff
+            .as_ref()
+            .is_some_and(|backoff| blames_template(backoff.class) && self.input.now < backoff.until)
+    }
+
+    /// Counts the instances whose creation has no answer yet.
+    fn unknown_creates(&self) -> u32 {
+        let unanswered = |intent: &&&drover_model::Intent| intent.state == IntentState::Sent;
+        let slots = self
+            .intents
+            .creates
+            .iter()
+            .filter(unanswered)
+            .map(|intent| match &intent.kind {
+                drover_model::IntentKind::Create { slots, .. } => slots.len(),
+                drover_model::IntentKind::Drain { .. }
+                | drover_model::IntentKind::Destroy { .. } => 0,
+            });
+        slots.sum::<usize>() as u32
+    }
+}
+
+/// Returns whether a failed launch speaks against its template, rather than against the provider.
+pub(super) fn blames_template(class: Option<ErrorClass>) -> bool {
+    match class {
+        None | Some(ErrorClass::InvalidSpec) => true,
+        Some(
+            ErrorClass::Throttled
+            | ErrorClass::Capacity
+            | ErrorClass::Quota
+            | ErrorClass::Auth
+            | ErrorClass::Partial
+            | ErrorClass::Unknown
+            | ErrorClass::NotFound,
+        ) => false,
+    }
+}
+
+/// Returns whether a template differs from instance to instance once its facts are filled in.
+pub(super) fn mentions_instance(template: &Template) -> bool {
+    value_mentions(&template.properties)
+        || value_mentions(&template.flavors_as_written)
+        || template.tags.values().any(|tag| text_mentions(tag))
+}
+
+fn text_mentions(text: &str) -> bool {
+    text.contains("${instance.")
+}
+
+fn value_mentions(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text_mentions(text),
+        Value::List(list) => list.iter().any(value_mentions),
+        Value::Map(map) => map
+            .iter()
+            .any(|(key, value)| text_mentions(key) || value_mentions(value)),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) => false,
+    }
+}

@@ -1,0 +1,87 @@
+//! Removing a group: drained and destroyed without a floor, or released.
+
+use drover_model::{Action, Cause, Deleting, DeletionPolicy, Held, Hold, Member, Reason, Revision};
+
+use super::admit::observed;
+use super::draft::Draft;
+use super::{held, observes};
+
+impl<'a> Draft<'a> {
+    /// Plans a group whose document was removed.
+    pub(super) fn deleting(&mut self, revision: &Revision) {
+        if let Some(held) = self.deletion_withheld() {
+            self.hold(held);
+            self.stay();
+            return;
+        }
+        let begun = self.input.recorded.deleting.as_ref();
+        self.next.deleting = Some(Deleting {
+            revision: revision.clone(),
+            since: begun.map_or(self.input.now, |deleting| deleting.since),
+        });
+        self.next.size = 0;
+        self.next.rollout = None;
+        self.next.backoff = None;
+        self.resolved = crate::numbers::Resolved::of(self.spec, 0);
+        self.follow_up();
+        if observes(self.input) {
+            // Nothing was ever ours to remove: the agent only stops watching.
+            return;
+        }
+        let live: Vec<&'a Member> = self.live().collect();
+        for member in live {
+            match self.refusal(member, Reason::Delete) {
+                None => self.remove(member),
+                Some(held) => self.hold(held),
+            }
+        }
+    }
+
+    fn remove(&mut self, member: &'a Member) {
+        match self.spec.deletion.policy {
+            DeletionPolicy::Destroy => self.disrupt(member, Reason::Delete),
+            DeletionPolicy::Orphan => {
+                let Some(provider_ref) = &member.provider_ref else {
+                    return;
+                };
+                let action = Action::Release {
+                    instance: member.id.clone(),
+                    provider_ref: provider_ref.clone(),
+                };
+                let preconditions = observed(member).into_iter().collect();
+                self.step(action, Cause::Because(Reason::Delete), preconditions);
+            }
+        }
+    }
+
+    /// Returns what withholds the deletion as a whole. One that has begun goes on.
+    fn deletion_withheld(&self) -> Option<Held> {
+        if self.input.recorded.deleting.is_some() || observes(self.input) {
+            return None;
+        }
+        let for_delete = |hold| Held {
+            reason: Some(Reason::Delete),
+            ..held(hold)
+        };
+        if self.input.classified.members.is_empty() && self.input.intents.is_empty() {
+            return None;
+        }
+        if self.spec.deletion.protect {
+            return Some(for_delete(Hold::Protected));
+        }
+        let size = self.input.recorded.stable_size;
+        let wanted = self.live_count().max(size);
+        let limit = self.spec.destroy_max(size);
+        let destroys = self.spec.deletion.policy == DeletionPolicy::Destroy;
+        if destroys && wanted > limit {
+            return Some(for_delete(Hold::DestroyLimit { wanted, limit }));
+        }
+        self.withheld(Reason::Delete)
+    }
+
+    /// Keeps a group whose removal is withheld as it is in force: healed and at its size.
+    fn stay(&mut self) {
+        let recorded = self.input.recorded;
+        self.keep_going(self.spec, recorded.size);
+    }
+}

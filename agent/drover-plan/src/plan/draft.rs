@@ -1,0 +1,281 @@
+//! The plan in the making: what the phases share.
+
+use std::collections::BTreeMap;
+
+use drover_model::{
+    AcceptedDocument, Action, Activity, Cause, Change, Digests, GroupSpec, Held, Hold,
+    InstanceClass, InstanceId, IntentKind, Member, Precondition, Reason, RecordedGroup,
+    RecordedProvider, SizeDecision, Step, Template, Timestamp,
+};
+
+use super::held;
+use super::target::{Fresh, target_digests};
+use crate::change::{ChangeInput, change, change_size, policy_hold};
+use crate::input::{Desired, PlanInput};
+use crate::intents::IntentIndex;
+use crate::numbers::{Resolved, is_current, serves};
+
+/// The plan in the making. Counters are those of the world as this plan leaves it so far.
+pub(super) struct Draft<'a> {
+    pub(super) input: &'a PlanInput<'a>,
+    pub(super) spec: &'a GroupSpec,
+    pub(super) intents: IntentIndex<'a>,
+    pub(super) resolved: Resolved,
+    pub(super) target: Digests,
+    pub(super) fresh: Fresh,
+    pub(super) change: Option<Change>,
+    /// Members on their way out, by intent or by a step of this plan, and why where that is known.
+    pub(super) leaving: BTreeMap<&'a InstanceId, Option<Reason>>,
+    /// Instances that this plan makes, by template.
+    pub(super) made: BTreeMap<Digests, u32>,
+    /// All members and creates, the leaving ones counted.
+    pub(super) total: u32,
+    /// Members that serve.
+    pub(super) available: u32,
+    /// Missing instances that this plan could not make.
+    pub(super) unmet: u32,
+    pub(super) fenced: bool,
+    pub(super) converged: bool,
+    pub(super) steps: Vec<Step>,
+    pub(super) holds: Vec<Held>,
+    pub(super) wake_at: Option<Timestamp>,
+    pub(super) next: RecordedGroup,
+}
+
+impl<'a> Draft<'a> {
+    /// Begins a plan with nothing decided.
+    pub(super) fn new(input: &'a PlanInput<'a>) -> Self {
+        let spec = input.desired.spec();
+        let intents = IntentIndex::of(input.intents);
+        let members = &input.classified.members;
+        let mut leaving = BTreeMap::new();
+        for (id, member) in members {
+            let ends = matches!(member.class, InstanceClass::Terminating);
+            let destroyed = intents.destroy(id).and_then(|intent| match &intent.kind {
+                IntentKind::Destroy { reason, .. } => Some(*reason),
+                IntentKind::Create { .. } | IntentKind::Drain { .. } => None,
+            });
+            if ends || member.drain.is_some() || destroyed.is_some() {
+                let drained = member.drain.as_ref().map(|drain| drain.reason);
+                leaving.insert(id, drained.or(destroyed));
+            }
+        }
+        let mut draft = Self {
+            input,
+            spec,
+            intents,
+            resolved: Resolved::of(spec, input.recorded.size),
+            target: target_digests(spec, input.provider, input.recorded),
+            fresh: Fresh::Target,
+            change: None,
+            total: members.len() as u32,
+            available: 0,
+            leaving,
+            made: BTreeMap::new(),
+            unmet: 0,
+            fenced: false,
+            converged: false,
+            steps: Vec::new(),
+            holds: input.fences.to_vec(),
+            wake_at: None,
+            next: input.recorded.clone(),
+        };
+        draft.available = draft.live().filter(|member| serves(member)).count() as u32;
+        draft.change = draft.reviewed_change();
+        draft.next.epoch = input.epoch;
+        draft.next.next_number = draft.next_number();
+        draft
+    }
+
+    fn reviewed_change(&self) -> Option<Change> {
+        let input = self.input;
+        let to = match input.desired {
+            Desired::Present { group, .. } => {
+                let sized_by_policy = input.decisions.size.is_some();
+                let size = change_size(&group.spec, input.recorded, sized_by_policy);
+                Some((&group.spec, size, self.target.clone()))
+            }
+            Desired::Deleting { .. } => None,
+        };
+        change(&ChangeInput {
+            group: &input.recorded.name,
+            recorded: input.recorded,
+            to,
+            policies: input.policies.clone(),
+        })
+    }
+
+    /// Returns the first number that no instance ever had, as far as record, journal and listing say.
+    fn next_number(&self) -> u64 {
+        let intended = self.intents.creates.iter().flat_map(|intent| {
+            let slots: &[InstanceId] = match &intent.kind {
+                IntentKind::Create { slots, .. } => slots,
+                IntentKind::Drain { .. } | IntentKind::Destroy { .. } => &[],
+            };
+            slots.iter()
+        });
+        let known = self.input.classified.members.keys();
+        let gone = self.input.classified.gone.keys();
+        let seen = known.chain(gone).chain(intended).map(InstanceId::number);
+        let above = seen.max().map_or(1, |number| number.saturating_add(1));
+        self.input.recorded.next_number.max(above)
+    }
+
+    /// Plans a group that should exist.
+    pub(super) fn present(&mut self, spec: &'a GroupSpec, document: &AcceptedDocument) {
+        self.next.accepted = Some(document.clone());
+        self.next.deleting = None;
+        self.next.provider = Some(RecordedProvider {
+            name: self.input.provider.name.clone(),
+            type_: self.input.provider.type_.clone(),
+            settings: self.input.provider.settings.clone(),
+        });
+        let size = self.size_in_force();
+        self.keep_going(spec, size);
+    }
+
+    /// Runs the phases for a group of `size` that goes on to exist.
+    pub(super) fn keep_going(&mut self, spec: &'a GroupSpec, size: u32) {
+        self.resolved = Resolved::of(spec, size);
+        self.next.size = size;
+        self.next.target = Some(self.target.clone());
+        let template = spec.template.clone();
+        self.next
+            .templates
+            .entry(self.target.clone())
+            .or_insert(template);
+        self.remember_templates();
+        self.track_launches();
+        self.track_rollout();
+        self.fresh = self.fresh();
+        self.follow_up();
+        self.clear_failed_launches();
+        self.heal();
+        self.scale_out();
+        self.scale_in();
+        self.roll();
+        self.converge();
+    }
+
+    /// Keeps the templates of open creates: after a lost record they are the only copies.
+    fn remember_templates(&mut self) {
+        for intent in &self.intents.creates {
+            if let IntentKind::Create {
+                digests, template, ..
+            } = &intent.kind
+            {
+                self.next
+                    .templates
+                    .entry(digests.clone())
+                    .or_insert_with(|| template.clone());
+            }
+        }
+    }
+
+    /// Returns the size that is planned for. A smaller one than before takes effect only when
+    /// scale-in may begin: otherwise the rollout would carry out what scale-in may not.
+    fn size_in_force(&mut self) -> u32 {
+        let recorded = self.input.recorded;
+        let known = recorded.accepted.is_some();
+        let before = recorded.size;
+        let asked = match &self.input.decisions.size {
+            None => self.spec.size,
+            Some(SizeDecision::Chosen { size, .. }) => *size,
+            Some(SizeDecision::Failed(verdict)) => {
+                self.hold(held(policy_hold(verdict, Hold::PolicyFailed)));
+                if known { before } else { self.spec.size }
+            }
+        };
+        let asked = self
+            .spec
+            .bounds
+            .map_or(asked, |bounds| asked.clamp(bounds.min, bounds.max));
+        if asked == before {
+            return asked;
+        }
+        if let Some(held) = self.suspended(Activity::Scale) {
+            self.hold(held);
+            return if known { before } else { 0 };
+        }
+        if known
+            && asked < before
+            && let Some(held) = self.withheld(Reason::ScaleIn).or_else(|| self.over_limit())
+        {
+            self.hold(held);
+            return before;
+        }
+        asked
+    }
+
+    /// Returns the hold for a change of a person that removes more than the limit allows.
+    fn over_limit(&self) -> Option<Held> {
+        if self.input.decisions.size.is_some() {
+            return None;
+        }
+        let recorded = self.input.recorded;
+        let planned = self.change.as_ref().map_or(0, |change| change.destroys);
+        let wanted = planned.max(recorded.size.saturating_sub(self.spec.size));
+        let limit = self
+            .spec
+            .destroy_max(recorded.stable_size.max(recorded.size));
+        (wanted > limit).then(|| Held {
+            reason: Some(Reason::ScaleIn),
+            ..held(Hold::DestroyLimit { wanted, limit })
+        })
+    }
+
+    /// Returns the members that stay, as far as decided.
+    pub(super) fn live(&self) -> impl Iterator<Item = &'a Member> + use<'a, '_> {
+        let members = &self.input.classified.members;
+        members
+            .values()
+            .filter(|member| !self.leaving.contains_key(&member.id))
+    }
+
+    /// Returns how many members stay, those that this plan makes counted.
+    pub(super) fn live_count(&self) -> u32 {
+        self.live().count() as u32 + self.made.values().sum::<u32>()
+    }
+
+    /// Returns whether a member has the template of the document.
+    pub(super) fn current(&self, member: &Member) -> bool {
+        is_current(&member.digests, &self.target)
+    }
+
+    /// Returns how many members are on their way out for `reason`.
+    pub(super) fn in_flight(&self, reason: Reason) -> u32 {
+        let counts = |given: &&Option<Reason>| **given == Some(reason);
+        self.leaving.values().filter(counts).count() as u32
+    }
+
+    /// Adds a hold, once.
+    pub(super) fn hold(&mut self, held: Held) {
+        if let Some(until) = held.until {
+            self.wake(until);
+        }
+        if !self.holds.contains(&held) {
+            self.holds.push(held);
+        }
+    }
+
+    /// Asks for a pass at `at`, if that is still to come.
+    pub(super) fn wake(&mut self, at: Timestamp) {
+        if at > self.input.now {
+            self.wake_at = Some(self.wake_at.map_or(at, |wake| wake.min(at)));
+        }
+    }
+
+    /// Adds a step.
+    pub(super) fn step(&mut self, action: Action, cause: Cause, preconditions: Vec<Precondition>) {
+        self.steps.push(Step {
+            action,
+            cause,
+            preconditions,
+        });
+    }
+
+    /// Returns the template recorded under `digests`.
+    pub(super) fn template(&self, digests: &Digests) -> Option<Template> {
+        self.next.templates.get(digests).cloned()
+    }
+}

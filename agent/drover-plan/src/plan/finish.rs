@@ -1,0 +1,209 @@
+//! The end of a plan: convergence, what watching leaves of it, the wake-up time.
+
+use std::time::Duration;
+
+use drover_model::{
+    Action, Cause, Held, Hold, InstanceClass, IntentState, Plan, PlanReport, Reason, Timestamp,
+};
+
+use super::draft::Draft;
+use super::{held, observes};
+use crate::numbers::{count, serves};
+use crate::time::{elapsed, later};
+
+/// While something is on its way, the next look is after this share of the time it has taken so far:
+/// what is quick is seen quickly, and what takes minutes is not asked about every second.
+const POLL_SHARE: u32 = 8;
+
+/// The shortest time between two looks.
+const POLL_MIN: Duration = Duration::from_secs(1);
+
+/// The longest time between two looks while something is on its way.
+const POLL_MAX: Duration = Duration::from_secs(15);
+
+impl Draft<'_> {
+    /// Ends a plan in which nothing may be done.
+    pub(super) fn fenced(&mut self, held: Held) {
+        let journal = matches!(held.hold, Hold::JournalUnavailable { .. });
+        self.fenced = true;
+        self.hold(held);
+        self.wake(later(self.input.now, POLL_MAX));
+        // Closing an intent needs the journal as much as writing one.
+        if !journal {
+            self.settle();
+        }
+    }
+
+    /// Notes that everything is as it should be, if it is.
+    pub(super) fn converge(&mut self) {
+        let size = self.resolved.size;
+        let settled = self.leaving.is_empty() && self.made.is_empty() && self.total == size;
+        let all_good = self
+            .live()
+            .all(|member| serves(member) && self.current(member));
+        let quiet = !self.steps.iter().any(|step| step.action.mutates());
+        self.converged = settled && all_good && quiet;
+        if self.converged {
+            self.next.stable = Some(self.target.clone());
+            self.next.stable_size = size;
+            self.next.rollout = None;
+            self.next.backoff = None;
+            self.next.destroyed = None;
+        }
+    }
+
+    /// Returns the plan.
+    pub(super) fn finish(mut self) -> (Plan, PlanReport) {
+        if observes(self.input) {
+            self.only_watch();
+        }
+        self.count_removed();
+        self.set_timers();
+        self.record();
+        let numbers = count(&self.resolved, self.input.classified, Some(&self.target));
+        let report = PlanReport {
+            holds: self.holds,
+            numbers,
+        };
+        let plan = Plan {
+            group: self.next.name.clone(),
+            observed_at: self.input.classified.as_of,
+            change: self.change,
+            steps: self.steps,
+            next: self.next,
+            wake_at: self.wake_at,
+        };
+        (plan, report)
+    }
+
+    /// Turns each step that would change something into a hold that says so.
+    fn only_watch(&mut self) {
+        let (steps, withheld): (Vec<_>, Vec<_>) = std::mem::take(&mut self.steps)
+            .into_iter()
+            .partition(|step| !step.action.mutates());
+        self.steps = steps;
+        for step in withheld {
+            let reason = match step.cause {
+                Cause::Because(reason) => Some(reason),
+                Cause::FailedLaunch => Some(Reason::Heal),
+                Cause::ScaleOut | Cause::FollowUp => None,
+            };
+            let instance = match step.action {
+                Action::Drain { instance, .. }
+                | Action::Destroy { instance, .. }
+                | Action::Release { instance, .. } => Some(instance),
+                Action::Create { .. } | Action::Resend { .. } | Action::Settle(_) => None,
+            };
+            self.hold(Held {
+                reason,
+                instance,
+                ..held(Hold::ObserveOnly)
+            });
+        }
+        self.next.next_number = self.input.recorded.next_number;
+    }
+
+    /// Counts what the change in progress has removed without replacement. Counted when it is gone,
+    /// so that a step that was not carried out does not count.
+    fn count_removed(&mut self) {
+        if self.fenced || self.converged {
+            return;
+        }
+        let Some(id) = self.change.as_ref().map(|change| change.id.clone()) else {
+            return;
+        };
+        let gone = &self.input.classified.gone;
+        let removed = gone.keys().filter(|instance| {
+            let destroy = self.intents.destroy(instance);
+            destroy.is_some_and(|intent| {
+                matches!(
+                    intent.kind,
+                    drover_model::IntentKind::Destroy {
+                        reason: Reason::ScaleIn | Reason::Delete,
+                        ..
+                    }
+                )
+            })
+        });
+        let removed = removed.count() as u32;
+        let before = match self.next.destroyed.take() {
+            Some((change, count)) if change == id => count,
+            Some(_) | None => 0,
+        };
+        let total = before + removed;
+        self.next.destroyed = (total > 0).then_some((id, total));
+    }
+
+    fn set_timers(&mut self) {
+        let changes: Vec<Timestamp> = self
+            .input
+            .classified
+            .members
+            .values()
+            .filter_map(|member| member.changes_at)
+            .collect();
+        for at in changes {
+            self.wake(at);
+        }
+        if let Some(at) = self.input.decisions.review_at {
+            self.wake(at);
+        }
+        let suspended: Vec<Timestamp> = self
+            .spec
+            .suspend
+            .iter()
+            .filter_map(|suspend| suspend.until)
+            .collect();
+        for at in suspended {
+            self.wake(at);
+        }
+        if let Some(rollout) = &self.next.rollout {
+            self.wake(later(
+                rollout.progressed_at,
+                self.spec.progress_deadline() + Duration::from_secs(1),
+            ));
+        }
+        let poll = if self.steps.iter().any(|step| step.action.mutates()) {
+            Some(POLL_MIN)
+        } else {
+            self.in_motion_since().map(|since| {
+                let taken = elapsed(since, self.input.now);
+                (taken / POLL_SHARE).clamp(POLL_MIN, POLL_MAX)
+            })
+        };
+        if let Some(poll) = poll {
+            self.wake(later(self.input.now, poll));
+        }
+    }
+
+    /// Returns when the latest thing that is on its way began. None: nothing is.
+    fn in_motion_since(&self) -> Option<Timestamp> {
+        let members = self.input.classified.members.values();
+        let moving = members.filter_map(|member| match member.class {
+            InstanceClass::Starting | InstanceClass::Terminating => Some(
+                member
+                    .drain
+                    .as_ref()
+                    .map_or(member.created_at, |drain| drain.started_at),
+            ),
+            InstanceClass::Suspect { .. }
+            | InstanceClass::Exited(_)
+            | InstanceClass::Failed { .. }
+            | InstanceClass::Unhealthy { .. }
+            | InstanceClass::Lost { .. }
+            | InstanceClass::Warming
+            | InstanceClass::Available => member.drain.as_ref().map(|drain| drain.started_at),
+        });
+        let intents = self.input.intents.iter().map(|intent| match &intent.state {
+            IntentState::Acked { at, .. } | IntentState::Failed { at, .. } => *at,
+            IntentState::Intended | IntentState::Sent => intent.issued_at,
+        });
+        let missing = self
+            .input
+            .classified
+            .memory
+            .values()
+            .filter_map(|memory| memory.absent.map(|absence| absence.since));
+        moving.chain(intents).chain(missing).max()
+    }
+}

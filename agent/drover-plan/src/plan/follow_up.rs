@@ -1,0 +1,167 @@
+//! Finishing what was started: open intents, drains that are done, failed launches.
+
+use std::time::Duration;
+
+use drover_model::{
+    Action, Activity, Cause, Held, Hold, InstanceClass, Intent, IntentId, IntentKind, IntentState,
+    Member, OnDrainTimeout, Precondition, Reason, Settlement, SettlementOutcome,
+};
+
+use super::draft::Draft;
+use super::held;
+use crate::time::later;
+
+/// A destroy that the provider refused is tried again after this time.
+const DESTROY_RETRY: Duration = Duration::from_secs(15);
+
+/// A destroy that the provider accepted and that shows no effect is repeated after this time; the
+/// call is idempotent.
+const DESTROY_REPEAT: Duration = Duration::from_mins(10);
+
+impl<'a> Draft<'a> {
+    /// Closes what is settled, repeats what has no answer, and ends what is drained.
+    pub(super) fn follow_up(&mut self) {
+        self.settle();
+        self.resend();
+        self.repeat_destroys();
+        self.end_drained();
+    }
+
+    /// Closes intents. Changes nothing outside, so that it goes on while everything else is held.
+    pub(super) fn settle(&mut self) {
+        for settlement in &self.input.classified.settled {
+            self.close(settlement.intent, settlement.outcome.clone());
+        }
+        for intent in self.intents.creates.clone() {
+            match intent.state {
+                // The journal says that the provider was never called, or that it did nothing.
+                IntentState::Intended => {
+                    self.close(intent.id, SettlementOutcome::Superseded);
+                }
+                IntentState::Failed { .. } => self.close(intent.id, SettlementOutcome::NoEffect),
+                IntentState::Sent | IntentState::Acked { .. } => {}
+            }
+        }
+    }
+
+    fn close(&mut self, intent: IntentId, outcome: SettlementOutcome) {
+        let action = Action::Settle(Settlement { intent, outcome });
+        self.step(action, Cause::FollowUp, vec![Precondition::Open(intent)]);
+    }
+
+    fn is_settled(&self, intent: &Intent) -> bool {
+        let settled = &self.input.classified.settled;
+        settled
+            .iter()
+            .any(|settlement| settlement.intent == intent.id)
+    }
+
+    fn resend(&mut self) {
+        for intent in self.intents.creates.clone() {
+            if intent.state == IntentState::Sent && !self.is_settled(intent) {
+                let action = Action::Resend { intent: intent.id };
+                self.step(action, Cause::FollowUp, vec![Precondition::Open(intent.id)]);
+            }
+        }
+    }
+
+    /// Repeats destroys that were not accepted. The executor repeats the open intent.
+    fn repeat_destroys(&mut self) {
+        let members = &self.input.classified.members;
+        let destroys: Vec<(&'a Member, Vec<&'a Intent>)> = self
+            .intents
+            .destroys
+            .iter()
+            .filter_map(|(id, intents)| Some((members.get(*id)?, intents.clone())))
+            .collect();
+        for (member, intents) in destroys {
+            let Some((first, rest)) = intents.split_first() else {
+                continue;
+            };
+            // One is enough to say that the instance is on its way out.
+            for intent in rest {
+                self.close(intent.id, SettlementOutcome::Superseded);
+            }
+            let due = match &first.state {
+                IntentState::Intended | IntentState::Sent => self.input.now,
+                IntentState::Failed { at, .. } => later(*at, DESTROY_RETRY),
+                IntentState::Acked { at, .. } => later(*at, DESTROY_REPEAT),
+            };
+            if due <= self.input.now {
+                let cause = Cause::Because(destroy_reason(first));
+                self.destroy(member, cause);
+            } else {
+                self.wake(due);
+            }
+        }
+    }
+
+    fn end_drained(&mut self) {
+        for member in self.input.classified.members.values() {
+            let Some(drain) = &member.drain else {
+                continue;
+            };
+            let over = matches!(member.class, InstanceClass::Terminating);
+            if over || self.intents.destroy(&member.id).is_some() {
+                continue;
+            }
+            let ended = matches!(member.class, InstanceClass::Exited(_));
+            if drain.done || ended || failed(member) {
+                self.destroy(member, Cause::Because(drain.reason));
+            } else if self.input.now < drain.deadline {
+                self.wake(drain.deadline);
+            } else {
+                self.drain_timed_out(member, drain.reason);
+            }
+        }
+    }
+
+    fn drain_timed_out(&mut self, member: &Member, reason: Reason) {
+        match self.on_timeout(member) {
+            OnDrainTimeout::Proceed => self.destroy(member, Cause::Because(reason)),
+            OnDrainTimeout::Abort => self.hold(Held {
+                reason: Some(reason),
+                instance: Some(member.id.clone()),
+                ..held(Hold::DrainTimeout)
+            }),
+        }
+    }
+
+    /// Returns what the drain's own specification says: the one that it began with.
+    fn on_timeout(&self, member: &Member) -> OnDrainTimeout {
+        match self.intents.drain(&member.id).map(|intent| &intent.kind) {
+            Some(IntentKind::Drain { spec, .. }) => spec.on_timeout,
+            Some(IntentKind::Create { .. } | IntentKind::Destroy { .. }) | None => {
+                self.spec.drain.on_timeout
+            }
+        }
+    }
+
+    /// Removes the remains of failed launches: they hold room and never served.
+    pub(super) fn clear_failed_launches(&mut self) {
+        let remains: Vec<&Member> = self.live().filter(|member| failed(member)).collect();
+        if remains.is_empty() {
+            return;
+        }
+        if let Some(held) = self.suspended(Activity::Gc) {
+            self.hold(held);
+            return;
+        }
+        for member in remains {
+            self.destroy(member, Cause::FailedLaunch);
+            self.leave(member, None);
+        }
+    }
+}
+
+/// Returns whether a member's launch failed.
+fn failed(member: &Member) -> bool {
+    matches!(member.class, InstanceClass::Failed { .. })
+}
+
+fn destroy_reason(intent: &Intent) -> Reason {
+    match &intent.kind {
+        IntentKind::Destroy { reason, .. } | IntentKind::Drain { reason, .. } => *reason,
+        IntentKind::Create { .. } => Reason::Heal,
+    }
+}

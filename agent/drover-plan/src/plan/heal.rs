@@ -1,0 +1,126 @@
+//! Replacing bad instances: paced, and slower when so many are bad that the cause lies elsewhere.
+
+use drover_model::{Held, Hold, InstanceClass, Member, Reason, SystemicMode, defaults};
+
+use super::draft::Draft;
+use super::held;
+
+impl<'a> Draft<'a> {
+    /// Takes bad instances out; scale-out of the same plan refills what the ceiling allows.
+    pub(super) fn heal(&mut self) {
+        let mut bad: Vec<&'a Member> = self
+            .live()
+            .filter(|member| rank(member).is_some())
+            .collect();
+        if bad.is_empty() {
+            return;
+        }
+        bad.sort_by_key(|member| (rank(member), member.created_at, member.id.clone()));
+        if self.blind() {
+            self.hold(for_heal(Hold::AllUnknown));
+            bad.retain(|member| !matches!(member.class, InstanceClass::Lost { .. }));
+        }
+        let allowed = self.heal_allowance(bad.len() as u32);
+        let mut left = allowed.saturating_sub(self.healing());
+        for member in bad {
+            if left == 0 {
+                self.hold(for_heal(Hold::HealBudget { allowed }));
+                return;
+            }
+            match self.refusal(member, Reason::Heal) {
+                None => {
+                    self.disrupt(member, Reason::Heal);
+                    left -= 1;
+                }
+                Some(held) => self.hold(held),
+            }
+        }
+    }
+
+    /// Returns how many replacements may be on the way at once, `bad` instances waiting for one.
+    fn heal_allowance(&mut self, bad: u32) -> u32 {
+        let spec = &self.spec.heal;
+        let size = self.resolved.size;
+        let allowed = spec.in_flight_max.ceil_of(size).max(1);
+        let threshold = spec
+            .systemic
+            .threshold
+            .ceil_of(size)
+            .max(defaults::SYSTEMIC_COUNT_MIN);
+        if bad < threshold {
+            return allowed;
+        }
+        self.hold(for_heal(Hold::Systemic { bad, total: size }));
+        match spec.systemic.mode {
+            SystemicMode::Slow => 1,
+            SystemicMode::Stop => 0,
+        }
+    }
+
+    /// Counts the replacements on the way. Where nothing else makes instances, those that are not
+    /// available yet are replacements too: a repair in progress is not a repair.
+    fn healing(&self) -> u32 {
+        let ending = self.in_flight(Reason::Heal);
+        let steady = self.next.rollout.is_none() && self.next.stable_size == self.resolved.size;
+        if !steady {
+            return ending;
+        }
+        let coming = self.live().filter(|member| match member.class {
+            InstanceClass::Starting | InstanceClass::Warming => true,
+            InstanceClass::Terminating
+            | InstanceClass::Exited(_)
+            | InstanceClass::Failed { .. }
+            | InstanceClass::Unhealthy { .. }
+            | InstanceClass::Lost { .. }
+            | InstanceClass::Suspect { .. }
+            | InstanceClass::Available => false,
+        });
+        ending + coming.count() as u32
+    }
+
+    /// Returns whether no instance's health is known: then the observer is presumed broken.
+    fn blind(&self) -> bool {
+        let mut lost = false;
+        for member in self.live() {
+            match member.class {
+                InstanceClass::Lost { .. } => lost = true,
+                InstanceClass::Available
+                | InstanceClass::Warming
+                | InstanceClass::Unhealthy { .. } => return false,
+                InstanceClass::Suspect { .. } => {
+                    let memory = self.input.classified.memory.get(&member.id);
+                    if memory.is_some_and(|memory| memory.failing_since.is_some()) {
+                        return false;
+                    }
+                }
+                InstanceClass::Starting
+                | InstanceClass::Exited(_)
+                | InstanceClass::Failed { .. }
+                | InstanceClass::Terminating => {}
+            }
+        }
+        lost
+    }
+}
+
+/// Returns the order in which bad instances are replaced, the surest first. None: it is not bad.
+fn rank(member: &Member) -> Option<u8> {
+    match member.class {
+        InstanceClass::Exited(_) => Some(0),
+        InstanceClass::Unhealthy { .. } => Some(1),
+        InstanceClass::Lost { .. } => Some(2),
+        InstanceClass::Terminating
+        | InstanceClass::Failed { .. }
+        | InstanceClass::Suspect { .. }
+        | InstanceClass::Starting
+        | InstanceClass::Warming
+        | InstanceClass::Available => None,
+    }
+}
+
+fn for_heal(hold: Hold) -> Held {
+    Held {
+        reason: Some(Reason::Heal),
+        ..held(hold)
+    }
+}

@@ -1,0 +1,122 @@
+//! The third stage: from what is wanted and what is there to named steps.
+//!
+//! [`plan`] runs the phases in one fixed order over one [`Draft`], whose counters every phase shares:
+//! fences, follow-ups, failed launches, healing, scale-out, scale-in, rollout, convergence. No phase
+//! takes an instance out of service but through [`Draft::refusal`].
+
+mod admit;
+mod create;
+mod deletion;
+mod draft;
+mod failure;
+mod finish;
+mod follow_up;
+mod heal;
+mod record;
+mod roll;
+mod scale;
+mod target;
+
+use drover_model::{Activity, DIGEST_VERSION, Held, Hold, Manage, Plan, PlanReport, Trust};
+
+use crate::input::{Desired, FenceScope, PlanError, PlanInput, fence_scope};
+use draft::Draft;
+
+pub use target::target_digests;
+
+/// Most steps of one plan: what a provider takes in a pass without its limits being the story.
+/// What is left comes in the next pass.
+pub const STEPS_MAX: usize = 1000;
+
+/// Decides the steps of one pass.
+///
+/// # Errors
+///
+/// Only for input that contradicts itself; see [`PlanError`].
+pub fn plan(input: &PlanInput<'_>) -> Result<(Plan, PlanReport), PlanError> {
+    check(input)?;
+    let mut draft = Draft::new(input);
+    if let Some(held) = fence(input) {
+        draft.fenced(held);
+    } else {
+        match input.desired {
+            Desired::Present { group, document } => draft.present(&group.spec, document),
+            Desired::Deleting { revision, .. } => draft.deleting(revision),
+        }
+    }
+    Ok(draft.finish())
+}
+
+fn check(input: &PlanInput<'_>) -> Result<(), PlanError> {
+    // Only a digest of this version can be compared with what this version computes.
+    const {
+        assert!(
+            DIGEST_VERSION == 1,
+            "say how digests of version 1 are taken over"
+        );
+    };
+    if let Desired::Present { group, .. } = input.desired
+        && group.name != input.recorded.name
+    {
+        return Err(PlanError::WrongGroup {
+            document: group.name.clone(),
+            recorded: input.recorded.name.clone(),
+        });
+    }
+    if input.provider.batch_max == 0 {
+        return Err(PlanError::NoBatch {
+            provider: input.provider.name.clone(),
+        });
+    }
+    Ok(())
+}
+
+/// Returns the hold that withholds every step, if there is one.
+fn fence(input: &PlanInput<'_>) -> Option<Held> {
+    let total = |held: &&Held| fence_scope(&held.hold) == FenceScope::Everything;
+    if let Some(held) = input.fences.iter().find(total) {
+        return Some(held.clone());
+    }
+    if let Trust::Frozen(hold) = &input.classified.trust {
+        return Some(held(hold.clone()));
+    }
+    let spec = input.desired.spec();
+    if let Some(suspend) = spec.suspended(Activity::All, input.now) {
+        return Some(Held {
+            until: suspend.until,
+            ..held(Hold::Suspended {
+                activity: Activity::All,
+                because: suspend.because.clone(),
+            })
+        });
+    }
+    provider_changed(input)
+}
+
+/// A group never moves to another provider: its instances would be left behind in the old one.
+fn provider_changed(input: &PlanInput<'_>) -> Option<Held> {
+    let before = input.recorded.provider.as_ref()?;
+    let same = before.name == input.provider.name && before.type_ == input.provider.type_;
+    let empty = input.classified.members.is_empty() && input.intents.is_empty();
+    (!same && !empty).then(|| {
+        held(Hold::ProviderChanged {
+            from: before.name.clone(),
+            to: input.provider.name.clone(),
+        })
+    })
+}
+
+/// A hold of the group as a whole.
+fn held(hold: Hold) -> Held {
+    Held {
+        hold,
+        reason: None,
+        instance: None,
+        until: None,
+    }
+}
+
+/// Returns whether the group is only watched.
+fn observes(input: &PlanInput<'_>) -> bool {
+    input.desired.spec().manage == Manage::Observe
+}

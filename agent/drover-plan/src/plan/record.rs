@@ -1,0 +1,242 @@
+//! The next recorded state: complete, and without anything that would change every pass.
+
+use std::collections::BTreeSet;
+
+use drover_model::{
+    Condition, ConditionType, Digests, GroupPhase, Held, Hold, InstanceClass, InstanceId,
+    IntentKind, PolicyHold, RecordedInstance, RolloutState, Trust,
+};
+
+use super::draft::Draft;
+use super::observes;
+
+impl Draft<'_> {
+    /// Fills in what follows from the decisions.
+    pub(super) fn record(&mut self) {
+        // What is seen on a listing that is not trusted is not worth recording.
+        if matches!(self.input.classified.trust, Trust::Full) {
+            self.record_instances();
+        }
+        self.next.phase = self.phase();
+        self.next.holds = self.recorded_holds();
+        if let Some(change) = &self.change {
+            self.next.change = Some(change.id.clone());
+        }
+        self.record_conditions();
+        self.drop_templates();
+    }
+
+    fn record_instances(&mut self) {
+        let recorded = &self.input.recorded.instances;
+        let members = self.input.classified.members.values();
+        self.next.instances = members
+            .map(|member| {
+                let class = member.class.as_str();
+                let before = recorded.get(&member.id);
+                let why = match before {
+                    // The wording of a failing check may differ from try to try.
+                    Some(before) if before.class == class && before.why.is_some() => {
+                        before.why.clone()
+                    }
+                    Some(_) | None => member.class.why(),
+                };
+                let handle = before.and_then(|before| before.provider_ref.clone());
+                let place = |now: &Option<String>, before: Option<&Option<String>>| {
+                    now.clone().or_else(|| before.cloned().flatten())
+                };
+                let instance = RecordedInstance {
+                    provider_ref: member.provider_ref.clone().or(handle),
+                    digests: member.digests.clone(),
+                    class: class.to_owned(),
+                    draining: member.drain.is_some(),
+                    why,
+                    address: place(&member.address, before.map(|before| &before.address)),
+                    zone: place(&member.zone, before.map(|before| &before.zone)),
+                    created_at: member.created_at,
+                };
+                (member.id.clone(), instance)
+            })
+            .collect();
+    }
+
+    fn phase(&self) -> GroupPhase {
+        let paused = self
+            .next
+            .rollout
+            .as_ref()
+            .is_some_and(|rollout| matches!(rollout.state, RolloutState::Paused(_)));
+        let stuck = self.holds.iter().any(|held| !held.hold.is_routine());
+        if self.next.deleting.is_some() {
+            self.deletion_phase()
+        } else if observes(self.input) {
+            GroupPhase::Observed
+        } else if paused {
+            GroupPhase::Paused
+        } else if stuck || self.fenced {
+            GroupPhase::Held
+        } else if self.converged {
+            GroupPhase::Converged
+        } else {
+            GroupPhase::Progressing
+        }
+    }
+
+    fn deletion_phase(&self) -> GroupPhase {
+        let trusted = matches!(self.input.classified.trust, Trust::Full) && !self.fenced;
+        let settled = self
+            .steps
+            .iter()
+            .filter(|step| !step.action.mutates())
+            .count();
+        let empty = self.input.classified.members.is_empty() || observes(self.input);
+        let closed = settled == self.input.intents.len() && settled == self.steps.len();
+        if trusted && empty && closed {
+            GroupPhase::Deleted
+        } else {
+            GroupPhase::Deleting
+        }
+    }
+
+    /// Returns the holds as recorded: one that goes on keeps the words that it began with, so that a
+    /// clause that reads the clock does not make a commit each time it is evaluated.
+    fn recorded_holds(&self) -> Vec<Held> {
+        let before = &self.input.recorded.holds;
+        self.holds
+            .iter()
+            .map(|held| {
+                let same = before.iter().find(|before| goes_on(before, held));
+                same.unwrap_or(held).clone()
+            })
+            .collect()
+    }
+
+    fn record_conditions(&mut self) {
+        let ready = self.ready();
+        let stuck = self.next.holds.iter().find(|held| !held.hold.is_routine());
+        let stalled = match stuck {
+            Some(held) => (
+                Some(true),
+                held.hold.code().to_owned(),
+                held.hold.to_string(),
+            ),
+            None => (Some(false), "Unhindered".to_owned(), String::new()),
+        };
+        let working = matches!(
+            self.next.phase,
+            GroupPhase::Progressing | GroupPhase::Deleting
+        );
+        let reconciling = (
+            Some(working),
+            self.next.phase.as_str().to_owned(),
+            String::new(),
+        );
+        let accepted = self.spec_accepted();
+        for (type_, (status, reason, message)) in [
+            (ConditionType::Ready, ready),
+            (ConditionType::Reconciling, reconciling),
+            (ConditionType::Stalled, stalled),
+            (ConditionType::SpecAccepted, accepted),
+        ] {
+            let before = self.input.recorded.conditions.get(&type_);
+            let since = match before {
+                Some(before) if before.status == status => before.since,
+                Some(_) | None => self.input.now,
+            };
+            let condition = Condition {
+                status,
+                reason,
+                message,
+                since,
+            };
+            self.next.conditions.insert(type_, condition);
+        }
+    }
+
+    fn ready(&self) -> (Option<bool>, String, String) {
+        if !matches!(self.input.classified.trust, Trust::Full) {
+            let message = "the listing cannot be relied on".to_owned();
+            return (None, "Unobserved".to_owned(), message);
+        }
+        let size = self.resolved.size;
+        let message = format!("{} of {size} available", self.observed_available());
+        if self.converged {
+            (Some(true), "Converged".to_owned(), message)
+        } else {
+            (Some(false), self.next.phase.as_str().to_owned(), message)
+        }
+    }
+
+    fn observed_available(&self) -> usize {
+        let members = self.input.classified.members.values();
+        members
+            .filter(|member| member.class == InstanceClass::Available)
+            .count()
+    }
+
+    fn spec_accepted(&self) -> (Option<bool>, String, String) {
+        let refused = self.next.holds.iter().find(|held| match &held.hold {
+            Hold::SpecInvalid { .. } | Hold::PolicyDenied(_) | Hold::ProviderChanged { .. } => true,
+            // Of a policy that failed, only the judgement of the change; not a gate, not a size.
+            Hold::PolicyFailed(_) => held.reason.is_none() && self.input.fences.contains(held),
+            _ => false,
+        });
+        match (refused, &self.next.accepted) {
+            (Some(held), _) => (
+                Some(false),
+                held.hold.code().to_owned(),
+                held.hold.to_string(),
+            ),
+            (None, Some(document)) => (
+                Some(true),
+                "Accepted".to_owned(),
+                format!("revision {}", document.revision.short()),
+            ),
+            (None, None) => (None, "NoDocument".to_owned(), String::new()),
+        }
+    }
+
+    /// Forgets templates that nothing has or is about to have.
+    fn drop_templates(&mut self) {
+        let mut used: BTreeSet<&Digests> = BTreeSet::new();
+        used.extend(self.next.target.as_ref());
+        used.extend(self.next.stable.as_ref());
+        used.extend(
+            self.next
+                .instances
+                .values()
+                .map(|instance| &instance.digests),
+        );
+        for intent in &self.intents.creates {
+            if let IntentKind::Create { digests, .. } = &intent.kind {
+                used.insert(digests);
+            }
+        }
+        let used: BTreeSet<Digests> = used.into_iter().cloned().collect();
+        self.next
+            .templates
+            .retain(|digests, _| used.contains(digests));
+    }
+}
+
+/// Returns whether `now` is the hold `before` going on, whatever its values are by now.
+fn goes_on(before: &Held, now: &Held) -> bool {
+    let same_policy = |one: &PolicyHold, other: &PolicyHold| {
+        (&one.policy, &one.binding, &one.span) == (&other.policy, &other.binding, &other.span)
+    };
+    let concerns = |held: &Held| -> (Option<drover_model::Reason>, Option<InstanceId>) {
+        (held.reason, held.instance.clone())
+    };
+    let same_hold = match (&before.hold, &now.hold) {
+        (Hold::PolicyDenied(one), Hold::PolicyDenied(other))
+        | (Hold::GateClosed(one), Hold::GateClosed(other))
+        | (Hold::PolicyFailed(one), Hold::PolicyFailed(other)) => same_policy(one, other),
+        (Hold::ProviderFailed { class: one, .. }, Hold::ProviderFailed { class: other, .. }) => {
+            one == other
+        }
+        (Hold::ObservationPartial { .. }, Hold::ObservationPartial { .. })
+        | (Hold::JournalUnavailable { .. }, Hold::JournalUnavailable { .. })
+        | (Hold::SourceUnavailable { .. }, Hold::SourceUnavailable { .. }) => true,
+        (one, other) => one == other,
+    };
+    same_hold && concerns(before) == concerns(now)
+}

@@ -1,0 +1,115 @@
+//! Making what is missing, and removing what is too much.
+
+use drover_model::{Cause, Held, Hold, InstanceClass, Member, Reason};
+
+use super::draft::Draft;
+use super::held;
+use super::target::Fresh;
+use crate::numbers::is_current;
+
+impl<'a> Draft<'a> {
+    /// Makes missing instances, as many as the ceiling and the spacing of launches allow.
+    pub(super) fn scale_out(&mut self) {
+        let missing = self.resolved.size.saturating_sub(self.live_count());
+        if missing == 0 {
+            return;
+        }
+        let digests = match self.fresh.clone() {
+            Fresh::Target => self.target.clone(),
+            Fresh::Stable(stable) => stable,
+            Fresh::Nothing(held) => {
+                self.unmet = missing;
+                self.hold(held);
+                return;
+            }
+        };
+        let (count, limit) = self.creatable(missing, &digests);
+        self.create(count, &digests, Cause::ScaleOut);
+        self.unmet = missing - count;
+        if let Some(held) = limit {
+            self.hold(held);
+        }
+    }
+
+    /// Removes what exceeds the size, and the surge while a rollout needs it.
+    pub(super) fn scale_in(&mut self) {
+        let allowance = if self.next.rollout.is_some() && self.live().any(|m| !self.current(m)) {
+            self.resolved.surge
+        } else {
+            0
+        };
+        let most = self.resolved.size.saturating_add(allowance);
+        let excess = self.live_count().saturating_sub(most);
+        if excess == 0 {
+            return;
+        }
+        if let Some(held) = self
+            .withheld(Reason::ScaleIn)
+            .or_else(|| self.surplus(excess))
+        {
+            self.hold(held);
+            return;
+        }
+        let mut left = excess;
+        for member in self.victims() {
+            if left == 0 {
+                break;
+            }
+            // One that cannot be ended yet is still the one to go: it waits, and no better one goes
+            // in its place.
+            left -= 1;
+            match self.refusal(member, Reason::ScaleIn) {
+                None => self.disrupt(member, Reason::ScaleIn),
+                Some(held) => self.hold(held),
+            }
+        }
+    }
+
+    /// Returns the hold for more surplus than a change may remove: no change asked for it, or more
+    /// is there than the agent ever made.
+    fn surplus(&self, excess: u32) -> Option<Held> {
+        if self.input.decisions.size.is_some() {
+            return None;
+        }
+        let limit = self.spec.destroy_max(self.next.stable_size);
+        let removed = self.removed_so_far();
+        let planned = self.change.as_ref().map_or(0, |change| change.destroys);
+        let unplanned = excess.saturating_sub(planned.saturating_sub(removed));
+        let wanted = removed + excess.saturating_sub(self.resolved.surge);
+        (unplanned > self.resolved.surge && wanted > limit).then(|| Held {
+            reason: Some(Reason::ScaleIn),
+            ..held(Hold::DestroyLimit { wanted, limit })
+        })
+    }
+
+    /// Returns how many instances the change in progress has removed, those on their way counted.
+    fn removed_so_far(&self) -> u32 {
+        let id = self.change.as_ref().map(|change| &change.id);
+        let done = match &self.next.destroyed {
+            Some((change, count)) if Some(change) == id => *count,
+            Some(_) | None => 0,
+        };
+        done + self.in_flight(Reason::ScaleIn)
+    }
+
+    /// Returns the members in the order in which scale-in takes them.
+    fn victims(&self) -> Vec<&'a Member> {
+        let wanted = self.wanted();
+        let mut victims: Vec<&'a Member> = self.live().collect();
+        victims.sort_by_cached_key(|member| {
+            let tier = match member.class {
+                InstanceClass::Terminating => 0,
+                InstanceClass::Failed { .. } => 1,
+                InstanceClass::Unhealthy { .. } | InstanceClass::Exited(_) => 2,
+                InstanceClass::Lost { .. } => 3,
+                InstanceClass::Suspect { .. }
+                | InstanceClass::Starting
+                | InstanceClass::Warming => 4,
+                InstanceClass::Available if !is_current(&member.digests, wanted) => 5,
+                InstanceClass::Available => 6,
+            };
+            (tier, member.busy, member.created_at, member.id.clone())
+        });
+        victims
+    }
+}

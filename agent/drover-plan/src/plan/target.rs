@@ -1,0 +1,109 @@
+//! Which template instances should have.
+
+use drover_model::{
+    Activity, Digests, GroupSpec, Hold, Reason, RecordedGroup, RolloutState, Template,
+};
+
+use super::draft::Draft;
+use super::held;
+use crate::input::ProviderFacts;
+
+/// Returns the digests of the template that `spec` asks for.
+///
+/// A template that is recorded word for word keeps the digests under which it is recorded: neither
+/// a new agent nor a provider that changed its mind about a field makes anything outdated.
+pub fn target_digests(
+    spec: &GroupSpec,
+    provider: &ProviderFacts,
+    recorded: &RecordedGroup,
+) -> Digests {
+    let same_type = recorded
+        .provider
+        .as_ref()
+        .is_none_or(|before| before.type_ == provider.type_);
+    let known = |digests: &&Digests| {
+        recorded
+            .templates
+            .get(*digests)
+            .is_some_and(|template| same_text(template, &spec.template))
+    };
+    let preferred = [recorded.target.as_ref(), recorded.stable.as_ref()];
+    let found = preferred
+        .into_iter()
+        .flatten()
+        .find(known)
+        .or_else(|| recorded.templates.keys().find(known));
+    match found {
+        Some(digests) if same_type => digests.clone(),
+        Some(_) | None => Digests::of(&provider.type_, &spec.template, &provider.classes),
+    }
+}
+
+fn same_text(one: &Template, other: &Template) -> bool {
+    one.properties == other.properties
+        && one.flavors_as_written == other.flavors_as_written
+        && one.tags == other.tags
+}
+
+/// The template that missing instances are made from.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Fresh {
+    /// The one in the document.
+    Target,
+    /// The last good one.
+    Stable(Digests),
+    /// None: the hold says why.
+    Nothing(drover_model::Held),
+}
+
+impl Draft<'_> {
+    /// Returns what missing instances are made from.
+    ///
+    /// The target, except while it is paused, may not be rolled out now, or fails to launch: then
+    /// missing capacity comes back with the last good template, where there is one.
+    pub(super) fn fresh(&self) -> Fresh {
+        let paused = match self.next.rollout.as_ref().map(|rollout| &rollout.state) {
+            Some(RolloutState::Paused(cause)) => Some(cause.clone()),
+            Some(RolloutState::Progressing) | None => None,
+        };
+        let stable = self
+            .stable_template()
+            .filter(|digests| *digests != self.target);
+        let withheld = self.withheld(Reason::Update).is_some();
+        let failing = self.target_backs_off();
+        match (stable, paused) {
+            (Some(stable), Some(_)) => Fresh::Stable(stable),
+            (Some(stable), None) if withheld || failing => Fresh::Stable(stable),
+            (None, Some(cause)) => Fresh::Nothing(held(Hold::RolloutPaused(cause))),
+            (Some(_) | None, None) => Fresh::Target,
+        }
+    }
+
+    /// Returns the digests that an instance is wanted to have now.
+    pub(super) fn wanted(&self) -> &Digests {
+        match &self.fresh {
+            Fresh::Stable(stable) => stable,
+            Fresh::Target | Fresh::Nothing(_) => &self.target,
+        }
+    }
+
+    fn stable_template(&self) -> Option<Digests> {
+        let stable = self.next.stable.as_ref()?;
+        self.next
+            .templates
+            .contains_key(stable)
+            .then(|| stable.clone())
+    }
+
+    /// Returns the suspension of `activity` as a hold.
+    pub(super) fn suspended(&self, activity: Activity) -> Option<drover_model::Held> {
+        let suspend = self.spec.suspended(activity, self.input.now)?;
+        Some(drover_model::Held {
+            until: suspend.until,
+            ..held(Hold::Suspended {
+                activity,
+                because: suspend.because.clone(),
+            })
+        })
+    }
+}
