@@ -34,6 +34,8 @@ pub(crate) enum Choice {
     Any,
     /// Exactly one: the object is a choice.
     One,
+    /// Exactly one of these, and any of the others.
+    OneOf(&'static [&'static str]),
 }
 
 /// One field.
@@ -147,6 +149,20 @@ const fn one(name: &'static str, doc: &'static str, fields: &'static [Field]) ->
         name,
         doc,
         choice: Choice::One,
+        fields,
+    }
+}
+
+const fn one_of(
+    name: &'static str,
+    doc: &'static str,
+    choices: &'static [&'static str],
+    fields: &'static [Field],
+) -> Object {
+    Object {
+        name,
+        doc,
+        choice: Choice::OneOf(choices),
         fields,
     }
 }

@@ -26,6 +26,7 @@ mod policy;
 mod suggest;
 
 pub(crate) use binding::{decode_binding, decode_fleet, decode_provider};
+pub(crate) use check::HTTP_METHODS;
 pub(crate) use group::{decode_group, flavors_of};
 pub(crate) use metadata::Metadata;
 pub(crate) use policy::decode_policy;
@@ -119,17 +120,25 @@ impl<'a> Fields<'a> {
                 None => self.unknown(entry),
             }
         }
-        match self.object.choice {
-            Choice::Any => self.check_required(),
-            Choice::One if written == 1 => {}
-            Choice::One => {
-                let message = format!("{} has exactly one of {}", self.object.name, self.names());
-                let verb = if written == 0 { "none" } else { "several" };
-                self.report.push(
-                    Diagnostic::error("wrong-choice", message, self.report.span(self.place))
-                        .label(format!("{verb} of them here")),
-                );
+        let choices = match self.object.choice {
+            Choice::Any => return self.check_required(),
+            Choice::One => self.names(),
+            Choice::OneOf(choices) => {
+                self.check_required();
+                written = choices.iter().filter(|name| self.has(name)).count();
+                listed(choices.iter().copied())
             }
+        };
+        if written != 1 {
+            let message = format!("{} has exactly one of {choices}", self.object.name);
+            let label = if written == 0 {
+                "none of them here"
+            } else {
+                "several of them here"
+            };
+            let span = self.report.span(self.place);
+            self.report
+                .push(Diagnostic::error("wrong-choice", message, span).label(label));
         }
     }
 
@@ -164,8 +173,7 @@ impl<'a> Fields<'a> {
     fn names(&self) -> String {
         let names = self.object.fields.iter();
         let names = names.filter(|field| !matches!(field.shape, Shape::Later));
-        let names: Vec<String> = names.map(|field| format!("`{}`", field.name)).collect();
-        names.join(", ")
+        listed(names.map(|field| field.name))
     }
 
     /// Returns whether the field is written, whatever its value.
@@ -641,6 +649,11 @@ impl<'a> Fields<'a> {
         }
         (entry.value.to_value(), Some(&entry.value))
     }
+}
+
+fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    names.join(", ")
 }
 
 /// A decoder that forgets a declared field would silently ignore it: the tests notice.

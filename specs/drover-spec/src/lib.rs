@@ -9,6 +9,7 @@
 //! **Invariant:** a document with any mistake has no outcome, and a mistake never hides another
 //! document. **Invariant:** whatever the input, parsing ends within the [`limits`], without a panic.
 
+pub mod agent_config;
 mod assemble;
 mod declare;
 mod decode;
@@ -18,6 +19,7 @@ mod formats;
 pub mod limits;
 pub mod record;
 mod render;
+mod schema;
 mod tree;
 
 pub use assemble::{BrokenDocument, Located, Repository, assemble};
@@ -27,3 +29,4 @@ pub use document::{
 };
 pub use formats::{FormatError, format_duration, format_time, parse_duration, parse_time};
 pub use render::render;
+pub use schema::{agent_schema, schema};

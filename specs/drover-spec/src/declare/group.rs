@@ -2,7 +2,9 @@
 
 use drover_model::defaults;
 
-use super::{Object, PORT, Preset, Shape, any, duration, later, one, optional, preset, required};
+use super::{
+    Object, PORT, Preset, Shape, any, duration, later, one, one_of, optional, preset, required,
+};
 use crate::limits::{GROUP_SIZE_MAX, MESSAGE_LENGTH_MAX};
 
 /// Most instances in any count of a document.
@@ -211,9 +213,10 @@ pub(crate) static HEALTH: Object = any(
     ],
 );
 
-pub(crate) static CHECK: Object = any(
+pub(crate) static CHECK: Object = one_of(
     "a health check",
     "One health check: exactly one of http, tcp and command.",
+    &["http", "tcp", "command"],
     &[
         optional(
             "http",

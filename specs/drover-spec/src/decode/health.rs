@@ -24,14 +24,6 @@ fn check(fields: &Fields<'_>) -> Check {
     let http = fields.optional_object("http");
     let tcp = fields.optional_object("tcp");
     let command = fields.texts("command");
-    let written = ["http", "tcp", "command"]
-        .into_iter()
-        .filter(|name| fields.has(name))
-        .count();
-    if written != 1 {
-        let message = "a health check has exactly one of `http`, `tcp` and `command`";
-        fields.report.error("wrong-choice", fields.place, message);
-    }
     let probe = if let Some(http) = http {
         Probe::Http {
             port: http.port("port"),

@@ -1,0 +1,304 @@
+//! The agent's own configuration file, read with the same strictness as documents.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use drover_model::{AgentName, FleetName, ProviderType, SourceSpan};
+
+use crate::declare::AGENT;
+use crate::decode::{Fields, Others};
+use crate::diagnostic::{Diagnostic, Report};
+use crate::document::report_faults;
+use crate::tree::{Node, TreeLimits, read};
+
+/// The configuration of one agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentConfig {
+    /// The name of this agent.
+    pub name: AgentName,
+    /// The fleet: the owner in every instance's tags.
+    pub fleet: FleetName,
+    /// Whether the agent acts.
+    pub mode: Mode,
+    /// The repository with the documents.
+    pub source: Source,
+    /// The branch of the same repository that recorded state goes to.
+    pub state_branch: String,
+    /// The folder of the journal and the caches: an absolute path.
+    pub data_dir: PathBuf,
+    /// Address and port of the health and metrics pages, loopback only. None: no pages.
+    pub listen: Option<SocketAddr>,
+    /// The provider types that the repository may use. None: see [`AgentConfig::allows`].
+    pub providers_allowed: Option<Vec<ProviderType>>,
+}
+
+/// Whether an agent acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It does what it plans.
+    Act,
+    /// Full passes without a provider mutation.
+    Observe,
+}
+
+/// The repository with the documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// A path or a URL, as written: what it may be is for the Git side to say.
+    pub url: String,
+    /// Where `source.url` is written.
+    pub url_span: SourceSpan,
+    /// The watched branch.
+    pub branch: String,
+    /// The folder inside the repository, with '/' and without one at either end. Empty: its root.
+    pub path: String,
+    /// Time between two looks at the branch.
+    pub interval: Duration,
+    /// Files with credentials for the host of `url`.
+    pub credentials: CredentialFiles,
+}
+
+/// Files with credentials. Their content is read by who needs it, each time anew.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CredentialFiles {
+    /// The user name.
+    pub username: Option<PathBuf>,
+    /// The password.
+    pub password: Option<PathBuf>,
+    /// An access token, instead of user name and password.
+    pub token: Option<PathBuf>,
+    /// The authorities that sign the host's certificate, PEM.
+    pub ca: Option<PathBuf>,
+}
+
+/// The type that is not allowed unless it is named: it runs what the repository says as the agent's
+/// own user.
+pub const PROCESS_TYPE: &str = "process";
+
+impl AgentConfig {
+    /// Returns whether the repository may use providers of this type: those that are listed, or
+    /// every type but [`PROCESS_TYPE`] where no list is written.
+    pub fn allows(&self, type_: &ProviderType) -> bool {
+        match &self.providers_allowed {
+            Some(allowed) => allowed.contains(type_),
+            None => type_.as_str() != PROCESS_TYPE,
+        }
+    }
+}
+
+/// Parses the agent's file.
+///
+/// # Errors
+///
+/// Every mistake, in the order of their places.
+pub fn parse(path: &str, bytes: &[u8]) -> Result<AgentConfig, Vec<Diagnostic>> {
+    let file: Arc<str> = path.into();
+    let start = || SourceSpan::start_of(path);
+    let text = std::str::from_utf8(bytes).map_err(|_| {
+        vec![Diagnostic::error(
+            "not-utf8",
+            "the file is not UTF-8",
+            start(),
+        )]
+    })?;
+    let raw = read(text, 0, TreeLimits::DOCUMENTS);
+    let report = Report::new(file);
+    report_faults(&report, raw.fault.into_iter().collect());
+    let mut documents = raw.documents;
+    if documents.len() != 1 && report.count() == 0 {
+        let message = format!("expected one document, found {}", documents.len());
+        return Err(vec![Diagnostic::error("wrong-type", message, start())]);
+    }
+    let mut config = None;
+    if let Some(document) = documents.pop() {
+        report_faults(&report, document.faults);
+        if let (Some(root), true) = (&document.root, document.finished) {
+            config = decode(&report, root);
+        }
+    }
+    let diagnostics = report.finish();
+    match config {
+        Some(config) if diagnostics.iter().all(|found| !found.is_error()) => Ok(config),
+        Some(_) | None => Err(diagnostics),
+    }
+}
+
+fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
+    let fields = Fields::open(report, root, root.place, &AGENT, Others::Refuse);
+    let name: Option<AgentName> = fields.id("name");
+    let fleet: Option<FleetName> = fields.id("fleet");
+    let mode = match fields.word("mode") {
+        "observe" => Mode::Observe,
+        _ => Mode::Act,
+    };
+    let source = source(&fields);
+    let state = fields.object("state");
+    let state_branch = branch(&state, "branch");
+    if let (Some(source), Some(state_branch)) = (&source, &state_branch)
+        && source.branch == *state_branch
+    {
+        let message = "recorded state cannot go to the watched branch";
+        let name = if fields.has("state") {
+            "state"
+        } else {
+            "source"
+        };
+        report.push(Diagnostic::error(
+            "inconsistent",
+            message,
+            fields.span_of(name),
+        ));
+    }
+    let data_dir = absolute(&fields, "dataDir");
+    let listen = listen(&fields);
+    let providers = fields.object("providers");
+    let providers_allowed = providers.ids("allow");
+    let name = name?;
+    Some(AgentConfig {
+        fleet: match fleet {
+            Some(fleet) => fleet,
+            None => FleetName::parse(name.as_str()).ok()?,
+        },
+        name,
+        mode,
+        source: source?,
+        state_branch: state_branch?,
+        data_dir: data_dir?,
+        listen: listen?,
+        providers_allowed,
+    })
+}
+
+fn source(fields: &Fields<'_>) -> Option<Source> {
+    let credentials = fields.object("credentials");
+    let files = credential_files(&credentials.object("source"));
+    let source = fields.object("source");
+    let url = source.text("url");
+    let branch = branch(&source, "branch");
+    let path = folder(&source);
+    let interval = source.duration("interval");
+    Some(Source {
+        url: url?,
+        url_span: source.span_of("url"),
+        branch: branch?,
+        path: path?,
+        interval,
+        credentials: files,
+    })
+}
+
+fn credential_files(fields: &Fields<'_>) -> CredentialFiles {
+    let file = |name| fields.has(name).then(|| absolute(fields, name)).flatten();
+    for name in ["usernameFile", "passwordFile", "tokenFile", "caFile"] {
+        let _ = fields.get(name);
+    }
+    let files = CredentialFiles {
+        username: file("usernameFile"),
+        password: file("passwordFile"),
+        token: file("tokenFile"),
+        ca: file("caFile"),
+    };
+    if files.token.is_some() && files.password.is_some() {
+        let message = "write either `tokenFile` or `passwordFile`";
+        let span = fields.span_of("tokenFile");
+        fields
+            .report
+            .push(Diagnostic::error("inconsistent", message, span));
+    }
+    files
+}
+
+/// Reads a path that means the same wherever the agent is started.
+fn absolute(fields: &Fields<'_>, name: &'static str) -> Option<PathBuf> {
+    let path = PathBuf::from(fields.text(name)?);
+    if path.is_absolute() {
+        return Some(path);
+    }
+    if let Some(entry) = fields.get(name).1 {
+        fields.bad(entry, "must be an absolute path");
+    }
+    None
+}
+
+/// Reads a folder inside the repository.
+fn folder(fields: &Fields<'_>) -> Option<String> {
+    let Some(entry) = fields.get("path").1 else {
+        return Some(String::new());
+    };
+    // The empty path is the root, written out.
+    if entry.value.text() == Some("") {
+        return Some(String::new());
+    }
+    let text = fields.text("path")?;
+    let trimmed = text.trim_end_matches('/');
+    let normal = |part: &str| !part.is_empty() && part != "." && part != ".." && part != ".git";
+    if trimmed == "." {
+        return Some(String::new());
+    }
+    if Path::new(&text).is_absolute() || !trimmed.split('/').all(normal) {
+        fields.bad(entry, "must be a folder inside the repository");
+        return None;
+    }
+    Some(trimmed.to_owned())
+}
+
+fn branch(fields: &Fields<'_>, name: &'static str) -> Option<String> {
+    let branch = fields.text(name)?;
+    if is_branch(&branch) {
+        return Some(branch);
+    }
+    if let Some(entry) = fields.get(name).1 {
+        fields.bad(entry, "is not the name of a branch");
+    }
+    None
+}
+
+/// Returns whether Git takes the text for a branch's name.
+fn is_branch(text: &str) -> bool {
+    let part_ok =
+        |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
+    text.split('/').all(part_ok)
+        && !text.starts_with('-')
+        && !text.starts_with("refs/")
+        && !text.ends_with('.')
+        && !text.contains("..")
+        && !text.contains("@{")
+        && text != "@"
+        && text != "HEAD"
+        && !text
+            .chars()
+            .any(|c| c.is_control() || " ~^:?*[\\".contains(c))
+}
+
+/// Reads `listen`. The outer None: a mistake.
+fn listen(fields: &Fields<'_>) -> Option<Option<SocketAddr>> {
+    let text = fields.text("listen")?;
+    if text == "off" {
+        return Some(None);
+    }
+    let address: Option<SocketAddr> = text.parse().ok();
+    let entry = fields.get("listen").1;
+    match (address, entry) {
+        (Some(address), _) if address.ip().is_loopback() => Some(Some(address)),
+        (Some(_), Some(entry)) => {
+            let message = "`listen` on another address than loopback is not supported yet";
+            let span = fields.report.span(entry.value.place);
+            let diagnostic = Diagnostic::error("not-supported", message, span);
+            fields.report.push(diagnostic.label("tokens and TLS"));
+            None
+        }
+        (None, Some(entry)) => {
+            fields.bad(
+                entry,
+                "must be `off` or an address with a port, such as 127.0.0.1:7643",
+            );
+            None
+        }
+        (_, None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+use super::*;
+use crate::render;
+
+fn parsed(text: &str) -> AgentConfig {
+    parse("agent.yaml", text.as_bytes()).unwrap()
+}
+
+/// Returns the mistakes as people see them.
+fn mistakes(text: &str) -> String {
+    let diagnostics = parse("agent.yaml", text.as_bytes()).unwrap_err();
+    render(&diagnostics, &|_| Some(text.to_owned()), false)
+}
+
+#[test]
+fn fills_in_every_default() {
+    let config = parsed("name: edge-1\nsource: {url: /srv/fleet.git}\n");
+    assert_eq!(config.fleet.as_str(), "edge-1");
+    assert_eq!(config.mode, Mode::Act);
+    assert_eq!(config.source.branch, "main");
+    assert_eq!(config.source.path, "");
+    assert_eq!(config.source.interval, Duration::from_secs(30));
+    assert_eq!(config.source.credentials, CredentialFiles::default());
+    assert_eq!(config.state_branch, "drover/state");
+    assert_eq!(config.data_dir, Path::new("/var/lib/drover"));
+    assert_eq!(config.listen, "127.0.0.1:7643".parse().ok());
+    let allowed = |type_| config.allows(&ProviderType::parse(type_).unwrap());
+    assert!(allowed("docker"));
+    assert!(!allowed("process"), "it runs as the agent's own user");
+}
+
+#[test]
+fn reads_every_field() {
+    let config = parsed(
+        "\
+name: edge-1
+fleet: prod
+mode: observe
+source: {url: 'https://git.example.com/fleet.git', branch: release/1, path: eu/west/, interval: 1m}
+state: {branch: drover/edge-1}
+dataDir: /data
+listen: '[::1]:80'
+providers: {allow: [process]}
+credentials:
+  source: {usernameFile: /run/user, passwordFile: /run/password, caFile: /run/ca.pem}
+",
+    );
+    assert_eq!(config.fleet.as_str(), "prod");
+    assert_eq!(config.mode, Mode::Observe);
+    assert_eq!(config.source.path, "eu/west");
+    assert_eq!(config.source.url_span.column, 15);
+    assert_eq!(config.listen, "[::1]:80".parse().ok());
+    assert!(config.allows(&ProviderType::parse("process").unwrap()));
+    assert!(!config.allows(&ProviderType::parse("docker").unwrap()));
+    let files = &config.source.credentials;
+    assert_eq!(files.password.as_deref(), Some(Path::new("/run/password")));
+    assert_eq!(
+        parsed("name: a\nsource: {url: x}\nlisten: off\n").listen,
+        None
+    );
+}
+
+#[test]
+fn reports_every_mistake_of_the_file() {
+    insta::assert_snapshot!(mistakes(
+        "\
+nmae: edge-1
+source: {url: '', branch: -x, path: ../up, interval: 5}
+state: {branch: drover/state.lock}
+dataDir: data
+listen: 0.0.0.0:80
+providers: {allow: [Docker]}
+plugins: {}
+credentials: {source: {tokenFile: /a, passwordFile: /b}}
+"
+    ));
+}
+
+#[test]
+fn refuses_to_record_on_the_watched_branch() {
+    insta::assert_snapshot!(mistakes("name: a\nsource: {url: x}\nstate: {branch: main}\n"), @r#"
+error[inconsistent]: recorded state cannot go to the watched branch
+ --> agent.yaml:3:8
+  |
+3 | state: {branch: main}
+  |        ^^^^^^^^^^^^^^
+"#);
+}
+
+#[test]
+fn refuses_anything_but_one_document() {
+    assert!(parse("agent.yaml", b"").is_err());
+    assert!(parse("agent.yaml", b"a: 1\n---\nb: 2\n").is_err());
+    assert!(parse("agent.yaml", b"\xff").is_err());
+    assert!(parse("agent.yaml", b"a: [").is_err());
+}
+
+#[test]
+fn knows_the_names_that_git_refuses() {
+    for name in ["main", "drover/state", "a.b", "feature/x-1", "ünïcode"] {
+        assert!(is_branch(name), "{name}");
+    }
+    for name in [
+        "",
+        "-a",
+        "a..b",
+        "a b",
+        "a/",
+        "/a",
+        "a//b",
+        ".a",
+        "a/.b",
+        "a.lock",
+        "a~1",
+        "a^",
+        "a:b",
+        "a?",
+        "a*",
+        "a[",
+        "a\\b",
+        "@",
+        "a@{1}",
+        "HEAD",
+        "refs/heads/a",
+        "a.",
+        "a\u{7f}",
+    ] {
+        assert!(!is_branch(name), "{name}");
+    }
+}
