@@ -166,7 +166,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
         source: source?,
         state_branch: state_branch?,
         data_dir: data_dir?,
-        listen: listen?,
+        listen,
         providers_allowed,
     })
 }
@@ -257,8 +257,9 @@ fn branch(fields: &Fields<'_>, name: &'static str) -> Option<String> {
 
 /// Returns whether Git takes the text for a branch's name.
 fn is_branch(text: &str) -> bool {
-    let part_ok =
-        |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
+    let part_ok = |part: &str| {
+        !part.is_empty() && !part.starts_with('.') && part.strip_suffix(".lock").is_none()
+    };
     text.split('/').all(part_ok)
         && !text.starts_with('-')
         && !text.starts_with("refs/")
@@ -272,32 +273,25 @@ fn is_branch(text: &str) -> bool {
             .any(|c| c.is_control() || " ~^:?*[\\".contains(c))
 }
 
-/// Reads `listen`. The outer None: a mistake.
-fn listen(fields: &Fields<'_>) -> Option<Option<SocketAddr>> {
-    let text = fields.text("listen")?;
-    if text == "off" {
-        return Some(None);
-    }
-    let address: Option<SocketAddr> = text.parse().ok();
+/// Reads `listen`. A mistake was reported and stands in as `off`.
+fn listen(fields: &Fields<'_>) -> Option<SocketAddr> {
+    let text = fields.text("listen").filter(|text| text != "off")?;
     let entry = fields.get("listen").1;
-    match (address, entry) {
-        (Some(address), _) if address.ip().is_loopback() => Some(Some(address)),
-        (Some(_), Some(entry)) => {
+    match (text.parse::<SocketAddr>(), entry) {
+        (Ok(address), _) if address.ip().is_loopback() => return Some(address),
+        (Ok(_), Some(entry)) => {
             let message = "`listen` on another address than loopback is not supported yet";
             let span = fields.report.span(entry.value.place);
             let diagnostic = Diagnostic::error("not-supported", message, span);
             fields.report.push(diagnostic.label("tokens and TLS"));
-            None
         }
-        (None, Some(entry)) => {
-            fields.bad(
-                entry,
-                "must be `off` or an address with a port, such as 127.0.0.1:7643",
-            );
-            None
-        }
-        (_, None) => None,
+        (Err(_), Some(entry)) => fields.bad(
+            entry,
+            "must be `off` or an address with a port, such as 127.0.0.1:7643",
+        ),
+        (_, None) => unreachable!("the default is a loopback address"),
     }
+    None
 }
 
 #[cfg(test)]

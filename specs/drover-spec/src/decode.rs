@@ -238,13 +238,11 @@ impl<'a> Fields<'a> {
     fn string(&self, name: &'static str) -> Option<(&'a Entry, &'a str)> {
         let (_, entry) = self.get(name);
         let entry = entry?;
-        match entry.value.text() {
-            Some(text) => Some((entry, text)),
-            None => {
-                self.wrong(entry, "a string");
-                None
-            }
+        let text = entry.value.text();
+        if text.is_none() {
+            self.wrong(entry, "a string");
         }
+        Some((entry, text?))
     }
 
     /// Reads a name or another id.

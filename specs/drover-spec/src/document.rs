@@ -112,16 +112,16 @@ pub fn parse_file(path: &str, bytes: &[u8]) -> ParsedFile {
             };
         }
     };
-    parsed(path, file, text, 0)
+    parsed(path, &file, text, 0)
 }
 
 /// Parses and decodes the text of one document on its own, as recorded state holds it. `line` is the
 /// line of the file at which the text starts, from 1.
 pub fn parse_document(path: &str, line: u32, text: &str) -> ParsedFile {
-    parsed(path, path.into(), text, line.saturating_sub(1))
+    parsed(path, &path.into(), text, line.saturating_sub(1))
 }
 
-fn parsed(path: &str, file: Arc<str>, text: &str, line_offset: u32) -> ParsedFile {
+fn parsed(path: &str, file: &Arc<str>, text: &str, line_offset: u32) -> ParsedFile {
     let raw = read(text, line_offset, TreeLimits::DOCUMENTS);
     let RawFile { documents, fault } = raw;
     let report = Report::new(file.clone());
@@ -130,7 +130,7 @@ fn parsed(path: &str, file: Arc<str>, text: &str, line_offset: u32) -> ParsedFil
         path: path.to_owned(),
         documents: documents
             .into_iter()
-            .map(|raw| parsed_document(&file, text, raw))
+            .map(|raw| parsed_document(file, text, raw))
             .collect(),
         diagnostics: report.finish(),
     }

@@ -81,7 +81,8 @@ pub fn format_duration(duration: Duration) -> String {
         let count = rest / millis;
         rest %= millis;
         if count > 0 {
-            out.push_str(&format!("{count}{unit}"));
+            out.push_str(&count.to_string());
+            out.push_str(unit);
         }
     }
     out

@@ -15,6 +15,7 @@ mod declare;
 mod decode;
 mod diagnostic;
 mod document;
+pub mod edit;
 mod formats;
 pub mod limits;
 pub mod record;

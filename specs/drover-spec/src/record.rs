@@ -14,6 +14,8 @@ mod hold;
 mod read;
 mod write;
 
+pub(crate) use write::flow_scalar;
+
 /// The version of the recorded formats. A change that an older agent would misread raises it.
 pub const FORMAT: u64 = 1;
 

@@ -81,7 +81,7 @@ impl Line {
         };
         let start = offset(before);
         let end = offset(before + span.length as usize).max(start);
-        Self { start, end, text }
+        Self { text, start, end }
     }
 }
 

@@ -77,13 +77,13 @@ credentials: {source: {tokenFile: /a, passwordFile: /b}}
 
 #[test]
 fn refuses_to_record_on_the_watched_branch() {
-    insta::assert_snapshot!(mistakes("name: a\nsource: {url: x}\nstate: {branch: main}\n"), @r#"
+    insta::assert_snapshot!(mistakes("name: a\nsource: {url: x}\nstate: {branch: main}\n"), @r"
 error[inconsistent]: recorded state cannot go to the watched branch
  --> agent.yaml:3:8
   |
 3 | state: {branch: main}
   |        ^^^^^^^^^^^^^^
-"#);
+");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Recorded state to YAML trees.
 
 use drover_model::{
-    AcceptedDocument, Condition, Deleting, LaunchBackoff, PauseCause, RecordedGroup,
+    AcceptedDocument, Condition, Deleting, ErrorClass, LaunchBackoff, PauseCause, RecordedGroup,
     RecordedInstance, RecordedProvider, Rollout, RolloutState, Template,
 };
 
@@ -77,7 +77,7 @@ fn conditions(group: &RecordedGroup) -> Yaml {
             .text("status", status)
             .text("reason", &condition.reason)
             .text("message", &condition.message)
-            .text("since", format_time(condition.since))
+            .text("since", &format_time(condition.since))
             .build()
     };
     let conditions = group.conditions.iter();
@@ -98,8 +98,8 @@ fn rollout(rollout: &Rollout) -> Yaml {
         .text("state", state)
         .optional("paused", paused)
         .text("target", &rollout.target)
-        .text("startedAt", format_time(rollout.started_at))
-        .text("progressedAt", format_time(rollout.progressed_at))
+        .text("startedAt", &format_time(rollout.started_at))
+        .text("progressedAt", &format_time(rollout.progressed_at))
         .with("failures", Yaml::List(failures))
         .optional_text("lastFailure", rollout.last_failure.as_ref())
         .build()
@@ -122,8 +122,8 @@ pub(crate) fn pause_cause(cause: &PauseCause) -> Yaml {
 fn backoff(backoff: &LaunchBackoff) -> Yaml {
     MapOf::new()
         .number("failures", backoff.failures)
-        .text("until", format_time(backoff.until))
-        .optional_text("class", backoff.class.map(|class| class.as_str()))
+        .text("until", &format_time(backoff.until))
+        .optional_text("class", backoff.class.map(ErrorClass::as_str))
         .text("message", &backoff.message)
         .build()
 }
@@ -131,7 +131,7 @@ fn backoff(backoff: &LaunchBackoff) -> Yaml {
 fn deleting(deleting: &Deleting) -> Yaml {
     MapOf::new()
         .text("revision", &deleting.revision)
-        .text("since", format_time(deleting.since))
+        .text("since", &format_time(deleting.since))
         .build()
 }
 
@@ -153,7 +153,7 @@ fn instance(instance: &RecordedInstance) -> Yaml {
         .optional_text("ref", instance.provider_ref.as_ref())
         .optional_text("address", instance.address.as_ref())
         .optional_text("zone", instance.zone.as_ref())
-        .text("createdAt", format_time(instance.created_at))
+        .text("createdAt", &format_time(instance.created_at))
         .build()
 }
 

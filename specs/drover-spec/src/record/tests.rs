@@ -123,6 +123,23 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Returns the value as JSON.
+fn json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Null => serde_json::Value::Null,
+        Value::Bool(value) => (*value).into(),
+        Value::Int(value) => (*value).into(),
+        Value::UInt(value) => (*value).into(),
+        Value::Float(value) => (*value).into(),
+        Value::String(text) => text.as_str().into(),
+        Value::List(list) => list.iter().map(json).collect(),
+        Value::Map(map) => map
+            .iter()
+            .map(|(key, value)| (key.clone(), json(value)))
+            .collect(),
+    }
+}
+
 /// The flavors are what their written form says: the codec keeps the written form alone.
 fn template() -> impl Strategy<Value = Template> {
     let vanilla = (
@@ -452,6 +469,16 @@ proptest! {
         });
         let text = encode(&group);
         prop_assert_eq!(decode(&text), Ok(group), "{}", text);
+    }
+
+    #[test]
+    fn another_reader_sees_the_same(value in value()) {
+        let yaml = write::document(&write::Yaml::Map(vec![
+            ("value".to_owned(), write::Yaml::value(&value)),
+        ]));
+        let read: serde_json::Value = serde_saphyr::from_str(&yaml)
+            .map_err(|error| TestCaseError::fail(format!("{error}\n{yaml}")))?;
+        prop_assert_eq!(&read["value"], &json(&value), "{}", yaml);
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(crate) enum Yaml {
 }
 
 impl Yaml {
-    pub(crate) fn text(text: impl ToString) -> Self {
+    pub(crate) fn text(text: &(impl ToString + ?Sized)) -> Self {
         Self::Text(text.to_string())
     }
 
@@ -61,7 +61,7 @@ impl MapOf {
         self
     }
 
-    pub(crate) fn text(self, key: &str, text: impl ToString) -> Self {
+    pub(crate) fn text(self, key: &str, text: &(impl ToString + ?Sized)) -> Self {
         self.with(key, Yaml::text(text))
     }
 
@@ -77,7 +77,7 @@ impl MapOf {
     }
 
     pub(crate) fn optional_text(self, key: &str, text: Option<impl ToString>) -> Self {
-        self.optional(key, text.map(Yaml::text))
+        self.optional(key, text.map(|text| Yaml::text(&text)))
     }
 
     pub(crate) fn build(self) -> Yaml {
@@ -169,6 +169,13 @@ fn scalar(out: &mut String, text: &str) {
     } else {
         quoted(out, text);
     }
+}
+
+/// Writes a text so that it may stand in a flow collection.
+pub(crate) fn flow_scalar(text: &str) -> String {
+    let mut out = String::new();
+    scalar(&mut out, text);
+    out
 }
 
 /// Words that YAML 1.1 readers take for booleans or null.
