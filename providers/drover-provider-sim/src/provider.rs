@@ -108,3 +108,6 @@ impl Provider for SimProvider {
         self.answer(reply).await
     }
 }
+
+#[cfg(test)]
+mod tests;

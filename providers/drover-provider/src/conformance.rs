@@ -1,1 +1,370 @@
-//! The conformance suite: each sentence of the [`Provider`](crate::Provider) contract as a check.
+//! The conformance suite: each sentence of the [`Provider`] contract as a check that can fail.
+//!
+//! A provider's tests implement [`Subject`] and assert that [`run`]'s report [conforms]; the same
+//! suite runs against plugins. It makes instances of a group of its own and ends them again. It
+//! needs no other instances to be absent, and touches none.
+//!
+//! [conforms]: Report::conforms
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drover_model::{
+    Completeness, Digests, Epoch, ErrorClass, FleetName, GroupName, GroupUid, InstanceId, Listed,
+    Listing, Ownership, ProviderPhase, ProviderRef, Template, Token, Value,
+};
+
+use crate::{DestroyRequest, Provider, ProviderError, ProvisionRequest, Provisioned, Slot};
+
+mod checks;
+
+/// What is tested, and how.
+#[async_trait]
+pub trait Subject: Send + Sync {
+    /// Returns the provider.
+    fn provider(&self) -> Arc<dyn Provider>;
+
+    /// Opens the same scope once more, as an agent that starts again. None: cannot.
+    fn reopen(&self) -> Option<Arc<dyn Provider>> {
+        None
+    }
+
+    /// Returns something drawn for this run, so that no token was used before.
+    fn run_id(&self) -> GroupUid;
+
+    /// Returns properties with which an instance runs until it is ended.
+    fn running(&self) -> Value;
+
+    /// Returns properties that the schema refuses.
+    fn invalid(&self) -> Value;
+
+    /// Returns properties with which an instance soon ends by itself. None: there are none.
+    fn exiting(&self) -> Option<Value> {
+        None
+    }
+
+    /// Ends an instance that was released, which no provider may. None: cannot, so that releases
+    /// are not tested rather than an instance left behind.
+    async fn end_released(&self, _instance: &ProviderRef) {}
+
+    /// Returns whether [`end_released`](Self::end_released) does what it says.
+    fn ends_released(&self) -> bool {
+        false
+    }
+
+    /// Lets a little time pass, in the provider's own sense of time.
+    async fn wait(&self) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    /// Returns how many waits any state may take.
+    fn patience(&self) -> u32 {
+        1_500
+    }
+}
+
+/// How one check turned out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The provider keeps the sentence.
+    Passed,
+    /// It does not.
+    Failed {
+        /// What was seen instead.
+        why: String,
+    },
+    /// The check could not be made.
+    Skipped {
+        /// What was missing.
+        why: String,
+    },
+}
+
+/// One check of the suite and its outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckResult {
+    /// The check's name, in words joined by hyphens.
+    pub name: &'static str,
+    /// The sentence of the contract that it checks.
+    pub sentence: &'static str,
+    /// The outcome.
+    pub outcome: Outcome,
+}
+
+/// What the suite found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The checks in their order.
+    pub results: Vec<CheckResult>,
+}
+
+impl Report {
+    /// Returns whether no check failed.
+    pub fn conforms(&self) -> bool {
+        let mut outcomes = self.results.iter().map(|result| &result.outcome);
+        !outcomes.any(|outcome| matches!(outcome, Outcome::Failed { .. }))
+    }
+
+    /// Returns how a check turned out, by its name.
+    pub fn outcome(&self, name: &str) -> Option<&Outcome> {
+        let result = self.results.iter().find(|result| result.name == name)?;
+        Some(&result.outcome)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for result in &self.results {
+            match &result.outcome {
+                Outcome::Passed => writeln!(f, "passed   {}", result.name)?,
+                Outcome::Skipped { why } => writeln!(f, "skipped  {}: {why}", result.name)?,
+                Outcome::Failed { why } => {
+                    writeln!(f, "failed   {}: {why}", result.name)?;
+                    writeln!(f, "         {}", result.sentence)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs every check, one after the other, and ends what each has made.
+///
+/// # Cancellation
+///
+/// A dropped future leaves the instances of the check that was running.
+pub async fn run(subject: &dyn Subject) -> Report {
+    let mut results = Vec::new();
+    for (number, check) in checks::ALL.iter().enumerate() {
+        let context = Context {
+            subject,
+            provider: subject.provider(),
+            check: u32::try_from(number).unwrap_or(u32::MAX),
+            made: Mutex::default(),
+        };
+        let verdict = (check.run)(&context).await;
+        // What could not be cleaned up is a failure of the provider too: it did not end.
+        let outcome = match (verdict, context.clean_up().await) {
+            (Ok(()), Ok(())) => Outcome::Passed,
+            (Err(Miss::Skipped(why)), Ok(())) => Outcome::Skipped { why },
+            (Err(Miss::Failed(why)), _) | (_, Err(Miss::Failed(why) | Miss::Skipped(why))) => {
+                Outcome::Failed { why }
+            }
+        };
+        results.push(CheckResult {
+            name: check.name,
+            sentence: check.sentence,
+            outcome,
+        });
+    }
+    Report { results }
+}
+
+/// Why a check did not pass.
+#[derive(Debug)]
+enum Miss {
+    Failed(String),
+    Skipped(String),
+}
+
+impl From<ProviderError> for Miss {
+    fn from(error: ProviderError) -> Self {
+        Self::Failed(format!("{}: {}", error.class.as_str(), error.message))
+    }
+}
+
+type Verdict = Result<(), Miss>;
+
+/// Fails the check with this message unless the condition holds.
+fn ensure(condition: bool, why: impl FnOnce() -> String) -> Verdict {
+    if condition {
+        Ok(())
+    } else {
+        Err(Miss::Failed(why()))
+    }
+}
+
+/// One check's view of the provider.
+struct Context<'a> {
+    subject: &'a dyn Subject,
+    provider: Arc<dyn Provider>,
+    /// The check's number, from which its instance ids and tokens come.
+    check: u32,
+    made: Mutex<Vec<DestroyRequest>>,
+}
+
+/// Instance numbers that each check has for itself.
+const NUMBERS_PER_CHECK: u64 = 100;
+
+impl Context<'_> {
+    fn fleet() -> FleetName {
+        FleetName::parse("conformance").expect("a valid label")
+    }
+
+    fn other_fleet() -> FleetName {
+        FleetName::parse("conformance-other").expect("a valid label")
+    }
+
+    fn group() -> GroupName {
+        GroupName::parse("conformance").expect("a valid label")
+    }
+
+    /// Returns a call for `count` instances from the check's `first` number on.
+    fn request(&self, first: u64, count: u64, properties: Value) -> ProvisionRequest {
+        let fleet = Self::fleet();
+        let base = u64::from(self.check) * NUMBERS_PER_CHECK + first;
+        let slot = |number| Slot {
+            instance: InstanceId::new(Self::group(), number),
+            init: Vec::new(),
+            env: BTreeMap::new(),
+            tags: BTreeMap::new(),
+        };
+        let slots: Vec<Slot> = (base..base + count).map(slot).collect();
+        let template = Template {
+            properties: properties.clone(),
+            flavors: Vec::new(),
+            flavors_as_written: Value::List(Vec::new()),
+            tags: BTreeMap::new(),
+        };
+        let manifest = self.provider.manifest();
+        let classes = manifest.properties.classes();
+        let run_id = self.subject.run_id();
+        let instance = InstanceId::new(Self::group(), base);
+        ProvisionRequest {
+            token: Token::derive(&fleet, &run_id, Epoch(1), &instance, 0),
+            fleet,
+            group: Self::group(),
+            epoch: Epoch(1),
+            digests: Digests::of(&manifest.type_, &template, &classes),
+            slots,
+            properties,
+        }
+    }
+
+    /// Makes instances, and notes them for cleaning up.
+    async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
+        let provisioned = self.provider.provision(request).await;
+        if let Ok(provisioned) = &provisioned {
+            for (instance, provider_ref) in &provisioned.made {
+                self.note(destroying(request, instance, provider_ref));
+            }
+        }
+        provisioned
+    }
+
+    fn note(&self, destroy: DestroyRequest) {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.push(destroy);
+    }
+
+    /// Makes one instance that runs.
+    async fn one(&self, first: u64) -> Result<(ProvisionRequest, ProviderRef), Miss> {
+        let request = self.request(first, 1, self.subject.running());
+        let made = self.provision(&request).await?.made;
+        let one = made.into_values().next();
+        let one = one.ok_or_else(|| Miss::Failed("the call made nothing".to_owned()))?;
+        Ok((request, one))
+    }
+
+    async fn listing(&self) -> Result<Listing, Miss> {
+        Ok(self.provider.list(&Self::fleet()).await?)
+    }
+
+    async fn listed(&self, instance: &ProviderRef) -> Result<Option<Listed>, Miss> {
+        let mut listed = self.listing().await?.instances.into_iter();
+        Ok(listed.find(|listed| listed.provider_ref == *instance))
+    }
+
+    /// Waits until the instance's phase is as wanted; None: it is not listed.
+    async fn until(
+        &self,
+        instance: &ProviderRef,
+        what: &str,
+        wanted: impl Fn(Option<&ProviderPhase>) -> bool,
+    ) -> Result<Option<Listed>, Miss> {
+        let mut seen = None;
+        for _ in 0..self.subject.patience() {
+            seen = self.listed(instance).await?;
+            if wanted(seen.as_ref().map(|listed| &listed.phase)) {
+                return Ok(seen);
+            }
+            self.subject.wait().await;
+        }
+        let seen = seen.map(|listed| listed.phase);
+        Err(Miss::Failed(format!("{what} in time; last seen: {seen:?}")))
+    }
+
+    async fn until_running(&self, instance: &ProviderRef) -> Result<Listed, Miss> {
+        let what = "the instance does not run";
+        let running = |phase: Option<&ProviderPhase>| phase == Some(&ProviderPhase::Running);
+        let listed = self.until(instance, what, running).await?;
+        listed.ok_or_else(|| Miss::Failed(what.to_owned()))
+    }
+
+    async fn until_gone(&self, instance: &ProviderRef) -> Verdict {
+        let gone =
+            |phase: Option<&ProviderPhase>| matches!(phase, None | Some(ProviderPhase::Terminated));
+        let what = "the instance does not end";
+        self.until(instance, what, gone).await.map(|_| ())
+    }
+
+    async fn clean_up(&self) -> Verdict {
+        let made = {
+            let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *made)
+        };
+        for destroy in &made {
+            match self.provider.destroy(destroy).await {
+                // A released instance is nobody's; the check that did it has ended it.
+                Err(error) if error.class != ErrorClass::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
+        for destroy in &made {
+            self.until_gone(&destroy.provider_ref).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the call that ends an instance at once.
+fn destroying(
+    request: &ProvisionRequest,
+    instance: &InstanceId,
+    provider_ref: &ProviderRef,
+) -> DestroyRequest {
+    DestroyRequest {
+        fleet: request.fleet.clone(),
+        group: request.group.clone(),
+        epoch: request.epoch,
+        instance: instance.clone(),
+        provider_ref: provider_ref.clone(),
+        token: request.token.clone(),
+        grace: Duration::ZERO,
+    }
+}
+
+/// Returns the ownership that an instance of a call must carry.
+fn owned(request: &ProvisionRequest, slot: &Slot) -> Ownership {
+    Ownership {
+        fleet: request.fleet.clone(),
+        group: request.group.clone(),
+        instance: slot.instance.clone(),
+        digests: request.digests.clone(),
+        token: request.token.clone(),
+        epoch: request.epoch,
+    }
+}
+
+/// Fails unless the listing claims to be complete.
+fn complete(listing: &Listing) -> Verdict {
+    match &listing.completeness {
+        Completeness::Complete => Ok(()),
+        Completeness::Partial { why } => {
+            Err(Miss::Failed(format!("the listing is partial: {why}")))
+        }
+    }
+}

@@ -203,3 +203,6 @@ pub fn substitute_value(value: &Value, facts: &Facts) -> Result<Value, Substitut
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -248,3 +248,6 @@ fn closest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Option<St
     let (distance, best) = scored.min()?;
     (distance <= 2.max(name.len() / 3)).then(|| best.clone())
 }
+
+#[cfg(test)]
+mod tests;

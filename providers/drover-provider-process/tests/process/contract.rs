@@ -1,0 +1,72 @@
+//! The provider contract, by the suite that every provider passes.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use drover_model::{GroupUid, ProviderRef, Value};
+use drover_provider::Provider;
+use drover_provider::conformance::{self, Outcome, Subject};
+use rustix::process::Signal;
+
+use crate::harness::{Scope, kill, map, open, processes_of, shell, strings};
+
+struct Processes {
+    scope: Scope,
+}
+
+#[async_trait]
+impl Subject for Processes {
+    fn provider(&self) -> Arc<dyn Provider> {
+        Arc::clone(&self.scope.provider)
+    }
+
+    fn reopen(&self) -> Option<Arc<dyn Provider>> {
+        Some(open(self.scope.dir.path(), &Value::empty_map()))
+    }
+
+    fn run_id(&self) -> GroupUid {
+        GroupUid::parse("processes0000000").unwrap()
+    }
+
+    fn running(&self) -> Value {
+        shell(0, "exec sleep 1000").properties
+    }
+
+    fn invalid(&self) -> Value {
+        map(&[("comand", strings(&["true"]))])
+    }
+
+    fn exiting(&self) -> Option<Value> {
+        Some(shell(0, "exit 3").properties)
+    }
+
+    async fn end_released(&self, instance: &ProviderRef) {
+        let folder = self.scope.folder(instance);
+        for pid in processes_of(&folder) {
+            kill(pid, Signal::KILL);
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    fn ends_released(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn keeps_the_provider_contract() {
+    let subject = Processes {
+        scope: Scope::new(),
+    };
+    let report = conformance::run(&subject).await;
+    assert!(report.conforms(), "\n{report}");
+    for result in &report.results {
+        assert_eq!(result.outcome, Outcome::Passed, "{}", result.name);
+    }
+    // The address of the released instance is taken over when it is needed again.
+    let addresses = subject.scope.dir.path().join(".addresses");
+    for entry in std::fs::read_dir(addresses).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    subject.scope.finish().await;
+}

@@ -1,0 +1,475 @@
+//! The checks. Each makes its own instances; the suite ends them.
+
+use std::pin::Pin;
+
+use super::{
+    Completeness, Context, DestroyRequest, ErrorClass, InstanceId, Miss, ProviderPhase,
+    ProviderRef, Token, Verdict, complete, destroying, ensure, owned,
+};
+
+/// One check.
+pub(super) struct Check {
+    pub(super) name: &'static str,
+    pub(super) sentence: &'static str,
+    pub(super) run: for<'a> fn(&'a Context<'a>) -> Running<'a>,
+}
+
+type Running<'a> = Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
+
+macro_rules! check {
+    ($name:literal, $function:ident, $sentence:literal) => {
+        Check {
+            name: $name,
+            sentence: $sentence,
+            run: |context| Box::pin($function(context)),
+        }
+    };
+}
+
+/// Every check, in the order in which they are run.
+pub(super) const ALL: &[Check] = &[
+    check!(
+        "manifest",
+        manifest,
+        "The schema accepts what can be made, finds what cannot, and a batch holds at least one."
+    ),
+    check!(
+        "invalid-spec",
+        invalid_spec,
+        "A request that can never succeed is `InvalidSpec`, and nothing was changed."
+    ),
+    check!(
+        "provision",
+        provision,
+        "Every slot gets a handle and becomes an instance that is listed as running."
+    ),
+    check!(
+        "ownership",
+        ownership,
+        "Ownership tags are on the instance from the moment it can be listed."
+    ),
+    check!(
+        "repeat",
+        repeat,
+        "A repeated call with the same token and parameters makes nothing new and returns the same handles."
+    ),
+    check!(
+        "repeat-at-once",
+        repeat_at_once,
+        "One token makes at most one set of instances, also by calls at the same time."
+    ),
+    check!(
+        "repeat-after-end",
+        repeat_after_end,
+        "One token makes at most one set of instances, also when they are gone again."
+    ),
+    check!(
+        "token-reuse",
+        token_reuse,
+        "A token that comes with other parameters makes nothing."
+    ),
+    check!(
+        "dropped-call",
+        dropped_call,
+        "A dropped future leaves either nothing or a complete effect, which the next listing shows."
+    ),
+    check!(
+        "batch",
+        batch,
+        "A batch has at most so many slots as the manifest says, each with its own handle."
+    ),
+    check!(
+        "destroy",
+        destroy,
+        "`Ok` means that the end was accepted: until it has happened, the instance is listed as `Stopping`."
+    ),
+    check!(
+        "destroy-again",
+        destroy_again,
+        "Destroying what is gone succeeds."
+    ),
+    check!(
+        "destroy-stranger",
+        destroy_stranger,
+        "An instance whose token or owner differs from the request's is left alone (`NotFound`)."
+    ),
+    check!(
+        "other-fleets",
+        other_fleets,
+        "A listing holds the fleet's instances, and no other fleet's."
+    ),
+    check!(
+        "exited",
+        exited,
+        "An instance that ended by itself is listed, as `Exited`, until it is destroyed."
+    ),
+    check!(
+        "release",
+        release,
+        "A released instance runs on, is not listed, and cannot be destroyed."
+    ),
+    check!(
+        "independence",
+        independence,
+        "Instances outlive the `Provider` value."
+    ),
+];
+
+async fn manifest(context: &Context<'_>) -> Verdict {
+    let manifest = context.provider.manifest();
+    ensure(manifest.batch_max >= 1, || "batch_max is 0".to_owned())?;
+    let mistakes = manifest.properties.check(&context.subject.running());
+    ensure(mistakes.is_empty(), || {
+        format!("the schema refuses properties that run: {mistakes:?}")
+    })?;
+    let mistakes = manifest.properties.check(&context.subject.invalid());
+    ensure(!mistakes.is_empty(), || {
+        "the schema accepts invalid properties".to_owned()
+    })?;
+    // And a scope without instances can be listed.
+    complete(&context.listing().await?)
+}
+
+async fn invalid_spec(context: &Context<'_>) -> Verdict {
+    let request = context.request(0, 1, context.subject.invalid());
+    match context.provision(&request).await {
+        Ok(_) => return Err(Miss::Failed("invalid properties were accepted".to_owned())),
+        Err(error) => ensure(error.class == ErrorClass::InvalidSpec, || {
+            format!("the class is {}: {error}", error.class.as_str())
+        })?,
+    }
+    // Nothing was changed, so the token is not spent either.
+    let mut better = request.clone();
+    better.properties = context.subject.running();
+    let made = context.provision(&better).await?.made;
+    ensure(made.len() == 1, || "the token was spent".to_owned())
+}
+
+async fn provision(context: &Context<'_>) -> Verdict {
+    let (_, instance) = context.one(0).await?;
+    let listed = context.until_running(&instance).await?;
+    ensure(listed.created_at.is_some(), || {
+        "the listing does not say when the instance was made".to_owned()
+    })?;
+    complete(&context.listing().await?)
+}
+
+async fn ownership(context: &Context<'_>) -> Verdict {
+    let (request, instance) = context.one(0).await?;
+    let expected = owned(&request, &request.slots[0]);
+    // The first listing that has it counts, so there is no wait before the first.
+    let what = "the instance is not listed";
+    let listed = context
+        .until(&instance, what, |phase| phase.is_some())
+        .await?;
+    let ownership = listed.and_then(|listed| listed.ownership);
+    ensure(ownership.as_ref() == Some(&expected), || {
+        format!("the tags are {ownership:?}, not {expected:?}")
+    })
+}
+
+async fn repeat(context: &Context<'_>) -> Verdict {
+    let request = context.request(0, 1, context.subject.running());
+    let first = context.provision(&request).await?;
+    for _ in 0..3 {
+        let again = context.provision(&request).await?;
+        ensure(again.made == first.made, || {
+            format!("other handles: {:?}, not {:?}", again.made, first.made)
+        })?;
+    }
+    for instance in first.made.values() {
+        context.until_running(instance).await?;
+    }
+    one_set(context, &request.token, 1).await
+}
+
+/// Fails if the listing has another number of instances of a token.
+async fn one_set(context: &Context<'_>, token: &Token, expected: usize) -> Verdict {
+    let listing = context.listing().await?;
+    let of_token = listing.instances.iter().filter(|listed| {
+        let ownership = listed.ownership.as_ref();
+        listed.phase != ProviderPhase::Terminated
+            && ownership.is_some_and(|owned| owned.token == *token)
+    });
+    let count = of_token.count();
+    ensure(count == expected, || {
+        format!("{count} instances of one token, not {expected}")
+    })
+}
+
+async fn repeat_at_once(context: &Context<'_>) -> Verdict {
+    let request = context.request(0, 1, context.subject.running());
+    let (one, two, three) = tokio::join!(
+        context.provision(&request),
+        context.provision(&request),
+        context.provision(&request)
+    );
+    // A provider may refuse a call while another one is under way; the caller repeats it.
+    let made: Vec<_> = [one, two, three].into_iter().flatten().collect();
+    let last = context.provision(&request).await?;
+    ensure(made.iter().all(|one| one.made == last.made), || {
+        "calls at the same time returned different handles".to_owned()
+    })?;
+    for instance in last.made.values() {
+        context.until_running(instance).await?;
+    }
+    one_set(context, &request.token, 1).await
+}
+
+async fn repeat_after_end(context: &Context<'_>) -> Verdict {
+    let (request, instance) = context.one(0).await?;
+    // Before it is listed, its absence would not mean that it is gone.
+    context.until_running(&instance).await?;
+    let end = destroying(&request, &request.slots[0].instance, &instance);
+    context.provider.destroy(&end).await?;
+    context.until_gone(&instance).await?;
+    let again = context.provision(&request).await?;
+    ensure(again.made.values().eq([&instance]), || {
+        format!("other handles: {:?}, not {instance}", again.made)
+    })?;
+    for _ in 0..3 {
+        context.subject.wait().await;
+        one_set(context, &request.token, 0).await?;
+    }
+    Ok(())
+}
+
+async fn token_reuse(context: &Context<'_>) -> Verdict {
+    let (request, instance) = context.one(0).await?;
+    let mut other = request.clone();
+    let id = &request.slots[0].instance;
+    other.slots[0].instance = InstanceId::new(id.group().clone(), id.number() + 1);
+    match context.provision(&other).await {
+        Err(error) => ensure(error.class == ErrorClass::InvalidSpec, || {
+            format!("the class is {}: {error}", error.class.as_str())
+        })?,
+        Ok(_) => return Err(Miss::Failed("another instance was promised".to_owned())),
+    }
+    context.until_running(&instance).await?;
+    one_set(context, &request.token, 1).await
+}
+
+async fn dropped_call(context: &Context<'_>) -> Verdict {
+    let request = context.request(0, 1, context.subject.running());
+    // Polled once, then dropped: what a caller's time limit does at the worst moment.
+    let provider = std::sync::Arc::clone(&context.provider);
+    let mut call = provider.provision(&request);
+    std::future::poll_fn(|task| {
+        let _ = call.as_mut().poll(task);
+        std::task::Poll::Ready(())
+    })
+    .await;
+    drop(call);
+    let provisioned = context.provision(&request).await?;
+    for instance in provisioned.made.values() {
+        context.until_running(instance).await?;
+    }
+    one_set(context, &request.token, 1).await
+}
+
+async fn batch(context: &Context<'_>) -> Verdict {
+    let most = context.provider.manifest().batch_max;
+    let count = u64::from(most.min(3));
+    let request = context.request(0, count, context.subject.running());
+    let provisioned = context.provision(&request).await?;
+    if let Some(shortfall) = provisioned.shortfall {
+        return Err(Miss::Skipped(format!("not everything fits: {shortfall}")));
+    }
+    let handles: std::collections::BTreeSet<_> = provisioned.made.values().collect();
+    ensure(handles.len() as u64 == count, || {
+        format!("{} handles for {count} slots", handles.len())
+    })?;
+    for (id, instance) in &provisioned.made {
+        let listed = context.until_running(instance).await?;
+        let of = listed.ownership.map(|owned| owned.instance);
+        ensure(of.as_ref() == Some(id), || {
+            format!("{instance} is listed as {of:?}, not {id}")
+        })?;
+    }
+    let mut larger = context.request(10, 1, context.subject.running());
+    let base = larger.slots[0].clone();
+    larger.slots = (0..=u64::from(most))
+        .map(|step| {
+            let number = base.instance.number() + step;
+            let mut slot = base.clone();
+            slot.instance = InstanceId::new(base.instance.group().clone(), number);
+            slot
+        })
+        .collect();
+    match context.provision(&larger).await {
+        Err(error) if error.class == ErrorClass::InvalidSpec => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(_) => Err(Miss::Failed(format!(
+            "more than {most} slots were accepted"
+        ))),
+    }
+}
+
+async fn destroy(context: &Context<'_>) -> Verdict {
+    let (request, instance) = context.one(0).await?;
+    context.until_running(&instance).await?;
+    let end = destroying(&request, &request.slots[0].instance, &instance);
+    context.provider.destroy(&end).await?;
+    for _ in 0..context.subject.patience() {
+        match context.listed(&instance).await? {
+            None => return Ok(()),
+            Some(listed) => match listed.phase {
+                ProviderPhase::Terminated => return Ok(()),
+                ProviderPhase::Stopping => {}
+                phase => return Err(Miss::Failed(format!("listed as {phase:?} after `Ok`"))),
+            },
+        }
+        context.subject.wait().await;
+    }
+    Err(Miss::Failed("the instance does not end".to_owned()))
+}
+
+async fn destroy_again(context: &Context<'_>) -> Verdict {
+    let (request, instance) = context.one(0).await?;
+    let end = destroying(&request, &request.slots[0].instance, &instance);
+    context.provider.destroy(&end).await?;
+    context.provider.destroy(&end).await?;
+    context.until_gone(&instance).await?;
+    context.provider.destroy(&end).await?;
+    let never = ProviderRef::parse("never-was").expect("the text is not empty");
+    let end = DestroyRequest {
+        provider_ref: never,
+        ..end
+    };
+    Ok(context.provider.destroy(&end).await?)
+}
+
+async fn destroy_stranger(context: &Context<'_>) -> Verdict {
+    let (request, instance) = context.one(0).await?;
+    context.until_running(&instance).await?;
+    let (_, other) = context.one(1).await?;
+    let right = destroying(&request, &request.slots[0].instance, &instance);
+    let other_request = context.request(1, 1, context.subject.running());
+    let wrong = [
+        DestroyRequest {
+            token: other_request.token.clone(),
+            ..right.clone()
+        },
+        DestroyRequest {
+            provider_ref: other,
+            ..right.clone()
+        },
+        DestroyRequest {
+            fleet: Context::other_fleet(),
+            ..right.clone()
+        },
+        DestroyRequest {
+            instance: other_request.slots[0].instance.clone(),
+            ..right.clone()
+        },
+    ];
+    for wrong in wrong {
+        match context.provider.destroy(&wrong).await {
+            Err(error) => ensure(error.class == ErrorClass::NotFound, || {
+                format!("the class is {}: {error}", error.class.as_str())
+            })?,
+            Ok(()) => return Err(Miss::Failed("accepted for a stranger".to_owned())),
+        }
+    }
+    context.until_running(&instance).await.map(|_| ())
+}
+
+async fn other_fleets(context: &Context<'_>) -> Verdict {
+    let (_, instance) = context.one(0).await?;
+    context.until_running(&instance).await?;
+    let listing = context.provider.list(&Context::other_fleet()).await?;
+    let found = listing
+        .instances
+        .iter()
+        .any(|listed| listed.provider_ref == instance);
+    ensure(!found, || {
+        "an instance of another fleet is listed".to_owned()
+    })?;
+    let other = Context::other_fleet();
+    match context.provider.release(&other, &instance).await {
+        Err(error) => ensure(error.class == ErrorClass::NotFound, || {
+            format!("the class is {}: {error}", error.class.as_str())
+        })?,
+        Ok(()) => return Err(Miss::Failed("released for another fleet".to_owned())),
+    }
+    context.until_running(&instance).await.map(|_| ())
+}
+
+async fn exited(context: &Context<'_>) -> Verdict {
+    let Some(properties) = context.subject.exiting() else {
+        return Err(Miss::Skipped("no instance here ends by itself".to_owned()));
+    };
+    let request = context.request(0, 1, properties);
+    let made = context.provision(&request).await?.made;
+    let has_exited =
+        |phase: Option<&ProviderPhase>| matches!(phase, Some(ProviderPhase::Exited(_)));
+    for instance in made.values() {
+        let what = "the instance is not listed as exited";
+        context.until(instance, what, has_exited).await?;
+        for _ in 0..3 {
+            context.subject.wait().await;
+            let listed = context.listed(instance).await?;
+            ensure(
+                has_exited(listed.as_ref().map(|listed| &listed.phase)),
+                || format!("not listed as exited any more: {listed:?}"),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+async fn release(context: &Context<'_>) -> Verdict {
+    if !context.subject.ends_released() {
+        let why = "nothing here can end a released instance";
+        return Err(Miss::Skipped(why.to_owned()));
+    }
+    let (request, instance) = context.one(0).await?;
+    context.until_running(&instance).await?;
+    let verdict = released(context, &request, &instance).await;
+    context.subject.end_released(&instance).await;
+    verdict
+}
+
+async fn released(
+    context: &Context<'_>,
+    request: &crate::ProvisionRequest,
+    instance: &ProviderRef,
+) -> Verdict {
+    let fleet = Context::fleet();
+    context.provider.release(&fleet, instance).await?;
+    context.provider.release(&fleet, instance).await?;
+    let listed = context.listed(instance).await?;
+    let ownership = listed.and_then(|listed| listed.ownership);
+    ensure(ownership.is_none(), || {
+        format!("still owned: {ownership:?}")
+    })?;
+    let end = destroying(request, &request.slots[0].instance, instance);
+    match context.provider.destroy(&end).await {
+        Err(error) => ensure(error.class == ErrorClass::NotFound, || {
+            format!("the class is {}: {error}", error.class.as_str())
+        }),
+        Ok(()) => Err(Miss::Failed("a released instance was destroyed".to_owned())),
+    }
+}
+
+async fn independence(context: &Context<'_>) -> Verdict {
+    let (request, instance) = context.one(0).await?;
+    context.until_running(&instance).await?;
+    let Some(reopened) = context.subject.reopen() else {
+        return Err(Miss::Skipped("the scope cannot be opened twice".to_owned()));
+    };
+    let listing = reopened.list(&Context::fleet()).await?;
+    ensure(listing.completeness == Completeness::Complete, || {
+        "the listing is partial".to_owned()
+    })?;
+    let listed = listing.instances.into_iter();
+    let listed = listed.filter(|listed| listed.provider_ref == instance);
+    let phases: Vec<ProviderPhase> = listed.map(|listed| listed.phase).collect();
+    ensure(phases == [ProviderPhase::Running], || {
+        format!("listed as {phases:?}")
+    })?;
+    let again = reopened.provision(&request).await?;
+    ensure(again.made.values().eq([&instance]), || {
+        format!("other handles: {:?}, not {instance}", again.made)
+    })
+}

@@ -1,0 +1,196 @@
+use drover_model::Vanilla;
+
+use super::*;
+
+fn facts(address: Option<&str>) -> Facts {
+    Facts {
+        instance: InstanceId::parse("web-7").unwrap(),
+        group: GroupName::parse("web").unwrap(),
+        zone: None,
+        address: address.map(str::to_owned),
+    }
+}
+
+fn once(text: &str) -> Result<String, String> {
+    substitute(text, &facts(Some("127.64.0.9"))).map_err(|error| error.to_string())
+}
+
+/// What comes out after the agent's round and then the provider's.
+fn twice(text: &str) -> Result<String, String> {
+    let agents = substitute(text, &facts(None)).map_err(|error| error.to_string())?;
+    once(&agents)
+}
+
+fn texts(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let entries = entries.iter();
+    entries
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+#[test]
+fn one_round_with_everything_known_is_the_same_as_two() {
+    let cases = [
+        ("", ""),
+        ("plain $ text } { $x $(y)", "plain $ text } { $x $(y)"),
+        ("${instance.id}", "web-7"),
+        ("${instance.name}.${group.name}", "web-7.web"),
+        ("at ${instance.address}:80", "at 127.64.0.9:80"),
+        ("[${instance.zone}]", "[]"),
+        ("$${HOME}", "${HOME}"),
+        ("$${instance.address}", "${instance.address}"),
+        ("$${instance.id} ${instance.id}", "${instance.id} web-7"),
+        ("${instance.id}$${x}", "web-7${x}"),
+        (
+            "${instance.address}$${x}${instance.address}",
+            "127.64.0.9${x}127.64.0.9",
+        ),
+        ("é${instance.id}é", "éweb-7é"),
+        ("open ${instance.id", "open ${instance.id"),
+        ("$$ and $$$", "$$ and $$$"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(once(text).as_deref(), Ok(expected), "one round of {text:?}");
+        assert_eq!(
+            twice(text).as_deref(),
+            Ok(expected),
+            "two rounds of {text:?}"
+        );
+    }
+}
+
+#[test]
+fn a_dollar_before_an_address_stays_a_dollar() {
+    // The name is escaped with two dollars; a third one before them is text.
+    assert_eq!(once("$$${x}").as_deref(), Ok("$${x}"));
+    assert_eq!(twice("$$${x}").as_deref(), Ok("$${x}"));
+}
+
+#[test]
+fn names_what_it_does_not_know() {
+    for text in [
+        "${instance.adress}",
+        "${}",
+        "${ group.name }",
+        "${HOME:-/}",
+        "a ${b${c}}",
+    ] {
+        let error = once(text).unwrap_err();
+        assert!(error.starts_with("unknown substitution ${"), "{error}");
+        assert!(
+            substitute(text, &facts(None)).is_err(),
+            "{text:?} before the address"
+        );
+    }
+}
+
+#[test]
+fn finds_unknown_names_without_substituting() {
+    let text = "${instance.id} ${oops} $${fine} ${instance.address} ${also.wrong} ${open";
+    assert_eq!(unknown_substitutions(text), ["oops", "also.wrong"]);
+    assert_eq!(unknown_substitutions(""), Vec::<String>::new());
+}
+
+fn template() -> Template {
+    let command = ["serve", "${instance.address}", "$${HOME}"].map(Value::from);
+    Template {
+        properties: [
+            ("command".to_owned(), Value::List(command.to_vec())),
+            ("port".to_owned(), Value::Int(80)),
+            (
+                "deep".to_owned(),
+                [("name".to_owned(), "${instance.id}".into())]
+                    .into_iter()
+                    .collect(),
+            ),
+        ]
+        .into_iter()
+        .collect(),
+        flavors: vec![
+            Flavor::Vanilla(Vanilla {
+                init: vec!["echo ${instance.id}".to_owned()],
+                env: texts(&[("A", "first"), ("B", "${group.name}")]),
+                tags: texts(&[("team", "flavor")]),
+            }),
+            Flavor::Vanilla(Vanilla {
+                init: vec!["echo ${instance.address} $${PATH}".to_owned()],
+                env: texts(&[("A", "second ${instance.address}")]),
+                tags: BTreeMap::new(),
+            }),
+        ],
+        flavors_as_written: Value::Null,
+        tags: texts(&[("team", "template"), ("name", "${instance.name}")]),
+    }
+}
+
+#[test]
+fn later_flavors_add_their_init_and_win_over_earlier_ones() {
+    let prepared = prepare(&template(), &facts(None)).unwrap();
+    let finished = finish(&prepared.slot, &prepared.properties, "127.64.0.9").unwrap();
+    assert_eq!(
+        finished.slot.init,
+        ["echo web-7", "echo 127.64.0.9 ${PATH}"]
+    );
+    assert_eq!(
+        finished.slot.env,
+        texts(&[("A", "second 127.64.0.9"), ("B", "web")])
+    );
+    assert_eq!(
+        finished.slot.tags,
+        texts(&[("team", "flavor"), ("name", "web-7")])
+    );
+    let command = ["serve", "127.64.0.9", "${HOME}"].map(Value::from);
+    assert_eq!(
+        finished.properties.get("command"),
+        Some(&Value::List(command.to_vec()))
+    );
+    assert_eq!(finished.properties.get("port"), Some(&Value::Int(80)));
+    let deep = finished
+        .properties
+        .get("deep")
+        .and_then(|deep| deep.get("name"));
+    assert_eq!(deep, Some(&Value::from("web-7")));
+}
+
+#[test]
+fn the_agents_round_leaves_the_address_and_the_escapes_to_the_provider() {
+    let prepared = prepare(&template(), &facts(None)).unwrap();
+    assert_eq!(prepared.slot.init[1], "echo ${instance.address} $${PATH}");
+    assert_eq!(prepared.slot.env["A"], "second ${instance.address}");
+    assert_eq!(prepared.slot.instance, facts(None).instance);
+}
+
+#[test]
+fn a_mistake_anywhere_in_the_template_is_found() {
+    let wrong = "${wrong}";
+    let flavored = |vanilla| Template {
+        flavors: vec![Flavor::Vanilla(vanilla)],
+        ..template()
+    };
+    let templates = [
+        Template {
+            properties: Value::List(vec![wrong.into()]),
+            ..template()
+        },
+        Template {
+            tags: texts(&[("a", wrong)]),
+            ..template()
+        },
+        flavored(Vanilla {
+            init: vec![wrong.to_owned()],
+            ..Vanilla::default()
+        }),
+        flavored(Vanilla {
+            env: texts(&[("a", wrong)]),
+            ..Vanilla::default()
+        }),
+        flavored(Vanilla {
+            tags: texts(&[("a", wrong)]),
+            ..Vanilla::default()
+        }),
+    ];
+    for template in templates {
+        let error = prepare(&template, &facts(None)).unwrap_err();
+        assert_eq!(error.name, "wrong");
+    }
+}

@@ -1,0 +1,189 @@
+use super::*;
+
+fn field(shape: Shape, required: bool) -> Field {
+    Field {
+        shape,
+        required,
+        class: FieldClass::Replace,
+        doc: "A field.".to_owned(),
+    }
+}
+
+fn schema() -> ObjectSchema {
+    let text = Shape::String;
+    let inner = ObjectSchema {
+        fields: BTreeMap::from([("path".to_owned(), field(Shape::String, true))]),
+    };
+    let shapes = [
+        (
+            "command",
+            Shape::List {
+                of: Box::new(text.clone()),
+                min: 1,
+            },
+            true,
+        ),
+        ("env", Shape::Map(Box::new(text.clone())), false),
+        ("count", Shape::Integer { min: 1, max: 9 }, false),
+        ("wait", Shape::Duration, false),
+        ("fast", Shape::Boolean, false),
+        ("disk", Shape::Object(inner), false),
+        ("name", text, false),
+    ];
+    let fields = shapes.map(|(name, shape, required)| (name.to_owned(), field(shape, required)));
+    ObjectSchema {
+        fields: fields.into(),
+    }
+}
+
+fn map(entries: &[(&str, Value)]) -> Value {
+    let entries = entries.iter();
+    entries
+        .map(|(key, value)| ((*key).to_owned(), value.clone()))
+        .collect()
+}
+
+/// The mistakes in `command: [x]` with these entries beside it, as `path: message (suggestion)`.
+fn mistakes(entries: &[(&str, Value)]) -> Vec<String> {
+    let mut all = vec![("command", Value::List(vec!["x".into()]))];
+    all.extend(entries.iter().cloned());
+    let found = schema().check(&map(&all)).into_iter();
+    let shown = found.map(|mistake| {
+        let suggestion = mistake.suggestion.map(|name| format!(" ({name})"));
+        let Mistake { path, message, .. } = mistake;
+        format!("{path}: {message}{}", suggestion.unwrap_or_default())
+    });
+    shown.collect()
+}
+
+#[test]
+fn accepts_what_it_describes() {
+    let good = [
+        ("env", map(&[("PORT", "80".into())])),
+        ("count", Value::Int(9)),
+        ("wait", "1h30m".into()),
+        ("fast", Value::Bool(true)),
+        ("disk", map(&[("path", "/".into())])),
+        ("name", "".into()),
+    ];
+    assert_eq!(mistakes(&good), Vec::<String>::new());
+}
+
+#[test]
+fn finds_every_mistake_in_one_run_with_its_path() {
+    let bad = [
+        (
+            "command",
+            Value::List(vec!["x".into(), Value::Int(1), Value::Null]),
+        ),
+        (
+            "env",
+            map(&[("PORT", Value::Int(80)), ("A", "fine".into())]),
+        ),
+        ("count", Value::Int(10)),
+        ("wait", "soon".into()),
+        ("fast", "yes".into()),
+        ("disk", map(&[("pth", "/".into())])),
+        ("name", Value::List(Vec::new())),
+        ("commnd", Value::Null),
+        ("unlike-anything", Value::Null),
+    ];
+    let expected = [
+        "command[1]: expected a string, found an integer",
+        "command[2]: expected a string, found null",
+        "count: expected an integer from 1 to 9, found an integer",
+        "disk: `path` is missing",
+        "disk.pth: unknown field `pth` (path)",
+        "env.PORT: expected a string, found an integer",
+        "fast: expected a boolean, found a string",
+        "name: expected a string, found a list",
+        "wait: expected a duration such as 90s, found a string",
+        "commnd: unknown field `commnd` (command)",
+        "unlike-anything: unknown field `unlike-anything`",
+    ];
+    assert_eq!(mistakes(&bad), expected);
+}
+
+#[test]
+fn counts_entries_and_types_of_the_whole() {
+    let empty = schema().check(&map(&[("command", Value::List(Vec::new()))]));
+    assert_eq!(empty[0].message, "expected at least 1 entries");
+    let missing = schema().check(&Value::empty_map());
+    assert_eq!(missing[0].message, "`command` is missing");
+    let wrong = schema().check(&Value::Null);
+    assert_eq!(wrong[0].message, "expected a map, found null");
+    assert_eq!(wrong[0].path, "");
+    let large = schema().check(&map(&[
+        ("command", Value::List(vec!["x".into()])),
+        ("count", Value::UInt(u64::MAX)),
+    ]));
+    assert_eq!(large.len(), 1);
+}
+
+#[test]
+fn reads_durations_and_nothing_else() {
+    let good = [
+        ("0s", 0),
+        ("90s", 90_000),
+        ("1h30m", 5_400_000),
+        ("250ms", 250),
+        ("1m1ms", 60_001),
+        ("1s1s", 2_000),
+    ];
+    for (text, milliseconds) in good {
+        assert_eq!(
+            parse_duration(text),
+            Some(Duration::from_millis(milliseconds)),
+            "{text}"
+        );
+    }
+    let bad = [
+        "",
+        "s",
+        "1",
+        "1d",
+        "-1s",
+        "1.5s",
+        "1 s",
+        "s1",
+        "1s ",
+        "99999999999999999999s",
+        "18446744073709551615h",
+    ];
+    for text in bad {
+        assert_eq!(parse_duration(text), None, "{text}");
+    }
+}
+
+#[test]
+fn publishes_the_same_as_json_schema() {
+    let published = schema().to_json_schema();
+    assert_eq!(
+        published.get("additionalProperties"),
+        Some(&Value::Bool(false))
+    );
+    assert_eq!(
+        published.get("required"),
+        Some(&Value::List(vec!["command".into()]))
+    );
+    let property = |name: &str| published.get("properties").and_then(|all| all.get(name));
+    let count = property("count").unwrap();
+    assert_eq!(count.get("minimum"), Some(&Value::Int(1)));
+    assert_eq!(count.get("x-drover-class"), Some(&"replace".into()));
+    assert_eq!(count.get("description"), Some(&"A field.".into()));
+    let command = property("command").unwrap();
+    assert_eq!(command.get("minItems"), Some(&Value::Int(1)));
+    assert_eq!(
+        command.get("items").and_then(|items| items.get("type")),
+        Some(&"string".into())
+    );
+    let disk = property("disk").unwrap();
+    assert_eq!(
+        disk.get("required"),
+        Some(&Value::List(vec!["path".into()]))
+    );
+    assert_eq!(
+        schema().classes().get("command"),
+        Some(&FieldClass::Replace)
+    );
+}
