@@ -1,0 +1,442 @@
+//! The policies' own test tables.
+//!
+//! A row's `given` sets variables; what it leaves out has the defaults of [`default_of`]: a group
+//! `test` of three available instances, nothing going on, on Monday 2026-01-05 at 12:00 UTC, asked
+//! for reason `update`. Maps merge field by field; a list replaces, its elements filled up. Times
+//! and durations are written as in documents. `expect` is a boolean (whether all rules hold; a
+//! policy whose `match` does not hold withholds nothing, so true), a number (the size before the
+//! bounds), `null` (a size policy that does not apply), or the word `error`.
+
+use std::collections::BTreeMap;
+
+use drover_model::{
+    Outcome, PolicyName, PolicyTest, SizeDecision, SourceSpan, Timestamp, Value, Verdict,
+};
+
+use crate::evaluate::{self, Scope};
+use crate::policy::{Body, CompiledPolicy};
+use crate::set::PolicySet;
+use crate::stack::on_large_stack;
+use crate::types::{Shape, Type, closest};
+use crate::value::{self, Boxed, Entries};
+use crate::variables::VARIABLES;
+
+#[cfg(test)]
+mod tests;
+
+/// How one row of a policy's test table turned out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestOutcome {
+    /// The policy.
+    pub policy: PolicyName,
+    /// The row's name.
+    pub name: String,
+    /// Where the row stands.
+    pub span: SourceSpan,
+    /// How it turned out.
+    pub result: TestResult,
+}
+
+/// The result of a test.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TestResult {
+    /// As expected.
+    Passed,
+    /// Otherwise.
+    Failed {
+        /// What the row expects.
+        expected: String,
+        /// What came out.
+        got: String,
+        /// The clause that decided, where one did.
+        clause: Option<SourceSpan>,
+        /// Its message.
+        message: String,
+        /// The values that it read.
+        values: BTreeMap<String, String>,
+    },
+    /// The row makes no sense: an unknown variable, a value of the wrong type.
+    Invalid {
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl PolicySet {
+    /// Runs the test tables of all policies without mistakes, in order of their names.
+    pub fn run_tests(&self) -> Vec<TestOutcome> {
+        let run = |policy: &CompiledPolicy| -> Vec<TestOutcome> {
+            policy
+                .tests
+                .iter()
+                .map(|test| TestOutcome {
+                    policy: policy.name.clone(),
+                    name: test.name.clone(),
+                    span: test.span.clone(),
+                    result: run_test(policy, test),
+                })
+                .collect()
+        };
+        self.policies
+            .values()
+            .flat_map(|policy| {
+                on_large_stack(|| run(policy)).unwrap_or_else(|failure| {
+                    let message = failure.explain();
+                    vec![TestOutcome {
+                        policy: policy.name.clone(),
+                        name: String::new(),
+                        span: policy.span(),
+                        result: TestResult::Invalid { message },
+                    }]
+                })
+            })
+            .collect()
+    }
+}
+
+/// What came out of a row.
+struct Got {
+    value: Value,
+    verdict: Option<Verdict>,
+}
+
+fn run_test(policy: &CompiledPolicy, test: &PolicyTest) -> TestResult {
+    let given = match given(policy, &test.given) {
+        Ok(given) => given,
+        Err(message) => return TestResult::Invalid { message },
+    };
+    if let Err(message) = check_expectation(policy, &test.expect) {
+        return TestResult::Invalid { message };
+    }
+    let values = given.iter().map(|(name, tree)| (*name, tree.boxed()));
+    let root = evaluate::context_of(values);
+    let mut scope = Scope::unbound(policy, &root);
+    scope.variables(|_| true);
+    let got = match policy.body {
+        Body::Rules(_) => got_rules(&scope.rules()),
+        Body::Value(_) => got_size(scope.size_unbounded()),
+    };
+    if got.value == test.expect {
+        return TestResult::Passed;
+    }
+    let (clause, message, values) = match got.verdict {
+        Some(verdict) => (Some(verdict.span), verdict.message, verdict.values),
+        None => (None, String::new(), BTreeMap::new()),
+    };
+    TestResult::Failed {
+        expected: show(&test.expect),
+        got: show(&got.value),
+        clause,
+        message,
+        values,
+    }
+}
+
+fn got_rules(verdicts: &[Verdict]) -> Got {
+    let failing = verdicts
+        .iter()
+        .find(|verdict| matches!(verdict.outcome, Outcome::Error(_)))
+        .or_else(|| {
+            verdicts
+                .iter()
+                .find(|verdict| verdict.outcome == Outcome::Failed)
+        });
+    let value = match failing.map(|verdict| &verdict.outcome) {
+        None | Some(Outcome::Passed) => Value::Bool(true),
+        Some(Outcome::Failed) => Value::Bool(false),
+        Some(Outcome::Error(_)) => Value::from(ERROR),
+    };
+    Got {
+        value,
+        verdict: failing.or_else(|| verdicts.last()).cloned(),
+    }
+}
+
+fn got_size(decision: Option<SizeDecision>) -> Got {
+    match decision {
+        None => Got {
+            value: Value::Null,
+            verdict: None,
+        },
+        Some(SizeDecision::Chosen { asked, verdict, .. }) => Got {
+            value: Value::Int(asked),
+            verdict: Some(verdict),
+        },
+        Some(SizeDecision::Failed(verdict)) => Got {
+            value: Value::from(ERROR),
+            verdict: Some(verdict),
+        },
+    }
+}
+
+/// What a row expects when the clause is to fail to evaluate.
+const ERROR: &str = "error";
+
+fn check_expectation(policy: &CompiledPolicy, expect: &Value) -> Result<(), String> {
+    let wanted = match (&policy.body, expect) {
+        (_, Value::String(text)) if text == ERROR => return Ok(()),
+        (Body::Rules(_), Value::Bool(_)) | (Body::Value(_), Value::Int(_) | Value::Null) => {
+            return Ok(());
+        }
+        (Body::Rules(_), _) => "true, false",
+        (Body::Value(_), _) => "a whole number, null",
+    };
+    Err(format!(
+        "`expect` is {wanted} or the word error, not {}",
+        show(expect)
+    ))
+}
+
+fn show(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "does not apply".to_owned(),
+        other => value::show(value::document(other).as_ref()),
+    }
+}
+
+/// Returns the variables of a row.
+fn given(policy: &CompiledPolicy, given: &Value) -> Result<BTreeMap<&'static str, Tree>, String> {
+    let empty = BTreeMap::new();
+    let given = match given {
+        Value::Map(given) => given,
+        Value::Null => &empty,
+        other => {
+            return Err(format!(
+                "`given` is a map of variables, not {}",
+                other.kind()
+            ));
+        }
+    };
+    let known: Vec<&str> = VARIABLES
+        .iter()
+        .filter(|variable| variable.available_in(policy.point))
+        .map(|variable| variable.name)
+        .chain(["params"])
+        .collect();
+    if let Some(unknown) = given.keys().find(|name| !known.contains(&name.as_str())) {
+        let close = closest(unknown, known.iter().copied());
+        let hint = close.map_or(String::new(), |close| format!("; did you mean `{close}`?"));
+        return Err(format!(
+            "`given` sets `{unknown}`, which a {} policy does not know{hint}",
+            policy.point.as_str()
+        ));
+    }
+    let mut values = BTreeMap::new();
+    for variable in VARIABLES
+        .iter()
+        .filter(|variable| variable.available_in(policy.point))
+    {
+        let type_ = (variable.type_)();
+        let value = given.get(variable.name);
+        // Unlike other values that may be null, this one is there unless a row says otherwise.
+        let type_ = match (&type_, value) {
+            (Type::Nullable(inner), None) if variable.name == "oldSpec" => (**inner).clone(),
+            _ => type_,
+        };
+        let default = default_of("", variable.name);
+        let tree = typed(&type_, value.or(default.as_ref()), variable.name)?;
+        values.insert(variable.name, tree);
+    }
+    values.insert("params", params(policy, given.get("params"))?);
+    Ok(values)
+}
+
+fn params(policy: &CompiledPolicy, given: Option<&Value>) -> Result<Tree, String> {
+    let mut params = policy.params.clone();
+    let given = match given {
+        None => return Ok(Tree::Document(Value::Map(params))),
+        Some(Value::Map(given)) => given,
+        Some(other) => return Err(format!("`params` is a map, not {}", other.kind())),
+    };
+    for (name, value) in given {
+        let Some(default) = params.get(name) else {
+            return Err(format!("the policy has no parameter `{name}`"));
+        };
+        let fitting = crate::policy::fitting(default, value).ok_or_else(|| {
+            format!(
+                "parameter `{name}` is {}, not {}",
+                default.kind(),
+                value.kind()
+            )
+        })?;
+        params.insert(name.clone(), fitting);
+    }
+    Ok(Tree::Document(Value::Map(params)))
+}
+
+/// A value of a row, converted to the declared type and filled up.
+enum Tree {
+    Null,
+    Document(Value),
+    Time(Timestamp),
+    Duration(std::time::Duration),
+    List(Vec<Tree>),
+    Map(BTreeMap<String, Tree>),
+    Record(&'static Shape, BTreeMap<&'static str, Tree>),
+}
+
+impl Tree {
+    fn boxed(&self) -> Boxed<'_> {
+        match self {
+            Self::Null => value::absent("it is null in this test"),
+            Self::Document(document) => value::document(document),
+            Self::Time(time) => value::time(*time),
+            Self::Duration(duration) => value::duration(*duration),
+            Self::List(elements) => value::list(elements.iter().map(Self::boxed).collect()),
+            Self::Map(entries) => value::keyed(TreeMap(entries)),
+            Self::Record(shape, fields) => value::keyed(TreeRecord(shape, fields)),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct TreeMap<'a>(&'a BTreeMap<String, Tree>);
+
+impl<'a> Entries<'a> for TreeMap<'a> {
+    const MAP: bool = true;
+
+    fn entry(&self, key: &str) -> Option<Boxed<'a>> {
+        self.0.get(key).map(Tree::boxed)
+    }
+
+    fn keys(&self) -> Vec<&'a str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+}
+
+#[derive(Clone, Copy)]
+struct TreeRecord<'a>(&'static Shape, &'a BTreeMap<&'static str, Tree>);
+
+impl<'a> Entries<'a> for TreeRecord<'a> {
+    const MAP: bool = false;
+
+    fn entry(&self, key: &str) -> Option<Boxed<'a>> {
+        self.1.get(key).map(Tree::boxed)
+    }
+
+    fn keys(&self) -> Vec<&'a str> {
+        self.0.fields.iter().map(|field| field.name).collect()
+    }
+}
+
+/// Returns `given` as a value of `type_`, filled up with defaults.
+fn typed(type_: &Type, given: Option<&Value>, path: &str) -> Result<Tree, String> {
+    let wrong = |given: &Value| Err(format!("`{path}` is {type_}, not {}", given.kind()));
+    let empty = BTreeMap::new();
+    let tree = match (type_, given) {
+        (Type::Nullable(_), None | Some(Value::Null)) => Tree::Null,
+        (Type::Nullable(inner), given) => return typed(inner, given, path),
+        (Type::Record(shape), None) => return record(shape, &empty, path),
+        (Type::Record(shape), Some(Value::Map(given))) => return record(shape, given, path),
+        (Type::List(_), None) => Tree::List(Vec::new()),
+        (Type::List(element), Some(Value::List(given))) => Tree::List(
+            given
+                .iter()
+                .enumerate()
+                .map(|(at, given)| typed(element, Some(given), &format!("{path}[{at}]")))
+                .collect::<Result<_, _>>()?,
+        ),
+        (Type::Map(_), None) => Tree::Map(BTreeMap::new()),
+        (Type::Map(value), Some(Value::Map(given))) => Tree::Map(
+            given
+                .iter()
+                .map(|(key, given)| {
+                    let tree = typed(value, Some(given), &format!("{path}.{key}"))?;
+                    Ok((key.clone(), tree))
+                })
+                .collect::<Result<_, String>>()?,
+        ),
+        (Type::Timestamp, Some(Value::String(text))) => {
+            Tree::Time(text.parse().map_err(|_| {
+                format!("`{path}` is a time such as 2026-01-05T12:00:00Z, not {text}")
+            })?)
+        }
+        (Type::Duration, None) => Tree::Duration(std::time::Duration::ZERO),
+        (Type::Duration, Some(Value::String(text))) => Tree::Duration(duration(text, path)?),
+        (Type::Word(words), Some(Value::String(text))) => {
+            let all = (words.all)();
+            if !all.contains(&text.as_str()) {
+                return Err(format!(
+                    "`{path}`: `{text}` is not {}; one of {}",
+                    words.name,
+                    all.join(", ")
+                ));
+            }
+            Tree::Document(Value::from(text.as_str()))
+        }
+        (Type::Text, Some(Value::String(_)))
+        | (Type::Int, Some(Value::Int(_)))
+        | (Type::Bool, Some(Value::Bool(_)))
+        | (Type::Dyn, Some(_)) => Tree::Document(given.cloned().unwrap_or(Value::Null)),
+        (Type::Int, None) => Tree::Document(Value::Int(0)),
+        (Type::Bool, None) => Tree::Document(Value::Bool(false)),
+        (Type::Dyn, None) => Tree::Document(Value::empty_map()),
+        (_, None) => Tree::Document(Value::from("")),
+        (_, Some(given)) => return wrong(given),
+    };
+    Ok(tree)
+}
+
+fn record(
+    shape: &'static Shape,
+    given: &BTreeMap<String, Value>,
+    path: &str,
+) -> Result<Tree, String> {
+    if let Some(unknown) = given.keys().find(|name| shape.field(name).is_none()) {
+        let close = closest(unknown, shape.fields.iter().map(|field| field.name));
+        let hint = close.map_or(String::new(), |close| format!("; did you mean `{close}`?"));
+        return Err(format!("`{path}` has no field `{unknown}`{hint}"));
+    }
+    let mut fields = BTreeMap::new();
+    for field in shape.fields {
+        let default = default_of(shape.name, field.name);
+        let value = given.get(field.name).or(default.as_ref());
+        let tree = typed(&(field.type_)(), value, &format!("{path}.{}", field.name))?;
+        fields.insert(field.name, tree);
+    }
+    Ok(Tree::Record(shape, fields))
+}
+
+fn duration(text: &str, path: &str) -> Result<std::time::Duration, String> {
+    text.parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|duration| std::time::Duration::try_from(duration).ok())
+        .ok_or_else(|| format!("`{path}` is a duration such as 90s or 1h30m, not {text}"))
+}
+
+/// Returns the value that a field has in a test that does not set it; None: zero, empty, false or
+/// null. A variable is a field of the empty shape.
+fn default_of(shape: &str, field: &str) -> Option<Value> {
+    let text = |text: &str| Some(Value::from(text));
+    match (shape, field) {
+        ("", "now") => text("2026-01-05T12:00:00Z"),
+        ("", "reason") => text("update"),
+        ("", "current")
+        | ("spec", "size")
+        | ("change", "fromSize" | "toSize")
+        | ("status" | "groups[name]", "desired" | "total" | "available" | "updated") => {
+            Some(Value::Int(3))
+        }
+        ("group", "name") | ("spec", "provider") | ("git", "subject") => text("test"),
+        ("spec", "manage") => text("full"),
+        ("spec.rollout", "maxSurge" | "firstBatch") => Some(Value::Int(1)),
+        ("spec.rollout", "minReady") => text("30s"),
+        ("spec.rollout", "onFailure") => text("pause"),
+        ("health", "startupTimeout") => text("10m"),
+        ("health", "unhealthyAfter") => text("2m"),
+        ("check", "kind") => text("http"),
+        ("check", "path") => text("/healthz"),
+        ("check", "port") => Some(Value::Int(8080)),
+        ("check", "interval") => text("10s"),
+        ("deletion", "policy") => text("Destroy"),
+        ("status" | "groups[name]", "phase") => text("Converged"),
+        ("rollout", "phase") => text("Idle"),
+        ("instance", "id") => text("test-1"),
+        ("instance", "class") => text("Available"),
+        ("instance", "age") => text("1h"),
+        ("git", "revision") => text("0000000000000000000000000000000000000000"),
+        ("git", "author") => text("Test <test@example.com>"),
+        _ => None,
+    }
+}

@@ -1,0 +1,499 @@
+//! What can be told about an expression without evaluating it: unknown names and fields, wrong
+//! types, conditions that are always the same; and what it reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr, operators};
+use drover_model::DecisionPoint;
+
+use crate::functions;
+use crate::limits::MISTAKES_MAX;
+use crate::parse::{Mistake, Parsed};
+use crate::types::{Fields, Type, closest};
+use crate::variables::{self, VARIABLES};
+
+mod calls;
+mod loops;
+mod operations;
+
+pub(crate) use calls::zone_is_known;
+pub(crate) use loops::Append;
+
+#[cfg(test)]
+mod tests;
+
+/// How soon a result may change by time alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Clock {
+    /// It does not read the clock.
+    #[default]
+    None,
+    /// It reads the hour or the date.
+    Coarse,
+    /// It reads the clock in another way.
+    Fine,
+}
+
+/// What an expression depends on, through variables too.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reads {
+    pub(crate) roots: BTreeSet<&'static str>,
+    pub(crate) variables: BTreeSet<String>,
+    pub(crate) clock: Clock,
+}
+
+impl Reads {
+    pub(crate) fn merge(&mut self, other: &Reads) {
+        self.roots.extend(&other.roots);
+        self.variables.extend(other.variables.iter().cloned());
+        self.clock = self.clock.max(other.clock);
+    }
+}
+
+/// What a policy declares itself, as far as an expression may use it.
+#[derive(Debug)]
+pub(crate) struct Declared<'a> {
+    pub(crate) point: DecisionPoint,
+    pub(crate) params: Arc<Fields>,
+    /// The variables above this expression.
+    pub(crate) variables: &'a BTreeMap<String, (Type, Reads)>,
+    /// The names of all variables, also of those below.
+    pub(crate) all_variables: &'a BTreeSet<String>,
+}
+
+/// What was found out about an expression.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) type_: Type,
+    /// The type of each node by id.
+    pub(crate) types: BTreeMap<u64, Type>,
+    pub(crate) reads: Reads,
+    /// The values that it reads, by the text that people know them under.
+    pub(crate) values: BTreeMap<String, IdedExpr>,
+    /// The parameters that it uses as time zones, with the place of the use.
+    pub(crate) zones: Vec<(String, usize)>,
+    pub(crate) mistakes: Vec<Mistake>,
+}
+
+/// Checks an expression.
+pub(crate) fn check(text: &str, parsed: &Parsed, declared: &Declared<'_>) -> Checked {
+    let mut checker = Checker {
+        text,
+        parsed,
+        declared,
+        locals: Vec::new(),
+        in_path: false,
+        found: Checked {
+            type_: Type::Dyn,
+            types: BTreeMap::new(),
+            reads: Reads::default(),
+            values: BTreeMap::new(),
+            zones: Vec::new(),
+            mistakes: Vec::new(),
+        },
+    };
+    let type_ = checker.infer(&parsed.root);
+    let mut found = checker.found;
+    found.type_ = type_;
+    found.mistakes.sort_by_key(|mistake| mistake.offset);
+    found.mistakes.dedup();
+    found.mistakes.truncate(MISTAKES_MAX);
+    found
+}
+
+struct Checker<'a> {
+    text: &'a str,
+    parsed: &'a Parsed,
+    declared: &'a Declared<'a>,
+    /// The elements of the loops around, innermost last.
+    locals: Vec<(String, Type)>,
+    /// Whether the node is part of a path whose value is already recorded.
+    in_path: bool,
+    found: Checked,
+}
+
+impl Checker<'_> {
+    fn infer(&mut self, node: &IdedExpr) -> Type {
+        let outer = self.in_path;
+        if !outer && let Some(path) = self.path_of(node) {
+            self.found.values.insert(path, without_test(node));
+            self.in_path = true;
+        }
+        let type_ = self.infer_node(node);
+        self.in_path = outer;
+        self.found.types.insert(node.id, type_.clone());
+        type_
+    }
+
+    fn infer_node(&mut self, node: &IdedExpr) -> Type {
+        match &node.expr {
+            Expr::Unspecified => Type::Dyn,
+            Expr::Literal(literal) => literal_type(literal),
+            Expr::Ident(name) => self.ident(node, name),
+            Expr::Select(select) => self.select(node, select),
+            Expr::Call(call) => self.call(node, call),
+            Expr::Comprehension(comprehension) => self.comprehension(node, comprehension),
+            Expr::List(list) => {
+                let mut element: Option<Type> = None;
+                for inner in &list.elements {
+                    let type_ = self.part(inner);
+                    element = Some(match element {
+                        Some(before) => before.join(type_),
+                        None => type_,
+                    });
+                }
+                Type::list(element.unwrap_or(Type::Dyn))
+            }
+            Expr::Map(map) => {
+                let mut value: Option<Type> = None;
+                let mut text_keys = true;
+                for entry in &map.entries {
+                    if let EntryExpr::MapEntry(entry) = &entry.expr {
+                        let key = self.part(&entry.key);
+                        text_keys &= matches!(key, Type::Text | Type::Word(_));
+                        let type_ = self.part(&entry.value);
+                        value = Some(match value {
+                            Some(before) => before.join(type_),
+                            None => type_,
+                        });
+                    }
+                }
+                if text_keys {
+                    Type::map(value.unwrap_or(Type::Dyn))
+                } else {
+                    Type::Dyn
+                }
+            }
+            Expr::Struct(record) => {
+                let message = format!("there are no messages such as {}{{}}", record.type_name);
+                self.mistake(node, 1, message);
+                Type::Dyn
+            }
+        }
+    }
+
+    /// Infers a node that is not part of the path around it.
+    fn part(&mut self, node: &IdedExpr) -> Type {
+        let outer = std::mem::replace(&mut self.in_path, false);
+        let type_ = self.infer(node);
+        self.in_path = outer;
+        type_
+    }
+
+    fn ident(&mut self, node: &IdedExpr, name: &str) -> Type {
+        if let Some((_, type_)) = self.locals.iter().rev().find(|(local, _)| local == name) {
+            return type_.clone();
+        }
+        match name {
+            "params" => return Type::Named(Arc::clone(&self.declared.params)),
+            "variables" => {
+                let message = "`variables` is used as `variables.<name>`";
+                self.mistake(node, name.len(), message);
+                return Type::Dyn;
+            }
+            _ => {}
+        }
+        let Some(variable) = variables::variable(name) else {
+            return self.unknown_ident(node, name);
+        };
+        if !variable.available_in(self.declared.point) {
+            let points: Vec<&str> = variable.points.iter().map(|point| point.as_str()).collect();
+            let message = format!(
+                "`{name}` is only known to {} policies, this is a {} policy",
+                points.join(" and "),
+                self.declared.point.as_str()
+            );
+            self.mistake(node, name.len(), message);
+            return (variable.type_)();
+        }
+        self.found.reads.roots.insert(variable.name);
+        if name == "now" {
+            self.found.reads.clock = Clock::Fine;
+        }
+        (variable.type_)()
+    }
+
+    fn unknown_ident(&mut self, node: &IdedExpr, name: &str) -> Type {
+        let declared = self.declared;
+        let mut hint = None;
+        if declared.all_variables.contains(name) {
+            hint = Some(format!("variables.{name}"));
+        } else if declared.params.types.contains_key(name) {
+            hint = Some(format!("params.{name}"));
+        } else {
+            let known = VARIABLES
+                .iter()
+                .filter(|variable| variable.available_in(declared.point))
+                .map(|variable| variable.name)
+                .chain(["params", "variables", "true", "false", "null"])
+                .chain(self.locals.iter().map(|(local, _)| local.as_str()));
+            if let Some(close) = closest(name, known) {
+                hint = Some(close.to_owned());
+            }
+        }
+        let message = format!("unknown variable `{name}`");
+        let mistake = self.at(node, name.len(), message);
+        self.found.mistakes.push(match hint {
+            Some(hint) => mistake.hint(format!("did you mean `{hint}`?")),
+            None => mistake,
+        });
+        Type::Dyn
+    }
+
+    fn select(&mut self, node: &IdedExpr, select: &SelectExpr) -> Type {
+        let type_ = if self.is_variables(&select.operand) {
+            self.policy_variable(node, &select.field)
+        } else {
+            let operand = self.infer(&select.operand);
+            self.field(node, &operand, &select.field)
+        };
+        if select.test { Type::Bool } else { type_ }
+    }
+
+    fn is_variables(&self, node: &IdedExpr) -> bool {
+        matches!(&node.expr, Expr::Ident(name) if name == "variables")
+            && !self.locals.iter().any(|(local, _)| local == "variables")
+    }
+
+    fn policy_variable(&mut self, node: &IdedExpr, name: &str) -> Type {
+        let declared = self.declared;
+        if let Some((type_, reads)) = declared.variables.get(name) {
+            self.found.reads.merge(reads);
+            self.found.reads.variables.insert(name.to_owned());
+            return type_.clone();
+        }
+        let (offset, length) = self.field_place(node, name);
+        let mistake = if declared.all_variables.contains(name) {
+            Mistake::new(
+                offset,
+                length,
+                format!("`variables.{name}` is used before it is declared"),
+            )
+            .hint("a variable sees only those above it")
+        } else {
+            let known = declared.all_variables.iter().map(String::as_str);
+            did_you_mean(
+                Mistake::new(offset, length, format!("no variable `{name}` is declared")),
+                closest(name, known),
+            )
+        };
+        self.found.mistakes.push(mistake);
+        Type::Dyn
+    }
+
+    /// Returns the type of field `name` of a value of type `operand`.
+    fn field(&mut self, node: &IdedExpr, operand: &Type, name: &str) -> Type {
+        let (offset, length) = self.field_place(node, name);
+        match operand.present() {
+            Type::Dyn => Type::Dyn,
+            Type::Map(value) => (**value).clone(),
+            Type::Record(shape) => {
+                if shape.name == "instance" && name == "age" {
+                    self.found.reads.clock = Clock::Fine;
+                }
+                if let Some(field) = shape.field(name) {
+                    return (field.type_)();
+                }
+                let known = shape.fields.iter().map(|field| field.name);
+                let message = format!("{} has no field `{name}`", shape.name);
+                let mistake = Mistake::new(offset, length, message);
+                self.found
+                    .mistakes
+                    .push(did_you_mean(mistake, closest(name, known)));
+                Type::Dyn
+            }
+            Type::Named(fields) => {
+                if let Some(type_) = fields.types.get(name) {
+                    return type_.clone();
+                }
+                let known = fields.types.keys().map(String::as_str);
+                let message = format!("the policy declares no parameter `{name}`");
+                let mistake = Mistake::new(offset, length, message);
+                self.found
+                    .mistakes
+                    .push(did_you_mean(mistake, closest(name, known)));
+                Type::Dyn
+            }
+            other => {
+                let message = format!("{} has no fields, so no `{name}`", article(other));
+                self.found
+                    .mistakes
+                    .push(Mistake::new(offset, length, message));
+                Type::Dyn
+            }
+        }
+    }
+
+    /// Returns the text that people know the value of a node under, if it is a path that starts at
+    /// a variable, such as `groups["web"].available`.
+    fn path_of(&self, node: &IdedExpr) -> Option<String> {
+        match &node.expr {
+            Expr::Ident(name) => {
+                let local = self.locals.iter().any(|(local, _)| local == name);
+                let known = name == "params" || variables::variable(name).is_some();
+                (!local && known).then(|| name.clone())
+            }
+            Expr::Select(select) if self.is_variables(&select.operand) => {
+                Some(format!("variables.{}", select.field))
+            }
+            Expr::Select(select) => Some(format!(
+                "{}.{}",
+                self.path_of(&select.operand)?,
+                select.field
+            )),
+            Expr::Call(call) if call.func_name == operators::INDEX => {
+                let [operand, index] = call.args.as_slice() else {
+                    return None;
+                };
+                let operand = self.path_of(operand)?;
+                let index = match &index.expr {
+                    Expr::Literal(LiteralValue::String(text)) => format!("\"{}\"", text.inner()),
+                    Expr::Literal(LiteralValue::Int(number)) => number.inner().to_string(),
+                    _ => self.path_of(index)?,
+                };
+                Some(format!("{operand}[{index}]"))
+            }
+            _ => None,
+        }
+    }
+
+    fn offset(&self, node: &IdedExpr) -> usize {
+        self.parsed.offsets.offset_for(node.id).unwrap_or((0, 0)).0 as usize
+    }
+
+    fn at(&self, node: &IdedExpr, length: usize, message: impl Into<String>) -> Mistake {
+        Mistake::new(self.offset(node), length, message)
+    }
+
+    fn mistake(&mut self, node: &IdedExpr, length: usize, message: impl Into<String>) {
+        let mistake = self.at(node, length, message);
+        self.found.mistakes.push(mistake);
+    }
+
+    /// Returns the place of the first and last character of a node and all below it.
+    fn whole(&self, node: &IdedExpr) -> (usize, usize) {
+        fn extent(checker: &Checker<'_>, node: &IdedExpr, range: &mut (usize, usize)) {
+            if let Some((start, stop)) = checker.parsed.offsets.offset_for(node.id) {
+                range.0 = range.0.min(start as usize);
+                let mut end = stop as usize + 1;
+                if let Expr::Select(select) = &node.expr {
+                    let (at, length) = checker.field_place(node, &select.field);
+                    end = end.max(at + length);
+                }
+                range.1 = range.1.max(end);
+            }
+            for child in crate::parse::children(node) {
+                extent(checker, child, range);
+            }
+        }
+        let mut range = (self.text.len(), 0);
+        extent(self, node, &mut range);
+        (range.0, range.1.saturating_sub(range.0).max(1))
+    }
+
+    fn mistake_over(&mut self, node: &IdedExpr, message: impl Into<String>) -> &mut Mistake {
+        let (offset, length) = self.whole(node);
+        self.found
+            .mistakes
+            .push(Mistake::new(offset, length, message));
+        self.found.mistakes.last_mut().expect("just pushed")
+    }
+
+    /// Returns the place of a selected field: the node's own offset is that of the dot (of the
+    /// bracket, for `has`).
+    fn field_place(&self, node: &IdedExpr, field: &str) -> (usize, usize) {
+        let from = self.offset(node).min(self.text.len());
+        let at = self.text.get(from..).and_then(|rest| rest.find(field));
+        (at.map_or(from, |at| from + at), field.len())
+    }
+
+    /// Returns the place of a called function's name: the node's own offset is that of the bracket.
+    fn name_place(&self, node: &IdedExpr, name: &str) -> (usize, usize) {
+        let bracket = self.offset(node).min(self.text.len());
+        let before = self.text.get(..bracket).unwrap_or("").trim_end();
+        if before.ends_with(name) {
+            (before.len() - name.len(), name.len())
+        } else {
+            (bracket, 1)
+        }
+    }
+}
+
+fn without_test(node: &IdedExpr) -> IdedExpr {
+    let mut node = node.clone();
+    if let Expr::Select(select) = &mut node.expr {
+        select.test = false;
+    }
+    node
+}
+
+fn did_you_mean(mistake: Mistake, close: Option<&str>) -> Mistake {
+    match close {
+        Some(close) => mistake.hint(format!("did you mean `{close}`?")),
+        None => mistake,
+    }
+}
+
+fn literal_type(literal: &LiteralValue) -> Type {
+    match literal {
+        LiteralValue::Boolean(_) => Type::Bool,
+        LiteralValue::Bytes(_) => Type::Bytes,
+        LiteralValue::Double(_) => Type::Double,
+        LiteralValue::Int(_) => Type::Int,
+        LiteralValue::Null => Type::Null,
+        LiteralValue::String(_) => Type::Text,
+        LiteralValue::UInt(_) => Type::Uint,
+    }
+}
+
+/// Returns the type with its article, for messages.
+fn article(type_: &Type) -> String {
+    let name = type_.to_string();
+    match name.chars().next() {
+        Some('a' | 'i' | 'o') => format!("an {name}"),
+        _ if matches!(type_, Type::Null) => name,
+        _ => format!("a {name}"),
+    }
+}
+
+/// Returns the literal text of a node, if it is one.
+fn literal_text(node: &IdedExpr) -> Option<&str> {
+    match &node.expr {
+        Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
+        _ => None,
+    }
+}
+
+/// Returns whether a node is made of literals alone.
+fn is_constant(node: &IdedExpr) -> bool {
+    match &node.expr {
+        Expr::Literal(_) => true,
+        Expr::List(_) | Expr::Map(_) => crate::parse::children(node).into_iter().all(is_constant),
+        _ => false,
+    }
+}
+
+/// Returns the names of all functions and macros, as they are written.
+fn callable_names(member: bool) -> Vec<&'static str> {
+    let mut names: Vec<&str> = functions::signatures()
+        .filter(|signature| signature.member == member)
+        .map(|signature| match signature.name {
+            "math.@max" => "math.greatest",
+            "math.@min" => "math.least",
+            name => name,
+        })
+        .collect();
+    if member {
+        names.extend(
+            functions::MACROS
+                .iter()
+                .map(|(name, _)| *name)
+                .filter(|name| *name != "has"),
+        );
+    } else {
+        names.push("has");
+    }
+    names.dedup();
+    names
+}

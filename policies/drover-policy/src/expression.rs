@@ -1,0 +1,145 @@
+//! One expression, compiled: checked, guarded, ready to be evaluated.
+
+use std::collections::BTreeMap;
+
+use cel::common::ast::IdedExpr;
+use cel::common::types::{CelBool, CelInt, CelUInt};
+use cel::common::value::Val;
+use cel::{Context, Value};
+use drover_model::{SourceSpan, SourceText};
+
+use crate::check::{self, Declared, Reads};
+use crate::explain::explain;
+use crate::guard;
+use crate::limits::{EXPRESSION_STEPS_MAX, VALUES_MAX};
+use crate::meter;
+use crate::parse::{Mistake, parse};
+use crate::stack::contained;
+use crate::types::Type;
+use crate::value::{Boxed, show};
+
+/// A compiled expression.
+#[derive(Debug)]
+pub(crate) struct Expression {
+    pub(crate) source: SourceText,
+    root: IdedExpr,
+    pub(crate) type_: Type,
+    pub(crate) reads: Reads,
+    /// The values that it reads, by the name that people know them under.
+    values: Vec<(String, IdedExpr)>,
+    /// The parameters that it uses as time zones, with the place of the use.
+    pub(crate) zones: Vec<(String, usize)>,
+}
+
+impl Expression {
+    /// Compiles an expression, or returns every mistake in it. Must run on a large stack.
+    pub(crate) fn compile(
+        source: &SourceText,
+        declared: &Declared<'_>,
+    ) -> Result<Self, Vec<Mistake>> {
+        let parsed = parse(&source.text).map_err(|mistake| vec![mistake])?;
+        let checked = check::check(&source.text, &parsed, declared);
+        if !checked.mistakes.is_empty() {
+            return Err(checked.mistakes);
+        }
+        let values = checked
+            .values
+            .into_iter()
+            .take(VALUES_MAX)
+            .map(|(name, node)| (name, guard::guarded(&node, &checked.types)))
+            .collect();
+        Ok(Self {
+            source: source.clone(),
+            root: guard::guarded(&parsed.root, &checked.types),
+            type_: checked.type_,
+            reads: checked.reads,
+            values,
+            zones: checked.zones,
+        })
+    }
+
+    /// Returns whether the result is always the same.
+    pub(crate) fn reads_nothing(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Returns the place of the expression: of its first line where it has several.
+    pub(crate) fn span(&self) -> SourceSpan {
+        let trimmed = self.source.text.trim_start();
+        let start = self.source.text.len() - trimmed.len();
+        self.source.locate(start, trimmed.len().max(1))
+    }
+
+    /// Evaluates the expression, and takes what it uses off `budget`.
+    pub(crate) fn evaluate<'v>(
+        &self,
+        context: &Context<'_, 'v>,
+        budget: &mut u64,
+    ) -> Result<Boxed<'v>, String> {
+        let allowance = EXPRESSION_STEPS_MAX.min(*budget);
+        let (result, used) = meter::metered(allowance, || {
+            contained(|| {
+                Value::resolve_val(&self.root, context).map(cel::common::value::CowVal::into_owned)
+            })
+        });
+        *budget = budget.saturating_sub(used.steps);
+        if used.exhausted {
+            return Err(meter::exhausted());
+        }
+        match result {
+            Err(failure) => Err(failure.explain()),
+            Ok(Err(error)) => Err(explain(&error)),
+            Ok(Ok(value)) => Ok(value),
+        }
+    }
+
+    /// Evaluates a condition. Anything but a boolean is an error.
+    pub(crate) fn condition(
+        &self,
+        context: &Context<'_, '_>,
+        budget: &mut u64,
+    ) -> Result<bool, String> {
+        let value = self.evaluate(context, budget)?;
+        match value.downcast_ref::<CelBool>() {
+            Some(value) => Ok(*value.inner()),
+            None => Err(wrong_type("a bool", value.as_ref())),
+        }
+    }
+
+    /// Evaluates a number. Anything but a whole number is an error.
+    pub(crate) fn number(
+        &self,
+        context: &Context<'_, '_>,
+        budget: &mut u64,
+    ) -> Result<i64, String> {
+        let value = self.evaluate(context, budget)?;
+        if let Some(value) = value.downcast_ref::<CelInt>() {
+            return Ok(*value.inner());
+        }
+        if let Some(value) = value.downcast_ref::<CelUInt>() {
+            return Ok(i64::try_from(*value.inner()).unwrap_or(i64::MAX));
+        }
+        Err(wrong_type("an int", value.as_ref()))
+    }
+
+    /// Returns the values that the expression reads, as text.
+    pub(crate) fn values(&self, context: &Context<'_, '_>) -> BTreeMap<String, String> {
+        let shown = |node: &IdedExpr| {
+            let (result, _) = meter::metered(EXPRESSION_STEPS_MAX, || {
+                contained(|| Value::resolve_val(node, context).map(|value| show(value.as_ref())))
+            });
+            match result {
+                Ok(Ok(text)) => text,
+                _ => "(no value)".to_owned(),
+            }
+        };
+        self.values
+            .iter()
+            .map(|(name, node)| (name.clone(), shown(node)))
+            .collect()
+    }
+}
+
+fn wrong_type(wanted: &str, value: &dyn Val) -> String {
+    format!("the result is {}, not {wanted}", show(value))
+}

@@ -1,0 +1,57 @@
+//! What decisions are made from: everything that policies may know about one group in one pass.
+
+use std::collections::BTreeMap;
+
+use drover_model::{
+    Classified, Group, GroupName, GroupPhase, GroupSpec, Numbers, RecordedGroup, Revision,
+    Timestamp,
+};
+
+/// Everything that policies may know about one group in one pass.
+#[derive(Debug, Clone, Copy)]
+pub struct GroupFacts<'a> {
+    /// The time of the pass.
+    pub now: Timestamp,
+    /// The document that is asked for.
+    pub group: &'a Group,
+    /// The specification in force. None: the group is new.
+    pub old: Option<&'a GroupSpec>,
+    /// The numbers of the pass.
+    pub numbers: &'a Numbers,
+    /// The recorded state.
+    pub recorded: &'a RecordedGroup,
+    /// The instances. None: nothing was observed yet, so a policy that reads them errs and holds.
+    pub classified: Option<&'a Classified>,
+    /// The commit that the document comes from.
+    pub source: &'a SourceFacts,
+    /// Every group of the fleet by name, as last recorded.
+    pub groups: &'a BTreeMap<GroupName, GroupSummary>,
+}
+
+/// A commit as policies see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFacts {
+    /// The commit.
+    pub revision: Revision,
+    /// Its author, as `name <address>`. Not verified: whoever may push may write anything here.
+    pub author: String,
+    /// The first line of its message.
+    pub subject: String,
+    /// The trailers of its message; of several with one name, the last.
+    pub trailers: BTreeMap<String, String>,
+}
+
+/// Another group as policies see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupSummary {
+    /// The size in force.
+    pub size: u32,
+    /// Available instances.
+    pub available: u32,
+    /// Instances of any kind.
+    pub total: u32,
+    /// Available instances of the group's target template.
+    pub updated: u32,
+    /// Where the group stands.
+    pub phase: GroupPhase,
+}

@@ -1,0 +1,273 @@
+//! Guards put into a checked expression, because the evaluator has no budget: every round of a loop
+//! is charged, and so is everything that can make a value larger or walks through one.
+
+use std::collections::BTreeMap;
+
+use cel::common::ast::{
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, ListExpr, LiteralValue, SelectExpr,
+    operators,
+};
+
+use crate::check::Append;
+use crate::functions::{self, guard};
+use crate::parse::count;
+use crate::types::{Type, mask};
+
+#[cfg(test)]
+mod tests;
+
+/// Returns the expression with its guards. `types` are those that the check found, by node.
+pub(crate) fn guarded(node: &IdedExpr, types: &BTreeMap<u64, Type>) -> IdedExpr {
+    Guard { types }.node(node)
+}
+
+struct Guard<'a> {
+    types: &'a BTreeMap<u64, Type>,
+}
+
+impl Guard<'_> {
+    fn node(&self, node: &IdedExpr) -> IdedExpr {
+        let expr = match &node.expr {
+            Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => node.expr.clone(),
+            Expr::Call(call) => return self.call(node, call),
+            Expr::Comprehension(comprehension) => {
+                Expr::Comprehension(Box::new(self.comprehension(comprehension)))
+            }
+            Expr::List(list) => Expr::List(ListExpr::new_with_optionals(
+                list.elements
+                    .iter()
+                    .map(|element| self.node(element))
+                    .collect(),
+                list.optional_indices.clone(),
+            )),
+            Expr::Map(map) => {
+                let mut map = map.clone();
+                for entry in &mut map.entries {
+                    if let EntryExpr::MapEntry(entry) = &mut entry.expr {
+                        entry.key = self.node(&entry.key);
+                        entry.value = self.node(&entry.value);
+                    }
+                }
+                Expr::Map(map)
+            }
+            Expr::Select(select) => return self.select(node, select),
+            // The check refuses these.
+            Expr::Struct(_) => node.expr.clone(),
+        };
+        IdedExpr { id: node.id, expr }
+    }
+
+    /// A nullable field is present when it is not null: `has(spec.bounds)`.
+    fn select(&self, node: &IdedExpr, select: &SelectExpr) -> IdedExpr {
+        let operand = self.node(&select.operand);
+        let field = |test| IdedExpr {
+            id: node.id,
+            expr: Expr::Select(SelectExpr {
+                operand: Box::new(operand.clone()),
+                field: select.field.clone(),
+                test,
+            }),
+        };
+        if select.test && self.nullable_field(select) {
+            let present = call(
+                operators::NOT_EQUALS,
+                vec![field(false), literal(LiteralValue::Null)],
+            );
+            return call(
+                operators::CONDITIONAL,
+                vec![
+                    field(true),
+                    present,
+                    literal(LiteralValue::Boolean(false.into())),
+                ],
+            );
+        }
+        field(select.test)
+    }
+
+    fn nullable_field(&self, select: &SelectExpr) -> bool {
+        match self.type_of(&select.operand).present() {
+            Type::Record(shape) => shape
+                .field(&select.field)
+                .is_some_and(|field| matches!((field.type_)(), Type::Nullable(_))),
+            _ => false,
+        }
+    }
+
+    fn type_of(&self, node: &IdedExpr) -> Type {
+        self.types.get(&node.id).cloned().unwrap_or(Type::Dyn)
+    }
+
+    fn call(&self, node: &IdedExpr, original: &CallExpr) -> IdedExpr {
+        let arguments: Vec<IdedExpr> = original
+            .args
+            .iter()
+            .map(|argument| self.node(argument))
+            .collect();
+        let name = original.func_name.as_str();
+        let is_matches = name == "matches";
+        if let Some(target) = &original.target {
+            let target = self.node(target);
+            if is_matches {
+                let mut all = vec![target];
+                all.extend(arguments);
+                return call(guard::MATCHES, all);
+            }
+            let rebuilt = IdedExpr {
+                id: node.id,
+                expr: Expr::Call(CallExpr {
+                    func_name: original.func_name.clone(),
+                    target: Some(Box::new(target)),
+                    args: arguments,
+                }),
+            };
+            return self.kept(node, rebuilt);
+        }
+        if is_matches {
+            return call(guard::MATCHES, arguments);
+        }
+        match (name, original.args.as_slice()) {
+            (operators::ADD, [left, right]) => {
+                let plain = self.type_of(left).is_scalar() && self.type_of(right).is_scalar();
+                call(if plain { operators::ADD } else { guard::ADD }, arguments)
+            }
+            (operators::EQUALS | operators::NOT_EQUALS, [left, right]) => {
+                self.equality(name, left, right, arguments)
+            }
+            (operators::IN, [_, hay]) if !matches!(hay.expr, Expr::List(_)) => {
+                call(guard::CONTAINS, arguments)
+            }
+            _ => {
+                let rebuilt = IdedExpr {
+                    id: node.id,
+                    expr: Expr::Call(CallExpr {
+                        func_name: original.func_name.clone(),
+                        target: None,
+                        args: arguments,
+                    }),
+                };
+                if is_function(name) {
+                    self.kept(node, rebuilt)
+                } else {
+                    rebuilt
+                }
+            }
+        }
+    }
+
+    /// Charges for the result of a function where it can be large.
+    fn kept(&self, node: &IdedExpr, rebuilt: IdedExpr) -> IdedExpr {
+        if functions::grows(&self.type_of(node)) {
+            call(guard::KEEP, vec![rebuilt])
+        } else {
+            rebuilt
+        }
+    }
+
+    /// The evaluator asks the left operand alone. So null goes to the right, where our own values
+    /// answer; and values that may be large are compared by a guard.
+    fn equality(
+        &self,
+        name: &str,
+        left: &IdedExpr,
+        right: &IdedExpr,
+        mut arguments: Vec<IdedExpr>,
+    ) -> IdedExpr {
+        let is_null = |node: &IdedExpr| matches!(&node.expr, Expr::Literal(LiteralValue::Null));
+        if is_null(left) {
+            arguments.swap(0, 1);
+        }
+        let cheap = |node: &IdedExpr| {
+            let type_ = self.type_of(node);
+            type_.is_scalar() || (!type_.is_dyn() && type_.mask() & mask::TEXT != 0)
+        };
+        if is_null(left) || is_null(right) || cheap(left) || cheap(right) {
+            return call(name, arguments);
+        }
+        let equal = call(guard::EQUAL, arguments);
+        if name == operators::NOT_EQUALS {
+            call(operators::LOGICAL_NOT, vec![equal])
+        } else {
+            equal
+        }
+    }
+
+    fn comprehension(&self, original: &ComprehensionExpr) -> ComprehensionExpr {
+        let steps = count(&original.loop_step) + 1;
+        let mut rebuilt = original.clone();
+        rebuilt.iter_range = call(guard::RANGE, vec![self.node(&original.iter_range)]);
+        rebuilt.accu_init = self.node(&original.accu_init);
+        rebuilt.result = self.node(&original.result);
+        let Some(append) = Append::of(original) else {
+            rebuilt.loop_step = self.node(&original.loop_step);
+            rebuilt.loop_cond = ticked(
+                steps,
+                self.node(&original.loop_cond),
+                literal(LiteralValue::Boolean(false.into())),
+            );
+            return rebuilt;
+        };
+        // The evaluator appends in place only as long as the step keeps its form and the loop's own
+        // condition is a literal; otherwise a loop copies its result once per element.
+        let element = call(guard::KEEP, vec![self.node(append.element)]);
+        let element = match append.condition {
+            Some(_) => element,
+            None => ticked(steps, element, literal(LiteralValue::Null)),
+        };
+        let accumulator = || IdedExpr {
+            id: 0,
+            expr: Expr::Ident(original.accu_var.clone()),
+        };
+        let tail = IdedExpr {
+            id: 0,
+            expr: Expr::List(ListExpr::new(vec![element])),
+        };
+        let grown = call(operators::ADD, vec![accumulator(), tail]);
+        rebuilt.loop_step = match append.condition {
+            None => grown,
+            Some(condition) => {
+                let condition = ticked(
+                    steps,
+                    self.node(condition),
+                    literal(LiteralValue::Boolean(false.into())),
+                );
+                call(
+                    operators::CONDITIONAL,
+                    vec![condition, grown, accumulator()],
+                )
+            }
+        };
+        rebuilt
+    }
+}
+
+/// Charges `steps` before `node`. A conditional and not `&&`, which would hide the error of an
+/// exhausted budget behind a false condition and go on.
+fn ticked(steps: u64, node: IdedExpr, otherwise: IdedExpr) -> IdedExpr {
+    let steps = literal(LiteralValue::Int((steps as i64).into()));
+    let tick = call(guard::TICK, vec![steps]);
+    call(operators::CONDITIONAL, vec![tick, node, otherwise])
+}
+
+fn call(name: &str, args: Vec<IdedExpr>) -> IdedExpr {
+    IdedExpr {
+        id: 0,
+        expr: Expr::Call(CallExpr {
+            func_name: name.to_owned(),
+            target: None,
+            args,
+        }),
+    }
+}
+
+fn literal(value: LiteralValue) -> IdedExpr {
+    IdedExpr {
+        id: 0,
+        expr: Expr::Literal(value),
+    }
+}
+
+/// Returns whether a name is that of a function, not of an operator.
+fn is_function(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic())
+}

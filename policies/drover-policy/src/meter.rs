@@ -1,0 +1,129 @@
+//! The budget of an evaluation. The evaluator has none of its own: expressions are rewritten when
+//! they are compiled so that every loop and everything that can grow goes through here.
+//!
+//! The meter belongs to the thread, because the evaluator's functions cannot carry state. An
+//! evaluation runs on one thread from beginning to end.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use cel::ExecutionError;
+use cel::common::types::{CelBytes, CelList, CelMap, CelString};
+use cel::common::value::Val;
+use regex::{Regex, RegexBuilder};
+
+use crate::limits::{
+    BYTES_PER_STEP, EXPRESSION_STEPS_MAX, REGEX_BYTES_MAX, REGEX_CACHE_MAX, REGEX_STEPS,
+};
+
+thread_local! {
+    static LEFT: Cell<u64> = const { Cell::new(0) };
+    static EXHAUSTED: Cell<bool> = const { Cell::new(false) };
+    static PATTERNS: RefCell<BTreeMap<String, Regex>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// What an evaluation used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Used {
+    pub(crate) steps: u64,
+    /// Whether it ran out. The result then means nothing: `||` may have hidden the error.
+    pub(crate) exhausted: bool,
+}
+
+/// Runs `evaluate` with `budget` steps.
+pub(crate) fn metered<T>(budget: u64, evaluate: impl FnOnce() -> T) -> (T, Used) {
+    LEFT.set(budget);
+    EXHAUSTED.set(false);
+    let result = evaluate();
+    let used = Used {
+        steps: budget - LEFT.get(),
+        exhausted: EXHAUSTED.get(),
+    };
+    (result, used)
+}
+
+/// The text of an exhausted budget.
+pub(crate) fn exhausted() -> String {
+    format!(
+        "the budget of {EXPRESSION_STEPS_MAX} steps is used up; loop once over the instances \
+         (a variable can hold a filtered list) instead of inside another loop"
+    )
+}
+
+/// Takes `steps` off the budget.
+pub(crate) fn charge(steps: u64) -> Result<(), ExecutionError> {
+    match LEFT.get().checked_sub(steps) {
+        Some(left) => {
+            LEFT.set(left);
+            Ok(())
+        }
+        None => {
+            LEFT.set(0);
+            EXHAUSTED.set(true);
+            Err(ExecutionError::function_error("budget", exhausted()))
+        }
+    }
+}
+
+/// Takes off the budget what a value weighs: one step per element and per some bytes of text.
+pub(crate) fn charge_weight(value: &dyn Val) -> Result<(), ExecutionError> {
+    charge(1)?;
+    if let Some(text) = value.downcast_ref::<CelString<'_>>() {
+        return charge((text.inner().len() / BYTES_PER_STEP) as u64);
+    }
+    if let Some(bytes) = value.downcast_ref::<CelBytes<'_>>() {
+        return charge((bytes.inner().len() / BYTES_PER_STEP) as u64);
+    }
+    if let Some(list) = value.downcast_ref::<CelList<'_>>() {
+        return list
+            .inner()
+            .iter()
+            .try_for_each(|element| charge_weight(element.as_ref()));
+    }
+    if let Some(map) = value.downcast_ref::<CelMap<'_>>() {
+        return map.inner().iter().try_for_each(|(key, value)| {
+            charge_weight(key.inner())?;
+            charge_weight(value.as_ref())
+        });
+    }
+    Ok(())
+}
+
+/// Compiles a regular expression within limits.
+pub(crate) fn pattern(source: &str) -> Result<Regex, String> {
+    RegexBuilder::new(source)
+        .size_limit(REGEX_BYTES_MAX)
+        .dfa_size_limit(REGEX_BYTES_MAX)
+        .build()
+        .map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => {
+                "the regular expression is too large once compiled".to_owned()
+            }
+            other => {
+                let text = other.to_string();
+                let reason = text.lines().last().unwrap_or_default();
+                format!(
+                    "not a regular expression: {}",
+                    reason.trim_start_matches("error: ")
+                )
+            }
+        })
+}
+
+/// Returns whether `text` matches the regular expression `source`, compiled once per thread.
+pub(crate) fn matches(text: &str, source: &str) -> Result<bool, ExecutionError> {
+    charge((text.len() / BYTES_PER_STEP) as u64)?;
+    PATTERNS.with_borrow_mut(|patterns| {
+        if let Some(regex) = patterns.get(source) {
+            return Ok(regex.is_match(text));
+        }
+        charge(REGEX_STEPS)?;
+        let regex =
+            pattern(source).map_err(|why| ExecutionError::function_error("matches", why))?;
+        let matched = regex.is_match(text);
+        if patterns.len() < REGEX_CACHE_MAX {
+            patterns.insert(source.to_owned(), regex);
+        }
+        Ok(matched)
+    })
+}

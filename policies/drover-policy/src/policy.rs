@@ -1,0 +1,403 @@
+//! One policy, compiled; and one binding, joined with its policy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use drover_model::{
+    Binding, BindingName, DecisionPoint, Policy, PolicyBody, PolicyName, PolicyTest, SourceSpan,
+    SourceText, Value,
+};
+
+use crate::check::{Declared, Reads, zone_is_known};
+use crate::expression::Expression;
+use crate::limits::{CLAUSES_MAX, TESTS_MAX};
+use crate::parse::Mistake;
+use crate::types::{Fields, Type, closest, mask};
+
+/// A mistake in a policy or in a binding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyMistake {
+    /// The policy; of a mistake in a binding, the one that it names.
+    pub policy: Option<PolicyName>,
+    /// The binding, for a mistake in one.
+    pub binding: Option<BindingName>,
+    /// Where it stands.
+    pub span: SourceSpan,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// A compiled policy.
+#[derive(Debug)]
+pub(crate) struct CompiledPolicy {
+    pub(crate) name: PolicyName,
+    pub(crate) digest: String,
+    pub(crate) point: DecisionPoint,
+    pub(crate) params: BTreeMap<String, Value>,
+    pub(crate) matches: Vec<Expression>,
+    pub(crate) variables: Vec<(String, Expression)>,
+    pub(crate) body: Body,
+    pub(crate) tests: Vec<PolicyTest>,
+    /// What any expression of it reads.
+    pub(crate) reads: Reads,
+}
+
+/// What a compiled policy decides.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Rules(Vec<Rule>),
+    Value(Expression),
+}
+
+/// A compiled rule.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) condition: Expression,
+    pub(crate) message: String,
+}
+
+impl CompiledPolicy {
+    fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        let body: Vec<&Expression> = match &self.body {
+            Body::Rules(rules) => rules.iter().map(|rule| &rule.condition).collect(),
+            Body::Value(value) => vec![value],
+        };
+        let variables = self.variables.iter().map(|(_, expression)| expression);
+        variables.chain(&self.matches).chain(body)
+    }
+
+    /// Returns the clause that stands for the policy as a whole.
+    pub(crate) fn span(&self) -> SourceSpan {
+        match &self.body {
+            Body::Rules(rules) => rules[0].condition.span(),
+            Body::Value(value) => value.span(),
+        }
+    }
+}
+
+/// Compiles a policy. None when there are mistakes. Must run on a large stack.
+pub(crate) fn compile(policy: &Policy) -> (Option<CompiledPolicy>, Vec<PolicyMistake>) {
+    let mut compiler = Compiler {
+        policy,
+        params: Arc::new(Fields {
+            name: "params",
+            types: policy
+                .params
+                .iter()
+                .map(|(name, value)| (name.clone(), param_type(value)))
+                .collect(),
+        }),
+        declared: BTreeMap::new(),
+        all: policy
+            .variables
+            .iter()
+            .map(|variable| variable.name.clone())
+            .collect(),
+        mistakes: Vec::new(),
+    };
+    let compiled = compiler.run();
+    let mut mistakes = compiler.mistakes;
+    mistakes.sort_by(|left, right| left.span.cmp(&right.span));
+    match compiled {
+        Some(compiled) if mistakes.is_empty() => (Some(compiled), mistakes),
+        _ => (None, mistakes),
+    }
+}
+
+struct Compiler<'a> {
+    policy: &'a Policy,
+    params: Arc<Fields>,
+    declared: BTreeMap<String, (Type, Reads)>,
+    all: BTreeSet<String>,
+    mistakes: Vec<PolicyMistake>,
+}
+
+impl Compiler<'_> {
+    fn run(&mut self) -> Option<CompiledPolicy> {
+        let policy = self.policy;
+        self.limits();
+        let mut variables = Vec::new();
+        for variable in &policy.variables {
+            if self.declared.contains_key(&variable.name) {
+                let message = format!("variable `{}` is declared twice", variable.name);
+                self.mistake(variable.expression.span.clone(), message);
+            }
+            let expression = self.expression(&variable.expression);
+            let known = expression
+                .as_ref()
+                .map_or((Type::Dyn, Reads::default()), |found| {
+                    (found.type_.clone(), found.reads.clone())
+                });
+            self.declared.insert(variable.name.clone(), known);
+            variables.extend(expression.map(|found| (variable.name.clone(), found)));
+        }
+        let matches = policy
+            .matches
+            .iter()
+            .filter_map(|condition| self.condition(condition, "a condition of `match`"))
+            .collect();
+        let body = self.body()?;
+        let mut compiled = CompiledPolicy {
+            name: policy.name.clone(),
+            digest: policy.digest.clone(),
+            point: policy.point,
+            params: policy.params.clone(),
+            matches,
+            variables,
+            body,
+            tests: policy.tests.clone(),
+            reads: Reads::default(),
+        };
+        let mut reads = Reads::default();
+        for expression in compiled.expressions() {
+            reads.merge(&expression.reads);
+        }
+        compiled.reads = reads;
+        Some(compiled)
+    }
+
+    fn limits(&mut self) {
+        let policy = self.policy;
+        let rules = match &policy.body {
+            PolicyBody::Rules(rules) => rules.len(),
+            PolicyBody::Value(_) => 1,
+        };
+        let counts = [
+            (policy.variables.len(), CLAUSES_MAX, "variables"),
+            (policy.matches.len(), CLAUSES_MAX, "conditions of `match`"),
+            (rules, CLAUSES_MAX, "rules"),
+            (policy.tests.len(), TESTS_MAX, "tests"),
+        ];
+        for (count, max, what) in counts {
+            if count > max {
+                let message = format!("{count} {what}; at most {max} are allowed");
+                self.mistake(policy.span.clone(), message);
+            }
+        }
+    }
+
+    fn body(&mut self) -> Option<Body> {
+        let policy = self.policy;
+        let point = policy.point.as_str();
+        match &policy.body {
+            PolicyBody::Rules(_) if !policy.point.takes_rules() => {
+                let message = format!("a {point} policy has one `value`, not `rules`");
+                self.mistake(policy.span.clone(), message);
+                None
+            }
+            PolicyBody::Value(_) if policy.point.takes_rules() => {
+                let message = format!("a {point} policy has `rules`, not a `value`");
+                self.mistake(policy.span.clone(), message);
+                None
+            }
+            PolicyBody::Rules(rules) if rules.is_empty() => {
+                self.mistake(policy.span.clone(), "the policy has no rules".to_owned());
+                None
+            }
+            PolicyBody::Rules(rules) => {
+                let compiled = rules
+                    .iter()
+                    .filter_map(|rule| {
+                        Some(Rule {
+                            condition: self.condition(&rule.expression, "a rule")?,
+                            message: rule.message.clone(),
+                        })
+                    })
+                    .collect();
+                Some(Body::Rules(compiled))
+            }
+            PolicyBody::Value(value) => {
+                let expression = self.expression(value)?;
+                if expression.type_.mask() & (mask::INT | mask::UINT) == 0 {
+                    let message = format!("{point} must be an int, this is {}", expression.type_);
+                    let mistake = self.located(expression.span(), message);
+                    let hint = expression.type_.mask() & mask::DOUBLE != 0;
+                    self.mistakes.push(PolicyMistake {
+                        hint: hint.then(|| "round it with int(math.ceil(..))".to_owned()),
+                        ..mistake
+                    });
+                }
+                Some(Body::Value(expression))
+            }
+        }
+    }
+
+    fn condition(&mut self, source: &SourceText, what: &str) -> Option<Expression> {
+        let expression = self.expression(source)?;
+        if expression.type_.mask() & mask::BOOL == 0 {
+            let message = format!("{what} must be a bool, this is {}", expression.type_);
+            self.mistake(expression.span(), message);
+        } else if expression.reads_nothing() {
+            let message = format!("{what} must depend on something, this is always the same");
+            self.mistake(expression.span(), message);
+        }
+        Some(expression)
+    }
+
+    fn expression(&mut self, source: &SourceText) -> Option<Expression> {
+        let declared = Declared {
+            point: self.policy.point,
+            params: Arc::clone(&self.params),
+            variables: &self.declared,
+            all_variables: &self.all,
+        };
+        match Expression::compile(source, &declared) {
+            Ok(expression) => {
+                self.default_zones(&expression);
+                Some(expression)
+            }
+            Err(mistakes) => {
+                for Mistake {
+                    offset,
+                    length,
+                    message,
+                    hint,
+                } in mistakes
+                {
+                    let mistake = self.located(source.locate(offset, length), message);
+                    self.mistakes.push(PolicyMistake { hint, ..mistake });
+                }
+                None
+            }
+        }
+    }
+
+    /// Reports parameters whose default is used as a time zone and is none.
+    fn default_zones(&mut self, expression: &Expression) {
+        for (param, offset) in &expression.zones {
+            let zone = self.policy.params.get(param).and_then(Value::as_str);
+            if let Some(zone) = zone
+                && !zone_is_known(zone)
+            {
+                let span = expression
+                    .source
+                    .locate(*offset, "params.".len() + param.len());
+                let message = format!("the default of `{param}` is no time zone: `{zone}`");
+                self.mistake(span, message);
+            }
+        }
+    }
+
+    fn located(&self, span: SourceSpan, message: String) -> PolicyMistake {
+        PolicyMistake {
+            policy: Some(self.policy.name.clone()),
+            binding: None,
+            span,
+            message,
+            hint: None,
+        }
+    }
+
+    fn mistake(&mut self, span: SourceSpan, message: String) {
+        let mistake = self.located(span, message);
+        self.mistakes.push(mistake);
+    }
+}
+
+/// Returns the type that a parameter has, by its default.
+fn param_type(value: &Value) -> Type {
+    match value {
+        Value::Null => Type::Dyn,
+        Value::Bool(_) => Type::Bool,
+        Value::Int(_) => Type::Int,
+        Value::UInt(_) => Type::Uint,
+        Value::Float(_) => Type::Double,
+        Value::String(_) => Type::Text,
+        Value::List(elements) => Type::list(
+            elements
+                .iter()
+                .map(param_type)
+                .reduce(Type::join)
+                .unwrap_or(Type::Dyn),
+        ),
+        Value::Map(_) => Type::map(Type::Dyn),
+    }
+}
+
+/// Returns the parameters of a binding: the policy's defaults under its own values.
+pub(crate) fn merged_params(
+    policy: &CompiledPolicy,
+    binding: &Binding,
+) -> Result<BTreeMap<String, Value>, Vec<PolicyMistake>> {
+    let mut params = policy.params.clone();
+    let mut mistakes = Vec::new();
+    for (name, given) in &binding.params {
+        let span = binding
+            .param_spans
+            .get(name)
+            .unwrap_or(&binding.span)
+            .clone();
+        let mut mistake = |message: String, hint: Option<String>| {
+            mistakes.push(PolicyMistake {
+                policy: Some(policy.name.clone()),
+                binding: Some(binding.name.clone()),
+                span: span.clone(),
+                message,
+                hint,
+            });
+        };
+        let Some(default) = policy.params.get(name) else {
+            let known = policy.params.keys().map(String::as_str);
+            let hint = closest(name, known).map(|close| format!("did you mean `{close}`?"));
+            mistake(
+                format!("policy {} has no parameter `{name}`", policy.name),
+                hint,
+            );
+            continue;
+        };
+        let Some(value) = fitting(default, given) else {
+            let message = format!(
+                "parameter `{name}` of policy {} is {}, not {}",
+                policy.name,
+                default.kind(),
+                given.kind()
+            );
+            mistake(message, None);
+            continue;
+        };
+        let is_zone = policy
+            .expressions()
+            .any(|expression| expression.zones.iter().any(|(param, _)| param == name));
+        if let (true, Some(zone)) = (is_zone, value.as_str())
+            && !zone_is_known(zone)
+        {
+            let hint = "zones have names such as Europe/Berlin, UTC or -08:00".to_owned();
+            mistake(format!("unknown time zone `{zone}`"), Some(hint));
+            continue;
+        }
+        params.insert(name.clone(), value);
+    }
+    if mistakes.is_empty() {
+        Ok(params)
+    } else {
+        Err(mistakes)
+    }
+}
+
+/// Returns `given` as a value of the default's type, if it is one. A null default takes anything.
+pub(crate) fn fitting(default: &Value, given: &Value) -> Option<Value> {
+    match (default, given) {
+        (Value::Null, _)
+        | (Value::Bool(_), Value::Bool(_))
+        | (Value::Int(_), Value::Int(_))
+        | (Value::UInt(_), Value::UInt(_))
+        | (Value::Float(_), Value::Float(_))
+        | (Value::String(_), Value::String(_))
+        | (Value::Map(_), Value::Map(_)) => Some(given.clone()),
+        // `1` where the default is `1.5`: the policy computes with doubles.
+        (Value::Float(_), Value::Int(number)) => Some(Value::Float(*number as f64)),
+        (Value::List(defaults), Value::List(elements)) => {
+            let Some(first) = defaults.first() else {
+                return Some(given.clone());
+            };
+            let elements: Option<Vec<Value>> = elements
+                .iter()
+                .map(|element| fitting(first, element))
+                .collect();
+            elements.map(Value::List)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,451 @@
+//! The policies and bindings in force, and the decisions they make.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use drover_model::{
+    Binding, Change, DecisionPoint, Decisions, Enforcement, Outcome, Policy, PolicyName, Reason,
+    SizeDecision, SourceSpan, Timestamp, Value, Verdict,
+};
+
+use crate::check::Clock;
+use crate::evaluate::{self, Scope};
+use crate::facts::GroupFacts;
+use crate::limits::{REVIEW_COARSE_SECONDS, REVIEW_SECONDS};
+use crate::policy::{self, CompiledPolicy, PolicyMistake};
+use crate::stack::{Failure, on_large_stack};
+use crate::types::closest;
+
+#[cfg(test)]
+mod tests;
+
+/// The policies and bindings in force, compiled.
+#[derive(Debug, Default)]
+pub struct PolicySet {
+    pub(crate) policies: BTreeMap<PolicyName, Arc<CompiledPolicy>>,
+    bindings: Vec<Bound>,
+}
+
+/// A binding, joined with its policy.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) binding: Binding,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Ready {
+        policy: Arc<CompiledPolicy>,
+        params: BTreeMap<String, Value>,
+    },
+    /// It cannot decide: what it is bound to is held.
+    Broken(Broken),
+}
+
+#[derive(Debug, Clone)]
+struct Broken {
+    /// The decision that it takes part in. None: not known, so all.
+    point: Option<DecisionPoint>,
+    why: String,
+    span: SourceSpan,
+    digest: String,
+}
+
+impl Bound {
+    fn point(&self) -> Option<DecisionPoint> {
+        match &self.state {
+            State::Ready { policy, .. } => Some(policy.point),
+            State::Broken(broken) => broken.point,
+        }
+    }
+
+    /// Returns the verdict of a binding that cannot be asked.
+    fn error(&self, point: DecisionPoint, why: &str) -> Verdict {
+        let (span, digest) = match &self.state {
+            State::Ready { policy, .. } => (policy.span(), policy.digest.clone()),
+            State::Broken(broken) => (broken.span.clone(), broken.digest.clone()),
+        };
+        Verdict {
+            policy: self.binding.policy.clone(),
+            binding: self.binding.name.clone(),
+            point,
+            enforcement: self.binding.enforcement,
+            outcome: Outcome::Error(why.to_owned()),
+            message: format!("could not be evaluated: {why}"),
+            span,
+            values: BTreeMap::new(),
+            digest,
+        }
+    }
+}
+
+impl PolicySet {
+    /// Compiles policies and joins them with their bindings.
+    ///
+    /// All mistakes are returned at once. A policy or binding with a mistake is part of the set all
+    /// the same: what it is bound to is held, as it is for the policies in `never_good` (with the
+    /// reason why), which could not even be read. A caller that has an older good version of a
+    /// document puts that into `policies` instead.
+    pub fn compile(
+        policies: &[Policy],
+        bindings: &[Binding],
+        never_good: &[(PolicyName, String)],
+    ) -> (Self, Vec<PolicyMistake>) {
+        match on_large_stack(|| Self::compile_here(policies, bindings, never_good)) {
+            Ok(compiled) => compiled,
+            Err(failure) => Self::failed(policies, bindings, &failure),
+        }
+    }
+
+    fn compile_here(
+        policies: &[Policy],
+        bindings: &[Binding],
+        never_good: &[(PolicyName, String)],
+    ) -> (Self, Vec<PolicyMistake>) {
+        let mut set = Self::default();
+        let mut mistakes = Vec::new();
+        let mut broken: BTreeMap<PolicyName, (Option<DecisionPoint>, String)> = never_good
+            .iter()
+            .map(|(name, why)| (name.clone(), (None, why.clone())))
+            .collect();
+        for document in policies {
+            let (compiled, found) = policy::compile(document);
+            if let Some(compiled) = compiled {
+                broken.remove(&document.name);
+                set.policies
+                    .insert(document.name.clone(), Arc::new(compiled));
+            } else {
+                let first = found
+                    .first()
+                    .map_or("it has mistakes", |mistake| &mistake.message);
+                let why = format!("the policy was never valid: {first}");
+                broken.insert(document.name.clone(), (Some(document.point), why));
+            }
+            mistakes.extend(found);
+        }
+        for binding in bindings {
+            let (bound, found) = set.join(binding, &broken);
+            set.bindings.push(bound);
+            mistakes.extend(found);
+        }
+        set.bindings
+            .sort_by(|left, right| left.binding.name.cmp(&right.binding.name));
+        mistakes.sort_by(|left, right| left.span.cmp(&right.span));
+        (set, mistakes)
+    }
+
+    fn join(
+        &self,
+        binding: &Binding,
+        broken: &BTreeMap<PolicyName, (Option<DecisionPoint>, String)>,
+    ) -> (Bound, Vec<PolicyMistake>) {
+        let broken_bound = |point, why: String, span: &SourceSpan| Bound {
+            binding: binding.clone(),
+            state: State::Broken(Broken {
+                point,
+                why,
+                span: span.clone(),
+                digest: binding.digest.clone(),
+            }),
+        };
+        if let Some(policy) = self.policies.get(&binding.policy) {
+            return match policy::merged_params(policy, binding) {
+                Ok(params) => {
+                    let state = State::Ready {
+                        policy: Arc::clone(policy),
+                        params,
+                    };
+                    let bound = Bound {
+                        binding: binding.clone(),
+                        state,
+                    };
+                    (bound, Vec::new())
+                }
+                Err(mistakes) => {
+                    let first = &mistakes[0];
+                    let why = format!("the binding was never valid: {}", first.message);
+                    let bound = broken_bound(Some(policy.point), why, &first.span);
+                    (bound, mistakes)
+                }
+            };
+        }
+        if let Some((point, why)) = broken.get(&binding.policy) {
+            return (
+                broken_bound(*point, why.clone(), &binding.policy_span),
+                Vec::new(),
+            );
+        }
+        let known = self
+            .policies
+            .keys()
+            .chain(broken.keys())
+            .map(PolicyName::as_str);
+        let close = closest(binding.policy.as_str(), known);
+        let message = format!("there is no policy {}", binding.policy);
+        let mistake = PolicyMistake {
+            policy: Some(binding.policy.clone()),
+            binding: Some(binding.name.clone()),
+            span: binding.policy_span.clone(),
+            message: message.clone(),
+            hint: close.map(|close| format!("did you mean `{close}`?")),
+        };
+        (
+            broken_bound(None, message, &binding.policy_span),
+            vec![mistake],
+        )
+    }
+
+    /// The set when nothing could be compiled: everything bound is held.
+    fn failed(
+        policies: &[Policy],
+        bindings: &[Binding],
+        failure: &Failure,
+    ) -> (Self, Vec<PolicyMistake>) {
+        let why = failure.explain();
+        let broken = policies
+            .iter()
+            .map(|policy| (policy.name.clone(), (Some(policy.point), why.clone())))
+            .collect();
+        let mut set = Self::default();
+        for binding in bindings {
+            let (bound, _) = set.join(binding, &broken);
+            set.bindings.push(bound);
+        }
+        let mistakes = policies
+            .iter()
+            .map(|policy| PolicyMistake {
+                policy: Some(policy.name.clone()),
+                binding: None,
+                span: policy.span.clone(),
+                message: why.clone(),
+                hint: None,
+            })
+            .collect();
+        (set, mistakes)
+    }
+
+    fn applicable<'s>(
+        &'s self,
+        labels: &'s BTreeMap<String, String>,
+    ) -> impl Iterator<Item = &'s Bound> {
+        self.bindings
+            .iter()
+            .filter(|bound| bound.binding.selector.matches(labels))
+    }
+
+    /// Returns the digests of the policies and bindings that judge a group with `labels`, by name:
+    /// `policy/<name>` and `binding/<name>`.
+    pub fn digests_for(&self, labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut digests = BTreeMap::new();
+        for bound in self.applicable(labels) {
+            let binding = &bound.binding;
+            digests.insert(format!("binding/{}", binding.name), binding.digest.clone());
+            if let Some(policy) = self.policies.get(&binding.policy) {
+                digests.insert(format!("policy/{}", policy.name), policy.digest.clone());
+            }
+        }
+        digests
+    }
+
+    /// Returns whether a policy decides the size of a group with `labels`.
+    pub fn has_size_policy(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.applicable(labels).any(|bound| {
+            bound.point() == Some(DecisionPoint::Size)
+                && bound.binding.enforcement == Enforcement::Deny
+        })
+    }
+
+    /// Decides the size and the gates of a group. [`Decisions::violations`] stays empty: a change
+    /// is judged by [`PolicySet::validate`].
+    ///
+    /// What cannot be evaluated is an [`Outcome::Error`], which withholds at `deny`: for every
+    /// reason where it is a gate, as [`SizeDecision::Failed`] where it is the size.
+    pub fn decide(&self, facts: &GroupFacts<'_>) -> Decisions {
+        let bound: Vec<&Bound> = self
+            .applicable(&facts.group.labels)
+            .filter(|bound| bound.point() != Some(DecisionPoint::Validate))
+            .collect();
+        if bound.is_empty() {
+            return Decisions::default();
+        }
+        on_large_stack(|| decide_here(&bound, *facts)).unwrap_or_else(|failure| {
+            let mut table = Table::new(*facts);
+            for bound in &bound {
+                table.broken(bound, &failure.explain());
+            }
+            table.finish()
+        })
+    }
+
+    /// Returns every rule of `validate` that a change does not satisfy, or that cannot be evaluated,
+    /// of all enforcement levels.
+    pub fn validate(&self, facts: &GroupFacts<'_>, change: &Change) -> Vec<Verdict> {
+        let bound: Vec<&Bound> = self
+            .applicable(&facts.group.labels)
+            .filter(|bound| matches!(bound.point(), None | Some(DecisionPoint::Validate)))
+            .collect();
+        if bound.is_empty() {
+            return Vec::new();
+        }
+        on_large_stack(|| validate_here(&bound, *facts, change)).unwrap_or_else(|failure| {
+            let why = failure.explain();
+            let error = |bound: &&Bound| bound.error(DecisionPoint::Validate, &why);
+            bound.iter().map(error).collect()
+        })
+    }
+}
+
+fn roots(bound: &[&Bound]) -> BTreeSet<&'static str> {
+    bound
+        .iter()
+        .filter_map(|bound| match &bound.state {
+            State::Ready { policy, .. } => Some(policy.reads.roots.iter().copied()),
+            State::Broken(_) => None,
+        })
+        .flatten()
+        .collect()
+}
+
+fn validate_here(bound: &[&Bound], facts: GroupFacts<'_>, change: &Change) -> Vec<Verdict> {
+    let root = evaluate::context(&roots(bound), facts, Some(change));
+    let mut violations = Vec::new();
+    for bound in bound {
+        match &bound.state {
+            State::Ready { policy, params } => {
+                let mut scope = Scope::new(policy, params, &bound.binding, &root);
+                scope.variables(|_| true);
+                violations.extend(scope.rules());
+            }
+            State::Broken(broken) => {
+                violations.push(bound.error(DecisionPoint::Validate, &broken.why));
+            }
+        }
+    }
+    violations.retain(|verdict| verdict.outcome != Outcome::Passed);
+    violations
+}
+
+fn decide_here(bound: &[&Bound], facts: GroupFacts<'_>) -> Decisions {
+    let root = evaluate::context(&roots(bound), facts, None);
+    let mut table = Table::new(facts);
+    for bound in bound {
+        let (policy, params) = match &bound.state {
+            State::Ready { policy, params } => (policy, params),
+            State::Broken(broken) => {
+                table.broken(bound, &broken.why);
+                continue;
+            }
+        };
+        table.clock = table.clock.max(policy.reads.clock);
+        let mut scope = Scope::new(policy, params, &bound.binding, &root);
+        match policy.point {
+            DecisionPoint::Size => {
+                scope.variables(|_| true);
+                if let Some(decision) = scope.size(facts.group.spec.bounds) {
+                    table.size(decision);
+                }
+            }
+            DecisionPoint::Gate => {
+                scope.variables(|reads| !reads.roots.contains("reason"));
+                if policy.reads.roots.contains("reason") {
+                    for reason in Reason::ALL {
+                        table.gate(&[reason], scope.for_reason(reason));
+                    }
+                } else {
+                    table.gate(&Reason::ALL, scope.rules());
+                }
+            }
+            DecisionPoint::Validate => {}
+        }
+    }
+    table.finish()
+}
+
+/// The decisions on one group, being filled.
+struct Table<'a> {
+    facts: GroupFacts<'a>,
+    clock: Clock,
+    decisions: Decisions,
+}
+
+impl<'a> Table<'a> {
+    fn new(facts: GroupFacts<'a>) -> Self {
+        Self {
+            facts,
+            clock: Clock::None,
+            decisions: Decisions::default(),
+        }
+    }
+
+    fn gate(&mut self, reasons: &[Reason], verdicts: Vec<Verdict>) {
+        for verdict in &verdicts {
+            if verdict.outcome != Outcome::Passed {
+                for reason in reasons {
+                    let closed = self.decisions.gates.entry(*reason).or_default();
+                    closed.push(verdict.clone());
+                }
+            }
+        }
+        self.decisions.trace.extend(verdicts);
+    }
+
+    /// Takes a size that a policy chose. Only `deny` is used; two of them contradict each other.
+    fn size(&mut self, decision: SizeDecision) {
+        let verdict = verdict_of(&decision);
+        self.decisions.trace.push(verdict.clone());
+        if verdict.enforcement != Enforcement::Deny {
+            return;
+        }
+        let decision = match &self.decisions.size {
+            None => decision,
+            Some(other) => {
+                let other = verdict_of(other);
+                let why = format!(
+                    "two policies decide the size: {} by binding {} and {} by binding {}",
+                    other.policy, other.binding, verdict.policy, verdict.binding
+                );
+                SizeDecision::Failed(Verdict {
+                    message: why.clone(),
+                    outcome: Outcome::Error(why),
+                    ..verdict.clone()
+                })
+            }
+        };
+        self.decisions.size = Some(decision);
+    }
+
+    fn broken(&mut self, bound: &Bound, why: &str) {
+        match bound.point() {
+            Some(DecisionPoint::Size) => {
+                self.size(SizeDecision::Failed(bound.error(DecisionPoint::Size, why)));
+            }
+            // Nobody knows what it would have decided: every gate closes.
+            Some(DecisionPoint::Gate) | None => {
+                self.gate(&Reason::ALL, vec![bound.error(DecisionPoint::Gate, why)]);
+            }
+            Some(DecisionPoint::Validate) => {}
+        }
+    }
+
+    fn finish(mut self) -> Decisions {
+        self.decisions.review_at = match self.clock {
+            Clock::None => None,
+            Clock::Coarse => next_multiple(self.facts.now, REVIEW_COARSE_SECONDS),
+            Clock::Fine => next_multiple(self.facts.now, REVIEW_SECONDS),
+        };
+        self.decisions
+    }
+}
+
+fn verdict_of(decision: &SizeDecision) -> &Verdict {
+    match decision {
+        SizeDecision::Chosen { verdict, .. } | SizeDecision::Failed(verdict) => verdict,
+    }
+}
+
+/// Returns the next time after `now` that is a multiple of `seconds`.
+fn next_multiple(now: Timestamp, seconds: i64) -> Option<Timestamp> {
+    let next = (now.as_second().div_euclid(seconds) + 1) * seconds;
+    Timestamp::from_second(next).ok()
+}
