@@ -377,9 +377,15 @@ impl Checker<'_> {
             if let Some((start, stop)) = checker.parsed.offsets.offset_for(node.id) {
                 range.0 = range.0.min(start as usize);
                 let mut end = stop as usize + 1;
-                if let Expr::Select(select) = &node.expr {
-                    let (at, length) = checker.field_place(node, &select.field);
-                    end = end.max(at + length);
+                match &node.expr {
+                    Expr::Select(select) => {
+                        let (at, length) = checker.field_place(node, &select.field);
+                        end = end.max(at + length);
+                    }
+                    Expr::Call(call) if call.func_name.starts_with(char::is_alphabetic) => {
+                        range.0 = range.0.min(checker.name_place(node, &call.func_name).0);
+                    }
+                    _ => {}
                 }
                 range.1 = range.1.max(end);
             }

@@ -28,6 +28,12 @@ pub(crate) fn explain(error: &ExecutionError) -> String {
         ExecutionError::FunctionError { function, message } if function == "budget" => {
             message.clone()
         }
+        ExecutionError::FunctionError { function, .. } if function == "duration" => {
+            "this is not a duration such as 90s or 1h30m".to_owned()
+        }
+        ExecutionError::FunctionError { function, .. } if function == "timestamp" => {
+            "this is not a time such as 2026-01-05T12:00:00Z".to_owned()
+        }
         ExecutionError::FunctionError { function, message } => format!("{function}: {message}"),
         ExecutionError::DivisionByZero(_) => "division by zero".to_owned(),
         ExecutionError::RemainderByZero(_) => "remainder of a division by zero".to_owned(),

@@ -83,6 +83,9 @@ impl Expression {
             })
         });
         *budget = budget.saturating_sub(used.steps);
+        if used.exhausted && allowance < EXPRESSION_STEPS_MAX {
+            return Err(meter::exhausted_binding());
+        }
         if used.exhausted {
             return Err(meter::exhausted());
         }

@@ -9,7 +9,8 @@ use cel::common::ast::{
 };
 
 use crate::check::Append;
-use crate::functions::{self, guard};
+use crate::functions;
+use crate::guards;
 use crate::parse::count;
 use crate::types::{Type, mask};
 
@@ -28,7 +29,10 @@ struct Guard<'a> {
 impl Guard<'_> {
     fn node(&self, node: &IdedExpr) -> IdedExpr {
         let expr = match &node.expr {
-            Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => node.expr.clone(),
+            // The check refuses struct literals.
+            Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) | Expr::Struct(_) => {
+                node.expr.clone()
+            }
             Expr::Call(call) => return self.call(node, call),
             Expr::Comprehension(comprehension) => {
                 Expr::Comprehension(Box::new(self.comprehension(comprehension)))
@@ -51,8 +55,6 @@ impl Guard<'_> {
                 Expr::Map(map)
             }
             Expr::Select(select) => return self.select(node, select),
-            // The check refuses these.
-            Expr::Struct(_) => node.expr.clone(),
         };
         IdedExpr { id: node.id, expr }
     }
@@ -111,7 +113,7 @@ impl Guard<'_> {
             if is_matches {
                 let mut all = vec![target];
                 all.extend(arguments);
-                return call(guard::MATCHES, all);
+                return call(guards::MATCHES, all);
             }
             let rebuilt = IdedExpr {
                 id: node.id,
@@ -124,18 +126,18 @@ impl Guard<'_> {
             return self.kept(node, rebuilt);
         }
         if is_matches {
-            return call(guard::MATCHES, arguments);
+            return call(guards::MATCHES, arguments);
         }
         match (name, original.args.as_slice()) {
             (operators::ADD, [left, right]) => {
                 let plain = self.type_of(left).is_scalar() && self.type_of(right).is_scalar();
-                call(if plain { operators::ADD } else { guard::ADD }, arguments)
+                call(if plain { operators::ADD } else { guards::ADD }, arguments)
             }
             (operators::EQUALS | operators::NOT_EQUALS, [left, right]) => {
                 self.equality(name, left, right, arguments)
             }
             (operators::IN, [_, hay]) if !matches!(hay.expr, Expr::List(_)) => {
-                call(guard::CONTAINS, arguments)
+                call(guards::CONTAINS, arguments)
             }
             _ => {
                 let rebuilt = IdedExpr {
@@ -158,7 +160,7 @@ impl Guard<'_> {
     /// Charges for the result of a function where it can be large.
     fn kept(&self, node: &IdedExpr, rebuilt: IdedExpr) -> IdedExpr {
         if functions::grows(&self.type_of(node)) {
-            call(guard::KEEP, vec![rebuilt])
+            call(guards::KEEP, vec![rebuilt])
         } else {
             rebuilt
         }
@@ -184,7 +186,7 @@ impl Guard<'_> {
         if is_null(left) || is_null(right) || cheap(left) || cheap(right) {
             return call(name, arguments);
         }
-        let equal = call(guard::EQUAL, arguments);
+        let equal = call(guards::EQUAL, arguments);
         if name == operators::NOT_EQUALS {
             call(operators::LOGICAL_NOT, vec![equal])
         } else {
@@ -195,7 +197,7 @@ impl Guard<'_> {
     fn comprehension(&self, original: &ComprehensionExpr) -> ComprehensionExpr {
         let steps = count(&original.loop_step) + 1;
         let mut rebuilt = original.clone();
-        rebuilt.iter_range = call(guard::RANGE, vec![self.node(&original.iter_range)]);
+        rebuilt.iter_range = call(guards::RANGE, vec![self.node(&original.iter_range)]);
         rebuilt.accu_init = self.node(&original.accu_init);
         rebuilt.result = self.node(&original.result);
         let Some(append) = Append::of(original) else {
@@ -209,7 +211,7 @@ impl Guard<'_> {
         };
         // The evaluator appends in place only as long as the step keeps its form and the loop's own
         // condition is a literal; otherwise a loop copies its result once per element.
-        let element = call(guard::KEEP, vec![self.node(append.element)]);
+        let element = call(guards::KEEP, vec![self.node(append.element)]);
         let element = match append.condition {
             Some(_) => element,
             None => ticked(steps, element, literal(LiteralValue::Null)),
@@ -245,7 +247,7 @@ impl Guard<'_> {
 /// exhausted budget behind a false condition and go on.
 fn ticked(steps: u64, node: IdedExpr, otherwise: IdedExpr) -> IdedExpr {
     let steps = literal(LiteralValue::Int((steps as i64).into()));
-    let tick = call(guard::TICK, vec![steps]);
+    let tick = call(guards::TICK, vec![steps]);
     call(operators::CONDITIONAL, vec![tick, node, otherwise])
 }
 

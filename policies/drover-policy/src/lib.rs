@@ -24,6 +24,7 @@ mod expression;
 mod facts;
 mod functions;
 mod guard;
+mod guards;
 mod limits;
 mod meter;
 mod parse;

@@ -32,23 +32,30 @@ pub(crate) const EXPRESSION_STEPS_MAX: u64 = 1_000_000;
 /// budget, so that a new policy cannot break another one.
 pub(crate) const BINDING_STEPS_MAX: u64 = 10_000_000;
 
-/// Longest text that `+` may make, in bytes.
+/// Longest text that `+` may make, in bytes. Lists need no such limit: copying them is charged for.
 pub(crate) const TEXT_BYTES_MAX: usize = 16 * 1024;
 
 /// Most mistakes told about one expression: a slip at the front can cause hundreds.
 pub(crate) const MISTAKES_MAX: usize = 20;
 
-/// Longest list that `+` may make. Ten times the largest group that one agent is built for.
-pub(crate) const LIST_ELEMENTS_MAX: usize = 100_000;
-
 /// How many bytes of text count as one step.
 pub(crate) const BYTES_PER_STEP: usize = 16;
 
-/// Largest compiled regular expression in bytes, and the size of its cache while matching.
-pub(crate) const REGEX_BYTES_MAX: usize = 256 * 1024;
+/// How many steps an element of a list counts as, where values are kept or added: it is copied about
+/// that often on its way.
+pub(crate) const STEPS_PER_ELEMENT: u64 = 4;
 
-/// Steps that compiling a regular expression counts as: compiling the largest takes milliseconds.
-pub(crate) const REGEX_STEPS: u64 = 2_000;
+/// How many steps an entry of a map counts as: it is hashed, too.
+pub(crate) const STEPS_PER_ENTRY: u64 = 16;
+
+/// How many times its weight comparing a value counts as: an instance is compared field by field.
+pub(crate) const STEPS_PER_COMPARISON: u64 = 16;
+
+/// Largest compiled regular expression in bytes, and the size of its cache while matching.
+pub(crate) const REGEX_BYTES_MAX: usize = 128 * 1024;
+
+/// Steps that compiling a regular expression counts as: compiling the largest takes a millisecond.
+pub(crate) const REGEX_STEPS: u64 = 10_000;
 
 /// Most compiled regular expressions kept during one call.
 pub(crate) const REGEX_CACHE_MAX: usize = 32;

@@ -13,7 +13,8 @@ use cel::common::value::Val;
 use regex::{Regex, RegexBuilder};
 
 use crate::limits::{
-    BYTES_PER_STEP, EXPRESSION_STEPS_MAX, REGEX_BYTES_MAX, REGEX_CACHE_MAX, REGEX_STEPS,
+    BINDING_STEPS_MAX, BYTES_PER_STEP, EXPRESSION_STEPS_MAX, REGEX_BYTES_MAX, REGEX_CACHE_MAX,
+    REGEX_STEPS, STEPS_PER_ELEMENT, STEPS_PER_ENTRY,
 };
 
 thread_local! {
@@ -50,40 +51,50 @@ pub(crate) fn exhausted() -> String {
     )
 }
 
-/// Takes `steps` off the budget.
-pub(crate) fn charge(steps: u64) -> Result<(), ExecutionError> {
-    match LEFT.get().checked_sub(steps) {
-        Some(left) => {
-            LEFT.set(left);
-            Ok(())
-        }
-        None => {
-            LEFT.set(0);
-            EXHAUSTED.set(true);
-            Err(ExecutionError::function_error("budget", exhausted()))
-        }
-    }
+/// The text of an exhausted budget of a whole binding.
+pub(crate) fn exhausted_binding() -> String {
+    format!(
+        "the budget of {BINDING_STEPS_MAX} steps of the binding in one pass is used up by all \
+         expressions of the policy together; let fewer of them loop over the instances"
+    )
 }
 
-/// Takes off the budget what a value weighs: one step per element and per some bytes of text.
+/// Takes `steps` off the budget.
+pub(crate) fn charge(steps: u64) -> Result<(), ExecutionError> {
+    if let Some(left) = LEFT.get().checked_sub(steps) {
+        LEFT.set(left);
+        return Ok(());
+    }
+    LEFT.set(0);
+    EXHAUSTED.set(true);
+    Err(ExecutionError::function_error("budget", exhausted()))
+}
+
+/// Takes off the budget what a value weighs: steps per element, and per some bytes of text.
 pub(crate) fn charge_weight(value: &dyn Val) -> Result<(), ExecutionError> {
-    charge(1)?;
+    charge_scaled(value, 1)
+}
+
+/// Takes off the budget `factor` times what a value weighs.
+pub(crate) fn charge_scaled(value: &dyn Val, factor: u64) -> Result<(), ExecutionError> {
+    charge(factor)?;
     if let Some(text) = value.downcast_ref::<CelString<'_>>() {
-        return charge((text.inner().len() / BYTES_PER_STEP) as u64);
+        return charge(factor * (text.inner().len() / BYTES_PER_STEP) as u64);
     }
     if let Some(bytes) = value.downcast_ref::<CelBytes<'_>>() {
-        return charge((bytes.inner().len() / BYTES_PER_STEP) as u64);
+        return charge(factor * (bytes.inner().len() / BYTES_PER_STEP) as u64);
     }
     if let Some(list) = value.downcast_ref::<CelList<'_>>() {
-        return list
-            .inner()
-            .iter()
-            .try_for_each(|element| charge_weight(element.as_ref()));
+        return list.inner().iter().try_for_each(|element| {
+            charge(factor * (STEPS_PER_ELEMENT - 1))?;
+            charge_scaled(element.as_ref(), factor)
+        });
     }
     if let Some(map) = value.downcast_ref::<CelMap<'_>>() {
         return map.inner().iter().try_for_each(|(key, value)| {
-            charge_weight(key.inner())?;
-            charge_weight(value.as_ref())
+            charge(factor * STEPS_PER_ENTRY)?;
+            charge_scaled(key.inner(), factor)?;
+            charge_scaled(value.as_ref(), factor)
         });
     }
     Ok(())

@@ -48,7 +48,7 @@ pub(crate) struct CompiledPolicy {
 #[derive(Debug)]
 pub(crate) enum Body {
     Rules(Vec<Rule>),
-    Value(Expression),
+    Value(Box<Expression>),
 }
 
 /// A compiled rule.
@@ -219,7 +219,7 @@ impl Compiler<'_> {
                         ..mistake
                     });
                 }
-                Some(Body::Value(expression))
+                Some(Body::Value(Box::new(expression)))
             }
         }
     }

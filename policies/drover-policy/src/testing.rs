@@ -183,7 +183,7 @@ pub(crate) fn spec(size: u32) -> GroupSpec {
             delay: Duration::from_secs(2),
             begin: Vec::new(),
             done: None,
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
             unhealthy_timeout: Duration::from_secs(30),
             on_timeout: OnDrainTimeout::Proceed,
         },

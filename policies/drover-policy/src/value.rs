@@ -25,7 +25,7 @@ pub(crate) fn int<'a>(value: impl Into<i64>) -> Boxed<'a> {
     Box::new(CelInt::from(value.into()))
 }
 
-pub(crate) fn text<'a>(value: &'a str) -> Boxed<'a> {
+pub(crate) fn text(value: &str) -> Boxed<'_> {
     Box::new(CelString::from(value))
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn owned_text<'a>(value: String) -> Boxed<'a> {
     Box::new(CelString::from(value))
 }
 
-pub(crate) fn list<'a>(elements: Vec<Boxed<'a>>) -> Boxed<'a> {
+pub(crate) fn list(elements: Vec<Boxed<'_>>) -> Boxed<'_> {
     Box::new(CelList::from(elements))
 }
 

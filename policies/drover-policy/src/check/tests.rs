@@ -18,7 +18,6 @@ fn every_mistake_of_an_expression_is_told_at_its_place() {
     2:33+5 unknown variable `statu` (did you mean `status`?)
     2:52+7 unknown function `getHour` (did you mean `getHours`?)
     2:65+3 unknown function `foo`
-    2:68+2 this always fails: `foo` has no value here
     ");
 }
 
@@ -33,6 +32,7 @@ fn words_out_of_a_fixed_set_are_checked() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn wrong_types_are_told_before_anything_is_evaluated() {
     let cases = [
         "status.available + 'x' == 'y'",
@@ -178,20 +178,20 @@ fn calls_that_always_fail_are_mistakes() {
         .iter()
         .map(|rule| format!("{rule}\n  {}", told(rule).replace('\n', "\n  ")))
         .collect();
-    insta::assert_snapshot!(told.join("\n"), @r#"
+    insta::assert_snapshot!(told.join("\n"), @"
     now > timestamp('2026-13-01')
-      1:16+13 this always fails: timestamp: premature end of input
+      1:7+22 this always fails: this is not a time such as 2026-01-05T12:00:00Z
     rollout.startedAt + duration('5 minutes') < now
-      1:29+12 this always fails: duration: Parsing Error: Error { input: " minutes", code: Char }
+      1:21+20 this always fails: this is not a duration such as 90s or 1h30m
     int('x') < status.available
-      1:4+4 this always fails: int: string parse error: invalid digit found in string
+      1:1+7 this always fails: int: string parse error: invalid digit found in string
     now.getHours('Europe/Berlim') > 3
       1:14+15 unknown time zone `Europe/Berlim` (zones have names such as Europe/Berlin, UTC or -08:00)
     group.name.matches('a(b')
       1:20+5 not a regular expression: unclosed group
     matches(group.name, '(a{1000}){1000}')
       1:21+17 the regular expression is too large once compiled
-    "#);
+    ");
 }
 
 #[test]
