@@ -217,7 +217,7 @@ pub(crate) fn classified(count: u64) -> Classified {
             id: id.clone(),
             provider_ref: Some(ProviderRef::parse(&format!("ref-{number}")).unwrap()),
             digests: digests.clone(),
-            token: Token::parse(&"a".repeat(32)).unwrap(),
+            token: Some(Token::parse(&"a".repeat(32)).unwrap()),
             class: InstanceClass::Available,
             drain: None,
             busy: number.is_multiple_of(2),
