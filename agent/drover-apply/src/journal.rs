@@ -114,7 +114,8 @@ pub trait Journal: Send + Sync + fmt::Debug {
     }
 }
 
-/// Takes the answer to a write: the ids of the intents that it appended, in order.
+/// Takes the answer to a write: the ids of the intents that it appended, in order. Called by the thread
+/// that writes, so it must not wait for another write.
 pub type Reply = Box<dyn FnOnce(Result<Vec<IntentId>, JournalError>) + Send>;
 
 /// One change of the journal.

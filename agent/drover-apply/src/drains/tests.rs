@@ -223,6 +223,16 @@ async fn closed_port_ends_a_drain_and_an_open_one_does_not() {
 }
 
 #[tokio::test]
+async fn port_that_cannot_be_reached_is_not_closed() {
+    let mut drain = draining(spec(Vec::new(), Some(DrainDone::TcpClosed { port: 1 })));
+    // Broadcast: the kernel refuses, nothing leaves the machine.
+    drain.listing.instances[0].address = Some("255.255.255.255".to_owned());
+    drain.wait(2);
+    drain.advance().await;
+    assert_eq!(drain.marks(), (true, false));
+}
+
+#[tokio::test]
 async fn instance_that_ended_by_itself_is_drained() {
     for phase in [
         ProviderPhase::Exited(ExitReport::default()),

@@ -1,4 +1,5 @@
 use std::fs;
+use std::io::BufRead as _;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -355,6 +356,80 @@ fn damaged_journal_is_refused_and_never_replaced() {
         let emptied = name == "emptied";
         let after = fs::read(&path).ok();
         assert!(!emptied || before == after, "{name}: re-created");
+    }
+}
+
+/// Opens the journal of `dir`, and returns what it holds unless that is an error.
+fn opened(dir: &std::path::Path) -> Option<Vec<Intent>> {
+    let journal = RedbJournal::open(dir).ok()?;
+    journal.open_intents(&web()).ok()
+}
+
+#[test]
+fn single_wrong_byte_is_found_or_harmless() {
+    let dir = tempfile::tempdir().unwrap();
+    append(
+        &RedbJournal::open(dir.path()).unwrap(),
+        vec![create(&[1]), drain(), destroy()],
+    );
+    let right = opened(dir.path()).unwrap();
+    let path = dir.path().join("journal.redb");
+    let sound = fs::read(&path).unwrap();
+    let used = sound.iter().rposition(|byte| *byte != 0).unwrap();
+    let mut found = 0;
+    for position in (0..=used).step_by(used / 150) {
+        let mut bytes = sound.clone();
+        bytes[position] ^= 0x55;
+        fs::write(&path, &bytes).unwrap();
+        match opened(dir.path()) {
+            Some(read) => assert_eq!(read, right, "byte {position}"),
+            None => found += 1,
+        }
+    }
+    assert!(found > 0, "no wrong byte was found");
+}
+
+/// In the process that is killed: appends intents and prints each one that is durable.
+fn append_until_killed(dir: &std::path::Path) -> ! {
+    let journal = RedbJournal::open(dir).unwrap();
+    for number in 1.. {
+        append(&journal, vec![create(&[number])]);
+        println!("durable {number}");
+    }
+    unreachable!()
+}
+
+#[test]
+fn answered_writes_survive_a_kill_and_the_lock_does_not() {
+    const DIR: &str = "DROVER_TEST_JOURNAL_DIR";
+    if let Some(dir) = std::env::var_os(DIR) {
+        append_until_killed(dir.as_ref());
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for round in 1..=3 {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "answered_writes_survive_a_kill",
+                "--nocapture",
+                "--test-threads=1",
+            ])
+            .env(DIR, dir.path())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        let durable = lines.filter_map(|line| line.unwrap().strip_prefix("durable ")?.parse().ok());
+        let last: u64 = durable.take(50).last().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let journal = RedbJournal::open(dir.path()).unwrap();
+        assert!(journal.last_number(&web()).unwrap() >= last);
+        let open = journal.open_intents(&web()).unwrap();
+        assert!(
+            open.len() as u64 >= round * 50,
+            "round {round}: {}",
+            open.len()
+        );
     }
 }
 
