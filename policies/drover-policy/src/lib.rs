@@ -25,6 +25,7 @@ mod facts;
 mod functions;
 mod guard;
 mod guards;
+mod library;
 mod limits;
 mod meter;
 mod parse;
@@ -41,6 +42,7 @@ mod testing;
 
 pub use cases::{TestOutcome, TestResult};
 pub use facts::*;
+pub use library::LIBRARY;
 pub use policy::PolicyMistake;
 pub use reference::{FieldReference, Reference, VariableReference, reference};
 pub use set::PolicySet;

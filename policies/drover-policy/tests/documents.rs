@@ -1,0 +1,164 @@
+//! Policies as people write them: the shipped ones with their tables of cases, and mistakes as
+//! people see them.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use drover_model::{Binding, Policy};
+use drover_policy::{LIBRARY, PolicyMistake, PolicySet, TestResult};
+use drover_spec::{Diagnostic, assemble, parse_file, render};
+
+/// Returns the policies and bindings of one file, which must have no mistakes of form.
+fn read(path: &str, text: &str) -> (Vec<Policy>, Vec<Binding>) {
+    let file = parse_file(path, text.as_bytes());
+    let repository = assemble([&file]);
+    let mistakes: Vec<Diagnostic> = repository
+        .broken
+        .iter()
+        .flat_map(|broken| broken.diagnostics.clone())
+        .collect();
+    assert_eq!(shown(&mistakes, text), "");
+    let policies = repository
+        .policies
+        .into_values()
+        .map(|located| located.value)
+        .collect();
+    let bindings = repository
+        .bindings
+        .into_values()
+        .map(|located| located.value)
+        .collect();
+    (policies, bindings)
+}
+
+fn shown(diagnostics: &[Diagnostic], text: &str) -> String {
+    render(diagnostics, &|_| Some(text.to_owned()), false)
+}
+
+fn mistakes_of(text: &str) -> String {
+    let (policies, bindings) = read("policies/p.yaml", text);
+    let (_, mistakes) = PolicySet::compile(&policies, &bindings, &[]);
+    let diagnostic = |mistake: PolicyMistake| {
+        let diagnostic = Diagnostic::error("policy", mistake.message, mistake.span);
+        match mistake.hint {
+            Some(hint) => diagnostic.hint(hint),
+            None => diagnostic,
+        }
+    };
+    let diagnostics: Vec<Diagnostic> = mistakes.into_iter().map(diagnostic).collect();
+    shown(&diagnostics, text)
+}
+
+fn policy_with(rule: &str) -> String {
+    format!(
+        "apiVersion: drover/v1alpha1\nkind: Policy\nmetadata: {{name: p}}\nspec:\n  on: gate\n  \
+         params: {{timezone: UTC}}\n  rules:\n    - expression: {rule}\n      message: no\n"
+    )
+}
+
+#[test]
+fn shipped_policies_have_no_mistakes_and_pass_their_cases() {
+    for (name, text) in LIBRARY {
+        let (policies, _) = read(&format!("policies/library/{name}.yaml"), text);
+        assert_eq!(policies.len(), 1, "{name}");
+        assert_eq!(policies[0].name.as_str(), *name);
+        assert!(policies[0].tests.len() >= 3, "{name} needs more cases");
+        let (set, mistakes) = PolicySet::compile(&policies, &[], &[]);
+        assert_eq!(mistakes, Vec::new(), "{name}");
+        let outcomes = set.run_tests();
+        assert_eq!(outcomes.len(), policies[0].tests.len());
+        for outcome in outcomes {
+            assert_eq!(
+                outcome.result,
+                TestResult::Passed,
+                "{name}: {}",
+                outcome.name
+            );
+        }
+    }
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test compares the list with the folder"
+)]
+fn every_file_of_the_library_is_shipped_and_listed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../library");
+    let files: BTreeSet<String> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter_map(|file| file.strip_suffix(".yaml").map(str::to_owned))
+        .collect();
+    let shipped: BTreeSet<String> = LIBRARY.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(files, shipped);
+    let readme = std::fs::read_to_string(folder.join("README.md")).unwrap();
+    for name in shipped {
+        assert!(
+            readme.contains(&format!("| [{name}]({name}.yaml) |")),
+            "{name} is not in README.md"
+        );
+    }
+}
+
+#[test]
+fn a_mistake_points_into_the_document() {
+    let told = mistakes_of(&policy_with(
+        r#""reason == 'heal' || instances.all(i, i.helth == 'x')""#,
+    ));
+    insta::assert_snapshot!(told, @r#"
+    error[policy]: instance has no field `helth`
+     --> policies/p.yaml:8:59
+      |
+    8 |     - expression: "reason == 'heal' || instances.all(i, i.helth == 'x')"
+      |                                                           ^^^^^
+    "#);
+}
+
+#[test]
+fn a_mistake_in_a_block_points_to_its_line() {
+    let told = mistakes_of(&policy_with(
+        "|-\n        reason in ['heal', 'uptade'] ||\n        status.availble >= spec.size &&\n        now.getHours(params.timezon) > 3",
+    ));
+    insta::assert_snapshot!(told, @"
+    error[policy]: `uptade` is not a reason
+     --> policies/p.yaml:9:28
+      |
+    9 |         reason in ['heal', 'uptade'] ||
+      |                            ^^^^^^^^
+      |
+      = help: did you mean `update`?
+
+    error[policy]: status has no field `availble`
+      --> policies/p.yaml:10:16
+       |
+    10 |         status.availble >= spec.size &&
+       |                ^^^^^^^^
+       |
+       = help: did you mean `available`?
+
+    error[policy]: the policy declares no parameter `timezon`
+      --> policies/p.yaml:11:29
+       |
+    11 |         now.getHours(params.timezon) > 3
+       |                             ^^^^^^^
+       |
+       = help: did you mean `timezone`?
+    ");
+}
+
+#[test]
+fn mistakes_of_bindings_point_into_the_binding() {
+    let text = policy_with("now.getHours(params.timezone) > 8")
+        + "---\napiVersion: drover/v1alpha1\nkind: Binding\nmetadata: {name: b}\nspec:\n  policy: p\n  \
+           selector: {}\n  params: {timezone: Mars/Olympus}\n  enforcement: deny\n";
+    insta::assert_snapshot!(mistakes_of(&text), @"
+    error[policy]: unknown time zone `Mars/Olympus`
+      --> policies/p.yaml:17:12
+       |
+    17 |   params: {timezone: Mars/Olympus}
+       |            ^^^^^^^^
+       |
+       = help: zones have names such as Europe/Berlin, UTC or -08:00
+    ");
+}
