@@ -12,6 +12,7 @@ use drover_model::{
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use jiff::SignedDuration;
+use tokio::time::Instant;
 
 use crate::requests::{self, Trouble};
 use crate::{ApplyContext, JournalChange, JournalError, write_journal};
@@ -23,9 +24,14 @@ mod tests;
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time limit of one question whether the work is off.
 const POLL_TIMEOUT: Duration = Duration::from_secs(2);
-/// Most instances that are asked at once. Silent ones cost two seconds each: a thousand that are all
-/// silent, the worst case when a group is removed, take half a minute.
+/// Most instances that are asked at once. An instance is a descriptor for as long as it is silent.
 const ASKED_AT_ONCE_MAX: usize = 64;
+/// Most drains that begin in one round, so that instances which are all silent hold it up no longer
+/// than two rounds of requests. The others begin in the next one, at once.
+const BEGUN_MAX: usize = 2 * ASKED_AT_ONCE_MAX;
+/// After this time a round asks nobody else: what it learnt must be written, and the group's pass has a
+/// deadline. The next round starts elsewhere.
+const ROUND_LIMIT: Duration = Duration::from_secs(5);
 /// Time between two questions: a rollout of a thousand instances waits for each of them.
 const POLL_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
 /// The same once the deadline has passed, when a person is needed anyway.
@@ -100,6 +106,7 @@ pub async fn advance_drains(
             Next::Begin if drain.address.is_none() && !drain.spec.begin.is_empty() => {
                 round.look_at(later(now, &drain));
             }
+            Next::Begin if round.begun.len() >= BEGUN_MAX => round.look_at(now),
             Next::Begin => {
                 let nothing_to_wait_for = drain.spec.begin.is_empty() && drain.spec.done.is_none();
                 round.mark(&drain, true, nothing_to_wait_for);
@@ -111,7 +118,10 @@ pub async fn advance_drains(
     }
     round.write(ctx).await?;
     let Round { begun, polled, .. } = &mut round;
-    let (begun, polled) = (std::mem::take(begun), std::mem::take(polled));
+    let (begun, mut polled) = (std::mem::take(begun), std::mem::take(polled));
+    let first = now.as_second().unsigned_abs() as usize * ASKED_AT_ONCE_MAX;
+    let count = polled.len().max(1);
+    polled.rotate_left(first % count);
     let done = send_and_ask(group, begun, polled).await;
     for (drain, is_done) in done {
         if is_done {
@@ -244,6 +254,7 @@ async fn send_and_ask<'a>(
     let mut waiting = begun.into_iter().map(|drain| (drain, true)).chain(polled);
     let mut under_way = FuturesUnordered::new();
     let mut asked = Vec::new();
+    let started = Instant::now();
     loop {
         while under_way.len() < ASKED_AT_ONCE_MAX {
             let Some((drain, begins)) = waiting.next() else {
@@ -253,7 +264,8 @@ async fn send_and_ask<'a>(
                 if begins {
                     begin(group, &drain).await;
                 }
-                let done = is_done(&drain).await;
+                let in_time = started.elapsed() < ROUND_LIMIT;
+                let done = (begins || in_time) && is_done(&drain).await;
                 (drain, done)
             });
         }

@@ -300,32 +300,63 @@ async fn asks_less_often_once_the_deadline_has_passed() {
     assert_eq!(drain.advance().await.next_at, Some(drain.in_seconds(15)));
 }
 
-#[tokio::test]
-async fn many_drains_are_asked_at_once() {
+/// A thousand drains of instances that never answer.
+async fn silent() -> (Draining, Server) {
     let server = Server::start(|_| Reaction::Hang).await;
     let done = DrainDone::Http {
         port: server.port,
         path: "/idle".to_owned(),
     };
-    let drain = draining(spec(Vec::new(), Some(done)));
-    let mut open = drain.fixture.journal.open_intents(&web()).unwrap();
-    let one = open[0].kind.clone();
+    let drain = draining(spec(
+        vec![request("POST", server.port, "/drain")],
+        Some(done),
+    ));
+    let one = drain.fixture.journal.open_intents(&web()).unwrap()[0]
+        .kind
+        .clone();
     let now = drain.fixture.clock.now();
     drain
         .fixture
         .journal
-        .append(&web(), Epoch(1), now, vec![one; 39])
+        .append(&web(), Epoch(1), now, vec![one; 999])
         .unwrap();
-    open = drain.fixture.journal.open_intents(&web()).unwrap();
     drain.wait(2);
-    let started = std::time::Instant::now();
-    let ctx = drain.fixture.ctx();
-    advance_drains(&web(), &open, &drain.listing, &ctx)
-        .await
-        .unwrap();
-    assert_eq!(server.seen().len(), 40);
+    (drain, server)
+}
+
+#[tokio::test(start_paused = true)]
+async fn silent_instances_hold_up_a_round_only_so_long() {
+    let (drain, _server) = silent().await;
+    let started = Instant::now();
+    let advanced = drain.advance().await;
+    assert_eq!(
+        (advanced.changed, advanced.next_at),
+        (true, Some(drain.in_seconds(0)))
+    );
+    let open = drain.fixture.journal.open_intents(&web()).unwrap();
+    let begun = |intent: &&Intent| matches!(intent.kind, IntentKind::Drain { begun: true, .. });
+    assert_eq!(open.iter().filter(begun).count(), BEGUN_MAX);
     assert!(
-        started.elapsed() < POLL_TIMEOUT * 5,
+        started.elapsed() <= (BEGIN_TIMEOUT + POLL_TIMEOUT) * 2,
+        "{:?}",
+        started.elapsed()
+    );
+
+    for intent in open {
+        drain
+            .fixture
+            .journal
+            .update_drain(intent.id, true, false)
+            .unwrap();
+    }
+    let started = Instant::now();
+    let advanced = drain.advance().await;
+    assert_eq!(
+        (advanced.changed, advanced.next_at),
+        (false, Some(drain.in_seconds(1)))
+    );
+    assert!(
+        started.elapsed() <= ROUND_LIMIT + POLL_TIMEOUT,
         "{:?}",
         started.elapsed()
     );
