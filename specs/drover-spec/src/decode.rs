@@ -15,7 +15,7 @@ use crate::declare::{Choice, Field, Object, Presence, Preset, Shape};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::formats::{format_duration, parse_duration, parse_percent, parse_time};
 use crate::limits;
-use crate::tree::{Content, Entry, Node, Place, Resolved};
+use crate::tree::{Content, Entry, Node, Place, Resolved, Style, resolve};
 
 mod binding;
 mod check;
@@ -152,7 +152,7 @@ impl<'a> Fields<'a> {
                 let message = format!("`{}` is missing from {}", field.name, self.object.name);
                 self.report.push(
                     Diagnostic::error("missing-field", message, self.report.span(self.place))
-                        .hint(field.doc),
+                        .hint(as_hint(field.doc)),
                 );
             }
         }
@@ -220,6 +220,12 @@ impl<'a> Fields<'a> {
         self.report.push(match scalar {
             Some(scalar) if scalar.resolved == Resolved::Null => {
                 diagnostic.hint("write a value or remove the key")
+            }
+            Some(scalar)
+                if scalar.style == Style::Quoted
+                    && resolve(&scalar.text).is_ok_and(|meant| meant != Resolved::Text) =>
+            {
+                diagnostic.hint("remove the quotes")
             }
             Some(scalar) if expected.starts_with("a string") => {
                 diagnostic.hint(format!("put it in quotes: \"{}\"", scalar.text))
@@ -647,6 +653,14 @@ impl<'a> Fields<'a> {
         }
         (entry.value.to_value(), Some(&entry.value))
     }
+}
+
+/// Turns the sentence of a declaration into a hint.
+fn as_hint(doc: &str) -> String {
+    let doc = doc.strip_suffix('.').unwrap_or(doc);
+    let mut characters = doc.chars();
+    let first = characters.next().map(|first| first.to_ascii_lowercase());
+    first.into_iter().chain(characters).collect()
 }
 
 fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {

@@ -8,6 +8,9 @@ use drover_model::SourceSpan;
 use crate::limits::DIAGNOSTICS_MAX;
 use crate::tree::Place;
 
+/// The kind of a number that is ambiguous or does not fit.
+pub(crate) const UNREADABLE_NUMBER: &str = "bad-number";
+
 /// How bad a mistake is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -120,6 +123,12 @@ impl Report {
 
     pub(crate) fn push(&self, diagnostic: Diagnostic) {
         let mut found = self.found.borrow_mut();
+        // A number that nobody can read is no string either: to say so would mislead.
+        let unreadable =
+            |other: &Diagnostic| other.code == UNREADABLE_NUMBER && other.span == diagnostic.span;
+        if found.iter().any(unreadable) {
+            return;
+        }
         if found.len() < DIAGNOSTICS_MAX {
             found.push(diagnostic);
         } else {

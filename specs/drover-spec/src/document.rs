@@ -221,6 +221,15 @@ fn decode(report: &Report, root: &Node, text: &str) -> Option<Document> {
         length: 1,
         ..root.place
     };
+    if root.get("apiVersion").is_none() && root.get("kind").is_none() {
+        report.error_hint(
+            "not-a-document",
+            top,
+            "this is no drover document: it has neither `apiVersion` nor `kind`",
+            "files that are none are named in .droverignore",
+        );
+        return None;
+    }
     check_top(report, entries, top);
     let kind = kind_of(report, root);
     let entry = |name: &str| entries.iter().find(|entry| entry.key == name);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     Amount, Bounds, Deletion, DeletionPolicy, Flavor, Group, GroupName, GroupSpec, Limits, Manage,
-    ProviderName, SourceSpan, Template, Value, Vanilla,
+    ProviderName, SourceSpan, SourceText, Template, Value, Vanilla,
 };
 
 use super::{Fields, Metadata, Others, check, health};
@@ -211,9 +211,16 @@ const SUBSTITUTIONS_LATER: [&str; 3] = ["member.id", "members", "bootstrap"];
 /// Reports every `${...}` below `node` that names nothing.
 fn substitutions(report: &Report, node: &Node) {
     match &node.content {
+        Content::Scalar(scalar) if !scalar.text.contains("${") => {}
         Content::Scalar(scalar) => {
-            for name in names_in(&scalar.text) {
-                unknown_substitution(report, node, name);
+            let text = SourceText {
+                text: scalar.text.clone(),
+                span: report.span(node.place),
+                lines: scalar.lines.clone(),
+            };
+            for (at, name) in names_in(&scalar.text) {
+                let span = text.locate(at, "${}".len() + name.len());
+                unknown_substitution(report, span, name);
             }
         }
         Content::List(items, _) => items.iter().for_each(|item| substitutions(report, item)),
@@ -223,7 +230,8 @@ fn substitutions(report: &Report, node: &Node) {
     }
 }
 
-fn names_in(text: &str) -> Vec<&str> {
+/// Returns the names in `${...}` with the offset of each `${`.
+fn names_in(text: &str) -> Vec<(usize, &str)> {
     let mut names = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find("${") {
@@ -231,18 +239,17 @@ fn names_in(text: &str) -> Vec<&str> {
             break;
         };
         if !rest[..at].ends_with('$') {
-            names.push(&rest[at + 2..end]);
+            names.push((text.len() - rest.len() + at, &rest[at + 2..end]));
         }
         rest = &rest[end + 1..];
     }
     names
 }
 
-fn unknown_substitution(report: &Report, node: &Node, name: &str) {
+fn unknown_substitution(report: &Report, span: SourceSpan, name: &str) {
     if SUBSTITUTIONS.contains(&name) {
         return;
     }
-    let span = report.span(node.place);
     if SUBSTITUTIONS_LATER.contains(&name) {
         let message = format!("`${{{name}}}` is not supported yet");
         let diagnostic = Diagnostic::error("not-supported", message, span);

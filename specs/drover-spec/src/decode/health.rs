@@ -135,8 +135,9 @@ fn drain_done(fields: &Fields<'_>) -> Option<DrainDone> {
         .map(|tcp| DrainDone::TcpClosed {
             port: tcp.port("port"),
         });
+    let before = fields.report.count();
     let exit = fields.boolean("exit");
-    if fields.has("exit") && !exit {
+    if fields.has("exit") && !exit && fields.report.count() == before {
         let message = "`exit` must be true; to wait for nothing, leave `done` out";
         let span = fields.span_of("exit");
         fields

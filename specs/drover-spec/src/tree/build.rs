@@ -6,6 +6,7 @@ use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Struc
 
 use super::scalar::resolve;
 use super::{Content, Entry, Flow, Node, Place, Resolved, Scalar, Style};
+use crate::diagnostic::UNREADABLE_NUMBER;
 use crate::limits;
 
 /// Bounds of one reading. Documents that people write and recorded states differ in size.
@@ -441,7 +442,7 @@ impl<'a> Builder<'a> {
         let resolved = match style {
             Style::Plain => resolve(text).unwrap_or_else(|why| {
                 current.document.faults.push(Fault::new(
-                    "bad-number",
+                    UNREADABLE_NUMBER,
                     place,
                     format!("`{text}` is ambiguous or out of range: {why}"),
                 ));
