@@ -7,6 +7,7 @@
 use drover_model::Value;
 
 mod build;
+mod place;
 mod scalar;
 
 pub(crate) use build::{Fault, RawDocument, RawFile, TreeLimits, read};

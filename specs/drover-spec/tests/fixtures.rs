@@ -1,5 +1,10 @@
 //! The shipped examples and the samples of good and bad documents, each read as a user's would be.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers outside of test functions; a panic is the failure"
+)]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

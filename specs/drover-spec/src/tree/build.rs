@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, StructureStyle};
 
+use super::place::{byte_range, forbidden_character, lines_of, place_of};
 use super::scalar::resolve;
 use super::{Content, Entry, Flow, Node, Place, Resolved, Scalar, Style};
 use crate::diagnostic::UNREADABLE_NUMBER;
@@ -56,7 +57,7 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    fn new(code: &'static str, place: Place, message: impl Into<String>) -> Self {
+    pub(super) fn new(code: &'static str, place: Place, message: impl Into<String>) -> Self {
         Self {
             code,
             place,
@@ -66,7 +67,7 @@ impl Fault {
         }
     }
 
-    fn hint(self, hint: &'static str) -> Self {
+    pub(super) fn hint(self, hint: &'static str) -> Self {
         Self {
             hint: Some(hint),
             ..self
@@ -140,48 +141,6 @@ fn refused(fault: Fault) -> RawFile {
     RawFile {
         documents: Vec::new(),
         fault: Some(fault),
-    }
-}
-
-/// Finds the first character that must not stand in a file: what terminals obey, and what makes a
-/// reviewer see another text than the parser does.
-fn forbidden_character(source: &str, line_offset: u32) -> Option<Fault> {
-    let mut characters = source.char_indices().peekable();
-    let (at, character) = loop {
-        let (at, character) = characters.next()?;
-        let forbidden = match character {
-            '\n' | '\t' => false,
-            '\r' => !matches!(characters.peek(), Some((_, '\n'))),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
-            other => other.is_control(),
-        };
-        if forbidden {
-            break (at, character);
-        }
-    };
-    let before = &source[..at];
-    let line = before.matches('\n').count() as u32 + 1 + line_offset;
-    let column = before.rsplit('\n').next().unwrap_or("").chars().count() as u32 + 1;
-    let message = format!(
-        "the character U+{:04X} is not allowed",
-        u32::from(character)
-    );
-    Some(
-        Fault::new("forbidden-character", Place::at(line, column), message)
-            .hint("write it as an escape in double quotes"),
-    )
-}
-
-impl Place {
-    /// Returns the place of one character, without a byte range.
-    pub(crate) fn at(line: u32, column: u32) -> Self {
-        Self {
-            line,
-            column,
-            length: 1,
-            start: 0,
-            end: 0,
-        }
     }
 }
 
@@ -328,11 +287,14 @@ impl<'a> Builder<'a> {
             }
             return;
         };
+        // What is left open is closed for the sake of the identity; it gives no mistakes of its own.
+        let faults = current.document.faults.len();
         while let Some(frame) = current.frames.pop() {
             let end = frame.place.end.max(frame.place.start);
             let measured = frame.finish(end, &mut current.document);
             attach(&mut current, measured);
         }
+        current.document.faults.truncate(faults);
         let mut document = current.document;
         document.end = end.max(document.start);
         let empty = document.root.as_ref().is_none_or(|root| {
@@ -679,74 +641,4 @@ fn key_of(node: Node, faults: &mut Vec<Fault>) -> (String, Place) {
         faults.push(Fault::new("bad-key", place, message).hint("put it in quotes"));
     }
     (scalar.text, place)
-}
-
-fn byte_range(span: &Span) -> (usize, usize) {
-    let range = span
-        .byte_range()
-        .expect("a parser over a str knows byte offsets");
-    (range.start, range.end)
-}
-
-fn place_of(span: &Span, source: &str, line_offset: u32) -> Place {
-    let (start, end) = byte_range(span);
-    let first = source[start..end].split('\n').next().unwrap_or("");
-    Place {
-        line: span.start.line() as u32 + line_offset,
-        column: span.start.col() as u32 + 1,
-        length: first.trim_end().chars().count() as u32,
-        start,
-        end,
-    }
-}
-
-/// Returns where each line of a scalar's text stands, or nothing where the style does not map.
-fn lines_of(source: &str, text: &str, style: Style, place: Place) -> Vec<(u32, u32)> {
-    let slice = &source[place.start..place.end];
-    match style {
-        Style::Plain if slice == text => vec![(place.line, place.column)],
-        Style::Quoted if slice.len() >= 2 && &slice[1..slice.len() - 1] == text => {
-            vec![(place.line, place.column + 1)]
-        }
-        Style::Plain | Style::Quoted => Vec::new(),
-        Style::Block => block_lines(source, text, place),
-    }
-}
-
-/// Finds the lines of a block scalar by comparing them: a folded text fails the comparison, and so
-/// gets no lines.
-fn block_lines(source: &str, text: &str, place: Place) -> Vec<(u32, u32)> {
-    let mut start = source[..place.start].rfind('\n').map_or(0, |at| at + 1);
-    let mut line = place.line;
-    // The place is that of the first line or of the first line that is not blank.
-    let blank = text.split('\n').take_while(|line| line.is_empty()).count();
-    for _ in 0..=blank {
-        if let Some(lines) = match_lines(&source[start..], text, line) {
-            return lines;
-        }
-        let Some(previous) = start.checked_sub(1) else {
-            break;
-        };
-        start = source[..previous].rfind('\n').map_or(0, |at| at + 1);
-        line -= 1;
-    }
-    Vec::new()
-}
-
-fn match_lines(source: &str, text: &str, first: u32) -> Option<Vec<(u32, u32)>> {
-    let body = text.strip_suffix('\n').unwrap_or(text);
-    let mut written = source.split('\n');
-    let mut lines = Vec::new();
-    for (number, line) in (first..).zip(body.split('\n')) {
-        let written = written.next()?;
-        let indent = written
-            .strip_suffix('\r')
-            .unwrap_or(written)
-            .strip_suffix(line)?;
-        if !indent.bytes().all(|b| b == b' ') {
-            return None;
-        }
-        lines.push((number, indent.len() as u32 + 1));
-    }
-    Some(lines)
 }
