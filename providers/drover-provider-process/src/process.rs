@@ -7,7 +7,9 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid,
+};
 use serde::{Deserialize, Serialize};
 
 /// A process within one boot of the machine.
@@ -37,6 +39,7 @@ impl ProcessId {
 }
 
 struct Stat {
+    name: String,
     parent: i32,
     started: u64,
     ended: bool,
@@ -49,13 +52,15 @@ fn stat(pid: i32) -> io::Result<Stat> {
 
 /// Parses `pid (name) state ppid ... starttime ...`; the name may hold spaces and parentheses.
 fn parse_stat(text: &str) -> Option<Stat> {
-    let after_name = &text[text.rfind(')')? + 1..];
+    let (before, after_name) = text.rsplit_once(')')?;
+    let (_, name) = before.split_once('(')?;
     let mut fields = after_name.split_ascii_whitespace();
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
     // starttime is field 22 of the line, counted from one; state is field 3.
     let started = fields.nth(22 - 3 - 2)?.parse().ok()?;
     Some(Stat {
+        name: name.to_owned(),
         parent,
         started,
         ended: matches!(state, "Z" | "X" | "x"),
@@ -76,6 +81,24 @@ pub(crate) fn children_of(parent: Pid) -> Vec<Pid> {
     let children = pids().into_iter().filter(is_child);
     children.filter_map(Pid::from_raw).collect()
 }
+
+/// Collects shims that have ended and that the kernel made this process the parent of: an agent that
+/// is the first process of a container has no other process to do it.
+///
+/// Only shims: a child that this process started itself belongs to whoever waits for it, and none of
+/// those has that name.
+pub(crate) fn reap_shims() {
+    let own = std::process::id().cast_signed();
+    for pid in pids() {
+        let ours = |stat: &Stat| stat.parent == own && stat.ended && stat.name == SHIM_NAME;
+        if stat(pid).is_ok_and(|stat| ours(&stat)) {
+            let _ = waitpid(Pid::from_raw(pid), WaitOptions::NOHANG);
+        }
+    }
+}
+
+/// The name of keeping shims in lists of processes.
+pub(crate) const SHIM_NAME: &str = "drover-shim";
 
 fn pids() -> Vec<i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -20,7 +20,7 @@ use crate::describe::fingerprint;
 use crate::factory::ShimProgram;
 use crate::folder::{Folder, Root};
 use crate::life::{clear, list_one, phase};
-use crate::process::boot_id;
+use crate::process::{boot_id, reap_shims};
 use crate::record::{OwnershipRecord, StopRecord};
 use crate::shim::{Checked, check_arguments};
 use crate::{address, log};
@@ -96,6 +96,9 @@ impl ProcessProvider {
             }
         }
         self.root.empty_trash();
+        if std::process::id() == 1 {
+            reap_shims();
+        }
         let completeness = if unreadable.is_empty() {
             Completeness::Complete
         } else {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::folder::Folder;
 use crate::log::{self, LogWriter};
-use crate::process::{ProcessId, boot_id};
+use crate::process::{ProcessId, SHIM_NAME, boot_id};
 use crate::record::{ExitRecord, InstanceRecord, RunRecord, Stage};
 use crate::supervise::{Ended, Host, Stop, become_program, supervise};
 
@@ -110,8 +110,8 @@ fn start(folder: &Path, leading: &[OsString]) -> io::Result<()> {
 fn keep(path: &Path, leading: &[OsString]) -> io::Result<()> {
     rustix::process::setsid()?;
     rustix::process::set_child_subreaper(Some(getpid()))?;
-    // For those who look at a list of processes; nothing depends on it.
-    let _ = fs::write("/proc/self/comm", "drover-shim");
+    // For those who look at a list of processes, and for an agent that has to collect it.
+    let _ = fs::write("/proc/self/comm", SHIM_NAME);
     let folder = Folder::at(path.to_owned());
     let Some(_lock) = lock(&folder)? else {
         ready();

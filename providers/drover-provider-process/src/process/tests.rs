@@ -8,6 +8,7 @@ fn reads_a_stat_line_with_any_name_in_it() {
     for name in ["cat", "a b", "a) R 1 (b", "()"] {
         let stat = parse_stat(&format!("42 ({name}) {rest}")).unwrap();
         assert_eq!((stat.parent, stat.started, stat.ended), (41, 98_765, false));
+        assert_eq!(stat.name, name);
     }
     let zombie = parse_stat(&format!("42 (cat) Z{}", &rest[1..])).unwrap();
     assert!(zombie.ended);
@@ -77,4 +78,21 @@ fn ends_only_what_carries_the_mark_of_the_folder() {
     assert_eq!(end_orphans(data.path(), Some(recorded)), 1);
     ours.wait().unwrap();
     other.wait().unwrap();
+}
+
+#[test]
+fn collects_shims_and_no_other_children() {
+    let dir = tempfile::tempdir().unwrap();
+    let ended = |name: &str| {
+        let program = dir.path().join(name);
+        std::os::unix::fs::symlink("/bin/true", &program).unwrap();
+        let child = Command::new(program).spawn().unwrap();
+        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        assert!(has_ended(&pidfd, 30_000));
+        child
+    };
+    let (mut shim, mut other) = (ended(SHIM_NAME), ended("other"));
+    reap_shims();
+    assert!(shim.wait().is_err(), "collected already");
+    assert!(other.wait().is_ok());
 }

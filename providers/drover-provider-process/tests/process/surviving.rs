@@ -185,3 +185,47 @@ async fn a_shim_costs_little_memory() {
     assert!(field("RssAnon:") < 1_024, "{status}");
     scope.finish().await;
 }
+
+#[tokio::test]
+async fn a_shim_that_is_started_again_leaves_the_instance_as_it_is() {
+    let scope = Scope::new();
+    let runs = scope.run(1, "echo up; exec sleep 1000").await;
+    let ended = scope.run(2, "echo up; exit 3").await;
+    scope.printed(&runs, "up").await;
+    scope.exit(&ended).await;
+    until("its shim has ended", async || {
+        processes_of(&scope.folder(&ended)).is_empty().then_some(())
+    })
+    .await;
+    for instance in [&ended, &runs] {
+        let mut shim = Command::new(program());
+        shim.arg("shim").arg(scope.folder(instance));
+        assert!(shim.status().unwrap().success());
+        let log = scope.provider.logs(instance, 9).await.unwrap();
+        assert_eq!(log, "up\n");
+    }
+    assert_eq!(scope.phase(&runs).await, Some(ProviderPhase::Running));
+    assert_eq!(scope.exit(&ended).await, "exit status 3: up");
+    scope.finish().await;
+}
+
+#[tokio::test]
+async fn a_shim_that_ends_finds_the_note_that_nobody_brought_it() {
+    let scope = Scope::new();
+    let go = scope.dir.path().join("go");
+    let script = format!(
+        "echo up; until [ -e {} ]; do sleep 0.01; done",
+        go.display()
+    );
+    let instance = scope.run(1, &script).await;
+    scope.printed(&instance, "up").await;
+    let folder = scope.folder(&instance);
+    fs::write(folder.join("stop.json"), "{\"graceMs\":1}").unwrap();
+    fs::write(go, "").unwrap();
+    // Looked at without a listing, which would clear up too.
+    until("the folder is gone", async || {
+        (!folder.exists()).then_some(())
+    })
+    .await;
+    scope.finish().await;
+}
