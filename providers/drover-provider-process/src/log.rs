@@ -2,7 +2,7 @@
 //! that never more than the limit and never less than half of it is kept.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -64,25 +64,45 @@ fn older(path: &Path) -> PathBuf {
     path.with_extension("1")
 }
 
-/// Returns the last `lines` lines, oldest first.
+/// Returns the last `lines` lines, oldest first. Reads from the end, so that a large log costs no
+/// more memory than what is asked for.
 pub(crate) fn tail(path: &Path, lines: usize) -> io::Result<String> {
-    let mut bytes = read(&older(path))?;
-    bytes.extend(read(path)?);
-    let text = String::from_utf8_lossy(&bytes);
-    let all: Vec<&str> = text.lines().collect();
-    let mut tail = String::new();
-    for line in &all[all.len().saturating_sub(lines)..] {
-        tail.push_str(line);
-        tail.push('\n');
+    let mut budget = FIRST_READ;
+    loop {
+        let mut bytes = read_end(path, budget)?;
+        let older = read_end(&older(path), budget - bytes.len() as u64)?;
+        let whole = ((bytes.len() + older.len()) as u64) < budget;
+        bytes.splice(0..0, older);
+        let text = String::from_utf8_lossy(&bytes);
+        let all: Vec<&str> = text.lines().collect();
+        // Unless it is the whole log, the first line may be cut, so one more is needed.
+        if !whole && all.len() <= lines {
+            budget *= 8;
+            continue;
+        }
+        let mut tail = String::new();
+        for line in &all[all.len().saturating_sub(lines)..] {
+            tail.push_str(line);
+            tail.push('\n');
+        }
+        return Ok(tail);
     }
-    Ok(tail)
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        result => result,
-    }
+/// Bytes of the log that are read at first: some hundreds of lines.
+const FIRST_READ: u64 = 64 * 1_024;
+
+/// Returns the last bytes of a file, at most `most`. A file that does not exist is empty.
+fn read_end(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        result => result?,
+    };
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Returns the end of `text` as one short message: its last lines, no longer than fits a listing.

@@ -42,3 +42,25 @@ fn a_message_is_short_and_whole_characters() {
     let long = digest(&"é".repeat(5_000));
     assert!(long.len() <= MESSAGE_BYTES_MAX && long.chars().all(|c| c == 'é'));
 }
+
+#[test]
+fn reads_as_much_as_the_lines_need() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let limit = 2 * 1_024 * 1_024;
+    let mut writer = LogWriter::new(path.clone(), limit);
+    for number in 0..100_000 {
+        writer.write(format!("line number {number}\n").as_bytes());
+    }
+    for lines in [0, 1, 1_000, 20_000, 60_000] {
+        let tail = tail(&path, lines).unwrap();
+        let first = format!("line number {}", 100_000 - lines);
+        assert_eq!(tail.lines().count(), lines);
+        assert!(lines == 0 || tail.starts_with(&first), "{lines}");
+    }
+    let all = tail(&path, usize::MAX).unwrap();
+    assert!(all.len() as u64 >= limit / 2);
+    // One line longer than the first read is found whole.
+    writer.write(&vec![b'x'; 200_000]);
+    assert_eq!(tail(&path, 1).unwrap().len(), 200_001);
+}
