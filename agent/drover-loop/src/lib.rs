@@ -1,1 +1,67 @@
-//! The reconcile pass of drover, over traits for clock, source, recorder, journal and provider.
+//! The reconcile pass of drover: fetch, observe, decide, plan, apply, record.
+//!
+//! This crate joins the others and decides only what none of them can: what is in force when
+//! documents go bad or away, whether this agent may act at all, in which order things become
+//! durable, published and done. It does deliberately not know which providers there are, how a plan
+//! comes about, or how bytes reach a remote.
+//!
+//! Entry points: [`Agent::pass`] makes one pass; [`drive`] puts an agent behind an [`AgentHandle`]
+//! and runs pass after pass; [`GitSource`] and [`GitRecorder`] connect it to Git, the types of
+//! [`memory`] to tests and the simulator; [`check_repository`] checks documents as the pass does.
+//!
+//! - **Invariant:** what cannot be read is never taken for absent: not a source, not a document, not
+//!   a listing, not the state branch.
+//! - **Invariant:** recorded state is durable before anything is done on its strength, and a leaving
+//!   instance is published as such before its drain begins.
+//! - **Invariant:** one group's failure, panic or slowness delays no other group.
+//! - **Invariant:** an agent that does not hold the lease, or holds an older epoch, does nothing.
+
+mod agent;
+mod brake;
+mod check;
+mod deletion;
+mod entry;
+mod fleet;
+mod group;
+mod inputs;
+mod lease;
+mod material;
+mod members;
+pub mod memory;
+mod message;
+mod observe;
+mod offload;
+mod recorder;
+mod registry;
+mod run;
+mod source;
+mod status;
+mod store;
+mod task;
+mod timekeeping;
+mod timing;
+
+pub use agent::{Agent, AgentParts, AgentSettings, Entropy, LivenessProbe, StartError};
+pub use brake::FREEZE_FILE;
+pub use check::{check_group, check_provider, check_repository};
+pub use deletion::SeenUnder;
+pub use lease::{LEASE_GRACE, Lease, LeaseError, Liveness};
+pub use members::{MemberState, Membership, PublishedMember};
+pub use recorder::{
+    GitRecorder, GitRecorderOptions, Guard, Look, PublishResult, PublishWhen, Recorder,
+    RecorderError, StateCommit, Swap,
+};
+pub use registry::{Allowed, Registry, RegistryError};
+pub use run::{AgentHandle, Driver, Ended, PASS_GAP, drive};
+pub use source::{
+    GitSource, RefusedFile, SharedRefs, Snapshot, Source, SourceCommit, SourceError, SourceFile,
+    SourcePlace, SourceTree,
+};
+pub use status::{
+    AgentStatus, GroupReport, GroupStatus, PassReport, ProviderStatus, SourceStatus, StepFate,
+    StepReport, WriteBackStatus,
+};
+pub use store::{Freeze, StoreError};
+pub use task::Mode;
+pub use timekeeping::{LEAP_MIN, STEP_SETTLE, STEP_TOLERANCE};
+pub use timing::PassLimits;

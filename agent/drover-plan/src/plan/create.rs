@@ -142,9 +142,7 @@ impl Draft<'_> {
 
     /// Counts the instances whose creation has no answer yet.
     fn unknown_creates(&self) -> u32 {
-        let unanswered = |intent: &&&drover_model::Intent| {
-            intent.state == IntentState::Sent && !self.is_settled(intent)
-        };
+        let unanswered = |intent: &&&drover_model::Intent| intent.state == IntentState::Sent;
         let slots = self
             .intents
             .creates

@@ -42,8 +42,7 @@ impl Draft<'_> {
             .live()
             .all(|member| serves(member) && self.current(member));
         let quiet = !self.steps.iter().any(|step| step.action.mutates());
-        // With a size withheld the change is not over, and what it comes from stays what it was.
-        self.converged = settled && all_good && quiet && !self.size_withheld;
+        self.converged = settled && all_good && quiet;
         if self.converged {
             self.next.stable = Some(self.target.clone());
             self.next.stable_size = size;

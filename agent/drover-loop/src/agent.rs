@@ -1,0 +1,500 @@
+//! The agent: one pass after the other over everything that it serves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use drover_apply::{Journal, Prober};
+use drover_model::{AgentName, Epoch, FleetName, GroupName, Held, Hold, Revision, Timestamp};
+use drover_policy::SourceFacts;
+use drover_provider::Clock;
+use drover_spec::Diagnostic;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::brake::AgentBrake;
+use crate::entry::GroupEntry;
+use crate::fleet::Fleet;
+use crate::lease::{Lease, Liveness};
+use crate::members::MembersDir;
+use crate::observe::Scopes;
+use crate::offload::Offload;
+use crate::recorder::Recorder;
+use crate::registry::Registry;
+use crate::source::{Fetcher, Snapshot, Source};
+use crate::status::{AgentStatus, PassReport, SourceStatus, WriteBackStatus};
+use crate::store::{Store, StoreError};
+use crate::task::Mode;
+use crate::timekeeping::{Tick, Timekeeper};
+use crate::timing::PassLimits;
+
+mod desired;
+mod fetch;
+mod groups;
+mod observation;
+mod report;
+mod write_back;
+
+use fetch::{Job, Remote, Tenure};
+use groups::Outcome;
+
+/// What an agent is told about itself.
+#[derive(Debug, Clone)]
+pub struct AgentSettings {
+    /// Its name.
+    pub name: AgentName,
+    /// The fleet that it serves.
+    pub fleet: FleetName,
+    /// Whether it acts.
+    pub mode: Mode,
+    /// Where memberships and the freeze file are. None: in memory only.
+    pub data_dir: Option<PathBuf>,
+    /// The longest time between two passes.
+    pub interval: Duration,
+    /// The version of drover, for the audit log.
+    pub version: String,
+    /// The machine that it runs on, for the lease.
+    pub machine: Option<String>,
+    /// Limits in time and number.
+    pub limits: PassLimits,
+}
+
+/// What an agent works with.
+pub struct AgentParts {
+    /// Where times come from.
+    pub clock: Arc<dyn Clock>,
+    /// Where the desired state comes from.
+    pub source: Box<dyn Source>,
+    /// Where recorded state is published.
+    pub recorder: Box<dyn Recorder>,
+    /// The journal and local store.
+    pub journal: Arc<dyn Journal>,
+    /// The provider types.
+    pub registry: Registry,
+    /// Tells whether the holder of a lease lives.
+    pub liveness: LivenessProbe,
+    /// Draws the ids of groups and of this data directory.
+    pub entropy: Entropy,
+}
+
+/// Tells whether the holder of a lease lives.
+pub type LivenessProbe = Arc<dyn Fn(&Lease) -> Liveness + Send + Sync>;
+
+/// A source of random numbers.
+pub type Entropy = Box<dyn FnMut() -> u64 + Send>;
+
+impl fmt::Debug for AgentParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentParts")
+            .field("source", &self.source)
+            .field("recorder", &self.recorder)
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an agent cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The local store cannot be read.
+    #[error("read the local store")]
+    Store(#[from] StoreError),
+    /// The data directory belongs to another agent.
+    #[error("the data directory belongs to agent {found}, this is agent {ours}")]
+    OtherAgent {
+        /// Whose it is.
+        found: String,
+        /// The name in the agent's file.
+        ours: AgentName,
+    },
+}
+
+/// The agent. Passes never overlap.
+pub struct Agent {
+    settings: AgentSettings,
+    clock: Arc<dyn Clock>,
+    journal: Arc<dyn Journal>,
+    registry: Registry,
+    liveness: LivenessProbe,
+    entropy: Entropy,
+    prober: Arc<Prober>,
+    store: Store,
+    brake: Arc<AgentBrake>,
+    members: MembersDir,
+    remote: Offload<Remote, Job>,
+    tenure: Tenure,
+    timekeeper: Timekeeper,
+    fleet: Fleet,
+    unsaved: Unsaved,
+    guard_round: GuardRound,
+    groups: BTreeMap<GroupName, GroupEntry>,
+    /// Recorded groups that could not be read from the state branch, with the reason.
+    unreadable: BTreeMap<String, String>,
+    snapshot: Option<Arc<Snapshot>>,
+    /// The commit in force.
+    applied: Option<Revision>,
+    /// A rewritten tip that a person accepted.
+    accepted_rewrite: Option<Revision>,
+    /// Set until every scope was listed completely after the start with an empty data directory.
+    adopting: bool,
+    /// Whether documents have to be compared with what is in force again.
+    desired_stale: bool,
+    scopes: Scopes,
+    tasks: JoinSet<Outcome>,
+    /// Which group a task works on, for tasks that panic.
+    task_names: BTreeMap<tokio::task::Id, GroupName>,
+    /// Work that ended between two passes, for the run loop.
+    changed: Arc<Notify>,
+    ticks: Arc<AtomicU64>,
+    pass: u64,
+    journal_failure: Option<String>,
+    source_status: SourceStatus,
+    write_back: WriteBackStatus,
+    unpublished_since: Option<Timestamp>,
+    publish_at: Option<Timestamp>,
+    diagnostics: Arc<Vec<Diagnostic>>,
+    /// Provider calls of the pass that changed something.
+    mutations: usize,
+    provider_notes: BTreeMap<String, crate::status::ProviderStatus>,
+    logged_holds: BTreeSet<&'static str>,
+    status: watch::Sender<Arc<AgentStatus>>,
+    control: Arc<Control>,
+}
+
+/// Which of the fleet's documents have still to be written somewhere.
+#[derive(Debug, Default)]
+struct Unsaved {
+    /// The documents in force, to the local store.
+    documents: bool,
+    /// The earlier policies, to the local store.
+    guards: bool,
+    /// The documents in force, to the state branch.
+    commit: bool,
+}
+
+/// What the earlier policies did in one pass.
+#[derive(Debug, Default)]
+struct GuardRound {
+    /// For each earlier set, whether it held anything back.
+    withhold: Vec<bool>,
+    /// Whether some group was not judged.
+    incomplete: bool,
+}
+
+/// What other threads ask of the agent; taken up at the next pass.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    asked: Mutex<Vec<Ask>>,
+}
+
+/// Something asked of the agent.
+#[derive(Debug, Clone)]
+pub(crate) enum Ask {
+    /// To accept a rewritten history at this commit.
+    AcceptRewrite(Revision),
+    /// To keep what is frozen.
+    StoreFreeze,
+}
+
+impl Control {
+    pub(crate) fn ask(&self, ask: Ask) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.push(ask);
+    }
+
+    fn take(&self) -> Vec<Ask> {
+        std::mem::take(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agent")
+            .field("settings", &self.settings)
+            .field("tenure", &self.tenure)
+            .field("groups", &self.groups.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Agent {
+    /// Takes up what the local store has. Talks to nobody: that is the first pass.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`]. Blocks for reading the store.
+    pub fn open(settings: AgentSettings, parts: AgentParts) -> Result<Self, StartError> {
+        let store = Store::new(Arc::clone(&parts.journal));
+        let stored = store.load()?;
+        if let Some(lease) = &stored.lease
+            && lease.name != settings.name.as_str()
+        {
+            return Err(StartError::OtherAgent {
+                found: lease.name.clone(),
+                ours: settings.name,
+            });
+        }
+        let changed = Arc::new(Notify::new());
+        let place = parts.source.place();
+        let tenure = Tenure::open(stored.lease, settings.mode);
+        let data_dir = settings.data_dir.as_deref();
+        let mut agent = Self {
+            brake: Arc::new(AgentBrake::new(data_dir, stored.freeze)),
+            members: MembersDir::new(data_dir),
+            prober: Arc::new(Prober::new(Arc::clone(&parts.clock), Arc::clone(&changed))),
+            remote: Offload::new(Remote {
+                fetcher: Fetcher::new(parts.source),
+                recorder: parts.recorder,
+            }),
+            timekeeper: Timekeeper::new(stored.clock, settings.interval),
+            fleet: Fleet::restore(stored.fleet.as_ref(), &stored.guards),
+            groups: stored
+                .groups
+                .into_iter()
+                .map(|(name, stored)| (name, GroupEntry::restored(stored)))
+                .collect(),
+            adopting: tenure.lease().is_none(),
+            status: watch::Sender::new(Arc::new(AgentStatus::new(&settings.name, &settings.fleet))),
+            source_status: SourceStatus::new(place),
+            settings,
+            clock: parts.clock,
+            journal: parts.journal,
+            registry: parts.registry,
+            liveness: parts.liveness,
+            entropy: parts.entropy,
+            store,
+            tenure,
+            unreadable: BTreeMap::new(),
+            snapshot: None,
+            applied: stored.applied,
+            accepted_rewrite: None,
+            desired_stale: true,
+            scopes: Scopes::default(),
+            tasks: JoinSet::new(),
+            task_names: BTreeMap::new(),
+            changed,
+            ticks: Arc::default(),
+            pass: 0,
+            journal_failure: None,
+            write_back: WriteBackStatus::default(),
+            unpublished_since: None,
+            publish_at: None,
+            diagnostics: Arc::default(),
+            mutations: 0,
+            unsaved: Unsaved::default(),
+            guard_round: GuardRound::default(),
+            provider_notes: BTreeMap::new(),
+            logged_holds: BTreeSet::new(),
+            control: Arc::default(),
+        };
+        agent.publish_status(None, &[]);
+        Ok(agent)
+    }
+
+    /// Makes one pass: fetch, observe, decide, plan, apply, record.
+    ///
+    /// # Cancellation
+    ///
+    /// A dropped future leaves groups' work under way; the next pass collects it. Nothing is done
+    /// that the journal does not know.
+    #[tracing::instrument(name = "pass", skip_all, fields(pass = self.pass + 1))]
+    pub async fn pass(&mut self) -> Arc<PassReport> {
+        let begun = Instant::now();
+        let now = self.clock.now();
+        self.pass += 1;
+        let commits_before = self.write_back.commits;
+        self.collect_finished();
+        let tick = self.timekeeper.tick(now);
+        self.keep_time(tick, now);
+        self.answer_asks(now).await;
+        self.brake.look();
+        self.check_journal();
+        self.fetch(now).await;
+        if self.tenure.may_act() {
+            self.follow_documents(now).await;
+            let observed = self.observe(now).await;
+            self.dispatch(now, tick, &observed);
+            self.gather().await;
+            self.release_guards(now).await;
+        }
+        self.record(now, crate::recorder::PublishWhen::Due).await;
+        let holds = self.agent_holds(tick);
+        self.log_holds(&holds);
+        let report = Arc::new(self.report(now, begun.elapsed(), &holds, commits_before));
+        self.publish_status(Some(Arc::clone(&report)), &holds);
+        report
+    }
+
+    /// Returns the agent as it was after the latest pass. Cheap.
+    pub fn status(&self) -> Arc<AgentStatus> {
+        self.status.borrow().clone()
+    }
+
+    /// Returns a receiver of the status after each pass.
+    pub fn watch_status(&self) -> watch::Receiver<Arc<AgentStatus>> {
+        self.status.subscribe()
+    }
+
+    /// Waits for groups whose work goes on beside the passes, and publishes what waits.
+    ///
+    /// No step begins any more; those in flight are given until their time limit.
+    pub async fn shut_down(mut self) {
+        self.brake.end();
+        while let Some(joined) = self.tasks.join_next_with_id().await {
+            self.collect(joined);
+        }
+        let now = self.clock.now();
+        self.record(now, crate::recorder::PublishWhen::Now).await;
+        self.prober.shutdown().await;
+        info!("agent ended");
+    }
+
+    /// Restarts or corrects timers after the clock did something unusual.
+    fn keep_time(&mut self, tick: Tick, now: Timestamp) {
+        let correct: fn(&mut BTreeMap<_, _>, Timestamp) = match tick {
+            Tick::Steady => return,
+            Tick::SteppedBack => crate::timekeeping::clamp_to,
+            Tick::Leapt(by) => {
+                warn!(
+                    by_ms = by.as_millis() as u64,
+                    "the clock leapt ahead, timers restart"
+                );
+                crate::timekeeping::restart_timers
+            }
+        };
+        for entry in self.groups.values_mut().filter(|entry| !entry.busy) {
+            correct(Arc::make_mut(&mut entry.memory), now);
+            if let Tick::Leapt(by) = tick
+                && let Some(rollout) = &mut Arc::make_mut(&mut entry.recorded).rollout
+            {
+                let moved = rollout.progressed_at.checked_add(by);
+                rollout.progressed_at = moved.unwrap_or(now).min(now);
+            }
+        }
+    }
+
+    async fn answer_asks(&mut self, now: Timestamp) {
+        for ask in self.control.take() {
+            match ask {
+                Ask::AcceptRewrite(revision) => self.accepted_rewrite = Some(revision),
+                Ask::StoreFreeze => {
+                    let mut batch = crate::store::Batch::default();
+                    batch.freeze(&self.brake.frozen()).clock(now);
+                    self.write_store(batch).await;
+                }
+            }
+        }
+    }
+
+    /// After a failed write, finds out whether the journal can be written again.
+    fn check_journal(&mut self) {
+        if self.journal_failure.is_some() {
+            self.journal_failure = self.journal.check().err().map(|e| crate::source::chain(&e));
+        }
+    }
+
+    /// Writes to the local store, and notes a failure: then nothing is done until it works again.
+    async fn write_store(&mut self, batch: crate::store::Batch) -> bool {
+        if self.settings.mode == Mode::DryRun {
+            return true;
+        }
+        match self.store.write(batch).await {
+            Ok(()) => true,
+            Err(error) => {
+                self.journal_failure = Some(crate::source::chain(&error));
+                false
+            }
+        }
+    }
+
+    /// Returns what holds for every group.
+    fn agent_holds(&self, tick: Tick) -> Vec<Held> {
+        let mut holds = Vec::new();
+        if let Some(why) = self.tenure.refusal() {
+            holds.push(Hold::EpochConflict { why });
+        }
+        if let Some(why) = &self.journal_failure {
+            holds.push(Hold::JournalUnavailable { why: why.clone() });
+        }
+        if tick == Tick::SteppedBack {
+            holds.push(Hold::ClockStepped);
+        }
+        if let Some((_, why)) = &self.source_status.failure {
+            holds.push(Hold::SourceUnavailable { why: why.clone() });
+        }
+        holds.into_iter().map(plain).collect()
+    }
+
+    /// Logs holds of the whole agent when they begin and end.
+    fn log_holds(&mut self, holds: &[Held]) {
+        let now: BTreeSet<&'static str> = holds.iter().map(|held| held.hold.code()).collect();
+        for held in holds {
+            if !self.logged_holds.contains(held.hold.code()) {
+                warn!(hold = held.hold.code(), error = %held.hold, "hold begun");
+            }
+        }
+        for ended in self.logged_holds.difference(&now) {
+            info!(hold = ended, "hold ended");
+        }
+        self.logged_holds = now;
+    }
+
+    /// Returns the facts of the commit in force, for policies.
+    fn source_facts(&self) -> Option<SourceFacts> {
+        let commit = self.source_status.commit.as_ref();
+        if let Some(commit) = commit {
+            return Some(SourceFacts {
+                revision: commit.revision.clone(),
+                author: commit.author.clone(),
+                subject: commit.subject.clone(),
+                trailers: commit.trailers.clone(),
+            });
+        }
+        self.applied.clone().map(|revision| SourceFacts {
+            revision,
+            author: String::new(),
+            subject: String::new(),
+            trailers: BTreeMap::new(),
+        })
+    }
+
+    /// Returns the longest time between two passes.
+    pub(crate) fn interval(&self) -> Duration {
+        self.settings.interval
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Returns what is notified when a health check turns out differently.
+    pub(crate) fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
+    }
+
+    pub(crate) fn brake(&self) -> Arc<AgentBrake> {
+        Arc::clone(&self.brake)
+    }
+
+    pub(crate) fn control(&self) -> Arc<Control> {
+        Arc::clone(&self.control)
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.tenure.epoch()
+    }
+}
+
+/// Returns a hold of everything.
+pub(crate) fn plain(hold: Hold) -> Held {
+    Held {
+        hold,
+        reason: None,
+        instance: None,
+        until: None,
+    }
+}

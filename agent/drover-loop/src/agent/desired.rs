@@ -1,0 +1,315 @@
+//! From a snapshot to what should be in force: the fleet's documents, and for each group its document,
+//! why it is not taken, or its removal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use drover_model::{
+    AcceptedDocument, Deleting, Group, GroupName, GroupUid, Held, Hold, Kind, RecordedGroup,
+    Timestamp,
+};
+use drover_spec::{Diagnostic, Located};
+use tracing::{info, warn};
+
+use super::{Agent, plain};
+use crate::check::{check_group, check_repository};
+use crate::deletion::{self, InForceGroup, Missing, SeenUnder};
+use crate::entry::GroupEntry;
+use crate::group::Candidate;
+use crate::source::Snapshot;
+use crate::store::Batch;
+
+/// Problems of a document that have a hold of their own.
+const REFERENCE: &str = "unknown-reference";
+
+impl Agent {
+    /// Compares the snapshot with what is in force, where either has changed.
+    pub(super) async fn follow_documents(&mut self, now: Timestamp) {
+        let Some(snapshot) = self.snapshot.clone().filter(|_| self.desired_stale) else {
+            return;
+        };
+        let mut batch = Batch::default();
+        self.follow_fleet(&snapshot, &mut batch);
+        let mut diagnostics = snapshot.diagnostics.clone();
+        diagnostics.extend(self.fleet.mistakes.iter().cloned());
+        diagnostics.extend(check_repository(&snapshot.repository, &self.registry));
+        self.follow_groups(&snapshot, &diagnostics, &mut batch);
+        self.follow_missing(&snapshot, now, &mut batch);
+        self.diagnostics = Arc::new(diagnostics);
+        let revision = &snapshot.commit.revision;
+        if self.applied.as_ref() != Some(revision) {
+            info!(
+                revision = revision.short(),
+                subject = snapshot.commit.subject,
+                "commit in force"
+            );
+            batch.applied(revision);
+        }
+        if !batch.is_empty() {
+            batch.clock(now);
+        }
+        // Until everything is written down, all of it is compared again.
+        self.desired_stale = !self.write_store(batch).await;
+        self.unsaved.documents &= self.desired_stale;
+        self.unsaved.guards &= self.desired_stale;
+        self.applied = Some(revision.clone());
+        self.source_status.commit = Some(snapshot.commit.clone());
+    }
+
+    fn follow_fleet(&mut self, snapshot: &Snapshot, batch: &mut Batch) {
+        let changed = self.fleet.update(snapshot, &self.registry);
+        self.unsaved.documents |= changed.documents;
+        self.unsaved.commit |= changed.documents;
+        self.unsaved.guards |= changed.guards;
+        let revision = &snapshot.commit.revision;
+        if self.unsaved.documents {
+            batch.fleet(&self.fleet.documents.record(revision));
+        }
+        if self.unsaved.guards {
+            batch.guards(&self.fleet.record_earlier(revision));
+        }
+    }
+
+    fn follow_groups(
+        &mut self,
+        snapshot: &Snapshot,
+        diagnostics: &[Diagnostic],
+        batch: &mut Batch,
+    ) {
+        let seen = SeenUnder::of(&snapshot.place, &snapshot.ignore_digest);
+        for entry in self.groups.values_mut() {
+            entry.candidate = None;
+            entry.notices.clear();
+            entry.diagnostics.clear();
+        }
+        for (name, located) in &snapshot.repository.groups {
+            self.follow_good(name, located, snapshot, diagnostics);
+            self.mark_seen(name, &seen, batch);
+        }
+        for broken in &snapshot.repository.broken {
+            let Some((Kind::Group, name)) = &broken.identity else {
+                continue;
+            };
+            let Ok(name) = GroupName::parse(name) else {
+                continue;
+            };
+            if !snapshot.repository.groups.contains_key(&name) {
+                let errors: Vec<_> = broken.diagnostics.iter().filter(|d| d.is_error()).collect();
+                self.refuse_document(&name, errors);
+                self.mark_seen(&name, &seen, batch);
+            }
+        }
+    }
+
+    fn mark_seen(&mut self, name: &GroupName, seen: &SeenUnder, batch: &mut Batch) {
+        let Some(entry) = self.groups.get_mut(name) else {
+            return;
+        };
+        if entry.meta.seen.as_ref() != Some(seen) {
+            entry.meta.seen = Some(seen.clone());
+            batch.meta(name, &entry.meta);
+        }
+        if entry.recorded.deleting.is_some() && !entry.is_gone() {
+            info!(group = %name, "the document is back, the group stays");
+            let back = RecordedGroup {
+                deleting: None,
+                ..(*entry.recorded).clone()
+            };
+            batch.recorded(&back);
+            entry.record(Arc::new(back));
+        }
+    }
+
+    fn follow_good(
+        &mut self,
+        name: &GroupName,
+        located: &Located<Group>,
+        snapshot: &Snapshot,
+        diagnostics: &[Diagnostic],
+    ) {
+        let errors = errors_of(located, diagnostics);
+        let invalid: Vec<_> = errors
+            .iter()
+            .copied()
+            .filter(|found| found.code != REFERENCE)
+            .collect();
+        if !invalid.is_empty() {
+            return self.refuse_document(name, invalid);
+        }
+        let provider = &located.value.spec.provider;
+        let found = self.fleet.documents.providers.get(provider);
+        let problem = match found.map(|kept| self.registry.manifest(&kept.value.type_)) {
+            None => Some("there is no such Provider document".to_owned()),
+            Some(Err(error)) => Some(error.to_string()),
+            Some(Ok(manifest)) => {
+                // The provider's good version may be older than the snapshot's.
+                let mistakes = check_group(&located.value, manifest);
+                if !mistakes.is_empty() {
+                    return self.refuse_document(name, mistakes.iter().collect());
+                }
+                None
+            }
+        };
+        let entry = self.entry(name);
+        if let Some(why) = problem {
+            entry.diagnostics = errors.into_iter().cloned().collect();
+            entry.notices.push(plain(match entry.accepted {
+                Some(_) => Hold::SpecInvalid {
+                    message: format!("provider {provider}: {why}"),
+                },
+                None => Hold::ProviderMissing {
+                    provider: provider.clone(),
+                    why,
+                },
+            }));
+            return;
+        }
+        if let Some(hold) = provider_changed(entry, &located.value) {
+            entry.notices.push(hold);
+            return;
+        }
+        let accepted = entry.recorded.accepted.as_ref();
+        if entry.accepted.is_some() && accepted.is_some_and(|a| a.text == located.text) {
+            return;
+        }
+        entry.candidate = Some(Candidate {
+            group: Arc::new(located.value.clone()),
+            document: AcceptedDocument {
+                text: located.text.clone(),
+                path: located.path.clone(),
+                line: located.line,
+                revision: snapshot.commit.revision.clone(),
+            },
+        });
+    }
+
+    /// Keeps the last good document of a group in force.
+    fn refuse_document(&mut self, name: &GroupName, errors: Vec<&Diagnostic>) {
+        let message = errors.first().map_or_else(
+            || "its file cannot be read".to_owned(),
+            |first| format!("{}: {}", first.span, first.message),
+        );
+        let entry = self.entry(name);
+        entry.diagnostics = errors.into_iter().cloned().collect();
+        entry.notices.push(plain(Hold::SpecInvalid { message }));
+    }
+
+    /// Returns the group's entry, made anew for a group that was never seen.
+    fn entry(&mut self, name: &GroupName) -> &mut GroupEntry {
+        if !self.groups.contains_key(name) {
+            let uid = draw_uid(&mut self.entropy);
+            let recorded = RecordedGroup::new(name.clone(), uid, self.tenure.epoch());
+            self.groups.insert(name.clone(), GroupEntry::new(recorded));
+        }
+        self.groups.get_mut(name).expect("made above")
+    }
+
+    /// Judges the groups whose documents are not there.
+    fn follow_missing(&mut self, snapshot: &Snapshot, now: Timestamp, batch: &mut Batch) {
+        let good = snapshot.repository.groups.keys().cloned();
+        let broken = snapshot.repository.broken.iter();
+        let broken = broken.filter_map(|broken| match &broken.identity {
+            Some((Kind::Group, name)) => GroupName::parse(name).ok(),
+            _ => None,
+        });
+        let present: BTreeSet<GroupName> = good.chain(broken).collect();
+        if self.accepted_rewrite.as_ref() == Some(&snapshot.commit.revision) {
+            // Nobody removed them by a commit that follows what was in force.
+            for (name, entry) in &mut self.groups {
+                if !present.contains(name) {
+                    entry.meta.seen = None;
+                }
+            }
+        }
+        let in_force = self.groups.iter().map(|(name, entry)| {
+            let group = InForceGroup {
+                spec: entry.accepted.as_ref().map(|group| &group.spec),
+                size: entry.recorded.size,
+                instances: entry.recorded.instances.len() as u32,
+                seen: entry.meta.seen.as_ref(),
+                deleting: entry.recorded.deleting.is_some(),
+            };
+            (name.clone(), group)
+        });
+        let in_force: BTreeMap<GroupName, InForceGroup<'_>> = in_force.collect();
+        let judged = deletion::judge(&in_force, &present, snapshot);
+        for (name, verdict) in judged {
+            self.follow_removal(&name, verdict, snapshot, now, batch);
+        }
+    }
+
+    fn follow_removal(
+        &mut self,
+        name: &GroupName,
+        verdict: Missing,
+        snapshot: &Snapshot,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) {
+        let Some(entry) = self.groups.get_mut(name) else {
+            return;
+        };
+        match verdict {
+            Missing::Asks(hold) => {
+                warn!(group = %name, hold = hold.code(), "removal held");
+                entry.notices.push(plain(hold));
+            }
+            Missing::Removed if entry.recorded.accepted.is_none() => {
+                // Nothing was ever made of it.
+                batch.forget(name);
+                self.prober.forget(name);
+                self.groups.remove(name);
+            }
+            Missing::Removed => {
+                let revision = snapshot.commit.revision.clone();
+                info!(group = %name, revision = revision.short(), "removal accepted");
+                let deleting = RecordedGroup {
+                    deleting: Some(Deleting {
+                        revision,
+                        since: now,
+                    }),
+                    ..(*entry.recorded).clone()
+                };
+                batch.recorded(&deleting);
+                entry.record(Arc::new(deleting));
+            }
+        }
+    }
+}
+
+/// Returns the errors that stand within a document.
+fn errors_of<'a>(located: &Located<Group>, diagnostics: &'a [Diagnostic]) -> Vec<&'a Diagnostic> {
+    let last = located.line + located.text.lines().count() as u32;
+    let within = |found: &&Diagnostic| {
+        found.is_error()
+            && *found.span.file == *located.path
+            && (located.line..=last).contains(&found.span.line)
+    };
+    diagnostics.iter().filter(within).collect()
+}
+
+/// Refuses another provider for a group that has instances.
+fn provider_changed(entry: &GroupEntry, group: &Group) -> Option<Held> {
+    let from = &entry.recorded.provider.as_ref()?.name;
+    let to = &group.spec.provider;
+    if from == to || entry.recorded.instances.is_empty() {
+        return None;
+    }
+    Some(plain(Hold::ProviderChanged {
+        from: from.clone(),
+        to: to.clone(),
+    }))
+}
+
+/// Draws the id of one life of a group.
+fn draw_uid(entropy: &mut super::Entropy) -> GroupUid {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let (high, low) = (u128::from(entropy()), u128::from(entropy()));
+    let bits = high << 64 | low;
+    let letter = |position: u32| {
+        let index = (bits >> (5 * position)) as usize & 31;
+        char::from(ALPHABET[index])
+    };
+    let text: String = (0..16).map(letter).collect();
+    GroupUid::parse(&text).expect("sixteen letters and digits")
+}

@@ -1,0 +1,423 @@
+//! The beginning of a pass: look at the source and at the lease, and take the lease where that is
+//! due. With an empty data directory, restore what the state branch has.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use drover_model::{Epoch, GroupName, RecordedGroup, Timestamp};
+use drover_spec::record::{self, RecordedFleet};
+use tracing::{info, warn};
+
+use super::Agent;
+use crate::deletion::SeenUnder;
+use crate::entry::GroupEntry;
+use crate::fleet::Fleet;
+use crate::inputs;
+use crate::lease::{Claimant, Lease, Standing, standing};
+use crate::message::{self, Trailers};
+use crate::offload::Waited;
+use crate::recorder::{Look, Recorder, RecorderError, StateCommit, Swap};
+use crate::source::{Fetched, Fetcher, InForce, SourceError};
+use crate::store::{Batch, GroupMeta, StoredGroup};
+use crate::task::Mode;
+
+use super::write_back::Recorded;
+
+/// What lives on blocking threads: both ends of Git.
+#[derive(Debug)]
+pub(super) struct Remote {
+    pub(super) fetcher: Fetcher,
+    pub(super) recorder: Box<dyn Recorder>,
+}
+
+/// The result of a piece of blocking work.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// A look at source and lease.
+    Looked(Box<Looked>),
+    /// An attempt to take the lease.
+    Claimed(Box<Result<Claimed, RecorderError>>),
+    /// Commits and a publication.
+    Recorded(Recorded),
+}
+
+/// What a look found.
+#[derive(Debug)]
+pub(super) struct Looked {
+    fetched: Result<Fetched, SourceError>,
+    lease: Result<(Look, Option<Vec<u8>>), RecorderError>,
+}
+
+/// How an attempt to take the lease went.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    lease: Lease,
+    swap: Swap,
+    restored: Option<Restored>,
+}
+
+/// What the state branch has.
+#[derive(Debug, Default)]
+pub(super) struct Restored {
+    groups: BTreeMap<GroupName, (RecordedGroup, Option<SeenUnder>)>,
+    fleet: Option<RecordedFleet>,
+    unreadable: BTreeMap<String, String>,
+}
+
+/// Whether this agent holds its name.
+#[derive(Debug)]
+pub(super) enum Tenure {
+    /// The data directory is empty, and the state branch was not read yet.
+    Empty {
+        /// Why it cannot act, for people.
+        why: String,
+    },
+    /// It does, with this lease.
+    Held(Lease),
+    /// It does not.
+    Refused {
+        own: Option<Lease>,
+        why: String,
+        until: Option<Timestamp>,
+    },
+    /// It acts on nothing and records nothing, so it needs no lease.
+    DryRun(Epoch),
+}
+
+impl Tenure {
+    pub(super) fn open(lease: Option<Lease>, mode: Mode) -> Self {
+        match (lease, mode) {
+            (lease, Mode::DryRun) => Self::DryRun(lease.map_or(Epoch(1), |lease| lease.epoch())),
+            (Some(lease), _) => Self::Held(lease),
+            (None, _) => Self::Empty {
+                why: "the data directory is empty and the state branch was not read yet".to_owned(),
+            },
+        }
+    }
+
+    pub(super) fn may_act(&self) -> bool {
+        matches!(self, Self::Held(_) | Self::DryRun(_))
+    }
+
+    pub(super) fn lease(&self) -> Option<&Lease> {
+        match self {
+            Self::Held(lease) => Some(lease),
+            Self::Refused { own, .. } => own.as_ref(),
+            Self::Empty { .. } | Self::DryRun(_) => None,
+        }
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        match self {
+            Self::DryRun(epoch) => *epoch,
+            other => other.lease().map_or(Epoch(0), Lease::epoch),
+        }
+    }
+
+    pub(super) fn refusal(&self) -> Option<String> {
+        match self {
+            Self::Refused { why, .. } | Self::Empty { why } => Some(why.clone()),
+            Self::Held(_) | Self::DryRun(_) => None,
+        }
+    }
+
+    /// Returns when asking again may give another answer.
+    pub(super) fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Refused { until, .. } => *until,
+            Self::Empty { .. } | Self::Held(_) | Self::DryRun(_) => None,
+        }
+    }
+}
+
+impl Agent {
+    /// Looks at source and lease, waiting for a limited time only.
+    pub(super) async fn fetch(&mut self, now: Timestamp) {
+        // Work of the last pass comes first: its result may matter to the look.
+        self.settle_remote(now).await;
+        let in_force = InForce {
+            applied: self.applied.clone(),
+            has_groups: self.groups.values().any(|entry| entry.accepted.is_some()),
+            accepted_rewrite: self.accepted_rewrite.clone(),
+        };
+        let path = Lease::path(&self.settings.name);
+        let begun = self
+            .remote
+            .begin(move |remote| Job::Looked(Box::new(look(remote, &in_force, &path))));
+        if begun {
+            self.settle_remote(now).await;
+        }
+    }
+
+    /// Takes up the result of blocking work, and what follows from it.
+    pub(super) async fn settle_remote(&mut self, now: Timestamp) {
+        loop {
+            match self.remote.wait(self.settings.limits.fetch_wait).await {
+                Waited::Nothing => return,
+                Waited::Running => return self.note_slow_source(),
+                Waited::Done(Ok(Job::Looked(looked))) => self.take_look(*looked, now),
+                Waited::Done(Ok(Job::Claimed(claimed))) => self.take_claim(*claimed, now).await,
+                Waited::Done(Ok(Job::Recorded(recorded))) => {
+                    self.take_recorded(recorded, now).await;
+                }
+                Waited::Done(Err(panicked)) => {
+                    let error = SourceError::Internal {
+                        message: panicked.message,
+                    };
+                    self.note_source::<()>(&Err(error), now);
+                }
+            }
+        }
+    }
+
+    fn note_slow_source(&mut self) {
+        if self.source_status.failure.is_none() {
+            let message = "the repository has not answered yet".to_owned();
+            self.source_status.failure = Some(("SourceSlow", message));
+        }
+    }
+
+    fn take_look(&mut self, looked: Looked, now: Timestamp) {
+        self.note_source(&looked.fetched, now);
+        if let Ok(Fetched::Changed(snapshot)) = looked.fetched {
+            self.snapshot = Some(snapshot);
+            self.desired_stale = true;
+        }
+        if self.settings.mode == Mode::DryRun {
+            return;
+        }
+        match looked.lease {
+            Ok((look, bytes)) => self.judge_lease(look, bytes, now),
+            Err(error) => {
+                self.write_back.failure = Some(error.to_string());
+                if let Tenure::Empty { why } = &mut self.tenure {
+                    *why = format!(
+                        "the data directory is empty and the state branch cannot be read: {error}"
+                    );
+                }
+            }
+        }
+    }
+
+    fn note_source<T>(&mut self, result: &Result<T, SourceError>, now: Timestamp) {
+        match result {
+            Ok(_) => {
+                self.source_status.failure = None;
+                self.source_status.asked_at = Some(now);
+            }
+            Err(error) => {
+                self.source_status.failure = Some((error.reason(), error.to_string()));
+            }
+        }
+    }
+
+    /// Compares the lease on the state branch with ours, and begins to take it where that is due.
+    fn judge_lease(&mut self, look: Look, bytes: Option<Vec<u8>>, now: Timestamp) {
+        let found = match bytes.as_deref().map(Lease::decode).transpose() {
+            Ok(found) => found,
+            Err(error) => return self.refuse(error.to_string(), None),
+        };
+        let claimant = Claimant {
+            own: self.tenure.lease(),
+            now,
+            committed_at: look.committed_at,
+        };
+        let liveness = Arc::clone(&self.liveness);
+        match standing(claimant, found.as_ref(), |lease| liveness(lease)) {
+            Standing::Held => self.resume(),
+            Standing::Refused { why, until } => self.refuse(why, until),
+            Standing::Take(epoch) => self.begin_claim(epoch, bytes, now),
+        }
+    }
+
+    /// Goes on after a refusal that has passed.
+    fn resume(&mut self) {
+        if let Tenure::Refused { own: Some(own), .. } = &self.tenure {
+            self.tenure = Tenure::Held(own.clone());
+            self.brake.set_lost(false);
+        }
+    }
+
+    pub(super) fn refuse(&mut self, why: String, until: Option<Timestamp>) {
+        let own = self.tenure.lease().cloned();
+        self.brake.set_lost(true);
+        self.tenure = Tenure::Refused { own, why, until };
+    }
+
+    fn begin_claim(&mut self, epoch: Epoch, found: Option<Vec<u8>>, now: Timestamp) {
+        let own = self.tenure.lease().cloned();
+        let restore = own.is_none();
+        let lease = own.unwrap_or_else(|| Lease {
+            name: self.settings.name.to_string(),
+            instance: format!("{:016x}", (self.entropy)()),
+            epoch: epoch.0,
+            machine: self.settings.machine.clone(),
+            data_dir: self
+                .settings
+                .data_dir
+                .as_ref()
+                .map(|dir| dir.display().to_string()),
+        });
+        let agent = self.agent_trailer();
+        self.remote.begin(move |remote| {
+            let claimed = claim(
+                &mut *remote.recorder,
+                lease,
+                restore,
+                found.as_deref(),
+                agent,
+                now,
+            );
+            Job::Claimed(Box::new(claimed))
+        });
+    }
+
+    async fn take_claim(&mut self, claimed: Result<Claimed, RecorderError>, now: Timestamp) {
+        let claimed = match claimed {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                self.write_back.failure = Some(error.to_string());
+                if let Tenure::Empty { why } = &mut self.tenure {
+                    *why = format!("the lease on the state branch cannot be taken: {error}");
+                }
+                return;
+            }
+        };
+        if let Swap::Differs { .. } = claimed.swap {
+            let why = "another agent took the lease at the same moment".to_owned();
+            return self.refuse(why, Some(now));
+        }
+        let mut batch = Batch::default();
+        batch.lease(&claimed.lease).clock(now);
+        if let Some(restored) = claimed.restored {
+            self.restore(restored, &claimed.lease, &mut batch);
+        }
+        if self.write_store(batch).await {
+            info!(epoch = claimed.lease.epoch, "lease taken");
+            self.brake.set_lost(false);
+            self.tenure = Tenure::Held(claimed.lease);
+        }
+    }
+
+    /// Takes up what the state branch has, with an empty data directory.
+    fn restore(&mut self, restored: Restored, lease: &Lease, batch: &mut Batch) {
+        self.adopting = true;
+        for (name, (mut recorded, seen)) in restored.groups {
+            recorded.epoch = lease.epoch();
+            let committed = Some(crate::material::digest(&recorded));
+            let meta = GroupMeta { seen, committed };
+            batch.recorded(&recorded).meta(&name, &meta);
+            let stored = StoredGroup {
+                recorded,
+                memory: BTreeMap::new(),
+                meta,
+            };
+            self.groups.insert(name, GroupEntry::restored(stored));
+        }
+        if let Some(fleet) = restored.fleet {
+            batch.fleet(&fleet);
+            if let Some(revision) = &fleet.revision {
+                batch.applied(revision);
+            }
+            self.applied.clone_from(&fleet.revision);
+            self.fleet = Fleet::restore(Some(&fleet), &[]);
+        }
+        for (path, why) in &restored.unreadable {
+            warn!(path, error = why, "recorded state cannot be read");
+        }
+        self.unreadable = restored.unreadable;
+        self.desired_stale = true;
+        info!(groups = self.groups.len(), "restored from the state branch");
+    }
+
+    /// Returns what the `Drover-Agent` trailer says.
+    pub(super) fn agent_trailer(&self) -> String {
+        format!("{} {}", self.settings.name, self.settings.version)
+    }
+}
+
+fn look(remote: &mut Remote, in_force: &InForce, path: &str) -> Looked {
+    let fetched = remote.fetcher.fetch(in_force);
+    if let Err(SourceError::Unreachable { message }) = &fetched {
+        // Asking the same remote again would only wait once more.
+        let message = message.clone();
+        return Looked {
+            fetched,
+            lease: Err(RecorderError::Unreachable { message }),
+        };
+    }
+    let lease = remote.recorder.look().and_then(|look| {
+        let bytes = remote.recorder.published(path)?;
+        Ok((look, bytes))
+    });
+    Looked { fetched, lease }
+}
+
+fn claim(
+    recorder: &mut dyn Recorder,
+    mut lease: Lease,
+    restore: bool,
+    found: Option<&[u8]>,
+    agent: String,
+    now: Timestamp,
+) -> Result<Claimed, RecorderError> {
+    let restored = restore.then(|| read_state(recorder)).transpose()?;
+    if let Some(restored) = &restored {
+        // A branch that lost its lease still says which epochs there were.
+        let groups = restored.groups.values();
+        let recorded = groups.map(|(recorded, _)| recorded.epoch.0 + 1).max();
+        lease.epoch = lease.epoch.max(recorded.unwrap_or(0));
+    }
+    let subject = format!(
+        "agent {}: take the lease, epoch {}",
+        lease.name, lease.epoch
+    );
+    let trailers = Trailers {
+        agent,
+        ..Trailers::default()
+    };
+    let path = format!("agents/{}.json", lease.name);
+    let commit = StateCommit {
+        message: message::message(&subject, &[], &trailers),
+        files: vec![(path.clone(), Some(lease.encode()))],
+        at: now,
+    };
+    let swap = recorder.swap(&path, found, &commit)?;
+    Ok(Claimed {
+        lease,
+        swap,
+        restored,
+    })
+}
+
+fn read_state(recorder: &mut dyn Recorder) -> Result<Restored, RecorderError> {
+    let mut restored = Restored::default();
+    for path in recorder.list("groups")? {
+        let Some(bytes) = recorder.read(&path)? else {
+            continue;
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        match record::decode(&text) {
+            Ok(recorded) => {
+                let inputs = recorder.read(&format!("inputs/{}.json", recorded.name))?;
+                let seen = inputs.as_deref().and_then(inputs::seen);
+                restored
+                    .groups
+                    .insert(recorded.name.clone(), (recorded, seen));
+            }
+            Err(error) => {
+                restored.unreadable.insert(path, error.to_string());
+            }
+        }
+    }
+    if let Some(bytes) = recorder.read("fleet.yaml")? {
+        match record::decode_fleet(&String::from_utf8_lossy(&bytes)) {
+            Ok(fleet) => restored.fleet = Some(fleet),
+            Err(error) => {
+                let path = "fleet.yaml".to_owned();
+                restored.unreadable.insert(path, error.to_string());
+            }
+        }
+    }
+    Ok(restored)
+}

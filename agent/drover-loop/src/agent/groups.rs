@@ -1,0 +1,419 @@
+//! The middle of a pass: list the scopes, start one task per group, and collect what they did.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drover_model::{ConditionType, GroupName, GroupPhase, Held, Hold, Timestamp};
+use drover_policy::GroupSummary;
+use jiff::SignedDuration;
+use tokio::task::{Id, JoinError};
+use tokio::time::error::Elapsed;
+use tracing::{debug, error, info};
+
+use super::observation::{Observation, elsewhere};
+use super::{Agent, GuardRound, plain};
+use crate::entry::{self, GroupEntry, set_condition};
+use crate::observe::Observed;
+use crate::source::chain;
+use crate::status::{GroupReport, GroupStatus};
+use crate::store::Batch;
+use crate::task::{self, Finished, GroupTask, Shared, TaskError};
+use crate::timekeeping::Tick;
+
+/// What came of a group's task: of its work, or that its time was up.
+pub(super) type Outcome = Result<Result<Finished, TaskError>, Elapsed>;
+
+/// How long listings must fail before that is recorded: a moment's trouble would otherwise cost two
+/// commits per group.
+const FAILURE_RECORDED_AFTER: SignedDuration = SignedDuration::from_mins(2);
+
+impl Agent {
+    /// Starts a task for every group that can be planned in this pass.
+    pub(super) fn dispatch(&mut self, now: Timestamp, tick: Tick, observation: &Observation) {
+        let Some(shared) = self.shared(now) else {
+            return;
+        };
+        let names: Vec<GroupName> = self.groups.keys().cloned().collect();
+        let limit = self.settings.limits.group_timeout;
+        let gate = Arc::new(tokio::sync::Semaphore::new(
+            self.settings.limits.groups_concurrent,
+        ));
+        for name in names {
+            let Some(task) = self.prepare(&name, now, tick, observation) else {
+                continue;
+            };
+            let (shared, gate) = (Arc::clone(&shared), Arc::clone(&gate));
+            let handle = self.tasks.spawn(async move {
+                let _permit = gate.acquire_owned().await;
+                let work = task::run(task, shared);
+                tokio::time::timeout(limit, work).await
+            });
+            self.task_names.insert(handle.id(), name.clone());
+            if let Some(entry) = self.groups.get_mut(&name) {
+                entry.busy = true;
+            }
+        }
+    }
+
+    fn shared(&mut self, now: Timestamp) -> Option<Arc<Shared>> {
+        let open = match self.journal.groups() {
+            Ok(open) => open,
+            Err(error) => {
+                self.journal_failure = Some(chain(&error));
+                return None;
+            }
+        };
+        let summaries = self.groups.iter().map(|(name, entry)| {
+            let numbers = &entry.status.report.numbers;
+            let summary = GroupSummary {
+                size: entry.recorded.size,
+                available: numbers.available,
+                total: numbers.total,
+                updated: numbers.updated,
+                phase: entry.recorded.phase,
+            };
+            (name.clone(), summary)
+        });
+        Some(Arc::new(Shared {
+            now,
+            fleet: self.settings.fleet.clone(),
+            epoch: self.epoch(),
+            mode: self.settings.mode,
+            clock: Arc::clone(&self.clock),
+            journal: Arc::clone(&self.journal),
+            store: self.store.clone(),
+            prober: Arc::clone(&self.prober),
+            brake: Arc::clone(&self.brake),
+            members: self.members.clone(),
+            limits: self.settings.limits,
+            policies: self.fleet.sets.clone(),
+            source: self.source_facts()?,
+            groups: summaries.collect(),
+            open,
+            ticks: Arc::clone(&self.ticks),
+        }))
+    }
+
+    /// Returns the group's task, or notes why there is none in this pass.
+    fn prepare(
+        &mut self,
+        name: &GroupName,
+        now: Timestamp,
+        tick: Tick,
+        observation: &Observation,
+    ) -> Option<GroupTask> {
+        let fences = self.fences(name, tick, observation);
+        let record_failures = self.settings.mode != task::Mode::DryRun;
+        let entry = self.groups.get_mut(name)?;
+        if entry.busy || entry.is_gone() {
+            return None;
+        }
+        let (id, scope) = match observation.scopes.get(name) {
+            Some(Ok(found)) => found,
+            Some(Err((provider, why))) => {
+                let hold = Hold::ProviderMissing {
+                    provider: provider.clone(),
+                    why: why.clone(),
+                };
+                entry.hold(plain(hold), &fences, now, record_failures);
+                return None;
+            }
+            None => {
+                entry.hold_all(fences, now, record_failures);
+                return None;
+            }
+        };
+        let listing = match observation.observed.get(id) {
+            Some(Observed::Fresh(listing)) if listing.tick > entry.acted => listing.of(name),
+            Some(Observed::Fresh(_) | Observed::Waiting) | None => {
+                entry.skip(plain(Hold::ObservationStale));
+                return None;
+            }
+            Some(Observed::Failed(failure)) => {
+                let hold = Hold::ProviderFailed {
+                    class: failure.class,
+                    message: failure.message.clone(),
+                };
+                let lasting = now.duration_since(failure.since) >= FAILURE_RECORDED_AFTER;
+                entry.hold(plain(hold), &fences, now, lasting && record_failures);
+                return None;
+            }
+        };
+        Some(GroupTask {
+            name: name.clone(),
+            recorded: Arc::clone(&entry.recorded),
+            memory: Arc::clone(&entry.memory),
+            accepted: entry.accepted.clone(),
+            candidate: entry.candidate.clone(),
+            scope: Arc::clone(scope),
+            listing: Arc::clone(listing),
+            fences,
+            published: Arc::clone(&entry.status.members),
+            numbered: entry.numbered,
+        })
+    }
+
+    /// Returns what is in the way of a group, and why its newest document is not in force.
+    fn fences(&self, name: &GroupName, tick: Tick, observation: &Observation) -> Vec<Held> {
+        let mut holds = Vec::new();
+        if let Some(why) = &self.journal_failure {
+            holds.push(Hold::JournalUnavailable { why: why.clone() });
+        }
+        if tick == Tick::SteppedBack {
+            holds.push(Hold::ClockStepped);
+        }
+        if self.settings.mode == task::Mode::Observe {
+            holds.push(Hold::ObserveOnly);
+        }
+        if let Some(why) = self.unreadable.get(&format!("groups/{name}.yaml")) {
+            let why = format!("its recorded state on the state branch cannot be read: {why}");
+            holds.push(Hold::ObservationPartial { why });
+        }
+        if let Some(why) = &observation.adopting {
+            holds.push(Hold::ObservationPartial { why: why.clone() });
+        }
+        let mut fences: Vec<Held> = holds.into_iter().map(plain).collect();
+        fences.extend(self.brake.hold(name));
+        fences.extend(elsewhere(name, observation));
+        if let Some(entry) = self.groups.get(name) {
+            fences.extend(entry.notices.iter().cloned());
+        }
+        fences
+    }
+
+    /// Waits for the groups of this pass, for a limited time.
+    pub(super) async fn gather(&mut self) {
+        let deadline = tokio::time::Instant::now() + self.settings.limits.group_wait;
+        loop {
+            let next = tokio::time::timeout_at(deadline, self.tasks.join_next_with_id()).await;
+            match next {
+                Ok(Some(joined)) => self.collect(joined),
+                Ok(None) => return,
+                Err(_elapsed) => {
+                    debug!(groups = self.tasks.len(), "groups go on beside the pass");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Collects what ended since the last pass.
+    pub(super) fn collect_finished(&mut self) {
+        while let Some(joined) = self.tasks.try_join_next_with_id() {
+            self.collect(joined);
+        }
+    }
+
+    pub(super) fn collect(&mut self, joined: Result<(Id, Outcome), JoinError>) {
+        let now = self.clock.now();
+        let (id, outcome) = match joined {
+            Ok((id, outcome)) => (id, Ok(outcome)),
+            Err(error) => (error.id(), Err(error)),
+        };
+        let Some(name) = self.task_names.remove(&id) else {
+            return;
+        };
+        let Some(entry) = self.groups.get_mut(&name) else {
+            return;
+        };
+        entry.busy = false;
+        match outcome {
+            Ok(Ok(Ok(finished))) => {
+                if let Some(why) = &finished.journal_failed {
+                    self.journal_failure = Some(why.clone());
+                }
+                self.mutations += finished.mutations;
+                for (position, withholds) in finished.guards_withhold.iter().enumerate() {
+                    if let Some(guard) = self.guard_round.withhold.get_mut(position) {
+                        *guard |= withholds;
+                    }
+                }
+                entry.take(&name, finished);
+            }
+            Ok(Ok(Err(TaskError::Journal(error)))) => {
+                let why = chain(&error);
+                self.journal_failure = Some(why.clone());
+                entry.skip(plain(Hold::JournalUnavailable { why }));
+                self.guard_round.incomplete = true;
+            }
+            Ok(Ok(Err(error @ TaskError::Judge(_)))) => {
+                entry.fail(&name, &chain(&error), now);
+                self.guard_round.incomplete = true;
+            }
+            Ok(Err(_elapsed)) => {
+                let limit = self.settings.limits.group_timeout;
+                entry.fail(
+                    &name,
+                    &format!("not done within {} s", limit.as_secs()),
+                    now,
+                );
+                self.guard_round.incomplete = true;
+            }
+            Err(error) => {
+                entry.fail(&name, &format!("internal error: {error}"), now);
+                self.guard_round.incomplete = true;
+            }
+        }
+    }
+
+    /// Lets go of earlier policies that held nothing back in a whole pass.
+    pub(super) async fn release_guards(&mut self, now: Timestamp) {
+        let earlier = self.fleet.earlier.len();
+        let fresh = GuardRound {
+            withhold: vec![false; earlier],
+            incomplete: false,
+        };
+        let round = std::mem::replace(&mut self.guard_round, fresh);
+        let unplanned = self
+            .groups
+            .values()
+            .any(|entry| !entry.status.report.planned);
+        if earlier == 0 || round.incomplete || unplanned || round.withhold.len() != earlier {
+            return;
+        }
+        if self.fleet.release(&round.withhold) {
+            info!(left = self.fleet.earlier.len(), "earlier policies let go");
+            self.guard_round.withhold = vec![false; self.fleet.earlier.len()];
+            let mut batch = Batch::default();
+            if let Some(revision) = &self.applied {
+                batch
+                    .guards(&self.fleet.record_earlier(revision))
+                    .clock(now);
+            }
+            self.unsaved.guards = !self.write_store(batch).await;
+            self.desired_stale |= self.unsaved.guards;
+        }
+    }
+}
+
+impl GroupEntry {
+    /// Takes up what a task did.
+    fn take(&mut self, name: &GroupName, finished: Finished) {
+        let phase_before = self.recorded.phase;
+        let holds_before: BTreeSet<_> = self.recorded.holds.iter().map(|h| h.hold.code()).collect();
+        self.numbered = true;
+        if let Some(acted) = finished.acted {
+            self.acted = acted;
+        }
+        self.memory = finished.memory;
+        // The candidate is in force now, or was replaced by a newer one while the task ran.
+        let text = finished.recorded.accepted.as_ref().map(|a| a.text.clone());
+        if self.candidate.as_ref().map(|c| &c.document.text) == text.as_ref() {
+            self.candidate = None;
+        }
+        self.accepted = finished.accepted.or(self.accepted.take());
+        let deleting = self.recorded.deleting.clone();
+        let mut recorded = finished.recorded;
+        if recorded.deleting != deleting {
+            // The removal was accepted, or taken back, while the task ran.
+            Arc::make_mut(&mut recorded).deleting = deleting;
+        }
+        if self.record(recorded) {
+            log_transition(name, phase_before, &holds_before, self);
+        }
+        for note in finished.notes {
+            self.audit.note(note);
+        }
+        self.audit.healed += finished.healed;
+        self.audit.done += finished.done;
+        self.audit.failed += finished.failed;
+        self.audit.policies = finished.policies;
+        if finished.inputs.is_some() {
+            self.audit.inputs = finished.inputs;
+        }
+        let mut report = finished.report;
+        report.diagnostics.clone_from(&self.diagnostics);
+        self.status = Arc::new(GroupStatus {
+            recorded: Arc::clone(&self.recorded),
+            group: self.accepted.clone(),
+            report: Arc::new(report),
+            change: finished.change,
+            classified: finished.classified,
+            decisions: finished.decisions,
+            members: finished.members,
+        });
+    }
+
+    /// Notes that the group is not planned in this pass, for `hold` and what is in the way anyway.
+    fn hold(&mut self, hold: Held, fences: &[Held], now: Timestamp, record: bool) {
+        let mut holds = vec![hold];
+        holds.extend(fences.iter().cloned());
+        self.hold_all(holds, now, record);
+    }
+
+    fn hold_all(&mut self, holds: Vec<Held>, now: Timestamp, record: bool) {
+        if record {
+            let next = entry::held(&self.recorded, &holds, now);
+            if next != *self.recorded {
+                self.record(Arc::new(next));
+                self.pending.store = true;
+            }
+        }
+        self.report_unplanned(holds, None);
+    }
+
+    /// Notes that the group is not planned in this pass, and nothing else.
+    fn skip(&mut self, hold: Held) {
+        self.report_unplanned(vec![hold], None);
+    }
+
+    /// Notes that the group's work ended with a mistake of ours.
+    fn fail(&mut self, name: &GroupName, message: &str, now: Timestamp) {
+        error!(group = %name, error = message, "group not planned");
+        let mut next = (*self.recorded).clone();
+        set_condition(
+            &mut next,
+            ConditionType::Stalled,
+            Some(true),
+            "InternalError",
+            message,
+            now,
+        );
+        self.record(Arc::new(next));
+        self.pending.store = true;
+        self.report_unplanned(Vec::new(), Some(message.to_owned()));
+    }
+
+    fn report_unplanned(&mut self, holds: Vec<Held>, error: Option<String>) {
+        let before = &self.status;
+        self.status = Arc::new(GroupStatus {
+            recorded: Arc::clone(&self.recorded),
+            group: self.accepted.clone(),
+            report: Arc::new(GroupReport {
+                phase: Some(self.recorded.phase),
+                numbers: before.report.numbers,
+                holds,
+                diagnostics: self.diagnostics.clone(),
+                error,
+                ..GroupReport::default()
+            }),
+            ..(**before).clone()
+        });
+    }
+}
+
+/// Logs what began and ended for a group.
+fn log_transition(
+    name: &GroupName,
+    phase_before: GroupPhase,
+    holds_before: &BTreeSet<&'static str>,
+    entry: &GroupEntry,
+) {
+    let recorded = &entry.recorded;
+    if recorded.phase != phase_before {
+        info!(group = %name, phase = recorded.phase.as_str(), "phase changed");
+    }
+    for held in recorded.holds.iter().filter(|held| !held.hold.is_routine()) {
+        if !holds_before.contains(held.hold.code()) {
+            info!(group = %name, hold = held.hold.code(), why = %held.hold, "hold begun");
+        }
+    }
+    let now: BTreeSet<_> = recorded.holds.iter().map(|held| held.hold.code()).collect();
+    for ended in holds_before.difference(&now) {
+        debug!(group = %name, hold = ended, "hold ended");
+    }
+}
+
+/// The time until a listing or a group's work that goes on is looked at again.
+pub(super) const UNFINISHED_POLL: Duration = Duration::from_secs(1);

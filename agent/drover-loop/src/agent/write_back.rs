@@ -1,0 +1,311 @@
+//! The end of a pass: commit transitions to the state branch, publish them, and forget what is gone.
+
+use std::sync::Arc;
+
+use drover_model::{GroupName, RecordedGroup, Timestamp};
+use drover_spec::record;
+use tracing::{info, warn};
+
+use super::Agent;
+use super::fetch::Job;
+use crate::entry::{Audit, GroupEntry};
+use crate::inputs;
+use crate::lease::Lease;
+use crate::message::{self, Trailers, Transition};
+use crate::recorder::{Guard, PublishResult, PublishWhen, Recorder, RecorderError, StateCommit};
+use crate::store::Batch;
+use crate::task::Mode;
+
+/// What a commit is about.
+#[derive(Debug, Clone)]
+pub(super) enum Subject {
+    /// A group, at this recorded state with this digest.
+    Group {
+        name: GroupName,
+        recorded: Arc<RecordedGroup>,
+        digest: String,
+    },
+    /// The fleet's documents.
+    Fleet,
+}
+
+/// What came of commits and a publication.
+#[derive(Debug)]
+pub(super) struct Recorded {
+    /// What was committed, and whether that changed anything.
+    committed: Vec<(Subject, bool)>,
+    failure: Option<RecorderError>,
+    published: Option<Result<PublishResult, RecorderError>>,
+    pending: usize,
+}
+
+impl Agent {
+    /// Commits what changed and publishes what is due.
+    pub(super) async fn record(&mut self, now: Timestamp, when: PublishWhen) {
+        if self.settings.mode == Mode::DryRun {
+            return;
+        }
+        self.save_held(now).await;
+        let Some(lease) = self
+            .tenure
+            .lease()
+            .cloned()
+            .filter(|_| self.tenure.may_act())
+        else {
+            return;
+        };
+        self.settle_remote(now).await;
+        if self.remote.is_busy() {
+            return;
+        }
+        let commits = self.commits(now);
+        if !commits.is_empty() {
+            self.unpublished_since.get_or_insert(now);
+        }
+        if commits.is_empty() && self.write_back.pending == 0 {
+            self.publish_at = None;
+            return;
+        }
+        self.remote.begin(move |remote| {
+            Job::Recorded(write(&mut *remote.recorder, commits, &lease, now, when))
+        });
+        self.settle_remote(now).await;
+    }
+
+    /// Writes down what changed outside the groups' own tasks.
+    async fn save_held(&mut self, now: Timestamp) {
+        let mut batch = Batch::default();
+        for entry in self.groups.values().filter(|entry| entry.pending.store) {
+            batch.recorded(&entry.recorded);
+        }
+        if batch.is_empty() {
+            return;
+        }
+        batch.clock(now);
+        if self.write_store(batch).await {
+            for entry in self.groups.values_mut() {
+                entry.pending.store = false;
+            }
+        }
+    }
+
+    fn commits(&mut self, now: Timestamp) -> Vec<(Subject, StateCommit)> {
+        let mut commits = Vec::new();
+        let agent = self.agent_trailer();
+        let branch = self.source_status.branch.clone();
+        let source = self.applied.as_ref();
+        let source = source.map(|revision| message::source_trailer(&branch, revision));
+        if self.unsaved.commit
+            && let Some(revision) = &self.applied
+        {
+            let trailers = Trailers {
+                source: source.clone(),
+                agent: agent.clone(),
+                ..Trailers::default()
+            };
+            let subject = format!("fleet: documents at {}", revision.short());
+            let text = record::encode_fleet(&self.fleet.documents.record(revision));
+            let commit = StateCommit {
+                message: message::message(&subject, &[], &trailers),
+                files: vec![("fleet.yaml".to_owned(), Some(text.into_bytes()))],
+                at: now,
+            };
+            commits.push((Subject::Fleet, commit));
+        }
+        for (name, entry) in &mut self.groups {
+            // A group that works beside the pass is committed when it is done.
+            if entry.busy {
+                continue;
+            }
+            if let Some(digest) = entry.uncommitted() {
+                let trailers = trailers(entry, source.clone(), agent.clone());
+                let commit = commit(name, entry, &trailers, now);
+                let subject = Subject::Group {
+                    name: name.clone(),
+                    recorded: Arc::clone(&entry.recorded),
+                    digest,
+                };
+                commits.push((subject, commit));
+            }
+        }
+        commits
+    }
+
+    /// Takes up what came of the commits.
+    pub(super) async fn take_recorded(&mut self, recorded: Recorded, now: Timestamp) {
+        let mut batch = Batch::default();
+        for (subject, made) in recorded.committed {
+            self.write_back.commits += u64::from(made);
+            match subject {
+                Subject::Fleet => self.unsaved.commit = false,
+                Subject::Group {
+                    name,
+                    recorded,
+                    digest,
+                } => self.committed(&name, recorded, digest, &mut batch),
+            }
+        }
+        self.write_store(batch).await;
+        self.write_back.pending = recorded.pending;
+        self.publish_at = None;
+        let failure = match recorded.published {
+            Some(Ok(PublishResult::Nothing | PublishResult::Pushed { .. })) => {
+                if recorded.pending == 0 {
+                    self.unpublished_since = None;
+                    self.write_back.published_at = Some(now);
+                }
+                None
+            }
+            Some(Ok(PublishResult::Waits { until })) => {
+                self.publish_at = Some(until);
+                None
+            }
+            Some(Ok(PublishResult::Fenced)) => {
+                let why = "another agent took the lease on the state branch".to_owned();
+                self.refuse(why, None);
+                None
+            }
+            Some(Err(error)) => Some(error),
+            None => None,
+        };
+        let failure = recorded.failure.or(failure).map(|error| error.to_string());
+        if let Some(error) = &failure
+            && self.write_back.failure.is_none()
+        {
+            warn!(error, "recorded state not published, it waits");
+        } else if failure.is_none() && self.write_back.failure.is_some() {
+            info!("recorded state published again");
+        }
+        self.write_back.failure = failure;
+    }
+
+    fn committed(
+        &mut self,
+        name: &GroupName,
+        recorded: Arc<RecordedGroup>,
+        digest: String,
+        batch: &mut Batch,
+    ) {
+        let Some(entry) = self.groups.get_mut(name) else {
+            return;
+        };
+        if entry.is_gone() && Arc::ptr_eq(&entry.recorded, &recorded) {
+            info!(group = %name, "group removed");
+            batch.forget(name);
+            self.prober.forget(name);
+            self.members.forget(name);
+            self.groups.remove(name);
+            // A document of the same name is a new group.
+            self.desired_stale = true;
+            return;
+        }
+        entry.meta.committed = Some(digest);
+        entry.committed = Some(recorded);
+        entry.audit = Audit::default();
+        batch.meta(name, &entry.meta);
+    }
+}
+
+fn write(
+    recorder: &mut dyn Recorder,
+    commits: Vec<(Subject, StateCommit)>,
+    lease: &Lease,
+    now: Timestamp,
+    when: PublishWhen,
+) -> Recorded {
+    let mut committed = Vec::with_capacity(commits.len());
+    let mut failure = None;
+    for (subject, commit) in commits {
+        match recorder.commit(&commit) {
+            Ok(made) => committed.push((subject, made)),
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
+        }
+    }
+    let path = format!("agents/{}.json", lease.name);
+    let content = lease.encode();
+    let guard = Guard {
+        path: &path,
+        content: &content,
+    };
+    let published = match failure {
+        None => Some(recorder.publish(now, &guard, when)),
+        Some(_) => None,
+    };
+    Recorded {
+        committed,
+        failure,
+        published,
+        pending: recorder.pending(),
+    }
+}
+
+fn trailers(entry: &GroupEntry, source: Option<String>, agent: String) -> Trailers {
+    let audit = &entry.audit;
+    let withheld = entry
+        .recorded
+        .holds
+        .iter()
+        .any(|held| !held.hold.is_routine());
+    let result = match (audit.done, audit.failed) {
+        (0, 0) if withheld => "Held",
+        (_, 0) => "Succeeded",
+        (0, _) => "Failed",
+        (_, _) => "Partial",
+    };
+    Trailers {
+        group: Some(entry.recorded.name.to_string()),
+        plan: entry.recorded.change.as_ref().map(ToString::to_string),
+        source,
+        policy: audit.policies.clone(),
+        result: Some(result),
+        agent,
+    }
+}
+
+fn commit(
+    name: &GroupName,
+    entry: &GroupEntry,
+    trailers: &Trailers,
+    now: Timestamp,
+) -> StateCommit {
+    let transition = Transition {
+        from: entry.committed.as_deref(),
+        to: &entry.recorded,
+        numbers: &entry.status.report.numbers,
+        healed: entry.audit.healed,
+    };
+    let subject = message::subject(&transition);
+    let state = format!("groups/{name}.yaml");
+    let inputs_path = format!("inputs/{name}.json");
+    let files = if entry.is_gone() {
+        vec![(state, None), (inputs_path, None)]
+    } else {
+        let text = record::encode(&entry.recorded);
+        let mut files = vec![(state, Some(text.into_bytes()))];
+        if entry.audit.inputs.is_some() {
+            let inputs = inputs::with_seen(entry.audit.inputs.as_deref(), entry.meta.seen.as_ref());
+            files.push((inputs_path, Some(inputs)));
+        }
+        files
+    };
+    StateCommit {
+        message: message::message(&subject, &body(entry), trailers),
+        files,
+        at: now,
+    }
+}
+
+fn body(entry: &GroupEntry) -> Vec<String> {
+    let mut lines = entry.audit.notes.clone();
+    if entry.audit.notes_dropped > 0 {
+        lines.push(format!("{} more steps", entry.audit.notes_dropped));
+    }
+    for held in &entry.recorded.holds {
+        let what = held.reason.map_or("held", |reason| reason.as_str());
+        lines.push(format!("{what}: {}", held.hold));
+    }
+    lines
+}

@@ -1,0 +1,143 @@
+//! Checks that need to know the provider types: what a Provider document and a group's properties
+//! may hold. Used by the pass and by `drover validate` alike.
+
+use std::collections::BTreeMap;
+
+use drover_model::{Flavor, Group, ProviderDoc, ProviderName, SourceSpan, Value};
+use drover_provider::{Manifest, Mistake, unknown_substitutions};
+use drover_spec::{Diagnostic, Repository};
+
+use crate::registry::{Registry, RegistryError};
+
+/// Returns every mistake that the provider types find in a repository.
+pub fn check_repository(repository: &Repository, registry: &Registry) -> Vec<Diagnostic> {
+    let documents = &repository.providers;
+    let providers = documents.values().map(|located| &located.value);
+    let mut found: Vec<Diagnostic> = providers
+        .clone()
+        .flat_map(|provider| check_provider(provider, registry))
+        .collect();
+    let by_name: BTreeMap<&ProviderName, &ProviderDoc> = providers
+        .map(|provider| (&provider.name, provider))
+        .collect();
+    for located in repository.groups.values() {
+        let group = &located.value;
+        // A provider that is not there, or of no known type, has its own diagnostic.
+        if let Some(provider) = by_name.get(&group.spec.provider)
+            && let Ok(manifest) = registry.manifest(&provider.type_)
+        {
+            found.extend(check_group(group, manifest));
+        }
+    }
+    found
+}
+
+/// Returns every mistake in a Provider document.
+pub fn check_provider(provider: &ProviderDoc, registry: &Registry) -> Vec<Diagnostic> {
+    let manifest = match registry.manifest(&provider.type_) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            let code = match error {
+                RegistryError::NotAllowed { .. } => "provider-not-allowed",
+                RegistryError::Unknown { .. }
+                | RegistryError::Settings { .. }
+                | RegistryError::Open(_) => "unknown-provider-type",
+            };
+            let span = provider.type_span.clone();
+            return vec![Diagnostic::error(code, error.to_string(), span)];
+        }
+    };
+    let mistakes = manifest.settings.check(&provider.settings);
+    let at = |path: &str| locate(&provider.setting_spans, path, &provider.span);
+    mistakes
+        .into_iter()
+        .map(|mistake| diagnostic("provider-setting", mistake, &at))
+        .collect()
+}
+
+/// Returns every mistake in a group's template against the manifest of its provider's type.
+pub fn check_group(group: &Group, manifest: &Manifest) -> Vec<Diagnostic> {
+    let template = &group.spec.template;
+    let at = |path: &str| locate(&group.property_spans, path, &group.span);
+    let mistakes = manifest.properties.check(&template.properties).into_iter();
+    let mut found: Vec<Diagnostic> = mistakes
+        .map(|mistake| diagnostic("provider-property", mistake, &at))
+        .collect();
+    let mut texts = Vec::new();
+    collect_texts("", &template.properties, &mut texts);
+    for (path, text) in texts {
+        found.extend(substitutions(text, &at(&path)));
+    }
+    for text in template.tags.values() {
+        found.extend(substitutions(text, &at("")));
+    }
+    for flavor in &template.flavors {
+        let Flavor::Vanilla(vanilla) = flavor;
+        let texts = vanilla.init.iter();
+        let texts = texts
+            .chain(vanilla.env.values())
+            .chain(vanilla.tags.values());
+        for text in texts {
+            found.extend(substitutions(text, &at("")));
+        }
+    }
+    found
+}
+
+fn substitutions(text: &str, span: &SourceSpan) -> Vec<Diagnostic> {
+    let unknown = unknown_substitutions(text).into_iter().map(|name| {
+        let message = format!("unknown substitution `${{{name}}}`");
+        Diagnostic::error("unknown-substitution", message, span.clone())
+            .hint("write `$${` for a literal `${`")
+    });
+    unknown.collect()
+}
+
+fn diagnostic(code: &'static str, mistake: Mistake, at: &dyn Fn(&str) -> SourceSpan) -> Diagnostic {
+    let span = at(&mistake.path);
+    let message = match mistake.path.as_str() {
+        "" => mistake.message,
+        path if mistake.message.contains(path) => mistake.message,
+        path => format!("{path}: {}", mistake.message),
+    };
+    let diagnostic = Diagnostic::error(code, message, span);
+    match mistake.suggestion {
+        Some(name) => diagnostic.hint(format!("did you mean `{name}`?")),
+        None => diagnostic,
+    }
+}
+
+/// Returns the place of `path`, or of the nearest thing around it that has one.
+fn locate(spans: &BTreeMap<String, SourceSpan>, path: &str, otherwise: &SourceSpan) -> SourceSpan {
+    let mut path = path;
+    loop {
+        if let Some(span) = spans.get(path) {
+            return span.clone();
+        }
+        if path.is_empty() {
+            return otherwise.clone();
+        }
+        path = path.rfind(['.', '[']).map_or("", |at| &path[..at]);
+    }
+}
+
+fn collect_texts<'a>(path: &str, value: &'a Value, texts: &mut Vec<(String, &'a str)>) {
+    match value {
+        Value::String(text) => texts.push((path.to_owned(), text)),
+        Value::List(list) => {
+            for (position, item) in list.iter().enumerate() {
+                collect_texts(&format!("{path}[{position}]"), item, texts);
+            }
+        }
+        Value::Map(map) => {
+            for (key, item) in map {
+                let path = match path {
+                    "" => key.clone(),
+                    path => format!("{path}.{key}"),
+                };
+                collect_texts(&path, item, texts);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) => {}
+    }
+}

@@ -1,0 +1,147 @@
+//! When a document that is no longer there means that its group is to be removed.
+//!
+//! **Invariant:** only a commit that descends from what is in force, read under the same branch, path
+//! and ignore rules, with every identity readable, removes a group. Everything else is doubt, and
+//! doubt asks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use drover_model::{DeletionPolicy, GroupName, GroupSpec, Hold};
+use serde::{Deserialize, Serialize};
+
+use crate::source::{Snapshot, SourcePlace};
+
+/// The place and rules under which a group's document was last seen. Kept with the group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SeenUnder {
+    /// The branch.
+    pub branch: String,
+    /// The folder inside the repository.
+    pub path: String,
+    /// A digest of the ignore rules.
+    pub ignore: String,
+}
+
+impl SeenUnder {
+    /// Returns the place and rules of a snapshot.
+    pub fn of(place: &SourcePlace, ignore_digest: &str) -> Self {
+        Self {
+            branch: place.branch.clone(),
+            path: place.path.trim_matches('/').to_owned(),
+            ignore: ignore_digest.to_owned(),
+        }
+    }
+
+    /// Returns what differs, for people.
+    fn difference(&self, now: &Self) -> Option<String> {
+        if self.branch != now.branch {
+            return Some(format!(
+                "the agent follows branch {:?} now, the group was in {:?}",
+                now.branch, self.branch
+            ));
+        }
+        if self.path != now.path {
+            return Some(format!(
+                "the agent reads path {:?} now, the group was in {:?}",
+                now.path, self.path
+            ));
+        }
+        (self.ignore != now.ignore).then(|| {
+            ".droverignore changed: restore it, or bring the document back and remove it afterwards"
+                .to_owned()
+        })
+    }
+}
+
+/// One group in force.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InForceGroup<'a> {
+    /// The accepted specification. None: nothing was ever accepted, so nothing exists.
+    pub(crate) spec: Option<&'a GroupSpec>,
+    /// The size in force.
+    pub(crate) size: u32,
+    /// How many instances there are.
+    pub(crate) instances: u32,
+    /// Where its document was last seen. None: not by this data directory.
+    pub(crate) seen: Option<&'a SeenUnder>,
+    /// Whether its removal was accepted already.
+    pub(crate) deleting: bool,
+}
+
+/// What a missing document means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// The group is to be removed.
+    Removed,
+    /// It is not: this has to be settled first.
+    Asks(Hold),
+}
+
+/// Judges the documents that are missing from a snapshot that descends from what is in force.
+pub(crate) fn judge(
+    in_force: &BTreeMap<GroupName, InForceGroup<'_>>,
+    present: &BTreeSet<GroupName>,
+    snapshot: &Snapshot,
+) -> BTreeMap<GroupName, Missing> {
+    let now = SeenUnder::of(&snapshot.place, &snapshot.ignore_digest);
+    let living = in_force.values().filter(|group| !group.deleting).count();
+    let missing: Vec<_> = in_force
+        .iter()
+        .filter(|(name, group)| !group.deleting && !present.contains(*name))
+        .collect();
+    let doubt = doubt(snapshot, missing.len(), living);
+    let judged = missing.into_iter().map(|(name, group)| {
+        let verdict = doubt
+            .clone()
+            .or_else(|| doubt_of(group, &now))
+            .or_else(|| limit_of(group))
+            .map_or(Missing::Removed, Missing::Asks);
+        (name.clone(), verdict)
+    });
+    judged.collect()
+}
+
+fn unconfirmed(why: impl Into<String>) -> Hold {
+    Hold::DeletionUnconfirmed { why: why.into() }
+}
+
+/// What speaks against every removal of this snapshot.
+fn doubt(snapshot: &Snapshot, missing: usize, living: usize) -> Option<Hold> {
+    if !snapshot.identities_readable {
+        let place = snapshot.unreadable.as_deref().unwrap_or("a file");
+        return Some(unconfirmed(format!(
+            "{place} has a document whose kind and name cannot be read, which may be this one"
+        )));
+    }
+    // Twice as many missing as not: an accident more often than an intention.
+    (missing >= 2 && 2 * missing > living).then(|| {
+        unconfirmed(format!(
+            "{missing} of {living} groups are gone at once; remove them in smaller commits, at most half at a time"
+        ))
+    })
+}
+
+fn doubt_of(group: &InForceGroup<'_>, now: &SeenUnder) -> Option<Hold> {
+    let Some(seen) = group.seen else {
+        return Some(unconfirmed(
+            "this data directory has never seen the document; bring it back and remove it afterwards",
+        ));
+    };
+    seen.difference(now).map(unconfirmed)
+}
+
+fn limit_of(group: &InForceGroup<'_>) -> Option<Hold> {
+    let spec = group.spec?;
+    if spec.deletion.protect {
+        return Some(Hold::Protected);
+    }
+    let limit = spec.destroy_max(group.size);
+    match spec.deletion.policy {
+        DeletionPolicy::Destroy if group.instances > limit => Some(Hold::DestroyLimit {
+            wanted: group.instances,
+            limit,
+        }),
+        DeletionPolicy::Destroy | DeletionPolicy::Orphan => None,
+    }
+}

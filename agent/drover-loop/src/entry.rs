@@ -1,0 +1,248 @@
+//! One group as the agent holds it between passes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use drover_model::{
+    Condition, ConditionType, Group, GroupPhase, Held, Hold, InstanceId, InstanceMemory,
+    RecordedGroup, Timestamp,
+};
+use drover_spec::{Diagnostic, Document};
+
+use crate::group::Candidate;
+use crate::material;
+use crate::members::Membership;
+use crate::status::{GroupReport, GroupStatus};
+use crate::store::{GroupMeta, StoredGroup};
+
+/// Lines about steps that are kept for the next commit; more are counted only.
+const NOTES_MAX: usize = 40;
+
+/// A group between passes.
+#[derive(Debug)]
+pub(crate) struct GroupEntry {
+    pub(crate) recorded: Arc<RecordedGroup>,
+    pub(crate) memory: Arc<BTreeMap<InstanceId, InstanceMemory>>,
+    pub(crate) meta: GroupMeta,
+    /// The document in force, parsed. None: none is, or it cannot be read any more.
+    pub(crate) accepted: Option<Arc<Group>>,
+    /// The document of the repository, where it is good and not in force.
+    pub(crate) candidate: Option<Candidate>,
+    /// Why the document of the repository is not in force.
+    pub(crate) notices: Vec<Held>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Its work goes on beside the pass.
+    pub(crate) busy: bool,
+    /// When its last plan had been applied, in the agent's order of events.
+    pub(crate) acted: u64,
+    /// Whether `next_number` was compared with the journal.
+    pub(crate) numbered: bool,
+    pub(crate) pending: Pending,
+    /// What was committed last, as far as this process knows.
+    pub(crate) committed: Option<Arc<RecordedGroup>>,
+    /// What was done since the last commit.
+    pub(crate) audit: Audit,
+    pub(crate) status: Arc<GroupStatus>,
+}
+
+/// Where a group's recorded state has still to be written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pending {
+    /// To the state branch, perhaps: it changed since it was last compared with what is there.
+    pub(crate) commit: bool,
+    /// To the local store: it changed outside a task, which would have written it down.
+    pub(crate) store: bool,
+}
+
+/// What the next commit about a group tells.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Audit {
+    /// Steps with their outcome, at most [`NOTES_MAX`].
+    pub(crate) notes: Vec<String>,
+    pub(crate) notes_dropped: usize,
+    /// Instances replaced because they were bad.
+    pub(crate) healed: usize,
+    pub(crate) done: usize,
+    pub(crate) failed: usize,
+    /// Digest of the policies that judged.
+    pub(crate) policies: Option<String>,
+    /// What is needed to compute the plan again.
+    pub(crate) inputs: Option<Vec<u8>>,
+}
+
+impl Audit {
+    pub(crate) fn note(&mut self, note: String) {
+        if self.notes.len() < NOTES_MAX {
+            self.notes.push(note);
+        } else {
+            self.notes_dropped += 1;
+        }
+    }
+}
+
+impl GroupEntry {
+    /// Makes the entry of a group that was never seen.
+    pub(crate) fn new(recorded: RecordedGroup) -> Self {
+        Self::of(
+            StoredGroup {
+                recorded,
+                memory: BTreeMap::new(),
+                meta: GroupMeta::default(),
+            },
+            None,
+        )
+    }
+
+    /// Takes up a stored group.
+    pub(crate) fn restored(stored: StoredGroup) -> Self {
+        let known = Arc::new(stored.recorded.clone());
+        Self::of(stored, Some(known))
+    }
+
+    fn of(stored: StoredGroup, committed: Option<Arc<RecordedGroup>>) -> Self {
+        let accepted = parse_accepted(&stored.recorded);
+        let recorded = Arc::new(stored.recorded);
+        let status = GroupStatus {
+            recorded: Arc::clone(&recorded),
+            group: accepted.clone(),
+            report: Arc::new(GroupReport {
+                phase: Some(recorded.phase),
+                holds: recorded.holds.clone(),
+                ..GroupReport::default()
+            }),
+            change: None,
+            classified: None,
+            decisions: Arc::default(),
+            members: Arc::new(Membership {
+                group: recorded.name.to_string(),
+                members: Vec::new(),
+            }),
+        };
+        Self {
+            memory: Arc::new(stored.memory),
+            meta: stored.meta,
+            accepted,
+            candidate: None,
+            notices: Vec::new(),
+            diagnostics: Vec::new(),
+            busy: false,
+            acted: 0,
+            numbered: false,
+            pending: Pending {
+                commit: true,
+                store: false,
+            },
+            committed,
+            audit: Audit::default(),
+            status: Arc::new(status),
+            recorded,
+        }
+    }
+
+    /// Returns whether nothing of the group is left and the record of it may go.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.recorded.phase == GroupPhase::Deleted
+    }
+
+    /// Returns the digest of what should be committed, if that is not committed yet.
+    pub(crate) fn uncommitted(&mut self) -> Option<String> {
+        if !self.pending.commit {
+            return None;
+        }
+        let digest = material::digest(&self.recorded);
+        self.pending.commit = self.meta.committed.as_ref() != Some(&digest);
+        self.pending.commit.then_some(digest)
+    }
+
+    /// Replaces the recorded state. Returns whether it differs.
+    pub(crate) fn record(&mut self, recorded: Arc<RecordedGroup>) -> bool {
+        if Arc::ptr_eq(&self.recorded, &recorded) {
+            return false;
+        }
+        let differs = *self.recorded != *recorded;
+        self.recorded = recorded;
+        self.pending.commit |= differs;
+        differs
+    }
+}
+
+/// Parses the document in force.
+fn parse_accepted(recorded: &RecordedGroup) -> Option<Arc<Group>> {
+    let document = recorded.accepted.as_ref()?;
+    let parsed = drover_spec::parse_document(&document.path, document.line, &document.text);
+    let groups = parsed.documents.into_iter();
+    let mut groups = groups.filter_map(|parsed| match parsed.outcome {
+        Some(Document::Group(group)) if group.name == recorded.name => Some(Arc::new(*group)),
+        _ => None,
+    });
+    groups.next()
+}
+
+/// Returns the recorded state of a group that cannot be planned, held for `holds`.
+pub(crate) fn held(recorded: &RecordedGroup, holds: &[Held], now: Timestamp) -> RecordedGroup {
+    let mut next = recorded.clone();
+    next.holds = holds.to_vec();
+    let Some(first) = holds.first() else {
+        return next;
+    };
+    if next.phase != GroupPhase::Deleting {
+        next.phase = GroupPhase::Held;
+    }
+    let (reason, message) = (first.hold.code(), first.hold.to_string());
+    set_condition(
+        &mut next,
+        ConditionType::Stalled,
+        Some(true),
+        reason,
+        &message,
+        now,
+    );
+    set_condition(&mut next, ConditionType::Ready, None, reason, &message, now);
+    let document = holds.iter().find(|held| refuses_document(&held.hold));
+    if let Some(held) = document {
+        let (reason, message) = (held.hold.code(), held.hold.to_string());
+        set_condition(
+            &mut next,
+            ConditionType::SpecAccepted,
+            Some(false),
+            reason,
+            &message,
+            now,
+        );
+    }
+    next
+}
+
+fn refuses_document(hold: &Hold) -> bool {
+    matches!(
+        hold,
+        Hold::SpecInvalid { .. }
+            | Hold::PolicyDenied(_)
+            | Hold::PolicyFailed(_)
+            | Hold::ProviderChanged { .. }
+            | Hold::ProviderMissing { .. }
+    )
+}
+
+/// Sets a condition, keeping the time at which its status last changed.
+pub(crate) fn set_condition(
+    recorded: &mut RecordedGroup,
+    type_: ConditionType,
+    status: Option<bool>,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) {
+    let since = recorded
+        .conditions
+        .get(&type_)
+        .filter(|before| before.status == status)
+        .map_or(now, |before| before.since);
+    let condition = Condition {
+        status,
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        since,
+    };
+    recorded.conditions.insert(type_, condition);
+}

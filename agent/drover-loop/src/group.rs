@@ -1,0 +1,319 @@
+//! One group in one pass: judge the document, decide, plan, check the plan. Pure; what it rests on is
+//! in [`GroupInput`], what follows from it in [`Judged`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drover_model::{
+    AcceptedDocument, Change, Classified, Decisions, Digests, Epoch, FleetName, Group, GroupName,
+    GroupSpec, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent, Listing, Numbers,
+    Plan, PlanReport, PolicyName, RecordedGroup, Timestamp, Verdict,
+};
+use drover_plan::{
+    ChangeInput, ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, Review,
+};
+use drover_policy::{GroupFacts, GroupSummary, PolicySet, SourceFacts};
+
+#[cfg(test)]
+mod tests;
+
+/// A document of the repository that is not in force yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidate {
+    /// The document.
+    pub(crate) group: Arc<Group>,
+    /// The same as written.
+    pub(crate) document: AcceptedDocument,
+}
+
+/// Everything that is decided about a group rests on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GroupInput<'a> {
+    pub(crate) now: Timestamp,
+    pub(crate) fleet: &'a FleetName,
+    pub(crate) epoch: Epoch,
+    /// With `next_number` above every number that was ever used.
+    pub(crate) recorded: &'a RecordedGroup,
+    pub(crate) memory: &'a BTreeMap<InstanceId, InstanceMemory>,
+    /// The document in force, parsed.
+    pub(crate) accepted: Option<&'a Arc<Group>>,
+    pub(crate) candidate: Option<&'a Candidate>,
+    pub(crate) provider: &'a ProviderFacts,
+    pub(crate) visibility: Duration,
+    pub(crate) listing: &'a Listing,
+    pub(crate) signals: &'a BTreeMap<InstanceId, HealthSignal>,
+    pub(crate) intents: &'a [Intent],
+    /// The policies that judge, the current ones last.
+    pub(crate) policies: &'a [Arc<PolicySet>],
+    pub(crate) source: &'a SourceFacts,
+    pub(crate) groups: &'a BTreeMap<GroupName, GroupSummary>,
+    /// What is in the way, and why newer documents are not in force.
+    pub(crate) fences: &'a [Held],
+}
+
+/// What was decided about a group.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    pub(crate) classified: Classified,
+    pub(crate) plan: Plan,
+    pub(crate) report: PlanReport,
+    pub(crate) decisions: Decisions,
+    /// The document in force from now on.
+    pub(crate) in_force: Arc<Group>,
+    /// Digests of the policies that judged, by name.
+    pub(crate) policies: BTreeMap<String, String>,
+    /// For each earlier set of policies, whether something is withheld by it alone.
+    pub(crate) guards_withhold: Vec<bool>,
+}
+
+/// Why nothing was decided.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(crate) enum JudgeError {
+    /// No document was ever accepted, and this is why not.
+    #[error("no document is in force")]
+    NothingInForce(Vec<Held>),
+    /// A mistake in drover.
+    #[error("no plan could be made")]
+    Plan(#[source] PlanError),
+    /// A mistake in drover: the plan breaks a rule and is not carried out.
+    #[error("the plan breaks a rule and is not carried out")]
+    Lint(#[source] LintError),
+}
+
+/// Judges, decides and plans.
+pub(crate) fn judge(input: &GroupInput<'_>) -> Result<Judged, JudgeError> {
+    let mut fences = input.fences.to_vec();
+    let mut guards = vec![false; input.policies.len().saturating_sub(1)];
+    let mut recorded = None;
+    let mut in_force = input.accepted.cloned();
+    let mut document = input.recorded.accepted.clone();
+    if let Some(candidate) = input.candidate
+        && input.recorded.deleting.is_none()
+    {
+        match review_candidate(input, candidate, &mut guards) {
+            Review::Proceed => {
+                in_force = Some(Arc::clone(&candidate.group));
+                document = Some(candidate.document.clone());
+                let accepted = RecordedGroup {
+                    accepted: document.clone(),
+                    ..input.recorded.clone()
+                };
+                recorded = Some(accepted);
+            }
+            Review::Withheld(held) => fences.push(held),
+        }
+    }
+    let (Some(in_force), Some(document)) = (in_force, document) else {
+        return Err(JudgeError::NothingInForce(fences));
+    };
+    let recorded = recorded.as_ref().unwrap_or(input.recorded);
+    let mut judged = decide(input, recorded, &in_force, &document, &fences)?;
+    mark_guards(&mut guards, input, &judged);
+    judged.guards_withhold = guards;
+    Ok(judged)
+}
+
+fn classified(input: &GroupInput<'_>, spec: &GroupSpec) -> Classified {
+    drover_plan::classify(&ClassifyInput {
+        now: input.now,
+        group: &input.recorded.name,
+        spec,
+        listing: input.listing,
+        signals: input.signals,
+        memory: input.memory,
+        intents: input.intents,
+        recorded: input.recorded,
+        visibility: input.visibility,
+    })
+}
+
+/// Returns the policies in force, without the earlier ones that still judge.
+fn current<'a>(input: &GroupInput<'a>) -> Option<&'a PolicySet> {
+    input.policies.last().map(|set| &**set)
+}
+
+/// Asks every set of policies about a document that is not in force yet: the stricter wins.
+fn review_candidate(input: &GroupInput<'_>, candidate: &Candidate, guards: &mut [bool]) -> Review {
+    let spec = &candidate.group.spec;
+    let classified = classified(input, spec);
+    let size = input
+        .recorded
+        .size
+        .max(u32::from(input.accepted.is_none()) * spec.size);
+    let numbers = drover_plan::numbers(spec, size, &classified, input.recorded);
+    let facts = facts(input, &candidate.group, &numbers, &classified);
+    let Some(change) = change_to(input, &candidate.group) else {
+        return Review::Proceed;
+    };
+    let mut verdicts = Vec::new();
+    for (position, set) in input.policies.iter().enumerate() {
+        let said = set.validate(&facts, &change);
+        if let Some(guard) = guards.get_mut(position) {
+            *guard |= said.iter().any(Verdict::withholds);
+        }
+        verdicts.extend(said);
+    }
+    drover_plan::review(Some(&change), &verdicts)
+}
+
+/// Returns the change that `group`'s document asks for, with the digests of the policies in force.
+pub(crate) fn change_to(input: &GroupInput<'_>, group: &Group) -> Option<Change> {
+    let sized = current(input).is_some_and(|set| set.has_size_policy(&group.labels));
+    let size = drover_plan::change_size(&group.spec, input.recorded, sized);
+    let digests = Digests::of(
+        &input.provider.type_,
+        &group.spec.template,
+        &input.provider.classes,
+    );
+    drover_plan::change(&ChangeInput {
+        group: &group.name,
+        recorded: input.recorded,
+        to: Some((&group.spec, size, digests)),
+        policies: digests_for(input, group),
+    })
+}
+
+fn digests_for(input: &GroupInput<'_>, group: &Group) -> BTreeMap<String, String> {
+    current(input)
+        .map(|set| set.digests_for(&group.labels))
+        .unwrap_or_default()
+}
+
+fn facts<'a>(
+    input: &GroupInput<'a>,
+    group: &'a Group,
+    numbers: &'a Numbers,
+    classified: &'a Classified,
+) -> GroupFacts<'a> {
+    GroupFacts {
+        now: input.now,
+        group,
+        old: input.accepted.map(|group| &group.spec),
+        numbers,
+        recorded: input.recorded,
+        classified: Some(classified),
+        source: input.source,
+        groups: input.groups,
+    }
+}
+
+fn decide(
+    input: &GroupInput<'_>,
+    recorded: &RecordedGroup,
+    in_force: &Arc<Group>,
+    document: &AcceptedDocument,
+    fences: &[Held],
+) -> Result<Judged, JudgeError> {
+    let classified = classified(input, &in_force.spec);
+    let size = if recorded.stable.is_none() && recorded.size == 0 {
+        in_force.spec.size
+    } else {
+        recorded.size
+    };
+    let numbers = drover_plan::numbers(&in_force.spec, size, &classified, recorded);
+    let facts = GroupFacts {
+        recorded,
+        ..facts(input, in_force, &numbers, &classified)
+    };
+    let decisions = decisions(input.policies, &facts);
+    let policies = digests_for(input, in_force);
+    let desired = match &recorded.deleting {
+        Some(deleting) => Desired::Deleting {
+            spec: &in_force.spec,
+            revision: &deleting.revision,
+        },
+        None => Desired::Present {
+            group: in_force,
+            document,
+        },
+    };
+    let plan_input = PlanInput {
+        now: input.now,
+        fleet: input.fleet,
+        epoch: input.epoch,
+        desired,
+        provider: input.provider,
+        classified: &classified,
+        intents: input.intents,
+        recorded,
+        decisions: &decisions,
+        policies: &policies,
+        fences,
+    };
+    let (plan, report) = drover_plan::plan(&plan_input).map_err(JudgeError::Plan)?;
+    drover_plan::lint(&plan_input, &plan).map_err(JudgeError::Lint)?;
+    Ok(Judged {
+        plan,
+        report,
+        decisions,
+        policies,
+        in_force: Arc::clone(in_force),
+        classified,
+        guards_withhold: Vec::new(),
+    })
+}
+
+/// Joins the decisions of every set: the size of the current one, the gates of all.
+fn decisions(sets: &[Arc<PolicySet>], facts: &GroupFacts<'_>) -> Decisions {
+    let Some((current, earlier)) = sets.split_last() else {
+        return Decisions::default();
+    };
+    let mut decisions = current.decide(facts);
+    for set in earlier {
+        let before = set.decide(facts);
+        for (reason, verdicts) in before.gates {
+            let known = decisions.gates.entry(reason).or_default();
+            for verdict in verdicts {
+                if !known.iter().any(|known| same_clause(known, &verdict)) {
+                    known.push(verdict);
+                }
+            }
+        }
+        decisions.review_at = [decisions.review_at, before.review_at]
+            .into_iter()
+            .flatten()
+            .min();
+    }
+    decisions
+}
+
+fn same_clause(one: &Verdict, other: &Verdict) -> bool {
+    (&one.policy, &one.binding, &one.digest, &one.span)
+        == (&other.policy, &other.binding, &other.digest, &other.span)
+        && one.outcome == other.outcome
+}
+
+/// Notes which earlier sets hold something back with a clause that the current one does not have.
+fn mark_guards(guards: &mut [bool], input: &GroupInput<'_>, judged: &Judged) {
+    if guards.is_empty() {
+        return;
+    }
+    let closed = judged.report.holds.iter().filter_map(gate);
+    let closed: Vec<(&PolicyName, &str)> = closed.collect();
+    let labels = &judged.in_force.labels;
+    let now = current(input)
+        .map(|set| set.digests_for(labels))
+        .unwrap_or_default();
+    for (guard, set) in guards.iter_mut().zip(input.policies) {
+        let then = set.digests_for(labels);
+        // A clause that both sets have would be closed anyway.
+        let only_then = |(policy, binding): &(&PolicyName, &str)| {
+            let changed = |name: &str| then.contains_key(name) && then.get(name) != now.get(name);
+            then.keys().any(|key| {
+                let named = key.ends_with(policy.as_str()) || key.ends_with(binding);
+                named && changed(key)
+            })
+        };
+        *guard |= closed.iter().any(only_then);
+    }
+}
+
+fn gate(held: &Held) -> Option<(&PolicyName, &str)> {
+    match &held.hold {
+        Hold::GateClosed(hold) | Hold::PolicyFailed(hold) => {
+            Some((&hold.policy, hold.binding.as_str()))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,186 @@
+//! Who holds an agent's name: a file on the state branch, taken by compare-and-swap.
+//!
+//! The lease carries no heartbeat, because a quiet fleet commits nothing. What keeps two agents of
+//! one name apart is the epoch: whoever takes the lease over has a higher one, and the other, which
+//! looks at the branch in every pass, stops. A second agent beside a living one refuses to take
+//! over where that one can be seen to live: on this machine, or by a recent commit.
+
+use std::time::Duration;
+
+use drover_model::{AgentName, Epoch, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// How long after its last published commit an agent elsewhere is presumed alive: four passes of the
+/// default interval.
+pub const LEASE_GRACE: Duration = Duration::from_mins(2);
+
+/// The holder of an agent's name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Lease {
+    /// The agent's name.
+    pub name: String,
+    /// Drawn with each data directory: tells two agents of one name apart.
+    pub instance: String,
+    /// The epoch.
+    pub epoch: u64,
+    /// The machine that the agent runs on, as far as it knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+    /// The data directory on that machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<String>,
+}
+
+impl Lease {
+    /// Returns the lease's path on the state branch.
+    pub fn path(agent: &AgentName) -> String {
+        format!("agents/{agent}.json")
+    }
+
+    /// Returns the file's content.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("texts and numbers encode");
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Reads the file's content.
+    pub fn decode(bytes: &[u8]) -> Result<Self, LeaseError> {
+        serde_json::from_slice(bytes).map_err(|error| LeaseError {
+            message: error.to_string(),
+        })
+    }
+
+    /// Returns the epoch.
+    pub fn epoch(&self) -> Epoch {
+        Epoch(self.epoch)
+    }
+}
+
+/// A lease that cannot be read, which may be a newer agent's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the lease on the state branch cannot be read: {message}")]
+pub struct LeaseError {
+    message: String,
+}
+
+/// Whether the holder of a lease lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    /// It runs.
+    Alive,
+    /// It provably does not run.
+    Dead,
+    /// Nothing can be said: it is on another machine.
+    Unknown,
+}
+
+/// What an agent may do about the lease that it found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It holds the lease.
+    Held,
+    /// It may take the lease, with this epoch.
+    Take(Epoch),
+    /// It must not act.
+    Refused {
+        /// Why, for people.
+        why: String,
+        /// When asking again may give another answer.
+        until: Option<Timestamp>,
+    },
+}
+
+/// What an agent knows of itself when it meets a lease.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claimant<'a> {
+    /// Its own lease as its data directory has it. None: the data directory is empty.
+    pub(crate) own: Option<&'a Lease>,
+    /// The time.
+    pub(crate) now: Timestamp,
+    /// When the state branch was last written.
+    pub(crate) committed_at: Option<Timestamp>,
+}
+
+/// Decides what to do about the lease `found` on the state branch.
+pub(crate) fn standing(
+    claimant: Claimant<'_>,
+    found: Option<&Lease>,
+    liveness: impl FnOnce(&Lease) -> Liveness,
+) -> Standing {
+    match (claimant.own, found) {
+        (None, None) => Standing::Take(Epoch(1)),
+        // The branch lost the lease; the data directory is authoritative.
+        (Some(own), None) => Standing::Take(own.epoch()),
+        (Some(own), Some(found)) if found.instance == own.instance => {
+            if found.epoch > own.epoch {
+                Standing::Refused {
+                    why: format!(
+                        "the state branch has epoch {} of this agent and its data directory epoch {}: the data directory is an old copy",
+                        found.epoch, own.epoch
+                    ),
+                    until: None,
+                }
+            } else if found == own {
+                Standing::Held
+            } else {
+                Standing::Take(own.epoch())
+            }
+        }
+        // Ours is newer: the claim was written down and not published yet.
+        (Some(own), Some(found)) if own.epoch > found.epoch => Standing::Take(own.epoch()),
+        (Some(_), Some(found)) => Standing::Refused {
+            why: format!(
+                "agent {} runs with another data directory{} and epoch {}; give this agent a name of its own, or stop the other and empty this data directory",
+                found.name,
+                place(found),
+                found.epoch
+            ),
+            until: None,
+        },
+        (None, Some(found)) => take_over(&claimant, found, liveness(found)),
+    }
+}
+
+fn take_over(claimant: &Claimant<'_>, found: &Lease, liveness: Liveness) -> Standing {
+    let next = Standing::Take(Epoch(found.epoch + 1));
+    match liveness {
+        Liveness::Dead => next,
+        Liveness::Alive => Standing::Refused {
+            why: format!(
+                "agent {} is running{}; give this agent a name of its own",
+                found.name,
+                place(found)
+            ),
+            until: None,
+        },
+        Liveness::Unknown => {
+            let free_at = claimant
+                .committed_at
+                .and_then(|at| at.checked_add(LEASE_GRACE).ok());
+            match free_at {
+                Some(free_at) if claimant.now < free_at => Standing::Refused {
+                    why: format!(
+                        "agent {} wrote to the state branch a moment ago{}; if it is gone, this one takes over at {free_at}",
+                        found.name,
+                        place(found)
+                    ),
+                    until: Some(free_at),
+                },
+                _ => next,
+            }
+        }
+    }
+}
+
+fn place(lease: &Lease) -> String {
+    match (&lease.data_dir, &lease.machine) {
+        (Some(dir), _) => format!(" in {dir}"),
+        (None, Some(machine)) => format!(" on {machine}"),
+        (None, None) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

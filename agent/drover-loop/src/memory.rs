@@ -1,0 +1,406 @@
+//! A source and a recorder in memory, for tests and the simulator: a branch that tests write to, and
+//! a state branch that tests read.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use drover_model::{Revision, Timestamp};
+use sha2::{Digest as _, Sha256};
+
+use crate::recorder::{
+    Guard, Look, PublishResult, PublishWhen, Recorder, RecorderError, StateCommit, Swap,
+};
+use crate::source::{
+    RefusedFile, Source, SourceCommit, SourceError, SourceFile, SourcePlace, SourceTree, hex,
+};
+
+/// A repository in memory. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryRepository(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    commits: BTreeMap<Revision, Committed>,
+    tip: Option<Revision>,
+    blobs: BTreeMap<String, Vec<u8>>,
+    /// What [`Source::poll`] answers instead.
+    failure: Option<SourceError>,
+    polls: u64,
+    reads: u64,
+}
+
+#[derive(Debug)]
+struct Committed {
+    parent: Option<Revision>,
+    files: BTreeMap<String, String>,
+    refused: Vec<RefusedFile>,
+    commit: SourceCommit,
+    incomplete: bool,
+}
+
+impl MemoryRepository {
+    /// Returns an empty repository.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Commits `files` (the whole tree) on the tip.
+    pub fn commit(&self, files: &[(&str, &str)]) -> Revision {
+        let parent = self.lock().tip.clone();
+        self.commit_on(parent, files)
+    }
+
+    /// Commits `files` (the whole tree) without a parent: a rewritten history.
+    pub fn rewrite(&self, files: &[(&str, &str)]) -> Revision {
+        self.commit_on(None, files)
+    }
+
+    fn commit_on(&self, parent: Option<Revision>, files: &[(&str, &str)]) -> Revision {
+        let mut inner = self.lock();
+        let number = inner.commits.len();
+        let digest = hex(&Sha256::digest(format!("commit {number}")));
+        let revision = Revision::parse(&digest[..40]).expect("forty hexadecimal digits");
+        let mut listed = BTreeMap::new();
+        for (path, text) in files {
+            let oid = hex(&Sha256::digest(text.as_bytes()));
+            inner.blobs.insert(oid.clone(), text.as_bytes().to_vec());
+            listed.insert((*path).to_owned(), oid);
+        }
+        let committed = Committed {
+            parent,
+            files: listed,
+            refused: Vec::new(),
+            commit: SourceCommit {
+                revision: revision.clone(),
+                author: "Ada <ada@example.com>".to_owned(),
+                subject: format!("commit {number}"),
+                trailers: BTreeMap::new(),
+                time: Timestamp::UNIX_EPOCH,
+            },
+            incomplete: false,
+        };
+        inner.commits.insert(revision.clone(), committed);
+        inner.tip = Some(revision.clone());
+        revision
+    }
+
+    /// Lets the tip's listing leave out a file, as it does with links.
+    pub fn refuse(&self, path: &str, why: &str) {
+        let mut inner = self.lock();
+        if let Some(tip) = inner.tip.clone()
+            && let Some(committed) = inner.commits.get_mut(&tip)
+        {
+            committed.files.remove(path);
+            committed.refused.push(RefusedFile {
+                path: path.to_owned(),
+                why: why.to_owned(),
+            });
+        }
+    }
+
+    /// Lets the tip's listing be cut off by a limit.
+    pub fn truncate(&self) {
+        let mut inner = self.lock();
+        if let Some(tip) = inner.tip.clone()
+            && let Some(committed) = inner.commits.get_mut(&tip)
+        {
+            committed.incomplete = true;
+        }
+    }
+
+    /// Moves the branch to a commit that exists.
+    pub fn move_to(&self, revision: &Revision) {
+        self.lock().tip = Some(revision.clone());
+    }
+
+    /// Lets polls fail, or succeed again.
+    pub fn fail(&self, failure: Option<SourceError>) {
+        self.lock().failure = failure;
+    }
+
+    /// Returns how often the tip was asked for, and how many files were read.
+    pub fn counts(&self) -> (u64, u64) {
+        let inner = self.lock();
+        (inner.polls, inner.reads)
+    }
+
+    /// Returns a source that follows `place`.
+    pub fn source(&self, place: SourcePlace) -> MemorySource {
+        MemorySource {
+            repository: self.clone(),
+            place,
+        }
+    }
+}
+
+/// A source over a [`MemoryRepository`].
+#[derive(Debug, Clone)]
+pub struct MemorySource {
+    repository: MemoryRepository,
+    place: SourcePlace,
+}
+
+impl Source for MemorySource {
+    fn place(&self) -> SourcePlace {
+        self.place.clone()
+    }
+
+    fn poll(&mut self) -> Result<Revision, SourceError> {
+        let mut inner = self.repository.lock();
+        inner.polls += 1;
+        match (&inner.failure, &inner.tip) {
+            (Some(failure), _) => Err(failure.clone()),
+            (None, None) => Err(SourceError::Emptied),
+            (None, Some(tip)) => Ok(tip.clone()),
+        }
+    }
+
+    fn tree(&mut self, revision: &Revision) -> Result<SourceTree, SourceError> {
+        let inner = self.repository.lock();
+        let missing = || SourceError::Internal {
+            message: format!("no commit {revision}"),
+        };
+        let committed = inner.commits.get(revision).ok_or_else(missing)?;
+        let root = self.place.path.trim_matches('/');
+        let below = |path: &str| match root {
+            "" => Some(path.to_owned()),
+            root => path.strip_prefix(&format!("{root}/")).map(str::to_owned),
+        };
+        let files: Vec<SourceFile> = committed
+            .files
+            .iter()
+            .filter_map(|(path, oid)| {
+                Some(SourceFile {
+                    path: below(path)?,
+                    oid: oid.clone(),
+                })
+            })
+            .collect();
+        if files.is_empty() && !root.is_empty() {
+            return Err(SourceError::PathMissing {
+                path: root.to_owned(),
+                revision: revision.clone(),
+            });
+        }
+        let (rules, files): (Vec<_>, Vec<_>) = files
+            .into_iter()
+            .partition(|file| file.path == ".droverignore");
+        let rules = rules.first().and_then(|rule| inner.blobs.get(&rule.oid));
+        let text = String::from_utf8_lossy(rules.map_or(&[][..], Vec::as_slice)).into_owned();
+        // Plain paths only: enough for tests of what changed rules mean.
+        let ignored = |path: &str| text.lines().any(|line| line == path);
+        Ok(SourceTree {
+            commit: committed.commit.clone(),
+            files: files
+                .into_iter()
+                .filter(|file| !ignored(&file.path))
+                .collect(),
+            refused: committed.refused.clone(),
+            ignore_digest: hex(&Sha256::digest(text.as_bytes())),
+            ignore_mistakes: Vec::new(),
+            complete: !committed.incomplete,
+        })
+    }
+
+    fn read(&mut self, oid: &str) -> Result<Vec<u8>, SourceError> {
+        let mut inner = self.repository.lock();
+        inner.reads += 1;
+        let missing = || SourceError::Internal {
+            message: format!("no blob {oid}"),
+        };
+        inner.blobs.get(oid).cloned().ok_or_else(missing)
+    }
+
+    fn descends(&mut self, of: &Revision, ancestor: &Revision) -> Result<bool, SourceError> {
+        let inner = self.repository.lock();
+        let mut at = Some(of.clone());
+        while let Some(revision) = at {
+            if revision == *ancestor {
+                return Ok(true);
+            }
+            let committed = inner.commits.get(&revision);
+            at = committed.and_then(|committed| committed.parent.clone());
+        }
+        Ok(false)
+    }
+}
+
+/// A state branch in memory. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStateBranch(Arc<Mutex<StateInner>>);
+
+#[derive(Debug, Default)]
+struct StateInner {
+    files: BTreeMap<String, Vec<u8>>,
+    log: Vec<StateCommit>,
+    failure: Option<RecorderError>,
+    pushes: u64,
+}
+
+impl MemoryStateBranch {
+    /// Returns a branch that does not exist yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, StateInner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the published commits, oldest first.
+    pub fn log(&self) -> Vec<StateCommit> {
+        self.lock().log.clone()
+    }
+
+    /// Returns a published file.
+    pub fn file(&self, path: &str) -> Option<Vec<u8>> {
+        self.lock().files.get(path).cloned()
+    }
+
+    /// Replaces a published file, as another agent or a person would.
+    pub fn set_file(&self, path: &str, content: Option<Vec<u8>>) {
+        let mut inner = self.lock();
+        match content {
+            Some(content) => inner.files.insert(path.to_owned(), content),
+            None => inner.files.remove(path),
+        };
+    }
+
+    /// Returns how often something was published.
+    pub fn pushes(&self) -> u64 {
+        self.lock().pushes
+    }
+
+    /// Lets every call that needs the remote fail, or succeed again.
+    pub fn fail(&self, failure: Option<RecorderError>) {
+        self.lock().failure = failure;
+    }
+
+    /// Returns a writer of the branch.
+    pub fn recorder(&self) -> MemoryRecorder {
+        MemoryRecorder {
+            branch: self.clone(),
+            waiting: Vec::new(),
+        }
+    }
+}
+
+/// A recorder over a [`MemoryStateBranch`]. What waits is lost with it.
+#[derive(Debug)]
+pub struct MemoryRecorder {
+    branch: MemoryStateBranch,
+    waiting: Vec<StateCommit>,
+}
+
+impl StateInner {
+    fn reachable(&self) -> Result<(), RecorderError> {
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    fn add(&mut self, commit: StateCommit) {
+        for (path, content) in &commit.files {
+            match content {
+                Some(content) => self.files.insert(path.clone(), content.clone()),
+                None => self.files.remove(path),
+            };
+        }
+        self.log.push(commit);
+    }
+}
+
+impl MemoryRecorder {
+    fn newest(&self, path: &str) -> Option<Vec<u8>> {
+        let ours = self.waiting.iter().rev().find_map(|commit| {
+            let edit = commit.files.iter().find(|(edited, _)| edited == path);
+            edit.map(|(_, content)| content.clone())
+        });
+        ours.unwrap_or_else(|| self.branch.file(path))
+    }
+}
+
+impl Recorder for MemoryRecorder {
+    fn look(&mut self) -> Result<Look, RecorderError> {
+        let inner = self.branch.lock();
+        inner.reachable()?;
+        Ok(Look {
+            exists: !inner.log.is_empty() || !inner.files.is_empty(),
+            committed_at: inner.log.last().map(|commit| commit.at),
+        })
+    }
+
+    fn published(&mut self, path: &str) -> Result<Option<Vec<u8>>, RecorderError> {
+        let inner = self.branch.lock();
+        inner.reachable()?;
+        Ok(inner.files.get(path).cloned())
+    }
+
+    fn read(&mut self, path: &str) -> Result<Option<Vec<u8>>, RecorderError> {
+        Ok(self.newest(path))
+    }
+
+    fn list(&mut self, folder: &str) -> Result<Vec<String>, RecorderError> {
+        let prefix = format!("{folder}/");
+        let inner = self.branch.lock();
+        let paths = inner.files.keys().filter(|path| path.starts_with(&prefix));
+        Ok(paths.cloned().collect())
+    }
+
+    fn swap(
+        &mut self,
+        path: &str,
+        expected: Option<&[u8]>,
+        commit: &StateCommit,
+    ) -> Result<Swap, RecorderError> {
+        let mut inner = self.branch.lock();
+        inner.reachable()?;
+        let found = inner.files.get(path).cloned();
+        if found.as_deref() != expected {
+            return Ok(Swap::Differs { found });
+        }
+        inner.add(commit.clone());
+        Ok(Swap::Done)
+    }
+
+    fn commit(&mut self, commit: &StateCommit) -> Result<bool, RecorderError> {
+        let mut edits = commit.files.iter();
+        let same = edits.all(|(path, content)| self.newest(path) == *content);
+        if !same {
+            self.waiting.push(commit.clone());
+        }
+        Ok(!same)
+    }
+
+    fn pending(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn publish(
+        &mut self,
+        _now: Timestamp,
+        guard: &Guard<'_>,
+        _when: PublishWhen,
+    ) -> Result<PublishResult, RecorderError> {
+        if self.waiting.is_empty() {
+            return Ok(PublishResult::Nothing);
+        }
+        let mut inner = self.branch.lock();
+        inner.reachable()?;
+        if inner
+            .files
+            .get(guard.path)
+            .is_some_and(|found| found != guard.content)
+        {
+            return Ok(PublishResult::Fenced);
+        }
+        let commits = self.waiting.len();
+        for commit in self.waiting.drain(..) {
+            inner.add(commit);
+        }
+        inner.pushes += 1;
+        Ok(PublishResult::Pushed { commits })
+    }
+}

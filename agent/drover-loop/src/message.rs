@@ -1,0 +1,214 @@
+//! The message of a state commit: the audit entry that people read in `git log`.
+
+use std::fmt::Write as _;
+
+use drover_model::{GroupPhase, Numbers, RecordedGroup, Revision, RolloutState};
+
+/// The longest subject, in characters.
+const SUBJECT_MAX: usize = 72;
+
+/// The longest line of the body: sentences of holds are long, and viewers wrap.
+const LINE_MAX: usize = 200;
+
+/// Lines of the body, so that a large scale-out stays readable.
+const LINES_MAX: usize = 20;
+
+/// The longest value of a trailer.
+const TRAILER_MAX: usize = 200;
+
+/// What the trailers say.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trailers {
+    pub(crate) group: Option<String>,
+    pub(crate) plan: Option<String>,
+    pub(crate) source: Option<String>,
+    pub(crate) policy: Option<String>,
+    pub(crate) result: Option<&'static str>,
+    pub(crate) agent: String,
+}
+
+/// Writes a whole message.
+pub(crate) fn message(subject: &str, body: &[String], trailers: &Trailers) -> String {
+    let mut text = line(subject, SUBJECT_MAX);
+    text.push_str("\n\n");
+    for entry in body.iter().take(LINES_MAX) {
+        let _ = writeln!(text, "{}", body_line(entry));
+    }
+    if let Some(more) = body.len().checked_sub(LINES_MAX).filter(|more| *more > 0) {
+        let _ = writeln!(text, "- and {more} more");
+    }
+    text.push_str("[skip ci]\n\n");
+    let result = trailers.result.map(str::to_owned);
+    let fields = [
+        ("Drover-Group", trailers.group.clone()),
+        ("Drover-Plan", trailers.plan.clone()),
+        ("Drover-Source", trailers.source.clone()),
+        ("Drover-Policy", trailers.policy.clone()),
+        ("Drover-Result", result),
+        ("Drover-Agent", Some(trailers.agent.clone())),
+    ];
+    for (name, value) in fields {
+        if let Some(value) = value {
+            let _ = writeln!(text, "{name}: {}", line(&value, TRAILER_MAX));
+        }
+    }
+    text
+}
+
+/// A body line starts with a dash, so that nothing in it is ever taken for a trailer.
+fn body_line(text: &str) -> String {
+    line(&format!("- {text}"), LINE_MAX)
+}
+
+/// Returns `text` on one line, without control characters, and at most `max` characters long.
+pub(crate) fn line(text: &str, max: usize) -> String {
+    let mut clean = String::with_capacity(text.len().min(max));
+    let mut space = false;
+    for character in text.chars() {
+        // Control characters include line breaks; the others reorder or hide what follows them.
+        let hidden = character.is_control()
+            || matches!(character, '\u{2028}' | '\u{2029}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        if character.is_whitespace() || hidden {
+            space = !clean.is_empty();
+            continue;
+        }
+        if space {
+            clean.push(' ');
+            space = false;
+        }
+        clean.push(character);
+    }
+    if clean.chars().count() <= max {
+        return clean;
+    }
+    let mut cut: String = clean.chars().take(max.saturating_sub(3)).collect();
+    cut.truncate(cut.trim_end().len());
+    cut.push_str("...");
+    cut
+}
+
+/// A transition of one group.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Transition<'a> {
+    /// What was committed last. None: nothing.
+    pub(crate) from: Option<&'a RecordedGroup>,
+    /// What is committed now.
+    pub(crate) to: &'a RecordedGroup,
+    /// The numbers of the latest plan.
+    pub(crate) numbers: &'a Numbers,
+    /// How many instances were replaced because they were bad.
+    pub(crate) healed: usize,
+}
+
+/// Returns the subject of a transition, such as `web: scale 3 -> 5`.
+pub(crate) fn subject(transition: &Transition<'_>) -> String {
+    let to = transition.to;
+    format!("{}: {}", to.name, what(transition))
+}
+
+fn what(transition: &Transition<'_>) -> String {
+    let &Transition {
+        from, to, numbers, ..
+    } = transition;
+    let phase_before = from.map(|from| from.phase);
+    let entered = phase_before != Some(to.phase);
+    match to.phase {
+        GroupPhase::Deleted => return "deleted".to_owned(),
+        GroupPhase::Deleting if entered => return deleting(to),
+        GroupPhase::Deleting => return format!("deleting, {} left", numbers.total),
+        GroupPhase::Paused if entered => return paused(to),
+        GroupPhase::Converged if entered => {
+            return format!("converged, {} available", numbers.available);
+        }
+        GroupPhase::Observed if entered => {
+            return format!("observed, {} available", numbers.available);
+        }
+        GroupPhase::Held if entered => return held(to),
+        GroupPhase::Pending
+        | GroupPhase::Progressing
+        | GroupPhase::Converged
+        | GroupPhase::Paused
+        | GroupPhase::Held
+        | GroupPhase::Observed => {}
+    }
+    let size_before = from.map_or(0, |from| from.size);
+    if size_before != to.size {
+        return match from {
+            Some(from) if from.accepted.is_some() => {
+                format!("scale {size_before} -> {}", to.size)
+            }
+            _ => format!("create {}", to.size),
+        };
+    }
+    if let Some(rollout) = &to.rollout
+        && to.stable.is_some()
+    {
+        let short = rollout.target.short();
+        return format!("roll to {short} ({} of {})", numbers.updated, to.size);
+    }
+    if transition.healed > 0 {
+        return format!("heal {}", count(transition.healed, "instance"));
+    }
+    if let Some(from) = from
+        && from.accepted.as_ref().map(|a| &a.text) != to.accepted.as_ref().map(|a| &a.text)
+    {
+        let revision = to.accepted.as_ref().map(|a| a.revision.short().to_owned());
+        return format!("accept {}", revision.unwrap_or_default());
+    }
+    if let Some(hold) = newly_held(from, to) {
+        return format!("held, {hold}");
+    }
+    let phase = to.phase.as_str().to_lowercase();
+    format!("{phase}, {} of {} available", numbers.available, to.size)
+}
+
+fn deleting(to: &RecordedGroup) -> String {
+    let revision = to.deleting.as_ref().map(|d| d.revision.short());
+    format!("delete, removed in {}", revision.unwrap_or("a commit"))
+}
+
+fn paused(to: &RecordedGroup) -> String {
+    match to.rollout.as_ref().map(|rollout| &rollout.state) {
+        Some(RolloutState::Paused(cause)) => format!("pause the rollout, {cause}"),
+        Some(RolloutState::Progressing) | None => "pause the rollout".to_owned(),
+    }
+}
+
+fn held(to: &RecordedGroup) -> String {
+    let hold = to.holds.iter().find(|held| !held.hold.is_routine());
+    hold.map_or_else(|| "held".to_owned(), |held| format!("held, {}", held.hold))
+}
+
+fn newly_held<'a>(
+    from: Option<&RecordedGroup>,
+    to: &'a RecordedGroup,
+) -> Option<&'a drover_model::Hold> {
+    let known = |code: &str| {
+        from.is_some_and(|from| from.holds.iter().any(|held| held.hold.code() == code))
+    };
+    let fresh = to
+        .holds
+        .iter()
+        .find(|held| !held.hold.is_routine() && !known(held.hold.code()));
+    fresh.map(|held| &held.hold)
+}
+
+/// Returns `1 instance`, `2 instances`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
+/// Returns what a `Drover-Source` trailer says.
+pub(crate) fn source_trailer(branch: &str, revision: &Revision) -> String {
+    let algorithm = match revision.as_str().len() {
+        40 => "sha1",
+        _ => "sha256",
+    };
+    format!("{branch}@{algorithm}:{revision}")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! Where recorded state is published: a trait over one branch of files, written by compare-and-swap.
+
+use std::fmt;
+
+use drover_model::Timestamp;
+
+mod git;
+
+pub use git::{GitRecorder, GitRecorderOptions};
+
+/// The state branch of one agent. All calls block and are bounded in time by the implementation.
+///
+/// **Invariant:** a commit is never empty, and nothing is ever forced.
+pub trait Recorder: Send + fmt::Debug {
+    /// Looks at the published branch, at the cost of one ref listing at most.
+    fn look(&mut self) -> Result<Look, RecorderError>;
+
+    /// Returns a file of the published branch, as the latest [`look`](Self::look) saw it.
+    fn published(&mut self, path: &str) -> Result<Option<Vec<u8>>, RecorderError>;
+
+    /// Returns the newest content of a file: our own commits included that are not published yet.
+    fn read(&mut self, path: &str) -> Result<Option<Vec<u8>>, RecorderError>;
+
+    /// Returns the paths of the files below `folder`, our own commits included.
+    fn list(&mut self, folder: &str) -> Result<Vec<String>, RecorderError>;
+
+    /// Publishes `commit` at once if the published content of `path` is `expected`. Ours that wait
+    /// stay waiting.
+    fn swap(
+        &mut self,
+        path: &str,
+        expected: Option<&[u8]>,
+        commit: &StateCommit,
+    ) -> Result<Swap, RecorderError>;
+
+    /// Adds a commit to those that wait, durably. Returns false when it would change nothing.
+    fn commit(&mut self, commit: &StateCommit) -> Result<bool, RecorderError>;
+
+    /// Returns how many commits wait.
+    fn pending(&self) -> usize;
+
+    /// Publishes what waits, if that is due and the published content of `guard.path` is still ours.
+    fn publish(
+        &mut self,
+        now: Timestamp,
+        guard: &Guard<'_>,
+        when: PublishWhen,
+    ) -> Result<PublishResult, RecorderError>;
+}
+
+/// The published branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Whether it exists.
+    pub exists: bool,
+    /// When its latest commit was made.
+    pub committed_at: Option<Timestamp>,
+}
+
+/// A file that proves that nobody else took over.
+#[derive(Debug, Clone, Copy)]
+pub struct Guard<'a> {
+    /// The file.
+    pub path: &'a str,
+    /// What it must hold, where it exists.
+    pub content: &'a [u8],
+}
+
+/// Whether to wait for a quiet moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublishWhen {
+    /// As the push budget says.
+    Due,
+    /// Now: the agent ends, or a person waits.
+    Now,
+}
+
+/// How a publication went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublishResult {
+    /// Nothing waits.
+    Nothing,
+    /// It is not due yet.
+    Waits {
+        /// When it will be.
+        until: Timestamp,
+    },
+    /// So many commits are published now.
+    Pushed {
+        /// How many.
+        commits: usize,
+    },
+    /// Somebody else holds the guard.
+    Fenced,
+}
+
+/// How a compare-and-swap went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Swap {
+    /// The commit is published.
+    Done,
+    /// The file holds something else.
+    Differs {
+        /// What it holds.
+        found: Option<Vec<u8>>,
+    },
+}
+
+/// One commit on the state branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateCommit {
+    /// Subject, body and trailers.
+    pub message: String,
+    /// The files by path. None: removed.
+    pub files: Vec<(String, Option<Vec<u8>>)>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Why the state branch cannot be used now. The local store goes on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecorderError {
+    /// The remote could not be asked, or others were faster every time.
+    #[error("{message}")]
+    Unreachable {
+        /// What happened, cleaned of credentials.
+        message: String,
+    },
+    /// The remote declined.
+    #[error("{message}")]
+    Refused {
+        /// What it said.
+        message: String,
+    },
+    /// A mistake in drover.
+    #[error("internal error: {message}")]
+    Internal {
+        /// What happened.
+        message: String,
+    },
+}

@@ -1,0 +1,249 @@
+//! The recorder over `drover-git`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drover_git::{
+    CommitMeta, Edit, GitError, Mirror, Oid, PublishPolicy, PushAdvice, PushBudget, PushLimits,
+    PushOutcome, RemoteRefs, Signature, StateBranch,
+};
+use drover_model::Timestamp;
+
+use super::{Guard, Look, PublishResult, PublishWhen, Recorder, RecorderError, StateCommit, Swap};
+use crate::source::{SharedRefs, chain};
+
+/// Attempts of a publication or a swap when others are faster; then the next pass is the retry.
+const ATTEMPTS: u32 = 5;
+
+/// What a [`GitRecorder`] needs beside the mirror.
+#[derive(Debug, Clone)]
+pub struct GitRecorderOptions {
+    /// The branch.
+    pub branch: String,
+    /// Author and committer of state commits.
+    pub identity: Signature,
+    /// Spreads the attempts of agents that collide.
+    pub seed: u64,
+}
+
+/// A state branch in a Git repository.
+#[derive(Debug)]
+pub struct GitRecorder {
+    mirror: Arc<Mirror>,
+    state: StateBranch,
+    reference: String,
+    identity: Signature,
+    refs: SharedRefs,
+    /// The branch's published tip, as last seen.
+    remote: Option<Oid>,
+    budget: PushBudget,
+    seed: u64,
+}
+
+impl GitRecorder {
+    /// Opens the writer of a state branch. `refs` is shared with the source over the same mirror.
+    ///
+    /// # Errors
+    ///
+    /// A bad branch name, or a broken local repository.
+    pub fn open(
+        mirror: Arc<Mirror>,
+        refs: SharedRefs,
+        options: GitRecorderOptions,
+    ) -> Result<Self, GitError> {
+        let limits = if mirror.url().is_local() {
+            // A push is the move of a reference here, and people watch the log.
+            PushLimits {
+                per_minute: 6_000,
+                quiet: Duration::ZERO,
+                max_delay: Duration::ZERO,
+            }
+        } else {
+            PushLimits::remote()
+        };
+        let reference = if options.branch.starts_with("refs/") {
+            options.branch.clone()
+        } else {
+            format!("refs/heads/{}", options.branch)
+        };
+        let state = StateBranch::open(
+            Arc::clone(&mirror),
+            &options.branch,
+            options.identity.clone(),
+        )?;
+        Ok(Self {
+            remote: mirror.read_ref(&reference)?,
+            mirror,
+            state,
+            reference,
+            identity: options.identity,
+            refs,
+            budget: PushBudget::new(limits),
+            seed: options.seed,
+        })
+    }
+
+    fn see(&mut self, refs: &RemoteRefs) -> Result<(), RecorderError> {
+        self.state.load(refs).map_err(|error| failed(&error))?;
+        self.remote = refs.all().get(&self.reference).copied();
+        Ok(())
+    }
+
+    fn see_now(&mut self) -> Result<(), RecorderError> {
+        let refs = self.mirror.list().map_err(|error| failed(&error))?;
+        self.see(&refs)
+    }
+
+    fn push_once(&mut self, attempt: u32) -> Result<Option<usize>, RecorderError> {
+        let policy = PublishPolicy {
+            attempts: 1,
+            pause: Duration::ZERO,
+            seed: self.seed ^ u64::from(attempt),
+        };
+        match self.state.publish(&policy) {
+            Ok(published) => {
+                self.remote = self.state.published();
+                Ok(Some(published.pushed))
+            }
+            Err(GitError::Contended { .. }) => Ok(None),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    fn guarded(&mut self, guard: &Guard<'_>) -> Result<bool, RecorderError> {
+        let found = self.published(guard.path)?;
+        Ok(found.is_none_or(|found| found == guard.content))
+    }
+}
+
+fn failed(error: &GitError) -> RecorderError {
+    let message = chain(error);
+    match error {
+        GitError::Refused { .. } => RecorderError::Refused { message },
+        _ => RecorderError::Unreachable { message },
+    }
+}
+
+fn edits(commit: &StateCommit) -> Vec<Edit> {
+    let edit = |(path, content): &(String, Option<Vec<u8>>)| Edit {
+        path: path.clone(),
+        content: content.clone(),
+    };
+    commit.files.iter().map(edit).collect()
+}
+
+impl Recorder for GitRecorder {
+    fn look(&mut self) -> Result<Look, RecorderError> {
+        match self.refs.take() {
+            Some(refs) => self.see(&refs)?,
+            None => self.see_now()?,
+        }
+        let info = self.remote.map(|tip| self.mirror.commit(tip)).transpose();
+        let info = info.map_err(|error| failed(&error))?;
+        Ok(Look {
+            exists: self.remote.is_some(),
+            committed_at: info.map(|info| info.time),
+        })
+    }
+
+    fn published(&mut self, path: &str) -> Result<Option<Vec<u8>>, RecorderError> {
+        let Some(tip) = self.remote else {
+            return Ok(None);
+        };
+        let file = self
+            .mirror
+            .file(tip, path)
+            .map_err(|error| failed(&error))?;
+        Ok(file.map(|(_, bytes)| bytes))
+    }
+
+    fn read(&mut self, path: &str) -> Result<Option<Vec<u8>>, RecorderError> {
+        self.state.read(path).map_err(|error| failed(&error))
+    }
+
+    fn list(&mut self, folder: &str) -> Result<Vec<String>, RecorderError> {
+        self.state.list(folder).map_err(|error| failed(&error))
+    }
+
+    fn swap(
+        &mut self,
+        path: &str,
+        expected: Option<&[u8]>,
+        commit: &StateCommit,
+    ) -> Result<Swap, RecorderError> {
+        let meta = CommitMeta {
+            message: commit.message.clone(),
+            author: self.identity.clone(),
+            time: commit.at,
+        };
+        for _ in 0..ATTEMPTS {
+            self.see_now()?;
+            let found = self.published(path)?;
+            if found.as_deref() != expected {
+                return Ok(Swap::Differs { found });
+            }
+            let built = self.mirror.build_commit(self.remote, &edits(commit), &meta);
+            let Some(new) = built.map_err(|error| failed(&error))? else {
+                return Ok(Swap::Done);
+            };
+            let moved = self.mirror.update(&self.reference, self.remote, new);
+            match moved.map_err(|error| failed(&error))? {
+                PushOutcome::Done => {
+                    self.see_now()?;
+                    return Ok(Swap::Done);
+                }
+                PushOutcome::Moved { .. } => {}
+                PushOutcome::Refused { message } => return Err(RecorderError::Refused { message }),
+            }
+        }
+        Err(RecorderError::Unreachable {
+            message: format!("{} moved {ATTEMPTS} times", self.reference),
+        })
+    }
+
+    fn commit(&mut self, commit: &StateCommit) -> Result<bool, RecorderError> {
+        let made = self
+            .state
+            .commit(&edits(commit), commit.message.clone(), commit.at);
+        let made = made.map_err(|error| failed(&error))?.is_some();
+        if made {
+            self.budget.changed(commit.at);
+        }
+        Ok(made)
+    }
+
+    fn pending(&self) -> usize {
+        self.state.pending()
+    }
+
+    fn publish(
+        &mut self,
+        now: Timestamp,
+        guard: &Guard<'_>,
+        when: PublishWhen,
+    ) -> Result<PublishResult, RecorderError> {
+        match (self.budget.advise(now, self.state.pending()), when) {
+            (PushAdvice::Idle, _) => return Ok(PublishResult::Nothing),
+            (PushAdvice::Wait { until }, PublishWhen::Due) => {
+                return Ok(PublishResult::Waits { until });
+            }
+            (PushAdvice::Wait { .. }, PublishWhen::Now) | (PushAdvice::Push, _) => {}
+        }
+        self.budget.pushing(now);
+        for attempt in 0..ATTEMPTS {
+            // One attempt each: a push only ever lands on a tip whose guard was looked at.
+            if attempt > 0 {
+                self.see_now()?;
+            }
+            if !self.guarded(guard)? {
+                return Ok(PublishResult::Fenced);
+            }
+            if let Some(commits) = self.push_once(attempt)? {
+                return Ok(PublishResult::Pushed { commits });
+            }
+        }
+        Err(RecorderError::Unreachable {
+            message: format!("{} moved {ATTEMPTS} times", self.reference),
+        })
+    }
+}

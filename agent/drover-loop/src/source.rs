@@ -1,0 +1,165 @@
+//! Where the desired state comes from: a trait over one branch, and what it can fail with.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use drover_model::{Revision, Timestamp};
+
+mod fetch;
+mod git;
+
+pub use fetch::Snapshot;
+pub(crate) use fetch::{Fetched, Fetcher, InForce};
+pub use git::{GitSource, SharedRefs};
+pub(crate) use git::{chain, hex};
+
+/// One branch of one repository, read from its commits and never from a work tree.
+///
+/// All calls block and are bounded in time by the implementation. None of them changes anything at
+/// the remote.
+pub trait Source: Send + fmt::Debug {
+    /// Returns which part of which branch this is.
+    fn place(&self) -> SourcePlace;
+
+    /// Returns the branch's tip: one ref listing.
+    fn poll(&mut self) -> Result<Revision, SourceError>;
+
+    /// Makes the tree of a commit that [`poll`](Self::poll) returned readable, and lists it.
+    fn tree(&mut self, revision: &Revision) -> Result<SourceTree, SourceError>;
+
+    /// Returns the content of a file that [`tree`](Self::tree) listed.
+    fn read(&mut self, oid: &str) -> Result<Vec<u8>, SourceError>;
+
+    /// Returns whether `of` is `ancestor` or descends from it.
+    fn descends(&mut self, of: &Revision, ancestor: &Revision) -> Result<bool, SourceError>;
+}
+
+/// Which part of which branch is followed. A document that is missing under another place than
+/// before was not removed by anybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourcePlace {
+    /// The branch's name.
+    pub branch: String,
+    /// The folder inside the repository, empty for all of it.
+    pub path: String,
+}
+
+/// The tree of one commit, below the place's path, without what is ignored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceTree {
+    /// The commit.
+    pub commit: SourceCommit,
+    /// The documents.
+    pub files: Vec<SourceFile>,
+    /// What should have been read and was not.
+    pub refused: Vec<RefusedFile>,
+    /// A digest of the ignore rules as written, in hexadecimal; of nothing where there are none.
+    pub ignore_digest: String,
+    /// Lines of the ignore file that do not parse, with the reason.
+    pub ignore_mistakes: Vec<(usize, String)>,
+    /// Whether everything was listed. A listing cut off by a limit must not look like a removal.
+    pub complete: bool,
+}
+
+/// The facts of a commit that policies may ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceCommit {
+    /// Its id.
+    pub revision: Revision,
+    /// The author, as `Name <address>`.
+    pub author: String,
+    /// The first line of the message.
+    pub subject: String,
+    /// The trailers, the last of each name.
+    pub trailers: BTreeMap<String, String>,
+    /// When it was committed.
+    pub time: Timestamp,
+}
+
+/// One document of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// The path below the place's path.
+    pub path: String,
+    /// The id of its content.
+    pub oid: String,
+}
+
+/// A file that was not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedFile {
+    /// The path below the place's path.
+    pub path: String,
+    /// Why, for people.
+    pub why: String,
+}
+
+/// Why the source cannot be used now. In every case what is in force stays in force.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// It could not be asked.
+    #[error("{message}")]
+    Unreachable {
+        /// What happened, cleaned of credentials.
+        message: String,
+    },
+    /// The branch does not exist.
+    #[error("branch {branch} does not exist")]
+    BranchMissing {
+        /// Its name.
+        branch: String,
+    },
+    /// The repository has no commits at all.
+    #[error("the repository is empty")]
+    Emptied,
+    /// The path does not exist at the commit.
+    #[error("path {path:?} does not exist at {}", revision.short())]
+    PathMissing {
+        /// The path.
+        path: String,
+        /// The commit.
+        revision: Revision,
+    },
+    /// The tip does not descend from what is in force.
+    #[error("history was rewritten: {} does not descend from {}, which is in force", tip.short(), applied.short())]
+    Rewritten {
+        /// What is in force.
+        applied: Revision,
+        /// The tip.
+        tip: Revision,
+    },
+    /// The commit has no documents, although groups are in force.
+    #[error("{} has no documents at all", revision.short())]
+    NoDocuments {
+        /// The commit.
+        revision: Revision,
+    },
+    /// The repository has more than the limits allow, so part of it was not read.
+    #[error("{} has more files than the limits allow, so part of it was not read", revision.short())]
+    Truncated {
+        /// The commit.
+        revision: Revision,
+    },
+    /// A mistake in drover.
+    #[error("internal error: {message}")]
+    Internal {
+        /// What happened.
+        message: String,
+    },
+}
+
+impl SourceError {
+    /// Returns the condition reason, one PascalCase word.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "SourceUnreachable",
+            Self::BranchMissing { .. } => "BranchMissing",
+            Self::Emptied => "SourceEmptied",
+            Self::PathMissing { .. } => "PathMissing",
+            Self::Rewritten { .. } => "SourceRewritten",
+            Self::NoDocuments { .. } => "NoDocuments",
+            Self::Truncated { .. } => "SourceTooLarge",
+            Self::Internal { .. } => "InternalError",
+        }
+    }
+}

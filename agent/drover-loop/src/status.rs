@@ -1,0 +1,209 @@
+//! What the agent tells about itself: the report of a pass, and a snapshot for the command line, the
+//! API and metrics.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drover_model::{
+    AgentName, Change, Classified, Decisions, Epoch, FleetName, Group, GroupName, GroupPhase, Held,
+    Numbers, RecordedGroup, Revision, Timestamp,
+};
+use drover_spec::Diagnostic;
+
+use crate::members::Membership;
+use crate::source::{SourceCommit, SourcePlace};
+
+/// What one pass did.
+#[derive(Debug, Clone)]
+pub struct PassReport {
+    /// The pass's number since the agent started, from 1.
+    pub pass: u64,
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took.
+    pub took: Duration,
+    /// The commit in force. None: none ever was.
+    pub revision: Option<Revision>,
+    /// The groups.
+    pub groups: BTreeMap<GroupName, Arc<GroupReport>>,
+    /// What holds for the whole agent.
+    pub holds: Vec<Held>,
+    /// Everything that is wrong with the documents of the commit that was last read.
+    pub diagnostics: Arc<Vec<Diagnostic>>,
+    /// Commits made on the state branch.
+    pub commits: usize,
+    /// Calls that changed something at a provider.
+    pub mutations: usize,
+    /// When to make another pass even if nothing happens. None: at the next interval.
+    pub wake_at: Option<Timestamp>,
+    /// Groups whose work, or whose listing, goes on beside this pass.
+    pub unfinished: usize,
+}
+
+/// What one pass did about one group.
+#[derive(Debug, Clone, Default)]
+pub struct GroupReport {
+    /// Where the group stands. None: nothing is in force and nothing exists.
+    pub phase: Option<GroupPhase>,
+    /// The numbers of the plan.
+    pub numbers: Numbers,
+    /// The steps, with what became of them.
+    pub steps: Vec<StepReport>,
+    /// Why something that should be done is not done.
+    pub holds: Vec<Held>,
+    /// What is wrong with the group's document.
+    pub diagnostics: Vec<Diagnostic>,
+    /// A mistake in drover, or a time limit, that ended the group's pass.
+    pub error: Option<String>,
+    /// Whether the group was planned in this pass. False: its listing or its work is still under way.
+    pub planned: bool,
+    /// When to plan again even if nothing happens.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// One step as people see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepReport {
+    /// The verb, such as `create`.
+    pub verb: &'static str,
+    /// Why, such as `scaleOut`.
+    pub cause: &'static str,
+    /// The instances.
+    pub instances: Vec<String>,
+    /// What became of it.
+    pub result: StepFate,
+}
+
+/// What became of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepFate {
+    /// Planned only: this is a dry run.
+    Planned,
+    /// Done.
+    Done,
+    /// Not begun.
+    Skipped(String),
+    /// Refused or failed.
+    Failed(String),
+    /// Nobody knows whether it took effect.
+    Unknown(String),
+}
+
+/// The agent at one moment. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AgentStatus {
+    /// The agent's name.
+    pub agent: AgentName,
+    /// The fleet.
+    pub fleet: FleetName,
+    /// The epoch. Zero: the lease is not taken yet.
+    pub epoch: Epoch,
+    /// The source.
+    pub source: SourceStatus,
+    /// The state branch.
+    pub write_back: WriteBackStatus,
+    /// The providers in use, by the document's name.
+    pub providers: BTreeMap<String, ProviderStatus>,
+    /// The groups.
+    pub groups: BTreeMap<GroupName, Arc<GroupStatus>>,
+    /// What holds for the whole agent.
+    pub holds: Vec<Held>,
+    /// Everything that is wrong with the documents of the commit that was last read.
+    pub diagnostics: Arc<Vec<Diagnostic>>,
+    /// The latest pass. None: none has ended yet.
+    pub pass: Option<Arc<PassReport>>,
+}
+
+impl AgentStatus {
+    /// Returns the status of an agent that knows nothing yet.
+    pub(crate) fn new(agent: &AgentName, fleet: &FleetName) -> Self {
+        Self {
+            agent: agent.clone(),
+            fleet: fleet.clone(),
+            epoch: Epoch(0),
+            source: SourceStatus::default(),
+            write_back: WriteBackStatus::default(),
+            providers: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            holds: Vec::new(),
+            diagnostics: Arc::default(),
+            pass: None,
+        }
+    }
+}
+
+impl SourceStatus {
+    /// Returns the status of a source that was not asked yet.
+    pub(crate) fn new(place: SourcePlace) -> Self {
+        Self {
+            branch: place.branch,
+            path: place.path,
+            ..Self::default()
+        }
+    }
+}
+
+/// The source at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct SourceStatus {
+    /// The branch.
+    pub branch: String,
+    /// The folder.
+    pub path: String,
+    /// The commit in force.
+    pub commit: Option<SourceCommit>,
+    /// When the source was last asked with success.
+    pub asked_at: Option<Timestamp>,
+    /// Why it cannot be used, as a condition's reason and a message.
+    pub failure: Option<(&'static str, String)>,
+}
+
+/// The state branch at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct WriteBackStatus {
+    /// Commits that wait to be pushed, and groups that wait for a commit.
+    pub pending: usize,
+    /// How long the oldest of them has waited.
+    pub lag: Duration,
+    /// When something was last published.
+    pub published_at: Option<Timestamp>,
+    /// Commits made since the agent started.
+    pub commits: u64,
+    /// Why the latest attempt failed.
+    pub failure: Option<String>,
+}
+
+/// A provider at one moment.
+#[derive(Debug, Clone)]
+pub struct ProviderStatus {
+    /// The type.
+    pub type_: String,
+    /// When it was last listed with success.
+    pub listed_at: Option<Timestamp>,
+    /// Why listing fails.
+    pub failure: Option<String>,
+    /// Instances that carry the fleet's tag in part, or another's: never touched.
+    pub foreign: usize,
+    /// Groups with instances here that are neither in the repository nor recorded.
+    pub unclaimed: Vec<GroupName>,
+}
+
+/// A group at one moment.
+#[derive(Debug, Clone)]
+pub struct GroupStatus {
+    /// What is recorded about it.
+    pub recorded: Arc<RecordedGroup>,
+    /// The document in force. None: none ever was.
+    pub group: Option<Arc<Group>>,
+    /// What the latest pass did about it.
+    pub report: Arc<GroupReport>,
+    /// The change in progress, or that is withheld.
+    pub change: Option<Arc<Change>>,
+    /// The latest observation. None: not observed since the agent started.
+    pub classified: Option<Arc<Classified>>,
+    /// The latest decisions.
+    pub decisions: Arc<Decisions>,
+    /// The published membership.
+    pub members: Arc<Membership>,
+}

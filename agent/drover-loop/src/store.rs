@@ -1,0 +1,315 @@
+//! The local store: what must survive a restart, as blobs of the journal. Authoritative; the state
+//! branch is its published copy.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use drover_apply::{Journal, JournalChange, JournalError, write_journal};
+use drover_model::{
+    Absence, GroupName, IdError, InstanceId, InstanceMemory, RecordedGroup, Revision, Timestamp,
+};
+use drover_spec::record::{self, RecordedFleet};
+use serde::{Deserialize, Serialize};
+
+use crate::deletion::SeenUnder;
+use crate::fleet::GUARDS_MAX;
+use crate::lease::Lease;
+
+const AGENT: &str = "agent";
+const FLEET: &str = "fleet";
+const GUARDS: &str = "guards/";
+const APPLIED: &str = "applied";
+const FREEZE: &str = "freeze";
+const CLOCK: &str = "clock";
+const GROUP: &str = "group/";
+const MEMORY: &str = "memory/";
+const META: &str = "meta/";
+
+/// Why the local store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The journal cannot be read or written.
+    #[error("use the journal")]
+    Journal(#[from] JournalError),
+    /// A blob cannot be decoded.
+    #[error("read {key} of the local store: {message}")]
+    Decode {
+        /// The blob's key.
+        key: String,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+/// What is kept with a group beside its recorded state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GroupMeta {
+    /// Where its document was last seen.
+    pub(crate) seen: Option<SeenUnder>,
+    /// A digest of what was last committed about it.
+    pub(crate) committed: Option<String>,
+}
+
+/// One group as stored.
+#[derive(Debug)]
+pub(crate) struct StoredGroup {
+    pub(crate) recorded: RecordedGroup,
+    pub(crate) memory: BTreeMap<InstanceId, InstanceMemory>,
+    pub(crate) meta: GroupMeta,
+}
+
+/// The agent frozen by a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Freeze {
+    /// Who or what froze it, for people.
+    pub by: String,
+    /// The groups. Empty: all of them.
+    #[serde(default)]
+    pub groups: Vec<String>,
+}
+
+/// Everything in the store at the start.
+#[derive(Debug, Default)]
+pub(crate) struct Stored {
+    pub(crate) lease: Option<Lease>,
+    pub(crate) fleet: Option<RecordedFleet>,
+    /// Earlier policies that still judge, oldest first.
+    pub(crate) guards: Vec<RecordedFleet>,
+    pub(crate) applied: Option<Revision>,
+    pub(crate) freeze: Vec<Freeze>,
+    pub(crate) clock: Option<Timestamp>,
+    pub(crate) groups: BTreeMap<GroupName, StoredGroup>,
+}
+
+/// Access to the blobs.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    journal: Arc<dyn Journal>,
+}
+
+type Entry = (String, Option<Vec<u8>>);
+
+impl Store {
+    pub(crate) fn new(journal: Arc<dyn Journal>) -> Self {
+        Self { journal }
+    }
+
+    /// Reads everything. Blocks.
+    pub(crate) fn load(&self) -> Result<Stored, StoreError> {
+        let mut stored = Stored {
+            lease: self.json(AGENT)?,
+            fleet: self.fleet(FLEET)?,
+            freeze: self.json(FREEZE)?.unwrap_or_default(),
+            ..Stored::default()
+        };
+        for key in self.journal.keys(GUARDS)? {
+            stored.guards.extend(self.fleet(&key)?);
+        }
+        if let Some(text) = self.text(APPLIED)? {
+            stored.applied = Some(Revision::parse(&text).map_err(|e| decode(APPLIED, &e))?);
+        }
+        if let Some(text) = self.text(CLOCK)? {
+            stored.clock = Some(text.parse().map_err(|e| decode(CLOCK, &e))?);
+        }
+        for key in self.journal.keys(GROUP)? {
+            let name = GroupName::parse(&key[GROUP.len()..]).map_err(|e| decode(&key, &e))?;
+            if let Some(group) = self.group(&name)? {
+                stored.groups.insert(name, group);
+            }
+        }
+        Ok(stored)
+    }
+
+    fn group(&self, name: &GroupName) -> Result<Option<StoredGroup>, StoreError> {
+        let key = format!("{GROUP}{name}");
+        let Some(text) = self.text(&key)? else {
+            return Ok(None);
+        };
+        let recorded = record::decode(&text).map_err(|error| decode(&key, &error))?;
+        let key = format!("{MEMORY}{name}");
+        let memory: Option<Vec<StoredMemory>> = self.json(&key)?;
+        let memory = memory.into_iter().flatten();
+        let memory: Result<_, IdError> = memory.map(StoredMemory::restore).collect();
+        Ok(Some(StoredGroup {
+            recorded,
+            memory: memory.map_err(|error| decode(&key, &error))?,
+            meta: self.json(&format!("{META}{name}"))?.unwrap_or_default(),
+        }))
+    }
+
+    fn fleet(&self, key: &str) -> Result<Option<RecordedFleet>, StoreError> {
+        let text = self.text(key)?;
+        let fleet = text.map(|text| record::decode_fleet(&text)).transpose();
+        fleet.map_err(|error| decode(key, &error))
+    }
+
+    fn text(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let bytes = self.journal.get(key)?;
+        let text = bytes.map(String::from_utf8).transpose();
+        text.map_err(|error| decode(key, &error))
+    }
+
+    fn json<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Result<Option<T>, StoreError> {
+        let bytes = self.journal.get(key)?;
+        let value = bytes.map(|bytes| serde_json::from_slice(&bytes));
+        value.transpose().map_err(|error| decode(key, &error))
+    }
+
+    /// Makes `batch` durable as a whole.
+    pub(crate) async fn write(&self, batch: Batch) -> Result<(), JournalError> {
+        if batch.0.is_empty() {
+            return Ok(());
+        }
+        let change = JournalChange::Put(batch.0);
+        write_journal(&*self.journal, vec![change]).await.map(drop)
+    }
+}
+
+fn decode(key: &str, error: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Decode {
+        key: key.to_owned(),
+        message: error.to_string(),
+    }
+}
+
+/// Blobs to be written as a whole.
+#[derive(Debug, Default)]
+pub(crate) struct Batch(Vec<Entry>);
+
+impl Batch {
+    fn put(&mut self, key: impl Into<String>, bytes: impl Into<Vec<u8>>) -> &mut Self {
+        self.0.push((key.into(), Some(bytes.into())));
+        self
+    }
+
+    fn json(&mut self, key: impl Into<String>, value: &impl Serialize) -> &mut Self {
+        self.put(
+            key,
+            serde_json::to_vec(value).expect("texts and numbers encode"),
+        )
+    }
+
+    pub(crate) fn lease(&mut self, lease: &Lease) -> &mut Self {
+        self.json(AGENT, lease)
+    }
+
+    pub(crate) fn fleet(&mut self, fleet: &RecordedFleet) -> &mut Self {
+        self.put(FLEET, record::encode_fleet(fleet))
+    }
+
+    /// Replaces the earlier policies.
+    pub(crate) fn guards(&mut self, guards: &[RecordedFleet]) -> &mut Self {
+        for position in 0..GUARDS_MAX {
+            let guard = guards.get(position);
+            let bytes = guard.map(|guard| record::encode_fleet(guard).into_bytes());
+            self.0.push((format!("{GUARDS}{position:03}"), bytes));
+        }
+        self
+    }
+
+    pub(crate) fn applied(&mut self, revision: &Revision) -> &mut Self {
+        self.put(APPLIED, revision.as_str())
+    }
+
+    pub(crate) fn freeze(&mut self, freeze: &[Freeze]) -> &mut Self {
+        self.json(FREEZE, &freeze)
+    }
+
+    pub(crate) fn clock(&mut self, now: Timestamp) -> &mut Self {
+        self.put(CLOCK, now.to_string())
+    }
+
+    pub(crate) fn recorded(&mut self, recorded: &RecordedGroup) -> &mut Self {
+        self.put(
+            format!("{GROUP}{}", recorded.name),
+            record::encode(recorded),
+        )
+    }
+
+    pub(crate) fn memory(
+        &mut self,
+        group: &GroupName,
+        memory: &BTreeMap<InstanceId, InstanceMemory>,
+    ) -> &mut Self {
+        let stored: Vec<StoredMemory> = memory.iter().map(StoredMemory::of).collect();
+        self.json(format!("{MEMORY}{group}"), &stored)
+    }
+
+    pub(crate) fn meta(&mut self, group: &GroupName, meta: &GroupMeta) -> &mut Self {
+        self.json(format!("{META}{group}"), meta)
+    }
+
+    pub(crate) fn forget(&mut self, group: &GroupName) -> &mut Self {
+        for prefix in [GROUP, MEMORY, META] {
+            self.0.push((format!("{prefix}{group}"), None));
+        }
+        self
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The local encoding of [`InstanceMemory`], times in nanoseconds: no promise to anybody.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredMemory {
+    id: String,
+    seen: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    healthy: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ready: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failing: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unknown: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    absent: Option<(i64, i64, u32)>,
+}
+
+/// Nanoseconds since 1970 as they fit: until the year 2262.
+fn nanoseconds(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+fn time(nanoseconds: i64) -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(nanoseconds)).unwrap_or(Timestamp::MAX)
+}
+
+impl StoredMemory {
+    fn of((id, memory): (&InstanceId, &InstanceMemory)) -> Self {
+        let absent = memory.absent.map(|absent| {
+            let (since, last) = (nanoseconds(absent.since), nanoseconds(absent.last));
+            (since, last, absent.listings)
+        });
+        Self {
+            id: id.to_string(),
+            seen: nanoseconds(memory.first_seen),
+            healthy: memory.healthy_since.map(nanoseconds),
+            ready: memory.ready_at.map(nanoseconds),
+            failing: memory.failing_since.map(nanoseconds),
+            unknown: memory.unknown_since.map(nanoseconds),
+            absent,
+        }
+    }
+
+    fn restore(self) -> Result<(InstanceId, InstanceMemory), IdError> {
+        let absent = self.absent.map(|(since, last, listings)| Absence {
+            since: time(since),
+            last: time(last),
+            listings,
+        });
+        let memory = InstanceMemory {
+            first_seen: time(self.seen),
+            healthy_since: self.healthy.map(time),
+            ready_at: self.ready.map(time),
+            failing_since: self.failing.map(time),
+            unknown_since: self.unknown.map(time),
+            absent,
+        };
+        Ok((InstanceId::parse(&self.id)?, memory))
+    }
+}

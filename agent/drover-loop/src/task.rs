@@ -1,0 +1,524 @@
+//! One group's work in a pass: drains, signals, judgement, record, membership, steps. Runs as a task
+//! of its own, so that a panic or a slow provider stays with its group.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use drover_apply::{
+    ApplyContext, ApplyReport, Journal, JournalError, ProbeTarget, Prober, Skip, StepResult,
+};
+use drover_model::{
+    Action, Cause, Change, Classified, Decisions, Epoch, FleetName, Group, GroupName, HealthSignal,
+    Held, InstanceId, InstanceMemory, Intent, IntentKind, Listing, Plan, ProviderPhase, Reason,
+    RecordedGroup, Timestamp,
+};
+use drover_plan::{FenceScope, fence_scope};
+use drover_policy::{GroupSummary, PolicySet, SourceFacts};
+use drover_provider::Clock;
+use tracing::{debug, info, warn};
+
+use crate::brake::AgentBrake;
+use crate::entry;
+use crate::group::{self, Candidate, GroupInput, JudgeError, Judged};
+use crate::inputs;
+use crate::members::{self, MembersDir, Membership};
+use crate::observe::OpenScope;
+use crate::source::chain;
+use crate::status::{GroupReport, StepFate, StepReport};
+use crate::store::{Batch, Store};
+use crate::timing::PassLimits;
+
+/// Whether the agent acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It plans and acts.
+    Act,
+    /// It plans and records, and changes nothing at a provider.
+    Observe,
+    /// It plans, and neither acts nor records anything anywhere.
+    DryRun,
+}
+
+/// What every group of a pass shares.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) now: Timestamp,
+    pub(crate) fleet: FleetName,
+    pub(crate) epoch: Epoch,
+    pub(crate) mode: Mode,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) store: Store,
+    pub(crate) prober: Arc<Prober>,
+    pub(crate) brake: Arc<AgentBrake>,
+    pub(crate) members: MembersDir,
+    pub(crate) limits: PassLimits,
+    pub(crate) policies: Vec<Arc<PolicySet>>,
+    pub(crate) source: SourceFacts,
+    pub(crate) groups: BTreeMap<GroupName, GroupSummary>,
+    /// Groups with open intents when the pass began.
+    pub(crate) open: BTreeSet<GroupName>,
+    /// Counts events, so that their order does not rest on the clock.
+    pub(crate) ticks: Arc<AtomicU64>,
+}
+
+/// One group's work.
+#[derive(Debug)]
+pub(crate) struct GroupTask {
+    pub(crate) name: GroupName,
+    pub(crate) recorded: Arc<RecordedGroup>,
+    pub(crate) memory: Arc<BTreeMap<InstanceId, InstanceMemory>>,
+    pub(crate) accepted: Option<Arc<Group>>,
+    pub(crate) candidate: Option<Candidate>,
+    pub(crate) scope: Arc<OpenScope>,
+    pub(crate) listing: Arc<Listing>,
+    pub(crate) fences: Vec<Held>,
+    pub(crate) published: Arc<Membership>,
+    /// Whether `next_number` was compared with the journal.
+    pub(crate) numbered: bool,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) recorded: Arc<RecordedGroup>,
+    pub(crate) memory: Arc<BTreeMap<InstanceId, InstanceMemory>>,
+    pub(crate) accepted: Option<Arc<Group>>,
+    pub(crate) report: GroupReport,
+    pub(crate) change: Option<Arc<Change>>,
+    pub(crate) classified: Option<Arc<Classified>>,
+    pub(crate) decisions: Arc<Decisions>,
+    pub(crate) members: Arc<Membership>,
+    pub(crate) guards_withhold: Vec<bool>,
+    /// The order of the last step, where one was carried out.
+    pub(crate) acted: Option<u64>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) healed: usize,
+    pub(crate) done: usize,
+    pub(crate) failed: usize,
+    pub(crate) mutations: usize,
+    pub(crate) policies: Option<String>,
+    /// What is needed to compute the plan again, where it may be committed.
+    pub(crate) inputs: Option<Vec<u8>>,
+    pub(crate) journal_failed: Option<String>,
+}
+
+/// Why a group's work ended early. What is in force stays in force.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TaskError {
+    /// The journal cannot be read or written: nothing was done.
+    #[error("use the journal")]
+    Journal(#[from] JournalError),
+    /// A mistake in drover.
+    #[error("internal error")]
+    Judge(#[source] JudgeError),
+}
+
+/// Works on one group.
+///
+/// # Cancellation
+///
+/// A dropped future leaves intents in the journal that say how far it came; the next pass follows
+/// them up.
+pub(crate) async fn run(task: GroupTask, shared: Arc<Shared>) -> Result<Finished, TaskError> {
+    let blocked = |held: &Held| fence_scope(&held.hold) == FenceScope::Everything;
+    let may_act = shared.mode == Mode::Act && !task.fences.iter().any(blocked);
+    let mut intents = if shared.open.contains(&task.name) {
+        shared.journal.open_intents(&task.name)?
+    } else {
+        Vec::new()
+    };
+    let mut drain_wake = None;
+    if may_act && intents.iter().any(is_drain) {
+        let advanced = drover_apply::advance_drains(
+            &task.name,
+            &intents,
+            &task.listing,
+            &apply_context(&task, &shared),
+        )
+        .await?;
+        drain_wake = advanced.next_at;
+        if advanced.changed {
+            intents = shared.journal.open_intents(&task.name)?;
+        }
+    }
+    let signals = watch(&task, &shared);
+    let recorded = numbered(&task, &shared, &intents)?;
+    let input = input(&task, &shared, &recorded, &intents, &signals);
+    let judged = match group::judge(&input) {
+        Ok(judged) => judged,
+        Err(JudgeError::NothingInForce(holds)) => {
+            return nothing_in_force(task, &shared, holds).await;
+        }
+        Err(error) => return Err(TaskError::Judge(error)),
+    };
+    let change = judged.plan.change.clone().map(Arc::new);
+    let inputs = differs(&judged.plan, &recorded).then(|| inputs::encode(&input, &judged));
+    let mut judged = judged;
+    judged.plan.wake_at = [judged.plan.wake_at, drain_wake, judged.decisions.review_at]
+        .into_iter()
+        .flatten()
+        .min();
+    finish(task, &shared, recorded, judged, change, inputs).await
+}
+
+fn is_drain(intent: &Intent) -> bool {
+    matches!(intent.kind, IntentKind::Drain { .. })
+}
+
+fn differs(plan: &Plan, recorded: &RecordedGroup) -> bool {
+    !plan.steps.is_empty() || plan.next != *recorded
+}
+
+fn input<'a>(
+    task: &'a GroupTask,
+    shared: &'a Shared,
+    recorded: &'a RecordedGroup,
+    intents: &'a [Intent],
+    signals: &'a BTreeMap<InstanceId, HealthSignal>,
+) -> GroupInput<'a> {
+    GroupInput {
+        now: shared.now,
+        fleet: &shared.fleet,
+        epoch: shared.epoch,
+        recorded,
+        memory: &task.memory,
+        accepted: task.accepted.as_ref(),
+        candidate: task.candidate.as_ref(),
+        provider: &task.scope.facts,
+        visibility: task.scope.visibility,
+        listing: &task.listing,
+        signals,
+        intents,
+        policies: &shared.policies,
+        source: &shared.source,
+        groups: &shared.groups,
+        fences: &task.fences,
+    }
+}
+
+/// Returns the recorded state with this agent's epoch and a next number that was never used: above
+/// what the record, the journal and the tags of what exists say.
+fn numbered(
+    task: &GroupTask,
+    shared: &Shared,
+    intents: &[Intent],
+) -> Result<Arc<RecordedGroup>, JournalError> {
+    let listed = task.listing.instances.iter();
+    let listed = listed.filter_map(|listed| Some(listed.ownership.as_ref()?.instance.number()));
+    let mut used = listed.max().unwrap_or(0);
+    for intent in intents {
+        if let IntentKind::Create { slots, .. } = &intent.kind {
+            used = slots.iter().map(InstanceId::number).fold(used, u64::max);
+        }
+    }
+    if !task.numbered {
+        used = used.max(shared.journal.last_number(&task.name)?);
+    }
+    let recorded = &task.recorded;
+    if recorded.next_number > used && recorded.epoch == shared.epoch {
+        return Ok(Arc::clone(recorded));
+    }
+    Ok(Arc::new(RecordedGroup {
+        next_number: recorded.next_number.max(used + 1),
+        epoch: shared.epoch,
+        ..(**recorded).clone()
+    }))
+}
+
+/// Tells the prober whom to ask, and returns what it knows.
+fn watch(task: &GroupTask, shared: &Shared) -> BTreeMap<InstanceId, HealthSignal> {
+    let in_force = task.accepted.as_ref();
+    let group = in_force.or(task.candidate.as_ref().map(|candidate| &candidate.group));
+    let Some(group) = group.filter(|group| !group.spec.health.checks.is_empty()) else {
+        shared.prober.forget(&task.name);
+        return BTreeMap::new();
+    };
+    let targets = task.listing.instances.iter().filter_map(|listed| {
+        let running = matches!(
+            listed.phase,
+            ProviderPhase::Running | ProviderPhase::Unknown
+        );
+        let owner = listed.ownership.as_ref().filter(|_| running)?;
+        let known = task.memory.get(&owner.instance);
+        Some(ProbeTarget {
+            instance: owner.instance.clone(),
+            provider_ref: listed.provider_ref.clone(),
+            address: listed.address.clone(),
+            settled: known
+                .is_some_and(|memory| memory.ready_at.is_some() && memory.failing_since.is_none()),
+        })
+    });
+    let targets = targets.collect();
+    let provider = Arc::clone(&task.scope.provider);
+    shared
+        .prober
+        .watch(&task.name, &group.spec.health, targets, provider);
+    shared.prober.signals(&task.name)
+}
+
+fn apply_context(task: &GroupTask, shared: &Shared) -> ApplyContext {
+    ApplyContext {
+        fleet: shared.fleet.clone(),
+        epoch: shared.epoch,
+        provider: Arc::clone(&task.scope.provider),
+        journal: Arc::clone(&shared.journal),
+        clock: Arc::clone(&shared.clock),
+        call_timeout: shared.limits.call_timeout,
+        concurrency: shared.limits.calls_concurrent,
+        brake: Arc::clone(&shared.brake) as Arc<dyn drover_apply::Brake>,
+    }
+}
+
+/// Writes down what is in force from now on, marks what leaves, and carries out the steps.
+async fn finish(
+    task: GroupTask,
+    shared: &Shared,
+    recorded: Arc<RecordedGroup>,
+    judged: Judged,
+    change: Option<Arc<Change>>,
+    inputs: Option<Vec<u8>>,
+) -> Result<Finished, TaskError> {
+    let next = if judged.plan.next == *task.recorded {
+        Arc::clone(&task.recorded)
+    } else {
+        Arc::new(judged.plan.next.clone())
+    };
+    drop(recorded);
+    let memory = if judged.classified.memory == *task.memory {
+        Arc::clone(&task.memory)
+    } else {
+        Arc::new(judged.classified.memory.clone())
+    };
+    let mut finished = Finished {
+        members: Arc::clone(&task.published),
+        memory,
+        accepted: Some(Arc::clone(&judged.in_force)),
+        report: GroupReport {
+            phase: Some(next.phase),
+            numbers: judged.report.numbers,
+            holds: judged.report.holds.clone(),
+            planned: true,
+            wake_at: judged.plan.wake_at,
+            ..GroupReport::default()
+        },
+        recorded: next,
+        change,
+        decisions: Arc::new(judged.decisions),
+        guards_withhold: judged.guards_withhold,
+        acted: None,
+        notes: Vec::new(),
+        healed: 0,
+        done: 0,
+        failed: 0,
+        mutations: 0,
+        policies: policies_digest(&judged.policies),
+        inputs,
+        journal_failed: None,
+        classified: Some(Arc::new(judged.classified)),
+    };
+    if shared.mode == Mode::DryRun {
+        finished.report.steps = planned(&judged.plan);
+        return Ok(finished);
+    }
+    store(&task, shared, &finished).await?;
+    publish(&task, shared, &judged.plan, &mut finished).await;
+    if shared.mode == Mode::Act && !judged.plan.steps.is_empty() {
+        let report = drover_apply::apply(&judged.plan, &apply_context(&task, shared)).await;
+        finished.acted = Some(shared.ticks.fetch_add(1, Ordering::SeqCst) + 1);
+        account(&judged.plan, &report, &mut finished);
+    }
+    Ok(finished)
+}
+
+/// Makes the new recorded state durable before anything is done on the strength of it.
+async fn store(task: &GroupTask, shared: &Shared, finished: &Finished) -> Result<(), JournalError> {
+    let mut batch = Batch::default();
+    if !Arc::ptr_eq(&task.recorded, &finished.recorded) {
+        batch.recorded(&finished.recorded);
+    }
+    if !Arc::ptr_eq(&task.memory, &finished.memory) {
+        batch.memory(&task.name, &finished.memory);
+    }
+    if !batch.is_empty() {
+        batch.clock(shared.now);
+    }
+    shared.store.write(batch).await
+}
+
+/// Publishes the membership with those marked that begin to leave, before they do.
+async fn publish(task: &GroupTask, shared: &Shared, plan: &Plan, finished: &mut Finished) {
+    let Some(classified) = &finished.classified else {
+        return;
+    };
+    let membership = members::membership(&task.name, classified, Some(plan));
+    if membership == *task.published {
+        return;
+    }
+    let membership = Arc::new(membership);
+    finished.members = Arc::clone(&membership);
+    let (dir, group) = (shared.members.clone(), task.name.clone());
+    let written = tokio::task::spawn_blocking(move || dir.publish(&group, &membership)).await;
+    if let Ok(Err(error)) = written {
+        warn!(group = %task.name, error = %error, "membership not published");
+    }
+}
+
+/// Records the state of a group without any document in force.
+async fn nothing_in_force(
+    task: GroupTask,
+    shared: &Shared,
+    holds: Vec<Held>,
+) -> Result<Finished, TaskError> {
+    let next = entry::held(&task.recorded, &holds, shared.now);
+    let recorded = if next == *task.recorded {
+        Arc::clone(&task.recorded)
+    } else {
+        Arc::new(next)
+    };
+    let finished = Finished {
+        memory: Arc::clone(&task.memory),
+        accepted: None,
+        report: GroupReport {
+            phase: Some(recorded.phase),
+            holds,
+            planned: true,
+            ..GroupReport::default()
+        },
+        recorded,
+        change: None,
+        classified: None,
+        decisions: Arc::default(),
+        members: Arc::clone(&task.published),
+        guards_withhold: Vec::new(),
+        acted: None,
+        notes: Vec::new(),
+        healed: 0,
+        done: 0,
+        failed: 0,
+        mutations: 0,
+        policies: None,
+        inputs: None,
+        journal_failed: None,
+    };
+    if shared.mode != Mode::DryRun {
+        store(&task, shared, &finished).await?;
+    }
+    Ok(finished)
+}
+
+/// Returns one digest of all policies that judged. None: there are none.
+fn policies_digest(policies: &BTreeMap<String, String>) -> Option<String> {
+    use sha2::{Digest as _, Sha256};
+    if policies.is_empty() {
+        return None;
+    }
+    let mut hash = Sha256::new();
+    for (name, digest) in policies {
+        hash.update(format!("{name}={digest}\n"));
+    }
+    Some(format!("sha256:{}", crate::source::hex(&hash.finalize())))
+}
+
+fn planned(plan: &Plan) -> Vec<StepReport> {
+    let steps = plan.steps.iter();
+    steps
+        .map(|step| step_report(&step.action, step.cause, StepFate::Planned))
+        .collect()
+}
+
+fn step_report(action: &Action, cause: Cause, result: StepFate) -> StepReport {
+    let instances = match action {
+        Action::Create { slots, .. } => slots.iter().map(ToString::to_string).collect(),
+        Action::Drain { instance, .. }
+        | Action::Destroy { instance, .. }
+        | Action::Release { instance, .. } => vec![instance.to_string()],
+        Action::Resend { .. } | Action::Settle(_) => Vec::new(),
+    };
+    StepReport {
+        verb: action.verb(),
+        cause: cause.as_str(),
+        instances,
+        result,
+    }
+}
+
+/// Notes what became of each step.
+fn account(plan: &Plan, report: &ApplyReport, finished: &mut Finished) {
+    for outcome in &report.outcomes {
+        let Some(step) = plan.steps.get(outcome.step) else {
+            continue;
+        };
+        let fate = match &outcome.result {
+            StepResult::Done => StepFate::Done,
+            StepResult::Skipped(skip) => StepFate::Skipped(skipped(skip)),
+            StepResult::Failed { class, message } => {
+                StepFate::Failed(format!("{}: {message}", class.as_str()))
+            }
+            StepResult::Unknown { message } => StepFate::Unknown(message.clone()),
+        };
+        let step_report = step_report(&step.action, step.cause, fate);
+        if step.action.mutates() {
+            note(&plan.group, &step_report, step.cause, finished);
+        }
+        finished.report.steps.push(step_report);
+    }
+    if let Some(error) = &report.journal_error {
+        finished.journal_failed = Some(chain(error));
+    }
+}
+
+fn note(group: &GroupName, step: &StepReport, cause: Cause, finished: &mut Finished) {
+    let instances = abbreviate(&step.instances);
+    let outcome = match &step.result {
+        StepFate::Done => {
+            finished.done += 1;
+            finished.mutations += 1;
+            if cause == Cause::Because(Reason::Heal) && step.verb != "create" {
+                finished.healed += 1;
+            }
+            info!(%group, step = step.verb, cause = step.cause, instances, "step done");
+            String::new()
+        }
+        StepFate::Skipped(why) => {
+            debug!(%group, step = step.verb, cause = step.cause, instances, why, "step skipped");
+            return;
+        }
+        StepFate::Planned => return,
+        StepFate::Failed(why) => {
+            finished.failed += 1;
+            warn!(%group, step = step.verb, cause = step.cause, instances, error = why, "step failed");
+            format!(" failed: {why}")
+        }
+        StepFate::Unknown(why) => {
+            finished.failed += 1;
+            finished.mutations += 1;
+            warn!(%group, step = step.verb, cause = step.cause, instances, error = why, "step outcome unknown");
+            format!(", outcome unknown: {why}")
+        }
+    };
+    finished.notes.push(format!(
+        "{} {instances} ({}){outcome}",
+        step.verb, step.cause
+    ));
+}
+
+/// Returns `web-1, web-2` or `web-1 to web-40 (40)`.
+fn abbreviate(instances: &[String]) -> String {
+    match instances {
+        [first, .., last] if instances.len() > 4 => {
+            format!("{first} to {last} ({})", instances.len())
+        }
+        _ => instances.join(", "),
+    }
+}
+
+fn skipped(skip: &Skip) -> String {
+    match skip {
+        Skip::Precondition(_) => "what it rests on has changed".to_owned(),
+        Skip::Stopped(stop) => format!("stopped: {stop:?}"),
+        Skip::AfterFailure { class } => format!("an earlier step failed: {}", class.as_str()),
+        Skip::JournalUnavailable => "the journal is unavailable".to_owned(),
+    }
+}

@@ -1,0 +1,42 @@
+//! Limits of a pass in time and number. Each says how it was found.
+
+use std::time::Duration;
+
+/// How long a pass and its parts may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassLimits {
+    /// How long a pass waits for the source and the state branch; they go on beside it.
+    pub fetch_wait: Duration,
+    /// How long a pass waits for listings; slower ones are used by the pass that follows them.
+    pub list_wait: Duration,
+    /// The time limit of one listing.
+    pub list_timeout: Duration,
+    /// How long a pass waits for its groups; slower ones go on beside the next passes.
+    pub group_wait: Duration,
+    /// The time limit of one group: beyond it the work is dropped, and the journal knows how far it
+    /// came.
+    pub group_timeout: Duration,
+    /// The time limit of one provider call.
+    pub call_timeout: Duration,
+    /// Provider calls of one group at once.
+    pub calls_concurrent: usize,
+    /// Groups at once.
+    pub groups_concurrent: usize,
+}
+
+impl Default for PassLimits {
+    /// Waits are short enough that a slow provider is no trouble for the others at the default
+    /// interval of 30 s; limits are those of the clouds' own tools.
+    fn default() -> Self {
+        Self {
+            fetch_wait: Duration::from_secs(10),
+            list_wait: Duration::from_secs(5),
+            list_timeout: Duration::from_mins(1),
+            group_wait: Duration::from_secs(5),
+            group_timeout: Duration::from_mins(10),
+            call_timeout: Duration::from_mins(1),
+            calls_concurrent: 8,
+            groups_concurrent: 64,
+        }
+    }
+}

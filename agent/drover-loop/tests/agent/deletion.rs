@@ -1,0 +1,249 @@
+//! When a document that is gone removes its group, and when it asks.
+
+use std::time::Duration;
+
+use drover_model::GroupPhase;
+use drover_provider_sim::Op;
+
+use crate::harness::{PROVIDER, World, group, group_with};
+
+/// Eight groups of one, so that no removal below is most of them.
+async fn eight() -> World {
+    let mut world = World::new(&[]);
+    push(&world, 8);
+    world.pass().await;
+    world.converge().await;
+    world
+}
+
+/// Commits the first `count` of `g1`, `g2`, ...
+fn push(world: &World, count: usize) {
+    push_with(world, count, &[]);
+}
+
+fn push_with(world: &World, count: usize, more: &[(&str, &str)]) {
+    let documents: Vec<(String, String)> = (1..=count)
+        .map(|number| {
+            let name = format!("g{number}");
+            (format!("groups/{name}.yaml"), group(&name, 1, "a"))
+        })
+        .collect();
+    let mut files = vec![("providers/local.yaml", PROVIDER)];
+    files.extend(
+        documents
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str())),
+    );
+    files.extend(more);
+    world.repository.commit(&files);
+}
+
+#[tokio::test]
+async fn a_removed_document_removes_its_group() {
+    let mut world = eight().await;
+    push(&world, 7);
+    world.pass().await;
+    assert_eq!(world.status("g8").recorded.phase, GroupPhase::Deleting);
+    world.until("the removal", |world| !world.knows("g8")).await;
+    assert!(world.living("g8").is_empty());
+    assert_eq!(world.branch.file("groups/g8.yaml"), None);
+    assert_eq!(world.branch.file("inputs/g8.json"), None);
+    let subjects = world.subjects();
+    assert_eq!(subjects.last().unwrap(), "g8: deleted");
+    // Nothing of it comes back with a restart.
+    world.restart().pass().await;
+    assert!(!world.knows("g8"));
+}
+
+#[tokio::test]
+async fn a_removal_goes_on_over_a_restart_with_the_accepted_document() {
+    let mut world = eight().await;
+    push(&world, 7);
+    world.pass().await;
+    world.restart();
+    world.until("the removal", |world| !world.knows("g8")).await;
+    assert!(world.living("g8").is_empty());
+}
+
+#[tokio::test]
+async fn a_document_that_comes_back_stops_the_removal() {
+    let mut world = eight().await;
+    push(&world, 7);
+    world.pass().await;
+    push(&world, 8);
+    world.pass().await;
+    world.converge().await;
+    assert_eq!(world.living("g8").len(), 1);
+}
+
+#[tokio::test]
+async fn a_renamed_file_removes_nothing() {
+    let mut world = eight().await;
+    push_with(&world, 7, &[("elsewhere/moved.yaml", &group("g8", 1, "a"))]);
+    world.passes(3).await;
+    assert_eq!(world.status("g8").recorded.phase, GroupPhase::Converged);
+    assert_eq!(world.calls(Op::Destroy), 0);
+}
+
+/// Asserts that `g8` is held with this code, and lives.
+async fn asks(world: &mut World, code: &str) {
+    world.passes(3).await;
+    assert_eq!(world.holds("g8"), [code]);
+    assert_eq!(world.living("g8").len(), 1);
+    // Also after a restart, when the commit is in force already.
+    world.restart();
+    world.passes(3).await;
+    assert_eq!(world.holds("g8"), [code]);
+    assert_eq!(world.calls(Op::Destroy), 0);
+}
+
+#[tokio::test]
+async fn more_than_half_of_the_groups_at_once_asks() {
+    let mut world = eight().await;
+    push(&world, 3);
+    asks(&mut world, "DeletionUnconfirmed").await;
+    // An unrelated commit does not count as confirmation.
+    push_with(&world, 3, &[("notes.yaml", "# nothing\n")]);
+    asks(&mut world, "DeletionUnconfirmed").await;
+    // Fewer at a time do.
+    push(&world, 5);
+    world.until("the removal", |world| !world.knows("g8")).await;
+    assert!(world.knows("g5"));
+}
+
+#[tokio::test]
+async fn half_of_the_groups_at_once_does_not_ask() {
+    let mut world = eight().await;
+    push(&world, 4);
+    world.until("the removal", |world| !world.knows("g8")).await;
+    assert!(world.knows("g4"));
+}
+
+#[tokio::test]
+async fn an_unreadable_identity_anywhere_asks() {
+    let mut world = eight().await;
+    push_with(
+        &world,
+        7,
+        &[("broken.yaml", "kind: Group\nmetadata: {name: [\n")],
+    );
+    asks(&mut world, "DeletionUnconfirmed").await;
+    push(&world, 7);
+    world.until("the removal", |world| !world.knows("g8")).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_read_asks() {
+    let mut world = eight().await;
+    push_with(&world, 7, &[("groups/link.yaml", "../g8.yaml")]);
+    world
+        .repository
+        .refuse("groups/link.yaml", "symbolic links are not followed");
+    asks(&mut world, "DeletionUnconfirmed").await;
+}
+
+#[tokio::test]
+async fn a_group_named_by_a_broken_document_is_not_removed() {
+    let mut world = eight().await;
+    let broken = group("g8", 1, "a").replace("size: 1", "size: one");
+    push_with(&world, 7, &[("groups/g8.yaml", &broken)]);
+    asks(&mut world, "SpecInvalid").await;
+}
+
+#[tokio::test]
+async fn changed_ignore_rules_ask() {
+    let mut world = eight().await;
+    let text = group("g8", 1, "a");
+    push_with(
+        &world,
+        7,
+        &[
+            ("groups/g8.yaml", &text),
+            (".droverignore", "groups/g8.yaml\n"),
+        ],
+    );
+    asks(&mut world, "DeletionUnconfirmed").await;
+}
+
+#[tokio::test]
+async fn another_path_in_the_agents_file_asks() {
+    let mut world = eight().await;
+    world.place.path = "elsewhere".to_owned();
+    push_with(&world, 8, &[("elsewhere/g1.yaml", &group("g1", 1, "a"))]);
+    world.restart();
+    asks(&mut world, "DeletionUnconfirmed").await;
+}
+
+#[tokio::test]
+async fn another_branch_in_the_agents_file_asks() {
+    let mut world = eight().await;
+    world.place.branch = "trunk".to_owned();
+    push(&world, 7);
+    world.restart();
+    asks(&mut world, "DeletionUnconfirmed").await;
+}
+
+#[tokio::test]
+async fn a_protected_group_asks_until_an_earlier_commit_releases_it() {
+    let mut world = eight().await;
+    let protected =
+        |on: bool| group_with("g8", 1, "a", &format!("  deletion: {{protect: {on}}}\n"));
+    push_with(&world, 7, &[("groups/g8.yaml", &protected(true))]);
+    world.pass().await;
+    push(&world, 7);
+    asks(&mut world, "Protected").await;
+    push_with(&world, 7, &[("groups/g8.yaml", &protected(false))]);
+    world.passes(2).await;
+    push(&world, 7);
+    world.until("the removal", |world| !world.knows("g8")).await;
+}
+
+#[tokio::test]
+async fn more_instances_than_the_limit_ask() {
+    let mut world = eight().await;
+    let large = |limit: &str| {
+        group_with(
+            "g8",
+            12,
+            "a",
+            &format!("  limits: {{maxDestroy: {limit}}}\n"),
+        )
+    };
+    push_with(&world, 7, &[("groups/g8.yaml", &large("10"))]);
+    world.pass().await;
+    world.converge().await;
+    push(&world, 7);
+    world.passes(3).await;
+    assert_eq!(world.holds("g8"), ["DestroyLimit"]);
+    assert_eq!(world.living("g8").len(), 12);
+    push_with(&world, 7, &[("groups/g8.yaml", &large("\"100%\""))]);
+    world.passes(2).await;
+    push(&world, 7);
+    world.until("the removal", |world| !world.knows("g8")).await;
+}
+
+#[tokio::test]
+async fn an_orphaned_group_keeps_its_instances_without_tags() {
+    let mut world = eight().await;
+    let orphan = group_with("g8", 1, "a", "  deletion: {policy: Orphan}\n");
+    push_with(&world, 7, &[("groups/g8.yaml", &orphan)]);
+    world.passes(2).await;
+    push(&world, 7);
+    world.until("the removal", |world| !world.knows("g8")).await;
+    assert_eq!(world.calls(Op::Destroy), 0);
+    assert_eq!(world.calls(Op::Release), 1);
+}
+
+#[tokio::test]
+async fn a_group_that_comes_back_later_is_a_new_life_with_new_numbers() {
+    let mut world = eight().await;
+    let uid = world.status("g8").recorded.uid.clone();
+    push(&world, 7);
+    world.until("the removal", |world| !world.knows("g8")).await;
+    push(&world, 8);
+    world.clock.advance(Duration::from_secs(1));
+    world.pass().await;
+    world.converge().await;
+    assert_ne!(world.status("g8").recorded.uid, uid);
+    assert_eq!(world.living("g8"), ["g8-2"]);
+}

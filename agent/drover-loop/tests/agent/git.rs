@@ -1,0 +1,303 @@
+//! Over a real repository on this machine: what people see with Git's own tools.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use drover_git::{Mirror, RemoteOptions, RepositoryKind, Signature, SourceUrl, init_repository};
+use drover_loop::{
+    GitRecorder, GitRecorderOptions, GitSource, Recorder, RecorderError, Source, SourceError,
+    SourcePlace, StateCommit, Swap,
+};
+use drover_provider::Clock as _;
+
+use crate::harness::{PROVIDER, World, group};
+
+/// Runs Git in `dir`, without anybody's configuration, and returns what it prints.
+fn git(dir: &Path, args: &[&str]) -> String {
+    let output = Command::new("git")
+        .current_dir(dir)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("HOME", dir)
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .args(["-c", "user.name=Ada", "-c", "user.email=ada@example.com"])
+        .args(args)
+        .output()
+        .expect("git is installed");
+    assert!(output.status.success(), "git {args:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn write(dir: &Path, path: &str, text: &str) {
+    let path = dir.join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+fn commit(dir: &Path, message: &str) {
+    git(dir, &["add", "-A"]);
+    git(dir, &["commit", "-q", "-m", message]);
+}
+
+fn repository() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    init_repository(dir.path(), RepositoryKind::WithWorkTree, "main").unwrap();
+    write(dir.path(), "providers/local.yaml", PROVIDER);
+    write(dir.path(), "groups/web.yaml", &group("web", 3, "a"));
+    commit(dir.path(), "first");
+    dir
+}
+
+fn place(path: &str) -> SourcePlace {
+    SourcePlace {
+        branch: "main".to_owned(),
+        path: path.to_owned(),
+    }
+}
+
+fn mirror(dir: &Path) -> Arc<Mirror> {
+    let url = SourceUrl::from_path(dir).unwrap();
+    Arc::new(Mirror::open(dir, url, RemoteOptions::default()).unwrap())
+}
+
+fn recorder(mirror: &Arc<Mirror>, source: &GitSource) -> GitRecorder {
+    let options = GitRecorderOptions {
+        branch: "drover/state".to_owned(),
+        identity: Signature {
+            name: "drover edge-1".to_owned(),
+            email: "edge-1@drover.invalid".to_owned(),
+        },
+        seed: 1,
+    };
+    GitRecorder::open(Arc::clone(mirror), source.refs(), options).unwrap()
+}
+
+/// A world whose source and state branch are in the repository.
+fn world(dir: &Path) -> World {
+    let mut world = World::new(&[]);
+    let mirror = mirror(dir);
+    let source = GitSource::new(Arc::clone(&mirror), place(""));
+    let recorder = recorder(&mirror, &source);
+    world.start_with(Box::new(source), Box::new(recorder));
+    world
+}
+
+#[tokio::test]
+async fn the_state_branch_tells_what_happened_in_gits_own_words() {
+    let dir = repository();
+    let mut world = world(dir.path());
+    world.converge().await;
+    write(dir.path(), "groups/web.yaml", &group("web", 5, "a"));
+    commit(dir.path(), "web: two more");
+    world.pass().await;
+    world.converge().await;
+    let log = git(dir.path(), &["log", "--format=%s", "drover/state"]);
+    let log: Vec<&str> = log
+        .lines()
+        .filter(|line| !line.starts_with("fleet:"))
+        .collect();
+    insta::assert_snapshot!(log.join("\n"), @r"
+    web: converged, 5 available
+    web: progressing, 3 of 5 available
+    web: scale 3 -> 5
+    web: converged, 3 available
+    web: progressing, 0 of 3 available
+    web: create 3
+    agent edge-1: take the lease, epoch 1
+    ");
+    let revision = git(dir.path(), &["rev-parse", "main"]);
+    let commits = git(dir.path(), &["rev-list", "drover/state"]);
+    for id in commits.lines() {
+        // None is empty.
+        let changed = git(dir.path(), &["show", "--format=", "--name-only", id]);
+        assert!(!changed.trim().is_empty(), "{id} is empty");
+        let message = git(dir.path(), &["show", "-s", "--format=%B", id]);
+        assert!(message.contains("\n[skip ci]\n"), "{message}");
+        assert!(
+            message.lines().next().unwrap().chars().count() <= 72,
+            "{message}"
+        );
+        let trailers = git(
+            dir.path(),
+            &["show", "-s", "--format=%(trailers:only,unfold)", id],
+        );
+        assert!(
+            trailers.contains("Drover-Agent: edge-1 0.0.0"),
+            "{trailers}"
+        );
+    }
+    let latest = git(
+        dir.path(),
+        &[
+            "show",
+            "-s",
+            "--format=%(trailers:only,unfold)",
+            "drover/state",
+        ],
+    );
+    assert!(latest.contains("Drover-Group: web\n"), "{latest}");
+    assert!(latest.contains("Drover-Plan: "), "{latest}");
+    assert!(latest.contains("Drover-Result: Succeeded\n"), "{latest}");
+    let source = format!("Drover-Source: main@sha1:{revision}");
+    assert!(latest.contains(&source), "{latest}");
+    // The watched branch and its work tree are left alone.
+    assert_eq!(git(dir.path(), &["status", "--porcelain"]), "");
+    assert_eq!(git(dir.path(), &["rev-list", "--count", "main"]), "2\n");
+}
+
+#[tokio::test]
+async fn interpret_trailers_reads_the_trailers() {
+    let dir = repository();
+    let mut world = world(dir.path());
+    world.converge().await;
+    let message = git(dir.path(), &["show", "-s", "--format=%B", "drover/state"]);
+    write(dir.path(), ".git/message", &message);
+    let parsed = git(
+        dir.path(),
+        &["interpret-trailers", "--parse", ".git/message"],
+    );
+    let names: Vec<&str> = parsed
+        .lines()
+        .filter_map(|line| line.split(':').next())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "Drover-Group",
+            "Drover-Plan",
+            "Drover-Source",
+            "Drover-Result",
+            "Drover-Agent"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_unchanged_repository_gets_no_commit() {
+    let dir = repository();
+    let mut world = world(dir.path());
+    world.converge().await;
+    world.passes(2).await;
+    let before = git(dir.path(), &["rev-parse", "drover/state"]);
+    world.passes(5).await;
+    assert_eq!(git(dir.path(), &["rev-parse", "drover/state"]), before);
+}
+
+#[tokio::test]
+async fn a_rewritten_branch_is_not_followed() {
+    let dir = repository();
+    let mut world = world(dir.path());
+    world.converge().await;
+    git(dir.path(), &["checkout", "-q", "--orphan", "new"]);
+    git(dir.path(), &["rm", "-q", "-f", "groups/web.yaml"]);
+    git(dir.path(), &["commit", "-q", "-m", "start over"]);
+    git(dir.path(), &["branch", "-q", "-M", "new", "main"]);
+    world.passes(3).await;
+    let status = world.agent.as_ref().unwrap().status();
+    let reason = status.source.failure.as_ref().map(|(reason, _)| *reason);
+    assert_eq!(reason, Some("SourceRewritten"));
+    assert_eq!(world.living("web").len(), 3);
+}
+
+#[test]
+fn the_source_reads_below_its_path_and_honours_ignore_rules() {
+    let dir = repository();
+    write(dir.path(), "fleet/groups/api.yaml", &group("api", 1, "a"));
+    write(dir.path(), "fleet/drafts/x.yaml", "x");
+    write(dir.path(), "fleet/.droverignore", "drafts/\n");
+    std::os::unix::fs::symlink("/etc/passwd", dir.path().join("fleet/link.yaml")).unwrap();
+    commit(dir.path(), "more");
+    let mut source = GitSource::new(mirror(dir.path()), place("fleet"));
+    let tip = source.poll().unwrap();
+    let tree = source.tree(&tip).unwrap();
+    let paths: Vec<&str> = tree.files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(paths, ["groups/api.yaml"]);
+    assert_eq!(tree.refused[0].path, "link.yaml");
+    assert_eq!(tree.commit.author, "Ada <ada@example.com>");
+    let bytes = source.read(&tree.files[0].oid).unwrap();
+    assert_eq!(bytes, group("api", 1, "a").into_bytes());
+}
+
+#[test]
+fn the_source_tells_its_failures_apart() {
+    let empty = tempfile::tempdir().unwrap();
+    init_repository(empty.path(), RepositoryKind::Bare, "main").unwrap();
+    let mut source = GitSource::new(mirror(empty.path()), place(""));
+    assert_eq!(source.poll(), Err(SourceError::Emptied));
+
+    let dir = repository();
+    let elsewhere = SourcePlace {
+        branch: "trunk".to_owned(),
+        path: String::new(),
+    };
+    let mut source = GitSource::new(mirror(dir.path()), elsewhere);
+    let branch = "trunk".to_owned();
+    assert_eq!(source.poll(), Err(SourceError::BranchMissing { branch }));
+
+    let mut source = GitSource::new(mirror(dir.path()), place("nowhere"));
+    let tip = source.poll().unwrap();
+    let missing = source.tree(&tip).unwrap_err();
+    assert_eq!(missing.reason(), "PathMissing");
+}
+
+#[test]
+fn a_swap_that_meets_other_content_changes_nothing() -> Result<(), RecorderError> {
+    let dir = repository();
+    let mirror = mirror(dir.path());
+    let source = GitSource::new(Arc::clone(&mirror), place(""));
+    let (mut one, mut two) = (recorder(&mirror, &source), recorder(&mirror, &source));
+    let at = World::new(&[]).clock.now();
+    let commit = |content: &str| StateCommit {
+        message: format!("agent edge-1: take the lease\n\n{content}\n"),
+        files: vec![("agents/edge-1.json".to_owned(), Some(content.into()))],
+        at,
+    };
+    let path = "agents/edge-1.json";
+    assert_eq!(one.swap(path, None, &commit("one"))?, Swap::Done);
+    let found = Some(b"one".to_vec());
+    assert_eq!(
+        two.swap(path, None, &commit("two"))?,
+        Swap::Differs { found }
+    );
+    assert_eq!(two.swap(path, Some(b"one"), &commit("two"))?, Swap::Done);
+    one.look()?;
+    assert_eq!(one.published(path)?, Some(b"two".to_vec()));
+    Ok(())
+}
+
+#[test]
+fn what_waits_is_not_published_over_another_agents_lease() -> Result<(), RecorderError> {
+    use drover_loop::{Guard, PublishResult, PublishWhen};
+    let dir = repository();
+    let mirror = mirror(dir.path());
+    let source = GitSource::new(Arc::clone(&mirror), place(""));
+    let mut one = recorder(&mirror, &source);
+    let at = World::new(&[]).clock.now();
+    let commit = |path: &str, content: &str| StateCommit {
+        message: format!("{path}\n"),
+        files: vec![(path.to_owned(), Some(content.into()))],
+        at,
+    };
+    let lease = "agents/edge-1.json";
+    assert_eq!(one.swap(lease, None, &commit(lease, "one"))?, Swap::Done);
+    assert!(one.commit(&commit("groups/web.yaml", "late"))?);
+    // The same repository seen from another process.
+    let mut two = recorder(&self::mirror(dir.path()), &source);
+    assert_eq!(
+        two.swap(lease, Some(b"one"), &commit(lease, "two"))?,
+        Swap::Done
+    );
+    let guard = Guard {
+        path: lease,
+        content: b"one",
+    };
+    one.look()?;
+    assert_eq!(
+        one.publish(at, &guard, PublishWhen::Now)?,
+        PublishResult::Fenced
+    );
+    two.look()?;
+    assert_eq!(two.published("groups/web.yaml")?, None);
+    Ok(())
+}

@@ -1,0 +1,327 @@
+//! One group's trouble stays its own; a person's freeze and a broken journal stop everything.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use drover_apply::{FailWrites, Journal, JournalChange, JournalError, MemoryJournal, Reply};
+use drover_model::{
+    ConditionType, FleetName, GroupName, GroupPhase, Intent, Listing, ProviderName, ProviderRef,
+    ProviderType, Value,
+};
+use drover_provider::{
+    DestroyRequest, Manifest, Provider, ProviderError, ProviderFactory, ProvisionRequest,
+    Provisioned,
+};
+use drover_provider_sim::{Fault, FaultKind, Op, SimFactory};
+
+use crate::harness::{PROVIDER, World, group};
+
+/// A journal that panics for one group.
+#[derive(Debug)]
+struct PanickingJournal(Arc<MemoryJournal>);
+
+impl Journal for PanickingJournal {
+    fn open_intents(&self, group: &GroupName) -> Result<Vec<Intent>, JournalError> {
+        self.0.open_intents(group)
+    }
+    fn groups(&self) -> Result<BTreeSet<GroupName>, JournalError> {
+        self.0.groups()
+    }
+    fn last_number(&self, group: &GroupName) -> Result<u64, JournalError> {
+        assert_ne!(group.as_str(), "bad", "a mistake in drover");
+        self.0.last_number(group)
+    }
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, JournalError> {
+        self.0.get(key)
+    }
+    fn keys(&self, prefix: &str) -> Result<Vec<String>, JournalError> {
+        self.0.keys(prefix)
+    }
+    fn submit(&self, changes: Vec<JournalChange>, reply: Reply) {
+        self.0.submit(changes, reply);
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_one_group_shows_there_and_nowhere_else() {
+    let mut world = World::with_groups(&[
+        ("bad", &group("bad", 2, "a")),
+        ("web", &group("web", 2, "a")),
+    ]);
+    let journal = Arc::new(PanickingJournal(Arc::clone(&world.journal)));
+    world.agent = Some(world.second(journal));
+    for _ in 0..5 {
+        world.clock.advance(Duration::from_secs(1));
+        world.pass().await;
+    }
+    assert_eq!(world.status("web").recorded.phase, GroupPhase::Converged);
+    let bad = world.status("bad");
+    let stalled = &bad.recorded.conditions[&ConditionType::Stalled];
+    assert_eq!(stalled.status, Some(true));
+    assert_eq!(stalled.reason, "InternalError");
+    assert!(bad.report.error.is_some());
+    // It is told once, not with every pass.
+    let subjects = world.subjects();
+    let about_bad = subjects
+        .iter()
+        .filter(|subject| subject.starts_with("bad:"));
+    assert_eq!(about_bad.count(), 1, "{subjects:?}");
+}
+
+/// A provider type `stuck`, whose chosen calls never answer.
+#[derive(Debug)]
+struct StuckFactory {
+    manifest: Manifest,
+    inner: Arc<SimFactory>,
+    stuck: Op,
+}
+
+#[derive(Debug)]
+struct StuckProvider {
+    manifest: Manifest,
+    inner: Arc<dyn Provider>,
+    stuck: Op,
+}
+
+impl StuckFactory {
+    fn new(inner: &Arc<SimFactory>, stuck: Op) -> Self {
+        Self {
+            manifest: Manifest {
+                type_: ProviderType::parse("stuck").unwrap(),
+                ..inner.manifest().clone()
+            },
+            inner: Arc::clone(inner),
+            stuck,
+        }
+    }
+}
+
+impl ProviderFactory for StuckFactory {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+    fn open(
+        &self,
+        name: &ProviderName,
+        settings: &Value,
+    ) -> Result<Arc<dyn Provider>, ProviderError> {
+        Ok(Arc::new(StuckProvider {
+            manifest: self.manifest.clone(),
+            inner: self.inner.open(name, settings)?,
+            stuck: self.stuck,
+        }))
+    }
+}
+
+#[async_trait]
+impl Provider for StuckProvider {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+    async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {
+        if self.stuck == Op::List {
+            std::future::pending::<()>().await;
+        }
+        self.inner.list(fleet).await
+    }
+    async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
+        if self.stuck == Op::Provision {
+            std::future::pending::<()>().await;
+        }
+        self.inner.provision(request).await
+    }
+    async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {
+        self.inner.destroy(request).await
+    }
+    async fn release(
+        &self,
+        fleet: &FleetName,
+        instance: &ProviderRef,
+    ) -> Result<(), ProviderError> {
+        self.inner.release(fleet, instance).await
+    }
+}
+
+/// A world with group `web` on a good provider and group `slow` on one that is stuck.
+fn world_with_stuck(stuck: Op) -> World {
+    let mut world = World::new(&[]);
+    let provider = "apiVersion: drover/v1alpha1
+kind: Provider
+metadata: {name: tar}
+spec: {type: stuck}
+";
+    let slow = group("slow", 2, "a").replace("provider: local", "provider: tar");
+    let web = group("web", 2, "a");
+    let files = [
+        ("p.yaml", PROVIDER),
+        ("t.yaml", provider),
+        ("s.yaml", &*slow),
+        ("w.yaml", &*web),
+    ];
+    world.repository.commit(&files);
+    world.more_factories = vec![Arc::new(StuckFactory::new(&world.factory, stuck))];
+    world.settings.limits.list_wait = Duration::from_millis(20);
+    world.settings.limits.group_wait = Duration::from_millis(50);
+    world
+}
+
+#[tokio::test]
+async fn a_provider_that_never_lists_delays_nobody_else() {
+    let mut world = world_with_stuck(Op::List);
+    // With an empty data directory every provider comes first; this one has been listed before.
+    world.start();
+    let begun = Instant::now();
+    world.passes(3).await;
+    assert_eq!(world.holds("slow"), ["ObservationStale"]);
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    // Everybody waits for it after the start without data, and says so.
+    assert_eq!(world.holds("web"), ["ObservationPartial"]);
+    world.restart();
+    world.passes(5).await;
+    assert_eq!(world.status("web").recorded.phase, GroupPhase::Converged);
+    assert_eq!(world.holds("slow"), ["ObservationStale"]);
+}
+
+#[tokio::test]
+async fn without_data_nothing_is_done_until_every_provider_was_listed() {
+    let mut world = World::web();
+    world.converge().await;
+    let provider = PROVIDER
+        .replace("name: local", "name: tar")
+        .replace("type: simulated, bootTime: 2s", "type: stuck");
+    let web = group("web", 5, "a");
+    let files = [
+        ("p.yaml", PROVIDER),
+        ("t.yaml", &*provider),
+        ("w.yaml", &*web),
+    ];
+    world.repository.commit(&files);
+    world.more_factories = vec![Arc::new(StuckFactory::new(&world.factory, Op::List))];
+    world.settings.limits.list_wait = Duration::from_millis(20);
+    world.restart_without_data();
+    world.passes(3).await;
+    assert_eq!(world.holds("web"), ["ObservationPartial"]);
+    assert_eq!(world.calls(Op::Provision), 1);
+    world
+        .repository
+        .commit(&[("p.yaml", PROVIDER), ("w.yaml", &web)]);
+    world.pass().await;
+    world.converge().await;
+    assert_eq!(world.living("web").len(), 5);
+}
+
+#[tokio::test]
+async fn a_provision_that_never_answers_delays_nobody_else() {
+    let mut world = world_with_stuck(Op::Provision);
+    let begun = Instant::now();
+    world.passes(6).await;
+    assert_eq!(world.status("web").recorded.phase, GroupPhase::Converged);
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    let report = world.pass().await;
+    assert_eq!(report.unfinished, 1);
+}
+
+#[tokio::test]
+async fn a_provider_that_fails_for_a_moment_is_held_and_not_recorded() {
+    let mut world = World::web();
+    world.converge().await;
+    let commits = world.branch.log().len();
+    world.sim(|mut sim| {
+        let down = FaultKind::Error(drover_model::ErrorClass::Auth);
+        sim.inject(Fault::next(Op::List, 5, down));
+    });
+    world.passes(3).await;
+    assert_eq!(world.holds("web"), ["ProviderFailed"]);
+    world.passes(5).await;
+    assert!(world.holds("web").is_empty());
+    assert_eq!(world.branch.log().len(), commits);
+}
+
+#[tokio::test]
+async fn a_provider_that_fails_for_long_is_recorded() {
+    let mut world = World::web();
+    world.converge().await;
+    world.sim(|mut sim| {
+        let down = FaultKind::Error(drover_model::ErrorClass::Auth);
+        sim.inject(Fault::always(Op::List, down));
+    });
+    world.passes(130).await;
+    let subjects = world.subjects();
+    assert!(
+        subjects.last().unwrap().starts_with("web: held"),
+        "{subjects:?}"
+    );
+    assert_eq!(world.status("web").recorded.instances.len(), 3);
+    world.sim(|mut sim| sim.clear_faults());
+    world.converge().await;
+    assert_eq!(world.calls(Op::Provision), 1);
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_written_stops_everything_until_it_can() {
+    let mut world = World::web();
+    world.converge().await;
+    let mutations = world.mutations();
+    world.journal.fail_from(0, FailWrites::Before);
+    world.push(&[("web", &group("web", 5, "a"))]);
+    world.passes(3).await;
+    assert_eq!(world.mutations(), mutations);
+    assert_eq!(world.agent_holds(), ["JournalUnavailable"]);
+    world.journal.recover();
+    world.pass().await;
+    world.converge().await;
+    assert_eq!(world.living("web").len(), 5);
+    assert!(world.agent_holds().is_empty());
+}
+
+#[tokio::test]
+async fn a_freeze_file_stops_new_steps_until_it_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::web();
+    world.settings.data_dir = Some(dir.path().to_owned());
+    world.converge().await;
+    let mutations = world.mutations();
+    std::fs::write(dir.path().join("FREEZE"), "web\n").unwrap();
+    world.push(&[("web", &group("web", 5, "a"))]);
+    world.passes(3).await;
+    assert_eq!(world.holds("web"), ["Frozen"]);
+    assert_eq!(world.mutations(), mutations);
+    std::fs::remove_file(dir.path().join("FREEZE")).unwrap();
+    world.pass().await;
+    world.converge().await;
+    assert_eq!(world.living("web").len(), 5);
+}
+
+#[tokio::test]
+async fn a_leaving_instance_is_published_as_draining_before_its_drain_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::web();
+    world.settings.data_dir = Some(dir.path().to_owned());
+    world.converge().await;
+    let file = dir.path().join("members/web.json");
+    let published = || std::fs::read_to_string(&file).unwrap();
+    assert_eq!(published().matches("\"ready\"").count(), 3);
+    world.push(&[("web", &group("web", 2, "a"))]);
+    world.pass().await;
+    assert_eq!(published().matches("\"draining\"").count(), 1);
+    assert_eq!(world.calls(Op::Destroy), 0);
+    world.converge().await;
+    assert_eq!(published().matches("\"id\"").count(), 2);
+}
+
+#[tokio::test]
+async fn a_clock_that_steps_back_holds_voluntary_work() {
+    let mut world = World::web();
+    world.converge().await;
+    let earlier = drover_provider::Clock::now(&*world.clock);
+    world.passes(60).await;
+    world.push(&[("web", &group("web", 3, "b"))]);
+    world.clock.set(earlier);
+    world.passes(3).await;
+    assert_eq!(world.agent_holds(), ["ClockStepped"]);
+    assert_eq!(world.calls(Op::Destroy), 0);
+    world.passes(60).await;
+    assert!(world.agent_holds().is_empty());
+}

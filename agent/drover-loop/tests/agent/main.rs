@@ -1,0 +1,16 @@
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test may fail wherever something is not as it should be"
+)]
+//! The agent end to end: source, state branch, journal and provider in memory, on a clock that the
+//! tests move; and over a real repository in `git`.
+
+mod harness;
+
+mod converge;
+mod deletion;
+mod documents;
+mod git;
+mod isolation;
+mod lease;
+mod quiet;

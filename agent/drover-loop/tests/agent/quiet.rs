@@ -1,0 +1,85 @@
+//! A pass in which nothing changed costs next to nothing, and leaves nothing behind.
+
+use drover_provider_sim::Op;
+
+use crate::harness::{World, group};
+
+#[tokio::test]
+async fn an_unchanged_pass_lists_once_and_writes_nothing() {
+    let mut world = World::with_groups(&[
+        ("api", &group("api", 2, "a")),
+        ("web", &group("web", 3, "a")),
+    ]);
+    world.converge().await;
+    world.passes(2).await;
+    let (polls, reads) = world.repository.counts();
+    let lists = world.calls(Op::List);
+    let (writes, mutations) = (world.journal.writes(), world.mutations());
+    let (commits, pushes) = (world.branch.log().len(), world.branch.pushes());
+    world.passes(10).await;
+    assert_eq!(world.repository.counts(), (polls + 10, reads));
+    assert_eq!(world.calls(Op::List), lists + 10);
+    assert_eq!(world.journal.writes(), writes);
+    assert_eq!(world.mutations(), mutations);
+    assert_eq!(world.branch.log().len(), commits);
+    assert_eq!(world.branch.pushes(), pushes);
+}
+
+#[tokio::test]
+async fn an_unrelated_commit_reads_one_file_and_commits_nothing() {
+    let mut world = World::web();
+    world.converge().await;
+    world.passes(2).await;
+    let (_, reads) = world.repository.counts();
+    let commits = world.branch.log().len();
+    let web = group("web", 3, "a");
+    world.repository.commit(&[
+        ("providers/local.yaml", crate::harness::PROVIDER),
+        ("groups/web.yaml", &web),
+        ("notes.yaml", "# nothing\n"),
+    ]);
+    world.passes(3).await;
+    assert_eq!(world.repository.counts().1, reads + 1);
+    assert_eq!(world.branch.log().len(), commits);
+}
+
+#[tokio::test]
+async fn with_the_state_branch_down_work_goes_on_and_is_told_later() {
+    let mut world = World::web();
+    world.converge().await;
+    let commits = world.branch.log().len();
+    let down = drover_loop::RecorderError::Unreachable {
+        message: "connection refused".to_owned(),
+    };
+    world.branch.fail(Some(down));
+    world.push(&[("web", &group("web", 5, "a"))]);
+    world.passes(10).await;
+    assert_eq!(world.living("web").len(), 5);
+    let status = world.agent.as_ref().unwrap().status();
+    assert!(status.write_back.pending > 0);
+    assert!(
+        status.write_back.lag.as_secs() >= 5,
+        "{:?}",
+        status.write_back
+    );
+    assert!(status.write_back.failure.is_some());
+    world.branch.fail(None);
+    world.passes(2).await;
+    assert!(world.branch.log().len() > commits);
+    let status = world.agent.as_ref().unwrap().status();
+    assert_eq!(status.write_back.pending, 0);
+    assert_eq!(status.write_back.failure, None);
+}
+
+#[tokio::test]
+async fn what_a_commit_records_can_be_read_back() {
+    let mut world = World::web();
+    world.converge().await;
+    let text = String::from_utf8(world.branch.file("groups/web.yaml").unwrap()).unwrap();
+    let recorded = drover_spec::record::decode(&text).unwrap();
+    assert_eq!(recorded, *world.status("web").recorded);
+    let inputs: serde_json::Value =
+        serde_json::from_slice(&world.branch.file("inputs/web.json").unwrap()).unwrap();
+    assert_eq!(inputs["numbers"]["available"], 3);
+    assert_eq!(inputs["seenUnder"]["branch"], "main");
+}
