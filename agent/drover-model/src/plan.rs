@@ -482,7 +482,7 @@ impl fmt::Display for Hold {
             Self::ObservationStale => write!(f, "the provider's listing is too old to act on"),
             Self::ObservationEmptied { expected } => write!(
                 f,
-                "the provider lists none of the {expected} instances that were there; this looks like a wrong credential, region or filter, so nothing is created"
+                "the provider lists none of the {expected} instances that were there; this looks like a wrong credential, region or filter, so nothing is created; `size: 0` in a commit confirms that they are gone"
             ),
             Self::ProviderFailed { class, message } => {
                 write!(

@@ -1,1 +1,24 @@
 //! Simulator of drover: virtual clock, simulated fleet, seeded faults.
+//!
+//! It runs the agent's own stages (classify, plan, lint, apply) against a simulated provider on a
+//! clock that only moves when it is told to, and checks the planner's invariants after every pass. It
+//! knows neither Git nor documents: a simulation is given parsed groups.
+//!
+//! Entry points: [`Simulation`] (one group, step by step) and [`walk`] (a random life of a group, from
+//! a seed).
+//!
+//! **Invariant:** the same seed gives the same simulation, call by call.
+
+mod clock;
+mod invariants;
+mod random;
+mod simulation;
+mod specs;
+mod walk;
+
+pub use clock::VirtualClock;
+pub use invariants::Violation;
+pub use random::Random;
+pub use simulation::{Pass, Simulation, SimulationError};
+pub use specs::{group, template};
+pub use walk::{WalkOptions, WalkReport, walk};

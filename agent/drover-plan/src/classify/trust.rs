@@ -40,7 +40,10 @@ fn lists_any(input: &ClassifyInput<'_>) -> bool {
 
 /// Counts the recorded instances that nobody is ending.
 fn expected(input: &ClassifyInput<'_>, intents: &IntentIndex<'_>) -> u32 {
-    if releasing(input) {
+    // Where nothing is wanted nothing can be made too much, so that `size: 0` is how a person
+    // says that the instances are gone indeed. A group that is being removed would be forgotten.
+    let wants_none = input.spec.size == 0 && input.recorded.deleting.is_none();
+    if releasing(input) || wants_none {
         return 0;
     }
     let terminating = InstanceClass::Terminating.as_str();

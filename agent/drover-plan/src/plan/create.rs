@@ -142,7 +142,9 @@ impl Draft<'_> {
 
     /// Counts the instances whose creation has no answer yet.
     fn unknown_creates(&self) -> u32 {
-        let unanswered = |intent: &&&drover_model::Intent| intent.state == IntentState::Sent;
+        let unanswered = |intent: &&&drover_model::Intent| {
+            intent.state == IntentState::Sent && !self.is_settled(intent)
+        };
         let slots = self
             .intents
             .creates

@@ -36,6 +36,8 @@ pub(super) struct Draft<'a> {
     pub(super) unmet: u32,
     pub(super) fenced: bool,
     pub(super) converged: bool,
+    /// Another size is asked for, and may not be taken on yet.
+    pub(super) size_withheld: bool,
     pub(super) steps: Vec<Step>,
     pub(super) holds: Vec<Held>,
     pub(super) wake_at: Option<Timestamp>,
@@ -75,6 +77,7 @@ impl<'a> Draft<'a> {
             unmet: 0,
             fenced: false,
             converged: false,
+            size_withheld: false,
             steps: Vec::new(),
             holds: input.fences.to_vec(),
             wake_at: None,
@@ -154,6 +157,8 @@ impl<'a> Draft<'a> {
         self.scale_out();
         self.scale_in();
         self.roll();
+        // A rollout that just retired the last outdated instance needs its surge no more.
+        self.scale_in();
         self.converge();
     }
 
@@ -195,6 +200,7 @@ impl<'a> Draft<'a> {
         }
         if let Some(held) = self.suspended(Activity::Scale) {
             self.hold(held);
+            self.size_withheld = true;
             return if known { before } else { 0 };
         }
         if known
@@ -202,6 +208,7 @@ impl<'a> Draft<'a> {
             && let Some(held) = self.withheld(Reason::ScaleIn).or_else(|| self.over_limit())
         {
             self.hold(held);
+            self.size_withheld = true;
             return before;
         }
         asked

@@ -254,7 +254,11 @@ impl Draft<'_> {
             return Some(PauseCause::Failures { failed, threshold });
         }
         let late = elapsed(rollout.progressed_at, self.input.now) > self.spec.progress_deadline();
-        (late && !stands_still).then_some(PauseCause::Deadline)
+        let all_serve = self
+            .live()
+            .all(|member| serves(member) && self.current(member));
+        let done = all_serve && self.live_count() >= self.resolved.size;
+        (late && !stands_still && !done).then_some(PauseCause::Deadline)
     }
 
     /// Returns what the provider said when it refused the target.

@@ -42,7 +42,8 @@ impl Draft<'_> {
             .live()
             .all(|member| serves(member) && self.current(member));
         let quiet = !self.steps.iter().any(|step| step.action.mutates());
-        self.converged = settled && all_good && quiet;
+        // With a size withheld the change is not over, and what it comes from stays what it was.
+        self.converged = settled && all_good && quiet && !self.size_withheld;
         if self.converged {
             self.next.stable = Some(self.target.clone());
             self.next.stable_size = size;

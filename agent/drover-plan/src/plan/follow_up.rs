@@ -14,6 +14,9 @@ use crate::time::later;
 /// A destroy that the provider refused is tried again after this time.
 const DESTROY_RETRY: Duration = Duration::from_secs(15);
 
+/// When a decision that came to nothing is taken again: soon, but not on the same facts.
+const DECIDE_ANEW: Duration = Duration::from_secs(1);
+
 /// A destroy that the provider accepted and that shows no effect is repeated after this time; the
 /// call is idempotent.
 const DESTROY_REPEAT: Duration = Duration::from_mins(10);
@@ -49,7 +52,7 @@ impl<'a> Draft<'a> {
         self.step(action, Cause::FollowUp, vec![Precondition::Open(intent)]);
     }
 
-    fn is_settled(&self, intent: &Intent) -> bool {
+    pub(super) fn is_settled(&self, intent: &Intent) -> bool {
         let settled = &self.input.classified.settled;
         settled
             .iter()
@@ -87,11 +90,15 @@ impl<'a> Draft<'a> {
                 IntentState::Failed { at, .. } => later(*at, DESTROY_RETRY),
                 IntentState::Acked { at, .. } => later(*at, DESTROY_REPEAT),
             };
-            if due <= self.input.now {
+            if due > self.input.now {
+                self.wake(due);
+            } else if has_effect(first) || member.drain.is_some() || failed(member) {
                 let cause = Cause::Because(destroy_reason(first));
                 self.destroy(member, cause);
             } else {
-                self.wake(due);
+                // Nothing came of it, and what it rested on is long past: decided anew, next time.
+                self.close(first.id, SettlementOutcome::NoEffect);
+                self.wake(later(self.input.now, DECIDE_ANEW));
             }
         }
     }
@@ -157,6 +164,14 @@ impl<'a> Draft<'a> {
 /// Returns whether a member's launch failed.
 fn failed(member: &Member) -> bool {
     matches!(member.class, InstanceClass::Failed { .. })
+}
+
+/// Returns whether a destroy may have taken effect.
+fn has_effect(intent: &Intent) -> bool {
+    match intent.state {
+        IntentState::Sent | IntentState::Acked { .. } => true,
+        IntentState::Intended | IntentState::Failed { .. } => false,
+    }
 }
 
 fn destroy_reason(intent: &Intent) -> Reason {

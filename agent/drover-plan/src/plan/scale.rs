@@ -31,8 +31,14 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Removes what exceeds the size, and the surge while a rollout needs it.
+    /// Removes what exceeds the size, and the surge while a rollout needs it. The last outdated
+    /// instance may be among what is removed, and the surge is no longer needed then.
     pub(super) fn scale_in(&mut self) {
+        while self.remove_excess() {}
+    }
+
+    /// Removes what exceeds the size now. Returns whether anything was removed.
+    fn remove_excess(&mut self) -> bool {
         let allowance = if self.next.rollout.is_some() && self.live().any(|m| !self.current(m)) {
             self.resolved.surge
         } else {
@@ -41,15 +47,16 @@ impl<'a> Draft<'a> {
         let most = self.resolved.size.saturating_add(allowance);
         let excess = self.live_count().saturating_sub(most);
         if excess == 0 {
-            return;
+            return false;
         }
         if let Some(held) = self
             .withheld(Reason::ScaleIn)
             .or_else(|| self.surplus(excess))
         {
             self.hold(held);
-            return;
+            return false;
         }
+        let before = self.leaving.len();
         let mut left = excess;
         for member in self.victims() {
             if left == 0 {
@@ -63,6 +70,7 @@ impl<'a> Draft<'a> {
                 Some(held) => self.hold(held),
             }
         }
+        self.leaving.len() > before
     }
 
     /// Returns the hold for more surplus than a change may remove: no change asked for it, or more
@@ -71,7 +79,8 @@ impl<'a> Draft<'a> {
         if self.input.decisions.size.is_some() {
             return None;
         }
-        let limit = self.spec.destroy_max(self.next.stable_size);
+        let before = self.next.stable_size.max(self.input.recorded.size);
+        let limit = self.spec.destroy_max(before.max(self.resolved.size));
         let removed = self.removed_so_far();
         let planned = self.change.as_ref().map_or(0, |change| change.destroys);
         let unplanned = excess.saturating_sub(planned.saturating_sub(removed));

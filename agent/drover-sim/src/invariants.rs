@@ -1,0 +1,319 @@
+//! The planner's invariants, checked from outside after every pass.
+//!
+//! What can be checked on the provider's own truth is: it does not care what the agent believes.
+
+use std::collections::BTreeSet;
+
+use drover_apply::{Journal as _, StepResult};
+use drover_model::{
+    Action, Cause, FieldClass, GroupPhase, InstanceClass, InstanceId, IntentState, ProviderPhase,
+    Reason, SettlementOutcome, Timestamp, Trust,
+};
+use drover_plan::{ClassifyInput, classify};
+
+use drover_provider_sim::SimInstance;
+
+use crate::simulation::{Pass, Simulation, SimulationError};
+
+/// An invariant that does not hold.
+#[derive(Debug, thiserror::Error)]
+#[error("{invariant}: {what}")]
+pub struct Violation {
+    /// Which.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+fn broken<T>(invariant: &'static str, what: impl Into<String>) -> Result<T, Violation> {
+    Err(Violation {
+        invariant,
+        what: what.into(),
+    })
+}
+
+/// What the checks remember from pass to pass.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    total: usize,
+    /// Until when the provider's listings may lie about what is being ended.
+    pub(crate) lies_until: Option<Timestamp>,
+    /// The highest ceiling since the last time that no create was open: a late effect of an old call
+    /// is bounded by the ceiling it was made under.
+    ceiling: u32,
+    numbers: BTreeSet<InstanceId>,
+}
+
+impl Checks {
+    /// Checks everything after a pass.
+    pub(crate) fn after(&mut self, sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
+        availability(pass)?;
+        self.ceiling(sim, pass)?;
+        no_worse(sim, pass)?;
+        self.at_most_once(sim, pass)?;
+        no_action_unobserved(pass)?;
+        explained(sim, pass)?;
+        upgrade_is_inert(sim, pass)?;
+        idempotent(sim, pass)
+    }
+
+    /// I2: no create raises the provider's true total above the ceiling.
+    fn ceiling(&mut self, sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
+        let at = sim.now();
+        let lies = self.lies_until.is_some_and(|until| at <= until);
+        let ending =
+            |instance: &SimInstance| matches!(instance.phase(at), Some(ProviderPhase::Stopping));
+        let now = sim
+            .world()
+            .of_group(sim.name(), at)
+            .into_iter()
+            // Under a listing that lies, what is being ended cannot be told from what has ended.
+            .filter(|(_, instance)| !(lies && ending(instance)))
+            .count();
+        let open = pass
+            .intents
+            .iter()
+            .any(|intent| matches!(intent.kind, drover_model::IntentKind::Create { .. }));
+        let ceiling = pass.report.numbers.ceiling;
+        self.ceiling = if open {
+            self.ceiling.max(ceiling)
+        } else {
+            ceiling
+        };
+        let limit = (self.ceiling as usize).max(self.total);
+        self.total = sim.world().of_group(sim.name(), at).len();
+        if now > limit {
+            return broken("I2 ceiling", format!("{now} exist, {limit} may"));
+        }
+        Ok(())
+    }
+
+    /// I10: one token makes at most one set of instances, and no name is given twice.
+    fn at_most_once(&mut self, sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
+        for (index, step) in pass.plan.steps.iter().enumerate() {
+            if let Action::Create { slots, .. } = &step.action {
+                let done = pass.applied.as_ref().is_some_and(|applied| {
+                    !matches!(applied.outcomes[index].result, StepResult::Skipped(_))
+                });
+                for slot in slots {
+                    if done && !self.numbers.insert(slot.clone()) {
+                        return broken("I10 at most once", format!("{slot} was named twice"));
+                    }
+                }
+            }
+        }
+        let world = sim.world();
+        let stats = world.stats();
+        if stats.duplicates > 0 {
+            return broken("I10 at most once", "two instances have one name");
+        }
+        if stats.foreign_touches > 0 || stats.stale_epochs > 0 {
+            return broken("I13 identity", "an instance of another owner was touched");
+        }
+        Ok(())
+    }
+}
+
+/// I1: what serves stays at the floor, whatever the reason (deletion apart).
+fn availability(pass: &Pass) -> Result<(), Violation> {
+    let floor = pass.report.numbers.floor;
+    let members = &pass.classified.members;
+    let serving: BTreeSet<&InstanceId> = members
+        .values()
+        .filter(|member| member.class == InstanceClass::Available && member.drain.is_none())
+        .map(|member| &member.id)
+        .collect();
+    let taken = pass
+        .plan
+        .steps
+        .iter()
+        .filter(|step| step.cause != Cause::Because(Reason::Delete))
+        .filter_map(|step| match &step.action {
+            Action::Drain { instance, .. } | Action::Destroy { instance, .. } => Some(instance),
+            _ => None,
+        })
+        .filter(|id| serving.contains(*id))
+        .count();
+    let left = serving.len() - taken;
+    if taken > 0 && left < floor as usize {
+        return broken(
+            "I1 availability",
+            format!("{left} stay, the floor is {floor}"),
+        );
+    }
+    Ok(())
+}
+
+/// I4: while the newcomers are bad, nothing that serves is retired for more of them.
+fn no_worse(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
+    let Some(target) = &pass.plan.next.target else {
+        return Ok(());
+    };
+    let members = &pass.classified.members;
+    let taken: BTreeSet<&InstanceId> = pass
+        .plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::Drain { instance, .. } | Action::Destroy { instance, .. } => Some(instance),
+            _ => None,
+        })
+        .collect();
+    let staying = members.values().filter(|member| {
+        let leaves = taken.contains(&member.id) || member.drain.is_some();
+        !leaves && !matches!(member.class, InstanceClass::Terminating)
+    });
+    let bad = staying
+        .filter(|member| member.digests == *target && member.class != InstanceClass::Available)
+        .count() as u32;
+    let size = pass.plan.next.size;
+    let rollout = &sim.spec().rollout;
+    let window = rollout.surge_max.ceil_of(size) + rollout.unavailable_max.floor_of(size);
+    let retires = pass.plan.steps.iter().any(|step| {
+        step.cause == Cause::Because(Reason::Update)
+            && matches!(&step.action, Action::Drain { instance, .. }
+                if members.get(instance).is_some_and(|m| m.class == InstanceClass::Available && m.drain.is_none()))
+    });
+    if retires && bad >= window.max(1) {
+        return broken(
+            "I4 no worse",
+            format!("{bad} bad newcomers and one more retired"),
+        );
+    }
+    Ok(())
+}
+
+/// I11: nothing changes on a listing that is not trusted.
+fn no_action_unobserved(pass: &Pass) -> Result<(), Violation> {
+    let acts = pass.plan.steps.iter().any(|step| step.action.mutates());
+    match &pass.classified.trust {
+        Trust::Frozen(hold) if acts => broken("I11 observation", hold.code()),
+        Trust::Frozen(_) | Trust::Full => Ok(()),
+    }
+}
+
+/// I16: a group that is not where it should be, and for which nothing is on the way, says why; and
+/// there always is a next look while something is to be done.
+fn explained(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
+    let acts = pass.plan.steps.iter().any(|step| step.action.mutates());
+    let done = matches!(
+        pass.plan.next.phase,
+        GroupPhase::Converged | GroupPhase::Deleted
+    );
+    let in_motion = !pass.intents.is_empty()
+        || pass.classified.members.values().any(|member| {
+            !matches!(
+                member.class,
+                InstanceClass::Available
+                    | InstanceClass::Exited(_)
+                    | InstanceClass::Failed { .. }
+                    | InstanceClass::Unhealthy { .. }
+                    | InstanceClass::Lost { .. }
+            )
+        });
+    if !acts && !done && !in_motion && pass.report.holds.is_empty() {
+        let phase = pass.plan.next.phase.as_str();
+        return broken("I16 explained", format!("nothing is done, phase {phase}"));
+    }
+    if in_motion && pass.plan.wake_at.is_none() {
+        return broken(
+            "I16 explained",
+            "something is on the way and nobody will look",
+        );
+    }
+    if pass.plan.wake_at.is_some_and(|at| at <= sim.now()) {
+        return broken("I16 explained", "the wake-up time is past");
+    }
+    Ok(())
+}
+
+/// I18: another version of the agent or of the provider's schema plans the same.
+fn upgrade_is_inert(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
+    if pass.before.templates.is_empty() || sim.desired.is_none() {
+        return Ok(());
+    }
+    let known = pass
+        .before
+        .templates
+        .values()
+        .any(|template| *template == sim.last.spec.template);
+    if !known {
+        return Ok(());
+    }
+    let mut upgraded = sim.provider.clone();
+    upgraded
+        .classes
+        .insert("version".to_owned(), FieldClass::Ignore);
+    let replanned = sim
+        .planned_with(&upgraded, &pass.classified, &pass.intents, &pass.before)
+        .map_err(|error| bug(&error))?;
+    let original = sim
+        .planned_with(&sim.provider, &pass.classified, &pass.intents, &pass.before)
+        .map_err(|error| bug(&error))?;
+    if replanned.steps != original.steps || replanned.next != original.next {
+        return broken("I18 inert upgrade", "another schema made another plan");
+    }
+    Ok(())
+}
+
+/// I9: with nothing new to see, a plan that was carried out is followed by none.
+fn idempotent(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
+    let Some(applied) = &pass.applied else {
+        return Ok(());
+    };
+    // The answer to a launch after failed ones is news: more may follow it.
+    let backed_off = pass.before.backoff.is_some() || pass.plan.next.backoff.is_some();
+    // So is that a decision came to nothing, or the answer to a repeated call.
+    let closed = pass.plan.steps.iter().any(|step| {
+        matches!(&step.action, Action::Settle(settlement)
+            if settlement.outcome != SettlementOutcome::Observed)
+            || matches!(step.action, Action::Resend { .. })
+    });
+    if !applied.is_complete() || backed_off || closed {
+        return Ok(());
+    }
+    let intents = sim
+        .journal()
+        .open_intents(sim.name())
+        .map_err(|error| Violation {
+            invariant: "I9 idempotence",
+            what: error.to_string(),
+        })?;
+    let unanswered = |intent: &drover_model::Intent| intent.state == IntentState::Sent;
+    if intents.iter().any(unanswered) {
+        return Ok(());
+    }
+    let classified = classify(&ClassifyInput {
+        now: pass.at,
+        group: sim.name(),
+        spec: sim.spec(),
+        listing: &pass.listing,
+        signals: &pass.signals,
+        memory: &sim.memory,
+        intents: &intents,
+        recorded: &sim.recorded,
+        visibility: sim.visibility(),
+    });
+    let again = sim
+        .planned_with(&sim.provider, &classified, &intents, &sim.recorded)
+        .map_err(|error| bug(&error))?;
+    let released = pass
+        .plan
+        .steps
+        .iter()
+        .any(|step| matches!(step.action, Action::Release { .. }));
+    if again.steps.iter().any(|step| step.action.mutates()) && !released {
+        return broken(
+            "I9 idempotence",
+            format!("the same facts again: {:?}", again.steps),
+        );
+    }
+    Ok(())
+}
+
+fn bug(error: &SimulationError) -> Violation {
+    Violation {
+        invariant: "lint",
+        what: format!("{error}: {:?}", std::error::Error::source(error)),
+    }
+}

@@ -1,0 +1,397 @@
+//! One group, its agent and its provider, on a virtual clock.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use drover_apply::{ApplyContext, ApplyReport, Journal as _, JournalError, MemoryJournal, apply};
+use drover_model::{
+    AcceptedDocument, Classified, Decisions, Epoch, FleetName, Group, GroupName, GroupSpec,
+    GroupUid, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent, IntentKind, Listed,
+    Listing, Plan, PlanReport, ProviderName, ProviderType, RecordedGroup, Revision, Timestamp,
+    Value,
+};
+use drover_plan::{
+    ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, classify, lint, plan,
+};
+use drover_provider::{Clock as _, ProviderError};
+use drover_provider_sim::{SimProvider, SimSettings, SimWorld};
+
+use crate::VirtualClock;
+
+/// Where every simulation begins: a Monday morning.
+const START: &str = "2026-01-05T08:00:00Z";
+
+/// One group with its agent and its provider.
+#[derive(Debug)]
+pub struct Simulation {
+    /// The time.
+    pub clock: VirtualClock,
+    /// What should exist. None: the document was removed.
+    pub desired: Option<Group>,
+    /// The last document that was there.
+    pub last: Group,
+    /// What policies say.
+    pub decisions: Decisions,
+    /// What is in the way.
+    pub fences: Vec<Held>,
+    /// The provider's facts as the agent has them.
+    pub provider: ProviderFacts,
+    /// What the agent has recorded.
+    pub recorded: RecordedGroup,
+    /// What the agent remembers from pass to pass.
+    pub memory: BTreeMap<InstanceId, InstanceMemory>,
+    /// How many commits the recorded state would have made so far.
+    pub commits: u32,
+    fleet: FleetName,
+    world: Arc<Mutex<SimWorld>>,
+    journal: Arc<MemoryJournal>,
+    visibility: Duration,
+    revision: u32,
+}
+
+/// What one pass saw, decided and did.
+#[derive(Debug)]
+pub struct Pass {
+    /// When it was.
+    pub at: Timestamp,
+    /// What was listed.
+    pub listing: Listing,
+    /// What the checks said.
+    pub signals: BTreeMap<InstanceId, HealthSignal>,
+    /// The open intents before the pass.
+    pub intents: Vec<Intent>,
+    /// The effective world.
+    pub classified: Classified,
+    /// What was decided.
+    pub plan: Plan,
+    /// What was withheld.
+    pub report: PlanReport,
+    /// What came of it. None: the provider could not be listed.
+    pub applied: Option<ApplyReport>,
+    /// The recorded state before the pass.
+    pub before: RecordedGroup,
+}
+
+/// Why a pass could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulationError {
+    /// The planner refused its input.
+    #[error("cannot plan")]
+    Plan(#[from] PlanError),
+    /// The plan failed its lint: a bug of the planner.
+    #[error("the plan fails its lint")]
+    Lint(#[from] LintError),
+    /// The journal could not be read.
+    #[error("cannot read the journal")]
+    Journal(#[from] JournalError),
+}
+
+impl Simulation {
+    /// Begins with a group that does not exist yet and an empty provider.
+    ///
+    /// # Panics
+    ///
+    /// Never: the names are constants.
+    pub fn new(group: Group, settings: SimSettings) -> Self {
+        let start: Timestamp = START.parse().expect("a valid time");
+        let visibility = settings.visibility;
+        let batch_max = settings.batch_max;
+        let uid = GroupUid::parse("0000000000000001").expect("a valid uid");
+        Self {
+            clock: VirtualClock::new(start),
+            decisions: Decisions::default(),
+            fences: Vec::new(),
+            provider: ProviderFacts {
+                name: ProviderName::parse("sim").expect("a valid label"),
+                type_: ProviderType::parse("simulated").expect("a valid label"),
+                settings: Value::empty_map(),
+                classes: BTreeMap::new(),
+                batch_max,
+            },
+            recorded: RecordedGroup::new(group.name.clone(), uid, Epoch(1)),
+            memory: BTreeMap::new(),
+            commits: 0,
+            fleet: FleetName::parse("test").expect("a valid label"),
+            world: Arc::new(Mutex::new(SimWorld::new(settings))),
+            journal: Arc::new(MemoryJournal::new()),
+            visibility,
+            revision: 1,
+            last: group.clone(),
+            desired: Some(group),
+        }
+    }
+
+    /// Returns the provider's world.
+    pub fn world(&self) -> MutexGuard<'_, SimWorld> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the agent's journal.
+    pub fn journal(&self) -> &MemoryJournal {
+        &self.journal
+    }
+
+    /// Returns the time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Returns the group's name.
+    pub fn name(&self) -> &GroupName {
+        &self.recorded.name
+    }
+
+    /// Returns the specification in force.
+    pub fn spec(&self) -> &GroupSpec {
+        &self.last.spec
+    }
+
+    /// Pushes a new document.
+    pub fn push(&mut self, group: Group) {
+        self.revision += 1;
+        self.last = group.clone();
+        self.desired = Some(group);
+    }
+
+    /// Pushes a change of the document.
+    pub fn edit(&mut self, change: impl FnOnce(&mut GroupSpec)) {
+        let mut group = self.last.clone();
+        change(&mut group.spec);
+        self.push(group);
+    }
+
+    /// Removes the document.
+    pub fn remove(&mut self) {
+        self.revision += 1;
+        self.desired = None;
+    }
+
+    /// Ends the agent and starts it again: what is durable stays, and the memory too unless it is
+    /// lost.
+    pub fn restart(&mut self, memory_lost: bool) {
+        self.journal = Arc::new(self.journal.crashed());
+        if memory_lost {
+            self.memory.clear();
+        }
+    }
+
+    /// Makes one pass: list, classify, plan, lint, apply, record.
+    ///
+    /// # Errors
+    ///
+    /// Only for bugs: of the planner, or of this simulator.
+    pub async fn pass(&mut self) -> Result<Pass, SimulationError> {
+        self.advance_drains()?;
+        let now = self.now();
+        let listed = self.world().list(now, &self.fleet).result;
+        let (listing, failed) = self.observed(listed, now);
+        let signals = self.signals(&listing, now);
+        let intents = self.journal.open_intents(self.name())?;
+        let mut recorded = self.recorded.clone();
+        let above = self.journal.last_number(self.name())?.saturating_add(1);
+        recorded.next_number = recorded.next_number.max(above);
+        let mut fences = self.fences.clone();
+        fences.extend(failed);
+        let classified = classify(&ClassifyInput {
+            now,
+            group: self.name(),
+            spec: self.spec(),
+            listing: &listing,
+            signals: &signals,
+            memory: &self.memory,
+            intents: &intents,
+            recorded: &recorded,
+            visibility: self.visibility,
+        });
+        let (plan, report) = self.planned(&classified, &intents, &recorded, &fences)?;
+        let applied = apply(&plan, &self.context()).await;
+        if applied.journal_error.is_none() {
+            self.memory = classified.memory.clone();
+            self.commits += u32::from(self.recorded != plan.next);
+            self.recorded = plan.next.clone();
+        }
+        Ok(Pass {
+            at: now,
+            listing,
+            signals,
+            intents,
+            classified,
+            plan,
+            report,
+            applied: Some(applied),
+            before: recorded,
+        })
+    }
+
+    /// Plans and lints, without carrying anything out.
+    ///
+    /// # Errors
+    ///
+    /// Only for bugs of the planner.
+    pub fn planned(
+        &self,
+        classified: &Classified,
+        intents: &[Intent],
+        recorded: &RecordedGroup,
+        fences: &[Held],
+    ) -> Result<(Plan, PlanReport), SimulationError> {
+        self.plan_as(&self.provider, classified, intents, recorded, fences)
+    }
+
+    fn plan_as(
+        &self,
+        provider: &ProviderFacts,
+        classified: &Classified,
+        intents: &[Intent],
+        recorded: &RecordedGroup,
+        fences: &[Held],
+    ) -> Result<(Plan, PlanReport), SimulationError> {
+        let (document, policies) = (self.document(), BTreeMap::new());
+        let desired = match &self.desired {
+            Some(group) => Desired::Present {
+                group,
+                document: &document,
+            },
+            None => Desired::Deleting {
+                spec: &self.last.spec,
+                revision: &document.revision,
+            },
+        };
+        let input = PlanInput {
+            now: self.now(),
+            fleet: &self.fleet,
+            epoch: Epoch(1),
+            desired,
+            provider,
+            classified,
+            intents,
+            recorded,
+            decisions: &self.decisions,
+            policies: &policies,
+            fences,
+        };
+        let (plan, report) = plan(&input)?;
+        lint(&input, &plan)?;
+        Ok((plan, report))
+    }
+
+    /// Plans with another idea of the provider, under the same fences.
+    pub(crate) fn planned_with(
+        &self,
+        provider: &ProviderFacts,
+        classified: &Classified,
+        intents: &[Intent],
+        recorded: &RecordedGroup,
+    ) -> Result<Plan, SimulationError> {
+        let (plan, _) = self.plan_as(provider, classified, intents, recorded, &self.fences)?;
+        Ok(plan)
+    }
+
+    /// Returns how long the provider may leave out what it has made.
+    pub(crate) fn visibility(&self) -> Duration {
+        self.visibility
+    }
+
+    fn observed(
+        &self,
+        listed: Result<Listing, ProviderError>,
+        now: Timestamp,
+    ) -> (Listing, Option<Held>) {
+        match listed {
+            Ok(mut listing) => {
+                let group = self.name();
+                let owned = |listed: &Listed| {
+                    let tags = listed.ownership.as_ref();
+                    tags.is_some_and(|tags| tags.fleet == self.fleet && tags.group == *group)
+                };
+                listing.instances.retain(owned);
+                (listing, None)
+            }
+            Err(error) => {
+                let why = error.message.clone();
+                let listing = Listing {
+                    completeness: drover_model::Completeness::Partial { why },
+                    as_of: now,
+                    instances: Vec::new(),
+                };
+                let hold = Hold::ProviderFailed {
+                    class: error.class,
+                    message: error.message,
+                };
+                (listing, Some(of_group(hold)))
+            }
+        }
+    }
+
+    fn signals(&self, listing: &Listing, now: Timestamp) -> BTreeMap<InstanceId, HealthSignal> {
+        let world = self.world();
+        let checks = self.spec().health.checks.len();
+        let probed = listing.instances.iter().filter_map(|listed| {
+            let id = &listed.ownership.as_ref()?.instance;
+            let outcome = world.health(&listed.provider_ref, now);
+            let signal = HealthSignal {
+                asked_at: now,
+                checks: vec![outcome; checks],
+                busy: world.is_busy(&listed.provider_ref),
+            };
+            Some((id.clone(), signal))
+        });
+        probed.collect()
+    }
+
+    /// Moves drains along: a drain is done when its delay is past, as one without `done` is.
+    fn advance_drains(&mut self) -> Result<(), SimulationError> {
+        let now = self.now();
+        for intent in self.journal.open_intents(self.name())? {
+            if let IntentKind::Drain {
+                spec, begun, done, ..
+            } = &intent.kind
+            {
+                let ready = intent.issued_at.checked_add(spec.delay);
+                if ready.is_ok_and(|ready| now >= ready) && !(*begun && *done) {
+                    // A journal that cannot be written now leaves the drain where it is.
+                    let _ = self
+                        .journal
+                        .update_drain(intent.id, true, spec.done.is_none());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn context(&self) -> ApplyContext {
+        let clock = Arc::new(self.clock.clone());
+        ApplyContext {
+            fleet: self.fleet.clone(),
+            epoch: Epoch(1),
+            provider: Arc::new(SimProvider::new(self.world.clone(), clock.clone())),
+            journal: self.journal.clone(),
+            clock,
+            call_timeout: Duration::from_secs(30),
+            concurrency: 8,
+            brake: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    fn document(&self) -> AcceptedDocument {
+        AcceptedDocument {
+            text: format!("revision {}", self.revision),
+            path: format!("groups/{}.yaml", self.name()),
+            line: 1,
+            revision: Revision::parse(&format!("{:040x}", self.revision))
+                .expect("40 hexadecimal digits"),
+        }
+    }
+}
+
+/// Returns a hold of the group as a whole.
+pub(crate) fn of_group(hold: Hold) -> Held {
+    Held {
+        hold,
+        reason: None,
+        instance: None,
+        until: None,
+    }
+}

@@ -1,0 +1,587 @@
+//! A random life of a group: faults, restarts, changes of mind; then peace, in which it converges.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use drover_apply::{FailWrites, StepResult};
+use drover_model::{
+    Amount, BindingName, CheckOutcome, DecisionPoint, Decisions, Enforcement, ErrorClass,
+    ExitReport, Group, GroupPhase, Held, Hold, IntentKind, OnFailure, Outcome, PolicyName,
+    ProviderRef, Reason, SourceSpan, SystemicMode, Value, Verdict,
+};
+use drover_plan::render;
+use drover_provider_sim::{Behavior, Fault, FaultKind, Op, SimSettings, Which};
+
+use crate::invariants::Checks;
+use crate::simulation::{Pass, of_group};
+use crate::{Random, Simulation, SimulationError, Violation, group};
+
+/// Versions of the template from here on are bad.
+const BAD_FROM: i64 = 1000;
+
+/// In peace a group converges within this virtual time.
+const PEACE_MAX: Duration = Duration::from_hours(12);
+
+/// Passes after convergence in which late facts, such as addresses, may still be recorded.
+const SETTLED: u32 = 10;
+
+/// What a walk is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct WalkOptions {
+    /// The seed: everything random follows from it.
+    pub seed: u64,
+    /// Passes with faults, before peace.
+    pub passes: u32,
+    /// Where each pass is told, for people who look for the cause of a failure.
+    pub trace: Option<fn(&str)>,
+}
+
+/// What came of a walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WalkReport {
+    /// Passes made, those in peace counted.
+    pub passes: u32,
+    /// Instances made.
+    pub created: u64,
+    /// Instances ended.
+    pub destroyed: u64,
+}
+
+/// Lives a random life and checks the invariants after every pass.
+///
+/// # Errors
+///
+/// The first invariant that does not hold, with the pass it was found in.
+pub async fn walk(options: WalkOptions) -> Result<WalkReport, Violation> {
+    let mut random = Random::new(options.seed);
+    let mut life = Life {
+        sim: Simulation::new(random_group(&mut random), random_settings(&mut random)),
+        checks: Checks::default(),
+        random,
+        version: 1,
+        passes: 0,
+        trace: options.trace,
+    };
+    make_bad_versions(&mut life);
+    for _ in 0..options.passes {
+        life.trouble();
+        life.pass().await?;
+        life.move_on();
+    }
+    life.peace();
+    life.calm_down().await?;
+    life.last_word();
+    life.converge().await?;
+    let world = life.sim.world();
+    let stats = world.stats();
+    Ok(WalkReport {
+        passes: life.passes,
+        created: stats.created,
+        destroyed: stats.destroyed,
+    })
+}
+
+struct Life {
+    sim: Simulation,
+    checks: Checks,
+    random: Random,
+    version: i64,
+    passes: u32,
+    trace: Option<fn(&str)>,
+}
+
+fn random_group(random: &mut Random) -> Group {
+    let mut group = group("web", random.below(13), 1);
+    let amounts = [
+        Amount::Count(0),
+        Amount::Count(1),
+        Amount::Count(2),
+        Amount::Percent(10),
+        Amount::Percent(25),
+        Amount::Percent(35),
+        Amount::Percent(100),
+    ];
+    let spec = &mut group.spec;
+    spec.rollout.surge_max = random.pick(&amounts);
+    spec.rollout.unavailable_max = random.pick(&amounts);
+    spec.rollout.first_batch = random.pick(&[1, 1, 2, 5]);
+    spec.rollout.min_ready = Duration::from_secs(random.pick(&[0, 5, 30]));
+    spec.rollout.on_failure =
+        random.pick(&[OnFailure::Pause, OnFailure::Pause, OnFailure::Continue]);
+    spec.heal.in_flight_max = random.pick(&amounts[1..]);
+    spec.heal.systemic.mode =
+        random.pick(&[SystemicMode::Slow, SystemicMode::Slow, SystemicMode::Stop]);
+    spec.health.startup_timeout = Duration::from_secs(random.pick(&[60, 300, 600]));
+    spec.limits.destroy_max = random.pick(&[None, Some(Amount::Percent(100))]);
+    if random.percent(30) {
+        spec.health.checks.clear();
+    }
+    if random.percent(30) {
+        spec.drain.delay = Duration::ZERO;
+    }
+    if random.percent(20) {
+        spec.limits.total_max = Some(spec.size + random.below(4));
+    }
+    group
+}
+
+fn random_settings(random: &mut Random) -> SimSettings {
+    let lag = Duration::from_secs(random.pick(&[0, 0, 1, 5, 30]));
+    SimSettings {
+        seed: random.next_u64(),
+        boot: Duration::from_secs(random.pick(&[0, 1, 20, 50])),
+        boot_jitter: Duration::from_secs(random.pick(&[0, 5])),
+        ready: Duration::from_secs(random.pick(&[0, 3])),
+        list_lag: lag,
+        address_lag: lag * 2,
+        phase_lag: Duration::from_secs(random.pick(&[0, 0, 2, 10])),
+        stop: Duration::from_secs(random.pick(&[0, 1, 30, 200])),
+        remember: Duration::from_secs(random.pick(&[0, 0, 60, 600])),
+        batch_max: random.pick(&[1, 2, 100]),
+        visibility: lag,
+        ..SimSettings::default()
+    }
+}
+
+/// Three ways to be bad: never running, ending soon, never healthy.
+fn make_bad_versions(life: &mut Life) {
+    let now = life.sim.now();
+    let mut world = life.sim.world();
+    for bad in 0..300 {
+        let which = Which::Property("version".to_owned(), Value::from(BAD_FROM + bad));
+        let behavior = match bad % 3 {
+            0 => Behavior::NeverBoots,
+            1 => Behavior::Exits {
+                after: Duration::from_secs(2),
+                report: ExitReport {
+                    code: Some(1),
+                    ..ExitReport::default()
+                },
+            },
+            _ => Behavior::Health {
+                after: Duration::ZERO,
+                outcome: failing(),
+            },
+        };
+        world.behave(now, which, behavior);
+    }
+}
+
+fn failing() -> CheckOutcome {
+    CheckOutcome::Failing {
+        why: "status 500".to_owned(),
+    }
+}
+
+impl Life {
+    async fn pass(&mut self) -> Result<(), Violation> {
+        self.passes += 1;
+        let context = |violation: Violation, passes: u32| Violation {
+            what: format!("{} (pass {passes})", violation.what),
+            ..violation
+        };
+        let pass = self.sim.pass().await.map_err(|error| {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            let violation = Violation {
+                invariant: match error {
+                    SimulationError::Lint(_) => "lint",
+                    SimulationError::Plan(_) | SimulationError::Journal(_) => "simulation",
+                },
+                what: source.unwrap_or_else(|| error.to_string()),
+            };
+            context(violation, self.passes)
+        })?;
+        let passes = self.passes;
+        if let Some(trace) = self.trace {
+            trace(&told(passes, &self.sim, &pass));
+        }
+        self.checks
+            .after(&self.sim, &pass)
+            .map_err(|violation| context(violation, passes))
+    }
+
+    /// Lets time pass: until the agent wants to look again, or something else wakes it.
+    fn move_on(&mut self) {
+        let seconds = match self.random.below(10) {
+            0 => 0,
+            1..=6 => 1 + self.random.below(10),
+            7 | 8 => 10 + self.random.below(60),
+            _ => 60 + self.random.below(400),
+        };
+        self.sim.clock.advance(Duration::from_secs(seconds.into()));
+    }
+
+    /// Lets something happen, or not.
+    fn trouble(&mut self) {
+        if self.random.percent(55) {
+            return;
+        }
+        match self.random.below(20) {
+            0 | 1 => self.new_version(),
+            2 | 3 => self.resize(),
+            4 => self.instance_fails(),
+            5 => self.instance_vanishes(),
+            6 | 7 => self.health_flips(),
+            8 => self.listing_fault(),
+            9..=12 => self.call_fault(),
+            13 => self.journal_fault(),
+            14 => {
+                let lost = self.random.percent(30);
+                self.sim.journal().recover();
+                self.sim.restart(lost);
+            }
+            15 => self.fence(),
+            16 => self.gate(),
+            17 => self.capacity(),
+            18 => self.recover(),
+            _ => self.sim.world().clear_faults(),
+        }
+    }
+
+    fn new_version(&mut self) {
+        self.version = match self.random.below(4) {
+            0 => BAD_FROM + i64::from(self.random.below(300)),
+            1 => i64::from(1 + self.random.below(3)),
+            _ => self.version % BAD_FROM + 1,
+        };
+        let version = self.version;
+        self.sim
+            .edit(|spec| spec.template = crate::template(version));
+    }
+
+    fn resize(&mut self) {
+        let size = self.random.below(13);
+        self.sim.edit(|spec| spec.size = size);
+    }
+
+    fn some_instance(&mut self) -> Option<ProviderRef> {
+        let now = self.sim.now();
+        let refs: Vec<ProviderRef> = self
+            .sim
+            .world()
+            .of_group(self.sim.name(), now)
+            .iter()
+            .map(|(_, instance)| instance.provider_ref.clone())
+            .collect();
+        (!refs.is_empty()).then(|| self.random.pick(&refs))
+    }
+
+    fn instance_fails(&mut self) {
+        let now = self.sim.now();
+        if let Some(instance) = self.some_instance() {
+            self.sim
+                .world()
+                .crash(&instance, now, ExitReport::default());
+        }
+    }
+
+    fn instance_vanishes(&mut self) {
+        let now = self.sim.now();
+        if let Some(instance) = self.some_instance() {
+            self.sim.world().vanish(&instance, now);
+        }
+    }
+
+    /// One instance, or all of them, fail their checks or cannot be asked for a while.
+    fn health_flips(&mut self) {
+        let now = self.sim.now();
+        let outcome = self.random.pick(&[
+            failing(),
+            CheckOutcome::Unknown {
+                why: "no route to host".to_owned(),
+            },
+        ]);
+        let seconds = self.random.pick(&[5, 60, 200, 800]);
+        let until = now.checked_add(Duration::from_secs(seconds)).unwrap_or(now);
+        let which = match self.some_instance() {
+            Some(instance) if self.random.percent(80) => Which::Ref(instance),
+            _ => Which::All,
+        };
+        let behavior = Behavior::HealthBetween {
+            from: now,
+            until,
+            outcome,
+        };
+        self.sim.world().behave(now, which, behavior);
+    }
+
+    fn listing_fault(&mut self) {
+        let now = self.sim.now();
+        let keep = self.random.below(8) as usize;
+        // A listing that lies is survived for less than the time that proves an absence.
+        let lies = self.random.percent(30);
+        let kind = if lies {
+            FaultKind::Truncated {
+                keep,
+                declared: false,
+            }
+        } else {
+            self.random.pick(&[
+                FaultKind::Truncated {
+                    keep,
+                    declared: true,
+                },
+                FaultKind::Error(ErrorClass::Throttled),
+                FaultKind::Error(ErrorClass::Unknown),
+                FaultKind::Repeated,
+                FaultKind::Foreign,
+            ])
+        };
+        let seconds = if lies {
+            50
+        } else {
+            self.random.pick(&[5, 200])
+        };
+        let until = now.checked_add(Duration::from_secs(seconds)).unwrap_or(now);
+        // Two lies in a row would be one long one.
+        self.sim.world().clear_faults();
+        if lies {
+            // What ends while it lasts is believed to be gone until it is seen again.
+            let slowest = until.checked_add(Duration::from_mins(5)).unwrap_or(until);
+            self.checks.lies_until = Some(slowest);
+        }
+        if !lies || self.quiet_since_lie(now) {
+            self.sim
+                .world()
+                .inject(Fault::between(Op::List, now, until, kind));
+        }
+    }
+
+    fn quiet_since_lie(&mut self, now: drover_model::Timestamp) -> bool {
+        let absent = self
+            .sim
+            .memory
+            .values()
+            .any(|memory| memory.absent.is_some_and(|absence| absence.since <= now));
+        !absent
+    }
+
+    fn call_fault(&mut self) {
+        let op = self.random.pick(&[Op::Provision, Op::Destroy]);
+        let kind = self.random.pick(&[
+            FaultKind::LostReply,
+            FaultKind::LostReply,
+            FaultKind::LostRequest,
+            FaultKind::LateEffect(Duration::from_secs(20)),
+            FaultKind::Error(ErrorClass::Throttled),
+            FaultKind::Error(ErrorClass::Capacity),
+            FaultKind::Error(ErrorClass::Quota),
+            FaultKind::Error(ErrorClass::Auth),
+            FaultKind::NotFound,
+            FaultKind::Fewer(1),
+        ]);
+        let times = 1 + self.random.below(4);
+        let percent = self.random.pick(&[50, 100]);
+        self.sim
+            .world()
+            .inject(Fault::next(op, times, kind).with_percent(percent));
+    }
+
+    /// The journal fails at its next write but a few: a crash between any two steps.
+    fn journal_fault(&mut self) {
+        let nth = self.sim.journal().writes() + 1 + u64::from(self.random.below(12));
+        let how = self.random.pick(&[FailWrites::Before, FailWrites::After]);
+        self.sim.journal().fail_from(nth, how);
+    }
+
+    fn fence(&mut self) {
+        self.sim.fences = self.random.pick(&[
+            vec![],
+            vec![],
+            vec![of_group(Hold::Frozen {
+                by: "a person".to_owned(),
+            })],
+            vec![of_group(Hold::ClockStepped)],
+        ]);
+    }
+
+    fn gate(&mut self) {
+        let reason = self
+            .random
+            .pick(&[Reason::Update, Reason::Heal, Reason::ScaleIn]);
+        self.sim.decisions = if self.random.percent(50) {
+            Decisions::default()
+        } else {
+            closed(reason)
+        };
+    }
+
+    fn capacity(&mut self) {
+        let capacity = self.random.pick(&[None, Some(5), Some(9)]);
+        self.sim.world().settings.capacity = capacity;
+    }
+
+    fn recover(&mut self) {
+        self.sim.journal().recover();
+        self.sim.fences.clear();
+        self.sim.decisions = Decisions::default();
+    }
+
+    /// Ends all faults.
+    fn peace(&mut self) {
+        self.recover();
+        {
+            let mut world = self.sim.world();
+            world.clear_faults();
+            world.settings.capacity = None;
+        }
+    }
+
+    /// Waits until what was begun in trouble is over, such as health that flips for some time.
+    async fn calm_down(&mut self) -> Result<(), Violation> {
+        for _ in 0..40 {
+            self.pass().await?;
+            self.sim.clock.advance(Duration::from_secs(30));
+        }
+        // Everything may truly be gone; then a person says so.
+        let emptied = |held: &Held| matches!(held.hold, Hold::ObservationEmptied { .. });
+        if self.sim.recorded.holds.iter().any(emptied) {
+            self.sim.edit(|spec| spec.size = 0);
+            for _ in 0..6 {
+                self.pass().await?;
+                self.sim.clock.advance(Duration::from_secs(30));
+            }
+        }
+        Ok(())
+    }
+
+    /// Pushes a good document.
+    fn last_word(&mut self) {
+        let size = self.random.below(13);
+        self.sim.edit(|spec| {
+            spec.size = size;
+            spec.template = crate::template(77);
+            spec.limits.total_max = None;
+            spec.limits.destroy_max = Some(Amount::Percent(100));
+            spec.heal.systemic.mode = SystemicMode::Slow;
+        });
+    }
+
+    async fn converge(&mut self) -> Result<(), Violation> {
+        let deadline = self
+            .sim
+            .now()
+            .checked_add(PEACE_MAX)
+            .unwrap_or(self.sim.now());
+        let mut converged = 0;
+        while self.sim.now() < deadline {
+            let commits = self.sim.commits;
+            let before = self.sim.recorded.clone();
+            let calls = self.mutations();
+            self.pass().await?;
+            if self.sim.recorded.phase == GroupPhase::Converged {
+                converged += 1;
+                if converged > SETTLED && (self.sim.commits, self.mutations()) != (commits, calls) {
+                    return Err(Violation {
+                        invariant: "I9 idempotence",
+                        what: format!(
+                            "a converged group changed (pass {}): {:#?} {:#?}",
+                            self.passes, before, self.sim.recorded
+                        ),
+                    });
+                }
+            } else {
+                converged = 0;
+            }
+            if converged >= SETTLED + 3 {
+                return self.leftovers();
+            }
+            self.sim.clock.advance(Duration::from_secs(10));
+        }
+        let holds: Vec<&str> = self
+            .sim
+            .recorded
+            .holds
+            .iter()
+            .map(|held| held.hold.code())
+            .collect();
+        Err(Violation {
+            invariant: "I6 progress",
+            what: format!(
+                "phase {} after {PEACE_MAX:?} of peace, holds {holds:?}",
+                self.sim.recorded.phase.as_str()
+            ),
+        })
+    }
+
+    fn mutations(&self) -> u64 {
+        let world = self.sim.world();
+        let stats = world.stats();
+        stats.calls_of(Op::Provision) + stats.calls_of(Op::Destroy)
+    }
+
+    /// Nothing is left over: what the provider truly has is the size.
+    fn leftovers(&self) -> Result<(), Violation> {
+        let there = self
+            .sim
+            .world()
+            .of_group(self.sim.name(), self.sim.now())
+            .len();
+        let size = self.sim.spec().size as usize;
+        if there != size {
+            return Err(Violation {
+                invariant: "I6 progress",
+                what: format!("{there} instances exist, {size} should"),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Returns a pass as text.
+fn told(number: u32, sim: &Simulation, pass: &Pass) -> String {
+    let mut out = format!("--- pass {number} at {}\n", pass.at);
+    for member in pass.classified.members.values() {
+        let drain = member.drain.as_ref().map(|drain| drain.reason.as_str());
+        let line = format!(
+            "    {} {} {} drain {drain:?} listed {}",
+            member.id,
+            member.digests.short(),
+            member.class.as_str(),
+            member.provider_ref.is_some(),
+        );
+        let _ = writeln!(out, "{line} {:?}", member.class.why());
+    }
+    for id in pass.classified.gone.keys() {
+        let _ = writeln!(out, "    {id} gone");
+    }
+    for intent in &pass.intents {
+        let what = match &intent.kind {
+            IntentKind::Create { slots, .. } => format!("create {slots:?}"),
+            IntentKind::Drain { instance, .. } => format!("drain {instance}"),
+            IntentKind::Destroy { instance, .. } => format!("destroy {instance}"),
+        };
+        let _ = writeln!(out, "    intent {} {what} {:?}", intent.id, intent.state);
+    }
+    let there = sim.world().of_group(sim.name(), sim.now()).len();
+    let _ = writeln!(
+        out,
+        "    truth: {there} exist; {:?}",
+        pass.plan.next.backoff
+    );
+    out.push_str(&render(&pass.plan, &pass.report));
+    for outcome in pass.applied.iter().flat_map(|applied| &applied.outcomes) {
+        if outcome.result != StepResult::Done {
+            let _ = writeln!(out, "    step {}: {:?}", outcome.step, outcome.result);
+        }
+    }
+    out
+}
+
+/// Returns decisions that close the gate for one reason.
+fn closed(reason: Reason) -> Decisions {
+    let verdict = Verdict {
+        policy: PolicyName::parse("hours").expect("a valid label"),
+        binding: BindingName::parse("hours").expect("a valid label"),
+        point: DecisionPoint::Gate,
+        enforcement: Enforcement::Deny,
+        outcome: Outcome::Failed,
+        message: "outside office hours".to_owned(),
+        span: SourceSpan::start_of("policies/hours.yaml"),
+        values: std::collections::BTreeMap::new(),
+        digest: String::new(),
+    };
+    let mut decisions = Decisions::default();
+    decisions.gates.insert(reason, vec![verdict]);
+    decisions
+}
