@@ -130,6 +130,9 @@ pub struct Agent {
     timekeeper: Timekeeper,
     fleet: Fleet,
     unsaved: Unsaved,
+    /// A lease that was taken and is not written down yet, with what has to be.
+    claimed: Option<(Lease, crate::store::Batch)>,
+    looks: Looks,
     guard_round: GuardRound,
     groups: BTreeMap<GroupName, GroupEntry>,
     /// Recorded groups that could not be read from the state branch, with the reason.
@@ -176,6 +179,17 @@ struct Unsaved {
     commit: bool,
 }
 
+/// When the source is looked at.
+#[derive(Debug, Default)]
+struct Looks {
+    /// When it last was.
+    last: Option<Timestamp>,
+    /// Whether somebody asked for a look.
+    asked: bool,
+    /// Whether a dry run without data has still to read the state branch.
+    view_missing: bool,
+}
+
 /// What the earlier policies did in one pass.
 #[derive(Debug, Default)]
 struct GuardRound {
@@ -192,18 +206,23 @@ pub(crate) struct Control {
 }
 
 /// Something asked of the agent.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ask {
     /// To accept a rewritten history at this commit.
     AcceptRewrite(Revision),
     /// To keep what is frozen.
     StoreFreeze,
+    /// To look at the source in the next pass, however soon it comes.
+    Look,
 }
 
 impl Control {
     pub(crate) fn ask(&self, ask: Ask) {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.push(ask);
+        // Asking twice for the same changes nothing, and keeps the list short.
+        if !asked.contains(&ask) {
+            asked.push(ask);
+        }
     }
 
     fn take(&self) -> Vec<Ask> {
@@ -230,18 +249,12 @@ impl Agent {
     pub fn open(settings: AgentSettings, parts: AgentParts) -> Result<Self, StartError> {
         let store = Store::new(Arc::clone(&parts.journal));
         let stored = store.load()?;
-        if let Some(lease) = &stored.lease
-            && lease.name != settings.name.as_str()
-        {
-            return Err(StartError::OtherAgent {
-                found: lease.name.clone(),
-                ours: settings.name,
-            });
-        }
+        check_owner(stored.lease.as_ref(), &settings.name)?;
         let changed = Arc::new(Notify::new());
         let place = parts.source.place();
         let tenure = Tenure::open(stored.lease, settings.mode);
         let data_dir = settings.data_dir.as_deref();
+        let view_missing = settings.mode == Mode::DryRun && stored.groups.is_empty();
         let mut agent = Self {
             brake: Arc::new(AgentBrake::new(data_dir, stored.freeze)),
             members: MembersDir::new(data_dir),
@@ -286,6 +299,11 @@ impl Agent {
             diagnostics: Arc::default(),
             mutations: 0,
             unsaved: Unsaved::default(),
+            claimed: None,
+            looks: Looks {
+                view_missing,
+                ..Looks::default()
+            },
             guard_round: GuardRound::default(),
             provider_notes: BTreeMap::new(),
             logged_holds: BTreeSet::new(),
@@ -380,7 +398,11 @@ impl Agent {
     async fn answer_asks(&mut self, now: Timestamp) {
         for ask in self.control.take() {
             match ask {
-                Ask::AcceptRewrite(revision) => self.accepted_rewrite = Some(revision),
+                Ask::Look => self.looks.asked = true,
+                Ask::AcceptRewrite(revision) => {
+                    self.accepted_rewrite = Some(revision);
+                    self.looks.asked = true;
+                }
                 Ask::StoreFreeze => {
                     let mut batch = crate::store::Batch::default();
                     batch.freeze(&self.brake.frozen()).clock(now);
@@ -486,6 +508,17 @@ impl Agent {
 
     fn epoch(&self) -> Epoch {
         self.tenure.epoch()
+    }
+}
+
+/// Refuses a data directory that belongs to another agent.
+fn check_owner(lease: Option<&Lease>, ours: &AgentName) -> Result<(), StartError> {
+    match lease {
+        Some(lease) if lease.name != ours.as_str() => Err(StartError::OtherAgent {
+            found: lease.name.clone(),
+            ours: ours.clone(),
+        }),
+        Some(_) | None => Ok(()),
     }
 }
 

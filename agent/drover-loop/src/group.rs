@@ -15,8 +15,7 @@ use drover_plan::{
 };
 use drover_policy::{GroupFacts, GroupSummary, PolicySet, SourceFacts};
 
-#[cfg(test)]
-mod tests;
+use crate::agent::plain;
 
 /// A document of the repository that is not in force yet.
 #[derive(Debug, Clone)]
@@ -104,9 +103,17 @@ pub(crate) fn judge(input: &GroupInput<'_>) -> Result<Judged, JudgeError> {
             Review::Withheld(held) => fences.push(held),
         }
     }
+    if in_force.is_none() && document.is_some() {
+        let message = "the document in force cannot be read by this version of drover".to_owned();
+        fences.push(plain(Hold::SpecInvalid { message }));
+    }
     let (Some(in_force), Some(document)) = (in_force, document) else {
         return Err(JudgeError::NothingInForce(fences));
     };
+    if in_force.spec.provider != input.provider.name {
+        // A withheld document names another provider than the one in force.
+        return Err(JudgeError::NothingInForce(fences));
+    }
     let recorded = recorded.as_ref().unwrap_or(input.recorded);
     let mut judged = decide(input, recorded, &in_force, &document, &fences)?;
     mark_guards(&mut guards, input, &judged);

@@ -25,6 +25,7 @@ mod fleet;
 mod group;
 mod inputs;
 mod lease;
+mod machine;
 mod material;
 mod members;
 pub mod memory;
@@ -46,6 +47,7 @@ pub use brake::FREEZE_FILE;
 pub use check::{check_group, check_provider, check_repository};
 pub use deletion::SeenUnder;
 pub use lease::{LEASE_GRACE, Lease, LeaseError, Liveness};
+pub use machine::{local_liveness, machine, system_entropy};
 pub use members::{MemberState, Membership, PublishedMember};
 pub use recorder::{
     GitRecorder, GitRecorderOptions, Guard, Look, PublishResult, PublishWhen, Recorder,

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
@@ -68,16 +67,16 @@ impl<T: Send + 'static, R: Send + 'static> Offload<T, R> {
         }
     }
 
-    /// Waits for the work under way, up to `limit` of real time.
+    /// Waits for the work under way until `deadline`.
     ///
     /// # Cancellation
     ///
     /// A dropped future leaves the work running and its result uncollected.
-    pub(crate) async fn wait(&mut self, limit: Duration) -> Waited<R> {
+    pub(crate) async fn wait(&mut self, deadline: tokio::time::Instant) -> Waited<R> {
         let State::Busy(handle) = &mut self.state else {
             return Waited::Nothing;
         };
-        match tokio::time::timeout(limit, handle).await {
+        match tokio::time::timeout_at(deadline, handle).await {
             Err(_elapsed) => Waited::Running,
             Ok(Ok((value, result))) => {
                 self.state = State::Idle(value);

@@ -42,12 +42,14 @@ pub struct Ended;
 impl AgentHandle {
     /// Asks for a pass, without waiting. Several wishes share one pass.
     pub fn trigger(&self) {
+        self.control.ask(Ask::Look);
         // A full queue means that a pass is due anyway.
         let _ = self.triggers.try_send(Trigger { done: None });
     }
 
     /// Asks for a pass that begins after this call, and waits for its end.
     pub async fn reconcile(&self) -> Result<Arc<PassReport>, Ended> {
+        self.control.ask(Ask::Look);
         let (done, answer) = oneshot::channel();
         let trigger = Trigger { done: Some(done) };
         self.triggers.send(trigger).await.map_err(|_| Ended)?;

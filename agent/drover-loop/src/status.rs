@@ -204,6 +204,6 @@ pub struct GroupStatus {
     pub classified: Option<Arc<Classified>>,
     /// The latest decisions.
     pub decisions: Arc<Decisions>,
-    /// The published membership.
-    pub members: Arc<Membership>,
+    /// The published membership. None: not published by this process yet.
+    pub members: Option<Arc<Membership>>,
 }

@@ -175,7 +175,7 @@ fn decode(key: &str, error: &dyn std::fmt::Display) -> StoreError {
 }
 
 /// Blobs to be written as a whole.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Batch(Vec<Entry>);
 
 impl Batch {

@@ -74,7 +74,8 @@ pub(crate) struct GroupTask {
     pub(crate) scope: Arc<OpenScope>,
     pub(crate) listing: Arc<Listing>,
     pub(crate) fences: Vec<Held>,
-    pub(crate) published: Arc<Membership>,
+    /// None: not by this process.
+    pub(crate) published: Option<Arc<Membership>>,
     /// Whether `next_number` was compared with the journal.
     pub(crate) numbered: bool,
 }
@@ -89,7 +90,7 @@ pub(crate) struct Finished {
     pub(crate) change: Option<Arc<Change>>,
     pub(crate) classified: Option<Arc<Classified>>,
     pub(crate) decisions: Arc<Decisions>,
-    pub(crate) members: Arc<Membership>,
+    pub(crate) members: Option<Arc<Membership>>,
     pub(crate) guards_withhold: Vec<bool>,
     /// The order of the last step, where one was carried out.
     pub(crate) acted: Option<u64>,
@@ -292,7 +293,7 @@ async fn finish(
         Arc::new(judged.classified.memory.clone())
     };
     let mut finished = Finished {
-        members: Arc::clone(&task.published),
+        members: task.published.clone(),
         memory,
         accepted: Some(Arc::clone(&judged.in_force)),
         report: GroupReport {
@@ -319,6 +320,8 @@ async fn finish(
         classified: Some(Arc::new(judged.classified)),
     };
     if shared.mode == Mode::DryRun {
+        // Nothing was done, so nothing of the planned record has come true.
+        finished.recorded = task.recorded;
         finished.report.steps = planned(&judged.plan);
         return Ok(finished);
     }
@@ -353,11 +356,11 @@ async fn publish(task: &GroupTask, shared: &Shared, plan: &Plan, finished: &mut 
         return;
     };
     let membership = members::membership(&task.name, classified, Some(plan));
-    if membership == *task.published {
+    if task.published.as_deref() == Some(&membership) {
         return;
     }
     let membership = Arc::new(membership);
-    finished.members = Arc::clone(&membership);
+    finished.members = Some(Arc::clone(&membership));
     let (dir, group) = (shared.members.clone(), task.name.clone());
     let written = tokio::task::spawn_blocking(move || dir.publish(&group, &membership)).await;
     if let Ok(Err(error)) = written {
@@ -390,7 +393,7 @@ async fn nothing_in_force(
         change: None,
         classified: None,
         decisions: Arc::default(),
-        members: Arc::clone(&task.published),
+        members: task.published.clone(),
         guards_withhold: Vec::new(),
         acted: None,
         notes: Vec::new(),

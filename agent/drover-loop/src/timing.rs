@@ -7,6 +7,9 @@ use std::time::Duration;
 pub struct PassLimits {
     /// How long a pass waits for the source and the state branch; they go on beside it.
     pub fetch_wait: Duration,
+    /// The shortest time between two looks at the source that nobody asked for. Passes in between
+    /// are made for timers only.
+    pub fetch_gap: Duration,
     /// How long a pass waits for listings; slower ones are used by the pass that follows them.
     pub list_wait: Duration,
     /// The time limit of one listing.
@@ -29,7 +32,8 @@ impl Default for PassLimits {
     /// interval of 30 s; limits are those of the clouds' own tools.
     fn default() -> Self {
         Self {
-            fetch_wait: Duration::from_secs(10),
+            fetch_wait: Duration::from_secs(5),
+            fetch_gap: Duration::ZERO,
             list_wait: Duration::from_secs(5),
             list_timeout: Duration::from_mins(1),
             group_wait: Duration::from_secs(5),

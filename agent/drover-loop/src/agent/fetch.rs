@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use drover_model::{Epoch, GroupName, RecordedGroup, Timestamp};
 use drover_spec::record::{self, RecordedFleet};
@@ -37,6 +38,8 @@ pub(super) enum Job {
     Looked(Box<Looked>),
     /// An attempt to take the lease.
     Claimed(Box<Result<Claimed, RecorderError>>),
+    /// A reading of the state branch, for a dry run without data.
+    Restored(Box<Result<Restored, RecorderError>>),
     /// Commits and a publication.
     Recorded(Recorded),
 }
@@ -133,8 +136,17 @@ impl Tenure {
 impl Agent {
     /// Looks at source and lease, waiting for a limited time only.
     pub(super) async fn fetch(&mut self, now: Timestamp) {
-        // Work of the last pass comes first: its result may matter to the look.
-        self.settle_remote(now).await;
+        // What is left from the last pass had its time.
+        self.settle_remote(now, Duration::ZERO).await;
+        self.keep_claim(now).await;
+        let gap = |at: Timestamp| now.duration_since(at).unsigned_abs();
+        let soon = self
+            .looks
+            .last
+            .is_some_and(|at| gap(at) < self.settings.limits.fetch_gap);
+        if soon && !self.looks.asked {
+            return;
+        }
         let in_force = InForce {
             applied: self.applied.clone(),
             has_groups: self.groups.values().any(|entry| entry.accepted.is_some()),
@@ -145,18 +157,25 @@ impl Agent {
             .remote
             .begin(move |remote| Job::Looked(Box::new(look(remote, &in_force, &path))));
         if begun {
-            self.settle_remote(now).await;
+            self.looks.last = Some(now);
+            self.looks.asked = false;
+            self.settle_remote(now, self.settings.limits.fetch_wait)
+                .await;
+        }
+        if self.remote.is_busy() {
+            self.note_slow_source();
         }
     }
 
-    /// Takes up the result of blocking work, and what follows from it.
-    pub(super) async fn settle_remote(&mut self, now: Timestamp) {
+    /// Takes up the results of blocking work, and what follows from them, within `limit`.
+    pub(super) async fn settle_remote(&mut self, now: Timestamp, limit: Duration) {
+        let deadline = tokio::time::Instant::now() + limit;
         loop {
-            match self.remote.wait(self.settings.limits.fetch_wait).await {
-                Waited::Nothing => return,
-                Waited::Running => return self.note_slow_source(),
+            match self.remote.wait(deadline).await {
+                Waited::Nothing | Waited::Running => return,
                 Waited::Done(Ok(Job::Looked(looked))) => self.take_look(*looked, now),
                 Waited::Done(Ok(Job::Claimed(claimed))) => self.take_claim(*claimed, now).await,
+                Waited::Done(Ok(Job::Restored(restored))) => self.take_view(*restored),
                 Waited::Done(Ok(Job::Recorded(recorded))) => {
                     self.take_recorded(recorded, now).await;
                 }
@@ -184,6 +203,10 @@ impl Agent {
             self.desired_stale = true;
         }
         if self.settings.mode == Mode::DryRun {
+            if std::mem::take(&mut self.looks.view_missing) {
+                self.remote
+                    .begin(|remote| Job::Restored(Box::new(read_state(&mut *remote.recorder))));
+            }
             return;
         }
         match looked.lease {
@@ -213,6 +236,10 @@ impl Agent {
 
     /// Compares the lease on the state branch with ours, and begins to take it where that is due.
     fn judge_lease(&mut self, look: Look, bytes: Option<Vec<u8>>, now: Timestamp) {
+        if self.claimed.is_some() {
+            // The lease is ours already, and only has to be written down.
+            return;
+        }
         let found = match bytes.as_deref().map(Lease::decode).transpose() {
             Ok(found) => found,
             Err(error) => return self.refuse(error.to_string(), None),
@@ -290,20 +317,44 @@ impl Agent {
         let mut batch = Batch::default();
         batch.lease(&claimed.lease).clock(now);
         if let Some(restored) = claimed.restored {
-            self.restore(restored, &claimed.lease, &mut batch);
+            self.restore(restored, claimed.lease.epoch(), &mut batch);
         }
-        if self.write_store(batch).await {
-            info!(epoch = claimed.lease.epoch, "lease taken");
+        self.claimed = Some((claimed.lease, batch));
+        self.keep_claim(now).await;
+    }
+
+    /// Writes down a lease that was taken. Until that has worked, nothing is done.
+    async fn keep_claim(&mut self, now: Timestamp) {
+        let Some((lease, batch)) = self.claimed.take() else {
+            return;
+        };
+        if self.write_store(batch.clone()).await {
+            info!(epoch = lease.epoch, "lease taken");
             self.brake.set_lost(false);
-            self.tenure = Tenure::Held(claimed.lease);
+            self.tenure = Tenure::Held(lease);
+        } else {
+            let why = "the lease cannot be written to the journal".to_owned();
+            self.refuse(why, Some(now));
+            self.claimed = Some((lease, batch));
+        }
+    }
+
+    /// Takes up what the state branch has for a dry run, which holds no lease.
+    fn take_view(&mut self, restored: Result<Restored, RecorderError>) {
+        match restored {
+            Ok(restored) => {
+                let epoch = self.tenure.epoch();
+                self.restore(restored, epoch, &mut Batch::default());
+            }
+            Err(error) => self.write_back.failure = Some(error.to_string()),
         }
     }
 
     /// Takes up what the state branch has, with an empty data directory.
-    fn restore(&mut self, restored: Restored, lease: &Lease, batch: &mut Batch) {
+    fn restore(&mut self, restored: Restored, epoch: Epoch, batch: &mut Batch) {
         self.adopting = true;
         for (name, (mut recorded, seen)) in restored.groups {
-            recorded.epoch = lease.epoch();
+            recorded.epoch = epoch;
             let committed = Some(crate::material::digest(&recorded));
             let meta = GroupMeta { seen, committed };
             batch.recorded(&recorded).meta(&name, &meta);

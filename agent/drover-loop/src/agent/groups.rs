@@ -9,7 +9,7 @@ use drover_policy::GroupSummary;
 use jiff::SignedDuration;
 use tokio::task::{Id, JoinError};
 use tokio::time::error::Elapsed;
-use tracing::{debug, error, info};
+use tracing::{Instrument as _, debug, debug_span, error, info};
 
 use super::observation::{Observation, elsewhere};
 use super::{Agent, GuardRound, plain};
@@ -46,7 +46,8 @@ impl Agent {
             let (shared, gate) = (Arc::clone(&shared), Arc::clone(&gate));
             let handle = self.tasks.spawn(async move {
                 let _permit = gate.acquire_owned().await;
-                let work = task::run(task, shared);
+                let span = debug_span!("group", group = %task.name);
+                let work = task::run(task, shared).instrument(span);
                 tokio::time::timeout(limit, work).await
             });
             self.task_names.insert(handle.id(), name.clone());
@@ -149,7 +150,7 @@ impl Agent {
             scope: Arc::clone(scope),
             listing: Arc::clone(listing),
             fences,
-            published: Arc::clone(&entry.status.members),
+            published: entry.status.members.clone(),
             numbered: entry.numbered,
         })
     }
@@ -265,10 +266,10 @@ impl Agent {
             incomplete: false,
         };
         let round = std::mem::replace(&mut self.guard_round, fresh);
-        let unplanned = self
-            .groups
-            .values()
-            .any(|entry| !entry.status.report.planned);
+        let unplanned = self.groups.values().any(|entry| {
+            let exists = entry.accepted.is_some() || entry.candidate.is_some();
+            exists && !entry.status.report.planned
+        });
         if earlier == 0 || round.incomplete || unplanned || round.withhold.len() != earlier {
             return;
         }

@@ -1,6 +1,7 @@
 //! The end of a pass: commit transitions to the state branch, publish them, and forget what is gone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use drover_model::{GroupName, RecordedGroup, Timestamp};
 use drover_spec::record;
@@ -54,7 +55,7 @@ impl Agent {
         else {
             return;
         };
-        self.settle_remote(now).await;
+        self.settle_remote(now, Duration::ZERO).await;
         if self.remote.is_busy() {
             return;
         }
@@ -69,7 +70,8 @@ impl Agent {
         self.remote.begin(move |remote| {
             Job::Recorded(write(&mut *remote.recorder, commits, &lease, now, when))
         });
-        self.settle_remote(now).await;
+        self.settle_remote(now, self.settings.limits.fetch_wait)
+            .await;
     }
 
     /// Writes down what changed outside the groups' own tasks.

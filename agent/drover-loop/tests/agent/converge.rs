@@ -15,7 +15,8 @@ async fn a_new_group_converges_and_says_so() {
         status.recorded.conditions[&ConditionType::Ready].status,
         Some(true)
     );
-    let ready = status.members.members.iter();
+    let members = status.members.clone().unwrap();
+    let ready = members.members.iter();
     assert_eq!(ready.filter(|m| m.address.is_some()).count(), 3);
     insta::assert_snapshot!(world.subjects().join("\n"), @r"
     agent edge-1: take the lease, epoch 1

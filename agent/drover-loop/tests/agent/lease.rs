@@ -176,3 +176,22 @@ async fn a_data_directory_of_another_agent_is_refused() {
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.second(journal)));
     assert!(caught.is_err());
 }
+
+#[tokio::test]
+async fn a_lease_that_cannot_be_written_down_is_no_lease_yet() {
+    let mut world = World::web();
+    world.start();
+    world.journal.fail_from(0, drover_apply::FailWrites::Before);
+    world.liveness = Liveness::Alive;
+    world.passes(3).await;
+    assert!(world.agent_holds().contains(&"EpochConflict"));
+    assert!(!world.knows("web"));
+    world.journal.recover();
+    world.pass().await;
+    world.converge().await;
+    assert_eq!(lease(&world).epoch, 1);
+    // It is written down: a restart finds it.
+    world.restart();
+    world.passes(2).await;
+    assert!(world.agent_holds().is_empty());
+}

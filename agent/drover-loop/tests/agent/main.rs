@@ -10,6 +10,7 @@ mod harness;
 mod converge;
 mod deletion;
 mod documents;
+mod driver;
 mod git;
 mod isolation;
 mod lease;
