@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use drover_model::{Action, Plan, PlanReport, Step};
 
-/// Returns the plan and its report as text, one line per step and per hold.
+/// Returns the plan and its report as text, one line per kind of step and per hold.
 pub fn render(plan: &Plan, report: &PlanReport) -> String {
     let mut out = String::new();
     let numbers = &report.numbers;
@@ -21,8 +21,16 @@ pub fn render(plan: &Plan, report: &PlanReport) -> String {
         numbers.outdated,
         plan.next.phase.as_str(),
     );
-    for step in &plan.steps {
-        let _ = writeln!(out, "  {}", step_line(step));
+    let lines = plan.steps.chunk_by(alike);
+    for steps in lines {
+        let subjects: Vec<String> = steps.iter().map(subject).collect();
+        let verb = steps[0].action.verb();
+        let cause = steps[0].cause.as_str();
+        let from = match &steps[0].action {
+            Action::Create { digests, .. } => format!(" from {}", digests.short()),
+            _ => String::new(),
+        };
+        let _ = writeln!(out, "  {verb} {}{from} ({cause})", subjects.join(", "));
     }
     for held in &report.holds {
         let _ = write!(out, "  hold {}", held.hold.code());
@@ -44,20 +52,28 @@ pub fn render(plan: &Plan, report: &PlanReport) -> String {
     out
 }
 
-fn step_line(step: &Step) -> String {
-    let verb = step.action.verb();
-    let subject = match &step.action {
-        Action::Create { slots, digests, .. } => {
-            let names: Vec<String> = slots.iter().map(ToString::to_string).collect();
-            format!("{} from {}", names.join(", "), digests.short())
+/// Returns whether two steps fit in one line.
+fn alike(one: &Step, other: &Step) -> bool {
+    let same_template = match (&one.action, &other.action) {
+        (Action::Create { digests: one, .. }, Action::Create { digests: other, .. }) => {
+            one == other
         }
-        Action::Resend { intent } => format!("create {intent}"),
+        (Action::Settle(one), Action::Settle(other)) => one.outcome == other.outcome,
+        _ => true,
+    };
+    one.action.verb() == other.action.verb() && one.cause == other.cause && same_template
+}
+
+fn subject(step: &Step) -> String {
+    match &step.action {
+        Action::Create { slots, .. } => {
+            let names: Vec<String> = slots.iter().map(ToString::to_string).collect();
+            names.join(", ")
+        }
         Action::Drain { instance, .. }
         | Action::Destroy { instance, .. }
         | Action::Release { instance, .. } => instance.to_string(),
-        Action::Settle(settlement) => {
-            format!("{} as {:?}", settlement.intent, settlement.outcome)
-        }
-    };
-    format!("{verb} {subject} ({})", step.cause.as_str())
+        Action::Resend { intent } => format!("intent {intent}"),
+        Action::Settle(settlement) => format!("intent {}", settlement.intent),
+    }
 }

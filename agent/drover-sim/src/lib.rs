@@ -12,6 +12,7 @@
 mod clock;
 mod invariants;
 mod random;
+mod script;
 mod simulation;
 mod specs;
 mod walk;
@@ -19,6 +20,7 @@ mod walk;
 pub use clock::VirtualClock;
 pub use invariants::Violation;
 pub use random::Random;
+pub use script::{ScriptError, replay};
 pub use simulation::{Pass, Simulation, SimulationError};
 pub use specs::{group, template};
 pub use walk::{WalkOptions, WalkReport, walk};

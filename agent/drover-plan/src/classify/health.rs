@@ -20,6 +20,18 @@ pub(crate) const SERVED_MIN: Duration = Duration::from_secs(10);
 /// has stopped, and the health is unknown.
 const SIGNAL_SLACK: Duration = Duration::from_secs(30);
 
+/// The longest time between two looks at an instance that is warming up: a source interval.
+const LOOK_MAX: Duration = Duration::from_secs(30);
+
+/// What else a class depends on.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    /// When the instance was made.
+    pub(super) created_at: Timestamp,
+    /// Its class as last recorded.
+    pub(super) before: Option<&'a str>,
+}
+
 /// What is known of an instance's health now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Health {
@@ -130,13 +142,14 @@ pub(super) fn restore(memory: &mut InstanceMemory, was: &RecordedInstance) {
 pub(super) fn class(
     health: &Health,
     memory: &InstanceMemory,
-    created_at: Timestamp,
+    seen: Seen<'_>,
     spec: &GroupSpec,
     now: Timestamp,
 ) -> (InstanceClass, Option<Timestamp>) {
+    let Seen { created_at, before } = seen;
     match health {
         Health::Stopping => (InstanceClass::Terminating, None),
-        Health::Ended(report) => (ended(report, memory, spec), None),
+        Health::Ended(report) => (ended(report, memory, before, spec), None),
         Health::Healthy => {
             let since = memory.healthy_since.unwrap_or(now);
             if elapsed(since, now) >= spec.rollout.min_ready {
@@ -174,11 +187,21 @@ pub(super) fn class(
 }
 
 /// An instance that ended before it could serve is a failed launch; later it is an end like any.
-fn ended(report: &ExitReport, memory: &InstanceMemory, spec: &GroupSpec) -> InstanceClass {
+fn ended(
+    report: &ExitReport,
+    memory: &InstanceMemory,
+    before: Option<&str>,
+    spec: &GroupSpec,
+) -> InstanceClass {
     let failed_at = memory.failing_since.unwrap_or(Timestamp::MAX);
+    let mut needed = spec.rollout.min_ready.max(SERVED_MIN);
+    // Between two looks it may have lived for minReady and some more, and never was seen to serve.
+    if matches!(before, Some("Starting" | "Warming" | "Failed")) {
+        needed = needed * 2 + LOOK_MAX;
+    }
     let served = memory
         .ready_at
-        .is_some_and(|ready| elapsed(ready, failed_at) >= spec.rollout.min_ready.max(SERVED_MIN));
+        .is_some_and(|ready| elapsed(ready, failed_at) >= needed);
     if served {
         InstanceClass::Exited(report.clone())
     } else {

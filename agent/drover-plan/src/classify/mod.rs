@@ -144,7 +144,12 @@ impl Stage<'_> {
         let (class, changes_at) = if self.destroy_sent(id) {
             (InstanceClass::Terminating, None)
         } else {
-            health::class(&health, &memory, created_at, input.spec, input.now)
+            let was = input.recorded.instances.get(id);
+            let seen = health::Seen {
+                created_at,
+                before: was.map(|was| was.class.as_str()),
+            };
+            health::class(&health, &memory, seen, input.spec, input.now)
         };
         let member = Member {
             id: id.clone(),

@@ -312,7 +312,10 @@ impl<'a> Facts<'a> {
         }
         let as_reviewed = self.input.decisions.size.is_none() && size == spec.size;
         match &plan.change {
-            Some(change) if as_reviewed && total > change.certificate.total_max => {
+            // A removal that is withheld leaves the group as it is, healed with its surge.
+            Some(change)
+                if as_reviewed && change.to.is_some() && total > change.certificate.total_max =>
+            {
                 Err(LintError::Uncertified { what: "the total" })
             }
             Some(_) | None => Ok(()),

@@ -55,8 +55,13 @@ impl<'a> Draft<'a> {
             reason: Some(reason),
             ..held(hold)
         };
-        if member.provider_ref.is_none() || member.token.is_none() {
-            return Some(for_reason(Hold::UnknownOutcomes { count: 1 }));
+        match (&member.provider_ref, &member.token) {
+            (Some(_), Some(_)) => {}
+            (None, Some(_)) => return Some(for_reason(Hold::UnknownOutcomes { count: 1 })),
+            (_, None) => {
+                let why = "instances are missing from it that were there before".to_owned();
+                return Some(for_reason(Hold::ObservationPartial { why }));
+            }
         }
         if self.steps.len() >= STEPS_MAX {
             let waiting = STEPS_MAX as u32;

@@ -83,6 +83,8 @@ impl Draft<'_> {
             .into_iter()
             .partition(|step| !step.action.mutates());
         self.steps = steps;
+        // Nothing is on its way, so nothing waits for it.
+        self.holds.retain(|held| !held.hold.is_routine());
         for step in withheld {
             let reason = match step.cause {
                 Cause::Because(reason) => Some(reason),
@@ -169,7 +171,8 @@ impl Draft<'_> {
         } else {
             self.in_motion_since().map(|since| {
                 let taken = elapsed(since, self.input.now);
-                (taken / POLL_SHARE).clamp(POLL_MIN, POLL_MAX)
+                let share = (taken / POLL_SHARE).clamp(POLL_MIN, POLL_MAX);
+                Duration::from_secs(share.as_secs())
             })
         };
         if let Some(poll) = poll {

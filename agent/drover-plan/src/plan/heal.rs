@@ -20,8 +20,10 @@ impl<'a> Draft<'a> {
             self.hold(for_heal(Hold::AllUnknown));
             bad.retain(|member| !matches!(member.class, InstanceClass::Lost { .. }));
         }
-        let allowed = self.heal_allowance(bad.len() as u32);
-        let mut left = allowed.saturating_sub(self.healing());
+        // What is being repaired is still broken: taking one out must not make the rest look rare.
+        let healing = self.healing();
+        let allowed = self.heal_allowance(bad.len() as u32 + healing);
+        let mut left = allowed.saturating_sub(healing);
         for member in bad {
             if left == 0 {
                 self.hold(for_heal(Hold::HealBudget { allowed }));
@@ -57,13 +59,12 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Counts the replacements on the way. Where nothing else makes instances, those that are not
-    /// available yet are replacements too: a repair in progress is not a repair.
+    /// Counts the repairs on the way. Where nothing else makes instances, those that are missing or
+    /// not available yet are repairs: one in progress is not one that is done.
     fn healing(&self) -> u32 {
-        let ending = self.in_flight(Reason::Heal);
         let steady = self.next.rollout.is_none() && self.next.stable_size == self.resolved.size;
         if !steady {
-            return ending;
+            return self.in_flight(Reason::Heal);
         }
         let coming = self.live().filter(|member| match member.class {
             InstanceClass::Starting | InstanceClass::Warming => true,
@@ -75,7 +76,8 @@ impl<'a> Draft<'a> {
             | InstanceClass::Suspect { .. }
             | InstanceClass::Available => false,
         });
-        ending + coming.count() as u32
+        let missing = self.resolved.size.saturating_sub(self.live_count());
+        missing + coming.count() as u32
     }
 
     /// Returns whether no instance's health is known: then the observer is presumed broken.

@@ -44,10 +44,22 @@ impl<'a> Draft<'a> {
             }));
             return;
         }
-        if !self.surge(&mut slots) {
-            return;
+        let most = slots;
+        let limit = self.surge(&mut slots);
+        let launches_wait = limit.as_ref().is_some_and(|held| {
+            matches!(
+                held.hold,
+                Hold::LaunchBackoff { .. } | Hold::UnknownOutcomes { .. }
+            )
+        });
+        // While launches wait there will be no replacement, so nothing is retired for it. Without room
+        // above the size, retiring is what makes room.
+        if !launches_wait {
+            self.retire(outdated, &mut slots);
         }
-        self.retire(outdated, &mut slots);
+        if let Some(held) = limit.filter(|_| slots == most || launches_wait) {
+            self.hold(held);
+        }
         if slots == 0 && self.live().any(|member| !self.current(member)) {
             let waiting = self.target_waiting() + self.in_flight(Reason::Update) + self.unmet;
             self.hold(for_update(if first {
@@ -58,37 +70,28 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Makes instances of the target above the size. Returns whether retiring may follow.
-    fn surge(&mut self, slots: &mut u32) -> bool {
+    /// Makes instances of the target above the size. Returns what is in the way of more.
+    fn surge(&mut self, slots: &mut u32) -> Option<Held> {
         let target = self.target.clone();
         let of_target = self.live().filter(|member| self.current(member)).count() as u32
             + self.made.get(&target).copied().unwrap_or(0);
         let wanted = self.resolved.size.saturating_sub(of_target).min(*slots);
         let (count, limit) = self.creatable(wanted, &target);
-        let count = if self.resolved.surge == 0 { 0 } else { count };
+        let no_surge = self.resolved.surge == 0;
+        let count = if no_surge { 0 } else { count };
         self.create(count, &target, Cause::Because(Reason::Update));
         *slots -= count;
-        match limit {
-            // While launches wait there will be no replacement, so nothing is retired for it.
-            Some(
-                held @ Held {
-                    hold: Hold::LaunchBackoff { .. } | Hold::UnknownOutcomes { .. },
-                    ..
-                },
-            ) => {
-                self.hold(held);
-                false
-            }
-            // Without room above the size, retiring is what makes room.
-            Some(held) if count < wanted && self.resolved.surge > 0 => {
-                self.hold(Held {
-                    reason: Some(Reason::Update),
-                    ..held
-                });
-                true
-            }
-            Some(_) | None => true,
-        }
+        let limit = limit.filter(|held| {
+            let room = matches!(
+                held.hold,
+                Hold::SurgeExhausted { .. } | Hold::TotalLimit { .. }
+            );
+            !(room && no_surge)
+        });
+        limit.map(|held| Held {
+            reason: Some(Reason::Update),
+            ..held
+        })
     }
 
     fn retire(&mut self, outdated: Vec<&'a Member>, slots: &mut u32) {

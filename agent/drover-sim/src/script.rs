@@ -1,0 +1,615 @@
+//! Scenario scripts: commands that set up, push, break and let time pass, and the transcript.
+//!
+//! A scenario is one text. Lines that begin with `#` are comments, lines that begin with `>` are
+//! commands, and every other line is what the command before it said. [`replay`] runs the commands
+//! and returns the text with what they say now, so that a difference is what a reviewer reads.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use drover_model::{
+    Activity, Amount, BindingName, Bounds, CheckOutcome, DecisionPoint, DeletionPolicy, Digests,
+    Enforcement, ErrorClass, ExitReport, GroupPhase, GroupSpec, Held, InstanceId, Manage,
+    OnDrainTimeout, Outcome, PolicyName, Reason, SizeDecision, SourceSpan, Suspend, SystemicMode,
+    Timestamp, Value, Verdict,
+};
+use drover_plan::render;
+use drover_provider::Clock as _;
+use drover_provider_sim::{Behavior, Fault, FaultKind, Op, SimSettings, Which};
+
+use crate::{Pass, Simulation, SimulationError, group, template};
+
+/// The agent looks at least this often, as its source interval makes it.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// Longest time that `until` waits.
+const UNTIL_MAX: Duration = Duration::from_hours(24);
+
+/// Why a script cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ScriptError {
+    /// A command is not understood.
+    #[error("line {line}: cannot understand {what:?}")]
+    Unclear {
+        /// The line, from 1.
+        line: usize,
+        /// What is not understood.
+        what: String,
+    },
+    /// A pass could not be made.
+    #[error("line {line}: a pass failed")]
+    Pass {
+        /// The line, from 1.
+        line: usize,
+        /// Why.
+        source: SimulationError,
+    },
+}
+
+/// Runs a scenario and returns it with the answers that it gives now.
+///
+/// # Errors
+///
+/// A command that is not understood, and a pass that fails.
+pub async fn replay(text: &str) -> Result<String, ScriptError> {
+    let mut stage = Stage::new();
+    let mut out = String::new();
+    for (index, line) in text.lines().enumerate() {
+        if line.starts_with('#') || line.is_empty() && !out.contains("\n>") {
+            out.push_str(line);
+            out.push('\n');
+        } else if let Some(command) = line.strip_prefix("> ") {
+            stage.line = index + 1;
+            stage.out.clear();
+            stage.command(command.trim()).await?;
+            let _ = writeln!(out, "{line}");
+            out.push_str(&stage.out);
+        }
+    }
+    Ok(out)
+}
+
+struct Stage {
+    sim: Simulation,
+    settings: SimSettings,
+    begun: Option<Timestamp>,
+    line: usize,
+    out: String,
+    told: Option<(GroupPhase, Vec<Held>)>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let settings = SimSettings {
+            boot: Duration::from_secs(20),
+            stop: Duration::from_secs(5),
+            ..SimSettings::default()
+        };
+        Self {
+            sim: Simulation::new(group("web", 3, 1), settings.clone()),
+            settings,
+            begun: None,
+            line: 0,
+            out: String::new(),
+            told: None,
+        }
+    }
+
+    fn unclear<T>(&self, what: &str) -> Result<T, ScriptError> {
+        Err(ScriptError::Unclear {
+            line: self.line,
+            what: what.to_owned(),
+        })
+    }
+
+    async fn command(&mut self, command: &str) -> Result<(), ScriptError> {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        match words.as_slice() {
+            ["provider", settings @ ..] => self.provider(settings),
+            ["push", edits @ ..] => self.push(edits),
+            ["remove"] => {
+                self.sim.remove();
+                Ok(())
+            }
+            ["version", version, how] => self.version(version, how),
+            ["crash", instance] => self.crash(instance),
+            ["vanish", instance] => self.vanish(instance),
+            ["health", instance, outcome, span] => self.health(instance, outcome, span),
+            ["busy", instance] => self.busy(instance),
+            ["list", how, span] => self.listing(how, span),
+            ["next", op, how] => self.next(op, how),
+            ["gate", reason, state] => self.gate(reason, state),
+            ["policy", "size", choice] => self.size_policy(choice),
+            ["suspend", activity] => self.suspend(activity),
+            ["resume"] => {
+                self.sim.edit(|spec| spec.suspend.clear());
+                Ok(())
+            }
+            ["restart"] => {
+                self.sim.restart(false);
+                Ok(())
+            }
+            ["restart", "memory-lost"] => {
+                self.sim.restart(true);
+                Ok(())
+            }
+            ["pass"] => self.pass(true).await.map(drop),
+            ["run", span] => self.run(span).await,
+            ["until", phase] => self.until(phase).await,
+            ["show"] => {
+                self.show();
+                Ok(())
+            }
+            ["stats"] => {
+                self.stats();
+                Ok(())
+            }
+            _ => self.unclear(command),
+        }
+    }
+
+    fn provider(&mut self, settings: &[&str]) -> Result<(), ScriptError> {
+        for setting in settings {
+            let Some((name, value)) = setting.split_once('=') else {
+                return self.unclear(setting);
+            };
+            let mut changed = self.settings.clone();
+            match (name, span(value), value.parse().ok()) {
+                ("boot", Some(span), _) => changed.boot = span,
+                ("stop", Some(span), _) => changed.stop = span,
+                ("ready", Some(span), _) => changed.ready = span,
+                ("remember", Some(span), _) => changed.remember = span,
+                ("lag", Some(span), _) => {
+                    changed.list_lag = span;
+                    changed.visibility = span;
+                }
+                ("batch", _, Some(count)) => changed.batch_max = count,
+                ("capacity", _, Some(count)) => changed.capacity = Some(count as usize),
+                ("capacity", _, None) => changed.capacity = None,
+                _ => return self.unclear(setting),
+            }
+            self.settings = changed;
+        }
+        if self.begun.is_none() {
+            let group = self.sim.last.clone();
+            self.sim = Simulation::new(group, self.settings.clone());
+        } else {
+            self.sim.world().settings = self.settings.clone();
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, edits: &[&str]) -> Result<(), ScriptError> {
+        let mut group = self.sim.last.clone();
+        for edit in edits {
+            let Some((name, value)) = edit.split_once('=') else {
+                return self.unclear(edit);
+            };
+            if edited(&mut group.spec, name, value).is_none() {
+                return self.unclear(edit);
+            }
+        }
+        self.sim.push(group);
+        Ok(())
+    }
+
+    fn version(&mut self, version: &str, how: &str) -> Result<(), ScriptError> {
+        let Ok(number) = version.parse::<i64>() else {
+            return self.unclear(version);
+        };
+        let which = Which::Property("version".to_owned(), Value::from(number));
+        let behavior = match how {
+            "never-boots" => Behavior::NeverBoots,
+            "exits" => Behavior::Exits {
+                after: Duration::from_secs(2),
+                report: ExitReport {
+                    code: Some(1),
+                    signal: None,
+                    message: "cannot read the configuration".to_owned(),
+                },
+            },
+            "unhealthy" => Behavior::Health {
+                after: Duration::ZERO,
+                outcome: failing(),
+            },
+            "refused" => {
+                let refused = ("version".to_owned(), Value::from(number));
+                self.sim.world().settings.refused.push(refused.clone());
+                self.settings.refused.push(refused);
+                return Ok(());
+            }
+            _ => return self.unclear(how),
+        };
+        let now = self.sim.now();
+        self.sim.world().behave(now, which, behavior);
+        Ok(())
+    }
+
+    fn which(&self, instance: &str) -> Result<Which, ScriptError> {
+        if instance == "all" {
+            return Ok(Which::All);
+        }
+        match InstanceId::parse(instance) {
+            Ok(id) => Ok(Which::Instance(id)),
+            Err(_) => self.unclear(instance),
+        }
+    }
+
+    fn crash(&mut self, instance: &str) -> Result<(), ScriptError> {
+        let which = self.which(instance)?;
+        let now = self.sim.now();
+        let behavior = Behavior::Exits {
+            after: Duration::ZERO,
+            report: ExitReport {
+                code: None,
+                signal: Some(9),
+                message: String::new(),
+            },
+        };
+        // Only those that exist: a later instance of the same name must not die of it.
+        let mut world = self.sim.world();
+        let hit: Vec<_> = world
+            .of_group(&self.sim.recorded.name, now)
+            .into_iter()
+            .filter(|(id, _)| matches!(&which, Which::All) || which == Which::Instance(id.clone()))
+            .map(|(_, instance)| instance.provider_ref.clone())
+            .collect();
+        for provider_ref in hit {
+            world.behave(now, Which::Ref(provider_ref), behavior.clone());
+        }
+        Ok(())
+    }
+
+    fn vanish(&mut self, instance: &str) -> Result<(), ScriptError> {
+        let which = self.which(instance)?;
+        let now = self.sim.now();
+        let mut world = self.sim.world();
+        let hit: Vec<_> = world
+            .of_group(&self.sim.recorded.name, now)
+            .into_iter()
+            .filter(|(id, _)| matches!(&which, Which::All) || which == Which::Instance(id.clone()))
+            .map(|(_, instance)| instance.provider_ref.clone())
+            .collect();
+        for provider_ref in hit {
+            world.vanish(&provider_ref, now);
+        }
+        Ok(())
+    }
+
+    fn health(&mut self, instance: &str, outcome: &str, time: &str) -> Result<(), ScriptError> {
+        let which = self.which(instance)?;
+        let Some(time) = span(time) else {
+            return self.unclear(time);
+        };
+        let outcome = match outcome {
+            "failing" => failing(),
+            "unknown" => CheckOutcome::Unknown {
+                why: "no route to host".to_owned(),
+            },
+            _ => return self.unclear(outcome),
+        };
+        let from = self.sim.now();
+        let until = from.checked_add(time).unwrap_or(Timestamp::MAX);
+        let behavior = Behavior::HealthBetween {
+            from,
+            until,
+            outcome,
+        };
+        self.sim.world().behave(from, which, behavior);
+        Ok(())
+    }
+
+    fn busy(&mut self, instance: &str) -> Result<(), ScriptError> {
+        let which = self.which(instance)?;
+        let now = self.sim.now();
+        self.sim.world().behave(now, which, Behavior::Busy(true));
+        Ok(())
+    }
+
+    fn listing(&mut self, how: &str, time: &str) -> Result<(), ScriptError> {
+        let Some(time) = span(time) else {
+            return self.unclear(time);
+        };
+        let kind = match how {
+            "partial" => FaultKind::Truncated {
+                keep: 1,
+                declared: true,
+            },
+            "empty" => FaultKind::EMPTY_LIST,
+            "error" => FaultKind::Error(ErrorClass::Auth),
+            "foreign" => FaultKind::Foreign,
+            _ => return self.unclear(how),
+        };
+        let from = self.sim.now();
+        let until = from.checked_add(time).unwrap_or(Timestamp::MAX);
+        let fault = Fault::between(Op::List, from, until, kind);
+        self.sim.world().inject(fault);
+        Ok(())
+    }
+
+    fn next(&mut self, op: &str, how: &str) -> Result<(), ScriptError> {
+        let op = match op {
+            "provision" => Op::Provision,
+            "destroy" => Op::Destroy,
+            _ => return self.unclear(op),
+        };
+        let kind = match how {
+            "lost-reply" => FaultKind::LostReply,
+            "lost-request" => FaultKind::LostRequest,
+            "throttled" => FaultKind::Error(ErrorClass::Throttled),
+            "capacity" => FaultKind::Error(ErrorClass::Capacity),
+            "slow" => FaultKind::Slow(Duration::from_mins(2)),
+            _ => return self.unclear(how),
+        };
+        self.sim.world().inject(Fault::next(op, 1, kind));
+        Ok(())
+    }
+
+    fn gate(&mut self, reason: &str, state: &str) -> Result<(), ScriptError> {
+        let known = Reason::ALL.into_iter().find(|one| one.as_str() == reason);
+        match (known, state) {
+            (Some(reason), "open") => {
+                self.sim.decisions.gates.remove(&reason);
+            }
+            (Some(reason), "closed") => {
+                let verdict = verdict(DecisionPoint::Gate, Outcome::Failed);
+                self.sim.decisions.gates.insert(reason, vec![verdict]);
+            }
+            _ => return self.unclear(reason),
+        }
+        Ok(())
+    }
+
+    fn size_policy(&mut self, choice: &str) -> Result<(), ScriptError> {
+        self.sim.decisions.size = match (choice, choice.parse::<u32>()) {
+            ("off", _) => None,
+            ("fails", _) => {
+                let broken = Outcome::Error("no such key: load".to_owned());
+                Some(SizeDecision::Failed(verdict(DecisionPoint::Size, broken)))
+            }
+            (_, Ok(size)) => Some(SizeDecision::Chosen {
+                size,
+                asked: size.into(),
+                verdict: verdict(DecisionPoint::Size, Outcome::Passed),
+            }),
+            _ => return self.unclear(choice),
+        };
+        Ok(())
+    }
+
+    fn suspend(&mut self, activity: &str) -> Result<(), ScriptError> {
+        let all = [
+            Activity::Update,
+            Activity::Heal,
+            Activity::Scale,
+            Activity::Gc,
+            Activity::All,
+        ];
+        let Some(activity) = all.into_iter().find(|one| one.as_str() == activity) else {
+            return self.unclear(activity);
+        };
+        self.sim.edit(|spec| {
+            spec.suspend = vec![Suspend {
+                what: BTreeSet::from([activity]),
+                until: None,
+                because: Some("INC-123".to_owned()),
+            }];
+        });
+        Ok(())
+    }
+
+    /// Makes a pass and tells it, at least where it differs from the last one told.
+    async fn pass(&mut self, always: bool) -> Result<Pass, ScriptError> {
+        let now = self.sim.now();
+        let begun = *self.begun.get_or_insert(now);
+        let line = self.line;
+        let pass = self
+            .sim
+            .pass()
+            .await
+            .map_err(|source| ScriptError::Pass { line, source })?;
+        let text = told(&pass);
+        // Numbers alone change at every step; what is withheld, and where the group stands, is news.
+        let news = (pass.plan.next.phase, pass.report.holds.clone());
+        let acts = pass.plan.steps.iter().any(|step| step.action.mutates());
+        if always || acts || self.told.as_ref() != Some(&news) {
+            let seconds = now.duration_since(begun).as_secs();
+            let _ = write!(
+                self.out,
+                "{:>3}:{:02}:{:02} {text}",
+                seconds / 3600,
+                seconds / 60 % 60,
+                seconds % 60
+            );
+        }
+        self.told = Some(news);
+        Ok(pass)
+    }
+
+    /// Makes passes for so long, each when the agent wants the next one.
+    async fn run(&mut self, time: &str) -> Result<(), ScriptError> {
+        let Some(time) = span(time) else {
+            return self.unclear(time);
+        };
+        let end = self.sim.now().checked_add(time).unwrap_or(Timestamp::MAX);
+        while self.sim.now() < end {
+            let pass = self.pass(false).await?;
+            self.sleep(&pass, end);
+        }
+        Ok(())
+    }
+
+    async fn until(&mut self, phase: &str) -> Result<(), ScriptError> {
+        let known = |one: &GroupPhase| one.as_str().eq_ignore_ascii_case(phase);
+        let Some(phase) = GroupPhase::ALL.into_iter().find(known) else {
+            return self.unclear(phase);
+        };
+        let end = self
+            .sim
+            .now()
+            .checked_add(UNTIL_MAX)
+            .unwrap_or(Timestamp::MAX);
+        while self.sim.now() < end {
+            let pass = self.pass(false).await?;
+            if pass.plan.next.phase == phase {
+                return Ok(());
+            }
+            self.sleep(&pass, end);
+        }
+        let _ = writeln!(self.out, "never {}", phase.as_str());
+        Ok(())
+    }
+
+    fn sleep(&self, pass: &Pass, end: Timestamp) {
+        let interval = pass.at.checked_add(INTERVAL).unwrap_or(Timestamp::MAX);
+        let wake = pass.plan.wake_at.map_or(interval, |at| at.min(interval));
+        self.sim.clock.set(wake.min(end));
+    }
+
+    /// Tells the members as recorded.
+    fn show(&mut self) {
+        let target = self.sim.recorded.target.clone();
+        for (id, instance) in &self.sim.recorded.instances {
+            let outdated = target
+                .as_ref()
+                .is_some_and(|digests| *digests != instance.digests);
+            let _ = writeln!(
+                self.out,
+                "    {id} {}{}{}{}",
+                instance.class,
+                if outdated { ", outdated" } else { "" },
+                if instance.draining { ", draining" } else { "" },
+                instance
+                    .why
+                    .as_ref()
+                    .map_or_else(String::new, |why| format!(": {why}")),
+            );
+        }
+    }
+
+    /// Tells what the provider counted.
+    fn stats(&mut self) {
+        let world = self.sim.world();
+        let stats = world.stats();
+        let there = world.of_group(&self.sim.recorded.name, self.sim.clock.now());
+        let _ = writeln!(
+            self.out,
+            "    {} exist, {} created, {} destroyed, peak {}",
+            there.len(),
+            stats.created,
+            stats.destroyed,
+            stats.peak,
+        );
+    }
+}
+
+/// Applies `name=value`. None: it is not understood.
+fn edited(spec: &mut GroupSpec, name: &str, value: &str) -> Option<()> {
+    match name {
+        "size" => spec.size = value.parse().ok()?,
+        "version" => spec.template = template(value.parse().ok()?),
+        "surge" => spec.rollout.surge_max = amount(value)?,
+        "unavailable" => spec.rollout.unavailable_max = amount(value)?,
+        "firstBatch" => spec.rollout.first_batch = value.parse().ok()?,
+        "minReady" => spec.rollout.min_ready = span(value)?,
+        "failureThreshold" => spec.rollout.failure_threshold = Some(value.parse().ok()?),
+        "startupTimeout" => spec.health.startup_timeout = span(value)?,
+        "checks" if value == "none" => spec.health.checks.clear(),
+        "maxInFlight" => spec.heal.in_flight_max = amount(value)?,
+        "systemic" if value == "stop" => spec.heal.systemic.mode = SystemicMode::Stop,
+        "maxTotal" => spec.limits.total_max = Some(value.parse().ok()?),
+        "maxDestroy" => spec.limits.destroy_max = Some(amount(value)?),
+        "protect" => spec.deletion.protect = value.parse().ok()?,
+        "deletion" if value == "orphan" => spec.deletion.policy = DeletionPolicy::Orphan,
+        "manage" if value == "observe" => spec.manage = Manage::Observe,
+        "manage" if value == "full" => spec.manage = Manage::Full,
+        "drainDelay" => spec.drain.delay = span(value)?,
+        "drainDone" if value == "exit" => {
+            spec.drain.done = Some(drover_model::DrainDone::Exit);
+        }
+        "onDrainTimeout" if value == "abort" => spec.drain.on_timeout = OnDrainTimeout::Abort,
+        "bounds" => {
+            let (min, max) = value.split_once("..")?;
+            spec.bounds = Some(Bounds {
+                min: min.parse().ok()?,
+                max: max.parse().ok()?,
+            });
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+/// Returns a pass as the transcript tells it: what was decided, without closing of intents, and with
+/// the templates by their version.
+fn told(pass: &Pass) -> String {
+    let mut text = String::new();
+    for line in render(&pass.plan, &pass.report).lines() {
+        if !line.trim_start().starts_with("settle ") {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    let names = pass.plan.next.templates.iter();
+    let known = pass.before.templates.iter();
+    for (digests, template) in names.chain(known) {
+        let version = template.properties.get("version");
+        if let Some(Value::Int(version)) = version {
+            text = text.replace(short(digests), &format!("v{version}"));
+        }
+    }
+    let failed = pass.applied.iter().flat_map(|applied| &applied.outcomes);
+    for outcome in failed {
+        if let drover_apply::StepResult::Failed { message, .. }
+        | drover_apply::StepResult::Unknown { message } = &outcome.result
+        {
+            let verb = pass.plan.steps[outcome.step].action.verb();
+            let _ = writeln!(text, "  {verb} failed: {message}");
+        }
+    }
+    text
+}
+
+fn short(digests: &Digests) -> &str {
+    digests.short()
+}
+
+fn failing() -> CheckOutcome {
+    CheckOutcome::Failing {
+        why: "status 503".to_owned(),
+    }
+}
+
+fn verdict(point: DecisionPoint, outcome: Outcome) -> Verdict {
+    Verdict {
+        policy: PolicyName::parse("office-hours").expect("a valid label"),
+        binding: BindingName::parse("prod").expect("a valid label"),
+        point,
+        enforcement: Enforcement::Deny,
+        outcome,
+        message: "outside office hours".to_owned(),
+        span: SourceSpan::start_of("policies/hours.yaml"),
+        values: std::iter::once(("hour".to_owned(), "3".to_owned())).collect(),
+        digest: String::new(),
+    }
+}
+
+fn amount(text: &str) -> Option<Amount> {
+    match text.strip_suffix('%') {
+        Some(share) => share.parse().ok().map(Amount::Percent),
+        None => text.parse().ok().map(Amount::Count),
+    }
+}
+
+/// Reads `90s`, `10m` or `2h`.
+fn span(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at(text.len().checked_sub(1)?);
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "s" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_mins(number)),
+        "h" => Some(Duration::from_hours(number)),
+        _ => None,
+    }
+}

@@ -1,0 +1,126 @@
+//! Planner scenarios: each file of this folder is a script with its transcript, and one test.
+//!
+//! The opening comment of a file states the guarantee. `UPDATE_SCENARIOS=1` writes the transcripts
+//! anew: what a reviewer reads is the difference.
+
+use std::path::{Path, PathBuf};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios")
+}
+
+fn scenario(name: &str) {
+    let path = folder().join(name).with_extension("txt");
+    let script = std::fs::read_to_string(&path).expect("the scenario can be read");
+    assert!(script.starts_with("# "), "{name} states no guarantee");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    let transcript = match runtime.block_on(drover_sim::replay(&script)) {
+        Ok(transcript) => transcript,
+        Err(error) => {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            let deeper = std::error::Error::source(&error)
+                .and_then(std::error::Error::source)
+                .map(ToString::to_string);
+            panic!("{name}: {error}: {source:?}: {deeper:?}")
+        }
+    };
+    if std::env::var_os("UPDATE_SCENARIOS").is_some() {
+        std::fs::write(&path, &transcript).expect("the scenario can be written");
+    } else if transcript != script {
+        panic!(
+            "{name} tells another story now:\n{}",
+            difference(&script, &transcript)
+        );
+    }
+}
+
+/// Returns the lines that differ, with the place of the first.
+fn difference(before: &str, after: &str) -> String {
+    let same = before
+        .lines()
+        .zip(after.lines())
+        .take_while(|(before, after)| before == after)
+        .count();
+    let tail = |text: &str, mark: &str| -> String {
+        let lines = text.lines().skip(same).take(12);
+        let marked: Vec<String> = lines.map(|line| format!("{mark} {line}")).collect();
+        marked.join("\n")
+    };
+    format!(
+        "line {}\n{}\n{}",
+        same + 1,
+        tail(before, "-"),
+        tail(after, "+")
+    )
+}
+
+macro_rules! scenarios {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                scenario(stringify!($name));
+            }
+        )*
+
+        #[test]
+        fn every_file_of_the_folder_is_a_test() {
+            let named = [$(stringify!($name)),*];
+            let mut missing = Vec::new();
+            for entry in std::fs::read_dir(folder()).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+                if path.extension().is_some_and(|ext| ext == "txt") && !named.contains(&&*name) {
+                    missing.push(name);
+                }
+            }
+            assert!(missing.is_empty(), "not in the list of scenarios: {missing:?}");
+        }
+    };
+}
+
+scenarios! {
+    all_unknown
+    bad_template_never_ready
+    bad_template_pauses
+    capacity
+    deletion_orphans
+    deletion_over_the_limit
+    deletion_protected
+    deletion_taken_back
+    destroy_limit
+    drain_abort
+    emptied_for_good
+    emptied_listing
+    first_create
+    gate_closed
+    heal_one_dead
+    heal_unhealthy
+    late_listing
+    listing_fails
+    lost_reply
+    observe
+    partial_listing
+    resize_mid_roll
+    restart_is_inert
+    revert_mid_roll
+    roll_in_a_window
+    roll_with_surge
+    roll_without_surge
+    scale_in
+    scale_in_takes_the_broken_first
+    scale_out
+    size_policy
+    suspend_all
+    suspend_scale
+    suspend_update
+    systemic
+    systemic_stop
+    template_refused
+    total_limit
+    vanished
+}
