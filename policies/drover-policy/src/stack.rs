@@ -9,6 +9,9 @@ use std::panic::{self, AssertUnwindSafe};
 
 use crate::limits::STACK_BYTES;
 
+#[cfg(test)]
+mod tests;
+
 /// Why there is no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {

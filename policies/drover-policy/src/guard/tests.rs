@@ -363,3 +363,82 @@ fn harmless(rule: &str) -> Result<(), TestCaseError> {
     }
     Ok(())
 }
+
+#[test]
+fn guards_do_not_change_what_an_expression_means() {
+    let world = World::new();
+    // Each pair says the same with and without what is guarded.
+    for rule in [
+        "[1, 2, 3].map(x, x * 2) == [2, 4, 6] && status.total == 3",
+        "[1, 2, 3].map(x, x > 1, x * 2) == [4, 6] && status.total == 3",
+        "[3, 1, 2].filter(x, x < 3) == [1, 2] && status.total == 3",
+        "[].all(x, x == status.total) && ![].exists(x, x == status.total)",
+        "[1, 2, 3].exists(x, x == status.total) && [3, 3].all(x, x == status.total)",
+        "[1, 2, 3].exists_one(x, x == status.total) && ![3, 3].exists_one(x, x == status.total)",
+        "[1, 0].exists(x, status.total / x == 3) && ![0, 1].all(x, status.total / x == 4)",
+        "group.name + '-' + string(status.total) == 'web-3'",
+        "dyn(group.name) + 'x' == 'webx' && dyn(status.total) + 1 == 4",
+        "[group.name] + ['x'] == ['web', 'x'] && bytes(group.name) + b'x' == b'webx'",
+        "now + duration('1h') - now == duration('3600s')",
+        "dyn(now) + dyn(duration('1h')) > now",
+        "group.name.matches('^w') && matches(group.name, 'b$') && !group.name.matches('^b')",
+        "'env' in group.labels && !('x' in group.labels) && group.name in ['web']",
+        "status.total in [1, 2, 3].map(x, x) && 3.0 in [status.total]",
+        "dyn(status.total) == 3.0 && dyn(status.total) != dyn('3') && {'a': [status.total]} == {'a': [3]}",
+        "{'a': 1}.map(k, k + group.name) == ['aweb'] && {1: 2, true: 3}.size() + 1 == status.total",
+        "[[1, 2], [status.total]].map(l, l.map(x, x + 1)) == [[2, 3], [4]]",
+        "(status.total > 2 ? [1] : [2])[0] == 1 && {'a': {'b': status.total}}.a.b == 3",
+        "has(group.labels.env) && !has(group.labels.x) && has(spec.template.properties.image)",
+        "group.?name.hasValue() && optional.of(status.total).value() == 3",
+        "spec.template.properties.?image.orValue('') == 'v1'",
+    ] {
+        assert_eq!(outcome(rule, &world), "passed", "{rule}");
+    }
+}
+
+#[test]
+fn errors_in_a_loop_stay_errors_unless_an_element_decides() {
+    let world = World::new();
+    for (rule, told) in [
+        ("[0, 1].all(x, status.total / x == 3)", "division by zero"),
+        (
+            "[0, 1].exists(x, status.total / x == 4)",
+            "division by zero",
+        ),
+        (
+            "[0, 1].filter(x, status.total / x == 3).size() == 1",
+            "division by zero",
+        ),
+        (
+            "[0, 1].map(x, status.total / x).size() == 2",
+            "division by zero",
+        ),
+        (
+            "[0, 1].exists_one(x, status.total / x == 3)",
+            "division by zero",
+        ),
+    ] {
+        assert_eq!(outcome(rule, &world), told, "{rule}");
+    }
+}
+
+#[test]
+fn the_deepest_expression_that_is_accepted_fits_an_ordinary_stack_once_compiled() {
+    // Dropping a set happens wherever its owner is.
+    let mut rule = "spec.template.properties.image".to_owned();
+    for _ in 0..190 {
+        rule.push_str(" + 'x'");
+    }
+    rule.push_str(" == reason");
+    let set = bound(gate(&rule));
+    assert_eq!(
+        set.decide(&World::new().facts()).trace[0].outcome,
+        Outcome::Failed
+    );
+    std::thread::Builder::new()
+        .stack_size(256 * 1024)
+        .spawn(move || drop(set))
+        .unwrap()
+        .join()
+        .unwrap();
+}
