@@ -348,12 +348,16 @@ pub(crate) fn merged_params(
             continue;
         };
         let Some(value) = fitting(default, given) else {
-            let message = format!(
-                "parameter `{name}` of policy {} is {}, not {}",
-                policy.name,
-                default.kind(),
-                given.kind()
-            );
+            let message = if default.kind() == given.kind() {
+                format!("the elements of parameter `{name}` are not like those of its default")
+            } else {
+                format!(
+                    "parameter `{name}` of policy {} is {}, not {}",
+                    policy.name,
+                    default.kind(),
+                    given.kind()
+                )
+            };
             mistake(message, None);
             continue;
         };

@@ -162,3 +162,33 @@ fn mistakes_of_bindings_point_into_the_binding() {
        = help: zones have names such as Europe/Berlin, UTC or -08:00
     ");
 }
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test reads the page that it checks"
+)]
+fn the_reference_page_names_every_variable_field_and_function() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/policy.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let reference = drover_policy::reference();
+    let mut missing = BTreeSet::new();
+    for variable in &reference.variables {
+        let row = page
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{}` |", variable.name)))
+            .unwrap_or_else(|| panic!("no row for {}", variable.name));
+        // `oldSpec` refers to `spec`, and fields of a check are explained with it.
+        for field in variable
+            .fields
+            .iter()
+            .filter(|_| variable.name != "oldSpec")
+        {
+            let name = field.path.rsplit('.').next().unwrap_or(&field.path);
+            if !field.path.contains("checks[]") && !row.contains(&format!("`{name}`")) {
+                missing.insert(format!("{}.{}", variable.name, field.path));
+            }
+        }
+    }
+    assert_eq!(missing, BTreeSet::new());
+}

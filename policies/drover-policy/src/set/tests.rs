@@ -418,7 +418,7 @@ fn parameters_of_a_binding_are_checked() {
     .into();
     let (set, mistakes) = PolicySet::compile(&[policy], &[wrong], &[]);
     insta::assert_snapshot!(listed(&mistakes), @"
-    1:1+1 parameter `hours` of policy tested is a list, not a list
+    1:1+1 the elements of parameter `hours` are not like those of its default
     1:1+1 policy tested has no parameter `timezon` (did you mean `timezone`?)
     1:1+1 unknown time zone `Europe/Berlim` (zones have names such as Europe/Berlin, UTC or -08:00)
     ");
