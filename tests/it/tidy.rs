@@ -13,7 +13,10 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("drover-spec", &["drover-model"]),
     ("drover-provider", &["drover-model"]),
     ("drover-provider-sim", &["drover-model", "drover-provider"]),
-    ("drover-provider-process", &["drover-model", "drover-provider"]),
+    (
+        "drover-provider-process",
+        &["drover-model", "drover-provider"],
+    ),
     ("drover-apply", &["drover-model", "drover-provider"]),
     ("drover-git", &[]),
 ];
@@ -22,14 +25,19 @@ const ALLOWED: [(&str, &[&str]); 9] = [
 const PURE: [&str; 3] = ["drover-model", "drover-plan", "drover-policy"];
 
 /// External crates that a pure crate must not use directly.
-const IMPURE: [&str; 9] =
-    ["tokio", "git2", "reqwest", "redb", "notify", "rustix", "tempfile", "tracing", "axum"];
+const IMPURE: [&str; 9] = [
+    "tokio", "git2", "reqwest", "redb", "notify", "rustix", "tempfile", "tracing", "axum",
+];
 
 /// Longest source file in lines, its tests aside.
 const LINES_MAX: usize = 800;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .to_path_buf()
 }
 
 fn tracked_files() -> Vec<String> {
@@ -38,35 +46,73 @@ fn tracked_files() -> Vec<String> {
         .current_dir(root())
         .output()
         .expect("git is needed to list the project's files");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+fn is_rust(path: &str) -> bool {
+    Path::new(path)
+        .extension()
+        .is_some_and(|extension| extension == "rs")
 }
 
 /// The direct, normal dependencies of each workspace member.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
         .current_dir(root())
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let name = |value: &serde_json::Value| value["name"].as_str().unwrap().to_owned();
     let packages = metadata["packages"].as_array().unwrap();
     let normal = |package: &serde_json::Value| {
         let dependencies = package["dependencies"].as_array().unwrap();
-        dependencies.iter().filter(|dependency| dependency["kind"].is_null()).map(name).collect()
+        dependencies
+            .iter()
+            .filter(|dependency| dependency["kind"].is_null())
+            .map(name)
+            .collect()
     };
-    packages.iter().map(|package| (name(package), normal(package))).collect()
+    packages
+        .iter()
+        .map(|package| (name(package), normal(package)))
+        .collect()
 }
 
 #[test]
 fn crates_depend_in_one_direction() {
     let dependencies = dependencies();
     for (member, allowed) in ALLOWED {
-        let ours = dependencies[member].iter().filter(|name| name.starts_with("drover"));
-        let forbidden: Vec<_> = ours.filter(|name| !allowed.contains(&name.as_str())).collect();
-        assert!(forbidden.is_empty(), "{member} must not depend on {forbidden:?}");
+        let ours = dependencies[member]
+            .iter()
+            .filter(|name| name.starts_with("drover"));
+        let forbidden: Vec<_> = ours
+            .filter(|name| !allowed.contains(&name.as_str()))
+            .collect();
+        assert!(
+            forbidden.is_empty(),
+            "{member} must not depend on {forbidden:?}"
+        );
     }
 }
 
@@ -74,30 +120,57 @@ fn crates_depend_in_one_direction() {
 fn pure_crates_use_no_runtime_and_no_outside_world() {
     let dependencies = dependencies();
     for member in PURE {
-        let forbidden: Vec<_> =
-            dependencies[member].iter().filter(|name| IMPURE.contains(&name.as_str())).collect();
-        assert!(forbidden.is_empty(), "{member} is pure and must not depend on {forbidden:?}");
+        let forbidden: Vec<_> = dependencies[member]
+            .iter()
+            .filter(|name| IMPURE.contains(&name.as_str()))
+            .collect();
+        assert!(
+            forbidden.is_empty(),
+            "{member} is pure and must not depend on {forbidden:?}"
+        );
     }
 }
 
 #[test]
 fn pure_crates_repeat_the_lint_limits_of_the_root() {
     let root = root();
-    let folders = ["agent/drover-model", "agent/drover-plan", "policies/drover-policy"];
+    let folders = [
+        "agent/drover-model",
+        "agent/drover-plan",
+        "policies/drover-policy",
+    ];
     let wanted = std::fs::read_to_string(root.join("clippy.toml")).unwrap();
     for folder in folders {
         let own = std::fs::read_to_string(root.join(folder).join("clippy.toml")).unwrap();
         for line in wanted.lines() {
             assert!(own.contains(line), "{folder}/clippy.toml lacks {line:?}");
         }
-        assert!(own.contains("std::collections::HashMap"), "{folder} does not disallow HashMap");
+        assert!(
+            own.contains("std::collections::HashMap"),
+            "{folder} does not disallow HashMap"
+        );
     }
 }
 
 #[test]
 fn the_top_level_has_seven_names_beside_the_usual_files() {
-    let beside = ["README.md", "CHANGELOG.md", "LICENSE", "Cargo.lock", "deny.toml", "clippy.toml"];
-    let names = ["Cargo.toml", "agent", "policies", "specs", "providers", "tests", "docs"];
+    let beside = [
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "Cargo.lock",
+        "deny.toml",
+        "clippy.toml",
+    ];
+    let names = [
+        "Cargo.toml",
+        "agent",
+        "policies",
+        "specs",
+        "providers",
+        "tests",
+        "docs",
+    ];
     let found: BTreeSet<String> = tracked_files()
         .iter()
         .map(|path| path.split('/').next().unwrap().to_owned())
@@ -109,7 +182,9 @@ fn the_top_level_has_seven_names_beside_the_usual_files() {
 #[test]
 fn unsafe_code_stands_in_one_file() {
     let files = tracked_files();
-    let sources = files.iter().filter(|path| path.ends_with(".rs") && !path.ends_with("tidy.rs"));
+    let sources = files
+        .iter()
+        .filter(|path| is_rust(path) && !path.ends_with("tidy.rs"));
     let with_unsafe: Vec<&String> = sources
         .filter(|path| {
             let text = std::fs::read_to_string(root().join(path)).unwrap_or_default();
@@ -117,14 +192,23 @@ fn unsafe_code_stands_in_one_file() {
         })
         .collect();
     assert!(with_unsafe.len() <= 1, "{with_unsafe:?}");
-    assert!(with_unsafe.iter().all(|path| path.starts_with("agent/drover-git/src/")));
+    assert!(
+        with_unsafe
+            .iter()
+            .all(|path| path.starts_with("agent/drover-git/src/"))
+    );
 }
 
 #[test]
 fn no_source_file_is_longer_than_one_reader_can_hold() {
-    for path in tracked_files().iter().filter(|path| path.ends_with(".rs")) {
-        let Ok(text) = std::fs::read_to_string(root().join(path)) else { continue };
+    for path in tracked_files().iter().filter(|path| is_rust(path)) {
+        let Ok(text) = std::fs::read_to_string(root().join(path)) else {
+            continue;
+        };
         let lines = text.lines().count();
-        assert!(lines <= LINES_MAX, "{path} has {lines} lines, the most allowed is {LINES_MAX}");
+        assert!(
+            lines <= LINES_MAX,
+            "{path} has {lines} lines, the most allowed is {LINES_MAX}"
+        );
     }
 }

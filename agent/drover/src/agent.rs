@@ -1,0 +1,18 @@
+//! The agent: `drover run`, and everything that talks to it.
+
+mod assemble;
+pub(crate) mod client;
+mod metrics;
+mod outcome;
+mod progress;
+pub(crate) mod protocol;
+mod run;
+mod serve;
+mod services;
+mod socket;
+mod status;
+mod watch;
+
+pub(crate) use assemble::{Assembled, assemble};
+pub(crate) use progress::AroundBars;
+pub(crate) use run::run;

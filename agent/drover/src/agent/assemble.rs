@@ -1,0 +1,171 @@
+//! Puts an agent together: journal, repository, providers, identity.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use drover_apply::{Journal, JournalError, MemoryJournal, RedbJournal};
+use drover_git::{Mirror, Signature};
+use drover_loop::{
+    Agent, AgentParts, AgentSettings, Entropy, GitRecorder, GitRecorderOptions, GitSource, Lease,
+    Liveness, LivenessProbe, Mode, PassLimits, Registry, SourcePlace,
+};
+
+use super::client::AgentClient;
+use crate::commands::VERSION;
+use crate::error::{CommandError, CommandResult, Context as _};
+use crate::providers::{self, SystemClock};
+use crate::settings::Settings;
+
+/// The folder of a remote's mirror in the data folder.
+const MIRROR: &str = "mirror";
+
+/// An agent, with what the wiring around it needs.
+#[derive(Debug)]
+pub(crate) struct Assembled {
+    pub(crate) agent: Agent,
+    pub(crate) registry: Registry,
+    /// The repository on this machine, if it is one.
+    pub(crate) local: Option<PathBuf>,
+    pub(crate) url: String,
+    pub(crate) mirror: Arc<Mirror>,
+    /// A dry run's own folder; removed with it.
+    pub(crate) scratch: Option<tempfile::TempDir>,
+}
+
+/// Opens everything. A dry run writes nothing but a scratch folder.
+pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembled> {
+    let url = settings.source_url()?;
+    let dry = mode == Mode::DryRun;
+    let (journal, scratch): (Arc<dyn Journal>, _) = if dry {
+        let scratch = tempfile::tempdir().context("cannot make a scratch folder")?;
+        (Arc::new(MemoryJournal::new()), Some(scratch))
+    } else {
+        (Arc::new(open_journal(&settings.data_dir)?), None)
+    };
+    let folder = scratch
+        .as_ref()
+        .map_or(settings.data_dir.as_path(), |dir| dir.path());
+    let mirror = Mirror::open(&folder.join(MIRROR), url.clone(), settings.remote.clone())
+        .context(format!("cannot open the repository {url}"))?;
+    let mirror = Arc::new(mirror);
+    let place = SourcePlace {
+        branch: settings.branch.clone(),
+        path: settings.path.clone(),
+    };
+    let source = GitSource::new(mirror.clone(), place);
+    let options = GitRecorderOptions {
+        branch: settings.state_branch.clone(),
+        identity: Signature {
+            name: format!("drover {}", settings.name),
+            email: format!("drover+{}@{}", settings.name, settings.fleet),
+        },
+        seed: random(),
+    };
+    let recorder = GitRecorder::open(mirror.clone(), source.refs(), options)
+        .context(format!("cannot open the branch {}", settings.state_branch))?;
+    // What exists is looked at where it is. A folder that is not there has no instances.
+    let instances = if dry && !settings.data_dir.exists() {
+        folder
+    } else {
+        settings.data_dir.as_path()
+    };
+    let registry = Registry::new(providers::factories(instances), settings.allowed.clone());
+    let parts = AgentParts {
+        clock: Arc::new(SystemClock),
+        source: Box::new(source),
+        recorder: Box::new(recorder),
+        journal,
+        registry: registry.clone(),
+        liveness: liveness(&settings.data_dir),
+        entropy: entropy(),
+    };
+    let agent = Agent::open(agent_settings(settings, mode), parts).context("cannot start")?;
+    Ok(Assembled {
+        agent,
+        registry,
+        local: url.local_path().map(Path::to_owned),
+        url: url.redacted(),
+        mirror,
+        scratch,
+    })
+}
+
+fn agent_settings(settings: &Settings, mode: Mode) -> AgentSettings {
+    AgentSettings {
+        name: settings.name.clone(),
+        fleet: settings.fleet.clone(),
+        mode,
+        data_dir: (mode != Mode::DryRun).then(|| settings.data_dir.clone()),
+        interval: settings.interval,
+        version: VERSION.to_owned(),
+        machine: machine(),
+        limits: PassLimits::default(),
+    }
+}
+
+fn open_journal(data_dir: &Path) -> CommandResult<RedbJournal> {
+    RedbJournal::open(data_dir).map_err(|error| {
+        let hint = match &error {
+            JournalError::Locked { .. } => {
+                Some("one agent per data folder: stop the other one, or choose another --data-dir")
+            }
+            JournalError::NewerFormat { .. } => Some("run the version of drover that wrote it"),
+            JournalError::Storage { .. } => {
+                Some("choose a folder that you may write to with --data-dir")
+            }
+            _ => None,
+        };
+        let failed = CommandError::new("cannot open the journal").because(error);
+        match hint {
+            Some(hint) => failed.hint(hint),
+            None => failed,
+        }
+    })
+}
+
+/// What tells this machine from others, across restarts of it.
+fn machine() -> Option<String> {
+    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let text = match id.trim() {
+        "" => host.trim(),
+        id => id,
+    };
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// An agent on this machine lives if something answers on its socket. An agent on our own data
+/// folder does not: we hold its lock.
+fn liveness(data_dir: &Path) -> LivenessProbe {
+    let ours = std::path::absolute(data_dir).ok();
+    Arc::new(move |lease: &Lease| {
+        if lease.machine.is_none() || lease.machine != machine() {
+            return Liveness::Unknown;
+        }
+        let Some(dir) = lease.data_dir.as_deref().map(PathBuf::from) else {
+            return Liveness::Unknown;
+        };
+        if Some(&dir) == ours.as_ref() {
+            return Liveness::Dead;
+        }
+        match AgentClient::connect(&dir) {
+            Ok(_) => Liveness::Alive,
+            Err(error) if error.is_not_running() => Liveness::Dead,
+            Err(_) => Liveness::Unknown,
+        }
+    })
+}
+
+fn entropy() -> Entropy {
+    Box::new(random)
+}
+
+/// Returns a random number from the system.
+pub(crate) fn random() -> u64 {
+    let mut bytes = [0; 8];
+    let read = fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    read.expect("Linux always has /dev/urandom");
+    u64::from_ne_bytes(bytes)
+}

@@ -1,0 +1,195 @@
+//! Prometheus metrics. What describes groups is read from the latest state at every scrape, so that
+//! nothing of a group that is gone can stay behind; only counts and durations live here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drover_loop::AgentStatus;
+use drover_model::Timestamp;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+
+use crate::commands::VERSION;
+use crate::view;
+
+#[cfg(test)]
+mod tests;
+
+/// Bounds of the pass duration in seconds: from a pass with nothing to do to one that waits for a
+/// slow provider.
+const PASS_BUCKETS_S: [f64; 10] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0];
+
+/// The labels of `drover_steps_total`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StepLabels {
+    action: String,
+    result: String,
+}
+
+/// The metrics of one agent.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    registry: Arc<Registry>,
+    passes: Histogram,
+    steps: Family<StepLabels, Counter>,
+}
+
+impl Metrics {
+    /// Registers everything.
+    pub(crate) fn new(states: watch::Receiver<Arc<AgentStatus>>) -> Self {
+        let mut registry = Registry::with_prefix("drover");
+        let passes = Histogram::new(PASS_BUCKETS_S);
+        registry.register(
+            "pass_duration_seconds",
+            "How long passes took",
+            passes.clone(),
+        );
+        let steps = Family::default();
+        registry.register("steps", "Steps carried out, by result", steps.clone());
+        registry.register_collector(Box::new(State { states }));
+        Self {
+            registry: Arc::new(registry),
+            passes,
+            steps,
+        }
+    }
+
+    /// Counts a pass.
+    pub(crate) fn observe_pass(&self, duration: Duration) {
+        self.passes.observe(duration.as_secs_f64());
+    }
+
+    /// Counts a step.
+    pub(crate) fn observe_step(&self, action: &str, result: &str) {
+        let labels = StepLabels {
+            action: action.to_owned(),
+            result: result.to_owned(),
+        };
+        self.steps.get_or_create(&labels).inc();
+    }
+
+    /// Returns the exposition in OpenMetrics text.
+    pub(crate) fn render(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    states: watch::Receiver<Arc<AgentStatus>>,
+}
+
+type Labels = Vec<(&'static str, String)>;
+
+impl Collector for State {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let state = self.states.borrow().clone();
+        let now = Timestamp::now().as_second();
+        for (name, help, samples) in gauges(&state, now) {
+            let mut descriptor = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (labels, value) in samples {
+                let gauge = ConstGauge::new(value);
+                if labels.is_empty() {
+                    // A family would write empty braces.
+                    gauge.encode(descriptor)?;
+                    break;
+                }
+                gauge.encode(descriptor.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+type Gauge = (&'static str, &'static str, Vec<(Labels, f64)>);
+
+fn gauges(state: &AgentStatus, now: i64) -> Vec<Gauge> {
+    let plain = |value: f64| vec![(Vec::new(), value)];
+    let mut gauges = vec![
+        (
+            "build_info",
+            "The version that runs",
+            vec![(vec![("version", VERSION.to_owned())], 1.0)],
+        ),
+        (
+            "writeback_pending",
+            "Commits of recorded state that are not pushed yet",
+            plain(state.write_back.pending as f64),
+        ),
+        (
+            "writeback_lag_seconds",
+            "Age of the oldest commit that is not pushed yet",
+            plain(state.write_back.lag.as_secs_f64()),
+        ),
+    ];
+    if let Some(last) = state.source.asked_at {
+        gauges.push((
+            "source_last_success_timestamp_seconds",
+            "When the source was last read",
+            plain(last.as_second() as f64),
+        ));
+        gauges.push((
+            "source_lag_seconds",
+            "Time since the source was last read",
+            plain((now - last.as_second()).max(0) as f64),
+        ));
+    }
+    gauges.extend(group_gauges(state));
+    gauges
+}
+
+fn group_gauges(state: &AgentStatus) -> Vec<Gauge> {
+    let mut conditions = Vec::new();
+    let mut instances = Vec::new();
+    let mut sizes = Vec::new();
+    let mut holds = Vec::new();
+    for (name, group) in &state.groups {
+        let group = &group.recorded;
+        let label = || ("group", name.to_string());
+        sizes.push((vec![label()], f64::from(group.size)));
+        for (type_, condition) in &group.conditions {
+            for status in [Some(true), Some(false), None] {
+                let labels = vec![
+                    label(),
+                    ("type", type_.as_str().to_owned()),
+                    ("status", view::status(status).to_owned()),
+                ];
+                conditions.push((labels, f64::from(u8::from(condition.status == status))));
+            }
+        }
+        let view = view::group(group, &BTreeMap::new());
+        for (class, count) in view.classes {
+            instances.push((vec![label(), ("class", class)], f64::from(count)));
+        }
+        let mut codes = BTreeMap::new();
+        for held in &group.holds {
+            *codes.entry(held.hold.code()).or_insert(0_u32) += 1;
+        }
+        for (code, count) in codes {
+            let labels = vec![label(), ("code", code.to_owned())];
+            holds.push((labels, f64::from(count)));
+        }
+    }
+    vec![
+        ("group_size", "Instances wanted", sizes),
+        (
+            "group_condition",
+            "1 for the status that a condition has",
+            conditions,
+        ),
+        ("instances", "Instances by class", instances),
+        ("holds", "Reasons not to act", holds),
+    ]
+}

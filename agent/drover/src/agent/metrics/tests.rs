@@ -1,0 +1,98 @@
+use super::*;
+use drover_loop::{GroupStatus, SourceStatus, WriteBackStatus};
+use drover_model::{
+    AgentName, Condition, ConditionType, Epoch, FleetName, GroupName, GroupUid, RecordedGroup,
+};
+
+fn group(name: &str) -> RecordedGroup {
+    let uid = GroupUid::parse("aaaaaaaaaaaaaaaa").unwrap();
+    let mut group = RecordedGroup::new(GroupName::parse(name).unwrap(), uid, Epoch(1));
+    group.size = 3;
+    let condition = Condition {
+        status: Some(true),
+        reason: "Converged".to_owned(),
+        message: String::new(),
+        since: "2026-01-05T10:00:00Z".parse().unwrap(),
+    };
+    group.conditions.insert(ConditionType::Ready, condition);
+    group
+}
+
+fn status(names: &[&str]) -> Arc<AgentStatus> {
+    let groups = names.iter().map(|name| {
+        let recorded = group(name);
+        let status = GroupStatus {
+            recorded: Arc::new(recorded),
+            group: None,
+            report: Arc::default(),
+            change: None,
+            classified: None,
+            decisions: Arc::default(),
+            members: None,
+        };
+        (GroupName::parse(name).unwrap(), Arc::new(status))
+    });
+    Arc::new(AgentStatus {
+        agent: AgentName::parse("edge-1").unwrap(),
+        fleet: FleetName::parse("prod").unwrap(),
+        epoch: Epoch(1),
+        source: SourceStatus::default(),
+        write_back: WriteBackStatus::default(),
+        providers: BTreeMap::new(),
+        groups: groups.collect(),
+        holds: Vec::new(),
+        diagnostics: Arc::default(),
+        pass: None,
+    })
+}
+
+#[test]
+fn series_of_a_group_that_is_gone_are_dropped() {
+    let (owner, states) = watch::channel(status(&["web", "db"]));
+    let metrics = Metrics::new(states);
+    let text = metrics.render().unwrap();
+    assert!(text.contains("drover_build_info{version=\""), "{text}");
+    assert!(
+        text.contains("drover_group_condition{group=\"web\",type=\"Ready\",status=\"True\"} 1.0"),
+        "{text}"
+    );
+    assert!(
+        text.contains("drover_group_size{group=\"db\"} 3.0"),
+        "{text}"
+    );
+
+    owner.send(status(&["web"])).unwrap();
+    let text = metrics.render().unwrap();
+    assert!(text.contains("group=\"web\""), "{text}");
+    assert!(!text.contains("group=\"db\""), "{text}");
+}
+
+#[test]
+fn the_exposition_is_complete_and_well_formed() {
+    let (_owner, states) = watch::channel(status(&["web"]));
+    let metrics = Metrics::new(states);
+    metrics.observe_pass(Duration::from_millis(20));
+    metrics.observe_step("create", "done");
+    let text = metrics.render().unwrap();
+    for line in [
+        "drover_steps_total{action=\"create\",result=\"done\"} 1",
+        "drover_pass_duration_seconds_count 1",
+        "drover_writeback_pending 0.0",
+        "drover_writeback_lag_seconds 0.0",
+    ] {
+        assert!(text.contains(line), "{line} is missing from\n{text}");
+    }
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    let names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .collect();
+    let mut unique = names.clone();
+    unique.sort_unstable();
+    unique.dedup();
+    assert_eq!(
+        names.len(),
+        unique.len(),
+        "a metric is described twice:\n{text}"
+    );
+}

@@ -1,0 +1,176 @@
+//! What a pass means for `--once` and `--until-converged`: going on, done, or waiting for a person.
+
+use std::collections::BTreeMap;
+
+use drover_loop::{GroupReport, PassReport, StepFate};
+use drover_model::{GroupName, GroupPhase, Held, Hold};
+
+use crate::exit::Exit;
+
+#[cfg(test)]
+mod tests;
+
+/// Where everything stands after a pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Every group is where it should be.
+    Converged,
+    /// Something is on its way, or waits for time to pass.
+    Going,
+    /// Nothing goes on without a person.
+    Stuck(Exit),
+}
+
+/// Judges a pass.
+pub(crate) fn standing(report: &PassReport) -> Standing {
+    if report.unfinished > 0 {
+        return Standing::Going;
+    }
+    let mut exits = Vec::new();
+    let agent = person(&report.holds);
+    exits.extend(agent);
+    for group in report.groups.values() {
+        match group_standing(group) {
+            Standing::Converged => {}
+            Standing::Going => return Standing::Going,
+            Standing::Stuck(exit) => exits.push(exit),
+        }
+    }
+    if report
+        .diagnostics
+        .iter()
+        .any(drover_spec::Diagnostic::is_error)
+    {
+        exits.push(Exit::Partial);
+    }
+    // The agent cannot work at all: it tries again, until the time is over.
+    if !report.holds.is_empty() && agent.is_none() {
+        return Standing::Going;
+    }
+    // What can be decided by somebody comes first: approval, then denial, then the rest.
+    let first = [Exit::ApprovalNeeded, Exit::Denied, Exit::Partial]
+        .into_iter()
+        .find(|exit| exits.contains(exit));
+    match first {
+        Some(exit) => Standing::Stuck(exit),
+        None if report.revision.is_none() => Standing::Going,
+        None => Standing::Converged,
+    }
+}
+
+fn group_standing(group: &GroupReport) -> Standing {
+    if !group.planned || group.error.is_some() || moved(group) {
+        return Standing::Going;
+    }
+    // A held group may still have instances on their way: then a timer runs.
+    let waits = group.wake_at.is_some();
+    match (group.phase, person(&group.holds)) {
+        (Some(GroupPhase::Pending | GroupPhase::Progressing), _) => Standing::Going,
+        (_, Some(_)) if waits => Standing::Going,
+        (_, Some(exit)) => Standing::Stuck(exit),
+        (Some(GroupPhase::Held | GroupPhase::Paused | GroupPhase::Deleting), None) => {
+            Standing::Going
+        }
+        (Some(GroupPhase::Converged | GroupPhase::Observed | GroupPhase::Deleted) | None, None) => {
+            Standing::Converged
+        }
+    }
+}
+
+/// Whether something was changed in this pass. Closing an intent changes nothing outside.
+fn moved(group: &GroupReport) -> bool {
+    let done = |fate: &StepFate| matches!(fate, StepFate::Done | StepFate::Unknown(_));
+    let mut steps = group.steps.iter();
+    steps.any(|step| step.verb != "settle" && done(&step.result))
+}
+
+/// Returns what the holds ask of a person; none when time alone ends them.
+fn person(holds: &[Held]) -> Option<Exit> {
+    let exits: Vec<Exit> = holds.iter().filter_map(asks).collect();
+    [Exit::ApprovalNeeded, Exit::Denied, Exit::Partial]
+        .into_iter()
+        .find(|exit| exits.contains(exit))
+}
+
+fn asks(held: &Held) -> Option<Exit> {
+    // A hold with an end needs nobody.
+    if held.until.is_some() {
+        return None;
+    }
+    match &held.hold {
+        Hold::Protected | Hold::DestroyLimit { .. } | Hold::DeletionUnconfirmed { .. } => {
+            Some(Exit::ApprovalNeeded)
+        }
+        Hold::PolicyDenied(_) | Hold::GateClosed(_) => Some(Exit::Denied),
+        Hold::SpecInvalid { .. }
+        | Hold::PolicyFailed(_)
+        | Hold::ProviderMissing { .. }
+        | Hold::ProviderChanged { .. }
+        | Hold::Suspended { .. }
+        | Hold::Frozen { .. }
+        | Hold::RolloutPaused(_)
+        | Hold::DrainTimeout
+        | Hold::EpochConflict { .. } => Some(Exit::Partial),
+        Hold::ObservationPartial { .. }
+        | Hold::ObservationStale
+        | Hold::ObservationEmptied { .. }
+        | Hold::ProviderFailed { .. }
+        | Hold::ObserveOnly
+        | Hold::SurgeExhausted { .. }
+        | Hold::AvailabilityFloor { .. }
+        | Hold::FirstBatch { .. }
+        | Hold::RolloutWindow { .. }
+        | Hold::LaunchBackoff { .. }
+        | Hold::HealBudget { .. }
+        | Hold::Systemic { .. }
+        | Hold::AllUnknown
+        | Hold::TotalLimit { .. }
+        | Hold::UnknownOutcomes { .. }
+        | Hold::JournalUnavailable { .. }
+        | Hold::ClockStepped
+        | Hold::SourceUnavailable { .. } => None,
+    }
+}
+
+/// Returns the exit status of a single pass: that it was made, and whether what it did succeeded.
+pub(crate) fn of_one_pass(report: &PassReport) -> Exit {
+    let failed = |group: &GroupReport| {
+        let step_failed =
+            |fate: &StepFate| matches!(fate, StepFate::Failed(_) | StepFate::Unknown(_));
+        group.error.is_some() || group.steps.iter().any(|step| step_failed(&step.result))
+    };
+    if report.groups.values().any(|group| failed(group)) {
+        return Exit::Partial;
+    }
+    let broken = report.holds.iter().any(|held| {
+        matches!(
+            held.hold,
+            Hold::SourceUnavailable { .. }
+                | Hold::JournalUnavailable { .. }
+                | Hold::EpochConflict { .. }
+        )
+    });
+    if broken { Exit::Failed } else { Exit::Done }
+}
+
+/// Says in a line per group why it is stuck, for the end of `--until-converged`.
+pub(crate) fn reasons(report: &PassReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    let of = |name: &str, held: &Held| format!("{name}: {}: {}", held.hold.code(), held.hold);
+    lines.extend(report.holds.iter().map(|held| of("agent", held)));
+    let groups: &BTreeMap<GroupName, _> = &report.groups;
+    for (name, group) in groups {
+        let serious = group.holds.iter().filter(|held| !held.hold.is_routine());
+        lines.extend(serious.map(|held| of(name.as_str(), held)));
+        if let Some(error) = &group.error {
+            lines.push(format!("{name}: {error}"));
+        }
+    }
+    let errors = report
+        .diagnostics
+        .iter()
+        .filter(|diagnostic| diagnostic.is_error());
+    lines.extend(errors.map(|diagnostic| format!("{}: {}", diagnostic.span, diagnostic.message)));
+    lines.dedup();
+    lines
+}

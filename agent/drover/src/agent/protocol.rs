@@ -1,0 +1,112 @@
+//! What the agent's socket carries: HTTP with JSON, between two programs of one version or nearly so.
+//!
+//! Groups travel as the text that is recorded in Git, so that there is one encoding of them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The name of the socket in the data folder.
+pub(crate) const SOCKET: &str = "agent.sock";
+
+/// The longest that a request for news waits, in seconds; then the same state is sent again.
+pub(crate) const WAIT_MAX_S: u64 = 30;
+
+/// Everything that the read commands show.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StateReply {
+    /// Grows with every change of the state.
+    pub(crate) serial: u64,
+    /// The agent.
+    pub(crate) status: Status,
+    /// The recorded state of every group, as it stands in Git.
+    pub(crate) groups: BTreeMap<String, String>,
+    /// The recorded policies, bindings and providers, as they stand in Git.
+    pub(crate) fleet: Option<String>,
+}
+
+/// Which state a client has already.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct StateQuery {
+    /// Wait until the serial is larger than this.
+    pub(crate) after: Option<u64>,
+}
+
+/// The agent itself.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Status {
+    pub(crate) name: String,
+    pub(crate) fleet: String,
+    pub(crate) version: String,
+    pub(crate) pid: u32,
+    pub(crate) mode: String,
+    pub(crate) epoch: u64,
+    pub(crate) started_at: String,
+    pub(crate) source: SourceStatus,
+    pub(crate) state: StateStatus,
+    pub(crate) holds: Vec<String>,
+    pub(crate) pass: Option<PassStatus>,
+}
+
+/// The source repository.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SourceStatus {
+    pub(crate) url: String,
+    pub(crate) branch: String,
+    /// The commit in force.
+    pub(crate) revision: Option<String>,
+    /// Seconds since 1970 of the last successful look.
+    pub(crate) last_success_s: Option<i64>,
+    /// What the last look failed with.
+    pub(crate) error: Option<String>,
+}
+
+/// The state branch.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StateStatus {
+    pub(crate) branch: String,
+    /// Commits that are not pushed yet.
+    pub(crate) pending: u64,
+    /// Seconds since 1970 of the oldest of them.
+    pub(crate) pending_since_s: Option<i64>,
+    /// What the last push failed with.
+    pub(crate) error: Option<String>,
+}
+
+/// The latest pass.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PassStatus {
+    pub(crate) number: u64,
+    pub(crate) finished_at: String,
+    pub(crate) duration_ms: u64,
+    pub(crate) steps: u64,
+    pub(crate) error: Option<String>,
+}
+
+/// Freezes, or lifts the freeze.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct FreezeRequest {
+    /// Only this group. None: every group.
+    pub(crate) group: Option<String>,
+    /// Why, for everyone who wonders.
+    pub(crate) because: Option<String>,
+}
+
+/// Whose output is wanted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LogsQuery {
+    pub(crate) instance: String,
+    pub(crate) lines: usize,
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Refusal {
+    /// For people.
+    pub(crate) error: String,
+}

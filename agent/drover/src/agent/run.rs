@@ -1,0 +1,304 @@
+//! `drover run`: passes, one after the other, until somebody says stop.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use drover_loop::{AgentHandle, AgentStatus, Mode, PassReport, StepFate, drive};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use super::assemble::{Assembled, assemble, random};
+use super::metrics::Metrics;
+use super::outcome::{Standing, of_one_pass, reasons, standing};
+use super::progress::Progress;
+use super::services::Services;
+use super::socket::{self, SocketFolder};
+use super::status::About;
+use super::watch::{self, RefWatch};
+use super::{serve, status};
+use crate::cli::{Listen, RunArgs};
+use crate::error::{CommandError, CommandResult, Context as _};
+use crate::exit::Exit;
+use crate::settings::Settings;
+use crate::ui::Ui;
+
+/// Runs the command.
+pub(crate) fn run(args: &RunArgs, ui: Ui) -> CommandResult {
+    let settings = Settings::of_agent(&args.agent)?;
+    let mode = if args.dry_run {
+        Mode::DryRun
+    } else if settings.observe {
+        Mode::Observe
+    } else {
+        Mode::Act
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?;
+    runtime.block_on(async {
+        if args.once {
+            once(args, &settings, mode, ui).await
+        } else {
+            follow(args, &settings, mode, ui).await
+        }
+    })
+}
+
+async fn open(settings: &Settings, mode: Mode) -> CommandResult<Assembled> {
+    let settings = settings.clone();
+    let opened = tokio::task::spawn_blocking(move || assemble(&settings, mode)).await;
+    opened.context("cannot start")?
+}
+
+/// Makes one pass and says what it did.
+async fn once(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> CommandResult {
+    let mut assembled = open(settings, mode).await?;
+    let report = assembled.agent.pass().await;
+    // Steps in flight are waited for.
+    assembled.agent.shut_down().await;
+    ui.result(&status::tell(&report, args.dry_run))?;
+    Ok(of_one_pass(&report))
+}
+
+/// Makes passes until the command is done.
+async fn follow(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> CommandResult {
+    let mut signals = Signals::listen()?;
+    // A port that is taken is found before anything is done.
+    let listener = match (settings.listen, mode) {
+        (Listen::On(address), Mode::Act | Mode::Observe) => Some(serve::bind(address).await?),
+        (Listen::Off, _) | (_, Mode::DryRun) => None,
+    };
+    let assembled = open(settings, mode).await?;
+    let name = settings.name.as_str();
+    let (handle, driver) = drive(assembled.agent, random() | 1);
+    let services = Services {
+        agent: handle.clone(),
+        registry: assembled.registry,
+        mirror: assembled.mirror,
+        about: Arc::new(About::new(settings, mode, assembled.url)),
+    };
+    let metrics = Metrics::new(handle.watch());
+    let mut serving = Serving::default();
+    if mode != Mode::DryRun {
+        serving.socket(settings, &services)?;
+    }
+    if let Some(listener) = listener {
+        serving.http(listener, services, metrics.clone());
+    }
+    if let Some(path) = assembled.local {
+        serving.watch(&path, &settings.branch, handle.clone());
+    }
+    info!(agent = name, "agent started");
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(driver.run(async {
+        // Dropped or sent: both mean stop.
+        let _ = stopped.await;
+    }));
+    let mut observer = Observer {
+        metrics,
+        progress: ui.is_interactive().then(Progress::new),
+        seen: 0,
+    };
+    let ended = tokio::select! {
+        exit = signals.next() => interrupted(args, exit),
+        ended = observer.observe(args, &handle, ui) => ended,
+    };
+    drop(observer);
+    drop(stop);
+    let joined = running.await;
+    drop(serving);
+    joined.context("the agent ended by a mistake of its own")?;
+    ended
+}
+
+/// A stop is what was asked for, unless somebody waited for an end.
+fn interrupted(args: &RunArgs, exit: Exit) -> CommandResult {
+    if args.until_converged {
+        Err(CommandError::new("interrupted").exit(exit))
+    } else {
+        Ok(Exit::Done)
+    }
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> CommandResult<Self> {
+        let attempted = "cannot listen for signals";
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).context(attempted)?,
+            terminate: signal(SignalKind::terminate()).context(attempted)?,
+        })
+    }
+
+    async fn next(&mut self) -> Exit {
+        tokio::select! {
+            _ = self.terminate.recv() => Exit::Signal(15),
+            _ = self.interrupt.recv() => Exit::Signal(2),
+        }
+    }
+}
+
+/// What serves while the agent runs; ended with it.
+#[derive(Default)]
+struct Serving {
+    tasks: Vec<JoinHandle<()>>,
+    folder: Option<SocketFolder>,
+    watch: Option<RefWatch>,
+}
+
+impl Serving {
+    fn socket(&mut self, settings: &Settings, services: &Services) -> CommandResult<()> {
+        let attempted = format!("cannot make the socket in {}", settings.data_dir.display());
+        let folder = SocketFolder::open(&settings.data_dir).context(attempted.as_str())?;
+        let listener = socket::bind(&folder).context(attempted)?;
+        let serving = socket::serve(listener, services.clone());
+        self.spawn(serving);
+        self.folder = Some(folder);
+        Ok(())
+    }
+
+    fn http(&mut self, listener: tokio::net::TcpListener, services: Services, metrics: Metrics) {
+        self.spawn(serve::serve(listener, services, metrics));
+    }
+
+    fn spawn(&mut self, serving: impl Future<Output = std::io::Result<()>> + Send + 'static) {
+        self.tasks.push(tokio::spawn(async move {
+            if let Err(error) = serving.await {
+                warn!(%error, "serving ended");
+            }
+        }));
+    }
+
+    /// Watches a repository on this machine. Without the watch the interval remains.
+    fn watch(&mut self, path: &std::path::Path, branch: &str, agent: AgentHandle) {
+        let pushed = Arc::new(Notify::new());
+        match watch::watch(path, branch, pushed.clone()) {
+            Ok(watch) => self.watch = Some(watch),
+            Err(error) => warn!(%error, "repository not watched"),
+        }
+        self.tasks.push(tokio::spawn(async move {
+            loop {
+                pushed.notified().await;
+                tokio::time::sleep(watch::SETTLE).await;
+                agent.trigger();
+            }
+        }));
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        if let Some(folder) = &self.folder {
+            // The next agent replaces it should this fail.
+            let _ = std::fs::remove_file(folder.path());
+        }
+    }
+}
+
+/// Looks at every pass: counts, shows, and finds out when the command is done.
+struct Observer {
+    metrics: Metrics,
+    progress: Option<Progress>,
+    seen: u64,
+}
+
+impl Observer {
+    /// Looks on until the command is done, for ever unless it waits for convergence.
+    async fn observe(&mut self, args: &RunArgs, agent: &AgentHandle, ui: Ui) -> CommandResult {
+        let started = Instant::now();
+        let mut states = agent.watch();
+        let mut last: Option<Arc<PassReport>> = None;
+        loop {
+            let left = if args.until_converged {
+                args.timeout.saturating_sub(started.elapsed())
+            } else {
+                Duration::MAX
+            };
+            match tokio::time::timeout(left, states.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(CommandError::new("the agent ended by itself")),
+                Err(_) => return Err(timed_out(args, last.as_deref())),
+            }
+            let status = states.borrow_and_update().clone();
+            let Some(report) = status.pass.clone() else {
+                continue;
+            };
+            if report.pass == self.seen {
+                continue;
+            }
+            self.seen = report.pass;
+            self.count(&report);
+            if args.until_converged
+                && let Some(ended) = settled(&status, &report)
+            {
+                self.progress = None;
+                if ended.is_ok() {
+                    ui.message("converged");
+                }
+                return ended;
+            }
+            last = Some(report);
+        }
+    }
+
+    fn count(&mut self, report: &PassReport) {
+        self.metrics.observe_pass(report.took);
+        for step in report.groups.values().flat_map(|group| &group.steps) {
+            self.metrics.observe_step(step.verb, fate(&step.result));
+        }
+        if let Some(progress) = &mut self.progress {
+            progress.show(report);
+        }
+    }
+}
+
+/// Returns how the command ends, once nothing goes on without a person.
+fn settled(status: &AgentStatus, report: &PassReport) -> Option<CommandResult> {
+    let standing = standing(report);
+    // What was done must be on the record before the command says that it is.
+    let unpublished = status.write_back.pending > 0 && status.write_back.failure.is_none();
+    if standing == Standing::Going || unpublished {
+        return None;
+    }
+    let Standing::Stuck(exit) = standing else {
+        return Some(Ok(Exit::Done));
+    };
+    Some(Err(explain("a person has to decide", exit, report)))
+}
+
+fn timed_out(args: &RunArgs, report: Option<&PassReport>) -> CommandError {
+    let limit = drover_spec::format_duration(args.timeout);
+    let message = format!("not converged after {limit}");
+    match report {
+        Some(report) => explain(&message, Exit::TimedOut, report),
+        None => CommandError::new(message).exit(Exit::TimedOut),
+    }
+}
+
+fn explain(message: &str, exit: Exit, report: &PassReport) -> CommandError {
+    let mut error = CommandError::new(message).exit(exit);
+    for reason in reasons(report) {
+        error = error.detail(reason);
+    }
+    error.hint("`drover describe GROUP` and `drover why GROUP` say more")
+}
+
+fn fate(fate: &StepFate) -> &'static str {
+    match fate {
+        StepFate::Planned => "planned",
+        StepFate::Done => "done",
+        StepFate::Skipped(_) => "skipped",
+        StepFate::Failed(_) => "failed",
+        StepFate::Unknown(_) => "unknown",
+    }
+}

@@ -1,0 +1,148 @@
+//! The agent's status as the socket, metrics and messages show it.
+
+use std::fmt::Write as _;
+
+use drover_loop::{AgentStatus, GroupReport, Mode, PassReport, StepFate};
+use drover_model::Timestamp;
+
+use super::protocol::{PassStatus, SourceStatus, StateStatus, Status};
+use crate::commands::VERSION;
+use crate::settings::Settings;
+use crate::view;
+
+/// What does not change while the agent runs.
+#[derive(Debug, Clone)]
+pub(crate) struct About {
+    mode: &'static str,
+    source_url: String,
+    pub(crate) state_branch: String,
+    started_at: Timestamp,
+}
+
+impl About {
+    /// Notes it at the start.
+    pub(crate) fn new(settings: &Settings, mode: Mode, source_url: String) -> Self {
+        Self {
+            mode: match mode {
+                Mode::Act => "act",
+                Mode::Observe => "observe",
+                Mode::DryRun => "dryRun",
+            },
+            source_url,
+            state_branch: settings.state_branch.clone(),
+            started_at: Timestamp::now(),
+        }
+    }
+}
+
+/// Returns the status as it travels.
+pub(crate) fn wire(status: &AgentStatus, about: &About) -> Status {
+    let source = &status.source;
+    let write_back = &status.write_back;
+    let oldest = |lag: std::time::Duration| Timestamp::now().as_second() - lag.as_secs() as i64;
+    Status {
+        name: status.agent.to_string(),
+        fleet: status.fleet.to_string(),
+        version: VERSION.to_owned(),
+        pid: std::process::id(),
+        mode: about.mode.to_owned(),
+        epoch: status.epoch.0,
+        started_at: view::seconds(about.started_at),
+        source: SourceStatus {
+            url: about.source_url.clone(),
+            branch: source.branch.clone(),
+            revision: source
+                .commit
+                .as_ref()
+                .map(|commit| commit.revision.to_string()),
+            last_success_s: source.asked_at.map(Timestamp::as_second),
+            error: source.failure.as_ref().map(|(_, message)| message.clone()),
+        },
+        state: StateStatus {
+            branch: about.state_branch.clone(),
+            pending: write_back.pending as u64,
+            pending_since_s: (write_back.pending > 0).then(|| oldest(write_back.lag)),
+            error: write_back.failure.clone(),
+        },
+        holds: status
+            .holds
+            .iter()
+            .map(|held| format!("{}: {}", held.hold.code(), held.hold))
+            .collect(),
+        pass: status.pass.as_deref().map(pass),
+    }
+}
+
+/// Returns a pass as it travels.
+pub(crate) fn pass(report: &PassReport) -> PassStatus {
+    let steps = report.groups.values().map(|group| group.steps.len() as u64);
+    let errors = report.groups.iter().filter_map(|(name, group)| {
+        let error = group.error.as_ref()?;
+        Some(format!("{name}: {error}"))
+    });
+    let held = report.holds.iter().map(|held| held.hold.to_string());
+    let error = held
+        .chain(errors)
+        .reduce(|all, next| format!("{all}; {next}"));
+    PassStatus {
+        number: report.pass,
+        finished_at: view::seconds(report.at),
+        duration_ms: report.took.as_millis() as u64,
+        steps: steps.sum(),
+        error,
+    }
+}
+
+/// Returns what a single pass did, or would do, for people.
+pub(crate) fn tell(report: &PassReport, dry_run: bool) -> String {
+    let mut text = String::new();
+    for (name, group) in &report.groups {
+        let phase = group.phase.map_or("not in force", |phase| phase.as_str());
+        let numbers = &group.numbers;
+        let _ = writeln!(
+            text,
+            "{name}: {phase}: {} wanted, {} in total, {} available, {} updated",
+            numbers.size, numbers.total, numbers.available, numbers.updated
+        );
+        text.push_str(&steps(group));
+        for held in &group.holds {
+            let _ = writeln!(text, "  held: {}: {}", held.hold.code(), held.hold);
+        }
+        if let Some(error) = &group.error {
+            let _ = writeln!(text, "  failed: {error}");
+        }
+    }
+    for held in &report.holds {
+        let _ = writeln!(text, "held: {}: {}", held.hold.code(), held.hold);
+    }
+    for diagnostic in report.diagnostics.iter() {
+        let _ = writeln!(text, "{}: {}", diagnostic.span, diagnostic.message);
+    }
+    if report.groups.is_empty() {
+        text.push_str("no groups\n");
+    }
+    if dry_run {
+        text.push_str("dry run: nothing was changed\n");
+    }
+    text
+}
+
+fn steps(group: &GroupReport) -> String {
+    let mut text = String::new();
+    for step in &group.steps {
+        let instances = step.instances.join(", ");
+        let result = match &step.result {
+            StepFate::Planned => "planned".to_owned(),
+            StepFate::Done => "done".to_owned(),
+            StepFate::Skipped(why) => format!("skipped: {why}"),
+            StepFate::Failed(why) => format!("failed: {why}"),
+            StepFate::Unknown(why) => format!("outcome unknown: {why}"),
+        };
+        let _ = writeln!(
+            text,
+            "  {} {instances} ({}): {result}",
+            step.verb, step.cause
+        );
+    }
+    text
+}

@@ -1,0 +1,132 @@
+//! Everything that can be known to be wrong with a configuration repository before anything acts on
+//! it: documents, references, policies with their tests, provider settings and properties.
+
+use drover_model::Kind;
+use drover_policy::{PolicySet, TestOutcome, TestResult};
+use drover_spec::{Diagnostic, Severity};
+
+use crate::documents::Documents;
+use crate::providers;
+
+/// The result of a check.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// Every mistake, by place.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Every row of every test table.
+    pub(crate) tests: Vec<TestOutcome>,
+}
+
+impl Checked {
+    fn count(&self, severity: Severity) -> usize {
+        let of = |diagnostic: &&Diagnostic| diagnostic.severity == severity;
+        self.diagnostics.iter().filter(of).count()
+    }
+
+    /// Returns how many errors there are.
+    pub(crate) fn errors(&self) -> usize {
+        self.count(Severity::Error)
+    }
+
+    /// Returns how many warnings there are.
+    pub(crate) fn warnings(&self) -> usize {
+        self.count(Severity::Warning)
+    }
+
+    /// Returns how many tests passed.
+    pub(crate) fn passed(&self) -> usize {
+        self.tests
+            .iter()
+            .filter(|test| test.result == TestResult::Passed)
+            .count()
+    }
+
+    /// Returns the mistakes in files with policies, other than failed tests.
+    pub(crate) fn of_policies(&self, documents: &Documents) -> Vec<Diagnostic> {
+        let has_policies = |file: &str| {
+            documents.files.iter().any(|parsed| {
+                let kinds = parsed.documents.iter().filter_map(|d| d.identity.as_ref());
+                let policy =
+                    |(kind, _): &(Kind, String)| matches!(kind, Kind::Policy | Kind::Binding);
+                parsed.path == file && kinds.into_iter().any(policy)
+            })
+        };
+        self.diagnostics
+            .iter()
+            .filter(|d| d.is_error() && d.code != TEST_FAILED && has_policies(&d.span.file))
+            .cloned()
+            .collect()
+    }
+}
+
+const TEST_FAILED: &str = "policy-test-failed";
+
+/// Checks everything.
+pub(crate) fn check(documents: &Documents) -> Checked {
+    let mut diagnostics = documents.diagnostics.clone();
+    let tests = check_policies(documents, &mut diagnostics);
+    let registry = providers::registry();
+    diagnostics.extend(drover_loop::check_repository(
+        &documents.repository,
+        &registry,
+    ));
+    diagnostics.sort_by(|a, b| (&a.span, a.code, &a.message).cmp(&(&b.span, b.code, &b.message)));
+    diagnostics.dedup();
+    Checked { diagnostics, tests }
+}
+
+fn check_policies(documents: &Documents, diagnostics: &mut Vec<Diagnostic>) -> Vec<TestOutcome> {
+    let repository = &documents.repository;
+    let policies: Vec<_> = repository
+        .policies
+        .values()
+        .map(|p| p.value.clone())
+        .collect();
+    let bindings: Vec<_> = repository
+        .bindings
+        .values()
+        .map(|b| b.value.clone())
+        .collect();
+    let (set, mistakes) = PolicySet::compile(&policies, &bindings, &[]);
+    for mistake in mistakes {
+        let mut diagnostic = Diagnostic::error("policy", mistake.message, mistake.span);
+        diagnostic.hint = mistake.hint;
+        diagnostics.push(diagnostic);
+    }
+    let tests = set.run_tests();
+    for test in &tests {
+        if let Some(failure) = failure(test) {
+            let message = format!(
+                "test `{}` of policy {} failed: {failure}",
+                test.name, test.policy
+            );
+            diagnostics.push(Diagnostic::error(TEST_FAILED, message, test.span.clone()));
+        }
+    }
+    tests
+}
+
+/// Says how a test came out, if it is not as expected.
+pub(crate) fn failure(test: &TestOutcome) -> Option<String> {
+    match &test.result {
+        TestResult::Passed => None,
+        TestResult::Failed {
+            expected,
+            got,
+            message,
+            values,
+            ..
+        } => {
+            let mut text = format!("expected {expected}, got {got}");
+            if !message.is_empty() {
+                text.push_str(&format!(": {message}"));
+            }
+            for (position, (name, value)) in values.iter().enumerate() {
+                let joint = if position == 0 { "; with" } else { "," };
+                text.push_str(&format!("{joint} {name} = {value}"));
+            }
+            Some(text)
+        }
+        TestResult::Invalid { message } => Some(message.clone()),
+    }
+}

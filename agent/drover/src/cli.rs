@@ -1,0 +1,495 @@
+//! The command line, as a tree of clap types. Parsing only: what a command does is in
+//! [`crate::commands`].
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use drover_model::{Activity, GroupName, InstanceId, Timestamp};
+
+mod options;
+mod values;
+
+pub(crate) use options::{AgentOptions, ListOptions, Listen, Output, SourceOptions};
+pub(crate) use values::{Subject, Until};
+
+/// Keep groups of machines as Git says
+///
+/// drover pulls a repository, evaluates policies, plans scaling, healing and rolling updates,
+/// applies the plan through provider modules, and commits what it did back to Git.
+#[derive(Debug, Parser)]
+#[command(name = "drover", version, propagate_version = false)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(max_term_width = 100)]
+#[command(
+    after_help = "Start with `drover demo`. Exit codes: 0 done, 1 failed or invalid, \
+2 changes pending, 3 denied, 4 approval needed, 5 stale plan, 6 partially applied, \
+7 timed out, 64 wrong usage."
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// When to use colour
+    #[arg(
+        long,
+        global = true,
+        env = "DROVER_COLOR",
+        value_enum,
+        default_value_t,
+        hide_env = true
+    )]
+    pub(crate) color: ColorChoice,
+    /// Log more: -v changes and holds, -vv decisions, -vvv everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands, in the order that a new user meets them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show what drover does, on this machine, in under a minute
+    Demo(DemoArgs),
+    /// Scaffold a configuration repository
+    Init(InitArgs),
+    /// Check specs, policies and their tests
+    Validate(ValidateArgs),
+    /// Run the agent
+    Run(Box<RunArgs>),
+    /// Show what would happen now, or what a pull request would change
+    Plan(Box<PlanArgs>),
+    /// List groups, instances, policies or providers
+    Get(Box<GetArgs>),
+    /// Show everything known about a group or an instance
+    Describe(DescribeArgs),
+    /// Show the audit log
+    Log(LogArgs),
+    /// Show the chain behind a hold or an instance: clause, values, commit, author
+    Why(WhyArgs),
+    /// Print what an instance printed
+    Logs(LogsArgs),
+    /// Follow a rolling update
+    #[command(subcommand)]
+    Rollout(RolloutCommand),
+    /// Set a group's size by a commit on the source branch
+    Scale(ScaleArgs),
+    /// Switch activities of a group off by a commit on the source branch
+    Suspend(SuspendArgs),
+    /// Switch suspended activities on again by a commit on the source branch
+    Resume(ResumeArgs),
+    /// Stop every new step of the agent at once, without Git
+    Freeze(FreezeArgs),
+    /// Lift a freeze
+    Unfreeze(UnfreezeArgs),
+    /// Start a pass now and wait for it
+    Reconcile(ReconcileArgs),
+    /// Work with policies
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Print the JSON Schema of a document kind
+    Schema(SchemaArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Print the version
+    Version(VersionArgs),
+    /// Supervise one process of the process provider
+    #[command(hide = true)]
+    Shim(HiddenArgs),
+    /// Serve the demo's page
+    #[command(hide = true)]
+    DemoServer(HiddenArgs),
+}
+
+/// Arguments of a hidden command, which parses them itself.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct HiddenArgs {
+    /// Passed on.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) rest: Vec<String>,
+}
+
+/// Arguments of `drover demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Leave everything running and say how to look around
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// Arguments of `drover init`.
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// The folder, made if it does not exist
+    #[arg(default_value = ".")]
+    pub(crate) dir: PathBuf,
+}
+
+/// Arguments of `drover validate`.
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArgs {
+    /// A folder, a file or a Git repository
+    #[arg(default_value = ".")]
+    pub(crate) path: PathBuf,
+    /// Check this commit or branch of the repository instead of the files
+    #[arg(long = "ref", value_name = "REF")]
+    pub(crate) reference: Option<String>,
+    /// How to print the mistakes
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+/// Arguments of `drover run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Where the agent's settings come from.
+    #[command(flatten)]
+    pub(crate) agent: AgentOptions,
+    /// Make one pass and end
+    #[arg(long, conflicts_with = "until_converged")]
+    pub(crate) once: bool,
+    /// End when every group is converged, or waits only for a person
+    #[arg(long)]
+    pub(crate) until_converged: bool,
+    /// Give up `--until-converged` after this long
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = values::duration)]
+    pub(crate) timeout: Duration,
+    /// Make full passes without changing anything at a provider or in Git
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// How to write the log
+    #[arg(
+        long,
+        env = "DROVER_LOG_FORMAT",
+        value_enum,
+        default_value_t,
+        hide_env = true
+    )]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One line per event, for people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Arguments of `drover plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// Only this group
+    pub(crate) group: Option<GroupName>,
+    /// Where the agent's settings come from.
+    #[command(flatten)]
+    pub(crate) agent: AgentOptions,
+    /// Compare with this commit or branch instead of what is recorded
+    #[arg(long, value_name = "REF", requires = "head")]
+    pub(crate) base: Option<String>,
+    /// The commit or branch that a pull request proposes
+    #[arg(long, value_name = "REF", requires = "base")]
+    pub(crate) head: Option<String>,
+    /// How to print the plan
+    #[arg(short, long, value_enum, default_value_t = PlanOutput::Text)]
+    pub(crate) output: PlanOutput,
+    /// Exit with 2 when something would change
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+}
+
+/// How a plan is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanOutput {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// For a pull request's comment.
+    Markdown,
+}
+
+/// Arguments of `drover get`.
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// What to list
+    #[arg(value_enum)]
+    pub(crate) kind: GetKind,
+    /// Only these: names of groups, `GROUP/INSTANCE`, policies or providers
+    pub(crate) names: Vec<String>,
+    /// How to list.
+    #[command(flatten)]
+    pub(crate) list: ListOptions,
+    /// Where to read.
+    #[command(flatten)]
+    pub(crate) source: SourceOptions,
+}
+
+/// What can be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GetKind {
+    /// Groups.
+    #[value(alias = "group", alias = "g")]
+    Groups,
+    /// Instances.
+    #[value(alias = "instance", alias = "i")]
+    Instances,
+    /// Policies and where they apply.
+    #[value(alias = "policy", alias = "p")]
+    Policies,
+    /// Provider documents.
+    #[value(alias = "provider")]
+    Providers,
+}
+
+/// Arguments of `drover describe`.
+#[derive(Debug, Args)]
+pub(crate) struct DescribeArgs {
+    /// `GROUP`, `GROUP/INSTANCE`, `group NAME` or `instance NAME`
+    #[arg(required = true, num_args = 1..=2, value_name = "NAME")]
+    pub(crate) name: Vec<String>,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    /// Where to read.
+    #[command(flatten)]
+    pub(crate) source: SourceOptions,
+}
+
+/// Arguments of `drover log`.
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// Only this group
+    pub(crate) group: Option<GroupName>,
+    /// How many entries at most, the newest first
+    #[arg(short = 'n', long, default_value_t = 50, value_name = "N")]
+    pub(crate) limit: usize,
+    /// Only the subject lines
+    #[arg(long)]
+    pub(crate) oneline: bool,
+    /// How to print them
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    /// Where to read.
+    #[command(flatten)]
+    pub(crate) source: SourceOptions,
+}
+
+/// Arguments of `drover why`.
+#[derive(Debug, Args)]
+pub(crate) struct WhyArgs {
+    /// A group (`web`) or an instance (`web-7` or `web/web-7`)
+    pub(crate) name: String,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    /// Where to read.
+    #[command(flatten)]
+    pub(crate) source: SourceOptions,
+}
+
+/// Arguments of `drover logs`.
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// The instance, as `GROUP/INSTANCE` or its id
+    pub(crate) instance: Subject,
+    /// How many lines, from the end
+    #[arg(short = 'n', long, default_value_t = 200, value_name = "N")]
+    pub(crate) lines: usize,
+    /// Where to read.
+    #[command(flatten)]
+    pub(crate) source: SourceOptions,
+}
+
+/// Commands of `drover rollout`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RolloutCommand {
+    /// Show how far a rolling update has come
+    Status(RolloutStatusArgs),
+}
+
+/// Arguments of `drover rollout status`.
+#[derive(Debug, Args)]
+pub(crate) struct RolloutStatusArgs {
+    /// The group
+    pub(crate) group: GroupName,
+    /// Follow until it is complete or stopped
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    /// Give up `--watch` after this long
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = values::duration)]
+    pub(crate) timeout: Duration,
+    /// Where to read.
+    #[command(flatten)]
+    pub(crate) source: SourceOptions,
+}
+
+/// What the commands that commit to the source branch share.
+#[derive(Debug, Args)]
+pub(crate) struct EditOptions {
+    /// Print the edit as a diff and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The commit's message instead of the usual one
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    /// Where to write.
+    #[command(flatten)]
+    pub(crate) source: SourceOptions,
+}
+
+/// Arguments of `drover scale`.
+#[derive(Debug, Args)]
+pub(crate) struct ScaleArgs {
+    /// The group
+    pub(crate) group: GroupName,
+    /// How many instances it shall have
+    pub(crate) size: u32,
+    /// How to commit.
+    #[command(flatten)]
+    pub(crate) edit: EditOptions,
+}
+
+/// Arguments of `drover suspend`.
+#[derive(Debug, Args)]
+pub(crate) struct SuspendArgs {
+    /// The group
+    pub(crate) group: GroupName,
+    /// What to switch off: update, heal, scale, gc or all
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', default_value = "all",
+        value_parser = values::activity)]
+    pub(crate) what: Vec<Activity>,
+    /// Until when: a time (RFC 3339) or a duration from now. Otherwise until `resume`
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) until: Option<Until>,
+    /// Why, for everyone who wonders
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) because: Option<String>,
+    /// How to commit.
+    #[command(flatten)]
+    pub(crate) edit: EditOptions,
+}
+
+/// Arguments of `drover resume`.
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// The group
+    pub(crate) group: GroupName,
+    /// What to switch on again. Otherwise everything
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', default_value = "all",
+        value_parser = values::activity)]
+    pub(crate) what: Vec<Activity>,
+    /// How to commit.
+    #[command(flatten)]
+    pub(crate) edit: EditOptions,
+}
+
+/// Arguments of `drover freeze`.
+#[derive(Debug, Args)]
+pub(crate) struct FreezeArgs {
+    /// Only this group. Otherwise every group
+    pub(crate) group: Option<GroupName>,
+    /// Why, for everyone who wonders
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) because: Option<String>,
+    /// Where the agent is.
+    #[command(flatten)]
+    pub(crate) source: SourceOptions,
+}
+
+/// Arguments of `drover unfreeze`.
+#[derive(Debug, Args)]
+pub(crate) struct UnfreezeArgs {
+    /// Only this group. Otherwise the freeze of every group
+    pub(crate) group: Option<GroupName>,
+    /// Where the agent is.
+    #[command(flatten)]
+    pub(crate) source: SourceOptions,
+}
+
+/// Arguments of `drover reconcile`.
+#[derive(Debug, Args)]
+pub(crate) struct ReconcileArgs {
+    /// Give up waiting after this long
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = values::duration)]
+    pub(crate) timeout: Duration,
+    /// Where the agent is.
+    #[command(flatten)]
+    pub(crate) source: SourceOptions,
+}
+
+/// Commands of `drover policy`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Run the test tables of the policies
+    Test(PolicyTestArgs),
+}
+
+/// Arguments of `drover policy test`.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyTestArgs {
+    /// A folder, a file or a Git repository
+    #[arg(default_value = ".")]
+    pub(crate) path: PathBuf,
+    /// How to print the results
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+/// Arguments of `drover schema`.
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// Fleet, Group, Policy, Binding or Provider. Otherwise all of them in one object
+    #[arg(value_parser = values::kind)]
+    pub(crate) kind: Option<drover_model::Kind>,
+}
+
+/// Arguments of `drover completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Arguments of `drover version`.
+#[derive(Debug, Args)]
+pub(crate) struct VersionArgs {
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+impl Until {
+    /// Returns the moment, `now` being the time.
+    pub(crate) fn at(&self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Time(time) => *time,
+            Self::After(duration) => now + *duration,
+        }
+    }
+}
+
+impl Subject {
+    /// Returns the instance's id, if the subject is an instance.
+    pub(crate) fn instance(&self) -> Option<&InstanceId> {
+        match self {
+            Self::Group(_) => None,
+            Self::Instance(id) => Some(id),
+        }
+    }
+}

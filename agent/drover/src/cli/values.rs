@@ -1,0 +1,161 @@
+//! Parsers of single values of the command line.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use drover_model::{Activity, GroupName, InstanceId, Kind, Timestamp};
+
+use super::options::Listen;
+
+#[cfg(test)]
+mod tests;
+
+/// A group or one of its instances, as people name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// `web`
+    Group(GroupName),
+    /// `web-7` after a group's name, as in `web/web-7`
+    Instance(InstanceId),
+}
+
+/// When a suspension ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// At a time.
+    Time(Timestamp),
+    /// So long from now.
+    After(Duration),
+}
+
+impl FromStr for Subject {
+    type Err = String;
+
+    /// Parses `GROUP/INSTANCE`, else `INSTANCE`, else `GROUP`.
+    ///
+    /// `web-7` may be a group's name as well as an instance of `web`; where that matters, the
+    /// caller looks at what exists.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some((group, instance)) = text.split_once('/') {
+            let id =
+                InstanceId::parse(instance).map_err(|error| format!("`{instance}` {error}"))?;
+            if id.group().as_str() != group {
+                return Err(format!("instance {id} is not one of group {group}"));
+            }
+            return Ok(Self::Instance(id));
+        }
+        if let Ok(id) = InstanceId::parse(text) {
+            return Ok(Self::Instance(id));
+        }
+        let name = GroupName::parse(text).map_err(|error| format!("`{text}` {error}"))?;
+        Ok(Self::Group(name))
+    }
+}
+
+impl FromStr for Until {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(after) = duration(text) {
+            return Ok(Self::After(after));
+        }
+        text.parse::<Timestamp>().map(Self::Time).map_err(|_| {
+            "expected a duration such as 2h or a time such as 2026-12-01T08:00:00Z".to_owned()
+        })
+    }
+}
+
+/// Parses a duration such as `1h30m`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    drover_spec::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// Parses an activity's name.
+pub(super) fn activity(text: &str) -> Result<Activity, String> {
+    let known = [
+        Activity::Update,
+        Activity::Heal,
+        Activity::Scale,
+        Activity::Gc,
+        Activity::All,
+    ];
+    known
+        .into_iter()
+        .find(|activity| activity.as_str() == text)
+        .ok_or_else(|| "expected update, heal, scale, gc or all".to_owned())
+}
+
+/// Parses a document kind, whatever its case.
+pub(super) fn kind(text: &str) -> Result<Kind, String> {
+    Kind::ALL
+        .into_iter()
+        .find(|kind| kind.as_str().eq_ignore_ascii_case(text))
+        .ok_or_else(|| "expected Fleet, Group, Policy, Binding or Provider".to_owned())
+}
+
+/// Parses `off` or a socket address.
+pub(super) fn listen(text: &str) -> Result<Listen, String> {
+    if text == "off" {
+        return Ok(Listen::Off);
+    }
+    text.parse::<SocketAddr>()
+        .map(Listen::On)
+        .map_err(|_| "expected an address such as 127.0.0.1:7643, or off".to_owned())
+}
+
+/// A selector over labels, as kubectl writes it: `a=b`, `a!=b`, `a`, `!a`, joined by commas.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct LabelSelector {
+    terms: Vec<Term>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Term {
+    Is(String, String),
+    IsNot(String, String),
+    Has(String),
+    Lacks(String),
+}
+
+impl LabelSelector {
+    /// Returns whether `labels` satisfy every term.
+    pub(crate) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.terms.iter().all(|term| match term {
+            Term::Is(key, value) => labels.get(key) == Some(value),
+            Term::IsNot(key, value) => labels.get(key) != Some(value),
+            Term::Has(key) => labels.contains_key(key),
+            Term::Lacks(key) => !labels.contains_key(key),
+        })
+    }
+}
+
+/// Parses a label selector.
+pub(super) fn selector(text: &str) -> Result<LabelSelector, String> {
+    let mut terms = Vec::new();
+    for term in text
+        .split(',')
+        .map(str::trim)
+        .filter(|term| !term.is_empty())
+    {
+        let pair = |(key, value): (&str, &str)| (key.trim().to_owned(), value.trim().to_owned());
+        let parsed = if let Some((key, value)) = term.split_once("!=").map(pair) {
+            Term::IsNot(key, value)
+        } else if let Some((key, value)) = term.split_once("==").map(pair) {
+            Term::Is(key, value)
+        } else if let Some((key, value)) = term.split_once('=').map(pair) {
+            Term::Is(key, value)
+        } else if let Some(key) = term.strip_prefix('!') {
+            Term::Lacks(key.to_owned())
+        } else {
+            Term::Has(term.to_owned())
+        };
+        let (Term::Is(key, _) | Term::IsNot(key, _) | Term::Has(key) | Term::Lacks(key)) = &parsed;
+        if key.is_empty() || key.contains(char::is_whitespace) {
+            return Err(format!("`{term}` is not a term such as env=prod"));
+        }
+        terms.push(parsed);
+    }
+    Ok(LabelSelector { terms })
+}

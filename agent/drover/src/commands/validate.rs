@@ -1,0 +1,246 @@
+//! `drover validate` and `drover policy test`: every mistake of every file in one run.
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+
+use drover_git::{Mirror, RemoteOptions, SourceUrl};
+use drover_spec::{Diagnostic, Severity};
+use serde::Serialize;
+
+use crate::check::{self, Checked};
+use crate::cli::{Output, PolicyTestArgs, ValidateArgs};
+use crate::documents::Documents;
+use crate::error::{CommandError, CommandResult, Context as _};
+use crate::exit::Exit;
+use crate::output;
+use crate::table::Table;
+use crate::ui::{Style, Ui};
+use crate::view::List;
+
+/// A mistake, as a document.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MistakeView {
+    severity: &'static str,
+    code: &'static str,
+    message: String,
+    file: String,
+    line: u32,
+    column: u32,
+    hint: Option<String>,
+}
+
+/// A row of a policy's test table, as a document.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TestView {
+    policy: String,
+    test: String,
+    passed: bool,
+    message: Option<String>,
+    file: String,
+    line: u32,
+}
+
+/// Runs `drover validate`.
+pub(super) fn run(args: &ValidateArgs, ui: Ui) -> CommandResult {
+    let documents = match &args.reference {
+        Some(reference) => at_reference(&args.path, reference)?,
+        None => from_path(&args.path)?,
+    };
+    let checked = check::check(&documents);
+    match args.output {
+        Output::Json => ui.result(&output::json(&mistakes(&checked.diagnostics))?)?,
+        Output::Yaml => ui.result(&output::yaml(&mistakes(&checked.diagnostics))?)?,
+        Output::Name => ui.result(&lines(&checked.diagnostics))?,
+        Output::Markdown => ui.result(&table(&checked.diagnostics).to_markdown())?,
+        Output::Text | Output::Wide => ui.result(&carets(&documents, &checked, ui))?,
+    }
+    ui.message(&summary(&documents, &checked));
+    Ok(if checked.errors() == 0 {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
+}
+
+/// A folder with work is checked as it is; a bare repository at its default branch.
+fn from_path(path: &Path) -> CommandResult<Documents> {
+    let is_bare = path.join("HEAD").is_file() && path.join("refs").is_dir();
+    if is_bare {
+        return at_reference(path, "HEAD");
+    }
+    Documents::from_path(path)
+}
+
+fn at_reference(path: &Path, reference: &str) -> CommandResult<Documents> {
+    let attempted = format!("cannot open the repository {}", path.display());
+    let url = SourceUrl::from_path(path).context(attempted.as_str())?;
+    let mirror = Mirror::open(path, url, RemoteOptions::default()).context(attempted)?;
+    let commit = mirror
+        .resolve(reference)
+        .context(format!("cannot find `{reference}`"))?;
+    Documents::from_commit(&mirror, commit, "")
+}
+
+fn carets(documents: &Documents, checked: &Checked, ui: Ui) -> String {
+    let source = |path: &str| documents.texts.get(path).cloned();
+    drover_spec::render(&checked.diagnostics, &source, ui.out_color())
+}
+
+fn severity(diagnostic: &Diagnostic) -> &'static str {
+    match diagnostic.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    }
+}
+
+fn mistakes(diagnostics: &[Diagnostic]) -> List<MistakeView> {
+    let view = |diagnostic: &Diagnostic| MistakeView {
+        severity: severity(diagnostic),
+        code: diagnostic.code,
+        message: diagnostic.message.clone(),
+        file: diagnostic.span.file.to_string(),
+        line: diagnostic.span.line,
+        column: diagnostic.span.column,
+        hint: diagnostic.hint.clone(),
+    };
+    List::new("MistakeList", diagnostics.iter().map(view).collect())
+}
+
+/// One line per mistake, as compilers write it, for editors.
+fn lines(diagnostics: &[Diagnostic]) -> String {
+    let line = |diagnostic: &Diagnostic| {
+        format!(
+            "{}: {}: {} [{}]\n",
+            diagnostic.span,
+            severity(diagnostic),
+            diagnostic.message,
+            diagnostic.code
+        )
+    };
+    diagnostics.iter().map(line).collect()
+}
+
+fn table(diagnostics: &[Diagnostic]) -> Table {
+    let mut table = Table::new(&["PLACE", "SEVERITY", "MISTAKE"]);
+    for diagnostic in diagnostics {
+        table.row(vec![
+            diagnostic.span.to_string(),
+            severity(diagnostic).to_owned(),
+            diagnostic.message.clone(),
+        ]);
+    }
+    table
+}
+
+fn summary(documents: &Documents, checked: &Checked) -> String {
+    let repository = &documents.repository;
+    let what = format!(
+        "{} in {}: {}, {}, {}, {}",
+        counted(
+            repository.groups.len()
+                + repository.policies.len()
+                + repository.bindings.len()
+                + repository.providers.len()
+                + usize::from(repository.fleet.is_some()),
+            "document"
+        ),
+        counted(documents.files.len(), "file"),
+        counted(repository.groups.len(), "group"),
+        plural(repository.policies.len(), "policy", "policies"),
+        counted(repository.bindings.len(), "binding"),
+        counted(repository.providers.len(), "provider"),
+    );
+    let tests = match checked.tests.len() {
+        0 => String::new(),
+        count => format!("; {} of {count} policy tests passed", checked.passed()),
+    };
+    match (checked.errors(), checked.warnings()) {
+        (0, 0) => format!("valid: {what}{tests}"),
+        (0, warnings) => format!("valid, {}: {what}{tests}", counted(warnings, "warning")),
+        (errors, _) => format!("invalid, {}: {what}{tests}", counted(errors, "error")),
+    }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    plural(count, noun, &format!("{noun}s"))
+}
+
+fn plural(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// Runs `drover policy test`.
+pub(super) fn policy_test(args: &PolicyTestArgs, ui: Ui) -> CommandResult {
+    let documents = from_path(&args.path)?;
+    let checked = check::check(&documents);
+    let policies = checked.of_policies(&documents);
+    if !policies.is_empty() {
+        let source = |path: &str| documents.texts.get(path).cloned();
+        let color = std::io::stderr().is_terminal() && ui.err_color();
+        ui.message(&drover_spec::render(&policies, &source, color));
+        return Err(CommandError::new("the policies are not valid")
+            .hint("`drover validate` shows every mistake"));
+    }
+    let views = tests(&checked);
+    let text = match args.output {
+        Output::Json => output::json(&List::new("PolicyTestList", views))?,
+        Output::Yaml => output::yaml(&List::new("PolicyTestList", views))?,
+        Output::Name => views
+            .iter()
+            .map(|v| format!("{}/{}\n", v.policy, v.test))
+            .collect(),
+        Output::Markdown => test_table(&views).to_markdown(),
+        Output::Text | Output::Wide => test_lines(&views, ui.out_color()),
+    };
+    ui.result(&text)?;
+    let failed = checked.tests.len() - checked.passed();
+    ui.message(&format!("{} passed, {failed} failed", checked.passed()));
+    Ok(if failed == 0 {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
+}
+
+fn tests(checked: &Checked) -> Vec<TestView> {
+    let view = |test: &drover_policy::TestOutcome| TestView {
+        policy: test.policy.to_string(),
+        test: test.name.clone(),
+        passed: check::failure(test).is_none(),
+        message: check::failure(test),
+        file: test.span.file.to_string(),
+        line: test.span.line,
+    };
+    checked.tests.iter().map(view).collect()
+}
+
+fn test_table(views: &[TestView]) -> Table {
+    let mut table = Table::new(&["POLICY", "TEST", "RESULT"]);
+    for view in views {
+        let result = view.message.clone().unwrap_or_else(|| "passed".to_owned());
+        table.row(vec![view.policy.clone(), view.test.clone(), result]);
+    }
+    table
+}
+
+fn test_lines(views: &[TestView], color: bool) -> String {
+    let line = |view: &TestView| match &view.message {
+        None => format!(
+            "{} {}/{}\n",
+            Style::Green.paint("ok", color),
+            view.policy,
+            view.test
+        ),
+        Some(message) => format!(
+            "{} {}/{} ({}:{}): {message}\n",
+            Style::Red.paint("FAILED", color),
+            view.policy,
+            view.test,
+            view.file,
+            view.line
+        ),
+    };
+    views.iter().map(line).collect()
+}

@@ -1,0 +1,320 @@
+//! `drover why`: the chain behind a hold or an instance, from what is seen to the person who caused
+//! it.
+
+use std::fmt::Write as _;
+
+use drover_git::{CommitInfo, Oid};
+use drover_model::{AcceptedDocument, Held, InstanceId, RecordedGroup, Revision};
+use serde::Serialize;
+
+use super::get::labels;
+use super::log::{body, entries};
+use crate::cli::{Output, Subject, WhyArgs};
+use crate::error::{CommandError, CommandResult};
+use crate::exit::Exit;
+use crate::output;
+use crate::settings::Settings;
+use crate::snapshot::{Reader, Repository, Snapshot};
+use crate::ui::{Style, Ui};
+use crate::view::{self, HoldView};
+
+/// How many entries of the audit log are searched for an instance.
+const SEARCH_MAX: usize = 2_000;
+
+/// The chain, as a document.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Chain {
+    api_version: &'static str,
+    kind: &'static str,
+    name: String,
+    state: String,
+    holds: Vec<Link>,
+    document: Option<Origin>,
+    history: Vec<Event>,
+}
+
+/// A hold with where its clause comes from.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Link {
+    #[serde(flatten)]
+    hold: HoldView,
+    clause: Option<String>,
+    origin: Option<Origin>,
+}
+
+/// The commit behind a file.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Origin {
+    file: String,
+    commit: String,
+    author: String,
+    time: String,
+    subject: String,
+}
+
+/// An entry of the audit log.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    commit: String,
+    time: String,
+    subject: String,
+    lines: Vec<String>,
+    source: Option<Origin>,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &WhyArgs, ui: Ui) -> CommandResult {
+    let settings = Settings::of_source(&args.source)?;
+    let snapshot = Reader::open(&settings)?.read()?;
+    let subject = super::find_subject(&args.name, &snapshot)?;
+    let history = History {
+        repository: Repository::open(&settings)?,
+        root: settings.path.clone(),
+    };
+    history.fetch_source(&settings.branch);
+    let chain = match &subject {
+        Subject::Group(name) => group_chain(snapshot.group(name)?, &snapshot, &history)?,
+        Subject::Instance(id) => instance_chain(snapshot.group_of(id)?, id, &snapshot, &history)?,
+    };
+    let text = match args.output {
+        Output::Json => output::json(&chain)?,
+        Output::Yaml => output::yaml(&chain)?,
+        Output::Text | Output::Wide | Output::Name | Output::Markdown => {
+            render(&chain, ui.out_color())
+        }
+    };
+    ui.result(&text)?;
+    Ok(Exit::Done)
+}
+
+/// The repository's history, as far as it is here.
+struct History {
+    repository: Repository,
+    root: String,
+}
+
+impl History {
+    /// Brings a remote's branch here. Without it the chain ends at the commit's id.
+    fn fetch_source(&self, branch: &str) {
+        let mirror = &self.repository.mirror;
+        let fetched = mirror.list().and_then(|refs| match refs.get(branch) {
+            Some(tip) => {
+                let name = refs.full_name(branch).unwrap_or_else(|| branch.to_owned());
+                mirror.fetch(&[(&name, tip)])
+            }
+            None => Ok(()),
+        });
+        if let Err(error) = fetched {
+            tracing::warn!(%error, "source not fetched");
+        }
+    }
+
+    /// Returns the commit that last changed `file`, as of `revision`.
+    fn origin(&self, file: &str, revision: &Revision) -> Option<Origin> {
+        let from: Oid = revision.as_str().parse().ok()?;
+        let path = match self.root.trim_matches('/') {
+            "" => file.to_owned(),
+            root => format!("{root}/{file}"),
+        };
+        let commits = self.repository.mirror.log(from, Some(&path), 1).ok()?;
+        Some(origin(file, commits.first()?))
+    }
+
+    /// Returns the source commit that an audit entry names.
+    fn source_of(&self, entry: &CommitInfo) -> Option<Origin> {
+        let trailer = entry.trailer("Drover-Source")?;
+        // `main@sha1:<id>` or the id alone.
+        let id = trailer.rsplit([':', '@']).next()?.trim();
+        let commit = self.repository.mirror.commit(id.parse().ok()?).ok()?;
+        Some(origin("", &commit))
+    }
+}
+
+fn origin(file: &str, commit: &CommitInfo) -> Origin {
+    Origin {
+        file: file.to_owned(),
+        commit: commit.id.to_string(),
+        author: format!("{} <{}>", commit.author.name, commit.author.email),
+        time: view::seconds(commit.time),
+        subject: commit.subject.clone(),
+    }
+}
+
+fn group_chain(
+    recorded: &RecordedGroup,
+    snapshot: &Snapshot,
+    history: &History,
+) -> CommandResult<Chain> {
+    let view = view::group(recorded, &labels(recorded));
+    let latest = entries(&history.repository, Some(&recorded.name), 3)?;
+    Ok(Chain {
+        api_version: view::API_VERSION,
+        kind: "Why",
+        name: recorded.name.to_string(),
+        state: format!(
+            "{}: {} wanted, {} available, {} updated",
+            view.phase, view.size, view.available, view.updated
+        ),
+        holds: links(recorded.holds.iter(), snapshot, history),
+        document: document(recorded, history),
+        history: latest.iter().map(|entry| event(entry, history)).collect(),
+    })
+}
+
+fn instance_chain(
+    recorded: &RecordedGroup,
+    id: &InstanceId,
+    snapshot: &Snapshot,
+    history: &History,
+) -> CommandResult<Chain> {
+    let missing = || CommandError::new(format!("there is no instance {id}"));
+    let entry = recorded.instances.get(id).ok_or_else(missing)?;
+    let view = view::instance(recorded, id, entry);
+    let mut state = view.class.clone();
+    if let Some(why) = &view.why {
+        let _ = write!(state, ": {why}");
+    }
+    let template = if view.current { "current" } else { "outdated" };
+    let _ = write!(state, "; template {} ({template})", view.digest);
+    // A hold without an instance concerns all of them.
+    let concerns = |held: &&Held| held.instance.as_ref().is_none_or(|held| held == id);
+    let holds = recorded.holds.iter().filter(concerns);
+    let log = entries(&history.repository, Some(&recorded.name), SEARCH_MAX)?;
+    let named = log.iter().filter(|entry| mentions(&entry.message, id));
+    Ok(Chain {
+        api_version: view::API_VERSION,
+        kind: "Why",
+        name: id.to_string(),
+        state,
+        holds: links(holds, snapshot, history),
+        document: document(recorded, history),
+        history: named.map(|entry| event(entry, history)).collect(),
+    })
+}
+
+/// Whether a message names the instance, and not merely one whose id begins alike.
+fn mentions(message: &str, id: &InstanceId) -> bool {
+    let boundary = |c: char| !(c.is_ascii_alphanumeric() || c == '-');
+    let id = id.to_string();
+    message.split(boundary).any(|word| word == id)
+}
+
+fn document(recorded: &RecordedGroup, history: &History) -> Option<Origin> {
+    let accepted = recorded.accepted.as_ref()?;
+    history.origin(&accepted.path, &accepted.revision)
+}
+
+fn links<'a>(
+    holds: impl Iterator<Item = &'a Held>,
+    snapshot: &Snapshot,
+    history: &History,
+) -> Vec<Link> {
+    let link = |held: &Held| {
+        let hold = view::hold(held);
+        let policy = hold.policy.as_ref();
+        let document = policy.and_then(|policy| recorded(snapshot, &policy.file, policy.line));
+        let clause = policy
+            .zip(document)
+            .and_then(|(policy, document)| clause(document, policy.line));
+        let origin =
+            document.and_then(|document| history.origin(&document.path, &document.revision));
+        Link {
+            hold,
+            clause,
+            origin,
+        }
+    };
+    holds.map(link).collect()
+}
+
+/// Returns the recorded document that a place is in.
+fn recorded<'a>(snapshot: &'a Snapshot, file: &str, line: u32) -> Option<&'a AcceptedDocument> {
+    let documents = snapshot.fleet.as_ref()?.documents.values();
+    documents.into_iter().find(|document| {
+        let lines = document.text.lines().count() as u32;
+        document.path == file && (document.line..document.line + lines).contains(&line)
+    })
+}
+
+/// Returns a line of a recorded document.
+fn clause(document: &AcceptedDocument, line: u32) -> Option<String> {
+    let text = document.text.lines().nth((line - document.line) as usize)?;
+    Some(text.trim().to_owned())
+}
+
+fn event(entry: &CommitInfo, history: &History) -> Event {
+    Event {
+        commit: entry.id.to_string(),
+        time: view::seconds(entry.time),
+        subject: entry.subject.clone(),
+        lines: body(entry).lines().map(str::to_owned).collect(),
+        source: history.source_of(entry),
+    }
+}
+
+fn render(chain: &Chain, color: bool) -> String {
+    let mut text = format!(
+        "{} {}\n",
+        Style::Bold.paint(&chain.name, color),
+        chain.state
+    );
+    for link in &chain.holds {
+        let reason = link
+            .hold
+            .reason
+            .map(|r| format!(" ({r})"))
+            .unwrap_or_default();
+        let code = Style::Yellow.paint(link.hold.code, color);
+        let _ = writeln!(text, "├─ held by {code}{reason}: {}", link.hold.message);
+        if let Some(policy) = &link.hold.policy {
+            let clause = link.clause.as_deref().unwrap_or(&policy.message);
+            let place = format!("{}:{}:{}", policy.file, policy.line, policy.column);
+            let _ = writeln!(text, "│  ├─ clause {place}: {clause}");
+            let _ = writeln!(text, "│  ├─ bound by {}", policy.binding);
+            for (name, value) in &policy.values {
+                let _ = writeln!(text, "│  ├─ with {name} = {value}");
+            }
+        }
+        if let Some(origin) = &link.origin {
+            let _ = writeln!(text, "│  └─ from {}", render_origin(origin));
+        }
+    }
+    if chain.holds.is_empty() {
+        text.push_str("├─ nothing is held\n");
+    }
+    if let Some(document) = &chain.document {
+        let _ = writeln!(
+            text,
+            "├─ document {}: {}",
+            document.file,
+            render_origin(document)
+        );
+    }
+    for event in &chain.history {
+        let id = event.commit.chars().take(10).collect::<String>();
+        let _ = writeln!(
+            text,
+            "├─ {} {} {}",
+            Style::Dim.paint(&id, color),
+            event.time,
+            event.subject
+        );
+        for line in event.lines.iter().filter(|line| !line.is_empty()) {
+            let _ = writeln!(text, "│    {line}");
+        }
+        if let Some(source) = &event.source {
+            let _ = writeln!(text, "│    └─ from {}", render_origin(source));
+        }
+    }
+    text.push_str("└─ the whole history: drover log\n");
+    text
+}
+
+fn render_origin(origin: &Origin) -> String {
+    let id = origin.commit.chars().take(7).collect::<String>();
+    format!("commit {id} by {}: {}", origin.author, origin.subject)
+}

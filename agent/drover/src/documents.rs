@@ -1,0 +1,219 @@
+//! Documents from a folder or from a commit, parsed and joined, with their texts kept for carets.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use drover_git::{FILE_BYTES_MAX, FILES_MAX, IGNORE_FILE, IgnoreRules, Mirror, Oid, RefusedWhy};
+use drover_model::SourceSpan;
+use drover_spec::{Diagnostic, ParsedFile, Repository};
+
+use crate::error::{CommandError, CommandResult, Context as _};
+
+#[cfg(test)]
+mod tests;
+
+/// A configuration repository as read from somewhere.
+#[derive(Debug)]
+pub(crate) struct Documents {
+    /// The parsed files, by path.
+    pub(crate) files: Vec<ParsedFile>,
+    /// The joined documents.
+    pub(crate) repository: Repository,
+    /// Mistakes of the files and of reading them.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// The text of each file, by path.
+    pub(crate) texts: BTreeMap<String, String>,
+}
+
+impl Documents {
+    fn new(texts: BTreeMap<String, Vec<u8>>, reading: Vec<Diagnostic>) -> Self {
+        let files: Vec<ParsedFile> = texts
+            .iter()
+            .map(|(path, bytes)| drover_spec::parse_file(path, bytes))
+            .collect();
+        let repository = drover_spec::assemble(&files);
+        let mut diagnostics = reading;
+        diagnostics.extend(repository.diagnostics.iter().cloned());
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self {
+            files,
+            repository,
+            diagnostics,
+            texts: texts
+                .into_iter()
+                .map(|(path, bytes)| (path, text(bytes)))
+                .collect(),
+        }
+    }
+
+    /// Reads a folder or a single file, with the limits and rules that hold for a commit.
+    pub(crate) fn from_path(path: &Path) -> CommandResult<Self> {
+        let shown = path.display();
+        let facts = fs::metadata(path).context(format!("cannot read {shown}"))?;
+        let root = match path.parent() {
+            Some(parent) if facts.is_file() => parent,
+            _ => path,
+        };
+        let mut walk = Walk {
+            root: root.to_owned(),
+            ignore: IgnoreRules::defaults(),
+            texts: BTreeMap::new(),
+            diagnostics: Vec::new(),
+        };
+        if facts.is_file() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            walk.file(&name)?;
+        } else {
+            walk.ignore_rules()?;
+            walk.folder("")?;
+        }
+        Ok(Self::new(walk.texts, walk.diagnostics))
+    }
+
+    /// Reads a commit below `root`.
+    pub(crate) fn from_commit(mirror: &Mirror, commit: Oid, root: &str) -> CommandResult<Self> {
+        let attempted = format!("cannot read the documents of {}", commit.short());
+        let root = root.trim_matches('/');
+        let within = |path: &str| match root {
+            "" => path.to_owned(),
+            root => format!("{root}/{path}"),
+        };
+        let rules = mirror
+            .file(commit, &within(IGNORE_FILE))
+            .context(attempted.as_str())?
+            .map(|(_, bytes)| bytes)
+            .unwrap_or_default();
+        let (ignore, mistakes) = IgnoreRules::parse(&rules);
+        let mut diagnostics = rule_mistakes(mistakes);
+        let listing = mirror
+            .tree(commit, root, &ignore)
+            .context(attempted.as_str())?;
+        if !listing.root_found {
+            return Err(CommandError::new(format!(
+                "commit {} has no folder {root}",
+                commit.short()
+            )));
+        }
+        for refused in &listing.refused {
+            diagnostics.push(refused_file(&refused.path, why(refused.why)));
+        }
+        let mut texts = BTreeMap::new();
+        for file in &listing.files {
+            if is_document(&file.path) {
+                let bytes = mirror
+                    .read(file.oid, FILE_BYTES_MAX as usize)
+                    .context(attempted.as_str())?;
+                texts.insert(file.path.clone(), bytes);
+            }
+        }
+        Ok(Self::new(texts, diagnostics))
+    }
+}
+
+/// Whether a file's name says that it holds documents.
+fn is_document(path: &str) -> bool {
+    let extension = Path::new(path).extension().unwrap_or_default();
+    extension == "yaml" || extension == "yml"
+}
+
+fn rule_mistakes(mistakes: Vec<(usize, String)>) -> Vec<Diagnostic> {
+    let diagnostic = |(line, why): (usize, String)| {
+        let span = SourceSpan {
+            line: line as u32,
+            ..SourceSpan::start_of(IGNORE_FILE)
+        };
+        Diagnostic::error(
+            "ignore-rule",
+            format!("the rule has no effect: {why}"),
+            span,
+        )
+    };
+    mistakes.into_iter().map(diagnostic).collect()
+}
+
+fn refused_file(path: &str, why: &str) -> Diagnostic {
+    let message = format!("the file is not read: {why}");
+    Diagnostic::error("file-refused", message, SourceSpan::start_of(path))
+}
+
+fn why(why: RefusedWhy) -> &'static str {
+    match why {
+        RefusedWhy::Symlink => "symbolic links are not followed",
+        RefusedWhy::Submodule => "submodules are not entered",
+        RefusedWhy::TooLarge => "it is larger than 1 MiB",
+        RefusedWhy::PathTooDeep => "it is more than 32 folders deep",
+        RefusedWhy::BadName => "its name is not plain UTF-8",
+        RefusedWhy::TooMany => "the repository has more files than the limits allow",
+    }
+}
+
+struct Walk {
+    root: PathBuf,
+    ignore: IgnoreRules,
+    texts: BTreeMap<String, Vec<u8>>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Walk {
+    fn ignore_rules(&mut self) -> CommandResult<()> {
+        let path = self.root.join(IGNORE_FILE);
+        if path.is_file() {
+            let bytes = fs::read(&path).context(format!("cannot read {}", path.display()))?;
+            let (ignore, mistakes) = IgnoreRules::parse(&bytes);
+            self.ignore = ignore;
+            self.diagnostics.extend(rule_mistakes(mistakes));
+        }
+        Ok(())
+    }
+
+    fn folder(&mut self, prefix: &str) -> CommandResult<()> {
+        let folder = self.root.join(prefix);
+        let attempted = || format!("cannot list {}", folder.display());
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&folder).context(attempted())? {
+            entries.push(entry.context(attempted())?);
+        }
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let path = if prefix.is_empty() {
+                name
+            } else {
+                format!("{prefix}/{name}")
+            };
+            let kind = entry.file_type().context(attempted())?;
+            if self.ignore.ignores(&path, kind.is_dir()) {
+                continue;
+            }
+            if kind.is_symlink() {
+                let diagnostic = refused_file(&path, why(RefusedWhy::Symlink));
+                self.diagnostics.push(diagnostic);
+            } else if kind.is_dir() {
+                self.folder(&path)?;
+            } else if is_document(&path) {
+                self.file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &str) -> CommandResult<()> {
+        let place = self.root.join(path);
+        let attempted = || format!("cannot read {}", place.display());
+        let size = fs::metadata(&place).context(attempted())?.len();
+        if size > FILE_BYTES_MAX {
+            let diagnostic = refused_file(path, why(RefusedWhy::TooLarge));
+            self.diagnostics.push(diagnostic);
+        } else if self.texts.len() >= FILES_MAX {
+            return Err(CommandError::new(format!(
+                "{} has more than {FILES_MAX} documents",
+                self.root.display()
+            )));
+        } else {
+            let bytes = fs::read(&place).context(attempted())?;
+            self.texts.insert(path.to_owned(), bytes);
+        }
+        Ok(())
+    }
+}

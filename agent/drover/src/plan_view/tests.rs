@@ -1,0 +1,75 @@
+use super::*;
+
+fn plan(group: &str, denied: bool) -> PlanView {
+    PlanView {
+        group: group.to_owned(),
+        phase: "Progressing".to_owned(),
+        change: Some(ChangeView {
+            id: "0123456789abcdef0123456789abcdef".to_owned(),
+            from: Some(EndView {
+                template: "aaaaaaaa".to_owned(),
+                size: 3,
+            }),
+            to: Some(EndView {
+                template: "bbbbbbbb".to_owned(),
+                size: 5,
+            }),
+            creates: 2,
+            replaces: 3,
+            destroys: 0,
+            unavailable_max: 0,
+            destroyed_max: 10,
+            total_max: 6,
+            policies: BTreeMap::new(),
+        }),
+        steps: vec![StepView {
+            action: "create".to_owned(),
+            instances: vec!["web-4".to_owned()],
+            cause: "scaleOut".to_owned(),
+        }],
+        holds: vec![PlanHold {
+            code: if denied { "PolicyDenied" } else { "FirstBatch" }.to_owned(),
+            message: "because of @everyone".to_owned(),
+            reason: None,
+            routine: !denied,
+        }],
+        denied,
+    }
+}
+
+#[test]
+fn text_says_what_changes_and_what_holds() {
+    insta::assert_snapshot!(text(&[plan("web", false)], false), @r"
+    web: size 3 -> 5, template aaaaaaaa -> bbbbbbbb, create 2, replace 3
+      at once at most: 0 unavailable, 10 destroyed without replacement, 6 in total
+      change 0123456789ab
+      create web-4 (scaleOut)
+      held: FirstBatch: because of @everyone
+    Plan: 2 to create, 3 to replace, 0 to destroy in 1 of 1 groups
+    ");
+}
+
+#[test]
+fn markdown_puts_denials_first_and_mentions_nobody() {
+    let text = markdown(&[plan("web", true)], "a..b");
+    assert!(
+        text.starts_with("<!-- drover:plan a..b -->\n**Plan: 2 to create"),
+        "{text}"
+    );
+    assert!(text.contains("1 denied by policy"), "{text}");
+    assert!(!text.contains("@everyone"), "{text}");
+    assert!(text.contains("| web | size 3 -&gt; 5"), "{text}");
+}
+
+#[test]
+fn markdown_stays_within_what_hosts_take() {
+    let plans: Vec<PlanView> = (0..1_000)
+        .map(|number| plan(&format!("g{number}"), false))
+        .collect();
+    let text = markdown(&plans, "a..b");
+    assert!(text.len() < 40_000, "{}", text.len());
+    assert!(
+        text.contains("Truncated:"),
+        "nothing says that groups are missing"
+    );
+}

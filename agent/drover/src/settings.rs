@@ -1,0 +1,258 @@
+//! Where source, state and data are: flags over `DROVER_*` variables over the agent's file over
+//! defaults.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use drover_git::{Credentials, RemoteOptions, Secret, SourceUrl};
+use drover_loop::Allowed;
+use drover_model::{AgentName, FleetName};
+use drover_spec::agent_config::{self, AgentConfig, Mode};
+
+use crate::cli::{AgentOptions, Listen, SourceOptions};
+use crate::error::{CommandError, CommandResult, Context as _};
+use crate::exit::Exit;
+
+#[cfg(test)]
+mod tests;
+
+/// The agent's file that is read where it exists and no other is named.
+const DEFAULT_CONFIG: &str = "/etc/drover/agent.yaml";
+
+/// The largest agent's file that is read.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// The largest file with a credential that is read.
+const SECRET_BYTES_MAX: u64 = 64 * 1024;
+
+const DEFAULT_DATA_DIR: &str = "/var/lib/drover";
+const DEFAULT_BRANCH: &str = "main";
+const DEFAULT_STATE_BRANCH: &str = "drover/state";
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7643);
+
+/// Everything that a command may need to know.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) name: AgentName,
+    pub(crate) fleet: FleetName,
+    pub(crate) observe: bool,
+    source: Option<String>,
+    /// The folder that a relative `source` of the file is relative to.
+    source_base: Option<PathBuf>,
+    pub(crate) branch: String,
+    pub(crate) path: String,
+    pub(crate) interval: Duration,
+    pub(crate) state_branch: String,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) listen: Listen,
+    pub(crate) allowed: Allowed,
+    pub(crate) remote: RemoteOptions,
+}
+
+impl Settings {
+    /// Resolves the settings of a command that reads or edits.
+    pub(crate) fn of_source(options: &SourceOptions) -> CommandResult<Self> {
+        Self::of_agent(&AgentOptions {
+            source: options.clone(),
+            ..AgentOptions::default()
+        })
+    }
+
+    /// Resolves the settings of an agent.
+    pub(crate) fn of_agent(options: &AgentOptions) -> CommandResult<Self> {
+        let default = PathBuf::from(DEFAULT_CONFIG);
+        let path = match &options.source.config {
+            Some(path) => Some(path.clone()),
+            None => default.is_file().then_some(default),
+        };
+        let file = match path {
+            Some(path) => {
+                let config = read_config(&path)?;
+                Some((path, config))
+            }
+            None => None,
+        };
+        Self::resolve(options, file)
+    }
+
+    fn resolve(
+        options: &AgentOptions,
+        file: Option<(PathBuf, AgentConfig)>,
+    ) -> CommandResult<Self> {
+        let (file_path, config) = match file {
+            Some((path, config)) => (Some(path), Some(config)),
+            None => (None, None),
+        };
+        let flags = &options.source;
+        let base = file_path
+            .as_deref()
+            .and_then(Path::parent)
+            .map(Path::to_owned);
+        let from_file = |pick: &dyn Fn(&AgentConfig) -> String| config.as_ref().map(pick);
+        let name = match (&options.name, &config) {
+            (Some(name), _) => name.clone(),
+            (None, Some(config)) => config.name.clone(),
+            (None, None) => host_name(),
+        };
+        let fleet = match (&options.fleet, &config) {
+            (Some(fleet), _) => fleet.clone(),
+            (None, Some(config)) if options.name.is_none() => config.fleet.clone(),
+            (None, _) => fleet_of(&name)?,
+        };
+        let listen = match (options.listen, &config) {
+            (Some(listen), _) => listen,
+            (None, Some(config)) => config.listen.map_or(Listen::Off, Listen::On),
+            (None, None) => Listen::On(DEFAULT_LISTEN),
+        };
+        let remote = match &config {
+            Some(config) => remote_options(config)?,
+            None => RemoteOptions::default(),
+        };
+        let source_base = if flags.source.is_some() { None } else { base };
+        Ok(Self {
+            name,
+            fleet,
+            observe: config
+                .as_ref()
+                .is_some_and(|config| config.mode == Mode::Observe),
+            source: flags
+                .source
+                .clone()
+                .or_else(|| from_file(&|config| config.source.url.clone())),
+            source_base,
+            branch: flags
+                .branch
+                .clone()
+                .or_else(|| from_file(&|config| config.source.branch.clone()))
+                .unwrap_or_else(|| DEFAULT_BRANCH.to_owned()),
+            path: flags
+                .path
+                .clone()
+                .or_else(|| from_file(&|config| config.source.path.clone()))
+                .unwrap_or_default(),
+            interval: options
+                .interval
+                .or(config.as_ref().map(|config| config.source.interval))
+                .unwrap_or(DEFAULT_INTERVAL),
+            state_branch: flags
+                .state_branch
+                .clone()
+                .or_else(|| from_file(&|config| config.state_branch.clone()))
+                .unwrap_or_else(|| DEFAULT_STATE_BRANCH.to_owned()),
+            data_dir: flags
+                .data_dir
+                .clone()
+                .or_else(|| config.as_ref().map(|config| config.data_dir.clone()))
+                .unwrap_or_else(|| DEFAULT_DATA_DIR.into()),
+            listen,
+            allowed: allowed(options, config.as_ref()),
+            remote,
+        })
+    }
+
+    /// Returns where the source repository is.
+    ///
+    /// # Errors
+    ///
+    /// None was named, or it is no place that drover can use.
+    pub(crate) fn source_url(&self) -> CommandResult<SourceUrl> {
+        let Some(source) = &self.source else {
+            return Err(CommandError::usage("no source repository is named")
+                .hint("name the agent's file with --config, or the repository with --source")
+                .hint("`drover init DIR` makes a repository with both"));
+        };
+        let is_path = !source.contains("://") && !source.starts_with('/');
+        let text = match &self.source_base {
+            Some(base) if is_path && !source.contains(':') => {
+                base.join(source).display().to_string()
+            }
+            _ => source.clone(),
+        };
+        SourceUrl::parse(&text).map_err(|error| {
+            CommandError::new("cannot use the source repository")
+                .because(error)
+                .exit(Exit::Usage)
+        })
+    }
+}
+
+fn read_config(path: &Path) -> CommandResult<AgentConfig> {
+    let shown = path.display().to_string();
+    let attempted = || format!("cannot read the agent's file {shown}");
+    let size = fs::metadata(path).context(attempted())?.len();
+    if size > CONFIG_BYTES_MAX {
+        return Err(CommandError::new(attempted()).because("it is larger than 1 MiB"));
+    }
+    let bytes = fs::read(path).context(attempted())?;
+    agent_config::parse(&shown, &bytes).map_err(|mistakes| {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let source = |_: &str| Some(text.clone());
+        CommandError::new(format!("the agent's file {shown} is not valid"))
+            .because(drover_spec::render(&mistakes, &source, false))
+    })
+}
+
+fn allowed(options: &AgentOptions, config: Option<&AgentConfig>) -> Allowed {
+    let named: BTreeSet<_> = options.allow_provider.iter().cloned().collect();
+    if !named.is_empty() {
+        return Allowed::Only(named);
+    }
+    match config.and_then(|config| config.providers_allowed.clone()) {
+        Some(types) => Allowed::Only(types.into_iter().collect()),
+        None => Allowed::AllButProcess,
+    }
+}
+
+/// Reads the credentials' files. Their content appears in no message.
+fn remote_options(config: &AgentConfig) -> CommandResult<RemoteOptions> {
+    let files = &config.source.credentials;
+    let read = |path: &Option<PathBuf>| path.as_deref().map(read_secret).transpose();
+    let username = read(&files.username)?;
+    let password = read(&files.password)?;
+    let token = read(&files.token)?;
+    let credentials = match (username, password.or(token)) {
+        (None, None) => None,
+        (username, password) => Some(Credentials {
+            // Hosts that want a token alone take any name.
+            username: username.unwrap_or_else(|| "drover".to_owned()),
+            password: Secret::new(password.unwrap_or_default()),
+        }),
+    };
+    Ok(RemoteOptions {
+        credentials,
+        ca_file: files.ca.clone(),
+        ..RemoteOptions::default()
+    })
+}
+
+fn read_secret(path: &Path) -> CommandResult<String> {
+    let attempted = || format!("cannot read the credential in {}", path.display());
+    let size = fs::metadata(path).context(attempted())?.len();
+    if size > SECRET_BYTES_MAX {
+        return Err(CommandError::new(attempted()).because("it is larger than 64 KiB"));
+    }
+    let text = fs::read_to_string(path).context(attempted())?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// The fleet is the agent's name where nobody says otherwise.
+fn fleet_of(name: &AgentName) -> CommandResult<FleetName> {
+    FleetName::parse(name.as_str()).context("cannot name the fleet after the agent")
+}
+
+/// Returns the host's name as far as it is a valid agent's name.
+fn host_name() -> AgentName {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim().to_ascii_lowercase();
+    let label = host.split('.').next().unwrap_or_default();
+    let clean: String = label
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
+    AgentName::parse(clean.trim_matches('-'))
+        .unwrap_or_else(|_| AgentName::parse("drover").expect("a valid label"))
+}

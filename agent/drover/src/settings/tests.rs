@@ -1,0 +1,70 @@
+use super::*;
+
+fn config(text: &str) -> (PathBuf, AgentConfig) {
+    let path = PathBuf::from("/etc/drover/agent.yaml");
+    (
+        path,
+        agent_config::parse("agent.yaml", text.as_bytes()).unwrap(),
+    )
+}
+
+const FILE: &str = "name: edge-1\nfleet: prod\nsource: {url: /srv/fleet.git, branch: live, interval: 5s}\n\
+                    dataDir: /srv/data\nlisten: 'off'\nproviders: {allow: [process]}\n";
+
+#[test]
+fn flags_win_over_the_file_and_the_file_over_defaults() {
+    let mut options = AgentOptions::default();
+    let file = Settings::resolve(&options, Some(config(FILE))).unwrap();
+    assert_eq!(file.branch, "live");
+    assert_eq!(file.interval, Duration::from_secs(5));
+    assert_eq!(file.listen, Listen::Off);
+    assert_eq!(file.fleet.as_str(), "prod");
+    assert_eq!(file.state_branch, "drover/state");
+    assert_eq!(file.source_url().unwrap().redacted(), "/srv/fleet.git");
+
+    options.source.branch = Some("next".to_owned());
+    options.interval = Some(Duration::from_secs(9));
+    options.allow_provider = vec!["docker".parse().unwrap()];
+    let both = Settings::resolve(&options, Some(config(FILE))).unwrap();
+    assert_eq!(both.branch, "next");
+    assert_eq!(both.interval, Duration::from_secs(9));
+    assert!(!both.allowed.allows(&"process".parse().unwrap()));
+
+    let none = Settings::resolve(&AgentOptions::default(), None).unwrap();
+    assert_eq!(none.branch, "main");
+    assert_eq!(none.data_dir, Path::new("/var/lib/drover"));
+    assert_eq!(none.fleet.as_str(), none.name.as_str());
+    assert!(!none.allowed.allows(&"process".parse().unwrap()));
+    assert!(none.allowed.allows(&"simulated".parse().unwrap()));
+}
+
+#[test]
+fn the_process_provider_has_to_be_allowed() {
+    let unlisted = FILE.replace("providers: {allow: [process]}\n", "");
+    let settings = Settings::resolve(&AgentOptions::default(), Some(config(&unlisted))).unwrap();
+    assert!(!settings.allowed.allows(&"process".parse().unwrap()));
+}
+
+#[test]
+fn without_a_source_the_error_says_what_to_do() {
+    let settings = Settings::resolve(&AgentOptions::default(), None).unwrap();
+    let error = settings.source_url().unwrap_err();
+    assert_eq!(error.status(), Exit::Usage);
+    assert!(error.render().contains("--config"), "{}", error.render());
+}
+
+#[test]
+fn a_credential_is_read_from_its_file_and_shown_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    fs::write(&token, "tulip\n").unwrap();
+    let text = FILE.replace("/srv/fleet.git", "https://git.example.com/fleet.git")
+        + &format!(
+            "credentials: {{source: {{tokenFile: {}}}}}\n",
+            token.display()
+        );
+    let settings = Settings::resolve(&AgentOptions::default(), Some(config(&text))).unwrap();
+    let credentials = settings.remote.credentials.as_ref().unwrap();
+    assert_eq!(credentials.password.expose(), "tulip");
+    assert!(!format!("{settings:?}").contains("tulip"));
+}

@@ -1,0 +1,282 @@
+//! What the read commands work with: the state of every group, from the running agent, else from the
+//! state branch, read only.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use drover_git::{GitError, IgnoreRules, Mirror, Oid};
+use drover_model::{GroupName, InstanceId, RecordedGroup};
+use drover_spec::record::{self, RecordedFleet};
+
+use crate::agent::client::{AgentClient, ClientError};
+use crate::agent::protocol::{StateReply, Status};
+use crate::error::{CommandError, CommandResult, Context as _};
+use crate::settings::Settings;
+
+/// Where recorded groups are on the state branch.
+pub(crate) const GROUPS_FOLDER: &str = "groups";
+
+/// Where the recorded policies, bindings and providers are on the state branch.
+pub(crate) const FLEET_FILE: &str = "fleet.yaml";
+
+/// The state at one moment.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// Where it was read.
+    pub(crate) origin: Origin,
+    /// Every group.
+    pub(crate) groups: BTreeMap<GroupName, RecordedGroup>,
+    /// Policies, bindings and providers.
+    pub(crate) fleet: Option<RecordedFleet>,
+}
+
+/// Where a state was read.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// From the running agent.
+    Agent {
+        /// The agent.
+        status: Box<Status>,
+        /// The number of the state.
+        serial: u64,
+    },
+    /// From the state branch: as of its latest commit.
+    Branch,
+}
+
+/// Reads states.
+#[derive(Debug)]
+pub(crate) enum Reader {
+    /// The running agent.
+    Agent(AgentClient),
+    /// The repository.
+    Branch(Box<Repository>),
+}
+
+/// The source repository and its state branch.
+#[derive(Debug)]
+pub(crate) struct Repository {
+    pub(crate) mirror: Mirror,
+    pub(crate) state_branch: String,
+    /// A mirror of a remote made for this command only; removed with it.
+    pub(crate) _scratch: Option<tempfile::TempDir>,
+}
+
+/// Time between two looks at the state branch while watching.
+const WATCH_PAUSE: Duration = Duration::from_secs(2);
+
+impl Reader {
+    /// Connects to the agent, else opens the repository.
+    pub(crate) fn open(settings: &Settings) -> CommandResult<Self> {
+        match AgentClient::connect(&settings.data_dir) {
+            Ok(client) => Ok(Self::Agent(client)),
+            Err(ClientError::NotRunning { .. }) => {
+                Ok(Self::Branch(Box::new(Repository::open(settings)?)))
+            }
+            Err(error) => {
+                let attempted = format!("cannot ask the agent of {}", settings.data_dir.display());
+                Err(CommandError::new(attempted).because(error))
+            }
+        }
+    }
+
+    /// Reads the state.
+    pub(crate) fn read(&self) -> CommandResult<Snapshot> {
+        match self {
+            Self::Agent(client) => {
+                let reply = client
+                    .state(None)
+                    .context("cannot read the agent's state")?;
+                Snapshot::from_reply(reply)
+            }
+            Self::Branch(repository) => repository.snapshot(),
+        }
+    }
+
+    /// Waits for a state that may differ from `last`, and reads it.
+    pub(crate) fn next(&self, last: &Snapshot) -> CommandResult<Snapshot> {
+        if let (Self::Agent(client), Origin::Agent { serial, .. }) = (self, &last.origin) {
+            let reply = client.state(Some(*serial));
+            return Snapshot::from_reply(reply.context("cannot read the agent's state")?);
+        }
+        std::thread::sleep(WATCH_PAUSE);
+        self.read()
+    }
+}
+
+impl Snapshot {
+    fn from_reply(reply: StateReply) -> CommandResult<Self> {
+        let fleet = reply.fleet.as_deref().map(record::decode_fleet).transpose();
+        Ok(Self {
+            groups: decode_groups(reply.groups.values())?,
+            fleet: fleet.context("cannot read the agent's policies")?,
+            origin: Origin::Agent {
+                status: Box::new(reply.status),
+                serial: reply.serial,
+            },
+        })
+    }
+
+    /// Returns what a reader should know about the state as a whole.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        match &self.origin {
+            Origin::Branch => vec!["no agent runs: this is the state as last recorded".to_owned()],
+            Origin::Agent { status, .. } => {
+                let source = status.source.error.as_ref();
+                let source = source.map(|error| format!("the source cannot be used: {error}"));
+                let state = status.state.error.as_ref();
+                let state =
+                    state.map(|error| format!("the state branch cannot be written: {error}"));
+                let holds = status
+                    .holds
+                    .iter()
+                    .map(|hold| format!("the agent holds: {hold}"));
+                source.into_iter().chain(state).chain(holds).collect()
+            }
+        }
+    }
+
+    /// Returns a group.
+    ///
+    /// # Errors
+    ///
+    /// A name that is no group's, with those that are.
+    pub(crate) fn group(&self, name: &GroupName) -> CommandResult<&RecordedGroup> {
+        self.groups.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.groups.keys().map(GroupName::as_str).collect();
+            let error = CommandError::new(format!("there is no group {name}"));
+            if known.is_empty() {
+                error.hint("no group was ever recorded: is the agent running?")
+            } else {
+                error.hint(format!("the groups are {}", known.join(", ")))
+            }
+        })
+    }
+
+    /// Returns the group of an instance, with the instance known in it.
+    pub(crate) fn group_of(&self, id: &InstanceId) -> CommandResult<&RecordedGroup> {
+        let group = self.group(id.group())?;
+        if group.instances.contains_key(id) {
+            return Ok(group);
+        }
+        let known: Vec<String> = group.instances.keys().map(ToString::to_string).collect();
+        let error = CommandError::new(format!("there is no instance {id}"));
+        Err(if known.is_empty() {
+            error.hint(format!("group {} has no instances", id.group()))
+        } else {
+            error.hint(format!("group {} has {}", id.group(), known.join(", ")))
+        })
+    }
+}
+
+fn decode_groups<'a>(
+    texts: impl Iterator<Item = &'a String>,
+) -> CommandResult<BTreeMap<GroupName, RecordedGroup>> {
+    let mut groups = BTreeMap::new();
+    for text in texts {
+        let group = record::decode(text).map_err(|error| {
+            newer_format(CommandError::new("cannot read a group's state"), error)
+        })?;
+        groups.insert(group.name.clone(), group);
+    }
+    Ok(groups)
+}
+
+fn newer_format(
+    context: CommandError,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> CommandError {
+    context
+        .because(error)
+        .hint("it may be written by another version of drover: compare `drover version`")
+}
+
+impl Repository {
+    /// Opens the source repository; a remote is mirrored into a scratch folder.
+    pub(crate) fn open(settings: &Settings) -> CommandResult<Self> {
+        let url = settings.source_url()?;
+        let attempted = format!("cannot open the repository {url}");
+        let scratch = if url.is_local() {
+            None
+        } else {
+            Some(tempfile::tempdir().context("cannot make a scratch folder")?)
+        };
+        let dir = match &scratch {
+            Some(scratch) => scratch.path().to_owned(),
+            None => settings.data_dir.clone(),
+        };
+        let mirror = Mirror::open(&dir, url, settings.remote.clone()).context(attempted)?;
+        Ok(Self {
+            mirror,
+            state_branch: settings.state_branch.clone(),
+            _scratch: scratch,
+        })
+    }
+
+    /// Returns the newest commit of the state branch; none when there is no such branch.
+    ///
+    /// In a local repository the agent's commits may be a moment ahead of the branch.
+    pub(crate) fn state_tip(&self) -> CommandResult<Option<Oid>> {
+        let attempted = || format!("cannot read branch {}", self.state_branch);
+        let here = pending(&self.mirror, &self.state_branch).context(attempted())?;
+        if here.is_some() {
+            return Ok(here);
+        }
+        let refs = self.mirror.list().context(attempted())?;
+        let Some(tip) = refs.get(&self.state_branch) else {
+            return Ok(None);
+        };
+        let name = refs.full_name(&self.state_branch);
+        let name = name.unwrap_or_else(|| self.state_branch.clone());
+        self.mirror.fetch(&[(&name, tip)]).context(attempted())?;
+        Ok(Some(tip))
+    }
+
+    /// Reads the state that the branch records.
+    pub(crate) fn snapshot(&self) -> CommandResult<Snapshot> {
+        let attempted = || format!("cannot read branch {}", self.state_branch);
+        let tip = self.state_tip()?.ok_or_else(|| {
+            CommandError::new(format!(
+                "no agent runs, and {} has no branch {}",
+                self.mirror.url(),
+                self.state_branch
+            ))
+            .hint("start the agent with `drover run`, or name the right --config")
+        })?;
+        let ignore = IgnoreRules::defaults();
+        let listing = self
+            .mirror
+            .tree(tip, GROUPS_FOLDER, &ignore)
+            .context(attempted())?;
+        let mut texts = Vec::new();
+        for file in &listing.files {
+            let bytes = self
+                .mirror
+                .read(file.oid, drover_git::FILE_BYTES_MAX as usize)
+                .context(attempted())?;
+            texts.push(String::from_utf8_lossy(&bytes).into_owned());
+        }
+        let fleet = self.mirror.file(tip, FLEET_FILE).context(attempted())?;
+        let fleet = fleet
+            .map(|(_, bytes)| record::decode_fleet(&String::from_utf8_lossy(&bytes)))
+            .transpose();
+        Ok(Snapshot {
+            origin: Origin::Branch,
+            groups: decode_groups(texts.iter())?,
+            fleet: fleet.context(attempted())?,
+        })
+    }
+}
+
+/// The agent's commits that are not on the branch yet.
+fn pending(mirror: &Mirror, branch: &str) -> Result<Option<Oid>, GitError> {
+    mirror.read_ref(&format!("refs/drover/pending/{branch}"))
+}
+
+/// Returns the newest commit of the state branch that is here, without asking a remote.
+pub(crate) fn state_tip_here(mirror: &Mirror, branch: &str) -> Result<Option<Oid>, GitError> {
+    match pending(mirror, branch)? {
+        Some(tip) => Ok(Some(tip)),
+        None => mirror.read_ref(branch),
+    }
+}

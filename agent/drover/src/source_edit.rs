@@ -1,0 +1,244 @@
+//! Edits of the source branch, as a person would make them: on the branch's tip, in memory, comments
+//! kept, checked before they are committed, pushed without force, repeated when somebody was faster.
+
+use std::fmt::Write as _;
+
+use drover_git::{CommitMeta, Edit, Mirror, Oid, PushOutcome, Signature};
+use drover_model::{GroupName, Kind, Timestamp};
+use drover_spec::Document;
+
+use crate::documents::Documents;
+use crate::error::{CommandError, CommandResult, Context as _};
+use crate::exit::Exit;
+use crate::identity;
+
+#[cfg(test)]
+mod tests;
+
+/// How often somebody else may be faster before the person is told.
+const ATTEMPTS_MAX: u32 = 5;
+
+/// Where to edit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    /// The repository.
+    pub(crate) mirror: &'a Mirror,
+    /// The branch.
+    pub(crate) branch: &'a str,
+    /// The folder inside the repository, empty for its root.
+    pub(crate) path: &'a str,
+}
+
+/// What became of an edit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Edited {
+    /// The branch says that already.
+    Unchanged,
+    /// It would be this.
+    DryRun {
+        /// A unified diff.
+        diff: String,
+    },
+    /// It is on the branch.
+    Committed {
+        /// The commit.
+        commit: Oid,
+        /// The file.
+        path: String,
+    },
+}
+
+/// Whether to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Commit and push.
+    Write,
+    /// Show the difference only.
+    DryRun,
+}
+
+/// Edits the file that holds `group`; `edit` gets the file's text and returns the new one.
+///
+/// # Errors
+///
+/// No such group, an edit that does not fit the file, a result that is not valid, a branch that
+/// refuses the push or moves every time.
+pub(crate) fn edit_group(
+    target: Target<'_>,
+    group: &GroupName,
+    message: &str,
+    mode: Mode,
+    edit: &dyn Fn(&str) -> CommandResult<String>,
+) -> CommandResult<Edited> {
+    for _ in 0..ATTEMPTS_MAX {
+        let tip = tip(target)?;
+        let documents = Documents::from_commit(target.mirror, tip, target.path)?;
+        let (file, text) = file_of(&documents, group, target.branch)?;
+        let changed = edit(&text)?;
+        if changed == text {
+            return Ok(Edited::Unchanged);
+        }
+        check(&file, &changed)?;
+        let path = match target.path.trim_matches('/') {
+            "" => file.clone(),
+            root => format!("{root}/{file}"),
+        };
+        if mode == Mode::DryRun {
+            let diff = unified_diff(&path, &text, &changed);
+            return Ok(Edited::DryRun { diff });
+        }
+        let edits = [Edit::put(path.as_str(), changed)];
+        if let Some(commit) = commit_on(target, tip, &edits, message, identity::user())? {
+            return Ok(Edited::Committed { commit, path });
+        }
+    }
+    Err(CommandError::new(format!(
+        "branch {} moved {ATTEMPTS_MAX} times while the change was made",
+        target.branch
+    ))
+    .exit(Exit::Stale)
+    .hint("somebody is pushing a lot; try again"))
+}
+
+/// Returns the branch's tip, fetched.
+pub(crate) fn tip(target: Target<'_>) -> CommandResult<Oid> {
+    let attempted = || format!("cannot read branch {}", target.branch);
+    let refs = target.mirror.list().context(attempted())?;
+    let tip = refs.require(target.branch).context(attempted())?;
+    let name = refs
+        .full_name(target.branch)
+        .unwrap_or_else(|| target.branch.to_owned());
+    target.mirror.fetch(&[(&name, tip)]).context(attempted())?;
+    Ok(tip)
+}
+
+/// Commits `edits` on `tip` and moves the branch; none when somebody was faster.
+pub(crate) fn commit_on(
+    target: Target<'_>,
+    tip: Oid,
+    edits: &[Edit],
+    message: &str,
+    author: Signature,
+) -> CommandResult<Option<Oid>> {
+    let attempted = || format!("cannot commit to branch {}", target.branch);
+    let meta = CommitMeta {
+        message: message.to_owned(),
+        author,
+        time: Timestamp::now(),
+    };
+    let commit = target
+        .mirror
+        .build_commit(Some(tip), edits, &meta)
+        .context(attempted())?;
+    let Some(commit) = commit else {
+        return Ok(Some(tip));
+    };
+    let outcome = target
+        .mirror
+        .update(target.branch, Some(tip), commit)
+        .context(attempted())?;
+    match outcome {
+        PushOutcome::Done => Ok(Some(commit)),
+        PushOutcome::Moved { .. } => Ok(None),
+        PushOutcome::Refused { message } => Err(CommandError::new(attempted()).because(message)),
+    }
+}
+
+/// Returns path and text of the file that holds the group's document.
+fn file_of(
+    documents: &Documents,
+    group: &GroupName,
+    branch: &str,
+) -> CommandResult<(String, String)> {
+    let located = documents.repository.groups.get(group);
+    let found = located.and_then(|located| {
+        let text = documents.texts.get(&located.path)?;
+        Some((located.path.clone(), text.clone()))
+    });
+    found.ok_or_else(|| {
+        let is_it = |(kind, name): &(Kind, String)| *kind == Kind::Group && name == group.as_str();
+        let broken = &documents.repository.broken;
+        let broken = broken
+            .iter()
+            .any(|broken| broken.identity.as_ref().is_some_and(is_it));
+        if broken {
+            CommandError::new(format!("group {group} on branch {branch} is not valid"))
+                .hint("see `drover validate`, and mend it by hand")
+        } else {
+            let names: Vec<&str> = documents
+                .repository
+                .groups
+                .keys()
+                .map(GroupName::as_str)
+                .collect();
+            let error = CommandError::new(format!("branch {branch} has no group {group}"));
+            match names.as_slice() {
+                [] => error,
+                names => error.hint(format!("it has {}", names.join(", "))),
+            }
+        }
+    })
+}
+
+/// Refuses a result that is worse than what was there.
+fn check(path: &str, text: &str) -> CommandResult<()> {
+    let parsed = drover_spec::parse_file(path, text.as_bytes());
+    let documents = parsed.documents.iter();
+    let mistakes: Vec<_> = parsed
+        .diagnostics
+        .iter()
+        .chain(documents.flat_map(|document| &document.diagnostics))
+        .filter(|diagnostic| diagnostic.is_error())
+        .cloned()
+        .collect();
+    let has_group = parsed
+        .documents
+        .iter()
+        .any(|document| matches!(document.outcome, Some(Document::Group(_))));
+    if mistakes.is_empty() && has_group {
+        return Ok(());
+    }
+    let source = |_: &str| Some(text.to_owned());
+    let rendered = drover_spec::render(&mistakes, &source, false);
+    Err(CommandError::new(format!("the change would make {path} invalid")).because(rendered))
+}
+
+/// Returns the lines that differ, with three lines around them, as `diff -u` writes it.
+///
+/// An edit touches one place of a file, so one hunk from the first to the last difference is exact.
+pub(crate) fn unified_diff(path: &str, old: &str, new: &str) -> String {
+    const AROUND: usize = 3;
+    let old: Vec<&str> = old.lines().collect();
+    let new: Vec<&str> = new.lines().collect();
+    let same_before = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
+    let rest = old.len().min(new.len()) - same_before;
+    let same_after = old
+        .iter()
+        .rev()
+        .zip(new.iter().rev())
+        .take(rest)
+        .take_while(|(a, b)| a == b)
+        .count();
+    let start = same_before.saturating_sub(AROUND);
+    let end_old = (old.len() - same_after + AROUND).min(old.len());
+    let end_new = (new.len() - same_after + AROUND).min(new.len());
+    let mut text = format!("--- a/{path}\n+++ b/{path}\n");
+    let _ = writeln!(
+        text,
+        "@@ -{},{} +{},{} @@",
+        start + 1,
+        end_old - start,
+        start + 1,
+        end_new - start
+    );
+    let mut lines = |sign: char, lines: &[&str]| {
+        for line in lines {
+            let _ = writeln!(text, "{sign}{line}");
+        }
+    };
+    lines(' ', &old[start..same_before]);
+    lines('-', &old[same_before..old.len() - same_after]);
+    lines('+', &new[same_before..new.len() - same_after]);
+    lines(' ', &old[old.len() - same_after..end_old]);
+    text
+}

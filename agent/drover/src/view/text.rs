@@ -1,0 +1,265 @@
+//! The same for people.
+
+use std::fmt::Write as _;
+
+use drover_model::{Held, InstanceId, RecordedGroup, RolloutState, Timestamp};
+
+use super::{GroupView, hold, instance, seconds};
+use crate::table::Table;
+use crate::ui::Style;
+
+/// Returns how long ago `then` was, in one or two units: `45s`, `3m`, `2h10m`, `4d`.
+pub(crate) fn age(now: Timestamp, then: Timestamp) -> String {
+    let elapsed = now.as_second().saturating_sub(then.as_second()).max(0);
+    match elapsed {
+        0..=119 => format!("{elapsed}s"),
+        120..=7_199 => format!("{}m", elapsed / 60),
+        7_200..=172_799 => {
+            let minutes = elapsed % 3_600 / 60;
+            if minutes == 0 {
+                format!("{}h", elapsed / 3_600)
+            } else {
+                format!("{}h{minutes}m", elapsed / 3_600)
+            }
+        }
+        _ => format!("{}d", elapsed / 86_400),
+    }
+}
+
+/// Returns one line about the rollout, the way `rollout status` prints it.
+pub(crate) fn rollout_line(recorded: &RecordedGroup, view: &GroupView) -> String {
+    let counts = format!(
+        "{} of {} updated, {} available, {} in total",
+        view.updated, view.size, view.available, view.total
+    );
+    match &recorded.rollout {
+        None if view.updated == view.size && view.total == view.size => {
+            format!("{}: complete: {counts}", view.name)
+        }
+        None => format!("{}: no rollout in progress: {counts}", view.name),
+        Some(rollout) => match &rollout.state {
+            RolloutState::Progressing => format!("{}: in progress: {counts}", view.name),
+            RolloutState::Paused(cause) => {
+                let mut line = format!("{}: paused: {cause}: {counts}", view.name);
+                if let Some(failure) = &rollout.last_failure {
+                    let _ = write!(line, "; the latest failure: {failure}");
+                }
+                line
+            }
+        },
+    }
+}
+
+/// Returns a hold as indented lines.
+pub(crate) fn hold_lines(held: &Held) -> String {
+    let view = hold(held);
+    let mut what = view.code.to_owned();
+    if let Some(reason) = view.reason {
+        let _ = write!(what, " ({reason})");
+    }
+    if let Some(instance) = &view.instance {
+        let _ = write!(what, " {instance}");
+    }
+    if let Some(until) = &view.until {
+        let _ = write!(what, " until {until}");
+    }
+    format!("  {what}\n    {}\n", view.message)
+}
+
+/// Returns everything about a group.
+pub(crate) fn describe_group(
+    recorded: &RecordedGroup,
+    view: &GroupView,
+    now: Timestamp,
+    color: bool,
+) -> String {
+    let mut text = String::new();
+    let mut field = |name: &str, value: &str| {
+        let _ = writeln!(text, "{:<12} {value}", format!("{name}:"));
+    };
+    field("Group", &Style::Bold.paint(&view.name, color));
+    let labels: Vec<String> = view
+        .labels
+        .iter()
+        .map(|(k, v)| format!("{k}={v}"))
+        .collect();
+    if !labels.is_empty() {
+        field("Labels", &labels.join(", "));
+    }
+    text.push_str(&overview(recorded, view, color));
+    text.push_str(&reasons(recorded, view));
+    if recorded.instances.is_empty() {
+        text.push_str("Instances: none\n");
+    } else {
+        text.push_str("Instances:\n");
+        text.push_str(&indent(&instances_table(recorded, now).to_text(true)));
+    }
+    text
+}
+
+fn overview(recorded: &RecordedGroup, view: &GroupView, color: bool) -> String {
+    let mut text = String::new();
+    let mut field = |name: &str, value: &str| {
+        let _ = writeln!(text, "{:<12} {value}", format!("{name}:"));
+    };
+    field("Phase", &paint_phase(view.phase, color));
+    let counts = format!(
+        "{} wanted, {} in total, {} available, {} updated, {} draining",
+        view.size, view.total, view.available, view.updated, view.draining
+    );
+    field("Size", &counts);
+    if let Some(provider) = &recorded.provider {
+        field(
+            "Provider",
+            &format!("{} ({})", provider.name, provider.type_),
+        );
+    }
+    if let Some(accepted) = &recorded.accepted {
+        let place = format!(
+            "{} {}:{}",
+            accepted.revision.short(),
+            accepted.path,
+            accepted.line
+        );
+        field("Source", &place);
+    }
+    if let Some(target) = &recorded.target {
+        field("Template", target.short());
+    }
+    if let Some(change) = &recorded.change {
+        field("Change", change.short());
+    }
+    if recorded.rollout.is_some() {
+        let line = rollout_line(recorded, view);
+        let line = line
+            .split_once(": ")
+            .map_or(line.as_str(), |(_, rest)| rest);
+        field("Rollout", line);
+    }
+    if let Some(backoff) = &recorded.backoff {
+        let line = format!(
+            "{} failed launches, the next at {}: {}",
+            backoff.failures,
+            seconds(backoff.until),
+            backoff.message
+        );
+        field("Backoff", &line);
+    }
+    if let Some(deleting) = &recorded.deleting {
+        field("Deleting", &format!("since {}", seconds(deleting.since)));
+    }
+    text
+}
+
+fn reasons(recorded: &RecordedGroup, view: &GroupView) -> String {
+    let mut text = String::new();
+    if !view.conditions.is_empty() {
+        text.push_str("Conditions:\n");
+        let mut table = Table::new(&["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"]);
+        for condition in &view.conditions {
+            table.row(vec![
+                condition.type_.to_owned(),
+                condition.status.to_owned(),
+                condition.reason.clone(),
+                condition.last_transition_time.clone(),
+                condition.message.clone(),
+            ]);
+        }
+        text.push_str(&indent(&table.to_text(true)));
+    }
+    if recorded.holds.is_empty() {
+        text.push_str("Holds: none\n");
+    } else {
+        text.push_str("Holds:\n");
+        for held in &recorded.holds {
+            text.push_str(&hold_lines(held));
+        }
+    }
+    text
+}
+
+fn instances_table(recorded: &RecordedGroup, now: Timestamp) -> Table {
+    let mut table = Table::new(&["NAME", "CLASS", "TEMPLATE", "ADDRESS", "AGE", "WHY"]);
+    for (id, entry) in &recorded.instances {
+        let view = instance(recorded, id, entry);
+        let class = if view.draining {
+            format!("{}, draining", view.class)
+        } else {
+            view.class
+        };
+        let template = if view.current { "current" } else { "outdated" };
+        table.row(vec![
+            view.name,
+            class,
+            template.to_owned(),
+            view.address.unwrap_or_default(),
+            age(now, entry.created_at),
+            view.why.unwrap_or_default(),
+        ]);
+    }
+    table
+}
+
+/// Returns everything about an instance, or nothing if the group does not have it.
+pub(crate) fn describe_instance(
+    recorded: &RecordedGroup,
+    id: &InstanceId,
+    now: Timestamp,
+    color: bool,
+) -> Option<String> {
+    let entry = recorded.instances.get(id)?;
+    let view = instance(recorded, id, entry);
+    let mut text = String::new();
+    let mut field = |name: &str, value: &str| {
+        let _ = writeln!(text, "{:<12} {value}", format!("{name}:"));
+    };
+    field("Instance", &Style::Bold.paint(&view.name, color));
+    field("Group", &view.group);
+    let class = if view.draining {
+        format!("{}, draining", view.class)
+    } else {
+        view.class
+    };
+    field("Class", &class);
+    if let Some(why) = &view.why {
+        field("Why", why);
+    }
+    let template = if view.current { "current" } else { "outdated" };
+    field("Template", &format!("{} ({template})", view.digest));
+    field("Address", view.address.as_deref().unwrap_or("none"));
+    if let Some(zone) = &view.zone {
+        field("Zone", zone);
+    }
+    field(
+        "Handle",
+        view.provider_ref.as_deref().unwrap_or("not known yet"),
+    );
+    let created = format!("{} ({} ago)", view.created_at, age(now, entry.created_at));
+    field("Created", &created);
+    let holds: Vec<_> = recorded
+        .holds
+        .iter()
+        .filter(|held| held.instance.as_ref() == Some(id))
+        .collect();
+    if !holds.is_empty() {
+        text.push_str("Holds:\n");
+        for held in holds {
+            text.push_str(&hold_lines(held));
+        }
+    }
+    Some(text)
+}
+
+/// Returns a phase in its colour.
+pub(crate) fn paint_phase(phase: &str, color: bool) -> String {
+    let style = match phase {
+        "Converged" | "Observed" => Style::Green,
+        "Progressing" | "Pending" | "Deleting" | "Deleted" => Style::Yellow,
+        _ => Style::Red,
+    };
+    style.paint(phase, color)
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}

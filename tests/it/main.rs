@@ -1,0 +1,9 @@
+//! End-to-end tests: the real binary, real repositories, real processes. Everything is on loopback,
+//! in folders of its own, and ends with its test.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test whose surroundings fail has nothing better to do than to say so"
+)]
+
+mod tidy;
