@@ -43,7 +43,7 @@ pub use mirror::Mirror;
 pub use oid::{Oid, ParseOidError};
 pub use open::{RepositoryKind, init_repository};
 pub use refs::RemoteRefs;
-pub use state::{DEFAULT_ATTEMPTS, Loaded, PublishPolicy, Published, StateBranch};
+pub use state::{DEFAULT_ATTEMPTS, Loaded, PublishPolicy, Published, StateBranch, StateCommit};
 pub use tree::{
     DEPTH_MAX, ENTRIES_MAX, FILE_BYTES_MAX, FILES_MAX, FileEntry, IGNORE_FILE, IgnoreRules,
     REFUSED_MAX, Refused, RefusedWhy, TOTAL_BYTES_MAX, TreeListing,

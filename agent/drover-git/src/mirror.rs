@@ -11,7 +11,7 @@ use crate::commits::{self, ChangedPath, CommitInfo, find_commit, missing_or, tre
 use crate::credentials::RemoteOptions;
 use crate::error::GitError;
 use crate::oid::Oid;
-use crate::open::{RepositoryKind, init_repository, open_repository};
+use crate::open::{RepositoryKind, clean_up, init_repository, open_repository};
 use crate::pack;
 use crate::refs::{PRIVATE_PREFIX, RemoteRefs, full_reference};
 use crate::remote::Remote;
@@ -50,6 +50,7 @@ impl Mirror {
         let (directory, remote) = match (url.local_path(), url.http()) {
             (None, Some(http)) => {
                 init_repository(dir, RepositoryKind::Bare, "main")?;
+                clean_up(dir)?;
                 bind_to_remote(dir, &url)?;
                 let credentials = url.credentials().cloned();
                 let remote = Remote::start(dir.to_owned(), http.clone(), credentials, options)?;

@@ -1,6 +1,9 @@
 //! Opening and creating repositories, with libgit2's check that they belong to our user.
 
+use std::fs;
+use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use git2::{ErrorClass, ErrorCode, Repository, RepositoryInitOptions, RepositoryOpenFlags};
 
@@ -42,6 +45,57 @@ pub(crate) fn open_repository(dir: &Path) -> Result<Repository, GitError> {
     let none: [&Path; 0] = [];
     Repository::open_ext(dir, RepositoryOpenFlags::NO_SEARCH, none)
         .map_err(|error| open_error(dir, error))
+}
+
+/// Locks last for milliseconds: one this old belongs to a process that was killed.
+const STALE_LOCK: Duration = Duration::from_mins(1);
+
+/// Temporary packs grow while they are fetched, so only old ones are leftovers.
+const STALE_PACK: Duration = Duration::from_hours(24);
+
+/// Removes what a killed agent left in its own mirror, which would block its references for ever or
+/// fill the disk. Never called on a person's repository.
+pub(crate) fn clean_up(dir: &Path) -> Result<(), GitError> {
+    let failed = |source| GitError::Io {
+        path: dir.to_owned(),
+        source,
+    };
+    remove_old(&dir.join("refs"), STALE_LOCK, &is_lock).map_err(failed)?;
+    for name in ["HEAD.lock", "config.lock", "packed-refs.lock"] {
+        remove_when_old(&dir.join(name), STALE_LOCK).map_err(failed)?;
+    }
+    let packs = dir.join("objects").join("pack");
+    remove_old(&packs, STALE_PACK, &|name| name.starts_with("pack_git2_")).map_err(failed)
+}
+
+fn is_lock(name: &str) -> bool {
+    name.strip_suffix(".lock").is_some()
+}
+
+fn remove_old(folder: &Path, age: Duration, is_meant: &dyn Fn(&str) -> bool) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_old(&entry.path(), age, is_meant)?;
+        } else if entry.file_name().to_str().is_some_and(is_meant) {
+            remove_when_old(&entry.path(), age)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_when_old(path: &Path, age: Duration) -> io::Result<()> {
+    let modified = match fs::symlink_metadata(path) {
+        Ok(facts) => facts.modified()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    // A time in the future is a clock that stepped back: the file may be fresh.
+    if modified.elapsed().is_ok_and(|elapsed| elapsed > age) {
+        tracing::warn!(path = %path.display(), "removing what a killed process left");
+        fs::remove_file(path)?;
+    }
+    Ok(())
 }
 
 fn open_error(dir: &Path, source: git2::Error) -> GitError {

@@ -20,7 +20,7 @@ use crate::credentials::{Credentials, RemoteOptions};
 use crate::error::GitError;
 use crate::http::Session;
 use crate::oid::Oid;
-use crate::refs::RemoteRefs;
+use crate::refs::{PRIVATE_PREFIX, RemoteRefs};
 use crate::update::{self, PushOutcome};
 
 /// What a caller waits beyond the deadline for the thread to notice it and clean up.
@@ -194,6 +194,10 @@ fn list(session: &Rc<Session>, repository: &Repository) -> Result<RemoteRefs, Gi
         for head in connection.list()? {
             if head.name() == "HEAD" {
                 default_branch = head.symref_target().map(str::to_owned);
+            }
+            // Another agent may use the served repository in place.
+            if head.name().starts_with(PRIVATE_PREFIX) {
+                continue;
             }
             all.insert(head.name().to_owned(), Oid::from(head.oid()));
         }

@@ -78,6 +78,17 @@ pub enum Loaded {
     },
 }
 
+/// One commit to be queued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateCommit {
+    /// The paths that it changes.
+    pub edits: Vec<Edit>,
+    /// Subject, body and trailers.
+    pub message: String,
+    /// When what it records happened.
+    pub time: Timestamp,
+}
+
 /// A publication that succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
@@ -185,23 +196,46 @@ impl StateBranch {
     /// Adds one commit to the queue. Returns none when nothing would change.
     pub fn commit(
         &mut self,
-        edits: &[Edit],
+        edits: impl AsRef<[Edit]>,
         message: String,
         time: Timestamp,
     ) -> Result<Option<Oid>, GitError> {
-        let meta = CommitMeta {
+        let commit = StateCommit {
+            edits: edits.as_ref().to_vec(),
             message,
-            author: self.identity.clone(),
             time,
         };
-        let Some(id) = self.mirror.build_commit(self.tip, edits, &meta)? else {
-            return Ok(None);
-        };
-        self.mirror.set_reference(&self.pending_reference, id)?;
-        self.tip = Some(id);
-        self.pending += 1;
-        self.tidy();
-        Ok(Some(id))
+        Ok(self.commit_all(&[commit])?.pop().flatten())
+    }
+
+    /// Adds commits to the queue, one on top of the other: all of them or, on an error, none. For
+    /// many at once this is much cheaper than one by one, since they share a pack and a reference
+    /// update. Returns the new ids in order, none where nothing would change.
+    pub fn commit_all(&mut self, commits: &[StateCommit]) -> Result<Vec<Option<Oid>>, GitError> {
+        let start = self.tip;
+        let ids = self.mirror.write(|writer| {
+            let mut base = start;
+            let mut ids = Vec::with_capacity(commits.len());
+            for commit in commits {
+                let meta = CommitMeta {
+                    message: commit.message.clone(),
+                    author: self.identity.clone(),
+                    time: commit.time,
+                };
+                let changes: Vec<Change<'_>> = commit.edits.iter().map(Change::from).collect();
+                let id = writer.commit(base, &changes, &meta)?;
+                base = id.or(base);
+                ids.push(id);
+            }
+            Ok(ids)
+        })?;
+        if let Some(newest) = ids.iter().rev().find_map(|id| *id) {
+            self.mirror.set_reference(&self.pending_reference, newest)?;
+            self.tip = Some(newest);
+            self.pending += ids.iter().flatten().count();
+            self.tidy();
+        }
+        Ok(ids)
     }
 
     /// Publishes what is pending. When the branch has moved, our commits are repeated on its new tip

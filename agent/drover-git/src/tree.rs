@@ -1,8 +1,6 @@
 //! Listing the documents of a commit, straight from its tree: nothing is checked out, links and
 //! submodules are never followed, and everything has a limit.
 
-use std::cell::Cell;
-
 use git2::{ObjectType, Odb, Repository, Tree};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
@@ -169,7 +167,7 @@ pub(crate) fn list(
         repository,
         odb: &odb,
         ignore,
-        entries: Cell::new(0),
+        entries: 0,
         bytes: 0,
         full: false,
         listing,
@@ -249,7 +247,7 @@ struct Walk<'a> {
     repository: &'a Repository,
     odb: &'a Odb<'a>,
     ignore: &'a IgnoreRules,
-    entries: Cell<usize>,
+    entries: usize,
     bytes: u64,
     /// A limit on the whole listing was reached, so the rest is not looked at.
     full: bool,
@@ -259,8 +257,8 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn folder(&mut self, tree: &Tree<'_>, prefix: &str, depth: usize) -> Result<(), GitError> {
         for entry in tree {
-            self.entries.set(self.entries.get() + 1);
-            if self.entries.get() > ENTRIES_MAX {
+            self.entries += 1;
+            if self.entries > ENTRIES_MAX {
                 self.stop(prefix);
             }
             if self.full {

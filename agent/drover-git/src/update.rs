@@ -12,6 +12,7 @@ use git2::{ErrorCode, Index, Repository, Status};
 use crate::commits::{ChangedPath, diff, find_commit, tree_of};
 use crate::error::GitError;
 use crate::oid::Oid;
+use crate::open::open_repository;
 
 /// How an update of a reference went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,25 +89,25 @@ pub(crate) fn update_shared(
             message: NOT_FAST_FORWARD.to_owned(),
         });
     }
-    let followed = match work_tree_of(repository, reference)? {
+    let followed = match checkout_of(repository, reference)? {
         None => None,
-        Some(root) => {
+        Some(checkout) => {
             let changes = changes_between(repository, expected, new)?;
-            if let Some(path) = first_in_the_way(repository, &root, &changes)? {
+            if let Some(path) = checkout.first_in_the_way(&changes)? {
                 return Ok(PushOutcome::Refused {
                     message: format!(
                         "the branch is checked out in {}, and {path} there has changes that are \
                          not committed",
-                        root.display()
+                        checkout.root.display()
                     ),
                 });
             }
-            Some((root, changes))
+            Some((checkout, changes))
         }
     };
     let outcome = compare_and_swap(repository, reference, expected, new, "drover: update")?;
-    if let (PushOutcome::Done, Some((root, changes))) = (&outcome, followed) {
-        follow(repository, &root, &changes)?;
+    if let (PushOutcome::Done, Some((checkout, changes))) = (&outcome, followed) {
+        checkout.follow(&changes)?;
     }
     Ok(outcome)
 }
@@ -137,18 +138,49 @@ pub(crate) fn is_descendant(
         .map_err(|error| crate::commits::missing_or(error, commit, "compare two commits"))
 }
 
-/// The work tree in which this very branch is checked out.
-fn work_tree_of(repository: &Repository, reference: &str) -> Result<Option<PathBuf>, GitError> {
-    let Some(root) = repository.workdir() else {
-        return Ok(None);
-    };
-    let head = repository
-        .find_reference("HEAD")
-        .map_err(|error| GitError::local("read HEAD", error))?;
-    let target = head
-        .symbolic_target()
-        .map_err(|error| GitError::local("read HEAD", error))?;
-    Ok((target == Some(reference)).then(|| root.to_owned()))
+/// A work tree that has a branch checked out, with the handle whose index belongs to it.
+struct Checkout {
+    repository: Repository,
+    root: PathBuf,
+}
+
+/// Finds the work tree in which this very branch is checked out: the repository's own, or one that
+/// `git worktree add` made.
+fn checkout_of(repository: &Repository, reference: &str) -> Result<Option<Checkout>, GitError> {
+    let broken = |error| GitError::local("list the work trees", error);
+    let mut places = vec![
+        repository.path().to_owned(),
+        repository.commondir().to_owned(),
+    ];
+    let linked = repository.worktrees().map_err(broken)?;
+    for name in &linked {
+        let Ok(Some(name)) = name else { continue };
+        let tree = repository.find_worktree(name).map_err(broken)?;
+        // Its folder may be gone; then nobody's files are at stake.
+        if tree.validate().is_ok() {
+            places.push(tree.path().to_owned());
+        }
+    }
+    for place in places {
+        let candidate = open_repository(&place)?;
+        let Some(root) = candidate.workdir().map(Path::to_owned) else {
+            continue;
+        };
+        let head = candidate
+            .find_reference("HEAD")
+            .map_err(|error| GitError::local("read HEAD", error))?;
+        let target = head
+            .symbolic_target()
+            .map_err(|error| GitError::local("read HEAD", error))?;
+        if target == Some(reference) {
+            drop(head);
+            return Ok(Some(Checkout {
+                repository: candidate,
+                root,
+            }));
+        }
+    }
+    Ok(None)
 }
 
 fn changes_between(
@@ -162,32 +194,58 @@ fn changes_between(
     diff(repository, old.as_ref(), Some(&new), "")
 }
 
-/// Returns the first changed path at which the person's copy is neither the old nor the new state.
-fn first_in_the_way(
-    repository: &Repository,
-    root: &Path,
-    changes: &[ChangedPath],
-) -> Result<Option<String>, GitError> {
-    let index = index(repository)?;
-    for change in changes {
-        let path = &change.path;
-        let staged = index.get_path(Path::new(path), 0).map(|e| Oid::from(e.id));
-        let disk_known = match content_on_disk(root, path)? {
-            OnDisk::Nothing => change.old.is_none() || change.new.is_none(),
-            OnDisk::File(id) => Some(id) == change.old || Some(id) == change.new,
-            OnDisk::Other => false,
-        };
-        let staged_known = staged == change.old || staged == change.new;
-        // Line endings may be converted on the way to the disk; Git then knows that it is clean.
-        let clean = staged == change.old
-            && repository
-                .status_file(Path::new(path))
-                .is_ok_and(|status| status == Status::CURRENT);
-        if !(clean || disk_known && staged_known) {
-            return Ok(Some(path.clone()));
+impl Checkout {
+    /// Returns the first changed path at which the person's copy is neither the old nor the new
+    /// state.
+    fn first_in_the_way(&self, changes: &[ChangedPath]) -> Result<Option<String>, GitError> {
+        let index = index(&self.repository)?;
+        for change in changes {
+            let path = &change.path;
+            let staged = index.get_path(Path::new(path), 0).map(|e| Oid::from(e.id));
+            let disk_known = match content_on_disk(&self.root, path)? {
+                OnDisk::Nothing => change.old.is_none() || change.new.is_none(),
+                OnDisk::File(id) => Some(id) == change.old || Some(id) == change.new,
+                OnDisk::Other => false,
+            };
+            let staged_known = staged == change.old || staged == change.new;
+            // Line endings may be converted on the way to the disk; Git then knows that it is clean.
+            let clean = staged == change.old
+                && self
+                    .repository
+                    .status_file(Path::new(path))
+                    .is_ok_and(|status| status == Status::CURRENT);
+            if !(clean || disk_known && staged_known) {
+                return Ok(Some(path.clone()));
+            }
         }
+        Ok(None)
     }
-    Ok(None)
+
+    /// Brings files and index to the new state; everything in the way was ruled out before.
+    fn follow(&self, changes: &[ChangedPath]) -> Result<(), GitError> {
+        let broken = |error| GitError::local("update the index", error);
+        let mut index = index(&self.repository)?;
+        for change in changes {
+            let path = Path::new(&change.path);
+            let place = self.root.join(path);
+            let written = match change.new {
+                Some(id) => {
+                    let blob = self.repository.find_blob(id.raw()).map_err(broken)?;
+                    write_file(&place, blob.content())
+                }
+                None => remove_file(&place),
+            };
+            written.map_err(|source| GitError::Io {
+                path: place,
+                source,
+            })?;
+            match change.new {
+                Some(_) => index.add_path(path).map_err(broken)?,
+                None => index.remove_path(path).map_err(broken)?,
+            }
+        }
+        index.write().map_err(broken)
+    }
 }
 
 enum OnDisk {
@@ -226,32 +284,6 @@ fn content_on_disk(root: &Path, path: &str) -> Result<OnDisk, GitError> {
         source,
     })?;
     Oid::of_blob(&bytes).map(OnDisk::File)
-}
-
-/// Brings files and index to the new state; everything in the way was ruled out before.
-fn follow(repository: &Repository, root: &Path, changes: &[ChangedPath]) -> Result<(), GitError> {
-    let broken = |error| GitError::local("update the index", error);
-    let mut index = index(repository)?;
-    for change in changes {
-        let path = Path::new(&change.path);
-        let place = root.join(path);
-        let written = match change.new {
-            Some(id) => {
-                let blob = repository.find_blob(id.raw()).map_err(broken)?;
-                write_file(&place, blob.content())
-            }
-            None => remove_file(&place),
-        };
-        written.map_err(|source| GitError::Io {
-            path: place,
-            source,
-        })?;
-        match change.new {
-            Some(_) => index.add_path(path).map_err(broken)?,
-            None => index.remove_path(path).map_err(broken)?,
-        }
-    }
-    index.write().map_err(broken)
 }
 
 fn index(repository: &Repository) -> Result<Index, GitError> {

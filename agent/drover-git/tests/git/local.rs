@@ -583,3 +583,83 @@ fn a_damaged_object_is_damage_and_not_an_empty_folder() {
     assert!(matches!(error, GitError::Corrupt { .. }), "{error:?}");
     assert_eq!(error.disposition(), Disposition::NeedsOperator);
 }
+
+#[test]
+fn the_files_of_a_linked_work_tree_follow_too() {
+    let fixture = Fixture::new(RepositoryKind::Bare);
+    let first = push_file(&fixture.mirror, "main", "web.yaml", "size: 3\n");
+    let linked = tempfile::tempdir().unwrap();
+    let place = linked.path().join("tree");
+    let gone = linked.path().join("gone");
+    for (place, branch) in [(&place, "main"), (&gone, "other")] {
+        let place = place.to_str().unwrap();
+        git(
+            fixture.path(),
+            &["worktree", "add", "--quiet", "-B", branch, place, "main"],
+        );
+    }
+    fs::remove_dir_all(&gone).unwrap();
+    let second = push_file(&fixture.mirror, "main", "web.yaml", "size: 4\n");
+    assert_eq!(git(&place, &["status", "--porcelain"]), "");
+    assert_eq!(
+        fs::read_to_string(place.join("web.yaml")).unwrap(),
+        "size: 4\n"
+    );
+    fs::write(place.join("web.yaml"), "mine\n").unwrap();
+    let third = fixture.commit(Some(second), &[Edit::put("web.yaml", "size: 5\n")]);
+    let outcome = fixture.mirror.update("main", Some(second), third).unwrap();
+    assert!(
+        matches!(outcome, PushOutcome::Refused { .. }),
+        "{outcome:?}"
+    );
+    let outcome = fixture.mirror.update("other", Some(first), third).unwrap();
+    assert_eq!(outcome, PushOutcome::Done);
+}
+
+#[test]
+fn a_commit_that_cannot_be_stored_is_an_error_and_leaves_no_trace() {
+    let fixture = Fixture::new(RepositoryKind::Bare);
+    let first = push_file(&fixture.mirror, "main", "a.yaml", "1\n");
+    let packs = fixture.path().join("objects/pack");
+    let aside = fixture.path().join("aside");
+    fs::rename(&packs, &aside).unwrap();
+    fs::write(&packs, "in the way").unwrap();
+    let edits = [Edit::put("a.yaml", "2\n")];
+    let outcome = fixture.mirror.build_commit(Some(first), &edits, &meta("x"));
+    assert!(outcome.is_err());
+    fs::remove_file(&packs).unwrap();
+    fs::rename(&aside, &packs).unwrap();
+    let again = fixture.commit(Some(first), &edits);
+    let outcome = fixture.mirror.update("main", Some(first), again).unwrap();
+    assert_eq!(outcome, PushOutcome::Done);
+    assert_sound(fixture.path());
+}
+
+#[test]
+fn the_repository_of_another_user_is_refused() {
+    let fixture = Fixture::new(RepositoryKind::Bare);
+    let nobody = 65534;
+    if std::os::unix::fs::chown(fixture.path(), Some(nobody), None).is_err() {
+        // Only root can give a folder away; for anybody else root's own folder is another user's.
+        let url = SourceUrl::from_path(Path::new("/root")).unwrap();
+        assert!(Mirror::open(Path::new("unused"), url, options()).is_err());
+        return;
+    }
+    let url = SourceUrl::from_path(fixture.path()).unwrap();
+    let error = Mirror::open(Path::new("unused"), url, options()).unwrap_err();
+    assert!(matches!(error, GitError::NotOwned { .. }), "{error:?}");
+    assert!(error.to_string().contains("run the agent as its owner"));
+    assert_eq!(error.disposition(), Disposition::NeedsOperator);
+}
+
+#[test]
+fn a_repository_with_another_hash_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    git(
+        folder.path(),
+        &["init", "--quiet", "--bare", "--object-format=sha256"],
+    );
+    let url = SourceUrl::from_path(folder.path()).unwrap();
+    let error = Mirror::open(Path::new("unused"), url, options()).unwrap_err();
+    assert_eq!(error.disposition(), Disposition::NeedsOperator, "{error:?}");
+}

@@ -5,6 +5,7 @@
     reason = "helpers of tests are tests too, which clippy does not see"
 )]
 
+mod environment;
 mod local;
 mod remote;
 mod state;

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use drover_git::{
     Disposition, Edit, GitError, Loaded, Mirror, Oid, PublishPolicy, RepositoryKind, StateBranch,
-    init_repository,
+    StateCommit, init_repository,
 };
 
 use crate::support::http_backend::git;
@@ -68,6 +68,53 @@ fn commits_are_queued_and_published_together() {
     assert_eq!(info.author, agent("edge-1"));
     assert_eq!(info.trailer("Drover-Group"), Some("inputs/web.json"));
     assert_sound(&site.repository);
+}
+
+#[test]
+fn a_batch_is_one_pack_and_a_line_of_commits() {
+    let site = Site::with_history();
+    let mirror = site.mirror("a");
+    let mut state = open(&mirror, "a");
+    let commit = |path: &str, text: &str| StateCommit {
+        edits: vec![Edit::put(path, text)],
+        message: format!("{path}: {text}"),
+        time: at(2),
+    };
+    let batch = [
+        commit("a", "1"),
+        commit("a", "1"),
+        commit("b", "1"),
+        commit("a", "2"),
+    ];
+    let ids = state.commit_all(&batch).unwrap();
+    let made: Vec<bool> = ids.iter().map(Option::is_some).collect();
+    assert_eq!(made, [true, false, true, true]);
+    assert_eq!((state.pending(), state.tip()), (3, ids[3]));
+    assert_eq!(pack_files(mirror.directory()).0, 2);
+    let broken = [commit("c", "1"), commit("a/../d", "1")];
+    assert!(state.commit_all(&broken).is_err());
+    assert_eq!((state.pending(), state.tip()), (3, ids[3]));
+    assert_eq!(state.commit_all(&[]).unwrap(), []);
+    state.publish(&patient(1)).unwrap();
+    let log = site.git(&["log", "--reverse", "--format=%s", BRANCH]);
+    assert_eq!(log, "a: 1\nb: 1\na: 2");
+}
+
+#[test]
+fn a_lock_that_a_killed_agent_left_does_not_block_the_next_one() {
+    let site = Site::with_history();
+    record(&mut site.state("a"), "groups/web.yaml", "3");
+    let mirrors = site.folder.path().join("mirrors/a");
+    let lock = mirrors.join("refs/drover/pending/drover/state.lock");
+    fs::write(&lock, "").unwrap();
+    let fresh = open(&site.mirror("a"), "a").commit([Edit::put("x", "1")], "x".into(), at(1));
+    assert!(matches!(fresh, Err(GitError::Busy { .. })), "{fresh:?}");
+    let long_ago = SystemTime::now() - Duration::from_mins(10);
+    let file = fs::File::options().write(true).open(&lock).unwrap();
+    file.set_modified(long_ago).unwrap();
+    let mut state = open(&site.mirror("a"), "a");
+    assert!(record(&mut state, "groups/web.yaml", "4").is_some());
+    assert!(!lock.exists());
 }
 
 #[test]
