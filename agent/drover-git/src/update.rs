@@ -148,10 +148,13 @@ struct Checkout {
 /// `git worktree add` made.
 fn checkout_of(repository: &Repository, reference: &str) -> Result<Option<Checkout>, GitError> {
     let broken = |error| GitError::local("list the work trees", error);
-    let mut places = vec![
-        repository.path().to_owned(),
-        repository.commondir().to_owned(),
-    ];
+    // The work tree of the handle itself, and of the repository that a linked one belongs to.
+    let mut places = vec![repository.path().to_owned()];
+    if repository.is_worktree() {
+        places.push(repository.commondir().to_owned());
+    } else if repository.is_bare() {
+        places.clear();
+    }
     let linked = repository.worktrees().map_err(broken)?;
     for name in &linked {
         let Ok(Some(name)) = name else { continue };

@@ -14,7 +14,7 @@ const AGAIN: [&str; 4] = [
 #[test]
 fn settings_of_git_and_of_the_user_have_no_effect() {
     let home = tempfile::tempdir().unwrap();
-    let config = "[url \"http://127.0.0.1:1/elsewhere/\"]\n\tinsteadOf = http://127\n\
+    let config = "[url \"/elsewhere/\"]\n\tinsteadOf = http://127\n\
                   \tinsteadOf = https://127\n\
                   [http]\n\tsslVerify = false\n\tproxy = http://127.0.0.1:1\n\
                   \textraHeader = X-Extra: 1\n\

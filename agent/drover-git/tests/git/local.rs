@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::http_backend::git;
 use crate::support::*;
@@ -408,47 +409,65 @@ fn an_update_compares_before_it_swaps() {
     }
 }
 
-#[test]
-fn of_two_threads_that_create_or_move_a_reference_one_wins() {
-    let fixture = Fixture::new(RepositoryKind::Bare);
-    let base = fixture.commit(None, &[Edit::put("a", "0")]);
-    for round in 0..50 {
-        let branch = format!("race-{round}");
-        let expected = if round % 2 == 0 {
-            None
-        } else {
-            fixture.mirror.ensure_branch(&branch, base).unwrap();
-            Some(base)
-        };
-        let barrier = Barrier::new(2);
-        let outcomes: Vec<(Oid, PushOutcome)> = std::thread::scope(|scope| {
-            let writers: Vec<_> = ["left", "right"]
-                .iter()
-                .map(|who| {
-                    let (branch, barrier, path) = (&branch, &barrier, fixture.path());
-                    scope.spawn(move || {
-                        // Handles of their own, as two processes have.
-                        let mirror = local(path);
-                        let edits = [Edit::put(*who, format!("{round}"))];
-                        let ours = mirror.build_commit(Some(base), &edits, &meta(who));
-                        let ours = ours.unwrap().unwrap();
-                        barrier.wait();
-                        (ours, mirror.update(branch, expected, ours).unwrap())
-                    })
-                })
-                .collect();
-            writers.into_iter().map(|w| w.join().unwrap()).collect()
-        });
-        let winners: Vec<Oid> = outcomes
+/// Lets two threads race for the same references; of each, one must win and the other notice.
+fn race(fixture: &Fixture, base: Oid, expected: Option<Oid>) {
+    const ROUNDS: usize = 200;
+    let branches: Vec<String> = (0..ROUNDS)
+        .map(|round| format!("race-{}-{round}", expected.is_some()))
+        .collect();
+    if let Some(expected) = expected {
+        for branch in &branches {
+            fixture.mirror.ensure_branch(branch, expected).unwrap();
+        }
+    }
+    let arrived = AtomicUsize::new(0);
+    let run = |who: &str| {
+        // Handles of their own, as two processes have.
+        let mirror = local(fixture.path());
+        let edits = [Edit::put(who, "1")];
+        let ours = mirror.build_commit(Some(base), &edits, &meta(who));
+        let ours = ours.unwrap().unwrap();
+        let mut outcomes = Vec::new();
+        for (round, branch) in branches.iter().enumerate() {
+            arrived.fetch_add(1, Ordering::SeqCst);
+            // Busy on purpose, at first: waking a thread up takes longer than the race.
+            let mut spins = 0;
+            while arrived.load(Ordering::SeqCst) < 2 * (round + 1) {
+                spins += 1;
+                if spins < 100_000 {
+                    std::hint::spin_loop();
+                } else {
+                    std::thread::yield_now();
+                }
+            }
+            outcomes.push((ours, mirror.update(branch, expected, ours).unwrap()));
+        }
+        outcomes
+    };
+    let (left, right) = std::thread::scope(|scope| {
+        let left = scope.spawn(|| run("left"));
+        let right = scope.spawn(|| run("right"));
+        (left.join().unwrap(), right.join().unwrap())
+    });
+    let reader = local(fixture.path());
+    for (branch, pair) in branches.iter().zip(left.iter().zip(&right)) {
+        let winners: Vec<Oid> = [pair.0, pair.1]
             .iter()
             .filter(|(_, outcome)| *outcome == PushOutcome::Done)
             .map(|(id, _)| *id)
             .collect();
-        assert_eq!(winners.len(), 1, "{outcomes:?}");
-        assert_eq!(
-            local(fixture.path()).read_ref(&branch).unwrap(),
-            Some(winners[0])
-        );
+        let tip = reader.read_ref(branch).unwrap();
+        assert_eq!(winners.len(), 1, "{branch}: {pair:?}");
+        assert_eq!(tip, Some(winners[0]), "{branch}: {pair:?}");
+    }
+}
+
+#[test]
+fn of_two_threads_that_create_or_move_a_reference_one_wins() {
+    let fixture = Fixture::new(RepositoryKind::Bare);
+    let base = fixture.commit(None, &[Edit::put("a", "0")]);
+    for expected in [None, Some(base)] {
+        race(&fixture, base, expected);
     }
 }
 
