@@ -10,6 +10,7 @@ use drover_model::{
 use super::{Fields, Metadata, Others, check, health};
 use crate::declare::FLAVOR;
 use crate::diagnostic::{Diagnostic, Report};
+use crate::limits::DIAGNOSTICS_MAX;
 use crate::tree::{Content, Node};
 
 /// Decodes a group. None: a mistake that leaves nothing to build; it was reported.
@@ -218,7 +219,11 @@ fn substitutions(report: &Report, node: &Node) {
                 span: report.span(node.place),
                 lines: scalar.lines.clone(),
             };
-            for (at, name) in names_in(&scalar.text) {
+            let unknown = names_in(&scalar.text)
+                .into_iter()
+                .filter(|(_, name)| !SUBSTITUTIONS.contains(name));
+            // Finding a place costs a walk through the text, so a text of nothing else is cut short.
+            for (at, name) in unknown.take(DIAGNOSTICS_MAX) {
                 let span = text.locate(at, "${}".len() + name.len());
                 unknown_substitution(report, span, name);
             }
@@ -247,9 +252,6 @@ fn names_in(text: &str) -> Vec<(usize, &str)> {
 }
 
 fn unknown_substitution(report: &Report, span: SourceSpan, name: &str) {
-    if SUBSTITUTIONS.contains(&name) {
-        return;
-    }
     if SUBSTITUTIONS_LATER.contains(&name) {
         let message = format!("`${{{name}}}` is not supported yet");
         let diagnostic = Diagnostic::error("not-supported", message, span);

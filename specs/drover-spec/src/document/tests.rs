@@ -345,6 +345,15 @@ fn what_limits_refuse_is_refused_quickly() {
     let items = "1,".repeat(50_000);
     let closed = "]".repeat(60);
     assert_eq!(codes(&format!("{anchors}{items}{closed}")), ["too-large"]);
+    // What was once slow: many blank lines before a text, many substitutions in one.
+    let blank = "\n".repeat(500_000);
+    assert_eq!(codes(&format!("a: |\n{blank}  x\n")), ["not-a-document"]);
+    let names = "${a}".repeat(200_000);
+    let text = SMALL.replace(
+        "template: {}",
+        &format!("template: {{properties: {{a: \"{names}\"}}}}"),
+    );
+    assert_eq!(codes(&text), ["unknown-substitution"]);
     // An alias may not smuggle depth past the limit either.
     let half = "[".repeat(40);
     let end = "]".repeat(40);

@@ -82,21 +82,16 @@ pub(super) fn lines_of(source: &str, text: &str, style: Style, place: Place) -> 
 /// Finds the lines of a block scalar by comparing them: a folded text fails the comparison, and so
 /// gets no lines.
 fn block_lines(source: &str, text: &str, place: Place) -> Vec<(u32, u32)> {
-    let mut start = source[..place.start].rfind('\n').map_or(0, |at| at + 1);
-    let mut line = place.line;
-    // The place is that of the first line or of the first line that is not blank.
-    let blank = text.split('\n').take_while(|line| line.is_empty()).count();
-    for _ in 0..=blank {
-        if let Some(lines) = match_lines(&source[start..], text, line) {
-            return lines;
-        }
-        let Some(previous) = start.checked_sub(1) else {
-            break;
-        };
-        start = source[..previous].rfind('\n').map_or(0, |at| at + 1);
-        line -= 1;
+    let start = source[..place.start].rfind('\n').map_or(0, |at| at + 1);
+    if let Some(lines) = match_lines(&source[start..], text, place.line) {
+        return lines;
     }
-    Vec::new()
+    // The place may be that of the first line that is not blank: the text begins so many before.
+    let blank = text.bytes().take_while(|byte| *byte == b'\n').count();
+    let before = source[..start].rmatch_indices('\n').nth(blank);
+    let start = before.map_or(0, |(at, _)| at + 1);
+    let line = place.line.saturating_sub(blank as u32);
+    match_lines(&source[start..], text, line).unwrap_or_default()
 }
 
 fn match_lines(source: &str, text: &str, first: u32) -> Option<Vec<(u32, u32)>> {
