@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use drover_model::{
-    Condition, ConditionType, Group, GroupPhase, Held, Hold, InstanceId, InstanceMemory,
+    Condition, ConditionType, Deleting, Group, GroupPhase, Held, Hold, InstanceId, InstanceMemory,
     RecordedGroup, Timestamp,
 };
 use drover_spec::{Diagnostic, Document};
@@ -27,6 +27,8 @@ pub(crate) struct GroupEntry {
     pub(crate) accepted: Option<Arc<Group>>,
     /// The document of the repository, where it is good and not in force.
     pub(crate) candidate: Option<Candidate>,
+    /// The removal that the repository's commit asks for, until it is accepted.
+    pub(crate) removal: Option<Deleting>,
     /// Why the document of the repository is not in force.
     pub(crate) notices: Vec<Held>,
     pub(crate) diagnostics: Vec<Diagnostic>,
@@ -119,6 +121,7 @@ impl GroupEntry {
             meta: stored.meta,
             accepted,
             candidate: None,
+            removal: None,
             notices: Vec::new(),
             diagnostics: Vec::new(),
             busy: false,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    AcceptedDocument, Change, Classified, Decisions, Digests, Epoch, FleetName, Group, GroupName,
-    GroupSpec, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent, Listing, Numbers,
-    Plan, PlanReport, PolicyName, RecordedGroup, Timestamp, Verdict,
+    AcceptedDocument, Change, Classified, Decisions, Deleting, Digests, Epoch, FleetName, Group,
+    GroupName, GroupSpec, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent, Listing,
+    Numbers, Plan, PlanReport, PolicyName, RecordedGroup, Timestamp, Verdict,
 };
 use drover_plan::{
     ChangeInput, ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, Review,
@@ -38,6 +38,8 @@ pub(crate) struct GroupInput<'a> {
     /// The document in force, parsed.
     pub(crate) accepted: Option<&'a Arc<Group>>,
     pub(crate) candidate: Option<&'a Candidate>,
+    /// The removal that a commit asks for.
+    pub(crate) removal: Option<&'a Deleting>,
     pub(crate) provider: &'a ProviderFacts,
     pub(crate) visibility: Duration,
     pub(crate) listing: &'a Listing,
@@ -90,7 +92,8 @@ pub(crate) fn judge(input: &GroupInput<'_>) -> Result<Judged, JudgeError> {
     if let Some(candidate) = input.candidate
         && input.recorded.deleting.is_none()
     {
-        match review_candidate(input, candidate, &mut guards) {
+        let group = &candidate.group;
+        match review_change(input, group, change_to(input, group), &mut guards) {
             Review::Proceed => {
                 in_force = Some(Arc::clone(&candidate.group));
                 document = Some(candidate.document.clone());
@@ -99,6 +102,19 @@ pub(crate) fn judge(input: &GroupInput<'_>) -> Result<Judged, JudgeError> {
                     ..input.recorded.clone()
                 };
                 recorded = Some(accepted);
+            }
+            Review::Withheld(held) => fences.push(held),
+        }
+    }
+    if let (Some(removal), Some(group)) = (input.removal, &in_force)
+        && input.recorded.deleting.is_none()
+    {
+        match review_change(input, group, change_away(input, group), &mut guards) {
+            Review::Proceed => {
+                recorded = Some(RecordedGroup {
+                    deleting: Some(removal.clone()),
+                    ..input.recorded.clone()
+                });
             }
             Review::Withheld(held) => fences.push(held),
         }
@@ -140,19 +156,24 @@ fn current<'a>(input: &GroupInput<'a>) -> Option<&'a PolicySet> {
     input.policies.last().map(|set| &**set)
 }
 
-/// Asks every set of policies about a document that is not in force yet: the stricter wins.
-fn review_candidate(input: &GroupInput<'_>, candidate: &Candidate, guards: &mut [bool]) -> Review {
-    let spec = &candidate.group.spec;
+/// Asks every set of policies about a change that is not in force yet: the stricter wins.
+fn review_change(
+    input: &GroupInput<'_>,
+    group: &Group,
+    change: Option<Change>,
+    guards: &mut [bool],
+) -> Review {
+    let Some(change) = change else {
+        return Review::Proceed;
+    };
+    let spec = &group.spec;
     let classified = classified(input, spec);
     let size = input
         .recorded
         .size
         .max(u32::from(input.accepted.is_none()) * spec.size);
     let numbers = drover_plan::numbers(spec, size, &classified, input.recorded);
-    let facts = facts(input, &candidate.group, &numbers, &classified);
-    let Some(change) = change_to(input, &candidate.group) else {
-        return Review::Proceed;
-    };
+    let facts = facts(input, group, &numbers, &classified);
     let mut verdicts = Vec::new();
     for (position, set) in input.policies.iter().enumerate() {
         let said = set.validate(&facts, &change);
@@ -164,8 +185,18 @@ fn review_candidate(input: &GroupInput<'_>, candidate: &Candidate, guards: &mut 
     drover_plan::review(Some(&change), &verdicts)
 }
 
+/// Returns the change that removes the group.
+fn change_away(input: &GroupInput<'_>, group: &Group) -> Option<Change> {
+    drover_plan::change(&ChangeInput {
+        group: &group.name,
+        recorded: input.recorded,
+        to: None,
+        policies: digests_for(input, group),
+    })
+}
+
 /// Returns the change that `group`'s document asks for, with the digests of the policies in force.
-pub(crate) fn change_to(input: &GroupInput<'_>, group: &Group) -> Option<Change> {
+fn change_to(input: &GroupInput<'_>, group: &Group) -> Option<Change> {
     let sized = current(input).is_some_and(|set| set.has_size_policy(&group.labels));
     let size = drover_plan::change_size(&group.spec, input.recorded, sized);
     let digests = Digests::of(

@@ -9,9 +9,9 @@ use drover_apply::{
     ApplyContext, ApplyReport, Journal, JournalError, ProbeTarget, Prober, Skip, StepResult,
 };
 use drover_model::{
-    Action, Cause, Change, Classified, Decisions, Epoch, FleetName, Group, GroupName, HealthSignal,
-    Held, InstanceId, InstanceMemory, Intent, IntentKind, Listing, Plan, ProviderPhase, Reason,
-    RecordedGroup, Timestamp,
+    Action, Cause, Change, Classified, Decisions, Deleting, Epoch, FleetName, Group, GroupName,
+    HealthSignal, Held, InstanceId, InstanceMemory, Intent, IntentKind, Listing, Plan,
+    ProviderPhase, Reason, RecordedGroup, Timestamp,
 };
 use drover_plan::{FenceScope, fence_scope};
 use drover_policy::{GroupSummary, PolicySet, SourceFacts};
@@ -71,6 +71,8 @@ pub(crate) struct GroupTask {
     pub(crate) memory: Arc<BTreeMap<InstanceId, InstanceMemory>>,
     pub(crate) accepted: Option<Arc<Group>>,
     pub(crate) candidate: Option<Candidate>,
+    /// The removal that a commit asks for.
+    pub(crate) removal: Option<Deleting>,
     pub(crate) scope: Arc<OpenScope>,
     pub(crate) listing: Arc<Listing>,
     pub(crate) fences: Vec<Held>,
@@ -187,6 +189,7 @@ fn input<'a>(
         memory: &task.memory,
         accepted: task.accepted.as_ref(),
         candidate: task.candidate.as_ref(),
+        removal: task.removal.as_ref(),
         provider: &task.scope.facts,
         visibility: task.scope.visibility,
         listing: &task.listing,

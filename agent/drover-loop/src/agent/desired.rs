@@ -79,6 +79,7 @@ impl Agent {
         let seen = SeenUnder::of(&snapshot.place, &snapshot.ignore_digest);
         for entry in self.groups.values_mut() {
             entry.candidate = None;
+            entry.removal = None;
             entry.notices.clear();
             entry.diagnostics.clear();
         }
@@ -261,17 +262,11 @@ impl Agent {
                 self.groups.remove(name);
             }
             Missing::Removed => {
-                let revision = snapshot.commit.revision.clone();
-                info!(group = %name, revision = revision.short(), "removal accepted");
-                let deleting = RecordedGroup {
-                    deleting: Some(Deleting {
-                        revision,
-                        since: now,
-                    }),
-                    ..(*entry.recorded).clone()
-                };
-                batch.recorded(&deleting);
-                entry.record(Arc::new(deleting));
+                // The policies have their say when the group is planned.
+                entry.removal = Some(Deleting {
+                    revision: snapshot.commit.revision.clone(),
+                    since: now,
+                });
             }
         }
     }

@@ -147,6 +147,7 @@ impl Agent {
             memory: Arc::clone(&entry.memory),
             accepted: entry.accepted.clone(),
             candidate: entry.candidate.clone(),
+            removal: entry.removal.clone(),
             scope: Arc::clone(scope),
             listing: Arc::clone(listing),
             fences,
@@ -274,6 +275,8 @@ impl Agent {
             return;
         }
         if self.fleet.release(&round.withhold) {
+            // Newer policies may have waited for room.
+            self.desired_stale = true;
             info!(left = self.fleet.earlier.len(), "earlier policies let go");
             self.guard_round.withhold = vec![false; self.fleet.earlier.len()];
             let mut batch = Batch::default();
@@ -304,11 +307,18 @@ impl GroupEntry {
             self.candidate = None;
         }
         self.accepted = finished.accepted.or(self.accepted.take());
-        let deleting = self.recorded.deleting.clone();
         let mut recorded = finished.recorded;
-        if recorded.deleting != deleting {
-            // The removal was accepted, or taken back, while the task ran.
-            Arc::make_mut(&mut recorded).deleting = deleting;
+        match (&recorded.deleting, &self.recorded.deleting, &self.removal) {
+            (Some(_), None, None) => {
+                // The document came back while the task ran.
+                Arc::make_mut(&mut recorded).deleting = None;
+                self.pending.store = true;
+            }
+            (Some(removed), None, Some(_)) => {
+                info!(group = %name, revision = removed.revision.short(), "removal accepted");
+                self.removal = None;
+            }
+            (Some(_), Some(_), _) | (None, _, _) => {}
         }
         if self.record(recorded) {
             log_transition(name, phase_before, &holds_before, self);

@@ -342,3 +342,68 @@ async fn an_unusable_source_leaves_everything_in_force() {
     assert_eq!(world.living("web").len(), 4);
     assert_eq!(world.calls(drover_provider_sim::Op::Destroy), destroyed);
 }
+
+#[tokio::test]
+async fn a_policy_can_keep_a_group_from_being_removed() {
+    let mut world = World::new(&[]);
+    let stays = AT_MOST_FOUR
+        .replace("spec.size <= 4", "change.toSize > 0")
+        .replace("at most four instances", "this group stays");
+    let (web, api) = (group("web", 3, "a"), group("api", 1, "a"));
+    let files = [
+        ("p.yaml", PROVIDER),
+        ("stays.yaml", &*stays),
+        ("api.yaml", &*api),
+    ];
+    world
+        .repository
+        .commit(&[&files[..], &[("web.yaml", &*web)]].concat());
+    world.pass().await;
+    world.converge().await;
+    world.repository.commit(&files);
+    world.passes(3).await;
+    assert_eq!(world.holds("web"), ["PolicyDenied"]);
+    assert_eq!(world.living("web").len(), 3);
+    // Neither together with the policy: it is judged by the one before, too.
+    world.repository.commit(&[files[0], files[2]]);
+    world.passes(3).await;
+    assert_eq!(world.holds("web"), ["PolicyDenied"]);
+}
+
+#[tokio::test]
+async fn when_too_many_earlier_policies_judge_newer_ones_wait_and_say_so() {
+    let mut world = World::new(&[]);
+    let push = |world: &World, message: &str, image| {
+        let gate = FREEZE_UPDATES.replace("no updates today", message);
+        let web = group("web", 3, image);
+        let files = [
+            ("p.yaml", PROVIDER),
+            ("gate.yaml", &*gate),
+            ("web.yaml", &*web),
+        ];
+        world.repository.commit(&files);
+    };
+    push(&world, "first", "a");
+    world.pass().await;
+    world.converge().await;
+    for message in ["second", "third", "fourth", "fifth", "sixth"] {
+        push(&world, message, "b");
+        world.passes(2).await;
+    }
+    assert_eq!(world.holds("web"), ["GateClosed"]);
+    let waiting = |world: &World| {
+        let status = world.agent.as_ref().unwrap().status();
+        let mut diagnostics = status.diagnostics.iter();
+        diagnostics.any(|found| found.code == "policies-wait")
+    };
+    assert!(waiting(&world));
+    // With nothing to withhold the earlier ones go, and the newest is taken.
+    push(&world, "seventh", "a");
+    world.passes(4).await;
+    assert!(!waiting(&world));
+    push(&world, "seventh", "b");
+    world.passes(2).await;
+    let report = world.report("web");
+    let message = report.holds[0].hold.to_string();
+    assert!(message.contains("seventh"), "{message}");
+}

@@ -274,6 +274,11 @@ impl World {
         status.holds.iter().map(|held| held.hold.code()).collect()
     }
 
+    pub(crate) fn provider_is_open(&self) -> bool {
+        let name = ProviderName::parse("local").unwrap();
+        self.factory.world(&name).is_some()
+    }
+
     /// Runs `look` over the simulated provider `local`.
     pub(crate) fn sim<T>(&self, look: impl FnOnce(MutexGuard<'_, SimWorld>) -> T) -> T {
         let name = ProviderName::parse("local").unwrap();

@@ -11,6 +11,7 @@ mod converge;
 mod deletion;
 mod documents;
 mod driver;
+mod faults;
 mod git;
 mod isolation;
 mod lease;
