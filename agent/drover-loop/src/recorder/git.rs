@@ -204,7 +204,7 @@ impl Recorder for GitRecorder {
     fn commit(&mut self, commit: &StateCommit) -> Result<bool, RecorderError> {
         let made = self
             .state
-            .commit(&edits(commit), commit.message.clone(), commit.at);
+            .commit(edits(commit), commit.message.clone(), commit.at);
         let made = made.map_err(|error| failed(&error))?.is_some();
         if made {
             self.budget.changed(commit.at);
