@@ -1,5 +1,8 @@
 //! What a person reviews: the change, its id and its certificate, and whether it may proceed.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use drover_model::{

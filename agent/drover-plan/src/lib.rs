@@ -22,6 +22,8 @@ mod lint;
 mod numbers;
 mod plan;
 mod report;
+#[cfg(test)]
+mod testing;
 mod time;
 
 pub use change::{ChangeInput, Review, change, change_size, review};

@@ -9,6 +9,9 @@ mod absent;
 mod health;
 mod trust;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

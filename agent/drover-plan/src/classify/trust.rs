@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drover_model::{Completeness, DeletionPolicy, Hold, InstanceClass, Trust};
+use drover_model::{Completeness, DeletionPolicy, GroupPhase, Hold, InstanceClass, Trust};
 
 use super::ClassifyInput;
 use crate::intents::IntentIndex;
@@ -55,5 +55,6 @@ fn expected(input: &ClassifyInput<'_>, intents: &IntentIndex<'_>) -> u32 {
 
 /// Returns whether the group gives its instances away, so that their absence is expected.
 pub(super) fn releasing(input: &ClassifyInput<'_>) -> bool {
-    input.recorded.deleting.is_some() && input.spec.deletion.policy == DeletionPolicy::Orphan
+    input.recorded.phase == GroupPhase::Deleting
+        && input.spec.deletion.policy == DeletionPolicy::Orphan
 }

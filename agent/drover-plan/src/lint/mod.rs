@@ -4,6 +4,9 @@
 //! and the observation, so that a mistake in the planner's own counters cannot hide itself. A plan
 //! that fails here is a bug and is not carried out.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{

@@ -1,6 +1,8 @@
 //! Removing a group: drained and destroyed without a floor, or released.
 
-use drover_model::{Action, Cause, Deleting, DeletionPolicy, Held, Hold, Member, Reason, Revision};
+use drover_model::{
+    Action, Cause, Deleting, DeletionPolicy, GroupPhase, Held, Hold, Member, Reason, Revision,
+};
 
 use super::admit::observed;
 use super::draft::Draft;
@@ -19,6 +21,7 @@ impl<'a> Draft<'a> {
             revision: revision.clone(),
             since: begun.map_or(self.input.now, |deleting| deleting.since),
         });
+        self.removing = true;
         self.next.size = 0;
         self.next.rollout = None;
         self.next.backoff = None;
@@ -56,7 +59,10 @@ impl<'a> Draft<'a> {
 
     /// Returns what withholds the deletion as a whole. One that has begun goes on.
     fn deletion_withheld(&self) -> Option<Held> {
-        if self.input.recorded.deleting.is_some() || observes(self.input) {
+        // Who marked the group for removal may not have asked all of this: only a removal that was
+        // planned before goes on unasked.
+        let begun = self.input.recorded.phase == GroupPhase::Deleting;
+        if begun || observes(self.input) {
             return None;
         }
         let for_delete = |hold| Held {
@@ -69,7 +75,8 @@ impl<'a> Draft<'a> {
         if self.spec.deletion.protect {
             return Some(for_delete(Hold::Protected));
         }
-        let size = self.input.recorded.stable_size;
+        let recorded = self.input.recorded;
+        let size = recorded.stable_size.max(recorded.size);
         let wanted = self.live_count().max(size);
         let limit = self.spec.destroy_max(size);
         let destroys = self.spec.deletion.policy == DeletionPolicy::Destroy;

@@ -35,6 +35,8 @@ pub(super) struct Draft<'a> {
     /// Missing instances that this plan could not make.
     pub(super) unmet: u32,
     pub(super) fenced: bool,
+    /// The removal of the group goes on.
+    pub(super) removing: bool,
     pub(super) converged: bool,
     /// Another size is asked for, and may not be taken on yet.
     pub(super) size_withheld: bool,
@@ -76,6 +78,7 @@ impl<'a> Draft<'a> {
             made: BTreeMap::new(),
             unmet: 0,
             fenced: false,
+            removing: false,
             converged: false,
             size_withheld: false,
             steps: Vec::new(),

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use drover_model::{
-    Action, Cause, Held, Hold, InstanceClass, IntentState, Plan, PlanReport, Reason, Timestamp,
+    Action, Cause, GroupPhase, Held, Hold, InstanceClass, IntentState, Plan, PlanReport, Reason,
+    Timestamp,
 };
 
 use super::draft::Draft;
 use super::{held, observes};
+use crate::input::Desired;
 use crate::numbers::{count, serves};
 use crate::time::{elapsed, later};
 
@@ -26,6 +28,8 @@ impl Draft<'_> {
     pub(super) fn fenced(&mut self, held: Held) {
         let journal = matches!(held.hold, Hold::JournalUnavailable { .. });
         self.fenced = true;
+        let begun = self.input.recorded.phase == GroupPhase::Deleting;
+        self.removing = begun && matches!(self.input.desired, Desired::Deleting { .. });
         self.hold(held);
         self.wake(later(self.input.now, POLL_MAX));
         // Closing an intent needs the journal as much as writing one.

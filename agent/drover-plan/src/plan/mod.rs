@@ -17,6 +17,9 @@ mod roll;
 mod scale;
 mod target;
 
+#[cfg(test)]
+mod tests;
+
 use drover_model::{Activity, DIGEST_VERSION, Held, Hold, Manage, Plan, PlanReport, Trust};
 
 use crate::input::{Desired, FenceScope, PlanError, PlanInput, fence_scope};

@@ -66,7 +66,7 @@ impl Draft<'_> {
             .as_ref()
             .is_some_and(|rollout| matches!(rollout.state, RolloutState::Paused(_)));
         let stuck = self.holds.iter().any(|held| !held.hold.is_routine());
-        if self.next.deleting.is_some() {
+        if self.removing {
             self.deletion_phase()
         } else if observes(self.input) {
             GroupPhase::Observed

@@ -1,0 +1,363 @@
+use drover_model::{
+    CheckOutcome, Completeness, ExitReport, Hold, InstanceClass, IntentState, ProviderPhase,
+    Reason, SettlementOutcome, Trust,
+};
+
+use crate::testing::{Fixture, at, id, provider_ref};
+
+fn failing() -> CheckOutcome {
+    CheckOutcome::Failing {
+        why: "connection refused".to_owned(),
+    }
+}
+
+fn unknown() -> CheckOutcome {
+    CheckOutcome::Unknown {
+        why: "no route to host".to_owned(),
+    }
+}
+
+fn acked(names: &[&str], seconds: i64) -> IntentState {
+    IntentState::Acked {
+        made: names
+            .iter()
+            .map(|name| (id(name), provider_ref(name)))
+            .collect(),
+        at: at(seconds),
+    }
+}
+
+fn exited() -> ProviderPhase {
+    ProviderPhase::Exited(ExitReport {
+        code: Some(1),
+        ..ExitReport::default()
+    })
+}
+
+#[test]
+fn a_create_without_an_answer_is_a_ghost_however_long_it_takes() {
+    let mut fixture = Fixture::converged(2);
+    fixture.create(&["web-3"], -5, IntentState::Sent);
+    for hour in 0..5 {
+        fixture.later(hour * 3600);
+        assert_eq!(fixture.class("web-3"), "Starting");
+    }
+    let member = &fixture.classified().members[&id("web-3")];
+    assert_eq!(member.provider_ref, None, "a ghost has no handle to touch");
+    assert!(fixture.classified().settled.is_empty());
+}
+
+#[test]
+fn a_create_is_settled_once_each_of_its_instances_was_seen() {
+    let mut fixture = Fixture::converged(1);
+    fixture.create(&["web-2", "web-3"], -5, IntentState::Sent);
+    fixture.list("web-2", ProviderPhase::Running);
+    assert!(fixture.classified().settled.is_empty());
+    fixture.list("web-3", ProviderPhase::Pending);
+    let settled = fixture.classified().settled;
+    assert_eq!(settled.len(), 1);
+    assert_eq!(settled[0].outcome, SettlementOutcome::Observed);
+}
+
+#[test]
+fn an_acknowledged_instance_that_never_appears_is_gone_after_two_listings_beyond_visibility() {
+    let mut fixture = Fixture::converged(1);
+    fixture.create(&["web-2"], -5, acked(&["web-2"], -4));
+    fixture.later(10);
+    assert_eq!(fixture.class("web-2"), "Starting");
+    fixture.later(80);
+    assert_eq!(
+        fixture.class("web-2"),
+        "Starting",
+        "visibility is two minutes"
+    );
+    fixture.later(130);
+    assert_eq!(fixture.class("web-2"), "gone");
+    let settled = fixture.classified().settled;
+    assert_eq!(settled[0].outcome, SettlementOutcome::NoEffect);
+}
+
+#[test]
+fn a_create_that_was_never_called_or_was_refused_makes_no_ghost() {
+    let mut fixture = Fixture::converged(1);
+    fixture.create(&["web-2"], -5, IntentState::Intended);
+    let refused = IntentState::Failed {
+        class: drover_model::ErrorClass::Capacity,
+        message: "no room".to_owned(),
+        at: at(-4),
+    };
+    fixture.create(&["web-3"], -5, refused);
+    assert_eq!(fixture.classified().members.len(), 1);
+}
+
+#[test]
+fn an_instance_whose_destroy_was_sent_is_terminating_though_it_is_listed_as_running() {
+    for state in [IntentState::Sent, acked(&[], -5)] {
+        let mut fixture = Fixture::converged(2);
+        fixture.destroy("web-1", Reason::Heal, state);
+        assert_eq!(fixture.class("web-1"), "Terminating");
+        assert_eq!(fixture.class("web-2"), "Available");
+    }
+}
+
+#[test]
+fn a_destroyed_instance_is_gone_by_a_listing_taken_after_the_answer_only() {
+    let mut fixture = Fixture::converged(2);
+    fixture.destroy("web-1", Reason::Heal, acked(&[], 0));
+    fixture.unlist("web-1");
+    assert_eq!(
+        fixture.class("web-1"),
+        "Terminating",
+        "asked at the same time"
+    );
+    fixture.later(1);
+    assert_eq!(fixture.class("web-1"), "gone");
+    let settled = fixture.classified().settled;
+    assert_eq!(settled[0].outcome, SettlementOutcome::Observed);
+}
+
+#[test]
+fn a_missing_instance_is_gone_after_two_complete_listings_a_minute_apart() {
+    let mut fixture = Fixture::converged(3);
+    fixture.unlist("web-2");
+    assert_eq!(fixture.class("web-2"), "Suspect");
+    fixture.later(30);
+    assert_eq!(fixture.class("web-2"), "Suspect");
+    fixture.later(59);
+    assert_eq!(fixture.class("web-2"), "Suspect");
+    fixture.later(60);
+    assert_eq!(fixture.class("web-2"), "gone");
+}
+
+#[test]
+fn an_instance_that_is_listed_again_was_never_gone() {
+    let mut fixture = Fixture::converged(3);
+    fixture.unlist("web-2");
+    fixture.later(50);
+    fixture.list("web-2", ProviderPhase::Running);
+    fixture.later(55);
+    fixture.unlist("web-2");
+    fixture.later(100);
+    assert_eq!(fixture.class("web-2"), "Suspect", "the count begins anew");
+}
+
+#[test]
+fn what_the_provider_lists_as_terminated_is_gone_at_once() {
+    let mut fixture = Fixture::converged(2);
+    fixture.list("web-1", ProviderPhase::Terminated);
+    assert_eq!(fixture.class("web-1"), "gone");
+}
+
+#[test]
+fn a_partial_listing_freezes_and_what_is_missing_stays() {
+    let mut fixture = Fixture::converged(3);
+    fixture.unlist("web-2");
+    fixture.listing.completeness = Completeness::Partial {
+        why: "page 2 failed".to_owned(),
+    };
+    for seconds in [0, 100, 10_000] {
+        fixture.later(seconds);
+        assert_eq!(fixture.class("web-2"), "Suspect");
+        let trust = fixture.classified().trust;
+        let why = "page 2 failed".to_owned();
+        assert_eq!(trust, Trust::Frozen(Hold::ObservationPartial { why }));
+    }
+}
+
+#[test]
+fn a_stale_listing_freezes() {
+    let mut fixture = Fixture::converged(1);
+    fixture.now = at(120);
+    assert_eq!(fixture.classified().trust, Trust::Full);
+    fixture.now = at(121);
+    let trust = fixture.classified().trust;
+    assert_eq!(trust, Trust::Frozen(Hold::ObservationStale));
+}
+
+#[test]
+fn an_emptied_listing_freezes_from_five_instances_on() {
+    for (size, frozen) in [(4, false), (5, true)] {
+        let mut fixture = Fixture::converged(size);
+        fixture.listing.instances.clear();
+        let expected = Trust::Frozen(Hold::ObservationEmptied { expected: size });
+        assert_eq!(fixture.classified().trust == expected, frozen);
+    }
+}
+
+#[test]
+fn an_emptied_listing_is_believed_where_everything_was_being_ended() {
+    let mut fixture = Fixture::converged(6);
+    for number in 1..=6 {
+        fixture.destroy(&format!("web-{number}"), Reason::Delete, acked(&[], -5));
+    }
+    fixture.listing.instances.clear();
+    assert_eq!(fixture.classified().trust, Trust::Full);
+    assert_eq!(fixture.class("web-6"), "gone");
+}
+
+#[test]
+fn size_zero_confirms_that_an_emptied_group_is_gone() {
+    let mut fixture = Fixture::converged(6);
+    fixture.listing.instances.clear();
+    fixture.group.spec.size = 0;
+    assert_eq!(fixture.classified().trust, Trust::Full);
+    fixture.later(0).later(60);
+    assert_eq!(fixture.class("web-1"), "gone");
+}
+
+#[test]
+fn a_restart_without_memory_takes_nothing_for_a_failed_launch() {
+    let mut fixture = Fixture::converged(4);
+    fixture.signal("web-2", failing());
+    fixture.signal("web-3", unknown());
+    fixture.list("web-4", exited());
+    fixture.memory.clear();
+    assert_eq!(fixture.class("web-1"), "Available");
+    assert_eq!(fixture.class("web-2"), "Suspect");
+    assert_eq!(fixture.class("web-3"), "Suspect");
+    assert_eq!(fixture.class("web-4"), "Exited");
+}
+
+#[test]
+fn an_adopted_instance_gets_no_blame() {
+    let mut fixture = Fixture::empty(2);
+    fixture.list("web-1", ProviderPhase::Running);
+    fixture.signal("web-1", failing());
+    fixture.list("web-2", exited());
+    assert_eq!(fixture.class("web-1"), "Suspect");
+    assert_eq!(fixture.class("web-2"), "Exited");
+}
+
+#[test]
+fn checks_must_fail_for_unhealthy_after_without_a_break() {
+    let mut fixture = Fixture::converged(1);
+    fixture.signal("web-1", failing());
+    fixture.later(119);
+    assert_eq!(fixture.class("web-1"), "Suspect");
+    fixture.later(120);
+    assert_eq!(fixture.class("web-1"), "Unhealthy");
+    fixture.signal("web-1", CheckOutcome::Passing);
+    assert_eq!(
+        fixture.class("web-1"),
+        "Warming",
+        "healthy, and warming up again"
+    );
+    fixture.later(130);
+    fixture.signal("web-1", failing());
+    assert_eq!(fixture.class("web-1"), "Suspect");
+}
+
+#[test]
+fn not_knowing_never_acts_before_unknown_after() {
+    let mut fixture = Fixture::converged(1);
+    fixture.signals.clear();
+    fixture.later(599);
+    assert_eq!(fixture.class("web-1"), "Suspect");
+    fixture.later(600);
+    assert_eq!(fixture.class("web-1"), "Lost");
+}
+
+#[test]
+fn not_knowing_for_a_while_does_not_make_an_instance_warm_up_again() {
+    let mut fixture = Fixture::converged(1);
+    fixture.signal("web-1", unknown());
+    fixture.later(20);
+    assert_eq!(fixture.class("web-1"), "Suspect");
+    fixture.signal("web-1", CheckOutcome::Passing);
+    fixture.later(21);
+    assert_eq!(fixture.class("web-1"), "Available");
+}
+
+#[test]
+fn old_signals_are_no_knowledge() {
+    let mut fixture = Fixture::converged(1);
+    fixture.now = at(70);
+    assert_eq!(fixture.class("web-1"), "Available");
+    fixture.now = at(76);
+    assert_eq!(fixture.class("web-1"), "Suspect");
+}
+
+#[test]
+fn a_launch_fails_when_the_startup_timeout_is_over_and_not_before() {
+    let mut fixture = Fixture::empty(1);
+    fixture.create(&["web-1"], -5, acked(&["web-1"], -4));
+    fixture.list("web-1", ProviderPhase::Pending);
+    fixture.listing.instances[0].created_at = Some(at(-4));
+    assert_eq!(fixture.class("web-1"), "Starting");
+    fixture.later(599);
+    assert_eq!(
+        fixture.class("web-1"),
+        "Starting",
+        "counted from when it was first seen"
+    );
+    fixture.later(600);
+    assert_eq!(fixture.class("web-1"), "Failed");
+}
+
+#[test]
+fn a_launch_that_ends_before_it_serves_has_failed_and_later_it_is_an_end_like_any() {
+    let mut fixture = Fixture::empty(1);
+    fixture.create(&["web-1"], -5, acked(&["web-1"], -4));
+    fixture.list("web-1", ProviderPhase::Running);
+    assert_eq!(fixture.class("web-1"), "Warming");
+    fixture.later(20);
+    fixture.list("web-1", exited());
+    assert_eq!(fixture.class("web-1"), "Failed");
+    fixture.later(4000);
+    assert_eq!(
+        fixture.class("web-1"),
+        "Failed",
+        "time does not make it one that served"
+    );
+
+    let mut fixture = Fixture::converged(1);
+    fixture.list("web-1", exited());
+    assert_eq!(fixture.class("web-1"), "Exited");
+}
+
+#[test]
+fn without_checks_a_running_instance_is_healthy() {
+    let mut fixture = Fixture::converged(1);
+    fixture.group.spec.health.checks.clear();
+    fixture.signals.clear();
+    assert_eq!(fixture.class("web-1"), "Available");
+}
+
+#[test]
+fn every_check_must_pass() {
+    let mut fixture = Fixture::converged(1);
+    let check = fixture.group.spec.health.checks[0].clone();
+    fixture.group.spec.health.checks.push(check);
+    assert_eq!(fixture.class("web-1"), "Suspect", "one was not tried yet");
+    let signal = fixture.signals.get_mut(&id("web-1")).unwrap();
+    signal.checks = vec![CheckOutcome::Passing, CheckOutcome::Passing];
+    assert_eq!(fixture.class("web-1"), "Available");
+}
+
+#[test]
+fn strangers_and_instances_without_tags_are_not_seen() {
+    let mut fixture = Fixture::converged(1);
+    fixture.list("web-2", ProviderPhase::Running);
+    fixture.listing.instances[1].ownership = None;
+    assert_eq!(fixture.class("web-2"), "unknown");
+}
+
+#[test]
+fn of_two_instances_under_one_name_the_living_one_counts() {
+    let mut fixture = Fixture::converged(1);
+    let mut other = fixture.listing.instances[0].clone();
+    other.provider_ref = provider_ref("another");
+    other.phase = ProviderPhase::Terminated;
+    fixture.listing.instances.insert(0, other);
+    assert_eq!(fixture.class("web-1"), "Available");
+}
+
+#[test]
+fn a_clock_that_steps_back_ends_no_patience() {
+    let mut fixture = Fixture::converged(1);
+    fixture.signal("web-1", failing());
+    fixture.later(60);
+    fixture.later(-600);
+    let member = &fixture.classified().members[&id("web-1")];
+    assert!(matches!(member.class, InstanceClass::Suspect { .. }));
+}

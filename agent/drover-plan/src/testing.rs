@@ -1,0 +1,404 @@
+//! One group in the middle of its life, for unit tests: change what the test is about, then classify
+//! or plan. Only this file knows how the inputs are put together.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use drover_model::{
+    AcceptedDocument, Check, CheckOutcome, Classified, Completeness, Decisions, Deletion,
+    DeletionPolicy, Digests, DrainSpec, Epoch, FieldClass, FleetName, Group, GroupName, GroupSpec,
+    GroupUid, HealSpec, HealthSignal, HealthSpec, Held, InstanceId, InstanceMemory, Intent,
+    IntentId, IntentKind, IntentState, Limits, Listed, Listing, Manage, OnDrainTimeout, OnFailure,
+    Ownership, Plan, PlanReport, Probe, ProviderName, ProviderPhase, ProviderRef, ProviderType,
+    Reason, RecordedGroup, RecordedInstance, Revision, RolloutSpec, SourceSpan, Systemic,
+    SystemicMode, Template, Timestamp, Token, Value, defaults,
+};
+
+use crate::{
+    ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, classify, lint, plan,
+};
+
+/// Parses an id of the group under test, such as `web-3`.
+pub(crate) fn id(text: &str) -> InstanceId {
+    InstanceId::parse(text).unwrap()
+}
+
+/// Returns the time so many seconds after noon.
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    let noon: Timestamp = "2026-01-05T12:00:00Z".parse().unwrap();
+    noon.checked_add(jiff::SignedDuration::from_secs(seconds))
+        .unwrap()
+}
+
+/// Everything that the stages are given.
+pub(crate) struct Fixture {
+    pub(crate) now: Timestamp,
+    pub(crate) group: Group,
+    pub(crate) removed: bool,
+    pub(crate) provider: ProviderFacts,
+    pub(crate) listing: Listing,
+    pub(crate) signals: BTreeMap<InstanceId, HealthSignal>,
+    pub(crate) memory: BTreeMap<InstanceId, InstanceMemory>,
+    pub(crate) intents: Vec<Intent>,
+    pub(crate) recorded: RecordedGroup,
+    pub(crate) decisions: Decisions,
+    pub(crate) fences: Vec<Held>,
+    pub(crate) visibility: Duration,
+}
+
+impl Fixture {
+    /// A group of `size` that converged an hour ago and is listed whole and healthy at noon.
+    pub(crate) fn converged(size: u32) -> Self {
+        let mut fixture = Self::empty(size);
+        let digests = fixture.digests();
+        fixture.recorded.accepted = Some(document());
+        fixture.recorded.size = size;
+        fixture.recorded.stable_size = size;
+        fixture.recorded.stable = Some(digests.clone());
+        fixture.recorded.target = Some(digests.clone());
+        fixture
+            .recorded
+            .templates
+            .insert(digests, fixture.group.spec.template.clone());
+        for number in 1..=size {
+            fixture.known(&format!("web-{number}"), "Available");
+            fixture.list(&format!("web-{number}"), ProviderPhase::Running);
+        }
+        fixture.recorded.next_number = u64::from(size) + 1;
+        fixture
+    }
+
+    /// A group of `size` that nobody has seen before.
+    pub(crate) fn empty(size: u32) -> Self {
+        let name = GroupName::parse("web").unwrap();
+        let uid = GroupUid::parse("0123456789abcdef").unwrap();
+        Self {
+            now: at(0),
+            group: group(name.clone(), size),
+            removed: false,
+            provider: ProviderFacts {
+                name: ProviderName::parse("local").unwrap(),
+                type_: ProviderType::parse("simulated").unwrap(),
+                settings: Value::empty_map(),
+                classes: BTreeMap::new(),
+                batch_max: 100,
+            },
+            listing: Listing {
+                completeness: Completeness::Complete,
+                as_of: at(0),
+                instances: Vec::new(),
+            },
+            signals: BTreeMap::new(),
+            memory: BTreeMap::new(),
+            intents: Vec::new(),
+            recorded: RecordedGroup::new(name, uid, Epoch(1)),
+            decisions: Decisions::default(),
+            fences: Vec::new(),
+            visibility: Duration::from_secs(120),
+        }
+    }
+
+    /// The digests of the document's template.
+    pub(crate) fn digests(&self) -> Digests {
+        let template = &self.group.spec.template;
+        Digests::of(&self.provider.type_, template, &self.provider.classes)
+    }
+
+    /// Moves the clock and the listing to so many seconds after noon, and takes over the memory.
+    pub(crate) fn later(&mut self, seconds: i64) -> &mut Self {
+        self.memory = self.classified().memory;
+        self.now = at(seconds);
+        self.listing.as_of = at(seconds);
+        for signal in self.signals.values_mut() {
+            signal.asked_at = at(seconds);
+        }
+        self
+    }
+
+    /// Lists an instance of the current template, with passing checks.
+    pub(crate) fn list(&mut self, name: &str, phase: ProviderPhase) {
+        let digests = self.digests();
+        let owner = self.ownership(name, digests);
+        self.unlist(name);
+        self.listing.instances.push(Listed {
+            provider_ref: provider_ref(name),
+            ownership: Some(owner),
+            phase,
+            address: Some("10.0.0.1".to_owned()),
+            zone: None,
+            created_at: Some(at(-3600)),
+        });
+        self.signal(name, CheckOutcome::Passing);
+    }
+
+    /// Takes an instance off the listing.
+    pub(crate) fn unlist(&mut self, name: &str) {
+        self.listing
+            .instances
+            .retain(|listed| listed.provider_ref != provider_ref(name));
+    }
+
+    /// Sets what the check of an instance says.
+    pub(crate) fn signal(&mut self, name: &str, outcome: CheckOutcome) {
+        let signal = HealthSignal {
+            asked_at: self.now,
+            checks: vec![outcome],
+            busy: false,
+        };
+        self.signals.insert(id(name), signal);
+    }
+
+    /// Records and remembers an instance with a class.
+    pub(crate) fn known(&mut self, name: &str, class: &str) {
+        let was = RecordedInstance {
+            provider_ref: Some(provider_ref(name)),
+            digests: self.digests(),
+            class: class.to_owned(),
+            draining: false,
+            why: None,
+            address: None,
+            zone: None,
+            created_at: at(-3600),
+        };
+        self.recorded.instances.insert(id(name), was);
+        let ready = class != "Starting";
+        let memory = InstanceMemory {
+            first_seen: at(-3600),
+            healthy_since: (class == "Available").then(|| at(-3600)),
+            ready_at: ready.then(|| at(-3600)),
+            failing_since: None,
+            unknown_since: None,
+            absent: None,
+        };
+        self.memory.insert(id(name), memory);
+    }
+
+    /// Adds an open create of `names`.
+    pub(crate) fn create(&mut self, names: &[&str], issued: i64, state: IntentState) {
+        let slots: Vec<InstanceId> = names.iter().map(|name| id(name)).collect();
+        let digests = self.digests();
+        let kind = IntentKind::Create {
+            attempt: 0,
+            token: self.token(names[0]),
+            digests,
+            template: self.group.spec.template.clone(),
+            slots,
+        };
+        self.intent(issued, kind, state);
+    }
+
+    /// Adds an open destroy.
+    pub(crate) fn destroy(&mut self, name: &str, reason: Reason, state: IntentState) {
+        let kind = IntentKind::Destroy {
+            instance: id(name),
+            provider_ref: provider_ref(name),
+            token: self.token(name),
+            reason,
+        };
+        self.intent(-10, kind, state);
+    }
+
+    fn intent(&mut self, issued: i64, kind: IntentKind, state: IntentState) {
+        self.intents.push(Intent {
+            id: IntentId(self.intents.len() as u64 + 1),
+            group: self.recorded.name.clone(),
+            epoch: Epoch(1),
+            issued_at: at(issued),
+            kind,
+            state,
+        });
+    }
+
+    /// The token of an instance made as a batch of its own.
+    pub(crate) fn token(&self, name: &str) -> Token {
+        Token::derive(&fleet(), &self.recorded.uid, Epoch(1), &id(name), 0)
+    }
+
+    pub(crate) fn ownership(&self, name: &str, digests: Digests) -> Ownership {
+        Ownership {
+            fleet: fleet(),
+            group: self.recorded.name.clone(),
+            instance: id(name),
+            digests,
+            token: self.token(name),
+            epoch: Epoch(1),
+        }
+    }
+
+    /// Runs the first stage.
+    pub(crate) fn classified(&self) -> Classified {
+        classify(&ClassifyInput {
+            now: self.now,
+            group: &self.recorded.name,
+            spec: &self.group.spec,
+            listing: &self.listing,
+            signals: &self.signals,
+            memory: &self.memory,
+            intents: &self.intents,
+            recorded: &self.recorded,
+            visibility: self.visibility,
+        })
+    }
+
+    /// Returns the class of an instance, or `gone`, or `unknown`.
+    pub(crate) fn class(&self, name: &str) -> String {
+        let classified = self.classified();
+        match classified.members.get(&id(name)) {
+            Some(member) => member.class.as_str().to_owned(),
+            None if classified.gone.contains_key(&id(name)) => "gone".to_owned(),
+            None => "unknown".to_owned(),
+        }
+    }
+
+    /// Gives the input of the third stage to `use_it`.
+    pub(crate) fn with_input<T>(&self, use_it: impl FnOnce(&PlanInput<'_>) -> T) -> T {
+        let classified = self.classified();
+        let (document, fleet, policies) = (document(), fleet(), BTreeMap::new());
+        let desired = if self.removed {
+            Desired::Deleting {
+                spec: &self.group.spec,
+                revision: &document.revision,
+            }
+        } else {
+            Desired::Present {
+                group: &self.group,
+                document: &document,
+            }
+        };
+        use_it(&PlanInput {
+            now: self.now,
+            fleet: &fleet,
+            epoch: Epoch(1),
+            desired,
+            provider: &self.provider,
+            classified: &classified,
+            intents: &self.intents,
+            recorded: &self.recorded,
+            decisions: &self.decisions,
+            policies: &policies,
+            fences: &self.fences,
+        })
+    }
+
+    /// Plans and lints.
+    pub(crate) fn planned(&self) -> (Plan, PlanReport) {
+        self.with_input(|input| {
+            let (planned, report) = plan(input).unwrap();
+            lint(input, &planned).unwrap();
+            (planned, report)
+        })
+    }
+
+    /// Plans, and returns only what went wrong.
+    pub(crate) fn plan_error(&self) -> Option<PlanError> {
+        self.with_input(|input| plan(input).err())
+    }
+
+    /// Plans, lets `tamper` change the plan, and lints it.
+    pub(crate) fn linted(&self, tamper: impl FnOnce(&mut Plan)) -> Result<(), LintError> {
+        self.with_input(|input| {
+            let (mut planned, _) = plan(input).unwrap();
+            tamper(&mut planned);
+            lint(input, &planned)
+        })
+    }
+}
+
+/// The handle of an instance.
+pub(crate) fn provider_ref(name: &str) -> ProviderRef {
+    ProviderRef::parse(&format!("ref-{name}")).unwrap()
+}
+
+fn fleet() -> FleetName {
+    FleetName::parse("prod").unwrap()
+}
+
+fn document() -> AcceptedDocument {
+    AcceptedDocument {
+        text: "kind: Group".to_owned(),
+        path: "groups/web.yaml".to_owned(),
+        line: 1,
+        revision: Revision::parse(&"a".repeat(40)).unwrap(),
+    }
+}
+
+/// Returns a template that differs from others by its version.
+pub(crate) fn template(version: i64) -> Template {
+    Template {
+        properties: Value::from_iter([("version".to_owned(), Value::from(version))]),
+        flavors: Vec::new(),
+        flavors_as_written: Value::List(Vec::new()),
+        tags: BTreeMap::new(),
+    }
+}
+
+/// Returns the field classes of a provider that ignores the version.
+pub(crate) fn ignoring_version() -> BTreeMap<String, FieldClass> {
+    BTreeMap::from([("version".to_owned(), FieldClass::Ignore)])
+}
+
+fn group(name: GroupName, size: u32) -> Group {
+    let span = SourceSpan::start_of("groups/web.yaml");
+    Group {
+        name,
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        span: span.clone(),
+        provider_span: span,
+        property_spans: BTreeMap::new(),
+        spec: spec(size),
+    }
+}
+
+fn spec(size: u32) -> GroupSpec {
+    GroupSpec {
+        provider: ProviderName::parse("local").unwrap(),
+        size,
+        bounds: None,
+        manage: Manage::Full,
+        template: template(1),
+        health: HealthSpec {
+            startup_timeout: defaults::STARTUP_TIMEOUT,
+            unhealthy_after: defaults::UNHEALTHY_AFTER,
+            unknown_after: defaults::UNKNOWN_AFTER,
+            checks: vec![Check {
+                probe: Probe::Tcp { port: 80 },
+                interval: defaults::CHECK_INTERVAL,
+                timeout: defaults::CHECK_TIMEOUT,
+            }],
+        },
+        heal: HealSpec {
+            in_flight_max: defaults::HEAL_IN_FLIGHT_MAX,
+            systemic: Systemic {
+                threshold: defaults::SYSTEMIC_THRESHOLD,
+                mode: SystemicMode::Slow,
+            },
+        },
+        rollout: RolloutSpec {
+            surge_max: defaults::SURGE_MAX,
+            unavailable_max: defaults::UNAVAILABLE_MAX,
+            first_batch: defaults::FIRST_BATCH,
+            min_ready: defaults::MIN_READY,
+            progress_deadline: None,
+            failure_threshold: None,
+            on_failure: OnFailure::Pause,
+        },
+        drain: DrainSpec {
+            delay: defaults::DRAIN_DELAY,
+            begin: Vec::new(),
+            done: None,
+            timeout: defaults::DRAIN_TIMEOUT,
+            unhealthy_timeout: defaults::DRAIN_UNHEALTHY_TIMEOUT,
+            on_timeout: OnDrainTimeout::Proceed,
+        },
+        limits: Limits {
+            total_max: None,
+            destroy_max: None,
+        },
+        suspend: Vec::new(),
+        deletion: Deletion {
+            policy: DeletionPolicy::Destroy,
+            protect: false,
+        },
+    }
+}
