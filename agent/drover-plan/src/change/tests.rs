@@ -145,7 +145,11 @@ fn a_denial_withholds_a_change_and_nothing_else_does() {
         Review::Proceed => "none",
     };
     assert_eq!(hold(&[passed, denied]), "PolicyDenied");
-    assert_eq!(hold(&[broken.clone()]), "PolicyFailed", "fails closed");
+    assert_eq!(
+        hold(std::slice::from_ref(&broken)),
+        "PolicyFailed",
+        "fails closed"
+    );
     if let Review::Withheld(held) = review(change.as_ref(), &[broken])
         && let Hold::PolicyFailed(hold) = held.hold
     {

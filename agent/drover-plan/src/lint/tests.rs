@@ -1,5 +1,5 @@
 use drover_model::{
-    Action, Activity, Cause, Completeness, GroupName, Held, Hold, InstanceId, IntentId,
+    Action, Activity, Cause, Completeness, ExitReport, GroupName, Held, Hold, InstanceId, IntentId,
     IntentState, Manage, Plan, Precondition, ProviderPhase, Reason, Settlement, SettlementOutcome,
     Step, Suspend,
 };
@@ -52,7 +52,7 @@ fn without_drain(size: u32) -> Fixture {
 fn an_honest_plan_passes() {
     let mut fixture = Fixture::converged(3);
     assert_eq!(with(&fixture, vec![]), Ok(()));
-    fixture.list("web-2", ProviderPhase::Exited(Default::default()));
+    fixture.list("web-2", ProviderPhase::Exited(ExitReport::default()));
     assert_eq!(with(&fixture, vec![]), Ok(()));
 }
 

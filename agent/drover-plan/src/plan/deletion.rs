@@ -5,7 +5,7 @@ use drover_model::{
 };
 
 use super::admit::observed;
-use super::draft::Draft;
+use super::draft::{Course, Draft};
 use super::{held, observes};
 
 impl<'a> Draft<'a> {
@@ -21,7 +21,7 @@ impl<'a> Draft<'a> {
             revision: revision.clone(),
             since: begun.map_or(self.input.now, |deleting| deleting.since),
         });
-        self.removing = true;
+        self.course = Course::Removes;
         self.next.size = 0;
         self.next.rollout = None;
         self.next.backoff = None;

@@ -15,6 +15,15 @@ use crate::input::{Desired, PlanInput};
 use crate::intents::IntentIndex;
 use crate::numbers::{Resolved, is_current, serves};
 
+/// What becomes of the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Course {
+    /// It goes on to exist.
+    Keeps,
+    /// It is being removed.
+    Removes,
+}
+
 /// The plan in the making. Counters are those of the world as this plan leaves it so far.
 pub(super) struct Draft<'a> {
     pub(super) input: &'a PlanInput<'a>,
@@ -35,8 +44,7 @@ pub(super) struct Draft<'a> {
     /// Missing instances that this plan could not make.
     pub(super) unmet: u32,
     pub(super) fenced: bool,
-    /// The removal of the group goes on.
-    pub(super) removing: bool,
+    pub(super) course: Course,
     pub(super) converged: bool,
     /// Another size is asked for, and may not be taken on yet.
     pub(super) size_withheld: bool,
@@ -78,7 +86,7 @@ impl<'a> Draft<'a> {
             made: BTreeMap::new(),
             unmet: 0,
             fenced: false,
-            removing: false,
+            course: Course::Keeps,
             converged: false,
             size_withheld: false,
             steps: Vec::new(),

@@ -7,7 +7,7 @@ use drover_model::{
     Timestamp,
 };
 
-use super::draft::Draft;
+use super::draft::{Course, Draft};
 use super::{held, observes};
 use crate::input::Desired;
 use crate::numbers::{count, serves};
@@ -29,7 +29,9 @@ impl Draft<'_> {
         let journal = matches!(held.hold, Hold::JournalUnavailable { .. });
         self.fenced = true;
         let begun = self.input.recorded.phase == GroupPhase::Deleting;
-        self.removing = begun && matches!(self.input.desired, Desired::Deleting { .. });
+        if begun && matches!(self.input.desired, Desired::Deleting { .. }) {
+            self.course = Course::Removes;
+        }
         self.hold(held);
         self.wake(later(self.input.now, POLL_MAX));
         // Closing an intent needs the journal as much as writing one.

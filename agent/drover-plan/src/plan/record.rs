@@ -7,7 +7,7 @@ use drover_model::{
     IntentKind, PolicyHold, RecordedInstance, RolloutState, Trust,
 };
 
-use super::draft::Draft;
+use super::draft::{Course, Draft};
 use super::observes;
 
 impl Draft<'_> {
@@ -66,7 +66,7 @@ impl Draft<'_> {
             .as_ref()
             .is_some_and(|rollout| matches!(rollout.state, RolloutState::Paused(_)));
         let stuck = self.holds.iter().any(|held| !held.hold.is_routine());
-        if self.removing {
+        if self.course == Course::Removes {
             self.deletion_phase()
         } else if observes(self.input) {
             GroupPhase::Observed

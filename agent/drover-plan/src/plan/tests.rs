@@ -2,8 +2,9 @@ use std::collections::BTreeSet;
 
 use drover_model::{
     Action, BindingName, Cause, CheckOutcome, ConditionType, DecisionPoint, Digests, Enforcement,
-    GroupPhase, Held, Hold, InstanceId, IntentState, Outcome, Plan, PlanReport, PolicyName,
-    ProviderName, ProviderPhase, Reason, RecordedProvider, SourceSpan, Token, Value, Verdict,
+    ExitReport, GroupPhase, Held, Hold, InstanceId, IntentState, Outcome, Plan, PlanReport,
+    PolicyName, ProviderName, ProviderPhase, Reason, RecordedProvider, SourceSpan, Token, Value,
+    Verdict,
 };
 
 use crate::testing::{Fixture, at, id, ignoring_version, template};
@@ -51,7 +52,7 @@ fn a_quiet_group_gets_no_step_no_hold_and_no_new_record() {
 fn the_same_input_gives_the_same_plan() {
     let mut fixture = Fixture::converged(9);
     fixture.group.spec.template = template(2);
-    fixture.list("web-4", ProviderPhase::Exited(Default::default()));
+    fixture.list("web-4", ProviderPhase::Exited(ExitReport::default()));
     assert_eq!(
         format!("{:?}", fixture.planned()),
         format!("{:?}", fixture.planned())
@@ -246,7 +247,7 @@ fn a_withheld_document_leaves_healing_and_scaling_alive() {
         instance: None,
         until: None,
     }];
-    fixture.list("web-2", ProviderPhase::Exited(Default::default()));
+    fixture.list("web-2", ProviderPhase::Exited(ExitReport::default()));
     let (plan, _) = fixture.planned();
     assert!(
         plan.steps
@@ -271,7 +272,7 @@ fn a_clock_that_stepped_back_holds_voluntary_work_only() {
         until: None,
     }];
     fixture.group.spec.template = template(2);
-    fixture.list("web-2", ProviderPhase::Exited(Default::default()));
+    fixture.list("web-2", ProviderPhase::Exited(ExitReport::default()));
     let (plan, _) = fixture.planned();
     let reasons: BTreeSet<Cause> = plan.steps.iter().map(|step| step.cause).collect();
     assert!(reasons.contains(&Cause::Because(Reason::Heal)));
@@ -320,7 +321,7 @@ fn ten_thousand_steps_are_not_planned_at_once() {
 fn a_plan_reads_as_people_would_say_it() {
     let mut fixture = Fixture::converged(3);
     fixture.group.spec.template = template(2);
-    fixture.list("web-2", ProviderPhase::Exited(Default::default()));
+    fixture.list("web-2", ProviderPhase::Exited(ExitReport::default()));
     let (plan, report) = fixture.planned();
     let text = render(&plan, &report);
     let digest = fixture.digests();

@@ -1,0 +1,253 @@
+//! How long planning takes: 10,000 instances in 500 groups, the goal is less than 50 ms for all of
+//! them, classification included. One group is rolling, one heals, the others are quiet.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use drover_model::*;
+use drover_plan::{ClassifyInput, Desired, PlanInput, ProviderFacts, classify, lint, plan};
+
+const GROUPS: usize = 500;
+const SIZE: u32 = 20;
+
+/// Everything that is known of one group.
+struct Known {
+    group: Group,
+    document: AcceptedDocument,
+    listing: Listing,
+    signals: BTreeMap<InstanceId, HealthSignal>,
+    memory: BTreeMap<InstanceId, InstanceMemory>,
+    recorded: RecordedGroup,
+}
+
+fn now() -> Timestamp {
+    "2026-01-05T12:00:00Z".parse().expect("a valid time")
+}
+
+fn template(version: i64) -> Template {
+    let env = (0..20).map(|n| (format!("VARIABLE_{n}"), Value::from(format!("value {n}"))));
+    Template {
+        properties: Value::from_iter([
+            ("version".to_owned(), Value::from(version)),
+            ("env".to_owned(), env.collect()),
+        ]),
+        flavors: Vec::new(),
+        flavors_as_written: Value::List(Vec::new()),
+        tags: BTreeMap::new(),
+    }
+}
+
+fn provider() -> ProviderFacts {
+    ProviderFacts {
+        name: ProviderName::parse("local").expect("a valid label"),
+        type_: ProviderType::parse("simulated").expect("a valid label"),
+        settings: Value::empty_map(),
+        classes: BTreeMap::new(),
+        batch_max: 100,
+    }
+}
+
+fn fleet() -> FleetName {
+    FleetName::parse("prod").expect("a valid label")
+}
+
+fn spec() -> GroupSpec {
+    let check = Check {
+        probe: Probe::Tcp { port: 80 },
+        interval: defaults::CHECK_INTERVAL,
+        timeout: defaults::CHECK_TIMEOUT,
+    };
+    GroupSpec {
+        provider: provider().name,
+        size: SIZE,
+        bounds: None,
+        manage: Manage::Full,
+        template: template(1),
+        health: HealthSpec {
+            startup_timeout: defaults::STARTUP_TIMEOUT,
+            unhealthy_after: defaults::UNHEALTHY_AFTER,
+            unknown_after: defaults::UNKNOWN_AFTER,
+            checks: vec![check],
+        },
+        heal: HealSpec {
+            in_flight_max: defaults::HEAL_IN_FLIGHT_MAX,
+            systemic: Systemic {
+                threshold: defaults::SYSTEMIC_THRESHOLD,
+                mode: SystemicMode::Slow,
+            },
+        },
+        rollout: RolloutSpec {
+            surge_max: defaults::SURGE_MAX,
+            unavailable_max: defaults::UNAVAILABLE_MAX,
+            first_batch: defaults::FIRST_BATCH,
+            min_ready: defaults::MIN_READY,
+            progress_deadline: None,
+            failure_threshold: None,
+            on_failure: OnFailure::Pause,
+        },
+        drain: DrainSpec {
+            delay: defaults::DRAIN_DELAY,
+            begin: Vec::new(),
+            done: None,
+            timeout: defaults::DRAIN_TIMEOUT,
+            unhealthy_timeout: defaults::DRAIN_UNHEALTHY_TIMEOUT,
+            on_timeout: OnDrainTimeout::Proceed,
+        },
+        limits: Limits {
+            total_max: None,
+            destroy_max: None,
+        },
+        suspend: Vec::new(),
+        deletion: Deletion {
+            policy: DeletionPolicy::Destroy,
+            protect: false,
+        },
+    }
+}
+
+fn known(index: usize) -> Known {
+    let name = GroupName::parse(&format!("group-{index}")).expect("a valid label");
+    let uid = GroupUid::parse(&format!("{index:016}")).expect("sixteen digits");
+    let span = SourceSpan::start_of("groups/one.yaml");
+    let group = Group {
+        name: name.clone(),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        span: span.clone(),
+        provider_span: span,
+        property_spans: BTreeMap::new(),
+        spec: spec(),
+    };
+    let mut known = Known {
+        document: AcceptedDocument {
+            text: "kind: Group".to_owned(),
+            path: "groups/one.yaml".to_owned(),
+            line: 1,
+            revision: Revision::parse(&"a".repeat(40)).expect("40 digits"),
+        },
+        listing: Listing {
+            completeness: Completeness::Complete,
+            as_of: now(),
+            instances: Vec::new(),
+        },
+        signals: BTreeMap::new(),
+        memory: BTreeMap::new(),
+        recorded: RecordedGroup::new(name.clone(), uid.clone(), Epoch(1)),
+        group,
+    };
+    let digests = Digests::of(
+        &provider().type_,
+        &known.group.spec.template,
+        &BTreeMap::new(),
+    );
+    for number in 1..=u64::from(SIZE) {
+        let id = InstanceId::new(name.clone(), number);
+        let ownership = Ownership {
+            fleet: fleet(),
+            group: name.clone(),
+            token: Token::derive(&fleet(), &uid, Epoch(1), &id, 0),
+            instance: id.clone(),
+            digests: digests.clone(),
+            epoch: Epoch(1),
+        };
+        known.listing.instances.push(Listed {
+            provider_ref: ProviderRef::parse(&format!("ref-{id}")).expect("not empty"),
+            ownership: Some(ownership),
+            phase: ProviderPhase::Running,
+            address: Some("10.0.0.1".to_owned()),
+            zone: None,
+            created_at: Some(now()),
+        });
+        let signal = HealthSignal {
+            asked_at: now(),
+            checks: vec![CheckOutcome::Passing],
+            busy: false,
+        };
+        known.signals.insert(id, signal);
+    }
+    known
+}
+
+fn pass(known: &Known, now: Timestamp) -> (Classified, Plan) {
+    let (fleet, provider) = (fleet(), provider());
+    let (policies, decisions) = (BTreeMap::new(), Decisions::default());
+    let classified = classify(&ClassifyInput {
+        now,
+        group: &known.recorded.name,
+        spec: &known.group.spec,
+        listing: &known.listing,
+        signals: &known.signals,
+        memory: &known.memory,
+        intents: &[],
+        recorded: &known.recorded,
+        visibility: Duration::ZERO,
+    });
+    let input = PlanInput {
+        now,
+        fleet: &fleet,
+        epoch: Epoch(1),
+        desired: Desired::Present {
+            group: &known.group,
+            document: &known.document,
+        },
+        provider: &provider,
+        classified: &classified,
+        intents: &[],
+        recorded: &known.recorded,
+        decisions: &decisions,
+        policies: &policies,
+        fences: &[],
+    };
+    let (planned, _) = plan(&input).expect("the input is consistent");
+    lint(&input, &planned).expect("the plan is good");
+    (classified, planned)
+}
+
+/// Groups that have converged, but for one that rolls and one that heals.
+fn fleet_at_work() -> Vec<Known> {
+    let settled = now() + Duration::from_secs(60);
+    let mut groups: Vec<Known> = (0..GROUPS).map(known).collect();
+    for group in &mut groups {
+        for at in [now(), settled] {
+            let (classified, plan) = pass(group, at);
+            group.memory = classified.memory;
+            group.recorded = plan.next;
+        }
+        assert_eq!(group.recorded.phase, GroupPhase::Converged);
+    }
+    groups[0].group.spec.template = template(2);
+    groups[1].listing.instances[3].phase = ProviderPhase::Exited(ExitReport::default());
+    groups
+}
+
+fn planning(criterion: &mut Criterion) {
+    let groups = fleet_at_work();
+    let at = now() + Duration::from_secs(70);
+    criterion.bench_function(
+        "classify, plan and lint 10,000 instances in 500 groups",
+        |bench| {
+            bench.iter(|| {
+                for group in &groups {
+                    black_box(pass(group, at));
+                }
+            });
+        },
+    );
+    let mut large = known(0);
+    large.group.spec.size = 10_000;
+    criterion.bench_function(
+        "plan the first 500 of 10,000 instances of one group",
+        |bench| {
+            bench.iter(|| black_box(pass(&large, at)));
+        },
+    );
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20);
+    targets = planning
+}
+criterion_main!(benches);
