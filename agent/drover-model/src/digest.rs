@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
@@ -16,7 +17,7 @@ pub const DIGEST_VERSION: u32 = 1;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpecDigest {
     version: u32,
-    hash: String,
+    hash: Arc<str>,
 }
 
 impl SpecDigest {
@@ -27,7 +28,7 @@ impl SpecDigest {
         Value::Map(fields.clone()).canonical_bytes(&mut bytes);
         Self {
             version: DIGEST_VERSION,
-            hash: base32(&Sha256::digest(&bytes)),
+            hash: base32(&Sha256::digest(&bytes)).into(),
         }
     }
 
@@ -145,7 +146,7 @@ impl Digests {
         }
         let digest = |hash: &str| SpecDigest {
             version,
-            hash: hash.to_owned(),
+            hash: hash.into(),
         };
         Ok(Self {
             replace: digest(replace),

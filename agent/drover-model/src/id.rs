@@ -1,7 +1,8 @@
-//! Ids: one newtype each, parsed once.
+//! Ids: one newtype each, parsed once. Their texts are shared: a pass copies each id many times.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
@@ -64,14 +65,14 @@ macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Parses the id.
             pub fn parse(text: &str) -> Result<Self, IdError> {
                 let check: fn(&str) -> Result<(), IdError> = $check;
                 check(text)?;
-                Ok(Self(text.to_owned()))
+                Ok(Self(text.into()))
             }
 
             /// Returns the id as text.
@@ -187,7 +188,11 @@ impl ChangeId {
     pub fn of(content: &Value) -> Self {
         let mut bytes = Vec::new();
         content.canonical_bytes(&mut bytes);
-        Self(data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes)))
+        Self(
+            data_encoding::HEXLOWER
+                .encode(&Sha256::digest(&bytes))
+                .into(),
+        )
     }
 
     /// Returns the first twelve digits, for people.
@@ -292,7 +297,7 @@ impl Token {
             hash.update(part.as_bytes());
         }
         hash.update(attempt.to_be_bytes());
-        Self(base32(&hash.finalize()))
+        Self(base32(&hash.finalize()).into())
     }
 }
 

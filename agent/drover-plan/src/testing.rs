@@ -94,7 +94,7 @@ impl Fixture {
             recorded: RecordedGroup::new(name, uid, Epoch(1)),
             decisions: Decisions::default(),
             fences: Vec::new(),
-            visibility: Duration::from_secs(120),
+            visibility: Duration::from_mins(2),
         }
     }
 
