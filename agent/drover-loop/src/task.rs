@@ -16,7 +16,7 @@ use drover_model::{
 use drover_plan::{FenceScope, fence_scope};
 use drover_policy::{GroupSummary, PolicySet, SourceFacts};
 use drover_provider::Clock;
-use tracing::{debug, info, warn};
+use tracing::warn;
 
 use crate::brake::AgentBrake;
 use crate::entry;
@@ -466,7 +466,7 @@ fn account(plan: &Plan, report: &ApplyReport, finished: &mut Finished) {
         };
         let step_report = step_report(&step.action, step.cause, fate);
         if step.action.mutates() {
-            note(&plan.group, &step_report, step.cause, finished);
+            note(&step_report, step.cause, finished);
         }
         finished.report.steps.push(step_report);
     }
@@ -475,7 +475,8 @@ fn account(plan: &Plan, report: &ApplyReport, finished: &mut Finished) {
     }
 }
 
-fn note(group: &GroupName, step: &StepReport, cause: Cause, finished: &mut Finished) {
+/// Counts a step and puts it into the commit's body. The executor has logged it.
+fn note(step: &StepReport, cause: Cause, finished: &mut Finished) {
     let instances = abbreviate(&step.instances);
     let outcome = match &step.result {
         StepFate::Done => {
@@ -484,23 +485,16 @@ fn note(group: &GroupName, step: &StepReport, cause: Cause, finished: &mut Finis
             if cause == Cause::Because(Reason::Heal) && step.verb != "create" {
                 finished.healed += 1;
             }
-            info!(%group, step = step.verb, cause = step.cause, instances, "step done");
             String::new()
         }
-        StepFate::Skipped(why) => {
-            debug!(%group, step = step.verb, cause = step.cause, instances, why, "step skipped");
-            return;
-        }
-        StepFate::Planned => return,
+        StepFate::Skipped(_) | StepFate::Planned => return,
         StepFate::Failed(why) => {
             finished.failed += 1;
-            warn!(%group, step = step.verb, cause = step.cause, instances, error = why, "step failed");
             format!(" failed: {why}")
         }
         StepFate::Unknown(why) => {
             finished.failed += 1;
             finished.mutations += 1;
-            warn!(%group, step = step.verb, cause = step.cause, instances, error = why, "step outcome unknown");
             format!(", outcome unknown: {why}")
         }
     };

@@ -201,6 +201,8 @@ impl Agent {
             self.desired_stale = true;
             return;
         }
+        // What changed while the commit was made still waits for one of its own.
+        entry.pending.commit &= !Arc::ptr_eq(&entry.recorded, &recorded);
         entry.meta.committed = Some(digest);
         entry.committed = Some(recorded);
         entry.audit = Audit::default();

@@ -72,6 +72,14 @@ async fn with_the_state_branch_down_work_goes_on_and_is_told_later() {
 }
 
 #[tokio::test]
+async fn what_is_committed_and_published_waits_no_longer() {
+    let mut world = World::web();
+    world.converge().await;
+    let status = world.agent.as_ref().unwrap().status();
+    assert_eq!(status.write_back.pending, 0);
+}
+
+#[tokio::test]
 async fn what_a_commit_records_can_be_read_back() {
     let mut world = World::web();
     world.converge().await;
