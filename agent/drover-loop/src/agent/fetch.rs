@@ -48,7 +48,17 @@ pub(super) enum Job {
 #[derive(Debug)]
 pub(super) struct Looked {
     fetched: Result<Fetched, SourceError>,
-    lease: Result<(Look, Option<Vec<u8>>), RecorderError>,
+    lease: Result<LeaseSeen, RecorderError>,
+}
+
+/// What the state branch says about who may write to it.
+#[derive(Debug)]
+struct LeaseSeen {
+    look: Look,
+    /// The content of our own lease.
+    own: Option<Vec<u8>>,
+    /// The lease of an agent of another name, where ours is not there.
+    other: Option<String>,
 }
 
 /// How an attempt to take the lease went.
@@ -210,7 +220,7 @@ impl Agent {
             return;
         }
         match looked.lease {
-            Ok((look, bytes)) => self.judge_lease(look, bytes, now),
+            Ok(seen) => self.judge_lease(seen, now),
             Err(error) => {
                 self.write_back.failure = Some(error.to_string());
                 if let Tenure::Empty { why } = &mut self.tenure {
@@ -235,11 +245,23 @@ impl Agent {
     }
 
     /// Compares the lease on the state branch with ours, and begins to take it where that is due.
-    fn judge_lease(&mut self, look: Look, bytes: Option<Vec<u8>>, now: Timestamp) {
+    fn judge_lease(&mut self, seen: LeaseSeen, now: Timestamp) {
         if self.claimed.is_some() {
             // The lease is ours already, and only has to be written down.
             return;
         }
+        // Two agents would write one another's records, each for a fleet of its own.
+        if let Some(path) = seen.other {
+            return self.refuse(
+                format!(
+                    "the state branch belongs to another agent ({path}); give this one a state branch of its own, or remove that file from the branch if the agent was renamed"
+                ),
+                None,
+            );
+        }
+        let LeaseSeen {
+            look, own: bytes, ..
+        } = seen;
         let found = match bytes.as_deref().map(Lease::decode).transpose() {
             Ok(found) => found,
             Err(error) => return self.refuse(error.to_string(), None),
@@ -398,8 +420,12 @@ fn look(remote: &mut Remote, in_force: &InForce, path: &str) -> Looked {
         };
     }
     let lease = remote.recorder.look().and_then(|look| {
-        let bytes = remote.recorder.published(path)?;
-        Ok((look, bytes))
+        let own = remote.recorder.published(path)?;
+        let other = match &own {
+            Some(_) => None,
+            None => remote.recorder.list("agents")?.into_iter().next(),
+        };
+        Ok(LeaseSeen { look, own, other })
     });
     Looked { fetched, lease }
 }

@@ -148,6 +148,23 @@ async fn a_higher_epoch_in_git_than_in_the_data_directory_is_refused() {
 }
 
 #[tokio::test]
+async fn a_state_branch_of_an_agent_of_another_name_is_refused() {
+    let mut world = World::web();
+    world.converge().await;
+    let commits = world.branch.log().len();
+    world.settings.name = AgentName::parse("edge-2").unwrap();
+    let mut second = world.second(Arc::new(MemoryJournal::new()));
+    for _ in 0..3 {
+        second.pass().await;
+        world.clock.advance(LEASE_GRACE);
+    }
+    let status = second.status();
+    assert_eq!(status.holds[0].hold.code(), "EpochConflict");
+    assert!(status.holds[0].hold.to_string().contains("edge-1"));
+    assert_eq!(world.branch.log().len(), commits);
+}
+
+#[tokio::test]
 async fn a_lease_that_cannot_be_read_is_refused() {
     let mut world = World::web();
     world
