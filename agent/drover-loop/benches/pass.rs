@@ -170,6 +170,7 @@ fn resident_mib() -> u64 {
 
 fn unchanged(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
+    let _inside = runtime.enter();
     for (name, policy) in [("unchanged", false), ("unchanged with a policy", true)] {
         let fleet = Fleet::new(policy);
         let mut agent = fleet.agent();
@@ -196,6 +197,7 @@ fn unchanged(criterion: &mut Criterion) {
 
 fn cold(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
+    let _inside = runtime.enter();
     let fleet = Fleet::new(false);
     let mut agent = fleet.agent();
     runtime.block_on(fleet.converge(&mut agent));

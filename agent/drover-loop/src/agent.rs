@@ -28,7 +28,7 @@ use crate::registry::Registry;
 use crate::source::{Fetcher, Snapshot, Source};
 use crate::status::{AgentStatus, PassReport, SourceStatus, WriteBackStatus};
 use crate::store::{Store, StoreError};
-use crate::task::Mode;
+use crate::task::{Mode, Shared};
 use crate::timekeeping::{Tick, Timekeeper};
 use crate::timing::PassLimits;
 
@@ -152,6 +152,8 @@ pub struct Agent {
     task_names: BTreeMap<tokio::task::Id, GroupName>,
     /// Work that ended between two passes, for the run loop.
     changed: Arc<Notify>,
+    /// What groups shared in the latest pass, and a number that changes with it.
+    shared: Option<(u64, Arc<Shared>)>,
     ticks: Arc<AtomicU64>,
     pass: u64,
     journal_failure: Option<String>,
@@ -246,6 +248,10 @@ impl Agent {
     /// # Errors
     ///
     /// See [`StartError`]. Blocks for reading the store.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime, in which health checks run.
     pub fn open(settings: AgentSettings, parts: AgentParts) -> Result<Self, StartError> {
         let store = Store::new(Arc::clone(&parts.journal));
         let stored = store.load()?;
@@ -290,6 +296,7 @@ impl Agent {
             tasks: JoinSet::new(),
             task_names: BTreeMap::new(),
             changed,
+            shared: None,
             ticks: Arc::default(),
             pass: 0,
             journal_failure: None,
@@ -384,6 +391,9 @@ impl Agent {
                 crate::timekeeping::restart_timers
             }
         };
+        for entry in self.groups.values_mut() {
+            entry.quiet = None;
+        }
         for entry in self.groups.values_mut().filter(|entry| !entry.busy) {
             correct(Arc::make_mut(&mut entry.memory), now);
             if let Tick::Leapt(by) = tick

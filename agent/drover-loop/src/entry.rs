@@ -11,6 +11,7 @@ use drover_spec::{Diagnostic, Document};
 
 use crate::group::Candidate;
 use crate::material;
+use crate::quiet::Quiet;
 use crate::status::{GroupReport, GroupStatus};
 use crate::store::{GroupMeta, StoredGroup};
 
@@ -43,6 +44,8 @@ pub(crate) struct GroupEntry {
     pub(crate) committed: Option<Arc<RecordedGroup>>,
     /// What was done since the last commit.
     pub(crate) audit: Audit,
+    /// Set while the latest plan had nothing to do: what it was made from.
+    pub(crate) quiet: Option<Quiet>,
     pub(crate) status: Arc<GroupStatus>,
 }
 
@@ -133,6 +136,7 @@ impl GroupEntry {
             },
             committed,
             audit: Audit::default(),
+            quiet: None,
             status: Arc::new(status),
             recorded,
         }
@@ -158,6 +162,7 @@ impl GroupEntry {
         if Arc::ptr_eq(&self.recorded, &recorded) {
             return false;
         }
+        self.quiet = None;
         let differs = *self.recorded != *recorded;
         self.recorded = recorded;
         self.pending.commit |= differs;

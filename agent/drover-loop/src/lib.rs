@@ -32,6 +32,7 @@ pub mod memory;
 mod message;
 mod observe;
 mod offload;
+mod quiet;
 mod recorder;
 mod registry;
 mod run;

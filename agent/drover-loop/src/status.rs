@@ -56,7 +56,8 @@ pub struct GroupReport {
     pub diagnostics: Vec<Diagnostic>,
     /// A mistake in drover, or a time limit, that ended the group's pass.
     pub error: Option<String>,
-    /// Whether the group was planned in this pass. False: its listing or its work is still under way.
+    /// Whether the group was planned in this pass, or in an earlier one from the same inputs with
+    /// nothing to do. False: something is in the way of planning, or its work is still under way.
     pub planned: bool,
     /// When to plan again even if nothing happens.
     pub wake_at: Option<Timestamp>,

@@ -63,6 +63,18 @@ pub(crate) struct Shared {
     pub(crate) ticks: Arc<AtomicU64>,
 }
 
+impl Shared {
+    /// Returns whether everything that groups are judged by is the same, but for the time.
+    pub(crate) fn equals(&self, other: &Self) -> bool {
+        let same_set = |(one, other): (&Arc<PolicySet>, &Arc<PolicySet>)| Arc::ptr_eq(one, other);
+        self.epoch == other.epoch
+            && self.policies.len() == other.policies.len()
+            && self.policies.iter().zip(&other.policies).all(same_set)
+            && self.source == other.source
+            && self.groups == other.groups
+    }
+}
+
 /// One group's work.
 #[derive(Debug)]
 pub(crate) struct GroupTask {

@@ -80,6 +80,7 @@ impl Agent {
         for entry in self.groups.values_mut() {
             entry.candidate = None;
             entry.removal = None;
+            entry.quiet = None;
             entry.notices.clear();
             entry.diagnostics.clear();
         }

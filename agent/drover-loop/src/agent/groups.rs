@@ -15,6 +15,7 @@ use super::observation::{Observation, elsewhere};
 use super::{Agent, GuardRound, plain};
 use crate::entry::{self, GroupEntry, set_condition};
 use crate::observe::Observed;
+use crate::quiet::Quiet;
 use crate::source::chain;
 use crate::status::{GroupReport, GroupStatus};
 use crate::store::Batch;
@@ -34,13 +35,14 @@ impl Agent {
         let Some(shared) = self.shared(now) else {
             return;
         };
+        let version = self.share(&shared);
         let names: Vec<GroupName> = self.groups.keys().cloned().collect();
         let limit = self.settings.limits.group_timeout;
         let gate = Arc::new(tokio::sync::Semaphore::new(
             self.settings.limits.groups_concurrent,
         ));
         for name in names {
-            let Some(task) = self.prepare(&name, now, tick, observation) else {
+            let Some(task) = self.prepare(&name, &shared, version, tick, observation) else {
                 continue;
             };
             let (shared, gate) = (Arc::clone(&shared), Arc::clone(&gate));
@@ -96,14 +98,30 @@ impl Agent {
         }))
     }
 
+    /// Compares what groups share with the latest pass. Returns a number that stays the same while it
+    /// does, and while every group was judged by the policies in force alone.
+    fn share(&mut self, shared: &Arc<Shared>) -> u64 {
+        let version = match &self.shared {
+            Some((version, before)) if self.fleet.earlier.is_empty() && before.equals(shared) => {
+                *version
+            }
+            Some((version, _)) => version + 1,
+            None => 0,
+        };
+        self.shared = Some((version, Arc::clone(shared)));
+        version
+    }
+
     /// Returns the group's task, or notes why there is none in this pass.
     fn prepare(
         &mut self,
         name: &GroupName,
-        now: Timestamp,
+        shared: &Shared,
+        version: u64,
         tick: Tick,
         observation: &Observation,
     ) -> Option<GroupTask> {
+        let now = shared.now;
         let fences = self.fences(name, tick, observation);
         let record_failures = self.settings.mode != task::Mode::DryRun;
         let entry = self.groups.get_mut(name)?;
@@ -141,6 +159,25 @@ impl Agent {
                 return None;
             }
         };
+        let at_rest = entry.candidate.is_none()
+            && entry.removal.is_none()
+            && !shared.open.contains(name)
+            && !entry.is_probed();
+        if at_rest {
+            let same = |quiet: &Quiet| quiet.holds(now, version, listing, &fences);
+            if entry.quiet.as_ref().is_some_and(same) {
+                return None;
+            }
+            entry.quiet = Some(Quiet {
+                shared: version,
+                listing: Arc::clone(listing),
+                fences: fences.clone(),
+                planned_at: now,
+                wake_at: None,
+            });
+        } else {
+            entry.quiet = None;
+        }
         Some(GroupTask {
             name: name.clone(),
             recorded: Arc::clone(&entry.recorded),
@@ -269,7 +306,7 @@ impl Agent {
         let round = std::mem::replace(&mut self.guard_round, fresh);
         let unplanned = self.groups.values().any(|entry| {
             let exists = entry.accepted.is_some() || entry.candidate.is_some();
-            exists && !entry.status.report.planned
+            exists && (entry.busy || !entry.status.report.planned)
         });
         if earlier == 0 || round.incomplete || unplanned || round.withhold.len() != earlier {
             return;
@@ -297,6 +334,15 @@ impl GroupEntry {
         let phase_before = self.recorded.phase;
         let holds_before: BTreeSet<_> = self.recorded.holds.iter().map(|h| h.hold.code()).collect();
         self.numbered = true;
+        let rested = finished.report.planned
+            && finished.report.steps.is_empty()
+            && finished.acted.is_none()
+            && Arc::ptr_eq(&self.recorded, &finished.recorded)
+            && Arc::ptr_eq(&self.memory, &finished.memory);
+        match &mut self.quiet {
+            Some(quiet) if rested => quiet.wake_at = finished.report.wake_at,
+            _ => self.quiet = None,
+        }
         if let Some(acted) = finished.acted {
             self.acted = acted;
         }
@@ -386,7 +432,14 @@ impl GroupEntry {
         self.report_unplanned(Vec::new(), Some(message.to_owned()));
     }
 
+    /// Returns whether health checks have a say about the group's instances.
+    fn is_probed(&self) -> bool {
+        let group = self.accepted.as_ref();
+        group.is_none_or(|group| !group.spec.health.checks.is_empty())
+    }
+
     fn report_unplanned(&mut self, holds: Vec<Held>, error: Option<String>) {
+        self.quiet = None;
         let before = &self.status;
         self.status = Arc::new(GroupStatus {
             recorded: Arc::clone(&self.recorded),

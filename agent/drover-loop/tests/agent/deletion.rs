@@ -169,7 +169,20 @@ async fn changed_ignore_rules_ask() {
 async fn another_path_in_the_agents_file_asks() {
     let mut world = eight().await;
     world.place.path = "elsewhere".to_owned();
-    push_with(&world, 8, &[("elsewhere/g1.yaml", &group("g1", 1, "a"))]);
+    // Seven of the eight are there too, so that their number raises no doubt.
+    let documents: Vec<(String, String)> = (1..=7)
+        .map(|number| {
+            let name = format!("g{number}");
+            (format!("elsewhere/{name}.yaml"), group(&name, 1, "a"))
+        })
+        .collect();
+    let mut more: Vec<(&str, &str)> = vec![("elsewhere/local.yaml", PROVIDER)];
+    more.extend(
+        documents
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str())),
+    );
+    push_with(&world, 8, &more);
     world.restart();
     asks(&mut world, "DeletionUnconfirmed").await;
 }

@@ -15,6 +15,7 @@ use drover_provider::{
     Provisioned,
 };
 use drover_provider_sim::{Fault, FaultKind, Op, SimFactory};
+use tokio::sync::Semaphore;
 
 use crate::harness::{PROVIDER, World, group};
 
@@ -142,6 +143,109 @@ impl Provider for StuckProvider {
     ) -> Result<(), ProviderError> {
         self.inner.release(fleet, instance).await
     }
+}
+
+/// A provider type `gated`, whose answers are made at once and given when there is a permit.
+#[derive(Debug)]
+struct GatedFactory {
+    manifest: Manifest,
+    inner: Arc<SimFactory>,
+    gates: Arc<Gates>,
+}
+
+#[derive(Debug)]
+struct Gates {
+    list: Semaphore,
+    provision: Semaphore,
+}
+
+#[derive(Debug)]
+struct GatedProvider {
+    manifest: Manifest,
+    inner: Arc<dyn Provider>,
+    gates: Arc<Gates>,
+}
+
+impl ProviderFactory for GatedFactory {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+    fn open(
+        &self,
+        name: &ProviderName,
+        settings: &Value,
+    ) -> Result<Arc<dyn Provider>, ProviderError> {
+        Ok(Arc::new(GatedProvider {
+            manifest: self.manifest.clone(),
+            inner: self.inner.open(name, settings)?,
+            gates: Arc::clone(&self.gates),
+        }))
+    }
+}
+
+#[async_trait]
+impl Provider for GatedProvider {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+    async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {
+        let answer = self.inner.list(fleet).await;
+        self.gates.list.acquire().await.unwrap().forget();
+        answer
+    }
+    async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
+        self.gates.provision.acquire().await.unwrap().forget();
+        self.inner.provision(request).await
+    }
+    async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {
+        self.inner.destroy(request).await
+    }
+    async fn release(
+        &self,
+        fleet: &FleetName,
+        instance: &ProviderRef,
+    ) -> Result<(), ProviderError> {
+        self.inner.release(fleet, instance).await
+    }
+}
+
+#[tokio::test]
+async fn a_listing_from_before_the_last_step_is_never_acted_on() {
+    let mut world = World::new(&[]);
+    let gates = Arc::new(Gates {
+        list: Semaphore::new(0),
+        provision: Semaphore::new(0),
+    });
+    world.more_factories = vec![Arc::new(GatedFactory {
+        manifest: Manifest {
+            type_: ProviderType::parse("gated").unwrap(),
+            ..world.factory.manifest().clone()
+        },
+        inner: Arc::clone(&world.factory),
+        gates: Arc::clone(&gates),
+    })];
+    let provider = PROVIDER.replace("type: simulated", "type: gated");
+    let web = group("web", 2, "a");
+    let files = [("p.yaml", &*provider), ("w.yaml", &*web)];
+    world.repository.commit(&files);
+    world.settings.limits.list_wait = Duration::from_millis(20);
+    world.settings.limits.group_wait = Duration::from_millis(20);
+    // A listing is answered, and the create that follows from it is not.
+    gates.list.add_permits(1);
+    let report = world.pass().await;
+    assert_eq!(report.unfinished, 1);
+    // Another listing is made while the create waits, and answered after it.
+    world.passes(1).await;
+    gates.provision.add_permits(1);
+    world
+        .until("the create", |world| !world.living("web").is_empty())
+        .await;
+    gates.list.add_permits(1);
+    world.passes(1).await;
+    assert_eq!(world.holds("web"), ["ObservationStale"]);
+    gates.list.add_permits(1_000);
+    world.converge().await;
+    assert_eq!(world.living("web"), ["web-1", "web-2"]);
 }
 
 /// A world with group `web` on a good provider and group `slow` on one that is stuck.
