@@ -6,4 +6,12 @@
     reason = "a test whose surroundings fail has nothing better to do than to say so"
 )]
 
+mod agent;
+mod cli;
+mod crash;
+mod demo;
+mod edit;
+mod serve;
+mod support;
 mod tidy;
+mod validate;

@@ -13,6 +13,6 @@ mod socket;
 mod status;
 mod watch;
 
-pub(crate) use assemble::{Assembled, assemble};
+pub(crate) use assemble::{Assembled, assemble, random};
 pub(crate) use progress::AroundBars;
 pub(crate) use run::run;

@@ -89,6 +89,11 @@ fn check_policies(documents: &Documents, diagnostics: &mut Vec<Diagnostic>) -> V
         .collect();
     let (set, mistakes) = PolicySet::compile(&policies, &bindings, &[]);
     for mistake in mistakes {
+        // A reference to nothing was found when the documents were joined.
+        let known = diagnostics.iter().any(|known| known.span == mistake.span);
+        if known {
+            continue;
+        }
         let mut diagnostic = Diagnostic::error("policy", mistake.message, mistake.span);
         diagnostic.hint = mistake.hint;
         diagnostics.push(diagnostic);

@@ -2,6 +2,7 @@
 //! kept, checked before they are committed, pushed without force, repeated when somebody was faster.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use drover_git::{CommitMeta, Edit, Mirror, Oid, PushOutcome, Signature};
 use drover_model::{GroupName, Kind, Timestamp};
@@ -15,8 +16,12 @@ use crate::identity;
 #[cfg(test)]
 mod tests;
 
-/// How often somebody else may be faster before the person is told.
-const ATTEMPTS_MAX: u32 = 5;
+/// How often somebody else may be faster before the person is told: enough for a dozen people who
+/// press the key at once.
+const ATTEMPTS_MAX: u32 = 12;
+
+/// The longest pause before the second attempt; it grows by as much with each.
+const PAUSE_MS: u64 = 25;
 
 /// Where to edit.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +75,12 @@ pub(crate) fn edit_group(
     mode: Mode,
     edit: &dyn Fn(&str) -> CommandResult<String>,
 ) -> CommandResult<Edited> {
-    for _ in 0..ATTEMPTS_MAX {
+    for attempt in 0..u64::from(ATTEMPTS_MAX) {
+        if attempt > 0 {
+            // At random, so that those who collided do not collide again.
+            let pause = crate::agent::random() % (PAUSE_MS * attempt);
+            std::thread::sleep(Duration::from_millis(pause));
+        }
         let tip = tip(target)?;
         let documents = Documents::from_commit(target.mirror, tip, target.path)?;
         let (file, text) = file_of(&documents, group, target.branch)?;

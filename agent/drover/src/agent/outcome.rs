@@ -21,16 +21,17 @@ pub(crate) enum Standing {
     Stuck(Exit),
 }
 
-/// Judges a pass.
-pub(crate) fn standing(report: &PassReport) -> Standing {
+/// Judges a pass. `clocked` says whether what policies decided about a group depends on the time: then
+/// a closed gate opens by itself.
+pub(crate) fn standing(report: &PassReport, clocked: &dyn Fn(&GroupName) -> bool) -> Standing {
     if report.unfinished > 0 {
         return Standing::Going;
     }
     let mut exits = Vec::new();
     let agent = person(&report.holds);
     exits.extend(agent);
-    for group in report.groups.values() {
-        match group_standing(group) {
+    for (name, group) in &report.groups {
+        match group_standing(group, clocked(name)) {
             Standing::Converged => {}
             Standing::Going => return Standing::Going,
             Standing::Stuck(exit) => exits.push(exit),
@@ -58,13 +59,19 @@ pub(crate) fn standing(report: &PassReport) -> Standing {
     }
 }
 
-fn group_standing(group: &GroupReport) -> Standing {
-    if !group.planned || group.error.is_some() || moved(group) {
+fn group_standing(group: &GroupReport, clocked: bool) -> Standing {
+    let lasting = |held: &&Held| !(clocked && matches!(held.hold, Hold::GateClosed(_)));
+    let holds: Vec<Held> = group.holds.iter().filter(lasting).cloned().collect();
+    if group.error.is_some() || moved(group) {
         return Standing::Going;
     }
-    // A held group may still have instances on their way: then a timer runs.
-    let waits = group.wake_at.is_some();
-    match (group.phase, person(&group.holds)) {
+    if !group.planned {
+        // Without a provider, for example, there is nothing to plan with.
+        return person(&holds).map_or(Standing::Going, Standing::Stuck);
+    }
+    // A held group may still have instances on their way, up or down.
+    let waits = group.numbers.total != group.numbers.available;
+    match (group.phase, person(&holds)) {
         (Some(GroupPhase::Pending | GroupPhase::Progressing), _) => Standing::Going,
         (_, Some(_)) if waits => Standing::Going,
         (_, Some(exit)) => Standing::Stuck(exit),

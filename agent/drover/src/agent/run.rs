@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use drover_loop::{AgentHandle, AgentStatus, Mode, PassReport, StepFate, drive};
+use drover_model::GroupName;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -264,7 +265,11 @@ impl Observer {
 
 /// Returns how the command ends, once nothing goes on without a person.
 fn settled(status: &AgentStatus, report: &PassReport) -> Option<CommandResult> {
-    let standing = standing(report);
+    let clocked = |name: &GroupName| {
+        let group = status.groups.get(name);
+        group.is_some_and(|group| group.decisions.review_at.is_some())
+    };
+    let standing = standing(report, &clocked);
     // What was done must be on the record before the command says that it is.
     let unpublished = status.write_back.pending > 0 && status.write_back.failure.is_none();
     if standing == Standing::Going || unpublished {

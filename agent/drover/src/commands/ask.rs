@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
+
+use drover_loop::FREEZE_FILE;
 
 use crate::agent::client::{AgentClient, ClientError};
 use crate::agent::protocol::LogsQuery;
@@ -10,9 +13,6 @@ use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
 use crate::settings::Settings;
 use crate::ui::Ui;
-
-/// The file in the data folder that freezes the agent while it exists.
-pub(crate) const FREEZE_FILE: &str = "FREEZE";
 
 fn connect(settings: &Settings) -> Result<AgentClient, ClientError> {
     AgentClient::connect(&settings.data_dir)
@@ -41,14 +41,12 @@ pub(super) fn freeze(args: &FreezeArgs, ui: Ui) -> CommandResult {
                 "frozen: {what} takes no new step until `drover unfreeze`"
             ));
         }
-        Err(ClientError::NotRunning { .. }) if group.is_none() => {
-            let path = settings.data_dir.join(FREEZE_FILE);
-            let because = args.because.as_deref().unwrap_or("frozen by a person");
-            fs::write(&path, format!("{because}\n"))
-                .context(format!("cannot write {}", path.display()))?;
+        Err(ClientError::NotRunning { .. }) => {
+            let file = FreezeFile::of(&settings);
+            file.add(group.as_deref())?;
             ui.message(&format!(
                 "no agent runs; wrote {}, which holds the next one",
-                path.display()
+                file.path.display()
             ));
         }
         Err(error) => return Err(needed(error)),
@@ -56,21 +54,11 @@ pub(super) fn freeze(args: &FreezeArgs, ui: Ui) -> CommandResult {
     Ok(Exit::Done)
 }
 
-/// Runs `drover unfreeze`: removes the file, and tells the agent if one runs.
+/// Runs `drover unfreeze`: in the file, and tells the agent if one runs.
 pub(super) fn unfreeze(args: &UnfreezeArgs, ui: Ui) -> CommandResult {
     let settings = Settings::of_source(&args.source)?;
     let group = args.group.as_ref().map(ToString::to_string);
-    let path = settings.data_dir.join(FREEZE_FILE);
-    let had_file = match &group {
-        Some(_) => false,
-        None => match fs::remove_file(&path) {
-            Ok(()) => true,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => {
-                return Err(error).context(format!("cannot remove {}", path.display()));
-            }
-        },
-    };
+    let had_file = FreezeFile::of(&settings).remove(group.as_deref())?;
     match connect(&settings) {
         Ok(client) => client.unfreeze(group).context("cannot lift the freeze")?,
         Err(ClientError::NotRunning { .. }) if had_file => {}
@@ -78,6 +66,65 @@ pub(super) fn unfreeze(args: &UnfreezeArgs, ui: Ui) -> CommandResult {
     }
     ui.message("unfrozen");
     Ok(Exit::Done)
+}
+
+/// The file in the data folder that freezes the agent while it exists: the groups by line, an empty
+/// file means all of them.
+struct FreezeFile {
+    path: PathBuf,
+}
+
+impl FreezeFile {
+    fn of(settings: &Settings) -> Self {
+        Self {
+            path: settings.data_dir.join(FREEZE_FILE),
+        }
+    }
+
+    fn read(&self) -> CommandResult<Option<String>> {
+        match fs::read_to_string(&self.path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).context(format!("cannot read {}", self.path.display())),
+        }
+    }
+
+    fn write(&self, text: &str) -> CommandResult<()> {
+        fs::write(&self.path, text).context(format!("cannot write {}", self.path.display()))
+    }
+
+    /// Adds a group, or all of them.
+    fn add(&self, group: Option<&str>) -> CommandResult<()> {
+        match (group, self.read()?) {
+            (None, _) => self.write(""),
+            (Some(group), None) => self.write(&format!("{group}\n")),
+            // Everything is frozen already.
+            (Some(_), Some(text)) if text.trim().is_empty() => Ok(()),
+            (Some(group), Some(text)) => self.write(&format!("{}\n{group}\n", text.trim_end())),
+        }
+    }
+
+    /// Takes a group out, or removes the file. Returns whether that changed anything.
+    fn remove(&self, group: Option<&str>) -> CommandResult<bool> {
+        let Some(text) = self.read()? else {
+            return Ok(false);
+        };
+        let left: Vec<&str> = match group {
+            None => Vec::new(),
+            Some(group) => text.lines().filter(|line| line.trim() != group).collect(),
+        };
+        if group.is_some() && left.len() == text.lines().count() {
+            return Ok(false);
+        }
+        // An empty file would freeze everything.
+        if left.is_empty() {
+            fs::remove_file(&self.path)
+                .context(format!("cannot remove {}", self.path.display()))?;
+        } else {
+            self.write(&format!("{}\n", left.join("\n")))?;
+        }
+        Ok(true)
+    }
 }
 
 /// Runs `drover reconcile`.

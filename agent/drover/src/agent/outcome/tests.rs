@@ -54,7 +54,7 @@ fn report(groups: Vec<GroupReport>) -> PassReport {
 }
 
 fn after(groups: Vec<GroupReport>) -> Standing {
-    standing(&report(groups))
+    standing(&report(groups), &|_| false)
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn everything_converged_is_done_and_something_on_its_way_is_not() {
     assert_eq!(after(vec![converged(), progressing()]), Standing::Going);
     let mut unread = report(Vec::new());
     unread.revision = None;
-    assert_eq!(standing(&unread), Standing::Going);
+    assert_eq!(standing(&unread, &|_| false), Standing::Going);
 }
 
 #[test]
@@ -99,8 +99,40 @@ fn a_person_is_waited_for_with_the_exit_status_that_says_for_what() {
 #[test]
 fn a_held_group_with_instances_on_their_way_is_not_stuck_yet() {
     let mut waiting = group(GroupPhase::Held, vec![held(Hold::Protected)]);
-    waiting.wake_at = Some("2026-01-05T10:00:10Z".parse().unwrap());
+    waiting.numbers.total = 3;
+    waiting.numbers.available = 2;
     assert_eq!(after(vec![waiting]), Standing::Going);
+}
+
+#[test]
+fn a_group_that_cannot_even_be_planned_waits_for_a_person_if_its_hold_does() {
+    let missing = Hold::ProviderMissing {
+        provider: "local".parse().unwrap(),
+        why: "not allowed".to_owned(),
+    };
+    let mut unplanned = group(GroupPhase::Held, vec![held(missing)]);
+    unplanned.planned = false;
+    assert_eq!(
+        after(vec![unplanned.clone()]),
+        Standing::Stuck(Exit::Partial)
+    );
+    unplanned.holds.clear();
+    assert_eq!(after(vec![unplanned]), Standing::Going);
+}
+
+#[test]
+fn a_gate_that_the_clock_opens_is_waited_for() {
+    let gated = || {
+        report(vec![group(
+            GroupPhase::Held,
+            vec![held(Hold::GateClosed(policy()))],
+        )])
+    };
+    assert_eq!(standing(&gated(), &|_| true), Standing::Going);
+    assert_eq!(
+        standing(&gated(), &|_| false),
+        Standing::Stuck(Exit::Denied)
+    );
 }
 
 #[test]

@@ -1,0 +1,141 @@
+//! `drover validate`, `policy test` and `init`.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::{IDLE, PROVIDER, Sandbox, group};
+
+fn fixture(name: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .unwrap();
+    root.join("tests/fixtures").join(name).display().to_string()
+}
+
+#[test]
+fn every_mistake_of_every_file_is_found_in_one_run() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox.drover(&["validate", &fixture("invalid")]).exits(1);
+    insta::assert_snapshot!("validate-invalid", ran.stdout);
+    assert!(ran.stderr.starts_with("invalid, "), "{}", ran.stderr);
+}
+
+#[test]
+fn mistakes_are_listed_for_programs_and_editors() {
+    let sandbox = Sandbox::new();
+    let invalid = fixture("invalid");
+    let json = sandbox
+        .drover(&["validate", &invalid, "-o", "json"])
+        .exits(1)
+        .json();
+    let items = json["items"].as_array().unwrap();
+    assert!(items.len() > 5, "{json:#}");
+    assert!(
+        items.iter().all(|item| item["line"].as_u64() >= Some(1)),
+        "{json:#}"
+    );
+    let lines = sandbox
+        .drover(&["validate", &invalid, "-o", "name"])
+        .exits(1)
+        .stdout;
+    assert_eq!(lines.lines().count(), items.len());
+    let table = sandbox
+        .drover(&["validate", &invalid, "-o", "markdown"])
+        .exits(1)
+        .stdout;
+    assert!(
+        table.starts_with("| PLACE | SEVERITY | MISTAKE |"),
+        "{table}"
+    );
+}
+
+#[test]
+fn a_scaffolded_repository_is_valid_and_its_policies_pass_their_tests() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox.drover(&["init", "fleet"]).exits(0);
+    assert!(ran.stdout.contains("drover validate"), "{}", ran.stdout);
+    sandbox
+        .drover(&["validate", "fleet"])
+        .exits(0)
+        .says("valid: 4 documents in 3 files");
+    sandbox
+        .drover(&["validate", "fleet", "--ref", "main"])
+        .exits(0)
+        .says("valid: 4 documents");
+    sandbox
+        .drover(&["policy", "test", "fleet"])
+        .exits(0)
+        .says("2 passed, 0 failed");
+    let author = sandbox.git("fleet", &["log", "-1", "--format=%an <%ae>"]);
+    assert_eq!(author, "Ada <ada@example.com>\n");
+    assert_eq!(sandbox.git("fleet", &["status", "--porcelain"]), "");
+}
+
+#[test]
+fn init_overwrites_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.write("fleet/README.md", "mine");
+    sandbox
+        .drover(&["init", "fleet"])
+        .exits(1)
+        .says("already has README.md");
+    assert_eq!(
+        fs::read_to_string(sandbox.path("fleet/README.md")).unwrap(),
+        "mine"
+    );
+    assert!(!sandbox.path("fleet/groups").exists());
+
+    // A repository that is there already is left for its owner to commit to.
+    sandbox.git(".", &["init", "--quiet", "own"]);
+    sandbox
+        .drover(&["init", "own"])
+        .exits(0)
+        .prints("commit the files yourself");
+    let status = sandbox.git("own", &["status", "--porcelain"]);
+    assert!(status.contains("?? groups/"), "{status}");
+}
+
+#[test]
+fn a_commit_is_checked_and_not_the_files_beside_it() {
+    let sandbox = Sandbox::with_files(&[PROVIDER, ("groups/web.yaml", &group("web", 1, IDLE, ""))]);
+    sandbox.write("work/groups/web.yaml", "kind: nonsense\n");
+    sandbox.drover(&["validate", "work"]).exits(1);
+    sandbox
+        .drover(&["validate", "work", "--ref", "HEAD"])
+        .exits(0);
+    sandbox.drover(&["validate", "fleet.git"]).exits(0);
+    sandbox
+        .drover(&["validate", "work", "--ref", "nowhere"])
+        .exits(1)
+        .says("cannot find `nowhere`");
+    sandbox
+        .drover(&["validate", "no-such-folder"])
+        .exits(1)
+        .says("cannot read no-such-folder");
+}
+
+#[test]
+fn a_failing_policy_test_fails_both_commands() {
+    let sandbox = Sandbox::new();
+    sandbox.drover(&["init", "fleet"]).exits(0);
+    let path = sandbox.path("fleet/policies/size-limit.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(
+        &path,
+        text.replace("{spec: {size: 11}}", "{spec: {size: 9}}"),
+    )
+    .unwrap();
+    let ran = sandbox.drover(&["policy", "test", "fleet"]).exits(1);
+    ran.says("1 passed, 1 failed")
+        .prints("FAILED size-limit/large");
+    sandbox
+        .drover(&["validate", "fleet"])
+        .exits(1)
+        .prints("test `large` of policy size-limit failed");
+    let json = sandbox
+        .drover(&["policy", "test", "fleet", "-o", "json"])
+        .exits(1)
+        .json();
+    assert_eq!(json["items"][1]["passed"], false);
+}
