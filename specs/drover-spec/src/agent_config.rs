@@ -28,6 +28,9 @@ pub struct AgentConfig {
     pub state_branch: String,
     /// The folder of the journal and the caches: an absolute path.
     pub data_dir: PathBuf,
+    /// Where the provider type `process` keeps its instances: an absolute path. None: a folder in
+    /// the data directory.
+    pub process_dir: Option<PathBuf>,
     /// Address and port of the health and metrics pages, loopback only. None: no pages.
     pub listen: Option<SocketAddr>,
     /// The provider types that the repository may use. None: see [`AgentConfig::allows`].
@@ -152,6 +155,10 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
         ));
     }
     let data_dir = absolute(&fields, "dataDir");
+    let process_dir = match fields.get("processDir").1 {
+        Some(_) => absolute(&fields, "processDir"),
+        None => None,
+    };
     let listen = listen(&fields);
     let providers = fields.object("providers");
     let providers_allowed = providers.ids("allow");
@@ -166,6 +173,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
         source: source?,
         state_branch: state_branch?,
         data_dir: data_dir?,
+        process_dir,
         listen,
         providers_allowed,
     })

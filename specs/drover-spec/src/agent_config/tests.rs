@@ -22,6 +22,7 @@ fn fills_in_every_default() {
     assert_eq!(config.source.credentials, CredentialFiles::default());
     assert_eq!(config.state_branch, "drover/state");
     assert_eq!(config.data_dir, Path::new("/var/lib/drover"));
+    assert_eq!(config.process_dir, None);
     assert_eq!(config.listen, "127.0.0.1:7643".parse().ok());
     let allowed = |type_| config.allows(&ProviderType::parse(type_).unwrap());
     assert!(allowed("docker"));
@@ -38,6 +39,7 @@ mode: observe
 source: {url: 'https://git.example.com/fleet.git', branch: release/1, path: eu/west/, interval: 1m}
 state: {branch: drover/edge-1}
 dataDir: /data
+processDir: /instances
 listen: '[::1]:80'
 providers: {allow: [process]}
 credentials:
@@ -47,6 +49,7 @@ credentials:
     assert_eq!(config.fleet.as_str(), "prod");
     assert_eq!(config.mode, Mode::Observe);
     assert_eq!(config.source.path, "eu/west");
+    assert_eq!(config.process_dir.as_deref(), Some(Path::new("/instances")));
     assert_eq!(config.source.url_span.column, 15);
     assert_eq!(config.listen, "[::1]:80".parse().ok());
     assert!(config.allows(&ProviderType::parse("process").unwrap()));
@@ -67,6 +70,7 @@ nmae: edge-1
 source: {url: '', branch: -x, path: ../up, interval: 5}
 state: {branch: drover/state.lock}
 dataDir: data
+processDir: instances
 listen: 0.0.0.0:80
 providers: {allow: [Docker]}
 plugins: {}

@@ -43,6 +43,11 @@ pub(crate) static AGENT: Object = any(
             Preset::Word("/var/lib/drover"),
             "The folder of the journal and the caches: an absolute path.",
         ),
+        optional(
+            "processDir",
+            Shape::Text { max: 4096 },
+            "Where the provider type `process` keeps its instances: an absolute path. Default: `process` in `dataDir`.",
+        ),
         preset(
             "listen",
             Shape::Text { max: 255 },
