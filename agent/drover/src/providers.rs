@@ -20,12 +20,13 @@ impl Clock for SystemClock {
     }
 }
 
-/// Makes every provider type of this build. Nothing is touched until one is opened.
-pub(crate) fn factories(data_dir: &Path) -> Vec<Arc<dyn ProviderFactory>> {
+/// Makes every provider type of this build. Nothing is touched until one is opened; processes are
+/// kept in `process_dir`.
+pub(crate) fn factories(process_dir: &Path) -> Vec<Arc<dyn ProviderFactory>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     vec![
         Arc::new(ProcessFactory::new(
-            data_dir.to_owned(),
+            process_dir.to_owned(),
             shim(),
             clock.clone(),
         )),

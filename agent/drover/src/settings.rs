@@ -29,6 +29,8 @@ const CONFIG_BYTES_MAX: u64 = 1 << 20;
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
 const DEFAULT_DATA_DIR: &str = "/var/lib/drover";
+/// Where the provider type `process` keeps its instances in the data folder.
+pub(crate) const PROCESS_FOLDER: &str = "process";
 const DEFAULT_BRANCH: &str = "main";
 const DEFAULT_STATE_BRANCH: &str = "drover/state";
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
@@ -48,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) interval: Duration,
     pub(crate) state_branch: String,
     pub(crate) data_dir: PathBuf,
+    /// Where the provider type `process` keeps its instances.
+    pub(crate) process_dir: PathBuf,
     pub(crate) listen: Listen,
     pub(crate) allowed: Allowed,
     pub(crate) remote: RemoteOptions,
@@ -112,6 +116,16 @@ impl Settings {
             Some(config) => remote_options(config)?,
             None => RemoteOptions::default(),
         };
+        let data_dir = flags
+            .data_dir
+            .clone()
+            .or_else(|| config.as_ref().map(|config| config.data_dir.clone()))
+            .unwrap_or_else(|| DEFAULT_DATA_DIR.into());
+        let process_dir = options
+            .process_dir
+            .clone()
+            .or_else(|| config.as_ref().and_then(|config| config.process_dir.clone()))
+            .unwrap_or_else(|| data_dir.join(PROCESS_FOLDER));
         let source_base = if flags.source.is_some() { None } else { base };
         Ok(Self {
             name,
@@ -143,11 +157,8 @@ impl Settings {
                 .clone()
                 .or_else(|| from_file(&|config| config.state_branch.clone()))
                 .unwrap_or_else(|| DEFAULT_STATE_BRANCH.to_owned()),
-            data_dir: flags
-                .data_dir
-                .clone()
-                .or_else(|| config.as_ref().map(|config| config.data_dir.clone()))
-                .unwrap_or_else(|| DEFAULT_DATA_DIR.into()),
+            data_dir,
+            process_dir,
             listen,
             allowed: allowed(options, config.as_ref()),
             remote,

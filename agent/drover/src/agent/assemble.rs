@@ -66,10 +66,10 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
     let recorder = GitRecorder::open(mirror.clone(), source.refs(), options)
         .context(format!("cannot open the branch {}", settings.state_branch))?;
     // What exists is looked at where it is. A folder that is not there has no instances.
-    let instances = if dry && !settings.data_dir.exists() {
+    let instances = if dry && !settings.process_dir.exists() {
         folder
     } else {
-        settings.data_dir.as_path()
+        settings.process_dir.as_path()
     };
     let registry = Registry::new(providers::factories(instances), settings.allowed.clone());
     let parts = AgentParts {

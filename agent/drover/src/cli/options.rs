@@ -59,6 +59,9 @@ pub(crate) struct AgentOptions {
     #[arg(long, env = "DROVER_INTERVAL", value_name = "DURATION", hide_env = true,
         value_parser = values::duration)]
     pub(crate) interval: Option<Duration>,
+    /// Where processes of the provider type `process` are kept [default: `process` in --data-dir]
+    #[arg(long, env = "DROVER_PROCESS_DIR", value_name = "DIR", hide_env = true)]
+    pub(crate) process_dir: Option<PathBuf>,
     /// Where to serve health and metrics, or `off` [default: 127.0.0.1:7643]
     #[arg(long, env = "DROVER_LISTEN", value_name = "ADDRESS", hide_env = true,
         value_parser = values::listen)]

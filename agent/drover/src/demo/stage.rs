@@ -19,6 +19,7 @@ use crate::agent::client::AgentClient;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
 use crate::providers;
+use crate::settings::PROCESS_FOLDER;
 use crate::snapshot::{Reader, Repository, Snapshot};
 use crate::source_edit::{self, Target};
 
@@ -244,7 +245,7 @@ impl Stage {
     /// Ends the agent, then every instance, then removes the folder.
     pub(super) fn clear(mut self) -> CommandResult<()> {
         self.stop_agent()?;
-        end_instances(&self.data_dir())?;
+        end_instances(&self.data_dir().join(PROCESS_FOLDER))?;
         fs::remove_dir_all(&self.root).context(format!("cannot remove {}", self.root.display()))
     }
 
@@ -278,15 +279,15 @@ impl Stage {
 }
 
 /// Ends every instance of the demo through its provider, as the agent would, and waits for it.
-fn end_instances(data_dir: &Path) -> CommandResult<()> {
-    if !data_dir.exists() {
+fn end_instances(process_dir: &Path) -> CommandResult<()> {
+    if !process_dir.exists() {
         return Ok(());
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start a runtime")?;
-    let provider = open_provider(data_dir)?;
+    let provider = open_provider(process_dir)?;
     let fleet = FleetName::parse(FLEET).context("the demo's fleet")?;
     let attempted = "cannot end the demo's instances";
     let started = Instant::now();
@@ -321,16 +322,16 @@ fn end_instances(data_dir: &Path) -> CommandResult<()> {
             return Err(CommandError::new(format!(
                 "{} instances of the demo did not end; they are in {}",
                 left.len(),
-                data_dir.display()
+                process_dir.display()
             )));
         }
         std::thread::sleep(PAUSE);
     }
 }
 
-fn open_provider(data_dir: &Path) -> CommandResult<Arc<dyn Provider>> {
+fn open_provider(process_dir: &Path) -> CommandResult<Arc<dyn Provider>> {
     let name = ProviderName::parse(PROVIDER).context("the demo's provider")?;
-    let factories = providers::factories(data_dir);
+    let factories = providers::factories(process_dir);
     let process = factories
         .iter()
         .find(|factory| factory.manifest().type_.as_str() == "process")

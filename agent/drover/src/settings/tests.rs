@@ -39,6 +39,23 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
 }
 
 #[test]
+fn processes_are_kept_in_the_data_folder_unless_somebody_says_otherwise() {
+    let kept = |options: &AgentOptions, text: &str| {
+        let settings = Settings::resolve(options, Some(config(text))).unwrap();
+        settings.process_dir.display().to_string()
+    };
+    let elsewhere = format!("{FILE}processDir: /srv/instances\n");
+    let mut options = AgentOptions::default();
+    assert_eq!(kept(&options, FILE), "/srv/data/process");
+    assert_eq!(kept(&options, &elsewhere), "/srv/instances");
+    options.source.data_dir = Some("/data".into());
+    assert_eq!(kept(&options, FILE), "/data/process");
+    assert_eq!(kept(&options, &elsewhere), "/srv/instances");
+    options.process_dir = Some("/flag".into());
+    assert_eq!(kept(&options, &elsewhere), "/flag");
+}
+
+#[test]
 fn the_process_provider_has_to_be_allowed() {
     let unlisted = FILE.replace("providers: {allow: [process]}\n", "");
     let settings = Settings::resolve(&AgentOptions::default(), Some(config(&unlisted))).unwrap();
