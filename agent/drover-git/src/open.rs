@@ -68,6 +68,16 @@ pub(crate) fn clean_up(dir: &Path) -> Result<(), GitError> {
     remove_old(&packs, STALE_PACK, &|name| name.starts_with("pack_git2_")).map_err(failed)
 }
 
+/// Removes the locks of these references that a killed agent left, in whatever repository: they are
+/// references that nobody but agents writes.
+pub(crate) fn clear_locks(repository: &Repository, references: &[&str]) -> Result<(), GitError> {
+    for reference in references {
+        let lock = repository.commondir().join(format!("{reference}.lock"));
+        remove_when_old(&lock, STALE_LOCK).map_err(|source| GitError::Io { path: lock, source })?;
+    }
+    Ok(())
+}
+
 fn is_lock(name: &str) -> bool {
     name.strip_suffix(".lock").is_some()
 }

@@ -12,6 +12,7 @@ use crate::commits::{self, Signature, find_commit, tree_of};
 use crate::error::GitError;
 use crate::mirror::{Mirror, file_id, read_blob};
 use crate::oid::Oid;
+use crate::open::clear_locks;
 use crate::refs::{RemoteRefs, full_reference};
 use crate::tree::{FILE_BYTES_MAX, Kind};
 use crate::update::PushOutcome;
@@ -154,6 +155,7 @@ impl StateBranch {
     /// Looks at the branch in a listing: fetches it, and adopts its tip when nothing of our own is
     /// pending. Otherwise [`StateBranch::publish`] brings both together.
     pub fn load(&mut self, refs: &RemoteRefs) -> Result<Loaded, GitError> {
+        self.clear_locks()?;
         self.see(refs.all().get(&self.reference).copied())
     }
 
@@ -212,6 +214,7 @@ impl StateBranch {
     /// many at once this is much cheaper than one by one, since they share a pack and a reference
     /// update. Returns the new ids in order, none where nothing would change.
     pub fn commit_all(&mut self, commits: &[StateCommit]) -> Result<Vec<Option<Oid>>, GitError> {
+        self.clear_locks()?;
         let start = self.tip;
         let ids = self.mirror.write(|writer| {
             let mut base = start;
@@ -246,6 +249,7 @@ impl StateBranch {
     /// [`GitError::Contended`] when other writers won every attempt, [`GitError::Refused`], or as
     /// the network has it. What is pending stays pending.
     pub fn publish(&mut self, policy: &PublishPolicy) -> Result<Published, GitError> {
+        self.clear_locks()?;
         let mut rebuilt = 0;
         for attempt in 0..policy.attempts.max(1) {
             if attempt > 0 {
@@ -331,6 +335,17 @@ impl StateBranch {
         }
         self.count_pending()?;
         Ok(loaded)
+    }
+
+    /// In a repository on this machine a killed agent leaves locks that nobody else would remove.
+    fn clear_locks(&self) -> Result<(), GitError> {
+        let ours = [
+            self.reference.as_str(),
+            &self.pending_reference,
+            &self.published_reference,
+        ];
+        self.mirror
+            .with_repository(|repository| clear_locks(repository, &ours))
     }
 
     fn pending_tip(&self) -> Result<Option<Oid>, GitError> {

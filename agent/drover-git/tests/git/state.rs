@@ -118,6 +118,32 @@ fn a_lock_that_a_killed_agent_left_does_not_block_the_next_one() {
 }
 
 #[test]
+fn nor_does_one_that_it_left_in_a_repository_on_this_machine() {
+    let site = Site::with_history();
+    let mut state = open(&site.in_place(), "a");
+    record(&mut state, "groups/web.yaml", "3");
+    state.publish(&patient(1)).unwrap();
+    let lock = |reference: &str| site.repository.join(format!("{reference}.lock"));
+    let ours = ["heads", "drover/pending", "drover/published"]
+        .map(|kind| lock(&format!("refs/{kind}/{BRANCH}")));
+    let theirs = lock("refs/heads/main");
+    for path in ours.iter().chain([&theirs]) {
+        fs::write(path, "").unwrap();
+    }
+    let fresh = state.commit([Edit::put("x", "1")], "x".into(), at(1));
+    assert!(matches!(fresh, Err(GitError::Busy { .. })), "{fresh:?}");
+    let long_ago = SystemTime::now() - Duration::from_mins(10);
+    for path in ours.iter().chain([&theirs]) {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(long_ago).unwrap();
+    }
+    assert!(record(&mut state, "groups/web.yaml", "4").is_some());
+    state.publish(&patient(1)).unwrap();
+    assert!(ours.iter().all(|path| !path.exists()));
+    assert!(theirs.exists(), "what people lock is theirs");
+}
+
+#[test]
 fn what_was_not_published_survives_a_restart() {
     let site = Site::with_history();
     let tip = {
