@@ -10,6 +10,7 @@ mod agent;
 mod cli;
 mod crash;
 mod demo;
+mod docs;
 mod edit;
 mod serve;
 mod support;

@@ -493,3 +493,6 @@ impl Subject {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

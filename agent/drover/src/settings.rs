@@ -124,7 +124,11 @@ impl Settings {
         let process_dir = options
             .process_dir
             .clone()
-            .or_else(|| config.as_ref().and_then(|config| config.process_dir.clone()))
+            .or_else(|| {
+                config
+                    .as_ref()
+                    .and_then(|config| config.process_dir.clone())
+            })
             .unwrap_or_else(|| data_dir.join(PROCESS_FOLDER));
         let source_base = if flags.source.is_some() { None } else { base };
         Ok(Self {
