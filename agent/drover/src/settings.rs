@@ -116,20 +116,7 @@ impl Settings {
             Some(config) => remote_options(config)?,
             None => RemoteOptions::default(),
         };
-        let data_dir = flags
-            .data_dir
-            .clone()
-            .or_else(|| config.as_ref().map(|config| config.data_dir.clone()))
-            .unwrap_or_else(|| DEFAULT_DATA_DIR.into());
-        let process_dir = options
-            .process_dir
-            .clone()
-            .or_else(|| {
-                config
-                    .as_ref()
-                    .and_then(|config| config.process_dir.clone())
-            })
-            .unwrap_or_else(|| data_dir.join(PROCESS_FOLDER));
+        let (data_dir, process_dir) = folders(options, config.as_ref());
         let source_base = if flags.source.is_some() { None } else { base };
         Ok(Self {
             name,
@@ -270,4 +257,17 @@ fn host_name() -> AgentName {
         .collect();
     AgentName::parse(clean.trim_matches('-'))
         .unwrap_or_else(|_| AgentName::parse("drover").expect("a valid label"))
+}
+
+/// Returns the data folder, and where processes are kept.
+fn folders(options: &AgentOptions, config: Option<&AgentConfig>) -> (PathBuf, PathBuf) {
+    let data_dir = options.source.data_dir.clone();
+    let data_dir = data_dir
+        .or_else(|| config.map(|config| config.data_dir.clone()))
+        .unwrap_or_else(|| DEFAULT_DATA_DIR.into());
+    let process_dir = options.process_dir.clone();
+    let process_dir = process_dir
+        .or_else(|| config?.process_dir.clone())
+        .unwrap_or_else(|| data_dir.join(PROCESS_FOLDER));
+    (data_dir, process_dir)
 }
