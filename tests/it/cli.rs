@@ -44,11 +44,8 @@ fn the_help_tree_is_as_reviewed() {
         arguments.push("--help");
         let ran = sandbox.drover(&arguments).exits(0);
         assert_eq!(ran.stderr, "", "help is a result");
-        tree.push_str(&format!(
-            "$ drover {}\n{}\n",
-            arguments.join(" "),
-            ran.stdout
-        ));
+        let line = format!("$ drover {}\n", arguments.join(" "));
+        tree.extend([line.as_str(), &ran.stdout, "\n"]);
     }
     insta::assert_snapshot!("help", tree);
 }

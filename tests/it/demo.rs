@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use crate::support::{PATIENCE, Sandbox, kill, wait_until};
 
 /// What the project promises for a demo on a machine that does nothing else.
-const DEMO_MAX: Duration = Duration::from_secs(60);
+const DEMO_MAX: Duration = Duration::from_mins(1);
 
 fn folders(sandbox: &Sandbox) -> Vec<String> {
     let entries = fs::read_dir(sandbox.path(""))

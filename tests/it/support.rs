@@ -13,7 +13,7 @@ use serde_json::Value;
 pub(crate) const DROVER: &str = env!("CARGO_BIN_EXE_drover");
 
 /// How long anything may take before a test gives up: generous, because machines are shared.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Between two looks at a condition.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -2,6 +2,7 @@
 
 mod assemble;
 pub(crate) mod client;
+mod locks;
 mod metrics;
 mod outcome;
 mod progress;

@@ -97,16 +97,7 @@ impl Settings {
             .and_then(Path::parent)
             .map(Path::to_owned);
         let from_file = |pick: &dyn Fn(&AgentConfig) -> String| config.as_ref().map(pick);
-        let name = match (&options.name, &config) {
-            (Some(name), _) => name.clone(),
-            (None, Some(config)) => config.name.clone(),
-            (None, None) => host_name(),
-        };
-        let fleet = match (&options.fleet, &config) {
-            (Some(fleet), _) => fleet.clone(),
-            (None, Some(config)) if options.name.is_none() => config.fleet.clone(),
-            (None, _) => fleet_of(&name)?,
-        };
+        let (name, fleet) = identity(options, config.as_ref())?;
         let listen = match (options.listen, &config) {
             (Some(listen), _) => listen,
             (None, Some(config)) => config.listen.map_or(Listen::Off, Listen::On),
@@ -239,6 +230,40 @@ fn read_secret(path: &Path) -> CommandResult<String> {
     }
     let text = fs::read_to_string(path).context(attempted())?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Returns the agent's name and fleet.
+fn identity(
+    options: &AgentOptions,
+    config: Option<&AgentConfig>,
+) -> CommandResult<(AgentName, FleetName)> {
+    let name = match (&options.name, config) {
+        (Some(name), _) => name.clone(),
+        (None, Some(config)) => config.name.clone(),
+        (None, None) => host_name(),
+    };
+    // A file that names no fleet means its own agent's name, which another name replaces.
+    let written = config
+        .filter(|config| options.name.is_none() || config.fleet.as_str() != config.name.as_str());
+    let fleet = match (&options.fleet, written) {
+        (Some(fleet), _) => fleet.clone(),
+        (None, Some(config)) => config.fleet.clone(),
+        (None, None) => fleet_of(&name)?,
+    };
+    Ok((name, fleet))
+}
+
+/// Returns the data folder and that of processes.
+fn folders(options: &AgentOptions, config: Option<&AgentConfig>) -> (PathBuf, PathBuf) {
+    let data_dir = options.source.data_dir.clone();
+    let data_dir = data_dir
+        .or_else(|| config.map(|config| config.data_dir.clone()))
+        .unwrap_or_else(|| DEFAULT_DATA_DIR.into());
+    let process_dir = options.process_dir.clone();
+    let process_dir = process_dir
+        .or_else(|| config.and_then(|config| config.process_dir.clone()))
+        .unwrap_or_else(|| data_dir.join(PROCESS_FOLDER));
+    (data_dir, process_dir)
 }
 
 /// The fleet is the agent's name where nobody says otherwise.

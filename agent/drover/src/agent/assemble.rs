@@ -13,6 +13,7 @@ use drover_loop::{
 };
 
 use super::client::AgentClient;
+use super::{locks, watch};
 use crate::commands::VERSION;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::providers::{self, SystemClock};
@@ -47,6 +48,16 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
     let folder = scratch
         .as_ref()
         .map_or(settings.data_dir.as_path(), |dir| dir.path());
+    if mode != Mode::DryRun {
+        // The journal's lock is held: an agent that left these behind is gone.
+        match url.local_path() {
+            Some(path) => {
+                let company = locks::Company::Shared(&settings.state_branch);
+                locks::clear(&watch::git_dir(path), company);
+            }
+            None => locks::clear(&folder.join(MIRROR), locks::Company::Alone),
+        }
+    }
     let mirror = Mirror::open(&folder.join(MIRROR), url.clone(), settings.remote.clone())
         .context(format!("cannot open the repository {url}"))?;
     let mirror = Arc::new(mirror);

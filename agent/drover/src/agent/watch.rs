@@ -91,7 +91,7 @@ impl RefFiles {
 
 /// Returns the folder with the references: of a bare repository, of a work tree, or of the
 /// repository that a linked work tree belongs to.
-fn git_dir(path: &Path) -> PathBuf {
+pub(super) fn git_dir(path: &Path) -> PathBuf {
     let dot_git = path.join(".git");
     if dot_git.is_dir() {
         return dot_git;

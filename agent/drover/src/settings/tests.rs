@@ -63,6 +63,19 @@ fn the_process_provider_has_to_be_allowed() {
 }
 
 #[test]
+fn another_name_keeps_the_fleet_that_the_file_names_and_replaces_the_one_it_implies() {
+    let options = AgentOptions {
+        name: Some("edge-2".parse().unwrap()),
+        ..AgentOptions::default()
+    };
+    let named = Settings::resolve(&options, Some(config(FILE))).unwrap();
+    assert_eq!(named.fleet.as_str(), "prod");
+    let implied = FILE.replace("fleet: prod\n", "");
+    let implied = Settings::resolve(&options, Some(config(&implied))).unwrap();
+    assert_eq!(implied.fleet.as_str(), "edge-2");
+}
+
+#[test]
 fn without_a_source_the_error_says_what_to_do() {
     let settings = Settings::resolve(&AgentOptions::default(), None).unwrap();
     let error = settings.source_url().unwrap_err();
