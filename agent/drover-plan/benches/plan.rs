@@ -6,7 +6,14 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use drover_model::*;
+use drover_model::{
+    AcceptedDocument, Check, CheckOutcome, Classified, Completeness, Decisions, Deletion,
+    DeletionPolicy, Digests, DrainSpec, Epoch, ExitReport, FleetName, Group, GroupName, GroupPhase,
+    GroupSpec, GroupUid, HealSpec, HealthSignal, HealthSpec, InstanceId, InstanceMemory, Limits,
+    Listed, Listing, Manage, OnDrainTimeout, OnFailure, Ownership, Plan, Probe, ProviderName,
+    ProviderPhase, ProviderRef, ProviderType, RecordedGroup, Revision, RolloutSpec, SourceSpan,
+    Systemic, SystemicMode, Template, Timestamp, Token, Value, defaults,
+};
 use drover_plan::{ClassifyInput, Desired, PlanInput, ProviderFacts, classify, lint, plan};
 
 const GROUPS: usize = 500;
@@ -207,7 +214,7 @@ fn pass(known: &Known, now: Timestamp) -> (Classified, Plan) {
 
 /// Groups that have converged, but for one that rolls and one that heals.
 fn fleet_at_work() -> Vec<Known> {
-    let settled = now() + Duration::from_secs(60);
+    let settled = now() + Duration::from_mins(1);
     let mut groups: Vec<Known> = (0..GROUPS).map(known).collect();
     for group in &mut groups {
         for at in [now(), settled] {

@@ -20,9 +20,6 @@ use drover_provider_sim::{Behavior, Fault, FaultKind, Op, SimSettings, Which};
 
 use crate::{Pass, Simulation, SimulationError, group, template};
 
-/// The agent looks at least this often, as its source interval makes it.
-const INTERVAL: Duration = Duration::from_secs(30);
-
 /// Longest time that `until` waits.
 const UNTIL_MAX: Duration = Duration::from_hours(24);
 
@@ -435,7 +432,7 @@ impl Stage {
         let end = self.sim.now().checked_add(time).unwrap_or(Timestamp::MAX);
         while self.sim.now() < end {
             let pass = self.pass(false).await?;
-            self.sleep(&pass, end);
+            self.sim.sleep(&pass, end);
         }
         Ok(())
     }
@@ -455,16 +452,10 @@ impl Stage {
             if pass.plan.next.phase == phase {
                 return Ok(());
             }
-            self.sleep(&pass, end);
+            self.sim.sleep(&pass, end);
         }
         let _ = writeln!(self.out, "never {}", phase.as_str());
         Ok(())
-    }
-
-    fn sleep(&self, pass: &Pass, end: Timestamp) {
-        let interval = pass.at.checked_add(INTERVAL).unwrap_or(Timestamp::MAX);
-        let wake = pass.plan.wake_at.map_or(interval, |at| at.min(interval));
-        self.sim.clock.set(wake.min(end));
     }
 
     /// Tells the members as recorded.

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use drover_apply::{ApplyContext, ApplyReport, Journal as _, JournalError, MemoryJournal, apply};
 use drover_model::{
-    AcceptedDocument, Classified, Decisions, Epoch, FleetName, Group, GroupName, GroupSpec,
-    GroupUid, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent, IntentKind, Listed,
-    Listing, Plan, PlanReport, ProviderName, ProviderType, RecordedGroup, Revision, Timestamp,
-    Value,
+    AcceptedDocument, Classified, Decisions, Epoch, FleetName, Group, GroupName, GroupPhase,
+    GroupSpec, GroupUid, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent, IntentKind,
+    Listed, Listing, Plan, PlanReport, ProviderName, ProviderType, RecordedGroup, Revision,
+    Timestamp, Value,
 };
 use drover_plan::{
     ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, classify, lint, plan,
@@ -19,6 +19,9 @@ use drover_provider::{Clock as _, ProviderError};
 use drover_provider_sim::{SimProvider, SimSettings, SimWorld};
 
 use crate::VirtualClock;
+
+/// The agent looks at least this often: the default interval of a source.
+const INTERVAL: Duration = Duration::from_secs(30);
 
 /// Where every simulation begins: a Monday morning.
 const START: &str = "2026-01-05T08:00:00Z";
@@ -223,6 +226,56 @@ impl Simulation {
             applied: Some(applied),
             before: recorded,
         })
+    }
+
+    /// Makes passes for `limit`, each when the agent wants the next one and at least every source
+    /// interval, until one is as `wanted`. Returns that one's time from now. None: there was none.
+    ///
+    /// # Errors
+    ///
+    /// As [`pass`](Self::pass).
+    pub async fn until(
+        &mut self,
+        limit: Duration,
+        mut wanted: impl FnMut(&Pass) -> bool,
+    ) -> Result<Option<Duration>, SimulationError> {
+        let begun = self.now();
+        let end = begun.checked_add(limit).unwrap_or(Timestamp::MAX);
+        while self.now() < end {
+            let pass = self.pass().await?;
+            if wanted(&pass) {
+                let taken = Duration::try_from(pass.at.duration_since(begun));
+                return Ok(Some(taken.unwrap_or_default()));
+            }
+            self.sleep(&pass, end);
+        }
+        Ok(None)
+    }
+
+    /// Makes passes for `time`.
+    ///
+    /// # Errors
+    ///
+    /// As [`pass`](Self::pass).
+    pub async fn run(&mut self, time: Duration) -> Result<(), SimulationError> {
+        self.until(time, |_| false).await.map(drop)
+    }
+
+    /// Makes passes until the group has converged. Returns how long that took; None: more than a day.
+    ///
+    /// # Errors
+    ///
+    /// As [`pass`](Self::pass).
+    pub async fn converge(&mut self) -> Result<Option<Duration>, SimulationError> {
+        let done = |pass: &Pass| pass.plan.next.phase == GroupPhase::Converged;
+        self.until(Duration::from_hours(24), done).await
+    }
+
+    /// Moves the clock on to when the next pass is due, but no further than `end`.
+    pub fn sleep(&self, pass: &Pass, end: Timestamp) {
+        let interval = pass.at.checked_add(INTERVAL).unwrap_or(Timestamp::MAX);
+        let wake = pass.plan.wake_at.map_or(interval, |at| at.min(interval));
+        self.clock.set(wake.min(end));
     }
 
     /// Plans and lints, without carrying anything out.

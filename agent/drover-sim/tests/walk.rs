@@ -5,8 +5,8 @@
 
 use drover_sim::{WalkOptions, walk};
 
-/// Lives in one run: about 20 seconds unoptimised. Each of 150 passes with trouble, then peace.
-const SEEDS: u64 = 200;
+/// Lives in one run: about 25 seconds. Each of 150 passes with trouble, then peace.
+const SEEDS: u64 = 500;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
