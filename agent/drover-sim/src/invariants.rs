@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use drover_apply::{Journal as _, StepResult};
 use drover_model::{
-    Action, Cause, FieldClass, GroupPhase, InstanceClass, InstanceId, IntentState, ProviderPhase,
-    Reason, SettlementOutcome, Timestamp, Trust,
+    Action, Cause, FieldClass, GroupPhase, Hold, InstanceClass, InstanceId, IntentState,
+    ProviderPhase, Reason, SettlementOutcome, Timestamp, Trust,
 };
 use drover_plan::{ClassifyInput, classify};
 
@@ -42,6 +42,8 @@ pub(crate) struct Checks {
     /// is bounded by the ceiling it was made under.
     ceiling: u32,
     numbers: BTreeSet<InstanceId>,
+    /// What was believed to be gone under a listing that lied.
+    buried: BTreeSet<InstanceId>,
 }
 
 impl Checks {
@@ -61,6 +63,9 @@ impl Checks {
     fn ceiling(&mut self, sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
         let at = sim.now();
         let lies = self.lies_until.is_some_and(|until| at <= until);
+        if lies {
+            self.buried.extend(pass.classified.gone.keys().cloned());
+        }
         let ending =
             |instance: &SimInstance| matches!(instance.phase(at), Some(ProviderPhase::Stopping));
         let now = sim
@@ -68,7 +73,7 @@ impl Checks {
             .of_group(sim.name(), at)
             .into_iter()
             // Under a listing that lies, what is being ended cannot be told from what has ended.
-            .filter(|(_, instance)| !(lies && ending(instance)))
+            .filter(|(id, instance)| !(lies && (ending(instance) || self.buried.contains(id))))
             .count();
         let open = pass
             .intents
@@ -159,8 +164,17 @@ fn no_worse(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
             _ => None,
         })
         .collect();
+    let ending: BTreeSet<&InstanceId> = pass
+        .intents
+        .iter()
+        .filter_map(|intent| match &intent.kind {
+            drover_model::IntentKind::Destroy { instance, .. } => Some(instance),
+            _ => None,
+        })
+        .collect();
     let staying = members.values().filter(|member| {
-        let leaves = taken.contains(&member.id) || member.drain.is_some();
+        let leaves =
+            taken.contains(&member.id) || member.drain.is_some() || ending.contains(&member.id);
         !leaves && !matches!(member.class, InstanceClass::Terminating)
     });
     let bad = staying
@@ -269,7 +283,13 @@ fn idempotent(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
             if settlement.outcome != SettlementOutcome::Observed)
             || matches!(step.action, Action::Resend { .. })
     });
-    if !applied.is_complete() || backed_off || closed {
+    // And how fast is healed depends on how many are bad: taking one out for another reason is news.
+    let paced = pass
+        .report
+        .holds
+        .iter()
+        .any(|held| matches!(held.hold, Hold::Systemic { .. }));
+    if !applied.is_complete() || backed_off || closed || paced {
         return Ok(());
     }
     let intents = sim

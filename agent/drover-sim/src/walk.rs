@@ -358,11 +358,16 @@ impl Life {
 
     fn call_fault(&mut self) {
         let op = self.random.pick(&[Op::Provision, Op::Destroy]);
+        // A create that takes effect after a repeat of it was refused is beyond what can be known.
+        let late = match op {
+            Op::Destroy => FaultKind::LateEffect(Duration::from_secs(20)),
+            _ => FaultKind::LostReply,
+        };
         let kind = self.random.pick(&[
             FaultKind::LostReply,
             FaultKind::LostReply,
             FaultKind::LostRequest,
-            FaultKind::LateEffect(Duration::from_secs(20)),
+            late,
             FaultKind::Error(ErrorClass::Throttled),
             FaultKind::Error(ErrorClass::Capacity),
             FaultKind::Error(ErrorClass::Quota),

@@ -79,8 +79,10 @@ impl<'a> Draft<'a> {
         if self.input.decisions.size.is_some() {
             return None;
         }
+        // A share is of what there was, or of what there is where nobody knows what there was.
         let before = self.next.stable_size.max(self.input.recorded.size);
-        let limit = self.spec.destroy_max(before.max(self.resolved.size));
+        let size = before.max(self.resolved.size).max(self.live_count());
+        let limit = self.spec.destroy_max(size);
         let removed = self.removed_so_far();
         let planned = self.change.as_ref().map_or(0, |change| change.destroys);
         let unplanned = excess.saturating_sub(planned.saturating_sub(removed));
