@@ -253,19 +253,6 @@ fn identity(
     Ok((name, fleet))
 }
 
-/// Returns the data folder and that of processes.
-fn folders(options: &AgentOptions, config: Option<&AgentConfig>) -> (PathBuf, PathBuf) {
-    let data_dir = options.source.data_dir.clone();
-    let data_dir = data_dir
-        .or_else(|| config.map(|config| config.data_dir.clone()))
-        .unwrap_or_else(|| DEFAULT_DATA_DIR.into());
-    let process_dir = options.process_dir.clone();
-    let process_dir = process_dir
-        .or_else(|| config.and_then(|config| config.process_dir.clone()))
-        .unwrap_or_else(|| data_dir.join(PROCESS_FOLDER));
-    (data_dir, process_dir)
-}
-
 /// The fleet is the agent's name where nobody says otherwise.
 fn fleet_of(name: &AgentName) -> CommandResult<FleetName> {
     FleetName::parse(name.as_str()).context("cannot name the fleet after the agent")
