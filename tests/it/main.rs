@@ -12,6 +12,9 @@ mod crash;
 mod demo;
 mod docs;
 mod edit;
+#[path = "../../agent/drover-git/tests/support/http_backend.rs"]
+mod http_backend;
+mod remote;
 mod serve;
 mod support;
 mod tidy;

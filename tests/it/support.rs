@@ -145,13 +145,22 @@ impl Sandbox {
 
     /// Starts an agent with more arguments.
     pub(crate) fn agent_with(&self, arguments: &[&str]) -> Agent {
+        self.start_agent("agent.yaml", arguments)
+    }
+
+    /// Starts the agent of another agent's file in the sandbox.
+    pub(crate) fn agent_of(&self, file: &str) -> Agent {
+        self.start_agent(file, &[])
+    }
+
+    fn start_agent(&self, file: &str, arguments: &[&str]) -> Agent {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.path("agent.log"))
             .unwrap();
         let mut command = self.command(&["run", "--config"]);
-        command.arg(self.path("agent.yaml")).args(arguments);
+        command.arg(self.path(file)).args(arguments);
         command.stdout(log.try_clone().unwrap()).stderr(log);
         Agent {
             child: command.spawn().unwrap(),

@@ -1,0 +1,150 @@
+//! A repository on another machine: `git http-backend` on loopback, with credentials.
+
+use rustix::process::Signal;
+
+use crate::http_backend::{Canned, HttpBackend};
+use crate::support::{
+    Agent, IDLE, PATIENCE, PROVIDER, Sandbox, converged, group, instances, kill, wait_until,
+};
+
+const WEB: &str = "groups/web.yaml";
+
+/// How many agents follow one repository.
+const AGENTS: usize = 10;
+
+/// Serves the sandbox's repository to people and agents that know the password.
+fn serve(sandbox: &Sandbox) -> HttpBackend {
+    sandbox.git("fleet.git", &["config", "http.receivepack", "true"]);
+    sandbox.write("secret/user", "agent\n");
+    sandbox.write("secret/password", "tulip\n");
+    let server = HttpBackend::start(&sandbox.path("."));
+    server.require("agent", "tulip");
+    server
+}
+
+/// Writes the file of an agent with this name, and returns its name in the sandbox.
+fn configure(sandbox: &Sandbox, server: &HttpBackend, name: &str) -> String {
+    let file = if name == "test" {
+        "agent.yaml".to_owned()
+    } else {
+        format!("{name}.yaml")
+    };
+    let path = |path: &str| sandbox.path(path).display().to_string();
+    let text = format!(
+        "name: {name}\n\
+         source: {{url: '{}', interval: 1s}}\n\
+         state: {{branch: state/{name}}}\n\
+         dataDir: '{}'\n\
+         listen: 'off'\n\
+         providers: {{allow: [process]}}\n\
+         credentials: {{source: {{usernameFile: '{}', passwordFile: '{}'}}}}\n",
+        server.url("fleet.git"),
+        path(&format!("data-{name}")),
+        path("secret/user"),
+        path("secret/password"),
+    );
+    sandbox.write(&file, &text);
+    file
+}
+
+fn sandbox(size: u32) -> Sandbox {
+    Sandbox::with_files(&[PROVIDER, (WEB, &group("web", size, IDLE, ""))])
+}
+
+/// The subject of the newest commit that an agent has pushed.
+fn newest(sandbox: &Sandbox, name: &str) -> String {
+    let branch = format!("refs/heads/state/{name}");
+    let subject = sandbox.git(
+        "fleet.git",
+        &["for-each-ref", "--format=%(subject)", &branch],
+    );
+    subject.trim().to_owned()
+}
+
+#[test]
+fn an_agent_follows_a_repository_on_another_machine_and_pushes_what_it_did() {
+    let sandbox = sandbox(2);
+    let server = serve(&sandbox);
+    configure(&sandbox, &server, "test");
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 2);
+    sandbox.push("three", &[(WEB, &group("web", 3, IDLE, ""))]);
+    sandbox.wait_converged("web", 3);
+    assert_eq!(sandbox.processes().len(), 3);
+    // What waits for the next push goes out with the end at the latest.
+    assert_eq!(agent.stop(), Some(0));
+    assert_eq!(newest(&sandbox, "test"), "web: converged, 3 available");
+    sandbox.git("fleet.git", &["fsck", "--strict"]);
+    let accepted = server.take_requests();
+    assert!(accepted.iter().any(|request| request.status == 200));
+    let mut strangers = accepted.iter().filter(|request| !request.authorized);
+    assert!(strangers.all(|seen| seen.status == 401), "{accepted:?}");
+    assert!(!sandbox.agent_log().contains("tulip"));
+}
+
+#[test]
+fn a_repository_that_is_down_stops_neither_healing_nor_the_record_of_it() {
+    let sandbox = sandbox(2);
+    let server = serve(&sandbox);
+    configure(&sandbox, &server, "test");
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 2);
+    server.intercept(|_, _| {
+        Some(Canned {
+            status: 503,
+            headers: Vec::new(),
+            body: b"down for maintenance".to_vec(),
+        })
+    });
+    wait_until("a hold that says so", PATIENCE, || {
+        sandbox.agent_log().contains("SourceUnavailable")
+    });
+    let (pid, id) = sandbox.processes().into_iter().next().unwrap();
+    kill(pid, Signal::KILL);
+    sandbox.wait_for("web", "the replacement", |group| {
+        !instances(group).contains(&id) && sandbox.processes().len() == 2
+    });
+    server.intercept(|_, _| None);
+    sandbox.wait_for("web", "the end of the hold", |group| {
+        converged(group, 2) && !instances(group).contains(&id)
+    });
+    assert_eq!(agent.stop(), Some(0));
+    let recorded = sandbox.git("fleet.git", &["show", "state/test:groups/web.yaml"]);
+    assert!(!recorded.contains(&format!("{id}:")), "{recorded}");
+}
+
+#[test]
+fn ten_agents_that_push_to_one_repository_lose_nothing() {
+    let sandbox = sandbox(1);
+    let server = serve(&sandbox);
+    let names: Vec<String> = (0..AGENTS).map(|number| format!("edge-{number}")).collect();
+    let agents: Vec<Agent> = names
+        .iter()
+        .map(|name| {
+            let file = configure(&sandbox, &server, name);
+            sandbox.agent_of(&file)
+        })
+        .collect();
+    let recorded = |subject: &str| {
+        wait_until(subject, PATIENCE * 2, || {
+            names.iter().all(|name| newest(&sandbox, name) == subject)
+        });
+    };
+    recorded("web: converged, 1 available");
+    assert_eq!(sandbox.processes().len(), AGENTS);
+    sandbox.push("two", &[(WEB, &group("web", 2, IDLE, ""))]);
+    recorded("web: converged, 2 available");
+    assert_eq!(sandbox.processes().len(), 2 * AGENTS);
+    for agent in agents {
+        assert_eq!(agent.stop(), Some(0));
+    }
+    sandbox.git("fleet.git", &["fsck", "--strict"]);
+    for name in &names {
+        let branch = format!("state/{name}");
+        let log = sandbox.git("fleet.git", &["log", "--format=%s", &branch]);
+        for size in [1, 2] {
+            let told = format!("web: converged, {size} available");
+            assert_eq!(log.matches(&told).count(), 1, "{name}:\n{log}");
+        }
+    }
+}
