@@ -238,6 +238,7 @@ struct StateInner {
     files: BTreeMap<String, Vec<u8>>,
     log: Vec<StateCommit>,
     failure: Option<RecorderError>,
+    next_push_at: Option<Timestamp>,
     pushes: u64,
 }
 
@@ -278,6 +279,11 @@ impl MemoryStateBranch {
     /// Lets every call that needs the remote fail, or succeed again.
     pub fn fail(&self, failure: Option<RecorderError>) {
         self.lock().failure = failure;
+    }
+
+    /// Lets publications wait until then, or go ahead again.
+    pub fn hold_pushes(&self, until: Option<Timestamp>) {
+        self.lock().next_push_at = until;
     }
 
     /// Returns a writer of the branch.
@@ -380,14 +386,19 @@ impl Recorder for MemoryRecorder {
 
     fn publish(
         &mut self,
-        _now: Timestamp,
+        now: Timestamp,
         guard: &Guard<'_>,
-        _when: PublishWhen,
+        when: PublishWhen,
     ) -> Result<PublishResult, RecorderError> {
         if self.waiting.is_empty() {
             return Ok(PublishResult::Nothing);
         }
         let mut inner = self.branch.lock();
+        if let (PublishWhen::Due, Some(until)) = (when, inner.next_push_at)
+            && now < until
+        {
+            return Ok(PublishResult::Waits { until });
+        }
         inner.reachable()?;
         if inner
             .files

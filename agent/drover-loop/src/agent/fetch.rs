@@ -220,7 +220,13 @@ impl Agent {
             return;
         }
         match looked.lease {
-            Ok(seen) => self.judge_lease(seen, now),
+            Ok(seen) => {
+                // With nothing to publish, nothing else would end it.
+                if self.write_back.pending == 0 {
+                    self.write_back.failure = None;
+                }
+                self.judge_lease(seen, now);
+            }
             Err(error) => {
                 self.write_back.failure = Some(error.to_string());
                 if let Tenure::Empty { why } = &mut self.tenure {

@@ -150,6 +150,7 @@ impl Agent {
         self.write_store(batch).await;
         self.write_back.pending = recorded.pending;
         self.publish_at = None;
+        let earlier = self.write_back.failure.take();
         let failure = match recorded.published {
             Some(Ok(PublishResult::Nothing | PublishResult::Pushed { .. })) => {
                 if recorded.pending == 0 {
@@ -158,26 +159,21 @@ impl Agent {
                 }
                 None
             }
+            // Nothing was tried, so what failed before is not over.
             Some(Ok(PublishResult::Waits { until })) => {
                 self.publish_at = Some(until);
-                None
+                earlier.clone()
             }
             Some(Ok(PublishResult::Fenced)) => {
                 let why = "another agent took the lease on the state branch".to_owned();
                 self.refuse(why, None);
                 None
             }
-            Some(Err(error)) => Some(error),
+            Some(Err(error)) => Some(error.to_string()),
             None => None,
         };
-        let failure = recorded.failure.or(failure).map(|error| error.to_string());
-        if let Some(error) = &failure
-            && self.write_back.failure.is_none()
-        {
-            warn!(error, "recorded state not published, it waits");
-        } else if failure.is_none() && self.write_back.failure.is_some() {
-            info!("recorded state published again");
-        }
+        let failure = recorded.failure.map(|error| error.to_string()).or(failure);
+        log_write_back(earlier.as_deref(), failure.as_deref());
         self.write_back.failure = failure;
     }
 
@@ -207,6 +203,15 @@ impl Agent {
         entry.committed = Some(recorded);
         entry.audit = Audit::default();
         batch.meta(name, &entry.meta);
+    }
+}
+
+/// Logs when publishing begins to fail, and when it works again.
+fn log_write_back(earlier: Option<&str>, failure: Option<&str>) {
+    match (earlier, failure) {
+        (None, Some(error)) => warn!(error, "recorded state not published, it waits"),
+        (Some(_), None) => info!("recorded state published again"),
+        (Some(_), Some(_)) | (None, None) => {}
     }
 }
 

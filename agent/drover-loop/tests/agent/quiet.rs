@@ -72,6 +72,49 @@ async fn with_the_state_branch_down_work_goes_on_and_is_told_later() {
 }
 
 #[tokio::test]
+async fn a_state_branch_that_cannot_be_looked_at_is_told_until_it_can() {
+    let mut world = World::web();
+    world.converge().await;
+    let down = drover_loop::RecorderError::Unreachable {
+        message: "connection refused".to_owned(),
+    };
+    world.branch.fail(Some(down));
+    world.passes(2).await;
+    let failure = |world: &World| {
+        let status = world.agent.as_ref().unwrap().status();
+        status.write_back.failure.clone()
+    };
+    assert!(failure(&world).is_some());
+    world.branch.fail(None);
+    world.passes(1).await;
+    assert_eq!(failure(&world), None, "nothing waits to be published");
+}
+
+#[tokio::test]
+async fn a_publication_that_waits_for_its_turn_does_not_end_a_failure() {
+    let mut world = World::web();
+    world.converge().await;
+    let down = drover_loop::RecorderError::Unreachable {
+        message: "connection refused".to_owned(),
+    };
+    world.branch.fail(Some(down));
+    world.push(&[("web", &group("web", 5, "a"))]);
+    world.passes(3).await;
+    world.branch.fail(None);
+    world
+        .branch
+        .hold_pushes("2100-01-01T00:00:00Z".parse().ok());
+    world.passes(1).await;
+    let status = world.agent.as_ref().unwrap().status();
+    assert!(status.write_back.pending > 0);
+    assert!(status.write_back.failure.is_some());
+    world.branch.hold_pushes(None);
+    world.passes(1).await;
+    let status = world.agent.as_ref().unwrap().status();
+    assert_eq!(status.write_back.failure, None);
+}
+
+#[tokio::test]
 async fn what_is_committed_and_published_waits_no_longer() {
     let mut world = World::web();
     world.converge().await;
