@@ -380,8 +380,13 @@ impl Agent {
 
     /// Restarts or corrects timers after the clock did something unusual.
     fn keep_time(&mut self, tick: Tick, now: Timestamp) {
+        let passed = match tick {
+            Tick::Steady | Tick::SteppedBack => Duration::ZERO,
+            Tick::Leapt(by) | Tick::Resumed(by) => by,
+        };
         let correct: fn(&mut BTreeMap<_, _>, Timestamp) = match tick {
             Tick::Steady => return,
+            Tick::Resumed(_) => |_, _| {},
             Tick::SteppedBack => crate::timekeeping::clamp_to,
             Tick::Leapt(by) => {
                 warn!(
@@ -396,10 +401,11 @@ impl Agent {
         }
         for entry in self.groups.values_mut().filter(|entry| !entry.busy) {
             correct(Arc::make_mut(&mut entry.memory), now);
-            if let Tick::Leapt(by) = tick
+            if !passed.is_zero()
+                && entry.recorded.rollout.is_some()
                 && let Some(rollout) = &mut Arc::make_mut(&mut entry.recorded).rollout
             {
-                let moved = rollout.progressed_at.checked_add(by);
+                let moved = rollout.progressed_at.checked_add(passed);
                 rollout.progressed_at = moved.unwrap_or(now).min(now);
             }
         }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    AcceptedDocument, Change, Classified, Decisions, Deleting, Digests, Epoch, FleetName, Group,
-    GroupName, GroupSpec, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent, Listing,
-    Numbers, Plan, PlanReport, PolicyName, RecordedGroup, Timestamp, Verdict,
+    AcceptedDocument, Change, Classified, Decisions, Deleting, Epoch, FleetName, Group, GroupName,
+    GroupSpec, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent, Listing, Numbers,
+    Plan, PlanReport, PolicyName, RecordedGroup, Timestamp, Verdict,
 };
 use drover_plan::{
     ChangeInput, ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, Review,
@@ -199,11 +199,7 @@ fn change_away(input: &GroupInput<'_>, group: &Group) -> Option<Change> {
 fn change_to(input: &GroupInput<'_>, group: &Group) -> Option<Change> {
     let sized = current(input).is_some_and(|set| set.has_size_policy(&group.labels));
     let size = drover_plan::change_size(&group.spec, input.recorded, sized);
-    let digests = Digests::of(
-        &input.provider.type_,
-        &group.spec.template,
-        &input.provider.classes,
-    );
+    let digests = drover_plan::target_digests(&group.spec, input.provider, input.recorded);
     drover_plan::change(&ChangeInput {
         group: &group.name,
         recorded: input.recorded,

@@ -25,6 +25,8 @@ pub(crate) enum Tick {
     SteppedBack,
     /// It leapt ahead by this much.
     Leapt(Duration),
+    /// No agent ran for this long: what it remembers still holds, and its deadlines stood still.
+    Resumed(Duration),
 }
 
 /// Compares each pass's time with what was seen before.
@@ -57,9 +59,11 @@ impl Timekeeper {
             return Tick::SteppedBack;
         }
         self.stepped_to = None;
-        self.largest = Some(now);
-        match last.map(|last| now.duration_since(last).unsigned_abs()) {
-            Some(gap) if gap > self.leap => Tick::Leapt(gap),
+        let before = self.largest.replace(now);
+        let gap = |since: Timestamp| now.duration_since(since).unsigned_abs();
+        match (last.map(gap), before.map(gap)) {
+            (Some(gap), _) if gap > self.leap => Tick::Leapt(gap),
+            (None, Some(gap)) if gap > self.leap => Tick::Resumed(gap),
             _ => Tick::Steady,
         }
     }
