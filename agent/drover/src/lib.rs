@@ -6,7 +6,7 @@
 //! Entry point: [`main`]. Everything else is the binary's own.
 //!
 //! - **Invariant:** results go to stdout, everything else to stderr, and the exit status is one of
-//!   [`exit::Exit`].
+//!   `exit::Exit`.
 //! - **Invariant:** a command that only reads changes nothing, anywhere.
 
 #![allow(

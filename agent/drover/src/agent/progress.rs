@@ -49,11 +49,11 @@ impl Progress {
                 continue;
             }
             let bars = &self.bars;
+            let (length, position) = numbers(group);
             let bar = self
                 .groups
                 .entry(name.clone())
-                .or_insert_with(|| new_bar(bars, name));
-            let (length, position) = numbers(group);
+                .or_insert_with(|| new_bar(bars, name, length));
             bar.set_length(length);
             bar.set_position(position);
             bar.set_message(message(group));
@@ -75,8 +75,8 @@ impl Drop for Progress {
     }
 }
 
-fn new_bar(bars: &MultiProgress, name: &GroupName) -> ProgressBar {
-    let bar = bars.add(ProgressBar::new(0));
+fn new_bar(bars: &MultiProgress, name: &GroupName, length: u64) -> ProgressBar {
+    let bar = bars.add(ProgressBar::new(length));
     let style = ProgressStyle::with_template("{spinner} {prefix:20} [{bar:24}] {pos}/{len} {msg}");
     if let Ok(style) = style {
         bar.set_style(style.progress_chars("=> "));
