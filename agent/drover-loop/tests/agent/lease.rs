@@ -212,3 +212,20 @@ async fn a_lease_that_cannot_be_written_down_is_no_lease_yet() {
     world.passes(2).await;
     assert!(world.agent_holds().is_empty());
 }
+
+#[tokio::test]
+async fn the_deadline_of_a_rollout_stands_still_while_no_agent_runs() {
+    let mut world = World::web();
+    world.converge().await;
+    // No room for a new instance: nothing but the deadline could end the rollout.
+    world.sim(|mut sim| sim.settings.capacity = Some(3));
+    world.push(&[("web", &group("web", 3, "b"))]);
+    world.passes(2).await;
+    assert!(world.status("web").recorded.rollout.is_some());
+    world.clock.advance(Duration::from_hours(3));
+    world.sim(|mut sim| sim.settings.capacity = None);
+    world.restart();
+    world.pass().await;
+    assert_ne!(world.status("web").recorded.phase, GroupPhase::Paused);
+    world.converge().await;
+}
