@@ -2,8 +2,8 @@
 //!
 //! A group goes from nothing to twenty instances, to a second and a third template, and to five,
 //! while the agent is killed two hundred times, mostly within the first moments of its life. A fifth
-//! of the kills, all in the second half, take the data directory with them: what was done and not
-//! published yet is forgotten then, and the group waits a minute for what is missing from the listing.
+//! of the kills take the data directory with them: what was done and not published yet is forgotten
+//! then, and the group waits a minute for instances that are missing from the listing.
 //! Everything is real: binary, repository, processes.
 
 #![allow(
@@ -74,7 +74,9 @@ fn nothing_is_made_twice_or_lost_when_the_agent_is_killed_at_any_moment() {
     let span = lifetime(&sandbox);
     let began = Instant::now();
     let mut acts = VecDeque::from([
-        (0, LARGE, "first"),
+        (0, LARGE / 4, "first"),
+        (kills / 20, LARGE / 2, "first"),
+        (kills / 10, LARGE, "first"),
         (kills / 5, LARGE, "second"),
         (kills * 3 / 5, LARGE, "third"),
         (kills * 4 / 5, SMALL, "third"),
@@ -90,7 +92,7 @@ fn nothing_is_made_twice_or_lost_when_the_agent_is_killed_at_any_moment() {
         std::thread::sleep(span.mul_f64(random.fraction() * stretch));
         agent.kill();
         witness.look(&sandbox, kill);
-        if kill >= kills * 3 / 5 && random.one_in(2) {
+        if loses_data(kill, kills, &mut random) {
             // It may have been killed before it made one.
             let data = sandbox.path("data");
             assert!(!data.exists() || fs::remove_dir_all(data).is_ok());
@@ -113,6 +115,16 @@ fn nothing_is_made_twice_or_lost_when_the_agent_is_killed_at_any_moment() {
     check_starts(&sandbox);
     check_state_branch(&sandbox);
     check_journal(&sandbox);
+}
+
+/// Decides whether a kill takes the data directory with it: many do while instances are made, none
+/// while the second template is rolled out, so that this gets on, and some after that.
+fn loses_data(kill: u64, kills: u64, random: &mut Random) -> bool {
+    match kill * 5 / kills {
+        0 => random.one_in(2),
+        1 | 2 => false,
+        _ => random.one_in(4),
+    }
 }
 
 /// Returns how long an agent lives mostly: for some of its first passes, however slow the machine.
