@@ -34,9 +34,12 @@ pub(crate) fn prepare() -> Result<(), GitError> {
     }
 }
 
+/// What libgit2 may keep of objects that were read: the trees of a state branch of some thousand groups.
+const OBJECT_CACHE_BYTES: isize = 4 << 20;
+
 #[expect(
     unsafe_code,
-    reason = "libgit2 keeps transports and search paths in unguarded globals; the OnceLock above \
+    reason = "libgit2 keeps transports, search paths and limits in unguarded globals; the OnceLock above \
               lets one thread through, before this crate opens any repository or remote"
 )]
 fn prepare_once() -> Result<(), git2::Error> {
@@ -44,6 +47,8 @@ fn prepare_once() -> Result<(), git2::Error> {
         // A user's `insteadOf` or `http.extraHeader` would send our credentials elsewhere.
         unsafe { git2::opts::set_search_path(level, "")? };
     }
+    // An agent reads most objects once; libgit2 would keep 256 MiB of them.
+    unsafe { git2::opts::set_cache_max_size(OBJECT_CACHE_BYTES)? };
     for scheme in SCHEMES {
         unsafe {
             git2::transport::register(scheme, |remote| {

@@ -40,9 +40,9 @@ const META_NEXT_INTENT: &str = "next_intent";
 
 /// Most writes in one transaction. Bounds the memory of a commit; a thousand groups fit at once.
 const COMMIT_WRITES_MAX: usize = 1024;
-/// Page cache. The hot part is the tree's inner pages and the latest blobs: a thousand groups' recorded
-/// state is some 20 MB.
-const CACHE_BYTES: usize = 32 << 20;
+/// Page cache. Only the tree's inner pages are read again and again; recorded state is read at the start
+/// and then only written.
+const CACHE_BYTES: usize = 8 << 20;
 
 /// A write that waits for its commit, and who is to be told.
 type Queued = (Vec<JournalChange>, Reply);
