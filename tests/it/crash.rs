@@ -73,10 +73,10 @@ fn nothing_is_made_twice_or_lost_when_the_agent_is_killed_at_any_moment() {
     push(&sandbox, 0, "first");
     let span = lifetime(&sandbox);
     let began = Instant::now();
-    let mut acts = VecDeque::from([
-        (0, LARGE / 4, "first"),
-        (kills / 20, LARGE / 2, "first"),
-        (kills / 10, LARGE, "first"),
+    // One by one, so that there are many moments at which one is being made.
+    let one_more = |made| (kills / 5 * made / LARGE as u64, made as usize + 1, "first");
+    let mut acts: VecDeque<_> = (0..LARGE as u64).map(one_more).collect();
+    acts.extend([
         (kills / 5, LARGE, "second"),
         (kills * 3 / 5, LARGE, "third"),
         (kills * 4 / 5, SMALL, "third"),
@@ -142,7 +142,7 @@ fn converge(sandbox: &Sandbox) {
     while began.elapsed() < PATIENCE * 3 {
         let run = ["run", "--until-converged", "--timeout", "90s", "-v"];
         let ran = sandbox.with_config(&run).exits(0);
-        let subject = git(sandbox, &["log", "-1", "--format=%s", "drover/state"]);
+        let subject = last_of_group(sandbox);
         if subject.contains("web: converged") {
             return;
         }
@@ -150,6 +150,16 @@ fn converge(sandbox: &Sandbox) {
         std::thread::sleep(Duration::from_secs(1));
     }
     panic!("the end was never recorded:\n{}", sandbox.agent_log());
+}
+
+/// The subject of the newest commit about the group.
+fn last_of_group(sandbox: &Sandbox) -> String {
+    let path = "groups/web.yaml";
+    let subject = git(
+        sandbox,
+        &["log", "-1", "--format=%s", "drover/state", "--", path],
+    );
+    subject.trim().to_owned()
 }
 
 /// Runs Git in the repository that the agent follows.
@@ -275,12 +285,8 @@ fn check_state_branch(sandbox: &Sandbox) {
     let trailers = ["Drover-Agent", "Drover-Group", "Drover-Result"].map(trailer);
     let format = format!("--format=%H%x09%T%x09%P%x09{}%x09%s", trailers.join("%x09"));
     let log = git(sandbox, &["log", "--reverse", &format, "drover/state"]);
-    let last = log.lines().last().unwrap_or_default();
-    assert!(
-        last.contains("web: converged, 5 available"),
-        "{last}\n{}",
-        sandbox.agent_log()
-    );
+    let last = last_of_group(sandbox);
+    assert_eq!(last, "web: converged, 5 available");
     let mut before: Option<(String, String)> = None;
     let mut commits = 0;
     for line in log.lines() {
