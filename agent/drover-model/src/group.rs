@@ -380,6 +380,56 @@ pub enum DeletionPolicy {
 }
 
 impl GroupSpec {
+    /// Returns the specification of a document that says nothing but its provider, size and template.
+    pub fn with_defaults(provider: ProviderName, size: u32, template: Template) -> Self {
+        Self {
+            provider,
+            size,
+            bounds: None,
+            manage: Manage::Full,
+            template,
+            health: HealthSpec {
+                startup_timeout: defaults::STARTUP_TIMEOUT,
+                unhealthy_after: defaults::UNHEALTHY_AFTER,
+                unknown_after: defaults::UNKNOWN_AFTER,
+                checks: Vec::new(),
+            },
+            heal: HealSpec {
+                in_flight_max: defaults::HEAL_IN_FLIGHT_MAX,
+                systemic: Systemic {
+                    threshold: defaults::SYSTEMIC_THRESHOLD,
+                    mode: SystemicMode::Slow,
+                },
+            },
+            rollout: RolloutSpec {
+                surge_max: defaults::SURGE_MAX,
+                unavailable_max: defaults::UNAVAILABLE_MAX,
+                first_batch: defaults::FIRST_BATCH,
+                min_ready: defaults::MIN_READY,
+                progress_deadline: None,
+                failure_threshold: None,
+                on_failure: OnFailure::Pause,
+            },
+            drain: DrainSpec {
+                delay: defaults::DRAIN_DELAY,
+                begin: Vec::new(),
+                done: None,
+                timeout: defaults::DRAIN_TIMEOUT,
+                unhealthy_timeout: defaults::DRAIN_UNHEALTHY_TIMEOUT,
+                on_timeout: OnDrainTimeout::Proceed,
+            },
+            limits: Limits {
+                total_max: None,
+                destroy_max: None,
+            },
+            suspend: Vec::new(),
+            deletion: Deletion {
+                policy: DeletionPolicy::Destroy,
+                protect: false,
+            },
+        }
+    }
+
     /// Returns the suspension of `activity` in force at `now`, if any.
     pub fn suspended(&self, activity: Activity, now: Timestamp) -> Option<&Suspend> {
         self.suspend.iter().find(|suspend| {

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use drover_model::{
-    AcceptedDocument, Check, CheckOutcome, Classified, Completeness, Decisions, Deletion,
-    DeletionPolicy, Digests, DrainSpec, Epoch, ExitReport, FleetName, Group, GroupName, GroupPhase,
-    GroupSpec, GroupUid, HealSpec, HealthSignal, HealthSpec, InstanceId, InstanceMemory, Limits,
-    Listed, Listing, Manage, OnDrainTimeout, OnFailure, Ownership, Plan, Probe, ProviderName,
-    ProviderPhase, ProviderRef, ProviderType, RecordedGroup, Revision, RolloutSpec, SourceSpan,
-    Systemic, SystemicMode, Template, Timestamp, Token, Value, defaults,
+    AcceptedDocument, Check, CheckOutcome, Classified, Completeness, Decisions, Digests, Epoch,
+    ExitReport, FleetName, Group, GroupName, GroupPhase, GroupSpec, GroupUid, HealthSignal,
+    InstanceId, InstanceMemory, Listed, Listing, Ownership, Plan, Probe, ProviderName,
+    ProviderPhase, ProviderRef, ProviderType, RecordedGroup, Revision, SourceSpan, Template,
+    Timestamp, Token, Value, defaults,
 };
 use drover_plan::{ClassifyInput, Desired, PlanInput, ProviderFacts, classify, lint, plan};
 
@@ -66,52 +65,9 @@ fn spec() -> GroupSpec {
         interval: defaults::CHECK_INTERVAL,
         timeout: defaults::CHECK_TIMEOUT,
     };
-    GroupSpec {
-        provider: provider().name,
-        size: SIZE,
-        bounds: None,
-        manage: Manage::Full,
-        template: template(1),
-        health: HealthSpec {
-            startup_timeout: defaults::STARTUP_TIMEOUT,
-            unhealthy_after: defaults::UNHEALTHY_AFTER,
-            unknown_after: defaults::UNKNOWN_AFTER,
-            checks: vec![check],
-        },
-        heal: HealSpec {
-            in_flight_max: defaults::HEAL_IN_FLIGHT_MAX,
-            systemic: Systemic {
-                threshold: defaults::SYSTEMIC_THRESHOLD,
-                mode: SystemicMode::Slow,
-            },
-        },
-        rollout: RolloutSpec {
-            surge_max: defaults::SURGE_MAX,
-            unavailable_max: defaults::UNAVAILABLE_MAX,
-            first_batch: defaults::FIRST_BATCH,
-            min_ready: defaults::MIN_READY,
-            progress_deadline: None,
-            failure_threshold: None,
-            on_failure: OnFailure::Pause,
-        },
-        drain: DrainSpec {
-            delay: defaults::DRAIN_DELAY,
-            begin: Vec::new(),
-            done: None,
-            timeout: defaults::DRAIN_TIMEOUT,
-            unhealthy_timeout: defaults::DRAIN_UNHEALTHY_TIMEOUT,
-            on_timeout: OnDrainTimeout::Proceed,
-        },
-        limits: Limits {
-            total_max: None,
-            destroy_max: None,
-        },
-        suspend: Vec::new(),
-        deletion: Deletion {
-            policy: DeletionPolicy::Destroy,
-            protect: false,
-        },
-    }
+    let mut spec = GroupSpec::with_defaults(provider().name, SIZE, template(1));
+    spec.health.checks = vec![check];
+    spec
 }
 
 fn known(index: usize) -> Known {

@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use drover_model::{
-    AcceptedDocument, Check, CheckOutcome, Classified, Completeness, Decisions, Deletion,
-    DeletionPolicy, Digests, DrainSpec, Epoch, FieldClass, FleetName, Group, GroupName, GroupSpec,
-    GroupUid, HealSpec, HealthSignal, HealthSpec, Held, InstanceId, InstanceMemory, Intent,
-    IntentId, IntentKind, IntentState, Limits, Listed, Listing, Manage, OnDrainTimeout, OnFailure,
-    Ownership, Plan, PlanReport, Probe, ProviderName, ProviderPhase, ProviderRef, ProviderType,
-    Reason, RecordedGroup, RecordedInstance, Revision, RolloutSpec, SourceSpan, Systemic,
-    SystemicMode, Template, Timestamp, Token, Value, defaults,
+    AcceptedDocument, Check, CheckOutcome, Classified, Completeness, Decisions, Digests, Epoch,
+    FieldClass, FleetName, Group, GroupName, GroupSpec, GroupUid, HealthSignal, Held, InstanceId,
+    InstanceMemory, Intent, IntentId, IntentKind, IntentState, Listed, Listing, Ownership, Plan,
+    PlanReport, Probe, ProviderName, ProviderPhase, ProviderRef, ProviderType, Reason,
+    RecordedGroup, RecordedInstance, Revision, SourceSpan, Template, Timestamp, Token, Value,
+    defaults,
 };
 
 use crate::{
@@ -351,54 +350,12 @@ fn group(name: GroupName, size: u32) -> Group {
 }
 
 fn spec(size: u32) -> GroupSpec {
-    GroupSpec {
-        provider: ProviderName::parse("local").unwrap(),
-        size,
-        bounds: None,
-        manage: Manage::Full,
-        template: template(1),
-        health: HealthSpec {
-            startup_timeout: defaults::STARTUP_TIMEOUT,
-            unhealthy_after: defaults::UNHEALTHY_AFTER,
-            unknown_after: defaults::UNKNOWN_AFTER,
-            checks: vec![Check {
-                probe: Probe::Tcp { port: 80 },
-                interval: defaults::CHECK_INTERVAL,
-                timeout: defaults::CHECK_TIMEOUT,
-            }],
-        },
-        heal: HealSpec {
-            in_flight_max: defaults::HEAL_IN_FLIGHT_MAX,
-            systemic: Systemic {
-                threshold: defaults::SYSTEMIC_THRESHOLD,
-                mode: SystemicMode::Slow,
-            },
-        },
-        rollout: RolloutSpec {
-            surge_max: defaults::SURGE_MAX,
-            unavailable_max: defaults::UNAVAILABLE_MAX,
-            first_batch: defaults::FIRST_BATCH,
-            min_ready: defaults::MIN_READY,
-            progress_deadline: None,
-            failure_threshold: None,
-            on_failure: OnFailure::Pause,
-        },
-        drain: DrainSpec {
-            delay: defaults::DRAIN_DELAY,
-            begin: Vec::new(),
-            done: None,
-            timeout: defaults::DRAIN_TIMEOUT,
-            unhealthy_timeout: defaults::DRAIN_UNHEALTHY_TIMEOUT,
-            on_timeout: OnDrainTimeout::Proceed,
-        },
-        limits: Limits {
-            total_max: None,
-            destroy_max: None,
-        },
-        suspend: Vec::new(),
-        deletion: Deletion {
-            policy: DeletionPolicy::Destroy,
-            protect: false,
-        },
-    }
+    let provider = ProviderName::parse("local").unwrap();
+    let mut spec = GroupSpec::with_defaults(provider, size, template(1));
+    spec.health.checks = vec![Check {
+        probe: Probe::Tcp { port: 80 },
+        interval: defaults::CHECK_INTERVAL,
+        timeout: defaults::CHECK_TIMEOUT,
+    }];
+    spec
 }

@@ -1,7 +1,6 @@
 //! Fixtures of the unit tests: policies, bindings and facts, and decisions as people read them.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use drover_model::*;
 
@@ -144,59 +143,17 @@ pub(crate) fn at(time: &str) -> Timestamp {
 }
 
 pub(crate) fn spec(size: u32) -> GroupSpec {
-    GroupSpec {
-        provider: ProviderName::parse("local").unwrap(),
-        size,
-        bounds: Some(Bounds { min: 2, max: 20 }),
-        manage: Manage::Full,
-        template: Template {
-            properties: [("image".to_owned(), Value::from("v1"))]
-                .into_iter()
-                .collect(),
-            flavors: Vec::new(),
-            flavors_as_written: Value::List(Vec::new()),
-            tags: BTreeMap::new(),
-        },
-        health: HealthSpec {
-            startup_timeout: defaults::STARTUP_TIMEOUT,
-            unhealthy_after: defaults::UNHEALTHY_AFTER,
-            unknown_after: defaults::UNKNOWN_AFTER,
-            checks: Vec::new(),
-        },
-        heal: HealSpec {
-            in_flight_max: defaults::HEAL_IN_FLIGHT_MAX,
-            systemic: Systemic {
-                threshold: defaults::SYSTEMIC_THRESHOLD,
-                mode: SystemicMode::Slow,
-            },
-        },
-        rollout: RolloutSpec {
-            surge_max: defaults::SURGE_MAX,
-            unavailable_max: defaults::UNAVAILABLE_MAX,
-            first_batch: 1,
-            min_ready: defaults::MIN_READY,
-            progress_deadline: None,
-            failure_threshold: None,
-            on_failure: OnFailure::Pause,
-        },
-        drain: DrainSpec {
-            delay: Duration::from_secs(2),
-            begin: Vec::new(),
-            done: None,
-            timeout: Duration::from_mins(1),
-            unhealthy_timeout: Duration::from_secs(30),
-            on_timeout: OnDrainTimeout::Proceed,
-        },
-        limits: Limits {
-            total_max: None,
-            destroy_max: None,
-        },
-        suspend: Vec::new(),
-        deletion: Deletion {
-            policy: DeletionPolicy::Destroy,
-            protect: false,
-        },
-    }
+    let template = Template {
+        properties: [("image".to_owned(), Value::from("v1"))]
+            .into_iter()
+            .collect(),
+        flavors: Vec::new(),
+        flavors_as_written: Value::List(Vec::new()),
+        tags: BTreeMap::new(),
+    };
+    let mut spec = GroupSpec::with_defaults(ProviderName::parse("local").unwrap(), size, template);
+    spec.bounds = Some(Bounds { min: 2, max: 20 });
+    spec
 }
 
 pub(crate) fn digests(image: &str) -> Digests {
