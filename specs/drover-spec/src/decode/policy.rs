@@ -150,9 +150,9 @@ fn tests(spec: &Fields<'_>, point: Option<DecisionPoint>) -> Vec<PolicyTest> {
         let expect = fields.get("expect").1;
         if let (Some(entry), Some(point)) = (expect, point)
             && point.takes_rules()
-            && !matches!(entry.value.to_value(), Value::Bool(_))
+            && !is_expected_of_rules(&entry.value.to_value())
         {
-            fields.wrong(entry, "true or false for a policy of rules");
+            fields.wrong(entry, "true, false or the word error for a policy of rules");
         }
         let (Some(name), Some(expect)) = (name, expect) else {
             continue;
@@ -173,4 +173,18 @@ fn tests(spec: &Fields<'_>, point: Option<DecisionPoint>) -> Vec<PolicyTest> {
         });
     }
     tests
+}
+
+/// Rules hold, do not hold, or cannot be evaluated.
+fn is_expected_of_rules(value: &Value) -> bool {
+    match value {
+        Value::Bool(_) => true,
+        Value::String(word) => word == "error",
+        Value::Null
+        | Value::Int(_)
+        | Value::UInt(_)
+        | Value::Float(_)
+        | Value::List(_)
+        | Value::Map(_) => false,
+    }
 }
