@@ -16,7 +16,16 @@ const FILE: &str = "lock";
 /// The file is never removed: a removed and re-created lock file can be locked twice.
 #[derive(Debug)]
 pub(crate) struct DirLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for DirLock {
+    /// Closing would not do: a process that is just being started shares the lock until it runs its
+    /// program.
+    fn drop(&mut self) {
+        // The lock ends with the process at the latest.
+        let _ = self.file.unlock();
+    }
 }
 
 impl DirLock {
@@ -53,7 +62,7 @@ impl DirLock {
         if let Err(error) = noted {
             tracing::warn!(path = %path.display(), %error, "cannot note the pid in the lock file");
         }
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 
