@@ -2,7 +2,7 @@
 //! it: documents, references, policies with their tests, provider settings and properties.
 
 use drover_model::Kind;
-use drover_policy::{PolicySet, TestOutcome, TestResult};
+use drover_policy::{TestOutcome, TestResult};
 use drover_spec::{Diagnostic, Severity};
 
 use crate::documents::Documents;
@@ -76,18 +76,7 @@ pub(crate) fn check(documents: &Documents) -> Checked {
 }
 
 fn check_policies(documents: &Documents, diagnostics: &mut Vec<Diagnostic>) -> Vec<TestOutcome> {
-    let repository = &documents.repository;
-    let policies: Vec<_> = repository
-        .policies
-        .values()
-        .map(|p| p.value.clone())
-        .collect();
-    let bindings: Vec<_> = repository
-        .bindings
-        .values()
-        .map(|b| b.value.clone())
-        .collect();
-    let (set, mistakes) = PolicySet::compile(&policies, &bindings, &[]);
+    let (set, mistakes) = documents.compile_policies();
     for mistake in mistakes {
         // A reference to nothing was found when the documents were joined.
         let known = diagnostics.iter().any(|known| known.span == mistake.span);

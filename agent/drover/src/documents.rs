@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use drover_git::{FILE_BYTES_MAX, FILES_MAX, IGNORE_FILE, IgnoreRules, Mirror, Oid, RefusedWhy};
 use drover_model::SourceSpan;
+use drover_policy::{PolicyMistake, PolicySet};
 use drover_spec::{Diagnostic, ParsedFile, Repository};
 
 use crate::error::{CommandError, CommandResult, Context as _};
@@ -27,6 +28,15 @@ pub(crate) struct Documents {
 }
 
 impl Documents {
+    /// Compiles the policies with their bindings, and returns what is wrong with them.
+    pub(crate) fn compile_policies(&self) -> (PolicySet, Vec<PolicyMistake>) {
+        let policies = self.repository.policies.values();
+        let policies: Vec<_> = policies.map(|found| found.value.clone()).collect();
+        let bindings = self.repository.bindings.values();
+        let bindings: Vec<_> = bindings.map(|found| found.value.clone()).collect();
+        PolicySet::compile(&policies, &bindings, &[])
+    }
+
     fn new(texts: BTreeMap<String, Vec<u8>>, reading: Vec<Diagnostic>) -> Self {
         let files: Vec<ParsedFile> = texts
             .iter()

@@ -163,18 +163,7 @@ impl End {
         let attempted = || format!("cannot read commit {}", commit.short());
         let info = mirror.commit(commit).context(attempted())?;
         let documents = Documents::from_commit(mirror, commit, &settings.path)?;
-        let repository = &documents.repository;
-        let policies: Vec<_> = repository
-            .policies
-            .values()
-            .map(|p| p.value.clone())
-            .collect();
-        let bindings: Vec<_> = repository
-            .bindings
-            .values()
-            .map(|b| b.value.clone())
-            .collect();
-        let (policies, _) = PolicySet::compile(&policies, &bindings, &[]);
+        let (policies, _) = documents.compile_policies();
         Ok(Self {
             commit,
             policies,
