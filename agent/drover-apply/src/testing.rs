@@ -164,6 +164,7 @@ pub(crate) fn plan(steps: Vec<Step>) -> Plan {
         change: None,
         steps,
         next: RecordedGroup::new(web(), uid, Epoch(1)),
+        recommendations: Vec::new(),
         wake_at: None,
     }
 }

@@ -401,6 +401,10 @@ impl Agent {
         }
         for entry in self.groups.values_mut().filter(|entry| !entry.busy) {
             correct(Arc::make_mut(&mut entry.memory), now);
+            if matches!(tick, Tick::Leapt(_)) {
+                // Nobody asked for anything meanwhile: what is asked for must last anew.
+                entry.recommendations = Arc::default();
+            }
             if !passed.is_zero()
                 && entry.recorded.rollout.is_some()
                 && let Some(rollout) = &mut Arc::make_mut(&mut entry.recorded).rollout

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use drover_model::{
     Condition, ConditionType, Deleting, Group, GroupPhase, Held, Hold, InstanceId, InstanceMemory,
-    RecordedGroup, Timestamp,
+    Recommendation, RecordedGroup, Timestamp,
 };
 use drover_spec::{Diagnostic, Document};
 
@@ -23,6 +23,8 @@ const NOTES_MAX: usize = 40;
 pub(crate) struct GroupEntry {
     pub(crate) recorded: Arc<RecordedGroup>,
     pub(crate) memory: Arc<BTreeMap<InstanceId, InstanceMemory>>,
+    /// What the size policy asked for lately.
+    pub(crate) recommendations: Arc<Vec<Recommendation>>,
     pub(crate) meta: GroupMeta,
     /// The document in force, parsed. None: none is, or it cannot be read any more.
     pub(crate) accepted: Option<Arc<Group>>,
@@ -91,6 +93,7 @@ impl GroupEntry {
             StoredGroup {
                 recorded,
                 memory: BTreeMap::new(),
+                recommendations: Vec::new(),
                 meta: GroupMeta::default(),
             },
             None,
@@ -121,6 +124,7 @@ impl GroupEntry {
         };
         Self {
             memory: Arc::new(stored.memory),
+            recommendations: Arc::new(stored.recommendations),
             meta: stored.meta,
             accepted,
             candidate: None,

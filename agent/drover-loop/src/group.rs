@@ -8,7 +8,7 @@ use std::time::Duration;
 use drover_model::{
     AcceptedDocument, Change, Classified, Decisions, Deleting, Epoch, FleetName, Group, GroupName,
     GroupSpec, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent, Listing, Numbers,
-    Plan, PlanReport, PolicyName, RecordedGroup, Timestamp, Verdict,
+    Plan, PlanReport, PolicyName, Recommendation, RecordedGroup, Timestamp, Verdict,
 };
 use drover_plan::{
     ChangeInput, ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, Review,
@@ -35,6 +35,7 @@ pub(crate) struct GroupInput<'a> {
     /// With `next_number` above every number that was ever used.
     pub(crate) recorded: &'a RecordedGroup,
     pub(crate) memory: &'a BTreeMap<InstanceId, InstanceMemory>,
+    pub(crate) recommendations: &'a [Recommendation],
     /// The document in force, parsed.
     pub(crate) accepted: Option<&'a Arc<Group>>,
     pub(crate) candidate: Option<&'a Candidate>,
@@ -272,6 +273,7 @@ fn decide(
         intents: input.intents,
         recorded,
         decisions: &decisions,
+        recommendations: input.recommendations,
         policies: &policies,
         fences,
     };

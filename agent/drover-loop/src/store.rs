@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use drover_apply::{Journal, JournalChange, JournalError, write_journal};
 use drover_model::{
-    Absence, GroupName, IdError, InstanceId, InstanceMemory, RecordedGroup, Revision, Timestamp,
+    Absence, GroupName, IdError, InstanceId, InstanceMemory, Recommendation, RecordedGroup,
+    Revision, Timestamp,
 };
 use drover_spec::record::{self, RecordedFleet};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,7 @@ const CLOCK: &str = "clock";
 const GROUP: &str = "group/";
 const MEMORY: &str = "memory/";
 const META: &str = "meta/";
+const SIZES: &str = "sizes/";
 
 /// Why the local store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +58,7 @@ pub(crate) struct GroupMeta {
 pub(crate) struct StoredGroup {
     pub(crate) recorded: RecordedGroup,
     pub(crate) memory: BTreeMap<InstanceId, InstanceMemory>,
+    pub(crate) recommendations: Vec<Recommendation>,
     pub(crate) meta: GroupMeta,
 }
 
@@ -132,8 +135,16 @@ impl Store {
         let memory: Option<Vec<StoredMemory>> = self.json(&key)?;
         let memory = memory.into_iter().flatten();
         let memory: Result<_, IdError> = memory.map(StoredMemory::restore).collect();
+        let sizes: Option<Vec<(i64, u32, u32)>> = self.json(&format!("{SIZES}{name}"))?;
+        let sizes = sizes.into_iter().flatten();
+        let recommendations = sizes.map(|(since, least, most)| Recommendation {
+            since: time(since),
+            least,
+            most,
+        });
         Ok(Some(StoredGroup {
             recorded,
+            recommendations: recommendations.collect(),
             memory: memory.map_err(|error| decode(&key, &error))?,
             meta: self.json(&format!("{META}{name}"))?.unwrap_or_default(),
         }))
@@ -237,12 +248,24 @@ impl Batch {
         self.json(format!("{MEMORY}{group}"), &stored)
     }
 
+    pub(crate) fn recommendations(
+        &mut self,
+        group: &GroupName,
+        recommendations: &[Recommendation],
+    ) -> &mut Self {
+        let sizes = recommendations
+            .iter()
+            .map(|entry| (nanoseconds(entry.since), entry.least, entry.most));
+        let sizes: Vec<(i64, u32, u32)> = sizes.collect();
+        self.json(format!("{SIZES}{group}"), &sizes)
+    }
+
     pub(crate) fn meta(&mut self, group: &GroupName, meta: &GroupMeta) -> &mut Self {
         self.json(format!("{META}{group}"), meta)
     }
 
     pub(crate) fn forget(&mut self, group: &GroupName) -> &mut Self {
-        for prefix in [GROUP, MEMORY, META] {
+        for prefix in [GROUP, MEMORY, META, SIZES] {
             self.0.push((format!("{prefix}{group}"), None));
         }
         self

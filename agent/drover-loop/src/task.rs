@@ -11,7 +11,7 @@ use drover_apply::{
 use drover_model::{
     Action, Cause, Change, Classified, Decisions, Deleting, Epoch, FleetName, Group, GroupName,
     HealthSignal, Held, InstanceId, InstanceMemory, Intent, IntentKind, Listing, Plan,
-    ProviderPhase, Reason, RecordedGroup, Timestamp,
+    ProviderPhase, Reason, Recommendation, RecordedGroup, Timestamp,
 };
 use drover_plan::{FenceScope, fence_scope};
 use drover_policy::{GroupSummary, PolicySet, SourceFacts};
@@ -81,6 +81,7 @@ pub(crate) struct GroupTask {
     pub(crate) name: GroupName,
     pub(crate) recorded: Arc<RecordedGroup>,
     pub(crate) memory: Arc<BTreeMap<InstanceId, InstanceMemory>>,
+    pub(crate) recommendations: Arc<Vec<Recommendation>>,
     pub(crate) accepted: Option<Arc<Group>>,
     pub(crate) candidate: Option<Candidate>,
     /// The removal that a commit asks for.
@@ -99,6 +100,7 @@ pub(crate) struct GroupTask {
 pub(crate) struct Finished {
     pub(crate) recorded: Arc<RecordedGroup>,
     pub(crate) memory: Arc<BTreeMap<InstanceId, InstanceMemory>>,
+    pub(crate) recommendations: Arc<Vec<Recommendation>>,
     pub(crate) accepted: Option<Arc<Group>>,
     pub(crate) report: GroupReport,
     pub(crate) change: Option<Arc<Change>>,
@@ -199,6 +201,7 @@ fn input<'a>(
         epoch: shared.epoch,
         recorded,
         memory: &task.memory,
+        recommendations: &task.recommendations,
         accepted: task.accepted.as_ref(),
         candidate: task.candidate.as_ref(),
         removal: task.removal.as_ref(),
@@ -307,9 +310,15 @@ async fn finish(
     } else {
         Arc::new(judged.classified.memory.clone())
     };
+    let recommendations = if judged.plan.recommendations == *task.recommendations {
+        Arc::clone(&task.recommendations)
+    } else {
+        Arc::new(judged.plan.recommendations.clone())
+    };
     let mut finished = Finished {
         members: task.published.clone(),
         memory,
+        recommendations,
         accepted: Some(Arc::clone(&judged.in_force)),
         report: GroupReport {
             phase: Some(next.phase),
@@ -359,6 +368,9 @@ async fn store(task: &GroupTask, shared: &Shared, finished: &Finished) -> Result
     if !Arc::ptr_eq(&task.memory, &finished.memory) {
         batch.memory(&task.name, &finished.memory);
     }
+    if !Arc::ptr_eq(&task.recommendations, &finished.recommendations) {
+        batch.recommendations(&task.name, &finished.recommendations);
+    }
     if !batch.is_empty() {
         batch.clock(shared.now);
     }
@@ -397,6 +409,7 @@ async fn nothing_in_force(
     };
     let finished = Finished {
         memory: Arc::clone(&task.memory),
+        recommendations: Arc::clone(&task.recommendations),
         accepted: None,
         report: GroupReport {
             phase: Some(recorded.phase),

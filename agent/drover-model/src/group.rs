@@ -3,15 +3,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::{Amount, GroupName, ProviderName, Reason, SourceSpan, Timestamp, Value};
+use crate::{
+    Amount, GroupName, Prefer, ProviderName, Rate, Reason, ScalingSpec, SourceSpan, Timestamp,
+    UpDown, Value,
+};
 
 /// Defaults of a Group document. The one place that says them: the decoder, the schema and the
 /// reference page read these.
 pub mod defaults {
     use std::time::Duration;
 
-    use crate::Amount;
+    use crate::{Amount, Rate};
 
+    /// `scaling.stabilization.up`: what is asked for is made at once.
+    pub const STABILIZATION_UP: Duration = Duration::ZERO;
+    /// `scaling.stabilization.down`: a short lull takes nothing away that would have to be made again.
+    pub const STABILIZATION_DOWN: Duration = Duration::from_mins(5);
+    /// `scaling.rate.up`: at most twice as many a minute.
+    pub const RATE_UP: Rate = Rate {
+        amount: Amount::Percent(100),
+        per: Duration::from_mins(1),
+    };
+    /// `scaling.rate.down`: slow enough to see that fewer do not suffice.
+    pub const RATE_DOWN: Rate = Rate {
+        amount: Amount::Percent(10),
+        per: Duration::from_mins(1),
+    };
     /// `rollout.maxSurge`: a share, because a constant 1 would roll 1,000 instances in two days.
     pub const SURGE_MAX: Amount = Amount::Percent(10);
     /// `rollout.maxUnavailable`: nothing that serves is taken away before its replacement serves.
@@ -84,6 +101,8 @@ pub struct GroupSpec {
     pub size: u32,
     /// The bounds within which a `size` policy chooses.
     pub bounds: Option<Bounds>,
+    /// How fast a size that a `size` policy chooses takes effect, and what scale-in prefers.
+    pub scaling: ScalingSpec,
     /// Whether the agent acts on the group or only watches it.
     pub manage: Manage,
     /// What makes an instance current or stale.
@@ -386,6 +405,17 @@ impl GroupSpec {
             provider,
             size,
             bounds: None,
+            scaling: ScalingSpec {
+                stabilization: UpDown {
+                    up: defaults::STABILIZATION_UP,
+                    down: defaults::STABILIZATION_DOWN,
+                },
+                rate: UpDown::<Rate> {
+                    up: defaults::RATE_UP,
+                    down: defaults::RATE_DOWN,
+                },
+                prefer: Prefer::Oldest,
+            },
             manage: Manage::Full,
             template,
             health: HealthSpec {

@@ -18,6 +18,7 @@ mod observed;
 mod plan;
 mod quantity;
 mod recorded;
+mod scaling;
 mod span;
 mod value;
 
@@ -31,5 +32,6 @@ pub use observed::*;
 pub use plan::*;
 pub use quantity::*;
 pub use recorded::*;
+pub use scaling::*;
 pub use span::*;
 pub use value::*;

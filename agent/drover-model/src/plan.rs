@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::{
     Activity, ChangeId, Digests, DrainSpec, ErrorClass, GroupName, InstanceId, IntentId,
-    PolicyName, ProviderName, ProviderRef, Reason, RecordedGroup, SourceSpan, Template, Timestamp,
-    Token,
+    PolicyName, ProviderName, ProviderRef, Reason, Recommendation, RecordedGroup, SourceSpan,
+    Template, Timestamp, Token,
 };
 
 /// One pass's steps of one group. Immutable and fully decided: it names each instance it touches.
@@ -23,6 +23,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// The recorded state once the steps were carried out as planned.
     pub next: RecordedGroup,
+    /// What the size policy asked for lately: to be remembered locally, never in Git.
+    pub recommendations: Vec<Recommendation>,
     /// When to plan again even if nothing happens. None: no timer runs.
     pub wake_at: Option<Timestamp>,
 }
@@ -361,6 +363,20 @@ pub enum Hold {
         /// How many are allowed.
         limit: u32,
     },
+    /// A policy has not asked for another size for long enough.
+    ScalingStabilized {
+        /// What it asks for.
+        asked: u32,
+        /// The size until then.
+        size: u32,
+    },
+    /// A policy asks for more than `scaling.rate` allows at once.
+    ScalingRate {
+        /// What it asks for.
+        asked: u32,
+        /// The size until more is allowed.
+        size: u32,
+    },
     /// `limits.maxTotal` is reached.
     TotalLimit {
         /// The limit.
@@ -441,6 +457,8 @@ impl Hold {
             Self::Systemic { .. } => "Systemic",
             Self::AllUnknown => "AllUnknown",
             Self::DestroyLimit { .. } => "DestroyLimit",
+            Self::ScalingStabilized { .. } => "ScalingStabilized",
+            Self::ScalingRate { .. } => "ScalingRate",
             Self::TotalLimit { .. } => "TotalLimit",
             Self::Protected => "Protected",
             Self::DeletionUnconfirmed { .. } => "DeletionUnconfirmed",
@@ -462,6 +480,8 @@ impl Hold {
                 | Self::FirstBatch { .. }
                 | Self::RolloutWindow { .. }
                 | Self::HealBudget { .. }
+                | Self::ScalingStabilized { .. }
+                | Self::ScalingRate { .. }
         )
     }
 }
@@ -559,6 +579,14 @@ impl fmt::Display for Hold {
             Self::DestroyLimit { wanted, limit } => write!(
                 f,
                 "the change removes {wanted} instances and limits.maxDestroy allows {limit}; raise the limit in a commit to allow it"
+            ),
+            Self::ScalingStabilized { asked, size } => write!(
+                f,
+                "the policy asks for size {asked}, and has not for `scaling.stabilization`: {size} until then"
+            ),
+            Self::ScalingRate { asked, size } => write!(
+                f,
+                "the policy asks for size {asked}, `scaling.rate` allows {size} now"
             ),
             Self::TotalLimit { limit } => write!(f, "limits.maxTotal of {limit} is reached"),
             Self::Protected => write!(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     ChangeId, Digests, Epoch, ErrorClass, GroupName, GroupUid, Held, InstanceId, ProviderName,
-    ProviderRef, ProviderType, Revision, Template, Timestamp, Value,
+    ProviderRef, ProviderType, Resize, Revision, Template, Timestamp, UpDown, Value,
 };
 
 /// The recorded state of one group. The local copy is authoritative, the state branch publishes it.
@@ -36,6 +36,8 @@ pub struct RecordedGroup {
     pub rollout: Option<Rollout>,
     /// Failed launches in a row and when the next may happen.
     pub backoff: Option<LaunchBackoff>,
+    /// The sizes before the moves of a policy that still count against `scaling.rate`.
+    pub resizes: UpDown<Vec<Resize>>,
     /// The change in progress, or the last one.
     pub change: Option<ChangeId>,
     /// How many instances the change in progress has removed without replacement, and its id.
@@ -69,6 +71,10 @@ impl RecordedGroup {
             templates: BTreeMap::new(),
             rollout: None,
             backoff: None,
+            resizes: UpDown {
+                up: Vec::new(),
+                down: Vec::new(),
+            },
             change: None,
             destroyed: None,
             deleting: None,

@@ -159,6 +159,7 @@ fn pass(known: &Known, now: Timestamp) -> (Classified, Plan) {
         classified: &classified,
         intents: &[],
         recorded: &known.recorded,
+        recommendations: &[],
         decisions: &decisions,
         policies: &policies,
         fences: &[],

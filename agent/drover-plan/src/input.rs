@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     AcceptedDocument, Classified, Decisions, Epoch, FieldClass, FleetName, Group, GroupName,
-    GroupSpec, Held, Hold, Intent, ProviderName, ProviderType, RecordedGroup, Revision, Timestamp,
-    Value,
+    GroupSpec, Held, Hold, Intent, ProviderName, ProviderType, Recommendation, RecordedGroup,
+    Revision, Timestamp, Value,
 };
 
 /// What the planner knows of a group's provider.
@@ -73,6 +73,9 @@ pub struct PlanInput<'a> {
     pub recorded: &'a RecordedGroup,
     /// What policies decided.
     pub decisions: &'a Decisions,
+    /// What the size policy asked for lately, as the last plan left it. Empty where that is lost: then
+    /// the size in force is what it asked for.
+    pub recommendations: &'a [Recommendation],
     /// Digests of the policies and bindings that judge the group, by name: part of the change.
     pub policies: &'a BTreeMap<String, String>,
     /// What the loop knows to be in the way; [`fence_scope`] says what each of them withholds.
@@ -126,6 +129,8 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::HealBudget { .. }
         | Hold::Systemic { .. }
         | Hold::AllUnknown
+        | Hold::ScalingStabilized { .. }
+        | Hold::ScalingRate { .. }
         | Hold::TotalLimit { .. }
         | Hold::DrainTimeout
         | Hold::UnknownOutcomes { .. }

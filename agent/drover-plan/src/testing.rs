@@ -9,8 +9,8 @@ use drover_model::{
     FieldClass, FleetName, Group, GroupName, GroupSpec, GroupUid, HealthSignal, Held, InstanceId,
     InstanceMemory, Intent, IntentId, IntentKind, IntentState, Listed, Listing, Ownership, Plan,
     PlanReport, Probe, ProviderName, ProviderPhase, ProviderRef, ProviderType, Reason,
-    RecordedGroup, RecordedInstance, Revision, SourceSpan, Template, Timestamp, Token, Value,
-    defaults,
+    Recommendation, RecordedGroup, RecordedInstance, Revision, SourceSpan, Template, Timestamp,
+    Token, Value, defaults,
 };
 
 use crate::{
@@ -41,6 +41,7 @@ pub(crate) struct Fixture {
     pub(crate) intents: Vec<Intent>,
     pub(crate) recorded: RecordedGroup,
     pub(crate) decisions: Decisions,
+    pub(crate) recommendations: Vec<Recommendation>,
     pub(crate) fences: Vec<Held>,
     pub(crate) visibility: Duration,
 }
@@ -92,6 +93,7 @@ impl Fixture {
             intents: Vec::new(),
             recorded: RecordedGroup::new(name, uid, Epoch(1)),
             decisions: Decisions::default(),
+            recommendations: Vec::new(),
             fences: Vec::new(),
             visibility: Duration::from_mins(2),
         }
@@ -274,6 +276,7 @@ impl Fixture {
             intents: &self.intents,
             recorded: &self.recorded,
             decisions: &self.decisions,
+            recommendations: &self.recommendations,
             policies: &policies,
             fences: &self.fences,
         })

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use drover_apply::{Journal as _, StepResult};
 use drover_model::{
     Action, Cause, FieldClass, GroupPhase, Hold, InstanceClass, InstanceId, IntentState,
-    ProviderPhase, Reason, SettlementOutcome, Timestamp, Trust,
+    ProviderPhase, Reason, SettlementOutcome, SizeDecision, Timestamp, Trust,
 };
 use drover_plan::{ClassifyInput, classify};
 
@@ -42,6 +42,8 @@ pub(crate) struct Checks {
     /// is bounded by the ceiling it was made under.
     ceiling: u32,
     numbers: BTreeSet<InstanceId>,
+    /// The sizes that a policy moved the group away from, with when.
+    moves: Vec<(Timestamp, u32)>,
     /// What was believed to be gone under a listing that lied.
     buried: BTreeSet<InstanceId>,
 }
@@ -51,6 +53,7 @@ impl Checks {
     pub(crate) fn after(&mut self, sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
         availability(pass)?;
         self.ceiling(sim, pass)?;
+        self.paced(sim, pass)?;
         no_worse(sim, pass)?;
         self.at_most_once(sim, pass)?;
         no_action_unobserved(pass)?;
@@ -89,6 +92,30 @@ impl Checks {
         self.total = sim.world().of_group(sim.name(), at).len();
         if now > limit {
             return broken("I2 ceiling", format!("{now} exist, {limit} may"));
+        }
+        Ok(())
+    }
+
+    /// A policy shrinks the group no further than the rate allows, whatever the agent remembers.
+    fn paced(&mut self, sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
+        let (before, after) = (pass.before.size, pass.plan.next.size);
+        let applied = pass.applied.as_ref();
+        if before == after || applied.is_none_or(|applied| applied.journal_error.is_some()) {
+            return Ok(());
+        }
+        if !matches!(sim.decisions.size, Some(SizeDecision::Chosen { .. })) {
+            self.moves.clear();
+            return Ok(());
+        }
+        self.moves.push((pass.at, before));
+        let rate = sim.spec().scaling.rate.down;
+        let counts = |at: Timestamp| at.checked_add(rate.per).is_ok_and(|end| end > pass.at);
+        let recent = self.moves.iter().find(|(at, _)| counts(*at));
+        let base = recent.map_or(before, |(_, size)| *size);
+        let fewest = base.saturating_sub(rate.amount.ceil_of(base).max(1));
+        if pass.before.accepted.is_some() && after < before && after < fewest {
+            let what = format!("from {base} to {after}, {fewest} is allowed");
+            return broken("pace", what);
         }
         Ok(())
     }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use drover_model::{
     Activity, Amount, BindingName, Bounds, CheckOutcome, DecisionPoint, DeletionPolicy, Digests,
     Enforcement, ErrorClass, ExitReport, GroupPhase, GroupSpec, Held, InstanceId, Manage,
-    OnDrainTimeout, Outcome, PolicyName, Reason, SizeDecision, SourceSpan, Suspend, SystemicMode,
-    Timestamp, Value, Verdict,
+    OnDrainTimeout, Outcome, PolicyName, Prefer, Rate, Reason, SizeDecision, SourceSpan, Suspend,
+    SystemicMode, Timestamp, Value, Verdict,
 };
 use drover_plan::render;
 use drover_provider::Clock as _;
@@ -520,6 +520,11 @@ fn edited(spec: &mut GroupSpec, name: &str, value: &str) -> Option<()> {
             spec.drain.done = Some(drover_model::DrainDone::Exit);
         }
         "onDrainTimeout" if value == "abort" => spec.drain.on_timeout = OnDrainTimeout::Abort,
+        "stabilizeUp" => spec.scaling.stabilization.up = span(value)?,
+        "stabilizeDown" => spec.scaling.stabilization.down = span(value)?,
+        "rateUp" => spec.scaling.rate.up = rate(value)?,
+        "rateDown" => spec.scaling.rate.down = rate(value)?,
+        "prefer" if value == "newest" => spec.scaling.prefer = Prefer::Newest,
         "bounds" => {
             let (min, max) = value.split_once("..")?;
             spec.bounds = Some(Bounds {
@@ -591,6 +596,15 @@ fn amount(text: &str) -> Option<Amount> {
         Some(share) => share.parse().ok().map(Amount::Percent),
         None => text.parse().ok().map(Amount::Count),
     }
+}
+
+/// Reads `10%/1m` or `4/90s`.
+fn rate(text: &str) -> Option<Rate> {
+    let (number, per) = text.split_once('/')?;
+    Some(Rate {
+        amount: amount(number)?,
+        per: span(per)?,
+    })
 }
 
 /// Reads `90s`, `10m` or `2h`.

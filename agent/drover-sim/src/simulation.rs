@@ -9,8 +9,8 @@ use drover_apply::{ApplyContext, ApplyReport, Journal as _, JournalError, Memory
 use drover_model::{
     AcceptedDocument, Classified, Decisions, Epoch, FleetName, Group, GroupName, GroupPhase,
     GroupSpec, GroupUid, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent, IntentKind,
-    Listed, Listing, Plan, PlanReport, ProviderName, ProviderType, RecordedGroup, Revision,
-    Timestamp, Value,
+    Listed, Listing, Plan, PlanReport, ProviderName, ProviderType, Recommendation, RecordedGroup,
+    Revision, Timestamp, Value,
 };
 use drover_plan::{
     ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, classify, lint, plan,
@@ -45,6 +45,8 @@ pub struct Simulation {
     pub recorded: RecordedGroup,
     /// What the agent remembers from pass to pass.
     pub memory: BTreeMap<InstanceId, InstanceMemory>,
+    /// What the agent remembers of what the size policy asked for.
+    pub recommendations: Vec<Recommendation>,
     /// How many commits the recorded state would have made so far.
     pub commits: u32,
     fleet: FleetName,
@@ -115,6 +117,7 @@ impl Simulation {
             },
             recorded: RecordedGroup::new(group.name.clone(), uid, Epoch(1)),
             memory: BTreeMap::new(),
+            recommendations: Vec::new(),
             commits: 0,
             fleet: FleetName::parse("test").expect("a valid label"),
             world: Arc::new(Mutex::new(SimWorld::new(settings))),
@@ -177,6 +180,7 @@ impl Simulation {
         self.journal = Arc::new(self.journal.crashed());
         if memory_lost {
             self.memory.clear();
+            self.recommendations.clear();
         }
     }
 
@@ -212,6 +216,7 @@ impl Simulation {
         let applied = apply(&plan, &self.context()).await;
         if applied.journal_error.is_none() {
             self.memory = classified.memory.clone();
+            self.recommendations.clone_from(&plan.recommendations);
             self.commits += u32::from(self.recorded != plan.next);
             self.recorded = plan.next.clone();
         }
@@ -322,6 +327,7 @@ impl Simulation {
             intents,
             recorded,
             decisions: &self.decisions,
+            recommendations: &self.recommendations,
             policies: &policies,
             fences,
         };

@@ -6,8 +6,8 @@ use std::time::Duration;
 use drover_apply::{FailWrites, StepResult};
 use drover_model::{
     Amount, BindingName, CheckOutcome, DecisionPoint, Decisions, Enforcement, ErrorClass,
-    ExitReport, Group, GroupPhase, Held, Hold, IntentKind, OnFailure, Outcome, PolicyName,
-    ProviderRef, Reason, SourceSpan, SystemicMode, Value, Verdict,
+    ExitReport, Group, GroupPhase, Held, Hold, IntentKind, OnFailure, Outcome, PolicyName, Prefer,
+    ProviderRef, Rate, Reason, SizeDecision, SourceSpan, SystemicMode, Value, Verdict,
 };
 use drover_plan::render;
 use drover_provider_sim::{Behavior, Fault, FaultKind, Op, SimSettings, Which};
@@ -119,6 +119,14 @@ fn random_group(random: &mut Random) -> Group {
     if random.percent(30) {
         spec.drain.delay = Duration::ZERO;
     }
+    let spans = [0, 30, 300].map(Duration::from_secs);
+    spec.scaling.stabilization.up = random.pick(&spans);
+    spec.scaling.stabilization.down = random.pick(&spans);
+    spec.scaling.rate.down = Rate {
+        amount: random.pick(&amounts[1..]),
+        per: random.pick(&spans[1..]),
+    };
+    spec.scaling.prefer = random.pick(&[Prefer::Oldest, Prefer::Newest]);
     if random.percent(20) {
         spec.limits.total_max = Some(spec.size + random.below(4));
     }
@@ -231,7 +239,8 @@ impl Life {
                 self.sim.restart(lost);
             }
             15 => self.fence(),
-            16 => self.gate(),
+            16 if self.random.percent(50) => self.gate(),
+            16 => self.size_policy(),
             17 => self.capacity(),
             18 => self.recover(),
             _ => self.sim.world().clear_faults(),
@@ -411,6 +420,16 @@ impl Life {
         };
     }
 
+    /// A policy chooses the size, or no longer does.
+    fn size_policy(&mut self) {
+        let size = self.random.below(13);
+        self.sim.decisions.size = self.random.percent(70).then(|| SizeDecision::Chosen {
+            size,
+            asked: size.into(),
+            verdict: hours(DecisionPoint::Size, Outcome::Passed),
+        });
+    }
+
     fn capacity(&mut self) {
         let capacity = self.random.pick(&[None, Some(5), Some(9)]);
         self.sim.world().settings.capacity = capacity;
@@ -575,18 +594,22 @@ fn told(number: u32, sim: &Simulation, pass: &Pass) -> String {
 
 /// Returns decisions that close the gate for one reason.
 fn closed(reason: Reason) -> Decisions {
-    let verdict = Verdict {
+    let verdict = hours(DecisionPoint::Gate, Outcome::Failed);
+    let mut decisions = Decisions::default();
+    decisions.gates.insert(reason, vec![verdict]);
+    decisions
+}
+
+fn hours(point: DecisionPoint, outcome: Outcome) -> Verdict {
+    Verdict {
         policy: PolicyName::parse("hours").expect("a valid label"),
         binding: BindingName::parse("hours").expect("a valid label"),
-        point: DecisionPoint::Gate,
+        point,
         enforcement: Enforcement::Deny,
-        outcome: Outcome::Failed,
+        outcome,
         message: "outside office hours".to_owned(),
         span: SourceSpan::start_of("policies/hours.yaml"),
         values: std::collections::BTreeMap::new(),
         digest: String::new(),
-    };
-    let mut decisions = Decisions::default();
-    decisions.gates.insert(reason, vec![verdict]);
-    decisions
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use drover_model::Amount;
+use drover_model::{Amount, Rate};
 
 mod agent;
 mod group;
@@ -64,6 +64,7 @@ pub(crate) enum Preset {
     Word(&'static str),
     Amount(Amount),
     Duration(Duration),
+    Rate(Rate),
 }
 
 /// What a value may be.
@@ -87,6 +88,8 @@ pub(crate) enum Shape {
     Amount { min: u32, max: u32 },
     /// A duration, bounds inclusive.
     Duration { min: Duration, max: Duration },
+    /// So many instances within so much time, such as `10%/1m`.
+    Rate,
     /// A time in UTC.
     Time,
     /// One of these words; those of the second list are not supported yet.

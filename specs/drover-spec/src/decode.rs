@@ -9,11 +9,11 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
-use drover_model::{Amount, SourceSpan, Timestamp};
+use drover_model::{Amount, Rate, SourceSpan, Timestamp};
 
 use crate::declare::{Choice, Field, Object, Presence, Preset, Shape};
 use crate::diagnostic::{Diagnostic, Report};
-use crate::formats::{format_duration, parse_duration, parse_percent, parse_time};
+use crate::formats::{format_duration, parse_duration, parse_percent, parse_rate, parse_time};
 use crate::tree::{Content, Entry, Node, Place, Resolved, Style, resolve};
 
 mod binding;
@@ -403,6 +403,27 @@ impl<'a> Fields<'a> {
         };
         entry.map_or(preset, |entry| {
             self.duration_of(&field.shape, entry).unwrap_or(preset)
+        })
+    }
+
+    /// Reads a rate; the default where it is not written or wrong.
+    ///
+    /// # Panics
+    ///
+    /// Where the field is declared without a default.
+    pub(crate) fn rate(&self, name: &'static str) -> Rate {
+        let (field, entry) = self.get(name);
+        let Presence::Default(Preset::Rate(preset)) = field.presence else {
+            unreachable!("`{name}` is declared with a default rate");
+        };
+        let Some(entry) = entry else { return preset };
+        let Some(text) = entry.value.text() else {
+            self.wrong(entry, "a rate such as \"4/1m\" or \"10%/1m\"");
+            return preset;
+        };
+        parse_rate(text).unwrap_or_else(|error| {
+            self.bad(entry, error);
+            preset
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drover_model::{Amount, Timestamp};
+use drover_model::{Amount, Rate, Timestamp};
 
 /// Why a text is not a duration, a time or an amount.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +22,12 @@ pub enum FormatError {
     /// Not an amount.
     #[error("is not an amount such as 2 or \"10%\"")]
     Amount,
+    /// Not a rate.
+    #[error("is not a rate such as \"4/1m\" or \"10%/1m\"")]
+    Rate,
+    /// A rate outside its bounds.
+    #[error("must be of at least 1 or 1% and of 1s to 24h")]
+    RateRange,
 }
 
 /// The units of a duration, longest first, with their milliseconds.
@@ -119,6 +125,36 @@ pub(crate) fn parse_percent(text: &str) -> Result<Amount, FormatError> {
         Ok(share @ 0..=100) => Ok(Amount::Percent(share)),
         _ => Err(FormatError::Amount),
     }
+}
+
+/// The form of a rate, as a regular expression for JSON Schema.
+pub(crate) const RATE_PATTERN: &str =
+    "^([1-9][0-9]*|(100|[1-9][0-9]?)%)/(?=[0-9])([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
+
+/// Parses a rate: an amount of at least one, a slash, and a duration of one second to a day.
+pub(crate) fn parse_rate(text: &str) -> Result<Rate, FormatError> {
+    let (amount, per) = text.split_once('/').ok_or(FormatError::Rate)?;
+    let amount = if amount.ends_with('%') {
+        parse_percent(amount).map_err(|_| FormatError::Rate)?
+    } else {
+        let canonical = amount == "0" || !amount.starts_with('0');
+        let digits = canonical && amount.bytes().all(|b| b.is_ascii_digit());
+        let count = amount.parse().ok().filter(|_| digits);
+        Amount::Count(count.ok_or(FormatError::Rate)?)
+    };
+    let per = parse_duration(per).map_err(|_| FormatError::Rate)?;
+    let some = !matches!(amount, Amount::Count(0) | Amount::Percent(0));
+    let bounds = Duration::from_secs(1)..=Duration::from_hours(24);
+    if some && bounds.contains(&per) {
+        Ok(Rate { amount, per })
+    } else {
+        Err(FormatError::RateRange)
+    }
+}
+
+/// Writes a rate as [`parse_rate`] reads it.
+pub(crate) fn format_rate(rate: Rate) -> String {
+    format!("{}/{}", rate.amount, format_duration(rate.per))
 }
 
 #[cfg(test)]

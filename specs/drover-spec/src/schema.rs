@@ -6,7 +6,9 @@ use serde_json::{Map, Value as Json, json};
 use crate::declare::{AGENT, Choice, Field, METADATA, Object, Presence, Preset, Shape};
 use crate::decode::HTTP_METHODS;
 use crate::document::{API_VERSION, spec_of};
-use crate::formats::{DURATION_PATTERN, PERCENT_PATTERN, format_duration};
+use crate::formats::{
+    DURATION_PATTERN, PERCENT_PATTERN, RATE_PATTERN, format_duration, format_rate,
+};
 use crate::limits;
 
 /// The draft: the newest one that the editors' YAML language server knows.
@@ -100,6 +102,7 @@ fn default(preset: Preset) -> Json {
         Preset::Amount(Amount::Count(count)) => json!(count),
         Preset::Amount(share @ Amount::Percent(_)) => json!(share.to_string()),
         Preset::Duration(duration) => json!(format_duration(duration)),
+        Preset::Rate(rate) => json!(format_rate(rate)),
     }
 }
 
@@ -119,6 +122,7 @@ fn shape(shape_: &Shape) -> Json {
             {"type": "string", "pattern": PERCENT_PATTERN},
         ]}),
         Shape::Duration { .. } => json!({"type": "string", "pattern": DURATION_PATTERN}),
+        Shape::Rate => json!({"type": "string", "pattern": RATE_PATTERN}),
         Shape::Time => json!({"type": "string", "format": "date-time"}),
         Shape::Word(words, _) => json!({"enum": words}),
         Shape::Words(words) => json!({"oneOf": [

@@ -389,6 +389,7 @@ impl Agent {
             let stored = StoredGroup {
                 recorded,
                 memory: BTreeMap::new(),
+                recommendations: Vec::new(),
                 meta,
             };
             self.groups.insert(name, GroupEntry::restored(stored));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_model::{ConditionType, GroupName, GroupPhase, Held, Hold, Timestamp};
+use drover_model::{ConditionType, GroupName, GroupPhase, Held, Hold, Listing, Timestamp};
 use drover_policy::GroupSummary;
 use jiff::SignedDuration;
 use tokio::task::{Id, JoinError};
@@ -14,7 +14,7 @@ use tracing::{Instrument as _, debug, debug_span, error, info};
 use super::observation::{Observation, elsewhere};
 use super::{Agent, GuardRound, plain};
 use crate::entry::{self, GroupEntry, set_condition};
-use crate::observe::Observed;
+use crate::observe::{Observed, OpenScope};
 use crate::quiet::Quiet;
 use crate::source::chain;
 use crate::status::{GroupReport, GroupStatus};
@@ -178,19 +178,7 @@ impl Agent {
         } else {
             entry.quiet = None;
         }
-        Some(GroupTask {
-            name: name.clone(),
-            recorded: Arc::clone(&entry.recorded),
-            memory: Arc::clone(&entry.memory),
-            accepted: entry.accepted.clone(),
-            candidate: entry.candidate.clone(),
-            removal: entry.removal.clone(),
-            scope: Arc::clone(scope),
-            listing: Arc::clone(listing),
-            fences,
-            published: entry.status.members.clone(),
-            numbered: entry.numbered,
-        })
+        Some(entry.task(name, scope, listing, fences))
     }
 
     /// Returns what is in the way of a group, and why its newest document is not in force.
@@ -329,6 +317,30 @@ impl Agent {
 }
 
 impl GroupEntry {
+    /// Returns the group's work, as it stands.
+    fn task(
+        &self,
+        name: &GroupName,
+        scope: &Arc<OpenScope>,
+        listing: &Arc<Listing>,
+        fences: Vec<Held>,
+    ) -> GroupTask {
+        GroupTask {
+            name: name.clone(),
+            recorded: Arc::clone(&self.recorded),
+            memory: Arc::clone(&self.memory),
+            recommendations: Arc::clone(&self.recommendations),
+            accepted: self.accepted.clone(),
+            candidate: self.candidate.clone(),
+            removal: self.removal.clone(),
+            scope: Arc::clone(scope),
+            listing: Arc::clone(listing),
+            fences,
+            published: self.status.members.clone(),
+            numbered: self.numbered,
+        }
+    }
+
     /// Takes up what a task did.
     fn take(&mut self, name: &GroupName, finished: Finished) {
         let phase_before = self.recorded.phase;
@@ -338,7 +350,8 @@ impl GroupEntry {
             && finished.report.steps.is_empty()
             && finished.acted.is_none()
             && Arc::ptr_eq(&self.recorded, &finished.recorded)
-            && Arc::ptr_eq(&self.memory, &finished.memory);
+            && Arc::ptr_eq(&self.memory, &finished.memory)
+            && Arc::ptr_eq(&self.recommendations, &finished.recommendations);
         match &mut self.quiet {
             Some(quiet) if rested => quiet.wake_at = finished.report.wake_at,
             _ => self.quiet = None,
@@ -347,6 +360,7 @@ impl GroupEntry {
             self.acted = acted;
         }
         self.memory = finished.memory;
+        self.recommendations = finished.recommendations;
         // The candidate is in force now, or was replaced by a newer one while the task ran.
         let text = finished.recorded.accepted.as_ref().map(|a| a.text.clone());
         if self.candidate.as_ref().map(|c| &c.document.text) == text.as_ref() {

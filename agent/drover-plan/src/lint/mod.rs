@@ -10,9 +10,9 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    Action, Activity, Cause, Classified, GroupName, Hold, InstanceClass, InstanceId, Intent,
-    IntentId, IntentKind, IntentState, Manage, Member, Plan, ProviderRef, Reason, Step, Token,
-    Trust,
+    Action, Activity, Amount, Cause, Classified, GroupName, Hold, InstanceClass, InstanceId,
+    Intent, IntentId, IntentKind, IntentState, Manage, Member, Plan, ProviderRef, Reason, Resize,
+    SizeDecision, Step, Token, Trust,
 };
 
 use crate::input::{Desired, PlanInput};
@@ -67,6 +67,18 @@ pub enum LintError {
         /// How many are too many.
         surplus: u32,
     },
+    /// A policy's size would take effect faster than it may.
+    #[error("the size would move from {from} to {to}, {least} to {most} are allowed")]
+    TooFast {
+        /// The size before.
+        from: u32,
+        /// The size after.
+        to: u32,
+        /// The smallest that is allowed.
+        least: u32,
+        /// The largest that is allowed.
+        most: u32,
+    },
     /// An instance that serves would be destroyed without the drain that its specification has.
     #[error("{0} would be destroyed without being drained")]
     NotDrained(InstanceId),
@@ -99,6 +111,7 @@ pub fn lint(input: &PlanInput<'_>, plan: &Plan) -> Result<(), LintError> {
     facts.ceiling(plan)?;
     facts.floor(plan)?;
     facts.removals(plan)?;
+    facts.pace(plan)?;
     facts.drained(plan)?;
     facts.recorded(plan)
 }
@@ -401,6 +414,49 @@ impl<'a> Facts<'a> {
             return Err(LintError::Uncertified { what: "a deletion" });
         }
         Ok(())
+    }
+
+    /// A policy moves the size no further than it asks for, and than the rate allows of the sizes that
+    /// still count.
+    fn pace(&self, plan: &Plan) -> Result<(), LintError> {
+        let (before, after) = (self.input.recorded.size, plan.next.size);
+        let Some(SizeDecision::Chosen { size: asked, .. }) = &self.input.decisions.size else {
+            return Ok(());
+        };
+        if before == after || self.deleting || self.input.recorded.accepted.is_none() {
+            return Ok(());
+        }
+        let spec = self.input.desired.spec();
+        let share = |amount: Amount, of: u32| match amount {
+            Amount::Count(count) => count.max(1),
+            Amount::Percent(percent) => (percent * of).div_ceil(100).max(1),
+        };
+        let base = |counted: &[Resize]| {
+            let counts = |resize: &&Resize| resize.until > self.input.now;
+            counted.iter().find(counts).map_or(before, |one| one.from)
+        };
+        let counted = &self.input.recorded.resizes;
+        let (up, down) = (base(&counted.up), base(&counted.down));
+        let rate = &spec.scaling.rate;
+        let mut most = (up + share(rate.up.amount, up)).max(before);
+        let mut least = down
+            .saturating_sub(share(rate.down.amount, down))
+            .min(before);
+        most = most.min(before.max(*asked));
+        least = least.max(before.min(*asked));
+        if let Some(bounds) = spec.bounds {
+            most = most.clamp(bounds.min, bounds.max);
+            least = least.clamp(bounds.min, bounds.max);
+        }
+        if (least..=most).contains(&after) {
+            return Ok(());
+        }
+        Err(LintError::TooFast {
+            from: before,
+            to: after,
+            least,
+            most,
+        })
     }
 
     /// What serves is drained first, where its specification says how.

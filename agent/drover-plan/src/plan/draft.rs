@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     AcceptedDocument, Action, Activity, Cause, Change, Digests, GroupSpec, Held, Hold,
-    InstanceClass, InstanceId, IntentKind, Member, Precondition, Reason, RecordedGroup,
-    RecordedProvider, SizeDecision, Step, Template, Timestamp,
+    InstanceClass, InstanceId, IntentKind, Member, Precondition, Reason, Recommendation,
+    RecordedGroup, RecordedProvider, SizeDecision, Step, Template, Timestamp,
 };
 
 use super::held;
@@ -52,6 +52,7 @@ pub(super) struct Draft<'a> {
     pub(super) holds: Vec<Held>,
     pub(super) wake_at: Option<Timestamp>,
     pub(super) next: RecordedGroup,
+    pub(super) recommendations: Vec<Recommendation>,
 }
 
 impl<'a> Draft<'a> {
@@ -93,6 +94,7 @@ impl<'a> Draft<'a> {
             holds: input.fences.to_vec(),
             wake_at: None,
             next: input.recorded.clone(),
+            recommendations: input.recommendations.to_vec(),
         };
         draft.available = draft.live().filter(|member| serves(member)).count() as u32;
         draft.change = draft.reviewed_change();
@@ -195,8 +197,11 @@ impl<'a> Draft<'a> {
         let known = recorded.accepted.is_some();
         let before = recorded.size;
         let asked = match &self.input.decisions.size {
-            None => self.spec.size,
-            Some(SizeDecision::Chosen { size, .. }) => *size,
+            None => {
+                self.recommendations.clear();
+                self.spec.size
+            }
+            Some(SizeDecision::Chosen { size, .. }) => self.paced(*size),
             Some(SizeDecision::Failed(verdict)) => {
                 self.hold(held(policy_hold(verdict, Hold::PolicyFailed)));
                 if known { before } else { self.spec.size }
@@ -221,6 +226,9 @@ impl<'a> Draft<'a> {
             self.hold(held);
             self.size_withheld = true;
             return before;
+        }
+        if known && self.input.decisions.size.is_some() {
+            self.record_resize(before);
         }
         asked
     }

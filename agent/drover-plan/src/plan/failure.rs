@@ -350,6 +350,8 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::Systemic { .. }
         | Hold::AllUnknown
         | Hold::DestroyLimit { .. }
+        | Hold::ScalingStabilized { .. }
+        | Hold::ScalingRate { .. }
         | Hold::TotalLimit { .. }
         | Hold::Protected
         | Hold::DeletionUnconfirmed { .. }

@@ -78,6 +78,7 @@ impl Draft<'_> {
             change: self.change,
             steps: self.steps,
             next: self.next,
+            recommendations: self.recommendations,
             wake_at: self.wake_at,
         };
         (plan, report)

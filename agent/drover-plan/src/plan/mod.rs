@@ -15,6 +15,7 @@ mod heal;
 mod record;
 mod roll;
 mod scale;
+mod scaling;
 mod target;
 
 #[cfg(test)]

@@ -104,7 +104,11 @@ impl Draft<'_> {
         self.holds
             .iter()
             .map(|held| {
-                let same = before.iter().find(|before| goes_on(before, held));
+                // One whose end has passed, and that goes on, has another end by now.
+                let over = |before: &Held| before.until.is_some_and(|at| at <= self.input.now);
+                let same = before
+                    .iter()
+                    .find(|before| goes_on(before, held) && !(over(before) && *before != held));
                 same.unwrap_or(held).clone()
             })
             .collect()
@@ -235,6 +239,8 @@ fn goes_on(before: &Held, now: &Held) -> bool {
         }
         (Hold::ObservationPartial { .. }, Hold::ObservationPartial { .. })
         | (Hold::JournalUnavailable { .. }, Hold::JournalUnavailable { .. })
+        | (Hold::ScalingStabilized { .. }, Hold::ScalingStabilized { .. })
+        | (Hold::ScalingRate { .. }, Hold::ScalingRate { .. })
         | (Hold::SourceUnavailable { .. }, Hold::SourceUnavailable { .. }) => true,
         (one, other) => one == other,
     };

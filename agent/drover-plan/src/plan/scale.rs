@@ -1,6 +1,8 @@
 //! Making what is missing, and removing what is too much.
 
-use drover_model::{Cause, Held, Hold, InstanceClass, Member, Reason};
+use std::cmp::Reverse;
+
+use drover_model::{Cause, Held, Hold, InstanceClass, Member, Prefer, Reason};
 
 use super::draft::Draft;
 use super::held;
@@ -106,6 +108,7 @@ impl<'a> Draft<'a> {
     /// Returns the members in the order in which scale-in takes them.
     fn victims(&self) -> Vec<&'a Member> {
         let wanted = self.wanted();
+        let oldest = self.spec.scaling.prefer == Prefer::Oldest;
         let mut victims: Vec<&'a Member> = self.live().collect();
         victims.sort_by_cached_key(|member| {
             let tier = match member.class {
@@ -119,7 +122,12 @@ impl<'a> Draft<'a> {
                 InstanceClass::Available if !is_current(&member.digests, wanted) => 5,
                 InstanceClass::Available => 6,
             };
-            (tier, member.busy, member.created_at, member.id.clone())
+            let (old, new) = if oldest {
+                (Some(member.created_at), None)
+            } else {
+                (None, Some(Reverse(member.created_at)))
+            };
+            (tier, member.busy, old, new, member.id.clone())
         });
         victims
     }

@@ -332,3 +332,5 @@ fn a_plan_reads_as_people_would_say_it() {
       hold FirstBatch (update): waiting for the first 1 of the new template to become available
     ");
 }
+
+mod scaling;

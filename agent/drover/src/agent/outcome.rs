@@ -131,6 +131,8 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::HealBudget { .. }
         | Hold::Systemic { .. }
         | Hold::AllUnknown
+        | Hold::ScalingStabilized { .. }
+        | Hold::ScalingRate { .. }
         | Hold::TotalLimit { .. }
         | Hold::UnknownOutcomes { .. }
         | Hold::JournalUnavailable { .. }

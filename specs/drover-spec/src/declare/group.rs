@@ -44,6 +44,11 @@ pub(crate) static GROUP_SPEC: Object = any(
             Shape::Object(&BOUNDS),
             "The bounds within which a `size` policy chooses.",
         ),
+        optional(
+            "scaling",
+            Shape::Object(&SCALING),
+            "How fast a size that a `size` policy chooses takes effect, and which instances scale-in prefers.",
+        ),
         preset(
             "manage",
             Shape::Word(&["full", "observe"], &[]),
@@ -91,7 +96,6 @@ pub(crate) static GROUP_SPEC: Object = any(
         ),
         later("members", "quorum groups"),
         later("quorum", "quorum groups"),
-        later("scaling", "stabilization and rates of scaling"),
         later("lifecycle", "ephemeral groups"),
         later("placement", "spreading over zones"),
         later("windows", "maintenance windows"),
@@ -112,6 +116,67 @@ pub(crate) static BOUNDS: Object = any(
     &[
         required("min", COUNT, "The smallest size."),
         required("max", COUNT, "The largest size, not below `min`."),
+    ],
+);
+
+pub(crate) static SCALING: Object = any(
+    "scaling",
+    "How fast a size that a `size` policy chooses takes effect. A size that a person pushes takes effect at once.",
+    &[
+        optional(
+            "stabilization",
+            Shape::Object(&STABILIZATION),
+            "For how long a policy must ask for a move before it is made.",
+        ),
+        optional(
+            "rate",
+            Shape::Object(&RATE),
+            "How far the size may move in a time.",
+        ),
+        preset(
+            "prefer",
+            Shape::Word(&["oldest", "newest"], &[]),
+            Preset::Word("oldest"),
+            "Which instances scale-in takes first, of those that are equally good otherwise; also where a person pushed the size.",
+        ),
+    ],
+);
+
+pub(crate) static STABILIZATION: Object = any(
+    "scaling.stabilization",
+    "For how long a policy must ask for a move before it is made.",
+    &[
+        preset(
+            "up",
+            duration(0, 24),
+            Preset::Duration(defaults::STABILIZATION_UP),
+            "The size grows to the smallest one asked for within this time.",
+        ),
+        preset(
+            "down",
+            duration(0, 24),
+            Preset::Duration(defaults::STABILIZATION_DOWN),
+            "The size shrinks to the largest one asked for within this time.",
+        ),
+    ],
+);
+
+pub(crate) static RATE: Object = any(
+    "scaling.rate",
+    "How far the size may move in a time: `<amount>/<duration>`. A share is of the size when that time began, rounded up, at least 1.",
+    &[
+        preset(
+            "up",
+            Shape::Rate,
+            Preset::Rate(defaults::RATE_UP),
+            "How many instances more.",
+        ),
+        preset(
+            "down",
+            Shape::Rate,
+            Preset::Rate(defaults::RATE_DOWN),
+            "How many instances fewer.",
+        ),
     ],
 );
 

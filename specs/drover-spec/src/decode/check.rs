@@ -35,6 +35,7 @@ pub(crate) fn scalar_text(shape: &Shape, text: &str) -> Result<(), String> {
         | Shape::Boolean
         | Shape::Amount { .. }
         | Shape::Duration { .. }
+        | Shape::Rate
         | Shape::Time
         | Shape::Word(..)
         | Shape::Words(_)

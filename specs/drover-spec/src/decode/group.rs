@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     Amount, Bounds, Deletion, DeletionPolicy, Flavor, Group, GroupName, GroupSpec, Limits, Manage,
-    ProviderName, SourceSpan, SourceText, Template, Value, Vanilla,
+    Prefer, ProviderName, ScalingSpec, SourceSpan, SourceText, Template, UpDown, Value, Vanilla,
 };
 
 use super::{Fields, Metadata, Others, check, health};
@@ -41,6 +41,7 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
         provider: provider.clone().or_else(|| ProviderName::parse("x").ok())?,
         size,
         bounds,
+        scaling: scaling(&spec.object("scaling")),
         manage,
         template,
         health: health::health(&spec.object("health")),
@@ -266,6 +267,25 @@ fn unknown_substitution(report: &Report, span: SourceSpan, name: &str) {
         None => format!("write `$${{{name}}}` for a literal `${{{name}}}`"),
     };
     report.push(Diagnostic::error("unknown-substitution", message, span).hint(hint));
+}
+
+fn scaling(fields: &Fields<'_>) -> ScalingSpec {
+    let stabilization = fields.object("stabilization");
+    let rate = fields.object("rate");
+    ScalingSpec {
+        stabilization: UpDown {
+            up: stabilization.duration("up"),
+            down: stabilization.duration("down"),
+        },
+        rate: UpDown {
+            up: rate.rate("up"),
+            down: rate.rate("down"),
+        },
+        prefer: match fields.word("prefer") {
+            "newest" => Prefer::Newest,
+            _ => Prefer::Oldest,
+        },
+    }
 }
 
 fn limits(fields: &Fields<'_>) -> Limits {

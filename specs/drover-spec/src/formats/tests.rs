@@ -56,3 +56,24 @@ fn reads_shares_from_0_to_100() {
         assert_eq!(parse_percent(text), Err(FormatError::Amount), "{text}");
     }
 }
+
+#[test]
+fn reads_and_writes_rates() {
+    for (text, canonical) in [
+        ("10%/1m", "10%/1m"),
+        ("4/90s", "4/1m30s"),
+        ("100%/24h", "100%/24h"),
+    ] {
+        let rate = parse_rate(text).unwrap();
+        assert_eq!(format_rate(rate), canonical);
+        assert_eq!(parse_rate(canonical), Ok(rate));
+    }
+    for text in [
+        "", "4", "4/", "/1m", "-1/1m", "04/1m", "4/1", "1.5/1m", "101%/1m", "4/1m/1m", "x%/1m",
+    ] {
+        assert_eq!(parse_rate(text), Err(FormatError::Rate), "{text}");
+    }
+    for text in ["0/1m", "0%/1m", "1/0s", "1/25h", "1/500ms"] {
+        assert_eq!(parse_rate(text), Err(FormatError::RateRange), "{text}");
+    }
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use drover_model::{
     AcceptedDocument, ChangeId, Condition, ConditionType, Deleting, Digests, Epoch, ErrorClass,
     GroupPhase, InstanceId, Kind, LaunchBackoff, PauseCause, RecordedGroup, RecordedInstance,
-    RecordedProvider, Rollout, RolloutState, Template,
+    RecordedProvider, Resize, Rollout, RolloutState, Template, UpDown,
 };
 
 use super::read::Reader;
@@ -40,7 +40,7 @@ const GROUP_FIELDS: [&str; 20] = [
 /// Decodes a group.
 pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
     let mut fields = GROUP_FIELDS.to_vec();
-    fields.push("templates");
+    fields.extend(["templates", "resizes"]);
     root.only(&fields)?;
     let metadata = root.get("metadata")?;
     metadata.only(&["name", "uid", "epoch"])?;
@@ -65,6 +65,10 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
         rollout: root.optional_with("rollout", rollout)?,
         backoff: root.optional_with("backoff", backoff)?,
         change: root.optional_with("change", Reader::parsed)?,
+        resizes: root.optional_with("resizes", resizes)?.unwrap_or(UpDown {
+            up: Vec::new(),
+            down: Vec::new(),
+        }),
         destroyed: root.optional_with("destroyed", destroyed)?,
         deleting: root.optional_with("deleting", deleting)?,
         phase: phase.one_of(&GroupPhase::ALL, GroupPhase::as_str)?,
@@ -212,6 +216,25 @@ fn destroyed(reader: &Reader<'_>) -> Result<(ChangeId, u32), RecordError> {
         reader.get("change")?.parsed()?,
         reader.get("count")?.number()?,
     ))
+}
+
+fn resizes(reader: &Reader<'_>) -> Result<UpDown<Vec<Resize>>, RecordError> {
+    reader.only(&["up", "down"])?;
+    let list = |name| -> Result<Vec<Resize>, RecordError> {
+        let list = reader.get(name)?.list()?;
+        let resizes = list.iter().map(|resize| {
+            resize.only(&["until", "from"])?;
+            Ok(Resize {
+                until: resize.get("until")?.time()?,
+                from: resize.get("from")?.number()?,
+            })
+        });
+        resizes.collect()
+    };
+    Ok(UpDown {
+        up: list("up")?,
+        down: list("down")?,
+    })
 }
 
 fn deleting(reader: &Reader<'_>) -> Result<Deleting, RecordError> {

@@ -2,7 +2,7 @@
 
 use drover_model::{
     AcceptedDocument, Condition, Deleting, ErrorClass, LaunchBackoff, PauseCause, RecordedGroup,
-    RecordedInstance, RecordedProvider, Rollout, RolloutState, Template,
+    RecordedInstance, RecordedProvider, Resize, Rollout, RolloutState, Template, UpDown,
 };
 
 use super::write::{MapOf, Yaml};
@@ -49,6 +49,7 @@ pub(crate) fn group(group: &RecordedGroup) -> Yaml {
         )
         .optional("rollout", group.rollout.as_ref().map(rollout))
         .optional("backoff", group.backoff.as_ref().map(backoff))
+        .optional("resizes", resizes(&group.resizes))
         .optional("destroyed", destroyed)
         .optional("deleting", group.deleting.as_ref().map(deleting))
         .with("instances", instances(group))
@@ -126,6 +127,25 @@ fn backoff(backoff: &LaunchBackoff) -> Yaml {
         .optional_text("class", backoff.class.map(ErrorClass::as_str))
         .text("message", &backoff.message)
         .build()
+}
+
+fn resizes(resizes: &UpDown<Vec<Resize>>) -> Option<Yaml> {
+    let list = |resizes: &[Resize]| {
+        let resizes = resizes.iter().map(|resize| {
+            MapOf::new()
+                .text("until", &format_time(resize.until))
+                .number("from", resize.from)
+                .build()
+        });
+        Yaml::List(resizes.collect())
+    };
+    let any = !resizes.up.is_empty() || !resizes.down.is_empty();
+    any.then(|| {
+        MapOf::new()
+            .with("up", list(&resizes.up))
+            .with("down", list(&resizes.down))
+            .build()
+    })
 }
 
 fn deleting(deleting: &Deleting) -> Yaml {

@@ -70,6 +70,9 @@ fn data_of(hold: &Hold) -> MapOf {
         Hold::DestroyLimit { wanted, limit } => {
             map.number("wanted", *wanted).number("limit", *limit)
         }
+        Hold::ScalingStabilized { asked, size } | Hold::ScalingRate { asked, size } => {
+            map.number("asked", *asked).number("size", *size)
+        }
         Hold::TotalLimit { limit } => map.number("limit", *limit),
         Hold::UnknownOutcomes { count } => map.number("count", *count),
     }
@@ -216,6 +219,14 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         "DestroyLimit" => Hold::DestroyLimit {
             wanted: data.number("wanted")?,
             limit: data.number("limit")?,
+        },
+        "ScalingStabilized" => Hold::ScalingStabilized {
+            asked: data.number("asked")?,
+            size: data.number("size")?,
+        },
+        "ScalingRate" => Hold::ScalingRate {
+            asked: data.number("asked")?,
+            size: data.number("size")?,
         },
         "TotalLimit" => Hold::TotalLimit {
             limit: data.number("limit")?,

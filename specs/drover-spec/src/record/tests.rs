@@ -4,7 +4,8 @@ use drover_model::{
     Activity, Condition, ConditionType, Deleting, Digests, Epoch, ErrorClass, Flavor, GroupName,
     GroupPhase, GroupUid, Held, Hold, InstanceId, LaunchBackoff, PauseCause, PolicyHold,
     PolicyName, ProviderName, ProviderRef, ProviderType, Reason, RecordedInstance,
-    RecordedProvider, Rollout, RolloutState, SourceSpan, Template, Timestamp, Value, Vanilla,
+    RecordedProvider, Resize, Rollout, RolloutState, SourceSpan, Template, Timestamp, UpDown,
+    Value, Vanilla,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -397,6 +398,10 @@ fn backoff() -> impl Strategy<Value = LaunchBackoff> {
     )
 }
 
+fn resize() -> impl Strategy<Value = Resize> {
+    (time(), any::<u32>()).prop_map(|(until, from)| Resize { until, from })
+}
+
 prop_compose! {
     fn group()(
         (uid, epoch, next_number, size, stable_size) in
@@ -408,6 +413,7 @@ prop_compose! {
         rollout in option::of(rollout()),
         backoff in option::of(backoff()),
         (change, destroyed) in (option::of(change()), option::of((change(), any::<u32>()))),
+        (up, down) in (vec(resize(), 0..3), vec(resize(), 0..3)),
         deleting in option::of((revision(), time())),
         phase in proptest::sample::select(GroupPhase::ALL.to_vec()),
         instances in btree_map(instance_id(), instance(), 0..4),
@@ -435,6 +441,7 @@ prop_compose! {
             backoff,
             change,
             destroyed,
+            resizes: UpDown { up, down },
             deleting: deleting.map(|(revision, since)| Deleting { revision, since }),
             phase,
             instances,
