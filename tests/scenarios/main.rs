@@ -96,6 +96,7 @@ scenarios! {
     drain_abort
     emptied_for_good
     emptied_listing
+    ephemeral
     first_create
     gate_closed
     heal_one_dead

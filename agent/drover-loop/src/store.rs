@@ -289,6 +289,8 @@ struct StoredMemory {
     failing: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unknown: Option<i64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    completed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     absent: Option<(i64, i64, u32)>,
 }
@@ -315,6 +317,7 @@ impl StoredMemory {
             ready: memory.ready_at.map(nanoseconds),
             failing: memory.failing_since.map(nanoseconds),
             unknown: memory.unknown_since.map(nanoseconds),
+            completed: memory.completed,
             absent,
         }
     }
@@ -331,6 +334,7 @@ impl StoredMemory {
             ready_at: self.ready.map(time),
             failing_since: self.failing.map(time),
             unknown_since: self.unknown.map(time),
+            completed: self.completed,
             absent,
         };
         Ok((InstanceId::parse(&self.id)?, memory))

@@ -103,6 +103,8 @@ pub struct GroupSpec {
     pub bounds: Option<Bounds>,
     /// How fast a size that a `size` policy chooses takes effect, and what scale-in prefers.
     pub scaling: ScalingSpec,
+    /// Whether an instance that ends by itself failed.
+    pub lifecycle: Lifecycle,
     /// Whether the agent acts on the group or only watches it.
     pub manage: Manage,
     /// What makes an instance current or stale.
@@ -130,6 +132,15 @@ pub struct Bounds {
     pub min: u32,
     /// The largest size, not below `min`.
     pub max: u32,
+}
+
+/// What it means that an instance ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// It failed: it should have run on.
+    Service,
+    /// With status 0 after it was ready it has done its work, and another one takes its place.
+    Ephemeral,
 }
 
 /// Whether the agent acts on a group.
@@ -416,6 +427,7 @@ impl GroupSpec {
                 },
                 prefer: Prefer::Oldest,
             },
+            lifecycle: Lifecycle::Service,
             manage: Manage::Full,
             template,
             health: HealthSpec {

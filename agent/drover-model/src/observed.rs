@@ -149,6 +149,8 @@ pub struct InstanceMemory {
     pub failing_since: Option<Timestamp>,
     /// Since when its health has been unknown without a break.
     pub unknown_since: Option<Timestamp>,
+    /// It ended by itself as it should: see [`Lifecycle::Ephemeral`](crate::Lifecycle::Ephemeral).
+    pub completed: bool,
     /// Since when complete listings have not had it, and how many.
     pub absent: Option<Absence>,
 }

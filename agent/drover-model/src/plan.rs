@@ -132,6 +132,8 @@ pub enum Cause {
     Because(Reason),
     /// A launch failed; its remains are cleared.
     FailedLaunch,
+    /// An instance of an ephemeral group has done its work; its remains are cleared.
+    Completed,
     /// The outcome of an earlier step is followed up.
     FollowUp,
 }
@@ -143,6 +145,7 @@ impl Cause {
             Self::ScaleOut => "scaleOut",
             Self::Because(reason) => reason.as_str(),
             Self::FailedLaunch => "failedLaunch",
+            Self::Completed => "completed",
             Self::FollowUp => "followUp",
         }
     }

@@ -169,6 +169,7 @@ impl Fixture {
             ready_at: ready.then(|| at(-3600)),
             failing_since: None,
             unknown_since: None,
+            completed: false,
             absent: None,
         };
         self.memory.insert(id(name), memory);

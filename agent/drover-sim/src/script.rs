@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use drover_model::{
     Activity, Amount, BindingName, Bounds, CheckOutcome, DecisionPoint, DeletionPolicy, Digests,
-    Enforcement, ErrorClass, ExitReport, GroupPhase, GroupSpec, Held, InstanceId, Manage,
-    OnDrainTimeout, Outcome, PolicyName, Prefer, Rate, Reason, SizeDecision, SourceSpan, Suspend,
-    SystemicMode, Timestamp, Value, Verdict,
+    Enforcement, ErrorClass, ExitReport, GroupPhase, GroupSpec, Held, InstanceId, Lifecycle,
+    Manage, OnDrainTimeout, Outcome, PolicyName, Prefer, Rate, Reason, SizeDecision, SourceSpan,
+    Suspend, SystemicMode, Timestamp, Value, Verdict,
 };
 use drover_plan::render;
 use drover_provider::Clock as _;
@@ -198,6 +198,13 @@ impl Stage {
         let which = Which::Property("version".to_owned(), Value::from(number));
         let behavior = match how {
             "never-boots" => Behavior::NeverBoots,
+            "completes" => Behavior::Exits {
+                after: Duration::from_secs(40),
+                report: ExitReport {
+                    code: Some(0),
+                    ..ExitReport::default()
+                },
+            },
             "exits" => Behavior::Exits {
                 after: Duration::from_secs(2),
                 report: ExitReport {
@@ -520,6 +527,7 @@ fn edited(spec: &mut GroupSpec, name: &str, value: &str) -> Option<()> {
             spec.drain.done = Some(drover_model::DrainDone::Exit);
         }
         "onDrainTimeout" if value == "abort" => spec.drain.on_timeout = OnDrainTimeout::Abort,
+        "lifecycle" if value == "ephemeral" => spec.lifecycle = Lifecycle::Ephemeral,
         "stabilizeUp" => spec.scaling.stabilization.up = span(value)?,
         "stabilizeDown" => spec.scaling.stabilization.down = span(value)?,
         "rateUp" => spec.scaling.rate.up = rate(value)?,

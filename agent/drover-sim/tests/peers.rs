@@ -8,8 +8,8 @@ use std::time::Duration;
 use driver::{Life, converged, live};
 use drover_apply::{FailWrites, Journal as _};
 use drover_model::{
-    Amount, CheckOutcome, GroupPhase, Hold, IntentKind, OnFailure, PauseCause, ProviderPhase,
-    RolloutState, Timestamp, Value,
+    Amount, CheckOutcome, GroupPhase, Hold, IntentKind, Lifecycle, OnFailure, PauseCause,
+    ProviderPhase, RolloutState, Timestamp, Value,
 };
 use drover_provider_sim::{Behavior, Fault, FaultKind, Op, SimSettings, Which};
 use drover_sim::{Simulation, group, template};
@@ -353,5 +353,65 @@ fn a_hundred_instances_roll_as_fast_as_their_window_allows() {
         );
         assert!(taken <= batch * batches + seconds(4) * batches, "{taken:?}");
         assert_eq!(sim.world().stats().peak, 110);
+    });
+}
+
+/// Runners whose jobs take seconds were taken for a crash loop: repaired slowly, backed off, given up.
+#[test]
+fn a_runner_fleet_whose_jobs_take_seconds_keeps_its_size() {
+    for after in [0, 1, 3, 20] {
+        live(async |life: &mut Life| {
+            let mut group = group("web", 10, 1);
+            group.spec.lifecycle = Lifecycle::Ephemeral;
+            group.spec.rollout.min_ready = Duration::ZERO;
+            group.spec.rollout.surge_max = Amount::Percent(100);
+            group.spec.health.checks.clear();
+            let mut sim = Simulation::new(group, SimSettings::default());
+            let report = drover_model::ExitReport {
+                code: Some(0),
+                ..drover_model::ExitReport::default()
+            };
+            let after = seconds(after);
+            bad_version(&sim, 1, Behavior::Exits { after, report });
+            let end = sim.now().checked_add(Duration::from_mins(10)).unwrap();
+            while sim.now() < end {
+                let pass = life.pass(&mut sim).await;
+                let now = sim.now();
+                let world = sim.world();
+                let there = world.of_group(sim.name(), now);
+                let working = there
+                    .iter()
+                    .filter(|(_, one)| !matches!(one.phase(now), Some(ProviderPhase::Exited(_))));
+                let working = working.count();
+                assert!(after.is_zero() || working == 10, "{working} work at {now}");
+                assert!(pass.plan.next.backoff.is_none());
+                assert_ne!(pass.plan.next.phase, GroupPhase::Paused);
+                drop(there);
+                drop(world);
+                sim.sleep(&pass, end);
+            }
+            let created = sim.world().stats().created;
+            assert!(created > 10 * 600 / 40, "{created} runners in ten minutes");
+        });
+    }
+}
+
+/// What ends uncleanly, or before it was ready, failed in an ephemeral group too.
+#[test]
+fn a_runner_that_fails_is_a_failed_launch() {
+    live(async |life: &mut Life| {
+        let mut group = group("web", 3, 1);
+        group.spec.lifecycle = Lifecycle::Ephemeral;
+        group.spec.rollout.min_ready = Duration::ZERO;
+        let mut sim = Simulation::new(group, SimSettings::default());
+        let report = drover_model::ExitReport {
+            code: Some(1),
+            ..drover_model::ExitReport::default()
+        };
+        let after = seconds(1);
+        bad_version(&sim, 1, Behavior::Exits { after, report });
+        life.run(&mut sim, Duration::from_hours(6)).await;
+        let created = sim.world().stats().created;
+        assert!(created < 35, "{created} instances in six hours");
     });
 }

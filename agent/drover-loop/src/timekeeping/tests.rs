@@ -68,6 +68,7 @@ fn remembered(second: i64) -> InstanceMemory {
         ready_at: Some(at(second)),
         failing_since: Some(at(second)),
         unknown_since: None,
+        completed: false,
         absent: None,
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use drover_model::{
     CheckOutcome, ExitReport, GroupSpec, HealthSignal, HealthSpec, InstanceClass, InstanceMemory,
-    ProviderPhase, RecordedInstance, Timestamp,
+    Lifecycle, ProviderPhase, RecordedInstance, Timestamp,
 };
 
 use crate::time::{earlier, elapsed, later};
@@ -186,6 +186,16 @@ pub(super) fn class(
     }
 }
 
+/// Returns whether an instance has done its work. Where there are no checks, running is being ready, and
+/// a status of 0 says that it ran: work of seconds may begin and end between two looks.
+pub(super) fn completed(health: &Health, memory: &InstanceMemory, spec: &GroupSpec) -> bool {
+    let Health::Ended(report) = health else {
+        return false;
+    };
+    let was_ready = memory.ready_at.is_some() || spec.health.checks.is_empty();
+    spec.lifecycle == Lifecycle::Ephemeral && report.code == Some(0) && was_ready
+}
+
 /// An instance that ended before it could serve is a failed launch; later it is an end like any.
 fn ended(
     report: &ExitReport,
@@ -193,6 +203,9 @@ fn ended(
     before: Option<&str>,
     spec: &GroupSpec,
 ) -> InstanceClass {
+    if memory.completed {
+        return InstanceClass::Exited(report.clone());
+    }
     let failed_at = memory.failing_since.unwrap_or(Timestamp::MAX);
     let mut needed = spec.rollout.min_ready.max(SERVED_MIN);
     // Between two looks it may have lived for minReady and some more, and never was seen to serve.

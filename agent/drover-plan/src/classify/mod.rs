@@ -144,6 +144,7 @@ impl Stage<'_> {
             input.now,
         );
         health::remember(&mut memory, &health, input.now);
+        memory.completed |= health::completed(&health, &memory, input.spec);
         let (class, changes_at) = if self.destroy_sent(id) {
             (InstanceClass::Terminating, None)
         } else {
@@ -183,6 +184,7 @@ impl Stage<'_> {
             ready_at: None,
             failing_since: None,
             unknown_since: None,
+            completed: false,
             absent: None,
         };
         if let Some(was) = self.input.recorded.instances.get(id) {

@@ -166,6 +166,7 @@ impl<'a> Draft<'a> {
         self.fresh = self.fresh();
         self.follow_up();
         self.clear_failed_launches();
+        self.clear_completed();
         self.heal();
         self.scale_out();
         self.scale_in();

@@ -182,7 +182,7 @@ impl Draft<'_> {
         let mut failures = Vec::new();
         for member in self
             .live()
-            .filter(|member| member.digests == rollout.target)
+            .filter(|member| member.digests == rollout.target && !self.completed(member))
         {
             let early = self
                 .input

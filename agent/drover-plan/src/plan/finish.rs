@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use drover_model::{
-    Action, Cause, GroupPhase, Held, Hold, InstanceClass, IntentState, Plan, PlanReport, Reason,
-    Timestamp,
+    Action, Cause, GroupPhase, Held, Hold, InstanceClass, IntentState, Lifecycle, Plan, PlanReport,
+    Reason, Timestamp,
 };
 
 use super::draft::{Course, Draft};
@@ -48,15 +48,36 @@ impl Draft<'_> {
             .live()
             .all(|member| serves(member) && self.current(member));
         let quiet = !self.steps.iter().any(|step| step.action.mutates());
+        // In an ephemeral group there is no moment of rest: it is enough that nothing is outdated or
+        // missing, and that what there is works.
+        let turning = self.spec.lifecycle == Lifecycle::Ephemeral && self.next.backoff.is_none();
+        let leaving = self.input.classified.members.values();
+        let mut leaving = leaving.filter(|member| self.leaving.contains_key(&member.id));
+        let renewed = turning
+            && leaving.all(|member| self.current(member))
+            && self
+                .live()
+                .all(|member| self.current(member) && !broken(&member.class))
+            && self.live_count() == size
+            && (self.available > 0 || size == 0);
+        if renewed && !self.size_withheld {
+            self.converged = true;
+            self.settle_on_target(size);
+            return;
+        }
         // With a size withheld the change is not over, and what it comes from stays what it was.
         self.converged = settled && all_good && quiet && !self.size_withheld;
         if self.converged {
-            self.next.stable = Some(self.target.clone());
-            self.next.stable_size = size;
-            self.next.rollout = None;
-            self.next.backoff = None;
-            self.next.destroyed = None;
+            self.settle_on_target(size);
         }
+    }
+
+    fn settle_on_target(&mut self, size: u32) {
+        self.next.stable = Some(self.target.clone());
+        self.next.stable_size = size;
+        self.next.rollout = None;
+        self.next.backoff = None;
+        self.next.destroyed = None;
     }
 
     /// Returns the plan.
@@ -95,7 +116,7 @@ impl Draft<'_> {
         for step in withheld {
             let reason = match step.cause {
                 Cause::Because(reason) => Some(reason),
-                Cause::FailedLaunch => Some(Reason::Heal),
+                Cause::FailedLaunch | Cause::Completed => Some(Reason::Heal),
                 Cause::ScaleOut | Cause::FollowUp => None,
             };
             let instance = match step.action {
@@ -216,5 +237,20 @@ impl Draft<'_> {
             .values()
             .filter_map(|memory| memory.absent.map(|absence| absence.since));
         moving.chain(intents).chain(missing).max()
+    }
+}
+
+/// Returns whether something is wrong with an instance.
+fn broken(class: &InstanceClass) -> bool {
+    match class {
+        InstanceClass::Exited(_)
+        | InstanceClass::Failed { .. }
+        | InstanceClass::Unhealthy { .. }
+        | InstanceClass::Lost { .. }
+        | InstanceClass::Suspect { .. } => true,
+        InstanceClass::Terminating
+        | InstanceClass::Starting
+        | InstanceClass::Warming
+        | InstanceClass::Available => false,
     }
 }

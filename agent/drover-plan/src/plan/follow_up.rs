@@ -8,7 +8,7 @@ use drover_model::{
 };
 
 use super::draft::Draft;
-use super::held;
+use super::{STEPS_MAX, held};
 use crate::time::later;
 
 /// A destroy that the provider refused is tried again after this time.
@@ -158,6 +158,33 @@ impl<'a> Draft<'a> {
             self.destroy(member, Cause::FailedLaunch);
             self.leave(member, None);
         }
+    }
+
+    /// Removes the remains of what has done its work. That is no repair: nothing is paced or counted.
+    pub(super) fn clear_completed(&mut self) {
+        let done: Vec<&Member> = self
+            .live()
+            .filter(|member| self.completed(member))
+            .collect();
+        if !done.is_empty()
+            && let Some(held) = self.suspended(Activity::Gc)
+        {
+            self.hold(held);
+            return;
+        }
+        for member in done {
+            if self.steps.len() >= STEPS_MAX {
+                return;
+            }
+            self.destroy(member, Cause::Completed);
+            self.leave(member, None);
+        }
+    }
+
+    /// Returns whether a member of an ephemeral group has done its work.
+    pub(super) fn completed(&self, member: &Member) -> bool {
+        let memory = self.input.classified.memory.get(&member.id);
+        memory.is_some_and(|memory| memory.completed)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Replacing bad instances: paced, and slower when so many are bad that the cause lies elsewhere.
 
-use drover_model::{Held, Hold, InstanceClass, Member, Reason, SystemicMode, defaults};
+use drover_model::{Held, Hold, InstanceClass, Lifecycle, Member, Reason, SystemicMode, defaults};
 
 use super::draft::Draft;
 use super::held;
@@ -62,6 +62,16 @@ impl<'a> Draft<'a> {
     /// Counts the repairs on the way. Where nothing else makes instances, those that are missing or
     /// not available yet are repairs: one in progress is not one that is done.
     fn healing(&self) -> u32 {
+        // In an ephemeral group something is always on its way: only what was taken out is a repair.
+        let ephemeral = self.spec.lifecycle == Lifecycle::Ephemeral;
+        if ephemeral {
+            let memory = &self.input.classified.memory;
+            let repaired = self.leaving.iter().filter(|(id, reason)| {
+                let completed = memory.get(**id).is_some_and(|memory| memory.completed);
+                **reason == Some(Reason::Heal) && !completed
+            });
+            return repaired.count() as u32;
+        }
         let steady = self.next.rollout.is_none() && self.next.stable_size == self.resolved.size;
         if !steady {
             return self.in_flight(Reason::Heal);

@@ -50,6 +50,12 @@ pub(crate) static GROUP_SPEC: Object = any(
             "How fast a size that a `size` policy chooses takes effect, and which instances scale-in prefers.",
         ),
         preset(
+            "lifecycle",
+            Shape::Word(&["service", "ephemeral"], &[]),
+            Preset::Word("service"),
+            "`service`: an instance that ends by itself failed; `ephemeral`: with status 0 after it was ready it has done its work, and another one takes its place.",
+        ),
+        preset(
             "manage",
             Shape::Word(&["full", "observe"], &[]),
             Preset::Word("full"),
@@ -96,7 +102,6 @@ pub(crate) static GROUP_SPEC: Object = any(
         ),
         later("members", "quorum groups"),
         later("quorum", "quorum groups"),
-        later("lifecycle", "ephemeral groups"),
         later("placement", "spreading over zones"),
         later("windows", "maintenance windows"),
         later("expiry", "a largest age of instances"),

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Amount, Bounds, Deletion, DeletionPolicy, Flavor, Group, GroupName, GroupSpec, Limits, Manage,
-    Prefer, ProviderName, ScalingSpec, SourceSpan, SourceText, Template, UpDown, Value, Vanilla,
+    Amount, Bounds, Deletion, DeletionPolicy, Flavor, Group, GroupName, GroupSpec, Lifecycle,
+    Limits, Manage, Prefer, ProviderName, ScalingSpec, SourceSpan, SourceText, Template, UpDown,
+    Value, Vanilla,
 };
 
 use super::{Fields, Metadata, Others, check, health};
@@ -42,6 +43,10 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
         size,
         bounds,
         scaling: scaling(&spec.object("scaling")),
+        lifecycle: match spec.word("lifecycle") {
+            "ephemeral" => Lifecycle::Ephemeral,
+            _ => Lifecycle::Service,
+        },
         manage,
         template,
         health: health::health(&spec.object("health")),
