@@ -87,7 +87,14 @@ scenarios! {
     all_unknown
     bad_template_never_ready
     bad_template_pauses
+    bake
+    bake_fails
+    canary
+    canary_fails
+    canary_manual
+    canary_resize
     capacity
+    checkpoints
     deletion_orphans
     deletion_over_the_limit
     deletion_protected
@@ -104,14 +111,24 @@ scenarios! {
     late_listing
     listing_fails
     lost_reply
+    manual
     observe
+    opportunistic
+    order_create_first
+    order_delete_first
     partial_listing
+    partition
     resize_mid_roll
     restart_is_inert
     revert_mid_roll
     roll_in_a_window
     roll_with_surge
     roll_without_surge
+    rollback
+    rollback_fails
+    rollback_midway
+    rollback_refused
+    rollout_paused
     scale_in
     scale_in_takes_the_broken_first
     scale_out

@@ -24,13 +24,18 @@ pub(crate) fn digest(recorded: &RecordedGroup) -> String {
     field("size", &recorded.size);
     field("target", &recorded.target);
     field("stable", &recorded.stable);
+    field(
+        "quarantine",
+        &recorded.quarantine.as_ref().map(|q| &q.digests),
+    );
     field("phase", &recorded.phase);
     field("change", &recorded.change);
     field("deleting", &recorded.deleting.as_ref().map(|d| &d.revision));
     let rollout = recorded.rollout.as_ref();
     let rollout = rollout.map(|rollout| {
         let paused = matches!(rollout.state, RolloutState::Paused(_));
-        (&rollout.target, paused, &rollout.failures)
+        // What was waited for would be waited for again after a restore from the published copy.
+        (&rollout.target, paused, &rollout.failures, &rollout.stages)
     });
     field("rollout", &rollout);
     let holds: BTreeSet<_> = recorded.holds.iter().filter_map(kind_of_hold).collect();

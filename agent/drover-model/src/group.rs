@@ -67,6 +67,17 @@ pub mod defaults {
     pub const PROGRESS_SLACK: Duration = Duration::from_mins(5);
     /// Lower bound of `rollout.progressDeadline`, when not written.
     pub const PROGRESS_DEADLINE_MIN: Duration = Duration::from_mins(15);
+    /// `rollout.monitor`: instances of a new template that break so soon after being ready count
+    /// against it.
+    pub const MONITOR: Duration = Duration::from_mins(5);
+    /// `rollout.canary.count`: one.
+    pub const CANARY_COUNT: Amount = Amount::Count(1);
+    /// `rollout.canary.hold`: long enough for traffic to find what checks do not.
+    pub const CANARY_HOLD: Duration = Duration::from_mins(10);
+    /// `rollout.checkpoints[].wait`.
+    pub const CHECKPOINT_WAIT: Duration = Duration::from_mins(15);
+    /// `rollout.bake`: a rollout is complete when every instance is available.
+    pub const BAKE: Duration = Duration::ZERO;
     /// Upper bound of the automatic `rollout.failureThreshold`: clamp(ceil(10 % of size), 1, 10).
     pub const FAILURE_THRESHOLD_MAX: u32 = 10;
 }
@@ -236,6 +247,18 @@ pub struct HealSpec {
     pub in_flight_max: Amount,
     /// When the cause is presumed to lie outside the instances.
     pub systemic: Systemic,
+    /// Which template a replacement gets while a rollout is under way. None: it follows from the
+    /// rollout's mode, see [`GroupSpec::heal_revision`].
+    pub revision: Option<HealRevision>,
+}
+
+/// Which template the replacement of a bad instance gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HealRevision {
+    /// The one that is rolled out.
+    Target,
+    /// The one that the bad instance had; the last good one where that cannot be told.
+    Current,
 }
 
 /// What happens when too many instances are bad at once.
@@ -259,10 +282,16 @@ pub enum SystemicMode {
 /// How a new template replaces an old one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolloutSpec {
+    /// Who replaces outdated instances.
+    pub mode: RolloutMode,
+    /// Whether outdated instances are left alone for now, while healing and scaling go on.
+    pub paused: bool,
     /// Instances allowed above the size, rounded up.
     pub surge_max: Amount,
     /// Instances that may be missing, rounded down.
     pub unavailable_max: Amount,
+    /// Whether a replacement is made before or after what it replaces goes.
+    pub order: RolloutOrder,
     /// Instances of the new template made before one of them is available.
     pub first_batch: u32,
     /// How long an instance is healthy before it counts as available.
@@ -273,8 +302,97 @@ pub struct RolloutSpec {
     /// Distinct failed instances of the new template after which the rollout failed. None:
     /// clamp(ceil(10 % of size), 1, 10).
     pub failure_threshold: Option<u32>,
+    /// The first instances of a new template, which are watched before the others follow.
+    pub canary: Option<Canary>,
+    /// Shares of the instances at which the rollout waits, in order.
+    pub checkpoints: Vec<Checkpoint>,
+    /// How long all instances have the new template before it is the last good one.
+    pub bake: Duration,
+    /// Most instances of the new template, a share rounded up. None: all.
+    pub partition: Option<Amount>,
+    /// How long after being ready a broken instance counts against its template.
+    pub monitor: Duration,
     /// What a failed rollout does.
     pub on_failure: OnFailure,
+}
+
+/// Who replaces outdated instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RolloutMode {
+    /// The rollout does.
+    Proactive,
+    /// Nobody: what is replaced for another reason gets the new template.
+    Opportunistic,
+    /// Nobody, and replacements get the template of what they replace.
+    Manual,
+}
+
+impl RolloutMode {
+    /// Every mode.
+    pub const ALL: [Self; 3] = [Self::Proactive, Self::Opportunistic, Self::Manual];
+
+    /// Returns the name used in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Proactive => "proactive",
+            Self::Opportunistic => "opportunistic",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// Whether a replacement is made before or after what it replaces goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RolloutOrder {
+    /// Both, as far as surge and unavailability allow.
+    Auto,
+    /// Nothing that serves goes while fewer than the size would be left.
+    CreateFirst,
+    /// Nothing is made above the size.
+    DeleteFirst,
+}
+
+/// The first instances of a new template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Canary {
+    /// How many, a share rounded up.
+    pub count: Amount,
+    /// How long all of them are available before the others follow.
+    pub hold: Duration,
+    /// Who lets the others follow.
+    pub promote: Promote,
+}
+
+/// Who ends the hold of canaries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promote {
+    /// Time.
+    Auto,
+    /// A commit that says `auto` or removes the canary.
+    Manual,
+}
+
+impl Promote {
+    /// Every way.
+    pub const ALL: [Self; 2] = [Self::Auto, Self::Manual];
+
+    /// Returns the name used in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// A point at which a rollout waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// How many instances have the new template there, a share of the size at the rollout's
+    /// beginning, rounded up.
+    pub at: Amount,
+    /// For how long.
+    pub wait: Duration,
 }
 
 /// What a failed rollout does.
@@ -282,6 +400,8 @@ pub struct RolloutSpec {
 pub enum OnFailure {
     /// Stops replacing; healing and scaling go on, with the last good template.
     Pause,
+    /// Puts the template into quarantine and returns to the last good one.
+    Rollback,
     /// Goes on.
     Continue,
 }
@@ -442,14 +562,23 @@ impl GroupSpec {
                     threshold: defaults::SYSTEMIC_THRESHOLD,
                     mode: SystemicMode::Slow,
                 },
+                revision: None,
             },
             rollout: RolloutSpec {
+                mode: RolloutMode::Proactive,
+                paused: false,
                 surge_max: defaults::SURGE_MAX,
                 unavailable_max: defaults::UNAVAILABLE_MAX,
+                order: RolloutOrder::Auto,
                 first_batch: defaults::FIRST_BATCH,
                 min_ready: defaults::MIN_READY,
                 progress_deadline: None,
                 failure_threshold: None,
+                canary: None,
+                checkpoints: Vec::new(),
+                bake: defaults::BAKE,
+                partition: None,
+                monitor: defaults::MONITOR,
                 on_failure: OnFailure::Pause,
             },
             drain: DrainSpec {
@@ -478,6 +607,16 @@ impl GroupSpec {
             let covers = suspend.what.contains(&activity) || suspend.what.contains(&Activity::All);
             covers && suspend.until.is_none_or(|until| now < until)
         })
+    }
+
+    /// Returns which template the replacement of a bad instance gets: unless written, the one that is
+    /// rolled out, and in a manual rollout the one that it had.
+    pub fn heal_revision(&self) -> HealRevision {
+        let by_mode = match self.rollout.mode {
+            RolloutMode::Proactive | RolloutMode::Opportunistic => HealRevision::Target,
+            RolloutMode::Manual => HealRevision::Current,
+        };
+        self.heal.revision.unwrap_or(by_mode)
     }
 
     /// Returns the time without progress after which a rollout failed.

@@ -338,6 +338,32 @@ pub enum Hold {
     },
     /// The rollout failed.
     RolloutPaused(crate::PauseCause),
+    /// The rollout failed, and the last good template is in force.
+    Quarantined(crate::PauseCause),
+    /// Canaries are being watched.
+    CanaryHold {
+        /// How many.
+        count: u32,
+        /// Who ends it.
+        promote: crate::Promote,
+    },
+    /// The rollout waits at a checkpoint.
+    Checkpoint {
+        /// How many instances have the new template.
+        at: u32,
+    },
+    /// Every instance has the new template, for too short a time to call it good.
+    Bake,
+    /// `rollout.partition` is reached.
+    Partition {
+        /// How many instances have the new template.
+        at: u32,
+    },
+    /// `rollout.mode` leaves outdated instances alone.
+    NotProactive {
+        /// The mode.
+        mode: crate::RolloutMode,
+    },
     /// Failed launches are spaced out.
     LaunchBackoff {
         /// Failures in a row.
@@ -455,6 +481,12 @@ impl Hold {
             Self::FirstBatch { .. } => "FirstBatch",
             Self::RolloutWindow { .. } => "RolloutWindow",
             Self::RolloutPaused(_) => "RolloutPaused",
+            Self::Quarantined(_) => "Quarantined",
+            Self::CanaryHold { .. } => "CanaryHold",
+            Self::Checkpoint { .. } => "Checkpoint",
+            Self::Bake => "Bake",
+            Self::Partition { .. } => "Partition",
+            Self::NotProactive { .. } => "NotProactive",
             Self::LaunchBackoff { .. } => "LaunchBackoff",
             Self::HealBudget { .. } => "HealBudget",
             Self::Systemic { .. } => "Systemic",
@@ -482,6 +514,12 @@ impl Hold {
                 | Self::AvailabilityFloor { .. }
                 | Self::FirstBatch { .. }
                 | Self::RolloutWindow { .. }
+                | Self::CanaryHold {
+                    promote: crate::Promote::Auto,
+                    ..
+                }
+                | Self::Checkpoint { .. }
+                | Self::Bake
                 | Self::HealBudget { .. }
                 | Self::ScalingStabilized { .. }
                 | Self::ScalingRate { .. }
@@ -557,6 +595,40 @@ impl fmt::Display for Hold {
                 write!(f, "waiting for {waiting} on the way to become available")
             }
             Self::RolloutPaused(cause) => write!(f, "the rollout is paused: {cause}"),
+            Self::Quarantined(cause) => write!(
+                f,
+                "the document's template is in quarantine, the last good one is in force until a commit changes the template: {cause}"
+            ),
+            Self::CanaryHold {
+                count,
+                promote: crate::Promote::Auto,
+            } => write!(
+                f,
+                "watching {count} of the new template before others follow"
+            ),
+            Self::CanaryHold {
+                count,
+                promote: crate::Promote::Manual,
+            } => write!(
+                f,
+                "watching {count} of the new template until a commit says rollout.canary.promote: auto, or removes the canary"
+            ),
+            Self::Checkpoint { at } => {
+                write!(f, "waiting at the checkpoint of {at} of the new template")
+            }
+            Self::Bake => write!(
+                f,
+                "every instance has the new template, which is called good after rollout.bake"
+            ),
+            Self::Partition { at } => write!(
+                f,
+                "rollout.partition allows {at} of the new template; raise it in a commit to go on"
+            ),
+            Self::NotProactive { mode } => write!(
+                f,
+                "rollout.mode is {}: outdated instances are not replaced for being outdated",
+                mode.as_str()
+            ),
             Self::LaunchBackoff { failures, message } => {
                 write!(
                     f,

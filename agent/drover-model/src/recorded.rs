@@ -24,7 +24,8 @@ pub struct RecordedGroup {
     pub next_number: u64,
     /// The size in force, after decisions.
     pub size: u32,
-    /// The template that instances are rolled to.
+    /// The template that instances are rolled to: the document's, or the last good one while the
+    /// document's is in quarantine.
     pub target: Option<Digests>,
     /// The last template that a rollout completed with.
     pub stable: Option<Digests>,
@@ -34,6 +35,8 @@ pub struct RecordedGroup {
     pub templates: BTreeMap<Digests, Template>,
     /// The rollout in progress or paused.
     pub rollout: Option<Rollout>,
+    /// The document's template, while its failure keeps it from being used.
+    pub quarantine: Option<Quarantine>,
     /// Failed launches in a row and when the next may happen.
     pub backoff: Option<LaunchBackoff>,
     /// The sizes before the moves of a policy that still count against `scaling.rate`.
@@ -70,6 +73,7 @@ impl RecordedGroup {
             stable_size: 0,
             templates: BTreeMap::new(),
             rollout: None,
+            quarantine: None,
             backoff: None,
             resizes: UpDown {
                 up: Vec::new(),
@@ -126,6 +130,57 @@ pub struct Rollout {
     pub failures: BTreeSet<InstanceId>,
     /// What the latest failure said.
     pub last_failure: Option<String>,
+    /// Which of its stages it has passed.
+    pub stages: RolloutStages,
+}
+
+impl Rollout {
+    /// Returns a rollout to `target` that begins at `now`, in a group of `size`.
+    pub fn new(target: Digests, now: Timestamp, size: u32) -> Self {
+        Self {
+            target,
+            started_at: now,
+            progressed_at: now,
+            state: RolloutState::Progressing,
+            failures: BTreeSet::new(),
+            last_failure: None,
+            stages: RolloutStages {
+                size: Some(size),
+                ..RolloutStages::default()
+            },
+        }
+    }
+}
+
+/// How far a rollout has come through canaries, checkpoints and bake time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RolloutStages {
+    /// The size when it began: what shares in checkpoints are of. None: it began before sizes were
+    /// recorded.
+    pub size: Option<u32>,
+    /// How many canaries were available, and since when.
+    pub canary: Option<(u32, Timestamp)>,
+    /// Whether the others may follow the canaries.
+    pub promoted: bool,
+    /// The checkpoint that was reached last, in instances, and when.
+    pub reached: Option<(u32, Timestamp)>,
+    /// The furthest checkpoint that was passed, in instances.
+    pub passed: u32,
+    /// Since when every instance has been available at the target.
+    pub bake_since: Option<Timestamp>,
+    /// How many instances the rollout itself brought to the target, where healing does not.
+    pub updated: Option<u32>,
+}
+
+/// A template that is not used, because its rollout failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantine {
+    /// The template.
+    pub digests: Digests,
+    /// Why its rollout failed.
+    pub cause: PauseCause,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// Whether a rollout goes on.

@@ -125,6 +125,12 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::FirstBatch { .. }
         | Hold::RolloutWindow { .. }
         | Hold::RolloutPaused(_)
+        | Hold::Quarantined(_)
+        | Hold::CanaryHold { .. }
+        | Hold::Checkpoint { .. }
+        | Hold::Bake
+        | Hold::Partition { .. }
+        | Hold::NotProactive { .. }
         | Hold::LaunchBackoff { .. }
         | Hold::HealBudget { .. }
         | Hold::Systemic { .. }

@@ -1,6 +1,8 @@
 //! The numbers behind the decisions: how many there are, may be and must be.
 
-use drover_model::{Classified, Digests, GroupSpec, InstanceClass, Member, Numbers, RecordedGroup};
+use drover_model::{
+    Classified, Digests, GroupSpec, InstanceClass, Member, Numbers, RecordedGroup, RolloutOrder,
+};
 
 /// The amounts of a specification, resolved for a size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +25,10 @@ impl Resolved {
     /// Where neither surge nor unavailability is left after rounding, one instance may be
     /// unavailable: surge might be impossible for lack of quota, and no update could ever proceed.
     pub(crate) fn of(spec: &GroupSpec, size: u32) -> Self {
-        let surge = spec.rollout.surge_max.ceil_of(size);
+        let surge = match spec.rollout.order {
+            RolloutOrder::Auto | RolloutOrder::CreateFirst => spec.rollout.surge_max.ceil_of(size),
+            RolloutOrder::DeleteFirst => 0,
+        };
         let mut unavailable = spec.rollout.unavailable_max.floor_of(size).min(size);
         if surge == 0 && unavailable == 0 {
             unavailable = size.min(1);

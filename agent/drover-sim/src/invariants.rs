@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 
 use drover_apply::{Journal as _, StepResult};
 use drover_model::{
-    Action, Cause, FieldClass, GroupPhase, Hold, InstanceClass, InstanceId, IntentState,
-    ProviderPhase, Reason, SettlementOutcome, SizeDecision, Timestamp, Trust,
+    Action, Cause, FieldClass, GroupPhase, Hold, InstanceClass, InstanceId, IntentKind,
+    IntentState, ProviderPhase, Reason, RolloutMode, RolloutOrder, SettlementOutcome, SizeDecision,
+    Timestamp, Trust,
 };
 use drover_plan::{ClassifyInput, classify};
 
@@ -55,6 +56,8 @@ impl Checks {
         self.ceiling(sim, pass)?;
         self.paced(sim, pass)?;
         no_worse(sim, pass)?;
+        never_quarantined(pass)?;
+        within_stages(sim, pass)?;
         self.at_most_once(sim, pass)?;
         no_action_unobserved(pass)?;
         explained(sim, pass)?;
@@ -209,7 +212,11 @@ fn no_worse(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
         .count() as u32;
     let size = pass.plan.next.size;
     let rollout = &sim.spec().rollout;
-    let window = rollout.surge_max.ceil_of(size) + rollout.unavailable_max.floor_of(size);
+    let surge = match rollout.order {
+        RolloutOrder::Auto | RolloutOrder::CreateFirst => rollout.surge_max.ceil_of(size),
+        RolloutOrder::DeleteFirst => 0,
+    };
+    let window = surge + rollout.unavailable_max.floor_of(size);
     let retires = pass.plan.steps.iter().any(|step| {
         step.cause == Cause::Because(Reason::Update)
             && matches!(&step.action, Action::Drain { instance, .. }
@@ -220,6 +227,85 @@ fn no_worse(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
             "I4 no worse",
             format!("{bad} bad newcomers and one more retired"),
         );
+    }
+    Ok(())
+}
+
+/// I14, I15: nothing is made of a template in quarantine, nor is anything that has one the target.
+fn never_quarantined(pass: &Pass) -> Result<(), Violation> {
+    let Some(quarantine) = &pass.plan.next.quarantine else {
+        return Ok(());
+    };
+    let bad = &quarantine.digests;
+    let makes = pass
+        .plan
+        .steps
+        .iter()
+        .any(|step| matches!(&step.action, Action::Create { digests, .. } if digests == bad));
+    if makes || pass.plan.next.target.as_ref() == Some(bad) {
+        return broken("I14 quarantine", "a template in quarantine is used");
+    }
+    if pass.plan.next.target != pass.plan.next.stable {
+        return broken("I15 rollback", "the target is not the last good template");
+    }
+    Ok(())
+}
+
+/// Of a template that has not passed a stage there is no more than the stage allows; nothing is
+/// retired for being outdated while the document says not to.
+fn within_stages(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
+    let next = &pass.plan.next;
+    let rollout = &sim.spec().rollout;
+    let retires = pass.plan.steps.iter().any(|step| {
+        step.cause == Cause::Because(Reason::Update)
+            && matches!(&step.action, Action::Drain { instance, .. }
+                if pass.classified.members.get(instance).is_some_and(|m| m.drain.is_none()))
+    });
+    if retires && (rollout.paused || rollout.mode != RolloutMode::Proactive) {
+        return broken("stages", "an outdated instance is retired all the same");
+    }
+    let (Some(target), Some(going)) = (&next.target, &next.rollout) else {
+        return Ok(());
+    };
+    let good = next.stable.as_ref().filter(|good| *good != target);
+    if good.is_none_or(|good| !next.templates.contains_key(good)) {
+        return Ok(());
+    }
+    let size = next.size;
+    let mut most = rollout
+        .partition
+        .map_or(size, |amount| amount.ceil_of(size));
+    if let Some(canary) = rollout.canary
+        && !going.stages.promoted
+    {
+        most = most.min(canary.count.ceil_of(size));
+    }
+    let made: usize = pass
+        .plan
+        .steps
+        .iter()
+        .map(|step| match &step.action {
+            Action::Create { slots, digests, .. } if digests == target => slots.len(),
+            _ => 0,
+        })
+        .sum();
+    let ending = |id: &InstanceId| {
+        pass.intents.iter().any(
+            |intent| matches!(&intent.kind, IntentKind::Destroy { instance, .. } if instance == id),
+        ) || pass.plan.steps.iter().any(|step| match &step.action {
+            Action::Drain { instance, .. } | Action::Destroy { instance, .. } => instance == id,
+            _ => false,
+        })
+    };
+    let there = pass.classified.members.values().filter(|member| {
+        member.digests == *target
+            && member.class != InstanceClass::Terminating
+            && member.drain.is_none()
+            && !ending(&member.id)
+    });
+    let of_target = there.count() + made;
+    if made > 0 && of_target > most as usize {
+        return broken("stages", format!("{of_target} have the target, {most} may"));
     }
     Ok(())
 }

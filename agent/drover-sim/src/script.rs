@@ -9,9 +9,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use drover_model::{
-    Activity, Amount, BindingName, Bounds, CheckOutcome, DecisionPoint, DeletionPolicy, Digests,
-    Enforcement, ErrorClass, ExitReport, GroupPhase, GroupSpec, Held, InstanceId, Lifecycle,
-    Manage, OnDrainTimeout, Outcome, PolicyName, Prefer, Rate, Reason, SizeDecision, SourceSpan,
+    Activity, Amount, BindingName, Bounds, Canary, CheckOutcome, Checkpoint, DecisionPoint,
+    DeletionPolicy, Digests, Enforcement, ErrorClass, ExitReport, GroupPhase, GroupSpec,
+    HealRevision, Held, InstanceId, Lifecycle, Manage, OnDrainTimeout, OnFailure, Outcome,
+    PolicyName, Prefer, Promote, Rate, Reason, RolloutMode, RolloutOrder, SizeDecision, SourceSpan,
     Suspend, SystemicMode, Timestamp, Value, Verdict,
 };
 use drover_plan::render;
@@ -513,6 +514,7 @@ fn edited(spec: &mut GroupSpec, name: &str, value: &str) -> Option<()> {
         "minReady" => spec.rollout.min_ready = span(value)?,
         "failureThreshold" => spec.rollout.failure_threshold = Some(value.parse().ok()?),
         "startupTimeout" => spec.health.startup_timeout = span(value)?,
+        "unhealthyAfter" => spec.health.unhealthy_after = span(value)?,
         "checks" if value == "none" => spec.health.checks.clear(),
         "maxInFlight" => spec.heal.in_flight_max = amount(value)?,
         "systemic" if value == "stop" => spec.heal.systemic.mode = SystemicMode::Stop,
@@ -539,6 +541,59 @@ fn edited(spec: &mut GroupSpec, name: &str, value: &str) -> Option<()> {
                 min: min.parse().ok()?,
                 max: max.parse().ok()?,
             });
+        }
+        _ => return staged(spec, name, value),
+    }
+    Some(())
+}
+
+/// Applies `name=value` of how a rollout goes on. None: it is not understood.
+fn staged(spec: &mut GroupSpec, name: &str, value: &str) -> Option<()> {
+    let rollout = &mut spec.rollout;
+    match (name, value) {
+        ("onFailure", "pause") => rollout.on_failure = OnFailure::Pause,
+        ("onFailure", "rollback") => rollout.on_failure = OnFailure::Rollback,
+        ("onFailure", "continue") => rollout.on_failure = OnFailure::Continue,
+        ("paused", _) => rollout.paused = value.parse().ok()?,
+        ("monitor", _) => rollout.monitor = span(value)?,
+        ("bake", _) => rollout.bake = span(value)?,
+        ("progressDeadline", _) => rollout.progress_deadline = Some(span(value)?),
+        ("order", "auto") => rollout.order = RolloutOrder::Auto,
+        ("order", "createFirst") => rollout.order = RolloutOrder::CreateFirst,
+        ("order", "deleteFirst") => rollout.order = RolloutOrder::DeleteFirst,
+        ("mode", _) => {
+            let known = |mode: &RolloutMode| mode.as_str() == value;
+            rollout.mode = RolloutMode::ALL.into_iter().find(known)?;
+        }
+        ("healRevision", "target") => spec.heal.revision = Some(HealRevision::Target),
+        ("healRevision", "current") => spec.heal.revision = Some(HealRevision::Current),
+        ("partition", "none") => rollout.partition = None,
+        ("partition", _) => rollout.partition = Some(amount(value)?),
+        ("canary", "none") => rollout.canary = None,
+        // Such as `1/10m/auto`.
+        ("canary", _) => {
+            let mut parts = value.split('/');
+            rollout.canary = Some(Canary {
+                count: amount(parts.next()?)?,
+                hold: span(parts.next()?)?,
+                promote: match parts.next()? {
+                    "auto" => Promote::Auto,
+                    "manual" => Promote::Manual,
+                    _ => return None,
+                },
+            });
+        }
+        ("checkpoints", "none") => rollout.checkpoints.clear(),
+        // Such as `25%/15m,50%/1h`.
+        ("checkpoints", _) => {
+            let checkpoint = |text: &str| {
+                let (at, wait) = text.split_once('/')?;
+                Some(Checkpoint {
+                    at: amount(at)?,
+                    wait: span(wait)?,
+                })
+            };
+            rollout.checkpoints = value.split(',').map(checkpoint).collect::<Option<_>>()?;
         }
         _ => return None,
     }

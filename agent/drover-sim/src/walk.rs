@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use drover_apply::{FailWrites, StepResult};
 use drover_model::{
-    Amount, BindingName, CheckOutcome, DecisionPoint, Decisions, Enforcement, ErrorClass,
-    ExitReport, Group, GroupPhase, Held, Hold, IntentKind, OnFailure, Outcome, PolicyName, Prefer,
-    ProviderRef, Rate, Reason, SizeDecision, SourceSpan, SystemicMode, Value, Verdict,
+    Amount, BindingName, Canary, CheckOutcome, Checkpoint, DecisionPoint, Decisions, Enforcement,
+    ErrorClass, ExitReport, Group, GroupPhase, GroupSpec, HealRevision, Held, Hold, IntentKind,
+    OnFailure, Outcome, PolicyName, Prefer, Promote, ProviderRef, Rate, Reason, RolloutMode,
+    RolloutOrder, SizeDecision, SourceSpan, SystemicMode, Value, Verdict,
 };
 use drover_plan::render;
 use drover_provider_sim::{Behavior, Fault, FaultKind, Op, SimSettings, Which};
@@ -106,13 +107,18 @@ fn random_group(random: &mut Random) -> Group {
     spec.rollout.unavailable_max = random.pick(&amounts);
     spec.rollout.first_batch = random.pick(&[1, 1, 2, 5]);
     spec.rollout.min_ready = Duration::from_secs(random.pick(&[0, 5, 30]));
-    spec.rollout.on_failure =
-        random.pick(&[OnFailure::Pause, OnFailure::Pause, OnFailure::Continue]);
+    spec.rollout.on_failure = random.pick(&[
+        OnFailure::Pause,
+        OnFailure::Rollback,
+        OnFailure::Rollback,
+        OnFailure::Continue,
+    ]);
     spec.heal.in_flight_max = random.pick(&amounts[1..]);
     spec.heal.systemic.mode =
         random.pick(&[SystemicMode::Slow, SystemicMode::Slow, SystemicMode::Stop]);
     spec.health.startup_timeout = Duration::from_secs(random.pick(&[60, 300, 600]));
     spec.limits.destroy_max = random.pick(&[None, Some(Amount::Percent(100))]);
+    random_stages(random, spec);
     if random.percent(30) {
         spec.health.checks.clear();
     }
@@ -131,6 +137,55 @@ fn random_group(random: &mut Random) -> Group {
         spec.limits.total_max = Some(spec.size + random.below(4));
     }
     group
+}
+
+/// How a rollout goes on: half of the groups do nothing but roll.
+fn random_stages(random: &mut Random, spec: &mut GroupSpec) {
+    let rollout = &mut spec.rollout;
+    rollout.monitor = Duration::from_secs(random.pick(&[0, 60, 300]));
+    let orders = [
+        RolloutOrder::Auto,
+        RolloutOrder::Auto,
+        RolloutOrder::CreateFirst,
+        RolloutOrder::DeleteFirst,
+    ];
+    rollout.order = random.pick(&orders);
+    if rollout.order == RolloutOrder::CreateFirst && rollout.surge_max == Amount::Count(0) {
+        rollout.order = RolloutOrder::Auto;
+    }
+    if random.percent(50) {
+        return;
+    }
+    if random.percent(50) {
+        rollout.canary = Some(Canary {
+            count: random.pick(&[Amount::Count(1), Amount::Count(3), Amount::Percent(25)]),
+            hold: Duration::from_secs(random.pick(&[0, 60, 600])),
+            promote: random.pick(&[Promote::Auto, Promote::Auto, Promote::Manual]),
+        });
+    }
+    let shares = [Amount::Percent(25), Amount::Percent(50), Amount::Count(2)];
+    for at in shares {
+        if random.percent(30) {
+            let wait = Duration::from_secs(random.pick(&[0, 120, 900]));
+            rollout.checkpoints.push(Checkpoint { at, wait });
+        }
+    }
+    rollout.bake = Duration::from_secs(random.pick(&[0, 0, 300]));
+    if random.percent(20) {
+        rollout.partition =
+            Some(random.pick(&[Amount::Count(0), Amount::Count(2), Amount::Percent(50)]));
+    }
+    rollout.mode = random.pick(&[
+        RolloutMode::Proactive,
+        RolloutMode::Proactive,
+        RolloutMode::Opportunistic,
+        RolloutMode::Manual,
+    ]);
+    spec.heal.revision = random.pick(&[
+        None,
+        Some(HealRevision::Target),
+        Some(HealRevision::Current),
+    ]);
 }
 
 fn random_settings(random: &mut Random) -> SimSettings {
@@ -224,7 +279,7 @@ impl Life {
         if self.random.percent(55) {
             return;
         }
-        match self.random.below(20) {
+        match self.random.below(22) {
             0 | 1 => self.new_version(),
             2 | 3 => self.resize(),
             4 => self.instance_fails(),
@@ -243,6 +298,7 @@ impl Life {
             16 => self.size_policy(),
             17 => self.capacity(),
             18 => self.recover(),
+            19 | 20 => self.change_stages(),
             _ => self.sim.world().clear_faults(),
         }
     }
@@ -256,6 +312,22 @@ impl Life {
         let version = self.version;
         self.sim
             .edit(|spec| spec.template = crate::template(version));
+    }
+
+    /// A person pauses, promotes, or changes how the rollout goes on.
+    fn change_stages(&mut self) {
+        let paused = self.random.percent(30);
+        let mut drawn = self.sim.spec().clone();
+        drawn.rollout.canary = None;
+        drawn.rollout.checkpoints.clear();
+        drawn.rollout.partition = None;
+        random_stages(&mut self.random, &mut drawn);
+        drawn.rollout.order = self.sim.spec().rollout.order;
+        drawn.rollout.paused = paused;
+        self.sim.edit(|spec| {
+            spec.rollout = drawn.rollout;
+            spec.heal.revision = drawn.heal.revision;
+        });
     }
 
     fn resize(&mut self) {
@@ -478,6 +550,12 @@ impl Life {
             spec.limits.total_max = None;
             spec.limits.destroy_max = Some(Amount::Percent(100));
             spec.heal.systemic.mode = SystemicMode::Slow;
+            spec.rollout.paused = false;
+            spec.rollout.partition = None;
+            spec.rollout.mode = RolloutMode::Proactive;
+            if let Some(canary) = &mut spec.rollout.canary {
+                canary.promote = Promote::Auto;
+            }
         });
     }
 

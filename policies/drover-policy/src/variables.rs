@@ -81,7 +81,7 @@ static MANAGE: Words = Words {
 
 static ON_FAILURE: Words = Words {
     name: "a value of rollout.onFailure",
-    all: || vec!["pause", "continue"],
+    all: || vec!["pause", "rollback", "continue"],
 };
 
 static DELETION_POLICIES: Words = Words {
@@ -327,6 +327,7 @@ record!(RolloutSpecRecord as ROLLOUT_SPEC "spec.rollout": |this| {
     "minReady": Type::Duration, "How long an instance is healthy before it counts as available." => value::duration(this.rollout.min_ready);
     "onFailure": Type::Word(&ON_FAILURE), "What a failed rollout does." => value::text(match this.rollout.on_failure {
         OnFailure::Pause => "pause",
+        OnFailure::Rollback => "rollback",
         OnFailure::Continue => "continue",
     });
 });

@@ -4,6 +4,7 @@
 //! and the observation, so that a mistake in the planner's own counters cannot hide itself. A plan
 //! that fails here is a bug and is not carried out.
 
+mod rollout;
 #[cfg(test)]
 mod tests;
 
@@ -94,6 +95,23 @@ pub enum LintError {
         /// What is not covered.
         what: &'static str,
     },
+    /// An instance would be retired for being outdated although nothing may be for that.
+    #[error("an outdated instance would be retired although {why}")]
+    MayNotUpdate {
+        /// What forbids it.
+        why: &'static str,
+    },
+    /// More instances would have the new template than its stage allows.
+    #[error("{updated} instances would have the new template, {most} may")]
+    AboveStage {
+        /// How many there would be.
+        updated: u32,
+        /// How many there may be.
+        most: u32,
+    },
+    /// Something would be made of a template in quarantine.
+    #[error("a template in quarantine would be used")]
+    Quarantined,
     /// The next recorded state contradicts the steps.
     #[error("the next recorded state is wrong: {what}")]
     WrongRecord {
@@ -113,6 +131,7 @@ pub fn lint(input: &PlanInput<'_>, plan: &Plan) -> Result<(), LintError> {
     facts.removals(plan)?;
     facts.pace(plan)?;
     facts.drained(plan)?;
+    facts.stages(plan)?;
     facts.recorded(plan)
 }
 
@@ -318,7 +337,7 @@ impl<'a> Facts<'a> {
         }
         let spec = self.input.desired.spec();
         let size = plan.next.size;
-        let mut ceiling = size + spec.rollout.surge_max.ceil_of(size);
+        let mut ceiling = size + rollout::surge(spec, size);
         if let Some(limit) = spec.limits.total_max {
             ceiling = ceiling.min(limit);
         }
@@ -368,7 +387,7 @@ impl<'a> Facts<'a> {
         }
         let spec = self.input.desired.spec();
         let size = plan.next.size;
-        let surge = spec.rollout.surge_max.ceil_of(size);
+        let surge = rollout::surge(spec, size);
         let missing = spec.rollout.unavailable_max.floor_of(size);
         let missing = if surge + missing == 0 { 1 } else { missing };
         let floor = size.saturating_sub(missing);

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use drover_model::{
-    Action, Cause, DrainSpec, Held, Hold, InstanceClass, Member, Precondition, Reason, activity_of,
+    Action, Activity, Cause, DrainSpec, Held, Hold, InstanceClass, Member, Precondition, Reason,
+    RolloutOrder, activity_of,
 };
 
 use super::draft::Draft;
@@ -26,6 +27,12 @@ impl<'a> Draft<'a> {
         };
         if let Some(held) = activity_of(reason).and_then(|activity| self.suspended(activity)) {
             return Some(for_reason(held));
+        }
+        if reason == Reason::Update && self.spec.rollout.paused {
+            return Some(for_reason(held(Hold::Suspended {
+                activity: Activity::Update,
+                because: Some("rollout.paused is true".to_owned()),
+            })));
         }
         if let Some(verdict) = self.input.decisions.closed_gate(reason) {
             return Some(for_reason(held(policy_hold(verdict, Hold::GateClosed))));
@@ -76,10 +83,16 @@ impl<'a> Draft<'a> {
             | Reason::Rebalance
             | Reason::Cost => false,
         };
+        let create_first = self.spec.rollout.order == RolloutOrder::CreateFirst;
+        let floor = if create_first && reason == Reason::Update {
+            self.resolved.size
+        } else {
+            self.resolved.floor
+        };
         // Only live capacity is charged: a broken instance never blocks its own replacement.
-        if !exempt && serves(member) && self.available <= self.resolved.floor {
+        if !exempt && serves(member) && self.available <= floor {
             return Some(for_reason(Hold::AvailabilityFloor {
-                floor: self.resolved.floor,
+                floor,
                 available: self.available,
             }));
         }
@@ -98,10 +111,10 @@ impl<'a> Draft<'a> {
 
     /// Counts a member as being on its way out.
     pub(super) fn leave(&mut self, member: &'a Member, reason: Option<Reason>) {
-        if !self.leaving.contains_key(&member.id) && serves(member) {
-            self.available -= 1;
+        if self.leaving.insert(&member.id, reason).is_none() {
+            self.staying -= 1;
+            self.available -= u32::from(serves(member));
         }
-        self.leaving.insert(&member.id, reason);
     }
 
     fn drain(&mut self, member: &Member, reason: Reason) {

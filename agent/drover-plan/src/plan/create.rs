@@ -55,6 +55,7 @@ impl Draft<'_> {
             left -= batch;
         }
         self.total += count;
+        self.staying += count;
         *self.made.entry(digests.clone()).or_default() += count;
     }
 

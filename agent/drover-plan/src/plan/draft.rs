@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     AcceptedDocument, Action, Activity, Cause, Change, Digests, GroupSpec, Held, Hold,
-    InstanceClass, InstanceId, IntentKind, Member, Precondition, Reason, Recommendation,
-    RecordedGroup, RecordedProvider, SizeDecision, Step, Template, Timestamp,
+    InstanceClass, InstanceId, IntentKind, Member, Precondition, Quarantine, Reason,
+    Recommendation, RecordedGroup, RecordedProvider, SizeDecision, Step, Template, Timestamp,
 };
 
 use super::held;
@@ -30,6 +30,9 @@ pub(super) struct Draft<'a> {
     pub(super) spec: &'a GroupSpec,
     pub(super) intents: IntentIndex<'a>,
     pub(super) resolved: Resolved,
+    /// The template that the document asks for.
+    pub(super) desired: Digests,
+    /// The one that instances are rolled to: the same, unless it is in quarantine.
     pub(super) target: Digests,
     pub(super) fresh: Fresh,
     pub(super) change: Option<Change>,
@@ -41,6 +44,10 @@ pub(super) struct Draft<'a> {
     pub(super) total: u32,
     /// Members that serve.
     pub(super) available: u32,
+    /// Members that stay, those that this plan makes counted.
+    pub(super) staying: u32,
+    /// What the rollout rests at, by its own rules.
+    pub(super) resting: Option<Held>,
     /// Missing instances that this plan could not make.
     pub(super) unmet: u32,
     pub(super) fenced: bool,
@@ -53,6 +60,15 @@ pub(super) struct Draft<'a> {
     pub(super) wake_at: Option<Timestamp>,
     pub(super) next: RecordedGroup,
     pub(super) recommendations: Vec<Recommendation>,
+}
+
+/// Returns the recorded quarantine, if it is of the template that is asked for and the last good one
+/// can take its place. Another template in the document ends it.
+fn quarantine_in_force(desired: &Digests, recorded: &RecordedGroup) -> Option<Quarantine> {
+    let quarantine = recorded.quarantine.as_ref()?;
+    let stable = recorded.stable.as_ref()?;
+    let usable = stable != desired && recorded.templates.contains_key(stable);
+    (usable && quarantine.digests == *desired).then(|| quarantine.clone())
 }
 
 impl<'a> Draft<'a> {
@@ -73,16 +89,25 @@ impl<'a> Draft<'a> {
                 leaving.insert(id, drained.or(destroyed));
             }
         }
+        let desired = target_digests(spec, input.provider, input.recorded);
+        let quarantine = quarantine_in_force(&desired, input.recorded);
+        let target = match (&quarantine, &input.recorded.stable) {
+            (Some(_), Some(stable)) => stable.clone(),
+            (_, _) => desired.clone(),
+        };
         let mut draft = Self {
             input,
             spec,
             intents,
             resolved: Resolved::of(spec, input.recorded.size),
-            target: target_digests(spec, input.provider, input.recorded),
+            desired,
+            target,
             fresh: Fresh::Target,
             change: None,
             total: members.len() as u32,
             available: 0,
+            staying: 0,
+            resting: None,
             leaving,
             made: BTreeMap::new(),
             unmet: 0,
@@ -96,6 +121,8 @@ impl<'a> Draft<'a> {
             next: input.recorded.clone(),
             recommendations: input.recommendations.to_vec(),
         };
+        draft.next.quarantine = quarantine;
+        draft.staying = draft.live().count() as u32;
         draft.available = draft.live().filter(|member| serves(member)).count() as u32;
         draft.change = draft.reviewed_change();
         draft.next.epoch = input.epoch;
@@ -109,7 +136,7 @@ impl<'a> Draft<'a> {
             Desired::Present { group, .. } => {
                 let sized_by_policy = input.decisions.size.is_some();
                 let size = change_size(&group.spec, input.recorded, sized_by_policy);
-                Some((&group.spec, size, self.target.clone()))
+                Some((&group.spec, size, self.desired.clone()))
             }
             Desired::Deleting { .. } => None,
         };
@@ -158,7 +185,7 @@ impl<'a> Draft<'a> {
         let template = spec.template.clone();
         self.next
             .templates
-            .entry(self.target.clone())
+            .entry(self.desired.clone())
             .or_insert(template);
         self.remember_templates();
         self.track_launches();
@@ -261,10 +288,10 @@ impl<'a> Draft<'a> {
 
     /// Returns how many members stay, those that this plan makes counted.
     pub(super) fn live_count(&self) -> u32 {
-        self.live().count() as u32 + self.made.values().sum::<u32>()
+        self.staying
     }
 
-    /// Returns whether a member has the template of the document.
+    /// Returns whether a member has the template that instances are rolled to.
     pub(super) fn current(&self, member: &Member) -> bool {
         is_current(&member.digests, &self.target)
     }

@@ -1,22 +1,19 @@
 //! What failed launches and failed rollouts lead to. Everything here is on the clock and on what was
 //! observed, never on events: a rollout that nothing happens to still meets its deadline.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use drover_model::{
-    ErrorClass, Hold, InstanceClass, InstanceId, IntentKind, IntentState, LaunchBackoff, OnFailure,
-    PauseCause, Reason, Rollout, RolloutState, Timestamp,
+    Digests, ErrorClass, Hold, InstanceClass, InstanceId, IntentKind, IntentState, LaunchBackoff,
+    OnFailure, PauseCause, Reason, Rollout, RolloutMode, RolloutState, Timestamp,
 };
 
 use super::create::blames_template;
 use super::draft::Draft;
 use super::observes;
+use super::stages::for_update;
 use crate::numbers::{is_current, serves};
 use crate::time::{earlier, elapsed, later};
-
-/// Instances of a new template that break within this time of being ready count against it.
-const MONITOR: Duration = Duration::from_mins(5);
 
 /// One launch that came to nothing.
 struct LaunchFailure {
@@ -24,6 +21,16 @@ struct LaunchFailure {
     failed_at: Timestamp,
     class: Option<ErrorClass>,
     message: String,
+}
+
+/// What a rollout is judged by beside its record.
+struct Failed {
+    /// Failures that this pass saw first.
+    now: u32,
+    /// Whether instances of another template are there.
+    outdated: bool,
+    /// Whether the deadline's clock stands still.
+    stands_still: bool,
 }
 
 /// Returns how long the next launch waits after `failures` in a row.
@@ -109,6 +116,9 @@ impl Draft<'_> {
             let IntentKind::Create { slots, digests, .. } = &intent.kind else {
                 continue;
             };
+            if self.in_quarantine(digests) {
+                continue;
+            }
             match &intent.state {
                 IntentState::Failed { class, message, at } => failures.push(LaunchFailure {
                     launched_at: intent.issued_at,
@@ -128,7 +138,9 @@ impl Draft<'_> {
             }
         }
         for member in self.live() {
-            if let InstanceClass::Failed { why } = &member.class {
+            if let InstanceClass::Failed { why } = &member.class
+                && !self.in_quarantine(&member.digests)
+            {
                 failures.push(LaunchFailure {
                     launched_at: member.created_at,
                     failed_at: self.input.now,
@@ -140,46 +152,91 @@ impl Draft<'_> {
         failures
     }
 
-    /// Begins, continues, pauses or ends the rollout.
+    /// What fails in quarantine says nothing about the template that is in force.
+    fn in_quarantine(&self, digests: &Digests) -> bool {
+        let quarantine = self.next.quarantine.as_ref();
+        quarantine.is_some_and(|quarantine| quarantine.digests == *digests)
+    }
+
+    /// Begins, continues, pauses, turns back or ends the rollout.
     pub(super) fn track_rollout(&mut self) {
+        if let Some(cause) = self.track_target()
+            && self.quarantine(&cause)
+        {
+            // The way back begins with a clean sheet.
+            self.track_target();
+        }
+        if let Some(quarantine) = &self.next.quarantine {
+            let hold = for_update(Hold::Quarantined(quarantine.cause.clone()));
+            self.hold(hold);
+        }
+        if let Some(resting) = self.resting.clone() {
+            self.hold(resting);
+        }
+    }
+
+    /// Tracks the rollout to the target. Returns why it stopped, if it did in this pass.
+    fn track_target(&mut self) -> Option<PauseCause> {
         let now = self.input.now;
         let outdated = self.live().any(|member| !self.current(member));
         let unfinished = self.next.stable.as_ref() != Some(&self.target) || outdated;
-        if !unfinished {
-            self.next.rollout = None;
-            return;
-        }
         let going = self.next.rollout.take();
+        self.resting = None;
+        if !unfinished {
+            return None;
+        }
         let mut rollout = going
             .filter(|rollout| rollout.target == self.target)
-            .unwrap_or_else(|| Rollout {
-                target: self.target.clone(),
-                started_at: now,
-                progressed_at: now,
-                state: RolloutState::Progressing,
-                failures: BTreeSet::new(),
-                last_failure: None,
-            });
+            .unwrap_or_else(|| Rollout::new(self.target.clone(), now, self.resolved.size));
+        self.track_updated(&mut rollout);
+        let mut failed_now = 0;
         for (id, why) in self.target_failures(&rollout) {
             if rollout.failures.insert(id.clone()) {
                 rollout.last_failure = Some(format!("{id}: {why}"));
+                failed_now += 1;
             }
         }
-        let stands_still = self.clock_stands_still();
+        let mut advanced = rollout.clone();
+        let resting = self.advance(&mut advanced);
+        let rests = resting.is_some() || (rollout.stages.bake_since.is_some() && self.all_serve());
+        let stands_still = rests || self.clock_stands_still();
         if self.progressed() || (self.clock_stood_still() && !stands_still) {
             rollout.progressed_at = now;
+            advanced.progressed_at = now;
         }
-        if rollout.state == RolloutState::Progressing
-            && let Some(cause) = self.pause_cause(&rollout, stands_still, outdated)
-        {
-            rollout.state = RolloutState::Paused(cause);
+        if rollout.state == RolloutState::Progressing {
+            let failed = Failed {
+                now: failed_now,
+                outdated,
+                stands_still,
+            };
+            let cause = self.pause_cause(&rollout, &failed);
+            if let Some(cause) = cause {
+                rollout.state = RolloutState::Paused(cause.clone());
+                self.next.rollout = Some(rollout);
+                return Some(cause);
+            }
+            self.resting = resting;
+            rollout = advanced;
         }
         self.next.rollout = Some(rollout);
+        None
+    }
+
+    /// Returns whether every instance is there, has the target and serves.
+    fn all_serve(&self) -> bool {
+        let good = self
+            .live()
+            .all(|member| serves(member) && self.current(member));
+        good && self.live_count() >= self.resolved.size
     }
 
     /// Returns the instances of the target that failed, with what they died of.
     fn target_failures(&self, rollout: &Rollout) -> Vec<(InstanceId, String)> {
         let mut failures = Vec::new();
+        // Canaries and what bakes are watched for as long as that takes.
+        let watched = self.watches_canaries(rollout) || rollout.stages.bake_since.is_some();
+        let monitor = self.spec.rollout.monitor;
         for member in self
             .live()
             .filter(|member| member.digests == rollout.target && !self.completed(member))
@@ -190,7 +247,7 @@ impl Draft<'_> {
                 .memory
                 .get(&member.id)
                 .and_then(|memory| memory.ready_at)
-                .is_some_and(|ready| elapsed(ready, self.input.now) < MONITOR);
+                .is_some_and(|ready| watched || elapsed(ready, self.input.now) < monitor);
             let counts = match member.class {
                 InstanceClass::Failed { .. } => true,
                 InstanceClass::Exited(_) | InstanceClass::Unhealthy { .. } => early,
@@ -206,12 +263,18 @@ impl Draft<'_> {
             }
         }
         for id in self.input.classified.gone.keys() {
-            let was = self.input.recorded.instances.get(id);
-            let launching = was.is_some_and(|was| {
-                was.digests == rollout.target && was.class == InstanceClass::Starting.as_str()
-            });
-            if launching && self.intents.destroy(id).is_none() {
-                failures.push((id.clone(), "vanished before it was ready".to_owned()));
+            let Some(was) = self.input.recorded.instances.get(id) else {
+                continue;
+            };
+            let launching = was.class == InstanceClass::Starting.as_str();
+            let ended = self.intents.destroy(id).is_some() || was.draining;
+            if was.digests == rollout.target && (launching || watched) && !ended {
+                let when = if launching {
+                    "before it was ready"
+                } else {
+                    "while it was watched"
+                };
+                failures.push((id.clone(), format!("vanished {when}")));
             }
         }
         failures
@@ -229,36 +292,33 @@ impl Draft<'_> {
         })
     }
 
-    fn pause_cause(
-        &self,
-        rollout: &Rollout,
-        stands_still: bool,
-        outdated: bool,
-    ) -> Option<PauseCause> {
+    fn pause_cause(&self, rollout: &Rollout, failed: &Failed) -> Option<PauseCause> {
         if let Some(message) = self.rejection() {
             return Some(PauseCause::Rejected { message });
         }
         // Without anything to protect or to go back to, stopping would help nobody: failed launches
         // are spaced out, and that is all.
         let stable = self.next.stable.as_ref();
-        let protects = outdated || stable.is_some();
-        if stable == Some(&self.target)
-            || !protects
-            || self.spec.rollout.on_failure == OnFailure::Continue
-        {
+        let protects = failed.outdated || stable.is_some();
+        let proved = stable == Some(&self.target) && !self.rolls_back();
+        if proved || !protects || self.spec.rollout.on_failure == OnFailure::Continue {
             return None;
         }
-        let failed = rollout.failures.len() as u32;
-        let threshold = self.spec.failure_threshold(self.resolved.size);
-        if failed >= threshold {
+        if failed.now > 0 && self.watches_canaries(rollout) {
+            let failed = failed.now;
+            let threshold = 1;
             return Some(PauseCause::Failures { failed, threshold });
         }
+        let count = rollout.failures.len() as u32;
+        let threshold = self.spec.failure_threshold(self.resolved.size);
+        if count >= threshold {
+            return Some(PauseCause::Failures {
+                failed: count,
+                threshold,
+            });
+        }
         let late = elapsed(rollout.progressed_at, self.input.now) > self.spec.progress_deadline();
-        let all_serve = self
-            .live()
-            .all(|member| serves(member) && self.current(member));
-        let done = all_serve && self.live_count() >= self.resolved.size;
-        (late && !stands_still && !done).then_some(PauseCause::Deadline)
+        (late && !failed.stands_still && !self.all_serve()).then_some(PauseCause::Deadline)
     }
 
     /// Returns what the provider said when it refused the target.
@@ -291,7 +351,10 @@ impl Draft<'_> {
                 Some(ErrorClass::Throttled | ErrorClass::Auth)
             )
         });
-        slowed || observes(self.input) || self.withheld(Reason::Update).is_some()
+        slowed
+            || observes(self.input)
+            || self.withheld(Reason::Update).is_some()
+            || self.spec.rollout.mode != RolloutMode::Proactive
     }
 
     /// Returns whether it stood still in the last pass.
@@ -335,6 +398,11 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::ObserveOnly
         | Hold::GateClosed(_)
         | Hold::PolicyFailed(_)
+        | Hold::CanaryHold { .. }
+        | Hold::Checkpoint { .. }
+        | Hold::Bake
+        | Hold::Partition { .. }
+        | Hold::NotProactive { .. }
         | Hold::JournalUnavailable { .. }
         | Hold::ClockStepped
         | Hold::EpochConflict { .. } => true,
@@ -345,6 +413,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::FirstBatch { .. }
         | Hold::RolloutWindow { .. }
         | Hold::RolloutPaused(_)
+        | Hold::Quarantined(_)
         | Hold::LaunchBackoff { .. }
         | Hold::HealBudget { .. }
         | Hold::Systemic { .. }

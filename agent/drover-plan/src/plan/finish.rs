@@ -60,13 +60,15 @@ impl Draft<'_> {
                 .all(|member| self.current(member) && !broken(&member.class))
             && self.live_count() == size
             && (self.available > 0 || size == 0);
-        if renewed && !self.size_withheld {
-            self.converged = true;
-            self.settle_on_target(size);
-            return;
-        }
+        let rests = settled && all_good && quiet;
         // With a size withheld the change is not over, and what it comes from stays what it was.
-        self.converged = settled && all_good && quiet && !self.size_withheld;
+        self.converged = (renewed || rests) && !self.size_withheld;
+        if self.converged
+            && let Some(held) = self.resting.clone().or_else(|| self.bake())
+        {
+            self.hold(held);
+            self.converged = false;
+        }
         if self.converged {
             self.settle_on_target(size);
         }

@@ -16,6 +16,7 @@ mod record;
 mod roll;
 mod scale;
 mod scaling;
+mod stages;
 mod target;
 
 #[cfg(test)]

@@ -1,30 +1,41 @@
 //! Replacing outdated instances, a sliding window at a time.
 
-use drover_model::{Cause, Held, Hold, InstanceClass, Member, Reason, RolloutState};
+use drover_model::{Cause, Held, Hold, InstanceClass, Member, Reason, RolloutMode};
 
 use super::draft::Draft;
-use super::held;
+use super::stages::for_update;
 use crate::numbers::serves;
 
 impl<'a> Draft<'a> {
     /// Makes instances of the target and retires outdated ones, as far as the window allows.
     pub(super) fn roll(&mut self) {
-        let outdated = self.outdated();
+        let mut outdated = self.outdated();
         if outdated.is_empty() {
             return;
         }
-        let paused = self.next.rollout.as_ref().map(|rollout| &rollout.state);
-        if let Some(RolloutState::Paused(cause)) = paused {
-            let hold = Hold::RolloutPaused(cause.clone());
-            self.hold(for_update(hold));
+        if let Some(cause) = self.pause() {
+            self.hold(for_update(Hold::RolloutPaused(cause)));
             return;
         }
         if let Some(held) = self.withheld(Reason::Update) {
             self.hold(held);
             return;
         }
+        let mode = self.spec.rollout.mode;
+        if mode != RolloutMode::Proactive {
+            self.hold(for_update(Hold::NotProactive { mode }));
+            return;
+        }
+        let room = self.room(&mut outdated);
         let waiting = self.target_waiting();
-        let first = !self.target_serves();
+        if room == 0 && outdated.is_empty() {
+            if self.resting.is_none() {
+                self.hold(for_update(Hold::RolloutWindow { waiting }));
+            }
+            return;
+        }
+        // What is rolled back to has proved itself.
+        let first = !self.target_serves() && !self.rolls_back();
         let window = self.resolved.surge + self.resolved.unavailable;
         let cap = if first {
             self.spec.rollout.first_batch.max(1).min(window)
@@ -45,7 +56,7 @@ impl<'a> Draft<'a> {
             return;
         }
         let most = slots;
-        let limit = self.surge(&mut slots);
+        let limit = self.surge(&mut slots, room);
         let launches_wait = limit.as_ref().is_some_and(|held| {
             matches!(
                 held.hold,
@@ -71,15 +82,14 @@ impl<'a> Draft<'a> {
     }
 
     /// Makes instances of the target above the size. Returns what is in the way of more.
-    fn surge(&mut self, slots: &mut u32) -> Option<Held> {
+    fn surge(&mut self, slots: &mut u32, room: u32) -> Option<Held> {
         let target = self.target.clone();
-        let of_target = self.live().filter(|member| self.current(member)).count() as u32
-            + self.made.get(&target).copied().unwrap_or(0);
-        let wanted = self.resolved.size.saturating_sub(of_target).min(*slots);
+        let wanted = room.min(*slots);
         let (count, limit) = self.creatable(wanted, &target);
         let no_surge = self.resolved.surge == 0;
         let count = if no_surge { 0 } else { count };
         self.create(count, &target, Cause::Because(Reason::Update));
+        self.wants_updated(0);
         *slots -= count;
         let limit = limit.filter(|held| {
             let room = matches!(
@@ -96,9 +106,10 @@ impl<'a> Draft<'a> {
 
     fn retire(&mut self, outdated: Vec<&'a Member>, slots: &mut u32) {
         let most = self.resolved.size.saturating_add(self.resolved.surge);
+        let mut retired = false;
         for member in outdated {
             if *slots == 0 {
-                return;
+                break;
             }
             // Beyond the surge there is surplus, and removing it is scale-in, whatever it is called.
             let surplus = self.live_count() > most;
@@ -110,16 +121,35 @@ impl<'a> Draft<'a> {
                 None => {
                     self.disrupt(member, Reason::Update);
                     *slots -= 1;
+                    retired = true;
                 }
                 Some(held) => {
                     let floor = matches!(held.hold, Hold::AvailabilityFloor { .. });
                     self.hold(held);
                     if floor {
-                        return;
+                        break;
                     }
                 }
             }
         }
+        if retired {
+            // What is missing now is missing for the rollout, but for what was missing before.
+            let missing = self.resolved.size.saturating_sub(self.live_count());
+            self.wants_updated(missing.saturating_sub(self.unmet));
+        }
+    }
+
+    /// Returns how many more instances may have the target now, and leaves of `outdated` those that
+    /// may be retired: at a stage of the rollout the others stay.
+    fn room(&self, outdated: &mut Vec<&'a Member>) -> u32 {
+        let size = self.resolved.size;
+        let rollout = self.next.rollout.as_ref();
+        let most = rollout
+            .and_then(|rollout| self.quota(rollout))
+            .map_or(size, |quota| quota.most);
+        let staying = (size - most) as usize;
+        outdated.truncate(outdated.len().saturating_sub(staying));
+        most.saturating_sub(self.of_target())
     }
 
     /// Returns the outdated members in the order in which they are retired: those that do not serve
@@ -144,18 +174,11 @@ impl<'a> Draft<'a> {
     }
 
     /// Counts the instances of the target that do not serve yet, or no more.
-    fn target_waiting(&self) -> u32 {
+    pub(super) fn target_waiting(&self) -> u32 {
         let there = self
             .live()
             .filter(|member| self.current(member) && member.class != InstanceClass::Available)
             .count() as u32;
         there + self.made.get(&self.target).copied().unwrap_or(0)
-    }
-}
-
-fn for_update(hold: Hold) -> Held {
-    Held {
-        reason: Some(Reason::Update),
-        ..held(hold)
     }
 }

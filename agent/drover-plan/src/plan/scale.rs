@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use drover_model::{Cause, Held, Hold, InstanceClass, Member, Prefer, Reason};
+use drover_model::{Cause, Held, Hold, InstanceClass, Member, Prefer, Reason, RolloutMode};
 
 use super::draft::Draft;
 use super::held;
@@ -16,20 +16,25 @@ impl<'a> Draft<'a> {
         if missing == 0 {
             return;
         }
-        let digests = match self.fresh.clone() {
-            Fresh::Target => self.target.clone(),
-            Fresh::Stable(stable) => stable,
-            Fresh::Nothing(held) => {
+        // The target as far as a stage of the rollout allows, the rest from the last good template.
+        let (digests, count, rest) = match (self.fresh.clone(), self.room_for_target()) {
+            (Fresh::Target, Some((room, good))) => (self.target.clone(), room.min(missing), good),
+            (Fresh::Target, None) => (self.target.clone(), missing, self.target.clone()),
+            (Fresh::Stable(stable), _) => (stable.clone(), missing, stable),
+            (Fresh::Nothing(held), _) => {
                 self.unmet = missing;
                 self.hold(held);
                 return;
             }
         };
-        let (count, limit) = self.creatable(missing, &digests);
-        self.create(count, &digests, Cause::ScaleOut);
-        self.unmet = missing - count;
-        if let Some(held) = limit {
-            self.hold(held);
+        self.unmet = missing;
+        for (digests, wanted) in [(digests, count), (rest, missing - count)] {
+            let (count, limit) = self.creatable(wanted, &digests);
+            self.create(count, &digests, Cause::ScaleOut);
+            self.unmet -= count;
+            if let Some(held) = limit {
+                self.hold(held);
+            }
         }
     }
 
@@ -41,11 +46,7 @@ impl<'a> Draft<'a> {
 
     /// Removes what exceeds the size now. Returns whether anything was removed.
     fn remove_excess(&mut self) -> bool {
-        let allowance = if self.next.rollout.is_some() && self.live().any(|m| !self.current(m)) {
-            self.resolved.surge
-        } else {
-            0
-        };
+        let allowance = self.surge_in_use();
         let most = self.resolved.size.saturating_add(allowance);
         let excess = self.live_count().saturating_sub(most);
         if excess == 0 {
@@ -73,6 +74,24 @@ impl<'a> Draft<'a> {
             }
         }
         self.leaving.len() > before
+    }
+
+    /// Returns how many instances above the size the rollout has a use for.
+    ///
+    /// One that may not act replaces nothing, and only keeps what it has on the way: without that,
+    /// a smaller size would not take effect.
+    fn surge_in_use(&self) -> u32 {
+        if self.next.rollout.is_none() || self.live().all(|member| self.current(member)) {
+            return 0;
+        }
+        let acts = self.pause().is_none()
+            && self.withheld(Reason::Update).is_none()
+            && self.spec.rollout.mode == RolloutMode::Proactive;
+        if acts {
+            self.resolved.surge
+        } else {
+            self.target_waiting().min(self.resolved.surge)
+        }
     }
 
     /// Returns the hold for more surplus than a change may remove: no change asked for it, or more
@@ -107,8 +126,11 @@ impl<'a> Draft<'a> {
 
     /// Returns the members in the order in which scale-in takes them.
     fn victims(&self) -> Vec<&'a Member> {
-        let wanted = self.wanted();
         let oldest = self.spec.scaling.prefer == Prefer::Oldest;
+        let wanted = match self.pause() {
+            Some(_) => self.wanted(),
+            None => &self.target,
+        };
         let mut victims: Vec<&'a Member> = self.live().collect();
         victims.sort_by_cached_key(|member| {
             let tier = match member.class {

@@ -1,7 +1,7 @@
 //! Which template instances should have.
 
 use drover_model::{
-    Activity, Digests, GroupSpec, Hold, Reason, RecordedGroup, RolloutState, Template,
+    Activity, Digests, GroupSpec, Hold, PauseCause, Reason, RecordedGroup, RolloutState, Template,
 };
 
 use super::draft::Draft;
@@ -62,20 +62,25 @@ impl Draft<'_> {
     /// The target, except while it is paused, may not be rolled out now, or fails to launch: then
     /// missing capacity comes back with the last good template, where there is one.
     pub(super) fn fresh(&self) -> Fresh {
-        let paused = match self.next.rollout.as_ref().map(|rollout| &rollout.state) {
-            Some(RolloutState::Paused(cause)) => Some(cause.clone()),
-            Some(RolloutState::Progressing) | None => None,
-        };
-        let stable = self
-            .stable_template()
-            .filter(|digests| *digests != self.target);
+        let good = self.last_good();
         let withheld = self.withheld(Reason::Update).is_some();
         let failing = self.target_backs_off();
-        match (stable, paused) {
-            (Some(stable), Some(_)) => Fresh::Stable(stable),
-            (Some(stable), None) if withheld || failing => Fresh::Stable(stable),
-            (None, Some(cause)) => Fresh::Nothing(held(Hold::RolloutPaused(cause))),
-            (Some(_) | None, None) => Fresh::Target,
+        match (good, self.pause()) {
+            (Some(good), Some(_)) => Fresh::Stable(good),
+            (Some(good), None) if withheld || failing => Fresh::Stable(good),
+            // A rollback that is paused goes back to what there is nothing better than.
+            (None, Some(cause)) if self.next.stable.as_ref() != Some(&self.target) => {
+                Fresh::Nothing(held(Hold::RolloutPaused(cause)))
+            }
+            (Some(_) | None, None) | (None, Some(_)) => Fresh::Target,
+        }
+    }
+
+    /// Returns why the rollout is paused after failures, if it is.
+    pub(super) fn pause(&self) -> Option<PauseCause> {
+        match self.next.rollout.as_ref().map(|rollout| &rollout.state) {
+            Some(RolloutState::Paused(cause)) => Some(cause.clone()),
+            Some(RolloutState::Progressing) | None => None,
         }
     }
 
@@ -85,14 +90,6 @@ impl Draft<'_> {
             Fresh::Stable(stable) => stable,
             Fresh::Target | Fresh::Nothing(_) => &self.target,
         }
-    }
-
-    fn stable_template(&self) -> Option<Digests> {
-        let stable = self.next.stable.as_ref()?;
-        self.next
-            .templates
-            .contains_key(stable)
-            .then(|| stable.clone())
     }
 
     /// Returns the suspension of `activity` as a hold.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use drover_loop::{GroupReport, PassReport, StepFate};
-use drover_model::{GroupName, GroupPhase, Held, Hold};
+use drover_model::{GroupName, GroupPhase, Held, Hold, Promote};
 
 use crate::exit::Exit;
 
@@ -105,9 +105,13 @@ fn asks(held: &Held) -> Option<Exit> {
         return None;
     }
     match &held.hold {
-        Hold::Protected | Hold::DestroyLimit { .. } | Hold::DeletionUnconfirmed { .. } => {
-            Some(Exit::ApprovalNeeded)
-        }
+        Hold::Protected
+        | Hold::DestroyLimit { .. }
+        | Hold::DeletionUnconfirmed { .. }
+        | Hold::CanaryHold {
+            promote: Promote::Manual,
+            ..
+        } => Some(Exit::ApprovalNeeded),
         Hold::PolicyDenied(_) | Hold::GateClosed(_) => Some(Exit::Denied),
         Hold::SpecInvalid { .. }
         | Hold::PolicyFailed(_)
@@ -116,6 +120,9 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::Suspended { .. }
         | Hold::Frozen { .. }
         | Hold::RolloutPaused(_)
+        | Hold::Quarantined(_)
+        | Hold::Partition { .. }
+        | Hold::NotProactive { .. }
         | Hold::DrainTimeout
         | Hold::EpochConflict { .. } => Some(Exit::Partial),
         Hold::ObservationPartial { .. }
@@ -127,6 +134,12 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::AvailabilityFloor { .. }
         | Hold::FirstBatch { .. }
         | Hold::RolloutWindow { .. }
+        | Hold::CanaryHold {
+            promote: Promote::Auto,
+            ..
+        }
+        | Hold::Checkpoint { .. }
+        | Hold::Bake
         | Hold::LaunchBackoff { .. }
         | Hold::HealBudget { .. }
         | Hold::Systemic { .. }

@@ -54,6 +54,7 @@ fn progress(recorded: &RecordedGroup) -> Progress {
     let state = recorded.rollout.as_ref().map(|rollout| &rollout.state);
     match (state, recorded.phase) {
         (Some(RolloutState::Paused(_)), _) => Progress::Paused,
+        (None, _) if recorded.quarantine.is_some() => Progress::Paused,
         (None, GroupPhase::Converged | GroupPhase::Observed) => Progress::Complete,
         _ => Progress::Going,
     }

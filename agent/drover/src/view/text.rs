@@ -32,6 +32,13 @@ pub(crate) fn rollout_line(recorded: &RecordedGroup, view: &GroupView) -> String
         "{} of {} updated, {} available, {} in total",
         view.updated, view.size, view.available, view.total
     );
+    if let Some(quarantine) = &recorded.quarantine {
+        let how = match recorded.rollout {
+            Some(_) => "rolling back",
+            None => "rolled back",
+        };
+        return format!("{}: {how}: {}: {counts}", view.name, quarantine.cause);
+    }
     match &recorded.rollout {
         None if view.updated == view.size && view.total == view.size => {
             format!("{}: complete: {counts}", view.name)

@@ -352,7 +352,11 @@ pub(crate) static HEAL: Object = any(
             "When the cause is presumed to lie outside the instances.",
         ),
         later("retry", "bounds of repeated healing"),
-        later("revision", "healing with the current revision"),
+        optional(
+            "revision",
+            Shape::Word(&["target", "current"], &[]),
+            "Which template replacements get while a rollout is under way: the one that is rolled out, or the one that was replaced. Default: `target`, and `current` in a manual rollout.",
+        ),
     ],
 );
 
@@ -421,24 +425,104 @@ pub(crate) static ROLLOUT: Object = any(
         ),
         preset(
             "onFailure",
-            Shape::Word(&["pause", "continue"], &["rollback"]),
+            Shape::Word(&["pause", "rollback", "continue"], &[]),
             Preset::Word("pause"),
-            "What a failed rollout does: `pause` stops replacing, while healing and scaling go on; `continue` goes on.",
+            "What a failed rollout does: `pause` stops replacing, while healing and scaling go on; `rollback` returns to the last good template; `continue` goes on.",
         ),
-        later("canary", "canaries"),
-        later("checkpoints", "checkpoints"),
-        later("bake", "a bake time"),
-        later("partition", "partitions"),
-        later("mode", "opportunistic and manual rollouts"),
-        later("paused", "pausing a rollout here: suspend `update` instead"),
-        later("batch", "barrier batches"),
-        later(
+        preset(
+            "mode",
+            Shape::Word(&["proactive", "opportunistic", "manual"], &[]),
+            Preset::Word("proactive"),
+            "`proactive`: outdated instances are replaced; `opportunistic`: only what is replaced for another reason gets the new template; `manual`: not even that, unless `heal.revision` says so.",
+        ),
+        preset(
+            "paused",
+            Shape::Boolean,
+            Preset::Boolean(false),
+            "Whether outdated instances are left alone for now. Healing and scaling go on, with the last good template.",
+        ),
+        preset(
             "order",
-            "an order of creation and deletion: it follows from maxSurge",
+            Shape::Word(&["auto", "createFirst", "deleteFirst"], &[]),
+            Preset::Word("auto"),
+            "`createFirst`: nothing that serves goes while fewer than the size would be left; `deleteFirst`: nothing is made above the size; `auto`: both, as surge and unavailability allow.",
         ),
-        later("monitor", "a monitoring time"),
+        optional(
+            "canary",
+            Shape::Object(&CANARY),
+            "The first instances of a new template, which are watched before the others follow.",
+        ),
+        optional(
+            "checkpoints",
+            Shape::List {
+                of: &Shape::Object(&CHECKPOINT),
+                min: 0,
+            },
+            "Points at which the rollout waits, each once.",
+        ),
+        preset(
+            "bake",
+            duration(0, 168),
+            Preset::Duration(defaults::BAKE),
+            "How long every instance is available with the new template before it becomes the last good one.",
+        ),
+        optional(
+            "partition",
+            AMOUNT,
+            "Most instances of the new template, a share rounded up. None: all.",
+        ),
+        preset(
+            "monitor",
+            duration(0, 168),
+            Preset::Duration(defaults::MONITOR),
+            "How long after being ready an instance that breaks counts against its template.",
+        ),
+        later("batch", "barrier batches"),
         later("minAction", "a smallest action"),
         later("maxAction", "a largest action"),
+    ],
+);
+
+pub(crate) static CANARY: Object = any(
+    "rollout.canary",
+    "The first instances of a new template, which are watched before the others follow.",
+    &[
+        preset(
+            "count",
+            AMOUNT_SOME,
+            Preset::Amount(defaults::CANARY_COUNT),
+            "How many, a share rounded up.",
+        ),
+        preset(
+            "hold",
+            duration(0, 168),
+            Preset::Duration(defaults::CANARY_HOLD),
+            "How long they are watched, from the moment when all of them are available.",
+        ),
+        preset(
+            "promote",
+            Shape::Word(&["auto", "manual"], &[]),
+            Preset::Word("auto"),
+            "`auto`: the others follow after `hold`; `manual`: when a commit says `auto` or removes the canary.",
+        ),
+    ],
+);
+
+pub(crate) static CHECKPOINT: Object = any(
+    "a checkpoint",
+    "A point at which the rollout waits.",
+    &[
+        required(
+            "at",
+            AMOUNT_SOME,
+            "How many instances have the new template there, a share of the size at the rollout's beginning, rounded up.",
+        ),
+        preset(
+            "wait",
+            duration(0, 168),
+            Preset::Duration(defaults::CHECKPOINT_WAIT),
+            "For how long it waits, from the moment when they are available.",
+        ),
     ],
 );
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    Activity, Check, DrainDone, DrainSpec, HealSpec, HealthSpec, HttpRequest, OnDrainTimeout,
-    OnFailure, Probe, RolloutSpec, Suspend, Systemic, SystemicMode,
+    Activity, Canary, Check, Checkpoint, DrainDone, DrainSpec, HealRevision, HealSpec, HealthSpec,
+    HttpRequest, OnDrainTimeout, OnFailure, Probe, Promote, RolloutMode, RolloutOrder, RolloutSpec,
+    Suspend, Systemic, SystemicMode,
 };
 
 use super::Fields;
@@ -45,6 +46,10 @@ fn check(fields: &Fields<'_>) -> Check {
 
 pub(crate) fn heal(fields: &Fields<'_>) -> HealSpec {
     let systemic = fields.object("systemic");
+    let revision = match fields.word("revision") {
+        "current" => HealRevision::Current,
+        _ => HealRevision::Target,
+    };
     HealSpec {
         in_flight_max: fields.amount("maxInFlight"),
         systemic: Systemic {
@@ -54,11 +59,40 @@ pub(crate) fn heal(fields: &Fields<'_>) -> HealSpec {
                 _ => SystemicMode::Slow,
             },
         },
+        revision: fields.has("revision").then_some(revision),
     }
 }
 
 pub(crate) fn rollout(fields: &Fields<'_>) -> RolloutSpec {
+    let partition = fields.amount("partition");
     let rollout = RolloutSpec {
+        mode: match fields.word("mode") {
+            "opportunistic" => RolloutMode::Opportunistic,
+            "manual" => RolloutMode::Manual,
+            _ => RolloutMode::Proactive,
+        },
+        paused: fields.boolean("paused"),
+        order: match fields.word("order") {
+            "createFirst" => RolloutOrder::CreateFirst,
+            "deleteFirst" => RolloutOrder::DeleteFirst,
+            _ => RolloutOrder::Auto,
+        },
+        canary: fields.optional_object("canary").map(|canary| Canary {
+            count: canary.amount("count"),
+            hold: canary.duration("hold"),
+            promote: match canary.word("promote") {
+                "manual" => Promote::Manual,
+                _ => Promote::Auto,
+            },
+        }),
+        checkpoints: fields
+            .objects("checkpoints")
+            .iter()
+            .map(checkpoint)
+            .collect(),
+        bake: fields.duration("bake"),
+        partition: fields.has("partition").then_some(partition),
+        monitor: fields.duration("monitor"),
         surge_max: fields.amount("maxSurge"),
         unavailable_max: fields.amount("maxUnavailable"),
         first_batch: fields.integer("firstBatch"),
@@ -66,6 +100,7 @@ pub(crate) fn rollout(fields: &Fields<'_>) -> RolloutSpec {
         progress_deadline: fields.auto_duration("progressDeadline"),
         failure_threshold: fields.auto_integer("failureThreshold"),
         on_failure: match fields.word("onFailure") {
+            "rollback" => OnFailure::Rollback,
             "continue" => OnFailure::Continue,
             _ => OnFailure::Pause,
         },
@@ -81,7 +116,34 @@ pub(crate) fn rollout(fields: &Fields<'_>) -> RolloutSpec {
         let diagnostic = Diagnostic::error("inconsistent", message, span);
         fields.report.push(diagnostic);
     }
+    order(fields, &rollout);
     rollout
+}
+
+fn checkpoint(fields: &Fields<'_>) -> Checkpoint {
+    Checkpoint {
+        at: fields.amount("at"),
+        wait: fields.duration("wait"),
+    }
+}
+
+/// Reports a surge that contradicts the order: whatever its size, a group has some surge or none.
+fn order(fields: &Fields<'_>, rollout: &RolloutSpec) {
+    let surges = rollout.surge_max.ceil_of(1) > 0;
+    let mistake = match rollout.order {
+        RolloutOrder::CreateFirst if !surges => {
+            Some("`order: createFirst` needs a `maxSurge` above 0")
+        }
+        RolloutOrder::DeleteFirst if surges && fields.has("maxSurge") => Some(
+            "`order: deleteFirst` makes nothing above the size, so `maxSurge` must be 0 or left out",
+        ),
+        RolloutOrder::Auto | RolloutOrder::CreateFirst | RolloutOrder::DeleteFirst => None,
+    };
+    if let Some(message) = mistake {
+        let span = fields.span_of("order");
+        let diagnostic = Diagnostic::error("inconsistent", message, span);
+        fields.report.push(diagnostic);
+    }
 }
 
 pub(crate) fn drain(fields: &Fields<'_>) -> DrainSpec {

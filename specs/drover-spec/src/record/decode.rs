@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     AcceptedDocument, ChangeId, Condition, ConditionType, Deleting, Digests, Epoch, ErrorClass,
-    GroupPhase, InstanceId, Kind, LaunchBackoff, PauseCause, RecordedGroup, RecordedInstance,
-    RecordedProvider, Resize, Rollout, RolloutState, Template, UpDown,
+    GroupPhase, InstanceId, Kind, LaunchBackoff, PauseCause, Quarantine, RecordedGroup,
+    RecordedInstance, RecordedProvider, Resize, Rollout, RolloutStages, RolloutState, Template,
+    Timestamp, UpDown,
 };
 
 use super::read::Reader;
@@ -14,7 +15,7 @@ use crate::decode::flavors_of;
 use crate::diagnostic::Report;
 
 /// The fields of a group's record.
-const GROUP_FIELDS: [&str; 20] = [
+const GROUP_FIELDS: [&str; 21] = [
     "apiVersion",
     "kind",
     "format",
@@ -28,6 +29,7 @@ const GROUP_FIELDS: [&str; 20] = [
     "conditions",
     "holds",
     "rollout",
+    "quarantine",
     "backoff",
     "destroyed",
     "deleting",
@@ -63,6 +65,7 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
             .get("templates")?
             .map_of(|key| Digests::parse(key).ok(), template)?,
         rollout: root.optional_with("rollout", rollout)?,
+        quarantine: root.optional_with("quarantine", quarantine)?,
         backoff: root.optional_with("backoff", backoff)?,
         change: root.optional_with("change", Reader::parsed)?,
         resizes: root.optional_with("resizes", resizes)?.unwrap_or(UpDown {
@@ -140,6 +143,7 @@ fn rollout(reader: &Reader<'_>) -> Result<Rollout, RecordError> {
         "progressedAt",
         "failures",
         "lastFailure",
+        "stages",
     ])?;
     let state = reader.get("state")?;
     let failures = reader.get("failures")?.list()?;
@@ -157,6 +161,46 @@ fn rollout(reader: &Reader<'_>) -> Result<Rollout, RecordError> {
             .map(Reader::parsed)
             .collect::<Result<_, _>>()?,
         last_failure: reader.optional_with("lastFailure", Reader::string)?,
+        stages: reader.optional_with("stages", stages)?.unwrap_or_default(),
+    })
+}
+
+fn stages(reader: &Reader<'_>) -> Result<RolloutStages, RecordError> {
+    reader.only(&[
+        "size",
+        "canary",
+        "promoted",
+        "reached",
+        "passed",
+        "bakeSince",
+        "updated",
+    ])?;
+    Ok(RolloutStages {
+        size: reader.optional_with("size", Reader::number)?,
+        canary: reader.optional_with("canary", reached)?,
+        promoted: reader
+            .optional_with("promoted", Reader::flag)?
+            .unwrap_or(false),
+        reached: reader.optional_with("reached", reached)?,
+        passed: reader
+            .optional_with("passed", Reader::number)?
+            .unwrap_or_default(),
+        bake_since: reader.optional_with("bakeSince", Reader::time)?,
+        updated: reader.optional_with("updated", Reader::number)?,
+    })
+}
+
+fn reached(reader: &Reader<'_>) -> Result<(u32, Timestamp), RecordError> {
+    reader.only(&["count", "since"])?;
+    Ok((reader.get("count")?.number()?, reader.get("since")?.time()?))
+}
+
+fn quarantine(reader: &Reader<'_>) -> Result<Quarantine, RecordError> {
+    reader.only(&["template", "since", "failure"])?;
+    Ok(Quarantine {
+        digests: digests(&reader.get("template")?)?,
+        cause: pause_cause(&reader.get("failure")?)?,
+        since: reader.get("since")?.time()?,
     })
 }
 

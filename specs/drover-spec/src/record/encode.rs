@@ -1,8 +1,9 @@
 //! Recorded state to YAML trees.
 
 use drover_model::{
-    AcceptedDocument, Condition, Deleting, ErrorClass, LaunchBackoff, PauseCause, RecordedGroup,
-    RecordedInstance, RecordedProvider, Resize, Rollout, RolloutState, Template, UpDown,
+    AcceptedDocument, Condition, Deleting, ErrorClass, LaunchBackoff, PauseCause, Quarantine,
+    RecordedGroup, RecordedInstance, RecordedProvider, Resize, Rollout, RolloutStages,
+    RolloutState, Template, Timestamp, UpDown,
 };
 
 use super::write::{MapOf, Yaml};
@@ -48,6 +49,7 @@ pub(crate) fn group(group: &RecordedGroup) -> Yaml {
             Yaml::List(group.holds.iter().map(hold::encode_held).collect()),
         )
         .optional("rollout", group.rollout.as_ref().map(rollout))
+        .optional("quarantine", group.quarantine.as_ref().map(quarantine))
         .optional("backoff", group.backoff.as_ref().map(backoff))
         .optional("resizes", resizes(&group.resizes))
         .optional("destroyed", destroyed)
@@ -103,6 +105,35 @@ fn rollout(rollout: &Rollout) -> Yaml {
         .text("progressedAt", &format_time(rollout.progressed_at))
         .with("failures", Yaml::List(failures))
         .optional_text("lastFailure", rollout.last_failure.as_ref())
+        .optional("stages", stages(&rollout.stages))
+        .build()
+}
+
+fn stages(stages: &RolloutStages) -> Option<Yaml> {
+    let number = |number: u32| Yaml::number(number);
+    let reached = |(count, since): (u32, Timestamp)| {
+        MapOf::new()
+            .number("count", count)
+            .text("since", &format_time(since))
+            .build()
+    };
+    let none = *stages == RolloutStages::default();
+    let map = MapOf::new()
+        .optional("size", stages.size.map(number))
+        .optional("canary", stages.canary.map(reached))
+        .optional("promoted", stages.promoted.then(|| Yaml::flag(true)))
+        .optional("reached", stages.reached.map(reached))
+        .optional("passed", (stages.passed > 0).then(|| number(stages.passed)))
+        .optional_text("bakeSince", stages.bake_since.map(format_time))
+        .optional("updated", stages.updated.map(number));
+    (!none).then(|| map.build())
+}
+
+fn quarantine(quarantine: &Quarantine) -> Yaml {
+    MapOf::new()
+        .text("template", &quarantine.digests)
+        .text("since", &format_time(quarantine.since))
+        .with("failure", pause_cause(&quarantine.cause))
         .build()
 }
 

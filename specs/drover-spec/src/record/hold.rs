@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use drover_model::{Activity, Held, Hold, PolicyHold, Reason, SourceSpan};
+use drover_model::{Activity, Held, Hold, PolicyHold, Promote, Reason, RolloutMode, SourceSpan};
 
 use super::decode::{error_class, pause_cause, texts};
 use super::read::Reader;
@@ -33,6 +33,7 @@ fn data_of(hold: &Hold) -> MapOf {
         | Hold::ObserveOnly
         | Hold::AllUnknown
         | Hold::Protected
+        | Hold::Bake
         | Hold::DrainTimeout
         | Hold::ClockStepped => map,
         Hold::ObservationPartial { why }
@@ -61,7 +62,14 @@ fn data_of(hold: &Hold) -> MapOf {
         Hold::FirstBatch { waiting } | Hold::RolloutWindow { waiting } => {
             map.number("waiting", *waiting)
         }
-        Hold::RolloutPaused(cause) => map.with("pause", encode::pause_cause(cause)),
+        Hold::RolloutPaused(cause) | Hold::Quarantined(cause) => {
+            map.with("pause", encode::pause_cause(cause))
+        }
+        Hold::CanaryHold { count, promote } => map
+            .number("count", *count)
+            .text("promote", promote.as_str()),
+        Hold::Checkpoint { at } | Hold::Partition { at } => map.number("at", *at),
+        Hold::NotProactive { mode } => map.text("mode", mode.as_str()),
         Hold::LaunchBackoff { failures, message } => {
             map.number("failures", *failures).text("message", message)
         }
@@ -204,6 +212,25 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
             waiting: data.number("waiting")?,
         },
         "RolloutPaused" => Hold::RolloutPaused(pause_cause(&data.get("pause")?)?),
+        "Quarantined" => Hold::Quarantined(pause_cause(&data.get("pause")?)?),
+        "CanaryHold" => Hold::CanaryHold {
+            count: data.number("count")?,
+            promote: data
+                .get("promote")?
+                .one_of(&Promote::ALL, Promote::as_str)?,
+        },
+        "Checkpoint" => Hold::Checkpoint {
+            at: data.number("at")?,
+        },
+        "Bake" => Hold::Bake,
+        "Partition" => Hold::Partition {
+            at: data.number("at")?,
+        },
+        "NotProactive" => Hold::NotProactive {
+            mode: data
+                .get("mode")?
+                .one_of(&RolloutMode::ALL, RolloutMode::as_str)?,
+        },
         "LaunchBackoff" => Hold::LaunchBackoff {
             failures: data.number("failures")?,
             message: data.text("message")?,

@@ -3,9 +3,9 @@ use std::collections::BTreeSet;
 use drover_model::{
     Activity, Condition, ConditionType, Deleting, Digests, Epoch, ErrorClass, Flavor, GroupName,
     GroupPhase, GroupUid, Held, Hold, InstanceId, LaunchBackoff, PauseCause, PolicyHold,
-    PolicyName, ProviderName, ProviderRef, ProviderType, Reason, RecordedInstance,
-    RecordedProvider, Resize, Rollout, RolloutState, SourceSpan, Template, Timestamp, UpDown,
-    Value, Vanilla,
+    PolicyName, Promote, ProviderName, ProviderRef, ProviderType, Quarantine, Reason,
+    RecordedInstance, RecordedProvider, Resize, Rollout, RolloutMode, RolloutStages, RolloutState,
+    SourceSpan, Template, Timestamp, UpDown, Value, Vanilla,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -227,6 +227,10 @@ fn policy_hold() -> impl Strategy<Value = PolicyHold> {
 }
 
 /// Every hold with the given data. The `match` keeps the list whole: a new variant fails to compile.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one value per hold, nothing to split"
+)]
 fn all_holds(why: &str, count: u32, policy: &PolicyHold, cause: &PauseCause) -> Vec<Hold> {
     let why = why.to_owned();
     let provider = ProviderName::parse("local").unwrap();
@@ -270,6 +274,17 @@ fn all_holds(why: &str, count: u32, policy: &PolicyHold, cause: &PauseCause) -> 
         Hold::FirstBatch { waiting: count },
         Hold::RolloutWindow { waiting: count },
         Hold::RolloutPaused(cause.clone()),
+        Hold::Quarantined(cause.clone()),
+        Hold::CanaryHold {
+            count,
+            promote: Promote::Manual,
+        },
+        Hold::Checkpoint { at: count },
+        Hold::Bake,
+        Hold::Partition { at: count },
+        Hold::NotProactive {
+            mode: RolloutMode::Opportunistic,
+        },
         Hold::LaunchBackoff {
             failures: count,
             message: why.clone(),
@@ -295,7 +310,7 @@ fn all_holds(why: &str, count: u32, policy: &PolicyHold, cause: &PauseCause) -> 
         Hold::SourceUnavailable { why },
     ];
     let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
-    assert_eq!(codes.len(), 32, "a hold is missing from the list");
+    assert_eq!(codes.len(), 38, "a hold is missing from the list");
     holds
 }
 
@@ -355,6 +370,38 @@ fn instance() -> impl Strategy<Value = RecordedInstance> {
         )
 }
 
+fn stages() -> impl Strategy<Value = RolloutStages> {
+    let reached = || option::of((any::<u32>(), time()));
+    (
+        option::of(any::<u32>()),
+        reached(),
+        any::<bool>(),
+        reached(),
+        any::<u32>(),
+        option::of(time()),
+        option::of(any::<u32>()),
+    )
+        .prop_map(
+            |(size, canary, promoted, reached, passed, bake_since, updated)| RolloutStages {
+                size,
+                canary,
+                promoted,
+                reached,
+                passed,
+                bake_since,
+                updated,
+            },
+        )
+}
+
+fn quarantine() -> impl Strategy<Value = Quarantine> {
+    (digests(), pause_cause(), time()).prop_map(|(digests, cause, since)| Quarantine {
+        digests,
+        cause,
+        since,
+    })
+}
+
 fn rollout() -> impl Strategy<Value = Rollout> {
     (
         digests(),
@@ -363,9 +410,11 @@ fn rollout() -> impl Strategy<Value = Rollout> {
         option::of(pause_cause()),
         btree_set(instance_id(), 0..3),
         option::of(text()),
+        stages(),
     )
         .prop_map(
-            |(target, started_at, progressed_at, cause, failures, last_failure)| Rollout {
+            |(target, started_at, progressed_at, cause, failures, last_failure, stages)| Rollout {
+                stages,
                 target,
                 started_at,
                 progressed_at,
@@ -411,7 +460,7 @@ prop_compose! {
         (target, stable) in (option::of(digests()), option::of(digests())),
         templates in btree_map(digests(), template(), 0..3),
         rollout in option::of(rollout()),
-        backoff in option::of(backoff()),
+        (quarantine, backoff) in (option::of(quarantine()), option::of(backoff())),
         (change, destroyed) in (option::of(change()), option::of((change(), any::<u32>()))),
         (up, down) in (vec(resize(), 0..3), vec(resize(), 0..3)),
         deleting in option::of((revision(), time())),
@@ -438,6 +487,7 @@ prop_compose! {
             stable_size,
             templates,
             rollout,
+            quarantine,
             backoff,
             change,
             destroyed,

@@ -1,0 +1,138 @@
+//! What the stages of a rollout promise, counted again.
+
+use drover_model::{
+    Action, Cause, Digests, GroupSpec, Plan, Reason, Rollout, RolloutMode, RolloutOrder,
+};
+
+use super::{Facts, LintError};
+
+/// Returns how many instances may exist above `size`.
+pub(super) fn surge(spec: &GroupSpec, size: u32) -> u32 {
+    if spec.rollout.order == RolloutOrder::DeleteFirst {
+        0
+    } else {
+        spec.rollout.surge_max.ceil_of(size)
+    }
+}
+
+impl Facts<'_> {
+    /// A rollout goes no further than its document allows, and never to a template in quarantine.
+    pub(super) fn stages(&self, plan: &Plan) -> Result<(), LintError> {
+        if self.deleting && plan.next.deleting.is_some() {
+            return Ok(());
+        }
+        quarantined(plan)?;
+        self.retired(plan)?;
+        self.limited(plan)
+    }
+
+    fn retired(&self, plan: &Plan) -> Result<(), LintError> {
+        let begins = plan.steps.iter().filter(|step| {
+            let subjects = super::subjects(step);
+            step.cause == Cause::Because(Reason::Update) && subjects.iter().any(|id| self.stays(id))
+        });
+        let begins: Vec<_> = begins.collect();
+        if begins.is_empty() {
+            return Ok(());
+        }
+        let spec = self.input.desired.spec();
+        let forbidden = |why| Err(LintError::MayNotUpdate { why });
+        if spec.rollout.paused {
+            return forbidden("the rollout is paused");
+        }
+        if spec.rollout.mode != RolloutMode::Proactive {
+            return forbidden("nobody is to replace it");
+        }
+        let members = self.world.members.values();
+        let serving = members.filter(|member| self.serves(member)).count();
+        let taken = begins.iter().flat_map(|step| super::subjects(step));
+        let taken = taken
+            .filter_map(|id| self.world.members.get(id))
+            .filter(|member| self.serves(member))
+            .count();
+        let left = (serving - taken) as u32;
+        let first = spec.rollout.order == RolloutOrder::CreateFirst;
+        if first && taken > 0 && left < plan.next.size {
+            return Err(LintError::BelowFloor {
+                available: left,
+                floor: plan.next.size,
+            });
+        }
+        Ok(())
+    }
+
+    /// The new template stays within canaries, checkpoints and partition, where another is known.
+    fn limited(&self, plan: &Plan) -> Result<(), LintError> {
+        let next = &plan.next;
+        let (Some(target), Some(rollout)) = (&next.target, &next.rollout) else {
+            return Ok(());
+        };
+        let other = next.stable.as_ref().filter(|stable| *stable != target);
+        let known = other.is_some_and(|other| next.templates.contains_key(other));
+        let made = created(plan, target);
+        if !known || made == 0 {
+            return Ok(());
+        }
+        let most = allowed(self.input.desired.spec(), rollout, next.size);
+        let touched: Vec<_> = plan.steps.iter().flat_map(super::subjects).collect();
+        let touched: std::collections::BTreeSet<_> = touched.into_iter().collect();
+        let members = self.world.members.values();
+        let there = members
+            .filter(|member| member.digests == *target && self.stays(&member.id))
+            .filter(|member| !touched.contains(&member.id))
+            .count() as u32;
+        let updated = there + made;
+        if updated > most {
+            return Err(LintError::AboveStage { updated, most });
+        }
+        Ok(())
+    }
+}
+
+fn quarantined(plan: &Plan) -> Result<(), LintError> {
+    let Some(quarantine) = &plan.next.quarantine else {
+        return Ok(());
+    };
+    let bad = &quarantine.digests;
+    let target = plan.next.target.as_ref() == Some(bad);
+    if target || plan.next.stable.as_ref() == Some(bad) || created(plan, bad) > 0 {
+        return Err(LintError::Quarantined);
+    }
+    Ok(())
+}
+
+/// Returns how many instances of a new template there may be.
+fn allowed(spec: &GroupSpec, rollout: &Rollout, size: u32) -> u32 {
+    let mut most = size + surge(spec, size);
+    if let Some(partition) = spec.rollout.partition
+        && partition.ceil_of(size) < size
+    {
+        most = most.min(partition.ceil_of(size));
+    }
+    if let Some(canary) = spec.rollout.canary
+        && !rollout.stages.promoted
+    {
+        most = most.min(canary.count.ceil_of(size));
+    }
+    let begun_with = rollout.stages.size.unwrap_or(size);
+    for checkpoint in &spec.rollout.checkpoints {
+        let at = checkpoint.at.ceil_of(begun_with);
+        if at > rollout.stages.passed && at < size {
+            most = most.min(at.max(1));
+        }
+    }
+    most
+}
+
+fn created(plan: &Plan, of: &Digests) -> u32 {
+    let creates = plan.steps.iter().map(|step| match &step.action {
+        Action::Create { slots, digests, .. } if digests == of => slots.len(),
+        Action::Create { .. }
+        | Action::Resend { .. }
+        | Action::Drain { .. }
+        | Action::Destroy { .. }
+        | Action::Release { .. }
+        | Action::Settle(_) => 0,
+    });
+    creates.sum::<usize>() as u32
+}
