@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use drover_model::{
-    AcceptedDocument, Check, CheckOutcome, Classified, Completeness, Decisions, Digests, Epoch,
-    ExitReport, FleetName, Group, GroupName, GroupPhase, GroupSpec, GroupUid, HealthSignal,
+    AcceptedDocument, Amount, Check, CheckOutcome, Classified, Completeness, Decisions, Digests,
+    Epoch, ExitReport, FleetName, Group, GroupName, GroupPhase, GroupSpec, GroupUid, HealthSignal,
     InstanceId, InstanceMemory, Listed, Listing, Ownership, Plan, Probe, ProviderName,
     ProviderPhase, ProviderRef, ProviderType, RecordedGroup, Revision, SourceSpan, Template,
     Timestamp, Token, Value, defaults,
@@ -17,6 +17,7 @@ use drover_plan::{ClassifyInput, Desired, PlanInput, ProviderFacts, classify, li
 
 const GROUPS: usize = 500;
 const SIZE: u32 = 20;
+const LARGE: u32 = 10_000;
 
 /// Everything that is known of one group.
 struct Known {
@@ -59,18 +60,23 @@ fn fleet() -> FleetName {
     FleetName::parse("prod").expect("a valid label")
 }
 
-fn spec() -> GroupSpec {
+fn spec(size: u32) -> GroupSpec {
     let check = Check {
         probe: Probe::Tcp { port: 80 },
         interval: defaults::CHECK_INTERVAL,
         timeout: defaults::CHECK_TIMEOUT,
     };
-    let mut spec = GroupSpec::with_defaults(provider().name, SIZE, template(1));
+    let mut spec = GroupSpec::with_defaults(provider().name, size, template(1));
     spec.health.checks = vec![check];
     spec
 }
 
 fn known(index: usize) -> Known {
+    known_of(index, SIZE)
+}
+
+/// A group with `size` instances of its template, all healthy.
+fn known_of(index: usize, size: u32) -> Known {
     let name = GroupName::parse(&format!("group-{index}")).expect("a valid label");
     let uid = GroupUid::parse(&format!("{index:016}")).expect("sixteen digits");
     let span = SourceSpan::start_of("groups/one.yaml");
@@ -81,7 +87,7 @@ fn known(index: usize) -> Known {
         span: span.clone(),
         provider_span: span,
         property_spans: BTreeMap::new(),
-        spec: spec(),
+        spec: spec(size),
     };
     let mut known = Known {
         document: AcceptedDocument {
@@ -105,7 +111,7 @@ fn known(index: usize) -> Known {
         &known.group.spec.template,
         &BTreeMap::new(),
     );
-    for number in 1..=u64::from(SIZE) {
+    for number in 1..=u64::from(size) {
         let id = InstanceId::new(name.clone(), number);
         let ownership = Ownership {
             fleet: fleet(),
@@ -200,7 +206,7 @@ fn planning(criterion: &mut Criterion) {
         },
     );
     let mut large = known(0);
-    large.group.spec.size = 10_000;
+    large.group.spec.size = LARGE;
     criterion.bench_function(
         "plan the first 500 of 10,000 instances of one group",
         |bench| {
@@ -209,9 +215,40 @@ fn planning(criterion: &mut Criterion) {
     );
 }
 
+/// One group of 10,000 in the middle of a roll: half of it is new, and a quarter may be retired now.
+fn rolling(criterion: &mut Criterion) {
+    let mut group = known_of(0, LARGE);
+    for at in [now(), now() + Duration::from_mins(1)] {
+        let (classified, plan) = pass(&group, at);
+        group.memory = classified.memory;
+        group.recorded = plan.next;
+    }
+    assert_eq!(group.recorded.phase, GroupPhase::Converged);
+    group.group.spec.template = template(2);
+    group.group.spec.rollout.surge_max = Amount::Percent(25);
+    group.group.spec.rollout.unavailable_max = Amount::Percent(25);
+    let digests = Digests::of(
+        &provider().type_,
+        &group.group.spec.template,
+        &BTreeMap::new(),
+    );
+    for listed in group.listing.instances.iter_mut().step_by(2) {
+        if let Some(ownership) = &mut listed.ownership {
+            ownership.digests = digests.clone();
+        }
+    }
+    let at = now() + Duration::from_secs(70);
+    let (_, plan) = pass(&group, at);
+    assert!(plan.steps.len() > 900, "{} steps", plan.steps.len());
+    criterion.bench_function(
+        "classify, plan and lint 10,000 instances of one group in the middle of a roll",
+        |bench| bench.iter(|| black_box(pass(&group, at))),
+    );
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20);
-    targets = planning
+    targets = planning, rolling
 }
 criterion_main!(benches);

@@ -1,11 +1,12 @@
 use drover_model::{
-    Action, Activity, Cause, Completeness, ExitReport, GroupName, Held, Hold, InstanceId, IntentId,
-    IntentState, Manage, Plan, Precondition, ProviderPhase, Reason, Settlement, SettlementOutcome,
-    Step, Suspend,
+    Action, Activity, Amount, Canary, Cause, Checkpoint, Completeness, ExitReport, GroupName,
+    GroupSpec, Held, Hold, InstanceId, IntentId, IntentState, Manage, PauseCause, Plan,
+    Precondition, Promote, ProviderPhase, Quarantine, Reason, RolloutMode, RolloutOrder,
+    Settlement, SettlementOutcome, Step, Suspend,
 };
 
 use super::LintError;
-use crate::testing::{Fixture, id, provider_ref};
+use crate::testing::{Fixture, at, id, provider_ref, template};
 
 fn destroy(fixture: &Fixture, name: &str, reason: Reason) -> Step {
     Step {
@@ -266,4 +267,80 @@ fn refuses_a_record_that_would_give_a_number_twice_or_forget_which_group_it_is()
         plan.next.uid = drover_model::GroupUid::parse("fedcba9876543210").unwrap();
     });
     assert!(matches!(found, Err(LintError::WrongRecord { .. })));
+}
+
+/// A group that rolls from one template to the next, without a drain.
+fn rolling(size: u32) -> Fixture {
+    let mut fixture = without_drain(size);
+    fixture.group.spec.template = template(2);
+    fixture
+}
+
+#[test]
+fn refuses_to_use_a_template_in_quarantine() {
+    let fixture = rolling(3);
+    let quarantined = fixture.linted(|plan| {
+        plan.next.quarantine = Some(Quarantine {
+            digests: fixture.digests(),
+            cause: PauseCause::Deadline,
+            since: at(0),
+        });
+    });
+    assert_eq!(quarantined, Err(LintError::Quarantined));
+}
+
+#[test]
+fn refuses_to_retire_where_nothing_may_be_retired() {
+    let retire = |fixture: &Fixture| with(fixture, vec![destroy(fixture, "web-1", Reason::Update)]);
+    let mut fixture = rolling(3);
+    fixture.group.spec.rollout.unavailable_max = Amount::Count(2);
+    assert_eq!(retire(&fixture), Ok(()));
+    fixture.group.spec.rollout.order = RolloutOrder::CreateFirst;
+    let below = LintError::BelowFloor {
+        available: 2,
+        floor: 3,
+    };
+    assert_eq!(retire(&fixture), Err(below));
+    for change in [
+        |spec: &mut GroupSpec| spec.rollout.paused = true,
+        |spec: &mut GroupSpec| spec.rollout.mode = RolloutMode::Manual,
+    ] {
+        let mut fixture = rolling(3);
+        fixture.group.spec.rollout.unavailable_max = Amount::Count(2);
+        change(&mut fixture.group.spec);
+        let refused = retire(&fixture);
+        assert!(
+            matches!(refused, Err(LintError::MayNotUpdate { .. })),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn refuses_more_of_a_new_template_than_its_stage_allows() {
+    let canary = Canary {
+        count: Amount::Count(1),
+        hold: std::time::Duration::ZERO,
+        promote: Promote::Manual,
+    };
+    let checkpoint = Checkpoint {
+        at: Amount::Percent(10),
+        wait: std::time::Duration::ZERO,
+    };
+    let changes: [&dyn Fn(&mut GroupSpec); 3] = [
+        &|spec| spec.rollout.canary = Some(canary),
+        &|spec| spec.rollout.checkpoints = vec![checkpoint],
+        &|spec| spec.rollout.partition = Some(Amount::Count(1)),
+    ];
+    for change in changes {
+        let mut fixture = rolling(3);
+        fixture.group.spec.rollout.surge_max = Amount::Count(3);
+        change(&mut fixture.group.spec);
+        let above = LintError::AboveStage {
+            updated: 2,
+            most: 1,
+        };
+        let more = with(&fixture, vec![create(&fixture, &["web-50"])]);
+        assert_eq!(more, Err(above));
+    }
 }
