@@ -14,8 +14,10 @@ use drover_plan::{
     ChangeInput, ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, Review,
 };
 use drover_policy::{GroupFacts, GroupSummary, PolicySet, SourceFacts};
+use drover_spec::record::{self, PlanOutcome};
 
 use crate::agent::plain;
+use crate::inputs;
 
 /// A document of the repository that is not in force yet.
 #[derive(Debug, Clone)]
@@ -67,6 +69,8 @@ pub(crate) struct Judged {
     pub(crate) policies: BTreeMap<String, String>,
     /// For each earlier set of policies, whether something is withheld by it alone.
     pub(crate) guards_withhold: Vec<bool>,
+    /// What is needed to compute the plan again, where it changes anything.
+    pub(crate) inputs: Option<String>,
 }
 
 /// Why nothing was decided.
@@ -139,7 +143,15 @@ pub(crate) fn judge(input: &GroupInput<'_>) -> Result<Judged, JudgeError> {
 }
 
 fn classified(input: &GroupInput<'_>, spec: &GroupSpec) -> Classified {
-    drover_plan::classify(&ClassifyInput {
+    drover_plan::classify(&classify_input(input, spec, input.recorded))
+}
+
+fn classify_input<'a>(
+    input: &GroupInput<'a>,
+    spec: &'a GroupSpec,
+    recorded: &'a RecordedGroup,
+) -> ClassifyInput<'a> {
+    ClassifyInput {
         now: input.now,
         group: &input.recorded.name,
         spec,
@@ -147,9 +159,9 @@ fn classified(input: &GroupInput<'_>, spec: &GroupSpec) -> Classified {
         signals: input.signals,
         memory: input.memory,
         intents: input.intents,
-        recorded: input.recorded,
+        recorded,
         visibility: input.visibility,
-    })
+    }
 }
 
 /// Returns the policies in force, without the earlier ones that still judge.
@@ -240,7 +252,8 @@ fn decide(
     document: &AcceptedDocument,
     fences: &[Held],
 ) -> Result<Judged, JudgeError> {
-    let classified = classified(input, &in_force.spec);
+    let classify_input = classify_input(input, &in_force.spec, recorded);
+    let classified = drover_plan::classify(&classify_input);
     let size = if recorded.stable.is_none() && recorded.size == 0 {
         in_force.spec.size
     } else {
@@ -279,7 +292,18 @@ fn decide(
     };
     let (plan, report) = drover_plan::plan(&plan_input).map_err(JudgeError::Plan)?;
     drover_plan::lint(&plan_input, &plan).map_err(JudgeError::Lint)?;
+    let changes = !plan.steps.is_empty() || plan.next != *input.recorded;
+    let inputs = changes.then(|| {
+        let source = &input.source.revision;
+        let inputs = inputs::collect(source, document, &classify_input, &plan_input);
+        let outcome = PlanOutcome {
+            plan: &plan,
+            report: &report,
+        };
+        record::encode_inputs(&inputs, &outcome)
+    });
     Ok(Judged {
+        inputs,
         plan,
         report,
         decisions,

@@ -35,6 +35,7 @@ mod offload;
 mod quiet;
 mod recorder;
 mod registry;
+mod replay;
 mod run;
 mod source;
 mod status;
@@ -55,6 +56,7 @@ pub use recorder::{
     RecorderError, StateCommit, Swap,
 };
 pub use registry::{Allowed, Registry, RegistryError};
+pub use replay::{ReplayError, Replayed, renew, replay};
 pub use run::{AgentHandle, Driver, Ended, PASS_GAP, drive};
 pub use source::{
     GitSource, RefusedFile, SharedRefs, Snapshot, Source, SourceCommit, SourceError, SourceFile,

@@ -21,7 +21,6 @@ use tracing::warn;
 use crate::brake::AgentBrake;
 use crate::entry;
 use crate::group::{self, Candidate, GroupInput, JudgeError, Judged};
-use crate::inputs;
 use crate::members::{self, MembersDir, Membership};
 use crate::observe::OpenScope;
 use crate::source::chain;
@@ -171,8 +170,8 @@ pub(crate) async fn run(task: GroupTask, shared: Arc<Shared>) -> Result<Finished
         Err(error) => return Err(TaskError::Judge(error)),
     };
     let change = judged.plan.change.clone().map(Arc::new);
-    let inputs = differs(&judged.plan, &recorded).then(|| inputs::encode(&input, &judged));
     let mut judged = judged;
+    let inputs = judged.inputs.take().map(String::into_bytes);
     judged.plan.wake_at = [judged.plan.wake_at, drain_wake, judged.decisions.review_at]
         .into_iter()
         .flatten()
@@ -182,10 +181,6 @@ pub(crate) async fn run(task: GroupTask, shared: Arc<Shared>) -> Result<Finished
 
 fn is_drain(intent: &Intent) -> bool {
     matches!(intent.kind, IntentKind::Drain { .. })
-}
-
-fn differs(plan: &Plan, recorded: &RecordedGroup) -> bool {
-    !plan.steps.is_empty() || plan.next != *recorded
 }
 
 fn input<'a>(

@@ -33,3 +33,7 @@ pub use lint::{LintError, lint};
 pub use numbers::numbers;
 pub use plan::{STEPS_MAX, plan, target_digests};
 pub use report::render;
+
+/// The version of the planner: it grows with every change after which a recorded input gives another
+/// plan. `drover replay` says so instead of taking the change for a defect.
+pub const PLANNER: u64 = 1;

@@ -78,6 +78,8 @@ pub(crate) enum Command {
     Log(LogArgs),
     /// Show the chain behind a hold or an instance: clause, values, commit, author
     Why(WhyArgs),
+    /// Compute recorded plans again and compare them byte for byte
+    Replay(ReplayArgs),
     /// Print what an instance printed
     Logs(LogsArgs),
     /// Follow a rolling update
@@ -294,6 +296,22 @@ pub(crate) struct LogArgs {
 pub(crate) struct WhyArgs {
     /// A group (`web`) or an instance (`web-7` or `web/web-7`)
     pub(crate) name: String,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    /// Where to read.
+    #[command(flatten)]
+    pub(crate) source: SourceOptions,
+}
+
+/// Arguments of `drover replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Only this group
+    pub(crate) group: Option<GroupName>,
+    /// The commit of the state branch, instead of the newest
+    #[arg(long, value_name = "REV")]
+    pub(crate) commit: Option<String>,
     /// How to print it
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,

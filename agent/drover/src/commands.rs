@@ -18,6 +18,7 @@ mod get;
 mod init;
 mod log;
 mod plan;
+mod replay;
 mod rollout;
 mod tools;
 mod validate;
@@ -35,6 +36,7 @@ pub(crate) fn run(command: &Command, ui: Ui) -> CommandResult {
         Command::Describe(args) => describe::run(args, ui),
         Command::Log(args) => log::run(args, ui),
         Command::Why(args) => why::run(args, ui),
+        Command::Replay(args) => replay::run(args, ui),
         Command::Logs(args) => ask::logs(args, ui),
         Command::Rollout(RolloutCommand::Status(args)) => rollout::status(args, ui),
         Command::Scale(args) => edit::scale(args, ui),

@@ -11,9 +11,14 @@ use drover_model::{AcceptedDocument, Kind, RecordedGroup, Revision};
 mod decode;
 mod encode;
 mod hold;
+mod inputs;
+mod json;
 mod read;
 mod write;
 
+pub use inputs::{
+    DesiredInputs, PlanInputs, PlanOutcome, ProviderInputs, decode_inputs, encode_inputs,
+};
 pub(crate) use write::flow_scalar;
 
 /// The version of the recorded formats. A change that an older agent would misread raises it.

@@ -294,8 +294,8 @@ fn commit(
     } else {
         let text = record::encode(&entry.recorded);
         let mut files = vec![(state, Some(text.into_bytes()))];
-        if entry.audit.inputs.is_some() {
-            let inputs = inputs::with_seen(entry.audit.inputs.as_deref(), entry.meta.seen.as_ref());
+        if let Some(inputs) = &entry.audit.inputs {
+            let inputs = inputs::with_seen(inputs, entry.meta.seen.as_ref());
             files.push((inputs_path, Some(inputs)));
         }
         files

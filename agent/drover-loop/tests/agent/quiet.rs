@@ -131,6 +131,47 @@ async fn what_a_commit_records_can_be_read_back() {
     assert_eq!(recorded, *world.status("web").recorded);
     let inputs: serde_json::Value =
         serde_json::from_slice(&world.branch.file("inputs/web.json").unwrap()).unwrap();
-    assert_eq!(inputs["numbers"]["available"], 3);
+    assert_eq!(inputs["outcome"]["numbers"]["available"], 3);
     assert_eq!(inputs["seenUnder"]["branch"], "main");
+}
+
+#[tokio::test]
+async fn every_committed_plan_is_reproduced_from_its_inputs() {
+    let mut world = World::web();
+    for (size, template) in [(3, "a"), (3, "b"), (1, "b")] {
+        world.push(&[("web", &group("web", size, template))]);
+        for _ in 0..40 {
+            world.passes(1).await;
+            let text = |path: &str| {
+                let bytes = world.branch.file(path)?;
+                Some(String::from_utf8(bytes).unwrap())
+            };
+            let Some(inputs) = text("inputs/web.json") else {
+                continue;
+            };
+            let replayed = drover_loop::replay(&inputs, text("groups/web.yaml").as_deref());
+            let replayed = replayed.unwrap();
+            assert!(
+                matches!(replayed, drover_loop::Replayed::Reproduced { .. }),
+                "{replayed:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_recorded_plan_that_was_changed_is_not_reproduced() {
+    let mut world = World::web();
+    world.converge().await;
+    let inputs = String::from_utf8(world.branch.file("inputs/web.json").unwrap()).unwrap();
+    let changed = inputs.replacen("\"available\": 3", "\"available\": 4", 1);
+    assert_ne!(inputs, changed);
+    let Ok(drover_loop::Replayed::Differs { difference }) = drover_loop::replay(&changed, None)
+    else {
+        panic!("it must differ");
+    };
+    assert!(difference.contains("\"available\": 4"), "{difference}");
+    let newer = inputs.replacen("\"planner\": ", "\"planner\": 9", 1);
+    let error = drover_loop::replay(&newer, None).unwrap_err();
+    assert!(matches!(error, drover_loop::ReplayError::Planner { .. }));
 }

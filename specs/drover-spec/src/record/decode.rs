@@ -95,7 +95,7 @@ pub(crate) fn digests(reader: &Reader<'_>) -> Result<Digests, RecordError> {
     Digests::parse(reader.text()?).map_err(|error| reader.error(error.to_string()))
 }
 
-fn accepted(reader: &Reader<'_>) -> Result<AcceptedDocument, RecordError> {
+pub(crate) fn accepted(reader: &Reader<'_>) -> Result<AcceptedDocument, RecordError> {
     Ok(AcceptedDocument {
         text: reader.get("text")?.string()?,
         path: reader.get("path")?.string()?,
@@ -113,7 +113,7 @@ fn provider(reader: &Reader<'_>) -> Result<RecordedProvider, RecordError> {
     })
 }
 
-fn template(reader: &Reader<'_>) -> Result<Template, RecordError> {
+pub(crate) fn template(reader: &Reader<'_>) -> Result<Template, RecordError> {
     reader.only(&["properties", "flavors", "tags"])?;
     let flavors = reader.get("flavors")?;
     let report = Report::new("".into());

@@ -14,7 +14,7 @@ use crate::formats::format_time;
 pub(crate) const GROUP_KIND: &str = "GroupState";
 pub(crate) const FLEET_KIND: &str = "FleetState";
 
-fn header(kind: &str) -> MapOf {
+pub(crate) fn header(kind: &str) -> MapOf {
     MapOf::new()
         .text("apiVersion", API_VERSION)
         .text("kind", kind)
@@ -208,7 +208,7 @@ fn instance(instance: &RecordedInstance) -> Yaml {
         .build()
 }
 
-fn accepted(document: &AcceptedDocument) -> Yaml {
+pub(crate) fn accepted(document: &AcceptedDocument) -> Yaml {
     MapOf::new()
         .text("revision", &document.revision)
         .text("path", &document.path)
@@ -225,7 +225,7 @@ fn provider(provider: &RecordedProvider) -> Yaml {
         .build()
 }
 
-fn template(template: &Template) -> Yaml {
+pub(crate) fn template(template: &Template) -> Yaml {
     let tags = template.tags.iter();
     MapOf::new()
         .with("properties", Yaml::value(&template.properties))

@@ -178,6 +178,14 @@ impl<'a> Reader<'a> {
             .ok_or_else(|| self.error("must be a whole number in its range"))
     }
 
+    pub(crate) fn signed<T: TryFrom<i64>>(&self) -> Result<T, RecordError> {
+        let number = match self.node.scalar().map(|scalar| scalar.resolved) {
+            Some(Resolved::Int(number)) => T::try_from(number).ok(),
+            _ => None,
+        };
+        number.ok_or_else(|| self.error("must be a whole number in its range"))
+    }
+
     pub(crate) fn flag(&self) -> Result<bool, RecordError> {
         match self.node.scalar().map(|scalar| scalar.resolved) {
             Some(Resolved::Bool(flag)) => Ok(flag),

@@ -227,7 +227,7 @@ fn quoted(out: &mut String, text: &str) {
 
 /// Returns whether a character may stand in a file as it is: what the reader refuses, and what
 /// some readers take for a line break or a mark, is escaped.
-fn is_printable(character: char) -> bool {
+pub(crate) fn is_printable(character: char) -> bool {
     !character.is_control()
         && !matches!(character,
             '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}'

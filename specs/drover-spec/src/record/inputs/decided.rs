@@ -1,0 +1,175 @@
+//! What policies decided.
+
+use std::sync::Arc;
+
+use drover_model::{
+    DecisionPoint, Decisions, Enforcement, Outcome, Reason, Recommendation, SizeDecision,
+    SourceSpan, Verdict,
+};
+
+use super::{list_in, list_out, map_out};
+use crate::formats::format_time;
+use crate::record::RecordError;
+use crate::record::decode::texts;
+use crate::record::read::Reader;
+use crate::record::write::{MapOf, Yaml};
+
+pub(super) fn decisions_out(decisions: &Decisions) -> Yaml {
+    let Decisions {
+        size,
+        gates,
+        violations,
+        trace,
+        review_at,
+    } = decisions;
+    let size = size.as_ref().map(|size| match size {
+        SizeDecision::Chosen {
+            size,
+            asked,
+            verdict,
+        } => MapOf::new()
+            .number("size", *size)
+            .with("asked", Yaml::Literal(asked.to_string()))
+            .with("verdict", verdict_out(verdict))
+            .build(),
+        SizeDecision::Failed(verdict) => MapOf::new().with("failed", verdict_out(verdict)).build(),
+    });
+    MapOf::new()
+        .optional("size", size)
+        .with(
+            "gates",
+            map_out(gates, |verdicts| list_out(verdicts, verdict_out)),
+        )
+        .with("violations", list_out(violations, verdict_out))
+        .with("trace", list_out(trace, verdict_out))
+        .optional_text("reviewAt", review_at.map(format_time))
+        .build()
+}
+
+pub(super) fn decisions_in(reader: &Reader<'_>) -> Result<Decisions, RecordError> {
+    reader.only(&["size", "gates", "violations", "trace", "reviewAt"])?;
+    let size = |reader: &Reader<'_>| {
+        reader.only(&["size", "asked", "verdict", "failed"])?;
+        if let Some(verdict) = reader.optional_with("failed", verdict_in)? {
+            return Ok(SizeDecision::Failed(verdict));
+        }
+        Ok(SizeDecision::Chosen {
+            size: reader.get("size")?.number()?,
+            asked: reader.get("asked")?.signed()?,
+            verdict: verdict_in(&reader.get("verdict")?)?,
+        })
+    };
+    let reason = |key: &str| Reason::ALL.into_iter().find(|r| r.as_str() == key);
+    let verdicts = |reader: &Reader<'_>| list_in(reader, verdict_in);
+    Ok(Decisions {
+        size: reader.optional_with("size", size)?,
+        gates: reader.get("gates")?.map_of(reason, verdicts)?,
+        violations: verdicts(&reader.get("violations")?)?,
+        trace: verdicts(&reader.get("trace")?)?,
+        review_at: reader.optional_with("reviewAt", Reader::time)?,
+    })
+}
+
+fn verdict_out(verdict: &Verdict) -> Yaml {
+    let Verdict {
+        policy,
+        binding,
+        point,
+        enforcement,
+        outcome,
+        message,
+        span,
+        values,
+        digest,
+    } = verdict;
+    let (outcome, error) = match outcome {
+        Outcome::Passed => ("passed", None),
+        Outcome::Failed => ("failed", None),
+        Outcome::Error(why) => ("error", Some(why)),
+    };
+    let SourceSpan {
+        file,
+        line,
+        column,
+        length,
+    } = span;
+    let at = MapOf::new()
+        .text("file", file)
+        .number("line", *line)
+        .number("column", *column)
+        .number("length", *length);
+    MapOf::new()
+        .text("policy", policy)
+        .text("binding", binding)
+        .text("point", point.as_str())
+        .text("enforcement", enforcement.as_str())
+        .text("outcome", outcome)
+        .optional_text("error", error)
+        .text("message", message)
+        .with("at", at.build())
+        .with("values", map_out(values, Yaml::text))
+        .text("digest", digest)
+        .build()
+}
+
+fn verdict_in(reader: &Reader<'_>) -> Result<Verdict, RecordError> {
+    const ENFORCEMENTS: [Enforcement; 3] =
+        [Enforcement::Audit, Enforcement::Warn, Enforcement::Deny];
+    reader.only(&[
+        "policy",
+        "binding",
+        "point",
+        "enforcement",
+        "outcome",
+        "error",
+        "message",
+        "at",
+        "values",
+        "digest",
+    ])?;
+    let outcome = reader.get("outcome")?;
+    let at = reader.get("at")?;
+    Ok(Verdict {
+        policy: reader.get("policy")?.parsed()?,
+        binding: reader.get("binding")?.parsed()?,
+        point: reader
+            .get("point")?
+            .one_of(&DecisionPoint::ALL, DecisionPoint::as_str)?,
+        enforcement: reader
+            .get("enforcement")?
+            .one_of(&ENFORCEMENTS, Enforcement::as_str)?,
+        outcome: match outcome.text()? {
+            "passed" => Outcome::Passed,
+            "failed" => Outcome::Failed,
+            "error" => Outcome::Error(reader.get("error")?.string()?),
+            other => return Err(outcome.error(format!("is no known word: {other}"))),
+        },
+        message: reader.get("message")?.string()?,
+        span: SourceSpan {
+            file: Arc::from(at.get("file")?.text()?),
+            line: at.get("line")?.number()?,
+            column: at.get("column")?.number()?,
+            length: at.get("length")?.number()?,
+        },
+        values: texts(&reader.get("values")?)?,
+        digest: reader.get("digest")?.string()?,
+    })
+}
+
+pub(super) fn recommendation_out(recommendation: &Recommendation) -> Yaml {
+    let Recommendation { since, least, most } = recommendation;
+    MapOf::new()
+        .text("since", &format_time(*since))
+        .number("least", *least)
+        .number("most", *most)
+        .build()
+}
+
+pub(super) fn recommendation_in(reader: &Reader<'_>) -> Result<Recommendation, RecordError> {
+    reader.only(&["since", "least", "most"])?;
+    Ok(Recommendation {
+        since: reader.get("since")?.time()?,
+        least: reader.get("least")?.number()?,
+        most: reader.get("most")?.number()?,
+    })
+}
