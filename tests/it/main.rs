@@ -14,6 +14,7 @@ mod docs;
 mod edit;
 #[path = "../../agent/drover-git/tests/support/http_backend.rs"]
 mod http_backend;
+mod reliability;
 mod remote;
 mod serve;
 mod support;
