@@ -47,3 +47,43 @@ fn random_lives_keep_every_invariant_and_converge_in_peace() {
     println!("{passes} passes, {created} instances");
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
+
+thread_local! {
+    static TOLD: std::cell::RefCell<String> = const { std::cell::RefCell::new(String::new()) };
+}
+
+fn keep(text: &str) {
+    TOLD.with_borrow_mut(|told| {
+        told.push_str(text);
+        told.push('\n');
+    });
+}
+
+/// Lives one life and returns every pass of it as text.
+fn told(seed: u64) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without I/O can be built");
+    TOLD.take();
+    let life = walk(WalkOptions {
+        seed,
+        passes: 150,
+        trace: Some(keep),
+    });
+    runtime
+        .block_on(life)
+        .expect("the walk holds every invariant");
+    TOLD.take()
+}
+
+#[test]
+fn a_seed_gives_the_same_life_byte_for_byte() {
+    for seed in 0..4 {
+        let first = told(seed);
+        assert!(first.lines().count() > 150);
+        assert_eq!(first, told(seed), "seed {seed}");
+    }
+    assert_ne!(told(0), told(1));
+}
