@@ -3,7 +3,7 @@
 use crate::support::{DROVER, Sandbox};
 
 /// Every command with its subcommands.
-const COMMANDS: [&[&str]; 26] = [
+const COMMANDS: [&[&str]; 27] = [
     &[],
     &["demo"],
     &["init"],
@@ -14,6 +14,7 @@ const COMMANDS: [&[&str]; 26] = [
     &["describe"],
     &["log"],
     &["why"],
+    &["replay"],
     &["logs"],
     &["rollout"],
     &["rollout", "status"],

@@ -37,6 +37,11 @@ pub(super) fn run(args: &ReplayArgs, ui: Ui) -> CommandResult {
         Some(group) => vec![group.to_string()],
         None => recorded(&repository, commit)?,
     };
+    if names.is_empty() {
+        let commit = commit.short();
+        let error = CommandError::new(format!("commit {commit} records no plan"));
+        return Err(error.hint("`drover log` lists the commits of the state branch"));
+    }
     let mut rows = Vec::with_capacity(names.len());
     for name in names {
         rows.push(row(&repository, commit, &name)?);
@@ -84,13 +89,22 @@ fn commit(repository: &Repository, asked: Option<&str>) -> CommandResult<Oid> {
 
 fn recorded(repository: &Repository, commit: Oid) -> CommandResult<Vec<String>> {
     let ignore = IgnoreRules::defaults();
-    let listing = repository.mirror.tree(commit, INPUTS_FOLDER, &ignore);
+    let listing = repository.mirror.tree(commit, GROUPS_FOLDER, &ignore);
     let listing = listing.context(format!("cannot read commit {}", commit.short()))?;
     let names = listing.files.iter().filter_map(|file| {
         let name = file.path.rsplit('/').next()?;
-        Some(name.strip_suffix(".json")?.to_owned())
+        Some(name.strip_suffix(".yaml")?.to_owned())
     });
-    Ok(names.collect())
+    let mut planned = Vec::new();
+    for name in names {
+        // A group of which no document was ever in force was never planned.
+        let path = format!("{INPUTS_FOLDER}/{name}.json");
+        let inputs = repository.mirror.file(commit, &path);
+        if inputs.context(format!("cannot read {path}"))?.is_some() {
+            planned.push(name);
+        }
+    }
+    Ok(planned)
 }
 
 fn read(repository: &Repository, commit: Oid, path: &str) -> CommandResult<Option<String>> {
