@@ -268,7 +268,7 @@ fn within_stages(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
         return Ok(());
     };
     let good = next.stable.as_ref().filter(|good| *good != target);
-    if good.is_none_or(|good| !next.templates.contains_key(good)) {
+    if next.stable_size == 0 || good.is_none_or(|good| !next.templates.contains_key(good)) {
         return Ok(());
     }
     let size = next.size;

@@ -68,7 +68,9 @@ impl Facts<'_> {
             return Ok(());
         };
         let other = next.stable.as_ref().filter(|stable| *stable != target);
-        let known = other.is_some_and(|other| next.templates.contains_key(other));
+        // What a group of nobody converged with is no template that anything could keep.
+        let known =
+            next.stable_size > 0 && other.is_some_and(|other| next.templates.contains_key(other));
         let made = created(plan, target);
         if !known || made == 0 {
             return Ok(());

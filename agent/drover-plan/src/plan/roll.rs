@@ -147,8 +147,10 @@ impl<'a> Draft<'a> {
         let most = rollout
             .and_then(|rollout| self.quota(rollout))
             .map_or(size, |quota| quota.most);
-        let staying = (size - most) as usize;
-        outdated.truncate(outdated.len().saturating_sub(staying));
+        // Those that this plan makes of another template stay as well, and the next pass sees them.
+        let others = self.live_count().saturating_sub(self.of_target());
+        let retirable = others.saturating_sub(size - most) as usize;
+        outdated.truncate(retirable);
         most.saturating_sub(self.of_target())
     }
 

@@ -48,9 +48,13 @@ impl Draft<'_> {
         self.next.quarantine.is_some()
     }
 
-    /// Returns the last good template, where it is another than the target and known in full.
+    /// Returns the last good template, where it is another than the target and known in full. A group
+    /// of nobody converges with any template, which says nothing about it.
     pub(super) fn last_good(&self) -> Option<Digests> {
         let stable = self.next.stable.as_ref()?;
+        if self.next.stable_size == 0 {
+            return None;
+        }
         let known = self.next.templates.contains_key(stable);
         (known && *stable != self.target).then(|| stable.clone())
     }
