@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use drover_model::{
     Action, Cause, Digests, DrainSpec, Epoch, FleetName, GroupName, GroupUid, InstanceId,
     IntentKind, IntentState, Listing, OnDrainTimeout, Plan, Precondition, ProviderRef,
-    ProviderType, Reason, RecordedGroup, Step, Template, Timestamp, Token, Value,
+    ProviderType, Reason, RecordedGroup, Step, Template, TemplateParts, Timestamp, Token, Value,
 };
 use drover_provider::{
     Clock, DestroyRequest, Manifest, Provider, ProviderError, ProvisionRequest, Provisioned,
@@ -59,14 +59,14 @@ pub(crate) fn token(first: u64, attempt: u32) -> Token {
 }
 
 pub(crate) fn template(image: &str) -> Template {
-    Template {
+    Template::from(TemplateParts {
         properties: [("image".to_owned(), Value::from(image))]
             .into_iter()
             .collect(),
         flavors: Vec::new(),
         flavors_as_written: Value::List(Vec::new()),
         tags: BTreeMap::new(),
-    }
+    })
 }
 
 pub(crate) fn digests(template: &Template) -> Digests {
@@ -340,7 +340,7 @@ impl Fixture {
                 env: BTreeMap::new(),
                 tags: BTreeMap::new(),
             }],
-            properties: template("v1").properties,
+            properties: template("v1").properties.clone(),
         };
         let made = self.provider.sim.provision(&request).await.unwrap().made;
         (made[&instance(number)].clone(), token)

@@ -72,7 +72,9 @@ impl ScopeListing {
                 _ => foreign += 1,
             }
         }
-        let of = |instances| {
+        let of = |mut instances: Vec<Listed>| {
+            // Kept until the next listing, and there is one for each group.
+            instances.shrink_to_fit();
             Arc::new(Listing {
                 completeness: listing.completeness.clone(),
                 as_of: listing.as_of,

@@ -1,6 +1,8 @@
 //! What a person asks for: the specification of a group.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
@@ -164,8 +166,15 @@ pub enum Manage {
 }
 
 /// The part of a group that makes an instance current or stale, as written.
+///
+/// Shared: desired group, recorded state, intents and steps have one copy between them. A change of
+/// one of them makes a copy of its own first.
+#[derive(Debug, Clone)]
+pub struct Template(Arc<TemplateParts>);
+
+/// What a [`Template`] consists of.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Template {
+pub struct TemplateParts {
     /// The provider's own properties, checked against its schema.
     pub properties: Value,
     /// The flavors, decoded, applied in order.
@@ -174,6 +183,32 @@ pub struct Template {
     pub flavors_as_written: Value,
     /// Tags put on every instance at creation.
     pub tags: BTreeMap<String, String>,
+}
+
+impl From<TemplateParts> for Template {
+    fn from(parts: TemplateParts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl PartialEq for Template {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Deref for Template {
+    type Target = TemplateParts;
+
+    fn deref(&self) -> &TemplateParts {
+        &self.0
+    }
+}
+
+impl DerefMut for Template {
+    fn deref_mut(&mut self) -> &mut TemplateParts {
+        Arc::make_mut(&mut self.0)
+    }
 }
 
 /// What prepares an instance.

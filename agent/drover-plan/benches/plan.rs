@@ -11,7 +11,7 @@ use drover_model::{
     Epoch, ExitReport, FleetName, Group, GroupName, GroupPhase, GroupSpec, GroupUid, HealthSignal,
     InstanceId, InstanceMemory, Listed, Listing, Ownership, Plan, Probe, ProviderName,
     ProviderPhase, ProviderRef, ProviderType, RecordedGroup, Revision, SourceSpan, Template,
-    Timestamp, Token, Value, defaults,
+    TemplateParts, Timestamp, Token, Value, defaults,
 };
 use drover_plan::{ClassifyInput, Desired, PlanInput, ProviderFacts, classify, lint, plan};
 
@@ -35,7 +35,7 @@ fn now() -> Timestamp {
 
 fn template(version: i64) -> Template {
     let env = (0..20).map(|n| (format!("VARIABLE_{n}"), Value::from(format!("value {n}"))));
-    Template {
+    Template::from(TemplateParts {
         properties: Value::from_iter([
             ("version".to_owned(), Value::from(version)),
             ("env".to_owned(), env.collect()),
@@ -43,7 +43,7 @@ fn template(version: i64) -> Template {
         flavors: Vec::new(),
         flavors_as_written: Value::List(Vec::new()),
         tags: BTreeMap::new(),
-    }
+    })
 }
 
 fn provider() -> ProviderFacts {

@@ -9,8 +9,8 @@ use drover_model::{
     FieldClass, FleetName, Group, GroupName, GroupSpec, GroupUid, HealthSignal, Held, InstanceId,
     InstanceMemory, Intent, IntentId, IntentKind, IntentState, Listed, Listing, Ownership, Plan,
     PlanReport, Probe, ProviderName, ProviderPhase, ProviderRef, ProviderType, Reason,
-    Recommendation, RecordedGroup, RecordedInstance, Revision, SourceSpan, Template, Timestamp,
-    Token, Value, defaults,
+    Recommendation, RecordedGroup, RecordedInstance, Revision, SourceSpan, Template, TemplateParts,
+    Timestamp, Token, Value, defaults,
 };
 
 use crate::{
@@ -327,12 +327,12 @@ fn document() -> AcceptedDocument {
 
 /// Returns a template that differs from others by its version.
 pub(crate) fn template(version: i64) -> Template {
-    Template {
+    Template::from(TemplateParts {
         properties: Value::from_iter([("version".to_owned(), Value::from(version))]),
         flavors: Vec::new(),
         flavors_as_written: Value::List(Vec::new()),
         tags: BTreeMap::new(),
-    }
+    })
 }
 
 /// Returns the field classes of a provider that ignores the version.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Check, Group, GroupName, GroupSpec, Probe, ProviderName, SourceSpan, Template, Value, defaults,
+    Check, Group, GroupName, GroupSpec, Probe, ProviderName, SourceSpan, Template, TemplateParts,
+    Value, defaults,
 };
 
 /// Returns a group with the defaults of a document: `size` instances of the template `version`.
@@ -30,10 +31,10 @@ pub fn group(name: &str, size: u32, version: i64) -> Group {
 /// Returns a template that differs from others by its `version` alone.
 pub fn template(version: i64) -> Template {
     let properties = Value::from_iter([("version".to_owned(), Value::from(version))]);
-    Template {
+    Template::from(TemplateParts {
         properties,
         flavors: Vec::new(),
         flavors_as_written: Value::List(Vec::new()),
         tags: BTreeMap::new(),
-    }
+    })
 }

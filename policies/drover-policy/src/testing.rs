@@ -143,14 +143,14 @@ pub(crate) fn at(time: &str) -> Timestamp {
 }
 
 pub(crate) fn spec(size: u32) -> GroupSpec {
-    let template = Template {
+    let template = Template::from(TemplateParts {
         properties: [("image".to_owned(), Value::from("v1"))]
             .into_iter()
             .collect(),
         flavors: Vec::new(),
         flavors_as_written: Value::List(Vec::new()),
         tags: BTreeMap::new(),
-    };
+    });
     let mut spec = GroupSpec::with_defaults(ProviderName::parse("local").unwrap(), size, template);
     spec.bounds = Some(Bounds { min: 2, max: 20 });
     spec

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use drover_model::{
-    Digests, Epoch, FleetName, GroupName, InstanceId, ProviderName, Template, Timestamp, Token,
-    Value,
+    Digests, Epoch, FleetName, GroupName, InstanceId, ProviderName, Template, TemplateParts,
+    Timestamp, Token, Value,
 };
 use drover_provider::{Clock, ProviderFactory as _, ProvisionRequest, Slot};
 use drover_provider_process::{ProcessFactory, ShimProgram, shim_main};
@@ -82,12 +82,12 @@ fn request() -> ProvisionRequest {
     let properties: Value = [("command".to_owned(), Value::List(command))]
         .into_iter()
         .collect();
-    let template = Template {
+    let template = Template::from(TemplateParts {
         properties: properties.clone(),
         flavors: Vec::new(),
         flavors_as_written: Value::Null,
         tags: std::collections::BTreeMap::new(),
-    };
+    });
     let type_ = drover_model::ProviderType::parse("process").expect("a type");
     ProvisionRequest {
         token: Token::parse(&"q".repeat(32)).expect("a token"),

@@ -1,5 +1,7 @@
 //! What calls do to a simulated world when they take effect.
 
+use std::sync::Arc;
+
 use drover_model::{
     CheckOutcome, ErrorClass, ExitReport, FleetName, Ownership, ProviderRef, Timestamp, Value,
 };
@@ -9,7 +11,7 @@ use drover_provider::{
 
 use crate::instance::{Stop, failing, later};
 use crate::rng::of_text;
-use crate::{Behavior, SimInstance, SimWorld};
+use crate::{Behavior, Blueprint, SimInstance, SimWorld};
 
 impl SimWorld {
     pub(crate) fn make(
@@ -18,8 +20,9 @@ impl SimWorld {
         request: &ProvisionRequest,
         fewest: Option<usize>,
     ) -> Result<Provisioned, ProviderError> {
+        let print = of_text(0, &format!("{request:?}"));
         if let Some((first, provisioned)) = self.tokens.get(&request.token) {
-            if first == request {
+            if *first == print {
                 return Ok(provisioned.clone());
             }
             return Err(invalid(format!(
@@ -36,14 +39,15 @@ impl SimWorld {
             made: std::collections::BTreeMap::new(),
             shortfall: shortage,
         };
+        let mut alike = None;
         for position in 0..room {
-            let (id, provider_ref) = self.make_one(now, request, position)?;
+            let (id, provider_ref) = self.make_one(now, request, position, &mut alike)?;
             provisioned.made.insert(id, provider_ref);
         }
         self.stats.created += room as u64;
         let by_token = &mut self.stats.created_by_token;
         *by_token.entry(request.token.clone()).or_default() += room as u64;
-        let record = (request.clone(), provisioned.clone());
+        let record = (print, provisioned.clone());
         self.tokens.insert(request.token.clone(), record);
         self.note_peaks(now);
         Ok(provisioned)
@@ -126,6 +130,7 @@ impl SimWorld {
         now: Timestamp,
         request: &ProvisionRequest,
         position: usize,
+        alike: &mut Option<Arc<Blueprint>>,
     ) -> Result<(drover_model::InstanceId, ProviderRef), ProviderError> {
         let slot = &request.slots[position];
         let mut instance = self.blank(now);
@@ -141,8 +146,17 @@ impl SimWorld {
             token: request.token.clone(),
             epoch: request.epoch,
         });
-        instance.slot = Some(slot);
-        instance.properties = properties;
+        let behaviors = asked_for(&properties);
+        let blueprint = Blueprint {
+            init: slot.init,
+            env: slot.env,
+            tags: slot.tags,
+            properties,
+        };
+        if alike.as_deref() != Some(&blueprint) {
+            *alike = Some(Arc::new(blueprint));
+        }
+        instance.blueprint.clone_from(alike);
         let jitter_ms = self.settings.boot_jitter.as_millis() as u64;
         let jitter_ms = of_text(self.settings.seed, &id.to_string()) % (jitter_ms + 1);
         let running_at = later(now, self.settings.boot);
@@ -152,7 +166,7 @@ impl SimWorld {
             later(running_at, self.settings.ready),
             CheckOutcome::Passing,
         )];
-        for behavior in asked_for(&instance.properties) {
+        for behavior in behaviors {
             instance.behave(&behavior, now);
         }
         for (which, behavior) in self.behaviors() {
@@ -164,12 +178,13 @@ impl SimWorld {
             let ownership = other.ownership.as_ref();
             ownership.is_some_and(|owned| owned.instance == id && owned.fleet == request.fleet)
         };
-        let mut existing = self.instances.values().filter(|one| one.exists(now));
-        if existing.any(same) {
+        let mut existing = self.instances.values().map(Box::as_ref);
+        if existing.any(|one| one.exists(now) && same(one)) {
             self.stats.duplicates += 1;
         }
         let provider_ref = instance.provider_ref.clone();
-        self.instances.insert(provider_ref.clone(), instance);
+        self.instances
+            .insert(provider_ref.clone(), Box::new(instance));
         Ok((id, provider_ref))
     }
 
@@ -186,8 +201,7 @@ impl SimWorld {
             provider_ref: provider_ref.expect("the text is not empty"),
             fleet: None,
             ownership: None,
-            slot: None,
-            properties: Value::empty_map(),
+            blueprint: None,
             address: address.to_string(),
             created_at: now,
             listed_from,
@@ -260,7 +274,7 @@ impl SimWorld {
     }
 
     pub(crate) fn existing(&self, instance: &ProviderRef) -> Result<&SimInstance, ProviderError> {
-        let found = self.instances.get(instance);
+        let found = self.instances.get(instance).map(Box::as_ref);
         found
             .filter(|instance| instance.phase(self.now).is_some())
             .ok_or_else(|| {

@@ -1,12 +1,13 @@
 //! One simulated instance: its whole life is decided by times, so that any moment can be shown.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
     CheckOutcome, Digests, ExitReport, FleetName, GroupName, InstanceId, Listed, Ownership,
     ProviderPhase, ProviderRef, Timestamp, Value,
 };
-use drover_provider::Slot;
 
 /// Which instances a behaviour is for.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,10 +68,9 @@ pub struct SimInstance {
     pub fleet: Option<FleetName>,
     /// The ownership tags, when they are whole.
     pub ownership: Option<Ownership>,
-    /// What it was made with, substituted.
-    pub slot: Option<Slot>,
-    /// The properties, substituted.
-    pub properties: Value,
+    /// What it was made from, where we made it. Instances of one call that are alike have one copy
+    /// between them.
+    pub blueprint: Option<Arc<Blueprint>>,
     /// The address.
     pub address: String,
     /// When it was made.
@@ -93,6 +93,19 @@ pub struct SimInstance {
     pub busy: bool,
 }
 
+/// What an instance was made from, substituted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Blueprint {
+    /// Shell lines to run first.
+    pub init: Vec<String>,
+    /// The environment.
+    pub env: BTreeMap<String, String>,
+    /// Tags beside the ownership tags.
+    pub tags: BTreeMap<String, String>,
+    /// The provider's properties.
+    pub properties: Value,
+}
+
 /// The end of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stop {
@@ -105,6 +118,11 @@ pub struct Stop {
 }
 
 impl SimInstance {
+    /// Returns a property that it was made with.
+    fn property(&self, name: &str) -> Option<&Value> {
+        self.blueprint.as_ref()?.properties.get(name)
+    }
+
     /// Returns where the instance is in its life. None: gone and forgotten.
     pub fn phase(&self, at: Timestamp) -> Option<ProviderPhase> {
         if let Some(stop) = self.stop {
@@ -164,7 +182,7 @@ impl SimInstance {
             Which::Instance(id) => owned.is_some_and(|owned| owned.instance == *id),
             Which::Ref(provider_ref) => self.provider_ref == *provider_ref,
             Which::Template(digests) => owned.is_some_and(|owned| owned.digests == *digests),
-            Which::Property(name, value) => self.properties.get(name) == Some(value),
+            Which::Property(name, value) => self.property(name) == Some(value),
         }
     }
 

@@ -23,7 +23,7 @@ mod world;
 
 pub use factory::{SimFactory, properties_schema};
 pub use fault::{Fault, FaultKind, Op};
-pub use instance::{Behavior, SimInstance, Stop, Which};
+pub use instance::{Behavior, Blueprint, SimInstance, Stop, Which};
 pub use provider::SimProvider;
 pub use settings::{Bucket, SimSettings, Throttle};
 pub use stats::{CALLS_REMEMBERED_MAX, Call, Stats};

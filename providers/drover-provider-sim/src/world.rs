@@ -46,8 +46,9 @@ pub struct SimWorld {
     pub(crate) now: Timestamp,
     faults: Vec<Fault>,
     behaviors: Vec<(Which, Behavior)>,
-    pub(crate) instances: BTreeMap<ProviderRef, SimInstance>,
-    pub(crate) tokens: BTreeMap<Token, (ProvisionRequest, Provisioned)>,
+    pub(crate) instances: BTreeMap<ProviderRef, Box<SimInstance>>,
+    /// What each token made, and the fingerprint of the request that made it: a repeat must be alike.
+    pub(crate) tokens: BTreeMap<Token, (u64, Provisioned)>,
     levels: BTreeMap<Op, (Option<Level>, Option<Level>)>,
     late: Vec<(Timestamp, Late)>,
     epochs: BTreeMap<GroupName, Epoch>,
@@ -140,7 +141,8 @@ impl SimWorld {
             }
         }
         let provider_ref = instance.provider_ref.clone();
-        self.instances.insert(provider_ref.clone(), instance);
+        self.instances
+            .insert(provider_ref.clone(), Box::new(instance));
         self.note_peaks(now);
         provider_ref
     }
@@ -180,12 +182,13 @@ impl SimWorld {
     pub fn instances(&self, now: Timestamp) -> impl Iterator<Item = &SimInstance> {
         self.instances
             .values()
+            .map(Box::as_ref)
             .filter(move |instance| instance.phase(now).is_some())
     }
 
     /// Returns an instance by its handle.
     pub fn instance(&self, provider_ref: &ProviderRef) -> Option<&SimInstance> {
-        self.instances.get(provider_ref)
+        self.instances.get(provider_ref).map(Box::as_ref)
     }
 
     /// Returns the instances of a group that exist, by our id; two under one id both appear.
@@ -194,8 +197,9 @@ impl SimWorld {
             let ownership = instance.ownership.as_ref()?;
             (ownership.group == *group).then(|| ownership.instance.clone())
         };
-        let existing = self.instances.values().filter(|one| one.exists(now));
+        let existing = self.instances.values().map(Box::as_ref);
         existing
+            .filter(|one| one.exists(now))
             .filter_map(|instance| Some((owned(instance)?, instance)))
             .collect()
     }
@@ -218,7 +222,7 @@ impl SimWorld {
                 | Behavior::Busy(_) => None,
             });
         let lag = self.settings.phase_lag;
-        let lives = self.instances.values().flat_map(SimInstance::changes);
+        let lives = self.instances.values().flat_map(|one| one.changes());
         let seen = lives.flat_map(|at| [at, later(at, lag)]);
         seen.chain(self.late.iter().map(|(at, _)| *at))
             .chain(windows.flatten())
@@ -469,6 +473,7 @@ impl SimWorld {
         let mut instances: Vec<Listed> = self
             .instances
             .values()
+            .map(Box::as_ref)
             .filter(ours)
             .filter_map(|instance| instance.listed(now, lag))
             .collect();

@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drover_model::{
     Completeness, Digests, Epoch, ErrorClass, FleetName, GroupName, GroupUid, InstanceId, Listed,
-    Listing, Ownership, ProviderPhase, ProviderRef, Template, Token, Value,
+    Listing, Ownership, ProviderPhase, ProviderRef, Template, TemplateParts, Token, Value,
 };
 
 use crate::{DestroyRequest, Provider, ProviderError, ProvisionRequest, Provisioned, Slot};
@@ -223,12 +223,12 @@ impl Context<'_> {
             tags: BTreeMap::new(),
         };
         let slots: Vec<Slot> = (base..base + count).map(slot).collect();
-        let template = Template {
+        let template = Template::from(TemplateParts {
             properties: properties.clone(),
             flavors: Vec::new(),
             flavors_as_written: Value::List(Vec::new()),
             tags: BTreeMap::new(),
-        };
+        });
         let manifest = self.provider.manifest();
         let classes = manifest.properties.classes();
         let run_id = self.subject.run_id();

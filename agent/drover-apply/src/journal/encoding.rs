@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use drover_model::{
     Digests, DrainDone, DrainSpec, Epoch, ErrorClass, Flavor, HttpRequest, Intent, IntentId,
-    IntentKind, IntentState, OnDrainTimeout, Reason, Template, Value, Vanilla,
+    IntentKind, IntentState, OnDrainTimeout, Reason, Template, TemplateParts, Value, Vanilla,
 };
 use serde::{Deserialize, Serialize};
 
@@ -361,12 +361,12 @@ fn template_in(row: TemplateRow) -> Template {
     let flavor = |row| match row {
         FlavorRow::Vanilla { init, env, tags } => Flavor::Vanilla(Vanilla { init, env, tags }),
     };
-    Template {
+    Template::from(TemplateParts {
         properties: value_in(row.properties),
         flavors: row.flavors.into_iter().map(flavor).collect(),
         flavors_as_written: value_in(row.flavors_as_written),
         tags: row.tags,
-    }
+    })
 }
 
 fn value_out(value: &Value) -> ValueRow {

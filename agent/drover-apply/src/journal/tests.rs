@@ -8,7 +8,7 @@ use std::time::Duration;
 use drover_model::{
     Digests, DrainDone, DrainSpec, Epoch, ErrorClass, Flavor, GroupName, HttpRequest, InstanceId,
     IntentId, IntentKind, IntentState, OnDrainTimeout, ProviderRef, ProviderType, Reason,
-    Settlement, SettlementOutcome, Template, Timestamp, Token, Value, Vanilla,
+    Settlement, SettlementOutcome, Template, TemplateParts, Timestamp, Token, Value, Vanilla,
 };
 use redb::StorageBackend;
 use redb::backends::FileBackend;
@@ -47,7 +47,7 @@ fn template() -> Template {
         ("on".to_owned(), Value::Bool(true)),
         ("env".to_owned(), Value::empty_map()),
     ];
-    Template {
+    Template::from(TemplateParts {
         properties: properties.into_iter().collect(),
         flavors: vec![Flavor::Vanilla(Vanilla {
             init: vec!["echo ${instance.id}".to_owned()],
@@ -56,7 +56,7 @@ fn template() -> Template {
         })],
         flavors_as_written: Value::List(vec![Value::empty_map()]),
         tags: [("tier".to_owned(), "front".to_owned())].into(),
-    }
+    })
 }
 
 fn create(numbers: &[u64]) -> IntentKind {

@@ -1,7 +1,9 @@
+use crate::TemplateParts;
+
 use super::*;
 
 fn template(properties: &[(&str, &str)]) -> Template {
-    Template {
+    Template::from(TemplateParts {
         properties: properties
             .iter()
             .map(|(key, text)| ((*key).to_owned(), Value::from(*text)))
@@ -9,7 +11,7 @@ fn template(properties: &[(&str, &str)]) -> Template {
         flavors: Vec::new(),
         flavors_as_written: Value::List(Vec::new()),
         tags: BTreeMap::new(),
-    }
+    })
 }
 
 fn digests(template: &Template) -> Digests {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use drover_model::{
     Completeness, Digests, Epoch, FleetName, GroupName, InstanceId, Listed, ProviderName,
-    ProviderPhase, ProviderRef, ProviderType, Template, Timestamp, Token, Value,
+    ProviderPhase, ProviderRef, ProviderType, Template, TemplateParts, Timestamp, Token, Value,
 };
 use drover_provider::{
     Clock, DestroyRequest, Provider, ProviderError, ProviderFactory as _, ProvisionRequest, Slot,
@@ -241,12 +241,12 @@ pub(crate) fn strings(texts: &[&str]) -> Value {
 /// A call for instance `number` of group web that runs a program.
 pub(crate) fn request(number: u64, properties: Value) -> ProvisionRequest {
     let group = GroupName::parse("web").unwrap();
-    let template = Template {
+    let template = Template::from(TemplateParts {
         properties: properties.clone(),
         flavors: Vec::new(),
         flavors_as_written: Value::Null,
         tags: BTreeMap::new(),
-    };
+    });
     let type_ = ProviderType::parse("process").unwrap();
     let uid = drover_model::GroupUid::parse("0123456789abcdef").unwrap();
     let instance = InstanceId::new(group.clone(), number);

@@ -60,12 +60,12 @@ from init
 #[tokio::test]
 async fn substitutes_in_two_rounds_with_the_flavors() {
     let scope = Scope::new();
-    let template = drover_model::Template {
+    let template = drover_model::Template::from(drover_model::TemplateParts {
         properties: shell(1, "echo ${instance.id} $${HOME:-no} ${instance.address}").properties,
         flavors: Vec::new(),
         flavors_as_written: Value::Null,
         tags: std::collections::BTreeMap::new(),
-    };
+    });
     let mut asked = shell(1, "");
     let prepared = prepare(
         &template,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use drover_model::{Digests, GroupName, InstanceId, ProviderType, Template, Value};
+use drover_model::{Digests, GroupName, InstanceId, ProviderType, Template, TemplateParts, Value};
 use drover_provider::Slot;
 
 use super::*;
@@ -19,14 +19,14 @@ fn fleet() -> FleetName {
 }
 
 fn digests(version: &str) -> Digests {
-    let template = Template {
+    let template = Template::from(TemplateParts {
         properties: [("image".to_owned(), Value::from(version))]
             .into_iter()
             .collect(),
         flavors: Vec::new(),
         flavors_as_written: Value::List(Vec::new()),
         tags: BTreeMap::new(),
-    };
+    });
     let type_ = ProviderType::parse("simulated").unwrap();
     Digests::of(&type_, &template, &BTreeMap::new())
 }
@@ -432,7 +432,7 @@ fn substitutes_the_address_that_only_the_provider_knows() {
     let made = world.provision(at(0), &asked).result.unwrap().made;
     let instance = &world.instances[made.values().next().unwrap()];
     assert_eq!(
-        instance.slot.as_ref().unwrap().init,
+        instance.blueprint.as_ref().unwrap().init,
         ["echo 198.18.0.1 ${HOME}"]
     );
 }

@@ -1,4 +1,4 @@
-use drover_model::Vanilla;
+use drover_model::{TemplateParts, Vanilla};
 
 use super::*;
 
@@ -93,7 +93,7 @@ fn finds_unknown_names_without_substituting() {
 
 fn template() -> Template {
     let command = ["serve", "${instance.address}", "$${HOME}"].map(Value::from);
-    Template {
+    Template::from(TemplateParts {
         properties: [
             ("command".to_owned(), Value::List(command.to_vec())),
             ("port".to_owned(), Value::Int(80)),
@@ -120,7 +120,7 @@ fn template() -> Template {
         ],
         flavors_as_written: Value::Null,
         tags: texts(&[("team", "template"), ("name", "${instance.name}")]),
-    }
+    })
 }
 
 #[test]
@@ -163,19 +163,21 @@ fn the_agents_round_leaves_the_address_and_the_escapes_to_the_provider() {
 #[test]
 fn a_mistake_anywhere_in_the_template_is_found() {
     let wrong = "${wrong}";
-    let flavored = |vanilla| Template {
-        flavors: vec![Flavor::Vanilla(vanilla)],
-        ..template()
+    let flavored = |vanilla| {
+        Template::from(TemplateParts {
+            flavors: vec![Flavor::Vanilla(vanilla)],
+            ..(*template()).clone()
+        })
     };
     let templates = [
-        Template {
+        Template::from(TemplateParts {
             properties: Value::List(vec![wrong.into()]),
-            ..template()
-        },
-        Template {
+            ..(*template()).clone()
+        }),
+        Template::from(TemplateParts {
             tags: texts(&[("a", wrong)]),
-            ..template()
-        },
+            ..(*template()).clone()
+        }),
         flavored(Vanilla {
             init: vec![wrong.to_owned()],
             ..Vanilla::default()

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     Amount, Bounds, Deletion, DeletionPolicy, Flavor, Group, GroupName, GroupSpec, Lifecycle,
-    Limits, Manage, Prefer, ProviderName, ScalingSpec, SourceSpan, SourceText, Template, UpDown,
-    Value, Vanilla,
+    Limits, Manage, Prefer, ProviderName, ScalingSpec, SourceSpan, SourceText, Template,
+    TemplateParts, UpDown, Value, Vanilla,
 };
 
 use super::{Fields, Metadata, Others, check, health};
@@ -145,12 +145,12 @@ fn template(fields: &Fields<'_>) -> (Template, BTreeMap<String, SourceSpan>) {
             substitutions(fields.report, &entry.value);
         }
     }
-    let template = Template {
+    let template = Template::from(TemplateParts {
         properties,
         flavors: decoded,
         flavors_as_written: as_written,
         tags,
-    };
+    });
     (template, spans)
 }
 

@@ -6,7 +6,7 @@ use drover_model::{
     AcceptedDocument, ChangeId, Condition, ConditionType, Deleting, Digests, Epoch, ErrorClass,
     GroupPhase, InstanceId, Kind, LaunchBackoff, PauseCause, Quarantine, RecordedGroup,
     RecordedInstance, RecordedProvider, Resize, Rollout, RolloutStages, RolloutState, Template,
-    Timestamp, UpDown,
+    TemplateParts, Timestamp, UpDown,
 };
 
 use super::read::Reader;
@@ -121,12 +121,12 @@ pub(crate) fn template(reader: &Reader<'_>) -> Result<Template, RecordError> {
     if let Some(mistake) = report.finish().first() {
         return Err(flavors.error(mistake.message.clone()));
     }
-    Ok(Template {
+    Ok(Template::from(TemplateParts {
         properties: reader.get("properties")?.node().to_value(),
         flavors: decoded,
         flavors_as_written: flavors.node().to_value(),
         tags: texts(&reader.get("tags")?)?,
-    })
+    }))
 }
 
 /// Reads a map of texts.

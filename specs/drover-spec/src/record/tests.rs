@@ -5,7 +5,7 @@ use drover_model::{
     GroupPhase, GroupUid, Held, Hold, InstanceId, LaunchBackoff, PauseCause, PolicyHold,
     PolicyName, Promote, ProviderName, ProviderRef, ProviderType, Quarantine, Reason,
     RecordedInstance, RecordedProvider, Resize, Rollout, RolloutMode, RolloutStages, RolloutState,
-    SourceSpan, Template, Timestamp, UpDown, Value, Vanilla,
+    SourceSpan, Template, TemplateParts, Timestamp, UpDown, Value, Vanilla,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -161,7 +161,7 @@ fn template() -> impl Strategy<Value = Template> {
             .collect();
             [("vanilla".to_owned(), vanilla)].into_iter().collect()
         });
-        Template {
+        Template::from(TemplateParts {
             properties,
             flavors_as_written: Value::List(written.collect()),
             flavors: vanillas
@@ -175,7 +175,7 @@ fn template() -> impl Strategy<Value = Template> {
                 })
                 .collect(),
             tags,
-        }
+        })
     })
 }
 
