@@ -257,6 +257,10 @@ impl<'a> Draft<'a> {
         }
         if known && self.input.decisions.size.is_some() {
             self.record_resize(before);
+        } else {
+            // A person's size is where a policy's moves count from.
+            self.next.resizes.up.clear();
+            self.next.resizes.down.clear();
         }
         asked
     }
