@@ -56,7 +56,7 @@ pub use recorder::{
     RecorderError, StateCommit, Swap,
 };
 pub use registry::{Allowed, Registry, RegistryError};
-pub use replay::{ReplayError, Replayed, renew, replay};
+pub use replay::{ReplayError, Replayed, replay};
 pub use run::{AgentHandle, Driver, Ended, PASS_GAP, drive};
 pub use source::{
     GitSource, RefusedFile, SharedRefs, Snapshot, Source, SourceCommit, SourceError, SourceFile,

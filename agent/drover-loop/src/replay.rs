@@ -81,17 +81,6 @@ pub fn replay(inputs: &str, state: Option<&str>) -> Result<Replayed, ReplayError
     })
 }
 
-/// Returns the file as it would be written now, for a corpus whose plans were reviewed again.
-///
-/// # Errors
-///
-/// As [`replay`], but a plan of another version is computed by this one.
-pub fn renew(inputs: &str) -> Result<String, ReplayError> {
-    let mut decoded = record::decode_inputs(&without_seen(inputs))?;
-    decoded.planner = PLANNER;
-    Ok(compute(&decoded)?.text)
-}
-
 struct Computed {
     text: String,
     next: String,

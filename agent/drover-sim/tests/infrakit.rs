@@ -5,15 +5,11 @@ mod driver;
 
 use std::time::Duration;
 
-use driver::{Life, converged, live};
+use driver::{Life, converged, live, seconds};
 use drover_apply::FailWrites;
 use drover_model::{Action, CheckOutcome, ErrorClass, GroupPhase, Hold, ProviderPhase, Value};
 use drover_provider_sim::{Behavior, Fault, FaultKind, Op, SimSettings, Which};
 use drover_sim::{Simulation, group};
-
-fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
 
 /// InfraKit: 40 provisioned for a size of 20, then 20 destroyed.
 #[test]

@@ -5,18 +5,14 @@ mod driver;
 
 use std::time::Duration;
 
-use driver::{Life, converged, live};
-use drover_apply::{FailWrites, Journal as _};
+use driver::{Life, converged, live, seconds, serving};
+use drover_apply::FailWrites;
 use drover_model::{
-    Amount, CheckOutcome, GroupPhase, Hold, IntentKind, Lifecycle, OnFailure, PauseCause,
-    ProviderPhase, RolloutState, Timestamp, Value,
+    Amount, CheckOutcome, GroupPhase, Hold, Lifecycle, OnFailure, PauseCause, ProviderPhase,
+    RolloutState, Timestamp, Value,
 };
 use drover_provider_sim::{Behavior, Fault, FaultKind, Op, SimSettings, Which};
 use drover_sim::{Simulation, group, template};
-
-fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
 
 fn booting() -> SimSettings {
     SimSettings {
@@ -35,30 +31,6 @@ fn bad_version(sim: &Simulation, version: i64, behavior: Behavior) {
     let which = Which::Property("version".to_owned(), Value::from(version));
     let now = sim.now();
     sim.world().behave(now, which, behavior);
-}
-
-/// Counts what truly serves: running, healthy, and not being drained or ended.
-fn serving(sim: &Simulation) -> usize {
-    let now = sim.now();
-    let intents = sim.journal().open_intents(sim.name());
-    let intents = intents.expect("a journal in memory can be read");
-    let leaving = |id| {
-        intents.iter().any(|intent| match &intent.kind {
-            IntentKind::Drain { instance, .. } | IntentKind::Destroy { instance, .. } => {
-                instance == id
-            }
-            IntentKind::Create { .. } => false,
-        })
-    };
-    let world = sim.world();
-    let all = world.of_group(sim.name(), now);
-    all.iter()
-        .filter(|(id, instance)| {
-            instance.phase(now) == Some(ProviderPhase::Running)
-                && world.health(&instance.provider_ref, now) == CheckOutcome::Passing
-                && !leaving(id)
-        })
-        .count()
 }
 
 /// Passes until the group has converged; after each, at least `floor` truly serve.

@@ -5,18 +5,13 @@ mod driver;
 
 use std::time::Duration;
 
-use driver::{Life, converged, live};
-use drover_apply::Journal as _;
+use driver::{Life, converged, live, seconds, serving};
 use drover_model::{
     Amount, Canary, CheckOutcome, Checkpoint, ExitReport, GroupPhase, HealRevision, Hold,
-    IntentKind, OnFailure, PauseCause, Promote, ProviderPhase, RolloutMode, RolloutState, Value,
+    OnFailure, PauseCause, Promote, RolloutMode, RolloutState, Value,
 };
 use drover_provider_sim::{Behavior, SimSettings, Which};
 use drover_sim::{Simulation, template};
-
-fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
 
 fn booting() -> SimSettings {
     SimSettings {
@@ -42,31 +37,6 @@ fn unhealthy() -> Behavior {
             why: "status 500".to_owned(),
         },
     }
-}
-
-/// Counts what truly serves: running, healthy, and not being drained or ended.
-fn serving(sim: &Simulation) -> usize {
-    let now = sim.now();
-    let intents = sim.journal().open_intents(sim.name());
-    let leaving: std::collections::BTreeSet<_> = intents
-        .expect("a journal in memory can be read")
-        .into_iter()
-        .filter_map(|intent| match intent.kind {
-            IntentKind::Drain { instance, .. } | IntentKind::Destroy { instance, .. } => {
-                Some(instance)
-            }
-            IntentKind::Create { .. } => None,
-        })
-        .collect();
-    let world = sim.world();
-    let all = world.of_group(sim.name(), now);
-    all.iter()
-        .filter(|(id, instance)| {
-            instance.phase(now) == Some(ProviderPhase::Running)
-                && world.health(&instance.provider_ref, now) == CheckOutcome::Passing
-                && !leaving.contains(id)
-        })
-        .count()
 }
 
 /// Counts the recorded instances of the template of this version.

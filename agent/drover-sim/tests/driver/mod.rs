@@ -1,7 +1,10 @@
 //! Lives of groups for tests: each pass must be made, and a failure says where.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use drover_apply::Journal as _;
+use drover_model::{CheckOutcome, IntentKind, ProviderPhase};
 use drover_provider_sim::SimSettings;
 use drover_sim::{Pass, Simulation, group};
 
@@ -49,4 +52,35 @@ pub(crate) async fn converged(life: &Life, size: u32, settings: SimSettings) -> 
     let mut sim = Simulation::new(group("web", size, 1), settings);
     life.converge(&mut sim).await;
     sim
+}
+
+#[allow(dead_code, reason = "each test program uses some of it")]
+pub(crate) fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Counts what truly serves: running, healthy, and not being drained or ended.
+#[allow(dead_code, reason = "each test program uses some of it")]
+pub(crate) fn serving(sim: &Simulation) -> usize {
+    let now = sim.now();
+    let intents = sim.journal().open_intents(sim.name());
+    let leaving: BTreeSet<_> = intents
+        .expect("a journal in memory can be read")
+        .into_iter()
+        .filter_map(|intent| match intent.kind {
+            IntentKind::Drain { instance, .. } | IntentKind::Destroy { instance, .. } => {
+                Some(instance)
+            }
+            IntentKind::Create { .. } => None,
+        })
+        .collect();
+    let world = sim.world();
+    let all = world.of_group(sim.name(), now);
+    all.iter()
+        .filter(|(id, instance)| {
+            instance.phase(now) == Some(ProviderPhase::Running)
+                && world.health(&instance.provider_ref, now) == CheckOutcome::Passing
+                && !leaving.contains(id)
+        })
+        .count()
 }

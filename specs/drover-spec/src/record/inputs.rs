@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use drover_model::{
-    AcceptedDocument, Decisions, Epoch, FieldClass, FleetName, Group, GroupSpec, HealthSignal,
-    Held, InstanceId, InstanceMemory, Intent, Listing, ProviderName, ProviderType, Recommendation,
+    AcceptedDocument, Decisions, Epoch, FieldClass, FleetName, Group, HealthSignal, Held,
+    InstanceId, InstanceMemory, Intent, Listing, ProviderName, ProviderType, Recommendation,
     RecordedGroup, Revision, Timestamp, Value,
 };
 
@@ -100,11 +100,6 @@ impl DesiredInputs {
             | Document::Binding(_)
             | Document::Provider(_) => None,
         })
-    }
-
-    /// Parses the specification. None: this version does not understand it.
-    pub fn spec(&self) -> Option<GroupSpec> {
-        self.group().map(|group| group.spec)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::write::Yaml;
+use super::write::{Yaml, quoted};
 
 /// The levels whose entries have lines of their own.
 const LINE_LEVELS: usize = 2;
@@ -19,14 +19,14 @@ pub(crate) fn document(root: &Yaml) -> String {
 fn value(out: &mut String, tree: &Yaml, depth: usize) {
     match tree {
         Yaml::Literal(text) => out.push_str(text),
-        Yaml::Text(text) => quoted(out, text),
+        Yaml::Text(text) => quoted(out, text, escape),
         Yaml::List(items) => {
             entries(out, ('[', ']'), depth, items, |out, item| {
                 value(out, item, depth + 1);
             });
         }
         Yaml::Map(map) => entries(out, ('{', '}'), depth, map, |out, (key, item)| {
-            quoted(out, key);
+            quoted(out, key, escape);
             out.push_str(": ");
             value(out, item, depth + 1);
         }),
@@ -62,22 +62,8 @@ fn line(out: &mut String, depth: usize) {
     out.extend(std::iter::repeat_n(' ', depth));
 }
 
-fn quoted(out: &mut String, text: &str) {
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            // Every character that a reader may refuse has four digits at most. Writing to a string
-            // cannot fail.
-            _ if !super::write::is_printable(character) => {
-                let _ = write!(out, "\\u{:04x}", u32::from(character));
-            }
-            _ => out.push(character),
-        }
-    }
-    out.push('"');
+fn escape(out: &mut String, character: char) {
+    // Every character that a reader may refuse has four digits at most. Writing to a string cannot
+    // fail.
+    let _ = write!(out, "\\u{:04x}", u32::from(character));
 }

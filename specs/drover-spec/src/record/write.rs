@@ -167,7 +167,7 @@ fn scalar(out: &mut String, text: &str) {
     if is_plain(text) {
         out.push_str(text);
     } else {
-        quoted(out, text);
+        quoted(out, text, escape_yaml);
     }
 }
 
@@ -205,8 +205,8 @@ fn is_plain(text: &str) -> bool {
         && resolve(text) == Ok(Resolved::Text)
 }
 
-fn quoted(out: &mut String, text: &str) {
-    use std::fmt::Write as _;
+/// Writes a text in double quotes. What may not stand in a file as it is is left to `escape`.
+pub(super) fn quoted(out: &mut String, text: &str, escape: fn(&mut String, char)) {
     out.push('"');
     for character in text.chars() {
         match character {
@@ -216,18 +216,21 @@ fn quoted(out: &mut String, text: &str) {
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
             _ if is_printable(character) => out.push(character),
-            // Writing to a string cannot fail.
-            _ => {
-                let _ = write!(out, "\\U{:08X}", u32::from(character));
-            }
+            _ => escape(out, character),
         }
     }
     out.push('"');
 }
 
+fn escape_yaml(out: &mut String, character: char) {
+    use std::fmt::Write as _;
+    // Writing to a string cannot fail.
+    let _ = write!(out, "\\U{:08X}", u32::from(character));
+}
+
 /// Returns whether a character may stand in a file as it is: what the reader refuses, and what
 /// some readers take for a line break or a mark, is escaped.
-pub(crate) fn is_printable(character: char) -> bool {
+fn is_printable(character: char) -> bool {
     !character.is_control()
         && !matches!(character,
             '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}'
