@@ -141,4 +141,7 @@ scenarios! {
     template_refused
     total_limit
     vanished
+    zones_cooling
+    zones_move
+    zones_spread
 }

@@ -95,6 +95,7 @@ pub(crate) fn create_from(numbers: &[u64], attempt: u32, template: Template) -> 
     Step {
         preconditions: slots.iter().cloned().map(Precondition::Absent).collect(),
         action: Action::Create {
+            zone: None,
             token: token(numbers[0], attempt),
             digests: digests(&template),
             slots,
@@ -329,6 +330,7 @@ impl Fixture {
             unreachable!()
         };
         let request = ProvisionRequest {
+            zone: None,
             token: token.clone(),
             fleet: fleet(),
             group: web(),

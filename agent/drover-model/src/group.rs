@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Amount, GroupName, Prefer, ProviderName, Rate, Reason, ScalingSpec, SourceSpan, Timestamp,
-    UpDown, Value,
+    Amount, GroupName, PlacementSpec, Prefer, ProviderName, Rate, Reason, Rebalance, ScalingSpec,
+    SourceSpan, Spread, Timestamp, UpDown, Value,
 };
 
 /// Defaults of a Group document. The one place that says them: the decoder, the schema and the
@@ -31,6 +31,10 @@ pub mod defaults {
         amount: Amount::Percent(10),
         per: Duration::from_mins(1),
     };
+    /// `placement.maxSkew`: as even as whole instances allow.
+    pub const SKEW_MAX: u32 = 1;
+    /// `placement.cooldown`: what others found to be how long a lack of room lasts at least.
+    pub const ZONE_COOLDOWN: Duration = Duration::from_mins(3);
     /// `rollout.maxSurge`: a share, because a constant 1 would roll 1,000 instances in two days.
     pub const SURGE_MAX: Amount = Amount::Percent(10);
     /// `rollout.maxUnavailable`: nothing that serves is taken away before its replacement serves.
@@ -120,6 +124,8 @@ pub struct GroupSpec {
     pub lifecycle: Lifecycle,
     /// Whether the agent acts on the group or only watches it.
     pub manage: Manage,
+    /// Where instances are made.
+    pub placement: PlacementSpec,
     /// What makes an instance current or stale.
     pub template: Template,
     /// When an instance is healthy.
@@ -584,6 +590,13 @@ impl GroupSpec {
             },
             lifecycle: Lifecycle::Service,
             manage: Manage::Full,
+            placement: PlacementSpec {
+                zones: Vec::new(),
+                spread: Spread::Even,
+                skew_max: defaults::SKEW_MAX,
+                rebalance: Rebalance::Opportunistic,
+                cooldown: defaults::ZONE_COOLDOWN,
+            },
             template,
             health: HealthSpec {
                 startup_timeout: defaults::STARTUP_TIMEOUT,

@@ -339,6 +339,8 @@ pub enum IntentKind {
         token: Token,
         /// The digests that go onto the instances.
         digests: Digests,
+        /// The zone, which is a parameter of the call as much as the template.
+        zone: Option<String>,
         /// The template as it was when the call was decided: a repeated call must be identical.
         template: Template,
     },

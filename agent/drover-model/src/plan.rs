@@ -54,6 +54,8 @@ pub enum Action {
         token: Token,
         /// The digests that go onto the instances.
         digests: Digests,
+        /// The zone to make them in. None: the provider chooses.
+        zone: Option<String>,
         /// What they are made from.
         template: Template,
     },
@@ -392,6 +394,11 @@ pub enum Hold {
         /// How many are allowed.
         limit: u32,
     },
+    /// No zone has had room lately.
+    ZonesCooling {
+        /// How many zones there are.
+        zones: u32,
+    },
     /// A policy has not asked for another size for long enough.
     ScalingStabilized {
         /// What it asks for.
@@ -492,6 +499,7 @@ impl Hold {
             Self::Systemic { .. } => "Systemic",
             Self::AllUnknown => "AllUnknown",
             Self::DestroyLimit { .. } => "DestroyLimit",
+            Self::ZonesCooling { .. } => "ZonesCooling",
             Self::ScalingStabilized { .. } => "ScalingStabilized",
             Self::ScalingRate { .. } => "ScalingRate",
             Self::TotalLimit { .. } => "TotalLimit",
@@ -654,6 +662,10 @@ impl fmt::Display for Hold {
             Self::DestroyLimit { wanted, limit } => write!(
                 f,
                 "the change removes {wanted} instances and limits.maxDestroy allows {limit}; raise the limit in a commit to allow it"
+            ),
+            Self::ZonesCooling { zones } => write!(
+                f,
+                "no zone had room for another instance lately, of {zones} in `placement.zones`"
             ),
             Self::ScalingStabilized { asked, size } => write!(
                 f,

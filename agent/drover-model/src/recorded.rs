@@ -39,6 +39,8 @@ pub struct RecordedGroup {
     pub quarantine: Option<Quarantine>,
     /// Failed launches in a row and when the next may happen.
     pub backoff: Option<LaunchBackoff>,
+    /// The zones without room, and until when nothing is made there.
+    pub cooling: BTreeMap<String, Timestamp>,
     /// The sizes before the moves of a policy that still count against `scaling.rate`.
     pub resizes: UpDown<Vec<Resize>>,
     /// The change in progress, or the last one.
@@ -75,6 +77,7 @@ impl RecordedGroup {
             rollout: None,
             quarantine: None,
             backoff: None,
+            cooling: BTreeMap::new(),
             resizes: UpDown {
                 up: Vec::new(),
                 down: Vec::new(),

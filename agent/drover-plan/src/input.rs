@@ -135,6 +135,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::HealBudget { .. }
         | Hold::Systemic { .. }
         | Hold::AllUnknown
+        | Hold::ZonesCooling { .. }
         | Hold::ScalingStabilized { .. }
         | Hold::ScalingRate { .. }
         | Hold::TotalLimit { .. }

@@ -27,6 +27,11 @@ pub fn render(plan: &Plan, report: &PlanReport) -> String {
         let verb = steps[0].action.verb();
         let cause = steps[0].cause.as_str();
         let from = match &steps[0].action {
+            Action::Create {
+                digests,
+                zone: Some(zone),
+                ..
+            } => format!(" from {} in {zone}", digests.short()),
             Action::Create { digests, .. } => format!(" from {}", digests.short()),
             _ => String::new(),
         };
@@ -55,9 +60,18 @@ pub fn render(plan: &Plan, report: &PlanReport) -> String {
 /// Returns whether two steps fit in one line.
 fn alike(one: &Step, other: &Step) -> bool {
     let same_template = match (&one.action, &other.action) {
-        (Action::Create { digests: one, .. }, Action::Create { digests: other, .. }) => {
-            one == other
-        }
+        (
+            Action::Create {
+                digests: one,
+                zone: here,
+                ..
+            },
+            Action::Create {
+                digests: other,
+                zone: there,
+                ..
+            },
+        ) => one == other && here == there,
         (Action::Settle(one), Action::Settle(other)) => one.outcome == other.outcome,
         _ => true,
     };

@@ -180,6 +180,7 @@ impl Fixture {
         let slots: Vec<InstanceId> = names.iter().map(|name| id(name)).collect();
         let digests = self.digests();
         let kind = IntentKind::Create {
+            zone: None,
             attempt: 0,
             token: self.token(names[0]),
             digests,

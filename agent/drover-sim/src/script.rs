@@ -12,8 +12,8 @@ use drover_model::{
     Activity, Amount, BindingName, Bounds, Canary, CheckOutcome, Checkpoint, DecisionPoint,
     DeletionPolicy, Digests, Enforcement, ErrorClass, ExitReport, GroupPhase, GroupSpec,
     HealRevision, Held, InstanceId, Lifecycle, Manage, OnDrainTimeout, OnFailure, Outcome,
-    PolicyName, Prefer, Promote, Rate, Reason, RolloutMode, RolloutOrder, SizeDecision, SourceSpan,
-    Suspend, SystemicMode, Timestamp, Value, Verdict,
+    PolicyName, Prefer, Promote, Rate, Reason, Rebalance, RolloutMode, RolloutOrder, SizeDecision,
+    SourceSpan, Spread, Suspend, SystemicMode, Timestamp, Value, Verdict,
 };
 use drover_plan::render;
 use drover_provider::Clock as _;
@@ -114,6 +114,7 @@ impl Stage {
             ["crash", instance] => self.crash(instance),
             ["vanish", instance] => self.vanish(instance),
             ["health", instance, outcome, span] => self.health(instance, outcome, span),
+            ["zone", zone, room] => self.zone(zone, room),
             ["busy", instance] => self.busy(instance),
             ["list", how, span] => self.listing(how, span),
             ["next", op, how] => self.next(op, how),
@@ -305,6 +306,22 @@ impl Stage {
         Ok(())
     }
 
+    fn zone(&mut self, zone: &str, room: &str) -> Result<(), ScriptError> {
+        let room = match (room, room.parse().ok()) {
+            ("down", _) => Some(0),
+            ("up", _) => None,
+            (_, Some(count)) => Some(count),
+            _ => return self.unclear(room),
+        };
+        self.settings.zones.insert(zone.to_owned(), room);
+        self.sim
+            .world()
+            .settings
+            .zones
+            .insert(zone.to_owned(), room);
+        Ok(())
+    }
+
     fn busy(&mut self, instance: &str) -> Result<(), ScriptError> {
         let which = self.which(instance)?;
         let now = self.sim.now();
@@ -475,8 +492,12 @@ impl Stage {
                 .is_some_and(|digests| *digests != instance.digests);
             let _ = writeln!(
                 self.out,
-                "    {id} {}{}{}{}",
+                "    {id} {}{}{}{}{}",
                 instance.class,
+                instance
+                    .zone
+                    .as_ref()
+                    .map_or_else(String::new, |zone| format!(" in {zone}")),
                 if outdated { ", outdated" } else { "" },
                 if instance.draining { ", draining" } else { "" },
                 instance
@@ -530,6 +551,15 @@ fn edited(spec: &mut GroupSpec, name: &str, value: &str) -> Option<()> {
         }
         "onDrainTimeout" if value == "abort" => spec.drain.on_timeout = OnDrainTimeout::Abort,
         "lifecycle" if value == "ephemeral" => spec.lifecycle = Lifecycle::Ephemeral,
+        "zones" => spec.placement.zones = value.split(',').map(str::to_owned).collect(),
+        "spread" if value == "any" => spec.placement.spread = Spread::Any,
+        "maxSkew" => spec.placement.skew_max = value.parse().ok()?,
+        "cooldown" => spec.placement.cooldown = span(value)?,
+        "rebalance" if value == "off" => spec.placement.rebalance = Rebalance::Off,
+        "rebalance" if value == "opportunistic" => {
+            spec.placement.rebalance = Rebalance::Opportunistic;
+        }
+        "rebalance" if value == "proactive" => spec.placement.rebalance = Rebalance::Proactive,
         "stabilizeUp" => spec.scaling.stabilization.up = span(value)?,
         "stabilizeDown" => spec.scaling.stabilization.down = span(value)?,
         "rateUp" => spec.scaling.rate.up = rate(value)?,

@@ -7,8 +7,8 @@ use drover_apply::{FailWrites, StepResult};
 use drover_model::{
     Amount, BindingName, Canary, CheckOutcome, Checkpoint, DecisionPoint, Decisions, Enforcement,
     ErrorClass, ExitReport, Group, GroupPhase, GroupSpec, HealRevision, Held, Hold, IntentKind,
-    OnFailure, Outcome, PolicyName, Prefer, Promote, ProviderRef, Rate, Reason, RolloutMode,
-    RolloutOrder, SizeDecision, SourceSpan, SystemicMode, Value, Verdict,
+    OnFailure, Outcome, PolicyName, Prefer, Promote, ProviderRef, Rate, Reason, Rebalance,
+    RolloutMode, RolloutOrder, SizeDecision, SourceSpan, Spread, SystemicMode, Value, Verdict,
 };
 use drover_plan::render;
 use drover_provider_sim::{Behavior, Fault, FaultKind, Op, SimSettings, Which};
@@ -132,6 +132,20 @@ fn random_group(random: &mut Random) -> Group {
         amount: random.pick(&amounts[1..]),
         per: random.pick(&spans[1..]),
     };
+    if random.percent(50) {
+        let zones = ["a", "b", "c"].map(str::to_owned);
+        let count = 1 + random.below(3) as usize;
+        spec.placement.zones = zones[..count].to_vec();
+        spec.placement.spread = random.pick(&[Spread::Even, Spread::Even, Spread::Any]);
+        spec.placement.skew_max = random.pick(&[1, 1, 2]);
+        spec.placement.cooldown = random.pick(&[30, 180].map(Duration::from_secs));
+        spec.placement.rebalance = random.pick(&[
+            Rebalance::Off,
+            Rebalance::Opportunistic,
+            Rebalance::Proactive,
+            Rebalance::Proactive,
+        ]);
+    }
     spec.scaling.prefer = random.pick(&[Prefer::Oldest, Prefer::Newest]);
     if random.percent(20) {
         spec.limits.total_max = Some(spec.size + random.below(4));
@@ -296,7 +310,8 @@ impl Life {
             15 => self.fence(),
             16 if self.random.percent(50) => self.gate(),
             16 => self.size_policy(),
-            17 => self.capacity(),
+            17 if self.random.percent(50) => self.capacity(),
+            17 => self.zone_room(),
             18 => self.recover(),
             19 | 20 => self.change_stages(),
             _ => self.sim.world().clear_faults(),
@@ -492,6 +507,19 @@ impl Life {
         };
     }
 
+    /// A zone has no room, or little, or has some again; or the zones of the document change.
+    fn zone_room(&mut self) {
+        let zone = self.random.pick(&["a", "b", "c"]).to_owned();
+        let room = self.random.pick(&[Some(0), Some(0), Some(2), None]);
+        self.sim.world().settings.zones.insert(zone, room);
+        if self.random.percent(20) && !self.sim.spec().placement.zones.is_empty() {
+            let zones = ["a", "b", "c"].map(str::to_owned);
+            let from = self.random.below(3) as usize;
+            self.sim
+                .edit(|spec| spec.placement.zones = zones[from..].to_vec());
+        }
+    }
+
     /// A policy chooses the size, or no longer does.
     fn size_policy(&mut self) {
         let size = self.random.below(13);
@@ -520,6 +548,7 @@ impl Life {
             let mut world = self.sim.world();
             world.clear_faults();
             world.settings.capacity = None;
+            world.settings.zones.clear();
         }
     }
 

@@ -90,6 +90,7 @@ fn request() -> ProvisionRequest {
     });
     let type_ = drover_model::ProviderType::parse("process").expect("a type");
     ProvisionRequest {
+        zone: None,
         token: Token::parse(&"q".repeat(32)).expect("a token"),
         fleet: FleetName::parse("prod").expect("a name"),
         group: group.clone(),

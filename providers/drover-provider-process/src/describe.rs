@@ -66,6 +66,7 @@ impl ProcessProvider {
             })),
             tags: slot.tags,
             address: address.to_owned(),
+            zone: request.zone.clone(),
             created_at: self.clock.now().to_string(),
             command: texts("command"),
             env,
@@ -98,16 +99,18 @@ pub(crate) fn fingerprint(request: &ProvisionRequest) -> String {
             texts(&slot.tags),
         ])
     });
-    let all = Value::List(vec![
+    let mut all = vec![
         text(request.fleet.as_str()),
         text(request.group.as_str()),
         text(&request.epoch.to_string()),
         text(&request.digests.to_string()),
         Value::List(slots.collect()),
         request.properties.clone(),
-    ]);
+    ];
+    // Instances made without a zone keep the hash that they were made under.
+    all.extend(request.zone.as_deref().map(text));
     let mut bytes = Vec::new();
-    all.canonical_bytes(&mut bytes);
+    Value::List(all).canonical_bytes(&mut bytes);
     data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes))
 }
 

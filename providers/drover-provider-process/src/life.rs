@@ -43,7 +43,7 @@ pub(crate) fn list_one(
         ownership: owner.parse().ok(),
         phase,
         address: Some(record.address),
-        zone: None,
+        zone: record.zone,
         created_at: record.created_at.parse::<Timestamp>().ok(),
     }))
 }

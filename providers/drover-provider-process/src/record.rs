@@ -27,6 +27,9 @@ pub(crate) struct InstanceRecord {
     pub(crate) ownership: Option<OwnershipRecord>,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) address: String,
+    /// The zone that was asked for: a label, since all instances are on one machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) zone: Option<String>,
     /// RFC 3339.
     pub(crate) created_at: String,
     /// Program and arguments, substituted.

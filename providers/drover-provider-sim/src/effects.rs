@@ -31,7 +31,7 @@ impl SimWorld {
             )));
         }
         self.check_request(request)?;
-        let (room, shortage) = self.room(now, request.slots.len(), fewest);
+        let (room, shortage) = self.room(now, request, fewest);
         if room == 0 {
             return Err(shortage.unwrap_or_else(|| invalid("a batch without slots".to_owned())));
         }
@@ -92,9 +92,10 @@ impl SimWorld {
     fn room(
         &self,
         now: Timestamp,
-        wanted: usize,
+        request: &ProvisionRequest,
         fewest: Option<usize>,
     ) -> (usize, Option<ProviderError>) {
+        let wanted = request.slots.len();
         let existing = self.instances.values().filter(|one| one.exists(now));
         let existing = existing.count();
         let mut room = wanted;
@@ -110,6 +111,17 @@ impl SimWorld {
                 room = left;
                 let message = format!("{what} for {limit} instances, {existing} exist");
                 shortage = Some(ProviderError::new(class, message));
+            }
+        }
+        let zone = request.zone.as_ref();
+        if let Some((zone, limit)) = zone.and_then(|zone| self.settings.zones.get_key_value(zone)) {
+            let there = self.instances.values().filter(|one| one.exists(now));
+            let there = there.filter(|one| one.zone.as_ref() == Some(zone)).count();
+            let left = limit.map_or(usize::MAX, |limit| limit.saturating_sub(there));
+            if left < room {
+                room = left;
+                let message = format!("zone {zone} has no room, {there} exist there");
+                shortage = Some(ProviderError::new(ErrorClass::Capacity, message));
             }
         }
         if let Some(fewest) = fewest.filter(|fewest| *fewest < room) {
@@ -157,6 +169,7 @@ impl SimWorld {
             *alike = Some(Arc::new(blueprint));
         }
         instance.blueprint.clone_from(alike);
+        instance.zone.clone_from(&request.zone);
         let jitter_ms = self.settings.boot_jitter.as_millis() as u64;
         let jitter_ms = of_text(self.settings.seed, &id.to_string()) % (jitter_ms + 1);
         let running_at = later(now, self.settings.boot);
@@ -202,6 +215,7 @@ impl SimWorld {
             fleet: None,
             ownership: None,
             blueprint: None,
+            zone: None,
             address: address.to_string(),
             created_at: now,
             listed_from,

@@ -71,6 +71,8 @@ pub struct SimInstance {
     /// What it was made from, where we made it. Instances of one call that are alike have one copy
     /// between them.
     pub blueprint: Option<Arc<Blueprint>>,
+    /// The zone that it was made in.
+    pub zone: Option<String>,
     /// The address.
     pub address: String,
     /// When it was made.
@@ -169,7 +171,7 @@ impl SimInstance {
             ownership: self.ownership.clone().filter(|_| now >= self.tags_from),
             phase,
             address: (now >= self.address_from).then(|| self.address.clone()),
-            zone: None,
+            zone: self.zone.clone(),
             created_at: Some(self.created_at),
         })
     }

@@ -35,6 +35,9 @@ pub struct SimSettings {
     pub capacity: Option<usize>,
     /// Most instances that the account may have, of every owner. Beyond: `Quota`.
     pub quota: Option<usize>,
+    /// Most instances in a zone, of every owner; 0 is an outage. Beyond: `Capacity`. A zone that is not
+    /// listed has room for any number.
+    pub zones: BTreeMap<String, Option<usize>>,
     /// Most slots in one call.
     pub batch_max: u32,
     /// What the manifest promises of listings. Not below `list_lag`, or the promise is broken.
@@ -64,6 +67,7 @@ impl Default for SimSettings {
             remember: Duration::ZERO,
             capacity: None,
             quota: None,
+            zones: BTreeMap::new(),
             batch_max: 100,
             visibility: Duration::ZERO,
             latency: BTreeMap::new(),

@@ -234,6 +234,7 @@ impl Context<'_> {
         let run_id = self.subject.run_id();
         let instance = InstanceId::new(Self::group(), base);
         ProvisionRequest {
+            zone: None,
             token: Token::derive(&fleet, &run_id, Epoch(1), &instance, 0),
             fleet,
             group: Self::group(),

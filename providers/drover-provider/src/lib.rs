@@ -146,6 +146,8 @@ pub struct ProvisionRequest {
     pub epoch: Epoch,
     /// The digests for the ownership tags.
     pub digests: Digests,
+    /// The zone to make them in, and to list them with. None: the provider chooses.
+    pub zone: Option<String>,
     /// The instances, in launch order. Instances with init or environment of their own are batches
     /// of one.
     pub slots: Vec<Slot>,

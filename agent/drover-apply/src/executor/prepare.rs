@@ -26,6 +26,7 @@ pub(super) fn work<'a>(
             attempt,
             token,
             digests,
+            zone,
             template,
         } => {
             let kind = IntentKind::Create {
@@ -33,12 +34,14 @@ pub(super) fn work<'a>(
                 attempt: *attempt,
                 token: token.clone(),
                 digests: digests.clone(),
+                zone: zone.clone(),
                 template: template.clone(),
             };
             let launch = Launch {
                 slots,
                 token,
                 digests,
+                zone: zone.as_ref(),
                 template,
                 epoch: ctx.epoch,
             };
@@ -147,6 +150,7 @@ fn resend<'a>(
         slots,
         token,
         digests,
+        zone,
         template,
         ..
     } = &intent.kind
@@ -159,6 +163,7 @@ fn resend<'a>(
         slots,
         token,
         digests,
+        zone: zone.as_ref(),
         template,
         epoch: intent.epoch,
     };
@@ -198,6 +203,7 @@ struct Launch<'a> {
     slots: &'a [InstanceId],
     token: &'a Token,
     digests: &'a Digests,
+    zone: Option<&'a String>,
     template: &'a Template,
     epoch: Epoch,
 }
@@ -216,7 +222,7 @@ impl Launch<'_> {
             let facts = Facts {
                 instance: instance.clone(),
                 group: plan.group.clone(),
-                zone: None,
+                zone: self.zone.cloned(),
                 address: None,
             };
             let prepared = prepare(self.template, &facts).map_err(|error| error.to_string())?;
@@ -241,6 +247,7 @@ impl Launch<'_> {
             group: plan.group.clone(),
             epoch: self.epoch,
             digests: self.digests.clone(),
+            zone: self.zone.cloned(),
             slots,
             properties,
         })

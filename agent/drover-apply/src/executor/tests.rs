@@ -82,6 +82,7 @@ async fn plan_of_all_kinds(fixture: &Fixture) -> Plan {
         unreachable!()
     };
     let unknown = IntentKind::Create {
+        zone: None,
         slots: vec![instance(5)],
         attempt: 1,
         token: token(5, 1),

@@ -71,6 +71,8 @@ enum KindRow {
         attempt: u32,
         token: String,
         digests: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zone: Option<String>,
         template: TemplateRow,
     },
     Drain {
@@ -190,12 +192,14 @@ fn kind_out(kind: &IntentKind) -> KindRow {
             attempt,
             token,
             digests,
+            zone,
             template,
         } => KindRow::Create {
             slots: slots.iter().map(ToString::to_string).collect(),
             attempt: *attempt,
             token: token.to_string(),
             digests: digests.to_string(),
+            zone: zone.clone(),
             template: template_out(template),
         },
         IntentKind::Drain {
@@ -238,6 +242,7 @@ fn kind_in(row: KindRow) -> Result<IntentKind, String> {
             attempt,
             token,
             digests,
+            zone,
             template,
         } => IntentKind::Create {
             slots: slots
@@ -247,6 +252,7 @@ fn kind_in(row: KindRow) -> Result<IntentKind, String> {
             attempt,
             token: parse("token", &token)?,
             digests: parse_digests(&digests)?,
+            zone,
             template: template_in(template),
         },
         KindRow::Drain {

@@ -62,6 +62,7 @@ fn template() -> Template {
 fn create(numbers: &[u64]) -> IntentKind {
     let kind = ProviderType::parse("simulated").unwrap();
     IntentKind::Create {
+        zone: None,
         slots: numbers.iter().copied().map(instance).collect(),
         attempt: 2,
         token: token('a'),

@@ -160,7 +160,7 @@ impl Stage<'_> {
             drain: self.drain(id),
             busy: false,
             address: None,
-            zone: None,
+            zone: self.zone_of(id),
             created_at: unlisted.created_at,
             changes_at,
         };

@@ -164,7 +164,7 @@ impl Stage<'_> {
             drain: self.drain(id),
             busy: input.signals.get(id).is_some_and(|signal| signal.busy),
             address: listed.address.clone(),
-            zone: listed.zone.clone(),
+            zone: listed.zone.clone().or_else(|| self.zone_of(id)),
             created_at,
             changes_at,
         };
@@ -196,6 +196,26 @@ impl Stage<'_> {
             memory.ready_at = created_at.filter(|at| elapsed(*at, self.input.now) >= startup);
         }
         memory
+    }
+
+    /// Returns the zone that an instance was made in, as far as record and journal say.
+    fn zone_of(&self, id: &InstanceId) -> Option<String> {
+        if self.input.spec.placement.zones.is_empty() {
+            return None;
+        }
+        let recorded = self.input.recorded.instances.get(id);
+        let recorded = recorded.and_then(|was| was.zone.clone());
+        recorded.or_else(|| {
+            self.intents
+                .creates
+                .iter()
+                .find_map(|intent| match &intent.kind {
+                    IntentKind::Create { slots, zone, .. } if slots.contains(id) => zone.clone(),
+                    IntentKind::Create { .. }
+                    | IntentKind::Drain { .. }
+                    | IntentKind::Destroy { .. } => None,
+                })
+        })
     }
 
     fn intended_at(&self, id: &InstanceId) -> Option<Timestamp> {

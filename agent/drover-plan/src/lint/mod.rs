@@ -68,6 +68,18 @@ pub enum LintError {
         /// How many are too many.
         surplus: u32,
     },
+    /// An instance would be made elsewhere than the document says.
+    #[error("{instance} would be made in zone {}", zone.as_deref().unwrap_or("of the provider's choice"))]
+    WrongZone {
+        /// The instance.
+        instance: InstanceId,
+        /// Where.
+        zone: Option<String>,
+    },
+    /// Instances would be moved between zones while a rollout goes on, or without making them more
+    /// even.
+    #[error("an instance would be moved between zones for nothing")]
+    IdleMove,
     /// A policy's size would take effect faster than it may.
     #[error("the size would move from {from} to {to}, {least} to {most} are allowed")]
     TooFast {
@@ -130,6 +142,7 @@ pub fn lint(input: &PlanInput<'_>, plan: &Plan) -> Result<(), LintError> {
     facts.floor(plan)?;
     facts.removals(plan)?;
     facts.pace(plan)?;
+    facts.zones(plan)?;
     facts.drained(plan)?;
     facts.stages(plan)?;
     facts.recorded(plan)
@@ -431,6 +444,58 @@ impl<'a> Facts<'a> {
             });
         if deletes && !self.deleting && !begun {
             return Err(LintError::Uncertified { what: "a deletion" });
+        }
+        Ok(())
+    }
+
+    /// Instances are made in zones of the document that have not just been without room, and moved only
+    /// towards more even ones.
+    fn zones(&self, plan: &Plan) -> Result<(), LintError> {
+        let placement = &self.input.desired.spec().placement;
+        let mut there: BTreeMap<&str, i64> = BTreeMap::new();
+        for zone in &placement.zones {
+            there.insert(zone, 0);
+        }
+        for member in self.world.members.values().filter(|m| self.stays(&m.id)) {
+            if let Some(zone) = member.zone.as_deref()
+                && let Some(count) = there.get_mut(zone)
+            {
+                *count += 1;
+            }
+        }
+        for step in &plan.steps {
+            let Action::Create { slots, zone, .. } = &step.action else {
+                continue;
+            };
+            let known = match zone {
+                None => placement.zones.is_empty(),
+                Some(zone) => {
+                    let cooling = plan.next.cooling.get(zone);
+                    let cooling = cooling.is_some_and(|until| *until > self.input.now);
+                    there.contains_key(zone.as_str()) && !cooling
+                }
+            };
+            if !known {
+                return Err(LintError::WrongZone {
+                    instance: slots[0].clone(),
+                    zone: zone.clone(),
+                });
+            }
+            if step.cause == Cause::Because(Reason::Rebalance) {
+                let most = there.values().copied().max().unwrap_or(0);
+                let here = zone.as_deref().and_then(|zone| there.get(zone));
+                let foreign = self.world.members.values().any(|member| {
+                    self.stays(&member.id)
+                        && !member
+                            .zone
+                            .as_ref()
+                            .is_some_and(|z| there.contains_key(z.as_str()))
+                });
+                let evens = here.is_some_and(|here| most - here >= 2) || foreign;
+                if plan.next.rollout.is_some() || slots.len() > 1 || !evens {
+                    return Err(LintError::IdleMove);
+                }
+            }
         }
         Ok(())
     }

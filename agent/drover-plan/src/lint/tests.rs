@@ -24,6 +24,7 @@ fn destroy(fixture: &Fixture, name: &str, reason: Reason) -> Step {
 fn create(fixture: &Fixture, names: &[&str]) -> Step {
     Step {
         action: Action::Create {
+            zone: None,
             slots: names.iter().map(|name| id(name)).collect(),
             attempt: 0,
             token: fixture.token(names[0]),

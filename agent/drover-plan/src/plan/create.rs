@@ -27,6 +27,20 @@ impl Draft<'_> {
         } else {
             self.input.provider.batch_max
         };
+        for (zone, count) in self.spread(count, digests) {
+            self.create_in(zone.as_ref(), count, batch_max, (digests, &template), cause);
+        }
+    }
+
+    /// Makes `count` instances in one zone, a batch at a time.
+    fn create_in(
+        &mut self,
+        zone: Option<&String>,
+        count: u32,
+        batch_max: u32,
+        (digests, template): (&Digests, &Template),
+        cause: Cause,
+    ) {
         let mut left = count;
         while left > 0 {
             let batch = left.min(batch_max);
@@ -49,6 +63,7 @@ impl Draft<'_> {
                 attempt,
                 token,
                 digests: digests.clone(),
+                zone: zone.cloned(),
                 template: template.clone(),
             };
             self.step(action, cause, absent);
@@ -57,6 +72,10 @@ impl Draft<'_> {
         self.total += count;
         self.staying += count;
         *self.made.entry(digests.clone()).or_default() += count;
+        *self
+            .made_in
+            .entry((digests.clone(), zone.cloned()))
+            .or_default() += count;
     }
 
     /// Returns how many of `wanted` instances of `digests` may be made now, and what is in the way
@@ -66,6 +85,9 @@ impl Draft<'_> {
             return (0, None);
         }
         if let Some(held) = self.launch_withheld(digests) {
+            return (0, Some(held));
+        }
+        if let Some(held) = self.zones_cooling() {
             return (0, Some(held));
         }
         let mut allowed = wanted;

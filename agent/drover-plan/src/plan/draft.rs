@@ -40,6 +40,8 @@ pub(super) struct Draft<'a> {
     pub(super) leaving: BTreeMap<&'a InstanceId, Option<Reason>>,
     /// Instances that this plan makes, by template.
     pub(super) made: BTreeMap<Digests, u32>,
+    /// The same, by template and zone.
+    pub(super) made_in: BTreeMap<(Digests, Option<String>), u32>,
     /// All members and creates, the leaving ones counted.
     pub(super) total: u32,
     /// Members that serve.
@@ -110,6 +112,7 @@ impl<'a> Draft<'a> {
             resting: None,
             leaving,
             made: BTreeMap::new(),
+            made_in: BTreeMap::new(),
             unmet: 0,
             fenced: false,
             course: Course::Keeps,
@@ -188,6 +191,7 @@ impl<'a> Draft<'a> {
             .entry(self.desired.clone())
             .or_insert(template);
         self.remember_templates();
+        self.track_zones();
         self.track_launches();
         self.track_rollout();
         self.fresh = self.fresh();
@@ -201,6 +205,7 @@ impl<'a> Draft<'a> {
         // A rollout that just retired the last outdated instance needs its surge no more.
         self.scale_in();
         self.converge();
+        self.rebalance();
     }
 
     /// Keeps the templates of open creates: after a lost record they are the only copies.

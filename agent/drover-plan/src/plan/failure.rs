@@ -119,14 +119,20 @@ impl Draft<'_> {
             if self.in_quarantine(digests) {
                 continue;
             }
+            let zonal = self.is_zonal(&intent.kind);
             match &intent.state {
+                // A zone without room waits on its own.
+                IntentState::Failed {
+                    class: ErrorClass::Capacity,
+                    ..
+                } if zonal => {}
                 IntentState::Failed { class, message, at } => failures.push(LaunchFailure {
                     launched_at: intent.issued_at,
                     failed_at: *at,
                     class: blame(*digests == self.target, Some(*class)),
                     message: message.clone(),
                 }),
-                IntentState::Acked { made, at } if made.len() < slots.len() => {
+                IntentState::Acked { made, at } if made.len() < slots.len() && !zonal => {
                     failures.push(LaunchFailure {
                         launched_at: intent.issued_at,
                         failed_at: *at,
@@ -419,6 +425,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::Systemic { .. }
         | Hold::AllUnknown
         | Hold::DestroyLimit { .. }
+        | Hold::ZonesCooling { .. }
         | Hold::ScalingStabilized { .. }
         | Hold::ScalingRate { .. }
         | Hold::TotalLimit { .. }

@@ -12,6 +12,7 @@ mod failure;
 mod finish;
 mod follow_up;
 mod heal;
+mod placement;
 mod record;
 mod roll;
 mod scale;

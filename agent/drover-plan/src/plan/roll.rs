@@ -3,6 +3,7 @@
 use drover_model::{Cause, Held, Hold, InstanceClass, Member, Reason, RolloutMode};
 
 use super::draft::Draft;
+use super::placement::{ZoneCounts, fullest_zone_first};
 use super::stages::for_update;
 use crate::numbers::serves;
 
@@ -167,7 +168,17 @@ impl<'a> Draft<'a> {
                 member.id.clone(),
             )
         });
-        outdated
+        if !self.minds_zones() {
+            return outdated;
+        }
+        // The zone with most outdated ones first.
+        let mut counts = ZoneCounts::default();
+        for member in &outdated {
+            counts.add(member.zone.as_deref(), 1);
+        }
+        let tier = |member: &Member| 2 * u8::from(serves(member)) + u8::from(member.busy);
+        let counts = [counts, self.zone_counts()];
+        fullest_zone_first(outdated, tier, counts, &self.spec.placement.zones)
     }
 
     fn target_serves(&self) -> bool {

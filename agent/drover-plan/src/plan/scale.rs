@@ -6,6 +6,7 @@ use drover_model::{Cause, Held, Hold, InstanceClass, Member, Prefer, Reason, Rol
 
 use super::draft::Draft;
 use super::held;
+use super::placement::{ZoneCounts, fullest_zone_first};
 use super::target::Fresh;
 use crate::numbers::is_current;
 
@@ -47,6 +48,8 @@ impl<'a> Draft<'a> {
     /// Removes what exceeds the size now. Returns whether anything was removed.
     fn remove_excess(&mut self) -> bool {
         let allowance = self.surge_in_use();
+        // A move between zones is made only without a rollout, so that there is one of the two.
+        let allowance = allowance.max(self.rebalance_allowance());
         let most = self.resolved.size.saturating_add(allowance);
         let excess = self.live_count().saturating_sub(most);
         if excess == 0 {
@@ -125,32 +128,35 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns the members in the order in which scale-in takes them.
-    fn victims(&self) -> Vec<&'a Member> {
+    pub(super) fn victims(&self) -> Vec<&'a Member> {
         let oldest = self.spec.scaling.prefer == Prefer::Oldest;
         let wanted = match self.pause() {
             Some(_) => self.wanted(),
             None => &self.target,
         };
         let mut victims: Vec<&'a Member> = self.live().collect();
+        let tier = |member: &Member| match member.class {
+            InstanceClass::Terminating => 0,
+            InstanceClass::Failed { .. } => 1,
+            InstanceClass::Unhealthy { .. } | InstanceClass::Exited(_) => 2,
+            InstanceClass::Lost { .. } => 3,
+            InstanceClass::Suspect { .. } | InstanceClass::Starting | InstanceClass::Warming => 4,
+            InstanceClass::Available if !is_current(&member.digests, wanted) => 5,
+            InstanceClass::Available => 6,
+        };
         victims.sort_by_cached_key(|member| {
-            let tier = match member.class {
-                InstanceClass::Terminating => 0,
-                InstanceClass::Failed { .. } => 1,
-                InstanceClass::Unhealthy { .. } | InstanceClass::Exited(_) => 2,
-                InstanceClass::Lost { .. } => 3,
-                InstanceClass::Suspect { .. }
-                | InstanceClass::Starting
-                | InstanceClass::Warming => 4,
-                InstanceClass::Available if !is_current(&member.digests, wanted) => 5,
-                InstanceClass::Available => 6,
-            };
             let (old, new) = if oldest {
                 (Some(member.created_at), None)
             } else {
                 (None, Some(Reverse(member.created_at)))
             };
-            (tier, member.busy, old, new, member.id.clone())
+            (tier(member), member.busy, old, new, member.id.clone())
         });
-        victims
+        if !self.minds_zones() {
+            return victims;
+        }
+        let zones = &self.spec.placement.zones;
+        let counts = [self.zone_counts(), ZoneCounts::default()];
+        fullest_zone_first(victims, tier, counts, zones)
     }
 }

@@ -333,4 +333,5 @@ fn a_plan_reads_as_people_would_say_it() {
     ");
 }
 
+mod placement;
 mod scaling;

@@ -144,6 +144,7 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::HealBudget { .. }
         | Hold::Systemic { .. }
         | Hold::AllUnknown
+        | Hold::ZonesCooling { .. }
         | Hold::ScalingStabilized { .. }
         | Hold::ScalingRate { .. }
         | Hold::TotalLimit { .. }

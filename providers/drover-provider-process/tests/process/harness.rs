@@ -251,6 +251,7 @@ pub(crate) fn request(number: u64, properties: Value) -> ProvisionRequest {
     let uid = drover_model::GroupUid::parse("0123456789abcdef").unwrap();
     let instance = InstanceId::new(group.clone(), number);
     ProvisionRequest {
+        zone: None,
         token: Token::derive(&fleet(), &uid, Epoch(1), &instance, 0),
         fleet: fleet(),
         group,

@@ -45,6 +45,7 @@ fn request(letter: char, numbers: std::ops::Range<u64>) -> ProvisionRequest {
         tags: BTreeMap::new(),
     };
     ProvisionRequest {
+        zone: None,
         token: token(letter),
         fleet: fleet(),
         group: group.clone(),

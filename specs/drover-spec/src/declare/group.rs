@@ -49,6 +49,11 @@ pub(crate) static GROUP_SPEC: Object = any(
             Shape::Object(&SCALING),
             "How fast a size that a `size` policy chooses takes effect, and which instances scale-in prefers.",
         ),
+        optional(
+            "placement",
+            Shape::Object(&PLACEMENT),
+            "Where instances are made.",
+        ),
         preset(
             "lifecycle",
             Shape::Word(&["service", "ephemeral"], &[]),
@@ -102,7 +107,6 @@ pub(crate) static GROUP_SPEC: Object = any(
         ),
         later("members", "quorum groups"),
         later("quorum", "quorum groups"),
-        later("placement", "spreading over zones"),
         later("windows", "maintenance windows"),
         later("expiry", "a largest age of instances"),
         later("dependsOn", "dependencies between groups"),
@@ -121,6 +125,48 @@ pub(crate) static BOUNDS: Object = any(
     &[
         required("min", COUNT, "The smallest size."),
         required("max", COUNT, "The largest size, not below `min`."),
+    ],
+);
+
+pub(crate) static PLACEMENT: Object = any(
+    "placement",
+    "Where instances are made. Not part of the digest: a change makes nothing outdated.",
+    &[
+        required(
+            "zones",
+            Shape::List {
+                of: &Shape::Text { max: 63 },
+                min: 1,
+            },
+            "The zones, each once, in the order of preference.",
+        ),
+        preset(
+            "spread",
+            Shape::Word(&["even", "any"], &[]),
+            Preset::Word("even"),
+            "`even`: each instance goes where the fewest are; `any`: to the first zone that has room.",
+        ),
+        preset(
+            "maxSkew",
+            Shape::Integer {
+                min: 1,
+                max: GROUP_SIZE_MAX,
+            },
+            Preset::Integer(defaults::SKEW_MAX),
+            "How many more instances a zone may have than another before its instances are moved.",
+        ),
+        preset(
+            "rebalance",
+            Shape::Word(&["off", "opportunistic", "proactive"], &[]),
+            Preset::Word("opportunistic"),
+            "`opportunistic`: what is removed or replaced for another reason is taken from the zone that has most; `proactive`: its instances are moved; `off`: removals mind no zone.",
+        ),
+        preset(
+            "cooldown",
+            duration(1000, 24),
+            Preset::Duration(defaults::ZONE_COOLDOWN),
+            "How long nothing is made in a zone that had no room.",
+        ),
     ],
 );
 

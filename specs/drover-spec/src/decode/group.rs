@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     Amount, Bounds, Deletion, DeletionPolicy, Flavor, Group, GroupName, GroupSpec, Lifecycle,
-    Limits, Manage, Prefer, ProviderName, ScalingSpec, SourceSpan, SourceText, Template,
-    TemplateParts, UpDown, Value, Vanilla,
+    Limits, Manage, PlacementSpec, Prefer, ProviderName, Rebalance, ScalingSpec, SourceSpan,
+    SourceText, Spread, Template, TemplateParts, UpDown, Value, Vanilla,
 };
 
 use super::{Fields, Metadata, Others, check, health};
@@ -43,6 +43,7 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
         size,
         bounds,
         scaling: scaling(&spec.object("scaling")),
+        placement: placement(spec),
         lifecycle: match spec.word("lifecycle") {
             "ephemeral" => Lifecycle::Ephemeral,
             _ => Lifecycle::Service,
@@ -272,6 +273,33 @@ fn unknown_substitution(report: &Report, span: SourceSpan, name: &str) {
         None => format!("write `$${{{name}}}` for a literal `${{{name}}}`"),
     };
     report.push(Diagnostic::error("unknown-substitution", message, span).hint(hint));
+}
+
+fn placement(spec: &Fields<'_>) -> PlacementSpec {
+    let fields = spec.object("placement");
+    let zones = fields.texts("zones");
+    for (position, zone) in zones.iter().enumerate() {
+        if zones[..position].contains(zone) {
+            let message = format!("the zone `{zone}` is written twice");
+            let span = fields.span_of("zones");
+            let diagnostic = Diagnostic::error("inconsistent", message, span);
+            fields.report.push(diagnostic);
+        }
+    }
+    PlacementSpec {
+        zones,
+        spread: match fields.word("spread") {
+            "any" => Spread::Any,
+            _ => Spread::Even,
+        },
+        skew_max: fields.integer("maxSkew"),
+        rebalance: match fields.word("rebalance") {
+            "off" => Rebalance::Off,
+            "proactive" => Rebalance::Proactive,
+            _ => Rebalance::Opportunistic,
+        },
+        cooldown: fields.duration("cooldown"),
+    }
 }
 
 fn scaling(fields: &Fields<'_>) -> ScalingSpec {

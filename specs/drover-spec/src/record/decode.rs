@@ -42,7 +42,7 @@ const GROUP_FIELDS: [&str; 21] = [
 /// Decodes a group.
 pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
     let mut fields = GROUP_FIELDS.to_vec();
-    fields.extend(["templates", "resizes"]);
+    fields.extend(["templates", "resizes", "cooling"]);
     root.only(&fields)?;
     let metadata = root.get("metadata")?;
     metadata.only(&["name", "uid", "epoch"])?;
@@ -68,6 +68,11 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
         quarantine: root.optional_with("quarantine", quarantine)?,
         backoff: root.optional_with("backoff", backoff)?,
         change: root.optional_with("change", Reader::parsed)?,
+        cooling: root
+            .optional_with("cooling", |reader| {
+                reader.map_of(|key| Some(key.to_owned()), Reader::time)
+            })?
+            .unwrap_or_default(),
         resizes: root.optional_with("resizes", resizes)?.unwrap_or(UpDown {
             up: Vec::new(),
             down: Vec::new(),

@@ -1,5 +1,7 @@
 //! Recorded state to YAML trees.
 
+use std::collections::BTreeMap;
+
 use drover_model::{
     AcceptedDocument, Condition, Deleting, ErrorClass, LaunchBackoff, PauseCause, Quarantine,
     RecordedGroup, RecordedInstance, RecordedProvider, Resize, Rollout, RolloutStages,
@@ -51,6 +53,7 @@ pub(crate) fn group(group: &RecordedGroup) -> Yaml {
         .optional("rollout", group.rollout.as_ref().map(rollout))
         .optional("quarantine", group.quarantine.as_ref().map(quarantine))
         .optional("backoff", group.backoff.as_ref().map(backoff))
+        .optional("cooling", cooling(&group.cooling))
         .optional("resizes", resizes(&group.resizes))
         .optional("destroyed", destroyed)
         .optional("deleting", group.deleting.as_ref().map(deleting))
@@ -158,6 +161,14 @@ fn backoff(backoff: &LaunchBackoff) -> Yaml {
         .optional_text("class", backoff.class.map(ErrorClass::as_str))
         .text("message", &backoff.message)
         .build()
+}
+
+fn cooling(zones: &BTreeMap<String, Timestamp>) -> Option<Yaml> {
+    let zones = zones
+        .iter()
+        .map(|(zone, until)| (zone.clone(), Yaml::text(&format_time(*until))));
+    let zones: Vec<_> = zones.collect();
+    (!zones.is_empty()).then_some(Yaml::Map(zones))
 }
 
 fn resizes(resizes: &UpDown<Vec<Resize>>) -> Option<Yaml> {

@@ -78,6 +78,7 @@ fn data_of(hold: &Hold) -> MapOf {
         Hold::DestroyLimit { wanted, limit } => {
             map.number("wanted", *wanted).number("limit", *limit)
         }
+        Hold::ZonesCooling { zones } => map.number("zones", *zones),
         Hold::ScalingStabilized { asked, size } | Hold::ScalingRate { asked, size } => {
             map.number("asked", *asked).number("size", *size)
         }
@@ -246,6 +247,9 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         "DestroyLimit" => Hold::DestroyLimit {
             wanted: data.number("wanted")?,
             limit: data.number("limit")?,
+        },
+        "ZonesCooling" => Hold::ZonesCooling {
+            zones: data.number("zones")?,
         },
         "ScalingStabilized" => Hold::ScalingStabilized {
             asked: data.number("asked")?,
