@@ -570,6 +570,19 @@ pub enum DeletionPolicy {
     Orphan,
 }
 
+impl Default for PlacementSpec {
+    /// What holds where nothing is written: no zones, so nothing is spread.
+    fn default() -> Self {
+        Self {
+            zones: Vec::new(),
+            spread: Spread::Even,
+            skew_max: defaults::SKEW_MAX,
+            rebalance: Rebalance::Opportunistic,
+            cooldown: defaults::ZONE_COOLDOWN,
+        }
+    }
+}
+
 impl GroupSpec {
     /// Returns the specification of a document that says nothing but its provider, size and template.
     pub fn with_defaults(provider: ProviderName, size: u32, template: Template) -> Self {
@@ -590,13 +603,7 @@ impl GroupSpec {
             },
             lifecycle: Lifecycle::Service,
             manage: Manage::Full,
-            placement: PlacementSpec {
-                zones: Vec::new(),
-                spread: Spread::Even,
-                skew_max: defaults::SKEW_MAX,
-                rebalance: Rebalance::Opportunistic,
-                cooldown: defaults::ZONE_COOLDOWN,
-            },
+            placement: PlacementSpec::default(),
             template,
             health: HealthSpec {
                 startup_timeout: defaults::STARTUP_TIMEOUT,

@@ -1,6 +1,6 @@
 //! Zones: where instances are made, which zones wait, and what a zone has too many of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use drover_model::{
     Cause, Digests, ErrorClass, Held, Hold, InstanceClass, IntentKind, IntentState, Member, Reason,
@@ -312,15 +312,14 @@ impl ZoneCounts {
 /// the most left by the first of `counts`, then by the second. What is outside of `zones` comes first:
 /// it should not be there.
 pub(super) fn fullest_zone_first<'a>(
-    sorted: Vec<&'a Member>,
+    sorted: &[&'a Member],
     tier: impl Fn(&Member) -> u8,
     mut counts: [ZoneCounts; 2],
     zones: &[String],
 ) -> Vec<&'a Member> {
     let mut out = Vec::with_capacity(sorted.len());
     for members in sorted.chunk_by(|one, other| tier(one) == tier(other)) {
-        let mut queues: BTreeMap<Option<&str>, std::collections::VecDeque<(usize, &'a Member)>> =
-            BTreeMap::new();
+        let mut queues: BTreeMap<Option<&str>, VecDeque<(usize, &'a Member)>> = BTreeMap::new();
         for (position, member) in members.iter().enumerate() {
             let queue = queues.entry(member.zone.as_deref()).or_default();
             queue.push_back((position, *member));
@@ -336,7 +335,7 @@ pub(super) fn fullest_zone_first<'a>(
                 .max_by_key(|(zone, position)| (weight(*zone), std::cmp::Reverse(*position)))
                 .map(|(zone, _)| zone);
             let Some(zone) = fullest else { break };
-            if let Some((_, member)) = queues.get_mut(&zone).and_then(|queue| queue.pop_front()) {
+            if let Some((_, member)) = queues.get_mut(&zone).and_then(VecDeque::pop_front) {
                 out.push(member);
                 for counts in &mut counts {
                     let left = counts.get(zone).saturating_sub(1);

@@ -178,7 +178,7 @@ impl<'a> Draft<'a> {
         }
         let tier = |member: &Member| 2 * u8::from(serves(member)) + u8::from(member.busy);
         let counts = [counts, self.zone_counts()];
-        fullest_zone_first(outdated, tier, counts, &self.spec.placement.zones)
+        fullest_zone_first(&outdated, tier, counts, &self.spec.placement.zones)
     }
 
     fn target_serves(&self) -> bool {

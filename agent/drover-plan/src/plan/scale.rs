@@ -157,6 +157,6 @@ impl<'a> Draft<'a> {
         }
         let zones = &self.spec.placement.zones;
         let counts = [self.zone_counts(), ZoneCounts::default()];
-        fullest_zone_first(victims, tier, counts, zones)
+        fullest_zone_first(&victims, tier, counts, zones)
     }
 }

@@ -143,12 +143,14 @@ fn action_out(action: &Action) -> Yaml {
             attempt,
             token,
             digests,
+            zone,
             template,
         } => map
             .with("slots", ids(slots))
             .number("attempt", *attempt)
             .text("token", token)
             .text("digests", digests)
+            .optional_text("zone", zone.as_ref())
             .with("template", encode::template(template)),
         Action::Resend { intent } => map.number("intent", intent.0),
         Action::Drain {

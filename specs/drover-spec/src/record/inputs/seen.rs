@@ -316,6 +316,7 @@ fn kind_out(kind: &IntentKind) -> (&'static str, Yaml) {
             attempt,
             token,
             digests,
+            zone,
             template,
         } => {
             let map = MapOf::new()
@@ -323,6 +324,7 @@ fn kind_out(kind: &IntentKind) -> (&'static str, Yaml) {
                 .number("attempt", *attempt)
                 .text("token", token)
                 .text("digests", digests)
+                .optional_text("zone", zone.as_ref())
                 .with("template", encode::template(template));
             ("create", map.build())
         }
@@ -373,6 +375,7 @@ fn kind_in(reader: &Reader<'_>) -> Result<IntentKind, RecordError> {
             attempt: create.get("attempt")?.number()?,
             token: create.get("token")?.parsed()?,
             digests: digests(&create.get("digests")?)?,
+            zone: create.optional_with("zone", Reader::string)?,
             template: decode::template(&create.get("template")?)?,
         });
     }
