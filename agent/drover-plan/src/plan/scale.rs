@@ -82,9 +82,10 @@ impl<'a> Draft<'a> {
     /// Returns how many instances above the size the rollout has a use for.
     ///
     /// One that may not act replaces nothing, and only keeps what it has on the way: without that,
-    /// a smaller size would not take effect.
+    /// a smaller size would not take effect. What this plan makes of another template is outdated in
+    /// the next pass: it counts.
     fn surge_in_use(&self) -> u32 {
-        if self.next.rollout.is_none() || self.live().all(|member| self.current(member)) {
+        if self.next.rollout.is_none() || self.live_count() == self.of_target() {
             return 0;
         }
         let acts = self.pause().is_none()

@@ -334,4 +334,5 @@ fn a_plan_reads_as_people_would_say_it() {
 }
 
 mod placement;
+mod rollout;
 mod scaling;
