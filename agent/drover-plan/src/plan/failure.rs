@@ -359,6 +359,7 @@ impl Draft<'_> {
         });
         slowed
             || observes(self.input)
+            || self.zones_cooling().is_some()
             || self.withheld(Reason::Update).is_some()
             || self.spec.rollout.mode != RolloutMode::Proactive
     }
@@ -409,6 +410,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::Bake
         | Hold::Partition { .. }
         | Hold::NotProactive { .. }
+        | Hold::ZonesCooling { .. }
         | Hold::JournalUnavailable { .. }
         | Hold::ClockStepped
         | Hold::EpochConflict { .. } => true,
@@ -425,7 +427,6 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::Systemic { .. }
         | Hold::AllUnknown
         | Hold::DestroyLimit { .. }
-        | Hold::ZonesCooling { .. }
         | Hold::ScalingStabilized { .. }
         | Hold::ScalingRate { .. }
         | Hold::TotalLimit { .. }

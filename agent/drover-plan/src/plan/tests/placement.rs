@@ -108,6 +108,34 @@ fn a_zone_without_room_waits_and_the_others_take_over() {
 }
 
 #[test]
+fn a_rollout_that_no_zone_has_room_for_misses_no_deadline() {
+    let mut fixture = placed(&["a", "b"], &["a", "b"]);
+    fixture.group.spec.template = template(2);
+    fixture.group.spec.rollout.unavailable_max = drover_model::Amount::Count(0);
+    let (plan, _) = fixture.planned();
+    fixture.recorded = plan.next;
+    fixture.recorded.cooling = ["a", "b"].map(|zone| (zone.to_owned(), at(7200))).into();
+    let (plan, report) = fixture.later(7000).planned();
+    assert_eq!(holds(&report), ["AvailabilityFloor", "ZonesCooling"]);
+    fixture.recorded = plan.next;
+    let (plan, report) = fixture.later(7250).planned();
+    assert_eq!(
+        made(&plan).len(),
+        1,
+        "it is tried again: {:?}",
+        holds(&report)
+    );
+    fixture.recorded = plan.next;
+    let late = i64::try_from(fixture.group.spec.progress_deadline().as_secs()).unwrap() + 7252;
+    let (_, report) = fixture.later(late).planned();
+    assert_eq!(
+        holds(&report),
+        ["RolloutPaused"],
+        "from then on the clock runs"
+    );
+}
+
+#[test]
 fn scale_in_takes_from_the_zone_that_has_most() {
     let mut fixture = placed(&["a", "b", "c"], &["b", "a", "a", "a", "c"]);
     fixture.group.spec.size = 2;
