@@ -451,25 +451,26 @@ fn resize() -> impl Strategy<Value = Resize> {
     (time(), any::<u32>()).prop_map(|(until, from)| Resize { until, from })
 }
 
+// Boxed, as all of them in one value are more than the stack of a test.
 prop_compose! {
     fn group()(
         (uid, epoch, next_number, size, stable_size) in
             ("[a-z0-9]{16}", any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>()),
-        accepted in option::of(accepted()),
-        provider in option::of((name(), name(), value())),
+        accepted in option::of(accepted()).boxed(),
+        provider in option::of((name(), name(), value())).boxed(),
         (target, stable) in (option::of(digests()), option::of(digests())),
-        templates in btree_map(digests(), template(), 0..3),
-        rollout in option::of(rollout()),
-        (quarantine, backoff) in (option::of(quarantine()), option::of(backoff())),
+        templates in btree_map(digests(), template(), 0..3).boxed(),
+        rollout in option::of(rollout()).boxed(),
+        (quarantine, backoff) in (option::of(quarantine()).boxed(), option::of(backoff()).boxed()),
         (change, destroyed) in (option::of(change()), option::of((change(), any::<u32>()))),
         cooling in btree_map(text(), time(), 0..3),
         (up, down) in (vec(resize(), 0..3), vec(resize(), 0..3)),
         deleting in option::of((revision(), time())),
         phase in proptest::sample::select(GroupPhase::ALL.to_vec()),
-        instances in btree_map(instance_id(), instance(), 0..4),
+        instances in btree_map(instance_id(), instance(), 0..4).boxed(),
         conditions in btree_map(
-            proptest::sample::select(ConditionType::ALL.to_vec()), condition(), 0..4),
-        holds in vec(held(), 0..3),
+            proptest::sample::select(ConditionType::ALL.to_vec()), condition(), 0..4).boxed(),
+        holds in vec(held(), 0..3).boxed(),
     ) -> RecordedGroup {
         RecordedGroup {
             name: GroupName::parse("web").unwrap(),
