@@ -336,7 +336,10 @@ impl Mirror {
         work: impl FnOnce(&mut ObjectWriter<'_>) -> Result<T, GitError>,
     ) -> Result<T, GitError> {
         let _packs = self.packs.read().unwrap_or_else(PoisonError::into_inner);
-        with_writer(&self.directory, work)
+        let written = with_writer(&self.directory, work)?;
+        // An open handle keeps up to 16 MiB of unpacked objects for each pack; this one is read seldom.
+        *self.handle() = open_repository(&self.directory)?;
+        Ok(written)
     }
 
     /// Sets a reference of drover's own, or of a mirror, which nobody else writes.

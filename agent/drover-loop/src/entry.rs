@@ -11,6 +11,7 @@ use drover_spec::{Diagnostic, Document};
 
 use crate::group::Candidate;
 use crate::material;
+use crate::message::Before;
 use crate::quiet::Quiet;
 use crate::status::{GroupReport, GroupStatus};
 use crate::store::{GroupMeta, StoredGroup};
@@ -43,7 +44,7 @@ pub(crate) struct GroupEntry {
     pub(crate) numbered: bool,
     pub(crate) pending: Pending,
     /// What was committed last, as far as this process knows.
-    pub(crate) committed: Option<Arc<RecordedGroup>>,
+    pub(crate) committed: Option<Before>,
     /// What was done since the last commit.
     pub(crate) audit: Audit,
     /// Set while the latest plan had nothing to do: what it was made from.
@@ -73,7 +74,7 @@ pub(crate) struct Audit {
     /// Digest of the policies that judged.
     pub(crate) policies: Option<String>,
     /// What is needed to compute the plan again.
-    pub(crate) inputs: Option<Vec<u8>>,
+    pub(crate) inputs: Option<Arc<[u8]>>,
 }
 
 impl Audit {
@@ -102,11 +103,11 @@ impl GroupEntry {
 
     /// Takes up a stored group.
     pub(crate) fn restored(stored: StoredGroup) -> Self {
-        let known = Arc::new(stored.recorded.clone());
+        let known = Before::from(&stored.recorded);
         Self::of(stored, Some(known))
     }
 
-    fn of(stored: StoredGroup, committed: Option<Arc<RecordedGroup>>) -> Self {
+    fn of(stored: StoredGroup, committed: Option<Before>) -> Self {
         let accepted = parse_accepted(&stored.recorded);
         let recorded = Arc::new(stored.recorded);
         let status = GroupStatus {
@@ -118,7 +119,6 @@ impl GroupEntry {
                 ..GroupReport::default()
             }),
             change: None,
-            classified: None,
             decisions: Arc::default(),
             members: None,
         };
@@ -148,7 +148,7 @@ impl GroupEntry {
 
     /// Returns whether nothing of the group is left and the record of it may go.
     pub(crate) fn is_gone(&self) -> bool {
-        self.recorded.phase == GroupPhase::Deleted
+        is_gone(&self.recorded)
     }
 
     /// Returns the digest of what should be committed, if that is not committed yet.
@@ -174,13 +174,18 @@ impl GroupEntry {
     }
 }
 
+/// Returns whether nothing of a recorded group is left and the record of it may go.
+pub(crate) fn is_gone(recorded: &RecordedGroup) -> bool {
+    recorded.phase == GroupPhase::Deleted
+}
+
 /// Parses the document in force.
 fn parse_accepted(recorded: &RecordedGroup) -> Option<Arc<Group>> {
     let document = recorded.accepted.as_ref()?;
     let parsed = drover_spec::parse_document(&document.path, document.line, &document.text);
     let groups = parsed.documents.into_iter();
     let mut groups = groups.filter_map(|parsed| match parsed.outcome {
-        Some(Document::Group(group)) if group.name == recorded.name => Some(Arc::new(*group)),
+        Some(Document::Group(group)) if group.name == recorded.name => Some(group),
         _ => None,
     });
     groups.next()

@@ -371,13 +371,17 @@ impl Recorder for MemoryRecorder {
         Ok(Swap::Done)
     }
 
-    fn commit(&mut self, commit: &StateCommit) -> Result<bool, RecorderError> {
-        let mut edits = commit.files.iter();
-        let same = edits.all(|(path, content)| self.newest(path) == *content);
-        if !same {
-            self.waiting.push(commit.clone());
+    fn commit(&mut self, commits: &[StateCommit]) -> Result<Vec<bool>, RecorderError> {
+        let mut changed = Vec::with_capacity(commits.len());
+        for commit in commits {
+            let mut edits = commit.files.iter();
+            let same = edits.all(|(path, content)| self.newest(path) == *content);
+            if !same {
+                self.waiting.push(commit.clone());
+            }
+            changed.push(!same);
         }
-        Ok(!same)
+        Ok(changed)
     }
 
     fn pending(&self) -> usize {

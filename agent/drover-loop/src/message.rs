@@ -1,6 +1,7 @@
 //! The message of a state commit: the audit entry that people read in `git log`.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use drover_model::{GroupPhase, Numbers, RecordedGroup, Revision, RolloutState};
 
@@ -87,11 +88,34 @@ pub(crate) fn line(text: &str, max: usize) -> String {
     cut
 }
 
+/// What a message tells of the state that was committed last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Before {
+    phase: GroupPhase,
+    size: u32,
+    /// The text of the document in force.
+    document: Option<Arc<str>>,
+    /// The codes of the holds.
+    holds: Vec<&'static str>,
+}
+
+impl From<&RecordedGroup> for Before {
+    fn from(recorded: &RecordedGroup) -> Self {
+        let document = recorded.accepted.as_ref();
+        Self {
+            phase: recorded.phase,
+            size: recorded.size,
+            document: document.map(|document| Arc::clone(&document.text)),
+            holds: recorded.holds.iter().map(|held| held.hold.code()).collect(),
+        }
+    }
+}
+
 /// A transition of one group.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Transition<'a> {
     /// What was committed last. None: nothing.
-    pub(crate) from: Option<&'a RecordedGroup>,
+    pub(crate) from: Option<&'a Before>,
     /// What is committed now.
     pub(crate) to: &'a RecordedGroup,
     /// The numbers of the latest plan.
@@ -134,7 +158,7 @@ fn what(transition: &Transition<'_>) -> String {
     let size_before = from.map_or(0, |from| from.size);
     if size_before != to.size {
         return match from {
-            Some(from) if from.accepted.is_some() => {
+            Some(from) if from.document.is_some() => {
                 format!("scale {size_before} -> {}", to.size)
             }
             _ => format!("create {}", to.size),
@@ -150,7 +174,7 @@ fn what(transition: &Transition<'_>) -> String {
         return format!("heal {}", count(transition.healed, "instance"));
     }
     if let Some(from) = from
-        && from.accepted.as_ref().map(|a| &a.text) != to.accepted.as_ref().map(|a| &a.text)
+        && from.document.as_ref() != to.accepted.as_ref().map(|a| &a.text)
     {
         let revision = to.accepted.as_ref().map(|a| a.revision.short().to_owned());
         return format!("accept {}", revision.unwrap_or_default());
@@ -179,13 +203,8 @@ fn held(to: &RecordedGroup) -> String {
     hold.map_or_else(|| "held".to_owned(), |held| format!("held, {}", held.hold))
 }
 
-fn newly_held<'a>(
-    from: Option<&RecordedGroup>,
-    to: &'a RecordedGroup,
-) -> Option<&'a drover_model::Hold> {
-    let known = |code: &str| {
-        from.is_some_and(|from| from.holds.iter().any(|held| held.hold.code() == code))
-    };
+fn newly_held<'a>(from: Option<&Before>, to: &'a RecordedGroup) -> Option<&'a drover_model::Hold> {
+    let known = |code: &str| from.is_some_and(|from| from.holds.contains(&code));
     let fresh = to
         .holds
         .iter()

@@ -33,8 +33,10 @@ pub trait Recorder: Send + fmt::Debug {
         commit: &StateCommit,
     ) -> Result<Swap, RecorderError>;
 
-    /// Adds a commit to those that wait, durably. Returns false when it would change nothing.
-    fn commit(&mut self, commit: &StateCommit) -> Result<bool, RecorderError>;
+    /// Adds commits to those that wait, one on top of the other and durably: all of them or, on an
+    /// error, none. Many at once are much cheaper than one by one. Returns for each whether it
+    /// changes anything; one that does not is left out.
+    fn commit(&mut self, commits: &[StateCommit]) -> Result<Vec<bool>, RecorderError>;
 
     /// Returns how many commits wait.
     fn pending(&self) -> usize;

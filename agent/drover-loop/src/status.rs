@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    AgentName, Change, Classified, Decisions, Epoch, FleetName, Group, GroupName, GroupPhase, Held,
-    Numbers, RecordedGroup, Revision, Timestamp,
+    AgentName, Change, Decisions, Epoch, FleetName, Group, GroupName, GroupPhase, Held, Numbers,
+    RecordedGroup, Revision, Timestamp,
 };
 use drover_spec::Diagnostic;
 
@@ -201,8 +201,6 @@ pub struct GroupStatus {
     pub report: Arc<GroupReport>,
     /// The change in progress, or that is withheld.
     pub change: Option<Arc<Change>>,
-    /// The latest observation. None: not observed since the agent started.
-    pub classified: Option<Arc<Classified>>,
     /// The latest decisions.
     pub decisions: Arc<Decisions>,
     /// The published membership. None: not published by this process yet.

@@ -9,9 +9,9 @@ use drover_apply::{
     ApplyContext, ApplyReport, Journal, JournalError, ProbeTarget, Prober, Skip, StepResult,
 };
 use drover_model::{
-    Action, Cause, Change, Classified, Decisions, Deleting, Epoch, FleetName, Group, GroupName,
-    HealthSignal, Held, InstanceId, InstanceMemory, Intent, IntentKind, Listing, Plan,
-    ProviderPhase, Reason, Recommendation, RecordedGroup, Timestamp,
+    Action, Cause, Change, Decisions, Deleting, Epoch, FleetName, Group, GroupName, HealthSignal,
+    Held, InstanceId, InstanceMemory, Intent, IntentKind, Listing, Plan, ProviderPhase, Reason,
+    Recommendation, RecordedGroup, Timestamp,
 };
 use drover_plan::{FenceScope, fence_scope};
 use drover_policy::{GroupSummary, PolicySet, SourceFacts};
@@ -103,7 +103,6 @@ pub(crate) struct Finished {
     pub(crate) accepted: Option<Arc<Group>>,
     pub(crate) report: GroupReport,
     pub(crate) change: Option<Arc<Change>>,
-    pub(crate) classified: Option<Arc<Classified>>,
     pub(crate) decisions: Arc<Decisions>,
     pub(crate) members: Option<Arc<Membership>>,
     pub(crate) guards_withhold: Vec<bool>,
@@ -116,7 +115,7 @@ pub(crate) struct Finished {
     pub(crate) mutations: usize,
     pub(crate) policies: Option<String>,
     /// What is needed to compute the plan again, where it may be committed.
-    pub(crate) inputs: Option<Vec<u8>>,
+    pub(crate) inputs: Option<Arc<[u8]>>,
     pub(crate) journal_failed: Option<String>,
 }
 
@@ -171,7 +170,10 @@ pub(crate) async fn run(task: GroupTask, shared: Arc<Shared>) -> Result<Finished
     };
     let change = judged.plan.change.clone().map(Arc::new);
     let mut judged = judged;
-    let inputs = judged.inputs.take().map(String::into_bytes);
+    let inputs = judged
+        .inputs
+        .take()
+        .map(|text| Arc::from(text.into_bytes()));
     judged.plan.wake_at = [judged.plan.wake_at, drain_wake, judged.decisions.review_at]
         .into_iter()
         .flatten()
@@ -290,9 +292,9 @@ async fn finish(
     task: GroupTask,
     shared: &Shared,
     recorded: Arc<RecordedGroup>,
-    judged: Judged,
+    mut judged: Judged,
     change: Option<Arc<Change>>,
-    inputs: Option<Vec<u8>>,
+    inputs: Option<Arc<[u8]>>,
 ) -> Result<Finished, TaskError> {
     let next = if judged.plan.next == *task.recorded {
         Arc::clone(&task.recorded)
@@ -300,10 +302,11 @@ async fn finish(
         Arc::new(judged.plan.next.clone())
     };
     drop(recorded);
-    let memory = if judged.classified.memory == *task.memory {
+    let memory = std::mem::take(&mut judged.classified.memory);
+    let memory = if memory == *task.memory {
         Arc::clone(&task.memory)
     } else {
-        Arc::new(judged.classified.memory.clone())
+        Arc::new(memory)
     };
     let recommendations = if judged.plan.recommendations == *task.recommendations {
         Arc::clone(&task.recommendations)
@@ -336,7 +339,6 @@ async fn finish(
         policies: policies_digest(&judged.policies),
         inputs,
         journal_failed: None,
-        classified: Some(Arc::new(judged.classified)),
     };
     if shared.mode == Mode::DryRun {
         // Nothing was done, so nothing of the planned record has come true.
@@ -345,7 +347,8 @@ async fn finish(
         return Ok(finished);
     }
     store(&task, shared, &finished).await?;
-    publish(&task, shared, &judged.plan, &mut finished).await;
+    let membership = members::membership(&task.name, &judged.classified, Some(&judged.plan));
+    publish(&task, shared, membership, &mut finished).await;
     if shared.mode == Mode::Act && !judged.plan.steps.is_empty() {
         let report = drover_apply::apply(&judged.plan, &apply_context(&task, shared)).await;
         finished.acted = Some(shared.ticks.fetch_add(1, Ordering::SeqCst) + 1);
@@ -373,11 +376,12 @@ async fn store(task: &GroupTask, shared: &Shared, finished: &Finished) -> Result
 }
 
 /// Publishes the membership with those marked that begin to leave, before they do.
-async fn publish(task: &GroupTask, shared: &Shared, plan: &Plan, finished: &mut Finished) {
-    let Some(classified) = &finished.classified else {
-        return;
-    };
-    let membership = members::membership(&task.name, classified, Some(plan));
+async fn publish(
+    task: &GroupTask,
+    shared: &Shared,
+    membership: Membership,
+    finished: &mut Finished,
+) {
     if task.published.as_deref() == Some(&membership) {
         return;
     }
@@ -414,7 +418,6 @@ async fn nothing_in_force(
         },
         recorded,
         change: None,
-        classified: None,
         decisions: Arc::default(),
         members: task.published.clone(),
         guards_withhold: Vec::new(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -30,6 +31,11 @@ impl SpecDigest {
             version: DIGEST_VERSION,
             hash: base32(&Sha256::digest(&bytes)).into(),
         }
+    }
+
+    /// Returns the whole hash.
+    pub fn hash(&self) -> &str {
+        &self.hash
     }
 
     /// Returns the first eight characters of the hash, for people.
@@ -79,8 +85,14 @@ impl FieldClass {
 ///
 /// Computed over the template as written: no defaults filled in, before substitution. So neither a
 /// new agent with a new default nor a changed address makes an instance stale.
+///
+/// Shared: every instance has one, in each place that knows the instance.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digests(Arc<DigestOfClass>);
+
+/// The digest of each class: what [`Digests`] dereferences to.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Digests {
+pub struct DigestOfClass {
     /// Fields whose change replaces the instance.
     pub replace: SpecDigest,
     /// Fields whose change restarts the instance.
@@ -120,11 +132,11 @@ impl Digests {
                 by_class.get(&class).unwrap_or(&BTreeMap::new()),
             )
         };
-        Self {
+        Self(Arc::new(DigestOfClass {
             replace: digest(FieldClass::Replace),
             restart: digest(FieldClass::Restart),
             live: digest(FieldClass::Live),
-        }
+        }))
     }
 
     /// Parses what [`Digests`]' `Display` wrote: `1:<replace>+<restart>+<live>`.
@@ -148,11 +160,11 @@ impl Digests {
             version,
             hash: hash.into(),
         };
-        Ok(Self {
+        Ok(Self(Arc::new(DigestOfClass {
             replace: digest(replace),
             restart: digest(restart),
             live: digest(live),
-        })
+        })))
     }
 
     /// Returns a short name for people: the first eight characters of the `replace` hash.
@@ -166,13 +178,31 @@ impl Digests {
     }
 }
 
+impl Deref for Digests {
+    type Target = DigestOfClass;
+
+    fn deref(&self) -> &DigestOfClass {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Digests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Digests")
+            .field("replace", &self.replace)
+            .field("restart", &self.restart)
+            .field("live", &self.live)
+            .finish()
+    }
+}
+
 impl fmt::Display for Digests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
+        let DigestOfClass {
             replace,
             restart,
             live,
-        } = self;
+        } = &**self;
         write!(
             f,
             "{}:{}+{}+{}",

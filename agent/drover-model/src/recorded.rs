@@ -1,6 +1,7 @@
 //! What the agent last committed about a group: the recorded state.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::{
     ChangeId, Digests, Epoch, ErrorClass, GroupName, GroupUid, Held, InstanceId, ProviderName,
@@ -97,7 +98,7 @@ impl RecordedGroup {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcceptedDocument {
     /// The YAML text of this one document.
-    pub text: String,
+    pub text: Arc<str>,
     /// The file that it stood in.
     pub path: String,
     /// The line in the file at which the text starts, from 1.

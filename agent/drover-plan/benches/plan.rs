@@ -91,7 +91,7 @@ fn known_of(index: usize, size: u32) -> Known {
     };
     let mut known = Known {
         document: AcceptedDocument {
-            text: "kind: Group".to_owned(),
+            text: "kind: Group".into(),
             path: "groups/one.yaml".to_owned(),
             line: 1,
             revision: Revision::parse(&"a".repeat(40)).expect("40 digits"),

@@ -319,7 +319,7 @@ fn fleet() -> FleetName {
 
 fn document() -> AcceptedDocument {
     AcceptedDocument {
-        text: "kind: Group".to_owned(),
+        text: "kind: Group".into(),
         path: "groups/web.yaml".to_owned(),
         line: 1,
         revision: Revision::parse(&"a".repeat(40)).unwrap(),

@@ -436,7 +436,7 @@ impl Simulation {
 
     fn document(&self) -> AcceptedDocument {
         AcceptedDocument {
-            text: format!("revision {}", self.revision),
+            text: format!("revision {}", self.revision).into(),
             path: format!("groups/{}.yaml", self.name()),
             line: 1,
             revision: Revision::parse(&format!("{:040x}", self.revision))

@@ -1,6 +1,7 @@
 //! The files of a repository, put together: what is there, what is broken, what does not fit.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use drover_model::{
     Binding, BindingName, DecisionPoint, Enforcement, Group, GroupName, Kind, Policy, PolicyName,
@@ -15,7 +16,7 @@ use crate::document::{Document, FleetDoc, ParsedDocument, ParsedFile};
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Repository {
     /// The groups.
-    pub groups: BTreeMap<GroupName, Located<Group>>,
+    pub groups: BTreeMap<GroupName, Located<Arc<Group>>>,
     /// The policies.
     pub policies: BTreeMap<PolicyName, Located<Policy>>,
     /// The bindings.
@@ -42,7 +43,7 @@ pub struct Located<T> {
     /// The line at which `text` starts, from 1.
     pub line: u32,
     /// The document's own text as written.
-    pub text: String,
+    pub text: Arc<str>,
 }
 
 /// A document with mistakes.
@@ -202,7 +203,7 @@ fn add_document(
     match outcome {
         Document::Fleet(fleet) => repository.fleet = Some(fleet.clone()),
         Document::Group(group) => {
-            let value = located(&**group, file, document);
+            let value = located(group, file, document);
             repository.groups.insert(group.name.clone(), value);
         }
         Document::Policy(policy) => {

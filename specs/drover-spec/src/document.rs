@@ -39,7 +39,7 @@ pub struct ParsedDocument {
     /// Whether `identity` is beyond doubt: nothing in the document is hidden by a mistake.
     pub identity_certain: bool,
     /// The document's own text as written, without the `---` line before it.
-    pub text: String,
+    pub text: Arc<str>,
     /// The line of the file at which the text starts, from 1.
     pub line: u32,
     /// What the document says. None: a mistake, see `diagnostics`.
@@ -54,7 +54,7 @@ pub enum Document {
     /// Defaults and limits of the repository.
     Fleet(FleetDoc),
     /// A group.
-    Group(Box<Group>),
+    Group(Arc<Group>),
     /// A policy.
     Policy(Box<Policy>),
     /// A binding.
@@ -149,7 +149,7 @@ pub(crate) fn report_faults(report: &Report, faults: Vec<Fault>) {
 
 fn parsed_document(file: &Arc<str>, source: &str, raw: RawDocument) -> ParsedDocument {
     let report = Report::new(file.clone());
-    let text = source[raw.start..raw.end].to_owned();
+    let text: Arc<str> = source[raw.start..raw.end].into();
     let identity = raw.root.as_ref().and_then(identity_of);
     report_faults(&report, raw.faults);
     // What stands in an unfinished tree is not all that was written: more mistakes would mislead.
@@ -246,7 +246,7 @@ fn decode(report: &Report, root: &Node, text: &str) -> Option<Document> {
     let fields = Fields::open(report, &spec.value, spec.key_place, spec_of(kind), others);
     Some(match kind {
         Kind::Fleet => Document::Fleet(decode_fleet(metadata, &fields)?),
-        Kind::Group => Document::Group(Box::new(decode_group(metadata, &fields)?)),
+        Kind::Group => Document::Group(Arc::new(decode_group(metadata, &fields)?)),
         Kind::Policy => Document::Policy(Box::new(decode_policy(
             metadata,
             &fields,

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use drover_model::{Activity, Group, GroupName, GroupSpec, Kind, Suspend};
 
@@ -250,11 +251,11 @@ impl<'a> Target<'a> {
 
     fn verify(&self, text: &str, intended: impl Fn(&mut GroupSpec)) -> Result<(), EditError> {
         let after = parse_file(PATH, text.as_bytes());
-        let others = |file: &ParsedFile| -> Vec<String> {
+        let others = |file: &ParsedFile| -> Vec<Arc<str>> {
             let documents = file.documents.iter().enumerate();
             documents
                 .filter(|(index, _)| *index != self.index)
-                .map(|(_, document)| document.text.clone())
+                .map(|(_, document)| Arc::clone(&document.text))
                 .collect()
         };
         if others(&after) != others(&self.file) {

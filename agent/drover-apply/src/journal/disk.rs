@@ -42,7 +42,7 @@ const META_NEXT_INTENT: &str = "next_intent";
 const COMMIT_WRITES_MAX: usize = 1024;
 /// Page cache. Only the tree's inner pages are read again and again; recorded state is read at the start
 /// and then only written.
-const CACHE_BYTES: usize = 8 << 20;
+const CACHE_BYTES: usize = 2 << 20;
 
 /// A write that waits for its commit, and who is to be told.
 type Queued = (Vec<JournalChange>, Reply);

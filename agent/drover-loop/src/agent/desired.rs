@@ -125,7 +125,7 @@ impl Agent {
     fn follow_good(
         &mut self,
         name: &GroupName,
-        located: &Located<Group>,
+        located: &Located<Arc<Group>>,
         snapshot: &Snapshot,
         diagnostics: &[Diagnostic],
     ) {
@@ -175,7 +175,7 @@ impl Agent {
             return;
         }
         entry.candidate = Some(Candidate {
-            group: Arc::new(located.value.clone()),
+            group: Arc::clone(&located.value),
             document: AcceptedDocument {
                 text: located.text.clone(),
                 path: located.path.clone(),
@@ -274,7 +274,10 @@ impl Agent {
 }
 
 /// Returns the errors that stand within a document.
-fn errors_of<'a>(located: &Located<Group>, diagnostics: &'a [Diagnostic]) -> Vec<&'a Diagnostic> {
+fn errors_of<'a>(
+    located: &Located<Arc<Group>>,
+    diagnostics: &'a [Diagnostic],
+) -> Vec<&'a Diagnostic> {
     let last = located.line + located.text.lines().count() as u32;
     let within = |found: &&Diagnostic| {
         found.is_error()

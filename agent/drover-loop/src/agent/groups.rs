@@ -15,7 +15,7 @@ use super::observation::{Observation, elsewhere};
 use super::{Agent, GuardRound, plain};
 use crate::entry::{self, GroupEntry, set_condition};
 use crate::observe::{Observed, OpenScope};
-use crate::quiet::Quiet;
+use crate::quiet::{Fingerprint, Quiet};
 use crate::source::chain;
 use crate::status::{GroupReport, GroupStatus};
 use crate::store::Batch;
@@ -164,13 +164,14 @@ impl Agent {
             && !shared.open.contains(name)
             && !entry.is_probed();
         if at_rest {
-            let same = |quiet: &Quiet| quiet.holds(now, version, listing, &fences);
+            let instances = Fingerprint::of(listing);
+            let same = |quiet: &Quiet| quiet.holds(now, version, instances, &fences);
             if entry.quiet.as_ref().is_some_and(same) {
                 return None;
             }
             entry.quiet = Some(Quiet {
                 shared: version,
-                listing: Arc::clone(listing),
+                instances,
                 fences: fences.clone(),
                 planned_at: now,
                 wake_at: None,
@@ -400,7 +401,6 @@ impl GroupEntry {
             group: self.accepted.clone(),
             report: Arc::new(report),
             change: finished.change,
-            classified: finished.classified,
             decisions: finished.decisions,
             members: finished.members,
         });

@@ -4,18 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{GroupName, RecordedGroup, Timestamp};
-use drover_spec::record;
+use drover_spec::record::{self, RecordedFleet};
 use tracing::{info, warn};
 
 use super::Agent;
 use super::fetch::Job;
-use crate::entry::{Audit, GroupEntry};
+use crate::deletion::SeenUnder;
+use crate::entry::{self, Audit, GroupEntry};
 use crate::inputs;
 use crate::lease::Lease;
-use crate::message::{self, Trailers, Transition};
+use crate::message::{self, Before, Trailers, Transition};
 use crate::recorder::{Guard, PublishResult, PublishWhen, Recorder, RecorderError, StateCommit};
 use crate::store::Batch;
 use crate::task::Mode;
+
+/// Commits that are handed over together. They share a pack, so that a thousand are made in seconds;
+/// each holds the trees of a thousand groups in memory until the pack is written, some 80 KB.
+const COMMITS_AT_ONCE: usize = 50;
 
 /// What a commit is about.
 #[derive(Debug, Clone)]
@@ -28,6 +33,69 @@ pub(super) enum Subject {
     },
     /// The fleet's documents.
     Fleet,
+}
+
+/// A commit to be made. Its files are encoded when its turn has come: those of a thousand groups at
+/// once would be much of the agent's memory.
+#[derive(Debug)]
+struct Draft {
+    message: String,
+    content: Content,
+}
+
+/// What a commit writes.
+#[derive(Debug)]
+enum Content {
+    /// The recorded state of a group, and what its plan was made from.
+    Group {
+        name: GroupName,
+        recorded: Arc<RecordedGroup>,
+        digest: String,
+        inputs: Option<Arc<[u8]>>,
+        seen: Option<SeenUnder>,
+    },
+    /// The fleet's documents.
+    Fleet(RecordedFleet),
+}
+
+impl Draft {
+    fn encode(&self, at: Timestamp) -> StateCommit {
+        let files = match &self.content {
+            Content::Group {
+                name,
+                recorded,
+                inputs,
+                seen,
+                digest: _,
+            } => group_files(name, recorded, inputs.as_deref(), seen.as_ref()),
+            Content::Fleet(documents) => {
+                let text = record::encode_fleet(documents);
+                vec![("fleet.yaml".to_owned(), Some(text.into_bytes()))]
+            }
+        };
+        StateCommit {
+            message: self.message.clone(),
+            files,
+            at,
+        }
+    }
+
+    fn into_subject(self) -> Subject {
+        match self.content {
+            Content::Group {
+                name,
+                recorded,
+                digest,
+                inputs: _,
+                seen: _,
+            } => Subject::Group {
+                name,
+                recorded,
+                digest,
+            },
+            Content::Fleet(_) => Subject::Fleet,
+        }
+    }
 }
 
 /// What came of commits and a publication.
@@ -59,16 +127,16 @@ impl Agent {
         if self.remote.is_busy() {
             return;
         }
-        let commits = self.commits(now);
-        if !commits.is_empty() {
+        let drafts = self.drafts();
+        if !drafts.is_empty() {
             self.unpublished_since.get_or_insert(now);
         }
-        if commits.is_empty() && self.write_back.pending == 0 {
+        if drafts.is_empty() && self.write_back.pending == 0 {
             self.publish_at = None;
             return;
         }
         self.remote.begin(move |remote| {
-            Job::Recorded(write(&mut *remote.recorder, commits, &lease, now, when))
+            Job::Recorded(write(&mut *remote.recorder, drafts, &lease, now, when))
         });
         self.settle_remote(now, self.settings.limits.fetch_wait)
             .await;
@@ -91,8 +159,8 @@ impl Agent {
         }
     }
 
-    fn commits(&mut self, now: Timestamp) -> Vec<(Subject, StateCommit)> {
-        let mut commits = Vec::new();
+    fn drafts(&mut self) -> Vec<Draft> {
+        let mut drafts = Vec::new();
         let agent = self.agent_trailer();
         let branch = self.source_status.branch.clone();
         let source = self.applied.as_ref();
@@ -106,13 +174,10 @@ impl Agent {
                 ..Trailers::default()
             };
             let subject = format!("fleet: documents at {}", revision.short());
-            let text = record::encode_fleet(&self.fleet.documents.record(revision));
-            let commit = StateCommit {
+            drafts.push(Draft {
                 message: message::message(&subject, &[], &trailers),
-                files: vec![("fleet.yaml".to_owned(), Some(text.into_bytes()))],
-                at: now,
-            };
-            commits.push((Subject::Fleet, commit));
+                content: Content::Fleet(self.fleet.documents.record(revision)),
+            });
         }
         for (name, entry) in &mut self.groups {
             // A group that works beside the pass is committed when it is done.
@@ -121,16 +186,19 @@ impl Agent {
             }
             if let Some(digest) = entry.uncommitted() {
                 let trailers = trailers(entry, source.clone(), agent.clone());
-                let commit = commit(name, entry, &trailers, now);
-                let subject = Subject::Group {
-                    name: name.clone(),
-                    recorded: Arc::clone(&entry.recorded),
-                    digest,
-                };
-                commits.push((subject, commit));
+                drafts.push(Draft {
+                    message: message(entry, &trailers),
+                    content: Content::Group {
+                        name: name.clone(),
+                        recorded: Arc::clone(&entry.recorded),
+                        digest,
+                        inputs: entry.audit.inputs.clone(),
+                        seen: entry.meta.seen.clone(),
+                    },
+                });
             }
         }
-        commits
+        drafts
     }
 
     /// Takes up what came of the commits.
@@ -144,7 +212,7 @@ impl Agent {
                     name,
                     recorded,
                     digest,
-                } => self.committed(&name, recorded, digest, &mut batch),
+                } => self.committed(&name, &recorded, digest, &mut batch),
             }
         }
         self.write_store(batch).await;
@@ -180,14 +248,14 @@ impl Agent {
     fn committed(
         &mut self,
         name: &GroupName,
-        recorded: Arc<RecordedGroup>,
+        recorded: &Arc<RecordedGroup>,
         digest: String,
         batch: &mut Batch,
     ) {
         let Some(entry) = self.groups.get_mut(name) else {
             return;
         };
-        if entry.is_gone() && Arc::ptr_eq(&entry.recorded, &recorded) {
+        if entry.is_gone() && Arc::ptr_eq(&entry.recorded, recorded) {
             info!(group = %name, "group removed");
             batch.forget(name);
             self.prober.forget(name);
@@ -198,9 +266,9 @@ impl Agent {
             return;
         }
         // What changed while the commit was made still waits for one of its own.
-        entry.pending.commit &= !Arc::ptr_eq(&entry.recorded, &recorded);
+        entry.pending.commit &= !Arc::ptr_eq(&entry.recorded, recorded);
         entry.meta.committed = Some(digest);
-        entry.committed = Some(recorded);
+        entry.committed = Some(Before::from(&**recorded));
         entry.audit = Audit::default();
         batch.meta(name, &entry.meta);
     }
@@ -217,16 +285,19 @@ fn log_write_back(earlier: Option<&str>, failure: Option<&str>) {
 
 fn write(
     recorder: &mut dyn Recorder,
-    commits: Vec<(Subject, StateCommit)>,
+    drafts: Vec<Draft>,
     lease: &Lease,
     now: Timestamp,
     when: PublishWhen,
 ) -> Recorded {
-    let mut committed = Vec::with_capacity(commits.len());
+    let mut committed = Vec::with_capacity(drafts.len());
     let mut failure = None;
-    for (subject, commit) in commits {
-        match recorder.commit(&commit) {
-            Ok(made) => committed.push((subject, made)),
+    let mut drafts = drafts.into_iter();
+    while drafts.len() > 0 {
+        let batch: Vec<Draft> = drafts.by_ref().take(COMMITS_AT_ONCE).collect();
+        let commits: Vec<StateCommit> = batch.iter().map(|draft| draft.encode(now)).collect();
+        match recorder.commit(&commits) {
+            Ok(made) => committed.extend(batch.into_iter().map(Draft::into_subject).zip(made)),
             Err(error) => {
                 failure = Some(error);
                 break;
@@ -274,37 +345,32 @@ fn trailers(entry: &GroupEntry, source: Option<String>, agent: String) -> Traile
     }
 }
 
-fn commit(
-    name: &GroupName,
-    entry: &GroupEntry,
-    trailers: &Trailers,
-    now: Timestamp,
-) -> StateCommit {
+fn message(entry: &GroupEntry, trailers: &Trailers) -> String {
     let transition = Transition {
-        from: entry.committed.as_deref(),
+        from: entry.committed.as_ref(),
         to: &entry.recorded,
         numbers: &entry.status.report.numbers,
         healed: entry.audit.healed,
     };
-    let subject = message::subject(&transition);
+    message::message(&message::subject(&transition), &body(entry), trailers)
+}
+
+fn group_files(
+    name: &GroupName,
+    recorded: &RecordedGroup,
+    inputs: Option<&[u8]>,
+    seen: Option<&SeenUnder>,
+) -> Vec<(String, Option<Vec<u8>>)> {
     let state = format!("groups/{name}.yaml");
     let inputs_path = format!("inputs/{name}.json");
-    let files = if entry.is_gone() {
-        vec![(state, None), (inputs_path, None)]
-    } else {
-        let text = record::encode(&entry.recorded);
-        let mut files = vec![(state, Some(text.into_bytes()))];
-        if let Some(inputs) = &entry.audit.inputs {
-            let inputs = inputs::with_seen(inputs, entry.meta.seen.as_ref());
-            files.push((inputs_path, Some(inputs)));
-        }
-        files
-    };
-    StateCommit {
-        message: message::message(&subject, &body(entry), trailers),
-        files,
-        at: now,
+    if entry::is_gone(recorded) {
+        return vec![(state, None), (inputs_path, None)];
     }
+    let mut files = vec![(state, Some(record::encode(recorded).into_bytes()))];
+    if let Some(inputs) = inputs {
+        files.push((inputs_path, Some(inputs::with_seen(inputs, seen))));
+    }
+    files
 }
 
 fn body(entry: &GroupEntry) -> Vec<String> {

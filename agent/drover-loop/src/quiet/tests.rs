@@ -28,7 +28,7 @@ fn running() -> Listing {
 fn quiet() -> Quiet {
     Quiet {
         shared: 1,
-        listing: Arc::new(running()),
+        instances: Fingerprint::of(&running()),
         fences: Vec::new(),
         planned_at: at(100),
         wake_at: Some(at(200)),
@@ -41,7 +41,7 @@ fn equal_inputs_before_the_timer_give_the_same_answer() {
         as_of: at(150),
         ..running()
     };
-    assert!(quiet().holds(at(150), 1, &later, &[]));
+    assert!(quiet().holds(at(150), 1, Fingerprint::of(&later), &[]));
 }
 
 #[test]
@@ -51,17 +51,38 @@ fn anything_else_asks_for_a_new_plan() {
     };
     let fence = crate::agent::plain(Hold::ObserveOnly);
     let exited = listing(ProviderPhase::Terminated, Completeness::Complete);
-    assert!(!quiet().holds(at(200), 1, &running(), &[]), "the timer");
-    assert!(!quiet().holds(at(99), 1, &running(), &[]), "a step back");
-    assert!(!quiet().holds(at(150), 2, &running(), &[]), "policies");
-    assert!(!quiet().holds(at(150), 1, &exited, &[]), "an instance");
+    assert!(
+        !quiet().holds(at(200), 1, Fingerprint::of(&running()), &[]),
+        "the timer"
+    );
+    assert!(
+        !quiet().holds(at(99), 1, Fingerprint::of(&running()), &[]),
+        "a step back"
+    );
+    assert!(
+        !quiet().holds(at(150), 2, Fingerprint::of(&running()), &[]),
+        "policies"
+    );
+    assert!(
+        !quiet().holds(at(150), 1, Fingerprint::of(&exited), &[]),
+        "an instance"
+    );
     let cut = listing(ProviderPhase::Running, partial);
-    assert!(!quiet().holds(at(150), 1, &cut, &[]), "completeness");
-    assert!(!quiet().holds(at(150), 1, &running(), &[fence]), "a fence");
+    assert!(
+        !quiet().holds(at(150), 1, Fingerprint::of(&cut), &[]),
+        "completeness"
+    );
+    assert!(
+        !quiet().holds(at(150), 1, Fingerprint::of(&running()), &[fence]),
+        "a fence"
+    );
     let untimed = Quiet {
         wake_at: None,
         ..quiet()
     };
-    assert!(untimed.holds(at(399), 1, &running(), &[]));
-    assert!(!untimed.holds(at(400), 1, &running(), &[]), "age");
+    assert!(untimed.holds(at(399), 1, Fingerprint::of(&running()), &[]));
+    assert!(
+        !untimed.holds(at(400), 1, Fingerprint::of(&running()), &[]),
+        "age"
+    );
 }

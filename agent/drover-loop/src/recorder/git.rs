@@ -201,15 +201,21 @@ impl Recorder for GitRecorder {
         })
     }
 
-    fn commit(&mut self, commit: &StateCommit) -> Result<bool, RecorderError> {
-        let made = self
-            .state
-            .commit(edits(commit), commit.message.clone(), commit.at);
-        let made = made.map_err(|error| failed(&error))?.is_some();
-        if made {
+    fn commit(&mut self, commits: &[StateCommit]) -> Result<Vec<bool>, RecorderError> {
+        let queued: Vec<drover_git::StateCommit> = commits
+            .iter()
+            .map(|commit| drover_git::StateCommit {
+                edits: edits(commit),
+                message: commit.message.clone(),
+                time: commit.at,
+            })
+            .collect();
+        let made = self.state.commit_all(&queued);
+        let made = made.map_err(|error| failed(&error))?;
+        for (commit, _) in commits.iter().zip(&made).filter(|(_, id)| id.is_some()) {
             self.budget.changed(commit.at);
         }
-        Ok(made)
+        Ok(made.iter().map(Option::is_some).collect())
     }
 
     fn pending(&self) -> usize {

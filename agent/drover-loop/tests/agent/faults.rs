@@ -40,7 +40,8 @@ async fn live(world: &mut World, mut meanwhile: impl FnMut(&mut World, usize)) {
             let at_rest = world.knows("web") && {
                 let recorded = &world.status("web").recorded;
                 let text = recorded.accepted.as_ref().map(|a| a.text.clone());
-                recorded.phase == GroupPhase::Converged && text == Some(group("web", size, image))
+                recorded.phase == GroupPhase::Converged
+                    && text == Some(group("web", size, image).into())
             };
             if at_rest {
                 break;

@@ -281,7 +281,7 @@ fn what_waits_is_not_published_over_another_agents_lease() -> Result<(), Recorde
     };
     let lease = "agents/edge-1.json";
     assert_eq!(one.swap(lease, None, &commit(lease, "one"))?, Swap::Done);
-    assert!(one.commit(&commit("groups/web.yaml", "late"))?);
+    assert_eq!(one.commit(&[commit("groups/web.yaml", "late")])?, [true]);
     // The same repository seen from another process.
     let mut two = recorder(&self::mirror(dir.path()), &source);
     assert_eq!(

@@ -77,7 +77,7 @@ pub(super) fn labels(recorded: &RecordedGroup) -> BTreeMap<String, String> {
     let mut documents = parsed.documents.into_iter();
     documents
         .find_map(|document| match document.outcome {
-            Some(Document::Group(group)) => Some(group.labels),
+            Some(Document::Group(group)) => Some(group.labels.clone()),
             _ => None,
         })
         .unwrap_or_default()

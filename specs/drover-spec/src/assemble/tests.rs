@@ -42,7 +42,7 @@ fn a_good_repository_says_nothing() {
     assert!(!repository.has_errors());
     let web = &repository.groups[&GroupName::parse("web").unwrap()];
     assert_eq!((web.path.as_str(), web.line), ("groups/web.yaml", 1));
-    assert_eq!(web.text, group("web", ""));
+    assert_eq!(*web.text, *group("web", ""));
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn group(text: &str) -> Group {
     let document = file.documents.remove(0);
     assert_eq!(document.diagnostics, []);
     match document.outcome {
-        Some(Document::Group(group)) => *group,
+        Some(Document::Group(group)) => Arc::unwrap_or_clone(group),
         other => panic!("no group: {other:?}"),
     }
 }
@@ -181,7 +181,7 @@ d: 4";
     let texts: Vec<(u32, &str)> = file
         .documents
         .iter()
-        .map(|document| (document.line, document.text.as_str()))
+        .map(|document| (document.line, &*document.text))
         .collect();
     assert_eq!(
         texts,
@@ -227,7 +227,7 @@ fn a_syntax_error_costs_its_document_alone() {
         assert!(last.outcome.is_some(), "{broken}: {:?}", last.diagnostics);
         assert!(!file.identities_readable(), "{broken}");
         assert!(file.documents[0].outcome.is_none(), "{broken}");
-        assert_eq!(last.text, good, "{broken}");
+        assert_eq!(*last.text, *good, "{broken}");
     }
 }
 
@@ -412,7 +412,7 @@ proptest::proptest! {
         // Together the documents' texts are parts of the file, in order.
         let mut rest = text.as_str();
         for document in &file.documents {
-            let at = rest.find(&document.text).expect("the text is the file's own");
+            let at = rest.find(&*document.text).expect("the text is the file's own");
             rest = &rest[at + document.text.len()..];
         }
     }

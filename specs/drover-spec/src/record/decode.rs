@@ -102,7 +102,7 @@ pub(crate) fn digests(reader: &Reader<'_>) -> Result<Digests, RecordError> {
 
 pub(crate) fn accepted(reader: &Reader<'_>) -> Result<AcceptedDocument, RecordError> {
     Ok(AcceptedDocument {
-        text: reader.get("text")?.string()?,
+        text: reader.get("text")?.string()?.into(),
         path: reader.get("path")?.string()?,
         line: reader.get("line")?.number()?,
         revision: reader.get("revision")?.parsed()?,

@@ -4,6 +4,7 @@
 //! planner's input and forgotten here does not compile.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
@@ -86,7 +87,7 @@ impl DesiredInputs {
     }
 
     /// Parses the document. None: this version does not understand it.
-    pub fn group(&self) -> Option<Group> {
+    pub fn group(&self) -> Option<Arc<Group>> {
         let document = self.document();
         let parsed = parse_document(&document.path, document.line, &document.text);
         let mut outcomes = parsed
@@ -94,7 +95,7 @@ impl DesiredInputs {
             .into_iter()
             .filter_map(|parsed| parsed.outcome);
         outcomes.find_map(|outcome| match outcome {
-            Document::Group(group) => Some(*group),
+            Document::Group(group) => Some(group),
             Document::Fleet(_)
             | Document::Policy(_)
             | Document::Binding(_)

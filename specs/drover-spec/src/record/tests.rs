@@ -335,7 +335,7 @@ fn held() -> impl Strategy<Value = Held> {
 fn accepted() -> impl Strategy<Value = AcceptedDocument> {
     (text(), text(), any::<u32>(), revision()).prop_map(|(text, path, line, revision)| {
         AcceptedDocument {
-            text,
+            text: text.into(),
             path,
             line,
             revision,
@@ -635,7 +635,7 @@ fn reads_well() {
     group.stable = Some(digests("a"));
     group.accepted = Some(AcceptedDocument {
         text: "# The shop.\napiVersion: drover/v1alpha1\nkind: Group\nmetadata: {name: web}\n"
-            .to_owned(),
+            .into(),
         path: "groups/web.yaml".to_owned(),
         line: 1,
         revision: Revision::parse(&"c0ffee".repeat(7)[..40]).unwrap(),

@@ -26,7 +26,6 @@ fn status(names: &[&str]) -> Arc<AgentStatus> {
             group: None,
             report: Arc::default(),
             change: None,
-            classified: None,
             decisions: Arc::default(),
             members: None,
         };
