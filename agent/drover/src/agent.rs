@@ -12,6 +12,7 @@ mod serve;
 mod services;
 mod socket;
 mod status;
+mod trim;
 mod watch;
 
 pub(crate) use assemble::{Assembled, assemble, random};
