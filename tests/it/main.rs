@@ -12,6 +12,7 @@ mod crash;
 mod demo;
 mod docs;
 mod edit;
+mod etcd;
 #[path = "../../agent/drover-git/tests/support/http_backend.rs"]
 mod http_backend;
 mod reliability;

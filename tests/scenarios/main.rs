@@ -118,6 +118,13 @@ scenarios! {
     order_delete_first
     partial_listing
     partition
+    quorum_at_risk
+    quorum_bootstrap
+    quorum_heal
+    quorum_lost_for_good
+    quorum_resize
+    quorum_roll
+    quorum_sizing_changed
     resize_mid_roll
     restart_is_inert
     revert_mid_roll

@@ -101,6 +101,7 @@ pub(crate) fn create_from(numbers: &[u64], attempt: u32, template: Template) -> 
             slots,
             attempt,
             template,
+            seat: None,
         },
         cause: Cause::ScaleOut,
     }
@@ -341,6 +342,7 @@ impl Fixture {
                 init: Vec::new(),
                 env: BTreeMap::new(),
                 tags: BTreeMap::new(),
+                seat: None,
             }],
             properties: template("v1").properties.clone(),
         };

@@ -233,6 +233,7 @@ fn refuses_document(hold: &Hold) -> bool {
             | Hold::PolicyDenied(_)
             | Hold::PolicyFailed(_)
             | Hold::ProviderChanged { .. }
+            | Hold::SizingChanged
             | Hold::ProviderMissing { .. }
     )
 }

@@ -149,6 +149,7 @@ fn what(transition: &Transition<'_>) -> String {
         }
         GroupPhase::Held if entered => return held(to),
         GroupPhase::Pending
+        | GroupPhase::Bootstrapping
         | GroupPhase::Progressing
         | GroupPhase::Converged
         | GroupPhase::Paused

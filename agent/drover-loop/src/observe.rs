@@ -72,22 +72,32 @@ impl ScopeListing {
                 _ => foreign += 1,
             }
         }
-        let of = |mut instances: Vec<Listed>| {
+        let attached = listing.attached;
+        let of = |group: Option<&GroupName>, mut instances: Vec<Listed>| {
             // Kept until the next listing, and there is one for each group.
             instances.shrink_to_fit();
+            let own = attached.iter().filter(|(owner, _)| Some(owner) == group);
             Arc::new(Listing {
                 completeness: listing.completeness.clone(),
                 as_of: listing.as_of,
                 instances,
+                attached: own.cloned().collect(),
             })
         };
+        // What is attached to a group without instances is seen by that group all the same.
+        for (group, _) in &attached {
+            by_group.entry(group.clone()).or_default();
+        }
         Self {
             tick,
             groups: by_group
                 .into_iter()
-                .map(|(group, instances)| (group, of(instances)))
+                .map(|(group, instances)| {
+                    let listing = of(Some(&group), instances);
+                    (group, listing)
+                })
                 .collect(),
-            empty: of(Vec::new()),
+            empty: of(None, Vec::new()),
             foreign,
         }
     }
@@ -294,7 +304,9 @@ pub(crate) fn groups_seen(
     let mut seen: BTreeMap<GroupName, BTreeSet<String>> = BTreeMap::new();
     for (id, observed) in observed {
         if let Observed::Fresh(listing) = observed {
-            for group in listing.groups.keys() {
+            let groups = listing.groups.iter();
+            let seen_there = groups.filter(|(_, listing)| !listing.instances.is_empty());
+            for (group, _) in seen_there {
                 seen.entry(group.clone()).or_default().insert(id.clone());
             }
         }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use drover_model::{
-    Completeness, ExitReport, Held, Listed, Listing, Ownership, ProviderPhase, Timestamp,
+    Completeness, ExitReport, Held, Listed, Listing, Ownership, ProviderPhase, SeatId, Timestamp,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -46,19 +46,24 @@ impl Quiet {
     }
 }
 
-/// Stands for the instances of a listing: equal ones, and no others, have the same. The listing of a
+/// Stands for what a listing says, its time aside: equal ones, and no others, have the same. The listing of a
 /// large fleet itself would be a good part of the agent's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// Returns the fingerprint of a complete listing's instances, in their order. When the listing was
-    /// made has no part in it.
+    /// Returns the fingerprint of a complete listing: what is attached, and the instances in their order.
+    /// When the listing was made has no part in it.
     pub(crate) fn of(listing: &Listing) -> Option<Self> {
         if listing.completeness != Completeness::Complete {
             return None;
         }
         let mut fields = Fields::default();
+        fields.number(Some(listing.attached.len() as i128));
+        for (group, seat) in &listing.attached {
+            fields.text(group.as_str());
+            fields.seat(Some(seat));
+        }
         for listed in &listing.instances {
             // Taken apart without `..`, so that a field that is added and forgotten here does not compile.
             let Listed {
@@ -101,6 +106,14 @@ impl Fields {
         self.0.extend_from_slice(&bytes);
     }
 
+    fn seat(&mut self, seat: Option<&SeatId>) {
+        self.0.push(u8::from(seat.is_some()));
+        if let Some(SeatId { life, member }) = seat {
+            self.text(life.as_str());
+            self.text(member.as_str());
+        }
+    }
+
     fn ownership(&mut self, ownership: Option<&Ownership>) {
         self.0.push(u8::from(ownership.is_some()));
         let Some(ownership) = ownership else {
@@ -110,6 +123,7 @@ impl Fields {
             fleet,
             group,
             instance,
+            seat,
             digests,
             token,
             epoch,
@@ -118,6 +132,7 @@ impl Fields {
         self.text(group.as_str());
         self.text(instance.group().as_str());
         self.number(Some(instance.number().into()));
+        self.seat(seat.as_ref());
         self.number(Some(digests.version().into()));
         for digest in [&digests.replace, &digests.restart, &digests.live] {
             self.text(digest.hash());

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Amount, GroupName, PlacementSpec, Prefer, ProviderName, Rate, Reason, Rebalance, ScalingSpec,
-    SourceSpan, Spread, Timestamp, UpDown, Value,
+    Amount, GroupName, PlacementSpec, Prefer, ProviderName, QuorumSpec, Rate, Reason, Rebalance,
+    ScalingSpec, SourceSpan, Spread, Timestamp, UpDown, Value,
 };
 
 /// Defaults of a Group document. The one place that says them: the decoder, the schema and the
@@ -84,6 +84,12 @@ pub mod defaults {
     pub const CHECKPOINT_WAIT: Duration = Duration::from_mins(15);
     /// `rollout.bake`: a rollout is complete when every instance is available.
     pub const BAKE: Duration = Duration::ZERO;
+    /// `quorum.stabilize`: longer than members take to know each other again.
+    pub const STABILIZE: Duration = Duration::from_mins(1);
+    /// `rollout.maxSurge` of a quorum group: a member has one place.
+    pub const QUORUM_SURGE_MAX: Amount = Amount::Count(0);
+    /// `rollout.maxUnavailable` of a quorum group: one member at a time.
+    pub const QUORUM_UNAVAILABLE_MAX: Amount = Amount::Count(1);
     /// Upper bound of the automatic `rollout.failureThreshold`: clamp(ceil(10 % of size), 1, 10).
     pub const FAILURE_THRESHOLD_MAX: u32 = 10;
 }
@@ -116,6 +122,8 @@ pub struct GroupSpec {
     pub provider: ProviderName,
     /// How many instances, or the first value where a `size` policy decides.
     pub size: u32,
+    /// The members of a quorum group; `size` is their number then. None: instances are interchangeable.
+    pub quorum: Option<QuorumSpec>,
     /// The bounds within which a `size` policy chooses.
     pub bounds: Option<Bounds>,
     /// How fast a size that a `size` policy chooses takes effect, and what scale-in prefers.
@@ -589,6 +597,7 @@ impl GroupSpec {
         Self {
             provider,
             size,
+            quorum: None,
             bounds: None,
             scaling: ScalingSpec {
                 stabilization: UpDown {

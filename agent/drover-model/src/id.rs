@@ -138,6 +138,17 @@ text_id!(
     check_dns_label
 );
 text_id!(
+    /// The identity of a member of a quorum group: a DNS label. It outlives the instances that take its
+    /// place one after the other.
+    MemberId,
+    check_dns_label
+);
+text_id!(
+    /// The name of something attached to a member: a DNS label.
+    AttachmentName,
+    check_dns_label
+);
+text_id!(
     /// The identity of one life of a group, drawn when the agent first sees it and recorded.
     /// A group deleted and created again has the same name and another uid.
     GroupUid,

@@ -1,11 +1,11 @@
 //! What providers and checks report, and what the agent remembers of it between passes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::{
-    Digests, DrainSpec, Epoch, FleetName, GroupName, InstanceId, ProviderRef, Reason, Template,
-    Timestamp, Token,
+    Digests, DrainSpec, Epoch, FleetName, GroupName, InstanceId, ProviderRef, Reason, Seat, SeatId,
+    Template, Timestamp, Token,
 };
 
 /// One listing of a provider scope.
@@ -17,6 +17,8 @@ pub struct Listing {
     pub as_of: Timestamp,
     /// The instances, in any order.
     pub instances: Vec<Listed>,
+    /// The places that have something attached, whether or not an instance holds it, by group.
+    pub attached: BTreeSet<(GroupName, SeatId)>,
 }
 
 /// Whether a listing covers its whole scope.
@@ -63,6 +65,8 @@ pub struct Ownership {
     pub token: Token,
     /// `drover.epoch`: of the agent that made it.
     pub epoch: Epoch,
+    /// `drover.member` and `drover.life`: whose place it takes in a quorum group.
+    pub seat: Option<SeatId>,
 }
 
 /// Where an instance is in its life, in the provider's view.
@@ -117,6 +121,8 @@ pub struct HealthSignal {
     pub checks: Vec<CheckOutcome>,
     /// The instance says that it is busy: it comes last in scale-in and update.
     pub busy: bool,
+    /// The instance says whether it leads. None: it says nothing of that.
+    pub leader: Option<bool>,
 }
 
 /// How one check turned out.
@@ -242,12 +248,16 @@ pub struct Member {
     pub digests: Digests,
     /// The provision call that made it. None: known from the record only, so not to be touched.
     pub token: Option<Token>,
+    /// Whose place it takes in a quorum group.
+    pub seat: Option<SeatId>,
     /// Where it stands.
     pub class: InstanceClass,
     /// Set while it is drained.
     pub drain: Option<DrainProgress>,
     /// It says that it is busy.
     pub busy: bool,
+    /// It says whether it leads, where it says anything of that.
+    pub leader: Option<bool>,
     /// Its address, once known.
     pub address: Option<String>,
     /// Its zone, where there are zones.
@@ -295,6 +305,8 @@ pub struct Classified {
     pub gone: BTreeMap<InstanceId, Option<ExitReport>>,
     /// Open intents that the observation settles.
     pub settled: Vec<Settlement>,
+    /// The places of the group that have something attached.
+    pub attached: BTreeSet<SeatId>,
     /// What to remember for the next pass.
     pub memory: BTreeMap<InstanceId, InstanceMemory>,
 }
@@ -343,6 +355,8 @@ pub enum IntentKind {
         zone: Option<String>,
         /// The template as it was when the call was decided: a repeated call must be identical.
         template: Template,
+        /// Whose place the one instance takes, in a quorum group.
+        seat: Option<Box<Seat>>,
     },
     /// Move work off an instance.
     Drain {

@@ -1,12 +1,12 @@
 //! The decided value: steps, holds, the change they serve, and the next recorded state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use crate::{
-    Activity, ChangeId, Digests, DrainSpec, ErrorClass, GroupName, InstanceId, IntentId,
-    PolicyName, ProviderName, ProviderRef, Reason, Recommendation, RecordedGroup, SourceSpan,
+    Activity, ChangeId, Digests, DrainSpec, ErrorClass, GroupName, InstanceId, IntentId, MemberId,
+    PolicyName, ProviderName, ProviderRef, Reason, Recommendation, RecordedGroup, Seat, SourceSpan,
     Template, Timestamp, Token,
 };
 
@@ -58,6 +58,8 @@ pub enum Action {
         zone: Option<String>,
         /// What they are made from.
         template: Template,
+        /// Whose place the one instance takes, in a quorum group.
+        seat: Option<Box<Seat>>,
     },
     /// Repeats a create whose outcome is unknown: same token, same parameters.
     Resend {
@@ -197,6 +199,8 @@ pub struct Change {
 /// One end of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeEnd {
+    /// The members of a quorum group.
+    pub members: BTreeSet<MemberId>,
     /// The template.
     pub digests: Digests,
     /// The size.
@@ -418,6 +422,27 @@ pub enum Hold {
         /// The limit.
         limit: u32,
     },
+    /// Too few members would be left to decide anything, or are left already.
+    QuorumAtRisk {
+        /// How many members are well.
+        healthy: u32,
+        /// How many there are.
+        voters: u32,
+        /// How many must stay.
+        needed: u32,
+    },
+    /// Another member is not well yet, or was not for long enough.
+    QuorumUnsettled {
+        /// What is awaited.
+        why: String,
+    },
+    /// Nothing proves that the members never existed, so they are not started for the first time.
+    QuorumUnproven {
+        /// What speaks against it.
+        why: String,
+    },
+    /// The document switches between `size` and `members` under live instances.
+    SizingChanged,
     /// The removed document was protected.
     Protected,
     /// A removal that is not beyond doubt.
@@ -503,6 +528,10 @@ impl Hold {
             Self::ScalingStabilized { .. } => "ScalingStabilized",
             Self::ScalingRate { .. } => "ScalingRate",
             Self::TotalLimit { .. } => "TotalLimit",
+            Self::QuorumAtRisk { .. } => "QuorumAtRisk",
+            Self::QuorumUnsettled { .. } => "QuorumUnsettled",
+            Self::QuorumUnproven { .. } => "QuorumUnproven",
+            Self::SizingChanged => "SizingChanged",
             Self::Protected => "Protected",
             Self::DeletionUnconfirmed { .. } => "DeletionUnconfirmed",
             Self::DrainTimeout => "DrainTimeout",
@@ -531,6 +560,7 @@ impl Hold {
                 | Self::HealBudget { .. }
                 | Self::ScalingStabilized { .. }
                 | Self::ScalingRate { .. }
+                | Self::QuorumUnsettled { .. }
         )
     }
 }
@@ -676,6 +706,23 @@ impl fmt::Display for Hold {
                 "the policy asks for size {asked}, `scaling.rate` allows {size} now"
             ),
             Self::TotalLimit { limit } => write!(f, "limits.maxTotal of {limit} is reached"),
+            Self::QuorumAtRisk {
+                healthy,
+                voters,
+                needed,
+            } => write!(
+                f,
+                "{healthy} of {voters} members are well and {needed} are needed to decide anything; no member is taken out or made anew that would leave fewer or stand in for a lost majority; `quorum.allowDowntime: true` in a commit allows it"
+            ),
+            Self::QuorumUnsettled { why } => write!(f, "one member at a time: {why}"),
+            Self::QuorumUnproven { why } => write!(
+                f,
+                "the members are not started for the first time, because {why}"
+            ),
+            Self::SizingChanged => write!(
+                f,
+                "the document switches between `size` and `members`, and the live instances stay what they are; make a new group instead"
+            ),
             Self::Protected => write!(
                 f,
                 "the removed group has deletion.protect; restore the document with `protect: false`, then remove it"

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::{
     ChangeId, Digests, Epoch, ErrorClass, GroupName, GroupUid, Held, InstanceId, ProviderName,
-    ProviderRef, ProviderType, Resize, Revision, Template, Timestamp, UpDown, Value,
+    ProviderRef, ProviderType, RecordedQuorum, Resize, Revision, SeatId, Template, Timestamp,
+    UpDown, Value,
 };
 
 /// The recorded state of one group. The local copy is authoritative, the state branch publishes it.
@@ -52,6 +53,8 @@ pub struct RecordedGroup {
     pub deleting: Option<Deleting>,
     /// Where the group stands, in a word.
     pub phase: GroupPhase,
+    /// What is known of its members, in a quorum group.
+    pub quorum: Option<RecordedQuorum>,
     /// The instances as last seen.
     pub instances: BTreeMap<InstanceId, RecordedInstance>,
     /// Conditions, by type.
@@ -87,6 +90,7 @@ impl RecordedGroup {
             destroyed: None,
             deleting: None,
             phase: GroupPhase::Pending,
+            quorum: None,
             instances: BTreeMap::new(),
             conditions: BTreeMap::new(),
             holds: Vec::new(),
@@ -242,6 +246,8 @@ pub struct Deleting {
 pub enum GroupPhase {
     /// Nothing was done yet.
     Pending,
+    /// The members of a quorum group are started for the first time.
+    Bootstrapping,
     /// On the way to its target.
     Progressing,
     /// At its target: every instance available and current, nothing left to do.
@@ -260,8 +266,9 @@ pub enum GroupPhase {
 
 impl GroupPhase {
     /// Every phase.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Pending,
+        Self::Bootstrapping,
         Self::Progressing,
         Self::Converged,
         Self::Paused,
@@ -275,6 +282,7 @@ impl GroupPhase {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "Pending",
+            Self::Bootstrapping => "Bootstrapping",
             Self::Progressing => "Progressing",
             Self::Converged => "Converged",
             Self::Paused => "Paused",
@@ -289,6 +297,8 @@ impl GroupPhase {
 /// An instance as last seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedInstance {
+    /// Whose place it takes in a quorum group.
+    pub seat: Option<SeatId>,
     /// The provider's handle, once known.
     pub provider_ref: Option<ProviderRef>,
     /// The template it was made from.

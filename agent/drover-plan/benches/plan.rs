@@ -100,6 +100,7 @@ fn known_of(index: usize, size: u32) -> Known {
             completeness: Completeness::Complete,
             as_of: now(),
             instances: Vec::new(),
+            attached: std::collections::BTreeSet::new(),
         },
         signals: BTreeMap::new(),
         memory: BTreeMap::new(),
@@ -120,6 +121,7 @@ fn known_of(index: usize, size: u32) -> Known {
             instance: id.clone(),
             digests: digests.clone(),
             epoch: Epoch(1),
+            seat: None,
         };
         known.listing.instances.push(Listed {
             provider_ref: ProviderRef::parse(&format!("ref-{id}")).expect("not empty"),
@@ -133,6 +135,7 @@ fn known_of(index: usize, size: u32) -> Known {
             asked_at: now(),
             checks: vec![CheckOutcome::Passing],
             busy: false,
+            leader: None,
         };
         known.signals.insert(id, signal);
     }

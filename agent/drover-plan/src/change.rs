@@ -3,11 +3,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    Certificate, Change, ChangeEnd, ChangeId, Digests, GroupName, GroupSpec, Held, Hold, Outcome,
-    PolicyHold, RecordedGroup, Value, Verdict,
+    Certificate, Change, ChangeEnd, ChangeId, Digests, GroupName, GroupSpec, Held, Hold, MemberId,
+    Outcome, PolicyHold, RecordedGroup, Value, Verdict,
 };
 
 use crate::numbers::Resolved;
@@ -44,18 +44,25 @@ pub fn change(input: &ChangeInput<'_>) -> Option<Change> {
     let from = input.recorded.stable.as_ref().map(|digests| ChangeEnd {
         digests: digests.clone(),
         size: input.recorded.stable_size,
+        members: input
+            .recorded
+            .quorum
+            .as_ref()
+            .map(|known| known.stable.clone())
+            .unwrap_or_default(),
     });
-    let to = input.to.as_ref().map(|(_, size, digests)| ChangeEnd {
+    let to = input.to.as_ref().map(|(spec, size, digests)| ChangeEnd {
         digests: digests.clone(),
         size: *size,
+        members: members_of(spec),
     });
     if from == to {
         return None;
     }
     let before = from.as_ref().map_or(0, |end| end.size);
-    let after = to.as_ref().map_or(0, |end| end.size);
+    let (creates, destroys) = growth(from.as_ref(), to.as_ref());
     let replaced = match (&from, &to) {
-        (Some(from), Some(to)) if from.digests != to.digests => before.min(after),
+        (Some(from), Some(to)) if from.digests != to.digests => before - destroys.min(before),
         _ => 0,
     };
     let certificate = match &input.to {
@@ -63,7 +70,7 @@ pub fn change(input: &ChangeInput<'_>) -> Option<Change> {
             let resolved = Resolved::of(spec, *size);
             Certificate {
                 unavailable_max: resolved.unavailable,
-                destroyed_max: before.saturating_sub(after),
+                destroyed_max: destroys,
                 total_max: resolved.ceiling.max(before),
             }
         }
@@ -78,9 +85,9 @@ pub fn change(input: &ChangeInput<'_>) -> Option<Change> {
         group: input.group.clone(),
         from,
         to,
-        creates: after.saturating_sub(before),
+        creates,
         replaces: replaced,
-        destroys: before.saturating_sub(after),
+        destroys,
         policies: input.policies.clone(),
         certificate,
     };
@@ -88,14 +95,38 @@ pub fn change(input: &ChangeInput<'_>) -> Option<Change> {
     Some(change)
 }
 
+fn members_of(spec: &GroupSpec) -> BTreeSet<MemberId> {
+    let members = spec.quorum.iter().flat_map(|quorum| &quorum.members);
+    members.map(|member| member.id.clone()).collect()
+}
+
+/// Returns how many instances are made and removed without replacement: of members each for itself.
+fn growth(from: Option<&ChangeEnd>, to: Option<&ChangeEnd>) -> (u32, u32) {
+    let size = |end: Option<&ChangeEnd>| end.map_or(0, |end| end.size);
+    let members = |end: Option<&ChangeEnd>| end.map(|end| end.members.clone()).unwrap_or_default();
+    let (before, after) = (members(from), members(to));
+    if before.is_empty() || after.is_empty() {
+        let (before, after) = (size(from), size(to));
+        return (after.saturating_sub(before), before.saturating_sub(after));
+    }
+    let count =
+        |one: &BTreeSet<MemberId>, other: &BTreeSet<MemberId>| one.difference(other).count() as u32;
+    (count(&after, &before), count(&before, &after))
+}
+
 /// Everything of a change but its id, and which life of the group it is for.
 fn content(change: &Change, recorded: &RecordedGroup) -> Value {
     let end = |end: &Option<ChangeEnd>| {
         end.as_ref().map_or(Value::Null, |end| {
-            Value::from_iter([
+            let mut content = BTreeMap::from([
                 ("digests".to_owned(), end.digests.to_string().into()),
                 ("size".to_owned(), i64::from(end.size).into()),
-            ])
+            ]);
+            if !end.members.is_empty() {
+                let ids = end.members.iter().map(|id| id.as_str().into());
+                content.insert("members".to_owned(), Value::List(ids.collect()));
+            }
+            Value::Map(content)
         })
     };
     let number = |count: u32| Value::from(i64::from(count));

@@ -107,6 +107,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::PolicyDenied(_)
         | Hold::PolicyFailed(_)
         | Hold::ProviderChanged { .. }
+        | Hold::SizingChanged
         | Hold::DeletionUnconfirmed { .. }
         | Hold::Protected
         | Hold::SourceUnavailable { .. }
@@ -139,6 +140,9 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::ScalingStabilized { .. }
         | Hold::ScalingRate { .. }
         | Hold::TotalLimit { .. }
+        | Hold::QuorumAtRisk { .. }
+        | Hold::QuorumUnsettled { .. }
+        | Hold::QuorumUnproven { .. }
         | Hold::DrainTimeout
         | Hold::UnknownOutcomes { .. }
         | Hold::JournalUnavailable { .. }

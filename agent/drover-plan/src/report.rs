@@ -80,6 +80,14 @@ fn alike(one: &Step, other: &Step) -> bool {
 
 fn subject(step: &Step) -> String {
     match &step.action {
+        Action::Create {
+            slots,
+            seat: Some(seat),
+            ..
+        } => {
+            let names: Vec<String> = slots.iter().map(ToString::to_string).collect();
+            format!("{} as {}", names.join(", "), seat.id.member)
+        }
         Action::Create { slots, .. } => {
             let names: Vec<String> = slots.iter().map(ToString::to_string).collect();
             names.join(", ")

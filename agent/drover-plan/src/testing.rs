@@ -1,7 +1,7 @@
 //! One group in the middle of its life, for unit tests: change what the test is about, then classify
 //! or plan. Only this file knows how the inputs are put together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use drover_model::{
@@ -9,8 +9,8 @@ use drover_model::{
     FieldClass, FleetName, Group, GroupName, GroupSpec, GroupUid, HealthSignal, Held, InstanceId,
     InstanceMemory, Intent, IntentId, IntentKind, IntentState, Listed, Listing, Ownership, Plan,
     PlanReport, Probe, ProviderName, ProviderPhase, ProviderRef, ProviderType, Reason,
-    Recommendation, RecordedGroup, RecordedInstance, Revision, SourceSpan, Template, TemplateParts,
-    Timestamp, Token, Value, defaults,
+    Recommendation, RecordedGroup, RecordedInstance, Revision, SeatId, SourceSpan, Template,
+    TemplateParts, Timestamp, Token, Value, defaults,
 };
 
 use crate::{
@@ -44,6 +44,8 @@ pub(crate) struct Fixture {
     pub(crate) recommendations: Vec<Recommendation>,
     pub(crate) fences: Vec<Held>,
     pub(crate) visibility: Duration,
+    /// Whose places instances take, by name.
+    pub(crate) seats: BTreeMap<String, SeatId>,
 }
 
 impl Fixture {
@@ -87,6 +89,7 @@ impl Fixture {
                 completeness: Completeness::Complete,
                 as_of: at(0),
                 instances: Vec::new(),
+                attached: BTreeSet::new(),
             },
             signals: BTreeMap::new(),
             memory: BTreeMap::new(),
@@ -96,6 +99,7 @@ impl Fixture {
             recommendations: Vec::new(),
             fences: Vec::new(),
             visibility: Duration::from_mins(2),
+            seats: BTreeMap::new(),
         }
     }
 
@@ -145,6 +149,7 @@ impl Fixture {
             asked_at: self.now,
             checks: vec![outcome],
             busy: false,
+            leader: None,
         };
         self.signals.insert(id(name), signal);
     }
@@ -152,6 +157,7 @@ impl Fixture {
     /// Records and remembers an instance with a class.
     pub(crate) fn known(&mut self, name: &str, class: &str) {
         let was = RecordedInstance {
+            seat: self.seats.get(name).cloned(),
             provider_ref: Some(provider_ref(name)),
             digests: self.digests(),
             class: class.to_owned(),
@@ -186,6 +192,7 @@ impl Fixture {
             digests,
             template: self.group.spec.template.clone(),
             slots,
+            seat: None,
         };
         self.intent(issued, kind, state);
     }
@@ -225,6 +232,7 @@ impl Fixture {
             digests,
             token: self.token(name),
             epoch: Epoch(1),
+            seat: self.seats.get(name).cloned(),
         }
     }
 

@@ -26,7 +26,7 @@ pub struct Violation {
     pub what: String,
 }
 
-fn broken<T>(invariant: &'static str, what: impl Into<String>) -> Result<T, Violation> {
+pub(crate) fn broken<T>(invariant: &'static str, what: impl Into<String>) -> Result<T, Violation> {
     Err(Violation {
         invariant,
         what: what.into(),
@@ -58,6 +58,8 @@ impl Checks {
         no_worse(sim, pass)?;
         never_quarantined(pass)?;
         within_stages(sim, pass)?;
+        crate::members::identity(sim)?;
+        crate::members::majority(sim, pass)?;
         self.at_most_once(sim, pass)?;
         no_action_unobserved(pass)?;
         explained(sim, pass)?;

@@ -11,6 +11,7 @@
 
 mod clock;
 mod invariants;
+mod members;
 mod random;
 mod script;
 mod simulation;
@@ -22,5 +23,5 @@ pub use invariants::Violation;
 pub use random::Random;
 pub use script::{ScriptError, replay};
 pub use simulation::{Pass, Simulation, SimulationError};
-pub use specs::{group, template};
+pub use specs::{group, quorum_group, set_members, template};
 pub use walk::{WalkOptions, WalkReport, walk};

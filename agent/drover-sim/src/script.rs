@@ -11,9 +11,9 @@ use std::time::Duration;
 use drover_model::{
     Activity, Amount, BindingName, Bounds, Canary, CheckOutcome, Checkpoint, DecisionPoint,
     DeletionPolicy, Digests, Enforcement, ErrorClass, ExitReport, GroupPhase, GroupSpec,
-    HealRevision, Held, InstanceId, Lifecycle, Manage, OnDrainTimeout, OnFailure, Outcome,
-    PolicyName, Prefer, Promote, Rate, Reason, Rebalance, RolloutMode, RolloutOrder, SizeDecision,
-    SourceSpan, Spread, Suspend, SystemicMode, Timestamp, Value, Verdict,
+    HealRevision, Held, InstanceId, Lifecycle, Manage, MemberId, OnDrainTimeout, OnFailure,
+    Outcome, PolicyName, Prefer, Promote, Rate, Reason, Rebalance, RolloutMode, RolloutOrder,
+    SizeDecision, SourceSpan, Spread, Suspend, SystemicMode, Timestamp, Value, Verdict,
 };
 use drover_plan::render;
 use drover_provider::Clock as _;
@@ -129,6 +129,8 @@ impl Stage {
                 self.sim.restart(false);
                 Ok(())
             }
+            ["lose", what] => self.lose(what),
+            ["leader", member] => self.leader(member),
             ["restart", "memory-lost"] => {
                 self.sim.restart(true);
                 Ok(())
@@ -368,6 +370,25 @@ impl Stage {
         Ok(())
     }
 
+    fn lose(&mut self, what: &str) -> Result<(), ScriptError> {
+        let (record, local) = match what {
+            "record" => (true, false),
+            "data" => (false, true),
+            "both" => (true, true),
+            _ => return self.unclear(what),
+        };
+        self.sim.lose(record, local);
+        Ok(())
+    }
+
+    fn leader(&mut self, member: &str) -> Result<(), ScriptError> {
+        let Ok(member) = MemberId::parse(member) else {
+            return self.unclear(member);
+        };
+        self.sim.world().set_leader(Some(member));
+        Ok(())
+    }
+
     fn gate(&mut self, reason: &str, state: &str) -> Result<(), ScriptError> {
         let known = Reason::ALL.into_iter().find(|one| one.as_str() == reason);
         match (known, state) {
@@ -492,7 +513,11 @@ impl Stage {
                 .is_some_and(|digests| *digests != instance.digests);
             let _ = writeln!(
                 self.out,
-                "    {id} {}{}{}{}{}",
+                "    {id}{} {}{}{}{}{}",
+                instance
+                    .seat
+                    .as_ref()
+                    .map_or_else(String::new, |seat| format!(" as {}", seat.member)),
                 instance.class,
                 instance
                     .zone
@@ -524,10 +549,33 @@ impl Stage {
     }
 }
 
+/// Makes it a quorum group of these members, with the defaults of one where it was none.
+fn members(spec: &mut GroupSpec, ids: &str) {
+    let ids: Vec<&str> = ids.split(',').collect();
+    if spec.quorum.is_none() {
+        let fresh = crate::quorum_group("web", &[], 1).spec;
+        spec.rollout.surge_max = fresh.rollout.surge_max;
+        spec.rollout.unavailable_max = fresh.rollout.unavailable_max;
+        spec.drain.on_timeout = fresh.drain.on_timeout;
+        spec.deletion.protect = fresh.deletion.protect;
+        spec.quorum = fresh.quorum;
+    }
+    crate::set_members(spec, &ids);
+}
+
 /// Applies `name=value`. None: it is not understood.
 fn edited(spec: &mut GroupSpec, name: &str, value: &str) -> Option<()> {
     match name {
         "size" => spec.size = value.parse().ok()?,
+        "members" => members(spec, value),
+        "quorum" if value == "none" => spec.quorum = None,
+        "stabilize" => spec.quorum.as_mut()?.stabilize = span(value)?,
+        "allowDowntime" => spec.quorum.as_mut()?.allow_downtime = value.parse().ok()?,
+        "attachments" if value == "none" => {
+            for member in &mut spec.quorum.as_mut()?.members {
+                member.attachments.clear();
+            }
+        }
         "version" => spec.template = template(value.parse().ok()?),
         "surge" => spec.rollout.surge_max = amount(value)?,
         "unavailable" => spec.rollout.unavailable_max = amount(value)?,

@@ -184,6 +184,20 @@ impl Simulation {
         }
     }
 
+    /// Loses what the agent recorded, what it knows locally, or both, as when a branch is deleted or a
+    /// disk is replaced. What exists goes on to exist.
+    pub fn lose(&mut self, record: bool, local: bool) {
+        if local {
+            self.journal = Arc::new(MemoryJournal::new());
+            self.memory.clear();
+            self.recommendations.clear();
+        }
+        if record {
+            let uid = GroupUid::parse("0000000000000002").expect("a valid uid");
+            self.recorded = RecordedGroup::new(self.recorded.name.clone(), uid, Epoch(1));
+        }
+    }
+
     /// Makes one pass: list, classify, plan, lint, apply, record.
     ///
     /// # Errors
@@ -213,6 +227,9 @@ impl Simulation {
             visibility: self.visibility,
         });
         let (plan, report) = self.planned(&classified, &intents, &recorded, &fences)?;
+        // The agent records a plan before it carries it out; of the members that matters: that they were
+        // started for the first time must be known whatever happens to the calls.
+        self.recorded.quorum.clone_from(&plan.next.quorum);
         let applied = apply(&plan, &self.context()).await;
         if applied.journal_error.is_none() {
             self.memory = classified.memory.clone();
@@ -374,6 +391,7 @@ impl Simulation {
                     completeness: drover_model::Completeness::Partial { why },
                     as_of: now,
                     instances: Vec::new(),
+                    attached: std::collections::BTreeSet::new(),
                 };
                 let hold = Hold::ProviderFailed {
                     class: error.class,
@@ -394,6 +412,7 @@ impl Simulation {
                 asked_at: now,
                 checks: vec![outcome; checks],
                 busy: world.is_busy(&listed.provider_ref),
+                leader: world.leads(&listed.provider_ref),
             };
             Some((id.clone(), signal))
         });

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Check, Group, GroupName, GroupSpec, Probe, ProviderName, SourceSpan, Template, TemplateParts,
-    Value, defaults,
+    AttachmentName, Check, Group, GroupName, GroupSpec, MemberId, MemberSpec, OnDrainTimeout,
+    Probe, ProviderName, QuorumSpec, SourceSpan, Template, TemplateParts, Value, defaults,
 };
 
 /// Returns a group with the defaults of a document: `size` instances of the template `version`.
@@ -26,6 +26,36 @@ pub fn group(name: &str, size: u32, version: i64) -> Group {
         property_spans: BTreeMap::new(),
         spec,
     }
+}
+
+/// Returns a quorum group with the defaults of a document: `members`, each with one attachment.
+pub fn quorum_group(name: &str, members: &[&str], version: i64) -> Group {
+    let mut group = group(name, 0, version);
+    let spec = &mut group.spec;
+    spec.quorum = Some(QuorumSpec {
+        members: Vec::new(),
+        stabilize: defaults::STABILIZE,
+        allow_downtime: false,
+    });
+    spec.rollout.surge_max = defaults::QUORUM_SURGE_MAX;
+    spec.rollout.unavailable_max = defaults::QUORUM_UNAVAILABLE_MAX;
+    spec.drain.on_timeout = OnDrainTimeout::Abort;
+    spec.deletion.protect = true;
+    set_members(spec, members);
+    group
+}
+
+/// Gives a quorum group these members. Nothing happens to a group of interchangeable instances.
+pub fn set_members(spec: &mut GroupSpec, members: &[&str]) {
+    let Some(quorum) = &mut spec.quorum else {
+        return;
+    };
+    spec.size = members.len() as u32;
+    let member = |id: &&str| MemberSpec {
+        id: MemberId::parse(id).expect("simulations use valid names"),
+        attachments: vec![AttachmentName::parse("data").expect("a valid label")],
+    };
+    quorum.members = members.iter().map(member).collect();
 }
 
 /// Returns a template that differs from others by its `version` alone.

@@ -20,6 +20,9 @@ use crate::{Random, Simulation, SimulationError, Violation, group};
 /// Versions of the template from here on are bad.
 const BAD_FROM: i64 = 1000;
 
+/// One life in so many is that of a quorum group. By the seed, so that the others stay what they were.
+const QUORUM_EACH: u64 = 5;
+
 /// In peace a group converges within this virtual time.
 const PEACE_MAX: Duration = Duration::from_hours(12);
 
@@ -55,8 +58,12 @@ pub struct WalkReport {
 /// The first invariant that does not hold, with the pass it was found in.
 pub async fn walk(options: WalkOptions) -> Result<WalkReport, Violation> {
     let mut random = Random::new(options.seed);
+    let mut group = random_group(&mut random);
+    if options.seed % QUORUM_EACH == QUORUM_EACH - 1 {
+        into_members(&mut random, &mut group);
+    }
     let mut life = Life {
-        sim: Simulation::new(random_group(&mut random), random_settings(&mut random)),
+        sim: Simulation::new(group, random_settings(&mut random)),
         checks: Checks::default(),
         random,
         version: 1,
@@ -151,6 +158,37 @@ fn random_group(random: &mut Random) -> Group {
         spec.limits.total_max = Some(spec.size + random.below(4));
     }
     group
+}
+
+/// Makes a quorum group of it, with what a document of one may say.
+fn into_members(random: &mut Random, group: &mut Group) {
+    let plain = crate::quorum_group("web", &[], 1).spec;
+    let spec = &mut group.spec;
+    spec.quorum = plain.quorum;
+    spec.heal = plain.heal;
+    spec.limits = plain.limits;
+    spec.placement = plain.placement;
+    spec.scaling = plain.scaling;
+    let rollout = &mut spec.rollout;
+    rollout.surge_max = plain.rollout.surge_max;
+    rollout.unavailable_max = plain.rollout.unavailable_max;
+    rollout.canary = None;
+    rollout.checkpoints.clear();
+    rollout.partition = None;
+    rollout.order = RolloutOrder::Auto;
+    random_members(random, spec);
+}
+
+/// Draws one to five members, how long they settle, and whether downtime is allowed.
+fn random_members(random: &mut Random, spec: &mut GroupSpec) {
+    let all = ["m1", "m2", "m3", "m4", "m5", "m6"];
+    let first = random.below(2) as usize;
+    let count = random.pick(&[1, 2, 3, 3, 3, 4, 5]);
+    crate::set_members(spec, &all[first..first + count]);
+    if let Some(quorum) = &mut spec.quorum {
+        quorum.stabilize = Duration::from_secs(random.pick(&[0, 20, 60]));
+        quorum.allow_downtime = random.percent(20);
+    }
 }
 
 /// How a rollout goes on: half of the groups do nothing but roll.
@@ -309,6 +347,8 @@ impl Life {
             }
             15 => self.fence(),
             16 if self.random.percent(50) => self.gate(),
+            // No policy chooses how many members there are, nor has their rollout stages.
+            16 | 19 | 20 if self.sim.spec().quorum.is_some() => {}
             16 => self.size_policy(),
             17 if self.random.percent(50) => self.capacity(),
             17 => self.zone_room(),
@@ -346,6 +386,12 @@ impl Life {
     }
 
     fn resize(&mut self) {
+        if self.sim.spec().quorum.is_some() {
+            let mut drawn = self.sim.spec().clone();
+            random_members(&mut self.random, &mut drawn);
+            self.sim.edit(|spec| *spec = drawn);
+            return;
+        }
         let size = self.random.below(13);
         self.sim.edit(|spec| spec.size = size);
     }
@@ -405,7 +451,8 @@ impl Life {
         let now = self.sim.now();
         let keep = self.random.below(8) as usize;
         // A listing that lies is survived for less than the time that proves an absence.
-        let lies = self.random.percent(30);
+        // One that leaves out what a quorum group may not do without breaks the provider's contract.
+        let lies = self.random.percent(30) && self.sim.spec().quorum.is_none();
         let kind = if lies {
             FaultKind::Truncated {
                 keep,
@@ -574,7 +621,13 @@ impl Life {
     fn last_word(&mut self) {
         let size = self.random.below(13);
         self.sim.edit(|spec| {
-            spec.size = size;
+            if let Some(quorum) = &mut spec.quorum {
+                // Majorities were lost on the way, and a person has looked at what is left.
+                quorum.allow_downtime = true;
+                crate::set_members(spec, &["m1", "m2", "m3"]);
+            } else {
+                spec.size = size;
+            }
             spec.template = crate::template(77);
             spec.limits.total_max = None;
             spec.limits.destroy_max = Some(Amount::Percent(100));

@@ -151,6 +151,9 @@ pub(crate) struct PolicyHoldView {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct InstanceView {
     pub(crate) name: String,
+    /// Whose place it takes, in a quorum group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) member: Option<String>,
     pub(crate) group: String,
     pub(crate) class: String,
     pub(crate) draining: bool,
@@ -300,6 +303,7 @@ pub(crate) fn instance(
         digest: instance.digests.short().to_owned(),
         address: instance.address.clone(),
         zone: instance.zone.clone(),
+        member: instance.seat.as_ref().map(|seat| seat.member.to_string()),
         provider_ref: instance.provider_ref.as_ref().map(ToString::to_string),
         created_at: seconds(instance.created_at),
         why: instance.why.clone(),

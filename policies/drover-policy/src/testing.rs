@@ -175,9 +175,11 @@ pub(crate) fn classified(count: u64) -> Classified {
             provider_ref: Some(ProviderRef::parse(&format!("ref-{number}")).unwrap()),
             digests: digests.clone(),
             token: Some(Token::parse(&"a".repeat(32)).unwrap()),
+            seat: None,
             class: InstanceClass::Available,
             drain: None,
             busy: number.is_multiple_of(2),
+            leader: None,
             address: Some(format!("127.64.0.{}", number % 250)),
             zone: Some(["a", "b", "c"][(number % 3) as usize].to_owned()),
             created_at: at("2026-01-05T10:00:00Z"),
@@ -191,6 +193,7 @@ pub(crate) fn classified(count: u64) -> Classified {
         members: (1..=count).map(member).collect(),
         gone: BTreeMap::new(),
         settled: Vec::new(),
+        attached: std::collections::BTreeSet::new(),
         memory: BTreeMap::new(),
     }
 }

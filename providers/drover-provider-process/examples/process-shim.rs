@@ -101,6 +101,7 @@ fn request() -> ProvisionRequest {
             init: Vec::new(),
             env: std::collections::BTreeMap::new(),
             tags: std::collections::BTreeMap::new(),
+            seat: None,
         }],
         properties,
     }

@@ -1,17 +1,58 @@
 //! From a provision call to what is written into an instance's folder.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use drover_model::{Ownership, Value};
+use drover_model::{AttachmentName, MemberId, Ownership, Seat, Value};
 use drover_provider::{Prepared, ProviderError, ProvisionRequest, finish};
 use sha2::{Digest as _, Sha256};
 
 use crate::folder::Folder;
+use crate::place::{Place, variable};
 use crate::provider::{ProcessProvider, invalid};
 use crate::record::{InstanceRecord, OwnershipRecord, VERSION};
 
 /// The `PATH` of instances: the agent's own may name what only its user should run.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where an instance will be: its address, and its place with those of its peers, in a quorum group.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) address: String,
+    pub(crate) members: Vec<(MemberId, String)>,
+    pub(crate) place: Option<(Place, Vec<AttachmentName>)>,
+}
+
+impl Site {
+    /// Returns the site of an instance of no place.
+    pub(crate) fn of(address: &str) -> Self {
+        Self {
+            address: address.to_owned(),
+            members: Vec::new(),
+            place: None,
+        }
+    }
+
+    fn place_text(&self) -> Result<Option<String>, ProviderError> {
+        let place = self.place.as_ref();
+        place.map(|(place, _)| text_of(place.path())).transpose()
+    }
+
+    fn attachments(&self) -> Result<Vec<(String, String)>, ProviderError> {
+        let attached = self.place.iter().flat_map(|(place, names)| {
+            let named = names.iter().map(AttachmentName::as_str);
+            named.map(move |name| (variable(name), place.attachment(name)))
+        });
+        attached
+            .map(|(variable, path)| Ok((variable, text_of(&path)?)))
+            .collect()
+    }
+}
+
+fn text_of(path: &Path) -> Result<String, ProviderError> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| invalid("a folder is not UTF-8"))
+}
 
 impl ProcessProvider {
     /// Returns what the instance is, and its init script.
@@ -19,12 +60,14 @@ impl ProcessProvider {
         &self,
         request: &ProvisionRequest,
         folder: &Folder,
-        address: &str,
+        site: &Site,
         fingerprint: String,
     ) -> Result<(InstanceRecord, Option<String>), ProviderError> {
         let slot = request.slots.first().ok_or_else(|| invalid("no slot"))?;
-        let Prepared { slot, properties } = finish(slot, &request.properties, address)
-            .map_err(|error| invalid(error.to_string()))?;
+        let address = site.address.as_str();
+        let Prepared { slot, properties } =
+            finish(slot, &request.properties, address, &site.members)
+                .map_err(|error| invalid(error.to_string()))?;
         if let Some(mistake) = self.manifest.properties.check(&properties).first() {
             return Err(invalid(format!("{}: {}", mistake.path, mistake.message)));
         }
@@ -51,6 +94,9 @@ impl ProcessProvider {
         ] {
             env.insert(name.to_owned(), value.to_owned());
         }
+        for (variable, path) in site.attachments()? {
+            env.insert(variable, path);
+        }
         let working_dir = properties.get("workingDir").and_then(Value::as_str);
         let working_dir = working_dir.map_or_else(|| data.clone(), |dir| data.join(dir));
         let record = InstanceRecord {
@@ -63,6 +109,7 @@ impl ProcessProvider {
                 digests: request.digests.clone(),
                 token: request.token.clone(),
                 epoch: request.epoch,
+                seat: slot.seat.as_ref().map(|seat| seat.id.clone()),
             })),
             tags: slot.tags,
             address: address.to_owned(),
@@ -72,6 +119,7 @@ impl ProcessProvider {
             env,
             working_dir: working_dir.to_string_lossy().into_owned(),
             init: !slot.init.is_empty(),
+            place: site.place_text()?,
             log_limit: self.log_limit,
         };
         check_texts(&record)?;
@@ -99,6 +147,8 @@ pub(crate) fn fingerprint(request: &ProvisionRequest) -> String {
             texts(&slot.tags),
         ])
     });
+    let seats = request.slots.iter().filter_map(|slot| slot.seat.as_deref());
+    let seats: Vec<Value> = seats.map(seat_value).collect();
     let mut all = vec![
         text(request.fleet.as_str()),
         text(request.group.as_str()),
@@ -109,9 +159,28 @@ pub(crate) fn fingerprint(request: &ProvisionRequest) -> String {
     ];
     // Instances made without a zone keep the hash that they were made under.
     all.extend(request.zone.as_deref().map(text));
+    // Calls without places have the fingerprints that they always had.
+    all.extend(seats);
     let mut bytes = Vec::new();
     Value::List(all).canonical_bytes(&mut bytes);
     data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes))
+}
+
+fn seat_value(seat: &Seat) -> Value {
+    let Seat {
+        id,
+        members,
+        bootstrap,
+        attachments,
+    } = seat;
+    let list = |texts: Vec<&str>| Value::List(texts.into_iter().map(Value::from).collect());
+    Value::List(vec![
+        Value::from(id.life.as_str()),
+        Value::from(id.member.as_str()),
+        list(members.iter().map(MemberId::as_str).collect()),
+        Value::Bool(*bootstrap),
+        list(attachments.iter().map(AttachmentName::as_str).collect()),
+    ])
 }
 
 /// Refuses what no process can be started with, before anything is made.

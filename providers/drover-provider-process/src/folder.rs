@@ -9,6 +9,7 @@
 //!     control                     a fifo: what the shim is asked
 //!     lock                        held by the shim as long as it lives
 //!     run.json  stop.json  exit.json
+//! <base>/<provider>/places/        see `place.rs`
 //! <base>/<provider>/spent/<token> a token that made an instance which is gone
 //! <base>/<provider>/trash/        folders on their way out
 //! ```
@@ -44,7 +45,7 @@ impl Root {
             own: base.join(provider.as_str()),
         };
         make_dir_all(&base.join(".addresses"))?;
-        for name in ["instances", "spent", "trash"] {
+        for name in ["instances", "places", "spent", "trash"] {
             make_dir_all(&root.own.join(name))?;
         }
         let _lock = root.lock()?;
@@ -78,6 +79,10 @@ impl Root {
 
     pub(crate) fn instances(&self) -> PathBuf {
         self.own.join("instances")
+    }
+
+    pub(crate) fn places(&self) -> PathBuf {
+        self.own.join("places")
     }
 
     pub(crate) fn folder(&self, token: &str) -> Folder {
@@ -258,11 +263,11 @@ impl Folder {
 }
 
 /// Makes a folder that only this user may enter: environments may hold what others must not see.
-fn make_dir_all(path: &Path) -> io::Result<()> {
+pub(crate) fn make_dir_all(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-fn open_lock(path: &Path) -> io::Result<File> {
+pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -271,7 +276,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     static WRITES: AtomicU64 = AtomicU64::new(0);
     let write = WRITES.fetch_add(1, Ordering::Relaxed);
     let temporary = path.with_extension(format!("tmp-{}-{write}", std::process::id()));

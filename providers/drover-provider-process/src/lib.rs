@@ -15,6 +15,8 @@
 //! or was identified through a pidfd opened before it was looked at. A pid alone is never enough.
 //! **Invariant:** a folder under its final name is whole, and says who owns the instance.
 //! **Invariant:** one folder starts at most once, whoever asks, and however often.
+//! **Invariant:** what is attached to a member's place is used by the processes of one instance only: they
+//! hold the place's lock, every one of them, from before the first is started until the last has ended.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("drover's process provider needs Linux: it relies on /proc, pidfds and subreapers");
@@ -25,6 +27,7 @@ mod factory;
 mod folder;
 mod life;
 mod log;
+mod place;
 mod process;
 mod provider;
 mod record;

@@ -3,23 +3,26 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{
-    CheckOutcome, Completeness, ErrorClass, FleetName, Listing, ProviderPhase, ProviderRef, Token,
+    AttachmentName, CheckOutcome, Completeness, ErrorClass, FleetName, Listing, ProviderPhase,
+    ProviderRef, Seat, SeatId, Token,
 };
 use drover_provider::{
     Clock, DestroyRequest, Manifest, Provider, ProviderError, ProvisionRequest, Provisioned,
 };
 use tokio::io::AsyncReadExt as _;
 
-use crate::describe::fingerprint;
+use crate::describe::{Site, fingerprint};
 use crate::factory::ShimProgram;
 use crate::folder::{Folder, Root};
 use crate::life::{clear, list_one, phase};
+use crate::place::{Place, attached};
 use crate::process::{boot_id, reap_shims};
 use crate::record::{OwnershipRecord, StopRecord};
 use crate::shim::{Checked, check_arguments};
@@ -99,6 +102,10 @@ impl ProcessProvider {
         if std::process::id() == 1 {
             reap_shims();
         }
+        let attached = attached(&self.root, fleet).unwrap_or_else(|error| {
+            unreadable.push(format!("places: {error}"));
+            Vec::new()
+        });
         let completeness = if unreadable.is_empty() {
             Completeness::Complete
         } else {
@@ -109,6 +116,7 @@ impl ProcessProvider {
             completeness,
             as_of,
             instances,
+            attached: attached.into_iter().collect(),
         })
     }
 
@@ -158,15 +166,67 @@ impl ProcessProvider {
     ) -> Result<(), ProviderError> {
         let failed = |error: io::Error| error_of("cannot make the instance", &error);
         // Before the address is taken: most mistakes show without it.
-        self.describe(request, folder, "127.64.0.1", String::new())?;
+        self.describe(request, folder, &Site::of("127.64.0.1"), String::new())?;
         let token = request.token.as_str();
-        let claimed = address::claim(self.root.base(), folder.path(), token).map_err(failed)?;
-        let (record, script) = self.describe(request, folder, &claimed, fingerprint)?;
+        let seat = request.slots.first().and_then(|slot| slot.seat.as_deref());
+        let site = if let Some(seat) = seat {
+            self.place(request, seat)?
+        } else {
+            let claimed = address::claim(self.root.base(), folder.path(), token);
+            Site::of(&claimed.map_err(failed)?)
+        };
+        let (record, script) = self.describe(request, folder, &site, fingerprint)?;
         let unfinished = self.root.unfinished(token);
         Folder::make(&unfinished, folder, &record, script.as_deref()).map_err(|error| {
-            address::release(self.root.base(), &claimed, folder.path());
+            // The address of a place is the place's own, so it stays.
+            address::release(self.root.base(), &site.address, folder.path());
             failed(error)
         })
+    }
+
+    /// Prepares the place of a member: its attachments, its address, and the addresses of its peers. The
+    /// caller holds the lock of the base.
+    fn place(&self, request: &ProvisionRequest, seat: &Seat) -> Result<Site, ProviderError> {
+        let failed = |error: io::Error| error_of("cannot prepare the member's place", &error);
+        let place = Place::of(&self.root, &seat.id);
+        let mut members = Vec::new();
+        for member in &seat.members {
+            let id = SeatId {
+                life: seat.id.life.clone(),
+                member: member.clone(),
+            };
+            let peer = Place::of(&self.root, &id);
+            let address = peer.claim(&self.root, &request.fleet, &request.group, &id);
+            members.push((member.clone(), address.map_err(failed)?));
+        }
+        let address = place.claim(&self.root, &request.fleet, &request.group, &seat.id);
+        let address = address.map_err(failed)?;
+        // The shim takes the place for good; this only says early that somebody has it.
+        if place.try_take().map_err(failed)?.is_none() || self.has_holder(&place)? {
+            let message = format!("the place of member {} is taken", seat.id.member);
+            return Err(ProviderError::new(ErrorClass::Capacity, message));
+        }
+        let names = seat.attachments.iter().map(AttachmentName::as_str);
+        place.attach(names).map_err(failed)?;
+        Ok(Site {
+            address,
+            members,
+            place: Some((place, seat.attachments.clone())),
+        })
+    }
+
+    /// Returns whether an instance that is not gone has the place, though it may not run.
+    fn has_holder(&self, place: &Place) -> Result<bool, ProviderError> {
+        let failed = |error: io::Error| error_of("cannot look for the place's holder", &error);
+        for entry in fs::read_dir(self.root.instances()).map_err(failed)? {
+            let folder = Folder::at(entry.map_err(failed)?.path());
+            let record = folder.record().map_err(failed)?;
+            let of = record.and_then(|record| record.place);
+            if of.is_some_and(|of| Path::new(&of) == place.path()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn destroy_now(&self, request: &DestroyRequest) -> Result<(), ProviderError> {

@@ -7,7 +7,8 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use drover_model::{
-    Digests, Epoch, ExitReport, FleetName, GroupName, IdError, InstanceId, Ownership, Token,
+    Digests, Epoch, ExitReport, FleetName, GroupName, GroupUid, IdError, InstanceId, MemberId,
+    Ownership, SeatId, Token,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,9 @@ pub(crate) struct InstanceRecord {
     pub(crate) working_dir: String,
     /// Whether there is an `init.sh`.
     pub(crate) init: bool,
+    /// The folder of the member's place, which the shim takes before anything runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<String>,
     /// Bytes of log that are kept.
     pub(crate) log_limit: u64,
 }
@@ -58,10 +62,23 @@ pub(crate) struct OwnershipRecord {
     token: String,
     #[serde(rename = "drover.epoch")]
     epoch: u64,
+    #[serde(
+        rename = "drover.member",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    member: Option<String>,
+    #[serde(
+        rename = "drover.life",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    life: Option<String>,
 }
 
 impl OwnershipRecord {
     pub(crate) fn new(ownership: &Ownership) -> Self {
+        let seat = ownership.seat.as_ref();
         Self {
             fleet: ownership.fleet.to_string(),
             group: ownership.group.to_string(),
@@ -69,6 +86,8 @@ impl OwnershipRecord {
             digests: ownership.digests.to_string(),
             token: ownership.token.to_string(),
             epoch: ownership.epoch.0,
+            member: seat.map(|seat| seat.member.to_string()),
+            life: seat.map(|seat| seat.life.to_string()),
         }
     }
 
@@ -77,7 +96,15 @@ impl OwnershipRecord {
     }
 
     pub(crate) fn parse(&self) -> Result<Ownership, IdError> {
+        let seat = match (&self.member, &self.life) {
+            (Some(member), Some(life)) => Some(SeatId {
+                life: GroupUid::parse(life)?,
+                member: MemberId::parse(member)?,
+            }),
+            (_, _) => None,
+        };
         Ok(Ownership {
+            seat,
             fleet: FleetName::parse(&self.fleet)?,
             group: GroupName::parse(&self.group)?,
             instance: InstanceId::parse(&self.instance)?,

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::folder::Folder;
 use crate::log::{self, LogWriter};
+use crate::place::Place;
 use crate::process::{ProcessId, SHIM_NAME, boot_id};
 use crate::record::{ExitRecord, InstanceRecord, RunRecord, Stage};
 use crate::supervise::{Ended, Host, Stop, become_program, supervise};
@@ -141,6 +142,7 @@ fn keep(path: &Path, leading: &[OsString]) -> io::Result<()> {
         log: LogWriter::new(folder.log(), record.log_limit),
         folder,
         control,
+        place: None,
         stop: None,
     };
     keeper.folder.write_run(&keeper.run)?;
@@ -176,18 +178,47 @@ fn lock(folder: &Folder) -> io::Result<Option<File>> {
     }
 }
 
+/// Takes the member's place, for this process and all that it starts. None: another instance has it.
+fn take(place: &Place) -> io::Result<Option<File>> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        if let Some(lock) = place.try_take()? {
+            // A lock that only this process held would end with it, and not with what it started.
+            rustix::io::fcntl_setfd(&lock, rustix::io::FdFlags::empty())?;
+            return Ok(Some(lock));
+        }
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// The state of the keeping shim.
 struct Keeper {
     folder: Folder,
     run: RunRecord,
     log: LogWriter,
     control: File,
+    /// The lock of the member's place, which everything that runs inherits.
+    place: Option<File>,
     stop: Option<Stop>,
 }
 
 impl Keeper {
     /// Runs init and command. The exit says what a person needs to know.
     fn run_through(&mut self, record: &InstanceRecord, leading: &[OsString]) -> ExitRecord {
+        if let Some(place) = &record.place
+            && self.stop.is_none()
+        {
+            match take(&Place::at(PathBuf::from(place))) {
+                Ok(Some(lock)) => self.place = Some(lock),
+                Ok(None) => return self.exit(None, "the member's place is taken"),
+                Err(error) => {
+                    return self.exit(None, &format!("the member's place: {error}"));
+                }
+            }
+        }
         if record.init && self.stop.is_none() {
             let script = self.folder.script();
             let shell = [OsStr::new("/bin/sh"), OsStr::new("-eu"), script.as_os_str()];
@@ -221,6 +252,8 @@ impl Keeper {
 
     /// Writes down how it ended, or removes the folder if it was asked to end.
     fn finish(mut self, exit: &ExitRecord) -> io::Result<()> {
+        // Nothing runs any more, so the next holder of the place need not wait for this process.
+        self.place = None;
         if self.stop.is_none()
             && let Err(error) = self.folder.write_exit(exit)
         {

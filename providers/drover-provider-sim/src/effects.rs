@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use drover_model::{
-    CheckOutcome, ErrorClass, ExitReport, FleetName, Ownership, ProviderRef, Timestamp, Value,
+    CheckOutcome, ErrorClass, ExitReport, FleetName, MemberId, Ownership, ProviderRef, Timestamp,
+    Value,
 };
 use drover_provider::{
     DestroyRequest, Prepared, ProviderError, ProvisionRequest, Provisioned, finish, parse_duration,
@@ -146,8 +147,10 @@ impl SimWorld {
     ) -> Result<(drover_model::InstanceId, ProviderRef), ProviderError> {
         let slot = &request.slots[position];
         let mut instance = self.blank(now);
-        let Prepared { slot, properties } = finish(slot, &request.properties, &instance.address)
-            .map_err(|error| invalid(error.to_string()))?;
+        let members = self.take_seat(now, request, slot, &mut instance)?;
+        let Prepared { slot, properties } =
+            finish(slot, &request.properties, &instance.address, &members)
+                .map_err(|error| invalid(error.to_string()))?;
         let id = slot.instance.clone();
         instance.fleet = Some(request.fleet.clone());
         instance.ownership = Some(Ownership {
@@ -157,6 +160,7 @@ impl SimWorld {
             digests: request.digests.clone(),
             token: request.token.clone(),
             epoch: request.epoch,
+            seat: slot.seat.as_ref().map(|seat| seat.id.clone()),
         });
         let behaviors = asked_for(&properties);
         let blueprint = Blueprint {
@@ -227,6 +231,44 @@ impl SimWorld {
             health: vec![(now, CheckOutcome::Passing)],
             busy: false,
         }
+    }
+
+    /// Gives an instance the address of its place, and refuses a place that somebody holds. Returns the
+    /// addresses of every member.
+    fn take_seat(
+        &mut self,
+        now: Timestamp,
+        request: &ProvisionRequest,
+        slot: &drover_provider::Slot,
+        instance: &mut SimInstance,
+    ) -> Result<Vec<(MemberId, String)>, ProviderError> {
+        let Some(seat) = slot.seat.as_deref() else {
+            return Ok(Vec::new());
+        };
+        let holds = |one: &SimInstance| {
+            let owner = one.ownership.as_ref();
+            one.exists(now)
+                && owner.is_some_and(|owner| {
+                    owner.group == request.group && owner.seat.as_ref() == Some(&seat.id)
+                })
+        };
+        if self.instances.values().any(|one| holds(one)) {
+            self.stats.double_attach += 1;
+            let message = format!("the place of member {} is taken", seat.id.member);
+            return Err(ProviderError::new(ErrorClass::Capacity, message));
+        }
+        if !seat.attachments.is_empty() {
+            let place = (request.group.clone(), seat.id.clone());
+            self.attached.insert(place);
+        }
+        let address = |member: &MemberId| {
+            let name = format!("{} {} {member}", request.group, seat.id.life);
+            let offset = of_text(0, &name) % (1 << 16);
+            let address = std::net::Ipv4Addr::from_bits(0xc613_0000 + offset as u32);
+            (member.clone(), address.to_string())
+        };
+        instance.address = address(&seat.id.member).1;
+        Ok(seat.members.iter().map(address).collect())
     }
 
     pub(crate) fn end(

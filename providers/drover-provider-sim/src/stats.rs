@@ -23,6 +23,8 @@ pub struct Stats {
     pub created_by_token: BTreeMap<Token, u64>,
     /// Instances made while another one with the same id existed.
     pub duplicates: u64,
+    /// Provisions for a place of a quorum group that an instance held. All were refused.
+    pub double_attach: u64,
     /// Destroys accepted, repeated ones not counted.
     pub destroyed: u64,
     /// Destroys and releases that named an instance of another owner or token. All were refused.

@@ -1,11 +1,11 @@
 //! The simulated provider's state: synchronous, with the time passed in, and seeded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use drover_model::{
     CheckOutcome, Completeness, Epoch, ErrorClass, ExitReport, FleetName, GroupName, InstanceId,
-    Listed, Listing, Ownership, ProviderPhase, ProviderRef, Timestamp, Token,
+    Listed, Listing, MemberId, Ownership, ProviderPhase, ProviderRef, SeatId, Timestamp, Token,
 };
 use drover_provider::{DestroyRequest, ProviderError, ProvisionRequest, Provisioned};
 
@@ -46,6 +46,9 @@ pub struct SimWorld {
     pub(crate) now: Timestamp,
     faults: Vec<Fault>,
     behaviors: Vec<(Which, Behavior)>,
+    leader: Option<MemberId>,
+    /// Places that have something attached, held or not.
+    pub(crate) attached: BTreeSet<(GroupName, SeatId)>,
     pub(crate) instances: BTreeMap<ProviderRef, Box<SimInstance>>,
     /// What each token made, and the fingerprint of the request that made it: a repeat must be alike.
     pub(crate) tokens: BTreeMap<Token, (u64, Provisioned)>,
@@ -74,6 +77,8 @@ impl SimWorld {
             faults: Vec::new(),
             behaviors: Vec::new(),
             instances: BTreeMap::new(),
+            leader: None,
+            attached: BTreeSet::new(),
             tokens: BTreeMap::new(),
             levels: BTreeMap::new(),
             late: Vec::new(),
@@ -168,6 +173,19 @@ impl SimWorld {
             (Some(outcome), Some(ProviderPhase::Running)) => outcome.clone(),
             _ => instance.health(now),
         }
+    }
+
+    /// Returns whether an instance says that it leads, where it says anything of that.
+    pub fn leads(&self, instance: &ProviderRef) -> Option<bool> {
+        let owner = self.instances.get(instance)?.ownership.as_ref()?;
+        let (leader, member) = (self.leader.as_ref()?, &owner.seat.as_ref()?.member);
+        Some(leader == member)
+    }
+
+    /// Makes a member of quorum groups say that it leads, and the others that they do not. None: none
+    /// of them says anything.
+    pub fn set_leader(&mut self, member: Option<MemberId>) {
+        self.leader = member;
     }
 
     /// Returns whether an instance says that it is busy.
@@ -494,6 +512,7 @@ impl SimWorld {
             completeness,
             as_of: asked_at,
             instances,
+            attached: self.attached.clone(),
         }
     }
 

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{
-    Completeness, Digests, Epoch, ErrorClass, FleetName, GroupName, GroupUid, InstanceId, Listed,
-    Listing, Ownership, ProviderPhase, ProviderRef, Template, TemplateParts, Token, Value,
+    AttachmentName, Completeness, Digests, Epoch, ErrorClass, FleetName, GroupName, GroupUid,
+    InstanceId, Listed, Listing, MemberId, Ownership, ProviderPhase, ProviderRef, Seat, SeatId,
+    Template, TemplateParts, Token, Value,
 };
 
 use crate::{DestroyRequest, Provider, ProviderError, ProvisionRequest, Provisioned, Slot};
@@ -221,6 +222,7 @@ impl Context<'_> {
             init: Vec::new(),
             env: BTreeMap::new(),
             tags: BTreeMap::new(),
+            seat: None,
         };
         let slots: Vec<Slot> = (base..base + count).map(slot).collect();
         let template = Template::from(TemplateParts {
@@ -242,6 +244,20 @@ impl Context<'_> {
             digests: Digests::of(&manifest.type_, &template, &classes),
             slots,
             properties,
+        }
+    }
+
+    /// Returns a place in the life of this run.
+    fn seat(&self) -> Seat {
+        let member = MemberId::parse("m1").expect("a valid label");
+        Seat {
+            id: SeatId {
+                life: self.subject.run_id(),
+                member: member.clone(),
+            },
+            members: vec![member],
+            bootstrap: false,
+            attachments: vec![AttachmentName::parse("data").expect("a valid label")],
         }
     }
 
@@ -357,6 +373,7 @@ fn owned(request: &ProvisionRequest, slot: &Slot) -> Ownership {
         digests: request.digests.clone(),
         token: request.token.clone(),
         epoch: request.epoch,
+        seat: slot.seat.as_ref().map(|seat| seat.id.clone()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use drover_model::{Flavor, GroupName, InstanceId, Template, Value};
+use drover_model::{Flavor, GroupName, InstanceId, MemberId, Seat, Template, Value};
 
 use crate::Slot;
 
@@ -17,6 +17,11 @@ pub struct Facts {
     pub zone: Option<String>,
     /// `${instance.address}`. None: not known yet; the provider substitutes it, which knows first.
     pub address: Option<String>,
+    /// `${member.id}` and `${bootstrap}`, in a quorum group.
+    pub seat: Option<Seat>,
+    /// `${members}`: `id=address` of every member, with commas between them. None: not known yet; the
+    /// provider substitutes it together with the address.
+    pub members: Option<String>,
 }
 
 /// A `${...}` that names no fact.
@@ -36,13 +41,17 @@ pub struct Prepared {
     pub properties: Value,
 }
 
-/// The names that a template may use. `instance.address` stays in place until the provider knows it.
-const NAMES: [&str; 5] = [
+/// The names that a template may use. `instance.address` and `members` stay in place until the provider
+/// knows them.
+const NAMES: [&str; 8] = [
     "instance.id",
     "instance.name",
     "instance.zone",
     "instance.address",
     "group.name",
+    "member.id",
+    "members",
+    "bootstrap",
 ];
 
 /// Replaces every `${name}` in `text`; `$${` stands for a literal `${`.
@@ -92,6 +101,12 @@ fn resolve(name: &str, facts: &Facts) -> Option<String> {
             .address
             .clone()
             .unwrap_or_else(|| "${instance.address}".to_owned()),
+        "members" => facts
+            .members
+            .clone()
+            .unwrap_or_else(|| "${members}".to_owned()),
+        "member.id" => facts.seat.as_ref()?.id.member.to_string(),
+        "bootstrap" => facts.seat.as_ref()?.bootstrap.to_string(),
         _ => return None,
     })
 }
@@ -126,6 +141,7 @@ pub fn prepare(template: &Template, facts: &Facts) -> Result<Prepared, Substitut
         init: Vec::new(),
         env: BTreeMap::new(),
         tags: substituted(&template.tags, facts)?,
+        seat: facts.seat.clone().map(Box::new),
     };
     for flavor in &template.flavors {
         match flavor {
@@ -146,6 +162,7 @@ pub fn prepare(template: &Template, facts: &Facts) -> Result<Prepared, Substitut
 
 /// Does a provider's part of the substitution: fills in the address, which the provider knows first,
 /// and resolves the escapes that [`prepare`] left in place because the address was still to come.
+/// `members` are the addresses of a quorum group's members, by id, in the order of the seat.
 ///
 /// A provider without addresses passes an empty one.
 ///
@@ -156,12 +173,21 @@ pub fn finish(
     slot: &Slot,
     properties: &Value,
     address: &str,
+    members: &[(MemberId, String)],
 ) -> Result<Prepared, SubstitutionError> {
     let facts = Facts {
         instance: slot.instance.clone(),
         group: slot.instance.group().clone(),
         zone: None,
         address: Some(address.to_owned()),
+        seat: slot.seat.as_deref().cloned(),
+        members: Some(
+            members
+                .iter()
+                .map(|(id, address)| format!("{id}={address}"))
+                .collect::<Vec<_>>()
+                .join(","),
+        ),
     };
     let init = slot.init.iter().map(|line| substitute(line, &facts));
     Ok(Prepared {
@@ -170,6 +196,7 @@ pub fn finish(
             init: init.collect::<Result<_, _>>()?,
             env: substituted(&slot.env, &facts)?,
             tags: substituted(&slot.tags, &facts)?,
+            seat: slot.seat.clone(),
         },
         properties: substitute_value(properties, &facts)?,
     })

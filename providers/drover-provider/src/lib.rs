@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drover_model::{
     CheckOutcome, Digests, Epoch, ErrorClass, FleetName, GroupName, InstanceId, Listing,
-    ProviderName, ProviderRef, ProviderType, Timestamp, Token, Value,
+    ProviderName, ProviderRef, ProviderType, Seat, Timestamp, Token, Value,
 };
 
 pub mod conformance;
@@ -41,6 +41,11 @@ pub use schema::{Field, Mistake, ObjectSchema, Shape, parse_duration};
 /// - **Destroy.** Idempotent: destroying what is gone succeeds. `Ok` means that the end was
 ///   accepted, not that it has happened: until it has, the instance is listed as `Stopping`. An
 ///   instance whose token differs from the request's is left alone (`NotFound`).
+/// - **Attachments.** What is attached to a place of a group's life belongs to one instance at a time:
+///   a provision for a place whose holder is not gone makes nothing. It outlives its holder, and the
+///   listing names every place that has something attached. A place has the same address in every
+///   instance that takes it, and its peers' addresses are known before they exist. A provider that
+///   cannot attach refuses with `InvalidSpec`.
 /// - **Independence.** Instances outlive the agent and the `Provider` value.
 ///
 /// # Assumptions
@@ -166,6 +171,9 @@ pub struct Slot {
     pub env: BTreeMap<String, String>,
     /// Tags beside the ownership tags.
     pub tags: BTreeMap<String, String>,
+    /// Whose place it takes in a quorum group, and what is attached to that place. Such an instance is
+    /// a batch of its own.
+    pub seat: Option<Box<Seat>>,
 }
 
 /// What a provision call made.

@@ -10,10 +10,12 @@ use drover_model::{Amount, Rate};
 mod agent;
 mod group;
 mod others;
+mod quorum;
 
 pub(crate) use agent::*;
 pub(crate) use group::*;
 pub(crate) use others::*;
+pub(crate) use quorum::*;
 
 /// The fields of one object.
 #[derive(Debug)]

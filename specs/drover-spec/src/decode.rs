@@ -23,6 +23,7 @@ mod group;
 mod health;
 mod metadata;
 mod policy;
+mod quorum;
 mod suggest;
 
 pub(crate) use binding::{decode_binding, decode_fleet, decode_provider};
@@ -146,9 +147,7 @@ impl<'a> Fields<'a> {
         for field in self.object.fields {
             let missing = matches!(field.presence, Presence::Required)
                 && !self.entries.iter().any(|entry| entry.key == field.name);
-            // A quorum group has `members` instead of `size`: that they are not supported is said.
-            let replaced = field.name == "size" && self.has("members");
-            if missing && !replaced {
+            if missing {
                 let message = format!("`{}` is missing from {}", field.name, self.object.name);
                 self.report.push(
                     Diagnostic::error("missing-field", message, self.report.span(self.place))

@@ -60,6 +60,7 @@ fn draining(spec: DrainSpec) -> Draining {
             zone: None,
             created_at: None,
         }],
+        attached: std::collections::BTreeSet::new(),
     };
     Draining { fixture, listing }
 }

@@ -1,8 +1,8 @@
 //! What a step means for the journal and the provider: the intent it writes, and the call it makes.
 
 use drover_model::{
-    Action, Digests, Epoch, ErrorClass, InstanceId, IntentId, IntentKind, IntentState, Plan, Step,
-    Template, Token,
+    Action, Digests, Epoch, ErrorClass, InstanceId, IntentId, IntentKind, IntentState, Plan, Seat,
+    Step, Template, Token,
 };
 use drover_provider::{DestroyRequest, Facts, ProvisionRequest, prepare};
 
@@ -28,6 +28,7 @@ pub(super) fn work<'a>(
             digests,
             zone,
             template,
+            seat,
         } => {
             let kind = IntentKind::Create {
                 slots: slots.clone(),
@@ -36,6 +37,7 @@ pub(super) fn work<'a>(
                 digests: digests.clone(),
                 zone: zone.clone(),
                 template: template.clone(),
+                seat: seat.clone(),
             };
             let launch = Launch {
                 slots,
@@ -43,6 +45,7 @@ pub(super) fn work<'a>(
                 digests,
                 zone: zone.as_ref(),
                 template,
+                seat: seat.as_deref(),
                 epoch: ctx.epoch,
             };
             create(work, kind, &launch, plan, ctx, view)
@@ -152,6 +155,7 @@ fn resend<'a>(
         digests,
         zone,
         template,
+        seat,
         ..
     } = &intent.kind
     else {
@@ -165,6 +169,7 @@ fn resend<'a>(
         digests,
         zone: zone.as_ref(),
         template,
+        seat: seat.as_deref(),
         epoch: intent.epoch,
     };
     match launch.request(plan, ctx) {
@@ -205,6 +210,7 @@ struct Launch<'a> {
     digests: &'a Digests,
     zone: Option<&'a String>,
     template: &'a Template,
+    seat: Option<&'a Seat>,
     epoch: Epoch,
 }
 
@@ -224,6 +230,8 @@ impl Launch<'_> {
                 group: plan.group.clone(),
                 zone: self.zone.cloned(),
                 address: None,
+                seat: self.seat.cloned(),
+                members: None,
             };
             let prepared = prepare(self.template, &facts).map_err(|error| error.to_string())?;
             slots.push(prepared.slot);

@@ -88,6 +88,7 @@ async fn plan_of_all_kinds(fixture: &Fixture) -> Plan {
         token: token(5, 1),
         digests: digests(&template("v1")),
         template: template("v1"),
+        seat: None,
     };
     let old = fixture
         .journal

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use drover_model::{
     Digests, DrainDone, DrainSpec, Epoch, ErrorClass, Flavor, HttpRequest, Intent, IntentId,
-    IntentKind, IntentState, OnDrainTimeout, Reason, Template, TemplateParts, Value, Vanilla,
+    IntentKind, IntentState, OnDrainTimeout, Reason, Seat, SeatId, Template, TemplateParts, Value,
+    Vanilla,
 };
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +75,9 @@ enum KindRow {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         zone: Option<String>,
         template: TemplateRow,
+        /// Of instances that are interchangeable there is none, nor in rows of earlier versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seat: Option<SeatRow>,
     },
     Drain {
         instance: String,
@@ -91,6 +95,16 @@ enum KindRow {
         token: String,
         reason: String,
     },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SeatRow {
+    life: String,
+    member: String,
+    members: Vec<String>,
+    bootstrap: bool,
+    attachments: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -194,6 +208,7 @@ fn kind_out(kind: &IntentKind) -> KindRow {
             digests,
             zone,
             template,
+            seat,
         } => KindRow::Create {
             slots: slots.iter().map(ToString::to_string).collect(),
             attempt: *attempt,
@@ -201,6 +216,7 @@ fn kind_out(kind: &IntentKind) -> KindRow {
             digests: digests.to_string(),
             zone: zone.clone(),
             template: template_out(template),
+            seat: seat.as_deref().map(seat_out),
         },
         IntentKind::Drain {
             instance,
@@ -244,6 +260,7 @@ fn kind_in(row: KindRow) -> Result<IntentKind, String> {
             digests,
             zone,
             template,
+            seat,
         } => IntentKind::Create {
             slots: slots
                 .iter()
@@ -254,6 +271,7 @@ fn kind_in(row: KindRow) -> Result<IntentKind, String> {
             digests: parse_digests(&digests)?,
             zone,
             template: template_in(template),
+            seat: seat.as_ref().map(seat_in).transpose()?.map(Box::new),
         },
         KindRow::Drain {
             instance,
@@ -285,6 +303,42 @@ fn kind_in(row: KindRow) -> Result<IntentKind, String> {
             token: parse("token", &token)?,
             reason: reason_in(&reason)?,
         },
+    })
+}
+
+fn seat_out(seat: &Seat) -> SeatRow {
+    let Seat {
+        id,
+        members,
+        bootstrap,
+        attachments,
+    } = seat;
+    SeatRow {
+        life: id.life.to_string(),
+        member: id.member.to_string(),
+        members: members.iter().map(ToString::to_string).collect(),
+        bootstrap: *bootstrap,
+        attachments: attachments.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn seat_in(row: &SeatRow) -> Result<Seat, String> {
+    Ok(Seat {
+        id: SeatId {
+            life: parse("uid", &row.life)?,
+            member: parse("member", &row.member)?,
+        },
+        members: row
+            .members
+            .iter()
+            .map(|id| parse("member", id))
+            .collect::<Result<_, _>>()?,
+        bootstrap: row.bootstrap,
+        attachments: row
+            .attachments
+            .iter()
+            .map(|name| parse("attachment", name))
+            .collect::<Result<_, _>>()?,
     })
 }
 

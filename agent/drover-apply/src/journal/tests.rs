@@ -68,7 +68,52 @@ fn create(numbers: &[u64]) -> IntentKind {
         token: token('a'),
         digests: Digests::of(&kind, &template(), &std::collections::BTreeMap::new()),
         template: template(),
+        seat: None,
     }
+}
+
+/// A create that takes the place of a member.
+fn seated(number: u64) -> IntentKind {
+    let member = |id: &str| drover_model::MemberId::parse(id).unwrap();
+    let place = drover_model::Seat {
+        id: drover_model::SeatId {
+            life: drover_model::GroupUid::parse("0123456789abcdef").unwrap(),
+            member: member("m2"),
+        },
+        members: vec![member("m1"), member("m2")],
+        bootstrap: true,
+        attachments: vec![drover_model::AttachmentName::parse("data").unwrap()],
+    };
+    match create(&[number]) {
+        IntentKind::Create {
+            slots,
+            attempt,
+            token,
+            digests,
+            zone,
+            template,
+            ..
+        } => IntentKind::Create {
+            slots,
+            attempt,
+            token,
+            digests,
+            zone,
+            template,
+            seat: Some(Box::new(place)),
+        },
+        other => other,
+    }
+}
+
+#[test]
+fn a_place_is_written_down_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = RedbJournal::open(dir.path()).unwrap();
+    append(&journal, vec![seated(1)]);
+    drop(journal);
+    let again = RedbJournal::open(dir.path()).unwrap();
+    assert_eq!(again.open_intents(&web()).unwrap()[0].kind, seated(1));
 }
 
 fn drain() -> IntentKind {

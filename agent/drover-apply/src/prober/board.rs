@@ -101,7 +101,14 @@ pub(super) struct JobKey {
 pub(super) struct Probed {
     pub(super) asked_at: Timestamp,
     pub(super) outcome: CheckOutcome,
+    pub(super) said: Said,
+}
+
+/// What an instance says of itself beside being well.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Said {
     pub(super) busy: bool,
+    pub(super) leader: Option<bool>,
 }
 
 /// A check that was carried out.
@@ -325,7 +332,7 @@ impl Life {
                     outcome: CheckOutcome::Unknown {
                         why: "the instance has no address yet".to_owned(),
                     },
-                    busy: false,
+                    said: Said::default(),
                 });
             }
         }
@@ -341,10 +348,12 @@ impl Life {
                 asked_at: latest.asked_at,
                 checks: Vec::new(),
                 busy: false,
+                leader: None,
             });
             signal.asked_at = signal.asked_at.min(latest.asked_at);
             signal.checks.push(latest.outcome.clone());
-            signal.busy |= latest.busy;
+            signal.busy |= latest.said.busy;
+            signal.leader = latest.said.leader.or(signal.leader);
         }
         signal
     }
@@ -397,7 +406,7 @@ fn share(instance: &InstanceId, tries: u64) -> f64 {
 fn differs(before: Option<&HealthSignal>, after: Option<&HealthSignal>) -> bool {
     let gist = |signal: &HealthSignal| {
         let kinds = signal.checks.iter().map(std::mem::discriminant);
-        (kinds.collect::<Vec<_>>(), signal.busy)
+        (kinds.collect::<Vec<_>>(), signal.busy, signal.leader)
     };
     before.map(gist) != after.map(gist)
 }

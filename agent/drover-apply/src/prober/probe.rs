@@ -8,7 +8,7 @@ use drover_model::{CheckOutcome, Probe};
 use drover_provider::Clock;
 use futures::FutureExt as _;
 
-use super::board::{Finished, Job, Probed};
+use super::board::{Finished, Job, Probed, Said};
 use crate::requests::{self, Trouble};
 
 /// How much longer than the check's own limit a provider may take to run a command in an instance.
@@ -16,18 +16,18 @@ const COMMAND_SLACK: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(job: Job, clock: Arc<dyn Clock>) -> Finished {
     let asked_at = clock.now();
-    let (outcome, busy) = match (&job.probe, &job.address) {
+    let (outcome, said) = match (&job.probe, &job.address) {
         (Probe::Http { port, path }, Some(address)) => {
             http(address, *port, path, job.timeout).await
         }
         (Probe::Tcp { port }, Some(address)) => {
             let opened = requests::connect(address, *port, job.timeout).await;
             let outcome = opened.map_or_else(of_trouble, |()| CheckOutcome::Passing);
-            (outcome, false)
+            (outcome, Said::default())
         }
-        (Probe::Command { command }, _) => (in_instance(&job, command).await, false),
+        (Probe::Command { command }, _) => (in_instance(&job, command).await, Said::default()),
         (Probe::Http { .. } | Probe::Tcp { .. }, None) => {
-            (unknown("the instance has no address yet"), false)
+            (unknown("the instance has no address yet"), Said::default())
         }
     };
     Finished {
@@ -35,29 +35,35 @@ pub(super) async fn run(job: Job, clock: Arc<dyn Clock>) -> Finished {
         probed: Probed {
             asked_at,
             outcome,
-            busy,
+            said,
         },
     }
 }
 
-async fn http(address: &str, port: u16, path: &str, limit: Duration) -> (CheckOutcome, bool) {
+async fn http(address: &str, port: u16, path: &str, limit: Duration) -> (CheckOutcome, Said) {
     match requests::http("GET", address, port, path, limit).await {
-        Ok(answer) if answer.is_success() => (CheckOutcome::Passing, is_busy(&answer.body)),
+        Ok(answer) if answer.is_success() => (CheckOutcome::Passing, said_in(&answer.body)),
         Ok(answer) => {
             let why = format!("GET {path} on port {port} answered {}", answer.status);
-            (CheckOutcome::Failing { why }, false)
+            (CheckOutcome::Failing { why }, Said::default())
         }
-        Err(trouble) => (of_trouble(trouble), false),
+        Err(trouble) => (of_trouble(trouble), Said::default()),
     }
 }
 
-/// Returns whether a health answer says `{"busy": true}`. Anything else is not busy: most endpoints
-/// answer with a word.
-fn is_busy(body: &[u8]) -> bool {
-    let is_object = body.trim_ascii_start().starts_with(b"{");
-    is_object
-        && serde_json::from_slice::<serde_json::Value>(body)
-            .is_ok_and(|answer| answer["busy"] == serde_json::Value::Bool(true))
+/// Returns what a health answer says beside its status: `{"busy": true}`, `{"leader": true}`. Anything
+/// else says nothing: most endpoints answer with a word.
+fn said_in(body: &[u8]) -> Said {
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Said::default();
+    }
+    let Ok(answer) = serde_json::from_slice::<serde_json::Value>(body) else {
+        return Said::default();
+    };
+    Said {
+        busy: answer["busy"] == serde_json::Value::Bool(true),
+        leader: answer["leader"].as_bool(),
+    }
 }
 
 async fn in_instance(job: &Job, command: &[String]) -> CheckOutcome {

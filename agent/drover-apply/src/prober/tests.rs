@@ -551,6 +551,26 @@ async fn busy_is_read_from_a_json_answer_and_told() {
 }
 
 #[tokio::test]
+async fn who_leads_is_read_from_a_json_answer() {
+    let bodies = [
+        ("{\"leader\": true}", Some(true)),
+        ("{\"busy\": true, \"leader\": false}", Some(false)),
+        ("{\"leader\": \"m1\"}", None),
+        ("{\"health\": \"true\"}", None),
+        ("leader", None),
+    ];
+    for (body, leader) in bodies {
+        let server = Server::start(move |_| Reaction::Answer(200, body.to_owned())).await;
+        let probe = Probe::Http {
+            port: server.port,
+            path: "/".to_owned(),
+        };
+        let signal = probing().result(probe, Duration::from_secs(5)).await;
+        assert_eq!(signal.leader, leader, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn loop_is_told_when_an_instance_gets_busy() {
     let busy = Arc::new(AtomicBool::new(false));
     let is_busy = busy.clone();

@@ -166,7 +166,8 @@ impl Agent {
             }));
             return;
         }
-        if let Some(hold) = provider_changed(entry, &located.value) {
+        let changed = provider_changed(entry, &located.value);
+        if let Some(hold) = changed.or_else(|| sizing_changed(entry, &located.value)) {
             entry.notices.push(hold);
             return;
         }
@@ -285,6 +286,16 @@ fn errors_of<'a>(
             && (located.line..=last).contains(&found.span.line)
     };
     diagnostics.iter().filter(within).collect()
+}
+
+/// Refuses to switch between `size` and `members` for a group that has instances.
+fn sizing_changed(entry: &GroupEntry, group: &Group) -> Option<Held> {
+    let quorum = group.spec.quorum.is_some();
+    let instances = entry.recorded.instances.values();
+    let other = |instance: &drover_model::RecordedInstance| instance.seat.is_some() != quorum;
+    let known = entry.recorded.quorum.is_some() && !quorum;
+    let differs = known || instances.into_iter().any(other);
+    (differs && entry.recorded.accepted.is_some()).then(|| plain(Hold::SizingChanged))
 }
 
 /// Refuses another provider for a group that has instances.

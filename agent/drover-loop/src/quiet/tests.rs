@@ -1,4 +1,4 @@
-use drover_model::{Hold, Listed, ProviderPhase, ProviderRef};
+use drover_model::{GroupName, GroupUid, Hold, Listed, MemberId, ProviderPhase, ProviderRef};
 
 use super::*;
 
@@ -18,6 +18,7 @@ fn listing(phase: ProviderPhase, completeness: Completeness) -> Listing {
             zone: None,
             created_at: None,
         }],
+        attached: std::collections::BTreeSet::new(),
     }
 }
 
@@ -51,6 +52,13 @@ fn anything_else_asks_for_a_new_plan() {
     };
     let fence = crate::agent::plain(Hold::ObserveOnly);
     let exited = listing(ProviderPhase::Terminated, Completeness::Complete);
+    let mut attached = running();
+    let seat = SeatId {
+        life: GroupUid::parse("t4zu7gw6nltm5aqo").unwrap(),
+        member: MemberId::parse("m1").unwrap(),
+    };
+    let group = GroupName::parse("db").unwrap();
+    attached.attached.insert((group, seat));
     assert!(
         !quiet().holds(at(200), 1, Fingerprint::of(&running()), &[]),
         "the timer"
@@ -84,5 +92,9 @@ fn anything_else_asks_for_a_new_plan() {
     assert!(
         !untimed.holds(at(400), 1, Fingerprint::of(&running()), &[]),
         "age"
+    );
+    assert!(
+        !quiet().holds(at(150), 1, Fingerprint::of(&attached), &[]),
+        "an attachment"
     );
 }

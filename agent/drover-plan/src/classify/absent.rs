@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use drover_model::{
-    Absence, Digests, InstanceClass, InstanceId, Intent, IntentKind, IntentState, Member,
+    Absence, Digests, InstanceClass, InstanceId, Intent, IntentKind, IntentState, Member, SeatId,
     Timestamp, Token,
 };
 
@@ -31,6 +31,7 @@ struct Unlisted<'a> {
     because: Because,
     digests: &'a Digests,
     token: Option<&'a Token>,
+    seat: Option<&'a SeatId>,
     created_at: Timestamp,
 }
 
@@ -47,6 +48,7 @@ impl Stage<'_> {
             slots,
             token,
             digests,
+            seat,
             ..
         } = &intent.kind
         else {
@@ -69,6 +71,7 @@ impl Stage<'_> {
                 because,
                 digests,
                 token: Some(token),
+                seat: seat.as_ref().map(|seat| &seat.id),
                 created_at: intent.issued_at,
             });
         }
@@ -92,6 +95,7 @@ impl Stage<'_> {
                 because: Because::Missing,
                 digests: &was.digests,
                 token: None,
+                seat: was.seat.as_ref(),
                 created_at: was.created_at,
             });
         }
@@ -156,9 +160,11 @@ impl Stage<'_> {
             provider_ref: provider_ref.cloned(),
             digests: unlisted.digests.clone(),
             token: token.cloned(),
+            seat: unlisted.seat.cloned(),
             class,
             drain: self.drain(id),
             busy: false,
+            leader: None,
             address: None,
             zone: self.zone_of(id),
             created_at: unlisted.created_at,

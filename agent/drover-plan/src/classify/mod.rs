@@ -18,7 +18,8 @@ use std::time::Duration;
 use drover_model::{
     Classified, DrainProgress, ExitReport, GroupName, GroupSpec, HealthSignal, InstanceClass,
     InstanceId, InstanceMemory, Intent, IntentKind, IntentState, Listed, Listing, Member,
-    Ownership, ProviderPhase, RecordedGroup, Settlement, SettlementOutcome, Timestamp, Trust,
+    Ownership, ProviderPhase, RecordedGroup, SeatId, Settlement, SettlementOutcome, Timestamp,
+    Trust,
 };
 
 use crate::intents::IntentIndex;
@@ -76,6 +77,7 @@ pub fn classify(input: &ClassifyInput<'_>) -> Classified {
         members: stage.members,
         gone: stage.gone,
         settled,
+        attached: attached(input),
         memory: stage.memory,
     }
 }
@@ -107,6 +109,13 @@ fn listed_by_id<'a>(
         }
     }
     by_id
+}
+
+/// Returns the places of the group that have something attached.
+fn attached(input: &ClassifyInput<'_>) -> BTreeSet<SeatId> {
+    let all = input.listing.attached.iter();
+    let own = all.filter(|(group, _)| group == input.group);
+    own.map(|(_, seat)| seat.clone()).collect()
 }
 
 /// The stage in progress.
@@ -160,9 +169,11 @@ impl Stage<'_> {
             provider_ref: Some(listed.provider_ref.clone()),
             digests: ownership.digests.clone(),
             token: Some(ownership.token.clone()),
+            seat: ownership.seat.clone(),
             class,
             drain: self.drain(id),
             busy: input.signals.get(id).is_some_and(|signal| signal.busy),
+            leader: input.signals.get(id).and_then(|signal| signal.leader),
             address: listed.address.clone(),
             zone: listed.zone.clone().or_else(|| self.zone_of(id)),
             created_at,

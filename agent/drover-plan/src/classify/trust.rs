@@ -42,8 +42,10 @@ fn lists_any(input: &ClassifyInput<'_>) -> bool {
 fn expected(input: &ClassifyInput<'_>, intents: &IntentIndex<'_>) -> u32 {
     // Where nothing is wanted nothing can be made too much, so that `size: 0` is how a person
     // says that the instances are gone indeed. A group that is being removed would be forgotten.
+    // Of a quorum group no majority is ever made anew, so nothing is made too much either.
+    let quorum = input.spec.quorum.is_some();
     let wants_none = input.spec.size == 0 && input.recorded.deleting.is_none();
-    if releasing(input) || wants_none {
+    if releasing(input) || wants_none || quorum {
         return 0;
     }
     let terminating = InstanceClass::Terminating.as_str();

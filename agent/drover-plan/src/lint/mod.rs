@@ -4,6 +4,7 @@
 //! and the observation, so that a mistake in the planner's own counters cannot hide itself. A plan
 //! that fails here is a bug and is not carried out.
 
+mod quorum;
 mod rollout;
 #[cfg(test)]
 mod tests;
@@ -124,6 +125,17 @@ pub enum LintError {
     /// Something would be made of a template in quarantine.
     #[error("a template in quarantine would be used")]
     Quarantined,
+    /// A member of a quorum group would be made or ended out of turn.
+    #[error("{0}")]
+    Seat(&'static str),
+    /// Too few members of a quorum group would be left to decide anything.
+    #[error("{left} members would be well, {needed} must be")]
+    NoMajority {
+        /// How many would be left.
+        left: u32,
+        /// How many must be.
+        needed: u32,
+    },
     /// The next recorded state contradicts the steps.
     #[error("the next recorded state is wrong: {what}")]
     WrongRecord {
@@ -145,6 +157,7 @@ pub fn lint(input: &PlanInput<'_>, plan: &Plan) -> Result<(), LintError> {
     facts.zones(plan)?;
     facts.drained(plan)?;
     facts.stages(plan)?;
+    facts.quorum(plan)?;
     facts.recorded(plan)
 }
 
@@ -425,7 +438,11 @@ impl<'a> Facts<'a> {
             .keys()
             .filter(|id| self.stays(id))
             .count() as u32;
-        let surplus = staying.saturating_sub(plan.next.size);
+        let surplus = match &self.input.desired.spec().quorum {
+            // Of members those are too many that nobody wants, whatever their number.
+            Some(quorum) => self.unwanted(quorum),
+            None => staying.saturating_sub(plan.next.size),
+        };
         if removed > surplus {
             return Err(LintError::RemovesTooMany { removed, surplus });
         }

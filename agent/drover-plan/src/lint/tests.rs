@@ -30,6 +30,7 @@ fn create(fixture: &Fixture, names: &[&str]) -> Step {
             token: fixture.token(names[0]),
             digests: fixture.digests(),
             template: fixture.group.spec.template.clone(),
+            seat: None,
         },
         cause: Cause::ScaleOut,
         preconditions: Vec::new(),

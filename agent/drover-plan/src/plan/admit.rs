@@ -146,7 +146,20 @@ impl<'a> Draft<'a> {
     }
 
     /// Adds the step that ends a member. Without a handle and a token there is nothing to end yet.
+    ///
+    /// A member of a quorum group that serves is not ended while it cannot be spared, whatever was
+    /// decided before.
     pub(super) fn destroy(&mut self, member: &Member, cause: Cause) {
+        let reason = match cause {
+            Cause::Because(reason) => Some(reason),
+            Cause::ScaleOut | Cause::FailedLaunch | Cause::Completed | Cause::FollowUp => None,
+        };
+        if member.class == InstanceClass::Available
+            && let Some(held) = self.endangers(member, reason)
+        {
+            self.hold(held);
+            return;
+        }
         let (Some(provider_ref), Some(token)) = (&member.provider_ref, &member.token) else {
             return;
         };

@@ -65,6 +65,7 @@ impl Draft<'_> {
                 digests: digests.clone(),
                 zone: zone.cloned(),
                 template: template.clone(),
+                seat: None,
             };
             self.step(action, cause, absent);
             left -= batch;
@@ -138,7 +139,7 @@ impl Draft<'_> {
     }
 
     /// Returns what withholds every launch of `digests` now.
-    fn launch_withheld(&self, digests: &Digests) -> Option<Held> {
+    pub(super) fn launch_withheld(&self, digests: &Digests) -> Option<Held> {
         let unknown = self.unknown_creates();
         let unknown_max = UNKNOWN_SHARE.ceil_of(self.resolved.size).max(1);
         if unknown > unknown_max {

@@ -176,7 +176,10 @@ impl<'a> Draft<'a> {
             type_: self.input.provider.type_.clone(),
             settings: self.input.provider.settings.clone(),
         });
-        let size = self.size_in_force();
+        let size = match &spec.quorum {
+            Some(_) => spec.size,
+            None => self.size_in_force(),
+        };
         self.keep_going(spec, size);
     }
 
@@ -196,6 +199,11 @@ impl<'a> Draft<'a> {
         self.track_rollout();
         self.fresh = self.fresh();
         self.follow_up();
+        if let Some(quorum) = &spec.quorum {
+            self.keep_members(quorum);
+            self.converge();
+            return;
+        }
         self.clear_failed_launches();
         self.clear_completed();
         self.heal();
@@ -271,7 +279,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns the hold for a change of a person that removes more than the limit allows.
-    fn over_limit(&self) -> Option<Held> {
+    pub(super) fn over_limit(&self) -> Option<Held> {
         if self.input.decisions.size.is_some() {
             return None;
         }

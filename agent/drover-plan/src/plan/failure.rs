@@ -400,6 +400,9 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::ProviderFailed { .. }
         | Hold::ProviderMissing { .. }
         | Hold::ProviderChanged { .. }
+        | Hold::SizingChanged
+        | Hold::QuorumAtRisk { .. }
+        | Hold::QuorumUnproven { .. }
         | Hold::Suspended { .. }
         | Hold::Frozen { .. }
         | Hold::ObserveOnly
@@ -430,6 +433,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::ScalingStabilized { .. }
         | Hold::ScalingRate { .. }
         | Hold::TotalLimit { .. }
+        | Hold::QuorumUnsettled { .. }
         | Hold::Protected
         | Hold::DeletionUnconfirmed { .. }
         | Hold::DrainTimeout

@@ -80,6 +80,9 @@ impl Draft<'_> {
         self.next.rollout = None;
         self.next.backoff = None;
         self.next.destroyed = None;
+        if let Some(quorum) = &mut self.next.quorum {
+            quorum.stable = quorum.voters.clone();
+        }
     }
 
     /// Returns the plan.
@@ -134,6 +137,7 @@ impl Draft<'_> {
             });
         }
         self.next.next_number = self.input.recorded.next_number;
+        self.next.quorum = self.input.recorded.quorum.clone();
     }
 
     /// Counts what the change in progress has removed without replacement. Counted when it is gone,

@@ -91,7 +91,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns whether no instance's health is known: then the observer is presumed broken.
-    fn blind(&self) -> bool {
+    pub(super) fn blind(&self) -> bool {
         let mut lost = false;
         for member in self.live() {
             match member.class {

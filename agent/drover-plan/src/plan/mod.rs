@@ -5,6 +5,7 @@
 //! takes an instance out of service but through [`Draft::refusal`].
 
 mod admit;
+mod council;
 mod create;
 mod deletion;
 mod draft;
@@ -13,6 +14,7 @@ mod finish;
 mod follow_up;
 mod heal;
 mod placement;
+mod quorum;
 mod record;
 mod roll;
 mod scale;
@@ -96,7 +98,20 @@ fn fence(input: &PlanInput<'_>) -> Option<Held> {
             })
         });
     }
-    provider_changed(input)
+    provider_changed(input).or_else(|| sizing_changed(input))
+}
+
+/// A group that has live instances never switches between interchangeable instances and members.
+fn sizing_changed(input: &PlanInput<'_>) -> Option<Held> {
+    let Desired::Present { group, .. } = input.desired else {
+        return None;
+    };
+    let wants = group.spec.quorum.is_some();
+    let members = input.classified.members.values();
+    let differs = |seated: bool| seated != wants;
+    let live = members.map(|member| member.seat.is_some()).any(differs);
+    let known = input.recorded.quorum.is_some() && !wants;
+    (live || known).then(|| held(Hold::SizingChanged))
 }
 
 /// A group never moves to another provider: its instances would be left behind in the old one.

@@ -45,6 +45,7 @@ impl Draft<'_> {
                     now.clone().or_else(|| before.cloned().flatten())
                 };
                 let instance = RecordedInstance {
+                    seat: member.seat.clone(),
                     provider_ref: member.provider_ref.clone().or(handle),
                     digests: member.digests.clone(),
                     class: class.to_owned(),
@@ -76,6 +77,13 @@ impl Draft<'_> {
             GroupPhase::Held
         } else if self.converged {
             GroupPhase::Converged
+        } else if self
+            .next
+            .quorum
+            .as_ref()
+            .is_some_and(|known| !known.established)
+        {
+            GroupPhase::Bootstrapping
         } else {
             GroupPhase::Progressing
         }
@@ -127,7 +135,7 @@ impl Draft<'_> {
         };
         let working = matches!(
             self.next.phase,
-            GroupPhase::Progressing | GroupPhase::Deleting
+            GroupPhase::Bootstrapping | GroupPhase::Progressing | GroupPhase::Deleting
         );
         let reconciling = (
             Some(working),
@@ -242,6 +250,7 @@ fn goes_on(before: &Held, now: &Held) -> bool {
         | (Hold::JournalUnavailable { .. }, Hold::JournalUnavailable { .. })
         | (Hold::ScalingStabilized { .. }, Hold::ScalingStabilized { .. })
         | (Hold::ScalingRate { .. }, Hold::ScalingRate { .. })
+        | (Hold::QuorumUnproven { .. }, Hold::QuorumUnproven { .. })
         | (Hold::SourceUnavailable { .. }, Hold::SourceUnavailable { .. }) => true,
         (one, other) => one == other,
     };

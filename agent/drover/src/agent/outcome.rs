@@ -69,18 +69,26 @@ fn group_standing(group: &GroupReport, clocked: bool) -> Standing {
         // Without a provider, for example, there is nothing to plan with.
         return person(&holds).map_or(Standing::Going, Standing::Stuck);
     }
-    // A held group may still have instances on their way, up or down.
-    let waits = group.numbers.total != group.numbers.available;
-    match (group.phase, person(&holds)) {
-        (Some(GroupPhase::Pending | GroupPhase::Progressing), _) => Standing::Going,
-        (_, Some(_)) if waits => Standing::Going,
-        (_, Some(exit)) => Standing::Stuck(exit),
-        (Some(GroupPhase::Held | GroupPhase::Paused | GroupPhase::Deleting), None) => {
-            Standing::Going
-        }
-        (Some(GroupPhase::Converged | GroupPhase::Observed | GroupPhase::Deleted) | None, None) => {
+    // A held group may still have instances on their way, up or down, or wait to work at all.
+    let begins = group.phase == Some(GroupPhase::Bootstrapping);
+    let waits = begins || group.numbers.total != group.numbers.available;
+    let asked = person(&holds);
+    let ends = match group.phase {
+        Some(GroupPhase::Pending | GroupPhase::Progressing) => return Standing::Going,
+        Some(
+            GroupPhase::Bootstrapping
+            | GroupPhase::Held
+            | GroupPhase::Paused
+            | GroupPhase::Deleting,
+        ) => Standing::Going,
+        Some(GroupPhase::Converged | GroupPhase::Observed | GroupPhase::Deleted) | None => {
             Standing::Converged
         }
+    };
+    match asked {
+        Some(_) if waits => Standing::Going,
+        Some(exit) => Standing::Stuck(exit),
+        None => ends,
     }
 }
 
@@ -117,6 +125,9 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::PolicyFailed(_)
         | Hold::ProviderMissing { .. }
         | Hold::ProviderChanged { .. }
+        | Hold::SizingChanged
+        | Hold::QuorumAtRisk { .. }
+        | Hold::QuorumUnproven { .. }
         | Hold::Suspended { .. }
         | Hold::Frozen { .. }
         | Hold::RolloutPaused(_)
@@ -148,6 +159,7 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::ScalingStabilized { .. }
         | Hold::ScalingRate { .. }
         | Hold::TotalLimit { .. }
+        | Hold::QuorumUnsettled { .. }
         | Hold::UnknownOutcomes { .. }
         | Hold::JournalUnavailable { .. }
         | Hold::ClockStepped

@@ -234,6 +234,9 @@ pub(crate) fn describe_instance(
     let template = if view.current { "current" } else { "outdated" };
     field("Template", &format!("{} ({template})", view.digest));
     field("Address", view.address.as_deref().unwrap_or("none"));
+    if let Some(member) = &view.member {
+        field("Member", member);
+    }
     if let Some(zone) = &view.zone {
         field("Zone", zone);
     }

@@ -30,6 +30,7 @@ fn change(from: u32, to: u32) -> Change {
     let end = |size| ChangeEnd {
         digests: crate::testing::digests("v1"),
         size,
+        members: std::collections::BTreeSet::new(),
     };
     Change {
         id: ChangeId::parse(&"0".repeat(64)).unwrap(),

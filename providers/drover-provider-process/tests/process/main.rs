@@ -7,4 +7,5 @@ mod contract;
 mod ending;
 mod harness;
 mod making;
+mod places;
 mod surviving;

@@ -74,6 +74,8 @@ async fn substitutes_in_two_rounds_with_the_flavors() {
             group: asked.group.clone(),
             zone: None,
             address: None,
+            seat: None,
+            members: None,
         },
     )
     .unwrap();

@@ -64,6 +64,11 @@ pub(super) const ALL: &[Check] = &[
         "One token makes at most one set of instances, also when they are gone again."
     ),
     check!(
+        "place",
+        place,
+        "What is attached to a place belongs to one instance at a time, outlives it, and is listed; the place keeps its address."
+    ),
+    check!(
         "token-reuse",
         token_reuse,
         "A token that comes with other parameters makes nothing."
@@ -232,6 +237,55 @@ async fn repeat_after_end(context: &Context<'_>) -> Verdict {
         one_set(context, &request.token, 0).await?;
     }
     Ok(())
+}
+
+/// A provider that cannot attach says so.
+async fn place(context: &Context<'_>) -> Verdict {
+    let take = |number| {
+        let mut request = context.request(number, 1, context.subject.running());
+        request.slots[0].seat = Some(Box::new(context.seat()));
+        request
+    };
+    let first = take(0);
+    let instance = match context.provision(&first).await {
+        Ok(provisioned) => provisioned.made.into_values().next(),
+        Err(error) if error.class == ErrorClass::InvalidSpec => {
+            return Err(Miss::Skipped(error.message));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let instance = instance.ok_or_else(|| Miss::Failed("nothing was made".to_owned()))?;
+    let before = context.until_running(&instance).await?;
+    let owner = before
+        .ownership
+        .ok_or_else(|| Miss::Failed("no tags".to_owned()))?;
+    ensure(owner.seat == Some(context.seat().id), || {
+        format!("the tags say {:?}", owner.seat)
+    })?;
+    ensure(context.provision(&take(1)).await.is_err(), || {
+        "a place that is held was given again".to_owned()
+    })?;
+    let end = destroying(&first, &first.slots[0].instance, &instance);
+    context.provider.destroy(&end).await?;
+    context.until_gone(&instance).await?;
+    let attached = context.listing().await?.attached;
+    ensure(
+        attached.contains(&(first.group.clone(), context.seat().id)),
+        || format!("what is attached is not listed: {attached:?}"),
+    )?;
+    // Whoever held it may still be letting go.
+    for _ in 0..context.subject.patience() {
+        if let Ok(provisioned) = context.provision(&take(2)).await {
+            let again = provisioned.made.into_values().next();
+            let again = again.ok_or_else(|| Miss::Failed("nothing was made".to_owned()))?;
+            let after = context.until_running(&again).await?;
+            return ensure(after.address == before.address, || {
+                format!("{:?} became {:?}", before.address, after.address)
+            });
+        }
+        context.subject.wait().await;
+    }
+    Err(Miss::Failed("the place is never free again".to_owned()))
 }
 
 async fn token_reuse(context: &Context<'_>) -> Verdict {

@@ -8,6 +8,8 @@ fn facts(address: Option<&str>) -> Facts {
         group: GroupName::parse("web").unwrap(),
         zone: None,
         address: address.map(str::to_owned),
+        seat: None,
+        members: address.map(|_| String::new()),
     }
 }
 
@@ -126,7 +128,7 @@ fn template() -> Template {
 #[test]
 fn later_flavors_add_their_init_and_win_over_earlier_ones() {
     let prepared = prepare(&template(), &facts(None)).unwrap();
-    let finished = finish(&prepared.slot, &prepared.properties, "127.64.0.9").unwrap();
+    let finished = finish(&prepared.slot, &prepared.properties, "127.64.0.9", &[]).unwrap();
     assert_eq!(
         finished.slot.init,
         ["echo web-7", "echo 127.64.0.9 ${PATH}"]
@@ -194,5 +196,57 @@ fn a_mistake_anywhere_in_the_template_is_found() {
     for template in templates {
         let error = prepare(&template, &facts(None)).unwrap_err();
         assert_eq!(error.name, "wrong");
+    }
+}
+
+fn seat() -> Seat {
+    let member = |id: &str| MemberId::parse(id).unwrap();
+    Seat {
+        id: drover_model::SeatId {
+            life: drover_model::GroupUid::parse("0123456789abcdef").unwrap(),
+            member: member("m2"),
+        },
+        members: vec![member("m1"), member("m2")],
+        bootstrap: true,
+        attachments: Vec::new(),
+    }
+}
+
+#[test]
+fn a_member_knows_its_id_and_its_peers_addresses() {
+    let written = "${member.id} of ${members}, first ${bootstrap}, $${members}";
+    let template = Template::from(TemplateParts {
+        properties: Value::from(written),
+        flavors: Vec::new(),
+        flavors_as_written: Value::List(Vec::new()),
+        tags: BTreeMap::new(),
+    });
+    let facts = Facts {
+        seat: Some(seat()),
+        ..facts(None)
+    };
+    let prepared = prepare(&template, &facts).unwrap();
+    let addresses = [("m1", "127.64.0.1"), ("m2", "127.64.0.2")];
+    let addresses = addresses.map(|(id, at)| (MemberId::parse(id).unwrap(), at.to_owned()));
+    let finished = finish(
+        &prepared.slot,
+        &prepared.properties,
+        "127.64.0.2",
+        &addresses,
+    )
+    .unwrap();
+    assert_eq!(
+        finished.properties.as_str().unwrap(),
+        "m2 of m1=127.64.0.1,m2=127.64.0.2, first true, ${members}"
+    );
+}
+
+#[test]
+fn an_instance_without_a_place_has_no_member_to_name() {
+    for name in ["member.id", "bootstrap"] {
+        assert_eq!(
+            once(&format!("${{{name}}}")),
+            Err(format!("unknown substitution ${{{name}}}"))
+        );
     }
 }

@@ -3,7 +3,8 @@
 use drover_model::defaults;
 
 use super::{
-    Object, PORT, Preset, Shape, any, duration, later, one, one_of, optional, preset, required,
+    MEMBER, Object, PORT, Preset, QUORUM, Shape, any, duration, later, one, one_of, optional,
+    preset, required,
 };
 use crate::limits::{GROUP_SIZE_MAX, MESSAGE_LENGTH_MAX};
 
@@ -25,19 +26,33 @@ const AMOUNT_SOME: Shape = Shape::Amount {
     max: GROUP_SIZE_MAX,
 };
 
-pub(crate) static GROUP_SPEC: Object = any(
+pub(crate) static GROUP_SPEC: Object = one_of(
     "a group's spec",
-    "What should exist.",
+    "What should exist: interchangeable instances, with `size`, or the members of a quorum, with `members`.",
+    &["size", "members"],
     &[
         required(
             "provider",
             Shape::Name,
             "The Provider document that makes the instances. Changing it on a live group is refused.",
         ),
-        required(
+        optional(
             "size",
             COUNT,
             "How many instances; the first value where a `size` policy decides.",
+        ),
+        optional(
+            "members",
+            Shape::List {
+                of: &Shape::Object(&MEMBER),
+                min: 1,
+            },
+            "The members of a quorum group, each with an identity of its own. Never switched with `size` under live instances.",
+        ),
+        optional(
+            "quorum",
+            Shape::Object(&QUORUM),
+            "How the members of a quorum group may change.",
         ),
         optional(
             "bounds",
@@ -105,8 +120,6 @@ pub(crate) static GROUP_SPEC: Object = any(
             Shape::Object(&DELETION),
             "What removing the document does.",
         ),
-        later("members", "quorum groups"),
-        later("quorum", "quorum groups"),
         later("windows", "maintenance windows"),
         later("expiry", "a largest age of instances"),
         later("dependsOn", "dependencies between groups"),
@@ -238,7 +251,7 @@ pub(crate) static TEMPLATE: Object = any(
         optional(
             "properties",
             Shape::AnyMap,
-            "The provider's own properties, checked against its schema. May use ${instance.id}, ${instance.name}, ${instance.zone}, ${instance.address} and ${group.name}; $${ stands for ${.",
+            "The provider's own properties, checked against its schema. May use ${instance.id}, ${instance.name}, ${instance.zone}, ${instance.address}, ${group.name} and, in quorum groups, ${member.id}, ${members} and ${bootstrap}; $${ stands for ${.",
         ),
         optional(
             "flavors",
@@ -433,13 +446,13 @@ pub(crate) static ROLLOUT: Object = any(
             "maxSurge",
             AMOUNT,
             Preset::Amount(defaults::SURGE_MAX),
-            "Instances allowed above the size, a share rounded up.",
+            "Instances allowed above the size, a share rounded up; 0 in quorum groups.",
         ),
         preset(
             "maxUnavailable",
             AMOUNT,
             Preset::Amount(defaults::UNAVAILABLE_MAX),
-            "Instances that may be missing, a share rounded down.",
+            "Instances that may be missing, a share rounded down; 1 in quorum groups unless written.",
         ),
         preset(
             "firstBatch",
@@ -611,7 +624,7 @@ pub(crate) static DRAIN: Object = any(
             "onTimeout",
             Shape::Word(&["proceed", "abort"], &[]),
             Preset::Word("proceed"),
-            "When the wait ends without `done`: `proceed` destroys all the same, `abort` leaves the instance draining.",
+            "When the wait ends without `done`: `proceed` destroys all the same, `abort` leaves the instance draining, and is the default of quorum groups.",
         ),
         later("hooks", "drain hooks: write `begin` and `done`"),
     ],
@@ -724,7 +737,7 @@ pub(crate) static DELETION: Object = any(
             "protect",
             Shape::Boolean,
             Preset::Boolean(false),
-            "Whether removal is held until a commit says `protect: false`.",
+            "Whether removal is held until a commit says `protect: false`; true in quorum groups unless written.",
         ),
         later("approval", "deletion by approval"),
         later("quorum", "deletion by quorum"),

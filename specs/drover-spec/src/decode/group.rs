@@ -8,7 +8,7 @@ use drover_model::{
     SourceText, Spread, Template, TemplateParts, UpDown, Value, Vanilla,
 };
 
-use super::{Fields, Metadata, Others, check, health};
+use super::{Fields, Metadata, Others, check, health, quorum};
 use crate::declare::FLAVOR;
 use crate::diagnostic::{Diagnostic, Report};
 use crate::limits::DIAGNOSTICS_MAX;
@@ -17,21 +17,26 @@ use crate::tree::{Content, Node};
 /// Decodes a group. None: a mistake that leaves nothing to build; it was reported.
 pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Option<Group> {
     let provider: Option<ProviderName> = spec.id("provider");
-    let size = spec.integer("size");
-    if spec.has("size") && spec.has("members") {
-        let message = "a group has either `size` or `members`, never both";
-        let span = spec.span_of("size");
-        spec.report
-            .push(Diagnostic::error("inconsistent", message, span));
-    }
+    let written_size = spec.integer("size");
+    let heal = spec.object("heal");
+    let quorum = quorum::quorum(spec, &heal);
+    let size = match &quorum {
+        Some(quorum) => quorum.members.len() as u32,
+        None => written_size,
+    };
     let bounds = bounds(spec, size);
     let manage = match spec.word("manage") {
         "observe" => Manage::Observe,
         _ => Manage::Full,
     };
-    let (template, property_spans) = template(&spec.object("template"));
+    let (template, property_spans) = template(&spec.object("template"), spec.has("members"));
     let rollout = spec.object("rollout");
-    let rollout_spec = health::rollout(&rollout);
+    let mut rollout_spec = health::rollout(&rollout);
+    if quorum.is_some() {
+        quorum::rollout(&rollout, &mut rollout_spec);
+    }
+    let drain = spec.object("drain");
+    let deletion_fields = spec.object("deletion");
     warn_if_stuck(
         &rollout,
         rollout_spec.surge_max,
@@ -41,6 +46,7 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
     let built = GroupSpec {
         provider: provider.clone().or_else(|| ProviderName::parse("x").ok())?,
         size,
+        quorum,
         bounds,
         scaling: scaling(&spec.object("scaling")),
         placement: placement(spec),
@@ -51,16 +57,16 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
         manage,
         template,
         health: health::health(&spec.object("health")),
-        heal: health::heal(&spec.object("heal")),
+        heal: health::heal(&heal),
         rollout: rollout_spec,
-        drain: health::drain(&spec.object("drain")),
+        drain: quorum::drain(&drain, health::drain(&drain), spec.has("members")),
         limits: limits(&spec.object("limits")),
         suspend: spec
             .objects("suspend")
             .iter()
             .map(health::suspend)
             .collect(),
-        deletion: deletion(&spec.object("deletion")),
+        deletion: deletion(&deletion_fields, spec.has("members")),
     };
     provider?;
     let metadata = metadata?;
@@ -121,13 +127,13 @@ fn warn_if_stuck(rollout: &Fields<'_>, surge: Amount, unavailable: Amount, size:
     }
 }
 
-fn template(fields: &Fields<'_>) -> (Template, BTreeMap<String, SourceSpan>) {
+fn template(fields: &Fields<'_>, quorum: bool) -> (Template, BTreeMap<String, SourceSpan>) {
     let (properties, node) = fields.any_map("properties");
     let mut spans = BTreeMap::new();
     match node {
         Some(node) => {
             spans_of(fields.report, "", node, &mut spans);
-            substitutions(fields.report, node);
+            substitutions(fields.report, node, quorum);
         }
         None => {
             spans.insert(String::new(), fields.report.span(fields.place));
@@ -143,7 +149,7 @@ fn template(fields: &Fields<'_>) -> (Template, BTreeMap<String, SourceSpan>) {
     let tags = fields.text_map("tags", check::tag);
     for name in ["flavors", "tags"] {
         if let Some(entry) = fields.get(name).1 {
-            substitutions(fields.report, &entry.value);
+            substitutions(fields.report, &entry.value, quorum);
         }
     }
     let template = Template::from(TemplateParts {
@@ -213,11 +219,11 @@ const SUBSTITUTIONS: [&str; 5] = [
     "group.name",
 ];
 
-/// The names that `${...}` will be able to use.
-const SUBSTITUTIONS_LATER: [&str; 3] = ["member.id", "members", "bootstrap"];
+/// The names that `${...}` may use in quorum groups.
+const SUBSTITUTIONS_OF_MEMBERS: [&str; 3] = ["member.id", "members", "bootstrap"];
 
 /// Reports every `${...}` below `node` that names nothing.
-fn substitutions(report: &Report, node: &Node) {
+fn substitutions(report: &Report, node: &Node, quorum: bool) {
     match &node.content {
         Content::Scalar(scalar) if !scalar.text.contains("${") => {}
         Content::Scalar(scalar) => {
@@ -228,17 +234,20 @@ fn substitutions(report: &Report, node: &Node) {
             };
             let unknown = names_in(&scalar.text)
                 .into_iter()
-                .filter(|(_, name)| !SUBSTITUTIONS.contains(name));
+                .filter(|(_, name)| !SUBSTITUTIONS.contains(name))
+                .filter(|(_, name)| !(quorum && SUBSTITUTIONS_OF_MEMBERS.contains(name)));
             // Finding a place costs a walk through the text, so a text of nothing else is cut short.
             for (at, name) in unknown.take(DIAGNOSTICS_MAX) {
                 let span = text.locate(at, "${}".len() + name.len());
-                unknown_substitution(report, span, name);
+                unknown_substitution(report, span, name, quorum);
             }
         }
-        Content::List(items, _) => items.iter().for_each(|item| substitutions(report, item)),
+        Content::List(items, _) => items
+            .iter()
+            .for_each(|item| substitutions(report, item, quorum)),
         Content::Map(entries, _) => entries
             .iter()
-            .for_each(|entry| substitutions(report, &entry.value)),
+            .for_each(|entry| substitutions(report, &entry.value, quorum)),
     }
 }
 
@@ -258,15 +267,17 @@ fn names_in(text: &str) -> Vec<(usize, &str)> {
     names
 }
 
-fn unknown_substitution(report: &Report, span: SourceSpan, name: &str) {
-    if SUBSTITUTIONS_LATER.contains(&name) {
-        let message = format!("`${{{name}}}` is not supported yet");
-        let diagnostic = Diagnostic::error("not-supported", message, span);
-        report.push(diagnostic.label("quorum groups"));
+fn unknown_substitution(report: &Report, span: SourceSpan, name: &str, quorum: bool) {
+    if SUBSTITUTIONS_OF_MEMBERS.contains(&name) {
+        let message = format!("`${{{name}}}` names nothing in a group without `members`");
+        let diagnostic = Diagnostic::error("unknown-substitution", message, span);
+        report.push(diagnostic.hint("members are of quorum groups"));
         return;
     }
     let message = format!("`${{{name}}}` names nothing");
-    let hint = match super::closest(name, SUBSTITUTIONS.into_iter()) {
+    let members = SUBSTITUTIONS_OF_MEMBERS.into_iter().filter(|_| quorum);
+    let known = SUBSTITUTIONS.into_iter().chain(members);
+    let hint = match super::closest(name, known) {
         Some(near) => {
             format!("did you mean `${{{near}}}`? `$${{{name}}}` stands for a literal `${{{name}}}`")
         }
@@ -328,12 +339,13 @@ fn limits(fields: &Fields<'_>) -> Limits {
     }
 }
 
-fn deletion(fields: &Fields<'_>) -> Deletion {
+fn deletion(fields: &Fields<'_>, quorum: bool) -> Deletion {
+    let written = fields.boolean("protect");
     Deletion {
         policy: match fields.word("policy") {
             "Orphan" => DeletionPolicy::Orphan,
             _ => DeletionPolicy::Destroy,
         },
-        protect: fields.boolean("protect"),
+        protect: written || (quorum && !fields.has("protect")),
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use drover_model::{
     AcceptedDocument, ChangeId, Condition, ConditionType, Deleting, Digests, Epoch, ErrorClass,
     GroupPhase, InstanceId, Kind, LaunchBackoff, PauseCause, Quarantine, RecordedGroup,
-    RecordedInstance, RecordedProvider, Resize, Rollout, RolloutStages, RolloutState, Template,
-    TemplateParts, Timestamp, UpDown,
+    RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout, RolloutStages,
+    RolloutState, SeatId, Template, TemplateParts, Timestamp, UpDown,
 };
 
 use super::read::Reader;
@@ -15,7 +15,7 @@ use crate::decode::flavors_of;
 use crate::diagnostic::Report;
 
 /// The fields of a group's record.
-const GROUP_FIELDS: [&str; 21] = [
+const GROUP_FIELDS: [&str; 22] = [
     "apiVersion",
     "kind",
     "format",
@@ -34,6 +34,7 @@ const GROUP_FIELDS: [&str; 21] = [
     "destroyed",
     "deleting",
     "instances",
+    "quorum",
     "nextNumber",
     "accepted",
     "provider",
@@ -83,6 +84,7 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
         instances: root
             .get("instances")?
             .map_of(|key| InstanceId::parse(key).ok(), instance)?,
+        quorum: root.optional_with("quorum", quorum)?,
         conditions: root.get("conditions")?.map_of(
             |key| ConditionType::ALL.into_iter().find(|t| t.as_str() == key),
             condition,
@@ -297,6 +299,8 @@ fn deleting(reader: &Reader<'_>) -> Result<Deleting, RecordError> {
 fn instance(reader: &Reader<'_>) -> Result<RecordedInstance, RecordError> {
     reader.only(&[
         "class",
+        "member",
+        "life",
         "draining",
         "why",
         "digests",
@@ -306,6 +310,7 @@ fn instance(reader: &Reader<'_>) -> Result<RecordedInstance, RecordError> {
         "createdAt",
     ])?;
     Ok(RecordedInstance {
+        seat: seat_id(reader)?,
         provider_ref: reader.optional_with("ref", Reader::parsed)?,
         digests: digests(&reader.get("digests")?)?,
         class: reader.get("class")?.string()?,
@@ -316,6 +321,32 @@ fn instance(reader: &Reader<'_>) -> Result<RecordedInstance, RecordError> {
         address: reader.optional_with("address", Reader::string)?,
         zone: reader.optional_with("zone", Reader::string)?,
         created_at: reader.get("createdAt")?.time()?,
+    })
+}
+
+/// Reads whose place an instance takes, from two fields beside others.
+pub(crate) fn seat_id(reader: &Reader<'_>) -> Result<Option<SeatId>, RecordError> {
+    let Some(member) = reader.optional_with("member", Reader::parsed)? else {
+        return Ok(None);
+    };
+    Ok(Some(SeatId {
+        life: reader.get("life")?.parsed()?,
+        member,
+    }))
+}
+
+fn quorum(reader: &Reader<'_>) -> Result<RecordedQuorum, RecordError> {
+    reader.only(&["life", "voters", "stable", "established", "calmSince"])?;
+    let ids = |name: &str| {
+        let ids = reader.get(name)?.list()?;
+        ids.iter().map(Reader::parsed).collect::<Result<_, _>>()
+    };
+    Ok(RecordedQuorum {
+        life: reader.get("life")?.parsed()?,
+        voters: ids("voters")?,
+        stable: ids("stable")?,
+        established: reader.get("established")?.flag()?,
+        calm_since: reader.optional_with("calmSince", Reader::time)?,
     })
 }
 

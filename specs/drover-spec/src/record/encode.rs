@@ -1,11 +1,11 @@
 //! Recorded state to YAML trees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    AcceptedDocument, Condition, Deleting, ErrorClass, LaunchBackoff, PauseCause, Quarantine,
-    RecordedGroup, RecordedInstance, RecordedProvider, Resize, Rollout, RolloutStages,
-    RolloutState, Template, Timestamp, UpDown,
+    AcceptedDocument, Condition, Deleting, ErrorClass, LaunchBackoff, MemberId, PauseCause,
+    Quarantine, RecordedGroup, RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout,
+    RolloutStages, RolloutState, Template, Timestamp, UpDown,
 };
 
 use super::write::{MapOf, Yaml};
@@ -58,6 +58,7 @@ pub(crate) fn group(group: &RecordedGroup) -> Yaml {
         .optional("destroyed", destroyed)
         .optional("deleting", group.deleting.as_ref().map(deleting))
         .with("instances", instances(group))
+        .optional("quorum", group.quorum.as_ref().map(quorum))
         .number("nextNumber", group.next_number)
         .optional("accepted", group.accepted.as_ref().map(accepted))
         .optional("provider", group.provider.as_ref().map(provider))
@@ -197,6 +198,24 @@ fn deleting(deleting: &Deleting) -> Yaml {
         .build()
 }
 
+fn quorum(quorum: &RecordedQuorum) -> Yaml {
+    let RecordedQuorum {
+        life,
+        voters,
+        stable,
+        established,
+        calm_since,
+    } = quorum;
+    let ids = |ids: &BTreeSet<MemberId>| Yaml::List(ids.iter().map(Yaml::text).collect());
+    MapOf::new()
+        .text("life", life)
+        .with("voters", ids(voters))
+        .with("stable", ids(stable))
+        .with("established", Yaml::flag(*established))
+        .optional_text("calmSince", calm_since.map(format_time))
+        .build()
+}
+
 fn instances(group: &RecordedGroup) -> Yaml {
     let instances = group.instances.iter();
     Yaml::Map(
@@ -209,6 +228,8 @@ fn instances(group: &RecordedGroup) -> Yaml {
 fn instance(instance: &RecordedInstance) -> Yaml {
     MapOf::new()
         .text("class", &instance.class)
+        .optional_text("member", instance.seat.as_ref().map(|seat| &seat.member))
+        .optional_text("life", instance.seat.as_ref().map(|seat| &seat.life))
         .optional("draining", instance.draining.then(|| Yaml::flag(true)))
         .optional_text("why", instance.why.as_ref())
         .text("digests", &instance.digests)

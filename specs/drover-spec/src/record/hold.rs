@@ -33,10 +33,13 @@ fn data_of(hold: &Hold) -> MapOf {
         | Hold::ObserveOnly
         | Hold::AllUnknown
         | Hold::Protected
+        | Hold::SizingChanged
         | Hold::Bake
         | Hold::DrainTimeout
         | Hold::ClockStepped => map,
         Hold::ObservationPartial { why }
+        | Hold::QuorumUnsettled { why }
+        | Hold::QuorumUnproven { why }
         | Hold::DeletionUnconfirmed { why }
         | Hold::JournalUnavailable { why }
         | Hold::EpochConflict { why }
@@ -82,6 +85,14 @@ fn data_of(hold: &Hold) -> MapOf {
         Hold::ScalingStabilized { asked, size } | Hold::ScalingRate { asked, size } => {
             map.number("asked", *asked).number("size", *size)
         }
+        Hold::QuorumAtRisk {
+            healthy,
+            voters,
+            needed,
+        } => map
+            .number("healthy", *healthy)
+            .number("voters", *voters)
+            .number("needed", *needed),
         Hold::TotalLimit { limit } => map.number("limit", *limit),
         Hold::UnknownOutcomes { count } => map.number("count", *count),
     }
@@ -262,6 +273,18 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         "TotalLimit" => Hold::TotalLimit {
             limit: data.number("limit")?,
         },
+        "QuorumAtRisk" => Hold::QuorumAtRisk {
+            healthy: data.number("healthy")?,
+            voters: data.number("voters")?,
+            needed: data.number("needed")?,
+        },
+        "QuorumUnsettled" => Hold::QuorumUnsettled {
+            why: data.text("why")?,
+        },
+        "QuorumUnproven" => Hold::QuorumUnproven {
+            why: data.text("why")?,
+        },
+        "SizingChanged" => Hold::SizingChanged,
         "Protected" => Hold::Protected,
         "DeletionUnconfirmed" => Hold::DeletionUnconfirmed {
             why: data.text("why")?,

@@ -2,10 +2,11 @@ use std::collections::BTreeSet;
 
 use drover_model::{
     Activity, Condition, ConditionType, Deleting, Digests, Epoch, ErrorClass, Flavor, GroupName,
-    GroupPhase, GroupUid, Held, Hold, InstanceId, LaunchBackoff, PauseCause, PolicyHold,
+    GroupPhase, GroupUid, Held, Hold, InstanceId, LaunchBackoff, MemberId, PauseCause, PolicyHold,
     PolicyName, Promote, ProviderName, ProviderRef, ProviderType, Quarantine, Reason,
-    RecordedInstance, RecordedProvider, Resize, Rollout, RolloutMode, RolloutStages, RolloutState,
-    SourceSpan, Template, TemplateParts, Timestamp, UpDown, Value, Vanilla,
+    RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout, RolloutMode,
+    RolloutStages, RolloutState, SeatId, SourceSpan, Template, TemplateParts, Timestamp, UpDown,
+    Value, Vanilla,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -300,6 +301,14 @@ fn all_holds(why: &str, count: u32, policy: &PolicyHold, cause: &PauseCause) -> 
             limit: 3,
         },
         Hold::TotalLimit { limit: count },
+        Hold::QuorumAtRisk {
+            healthy: 1,
+            voters: count,
+            needed: 2,
+        },
+        Hold::QuorumUnsettled { why: why.clone() },
+        Hold::QuorumUnproven { why: why.clone() },
+        Hold::SizingChanged,
         Hold::Protected,
         Hold::DeletionUnconfirmed { why: why.clone() },
         Hold::DrainTimeout,
@@ -310,7 +319,7 @@ fn all_holds(why: &str, count: u32, policy: &PolicyHold, cause: &PauseCause) -> 
         Hold::SourceUnavailable { why },
     ];
     let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
-    assert_eq!(codes.len(), 38, "a hold is missing from the list");
+    assert_eq!(codes.len(), 42, "a hold is missing from the list");
     holds
 }
 
@@ -357,6 +366,7 @@ fn instance() -> impl Strategy<Value = RecordedInstance> {
         .prop_map(
             |(provider_ref, digests, class, draining, why, address, zone, created_at)| {
                 RecordedInstance {
+                    seat: draining.then(seat_id),
                     provider_ref,
                     digests,
                     class,
@@ -368,6 +378,29 @@ fn instance() -> impl Strategy<Value = RecordedInstance> {
                 }
             },
         )
+}
+
+fn seat_id() -> SeatId {
+    SeatId {
+        life: GroupUid::parse("0123456789abcdef").unwrap(),
+        member: MemberId::parse("m1").unwrap(),
+    }
+}
+
+fn quorum() -> impl Strategy<Value = RecordedQuorum> {
+    let ids = || {
+        let id = "[a-z][a-z0-9]{0,5}".prop_map(|text| MemberId::parse(&text).unwrap());
+        btree_set(id, 0..4)
+    };
+    (ids(), ids(), any::<bool>(), option::of(time())).prop_map(
+        |(voters, stable, established, calm_since)| RecordedQuorum {
+            life: seat_id().life,
+            voters,
+            stable,
+            established,
+            calm_since,
+        },
+    )
 }
 
 fn stages() -> impl Strategy<Value = RolloutStages> {
@@ -467,7 +500,8 @@ prop_compose! {
         (up, down) in (vec(resize(), 0..3), vec(resize(), 0..3)),
         deleting in option::of((revision(), time())),
         phase in proptest::sample::select(GroupPhase::ALL.to_vec()),
-        instances in btree_map(instance_id(), instance(), 0..4).boxed(),
+        (quorum, instances) in
+            (option::of(quorum()), btree_map(instance_id(), instance(), 0..4)).boxed(),
         conditions in btree_map(
             proptest::sample::select(ConditionType::ALL.to_vec()), condition(), 0..4).boxed(),
         holds in vec(held(), 0..3).boxed(),
@@ -497,6 +531,7 @@ prop_compose! {
             resizes: UpDown { up, down },
             deleting: deleting.map(|(revision, since)| Deleting { revision, since }),
             phase,
+            quorum,
             instances,
             conditions,
             holds,
@@ -674,6 +709,7 @@ fn reads_well() {
         group.instances.insert(
             InstanceId::new(group.name.clone(), number),
             RecordedInstance {
+                seat: None,
                 provider_ref: Some(ProviderRef::parse("p-1").unwrap()),
                 digests: digests("a"),
                 class: class.to_owned(),

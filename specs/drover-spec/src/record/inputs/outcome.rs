@@ -7,7 +7,7 @@ use drover_model::{
 use sha2::{Digest as _, Sha256};
 
 use super::decided::recommendation_out;
-use super::seen::{drain_out, ids};
+use super::seen::{drain_out, ids, seat_out};
 use super::{list_out, map_out};
 use crate::formats::{format_duration, format_time};
 use crate::record::write::{MapOf, Yaml};
@@ -94,10 +94,16 @@ fn change_out(change: &Change) -> Yaml {
         certificate,
     } = change;
     let end = |end: &ChangeEnd| {
-        let ChangeEnd { digests, size } = end;
+        let ChangeEnd {
+            digests,
+            size,
+            members,
+        } = end;
+        let ids = members.iter().map(Yaml::text).collect();
         MapOf::new()
             .text("digests", digests)
             .number("size", *size)
+            .optional("members", (!members.is_empty()).then_some(Yaml::List(ids)))
             .build()
     };
     let Certificate {
@@ -145,13 +151,15 @@ fn action_out(action: &Action) -> Yaml {
             digests,
             zone,
             template,
+            seat,
         } => map
             .with("slots", ids(slots))
             .number("attempt", *attempt)
             .text("token", token)
             .text("digests", digests)
             .optional_text("zone", zone.as_ref())
-            .with("template", encode::template(template)),
+            .with("template", encode::template(template))
+            .optional("seat", seat.as_deref().map(seat_out)),
         Action::Resend { intent } => map.number("intent", intent.0),
         Action::Drain {
             instance,

@@ -1,9 +1,12 @@
 //! What was observed: listing, signals, memory, intents.
 
+use std::collections::BTreeSet;
+
 use drover_model::{
-    Absence, CheckOutcome, Completeness, DrainDone, DrainSpec, Epoch, ExitReport, HealthSignal,
-    HttpRequest, InstanceId, InstanceMemory, Intent, IntentId, IntentKind, IntentState, Listed,
-    Listing, OnDrainTimeout, Ownership, ProviderPhase, Reason, Timestamp,
+    Absence, CheckOutcome, Completeness, DrainDone, DrainSpec, Epoch, ExitReport, GroupName,
+    HealthSignal, HttpRequest, InstanceId, InstanceMemory, Intent, IntentId, IntentKind,
+    IntentState, Listed, Listing, OnDrainTimeout, Ownership, ProviderPhase, Reason, Seat, SeatId,
+    Timestamp,
 };
 
 use super::{duration, list_in, list_out, map_in, map_out};
@@ -31,6 +34,7 @@ pub(super) fn listing_out(listing: &Listing) -> Yaml {
         completeness,
         as_of,
         instances,
+        attached,
     } = listing;
     let partial = match completeness {
         Completeness::Complete => None,
@@ -40,17 +44,64 @@ pub(super) fn listing_out(listing: &Listing) -> Yaml {
         .text("asOf", &format_time(*as_of))
         .optional_text("partial", partial)
         .with("instances", list_out(instances, listed_out))
+        .optional("attached", attached_out(attached))
         .build()
 }
 
 pub(super) fn listing_in(reader: &Reader<'_>) -> Result<Listing, RecordError> {
-    reader.only(&["asOf", "partial", "instances"])?;
+    reader.only(&["asOf", "partial", "instances", "attached"])?;
     let partial = reader.optional_with("partial", Reader::string)?;
     Ok(Listing {
         completeness: partial.map_or(Completeness::Complete, |why| Completeness::Partial { why }),
         as_of: reader.get("asOf")?.time()?,
         instances: list_in(&reader.get("instances")?, listed_in)?,
+        attached: match reader.optional("attached")? {
+            Some(attached) => list_in(&attached, attached_in)?.into_iter().collect(),
+            None => BTreeSet::new(),
+        },
     })
+}
+
+fn attached_out(attached: &BTreeSet<(GroupName, SeatId)>) -> Option<Yaml> {
+    let one = |(group, seat): &(GroupName, SeatId)| {
+        seat_id_out(MapOf::new().text("group", group), Some(seat)).build()
+    };
+    (!attached.is_empty()).then(|| Yaml::List(attached.iter().map(one).collect()))
+}
+
+fn attached_in(reader: &Reader<'_>) -> Result<(GroupName, SeatId), RecordError> {
+    reader.only(&["group", "member", "life"])?;
+    let seat = decode::seat_id(reader)?.ok_or_else(|| reader.error("lacks `member`"))?;
+    Ok((reader.get("group")?.parsed()?, seat))
+}
+
+fn seat_id_out(map: MapOf, seat: Option<&SeatId>) -> MapOf {
+    map.optional_text("member", seat.map(|seat| &seat.member))
+        .optional_text("life", seat.map(|seat| &seat.life))
+}
+
+pub(super) fn seat_out(seat: &Seat) -> Yaml {
+    let Seat {
+        id,
+        members,
+        bootstrap,
+        attachments,
+    } = seat;
+    let map = seat_id_out(MapOf::new(), Some(id))
+        .with("members", list_out(members, Yaml::text))
+        .with("attachments", list_out(attachments, Yaml::text));
+    flagged(map, "bootstrap", *bootstrap).build()
+}
+
+fn seat_in(reader: &Reader<'_>) -> Result<Box<Seat>, RecordError> {
+    reader.only(&["member", "life", "members", "attachments", "bootstrap"])?;
+    let id = decode::seat_id(reader)?.ok_or_else(|| reader.error("lacks `member`"))?;
+    Ok(Box::new(Seat {
+        id,
+        members: list_in(&reader.get("members")?, Reader::parsed)?,
+        bootstrap: flag(reader, "bootstrap")?,
+        attachments: list_in(&reader.get("attachments")?, Reader::parsed)?,
+    }))
 }
 
 fn listed_out(listed: &Listed) -> Yaml {
@@ -149,19 +200,22 @@ fn ownership_out(owner: &Ownership) -> Yaml {
         digests,
         token,
         epoch,
+        seat,
     } = owner;
-    MapOf::new()
+    let map = MapOf::new()
         .text("fleet", fleet)
         .text("group", group)
         .text("instance", instance)
         .text("digests", digests)
         .text("token", token)
-        .number("epoch", epoch.0)
-        .build()
+        .number("epoch", epoch.0);
+    seat_id_out(map, seat.as_ref()).build()
 }
 
 fn ownership_in(reader: &Reader<'_>) -> Result<Ownership, RecordError> {
-    reader.only(&["fleet", "group", "instance", "digests", "token", "epoch"])?;
+    reader.only(&[
+        "fleet", "group", "instance", "digests", "token", "epoch", "member", "life",
+    ])?;
     Ok(Ownership {
         fleet: reader.get("fleet")?.parsed()?,
         group: reader.get("group")?.parsed()?,
@@ -169,6 +223,7 @@ fn ownership_in(reader: &Reader<'_>) -> Result<Ownership, RecordError> {
         digests: digests(&reader.get("digests")?)?,
         token: reader.get("token")?.parsed()?,
         epoch: Epoch(reader.get("epoch")?.number()?),
+        seat: decode::seat_id(reader)?,
     })
 }
 
@@ -177,6 +232,7 @@ pub(super) fn signal_out(signal: &HealthSignal) -> Yaml {
         asked_at,
         checks,
         busy,
+        leader,
     } = signal;
     let check = |check: &CheckOutcome| match check {
         CheckOutcome::Passing => Yaml::text("passing"),
@@ -186,11 +242,13 @@ pub(super) fn signal_out(signal: &HealthSignal) -> Yaml {
     let map = MapOf::new()
         .text("askedAt", &format_time(*asked_at))
         .with("checks", list_out(checks, check));
-    flagged(map, "busy", *busy).build()
+    flagged(map, "busy", *busy)
+        .optional("leader", leader.map(Yaml::flag))
+        .build()
 }
 
 pub(super) fn signal_in(reader: &Reader<'_>) -> Result<HealthSignal, RecordError> {
-    reader.only(&["askedAt", "checks", "busy"])?;
+    reader.only(&["askedAt", "checks", "busy", "leader"])?;
     let check = |reader: &Reader<'_>| {
         if reader.text().is_ok_and(|text| text == "passing") {
             return Ok(CheckOutcome::Passing);
@@ -207,6 +265,7 @@ pub(super) fn signal_in(reader: &Reader<'_>) -> Result<HealthSignal, RecordError
         asked_at: reader.get("askedAt")?.time()?,
         checks: list_in(&reader.get("checks")?, check)?,
         busy: flag(reader, "busy")?,
+        leader: reader.optional_with("leader", Reader::flag)?,
     })
 }
 
@@ -318,6 +377,7 @@ fn kind_out(kind: &IntentKind) -> (&'static str, Yaml) {
             digests,
             zone,
             template,
+            seat,
         } => {
             let map = MapOf::new()
                 .with("slots", list_out(slots, Yaml::text))
@@ -325,7 +385,8 @@ fn kind_out(kind: &IntentKind) -> (&'static str, Yaml) {
                 .text("token", token)
                 .text("digests", digests)
                 .optional_text("zone", zone.as_ref())
-                .with("template", encode::template(template));
+                .with("template", encode::template(template))
+                .optional("seat", seat.as_deref().map(seat_out));
             ("create", map.build())
         }
         IntentKind::Drain {
@@ -377,6 +438,7 @@ fn kind_in(reader: &Reader<'_>) -> Result<IntentKind, RecordError> {
             digests: digests(&create.get("digests")?)?,
             zone: create.optional_with("zone", Reader::string)?,
             template: decode::template(&create.get("template")?)?,
+            seat: create.optional_with("seat", seat_in)?,
         });
     }
     if let Some(drain) = reader.optional("drain")? {
