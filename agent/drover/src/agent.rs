@@ -12,7 +12,6 @@ mod serve;
 mod services;
 mod socket;
 mod status;
-mod trim;
 mod watch;
 
 pub(crate) use assemble::{Assembled, assemble, random};

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod allocator;
+
 fn main() -> ExitCode {
     drover::main()
 }

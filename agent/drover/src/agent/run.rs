@@ -17,7 +17,6 @@ use super::progress::Progress;
 use super::services::Services;
 use super::socket::{self, SocketFolder};
 use super::status::About;
-use super::trim::Trimmer;
 use super::watch::{self, RefWatch};
 use super::{serve, status};
 use crate::cli::{Listen, RunArgs};
@@ -102,7 +101,6 @@ async fn follow(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> Comm
     let mut observer = Observer {
         metrics,
         progress: ui.is_interactive().then(Progress::new),
-        trimmer: Trimmer::default(),
         seen: 0,
     };
     let ended = tokio::select! {
@@ -212,7 +210,6 @@ impl Drop for Serving {
 struct Observer {
     metrics: Metrics,
     progress: Option<Progress>,
-    trimmer: Trimmer,
     seen: u64,
 }
 
@@ -242,7 +239,6 @@ impl Observer {
             }
             self.seen = report.pass;
             self.count(&report);
-            self.trimmer.after(&report);
             if args.until_converged
                 && let Some(ended) = settled(&status, &report)
             {
