@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    ErrorClass, FleetName, GroupName, Listed, Listing, ProviderName, ProviderType, Timestamp, Value,
+    ErrorClass, FleetName, GroupName, Listing, ProviderName, ProviderType, Timestamp, Value,
 };
 use drover_plan::ProviderFacts;
 use drover_provider::{Clock, Provider, ProviderError};
@@ -61,43 +61,37 @@ pub(crate) struct ScopeListing {
 
 impl ScopeListing {
     fn split(tick: u64, fleet: &FleetName, listing: Listing) -> Self {
-        let mut by_group: BTreeMap<GroupName, Vec<Listed>> = BTreeMap::new();
+        let part = || Listing {
+            completeness: listing.completeness.clone(),
+            as_of: listing.as_of,
+            instances: Vec::new(),
+            attached: BTreeSet::new(),
+        };
+        let mut groups: BTreeMap<GroupName, Listing> = BTreeMap::new();
         let mut foreign = 0;
         for listed in listing.instances {
             match &listed.ownership {
                 Some(owner) if owner.fleet == *fleet && owner.instance.group() == &owner.group => {
-                    let group = owner.group.clone();
-                    by_group.entry(group).or_default().push(listed);
+                    let group = groups.entry(owner.group.clone()).or_insert_with(part);
+                    group.instances.push(listed);
                 }
                 _ => foreign += 1,
             }
         }
-        let attached = listing.attached;
-        let of = |group: Option<&GroupName>, mut instances: Vec<Listed>| {
-            // Kept until the next listing, and there is one for each group.
-            instances.shrink_to_fit();
-            let own = attached.iter().filter(|(owner, _)| Some(owner) == group);
-            Arc::new(Listing {
-                completeness: listing.completeness.clone(),
-                as_of: listing.as_of,
-                instances,
-                attached: own.cloned().collect(),
-            })
-        };
         // What is attached to a group without instances is seen by that group all the same.
-        for (group, _) in &attached {
-            by_group.entry(group.clone()).or_default();
+        for (group, seat) in listing.attached {
+            let own = groups.entry(group.clone()).or_insert_with(part);
+            own.attached.insert((group, seat));
         }
+        let kept = |(group, mut listing): (GroupName, Listing)| {
+            // Kept until the next listing, and there is one for each group.
+            listing.instances.shrink_to_fit();
+            (group, Arc::new(listing))
+        };
         Self {
             tick,
-            groups: by_group
-                .into_iter()
-                .map(|(group, instances)| {
-                    let listing = of(Some(&group), instances);
-                    (group, listing)
-                })
-                .collect(),
-            empty: of(None, Vec::new()),
+            empty: Arc::new(part()),
+            groups: groups.into_iter().map(kept).collect(),
             foreign,
         }
     }

@@ -4,11 +4,10 @@
 //! are equal to those of a pass in which nothing was to be done needs no new plan before that time.
 //! This compares the inputs themselves; it takes no hint about what may have changed.
 
+use std::hash::{Hash as _, Hasher};
 use std::time::Duration;
 
-use drover_model::{
-    Completeness, ExitReport, Held, Listed, Listing, Ownership, ProviderPhase, SeatId, Timestamp,
-};
+use drover_model::{Completeness, Held, Listing, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 /// How long an answer is believed at most: a plan that misjudges its own timers costs this much.
@@ -46,121 +45,45 @@ impl Quiet {
     }
 }
 
-/// Stands for what a listing says, its time aside: equal ones, and no others, have the same. The listing of a
-/// large fleet itself would be a good part of the agent's memory.
+/// Stands for what a complete listing says, its time aside: equal ones, and no others, have the same. The
+/// listing of a large fleet itself would be a good part of the agent's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// Returns the fingerprint of a complete listing: what is attached, and the instances in their order.
-    /// When the listing was made has no part in it.
+    /// Returns the fingerprint. None: the listing is not complete.
     pub(crate) fn of(listing: &Listing) -> Option<Self> {
-        if listing.completeness != Completeness::Complete {
+        let Listing {
+            completeness,
+            as_of: _,
+            instances,
+            attached,
+        } = listing;
+        if *completeness != Completeness::Complete {
             return None;
         }
-        let mut fields = Fields::default();
-        fields.number(Some(listing.attached.len() as i128));
-        for (group, seat) in &listing.attached {
-            fields.text(group.as_str());
-            fields.seat(Some(seat));
-        }
-        for listed in &listing.instances {
-            // Taken apart without `..`, so that a field that is added and forgotten here does not compile.
-            let Listed {
-                provider_ref,
-                ownership,
-                phase,
-                address,
-                zone,
-                created_at,
-            } = listed;
-            fields.text(provider_ref.as_str());
-            fields.ownership(ownership.as_ref());
-            fields.phase(phase);
-            fields.optional(address.as_deref());
-            fields.optional(zone.as_deref());
-            fields.number(created_at.map(Timestamp::as_nanosecond));
-        }
-        Some(Self(Sha256::digest(&fields.0).into()))
+        let mut hasher = Sha256Hasher::default();
+        instances.hash(&mut hasher);
+        attached.hash(&mut hasher);
+        Some(Self(hasher.0.finalize().into()))
     }
 }
 
-/// An encoding in which different values never look alike.
+/// Feeds what values say of themselves into a hash that is long enough to stand for them.
 #[derive(Default)]
-struct Fields(Vec<u8>);
+struct Sha256Hasher(Sha256);
 
-impl Fields {
-    fn text(&mut self, text: &str) {
-        self.0.extend_from_slice(&(text.len() as u64).to_be_bytes());
-        self.0.extend_from_slice(text.as_bytes());
+impl Hasher for Sha256Hasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
     }
 
-    fn optional(&mut self, text: Option<&str>) {
-        self.0.push(u8::from(text.is_some()));
-        self.text(text.unwrap_or_default());
-    }
-
-    fn number(&mut self, number: Option<i128>) {
-        self.0.push(u8::from(number.is_some()));
-        let bytes = number.unwrap_or_default().to_be_bytes();
-        self.0.extend_from_slice(&bytes);
-    }
-
-    fn seat(&mut self, seat: Option<&SeatId>) {
-        self.0.push(u8::from(seat.is_some()));
-        if let Some(SeatId { life, member }) = seat {
-            self.text(life.as_str());
-            self.text(member.as_str());
-        }
-    }
-
-    fn ownership(&mut self, ownership: Option<&Ownership>) {
-        self.0.push(u8::from(ownership.is_some()));
-        let Some(ownership) = ownership else {
-            return;
-        };
-        let Ownership {
-            fleet,
-            group,
-            instance,
-            seat,
-            digests,
-            token,
-            epoch,
-        } = ownership;
-        self.text(fleet.as_str());
-        self.text(group.as_str());
-        self.text(instance.group().as_str());
-        self.number(Some(instance.number().into()));
-        self.seat(seat.as_ref());
-        self.number(Some(digests.version().into()));
-        for digest in [&digests.replace, &digests.restart, &digests.live] {
-            self.text(digest.hash());
-        }
-        self.text(token.as_str());
-        self.number(Some(epoch.0.into()));
-    }
-
-    fn phase(&mut self, phase: &ProviderPhase) {
-        let (code, report) = match phase {
-            ProviderPhase::Pending => (0, None),
-            ProviderPhase::Running => (1, None),
-            ProviderPhase::Stopping => (2, None),
-            ProviderPhase::Exited(report) => (3, Some(report)),
-            ProviderPhase::Terminated => (4, None),
-            ProviderPhase::Unknown => (5, None),
-        };
-        self.0.push(code);
-        if let Some(report) = report {
-            let ExitReport {
-                code,
-                signal,
-                message,
-            } = report;
-            self.number(code.map(i128::from));
-            self.number(signal.map(i128::from));
-            self.text(message);
-        }
+    /// The first bytes of the hash.
+    fn finish(&self) -> u64 {
+        let hash = self.0.clone().finalize();
+        hash.iter()
+            .take(8)
+            .fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 }
 

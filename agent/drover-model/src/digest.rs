@@ -33,11 +33,6 @@ impl SpecDigest {
         }
     }
 
-    /// Returns the whole hash.
-    pub fn hash(&self) -> &str {
-        &self.hash
-    }
-
     /// Returns the first eight characters of the hash, for people.
     pub fn short(&self) -> &str {
         &self.hash[..8]

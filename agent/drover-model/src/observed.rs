@@ -34,7 +34,7 @@ pub enum Completeness {
 }
 
 /// One instance as a provider lists it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Listed {
     /// The provider's handle.
     pub provider_ref: ProviderRef,
@@ -51,7 +51,7 @@ pub struct Listed {
 }
 
 /// The ownership tags of an instance. Ownership is fleet + group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ownership {
     /// `drover.fleet`.
     pub fleet: FleetName,
@@ -70,7 +70,7 @@ pub struct Ownership {
 }
 
 /// Where an instance is in its life, in the provider's view.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ProviderPhase {
     /// Being made.
     Pending,
@@ -87,7 +87,7 @@ pub enum ProviderPhase {
 }
 
 /// How an instance ended by itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct ExitReport {
     /// The exit status, where there is one.
     pub code: Option<i32>,

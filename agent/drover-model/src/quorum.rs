@@ -34,7 +34,7 @@ pub struct MemberSpec {
 }
 
 /// Whose place an instance takes: what goes onto it as the tags `drover.member` and `drover.life`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeatId {
     /// The life of the group that the member belongs to. Not the uid of a group that adopted it.
     pub life: GroupUid,

@@ -1,4 +1,6 @@
-use drover_model::{GroupName, GroupUid, Hold, Listed, MemberId, ProviderPhase, ProviderRef};
+use drover_model::{
+    GroupName, GroupUid, Hold, Listed, MemberId, ProviderPhase, ProviderRef, SeatId,
+};
 
 use super::*;
 

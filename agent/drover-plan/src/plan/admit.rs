@@ -8,7 +8,7 @@ use drover_model::{
 };
 
 use super::draft::Draft;
-use super::{STEPS_MAX, held};
+use super::{STEPS_MAX, held, held_for};
 use crate::change::policy_hold;
 use crate::input::{FenceScope, fence_scope};
 use crate::numbers::serves;
@@ -58,10 +58,7 @@ impl<'a> Draft<'a> {
         if let Some(held) = self.withheld(reason) {
             return Some(held);
         }
-        let for_reason = |hold| Held {
-            reason: Some(reason),
-            ..held(hold)
-        };
+        let for_reason = |hold| held_for(reason, hold);
         match (&member.provider_ref, &member.token) {
             (Some(_), Some(_)) => {}
             (None, Some(_)) => return Some(for_reason(Hold::UnknownOutcomes { count: 1 })),

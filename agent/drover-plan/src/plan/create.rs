@@ -1,7 +1,7 @@
 //! Making instances: names, tokens, batches, and what spaces failed launches out.
 
 use drover_model::{
-    Action, Cause, Digests, ErrorClass, Held, Hold, InstanceId, IntentState, Precondition,
+    Action, Cause, Digests, ErrorClass, Held, Hold, InstanceId, IntentState, Precondition, Seat,
     Template, Token, Value,
 };
 
@@ -44,39 +44,49 @@ impl Draft<'_> {
         let mut left = count;
         while left > 0 {
             let batch = left.min(batch_max);
-            let slots: Vec<InstanceId> = (0..u64::from(batch))
-                .map(|slot| InstanceId::new(self.next.name.clone(), self.next.next_number + slot))
-                .collect();
-            self.next.next_number += u64::from(batch);
-            // Numbers are never used twice, so the first attempt is the only one with its name.
-            let attempt = 0;
-            let token = Token::derive(
-                self.input.fleet,
-                &self.next.uid,
-                self.input.epoch,
-                &slots[0],
-                attempt,
-            );
-            let absent = slots.iter().cloned().map(Precondition::Absent).collect();
-            let action = Action::Create {
-                slots,
-                attempt,
-                token,
-                digests: digests.clone(),
-                zone: zone.cloned(),
-                template: template.clone(),
-                seat: None,
-            };
-            self.step(action, cause, absent);
+            self.launch(batch, zone, (digests, template), None, cause);
             left -= batch;
         }
+    }
+
+    /// Makes `count` instances in one call.
+    pub(super) fn launch(
+        &mut self,
+        count: u32,
+        zone: Option<&String>,
+        (digests, template): (&Digests, &Template),
+        seat: Option<Box<Seat>>,
+        cause: Cause,
+    ) {
+        let slots: Vec<InstanceId> = (0..u64::from(count))
+            .map(|slot| InstanceId::new(self.next.name.clone(), self.next.next_number + slot))
+            .collect();
+        self.next.next_number += u64::from(count);
+        // Numbers are never used twice, so the first attempt is the only one with its name.
+        let attempt = 0;
+        let token = Token::derive(
+            self.input.fleet,
+            &self.next.uid,
+            self.input.epoch,
+            &slots[0],
+            attempt,
+        );
+        let absent = slots.iter().cloned().map(Precondition::Absent).collect();
+        let action = Action::Create {
+            slots,
+            attempt,
+            token,
+            digests: digests.clone(),
+            zone: zone.cloned(),
+            template: template.clone(),
+            seat,
+        };
+        self.step(action, cause, absent);
         self.total += count;
         self.staying += count;
         *self.made.entry(digests.clone()).or_default() += count;
-        *self
-            .made_in
-            .entry((digests.clone(), zone.cloned()))
-            .or_default() += count;
+        let place = (digests.clone(), zone.cloned());
+        *self.made_in.entry(place).or_default() += count;
     }
 
     /// Returns how many of `wanted` instances of `digests` may be made now, and what is in the way

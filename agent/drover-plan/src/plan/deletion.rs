@@ -6,7 +6,7 @@ use drover_model::{
 
 use super::admit::observed;
 use super::draft::{Course, Draft};
-use super::{held, observes};
+use super::{held_for, observes};
 
 impl<'a> Draft<'a> {
     /// Plans a group whose document was removed.
@@ -65,10 +65,7 @@ impl<'a> Draft<'a> {
         if begun || observes(self.input) {
             return None;
         }
-        let for_delete = |hold| Held {
-            reason: Some(Reason::Delete),
-            ..held(hold)
-        };
+        let for_delete = |hold| held_for(Reason::Delete, hold);
         if self.input.classified.members.is_empty() && self.input.intents.is_empty() {
             return None;
         }

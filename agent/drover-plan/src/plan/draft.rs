@@ -8,8 +8,8 @@ use drover_model::{
     Recommendation, RecordedGroup, RecordedProvider, SizeDecision, Step, Template, Timestamp,
 };
 
-use super::held;
 use super::target::{Fresh, target_digests};
+use super::{held, held_for};
 use crate::change::{ChangeInput, change, change_size, policy_hold};
 use crate::input::{Desired, PlanInput};
 use crate::intents::IntentIndex;
@@ -289,10 +289,7 @@ impl<'a> Draft<'a> {
         let limit = self
             .spec
             .destroy_max(recorded.stable_size.max(recorded.size));
-        (wanted > limit).then(|| Held {
-            reason: Some(Reason::ScaleIn),
-            ..held(Hold::DestroyLimit { wanted, limit })
-        })
+        (wanted > limit).then(|| held_for(Reason::ScaleIn, Hold::DestroyLimit { wanted, limit }))
     }
 
     /// Returns the members that stay, as far as decided.

@@ -10,8 +10,8 @@ use drover_model::{
 
 use super::create::blames_template;
 use super::draft::Draft;
+use super::held_for;
 use super::observes;
-use super::stages::for_update;
 use crate::numbers::{is_current, serves};
 use crate::time::{earlier, elapsed, later};
 
@@ -173,7 +173,7 @@ impl Draft<'_> {
             self.track_target();
         }
         if let Some(quarantine) = &self.next.quarantine {
-            let hold = for_update(Hold::Quarantined(quarantine.cause.clone()));
+            let hold = held_for(Reason::Update, Hold::Quarantined(quarantine.cause.clone()));
             self.hold(hold);
         }
         if let Some(resting) = self.resting.clone() {

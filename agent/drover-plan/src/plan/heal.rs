@@ -1,9 +1,9 @@
 //! Replacing bad instances: paced, and slower when so many are bad that the cause lies elsewhere.
 
-use drover_model::{Held, Hold, InstanceClass, Lifecycle, Member, Reason, SystemicMode, defaults};
+use drover_model::{Hold, InstanceClass, Lifecycle, Member, Reason, SystemicMode, defaults};
 
 use super::draft::Draft;
-use super::held;
+use super::held_for;
 
 impl<'a> Draft<'a> {
     /// Takes bad instances out; scale-out of the same plan refills what the ceiling allows.
@@ -17,7 +17,7 @@ impl<'a> Draft<'a> {
         }
         bad.sort_by_key(|member| (rank(member), member.created_at, member.id.clone()));
         if self.blind() {
-            self.hold(for_heal(Hold::AllUnknown));
+            self.hold(held_for(Reason::Heal, Hold::AllUnknown));
             bad.retain(|member| !matches!(member.class, InstanceClass::Lost { .. }));
         }
         // What is being repaired is still broken: taking one out must not make the rest look rare.
@@ -26,7 +26,7 @@ impl<'a> Draft<'a> {
         let mut left = allowed.saturating_sub(healing);
         for member in bad {
             if left == 0 {
-                self.hold(for_heal(Hold::HealBudget { allowed }));
+                self.hold(held_for(Reason::Heal, Hold::HealBudget { allowed }));
                 return;
             }
             match self.refusal(member, Reason::Heal) {
@@ -52,7 +52,7 @@ impl<'a> Draft<'a> {
         if bad < threshold {
             return allowed;
         }
-        self.hold(for_heal(Hold::Systemic { bad, total: size }));
+        self.hold(held_for(Reason::Heal, Hold::Systemic { bad, total: size }));
         match spec.systemic.mode {
             SystemicMode::Slow => 1,
             SystemicMode::Stop => 0,
@@ -127,12 +127,5 @@ fn rank(member: &Member) -> Option<u8> {
         | InstanceClass::Starting
         | InstanceClass::Warming
         | InstanceClass::Available => None,
-    }
-}
-
-fn for_heal(hold: Hold) -> Held {
-    Held {
-        reason: Some(Reason::Heal),
-        ..held(hold)
     }
 }

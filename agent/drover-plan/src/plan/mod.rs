@@ -25,7 +25,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-use drover_model::{Activity, DIGEST_VERSION, Held, Hold, Manage, Plan, PlanReport, Trust};
+use drover_model::{Activity, DIGEST_VERSION, Held, Hold, Manage, Plan, PlanReport, Reason, Trust};
 
 use crate::input::{Desired, FenceScope, PlanError, PlanInput, fence_scope};
 use draft::Draft;
@@ -134,6 +134,14 @@ fn held(hold: Hold) -> Held {
         reason: None,
         instance: None,
         until: None,
+    }
+}
+
+/// A hold of what would be done for one reason.
+fn held_for(reason: Reason, hold: Hold) -> Held {
+    Held {
+        reason: Some(reason),
+        ..held(hold)
     }
 }
 

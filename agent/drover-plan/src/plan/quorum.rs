@@ -4,15 +4,14 @@
 use std::cmp::Reverse;
 
 use drover_model::{
-    Action, Activity, Cause, Digests, HealRevision, Held, Hold, InstanceClass, InstanceId, Member,
-    MemberSpec, Precondition, QuorumSpec, Reason, RecordedQuorum, RolloutMode, Seat, SeatId, Token,
+    Activity, Cause, Digests, HealRevision, Held, Hold, InstanceClass, Member, MemberSpec,
+    QuorumSpec, Reason, RecordedQuorum, RolloutMode, Seat, SeatId,
 };
 
 use super::council::{Council, Standing, record};
 use super::draft::Draft;
-use super::held;
-use super::stages::for_update;
 use super::target::Fresh;
+use super::{held, held_for};
 use crate::time::later;
 
 impl<'a> Draft<'a> {
@@ -59,7 +58,7 @@ impl<'a> Draft<'a> {
         let mut lost = known.voters.iter();
         if !acted && lost.any(|id| quorum.member(id).is_none() && council.holders(id).is_empty()) {
             // Those that nobody wants are gone with the majority, which is not talked away.
-            self.hold(for_heal(council.at_risk()));
+            self.hold(held_for(Reason::Heal, council.at_risk()));
         }
     }
 
@@ -112,11 +111,11 @@ impl<'a> Draft<'a> {
         let lost = council.absent() > council.tolerance();
         let blank = first.attachments.is_empty() && !council.is_quorate();
         if (lost || blank) && !quorum.allow_downtime {
-            self.hold(for_heal(council.at_risk()));
+            self.hold(held_for(Reason::Heal, council.at_risk()));
             return true;
         }
         if let Some(why) = council.in_transition(None) {
-            self.hold(for_heal(Hold::QuorumUnsettled { why }));
+            self.hold(held_for(Reason::Heal, Hold::QuorumUnsettled { why }));
             return true;
         }
         if let Some(held) = self.withheld(Reason::Heal) {
@@ -143,7 +142,7 @@ impl<'a> Draft<'a> {
         if council.survives(member) || quorum.allow_downtime {
             self.disrupt_or_hold(member, Reason::ScaleIn);
         } else {
-            self.hold(for_heal(council.at_risk()));
+            self.hold(held_for(Reason::Heal, council.at_risk()));
         }
     }
 
@@ -155,18 +154,18 @@ impl<'a> Draft<'a> {
         bad.retain(|member| council.is_wanted(member));
         bad.sort_by_key(|member| (surety(&member.class), member.created_at));
         if self.blind() && bad.iter().any(|member| lost(member)) {
-            self.hold(for_heal(Hold::AllUnknown));
+            self.hold(held_for(Reason::Heal, Hold::AllUnknown));
             bad.retain(|member| !lost(member));
         }
         let Some(member) = bad.first() else {
             return false;
         };
         if let Some(why) = council.in_transition(None) {
-            self.hold(for_heal(Hold::QuorumUnsettled { why }));
+            self.hold(held_for(Reason::Heal, Hold::QuorumUnsettled { why }));
         } else if council.is_quorate() || quorum.allow_downtime {
             self.disrupt_or_hold(member, Reason::Heal);
         } else {
-            self.hold(for_heal(council.at_risk()));
+            self.hold(held_for(Reason::Heal, council.at_risk()));
         }
         true
     }
@@ -231,10 +230,10 @@ impl<'a> Draft<'a> {
             return false;
         };
         if let Some(cause) = self.pause() {
-            self.hold(for_update(Hold::RolloutPaused(cause)));
+            self.hold(held_for(Reason::Update, Hold::RolloutPaused(cause)));
         } else if self.spec.rollout.mode != RolloutMode::Proactive {
             let mode = self.spec.rollout.mode;
-            self.hold(for_update(Hold::NotProactive { mode }));
+            self.hold(held_for(Reason::Update, Hold::NotProactive { mode }));
         } else if let Some(held) = self.launch_withheld(&self.target) {
             // While launches wait there will be no replacement, so nothing is retired for it.
             self.hold(held);
@@ -256,20 +255,14 @@ impl<'a> Draft<'a> {
         if let Some(held) = self.withheld(reason) {
             self.hold(held);
         } else if !council.is_quorate() && !quorum.allow_downtime {
-            self.hold(Held {
-                reason: Some(reason),
-                ..held(council.at_risk())
-            });
+            self.hold(held_for(reason, council.at_risk()));
         } else if let Some(early) = self.too_early(quorum, known, council, Some(member)) {
             self.hold(Held {
                 reason: Some(reason),
                 ..early
             });
         } else if !council.survives(member) && !quorum.allow_downtime {
-            self.hold(Held {
-                reason: Some(reason),
-                ..held(council.at_risk())
-            });
+            self.hold(held_for(reason, council.at_risk()));
         } else {
             self.disrupt_or_hold(member, reason);
         }
@@ -354,16 +347,6 @@ impl<'a> Draft<'a> {
         let Some(template) = self.template(digests) else {
             return;
         };
-        let instance = InstanceId::new(self.next.name.clone(), self.next.next_number);
-        self.next.next_number += 1;
-        let attempt = 0;
-        let token = Token::derive(
-            self.input.fleet,
-            &self.next.uid,
-            self.input.epoch,
-            &instance,
-            attempt,
-        );
         let seat = Seat {
             id: SeatId {
                 life: known.life.clone(),
@@ -373,20 +356,8 @@ impl<'a> Draft<'a> {
             bootstrap: !known.established,
             attachments: member.attachments.clone(),
         };
-        let absent = vec![Precondition::Absent(instance.clone())];
-        let action = Action::Create {
-            slots: vec![instance],
-            attempt,
-            token,
-            digests: digests.clone(),
-            zone: None,
-            template,
-            seat: Some(Box::new(seat)),
-        };
-        self.step(action, Cause::ScaleOut, absent);
-        self.total += 1;
-        self.staying += 1;
-        *self.made.entry(digests.clone()).or_default() += 1;
+        let made_from = (digests, &template);
+        self.launch(1, None, made_from, Some(Box::new(seat)), Cause::ScaleOut);
     }
 
     /// Returns the hold for ending `member` although too few others are well: what held when its
@@ -421,12 +392,5 @@ fn surety(class: &InstanceClass) -> u8 {
         | InstanceClass::Starting
         | InstanceClass::Warming
         | InstanceClass::Available => 3,
-    }
-}
-
-fn for_heal(hold: Hold) -> Held {
-    Held {
-        reason: Some(Reason::Heal),
-        ..held(hold)
     }
 }

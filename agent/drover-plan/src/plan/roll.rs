@@ -3,8 +3,8 @@
 use drover_model::{Cause, Held, Hold, InstanceClass, Member, Reason, RolloutMode};
 
 use super::draft::Draft;
+use super::held_for;
 use super::placement::{ZoneCounts, fullest_zone_first};
-use super::stages::for_update;
 use crate::numbers::serves;
 
 impl<'a> Draft<'a> {
@@ -15,7 +15,7 @@ impl<'a> Draft<'a> {
             return;
         }
         if let Some(cause) = self.pause() {
-            self.hold(for_update(Hold::RolloutPaused(cause)));
+            self.hold(held_for(Reason::Update, Hold::RolloutPaused(cause)));
             return;
         }
         if let Some(held) = self.withheld(Reason::Update) {
@@ -24,14 +24,14 @@ impl<'a> Draft<'a> {
         }
         let mode = self.spec.rollout.mode;
         if mode != RolloutMode::Proactive {
-            self.hold(for_update(Hold::NotProactive { mode }));
+            self.hold(held_for(Reason::Update, Hold::NotProactive { mode }));
             return;
         }
         let room = self.room(&mut outdated);
         let waiting = self.target_waiting();
         if room == 0 && outdated.is_empty() {
             if self.resting.is_none() {
-                self.hold(for_update(Hold::RolloutWindow { waiting }));
+                self.hold(held_for(Reason::Update, Hold::RolloutWindow { waiting }));
             }
             return;
         }
@@ -49,11 +49,7 @@ impl<'a> Draft<'a> {
         let mut slots = cap.saturating_sub(taken);
         if slots == 0 {
             let waiting = taken.max(1);
-            self.hold(for_update(if first {
-                Hold::FirstBatch { waiting }
-            } else {
-                Hold::RolloutWindow { waiting }
-            }));
+            self.hold(slower(first, waiting));
             return;
         }
         let most = slots;
@@ -74,11 +70,7 @@ impl<'a> Draft<'a> {
         }
         if slots == 0 && self.live().any(|member| !self.current(member)) {
             let waiting = self.target_waiting() + self.in_flight(Reason::Update) + self.unmet;
-            self.hold(for_update(if first {
-                Hold::FirstBatch { waiting }
-            } else {
-                Hold::RolloutWindow { waiting }
-            }));
+            self.hold(slower(first, waiting));
         }
     }
 
@@ -194,4 +186,14 @@ impl<'a> Draft<'a> {
             .count() as u32;
         there + self.made.get(&self.target).copied().unwrap_or(0)
     }
+}
+
+/// The hold of what waits for the first batch, or for the window after it.
+fn slower(first: bool, waiting: u32) -> Held {
+    let hold = if first {
+        Hold::FirstBatch { waiting }
+    } else {
+        Hold::RolloutWindow { waiting }
+    };
+    held_for(Reason::Update, hold)
 }

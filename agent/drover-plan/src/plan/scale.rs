@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use drover_model::{Cause, Held, Hold, InstanceClass, Member, Prefer, Reason, RolloutMode};
 
 use super::draft::Draft;
-use super::held;
+use super::held_for;
 use super::placement::{ZoneCounts, fullest_zone_first};
 use super::target::Fresh;
 use crate::numbers::is_current;
@@ -112,10 +112,8 @@ impl<'a> Draft<'a> {
         let planned = self.change.as_ref().map_or(0, |change| change.destroys);
         let unplanned = excess.saturating_sub(planned.saturating_sub(removed));
         let wanted = removed + excess.saturating_sub(self.resolved.surge);
-        (unplanned > self.resolved.surge && wanted > limit).then(|| Held {
-            reason: Some(Reason::ScaleIn),
-            ..held(Hold::DestroyLimit { wanted, limit })
-        })
+        (unplanned > self.resolved.surge && wanted > limit)
+            .then(|| held_for(Reason::ScaleIn, Hold::DestroyLimit { wanted, limit }))
     }
 
     /// Returns how many instances the change in progress has removed, those on their way counted.

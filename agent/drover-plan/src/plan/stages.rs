@@ -8,7 +8,7 @@ use drover_model::{
 };
 
 use super::draft::Draft;
-use super::held;
+use super::held_for;
 use crate::numbers::serves;
 use crate::time::later;
 
@@ -113,7 +113,7 @@ impl Draft<'_> {
                 Stand::Rests(hold, until) => {
                     return Some(Held {
                         until,
-                        ..for_update(hold)
+                        ..held_for(Reason::Update, hold)
                     });
                 }
             }
@@ -187,7 +187,7 @@ impl Draft<'_> {
         let until = later(*rollout.stages.bake_since.get_or_insert(now), bake);
         (now < until).then(|| Held {
             until: Some(until),
-            ..for_update(Hold::Bake)
+            ..held_for(Reason::Update, Hold::Bake)
         })
     }
 
@@ -261,12 +261,5 @@ impl Draft<'_> {
     fn target_serving(&self) -> u32 {
         let serving = |member: &&drover_model::Member| serves(member) && self.current(member);
         self.live().filter(serving).count() as u32
-    }
-}
-
-pub(super) fn for_update(hold: Hold) -> Held {
-    Held {
-        reason: Some(Reason::Update),
-        ..held(hold)
     }
 }
