@@ -212,3 +212,69 @@ fn no_source_file_is_longer_than_one_reader_can_hold() {
         );
     }
 }
+
+/// The sources of the planner, but for their tests: the name of each file, and its text.
+fn planner() -> Vec<(String, String)> {
+    let folder = "agent/drover-plan/src/plan/";
+    let files = tracked_files();
+    let ours = files
+        .iter()
+        .filter(|path| path.starts_with(folder) && is_rust(path) && !path.contains("tests"));
+    ours.map(|path| {
+        let text = std::fs::read_to_string(root().join(path)).unwrap();
+        (path[folder.len()..].to_owned(), text)
+    })
+    .collect()
+}
+
+/// Returns the functions of `text` that contain `what`, with what stands in each before it.
+fn functions_with<'a>(text: &'a str, what: &str) -> Vec<(&'a str, &'a str)> {
+    let places = text.match_indices(what).map(|(at, _)| at);
+    places
+        .map(|at| {
+            let begins = text[..at].rfind("fn ").expect("it stands in a function") + 3;
+            let name = text[begins..].split(['(', '<']).next().unwrap();
+            (name, &text[begins..at])
+        })
+        .collect()
+}
+
+#[test]
+fn every_disruption_asks_the_one_function_that_admits_them() {
+    // Its one caller asks.
+    let asked = ("deletion.rs".to_owned(), "remove");
+    let mut found = 0;
+    for (file, text) in planner() {
+        for (name, before) in functions_with(&text, "self.disrupt(") {
+            found += 1;
+            let asks =
+                before.contains("self.refusal(") || before.contains("self.refusal_of_begun(");
+            assert!(
+                asks || (file.clone(), name) == asked,
+                "{name} in {file} takes an instance out of service without asking `refusal`"
+            );
+        }
+    }
+    assert!(found >= 8, "only {found} disruptions were found");
+}
+
+#[test]
+fn steps_that_end_instances_are_built_in_few_places() {
+    // What was begun is ended, and what never served is cleared away, without being asked again.
+    let built = [
+        ("let action = Action::Drain {", vec!["admit.rs"]),
+        ("let action = Action::Destroy {", vec!["admit.rs"]),
+        ("let action = Action::Release {", vec!["deletion.rs"]),
+        ("self.drain(", vec!["admit.rs"]),
+        ("self.destroy(", vec!["admit.rs", "follow_up.rs"]),
+    ];
+    for (what, allowed) in built {
+        let files = planner().into_iter();
+        let with: BTreeSet<String> = files
+            .filter(|(_, text)| text.contains(what))
+            .map(|(file, _)| file)
+            .collect();
+        let allowed: BTreeSet<String> = allowed.into_iter().map(str::to_owned).collect();
+        assert_eq!(with, allowed, "{what}");
+    }
+}

@@ -89,21 +89,27 @@ scenarios! {
     bad_template_pauses
     bake
     bake_fails
+    budget_counts_what_is_not_ready
     canary
     canary_fails
     canary_manual
     canary_resize
     capacity
     checkpoints
+    create_limit
     deletion_orphans
     deletion_over_the_limit
     deletion_protected
     deletion_taken_back
+    depends_on
     destroy_limit
+    destroy_rate
     drain_abort
     emptied_for_good
     emptied_listing
     ephemeral
+    expiry_replaces_the_old
+    expiry_waits_for_the_rollout
     first_create
     gate_closed
     heal_one_dead
@@ -118,6 +124,7 @@ scenarios! {
     order_delete_first
     partial_listing
     partition
+    protect_from_update
     quorum_at_risk
     quorum_bootstrap
     quorum_heal
@@ -148,6 +155,9 @@ scenarios! {
     template_refused
     total_limit
     vanished
+    window_denies
+    window_finishes_the_pair
+    window_over_the_switch_of_clocks
     zones_cooling
     zones_move
     zones_spread

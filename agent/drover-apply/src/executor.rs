@@ -22,12 +22,14 @@ use futures::stream::FuturesUnordered;
 use crate::{Journal, JournalChange, JournalError, write_journal};
 
 mod call;
+mod ledger;
 mod prepare;
 #[cfg(test)]
 mod tests;
 mod view;
 
 use call::{Work, carry_out};
+use ledger::Ledger;
 use view::View;
 
 /// Most steps whose intents are written in one transaction. A template is some kilobytes, so a wave
@@ -139,6 +141,12 @@ pub enum Skip {
     },
     /// The journal cannot be read or written.
     JournalUnavailable,
+    /// More instances would be on their way out than the plan's allowance covers. That is a mistake of
+    /// the planner, and what of it is left undone.
+    BeyondAllowance {
+        /// How many may be.
+        allowed: u32,
+    },
 }
 
 /// Carries out `plan`.
@@ -147,6 +155,9 @@ pub enum Skip {
 /// from being tried, or one broken instance would block its group for ever; but after `throttled` and
 /// `auth` nothing more is called, and after `capacity`, `quota` and `invalidSpec` nothing more is
 /// created, because those would fail alike. A panic of the provider is an unknown outcome.
+///
+/// What ends instances is counted against the plan's allowance, with what the journal says is on its
+/// way: steps beyond it are refused, whatever the planner had in mind.
 ///
 /// # Cancellation
 ///
@@ -158,12 +169,16 @@ pub async fn apply(plan: &Plan, ctx: &ApplyContext) -> ApplyReport {
         plan,
         ctx,
         view: View::default(),
+        ledger: Ledger::default(),
         results: vec![None; plan.steps.len()],
         not_sent: BTreeSet::new(),
         halt: Halt::default(),
     };
     match ctx.journal.open_intents(&plan.group) {
-        Ok(intents) => run.view = View::of(intents),
+        Ok(intents) => {
+            run.ledger = Ledger::of(plan, &intents);
+            run.view = View::of(intents);
+        }
         Err(error) => run.halt.journal_failed(error),
     }
     if run.view.epoch() > ctx.epoch || plan.next.epoch > ctx.epoch {
@@ -198,6 +213,7 @@ struct Run<'a> {
     plan: &'a Plan,
     ctx: &'a ApplyContext,
     view: View,
+    ledger: Ledger,
     results: Vec<Option<StepResult>>,
     /// Intents of this run that were written and not sent.
     not_sent: BTreeSet<IntentId>,
@@ -293,7 +309,8 @@ impl Run<'_> {
                         .iter()
                         .find(|one| !self.view.holds(one, step));
                     failed.cloned().map(Skip::Precondition)
-                });
+                })
+                .or_else(|| self.ledger.spend(self.plan, step, &self.view));
             if let Some(skip) = skip {
                 self.results[index] = Some(StepResult::Skipped(skip));
                 continue;

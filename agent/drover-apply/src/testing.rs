@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{
-    Action, Cause, Digests, DrainSpec, Epoch, FleetName, GroupName, GroupUid, InstanceId,
-    IntentKind, IntentState, Listing, OnDrainTimeout, Plan, Precondition, ProviderRef,
+    Action, Allowance, Cause, Digests, DrainSpec, Epoch, FleetName, GroupName, GroupUid,
+    InstanceId, IntentKind, IntentState, Listing, OnDrainTimeout, Plan, Precondition, ProviderRef,
     ProviderType, Reason, RecordedGroup, Step, Template, TemplateParts, Timestamp, Token, Value,
 };
 use drover_provider::{
@@ -165,6 +165,10 @@ pub(crate) fn plan(steps: Vec<Step>) -> Plan {
         observed_at: TestClock::default().now(),
         change: None,
         steps,
+        allowance: Allowance {
+            ending_max: u32::MAX,
+            removed_max: u32::MAX,
+        },
         next: RecordedGroup::new(web(), uid, Epoch(1)),
         recommendations: Vec::new(),
         wake_at: None,

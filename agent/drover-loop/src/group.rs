@@ -8,7 +8,7 @@ use std::time::Duration;
 use drover_model::{
     AcceptedDocument, Change, Classified, Decisions, Deleting, Epoch, FleetName, Group, GroupName,
     GroupSpec, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent, Listing, Numbers,
-    Plan, PlanReport, PolicyName, Recommendation, RecordedGroup, Timestamp, Verdict,
+    Peers, Plan, PlanReport, PolicyName, Recommendation, RecordedGroup, Timestamp, Verdict,
 };
 use drover_plan::{
     ChangeInput, ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, Review,
@@ -52,6 +52,8 @@ pub(crate) struct GroupInput<'a> {
     pub(crate) policies: &'a [Arc<PolicySet>],
     pub(crate) source: &'a SourceFacts,
     pub(crate) groups: &'a BTreeMap<GroupName, GroupSummary>,
+    /// What the planner knows of them.
+    pub(crate) peers: &'a Peers,
     /// What is in the way, and why newer documents are not in force.
     pub(crate) fences: &'a [Held],
 }
@@ -288,6 +290,7 @@ fn decide(
         decisions: &decisions,
         recommendations: input.recommendations,
         policies: &policies,
+        peers: input.peers,
         fences,
     };
     let (plan, report) = drover_plan::plan(&plan_input).map_err(JudgeError::Plan)?;

@@ -45,6 +45,7 @@ pub(crate) fn collect(
         recommendations,
         decisions,
         policies,
+        peers,
         fences,
     } = *plan;
     let desired = match desired {
@@ -71,6 +72,7 @@ pub(crate) fn collect(
         recommendations: recommendations.to_vec(),
         decisions: decisions.clone(),
         policies: policies.clone(),
+        peers: peers.clone(),
         fences: fences.to_vec(),
     }
 }

@@ -7,7 +7,7 @@
 use std::hash::{Hash as _, Hasher};
 use std::time::Duration;
 
-use drover_model::{Completeness, Held, Listing, Timestamp};
+use drover_model::{Completeness, Held, Listing, Peers, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 /// How long an answer is believed at most: a plan that misjudges its own timers costs this much.
@@ -21,6 +21,7 @@ pub(crate) struct Quiet {
     /// None: the listing was not complete.
     pub(crate) instances: Option<Fingerprint>,
     pub(crate) fences: Vec<Held>,
+    pub(crate) peers: Peers,
     pub(crate) planned_at: Timestamp,
     pub(crate) wake_at: Option<Timestamp>,
 }
@@ -33,6 +34,7 @@ impl Quiet {
         shared: u64,
         instances: Option<Fingerprint>,
         fences: &[Held],
+        peers: &Peers,
     ) -> bool {
         let age = now.duration_since(self.planned_at);
         let fresh = !age.is_negative() && age.unsigned_abs() < BELIEVED_FOR;
@@ -40,6 +42,7 @@ impl Quiet {
             && self.wake_at.is_none_or(|at| now < at)
             && self.shared == shared
             && self.fences == fences
+            && self.peers == *peers
             && instances.is_some()
             && self.instances == instances
     }

@@ -105,6 +105,7 @@ fn compute(inputs: &PlanInputs) -> Result<Computed, ReplayError> {
         recommendations,
         decisions,
         policies,
+        peers,
         fences,
     } = inputs;
     let group = desired.group().ok_or(ReplayError::Document)?;
@@ -144,6 +145,7 @@ fn compute(inputs: &PlanInputs) -> Result<Computed, ReplayError> {
         recommendations,
         decisions,
         policies,
+        peers,
         fences,
     })?;
     let outcome = PlanOutcome {

@@ -10,8 +10,8 @@ use drover_apply::{
 };
 use drover_model::{
     Action, Cause, Change, Decisions, Deleting, Epoch, FleetName, Group, GroupName, HealthSignal,
-    Held, InstanceId, InstanceMemory, Intent, IntentKind, Listing, Plan, ProviderPhase, Reason,
-    Recommendation, RecordedGroup, Timestamp,
+    Held, InstanceId, InstanceMemory, Intent, IntentKind, Listing, Peers, Plan, ProviderPhase,
+    Reason, Recommendation, RecordedGroup, Timestamp,
 };
 use drover_plan::{FenceScope, fence_scope};
 use drover_policy::{GroupSummary, PolicySet, SourceFacts};
@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) policies: Vec<Arc<PolicySet>>,
     pub(crate) source: SourceFacts,
     pub(crate) groups: BTreeMap<GroupName, GroupSummary>,
+    /// The groups that are where their documents want them to be.
+    pub(crate) converged: BTreeSet<GroupName>,
     /// Groups with open intents when the pass began.
     pub(crate) open: BTreeSet<GroupName>,
     /// Counts events, so that their order does not rest on the clock.
@@ -88,6 +90,8 @@ pub(crate) struct GroupTask {
     pub(crate) scope: Arc<OpenScope>,
     pub(crate) listing: Arc<Listing>,
     pub(crate) fences: Vec<Held>,
+    /// What it must know of other groups.
+    pub(crate) peers: Peers,
     /// None: not by this process.
     pub(crate) published: Option<Arc<Membership>>,
     /// Whether `next_number` was compared with the journal.
@@ -210,6 +214,7 @@ fn input<'a>(
         policies: &shared.policies,
         source: &shared.source,
         groups: &shared.groups,
+        peers: &task.peers,
         fences: &task.fences,
     }
 }
@@ -543,5 +548,10 @@ fn skipped(skip: &Skip) -> String {
         Skip::Stopped(stop) => format!("stopped: {stop:?}"),
         Skip::AfterFailure { class } => format!("an earlier step failed: {}", class.as_str()),
         Skip::JournalUnavailable => "the journal is unavailable".to_owned(),
+        Skip::BeyondAllowance { allowed } => {
+            format!(
+                "refused: the certificate lets {allowed} instances end at once, which is a bug of the planner"
+            )
+        }
     }
 }

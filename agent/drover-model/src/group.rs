@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Amount, GroupName, PlacementSpec, Prefer, ProviderName, QuorumSpec, Rate, Reason, Rebalance,
-    ScalingSpec, SourceSpan, Spread, Timestamp, UpDown, Value,
+    Amount, Budget, Expiry, GroupName, InstanceId, PlacementSpec, Prefer, Protect, ProviderName,
+    QuorumSpec, Rate, Reason, Rebalance, ScalingSpec, SourceSpan, Spread, Timestamp, UpDown, Value,
+    Window,
 };
 
 /// Defaults of a Group document. The one place that says them: the decoder, the schema and the
@@ -69,6 +70,8 @@ pub mod defaults {
     pub const DESTROY_MAX_COUNT: u32 = 10;
     /// The share that `limits.maxDestroy` always allows, when it is not written.
     pub const DESTROY_MAX_SHARE: Amount = Amount::Percent(50);
+    /// `expiry.jitter`: a share of the age, in percent.
+    pub const EXPIRY_JITTER_PERCENT: u32 = 10;
     /// Slack in `rollout.progressDeadline` above startup, minReady and drain, when not written.
     pub const PROGRESS_SLACK: Duration = Duration::from_mins(5);
     /// Lower bound of `rollout.progressDeadline`, when not written.
@@ -111,6 +114,8 @@ pub struct Group {
     /// mistakes against the provider's schema. The empty path is `properties` as a whole or, when
     /// it is absent, `template`.
     pub property_spans: BTreeMap<String, SourceSpan>,
+    /// Where each entry of `spec.dependsOn` is written.
+    pub depends_spans: Vec<SourceSpan>,
     /// What is asked for.
     pub spec: GroupSpec,
 }
@@ -146,6 +151,16 @@ pub struct GroupSpec {
     pub drain: DrainSpec,
     /// Hard limits.
     pub limits: Limits,
+    /// When disruptions may begin.
+    pub windows: Vec<Window>,
+    /// How many disruptions may be in flight.
+    pub budgets: Vec<Budget>,
+    /// Instances that some disruptions pass by.
+    pub protect: Vec<Protect>,
+    /// The largest age of an instance. None: any.
+    pub expiry: Option<Expiry>,
+    /// The groups that must have converged before this one is updated or grows.
+    pub depends_on: Vec<GroupName>,
     /// Activities that are switched off.
     pub suspend: Vec<Suspend>,
     /// What removing the document does.
@@ -512,13 +527,18 @@ pub enum OnDrainTimeout {
 }
 
 /// Hard limits of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Most instances that may exist at once, the terminating ones counted. None: size + surge.
     pub total_max: Option<u32>,
     /// Most instances removed without replacement by one change, rounded up. None: the larger of
     /// 50 % and 10.
     pub destroy_max: Option<Amount>,
+    /// Most instances made within an hour. None: three times the size and 10 more.
+    pub create_hourly_max: Option<u32>,
+    /// Most instances ended within an hour that no change asked for. None: the larger of the size
+    /// and 10.
+    pub destroy_hourly_max: Option<u32>,
 }
 
 /// An activity switched off by a person.
@@ -561,7 +581,7 @@ impl Activity {
 }
 
 /// What removing the document does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Deletion {
     /// Destroy the instances or leave them.
     pub policy: DeletionPolicy,
@@ -570,9 +590,10 @@ pub struct Deletion {
 }
 
 /// What happens to the instances of a removed group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum DeletionPolicy {
     /// They are drained and destroyed.
+    #[default]
     Destroy,
     /// They are left running, without the ownership tags.
     Orphan,
@@ -653,15 +674,14 @@ impl GroupSpec {
                 unhealthy_timeout: defaults::DRAIN_UNHEALTHY_TIMEOUT,
                 on_timeout: OnDrainTimeout::Proceed,
             },
-            limits: Limits {
-                total_max: None,
-                destroy_max: None,
-            },
+            limits: Limits::default(),
+            windows: Vec::new(),
+            budgets: Vec::new(),
+            protect: Vec::new(),
+            expiry: None,
+            depends_on: Vec::new(),
             suspend: Vec::new(),
-            deletion: Deletion {
-                policy: DeletionPolicy::Destroy,
-                protect: false,
-            },
+            deletion: Deletion::default(),
         }
     }
 
@@ -681,6 +701,37 @@ impl GroupSpec {
             RolloutMode::Manual => HealRevision::Current,
         };
         self.heal.revision.unwrap_or(by_mode)
+    }
+
+    /// Returns the protection of `instance` from `reason` at `now`, if any.
+    pub fn protected(
+        &self,
+        instance: &InstanceId,
+        reason: Reason,
+        now: Timestamp,
+    ) -> Option<&Protect> {
+        self.protect.iter().find(|protect| {
+            protect.from.contains(&reason)
+                && protect.until.is_none_or(|until| now < until)
+                && protect.instances.contains(instance)
+        })
+    }
+
+    /// Returns how many instances may be made within an hour. Work that comes and goes makes as many
+    /// as there is work, so that only a written limit applies to an ephemeral group.
+    pub fn create_hourly_max(&self, size: u32) -> u32 {
+        let preset = match self.lifecycle {
+            Lifecycle::Service => size.saturating_mul(3).saturating_add(10),
+            Lifecycle::Ephemeral => u32::MAX,
+        };
+        self.limits.create_hourly_max.unwrap_or(preset)
+    }
+
+    /// Returns how many instances may be ended within an hour without a change that asks for it.
+    pub fn destroy_hourly_max(&self, size: u32) -> u32 {
+        self.limits
+            .destroy_hourly_max
+            .unwrap_or_else(|| size.max(defaults::DESTROY_MAX_COUNT))
     }
 
     /// Returns the time without progress after which a rollout failed.

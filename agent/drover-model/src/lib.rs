@@ -9,21 +9,26 @@
 //!
 //! **Invariant:** every id is parsed once, at the border, and cannot hold an invalid value after that.
 
+mod cron;
 mod decision;
 mod digest;
 mod document;
 mod group;
 mod id;
 mod observed;
+mod peers;
 mod placement;
 mod plan;
 mod quantity;
 mod quorum;
 mod recorded;
+mod report;
 mod scaling;
 mod span;
 mod value;
+mod window;
 
+pub use cron::*;
 pub use decision::*;
 pub use digest::*;
 pub use document::*;
@@ -31,11 +36,14 @@ pub use group::*;
 pub use id::*;
 pub use jiff::Timestamp;
 pub use observed::*;
+pub use peers::*;
 pub use placement::*;
 pub use plan::*;
 pub use quantity::*;
 pub use quorum::*;
 pub use recorded::*;
+pub use report::*;
 pub use scaling::*;
 pub use span::*;
 pub use value::*;
+pub use window::*;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::{
     Activity, ChangeId, Digests, DrainSpec, ErrorClass, GroupName, InstanceId, IntentId, MemberId,
-    PolicyName, ProviderName, ProviderRef, Reason, Recommendation, RecordedGroup, Seat, SourceSpan,
-    Template, Timestamp, Token,
+    PolicyHold, ProviderName, ProviderRef, Reason, Recommendation, RecordedGroup, Seat, Template,
+    Timestamp, Token,
 };
 
 /// One pass's steps of one group. Immutable and fully decided: it names each instance it touches.
@@ -21,6 +21,8 @@ pub struct Plan {
     pub change: Option<Change>,
     /// The steps, in order.
     pub steps: Vec<Step>,
+    /// What is left of the certificate: the executor refuses what goes beyond it.
+    pub allowance: Allowance,
     /// The recorded state once the steps were carried out as planned.
     pub next: RecordedGroup,
     /// What the size policy asked for lately: to be remembered locally, never in Git.
@@ -218,32 +220,14 @@ pub struct Certificate {
     pub total_max: u32,
 }
 
-/// What a plan says about itself beside its steps.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct PlanReport {
-    /// Why something that should be done is not done in this pass.
-    pub holds: Vec<Held>,
-    /// Numbers behind the decisions.
-    pub numbers: Numbers,
-}
-
-/// The numbers that a plan was made with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Numbers {
-    /// The size in force.
-    pub size: u32,
-    /// Instances of any kind, the terminating and the unconfirmed counted.
-    pub total: u32,
-    /// Available instances.
-    pub available: u32,
-    /// Available instances of the target template.
-    pub updated: u32,
-    /// Instances of another template.
-    pub outdated: u32,
-    /// Instances that must stay available.
-    pub floor: u32,
-    /// Most instances at once.
-    pub ceiling: u32,
+/// What one pass may take of a group, counted apart from the steps, so that a mistake in them stays
+/// small. What is on its way out already counts against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Most instances on their way out at once, for whatever reason.
+    pub ending_max: u32,
+    /// Most of those that nothing replaces: scale-in and deletion.
+    pub removed_max: u32,
 }
 
 /// A hold with what it withholds.
@@ -320,6 +304,38 @@ pub enum Hold {
     GateClosed(PolicyHold),
     /// A policy failed to evaluate, or was never valid.
     PolicyFailed(PolicyHold),
+    /// The document's windows are closed to this kind of disruption.
+    WindowClosed {
+        /// The window that decides: a `deny` that is open, or the `allow` that opens next.
+        window: String,
+    },
+    /// As many disruptions as a budget allows are in flight.
+    BudgetExhausted {
+        /// How many there are, what is not available for another cause counted.
+        used: u32,
+        /// How many are allowed.
+        max: u32,
+    },
+    /// The document protects the instance.
+    ProtectedInstance {
+        /// Why.
+        because: Option<String>,
+    },
+    /// A group that this one depends on has not converged.
+    DependencyNotReady {
+        /// That group.
+        group: GroupName,
+    },
+    /// As many instances as `limits.maxCreatePerHour` allows were made within the hour.
+    CreateLimit {
+        /// How many are allowed.
+        limit: u32,
+    },
+    /// As many instances as `limits.maxDestroyPerHour` allows were ended within the hour.
+    DestroyRate {
+        /// How many are allowed.
+        limit: u32,
+    },
     /// More instances may not exist now.
     SurgeExhausted {
         /// The ceiling.
@@ -476,21 +492,6 @@ pub enum Hold {
     },
 }
 
-/// A hold that a policy caused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PolicyHold {
-    /// The policy.
-    pub policy: PolicyName,
-    /// The binding, as text.
-    pub binding: String,
-    /// Where the clause stands.
-    pub span: SourceSpan,
-    /// The message.
-    pub message: String,
-    /// The values that the clause read.
-    pub values: BTreeMap<String, String>,
-}
-
 impl Hold {
     /// Returns the hold's name, one PascalCase word.
     pub fn code(&self) -> &'static str {
@@ -508,6 +509,12 @@ impl Hold {
             Self::PolicyDenied(_) => "PolicyDenied",
             Self::GateClosed(_) => "GateClosed",
             Self::PolicyFailed(_) => "PolicyFailed",
+            Self::WindowClosed { .. } => "WindowClosed",
+            Self::BudgetExhausted { .. } => "BudgetExhausted",
+            Self::ProtectedInstance { .. } => "ProtectedInstance",
+            Self::DependencyNotReady { .. } => "DependencyNotReady",
+            Self::CreateLimit { .. } => "CreateLimit",
+            Self::DestroyRate { .. } => "DestroyRate",
             Self::SurgeExhausted { .. } => "SurgeExhausted",
             Self::AvailabilityFloor { .. } => "AvailabilityFloor",
             Self::FirstBatch { .. } => "FirstBatch",
@@ -547,7 +554,11 @@ impl Hold {
     pub fn is_routine(&self) -> bool {
         matches!(
             self,
-            Self::SurgeExhausted { .. }
+            Self::WindowClosed { .. }
+                | Self::BudgetExhausted { .. }
+                | Self::ProtectedInstance { .. }
+                | Self::DependencyNotReady { .. }
+                | Self::SurgeExhausted { .. }
                 | Self::AvailabilityFloor { .. }
                 | Self::FirstBatch { .. }
                 | Self::RolloutWindow { .. }
@@ -614,6 +625,31 @@ impl fmt::Display for Hold {
             Self::PolicyDenied(hold) => write!(f, "denied by {hold}"),
             Self::GateClosed(hold) => write!(f, "not now, says {hold}"),
             Self::PolicyFailed(hold) => write!(f, "held, because it failed: {hold}"),
+            Self::WindowClosed { window } => write!(f, "not now, says the window {window}"),
+            Self::BudgetExhausted { used, max } => write!(
+                f,
+                "{used} instances are out of service or on their way, the budget allows {max}"
+            ),
+            Self::ProtectedInstance { because } => {
+                write!(f, "the document protects it")?;
+                because
+                    .as_ref()
+                    .map_or(Ok(()), |because| write!(f, ": {because}"))
+            }
+            Self::DependencyNotReady { group } => {
+                write!(
+                    f,
+                    "the group {group}, which it depends on, has not converged"
+                )
+            }
+            Self::CreateLimit { limit } => write!(
+                f,
+                "{limit} instances were made within the hour, the most that limits.maxCreatePerHour allows"
+            ),
+            Self::DestroyRate { limit } => write!(
+                f,
+                "{limit} instances were ended within the hour without a change that asks for it, the most that limits.maxDestroyPerHour allows"
+            ),
             Self::SurgeExhausted { ceiling } => {
                 write!(f, "{ceiling} instances exist, the most allowed at once")
             }
@@ -746,42 +782,6 @@ impl fmt::Display for Hold {
                     "the source cannot be used, what is in force stays so: {why}"
                 )
             }
-        }
-    }
-}
-
-impl fmt::Display for PolicyHold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "policy {} ({}): {}",
-            self.policy, self.span, self.message
-        )?;
-        for (position, (name, value)) in self.values.iter().enumerate() {
-            write!(
-                f,
-                "{}{name} = {value}",
-                if position == 0 { "; with " } else { ", " }
-            )?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for crate::PauseCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Failures { failed, threshold } => {
-                write!(
-                    f,
-                    "{failed} instances of the new template failed, {threshold} are enough to stop"
-                )
-            }
-            Self::Deadline => write!(
-                f,
-                "no instance became available within the progress deadline"
-            ),
-            Self::Rejected { message } => write!(f, "the provider refused the template: {message}"),
         }
     }
 }

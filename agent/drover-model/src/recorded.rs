@@ -49,6 +49,8 @@ pub struct RecordedGroup {
     pub change: Option<ChangeId>,
     /// How many instances the change in progress has removed without replacement, and its id.
     pub destroyed: Option<(ChangeId, u32)>,
+    /// What was made and ended of late, oldest first.
+    pub rates: Vec<RateSlot>,
     /// Set from the commit that removes the group on.
     pub deleting: Option<Deleting>,
     /// Where the group stands, in a word.
@@ -88,6 +90,7 @@ impl RecordedGroup {
             },
             change: None,
             destroyed: None,
+            rates: Vec::new(),
             deleting: None,
             phase: GroupPhase::Pending,
             quorum: None,
@@ -230,6 +233,19 @@ pub struct LaunchBackoff {
     pub class: Option<ErrorClass>,
     /// What the latest failure said.
     pub message: String,
+}
+
+/// What was made and ended in a slot of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateSlot {
+    /// When the slot begins.
+    pub since: Timestamp,
+    /// Instances made.
+    pub created: u32,
+    /// Instances ended that no change in Git asked for.
+    pub destroyed: u32,
+    /// The largest size of the group at the time.
+    pub size: u32,
 }
 
 /// A deletion in progress.

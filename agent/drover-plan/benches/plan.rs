@@ -87,6 +87,7 @@ fn known_of(index: usize, size: u32) -> Known {
         span: span.clone(),
         provider_span: span,
         property_spans: BTreeMap::new(),
+        depends_spans: Vec::new(),
         spec: spec(size),
     };
     let mut known = Known {
@@ -171,6 +172,7 @@ fn pass(known: &Known, now: Timestamp) -> (Classified, Plan) {
         recommendations: &[],
         decisions: &decisions,
         policies: &policies,
+        peers: &drover_model::Peers::default(),
         fences: &[],
     };
     let (planned, _) = plan(&input).expect("the input is consistent");

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     AcceptedDocument, Classified, Decisions, Epoch, FieldClass, FleetName, Group, GroupName,
-    GroupSpec, Held, Hold, Intent, ProviderName, ProviderType, Recommendation, RecordedGroup,
-    Revision, Timestamp, Value,
+    GroupSpec, Held, Hold, Intent, Peers, ProviderName, ProviderType, Recommendation,
+    RecordedGroup, Revision, Timestamp, Value,
 };
 
 /// What the planner knows of a group's provider.
@@ -78,6 +78,8 @@ pub struct PlanInput<'a> {
     pub recommendations: &'a [Recommendation],
     /// Digests of the policies and bindings that judge the group, by name: part of the change.
     pub policies: &'a BTreeMap<String, String>,
+    /// What a group must know of the others.
+    pub peers: &'a Peers,
     /// What the loop knows to be in the way; [`fence_scope`] says what each of them withholds.
     pub fences: &'a [Held],
 }
@@ -121,6 +123,12 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::Suspended { .. }
         | Hold::Frozen { .. }
         | Hold::ObserveOnly
+        | Hold::WindowClosed { .. }
+        | Hold::BudgetExhausted { .. }
+        | Hold::ProtectedInstance { .. }
+        | Hold::DependencyNotReady { .. }
+        | Hold::CreateLimit { .. }
+        | Hold::DestroyRate { .. }
         | Hold::SurgeExhausted { .. }
         | Hold::AvailabilityFloor { .. }
         | Hold::FirstBatch { .. }

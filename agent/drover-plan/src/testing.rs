@@ -7,8 +7,8 @@ use std::time::Duration;
 use drover_model::{
     AcceptedDocument, Check, CheckOutcome, Classified, Completeness, Decisions, Digests, Epoch,
     FieldClass, FleetName, Group, GroupName, GroupSpec, GroupUid, HealthSignal, Held, InstanceId,
-    InstanceMemory, Intent, IntentId, IntentKind, IntentState, Listed, Listing, Ownership, Plan,
-    PlanReport, Probe, ProviderName, ProviderPhase, ProviderRef, ProviderType, Reason,
+    InstanceMemory, Intent, IntentId, IntentKind, IntentState, Listed, Listing, Ownership, Peers,
+    Plan, PlanReport, Probe, ProviderName, ProviderPhase, ProviderRef, ProviderType, Reason,
     Recommendation, RecordedGroup, RecordedInstance, Revision, SeatId, SourceSpan, Template,
     TemplateParts, Timestamp, Token, Value, defaults,
 };
@@ -42,6 +42,7 @@ pub(crate) struct Fixture {
     pub(crate) recorded: RecordedGroup,
     pub(crate) decisions: Decisions,
     pub(crate) recommendations: Vec<Recommendation>,
+    pub(crate) peers: Peers,
     pub(crate) fences: Vec<Held>,
     pub(crate) visibility: Duration,
     /// Whose places instances take, by name.
@@ -97,6 +98,7 @@ impl Fixture {
             recorded: RecordedGroup::new(name, uid, Epoch(1)),
             decisions: Decisions::default(),
             recommendations: Vec::new(),
+            peers: Peers::default(),
             fences: Vec::new(),
             visibility: Duration::from_mins(2),
             seats: BTreeMap::new(),
@@ -288,6 +290,7 @@ impl Fixture {
             decisions: &self.decisions,
             recommendations: &self.recommendations,
             policies: &policies,
+            peers: &self.peers,
             fences: &self.fences,
         })
     }
@@ -358,6 +361,7 @@ fn group(name: GroupName, size: u32) -> Group {
         span: span.clone(),
         provider_span: span,
         property_spans: BTreeMap::new(),
+        depends_spans: Vec::new(),
         spec: spec(size),
     }
 }

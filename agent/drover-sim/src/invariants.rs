@@ -2,6 +2,8 @@
 //!
 //! What can be checked on the provider's own truth is: it does not care what the agent believes.
 
+mod admission;
+
 use std::collections::BTreeSet;
 
 use drover_apply::{Journal as _, StepResult};
@@ -47,6 +49,7 @@ pub(crate) struct Checks {
     moves: Vec<(Timestamp, u32)>,
     /// What was believed to be gone under a listing that lied.
     buried: BTreeSet<InstanceId>,
+    made: admission::Made,
 }
 
 impl Checks {
@@ -55,6 +58,9 @@ impl Checks {
         availability(pass)?;
         self.ceiling(sim, pass)?;
         self.paced(sim, pass)?;
+        admission::may_begin(sim, pass)?;
+        admission::within_the_allowance(pass)?;
+        self.made.within_the_hour(sim, pass)?;
         no_worse(sim, pass)?;
         never_quarantined(pass)?;
         within_stages(sim, pass)?;

@@ -19,6 +19,8 @@ use drover_plan::render;
 use drover_provider::Clock as _;
 use drover_provider_sim::{Behavior, Fault, FaultKind, Op, SimSettings, Which};
 
+mod admission;
+
 use crate::{Pass, Simulation, SimulationError, group, template};
 
 /// Longest time that `until` waits.
@@ -146,6 +148,7 @@ impl Stage {
                 self.stats();
                 Ok(())
             }
+            other if self.admission(other)? => Ok(()),
             _ => self.unclear(command),
         }
     }
@@ -588,6 +591,8 @@ fn edited(spec: &mut GroupSpec, name: &str, value: &str) -> Option<()> {
         "maxInFlight" => spec.heal.in_flight_max = amount(value)?,
         "systemic" if value == "stop" => spec.heal.systemic.mode = SystemicMode::Stop,
         "maxTotal" => spec.limits.total_max = Some(value.parse().ok()?),
+        "maxCreatePerHour" => spec.limits.create_hourly_max = Some(value.parse().ok()?),
+        "maxDestroyPerHour" => spec.limits.destroy_hourly_max = Some(value.parse().ok()?),
         "maxDestroy" => spec.limits.destroy_max = Some(amount(value)?),
         "protect" => spec.deletion.protect = value.parse().ok()?,
         "deletion" if value == "orphan" => spec.deletion.policy = DeletionPolicy::Orphan,

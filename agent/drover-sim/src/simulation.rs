@@ -9,8 +9,8 @@ use drover_apply::{ApplyContext, ApplyReport, Journal as _, JournalError, Memory
 use drover_model::{
     AcceptedDocument, Classified, Decisions, Epoch, FleetName, Group, GroupName, GroupPhase,
     GroupSpec, GroupUid, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent, IntentKind,
-    Listed, Listing, Plan, PlanReport, ProviderName, ProviderType, Recommendation, RecordedGroup,
-    Revision, Timestamp, Value,
+    Listed, Listing, Peers, Plan, PlanReport, ProviderName, ProviderType, Recommendation,
+    RecordedGroup, Revision, Timestamp, Value,
 };
 use drover_plan::{
     ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, classify, lint, plan,
@@ -37,6 +37,8 @@ pub struct Simulation {
     pub last: Group,
     /// What policies say.
     pub decisions: Decisions,
+    /// What is known of other groups.
+    pub peers: Peers,
     /// What is in the way.
     pub fences: Vec<Held>,
     /// The provider's facts as the agent has them.
@@ -107,6 +109,7 @@ impl Simulation {
         Self {
             clock: VirtualClock::new(start),
             decisions: Decisions::default(),
+            peers: Peers::default(),
             fences: Vec::new(),
             provider: ProviderFacts {
                 name: ProviderName::parse("sim").expect("a valid label"),
@@ -227,16 +230,15 @@ impl Simulation {
             visibility: self.visibility,
         });
         let (plan, report) = self.planned(&classified, &intents, &recorded, &fences)?;
-        // The agent records a plan before it carries it out; of the members that matters: that they were
-        // started for the first time must be known whatever happens to the calls.
-        self.recorded.quorum.clone_from(&plan.next.quorum);
-        let applied = apply(&plan, &self.context()).await;
-        if applied.journal_error.is_none() {
+        // The agent records a plan before it carries it out, in the file that its journal is in, and
+        // carries out nothing where it cannot.
+        if !self.journal.is_failing() {
             self.memory = classified.memory.clone();
             self.recommendations.clone_from(&plan.recommendations);
             self.commits += u32::from(self.recorded != plan.next);
             self.recorded = plan.next.clone();
         }
+        let applied = apply(&plan, &self.context()).await;
         Ok(Pass {
             at: now,
             listing,
@@ -346,6 +348,7 @@ impl Simulation {
             decisions: &self.decisions,
             recommendations: &self.recommendations,
             policies: &policies,
+            peers: &self.peers,
             fences,
         };
         let (plan, report) = plan(&input)?;

@@ -1,5 +1,7 @@
 //! A random life of a group: faults, restarts, changes of mind; then peace, in which it converges.
 
+mod admission;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -157,6 +159,7 @@ fn random_group(random: &mut Random) -> Group {
     if random.percent(20) {
         spec.limits.total_max = Some(spec.size + random.below(4));
     }
+    admission::random_admission(random, spec);
     group
 }
 
@@ -169,6 +172,7 @@ fn into_members(random: &mut Random, group: &mut Group) {
     spec.limits = plain.limits;
     spec.placement = plain.placement;
     spec.scaling = plain.scaling;
+    spec.expiry = None;
     let rollout = &mut spec.rollout;
     rollout.surge_max = plain.rollout.surge_max;
     rollout.unavailable_max = plain.rollout.unavailable_max;
@@ -331,7 +335,7 @@ impl Life {
         if self.random.percent(55) {
             return;
         }
-        match self.random.below(22) {
+        match self.random.below(24) {
             0 | 1 => self.new_version(),
             2 | 3 => self.resize(),
             4 => self.instance_fails(),
@@ -354,6 +358,8 @@ impl Life {
             17 => self.zone_room(),
             18 => self.recover(),
             19 | 20 => self.change_stages(),
+            21 => self.other_group(),
+            22 => self.protect(),
             _ => self.sim.world().clear_faults(),
         }
     }
@@ -635,6 +641,7 @@ impl Life {
             spec.rollout.paused = false;
             spec.rollout.partition = None;
             spec.rollout.mode = RolloutMode::Proactive;
+            admission::let_rest(spec);
             if let Some(canary) = &mut spec.rollout.canary {
                 canary.promote = Promote::Auto;
             }

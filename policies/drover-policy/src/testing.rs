@@ -88,6 +88,7 @@ impl World {
                 span: span.clone(),
                 provider_span: span,
                 property_spans: BTreeMap::new(),
+                depends_spans: Vec::new(),
                 spec: spec.clone(),
             },
             old: Some(spec),

@@ -12,6 +12,8 @@ use crate::decode::closest;
 use crate::diagnostic::Diagnostic;
 use crate::document::{Document, FleetDoc, ParsedDocument, ParsedFile};
 
+mod dependencies;
+
 /// Everything that a repository says at one commit.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Repository {
@@ -106,6 +108,7 @@ pub fn assemble<'a>(files: impl IntoIterator<Item = &'a ParsedFile>) -> Reposito
     }
     check_fleet(&mut repository, &places);
     check_providers(&mut repository);
+    dependencies::check(&mut repository);
     check_bindings(&mut repository);
     check_size_policies(&mut repository);
     repository

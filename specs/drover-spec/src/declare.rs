@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use drover_model::{Amount, Rate};
 
+mod admission;
 mod agent;
 mod group;
 mod others;
 mod quorum;
 
+pub(crate) use admission::*;
 pub(crate) use agent::*;
 pub(crate) use group::*;
 pub(crate) use others::*;

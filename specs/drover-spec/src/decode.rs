@@ -16,6 +16,7 @@ use crate::diagnostic::{Diagnostic, Report};
 use crate::formats::{format_duration, parse_duration, parse_percent, parse_rate, parse_time};
 use crate::tree::{Content, Entry, Node, Place, Resolved, Style, resolve};
 
+mod admission;
 mod binding;
 mod check;
 mod collections;

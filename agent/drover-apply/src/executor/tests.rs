@@ -319,13 +319,14 @@ async fn repeated_request_is_identical_even_from_a_later_epoch() {
 
 #[tokio::test]
 async fn repeat_that_is_turned_away_early_proves_nothing() {
-    for (class, stays_unknown) in [
-        (ErrorClass::Throttled, true),
-        (ErrorClass::Auth, true),
-        (ErrorClass::Capacity, false),
+    // A lack of room proves something: a provider looks for the token first, so it knows none.
+    for (class, first, stays_unknown) in [
+        (ErrorClass::Throttled, FaultKind::LostReply, true),
+        (ErrorClass::Auth, FaultKind::LostReply, true),
+        (ErrorClass::Capacity, FaultKind::LostRequest, false),
     ] {
         let fixture = fixture();
-        let lost = Fault::next(Op::Provision, 1, FaultKind::LostReply);
+        let lost = Fault::next(Op::Provision, 1, first);
         fixture.provider.sim.world().inject(lost);
         apply(&plan(vec![create(&[1])]), &fixture.ctx()).await;
         let open = fixture.journal.open_intents(&web()).unwrap();
@@ -339,6 +340,20 @@ async fn repeat_that_is_turned_away_early_proves_nothing() {
             "{class:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn repeat_finds_what_was_made_though_there_is_no_more_room() {
+    let fixture = fixture();
+    let lost = Fault::next(Op::Provision, 1, FaultKind::LostReply);
+    fixture.provider.sim.world().inject(lost);
+    apply(&plan(vec![create(&[1])]), &fixture.ctx()).await;
+    let open = fixture.journal.open_intents(&web()).unwrap();
+    let full = Fault::next(Op::Provision, 1, FaultKind::Error(ErrorClass::Capacity));
+    fixture.provider.sim.world().inject(full);
+    let report = apply(&plan(vec![resend(open[0].id)]), &fixture.ctx()).await;
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!(fixture.alive(), ["web-1"]);
 }
 
 #[tokio::test]
@@ -638,4 +653,62 @@ async fn apply_can_be_spawned() {
     let ctx = fixture.ctx();
     let applied = tokio::spawn(async move { apply(&plan(vec![create(&[1])]), &ctx).await });
     assert!(applied.await.unwrap().is_complete());
+}
+
+/// A planner that went mad: everything is to end.
+async fn plan_that_ends(fixture: &Fixture, count: u64, reason: Reason) -> Plan {
+    let mut steps = Vec::new();
+    for number in 1..=count {
+        let (provider_ref, token) = fixture.existing(number).await;
+        let mut step = destroy(number, &provider_ref, &token);
+        step.cause = Cause::Because(reason);
+        steps.push(step);
+    }
+    plan(steps)
+}
+
+#[tokio::test]
+async fn no_more_instances_end_than_the_certificate_allows() {
+    let fixture = fixture();
+    let mut mad = plan_that_ends(&fixture, 6, Reason::Heal).await;
+    mad.allowance.ending_max = 2;
+    let report = apply(&mad, &fixture.ctx()).await;
+    let refused = StepResult::Skipped(Skip::BeyondAllowance { allowed: 2 });
+    let mut expected = vec![StepResult::Done; 2];
+    expected.extend(vec![refused; 4]);
+    assert_eq!(results(&report), expected);
+    assert!(!report.is_complete());
+    assert_eq!(fixture.alive(), ["web-3", "web-4", "web-5", "web-6"]);
+    // What is on its way counts in the next pass too, and goes on.
+    let again = apply(&mad, &fixture.ctx()).await;
+    assert_eq!(results(&again), expected);
+    assert_eq!(fixture.alive().len(), 4);
+}
+
+#[tokio::test]
+async fn no_more_instances_are_removed_than_the_change_has_left() {
+    let fixture = fixture();
+    let mut mad = plan_that_ends(&fixture, 4, Reason::ScaleIn).await;
+    mad.steps[0].cause = Cause::Because(Reason::Update);
+    mad.allowance.removed_max = 1;
+    let report = apply(&mad, &fixture.ctx()).await;
+    let refused = StepResult::Skipped(Skip::BeyondAllowance { allowed: 1 });
+    let done = StepResult::Done;
+    let expected = [done.clone(), done, refused.clone(), refused];
+    assert_eq!(results(&report), expected);
+    assert_eq!(fixture.alive(), ["web-3", "web-4"]);
+}
+
+#[tokio::test]
+async fn what_the_plan_closes_is_not_on_its_way_any_more() {
+    let fixture = fixture();
+    let mut first = plan_that_ends(&fixture, 2, Reason::Heal).await;
+    let last = first.steps.pop().unwrap();
+    first.allowance.ending_max = 1;
+    assert!(apply(&first, &fixture.ctx()).await.is_complete());
+    let open = fixture.journal.open_intents(&web()).unwrap();
+    let mut next = plan(vec![settle(open[0].id), last]);
+    next.allowance.ending_max = 1;
+    let report = apply(&next, &fixture.ctx()).await;
+    assert_eq!(results(&report), [StepResult::Done, StepResult::Done]);
 }

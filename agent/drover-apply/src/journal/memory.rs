@@ -50,6 +50,14 @@ impl MemoryJournal {
         self.lock().failing = None;
     }
 
+    /// Returns whether the next write would fail.
+    pub fn is_failing(&self) -> bool {
+        let inner = self.lock();
+        inner
+            .failing
+            .is_some_and(|(_, from)| inner.writes + 1 >= from)
+    }
+
     /// Returns how many writes were tried.
     pub fn writes(&self) -> u64 {
         self.lock().writes

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_model::{ConditionType, GroupName, GroupPhase, Held, Hold, Listing, Timestamp};
+use drover_model::{ConditionType, GroupName, GroupPhase, Held, Hold, Listing, Peers, Timestamp};
 use drover_policy::GroupSummary;
 use jiff::SignedDuration;
 use tokio::task::{Id, JoinError};
@@ -93,9 +93,21 @@ impl Agent {
             policies: self.fleet.sets.clone(),
             source: self.source_facts()?,
             groups: summaries.collect(),
+            converged: self.converged(),
             open,
             ticks: Arc::clone(&self.ticks),
         }))
+    }
+
+    /// Returns the groups that are where the documents in force want them to be: a document that is not
+    /// in force yet, or a removal that was not begun, is work that is still to come.
+    fn converged(&self) -> BTreeSet<GroupName> {
+        let there = self.groups.iter().filter(|(_, entry)| {
+            entry.recorded.phase == GroupPhase::Converged
+                && entry.candidate.is_none()
+                && entry.removal.is_none()
+        });
+        there.map(|(name, _)| name.clone()).collect()
     }
 
     /// Compares what groups share with the latest pass. Returns a number that stays the same while it
@@ -159,13 +171,14 @@ impl Agent {
                 return None;
             }
         };
+        let peers = peers(entry, shared);
         let at_rest = entry.candidate.is_none()
             && entry.removal.is_none()
             && !shared.open.contains(name)
             && !entry.is_probed();
         if at_rest {
             let instances = Fingerprint::of(listing);
-            let same = |quiet: &Quiet| quiet.holds(now, version, instances, &fences);
+            let same = |quiet: &Quiet| quiet.holds(now, version, instances, &fences, &peers);
             if entry.quiet.as_ref().is_some_and(same) {
                 return None;
             }
@@ -173,13 +186,14 @@ impl Agent {
                 shared: version,
                 instances,
                 fences: fences.clone(),
+                peers: peers.clone(),
                 planned_at: now,
                 wake_at: None,
             });
         } else {
             entry.quiet = None;
         }
-        Some(entry.task(name, scope, listing, fences))
+        Some(entry.task(name, scope, listing, fences, peers))
     }
 
     /// Returns what is in the way of a group, and why its newest document is not in force.
@@ -317,6 +331,19 @@ impl Agent {
     }
 }
 
+/// Returns what a group must know of the others: the less, the less often it is planned anew.
+fn peers(entry: &GroupEntry, shared: &Shared) -> Peers {
+    let candidate = entry.candidate.as_ref().map(|candidate| &candidate.group);
+    let documents = entry.accepted.iter().chain(candidate);
+    let named = documents.flat_map(|group| &group.spec.depends_on);
+    Peers {
+        converged: named
+            .filter(|name| shared.converged.contains(*name))
+            .cloned()
+            .collect(),
+    }
+}
+
 impl GroupEntry {
     /// Returns the group's work, as it stands.
     fn task(
@@ -325,6 +352,7 @@ impl GroupEntry {
         scope: &Arc<OpenScope>,
         listing: &Arc<Listing>,
         fences: Vec<Held>,
+        peers: Peers,
     ) -> GroupTask {
         GroupTask {
             name: name.clone(),
@@ -337,6 +365,7 @@ impl GroupEntry {
             scope: Arc::clone(scope),
             listing: Arc::clone(listing),
             fences,
+            peers,
             published: self.status.members.clone(),
             numbered: self.numbered,
         }

@@ -1,5 +1,5 @@
 use drover_model::{
-    GroupName, GroupUid, Hold, Listed, MemberId, ProviderPhase, ProviderRef, SeatId,
+    GroupName, GroupUid, Hold, Listed, MemberId, Peers, ProviderPhase, ProviderRef, SeatId,
 };
 
 use super::*;
@@ -33,9 +33,15 @@ fn quiet() -> Quiet {
         shared: 1,
         instances: Fingerprint::of(&running()),
         fences: Vec::new(),
+        peers: Peers::default(),
         planned_at: at(100),
         wake_at: Some(at(200)),
     }
+}
+
+fn holds(quiet: &Quiet, now: i64, shared: u64, listing: &Listing) -> bool {
+    let instances = Fingerprint::of(listing);
+    quiet.holds(at(now), shared, instances, &[], &Peers::default())
 }
 
 #[test]
@@ -44,7 +50,7 @@ fn equal_inputs_before_the_timer_give_the_same_answer() {
         as_of: at(150),
         ..running()
     };
-    assert!(quiet().holds(at(150), 1, Fingerprint::of(&later), &[]));
+    assert!(holds(&quiet(), 150, 1, &later));
 }
 
 #[test]
@@ -52,8 +58,8 @@ fn anything_else_asks_for_a_new_plan() {
     let partial = Completeness::Partial {
         why: "a page is missing".to_owned(),
     };
-    let fence = crate::agent::plain(Hold::ObserveOnly);
     let exited = listing(ProviderPhase::Terminated, Completeness::Complete);
+    let cut = listing(ProviderPhase::Running, partial);
     let mut attached = running();
     let seat = SeatId {
         life: GroupUid::parse("t4zu7gw6nltm5aqo").unwrap(),
@@ -61,42 +67,32 @@ fn anything_else_asks_for_a_new_plan() {
     };
     let group = GroupName::parse("db").unwrap();
     attached.attached.insert((group, seat));
-    assert!(
-        !quiet().holds(at(200), 1, Fingerprint::of(&running()), &[]),
-        "the timer"
-    );
-    assert!(
-        !quiet().holds(at(99), 1, Fingerprint::of(&running()), &[]),
-        "a step back"
-    );
-    assert!(
-        !quiet().holds(at(150), 2, Fingerprint::of(&running()), &[]),
-        "policies"
-    );
-    assert!(
-        !quiet().holds(at(150), 1, Fingerprint::of(&exited), &[]),
-        "an instance"
-    );
-    let cut = listing(ProviderPhase::Running, partial);
-    assert!(
-        !quiet().holds(at(150), 1, Fingerprint::of(&cut), &[]),
-        "completeness"
-    );
-    assert!(
-        !quiet().holds(at(150), 1, Fingerprint::of(&running()), &[fence]),
-        "a fence"
-    );
+    let differ = [
+        (200, 1, running(), "the timer"),
+        (99, 1, running(), "a step back"),
+        (150, 2, running(), "policies"),
+        (150, 1, exited, "an instance"),
+        (150, 1, cut, "completeness"),
+        (150, 1, attached, "an attachment"),
+    ];
+    for (now, shared, listing, what) in differ {
+        assert!(!holds(&quiet(), now, shared, &listing), "{what}");
+    }
     let untimed = Quiet {
         wake_at: None,
         ..quiet()
     };
-    assert!(untimed.holds(at(399), 1, Fingerprint::of(&running()), &[]));
-    assert!(
-        !untimed.holds(at(400), 1, Fingerprint::of(&running()), &[]),
-        "age"
-    );
-    assert!(
-        !quiet().holds(at(150), 1, Fingerprint::of(&attached), &[]),
-        "an attachment"
-    );
+    assert!(holds(&untimed, 399, 1, &running()));
+    assert!(!holds(&untimed, 400, 1, &running()), "age");
+}
+
+#[test]
+fn a_fence_and_another_group_that_converges_ask_for_a_new_plan() {
+    let same = Fingerprint::of(&running());
+    let fence = crate::agent::plain(Hold::ObserveOnly);
+    assert!(!quiet().holds(at(150), 1, same, &[fence], &Peers::default()));
+    let peers = Peers {
+        converged: [GroupName::parse("db").unwrap()].into(),
+    };
+    assert!(!quiet().holds(at(150), 1, same, &[], &peers));
 }

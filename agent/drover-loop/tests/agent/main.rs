@@ -15,4 +15,5 @@ mod faults;
 mod git;
 mod isolation;
 mod lease;
+mod peers;
 mod quiet;

@@ -71,6 +71,7 @@ pub fn classify(input: &ClassifyInput<'_>) -> Classified {
     stage.ghosts();
     stage.missing();
     let settled = stage.settled();
+    stage.remember_ended();
     Classified {
         as_of: input.listing.as_of,
         trust,
@@ -181,6 +182,21 @@ impl Stage<'_> {
         };
         self.memory.insert(id.clone(), memory);
         self.members.insert(id.clone(), member);
+    }
+
+    /// Keeps what is remembered of what was ended, for the pass that counts it.
+    fn remember_ended(&mut self) {
+        for id in self.gone.keys() {
+            if self.intents.destroy(id).is_some()
+                && let Some(memory) = self.input.memory.get(id)
+            {
+                let memory = InstanceMemory {
+                    absent: None,
+                    ..memory.clone()
+                };
+                self.memory.insert(id.clone(), memory);
+            }
+        }
     }
 
     /// Returns what is remembered of `id`. Where the memory is lost, the record stands in for it: an

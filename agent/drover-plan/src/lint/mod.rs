@@ -4,6 +4,7 @@
 //! and the observation, so that a mistake in the planner's own counters cannot hide itself. A plan
 //! that fails here is a bug and is not carried out.
 
+mod admission;
 mod quorum;
 mod rollout;
 #[cfg(test)]
@@ -96,6 +97,30 @@ pub enum LintError {
     /// An instance that serves would be destroyed without the drain that its specification has.
     #[error("{0} would be destroyed without being drained")]
     NotDrained(InstanceId),
+    /// The document protects an instance.
+    #[error("{0} is protected")]
+    Protected(InstanceId),
+    /// A disruption begins while the windows are closed to it.
+    #[error("the windows are closed to {reason}")]
+    WindowClosed {
+        /// The disruption.
+        reason: Reason,
+    },
+    /// More disruptions would be in flight than a budget allows.
+    #[error("more disruptions would be in flight than the {max} that a budget allows")]
+    OverBudget {
+        /// How many may be.
+        max: u32,
+    },
+    /// A group that this one depends on has not converged.
+    #[error("a group that this one depends on has not converged")]
+    DependencyNotReady,
+    /// More instances would be made or ended within the hour than may be.
+    #[error("more instances would be made or ended within the hour than {limit}")]
+    OverTheHour {
+        /// How many may be.
+        limit: u32,
+    },
     /// Something would be changed although nothing may be.
     #[error("a step changes something although {why}")]
     MayNotAct {
@@ -158,6 +183,7 @@ pub fn lint(input: &PlanInput<'_>, plan: &Plan) -> Result<(), LintError> {
     facts.drained(plan)?;
     facts.stages(plan)?;
     facts.quorum(plan)?;
+    facts.admission(plan)?;
     facts.recorded(plan)
 }
 

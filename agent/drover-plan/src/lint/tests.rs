@@ -346,3 +346,5 @@ fn refuses_more_of_a_new_template_than_its_stage_allows() {
         assert_eq!(more, Err(above));
     }
 }
+
+mod admission;

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use drover_model::{
-    Action, Activity, Cause, DrainSpec, Held, Hold, InstanceClass, Member, Precondition, Reason,
-    RolloutOrder, activity_of,
+    Action, Activity, Cause, DrainSpec, GroupName, Held, Hold, InstanceClass, Member, Precondition,
+    Reason, RolloutOrder, activity_of,
 };
 
-use super::draft::Draft;
+use super::budget::is_voluntary;
+use super::draft::{Draft, disrupts};
 use super::{STEPS_MAX, held, held_for};
 use crate::change::policy_hold;
 use crate::input::{FenceScope, fence_scope};
@@ -37,25 +38,58 @@ impl<'a> Draft<'a> {
         if let Some(verdict) = self.input.decisions.closed_gate(reason) {
             return Some(for_reason(held(policy_hold(verdict, Hold::GateClosed))));
         }
-        let voluntary = match reason {
-            Reason::Heal | Reason::Interruption | Reason::Delete => false,
-            Reason::Update
-            | Reason::ScaleIn
-            | Reason::Expiry
-            | Reason::Rebalance
-            | Reason::Cost => true,
-        };
+        if let Some(held) = self.fenced_off(reason) {
+            return Some(for_reason(held));
+        }
+        if reason == Reason::Update
+            && let Some(held) = self.dependency()
+        {
+            return Some(for_reason(held));
+        }
+        // Last, because what was begun is finished all the same.
+        self.closed.get(&reason).cloned()
+    }
+
+    fn fenced_off(&self, reason: Reason) -> Option<Held> {
         let fence = self
             .input
             .fences
             .iter()
             .find(|held| fence_scope(&held.hold) == FenceScope::Voluntary);
-        fence.filter(|_| voluntary).cloned().map(for_reason)
+        fence.filter(|_| is_voluntary(reason)).cloned()
+    }
+
+    /// Returns the hold for a group that this one depends on and that has not converged.
+    pub(super) fn dependency(&self) -> Option<Held> {
+        let missing = |group: &&GroupName| !self.input.peers.converged.contains(*group);
+        let group = self.spec.depends_on.iter().find(missing)?.clone();
+        Some(held(Hold::DependencyNotReady { group }))
+    }
+
+    /// Returns the hold for a member that the document protects.
+    pub(super) fn protection(&self, member: &Member, reason: Reason) -> Option<Held> {
+        let protect = self.spec.protected(&member.id, reason, self.input.now)?;
+        Some(Held {
+            reason: Some(reason),
+            instance: Some(member.id.clone()),
+            until: protect.until,
+            ..held(Hold::ProtectedInstance {
+                because: protect.because.clone(),
+            })
+        })
     }
 
     /// Returns what is in the way of taking `member` out of service for `reason`. None: it may be.
     pub(super) fn refusal(&self, member: &Member, reason: Reason) -> Option<Held> {
-        if let Some(held) = self.withheld(reason) {
+        self.withheld(reason)
+            .or_else(|| self.refusal_of_begun(member, reason))
+            .or_else(|| self.over_budget(member, reason))
+    }
+
+    /// Returns the same, of a replacement that was begun while it was allowed: only what protects the
+    /// instance and the group is in its way.
+    pub(super) fn refusal_of_begun(&self, member: &Member, reason: Reason) -> Option<Held> {
+        if let Some(held) = self.protection(member, reason) {
             return Some(held);
         }
         let for_reason = |hold| held_for(reason, hold);
@@ -93,7 +127,8 @@ impl<'a> Draft<'a> {
                 available: self.available,
             }));
         }
-        None
+        let (room, held) = self.destroy_room(reason, 0);
+        held.filter(|_| room == 0)
     }
 
     /// Takes an admitted member out of service: drained where there is work on it, else destroyed.
@@ -111,6 +146,10 @@ impl<'a> Draft<'a> {
         if self.leaving.insert(&member.id, reason).is_none() {
             self.staying -= 1;
             self.available -= u32::from(serves(member));
+            if let Some(reason) = reason.filter(|reason| disrupts(self.input, &member.id, *reason))
+            {
+                *self.leaving_for.entry(Some(reason)).or_default() += 1;
+            }
         }
     }
 

@@ -103,12 +103,15 @@ impl Draft<'_> {
         }
         let mut allowed = wanted;
         let mut reason = None;
-        let mut limit = |most: u32, hold: Hold| {
+        let mut limit_to = |most: u32, held: Held| {
             if most < allowed {
                 allowed = most;
-                reason = Some(held(hold));
+                reason = Some(held);
             }
         };
+        let (room, over) = self.create_room();
+        limit_to(room, over);
+        let mut limit = |most: u32, hold: Hold| limit_to(most, held(hold));
         let made: u32 = self.made.values().sum();
         limit(
             CREATES_MAX.saturating_sub(made),

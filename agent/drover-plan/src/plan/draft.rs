@@ -9,6 +9,7 @@ use drover_model::{
 };
 
 use super::target::{Fresh, target_digests};
+use super::window::closed;
 use super::{held, held_for};
 use crate::change::{ChangeInput, change, change_size, policy_hold};
 use crate::input::{Desired, PlanInput};
@@ -38,6 +39,10 @@ pub(super) struct Draft<'a> {
     pub(super) change: Option<Change>,
     /// Members on their way out, by intent or by a step of this plan, and why where that is known.
     pub(super) leaving: BTreeMap<&'a InstanceId, Option<Reason>>,
+    /// How many leave for each reason.
+    pub(super) leaving_for: BTreeMap<Option<Reason>, u32>,
+    /// What windows withhold now, by reason.
+    pub(super) closed: BTreeMap<Reason, Held>,
     /// Instances that this plan makes, by template.
     pub(super) made: BTreeMap<Digests, u32>,
     /// The same, by template and zone.
@@ -73,6 +78,14 @@ fn quarantine_in_force(desired: &Digests, recorded: &RecordedGroup) -> Option<Qu
     (usable && quarantine.digests == *desired).then(|| quarantine.clone())
 }
 
+/// Returns whether the end of an instance is a disruption. The remains of one that never served, or
+/// that has done its work, are none, though the journal calls it healing.
+pub(super) fn disrupts(input: &PlanInput<'_>, id: &InstanceId, reason: Reason) -> bool {
+    let memory = input.classified.memory.get(id);
+    let served = memory.is_none_or(|memory| memory.ready_at.is_some() && !memory.completed);
+    served || reason != Reason::Heal
+}
+
 impl<'a> Draft<'a> {
     /// Begins a plan with nothing decided.
     pub(super) fn new(input: &'a PlanInput<'a>) -> Self {
@@ -97,6 +110,16 @@ impl<'a> Draft<'a> {
             (Some(_), Some(stable)) => stable.clone(),
             (_, _) => desired.clone(),
         };
+        let mut leaving_for = BTreeMap::new();
+        for (id, reason) in &leaving {
+            if reason.is_none_or(|reason| disrupts(input, id, reason)) {
+                *leaving_for.entry(*reason).or_default() += 1;
+            }
+        }
+        let closed = Reason::ALL
+            .into_iter()
+            .filter_map(|reason| Some((reason, closed(&spec.windows, reason, input.now)?)))
+            .collect();
         let mut draft = Self {
             input,
             spec,
@@ -111,6 +134,8 @@ impl<'a> Draft<'a> {
             staying: 0,
             resting: None,
             leaving,
+            leaving_for,
+            closed,
             made: BTreeMap::new(),
             made_in: BTreeMap::new(),
             unmet: 0,
@@ -214,6 +239,10 @@ impl<'a> Draft<'a> {
         self.scale_in();
         self.converge();
         self.rebalance();
+        // Last, because what waits for the rollout goes on in the pass that ends it.
+        let decided = self.steps.len();
+        self.expire();
+        self.converged &= self.steps.len() == decided;
     }
 
     /// Keeps the templates of open creates: after a lost record they are the only copies.
@@ -256,6 +285,13 @@ impl<'a> Draft<'a> {
             return asked;
         }
         if let Some(held) = self.suspended(Activity::Scale) {
+            self.hold(held);
+            self.size_withheld = true;
+            return if known { before } else { 0 };
+        }
+        if asked > before
+            && let Some(held) = self.dependency()
+        {
             self.hold(held);
             self.size_withheld = true;
             return if known { before } else { 0 };

@@ -362,6 +362,9 @@ impl Draft<'_> {
             || self.zones_cooling().is_some()
             || self.withheld(Reason::Update).is_some()
             || self.spec.rollout.mode != RolloutMode::Proactive
+            || self.only_kept_left()
+            || self.waits_for_the_hour()
+            || self.waits_for_a_budget()
     }
 
     /// Returns whether it stood still in the last pass.
@@ -375,6 +378,9 @@ impl Draft<'_> {
         });
         let update = |reason: Option<Reason>| reason.is_none_or(|reason| reason == Reason::Update);
         slowed
+            || self.only_kept_was_left()
+            || self.waited_for_the_hour()
+            || self.waited_for_a_budget()
             || recorded
                 .holds
                 .iter()
@@ -407,6 +413,8 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::Frozen { .. }
         | Hold::ObserveOnly
         | Hold::GateClosed(_)
+        | Hold::WindowClosed { .. }
+        | Hold::DependencyNotReady { .. }
         | Hold::PolicyFailed(_)
         | Hold::CanaryHold { .. }
         | Hold::Checkpoint { .. }
@@ -417,8 +425,13 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::JournalUnavailable { .. }
         | Hold::ClockStepped
         | Hold::EpochConflict { .. } => true,
-        Hold::SpecInvalid { .. }
+        // These stop it only where nothing else is on the way.
+        Hold::ProtectedInstance { .. }
+        | Hold::CreateLimit { .. }
+        | Hold::BudgetExhausted { .. }
+        | Hold::SpecInvalid { .. }
         | Hold::PolicyDenied(_)
+        | Hold::DestroyRate { .. }
         | Hold::SurgeExhausted { .. }
         | Hold::AvailabilityFloor { .. }
         | Hold::FirstBatch { .. }

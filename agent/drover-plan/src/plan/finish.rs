@@ -9,6 +9,7 @@ use drover_model::{
 
 use super::draft::{Course, Draft};
 use super::{held, observes};
+use crate::allowance::allowance;
 use crate::input::Desired;
 use crate::numbers::{count, serves};
 use crate::time::{elapsed, later};
@@ -101,6 +102,7 @@ impl Draft<'_> {
         let plan = Plan {
             group: self.next.name.clone(),
             observed_at: self.input.classified.as_of,
+            allowance: allowance(self.input, self.change.as_ref()),
             change: self.change,
             steps: self.steps,
             next: self.next,
@@ -183,6 +185,11 @@ impl Draft<'_> {
             self.wake(at);
         }
         if let Some(at) = self.input.decisions.review_at {
+            self.wake(at);
+        }
+        self.wake_at_closing();
+        let protected = self.spec.protect.iter().filter_map(|protect| protect.until);
+        for at in protected {
             self.wake(at);
         }
         let suspended: Vec<Timestamp> = self

@@ -32,6 +32,7 @@ impl<'a> Draft<'a> {
 
     /// Closes intents. Changes nothing outside, so that it goes on while everything else is held.
     pub(super) fn settle(&mut self) {
+        self.count_settled();
         for settlement in &self.input.classified.settled {
             self.close(settlement.intent, settlement.outcome.clone());
         }

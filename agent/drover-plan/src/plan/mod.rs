@@ -1,26 +1,31 @@
 //! The third stage: from what is wanted and what is there to named steps.
 //!
 //! [`plan`] runs the phases in one fixed order over one [`Draft`], whose counters every phase shares:
-//! fences, follow-ups, failed launches, healing, scale-out, scale-in, rollout, convergence. No phase
-//! takes an instance out of service but through [`Draft::refusal`].
+//! fences, follow-ups, failed launches, healing, scale-out, scale-in, rollout, convergence, expiry.
+//! No phase takes an instance out of service but through [`Draft::refusal`].
 
 mod admit;
+mod budget;
 mod council;
 mod create;
 mod deletion;
 mod draft;
+mod expiry;
 mod failure;
 mod finish;
 mod follow_up;
 mod heal;
 mod placement;
 mod quorum;
+mod rate;
 mod record;
 mod roll;
 mod scale;
 mod scaling;
 mod stages;
 mod target;
+mod waits;
+mod window;
 
 #[cfg(test)]
 mod tests;

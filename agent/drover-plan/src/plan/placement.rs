@@ -216,6 +216,11 @@ impl<'a> Draft<'a> {
             reason: Some(Reason::Rebalance),
             ..held
         };
+        let mut victims = self.victims_in(from.zone.as_deref());
+        self.pass_by(&mut victims, Reason::Rebalance);
+        if victims.is_empty() {
+            return;
+        }
         if excess == 0 && self.resolved.surge > 0 {
             let target = self.target.clone();
             let (count, limit) = self.creatable(1, &target);
@@ -229,7 +234,6 @@ impl<'a> Draft<'a> {
         if excess > 1 || (excess == 1 && from.count <= to.count) {
             return;
         }
-        let victims = self.victims_in(from.zone.as_deref());
         for member in victims {
             match self.refusal(member, Reason::Rebalance) {
                 None => {

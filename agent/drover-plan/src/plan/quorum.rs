@@ -127,7 +127,9 @@ impl<'a> Draft<'a> {
             if useless {
                 self.make_room(quorum, council);
             }
-        } else if let Some(digests) = self.launchable(None) {
+        } else if let Some(digests) = self.launchable(None)
+            && self.has_room_this_hour()
+        {
             self.seat(quorum, known, first, &digests);
         }
         true
@@ -152,13 +154,14 @@ impl<'a> Draft<'a> {
         let mut bad = council.standing_in(Standing::Bad);
         // One that nobody wants is taken out, not replaced.
         bad.retain(|member| council.is_wanted(member));
+        let protected = self.pass_by(&mut bad, Reason::Heal) > 0;
         bad.sort_by_key(|member| (surety(&member.class), member.created_at));
         if self.blind() && bad.iter().any(|member| lost(member)) {
             self.hold(held_for(Reason::Heal, Hold::AllUnknown));
             bad.retain(|member| !lost(member));
         }
         let Some(member) = bad.first() else {
-            return false;
+            return protected;
         };
         if let Some(why) = council.in_transition(None) {
             self.hold(held_for(Reason::Heal, Hold::QuorumUnsettled { why }));
@@ -222,6 +225,7 @@ impl<'a> Draft<'a> {
     ) -> bool {
         let mut outdated = council.staying();
         outdated.retain(|member| !self.current(member));
+        self.pass_by(&mut outdated, Reason::Update);
         outdated.sort_by_key(|member| {
             let order = council.position(member);
             (member.leader == Some(true), member.busy, Reverse(order))
@@ -305,7 +309,11 @@ impl<'a> Draft<'a> {
 
     /// Returns what an instance may be made from now. None: a hold says why not.
     fn launchable(&mut self, activity: Option<Activity>) -> Option<Digests> {
-        if let Some(held) = activity.and_then(|activity| self.suspended(activity)) {
+        let grows = activity == Some(Activity::Scale);
+        let withheld = activity
+            .and_then(|activity| self.suspended(activity))
+            .or_else(|| self.dependency().filter(|_| grows));
+        if let Some(held) = withheld {
             self.hold(held);
             return None;
         }
@@ -328,12 +336,21 @@ impl<'a> Draft<'a> {
     }
 
     fn has_room(&mut self) -> bool {
-        let room = self.total < self.resolved.ceiling;
-        if !room {
+        if self.total >= self.resolved.ceiling {
             let ceiling = self.resolved.ceiling;
             self.hold(held(Hold::SurgeExhausted { ceiling }));
+            return false;
         }
-        room
+        self.has_room_this_hour()
+    }
+
+    /// Returns whether one more instance may be made within the hour.
+    fn has_room_this_hour(&mut self) -> bool {
+        let (room, held) = self.create_room();
+        if room == 0 {
+            self.hold(held);
+        }
+        room > 0
     }
 
     /// Makes the instance that takes the place of `member`, which nothing holds.

@@ -5,20 +5,24 @@ use drover_model::{Cause, Held, Hold, InstanceClass, Member, Reason, RolloutMode
 use super::draft::Draft;
 use super::held_for;
 use super::placement::{ZoneCounts, fullest_zone_first};
+use super::window::is_window;
 use crate::numbers::serves;
 
 impl<'a> Draft<'a> {
     /// Makes instances of the target and retires outdated ones, as far as the window allows.
     pub(super) fn roll(&mut self) {
         let mut outdated = self.outdated();
-        if outdated.is_empty() {
+        // What this plan makes of the last good template is outdated in the next pass.
+        let fresh = self.live_count() > self.of_target() + outdated.len() as u32;
+        if outdated.is_empty() && !fresh {
             return;
         }
         if let Some(cause) = self.pause() {
             self.hold(held_for(Reason::Update, Hold::RolloutPaused(cause)));
             return;
         }
-        if let Some(held) = self.withheld(Reason::Update) {
+        let withheld = self.withheld(Reason::Update);
+        if let Some(held) = withheld.clone().filter(|held| !is_window(held)) {
             self.hold(held);
             return;
         }
@@ -27,7 +31,16 @@ impl<'a> Draft<'a> {
             self.hold(held_for(Reason::Update, Hold::NotProactive { mode }));
             return;
         }
-        let room = self.room(&mut outdated);
+        let kept = self.pass_by(&mut outdated, Reason::Update);
+        if outdated.is_empty() && !fresh {
+            return;
+        }
+        let room = self.room(&mut outdated, kept);
+        if let Some(held) = withheld {
+            self.finish_pairs(outdated, Reason::Update);
+            self.hold(held);
+            return;
+        }
         let waiting = self.target_waiting();
         if room == 0 && outdated.is_empty() {
             if self.resting.is_none() {
@@ -57,7 +70,9 @@ impl<'a> Draft<'a> {
         let launches_wait = limit.as_ref().is_some_and(|held| {
             matches!(
                 held.hold,
-                Hold::LaunchBackoff { .. } | Hold::UnknownOutcomes { .. }
+                Hold::LaunchBackoff { .. }
+                    | Hold::UnknownOutcomes { .. }
+                    | Hold::CreateLimit { .. }
             )
         });
         // While launches wait there will be no replacement, so nothing is retired for it. Without room
@@ -117,9 +132,13 @@ impl<'a> Draft<'a> {
                     retired = true;
                 }
                 Some(held) => {
-                    let floor = matches!(held.hold, Hold::AvailabilityFloor { .. });
+                    // What is in the way of one that serves is in the way of those that follow.
+                    let all = matches!(
+                        held.hold,
+                        Hold::AvailabilityFloor { .. } | Hold::BudgetExhausted { .. }
+                    );
                     self.hold(held);
-                    if floor {
+                    if all {
                         break;
                     }
                 }
@@ -132,9 +151,24 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Returns how many more instances may have the target now, and leaves of `outdated` those that
-    /// may be retired: at a stage of the rollout the others stay.
-    fn room(&self, outdated: &mut Vec<&'a Member>) -> u32 {
+    /// Leaves of `members` those that the document does not protect from `reason`, and says which it
+    /// does. Returns how many.
+    pub(super) fn pass_by(&mut self, members: &mut Vec<&'a Member>, reason: Reason) -> u32 {
+        let mut kept = 0;
+        members.retain(|member| match self.protection(member, reason) {
+            Some(held) => {
+                self.hold(held);
+                kept += 1;
+                false
+            }
+            None => true,
+        });
+        kept
+    }
+
+    /// Returns how many more instances may have the target now, `kept` outdated ones staying, and
+    /// leaves of `outdated` those that may be retired: at a stage of the rollout the others stay.
+    fn room(&self, outdated: &mut Vec<&'a Member>, kept: u32) -> u32 {
         let size = self.resolved.size;
         let rollout = self.next.rollout.as_ref();
         let most = rollout
@@ -144,6 +178,8 @@ impl<'a> Draft<'a> {
         let others = self.live_count().saturating_sub(self.of_target());
         let retirable = others.saturating_sub(size - most) as usize;
         outdated.truncate(retirable);
+        // No successor is made for what is passed by.
+        let most = most.min(size.saturating_sub(kept));
         most.saturating_sub(self.of_target())
     }
 
@@ -173,7 +209,7 @@ impl<'a> Draft<'a> {
         fullest_zone_first(&outdated, tier, counts, &self.spec.placement.zones)
     }
 
-    fn target_serves(&self) -> bool {
+    pub(super) fn target_serves(&self) -> bool {
         self.live()
             .any(|member| serves(member) && self.current(member))
     }

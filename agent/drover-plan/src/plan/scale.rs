@@ -2,12 +2,15 @@
 
 use std::cmp::Reverse;
 
-use drover_model::{Cause, Held, Hold, InstanceClass, Member, Prefer, Reason, RolloutMode};
+use drover_model::{
+    Cause, Digests, Held, Hold, InstanceClass, Member, Prefer, Reason, RolloutMode,
+};
 
 use super::draft::Draft;
 use super::held_for;
 use super::placement::{ZoneCounts, fullest_zone_first};
 use super::target::Fresh;
+use super::window::is_window;
 use crate::numbers::is_current;
 
 impl<'a> Draft<'a> {
@@ -17,19 +20,15 @@ impl<'a> Draft<'a> {
         if missing == 0 {
             return;
         }
-        // The target as far as a stage of the rollout allows, the rest from the last good template.
-        let (digests, count, rest) = match (self.fresh.clone(), self.room_for_target()) {
-            (Fresh::Target, Some((room, good))) => (self.target.clone(), room.min(missing), good),
-            (Fresh::Target, None) => (self.target.clone(), missing, self.target.clone()),
-            (Fresh::Stable(stable), _) => (stable.clone(), missing, stable),
-            (Fresh::Nothing(held), _) => {
-                self.unmet = missing;
-                self.hold(held);
+        self.unmet = missing;
+        let parts = match self.templates_for(missing) {
+            Ok(parts) => parts,
+            Err(held) => {
+                self.hold(*held);
                 return;
             }
         };
-        self.unmet = missing;
-        for (digests, wanted) in [(digests, count), (rest, missing - count)] {
+        for (digests, wanted) in parts {
             let (count, limit) = self.creatable(wanted, &digests);
             self.create(count, &digests, Cause::ScaleOut);
             self.unmet -= count;
@@ -37,6 +36,18 @@ impl<'a> Draft<'a> {
                 self.hold(held);
             }
         }
+    }
+
+    /// Returns what `count` missing instances are made from: the target as far as a stage of the
+    /// rollout allows, the rest from the last good template. An error says why from nothing.
+    pub(super) fn templates_for(&self, count: u32) -> Result<[(Digests, u32); 2], Box<Held>> {
+        let (digests, first, rest) = match (self.fresh.clone(), self.room_for_target()) {
+            (Fresh::Target, Some((room, good))) => (self.target.clone(), room.min(count), good),
+            (Fresh::Target, None) => (self.target.clone(), count, self.target.clone()),
+            (Fresh::Stable(stable), _) => (stable.clone(), count, stable),
+            (Fresh::Nothing(held), _) => return Err(Box::new(held)),
+        };
+        Ok([(digests, first), (rest, count - first)])
     }
 
     /// Removes what exceeds the size, and the surge while a rollout needs it. The last outdated
@@ -64,9 +75,14 @@ impl<'a> Draft<'a> {
         }
         let before = self.leaving.len();
         let mut left = excess;
+        let mut kept = Vec::new();
         for member in self.victims() {
             if left == 0 {
                 break;
+            }
+            if let Some(held) = self.protection(member, Reason::ScaleIn) {
+                kept.push(held);
+                continue;
             }
             // One that cannot be ended yet is still the one to go: it waits, and no better one goes
             // in its place.
@@ -76,25 +92,60 @@ impl<'a> Draft<'a> {
                 Some(held) => self.hold(held),
             }
         }
+        // As long as others go in their place, nothing is withheld.
+        for held in kept.into_iter().take(left as usize) {
+            self.hold(held);
+        }
         self.leaving.len() > before
     }
 
-    /// Returns how many instances above the size the rollout has a use for.
+    /// Returns how many instances above the size rollout and expiry have a use for.
+    fn surge_in_use(&self) -> u32 {
+        let used = self
+            .surge_for_rollout()
+            .saturating_add(self.surge_for_expiry());
+        used.min(self.resolved.surge)
+    }
+
+    /// Returns how many the rollout has a use for.
     ///
     /// One that may not act replaces nothing, and only keeps what it has on the way: without that,
     /// a smaller size would not take effect. What this plan makes of another template is outdated in
-    /// the next pass: it counts.
-    fn surge_in_use(&self) -> u32 {
-        if self.next.rollout.is_none() || self.live_count() == self.of_target() {
+    /// the next pass: it counts. When a window closed, it keeps what it made meanwhile too, as that
+    /// still takes the places that it was made for.
+    fn surge_for_rollout(&self) -> u32 {
+        let kept = self.live().filter(|member| {
+            !self.current(member) && self.protection(member, Reason::Update).is_some()
+        });
+        let kept = kept.count() as u32;
+        if self.next.rollout.is_none() || self.live_count() == self.of_target() + kept {
             return 0;
         }
-        let acts = self.pause().is_none()
-            && self.withheld(Reason::Update).is_none()
-            && self.spec.rollout.mode == RolloutMode::Proactive;
-        if acts {
-            self.resolved.surge
-        } else {
-            self.target_waiting().min(self.resolved.surge)
+        let proactive = self.spec.rollout.mode == RolloutMode::Proactive;
+        if !proactive || self.pause().is_some() {
+            return self.target_waiting();
+        }
+        match self.withheld(Reason::Update) {
+            None => self.resolved.surge,
+            Some(held) if is_window(&held) => self.of_target(),
+            Some(_) => self.target_waiting(),
+        }
+    }
+
+    /// Returns how many are there, or may be made, for those that are too old.
+    fn surge_for_expiry(&self) -> u32 {
+        let replaced = |member: &&Member| {
+            self.is_expired(member) && self.protection(member, Reason::Expiry).is_none()
+        };
+        let replaced = self.live().filter(replaced).count() as u32;
+        if replaced == 0 || self.rollout_bars_expiry() {
+            return 0;
+        }
+        let begun = self.live_count().saturating_sub(self.input.recorded.size);
+        match self.withheld(Reason::Expiry) {
+            None => replaced,
+            Some(held) if is_window(&held) => replaced.min(begun),
+            Some(_) => 0,
         }
     }
 
@@ -106,9 +157,11 @@ impl<'a> Draft<'a> {
         }
         // A share is of what there was, or of what there is where nobody knows what there was.
         let before = self.next.stable_size.max(self.input.recorded.size);
-        let size = before.max(self.resolved.size).max(self.live_count());
-        let limit = self.spec.destroy_max(size);
         let removed = self.removed_so_far();
+        let there = self.live_count().saturating_add(removed);
+        let limit = self
+            .spec
+            .destroy_max(before.max(self.resolved.size).max(there));
         let planned = self.change.as_ref().map_or(0, |change| change.destroys);
         let unplanned = excess.saturating_sub(planned.saturating_sub(removed));
         let wanted = removed + excess.saturating_sub(self.resolved.surge);

@@ -1,11 +1,13 @@
 //! Which template instances should have.
 
 use drover_model::{
-    Activity, Digests, GroupSpec, Hold, PauseCause, Reason, RecordedGroup, RolloutState, Template,
+    Activity, Digests, GroupSpec, Held, Hold, PauseCause, Reason, RecordedGroup, RolloutState,
+    Template,
 };
 
 use super::draft::Draft;
 use super::held;
+use super::window::is_window;
 use crate::input::ProviderFacts;
 
 /// Returns the digests of the template that `spec` asks for.
@@ -63,7 +65,12 @@ impl Draft<'_> {
     /// missing capacity comes back with the last good template, where there is one.
     pub(super) fn fresh(&self) -> Fresh {
         let good = self.last_good();
-        let withheld = self.withheld(Reason::Update).is_some();
+        // What replaces an instance for another cause is no disruption: once the target works, a
+        // closed window does not bring the last template back.
+        let begun = |held: &Held| is_window(held) && self.target_serves();
+        let withheld = self
+            .withheld(Reason::Update)
+            .is_some_and(|held| !begun(&held));
         let failing = self.target_backs_off();
         match (good, self.pause()) {
             (Some(good), Some(_)) => Fresh::Stable(good),

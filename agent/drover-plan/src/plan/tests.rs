@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
     Action, BindingName, Cause, CheckOutcome, ConditionType, DecisionPoint, Digests, Enforcement,
@@ -333,6 +333,7 @@ fn a_plan_reads_as_people_would_say_it() {
     ");
 }
 
+mod admission;
 mod placement;
 mod rollout;
 mod scaling;

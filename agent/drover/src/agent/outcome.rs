@@ -135,12 +135,18 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::Partition { .. }
         | Hold::NotProactive { .. }
         | Hold::DrainTimeout
+        | Hold::ProtectedInstance { .. }
         | Hold::EpochConflict { .. } => Some(Exit::Partial),
         Hold::ObservationPartial { .. }
         | Hold::ObservationStale
         | Hold::ObservationEmptied { .. }
         | Hold::ProviderFailed { .. }
         | Hold::ObserveOnly
+        | Hold::WindowClosed { .. }
+        | Hold::BudgetExhausted { .. }
+        | Hold::DependencyNotReady { .. }
+        | Hold::CreateLimit { .. }
+        | Hold::DestroyRate { .. }
         | Hold::SurgeExhausted { .. }
         | Hold::AvailabilityFloor { .. }
         | Hold::FirstBatch { .. }

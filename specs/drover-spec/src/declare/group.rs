@@ -3,8 +3,8 @@
 use drover_model::defaults;
 
 use super::{
-    MEMBER, Object, PORT, Preset, QUORUM, Shape, any, duration, later, one, one_of, optional,
-    preset, required,
+    BUDGET, DEPENDS_ON, EXPIRY, MEMBER, Object, PORT, PROTECT, Preset, QUORUM, Shape, WINDOW, any,
+    duration, later, one, one_of, optional, preset, required,
 };
 use crate::limits::{GROUP_SIZE_MAX, MESSAGE_LENGTH_MAX};
 
@@ -21,7 +21,7 @@ const AMOUNT: Shape = Shape::Amount {
 };
 
 /// An amount that is at least one instance or one percent.
-const AMOUNT_SOME: Shape = Shape::Amount {
+pub(super) const AMOUNT_SOME: Shape = Shape::Amount {
     min: 1,
     max: GROUP_SIZE_MAX,
 };
@@ -106,6 +106,43 @@ pub(crate) static GROUP_SPEC: Object = one_of(
             Shape::Object(&DRAIN),
             "How work moves off an instance before it ends.",
         ),
+        optional(
+            "windows",
+            Shape::List {
+                of: &Shape::Object(&WINDOW),
+                min: 0,
+            },
+            "When disruptions may begin.",
+        ),
+        optional(
+            "budgets",
+            Shape::List {
+                of: &Shape::Object(&BUDGET),
+                min: 0,
+            },
+            "How many disruptions may be in flight at once.",
+        ),
+        optional(
+            "protect",
+            Shape::List {
+                of: &Shape::Object(&PROTECT),
+                min: 0,
+            },
+            "Instances that some disruptions pass by.",
+        ),
+        optional(
+            "expiry",
+            Shape::Object(&EXPIRY),
+            "The largest age of an instance.",
+        ),
+        optional(
+            "dependsOn",
+            Shape::List {
+                of: &Shape::Object(&DEPENDS_ON),
+                min: 0,
+            },
+            "The groups that must have converged before this one is updated or grows.",
+        ),
         optional("limits", Shape::Object(&LIMITS), "Hard limits."),
         optional(
             "suspend",
@@ -120,11 +157,6 @@ pub(crate) static GROUP_SPEC: Object = one_of(
             Shape::Object(&DELETION),
             "What removing the document does.",
         ),
-        later("windows", "maintenance windows"),
-        later("expiry", "a largest age of instances"),
-        later("dependsOn", "dependencies between groups"),
-        later("protect", "protection of single instances"),
-        later("budgets", "disruption budgets"),
         later("capacity", "several offerings"),
         later("volumes", "volumes"),
         later("drift", "drift of live instances"),
@@ -694,8 +726,22 @@ pub(crate) static LIMITS: Object = any(
             Shape::Auto(&AMOUNT),
             "Most instances removed without replacement by one change, a share rounded up. `auto`: the larger of 50 % and 10.",
         ),
-        later("maxCreatePerHour", "a limit of creations per hour"),
-        later("maxDestroyPerHour", "a limit of destructions per hour"),
+        optional(
+            "maxCreatePerHour",
+            Shape::Auto(&Shape::Integer {
+                min: 1,
+                max: 10 * GROUP_SIZE_MAX,
+            }),
+            "Most instances made within an hour. Blocks creation only. `auto`: three times the size and 10 more.",
+        ),
+        optional(
+            "maxDestroyPerHour",
+            Shape::Auto(&Shape::Integer {
+                min: 1,
+                max: 10 * GROUP_SIZE_MAX,
+            }),
+            "Most instances ended within an hour that no change asks for: heal, expiry, rebalance. `auto`: the larger of the size and 10.",
+        ),
     ],
 );
 

@@ -13,7 +13,10 @@ use crate::tree::{Content, Entry, Node};
 
 impl<'a> Fields<'a> {
     /// Returns the items of a list, within its bounds.
-    fn items(&self, name: &'static str) -> Option<(&'static Shape, &'a Entry, &'a [Node])> {
+    pub(super) fn items(
+        &self,
+        name: &'static str,
+    ) -> Option<(&'static Shape, &'a Entry, &'a [Node])> {
         let (field, entry) = self.get(name);
         let Shape::List { of, min } = &field.shape else {
             unreachable!("`{name}` is declared as a list");

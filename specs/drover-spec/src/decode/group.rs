@@ -8,7 +8,7 @@ use drover_model::{
     SourceText, Spread, Template, TemplateParts, UpDown, Value, Vanilla,
 };
 
-use super::{Fields, Metadata, Others, check, health, quorum};
+use super::{Fields, Metadata, Others, admission, check, health, quorum};
 use crate::declare::FLAVOR;
 use crate::diagnostic::{Diagnostic, Report};
 use crate::limits::DIAGNOSTICS_MAX;
@@ -36,13 +36,14 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
         quorum::rollout(&rollout, &mut rollout_spec);
     }
     let drain = spec.object("drain");
-    let deletion_fields = spec.object("deletion");
     warn_if_stuck(
         &rollout,
         rollout_spec.surge_max,
         rollout_spec.unavailable_max,
         size,
     );
+    let (depends_on, depends_spans) = admission::depends_on(spec);
+    let name = metadata.as_ref().map(|metadata| metadata.name.as_str());
     let built = GroupSpec {
         provider: provider.clone().or_else(|| ProviderName::parse("x").ok())?,
         size,
@@ -61,12 +62,17 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
         rollout: rollout_spec,
         drain: quorum::drain(&drain, health::drain(&drain), spec.has("members")),
         limits: limits(&spec.object("limits")),
+        windows: admission::windows(spec),
+        budgets: admission::budgets(spec),
+        protect: admission::protect(spec, name),
+        expiry: admission::expiry(spec),
+        depends_on,
         suspend: spec
             .objects("suspend")
             .iter()
             .map(health::suspend)
             .collect(),
-        deletion: deletion(&deletion_fields, spec.has("members")),
+        deletion: deletion(&spec.object("deletion"), spec.has("members")),
     };
     provider?;
     let metadata = metadata?;
@@ -77,6 +83,7 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
         span: metadata.span,
         provider_span: spec.span_of("provider"),
         property_spans,
+        depends_spans,
         spec: built,
     })
 }
@@ -336,6 +343,8 @@ fn limits(fields: &Fields<'_>) -> Limits {
     Limits {
         total_max: fields.auto_integer("maxTotal"),
         destroy_max: fields.auto_amount("maxDestroy"),
+        create_hourly_max: fields.auto_integer("maxCreatePerHour"),
+        destroy_hourly_max: fields.auto_integer("maxDestroyPerHour"),
     }
 }
 

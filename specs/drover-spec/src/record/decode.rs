@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     AcceptedDocument, ChangeId, Condition, ConditionType, Deleting, Digests, Epoch, ErrorClass,
-    GroupPhase, InstanceId, Kind, LaunchBackoff, PauseCause, Quarantine, RecordedGroup,
+    GroupPhase, InstanceId, Kind, LaunchBackoff, PauseCause, Quarantine, RateSlot, RecordedGroup,
     RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout, RolloutStages,
     RolloutState, SeatId, Template, TemplateParts, Timestamp, UpDown,
 };
@@ -15,7 +15,7 @@ use crate::decode::flavors_of;
 use crate::diagnostic::Report;
 
 /// The fields of a group's record.
-const GROUP_FIELDS: [&str; 22] = [
+const GROUP_FIELDS: [&str; 23] = [
     "apiVersion",
     "kind",
     "format",
@@ -32,6 +32,7 @@ const GROUP_FIELDS: [&str; 22] = [
     "quarantine",
     "backoff",
     "destroyed",
+    "rates",
     "deleting",
     "instances",
     "quorum",
@@ -79,6 +80,7 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
             down: Vec::new(),
         }),
         destroyed: root.optional_with("destroyed", destroyed)?,
+        rates: root.optional_with("rates", rates)?.unwrap_or_default(),
         deleting: root.optional_with("deleting", deleting)?,
         phase: phase.one_of(&GroupPhase::ALL, GroupPhase::as_str)?,
         instances: root
@@ -286,6 +288,20 @@ fn resizes(reader: &Reader<'_>) -> Result<UpDown<Vec<Resize>>, RecordError> {
         up: list("up")?,
         down: list("down")?,
     })
+}
+
+fn rates(reader: &Reader<'_>) -> Result<Vec<RateSlot>, RecordError> {
+    let slots = reader.list()?;
+    let slot = |reader: &Reader<'_>| {
+        reader.only(&["since", "created", "destroyed", "size"])?;
+        Ok(RateSlot {
+            since: reader.get("since")?.time()?,
+            created: reader.get("created")?.number()?,
+            destroyed: reader.get("destroyed")?.number()?,
+            size: reader.get("size")?.number()?,
+        })
+    };
+    slots.iter().map(slot).collect()
 }
 
 fn deleting(reader: &Reader<'_>) -> Result<Deleting, RecordError> {

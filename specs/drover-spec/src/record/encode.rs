@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
     AcceptedDocument, Condition, Deleting, ErrorClass, LaunchBackoff, MemberId, PauseCause,
-    Quarantine, RecordedGroup, RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout,
-    RolloutStages, RolloutState, Template, Timestamp, UpDown,
+    Quarantine, RateSlot, RecordedGroup, RecordedInstance, RecordedProvider, RecordedQuorum,
+    Resize, Rollout, RolloutStages, RolloutState, Template, Timestamp, UpDown,
 };
 
 use super::write::{MapOf, Yaml};
@@ -56,6 +56,7 @@ pub(crate) fn group(group: &RecordedGroup) -> Yaml {
         .optional("cooling", cooling(&group.cooling))
         .optional("resizes", resizes(&group.resizes))
         .optional("destroyed", destroyed)
+        .optional("rates", rates(&group.rates))
         .optional("deleting", group.deleting.as_ref().map(deleting))
         .with("instances", instances(group))
         .optional("quorum", group.quorum.as_ref().map(quorum))
@@ -93,6 +94,18 @@ fn conditions(group: &RecordedGroup) -> Yaml {
             .map(|(type_, value)| (type_.as_str().to_owned(), condition(value)))
             .collect(),
     )
+}
+
+fn rates(slots: &[RateSlot]) -> Option<Yaml> {
+    let slot = |slot: &RateSlot| {
+        MapOf::new()
+            .text("since", &format_time(slot.since))
+            .number("created", slot.created)
+            .number("destroyed", slot.destroyed)
+            .number("size", slot.size)
+            .build()
+    };
+    (!slots.is_empty()).then(|| Yaml::List(slots.iter().map(slot).collect()))
 }
 
 fn rollout(rollout: &Rollout) -> Yaml {

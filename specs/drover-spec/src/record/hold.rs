@@ -26,6 +26,7 @@ pub(crate) fn encode_held(held: &Held) -> Yaml {
         .build()
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm per hold, nothing to split")]
 fn data_of(hold: &Hold) -> MapOf {
     let map = MapOf::new();
     match hold {
@@ -57,6 +58,13 @@ fn data_of(hold: &Hold) -> MapOf {
         Hold::Frozen { by } => map.text("by", by),
         Hold::PolicyDenied(hold) | Hold::GateClosed(hold) | Hold::PolicyFailed(hold) => {
             policy(map, hold)
+        }
+        Hold::WindowClosed { window } => map.text("window", window),
+        Hold::BudgetExhausted { used, max } => map.number("used", *used).number("max", *max),
+        Hold::ProtectedInstance { because } => map.optional_text("because", because.as_ref()),
+        Hold::DependencyNotReady { group } => map.text("group", group),
+        Hold::CreateLimit { limit } | Hold::DestroyRate { limit } | Hold::TotalLimit { limit } => {
+            map.number("limit", *limit)
         }
         Hold::SurgeExhausted { ceiling } => map.number("ceiling", *ceiling),
         Hold::AvailabilityFloor { floor, available } => {
@@ -93,7 +101,6 @@ fn data_of(hold: &Hold) -> MapOf {
             .number("healthy", *healthy)
             .number("voters", *voters)
             .number("needed", *needed),
-        Hold::TotalLimit { limit } => map.number("limit", *limit),
         Hold::UnknownOutcomes { count } => map.number("count", *count),
     }
 }
@@ -155,6 +162,13 @@ impl<'a> Data<'_, 'a> {
         self.get(name)?.string()
     }
 
+    fn optional_text(&self, name: &str) -> Result<Option<String>, RecordError> {
+        match &self.data {
+            Some(data) => data.optional_with(name, Reader::string),
+            None => Ok(None),
+        }
+    }
+
     fn number(&self, name: &str) -> Result<u32, RecordError> {
         self.get(name)?.number()
     }
@@ -198,10 +212,7 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
             activity: data
                 .get("activity")?
                 .one_of(&ACTIVITIES, Activity::as_str)?,
-            because: match &data.data {
-                Some(data) => data.optional_with("because", Reader::string)?,
-                None => None,
-            },
+            because: data.optional_text("because")?,
         },
         "Frozen" => Hold::Frozen {
             by: data.text("by")?,
@@ -210,6 +221,25 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         "PolicyDenied" => Hold::PolicyDenied(policy_hold(data)?),
         "GateClosed" => Hold::GateClosed(policy_hold(data)?),
         "PolicyFailed" => Hold::PolicyFailed(policy_hold(data)?),
+        "WindowClosed" => Hold::WindowClosed {
+            window: data.text("window")?,
+        },
+        "BudgetExhausted" => Hold::BudgetExhausted {
+            used: data.number("used")?,
+            max: data.number("max")?,
+        },
+        "ProtectedInstance" => Hold::ProtectedInstance {
+            because: data.optional_text("because")?,
+        },
+        "DependencyNotReady" => Hold::DependencyNotReady {
+            group: data.get("group")?.parsed()?,
+        },
+        "CreateLimit" => Hold::CreateLimit {
+            limit: data.number("limit")?,
+        },
+        "DestroyRate" => Hold::DestroyRate {
+            limit: data.number("limit")?,
+        },
         "SurgeExhausted" => Hold::SurgeExhausted {
             ceiling: data.number("ceiling")?,
         },

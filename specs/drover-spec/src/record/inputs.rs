@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use drover_model::{
     AcceptedDocument, Decisions, Epoch, FieldClass, FleetName, Group, HealthSignal, Held,
-    InstanceId, InstanceMemory, Intent, Listing, ProviderName, ProviderType, Recommendation,
+    InstanceId, InstanceMemory, Intent, Listing, Peers, ProviderName, ProviderType, Recommendation,
     RecordedGroup, Revision, Timestamp, Value,
 };
 
@@ -60,6 +60,8 @@ pub struct PlanInputs {
     pub decisions: Decisions,
     /// Digests of the policies and bindings.
     pub policies: BTreeMap<String, String>,
+    /// What was known of other groups.
+    pub peers: Peers,
     /// What was in the way.
     pub fences: Vec<Held>,
 }
@@ -140,6 +142,7 @@ pub fn encode_inputs(inputs: &PlanInputs, outcome: &PlanOutcome<'_>) -> String {
         recommendations,
         decisions,
         policies,
+        peers,
         fences,
     } = inputs;
     let root = encode::header(KIND)
@@ -162,12 +165,13 @@ pub fn encode_inputs(inputs: &PlanInputs, outcome: &PlanOutcome<'_>) -> String {
         )
         .with("decisions", decided::decisions_out(decisions))
         .with("policies", map_out(policies, Yaml::text))
+        .optional("peers", decided::peers_out(peers))
         .with("fences", list_out(fences, hold::encode_held))
         .with("outcome", outcome::outcome_out(outcome));
     json::document(&root.build())
 }
 
-const FIELDS: [&str; 22] = [
+const FIELDS: [&str; 23] = [
     "apiVersion",
     "kind",
     "format",
@@ -187,6 +191,7 @@ const FIELDS: [&str; 22] = [
     "recommendations",
     "decisions",
     "policies",
+    "peers",
     "fences",
     // What came of it is compared as text; where the document was seen is the loop's.
     "outcome",
@@ -220,6 +225,9 @@ pub fn decode_inputs(text: &str) -> Result<PlanInputs, RecordError> {
         recommendations: list_in(&root.get("recommendations")?, decided::recommendation_in)?,
         decisions: decided::decisions_in(&root.get("decisions")?)?,
         policies: decode::texts(&root.get("policies")?)?,
+        peers: root
+            .optional_with("peers", decided::peers_in)?
+            .unwrap_or_default(),
         fences: list_in(&root.get("fences")?, hold::decode_held)?,
     })
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use drover_model::{
     Activity, Condition, ConditionType, Deleting, Digests, Epoch, ErrorClass, Flavor, GroupName,
     GroupPhase, GroupUid, Held, Hold, InstanceId, LaunchBackoff, MemberId, PauseCause, PolicyHold,
-    PolicyName, Promote, ProviderName, ProviderRef, ProviderType, Quarantine, Reason,
+    PolicyName, Promote, ProviderName, ProviderRef, ProviderType, Quarantine, RateSlot, Reason,
     RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout, RolloutMode,
     RolloutStages, RolloutState, SeatId, SourceSpan, Template, TemplateParts, Timestamp, UpDown,
     Value, Vanilla,
@@ -267,6 +267,22 @@ fn all_holds(why: &str, count: u32, policy: &PolicyHold, cause: &PauseCause) -> 
         Hold::PolicyDenied(policy.clone()),
         Hold::GateClosed(policy.clone()),
         Hold::PolicyFailed(policy.clone()),
+        Hold::WindowClosed {
+            window: why.clone(),
+        },
+        Hold::BudgetExhausted {
+            used: count,
+            max: count,
+        },
+        Hold::ProtectedInstance { because: None },
+        Hold::ProtectedInstance {
+            because: Some(why.clone()),
+        },
+        Hold::DependencyNotReady {
+            group: GroupName::parse("db").unwrap(),
+        },
+        Hold::CreateLimit { limit: count },
+        Hold::DestroyRate { limit: count },
         Hold::SurgeExhausted { ceiling: count },
         Hold::AvailabilityFloor {
             floor: count,
@@ -300,6 +316,15 @@ fn all_holds(why: &str, count: u32, policy: &PolicyHold, cause: &PauseCause) -> 
             wanted: count,
             limit: 3,
         },
+        Hold::ZonesCooling { zones: count },
+        Hold::ScalingStabilized {
+            asked: count,
+            size: count,
+        },
+        Hold::ScalingRate {
+            asked: count,
+            size: count,
+        },
         Hold::TotalLimit { limit: count },
         Hold::QuorumAtRisk {
             healthy: 1,
@@ -319,7 +344,7 @@ fn all_holds(why: &str, count: u32, policy: &PolicyHold, cause: &PauseCause) -> 
         Hold::SourceUnavailable { why },
     ];
     let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
-    assert_eq!(codes.len(), 42, "a hold is missing from the list");
+    assert_eq!(codes.len(), 51, "a hold is missing from the list");
     holds
 }
 
@@ -498,6 +523,7 @@ prop_compose! {
         (change, destroyed) in (option::of(change()), option::of((change(), any::<u32>()))),
         cooling in btree_map(text(), time(), 0..3),
         (up, down) in (vec(resize(), 0..3), vec(resize(), 0..3)),
+        rates in vec((time(), any::<u32>(), any::<u32>(), any::<u32>()), 0..3),
         deleting in option::of((revision(), time())),
         phase in proptest::sample::select(GroupPhase::ALL.to_vec()),
         (quorum, instances) in
@@ -529,6 +555,15 @@ prop_compose! {
             destroyed,
             cooling,
             resizes: UpDown { up, down },
+            rates: rates
+                .into_iter()
+                .map(|(since, created, destroyed, size)| RateSlot {
+                    since,
+                    created,
+                    destroyed,
+                    size,
+                })
+                .collect(),
             deleting: deleting.map(|(revision, since)| Deleting { revision, since }),
             phase,
             quorum,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use drover_model::{
-    DecisionPoint, Decisions, Enforcement, Outcome, Reason, Recommendation, SizeDecision,
+    DecisionPoint, Decisions, Enforcement, Outcome, Peers, Reason, Recommendation, SizeDecision,
     SourceSpan, Verdict,
 };
 
@@ -171,5 +171,20 @@ pub(super) fn recommendation_in(reader: &Reader<'_>) -> Result<Recommendation, R
         since: reader.get("since")?.time()?,
         least: reader.get("least")?.number()?,
         most: reader.get("most")?.number()?,
+    })
+}
+
+/// Nothing is written where nothing is known.
+pub(super) fn peers_out(peers: &Peers) -> Option<Yaml> {
+    let Peers { converged } = peers;
+    let names = converged.iter().map(Yaml::text).collect();
+    (!converged.is_empty()).then(|| MapOf::new().with("converged", Yaml::List(names)).build())
+}
+
+pub(super) fn peers_in(reader: &Reader<'_>) -> Result<Peers, RecordError> {
+    reader.only(&["converged"])?;
+    let converged = list_in(&reader.get("converged")?, Reader::parsed)?;
+    Ok(Peers {
+        converged: converged.into_iter().collect(),
     })
 }

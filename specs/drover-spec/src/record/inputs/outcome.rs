@@ -1,8 +1,8 @@
 //! What was planned. It is never read back: a plan that is computed again is compared as text.
 
 use drover_model::{
-    Action, Certificate, Change, ChangeEnd, Numbers, Plan, PlanReport, Precondition, Settlement,
-    SettlementOutcome, Step,
+    Action, Allowance, Certificate, Change, ChangeEnd, Numbers, Plan, PlanReport, Precondition,
+    Settlement, SettlementOutcome, Step,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -28,6 +28,7 @@ pub(super) fn outcome_out(outcome: &PlanOutcome<'_>) -> Yaml {
         observed_at,
         change,
         steps,
+        allowance,
         recommendations,
         next,
         wake_at,
@@ -38,6 +39,7 @@ pub(super) fn outcome_out(outcome: &PlanOutcome<'_>) -> Yaml {
         .text("observedAt", &format_time(*observed_at))
         .optional("change", change.as_ref().map(change_out))
         .with("steps", list_out(steps, step_out))
+        .with("allowance", allowance_out(*allowance))
         .with("holds", list_out(holds, hold::encode_held))
         .with("numbers", numbers_out(numbers))
         .with(
@@ -78,6 +80,17 @@ fn numbers_out(numbers: &Numbers) -> Yaml {
         .number("outdated", *outdated)
         .number("floor", *floor)
         .number("ceiling", *ceiling)
+        .build()
+}
+
+fn allowance_out(allowance: Allowance) -> Yaml {
+    let Allowance {
+        ending_max,
+        removed_max,
+    } = allowance;
+    MapOf::new()
+        .number("endingMax", ending_max)
+        .number("removedMax", removed_max)
         .build()
 }
 

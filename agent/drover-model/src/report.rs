@@ -1,0 +1,85 @@
+//! What a plan says of itself, and what its holds say of policies and failures.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::{Held, PauseCause, PolicyName, SourceSpan};
+
+/// What a plan says about itself beside its steps.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PlanReport {
+    /// Why something that should be done is not done in this pass.
+    pub holds: Vec<Held>,
+    /// Numbers behind the decisions.
+    pub numbers: Numbers,
+}
+
+/// The numbers that a plan was made with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// The size in force.
+    pub size: u32,
+    /// Instances of any kind, the terminating and the unconfirmed counted.
+    pub total: u32,
+    /// Available instances.
+    pub available: u32,
+    /// Available instances of the target template.
+    pub updated: u32,
+    /// Instances of another template.
+    pub outdated: u32,
+    /// Instances that must stay available.
+    pub floor: u32,
+    /// Most instances at once.
+    pub ceiling: u32,
+}
+
+/// A hold that a policy caused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyHold {
+    /// The policy.
+    pub policy: PolicyName,
+    /// The binding, as text.
+    pub binding: String,
+    /// Where the clause stands.
+    pub span: SourceSpan,
+    /// The message.
+    pub message: String,
+    /// The values that the clause read.
+    pub values: BTreeMap<String, String>,
+}
+
+impl fmt::Display for PolicyHold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "policy {} ({}): {}",
+            self.policy, self.span, self.message
+        )?;
+        for (position, (name, value)) in self.values.iter().enumerate() {
+            write!(
+                f,
+                "{}{name} = {value}",
+                if position == 0 { "; with " } else { ", " }
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for PauseCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failures { failed, threshold } => {
+                write!(
+                    f,
+                    "{failed} instances of the new template failed, {threshold} are enough to stop"
+                )
+            }
+            Self::Deadline => write!(
+                f,
+                "no instance became available within the progress deadline"
+            ),
+            Self::Rejected { message } => write!(f, "the provider refused the template: {message}"),
+        }
+    }
+}

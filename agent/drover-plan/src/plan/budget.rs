@@ -1,0 +1,57 @@
+//! Budgets: how many disruptions may be in flight, in this group.
+
+use std::collections::BTreeSet;
+
+use drover_model::{Held, Hold, Member, Reason};
+
+use super::draft::Draft;
+use super::held;
+use crate::numbers::serves;
+
+/// Returns whether a disruption is one that may wait.
+pub(super) fn is_voluntary(reason: Reason) -> bool {
+    match reason {
+        Reason::Heal | Reason::Interruption | Reason::Delete => false,
+        Reason::Update | Reason::ScaleIn | Reason::Expiry | Reason::Rebalance | Reason::Cost => {
+            true
+        }
+    }
+}
+
+impl Draft<'_> {
+    fn in_flight_for(&self, reasons: &BTreeSet<Reason>) -> u32 {
+        let of = |reason: &Reason| self.leaving_for.get(&Some(*reason)).copied().unwrap_or(0);
+        // Why something leaves may be unknown after a loss of the journal; then it counts.
+        let unknown = self.leaving_for.get(&None).copied().unwrap_or(0);
+        reasons.iter().map(of).sum::<u32>() + unknown
+    }
+
+    /// Returns the budget of the group that has no room for `member`.
+    ///
+    /// Capacity that is missing for whatever cause uses up what is voluntary, and never what heals. An
+    /// instance that does not serve costs a voluntary budget nothing: it is counted already.
+    pub(super) fn over_budget(&self, member: &Member, reason: Reason) -> Option<Held> {
+        let voluntary = is_voluntary(reason);
+        if voluntary && !serves(member) {
+            return None;
+        }
+        let missing = if voluntary {
+            self.resolved.size.saturating_sub(self.available)
+        } else {
+            0
+        };
+        let budgets = self.spec.budgets.iter();
+        let about = budgets.filter(|budget| budget.reasons.contains(&reason));
+        about
+            .map(|budget| {
+                // What is on its way out may be what is missing.
+                let used = self.in_flight_for(&budget.reasons).max(missing);
+                (used, budget.max.ceil_of(self.resolved.size).max(1))
+            })
+            .find(|(used, max)| used >= max)
+            .map(|(used, max)| Held {
+                reason: Some(reason),
+                ..held(Hold::BudgetExhausted { used, max })
+            })
+    }
+}

@@ -1,0 +1,166 @@
+//! How many instances were made and ended within the hour, and how many more may be.
+//!
+//! What is counted is what came of calls, not what was planned, so that a step that failed costs
+//! nothing. It is recorded in slots of time, and old slots go only when a new one comes: a group
+//! that rests records nothing new.
+
+use std::time::Duration;
+
+use drover_model::{
+    Held, Hold, IntentKind, IntentState, RateSlot, Reason, SettlementOutcome, Timestamp,
+};
+
+use super::draft::{Draft, disrupts};
+use super::held;
+use crate::time::later;
+
+/// The time that limits are about.
+const HOUR: Duration = Duration::from_hours(1);
+
+/// The length of a slot: a limit is exact to this time.
+const SLOT: Duration = Duration::from_mins(5);
+
+/// Returns whether the end of an instance counts: no change in Git asked for it.
+fn is_counted(reason: Reason) -> bool {
+    match reason {
+        Reason::Heal | Reason::Expiry | Reason::Rebalance => true,
+        Reason::Update | Reason::ScaleIn | Reason::Interruption | Reason::Delete | Reason::Cost => {
+            false
+        }
+    }
+}
+
+impl Draft<'_> {
+    /// Notes what settled intents made and ended.
+    pub(super) fn count_settled(&mut self) {
+        let (mut created, mut destroyed) = (0, 0);
+        for settlement in &self.input.classified.settled {
+            if settlement.outcome != SettlementOutcome::Observed {
+                continue;
+            }
+            let intent = self
+                .input
+                .intents
+                .iter()
+                .find(|intent| intent.id == settlement.intent);
+            match intent.map(|intent| (&intent.kind, &intent.state)) {
+                Some((IntentKind::Create { .. }, IntentState::Acked { made, .. })) => {
+                    created += made.len() as u32;
+                }
+                Some((IntentKind::Create { slots, .. }, _)) => created += slots.len() as u32,
+                Some((
+                    IntentKind::Destroy {
+                        reason, instance, ..
+                    },
+                    _,
+                )) if is_counted(*reason) && disrupts(self.input, instance, *reason) => {
+                    destroyed += 1;
+                }
+                Some(_) | None => {}
+            }
+        }
+        if created + destroyed > 0 {
+            self.add_to_slot(created, destroyed);
+        }
+    }
+
+    fn add_to_slot(&mut self, created: u32, destroyed: u32) {
+        let (now, size) = (self.input.now, self.resolved.size);
+        let second = now.as_second();
+        let length = SLOT.as_secs() as i64;
+        let since = Timestamp::from_second(second - second.rem_euclid(length)).unwrap_or(now);
+        self.next.rates.retain(|slot| ends(slot) > now);
+        match self.next.rates.last_mut() {
+            Some(slot) if slot.since >= since => {
+                slot.created += created;
+                slot.destroyed += destroyed;
+                slot.size = slot.size.max(size);
+            }
+            Some(_) | None => self.next.rates.push(RateSlot {
+                since,
+                created,
+                destroyed,
+                size,
+            }),
+        }
+    }
+
+    /// Returns the largest size within the hour that something was counted for: a group that shrank
+    /// must still be able to replace what dies.
+    fn hourly_size(&self) -> u32 {
+        let now = self.input.now;
+        let recent = self.next.rates.iter().filter(|slot| ends(slot) > now);
+        let sizes = recent.map(|slot| slot.size);
+        sizes.max().unwrap_or(0).max(self.resolved.size)
+    }
+
+    /// Returns how many more instances may be made now, and the hold for any beyond.
+    pub(super) fn create_room(&self) -> (u32, Held) {
+        let limit = self.spec.create_hourly_max(self.hourly_size());
+        let open = self
+            .intents
+            .creates
+            .iter()
+            .map(|intent| match &intent.kind {
+                IntentKind::Create { .. } if self.is_settled(intent) => 0,
+                IntentKind::Create { slots, .. } => match &intent.state {
+                    IntentState::Intended | IntentState::Sent => slots.len(),
+                    IntentState::Acked { made, .. } => made.len(),
+                    IntentState::Failed { .. } => 0,
+                },
+                IntentKind::Drain { .. } | IntentKind::Destroy { .. } => 0,
+            });
+        let open = open.sum::<usize>() as u32 + self.made.values().sum::<u32>();
+        let (used, until) = self.used(limit, open, |slot| slot.created);
+        let hold = Held {
+            until,
+            ..held(Hold::CreateLimit { limit })
+        };
+        (limit.saturating_sub(used), hold)
+    }
+
+    /// Returns how many more instances may be ended for `reason` now, `promised` ones counted as ended,
+    /// and the hold for any beyond. None: it is not limited.
+    pub(super) fn destroy_room(&self, reason: Reason, promised: u32) -> (u32, Option<Held>) {
+        if !is_counted(reason) {
+            return (u32::MAX, None);
+        }
+        let limit = self.spec.destroy_hourly_max(self.hourly_size());
+        let of = |reason| self.leaving_for.get(&Some(reason)).copied().unwrap_or(0);
+        let open: u32 = Reason::ALL
+            .into_iter()
+            .filter(|r| is_counted(*r))
+            .map(of)
+            .sum();
+        let (used, until) = self.used(limit, open + promised, |slot| slot.destroyed);
+        let hold = Held {
+            reason: Some(reason),
+            until,
+            ..held(Hold::DestroyRate { limit })
+        };
+        (limit.saturating_sub(used), Some(hold))
+    }
+
+    /// Returns how many were counted within the hour, and when they become fewer than `limit`.
+    fn used(
+        &self,
+        limit: u32,
+        open: u32,
+        count: impl Fn(&RateSlot) -> u32,
+    ) -> (u32, Option<Timestamp>) {
+        let counted = |slot: &&RateSlot| ends(slot) > self.input.now && count(slot) > 0;
+        let slots: Vec<&RateSlot> = self.next.rates.iter().filter(counted).collect();
+        let used = open + slots.iter().map(|slot| count(slot)).sum::<u32>();
+        let mut left = used;
+        let freed = slots.into_iter().find(|slot| {
+            left -= count(slot);
+            left < limit
+        });
+        (used, freed.map(ends))
+    }
+}
+
+/// Returns when the last of what a slot counts is an hour ago.
+fn ends(slot: &RateSlot) -> Timestamp {
+    later(slot.since, SLOT + HOUR)
+}

@@ -1,0 +1,241 @@
+use std::time::Duration;
+
+use drover_model::{
+    Amount, Budget, Expiry, GroupName, Lifecycle, PauseCause, Protect, RateSlot, Rollout,
+    RolloutMode, RolloutState, SettlementOutcome,
+};
+
+use super::*;
+
+fn slot(created: u32, destroyed: u32, size: u32) -> RateSlot {
+    RateSlot {
+        since: at(-600),
+        created,
+        destroyed,
+        size,
+    }
+}
+
+fn drained(plan: &Plan) -> Vec<String> {
+    let drains = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Drain { instance, .. } => Some(instance.to_string()),
+        _ => None,
+    });
+    drains.collect()
+}
+
+fn budget(reasons: &[Reason], count: u32) -> Budget {
+    Budget {
+        reasons: reasons.iter().copied().collect(),
+        max: Amount::Count(count),
+    }
+}
+
+/// Ten instances, one of which was just made and is not ready, and half of which may be missing.
+fn short_of_one() -> Fixture {
+    let mut fixture = Fixture::converged(10);
+    fixture.known("web-10", "Starting");
+    fixture.list("web-10", ProviderPhase::Pending);
+    fixture.group.spec.template = template(2);
+    fixture.group.spec.rollout.surge_max = Amount::Count(0);
+    fixture.group.spec.rollout.unavailable_max = Amount::Count(5);
+    fixture.group.spec.rollout.first_batch = 5;
+    fixture
+}
+
+#[test]
+fn missing_capacity_uses_up_a_budget_of_what_may_wait() {
+    let mut fixture = short_of_one();
+    let (plan, _) = fixture.planned();
+    assert_eq!(drained(&plan).len(), 4, "beside the one that is not ready");
+    fixture.group.spec.budgets = vec![budget(&[Reason::Update], 3)];
+    let (plan, report) = fixture.planned();
+    assert_eq!(drained(&plan), ["web-1", "web-2"]);
+    let used = Hold::BudgetExhausted { used: 3, max: 3 };
+    assert!(report.holds.iter().any(|held| held.hold == used));
+}
+
+#[test]
+fn a_budget_that_names_healing_counts_what_is_being_healed_and_nothing_else() {
+    let mut fixture = Fixture::converged(10);
+    for dead in ["web-1", "web-2", "web-3"] {
+        fixture.list(dead, ProviderPhase::Exited(ExitReport::default()));
+    }
+    fixture.group.spec.heal.in_flight_max = Amount::Percent(100);
+    fixture.group.spec.heal.systemic.threshold = Amount::Percent(100);
+    let destroys = |fixture: &Fixture| fixture.planned().0.steps.len();
+    let unlimited = destroys(&fixture);
+    fixture.group.spec.budgets = vec![budget(&[Reason::Update], 1)];
+    assert_eq!(destroys(&fixture), unlimited);
+    fixture.group.spec.budgets = vec![budget(&[Reason::Heal], 1)];
+    let (plan, report) = fixture.planned();
+    let healed = plan
+        .steps
+        .iter()
+        .filter(|step| step.cause == Cause::Because(Reason::Heal));
+    assert_eq!(healed.count(), 1);
+    assert!(holds(&report).contains(&"BudgetExhausted"));
+}
+
+#[test]
+fn a_group_that_shrank_can_still_replace_what_dies() {
+    let mut fixture = Fixture::converged(3);
+    fixture.list("web-1", ProviderPhase::Exited(ExitReport::default()));
+    fixture.recorded.rates = vec![slot(100, 0, 3)];
+    let (plan, report) = fixture.planned();
+    assert!(creates(&plan).is_empty());
+    assert!(holds(&report).contains(&"CreateLimit"));
+    fixture.recorded.rates = vec![slot(100, 0, 100)];
+    let (plan, _) = fixture.planned();
+    assert_eq!(creates(&plan).len(), 1);
+}
+
+#[test]
+fn only_a_written_limit_of_creations_holds_an_ephemeral_group() {
+    let mut fixture = Fixture::converged(3);
+    fixture.list("web-1", ProviderPhase::Exited(ExitReport::default()));
+    fixture.recorded.rates = vec![slot(100, 0, 3)];
+    fixture.group.spec.lifecycle = Lifecycle::Ephemeral;
+    assert_eq!(creates(&fixture.planned().0).len(), 1);
+    fixture.group.spec.limits.create_hourly_max = Some(100);
+    assert!(creates(&fixture.planned().0).is_empty());
+}
+
+#[test]
+fn the_remains_of_a_failed_launch_count_for_no_hour() {
+    let rates_after = |class: &str| {
+        let mut fixture = Fixture::converged(3);
+        fixture.known("web-1", class);
+        fixture.unlist("web-1");
+        let acked = IntentState::Acked {
+            made: BTreeMap::new(),
+            at: at(-5),
+        };
+        fixture.destroy("web-1", Reason::Heal, acked);
+        let settled = fixture.classified().settled;
+        assert_eq!(settled[0].outcome, SettlementOutcome::Observed);
+        fixture.planned().0.next.rates
+    };
+    assert_eq!(rates_after("Starting"), []);
+    assert_eq!(rates_after("Unhealthy")[0].destroyed, 1);
+}
+
+#[test]
+fn what_is_too_old_goes_where_a_rollout_rests_for_good() {
+    let mut fixture = Fixture::converged(3);
+    fixture.group.spec.template = template(2);
+    fixture.group.spec.expiry = Some(Expiry {
+        age_max: Duration::from_mins(30),
+        jitter_percent: 0,
+    });
+    let made_for_expiry = |fixture: &Fixture| {
+        let (plan, _) = fixture.planned();
+        plan.steps
+            .iter()
+            .any(|step| step.cause == Cause::Because(Reason::Expiry))
+    };
+    assert!(!made_for_expiry(&fixture), "the rollout replaces them");
+    fixture.group.spec.rollout.mode = RolloutMode::Opportunistic;
+    assert!(made_for_expiry(&fixture));
+}
+
+#[test]
+fn a_limit_of_the_hour_is_no_new_beginning_for_the_deadline() {
+    let mut fixture = Fixture::converged(3);
+    let old = fixture.digests();
+    fixture.group.spec.template = template(2);
+    let target = fixture.digests();
+    fixture.list("web-4", ProviderPhase::Pending);
+    fixture.known("web-4", "Starting");
+    let template = fixture.group.spec.template.clone();
+    fixture.recorded.templates.insert(target.clone(), template);
+    fixture.recorded.target = Some(target.clone());
+    fixture.recorded.next_number = 5;
+    fixture.recorded.rollout = Some(Rollout::new(target, at(-120), 3));
+    fixture.recorded.rates = vec![slot(4, 0, 3)];
+    fixture.group.spec.limits.create_hourly_max = Some(4);
+    fixture.recorded.holds = vec![Held {
+        hold: Hold::CreateLimit { limit: 4 },
+        reason: Some(Reason::Update),
+        instance: None,
+        until: None,
+    }];
+    let progressed = |fixture: &Fixture| {
+        let rollout = fixture.planned().0.next.rollout;
+        rollout.map(|rollout| rollout.progressed_at)
+    };
+    // While one of its instances is on the way, that one makes no progress.
+    assert_eq!(progressed(&fixture), Some(at(-120)));
+    // With none on the way the clock stood still, and goes on when one may be made.
+    fixture.unlist("web-4");
+    fixture.recorded.instances.remove(&id("web-4"));
+    fixture.memory.remove(&id("web-4"));
+    assert_ne!(old, fixture.digests());
+    fixture.group.spec.limits.create_hourly_max = Some(5);
+    assert_eq!(progressed(&fixture), Some(at(0)));
+}
+
+#[test]
+fn a_dependency_withholds_growth_and_updates_and_nothing_else() {
+    let mut fixture = Fixture::converged(3);
+    let db = GroupName::parse("db").unwrap();
+    fixture.group.spec.depends_on = vec![db.clone()];
+    fixture.group.spec.size = 5;
+    let (plan, report) = fixture.planned();
+    assert!(plan.steps.is_empty());
+    assert_eq!(holds(&report), ["DependencyNotReady"]);
+    fixture.list("web-1", ProviderPhase::Exited(ExitReport::default()));
+    assert_eq!(creates(&fixture.planned().0).len(), 1, "healed");
+    fixture.peers.converged.insert(db);
+    assert_eq!(creates(&fixture.planned().0)[0].0.len(), 3, "and grown");
+}
+
+#[test]
+fn what_is_protected_from_healing_is_not_healed() {
+    let mut fixture = Fixture::converged(3);
+    fixture.list("web-1", ProviderPhase::Exited(ExitReport::default()));
+    let protect = |from: &[Reason], until: i64| Protect {
+        instances: std::iter::once(id("web-1")).collect(),
+        from: from.iter().copied().collect(),
+        until: Some(at(until)),
+        because: None,
+    };
+    fixture.group.spec.protect = vec![protect(&[Reason::Heal], 60)];
+    let (plan, report) = fixture.planned();
+    assert!(plan.steps.is_empty());
+    assert_eq!(holds(&report), ["ProtectedInstance"]);
+    assert_eq!(plan.wake_at, Some(at(60)));
+    fixture.group.spec.protect = vec![protect(&[Reason::Heal], 0)];
+    assert!(!fixture.planned().0.steps.is_empty(), "no longer");
+    fixture.group.spec.protect = vec![protect(&[Reason::Update], 60)];
+    assert!(!fixture.planned().0.steps.is_empty(), "not from that");
+}
+
+#[test]
+fn a_budget_that_others_use_up_is_no_fault_of_the_template() {
+    let mut fixture = Fixture::converged(4);
+    fixture.list("web-1", ProviderPhase::Exited(ExitReport::default()));
+    fixture.group.spec.template = template(2);
+    let target = fixture.digests();
+    let template = fixture.group.spec.template.clone();
+    fixture.recorded.templates.insert(target.clone(), template);
+    fixture.recorded.target = Some(target.clone());
+    fixture.recorded.rollout = Some(Rollout::new(target, at(-7200), 4));
+    fixture.group.spec.rollout.surge_max = Amount::Count(0);
+    fixture.group.spec.rollout.unavailable_max = Amount::Count(2);
+    // One is broken, a person keeps it to look at it, and so the budget has no room.
+    fixture.group.spec.protect = vec![Protect {
+        instances: std::iter::once(id("web-1")).collect(),
+        from: [Reason::Heal, Reason::Update].into(),
+        until: None,
+        because: None,
+    }];
+    let state = |fixture: &Fixture| fixture.planned().0.next.rollout.unwrap().state;
+    let paused = RolloutState::Paused(PauseCause::Deadline);
+    fixture.group.spec.budgets = vec![budget(&[Reason::Update], 1)];
+    assert_eq!(state(&fixture), RolloutState::Progressing);
+    assert!(holds(&fixture.planned().1).contains(&"BudgetExhausted"));
+    // Where it has room, time without progress is the rollout's own.
+    fixture.group.spec.budgets = vec![budget(&[Reason::Update], 2)];
+    assert_eq!(state(&fixture), paused);
+}
