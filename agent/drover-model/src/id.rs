@@ -1,5 +1,6 @@
 //! Ids: one newtype each, parsed once. Their texts are shared: a pass copies each id many times.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -226,10 +227,28 @@ impl fmt::Display for Epoch {
 }
 
 /// Our id of one instance: `<group>-<number>`, the number never reused within a group.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct InstanceId {
     group: GroupName,
     number: u64,
+}
+
+impl Ord for InstanceId {
+    /// Compares the groups by name, then the numbers. The ids of a group share its name, and maps by
+    /// id are most of what a pass does: equal texts are not read.
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.group.0, &other.group.0) {
+            return self.number.cmp(&other.number);
+        }
+        let groups = self.group.cmp(&other.group);
+        groups.then_with(|| self.number.cmp(&other.number))
+    }
+}
+
+impl PartialOrd for InstanceId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl InstanceId {
