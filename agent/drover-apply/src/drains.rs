@@ -3,10 +3,11 @@
 //! Everything is read off the intent and the clock, so a restarted agent goes on where the last one
 //! stopped. When a drain has taken too long, and what follows then, is the planner's to say.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use drover_model::{
-    DrainDone, DrainSpec, GroupName, HttpRequest, Intent, IntentId, IntentKind, Listing,
+    DrainDone, DrainSpec, GroupName, HttpRequest, Intent, IntentId, IntentKind, Listed, Listing,
     ProviderPhase, ProviderRef, Timestamp,
 };
 use futures::StreamExt as _;
@@ -14,8 +15,8 @@ use futures::stream::FuturesUnordered;
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
-use crate::requests::{self, Trouble};
-use crate::{ApplyContext, JournalChange, JournalError, write_journal};
+use crate::requests::Trouble;
+use crate::{ApplyContext, JournalChange, JournalError, Reach, write_journal};
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,8 @@ pub struct DrainsAdvanced {
     pub changed: bool,
     /// When to look again. None: nothing is waited for.
     pub next_at: Option<Timestamp>,
+    /// The same without the questions to instances: when time alone changes something.
+    pub timer_at: Option<Timestamp>,
 }
 
 /// An open drain.
@@ -93,20 +96,26 @@ pub async fn advance_drains(
 ) -> Result<DrainsAdvanced, JournalError> {
     let now = ctx.clock.now();
     let mut round = Round::default();
+    // Looked up for each drain: a rollout of a thousand instances drains hundreds at once.
+    let listed: BTreeMap<&ProviderRef, &Listed> = listing
+        .instances
+        .iter()
+        .map(|one| (&one.provider_ref, one))
+        .collect();
     for drain in intents
         .iter()
-        .filter_map(|intent| open_drain(group, intent, listing))
+        .filter_map(|intent| open_drain(group, intent, &listed))
     {
-        match next(&drain, listing, now) {
+        match next(&drain, &listed, now) {
             Next::Ended => round.mark(&drain, drain.begun, true),
-            Next::Wait(at) => round.look_at(at),
+            Next::Wait(at) => round.wake(at),
             Next::Poll => round.polled.push(drain),
             // Released brakes start a pass, so there is no time to look again.
             Next::Begin if ctx.brake.stop(group).is_some() => {}
             Next::Begin if drain.address.is_none() && !drain.spec.begin.is_empty() => {
                 round.look_at(later(now, &drain));
             }
-            Next::Begin if round.begun.len() >= BEGUN_MAX => round.look_at(now),
+            Next::Begin if round.begun.len() >= BEGUN_MAX => round.wake(now),
             Next::Begin => {
                 let nothing_to_wait_for = drain.spec.begin.is_empty() && drain.spec.done.is_none();
                 round.mark(&drain, true, nothing_to_wait_for);
@@ -122,7 +131,7 @@ pub async fn advance_drains(
     let first = now.as_second().unsigned_abs() as usize * ASKED_AT_ONCE_MAX;
     let count = polled.len().max(1);
     polled.rotate_left(first % count);
-    let done = send_and_ask(group, begun, polled).await;
+    let done = send_and_ask(group, &*ctx.reach, begun, polled).await;
     for (drain, is_done) in done {
         if is_done {
             round.mark(&drain, true, true);
@@ -134,6 +143,7 @@ pub async fn advance_drains(
     Ok(DrainsAdvanced {
         changed: round.changed,
         next_at: round.next_at,
+        timer_at: round.timer_at,
     })
 }
 
@@ -144,6 +154,7 @@ struct Round<'a> {
     changes: Vec<JournalChange>,
     changed: bool,
     next_at: Option<Timestamp>,
+    timer_at: Option<Timestamp>,
 }
 
 impl Round<'_> {
@@ -160,6 +171,11 @@ impl Round<'_> {
         self.next_at = Some(self.next_at.map_or(at, |next| next.min(at)));
     }
 
+    fn wake(&mut self, at: Timestamp) {
+        self.timer_at = Some(self.timer_at.map_or(at, |timer| timer.min(at)));
+        self.look_at(at);
+    }
+
     async fn write(&mut self, ctx: &ApplyContext) -> Result<(), JournalError> {
         let changes = std::mem::take(&mut self.changes);
         if changes.is_empty() {
@@ -172,7 +188,7 @@ impl Round<'_> {
 fn open_drain<'a>(
     group: &GroupName,
     intent: &'a Intent,
-    listing: &'a Listing,
+    listed: &BTreeMap<&ProviderRef, &'a Listed>,
 ) -> Option<Drain<'a>> {
     let IntentKind::Drain {
         instance,
@@ -191,11 +207,8 @@ fn open_drain<'a>(
         return None;
     }
     // The latest address: an instance may have got one after its drain began.
-    let listed = listing
-        .instances
-        .iter()
-        .find(|one| one.provider_ref == *provider_ref);
-    let known = listed.and_then(|one| one.address.as_deref());
+    let known = listed.get(provider_ref);
+    let known = known.and_then(|one| one.address.as_deref());
     let delay = SignedDuration::try_from(spec.delay).unwrap_or(SignedDuration::MAX);
     Some(Drain {
         id: intent.id,
@@ -212,18 +225,16 @@ fn open_drain<'a>(
     })
 }
 
-fn next(drain: &Drain<'_>, listing: &Listing, now: Timestamp) -> Next {
-    let listed = listing
-        .instances
-        .iter()
-        .find(|one| one.provider_ref == *drain.provider_ref);
-    let ended = listed.is_some_and(|one| match one.phase {
-        ProviderPhase::Exited(_) | ProviderPhase::Terminated => true,
-        ProviderPhase::Pending
-        | ProviderPhase::Running
-        | ProviderPhase::Stopping
-        | ProviderPhase::Unknown => false,
-    });
+fn next(drain: &Drain<'_>, listed: &BTreeMap<&ProviderRef, &Listed>, now: Timestamp) -> Next {
+    let ended = listed
+        .get(drain.provider_ref)
+        .is_some_and(|one| match one.phase {
+            ProviderPhase::Exited(_) | ProviderPhase::Terminated => true,
+            ProviderPhase::Pending
+            | ProviderPhase::Running
+            | ProviderPhase::Stopping
+            | ProviderPhase::Unknown => false,
+        });
     if ended {
         Next::Ended
     } else if drain.begun {
@@ -247,6 +258,7 @@ fn later(now: Timestamp, drain: &Drain<'_>) -> Timestamp {
 /// Sends `begin` to the first ones and asks all whether they are done.
 async fn send_and_ask<'a>(
     group: &GroupName,
+    reach: &dyn Reach,
     begun: Vec<Drain<'a>>,
     polled: Vec<Drain<'a>>,
 ) -> Vec<(Drain<'a>, bool)> {
@@ -262,10 +274,10 @@ async fn send_and_ask<'a>(
             };
             under_way.push(async move {
                 if begins {
-                    begin(group, &drain).await;
+                    begin(group, reach, &drain).await;
                 }
                 let in_time = started.elapsed() < ROUND_LIMIT;
-                let done = (begins || in_time) && is_done(&drain).await;
+                let done = (begins || in_time) && is_done(reach, &drain).await;
                 (drain, done)
             });
         }
@@ -279,11 +291,14 @@ async fn send_and_ask<'a>(
 
 /// Sends the `begin` requests in order. A failure changes nothing: they are sent at most once, and
 /// `done` or the deadline ends the wait.
-async fn begin(group: &GroupName, drain: &Drain<'_>) {
+async fn begin(group: &GroupName, reach: &dyn Reach, drain: &Drain<'_>) {
     let Some(address) = drain.address else { return };
     let instance = &drain.instance;
     for HttpRequest { method, port, path } in &drain.spec.begin {
-        match requests::http(method, address, *port, path, BEGIN_TIMEOUT).await {
+        match reach
+            .http(method, address, *port, path, BEGIN_TIMEOUT)
+            .await
+        {
             Ok(answer) if answer.is_success() => {
                 tracing::info!(%group, instance, method, path, "drain begun");
             }
@@ -299,18 +314,18 @@ async fn begin(group: &GroupName, drain: &Drain<'_>) {
     }
 }
 
-async fn is_done(drain: &Drain<'_>) -> bool {
+async fn is_done(reach: &dyn Reach, drain: &Drain<'_>) -> bool {
     match (&drain.spec.done, drain.address) {
         (None, _) => true,
         // The listing answers this one.
         (Some(DrainDone::Exit), _) | (Some(_), None) => false,
         (Some(DrainDone::Http { port, path }), Some(address)) => {
-            let answer = requests::http("GET", address, *port, path, POLL_TIMEOUT).await;
+            let answer = reach.http("GET", address, *port, path, POLL_TIMEOUT).await;
             answer.is_ok_and(|answer| answer.status == 200)
         }
         (Some(DrainDone::TcpClosed { port }), Some(address)) => {
             // Only a refusal says that nobody listens: silence may be a filter or a dead network.
-            requests::connect(address, *port, POLL_TIMEOUT).await == Err(Trouble::Refused)
+            reach.connect(address, *port, POLL_TIMEOUT).await == Err(Trouble::Refused)
         }
     }
 }

@@ -19,7 +19,7 @@ use drover_provider::{Clock, Provider};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 
-use crate::{Journal, JournalChange, JournalError, write_journal};
+use crate::{Journal, JournalChange, JournalError, Reach, write_journal};
 
 mod call;
 mod ledger;
@@ -53,6 +53,8 @@ pub struct ApplyContext {
     pub call_timeout: Duration,
     /// Most calls under way at once, at least 1.
     pub concurrency: usize,
+    /// How instances are told to drain, and asked whether they have.
+    pub reach: Arc<dyn Reach>,
     /// Asked before every call and every intent; an `Arc<AtomicBool>` is one: set means frozen.
     pub brake: Arc<dyn Brake>,
 }

@@ -18,6 +18,7 @@ mod drains;
 mod executor;
 mod journal;
 mod prober;
+mod reach;
 mod requests;
 #[cfg(test)]
 mod testing;
@@ -29,3 +30,5 @@ pub use journal::{
     RedbJournal, Reply, write_journal,
 };
 pub use prober::{ProbeTarget, Prober};
+pub use reach::{HealthSource, Network, Reach};
+pub use requests::{Answer, Trouble};

@@ -20,10 +20,11 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// What an instance answered.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
     /// The beginning of the body of a success, as far as it came in time.
-    pub(crate) body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 impl Answer {
@@ -34,7 +35,7 @@ impl Answer {
 
 /// Why there is no answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub enum Trouble {
     /// Nobody listens at the port.
     Refused,
     /// The instance did not answer in time, or not properly.

@@ -325,6 +325,7 @@ impl Fixture {
             clock: self.clock.clone(),
             call_timeout: Duration::from_secs(30),
             concurrency: 4,
+            reach: Arc::new(crate::Network),
             brake: self.frozen.clone(),
         }
     }

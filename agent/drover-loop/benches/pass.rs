@@ -104,6 +104,7 @@ impl Fleet {
             version: "0.0.0".to_owned(),
             machine: None,
             limits: PassLimits::default(),
+            keep: drover_loop::Keep::Everything,
         };
         let place = SourcePlace {
             branch: "main".to_owned(),
@@ -122,6 +123,7 @@ impl Fleet {
                 drawn += 1;
                 drawn
             }),
+            contact: None,
         };
         Agent::open(settings, parts).unwrap()
     }

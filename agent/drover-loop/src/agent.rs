@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use drover_apply::{Journal, Prober};
+use drover_apply::{HealthSource, Journal, Network, Prober, Reach};
 use drover_model::{AgentName, Epoch, FleetName, GroupName, Held, Hold, Revision, Timestamp};
 use drover_policy::SourceFacts;
 use drover_provider::Clock;
@@ -28,7 +28,7 @@ use crate::registry::Registry;
 use crate::source::{Fetcher, Snapshot, Source};
 use crate::status::{AgentStatus, PassReport, SourceStatus, WriteBackStatus};
 use crate::store::{Store, StoreError};
-use crate::task::{Mode, Shared};
+use crate::task::{Keep, Mode, Shared};
 use crate::timekeeping::{Tick, Timekeeper};
 use crate::timing::PassLimits;
 
@@ -61,6 +61,8 @@ pub struct AgentSettings {
     pub machine: Option<String>,
     /// Limits in time and number.
     pub limits: PassLimits,
+    /// What it writes down.
+    pub keep: Keep,
 }
 
 /// What an agent works with.
@@ -79,6 +81,17 @@ pub struct AgentParts {
     pub liveness: LivenessProbe,
     /// Draws the ids of groups and of this data directory.
     pub entropy: Entropy,
+    /// How instances themselves are talked to. None: over the network.
+    pub contact: Option<Contact>,
+}
+
+/// How instances themselves are talked to, as opposed to their provider.
+#[derive(Debug, Clone)]
+pub struct Contact {
+    /// Their health.
+    pub health: Arc<dyn HealthSource>,
+    /// Their drains.
+    pub reach: Arc<dyn Reach>,
 }
 
 /// Tells whether the holder of a lease lives.
@@ -121,7 +134,8 @@ pub struct Agent {
     registry: Registry,
     liveness: LivenessProbe,
     entropy: Entropy,
-    prober: Arc<Prober>,
+    prober: Arc<dyn HealthSource>,
+    reach: Arc<dyn Reach>,
     store: Store,
     brake: Arc<AgentBrake>,
     members: MembersDir,
@@ -261,10 +275,15 @@ impl Agent {
         let tenure = Tenure::open(stored.lease, settings.mode);
         let data_dir = settings.data_dir.as_deref();
         let view_missing = settings.mode == Mode::DryRun && stored.groups.is_empty();
+        let Contact { health, reach } = parts.contact.unwrap_or_else(|| Contact {
+            health: Arc::new(Prober::new(Arc::clone(&parts.clock), Arc::clone(&changed))),
+            reach: Arc::new(Network),
+        });
         let mut agent = Self {
             brake: Arc::new(AgentBrake::new(data_dir, stored.freeze)),
             members: MembersDir::new(data_dir),
-            prober: Arc::new(Prober::new(Arc::clone(&parts.clock), Arc::clone(&changed))),
+            prober: health,
+            reach,
             remote: Offload::new(Remote {
                 fetcher: Fetcher::new(parts.source),
                 recorder: parts.recorder,

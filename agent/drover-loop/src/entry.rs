@@ -15,6 +15,7 @@ use crate::message::Before;
 use crate::quiet::Quiet;
 use crate::status::{GroupReport, GroupStatus};
 use crate::store::{GroupMeta, StoredGroup};
+use crate::task::Keep;
 
 /// Lines about steps that are kept for the next commit; more are counted only.
 const NOTES_MAX: usize = 40;
@@ -151,12 +152,16 @@ impl GroupEntry {
         is_gone(&self.recorded)
     }
 
-    /// Returns the digest of what should be committed, if that is not committed yet.
-    pub(crate) fn uncommitted(&mut self) -> Option<String> {
+    /// Returns the digest of what should be committed, if that is not committed yet. Where nothing is
+    /// kept, only the end of a group is told.
+    pub(crate) fn uncommitted(&mut self, keep: Keep) -> Option<String> {
         if !self.pending.commit {
             return None;
         }
-        let digest = material::digest(&self.recorded);
+        let digest = match keep {
+            Keep::Everything => material::digest(&self.recorded),
+            Keep::Nothing => self.recorded.phase.as_str().to_owned(),
+        };
         self.pending.commit = self.meta.committed.as_ref() != Some(&digest);
         self.pending.commit.then_some(digest)
     }

@@ -18,6 +18,7 @@ use drover_spec::record::{self, PlanOutcome};
 
 use crate::agent::plain;
 use crate::inputs;
+use crate::task::Keep;
 
 /// A document of the repository that is not in force yet.
 #[derive(Debug, Clone)]
@@ -56,6 +57,7 @@ pub(crate) struct GroupInput<'a> {
     pub(crate) peers: &'a Peers,
     /// What is in the way, and why newer documents are not in force.
     pub(crate) fences: &'a [Held],
+    pub(crate) keep: Keep,
 }
 
 /// What was decided about a group.
@@ -296,7 +298,7 @@ fn decide(
     let (plan, report) = drover_plan::plan(&plan_input).map_err(JudgeError::Plan)?;
     drover_plan::lint(&plan_input, &plan).map_err(JudgeError::Lint)?;
     let changes = !plan.steps.is_empty() || plan.next != *input.recorded;
-    let inputs = changes.then(|| {
+    let inputs = (changes && input.keep == Keep::Everything).then(|| {
         let source = &input.source.revision;
         let inputs = inputs::collect(source, document, &classify_input, &plan_input);
         let outcome = PlanOutcome {

@@ -44,7 +44,7 @@ mod task;
 mod timekeeping;
 mod timing;
 
-pub use agent::{Agent, AgentParts, AgentSettings, Entropy, LivenessProbe, StartError};
+pub use agent::{Agent, AgentParts, AgentSettings, Contact, Entropy, LivenessProbe, StartError};
 pub use brake::FREEZE_FILE;
 pub use check::{check_group, check_provider, check_repository};
 pub use deletion::SeenUnder;
@@ -67,6 +67,6 @@ pub use status::{
     StepReport, WriteBackStatus,
 };
 pub use store::{Freeze, StoreError};
-pub use task::Mode;
+pub use task::{Keep, Mode};
 pub use timekeeping::{LEAP_MIN, STEP_SETTLE, STEP_TOLERANCE};
 pub use timing::PassLimits;

@@ -37,6 +37,8 @@ pub struct PassReport {
     pub mutations: usize,
     /// When to make another pass even if nothing happens. None: at the next interval.
     pub wake_at: Option<Timestamp>,
+    /// The same without the looks at what may have happened, for those who know that it has not.
+    pub timer_at: Option<Timestamp>,
     /// Groups whose work, or whose listing, goes on beside this pass.
     pub unfinished: usize,
 }
@@ -61,6 +63,8 @@ pub struct GroupReport {
     pub planned: bool,
     /// When to plan again even if nothing happens.
     pub wake_at: Option<Timestamp>,
+    /// The same without the looks at what may have happened: when time alone changes something.
+    pub timer_at: Option<Timestamp>,
 }
 
 /// One step as people see it.

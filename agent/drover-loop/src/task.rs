@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use drover_apply::{
-    ApplyContext, ApplyReport, Journal, JournalError, ProbeTarget, Prober, Skip, StepResult,
+    ApplyContext, ApplyReport, HealthSource, Journal, JournalError, ProbeTarget, Reach, Skip,
+    StepResult,
 };
 use drover_model::{
     Action, Cause, Change, Decisions, Deleting, Epoch, FleetName, Group, GroupName, HealthSignal,
@@ -39,6 +40,15 @@ pub enum Mode {
     DryRun,
 }
 
+/// What the agent writes down of its groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Everything, durably: it may be restarted at any time.
+    Everything,
+    /// Nothing but intents: for a simulation that lives and ends with its agent.
+    Nothing,
+}
+
 /// What every group of a pass shares.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -46,10 +56,12 @@ pub(crate) struct Shared {
     pub(crate) fleet: FleetName,
     pub(crate) epoch: Epoch,
     pub(crate) mode: Mode,
+    pub(crate) keep: Keep,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) store: Store,
-    pub(crate) prober: Arc<Prober>,
+    pub(crate) prober: Arc<dyn HealthSource>,
+    pub(crate) reach: Arc<dyn Reach>,
     pub(crate) brake: Arc<AgentBrake>,
     pub(crate) members: MembersDir,
     pub(crate) limits: PassLimits,
@@ -148,7 +160,7 @@ pub(crate) async fn run(task: GroupTask, shared: Arc<Shared>) -> Result<Finished
     } else {
         Vec::new()
     };
-    let mut drain_wake = None;
+    let (mut drain_wake, mut drain_timer) = (None, None);
     if may_act && intents.iter().any(is_drain) {
         let advanced = drover_apply::advance_drains(
             &task.name,
@@ -157,7 +169,7 @@ pub(crate) async fn run(task: GroupTask, shared: Arc<Shared>) -> Result<Finished
             &apply_context(&task, &shared),
         )
         .await?;
-        drain_wake = advanced.next_at;
+        (drain_wake, drain_timer) = (advanced.next_at, advanced.timer_at);
         if advanced.changed {
             intents = shared.journal.open_intents(&task.name)?;
         }
@@ -178,10 +190,10 @@ pub(crate) async fn run(task: GroupTask, shared: Arc<Shared>) -> Result<Finished
         .inputs
         .take()
         .map(|text| Arc::from(text.into_bytes()));
-    judged.plan.wake_at = [judged.plan.wake_at, drain_wake, judged.decisions.review_at]
-        .into_iter()
-        .flatten()
-        .min();
+    let first = |timers: [Option<Timestamp>; 3]| timers.into_iter().flatten().min();
+    let review_at = judged.decisions.review_at;
+    judged.plan.wake_at = first([judged.plan.wake_at, drain_wake, review_at]);
+    judged.report.timer_at = first([judged.report.timer_at, drain_timer, review_at]);
     finish(task, &shared, recorded, judged, change, inputs).await
 }
 
@@ -216,6 +228,7 @@ fn input<'a>(
         groups: &shared.groups,
         peers: &task.peers,
         fences: &task.fences,
+        keep: shared.keep,
     }
 }
 
@@ -288,6 +301,7 @@ fn apply_context(task: &GroupTask, shared: &Shared) -> ApplyContext {
         clock: Arc::clone(&shared.clock),
         call_timeout: shared.limits.call_timeout,
         concurrency: shared.limits.calls_concurrent,
+        reach: Arc::clone(&shared.reach),
         brake: Arc::clone(&shared.brake) as Arc<dyn drover_apply::Brake>,
     }
 }
@@ -329,6 +343,7 @@ async fn finish(
             holds: judged.report.holds.clone(),
             planned: true,
             wake_at: judged.plan.wake_at,
+            timer_at: judged.report.timer_at,
             ..GroupReport::default()
         },
         recorded: next,
@@ -364,6 +379,9 @@ async fn finish(
 
 /// Makes the new recorded state durable before anything is done on the strength of it.
 async fn store(task: &GroupTask, shared: &Shared, finished: &Finished) -> Result<(), JournalError> {
+    if shared.keep == Keep::Nothing {
+        return Ok(());
+    }
     let mut batch = Batch::default();
     if !Arc::ptr_eq(&task.recorded, &finished.recorded) {
         batch.recorded(&finished.recorded);

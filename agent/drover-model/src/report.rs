@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::{Held, PauseCause, PolicyName, SourceSpan};
+use crate::{Held, PauseCause, PolicyName, SourceSpan, Timestamp};
 
 /// What a plan says about itself beside its steps.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -12,6 +12,9 @@ pub struct PlanReport {
     pub holds: Vec<Held>,
     /// Numbers behind the decisions.
     pub numbers: Numbers,
+    /// When time alone changes what is planned: [`Plan::wake_at`](crate::Plan::wake_at) without the looks at what providers
+    /// and instances do meanwhile. None: never.
+    pub timer_at: Option<Timestamp>,
 }
 
 /// The numbers that a plan was made with.

@@ -452,6 +452,7 @@ impl Simulation {
             clock,
             call_timeout: Duration::from_secs(30),
             concurrency: 8,
+            reach: Arc::new(drover_apply::Network),
             brake: Arc::new(AtomicBool::new(false)),
         }
     }

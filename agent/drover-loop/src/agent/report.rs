@@ -26,6 +26,7 @@ impl Agent {
         let unfinished = self.tasks.len() + usize::from(self.scopes.is_asking());
         let poll = (unfinished > 0).then(|| now.checked_add(UNFINISHED_POLL).ok());
         let wakes = groups.values().filter_map(|report| report.wake_at);
+        let timers = groups.values().filter_map(|report| report.timer_at);
         let others = [poll.flatten(), self.publish_at, self.tenure.until()];
         // Another pass at once where this one ended with something undone that needs no waiting.
         let again = self.desired_stale.then_some(now);
@@ -39,6 +40,10 @@ impl Agent {
             commits: (self.write_back.commits - commits_before) as usize,
             mutations: std::mem::take(&mut self.mutations),
             wake_at: wakes.chain(others.into_iter().flatten()).chain(again).min(),
+            timer_at: timers
+                .chain(others.into_iter().flatten())
+                .chain(again)
+                .min(),
             unfinished,
             groups,
         }

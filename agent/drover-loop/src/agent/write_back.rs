@@ -16,7 +16,7 @@ use crate::lease::Lease;
 use crate::message::{self, Before, Trailers, Transition};
 use crate::recorder::{Guard, PublishResult, PublishWhen, Recorder, RecorderError, StateCommit};
 use crate::store::Batch;
-use crate::task::Mode;
+use crate::task::{Keep, Mode};
 
 /// Commits that are handed over together. They share a pack, so that a thousand are made in seconds;
 /// each holds the trees of a thousand groups in memory until the pack is written, some 80 KB.
@@ -40,6 +40,7 @@ pub(super) enum Subject {
 #[derive(Debug)]
 struct Draft {
     message: String,
+    keep: Keep,
     content: Content,
 }
 
@@ -61,6 +62,7 @@ enum Content {
 impl Draft {
     fn encode(&self, at: Timestamp) -> StateCommit {
         let files = match &self.content {
+            Content::Group { .. } if self.keep == Keep::Nothing => Vec::new(),
             Content::Group {
                 name,
                 recorded,
@@ -176,6 +178,7 @@ impl Agent {
             let subject = format!("fleet: documents at {}", revision.short());
             drafts.push(Draft {
                 message: message::message(&subject, &[], &trailers),
+                keep: self.settings.keep,
                 content: Content::Fleet(self.fleet.documents.record(revision)),
             });
         }
@@ -184,10 +187,11 @@ impl Agent {
             if entry.busy {
                 continue;
             }
-            if let Some(digest) = entry.uncommitted() {
+            if let Some(digest) = entry.uncommitted(self.settings.keep) {
                 let trailers = trailers(entry, source.clone(), agent.clone());
                 drafts.push(Draft {
                     message: message(entry, &trailers),
+                    keep: self.settings.keep,
                     content: Content::Group {
                         name: name.clone(),
                         recorded: Arc::clone(&entry.recorded),

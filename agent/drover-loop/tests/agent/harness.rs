@@ -99,6 +99,7 @@ impl World {
                 version: "0.0.0".to_owned(),
                 machine: None,
                 limits: PassLimits::default(),
+                keep: drover_loop::Keep::Everything,
             },
             place: SourcePlace {
                 branch: "main".to_owned(),
@@ -152,6 +153,7 @@ impl World {
                 seed += 1;
                 seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
             }),
+            contact: None,
         }
     }
 

@@ -65,6 +65,8 @@ pub(super) struct Draft<'a> {
     pub(super) steps: Vec<Step>,
     pub(super) holds: Vec<Held>,
     pub(super) wake_at: Option<Timestamp>,
+    /// When to look whether anything has happened.
+    pub(super) look_at: Option<Timestamp>,
     pub(super) next: RecordedGroup,
     pub(super) recommendations: Vec<Recommendation>,
 }
@@ -146,6 +148,7 @@ impl<'a> Draft<'a> {
             steps: Vec::new(),
             holds: input.fences.to_vec(),
             wake_at: None,
+            look_at: None,
             next: input.recorded.clone(),
             recommendations: input.recommendations.to_vec(),
         };
@@ -362,7 +365,14 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Asks for a pass at `at`, if that is still to come.
+    /// Asks for a look at `at` at what providers and instances have done until then.
+    pub(super) fn look(&mut self, at: Timestamp) {
+        if at > self.input.now {
+            self.look_at = Some(self.look_at.map_or(at, |look| look.min(at)));
+        }
+    }
+
+    /// Asks for a pass at `at`, when time alone changes something, if that is still to come.
     pub(super) fn wake(&mut self, at: Timestamp) {
         if at > self.input.now {
             self.wake_at = Some(self.wake_at.map_or(at, |wake| wake.min(at)));

@@ -34,7 +34,7 @@ impl Draft<'_> {
             self.course = Course::Removes;
         }
         self.hold(held);
-        self.wake(later(self.input.now, POLL_MAX));
+        self.look(later(self.input.now, POLL_MAX));
         // Closing an intent needs the journal as much as writing one.
         if !journal {
             self.settle();
@@ -98,6 +98,7 @@ impl Draft<'_> {
         let report = PlanReport {
             holds: self.holds,
             numbers,
+            timer_at: self.wake_at,
         };
         let plan = Plan {
             group: self.next.name.clone(),
@@ -107,7 +108,7 @@ impl Draft<'_> {
             steps: self.steps,
             next: self.next,
             recommendations: self.recommendations,
-            wake_at: self.wake_at,
+            wake_at: [self.wake_at, self.look_at].into_iter().flatten().min(),
         };
         (plan, report)
     }
@@ -217,7 +218,7 @@ impl Draft<'_> {
             })
         };
         if let Some(poll) = poll {
-            self.wake(later(self.input.now, poll));
+            self.look(later(self.input.now, poll));
         }
     }
 

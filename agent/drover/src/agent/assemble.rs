@@ -91,6 +91,7 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
         registry: registry.clone(),
         liveness: liveness(&settings.data_dir),
         entropy: entropy(),
+        contact: None,
     };
     let agent = Agent::open(agent_settings(settings, mode), parts).context("cannot start")?;
     Ok(Assembled {
@@ -113,6 +114,7 @@ fn agent_settings(settings: &Settings, mode: Mode) -> AgentSettings {
         version: VERSION.to_owned(),
         machine: machine(),
         limits: PassLimits::default(),
+        keep: drover_loop::Keep::Everything,
     }
 }
 

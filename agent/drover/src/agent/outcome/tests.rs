@@ -49,6 +49,7 @@ fn report(groups: Vec<GroupReport>) -> PassReport {
         commits: 0,
         mutations: 0,
         wake_at: None,
+        timer_at: None,
         unfinished: 0,
     }
 }

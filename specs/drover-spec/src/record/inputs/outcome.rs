@@ -33,7 +33,12 @@ pub(super) fn outcome_out(outcome: &PlanOutcome<'_>) -> Yaml {
         next,
         wake_at,
     } = outcome.plan;
-    let PlanReport { holds, numbers } = outcome.report;
+    let PlanReport {
+        holds,
+        numbers,
+        // Computed from the rest, and nothing is done by it.
+        timer_at: _,
+    } = outcome.report;
     MapOf::new()
         .text("group", group)
         .text("observedAt", &format_time(*observed_at))
