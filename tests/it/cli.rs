@@ -3,13 +3,14 @@
 use crate::support::{DROVER, Sandbox};
 
 /// Every command with its subcommands.
-const COMMANDS: [&[&str]; 27] = [
+const COMMANDS: [&[&str]; 28] = [
     &[],
     &["demo"],
     &["init"],
     &["validate"],
     &["run"],
     &["plan"],
+    &["simulate"],
     &["get"],
     &["describe"],
     &["log"],

@@ -18,6 +18,7 @@ mod http_backend;
 mod reliability;
 mod remote;
 mod serve;
+mod simulate;
 mod support;
 mod tidy;
 mod validate;

@@ -10,6 +10,7 @@
 //! **Invariant:** the same seed gives the same simulation, call by call.
 
 mod clock;
+pub mod fleet;
 mod invariants;
 mod members;
 mod random;

@@ -8,9 +8,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use drover_model::{Activity, GroupName, InstanceId, Timestamp};
 
 mod options;
+mod simulate;
 mod values;
 
 pub(crate) use options::{AgentOptions, ListOptions, Listen, Output, SourceOptions};
+pub(crate) use simulate::{Fail, Rates, SimulateArgs, SimulateOutput, outage_text, span_text};
 pub(crate) use values::{Subject, Until};
 
 /// Keep groups of machines as Git says
@@ -70,6 +72,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Show what would happen now, or what a pull request would change
     Plan(Box<PlanArgs>),
+    /// Show the rollout that a change would cause, before it is merged
+    Simulate(Box<SimulateArgs>),
     /// List groups, instances, policies or providers
     Get(Box<GetArgs>),
     /// Show everything known about a group or an instance

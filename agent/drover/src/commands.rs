@@ -20,6 +20,7 @@ mod log;
 mod plan;
 mod replay;
 mod rollout;
+mod simulate;
 mod tools;
 mod validate;
 mod why;
@@ -32,6 +33,7 @@ pub(crate) fn run(command: &Command, ui: Ui) -> CommandResult {
         Command::Validate(args) => validate::run(args, ui),
         Command::Run(args) => crate::agent::run(args, ui),
         Command::Plan(args) => plan::run(args, ui),
+        Command::Simulate(args) => simulate::run(args, ui),
         Command::Get(args) => get::run(args, ui),
         Command::Describe(args) => describe::run(args, ui),
         Command::Log(args) => log::run(args, ui),

@@ -36,6 +36,7 @@ mod output;
 mod plan_view;
 mod providers;
 mod settings;
+mod simulation;
 mod snapshot;
 mod source_edit;
 mod table;

@@ -11,6 +11,8 @@ use crate::ui::Ui;
 pub(crate) fn start(cli: &Cli, ui: Ui) {
     let (default, format) = match &cli.command {
         Command::Run(args) => (LevelFilter::INFO, args.log_format),
+        // The simulated agent's warnings are about nothing that happens: the result tells them.
+        Command::Simulate(_) => (LevelFilter::OFF, LogFormat::Text),
         _ => (LevelFilter::WARN, LogFormat::Text),
     };
     let level = match (cli.verbose, default) {

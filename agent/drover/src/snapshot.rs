@@ -232,6 +232,47 @@ impl Repository {
         Ok(Some(tip))
     }
 
+    /// Returns the commit of a branch, a tag or a commit's name, fetched.
+    pub(crate) fn commit_named(&self, name: &str) -> CommandResult<Oid> {
+        let mirror = &self.mirror;
+        let refs = mirror.list().context("cannot read the source repository")?;
+        match refs.full_name(name).zip(refs.get(name)) {
+            Some((full, commit)) => {
+                mirror
+                    .fetch(&[(&full, commit)])
+                    .context(format!("cannot fetch {name}"))?;
+                Ok(commit)
+            }
+            None => mirror
+                .resolve(name)
+                .context(format!("cannot find `{name}`")),
+        }
+    }
+
+    /// Returns every file that the state branch has about groups and the fleet, as written.
+    pub(crate) fn state_files(&self) -> CommandResult<BTreeMap<String, Vec<u8>>> {
+        let attempted = || format!("cannot read branch {}", self.state_branch);
+        let mut files = BTreeMap::new();
+        let Some(tip) = self.state_tip()? else {
+            return Ok(files);
+        };
+        let ignore = IgnoreRules::defaults();
+        let listing = self
+            .mirror
+            .tree(tip, GROUPS_FOLDER, &ignore)
+            .context(attempted())?;
+        for file in &listing.files {
+            let bytes = self
+                .mirror
+                .read(file.oid, drover_git::FILE_BYTES_MAX as usize)
+                .context(attempted())?;
+            files.insert(format!("{GROUPS_FOLDER}/{}", file.path), bytes);
+        }
+        let fleet = self.mirror.file(tip, FLEET_FILE).context(attempted())?;
+        files.extend(fleet.map(|(_, bytes)| (FLEET_FILE.to_owned(), bytes)));
+        Ok(files)
+    }
+
     /// Reads the state that the branch records.
     pub(crate) fn snapshot(&self) -> CommandResult<Snapshot> {
         let attempted = || format!("cannot read branch {}", self.state_branch);

@@ -89,6 +89,17 @@ impl SimWorld {
         Ok(())
     }
 
+    /// Returns whether an instance belongs to the share that never comes up.
+    fn is_failing(&self, group: &drover_model::GroupName, id: &str) -> bool {
+        let shares = &self.settings.failing;
+        let own = shares
+            .iter()
+            .find(|share| share.group.as_ref() == Some(group));
+        let share = own.or_else(|| shares.iter().find(|share| share.group.is_none()));
+        let drawn = of_text(self.settings.seed, &format!("{id} fails")) % 1_000;
+        share.is_some_and(|share| drawn < u64::from(share.thousandths))
+    }
+
     /// Returns how many of `wanted` fit, and why not all.
     fn room(
         &self,
@@ -179,10 +190,19 @@ impl SimWorld {
         let running_at = later(now, self.settings.boot);
         let running_at = later(running_at, std::time::Duration::from_millis(jitter_ms));
         instance.running_at = Some(running_at);
-        instance.health = vec![(
-            later(running_at, self.settings.ready),
-            CheckOutcome::Passing,
-        )];
+        let ready_jitter_ms = self.settings.ready_jitter.as_millis() as u64;
+        let ready_jitter_ms =
+            of_text(self.settings.seed, &format!("{id} ready")) % (ready_jitter_ms + 1);
+        let healthy_at = later(running_at, self.settings.ready);
+        let healthy_at = later(
+            healthy_at,
+            std::time::Duration::from_millis(ready_jitter_ms),
+        );
+        instance.health = vec![(healthy_at, CheckOutcome::Passing)];
+        if self.is_failing(&request.group, &id.to_string()) {
+            instance.running_at = None;
+            instance.health.clear();
+        }
         for behavior in behaviors {
             instance.behave(&behavior, now);
         }

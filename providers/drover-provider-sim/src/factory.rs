@@ -72,14 +72,7 @@ impl ProviderFactory for SimFactory {
             .or_insert_with(|| Arc::new(Mutex::new(SimWorld::new(decode(settings)))));
         {
             let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
-            world.settings = decode(settings);
-            world.clear_faults();
-            let percent = number(settings, "lossPercent").unwrap_or(0) as u8;
-            for op in [Op::Provision, Op::Destroy] {
-                for kind in [FaultKind::LostReply, FaultKind::LostRequest] {
-                    world.inject(Fault::always(op, kind).with_percent(percent.div_ceil(2)));
-                }
-            }
+            configure(&mut world, settings);
         }
         let provider = SimProvider::new(Arc::clone(world), Arc::clone(&self.clock));
         let manifest = Manifest {
@@ -87,6 +80,18 @@ impl ProviderFactory for SimFactory {
             ..provider.manifest().clone()
         };
         Ok(Arc::new(provider.with_manifest(manifest)))
+    }
+}
+
+/// Makes a world behave as the settings of a Provider document say, and drops every other fault.
+pub fn configure(world: &mut SimWorld, settings: &Value) {
+    world.settings = decode(settings);
+    world.clear_faults();
+    let percent = number(settings, "lossPercent").unwrap_or(0) as u8;
+    for op in [Op::Provision, Op::Destroy] {
+        for kind in [FaultKind::LostReply, FaultKind::LostRequest] {
+            world.inject(Fault::always(op, kind).with_percent(percent.div_ceil(2)));
+        }
     }
 }
 

@@ -21,10 +21,11 @@ mod settings;
 mod stats;
 mod world;
 
-pub use factory::{SimFactory, properties_schema};
+pub use factory::{SimFactory, configure, properties_schema};
 pub use fault::{Fault, FaultKind, Op};
 pub use instance::{Behavior, Blueprint, SimInstance, Stop, Which};
 pub use provider::SimProvider;
-pub use settings::{Bucket, SimSettings, Throttle};
+pub use rng::of_text;
+pub use settings::{Bucket, Share, SimSettings, Throttle};
 pub use stats::{CALLS_REMEMBERED_MAX, Call, Stats};
 pub use world::{Foreign, Reply, SimWorld};

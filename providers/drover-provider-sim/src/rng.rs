@@ -35,7 +35,7 @@ fn mix(state: u64) -> u64 {
 }
 
 /// Returns a number that depends on the seed and the text alone, never on the order of calls.
-pub(crate) fn of_text(seed: u64, text: &str) -> u64 {
+pub fn of_text(seed: u64, text: &str) -> u64 {
     // FNV-1a.
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use drover_model::Value;
+use drover_model::{GroupName, Value};
 use drover_provider::ObjectSchema;
 
 use crate::Op;
@@ -19,6 +19,10 @@ pub struct SimSettings {
     pub boot_jitter: Duration,
     /// From running until health checks pass.
     pub ready: Duration,
+    /// At most so much more until health checks pass, by instance.
+    pub ready_jitter: Duration,
+    /// Which share of the instances made from now on never comes up.
+    pub failing: Vec<Share>,
     /// From creation until an instance can be listed.
     pub list_lag: Duration,
     /// From creation until the listing has its address.
@@ -59,6 +63,8 @@ impl Default for SimSettings {
             boot: Duration::ZERO,
             boot_jitter: Duration::ZERO,
             ready: Duration::ZERO,
+            ready_jitter: Duration::ZERO,
+            failing: Vec::new(),
             list_lag: Duration::ZERO,
             address_lag: Duration::ZERO,
             tags_lag: Duration::ZERO,
@@ -76,6 +82,15 @@ impl Default for SimSettings {
             refused: Vec::new(),
         }
     }
+}
+
+/// A share of instances, chosen by the seed and the instance's id, never by the order of calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// Of this group. None: of every group that has no share of its own.
+    pub group: Option<GroupName>,
+    /// In thousandths.
+    pub thousandths: u32,
 }
 
 /// Token buckets of one operation, as clouds have them: one for calls, one for the instances that

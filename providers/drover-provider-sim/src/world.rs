@@ -133,6 +133,26 @@ impl SimWorld {
         }
     }
 
+    /// Lets the next instance have this number, so that worlds beside each other share no handle.
+    pub fn number_from(&mut self, number: u32) {
+        self.next = self.next.max(number);
+    }
+
+    /// Adds an instance that was made before the world began: it has run, healthy, since then.
+    pub fn add_existing(&mut self, listed: Listed) {
+        let created_at = listed.created_at.unwrap_or(Timestamp::MIN);
+        let mut instance = self.blank(created_at);
+        instance.provider_ref = listed.provider_ref;
+        instance.fleet = listed.ownership.as_ref().map(|owner| owner.fleet.clone());
+        instance.ownership = listed.ownership;
+        instance.zone = listed.zone;
+        if let Some(address) = listed.address {
+            instance.address = address;
+        }
+        let provider_ref = instance.provider_ref.clone();
+        self.instances.insert(provider_ref, Box::new(instance));
+    }
+
     /// Adds an instance of somebody else, and returns its handle.
     pub fn add_foreign(&mut self, now: Timestamp, foreign: Foreign) -> ProviderRef {
         let now = self.advance(now);
@@ -225,6 +245,11 @@ impl SimWorld {
     /// Returns what happened so far.
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// Returns the latest calls, oldest first, and forgets them.
+    pub fn take_log(&mut self) -> Vec<crate::Call> {
+        self.stats.log.drain(..).collect()
     }
 
     /// Returns the next time after `now` at which something changes by itself, for a virtual clock.
@@ -377,7 +402,6 @@ impl SimWorld {
             subject,
             outcome,
         });
-        self.note_peaks(now);
         Reply { result, latency }
     }
 
@@ -430,8 +454,12 @@ impl SimWorld {
 
     /// Moves the world's time on, and lets late calls take effect in their order.
     pub(crate) fn advance(&mut self, now: Timestamp) -> Timestamp {
+        let earlier = self.now;
         self.now = self.now.max(now);
         let now = self.now;
+        if now == earlier && self.late.is_empty() {
+            return now;
+        }
         while let Some(position) = (0..self.late.len()).min_by_key(|at| self.late[*at].0) {
             if self.late[position].0 > now {
                 break;

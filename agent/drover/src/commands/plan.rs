@@ -148,18 +148,7 @@ struct End {
 impl End {
     fn read(repository: &Repository, settings: &Settings, name: &str) -> CommandResult<Self> {
         let mirror = &repository.mirror;
-        let refs = mirror.list().context("cannot read the source repository")?;
-        let commit = match refs.full_name(name).zip(refs.get(name)) {
-            Some((full, commit)) => {
-                mirror
-                    .fetch(&[(&full, commit)])
-                    .context(format!("cannot fetch {name}"))?;
-                commit
-            }
-            None => mirror
-                .resolve(name)
-                .context(format!("cannot find `{name}`"))?,
-        };
+        let commit = repository.commit_named(name)?;
         let attempted = || format!("cannot read commit {}", commit.short());
         let info = mirror.commit(commit).context(attempted())?;
         let documents = Documents::from_commit(mirror, commit, &settings.path)?;

@@ -1,0 +1,485 @@
+//! `drover simulate`: the rollout that a change would cause, on a virtual clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use drover_loop::SourcePlace;
+use drover_model::{GroupName, Revision, Timestamp};
+use drover_provider_sim::{Bucket, Op, Share, Throttle};
+use drover_sim::fleet::{self, Commit, RecordedStart, Scenario, Timing, WhatIf};
+
+use crate::check;
+use crate::cli::{Rates, SimulateArgs, SimulateOutput};
+use crate::documents::Documents;
+use crate::error::{CommandError, CommandResult, Context as _};
+use crate::output;
+use crate::providers;
+use crate::settings::Settings;
+use crate::simulation::{self, Assumed, SimulationView};
+use crate::snapshot::Repository;
+use crate::ui::Ui;
+
+/// Runs the command.
+pub(super) fn run(args: &SimulateArgs, ui: Ui) -> CommandResult {
+    let settings = settings(args)?;
+    let ends = Ends::open(args, &settings)?;
+    refuse_invalid(&ends.head, ui)?;
+    for note in ends.notes(args) {
+        ui.message(&format!("note: {note}"));
+    }
+    let scenario = scenario(args, &settings, &ends)?;
+    known_groups(&args.groups, &scenario, &ends)?;
+    known_zones(&scenario, &ends)?;
+    let outcome = fleet::simulate(&scenario).context("cannot simulate")?;
+    for note in &outcome.notes {
+        ui.message(&format!("note: {note}"));
+    }
+    let assumed = Assumed {
+        base: ends.base_name(),
+        head: ends.head.shown.clone(),
+        at: args.at,
+        seed: args.seed,
+        horizon: args.horizon,
+        what_if: what_if_words(args),
+    };
+    let groups = &args.groups;
+    let chosen = |name: &GroupName| groups.is_empty() || groups.contains(name);
+    let all = args.all || !groups.is_empty();
+    let view = SimulationView::of(&outcome, &assumed, &|name, group| {
+        chosen(name) && (all || group.is_touched())
+    });
+    let text = match args.output {
+        SimulateOutput::Text => simulation::text(&view, ui.out_color()),
+        SimulateOutput::Json => output::json(&view)?,
+        SimulateOutput::Markdown => simulation::markdown(&view),
+        SimulateOutput::Svg => simulation::svg(&view),
+    };
+    ui.result(&text)?;
+    Ok(view.exit())
+}
+
+/// Resolves where the repository is: what is configured, else here.
+fn settings(args: &SimulateArgs) -> CommandResult<Settings> {
+    let mut source = args.source.clone();
+    if source.source.is_none() && source.config.is_none() {
+        let here = std::env::current_dir().context("cannot use this folder")?;
+        source.source = Some(here.display().to_string());
+    } else if args.head.is_none() {
+        let wanted = "say what is pushed: --head REF, or --head ./FOLDER";
+        return Err(CommandError::usage(wanted));
+    }
+    Settings::of_source(&source)
+}
+
+/// One end of the comparison.
+struct End {
+    documents: Documents,
+    commit: Commit,
+    /// How it is called.
+    shown: String,
+}
+
+/// Both ends, or the recorded state and the head.
+struct Ends {
+    base: Option<End>,
+    recorded: Option<RecordedStart>,
+    head: End,
+}
+
+impl Ends {
+    fn open(args: &SimulateArgs, settings: &Settings) -> CommandResult<Self> {
+        let mut repository = Lazy {
+            settings,
+            opened: None,
+        };
+        let head = match &args.head {
+            Some(name) => End::read(name, settings, &mut repository)?,
+            None => End::folder(Path::new("."), settings, "the folder as it is")?,
+        };
+        if head.documents.files.is_empty() {
+            return Err(
+                CommandError::new(format!("{} has no documents", head.shown)).hint(
+                    "a fleet has YAML files such as groups/web.yaml; `drover init DIR` makes one",
+                ),
+            );
+        }
+        if args.recorded {
+            let recorded = recorded(repository.get()?)?;
+            return Ok(Self {
+                base: None,
+                recorded: Some(recorded),
+                head,
+            });
+        }
+        let base = args.base.as_deref().unwrap_or(&settings.branch);
+        let base = End::read(base, settings, &mut repository).map_err(|error| {
+            if args.base.is_some() {
+                error
+            } else {
+                error.hint("say what to compare with: --base REF, or --base ./FOLDER")
+            }
+        })?;
+        Ok(Self {
+            base: Some(base),
+            recorded: None,
+            head,
+        })
+    }
+
+    fn base_name(&self) -> String {
+        let base = self.base.as_ref();
+        base.map_or_else(
+            || "the recorded state".to_owned(),
+            |base| base.shown.clone(),
+        )
+    }
+
+    fn notes(&self, args: &SimulateArgs) -> Vec<String> {
+        let mut notes = Vec::new();
+        if let Some(base) = &self.base {
+            let mistakes = check::check(&base.documents).errors();
+            if mistakes > 0 {
+                notes.push(format!(
+                    "the base {} has {mistakes} mistakes; what is not valid there does not exist at the start",
+                    base.shown
+                ));
+            }
+        }
+        if args.recorded
+            && self
+                .recorded
+                .as_ref()
+                .is_some_and(|one| one.groups.is_empty())
+        {
+            notes.push("the state branch records no group".to_owned());
+        }
+        notes
+    }
+}
+
+/// The repository, opened when a commit is asked for: two folders need none.
+struct Lazy<'a> {
+    settings: &'a Settings,
+    opened: Option<Repository>,
+}
+
+impl Lazy<'_> {
+    fn get(&mut self) -> CommandResult<&Repository> {
+        if self.opened.is_none() {
+            self.opened = Some(Repository::open(self.settings)?);
+        }
+        Ok(self.opened.as_ref().expect("just opened"))
+    }
+}
+
+impl End {
+    /// Reads a commit or branch, or a folder: `.`, or a path that begins with `/`, `./` or `../`.
+    fn read(name: &str, settings: &Settings, repository: &mut Lazy<'_>) -> CommandResult<Self> {
+        let folder = matches!(name, "." | "..")
+            || ["/", "./", "../"]
+                .iter()
+                .any(|start| name.starts_with(start));
+        if folder {
+            return Self::folder(Path::new(name), settings, name);
+        }
+        let repository = repository
+            .get()
+            .map_err(|error| error.hint("a folder is written with a slash, such as ./before"))?;
+        let mirror = &repository.mirror;
+        let commit = repository.commit_named(name).map_err(|error| {
+            error.hint(
+                "name a commit or a branch; a folder is written with a slash, such as ./after",
+            )
+        })?;
+        let attempted = || format!("cannot read commit {}", commit.short());
+        let info = mirror.commit(commit).context(attempted())?;
+        let documents = Documents::from_commit(mirror, commit, &settings.path)?;
+        let short = commit.short();
+        Ok(Self {
+            shown: if name.starts_with(&short) {
+                short
+            } else {
+                format!("{name} ({short})")
+            },
+            commit: Commit {
+                revision: Revision::parse(&commit.to_string()).context(attempted())?,
+                author: format!("{} <{}>", info.author.name, info.author.email),
+                subject: info.subject,
+                trailers: info.trailers.into_iter().collect(),
+                files: documents.texts.clone(),
+            },
+            documents,
+        })
+    }
+
+    fn folder(path: &Path, settings: &Settings, shown: &str) -> CommandResult<Self> {
+        let path = match settings.path.trim_matches('/') {
+            "" => path.to_owned(),
+            inside => path.join(inside),
+        };
+        let documents = Documents::from_path(&path)?;
+        let mut text = String::new();
+        for (path, content) in &documents.texts {
+            text.push_str(path);
+            text.push('\0');
+            text.push_str(content);
+        }
+        // A name for what has no commit: it is the same for the same documents.
+        let (first, second) = (
+            drover_provider_sim::of_text(1, &text),
+            drover_provider_sim::of_text(2, &text),
+        );
+        let revision = format!("{first:016x}{second:016x}{:08x}", text.len());
+        Ok(Self {
+            commit: Commit {
+                revision: Revision::parse(&revision).context("cannot name the folder's state")?,
+                author: String::new(),
+                subject: "not committed".to_owned(),
+                trailers: BTreeMap::new(),
+                files: documents.texts.clone(),
+            },
+            documents,
+            shown: shown.to_owned(),
+        })
+    }
+}
+
+fn refuse_invalid(head: &End, ui: Ui) -> CommandResult<()> {
+    let checked = check::check(&head.documents);
+    if checked.errors() == 0 {
+        return Ok(());
+    }
+    let source = |path: &str| head.documents.texts.get(path).cloned();
+    ui.message(&drover_spec::render(
+        &checked.diagnostics,
+        &source,
+        ui.err_color(),
+    ));
+    Err(CommandError::new(format!(
+        "{} is not valid: {} mistakes",
+        head.shown,
+        checked.errors()
+    )))
+}
+
+fn known_groups(groups: &[GroupName], scenario: &Scenario, ends: &Ends) -> CommandResult<()> {
+    let ends = ends.base.iter().chain([&ends.head]);
+    let names = ends.flat_map(|end| end.documents.repository.groups.keys());
+    let mut known: BTreeSet<GroupName> = names.cloned().collect();
+    if let Some(recorded) = &scenario.recorded {
+        known.extend(recorded.groups.keys().cloned());
+    }
+    let named = groups.iter().chain(
+        scenario
+            .what_if
+            .kills
+            .iter()
+            .filter_map(|kill| kill.group.as_ref()),
+    );
+    let named = named.chain(
+        scenario
+            .what_if
+            .failing
+            .iter()
+            .filter_map(|share| share.group.as_ref()),
+    );
+    for group in named {
+        if !known.contains(group) {
+            let names: Vec<&str> = known.iter().map(GroupName::as_str).collect();
+            return Err(CommandError::new(format!("there is no group {group}"))
+                .hint(format!("the groups are {}", names.join(", "))));
+        }
+    }
+    Ok(())
+}
+
+fn known_zones(scenario: &Scenario, ends: &Ends) -> CommandResult<()> {
+    let documents = ends.base.iter().chain([&ends.head]);
+    let groups = documents.flat_map(|end| end.documents.repository.groups.values());
+    let placed = groups.map(|group| &group.value.spec.placement);
+    let mut known: BTreeSet<&str> = placed
+        .flat_map(|placement| placement.zones.iter().map(String::as_str))
+        .collect();
+    let recorded = scenario.recorded.iter().flat_map(|one| one.groups.values());
+    let instances = recorded.flat_map(|group| group.instances.values());
+    known.extend(instances.filter_map(|instance| instance.zone.as_deref()));
+    for outage in &scenario.what_if.outages {
+        let zone = outage.zone.as_str();
+        if !known.contains(zone) {
+            let error = CommandError::new(format!("no group has instances in a zone {zone}"));
+            return Err(if known.is_empty() {
+                error.hint("a group names its zones in `placement.zones`")
+            } else {
+                let known: Vec<&str> = known.into_iter().collect();
+                error.hint(format!("the zones are {}", known.join(", ")))
+            });
+        }
+    }
+    Ok(())
+}
+
+fn recorded(repository: &Repository) -> CommandResult<RecordedStart> {
+    let snapshot = repository.snapshot()?;
+    Ok(RecordedStart {
+        files: repository.state_files()?,
+        groups: snapshot.groups,
+    })
+}
+
+fn scenario(args: &SimulateArgs, settings: &Settings, ends: &Ends) -> CommandResult<Scenario> {
+    let registry = providers::registry();
+    let mut types = Vec::new();
+    for type_ in registry.types() {
+        let manifest = registry.manifest(type_);
+        types.push(manifest.context("cannot stand in for a provider")?.clone());
+    }
+    let at = start(args, ends.recorded.as_ref())?;
+    let usual = Timing::default();
+    Ok(Scenario {
+        fleet: settings.fleet.clone(),
+        agent: settings.name.clone(),
+        place: SourcePlace {
+            branch: settings.branch.clone(),
+            path: settings.path.clone(),
+        },
+        base: ends.base.as_ref().unwrap_or(&ends.head).commit.clone(),
+        head: ends.head.commit.clone(),
+        recorded: ends.recorded.clone(),
+        types,
+        at,
+        horizon: args.horizon,
+        seed: args.seed,
+        timing: Timing {
+            boot: args.boot,
+            ready: args.ready,
+            drain: args.drain.unwrap_or(usual.drain),
+            stop: args.stop,
+        },
+        what_if: what_if(args),
+    })
+}
+
+/// The minute that is going on: seconds would make every output differ from every other.
+/// Returns when the push happens: as said, else this minute, and not before what is recorded.
+fn start(args: &SimulateArgs, recorded: Option<&RecordedStart>) -> CommandResult<Timestamp> {
+    let groups = recorded.iter().flat_map(|start| start.groups.values());
+    let moments = groups.flat_map(|group| {
+        let instances = group.instances.values().map(|one| one.created_at);
+        let conditions = group.conditions.values().map(|condition| condition.since);
+        instances.chain(conditions)
+    });
+    let latest = moments.max().unwrap_or(Timestamp::MIN);
+    match args.at {
+        Some(at) if at < latest => Err(CommandError::new(format!(
+            "the recorded state is of {latest}, later than --at {at}"
+        ))
+        .hint("leave --at out, or name a later time")),
+        Some(at) => Ok(at),
+        None => Ok(minute_after(Timestamp::now()).max(minute_after(latest))),
+    }
+}
+
+/// Returns the next whole minute, so that simulations of one minute begin alike.
+fn minute_after(at: Timestamp) -> Timestamp {
+    let minutes = at.as_second().div_euclid(60) + 1;
+    Timestamp::from_second(minutes * 60).unwrap_or(at)
+}
+
+fn what_if(args: &SimulateArgs) -> WhatIf {
+    let share = |fail: &crate::cli::Fail| Share {
+        group: fail.group.clone(),
+        thousandths: fail.thousandths,
+    };
+    WhatIf {
+        failing: args.fail.iter().map(share).collect(),
+        capacity: args.capacity.map(|capacity| capacity as usize),
+        throttles: args.throttle.map(throttles).unwrap_or_default(),
+        kills: args.kill.clone(),
+        outages: args.zone_outage.clone(),
+        crashes: args.crash_agent.clone(),
+    }
+}
+
+/// Returns the rates of a cloud, as it publishes them for an account and region.
+fn throttles(rates: Rates) -> BTreeMap<Op, Throttle> {
+    let bucket = |burst, per_second| Some(Bucket { burst, per_second });
+    match rates {
+        Rates::Ec2 => BTreeMap::from([
+            (
+                Op::List,
+                Throttle {
+                    calls: bucket(100, 20),
+                    instances: None,
+                },
+            ),
+            (
+                Op::Provision,
+                Throttle {
+                    calls: bucket(5, 2),
+                    instances: bucket(1_000, 2),
+                },
+            ),
+            (
+                Op::Destroy,
+                Throttle {
+                    calls: bucket(100, 5),
+                    instances: bucket(1_000, 20),
+                },
+            ),
+            (
+                Op::Release,
+                Throttle {
+                    calls: bucket(100, 10),
+                    instances: None,
+                },
+            ),
+        ]),
+    }
+}
+
+/// Says what was assumed beyond the usual, as it was asked for.
+fn what_if_words(args: &SimulateArgs) -> Vec<String> {
+    let mut words = Vec::new();
+    let spans = [
+        ("boot", args.boot),
+        ("ready", args.ready),
+        ("drain", args.drain),
+    ];
+    for (name, span) in spans {
+        if let Some(span) = span {
+            words.push(format!("--{name} {}", crate::cli::span_text(span)));
+        }
+    }
+    words.extend(args.stop.map(|stop| format!("--stop {}", compact(stop))));
+    let of = |group: &Option<GroupName>| {
+        let group = group.as_ref();
+        group.map(|group| format!("{group}=")).unwrap_or_default()
+    };
+    for fail in &args.fail {
+        let share = f64::from(fail.thousandths) / 1_000.0;
+        words.push(format!("--fail {}{share}", of(&fail.group)));
+    }
+    words.extend(
+        args.capacity
+            .map(|capacity| format!("--capacity {capacity}")),
+    );
+    if let Some(Rates::Ec2) = args.throttle {
+        words.push("--throttle ec2".to_owned());
+    }
+    for kill in &args.kill {
+        let after = compact(kill.after);
+        words.push(format!("--kill {}{}@{after}", of(&kill.group), kill.count));
+    }
+    for outage in &args.zone_outage {
+        words.push(format!("--zone-outage {}", crate::cli::outage_text(outage)));
+    }
+    for crash in &args.crash_agent {
+        words.push(format!("--crash-agent {}", compact(*crash)));
+    }
+    words
+}
+
+fn compact(duration: Duration) -> String {
+    fleet::short(duration).replace(' ', "")
+}
