@@ -15,6 +15,9 @@ use super::{Facts, LintError, subjects};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
+/// How long what a slot counts may have taken.
+const SLOT: Duration = Duration::from_mins(5);
+
 impl Facts<'_> {
     /// Disruptions begin only when they may, and no more of them than may.
     pub(super) fn admission(&self, plan: &Plan) -> Result<(), LintError> {
@@ -198,17 +201,16 @@ impl Facts<'_> {
             .now
             .checked_sub(Duration::from_hours(1))
             .unwrap_or(Timestamp::MIN);
-        let slots = self
-            .input
-            .recorded
-            .rates
-            .iter()
-            .filter(|slot| slot.since > hour_ago);
         let (mut made, mut ended, mut size) = (0, 0, plan.next.size);
-        for slot in slots {
-            made += slot.created;
-            ended += slot.destroyed;
-            size = size.max(slot.size);
+        for slot in &self.input.recorded.rates {
+            if slot.since > hour_ago {
+                made += slot.created;
+                ended += slot.destroyed;
+            }
+            // A slot lasts five minutes: one that began before the hour may have had its size within it.
+            if slot.since.checked_add(SLOT).is_ok_and(|end| end > hour_ago) {
+                size = size.max(slot.size);
+            }
         }
         for intent in self.input.intents {
             let settled = self

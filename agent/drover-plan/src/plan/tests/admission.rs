@@ -88,6 +88,14 @@ fn a_group_that_shrank_can_still_replace_what_dies() {
     fixture.recorded.rates = vec![slot(100, 0, 100)];
     let (plan, _) = fixture.planned();
     assert_eq!(creates(&plan).len(), 1);
+    // A slot that began before the hour and ended within it: the lint takes its size for it, too.
+    let larger = RateSlot {
+        since: at(-62 * 60),
+        ..slot(0, 1, 100)
+    };
+    fixture.recorded.rates = vec![larger, slot(100, 0, 3)];
+    let (plan, _) = fixture.planned();
+    assert_eq!(creates(&plan).len(), 1);
 }
 
 #[test]
