@@ -1,6 +1,7 @@
 //! A random life of a group: faults, restarts, changes of mind; then peace, in which it converges.
 
 mod admission;
+mod throttles;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -24,6 +25,9 @@ const BAD_FROM: i64 = 1000;
 
 /// One life in so many is that of a quorum group. By the seed, so that the others stay what they were.
 const QUORUM_EACH: u64 = 5;
+
+/// One life in so many is that of an account whose calls are limited, in trouble and in peace.
+const THROTTLED_EACH: u64 = 6;
 
 /// In peace a group converges within this virtual time.
 const PEACE_MAX: Duration = Duration::from_hours(12);
@@ -64,8 +68,12 @@ pub async fn walk(options: WalkOptions) -> Result<WalkReport, Violation> {
     if options.seed % QUORUM_EACH == QUORUM_EACH - 1 {
         into_members(&mut random, &mut group);
     }
+    let mut settings = random_settings(&mut random);
+    if options.seed % THROTTLED_EACH == THROTTLED_EACH - 1 {
+        settings.throttles = throttles::throttles();
+    }
     let mut life = Life {
-        sim: Simulation::new(group, random_settings(&mut random)),
+        sim: Simulation::new(group, settings),
         checks: Checks::default(),
         random,
         version: 1,
