@@ -56,6 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             },
             base: commit(1, "a", rollout),
             head: commit(2, "b", rollout),
+            then: Vec::new(),
             recorded: None,
             types: vec![Manifest {
                 type_: ProviderType::parse("simulated")?,

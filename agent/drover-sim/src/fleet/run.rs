@@ -123,11 +123,10 @@ impl<'a> Fleet<'a> {
         let start = before(scenario.at, lead);
         let clock = VirtualClock::new(start);
         let worlds = Arc::new(Worlds::new(scenario, clock.clone()));
-        let commits = if recorded.is_some() {
-            vec![scenario.head.clone()]
-        } else {
-            vec![scenario.base.clone(), scenario.head.clone()]
-        };
+        let base = recorded.is_none().then_some(&scenario.base);
+        let later = scenario.then.iter().map(|(_, commit)| commit);
+        let commits = base.into_iter().chain([&scenario.head]).chain(later);
+        let commits = commits.cloned().collect();
         let files = recorded.map(|start| start.files.clone());
         let mut fleet = Self {
             scenario,
@@ -348,7 +347,9 @@ impl<'a> Fleet<'a> {
         }
         let calls_before = self.calls();
         self.worlds.begin();
-        self.branch.push();
+        if self.scenario.recorded.is_none() {
+            self.branch.push();
+        }
         let end = after(at, horizon);
         let mut script = Script::of(self.scenario);
         let (mut idle, mut passes, mut settled) = (0, 0, false);
@@ -462,6 +463,10 @@ impl<'a> Fleet<'a> {
                         "the agent was killed and started again",
                     );
                 }
+                Outside::Push => {
+                    self.branch.push();
+                    tracks.outside(None, now, "Pushed", "another commit is pushed");
+                }
                 Outside::Kill(kill) => self.kill(&kill, tracks, now),
                 Outside::ZoneFails(zone) => {
                     let ended = self.worlds.fail_zone(&zone, now);
@@ -571,6 +576,7 @@ struct Script(Vec<(Timestamp, Outside)>);
 #[derive(Debug, Clone)]
 enum Outside {
     Crash,
+    Push,
     Kill(Kill),
     ZoneFails(String),
     ZoneBack(String),
@@ -591,7 +597,10 @@ impl Script {
             let back = outage.until.map(|until| (at(until), back));
             std::iter::once((at(outage.after), fails)).chain(back)
         });
-        let mut steps: Vec<_> = crashes.chain(kills).chain(outages).collect();
+        let pushes = scenario.then.iter();
+        let pushes = pushes.map(|(offset, _)| (at(*offset), Outside::Push));
+        let steps = crashes.chain(kills).chain(outages).chain(pushes);
+        let mut steps: Vec<_> = steps.collect();
         // The latest first, so that the next one is at the end.
         steps.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         Self(steps)

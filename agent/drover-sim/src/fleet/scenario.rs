@@ -21,6 +21,8 @@ pub struct Scenario {
     pub base: Commit,
     /// What is pushed.
     pub head: Commit,
+    /// What is pushed later: how long after the head, each on top of the one before.
+    pub then: Vec<(Duration, Commit)>,
     /// Begins with what an agent recorded instead of a fleet converged at the base.
     pub recorded: Option<RecordedStart>,
     /// The provider types that documents name; a simulated world stands in for each.

@@ -55,6 +55,7 @@ fn scenario(base: &[(&str, String)], head: &[(&str, String)]) -> Scenario {
         },
         base: commit(1, base),
         head: commit(2, head),
+        then: Vec::new(),
         recorded: None,
         types: vec![Manifest {
             type_: ProviderType::parse("simulated").unwrap(),
@@ -442,4 +443,72 @@ fn a_roll_of_a_thousand_takes_as_long_as_calculated_in_few_passes() {
     let off = web.took.as_secs().abs_diff(calculated);
     assert!(off * 20 <= calculated, "{:?}", web.took);
     assert!(outcome.passes <= 60, "{} passes", outcome.passes);
+}
+
+#[test]
+fn what_is_not_written_down_changes_nothing_but_the_time_it_takes() {
+    let mut kept = roll();
+    kept.what_if.failing = share(300);
+    kept.timing.boot = Some(WIDE);
+    let short_lived = web(&kept);
+    // An agent that will be killed writes everything down; this one long after it has come to rest.
+    kept.what_if.crashes = vec![Duration::from_hours(3)];
+    let durable = web(&kept);
+    let before = |outcome: &GroupOutcome| {
+        let first = Duration::from_hours(2);
+        let samples = outcome.samples.iter().copied();
+        samples.filter(|one| one.after < first).collect::<Vec<_>>()
+    };
+    assert!(short_lived.samples.len() > 5);
+    assert_eq!(before(&short_lived), before(&durable));
+    assert_eq!(short_lived.holds.len(), durable.holds.len());
+}
+
+/// Draws up to five heads that come while others are rolled out, some of them a return to an earlier
+/// one, and kills the agent at any time.
+fn moving_heads(seed: u64) -> (Scenario, String, u32) {
+    let mut random = crate::Random::new(seed);
+    let size = 1 + random.below(9);
+    let rollouts = [
+        "{}",
+        "{maxSurge: 3}",
+        "{maxSurge: 0, maxUnavailable: 2}",
+        "{maxSurge: \"25%\", maxUnavailable: \"25%\", canary: {count: 1, hold: 1m}}",
+    ];
+    let rollout = format!("  rollout: {}\n", random.pick(&rollouts));
+    let at = |image: &str| [("web", group("web", size, image, &rollout))];
+    let mut scenario = scenario(&at("a"), &at("b"));
+    scenario.seed = seed;
+    scenario.timing.boot = random.pick(&[None, Some(WIDE)]);
+    let (mut image, mut after) = ("b", 0);
+    for number in 0..random.below(5) {
+        after += u64::from(random.below(400));
+        image = random.pick(&["a", "b", "c", "d"]);
+        let commit = commit(3 + number, &at(image));
+        scenario.then.push((Duration::from_secs(after), commit));
+    }
+    for _ in 0..random.below(4) {
+        let crash = Duration::from_secs(u64::from(random.below(1_200)));
+        scenario.what_if.crashes.push(crash);
+    }
+    (scenario, image.to_owned(), size)
+}
+
+#[test]
+fn heads_that_move_during_a_roll_cost_no_availability_and_the_last_one_wins() {
+    for seed in 0..40 {
+        let (scenario, image, size) = moving_heads(seed);
+        let outcome = web(&scenario);
+        let told = || format!("seed {seed}: {outcome:?}");
+        assert_eq!(outcome.end, End::Converged, "{}", told());
+        assert!(
+            outcome.lowest.available >= outcome.lowest.floor,
+            "{}",
+            told()
+        );
+        assert!(outcome.most <= outcome.ceiling, "{}", told());
+        let last = outcome.samples.last().unwrap();
+        let counts = if image == "a" { last.old } else { last.new };
+        assert_eq!((counts.ready, last.total()), (size, size), "{}", told());
+    }
 }

@@ -345,6 +345,7 @@ fn scenario(args: &SimulateArgs, settings: &Settings, ends: &Ends) -> CommandRes
         },
         base: ends.base.as_ref().unwrap_or(&ends.head).commit.clone(),
         head: ends.head.commit.clone(),
+        then: Vec::new(),
         recorded: ends.recorded.clone(),
         types,
         at,
