@@ -13,7 +13,8 @@ fn pages() -> Vec<PathBuf> {
     let mut pages = vec![root.join("README.md")];
     for folder in ["docs/guides", "docs/reference"] {
         let entries = std::fs::read_dir(root.join(folder)).unwrap();
-        pages.extend(entries.map(|entry| entry.unwrap().path()));
+        let paths = entries.map(|entry| entry.unwrap().path());
+        pages.extend(paths.filter(|path| path.is_file()));
     }
     pages
 }
