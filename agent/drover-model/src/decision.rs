@@ -1,6 +1,6 @@
 //! What policies decided for one group in one pass: a finite table, filled before planning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::{BindingName, DecisionPoint, Enforcement, PolicyName, SourceSpan, Timestamp};
@@ -39,6 +39,22 @@ impl Reason {
         Self::Delete,
         Self::Cost,
     ];
+
+    /// Returns whether a disruption for it may wait.
+    pub fn is_voluntary(self) -> bool {
+        match self {
+            Self::Heal | Self::Interruption | Self::Delete => false,
+            Self::Update | Self::ScaleIn | Self::Expiry | Self::Rebalance | Self::Cost => true,
+        }
+    }
+
+    /// Returns every voluntary reason: what windows and budgets mean when they name none.
+    pub fn voluntary() -> BTreeSet<Self> {
+        Self::ALL
+            .into_iter()
+            .filter(|it| it.is_voluntary())
+            .collect()
+    }
 
     /// Returns the name used in policies, documents and the command line.
     pub fn as_str(self) -> &'static str {

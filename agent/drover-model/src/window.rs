@@ -9,15 +9,6 @@ use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 
 use crate::{Amount, Cron, InstanceId, Reason, Timestamp};
 
-/// The reasons that windows and budgets mean when they name none: every voluntary one.
-pub const VOLUNTARY: [Reason; 5] = [
-    Reason::Update,
-    Reason::ScaleIn,
-    Reason::Expiry,
-    Reason::Rebalance,
-    Reason::Cost,
-];
-
 /// Openings that run into each other are followed this far; beyond, a window counts as always open.
 const OVERLAPS_MAX: u32 = 1000;
 

@@ -10,7 +10,11 @@ use crate::intents::IntentIndex;
 use crate::numbers::{Resolved, serves};
 
 /// Returns what a plan for `change` may take.
-pub(crate) fn allowance(input: &PlanInput<'_>, change: Option<&Change>) -> Allowance {
+pub(crate) fn allowance(
+    input: &PlanInput<'_>,
+    intents: &IntentIndex<'_>,
+    change: Option<&Change>,
+) -> Allowance {
     let members = input.classified.members.len() as u32;
     let (spec, size) = match input.desired {
         Desired::Present { group, .. } => (&group.spec, smallest_size(input, &group.spec)),
@@ -32,7 +36,7 @@ pub(crate) fn allowance(input: &PlanInput<'_>, change: Option<&Change>) -> Allow
         None => members.saturating_sub(size),
     };
     Allowance {
-        ending_max: members - serving(input).min(floor),
+        ending_max: members - serving(input, intents).min(floor),
         removed_max: surplus.min(unspent(input, spec, change)),
     }
 }
@@ -57,8 +61,7 @@ fn smallest_size(input: &PlanInput<'_>, spec: &GroupSpec) -> u32 {
     }
 }
 
-fn serving(input: &PlanInput<'_>) -> u32 {
-    let intents = IntentIndex::of(input.intents);
+fn serving(input: &PlanInput<'_>, intents: &IntentIndex<'_>) -> u32 {
     let members = input.classified.members.values();
     let serving = members.filter(|member| serves(member) && intents.destroy(&member.id).is_none());
     serving.count() as u32

@@ -6,7 +6,7 @@ fn window(cron: &str, hours: u64, zone: &str) -> Window {
         cron: Cron::parse(cron).unwrap(),
         duration: Duration::from_hours(hours),
         zone: Zone::parse(zone).unwrap(),
-        reasons: BTreeSet::from(VOLUNTARY),
+        reasons: Reason::voluntary(),
     }
 }
 

@@ -7,7 +7,6 @@ use drover_model::{
     Reason, RolloutOrder, activity_of,
 };
 
-use super::budget::is_voluntary;
 use super::draft::{Draft, disrupts};
 use super::{STEPS_MAX, held, held_for};
 use crate::change::policy_hold;
@@ -56,7 +55,7 @@ impl<'a> Draft<'a> {
             .fences
             .iter()
             .find(|held| fence_scope(&held.hold) == FenceScope::Voluntary);
-        fence.filter(|_| is_voluntary(reason)).cloned()
+        fence.filter(|_| reason.is_voluntary()).cloned()
     }
 
     /// Returns the hold for a group that this one depends on and that has not converged.
@@ -69,13 +68,11 @@ impl<'a> Draft<'a> {
     /// Returns the hold for a member that the document protects.
     pub(super) fn protection(&self, member: &Member, reason: Reason) -> Option<Held> {
         let protect = self.spec.protected(&member.id, reason, self.input.now)?;
+        let because = protect.because.clone();
         Some(Held {
-            reason: Some(reason),
             instance: Some(member.id.clone()),
             until: protect.until,
-            ..held(Hold::ProtectedInstance {
-                because: protect.because.clone(),
-            })
+            ..held_for(reason, Hold::ProtectedInstance { because })
         })
     }
 

@@ -5,18 +5,8 @@ use std::collections::BTreeSet;
 use drover_model::{Held, Hold, Member, Reason};
 
 use super::draft::Draft;
-use super::held;
+use super::held_for;
 use crate::numbers::serves;
-
-/// Returns whether a disruption is one that may wait.
-pub(super) fn is_voluntary(reason: Reason) -> bool {
-    match reason {
-        Reason::Heal | Reason::Interruption | Reason::Delete => false,
-        Reason::Update | Reason::ScaleIn | Reason::Expiry | Reason::Rebalance | Reason::Cost => {
-            true
-        }
-    }
-}
 
 impl Draft<'_> {
     fn in_flight_for(&self, reasons: &BTreeSet<Reason>) -> u32 {
@@ -31,7 +21,7 @@ impl Draft<'_> {
     /// Capacity that is missing for whatever cause uses up what is voluntary, and never what heals. An
     /// instance that does not serve costs a voluntary budget nothing: it is counted already.
     pub(super) fn over_budget(&self, member: &Member, reason: Reason) -> Option<Held> {
-        let voluntary = is_voluntary(reason);
+        let voluntary = reason.is_voluntary();
         if voluntary && !serves(member) {
             return None;
         }
@@ -49,9 +39,6 @@ impl Draft<'_> {
                 (used, budget.max.ceil_of(self.resolved.size).max(1))
             })
             .find(|(used, max)| used >= max)
-            .map(|(used, max)| Held {
-                reason: Some(reason),
-                ..held(Hold::BudgetExhausted { used, max })
-            })
+            .map(|(used, max)| held_for(reason, Hold::BudgetExhausted { used, max }))
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     AcceptedDocument, Action, Activity, Cause, Change, Digests, GroupSpec, Held, Hold,
-    InstanceClass, InstanceId, IntentKind, Member, Precondition, Quarantine, Reason,
-    Recommendation, RecordedGroup, RecordedProvider, SizeDecision, Step, Template, Timestamp,
+    InstanceClass, InstanceId, IntentId, IntentKind, Member, Precondition, Quarantine, Reason,
+    Recommendation, RecordedGroup, RecordedProvider, SettlementOutcome, SizeDecision, Step,
+    Template, Timestamp,
 };
 
 use super::target::{Fresh, target_digests};
@@ -43,6 +44,8 @@ pub(super) struct Draft<'a> {
     pub(super) leaving_for: BTreeMap<Option<Reason>, u32>,
     /// What windows withhold now, by reason.
     pub(super) closed: BTreeMap<Reason, Held>,
+    /// What the observation settles, by intent.
+    pub(super) settled: BTreeMap<IntentId, &'a SettlementOutcome>,
     /// Instances that this plan makes, by template.
     pub(super) made: BTreeMap<Digests, u32>,
     /// The same, by template and zone.
@@ -88,6 +91,20 @@ pub(super) fn disrupts(input: &PlanInput<'_>, id: &InstanceId, reason: Reason) -
     served || reason != Reason::Heal
 }
 
+/// Counts those on their way out by why they are.
+fn leaving_for(
+    input: &PlanInput<'_>,
+    leaving: &BTreeMap<&InstanceId, Option<Reason>>,
+) -> BTreeMap<Option<Reason>, u32> {
+    let mut counts = BTreeMap::new();
+    for (id, reason) in leaving {
+        if reason.is_none_or(|reason| disrupts(input, id, reason)) {
+            *counts.entry(*reason).or_default() += 1;
+        }
+    }
+    counts
+}
+
 impl<'a> Draft<'a> {
     /// Begins a plan with nothing decided.
     pub(super) fn new(input: &'a PlanInput<'a>) -> Self {
@@ -112,12 +129,9 @@ impl<'a> Draft<'a> {
             (Some(_), Some(stable)) => stable.clone(),
             (_, _) => desired.clone(),
         };
-        let mut leaving_for = BTreeMap::new();
-        for (id, reason) in &leaving {
-            if reason.is_none_or(|reason| disrupts(input, id, reason)) {
-                *leaving_for.entry(*reason).or_default() += 1;
-            }
-        }
+        let leaving_for = leaving_for(input, &leaving);
+        let settled = input.classified.settled.iter();
+        let settled = settled.map(|settlement| (settlement.intent, &settlement.outcome));
         let closed = Reason::ALL
             .into_iter()
             .filter_map(|reason| Some((reason, closed(&spec.windows, reason, input.now)?)))
@@ -138,6 +152,7 @@ impl<'a> Draft<'a> {
             leaving,
             leaving_for,
             closed,
+            settled: settled.collect(),
             made: BTreeMap::new(),
             made_in: BTreeMap::new(),
             unmet: 0,

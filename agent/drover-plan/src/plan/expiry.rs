@@ -3,7 +3,8 @@
 use drover_model::{Cause, Expiry, Held, Hold, InstanceClass, Member, Reason, RolloutMode};
 
 use super::draft::Draft;
-use super::held;
+use super::held_for;
+use super::roll::{launches_wait, retirement_order};
 use super::window::is_window;
 use crate::numbers::serves;
 use crate::time::later;
@@ -32,7 +33,7 @@ impl<'a> Draft<'a> {
                     waiting: expired.len() as u32,
                 },
             };
-            self.hold(for_expiry(hold));
+            self.hold(held_for(Reason::Expiry, hold));
             return;
         }
         self.pass_by(&mut expired, Reason::Expiry);
@@ -87,7 +88,7 @@ impl<'a> Draft<'a> {
                 self.live_count() > self.resolved.size && self.available > self.resolved.size;
             if slots == 0 && !successor {
                 let waiting = taken.max(1);
-                self.hold(for_expiry(Hold::RolloutWindow { waiting }));
+                self.hold(held_for(Reason::Expiry, Hold::RolloutWindow { waiting }));
                 return;
             }
             match self.refusal(member, Reason::Expiry) {
@@ -112,7 +113,7 @@ impl<'a> Draft<'a> {
         let parts = match self.templates_for(wanted) {
             Ok(parts) => parts,
             Err(held) => {
-                self.hold(for_expiry(held.hold));
+                self.hold(held_for(Reason::Expiry, held.hold));
                 return None;
             }
         };
@@ -126,12 +127,7 @@ impl<'a> Draft<'a> {
             let Some(held) = limit.filter(|held| !full(held)) else {
                 continue;
             };
-            let waits = matches!(
-                held.hold,
-                Hold::LaunchBackoff { .. }
-                    | Hold::UnknownOutcomes { .. }
-                    | Hold::CreateLimit { .. }
-            );
+            let waits = launches_wait(&held);
             self.hold(Held {
                 reason: Some(Reason::Expiry),
                 ..held
@@ -143,20 +139,13 @@ impl<'a> Draft<'a> {
         Some(made)
     }
 
-    /// Returns the members that are too old, those that do not serve first, the busy ones last.
+    /// Returns the members that are too old, in the order in which they are retired.
     fn expired(&self) -> Vec<&'a Member> {
         let mut expired: Vec<&'a Member> = self
             .live()
             .filter(|member| self.is_expired(member))
             .collect();
-        expired.sort_by_cached_key(|member| {
-            (
-                serves(member),
-                member.busy,
-                member.created_at,
-                member.id.clone(),
-            )
-        });
+        expired.sort_by_cached_key(|member| retirement_order(member));
         expired
     }
 
@@ -173,12 +162,5 @@ impl<'a> Draft<'a> {
     fn expires_at(&self, expiry: Expiry, member: &Member) -> drover_model::Timestamp {
         let age = expiry.age_of(&self.next.uid, &member.id);
         later(member.created_at, age)
-    }
-}
-
-fn for_expiry(hold: Hold) -> Held {
-    Held {
-        reason: Some(Reason::Expiry),
-        ..held(hold)
     }
 }

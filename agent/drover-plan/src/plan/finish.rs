@@ -103,7 +103,7 @@ impl Draft<'_> {
         let plan = Plan {
             group: self.next.name.clone(),
             observed_at: self.input.classified.as_of,
-            allowance: allowance(self.input, self.change.as_ref()),
+            allowance: allowance(self.input, &self.intents, self.change.as_ref()),
             change: self.change,
             steps: self.steps,
             next: self.next,

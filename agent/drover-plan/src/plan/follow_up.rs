@@ -54,10 +54,7 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn is_settled(&self, intent: &Intent) -> bool {
-        let settled = &self.input.classified.settled;
-        settled
-            .iter()
-            .any(|settlement| settlement.intent == intent.id)
+        self.settled.contains_key(&intent.id)
     }
 
     fn resend(&mut self) {

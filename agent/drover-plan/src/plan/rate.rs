@@ -7,11 +7,11 @@
 use std::time::Duration;
 
 use drover_model::{
-    Held, Hold, IntentKind, IntentState, RateSlot, Reason, SettlementOutcome, Timestamp,
+    Held, Hold, Intent, IntentKind, IntentState, RateSlot, Reason, SettlementOutcome, Timestamp,
 };
 
 use super::draft::{Draft, disrupts};
-use super::held;
+use super::{held, held_for};
 use crate::time::later;
 
 /// The time that limits are about.
@@ -34,29 +34,25 @@ impl Draft<'_> {
     /// Notes what settled intents made and ended.
     pub(super) fn count_settled(&mut self) {
         let (mut created, mut destroyed) = (0, 0);
-        for settlement in &self.input.classified.settled {
-            if settlement.outcome != SettlementOutcome::Observed {
-                continue;
-            }
-            let intent = self
-                .input
-                .intents
-                .iter()
-                .find(|intent| intent.id == settlement.intent);
-            match intent.map(|intent| (&intent.kind, &intent.state)) {
-                Some((IntentKind::Create { .. }, IntentState::Acked { made, .. })) => {
+        let observed = |intent: &&Intent| {
+            self.settled.get(&intent.id).copied() == Some(&SettlementOutcome::Observed)
+        };
+        for intent in self.input.intents.iter().filter(observed) {
+            match (&intent.kind, &intent.state) {
+                (IntentKind::Create { .. }, IntentState::Acked { made, .. }) => {
                     created += made.len() as u32;
                 }
-                Some((IntentKind::Create { slots, .. }, _)) => created += slots.len() as u32,
-                Some((
+                (IntentKind::Create { slots, .. }, _) => created += slots.len() as u32,
+                (
                     IntentKind::Destroy {
                         reason, instance, ..
                     },
                     _,
-                )) if is_counted(*reason) && disrupts(self.input, instance, *reason) => {
-                    destroyed += 1;
+                ) => {
+                    let counts = is_counted(*reason) && disrupts(self.input, instance, *reason);
+                    destroyed += u32::from(counts);
                 }
-                Some(_) | None => {}
+                (IntentKind::Drain { .. }, _) => {}
             }
         }
         if created + destroyed > 0 {
@@ -134,9 +130,8 @@ impl Draft<'_> {
             .sum();
         let (used, until) = self.used(limit, open + promised, |slot| slot.destroyed);
         let hold = Held {
-            reason: Some(reason),
             until,
-            ..held(Hold::DestroyRate { limit })
+            ..held_for(reason, Hold::DestroyRate { limit })
         };
         (limit.saturating_sub(used), Some(hold))
     }

@@ -1,6 +1,8 @@
 //! Replacing outdated instances, a sliding window at a time.
 
-use drover_model::{Cause, Held, Hold, InstanceClass, Member, Reason, RolloutMode};
+use drover_model::{
+    Cause, Held, Hold, InstanceClass, InstanceId, Member, Reason, RolloutMode, Timestamp,
+};
 
 use super::draft::Draft;
 use super::held_for;
@@ -67,14 +69,7 @@ impl<'a> Draft<'a> {
         }
         let most = slots;
         let limit = self.surge(&mut slots, room);
-        let launches_wait = limit.as_ref().is_some_and(|held| {
-            matches!(
-                held.hold,
-                Hold::LaunchBackoff { .. }
-                    | Hold::UnknownOutcomes { .. }
-                    | Hold::CreateLimit { .. }
-            )
-        });
+        let launches_wait = limit.as_ref().is_some_and(launches_wait);
         // While launches wait there will be no replacement, so nothing is retired for it. Without room
         // above the size, retiring is what makes room.
         if !launches_wait {
@@ -183,19 +178,11 @@ impl<'a> Draft<'a> {
         most.saturating_sub(self.of_target())
     }
 
-    /// Returns the outdated members in the order in which they are retired: those that do not serve
-    /// first, the busy ones last, the oldest first.
+    /// Returns the outdated members in the order in which they are retired.
     fn outdated(&self) -> Vec<&'a Member> {
         let mut outdated: Vec<&'a Member> =
             self.live().filter(|member| !self.current(member)).collect();
-        outdated.sort_by_cached_key(|member| {
-            (
-                serves(member),
-                member.busy,
-                member.created_at,
-                member.id.clone(),
-            )
-        });
+        outdated.sort_by_cached_key(|member| retirement_order(member));
         if !self.minds_zones() {
             return outdated;
         }
@@ -232,4 +219,23 @@ fn slower(first: bool, waiting: u32) -> Held {
         Hold::RolloutWindow { waiting }
     };
     held_for(Reason::Update, hold)
+}
+
+/// Returns whether a hold keeps all launches back: then there will be no replacement.
+pub(super) fn launches_wait(held: &Held) -> bool {
+    matches!(
+        held.hold,
+        Hold::LaunchBackoff { .. } | Hold::UnknownOutcomes { .. } | Hold::CreateLimit { .. }
+    )
+}
+
+/// Returns by what members are sorted to be retired: those that do not serve first, the busy ones last,
+/// the oldest first.
+pub(super) fn retirement_order(member: &Member) -> (bool, bool, Timestamp, InstanceId) {
+    (
+        serves(member),
+        member.busy,
+        member.created_at,
+        member.id.clone(),
+    )
 }

@@ -3,7 +3,7 @@
 use drover_model::{Held, Hold, Member, Reason, Timestamp, Window, WindowKind};
 
 use super::draft::Draft;
-use super::held;
+use super::held_for;
 use crate::numbers::serves;
 
 /// Edges of windows that are followed to find when disruptions may begin again.
@@ -47,11 +47,13 @@ pub(super) fn closed(windows: &[Window], reason: Reason, now: Timestamp) -> Opti
         }
     }
     Some(Held {
-        reason: Some(reason),
         until,
-        ..held(Hold::WindowClosed {
-            window: window.to_string(),
-        })
+        ..held_for(
+            reason,
+            Hold::WindowClosed {
+                window: window.to_string(),
+            },
+        )
     })
 }
 

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use drover_model::{
-    Budget, Cron, Expiry, GroupName, InstanceId, Protect, Reason, VOLUNTARY, Window, WindowKind,
-    Zone,
+    Budget, Cron, Expiry, GroupName, InstanceId, Protect, Reason, Window, WindowKind, Zone,
 };
 
 use super::{ScriptError, Stage, amount, span};
@@ -75,7 +74,7 @@ impl Stage {
             duration: span(time)?,
             zone: Zone::parse(zone)?,
             reasons: match about {
-                [] => BTreeSet::from(VOLUNTARY),
+                [] => Reason::voluntary(),
                 ["of", list] => reasons(list)?,
                 _ => return None,
             },

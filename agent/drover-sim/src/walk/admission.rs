@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use drover_model::{
-    Amount, Budget, Cron, Expiry, GroupName, GroupSpec, InstanceId, Protect, Reason, VOLUNTARY,
-    Window, WindowKind, Zone,
+    Amount, Budget, Cron, Expiry, GroupName, GroupSpec, InstanceId, Protect, Reason, Window,
+    WindowKind, Zone,
 };
 
 use super::Life;
@@ -23,7 +23,7 @@ pub(super) fn random_admission(random: &mut Random, spec: &mut GroupSpec) {
             duration: Duration::from_mins(minutes),
             zone: Zone::utc(),
             reasons: random.pick(&[
-                BTreeSet::from(VOLUNTARY),
+                Reason::voluntary(),
                 BTreeSet::from([Reason::Update]),
                 BTreeSet::from([Reason::ScaleIn, Reason::Expiry]),
             ]),
@@ -32,7 +32,7 @@ pub(super) fn random_admission(random: &mut Random, spec: &mut GroupSpec) {
     if random.percent(30) {
         spec.budgets.push(Budget {
             reasons: random.pick(&[
-                BTreeSet::from(VOLUNTARY),
+                Reason::voluntary(),
                 BTreeSet::from([Reason::Heal]),
                 BTreeSet::from([Reason::Update, Reason::Heal]),
             ]),
@@ -65,7 +65,7 @@ fn random_protection(random: &mut Random) -> Protect {
     Protect {
         instances: instances.collect(),
         from: random.pick(&[
-            BTreeSet::from(VOLUNTARY),
+            Reason::voluntary(),
             BTreeSet::from([Reason::Update, Reason::Heal]),
             BTreeSet::from([Reason::ScaleIn]),
         ]),

@@ -3,22 +3,22 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    Amount, Budget, Cron, Expiry, GroupName, InstanceId, Protect, Reason, SourceSpan, VOLUNTARY,
-    Window, WindowKind, Zone,
+    Amount, Budget, Cron, Expiry, GroupName, InstanceId, Protect, Reason, SourceSpan, Window,
+    WindowKind, Zone,
 };
 
 use super::{Fields, check, closest};
 use crate::diagnostic::Diagnostic;
 
-/// Reads the reasons of a window or a budget; every voluntary one where none are written.
+/// Reads reasons; the preset where none are written.
 pub(crate) fn reasons(
     fields: &Fields<'_>,
     name: &'static str,
-    preset: &[Reason],
+    preset: impl FnOnce() -> BTreeSet<Reason>,
 ) -> BTreeSet<Reason> {
     let words = fields.words(name);
     if !fields.has(name) {
-        return preset.iter().copied().collect();
+        return preset();
     }
     Reason::ALL
         .into_iter()
@@ -37,7 +37,7 @@ fn window(fields: &Fields<'_>) -> Option<Window> {
         _ => WindowKind::Allow,
     };
     let (duration, zone) = (fields.duration("duration"), zone(fields));
-    let reasons = reasons(fields, "reasons", &VOLUNTARY);
+    let reasons = reasons(fields, "reasons", Reason::voluntary);
     let cron = fields
         .text("cron")
         .and_then(|text| match Cron::parse(&text) {
@@ -85,7 +85,7 @@ fn zone(fields: &Fields<'_>) -> Option<Zone> {
 
 pub(crate) fn budgets(spec: &Fields<'_>) -> Vec<Budget> {
     let budget = |fields: &Fields<'_>| Budget {
-        reasons: reasons(fields, "reasons", &VOLUNTARY),
+        reasons: reasons(fields, "reasons", Reason::voluntary),
         max: fields.amount("max"),
     };
     spec.objects("budgets").iter().map(budget).collect()
@@ -95,16 +95,14 @@ pub(crate) fn budgets(spec: &Fields<'_>) -> Vec<Budget> {
 pub(crate) fn protect(spec: &Fields<'_>, name: Option<&str>) -> Vec<Protect> {
     let one = |fields: &Fields<'_>| Protect {
         instances: instances(fields, name),
-        from: reasons(
-            fields,
-            "from",
-            &[
+        from: reasons(fields, "from", || {
+            BTreeSet::from([
                 Reason::ScaleIn,
                 Reason::Update,
                 Reason::Expiry,
                 Reason::Rebalance,
-            ],
-        ),
+            ])
+        }),
         until: fields.time("until"),
         because: fields.text("because"),
     };
