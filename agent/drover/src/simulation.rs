@@ -1,6 +1,7 @@
 //! Simulations as people and programs read them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use drover_model::{GroupName, Timestamp};
@@ -182,6 +183,10 @@ impl SampleView {
     fn available(&self) -> u32 {
         self.old.ready + self.new.ready
     }
+
+    fn failing(&self) -> u32 {
+        self.old.failing + self.new.failing
+    }
 }
 
 impl HoldView {
@@ -209,6 +214,33 @@ impl HoldView {
     fn is_stage(&self) -> bool {
         self.weight == Weight::Stage
     }
+
+    /// Returns what it withholds, to be read after its code.
+    fn reason_text(&self) -> String {
+        let reason = self.reason;
+        reason.map_or_else(String::new, |reason| format!(" ({reason})"))
+    }
+}
+
+/// Returns the holds that a reader should see, those that came again and again together.
+fn lanes(holds: &[HoldView]) -> Vec<Vec<&HoldView>> {
+    let mut lanes: Vec<Vec<&HoldView>> = Vec::new();
+    for hold in holds.iter().filter(|hold| hold.is_worth_telling()) {
+        let same =
+            |lane: &&mut Vec<&HoldView>| (lane[0].code, lane[0].reason) == (hold.code, hold.reason);
+        match lanes.iter_mut().find(same) {
+            Some(lane) => lane.push(hold),
+            None => lanes.push(vec![hold]),
+        }
+    }
+    lanes
+}
+
+/// Returns what happened and how often, as a list.
+fn counted(counts: impl IntoIterator<Item = (impl fmt::Display, u64)>) -> String {
+    let counts = counts.into_iter();
+    let words = counts.map(|(what, count)| format!("{what} {count}"));
+    words.collect::<Vec<_>>().join(", ")
 }
 
 fn seconds(duration: Duration) -> f64 {
@@ -294,14 +326,20 @@ impl GroupView {
         self.lowest.is_some_and(|low| low.available < low.floor)
     }
 
+    /// Returns the most that is drawn at one moment: instances, or the ceiling above them. At least 1.
+    fn most_drawn(&self) -> u32 {
+        let samples = self.samples.iter();
+        let most = samples
+            .map(|sample| total(sample).max(sample.ceiling))
+            .max();
+        most.unwrap_or(1).max(1)
+    }
+
     fn calls_text(&self) -> String {
-        let calls = self.calls.iter().map(|(op, count)| format!("{op} {count}"));
-        let calls = calls.collect::<Vec<_>>().join(", ");
-        if calls.is_empty() {
-            "none".to_owned()
-        } else {
-            calls
+        if self.calls.is_empty() {
+            return "none".to_owned();
         }
+        counted(self.calls.iter().map(|(op, count)| (op, *count)))
     }
 }
 
@@ -416,20 +454,17 @@ impl SimulationView {
     }
 
     fn calls_text(&self) -> String {
-        let calls = self.calls.iter();
-        let calls: Vec<String> = calls.map(|(op, count)| format!("{op} {count}")).collect();
-        match calls.as_slice() {
-            [] => "no provider calls".to_owned(),
-            calls => format!("provider calls in all: {}", calls.join(", ")),
+        if self.calls.is_empty() {
+            return "no provider calls".to_owned();
         }
+        let calls = self.calls.iter().map(|(op, count)| (op, *count));
+        format!("provider calls in all: {}", counted(calls))
     }
 
     fn failed_text(&self) -> Option<String> {
-        let failed = self.failed_calls.iter();
-        let failed: Vec<String> = failed
-            .map(|(kind, count)| format!("{kind} {count}"))
-            .collect();
-        (!failed.is_empty()).then(|| format!("failed provider calls: {}", failed.join(", ")))
+        let failed = self.failed_calls.iter().map(|(kind, count)| (kind, *count));
+        (!self.failed_calls.is_empty())
+            .then(|| format!("failed provider calls: {}", counted(failed)))
     }
 }
 

@@ -19,14 +19,18 @@ pub(super) struct Branch(Arc<Mutex<Tips>>);
 struct Tips {
     place: SourcePlace,
     commits: Vec<Commit>,
+    /// The texts of all commits by their names.
+    blobs: BTreeMap<String, String>,
     tip: usize,
     committed_at: Timestamp,
 }
 
 impl Branch {
     pub(super) fn new(place: SourcePlace, commits: Vec<Commit>, committed_at: Timestamp) -> Self {
+        let texts = commits.iter().flat_map(|commit| commit.files.values());
         Self(Arc::new(Mutex::new(Tips {
             place,
+            blobs: texts.map(|text| (blob_of(text), text.clone())).collect(),
             commits,
             tip: 0,
             committed_at,
@@ -44,11 +48,17 @@ impl Branch {
     }
 }
 
+/// Returns the name of a content: equal texts are one blob.
+fn blob_of(text: &str) -> String {
+    let hash = drover_provider_sim::of_text(0, text);
+    format!("{hash:016x}{:08x}", text.len())
+}
+
 impl Tips {
-    fn find(&self, revision: &Revision) -> Result<(usize, &Commit), SourceError> {
-        let found = self.commits.iter().enumerate();
-        let mut found = found.filter(|(_, commit)| commit.revision == *revision);
-        found.next().ok_or_else(|| SourceError::Internal {
+    fn find(&self, revision: &Revision) -> Result<&Commit, SourceError> {
+        let mut commits = self.commits.iter();
+        let found = commits.find(|commit| commit.revision == *revision);
+        found.ok_or_else(|| SourceError::Internal {
             message: format!("no commit {revision}"),
         })
     }
@@ -66,15 +76,10 @@ impl Source for Branch {
 
     fn tree(&mut self, revision: &Revision) -> Result<SourceTree, SourceError> {
         let tips = self.lock();
-        let (_, commit) = tips.find(revision)?;
+        let commit = tips.find(revision)?;
         let files = commit.files.iter().map(|(path, text)| SourceFile {
             path: path.clone(),
-            // The content names itself: equal texts are one blob.
-            oid: format!(
-                "{:016x}{:08x}",
-                drover_provider_sim::of_text(0, text),
-                text.len()
-            ),
+            oid: blob_of(text),
         });
         Ok(SourceTree {
             commit: SourceCommit {
@@ -95,15 +100,7 @@ impl Source for Branch {
 
     fn read(&mut self, oid: &str) -> Result<Vec<u8>, SourceError> {
         let tips = self.lock();
-        let texts = tips.commits.iter().flat_map(|commit| commit.files.values());
-        let named = |text: &&String| {
-            oid == format!(
-                "{:016x}{:08x}",
-                drover_provider_sim::of_text(0, text),
-                text.len()
-            )
-        };
-        let found = texts.into_iter().find(named);
+        let found = tips.blobs.get(oid);
         found
             .map(|text| text.as_bytes().to_vec())
             .ok_or_else(|| SourceError::Internal {

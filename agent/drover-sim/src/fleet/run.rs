@@ -417,10 +417,7 @@ impl<'a> Fleet<'a> {
         script: Option<Timestamp>,
     ) -> Timestamp {
         let now = self.clock.now();
-        let mut instances = 0;
-        self.worlds
-            .each(|_, world| instances += world.instances(now).count());
-        let busy = instances > LARGE && self.worlds.is_jittered();
+        let busy = self.worlds.is_jittered() && self.worlds.count(now) > LARGE;
         let gap = if busy { GAP_LARGE } else { GAP };
         let regular = if idle >= IDLE_AFTER { IDLE } else { INTERVAL };
         let mut next = after(now, regular);

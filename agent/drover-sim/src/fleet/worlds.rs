@@ -215,6 +215,13 @@ impl Worlds {
         }
     }
 
+    /// Counts the instances of all worlds.
+    pub(super) fn count(&self, now: Timestamp) -> usize {
+        let mut count = 0;
+        self.each(|_, world| count += world.instances(now).count());
+        count
+    }
+
     /// Returns when something changes next in any world without anybody's doing.
     pub(super) fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         let mut next = None;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use drover_model::{GroupName, Timestamp};
-use drover_sim::fleet::{Kill, Outage, Span, short};
+use drover_sim::fleet::{Kill, Outage, Span};
+use drover_spec::format_duration;
 
 use super::SourceOptions;
 use super::values;
@@ -180,14 +181,14 @@ fn span(text: &str) -> Result<Span, String> {
 /// Returns a span as it is written.
 pub(crate) fn span_text(span: Span) -> String {
     if span.least == span.most {
-        text_of(span.least)
+        format_duration(span.least)
     } else {
-        format!("{}..{}", text_of(span.least), text_of(span.most))
+        format!(
+            "{}..{}",
+            format_duration(span.least),
+            format_duration(span.most)
+        )
     }
-}
-
-fn text_of(duration: Duration) -> String {
-    short(duration).replace(' ', "")
 }
 
 /// Parses `3@10m` or `web=3@10m`.
@@ -230,6 +231,6 @@ fn outage(text: &str) -> Result<Outage, String> {
 /// Returns an outage as it is written.
 pub(crate) fn outage_text(outage: &Outage) -> String {
     let until = outage.until;
-    let until = until.map_or_else(String::new, |until| format!("..{}", text_of(until)));
-    format!("{}@{}{until}", outage.zone, text_of(outage.after))
+    let until = until.map_or_else(String::new, |until| format!("..{}", format_duration(until)));
+    format!("{}@{}{until}", outage.zone, format_duration(outage.after))
 }

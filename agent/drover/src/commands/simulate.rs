@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
 
 use drover_loop::SourcePlace;
 use drover_model::{GroupName, Revision, Timestamp};
 use drover_provider_sim::{Bucket, Op, Share, Throttle};
 use drover_sim::fleet::{self, Commit, RecordedStart, Scenario, Timing, WhatIf};
+use drover_spec::format_duration;
 
 use crate::check;
 use crate::cli::{Rates, SimulateArgs, SimulateOutput};
@@ -25,7 +25,7 @@ pub(super) fn run(args: &SimulateArgs, ui: Ui) -> CommandResult {
     let settings = settings(args)?;
     let ends = Ends::open(args, &settings)?;
     refuse_invalid(&ends.head, ui)?;
-    for note in ends.notes(args) {
+    for note in ends.notes() {
         ui.message(&format!("note: {note}"));
     }
     let scenario = scenario(args, &settings, &ends)?;
@@ -135,7 +135,7 @@ impl Ends {
         )
     }
 
-    fn notes(&self, args: &SimulateArgs) -> Vec<String> {
+    fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if let Some(base) = &self.base {
             let mistakes = check::check(&base.documents).errors();
@@ -146,12 +146,8 @@ impl Ends {
                 ));
             }
         }
-        if args.recorded
-            && self
-                .recorded
-                .as_ref()
-                .is_some_and(|one| one.groups.is_empty())
-        {
+        let recorded = self.recorded.as_ref();
+        if recorded.is_some_and(|recorded| recorded.groups.is_empty()) {
             notes.push("the state branch records no group".to_owned());
         }
         notes
@@ -361,8 +357,7 @@ fn scenario(args: &SimulateArgs, settings: &Settings, ends: &Ends) -> CommandRes
     })
 }
 
-/// The minute that is going on: seconds would make every output differ from every other.
-/// Returns when the push happens: as said, else this minute, and not before what is recorded.
+/// Returns when the push happens: as said, else with the next minute, and not before what is recorded.
 fn start(args: &SimulateArgs, recorded: Option<&RecordedStart>) -> CommandResult<Timestamp> {
     let groups = recorded.iter().flat_map(|start| start.groups.values());
     let moments = groups.flat_map(|group| {
@@ -452,7 +447,10 @@ fn what_if_words(args: &SimulateArgs) -> Vec<String> {
             words.push(format!("--{name} {}", crate::cli::span_text(span)));
         }
     }
-    words.extend(args.stop.map(|stop| format!("--stop {}", compact(stop))));
+    words.extend(
+        args.stop
+            .map(|stop| format!("--stop {}", format_duration(stop))),
+    );
     let of = |group: &Option<GroupName>| {
         let group = group.as_ref();
         group.map(|group| format!("{group}=")).unwrap_or_default()
@@ -469,18 +467,14 @@ fn what_if_words(args: &SimulateArgs) -> Vec<String> {
         words.push("--throttle ec2".to_owned());
     }
     for kill in &args.kill {
-        let after = compact(kill.after);
+        let after = format_duration(kill.after);
         words.push(format!("--kill {}{}@{after}", of(&kill.group), kill.count));
     }
     for outage in &args.zone_outage {
         words.push(format!("--zone-outage {}", crate::cli::outage_text(outage)));
     }
     for crash in &args.crash_agent {
-        words.push(format!("--crash-agent {}", compact(*crash)));
+        words.push(format!("--crash-agent {}", format_duration(*crash)));
     }
     words
-}
-
-fn compact(duration: Duration) -> String {
-    fleet::short(duration).replace(' ', "")
 }

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use super::{GroupView, HoldView, SampleView, SimulationView, told, total};
+use super::{GroupView, HoldView, SampleView, SimulationView, lanes, told, total};
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 56.0;
@@ -41,9 +41,7 @@ const LAYERS: [Layer; 6] = [
     ("or", "old, ready", |sample| sample.old.ready),
     ("ns", "new, starting", |sample| sample.new.starting),
     ("os", "old, starting", |sample| sample.old.starting),
-    ("fa", "failing", |sample| {
-        sample.old.failing + sample.new.failing
-    }),
+    ("fa", "failing", SampleView::failing),
     ("le", "leaving", |sample| {
         sample.old.leaving + sample.new.leaving
     }),
@@ -130,21 +128,8 @@ struct Chart<'a> {
 
 impl<'a> Chart<'a> {
     fn new(group: &'a GroupView, head: f64) -> Self {
-        let most = group
-            .samples
-            .iter()
-            .map(|sample| total(sample).max(sample.ceiling));
-        let most = most.max().unwrap_or(1).max(1);
-        let mut lanes: Vec<Vec<&HoldView>> = Vec::new();
-        for hold in group.holds.iter().filter(|hold| hold.is_worth_telling()) {
-            let same = |lane: &&mut Vec<&HoldView>| {
-                (lane[0].code, lane[0].reason) == (hold.code, hold.reason)
-            };
-            match lanes.iter_mut().find(same) {
-                Some(lane) => lane.push(hold),
-                None => lanes.push(vec![hold]),
-            }
-        }
+        let most = group.most_drawn();
+        let mut lanes = lanes(&group.holds);
         lanes.truncate(LANES_MAX);
         Self {
             group,
@@ -162,6 +147,15 @@ impl<'a> Chart<'a> {
 
     fn y(&self, count: u32) -> f64 {
         self.top + PLOT - f64::from(count) / f64::from(self.most) * PLOT
+    }
+
+    /// Returns from where to where a sample holds.
+    fn stretch(&self, position: usize) -> (f64, f64) {
+        let samples = &self.group.samples;
+        let from = self.axis.x(samples[position].at_seconds);
+        let next = samples.get(position + 1);
+        let to = next.map_or(WIDTH - RIGHT, |next| self.axis.x(next.at_seconds));
+        (from, to)
     }
 
     fn draw(&self, out: &mut String, is_one_of_many: bool) {
@@ -231,9 +225,7 @@ impl<'a> Chart<'a> {
             let mut lower: Vec<(f64, f64)> = Vec::new();
             while position < samples.len() && count(&samples[position]) > 0 {
                 let sample = &samples[position];
-                let from = self.axis.x(sample.at_seconds);
-                let to = samples.get(position + 1);
-                let to = to.map_or(WIDTH - RIGHT, |next| self.axis.x(next.at_seconds));
+                let (from, to) = self.stretch(position);
                 let bottom = below(sample);
                 let (bottom, top) = (self.y(bottom), self.y(bottom + count(sample)));
                 upper.extend([(from, top), (to, top)]);
@@ -253,9 +245,7 @@ impl<'a> Chart<'a> {
         let mut path = String::new();
         let samples = &self.group.samples;
         for (position, sample) in samples.iter().enumerate() {
-            let (from, y) = (self.axis.x(sample.at_seconds), self.y(count(sample)));
-            let to = samples.get(position + 1);
-            let to = to.map_or(WIDTH - RIGHT, |next| self.axis.x(next.at_seconds));
+            let ((from, to), y) = (self.stretch(position), self.y(count(sample)));
             let letter = if position == 0 { 'M' } else { 'L' };
             let _ = write!(path, "{letter}{from:.1} {y:.1}L{to:.1} {y:.1}");
         }
@@ -285,10 +275,7 @@ impl<'a> Chart<'a> {
     /// Writes a lane's name into its first bar where it fits, else beside it.
     fn name(&self, out: &mut String, lane: &[&HoldView], y: f64) {
         let first = lane[0];
-        let name = match first.reason {
-            Some(reason) => format!("{} ({reason})", first.code),
-            None => first.code.to_owned(),
-        };
+        let name = format!("{}{}", first.code, first.reason_text());
         let long = width(&name, 12.0);
         let end = |hold: &HoldView| hold.to_seconds.map_or(WIDTH - RIGHT, |to| self.axis.x(to));
         let (from, to) = (self.axis.x(first.from_seconds), end(first));
@@ -311,12 +298,11 @@ impl<'a> Chart<'a> {
 
     /// Marks the moments at which instances failed: many are gone a second later, too soon to be seen.
     fn failures(&self, out: &mut String) {
-        let failing = |sample: &SampleView| sample.old.failing + sample.new.failing;
         let samples = &self.group.samples;
         let mut marked = f64::NEG_INFINITY;
         for pair in samples.windows(2) {
             let x = self.axis.x(pair[1].at_seconds);
-            if failing(&pair[1]) > failing(&pair[0]) && x - marked >= 3.0 {
+            if pair[1].failing() > pair[0].failing() && x - marked >= 3.0 {
                 marked = x;
                 let y = self.y(total(&pair[1]).max(total(&pair[0]))) - 3.0;
                 mark(out, x, y);
@@ -330,17 +316,12 @@ impl<'a> Chart<'a> {
             return;
         };
         let x = WIDTH - RIGHT - 4.0;
-        let names = [(
-            "tc",
-            format!("ceiling {}", last.ceiling),
+        let _ = writeln!(
+            out,
+            "<text class=\"tc\" x=\"{x}\" y=\"{:.1}\" text-anchor=\"end\">ceiling {}</text>",
             self.y(last.ceiling) - 6.0,
-        )];
-        for (class, name, y) in names {
-            let _ = writeln!(
-                out,
-                "<text class=\"{class}\" x=\"{x}\" y=\"{y:.1}\" text-anchor=\"end\">{name}</text>"
-            );
-        }
+            last.ceiling
+        );
         // Below its line, over the areas: on a ground of its own it is readable on any colour.
         let (name, y) = (format!("floor {}", last.floor), self.y(last.floor));
         let long = name.chars().count() as f64 * 6.6 + 10.0;
@@ -536,7 +517,7 @@ fn legend(charts: &[Chart<'_>], all: usize) -> Vec<Item> {
             entries.push((Sign::Area, class, name.to_owned()));
         }
     }
-    if samples().any(|sample| sample.old.failing + sample.new.failing > 0) {
+    if samples().any(|sample| sample.failing() > 0) {
         entries.push((Sign::Mark, "fm", "instances fail".to_owned()));
     }
     if !charts.is_empty() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{GroupView, HoldView, SampleView, SimulationView, told, total};
+use super::{GroupView, HoldView, SampleView, SimulationView, lanes, told};
 use crate::ui::Style;
 
 /// The widest bar of a timeline. A larger group is drawn to scale.
@@ -52,13 +52,9 @@ pub(crate) fn text(view: &SimulationView, color: bool) -> String {
 
 fn timeline(out: &mut String, group: &GroupView, color: bool) {
     let rows = rows(group);
-    let most = group
-        .samples
-        .iter()
-        .map(|sample| total(sample).max(sample.ceiling));
-    let most = most.max().unwrap_or(0).max(1);
+    let most = group.most_drawn();
     let width = most.min(BAR_MAX) as usize;
-    if rows.is_empty() || most == 0 {
+    if rows.is_empty() {
         return;
     }
     let letters = "o before, # after, + starting, ! failing, - leaving";
@@ -150,7 +146,7 @@ fn bar(sample: &SampleView, most: u32, color: bool) -> (String, usize) {
         (new.ready, '#', Some(Style::Green)),
         (old.ready, 'o', None),
         (new.starting + old.starting, '+', Some(Style::Yellow)),
-        (new.failing + old.failing, '!', Some(Style::Red)),
+        (sample.failing(), '!', Some(Style::Red)),
         (new.leaving + old.leaving, '-', Some(Style::Dim)),
     ];
     let (mut text, mut length) = (String::new(), 0);
@@ -202,41 +198,26 @@ fn summary(out: &mut String, group: &GroupView, color: bool) {
     let _ = writeln!(out, "  provider calls: {}", group.calls_text());
     for (hold, spans) in merged(&group.holds) {
         let code = Style::Yellow.paint(hold.code, color);
-        let reason = hold
-            .reason
-            .map(|reason| format!(" ({reason})"))
-            .unwrap_or_default();
+        let reason = hold.reason_text();
         let _ = writeln!(out, "  held {spans}: {code}{reason}: {}", hold.message);
     }
 }
 
 /// Joins the holds that came again and again: each with its latest words, and when it lasted.
 pub(super) fn merged(holds: &[HoldView]) -> Vec<(&HoldView, String)> {
-    let mut found: Vec<(&HoldView, &HoldView, usize)> = Vec::new();
-    for hold in holds.iter().filter(|hold| hold.is_worth_telling()) {
-        let same = |(first, _, _): &&mut (&HoldView, &HoldView, usize)| {
-            (first.code, first.reason) == (hold.code, hold.reason)
-        };
-        match found.iter_mut().find(same) {
-            Some((_, last, times)) => {
-                *last = hold;
-                *times += 1;
-            }
-            None => found.push((hold, hold, 1)),
+    let lanes = lanes(holds).into_iter();
+    lanes.filter_map(|lane| in_words(&lane)).collect()
+}
+
+fn in_words<'a>(lane: &[&'a HoldView]) -> Option<(&'a HoldView, String)> {
+    match *lane {
+        [] => None,
+        [only] => Some((only, lasting(only))),
+        [first, .., last] => {
+            let (times, from, to) = (lane.len(), lasting(first), lasting(last));
+            Some((last, format!("{times} times, first {from}, last {to}")))
         }
     }
-    let told = |(first, last, times): (&HoldView, &'_ HoldView, usize)| match times {
-        1 => lasting(first),
-        _ => format!(
-            "{times} times, first {}, last {}",
-            lasting(first),
-            lasting(last)
-        ),
-    };
-    let found = found.into_iter();
-    found
-        .map(|(first, last, times)| (last, told((first, last, times))))
-        .collect()
 }
 
 fn size_at(group: &GroupView, at: f64) -> u32 {
