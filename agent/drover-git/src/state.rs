@@ -243,6 +243,7 @@ impl StateBranch {
 
     /// Publishes what is pending. When the branch has moved, our commits are repeated on its new tip
     /// one by one, touching only the paths that each of them changed, with their messages and times.
+    /// A remote that breaks off a conversation is asked again, within the same attempts.
     ///
     /// # Errors
     ///
@@ -250,35 +251,44 @@ impl StateBranch {
     /// the network has it. What is pending stays pending.
     pub fn publish(&mut self, policy: &PublishPolicy) -> Result<Published, GitError> {
         self.clear_locks()?;
+        let attempts = policy.attempts.max(1);
         let mut rebuilt = 0;
-        for attempt in 0..policy.attempts.max(1) {
+        for attempt in 0..attempts {
             if attempt > 0 {
                 std::thread::sleep(policy.pause_after(attempt - 1));
             }
-            if self.rebuild_if_needed()? {
-                rebuilt += 1;
-            }
-            let Some(tip) = self.tip.filter(|_| self.pending > 0) else {
-                return Ok(Published {
-                    pushed: 0,
-                    rebuilt,
-                    tip: self.tip,
-                });
-            };
-            let outcome = self.mirror.update(&self.reference, self.remote, tip)?;
-            match outcome {
-                PushOutcome::Done => {
-                    let pushed = self.pending;
-                    self.settle(tip)?;
-                    return Ok(Published {
-                        pushed,
-                        rebuilt,
-                        tip: self.tip,
-                    });
-                }
-                PushOutcome::Moved { current } => {
+            match self.publish_once(&mut rebuilt) {
+                Ok(Some(published)) => return Ok(published),
+                Ok(None) => {
                     tracing::debug!(reference = self.reference, attempt, "state branch moved");
+                }
+                // Nothing is lost by asking again: a push names the value that it expects.
+                Err(error) if attempt + 1 < attempts && is_passing(&error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::debug!(error, attempt, "the remote broke off");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(GitError::Contended {
+            url: self.mirror.url().redacted(),
+            reference: self.reference.clone(),
+            attempts,
+        })
+    }
+
+    /// One attempt at a publication; none when the branch has moved meanwhile, which is then known.
+    fn publish_once(&mut self, rebuilt: &mut u32) -> Result<Option<Published>, GitError> {
+        if self.rebuild_if_needed()? {
+            *rebuilt += 1;
+        }
+        let pushed = self.pending;
+        if let Some(tip) = self.tip.filter(|_| pushed > 0) {
+            match self.mirror.update(&self.reference, self.remote, tip)? {
+                PushOutcome::Done => self.settle(tip)?,
+                PushOutcome::Moved { current } => {
                     self.see(current)?;
+                    return Ok(None);
                 }
                 PushOutcome::Refused { message } => {
                     return Err(GitError::Refused {
@@ -289,11 +299,11 @@ impl StateBranch {
                 }
             }
         }
-        Err(GitError::Contended {
-            url: self.mirror.url().redacted(),
-            reference: self.reference.clone(),
-            attempts: policy.attempts.max(1),
-        })
+        Ok(Some(Published {
+            pushed,
+            rebuilt: *rebuilt,
+            tip: self.tip,
+        }))
     }
 
     /// Takes note of the remote's tip and compares it with ours.
@@ -454,6 +464,17 @@ impl StateBranch {
             );
         }
     }
+}
+
+/// Tells whether a remote that is there failed one conversation: a busy host answers with an error,
+/// or sends its headers and then cannot start the program behind them.
+fn is_passing(error: &GitError) -> bool {
+    matches!(
+        error,
+        GitError::Protocol { .. }
+            | GitError::Unavailable { .. }
+            | GitError::MovedWhileFetching { .. }
+    )
 }
 
 /// What one commit changed against its first parent.

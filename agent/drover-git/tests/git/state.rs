@@ -12,7 +12,7 @@ use drover_git::{
     StateCommit, init_repository,
 };
 
-use crate::support::http_backend::git;
+use crate::support::http_backend::{Canned, git};
 use crate::support::*;
 
 const BRANCH: &str = "drover/state";
@@ -316,6 +316,44 @@ fn attempts_are_bounded_when_somebody_is_always_faster() {
     let published = state.publish(&policy).unwrap();
     assert_eq!(published.pushed, 1);
     assert_eq!(site.git(&["rev-list", "--count", BRANCH]), "4");
+}
+
+/// A busy host: an error first, then headers with nothing behind them, as `git http-backend` sends
+/// them when the program behind it cannot start.
+#[test]
+fn a_host_that_breaks_off_is_asked_again() {
+    let site = Site::with_history();
+    let mut state = site.state("a");
+    record(&mut state, "groups/web.yaml", "3");
+    push_file(&local(&site.repository), BRANCH, "other", "1");
+    let fetches = AtomicUsize::new(0);
+    site.server.intercept(move |method, target| {
+        if method != "POST" || !target.ends_with("git-upload-pack") {
+            return None;
+        }
+        let status = match fetches.fetch_add(1, Ordering::SeqCst) {
+            0 => 503,
+            1 => 200,
+            _ => return None,
+        };
+        Some(Canned {
+            status,
+            headers: vec![(
+                "Content-Type".to_owned(),
+                "application/x-git-upload-pack-result".to_owned(),
+            )],
+            body: Vec::new(),
+        })
+    });
+    let published = state.publish(&patient(1)).unwrap();
+    assert_eq!((published.pushed, published.rebuilt), (1, 1));
+    let requests = site.server.take_requests();
+    let statuses: Vec<u16> = requests
+        .iter()
+        .filter(|seen| seen.target.ends_with("/git-upload-pack"))
+        .map(|seen| seen.status)
+        .collect();
+    assert!(statuses.starts_with(&[503, 200, 200]), "{statuses:?}");
 }
 
 /// Asserts what must hold after any number of writers: their commits are all there, in their order,

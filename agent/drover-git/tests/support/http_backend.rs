@@ -321,6 +321,7 @@ fn read_chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
 }
 
 /// Runs `git http-backend` as a CGI program and waits for its end.
+#[expect(clippy::print_stderr, reason = "shown with the test that fails")]
 fn run_backend(
     request: &Request,
     shared: &Shared,
@@ -347,19 +348,24 @@ fn run_backend(
         .env("GIT_PROTOCOL", request.header("git-protocol"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()?;
     let mut stdin = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let body = request.body.clone();
     // In its own thread: the backend may answer before it has read everything.
     let writer = std::thread::spawn(move || stdin.write_all(&body));
-    let mut output = Vec::new();
-    if let Some(mut stdout) = child.stdout.take() {
-        stdout.read_to_end(&mut output)?;
-    }
+    let output = child.wait_with_output()?;
     let _ = writer.join();
-    child.wait()?;
-    Ok(parse_cgi(&output))
+    // All that a client sees of a program that cannot start is an answer that ends too soon.
+    if !output.stderr.is_empty() {
+        eprint!(
+            "git http-backend, {} {}: {}",
+            request.method,
+            request.target,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(parse_cgi(&output.stdout))
 }
 
 fn parse_cgi(output: &[u8]) -> Canned {
