@@ -464,7 +464,7 @@ pub struct Settlement {
 /// How an intent ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SettlementOutcome {
-    /// The outside world shows its effect.
+    /// The outside world shows its effect, or the provider said that it had one.
     Observed,
     /// It had no effect and never will.
     NoEffect,

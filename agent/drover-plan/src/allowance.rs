@@ -15,7 +15,8 @@ pub(crate) fn allowance(
     intents: &IntentIndex<'_>,
     change: Option<&Change>,
 ) -> Allowance {
-    let members = input.classified.members.len() as u32;
+    // The executor counts what the journal says is on its way out, listed or not.
+    let members = input.classified.members.len() as u32 + intents.unlisted(input.classified);
     let (spec, size) = match input.desired {
         Desired::Present { group, .. } => (&group.spec, smallest_size(input, &group.spec)),
         Desired::Deleting { spec, .. } => {

@@ -1,8 +1,8 @@
 //! The open intents of a group, by what they concern.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use drover_model::{InstanceId, Intent, IntentKind};
+use drover_model::{Classified, InstanceId, Intent, IntentKind};
 
 /// Open intents, sorted by kind. Several for one instance are in the order of their numbers.
 #[derive(Debug, Default)]
@@ -33,6 +33,22 @@ impl<'a> IntentIndex<'a> {
             }
         }
         index
+    }
+
+    /// Returns the instances on their way out that only the journal knows: neither listed nor recorded,
+    /// and not yet known to be gone. They may exist.
+    pub(crate) fn unlisted(&self, classified: &Classified) -> u32 {
+        let ids: BTreeSet<&InstanceId> = self.ending().map(|(id, _)| id).collect();
+        let known = |id: &InstanceId| {
+            classified.members.contains_key(id) || classified.gone.contains_key(id)
+        };
+        ids.into_iter().filter(|id| !known(id)).count() as u32
+    }
+
+    /// Returns the drains, then the destroys, each with the instance that it is about.
+    pub(crate) fn ending(&self) -> impl Iterator<Item = (&'a InstanceId, &Vec<&'a Intent>)> {
+        let ends = self.drains.iter().chain(&self.destroys);
+        ends.map(|(id, intents)| (*id, intents))
     }
 
     /// Returns the first destroy of `instance`: repeats of it are carried by the same intent.

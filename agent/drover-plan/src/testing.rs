@@ -210,6 +210,21 @@ impl Fixture {
         self.intent(-10, kind, state);
     }
 
+    /// Adds an open drain that is not done.
+    pub(crate) fn drain(&mut self, name: &str, reason: Reason) {
+        let kind = IntentKind::Drain {
+            instance: id(name),
+            provider_ref: provider_ref(name),
+            address: None,
+            reason,
+            spec: self.group.spec.drain.clone(),
+            deadline: at(300),
+            begun: false,
+            done: false,
+        };
+        self.intent(-10, kind, IntentState::Intended);
+    }
+
     fn intent(&mut self, issued: i64, kind: IntentKind, state: IntentState) {
         self.intents.push(Intent {
             id: IntentId(self.intents.len() as u64 + 1),

@@ -75,7 +75,7 @@ pub struct Pass {
     pub plan: Plan,
     /// What was withheld.
     pub report: PlanReport,
-    /// What came of it. None: the provider could not be listed.
+    /// What came of it. None: it could not be recorded, so nothing was carried out.
     pub applied: Option<ApplyReport>,
     /// The recorded state before the pass.
     pub before: RecordedGroup,
@@ -232,13 +232,15 @@ impl Simulation {
         let (plan, report) = self.planned(&classified, &intents, &recorded, &fences)?;
         // The agent records a plan before it carries it out, in the file that its journal is in, and
         // carries out nothing where it cannot.
-        if !self.journal.is_failing() {
+        let applied = if self.journal.is_failing() {
+            None
+        } else {
             self.memory = classified.memory.clone();
             self.recommendations.clone_from(&plan.recommendations);
             self.commits += u32::from(self.recorded != plan.next);
             self.recorded = plan.next.clone();
-        }
-        let applied = apply(&plan, &self.context()).await;
+            Some(apply(&plan, &self.context()).await)
+        };
         Ok(Pass {
             at: now,
             listing,
@@ -247,7 +249,7 @@ impl Simulation {
             classified,
             plan,
             report,
-            applied: Some(applied),
+            applied,
             before: recorded,
         })
     }

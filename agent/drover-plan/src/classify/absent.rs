@@ -1,6 +1,7 @@
 //! Instances that are not in the listing: ghosts, which are not in it yet, and missing ones, which
 //! are in it no more.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use drover_model::{
@@ -102,24 +103,22 @@ impl Stage<'_> {
         self.missing_from_record();
     }
 
-    /// Takes in what only an open destroy knows: the record was lost, the journal was not.
+    /// Takes in what only an open drain or destroy knows: the record was lost, the journal was not.
     fn missing_from_record(&mut self) {
-        let unknown: Vec<&Intent> = self
+        let unknown: BTreeSet<InstanceId> = self
             .intents
-            .destroys
-            .iter()
-            .filter(|(id, _)| !self.members.contains_key(**id) && !self.gone.contains_key(**id))
-            .filter_map(|(_, intents)| intents.last().copied())
+            .ending()
+            .map(|(id, _)| id)
+            .filter(|id| !self.members.contains_key(*id) && !self.gone.contains_key(*id))
+            .cloned()
             .collect();
-        for intent in unknown {
-            if let IntentKind::Destroy { instance, .. } = &intent.kind {
-                self.count_absence(instance);
-                let vanished = self
-                    .destroy_acked(instance)
-                    .is_some_and(|at| self.proves_end_after(at));
-                if vanished || self.absence_proven(instance, Timestamp::MIN) {
-                    self.end(instance);
-                }
+        for id in unknown {
+            self.count_absence(&id);
+            let vanished = self
+                .destroy_acked(&id)
+                .is_some_and(|at| self.proves_end_after(at));
+            if vanished || self.absence_proven(&id, Timestamp::MIN) {
+                self.end(&id);
             }
         }
     }

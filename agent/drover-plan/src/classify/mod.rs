@@ -308,9 +308,8 @@ impl Stage<'_> {
                 settle(intent, outcome);
             }
         }
-        let ends = self.intents.drains.iter().chain(&self.intents.destroys);
-        for (id, intents) in ends {
-            if self.gone.contains_key(*id) {
+        for (id, intents) in self.intents.ending() {
+            if self.gone.contains_key(id) {
                 for intent in intents {
                     settle(intent, SettlementOutcome::Observed);
                 }
@@ -325,10 +324,10 @@ impl Stage<'_> {
         let IntentKind::Create { slots, .. } = &intent.kind else {
             return None;
         };
-        let made: Vec<&InstanceId> = match &intent.state {
+        let (made, told): (Vec<&InstanceId>, bool) = match &intent.state {
             IntentState::Intended | IntentState::Failed { .. } => return None,
-            IntentState::Sent => slots.iter().collect(),
-            IntentState::Acked { made, .. } => made.keys().collect(),
+            IntentState::Sent => (slots.iter().collect(), false),
+            IntentState::Acked { made, .. } => (made.keys().collect(), !made.is_empty()),
         };
         let seen = |id: &&InstanceId| self.listed.contains(*id);
         if !made
@@ -337,7 +336,8 @@ impl Stage<'_> {
         {
             return None;
         }
-        Some(if made.iter().any(seen) {
+        // What the provider said to have made was made, though nobody saw it before it ended.
+        Some(if told || made.iter().any(seen) {
             SettlementOutcome::Observed
         } else {
             SettlementOutcome::NoEffect

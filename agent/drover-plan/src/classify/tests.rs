@@ -74,7 +74,26 @@ fn an_acknowledged_instance_that_never_appears_is_gone_after_two_listings_beyond
     fixture.later(130);
     assert_eq!(fixture.class("web-2"), "gone");
     let settled = fixture.classified().settled;
-    assert_eq!(settled[0].outcome, SettlementOutcome::NoEffect);
+    assert_eq!(
+        settled[0].outcome,
+        SettlementOutcome::Observed,
+        "the provider said that it was made"
+    );
+}
+
+#[test]
+fn what_only_a_drain_or_a_destroy_knows_is_gone_after_two_listings_a_minute_apart() {
+    let mut fixture = Fixture::converged(2);
+    fixture.drain("web-8", Reason::Update);
+    fixture.destroy("web-9", Reason::Heal, IntentState::Intended);
+    for name in ["web-8", "web-9"] {
+        assert_eq!(fixture.class(name), "unknown");
+    }
+    fixture.later(60);
+    for name in ["web-8", "web-9"] {
+        assert_eq!(fixture.class(name), "gone");
+    }
+    assert_eq!(fixture.classified().settled.len(), 2);
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub(super) struct Draft<'a> {
     pub(super) made: BTreeMap<Digests, u32>,
     /// The same, by template and zone.
     pub(super) made_in: BTreeMap<(Digests, Option<String>), u32>,
-    /// All members and creates, the leaving ones counted.
+    /// All members and creates, the leaving ones counted, and those that only the journal knows.
     pub(super) total: u32,
     /// Members that serve.
     pub(super) available: u32,
@@ -136,6 +136,7 @@ impl<'a> Draft<'a> {
             .into_iter()
             .filter_map(|reason| Some((reason, closed(&spec.windows, reason, input.now)?)))
             .collect();
+        let total = members.len() as u32 + intents.unlisted(input.classified);
         let mut draft = Self {
             input,
             spec,
@@ -145,7 +146,7 @@ impl<'a> Draft<'a> {
             target,
             fresh: Fresh::Target,
             change: None,
-            total: members.len() as u32,
+            total,
             available: 0,
             staying: 0,
             resting: None,

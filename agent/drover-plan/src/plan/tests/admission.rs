@@ -2,10 +2,11 @@ use std::time::Duration;
 
 use drover_model::{
     Amount, Budget, Expiry, GroupName, Lifecycle, PauseCause, Protect, RateSlot, Rollout,
-    RolloutMode, RolloutState, SettlementOutcome,
+    RolloutMode, RolloutState, SettlementOutcome, Step,
 };
 
 use super::*;
+use crate::testing::provider_ref;
 
 fn slot(created: u32, destroyed: u32, size: u32) -> RateSlot {
     RateSlot {
@@ -107,6 +108,38 @@ fn only_a_written_limit_of_creations_holds_an_ephemeral_group() {
     assert_eq!(creates(&fixture.planned().0).len(), 1);
     fixture.group.spec.limits.create_hourly_max = Some(100);
     assert!(creates(&fixture.planned().0).is_empty());
+}
+
+#[test]
+fn what_was_made_counts_for_the_hour_though_nobody_saw_it() {
+    let mut fixture = Fixture::converged(3);
+    fixture.visibility = Duration::ZERO;
+    fixture.group.spec.limits.create_hourly_max = Some(5);
+    let made = [(id("web-4"), provider_ref("web-4"))];
+    let acked = IntentState::Acked {
+        made: BTreeMap::from(made),
+        at: at(-300),
+    };
+    fixture.create(&["web-4"], -301, acked);
+    fixture.later(0).later(70);
+    assert_eq!(fixture.class("web-4"), "gone");
+    let (plan, _) = fixture.planned();
+    let slot = plan.next.rates.last().expect("a slot");
+    assert_eq!(slot.created, 1);
+}
+
+#[test]
+fn what_only_the_journal_knows_counts_for_the_ceiling_and_for_the_certificate() {
+    let mut fixture = Fixture::converged(3);
+    fixture.destroy("web-9", Reason::Heal, IntentState::Intended);
+    fixture.list("web-3", ProviderPhase::Exited(ExitReport::default()));
+    let (plan, report) = fixture.planned();
+    // Three are listed, one may exist, and there may be four.
+    assert!(creates(&plan).is_empty());
+    assert!(holds(&report).contains(&"SurgeExhausted"));
+    let heals = |step: &&Step| matches!(&step.action, Action::Destroy { instance, .. } if *instance == id("web-3"));
+    assert_eq!(plan.steps.iter().filter(heals).count(), 1);
+    assert_eq!(plan.allowance.ending_max, 2, "the one beside the other");
 }
 
 #[test]
