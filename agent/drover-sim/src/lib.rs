@@ -4,8 +4,8 @@
 //! clock that only moves when it is told to, and checks the planner's invariants after every pass. It
 //! knows neither Git nor documents: a simulation is given parsed groups.
 //!
-//! Entry points: [`Simulation`] (one group, step by step) and [`walk`] (a random life of a group, from
-//! a seed).
+//! Entry points: [`Simulation`] (one group, step by step), [`walk`] (a random life of a group, from a
+//! seed) and [`walk_all`] (many of them, on all cores).
 //!
 //! **Invariant:** the same seed gives the same simulation, call by call.
 
@@ -25,4 +25,4 @@ pub use random::Random;
 pub use script::{ScriptError, replay};
 pub use simulation::{Pass, Simulation, SimulationError};
 pub use specs::{group, quorum_group, set_members, template};
-pub use walk::{WalkOptions, WalkReport, walk};
+pub use walk::{Tally, WalkOptions, WalkUntil, Walked, Walks, walk, walk_all};

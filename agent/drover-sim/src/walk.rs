@@ -1,24 +1,29 @@
 //! A random life of a group: faults, restarts, changes of mind; then peace, in which it converges.
 
 mod admission;
+mod many;
+mod tally;
 mod throttles;
+mod told;
 
-use std::fmt::Write as _;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use drover_apply::{FailWrites, StepResult};
 use drover_model::{
     Amount, BindingName, Canary, CheckOutcome, Checkpoint, DecisionPoint, Decisions, Enforcement,
-    ErrorClass, ExitReport, Group, GroupPhase, GroupSpec, HealRevision, Held, Hold, IntentKind,
-    OnFailure, Outcome, PolicyName, Prefer, Promote, ProviderRef, Rate, Reason, Rebalance,
-    RolloutMode, RolloutOrder, SizeDecision, SourceSpan, Spread, SystemicMode, Value, Verdict,
+    ErrorClass, ExitReport, Group, GroupPhase, GroupSpec, HealRevision, Held, Hold, OnFailure,
+    Outcome, PolicyName, Prefer, Promote, ProviderRef, Rate, Reason, Rebalance, RolloutMode,
+    RolloutOrder, SizeDecision, SourceSpan, Spread, SystemicMode, Value, Verdict,
 };
-use drover_plan::render;
 use drover_provider_sim::{Behavior, Fault, FaultKind, Op, SimSettings, Which};
 
 use crate::invariants::Checks;
-use crate::simulation::{Pass, of_group};
+use crate::simulation::of_group;
 use crate::{Random, Simulation, SimulationError, Violation, group};
+
+pub use many::{WalkUntil, Walked, Walks, walk_all};
+pub use tally::Tally;
 
 /// Versions of the template from here on are bad.
 const BAD_FROM: i64 = 1000;
@@ -46,23 +51,12 @@ pub struct WalkOptions {
     pub trace: Option<fn(&str)>,
 }
 
-/// What came of a walk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WalkReport {
-    /// Passes made, those in peace counted.
-    pub passes: u32,
-    /// Instances made.
-    pub created: u64,
-    /// Instances ended.
-    pub destroyed: u64,
-}
-
 /// Lives a random life and checks the invariants after every pass.
 ///
 /// # Errors
 ///
 /// The first invariant that does not hold, with the pass it was found in.
-pub async fn walk(options: WalkOptions) -> Result<WalkReport, Violation> {
+pub async fn walk(options: WalkOptions) -> Result<Tally, Violation> {
     let mut random = Random::new(options.seed);
     let mut group = random_group(&mut random);
     if options.seed % QUORUM_EACH == QUORUM_EACH - 1 {
@@ -77,10 +71,10 @@ pub async fn walk(options: WalkOptions) -> Result<WalkReport, Violation> {
         checks: Checks::default(),
         random,
         version: 1,
-        passes: 0,
+        bad: BTreeSet::new(),
+        tally: Tally::default(),
         trace: options.trace,
     };
-    make_bad_versions(&mut life);
     for _ in 0..options.passes {
         life.trouble();
         life.pass().await?;
@@ -90,13 +84,9 @@ pub async fn walk(options: WalkOptions) -> Result<WalkReport, Violation> {
     life.calm_down().await?;
     life.last_word();
     life.converge().await?;
-    let world = life.sim.world();
-    let stats = world.stats();
-    Ok(WalkReport {
-        passes: life.passes,
-        created: stats.created,
-        destroyed: stats.destroyed,
-    })
+    let Life { sim, mut tally, .. } = life;
+    tally.close(sim.world().stats());
+    Ok(tally)
 }
 
 struct Life {
@@ -104,7 +94,9 @@ struct Life {
     checks: Checks,
     random: Random,
     version: i64,
-    passes: u32,
+    /// The bad versions that the world knows.
+    bad: BTreeSet<i64>,
+    tally: Tally,
     trace: Option<fn(&str)>,
 }
 
@@ -271,26 +263,20 @@ fn random_settings(random: &mut Random) -> SimSettings {
 }
 
 /// Three ways to be bad: never running, ending soon, never healthy.
-fn make_bad_versions(life: &mut Life) {
-    let now = life.sim.now();
-    let mut world = life.sim.world();
-    for bad in 0..300 {
-        let which = Which::Property("version".to_owned(), Value::from(BAD_FROM + bad));
-        let behavior = match bad % 3 {
-            0 => Behavior::NeverBoots,
-            1 => Behavior::Exits {
-                after: Duration::from_secs(2),
-                report: ExitReport {
-                    code: Some(1),
-                    ..ExitReport::default()
-                },
+fn bad_in_its_way(version: i64) -> Behavior {
+    match version % 3 {
+        0 => Behavior::NeverBoots,
+        1 => Behavior::Exits {
+            after: Duration::from_secs(2),
+            report: ExitReport {
+                code: Some(1),
+                ..ExitReport::default()
             },
-            _ => Behavior::Health {
-                after: Duration::ZERO,
-                outcome: failing(),
-            },
-        };
-        world.behave(now, which, behavior);
+        },
+        _ => Behavior::Health {
+            after: Duration::ZERO,
+            outcome: failing(),
+        },
     }
 }
 
@@ -302,8 +288,9 @@ fn failing() -> CheckOutcome {
 
 impl Life {
     async fn pass(&mut self) -> Result<(), Violation> {
-        self.passes += 1;
-        let context = |violation: Violation, passes: u32| Violation {
+        self.tally.passes += 1;
+        let passes = self.tally.passes;
+        let context = |violation: Violation| Violation {
             what: format!("{} (pass {passes})", violation.what),
             ..violation
         };
@@ -316,15 +303,25 @@ impl Life {
                 },
                 what: source.unwrap_or_else(|| error.to_string()),
             };
-            context(violation, self.passes)
+            context(violation)
         })?;
-        let passes = self.passes;
         if let Some(trace) = self.trace {
-            trace(&told(passes, &self.sim, &pass));
+            trace(&told::told(passes, &self.sim, &pass));
         }
-        self.checks
-            .after(&self.sim, &pass)
-            .map_err(|violation| context(violation, passes))
+        let applied = pass.applied.as_ref();
+        if let Some(applied) = applied {
+            let outcomes = applied.outcomes.iter();
+            let done = outcomes.filter(|outcome| outcome.result == StepResult::Done);
+            self.tally.steps += done.count() as u64;
+        }
+        if applied.is_none_or(|applied| applied.journal_error.is_some()) {
+            self.count("journal", "write failed");
+        }
+        self.checks.after(&self.sim, &pass).map_err(context)
+    }
+
+    fn count(&mut self, who: &'static str, what: &'static str) {
+        self.tally.count(who, what);
     }
 
     /// Lets time pass: until the agent wants to look again, or something else wakes it.
@@ -354,6 +351,14 @@ impl Life {
             13 => self.journal_fault(),
             14 => {
                 let lost = self.random.percent(30);
+                self.count(
+                    "agent",
+                    if lost {
+                        "killed, memory lost"
+                    } else {
+                        "killed"
+                    },
+                );
                 self.sim.journal().recover();
                 self.sim.restart(lost);
             }
@@ -379,12 +384,23 @@ impl Life {
             _ => self.version % BAD_FROM + 1,
         };
         let version = self.version;
+        if version < BAD_FROM {
+            self.count("document", "another template");
+        } else {
+            self.count("document", "a broken template");
+            if self.bad.insert(version) {
+                let now = self.sim.now();
+                let which = Which::Property("version".to_owned(), Value::from(version));
+                self.sim.world().behave(now, which, bad_in_its_way(version));
+            }
+        }
         self.sim
             .edit(|spec| spec.template = crate::template(version));
     }
 
     /// A person pauses, promotes, or changes how the rollout goes on.
     fn change_stages(&mut self) {
+        self.count("document", "other stages of the rollout");
         let paused = self.random.percent(30);
         let mut drawn = self.sim.spec().clone();
         drawn.rollout.canary = None;
@@ -400,6 +416,7 @@ impl Life {
     }
 
     fn resize(&mut self) {
+        self.count("document", "another size");
         if self.sim.spec().quorum.is_some() {
             let mut drawn = self.sim.spec().clone();
             random_members(&mut self.random, &mut drawn);
@@ -425,6 +442,7 @@ impl Life {
     fn instance_fails(&mut self) {
         let now = self.sim.now();
         if let Some(instance) = self.some_instance() {
+            self.count("instance", "ended");
             self.sim
                 .world()
                 .crash(&instance, now, ExitReport::default());
@@ -434,6 +452,7 @@ impl Life {
     fn instance_vanishes(&mut self) {
         let now = self.sim.now();
         if let Some(instance) = self.some_instance() {
+            self.count("instance", "vanished");
             self.sim.world().vanish(&instance, now);
         }
     }
@@ -453,6 +472,15 @@ impl Life {
             Some(instance) if self.random.percent(80) => Which::Ref(instance),
             _ => Which::All,
         };
+        self.count(
+            "checks",
+            match (&outcome, &which) {
+                (CheckOutcome::Unknown { .. }, Which::All) => "nobody can be asked",
+                (CheckOutcome::Unknown { .. }, _) => "one cannot be asked",
+                (_, Which::All) => "all fail",
+                (_, _) => "one fails",
+            },
+        );
         let behavior = Behavior::HealthBetween {
             from: now,
             until,
@@ -555,6 +583,11 @@ impl Life {
             })],
             vec![of_group(Hold::ClockStepped)],
         ]);
+        match self.sim.fences.first().map(|held| &held.hold) {
+            Some(Hold::ClockStepped) => self.count("agent", "clock stepped back"),
+            Some(_) => self.count("agent", "frozen"),
+            None => {}
+        }
     }
 
     fn gate(&mut self) {
@@ -564,6 +597,7 @@ impl Life {
         self.sim.decisions = if self.random.percent(50) {
             Decisions::default()
         } else {
+            self.count("policy", "gate closed");
             closed(reason)
         };
     }
@@ -572,6 +606,9 @@ impl Life {
     fn zone_room(&mut self) {
         let zone = self.random.pick(&["a", "b", "c"]).to_owned();
         let room = self.random.pick(&[Some(0), Some(0), Some(2), None]);
+        if room.is_some() {
+            self.count("zone", "little room or none");
+        }
         self.sim.world().settings.zones.insert(zone, room);
         if self.random.percent(20) && !self.sim.spec().placement.zones.is_empty() {
             let zones = ["a", "b", "c"].map(str::to_owned);
@@ -589,10 +626,16 @@ impl Life {
             asked: size.into(),
             verdict: hours(DecisionPoint::Size, Outcome::Passed),
         });
+        if self.sim.decisions.size.is_some() {
+            self.count("policy", "size chosen");
+        }
     }
 
     fn capacity(&mut self) {
         let capacity = self.random.pick(&[None, Some(5), Some(9)]);
+        if capacity.is_some() {
+            self.count("provider", "room for few");
+        }
         self.sim.world().settings.capacity = capacity;
     }
 
@@ -675,7 +718,7 @@ impl Life {
                         invariant: "I9 idempotence",
                         what: format!(
                             "a converged group changed (pass {}): {:#?} {:#?}",
-                            self.passes, before, self.sim.recorded
+                            self.tally.passes, before, self.sim.recorded
                         ),
                     });
                 }
@@ -725,46 +768,6 @@ impl Life {
         }
         Ok(())
     }
-}
-
-/// Returns a pass as text.
-fn told(number: u32, sim: &Simulation, pass: &Pass) -> String {
-    let mut out = format!("--- pass {number} at {}\n", pass.at);
-    for member in pass.classified.members.values() {
-        let drain = member.drain.as_ref().map(|drain| drain.reason.as_str());
-        let line = format!(
-            "    {} {} {} drain {drain:?} listed {}",
-            member.id,
-            member.digests.short(),
-            member.class.as_str(),
-            member.provider_ref.is_some(),
-        );
-        let _ = writeln!(out, "{line} {:?}", member.class.why());
-    }
-    for id in pass.classified.gone.keys() {
-        let _ = writeln!(out, "    {id} gone");
-    }
-    for intent in &pass.intents {
-        let what = match &intent.kind {
-            IntentKind::Create { slots, .. } => format!("create {slots:?}"),
-            IntentKind::Drain { instance, .. } => format!("drain {instance}"),
-            IntentKind::Destroy { instance, .. } => format!("destroy {instance}"),
-        };
-        let _ = writeln!(out, "    intent {} {what} {:?}", intent.id, intent.state);
-    }
-    let there = sim.world().of_group(sim.name(), sim.now()).len();
-    let _ = writeln!(
-        out,
-        "    truth: {there} exist; {:?}",
-        pass.plan.next.backoff
-    );
-    out.push_str(&render(&pass.plan, &pass.report));
-    for outcome in pass.applied.iter().flat_map(|applied| &applied.outcomes) {
-        if outcome.result != StepResult::Done {
-            let _ = writeln!(out, "    step {}: {:?}", outcome.step, outcome.result);
-        }
-    }
-    out
 }
 
 /// Returns decisions that close the gate for one reason.

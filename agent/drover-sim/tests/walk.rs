@@ -1,12 +1,16 @@
 //! Random lives of a group, from seeds: the planner's invariants hold in each of them.
 //!
-//! A failure prints its seed; `SEED=n` lives that life alone, and `TRACE=1` with `--nocapture` tells
-//! every pass of it. `SEEDS=n` lives more of them.
+//! They are lived on all cores. A failure prints every seed that failed and the command that lives it
+//! alone: `SEED=n`, where `TRACE=1` with `--nocapture` tells every pass. `SEEDS=n` lives so many, and
+//! `FIRST=n` begins with another seed than 0. A long run is `cargo run --release -p drover-sim --example walk`.
 
-use drover_sim::{WalkOptions, walk};
+use drover_sim::{WalkOptions, WalkUntil, Walks, walk, walk_all};
 
-/// Lives in one run: about 25 seconds. Each of 150 passes with trouble, then peace.
-const SEEDS: u64 = 500;
+/// Lives in one run: about five minutes of processor time. Each of 150 passes with trouble, then peace.
+const SEEDS: u64 = 2000;
+
+/// Passes with trouble in each life.
+const PASSES: u32 = 150;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
@@ -19,33 +23,22 @@ fn tell(text: &str) {
 
 #[test]
 fn random_lives_keep_every_invariant_and_converge_in_peace() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    let seeds = match number("SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SEEDS").unwrap_or(SEEDS),
+    let (first, seeds) = match number("SEED") {
+        Some(seed) => (seed, 1),
+        None => (
+            number("FIRST").unwrap_or(0),
+            number("SEEDS").unwrap_or(SEEDS),
+        ),
     };
-    let mut failed = Vec::new();
-    let (mut passes, mut created) = (0, 0);
-    for seed in seeds {
-        let life = walk(WalkOptions {
-            seed,
-            passes: 150,
-            trace: number("TRACE").map(|_| tell as fn(&str)),
-        });
-        match runtime.block_on(life) {
-            Ok(report) => {
-                passes += u64::from(report.passes);
-                created += report.created;
-            }
-            Err(violation) => failed.push(format!("seed {seed}: {violation}")),
-        }
-    }
-    println!("{passes} passes, {created} instances");
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    let walked = walk_all(Walks {
+        first,
+        until: WalkUntil::Seeds(seeds),
+        passes: PASSES,
+        trace: number("TRACE").map(|_| tell as fn(&str)),
+    });
+    println!("{walked}");
+    assert!(walked.violations.is_empty(), "{walked}");
+    assert_eq!(walked.tally.seeds, seeds);
 }
 
 thread_local! {
@@ -69,7 +62,7 @@ fn told(seed: u64) -> String {
     TOLD.take();
     let life = walk(WalkOptions {
         seed,
-        passes: 150,
+        passes: PASSES,
         trace: Some(keep),
     });
     runtime

@@ -133,4 +133,37 @@ impl FaultKind {
         keep: 0,
         declared: false,
     };
+
+    /// Returns whether it means anything for calls of `op`.
+    pub(crate) fn concerns(&self, op: Op) -> bool {
+        match self {
+            Self::Error(_)
+            | Self::LostReply
+            | Self::LostRequest
+            | Self::LateEffect(_)
+            | Self::Slow(_) => true,
+            Self::Truncated { .. } | Self::Repeated | Self::Foreign => op == Op::List,
+            Self::Fewer(_) => op == Op::Provision,
+            Self::NotFound => op == Op::Destroy,
+        }
+    }
+
+    /// Returns the name under which it is counted. An error has that of its class.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Error(class) => class.as_str(),
+            Self::LostReply => "reply lost",
+            Self::LostRequest => "request lost",
+            Self::LateEffect(_) => "late effect",
+            Self::Slow(_) => "slow",
+            Self::Truncated { declared: true, .. } => "truncated",
+            Self::Truncated {
+                declared: false, ..
+            } => "truncated, said to be complete",
+            Self::Repeated => "everything twice",
+            Self::Foreign => "others as well",
+            Self::Fewer(_) => "made in part",
+            Self::NotFound => "not found, but running",
+        }
+    }
 }

@@ -27,5 +27,5 @@ pub use instance::{Behavior, Blueprint, SimInstance, Stop, Which};
 pub use provider::SimProvider;
 pub use rng::of_text;
 pub use settings::{Bucket, Share, SimSettings, Throttle};
-pub use stats::{CALLS_REMEMBERED_MAX, Call, Stats};
+pub use stats::{CALLS_REMEMBERED_MAX, Call, RATE_EXCEEDED, Stats};
 pub use world::{Foreign, Reply, SimWorld};

@@ -10,6 +10,9 @@ use crate::Op;
 /// as long as an agent.
 pub const CALLS_REMEMBERED_MAX: usize = 10_000;
 
+/// The name under which [`Stats::faults`] counts calls that met an empty token bucket.
+pub const RATE_EXCEEDED: &str = "rate exceeded";
+
 /// Counts since the world began.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -17,6 +20,9 @@ pub struct Stats {
     pub calls: BTreeMap<Op, u64>,
     /// Calls that failed, by operation and class.
     pub failures: BTreeMap<(Op, ErrorClass), u64>,
+    /// Faults that hit a call, by operation and [kind](crate::FaultKind::as_str). A call that met an empty
+    /// token bucket counts as [`RATE_EXCEEDED`].
+    pub faults: BTreeMap<(Op, &'static str), u64>,
     /// Instances made.
     pub created: u64,
     /// Instances made by one token. The contract: never more than the slots of its first call.
@@ -56,6 +62,10 @@ impl Stats {
     /// Returns how many calls of `op` there were.
     pub fn calls_of(&self, op: Op) -> u64 {
         self.calls.get(&op).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn hit(&mut self, op: Op, fault: &'static str) {
+        *self.faults.entry((op, fault)).or_default() += 1;
     }
 
     pub(crate) fn record(&mut self, call: Call) {

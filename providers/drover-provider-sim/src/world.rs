@@ -12,7 +12,7 @@ use drover_provider::{DestroyRequest, ProviderError, ProvisionRequest, Provision
 use crate::bucket::Level;
 use crate::instance::{Stop, later};
 use crate::rng::Rng;
-use crate::stats::Call;
+use crate::stats::{Call, RATE_EXCEEDED};
 use crate::{Behavior, Fault, FaultKind, Op, SimInstance, SimSettings, Stats, Which};
 
 /// What a caller gets, and how long it takes.
@@ -383,6 +383,7 @@ impl SimWorld {
         let now = self.advance(now);
         let usual = self.settings.latency.get(&op).copied().unwrap_or_default();
         let (result, latency) = if self.throttled(op, instances, now) {
+            self.stats.hit(op, RATE_EXCEEDED);
             let message = format!("rate of {} calls exceeded", op.as_str());
             let refusal = ProviderError::new(ErrorClass::Throttled, message);
             (Err(refusal), usual)
@@ -486,6 +487,9 @@ impl SimWorld {
         for fault in &mut self.faults {
             if fault.covers(op, now) && self.rng.percent(fault.percent) {
                 fault.times = fault.times.map(|times| times - 1);
+                if fault.kind.concerns(op) {
+                    self.stats.hit(op, fault.kind.as_str());
+                }
                 kinds.push(fault.kind.clone());
             }
         }

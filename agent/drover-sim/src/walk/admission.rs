@@ -95,11 +95,14 @@ impl Life {
         self.sim.peers.converged.clear();
         if self.random.percent(70) {
             self.sim.peers.converged.insert(other_group());
+        } else {
+            self.count("dependency", "not converged");
         }
     }
 
     /// A person protects instances, or no longer does.
     pub(super) fn protect(&mut self) {
+        self.count("document", "other protection");
         let protection = random_protection(&mut self.random);
         let ends = self.random.percent(50);
         self.sim.edit(|spec| {

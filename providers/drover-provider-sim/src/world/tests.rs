@@ -168,6 +168,26 @@ fn lost_replies_and_lost_requests_look_alike_to_the_caller() {
 }
 
 #[test]
+fn faults_are_counted_where_they_hit_a_call_that_they_mean_something_for() {
+    let mut world = SimWorld::new(SimSettings::default());
+    for kind in [
+        FaultKind::LostReply,
+        FaultKind::NotFound,
+        FaultKind::Fewer(9),
+    ] {
+        world.inject(Fault::next(Op::Provision, 1, kind));
+    }
+    world.inject(Fault::next(Op::Destroy, 1, FaultKind::LostReply));
+    let _ = world.provision(at(0), &request('a', 1..3));
+    let _ = world.provision(at(1), &request('b', 3..4));
+    let expected = [
+        ((Op::Provision, "made in part"), 1),
+        ((Op::Provision, "reply lost"), 1),
+    ];
+    assert_eq!(world.stats().faults, BTreeMap::from(expected));
+}
+
+#[test]
 fn a_late_effect_comes_after_its_caller_gave_up() {
     let mut world = SimWorld::new(SimSettings::default());
     let late = FaultKind::LateEffect(seconds(60));

@@ -1,0 +1,56 @@
+//! A pass of a random life as text, for people who look for the cause of a failure.
+
+use std::fmt::Write as _;
+
+use drover_apply::StepResult;
+use drover_model::{Digests, IntentKind};
+use drover_plan::render;
+
+use crate::Simulation;
+use crate::simulation::Pass;
+
+/// Returns a pass as text.
+pub(super) fn told(number: u64, sim: &Simulation, pass: &Pass) -> String {
+    let mut out = format!("--- pass {number} at {}\n", pass.at);
+    for member in pass.classified.members.values() {
+        let drain = member.drain.as_ref().map(|drain| drain.reason.as_str());
+        let line = format!(
+            "    {} {} {} drain {drain:?} listed {}",
+            member.id,
+            member.digests.short(),
+            member.class.as_str(),
+            member.provider_ref.is_some(),
+        );
+        let _ = writeln!(out, "{line} {:?}", member.class.why());
+    }
+    for id in pass.classified.gone.keys() {
+        let _ = writeln!(out, "    {id} gone");
+    }
+    for intent in &pass.intents {
+        let what = match &intent.kind {
+            IntentKind::Create { slots, .. } => format!("create {slots:?}"),
+            IntentKind::Drain { instance, .. } => format!("drain {instance}"),
+            IntentKind::Destroy { instance, .. } => format!("destroy {instance}"),
+        };
+        let _ = writeln!(out, "    intent {} {what} {:?}", intent.id, intent.state);
+    }
+    let next = &pass.plan.next;
+    let short = |digests: Option<&Digests>| digests.map_or("none", Digests::short).to_owned();
+    let quarantine = next.quarantine.as_ref();
+    let _ = writeln!(
+        out,
+        "    target {}, last good {}, in quarantine {}",
+        short(next.target.as_ref()),
+        short(next.stable.as_ref()),
+        short(quarantine.map(|quarantine| &quarantine.digests)),
+    );
+    let there = sim.world().of_group(sim.name(), sim.now()).len();
+    let _ = writeln!(out, "    truth: {there} exist; {:?}", next.backoff);
+    out.push_str(&render(&pass.plan, &pass.report));
+    for outcome in pass.applied.iter().flat_map(|applied| &applied.outcomes) {
+        if outcome.result != StepResult::Done {
+            let _ = writeln!(out, "    step {}: {:?}", outcome.step, outcome.result);
+        }
+    }
+    out
+}
