@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    Condition, ConditionType, Digests, GroupPhase, Held, Hold, InstanceClass, InstanceId,
-    IntentKind, PolicyHold, RecordedInstance, RolloutState, Trust,
+    Action, Condition, ConditionType, Digests, GroupPhase, Held, Hold, InstanceClass, InstanceId,
+    IntentId, IntentKind, Member, PolicyHold, RecordedInstance, RolloutState, Trust,
 };
 
 use super::draft::{Course, Draft};
@@ -13,9 +13,12 @@ use super::observes;
 impl Draft<'_> {
     /// Fills in what follows from the decisions.
     pub(super) fn record(&mut self) {
-        // What is seen on a listing that is not trusted is not worth recording.
+        // What is seen on a listing that is not trusted is not worth recording, but for what nothing
+        // else will know of.
         if matches!(self.input.classified.trust, Trust::Full) {
             self.record_instances();
+        } else {
+            self.record_newcomers();
         }
         self.next.phase = self.phase();
         self.next.holds = self.recorded_holds();
@@ -27,37 +30,60 @@ impl Draft<'_> {
     }
 
     fn record_instances(&mut self) {
-        let recorded = &self.input.recorded.instances;
         let members = self.input.classified.members.values();
         self.next.instances = members
-            .map(|member| {
-                let class = member.class.as_str();
-                let before = recorded.get(&member.id);
-                let why = match before {
-                    // The wording of a failing check may differ from try to try.
-                    Some(before) if before.class == class && before.why.is_some() => {
-                        before.why.clone()
-                    }
-                    Some(_) | None => member.class.why(),
-                };
-                let handle = before.and_then(|before| before.provider_ref.clone());
-                let place = |now: &Option<String>, before: Option<&Option<String>>| {
-                    now.clone().or_else(|| before.cloned().flatten())
-                };
-                let instance = RecordedInstance {
-                    seat: member.seat.clone(),
-                    provider_ref: member.provider_ref.clone().or(handle),
-                    digests: member.digests.clone(),
-                    class: class.to_owned(),
-                    draining: member.drain.is_some(),
-                    why,
-                    address: place(&member.address, before.map(|before| &before.address)),
-                    zone: place(&member.zone, before.map(|before| &before.zone)),
-                    created_at: member.created_at,
-                };
-                (member.id.clone(), instance)
-            })
+            .map(|member| (member.id.clone(), self.recorded_as(member)))
             .collect();
+    }
+
+    /// Records what was made by the creates that this plan closes. Until then the journal vouches for
+    /// it, and from then on the record does: a listing that leaves it out would otherwise prove that it
+    /// never was.
+    fn record_newcomers(&mut self) {
+        let closed = self.steps.iter().filter_map(|step| match &step.action {
+            Action::Settle(settlement) => Some(settlement.intent),
+            _ => None,
+        });
+        let closed: BTreeSet<IntentId> = closed.collect();
+        let creates = self.intents.creates.iter();
+        let slots = creates.filter(|intent| closed.contains(&intent.id));
+        let slots = slots.flat_map(|intent| match &intent.kind {
+            IntentKind::Create { slots, .. } => slots.as_slice(),
+            IntentKind::Drain { .. } | IntentKind::Destroy { .. } => &[],
+        });
+        let members = &self.input.classified.members;
+        let seen = slots.filter_map(|id| members.get(id));
+        let seen = seen.filter(|member| member.provider_ref.is_some());
+        let newcomers: Vec<_> = seen
+            .map(|member| (member.id.clone(), self.recorded_as(member)))
+            .collect();
+        self.next.instances.extend(newcomers);
+    }
+
+    /// Returns what is recorded of a member.
+    fn recorded_as(&self, member: &Member) -> RecordedInstance {
+        let class = member.class.as_str();
+        let before = self.input.recorded.instances.get(&member.id);
+        let why = match before {
+            // The wording of a failing check may differ from try to try.
+            Some(before) if before.class == class && before.why.is_some() => before.why.clone(),
+            Some(_) | None => member.class.why(),
+        };
+        let handle = before.and_then(|before| before.provider_ref.clone());
+        let place = |now: &Option<String>, before: Option<&Option<String>>| {
+            now.clone().or_else(|| before.cloned().flatten())
+        };
+        RecordedInstance {
+            seat: member.seat.clone(),
+            provider_ref: member.provider_ref.clone().or(handle),
+            digests: member.digests.clone(),
+            class: class.to_owned(),
+            draining: member.drain.is_some(),
+            why,
+            address: place(&member.address, before.map(|before| &before.address)),
+            zone: place(&member.zone, before.map(|before| &before.zone)),
+            created_at: member.created_at,
+        }
     }
 
     fn phase(&self) -> GroupPhase {

@@ -1,10 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    Action, BindingName, Cause, CheckOutcome, ConditionType, DecisionPoint, Digests, Enforcement,
-    ExitReport, GroupPhase, Held, Hold, InstanceId, IntentState, Outcome, Plan, PlanReport,
-    PolicyName, ProviderName, ProviderPhase, Reason, RecordedProvider, SourceSpan, Token, Value,
-    Verdict,
+    Action, BindingName, Cause, CheckOutcome, Completeness, ConditionType, DecisionPoint, Digests,
+    Enforcement, ExitReport, GroupPhase, Held, Hold, InstanceId, IntentState, Outcome, Plan,
+    PlanReport, PolicyName, ProviderName, ProviderPhase, Reason, RecordedProvider, SourceSpan,
+    Token, Value, Verdict,
 };
 
 use crate::testing::{Fixture, at, id, ignoring_version, template};
@@ -337,3 +337,25 @@ mod admission;
 mod placement;
 mod rollout;
 mod scaling;
+
+#[test]
+fn what_was_made_is_recorded_even_where_it_is_first_seen_on_a_partial_listing() {
+    let mut fixture = Fixture::converged(2);
+    fixture.group.spec.size = 3;
+    fixture.create(&["web-3"], -5, IntentState::Sent);
+    fixture.list("web-3", ProviderPhase::Running);
+    fixture.listing.completeness = Completeness::Partial {
+        why: "one page failed".to_owned(),
+    };
+    let (plan, _) = fixture.planned();
+    assert!(matches!(plan.steps[0].action, Action::Settle(_)));
+    // The plan is carried out; then the memory is lost, and a listing leaves the instance out.
+    fixture.recorded = plan.next;
+    fixture.intents.clear();
+    fixture.memory.clear();
+    fixture.listing.completeness = Completeness::Complete;
+    fixture.unlist("web-3");
+    assert_eq!(fixture.class("web-3"), "Suspect");
+    let (plan, _) = fixture.later(15).planned();
+    assert!(creates(&plan).is_empty(), "it is not made twice");
+}

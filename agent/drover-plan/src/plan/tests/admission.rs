@@ -280,3 +280,39 @@ fn a_budget_that_others_use_up_is_no_fault_of_the_template() {
     fixture.group.spec.budgets = vec![budget(&[Reason::Update], 2)];
     assert_eq!(state(&fixture), paused);
 }
+
+#[test]
+fn what_is_gone_already_takes_nothing_from_the_allowance() {
+    let mut fixture = Fixture::converged(4);
+    fixture.group.spec.size = 3;
+    fixture.group.spec.template = template(2);
+    fixture.group.spec.rollout.surge_max = Amount::Count(0);
+    fixture.group.spec.rollout.unavailable_max = Amount::Count(1);
+    let (before, _) = fixture.planned();
+    assert_eq!(drained(&before).len(), 2);
+    assert_eq!(
+        (before.allowance.ending_max, before.allowance.removed_max),
+        (2, 1)
+    );
+    // The journal has the end of one that neither the listing nor the record has, and no two listings
+    // prove yet that it is gone. The executor counts it among what is on its way out.
+    let state = IntentState::Acked {
+        made: BTreeMap::new(),
+        at: at(0),
+    };
+    fixture.destroy("web-9", Reason::ScaleIn, state);
+    assert_eq!(fixture.class("web-9"), "unknown");
+    let (plan, _) = fixture.planned();
+    assert_eq!(drained(&plan), drained(&before));
+    assert_eq!(
+        (plan.allowance.ending_max, plan.allowance.removed_max),
+        (3, 2)
+    );
+    // What is proven to be gone is closed by the plan, and no longer counted by anybody.
+    fixture.list("web-9", ProviderPhase::Terminated);
+    let (plan, _) = fixture.planned();
+    assert_eq!(
+        (plan.allowance.ending_max, plan.allowance.removed_max),
+        (2, 1)
+    );
+}
