@@ -56,7 +56,7 @@ fn the_page_of_holds_names_every_hold() {
         .ancestors()
         .nth(2)
         .unwrap();
-    let source = std::fs::read_to_string(root.join("agent/drover-model/src/plan.rs")).unwrap();
+    let source = std::fs::read_to_string(root.join("agent/drover-model/src/hold.rs")).unwrap();
     let text = std::fs::read_to_string(root.join("docs/reference/holds.md")).unwrap();
     let codes = source.split("pub fn code(&self)").nth(1).unwrap();
     let codes = codes.split("pub fn ").next().unwrap();

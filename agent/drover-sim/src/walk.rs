@@ -2,6 +2,8 @@
 
 mod admission;
 mod many;
+mod members;
+mod settings;
 mod tally;
 mod throttles;
 mod told;
@@ -16,11 +18,14 @@ use drover_model::{
     Outcome, PolicyName, Prefer, Promote, ProviderRef, Rate, Reason, Rebalance, RolloutMode,
     RolloutOrder, SizeDecision, SourceSpan, Spread, SystemicMode, Value, Verdict,
 };
-use drover_provider_sim::{Behavior, Fault, FaultKind, Op, SimSettings, Which};
+use drover_provider_sim::{Behavior, Fault, FaultKind, Op, Which};
 
 use crate::invariants::Checks;
 use crate::simulation::of_group;
 use crate::{Random, Simulation, SimulationError, Violation, group};
+
+use members::{into_members, random_members};
+use settings::random_settings;
 
 pub use many::{WalkUntil, Walked, Walks, walk_all};
 pub use tally::Tally;
@@ -163,38 +168,6 @@ fn random_group(random: &mut Random) -> Group {
     group
 }
 
-/// Makes a quorum group of it, with what a document of one may say.
-fn into_members(random: &mut Random, group: &mut Group) {
-    let plain = crate::quorum_group("web", &[], 1).spec;
-    let spec = &mut group.spec;
-    spec.quorum = plain.quorum;
-    spec.heal = plain.heal;
-    spec.limits = plain.limits;
-    spec.placement = plain.placement;
-    spec.scaling = plain.scaling;
-    spec.expiry = None;
-    let rollout = &mut spec.rollout;
-    rollout.surge_max = plain.rollout.surge_max;
-    rollout.unavailable_max = plain.rollout.unavailable_max;
-    rollout.canary = None;
-    rollout.checkpoints.clear();
-    rollout.partition = None;
-    rollout.order = RolloutOrder::Auto;
-    random_members(random, spec);
-}
-
-/// Draws one to five members, how long they settle, and whether downtime is allowed.
-fn random_members(random: &mut Random, spec: &mut GroupSpec) {
-    let all = ["m1", "m2", "m3", "m4", "m5", "m6"];
-    let first = random.below(2) as usize;
-    let count = random.pick(&[1, 2, 3, 3, 3, 4, 5]);
-    crate::set_members(spec, &all[first..first + count]);
-    if let Some(quorum) = &mut spec.quorum {
-        quorum.stabilize = Duration::from_secs(random.pick(&[0, 20, 60]));
-        quorum.allow_downtime = random.percent(20);
-    }
-}
-
 /// How a rollout goes on: half of the groups do nothing but roll.
 fn random_stages(random: &mut Random, spec: &mut GroupSpec) {
     let rollout = &mut spec.rollout;
@@ -242,24 +215,6 @@ fn random_stages(random: &mut Random, spec: &mut GroupSpec) {
         Some(HealRevision::Target),
         Some(HealRevision::Current),
     ]);
-}
-
-fn random_settings(random: &mut Random) -> SimSettings {
-    let lag = Duration::from_secs(random.pick(&[0, 0, 1, 5, 30]));
-    SimSettings {
-        seed: random.next_u64(),
-        boot: Duration::from_secs(random.pick(&[0, 1, 20, 50])),
-        boot_jitter: Duration::from_secs(random.pick(&[0, 5])),
-        ready: Duration::from_secs(random.pick(&[0, 3])),
-        list_lag: lag,
-        address_lag: lag * 2,
-        phase_lag: Duration::from_secs(random.pick(&[0, 0, 2, 10])),
-        stop: Duration::from_secs(random.pick(&[0, 1, 30, 200])),
-        remember: Duration::from_secs(random.pick(&[0, 0, 60, 600])),
-        batch_max: random.pick(&[1, 2, 100]),
-        visibility: lag,
-        ..SimSettings::default()
-    }
 }
 
 /// Three ways to be bad: never running, ending soon, never healthy.
