@@ -35,6 +35,7 @@ fn reference_pages_name_every_field() {
         ("policy", "policy"),
         ("binding", "policy"),
         ("provider", "provider"),
+        ("fleet", "fleet"),
     ];
     for (kind, page) in pages {
         let schema =

@@ -25,6 +25,7 @@ use crate::observe::Scopes;
 use crate::offload::Offload;
 use crate::recorder::Recorder;
 use crate::registry::Registry;
+use crate::shares::Shares;
 use crate::source::{Fetcher, Snapshot, Source};
 use crate::status::{AgentStatus, PassReport, SourceStatus, WriteBackStatus};
 use crate::store::{Store, StoreError};
@@ -148,6 +149,7 @@ pub struct Agent {
     claimed: Option<(Lease, crate::store::Batch)>,
     looks: Looks,
     guard_round: GuardRound,
+    shares: Shares,
     groups: BTreeMap<GroupName, GroupEntry>,
     /// Recorded groups that could not be read from the state branch, with the reason.
     unreadable: BTreeMap<String, String>,
@@ -275,10 +277,9 @@ impl Agent {
         let tenure = Tenure::open(stored.lease, settings.mode);
         let data_dir = settings.data_dir.as_deref();
         let view_missing = settings.mode == Mode::DryRun && stored.groups.is_empty();
-        let Contact { health, reach } = parts.contact.unwrap_or_else(|| Contact {
-            health: Arc::new(Prober::new(Arc::clone(&parts.clock), Arc::clone(&changed))),
-            reach: Arc::new(Network),
-        });
+        let Contact { health, reach } = parts
+            .contact
+            .unwrap_or_else(|| real_contact(&parts.clock, &changed));
         let mut agent = Self {
             brake: Arc::new(AgentBrake::new(data_dir, stored.freeze)),
             members: MembersDir::new(data_dir),
@@ -331,6 +332,7 @@ impl Agent {
                 ..Looks::default()
             },
             guard_round: GuardRound::default(),
+            shares: Shares::default(),
             provider_notes: BTreeMap::new(),
             logged_holds: BTreeSet::new(),
             control: Arc::default(),
@@ -547,6 +549,14 @@ impl Agent {
 
     fn epoch(&self) -> Epoch {
         self.tenure.epoch()
+    }
+}
+
+/// Returns the ways to instances over the network.
+fn real_contact(clock: &Arc<dyn Clock>, changed: &Arc<Notify>) -> Contact {
+    Contact {
+        health: Arc::new(Prober::new(Arc::clone(clock), Arc::clone(changed))),
+        reach: Arc::new(Network),
     }
 }
 

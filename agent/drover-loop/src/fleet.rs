@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use drover_model::{
-    AcceptedDocument, Binding, BindingName, Kind, Policy, PolicyName, ProviderDoc, ProviderName,
-    Revision,
+    AcceptedDocument, Binding, BindingName, FleetBudget, Kind, Policy, PolicyName, ProviderDoc,
+    ProviderName, Revision,
 };
 use drover_policy::{PolicyMistake, PolicySet};
 use drover_spec::record::RecordedFleet;
-use drover_spec::{Diagnostic, Document, Located};
+use drover_spec::{Diagnostic, Document, FleetDoc, Located};
 
 use crate::check::check_provider;
 use crate::registry::Registry;
@@ -35,6 +35,8 @@ pub(crate) struct Documents {
     pub(crate) policies: BTreeMap<PolicyName, Kept<Policy>>,
     pub(crate) bindings: BTreeMap<BindingName, Kept<Binding>>,
     pub(crate) providers: BTreeMap<ProviderName, Kept<ProviderDoc>>,
+    /// The document of the fleet itself, if there is one.
+    pub(crate) fleet: BTreeMap<String, Kept<FleetDoc>>,
     /// Policies that never were good, with the first mistake.
     pub(crate) never_good: BTreeMap<PolicyName, String>,
 }
@@ -96,6 +98,7 @@ impl Fleet {
         if !same_judges && self.earlier.len() >= GUARDS_MAX {
             // Taking them would drop a guard that still holds something back.
             self.documents.providers = documents.providers;
+            self.documents.fleet = documents.fleet;
             self.mistakes.extend(self.waiting());
             return FleetChanged {
                 documents: true,
@@ -194,8 +197,18 @@ impl Documents {
                 let name = value.name.clone();
                 self.providers.insert(name, Kept { value, document });
             }
-            Document::Group(_) | Document::Fleet(_) => {}
+            Document::Fleet(value) => {
+                let name = value.name.clone();
+                self.fleet.insert(name, Kept { value, document });
+            }
+            Document::Group(_) => {}
         }
+    }
+
+    /// Returns the budgets that groups share.
+    pub(crate) fn budgets(&self) -> &[FleetBudget] {
+        let fleet = self.fleet.values().next();
+        fleet.map_or(&[], |kept| &kept.value.budgets)
     }
 
     /// Returns the documents as they are recorded.
@@ -206,7 +219,9 @@ impl Documents {
         let bindings = bindings.map(|(n, k)| ((Kind::Binding, n.to_string()), &k.document));
         let providers = self.providers.iter();
         let providers = providers.map(|(n, k)| ((Kind::Provider, n.to_string()), &k.document));
-        let documents = policies.chain(bindings).chain(providers);
+        let fleet = self.fleet.iter();
+        let fleet = fleet.map(|(n, k)| ((Kind::Fleet, n.clone()), &k.document));
+        let documents = policies.chain(bindings).chain(providers).chain(fleet);
         RecordedFleet {
             revision: Some(revision.clone()),
             documents: documents
@@ -233,6 +248,9 @@ impl Documents {
         let repository = &snapshot.repository;
         let from = &snapshot.commit.revision;
         let broken = Broken::of(snapshot);
+        let fleet = repository.fleet.iter();
+        let fleet = fleet.map(|found| (found.value.name.clone(), found.clone()));
+        let fleet: BTreeMap<String, Located<FleetDoc>> = fleet.collect();
         let mut next = Self {
             policies: follow(&repository.policies, &self.policies, from, &|name| {
                 broken.keeps(Kind::Policy, name.as_str())
@@ -242,6 +260,10 @@ impl Documents {
             }),
             providers: follow(&repository.providers, &self.providers, from, &|name| {
                 broken.keeps(Kind::Provider, name.as_str())
+            }),
+            // Whatever it is called now, the new one takes the place of the old one.
+            fleet: follow(&fleet, &self.fleet, from, &|name| {
+                fleet.is_empty() && broken.keeps(Kind::Fleet, name)
             }),
             never_good: BTreeMap::new(),
         };

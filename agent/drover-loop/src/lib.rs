@@ -37,6 +37,7 @@ mod recorder;
 mod registry;
 mod replay;
 mod run;
+mod shares;
 mod source;
 mod status;
 mod store;

@@ -10,9 +10,9 @@ use drover_apply::{
     StepResult,
 };
 use drover_model::{
-    Action, Cause, Change, Decisions, Deleting, Epoch, FleetName, Group, GroupName, HealthSignal,
-    Held, InstanceId, InstanceMemory, Intent, IntentKind, Listing, Peers, Plan, ProviderPhase,
-    Reason, Recommendation, RecordedGroup, Timestamp,
+    Action, Cause, Change, Decisions, Deleting, Disturbance, Epoch, FleetName, Group, GroupName,
+    HealthSignal, Held, InstanceId, InstanceMemory, Intent, IntentKind, Listing, Peers, Plan,
+    ProviderPhase, Reason, Recommendation, RecordedGroup, Timestamp,
 };
 use drover_plan::{FenceScope, fence_scope};
 use drover_policy::{GroupSummary, PolicySet, SourceFacts};
@@ -118,6 +118,8 @@ pub(crate) struct Finished {
     pub(crate) recommendations: Arc<Vec<Recommendation>>,
     pub(crate) accepted: Option<Arc<Group>>,
     pub(crate) report: GroupReport,
+    /// What the plan disturbs.
+    pub(crate) disturbance: Disturbance,
     pub(crate) change: Option<Arc<Change>>,
     pub(crate) decisions: Arc<Decisions>,
     pub(crate) members: Option<Arc<Membership>>,
@@ -347,6 +349,7 @@ async fn finish(
             ..GroupReport::default()
         },
         recorded: next,
+        disturbance: judged.report.disturbance.clone(),
         change,
         decisions: Arc::new(judged.decisions),
         guards_withhold: judged.guards_withhold,
@@ -440,6 +443,7 @@ async fn nothing_in_force(
             ..GroupReport::default()
         },
         recorded,
+        disturbance: Disturbance::default(),
         change: None,
         decisions: Arc::default(),
         members: task.published.clone(),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    Activity, ErrorClass, GroupName, InstanceId, PolicyHold, ProviderName, Reason, Timestamp,
+    Activity, BudgetName, ErrorClass, GroupName, InstanceId, PolicyHold, ProviderName, Reason, Timestamp,
 };
 
 /// A hold with what it withholds.
@@ -91,6 +91,16 @@ pub enum Hold {
         used: u32,
         /// How many are allowed.
         max: u32,
+    },
+    /// As many disruptions as a budget of the whole fleet allows are in flight, or it is another
+    /// group's turn.
+    FleetBudgetExhausted {
+        /// The budget.
+        budget: BudgetName,
+        /// How many are allowed, in all groups together.
+        max: u32,
+        /// The groups that use it.
+        taken_by: Vec<GroupName>,
     },
     /// The document protects the instance.
     ProtectedInstance {
@@ -287,6 +297,7 @@ impl Hold {
             Self::PolicyFailed(_) => "PolicyFailed",
             Self::WindowClosed { .. } => "WindowClosed",
             Self::BudgetExhausted { .. } => "BudgetExhausted",
+            Self::FleetBudgetExhausted { .. } => "FleetBudgetExhausted",
             Self::ProtectedInstance { .. } => "ProtectedInstance",
             Self::DependencyNotReady { .. } => "DependencyNotReady",
             Self::CreateLimit { .. } => "CreateLimit",
@@ -332,6 +343,7 @@ impl Hold {
             self,
             Self::WindowClosed { .. }
                 | Self::BudgetExhausted { .. }
+                | Self::FleetBudgetExhausted { .. }
                 | Self::ProtectedInstance { .. }
                 | Self::DependencyNotReady { .. }
                 | Self::SurgeExhausted { .. }
@@ -406,6 +418,21 @@ impl fmt::Display for Hold {
                 f,
                 "{used} instances are out of service or on their way, the budget allows {max}"
             ),
+            Self::FleetBudgetExhausted {
+                budget,
+                max,
+                taken_by,
+            } => {
+                write!(
+                    f,
+                    "not its turn: the fleet's budget {budget} lets {max} instances of all groups go at once"
+                )?;
+                for (position, group) in taken_by.iter().enumerate() {
+                    let lead = if position == 0 { ", in use by " } else { ", " };
+                    write!(f, "{lead}{group}")?;
+                }
+                Ok(())
+            }
             Self::ProtectedInstance { because } => {
                 write!(f, "the document protects it")?;
                 because

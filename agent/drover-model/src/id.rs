@@ -150,6 +150,11 @@ text_id!(
     check_dns_label
 );
 text_id!(
+    /// The name of a budget that groups share: a DNS label.
+    BudgetName,
+    check_dns_label
+);
+text_id!(
     /// The identity of one life of a group, drawn when the agent first sees it and recorded.
     /// A group deleted and created again has the same name and another uid.
     GroupUid,

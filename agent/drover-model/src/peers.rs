@@ -2,11 +2,28 @@
 
 use std::collections::BTreeSet;
 
-use crate::GroupName;
+use crate::{BudgetName, GroupName, Reason};
 
 /// What a group must know of the others, as data, so that a plan can be made again from its record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Peers {
     /// The groups that are where the documents in force want them to be.
     pub converged: BTreeSet<GroupName>,
+    /// The group's part of the budgets that it shares with others.
+    pub shares: Vec<Share>,
+}
+
+/// A group's part of a budget that several groups share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// The budget.
+    pub budget: BudgetName,
+    /// The disruptions that share it.
+    pub reasons: BTreeSet<Reason>,
+    /// How many may be in flight in all groups together.
+    pub max: u32,
+    /// How many the group may begin in this plan.
+    pub room: u32,
+    /// The groups that use the budget, as far as this one asked for room.
+    pub taken_by: BTreeSet<GroupName>,
 }

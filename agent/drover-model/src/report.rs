@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::{Held, PauseCause, PolicyName, SourceSpan, Timestamp};
+use crate::{Held, PauseCause, PolicyName, Reason, SourceSpan, Timestamp};
 
 /// What a plan says about itself beside its steps.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -15,6 +15,20 @@ pub struct PlanReport {
     /// When time alone changes what is planned: [`Plan::wake_at`](crate::Plan::wake_at) without the looks at what providers
     /// and instances do meanwhile. None: never.
     pub timer_at: Option<Timestamp>,
+    /// What the plan disturbs.
+    pub disturbance: Disturbance,
+}
+
+/// What a group has out of service, as its plan leaves it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Disturbance {
+    /// How many instances the plan begins to take out of service, by reason; those that budgets do not
+    /// count are left out.
+    pub begun: BTreeMap<Reason, u32>,
+    /// How many are on their way out, those of this plan counted, by reason where it is known.
+    pub leaving: BTreeMap<Option<Reason>, u32>,
+    /// How many instances are not available that should be.
+    pub short: u32,
 }
 
 /// The numbers that a plan was made with.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 
-use crate::{Amount, Cron, InstanceId, Reason, Timestamp};
+use crate::{Amount, BudgetName, Cron, InstanceId, Reason, Selector, Timestamp};
 
 /// Openings that run into each other are followed this far; beyond, a window counts as always open.
 const OVERLAPS_MAX: u32 = 1000;
@@ -172,6 +172,19 @@ pub struct Budget {
     /// The disruptions that share it.
     pub reasons: BTreeSet<Reason>,
     /// How many, a share of the size rounded up.
+    pub max: Amount,
+}
+
+/// The most disruptions in flight at once, in several groups together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetBudget {
+    /// What it is called in holds.
+    pub name: BudgetName,
+    /// The groups that share it.
+    pub selector: Selector,
+    /// The disruptions that share it.
+    pub reasons: BTreeSet<Reason>,
+    /// How many, a share of the sizes of the groups together, rounded up.
     pub max: Amount,
 }
 

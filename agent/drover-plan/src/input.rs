@@ -125,6 +125,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::ObserveOnly
         | Hold::WindowClosed { .. }
         | Hold::BudgetExhausted { .. }
+        | Hold::FleetBudgetExhausted { .. }
         | Hold::ProtectedInstance { .. }
         | Hold::DependencyNotReady { .. }
         | Hold::CreateLimit { .. }

@@ -26,7 +26,7 @@ pub struct Repository {
     /// The providers.
     pub providers: BTreeMap<ProviderName, Located<ProviderDoc>>,
     /// The fleet document, if there is one.
-    pub fleet: Option<FleetDoc>,
+    pub fleet: Option<Located<FleetDoc>>,
     /// Documents with mistakes: their last good version stays in force.
     pub broken: Vec<BrokenDocument>,
     /// Every mistake and warning, in the order of files and places.
@@ -68,7 +68,10 @@ impl Repository {
     /// Returns whether a document of that kind and name is there, good or broken.
     pub fn mentions(&self, kind: Kind, name: &str) -> bool {
         let good = match kind {
-            Kind::Fleet => self.fleet.as_ref().is_some_and(|fleet| fleet.name == name),
+            Kind::Fleet => {
+                let fleet = self.fleet.as_ref();
+                fleet.is_some_and(|fleet| fleet.value.name == name)
+            }
             Kind::Group => self.groups.keys().any(|key| key.as_str() == name),
             Kind::Policy => self.policies.keys().any(|key| key.as_str() == name),
             Kind::Binding => self.bindings.keys().any(|key| key.as_str() == name),
@@ -204,7 +207,7 @@ fn add_document(
         }
     }
     match outcome {
-        Document::Fleet(fleet) => repository.fleet = Some(fleet.clone()),
+        Document::Fleet(fleet) => repository.fleet = Some(located(fleet, file, document)),
         Document::Group(group) => {
             let value = located(group, file, document);
             repository.groups.insert(group.name.clone(), value);
@@ -234,20 +237,28 @@ fn check_fleet(repository: &mut Repository, places: &Places<'_>) {
     if names.len() < 2 {
         return;
     }
-    let fleets: Vec<&Place<'_>> = places
+    let fleets: Vec<(&String, &Place<'_>)> = places
         .iter()
         .filter(|((kind, _), _)| *kind == Kind::Fleet)
-        .flat_map(|(_, places)| places)
+        .flat_map(|((_, name), places)| places.iter().map(move |place| (name, place)))
         .collect();
-    for place in &fleets[1..] {
-        repository.diagnostics.push(
+    let first = fleets[0].1.span();
+    for (position, (name, place)) in fleets.into_iter().enumerate() {
+        let mistake = (position > 0).then(|| {
             Diagnostic::error(
                 "duplicate-document",
                 "a repository has one Fleet document",
                 place.span(),
             )
-            .related(fleets[0].span(), "the first one"),
-        );
+            .related(first.clone(), "the first one")
+        });
+        repository.diagnostics.extend(mistake.clone());
+        // None of them counts, so what was in force before stays.
+        repository.broken.push(BrokenDocument {
+            identity: Some((Kind::Fleet, name.clone())),
+            path: place.file.path.clone(),
+            diagnostics: mistake.into_iter().collect(),
+        });
     }
     repository.fleet = None;
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use drover_model::{Binding, Group, Kind, Policy, ProviderDoc, SourceSpan};
+use drover_model::{Binding, FleetBudget, Group, Kind, Policy, ProviderDoc, SourceSpan};
 use sha2::{Digest as _, Sha256};
 
 use crate::declare::{
@@ -63,13 +63,15 @@ pub enum Document {
     Provider(Box<ProviderDoc>),
 }
 
-/// A Fleet document. This version has no fields in it yet.
+/// A Fleet document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FleetDoc {
     /// The name.
     pub name: String,
     /// Where `metadata.name` stands.
     pub span: SourceSpan,
+    /// Budgets that groups share.
+    pub budgets: Vec<FleetBudget>,
 }
 
 impl ParsedFile {

@@ -1,10 +1,13 @@
 //! The middle of a pass: list the scopes, start one task per group, and collect what they did.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_model::{ConditionType, GroupName, GroupPhase, Held, Hold, Listing, Peers, Timestamp};
+use drover_model::{
+    ConditionType, GroupName, GroupPhase, Held, Hold, InstanceClass, Listing, Peers, Share,
+    Timestamp,
+};
 use drover_policy::GroupSummary;
 use jiff::SignedDuration;
 use tokio::task::{Id, JoinError};
@@ -16,6 +19,7 @@ use super::{Agent, GuardRound, plain};
 use crate::entry::{self, GroupEntry, set_condition};
 use crate::observe::{Observed, OpenScope};
 use crate::quiet::{Fingerprint, Quiet};
+use crate::shares::{Partner, Shares};
 use crate::source::chain;
 use crate::status::{GroupReport, GroupStatus};
 use crate::store::Batch;
@@ -36,13 +40,21 @@ impl Agent {
             return;
         };
         let version = self.share(&shared);
+        let mut shares = self.divide_shares();
         let names: Vec<GroupName> = self.groups.keys().cloned().collect();
         let limit = self.settings.limits.group_timeout;
         let gate = Arc::new(tokio::sync::Semaphore::new(
             self.settings.limits.groups_concurrent,
         ));
         for name in names {
-            let Some(task) = self.prepare(&name, &shared, version, tick, observation) else {
+            let Some(task) = self.prepare(
+                &name,
+                &shared,
+                version,
+                tick,
+                observation,
+                shares.remove(&name).unwrap_or_default(),
+            ) else {
                 continue;
             };
             let (shared, gate) = (Arc::clone(&shared), Arc::clone(&gate));
@@ -112,6 +124,25 @@ impl Agent {
         there.map(|(name, _)| name.clone()).collect()
     }
 
+    /// Divides the budgets of the fleet. In a dry run nothing is ever in flight, and each group is shown
+    /// what it could do alone.
+    fn divide_shares(&mut self) -> BTreeMap<GroupName, Vec<Share>> {
+        let budgets = self.fleet.documents.budgets();
+        if budgets.is_empty() {
+            self.shares = Shares::default();
+            return BTreeMap::new();
+        }
+        let groups = self.groups.iter().filter(|(_, entry)| !entry.is_gone());
+        let partners: Vec<Partner> = groups.map(|(name, entry)| entry.partner(name)).collect();
+        let mut parts = self.shares.divide(budgets, &partners);
+        if self.settings.mode == task::Mode::DryRun {
+            for share in parts.values_mut().flatten() {
+                share.room = share.max;
+            }
+        }
+        parts
+    }
+
     /// Compares what groups share with the latest pass. Returns a number that stays the same while it
     /// does, and while every group was judged by the policies in force alone.
     fn share(&mut self, shared: &Arc<Shared>) -> u64 {
@@ -134,6 +165,7 @@ impl Agent {
         version: u64,
         tick: Tick,
         observation: &Observation,
+        shares: Vec<Share>,
     ) -> Option<GroupTask> {
         let now = shared.now;
         let fences = self.fences(name, tick, observation);
@@ -173,7 +205,7 @@ impl Agent {
                 return None;
             }
         };
-        let peers = peers(entry, shared);
+        let peers = peers(entry, shared, shares);
         let at_rest = entry.candidate.is_none()
             && entry.removal.is_none()
             && !shared.open.contains(name)
@@ -262,12 +294,21 @@ impl Agent {
             return;
         };
         entry.busy = false;
+        if !matches!(outcome, Ok(Ok(Ok(_)))) {
+            self.shares.lost(&name);
+        }
         match outcome {
             Ok(Ok(Ok(finished))) => {
                 if let Some(why) = &finished.journal_failed {
                     self.journal_failure = Some(why.clone());
                 }
                 self.mutations += finished.mutations;
+                self.shares.planned(
+                    &name,
+                    finished.recorded.phase,
+                    &finished.disturbance,
+                    &finished.report.holds,
+                );
                 for (position, withholds) in finished.guards_withhold.iter().enumerate() {
                     if let Some(guard) = self.guard_round.withhold.get_mut(position) {
                         *guard |= withholds;
@@ -334,7 +375,7 @@ impl Agent {
 }
 
 /// Returns what a group must know of the others: the less, the less often it is planned anew.
-fn peers(entry: &GroupEntry, shared: &Shared) -> Peers {
+fn peers(entry: &GroupEntry, shared: &Shared, shares: Vec<Share>) -> Peers {
     let candidate = entry.candidate.as_ref().map(|candidate| &candidate.group);
     let documents = entry.accepted.iter().chain(candidate);
     let named = documents.flat_map(|group| &group.spec.depends_on);
@@ -343,10 +384,31 @@ fn peers(entry: &GroupEntry, shared: &Shared) -> Peers {
             .filter(|name| shared.converged.contains(*name))
             .cloned()
             .collect(),
+        shares,
     }
 }
 
 impl GroupEntry {
+    /// Returns what matters of the group for the budgets that it shares.
+    fn partner(&self, name: &GroupName) -> Partner {
+        let available = InstanceClass::Available.as_str();
+        let instances = self.recorded.instances.values();
+        let serving = instances.filter(|was| was.class == available).count() as u32;
+        let group = self.accepted.as_ref();
+        let candidate = self.candidate.as_ref().map(|candidate| &candidate.group);
+        Partner {
+            name: name.clone(),
+            labels: group
+                .or(candidate)
+                .map(|group| group.labels.clone())
+                .unwrap_or_default(),
+            size: self.recorded.size,
+            short: self.recorded.size.saturating_sub(serving),
+            phase: self.recorded.phase,
+            busy: self.busy,
+        }
+    }
+
     /// Returns the group's work, as it stands.
     fn task(
         &self,

@@ -93,6 +93,7 @@ fn a_fence_and_another_group_that_converges_ask_for_a_new_plan() {
     assert!(!quiet().holds(at(150), 1, same, &[fence], &Peers::default()));
     let peers = Peers {
         converged: [GroupName::parse("db").unwrap()].into(),
+        ..Peers::default()
     };
     assert!(!quiet().holds(at(150), 1, same, &[], &peers));
 }

@@ -25,6 +25,7 @@ impl Facts<'_> {
         self.protected(&begun)?;
         self.windows(plan, &begun)?;
         self.budgets(plan, &begun)?;
+        self.shares(&begun)?;
         self.dependencies(plan, &begun)?;
         self.hourly(plan, &begun)
     }
@@ -164,6 +165,22 @@ impl Facts<'_> {
                 || (serves > 0 && before + serves + missing > max);
             if over {
                 return Err(LintError::OverBudget { max });
+            }
+        }
+        Ok(())
+    }
+
+    /// Of what groups share, the plan takes no more than its part.
+    fn shares(&self, begun: &[(&Member, Reason)]) -> Result<(), LintError> {
+        for share in &self.input.peers.shares {
+            let taken = begun.iter().filter(|(member, reason)| {
+                let heals = matches!(reason, Reason::Heal | Reason::Interruption);
+                share.reasons.contains(reason)
+                    && self.out_of_service(&member.id, *reason)
+                    && (heals || self.serves(member))
+            });
+            if taken.count() as u32 > share.room {
+                return Err(LintError::OverBudget { max: share.room });
             }
         }
         Ok(())

@@ -146,6 +146,7 @@ impl<'a> Draft<'a> {
             if let Some(reason) = reason.filter(|reason| disrupts(self.input, &member.id, *reason))
             {
                 *self.leaving_for.entry(Some(reason)).or_default() += 1;
+                self.count_begun(member, reason);
             }
         }
     }

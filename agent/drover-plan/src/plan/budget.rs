@@ -1,8 +1,8 @@
-//! Budgets: how many disruptions may be in flight, in this group.
+//! Budgets: how many disruptions may be in flight, in this group and in those that share one with it.
 
 use std::collections::BTreeSet;
 
-use drover_model::{Held, Hold, Member, Reason};
+use drover_model::{Held, Hold, Member, Reason, Share};
 
 use super::draft::Draft;
 use super::held_for;
@@ -30,6 +30,9 @@ impl Draft<'_> {
         } else {
             0
         };
+        if let Some(held) = self.over_share(reason) {
+            return Some(held);
+        }
         let budgets = self.spec.budgets.iter();
         let about = budgets.filter(|budget| budget.reasons.contains(&reason));
         about
@@ -40,5 +43,31 @@ impl Draft<'_> {
             })
             .find(|(used, max)| used >= max)
             .map(|(used, max)| held_for(reason, Hold::BudgetExhausted { used, max }))
+    }
+
+    /// Returns the budget of the fleet of which the group has used up its part.
+    fn over_share(&self, reason: Reason) -> Option<Held> {
+        let mut shares = self.input.peers.shares.iter();
+        let spent = |share: &&Share| {
+            let begun = |reason: &Reason| self.begun.get(reason).copied().unwrap_or(0);
+            let of_it = share.reasons.contains(&reason);
+            of_it && share.reasons.iter().map(begun).sum::<u32>() >= share.room
+        };
+        let share = shares.find(spent)?;
+        Some(held_for(
+            reason,
+            Hold::FleetBudgetExhausted {
+                budget: share.budget.clone(),
+                max: share.max,
+                taken_by: share.taken_by.iter().cloned().collect(),
+            },
+        ))
+    }
+
+    /// Counts a disruption that this plan begins, unless it costs a budget nothing.
+    pub(super) fn count_begun(&mut self, member: &Member, reason: Reason) {
+        if !reason.is_voluntary() || serves(member) {
+            *self.begun.entry(reason).or_default() += 1;
+        }
     }
 }

@@ -42,6 +42,8 @@ pub(super) struct Draft<'a> {
     pub(super) leaving: BTreeMap<&'a InstanceId, Option<Reason>>,
     /// How many leave for each reason.
     pub(super) leaving_for: BTreeMap<Option<Reason>, u32>,
+    /// The disruptions that this plan begins, by reason, as budgets count them.
+    pub(super) begun: BTreeMap<Reason, u32>,
     /// What windows withhold now, by reason.
     pub(super) closed: BTreeMap<Reason, Held>,
     /// What the observation settles, by intent.
@@ -152,6 +154,7 @@ impl<'a> Draft<'a> {
             resting: None,
             leaving,
             leaving_for,
+            begun: BTreeMap::new(),
             closed,
             settled: settled.collect(),
             made: BTreeMap::new(),

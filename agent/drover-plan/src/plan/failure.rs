@@ -429,6 +429,7 @@ fn stops_clock(hold: &Hold) -> bool {
         Hold::ProtectedInstance { .. }
         | Hold::CreateLimit { .. }
         | Hold::BudgetExhausted { .. }
+        | Hold::FleetBudgetExhausted { .. }
         | Hold::SpecInvalid { .. }
         | Hold::PolicyDenied(_)
         | Hold::DestroyRate { .. }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use drover_model::{
-    Action, Cause, GroupPhase, Held, Hold, InstanceClass, IntentState, Lifecycle, Plan, PlanReport,
-    Reason, Timestamp,
+    Action, Cause, Disturbance, GroupPhase, Held, Hold, InstanceClass, IntentState, Lifecycle,
+    Plan, PlanReport, Reason, Timestamp,
 };
 
 use super::draft::{Course, Draft};
@@ -99,6 +99,11 @@ impl Draft<'_> {
             holds: self.holds,
             numbers,
             timer_at: self.wake_at,
+            disturbance: Disturbance {
+                begun: self.begun,
+                leaving: self.leaving_for,
+                short: self.resolved.size.saturating_sub(self.available),
+            },
         };
         let plan = Plan {
             group: self.next.name.clone(),

@@ -130,7 +130,9 @@ impl<'a> Draft<'a> {
                     // What is in the way of one that serves is in the way of those that follow.
                     let all = matches!(
                         held.hold,
-                        Hold::AvailabilityFloor { .. } | Hold::BudgetExhausted { .. }
+                        Hold::AvailabilityFloor { .. }
+                            | Hold::BudgetExhausted { .. }
+                            | Hold::FleetBudgetExhausted { .. }
                     );
                     self.hold(held);
                     if all {

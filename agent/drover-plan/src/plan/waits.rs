@@ -67,7 +67,10 @@ impl Draft<'_> {
     /// Returns whether that was so in the last pass.
     pub(super) fn waited_for_a_budget(&self) -> bool {
         let waits = |held: &Held| {
-            let budget = matches!(held.hold, Hold::BudgetExhausted { .. });
+            let budget = matches!(
+                held.hold,
+                Hold::BudgetExhausted { .. } | Hold::FleetBudgetExhausted { .. }
+            );
             budget && held.reason == Some(Reason::Update)
         };
         self.input.recorded.holds.iter().any(waits) && self.none_was_coming()

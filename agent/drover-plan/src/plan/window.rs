@@ -66,12 +66,19 @@ impl<'a> Draft<'a> {
                 return;
             }
             let spare = !serves(member) || self.available > self.resolved.size;
-            let refusal = || {
-                self.refusal_of_begun(member, reason)
-                    .or_else(|| self.over_budget(member, reason))
-            };
-            if spare && refusal().is_none() {
-                self.disrupt(member, reason);
+            if !spare {
+                continue;
+            }
+            let refusal = self
+                .refusal_of_begun(member, reason)
+                .or_else(|| self.over_budget(member, reason));
+            match refusal {
+                None => self.disrupt(member, reason),
+                // Told, because the hold is how a group asks for its turn.
+                Some(held) if matches!(held.hold, Hold::FleetBudgetExhausted { .. }) => {
+                    self.hold(held);
+                }
+                Some(_) => {}
             }
         }
     }

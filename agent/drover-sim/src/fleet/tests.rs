@@ -464,6 +464,95 @@ fn what_is_not_written_down_changes_nothing_but_the_time_it_takes() {
     assert_eq!(short_lived.holds.len(), durable.holds.len());
 }
 
+/// Groups that change all at once and share a budget of one instance. Each may lose one at a time by its
+/// own limits.
+fn sharing(names: &[&str]) -> Scenario {
+    let more = "  rollout: {maxSurge: 0, maxUnavailable: 1}\n";
+    let groups = |image: &str| -> Vec<(String, String)> {
+        let groups = names.iter();
+        groups
+            .map(|name| ((*name).to_owned(), group(name, 3, image, more)))
+            .collect()
+    };
+    let (before, after) = (groups("a"), groups("b"));
+    let named = |groups: &'_ [(String, String)]| -> Vec<(&'static str, String)> {
+        let names = ["api", "db", "web"];
+        let found = groups.iter().filter_map(|(name, text)| {
+            let name = names.into_iter().find(|known| known == name)?;
+            Some((name, text.clone()))
+        });
+        found.collect()
+    };
+    let mut scenario = scenario(&named(&before), &named(&after));
+    let fleet = "apiVersion: drover/v1alpha1\nkind: Fleet\nmetadata: {name: test}\n\
+         spec: {budgets: [{name: all, max: 1}]}\n";
+    for commit in [&mut scenario.base, &mut scenario.head] {
+        commit
+            .files
+            .insert("drover.yaml".to_owned(), fleet.to_owned());
+    }
+    scenario
+}
+
+/// Returns the most instances that were not ready at once, over all groups.
+fn most_missing(outcome: &Outcome, size: u32) -> u32 {
+    let times = outcome.groups.values().flat_map(|group| &group.samples);
+    let times: std::collections::BTreeSet<Duration> = times.map(|sample| sample.after).collect();
+    let missing = times.iter().map(|time| {
+        let groups = outcome.groups.values().map(|group| {
+            let before = group.samples.iter().take_while(|one| one.after <= *time);
+            let last = before.last();
+            last.map_or(0, |last| {
+                size.saturating_sub(last.old.ready + last.new.ready)
+            })
+        });
+        groups.sum()
+    });
+    missing.max().unwrap_or(0)
+}
+
+#[test]
+fn groups_that_share_a_budget_never_lose_more_than_it_together() {
+    let scenario = sharing(&["api", "db", "web"]);
+    let outcome = simulate(&scenario).unwrap();
+    for (name, group) in &outcome.groups {
+        assert_eq!(group.end, End::Converged, "{name}: {group:?}");
+    }
+    assert_eq!(most_missing(&outcome, 3), 1);
+    // Turn and turn about: nobody is done before the others have begun.
+    let began = |group: &GroupOutcome| {
+        let mut samples = group.samples.iter();
+        samples.find(|one| one.new.total() > 0).unwrap().after
+    };
+    let ended = |group: &GroupOutcome| group.samples.last().unwrap().after;
+    let last_to_begin = outcome.groups.values().map(began).max().unwrap();
+    let first_to_end = outcome.groups.values().map(ended).min().unwrap();
+    assert!(last_to_begin < first_to_end);
+    // Without the budget the three lose an instance each.
+    let mut alone = scenario;
+    for commit in [&mut alone.base, &mut alone.head] {
+        commit.files.remove("drover.yaml");
+    }
+    assert_eq!(most_missing(&simulate(&alone).unwrap(), 3), 3);
+}
+
+#[test]
+fn a_group_that_never_comes_up_starves_nobody_of_a_shared_budget() {
+    let mut scenario = sharing(&["api", "db", "web"]);
+    scenario.what_if.failing = vec![Share {
+        group: Some(GroupName::parse("api").unwrap()),
+        thousandths: 1_000,
+    }];
+    let outcome = simulate(&scenario).unwrap();
+    for (name, group) in &outcome.groups {
+        let expected = match name.as_str() {
+            "api" => End::Paused,
+            _ => End::Converged,
+        };
+        assert_eq!(group.end, expected, "{name}: {group:?}");
+    }
+}
+
 /// Draws up to five heads that come while others are rolled out, some of them a return to an earlier
 /// one, and kills the agent at any time.
 fn moving_heads(seed: u64) -> (Scenario, String, u32) {

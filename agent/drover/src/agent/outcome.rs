@@ -144,6 +144,7 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::ObserveOnly
         | Hold::WindowClosed { .. }
         | Hold::BudgetExhausted { .. }
+        | Hold::FleetBudgetExhausted { .. }
         | Hold::DependencyNotReady { .. }
         | Hold::CreateLimit { .. }
         | Hold::DestroyRate { .. }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use drover_model::{Amount, defaults};
 
 use super::group::AMOUNT_SOME;
+use super::others::SELECTOR;
 use super::{Object, Preset, Shape, any, optional, preset, required};
 use crate::limits::MESSAGE_LENGTH_MAX;
 
@@ -86,6 +87,29 @@ pub(crate) static BUDGET: Object = any(
             "max",
             AMOUNT_SOME,
             "How many at once, a share of the size rounded up.",
+        ),
+    ],
+);
+
+pub(crate) static FLEET_BUDGET: Object = any(
+    "a budget of the fleet",
+    "The most disruptions in flight at once, in several groups together.",
+    &[
+        required("name", Shape::Name, "What it is called in holds."),
+        optional(
+            "selector",
+            Shape::Object(&SELECTOR),
+            "The groups that share it. None: all of them.",
+        ),
+        optional(
+            "reasons",
+            Shape::Words(BUDGET_REASONS),
+            "The disruptions that share it. None: update, scaleIn, expiry, rebalance and cost.",
+        ),
+        required(
+            "max",
+            AMOUNT_SOME,
+            "How many at once, a share of the sizes of these groups together, rounded up.",
         ),
     ],
 );

@@ -1,5 +1,6 @@
 //! The fields that every document has, and those of Policy, Binding, Provider and Fleet.
 
+use super::admission::FLEET_BUDGET;
 use super::{Object, Shape, any, later, optional, required};
 use crate::limits::MESSAGE_LENGTH_MAX;
 
@@ -180,8 +181,16 @@ pub(crate) static PROVIDER_SPEC: Object = any(
 
 pub(crate) static FLEET_SPEC: Object = any(
     "a fleet's spec",
-    "Defaults and limits of the whole repository. This version has none yet.",
+    "Limits of the whole repository.",
     &[
+        optional(
+            "budgets",
+            Shape::List {
+                of: &Shape::Object(&FLEET_BUDGET),
+                min: 0,
+            },
+            "How many disruptions may be in flight at once in several groups together.",
+        ),
         later("defaults", "defaults of the repository"),
         later("limits", "limits of the repository"),
     ],

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    Amount, Budget, Cron, Expiry, GroupName, InstanceId, Protect, Reason, SourceSpan, Window,
-    WindowKind, Zone,
+    Amount, Budget, BudgetName, Cron, Expiry, FleetBudget, GroupName, InstanceId, Protect, Reason,
+    SourceSpan, Window, WindowKind, Zone,
 };
 
+use super::binding::selector;
 use super::{Fields, check, closest};
 use crate::diagnostic::Diagnostic;
 
@@ -89,6 +90,30 @@ pub(crate) fn budgets(spec: &Fields<'_>) -> Vec<Budget> {
         max: fields.amount("max"),
     };
     spec.objects("budgets").iter().map(budget).collect()
+}
+
+/// Decodes the budgets that groups share. Each has a name of its own.
+pub(crate) fn fleet_budgets(spec: &Fields<'_>) -> Vec<FleetBudget> {
+    let mut budgets: Vec<FleetBudget> = Vec::new();
+    for fields in spec.objects("budgets") {
+        let Some(name) = fields.id::<BudgetName>("name") else {
+            continue;
+        };
+        if budgets.iter().any(|other| other.name == name) {
+            let message = format!("budget `{name}` is there twice");
+            let span = fields.span_of("name");
+            fields
+                .report
+                .push(Diagnostic::error("duplicate-name", message, span));
+        }
+        budgets.push(FleetBudget {
+            name,
+            selector: selector(&fields),
+            reasons: reasons(&fields, "reasons", Reason::voluntary),
+            max: fields.amount("max"),
+        });
+    }
+    budgets
 }
 
 /// Decodes what is protected in the group `name`, where its name is known.

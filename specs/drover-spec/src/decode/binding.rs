@@ -8,7 +8,7 @@ use drover_model::{
 };
 
 use super::group::spans_of;
-use super::{Fields, Metadata, check, policy};
+use super::{Fields, Metadata, admission, check, policy};
 use crate::document::FleetDoc;
 
 /// Decodes a binding. None: a mistake that leaves nothing to build; it was reported.
@@ -18,11 +18,7 @@ pub(crate) fn decode_binding(
     digest: String,
 ) -> Option<Binding> {
     let policy: Option<PolicyName> = spec.id("policy");
-    let selector = Selector {
-        match_labels: spec
-            .object("selector")
-            .text_map("matchLabels", check::label),
-    };
+    let selector = selector(spec);
     let params = policy::params(spec, "params");
     let node = spec.get("params").1;
     let entries = node.and_then(|entry| entry.value.entries());
@@ -50,6 +46,15 @@ pub(crate) fn decode_binding(
     })
 }
 
+/// Decodes which groups something is about.
+pub(crate) fn selector(spec: &Fields<'_>) -> Selector {
+    Selector {
+        match_labels: spec
+            .object("selector")
+            .text_map("matchLabels", check::label),
+    }
+}
+
 /// Decodes a provider. None: a mistake that leaves nothing to build; it was reported.
 pub(crate) fn decode_provider(
     metadata: Option<Metadata>,
@@ -75,10 +80,12 @@ pub(crate) fn decode_provider(
 }
 
 /// Decodes the fleet document.
-pub(crate) fn decode_fleet(metadata: Option<Metadata>, _: &Fields<'_>) -> Option<FleetDoc> {
+pub(crate) fn decode_fleet(metadata: Option<Metadata>, spec: &Fields<'_>) -> Option<FleetDoc> {
+    let budgets = admission::fleet_budgets(spec);
     let metadata = metadata?;
     Some(FleetDoc {
         name: metadata.name,
         span: metadata.span,
+        budgets,
     })
 }

@@ -61,6 +61,14 @@ fn data_of(hold: &Hold) -> MapOf {
         }
         Hold::WindowClosed { window } => map.text("window", window),
         Hold::BudgetExhausted { used, max } => map.number("used", *used).number("max", *max),
+        Hold::FleetBudgetExhausted {
+            budget,
+            max,
+            taken_by,
+        } => map.text("budget", budget).number("max", *max).with(
+            "takenBy",
+            Yaml::List(taken_by.iter().map(Yaml::text).collect()),
+        ),
         Hold::ProtectedInstance { because } => map.optional_text("because", because.as_ref()),
         Hold::DependencyNotReady { group } => map.text("group", group),
         Hold::CreateLimit { limit } | Hold::DestroyRate { limit } | Hold::TotalLimit { limit } => {
@@ -227,6 +235,16 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         "BudgetExhausted" => Hold::BudgetExhausted {
             used: data.number("used")?,
             max: data.number("max")?,
+        },
+        "FleetBudgetExhausted" => Hold::FleetBudgetExhausted {
+            budget: data.get("budget")?.parsed()?,
+            max: data.number("max")?,
+            taken_by: data
+                .get("takenBy")?
+                .list()?
+                .iter()
+                .map(Reader::parsed)
+                .collect::<Result<_, _>>()?,
         },
         "ProtectedInstance" => Hold::ProtectedInstance {
             because: data.optional_text("because")?,

@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    Activity, Condition, ConditionType, Deleting, Digests, Epoch, ErrorClass, Flavor, GroupName,
-    GroupPhase, GroupUid, Held, Hold, InstanceId, LaunchBackoff, MemberId, PauseCause, PolicyHold,
-    PolicyName, Promote, ProviderName, ProviderRef, ProviderType, Quarantine, RateSlot, Reason,
-    RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout, RolloutMode,
+    Activity, BudgetName, Condition, ConditionType, Deleting, Digests, Epoch, ErrorClass, Flavor,
+    GroupName, GroupPhase, GroupUid, Held, Hold, InstanceId, LaunchBackoff, MemberId, PauseCause,
+    PolicyHold, PolicyName, Promote, ProviderName, ProviderRef, ProviderType, Quarantine, RateSlot,
+    Reason, RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout, RolloutMode,
     RolloutStages, RolloutState, SeatId, SourceSpan, Template, TemplateParts, Timestamp, UpDown,
     Value, Vanilla,
 };
@@ -274,6 +274,11 @@ fn all_holds(why: &str, count: u32, policy: &PolicyHold, cause: &PauseCause) -> 
             used: count,
             max: count,
         },
+        Hold::FleetBudgetExhausted {
+            budget: BudgetName::parse("disks").unwrap(),
+            max: count,
+            taken_by: vec![GroupName::parse("web").unwrap()],
+        },
         Hold::ProtectedInstance { because: None },
         Hold::ProtectedInstance {
             because: Some(why.clone()),
@@ -344,7 +349,7 @@ fn all_holds(why: &str, count: u32, policy: &PolicyHold, cause: &PauseCause) -> 
         Hold::SourceUnavailable { why },
     ];
     let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
-    assert_eq!(codes.len(), 51, "a hold is missing from the list");
+    assert_eq!(codes.len(), 52, "a hold is missing from the list");
     holds
 }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use drover_model::{Budget, Cron, Protect, RateSlot, Window, WindowKind, Zone};
+use drover_model::{Budget, BudgetName, Cron, Protect, RateSlot, Share, Window, WindowKind, Zone};
 
 use super::*;
 
@@ -78,6 +78,21 @@ fn refuses_more_than_a_budget() {
     fixture.list("web-6", ProviderPhase::Pending);
     assert_eq!(with(&fixture, updates(&fixture, 1)), Ok(()));
     assert_eq!(with(&fixture, updates(&fixture, 2)), over);
+}
+
+#[test]
+fn refuses_more_than_the_part_of_what_groups_share() {
+    let mut fixture = outdated();
+    fixture.peers.shares = vec![Share {
+        budget: BudgetName::parse("disks").unwrap(),
+        reasons: BTreeSet::from([Reason::Update]),
+        max: 5,
+        room: 2,
+        taken_by: BTreeSet::new(),
+    }];
+    assert_eq!(with(&fixture, updates(&fixture, 2)), Ok(()));
+    let over = Err(LintError::OverBudget { max: 2 });
+    assert_eq!(with(&fixture, updates(&fixture, 3)), over);
 }
 
 #[test]

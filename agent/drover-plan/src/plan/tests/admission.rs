@@ -1,8 +1,9 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use drover_model::{
-    Amount, Budget, Expiry, GroupName, Lifecycle, PauseCause, Protect, RateSlot, Rollout,
-    RolloutMode, RolloutState, SettlementOutcome, Step,
+    Amount, Budget, BudgetName, Expiry, GroupName, Lifecycle, PauseCause, Protect, RateSlot,
+    Rollout, RolloutMode, RolloutState, SettlementOutcome, Share, Step,
 };
 
 use super::*;
@@ -54,6 +55,36 @@ fn missing_capacity_uses_up_a_budget_of_what_may_wait() {
     assert_eq!(drained(&plan), ["web-1", "web-2"]);
     let used = Hold::BudgetExhausted { used: 3, max: 3 };
     assert!(report.holds.iter().any(|held| held.hold == used));
+}
+
+#[test]
+fn a_plan_takes_no_more_than_its_part_of_what_groups_share() {
+    let mut fixture = short_of_one();
+    let share = |room| Share {
+        budget: BudgetName::parse("disks").unwrap(),
+        reasons: BTreeSet::from([Reason::Update]),
+        max: 3,
+        room,
+        taken_by: BTreeSet::from([GroupName::parse("db").unwrap()]),
+    };
+    fixture.peers.shares = vec![share(2)];
+    let (plan, report) = fixture.planned();
+    assert_eq!(drained(&plan), ["web-1", "web-2"]);
+    assert_eq!(report.disturbance.begun[&Reason::Update], 2);
+    assert_eq!(report.disturbance.leaving[&Some(Reason::Update)], 2);
+    assert_eq!(
+        report.disturbance.short, 3,
+        "beside the one that is not ready"
+    );
+    let wanted = Hold::FleetBudgetExhausted {
+        budget: BudgetName::parse("disks").unwrap(),
+        max: 3,
+        taken_by: vec![GroupName::parse("db").unwrap()],
+    };
+    let held = report.holds.iter().find(|held| held.hold == wanted);
+    assert_eq!(held.unwrap().reason, Some(Reason::Update));
+    fixture.peers.shares = vec![share(0)];
+    assert_eq!(drained(&fixture.planned().0).len(), 0);
 }
 
 #[test]

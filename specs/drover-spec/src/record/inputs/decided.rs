@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use drover_model::{
-    DecisionPoint, Decisions, Enforcement, Outcome, Peers, Reason, Recommendation, SizeDecision,
-    SourceSpan, Verdict,
+    DecisionPoint, Decisions, Enforcement, Outcome, Peers, Reason, Recommendation, Share,
+    SizeDecision, SourceSpan, Verdict,
 };
 
 use super::{list_in, list_out, map_out};
@@ -176,15 +176,61 @@ pub(super) fn recommendation_in(reader: &Reader<'_>) -> Result<Recommendation, R
 
 /// Nothing is written where nothing is known.
 pub(super) fn peers_out(peers: &Peers) -> Option<Yaml> {
-    let Peers { converged } = peers;
-    let names = converged.iter().map(Yaml::text).collect();
-    (!converged.is_empty()).then(|| MapOf::new().with("converged", Yaml::List(names)).build())
+    let Peers { converged, shares } = peers;
+    let names: Vec<Yaml> = converged.iter().map(Yaml::text).collect();
+    let some = |list: Vec<Yaml>| (!list.is_empty()).then_some(Yaml::List(list));
+    let known = !converged.is_empty() || !shares.is_empty();
+    known.then(|| {
+        MapOf::new()
+            .optional("converged", some(names))
+            .optional("shares", some(shares.iter().map(share_out).collect()))
+            .build()
+    })
+}
+
+fn share_out(share: &Share) -> Yaml {
+    let Share {
+        budget,
+        reasons,
+        max,
+        room,
+        taken_by,
+    } = share;
+    let reasons = reasons.iter().map(|reason| Yaml::text(reason.as_str()));
+    MapOf::new()
+        .text("budget", budget)
+        .with("reasons", Yaml::List(reasons.collect()))
+        .number("max", *max)
+        .number("room", *room)
+        .with(
+            "takenBy",
+            Yaml::List(taken_by.iter().map(Yaml::text).collect()),
+        )
+        .build()
+}
+
+fn share_in(reader: &Reader<'_>) -> Result<Share, RecordError> {
+    reader.only(&["budget", "reasons", "max", "room", "takenBy"])?;
+    let reason = |reader: &Reader<'_>| reader.one_of(&Reason::ALL, Reason::as_str);
+    Ok(Share {
+        budget: reader.get("budget")?.parsed()?,
+        reasons: list_in(&reader.get("reasons")?, reason)?
+            .into_iter()
+            .collect(),
+        max: reader.get("max")?.number()?,
+        room: reader.get("room")?.number()?,
+        taken_by: list_in(&reader.get("takenBy")?, Reader::parsed)?
+            .into_iter()
+            .collect(),
+    })
 }
 
 pub(super) fn peers_in(reader: &Reader<'_>) -> Result<Peers, RecordError> {
-    reader.only(&["converged"])?;
-    let converged = list_in(&reader.get("converged")?, Reader::parsed)?;
+    reader.only(&["converged", "shares"])?;
+    let converged = reader.optional_with("converged", |list| list_in(list, Reader::parsed))?;
+    let shares = reader.optional_with("shares", |list| list_in(list, share_in))?;
     Ok(Peers {
-        converged: converged.into_iter().collect(),
+        converged: converged.unwrap_or_default().into_iter().collect(),
+        shares: shares.unwrap_or_default(),
     })
 }

@@ -36,8 +36,9 @@ pub(super) fn outcome_out(outcome: &PlanOutcome<'_>) -> Yaml {
     let PlanReport {
         holds,
         numbers,
-        // Computed from the rest, and nothing is done by it.
+        // Computed from the rest, and nothing of this plan is done by it.
         timer_at: _,
+        disturbance: _,
     } = outcome.report;
     MapOf::new()
         .text("group", group)
