@@ -114,6 +114,8 @@ scenarios! {
     gate_closed
     heal_one_dead
     heal_unhealthy
+    interruption_at_short_notice
+    interruption_replaces_first
     late_listing
     listing_fails
     lost_reply

@@ -48,6 +48,9 @@ pub struct Listed {
     pub zone: Option<String>,
     /// When the provider made it.
     pub created_at: Option<Timestamp>,
+    /// When the provider will take it, where it has said so: capacity that is reclaimed, hardware that
+    /// is retired.
+    pub interruption: Option<Timestamp>,
 }
 
 /// The ownership tags of an instance. Ownership is fleet + group.
@@ -264,6 +267,8 @@ pub struct Member {
     pub zone: Option<String>,
     /// When it was made, as far as known.
     pub created_at: Timestamp,
+    /// When the provider will take it, where it has said so.
+    pub interruption: Option<Timestamp>,
     /// When the class may change by time alone (minReady, a timeout).
     pub changes_at: Option<Timestamp>,
 }

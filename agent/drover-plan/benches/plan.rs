@@ -131,6 +131,7 @@ fn known_of(index: usize, size: u32) -> Known {
             address: Some("10.0.0.1".to_owned()),
             zone: None,
             created_at: Some(now()),
+            interruption: None,
         });
         let signal = HealthSignal {
             asked_at: now(),

@@ -64,7 +64,11 @@ fn smallest_size(input: &PlanInput<'_>, spec: &GroupSpec) -> u32 {
 
 fn serving(input: &PlanInput<'_>, intents: &IntentIndex<'_>) -> u32 {
     let members = input.classified.members.values();
-    let serving = members.filter(|member| serves(member) && intents.destroy(&member.id).is_none());
+    // What the provider takes is taken, whatever is allowed.
+    let serving = members.filter(|member| {
+        let taken = member.interruption.is_some();
+        serves(member) && !taken && intents.destroy(&member.id).is_none()
+    });
     serving.count() as u32
 }
 

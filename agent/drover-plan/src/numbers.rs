@@ -45,6 +45,24 @@ impl Resolved {
                 .map_or(ceiling, |limit| limit.min(ceiling)),
         }
     }
+
+    /// Allows `doomed` more instances: what the provider is about to take is replaced before it goes.
+    pub(crate) fn beside(self, doomed: u32, spec: &GroupSpec) -> Self {
+        let ceiling = self.ceiling.saturating_add(doomed);
+        let limit = spec.limits.total_max.unwrap_or(u32::MAX);
+        Self {
+            ceiling: ceiling.min(limit),
+            ..self
+        }
+    }
+}
+
+/// Counts the instances that the provider is about to take. The members of a quorum group have places of
+/// their own, which nothing can take beside them.
+pub(crate) fn doomed(spec: &GroupSpec, classified: &Classified) -> u32 {
+    let members = classified.members.values();
+    let doomed = members.filter(|member| spec.quorum.is_none() && member.interruption.is_some());
+    doomed.count() as u32
 }
 
 /// Returns whether `digests` need no update to `target`. Digests of another version say nothing.
@@ -65,7 +83,7 @@ pub fn numbers(
     recorded: &RecordedGroup,
 ) -> Numbers {
     count(
-        &Resolved::of(spec, size),
+        &Resolved::of(spec, size).beside(doomed(spec, classified), spec),
         classified,
         recorded.target.as_ref(),
     )

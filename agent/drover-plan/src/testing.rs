@@ -134,6 +134,7 @@ impl Fixture {
             address: Some("10.0.0.1".to_owned()),
             zone: None,
             created_at: Some(at(-3600)),
+            interruption: None,
         });
         self.signal(name, CheckOutcome::Passing);
     }

@@ -157,7 +157,8 @@ impl Checks {
     }
 }
 
-/// I1: what serves stays at the floor, whatever the reason (deletion apart).
+/// I1: what serves stays at the floor, whatever the reason, but for deletion and for what the provider
+/// takes anyway.
 fn availability(pass: &Pass) -> Result<(), Violation> {
     let floor = pass.report.numbers.floor;
     let members = &pass.classified.members;
@@ -166,19 +167,22 @@ fn availability(pass: &Pass) -> Result<(), Violation> {
         .filter(|member| member.class == InstanceClass::Available && member.drain.is_none())
         .map(|member| &member.id)
         .collect();
-    let taken = pass
-        .plan
-        .steps
+    let steps = pass.plan.steps.iter();
+    let taken = steps.filter_map(|step| match &step.action {
+        Action::Drain { instance, .. } | Action::Destroy { instance, .. } => {
+            (step.cause != Cause::Because(Reason::Delete)).then_some((instance, step.cause))
+        }
+        _ => None,
+    });
+    let taken: Vec<Cause> = taken
+        .filter(|(id, _)| serving.contains(*id))
+        .map(|(_, cause)| cause)
+        .collect();
+    let left = serving.len() - taken.len();
+    let by_choice = taken
         .iter()
-        .filter(|step| step.cause != Cause::Because(Reason::Delete))
-        .filter_map(|step| match &step.action {
-            Action::Drain { instance, .. } | Action::Destroy { instance, .. } => Some(instance),
-            _ => None,
-        })
-        .filter(|id| serving.contains(*id))
-        .count();
-    let left = serving.len() - taken;
-    if taken > 0 && left < floor as usize {
+        .any(|cause| *cause != Cause::Because(Reason::Interruption));
+    if by_choice && left < floor as usize {
         return broken(
             "I1 availability",
             format!("{left} stay, the floor is {floor}"),
@@ -280,9 +284,13 @@ fn within_stages(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
         return Ok(());
     }
     let size = next.size;
+    // What the provider is about to take has a successor beside it.
+    let members = pass.classified.members.values();
+    let taken = members.filter(|member| member.interruption.is_some());
+    let taken = taken.count() as u32;
     let mut most = rollout
         .partition
-        .map_or(size, |amount| amount.ceil_of(size));
+        .map_or(size + taken, |amount| amount.ceil_of(size));
     if let Some(canary) = rollout.canary
         && !going.stages.promoted
     {

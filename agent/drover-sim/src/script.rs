@@ -115,6 +115,7 @@ impl Stage {
             ["version", version, how] => self.version(version, how),
             ["crash", instance] => self.crash(instance),
             ["vanish", instance] => self.vanish(instance),
+            ["interrupt", instance, notice] => self.interrupt(instance, notice),
             ["health", instance, outcome, span] => self.health(instance, outcome, span),
             ["zone", zone, room] => self.zone(zone, room),
             ["busy", instance] => self.busy(instance),
@@ -284,6 +285,23 @@ impl Stage {
             .collect();
         for provider_ref in hit {
             world.vanish(&provider_ref, now);
+        }
+        Ok(())
+    }
+
+    fn interrupt(&mut self, instance: &str, notice: &str) -> Result<(), ScriptError> {
+        let (Ok(id), Some(notice)) = (InstanceId::parse(instance), span(notice)) else {
+            return self.unclear(instance);
+        };
+        let now = self.sim.now();
+        let mut world = self.sim.world();
+        let hit = world.of_group(&self.sim.recorded.name, now).into_iter();
+        let hit: Vec<_> = hit
+            .filter(|(of, _)| *of == id)
+            .map(|(_, instance)| instance.provider_ref.clone())
+            .collect();
+        for provider_ref in hit {
+            world.interrupt(&provider_ref, now + notice);
         }
         Ok(())
     }

@@ -406,10 +406,19 @@ impl Life {
 
     fn instance_vanishes(&mut self) {
         let now = self.sim.now();
-        if let Some(instance) = self.some_instance() {
+        let Some(instance) = self.some_instance() else {
+            return;
+        };
+        if self.random.percent(50) {
             self.count("instance", "vanished");
             self.sim.world().vanish(&instance, now);
+            return;
         }
+        // The same, after a notice.
+        let notice = self.random.pick(&[1, 30, 120, 600, 3600]);
+        let taken_at = now + Duration::from_secs(notice);
+        self.count("instance", "taken after a notice");
+        self.sim.world().interrupt(&instance, taken_at);
     }
 
     /// One instance, or all of them, fail their checks or cannot be asked for a while.

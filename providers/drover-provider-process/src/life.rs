@@ -45,6 +45,7 @@ pub(crate) fn list_one(
         address: Some(record.address),
         zone: record.zone,
         created_at: record.created_at.parse::<Timestamp>().ok(),
+        interruption: None,
     }))
 }
 

@@ -248,6 +248,7 @@ impl SimWorld {
             running_at: Some(now),
             exit: None,
             stop: None,
+            interruption: None,
             health: vec![(now, CheckOutcome::Passing)],
             busy: false,
         }

@@ -89,6 +89,8 @@ pub struct SimInstance {
     pub exit: Option<(Timestamp, ExitReport)>,
     /// When a destroy was accepted, when it is gone, and when it is forgotten.
     pub stop: Option<Stop>,
+    /// The end that the provider has announced.
+    pub interruption: Option<Stop>,
     /// Outcomes of checks from times on, in order of time.
     pub health: Vec<(Timestamp, CheckOutcome)>,
     /// Whether it says that it is busy.
@@ -127,7 +129,7 @@ impl SimInstance {
 
     /// Returns where the instance is in its life. None: gone and forgotten.
     pub fn phase(&self, at: Timestamp) -> Option<ProviderPhase> {
-        if let Some(stop) = self.stop {
+        if let Some(stop) = self.end() {
             if at >= stop.forgotten_at {
                 return None;
             }
@@ -149,7 +151,13 @@ impl SimInstance {
 
     /// Returns whether the instance holds resources: it is not gone.
     pub fn exists(&self, at: Timestamp) -> bool {
-        self.stop.is_none_or(|stop| at < stop.gone_at)
+        self.end().is_none_or(|stop| at < stop.gone_at)
+    }
+
+    /// Returns its end, by a destroy or because the provider takes it, whichever comes first.
+    pub fn end(&self) -> Option<Stop> {
+        let ends = [self.stop, self.interruption];
+        ends.into_iter().flatten().min_by_key(|stop| stop.gone_at)
     }
 
     /// Returns how a health check turns out.
@@ -173,6 +181,7 @@ impl SimInstance {
             address: (now >= self.address_from).then(|| self.address.clone()),
             zone: self.zone.clone(),
             created_at: Some(self.created_at),
+            interruption: self.interruption.map(|end| end.gone_at),
         })
     }
 
@@ -228,7 +237,7 @@ impl SimInstance {
     pub(crate) fn changes(&self) -> impl Iterator<Item = Timestamp> + '_ {
         let fixed = [self.listed_from, self.address_from, self.tags_from];
         let stop = self
-            .stop
+            .end()
             .map(|stop| [stop.accepted_at, stop.gone_at, stop.forgotten_at]);
         fixed
             .into_iter()

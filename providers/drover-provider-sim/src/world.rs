@@ -126,6 +126,18 @@ impl SimWorld {
         }
     }
 
+    /// Announces that the provider takes an instance at `at`, and takes it then.
+    pub fn interrupt(&mut self, instance: &ProviderRef, at: Timestamp) {
+        let forgotten_at = later(at, self.settings.remember);
+        if let Some(instance) = self.instances.get_mut(instance) {
+            instance.interruption = Some(Stop {
+                accepted_at: at,
+                gone_at: at,
+                forgotten_at,
+            });
+        }
+    }
+
     /// Sets the outcome of an instance's checks from `from` on.
     pub fn set_health(&mut self, instance: &ProviderRef, from: Timestamp, outcome: CheckOutcome) {
         if let Some(instance) = self.instances.get_mut(instance) {
@@ -476,7 +488,7 @@ impl SimWorld {
         // What no listing can show any more is forgotten, so that a long life stays small.
         let lag = self.settings.phase_lag;
         self.instances.retain(|_, instance| {
-            let forgotten_at = instance.stop.map(|stop| later(stop.forgotten_at, lag));
+            let forgotten_at = instance.end().map(|stop| later(stop.forgotten_at, lag));
             forgotten_at.is_none_or(|at| now < at)
         });
         now

@@ -59,6 +59,7 @@ fn draining(spec: DrainSpec) -> Draining {
             address: None,
             zone: None,
             created_at: None,
+            interruption: None,
         }],
         attached: std::collections::BTreeSet::new(),
     };

@@ -19,6 +19,7 @@ fn listing(phase: ProviderPhase, completeness: Completeness) -> Listing {
             address: None,
             zone: None,
             created_at: None,
+            interruption: None,
         }],
         attached: std::collections::BTreeSet::new(),
     }

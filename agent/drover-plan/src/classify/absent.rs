@@ -167,6 +167,7 @@ impl Stage<'_> {
             address: None,
             zone: self.zone_of(id),
             created_at: unlisted.created_at,
+            interruption: None,
             changes_at,
         };
         if !self.memory.contains_key(id) {

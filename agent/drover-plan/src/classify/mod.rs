@@ -178,6 +178,7 @@ impl Stage<'_> {
             address: listed.address.clone(),
             zone: listed.zone.clone().or_else(|| self.zone_of(id)),
             created_at,
+            interruption: listed.interruption,
             changes_at,
         };
         self.memory.insert(id.clone(), memory);

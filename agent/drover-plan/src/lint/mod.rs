@@ -373,6 +373,14 @@ impl<'a> Facts<'a> {
         Ok(())
     }
 
+    /// Counts those that the provider is about to take: they have successors beside them, unless they are
+    /// members with a place of their own.
+    fn taken(&self) -> u32 {
+        let members = self.world.members.values();
+        let taken = members.filter(|member| member.interruption.is_some() && member.seat.is_none());
+        taken.count() as u32
+    }
+
     /// No create raises the total above the ceiling.
     fn ceiling(&self, plan: &Plan) -> Result<(), LintError> {
         let creates = plan.steps.iter().map(|step| match &step.action {
@@ -390,6 +398,8 @@ impl<'a> Facts<'a> {
         let spec = self.input.desired.spec();
         let size = plan.next.size;
         let mut ceiling = size + rollout::surge(spec, size);
+        let taken = self.taken();
+        ceiling += taken;
         if let Some(limit) = spec.limits.total_max {
             ceiling = ceiling.min(limit);
         }
@@ -401,7 +411,9 @@ impl<'a> Facts<'a> {
         match &plan.change {
             // A removal that is withheld leaves the group as it is, healed with its surge.
             Some(change)
-                if as_reviewed && change.to.is_some() && total > change.certificate.total_max =>
+                if as_reviewed
+                    && change.to.is_some()
+                    && total > change.certificate.total_max + taken =>
             {
                 Err(LintError::Uncertified { what: "the total" })
             }

@@ -75,7 +75,8 @@ impl Facts<'_> {
         if !known || made == 0 {
             return Ok(());
         }
-        let most = allowed(self.input.desired.spec(), rollout, next.size);
+        let spec = self.input.desired.spec();
+        let most = allowed(spec, rollout, next.size, self.taken());
         let touched: Vec<_> = plan.steps.iter().flat_map(super::subjects).collect();
         let touched: std::collections::BTreeSet<_> = touched.into_iter().collect();
         let members = self.world.members.values();
@@ -103,9 +104,9 @@ fn quarantined(plan: &Plan) -> Result<(), LintError> {
     Ok(())
 }
 
-/// Returns how many instances of a new template there may be.
-fn allowed(spec: &GroupSpec, rollout: &Rollout, size: u32) -> u32 {
-    let mut most = size + surge(spec, size);
+/// Returns how many instances of a new template there may be, beside `taken` that the provider takes.
+fn allowed(spec: &GroupSpec, rollout: &Rollout, size: u32, taken: u32) -> u32 {
+    let mut most = size + surge(spec, size) + taken;
     if let Some(partition) = spec.rollout.partition
         && partition.ceil_of(size) < size
     {

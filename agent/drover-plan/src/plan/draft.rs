@@ -15,7 +15,7 @@ use super::{held, held_for};
 use crate::change::{ChangeInput, change, change_size, policy_hold};
 use crate::input::{Desired, PlanInput};
 use crate::intents::IntentIndex;
-use crate::numbers::{Resolved, is_current, serves};
+use crate::numbers::{Resolved, doomed, is_current, serves};
 
 /// What becomes of the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +143,8 @@ impl<'a> Draft<'a> {
             input,
             spec,
             intents,
-            resolved: Resolved::of(spec, input.recorded.size),
+            resolved: Resolved::of(spec, input.recorded.size)
+                .beside(doomed(spec, input.classified), spec),
             desired,
             target,
             fresh: Fresh::Target,
@@ -232,7 +233,8 @@ impl<'a> Draft<'a> {
 
     /// Runs the phases for a group of `size` that goes on to exist.
     pub(super) fn keep_going(&mut self, spec: &'a GroupSpec, size: u32) {
-        self.resolved = Resolved::of(spec, size);
+        let doomed = doomed(spec, self.input.classified);
+        self.resolved = Resolved::of(spec, size).beside(doomed, spec);
         self.next.size = size;
         self.next.target = Some(self.target.clone());
         let template = spec.template.clone();
@@ -253,12 +255,15 @@ impl<'a> Draft<'a> {
         }
         self.clear_failed_launches();
         self.clear_completed();
+        self.interruption();
         self.heal();
         self.scale_out();
         self.scale_in();
         self.roll();
         // A rollout that just retired the last outdated instance needs its surge no more.
         self.scale_in();
+        // What it retired may have been all there was beside those that the provider takes.
+        self.interruption();
         self.converge();
         self.rebalance();
         // Last, because what waits for the rollout goes on in the pass that ends it.

@@ -145,6 +145,7 @@ impl Draft<'_> {
         }
         for member in self.live() {
             if let InstanceClass::Failed { why } = &member.class
+                && member.interruption.is_none()
                 && !self.in_quarantine(&member.digests)
             {
                 failures.push(LaunchFailure {
@@ -246,6 +247,8 @@ impl Draft<'_> {
         for member in self
             .live()
             .filter(|member| member.digests == rollout.target && !self.completed(member))
+            // What the provider takes says nothing about the template.
+            .filter(|member| member.interruption.is_none())
         {
             let early = self
                 .input

@@ -87,7 +87,9 @@ impl<'a> Draft<'a> {
             | InstanceClass::Available => false,
         });
         let missing = self.resolved.size.saturating_sub(self.live_count());
-        missing + coming.count() as u32
+        // What takes the place of something that still serves repairs nothing.
+        let successors = self.doomed().count() as u32;
+        missing + (coming.count() as u32).saturating_sub(successors)
     }
 
     /// Returns whether no instance's health is known: then the observer is presumed broken.

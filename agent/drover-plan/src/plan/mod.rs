@@ -1,7 +1,7 @@
 //! The third stage: from what is wanted and what is there to named steps.
 //!
 //! [`plan`] runs the phases in one fixed order over one [`Draft`], whose counters every phase shares:
-//! fences, follow-ups, failed launches, healing, scale-out, scale-in, rollout, convergence, expiry.
+//! fences, follow-ups, failed launches, interruptions, healing, scale-out, scale-in, rollout, convergence, expiry.
 //! No phase takes an instance out of service but through [`Draft::refusal`].
 
 mod admit;
@@ -15,6 +15,7 @@ mod failure;
 mod finish;
 mod follow_up;
 mod heal;
+mod interruption;
 mod placement;
 mod quorum;
 mod rate;

@@ -108,7 +108,8 @@ impl<'a> Draft<'a> {
     }
 
     fn retire(&mut self, outdated: Vec<&'a Member>, slots: &mut u32) {
-        let most = self.resolved.size.saturating_add(self.resolved.surge);
+        let beside = self.resolved.surge + self.doomed().count() as u32;
+        let most = self.resolved.size.saturating_add(beside);
         let mut retired = false;
         for member in outdated {
             if *slots == 0 {

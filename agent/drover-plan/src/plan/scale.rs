@@ -99,12 +99,14 @@ impl<'a> Draft<'a> {
         self.leaving.len() > before
     }
 
-    /// Returns how many instances above the size rollout and expiry have a use for.
+    /// Returns how many instances above the size there is a use for: of the surge for rollout and
+    /// expiry, and beside it those that take the places of what the provider takes.
     fn surge_in_use(&self) -> u32 {
         let used = self
             .surge_for_rollout()
             .saturating_add(self.surge_for_expiry());
-        used.min(self.resolved.surge)
+        let doomed = self.doomed().count() as u32;
+        used.min(self.resolved.surge).saturating_add(doomed)
     }
 
     /// Returns how many the rollout has a use for.
@@ -190,6 +192,7 @@ impl<'a> Draft<'a> {
         let tier = |member: &Member| match member.class {
             InstanceClass::Terminating => 0,
             InstanceClass::Failed { .. } => 1,
+            _ if member.interruption.is_some() => 2,
             InstanceClass::Unhealthy { .. } | InstanceClass::Exited(_) => 2,
             InstanceClass::Lost { .. } => 3,
             InstanceClass::Suspect { .. } | InstanceClass::Starting | InstanceClass::Warming => 4,

@@ -62,7 +62,8 @@ impl<'a> Draft<'a> {
     /// `victims` takes its place. Availability never falls below the size for it.
     pub(super) fn finish_pairs(&mut self, victims: Vec<&'a Member>, reason: Reason) {
         for member in victims {
-            if self.live_count() <= self.resolved.size {
+            let replaced = self.resolved.size + self.doomed().count() as u32;
+            if self.live_count() <= replaced {
                 return;
             }
             let spare = !serves(member) || self.available > self.resolved.size;

@@ -187,6 +187,7 @@ impl<'a> Fleet<'a> {
                     address: instance.address.clone(),
                     zone: instance.zone.clone(),
                     created_at: Some(instance.created_at),
+                    interruption: None,
                 });
                 let bad = ["Failed", "Unhealthy", "Lost", "Suspect"];
                 if bad.contains(&instance.class.as_str()) {

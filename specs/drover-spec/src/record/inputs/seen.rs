@@ -112,6 +112,7 @@ fn listed_out(listed: &Listed) -> Yaml {
         address,
         zone,
         created_at,
+        interruption,
     } = listed;
     let (phase, exit) = phase_out(phase);
     let map = MapOf::new()
@@ -120,7 +121,8 @@ fn listed_out(listed: &Listed) -> Yaml {
         .optional("exit", exit.map(exit_out))
         .optional_text("address", address.as_ref())
         .optional_text("zone", zone.as_ref());
-    optional_time(map, "createdAt", *created_at)
+    let map = optional_time(map, "createdAt", *created_at);
+    optional_time(map, "interruption", *interruption)
         .optional("owner", ownership.as_ref().map(ownership_out))
         .build()
 }
@@ -133,6 +135,7 @@ fn listed_in(reader: &Reader<'_>) -> Result<Listed, RecordError> {
         "address",
         "zone",
         "createdAt",
+        "interruption",
         "owner",
     ])?;
     Ok(Listed {
@@ -142,6 +145,7 @@ fn listed_in(reader: &Reader<'_>) -> Result<Listed, RecordError> {
         address: reader.optional_with("address", Reader::string)?,
         zone: reader.optional_with("zone", Reader::string)?,
         created_at: reader.optional_with("createdAt", Reader::time)?,
+        interruption: reader.optional_with("interruption", Reader::time)?,
     })
 }
 

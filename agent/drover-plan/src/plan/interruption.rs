@@ -1,0 +1,97 @@
+//! Instances that the provider is about to take: replaced before they go, whatever the surge, and moved
+//! off in time.
+
+use std::time::Duration;
+
+use drover_model::{Cause, Held, Hold, InstanceClass, Member, Reason, Timestamp};
+
+use super::draft::Draft;
+use crate::numbers::serves;
+use crate::time::earlier;
+
+/// What a drain is begun before it must be over: a pass, and a call to the provider.
+const MARGIN: Duration = Duration::from_secs(30);
+
+impl<'a> Draft<'a> {
+    /// Makes successors of what the provider is about to take, and lets it go as soon as they serve, or
+    /// when there is just time enough left to drain it.
+    pub(super) fn interruption(&mut self) {
+        let mut doomed: Vec<&'a Member> = self.doomed().collect();
+        if doomed.is_empty() {
+            return;
+        }
+        doomed.sort_by_key(|member| (member.interruption, member.id.clone()));
+        if let Some(held) = self.withheld(Reason::Interruption) {
+            self.hold(held);
+            return;
+        }
+        self.replace_doomed();
+        for member in doomed {
+            let spare = if serves(member) {
+                self.available > self.resolved.size
+            } else {
+                self.live_count() > self.resolved.size
+            };
+            if !spare && !is_dead(member) && !self.must_leave(member) {
+                continue;
+            }
+            match self.refusal(member, Reason::Interruption) {
+                None => self.disrupt(member, Reason::Interruption),
+                Some(held) => self.hold(held),
+            }
+        }
+    }
+
+    /// Returns what the provider is about to take and that is not on its way out yet.
+    pub(super) fn doomed(&self) -> impl Iterator<Item = &'a Member> {
+        let members = self.live();
+        members.filter(|member| member.interruption.is_some())
+    }
+
+    /// Makes what is missing beside those that the provider is about to take.
+    fn replace_doomed(&mut self) {
+        let doomed = self.doomed().filter(|member| !is_dead(member)).count() as u32;
+        let wanted = (self.resolved.size + doomed).saturating_sub(self.live_count());
+        let wanted = wanted.min(doomed);
+        if wanted == 0 || self.withheld(Reason::Interruption).is_some() {
+            return;
+        }
+        let parts = match self.templates_for(wanted) {
+            Ok(parts) => parts,
+            Err(held) => {
+                self.hold(Held {
+                    reason: Some(Reason::Interruption),
+                    ..*held
+                });
+                return;
+            }
+        };
+        for (digests, wanted) in parts {
+            let (count, limit) = self.creatable(wanted, &digests);
+            self.create(count, &digests, Cause::Because(Reason::Interruption));
+            let full = |held: &Held| matches!(held.hold, Hold::SurgeExhausted { .. });
+            if let Some(held) = limit.filter(|held| !full(held)) {
+                self.hold(Held {
+                    reason: Some(Reason::Interruption),
+                    ..held
+                });
+            }
+        }
+    }
+
+    /// Returns whether there is just time enough to drain a member before the provider takes it.
+    fn must_leave(&mut self, member: &Member) -> bool {
+        let Some(taken_at) = member.interruption else {
+            return false;
+        };
+        let drain = &self.spec.drain;
+        let takes = drain.timeout.max(drain.delay).saturating_add(MARGIN);
+        let leaves_at: Timestamp = earlier(taken_at, takes);
+        self.wake(leaves_at);
+        self.input.now >= leaves_at
+    }
+}
+
+fn is_dead(member: &Member) -> bool {
+    matches!(member.class, InstanceClass::Exited(_))
+}
