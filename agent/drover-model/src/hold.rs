@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::{
-    Activity, BudgetName, ErrorClass, GroupName, InstanceId, PolicyHold, ProviderName, Reason, Timestamp,
+    Activity, BudgetName, ErrorClass, GroupName, InstanceId, PolicyHold, ProviderName, Reason,
+    Timestamp,
 };
 
 /// A hold with what it withholds.

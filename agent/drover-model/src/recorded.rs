@@ -132,9 +132,11 @@ pub struct Rollout {
     pub target: Digests,
     /// When it began.
     pub started_at: Timestamp,
-    /// When the latest instance of the target became available; at first, when it began.
-    /// Moves along while the deadline's clock stands still.
+    /// When the latest instance of the target became available, or the deadline's clock went on after it
+    /// had stood still; at first, when it began.
     pub progressed_at: Timestamp,
+    /// Whether the deadline's clock stood still in the latest pass: then it begins anew when it goes on.
+    pub clock_stood_still: bool,
     /// Whether it goes on.
     pub state: RolloutState,
     /// The distinct instances of the target that failed.
@@ -152,6 +154,7 @@ impl Rollout {
             target,
             started_at: now,
             progressed_at: now,
+            clock_stood_still: false,
             state: RolloutState::Progressing,
             failures: BTreeSet::new(),
             last_failure: None,

@@ -140,6 +140,19 @@ impl Fixture {
     }
 
     /// Takes an instance off the listing.
+    /// Lets the provider announce that it takes an instance at `taken_at`.
+    pub(crate) fn interrupt(&mut self, name: &str, taken_at: Timestamp) {
+        let id = id(name);
+        let instances = self.listing.instances.iter_mut();
+        let owned = |listed: &&mut Listed| {
+            let owner = listed.ownership.as_ref();
+            owner.is_some_and(|owner| owner.instance == id)
+        };
+        for listed in instances.filter(owned) {
+            listed.interruption = Some(taken_at);
+        }
+    }
+
     pub(crate) fn unlist(&mut self, name: &str) {
         self.listing
             .instances

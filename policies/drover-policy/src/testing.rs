@@ -184,6 +184,7 @@ pub(crate) fn classified(count: u64) -> Classified {
             address: Some(format!("127.64.0.{}", number % 250)),
             zone: Some(["a", "b", "c"][(number % 3) as usize].to_owned()),
             created_at: at("2026-01-05T10:00:00Z"),
+            interruption: None,
             changes_at: None,
         };
         (id, member)

@@ -207,9 +207,12 @@ impl Draft<'_> {
         let resting = self.advance(&mut advanced);
         let rests = resting.is_some() || (rollout.stages.bake_since.is_some() && self.all_serve());
         let stands_still = rests || self.clock_stands_still();
-        if self.progressed() || (self.clock_stood_still() && !stands_still) {
-            rollout.progressed_at = now;
-            advanced.progressed_at = now;
+        let stood_still = rollout.clock_stood_still || self.nobody_acted();
+        for rollout in [&mut rollout, &mut advanced] {
+            if self.progressed() || (stood_still && !stands_still) {
+                rollout.progressed_at = now;
+            }
+            rollout.clock_stood_still = stands_still;
         }
         if rollout.state == RolloutState::Progressing {
             let failed = Failed {
@@ -370,24 +373,12 @@ impl Draft<'_> {
             || self.waits_for_a_budget()
     }
 
-    /// Returns whether it stood still in the last pass.
-    fn clock_stood_still(&self) -> bool {
-        let recorded = self.input.recorded;
-        let slowed = recorded.backoff.as_ref().is_some_and(|backoff| {
-            matches!(
-                backoff.class,
-                Some(ErrorClass::Throttled | ErrorClass::Auth)
-            )
-        });
+    /// Returns whether something was in the way of every step in the last pass, in which no rollout was
+    /// tracked then.
+    fn nobody_acted(&self) -> bool {
         let update = |reason: Option<Reason>| reason.is_none_or(|reason| reason == Reason::Update);
-        slowed
-            || self.only_kept_was_left()
-            || self.waited_for_the_hour()
-            || self.waited_for_a_budget()
-            || recorded
-                .holds
-                .iter()
-                .any(|held| update(held.reason) && stops_clock(&held.hold))
+        let mut holds = self.input.recorded.holds.iter();
+        holds.any(|held| update(held.reason) && stops_clock(&held.hold))
     }
 }
 

@@ -150,6 +150,7 @@ fn rollout(reader: &Reader<'_>) -> Result<Rollout, RecordError> {
         "target",
         "startedAt",
         "progressedAt",
+        "clockStoodStill",
         "failures",
         "lastFailure",
         "stages",
@@ -160,6 +161,9 @@ fn rollout(reader: &Reader<'_>) -> Result<Rollout, RecordError> {
         target: digests(&reader.get("target")?)?,
         started_at: reader.get("startedAt")?.time()?,
         progressed_at: reader.get("progressedAt")?.time()?,
+        clock_stood_still: reader
+            .optional_with("clockStoodStill", Reader::flag)?
+            .unwrap_or(false),
         state: match state.text()? {
             "Progressing" => RolloutState::Progressing,
             "Paused" => RolloutState::Paused(pause_cause(&reader.get("paused")?)?),

@@ -120,6 +120,10 @@ fn rollout(rollout: &Rollout) -> Yaml {
         .text("target", &rollout.target)
         .text("startedAt", &format_time(rollout.started_at))
         .text("progressedAt", &format_time(rollout.progressed_at))
+        .optional(
+            "clockStoodStill",
+            rollout.clock_stood_still.then(|| Yaml::flag(true)),
+        )
         .with("failures", Yaml::List(failures))
         .optional_text("lastFailure", rollout.last_failure.as_ref())
         .optional("stages", stages(&rollout.stages))

@@ -469,21 +469,32 @@ fn rollout() -> impl Strategy<Value = Rollout> {
     (
         digests(),
         time(),
-        time(),
+        (time(), any::<bool>()),
         option::of(pause_cause()),
         btree_set(instance_id(), 0..3),
         option::of(text()),
         stages(),
     )
         .prop_map(
-            |(target, started_at, progressed_at, cause, failures, last_failure, stages)| Rollout {
-                stages,
+            |(
                 target,
                 started_at,
-                progressed_at,
-                state: cause.map_or(RolloutState::Progressing, RolloutState::Paused),
+                (progressed_at, stood_still),
+                cause,
                 failures,
                 last_failure,
+                stages,
+            )| {
+                Rollout {
+                    stages,
+                    target,
+                    started_at,
+                    progressed_at,
+                    clock_stood_still: stood_still,
+                    state: cause.map_or(RolloutState::Progressing, RolloutState::Paused),
+                    failures,
+                    last_failure,
+                }
             },
         )
 }

@@ -58,6 +58,44 @@ fn missing_capacity_uses_up_a_budget_of_what_may_wait() {
 }
 
 #[test]
+fn what_the_provider_takes_is_replaced_beside_the_surge_and_let_go_when_its_successor_serves() {
+    let mut fixture = Fixture::converged(3);
+    fixture.group.spec.rollout.surge_max = Amount::Count(0);
+    fixture.group.spec.rollout.unavailable_max = Amount::Count(1);
+    fixture.interrupt("web-1", at(7200));
+    let (plan, _) = fixture.planned();
+    assert_eq!(creates(&plan)[0].0.len(), 1);
+    assert_eq!(plan.steps[0].cause, Cause::Because(Reason::Interruption));
+    assert_eq!(drained(&plan).len(), 0, "there is time");
+    fixture.list("web-4", ProviderPhase::Running);
+    fixture.known("web-4", "Available");
+    let (plan, _) = fixture.planned();
+    assert_eq!(drained(&plan), ["web-1"]);
+    assert_eq!(creates(&plan).len(), 0);
+    // What exists may never be more than that.
+    fixture.unlist("web-4");
+    fixture.recorded.instances.remove(&id("web-4"));
+    fixture.memory.remove(&id("web-4"));
+    fixture.group.spec.limits.total_max = Some(3);
+    let (plan, report) = fixture.planned();
+    assert!(plan.steps.is_empty());
+    assert_eq!(holds(&report), ["TotalLimit"]);
+}
+
+#[test]
+fn what_the_provider_takes_soon_is_drained_while_there_is_time() {
+    let mut fixture = Fixture::converged(3);
+    fixture.group.spec.drain.timeout = Duration::from_mins(5);
+    fixture.interrupt("web-1", at(600));
+    let (plan, _) = fixture.planned();
+    assert_eq!(drained(&plan).len(), 0);
+    assert_eq!(plan.wake_at, Some(at(1)), "a look at what was made");
+    fixture.interrupt("web-1", at(300));
+    let (plan, _) = fixture.planned();
+    assert_eq!(drained(&plan), ["web-1"], "below the floor, if it must be");
+}
+
+#[test]
 fn a_plan_takes_no_more_than_its_part_of_what_groups_share() {
     let mut fixture = short_of_one();
     let share = |room| Share {
@@ -226,12 +264,6 @@ fn a_limit_of_the_hour_is_no_new_beginning_for_the_deadline() {
     fixture.recorded.rollout = Some(Rollout::new(target, at(-120), 3));
     fixture.recorded.rates = vec![slot(4, 0, 3)];
     fixture.group.spec.limits.create_hourly_max = Some(4);
-    fixture.recorded.holds = vec![Held {
-        hold: Hold::CreateLimit { limit: 4 },
-        reason: Some(Reason::Update),
-        instance: None,
-        until: None,
-    }];
     let progressed = |fixture: &Fixture| {
         let rollout = fixture.planned().0.next.rollout;
         rollout.map(|rollout| rollout.progressed_at)
@@ -243,6 +275,11 @@ fn a_limit_of_the_hour_is_no_new_beginning_for_the_deadline() {
     fixture.recorded.instances.remove(&id("web-4"));
     fixture.memory.remove(&id("web-4"));
     assert_ne!(old, fixture.digests());
+    let waits = fixture.planned().0.next;
+    assert!(waits.rollout.as_ref().unwrap().clock_stood_still);
+    fixture.recorded = waits;
+    fixture.recorded.holds.clear();
+    assert_eq!(progressed(&fixture), Some(at(-120)));
     fixture.group.spec.limits.create_hourly_max = Some(5);
     assert_eq!(progressed(&fixture), Some(at(0)));
 }
