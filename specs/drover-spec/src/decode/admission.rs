@@ -96,6 +96,9 @@ pub(crate) fn budgets(spec: &Fields<'_>) -> Vec<Budget> {
 pub(crate) fn fleet_budgets(spec: &Fields<'_>) -> Vec<FleetBudget> {
     let mut budgets: Vec<FleetBudget> = Vec::new();
     for fields in spec.objects("budgets") {
+        let selector = selector(&fields);
+        let reasons = reasons(&fields, "reasons", Reason::voluntary);
+        let max = fields.amount("max");
         let Some(name) = fields.id::<BudgetName>("name") else {
             continue;
         };
@@ -108,9 +111,9 @@ pub(crate) fn fleet_budgets(spec: &Fields<'_>) -> Vec<FleetBudget> {
         }
         budgets.push(FleetBudget {
             name,
-            selector: selector(&fields),
-            reasons: reasons(&fields, "reasons", Reason::voluntary),
-            max: fields.amount("max"),
+            selector,
+            reasons,
+            max,
         });
     }
     budgets
