@@ -70,10 +70,8 @@ impl<'a> Draft<'a> {
             if !spare {
                 continue;
             }
-            let refusal = self
-                .refusal_of_begun(member, reason)
-                .or_else(|| self.over_budget(member, reason));
-            match refusal {
+            let refusal = self.refusal_of_begun(member, reason);
+            match refusal.or_else(|| self.over_budget(member, reason)) {
                 None => self.disrupt(member, reason),
                 // Told, because the hold is how a group asks for its turn.
                 Some(held) if matches!(held.hold, Hold::FleetBudgetExhausted { .. }) => {
