@@ -412,12 +412,21 @@ fn idempotent(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
             if settlement.outcome != SettlementOutcome::Observed)
             || matches!(step.action, Action::Resend { .. })
     });
-    // And how fast is healed depends on how many are bad: taking one out for another reason is news.
-    let paced = pass
-        .report
-        .holds
-        .iter()
-        .any(|held| matches!(held.hold, Hold::Systemic { .. }));
+    // And how fast is healed depends on how many are bad, and how many on their way: taking one of
+    // either out for another reason is news.
+    let available = |id: &InstanceId| {
+        let member = pass.classified.members.get(id);
+        member.is_some_and(|member| member.class == InstanceClass::Available)
+    };
+    let fewer = pass.plan.steps.iter().any(|step| match &step.action {
+        Action::Drain { instance, .. } | Action::Destroy { instance, .. } => !available(instance),
+        _ => false,
+    });
+    let paced = pass.report.holds.iter().any(|held| match held.hold {
+        Hold::Systemic { .. } => true,
+        Hold::HealBudget { .. } => fewer,
+        _ => false,
+    });
     if !applied.is_complete() || backed_off || closed || paced {
         return Ok(());
     }

@@ -371,6 +371,7 @@ impl Draft<'_> {
             || self.only_kept_left()
             || self.waits_for_the_hour()
             || self.waits_for_a_budget()
+            || self.waits_for_surplus()
     }
 
     /// Returns whether something was in the way of every step in the last pass, in which no rollout was

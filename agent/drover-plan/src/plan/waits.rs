@@ -39,4 +39,10 @@ impl Draft<'_> {
             && self.in_flight(Reason::Update) == 0
             && outdated.next().is_some_and(full)
     }
+
+    /// Returns whether there is more than may be, and none of the target is on the way: none can be made
+    /// before the surplus is gone, however long that takes. A group of nobody has nothing else.
+    pub(super) fn waits_for_surplus(&self) -> bool {
+        self.target_waiting() == 0 && self.total > self.resolved.ceiling
+    }
 }

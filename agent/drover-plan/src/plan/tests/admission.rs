@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use drover_model::{
-    Amount, Budget, BudgetName, Expiry, GroupName, Lifecycle, PauseCause, Protect, RateSlot,
-    Rollout, RolloutMode, RolloutState, SettlementOutcome, Share, Step,
+    Amount, Budget, BudgetName, Expiry, GroupName, Lifecycle, OnFailure, PauseCause, Protect,
+    RateSlot, Rollout, RolloutMode, RolloutState, SettlementOutcome, Share, Step,
 };
 
 use super::*;
@@ -383,4 +383,65 @@ fn what_is_gone_already_takes_nothing_from_the_allowance() {
         (plan.allowance.ending_max, plan.allowance.removed_max),
         (2, 1)
     );
+}
+
+/// A rollout of `template(2)` that began two hours ago, in which nothing came of it.
+fn late(fixture: &mut Fixture) {
+    fixture.group.spec.template = template(2);
+    fixture.group.spec.rollout.on_failure = OnFailure::Rollback;
+    let target = fixture.digests();
+    let template = fixture.group.spec.template.clone();
+    fixture.recorded.templates.insert(target.clone(), template);
+    fixture.recorded.target = Some(target.clone());
+    fixture.recorded.rollout = Some(Rollout::new(target, at(-7200), fixture.recorded.size));
+}
+
+#[test]
+fn a_template_is_not_to_blame_for_a_surplus_that_goes_slowly() {
+    let mut fixture = Fixture::converged(6);
+    late(&mut fixture);
+    for size in [0, 2] {
+        fixture.group.spec.size = size;
+        fixture.recorded.size = size;
+        let (plan, _) = fixture.planned();
+        assert_eq!(plan.next.quarantine, None, "size {size}");
+        let clock = plan
+            .next
+            .rollout
+            .as_ref()
+            .map(|rollout| rollout.progressed_at);
+        assert_eq!(clock, Some(at(-7200)), "what waits makes no commit");
+        // When the surplus is gone the deadline begins.
+        fixture.recorded.next_number = 7;
+        let (mut gone, left) = (Fixture::converged(6), plan.next);
+        late(&mut gone);
+        gone.group.spec.size = size;
+        gone.recorded = left;
+        for number in size + 1..=6 {
+            let name = format!("web-{number}");
+            gone.list(&name, ProviderPhase::Terminated);
+        }
+        let rollout = gone.planned().0.next.rollout;
+        let progressed = rollout.map(|rollout| rollout.progressed_at);
+        assert!(progressed.is_none_or(|at_| at_ == at(0)), "{progressed:?}");
+    }
+    // Without one, time without progress is the rollout's own.
+    fixture.group.spec.size = 6;
+    fixture.recorded.size = 6;
+    assert!(fixture.planned().0.next.quarantine.is_some());
+}
+
+#[test]
+fn the_first_instance_after_a_full_budget_has_the_whole_deadline() {
+    let mut fixture = Fixture::converged(5);
+    late(&mut fixture);
+    fixture.group.spec.budgets = vec![budget(&[Reason::Update], 1)];
+    // One has ended and may be replaced by one of the new template, and so the budget has no room.
+    fixture.list("web-4", ProviderPhase::Terminated);
+    let (plan, _) = fixture.planned();
+    assert_eq!(creates(&plan).len(), 1);
+    assert_eq!(plan.next.quarantine, None);
+    fixture.recorded = plan.next;
+    fixture.create(&["web-6"], 0, IntentState::Sent);
+    assert_eq!(fixture.planned().0.next.quarantine, None);
 }
