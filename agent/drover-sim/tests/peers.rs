@@ -12,7 +12,7 @@ use drover_model::{
     RolloutState, Timestamp, Value,
 };
 use drover_provider_sim::{Behavior, Fault, FaultKind, Op, SimSettings, Which};
-use drover_sim::{Simulation, group, template};
+use drover_sim::{Random, Simulation, group, template};
 
 fn booting() -> SimSettings {
     SimSettings {
@@ -385,5 +385,109 @@ fn a_runner_that_fails_is_a_failed_launch() {
         life.run(&mut sim, Duration::from_hours(6)).await;
         let created = sim.world().stats().created;
         assert!(created < 35, "{created} instances in six hours");
+    });
+}
+
+/// A percentage of a size that had shrunk underflowed, and the group was stuck for ever.
+#[test]
+fn any_percentages_shrink_and_roll_without_getting_stuck() {
+    live(async |life: &mut Life| {
+        let mut random = Random::new(8987);
+        for _ in 0..250 {
+            let (from, to) = (1 + random.below(20), random.below(21));
+            let (surge, unavailable) = (random.below(101), random.below(101));
+            let case = format!("{from} to {to}, surge {surge} %, unavailable {unavailable} %");
+            let mut sim = converged(life, from, SimSettings::default()).await;
+            sim.edit(|spec| {
+                spec.size = to;
+                spec.limits.destroy_max = Some(Amount::Percent(100));
+                spec.rollout.surge_max = Amount::Percent(surge);
+                spec.rollout.unavailable_max = Amount::Percent(unavailable);
+                spec.template = template(2);
+            });
+            // Counted anew, in hundredths: the surge is rounded up, what may be missing down.
+            let (mut most, mut missing) = ((to * surge).div_ceil(100), to * unavailable / 100);
+            if most == 0 && missing == 0 {
+                missing = to.min(1);
+            }
+            most = (to + most).max(from);
+            let end = sim.now().checked_add(Duration::from_hours(4)).unwrap();
+            loop {
+                let pass = life.pass(&mut sim).await;
+                let now = sim.now();
+                let there = sim.world().of_group(sim.name(), now).len();
+                assert!(there <= most as usize, "{there} exist: {case}");
+                // Those that a larger size is still waiting for were never there to be taken.
+                let floor = (to - missing).min(from) as usize;
+                let serve = serving(&sim);
+                assert!(serve >= floor, "{serve} serve: {case}");
+                if pass.plan.next.phase == GroupPhase::Converged {
+                    break;
+                }
+                assert!(now < end, "stuck: {case}: {:?}", sim.recorded.holds);
+                sim.sleep(&pass, end);
+            }
+        }
+    });
+}
+
+/// A machine whose repair had begun counted as healthy when it answered again, so another one was taken.
+#[test]
+fn an_instance_under_repair_counts_as_missing_though_it_answers_again() {
+    live(async |life: &mut Life| {
+        let settings = SimSettings {
+            stop: seconds(600),
+            phase_lag: seconds(500),
+            ..SimSettings::default()
+        };
+        let mut sim = Simulation::new(group("web", 5, 1), settings);
+        sim.edit(|spec| {
+            spec.rollout.surge_max = Amount::Count(0);
+            spec.rollout.unavailable_max = Amount::Count(1);
+        });
+        life.converge(&mut sim).await;
+        let from = sim.now();
+        let one = sim.world().of_group(sim.name(), from)[0]
+            .1
+            .provider_ref
+            .clone();
+        let ill = Behavior::HealthBetween {
+            from,
+            until: from.checked_add(Duration::from_mins(3)).unwrap(),
+            outcome: failing(),
+        };
+        sim.world().behave(from, Which::Ref(one), ill);
+        let begun = sim
+            .until(Duration::from_mins(10), |pass| {
+                pass.plan.steps.iter().any(|step| step.action.mutates())
+            })
+            .await
+            .unwrap();
+        assert!(begun.is_some_and(|begun| begun < Duration::from_mins(3)));
+        sim.edit(|spec| spec.template = template(2));
+        converge_serving(life, &mut sim, 4).await;
+    });
+}
+
+/// A cache that never expired went on showing machines that were gone, for an hour.
+#[test]
+fn an_instance_that_vanished_is_forgotten_and_made_anew_within_minutes() {
+    live(async |life: &mut Life| {
+        let mut sim = converged(life, 3, booting()).await;
+        for nth in 1..=8 {
+            let now = sim.now();
+            let (id, one) = {
+                let world = sim.world();
+                let (id, instance) = &world.of_group(sim.name(), now)[0];
+                ((*id).clone(), instance.provider_ref.clone())
+            };
+            sim.world().vanish(&one, now);
+            life.run(&mut sim, Duration::from_mins(3)).await;
+            assert!(!sim.recorded.instances.contains_key(&id), "{id} is a ghost");
+            assert_eq!(serving(&sim), 3);
+            assert_eq!(sim.world().stats().created, 3 + nth);
+        }
+        life.converge(&mut sim).await;
+        assert_eq!((sim.recorded.instances.len(), sim.memory.len()), (3, 3));
     });
 }

@@ -337,6 +337,25 @@ fn rates_of_a_cloud_slow_a_rollout_down_and_are_counted() {
 }
 
 #[test]
+fn a_group_that_never_launches_slows_nobody_down() {
+    let web = |image: &str| ("web", group("web", 20, image, ""));
+    let broken = group("broken", 50, "a", "").replace("image: a", "image: a, exitAfter: 1s");
+    let alone = simulate(&scenario(&[web("a")], &[web("b")])).unwrap();
+    let mut beside = scenario(&[web("a")], &[("broken", broken), web("b")]);
+    beside.horizon = Duration::from_hours(2);
+    let beside = simulate(&beside).unwrap();
+    let of = |outcome: &Outcome, name: &str| {
+        let group = &outcome.groups[&GroupName::parse(name).unwrap()];
+        (group.end, group.took, group.created)
+    };
+    assert_eq!(of(&beside, "web"), of(&alone, "web"));
+    let (end, _, created) = of(&beside, "broken");
+    assert_eq!(end, End::Unfinished);
+    // At once, and after 1, 5 and then each 15 minutes: launches of a group wait for their own failures.
+    assert!(created <= 50 * 12, "{created} in two hours");
+}
+
+#[test]
 fn a_base_that_never_converges_is_said_and_begun_from_as_far_as_it_came() {
     let more = "  limits: {maxTotal: 2}\n";
     let outcome = simulate(&scenario(
