@@ -48,7 +48,7 @@ spec:
         - /bin/sh
         - -c
         - 'echo "$DROVER_INSTANCE $DROVER_DATA_DIR" >> {starts}; exec sleep infinity'
-      env: {{TEMPLATE: {template}}}
+    flavors: [{{vanilla: {{env: {{TEMPLATE: {template}}}}}}}]
   health: {{startupTimeout: 1m}}
   rollout: {{maxSurge: {SURGE}, minReady: 100ms, failureThreshold: {LARGE}}}
   drain: {{delay: 0s, timeout: 1s}}

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{
-    Action, Allowance, Cause, Digests, DrainSpec, Epoch, FleetName, GroupName, GroupUid,
+    Action, Allowance, Cause, Digests, DrainSpec, Epoch, FleetName, GroupName, GroupUid, InPlace,
     InstanceId, IntentKind, IntentState, Listing, OnDrainTimeout, Plan, Precondition, ProviderRef,
     ProviderType, Reason, RecordedGroup, Step, Template, TemplateParts, Timestamp, Token, Value,
 };
 use drover_provider::{
     Clock, DestroyRequest, Manifest, Provider, ProviderError, ProvisionRequest, Provisioned,
+    UpdateRequest,
 };
 use drover_provider_sim::{SimProvider, SimSettings, SimWorld};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -141,6 +142,27 @@ pub(crate) fn drain(
             address: None,
             spec: drain_spec(),
             deadline: now + jiff::SignedDuration::from_mins(5),
+            returns: None,
+        },
+        cause: Cause::Because(Reason::Update),
+        preconditions: vec![observed(number, provider_ref, token)],
+    }
+}
+
+/// A change of an instance to another image, in place.
+pub(crate) fn update(number: u64, provider_ref: &ProviderRef, token: &Token, how: InPlace) -> Step {
+    let template = template("v2");
+    Step {
+        action: Action::Update {
+            instance: instance(number),
+            provider_ref: provider_ref.clone(),
+            token: token.clone(),
+            update: self::token(number, 99),
+            how,
+            digests: digests(&template),
+            zone: None,
+            template,
+            grace: Duration::from_secs(10),
         },
         cause: Cause::Because(Reason::Update),
         preconditions: vec![observed(number, provider_ref, token)],
@@ -219,8 +241,9 @@ impl Watched {
         let Some(journal) = journal else { return };
         let open = journal.open_intents(&web()).unwrap();
         let sent = open.iter().any(|intent| {
-            let (IntentKind::Create { token, .. } | IntentKind::Destroy { token, .. }) =
-                &intent.kind
+            let (IntentKind::Create { token, .. }
+            | IntentKind::Destroy { token, .. }
+            | IntentKind::Update { update: token, .. }) = &intent.kind
             else {
                 return false;
             };
@@ -263,6 +286,16 @@ impl Provider for Watched {
         self.expect_sent(&request.token);
         pause().await;
         let answer = self.sim.destroy(request).await;
+        pause().await;
+        self.leave();
+        answer
+    }
+
+    async fn update(&self, request: &UpdateRequest) -> Result<(), ProviderError> {
+        self.enter();
+        self.expect_sent(&request.update);
+        pause().await;
+        let answer = self.sim.update(request).await;
         pause().await;
         self.leave();
         answer

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use drover_model::{Action, Classified, GroupName, InstanceClass, InstanceId, Member, Plan};
+use drover_model::{
+    Action, Classified, GroupName, InPlace, InstanceClass, InstanceId, Member, Plan,
+};
 use serde::Serialize;
 
 /// The members of one group.
@@ -69,8 +71,16 @@ fn leaving(plan: &Plan) -> BTreeSet<&InstanceId> {
     let steps = plan.steps.iter().filter_map(|step| match &step.action {
         Action::Drain { instance, .. }
         | Action::Destroy { instance, .. }
-        | Action::Release { instance, .. } => Some(instance),
-        Action::Create { .. } | Action::Resend { .. } | Action::Settle(_) => None,
+        | Action::Release { instance, .. }
+        | Action::Update {
+            instance,
+            how: InPlace::Restart,
+            ..
+        } => Some(instance),
+        Action::Create { .. }
+        | Action::Resend { .. }
+        | Action::Update { .. }
+        | Action::Settle(_) => None,
     });
     steps.collect()
 }

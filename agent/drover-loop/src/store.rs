@@ -289,6 +289,10 @@ struct StoredMemory {
     failing: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unknown: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    restarted: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    changed: Option<i64>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     completed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -317,6 +321,8 @@ impl StoredMemory {
             ready: memory.ready_at.map(nanoseconds),
             failing: memory.failing_since.map(nanoseconds),
             unknown: memory.unknown_since.map(nanoseconds),
+            restarted: memory.restarted_at.map(nanoseconds),
+            changed: memory.changed_at.map(nanoseconds),
             completed: memory.completed,
             absent,
         }
@@ -334,6 +340,8 @@ impl StoredMemory {
             ready_at: self.ready.map(time),
             failing_since: self.failing.map(time),
             unknown_since: self.unknown.map(time),
+            restarted_at: self.restarted.map(time),
+            changed_at: self.changed.map(time),
             completed: self.completed,
             absent,
         };

@@ -489,6 +489,7 @@ fn step_report(action: &Action, cause: Cause, result: StepFate) -> StepReport {
         Action::Create { slots, .. } => slots.iter().map(ToString::to_string).collect(),
         Action::Drain { instance, .. }
         | Action::Destroy { instance, .. }
+        | Action::Update { instance, .. }
         | Action::Release { instance, .. } => vec![instance.to_string()],
         Action::Resend { .. } | Action::Settle(_) => Vec::new(),
     };

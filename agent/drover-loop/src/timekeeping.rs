@@ -120,6 +120,8 @@ pub(crate) fn clamp_to(memory: &mut BTreeMap<InstanceId, InstanceMemory>, now: T
             &mut remembered.ready_at,
             &mut remembered.failing_since,
             &mut remembered.unknown_since,
+            &mut remembered.restarted_at,
+            &mut remembered.changed_at,
         ];
         for time in times.into_iter().flatten() {
             *time = (*time).min(now);

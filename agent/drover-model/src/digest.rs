@@ -65,6 +65,9 @@ pub enum FieldClass {
 }
 
 impl FieldClass {
+    /// Every class, least disruptive first.
+    pub const ALL: [Self; 4] = [Self::Ignore, Self::Live, Self::Restart, Self::Replace];
+
     /// Returns the name used in documents and schemas.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -72,6 +75,38 @@ impl FieldClass {
             Self::Live => "live",
             Self::Restart => "restart",
             Self::Replace => "replace",
+        }
+    }
+
+    /// Returns what is done to an instance for a field of this class, for people.
+    pub fn as_action(self) -> &'static str {
+        match self {
+            Self::Ignore => "nothing",
+            Self::Live => "a live change",
+            Self::Restart => "a restart",
+            Self::Replace => "a replacement",
+        }
+    }
+}
+
+/// How an instance is changed in place: it keeps its id, its handle and what is its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum InPlace {
+    /// Without an interruption.
+    Live,
+    /// It goes out of service and comes back.
+    Restart,
+}
+
+impl InPlace {
+    /// Every way.
+    pub const ALL: [Self; 2] = [Self::Live, Self::Restart];
+
+    /// Returns the name used in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => FieldClass::Live.as_str(),
+            Self::Restart => FieldClass::Restart.as_str(),
         }
     }
 }
@@ -160,6 +195,22 @@ impl Digests {
             restart: digest(restart),
             live: digest(live),
         })))
+    }
+
+    /// Returns what makes an instance with these digests one with the digests `other`: the most
+    /// disruptive class that differs. Digests of another version say nothing.
+    pub fn change_to(&self, other: &Self) -> FieldClass {
+        if self.version() != other.version() {
+            FieldClass::Ignore
+        } else if self.replace != other.replace {
+            FieldClass::Replace
+        } else if self.restart != other.restart {
+            FieldClass::Restart
+        } else if self.live != other.live {
+            FieldClass::Live
+        } else {
+            FieldClass::Ignore
+        }
     }
 
     /// Returns a short name for people: the first eight characters of the `replace` hash.

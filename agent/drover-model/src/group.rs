@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Amount, Budget, Expiry, GroupName, InstanceId, PlacementSpec, Prefer, Protect, ProviderName,
-    QuorumSpec, Rate, Reason, Rebalance, ScalingSpec, SourceSpan, Spread, Timestamp, UpDown, Value,
-    Window,
+    Amount, Budget, Expiry, FieldClass, GroupName, InstanceId, PlacementSpec, Prefer, Protect,
+    ProviderName, QuorumSpec, Rate, Reason, Rebalance, ScalingSpec, SourceSpan, Spread, Timestamp,
+    UpDown, Value, Window,
 };
 
 /// Defaults of a Group document. The one place that says them: the decoder, the schema and the
@@ -378,6 +378,8 @@ pub struct RolloutSpec {
     pub monitor: Duration,
     /// What a failed rollout does.
     pub on_failure: OnFailure,
+    /// The most that may be done to an instance for being outdated: never `Ignore`.
+    pub action_max: FieldClass,
 }
 
 /// Who replaces outdated instances.
@@ -665,6 +667,7 @@ impl GroupSpec {
                 partition: None,
                 monitor: defaults::MONITOR,
                 on_failure: OnFailure::Pause,
+                action_max: FieldClass::Replace,
             },
             drain: DrainSpec {
                 delay: defaults::DRAIN_DELAY,

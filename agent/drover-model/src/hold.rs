@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::{
-    Activity, BudgetName, ErrorClass, GroupName, InstanceId, PolicyHold, ProviderName, Reason,
-    Timestamp,
+    Activity, BudgetName, ErrorClass, FieldClass, GroupName, InstanceId, PolicyHold, ProviderName,
+    Reason, Timestamp,
 };
 
 /// A hold with what it withholds.
@@ -168,6 +168,18 @@ pub enum Hold {
         /// How many instances have the new template.
         at: u32,
     },
+    /// `rollout.maxAction` does not allow what outdated instances need.
+    MaxAction {
+        /// What they need.
+        needs: FieldClass,
+        /// What is allowed.
+        allowed: FieldClass,
+    },
+    /// The provider refuses to change instances in place, so they are replaced.
+    UpdateRefused {
+        /// What it said.
+        message: String,
+    },
     /// `rollout.mode` leaves outdated instances alone.
     NotProactive {
         /// The mode.
@@ -313,6 +325,8 @@ impl Hold {
             Self::Checkpoint { .. } => "Checkpoint",
             Self::Bake => "Bake",
             Self::Partition { .. } => "Partition",
+            Self::MaxAction { .. } => "MaxAction",
+            Self::UpdateRefused { .. } => "UpdateRefused",
             Self::NotProactive { .. } => "NotProactive",
             Self::LaunchBackoff { .. } => "LaunchBackoff",
             Self::HealBudget { .. } => "HealBudget",
@@ -357,6 +371,7 @@ impl Hold {
                 }
                 | Self::Checkpoint { .. }
                 | Self::Bake
+                | Self::UpdateRefused { .. }
                 | Self::HealBudget { .. }
                 | Self::ScalingStabilized { .. }
                 | Self::ScalingRate { .. }
@@ -501,6 +516,16 @@ impl fmt::Display for Hold {
             Self::Partition { at } => write!(
                 f,
                 "rollout.partition allows {at} of the new template; raise it in a commit to go on"
+            ),
+            Self::MaxAction { needs, allowed } => write!(
+                f,
+                "outdated instances need {}, and rollout.maxAction allows {} at most; raise it in a commit to go on",
+                needs.as_action(),
+                allowed.as_action()
+            ),
+            Self::UpdateRefused { message } => write!(
+                f,
+                "the provider does not change these instances in place, so they are replaced: {message}"
             ),
             Self::NotProactive { mode } => write!(
                 f,

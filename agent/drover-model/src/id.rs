@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::Value;
+use crate::{Digests, Timestamp, Value};
 
 /// Why a text is not a valid id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -321,17 +321,41 @@ impl Token {
         instance: &InstanceId,
         attempt: u32,
     ) -> Self {
-        let mut hash = Sha256::new();
-        for part in [
+        let parts = [
             fleet.as_str(),
             uid.as_str(),
             &epoch.to_string(),
             &instance.to_string(),
-        ] {
+        ];
+        Self::of(&parts, &attempt.to_be_bytes())
+    }
+
+    /// Derives the token of a change in place: of one that was decided at another time it is another.
+    pub fn of_update(
+        fleet: &FleetName,
+        uid: &GroupUid,
+        epoch: Epoch,
+        instance: &InstanceId,
+        digests: &Digests,
+        decided_at: Timestamp,
+    ) -> Self {
+        let parts = [
+            fleet.as_str(),
+            uid.as_str(),
+            &epoch.to_string(),
+            &instance.to_string(),
+            &digests.to_string(),
+        ];
+        Self::of(&parts, &decided_at.as_nanosecond().to_be_bytes())
+    }
+
+    fn of(parts: &[&str], last: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
         }
-        hash.update(attempt.to_be_bytes());
+        hash.update(last);
         Self(base32(&hash.finalize()).into())
     }
 }

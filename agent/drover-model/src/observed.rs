@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use crate::{
-    Digests, DrainSpec, Epoch, FleetName, GroupName, InstanceId, ProviderRef, Reason, Seat, SeatId,
-    Template, Timestamp, Token,
+    Digests, DrainSpec, Epoch, FleetName, GroupName, InPlace, InstanceId, ProviderRef, Reason,
+    Seat, SeatId, Template, Timestamp, Token,
 };
 
 /// One listing of a provider scope.
@@ -158,6 +159,10 @@ pub struct InstanceMemory {
     pub failing_since: Option<Timestamp>,
     /// Since when its health has been unknown without a break.
     pub unknown_since: Option<Timestamp>,
+    /// When it was last restarted with changed fields.
+    pub restarted_at: Option<Timestamp>,
+    /// When its fields were last changed in place, with a restart or without.
+    pub changed_at: Option<Timestamp>,
     /// It ended by itself as it should: see [`Lifecycle::Ephemeral`](crate::Lifecycle::Ephemeral).
     pub completed: bool,
     /// Since when complete listings have not had it, and how many.
@@ -257,6 +262,13 @@ pub struct Member {
     pub class: InstanceClass,
     /// Set while it is drained.
     pub drain: Option<DrainProgress>,
+    /// Set while it is changed in place: the provider was called, and the listing does not show it yet.
+    /// The digests are those that it gets.
+    pub update: Option<InPlace>,
+    /// When it was last restarted with changed fields, while the memory has it.
+    pub restarted_at: Option<Timestamp>,
+    /// When its fields were last changed in place, while the memory has it.
+    pub changed_at: Option<Timestamp>,
     /// It says that it is busy.
     pub busy: bool,
     /// It says whether it leads, where it says anything of that.
@@ -284,6 +296,8 @@ pub struct DrainProgress {
     pub done: bool,
     /// When the wait ends.
     pub deadline: Timestamp,
+    /// Whether it comes back by a restart, instead of being ended.
+    pub returns: bool,
     /// The intent that carries it.
     pub intent: IntentId,
 }
@@ -381,6 +395,8 @@ pub enum IntentKind {
         begun: bool,
         /// Whether the work is off.
         done: bool,
+        /// The instance comes back by a restart: the digests that it had. None: it is ended.
+        returns: Option<Digests>,
     },
     /// End an instance.
     Destroy {
@@ -392,6 +408,27 @@ pub enum IntentKind {
         token: Token,
         /// Why.
         reason: Reason,
+    },
+    /// Change an instance in place.
+    Update {
+        /// The instance.
+        instance: InstanceId,
+        /// The provider's handle.
+        provider_ref: ProviderRef,
+        /// The token on the instance.
+        token: Token,
+        /// The idempotency token of the call.
+        update: Token,
+        /// How.
+        how: InPlace,
+        /// The digests that go onto the instance.
+        digests: Digests,
+        /// The zone, which fields may mention.
+        zone: Option<String>,
+        /// The template as it was when the call was decided: a repeated call must be identical.
+        template: Template,
+        /// How long the instance may take to end by itself.
+        grace: Duration,
     },
 }
 

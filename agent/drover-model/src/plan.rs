@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::{
-    ChangeId, Digests, DrainSpec, GroupName, InstanceId, IntentId, MemberId, ProviderRef, Reason,
-    Recommendation, RecordedGroup, Seat, Template, Timestamp, Token,
+    ChangeId, Digests, DrainSpec, GroupName, InPlace, InstanceId, IntentId, MemberId, ProviderRef,
+    Reason, Recommendation, RecordedGroup, Seat, Template, Timestamp, Token,
 };
 
 /// One pass's steps of one group. Immutable and fully decided: it names each instance it touches.
@@ -78,6 +78,8 @@ pub enum Action {
         spec: DrainSpec,
         /// When the wait ends.
         deadline: Timestamp,
+        /// The instance comes back by a restart: the digests that it has. None: it is ended.
+        returns: Option<Digests>,
     },
     /// Ends an instance.
     Destroy {
@@ -88,6 +90,27 @@ pub enum Action {
         /// The token on it.
         token: Token,
         /// How long it may take to end by itself before it is killed.
+        grace: Duration,
+    },
+    /// Gives an instance the fields of another template without replacing it.
+    Update {
+        /// The instance.
+        instance: InstanceId,
+        /// The provider's handle.
+        provider_ref: ProviderRef,
+        /// The token on it.
+        token: Token,
+        /// The idempotency token of the change.
+        update: Token,
+        /// How.
+        how: InPlace,
+        /// The digests that go onto the instance.
+        digests: Digests,
+        /// The zone that it was made in, for what its fields mention.
+        zone: Option<String>,
+        /// What it becomes.
+        template: Template,
+        /// How long it may take to end by itself before a restart kills it.
         grace: Duration,
     },
     /// Takes the ownership tags off an instance and leaves it running.
@@ -109,6 +132,7 @@ impl Action {
             | Self::Resend { .. }
             | Self::Drain { .. }
             | Self::Destroy { .. }
+            | Self::Update { .. }
             | Self::Release { .. } => true,
             Self::Settle(_) => false,
         }
@@ -121,6 +145,7 @@ impl Action {
             Self::Resend { .. } => "resend",
             Self::Drain { .. } => "drain",
             Self::Destroy { .. } => "destroy",
+            Self::Update { .. } => "update",
             Self::Release { .. } => "release",
             Self::Settle(_) => "settle",
         }
@@ -188,6 +213,10 @@ pub struct Change {
     pub creates: u32,
     /// Instances replaced because the template changed.
     pub replaces: u32,
+    /// Instances restarted with changed fields, of those whose template changed.
+    pub restarts: u32,
+    /// Instances changed without an interruption, of those whose template changed.
+    pub changes: u32,
     /// Instances removed without replacement.
     pub destroys: u32,
     /// Digests of the policies and bindings that judge it, by name.

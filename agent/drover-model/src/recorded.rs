@@ -145,6 +145,9 @@ pub struct Rollout {
     pub last_failure: Option<String>,
     /// Which of its stages it has passed.
     pub stages: RolloutStages,
+    /// What the provider said when it refused for good to change an instance in place. From then on
+    /// this rollout replaces instances.
+    pub refused: Option<String>,
 }
 
 impl Rollout {
@@ -162,6 +165,7 @@ impl Rollout {
                 size: Some(size),
                 ..RolloutStages::default()
             },
+            refused: None,
         }
     }
 }

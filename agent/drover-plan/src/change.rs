@@ -6,8 +6,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    Certificate, Change, ChangeEnd, ChangeId, Digests, GroupName, GroupSpec, Held, Hold, MemberId,
-    Outcome, PolicyHold, RecordedGroup, Value, Verdict,
+    Certificate, Change, ChangeEnd, ChangeId, Digests, FieldClass, GroupName, GroupSpec, Held,
+    Hold, MemberId, Outcome, PolicyHold, RecordedGroup, Value, Verdict,
 };
 
 use crate::numbers::Resolved;
@@ -61,9 +61,20 @@ pub fn change(input: &ChangeInput<'_>) -> Option<Change> {
     }
     let before = from.as_ref().map_or(0, |end| end.size);
     let (creates, destroys) = growth(from.as_ref(), to.as_ref());
-    let replaced = match (&from, &to) {
+    let counted = match (&from, &to) {
         (Some(from), Some(to)) if from.digests != to.digests => before - destroys.min(before),
         _ => 0,
+    };
+    let action = match (&from, &to) {
+        // A member of a quorum is always replaced.
+        (Some(from), Some(_)) if !from.members.is_empty() => FieldClass::Replace,
+        (Some(from), Some(to)) => from.digests.change_to(&to.digests),
+        _ => FieldClass::Replace,
+    };
+    let (replaces, restarts, changes) = match action {
+        FieldClass::Replace | FieldClass::Ignore => (counted, 0, 0),
+        FieldClass::Restart => (0, counted, 0),
+        FieldClass::Live => (0, 0, counted),
     };
     let certificate = match &input.to {
         Some((spec, size, _)) => {
@@ -86,7 +97,9 @@ pub fn change(input: &ChangeInput<'_>) -> Option<Change> {
         from,
         to,
         creates,
-        replaces: replaced,
+        replaces,
+        restarts,
+        changes,
         destroys,
         policies: input.policies.clone(),
         certificate,
@@ -139,7 +152,11 @@ fn content(change: &Change, recorded: &RecordedGroup) -> Value {
         destroyed_max,
         total_max,
     } = change.certificate;
-    Value::from_iter([
+    // A change that does nothing in place keeps the id that it had before there was such a thing.
+    let in_place = [("restarts", change.restarts), ("changes", change.changes)];
+    let in_place = in_place.into_iter().filter(|(_, count)| *count > 0);
+    let in_place = in_place.map(|(name, count)| (name.to_owned(), number(count)));
+    let entries = [
         ("group".to_owned(), change.group.as_str().into()),
         ("uid".to_owned(), recorded.uid.as_str().into()),
         ("from".to_owned(), end(&change.from)),
@@ -151,7 +168,8 @@ fn content(change: &Change, recorded: &RecordedGroup) -> Value {
         ("unavailable".to_owned(), number(unavailable_max)),
         ("destroyed".to_owned(), number(destroyed_max)),
         ("total".to_owned(), number(total_max)),
-    ])
+    ];
+    entries.into_iter().chain(in_place).collect()
 }
 
 /// Whether a change may proceed.

@@ -140,6 +140,8 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::Checkpoint { .. }
         | Hold::Bake
         | Hold::Partition { .. }
+        | Hold::MaxAction { .. }
+        | Hold::UpdateRefused { .. }
         | Hold::NotProactive { .. }
         | Hold::LaunchBackoff { .. }
         | Hold::HealBudget { .. }

@@ -13,6 +13,8 @@ pub(crate) struct IntentIndex<'a> {
     pub(crate) drains: BTreeMap<&'a InstanceId, Vec<&'a Intent>>,
     /// The destroys, by instance.
     pub(crate) destroys: BTreeMap<&'a InstanceId, Vec<&'a Intent>>,
+    /// The changes in place, by instance.
+    pub(crate) updates: BTreeMap<&'a InstanceId, Vec<&'a Intent>>,
 }
 
 impl<'a> IntentIndex<'a> {
@@ -29,6 +31,9 @@ impl<'a> IntentIndex<'a> {
                 }
                 IntentKind::Destroy { instance, .. } => {
                     index.destroys.entry(instance).or_default().push(intent);
+                }
+                IntentKind::Update { instance, .. } => {
+                    index.updates.entry(instance).or_default().push(intent);
                 }
             }
         }
@@ -54,6 +59,11 @@ impl<'a> IntentIndex<'a> {
     /// Returns the first destroy of `instance`: repeats of it are carried by the same intent.
     pub(crate) fn destroy(&self, instance: &InstanceId) -> Option<&'a Intent> {
         self.destroys.get(instance)?.first().copied()
+    }
+
+    /// Returns the latest change of `instance` in place: it is the one that counts.
+    pub(crate) fn update(&self, instance: &InstanceId) -> Option<&'a Intent> {
+        self.updates.get(instance)?.last().copied()
     }
 
     /// Returns the first drain of `instance`: it is the one that carries the progress.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use drover_model::{Action, Plan, PlanReport, Step};
+use drover_model::{Action, InPlace, Plan, PlanReport, Step};
 
 /// Returns the plan and its report as text, one line per kind of step and per hold.
 pub fn render(plan: &Plan, report: &PlanReport) -> String {
@@ -33,6 +33,16 @@ pub fn render(plan: &Plan, report: &PlanReport) -> String {
                 ..
             } => format!(" from {} in {zone}", digests.short()),
             Action::Create { digests, .. } => format!(" from {}", digests.short()),
+            Action::Update { how, digests, .. } => {
+                let of_class = match how {
+                    InPlace::Restart => &digests.restart,
+                    InPlace::Live => &digests.live,
+                };
+                format!(" to {} ({})", of_class.short(), how.as_str())
+            }
+            Action::Drain {
+                returns: Some(_), ..
+            } => " before a restart".to_owned(),
             _ => String::new(),
         };
         let _ = writeln!(out, "  {verb} {}{from} ({cause})", subjects.join(", "));
@@ -73,6 +83,21 @@ fn alike(one: &Step, other: &Step) -> bool {
             },
         ) => one == other && here == there,
         (Action::Settle(one), Action::Settle(other)) => one.outcome == other.outcome,
+        (
+            Action::Update {
+                how: one,
+                digests: this,
+                ..
+            },
+            Action::Update {
+                how: other,
+                digests: that,
+                ..
+            },
+        ) => one == other && this == that,
+        (Action::Drain { returns: one, .. }, Action::Drain { returns: other, .. }) => {
+            one.is_some() == other.is_some()
+        }
         _ => true,
     };
     one.action.verb() == other.action.verb() && one.cause == other.cause && same_template
@@ -94,6 +119,7 @@ fn subject(step: &Step) -> String {
         }
         Action::Drain { instance, .. }
         | Action::Destroy { instance, .. }
+        | Action::Update { instance, .. }
         | Action::Release { instance, .. } => instance.to_string(),
         Action::Resend { intent } => format!("intent {intent}"),
         Action::Settle(settlement) => format!("intent {}", settlement.intent),

@@ -53,6 +53,13 @@ impl Fixture {
     /// A group of `size` that converged an hour ago and is listed whole and healthy at noon.
     pub(crate) fn converged(size: u32) -> Self {
         let mut fixture = Self::empty(size);
+        fixture.settle(size);
+        fixture
+    }
+
+    /// Lets the group have converged an hour ago.
+    fn settle(&mut self, size: u32) {
+        let fixture = self;
         let digests = fixture.digests();
         fixture.recorded.accepted = Some(document());
         fixture.recorded.size = size;
@@ -68,6 +75,17 @@ impl Fixture {
             fixture.list(&format!("web-{number}"), ProviderPhase::Running);
         }
         fixture.recorded.next_number = u64::from(size) + 1;
+    }
+
+    /// A group of `size` that converged with a template of fields of every class.
+    pub(crate) fn in_place(size: u32) -> Self {
+        let mut fixture = Self::empty(size);
+        fixture.provider.classes = BTreeMap::from([
+            ("config".to_owned(), FieldClass::Restart),
+            ("weight".to_owned(), FieldClass::Live),
+        ]);
+        fixture.group.spec.template = fields(1, 1, 1);
+        fixture.settle(size);
         fixture
     }
 
@@ -191,6 +209,8 @@ impl Fixture {
             ready_at: ready.then(|| at(-3600)),
             failing_since: None,
             unknown_since: None,
+            restarted_at: None,
+            changed_at: None,
             completed: false,
             absent: None,
         };
@@ -235,11 +255,29 @@ impl Fixture {
             deadline: at(300),
             begun: false,
             done: false,
+            returns: None,
         };
         self.intent(-10, kind, IntentState::Intended);
     }
 
-    fn intent(&mut self, issued: i64, kind: IntentKind, state: IntentState) {
+    /// Adds a drain that is done, of an instance with the digests `had` that is to come back.
+    pub(crate) fn drained_to_restart(&mut self, name: &str, had: Digests) {
+        let kind = IntentKind::Drain {
+            instance: id(name),
+            provider_ref: provider_ref(name),
+            address: None,
+            reason: Reason::Update,
+            spec: self.group.spec.drain.clone(),
+            deadline: at(300),
+            begun: true,
+            done: true,
+            returns: Some(had),
+        };
+        self.intent(-10, kind, IntentState::Intended);
+    }
+
+    /// Adds an open intent.
+    pub(crate) fn intent(&mut self, issued: i64, kind: IntentKind, state: IntentState) {
         self.intents.push(Intent {
             id: IntentId(self.intents.len() as u64 + 1),
             group: self.recorded.name.clone(),
@@ -370,6 +408,18 @@ fn document() -> AcceptedDocument {
 pub(crate) fn template(version: i64) -> Template {
     Template::from(TemplateParts {
         properties: Value::from_iter([("version".to_owned(), Value::from(version))]),
+        flavors: Vec::new(),
+        flavors_as_written: Value::List(Vec::new()),
+        tags: BTreeMap::new(),
+    })
+}
+
+/// Returns a template with fields of the classes replace, restart and live.
+pub(crate) fn fields(version: i64, config: i64, weight: i64) -> Template {
+    let fields = [("version", version), ("config", config), ("weight", weight)];
+    let fields = fields.map(|(name, value)| (name.to_owned(), Value::from(value)));
+    Template::from(TemplateParts {
+        properties: Value::from_iter(fields),
         flavors: Vec::new(),
         flavors_as_written: Value::List(Vec::new()),
         tags: BTreeMap::new(),

@@ -3,12 +3,13 @@
 //! What can be checked on the provider's own truth is: it does not care what the agent believes.
 
 mod admission;
+mod in_place;
 
 use std::collections::BTreeSet;
 
 use drover_apply::{Journal as _, StepResult};
 use drover_model::{
-    Action, Cause, FieldClass, GroupPhase, Hold, InstanceClass, InstanceId, IntentKind,
+    Action, Cause, FieldClass, GroupPhase, Hold, InPlace, InstanceClass, InstanceId, IntentKind,
     IntentState, ProviderPhase, Reason, RolloutMode, RolloutOrder, SettlementOutcome, SizeDecision,
     Timestamp, Trust,
 };
@@ -50,6 +51,7 @@ pub(crate) struct Checks {
     /// What was believed to be gone under a listing that lied.
     buried: BTreeSet<InstanceId>,
     made: admission::Made,
+    changed: in_place::Changed,
 }
 
 impl Checks {
@@ -61,6 +63,8 @@ impl Checks {
         admission::may_begin(sim, pass)?;
         admission::within_the_allowance(pass)?;
         self.made.within_the_hour(sim, pass)?;
+        in_place::within_the_action(sim, pass)?;
+        self.changed.only_in_place(sim)?;
         no_worse(sim, pass)?;
         never_quarantined(pass)?;
         within_stages(sim, pass)?;
@@ -169,9 +173,13 @@ fn availability(pass: &Pass) -> Result<(), Violation> {
         .collect();
     let steps = pass.plan.steps.iter();
     let taken = steps.filter_map(|step| match &step.action {
-        Action::Drain { instance, .. } | Action::Destroy { instance, .. } => {
-            (step.cause != Cause::Because(Reason::Delete)).then_some((instance, step.cause))
-        }
+        Action::Drain { instance, .. }
+        | Action::Destroy { instance, .. }
+        | Action::Update {
+            instance,
+            how: InPlace::Restart,
+            ..
+        } => (step.cause != Cause::Because(Reason::Delete)).then_some((instance, step.cause)),
         _ => None,
     });
     let taken: Vec<Cause> = taken
@@ -231,7 +239,7 @@ fn no_worse(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
     let window = surge + rollout.unavailable_max.floor_of(size);
     let retires = pass.plan.steps.iter().any(|step| {
         step.cause == Cause::Because(Reason::Update)
-            && matches!(&step.action, Action::Drain { instance, .. }
+            && matches!(&step.action, Action::Drain { instance, .. } | Action::Update { instance, .. }
                 if members.get(instance).is_some_and(|m| m.class == InstanceClass::Available && m.drain.is_none()))
     });
     if retires && bad >= window.max(1) {
@@ -270,7 +278,7 @@ fn within_stages(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
     let rollout = &sim.spec().rollout;
     let retires = pass.plan.steps.iter().any(|step| {
         step.cause == Cause::Because(Reason::Update)
-            && matches!(&step.action, Action::Drain { instance, .. }
+            && matches!(&step.action, Action::Drain { instance, .. } | Action::Update { instance, .. }
                 if pass.classified.members.get(instance).is_some_and(|m| m.drain.is_none()))
     });
     if retires && (rollout.paused || rollout.mode != RolloutMode::Proactive) {
@@ -305,19 +313,28 @@ fn within_stages(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
             _ => 0,
         })
         .sum();
+    // What stands in for one that restarts may be above the size; a stage is not exceeded for it.
+    let changed = pass.plan.steps.iter().filter(|step| match &step.action {
+        Action::Update { digests, .. } => digests == target,
+        Action::Drain { returns, .. } => returns.is_some(),
+        _ => false,
+    });
+    let changed = if most < size { changed.count() } else { 0 };
+    let made = made + changed;
     let ending = |id: &InstanceId| {
         pass.intents.iter().any(
             |intent| matches!(&intent.kind, IntentKind::Destroy { instance, .. } if instance == id),
         ) || pass.plan.steps.iter().any(|step| match &step.action {
-            Action::Drain { instance, .. } | Action::Destroy { instance, .. } => instance == id,
+            Action::Drain { instance, .. }
+            | Action::Destroy { instance, .. }
+            | Action::Update { instance, .. } => instance == id,
             _ => false,
         })
     };
     let there = pass.classified.members.values().filter(|member| {
-        member.digests == *target
-            && member.class != InstanceClass::Terminating
-            && member.drain.is_none()
-            && !ending(&member.id)
+        let stays = member.digests == *target && member.drain.is_none();
+        let returns = member.drain.as_ref().is_some_and(|drain| drain.returns);
+        (stays || returns) && member.class != InstanceClass::Terminating && !ending(&member.id)
     });
     let of_target = there.count() + made;
     if made > 0 && of_target > most as usize {

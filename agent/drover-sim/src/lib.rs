@@ -24,5 +24,5 @@ pub use invariants::Violation;
 pub use random::Random;
 pub use script::{ScriptError, replay};
 pub use simulation::{Pass, Simulation, SimulationError};
-pub use specs::{group, quorum_group, set_members, template};
+pub use specs::{classes, group, quorum_group, set_members, template, template_with};
 pub use walk::{Tally, WalkOptions, WalkUntil, Walked, Walks, walk, walk_all};

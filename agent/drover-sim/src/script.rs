@@ -377,6 +377,7 @@ impl Stage {
         let op = match op {
             "provision" => Op::Provision,
             "destroy" => Op::Destroy,
+            "update" => Op::Update,
             _ => return self.unclear(op),
         };
         let kind = match how {

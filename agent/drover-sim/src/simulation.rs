@@ -115,7 +115,7 @@ impl Simulation {
                 name: ProviderName::parse("sim").expect("a valid label"),
                 type_: ProviderType::parse("simulated").expect("a valid label"),
                 settings: Value::empty_map(),
-                classes: BTreeMap::new(),
+                classes: crate::specs::classes(),
                 batch_max,
             },
             recorded: RecordedGroup::new(group.name.clone(), uid, Epoch(1)),

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    AttachmentName, Check, Group, GroupName, GroupSpec, MemberId, MemberSpec, OnDrainTimeout,
-    Probe, ProviderName, QuorumSpec, SourceSpan, Template, TemplateParts, Value, defaults,
+    AttachmentName, Check, FieldClass, Group, GroupName, GroupSpec, MemberId, MemberSpec,
+    OnDrainTimeout, Probe, ProviderName, QuorumSpec, SourceSpan, Template, TemplateParts, Value,
+    defaults,
 };
 
 /// Returns a group with the defaults of a document: `size` instances of the template `version`.
@@ -57,6 +58,27 @@ pub fn set_members(spec: &mut GroupSpec, members: &[&str]) {
         attachments: vec![AttachmentName::parse("data").expect("a valid label")],
     };
     quorum.members = members.iter().map(member).collect();
+}
+
+/// Returns a template with fields of every class: of a new `version` an instance is made, for another
+/// `config` it restarts, and its `weight` is changed while it runs.
+pub fn template_with(version: i64, config: i64, weight: i64) -> Template {
+    let fields = [("version", version), ("config", config), ("weight", weight)];
+    let fields = fields.map(|(name, value)| (name.to_owned(), Value::from(value)));
+    Template::from(TemplateParts {
+        properties: Value::from_iter(fields),
+        flavors: Vec::new(),
+        flavors_as_written: Value::List(Vec::new()),
+        tags: BTreeMap::new(),
+    })
+}
+
+/// Returns the classes of the fields of [`template_with`].
+pub fn classes() -> BTreeMap<String, FieldClass> {
+    BTreeMap::from([
+        ("config".to_owned(), FieldClass::Restart),
+        ("weight".to_owned(), FieldClass::Live),
+    ])
 }
 
 /// Returns a template that differs from others by its `version` alone.

@@ -1,6 +1,7 @@
 //! A random life of a group: faults, restarts, changes of mind; then peace, in which it converges.
 
 mod admission;
+mod in_place;
 mod many;
 mod members;
 mod settings;
@@ -14,9 +15,9 @@ use std::time::Duration;
 use drover_apply::{FailWrites, StepResult};
 use drover_model::{
     Amount, BindingName, Canary, CheckOutcome, Checkpoint, DecisionPoint, Decisions, Enforcement,
-    ErrorClass, ExitReport, Group, GroupPhase, GroupSpec, HealRevision, Held, Hold, OnFailure,
-    Outcome, PolicyName, Prefer, Promote, ProviderRef, Rate, Reason, Rebalance, RolloutMode,
-    RolloutOrder, SizeDecision, SourceSpan, Spread, SystemicMode, Value, Verdict,
+    ErrorClass, ExitReport, FieldClass, Group, GroupPhase, GroupSpec, HealRevision, Held, Hold,
+    OnFailure, Outcome, PolicyName, Prefer, Promote, ProviderRef, Rate, Reason, Rebalance,
+    RolloutMode, RolloutOrder, SizeDecision, SourceSpan, Spread, SystemicMode, Value, Verdict,
 };
 use drover_provider_sim::{Behavior, Fault, FaultKind, Op, Which};
 
@@ -75,7 +76,10 @@ pub async fn walk(options: WalkOptions) -> Result<Tally, Violation> {
         sim: Simulation::new(group, settings),
         checks: Checks::default(),
         random,
+        in_place: options.seed % in_place::EACH == in_place::EACH - 1,
         version: 1,
+        config: 1,
+        weight: 1,
         bad: BTreeSet::new(),
         tally: Tally::default(),
         trace: options.trace,
@@ -98,9 +102,13 @@ struct Life {
     sim: Simulation,
     checks: Checks,
     random: Random,
+    /// Most changes are of fields that need no replacement.
+    in_place: bool,
     version: i64,
-    /// The bad versions that the world knows.
-    bad: BTreeSet<i64>,
+    config: i64,
+    weight: i64,
+    /// The bad values of fields that the world knows.
+    bad: BTreeSet<(&'static str, i64)>,
     tally: Tally,
     trace: Option<fn(&str)>,
 }
@@ -325,6 +333,7 @@ impl Life {
             17 if self.random.percent(50) => self.capacity(),
             17 => self.zone_room(),
             18 => self.recover(),
+            19 | 20 if self.in_place && self.random.percent(30) => self.change_action(),
             19 | 20 => self.change_stages(),
             21 => self.other_group(),
             22 => self.protect(),
@@ -332,7 +341,20 @@ impl Life {
         }
     }
 
+    /// Lets the world know how instances with a bad value of a field behave.
+    fn note_bad(&mut self, field: &'static str, value: i64) {
+        if value >= BAD_FROM && self.bad.insert((field, value)) {
+            let now = self.sim.now();
+            let which = Which::Property(field.to_owned(), Value::from(value));
+            self.sim.world().behave(now, which, bad_in_its_way(value));
+        }
+    }
+
     fn new_version(&mut self) {
+        if self.in_place {
+            self.new_fields();
+            return;
+        }
         self.version = match self.random.below(4) {
             0 => BAD_FROM + i64::from(self.random.below(300)),
             1 => i64::from(1 + self.random.below(3)),
@@ -343,11 +365,7 @@ impl Life {
             self.count("document", "another template");
         } else {
             self.count("document", "a broken template");
-            if self.bad.insert(version) {
-                let now = self.sim.now();
-                let which = Which::Property("version".to_owned(), Value::from(version));
-                self.sim.world().behave(now, which, bad_in_its_way(version));
-            }
+            self.note_bad("version", version);
         }
         self.sim
             .edit(|spec| spec.template = crate::template(version));
@@ -506,6 +524,10 @@ impl Life {
     }
 
     fn call_fault(&mut self) {
+        if self.in_place && self.random.percent(60) {
+            self.update_fault();
+            return;
+        }
         let op = self.random.pick(&[Op::Provision, Op::Destroy]);
         // A create that takes effect after a repeat of it was refused is beyond what can be known.
         let late = match op {
@@ -641,6 +663,11 @@ impl Life {
     /// Pushes a good document.
     fn last_word(&mut self) {
         let size = self.random.below(13);
+        let last = if self.in_place {
+            crate::template_with(self.version % BAD_FROM, 77, 77)
+        } else {
+            crate::template(77)
+        };
         self.sim.edit(|spec| {
             if let Some(quorum) = &mut spec.quorum {
                 // Majorities were lost on the way, and a person has looked at what is left.
@@ -649,13 +676,14 @@ impl Life {
             } else {
                 spec.size = size;
             }
-            spec.template = crate::template(77);
+            spec.template = last;
             spec.limits.total_max = None;
             spec.limits.destroy_max = Some(Amount::Percent(100));
             spec.heal.systemic.mode = SystemicMode::Slow;
             spec.rollout.paused = false;
             spec.rollout.partition = None;
             spec.rollout.mode = RolloutMode::Proactive;
+            spec.rollout.action_max = FieldClass::Replace;
             admission::let_rest(spec);
             if let Some(canary) = &mut spec.rollout.canary {
                 canary.promote = Promote::Auto;
@@ -713,7 +741,8 @@ impl Life {
     fn mutations(&self) -> u64 {
         let world = self.sim.world();
         let stats = world.stats();
-        stats.calls_of(Op::Provision) + stats.calls_of(Op::Destroy)
+        let ops = [Op::Provision, Op::Destroy, Op::Update];
+        ops.into_iter().map(|op| stats.calls_of(op)).sum()
     }
 
     /// Nothing is left over: what the provider truly has is the size.

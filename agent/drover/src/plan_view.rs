@@ -36,6 +36,12 @@ pub(crate) struct ChangeView {
     pub(crate) to: Option<EndView>,
     pub(crate) creates: u32,
     pub(crate) replaces: u32,
+    /// Restarted in place.
+    #[serde(default)]
+    pub(crate) restarts: u32,
+    /// Changed in place, without an interruption.
+    #[serde(default)]
+    pub(crate) changes: u32,
     pub(crate) destroys: u32,
     pub(crate) unavailable_max: u32,
     pub(crate) destroyed_max: u32,
@@ -82,6 +88,8 @@ impl From<&Change> for ChangeView {
             to: change.to.as_ref().map(end),
             creates: change.creates,
             replaces: change.replaces,
+            restarts: change.restarts,
+            changes: change.changes,
             destroys: change.destroys,
             unavailable_max: change.certificate.unavailable_max,
             destroyed_max: change.certificate.destroyed_max,
@@ -170,6 +178,8 @@ impl PlanView {
         for (count, verb) in [
             (change.creates, "create"),
             (change.replaces, "replace"),
+            (change.restarts, "restart"),
+            (change.changes, "change live"),
             (change.destroys, "destroy"),
         ] {
             if count > 0 {
@@ -202,6 +212,13 @@ pub(crate) fn headline(plans: &[PlanView]) -> String {
         changes.len(),
         plans.len()
     );
+    let in_place = [
+        (sum(|change| change.restarts), "to restart in place"),
+        (sum(|change| change.changes), "to change live"),
+    ];
+    for (count, what) in in_place.into_iter().filter(|(count, _)| *count > 0) {
+        let _ = write!(text, ", {count} {what}");
+    }
     if denied > 0 {
         let _ = write!(text, " - {denied} denied by policy");
     }

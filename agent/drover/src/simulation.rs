@@ -312,6 +312,8 @@ impl GroupView {
         let counts = [
             (change.creates, "create"),
             (change.replaces, "replace"),
+            (change.restarts, "restart"),
+            (change.changes, "change live"),
             (change.destroys, "destroy"),
         ];
         for (count, verb) in counts {

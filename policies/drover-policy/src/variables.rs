@@ -439,6 +439,8 @@ struct ChangeRecord<'a>(&'a Change);
 record!(ChangeRecord as CHANGE "change": |this| {
     "creates": Type::Int, "Instances made because the group grows." => value::int(this.0.creates);
     "replaces": Type::Int, "Instances replaced because the template changed." => value::int(this.0.replaces);
+    "restarts": Type::Int, "Instances restarted in place because the template changed." => value::int(this.0.restarts);
+    "changes": Type::Int, "Instances changed in place, without an interruption, because the template changed." => value::int(this.0.changes);
     "destroys": Type::Int, "Instances removed without replacement." => value::int(this.0.destroys);
     "fromSize": Type::Int, "The size in force; 0 for a new group." => value::int(this.0.from.as_ref().map_or(0, |end| end.size));
     "toSize": Type::Int, "The size asked for; 0 when the group is removed." => value::int(this.0.to.as_ref().map_or(0, |end| end.size));

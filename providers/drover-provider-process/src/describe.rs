@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use drover_model::{AttachmentName, MemberId, Ownership, Seat, Value};
-use drover_provider::{Prepared, ProviderError, ProvisionRequest, finish};
+use drover_provider::{Prepared, ProviderError, ProvisionRequest, UpdateRequest, finish};
 use sha2::{Digest as _, Sha256};
 
 use crate::folder::Folder;
@@ -121,9 +121,41 @@ impl ProcessProvider {
             init: !slot.init.is_empty(),
             place: site.place_text()?,
             log_limit: self.log_limit,
+            update: None,
         };
         check_texts(&record)?;
         let script = (!slot.init.is_empty()).then(|| slot.init.join("\n") + "\n");
+        Ok((record, script))
+    }
+}
+
+impl ProcessProvider {
+    /// Returns what an instance becomes by a change in place, and its init script. Where it is and when it
+    /// was made stays.
+    pub(crate) fn describe_update(
+        &self,
+        request: &UpdateRequest,
+        folder: &Folder,
+        before: &InstanceRecord,
+    ) -> Result<(InstanceRecord, Option<String>), ProviderError> {
+        let made = ProvisionRequest {
+            token: request.token.clone(),
+            fleet: request.fleet.clone(),
+            group: request.group.clone(),
+            epoch: request.epoch,
+            digests: request.digests.clone(),
+            zone: before.zone.clone(),
+            slots: vec![request.slot.clone()],
+            properties: request.properties.clone(),
+        };
+        let site = Site::of(&before.address);
+        // A repeated call that made it is still told by the hash that it was made under.
+        let fingerprint = before.fingerprint.clone();
+        let (record, script) = self.describe(&made, folder, &site, fingerprint)?;
+        let record = InstanceRecord {
+            created_at: before.created_at.clone(),
+            ..record
+        };
         Ok((record, script))
     }
 }

@@ -102,7 +102,7 @@ fn field(shape: Shape, required: bool, class: FieldClass, doc: &str) -> Field {
 }
 
 fn properties_schema() -> ObjectSchema {
-    let replace = FieldClass::Replace;
+    let restart = FieldClass::Restart;
     let command = Shape::List {
         of: Box::new(Shape::String),
         min: 1,
@@ -114,7 +114,7 @@ fn properties_schema() -> ObjectSchema {
             field(
                 command,
                 true,
-                replace,
+                FieldClass::Replace,
                 "The program and its arguments; no shell is involved unless it is the program.",
             ),
         ),
@@ -123,7 +123,7 @@ fn properties_schema() -> ObjectSchema {
             field(
                 env,
                 false,
-                replace,
+                restart,
                 "Environment variables, beside PATH, HOME, LANG and DROVER_*.",
             ),
         ),
@@ -132,7 +132,7 @@ fn properties_schema() -> ObjectSchema {
             field(
                 Shape::String,
                 false,
-                replace,
+                restart,
                 "Where the program starts; relative to the instance's data folder, which it is unless written.",
             ),
         ),

@@ -9,6 +9,7 @@
 //!     control                     a fifo: what the shim is asked
 //!     lock                        held by the shim as long as it lives
 //!     run.json  stop.json  exit.json
+//!     next.json  next.sh          what it becomes by the restart that was asked for
 //! <base>/<provider>/places/        see `place.rs`
 //! <base>/<provider>/spent/<token> a token that made an instance which is gone
 //! <base>/<provider>/trash/        folders on their way out
@@ -133,6 +134,14 @@ impl Folder {
         self.path.join("data")
     }
 
+    fn next(&self) -> PathBuf {
+        self.path.join("next.json")
+    }
+
+    fn next_script(&self) -> PathBuf {
+        self.path.join("next.sh")
+    }
+
     pub(crate) fn script(&self) -> PathBuf {
         self.path.join("init.sh")
     }
@@ -171,6 +180,35 @@ impl Folder {
 
     pub(crate) fn write_record(&self, record: &InstanceRecord) -> io::Result<()> {
         write_atomically(&self.path.join("instance.json"), &record::encode(record)?)
+    }
+
+    /// Writes down what the instance becomes when it restarts. It stays what it is until then.
+    pub(crate) fn write_next(
+        &self,
+        record: &InstanceRecord,
+        script: Option<&str>,
+    ) -> io::Result<()> {
+        // The record last: it is what the shim looks for.
+        if let Some(script) = script {
+            write_atomically(&self.next_script(), script.as_bytes())?;
+        }
+        write_atomically(&self.next(), &record::encode(record)?)
+    }
+
+    /// Makes the instance what it becomes by the change with this token. Its record is put in place as a
+    /// whole, so that it says what the instance is, whenever anybody looks. None: there is no such change.
+    /// The caller is its shim, and nothing of it runs.
+    pub(crate) fn take_next(&self, update: &str) -> io::Result<Option<InstanceRecord>> {
+        let next: Option<InstanceRecord> = record::read(&self.next())?;
+        let Some(next) = next.filter(|next| next.update.as_deref() == Some(update)) else {
+            return Ok(None);
+        };
+        if next.init {
+            fs::rename(self.next_script(), self.script())?;
+        }
+        fs::rename(self.next(), self.path.join("instance.json"))?;
+        sync_parent(&self.next())?;
+        Ok(Some(next))
     }
 
     pub(crate) fn write_run(&self, run: &RunRecord) -> io::Result<()> {
@@ -216,13 +254,22 @@ impl Folder {
 
     /// Tells the shim to end the instance. False: no shim listens.
     pub(crate) fn ask_to_stop(&self, stop: StopRecord) -> io::Result<bool> {
+        self.ask(&format!("stop {}\n", stop.grace_ms))
+    }
+
+    /// Tells the shim to start the instance again with what was written down for it. False: no shim
+    /// listens.
+    pub(crate) fn ask_to_restart(&self, update: &str, grace: Duration) -> io::Result<bool> {
+        self.ask(&format!("restart {} {update}\n", grace.as_millis()))
+    }
+
+    fn ask(&self, message: &str) -> io::Result<bool> {
         let fifo = OpenOptions::new()
             .write(true)
             .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
             .open(self.control());
         match fifo {
             Ok(mut fifo) => {
-                let message = format!("stop {}\n", stop.grace_ms);
                 // Shorter than PIPE_BUF, so it arrives whole or not at all.
                 fifo.write_all(message.as_bytes())?;
                 Ok(true)

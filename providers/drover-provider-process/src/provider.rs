@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{
-    AttachmentName, CheckOutcome, Completeness, ErrorClass, FleetName, Listing, ProviderPhase,
-    ProviderRef, Seat, SeatId, Token,
+    AttachmentName, CheckOutcome, Completeness, ErrorClass, FleetName, InPlace, Listing,
+    ProviderPhase, ProviderRef, Seat, SeatId, Token,
 };
 use drover_provider::{
     Clock, DestroyRequest, Manifest, Provider, ProviderError, ProvisionRequest, Provisioned,
+    UpdateRequest,
 };
 use tokio::io::AsyncReadExt as _;
 
@@ -272,6 +273,50 @@ impl ProcessProvider {
         Ok(())
     }
 
+    /// Writes down what the instance becomes and, for a restart, tells the shim. An agent that is killed
+    /// in between leaves the instance as it was, and the repeated call finds it so.
+    fn update_now(&self, request: &UpdateRequest) -> Result<(), ProviderError> {
+        let failed = |error: io::Error| error_of("cannot change the instance", &error);
+        let gone = || not_found(&request.provider_ref);
+        let folder = self.folder_of(&request.provider_ref).ok_or_else(gone)?;
+        let _lock = self.root.lock().map_err(failed)?;
+        let record = folder.record().map_err(failed)?.ok_or_else(gone)?;
+        let owner = record.ownership.as_ref().map(OwnershipRecord::parse);
+        let owned = owner.and_then(Result::ok).is_some_and(|owned| {
+            owned.fleet == request.fleet
+                && owned.group == request.group
+                && owned.instance == request.slot.instance
+                && owned.token == request.token
+        });
+        let ending = folder.stop().map_err(failed)?.is_some();
+        if !owned || ending || folder.exit().map_err(failed)?.is_some() {
+            return Err(gone());
+        }
+        if record.place.is_some() {
+            return Err(invalid("a member of a quorum is not changed in place"));
+        }
+        let update = request.update.as_str();
+        if record.update.as_deref() == Some(update) {
+            return Ok(());
+        }
+        let (mut next, script) = self.describe_update(request, &folder, &record)?;
+        next.update = Some(update.to_owned());
+        match request.how {
+            InPlace::Live => folder.write_record(&next).map_err(failed),
+            InPlace::Restart => {
+                folder
+                    .write_next(&next, script.as_deref())
+                    .map_err(failed)?;
+                let asked = folder.ask_to_restart(update, request.grace);
+                if asked.map_err(failed)? {
+                    Ok(())
+                } else {
+                    Err(gone())
+                }
+            }
+        }
+    }
+
     fn release_now(&self, fleet: &FleetName, name: &ProviderRef) -> Result<(), ProviderError> {
         let failed = |error: io::Error| error_of("cannot release the instance", &error);
         let Some(folder) = self.folder_of(name) else {
@@ -316,6 +361,11 @@ impl Provider for ProcessProvider {
     async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {
         let request = request.clone();
         self.blocking(move |this| this.destroy_now(&request)).await
+    }
+
+    async fn update(&self, request: &UpdateRequest) -> Result<(), ProviderError> {
+        let request = request.clone();
+        self.blocking(move |this| this.update_now(&request)).await
     }
 
     async fn release(

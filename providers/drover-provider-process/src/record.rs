@@ -18,7 +18,8 @@ use crate::process::ProcessId;
 /// The version of these files.
 pub(crate) const VERSION: u32 = 1;
 
-/// `instance.json`: what the instance is. Written once; a release takes the ownership out.
+/// `instance.json`: what the instance is. Written once; a release takes the ownership out, and a change in
+/// place puts another one there. `next.json`: what it is after the restart that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct InstanceRecord {
@@ -45,6 +46,9 @@ pub(crate) struct InstanceRecord {
     pub(crate) place: Option<String>,
     /// Bytes of log that are kept.
     pub(crate) log_limit: u64,
+    /// The token of the call that changed it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) update: Option<String>,
 }
 
 /// The ownership tags.

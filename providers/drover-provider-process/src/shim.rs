@@ -144,12 +144,14 @@ fn keep(path: &Path, leading: &[OsString]) -> io::Result<()> {
         control,
         place: None,
         stop: None,
+        restart: None,
+        update: record.update.clone(),
     };
     keeper.folder.write_run(&keeper.run)?;
     ready();
     // An agent that found no listener has left a note.
     keeper.read_note();
-    let exit = keeper.run_through(&record, leading);
+    let exit = keeper.run_on(record, leading);
     keeper.finish(&exit)
 }
 
@@ -203,9 +205,36 @@ struct Keeper {
     /// The lock of the member's place, which everything that runs inherits.
     place: Option<File>,
     stop: Option<Stop>,
+    /// When it is to end in order to start again, and the change that it starts again with.
+    restart: Option<(Stop, String)>,
+    /// The change that it was started with.
+    update: Option<String>,
 }
 
 impl Keeper {
+    /// Runs the instance until it has ended for good: each restart begins with what it became.
+    fn run_on(&mut self, mut record: InstanceRecord, leading: &[OsString]) -> ExitRecord {
+        loop {
+            let exit = self.run_through(&record, leading);
+            let Some((_, update)) = self.restart.take().filter(|_| self.stop.is_none()) else {
+                return exit;
+            };
+            // First, so that nobody takes what ran before for what it becomes.
+            self.run.child = None;
+            self.run.stage = Stage::Init;
+            if let Err(error) = self.folder.write_run(&self.run) {
+                return self.exit(None, &format!("not started again: {error}"));
+            }
+            match self.folder.take_next(&update) {
+                Ok(Some(next)) => record = next,
+                // It ended for something that is not there: it starts again as it was.
+                Ok(None) => {}
+                Err(error) => return self.exit(None, &format!("not started again: {error}")),
+            }
+            self.update.clone_from(&record.update);
+        }
+    }
+
     /// Runs init and command. The exit says what a person needs to know.
     fn run_through(&mut self, record: &InstanceRecord, leading: &[OsString]) -> ExitRecord {
         if let Some(place) = &record.place
@@ -228,7 +257,7 @@ impl Keeper {
                 Err(error) => return self.exit(None, &format!("init not started: {error}")),
             }
         }
-        if self.stop.is_some() {
+        if self.stop.is_some() || self.restart.is_some() {
             return self.exit(None, "stopped before its command ran");
         }
         self.run.stage = Stage::Command;
@@ -278,6 +307,19 @@ impl Keeper {
         }
     }
 
+    /// Ends what runs, to start again. Asked once more for the change that it was started with, or is about
+    /// to start with, it does nothing.
+    fn restart_within(&mut self, grace: Duration, update: &str) {
+        let known = self.restart.as_ref().map(|(_, asked)| asked.as_str());
+        if known.or(self.update.as_deref()) != Some(update) {
+            let stop = Stop {
+                kill_at: Instant::now() + grace,
+                ask: true,
+            };
+            self.restart = Some((stop, update.to_owned()));
+        }
+    }
+
     fn stop_within(&mut self, grace: Duration) {
         let kill_at = Instant::now() + grace;
         let earlier = self.stop.map_or(kill_at, |stop| stop.kill_at.min(kill_at));
@@ -314,9 +356,16 @@ impl Host for Keeper {
                 if let Some(Ok(grace)) = grace {
                     self.stop_within(Duration::from_millis(grace));
                 }
+                let again = line.strip_prefix("restart ");
+                if let Some((grace, update)) = again.and_then(|words| words.split_once(' '))
+                    && let Ok(grace) = grace.parse()
+                {
+                    self.restart_within(Duration::from_millis(grace), update);
+                }
             }
         }
-        self.stop
+        let restart = self.restart.as_ref().map(|(stop, _)| *stop);
+        self.stop.or(restart)
     }
 
     fn stray_grace(&self) -> Duration {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use drover_model::{
-    CheckOutcome, ErrorClass, ExitReport, FleetName, MemberId, Ownership, ProviderRef, Timestamp,
-    Value,
+    CheckOutcome, ErrorClass, ExitReport, FleetName, InPlace, MemberId, Ownership, ProviderRef,
+    Timestamp, Value,
 };
 use drover_provider::{
-    DestroyRequest, Prepared, ProviderError, ProvisionRequest, Provisioned, finish, parse_duration,
+    DestroyRequest, Prepared, ProviderError, ProvisionRequest, Provisioned, UpdateRequest, finish,
+    parse_duration,
 };
 
 use crate::instance::{Stop, failing, later};
@@ -69,13 +70,17 @@ impl SimWorld {
             let message = "the slots of a batch must have the same init and environment";
             return Err(invalid(message.to_owned()));
         }
+        self.check_properties(&request.properties)
+    }
+
+    fn check_properties(&self, properties: &Value) -> Result<(), ProviderError> {
         if let Some(schema) = &self.settings.properties
-            && let Some(mistake) = schema.check(&request.properties).first()
+            && let Some(mistake) = schema.check(properties).first()
         {
             return Err(invalid(format!("{}: {}", mistake.path, mistake.message)));
         }
         for (name, value) in &self.settings.refused {
-            if request.properties.get(name) == Some(value) {
+            if properties.get(name) == Some(value) {
                 let message = match value {
                     Value::String(text) => format!("{name} {text} does not exist"),
                     _ => format!("the value of {name} is not valid"),
@@ -83,7 +88,7 @@ impl SimWorld {
                 return Err(invalid(message));
             }
         }
-        if request.properties.get("refused") == Some(&Value::Bool(true)) {
+        if properties.get("refused") == Some(&Value::Bool(true)) {
             return Err(invalid("the properties ask to be refused".to_owned()));
         }
         Ok(())
@@ -173,7 +178,6 @@ impl SimWorld {
             epoch: request.epoch,
             seat: slot.seat.as_ref().map(|seat| seat.id.clone()),
         });
-        let behaviors = asked_for(&properties);
         let blueprint = Blueprint {
             init: slot.init,
             env: slot.env,
@@ -185,32 +189,7 @@ impl SimWorld {
         }
         instance.blueprint.clone_from(alike);
         instance.zone.clone_from(&request.zone);
-        let jitter_ms = self.settings.boot_jitter.as_millis() as u64;
-        let jitter_ms = of_text(self.settings.seed, &id.to_string()) % (jitter_ms + 1);
-        let running_at = later(now, self.settings.boot);
-        let running_at = later(running_at, std::time::Duration::from_millis(jitter_ms));
-        instance.running_at = Some(running_at);
-        let ready_jitter_ms = self.settings.ready_jitter.as_millis() as u64;
-        let ready_jitter_ms =
-            of_text(self.settings.seed, &format!("{id} ready")) % (ready_jitter_ms + 1);
-        let healthy_at = later(running_at, self.settings.ready);
-        let healthy_at = later(
-            healthy_at,
-            std::time::Duration::from_millis(ready_jitter_ms),
-        );
-        instance.health = vec![(healthy_at, CheckOutcome::Passing)];
-        if self.is_failing(&request.group, &id.to_string()) {
-            instance.running_at = None;
-            instance.health.clear();
-        }
-        for behavior in behaviors {
-            instance.behave(&behavior, now);
-        }
-        for (which, behavior) in self.behaviors() {
-            if instance.matches(&which) {
-                instance.behave(&behavior, now);
-            }
-        }
+        self.start(&mut instance, now, now);
         let same = |other: &SimInstance| {
             let ownership = other.ownership.as_ref();
             ownership.is_some_and(|owned| owned.instance == id && owned.fleet == request.fleet)
@@ -223,6 +202,111 @@ impl SimWorld {
         self.instances
             .insert(provider_ref.clone(), Box::new(instance));
         Ok((id, provider_ref))
+    }
+
+    /// Decides the life of an instance that was started at `started` with the fields that it has as of
+    /// `now`.
+    fn start(&self, instance: &mut SimInstance, started: Timestamp, now: Timestamp) {
+        let Some((group, id)) = instance
+            .ownership
+            .as_ref()
+            .map(|owned| (owned.group.clone(), owned.instance.to_string()))
+        else {
+            return;
+        };
+        let jitter_ms = self.settings.boot_jitter.as_millis() as u64;
+        let jitter_ms = of_text(self.settings.seed, &id) % (jitter_ms + 1);
+        let running_at = later(started, self.settings.boot);
+        let running_at = later(running_at, std::time::Duration::from_millis(jitter_ms));
+        instance.running_at = Some(running_at);
+        let ready_jitter_ms = self.settings.ready_jitter.as_millis() as u64;
+        let ready_jitter_ms =
+            of_text(self.settings.seed, &format!("{id} ready")) % (ready_jitter_ms + 1);
+        let healthy_at = later(running_at, self.settings.ready);
+        let healthy_at = later(
+            healthy_at,
+            std::time::Duration::from_millis(ready_jitter_ms),
+        );
+        instance.health = vec![(healthy_at, CheckOutcome::Passing)];
+        instance.exit = None;
+        if self.is_failing(&group, &id) {
+            instance.running_at = None;
+            instance.health.clear();
+        }
+        let blueprint = instance.blueprint.clone();
+        let asked = blueprint.map(|blueprint| asked_for(&blueprint.properties));
+        for behavior in asked.into_iter().flatten() {
+            instance.behave(&behavior, now);
+        }
+        for (which, behavior) in self.behaviors() {
+            if instance.matches(&which) {
+                instance.behave(&behavior, now);
+            }
+        }
+    }
+
+    /// Changes an instance in place.
+    pub(crate) fn change(
+        &mut self,
+        now: Timestamp,
+        request: &UpdateRequest,
+    ) -> Result<(), ProviderError> {
+        let id = &request.slot.instance;
+        let gone = |what: &str| {
+            let message = format!("instance {} {what}", request.provider_ref);
+            Err(ProviderError::new(ErrorClass::NotFound, message))
+        };
+        let Some(mut instance) = self.instances.get(&request.provider_ref).cloned() else {
+            return gone("does not exist");
+        };
+        let Some(mut owned) = instance.ownership.clone() else {
+            return gone("has no owner");
+        };
+        let same = owned.fleet == request.fleet
+            && owned.group == request.group
+            && owned.instance == *id
+            && owned.token == request.token;
+        if !same {
+            self.stats.foreign_touches += 1;
+            return gone("has another owner");
+        }
+        if instance.update.as_ref() == Some(&request.update) {
+            return Ok(());
+        }
+        let ended = instance.exit.as_ref().is_some_and(|(at, _)| now >= *at);
+        if instance.stop.is_some() || ended {
+            return gone("has ended");
+        }
+        self.check_properties(&request.properties)?;
+        if let Some(message) = &self.settings.refuses_updates {
+            return Err(invalid(message.clone()));
+        }
+        let Prepared { slot, properties } =
+            finish(&request.slot, &request.properties, &instance.address, &[])
+                .map_err(|error| invalid(error.to_string()))?;
+        let until = later(now, self.settings.list_lag);
+        instance.before = Some((until, owned.clone()));
+        owned.digests.clone_from(&request.digests);
+        instance.ownership = Some(owned);
+        instance.update = Some(request.update.clone());
+        instance.blueprint = Some(Arc::new(Blueprint {
+            init: slot.init,
+            env: slot.env,
+            tags: slot.tags,
+            properties,
+        }));
+        match request.how {
+            InPlace::Restart => {
+                self.stats.restarted += 1;
+                instance.started_at = now;
+            }
+            InPlace::Live => self.stats.changed += 1,
+        }
+        let started = instance.started_at;
+        self.start(&mut instance, started, now);
+        self.instances
+            .insert(request.provider_ref.clone(), instance);
+        Ok(())
     }
 
     /// Returns a running instance of nobody.
@@ -242,6 +326,7 @@ impl SimWorld {
             zone: None,
             address: address.to_string(),
             created_at: now,
+            started_at: now,
             listed_from,
             address_from: later(now, self.settings.address_lag),
             tags_from: later(now, self.settings.tags_lag),
@@ -251,6 +336,8 @@ impl SimWorld {
             interruption: None,
             health: vec![(now, CheckOutcome::Passing)],
             busy: false,
+            before: None,
+            update: None,
         }
     }
 

@@ -88,7 +88,7 @@ pub fn configure(world: &mut SimWorld, settings: &Value) {
     world.settings = decode(settings);
     world.clear_faults();
     let percent = number(settings, "lossPercent").unwrap_or(0) as u8;
-    for op in [Op::Provision, Op::Destroy] {
+    for op in [Op::Provision, Op::Destroy, Op::Update] {
         for kind in [FaultKind::LostReply, FaultKind::LostRequest] {
             world.inject(Fault::always(op, kind).with_percent(percent.div_ceil(2)));
         }
@@ -141,7 +141,7 @@ fn field(name: &str, shape: Shape, class: FieldClass, doc: &str) -> (String, Fie
 
 /// Returns what `template.properties` may hold.
 pub fn properties_schema() -> ObjectSchema {
-    use FieldClass::{Ignore, Replace};
+    use FieldClass::{Ignore, Live, Replace, Restart};
     let exit_code = Shape::Integer { min: 0, max: 255 };
     let mut fields = BTreeMap::from([
         field(
@@ -180,6 +180,18 @@ pub fn properties_schema() -> ObjectSchema {
             Shape::Boolean,
             Replace,
             "The provider refuses to make it.",
+        ),
+        field(
+            "config",
+            Shape::String,
+            Restart,
+            "What it runs with: any text; a change restarts it.",
+        ),
+        field(
+            "weight",
+            Shape::Integer { min: 0, max: 1_000 },
+            Live,
+            "Its share of the load; changed while it runs.",
         ),
         field(
             "note",

@@ -13,6 +13,8 @@ pub enum Op {
     Provision,
     /// `destroy`.
     Destroy,
+    /// `update`.
+    Update,
     /// `release`.
     Release,
     /// `check`.
@@ -28,6 +30,7 @@ impl Op {
             Self::List => "list",
             Self::Provision => "provision",
             Self::Destroy => "destroy",
+            Self::Update => "update",
             Self::Release => "release",
             Self::Check => "check",
             Self::Logs => "logs",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use drover_model::{
     CheckOutcome, Digests, ExitReport, FleetName, GroupName, InstanceId, Listed, Ownership,
-    ProviderPhase, ProviderRef, Timestamp, Value,
+    ProviderPhase, ProviderRef, Timestamp, Token, Value,
 };
 
 /// Which instances a behaviour is for.
@@ -77,6 +77,8 @@ pub struct SimInstance {
     pub address: String,
     /// When it was made.
     pub created_at: Timestamp,
+    /// When it was last started: when it was made, or restarted.
+    pub started_at: Timestamp,
     /// From when it can be listed.
     pub listed_from: Timestamp,
     /// From when listings have its address.
@@ -95,6 +97,10 @@ pub struct SimInstance {
     pub health: Vec<(Timestamp, CheckOutcome)>,
     /// Whether it says that it is busy.
     pub busy: bool,
+    /// The tags that it had before it was last changed in place, and until when listings have them.
+    pub before: Option<(Timestamp, Ownership)>,
+    /// The token of the call that changed it last.
+    pub update: Option<Token>,
 }
 
 /// What an instance was made from, substituted.
@@ -174,9 +180,11 @@ impl SimInstance {
     pub(crate) fn listed(&self, now: Timestamp, lag: Duration) -> Option<Listed> {
         let seen_at = before(now, lag).max(self.created_at);
         let phase = self.phase(seen_at).filter(|_| now >= self.listed_from)?;
+        let before = self.before.as_ref().filter(|(until, _)| now < *until);
+        let ownership = before.map_or(self.ownership.as_ref(), |(_, before)| Some(before));
         Some(Listed {
             provider_ref: self.provider_ref.clone(),
-            ownership: self.ownership.clone().filter(|_| now >= self.tags_from),
+            ownership: ownership.filter(|_| now >= self.tags_from).cloned(),
             phase,
             address: (now >= self.address_from).then(|| self.address.clone()),
             zone: self.zone.clone(),
@@ -242,6 +250,7 @@ impl SimInstance {
         fixed
             .into_iter()
             .chain(self.running_at)
+            .chain(self.before.as_ref().map(|(until, _)| *until))
             .chain(self.exit.as_ref().map(|(when, _)| *when))
             .chain(stop.into_iter().flatten())
             .chain(self.health.iter().map(|(when, _)| *when))

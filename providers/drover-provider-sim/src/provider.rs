@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use drover_model::{CheckOutcome, FleetName, Listing, ProviderRef, ProviderType};
 use drover_provider::{
     Clock, DestroyRequest, Manifest, ObjectSchema, Provider, ProviderError, ProvisionRequest,
-    Provisioned,
+    Provisioned, UpdateRequest,
 };
 
 use crate::{Reply, SimWorld};
@@ -81,6 +81,11 @@ impl Provider for SimProvider {
 
     async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {
         let reply = self.world().destroy(self.clock.now(), request);
+        self.answer(reply).await
+    }
+
+    async fn update(&self, request: &UpdateRequest) -> Result<(), ProviderError> {
+        let reply = self.world().update(self.clock.now(), request);
         self.answer(reply).await
     }
 

@@ -54,6 +54,8 @@ pub struct SimSettings {
     pub properties: Option<ObjectSchema>,
     /// Property values that are refused as `InvalidSpec`, such as an image that does not exist.
     pub refused: Vec<(String, Value)>,
+    /// What it says when it refuses every change in place as `InvalidSpec`. None: it does not.
+    pub refuses_updates: Option<String>,
 }
 
 impl Default for SimSettings {
@@ -80,6 +82,7 @@ impl Default for SimSettings {
             throttles: BTreeMap::new(),
             properties: None,
             refused: Vec::new(),
+            refuses_updates: None,
         }
     }
 }

@@ -33,9 +33,13 @@ pub struct Stats {
     pub double_attach: u64,
     /// Destroys accepted, repeated ones not counted.
     pub destroyed: u64,
-    /// Destroys and releases that named an instance of another owner or token. All were refused.
+    /// Instances changed without an interruption, repeated calls not counted.
+    pub changed: u64,
+    /// Instances restarted, repeated calls not counted.
+    pub restarted: u64,
+    /// Destroys, updates and releases that named an instance of another owner or token. All were refused.
     pub foreign_touches: u64,
-    /// Provisions and destroys with an epoch below one seen before for the group.
+    /// Provisions, updates and destroys with an epoch below one seen before for the group.
     pub stale_epochs: u64,
     /// The most instances that existed at once, of every owner.
     pub peak: usize,

@@ -7,7 +7,9 @@ use drover_model::{
     CheckOutcome, Completeness, Epoch, ErrorClass, ExitReport, FleetName, GroupName, InstanceId,
     Listed, Listing, MemberId, Ownership, ProviderPhase, ProviderRef, SeatId, Timestamp, Token,
 };
-use drover_provider::{DestroyRequest, ProviderError, ProvisionRequest, Provisioned};
+use drover_provider::{
+    DestroyRequest, ProviderError, ProvisionRequest, Provisioned, UpdateRequest,
+};
 
 use crate::bucket::Level;
 use crate::instance::{Stop, later};
@@ -64,6 +66,7 @@ pub struct SimWorld {
 enum Late {
     Provision(ProvisionRequest),
     Destroy(DestroyRequest),
+    Update(Box<UpdateRequest>),
     Release(FleetName, ProviderRef),
 }
 
@@ -342,6 +345,27 @@ impl SimWorld {
         )
     }
 
+    /// Changes an instance in place.
+    pub fn update(&mut self, now: Timestamp, request: &UpdateRequest) -> Reply<()> {
+        let subject = format!("{} {}", request.slot.instance, request.provider_ref);
+        let late = Late::Update(Box::new(request.clone()));
+        self.note_epoch(&request.group, request.epoch);
+        self.serve(
+            now,
+            Op::Update,
+            1,
+            subject,
+            Some(late),
+            |world, now, faults| {
+                if faults.contains(&FaultKind::NotFound) {
+                    let message = format!("instance {} does not exist", request.provider_ref);
+                    return Err(ProviderError::new(ErrorClass::NotFound, message));
+                }
+                world.change(now, request)
+            },
+        )
+    }
+
     /// Takes the ownership tags off an instance.
     pub fn release(
         &mut self,
@@ -482,6 +506,7 @@ impl SimWorld {
             let _ = match late {
                 Late::Provision(request) => self.make(at, &request, None).map(|_| ()),
                 Late::Destroy(request) => self.end(at, &request),
+                Late::Update(request) => self.change(at, &request),
                 Late::Release(fleet, instance) => self.untag(&fleet, &instance),
             };
         }

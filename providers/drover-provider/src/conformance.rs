@@ -14,11 +14,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drover_model::{
     AttachmentName, Completeness, Digests, Epoch, ErrorClass, FleetName, GroupName, GroupUid,
-    InstanceId, Listed, Listing, MemberId, Ownership, ProviderPhase, ProviderRef, Seat, SeatId,
-    Template, TemplateParts, Token, Value,
+    InPlace, InstanceId, Listed, Listing, MemberId, Ownership, ProviderPhase, ProviderRef, Seat,
+    SeatId, Template, TemplateParts, Token, Value,
 };
 
-use crate::{DestroyRequest, Provider, ProviderError, ProvisionRequest, Provisioned, Slot};
+use crate::{
+    DestroyRequest, Provider, ProviderError, ProvisionRequest, Provisioned, Slot, UpdateRequest,
+};
 
 mod checks;
 

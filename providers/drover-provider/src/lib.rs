@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{
-    CheckOutcome, Digests, Epoch, ErrorClass, FleetName, GroupName, InstanceId, Listing,
+    CheckOutcome, Digests, Epoch, ErrorClass, FleetName, GroupName, InPlace, InstanceId, Listing,
     ProviderName, ProviderRef, ProviderType, Seat, Timestamp, Token, Value,
 };
 
@@ -28,7 +28,7 @@ pub use flavor::{
 };
 pub use schema::{Field, Mistake, ObjectSchema, Shape, parse_duration};
 
-/// Makes, lists and ends instances in one scope: one Provider document of one fleet.
+/// Makes, lists, changes and ends instances in one scope: one Provider document of one fleet.
 ///
 /// # Guarantees
 ///
@@ -41,6 +41,13 @@ pub use schema::{Field, Mistake, ObjectSchema, Shape, parse_duration};
 /// - **Destroy.** Idempotent: destroying what is gone succeeds. `Ok` means that the end was
 ///   accepted, not that it has happened: until it has, the instance is listed as `Stopping`. An
 ///   instance whose token differs from the request's is left alone (`NotFound`).
+/// - **Update.** One token changes an instance at most once: a repeated call does nothing more. `Ok`
+///   means that the change was accepted; until it has happened, the instance is listed with the digests
+///   that it had, and from then on with those of the request, so that it is one or the other and says
+///   which. Id, handle, token, address and data stay. A restart ends what runs, as a destroy would, and
+///   starts it with the new fields; a live change interrupts nothing. An instance whose token differs
+///   from the request's is left alone (`NotFound`), and so is one that is gone or ending. What cannot be
+///   changed in place is refused with `InvalidSpec`.
 /// - **Attachments.** What is attached to a place of a group's life belongs to one instance at a time:
 ///   a provision for a place whose holder is not gone makes nothing. It outlives its holder, and the
 ///   listing names every place that has something attached. A place has the same address in every
@@ -76,6 +83,15 @@ pub trait Provider: Send + Sync + fmt::Debug {
     /// Ends an instance: asks it to stop, waits up to the grace period, then kills it. Returns as
     /// soon as the end was accepted.
     async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError>;
+
+    /// Changes the fields of an instance without replacing it. Returns as soon as the change was
+    /// accepted. The default says that this provider cannot, so that instances are replaced.
+    async fn update(&self, _request: &UpdateRequest) -> Result<(), ProviderError> {
+        Err(ProviderError::new(
+            ErrorClass::InvalidSpec,
+            "this provider changes nothing in place",
+        ))
+    }
 
     /// Takes the ownership tags off an instance and leaves it running.
     async fn release(&self, fleet: &FleetName, instance: &ProviderRef)
@@ -201,6 +217,33 @@ pub struct DestroyRequest {
     /// The token that the instance must carry.
     pub token: Token,
     /// How long it may take to end by itself.
+    pub grace: Duration,
+}
+
+/// What an instance becomes without being replaced.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpdateRequest {
+    /// The owner.
+    pub fleet: FleetName,
+    /// The group.
+    pub group: GroupName,
+    /// The epoch of the agent.
+    pub epoch: Epoch,
+    /// The provider's handle.
+    pub provider_ref: ProviderRef,
+    /// The token that the instance must carry, which it keeps.
+    pub token: Token,
+    /// The idempotency token of the call.
+    pub update: Token,
+    /// How: what asks for a restart is never changed live.
+    pub how: InPlace,
+    /// The digests for the ownership tags.
+    pub digests: Digests,
+    /// The instance, with what it would be made with now.
+    pub slot: Slot,
+    /// The provider's own properties, substituted.
+    pub properties: Value,
+    /// How long it may take to end by itself before a restart kills it.
     pub grace: Duration,
 }
 

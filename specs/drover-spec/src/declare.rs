@@ -12,6 +12,7 @@ mod agent;
 mod group;
 mod others;
 mod quorum;
+mod rollout;
 
 pub(crate) use admission::*;
 pub(crate) use agent::*;

@@ -44,6 +44,7 @@ fn draining(spec: DrainSpec) -> Draining {
         spec,
         begun: false,
         done: false,
+        returns: None,
     };
     fixture
         .journal

@@ -7,7 +7,9 @@ use std::time::Duration;
 use drover_model::{
     ErrorClass, GroupName, InstanceId, Intent, IntentId, IntentState, Plan, ProviderRef, Step,
 };
-use drover_provider::{DestroyRequest, ProviderError, ProvisionRequest, Provisioned};
+use drover_provider::{
+    DestroyRequest, ProviderError, ProvisionRequest, Provisioned, UpdateRequest,
+};
 use futures::FutureExt as _;
 use tokio::time::Instant;
 
@@ -49,6 +51,7 @@ pub(super) enum Before {
 pub(super) enum Call {
     Provision(ProvisionRequest),
     Destroy(DestroyRequest),
+    Update(UpdateRequest),
     Release(ProviderRef),
 }
 
@@ -217,6 +220,10 @@ async fn answer(call: &Call, ctx: &ApplyContext) -> (Option<IntentState>, StepRe
             Err(error) if error.class == ErrorClass::NotFound => {
                 (Some(acked(BTreeMap::new(), ctx)), StepResult::Done)
             }
+            Err(error) => refused(error, ctx),
+        },
+        Call::Update(request) => match bounded(ctx, ctx.provider.update(request)).await {
+            Ok(()) => (Some(acked(BTreeMap::new(), ctx)), StepResult::Done),
             Err(error) => refused(error, ctx),
         },
         Call::Release(instance) => {

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use drover_model::{Action, InstanceId, Intent, IntentId, IntentKind, Plan, Reason, Step};
+use drover_model::{
+    Action, InPlace, InstanceId, Intent, IntentId, IntentKind, IntentState, Plan, Reason, Step,
+};
 use tracing::error;
 
 use super::Skip;
 use super::view::View;
 
-/// The instances that are on their way out, by intents or by steps of this plan.
+/// The instances that are on their way out, or that restart, by intents or by steps of this plan.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     ending: BTreeSet<InstanceId>,
@@ -28,6 +30,7 @@ impl Ledger {
                 | Action::Resend { .. }
                 | Action::Drain { .. }
                 | Action::Destroy { .. }
+                | Action::Update { .. }
                 | Action::Release { .. } => None,
             })
             .collect();
@@ -40,7 +43,13 @@ impl Ledger {
                 | IntentKind::Destroy {
                     instance, reason, ..
                 } => ledger.note(instance, *reason),
-                IntentKind::Create { .. } => {}
+                // What restarts is as much out of service as what ends.
+                IntentKind::Update {
+                    instance,
+                    how: InPlace::Restart,
+                    ..
+                } if may_have_effect(&intent.state) => ledger.note(instance, Reason::Update),
+                IntentKind::Create { .. } | IntentKind::Update { .. } => {}
             }
         }
         ledger
@@ -58,8 +67,16 @@ impl Ledger {
         let instance = match &step.action {
             Action::Drain { instance, .. }
             | Action::Destroy { instance, .. }
-            | Action::Release { instance, .. } => instance,
-            Action::Create { .. } | Action::Resend { .. } | Action::Settle(_) => return None,
+            | Action::Release { instance, .. }
+            | Action::Update {
+                instance,
+                how: InPlace::Restart,
+                ..
+            } => instance,
+            Action::Create { .. }
+            | Action::Resend { .. }
+            | Action::Update { .. }
+            | Action::Settle(_) => return None,
         };
         if self.ending.contains(instance) {
             return None;
@@ -84,6 +101,14 @@ impl Ledger {
             "step beyond the allowance refused"
         );
         Some(Skip::BeyondAllowance { allowed })
+    }
+}
+
+/// Returns whether a call may have been made, and was not refused.
+fn may_have_effect(state: &IntentState) -> bool {
+    match state {
+        IntentState::Sent | IntentState::Acked { .. } => true,
+        IntentState::Intended | IntentState::Failed { .. } => false,
     }
 }
 

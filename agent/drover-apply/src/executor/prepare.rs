@@ -4,7 +4,7 @@ use drover_model::{
     Action, Digests, Epoch, ErrorClass, InstanceId, IntentId, IntentKind, IntentState, Plan, Seat,
     Step, Template, Token,
 };
-use drover_provider::{DestroyRequest, Facts, ProvisionRequest, prepare};
+use drover_provider::{DestroyRequest, Facts, ProvisionRequest, UpdateRequest, prepare};
 
 use super::call::{Call, Work};
 use super::view::View;
@@ -69,6 +69,7 @@ pub(super) fn work<'a>(
             };
             destroy(work, request, plan, ctx, view)
         }
+        Action::Update { .. } => update(work, plan, ctx, view),
         Action::Release { provider_ref, .. } => {
             // Idempotent, and planned again from the listing alone: no intent is needed.
             work.calling(Call::Release(provider_ref.clone()))
@@ -116,6 +117,7 @@ fn drain<'a>(work: Work<'a>, plan: &Plan, ctx: &ApplyContext, view: &mut View) -
         address,
         spec,
         deadline,
+        returns,
     } = &work.step.action
     else {
         return work;
@@ -129,9 +131,100 @@ fn drain<'a>(work: Work<'a>, plan: &Plan, ctx: &ApplyContext, view: &mut View) -
         deadline: *deadline,
         begun: false,
         done: false,
+        returns: returns.clone(),
     };
     view.add(kind.clone());
     work.appending(appended(plan, ctx, kind, IntentState::Intended))
+}
+
+/// Changes an instance in place, written down before the provider is called as a create is.
+fn update<'a>(mut work: Work<'a>, plan: &Plan, ctx: &ApplyContext, view: &mut View) -> Work<'a> {
+    let Action::Update {
+        instance,
+        provider_ref,
+        token,
+        update,
+        how,
+        digests,
+        zone,
+        template,
+        grace,
+    } = &work.step.action
+    else {
+        return work;
+    };
+    let kind = IntentKind::Update {
+        instance: instance.clone(),
+        provider_ref: provider_ref.clone(),
+        token: token.clone(),
+        update: update.clone(),
+        how: *how,
+        digests: digests.clone(),
+        zone: zone.clone(),
+        template: template.clone(),
+        grace: *grace,
+    };
+    view.add(kind.clone());
+    match update_request(&kind, ctx.epoch, plan, ctx) {
+        Ok(request) => work
+            .appending(appended(plan, ctx, kind, IntentState::Intended))
+            .calling(Call::Update(request)),
+        Err(message) => {
+            let class = ErrorClass::InvalidSpec;
+            let failed = IntentState::Failed {
+                class,
+                message: message.clone(),
+                at: ctx.clock.now(),
+            };
+            work.result = StepResult::Failed { class, message };
+            work.appending(appended(plan, ctx, kind, failed))
+        }
+    }
+}
+
+/// Builds the request of an update: a function of the intent alone, so that a repeated one is identical.
+fn update_request(
+    kind: &IntentKind,
+    epoch: Epoch,
+    plan: &Plan,
+    ctx: &ApplyContext,
+) -> Result<UpdateRequest, String> {
+    let IntentKind::Update {
+        instance,
+        provider_ref,
+        token,
+        update,
+        how,
+        digests,
+        zone,
+        template,
+        grace,
+    } = kind
+    else {
+        return Err("the intent to repeat is no update".to_owned());
+    };
+    let facts = Facts {
+        instance: instance.clone(),
+        group: plan.group.clone(),
+        zone: zone.clone(),
+        address: None,
+        seat: None,
+        members: None,
+    };
+    let prepared = prepare(template, &facts).map_err(|error| error.to_string())?;
+    Ok(UpdateRequest {
+        fleet: ctx.fleet.clone(),
+        group: plan.group.clone(),
+        epoch,
+        provider_ref: provider_ref.clone(),
+        token: token.clone(),
+        update: update.clone(),
+        how: *how,
+        digests: digests.clone(),
+        slot: prepared.slot,
+        properties: prepared.properties,
+        grace: *grace,
+    })
 }
 
 fn resend<'a>(
@@ -149,6 +242,15 @@ fn resend<'a>(
         work.result = refused("the intent to repeat is not open");
         return work;
     };
+    if matches!(intent.kind, IntentKind::Update { .. }) {
+        return match update_request(&intent.kind, intent.epoch, plan, ctx) {
+            Ok(request) => work.repeats(intent).calling(Call::Update(request)),
+            Err(message) => {
+                work.result = refused(&message);
+                work
+            }
+        };
+    }
     let IntentKind::Create {
         slots,
         token,
@@ -159,7 +261,7 @@ fn resend<'a>(
         ..
     } = &intent.kind
     else {
-        work.result = refused("the intent to repeat is not a create");
+        work.result = refused("the intent to repeat is neither a create nor an update");
         return work;
     };
     // The epoch of the first call, not ours: the provider refuses a token with other parameters.
@@ -276,10 +378,12 @@ pub(super) fn subject(step: &Step, call: Option<&Call>) -> String {
         (_, Some(Call::Provision(request))) => {
             list(&mut request.slots.iter().map(|slot| &slot.instance))
         }
+        (_, Some(Call::Update(request))) => request.slot.instance.to_string(),
         (Action::Create { slots, .. }, _) => list(&mut slots.iter()),
         (
             Action::Drain { instance, .. }
             | Action::Destroy { instance, .. }
+            | Action::Update { instance, .. }
             | Action::Release { instance, .. },
             _,
         ) => instance.to_string(),
@@ -294,6 +398,7 @@ pub(super) fn attempt(step: &Step) -> Option<u32> {
         Action::Resend { .. }
         | Action::Drain { .. }
         | Action::Destroy { .. }
+        | Action::Update { .. }
         | Action::Release { .. }
         | Action::Settle(_) => None,
     }

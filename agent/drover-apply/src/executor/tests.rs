@@ -639,7 +639,7 @@ async fn drain_and_destroy_carry_the_reason() {
     let open = fixture.journal.open_intents(&web()).unwrap();
     let reasons = open.iter().filter_map(|intent| match &intent.kind {
         IntentKind::Drain { reason, .. } | IntentKind::Destroy { reason, .. } => Some(*reason),
-        IntentKind::Create { .. } => None,
+        IntentKind::Create { .. } | IntentKind::Update { .. } => None,
     });
     assert_eq!(
         reasons.collect::<Vec<_>>(),
@@ -712,3 +712,5 @@ async fn what_the_plan_closes_is_not_on_its_way_any_more() {
     let report = apply(&next, &fixture.ctx()).await;
     assert_eq!(results(&report), [StepResult::Done, StepResult::Done]);
 }
+
+mod in_place;

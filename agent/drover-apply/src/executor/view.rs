@@ -71,6 +71,9 @@ impl View {
             }
             | IntentKind::Destroy {
                 instance: named, ..
+            }
+            | IntentKind::Update {
+                instance: named, ..
             } => named == instance,
         })
     }
@@ -91,6 +94,12 @@ impl View {
                 provider_ref,
                 token,
                 ..
+            }
+            | IntentKind::Update {
+                instance: named,
+                provider_ref,
+                token,
+                ..
             } => named != instance || (provider_ref == seen && token == seen_token),
         })
     }
@@ -103,6 +112,7 @@ impl View {
             Action::Create { .. }
             | Action::Resend { .. }
             | Action::Drain { .. }
+            | Action::Update { .. }
             | Action::Release { .. } => self.kinds().any(|kind| {
                 matches!(kind, IntentKind::Destroy { instance: named, .. } if named == instance)
             }),
@@ -136,7 +146,8 @@ impl View {
                     } if named == instance => Some(*reason),
                     IntentKind::Create { .. }
                     | IntentKind::Drain { .. }
-                    | IntentKind::Destroy { .. } => None,
+                    | IntentKind::Destroy { .. }
+                    | IntentKind::Update { .. } => None,
                 });
                 begun.unwrap_or(Reason::Heal)
             }

@@ -10,9 +10,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use drover_model::{
-    Digests, DrainDone, DrainSpec, Epoch, ErrorClass, Flavor, HttpRequest, Intent, IntentId,
-    IntentKind, IntentState, OnDrainTimeout, Reason, Seat, SeatId, Template, TemplateParts, Value,
-    Vanilla,
+    Digests, DrainDone, DrainSpec, Epoch, ErrorClass, Flavor, HttpRequest, InPlace, Intent,
+    IntentId, IntentKind, IntentState, OnDrainTimeout, Reason, Seat, SeatId, Template,
+    TemplateParts, Value, Vanilla,
 };
 use serde::{Deserialize, Serialize};
 
@@ -88,12 +88,26 @@ enum KindRow {
         deadline: String,
         begun: bool,
         done: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        returns: Option<String>,
     },
     Destroy {
         instance: String,
         provider_ref: String,
         token: String,
         reason: String,
+    },
+    Update {
+        instance: String,
+        provider_ref: String,
+        token: String,
+        update: String,
+        how: String,
+        digests: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zone: Option<String>,
+        template: TemplateRow,
+        grace: Duration,
     },
 }
 
@@ -199,6 +213,7 @@ enum TimeoutRow {
     Abort,
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm per kind, nothing to split")]
 fn kind_out(kind: &IntentKind) -> KindRow {
     match kind {
         IntentKind::Create {
@@ -227,6 +242,7 @@ fn kind_out(kind: &IntentKind) -> KindRow {
             deadline,
             begun,
             done,
+            returns,
         } => KindRow::Drain {
             instance: instance.to_string(),
             provider_ref: provider_ref.to_string(),
@@ -236,6 +252,7 @@ fn kind_out(kind: &IntentKind) -> KindRow {
             deadline: deadline.to_string(),
             begun: *begun,
             done: *done,
+            returns: returns.as_ref().map(ToString::to_string),
         },
         IntentKind::Destroy {
             instance,
@@ -248,9 +265,31 @@ fn kind_out(kind: &IntentKind) -> KindRow {
             token: token.to_string(),
             reason: reason.to_string(),
         },
+        IntentKind::Update {
+            instance,
+            provider_ref,
+            token,
+            update,
+            how,
+            digests,
+            zone,
+            template,
+            grace,
+        } => KindRow::Update {
+            instance: instance.to_string(),
+            provider_ref: provider_ref.to_string(),
+            token: token.to_string(),
+            update: update.to_string(),
+            how: how.as_str().to_owned(),
+            digests: digests.to_string(),
+            zone: zone.clone(),
+            template: template_out(template),
+            grace: *grace,
+        },
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm per kind, nothing to split")]
 fn kind_in(row: KindRow) -> Result<IntentKind, String> {
     Ok(match row {
         KindRow::Create {
@@ -282,6 +321,7 @@ fn kind_in(row: KindRow) -> Result<IntentKind, String> {
             deadline,
             begun,
             done,
+            returns,
         } => IntentKind::Drain {
             instance: parse("instance", &instance)?,
             provider_ref: parse("handle", &provider_ref)?,
@@ -291,6 +331,28 @@ fn kind_in(row: KindRow) -> Result<IntentKind, String> {
             deadline: parse("time", &deadline)?,
             begun,
             done,
+            returns: returns.as_deref().map(parse_digests).transpose()?,
+        },
+        KindRow::Update {
+            instance,
+            provider_ref,
+            token,
+            update,
+            how,
+            digests,
+            zone,
+            template,
+            grace,
+        } => IntentKind::Update {
+            instance: parse("instance", &instance)?,
+            provider_ref: parse("handle", &provider_ref)?,
+            token: parse("token", &token)?,
+            update: parse("token", &update)?,
+            how: how_in(&how)?,
+            digests: parse_digests(&digests)?,
+            zone,
+            template: template_in(template),
+            grace,
         },
         KindRow::Destroy {
             instance,
@@ -347,6 +409,11 @@ fn reason_in(text: &str) -> Result<Reason, String> {
         .into_iter()
         .find(|reason| reason.as_str() == text);
     found.ok_or_else(|| format!("unknown reason {text:?}"))
+}
+
+fn how_in(text: &str) -> Result<InPlace, String> {
+    let found = InPlace::ALL.into_iter().find(|how| how.as_str() == text);
+    found.ok_or_else(|| format!("unknown change in place {text:?}"))
 }
 
 const CLASSES: [ErrorClass; 8] = [

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use drover_model::{
-    Digests, DrainDone, DrainSpec, Epoch, ErrorClass, Flavor, GroupName, HttpRequest, InstanceId,
-    IntentId, IntentKind, IntentState, OnDrainTimeout, ProviderRef, ProviderType, Reason,
-    Settlement, SettlementOutcome, Template, TemplateParts, Timestamp, Token, Value, Vanilla,
+    Digests, DrainDone, DrainSpec, Epoch, ErrorClass, Flavor, GroupName, HttpRequest, InPlace,
+    InstanceId, IntentId, IntentKind, IntentState, OnDrainTimeout, ProviderRef, ProviderType,
+    Reason, Settlement, SettlementOutcome, Template, TemplateParts, Timestamp, Token, Value,
+    Vanilla,
 };
 use redb::StorageBackend;
 use redb::backends::FileBackend;
@@ -140,7 +141,47 @@ fn drain() -> IntentKind {
         deadline: at(300),
         begun: false,
         done: false,
+        returns: None,
     }
+}
+
+fn update() -> IntentKind {
+    let IntentKind::Create {
+        digests, template, ..
+    } = create(&[1])
+    else {
+        unreachable!("a create");
+    };
+    IntentKind::Update {
+        instance: instance(1),
+        provider_ref: handle("i-1"),
+        token: token('b'),
+        update: token('c'),
+        how: InPlace::Restart,
+        digests,
+        zone: Some("a".to_owned()),
+        template,
+        grace: Duration::from_secs(30),
+    }
+}
+
+#[test]
+fn a_change_in_place_and_what_a_drain_is_for_are_written_down_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = RedbJournal::open(dir.path()).unwrap();
+    let mut drained = drain();
+    let IntentKind::Drain { returns, .. } = &mut drained else {
+        unreachable!("a drain");
+    };
+    let IntentKind::Update { digests, .. } = update() else {
+        unreachable!("an update");
+    };
+    *returns = Some(digests);
+    append(&journal, vec![update(), drained.clone()]);
+    drop(journal);
+    let again = RedbJournal::open(dir.path()).unwrap();
+    let open = again.open_intents(&web()).unwrap();
+    assert_eq!([&open[0].kind, &open[1].kind], [&update(), &drained]);
 }
 
 fn destroy() -> IntentKind {

@@ -68,6 +68,8 @@ fn remembered(second: i64) -> InstanceMemory {
         ready_at: Some(at(second)),
         failing_since: Some(at(second)),
         unknown_since: None,
+        restarted_at: None,
+        changed_at: None,
         completed: false,
         absent: None,
     }

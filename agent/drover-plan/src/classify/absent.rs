@@ -150,18 +150,24 @@ impl Stage<'_> {
                 ..
             }) => (Some(provider_ref), Some(token)),
             // Not to be touched before it is seen: an end of it could not be told from its absence.
-            Some(IntentKind::Create { .. } | IntentKind::Drain { .. }) | None => {
-                (None, unlisted.token)
-            }
+            Some(
+                IntentKind::Create { .. } | IntentKind::Drain { .. } | IntentKind::Update { .. },
+            )
+            | None => (None, unlisted.token),
         };
+        let change = self.change(id);
+        let digests = change.map_or(unlisted.digests, |change| change.digests);
         let member = Member {
             id: id.clone(),
             provider_ref: provider_ref.cloned(),
-            digests: unlisted.digests.clone(),
+            digests: digests.clone(),
             token: token.cloned(),
             seat: unlisted.seat.cloned(),
             class,
             drain: self.drain(id),
+            update: change.map(|change| change.how),
+            restarted_at: None,
+            changed_at: None,
             busy: false,
             leader: None,
             address: None,
@@ -231,7 +237,11 @@ impl Stage<'_> {
     }
 
     fn end(&mut self, id: &InstanceId) {
-        self.memory.remove(id);
+        // While the call that made it is open, for another of its instances, its absence is not to be
+        // proven anew: each would take its turn, and never all of them be gone.
+        if self.intended_at(id).is_none() {
+            self.memory.remove(id);
+        }
         self.gone.insert(id.clone(), None);
     }
 }

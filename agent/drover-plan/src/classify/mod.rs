@@ -1,11 +1,13 @@
 //! The first stage: from a listing, the health signals and the open intents to the effective world.
 //!
-//! Three things that an observation gets wrong are put right here, and nowhere else: an instance
+//! Four things that an observation gets wrong are put right here, and nowhere else: an instance
 //! whose creation was sent and that is not listed yet is a member (a ghost); an instance whose
-//! destruction was sent is terminating, whatever the listing says; and an instance that is missing
-//! from a listing is gone only with proof.
+//! destruction was sent is terminating, whatever the listing says; one whose change in place was sent
+//! has the digests that it gets; and an instance that is missing from a listing is gone only with
+//! proof.
 
 mod absent;
+mod changed;
 mod health;
 mod trust;
 
@@ -16,15 +18,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use drover_model::{
-    Classified, DrainProgress, ExitReport, GroupName, GroupSpec, HealthSignal, InstanceClass,
-    InstanceId, InstanceMemory, Intent, IntentKind, IntentState, Listed, Listing, Member,
-    Ownership, ProviderPhase, RecordedGroup, SeatId, Settlement, SettlementOutcome, Timestamp,
-    Trust,
+    Classified, Digests, DrainProgress, ExitReport, GroupName, GroupSpec, HealthSignal, InPlace,
+    InstanceClass, InstanceId, InstanceMemory, Intent, IntentKind, IntentState, Listed, Listing,
+    Member, Ownership, ProviderPhase, RecordedGroup, SeatId, Settlement, SettlementOutcome,
+    Timestamp, Trust,
 };
 
 use crate::intents::IntentIndex;
 use crate::time::elapsed;
 
+use health::Health;
 pub(crate) use health::served_since;
 pub use trust::LISTING_AGE_MAX;
 
@@ -61,6 +64,7 @@ pub fn classify(input: &ClassifyInput<'_>) -> Classified {
         intents,
         counts_absence: matches!(trust, Trust::Full),
         listed: BTreeSet::new(),
+        shown: BTreeMap::new(),
         members: BTreeMap::new(),
         gone: BTreeMap::new(),
         memory: BTreeMap::new(),
@@ -126,6 +130,8 @@ struct Stage<'a> {
     counts_absence: bool,
     /// The ids that the listing has, with tags, and not as terminated.
     listed: BTreeSet<InstanceId>,
+    /// What the listing says that they are made from.
+    shown: BTreeMap<InstanceId, Digests>,
     members: BTreeMap<InstanceId, Member>,
     gone: BTreeMap<InstanceId, Option<ExitReport>>,
     memory: BTreeMap<InstanceId, InstanceMemory>,
@@ -140,39 +146,51 @@ impl Stage<'_> {
             return;
         }
         self.listed.insert(id.clone());
+        self.shown.insert(id.clone(), ownership.digests.clone());
         let mut memory = self.remembered(id, listed.created_at);
         memory.absent = None;
+        if let Some(change) = self.change(id) {
+            changed::remember(&mut memory, change);
+        }
+        let to_come = self.change_to_come(id, ownership);
         let created_at = listed
             .created_at
             .or_else(|| input.recorded.instances.get(id).map(|was| was.created_at))
             .or_else(|| self.intended_at(id))
             .unwrap_or(memory.first_seen);
-        let health = health::verdict(
-            &listed.phase,
-            &input.spec.health,
-            input.signals.get(id),
-            input.now,
-        );
-        health::remember(&mut memory, &health, input.now);
-        memory.completed |= health::completed(&health, &memory, input.spec);
-        let (class, changes_at) = if self.destroy_sent(id) {
-            (InstanceClass::Terminating, None)
-        } else {
-            let was = input.recorded.instances.get(id);
-            let seen = health::Seen {
-                created_at,
-                before: was.map(|was| was.class.as_str()),
-            };
-            health::class(&health, &memory, seen, input.spec, input.now)
+        // What was asked before a restart was asked of another process.
+        let restarted_at = memory.restarted_at.unwrap_or(Timestamp::MIN);
+        let signals = input.signals.get(id);
+        let signal = signals.filter(|signal| signal.asked_at >= restarted_at);
+        let health = health::verdict(&listed.phase, &input.spec.health, signal, input.now);
+        let restarting = to_come.is_some_and(|change| change.how == InPlace::Restart);
+        if !restarting {
+            health::remember(&mut memory, &health, input.now);
+            memory.completed |= health::completed(&health, &memory, input.spec);
+        }
+        let seen = health::Seen {
+            created_at: created_at.max(restarted_at),
+            before: input
+                .recorded
+                .instances
+                .get(id)
+                .map(|was| was.class.as_str()),
         };
+        let (class, changes_at) = self.class(id, &health, restarting, &memory, seen);
+        let proved_at = changed::proved_at(&memory, input.spec).filter(|at| *at > input.now);
+        let changes_at = changes_at.into_iter().chain(proved_at).min();
+        let digests = to_come.map_or(&ownership.digests, |change| change.digests);
         let member = Member {
             id: id.clone(),
             provider_ref: Some(listed.provider_ref.clone()),
-            digests: ownership.digests.clone(),
+            digests: digests.clone(),
             token: Some(ownership.token.clone()),
             seat: ownership.seat.clone(),
             class,
             drain: self.drain(id),
+            update: to_come.map(|change| change.how),
+            restarted_at: memory.restarted_at,
+            changed_at: memory.changed_at,
             busy: input.signals.get(id).is_some_and(|signal| signal.busy),
             leader: input.signals.get(id).and_then(|signal| signal.leader),
             address: listed.address.clone(),
@@ -183,6 +201,35 @@ impl Stage<'_> {
         };
         self.memory.insert(id.clone(), memory);
         self.members.insert(id.clone(), member);
+    }
+
+    /// Returns the class of a listed instance, and when it may change by time alone.
+    fn class(
+        &self,
+        id: &InstanceId,
+        health: &Health,
+        restarting: bool,
+        memory: &InstanceMemory,
+        seen: health::Seen<'_>,
+    ) -> (InstanceClass, Option<Timestamp>) {
+        if self.destroy_sent(id) {
+            return (InstanceClass::Terminating, None);
+        }
+        let class = |health| health::class(health, memory, seen, self.input.spec, self.input.now);
+        match health {
+            // It ended before it could be restarted.
+            Health::Ended(report) if restarting => (InstanceClass::Exited(report.clone()), None),
+            Health::Stopping | Health::Ended(_) => class(health),
+            // Whatever it is now, it is about to be another process.
+            Health::Pending | Health::Healthy | Health::Failing(_) | Health::Unknown(_)
+                if restarting =>
+            {
+                class(&Health::Pending)
+            }
+            Health::Pending | Health::Healthy | Health::Failing(_) | Health::Unknown(_) => {
+                class(health)
+            }
+        }
     }
 
     /// Keeps what is remembered of what was ended, for the pass that counts it.
@@ -212,6 +259,8 @@ impl Stage<'_> {
             ready_at: None,
             failing_since: None,
             unknown_since: None,
+            restarted_at: None,
+            changed_at: None,
             completed: false,
             absent: None,
         };
@@ -241,7 +290,8 @@ impl Stage<'_> {
                     IntentKind::Create { slots, zone, .. } if slots.contains(id) => zone.clone(),
                     IntentKind::Create { .. }
                     | IntentKind::Drain { .. }
-                    | IntentKind::Destroy { .. } => None,
+                    | IntentKind::Destroy { .. }
+                    | IntentKind::Update { .. } => None,
                 })
         })
     }
@@ -279,19 +329,25 @@ impl Stage<'_> {
     fn drain(&self, id: &InstanceId) -> Option<DrainProgress> {
         let intent = self.intents.drain(id)?;
         match &intent.kind {
+            // It is over; its intent is only not closed yet.
+            IntentKind::Drain { .. } if self.came_back(intent) => None,
             IntentKind::Drain {
                 reason,
                 deadline,
                 done,
+                returns,
                 ..
             } => Some(DrainProgress {
                 reason: *reason,
                 started_at: intent.issued_at,
                 done: *done,
                 deadline: *deadline,
+                returns: returns.is_some(),
                 intent: intent.id,
             }),
-            IntentKind::Create { .. } | IntentKind::Destroy { .. } => None,
+            IntentKind::Create { .. } | IntentKind::Destroy { .. } | IntentKind::Update { .. } => {
+                None
+            }
         }
     }
 
@@ -314,6 +370,15 @@ impl Stage<'_> {
                 for intent in intents {
                     settle(intent, SettlementOutcome::Observed);
                 }
+            } else {
+                for intent in intents.iter().filter(|intent| self.came_back(intent)) {
+                    settle(intent, SettlementOutcome::Observed);
+                }
+            }
+        }
+        for intent in self.intents.updates.values().flatten() {
+            if let Some(outcome) = self.update_outcome(intent) {
+                settle(intent, outcome);
             }
         }
         settled.sort_by_key(|settlement| settlement.intent);

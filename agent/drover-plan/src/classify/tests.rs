@@ -380,3 +380,20 @@ fn a_clock_that_steps_back_ends_no_patience() {
     let member = &fixture.classified().members[&id("web-1")];
     assert!(matches!(member.class, InstanceClass::Suspect { .. }));
 }
+
+#[test]
+fn what_is_gone_stays_gone_while_the_call_that_made_it_is_open_for_another_one() {
+    let mut fixture = Fixture::converged(1);
+    let names = ["web-2", "web-3"];
+    fixture.create(&names, -301, acked(&names, -300));
+    fixture.list("web-2", ProviderPhase::Running);
+    fixture.later(59).unlist("web-2");
+    fixture.later(60);
+    assert_eq!(names.map(|name| fixture.class(name)), ["Starting", "gone"]);
+    fixture.later(90);
+    assert_eq!(fixture.class("web-3"), "gone");
+    fixture.later(120);
+    assert_eq!(fixture.class("web-2"), "gone");
+    let settled = fixture.classified().settled;
+    assert_eq!(settled.len(), 1, "both are gone at once");
+}

@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use drover_model::{
-    Action, Cause, InstanceId, IntentKind, IntentState, Lifecycle, Member, Plan, Reason,
-    SettlementOutcome, Timestamp, Window, WindowKind,
+    Action, Cause, InPlace, InstanceClass, InstanceId, IntentKind, IntentState, Lifecycle, Member,
+    Plan, Reason, SettlementOutcome, Timestamp, Window, WindowKind,
 };
 
+use super::in_place::interrupts;
 use super::{Facts, LintError, subjects};
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -37,7 +38,7 @@ impl Facts<'_> {
             let Cause::Because(reason) = step.cause else {
                 continue;
             };
-            if matches!(step.action, Action::Drain { .. } | Action::Destroy { .. }) {
+            if interrupts(&step.action) {
                 let ids = subjects(step).into_iter().filter(|id| self.stays(id));
                 let members = ids.filter_map(|id| self.world.members.get(id));
                 begun.extend(members.map(|member| (member, reason)));
@@ -89,7 +90,7 @@ impl Facts<'_> {
         self.world
             .members
             .keys()
-            .filter(|id| self.stays(id))
+            .filter(|id| self.stays(id) || self.returns(id))
             .count() as u32
     }
 
@@ -113,7 +114,9 @@ impl Facts<'_> {
         members
             .filter_map(|member| {
                 let drained = member.drain.as_ref().map(|drain| drain.reason);
-                let why = drained.or_else(|| {
+                let restarts = member.update == Some(InPlace::Restart);
+                let restarted = restarts.then_some(Reason::Update);
+                let why = drained.or(restarted).or_else(|| {
                     self.input
                         .intents
                         .iter()
@@ -130,6 +133,22 @@ impl Facts<'_> {
             .collect()
     }
 
+    /// Counts what was restarted and is not available again, but for what the plan takes anyway.
+    fn recovering(&self, plan: &Plan) -> u32 {
+        let taken: BTreeSet<&InstanceId> = plan.steps.iter().flat_map(subjects).collect();
+        let members = self.world.members.values();
+        let recovering = members.filter(|member| {
+            self.stays(&member.id)
+                && !taken.contains(&member.id)
+                && member.restarted_at.is_some()
+                && matches!(
+                    member.class,
+                    InstanceClass::Starting | InstanceClass::Warming
+                )
+        });
+        recovering.count() as u32
+    }
+
     fn budgets(&self, plan: &Plan, begun: &[(&Member, Reason)]) -> Result<(), LintError> {
         let on_the_way = self.on_the_way();
         let serving = self
@@ -143,7 +162,12 @@ impl Facts<'_> {
             let before = on_the_way
                 .iter()
                 .filter(|reason| reason.as_ref().is_none_or(counts));
-            let before = before.count() as u32;
+            let restarted = if counts(&Reason::Update) {
+                self.recovering(plan)
+            } else {
+                0
+            };
+            let before = before.count() as u32 + restarted;
             let max = budget.max.ceil_of(plan.next.size).max(1);
             let new = begun.iter().filter(|(member, reason)| {
                 counts(reason) && self.out_of_service(&member.id, *reason)

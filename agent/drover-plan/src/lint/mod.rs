@@ -5,6 +5,7 @@
 //! that fails here is a bug and is not carried out.
 
 mod admission;
+mod in_place;
 mod quorum;
 mod rollout;
 #[cfg(test)]
@@ -13,9 +14,9 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    Action, Activity, Amount, Cause, Classified, GroupName, Hold, InstanceClass, InstanceId,
-    Intent, IntentId, IntentKind, IntentState, Manage, Member, Plan, ProviderRef, Reason, Resize,
-    SizeDecision, Step, Token, Trust,
+    Action, Activity, Amount, Cause, Classified, GroupName, Hold, InPlace, InstanceClass,
+    InstanceId, Intent, IntentId, IntentKind, IntentState, Manage, Member, Plan, ProviderRef,
+    Reason, Resize, SizeDecision, Step, Token, Trust,
 };
 
 use crate::input::{Desired, PlanInput};
@@ -147,6 +148,30 @@ pub enum LintError {
         /// How many there may be.
         most: u32,
     },
+    /// An instance would be changed in place that may not be.
+    #[error("{instance} would be changed in place although {what}")]
+    InPlace {
+        /// The instance.
+        instance: InstanceId,
+        /// What is in the way.
+        what: &'static str,
+    },
+    /// More would be done to an instance for being outdated than the document allows.
+    #[error("an outdated instance would be {what}, rollout.maxAction is {allowed}")]
+    BeyondAction {
+        /// What would be done.
+        what: &'static str,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// More instances would be changed in place at once than the window has room for.
+    #[error("{begun} changes in place would begin, the window is {window}")]
+    BeyondWindow {
+        /// How many would begin.
+        begun: u32,
+        /// How many may be on their way.
+        window: u32,
+    },
     /// Something would be made of a template in quarantine.
     #[error("a template in quarantine would be used")]
     Quarantined,
@@ -182,6 +207,7 @@ pub fn lint(input: &PlanInput<'_>, plan: &Plan) -> Result<(), LintError> {
     facts.zones(plan)?;
     facts.drained(plan)?;
     facts.stages(plan)?;
+    facts.in_place(plan)?;
     facts.quorum(plan)?;
     facts.admission(plan)?;
     facts.recorded(plan)
@@ -207,7 +233,7 @@ impl<'a> Facts<'a> {
                 IntentKind::Destroy { instance, .. } => {
                     ending.insert(instance);
                 }
-                IntentKind::Drain { .. } => {}
+                IntentKind::Drain { .. } | IntentKind::Update { .. } => {}
             }
         }
         Self {
@@ -294,6 +320,12 @@ impl<'a> Facts<'a> {
                     provider_ref,
                     token,
                     ..
+                }
+                | Action::Update {
+                    instance,
+                    provider_ref,
+                    token,
+                    ..
                 } => self.observed(instance, provider_ref, Some(token))?,
                 Action::Resend { .. } | Action::Settle(_) => {}
             }
@@ -339,7 +371,9 @@ impl<'a> Facts<'a> {
             .open
             .values()
             .filter_map(|intent| match &intent.kind {
-                IntentKind::Create { token, .. } => Some(token),
+                IntentKind::Create { token, .. } | IntentKind::Update { update: token, .. } => {
+                    Some(token)
+                }
                 IntentKind::Drain { .. } | IntentKind::Destroy { .. } => None,
             })
             .collect();
@@ -354,15 +388,19 @@ impl<'a> Facts<'a> {
                     }
                 }
                 Action::Resend { intent } => {
-                    let unanswered = self.open.get(intent).is_some_and(|open| {
-                        open.state == IntentState::Sent
-                            && matches!(open.kind, IntentKind::Create { .. })
+                    let unanswered = self.open.get(intent).is_some_and(|open| match open.kind {
+                        IntentKind::Create { .. } => open.state == IntentState::Sent,
+                        // Accepted, and not seen to have happened.
+                        IntentKind::Update { .. } => {
+                            matches!(open.state, IntentState::Sent | IntentState::Acked { .. })
+                        }
+                        IntentKind::Drain { .. } | IntentKind::Destroy { .. } => false,
                     });
                     if !unanswered || !closed.insert(*intent) {
                         return Err(LintError::NotOpen(*intent));
                     }
                 }
-                Action::Create { token, .. } => {
+                Action::Create { token, .. } | Action::Update { update: token, .. } => {
                     if !tokens.insert(token) {
                         return Err(LintError::TokenReused(token.clone()));
                     }
@@ -388,6 +426,7 @@ impl<'a> Facts<'a> {
             Action::Resend { .. }
             | Action::Drain { .. }
             | Action::Destroy { .. }
+            | Action::Update { .. }
             | Action::Release { .. }
             | Action::Settle(_) => 0,
         });
@@ -436,10 +475,7 @@ impl<'a> Facts<'a> {
             {
                 continue;
             }
-            let ends = matches!(
-                step.action,
-                Action::Drain { .. } | Action::Destroy { .. } | Action::Release { .. }
-            );
+            let ends = in_place::interrupts(&step.action);
             let serving = subjects(step)
                 .iter()
                 .filter_map(|id| self.world.members.get(*id))
@@ -474,7 +510,7 @@ impl<'a> Facts<'a> {
             .world
             .members
             .keys()
-            .filter(|id| self.stays(id))
+            .filter(|id| self.stays(id) || self.returns(id))
             .count() as u32;
         let surplus = match &self.input.desired.spec().quorum {
             // Of members those are too many that nobody wants, whatever their number.
@@ -605,7 +641,12 @@ impl<'a> Facts<'a> {
             return Ok(());
         }
         for step in &plan.steps {
-            if let Action::Destroy { instance, .. } = &step.action
+            if let Action::Destroy { instance, .. }
+            | Action::Update {
+                instance,
+                how: InPlace::Restart,
+                ..
+            } = &step.action
                 && self
                     .world
                     .members
@@ -625,6 +666,11 @@ impl<'a> Facts<'a> {
             return wrong("another group");
         }
         for step in &plan.steps {
+            if let Action::Update { digests, .. } = &step.action
+                && plan.next.target.as_ref() != Some(digests)
+            {
+                return wrong("an instance would be changed to a template that is not in force");
+            }
             if let Action::Create { slots, digests, .. } = &step.action {
                 if slots.iter().any(|id| id.number() >= plan.next.next_number) {
                     return wrong("a number would be given out twice");
@@ -649,6 +695,7 @@ impl<'a> Facts<'a> {
             return false;
         };
         member.drain.is_none()
+            && member.update != Some(InPlace::Restart)
             && member.class != InstanceClass::Terminating
             && !self.ending.contains(id)
     }
@@ -660,6 +707,7 @@ fn subjects(step: &Step) -> Vec<&InstanceId> {
         Action::Create { slots, .. } => slots.iter().collect(),
         Action::Drain { instance, .. }
         | Action::Destroy { instance, .. }
+        | Action::Update { instance, .. }
         | Action::Release { instance, .. } => vec![instance],
         Action::Resend { .. } | Action::Settle(_) => Vec::new(),
     }

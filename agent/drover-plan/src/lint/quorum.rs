@@ -36,8 +36,10 @@ impl Facts<'_> {
         let mut held: BTreeSet<&MemberId> = BTreeSet::new();
         held.extend(self.world.members.values().filter_map(place));
         for intent in self.open.values() {
-            if let IntentKind::Create { seat, .. } = &intent.kind
+            if let IntentKind::Create { seat, slots, .. } = &intent.kind
                 && matches!(intent.state, IntentState::Sent)
+                // What it made was seen to be gone: nothing more can come of it.
+                && !slots.iter().all(|id| self.world.gone.contains_key(id))
             {
                 held.extend(seat.as_ref().map(|seat| &seat.id.member));
             }
@@ -280,6 +282,7 @@ fn ended(step: &Step) -> Option<&InstanceId> {
     match &step.action {
         Action::Drain { instance, .. }
         | Action::Destroy { instance, .. }
+        | Action::Update { instance, .. }
         | Action::Release { instance, .. } => Some(instance),
         Action::Create { .. } | Action::Resend { .. } | Action::Settle(_) => None,
     }

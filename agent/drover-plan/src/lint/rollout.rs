@@ -4,6 +4,7 @@ use drover_model::{
     Action, Cause, Digests, GroupSpec, Plan, Reason, Rollout, RolloutMode, RolloutOrder,
 };
 
+use super::in_place::interrupts;
 use super::{Facts, LintError};
 
 /// Returns how many instances may exist above `size`.
@@ -45,7 +46,8 @@ impl Facts<'_> {
         }
         let members = self.world.members.values();
         let serving = members.filter(|member| self.serves(member)).count();
-        let taken = begins.iter().flat_map(|step| super::subjects(step));
+        let taken = begins.iter().filter(|step| interrupts(&step.action));
+        let taken = taken.flat_map(|step| super::subjects(step));
         let taken = taken
             .filter_map(|id| self.world.members.get(id))
             .filter(|member| self.serves(member))
@@ -71,7 +73,7 @@ impl Facts<'_> {
         // What a group of nobody converged with is no template that anything could keep.
         let known =
             next.stable_size > 0 && other.is_some_and(|other| next.templates.contains_key(other));
-        let made = created(plan, target);
+        let made = created(plan, target) + changed(plan, target);
         if !known || made == 0 {
             return Ok(());
         }
@@ -81,7 +83,12 @@ impl Facts<'_> {
         let touched: std::collections::BTreeSet<_> = touched.into_iter().collect();
         let members = self.world.members.values();
         let there = members
-            .filter(|member| member.digests == *target && self.stays(&member.id))
+            .filter(|member| {
+                let drained = member.drain.as_ref().is_some_and(|drain| drain.returns);
+                let has = member.digests == *target && self.stays(&member.id);
+                let gets = self.returns(&member.id) && (drained || member.digests == *target);
+                has || gets
+            })
             .filter(|member| !touched.contains(&member.id))
             .count() as u32;
         let updated = there + made;
@@ -98,7 +105,11 @@ fn quarantined(plan: &Plan) -> Result<(), LintError> {
     };
     let bad = &quarantine.digests;
     let target = plan.next.target.as_ref() == Some(bad);
-    if target || plan.next.stable.as_ref() == Some(bad) || created(plan, bad) > 0 {
+    if target
+        || plan.next.stable.as_ref() == Some(bad)
+        || created(plan, bad) > 0
+        || updated(plan, bad)
+    {
         return Err(LintError::Quarantined);
     }
     Ok(())
@@ -127,6 +138,26 @@ fn allowed(spec: &GroupSpec, rollout: &Rollout, size: u32, taken: u32) -> u32 {
     most
 }
 
+/// Returns whether an instance gets `of` by a step of this plan.
+fn updated(plan: &Plan, of: &Digests) -> bool {
+    let mut steps = plan.steps.iter();
+    steps.any(|step| matches!(&step.action, Action::Update { digests, .. } if digests == of))
+}
+
+/// Returns how many instances get `of` in place, by a step of this plan or after a drain that it begins.
+fn changed(plan: &Plan, of: &Digests) -> u32 {
+    let changes = plan.steps.iter().filter(|step| match &step.action {
+        Action::Update { digests, .. } => digests == of,
+        Action::Drain { returns, .. } => returns.is_some(),
+        Action::Create { .. }
+        | Action::Resend { .. }
+        | Action::Destroy { .. }
+        | Action::Release { .. }
+        | Action::Settle(_) => false,
+    });
+    changes.count() as u32
+}
+
 fn created(plan: &Plan, of: &Digests) -> u32 {
     let creates = plan.steps.iter().map(|step| match &step.action {
         Action::Create { slots, digests, .. } if digests == of => slots.len(),
@@ -134,6 +165,7 @@ fn created(plan: &Plan, of: &Digests) -> u32 {
         | Action::Resend { .. }
         | Action::Drain { .. }
         | Action::Destroy { .. }
+        | Action::Update { .. }
         | Action::Release { .. }
         | Action::Settle(_) => 0,
     });

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use drover_model::{
-    Action, Activity, Cause, DrainSpec, GroupName, Held, Hold, InstanceClass, Member, Precondition,
-    Reason, RolloutOrder, activity_of,
+    Action, Activity, Cause, Digests, DrainSpec, GroupName, Held, Hold, InstanceClass, Member,
+    Precondition, Reason, RolloutOrder, activity_of,
 };
 
 use super::draft::{Draft, disrupts};
@@ -16,7 +16,7 @@ use crate::time::later;
 
 /// How long an instance may take to end by itself before it is killed: what container engines and
 /// service managers give, and enough to write out what is in memory.
-const DESTROY_GRACE: Duration = Duration::from_secs(30);
+pub(super) const DESTROY_GRACE: Duration = Duration::from_secs(30);
 
 impl<'a> Draft<'a> {
     /// Returns what withholds every disruption for `reason` now, whatever the instance.
@@ -65,8 +65,14 @@ impl<'a> Draft<'a> {
         Some(held(Hold::DependencyNotReady { group }))
     }
 
-    /// Returns the hold for a member that the document protects.
+    /// Returns the hold for a member that the document protects, or that needs more for being outdated
+    /// than the document allows.
     pub(super) fn protection(&self, member: &Member, reason: Reason) -> Option<Held> {
+        if reason == Reason::Update
+            && let Some(held) = self.over_action(member)
+        {
+            return Some(held);
+        }
         let protect = self.spec.protected(&member.id, reason, self.input.now)?;
         let because = protect.because.clone();
         Some(Held {
@@ -89,19 +95,10 @@ impl<'a> Draft<'a> {
         if let Some(held) = self.protection(member, reason) {
             return Some(held);
         }
+        if let Some(held) = self.out_of_reach(member, reason) {
+            return Some(held);
+        }
         let for_reason = |hold| held_for(reason, hold);
-        match (&member.provider_ref, &member.token) {
-            (Some(_), Some(_)) => {}
-            (None, Some(_)) => return Some(for_reason(Hold::UnknownOutcomes { count: 1 })),
-            (_, None) => {
-                let why = "instances are missing from it that were there before".to_owned();
-                return Some(for_reason(Hold::ObservationPartial { why }));
-            }
-        }
-        if self.steps.len() >= STEPS_MAX {
-            let waiting = STEPS_MAX as u32;
-            return Some(for_reason(Hold::RolloutWindow { waiting }));
-        }
         let exempt = match reason {
             Reason::Delete | Reason::Interruption => true,
             Reason::Update
@@ -111,9 +108,8 @@ impl<'a> Draft<'a> {
             | Reason::Rebalance
             | Reason::Cost => false,
         };
-        let create_first = self.spec.rollout.order == RolloutOrder::CreateFirst;
-        let floor = if create_first && reason == Reason::Update {
-            self.resolved.size
+        let floor = if reason == Reason::Update {
+            self.update_floor()
         } else {
             self.resolved.floor
         };
@@ -128,10 +124,35 @@ impl<'a> Draft<'a> {
         held.filter(|_| room == 0)
     }
 
+    /// Returns the hold for a member of which there is nothing to call the provider with, or for which
+    /// this plan has no room.
+    pub(super) fn out_of_reach(&self, member: &Member, reason: Reason) -> Option<Held> {
+        let for_reason = |hold| held_for(reason, hold);
+        match (&member.provider_ref, &member.token) {
+            (Some(_), Some(_)) => {}
+            (None, Some(_)) => return Some(for_reason(Hold::UnknownOutcomes { count: 1 })),
+            (_, None) => {
+                let why = "instances are missing from it that were there before".to_owned();
+                return Some(for_reason(Hold::ObservationPartial { why }));
+            }
+        }
+        let waiting = STEPS_MAX as u32;
+        let full = self.steps.len() >= STEPS_MAX;
+        full.then(|| for_reason(Hold::RolloutWindow { waiting }))
+    }
+
+    /// Returns how many stay available while instances are taken for being outdated.
+    pub(super) fn update_floor(&self) -> u32 {
+        match self.spec.rollout.order {
+            RolloutOrder::CreateFirst => self.resolved.size,
+            RolloutOrder::Auto | RolloutOrder::DeleteFirst => self.resolved.floor,
+        }
+    }
+
     /// Takes an admitted member out of service: drained where there is work on it, else destroyed.
     pub(super) fn disrupt(&mut self, member: &'a Member, reason: Reason) {
         if needs_drain(&member.class, &self.spec.drain) {
-            self.drain(member, reason);
+            self.drain(member, reason, None);
         } else {
             self.destroy(member, Cause::Because(reason));
         }
@@ -151,7 +172,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn drain(&mut self, member: &Member, reason: Reason) {
+    pub(super) fn drain(&mut self, member: &Member, reason: Reason, returns: Option<Digests>) {
         let (Some(provider_ref), Some(observed)) = (&member.provider_ref, observed(member)) else {
             return;
         };
@@ -174,6 +195,7 @@ impl<'a> Draft<'a> {
             address: member.address.clone(),
             spec,
             deadline,
+            returns,
         };
         self.wake(deadline);
         self.step(action, Cause::Because(reason), vec![observed]);
@@ -218,7 +240,7 @@ pub(super) fn observed(member: &Member) -> Option<Precondition> {
 }
 
 /// Returns whether there may be work on an instance, and a way to move it off.
-fn needs_drain(class: &InstanceClass, spec: &DrainSpec) -> bool {
+pub(super) fn needs_drain(class: &InstanceClass, spec: &DrainSpec) -> bool {
     let may_serve = match class {
         InstanceClass::Available
         | InstanceClass::Warming

@@ -13,7 +13,12 @@ impl Draft<'_> {
         let of = |reason: &Reason| self.leaving_for.get(&Some(*reason)).copied().unwrap_or(0);
         // Why something leaves may be unknown after a loss of the journal; then it counts.
         let unknown = self.leaving_for.get(&None).copied().unwrap_or(0);
-        reasons.iter().map(of).sum::<u32>() + unknown
+        let restarted = if reasons.contains(&Reason::Update) {
+            self.coming_back()
+        } else {
+            0
+        };
+        reasons.iter().map(of).sum::<u32>() + unknown + restarted
     }
 
     /// Returns the budget of the group that has no room for `member`.

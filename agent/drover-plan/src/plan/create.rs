@@ -190,7 +190,8 @@ impl Draft<'_> {
             .map(|intent| match &intent.kind {
                 drover_model::IntentKind::Create { slots, .. } => slots.len(),
                 drover_model::IntentKind::Drain { .. }
-                | drover_model::IntentKind::Destroy { .. } => 0,
+                | drover_model::IntentKind::Destroy { .. }
+                | drover_model::IntentKind::Update { .. } => 0,
             });
         slots.sum::<usize>() as u32
     }

@@ -1,9 +1,9 @@
 //! The plan in the making: what the phases share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    AcceptedDocument, Action, Activity, Cause, Change, Digests, GroupSpec, Held, Hold,
+    AcceptedDocument, Action, Activity, Cause, Change, Digests, GroupSpec, Held, Hold, InPlace,
     InstanceClass, InstanceId, IntentId, IntentKind, Member, Precondition, Quarantine, Reason,
     Recommendation, RecordedGroup, RecordedProvider, SettlementOutcome, SizeDecision, Step,
     Template, Timestamp,
@@ -39,7 +39,11 @@ pub(super) struct Draft<'a> {
     pub(super) fresh: Fresh,
     pub(super) change: Option<Change>,
     /// Members on their way out, by intent or by a step of this plan, and why where that is known.
-    pub(super) leaving: BTreeMap<&'a InstanceId, Option<Reason>>,
+    pub(super) leaving: Leaving<'a>,
+    /// Those of them that come back by a restart, and what they come back with. None: the target.
+    pub(super) returning: Returning<'a>,
+    /// Members that this plan changes without an interruption.
+    pub(super) changing: BTreeSet<&'a InstanceId>,
     /// How many leave for each reason.
     pub(super) leaving_for: BTreeMap<Option<Reason>, u32>,
     /// The disruptions that this plan begins, by reason, as budgets count them.
@@ -107,24 +111,48 @@ fn leaving_for(
     counts
 }
 
+/// Members on their way out, and why where that is known.
+type Leaving<'a> = BTreeMap<&'a InstanceId, Option<Reason>>;
+
+/// Those of them that come back, and what they come back with. None: the target.
+type Returning<'a> = BTreeMap<&'a InstanceId, Option<&'a Digests>>;
+
+/// Returns what intents have put on its way out, and what of it comes back.
+fn on_the_way_out<'a>(
+    input: &PlanInput<'a>,
+    intents: &IntentIndex<'a>,
+) -> (Leaving<'a>, Returning<'a>) {
+    let members = &input.classified.members;
+    let mut leaving = BTreeMap::new();
+    let mut returning = BTreeMap::new();
+    for (id, member) in members {
+        let ends = matches!(member.class, InstanceClass::Terminating);
+        let restarts = member.update == Some(InPlace::Restart);
+        let destroyed = intents.destroy(id).and_then(|intent| match &intent.kind {
+            IntentKind::Destroy { reason, .. } => Some(*reason),
+            IntentKind::Create { .. } | IntentKind::Drain { .. } | IntentKind::Update { .. } => {
+                None
+            }
+        });
+        if ends || member.drain.is_some() || destroyed.is_some() || restarts {
+            let drained = member.drain.as_ref().map(|drain| drain.reason);
+            let restarted = restarts.then_some(Reason::Update);
+            leaving.insert(id, drained.or(destroyed).or(restarted));
+        }
+        let drained = member.drain.as_ref().is_some_and(|drain| drain.returns);
+        if (restarts || drained) && !ends && destroyed.is_none() {
+            returning.insert(id, restarts.then_some(&member.digests));
+        }
+    }
+    (leaving, returning)
+}
+
 impl<'a> Draft<'a> {
     /// Begins a plan with nothing decided.
     pub(super) fn new(input: &'a PlanInput<'a>) -> Self {
         let spec = input.desired.spec();
         let intents = IntentIndex::of(input.intents);
-        let members = &input.classified.members;
-        let mut leaving = BTreeMap::new();
-        for (id, member) in members {
-            let ends = matches!(member.class, InstanceClass::Terminating);
-            let destroyed = intents.destroy(id).and_then(|intent| match &intent.kind {
-                IntentKind::Destroy { reason, .. } => Some(*reason),
-                IntentKind::Create { .. } | IntentKind::Drain { .. } => None,
-            });
-            if ends || member.drain.is_some() || destroyed.is_some() {
-                let drained = member.drain.as_ref().map(|drain| drain.reason);
-                leaving.insert(id, drained.or(destroyed));
-            }
-        }
+        let (leaving, returning) = on_the_way_out(input, &intents);
         let desired = target_digests(spec, input.provider, input.recorded);
         let quarantine = quarantine_in_force(&desired, input.recorded);
         let target = match (&quarantine, &input.recorded.stable) {
@@ -138,7 +166,7 @@ impl<'a> Draft<'a> {
             .into_iter()
             .filter_map(|reason| Some((reason, closed(&spec.windows, reason, input.now)?)))
             .collect();
-        let total = members.len() as u32 + intents.unlisted(input.classified);
+        let total = input.classified.members.len() as u32 + intents.unlisted(input.classified);
         let mut draft = Self {
             input,
             spec,
@@ -154,6 +182,8 @@ impl<'a> Draft<'a> {
             staying: 0,
             resting: None,
             leaving,
+            returning,
+            changing: BTreeSet::new(),
             leaving_for,
             begun: BTreeMap::new(),
             closed,
@@ -173,7 +203,7 @@ impl<'a> Draft<'a> {
             recommendations: input.recommendations.to_vec(),
         };
         draft.next.quarantine = quarantine;
-        draft.staying = draft.live().count() as u32;
+        draft.staying = (draft.live().count() + draft.returning.len()) as u32;
         draft.available = draft.live().filter(|member| serves(member)).count() as u32;
         draft.change = draft.reviewed_change();
         draft.next.epoch = input.epoch;
@@ -204,7 +234,9 @@ impl<'a> Draft<'a> {
         let intended = self.intents.creates.iter().flat_map(|intent| {
             let slots: &[InstanceId] = match &intent.kind {
                 IntentKind::Create { slots, .. } => slots,
-                IntentKind::Drain { .. } | IntentKind::Destroy { .. } => &[],
+                IntentKind::Drain { .. }
+                | IntentKind::Destroy { .. }
+                | IntentKind::Update { .. } => &[],
             };
             slots.iter()
         });
@@ -363,6 +395,14 @@ impl<'a> Draft<'a> {
             .filter(|member| !self.leaving.contains_key(&member.id))
     }
 
+    /// Returns the members that stay, and those that come back by a restart.
+    pub(super) fn remaining(&self) -> impl Iterator<Item = &'a Member> + use<'a, '_> {
+        let members = &self.input.classified.members;
+        members.values().filter(|member| {
+            !self.leaving.contains_key(&member.id) || self.returning.contains_key(&member.id)
+        })
+    }
+
     /// Returns how many members stay, those that this plan makes counted.
     pub(super) fn live_count(&self) -> u32 {
         self.staying
@@ -387,6 +427,12 @@ impl<'a> Draft<'a> {
         if !self.holds.contains(&held) {
             self.holds.push(held);
         }
+    }
+
+    /// Returns whether there is a hold for `reason`.
+    pub(super) fn explains(&self, reason: Reason) -> bool {
+        let mut holds = self.holds.iter();
+        holds.any(|held| held.reason == Some(reason))
     }
 
     /// Asks for a look at `at` at what providers and instances have done until then.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use drover_model::{
     Digests, ErrorClass, Hold, InstanceClass, InstanceId, IntentKind, IntentState, LaunchBackoff,
-    OnFailure, PauseCause, Reason, Rollout, RolloutMode, RolloutState, Timestamp,
+    Member, OnFailure, PauseCause, Reason, Rollout, RolloutMode, RolloutState, Timestamp,
 };
 
 use super::create::blames_template;
@@ -97,7 +97,9 @@ impl Draft<'_> {
         let acked = self.intents.creates.iter().any(|intent| {
             let slots = match &intent.kind {
                 IntentKind::Create { slots, .. } => slots.len(),
-                IntentKind::Drain { .. } | IntentKind::Destroy { .. } => return false,
+                IntentKind::Drain { .. }
+                | IntentKind::Destroy { .. }
+                | IntentKind::Update { .. } => return false,
             };
             matches!(&intent.state, IntentState::Acked { made, at } if made.len() == slots && *at > failed_last)
         });
@@ -143,13 +145,13 @@ impl Draft<'_> {
                 IntentState::Intended | IntentState::Sent | IntentState::Acked { .. } => {}
             }
         }
-        for member in self.live() {
+        for member in self.remaining() {
             if let InstanceClass::Failed { why } = &member.class
                 && member.interruption.is_none()
                 && !self.in_quarantine(&member.digests)
             {
                 failures.push(LaunchFailure {
-                    launched_at: member.created_at,
+                    launched_at: launched_at(member),
                     failed_at: self.input.now,
                     class: blame(self.current(member), None),
                     message: format!("{}: {why}", member.id),
@@ -185,7 +187,9 @@ impl Draft<'_> {
     /// Tracks the rollout to the target. Returns why it stopped, if it did in this pass.
     fn track_target(&mut self) -> Option<PauseCause> {
         let now = self.input.now;
-        let outdated = self.live().any(|member| !self.current(member));
+        // What is on its way back is not there yet, though it has the template.
+        let outdated =
+            self.remaining().any(|member| !self.current(member)) || self.stand_in_needed();
         let unfinished = self.next.stable.as_ref() != Some(&self.target) || outdated;
         let going = self.next.rollout.take();
         self.resting = None;
@@ -236,7 +240,7 @@ impl Draft<'_> {
     /// Returns whether every instance is there, has the target and serves.
     fn all_serve(&self) -> bool {
         let good = self
-            .live()
+            .remaining()
             .all(|member| serves(member) && self.current(member));
         good && self.live_count() >= self.resolved.size
     }
@@ -248,7 +252,7 @@ impl Draft<'_> {
         let watched = self.watches_canaries(rollout) || rollout.stages.bake_since.is_some();
         let monitor = self.spec.rollout.monitor;
         for member in self
-            .live()
+            .remaining()
             .filter(|member| member.digests == rollout.target && !self.completed(member))
             // What the provider takes says nothing about the template.
             .filter(|member| member.interruption.is_none())
@@ -300,7 +304,9 @@ impl Draft<'_> {
             let before = recorded.get(&member.id);
             serves(member)
                 && is_current(&member.digests, &self.target)
-                && before.is_none_or(|before| before.class != available)
+                && before.is_none_or(|before| {
+                    before.class != available || !is_current(&before.digests, &self.target)
+                })
         })
     }
 
@@ -383,6 +389,12 @@ impl Draft<'_> {
     }
 }
 
+/// Returns when a member was last started.
+fn launched_at(member: &Member) -> Timestamp {
+    let restarted = member.restarted_at;
+    restarted.map_or(member.created_at, |at| at.max(member.created_at))
+}
+
 /// A launch of the last good template that fails while the target is the suspect speaks for a
 /// cause that lies in neither.
 fn blame(of_target: bool, class: Option<ErrorClass>) -> Option<ErrorClass> {
@@ -416,6 +428,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::Bake
         | Hold::Partition { .. }
         | Hold::NotProactive { .. }
+        | Hold::MaxAction { .. }
         | Hold::ZonesCooling { .. }
         | Hold::JournalUnavailable { .. }
         | Hold::ClockStepped
@@ -435,6 +448,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::RolloutPaused(_)
         | Hold::Quarantined(_)
         | Hold::LaunchBackoff { .. }
+        | Hold::UpdateRefused { .. }
         | Hold::HealBudget { .. }
         | Hold::Systemic { .. }
         | Hold::AllUnknown

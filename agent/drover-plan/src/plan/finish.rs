@@ -8,10 +8,10 @@ use drover_model::{
 };
 
 use super::draft::{Course, Draft};
-use super::{held, observes};
+use super::{held, held_for, observes};
 use crate::allowance::allowance;
 use crate::input::Desired;
-use crate::numbers::{count, serves};
+use crate::numbers::count;
 use crate::time::{elapsed, later};
 
 /// While something is on its way, the next look is after this share of the time it has taken so far:
@@ -45,9 +45,7 @@ impl Draft<'_> {
     pub(super) fn converge(&mut self) {
         let size = self.resolved.size;
         let settled = self.leaving.is_empty() && self.made.is_empty() && self.total == size;
-        let all_good = self
-            .live()
-            .all(|member| serves(member) && self.current(member));
+        let all_good = self.live().all(|member| self.proves_target(member));
         let quiet = !self.steps.iter().any(|step| step.action.mutates());
         // In an ephemeral group there is no moment of rest: it is enough that nothing is outdated or
         // missing, and that what there is works.
@@ -61,6 +59,11 @@ impl Draft<'_> {
                 .all(|member| self.current(member) && !broken(&member.class))
             && self.live_count() == size
             && (self.available > 0 || size == 0);
+        let settling = self.live().filter(|member| self.settles(member));
+        let waiting = settling.count() as u32;
+        if waiting > 0 && !self.explains(Reason::Update) {
+            self.hold(held_for(Reason::Update, Hold::RolloutWindow { waiting }));
+        }
         let rests = settled && all_good && quiet;
         // With a size withheld the change is not over, and what it comes from stays what it was.
         self.converged = (renewed || rests) && !self.size_withheld;
@@ -135,6 +138,7 @@ impl Draft<'_> {
             let instance = match step.action {
                 Action::Drain { instance, .. }
                 | Action::Destroy { instance, .. }
+                | Action::Update { instance, .. }
                 | Action::Release { instance, .. } => Some(instance),
                 Action::Create { .. } | Action::Resend { .. } | Action::Settle(_) => None,
             };

@@ -15,7 +15,7 @@ use crate::time::later;
 const DESTROY_RETRY: Duration = Duration::from_secs(15);
 
 /// When a decision that came to nothing is taken again: soon, but not on the same facts.
-const DECIDE_ANEW: Duration = Duration::from_secs(1);
+pub(super) const DECIDE_ANEW: Duration = Duration::from_secs(1);
 
 /// A destroy that the provider accepted and that shows no effect is repeated after this time; the
 /// call is idempotent.
@@ -26,6 +26,7 @@ impl<'a> Draft<'a> {
     pub(super) fn follow_up(&mut self) {
         self.settle();
         self.resend();
+        self.follow_updates();
         self.repeat_destroys();
         self.end_drained();
     }
@@ -46,9 +47,10 @@ impl<'a> Draft<'a> {
                 IntentState::Sent | IntentState::Acked { .. } => {}
             }
         }
+        self.close_updates();
     }
 
-    fn close(&mut self, intent: IntentId, outcome: SettlementOutcome) {
+    pub(super) fn close(&mut self, intent: IntentId, outcome: SettlementOutcome) {
         let action = Action::Settle(Settlement { intent, outcome });
         self.step(action, Cause::FollowUp, vec![Precondition::Open(intent)]);
     }
@@ -60,10 +62,15 @@ impl<'a> Draft<'a> {
     fn resend(&mut self) {
         for intent in self.intents.creates.clone() {
             if intent.state == IntentState::Sent && !self.is_settled(intent) {
-                let action = Action::Resend { intent: intent.id };
-                self.step(action, Cause::FollowUp, vec![Precondition::Open(intent.id)]);
+                self.repeat(intent);
             }
         }
+    }
+
+    /// Repeats a call with the same token.
+    pub(super) fn repeat(&mut self, intent: &Intent) {
+        let action = Action::Resend { intent: intent.id };
+        self.step(action, Cause::FollowUp, vec![Precondition::Open(intent.id)]);
     }
 
     /// Repeats destroys that were not accepted. The executor repeats the open intent.
@@ -110,6 +117,10 @@ impl<'a> Draft<'a> {
             if over || self.intents.destroy(&member.id).is_some() {
                 continue;
             }
+            if drain.returns {
+                self.restart_drained(member, drain);
+                continue;
+            }
             let ended = matches!(member.class, InstanceClass::Exited(_));
             if drain.done || ended || failed(member) {
                 self.destroy(member, Cause::Because(drain.reason));
@@ -121,7 +132,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn drain_timed_out(&mut self, member: &Member, reason: Reason) {
+    pub(super) fn drain_timed_out(&mut self, member: &Member, reason: Reason) {
         match self.on_timeout(member) {
             OnDrainTimeout::Proceed => self.destroy(member, Cause::Because(reason)),
             OnDrainTimeout::Abort => self.hold(Held {
@@ -133,12 +144,13 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns what the drain's own specification says: the one that it began with.
-    fn on_timeout(&self, member: &Member) -> OnDrainTimeout {
+    pub(super) fn on_timeout(&self, member: &Member) -> OnDrainTimeout {
         match self.intents.drain(&member.id).map(|intent| &intent.kind) {
             Some(IntentKind::Drain { spec, .. }) => spec.on_timeout,
-            Some(IntentKind::Create { .. } | IntentKind::Destroy { .. }) | None => {
-                self.spec.drain.on_timeout
-            }
+            Some(
+                IntentKind::Create { .. } | IntentKind::Destroy { .. } | IntentKind::Update { .. },
+            )
+            | None => self.spec.drain.on_timeout,
         }
     }
 
@@ -187,7 +199,7 @@ impl<'a> Draft<'a> {
 }
 
 /// Returns whether a member's launch failed.
-fn failed(member: &Member) -> bool {
+pub(super) fn failed(member: &Member) -> bool {
     matches!(member.class, InstanceClass::Failed { .. })
 }
 
@@ -202,6 +214,7 @@ fn has_effect(intent: &Intent) -> bool {
 fn destroy_reason(intent: &Intent) -> Reason {
     match &intent.kind {
         IntentKind::Destroy { reason, .. } | IntentKind::Drain { reason, .. } => *reason,
+        IntentKind::Update { .. } => Reason::Update,
         IntentKind::Create { .. } => Reason::Heal,
     }
 }

@@ -15,6 +15,7 @@ mod failure;
 mod finish;
 mod follow_up;
 mod heal;
+mod in_place;
 mod interruption;
 mod placement;
 mod quorum;

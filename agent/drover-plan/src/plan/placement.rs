@@ -64,7 +64,9 @@ impl<'a> Draft<'a> {
             IntentKind::Create { zone, .. } => zone
                 .as_ref()
                 .is_some_and(|zone| self.spec.placement.zones.contains(zone)),
-            IntentKind::Drain { .. } | IntentKind::Destroy { .. } => false,
+            IntentKind::Drain { .. } | IntentKind::Destroy { .. } | IntentKind::Update { .. } => {
+                false
+            }
         }
     }
 

@@ -49,7 +49,9 @@ impl Draft<'_> {
         let slots = creates.filter(|intent| closed.contains(&intent.id));
         let slots = slots.flat_map(|intent| match &intent.kind {
             IntentKind::Create { slots, .. } => slots.as_slice(),
-            IntentKind::Drain { .. } | IntentKind::Destroy { .. } => &[],
+            IntentKind::Drain { .. } | IntentKind::Destroy { .. } | IntentKind::Update { .. } => {
+                &[]
+            }
         });
         let members = &self.input.classified.members;
         let seen = slots.filter_map(|id| members.get(id));
@@ -245,8 +247,10 @@ impl Draft<'_> {
                 .values()
                 .map(|instance| &instance.digests),
         );
-        for intent in &self.intents.creates {
-            if let IntentKind::Create { digests, .. } = &intent.kind {
+        for intent in self.input.intents {
+            if let IntentKind::Create { digests, .. } | IntentKind::Update { digests, .. } =
+                &intent.kind
+            {
                 used.insert(digests);
             }
         }

@@ -1,7 +1,7 @@
 //! Replacing outdated instances, a sliding window at a time.
 
 use drover_model::{
-    Cause, Held, Hold, InstanceClass, InstanceId, Member, Reason, RolloutMode, Timestamp,
+    Cause, Held, Hold, InPlace, InstanceClass, InstanceId, Member, Reason, RolloutMode, Timestamp,
 };
 
 use super::draft::Draft;
@@ -37,7 +37,15 @@ impl<'a> Draft<'a> {
         if outdated.is_empty() && !fresh {
             return;
         }
-        let room = self.room(&mut outdated, kept);
+        // What is being changed is not touched until it is known what came of it, nor replaced meanwhile.
+        let there = outdated.len();
+        outdated.retain(|member| !self.is_changing(member));
+        let pending = (there - outdated.len()) as u32 + self.returning_outdated();
+        if let Some(message) = self.update_refused().cloned() {
+            self.hold(held_for(Reason::Update, Hold::UpdateRefused { message }));
+        }
+        let all = outdated.len() as u32;
+        let room = self.room(&mut outdated, kept + pending);
         if let Some(held) = withheld {
             self.finish_pairs(outdated, Reason::Update);
             self.hold(held);
@@ -50,6 +58,12 @@ impl<'a> Draft<'a> {
             }
             return;
         }
+        self.roll_within((outdated, all), room, waiting);
+    }
+
+    /// Makes, changes and retires as many as the window has slots for, of those that a stage lets go and
+    /// how many there are in all.
+    fn roll_within(&mut self, outdated: (Vec<&'a Member>, u32), room: u32, waiting: u32) {
         // What is rolled back to has proved itself.
         let first = !self.target_serves() && !self.rolls_back();
         let window = self.resolved.surge + self.resolved.unavailable;
@@ -70,17 +84,16 @@ impl<'a> Draft<'a> {
         let most = slots;
         let limit = self.surge(&mut slots, room);
         let launches_wait = limit.as_ref().is_some_and(launches_wait);
-        // While launches wait there will be no replacement, so nothing is retired for it. Without room
-        // above the size, retiring is what makes room.
-        if !launches_wait {
-            self.retire(outdated, &mut slots);
-        }
+        self.renew(outdated, &mut slots, launches_wait);
         if let Some(held) = limit.filter(|_| slots == most || launches_wait) {
             self.hold(held);
         }
         if slots == 0 && self.live().any(|member| !self.current(member)) {
             let waiting = self.target_waiting() + self.in_flight(Reason::Update) + self.unmet;
             self.hold(slower(first, waiting));
+        }
+        if slots == most && self.resting.is_none() && !self.explains(Reason::Update) {
+            self.hold(held_for(Reason::Update, Hold::RolloutWindow { waiting }));
         }
     }
 
@@ -107,46 +120,103 @@ impl<'a> Draft<'a> {
         })
     }
 
-    fn retire(&mut self, outdated: Vec<&'a Member>, slots: &mut u32) {
-        let beside = self.resolved.surge + self.doomed().count() as u32;
-        let most = self.resolved.size.saturating_add(beside);
+    /// Retires outdated members, or changes them in place, as long as there are slots.
+    ///
+    /// While launches wait there will be no replacement, so nothing is retired for it. Without room above
+    /// the size, retiring is what makes room.
+    fn renew(
+        &mut self,
+        (outdated, all): (Vec<&'a Member>, u32),
+        slots: &mut u32,
+        launches_wait: bool,
+    ) {
         let mut retired = false;
+        let mut full = false;
+        let backs_off = self.launch_withheld(&self.target.clone());
+        let backs_off = backs_off.filter(|_| self.target_backs_off());
+        let mut left = all;
         for member in outdated {
             if *slots == 0 {
                 break;
             }
-            // Beyond the surge there is surplus, and removing it is scale-in, whatever it is called.
-            let surplus = self.live_count() > most;
-            let refused = match self.withheld(Reason::ScaleIn).filter(|_| surplus) {
-                Some(held) => Some(held),
-                None => self.refusal(member, Reason::Update),
+            // The last ones make way for what stands in for them.
+            let surplus = self.surplus_for_update();
+            let makes_way = left <= surplus && self.may_replace();
+            left -= 1;
+            let how = self.in_place(member);
+            let how = how.filter(|how| *how == InPlace::Live || !makes_way);
+            if full && how != Some(InPlace::Live) && serves(member) {
+                continue;
+            }
+            let refused = match how {
+                None if launches_wait || !self.may_replace() => continue,
+                None if !self.one_may_go() => continue,
+                None => self.refusal_to_retire(member),
+                Some(_) if !self.has_room_in_place() => continue,
+                Some(_) if backs_off.is_some() => backs_off.clone(),
+                Some(InPlace::Live) => self.out_of_reach(member, Reason::Update),
+                Some(InPlace::Restart) => self.refusal(member, Reason::Update),
             };
-            match refused {
+            if let Some(held) = refused {
+                // What is in the way of one that serves is in the way of those that follow.
+                full |= matches!(
+                    held.hold,
+                    Hold::AvailabilityFloor { .. }
+                        | Hold::BudgetExhausted { .. }
+                        | Hold::FleetBudgetExhausted { .. }
+                );
+                self.hold(held);
+                continue;
+            }
+            match how {
                 None => {
                     self.disrupt(member, Reason::Update);
-                    *slots -= 1;
                     retired = true;
                 }
-                Some(held) => {
-                    // What is in the way of one that serves is in the way of those that follow.
-                    let all = matches!(
-                        held.hold,
-                        Hold::AvailabilityFloor { .. }
-                            | Hold::BudgetExhausted { .. }
-                            | Hold::FleetBudgetExhausted { .. }
-                    );
-                    self.hold(held);
-                    if all {
-                        break;
-                    }
-                }
+                Some(InPlace::Live) => self.change_live(member),
+                Some(InPlace::Restart) => self.restart(member),
             }
+            *slots -= 1;
         }
         if retired {
             // What is missing now is missing for the rollout, but for what was missing before.
             let missing = self.resolved.size.saturating_sub(self.live_count());
             self.wants_updated(missing.saturating_sub(self.unmet));
+        } else {
+            self.wants_updated(0);
         }
+    }
+
+    /// Returns what is in the way of replacing an outdated member.
+    fn refusal_to_retire(&self, member: &Member) -> Option<Held> {
+        // Beyond the surge there is surplus, and removing it is scale-in, whatever it is called.
+        let beside = self.resolved.surge + self.doomed().count() as u32;
+        let most = self.resolved.size.saturating_add(beside);
+        let surplus = self.live_count() > most;
+        let withheld = self.withheld(Reason::ScaleIn).filter(|_| surplus);
+        withheld.or_else(|| self.refusal(member, Reason::Update))
+    }
+
+    /// Returns whether a stage of the rollout lets one more that is there have the target.
+    fn has_room_in_place(&self) -> bool {
+        let quota = self.stage_most();
+        quota.is_none_or(|most| self.of_target() < most)
+    }
+
+    /// Returns whether a stage of the rollout lets one more outdated instance go: what this plan changed in
+    /// place took from it too.
+    fn one_may_go(&self) -> bool {
+        let stage = self.stage_most();
+        stage.is_none_or(|most| {
+            let others = self.live_count().saturating_sub(self.of_target());
+            others > self.resolved.size - most
+        })
+    }
+
+    /// Returns how many instances may have the target, where a stage of the rollout limits it.
+    fn stage_most(&self) -> Option<u32> {
+        let rollout = self.next.rollout.as_ref()?;
+        self.quota(rollout).map(|quota| quota.most)
     }
 
     /// Leaves of `members` those that the document does not protect from `reason`, and says which it
@@ -164,27 +234,49 @@ impl<'a> Draft<'a> {
         kept
     }
 
-    /// Returns how many more instances may have the target now, `kept` outdated ones staying, and
-    /// leaves of `outdated` those that may be retired: at a stage of the rollout the others stay.
+    /// Returns how many more instances may be made of the target now, `kept` outdated ones staying, and
+    /// leaves of `outdated` those that may be renewed: at a stage of the rollout the others stay.
     fn room(&self, outdated: &mut Vec<&'a Member>, kept: u32) -> u32 {
         let size = self.resolved.size;
-        let rollout = self.next.rollout.as_ref();
-        let most = rollout
-            .and_then(|rollout| self.quota(rollout))
-            .map_or(size, |quota| quota.most);
+        let stage = self.stage_most();
+        let most = stage.unwrap_or(size);
+        let of_target = self.of_target();
+        let stand_ins = self.stand_ins(outdated);
         // Those that this plan makes of another template stay as well, and the next pass sees them.
-        let others = self.live_count().saturating_sub(self.of_target());
-        let retirable = others.saturating_sub(size - most) as usize;
-        outdated.truncate(retirable);
-        // No successor is made for what is passed by.
-        let most = most.min(size.saturating_sub(kept));
-        most.saturating_sub(self.of_target())
+        let others = self.live_count().saturating_sub(of_target);
+        let mut retirable = others.saturating_sub(size - most);
+        let mut changeable = stage.map_or(u32::MAX, |most| most.saturating_sub(of_target));
+        let mut surplus = self.surplus_for_update();
+        let mut changed = 0;
+        outdated.retain(|member| {
+            let in_place = self.in_place(member).is_some();
+            let goes = retirable > 0 && (changeable > 0 || !in_place);
+            if goes {
+                retirable -= 1;
+                changed += u32::from(in_place);
+                // One that is replaced has a successor already, or takes the place of one more.
+                if surplus > 0 && !in_place {
+                    surplus -= 1;
+                } else {
+                    changeable = changeable.saturating_sub(1);
+                }
+            }
+            goes
+        });
+        // No successor is made for what is passed by, nor for what is changed in place.
+        let successors = most.min(size.saturating_sub(kept));
+        let successors = successors.saturating_sub(of_target + changed);
+        let room = most.saturating_sub(of_target);
+        match stage {
+            Some(_) => (successors + stand_ins).min(room),
+            None => successors + stand_ins,
+        }
     }
 
     /// Returns the outdated members in the order in which they are retired.
     fn outdated(&self) -> Vec<&'a Member> {
-        let mut outdated: Vec<&'a Member> =
-            self.live().filter(|member| !self.current(member)).collect();
+        let waits = |member: &&Member| !self.current(member) && !self.changing.contains(&member.id);
+        let mut outdated: Vec<&'a Member> = self.live().filter(waits).collect();
         outdated.sort_by_cached_key(|member| retirement_order(member));
         if !self.minds_zones() {
             return outdated;
@@ -200,15 +292,15 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn target_serves(&self) -> bool {
-        self.live()
-            .any(|member| serves(member) && self.current(member))
+        self.live().any(|member| self.proves_target(member))
     }
 
     /// Counts the instances of the target that do not serve yet, or no more.
     pub(super) fn target_waiting(&self) -> u32 {
         let there = self
             .live()
-            .filter(|member| self.current(member) && member.class != InstanceClass::Available)
+            .filter(|member| self.current(member) || self.changing.contains(&member.id))
+            .filter(|member| member.class != InstanceClass::Available || self.settles(member))
             .count() as u32;
         there + self.made.get(&self.target).copied().unwrap_or(0)
     }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use drover_model::{
-    Cause, Digests, Held, Hold, InstanceClass, Member, Prefer, Reason, RolloutMode,
+    Cause, Digests, FieldClass, Held, Hold, InstanceClass, Member, Prefer, Reason, RolloutMode,
 };
 
 use super::draft::Draft;
@@ -101,7 +101,7 @@ impl<'a> Draft<'a> {
 
     /// Returns how many instances above the size there is a use for: of the surge for rollout and
     /// expiry, and beside it those that take the places of what the provider takes.
-    fn surge_in_use(&self) -> u32 {
+    pub(super) fn surge_in_use(&self) -> u32 {
         let used = self
             .surge_for_rollout()
             .saturating_add(self.surge_for_expiry());
@@ -120,7 +120,10 @@ impl<'a> Draft<'a> {
             !self.current(member) && self.protection(member, Reason::Update).is_some()
         });
         let kept = kept.count() as u32;
-        if self.next.rollout.is_none() || self.live_count() == self.of_target() + kept {
+        let stands_in = self.stand_in_needed();
+        if self.next.rollout.is_none()
+            || (self.live_count() == self.of_target() + kept && !stands_in)
+        {
             return 0;
         }
         let proactive = self.spec.rollout.mode == RolloutMode::Proactive;
@@ -183,12 +186,16 @@ impl<'a> Draft<'a> {
 
     /// Returns the members in the order in which scale-in takes them.
     pub(super) fn victims(&self) -> Vec<&'a Member> {
-        let oldest = self.spec.scaling.prefer == Prefer::Oldest;
+        // What a rollout that may not replace made above the size is what goes again.
+        let keeps =
+            self.next.rollout.is_some() && self.spec.rollout.action_max != FieldClass::Replace;
+        let oldest = self.spec.scaling.prefer == Prefer::Oldest && !keeps;
         let wanted = match self.pause() {
             Some(_) => self.wanted(),
             None => &self.target,
         };
-        let mut victims: Vec<&'a Member> = self.live().collect();
+        let untouched = |member: &&Member| !self.changing.contains(&member.id);
+        let mut victims: Vec<&'a Member> = self.live().filter(untouched).collect();
         let tier = |member: &Member| match member.class {
             InstanceClass::Terminating => 0,
             InstanceClass::Failed { .. } => 1,

@@ -3,13 +3,12 @@
 //! template. Everything is counted from the world and the clock, so nothing waits for an event.
 
 use drover_model::{
-    Amount, Digests, HealRevision, Held, Hold, OnFailure, PauseCause, Promote, Quarantine, Reason,
-    Rollout, RolloutMode, Timestamp,
+    Amount, Digests, HealRevision, Held, Hold, Member, OnFailure, PauseCause, Promote, Quarantine,
+    Reason, Rollout, RolloutMode, Timestamp,
 };
 
 use super::draft::Draft;
 use super::held_for;
-use crate::numbers::serves;
 use crate::time::later;
 
 /// What limits how many instances have the target.
@@ -254,12 +253,16 @@ impl Draft<'_> {
 
     /// Returns how many members have the target, those that this plan makes counted.
     pub(super) fn of_target(&self) -> u32 {
-        let there = self.live().filter(|member| self.current(member)).count() as u32;
+        let gets_it = |member: &&Member| match self.returning.get(&member.id) {
+            Some(None) => true,
+            Some(Some(_)) | None => self.current(member) || self.changing.contains(&member.id),
+        };
+        let there = self.remaining().filter(gets_it).count() as u32;
         there + self.made.get(&self.target).copied().unwrap_or(0)
     }
 
     fn target_serving(&self) -> u32 {
-        let serving = |member: &&drover_model::Member| serves(member) && self.current(member);
+        let serving = |member: &&Member| self.proves_target(member);
         self.live().filter(serving).count() as u32
     }
 }

@@ -9,7 +9,7 @@ impl Draft<'_> {
     /// Returns whether all that is left to replace is what the document protects.
     pub(super) fn only_kept_left(&self) -> bool {
         let mut kept = false;
-        for member in self.live() {
+        for member in self.remaining() {
             if !self.current(member) {
                 if self.protection(member, Reason::Update).is_none() {
                     return false;

@@ -1,6 +1,6 @@
 //! Windows: whether disruptions may begin now, and when they may again.
 
-use drover_model::{Held, Hold, Member, Reason, Timestamp, Window, WindowKind};
+use drover_model::{FieldClass, Held, Hold, Member, Reason, Timestamp, Window, WindowKind};
 
 use super::draft::Draft;
 use super::held_for;
@@ -62,6 +62,10 @@ impl<'a> Draft<'a> {
     /// `victims` takes its place. Availability never falls below the size for it.
     pub(super) fn finish_pairs(&mut self, victims: Vec<&'a Member>, reason: Reason) {
         for member in victims {
+            // What may not be replaced is no half of a pair.
+            if reason == Reason::Update && self.spec.rollout.action_max != FieldClass::Replace {
+                return;
+            }
             let replaced = self.resolved.size + self.doomed().count() as u32;
             if self.live_count() <= replaced {
                 return;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use drover_apply::{Skip, StepResult};
 use drover_model::{
-    Action, Cause, InstanceClass, InstanceId, IntentKind, Reason, Timestamp, Window, WindowKind,
+    Action, Cause, InPlace, InstanceClass, InstanceId, IntentKind, Reason, Timestamp, Window,
+    WindowKind,
 };
 
 use super::{Violation, broken};
@@ -95,10 +96,12 @@ fn closed(windows: &[Window], reason: Reason, now: Timestamp) -> bool {
 }
 
 /// Returns whether an instance was on its way out before the plan.
-fn ends(pass: &Pass, id: &InstanceId) -> bool {
+pub(super) fn ends(pass: &Pass, id: &InstanceId) -> bool {
     let member = pass.classified.members.get(id);
     let leaves = member.is_none_or(|member| {
-        member.drain.is_some() || matches!(member.class, InstanceClass::Terminating)
+        member.drain.is_some()
+            || member.update == Some(InPlace::Restart)
+            || matches!(member.class, InstanceClass::Terminating)
     });
     leaves
         || pass.intents.iter().any(
@@ -107,15 +110,28 @@ fn ends(pass: &Pass, id: &InstanceId) -> bool {
 }
 
 fn staying(pass: &Pass) -> usize {
+    let returns = |id: &InstanceId| {
+        let member = pass.classified.members.get(id);
+        member.is_some_and(|member| {
+            let drained = member.drain.as_ref().is_some_and(|drain| drain.returns);
+            drained || member.update == Some(InPlace::Restart)
+        })
+    };
     let members = pass.classified.members.keys();
-    members.filter(|id| !ends(pass, id)).count()
+    members.filter(|id| !ends(pass, id) || returns(id)).count()
 }
 
 fn begun(pass: &Pass) -> Vec<(&InstanceId, Reason)> {
     let steps = pass.plan.steps.iter();
     let begun = steps.filter_map(|step| match (&step.action, step.cause) {
         (
-            Action::Drain { instance, .. } | Action::Destroy { instance, .. },
+            Action::Drain { instance, .. }
+            | Action::Destroy { instance, .. }
+            | Action::Update {
+                instance,
+                how: InPlace::Restart,
+                ..
+            },
             Cause::Because(reason),
         ) => Some((instance, reason)),
         (_, _) => None,

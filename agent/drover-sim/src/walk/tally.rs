@@ -18,6 +18,10 @@ pub struct Tally {
     pub created: u64,
     /// Instances ended by the agent.
     pub destroyed: u64,
+    /// Instances restarted with changed fields.
+    pub restarted: u64,
+    /// Instances whose fields were changed without an interruption.
+    pub changed: u64,
     /// What happened to agent, provider and instances, and how often: whom, and what. Of calls those are
     /// counted that were hit, not those that could have been.
     pub faults: BTreeMap<(&'static str, &'static str), u64>,
@@ -31,6 +35,8 @@ impl Tally {
         self.steps += other.steps;
         self.created += other.created;
         self.destroyed += other.destroyed;
+        self.restarted += other.restarted;
+        self.changed += other.changed;
         for (kind, count) in &other.faults {
             *self.faults.entry(*kind).or_default() += count;
         }
@@ -45,6 +51,8 @@ impl Tally {
         self.seeds = 1;
         self.created = stats.created;
         self.destroyed = stats.destroyed;
+        self.restarted = stats.restarted;
+        self.changed = stats.changed;
         for ((op, fault), count) in &stats.faults {
             *self.faults.entry((op.as_str(), *fault)).or_default() += count;
         }
@@ -55,8 +63,14 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} seeds, {} passes, {} steps carried out, {} instances made, {} ended",
-            self.seeds, self.passes, self.steps, self.created, self.destroyed
+            "{} seeds, {} passes, {} steps carried out, {} instances made, {} ended, {} restarted, {} changed live",
+            self.seeds,
+            self.passes,
+            self.steps,
+            self.created,
+            self.destroyed,
+            self.restarted,
+            self.changed
         )?;
         let all: u64 = self.faults.values().sum();
         writeln!(f, "{all} faults and changes:")?;

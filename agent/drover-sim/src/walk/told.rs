@@ -11,14 +11,23 @@ use crate::simulation::Pass;
 
 /// Returns a pass as text.
 pub(super) fn told(number: u64, sim: &Simulation, pass: &Pass) -> String {
+    let short = |digests: Option<&Digests>| match digests {
+        Some(digests) => {
+            let parts = [&digests.replace, &digests.restart, &digests.live];
+            parts.map(|digest| &digest.short()[..4]).join("+")
+        }
+        None => "none".to_owned(),
+    };
     let mut out = format!("--- pass {number} at {}\n", pass.at);
     for member in pass.classified.members.values() {
         let drain = member.drain.as_ref().map(|drain| drain.reason.as_str());
         let line = format!(
-            "    {} {} {} drain {drain:?} listed {}",
+            "    {} {} {} drain {drain:?} update {:?} restarted {:?} listed {}",
             member.id,
-            member.digests.short(),
+            short(Some(&member.digests)),
             member.class.as_str(),
+            member.update,
+            member.restarted_at,
             member.provider_ref.is_some(),
         );
         let _ = writeln!(out, "{line} {:?}", member.class.why());
@@ -31,11 +40,13 @@ pub(super) fn told(number: u64, sim: &Simulation, pass: &Pass) -> String {
             IntentKind::Create { slots, .. } => format!("create {slots:?}"),
             IntentKind::Drain { instance, .. } => format!("drain {instance}"),
             IntentKind::Destroy { instance, .. } => format!("destroy {instance}"),
+            IntentKind::Update { instance, how, .. } => {
+                format!("update {instance} ({})", how.as_str())
+            }
         };
         let _ = writeln!(out, "    intent {} {what} {:?}", intent.id, intent.state);
     }
     let next = &pass.plan.next;
-    let short = |digests: Option<&Digests>| digests.map_or("none", Digests::short).to_owned();
     let quarantine = next.quarantine.as_ref();
     let _ = writeln!(
         out,

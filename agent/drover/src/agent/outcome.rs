@@ -134,6 +134,7 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::Quarantined(_)
         | Hold::Partition { .. }
         | Hold::NotProactive { .. }
+        | Hold::MaxAction { .. }
         | Hold::DrainTimeout
         | Hold::ProtectedInstance { .. }
         | Hold::EpochConflict { .. } => Some(Exit::Partial),
@@ -159,6 +160,7 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::Checkpoint { .. }
         | Hold::Bake
         | Hold::LaunchBackoff { .. }
+        | Hold::UpdateRefused { .. }
         | Hold::HealBudget { .. }
         | Hold::Systemic { .. }
         | Hold::AllUnknown

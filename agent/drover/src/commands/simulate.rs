@@ -424,6 +424,13 @@ fn throttles(rates: Rates) -> BTreeMap<Op, Throttle> {
                 },
             ),
             (
+                Op::Update,
+                Throttle {
+                    calls: bucket(50, 5),
+                    instances: None,
+                },
+            ),
+            (
                 Op::Release,
                 Throttle {
                     calls: bucket(100, 10),

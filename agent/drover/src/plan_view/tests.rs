@@ -16,6 +16,8 @@ fn plan(group: &str, denied: bool) -> PlanView {
             }),
             creates: 2,
             replaces: 3,
+            restarts: 0,
+            changes: 0,
             destroys: 0,
             unavailable_max: 0,
             destroyed_max: 10,

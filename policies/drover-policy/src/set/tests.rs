@@ -39,6 +39,8 @@ fn change(from: u32, to: u32) -> Change {
         to: (to > 0).then(|| end(to)),
         creates: to.saturating_sub(from),
         replaces: 0,
+        restarts: 0,
+        changes: 0,
         destroys: from.saturating_sub(to),
         policies: BTreeMap::new(),
         certificate: Certificate {

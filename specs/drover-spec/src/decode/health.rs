@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    Activity, Canary, Check, Checkpoint, DrainDone, DrainSpec, HealRevision, HealSpec, HealthSpec,
-    HttpRequest, OnDrainTimeout, OnFailure, Probe, Promote, RolloutMode, RolloutOrder, RolloutSpec,
-    Suspend, Systemic, SystemicMode,
+    Activity, Canary, Check, Checkpoint, DrainDone, DrainSpec, FieldClass, HealRevision, HealSpec,
+    HealthSpec, HttpRequest, OnDrainTimeout, OnFailure, Probe, Promote, RolloutMode, RolloutOrder,
+    RolloutSpec, Suspend, Systemic, SystemicMode,
 };
 
 use super::Fields;
@@ -103,6 +103,11 @@ pub(crate) fn rollout(fields: &Fields<'_>) -> RolloutSpec {
             "rollback" => OnFailure::Rollback,
             "continue" => OnFailure::Continue,
             _ => OnFailure::Pause,
+        },
+        action_max: match fields.word("maxAction") {
+            "live" => FieldClass::Live,
+            "restart" => FieldClass::Restart,
+            _ => FieldClass::Replace,
         },
     };
     if let Some(deadline) = rollout.progress_deadline

@@ -154,6 +154,7 @@ fn rollout(reader: &Reader<'_>) -> Result<Rollout, RecordError> {
         "failures",
         "lastFailure",
         "stages",
+        "refused",
     ])?;
     let state = reader.get("state")?;
     let failures = reader.get("failures")?.list()?;
@@ -175,6 +176,7 @@ fn rollout(reader: &Reader<'_>) -> Result<Rollout, RecordError> {
             .collect::<Result<_, _>>()?,
         last_failure: reader.optional_with("lastFailure", Reader::string)?,
         stages: reader.optional_with("stages", stages)?.unwrap_or_default(),
+        refused: reader.optional_with("refused", Reader::string)?,
     })
 }
 

@@ -127,6 +127,7 @@ fn rollout(rollout: &Rollout) -> Yaml {
         .with("failures", Yaml::List(failures))
         .optional_text("lastFailure", rollout.last_failure.as_ref())
         .optional("stages", stages(&rollout.stages))
+        .optional_text("refused", rollout.refused.as_ref())
         .build()
 }
 

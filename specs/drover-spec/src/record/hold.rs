@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use drover_model::{Activity, Held, Hold, PolicyHold, Promote, Reason, RolloutMode, SourceSpan};
+use drover_model::{
+    Activity, FieldClass, Held, Hold, PolicyHold, Promote, Reason, RolloutMode, SourceSpan,
+};
 
 use super::decode::{error_class, pause_cause, texts};
 use super::read::Reader;
@@ -51,7 +53,9 @@ fn data_of(hold: &Hold) -> MapOf {
         }
         Hold::ProviderMissing { provider, why } => map.text("provider", provider).text("why", why),
         Hold::ProviderChanged { from, to } => map.text("from", from).text("to", to),
-        Hold::SpecInvalid { message } => map.text("message", message),
+        Hold::SpecInvalid { message } | Hold::UpdateRefused { message } => {
+            map.text("message", message)
+        }
         Hold::Suspended { activity, because } => map
             .text("activity", activity.as_str())
             .optional_text("because", because.as_ref()),
@@ -88,6 +92,9 @@ fn data_of(hold: &Hold) -> MapOf {
             .number("count", *count)
             .text("promote", promote.as_str()),
         Hold::Checkpoint { at } | Hold::Partition { at } => map.number("at", *at),
+        Hold::MaxAction { needs, allowed } => map
+            .text("needs", needs.as_str())
+            .text("allowed", allowed.as_str()),
         Hold::NotProactive { mode } => map.text("mode", mode.as_str()),
         Hold::LaunchBackoff { failures, message } => {
             map.number("failures", *failures).text("message", message)
@@ -285,6 +292,17 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         "Bake" => Hold::Bake,
         "Partition" => Hold::Partition {
             at: data.number("at")?,
+        },
+        "MaxAction" => Hold::MaxAction {
+            needs: data
+                .get("needs")?
+                .one_of(&FieldClass::ALL, FieldClass::as_str)?,
+            allowed: data
+                .get("allowed")?
+                .one_of(&FieldClass::ALL, FieldClass::as_str)?,
+        },
+        "UpdateRefused" => Hold::UpdateRefused {
+            message: data.text("message")?,
         },
         "NotProactive" => Hold::NotProactive {
             mode: data

@@ -280,12 +280,6 @@ fn provider_out(provider: &ProviderInputs) -> Yaml {
 }
 
 fn provider_in(reader: &Reader<'_>) -> Result<ProviderInputs, RecordError> {
-    const CLASSES: [FieldClass; 4] = [
-        FieldClass::Ignore,
-        FieldClass::Live,
-        FieldClass::Restart,
-        FieldClass::Replace,
-    ];
     reader.only(&["name", "type", "settings", "classes", "batchMax"])?;
     Ok(ProviderInputs {
         name: reader.get("name")?.parsed()?,
@@ -293,7 +287,7 @@ fn provider_in(reader: &Reader<'_>) -> Result<ProviderInputs, RecordError> {
         settings: reader.get("settings")?.node().to_value(),
         classes: reader.get("classes")?.map_of(
             |key| Some(key.to_owned()),
-            |class| class.one_of(&CLASSES, FieldClass::as_str),
+            |class| class.one_of(&FieldClass::ALL, FieldClass::as_str),
         )?,
         batch_max: reader.get("batchMax")?.number()?,
     })

@@ -474,6 +474,7 @@ fn rollout() -> impl Strategy<Value = Rollout> {
         btree_set(instance_id(), 0..3),
         option::of(text()),
         stages(),
+        option::of(text()),
     )
         .prop_map(
             |(
@@ -484,6 +485,7 @@ fn rollout() -> impl Strategy<Value = Rollout> {
                 failures,
                 last_failure,
                 stages,
+                refused,
             )| {
                 Rollout {
                     stages,
@@ -494,6 +496,7 @@ fn rollout() -> impl Strategy<Value = Rollout> {
                     state: cause.map_or(RolloutState::Progressing, RolloutState::Paused),
                     failures,
                     last_failure,
+                    refused,
                 }
             },
         )

@@ -108,10 +108,13 @@ fn change_out(change: &Change) -> Yaml {
         to,
         creates,
         replaces,
+        restarts,
+        changes,
         destroys,
         policies,
         certificate,
     } = change;
+    let some = |count: &u32| (*count > 0).then(|| Yaml::number(*count));
     let end = |end: &ChangeEnd| {
         let ChangeEnd {
             digests,
@@ -141,6 +144,8 @@ fn change_out(change: &Change) -> Yaml {
         .optional("to", to.as_ref().map(end))
         .number("creates", *creates)
         .number("replaces", *replaces)
+        .optional("restarts", some(restarts))
+        .optional("changes", some(changes))
         .number("destroys", *destroys)
         .with("policies", map_out(policies, Yaml::text))
         .with("certificate", certificate.build())
@@ -158,6 +163,32 @@ fn step_out(step: &Step) -> Yaml {
         .text("cause", cause.as_str())
         .with("if", list_out(preconditions, precondition_out))
         .build()
+}
+
+fn update_out(map: MapOf, action: &Action) -> MapOf {
+    let Action::Update {
+        instance,
+        provider_ref,
+        token,
+        update,
+        how,
+        digests,
+        zone,
+        template,
+        grace,
+    } = action
+    else {
+        return map;
+    };
+    map.text("instance", instance)
+        .text("ref", provider_ref)
+        .text("token", token)
+        .text("update", update)
+        .text("how", how.as_str())
+        .text("digests", digests)
+        .optional_text("zone", zone.as_ref())
+        .with("template", encode::template(template))
+        .text("grace", &format_duration(*grace))
 }
 
 fn action_out(action: &Action) -> Yaml {
@@ -186,12 +217,15 @@ fn action_out(action: &Action) -> Yaml {
             address,
             spec,
             deadline,
+            returns,
         } => map
             .text("instance", instance)
             .text("ref", provider_ref)
             .optional_text("address", address.as_ref())
             .with("spec", drain_out(spec))
-            .text("deadline", &format_time(*deadline)),
+            .text("deadline", &format_time(*deadline))
+            .optional_text("returns", returns.as_ref()),
+        Action::Update { .. } => update_out(map, action),
         Action::Destroy {
             instance,
             provider_ref,

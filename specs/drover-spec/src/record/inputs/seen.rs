@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use drover_model::{
     Absence, CheckOutcome, Completeness, DrainDone, DrainSpec, Epoch, ExitReport, GroupName,
-    HealthSignal, HttpRequest, InstanceId, InstanceMemory, Intent, IntentId, IntentKind,
+    HealthSignal, HttpRequest, InPlace, InstanceId, InstanceMemory, Intent, IntentId, IntentKind,
     IntentState, Listed, Listing, OnDrainTimeout, Ownership, ProviderPhase, Reason, Seat, SeatId,
     Timestamp,
 };
@@ -280,6 +280,8 @@ pub(super) fn memory_out(memory: &InstanceMemory) -> Yaml {
         ready_at,
         failing_since,
         unknown_since,
+        restarted_at,
+        changed_at,
         completed,
         absent,
     } = memory;
@@ -289,6 +291,8 @@ pub(super) fn memory_out(memory: &InstanceMemory) -> Yaml {
         ("readyAt", ready_at),
         ("failingSince", failing_since),
         ("unknownSince", unknown_since),
+        ("restartedAt", restarted_at),
+        ("changedAt", changed_at),
     ] {
         map = optional_time(map, key, *time);
     }
@@ -316,6 +320,8 @@ pub(super) fn memory_in(reader: &Reader<'_>) -> Result<InstanceMemory, RecordErr
         "readyAt",
         "failingSince",
         "unknownSince",
+        "restartedAt",
+        "changedAt",
         "completed",
         "absent",
     ])?;
@@ -333,6 +339,8 @@ pub(super) fn memory_in(reader: &Reader<'_>) -> Result<InstanceMemory, RecordErr
         ready_at: reader.optional_with("readyAt", Reader::time)?,
         failing_since: reader.optional_with("failingSince", Reader::time)?,
         unknown_since: reader.optional_with("unknownSince", Reader::time)?,
+        restarted_at: reader.optional_with("restartedAt", Reader::time)?,
+        changed_at: reader.optional_with("changedAt", Reader::time)?,
         completed: flag(reader, "completed")?,
         absent: reader.optional_with("absent", absence)?,
     })
@@ -360,7 +368,7 @@ pub(super) fn intent_out(intent: &Intent) -> Yaml {
 
 pub(super) fn intent_in(reader: &Reader<'_>) -> Result<Intent, RecordError> {
     reader.only(&[
-        "id", "group", "epoch", "issuedAt", "create", "drain", "destroy", "state",
+        "id", "group", "epoch", "issuedAt", "create", "drain", "destroy", "update", "state",
     ])?;
     Ok(Intent {
         id: IntentId(reader.get("id")?.number()?),
@@ -370,6 +378,34 @@ pub(super) fn intent_in(reader: &Reader<'_>) -> Result<Intent, RecordError> {
         kind: kind_in(reader)?,
         state: state_in(&reader.get("state")?)?,
     })
+}
+
+fn update_out(kind: &IntentKind) -> Yaml {
+    let map = MapOf::new();
+    let IntentKind::Update {
+        instance,
+        provider_ref,
+        token,
+        update,
+        how,
+        digests,
+        zone,
+        template,
+        grace,
+    } = kind
+    else {
+        return map.build();
+    };
+    map.text("instance", instance)
+        .text("ref", provider_ref)
+        .text("token", token)
+        .text("update", update)
+        .text("how", how.as_str())
+        .text("digests", digests)
+        .optional_text("zone", zone.as_ref())
+        .with("template", encode::template(template))
+        .text("grace", &format_duration(*grace))
+        .build()
 }
 
 fn kind_out(kind: &IntentKind) -> (&'static str, Yaml) {
@@ -402,6 +438,7 @@ fn kind_out(kind: &IntentKind) -> (&'static str, Yaml) {
             deadline,
             begun,
             done,
+            returns,
         } => {
             let map = MapOf::new()
                 .text("instance", instance)
@@ -409,10 +446,12 @@ fn kind_out(kind: &IntentKind) -> (&'static str, Yaml) {
                 .optional_text("address", address.as_ref())
                 .text("reason", reason)
                 .with("spec", drain_out(spec))
-                .text("deadline", &format_time(*deadline));
+                .text("deadline", &format_time(*deadline))
+                .optional_text("returns", returns.as_ref());
             let map = flagged(flagged(map, "begun", *begun), "done", *done);
             ("drain", map.build())
         }
+        IntentKind::Update { .. } => ("update", update_out(kind)),
         IntentKind::Destroy {
             instance,
             provider_ref,
@@ -431,6 +470,10 @@ fn kind_out(kind: &IntentKind) -> (&'static str, Yaml) {
 
 fn reason_in(reader: &Reader<'_>) -> Result<Reason, RecordError> {
     reader.one_of(&Reason::ALL, Reason::as_str)
+}
+
+fn how_in(reader: &Reader<'_>) -> Result<InPlace, RecordError> {
+    reader.one_of(&InPlace::ALL, InPlace::as_str)
 }
 
 fn kind_in(reader: &Reader<'_>) -> Result<IntentKind, RecordError> {
@@ -455,6 +498,20 @@ fn kind_in(reader: &Reader<'_>) -> Result<IntentKind, RecordError> {
             deadline: drain.get("deadline")?.time()?,
             begun: flag(&drain, "begun")?,
             done: flag(&drain, "done")?,
+            returns: drain.optional_with("returns", digests)?,
+        });
+    }
+    if let Some(update) = reader.optional("update")? {
+        return Ok(IntentKind::Update {
+            instance: update.get("instance")?.parsed()?,
+            provider_ref: update.get("ref")?.parsed()?,
+            token: update.get("token")?.parsed()?,
+            update: update.get("update")?.parsed()?,
+            how: how_in(&update.get("how")?)?,
+            digests: digests(&update.get("digests")?)?,
+            zone: update.optional_with("zone", Reader::string)?,
+            template: decode::template(&update.get("template")?)?,
+            grace: duration(&update.get("grace")?)?,
         });
     }
     let destroy = reader.get("destroy")?;

@@ -1,0 +1,170 @@
+//! What is changed in place, counted again: only what may be, only as far as it may be, and never what
+//! has to be replaced.
+
+use std::collections::BTreeSet;
+
+use drover_model::{
+    Action, Cause, Digests, FieldClass, InPlace, InstanceClass, InstanceId, IntentId, IntentKind,
+    Member, Plan, Reason,
+};
+
+use super::{Facts, LintError, rollout, subjects};
+
+impl Facts<'_> {
+    /// Instances are changed in place to the template in force, and replaced only where that is allowed.
+    pub(super) fn in_place(&self, plan: &Plan) -> Result<(), LintError> {
+        let mut begun = 0;
+        for step in &plan.steps {
+            match &step.action {
+                Action::Update {
+                    instance,
+                    how,
+                    digests,
+                    ..
+                } => {
+                    self.changes(instance, *how, digests)?;
+                    begun += u32::from(self.stays(instance));
+                }
+                Action::Drain {
+                    instance,
+                    returns: Some(before),
+                    ..
+                } => {
+                    self.comes_back(instance, before, plan)?;
+                    begun += 1;
+                }
+                Action::Drain { .. } | Action::Destroy { .. } | Action::Release { .. } => {
+                    let updates = step.cause == Cause::Because(Reason::Update);
+                    let new = subjects(step).into_iter().any(|id| self.stays(id));
+                    let allowed = self.input.desired.spec().rollout.action_max;
+                    if updates && new && allowed != FieldClass::Replace {
+                        return Err(LintError::BeyondAction {
+                            what: "replaced",
+                            allowed: allowed.as_str(),
+                        });
+                    }
+                }
+                Action::Create { .. } | Action::Resend { .. } | Action::Settle(_) => {}
+            }
+        }
+        let spec = self.input.desired.spec();
+        let size = plan.next.size;
+        let window = rollout::surge(spec, size) + spec.rollout.unavailable_max.floor_of(size);
+        let window = window.max(1);
+        if begun > window {
+            return Err(LintError::BeyondWindow { begun, window });
+        }
+        Ok(())
+    }
+
+    fn changes(&self, id: &InstanceId, how: InPlace, digests: &Digests) -> Result<(), LintError> {
+        let wrong = |what| {
+            Err(LintError::InPlace {
+                instance: id.clone(),
+                what,
+            })
+        };
+        let Some(member) = self.world.members.get(id) else {
+            return wrong("it is not there");
+        };
+        changeable(member, digests)?;
+        if how == InPlace::Live && member.digests.restart != digests.restart {
+            return wrong("it would have to restart");
+        }
+        let allowed = self.input.desired.spec().rollout.action_max;
+        let within = match how {
+            InPlace::Live => allowed >= FieldClass::Live,
+            InPlace::Restart => allowed >= FieldClass::Restart,
+        };
+        if !within {
+            return Err(LintError::BeyondAction {
+                what: "restarted",
+                allowed: allowed.as_str(),
+            });
+        }
+        let shown: BTreeSet<IntentId> = self.world.settled.iter().map(|one| one.intent).collect();
+        let open = self.open.values().any(|intent| {
+            let of_it =
+                matches!(&intent.kind, IntentKind::Update { instance, .. } if instance == id);
+            of_it && !shown.contains(&intent.id)
+        });
+        if open {
+            return wrong("an earlier change of it is not closed");
+        }
+        Ok(())
+    }
+
+    /// A drain before a restart begins only where a restart may follow.
+    fn comes_back(&self, id: &InstanceId, before: &Digests, plan: &Plan) -> Result<(), LintError> {
+        let wrong = |what| {
+            Err(LintError::InPlace {
+                instance: id.clone(),
+                what,
+            })
+        };
+        let (Some(member), Some(target)) = (self.world.members.get(id), &plan.next.target) else {
+            return wrong("it is not there");
+        };
+        changeable(member, target)?;
+        if member.digests != *before {
+            return wrong("it has other digests");
+        }
+        let allowed = self.input.desired.spec().rollout.action_max;
+        if allowed < FieldClass::Restart {
+            return Err(LintError::BeyondAction {
+                what: "restarted",
+                allowed: allowed.as_str(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Returns whether an instance is out of service and comes back.
+    pub(super) fn returns(&self, id: &InstanceId) -> bool {
+        let Some(member) = self.world.members.get(id) else {
+            return false;
+        };
+        let drained = member.drain.as_ref().is_some_and(|drain| drain.returns);
+        let restarts = drained || member.update == Some(InPlace::Restart);
+        restarts && member.class != InstanceClass::Terminating && !self.ending.contains(id)
+    }
+}
+
+/// Only fields that need no replacement differ, and it is nobody's member.
+fn changeable(member: &Member, target: &Digests) -> Result<(), LintError> {
+    let wrong = |what| {
+        Err(LintError::InPlace {
+            instance: member.id.clone(),
+            what,
+        })
+    };
+    if member.digests.replace != target.replace {
+        return wrong("it would have to be replaced");
+    }
+    if member.digests == *target {
+        return wrong("it has that template already");
+    }
+    if member.seat.is_some() {
+        return wrong("it is a member of a quorum");
+    }
+    match member.class {
+        InstanceClass::Exited(_) | InstanceClass::Failed { .. } | InstanceClass::Terminating => {
+            wrong("it does not run")
+        }
+        InstanceClass::Unhealthy { .. }
+        | InstanceClass::Lost { .. }
+        | InstanceClass::Suspect { .. }
+        | InstanceClass::Starting
+        | InstanceClass::Warming
+        | InstanceClass::Available => Ok(()),
+    }
+}
+
+/// Returns whether a step takes an instance out of service, for good or to bring it back.
+pub(super) fn interrupts(action: &Action) -> bool {
+    match action {
+        Action::Drain { .. } | Action::Destroy { .. } | Action::Release { .. } => true,
+        Action::Update { how, .. } => *how == InPlace::Restart,
+        Action::Create { .. } | Action::Resend { .. } | Action::Settle(_) => false,
+    }
+}

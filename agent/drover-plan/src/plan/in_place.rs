@@ -1,0 +1,341 @@
+//! Changing outdated instances in place, where the provider declares their fields as `live` or
+//! `restart`: what is needed, what is begun, and what becomes of it.
+//!
+//! What restarts is out of service, and comes back: it counts as staying, so that nothing is made in
+//! its place, and as being on its way out, so that it takes from every limit that an end would.
+
+use std::time::Duration;
+
+use drover_model::{
+    Action, Cause, DrainProgress, ErrorClass, FieldClass, Held, Hold, InPlace, InstanceClass,
+    InstanceId, Intent, IntentKind, IntentState, Member, OnDrainTimeout, Reason, SettlementOutcome,
+    Token,
+};
+
+use super::admit::{DESTROY_GRACE, needs_drain, observed};
+use super::draft::Draft;
+use super::follow_up::{DECIDE_ANEW, failed};
+use super::held_for;
+use super::target::Fresh;
+use crate::numbers::{is_current, serves};
+use crate::time::later;
+
+/// A change in place that the provider could not begin is decided anew after this time.
+const UPDATE_RETRY: Duration = Duration::from_secs(15);
+
+/// A change in place that the provider accepted and that shows no effect is repeated after this time;
+/// the call is idempotent.
+const UPDATE_REPEAT: Duration = Duration::from_mins(10);
+
+impl<'a> Draft<'a> {
+    /// Returns what makes `member` one of the target. Members of a quorum are always replaced, and so
+    /// is everybody in a rollout in which the provider refused to change one in place.
+    pub(super) fn needs(&self, member: &Member) -> FieldClass {
+        let needs = member.digests.change_to(&self.target);
+        let in_place = matches!(needs, FieldClass::Live | FieldClass::Restart);
+        if in_place && (member.seat.is_some() || self.update_refused().is_some()) {
+            FieldClass::Replace
+        } else {
+            needs
+        }
+    }
+
+    /// Returns what the provider said when it refused to change instances in place.
+    pub(super) fn update_refused(&self) -> Option<&String> {
+        // The next rollout is not there yet while it is tracked.
+        let rollouts = [&self.next.rollout, &self.input.recorded.rollout];
+        let current = rollouts.into_iter().flatten();
+        let mut current = current.filter(|rollout| rollout.target == self.target);
+        current.find_map(|rollout| rollout.refused.as_ref())
+    }
+
+    /// Returns the hold for a member that needs more for being outdated than the document allows.
+    pub(super) fn over_action(&self, member: &Member) -> Option<Held> {
+        let needs = self.needs(member);
+        let allowed = self.spec.rollout.action_max;
+        (needs > allowed).then(|| held_for(Reason::Update, Hold::MaxAction { needs, allowed }))
+    }
+
+    /// Returns whether an outdated member may be replaced for being outdated.
+    pub(super) fn may_replace(&self) -> bool {
+        self.spec.rollout.action_max == FieldClass::Replace
+    }
+
+    /// Returns how an outdated member that may be changed gets the target. None: it is replaced. What
+    /// does not run, or cannot be reached, is healed by being replaced.
+    pub(super) fn in_place(&self, member: &Member) -> Option<InPlace> {
+        let runs = match member.class {
+            InstanceClass::Terminating
+            | InstanceClass::Exited(_)
+            | InstanceClass::Failed { .. }
+            | InstanceClass::Lost { .. } => false,
+            InstanceClass::Unhealthy { .. }
+            | InstanceClass::Suspect { .. }
+            | InstanceClass::Starting
+            | InstanceClass::Warming
+            | InstanceClass::Available => true,
+        };
+        // What the provider is about to take is replaced anyway.
+        let runs = runs && member.interruption.is_none();
+        match self.needs(member) {
+            FieldClass::Live if runs => Some(InPlace::Live),
+            FieldClass::Restart if runs => Some(InPlace::Restart),
+            FieldClass::Live | FieldClass::Restart | FieldClass::Ignore | FieldClass::Replace => {
+                None
+            }
+        }
+    }
+
+    /// Returns whether a member serves with the target, and has for as long as a newcomer must.
+    pub(super) fn proves_target(&self, member: &Member) -> bool {
+        serves(member) && self.current(member) && !self.settles(member)
+    }
+
+    /// Returns whether a change in place of `member` is not in effect yet, or only just.
+    pub(super) fn settles(&self, member: &Member) -> bool {
+        let proved = member
+            .changed_at
+            .map(|at| later(at, self.spec.rollout.min_ready));
+        member.update.is_some()
+            || self.changing.contains(&member.id)
+            || proved.is_some_and(|at| self.input.now < at)
+    }
+
+    /// Returns whether it is not known yet what came of a change of `member` in place.
+    pub(super) fn is_changing(&self, member: &Member) -> bool {
+        let intents = self.intents.updates.get(&member.id);
+        let mut intents = intents.into_iter().flatten();
+        intents.any(|intent| !self.is_settled(intent))
+    }
+
+    /// Counts the members that come back with another template than the target.
+    pub(super) fn returning_outdated(&self) -> u32 {
+        let with = self.returning.values().flatten();
+        with.filter(|digests| !is_current(digests, &self.target))
+            .count() as u32
+    }
+
+    /// Counts the members that were restarted and are not available again, those apart whose restart is
+    /// still on its way.
+    pub(super) fn coming_back(&self) -> u32 {
+        self.live().filter(|member| recovers(member)).count() as u32
+    }
+
+    /// Returns whether what was made above the size stands in for one that restarts.
+    pub(super) fn stand_in_needed(&self) -> bool {
+        !self.returning.is_empty()
+            || self
+                .live()
+                .any(|member| recovers(member) || self.settles(member))
+    }
+
+    /// Returns how many more instances above the size are wanted to stand in for those that restart.
+    ///
+    /// Only where nothing may be missing: then one that serves can only restart while another one
+    /// serves in its place. At most one for two, or they would be a replacement.
+    pub(super) fn stand_ins(&self, outdated: &[&Member]) -> u32 {
+        let restarts = outdated
+            .iter()
+            .filter(|member| serves(member) && self.in_place(member) == Some(InPlace::Restart));
+        let restarts = restarts.count() as u32;
+        if self.update_floor() < self.resolved.size || restarts == 0 {
+            return 0;
+        }
+        // What was made for those that are replaced goes with them.
+        let replaced = outdated.iter().filter(|one| self.in_place(one).is_none());
+        let surplus = self.surplus_for_update();
+        let surplus = surplus.saturating_sub(replaced.count() as u32);
+        let wanted = self.resolved.surge.min(restarts.div_ceil(2));
+        wanted.saturating_sub(surplus)
+    }
+
+    /// Returns how many instances there are above the size, and beside those that the provider is about
+    /// to take: what takes their places does not stand in for others.
+    pub(super) fn surplus_for_update(&self) -> u32 {
+        let doomed = self.doomed().count() as u32;
+        self.live_count()
+            .saturating_sub(self.resolved.size + doomed)
+    }
+
+    /// Changes a member without an interruption.
+    pub(super) fn change_live(&mut self, member: &'a Member) {
+        self.change(member, InPlace::Live);
+        self.changing.insert(&member.id);
+    }
+
+    /// Takes an admitted member out of service and brings it back with the target: drained where there
+    /// is work on it.
+    pub(super) fn restart(&mut self, member: &'a Member) {
+        if needs_drain(&member.class, &self.spec.drain) {
+            self.drain(member, Reason::Update, Some(member.digests.clone()));
+        } else {
+            self.change(member, InPlace::Restart);
+        }
+        self.leave(member, Some(Reason::Update));
+        self.returning.insert(&member.id, None);
+        self.staying += 1;
+    }
+
+    fn change(&mut self, member: &Member, how: InPlace) {
+        let (Some(provider_ref), Some(token)) = (&member.provider_ref, &member.token) else {
+            return;
+        };
+        let Some(template) = self.template(&self.target) else {
+            return;
+        };
+        let input = self.input;
+        let update = Token::of_update(
+            input.fleet,
+            &self.next.uid,
+            input.epoch,
+            &member.id,
+            &self.target,
+            input.now,
+        );
+        let action = Action::Update {
+            instance: member.id.clone(),
+            provider_ref: provider_ref.clone(),
+            token: token.clone(),
+            update,
+            how,
+            digests: self.target.clone(),
+            zone: member.zone.clone(),
+            template,
+            grace: DESTROY_GRACE,
+        };
+        let preconditions = observed(member).into_iter().collect();
+        self.step(action, Cause::Because(Reason::Update), preconditions);
+    }
+
+    /// Restarts a member that was drained for it. What the drain was for may have gone meanwhile: then
+    /// it is ended, as a drained instance takes up no work again.
+    pub(super) fn restart_drained(&mut self, member: &'a Member, drain: &DrainProgress) {
+        let ended = matches!(member.class, InstanceClass::Exited(_));
+        if ended || failed(member) {
+            self.give_up(member);
+            return;
+        }
+        // It is on its way, or was refused: then it is decided anew once that is closed.
+        if self.is_changing(member) {
+            return;
+        }
+        if !drain.done && self.input.now < drain.deadline {
+            self.wake(drain.deadline);
+            return;
+        }
+        if !drain.done && self.on_timeout(member) == OnDrainTimeout::Abort {
+            self.drain_timed_out(member, drain.reason);
+            return;
+        }
+        // A smaller size has no use for it.
+        let most = self.resolved.size + self.surge_in_use();
+        let rollout = self.next.rollout.as_ref();
+        let quota = rollout.and_then(|rollout| self.quota(rollout));
+        let within = quota.is_none_or(|quota| self.of_target() <= quota.most);
+        let wanted = matches!(self.needs(member), FieldClass::Live | FieldClass::Restart)
+            && self.over_action(member).is_none()
+            && self.live_count() <= most;
+        if wanted && within && self.fresh == Fresh::Target {
+            self.change(member, InPlace::Restart);
+        } else {
+            self.give_up(member);
+        }
+    }
+
+    /// Ends a member that was to come back.
+    fn give_up(&mut self, member: &'a Member) {
+        self.destroy(member, Cause::Because(Reason::Update));
+        if self.returning.remove(&member.id).is_some() {
+            self.staying -= 1;
+        }
+    }
+
+    /// Closes changes in place of which nothing came, and notes what the provider refused for good.
+    pub(super) fn close_updates(&mut self) {
+        let intents: Vec<&Intent> = self.intents.updates.values().flatten().copied().collect();
+        for intent in intents {
+            let IntentKind::Update { digests, .. } = &intent.kind else {
+                continue;
+            };
+            match &intent.state {
+                IntentState::Intended => self.close(intent.id, SettlementOutcome::Superseded),
+                IntentState::Failed {
+                    class: ErrorClass::InvalidSpec,
+                    message,
+                    ..
+                } => {
+                    self.close(intent.id, SettlementOutcome::NoEffect);
+                    let rollout = self.next.rollout.as_mut();
+                    if let Some(rollout) = rollout.filter(|rollout| rollout.target == *digests) {
+                        rollout.refused = Some(message.clone());
+                    }
+                }
+                IntentState::Failed {
+                    class: ErrorClass::NotFound,
+                    ..
+                } => self.close(intent.id, SettlementOutcome::NoEffect),
+                IntentState::Failed { .. } | IntentState::Sent | IntentState::Acked { .. } => {}
+            }
+        }
+    }
+
+    /// Follows changes in place up: repeats those without an answer, with the same token.
+    pub(super) fn follow_updates(&mut self) {
+        let updates: Vec<(&'a InstanceId, Vec<&'a Intent>)> = self
+            .intents
+            .updates
+            .iter()
+            .map(|(id, intents)| (*id, intents.clone()))
+            .collect();
+        for (id, intents) in updates {
+            for intent in intents {
+                if !self.is_settled(intent) {
+                    self.follow_update(id, intent);
+                }
+            }
+        }
+    }
+
+    fn follow_update(&mut self, id: &'a InstanceId, intent: &'a Intent) {
+        let due = match &intent.state {
+            IntentState::Intended
+            | IntentState::Failed {
+                class: ErrorClass::InvalidSpec | ErrorClass::NotFound,
+                ..
+            } => return,
+            IntentState::Failed { at, .. } => later(*at, UPDATE_RETRY),
+            IntentState::Sent => self.input.now,
+            IntentState::Acked { at, .. } => later(*at, UPDATE_REPEAT),
+        };
+        let Some(member) = self.input.classified.members.get(id) else {
+            // Neither the listing nor the record has it.
+            self.close(intent.id, SettlementOutcome::NoEffect);
+            return;
+        };
+        let ended = matches!(member.class, InstanceClass::Exited(_)) || failed(member);
+        let ending = matches!(member.class, InstanceClass::Terminating)
+            || self.intents.destroy(id).is_some();
+        if ending {
+            return;
+        }
+        if ended && member.drain.is_none() && self.returning.contains_key(id) {
+            self.give_up(member);
+        } else if due > self.input.now {
+            self.wake(due);
+        } else if matches!(intent.state, IntentState::Failed { .. }) {
+            self.close(intent.id, SettlementOutcome::NoEffect);
+            self.wake(later(self.input.now, DECIDE_ANEW));
+        } else if !ended {
+            self.repeat(intent);
+        }
+    }
+}
+
+/// Returns whether a member was restarted and is not available again.
+fn recovers(member: &Member) -> bool {
+    let coming = matches!(
+        member.class,
+        InstanceClass::Starting | InstanceClass::Warming
+    );
+    member.restarted_at.is_some() && coming
+}

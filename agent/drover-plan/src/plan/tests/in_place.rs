@@ -1,0 +1,329 @@
+use drover_model::{Amount, ErrorClass, FieldClass, InPlace, IntentKind};
+
+use super::*;
+use crate::testing::{fields, provider_ref};
+
+/// `size` instances, and a template that differs in fields of these values.
+fn outdated(size: u32, config: i64, weight: i64) -> Fixture {
+    let mut fixture = Fixture::in_place(size);
+    fixture.group.spec.template = fields(1, config, weight);
+    fixture
+}
+
+/// Without a surge, and with so many that may be missing.
+fn sparing(mut fixture: Fixture, unavailable: u32) -> Fixture {
+    fixture.group.spec.rollout.surge_max = Amount::Count(0);
+    fixture.group.spec.rollout.unavailable_max = Amount::Count(unavailable);
+    fixture
+}
+
+fn undrained(mut fixture: Fixture) -> Fixture {
+    fixture.group.spec.drain.delay = std::time::Duration::ZERO;
+    fixture
+}
+
+/// What is changed in place, and how.
+fn changes(plan: &Plan) -> Vec<(String, InPlace)> {
+    let changes = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Update { instance, how, .. } => Some((instance.to_string(), *how)),
+        _ => None,
+    });
+    changes.collect()
+}
+
+/// What is drained, and whether it comes back.
+fn drains(plan: &Plan) -> Vec<(String, bool)> {
+    let drains = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Drain {
+            instance, returns, ..
+        } => Some((instance.to_string(), returns.is_some())),
+        _ => None,
+    });
+    drains.collect()
+}
+
+/// The change that a plan decides, as the intent that the executor writes.
+fn decided(plan: &Plan) -> IntentKind {
+    let found = plan.steps.iter().find_map(|step| match &step.action {
+        Action::Update {
+            instance,
+            provider_ref,
+            token,
+            update,
+            how,
+            digests,
+            zone,
+            template,
+            grace,
+        } => Some(IntentKind::Update {
+            instance: instance.clone(),
+            provider_ref: provider_ref.clone(),
+            token: token.clone(),
+            update: update.clone(),
+            how: *how,
+            digests: digests.clone(),
+            zone: zone.clone(),
+            template: template.clone(),
+            grace: *grace,
+        }),
+        _ => None,
+    });
+    found.unwrap()
+}
+
+fn acked(seconds: i64) -> IntentState {
+    IntentState::Acked {
+        made: BTreeMap::new(),
+        at: at(seconds),
+    }
+}
+
+fn failed(class: ErrorClass, seconds: i64) -> IntentState {
+    IntentState::Failed {
+        class,
+        message: "no".to_owned(),
+        at: at(seconds),
+    }
+}
+
+#[test]
+fn what_differs_in_a_field_of_class_restart_restarts_first_batch_first() {
+    let fixture = undrained(sparing(outdated(4, 2, 1), 2));
+    let (plan, report) = fixture.planned();
+    assert_eq!(changes(&plan), [("web-1".to_owned(), InPlace::Restart)]);
+    assert!(creates(&plan).is_empty());
+    assert_eq!(holds(&report), ["FirstBatch"]);
+    let change = plan.change.unwrap();
+    assert_eq!(
+        (change.replaces, change.restarts, change.changes),
+        (0, 4, 0)
+    );
+}
+
+#[test]
+fn a_restart_that_is_drained_first_comes_back_and_nothing_is_made_for_it() {
+    let had = Fixture::in_place(2).digests();
+    let mut fixture = sparing(outdated(2, 2, 1), 1);
+    let (plan, _) = fixture.planned();
+    assert_eq!(drains(&plan), [("web-1".to_owned(), true)]);
+    fixture.recorded = plan.next;
+    fixture.drained_to_restart("web-1", had);
+    let (plan, _) = fixture.later(10).planned();
+    assert_eq!(changes(&plan), [("web-1".to_owned(), InPlace::Restart)]);
+    assert!(creates(&plan).is_empty(), "it comes back");
+}
+
+#[test]
+fn what_was_drained_for_a_template_that_is_gone_ends() {
+    let had = Fixture::in_place(2).digests();
+    let mut fixture = sparing(outdated(2, 2, 1), 1);
+    fixture.recorded = fixture.planned().0.next;
+    fixture.drained_to_restart("web-1", had);
+    fixture.group.spec.template = fields(2, 2, 1);
+    let (plan, _) = fixture.later(10).planned();
+    let ends = |step: &drover_model::Step| matches!(step.action, Action::Destroy { .. });
+    assert!(changes(&plan).is_empty() && plan.steps.iter().any(ends));
+}
+
+#[test]
+fn where_nothing_may_be_missing_one_stands_in() {
+    let mut fixture = undrained(outdated(4, 2, 1));
+    fixture.group.spec.rollout.surge_max = Amount::Count(1);
+    let (plan, _) = fixture.planned();
+    assert_eq!((creates(&plan).len(), changes(&plan).len()), (1, 0));
+    // It is available: the first one restarts, and no other one is made.
+    fixture.recorded = plan.next;
+    fixture.known("web-5", "Available");
+    fixture.list("web-5", ProviderPhase::Running);
+    let (plan, _) = fixture.planned();
+    assert_eq!(changes(&plan), [("web-1".to_owned(), InPlace::Restart)]);
+    assert!(creates(&plan).is_empty());
+    // Of the last two one restarts, and the other one makes way.
+    for name in ["web-1", "web-2", "web-3"] {
+        fixture.list(name, ProviderPhase::Running);
+        fixture.known(name, "Available");
+    }
+    let (plan, _) = fixture.planned();
+    assert!(changes(&plan).is_empty());
+    let ends = plan.steps.iter().any(
+        |step| matches!(&step.action, Action::Destroy { instance, .. } if *instance == id("web-4")),
+    );
+    assert!(ends);
+}
+
+#[test]
+fn a_live_change_costs_no_availability_and_keeps_a_pace() {
+    let mut fixture = outdated(4, 1, 2);
+    let (plan, _) = fixture.planned();
+    assert_eq!(changes(&plan), [("web-1".to_owned(), InPlace::Live)]);
+    let change = plan.change.clone().unwrap();
+    assert_eq!(
+        (change.replaces, change.restarts, change.changes),
+        (0, 0, 4)
+    );
+    // Until it has been in effect for minReady, the others wait.
+    let kind = decided(&plan);
+    fixture.recorded = plan.next;
+    fixture.intent(0, kind, acked(0));
+    fixture.list("web-1", ProviderPhase::Running);
+    let (plan, report) = fixture.later(10).planned();
+    assert!(changes(&plan).is_empty());
+    assert_eq!(holds(&report), ["FirstBatch"]);
+    fixture.recorded = plan.next;
+    fixture.later(10).intents.clear();
+    let (plan, _) = fixture.later(31).planned();
+    assert_eq!(changes(&plan), [("web-2".to_owned(), InPlace::Live)]);
+}
+
+#[test]
+fn what_restarts_is_unavailable_until_it_is_ready_again() {
+    let mut fixture = undrained(sparing(outdated(2, 2, 1), 1));
+    let (plan, _) = fixture.planned();
+    let kind = decided(&plan);
+    fixture.recorded = plan.next;
+    fixture.intent(0, kind, acked(0));
+    assert_eq!(
+        fixture.class("web-1"),
+        "Starting",
+        "whatever the listing says"
+    );
+    // Its checks passed before; that says nothing about the process that there is now.
+    fixture.list("web-1", ProviderPhase::Running);
+    let signal = fixture.signals.get_mut(&id("web-1")).unwrap();
+    signal.asked_at = at(-1);
+    assert_eq!(fixture.class("web-1"), "Starting");
+    fixture.later(5);
+    assert_eq!(fixture.class("web-1"), "Warming");
+    let (plan, _) = fixture.planned();
+    assert!(matches!(plan.steps[0].action, Action::Settle(_)));
+    fixture.intents.clear();
+    assert_eq!(fixture.later(36).class("web-1"), "Available");
+}
+
+#[test]
+fn a_change_without_an_answer_is_repeated_and_nothing_new_is_decided() {
+    let mut fixture = undrained(sparing(outdated(2, 2, 1), 1));
+    let (plan, _) = fixture.planned();
+    let kind = decided(&plan);
+    fixture.recorded = plan.next;
+    fixture.intent(0, kind, IntentState::Sent);
+    // Not even for another template.
+    fixture.group.spec.template = fields(1, 3, 1);
+    let (plan, _) = fixture.later(5).planned();
+    assert!(matches!(plan.steps[0].action, Action::Resend { .. }));
+    assert!(changes(&plan).is_empty() && drains(&plan).is_empty());
+}
+
+#[test]
+fn what_the_provider_refuses_for_good_is_replaced() {
+    let mut fixture = undrained(sparing(outdated(2, 2, 1), 1));
+    let (plan, _) = fixture.planned();
+    let kind = decided(&plan);
+    fixture.recorded = plan.next;
+    fixture.intent(0, kind, failed(ErrorClass::InvalidSpec, 0));
+    let (plan, _) = fixture.later(5).planned();
+    fixture.recorded = plan.next;
+    fixture.intents.clear();
+    let (plan, report) = fixture.later(10).planned();
+    assert!(changes(&plan).is_empty());
+    assert!(matches!(plan.steps[0].action, Action::Destroy { .. }));
+    assert!(holds(&report).contains(&"UpdateRefused"));
+    // Where it may not be replaced, it stays, and the hold says what it would need.
+    fixture.group.spec.rollout.action_max = FieldClass::Restart;
+    let (plan, report) = fixture.planned();
+    assert!(plan.steps.is_empty());
+    assert_eq!(holds(&report), ["MaxAction"]);
+}
+
+#[test]
+fn a_refusal_that_may_pass_is_tried_again_later() {
+    let mut fixture = undrained(sparing(outdated(1, 2, 1), 1));
+    let (plan, _) = fixture.planned();
+    let kind = decided(&plan);
+    fixture.recorded = plan.next;
+    fixture.intent(0, kind, failed(ErrorClass::Capacity, 0));
+    let (plan, _) = fixture.later(5).planned();
+    assert!(plan.steps.is_empty());
+    assert_eq!(plan.wake_at, Some(at(6)), "something is open");
+    let (plan, _) = fixture.later(15).planned();
+    assert!(matches!(plan.steps[0].action, Action::Settle(_)));
+    fixture.intents.clear();
+    assert_eq!(changes(&fixture.planned().0).len(), 1);
+}
+
+#[test]
+fn what_needs_more_than_is_allowed_is_blocked_and_says_so() {
+    let mut fixture = outdated(2, 2, 2);
+    for (allowed, needs, version) in [
+        (FieldClass::Live, FieldClass::Restart, 1),
+        (FieldClass::Restart, FieldClass::Replace, 2),
+    ] {
+        fixture.group.spec.template = fields(version, 2, 2);
+        fixture.group.spec.rollout.action_max = allowed;
+        let (plan, report) = fixture.planned();
+        assert!(plan.steps.is_empty());
+        let held = Hold::MaxAction { needs, allowed };
+        assert_eq!(report.holds.len(), 1);
+        assert_eq!(report.holds[0].hold, held);
+    }
+}
+
+/// Lets a change be to the template with these fields.
+fn other(action: &mut Action, version: i64, config: i64) {
+    if let Action::Update { digests, .. } = action {
+        let mut fixture = Fixture::in_place(1);
+        fixture.group.spec.template = fields(version, config, 1);
+        *digests = fixture.digests();
+    }
+}
+
+#[test]
+fn the_lint_finds_changes_in_place_that_may_not_be() {
+    let fixture = undrained(sparing(outdated(3, 2, 1), 1));
+    let of = |change: fn(&mut Action)| {
+        let result = fixture.linted(|plan| {
+            for step in &mut plan.steps {
+                change(&mut step.action);
+            }
+        });
+        result.unwrap_err().to_string()
+    };
+    let replaced = of(|action| other(action, 2, 2));
+    assert_eq!(
+        replaced,
+        "web-1 would be changed in place although it would have to be replaced"
+    );
+    let elsewhere = of(|action| other(action, 1, 3));
+    assert!(
+        elsewhere.contains("a template that is not in force"),
+        "{elsewhere}"
+    );
+    let live = of(|action| {
+        if let Action::Update { how, .. } = action {
+            *how = InPlace::Live;
+        }
+    });
+    assert!(live.contains("it would have to restart"), "{live}");
+    // Two at once, where one may be missing.
+    let twice = fixture.linted(|plan| {
+        let mut step = plan.steps[0].clone();
+        if let Action::Update {
+            instance,
+            provider_ref: handle,
+            token,
+            update,
+            ..
+        } = &mut step.action
+        {
+            *instance = id("web-2");
+            *handle = provider_ref("web-2");
+            std::mem::swap(token, update);
+            *token = fixture.token("web-2");
+        }
+        plan.steps.push(step);
+    });
+    assert!(twice.is_err());
+    let mut fixture = fixture;
+    fixture.group.spec.rollout.action_max = FieldClass::Restart;
+    assert_eq!(fixture.linted(|_| {}), Ok(()));
+}
