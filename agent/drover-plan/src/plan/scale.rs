@@ -121,9 +121,11 @@ impl<'a> Draft<'a> {
         });
         let kept = kept.count() as u32;
         let stands_in = self.stand_in_needed();
-        if self.next.rollout.is_none()
-            || (self.live_count() == self.of_target() + kept && !stands_in)
-        {
+        if self.next.rollout.is_none() {
+            // A way back is over when the last ones begin to restart: until they serve, others stand in.
+            return if stands_in { self.resolved.surge } else { 0 };
+        }
+        if self.live_count() == self.of_target() + kept && !stands_in {
             return 0;
         }
         let proactive = self.spec.rollout.mode == RolloutMode::Proactive;
