@@ -8,6 +8,7 @@
 mod harness;
 
 mod converge;
+mod corpus;
 mod deletion;
 mod documents;
 mod driver;
