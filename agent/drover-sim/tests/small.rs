@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use drover_model::{
-    Action, Amount, CheckOutcome, ExitReport, GroupPhase, InstanceClass, InstanceId, OnFailure,
-    ProviderRef, Timestamp,
+    Action, Amount, CheckOutcome, ExitReport, GroupPhase, InPlace, InstanceClass, InstanceId,
+    OnFailure, ProviderRef, Timestamp,
 };
 use drover_provider_sim::{Behavior, SimSettings, Which};
 use drover_sim::{Pass, Simulation, group, template};
@@ -134,6 +134,9 @@ fn available(pass: &Pass) -> (usize, usize) {
     let taken = pass.plan.steps.iter().filter(|step| match &step.action {
         Action::Drain { instance, .. } | Action::Destroy { instance, .. } => {
             before.contains(instance)
+        }
+        Action::Update { instance, how, .. } => {
+            *how == InPlace::Restart && before.contains(instance)
         }
         Action::Create { .. }
         | Action::Resend { .. }
