@@ -43,3 +43,43 @@ fn the_surge_stays_for_what_the_same_plan_makes_of_the_old_template() {
     let scale_in = Cause::Because(Reason::ScaleIn);
     assert!(plan.steps.iter().all(|step| step.cause != scale_in));
 }
+
+#[test]
+fn a_failed_newcomer_that_is_being_cleared_lets_no_other_instance_go() {
+    let mut fixture = Fixture::converged(4);
+    fixture.unlist("web-4");
+    fixture.recorded.instances.remove(&id("web-4"));
+    fixture.memory.remove(&id("web-4"));
+    fixture.group.spec.template = template(2);
+    fixture.group.spec.rollout.surge_max = Amount::Count(0);
+    fixture.group.spec.rollout.unavailable_max = Amount::Count(2);
+    fixture.list("web-5", ProviderPhase::Stopping);
+    fixture.known("web-5", "Terminating");
+    fixture.recorded.next_number = 6;
+    // Three serve and two must: the floor would let one go. But the place of the failed one is empty, and
+    // nothing can be made before it is gone.
+    let (plan, report) = fixture.planned();
+    assert!(plan.steps.is_empty(), "{:?}", plan.steps);
+    assert!(holds(&report).contains(&"FirstBatch"));
+}
+
+#[test]
+fn a_group_that_is_mostly_broken_is_healed_one_at_a_time() {
+    let ended = |bad: u32| {
+        let mut fixture = Fixture::converged(20);
+        fixture.group.spec.heal.in_flight_max = Amount::Percent(50);
+        fixture.group.spec.heal.systemic.threshold = Amount::Percent(40);
+        for number in 1..=bad {
+            let exited = ProviderPhase::Exited(ExitReport::default());
+            fixture.list(&format!("web-{number}"), exited);
+        }
+        let (plan, report) = fixture.planned();
+        let ends = plan
+            .steps
+            .iter()
+            .filter(|step| step.cause == Cause::Because(Reason::Heal));
+        (ends.count(), holds(&report).contains(&"Systemic"))
+    };
+    assert_eq!(ended(7), (7, false));
+    assert_eq!(ended(8), (1, true));
+}
