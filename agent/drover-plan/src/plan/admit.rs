@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use drover_model::{
-    Action, Activity, Cause, Digests, DrainSpec, GroupName, Held, Hold, InstanceClass, Member,
-    Precondition, Reason, RolloutOrder, activity_of,
+    Action, Activity, Cause, Digests, DrainSpec, GroupName, Held, Hold, InPlace, InstanceClass,
+    Member, Precondition, Reason, RolloutOrder, activity_of,
 };
 
 use super::draft::{Draft, disrupts};
@@ -159,6 +159,19 @@ impl<'a> Draft<'a> {
         self.leave(member, Some(reason));
     }
 
+    /// Takes an admitted member out of service and brings it back with the target: drained where there
+    /// is work on it.
+    pub(super) fn restart(&mut self, member: &'a Member) {
+        if needs_drain(&member.class, &self.spec.drain) {
+            self.drain(member, Reason::Update, Some(member.digests.clone()));
+        } else {
+            self.change(member, InPlace::Restart);
+        }
+        self.leave(member, Some(Reason::Update));
+        self.returning.insert(&member.id, None);
+        self.staying += 1;
+    }
+
     /// Counts a member as being on its way out.
     pub(super) fn leave(&mut self, member: &'a Member, reason: Option<Reason>) {
         if self.leaving.insert(&member.id, reason).is_none() {
@@ -172,7 +185,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    pub(super) fn drain(&mut self, member: &Member, reason: Reason, returns: Option<Digests>) {
+    fn drain(&mut self, member: &Member, reason: Reason, returns: Option<Digests>) {
         let (Some(provider_ref), Some(observed)) = (&member.provider_ref, observed(member)) else {
             return;
         };
@@ -240,7 +253,7 @@ pub(super) fn observed(member: &Member) -> Option<Precondition> {
 }
 
 /// Returns whether there may be work on an instance, and a way to move it off.
-pub(super) fn needs_drain(class: &InstanceClass, spec: &DrainSpec) -> bool {
+fn needs_drain(class: &InstanceClass, spec: &DrainSpec) -> bool {
     let may_serve = match class {
         InstanceClass::Available
         | InstanceClass::Warming

@@ -132,6 +132,14 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Ends a member that was to come back.
+    pub(super) fn give_up(&mut self, member: &'a Member) {
+        self.destroy(member, Cause::Because(Reason::Update));
+        if self.returning.remove(&member.id).is_some() {
+            self.staying -= 1;
+        }
+    }
+
     pub(super) fn drain_timed_out(&mut self, member: &Member, reason: Reason) {
         match self.on_timeout(member) {
             OnDrainTimeout::Proceed => self.destroy(member, Cause::Because(reason)),

@@ -12,7 +12,7 @@ use drover_model::{
     Token,
 };
 
-use super::admit::{DESTROY_GRACE, needs_drain, observed};
+use super::admit::{DESTROY_GRACE, observed};
 use super::draft::Draft;
 use super::follow_up::{DECIDE_ANEW, failed};
 use super::held_for;
@@ -163,20 +163,8 @@ impl<'a> Draft<'a> {
         self.changing.insert(&member.id);
     }
 
-    /// Takes an admitted member out of service and brings it back with the target: drained where there
-    /// is work on it.
-    pub(super) fn restart(&mut self, member: &'a Member) {
-        if needs_drain(&member.class, &self.spec.drain) {
-            self.drain(member, Reason::Update, Some(member.digests.clone()));
-        } else {
-            self.change(member, InPlace::Restart);
-        }
-        self.leave(member, Some(Reason::Update));
-        self.returning.insert(&member.id, None);
-        self.staying += 1;
-    }
-
-    fn change(&mut self, member: &Member, how: InPlace) {
+    /// Adds the step that changes a member in place.
+    pub(super) fn change(&mut self, member: &Member, how: InPlace) {
         let (Some(provider_ref), Some(token)) = (&member.provider_ref, &member.token) else {
             return;
         };
@@ -239,14 +227,6 @@ impl<'a> Draft<'a> {
             self.change(member, InPlace::Restart);
         } else {
             self.give_up(member);
-        }
-    }
-
-    /// Ends a member that was to come back.
-    fn give_up(&mut self, member: &'a Member) {
-        self.destroy(member, Cause::Because(Reason::Update));
-        if self.returning.remove(&member.id).is_some() {
-            self.staying -= 1;
         }
     }
 

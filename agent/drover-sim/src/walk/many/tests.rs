@@ -33,7 +33,7 @@ fn every_seed_is_lived_once_and_everything_is_added_up() {
     assert_eq!(lived.len(), 100);
     let distinct: BTreeSet<u64> = lived.into_iter().collect();
     assert_eq!(distinct, (40..140).collect());
-    let report = "100 seeds, 1000 passes, 0 steps carried out, 0 instances made, 0 ended\n\
+    let report = "100 seeds, 1000 passes, 0 steps carried out, 0 instances made, 0 ended, 0 restarted, 0 changed live\n\
         100 faults and changes:\n       100  agent: killed\nviolations: 0";
     assert_eq!(walked.to_string(), report);
 }
