@@ -265,7 +265,7 @@ fn steps_that_end_instances_are_built_in_few_places() {
         ("let action = Action::Drain {", vec!["admit.rs"]),
         ("let action = Action::Destroy {", vec!["admit.rs"]),
         ("let action = Action::Release {", vec!["deletion.rs"]),
-        ("let action = Action::Update {", vec!["in_place.rs"]),
+        ("let action = Action::Update(", vec!["in_place.rs"]),
         ("self.drain(", vec!["admit.rs"]),
         ("self.destroy(", vec!["admit.rs", "follow_up.rs"]),
     ];

@@ -286,7 +286,7 @@ impl Halt {
         }
         let class = match action {
             Action::Create { .. } | Action::Resend { .. } => halted.calls.or(halted.creates),
-            Action::Destroy { .. } | Action::Release { .. } | Action::Update { .. } => halted.calls,
+            Action::Destroy { .. } | Action::Release { .. } | Action::Update(_) => halted.calls,
             Action::Drain { .. } | Action::Settle(_) => None,
         };
         class.map(|class| Skip::AfterFailure { class })

@@ -9,8 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drover_model::{
     Action, Allowance, Cause, Digests, DrainSpec, Epoch, FleetName, GroupName, GroupUid, InPlace,
-    InstanceId, IntentKind, IntentState, Listing, OnDrainTimeout, Plan, Precondition, ProviderRef,
-    ProviderType, Reason, RecordedGroup, Step, Template, TemplateParts, Timestamp, Token, Value,
+    InPlaceUpdate, InstanceId, IntentKind, IntentState, Listing, OnDrainTimeout, Plan,
+    Precondition, ProviderRef, ProviderType, Reason, RecordedGroup, Step, Template, TemplateParts,
+    Timestamp, Token, Value,
 };
 use drover_provider::{
     Clock, DestroyRequest, Manifest, Provider, ProviderError, ProvisionRequest, Provisioned,
@@ -153,7 +154,7 @@ pub(crate) fn drain(
 pub(crate) fn update(number: u64, provider_ref: &ProviderRef, token: &Token, how: InPlace) -> Step {
     let template = template("v2");
     Step {
-        action: Action::Update {
+        action: Action::Update(InPlaceUpdate {
             instance: instance(number),
             provider_ref: provider_ref.clone(),
             token: token.clone(),
@@ -163,7 +164,7 @@ pub(crate) fn update(number: u64, provider_ref: &ProviderRef, token: &Token, how
             zone: None,
             template,
             grace: Duration::from_secs(10),
-        },
+        }),
         cause: Cause::Because(Reason::Update),
         preconditions: vec![observed(number, provider_ref, token)],
     }
@@ -243,7 +244,7 @@ impl Watched {
         let sent = open.iter().any(|intent| {
             let (IntentKind::Create { token, .. }
             | IntentKind::Destroy { token, .. }
-            | IntentKind::Update { update: token, .. }) = &intent.kind
+            | IntentKind::Update(InPlaceUpdate { update: token, .. })) = &intent.kind
             else {
                 return false;
             };

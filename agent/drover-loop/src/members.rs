@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use drover_model::{
-    Action, Classified, GroupName, InPlace, InstanceClass, InstanceId, Member, Plan,
+    Action, Classified, GroupName, InPlace, InPlaceUpdate, InstanceClass, InstanceId, Member, Plan,
 };
 use serde::Serialize;
 
@@ -72,15 +72,14 @@ fn leaving(plan: &Plan) -> BTreeSet<&InstanceId> {
         Action::Drain { instance, .. }
         | Action::Destroy { instance, .. }
         | Action::Release { instance, .. }
-        | Action::Update {
+        | Action::Update(InPlaceUpdate {
             instance,
             how: InPlace::Restart,
             ..
-        } => Some(instance),
-        Action::Create { .. }
-        | Action::Resend { .. }
-        | Action::Update { .. }
-        | Action::Settle(_) => None,
+        }) => Some(instance),
+        Action::Create { .. } | Action::Resend { .. } | Action::Update(_) | Action::Settle(_) => {
+            None
+        }
     });
     steps.collect()
 }

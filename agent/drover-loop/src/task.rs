@@ -11,8 +11,8 @@ use drover_apply::{
 };
 use drover_model::{
     Action, Cause, Change, Decisions, Deleting, Disturbance, Epoch, FleetName, Group, GroupName,
-    HealthSignal, Held, InstanceId, InstanceMemory, Intent, IntentKind, Listing, Peers, Plan,
-    ProviderPhase, Reason, Recommendation, RecordedGroup, Timestamp,
+    HealthSignal, Held, InPlaceUpdate, InstanceId, InstanceMemory, Intent, IntentKind, Listing,
+    Peers, Plan, ProviderPhase, Reason, Recommendation, RecordedGroup, Timestamp,
 };
 use drover_plan::{FenceScope, fence_scope};
 use drover_policy::{GroupSummary, PolicySet, SourceFacts};
@@ -489,7 +489,7 @@ fn step_report(action: &Action, cause: Cause, result: StepFate) -> StepReport {
         Action::Create { slots, .. } => slots.iter().map(ToString::to_string).collect(),
         Action::Drain { instance, .. }
         | Action::Destroy { instance, .. }
-        | Action::Update { instance, .. }
+        | Action::Update(InPlaceUpdate { instance, .. })
         | Action::Release { instance, .. } => vec![instance.to_string()],
         Action::Resend { .. } | Action::Settle(_) => Vec::new(),
     };

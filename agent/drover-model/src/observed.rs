@@ -410,26 +410,30 @@ pub enum IntentKind {
         reason: Reason,
     },
     /// Change an instance in place.
-    Update {
-        /// The instance.
-        instance: InstanceId,
-        /// The provider's handle.
-        provider_ref: ProviderRef,
-        /// The token on the instance.
-        token: Token,
-        /// The idempotency token of the call.
-        update: Token,
-        /// How.
-        how: InPlace,
-        /// The digests that go onto the instance.
-        digests: Digests,
-        /// The zone, which fields may mention.
-        zone: Option<String>,
-        /// The template as it was when the call was decided: a repeated call must be identical.
-        template: Template,
-        /// How long the instance may take to end by itself.
-        grace: Duration,
-    },
+    Update(InPlaceUpdate),
+}
+
+/// A change of an instance in place, whole: it is decided, written down and repeated as one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InPlaceUpdate {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The provider's handle.
+    pub provider_ref: ProviderRef,
+    /// The token on the instance.
+    pub token: Token,
+    /// The idempotency token of the call.
+    pub update: Token,
+    /// How.
+    pub how: InPlace,
+    /// The digests that go onto the instance.
+    pub digests: Digests,
+    /// The zone that it was made in, which its fields may mention.
+    pub zone: Option<String>,
+    /// What it becomes, as it was when the call was decided: a repeated call must be identical.
+    pub template: Template,
+    /// How long the instance may take to end by itself before a restart kills it.
+    pub grace: Duration,
 }
 
 /// How far an intent has come.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::{
-    ChangeId, Digests, DrainSpec, GroupName, InPlace, InstanceId, IntentId, MemberId, ProviderRef,
-    Reason, Recommendation, RecordedGroup, Seat, Template, Timestamp, Token,
+    ChangeId, Digests, DrainSpec, GroupName, InPlaceUpdate, InstanceId, IntentId, MemberId,
+    ProviderRef, Reason, Recommendation, RecordedGroup, Seat, Template, Timestamp, Token,
 };
 
 /// One pass's steps of one group. Immutable and fully decided: it names each instance it touches.
@@ -93,26 +93,7 @@ pub enum Action {
         grace: Duration,
     },
     /// Gives an instance the fields of another template without replacing it.
-    Update {
-        /// The instance.
-        instance: InstanceId,
-        /// The provider's handle.
-        provider_ref: ProviderRef,
-        /// The token on it.
-        token: Token,
-        /// The idempotency token of the change.
-        update: Token,
-        /// How.
-        how: InPlace,
-        /// The digests that go onto the instance.
-        digests: Digests,
-        /// The zone that it was made in, for what its fields mention.
-        zone: Option<String>,
-        /// What it becomes.
-        template: Template,
-        /// How long it may take to end by itself before a restart kills it.
-        grace: Duration,
-    },
+    Update(InPlaceUpdate),
     /// Takes the ownership tags off an instance and leaves it running.
     Release {
         /// The instance.
@@ -132,7 +113,7 @@ impl Action {
             | Self::Resend { .. }
             | Self::Drain { .. }
             | Self::Destroy { .. }
-            | Self::Update { .. }
+            | Self::Update(_)
             | Self::Release { .. } => true,
             Self::Settle(_) => false,
         }
@@ -145,7 +126,7 @@ impl Action {
             Self::Resend { .. } => "resend",
             Self::Drain { .. } => "drain",
             Self::Destroy { .. } => "destroy",
-            Self::Update { .. } => "update",
+            Self::Update(_) => "update",
             Self::Release { .. } => "release",
             Self::Settle(_) => "settle",
         }

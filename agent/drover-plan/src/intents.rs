@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drover_model::{Classified, InstanceId, Intent, IntentKind};
+use drover_model::{Classified, InPlaceUpdate, InstanceId, Intent, IntentKind};
 
 /// Open intents, sorted by kind. Several for one instance are in the order of their numbers.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ impl<'a> IntentIndex<'a> {
                 IntentKind::Destroy { instance, .. } => {
                     index.destroys.entry(instance).or_default().push(intent);
                 }
-                IntentKind::Update { instance, .. } => {
+                IntentKind::Update(InPlaceUpdate { instance, .. }) => {
                     index.updates.entry(instance).or_default().push(intent);
                 }
             }

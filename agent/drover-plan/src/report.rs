@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use drover_model::{Action, InPlace, Plan, PlanReport, Step};
+use drover_model::{Action, InPlace, InPlaceUpdate, Plan, PlanReport, Step};
 
 /// Returns the plan and its report as text, one line per kind of step and per hold.
 pub fn render(plan: &Plan, report: &PlanReport) -> String {
@@ -33,7 +33,7 @@ pub fn render(plan: &Plan, report: &PlanReport) -> String {
                 ..
             } => format!(" from {} in {zone}", digests.short()),
             Action::Create { digests, .. } => format!(" from {}", digests.short()),
-            Action::Update { how, digests, .. } => {
+            Action::Update(InPlaceUpdate { how, digests, .. }) => {
                 let of_class = match how {
                     InPlace::Restart => &digests.restart,
                     InPlace::Live => &digests.live,
@@ -84,16 +84,16 @@ fn alike(one: &Step, other: &Step) -> bool {
         ) => one == other && here == there,
         (Action::Settle(one), Action::Settle(other)) => one.outcome == other.outcome,
         (
-            Action::Update {
+            Action::Update(InPlaceUpdate {
                 how: one,
                 digests: this,
                 ..
-            },
-            Action::Update {
+            }),
+            Action::Update(InPlaceUpdate {
                 how: other,
                 digests: that,
                 ..
-            },
+            }),
         ) => one == other && this == that,
         (Action::Drain { returns: one, .. }, Action::Drain { returns: other, .. }) => {
             one.is_some() == other.is_some()
@@ -119,7 +119,7 @@ fn subject(step: &Step) -> String {
         }
         Action::Drain { instance, .. }
         | Action::Destroy { instance, .. }
-        | Action::Update { instance, .. }
+        | Action::Update(InPlaceUpdate { instance, .. })
         | Action::Release { instance, .. } => instance.to_string(),
         Action::Resend { intent } => format!("intent {intent}"),
         Action::Settle(settlement) => format!("intent {}", settlement.intent),

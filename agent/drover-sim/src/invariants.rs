@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 
 use drover_apply::{Journal as _, StepResult};
 use drover_model::{
-    Action, Cause, FieldClass, GroupPhase, Hold, InPlace, InstanceClass, InstanceId, IntentKind,
-    IntentState, ProviderPhase, Reason, RolloutMode, RolloutOrder, SettlementOutcome, SizeDecision,
-    Timestamp, Trust,
+    Action, Cause, FieldClass, GroupPhase, Hold, InPlace, InPlaceUpdate, InstanceClass, InstanceId,
+    IntentKind, IntentState, ProviderPhase, Reason, RolloutMode, RolloutOrder, SettlementOutcome,
+    SizeDecision, Timestamp, Trust,
 };
 use drover_plan::{ClassifyInput, classify};
 
@@ -175,11 +175,11 @@ fn availability(pass: &Pass) -> Result<(), Violation> {
     let taken = steps.filter_map(|step| match &step.action {
         Action::Drain { instance, .. }
         | Action::Destroy { instance, .. }
-        | Action::Update {
+        | Action::Update(InPlaceUpdate {
             instance,
             how: InPlace::Restart,
             ..
-        } => (step.cause != Cause::Because(Reason::Delete)).then_some((instance, step.cause)),
+        }) => (step.cause != Cause::Because(Reason::Delete)).then_some((instance, step.cause)),
         _ => None,
     });
     let taken: Vec<Cause> = taken
@@ -239,7 +239,7 @@ fn no_worse(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
     let window = surge + rollout.unavailable_max.floor_of(size);
     let retires = pass.plan.steps.iter().any(|step| {
         step.cause == Cause::Because(Reason::Update)
-            && matches!(&step.action, Action::Drain { instance, .. } | Action::Update { instance, .. }
+            && matches!(&step.action, Action::Drain { instance, .. } | Action::Update(InPlaceUpdate { instance, .. })
                 if members.get(instance).is_some_and(|m| m.class == InstanceClass::Available && m.drain.is_none()))
     });
     if retires && bad >= window.max(1) {
@@ -278,7 +278,7 @@ fn within_stages(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
     let rollout = &sim.spec().rollout;
     let retires = pass.plan.steps.iter().any(|step| {
         step.cause == Cause::Because(Reason::Update)
-            && matches!(&step.action, Action::Drain { instance, .. } | Action::Update { instance, .. }
+            && matches!(&step.action, Action::Drain { instance, .. } | Action::Update(InPlaceUpdate { instance, .. })
                 if pass.classified.members.get(instance).is_some_and(|m| m.drain.is_none()))
     });
     if retires && (rollout.paused || rollout.mode != RolloutMode::Proactive) {
@@ -315,7 +315,7 @@ fn within_stages(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
         .sum();
     // What stands in for one that restarts may be above the size; a stage is not exceeded for it.
     let changed = pass.plan.steps.iter().filter(|step| match &step.action {
-        Action::Update { digests, .. } => digests == target,
+        Action::Update(InPlaceUpdate { digests, .. }) => digests == target,
         Action::Drain { returns, .. } => returns.is_some(),
         _ => false,
     });
@@ -327,7 +327,7 @@ fn within_stages(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
         ) || pass.plan.steps.iter().any(|step| match &step.action {
             Action::Drain { instance, .. }
             | Action::Destroy { instance, .. }
-            | Action::Update { instance, .. } => instance == id,
+            | Action::Update(InPlaceUpdate { instance, .. }) => instance == id,
             _ => false,
         })
     };

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use drover_model::{
-    Action, Amount, CheckOutcome, ExitReport, GroupPhase, InPlace, InstanceClass, InstanceId,
-    OnFailure, ProviderRef, Timestamp,
+    Action, Amount, CheckOutcome, ExitReport, GroupPhase, InPlace, InPlaceUpdate, InstanceClass,
+    InstanceId, OnFailure, ProviderRef, Timestamp,
 };
 use drover_provider_sim::{Behavior, SimSettings, Which};
 use drover_sim::{Pass, Simulation, group, template};
@@ -135,7 +135,7 @@ fn available(pass: &Pass) -> (usize, usize) {
         Action::Drain { instance, .. } | Action::Destroy { instance, .. } => {
             before.contains(instance)
         }
-        Action::Update { instance, how, .. } => {
+        Action::Update(InPlaceUpdate { instance, how, .. }) => {
             *how == InPlace::Restart && before.contains(instance)
         }
         Action::Create { .. }

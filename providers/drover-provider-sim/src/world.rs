@@ -336,10 +336,7 @@ impl SimWorld {
             subject,
             Some(late),
             |world, now, faults| {
-                if faults.contains(&FaultKind::NotFound) {
-                    let message = format!("instance {} does not exist", request.provider_ref);
-                    return Err(ProviderError::new(ErrorClass::NotFound, message));
-                }
+                denied(faults, &request.provider_ref)?;
                 world.end(now, request)
             },
         )
@@ -357,10 +354,7 @@ impl SimWorld {
             subject,
             Some(late),
             |world, now, faults| {
-                if faults.contains(&FaultKind::NotFound) {
-                    let message = format!("instance {} does not exist", request.provider_ref);
-                    return Err(ProviderError::new(ErrorClass::NotFound, message));
-                }
+                denied(faults, &request.provider_ref)?;
                 world.change(now, request)
             },
         )
@@ -631,3 +625,12 @@ impl SimWorld {
 
 #[cfg(test)]
 mod tests;
+
+/// Denies that an instance exists, where that is the fault.
+fn denied(faults: &[FaultKind], provider_ref: &ProviderRef) -> Result<(), ProviderError> {
+    if faults.contains(&FaultKind::NotFound) {
+        let message = format!("instance {provider_ref} does not exist");
+        return Err(ProviderError::new(ErrorClass::NotFound, message));
+    }
+    Ok(())
+}

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    Action, InPlace, InstanceId, Intent, IntentId, IntentKind, IntentState, Plan, Reason, Step,
+    Action, InPlace, InPlaceUpdate, InstanceId, Intent, IntentId, IntentKind, IntentState, Plan,
+    Reason, Step,
 };
 use tracing::error;
 
@@ -30,7 +31,7 @@ impl Ledger {
                 | Action::Resend { .. }
                 | Action::Drain { .. }
                 | Action::Destroy { .. }
-                | Action::Update { .. }
+                | Action::Update(_)
                 | Action::Release { .. } => None,
             })
             .collect();
@@ -44,12 +45,12 @@ impl Ledger {
                     instance, reason, ..
                 } => ledger.note(instance, *reason),
                 // What restarts is as much out of service as what ends.
-                IntentKind::Update {
+                IntentKind::Update(InPlaceUpdate {
                     instance,
                     how: InPlace::Restart,
                     ..
-                } if may_have_effect(&intent.state) => ledger.note(instance, Reason::Update),
-                IntentKind::Create { .. } | IntentKind::Update { .. } => {}
+                }) if may_have_effect(&intent.state) => ledger.note(instance, Reason::Update),
+                IntentKind::Create { .. } | IntentKind::Update(_) => {}
             }
         }
         ledger
@@ -68,14 +69,14 @@ impl Ledger {
             Action::Drain { instance, .. }
             | Action::Destroy { instance, .. }
             | Action::Release { instance, .. }
-            | Action::Update {
+            | Action::Update(InPlaceUpdate {
                 instance,
                 how: InPlace::Restart,
                 ..
-            } => instance,
+            }) => instance,
             Action::Create { .. }
             | Action::Resend { .. }
-            | Action::Update { .. }
+            | Action::Update(_)
             | Action::Settle(_) => return None,
         };
         if self.ending.contains(instance) {

@@ -1,8 +1,8 @@
 //! What a step means for the journal and the provider: the intent it writes, and the call it makes.
 
 use drover_model::{
-    Action, Digests, Epoch, ErrorClass, InstanceId, IntentId, IntentKind, IntentState, Plan, Seat,
-    Step, Template, Token,
+    Action, Digests, Epoch, ErrorClass, InPlaceUpdate, InstanceId, IntentId, IntentKind,
+    IntentState, Plan, Seat, Step, Template, Token,
 };
 use drover_provider::{DestroyRequest, Facts, ProvisionRequest, UpdateRequest, prepare};
 
@@ -69,7 +69,11 @@ pub(super) fn work<'a>(
             };
             destroy(work, request, plan, ctx, view)
         }
-        Action::Update { .. } => update(work, plan, ctx, view),
+        Action::Update(change) => {
+            let request = update_request(change, ctx.epoch, plan, ctx);
+            let kind = IntentKind::Update(change.clone());
+            written_first(work, kind, request.map(Call::Update), plan, ctx, view)
+        }
         Action::Release { provider_ref, .. } => {
             // Idempotent, and planned again from the listing alone: no intent is needed.
             work.calling(Call::Release(provider_ref.clone()))
@@ -83,18 +87,31 @@ pub(super) fn work<'a>(
 }
 
 fn create<'a>(
-    mut work: Work<'a>,
+    work: Work<'a>,
     kind: IntentKind,
     launch: &Launch<'_>,
     plan: &Plan,
     ctx: &ApplyContext,
     view: &mut View,
 ) -> Work<'a> {
+    let call = launch.request(plan, ctx).map(Call::Provision);
+    written_first(work, kind, call, plan, ctx, view)
+}
+
+/// Carries out a step whose intent is durable before the provider is called.
+fn written_first<'a>(
+    mut work: Work<'a>,
+    kind: IntentKind,
+    call: Result<Call, String>,
+    plan: &Plan,
+    ctx: &ApplyContext,
+    view: &mut View,
+) -> Work<'a> {
     view.add(kind.clone());
-    match launch.request(plan, ctx) {
-        Ok(request) => work
+    match call {
+        Ok(call) => work
             .appending(appended(plan, ctx, kind, IntentState::Intended))
-            .calling(Call::Provision(request)),
+            .calling(call),
         Err(message) => {
             // Written all the same, so that the next pass sees that this template cannot succeed.
             let class = ErrorClass::InvalidSpec;
@@ -137,59 +154,14 @@ fn drain<'a>(work: Work<'a>, plan: &Plan, ctx: &ApplyContext, view: &mut View) -
     work.appending(appended(plan, ctx, kind, IntentState::Intended))
 }
 
-/// Changes an instance in place, written down before the provider is called as a create is.
-fn update<'a>(mut work: Work<'a>, plan: &Plan, ctx: &ApplyContext, view: &mut View) -> Work<'a> {
-    let Action::Update {
-        instance,
-        provider_ref,
-        token,
-        update,
-        how,
-        digests,
-        zone,
-        template,
-        grace,
-    } = &work.step.action
-    else {
-        return work;
-    };
-    let kind = IntentKind::Update {
-        instance: instance.clone(),
-        provider_ref: provider_ref.clone(),
-        token: token.clone(),
-        update: update.clone(),
-        how: *how,
-        digests: digests.clone(),
-        zone: zone.clone(),
-        template: template.clone(),
-        grace: *grace,
-    };
-    view.add(kind.clone());
-    match update_request(&kind, ctx.epoch, plan, ctx) {
-        Ok(request) => work
-            .appending(appended(plan, ctx, kind, IntentState::Intended))
-            .calling(Call::Update(request)),
-        Err(message) => {
-            let class = ErrorClass::InvalidSpec;
-            let failed = IntentState::Failed {
-                class,
-                message: message.clone(),
-                at: ctx.clock.now(),
-            };
-            work.result = StepResult::Failed { class, message };
-            work.appending(appended(plan, ctx, kind, failed))
-        }
-    }
-}
-
 /// Builds the request of an update: a function of the intent alone, so that a repeated one is identical.
 fn update_request(
-    kind: &IntentKind,
+    change: &InPlaceUpdate,
     epoch: Epoch,
     plan: &Plan,
     ctx: &ApplyContext,
 ) -> Result<UpdateRequest, String> {
-    let IntentKind::Update {
+    let InPlaceUpdate {
         instance,
         provider_ref,
         token,
@@ -199,10 +171,7 @@ fn update_request(
         zone,
         template,
         grace,
-    } = kind
-    else {
-        return Err("the intent to repeat is no update".to_owned());
-    };
+    } = change;
     let facts = Facts {
         instance: instance.clone(),
         group: plan.group.clone(),
@@ -242,8 +211,8 @@ fn resend<'a>(
         work.result = refused("the intent to repeat is not open");
         return work;
     };
-    if matches!(intent.kind, IntentKind::Update { .. }) {
-        return match update_request(&intent.kind, intent.epoch, plan, ctx) {
+    if let IntentKind::Update(change) = &intent.kind {
+        return match update_request(change, intent.epoch, plan, ctx) {
             Ok(request) => work.repeats(intent).calling(Call::Update(request)),
             Err(message) => {
                 work.result = refused(&message);
@@ -383,7 +352,7 @@ pub(super) fn subject(step: &Step, call: Option<&Call>) -> String {
         (
             Action::Drain { instance, .. }
             | Action::Destroy { instance, .. }
-            | Action::Update { instance, .. }
+            | Action::Update(InPlaceUpdate { instance, .. })
             | Action::Release { instance, .. },
             _,
         ) => instance.to_string(),
@@ -398,7 +367,7 @@ pub(super) fn attempt(step: &Step) -> Option<u32> {
         Action::Resend { .. }
         | Action::Drain { .. }
         | Action::Destroy { .. }
-        | Action::Update { .. }
+        | Action::Update(_)
         | Action::Release { .. }
         | Action::Settle(_) => None,
     }

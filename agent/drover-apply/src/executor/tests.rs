@@ -639,7 +639,7 @@ async fn drain_and_destroy_carry_the_reason() {
     let open = fixture.journal.open_intents(&web()).unwrap();
     let reasons = open.iter().filter_map(|intent| match &intent.kind {
         IntentKind::Drain { reason, .. } | IntentKind::Destroy { reason, .. } => Some(*reason),
-        IntentKind::Create { .. } | IntentKind::Update { .. } => None,
+        IntentKind::Create { .. } | IntentKind::Update(_) => None,
     });
     assert_eq!(
         reasons.collect::<Vec<_>>(),

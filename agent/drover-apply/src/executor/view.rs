@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Action, Cause, Epoch, InstanceId, Intent, IntentId, IntentKind, IntentState, Precondition,
-    ProviderRef, Reason, Step, Token,
+    Action, Cause, Epoch, InPlaceUpdate, InstanceId, Intent, IntentId, IntentKind, IntentState,
+    Precondition, ProviderRef, Reason, Step, Token,
 };
 
 /// The open intents of a group, and those that the plan itself has added.
@@ -72,9 +72,9 @@ impl View {
             | IntentKind::Destroy {
                 instance: named, ..
             }
-            | IntentKind::Update {
+            | IntentKind::Update(InPlaceUpdate {
                 instance: named, ..
-            } => named == instance,
+            }) => named == instance,
         })
     }
 
@@ -95,12 +95,12 @@ impl View {
                 token,
                 ..
             }
-            | IntentKind::Update {
+            | IntentKind::Update(InPlaceUpdate {
                 instance: named,
                 provider_ref,
                 token,
                 ..
-            } => named != instance || (provider_ref == seen && token == seen_token),
+            }) => named != instance || (provider_ref == seen && token == seen_token),
         })
     }
 
@@ -112,7 +112,7 @@ impl View {
             Action::Create { .. }
             | Action::Resend { .. }
             | Action::Drain { .. }
-            | Action::Update { .. }
+            | Action::Update(_)
             | Action::Release { .. } => self.kinds().any(|kind| {
                 matches!(kind, IntentKind::Destroy { instance: named, .. } if named == instance)
             }),
@@ -147,7 +147,7 @@ impl View {
                     IntentKind::Create { .. }
                     | IntentKind::Drain { .. }
                     | IntentKind::Destroy { .. }
-                    | IntentKind::Update { .. } => None,
+                    | IntentKind::Update(_) => None,
                 });
                 begun.unwrap_or(Reason::Heal)
             }

@@ -10,8 +10,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use drover_model::{
-    Digests, DrainDone, DrainSpec, Epoch, ErrorClass, Flavor, HttpRequest, InPlace, Intent,
-    IntentId, IntentKind, IntentState, OnDrainTimeout, Reason, Seat, SeatId, Template,
+    Digests, DrainDone, DrainSpec, Epoch, ErrorClass, Flavor, HttpRequest, InPlace, InPlaceUpdate,
+    Intent, IntentId, IntentKind, IntentState, OnDrainTimeout, Reason, Seat, SeatId, Template,
     TemplateParts, Value, Vanilla,
 };
 use serde::{Deserialize, Serialize};
@@ -265,7 +265,7 @@ fn kind_out(kind: &IntentKind) -> KindRow {
             token: token.to_string(),
             reason: reason.to_string(),
         },
-        IntentKind::Update {
+        IntentKind::Update(InPlaceUpdate {
             instance,
             provider_ref,
             token,
@@ -275,7 +275,7 @@ fn kind_out(kind: &IntentKind) -> KindRow {
             zone,
             template,
             grace,
-        } => KindRow::Update {
+        }) => KindRow::Update {
             instance: instance.to_string(),
             provider_ref: provider_ref.to_string(),
             token: token.to_string(),
@@ -343,7 +343,7 @@ fn kind_in(row: KindRow) -> Result<IntentKind, String> {
             zone,
             template,
             grace,
-        } => IntentKind::Update {
+        } => IntentKind::Update(InPlaceUpdate {
             instance: parse("instance", &instance)?,
             provider_ref: parse("handle", &provider_ref)?,
             token: parse("token", &token)?,
@@ -353,7 +353,7 @@ fn kind_in(row: KindRow) -> Result<IntentKind, String> {
             zone,
             template: template_in(template),
             grace,
-        },
+        }),
         KindRow::Destroy {
             instance,
             provider_ref,

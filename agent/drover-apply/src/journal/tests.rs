@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use drover_model::{
     Digests, DrainDone, DrainSpec, Epoch, ErrorClass, Flavor, GroupName, HttpRequest, InPlace,
-    InstanceId, IntentId, IntentKind, IntentState, OnDrainTimeout, ProviderRef, ProviderType,
-    Reason, Settlement, SettlementOutcome, Template, TemplateParts, Timestamp, Token, Value,
-    Vanilla,
+    InPlaceUpdate, InstanceId, IntentId, IntentKind, IntentState, OnDrainTimeout, ProviderRef,
+    ProviderType, Reason, Settlement, SettlementOutcome, Template, TemplateParts, Timestamp, Token,
+    Value, Vanilla,
 };
 use redb::StorageBackend;
 use redb::backends::FileBackend;
@@ -152,7 +152,7 @@ fn update() -> IntentKind {
     else {
         unreachable!("a create");
     };
-    IntentKind::Update {
+    IntentKind::Update(InPlaceUpdate {
         instance: instance(1),
         provider_ref: handle("i-1"),
         token: token('b'),
@@ -162,7 +162,7 @@ fn update() -> IntentKind {
         zone: Some("a".to_owned()),
         template,
         grace: Duration::from_secs(30),
-    }
+    })
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn a_change_in_place_and_what_a_drain_is_for_are_written_down_whole() {
     let IntentKind::Drain { returns, .. } = &mut drained else {
         unreachable!("a drain");
     };
-    let IntentKind::Update { digests, .. } = update() else {
+    let IntentKind::Update(InPlaceUpdate { digests, .. }) = update() else {
         unreachable!("an update");
     };
     *returns = Some(digests);

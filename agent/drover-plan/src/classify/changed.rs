@@ -2,8 +2,8 @@
 //! restarts is out of service until it was seen to be ready again.
 
 use drover_model::{
-    Digests, GroupSpec, InPlace, InstanceId, InstanceMemory, Intent, IntentKind, IntentState,
-    Ownership, SettlementOutcome, Timestamp,
+    Digests, GroupSpec, InPlace, InPlaceUpdate, InstanceId, InstanceMemory, Intent, IntentKind,
+    IntentState, Ownership, SettlementOutcome, Timestamp,
 };
 
 use super::Stage;
@@ -29,7 +29,7 @@ impl<'a> Stage<'a> {
             IntentState::Intended | IntentState::Failed { .. } => return None,
         };
         match &intent.kind {
-            IntentKind::Update { how, digests, .. } => Some(Change {
+            IntentKind::Update(InPlaceUpdate { how, digests, .. }) => Some(Change {
                 how: *how,
                 digests,
                 at,
@@ -52,9 +52,9 @@ impl<'a> Stage<'a> {
 
     /// Returns how a change in place ended, once the listing shows it.
     pub(super) fn update_outcome(&self, intent: &Intent) -> Option<SettlementOutcome> {
-        let IntentKind::Update {
+        let IntentKind::Update(InPlaceUpdate {
             instance, digests, ..
-        } = &intent.kind
+        }) = &intent.kind
         else {
             return None;
         };

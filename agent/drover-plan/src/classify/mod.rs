@@ -291,7 +291,7 @@ impl Stage<'_> {
                     IntentKind::Create { .. }
                     | IntentKind::Drain { .. }
                     | IntentKind::Destroy { .. }
-                    | IntentKind::Update { .. } => None,
+                    | IntentKind::Update(_) => None,
                 })
         })
     }
@@ -345,9 +345,7 @@ impl Stage<'_> {
                 returns: returns.is_some(),
                 intent: intent.id,
             }),
-            IntentKind::Create { .. } | IntentKind::Destroy { .. } | IntentKind::Update { .. } => {
-                None
-            }
+            IntentKind::Create { .. } | IntentKind::Destroy { .. } | IntentKind::Update(_) => None,
         }
     }
 

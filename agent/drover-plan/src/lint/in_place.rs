@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    Action, Cause, Digests, FieldClass, InPlace, InstanceClass, InstanceId, IntentId, IntentKind,
-    Member, Plan, Reason,
+    Action, Cause, Digests, FieldClass, InPlace, InPlaceUpdate, InstanceClass, InstanceId,
+    IntentId, IntentKind, Member, Plan, Reason,
 };
 
 use super::{Facts, LintError, rollout, subjects};
@@ -16,12 +16,12 @@ impl Facts<'_> {
         let mut begun = 0;
         for step in &plan.steps {
             match &step.action {
-                Action::Update {
+                Action::Update(InPlaceUpdate {
                     instance,
                     how,
                     digests,
                     ..
-                } => {
+                }) => {
                     self.changes(instance, *how, digests)?;
                     begun += u32::from(self.stays(instance));
                 }
@@ -85,7 +85,7 @@ impl Facts<'_> {
         let shown: BTreeSet<IntentId> = self.world.settled.iter().map(|one| one.intent).collect();
         let open = self.open.values().any(|intent| {
             let of_it =
-                matches!(&intent.kind, IntentKind::Update { instance, .. } if instance == id);
+                matches!(&intent.kind, IntentKind::Update(InPlaceUpdate { instance, .. }) if instance == id);
             of_it && !shown.contains(&intent.id)
         });
         if open {
@@ -164,7 +164,7 @@ fn changeable(member: &Member, target: &Digests) -> Result<(), LintError> {
 pub(super) fn interrupts(action: &Action) -> bool {
     match action {
         Action::Drain { .. } | Action::Destroy { .. } | Action::Release { .. } => true,
-        Action::Update { how, .. } => *how == InPlace::Restart,
+        Action::Update(InPlaceUpdate { how, .. }) => *how == InPlace::Restart,
         Action::Create { .. } | Action::Resend { .. } | Action::Settle(_) => false,
     }
 }

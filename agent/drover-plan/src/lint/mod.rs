@@ -14,9 +14,9 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    Action, Activity, Amount, Cause, Classified, GroupName, Hold, InPlace, InstanceClass,
-    InstanceId, Intent, IntentId, IntentKind, IntentState, Manage, Member, Plan, ProviderRef,
-    Reason, Resize, SizeDecision, Step, Token, Trust,
+    Action, Activity, Amount, Cause, Classified, GroupName, Hold, InPlace, InPlaceUpdate,
+    InstanceClass, InstanceId, Intent, IntentId, IntentKind, IntentState, Manage, Member, Plan,
+    ProviderRef, Reason, Resize, SizeDecision, Step, Token, Trust,
 };
 
 use crate::input::{Desired, PlanInput};
@@ -233,7 +233,7 @@ impl<'a> Facts<'a> {
                 IntentKind::Destroy { instance, .. } => {
                     ending.insert(instance);
                 }
-                IntentKind::Drain { .. } | IntentKind::Update { .. } => {}
+                IntentKind::Drain { .. } | IntentKind::Update(_) => {}
             }
         }
         Self {
@@ -321,12 +321,12 @@ impl<'a> Facts<'a> {
                     token,
                     ..
                 }
-                | Action::Update {
+                | Action::Update(InPlaceUpdate {
                     instance,
                     provider_ref,
                     token,
                     ..
-                } => self.observed(instance, provider_ref, Some(token))?,
+                }) => self.observed(instance, provider_ref, Some(token))?,
                 Action::Resend { .. } | Action::Settle(_) => {}
             }
         }
@@ -371,9 +371,8 @@ impl<'a> Facts<'a> {
             .open
             .values()
             .filter_map(|intent| match &intent.kind {
-                IntentKind::Create { token, .. } | IntentKind::Update { update: token, .. } => {
-                    Some(token)
-                }
+                IntentKind::Create { token, .. }
+                | IntentKind::Update(InPlaceUpdate { update: token, .. }) => Some(token),
                 IntentKind::Drain { .. } | IntentKind::Destroy { .. } => None,
             })
             .collect();
@@ -391,7 +390,7 @@ impl<'a> Facts<'a> {
                     let unanswered = self.open.get(intent).is_some_and(|open| match open.kind {
                         IntentKind::Create { .. } => open.state == IntentState::Sent,
                         // Accepted, and not seen to have happened.
-                        IntentKind::Update { .. } => {
+                        IntentKind::Update(_) => {
                             matches!(open.state, IntentState::Sent | IntentState::Acked { .. })
                         }
                         IntentKind::Drain { .. } | IntentKind::Destroy { .. } => false,
@@ -400,7 +399,8 @@ impl<'a> Facts<'a> {
                         return Err(LintError::NotOpen(*intent));
                     }
                 }
-                Action::Create { token, .. } | Action::Update { update: token, .. } => {
+                Action::Create { token, .. }
+                | Action::Update(InPlaceUpdate { update: token, .. }) => {
                     if !tokens.insert(token) {
                         return Err(LintError::TokenReused(token.clone()));
                     }
@@ -426,7 +426,7 @@ impl<'a> Facts<'a> {
             Action::Resend { .. }
             | Action::Drain { .. }
             | Action::Destroy { .. }
-            | Action::Update { .. }
+            | Action::Update(_)
             | Action::Release { .. }
             | Action::Settle(_) => 0,
         });
@@ -642,11 +642,11 @@ impl<'a> Facts<'a> {
         }
         for step in &plan.steps {
             if let Action::Destroy { instance, .. }
-            | Action::Update {
+            | Action::Update(InPlaceUpdate {
                 instance,
                 how: InPlace::Restart,
                 ..
-            } = &step.action
+            }) = &step.action
                 && self
                     .world
                     .members
@@ -666,7 +666,7 @@ impl<'a> Facts<'a> {
             return wrong("another group");
         }
         for step in &plan.steps {
-            if let Action::Update { digests, .. } = &step.action
+            if let Action::Update(InPlaceUpdate { digests, .. }) = &step.action
                 && plan.next.target.as_ref() != Some(digests)
             {
                 return wrong("an instance would be changed to a template that is not in force");
@@ -707,7 +707,7 @@ fn subjects(step: &Step) -> Vec<&InstanceId> {
         Action::Create { slots, .. } => slots.iter().collect(),
         Action::Drain { instance, .. }
         | Action::Destroy { instance, .. }
-        | Action::Update { instance, .. }
+        | Action::Update(InPlaceUpdate { instance, .. })
         | Action::Release { instance, .. } => vec![instance],
         Action::Resend { .. } | Action::Settle(_) => Vec::new(),
     }

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    Action, Cause, InstanceClass, InstanceId, IntentKind, IntentState, Member, MemberId, Plan,
-    QuorumSpec, Reason, Seat, Step,
+    Action, Cause, InPlaceUpdate, InstanceClass, InstanceId, IntentKind, IntentState, Member,
+    MemberId, Plan, QuorumSpec, Reason, Seat, Step,
 };
 
 use super::{Facts, LintError};
@@ -282,7 +282,7 @@ fn ended(step: &Step) -> Option<&InstanceId> {
     match &step.action {
         Action::Drain { instance, .. }
         | Action::Destroy { instance, .. }
-        | Action::Update { instance, .. }
+        | Action::Update(InPlaceUpdate { instance, .. })
         | Action::Release { instance, .. } => Some(instance),
         Action::Create { .. } | Action::Resend { .. } | Action::Settle(_) => None,
     }

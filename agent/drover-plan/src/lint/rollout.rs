@@ -1,7 +1,8 @@
 //! What the stages of a rollout promise, counted again.
 
 use drover_model::{
-    Action, Cause, Digests, GroupSpec, Plan, Reason, Rollout, RolloutMode, RolloutOrder,
+    Action, Cause, Digests, GroupSpec, InPlaceUpdate, Plan, Reason, Rollout, RolloutMode,
+    RolloutOrder,
 };
 
 use super::in_place::interrupts;
@@ -141,13 +142,13 @@ fn allowed(spec: &GroupSpec, rollout: &Rollout, size: u32, taken: u32) -> u32 {
 /// Returns whether an instance gets `of` by a step of this plan.
 fn updated(plan: &Plan, of: &Digests) -> bool {
     let mut steps = plan.steps.iter();
-    steps.any(|step| matches!(&step.action, Action::Update { digests, .. } if digests == of))
+    steps.any(|step| matches!(&step.action, Action::Update(InPlaceUpdate { digests, .. }) if digests == of))
 }
 
 /// Returns how many instances get `of` in place, by a step of this plan or after a drain that it begins.
 fn changed(plan: &Plan, of: &Digests) -> u32 {
     let changes = plan.steps.iter().filter(|step| match &step.action {
-        Action::Update { digests, .. } => digests == of,
+        Action::Update(InPlaceUpdate { digests, .. }) => digests == of,
         Action::Drain { returns, .. } => returns.is_some(),
         Action::Create { .. }
         | Action::Resend { .. }
@@ -165,7 +166,7 @@ fn created(plan: &Plan, of: &Digests) -> u32 {
         | Action::Resend { .. }
         | Action::Drain { .. }
         | Action::Destroy { .. }
-        | Action::Update { .. }
+        | Action::Update(_)
         | Action::Release { .. }
         | Action::Settle(_) => 0,
     });

@@ -130,9 +130,7 @@ fn on_the_way_out<'a>(
         let restarts = member.update == Some(InPlace::Restart);
         let destroyed = intents.destroy(id).and_then(|intent| match &intent.kind {
             IntentKind::Destroy { reason, .. } => Some(*reason),
-            IntentKind::Create { .. } | IntentKind::Drain { .. } | IntentKind::Update { .. } => {
-                None
-            }
+            IntentKind::Create { .. } | IntentKind::Drain { .. } | IntentKind::Update(_) => None,
         });
         if ends || member.drain.is_some() || destroyed.is_some() || restarts {
             let drained = member.drain.as_ref().map(|drain| drain.reason);
@@ -234,9 +232,9 @@ impl<'a> Draft<'a> {
         let intended = self.intents.creates.iter().flat_map(|intent| {
             let slots: &[InstanceId] = match &intent.kind {
                 IntentKind::Create { slots, .. } => slots,
-                IntentKind::Drain { .. }
-                | IntentKind::Destroy { .. }
-                | IntentKind::Update { .. } => &[],
+                IntentKind::Drain { .. } | IntentKind::Destroy { .. } | IntentKind::Update(_) => {
+                    &[]
+                }
             };
             slots.iter()
         });

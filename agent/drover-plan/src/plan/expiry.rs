@@ -1,6 +1,8 @@
 //! Replacing instances that are too old: create first within the surge, and never beside a rollout.
 
-use drover_model::{Cause, Expiry, Held, Hold, InstanceClass, Member, Reason, RolloutMode};
+use drover_model::{
+    Cause, Digests, Expiry, Held, Hold, InstanceClass, Member, Reason, RolloutMode,
+};
 
 use super::draft::Draft;
 use super::held_for;
@@ -119,24 +121,35 @@ impl<'a> Draft<'a> {
         };
         let mut made = 0;
         for (digests, wanted) in parts {
-            let (count, limit) = self.creatable(wanted, &digests);
-            self.create(count, &digests, Cause::Because(Reason::Expiry));
+            let (count, waits) = self.make_above(wanted, &digests, Reason::Expiry);
             made += count;
-            // Full is what it is while pairs are on the way, and those have a hold of their own.
-            let full = |held: &Held| matches!(held.hold, Hold::SurgeExhausted { .. });
-            let Some(held) = limit.filter(|held| !full(held)) else {
-                continue;
-            };
-            let waits = launches_wait(&held);
-            self.hold(Held {
-                reason: Some(Reason::Expiry),
-                ..held
-            });
             if waits {
                 return None;
             }
         }
         Some(made)
+    }
+
+    /// Makes up to `wanted` instances above the size. Returns how many, and whether all launches wait.
+    pub(super) fn make_above(
+        &mut self,
+        wanted: u32,
+        digests: &Digests,
+        reason: Reason,
+    ) -> (u32, bool) {
+        let (count, limit) = self.creatable(wanted, digests);
+        self.create(count, digests, Cause::Because(reason));
+        // Full is what it is while pairs are on the way, and those have a hold of their own.
+        let full = |held: &Held| matches!(held.hold, Hold::SurgeExhausted { .. });
+        let Some(held) = limit.filter(|held| !full(held)) else {
+            return (count, false);
+        };
+        let waits = launches_wait(&held);
+        self.hold(Held {
+            reason: Some(reason),
+            ..held
+        });
+        (count, waits)
     }
 
     /// Returns the members that are too old, in the order in which they are retired.

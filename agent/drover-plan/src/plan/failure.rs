@@ -99,7 +99,7 @@ impl Draft<'_> {
                 IntentKind::Create { slots, .. } => slots.len(),
                 IntentKind::Drain { .. }
                 | IntentKind::Destroy { .. }
-                | IntentKind::Update { .. } => return false,
+                | IntentKind::Update(_) => return false,
             };
             matches!(&intent.state, IntentState::Acked { made, at } if made.len() == slots && *at > failed_last)
         });
@@ -212,8 +212,9 @@ impl Draft<'_> {
         let rests = resting.is_some() || (rollout.stages.bake_since.is_some() && self.all_serve());
         let stands_still = rests || self.clock_stands_still();
         let stood_still = rollout.clock_stood_still || self.nobody_acted();
+        let begins_anew = self.progressed() || (stood_still && !stands_still);
         for rollout in [&mut rollout, &mut advanced] {
-            if self.progressed() || (stood_still && !stands_still) {
+            if begins_anew {
                 rollout.progressed_at = now;
             }
             rollout.clock_stood_still = stands_still;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use drover_model::{
-    Action, Cause, Disturbance, GroupPhase, Held, Hold, InstanceClass, IntentState, Lifecycle,
-    Plan, PlanReport, Reason, Timestamp,
+    Action, Cause, Disturbance, GroupPhase, Held, Hold, InPlaceUpdate, InstanceClass, IntentState,
+    Lifecycle, Plan, PlanReport, Reason, Timestamp,
 };
 
 use super::draft::{Course, Draft};
@@ -138,7 +138,7 @@ impl Draft<'_> {
             let instance = match step.action {
                 Action::Drain { instance, .. }
                 | Action::Destroy { instance, .. }
-                | Action::Update { instance, .. }
+                | Action::Update(InPlaceUpdate { instance, .. })
                 | Action::Release { instance, .. } => Some(instance),
                 Action::Create { .. } | Action::Resend { .. } | Action::Settle(_) => None,
             };

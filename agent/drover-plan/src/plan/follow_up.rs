@@ -156,7 +156,7 @@ impl<'a> Draft<'a> {
         match self.intents.drain(&member.id).map(|intent| &intent.kind) {
             Some(IntentKind::Drain { spec, .. }) => spec.on_timeout,
             Some(
-                IntentKind::Create { .. } | IntentKind::Destroy { .. } | IntentKind::Update { .. },
+                IntentKind::Create { .. } | IntentKind::Destroy { .. } | IntentKind::Update(_),
             )
             | None => self.spec.drain.on_timeout,
         }
@@ -222,7 +222,7 @@ fn has_effect(intent: &Intent) -> bool {
 fn destroy_reason(intent: &Intent) -> Reason {
     match &intent.kind {
         IntentKind::Destroy { reason, .. } | IntentKind::Drain { reason, .. } => *reason,
-        IntentKind::Update { .. } => Reason::Update,
+        IntentKind::Update(_) => Reason::Update,
         IntentKind::Create { .. } => Reason::Heal,
     }
 }

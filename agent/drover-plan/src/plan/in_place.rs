@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use drover_model::{
-    Action, Cause, DrainProgress, ErrorClass, FieldClass, Held, Hold, InPlace, InstanceClass,
-    InstanceId, Intent, IntentKind, IntentState, Member, OnDrainTimeout, Reason, SettlementOutcome,
-    Token,
+    Action, Cause, DrainProgress, ErrorClass, FieldClass, Held, Hold, InPlace, InPlaceUpdate,
+    InstanceClass, InstanceId, Intent, IntentKind, IntentState, Member, OnDrainTimeout, Reason,
+    SettlementOutcome, Token,
 };
 
 use super::admit::{DESTROY_GRACE, observed};
@@ -180,7 +180,7 @@ impl<'a> Draft<'a> {
             &self.target,
             input.now,
         );
-        let action = Action::Update {
+        let action = Action::Update(InPlaceUpdate {
             instance: member.id.clone(),
             provider_ref: provider_ref.clone(),
             token: token.clone(),
@@ -190,7 +190,7 @@ impl<'a> Draft<'a> {
             zone: member.zone.clone(),
             template,
             grace: DESTROY_GRACE,
-        };
+        });
         let preconditions = observed(member).into_iter().collect();
         self.step(action, Cause::Because(Reason::Update), preconditions);
     }
@@ -234,7 +234,7 @@ impl<'a> Draft<'a> {
     pub(super) fn close_updates(&mut self) {
         let intents: Vec<&Intent> = self.intents.updates.values().flatten().copied().collect();
         for intent in intents {
-            let IntentKind::Update { digests, .. } = &intent.kind else {
+            let IntentKind::Update(InPlaceUpdate { digests, .. }) = &intent.kind else {
                 continue;
             };
             match &intent.state {

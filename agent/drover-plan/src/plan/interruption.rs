@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use drover_model::{Cause, Held, Hold, InstanceClass, Member, Reason, Timestamp};
+use drover_model::{Held, InstanceClass, Member, Reason, Timestamp};
 
 use super::draft::Draft;
 use crate::numbers::serves;
@@ -67,15 +67,7 @@ impl<'a> Draft<'a> {
             }
         };
         for (digests, wanted) in parts {
-            let (count, limit) = self.creatable(wanted, &digests);
-            self.create(count, &digests, Cause::Because(Reason::Interruption));
-            let full = |held: &Held| matches!(held.hold, Hold::SurgeExhausted { .. });
-            if let Some(held) = limit.filter(|held| !full(held)) {
-                self.hold(Held {
-                    reason: Some(Reason::Interruption),
-                    ..held
-                });
-            }
+            self.make_above(wanted, &digests, Reason::Interruption);
         }
     }
 

@@ -64,9 +64,7 @@ impl<'a> Draft<'a> {
             IntentKind::Create { zone, .. } => zone
                 .as_ref()
                 .is_some_and(|zone| self.spec.placement.zones.contains(zone)),
-            IntentKind::Drain { .. } | IntentKind::Destroy { .. } | IntentKind::Update { .. } => {
-                false
-            }
+            IntentKind::Drain { .. } | IntentKind::Destroy { .. } | IntentKind::Update(_) => false,
         }
     }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    Action, Condition, ConditionType, Digests, GroupPhase, Held, Hold, InstanceClass, InstanceId,
-    IntentId, IntentKind, Member, PolicyHold, RecordedInstance, RolloutState, Trust,
+    Action, Condition, ConditionType, Digests, GroupPhase, Held, Hold, InPlaceUpdate,
+    InstanceClass, InstanceId, IntentId, IntentKind, Member, PolicyHold, RecordedInstance,
+    RolloutState, Trust,
 };
 
 use super::draft::{Course, Draft};
@@ -49,9 +50,7 @@ impl Draft<'_> {
         let slots = creates.filter(|intent| closed.contains(&intent.id));
         let slots = slots.flat_map(|intent| match &intent.kind {
             IntentKind::Create { slots, .. } => slots.as_slice(),
-            IntentKind::Drain { .. } | IntentKind::Destroy { .. } | IntentKind::Update { .. } => {
-                &[]
-            }
+            IntentKind::Drain { .. } | IntentKind::Destroy { .. } | IntentKind::Update(_) => &[],
         });
         let members = &self.input.classified.members;
         let seen = slots.filter_map(|id| members.get(id));
@@ -248,8 +247,8 @@ impl Draft<'_> {
                 .map(|instance| &instance.digests),
         );
         for intent in self.input.intents {
-            if let IntentKind::Create { digests, .. } | IntentKind::Update { digests, .. } =
-                &intent.kind
+            if let IntentKind::Create { digests, .. }
+            | IntentKind::Update(InPlaceUpdate { digests, .. }) = &intent.kind
             {
                 used.insert(digests);
             }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use drover_apply::{Skip, StepResult};
 use drover_model::{
-    Action, Cause, InPlace, InstanceClass, InstanceId, IntentKind, Reason, Timestamp, Window,
-    WindowKind,
+    Action, Cause, InPlace, InPlaceUpdate, InstanceClass, InstanceId, IntentKind, Reason,
+    Timestamp, Window, WindowKind,
 };
 
 use super::{Violation, broken};
@@ -127,11 +127,11 @@ fn begun(pass: &Pass) -> Vec<(&InstanceId, Reason)> {
         (
             Action::Drain { instance, .. }
             | Action::Destroy { instance, .. }
-            | Action::Update {
+            | Action::Update(InPlaceUpdate {
                 instance,
                 how: InPlace::Restart,
                 ..
-            },
+            }),
             Cause::Because(reason),
         ) => Some((instance, reason)),
         (_, _) => None,

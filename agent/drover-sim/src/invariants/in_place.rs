@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use drover_model::{Action, Cause, Digests, FieldClass, InPlace, ProviderRef, Reason};
+use drover_model::{
+    Action, Cause, Digests, FieldClass, InPlace, InPlaceUpdate, ProviderRef, Reason,
+};
 
 use super::{Violation, broken};
 use crate::simulation::{Pass, Simulation};
@@ -64,7 +66,7 @@ pub(super) fn within_the_action(sim: &Simulation, pass: &Pass) -> Result<(), Vio
                 None => (instance, FieldClass::Replace),
             },
             Action::Destroy { instance, .. } => (instance, FieldClass::Replace),
-            Action::Update { instance, how, .. } => match how {
+            Action::Update(InPlaceUpdate { instance, how, .. }) => match how {
                 InPlace::Live => (instance, FieldClass::Live),
                 InPlace::Restart => (instance, FieldClass::Restart),
             },

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use drover_apply::StepResult;
-use drover_model::{Digests, IntentKind};
+use drover_model::{Digests, InPlaceUpdate, IntentKind};
 use drover_plan::render;
 
 use crate::Simulation;
@@ -40,7 +40,7 @@ pub(super) fn told(number: u64, sim: &Simulation, pass: &Pass) -> String {
             IntentKind::Create { slots, .. } => format!("create {slots:?}"),
             IntentKind::Drain { instance, .. } => format!("drain {instance}"),
             IntentKind::Destroy { instance, .. } => format!("destroy {instance}"),
-            IntentKind::Update { instance, how, .. } => {
+            IntentKind::Update(InPlaceUpdate { instance, how, .. }) => {
                 format!("update {instance} ({})", how.as_str())
             }
         };

@@ -71,7 +71,7 @@ pub(crate) fn serving(sim: &Simulation) -> usize {
             IntentKind::Drain { instance, .. } | IntentKind::Destroy { instance, .. } => {
                 Some(instance)
             }
-            IntentKind::Create { .. } | IntentKind::Update { .. } => None,
+            IntentKind::Create { .. } | IntentKind::Update(_) => None,
         })
         .collect();
     let world = sim.world();

@@ -6,7 +6,7 @@ use drover_model::{Amount, defaults};
 
 use super::group::AMOUNT_SOME;
 use super::others::SELECTOR;
-use super::{Object, Preset, Shape, any, optional, preset, required};
+use super::{Field, Object, Preset, Shape, any, optional, preset, required};
 use crate::limits::MESSAGE_LENGTH_MAX;
 
 /// Every reason of a disruption.
@@ -31,6 +31,13 @@ pub(crate) const BUDGET_REASONS: &[&str] = &[
     "interruption",
     "cost",
 ];
+
+/// What shares a budget, of a group or of the fleet.
+const REASONS_OF_BUDGET: Field = optional(
+    "reasons",
+    Shape::Words(BUDGET_REASONS),
+    "The disruptions that share it. None: update, scaleIn, expiry, rebalance and cost.",
+);
 
 /// What single instances can be protected from.
 pub(crate) const PROTECT_REASONS: &[&str] = &["scaleIn", "update", "expiry", "heal", "rebalance"];
@@ -78,11 +85,7 @@ pub(crate) static BUDGET: Object = any(
     "a budget",
     "The most disruptions in flight at once.",
     &[
-        optional(
-            "reasons",
-            Shape::Words(BUDGET_REASONS),
-            "The disruptions that share it. None: update, scaleIn, expiry, rebalance and cost.",
-        ),
+        REASONS_OF_BUDGET,
         required(
             "max",
             AMOUNT_SOME,
@@ -101,11 +104,7 @@ pub(crate) static FLEET_BUDGET: Object = any(
             Shape::Object(&SELECTOR),
             "The groups that share it. None: all of them.",
         ),
-        optional(
-            "reasons",
-            Shape::Words(BUDGET_REASONS),
-            "The disruptions that share it. None: update, scaleIn, expiry, rebalance and cost.",
-        ),
+        REASONS_OF_BUDGET,
         required(
             "max",
             AMOUNT_SOME,

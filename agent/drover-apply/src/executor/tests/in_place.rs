@@ -10,7 +10,7 @@ async fn a_change_in_place_is_written_down_before_it_is_called_and_answered_afte
     let steps = plan(vec![update(1, &handle, &token, InPlace::Restart)]);
     assert!(apply(&steps, &fixture.ctx()).await.is_complete());
     let open = fixture.journal.open_intents(&web()).unwrap();
-    assert!(matches!(open[0].kind, IntentKind::Update { .. }));
+    assert!(matches!(open[0].kind, IntentKind::Update(_)));
     assert!(matches!(open[0].state, IntentState::Acked { .. }));
     assert_eq!(fixture.provider.sim.world().stats().restarted, 1);
     let breaches = fixture.provider.breaches.lock().unwrap().clone();

@@ -1,4 +1,4 @@
-use drover_model::{Amount, ErrorClass, FieldClass, InPlace, IntentKind};
+use drover_model::{Amount, ErrorClass, FieldClass, InPlace, InPlaceUpdate, IntentKind};
 
 use super::*;
 use crate::testing::{fields, provider_ref};
@@ -25,7 +25,7 @@ fn undrained(mut fixture: Fixture) -> Fixture {
 /// What is changed in place, and how.
 fn changes(plan: &Plan) -> Vec<(String, InPlace)> {
     let changes = plan.steps.iter().filter_map(|step| match &step.action {
-        Action::Update { instance, how, .. } => Some((instance.to_string(), *how)),
+        Action::Update(InPlaceUpdate { instance, how, .. }) => Some((instance.to_string(), *how)),
         _ => None,
     });
     changes.collect()
@@ -45,27 +45,7 @@ fn drains(plan: &Plan) -> Vec<(String, bool)> {
 /// The change that a plan decides, as the intent that the executor writes.
 fn decided(plan: &Plan) -> IntentKind {
     let found = plan.steps.iter().find_map(|step| match &step.action {
-        Action::Update {
-            instance,
-            provider_ref,
-            token,
-            update,
-            how,
-            digests,
-            zone,
-            template,
-            grace,
-        } => Some(IntentKind::Update {
-            instance: instance.clone(),
-            provider_ref: provider_ref.clone(),
-            token: token.clone(),
-            update: update.clone(),
-            how: *how,
-            digests: digests.clone(),
-            zone: zone.clone(),
-            template: template.clone(),
-            grace: *grace,
-        }),
+        Action::Update(change) => Some(IntentKind::Update(change.clone())),
         _ => None,
     });
     found.unwrap()
@@ -270,7 +250,7 @@ fn what_needs_more_than_is_allowed_is_blocked_and_says_so() {
 
 /// Lets a change be to the template with these fields.
 fn other(action: &mut Action, version: i64, config: i64) {
-    if let Action::Update { digests, .. } = action {
+    if let Action::Update(InPlaceUpdate { digests, .. }) = action {
         let mut fixture = Fixture::in_place(1);
         fixture.group.spec.template = fields(version, config, 1);
         *digests = fixture.digests();
@@ -299,7 +279,7 @@ fn the_lint_finds_changes_in_place_that_may_not_be() {
         "{elsewhere}"
     );
     let live = of(|action| {
-        if let Action::Update { how, .. } = action {
+        if let Action::Update(InPlaceUpdate { how, .. }) = action {
             *how = InPlace::Live;
         }
     });
@@ -307,13 +287,13 @@ fn the_lint_finds_changes_in_place_that_may_not_be() {
     // Two at once, where one may be missing.
     let twice = fixture.linted(|plan| {
         let mut step = plan.steps[0].clone();
-        if let Action::Update {
+        if let Action::Update(InPlaceUpdate {
             instance,
             provider_ref: handle,
             token,
             update,
             ..
-        } = &mut step.action
+        }) = &mut step.action
         {
             *instance = id("web-2");
             *handle = provider_ref("web-2");

@@ -7,7 +7,7 @@ use drover_model::{
 use sha2::{Digest as _, Sha256};
 
 use super::decided::recommendation_out;
-use super::seen::{drain_out, ids, seat_out};
+use super::seen::{drain_out, ids, seat_out, update_out};
 use super::{list_out, map_out};
 use crate::formats::{format_duration, format_time};
 use crate::record::write::{MapOf, Yaml};
@@ -165,32 +165,6 @@ fn step_out(step: &Step) -> Yaml {
         .build()
 }
 
-fn update_out(map: MapOf, action: &Action) -> MapOf {
-    let Action::Update {
-        instance,
-        provider_ref,
-        token,
-        update,
-        how,
-        digests,
-        zone,
-        template,
-        grace,
-    } = action
-    else {
-        return map;
-    };
-    map.text("instance", instance)
-        .text("ref", provider_ref)
-        .text("token", token)
-        .text("update", update)
-        .text("how", how.as_str())
-        .text("digests", digests)
-        .optional_text("zone", zone.as_ref())
-        .with("template", encode::template(template))
-        .text("grace", &format_duration(*grace))
-}
-
 fn action_out(action: &Action) -> Yaml {
     let map = MapOf::new();
     match action {
@@ -225,7 +199,7 @@ fn action_out(action: &Action) -> Yaml {
             .with("spec", drain_out(spec))
             .text("deadline", &format_time(*deadline))
             .optional_text("returns", returns.as_ref()),
-        Action::Update { .. } => update_out(map, action),
+        Action::Update(change) => update_out(change),
         Action::Destroy {
             instance,
             provider_ref,

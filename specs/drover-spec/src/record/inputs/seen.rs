@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use drover_model::{
     Absence, CheckOutcome, Completeness, DrainDone, DrainSpec, Epoch, ExitReport, GroupName,
-    HealthSignal, HttpRequest, InPlace, InstanceId, InstanceMemory, Intent, IntentId, IntentKind,
-    IntentState, Listed, Listing, OnDrainTimeout, Ownership, ProviderPhase, Reason, Seat, SeatId,
-    Timestamp,
+    HealthSignal, HttpRequest, InPlace, InPlaceUpdate, InstanceId, InstanceMemory, Intent,
+    IntentId, IntentKind, IntentState, Listed, Listing, OnDrainTimeout, Ownership, ProviderPhase,
+    Reason, Seat, SeatId, Timestamp,
 };
 
 use super::{duration, list_in, list_out, map_in, map_out};
@@ -380,9 +380,8 @@ pub(super) fn intent_in(reader: &Reader<'_>) -> Result<Intent, RecordError> {
     })
 }
 
-fn update_out(kind: &IntentKind) -> Yaml {
-    let map = MapOf::new();
-    let IntentKind::Update {
+pub(super) fn update_out(change: &InPlaceUpdate) -> MapOf {
+    let InPlaceUpdate {
         instance,
         provider_ref,
         token,
@@ -392,11 +391,9 @@ fn update_out(kind: &IntentKind) -> Yaml {
         zone,
         template,
         grace,
-    } = kind
-    else {
-        return map.build();
-    };
-    map.text("instance", instance)
+    } = change;
+    MapOf::new()
+        .text("instance", instance)
         .text("ref", provider_ref)
         .text("token", token)
         .text("update", update)
@@ -405,7 +402,6 @@ fn update_out(kind: &IntentKind) -> Yaml {
         .optional_text("zone", zone.as_ref())
         .with("template", encode::template(template))
         .text("grace", &format_duration(*grace))
-        .build()
 }
 
 fn kind_out(kind: &IntentKind) -> (&'static str, Yaml) {
@@ -451,7 +447,7 @@ fn kind_out(kind: &IntentKind) -> (&'static str, Yaml) {
             let map = flagged(flagged(map, "begun", *begun), "done", *done);
             ("drain", map.build())
         }
-        IntentKind::Update { .. } => ("update", update_out(kind)),
+        IntentKind::Update(change) => ("update", update_out(change).build()),
         IntentKind::Destroy {
             instance,
             provider_ref,
@@ -502,7 +498,7 @@ fn kind_in(reader: &Reader<'_>) -> Result<IntentKind, RecordError> {
         });
     }
     if let Some(update) = reader.optional("update")? {
-        return Ok(IntentKind::Update {
+        return Ok(IntentKind::Update(InPlaceUpdate {
             instance: update.get("instance")?.parsed()?,
             provider_ref: update.get("ref")?.parsed()?,
             token: update.get("token")?.parsed()?,
@@ -512,7 +508,7 @@ fn kind_in(reader: &Reader<'_>) -> Result<IntentKind, RecordError> {
             zone: update.optional_with("zone", Reader::string)?,
             template: decode::template(&update.get("template")?)?,
             grace: duration(&update.get("grace")?)?,
-        });
+        }));
     }
     let destroy = reader.get("destroy")?;
     Ok(IntentKind::Destroy {
