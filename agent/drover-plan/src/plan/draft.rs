@@ -46,6 +46,8 @@ pub(super) struct Draft<'a> {
     pub(super) changing: BTreeSet<&'a InstanceId>,
     /// How many leave for each reason.
     pub(super) leaving_for: BTreeMap<Option<Reason>, u32>,
+    /// Members that the provider is about to take: seldom any, and asked for at every other one.
+    pub(super) interrupted: Vec<&'a Member>,
     /// The disruptions that this plan begins, by reason, as budgets count them.
     pub(super) begun: BTreeMap<Reason, u32>,
     /// What windows withhold now, by reason.
@@ -164,6 +166,9 @@ impl<'a> Draft<'a> {
             .into_iter()
             .filter_map(|reason| Some((reason, closed(&spec.windows, reason, input.now)?)))
             .collect();
+        let interrupted = input.classified.members.values();
+        let interrupted = interrupted.filter(|member| member.interruption.is_some());
+        let interrupted = interrupted.collect();
         let total = input.classified.members.len() as u32 + intents.unlisted(input.classified);
         let mut draft = Self {
             input,
@@ -183,6 +188,7 @@ impl<'a> Draft<'a> {
             returning,
             changing: BTreeSet::new(),
             leaving_for,
+            interrupted,
             begun: BTreeMap::new(),
             closed,
             settled: settled.collect(),

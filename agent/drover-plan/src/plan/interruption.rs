@@ -43,9 +43,9 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns what the provider is about to take and that is not on its way out yet.
-    pub(super) fn doomed(&self) -> impl Iterator<Item = &'a Member> {
-        let members = self.live();
-        members.filter(|member| member.interruption.is_some())
+    pub(super) fn doomed(&self) -> impl Iterator<Item = &'a Member> + use<'a, '_> {
+        let members = self.interrupted.iter().copied();
+        members.filter(|member| !self.leaving.contains_key(&member.id))
     }
 
     /// Makes what is missing beside those that the provider is about to take.
