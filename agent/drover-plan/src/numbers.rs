@@ -26,6 +26,8 @@ impl Resolved {
     /// unavailable: surge might be impossible for lack of quota, and no update could ever proceed.
     pub(crate) fn of(spec: &GroupSpec, size: u32) -> Self {
         let surge = match spec.rollout.order {
+            // Nobody replaces anybody in a group of nobody.
+            _ if size == 0 => 0,
             RolloutOrder::Auto | RolloutOrder::CreateFirst => spec.rollout.surge_max.ceil_of(size),
             RolloutOrder::DeleteFirst => 0,
         };

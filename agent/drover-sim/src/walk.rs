@@ -138,7 +138,8 @@ fn random_group(random: &mut Random) -> Group {
     spec.heal.in_flight_max = random.pick(&amounts[1..]);
     spec.heal.systemic.mode =
         random.pick(&[SystemicMode::Slow, SystemicMode::Slow, SystemicMode::Stop]);
-    spec.health.startup_timeout = Duration::from_secs(random.pick(&[60, 300, 600]));
+    // Longer than the slowest start, or a good template would fail.
+    spec.health.startup_timeout = Duration::from_secs(random.pick(&[90, 300, 600]));
     spec.limits.destroy_max = random.pick(&[None, Some(Amount::Percent(100))]);
     random_stages(random, spec);
     if random.percent(30) {

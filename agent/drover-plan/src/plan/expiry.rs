@@ -14,7 +14,7 @@ use crate::time::later;
 impl<'a> Draft<'a> {
     /// Replaces what is too old by instances of the template that is wanted.
     pub(super) fn expire(&mut self) {
-        let Some(expiry) = self.spec.expiry else {
+        let Some(expiry) = self.spec.expiry.filter(|_| self.resolved.size > 0) else {
             return;
         };
         let due: Vec<_> = self
@@ -93,7 +93,7 @@ impl<'a> Draft<'a> {
                 self.hold(held_for(Reason::Expiry, Hold::RolloutWindow { waiting }));
                 return;
             }
-            match self.refusal(member, Reason::Expiry) {
+            match self.refusal_to_retire(member, Reason::Expiry) {
                 None => {
                     self.disrupt(member, Reason::Expiry);
                     slots = slots.saturating_sub(1);

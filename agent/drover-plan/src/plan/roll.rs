@@ -13,6 +13,10 @@ use crate::numbers::serves;
 impl<'a> Draft<'a> {
     /// Makes instances of the target and retires outdated ones, as far as the window allows.
     pub(super) fn roll(&mut self) {
+        // In a group of nobody everybody goes, and nobody for being outdated.
+        if self.resolved.size == 0 {
+            return;
+        }
         let mut outdated = self.outdated();
         // What this plan makes of the last good template is outdated in the next pass.
         let fresh = self.live_count() > self.of_target() + outdated.len() as u32;
@@ -151,7 +155,7 @@ impl<'a> Draft<'a> {
             let refused = match how {
                 None if launches_wait || !self.may_replace() => continue,
                 None if !self.one_may_go() => continue,
-                None => self.refusal_to_retire(member),
+                None => self.refusal_to_retire(member, Reason::Update),
                 Some(_) if !self.has_room_in_place() => continue,
                 Some(_) if backs_off.is_some() => backs_off.clone(),
                 Some(InPlace::Live) => self.out_of_reach(member, Reason::Update),
@@ -187,14 +191,14 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Returns what is in the way of replacing an outdated member.
-    fn refusal_to_retire(&self, member: &Member) -> Option<Held> {
+    /// Returns what is in the way of replacing a member for `reason`.
+    pub(super) fn refusal_to_retire(&self, member: &Member, reason: Reason) -> Option<Held> {
         // Beyond the surge there is surplus, and removing it is scale-in, whatever it is called.
         let beside = self.resolved.surge + self.doomed().count() as u32;
         let most = self.resolved.size.saturating_add(beside);
-        let surplus = self.live_count() > most;
-        let withheld = self.withheld(Reason::ScaleIn).filter(|_| surplus);
-        withheld.or_else(|| self.refusal(member, Reason::Update))
+        let surplus = self.live_count().saturating_sub(most);
+        let withheld = (surplus > 0).then(|| self.withheld_scale_in(surplus));
+        withheld.flatten().or_else(|| self.refusal(member, reason))
     }
 
     /// Returns whether a stage of the rollout lets one more that is there have the target.

@@ -66,10 +66,7 @@ impl<'a> Draft<'a> {
         if excess == 0 {
             return false;
         }
-        if let Some(held) = self
-            .withheld(Reason::ScaleIn)
-            .or_else(|| self.surplus(excess))
-        {
+        if let Some(held) = self.withheld_scale_in(excess) {
             self.hold(held);
             return false;
         }
@@ -154,6 +151,12 @@ impl<'a> Draft<'a> {
             Some(held) if is_window(&held) => replaced.min(begun),
             Some(_) => 0,
         }
+    }
+
+    /// Returns what withholds the removal of `excess` instances, whichever they are.
+    pub(super) fn withheld_scale_in(&self, excess: u32) -> Option<Held> {
+        self.withheld(Reason::ScaleIn)
+            .or_else(|| self.surplus(excess))
     }
 
     /// Returns the hold for more surplus than a change may remove: no change asked for it, or more

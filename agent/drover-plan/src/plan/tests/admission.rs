@@ -445,3 +445,56 @@ fn the_first_instance_after_a_full_budget_has_the_whole_deadline() {
     fixture.create(&["web-6"], 0, IntentState::Sent);
     assert_eq!(fixture.planned().0.next.quarantine, None);
 }
+
+/// More instances than anybody asked for, all of them too old, and a size that asks for few.
+fn crowded() -> Fixture {
+    let mut fixture = Fixture::converged(14);
+    fixture.recorded.size = 8;
+    fixture.recorded.stable_size = 8;
+    fixture.group.spec.size = 1;
+    fixture.group.spec.rollout.surge_max = Amount::Count(1);
+    fixture
+}
+
+#[test]
+fn a_surplus_that_may_not_go_is_not_removed_under_another_name() {
+    let mut fixture = crowded();
+    let (plan, report) = fixture.planned();
+    assert!(plan.steps.is_empty());
+    assert_eq!(holds(&report), ["DestroyLimit"]);
+    fixture.group.spec.expiry = Some(Expiry {
+        age_max: Duration::from_secs(1),
+        jitter_percent: 0,
+    });
+    let (plan, _) = fixture.planned();
+    assert!(plan.steps.is_empty(), "under expiry");
+    fixture.group.spec.expiry = None;
+    fixture.group.spec.template = template(2);
+    let (plan, _) = fixture.planned();
+    assert_eq!(drained(&plan).len(), 0, "under update");
+    fixture.group.spec.limits.destroy_max = Some(Amount::Percent(100));
+    assert!(drained(&fixture.planned().0).len() > 10);
+}
+
+#[test]
+fn in_a_group_of_nobody_nothing_is_rolled() {
+    let mut fixture = Fixture::converged(4);
+    fixture.group.spec.size = 0;
+    fixture.group.spec.template = template(2);
+    fixture.group.spec.rollout.surge_max = Amount::Count(2);
+    fixture.group.spec.protect = vec![Protect {
+        instances: (1..=4).map(|number| id(&format!("web-{number}"))).collect(),
+        from: BTreeSet::from([Reason::ScaleIn]),
+        until: None,
+        because: None,
+    }];
+    let (plan, report) = fixture.planned();
+    assert!(plan.steps.is_empty());
+    assert!(
+        report
+            .holds
+            .iter()
+            .all(|held| held.reason == Some(Reason::ScaleIn))
+    );
+    assert_eq!(report.holds.len(), 4);
+}
