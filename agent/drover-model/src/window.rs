@@ -93,7 +93,7 @@ impl Window {
     /// Returns when the window that is open at `now` closes. None: it is closed. A window that opens
     /// again before it closes goes on.
     pub fn open_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let opened = self.last_opening(now)?;
+        let opened = last_opening(&self.cron, &self.zone, now)?;
         let mut closes = opened.checked_add(self.duration).unwrap_or(Timestamp::MAX);
         if closes <= now {
             return None;
@@ -125,24 +125,23 @@ impl Window {
         }
         None
     }
+}
 
-    /// Returns the last opening at or before `now`.
-    fn last_opening(&self, now: Timestamp) -> Option<Timestamp> {
-        // While clocks show an hour for the second time, what they showed in the first time may be
-        // later on the dial.
-        let mut civil = self
-            .zone
-            .civil(now)
-            .checked_add(jiff::SignedDuration::from_hours(2))
-            .ok()?;
-        loop {
-            let named = self.cron.last_until(civil)?;
-            let opens = self.zone.first(named)?;
-            if opens <= now {
-                return Some(opens);
-            }
-            civil = named.checked_sub(jiff::SignedDuration::from_mins(1)).ok()?;
+/// Returns the last time at or before `now` that `cron` names on the clocks of `zone`.
+pub fn last_opening(cron: &Cron, zone: &Zone, now: Timestamp) -> Option<Timestamp> {
+    // While clocks show an hour for the second time, what they showed in the first time may be
+    // later on the dial.
+    let mut civil = zone
+        .civil(now)
+        .checked_add(jiff::SignedDuration::from_hours(2))
+        .ok()?;
+    loop {
+        let named = cron.last_until(civil)?;
+        let opens = zone.first(named)?;
+        if opens <= now {
+            return Some(opens);
         }
+        civil = named.checked_sub(jiff::SignedDuration::from_mins(1)).ok()?;
     }
 }
 

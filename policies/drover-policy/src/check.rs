@@ -9,15 +9,17 @@ use drover_model::DecisionPoint;
 
 use crate::functions;
 use crate::limits::MISTAKES_MAX;
+use crate::meter;
 use crate::parse::{Mistake, Parsed};
 use crate::types::{Fields, Type, closest};
+use crate::value::shorten;
 use crate::variables::{self, VARIABLES};
 
 mod calls;
 mod loops;
 mod operations;
 
-pub(crate) use calls::zone_is_known;
+pub(crate) use calls::{namespace, zone_is_known};
 pub(crate) use loops::Append;
 
 #[cfg(test)]
@@ -62,6 +64,46 @@ pub(crate) struct Declared<'a> {
     pub(crate) all_variables: &'a BTreeSet<String>,
 }
 
+/// A parameter that is used as something with a form of its own, which its value must have.
+#[derive(Debug, Clone)]
+pub(crate) struct ParamUse {
+    pub(crate) param: String,
+    pub(crate) form: Form,
+    /// The place of the use.
+    pub(crate) offset: usize,
+}
+
+/// A form that a text must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Form {
+    /// The name of a time zone.
+    Zone,
+    /// The times at which a window opens.
+    Cron,
+    /// A regular expression.
+    Pattern,
+}
+
+impl Form {
+    /// Returns what is wrong with a text that should have the form, and what to do about it.
+    pub(crate) fn mistake(self, text: &str) -> Option<(String, Option<&'static str>)> {
+        match self {
+            Self::Zone => (!zone_is_known(text)).then(|| {
+                let hint = "zones have names such as Europe/Berlin, UTC or -08:00";
+                (
+                    format!("unknown time zone `{}`", shorten(text, 60)),
+                    Some(hint),
+                )
+            }),
+            Self::Cron => crate::functions::cron_mistake(text).map(|why| {
+                let hint = "five fields such as `0 2 * * TUE`: minute, hour, day, month, weekday";
+                (format!("`{}` {why}", shorten(text, 60)), Some(hint))
+            }),
+            Self::Pattern => meter::pattern(text).err().map(|why| (why, None)),
+        }
+    }
+}
+
 /// What was found out about an expression.
 #[derive(Debug)]
 pub(crate) struct Checked {
@@ -71,25 +113,35 @@ pub(crate) struct Checked {
     pub(crate) reads: Reads,
     /// The values that it reads, by the text that people know them under.
     pub(crate) values: BTreeMap<String, IdedExpr>,
-    /// The parameters that it uses as time zones, with the place of the use.
-    pub(crate) zones: Vec<(String, usize)>,
+    /// The parameters that it uses as something with a form of its own.
+    pub(crate) uses: Vec<ParamUse>,
     pub(crate) mistakes: Vec<Mistake>,
 }
 
 /// Checks an expression.
 pub(crate) fn check(text: &str, parsed: &Parsed, declared: &Declared<'_>) -> Checked {
+    check_with(text, parsed, declared, Vec::new())
+}
+
+/// Checks an expression in which the names in `given` are known, too.
+pub(crate) fn check_with(
+    text: &str,
+    parsed: &Parsed,
+    declared: &Declared<'_>,
+    given: Vec<(String, Type)>,
+) -> Checked {
     let mut checker = Checker {
         text,
         parsed,
         declared,
-        locals: Vec::new(),
+        locals: given,
         in_path: false,
         found: Checked {
             type_: Type::Dyn,
             types: BTreeMap::new(),
             reads: Reads::default(),
             values: BTreeMap::new(),
-            zones: Vec::new(),
+            uses: Vec::new(),
             mistakes: Vec::new(),
         },
     };
@@ -136,8 +188,11 @@ impl Checker<'_> {
             Expr::Comprehension(comprehension) => self.comprehension(node, comprehension),
             Expr::List(list) => {
                 let mut element: Option<Type> = None;
-                for inner in &list.elements {
-                    let type_ = self.part(inner);
+                for (at, inner) in list.elements.iter().enumerate() {
+                    let mut type_ = self.part(inner);
+                    if list.optional_indices.contains(&at) {
+                        type_ = type_.held();
+                    }
                     element = Some(match element {
                         Some(before) => before.join(type_),
                         None => type_,
@@ -152,7 +207,10 @@ impl Checker<'_> {
                     if let EntryExpr::MapEntry(entry) = &entry.expr {
                         let key = self.part(&entry.key);
                         text_keys &= matches!(key, Type::Text | Type::Word(_));
-                        let type_ = self.part(&entry.value);
+                        let mut type_ = self.part(&entry.value);
+                        if entry.optional {
+                            type_ = type_.held();
+                        }
                         value = Some(match value {
                             Some(before) => before.join(type_),
                             None => type_,
@@ -195,6 +253,9 @@ impl Checker<'_> {
             _ => {}
         }
         let Some(variable) = variables::variable(name) else {
+            if functions::environment().types().find_type(name).is_some() {
+                return Type::Kind;
+            }
             return self.unknown_ident(node, name);
         };
         if !variable.available_in(self.declared.point) {
@@ -216,6 +277,11 @@ impl Checker<'_> {
 
     fn unknown_ident(&mut self, node: &IdedExpr, name: &str) -> Type {
         let declared = self.declared;
+        if let Some(written) = functions::block_index(name) {
+            let message = format!("{written}() is only known inside cel.block()");
+            self.mistake(node, 1, message);
+            return Type::Dyn;
+        }
         let mut hint = None;
         if declared.all_variables.contains(name) {
             hint = Some(format!("variables.{name}"));
@@ -242,6 +308,9 @@ impl Checker<'_> {
     }
 
     fn select(&mut self, node: &IdedExpr, select: &SelectExpr) -> Type {
+        if self.is_type_name(node) {
+            return Type::Kind;
+        }
         let type_ = if self.is_variables(&select.operand) {
             self.policy_variable(node, &select.field)
         } else {
@@ -251,9 +320,31 @@ impl Checker<'_> {
         if select.test { Type::Bool } else { type_ }
     }
 
+    /// Returns whether a path is the name of a type, such as `net.IP`.
+    fn is_type_name(&self, node: &IdedExpr) -> bool {
+        fn spelled(node: &IdedExpr) -> Option<String> {
+            match &node.expr {
+                Expr::Ident(name) => Some(name.clone()),
+                Expr::Select(select) if !select.test => {
+                    Some(format!("{}.{}", spelled(&select.operand)?, select.field))
+                }
+                _ => None,
+            }
+        }
+        let root = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+        spelled(node).is_some_and(|name| {
+            !self.is_local(&root(&name))
+                && functions::environment().types().find_type(&name).is_some()
+        })
+    }
+
+    fn is_local(&self, name: &str) -> bool {
+        self.locals.iter().any(|(local, _)| local == name)
+    }
+
     fn is_variables(&self, node: &IdedExpr) -> bool {
         matches!(&node.expr, Expr::Ident(name) if name == "variables")
-            && !self.locals.iter().any(|(local, _)| local == "variables")
+            && !self.is_local("variables")
     }
 
     fn policy_variable(&mut self, node: &IdedExpr, name: &str) -> Type {
@@ -288,6 +379,10 @@ impl Checker<'_> {
         match operand.present() {
             Type::Dyn => Type::Dyn,
             Type::Map(value) => (**value).clone(),
+            Type::Optional(held) => {
+                let held = (**held).clone();
+                Type::optional(self.field(node, &held, name))
+            }
             Type::Record(shape) => {
                 if shape.name == "instance" && name == "age" {
                     self.found.reads.clock = Clock::Fine;
@@ -298,9 +393,14 @@ impl Checker<'_> {
                 let known = shape.fields.iter().map(|field| field.name);
                 let message = format!("{} has no field `{name}`", shape.name);
                 let mistake = Mistake::new(offset, length, message);
-                self.found
-                    .mistakes
-                    .push(did_you_mean(mistake, closest(name, known)));
+                let close = closest(name, known.clone());
+                let mistake = if close.is_some() {
+                    did_you_mean(mistake, close)
+                } else {
+                    let known: Vec<&str> = known.collect();
+                    mistake.hint(format!("it has {}", known.join(", ")))
+                };
+                self.found.mistakes.push(mistake);
                 Type::Dyn
             }
             Type::Named(fields) => {
@@ -330,7 +430,7 @@ impl Checker<'_> {
     fn path_of(&self, node: &IdedExpr) -> Option<String> {
         match &node.expr {
             Expr::Ident(name) => {
-                let local = self.locals.iter().any(|(local, _)| local == name);
+                let local = self.is_local(name);
                 let known = name == "params" || variables::variable(name).is_some();
                 (!local && known).then(|| name.clone())
             }
@@ -476,6 +576,13 @@ fn is_constant(node: &IdedExpr) -> bool {
     match &node.expr {
         Expr::Literal(_) => true,
         Expr::List(_) | Expr::Map(_) => crate::parse::children(node).into_iter().all(is_constant),
+        Expr::Call(call) => {
+            let known = call.func_name.starts_with(char::is_alphabetic);
+            let target = call.target.as_deref();
+            known
+                && target.is_none_or(|target| namespace(target).is_some() || is_constant(target))
+                && call.args.iter().all(is_constant)
+        }
         _ => false,
     }
 }
@@ -483,22 +590,18 @@ fn is_constant(node: &IdedExpr) -> bool {
 /// Returns the names of all functions and macros, as they are written.
 fn callable_names(member: bool) -> Vec<&'static str> {
     let mut names: Vec<&str> = functions::signatures()
-        .filter(|signature| signature.member == member)
-        .map(|signature| match signature.name {
-            "math.@max" => "math.greatest",
-            "math.@min" => "math.least",
-            name => name,
-        })
+        .filter(|signature| signature.member == member && !signature.name.starts_with('@'))
+        .map(|signature| functions::written_name(signature.name))
         .collect();
     if member {
         names.extend(
             functions::MACROS
                 .iter()
                 .map(|(name, _)| *name)
-                .filter(|name| *name != "has"),
+                .filter(|name| *name != "has" && !name.contains('.')),
         );
     } else {
-        names.push("has");
+        names.extend(["has", "cel.bind", "cel.block"]);
     }
     names.dedup();
     names

@@ -25,7 +25,9 @@ pub(crate) fn explain(error: &ExecutionError) -> String {
             )
         }
         ExecutionError::UndeclaredReference(name) => format!("`{name}` has no value here"),
-        ExecutionError::FunctionError { function, message } if function == "budget" => {
+        ExecutionError::FunctionError { function, message }
+            if matches!(function.as_str(), "budget" | "@") =>
+        {
             message.clone()
         }
         ExecutionError::FunctionError { function, .. } if function == "duration" => {
@@ -60,7 +62,8 @@ fn type_name(name: &str) -> &str {
         "google.protobuf.Timestamp" => "timestamp",
         "google.protobuf.Duration" => "duration",
         "null_type" => "null",
-        other => other,
+        "optional_type" => "optional",
+        other => crate::functions::opaque_type_name(other).unwrap_or(other),
     }
 }
 

@@ -8,8 +8,9 @@ use cel::common::value::Val;
 use cel::{Context, Value};
 use drover_model::{SourceSpan, SourceText};
 
-use crate::check::{self, Declared, Reads};
+use crate::check::{self, Declared, ParamUse, Reads};
 use crate::explain::explain;
+use crate::functions;
 use crate::guard;
 use crate::limits::{EXPRESSION_STEPS_MAX, VALUES_MAX};
 use crate::meter;
@@ -27,8 +28,8 @@ pub(crate) struct Expression {
     pub(crate) reads: Reads,
     /// The values that it reads, by the name that people know them under.
     values: Vec<(String, IdedExpr)>,
-    /// The parameters that it uses as time zones, with the place of the use.
-    pub(crate) zones: Vec<(String, usize)>,
+    /// The parameters that it uses as something with a form of its own.
+    pub(crate) uses: Vec<ParamUse>,
 }
 
 impl Expression {
@@ -54,13 +55,23 @@ impl Expression {
             type_: checked.type_,
             reads: checked.reads,
             values,
-            zones: checked.zones,
+            uses: checked.uses,
         })
     }
 
     /// Returns whether the result is always the same.
     pub(crate) fn reads_nothing(&self) -> bool {
-        self.values.is_empty()
+        self.values.is_empty() && self.reads.roots.is_empty()
+    }
+
+    /// Returns what the condition always is, if it reads nothing and can be evaluated.
+    pub(crate) fn constant(&self) -> Option<bool> {
+        if !self.reads_nothing() {
+            return None;
+        }
+        let context = Context::with_env(functions::environment());
+        self.condition(&context, &mut EXPRESSION_STEPS_MAX.clone())
+            .ok()
     }
 
     /// Returns the place of the expression: of its first line where it has several.

@@ -1,38 +1,98 @@
 //! The functions that expressions may call.
 //!
-//! What is not in [`SIGNATURES`] does not exist for a policy, even where the evaluator knows it:
-//! functions that multiply text (`join`, `replace`, `format`) are left out on purpose.
+//! What is not in [`signatures`] does not exist for a policy, even where the evaluator knows it. Each
+//! entry says what the check must know (arguments, result) and what the guards must know: what a call
+//! costs beside the one step that every part of an expression in a loop costs.
+
+#![expect(
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_wraps,
+    reason = "the evaluator prescribes the signature"
+)]
 
 use std::sync::{Arc, LazyLock};
 
-use cel::Env;
 use cel::common::types::{DYN_TYPE, INT_TYPE, STRING_TYPE};
+use cel::common::value::{CowVal, Val};
+use cel::{DeclarationError, Env, ExecutionError};
 
 use crate::guards;
 use crate::types::{Type, mask};
 
-static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(environment_with_guards()));
+mod lists;
+mod macros;
+mod network;
+mod opaque;
+mod quantity;
+mod table;
+mod text;
+mod version;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use lists::{MERGE_MAPS, PAIRS, TO_MAP};
+pub(crate) use macros::{block_index, is_bind};
+pub(crate) use opaque::{show as show_opaque, type_name as opaque_type_name};
+pub(crate) use table::signatures;
+pub(crate) use text::too_long;
+pub(crate) use window::{IN_WINDOW, cron_mistake};
+
+pub(crate) type Arguments<'b, 'v> = Vec<CowVal<'b, 'v>>;
+pub(crate) type Outcome<'b, 'v> = Result<CowVal<'b, 'v>, ExecutionError>;
+
+static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(new_environment()));
 
 /// Returns the environment that every expression is compiled and evaluated in.
 pub(crate) fn environment() -> Arc<Env> {
     Arc::clone(&ENVIRONMENT)
 }
 
-fn environment_with_guards() -> Env {
+/// Returns the environment with a namespace of its own, which names are looked up in first.
+pub(crate) fn environment_in(container: &str) -> Result<Arc<Env>, DeclarationError> {
+    if container.is_empty() {
+        return Ok(environment());
+    }
+    let mut env = new_environment();
+    env.set_container(container)?;
+    Ok(Arc::new(env))
+}
+
+fn new_environment() -> Env {
     let mut env = Env::stdlib();
-    let two = || vec![DYN_TYPE, DYN_TYPE];
-    let texts = vec![STRING_TYPE, STRING_TYPE];
     env.add_extension(cel::extensions::math)
         .and_then(|()| env.add_extension(cel::extensions::strings))
-        .and_then(|()| env.add_overload(guards::TICK, "tick", vec![INT_TYPE], guards::tick))
-        .and_then(|()| env.add_overload(guards::ADD, "add", two(), guards::add))
-        .and_then(|()| env.add_overload(guards::KEEP, "keep", vec![DYN_TYPE], guards::keep))
-        .and_then(|()| env.add_overload(guards::CONTAINS, "contains", two(), guards::contains))
-        .and_then(|()| env.add_overload(guards::EQUAL, "equal", two(), guards::equal))
-        .and_then(|()| env.add_overload(guards::RANGE, "range", vec![DYN_TYPE], guards::range))
-        .and_then(|()| env.add_overload(guards::MATCHES, "matches", texts, guards::matches))
-        .expect("names and signatures of the guards are distinct");
+        .and_then(|()| env.add_extension(cel::extensions::lists))
+        .and_then(|()| env.add_extension(cel::extensions::encoders))
+        .and_then(|()| env.add_extension(add_guards))
+        .and_then(|()| env.add_extension(macros::extension))
+        .and_then(|()| env.add_extension(text::extension))
+        .and_then(|()| env.add_extension(lists::extension))
+        .and_then(|()| env.add_extension(network::extension))
+        .and_then(|()| env.add_extension(version::extension))
+        .and_then(|()| env.add_extension(quantity::extension))
+        .and_then(|()| env.add_extension(window::extension))
+        .expect("names and signatures are distinct");
     env
+}
+
+fn add_guards(env: &mut Env) -> Result<(), DeclarationError> {
+    let one = || vec![DYN_TYPE];
+    let two = || vec![DYN_TYPE, DYN_TYPE];
+    let texts = vec![STRING_TYPE, STRING_TYPE];
+    env.add_overload(guards::TICK, "tick", vec![INT_TYPE], guards::tick)?;
+    env.add_overload(guards::ADD, "add", two(), guards::add)?;
+    env.add_overload(guards::KEEP, "keep", one(), guards::keep)?;
+    env.add_overload(guards::SHORT, "short", one(), guards::short)?;
+    env.add_overload(guards::READ, "read", one(), guards::read)?;
+    env.add_overload(guards::WALK, "walk", one(), guards::walk)?;
+    env.add_overload(guards::SORT, "order", one(), guards::order)?;
+    env.add_overload(guards::PAIRWISE, "pairwise", one(), guards::pairwise)?;
+    env.add_overload(guards::CONTAINS, "contains", two(), guards::contains)?;
+    env.add_overload(guards::EQUAL, "equal", two(), guards::equal)?;
+    env.add_overload(guards::RANGE, "range", one(), guards::range)?;
+    env.add_overload(guards::MATCHES, "matches", texts, guards::matches)
 }
 
 /// One overload of a function.
@@ -42,14 +102,48 @@ pub(crate) struct Signature {
     pub(crate) member: bool,
     /// The sets of types that each argument may have, see [`mask`]; of a member, the receiver first.
     pub(crate) arguments: &'static [u32],
-    pub(crate) result: fn() -> Type,
+    /// The type of the result, from those of the arguments.
+    pub(crate) result: fn(&[Type]) -> Type,
+    pub(crate) cost: Cost,
+}
+
+/// What a call costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cost {
+    /// Nothing worth counting.
+    Fixed,
+    /// It reads its texts to their end.
+    Read,
+    /// It walks through its arguments, lists and all.
+    Walk,
+    /// Like [`Cost::Walk`], and the result may be a much longer text.
+    Grow,
+    /// It sorts its first argument.
+    Sort,
+    /// It compares each element of its first argument with each.
+    Pairwise,
+    /// It is called under this name, and charges by itself.
+    Own(&'static str),
+}
+
+/// Returns what a call of a function costs; of all its overloads, the same.
+pub(crate) fn cost(name: &str, member: bool) -> Option<Cost> {
+    signatures()
+        .find(|signature| signature.name == name && signature.member == member)
+        .map(|signature| signature.cost)
 }
 
 /// A function whose result is as long as what it is given, so that the compiler guards it.
 pub(crate) fn grows(result: &Type) -> bool {
     let set = result.mask();
-    set == mask::ANY || set & (mask::TEXT | mask::BYTES | mask::LIST | mask::MAP) != 0
+    let long = mask::TEXT | mask::BYTES | mask::LIST | mask::MAP | mask::OPTIONAL;
+    set == mask::ANY || set & long != 0
 }
+
+/// The names in front of functions, as in `math.abs(x)`.
+pub(crate) const NAMESPACES: [&str; 8] = [
+    "math", "optional", "strings", "lists", "sets", "base64", "cel", "ip",
+];
 
 /// Accessors of a timestamp that change at most once a quarter of an hour.
 pub(crate) const COARSE_ACCESSORS: [&str; 7] = [
@@ -76,127 +170,70 @@ pub(crate) const ACCESSORS: [&str; 10] = [
     "getMilliseconds",
 ];
 
-/// The macros and their numbers of arguments.
-pub(crate) const MACROS: [(&str, &str); 7] = [
+/// The macros: name and use. What is called on a value has a dot in front of its name.
+pub(crate) const MACROS: [(&str, &str); 24] = [
     ("has", "has(record.field)"),
     ("all", "list.all(element, condition)"),
+    ("all", "map.all(key, value, condition)"),
     ("exists", "list.exists(element, condition)"),
+    ("exists", "map.exists(key, value, condition)"),
     ("exists_one", "list.exists_one(element, condition)"),
+    ("exists_one", "map.exists_one(key, value, condition)"),
     ("existsOne", "list.existsOne(element, condition)"),
+    ("existsOne", "map.existsOne(key, value, condition)"),
     ("filter", "list.filter(element, condition)"),
     ("map", "list.map(element, value)"),
+    ("map", "list.map(element, condition, value)"),
+    ("transformList", "map.transformList(key, value, result)"),
+    (
+        "transformList",
+        "map.transformList(key, value, condition, result)",
+    ),
+    ("transformMap", "map.transformMap(key, value, result)"),
+    (
+        "transformMap",
+        "map.transformMap(key, value, condition, result)",
+    ),
+    (
+        "transformMapEntry",
+        "map.transformMapEntry(key, value, {newKey: result})",
+    ),
+    (
+        "transformMapEntry",
+        "map.transformMapEntry(key, value, condition, {newKey: result})",
+    ),
+    ("sortBy", "list.sortBy(element, key)"),
+    ("optMap", "optional.optMap(name, value)"),
+    ("optFlatMap", "optional.optFlatMap(name, optional)"),
+    ("cel.bind", "cel.bind(name, value, expression)"),
+    ("cel.block", "cel.block([values], expression)"),
+    ("cel.index", "cel.index(number)"),
 ];
 
-const fn of(name: &'static str, arguments: &'static [u32], result: fn() -> Type) -> Signature {
-    Signature {
-        name,
-        member: false,
-        arguments,
-        result,
+/// Returns the name that people write for a function.
+pub(crate) fn written_name(name: &'static str) -> &'static str {
+    match name {
+        "math.@max" => "math.greatest",
+        "math.@min" => "math.least",
+        name => name,
     }
 }
 
-const fn on(name: &'static str, arguments: &'static [u32], result: fn() -> Type) -> Signature {
-    Signature {
-        name,
-        member: true,
-        arguments,
-        result,
-    }
+/// Returns the failure of a function of ours, in words that stand alone.
+pub(crate) fn failure(message: impl ToString) -> ExecutionError {
+    ExecutionError::function_error("@", message)
 }
 
-const fn at(name: &'static str) -> [Signature; 2] {
-    [
-        on(name, &[mask::TIMESTAMP], || Type::Int),
-        on(name, &[mask::TIMESTAMP, mask::TEXT], || Type::Int),
-    ]
+/// Returns the failure of a call whose arguments have the wrong types.
+pub(crate) fn no_overload(name: &str, arguments: &[CowVal<'_, '_>]) -> ExecutionError {
+    let types = arguments
+        .iter()
+        .map(|argument| argument.get_type().name().to_owned())
+        .collect();
+    ExecutionError::no_such_overload(name, types)
 }
 
-const SIZED: u32 = mask::TEXT | mask::BYTES | mask::LIST | mask::MAP;
-
-/// Functions beside the accessors of timestamps.
-static SIGNATURES: &[Signature] = &[
-    of("size", &[SIZED], || Type::Int),
-    on("size", &[SIZED], || Type::Int),
-    of(
-        "int",
-        &[mask::NUMBER | mask::TEXT | mask::TIMESTAMP],
-        || Type::Int,
-    ),
-    of("uint", &[mask::NUMBER | mask::TEXT], || Type::Uint),
-    of("double", &[mask::NUMBER | mask::TEXT], || Type::Double),
-    of(
-        "string",
-        &[mask::NUMBER | mask::TEXT | mask::BOOL | mask::BYTES | mask::TIMESTAMP | mask::DURATION],
-        || Type::Text,
-    ),
-    of("bool", &[mask::BOOL | mask::TEXT], || Type::Bool),
-    of("bytes", &[mask::TEXT | mask::BYTES], || Type::Bytes),
-    of(
-        "timestamp",
-        &[mask::TEXT | mask::TIMESTAMP | mask::INT],
-        || Type::Timestamp,
-    ),
-    of("duration", &[mask::TEXT | mask::DURATION], || {
-        Type::Duration
-    }),
-    of("dyn", &[mask::ANY], || Type::Dyn),
-    of("matches", &[mask::TEXT, mask::TEXT], || Type::Bool),
-    on("matches", &[mask::TEXT, mask::TEXT], || Type::Bool),
-    on("contains", &[mask::TEXT, mask::TEXT], || Type::Bool),
-    on("startsWith", &[mask::TEXT, mask::TEXT], || Type::Bool),
-    on("endsWith", &[mask::TEXT, mask::TEXT], || Type::Bool),
-    on("charAt", &[mask::TEXT, mask::INT], || Type::Text),
-    on("indexOf", &[mask::TEXT, mask::TEXT], || Type::Int),
-    on("indexOf", &[mask::TEXT, mask::TEXT, mask::INT], || {
-        Type::Int
-    }),
-    on("lastIndexOf", &[mask::TEXT, mask::TEXT], || Type::Int),
-    on("lowerAscii", &[mask::TEXT], || Type::Text),
-    on("upperAscii", &[mask::TEXT], || Type::Text),
-    on("trim", &[mask::TEXT], || Type::Text),
-    on("reverse", &[mask::TEXT], || Type::Text),
-    on("split", &[mask::TEXT, mask::TEXT], || {
-        Type::list(Type::Text)
-    }),
-    on("split", &[mask::TEXT, mask::TEXT, mask::INT], || {
-        Type::list(Type::Text)
-    }),
-    on("substring", &[mask::TEXT, mask::INT], || Type::Text),
-    on("substring", &[mask::TEXT, mask::INT, mask::INT], || {
-        Type::Text
-    }),
-    on("getHours", &[mask::DURATION], || Type::Int),
-    on("getMinutes", &[mask::DURATION], || Type::Int),
-    on("getSeconds", &[mask::DURATION], || Type::Int),
-    on("getMilliseconds", &[mask::DURATION], || Type::Int),
-    of("optional.of", &[mask::ANY], || Type::Dyn),
-    of("optional.ofNonZeroValue", &[mask::ANY], || Type::Dyn),
-    of("optional.none", &[], || Type::Dyn),
-    on("hasValue", &[mask::DYN], || Type::Bool),
-    on("value", &[mask::DYN], || Type::Dyn),
-    on("or", &[mask::DYN, mask::DYN], || Type::Dyn),
-    on("orValue", &[mask::DYN, mask::ANY], || Type::Dyn),
-    of("math.ceil", &[mask::DOUBLE], || Type::Double),
-    of("math.floor", &[mask::DOUBLE], || Type::Double),
-    of("math.round", &[mask::DOUBLE], || Type::Double),
-    of("math.trunc", &[mask::DOUBLE], || Type::Double),
-    of("math.abs", &[mask::INT], || Type::Int),
-    of("math.abs", &[mask::NUMBER], || Type::Dyn),
-    of("math.sign", &[mask::INT], || Type::Int),
-    of("math.sign", &[mask::NUMBER], || Type::Dyn),
-    of("math.@max", &[mask::INT, mask::INT], || Type::Int),
-    of("math.@max", &[mask::NUMBER | mask::LIST], || Type::Dyn),
-    of("math.@max", &[mask::NUMBER, mask::NUMBER], || Type::Dyn),
-    of("math.@min", &[mask::INT, mask::INT], || Type::Int),
-    of("math.@min", &[mask::NUMBER | mask::LIST], || Type::Dyn),
-    of("math.@min", &[mask::NUMBER, mask::NUMBER], || Type::Dyn),
-];
-
-static TIME_SIGNATURES: LazyLock<Vec<Signature>> =
-    LazyLock::new(|| ACCESSORS.into_iter().flat_map(at).collect());
-
-/// Returns every overload.
-pub(crate) fn signatures() -> impl Iterator<Item = &'static Signature> {
-    SIGNATURES.iter().chain(TIME_SIGNATURES.iter())
+/// Returns a value as the result of a function.
+pub(crate) fn owned<'b, 'v>(value: impl Val + 'v) -> CowVal<'b, 'v> {
+    CowVal::Owned(Box::new(value))
 }

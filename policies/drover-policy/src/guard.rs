@@ -8,10 +8,10 @@ use cel::common::ast::{
     operators,
 };
 
-use crate::check::Append;
-use crate::functions;
+use crate::check::{Append, namespace};
+use crate::functions::{self, Cost, is_bind};
 use crate::guards;
-use crate::parse::count;
+use crate::parse::{children_mut, count};
 use crate::types::{Type, mask};
 
 #[cfg(test)]
@@ -107,26 +107,14 @@ impl Guard<'_> {
             .map(|argument| self.node(argument))
             .collect();
         let name = original.func_name.as_str();
-        let is_matches = name == "matches";
         if let Some(target) = &original.target {
-            let target = self.node(target);
-            if is_matches {
-                let mut all = vec![target];
-                all.extend(arguments);
-                return call(guards::MATCHES, all);
+            let full = namespace(target).map(|namespace| format!("{namespace}.{name}"));
+            let namespaced = full.and_then(|full| functions::cost(&full, false));
+            if let Some(cost) = namespaced {
+                return self.function(node, original, cost, None, arguments);
             }
-            let rebuilt = IdedExpr {
-                id: node.id,
-                expr: Expr::Call(CallExpr {
-                    func_name: original.func_name.clone(),
-                    target: Some(Box::new(target)),
-                    args: arguments,
-                }),
-            };
-            return self.kept(node, rebuilt);
-        }
-        if is_matches {
-            return call(guards::MATCHES, arguments);
+            let cost = functions::cost(name, true).unwrap_or(Cost::Walk);
+            return self.function(node, original, cost, Some(target), arguments);
         }
         match (name, original.args.as_slice()) {
             (operators::ADD, [left, right]) => {
@@ -139,30 +127,53 @@ impl Guard<'_> {
             (operators::IN, [_, hay]) if !matches!(hay.expr, Expr::List(_)) => {
                 call(guards::CONTAINS, arguments)
             }
-            _ => {
-                let rebuilt = IdedExpr {
-                    id: node.id,
-                    expr: Expr::Call(CallExpr {
-                        func_name: original.func_name.clone(),
-                        target: None,
-                        args: arguments,
-                    }),
-                };
-                if is_function(name) {
-                    self.kept(node, rebuilt)
-                } else {
-                    rebuilt
-                }
+            _ if is_function(name) => {
+                let cost = functions::cost(name, false).unwrap_or(Cost::Walk);
+                self.function(node, original, cost, None, arguments)
             }
+            _ => rebuilt(node, original, None, arguments),
         }
     }
 
-    /// Charges for the result of a function where it can be large.
-    fn kept(&self, node: &IdedExpr, rebuilt: IdedExpr) -> IdedExpr {
-        if functions::grows(&self.type_of(node)) {
-            call(guards::KEEP, vec![rebuilt])
+    /// Charges for a call of a function: for reading what it is given before, for its result after.
+    fn function(
+        &self,
+        node: &IdedExpr,
+        original: &CallExpr,
+        cost: Cost,
+        receiver: Option<&IdedExpr>,
+        mut arguments: Vec<IdedExpr>,
+    ) -> IdedExpr {
+        let mut target = receiver.map(|receiver| self.node(receiver));
+        let (first, others) = match cost {
+            Cost::Own(name) => {
+                let all = target.into_iter().chain(arguments).collect();
+                return call(name, all);
+            }
+            Cost::Fixed => (None, None),
+            Cost::Read => (Some(guards::READ), Some(guards::READ)),
+            Cost::Walk | Cost::Grow => (Some(guards::WALK), Some(guards::WALK)),
+            Cost::Sort => (Some(guards::SORT), Some(guards::WALK)),
+            Cost::Pairwise => (Some(guards::PAIRWISE), Some(guards::WALK)),
+        };
+        let originals = receiver.into_iter().chain(&original.args);
+        let parts = target.iter_mut().chain(&mut arguments);
+        for (at, (part, original)) in parts.zip(originals).enumerate() {
+            let guard = if at == 0 { first } else { others };
+            let cheap =
+                matches!(original.expr, Expr::Literal(_)) || self.type_of(original).is_scalar();
+            if let (Some(guard), false) = (guard, cheap) {
+                *part = call(guard, vec![std::mem::take(part)]);
+            }
+        }
+        let target = target.map(Box::new).or_else(|| original.target.clone());
+        let made = rebuilt(node, original, target, arguments);
+        if cost == Cost::Grow {
+            call(guards::SHORT, vec![made])
+        } else if functions::grows(&self.type_of(node)) {
+            call(guards::KEEP, vec![made])
         } else {
-            rebuilt
+            made
         }
     }
 
@@ -194,10 +205,39 @@ impl Guard<'_> {
         }
     }
 
+    /// Keeps a value under a name: the evaluator copies it, and the result too.
+    fn bind(&self, original: &ComprehensionExpr) -> ComprehensionExpr {
+        let kept = |node: &IdedExpr| {
+            let guarded = self.node(node);
+            if functions::grows(&self.type_of(node)) {
+                call(guards::KEEP, vec![guarded])
+            } else {
+                guarded
+            }
+        };
+        ComprehensionExpr {
+            accu_init: kept(&original.accu_init),
+            result: kept(&original.result),
+            ..original.clone()
+        }
+    }
+
     fn comprehension(&self, original: &ComprehensionExpr) -> ComprehensionExpr {
+        if is_bind(original) {
+            return self.bind(original);
+        }
+        // The evaluator has loops with one variable alone: a loop with two becomes one over pairs.
+        let single;
+        let (range, original) = match &original.iter_var2 {
+            None => (guards::RANGE, original),
+            Some(second) => {
+                single = over_pairs(original, second);
+                (functions::PAIRS, &single)
+            }
+        };
         let steps = count(&original.loop_step) + 1;
         let mut rebuilt = original.clone();
-        rebuilt.iter_range = call(guards::RANGE, vec![self.node(&original.iter_range)]);
+        rebuilt.iter_range = call(range, vec![self.node(&original.iter_range)]);
         rebuilt.accu_init = self.node(&original.accu_init);
         rebuilt.result = self.node(&original.result);
         let Some(append) = Append::of(original) else {
@@ -249,6 +289,78 @@ fn ticked(steps: u64, node: IdedExpr, otherwise: IdedExpr) -> IdedExpr {
     let steps = literal(LiteralValue::Int((steps as i64).into()));
     let tick = call(guards::TICK, vec![steps]);
     call(operators::CONDITIONAL, vec![tick, node, otherwise])
+}
+
+/// Returns a loop with two variables as one whose variable is a pair.
+fn over_pairs(original: &ComprehensionExpr, second: &str) -> ComprehensionExpr {
+    // No two loops have the same name for it, so that one inside another still sees the outer pair.
+    let pair = format!("@pair{}", original.iter_range.id);
+    let names = [original.iter_var.as_str(), second];
+    let in_pair = |node: &IdedExpr| {
+        let mut node = node.clone();
+        name_parts(&mut node, &names, &pair);
+        node
+    };
+    ComprehensionExpr {
+        loop_cond: in_pair(&original.loop_cond),
+        loop_step: in_pair(&original.loop_step),
+        iter_var: pair.clone(),
+        iter_var2: None,
+        ..original.clone()
+    }
+}
+
+/// Replaces each of two names by the part of a pair that it stands for.
+fn name_parts(node: &mut IdedExpr, names: &[&str; 2], pair: &str) {
+    match &mut node.expr {
+        Expr::Ident(name) => {
+            let at = names.iter().position(|part| part == name);
+            if let Some(at) = at {
+                let pair = IdedExpr {
+                    id: 0,
+                    expr: Expr::Ident(pair.to_owned()),
+                };
+                let index = literal(LiteralValue::Int((at as i64).into()));
+                node.expr = call(operators::INDEX, vec![pair, index]).expr;
+            }
+        }
+        // Inside, the names mean something else where the loop gives them itself.
+        Expr::Comprehension(inner) => {
+            name_parts(&mut inner.iter_range, names, pair);
+            name_parts(&mut inner.accu_init, names, pair);
+            let hidden = |name: &str| {
+                name == inner.iter_var
+                    || name == inner.accu_var
+                    || Some(name) == inner.iter_var2.as_deref()
+            };
+            let visible = names.map(|name| if hidden(name) { "" } else { name });
+            name_parts(&mut inner.loop_cond, &visible, pair);
+            name_parts(&mut inner.loop_step, &visible, pair);
+            name_parts(&mut inner.result, &visible, pair);
+        }
+        _ => {
+            for child in children_mut(node) {
+                name_parts(child, names, pair);
+            }
+        }
+    }
+}
+
+/// Returns a call with other arguments.
+fn rebuilt(
+    node: &IdedExpr,
+    original: &CallExpr,
+    target: Option<Box<IdedExpr>>,
+    args: Vec<IdedExpr>,
+) -> IdedExpr {
+    IdedExpr {
+        id: node.id,
+        expr: Expr::Call(CallExpr {
+            func_name: original.func_name.clone(),
+            target,
+            args,
+        }),
+    }
 }
 
 fn call(name: &str, args: Vec<IdedExpr>) -> IdedExpr {

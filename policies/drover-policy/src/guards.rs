@@ -10,7 +10,8 @@ use cel::ExecutionError;
 use cel::common::types::{CelBool, CelBytes, CelInt, CelList, CelMap, CelString, CelUInt, Kind};
 use cel::common::value::{CowVal, Val};
 
-use crate::limits::{STEPS_PER_COMPARISON, TEXT_BYTES_MAX};
+use crate::functions::{Arguments, Outcome, failure, too_long};
+use crate::limits::{STEPS_PER_COMPARISON, STEPS_PER_SORTED, TEXT_BYTES_MAX};
 use crate::meter;
 use crate::value;
 
@@ -19,11 +20,13 @@ pub(crate) const ADD: &str = "@add";
 pub(crate) const KEEP: &str = "@keep";
 pub(crate) const CONTAINS: &str = "@contains";
 pub(crate) const EQUAL: &str = "@equal";
+pub(crate) const SHORT: &str = "@short";
+pub(crate) const READ: &str = "@read";
+pub(crate) const WALK: &str = "@walk";
+pub(crate) const SORT: &str = "@sort";
+pub(crate) const PAIRWISE: &str = "@pairwise";
 pub(crate) const RANGE: &str = "@range";
 pub(crate) const MATCHES: &str = "@matches";
-
-type Arguments<'b, 'v> = Vec<CowVal<'b, 'v>>;
-type Outcome<'b, 'v> = Result<CowVal<'b, 'v>, ExecutionError>;
 
 static TRUE: CelBool = CelBool::TRUE;
 static FALSE: CelBool = CelBool::FALSE;
@@ -45,8 +48,7 @@ pub(crate) fn add<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
     if let (Some(left), Some(right)) = (bytes_of(left), bytes_of(right))
         && left + right > TEXT_BYTES_MAX
     {
-        let why = "the text would be too long";
-        return Err(ExecutionError::function_error("+", why));
+        return Err(failure(too_long()));
     }
     meter::charge_weight(left)?;
     meter::charge_weight(right)?;
@@ -82,6 +84,41 @@ pub(crate) fn keep<'b, 'v>(mut arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> 
     Ok(arguments.swap_remove(0))
 }
 
+/// Charges for the result of a function that may be much longer than what it was given.
+pub(crate) fn short<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
+    match bytes_of(arguments[0].as_ref()) {
+        Some(bytes) if bytes > TEXT_BYTES_MAX => Err(failure(too_long())),
+        _ => keep(arguments),
+    }
+}
+
+/// Charges for reading a text to its end.
+pub(crate) fn read<'b, 'v>(mut arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
+    if let Some(bytes) = bytes_of(arguments[0].as_ref()) {
+        meter::charge_bytes(bytes)?;
+    }
+    Ok(arguments.swap_remove(0))
+}
+
+/// Charges for walking through a value.
+pub(crate) fn walk<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
+    keep(arguments)
+}
+
+/// Charges for sorting a list.
+pub(crate) fn order<'b, 'v>(mut arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
+    meter::charge_scaled(arguments[0].as_ref(), STEPS_PER_SORTED)?;
+    Ok(arguments.swap_remove(0))
+}
+
+/// Charges for comparing each element of a list with each.
+pub(crate) fn pairwise<'b, 'v>(mut arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
+    let list = arguments[0].downcast_ref::<CelList<'_>>();
+    let count = list.map_or(1, |list| list.inner().len() as u64);
+    meter::charge_scaled(arguments[0].as_ref(), count.max(1))?;
+    Ok(arguments.swap_remove(0))
+}
+
 /// Looks for the first argument in the second, after charging for the search through a list.
 pub(crate) fn contains<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
     let [needle, hay] = [arguments[0].as_ref(), arguments[1].as_ref()];
@@ -98,8 +135,17 @@ pub(crate) fn contains<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> 
 /// evaluator, and its own types do not know ours.
 pub(crate) fn equal<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
     let [left, right] = [arguments[0].as_ref(), arguments[1].as_ref()];
-    meter::charge_scaled(left, STEPS_PER_COMPARISON)?;
-    Ok(truth(left.equals(right) || right.equals(left)))
+    same(left, right).map(truth)
+}
+
+/// Returns whether two values are equal, after charging for the comparison.
+pub(crate) fn same(left: &dyn Val, right: &dyn Val) -> Result<bool, ExecutionError> {
+    let weighty = [left, right]
+        .into_iter()
+        .all(|value| value.as_indexer().is_some() || value.as_sizer().is_some());
+    let factor = if weighty { STEPS_PER_COMPARISON } else { 1 };
+    meter::charge_scaled(left, factor)?;
+    Ok(left.equals(right) || right.equals(left))
 }
 
 /// Returns what a loop goes over: a list as it is, and the keys of a map in order. The evaluator's
@@ -109,6 +155,11 @@ pub(crate) fn range<'b, 'v>(mut arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v>
     if value.get_type().kind() != Kind::Map {
         return Ok(arguments.swap_remove(0));
     }
+    Ok(CowVal::owned(CelList::from(keys(value)?)))
+}
+
+/// Returns the keys of a map, in order.
+pub(crate) fn keys<'v>(value: &(dyn Val + 'v)) -> Result<Vec<value::Boxed<'v>>, ExecutionError> {
     let mut keys: Vec<value::Boxed<'v>> = Vec::new();
     if let Some(iterable) = value.as_iterable() {
         let mut all = iterable.iter();
@@ -120,7 +171,7 @@ pub(crate) fn range<'b, 'v>(mut arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v>
     if value.downcast_ref::<CelMap<'_>>().is_some() {
         keys.sort_by_cached_key(|key| sort_key(key.as_ref()));
     }
-    Ok(CowVal::owned(CelList::from(keys)))
+    Ok(keys)
 }
 
 fn sort_key(key: &dyn Val) -> (u8, i128, String) {

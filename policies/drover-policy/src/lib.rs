@@ -25,6 +25,7 @@ mod facts;
 mod functions;
 mod guard;
 mod guards;
+pub mod language;
 mod library;
 mod limits;
 mod meter;

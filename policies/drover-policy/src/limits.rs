@@ -35,6 +35,9 @@ pub(crate) const BINDING_STEPS_MAX: u64 = 10_000_000;
 /// Longest text that `+` may make, in bytes. Lists need no such limit: copying them is charged for.
 pub(crate) const TEXT_BYTES_MAX: usize = 16 * 1024;
 
+/// Most steps of a call of constants that is tried when a policy is loaded, to see whether it fails.
+pub(crate) const CONSTANT_STEPS_MAX: u64 = 20_000;
+
 /// Most mistakes told about one expression: a slip at the front can cause hundreds.
 pub(crate) const MISTAKES_MAX: usize = 20;
 
@@ -51,11 +54,26 @@ pub(crate) const STEPS_PER_ENTRY: u64 = 16;
 /// How many times its weight comparing a value counts as: an instance is compared field by field.
 pub(crate) const STEPS_PER_COMPARISON: u64 = 16;
 
+/// How many times its weight sorting a list counts as: as many comparisons of each element as the
+/// longest list that can be made needs.
+pub(crate) const STEPS_PER_SORTED: u64 = 16;
+
 /// Largest compiled regular expression in bytes, and the size of its cache while matching.
 pub(crate) const REGEX_BYTES_MAX: usize = 128 * 1024;
 
 /// Steps that compiling a regular expression counts as: compiling the largest takes a millisecond.
 pub(crate) const REGEX_STEPS: u64 = 10_000;
+
+/// Sizes of compiled regular expressions, and how many times the length of a text matching against
+/// one up to that size counts as: a large one may look at each of its states for each character.
+pub(crate) const REGEX_CLASSES: [(usize, u64); 3] =
+    [(8 * 1024, 1), (32 * 1024, 32), (REGEX_BYTES_MAX, 256)];
+
+/// Steps that asking for a window of time counts as: the days of years may have to be gone through.
+pub(crate) const WINDOW_STEPS: u64 = 500;
+
+/// Longest text of a version in bytes.
+pub(crate) const VERSION_BYTES_MAX: usize = 256;
 
 /// Most compiled regular expressions kept during one call.
 pub(crate) const REGEX_CACHE_MAX: usize = 32;

@@ -8,19 +8,19 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use cel::ExecutionError;
-use cel::common::types::{CelBytes, CelList, CelMap, CelString};
+use cel::common::types::{CelBytes, CelList, CelMap, CelOptional, CelString};
 use cel::common::value::Val;
 use regex::{Regex, RegexBuilder};
 
 use crate::limits::{
     BINDING_STEPS_MAX, BYTES_PER_STEP, EXPRESSION_STEPS_MAX, REGEX_BYTES_MAX, REGEX_CACHE_MAX,
-    REGEX_STEPS, STEPS_PER_ELEMENT, STEPS_PER_ENTRY,
+    REGEX_CLASSES, REGEX_STEPS, STEPS_PER_ELEMENT, STEPS_PER_ENTRY,
 };
 
 thread_local! {
     static LEFT: Cell<u64> = const { Cell::new(0) };
     static EXHAUSTED: Cell<bool> = const { Cell::new(false) };
-    static PATTERNS: RefCell<BTreeMap<String, Regex>> = const { RefCell::new(BTreeMap::new()) };
+    static PATTERNS: RefCell<BTreeMap<String, Pattern>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// What an evaluation used.
@@ -70,6 +70,11 @@ pub(crate) fn charge(steps: u64) -> Result<(), ExecutionError> {
     Err(ExecutionError::function_error("budget", exhausted()))
 }
 
+/// Takes off the budget what reading so many bytes costs.
+pub(crate) fn charge_bytes(bytes: usize) -> Result<(), ExecutionError> {
+    charge((bytes / BYTES_PER_STEP) as u64)
+}
+
 /// Takes off the budget what a value weighs: steps per element, and per some bytes of text.
 pub(crate) fn charge_weight(value: &dyn Val) -> Result<(), ExecutionError> {
     charge_scaled(value, 1)
@@ -97,44 +102,106 @@ pub(crate) fn charge_scaled(value: &dyn Val, factor: u64) -> Result<(), Executio
             charge_scaled(value.as_ref(), factor)
         });
     }
+    if let Some(optional) = value.downcast_ref::<CelOptional<'_>>() {
+        return match optional.option() {
+            Some(held) => charge_scaled(held, factor),
+            None => Ok(()),
+        };
+    }
     Ok(())
+}
+
+/// A compiled regular expression.
+struct Pattern {
+    regex: Regex,
+    /// How many times the length of a text matching it counts as.
+    factor: u64,
 }
 
 /// Compiles a regular expression within limits.
 pub(crate) fn pattern(source: &str) -> Result<Regex, String> {
-    RegexBuilder::new(source)
-        .size_limit(REGEX_BYTES_MAX)
-        .dfa_size_limit(REGEX_BYTES_MAX)
-        .build()
-        .map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => {
-                "the regular expression is too large once compiled".to_owned()
-            }
-            other => {
-                let text = other.to_string();
-                let reason = text.lines().last().unwrap_or_default();
-                format!(
-                    "not a regular expression: {}",
-                    reason.trim_start_matches("error: ")
-                )
-            }
-        })
+    compiled(source, REGEX_BYTES_MAX).map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => {
+            "the regular expression is too large once compiled".to_owned()
+        }
+        other => {
+            let text = other.to_string();
+            let reason = text.lines().last().unwrap_or_default();
+            format!(
+                "not a regular expression: {}",
+                reason.trim_start_matches("error: ")
+            )
+        }
+    })
 }
 
-/// Returns whether `text` matches the regular expression `source`, compiled once per thread.
-pub(crate) fn matches(text: &str, source: &str) -> Result<bool, ExecutionError> {
-    charge((text.len() / BYTES_PER_STEP) as u64)?;
+fn compiled(source: &str, bytes_max: usize) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(source)
+        .size_limit(bytes_max)
+        .dfa_size_limit(REGEX_BYTES_MAX)
+        .build()
+}
+
+/// Compiles a regular expression, and finds out how large it is by how much it fits in.
+fn classed(source: &str) -> Result<Pattern, String> {
+    for (bytes_max, factor) in REGEX_CLASSES {
+        if let Ok(regex) = compiled(source, bytes_max) {
+            return Ok(Pattern { regex, factor });
+        }
+    }
+    pattern(source).map(|regex| Pattern { regex, factor: 1 })
+}
+
+/// Runs `work` with the regular expression `source`, compiled once per thread.
+fn with_pattern<T>(
+    function: &str,
+    source: &str,
+    work: impl FnOnce(&Pattern) -> Result<T, ExecutionError>,
+) -> Result<T, ExecutionError> {
     PATTERNS.with_borrow_mut(|patterns| {
-        if let Some(regex) = patterns.get(source) {
-            return Ok(regex.is_match(text));
+        if let Some(pattern) = patterns.get(source) {
+            return work(pattern);
         }
         charge(REGEX_STEPS)?;
-        let regex =
-            pattern(source).map_err(|why| ExecutionError::function_error("matches", why))?;
-        let matched = regex.is_match(text);
+        let pattern =
+            classed(source).map_err(|why| ExecutionError::function_error(function, why))?;
+        let result = work(&pattern);
         if patterns.len() < REGEX_CACHE_MAX {
-            patterns.insert(source.to_owned(), regex);
+            patterns.insert(source.to_owned(), pattern);
         }
-        Ok(matched)
+        result
+    })
+}
+
+impl Pattern {
+    fn charge(&self, bytes: usize) -> Result<(), ExecutionError> {
+        let steps = 1 + (bytes / BYTES_PER_STEP) as u64;
+        charge(steps.saturating_mul(self.factor))
+    }
+}
+
+/// Returns whether `text` matches the regular expression `source`.
+pub(crate) fn matches(text: &str, source: &str) -> Result<bool, ExecutionError> {
+    with_pattern("matches", source, |pattern| {
+        pattern.charge(text.len())?;
+        Ok(pattern.regex.is_match(text))
+    })
+}
+
+/// Returns what matches the regular expression `source` in `text`, at most `most` times. Each search
+/// is charged for up to the end of the text, because it may look as far before it finds the next.
+pub(crate) fn find_all<'t>(
+    text: &'t str,
+    source: &str,
+    most: usize,
+) -> Result<Vec<&'t str>, ExecutionError> {
+    with_pattern("find", source, |pattern| {
+        let mut all = Vec::new();
+        pattern.charge(text.len())?;
+        for found in pattern.regex.find_iter(text).take(most) {
+            all.push(found.as_str());
+            pattern.charge(text.len() - found.end())?;
+        }
+        Ok(all)
     })
 }

@@ -1,8 +1,8 @@
 //! From source to a syntax tree within limits.
 
-use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, SourceInfo};
+use cel::common::ast::{EntryExpr, Expr, IdedEntryExpr, IdedExpr, LiteralValue, SourceInfo};
 
-use crate::functions;
+use crate::functions::{self, is_bind};
 use crate::limits::{
     DEPTH_MAX, LITERAL_BYTES_MAX, LITERAL_ELEMENTS_MAX, LOOPS_NESTED_MAX, NODES_MAX,
     SOURCE_BYTES_MAX,
@@ -60,6 +60,7 @@ pub(crate) fn parse(text: &str) -> Result<Parsed, Mistake> {
     }
     let (root, offsets) = functions::environment()
         .parser()
+        .enable_ident_escape_syntax(true)
         .parse_with_source_info(text)
         .map_err(|errors| syntax_mistake(text, errors))?;
     let parsed = Parsed { root, offsets };
@@ -155,7 +156,9 @@ impl Measure<'_> {
             ));
         }
         self.literal(node)?;
-        if let Expr::Comprehension(comprehension) = &node.expr {
+        if let Expr::Comprehension(comprehension) = &node.expr
+            && !is_bind(comprehension)
+        {
             if loops + 1 > LOOPS_NESTED_MAX {
                 let message = format!("loops are nested more than {LOOPS_NESTED_MAX} deep");
                 return Err(self.refuse(node, message, "keep an inner result in `variables`"));
@@ -236,6 +239,40 @@ pub(crate) fn children(node: &IdedExpr) -> Vec<&IdedExpr> {
             .flat_map(|entry| entry_children(&entry.expr))
             .collect(),
     }
+}
+
+/// Returns the direct children of a node, to be changed.
+pub(crate) fn children_mut(node: &mut IdedExpr) -> Vec<&mut IdedExpr> {
+    match &mut node.expr {
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
+        Expr::Call(call) => call
+            .target
+            .as_deref_mut()
+            .into_iter()
+            .chain(&mut call.args)
+            .collect(),
+        Expr::Comprehension(loop_) => vec![
+            &mut loop_.iter_range,
+            &mut loop_.accu_init,
+            &mut loop_.loop_cond,
+            &mut loop_.loop_step,
+            &mut loop_.result,
+        ],
+        Expr::List(list) => list.elements.iter_mut().collect(),
+        Expr::Map(map) => entries_mut(&mut map.entries),
+        Expr::Select(select) => vec![&mut select.operand],
+        Expr::Struct(record) => entries_mut(&mut record.entries),
+    }
+}
+
+fn entries_mut(entries: &mut [IdedEntryExpr]) -> Vec<&mut IdedExpr> {
+    entries
+        .iter_mut()
+        .flat_map(|entry| match &mut entry.expr {
+            EntryExpr::MapEntry(entry) => vec![&mut entry.key, &mut entry.value],
+            EntryExpr::StructField(field) => vec![&mut field.value],
+        })
+        .collect()
 }
 
 fn entry_children(entry: &EntryExpr) -> Vec<&IdedExpr> {

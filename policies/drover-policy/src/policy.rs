@@ -8,11 +8,14 @@ use drover_model::{
     SourceText, Value,
 };
 
-use crate::check::{Declared, Reads, zone_is_known};
+use crate::check::{Declared, Form, Reads};
 use crate::expression::Expression;
 use crate::limits::{CLAUSES_MAX, TESTS_MAX};
 use crate::parse::Mistake;
 use crate::types::{Fields, Type, closest, mask};
+
+/// What a rule is called in messages.
+const RULE: &str = "a rule";
 
 /// A mistake in a policy or in a binding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,7 +204,7 @@ impl Compiler<'_> {
                     .iter()
                     .filter_map(|rule| {
                         Some(Rule {
-                            condition: self.condition(&rule.expression, "a rule")?,
+                            condition: self.condition(&rule.expression, RULE)?,
                             message: rule.message.clone(),
                         })
                     })
@@ -230,10 +233,31 @@ impl Compiler<'_> {
             let message = format!("{what} must be a bool, this is {}", expression.type_);
             self.mistake(expression.span(), message);
         } else if expression.reads_nothing() {
-            let message = format!("{what} must depend on something, this is always the same");
-            self.mistake(expression.span(), message);
+            self.always_the_same(&expression, what);
         }
         Some(expression)
+    }
+
+    /// Reports a condition that nothing can change.
+    fn always_the_same(&mut self, condition: &Expression, what: &str) {
+        let is_match = what != RULE;
+        let (outcome, consequence) = match (condition.constant(), is_match) {
+            (Some(true), true) => ("true", "so it does nothing"),
+            (Some(true), false) => ("true", "so it never withholds anything"),
+            (Some(false), true) => (
+                "false",
+                "so the policy never applies and no rule is reached",
+            ),
+            (Some(false), false) => ("false", "so it withholds everything, always"),
+            (None, _) => ("the same", "so it decides nothing"),
+        };
+        let message =
+            format!("{what} must depend on something; this is always {outcome}, {consequence}");
+        let mistake = self.located(condition.span(), message);
+        self.mistakes.push(PolicyMistake {
+            hint: Some("read a variable or a parameter in it".to_owned()),
+            ..mistake
+        });
     }
 
     fn expression(&mut self, source: &SourceText) -> Option<Expression> {
@@ -245,7 +269,7 @@ impl Compiler<'_> {
         };
         match Expression::compile(source, &declared) {
             Ok(expression) => {
-                self.default_zones(&expression);
+                self.default_forms(&expression);
                 Some(expression)
             }
             Err(mistakes) => {
@@ -264,18 +288,21 @@ impl Compiler<'_> {
         }
     }
 
-    /// Reports parameters whose default is used as a time zone and is none.
-    fn default_zones(&mut self, expression: &Expression) {
-        for (param, offset) in &expression.zones {
-            let zone = self.policy.params.get(param).and_then(Value::as_str);
-            if let Some(zone) = zone
-                && !zone_is_known(zone)
+    /// Reports parameters whose default does not have the form that an expression needs.
+    fn default_forms(&mut self, expression: &Expression) {
+        for used in &expression.uses {
+            let param = &used.param;
+            let default = self.policy.params.get(param).and_then(Value::as_str);
+            if let Some(default) = default
+                && let Some((why, hint)) = used.form.mistake(default)
             {
-                let span = expression
-                    .source
-                    .locate(*offset, "params.".len() + param.len());
-                let message = format!("the default of `{param}` is no time zone: `{zone}`");
-                self.mistake(span, message);
+                let length = "params.".len() + param.len();
+                let span = expression.source.locate(used.offset, length);
+                let mistake = self.located(span, format!("the default of `{param}`: {why}"));
+                self.mistakes.push(PolicyMistake {
+                    hint: hint.map(str::to_owned),
+                    ..mistake
+                });
             }
         }
     }
@@ -361,14 +388,17 @@ pub(crate) fn merged_params(
             mistake(message, None);
             continue;
         };
-        let is_zone = policy
+        let forms: BTreeSet<Form> = policy
             .expressions()
-            .any(|expression| expression.zones.iter().any(|(param, _)| param == name));
-        if let (true, Some(zone)) = (is_zone, value.as_str())
-            && !zone_is_known(zone)
-        {
-            let hint = "zones have names such as Europe/Berlin, UTC or -08:00".to_owned();
-            mistake(format!("unknown time zone `{zone}`"), Some(hint));
+            .flat_map(|expression| &expression.uses)
+            .filter(|used| used.param == *name)
+            .map(|used| used.form)
+            .collect();
+        let wrong = value
+            .as_str()
+            .and_then(|text| forms.iter().find_map(|form| form.mistake(text)));
+        if let Some((message, hint)) = wrong {
+            mistake(message, hint.map(str::to_owned));
             continue;
         }
         params.insert(name.clone(), value);

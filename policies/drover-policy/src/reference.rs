@@ -71,12 +71,9 @@ pub fn reference() -> Reference {
         })
         .collect();
     let functions: BTreeSet<String> = functions::signatures()
+        .filter(|signature| !signature.name.starts_with('@'))
         .map(|signature| {
-            let name = match signature.name {
-                "math.@max" => "math.greatest",
-                "math.@min" => "math.least",
-                name => name,
-            };
+            let name = functions::written_name(signature.name);
             let receiver = signature.arguments.first().filter(|_| signature.member);
             match receiver {
                 Some(set) => format!("{}.{name}", crate::types::mask::names(*set)),

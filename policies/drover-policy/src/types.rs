@@ -30,6 +30,16 @@ pub(crate) enum Type {
     Named(Arc<Fields>),
     /// The type or null.
     Nullable(Box<Type>),
+    /// A value that may be missing: `map[?"key"]`, `optional.of(1)`.
+    Optional(Box<Type>),
+    /// An IP address.
+    Ip,
+    /// A network: an address with the length of a prefix.
+    Cidr,
+    Semver,
+    Quantity,
+    /// A type as a value, what `type(x)` and `int` are.
+    Kind,
 }
 
 /// The fields of [`Type::Named`].
@@ -91,14 +101,18 @@ pub(crate) mod mask {
     pub(crate) const LIST: u32 = 1 << 9;
     pub(crate) const MAP: u32 = 1 << 10;
     pub(crate) const RECORD: u32 = 1 << 11;
-    /// Only values whose type is not known: optional values.
-    pub(crate) const DYN: u32 = 0;
+    pub(crate) const OPTIONAL: u32 = 1 << 12;
+    pub(crate) const IP: u32 = 1 << 13;
+    pub(crate) const CIDR: u32 = 1 << 14;
+    pub(crate) const SEMVER: u32 = 1 << 15;
+    pub(crate) const QUANTITY: u32 = 1 << 16;
+    pub(crate) const TYPE: u32 = 1 << 17;
     pub(crate) const NUMBER: u32 = INT | UINT | DOUBLE;
     pub(crate) const ANY: u32 = u32::MAX;
 
     /// Returns the names of the types in a set, for messages.
     pub(crate) fn names(set: u32) -> String {
-        const NAMES: [(u32, &str); 12] = [
+        const NAMES: [(u32, &str); 18] = [
             (NULL, "null"),
             (BOOL, "bool"),
             (INT, "int"),
@@ -111,6 +125,12 @@ pub(crate) mod mask {
             (LIST, "list"),
             (MAP, "map"),
             (RECORD, "record"),
+            (OPTIONAL, "optional"),
+            (IP, "ip"),
+            (CIDR, "cidr"),
+            (SEMVER, "semver"),
+            (QUANTITY, "quantity"),
+            (TYPE, "type"),
         ];
         if set == ANY {
             return "anything".to_owned();
@@ -120,11 +140,7 @@ pub(crate) mod mask {
             .filter(|(bit, _)| set & bit != 0)
             .map(|(_, name)| *name)
             .collect();
-        if names.is_empty() {
-            "optional".to_owned()
-        } else {
-            names.join(" or ")
-        }
+        names.join(" or ")
     }
 }
 
@@ -170,6 +186,32 @@ impl Type {
             Self::Map(_) => mask::MAP,
             Self::Record(_) | Self::Named(_) => mask::RECORD,
             Self::Nullable(inner) => inner.mask(),
+            Self::Optional(_) => mask::OPTIONAL,
+            Self::Ip => mask::IP,
+            Self::Cidr => mask::CIDR,
+            Self::Semver => mask::SEMVER,
+            Self::Quantity => mask::QUANTITY,
+            Self::Kind => mask::TYPE,
+        }
+    }
+
+    pub(crate) fn optional(type_: Type) -> Self {
+        Self::Optional(Box::new(type_))
+    }
+
+    /// Returns the type of the elements, if it is a list.
+    pub(crate) fn element(&self) -> Type {
+        match self.present() {
+            Self::List(element) => (**element).clone(),
+            _ => Self::Dyn,
+        }
+    }
+
+    /// Returns the type of what an optional value holds.
+    pub(crate) fn held(&self) -> Type {
+        match self.present() {
+            Self::Optional(held) => (**held).clone(),
+            _ => Self::Dyn,
         }
     }
 
@@ -180,8 +222,16 @@ impl Type {
     /// Returns whether a value of the type has a fixed size, so that adding and comparing it
     /// costs one step.
     pub(crate) fn is_scalar(&self) -> bool {
-        const SCALAR: u32 =
-            mask::NULL | mask::BOOL | mask::NUMBER | mask::TIMESTAMP | mask::DURATION;
+        const SCALAR: u32 = mask::NULL
+            | mask::BOOL
+            | mask::NUMBER
+            | mask::TIMESTAMP
+            | mask::DURATION
+            | mask::IP
+            | mask::CIDR
+            | mask::SEMVER
+            | mask::QUANTITY
+            | mask::TYPE;
         let set = self.mask();
         set != mask::ANY && set & !SCALAR == 0
     }
@@ -205,6 +255,7 @@ impl Type {
             (left, Self::Nullable(right)) => Self::nullable(left.join(*right)),
             (Self::List(left), Self::List(right)) => Self::list(left.join(*right)),
             (Self::Map(left), Self::Map(right)) => Self::map(left.join(*right)),
+            (Self::Optional(left), Self::Optional(right)) => Self::optional(left.join(*right)),
             (Self::Record(left), Self::Record(right)) if std::ptr::eq(left, right) => {
                 Self::Record(left)
             }
@@ -235,6 +286,12 @@ impl fmt::Display for Type {
             Self::Record(shape) => f.write_str(shape.name),
             Self::Named(fields) => f.write_str(fields.name),
             Self::Nullable(inner) => write!(f, "{inner} or null"),
+            Self::Optional(held) => write!(f, "optional({held})"),
+            Self::Ip => f.write_str("ip"),
+            Self::Cidr => f.write_str("cidr"),
+            Self::Semver => f.write_str("semver"),
+            Self::Quantity => f.write_str("quantity"),
+            Self::Kind => f.write_str("type"),
         }
     }
 }

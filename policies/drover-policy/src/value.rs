@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 use cel::ExecutionError;
 use cel::common::traits::{self, Container, Indexer, Iterable, Sizer};
 use cel::common::types::{
-    CelBool, CelDouble, CelDuration, CelInt, CelList, CelNull, CelString, CelTimestamp, CelUInt,
-    Kind, MAP_TYPE, NULL_TYPE, Type as CelType,
+    CelBool, CelDouble, CelDuration, CelInt, CelList, CelNull, CelOptional, CelString,
+    CelTimestamp, CelUInt, Kind, MAP_TYPE, NULL_TYPE, Type as CelType,
 };
 use cel::common::value::{CowVal, Val};
 use drover_model::{Timestamp, Value};
@@ -340,6 +340,13 @@ pub(crate) fn show(value: &dyn Val) -> String {
         show_duration(value)
     } else if let Some(list) = value.downcast_ref::<CelList<'_>>() {
         show_list(list)
+    } else if let Some(optional) = value.downcast_ref::<CelOptional<'_>>() {
+        match optional.option() {
+            Some(held) => format!("optional.of({})", show(held)),
+            None => "optional.none()".to_owned(),
+        }
+    } else if let Some(shown) = crate::functions::show_opaque(value) {
+        shown
     } else if let Some(size) = value.as_sizer() {
         format!("{{{} entries}}", size.size().inner())
     } else if value.get_type().kind() == Kind::NullType {

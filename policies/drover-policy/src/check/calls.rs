@@ -3,9 +3,16 @@
 use cel::common::ast::{CallExpr, Expr, IdedExpr};
 use cel::{Context, Value};
 
-use super::{Checker, Clock, Mistake, article, callable_names, is_constant, literal_text};
+use super::{
+    Append, Checker, Clock, Form, Mistake, ParamUse, article, callable_names, is_constant,
+    literal_text,
+};
 use crate::explain::explain;
-use crate::functions::{self, ACCESSORS, COARSE_ACCESSORS, Signature};
+use crate::functions::{
+    self, ACCESSORS, COARSE_ACCESSORS, IN_WINDOW, MERGE_MAPS, NAMESPACES, Signature, TO_MAP,
+};
+use crate::guard;
+use crate::limits::CONSTANT_STEPS_MAX;
 use crate::meter;
 use crate::types::{Type, closest, mask};
 
@@ -14,31 +21,52 @@ impl Checker<'_> {
         if let Some(type_) = self.operator(node, call) {
             return type_;
         }
-        match &call.target {
-            None => self.global_call(node, call, &call.func_name, &call.func_name),
-            Some(target) => match namespace(target) {
+        match (&call.target, call.func_name.as_str(), call.args.as_slice()) {
+            (None, TO_MAP, [pairs]) => self.made_map(pairs),
+            (None, MERGE_MAPS, [maps]) => self.merged_maps(maps),
+            (None, IN_WINDOW, [now, arguments @ ..]) => self.in_window(node, now, arguments),
+            (None, name, _) => self.global_call(node, call, name, name),
+            (Some(target), name, _) => match self.namespace(target) {
                 Some(namespace) => {
-                    let name = format!("{namespace}.{}", call.func_name);
-                    self.global_call(node, call, &name, &call.func_name)
+                    let full = format!("{namespace}.{name}");
+                    self.global_call(node, call, &full, name)
                 }
                 None => self.member_call(node, call, target),
             },
         }
     }
 
+    fn namespace<'a>(&self, target: &'a IdedExpr) -> Option<&'a str> {
+        namespace(target).filter(|name| !self.is_local(name))
+    }
+
     fn global_call(&mut self, node: &IdedExpr, call: &CallExpr, name: &str, written: &str) -> Type {
+        let known = functions::cost(name, false).is_some();
+        if !known && self.misspelt_macro(node, name, written, false) {
+            return Type::Dyn;
+        }
         let arguments: Vec<Type> = call
             .args
             .iter()
             .map(|argument| self.part(argument))
             .collect();
         let result = self.resolve(node, name, written, false, &arguments, &call.args);
-        self.constant_call(node, call);
+        if name == "matches"
+            && let [_, pattern] = call.args.as_slice()
+        {
+            self.form(pattern, Form::Pattern);
+        } else if !call.args.is_empty() && call.args.iter().all(is_constant) {
+            self.constant_call(node);
+        }
         result
     }
 
     fn member_call(&mut self, node: &IdedExpr, call: &CallExpr, target: &IdedExpr) -> Type {
         let name = call.func_name.as_str();
+        if functions::cost(name, true).is_none() && self.misspelt_macro(node, name, name, true) {
+            self.part(target);
+            return Type::Dyn;
+        }
         let clock = self.found.reads.clock;
         let mut arguments = vec![self.part(target)];
         let coarse = COARSE_ACCESSORS.contains(&name);
@@ -49,17 +77,110 @@ impl Checker<'_> {
         }
         arguments.extend(call.args.iter().map(|argument| self.part(argument)));
         let result = self.resolve(node, name, name, true, &arguments, &call.args);
-        if ACCESSORS.contains(&name)
-            && let [zone] = call.args.as_slice()
-        {
-            self.zone(zone);
-        }
-        if name == "matches"
-            && let [pattern] = call.args.as_slice()
-        {
-            self.regular_expression(pattern);
+        match (name, call.args.as_slice()) {
+            (_, [zone]) if ACCESSORS.contains(&name) => self.form(zone, Form::Zone),
+            ("matches" | "find", [pattern]) | ("findAll", [pattern, ..]) => {
+                self.form(pattern, Form::Pattern);
+            }
+            _ if is_constant(target) && call.args.iter().all(is_constant) => {
+                self.constant_call(node);
+            }
+            _ => {}
         }
         result
+    }
+
+    /// Returns the type of the map that `transformMap` makes, from that of its pairs.
+    fn made_map(&mut self, pairs: &IdedExpr) -> Type {
+        self.part(pairs);
+        let Expr::Comprehension(comprehension) = &pairs.expr else {
+            return Type::Dyn;
+        };
+        let element = Append::of(comprehension).map(|append| &append.element.expr);
+        let Some(Expr::List(pair)) = element else {
+            return Type::Dyn;
+        };
+        let known = |at: usize| {
+            let node = pair.elements.get(at)?;
+            self.found.types.get(&node.id).cloned()
+        };
+        match (known(0), known(1)) {
+            (Some(Type::Text | Type::Word(_)), Some(value)) => Type::map(value),
+            _ => Type::Dyn,
+        }
+    }
+
+    /// Returns the type of the map that `transformMapEntry` makes, from that of its entries.
+    fn merged_maps(&mut self, maps: &IdedExpr) -> Type {
+        let element = self.part(maps).element();
+        if element.mask() & mask::MAP == 0 {
+            let message = format!(
+                "transformMapEntry() makes entries of maps such as {{key: value}}, not of {}",
+                article(&element)
+            );
+            self.mistake_over(maps, message);
+        }
+        element
+    }
+
+    /// Checks `inWindow(cron, length, zone)`, which also reads the time.
+    fn in_window(&mut self, node: &IdedExpr, now: &IdedExpr, arguments: &[IdedExpr]) -> Type {
+        self.part(now);
+        let types: Vec<Type> = arguments
+            .iter()
+            .map(|argument| self.part(argument))
+            .collect();
+        let result = self.resolve(node, "inWindow", "inWindow", false, &types, arguments);
+        if let [cron, _, zone] = arguments {
+            for (argument, form) in [(cron, Form::Cron), (zone, Form::Zone)] {
+                self.form(argument, form);
+                self.known_when_loaded(argument, form);
+            }
+        }
+        result
+    }
+
+    /// Reports an argument whose value is only known when a pass is made, where a mistake in it
+    /// would come too late.
+    fn known_when_loaded(&mut self, argument: &IdedExpr, form: Form) {
+        if literal_text(argument).is_some() || param_of(argument).is_some() {
+            return;
+        }
+        let what = match form {
+            Form::Zone => "the time zone",
+            Form::Cron => "the times",
+            Form::Pattern => "the pattern",
+        };
+        let message = format!("{what} of inWindow() must be known when the policy is loaded");
+        self.mistake_over(argument, message).hint =
+            Some("write a text, or a parameter: `params.<name>`".to_owned());
+    }
+
+    /// Reports a call that is a misspelt macro, or one with a wrong number of arguments: what it is
+    /// given cannot be understood without it.
+    fn misspelt_macro(&mut self, node: &IdedExpr, name: &str, written: &str, member: bool) -> bool {
+        let wanted = if member { written } else { name };
+        let exact = functions::MACROS.iter().any(|(known, _)| *known == wanted);
+        let close = closest(wanted, callable_names(member));
+        let known = if exact { Some(wanted) } else { close };
+        let usages: Vec<&str> = functions::MACROS
+            .iter()
+            .filter(|(macro_, _)| Some(*macro_) == known)
+            .map(|(_, usage)| *usage)
+            .collect();
+        if usages.is_empty() {
+            return false;
+        }
+        let (offset, length) = self.name_place(node, written);
+        let mistake = if exact {
+            Mistake::new(offset, length, format!("{wanted}() is not used like this"))
+                .hint(format!("write {}", usages.join(" or ")))
+        } else {
+            let message = format!("unknown function `{wanted}`");
+            super::did_you_mean(Mistake::new(offset, length, message), known)
+        };
+        self.found.mistakes.push(mistake);
+        true
     }
 
     /// Finds the overload that takes the arguments, and reports when there is none.
@@ -84,10 +205,12 @@ impl Checker<'_> {
                     .all(|(accepted, given)| accepts(*accepted, given))
         };
         if let Some(signature) = overloads.iter().find(fits) {
-            return if arguments.iter().any(Type::is_dyn) && overloads.len() > 1 {
-                common_result(&overloads)
+            return if arguments.iter().any(Type::is_dyn) {
+                let fitting = overloads.iter().filter(fits).copied();
+                let fitting: Vec<&Signature> = fitting.collect();
+                common_result(&fitting, arguments)
             } else {
-                (signature.result)()
+                (signature.result)(arguments)
             };
         }
         if overloads.is_empty() {
@@ -112,7 +235,8 @@ impl Checker<'_> {
                 .mistakes
                 .push(Mistake::new(offset, length, message));
         }
-        common_result(&overloads)
+        // What it was given says nothing about what it would return.
+        common_result(&overloads, &vec![Type::Dyn; arguments.len()])
     }
 
     fn wrong_argument(
@@ -150,16 +274,10 @@ impl Checker<'_> {
 
     fn unknown_function(&mut self, node: &IdedExpr, name: &str, written: &str, member: bool) {
         let (offset, length) = self.name_place(node, written);
-        let macro_use = functions::MACROS
-            .iter()
-            .find(|(macro_, _)| *macro_ == written);
         let other_style = functions::signatures()
             .any(|signature| signature.name == name && signature.member != member);
         let mistake = Mistake::new(offset, length, format!("unknown function `{name}`"));
-        let mistake = if let Some((_, usage)) = macro_use {
-            Mistake::new(offset, length, format!("{written}() is not used like this"))
-                .hint(format!("write {usage}"))
-        } else if other_style && member {
+        let mistake = if other_style && member {
             mistake.hint(format!("write {name}(value)"))
         } else if other_style {
             mistake.hint(format!("write value.{name}()"))
@@ -169,20 +287,15 @@ impl Checker<'_> {
         self.found.mistakes.push(mistake);
     }
 
-    /// Reports a function of literals alone that fails, such as `duration("5 minutes")`.
-    fn constant_call(&mut self, node: &IdedExpr, call: &CallExpr) {
-        if call.func_name == "matches" {
-            if let [_, pattern] = call.args.as_slice() {
-                self.regular_expression(pattern);
-            }
-            return;
-        }
-        if call.args.is_empty() || !call.args.iter().all(is_constant) {
-            return;
-        }
+    /// Reports a call of constants alone that fails, such as `duration("5 minutes")`.
+    fn constant_call(&mut self, node: &IdedExpr) {
         let context = Context::with_env(functions::environment());
-        let (result, _) = meter::metered(1000, || Value::resolve_val(node, &context).map(|_| ()));
+        let guarded = guard::guarded(node, &self.found.types);
+        let (result, used) = meter::metered(CONSTANT_STEPS_MAX, || {
+            Value::resolve_val(&guarded, &context).map(|_| ())
+        });
         if let Err(error) = result
+            && !used.exhausted
             && self
                 .found
                 .mistakes
@@ -194,27 +307,31 @@ impl Checker<'_> {
         }
     }
 
-    fn regular_expression(&mut self, pattern: &IdedExpr) {
-        if let Some(text) = literal_text(pattern)
-            && let Err(why) = meter::pattern(text)
-        {
-            self.mistake_over(pattern, why);
+    /// Checks an argument that must have a form, as far as it is known: a literal now, a parameter
+    /// once its value is.
+    fn form(&mut self, argument: &IdedExpr, form: Form) {
+        if let Some(text) = literal_text(argument) {
+            if let Some((message, hint)) = form.mistake(text) {
+                self.mistake_over(argument, message).hint = hint.map(str::to_owned);
+            }
+        } else if let Some(param) = param_of(argument) {
+            let offset = self.whole(argument).0;
+            self.found.uses.push(ParamUse {
+                param: param.to_owned(),
+                form,
+                offset,
+            });
         }
     }
+}
 
-    fn zone(&mut self, zone: &IdedExpr) {
-        if let Some(name) = literal_text(zone) {
-            if !zone_is_known(name) {
-                self.mistake_over(zone, format!("unknown time zone `{name}`"))
-                    .hint =
-                    Some("zones have names such as Europe/Berlin, UTC or -08:00".to_owned());
-            }
-        } else if let Expr::Select(select) = &zone.expr
-            && matches!(&select.operand.expr, Expr::Ident(root) if root == "params")
-        {
-            let at = self.whole(zone).0;
-            self.found.zones.push((select.field.clone(), at));
+/// Returns the name of the parameter that a node reads, if it does nothing else.
+fn param_of(node: &IdedExpr) -> Option<&str> {
+    match &node.expr {
+        Expr::Select(select) if matches!(&select.operand.expr, Expr::Ident(root) if root == "params") => {
+            Some(&select.field)
         }
+        _ => None,
     }
 }
 
@@ -228,9 +345,9 @@ pub(crate) fn zone_is_known(name: &str) -> bool {
 }
 
 /// Returns the namespace that a call's target is, as in `math.abs(x)`.
-fn namespace(target: &IdedExpr) -> Option<&str> {
+pub(crate) fn namespace(target: &IdedExpr) -> Option<&str> {
     match &target.expr {
-        Expr::Ident(name) if matches!(name.as_str(), "math" | "optional" | "strings") => Some(name),
+        Expr::Ident(name) if NAMESPACES.contains(&name.as_str()) => Some(name),
         _ => None,
     }
 }
@@ -239,10 +356,10 @@ fn accepts(accepted: u32, given: &Type) -> bool {
     given.is_dyn() || given.mask() & accepted != 0
 }
 
-fn common_result(overloads: &[&Signature]) -> Type {
+fn common_result(overloads: &[&Signature], arguments: &[Type]) -> Type {
     overloads
         .iter()
-        .map(|overload| (overload.result)())
+        .map(|overload| (overload.result)(arguments))
         .reduce(Type::join)
         .unwrap_or(Type::Dyn)
 }

@@ -3,6 +3,7 @@
 use cel::common::ast::{ComprehensionExpr, Expr, IdedExpr, operators};
 
 use super::{Checker, article};
+use crate::functions::{NAMESPACES, is_bind};
 use crate::types::{Type, mask};
 use crate::variables;
 
@@ -59,35 +60,58 @@ impl Checker<'_> {
         node: &IdedExpr,
         comprehension: &ComprehensionExpr,
     ) -> Type {
+        if is_bind(comprehension) {
+            return self.bind(node, comprehension);
+        }
         let range = self.part(&comprehension.iter_range);
-        let element = match range.present() {
-            Type::List(element) => (**element).clone(),
-            Type::Map(_) => Type::Text,
-            Type::Dyn => Type::Dyn,
+        let second = comprehension.iter_var2.as_ref();
+        let (first_type, second_type) = match range.present() {
+            Type::List(element) if second.is_some() => (Type::Int, (**element).clone()),
+            Type::List(element) => ((**element).clone(), Type::Dyn),
+            Type::Map(value) => (Type::Text, (**value).clone()),
+            Type::Dyn => (Type::Dyn, Type::Dyn),
             other => {
                 let message = format!(
                     "only lists and maps can be looped over, not {}",
                     article(other)
                 );
                 self.mistake_over(&comprehension.iter_range, message);
-                Type::Dyn
+                (Type::Dyn, Type::Dyn)
             }
         };
-        let name = &comprehension.iter_var;
-        let shadows = matches!(name.as_str(), "params" | "variables" | "math" | "optional")
+        let outer = self.locals.len();
+        let result = self.part(&comprehension.accu_init);
+        self.locals
+            .push((comprehension.accu_var.clone(), result.clone()));
+        self.name(node, &comprehension.iter_var, first_type);
+        if let Some(second) = second {
+            self.name(node, second, second_type);
+        }
+        let type_ = self.loop_body(comprehension, &result);
+        self.locals.truncate(outer);
+        type_
+    }
+
+    /// Checks `cel.bind(name, value, expression)`.
+    fn bind(&mut self, node: &IdedExpr, comprehension: &ComprehensionExpr) -> Type {
+        let value = self.part(&comprehension.accu_init);
+        let outer = self.locals.len();
+        self.name(node, &comprehension.accu_var, value);
+        let type_ = self.part(&comprehension.result);
+        self.locals.truncate(outer);
+        type_
+    }
+
+    /// Makes a name known. One that means something already would hide that from who reads it.
+    fn name(&mut self, node: &IdedExpr, name: &str, type_: Type) {
+        let shadows = matches!(name, "params" | "variables")
+            || NAMESPACES.contains(&name) && name != "ip"
             || variables::variable(name).is_some();
         if shadows {
             let message = format!("`{name}` is a variable already; name the element otherwise");
             self.mistake(node, 1, message);
         }
-        let result = self.part(&comprehension.accu_init);
-        self.locals
-            .push((comprehension.accu_var.clone(), result.clone()));
-        self.locals.push((name.clone(), element));
-        let type_ = self.loop_body(comprehension, &result);
-        self.locals.pop();
-        self.locals.pop();
-        type_
+        self.locals.push((name.to_owned(), type_));
     }
 
     fn loop_body(&mut self, comprehension: &ComprehensionExpr, result: &Type) -> Type {

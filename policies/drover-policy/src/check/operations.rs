@@ -63,16 +63,11 @@ impl Checker<'_> {
                 [left, right],
             ) => self.arithmetic(node, &call.func_name, left, right),
             (operators::INDEX, [operand, index]) => self.index(node, operand, index),
-            (operators::OPT_INDEX, [operand, index]) => {
-                self.index(node, operand, index);
-                Type::Dyn
-            }
+            (operators::OPT_INDEX, [operand, index]) => maybe(self.index(node, operand, index)),
             (operators::OPT_SELECT, [operand, field]) => {
                 let operand = self.part(operand);
-                if let Some(field) = literal_text(field) {
-                    self.field(node, &operand, field);
-                }
-                Type::Dyn
+                let field = literal_text(field);
+                maybe(field.map_or(Type::Dyn, |field| self.field(node, &operand, field)))
             }
             _ => return None,
         };
@@ -149,7 +144,11 @@ impl Checker<'_> {
         let both_numbers = first & mask::NUMBER != 0 && second & mask::NUMBER != 0;
         if first & second == 0 && !both_numbers {
             let message = format!("{} and {} have no order", article(&left), article(&right));
-            self.mistake(node, 1, message);
+            let mut mistake = self.at(node, 1, message);
+            if (left.mask() | right.mask()) & (mask::QUANTITY | mask::SEMVER) != 0 {
+                mistake = mistake.hint("compare with isLessThan() and isGreaterThan()");
+            }
+            self.found.mistakes.push(mistake);
         }
     }
 
@@ -214,6 +213,8 @@ impl Checker<'_> {
                 mistake = mistake.hint("convert one side with int(), uint() or double()");
             } else if operator == operators::ADD && numbers & mask::TEXT != 0 {
                 mistake = mistake.hint("convert the other side with string()");
+            } else if numbers & mask::QUANTITY != 0 {
+                mistake = mistake.hint("compute with add() and sub()");
             }
             self.found.mistakes.push(mistake);
             Type::Dyn
@@ -237,13 +238,25 @@ impl Checker<'_> {
         }
         let operand_type = self.infer(operand);
         let index_type = self.part(index);
-        match operand_type.present() {
+        self.indexed(node, &operand_type, index, &index_type)
+    }
+
+    /// Returns the type of an element of a value of type `operand`.
+    fn indexed(
+        &mut self,
+        node: &IdedExpr,
+        operand: &Type,
+        index: &IdedExpr,
+        index_type: &Type,
+    ) -> Type {
+        match operand.present() {
             Type::Dyn => Type::Dyn,
+            Type::Optional(held) => maybe(self.indexed(node, held, index, index_type)),
             Type::List(element) => {
                 if index_type.mask() & mask::NUMBER == 0 {
                     let message = format!(
                         "a list is indexed by an int, not by {}",
-                        article(&index_type)
+                        article(index_type)
                     );
                     self.mistake_over(index, message);
                 }
@@ -252,12 +265,12 @@ impl Checker<'_> {
             Type::Map(value) => {
                 if index_type.mask() & mask::TEXT == 0 {
                     let message =
-                        format!("this map has strings as keys, not {}", article(&index_type));
+                        format!("this map has strings as keys, not {}", article(index_type));
                     self.mistake_over(index, message);
                 }
                 (**value).clone()
             }
-            record @ (Type::Record(_) | Type::Named(_)) => match literal {
+            record @ (Type::Record(_) | Type::Named(_)) => match literal_text(index) {
                 Some(name) => {
                     let record = record.clone();
                     self.field(node, &record, name)
@@ -270,6 +283,14 @@ impl Checker<'_> {
                 Type::Dyn
             }
         }
+    }
+}
+
+/// Returns the type of a value that may be missing. What is optional already stays so.
+fn maybe(type_: Type) -> Type {
+    match type_ {
+        optional @ Type::Optional(_) => optional,
+        other => Type::optional(other.present().clone()),
     }
 }
 

@@ -11,7 +11,7 @@ fn every_mistake_of_an_expression_is_told_at_its_place() {
     let rule = "instances.filter(i, i.helth == 'x').size() >= spec.sise - 1 &&\n  \
                 params.zone == variables.y || statu.phase == now.getHour() && foo(1)";
     insta::assert_snapshot!(told(rule), @"
-    1:23+5 instance has no field `helth`
+    1:23+5 instance has no field `helth` (it has id, class, outdated, draining, age, zone, busy, address)
     1:52+4 spec has no field `sise` (did you mean `size`?)
     2:10+4 the policy declares no parameter `zone`
     2:28+1 no variable `y` is declared
@@ -116,8 +116,7 @@ fn wrong_types_are_told_before_anything_is_evaluated() {
     instances.filter(i, i.zone).size() == 1
       1:21+6 a condition must be a bool, this is a string
     instances.all(i.busy)
-      1:11+3 all() is not used like this (write list.all(element, condition))
-      1:15+1 unknown variable `i`
+      1:11+3 all() is not used like this (write list.all(element, condition) or map.all(key, value, condition))
     size(instances, 1) == 2
       1:1+4 size() takes 1 argument, not 2
     status.available / 0 > 1
@@ -148,9 +147,9 @@ fn conditions_that_are_always_the_same_are_mistakes() {
         .collect();
     insta::assert_snapshot!(told.join("\n"), @"
     true
-      1:1+4 a rule must depend on something, this is always the same
+      1:1+4 a rule must depend on something; this is always true, so it never withholds anything (read a variable or a parameter in it)
     1 < 2
-      1:1+5 a rule must depend on something, this is always the same
+      1:1+5 a rule must depend on something; this is always true, so it never withholds anything (read a variable or a parameter in it)
     status.available > 1 || true
       1:25+4 this condition is always true (remove it, or use a parameter)
     false && reason == 'heal'
@@ -158,9 +157,9 @@ fn conditions_that_are_always_the_same_are_mistakes() {
     true ? reason == 'heal' : false
       1:1+4 this condition is always true (remove it, or use a parameter)
     size('abc') == 3
-      1:1+16 a rule must depend on something, this is always the same
+      1:1+16 a rule must depend on something; this is always true, so it never withholds anything (read a variable or a parameter in it)
     ['a', 'b'].exists(x, x == 'a')
-      1:1+30 a rule must depend on something, this is always the same
+      1:1+30 a rule must depend on something; this is always true, so it never withholds anything (read a variable or a parameter in it)
     ");
 }
 
@@ -216,7 +215,6 @@ fn syntax_is_told_in_words() {
         .map(|rule| format!("{rule}\n  {}", told(rule).replace('\n', "\n  ")))
         .collect();
     insta::assert_snapshot!(told.join("\n"), @r#"
-
       1:1+1 the expression is empty
     reason ==
       1:10+1 the expression ends too early
@@ -240,7 +238,7 @@ fn syntax_is_told_in_words() {
     reason == "\q"
       1:11+3 `"\q` is not understood (the text has no closing quote, or an escape that does not exist)
     status.`x` == 1
-      1:7+1 unsupported syntax: '`'
+      1:9+1 status has no field `x` (it has desired, total, available, updated, unavailable, outdated, phase)
     99999999999999999999 > status.available
       1:1+1 invalid int literal
     "#);
@@ -262,7 +260,7 @@ fn variables_are_known_where_they_belong() {
     insta::assert_snapshot!(told("variables == 3 || variables['x'] == 1 || int == 3"), @"
     1:1+9 `variables` is used as `variables.<name>`
     1:29+3 write variables.x
-    1:42+3 unknown variable `int`
+    1:46+2 a type and an int are never equal
     ");
 }
 
@@ -301,7 +299,7 @@ fn results_have_the_type_of_their_decision() {
     let mut policy = policy(DecisionPoint::Size, "3");
     policy.matches = vec![SourceText::inline("spec.size"), SourceText::inline("true")];
     insta::assert_snapshot!(mistakes(&policy), @"
-    1:1+4 a condition of `match` must depend on something, this is always the same
+    1:1+4 a condition of `match` must depend on something; this is always true, so it does nothing (read a variable or a parameter in it)
     1:1+9 a condition of `match` must be a bool, this is int
     ");
 }

@@ -175,13 +175,13 @@ fn values_cannot_grow_without_end() {
         format!("[{start}]{}.size() == 1", ".map(x, x + x)".repeat(times))
     };
     let told = bounded("texts", || outcome(&doubling(60, "group.name"), &world));
-    assert_eq!(told, "+: the text would be too long");
+    assert_eq!(told, "the text would be longer than 16384 bytes");
     let told = bounded("lists", || outcome(&doubling(60, "[reason]"), &world));
     assert_eq!(told, meter::exhausted());
     let told = bounded("bytes", || {
         outcome(&doubling(60, "bytes(group.name)"), &world)
     });
-    assert_eq!(told, "+: the text would be too long");
+    assert_eq!(told, "the text would be longer than 16384 bytes");
     let nested = format!("[reason]{}.size() == 1", ".map(x, [x, x])".repeat(40));
     let told = bounded("nested lists", || outcome(&nested, &world));
     assert_eq!(told, meter::exhausted());
