@@ -8,7 +8,7 @@ use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr, oper
 use drover_model::DecisionPoint;
 
 use crate::functions;
-use crate::limits::MISTAKES_MAX;
+use crate::limits::{CONSTANT_STEPS_MAX, MISTAKES_MAX};
 use crate::meter;
 use crate::parse::{Mistake, Parsed};
 use crate::types::{Fields, Type, closest};
@@ -136,6 +136,8 @@ pub(crate) fn check_with(
         declared,
         locals: given,
         in_path: false,
+        constant_steps: CONSTANT_STEPS_MAX,
+        patterns: 0,
         found: Checked {
             type_: Type::Dyn,
             types: BTreeMap::new(),
@@ -162,6 +164,10 @@ struct Checker<'a> {
     locals: Vec<(String, Type)>,
     /// Whether the node is part of a path whose value is already recorded.
     in_path: bool,
+    /// What is left of the steps for trying calls of constants.
+    constant_steps: u64,
+    /// How many regular expressions were compiled to look for mistakes in them.
+    patterns: usize,
     found: Checked,
 }
 
@@ -287,6 +293,8 @@ impl Checker<'_> {
             hint = Some(format!("variables.{name}"));
         } else if declared.params.types.contains_key(name) {
             hint = Some(format!("params.{name}"));
+        } else if let Some(path) = self.field_of_a_variable(name) {
+            hint = Some(path);
         } else {
             let known = VARIABLES
                 .iter()
@@ -305,6 +313,18 @@ impl Checker<'_> {
             None => mistake,
         });
         Type::Dyn
+    }
+
+    /// Returns the path of a field that has a name, such as `group.labels` of `labels`.
+    fn field_of_a_variable(&self, name: &str) -> Option<String> {
+        VARIABLES
+            .iter()
+            .filter(|variable| variable.available_in(self.declared.point))
+            .find(|variable| match (variable.type_)() {
+                Type::Record(shape) => shape.field(name).is_some(),
+                _ => false,
+            })
+            .map(|variable| format!("{}.{name}", variable.name))
     }
 
     fn select(&mut self, node: &IdedExpr, select: &SelectExpr) -> Type {
@@ -364,10 +384,12 @@ impl Checker<'_> {
             .hint("a variable sees only those above it")
         } else {
             let known = declared.all_variables.iter().map(String::as_str);
-            did_you_mean(
-                Mistake::new(offset, length, format!("no variable `{name}` is declared")),
-                closest(name, known),
-            )
+            let mistake = Mistake::new(offset, length, format!("no variable `{name}` is declared"));
+            if declared.all_variables.is_empty() {
+                mistake.hint("declare it in `spec.variables`")
+            } else {
+                did_you_mean(mistake, closest(name, known))
+            }
         };
         self.found.mistakes.push(mistake);
         Type::Dyn
@@ -417,9 +439,18 @@ impl Checker<'_> {
             }
             other => {
                 let message = format!("{} has no fields, so no `{name}`", article(other));
-                self.found
-                    .mistakes
-                    .push(Mistake::new(offset, length, message));
+                let mut mistake = Mistake::new(offset, length, message);
+                if matches!(name, "length" | "len" | "count" | "size") {
+                    mistake = mistake.hint("write size(value)");
+                } else if let Type::List(element) = other
+                    && let Type::Record(shape) = element.present()
+                    && shape.field(name).is_some()
+                {
+                    mistake = mistake.hint(format!(
+                        "its elements have it: `.all(i, i.{name} ..)`, `.exists(i, i.{name} ..)`"
+                    ));
+                }
+                self.found.mistakes.push(mistake);
                 Type::Dyn
             }
         }

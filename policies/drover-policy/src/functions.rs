@@ -210,6 +210,22 @@ pub(crate) const MACROS: [(&str, &str); 24] = [
     ("cel.index", "cel.index(number)"),
 ];
 
+/// Returns what a name of other languages is called in this one.
+pub(crate) fn synonym(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "length" | "len" | "count" => "size",
+        "any" | "some" => "exists",
+        "every" => "all",
+        "select" | "where" => "filter",
+        "includes" => "contains",
+        "lower" | "toLower" | "toLowerCase" | "lowercase" => "lowerAscii",
+        "upper" | "toUpper" | "toUpperCase" | "uppercase" => "upperAscii",
+        "max" | "math.max" => "math.greatest",
+        "min" | "math.min" => "math.least",
+        _ => return None,
+    })
+}
+
 /// Returns the name that people write for a function.
 pub(crate) fn written_name(name: &'static str) -> &'static str {
     match name {

@@ -35,7 +35,11 @@ pub(crate) const BINDING_STEPS_MAX: u64 = 10_000_000;
 /// Longest text that `+` may make, in bytes. Lists need no such limit: copying them is charged for.
 pub(crate) const TEXT_BYTES_MAX: usize = 16 * 1024;
 
-/// Most steps of a call of constants that is tried when a policy is loaded, to see whether it fails.
+/// Most regular expressions that one expression has as literals: each is compiled when it is loaded.
+pub(crate) const PATTERNS_MAX: usize = 32;
+
+/// Most steps of all calls of constants of one expression that are tried when it is loaded, to see
+/// whether they fail. What is not tried fails when it is evaluated.
 pub(crate) const CONSTANT_STEPS_MAX: u64 = 20_000;
 
 /// Most mistakes told about one expression: a slip at the front can cause hundreds.

@@ -88,13 +88,19 @@ fn syntax_mistake(text: &str, errors: cel::ParseErrors) -> Mistake {
     };
     let at = |message: String, length: usize| Mistake::new(offset, length.max(1), message);
     if message.contains("'<EOF>'") {
-        return at("the expression ends too early".to_owned(), 1);
+        let mistake = at("the expression ends too early".to_owned(), 1);
+        return match unclosed(text) {
+            Some(bracket) => mistake.hint(format!("a `{bracket}` is not closed")),
+            None => mistake,
+        };
     }
     if message.starts_with("token recognition error") {
         let token = quoted();
         let mistake = at(format!("`{token}` is not understood"), token.len());
         return if token.starts_with('=') {
             mistake.hint("`==` compares")
+        } else if token.starts_with('&') || token.starts_with('|') {
+            mistake.hint("`&&` and `||` join conditions")
         } else if token.starts_with(['\'', '"']) {
             mistake.hint("the text has no closing quote, or an escape that does not exist")
         } else {
@@ -106,7 +112,15 @@ fn syntax_mistake(text: &str, errors: cel::ParseErrors) -> Mistake {
         || message.starts_with("no viable alternative")
     {
         let token = quoted();
-        return at(format!("`{token}` is not expected here"), token.len());
+        let mistake = at(format!("`{token}` is not expected here"), token.len());
+        return match token.to_ascii_lowercase().as_str() {
+            "and" => mistake.hint("`&&` joins conditions that must both hold"),
+            "or" => mistake.hint("`||` joins conditions of which one must hold"),
+            "not" => mistake.hint("`!` negates a condition"),
+            "is" => mistake.hint("`==` compares"),
+            "then" | "if" | "else" => mistake.hint("write `condition ? value : otherwise`"),
+            _ => mistake,
+        };
     }
     if message.starts_with("invalid argument to has()") {
         return at(
@@ -116,6 +130,14 @@ fn syntax_mistake(text: &str, errors: cel::ParseErrors) -> Mistake {
         .hint("compare a variable itself with null: `oldSpec != null`");
     }
     at(shorten(&message, 200), 1)
+}
+
+/// Returns the bracket that is opened more often than it is closed, if there is one.
+fn unclosed(text: &str) -> Option<char> {
+    [('(', ')'), ('[', ']'), ('{', '}')]
+        .into_iter()
+        .find(|(open, close)| text.matches(*open).count() > text.matches(*close).count())
+        .map(|(open, _)| open)
 }
 
 /// Turns the parser's line and column, both from 1, into a byte offset. It counts characters.

@@ -216,9 +216,14 @@ impl Compiler<'_> {
                 if expression.type_.mask() & (mask::INT | mask::UINT) == 0 {
                     let message = format!("{point} must be an int, this is {}", expression.type_);
                     let mistake = self.located(expression.span(), message);
-                    let hint = expression.type_.mask() & mask::DOUBLE != 0;
+                    let hint = match expression.type_.mask() {
+                        mask::DOUBLE => Some("round it with int(math.ceil(..))"),
+                        mask::TEXT => Some("convert it with int(..)"),
+                        mask::OPTIONAL => Some("`.orValue(..)` gives a value where there is none"),
+                        _ => None,
+                    };
                     self.mistakes.push(PolicyMistake {
-                        hint: hint.then(|| "round it with int(math.ceil(..))".to_owned()),
+                        hint: hint.map(str::to_owned),
                         ..mistake
                     });
                 }

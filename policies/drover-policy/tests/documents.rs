@@ -4,50 +4,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use drover_model::{Binding, Policy};
-use drover_policy::{LIBRARY, PolicyMistake, PolicySet, TestResult};
-use drover_spec::{Diagnostic, assemble, parse_file, render};
+use drover_policy::{LIBRARY, PolicySet, TestResult};
 
-/// Returns the policies and bindings of one file, which must have no mistakes of form.
-fn read(path: &str, text: &str) -> (Vec<Policy>, Vec<Binding>) {
-    let file = parse_file(path, text.as_bytes());
-    let repository = assemble([&file]);
-    let mistakes: Vec<Diagnostic> = repository
-        .broken
-        .iter()
-        .flat_map(|broken| broken.diagnostics.clone())
-        .collect();
-    assert_eq!(shown(&mistakes, text), "");
-    let policies = repository
-        .policies
-        .into_values()
-        .map(|located| located.value)
-        .collect();
-    let bindings = repository
-        .bindings
-        .into_values()
-        .map(|located| located.value)
-        .collect();
-    (policies, bindings)
-}
+mod rendered;
 
-fn shown(diagnostics: &[Diagnostic], text: &str) -> String {
-    render(diagnostics, &|_| Some(text.to_owned()), false)
-}
-
-fn mistakes_of(text: &str) -> String {
-    let (policies, bindings) = read("policies/p.yaml", text);
-    let (_, mistakes) = PolicySet::compile(&policies, &bindings, &[]);
-    let diagnostic = |mistake: PolicyMistake| {
-        let diagnostic = Diagnostic::error("policy", mistake.message, mistake.span);
-        match mistake.hint {
-            Some(hint) => diagnostic.hint(hint),
-            None => diagnostic,
-        }
-    };
-    let diagnostics: Vec<Diagnostic> = mistakes.into_iter().map(diagnostic).collect();
-    shown(&diagnostics, text)
-}
+use rendered::{mistakes_of, read};
 
 fn policy_with(rule: &str) -> String {
     format!(

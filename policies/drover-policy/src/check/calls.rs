@@ -12,7 +12,7 @@ use crate::functions::{
     self, ACCESSORS, COARSE_ACCESSORS, IN_WINDOW, MERGE_MAPS, NAMESPACES, Signature, TO_MAP,
 };
 use crate::guard;
-use crate::limits::CONSTANT_STEPS_MAX;
+use crate::limits::PATTERNS_MAX;
 use crate::meter;
 use crate::types::{Type, closest, mask};
 
@@ -161,7 +161,7 @@ impl Checker<'_> {
     fn misspelt_macro(&mut self, node: &IdedExpr, name: &str, written: &str, member: bool) -> bool {
         let wanted = if member { written } else { name };
         let exact = functions::MACROS.iter().any(|(known, _)| *known == wanted);
-        let close = closest(wanted, callable_names(member));
+        let close = functions::synonym(wanted).or_else(|| closest(wanted, callable_names(member)));
         let known = if exact { Some(wanted) } else { close };
         let usages: Vec<&str> = functions::MACROS
             .iter()
@@ -282,18 +282,27 @@ impl Checker<'_> {
         } else if other_style {
             mistake.hint(format!("write value.{name}()"))
         } else {
-            super::did_you_mean(mistake, closest(name, callable_names(member)))
+            let close = functions::synonym(name);
+            super::did_you_mean(
+                mistake,
+                close.or_else(|| closest(name, callable_names(member))),
+            )
         };
         self.found.mistakes.push(mistake);
     }
 
     /// Reports a call of constants alone that fails, such as `duration("5 minutes")`.
     fn constant_call(&mut self, node: &IdedExpr) {
+        if self.constant_steps == 0 {
+            return;
+        }
         let context = Context::with_env(functions::environment());
         let guarded = guard::guarded(node, &self.found.types);
-        let (result, used) = meter::metered(CONSTANT_STEPS_MAX, || {
+        let (result, used) = meter::metered(self.constant_steps, || {
             Value::resolve_val(&guarded, &context).map(|_| ())
         });
+        // A few for the call itself, so that many cheap ones come to an end, too.
+        self.constant_steps = self.constant_steps.saturating_sub(used.steps + 10);
         if let Err(error) = result
             && !used.exhausted
             && self
@@ -311,6 +320,15 @@ impl Checker<'_> {
     /// once its value is.
     fn form(&mut self, argument: &IdedExpr, form: Form) {
         if let Some(text) = literal_text(argument) {
+            if form == Form::Pattern {
+                self.patterns += 1;
+                if self.patterns > PATTERNS_MAX {
+                    let message =
+                        format!("an expression has at most {PATTERNS_MAX} regular expressions");
+                    self.mistake_over(argument, message);
+                    return;
+                }
+            }
             if let Some((message, hint)) = form.mistake(text) {
                 self.mistake_over(argument, message).hint = hint.map(str::to_owned);
             }

@@ -115,7 +115,9 @@ impl Checker<'_> {
                     article(&right_type)
                 )
             };
-            self.mistake(node, 2, message);
+            let mut mistake = self.at(node, 2, message);
+            mistake.hint = conversion(&left_type, &right_type).map(str::to_owned);
+            self.found.mistakes.push(mistake);
         }
     }
 
@@ -145,7 +147,9 @@ impl Checker<'_> {
         if first & second == 0 && !both_numbers {
             let message = format!("{} and {} have no order", article(&left), article(&right));
             let mut mistake = self.at(node, 1, message);
-            if (left.mask() | right.mask()) & (mask::QUANTITY | mask::SEMVER) != 0 {
+            if let Some(hint) = conversion(&left, &right) {
+                mistake = mistake.hint(hint);
+            } else if (left.mask() | right.mask()) & (mask::QUANTITY | mask::SEMVER) != 0 {
                 mistake = mistake.hint("compare with isLessThan() and isGreaterThan()");
             }
             self.found.mistakes.push(mistake);
@@ -284,6 +288,20 @@ impl Checker<'_> {
             }
         }
     }
+}
+
+/// Returns how two values of different types may be made to fit each other.
+fn conversion(left: &Type, right: &Type) -> Option<&'static str> {
+    let both = left.mask() | right.mask();
+    if both == mask::ANY {
+        return None;
+    }
+    if both & mask::OPTIONAL != 0 {
+        return Some("`.orValue(..)` gives a value where there is none");
+    }
+    let convertible = both & !(mask::TEXT | mask::NUMBER) == 0;
+    (convertible && both & mask::TEXT != 0)
+        .then_some("convert one side with int(), double() or string()")
 }
 
 /// Returns the type of a value that may be missing. What is optional already stays so.

@@ -14,7 +14,7 @@ fn every_mistake_of_an_expression_is_told_at_its_place() {
     1:23+5 instance has no field `helth` (it has id, class, outdated, draining, age, zone, busy, address)
     1:52+4 spec has no field `sise` (did you mean `size`?)
     2:10+4 the policy declares no parameter `zone`
-    2:28+1 no variable `y` is declared
+    2:28+1 no variable `y` is declared (declare it in `spec.variables`)
     2:33+5 unknown variable `statu` (did you mean `status`?)
     2:52+7 unknown function `getHour` (did you mean `getHours`?)
     2:65+3 unknown function `foo`
@@ -74,11 +74,11 @@ fn wrong_types_are_told_before_anything_is_evaluated() {
     status.available * 1.5 > 2.0
       1:18+1 `*` does not take an int and a double (convert one side with int(), uint() or double())
     status.available == '3'
-      1:18+2 an int and a string are never equal
+      1:18+2 an int and a string are never equal (convert one side with int(), double() or string())
     status.available == null
       1:18+2 an int is never null
     reason < 3
-      1:8+1 a string and an int have no order
+      1:8+1 a string and an int have no order (convert one side with int(), double() or string())
     reason && true
       1:1+6 a condition must be a bool, this is a string
       1:11+4 this condition is always true (remove it, or use a parameter)
@@ -225,7 +225,7 @@ fn syntax_is_told_in_words() {
     reason heal
       1:8+4 `heal` is not expected here
     (reason == 'heal'
-      1:18+1 the expression ends too early
+      1:18+1 the expression ends too early (a `(` is not closed)
     reason == 'heal' &&
       && status.available > 1
       2:3+2 `&&` is not expected here
@@ -295,7 +295,7 @@ fn variables_are_declared_before_they_are_used() {
 fn results_have_the_type_of_their_decision() {
     insta::assert_snapshot!(told("status.available"), @"1:1+16 a rule must be a bool, this is int");
     insta::assert_snapshot!(mistakes(&policy(DecisionPoint::Size, "double(status.available) * 1.5")), @"1:1+30 size must be an int, this is double (round it with int(math.ceil(..)))");
-    insta::assert_snapshot!(mistakes(&policy(DecisionPoint::Size, "'three'")), @"1:1+7 size must be an int, this is string");
+    insta::assert_snapshot!(mistakes(&policy(DecisionPoint::Size, "'three'")), @"1:1+7 size must be an int, this is string (convert it with int(..))");
     let mut policy = policy(DecisionPoint::Size, "3");
     policy.matches = vec![SourceText::inline("spec.size"), SourceText::inline("true")];
     insta::assert_snapshot!(mistakes(&policy), @"

@@ -259,22 +259,22 @@ fn texts_are_searched_by_characters() {
 #[test]
 fn types_of_loops_with_two_variables_are_known() {
     let told = |rule: &str| mistakes(&gate(rule));
-    insta::assert_snapshot!(told("group.labels.all(k, v, v > 3)"), @"1:26+1 a string and an int have no order");
+    insta::assert_snapshot!(told("group.labels.all(k, v, v > 3)"), @"1:26+1 a string and an int have no order (convert one side with int(), double() or string())");
     insta::assert_snapshot!(told("instances.exists(i, m, m.helth == 'x' && i == 'a')"), @"
     1:26+5 instance has no field `helth` (it has id, class, outdated, draining, age, zone, busy, address)
-    1:44+2 an int and a string are never equal
+    1:44+2 an int and a string are never equal (convert one side with int(), double() or string())
     ");
-    insta::assert_snapshot!(told("group.labels.transformMap(k, v, size(v))['a'] == 'x'"), @"1:47+2 an int and a string are never equal");
+    insta::assert_snapshot!(told("group.labels.transformMap(k, v, size(v))['a'] == 'x'"), @"1:47+2 an int and a string are never equal (convert one side with int(), double() or string())");
     insta::assert_snapshot!(told("group.labels.transformMapEntry(k, v, v) == {}"), @"
     1:1+38 transformMapEntry() makes entries of maps such as {key: value}, not of a string
     1:41+2 a string and a map(string, any) are never equal
     ");
     insta::assert_snapshot!(told("group.labels.all(k, k, k == 'x')"), @"1:21+1 the two names must differ");
-    insta::assert_snapshot!(told("cel.bind(n, size(instances), n == 'x')"), @"1:32+2 an int and a string are never equal");
+    insta::assert_snapshot!(told("cel.bind(n, size(instances), n == 'x')"), @"1:32+2 an int and a string are never equal (convert one side with int(), double() or string())");
     insta::assert_snapshot!(told("cel.bind(spec, 3, spec > status.total)"), @"1:9+1 `spec` is a variable already; name the element otherwise");
     insta::assert_snapshot!(told("cel.bnd(n, 3, n > status.total)"), @"1:5+3 unknown function `cel.bnd` (did you mean `cel.bind`?)");
     insta::assert_snapshot!(told("cel.index(0) == status.total"), @"1:10+1 cel.index() is only known inside cel.block()");
-    insta::assert_snapshot!(told("group.labels[?'tier'].orValue(3) == 4 && group.labels[?'tier'] == 'x'"), @"1:64+2 an optional(string) and a string are never equal");
+    insta::assert_snapshot!(told("group.labels[?'tier'].orValue(3) == 4 && group.labels[?'tier'] == 'x'"), @"1:64+2 an optional(string) and a string are never equal (`.orValue(..)` gives a value where there is none)");
 }
 
 #[test]
