@@ -303,3 +303,62 @@ fn loops_with_two_variables_inside_each_other_keep_their_names_apart() {
         ),
     ]);
 }
+
+#[test]
+fn functions_take_the_facts_of_a_group() {
+    let mut world = World::new();
+    for rule in [
+        "group.labels.all(k, v, k == 'env' && v == 'prod')",
+        "group.labels.transformMap(k, v, size(v)) == {'env': 4}",
+        "group.labels.transformMapEntry(k, v, {v: k})['prod'] == 'env'",
+        "groups.exists(name, other, name == 'db' && other.available == 2)",
+        "groups.transformMap(name, other, other.total - other.updated)['db'] == 1",
+        "spec.template.properties.transformList(k, v, k + '=' + string(v)) == ['image=v1']",
+        "instances.exists(i, m, i == 1 && m.id == 'web-2')",
+        "instances.existsOne(i, m, m.busy)",
+        "instances.map(m, m.zone).distinct().sort().join(',') == 'a,b,c'",
+        "instances.sortBy(m, m.zone)[0].zone == 'a'",
+        "instances.filter(m, m.busy).slice(0, 1).size() == 1",
+        "instances.all(m, cidr('127.64.0.0/16').containsIP(m.address))",
+        "cel.bind(busy, instances.filter(m, m.busy), busy.size() == 1 && busy[0].id == 'web-2')",
+        "group.labels[?'tier'].orValue('none') == 'none' && group.labels.?env.hasValue()",
+        "instances[?7].optMap(m, m.zone).orValue('nowhere') == 'nowhere'",
+        "sets.intersects(instances.map(m, m.zone), ['a', 'x']) && status.total == 3",
+        "'%s of %d'.format([group.name, status.total]) == 'web of 3'",
+        "instances == instances.reverse().reverse()",
+        "type(status.total) == int && type(now) == google.protobuf.Timestamp",
+        "oldSpec.?size.orValue(7) == 3",
+    ] {
+        assert_eq!(outcome(rule, &world), "passed", "{rule}");
+    }
+    world.old = None;
+    assert_eq!(outcome("oldSpec.?size.orValue(7) == 7", &world), "passed");
+    assert_eq!(outcome("!has(oldSpec.size)", &world), "passed");
+}
+
+#[test]
+fn a_verdict_shows_the_values_of_every_kind() {
+    let world = World::new();
+    let mut policy = gate(
+        "variables.net.containsIP('10.0.0.1') && variables.size > 3 && variables.maybe.hasValue()",
+    );
+    policy.variables = vec![
+        crate::testing::variable(
+            "net",
+            "cidr(group.labels.env == 'x' ? '::/0' : '10.0.0.0/8')",
+        ),
+        crate::testing::variable("size", "status.total"),
+        crate::testing::variable("maybe", "group.labels[?'tier']"),
+    ];
+    let decisions = crate::testing::bound(policy).decide(&world.facts());
+    let values: Vec<String> = decisions.trace[0]
+        .values
+        .iter()
+        .map(|(name, value)| format!("{name} = {value}"))
+        .collect();
+    insta::assert_snapshot!(values.join("\n"), @"
+    variables.maybe = optional.none()
+    variables.net = 10.0.0.0/8
+    variables.size = 3
+    ");
+}
