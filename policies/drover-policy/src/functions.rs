@@ -26,6 +26,7 @@ mod opaque;
 mod quantity;
 mod table;
 mod text;
+mod url;
 mod version;
 mod window;
 
@@ -72,6 +73,7 @@ fn new_environment() -> Env {
         .and_then(|()| env.add_extension(network::extension))
         .and_then(|()| env.add_extension(version::extension))
         .and_then(|()| env.add_extension(quantity::extension))
+        .and_then(|()| env.add_extension(url::extension))
         .and_then(|()| env.add_extension(window::extension))
         .expect("names and signatures are distinct");
     env

@@ -68,13 +68,11 @@ pub(crate) const REGEX_BYTES_MAX: usize = 128 * 1024;
 /// Steps that compiling a regular expression counts as: compiling the largest takes a millisecond.
 pub(crate) const REGEX_STEPS: u64 = 10_000;
 
-/// Sizes of compiled regular expressions, and how many times the length of a text matching against
-/// one up to that size counts as: a large one may look at each of its states for each character.
-pub(crate) const REGEX_CLASSES: [(usize, u64); 3] =
-    [(8 * 1024, 1), (32 * 1024, 32), (REGEX_BYTES_MAX, 256)];
-
 /// Steps that asking for a window of time counts as: the days of years may have to be gone through.
 pub(crate) const WINDOW_STEPS: u64 = 500;
+
+/// Longest text of a URL in bytes.
+pub(crate) const URL_BYTES_MAX: usize = 2048;
 
 /// Longest text of a version in bytes.
 pub(crate) const VERSION_BYTES_MAX: usize = 256;

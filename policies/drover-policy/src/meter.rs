@@ -11,10 +11,11 @@ use cel::ExecutionError;
 use cel::common::types::{CelBytes, CelList, CelMap, CelOptional, CelString};
 use cel::common::value::Val;
 use regex::{Regex, RegexBuilder};
+use regex_syntax::hir::{Hir, HirKind};
 
 use crate::limits::{
     BINDING_STEPS_MAX, BYTES_PER_STEP, EXPRESSION_STEPS_MAX, REGEX_BYTES_MAX, REGEX_CACHE_MAX,
-    REGEX_CLASSES, REGEX_STEPS, STEPS_PER_ELEMENT, STEPS_PER_ENTRY,
+    REGEX_STEPS, STEPS_PER_ELEMENT, STEPS_PER_ENTRY,
 };
 
 thread_local! {
@@ -114,13 +115,18 @@ pub(crate) fn charge_scaled(value: &dyn Val, factor: u64) -> Result<(), Executio
 /// A compiled regular expression.
 struct Pattern {
     regex: Regex,
-    /// How many times the length of a text matching it counts as.
-    factor: u64,
+    /// In how many places of the expression a search may be at once: it may look at each of them for
+    /// each byte of a text, `[ab]*a[ab]{400}c` at 400.
+    places: u64,
 }
 
 /// Compiles a regular expression within limits.
 pub(crate) fn pattern(source: &str) -> Result<Regex, String> {
-    compiled(source, REGEX_BYTES_MAX).map_err(|error| match error {
+    let compiled = RegexBuilder::new(source)
+        .size_limit(REGEX_BYTES_MAX)
+        .dfa_size_limit(REGEX_BYTES_MAX)
+        .build();
+    compiled.map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => {
             "the regular expression is too large once compiled".to_owned()
         }
@@ -135,21 +141,29 @@ pub(crate) fn pattern(source: &str) -> Result<Regex, String> {
     })
 }
 
-fn compiled(source: &str, bytes_max: usize) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(source)
-        .size_limit(bytes_max)
-        .dfa_size_limit(REGEX_BYTES_MAX)
-        .build()
+/// Returns in how many places of an expression a search may be.
+fn places(hir: &Hir) -> u64 {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => 0,
+        HirKind::Literal(literal) => literal.0.len() as u64,
+        HirKind::Class(_) => 1,
+        HirKind::Repetition(repetition) => {
+            let times = repetition.max.unwrap_or(repetition.min).max(1);
+            places(&repetition.sub).saturating_mul(u64::from(times))
+        }
+        HirKind::Capture(capture) => places(&capture.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts
+            .iter()
+            .fold(0, |sum: u64, part| sum.saturating_add(places(part))),
+    }
 }
 
-/// Compiles a regular expression, and finds out how large it is by how much it fits in.
-fn classed(source: &str) -> Result<Pattern, String> {
-    for (bytes_max, factor) in REGEX_CLASSES {
-        if let Ok(regex) = compiled(source, bytes_max) {
-            return Ok(Pattern { regex, factor });
-        }
-    }
-    pattern(source).map(|regex| Pattern { regex, factor: 1 })
+/// Compiles a regular expression, and counts its places.
+fn counted(source: &str) -> Result<Pattern, String> {
+    let regex = pattern(source)?;
+    let hir = regex_syntax::parse(source).map_err(|error| error.to_string())?;
+    let places = places(&hir).max(1);
+    Ok(Pattern { regex, places })
 }
 
 /// Runs `work` with the regular expression `source`, compiled once per thread.
@@ -164,7 +178,7 @@ fn with_pattern<T>(
         }
         charge(REGEX_STEPS)?;
         let pattern =
-            classed(source).map_err(|why| ExecutionError::function_error(function, why))?;
+            counted(source).map_err(|why| ExecutionError::function_error(function, why))?;
         let result = work(&pattern);
         if patterns.len() < REGEX_CACHE_MAX {
             patterns.insert(source.to_owned(), pattern);
@@ -175,8 +189,8 @@ fn with_pattern<T>(
 
 impl Pattern {
     fn charge(&self, bytes: usize) -> Result<(), ExecutionError> {
-        let steps = 1 + (bytes / BYTES_PER_STEP) as u64;
-        charge(steps.saturating_mul(self.factor))
+        let looks = self.places.saturating_mul(bytes as u64);
+        charge(1 + looks / BYTES_PER_STEP as u64)
     }
 }
 

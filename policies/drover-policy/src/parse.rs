@@ -87,6 +87,10 @@ fn syntax_mistake(text: &str, errors: cel::ParseErrors) -> Mistake {
         shorten(message[start..end].trim(), 40)
     };
     let at = |message: String, length: usize| Mistake::new(offset, length.max(1), message);
+    if message.contains("Recursion limit") {
+        let message = "the expression is nested too deep".to_owned();
+        return Mistake::new(0, 1, message).hint("split it into `variables`");
+    }
     if message.contains("'<EOF>'") {
         let mistake = at("the expression ends too early".to_owned(), 1);
         return match unclosed(text) {

@@ -38,6 +38,7 @@ pub(crate) enum Type {
     Cidr,
     Semver,
     Quantity,
+    Url,
     /// A type as a value, what `type(x)` and `int` are.
     Kind,
 }
@@ -107,12 +108,13 @@ pub(crate) mod mask {
     pub(crate) const SEMVER: u32 = 1 << 15;
     pub(crate) const QUANTITY: u32 = 1 << 16;
     pub(crate) const TYPE: u32 = 1 << 17;
+    pub(crate) const URL: u32 = 1 << 18;
     pub(crate) const NUMBER: u32 = INT | UINT | DOUBLE;
     pub(crate) const ANY: u32 = u32::MAX;
 
     /// Returns the names of the types in a set, for messages.
     pub(crate) fn names(set: u32) -> String {
-        const NAMES: [(u32, &str); 18] = [
+        const NAMES: [(u32, &str); 19] = [
             (NULL, "null"),
             (BOOL, "bool"),
             (INT, "int"),
@@ -131,6 +133,7 @@ pub(crate) mod mask {
             (SEMVER, "semver"),
             (QUANTITY, "quantity"),
             (TYPE, "type"),
+            (URL, "url"),
         ];
         if set == ANY {
             return "anything".to_owned();
@@ -191,6 +194,7 @@ impl Type {
             Self::Cidr => mask::CIDR,
             Self::Semver => mask::SEMVER,
             Self::Quantity => mask::QUANTITY,
+            Self::Url => mask::URL,
             Self::Kind => mask::TYPE,
         }
     }
@@ -231,6 +235,7 @@ impl Type {
             | mask::CIDR
             | mask::SEMVER
             | mask::QUANTITY
+            | mask::URL
             | mask::TYPE;
         let set = self.mask();
         set != mask::ANY && set & !SCALAR == 0
@@ -291,6 +296,7 @@ impl fmt::Display for Type {
             Self::Cidr => f.write_str("cidr"),
             Self::Semver => f.write_str("semver"),
             Self::Quantity => f.write_str("quantity"),
+            Self::Url => f.write_str("url"),
             Self::Kind => f.write_str("type"),
         }
     }

@@ -143,19 +143,23 @@ fn not_a_range(value: &dyn Val) -> ExecutionError {
 
 /// A map being made.
 #[derive(Default)]
-struct Making<'v> {
+pub(super) struct Making<'v> {
     entries: Vec<(CelMapKey<'v>, Boxed<'v>)>,
 }
 
 impl<'v> Making<'v> {
-    fn insert(&mut self, key: Boxed<'v>, value: Boxed<'v>) -> Result<(), ExecutionError> {
+    pub(super) fn insert(
+        &mut self,
+        key: Boxed<'v>,
+        value: Boxed<'v>,
+    ) -> Result<(), ExecutionError> {
         meter::charge(STEPS_PER_ENTRY)?;
         meter::charge_weight(key.as_ref())?;
         self.entries.push((CelMapKey::try_from(key)?, value));
         Ok(())
     }
 
-    fn finish(self) -> Result<CelMap<'v>, ExecutionError> {
+    pub(super) fn finish(self) -> Result<CelMap<'v>, ExecutionError> {
         #[expect(
             clippy::disallowed_types,
             reason = "the evaluator's maps are hashed; loops over them go by sorted keys"

@@ -10,6 +10,7 @@ use cel::common::value::{CowVal, StaticVal, Val};
 
 use super::network::{Address, Network};
 use super::quantity::Quantity;
+use super::url::Url;
 use super::version::Version;
 use super::{Arguments, no_overload};
 
@@ -88,6 +89,7 @@ pub(crate) fn show(value: &dyn Val) -> Option<String> {
         .or_else(|| text::<Network>(value))
         .or_else(|| text::<Version>(value))
         .or_else(|| text::<Quantity>(value))
+        .or_else(|| text::<Url>(value))
 }
 
 /// Returns the name that people know a type of ours under.
@@ -97,6 +99,7 @@ pub(crate) fn type_name(name: &str) -> Option<&'static str> {
         "net.CIDR" => Some("cidr"),
         "kubernetes.Semver" => Some("semver"),
         "kubernetes.Quantity" => Some("quantity"),
+        "kubernetes.URL" => Some("url"),
         _ => None,
     }
 }

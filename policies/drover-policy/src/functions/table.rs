@@ -308,6 +308,16 @@ static KINDS: &[Signature] = &[
     on("isGreaterThan", SAME_QUANTITIES, bool).fixed(),
     on("compareTo", VERSIONS, int).fixed(),
     on("compareTo", SAME_QUANTITIES, int).fixed(),
+    of("url", &[mask::TEXT], |_| Type::Url),
+    of("isURL", &[mask::TEXT], bool),
+    on("getScheme", &[mask::URL], string),
+    on("getHost", &[mask::URL], string),
+    on("getHostname", &[mask::URL], string),
+    on("getPort", &[mask::URL], string),
+    on("getEscapedPath", &[mask::URL], string),
+    on("getQuery", &[mask::URL], |_| {
+        Type::map(Type::list(Type::Text))
+    }),
     of("quantity", &[mask::TEXT], |_| Type::Quantity),
     of("isQuantity", &[mask::TEXT], bool),
     on("sign", &[mask::QUANTITY], int).fixed(),

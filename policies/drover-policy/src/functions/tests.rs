@@ -231,6 +231,62 @@ fn quantities_are_exact_and_rounded_as_in_kubernetes() {
 }
 
 #[test]
+fn urls_have_the_parts_that_kubernetes_sees() {
+    assert_evaluated(&[
+        (
+            "url('HTTPS://user:pass@example.com:80/a?b=c').getScheme()",
+            "https",
+        ),
+        (
+            "url('https://user:pass@example.com:80/a?b=c').getHost()",
+            "example.com:80",
+        ),
+        (
+            "url('https://example.com:80/a').getHostname()",
+            "example.com",
+        ),
+        (
+            "url('https://[2001:db8::1]:443/').getHostname()",
+            "2001:db8::1",
+        ),
+        ("url('https://[2001:db8::1]:443/').getPort()", "443"),
+        ("url('https://[2001:db8::1]/').getPort()", ""),
+        ("url('https://example.com').getEscapedPath()", ""),
+        (
+            "url('https://example.com/with spaces/é').getEscapedPath()",
+            "/with%20spaces/%C3%A9",
+        ),
+        ("url('/a%20b').getEscapedPath()", "/a%20b"),
+        ("url('/a').getHost()", ""),
+        (
+            "url('https://e.com/?k=a&k=b+c&l&m=%41')",
+            "https://e.com/?k=a&k=b+c&l&m=%41",
+        ),
+        (
+            "url('https://e.com/?k=a&k=b+c&l&m=%41').getQuery() == {'k': ['a', 'b c'], 'l': [''], 'm': ['A']}",
+            "Bool(true)",
+        ),
+        ("url('https://e.com/?').getQuery() == {}", "Bool(true)"),
+        ("isURL('mailto:ann@example.com')", "Bool(true)"),
+        ("type(url('/a')) == kubernetes.URL", "Bool(true)"),
+    ]);
+    for wrong in [
+        "",
+        "a",
+        "../a",
+        "1http://e.com",
+        "https://[::1",
+        "https://e.com:x/",
+        "/a%zz",
+        "https://a b/",
+        ":a",
+    ] {
+        let rule = format!("isURL('{wrong}')");
+        assert_eq!(evaluated(&rule), "Bool(false)", "{rule}");
+    }
+}
+
+#[test]
 fn texts_are_searched_by_characters() {
     assert_evaluated(&[
         ("'née à'.indexOf('à')", "Int(4)"),
