@@ -155,3 +155,18 @@ fn the_reference_page_names_every_variable_field_and_function() {
     }
     assert_eq!(missing, BTreeSet::new());
 }
+
+#[test]
+fn the_rules_in_the_guide_have_no_mistakes() {
+    let guide = include_str!("../../../docs/guides/policies.md");
+    let (_, block) = guide.split_once("```cel\n").unwrap();
+    let (rules, _) = block.split_once("```").unwrap();
+    assert!(rules.lines().count() > 5);
+    for rule in rules.lines() {
+        assert_eq!(
+            mistakes_of(&policy_with(&format!("'{rule}'"))),
+            "",
+            "{rule}"
+        );
+    }
+}
