@@ -121,23 +121,6 @@ pub fn evaluate(source: &str, surroundings: Surroundings<'_>) -> Result<Datum, F
     .unwrap_or_else(|failure| Err(Fault::Panicked(failure.explain())))
 }
 
-/// Evaluates many expressions one after the other on one thread, which is cheaper by what starting
-/// a thread costs for each.
-pub fn evaluate_all<'s>(
-    sources: impl IntoIterator<Item = &'s str> + Send,
-    surroundings: Surroundings<'_>,
-    mut each: impl FnMut(&'s str, Result<Datum, Fault>) + Send,
-) -> Result<(), Fault> {
-    on_large_stack(|| {
-        for source in sources {
-            let result = contained(|| evaluate_here(source, surroundings))
-                .unwrap_or_else(|failure| Err(Fault::Panicked(failure.explain())));
-            each(source, result);
-        }
-    })
-    .map_err(|failure| Fault::Panicked(failure.explain()))
-}
-
 fn evaluate_here(source: &str, surroundings: Surroundings<'_>) -> Result<Datum, Fault> {
     let refused = |message: String, offset| Fault::Refused { message, offset };
     let parsed = parse(source).map_err(|mistake| refused(mistake.message, mistake.offset))?;
