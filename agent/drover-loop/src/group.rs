@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    AcceptedDocument, Change, Classified, Decisions, Deleting, Epoch, FleetName, Group, GroupName,
-    GroupSpec, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent, Listing, Numbers,
-    Peers, Plan, PlanReport, PolicyName, Recommendation, RecordedGroup, Timestamp, Verdict,
+    AcceptedDocument, BudgetDecision, Change, Classified, Decisions, Deleting, Epoch, FleetName,
+    Group, GroupName, GroupSpec, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent,
+    Listing, Numbers, Peers, PlaceDecision, Plan, PlanReport, PolicyName, Reason, Recommendation,
+    RecordedGroup, Timestamp, Verdict,
 };
 use drover_plan::{
     ChangeInput, ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, Review,
@@ -319,7 +320,8 @@ fn decide(
     })
 }
 
-/// Joins the decisions of every set: the size of the current one, the gates of all.
+/// Joins the decisions of every set: the size and the preferences of the current one, and what any of
+/// them withholds.
 fn decisions(sets: &[Arc<PolicySet>], facts: &GroupFacts<'_>) -> Decisions {
     let Some((current, earlier)) = sets.split_last() else {
         return Decisions::default();
@@ -335,12 +337,46 @@ fn decisions(sets: &[Arc<PolicySet>], facts: &GroupFacts<'_>) -> Decisions {
                 }
             }
         }
+        join_limits(&mut decisions, before.budgets, before.places);
+        for protection in before.protections {
+            let known = decisions.protections.iter();
+            let mut known =
+                known.map(|known| (same_clause(&known.verdict, &protection.verdict), known));
+            if !known.any(|(same, known)| same && known.instances == protection.instances) {
+                decisions.protections.push(protection);
+            }
+        }
+        if let Some(before) = before.analysis {
+            let known = decisions.analysis.as_ref();
+            if known.is_none_or(|known| known.result < before.result) {
+                decisions.analysis = Some(before);
+            }
+        }
         decisions.review_at = [decisions.review_at, before.review_at]
             .into_iter()
             .flatten()
             .min();
     }
     decisions
+}
+
+/// The tighter budget wins, and what is forbidden stays so.
+fn join_limits(
+    decisions: &mut Decisions,
+    budgets: BTreeMap<Reason, BudgetDecision>,
+    places: BTreeMap<String, PlaceDecision>,
+) {
+    for (reason, before) in budgets {
+        let known = decisions.budgets.get(&reason);
+        if known.is_none_or(|known| before.max < known.max) {
+            decisions.budgets.insert(reason, before);
+        }
+    }
+    for (zone, before) in places {
+        if matches!(before, PlaceDecision::Forbidden(_)) {
+            decisions.places.entry(zone).insert_entry(before);
+        }
+    }
 }
 
 fn same_clause(one: &Verdict, other: &Verdict) -> bool {
@@ -376,9 +412,12 @@ fn mark_guards(guards: &mut [bool], input: &GroupInput<'_>, judged: &Judged) {
 
 fn gate(held: &Held) -> Option<(&PolicyName, &str)> {
     match &held.hold {
-        Hold::GateClosed(hold) | Hold::PolicyFailed(hold) => {
-            Some((&hold.policy, hold.binding.as_str()))
-        }
+        Hold::GateClosed(hold)
+        | Hold::PolicyFailed(hold)
+        | Hold::BudgetByPolicy(hold)
+        | Hold::ProtectedByPolicy(hold)
+        | Hold::PlaceForbidden(hold)
+        | Hold::AnalysisPending(hold) => Some((&hold.policy, hold.binding.as_str())),
         _ => None,
     }
 }

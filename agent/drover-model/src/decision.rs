@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::{BindingName, DecisionPoint, Enforcement, PolicyName, SourceSpan, Timestamp};
+use crate::{
+    BindingName, DecisionPoint, Enforcement, InstanceId, PolicyName, SourceSpan, Timestamp,
+};
 
 /// Why an instance is taken out of service on purpose. The only names in policies, windows,
 /// budgets and holds.
@@ -84,6 +86,18 @@ pub struct Decisions {
     pub size: Option<SizeDecision>,
     /// For each reason, the clauses that withhold it now. A reason without an entry is open.
     pub gates: BTreeMap<Reason, Vec<Verdict>>,
+    /// Most instances out of service at once, by reason: the tightest of all policies.
+    pub budgets: BTreeMap<Reason, BudgetDecision>,
+    /// What keeps single instances in service, clause by clause: `protect`, and `heal` for the reason
+    /// `heal`.
+    pub protections: Vec<Protection>,
+    /// How gladly each instance is let go, by reason: higher goes first among equals. One without an
+    /// entry has 0.
+    pub victims: BTreeMap<Reason, BTreeMap<InstanceId, f64>>,
+    /// What policies say about zones, by name. One without an entry has a score of 0.
+    pub places: BTreeMap<String, PlaceDecision>,
+    /// What policies say about the rollout in progress. None: nobody was asked.
+    pub analysis: Option<AnalysisDecision>,
     /// Rules of `validate` that the change does not satisfy.
     pub violations: Vec<Verdict>,
     /// Everything that was decided, for the record and for `why`.
@@ -106,6 +120,67 @@ pub enum SizeDecision {
     },
     /// The policy failed: the last target holds.
     Failed(Verdict),
+}
+
+/// Most instances out of service at once that a policy allows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BudgetDecision {
+    /// How many, 0 for none.
+    pub max: u32,
+    /// Who said so.
+    pub verdict: Verdict,
+}
+
+/// One clause that keeps instances in service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Protection {
+    /// What it said, with the values that it read of the first of the instances.
+    pub verdict: Verdict,
+    /// The instances, by reason.
+    pub instances: BTreeMap<Reason, BTreeSet<InstanceId>>,
+}
+
+/// What policies say about a zone.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PlaceDecision {
+    /// The higher, the better; never negative.
+    Score(f64),
+    /// Nothing may be made there now.
+    Forbidden(Verdict),
+}
+
+/// What policies say about the rollout in progress: the least favourable of all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnalysisDecision {
+    /// What comes of it.
+    pub result: AnalysisResult,
+    /// Who said so.
+    pub verdict: Verdict,
+}
+
+/// How an analysis turns out, the least favourable last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AnalysisResult {
+    /// The rollout may go on.
+    Pass,
+    /// It is too early to say, or could not be evaluated: the rollout rests at its stage.
+    Inconclusive,
+    /// The new template is bad: the rollout fails.
+    Fail,
+}
+
+impl AnalysisResult {
+    /// Every result.
+    pub const ALL: [Self; 3] = [Self::Pass, Self::Inconclusive, Self::Fail];
+
+    /// Returns the word that policies use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Inconclusive => "inconclusive",
+            Self::Fail => "fail",
+        }
+    }
 }
 
 /// What one clause of one bound policy said.
@@ -156,6 +231,23 @@ impl Decisions {
             .get(&reason)?
             .iter()
             .find(|verdict| verdict.withholds())
+    }
+
+    /// Returns the verdict that keeps an instance in service, if any.
+    pub fn protector(&self, instance: &InstanceId, reason: Reason) -> Option<&Verdict> {
+        let mut verdicts = self.protections.iter().filter(|protection| {
+            let instances = protection.instances.get(&reason);
+            instances.is_some_and(|instances| instances.contains(instance))
+        });
+        let found = verdicts.find(|protection| protection.verdict.withholds())?;
+        Some(&found.verdict)
+    }
+
+    /// Returns how gladly an instance is let go: higher goes first among equals.
+    pub fn victim_score(&self, instance: &InstanceId, reason: Reason) -> f64 {
+        let scores = self.victims.get(&reason);
+        let score = scores.and_then(|scores| scores.get(instance));
+        score.copied().unwrap_or_default()
     }
 
     /// Returns the first violation that withholds the change.

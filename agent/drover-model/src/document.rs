@@ -113,11 +113,33 @@ pub enum DecisionPoint {
     Size,
     /// Whether a disruption for a reason may begin now.
     Gate,
+    /// Most instances out of service at once for a reason.
+    Budget,
+    /// Whether one instance may be taken out of service for a reason.
+    Protect,
+    /// Whether a bad instance is replaced.
+    Heal,
+    /// Which of otherwise equal instances goes first.
+    Victim,
+    /// How good a zone is for the next instance.
+    Place,
+    /// Whether the new template does well enough for its rollout to go on.
+    Analysis,
 }
 
 impl DecisionPoint {
     /// Every point that this version knows.
-    pub const ALL: [Self; 3] = [Self::Validate, Self::Size, Self::Gate];
+    pub const ALL: [Self; 9] = [
+        Self::Validate,
+        Self::Size,
+        Self::Gate,
+        Self::Budget,
+        Self::Protect,
+        Self::Heal,
+        Self::Victim,
+        Self::Place,
+        Self::Analysis,
+    ];
 
     /// Returns the name used in documents.
     pub fn as_str(self) -> &'static str {
@@ -125,14 +147,25 @@ impl DecisionPoint {
             Self::Validate => "validate",
             Self::Size => "size",
             Self::Gate => "gate",
+            Self::Budget => "budget",
+            Self::Protect => "protect",
+            Self::Heal => "heal",
+            Self::Victim => "victim",
+            Self::Place => "place",
+            Self::Analysis => "analysis",
         }
     }
 
     /// Returns whether policies of this point are rules (else one value).
     pub fn takes_rules(self) -> bool {
         match self {
-            Self::Validate | Self::Gate => true,
-            Self::Size => false,
+            Self::Validate | Self::Gate | Self::Protect => true,
+            Self::Size
+            | Self::Budget
+            | Self::Heal
+            | Self::Victim
+            | Self::Place
+            | Self::Analysis => false,
         }
     }
 }

@@ -81,6 +81,14 @@ pub enum Hold {
     GateClosed(PolicyHold),
     /// A policy failed to evaluate, or was never valid.
     PolicyFailed(PolicyHold),
+    /// A `budget` policy allows no more disruptions at once.
+    BudgetByPolicy(PolicyHold),
+    /// A `protect` or `heal` policy keeps instances in service.
+    ProtectedByPolicy(PolicyHold),
+    /// A `place` policy lets nothing be made in the zones that there are.
+    PlaceForbidden(PolicyHold),
+    /// An `analysis` policy does not let the rollout go on yet.
+    AnalysisPending(PolicyHold),
     /// The document's windows are closed to this kind of disruption.
     WindowClosed {
         /// The window that decides: a `deny` that is open, or the `allow` that opens next.
@@ -308,6 +316,10 @@ impl Hold {
             Self::PolicyDenied(_) => "PolicyDenied",
             Self::GateClosed(_) => "GateClosed",
             Self::PolicyFailed(_) => "PolicyFailed",
+            Self::BudgetByPolicy(_) => "BudgetByPolicy",
+            Self::ProtectedByPolicy(_) => "ProtectedByPolicy",
+            Self::PlaceForbidden(_) => "PlaceForbidden",
+            Self::AnalysisPending(_) => "AnalysisPending",
             Self::WindowClosed { .. } => "WindowClosed",
             Self::BudgetExhausted { .. } => "BudgetExhausted",
             Self::FleetBudgetExhausted { .. } => "FleetBudgetExhausted",
@@ -357,6 +369,9 @@ impl Hold {
         matches!(
             self,
             Self::WindowClosed { .. }
+                | Self::BudgetByPolicy(_)
+                | Self::ProtectedByPolicy(_)
+                | Self::AnalysisPending(_)
                 | Self::BudgetExhausted { .. }
                 | Self::FleetBudgetExhausted { .. }
                 | Self::ProtectedInstance { .. }
@@ -429,6 +444,10 @@ impl fmt::Display for Hold {
             Self::PolicyDenied(hold) => write!(f, "denied by {hold}"),
             Self::GateClosed(hold) => write!(f, "not now, says {hold}"),
             Self::PolicyFailed(hold) => write!(f, "held, because it failed: {hold}"),
+            Self::BudgetByPolicy(hold) => write!(f, "no more at once, says {hold}"),
+            Self::ProtectedByPolicy(hold) => write!(f, "kept in service by {hold}"),
+            Self::PlaceForbidden(hold) => write!(f, "nothing is made anywhere, says {hold}"),
+            Self::AnalysisPending(hold) => write!(f, "the rollout does not go on yet, says {hold}"),
             Self::WindowClosed { window } => write!(f, "not now, says the window {window}"),
             Self::BudgetExhausted { used, max } => write!(
                 f,

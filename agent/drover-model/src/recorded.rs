@@ -227,6 +227,11 @@ pub enum PauseCause {
         /// What it said.
         message: String,
     },
+    /// An `analysis` policy said that the template is bad.
+    Analysis {
+        /// Which one, and what it read.
+        message: String,
+    },
 }
 
 /// Failed launches and when the next may happen.

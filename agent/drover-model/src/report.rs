@@ -97,6 +97,7 @@ impl fmt::Display for PauseCause {
                 "no instance became available within the progress deadline"
             ),
             Self::Rejected { message } => write!(f, "the provider refused the template: {message}"),
+            Self::Analysis { message } => write!(f, "the new template is bad, says {message}"),
         }
     }
 }

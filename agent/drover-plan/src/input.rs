@@ -123,6 +123,10 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::Suspended { .. }
         | Hold::Frozen { .. }
         | Hold::ObserveOnly
+        | Hold::BudgetByPolicy(_)
+        | Hold::ProtectedByPolicy(_)
+        | Hold::PlaceForbidden(_)
+        | Hold::AnalysisPending(_)
         | Hold::WindowClosed { .. }
         | Hold::BudgetExhausted { .. }
         | Hold::FleetBudgetExhausted { .. }

@@ -4,6 +4,7 @@ mod admission;
 mod in_place;
 mod many;
 mod members;
+mod policies;
 mod settings;
 mod tally;
 mod throttles;
@@ -14,10 +15,9 @@ use std::time::Duration;
 
 use drover_apply::{FailWrites, StepResult};
 use drover_model::{
-    Amount, BindingName, Canary, CheckOutcome, Checkpoint, DecisionPoint, Decisions, Enforcement,
-    ErrorClass, ExitReport, FieldClass, Group, GroupPhase, GroupSpec, HealRevision, Held, Hold,
-    OnFailure, Outcome, PolicyName, Prefer, Promote, ProviderRef, Rate, Reason, Rebalance,
-    RolloutMode, RolloutOrder, SizeDecision, SourceSpan, Spread, SystemicMode, Value, Verdict,
+    Amount, Canary, CheckOutcome, Checkpoint, Decisions, ErrorClass, ExitReport, FieldClass, Group,
+    GroupPhase, GroupSpec, HealRevision, Held, Hold, OnFailure, Prefer, Promote, ProviderRef, Rate,
+    Rebalance, RolloutMode, RolloutOrder, Spread, SystemicMode, Value,
 };
 use drover_provider_sim::{Behavior, Fault, FaultKind, Op, Which};
 
@@ -337,6 +337,7 @@ impl Life {
             19 | 20 if self.in_place && self.random.percent(30) => self.change_action(),
             19 | 20 => self.change_stages(),
             21 => self.other_group(),
+            22 if self.random.percent(50) => self.policy_table(),
             22 => self.protect(),
             _ => self.sim.world().clear_faults(),
         }
@@ -577,18 +578,6 @@ impl Life {
         }
     }
 
-    fn gate(&mut self) {
-        let reason = self
-            .random
-            .pick(&[Reason::Update, Reason::Heal, Reason::ScaleIn]);
-        self.sim.decisions = if self.random.percent(50) {
-            Decisions::default()
-        } else {
-            self.count("policy", "gate closed");
-            closed(reason)
-        };
-    }
-
     /// A zone has no room, or little, or has some again; or the zones of the document change.
     fn zone_room(&mut self) {
         let zone = self.random.pick(&["a", "b", "c"]).to_owned();
@@ -602,19 +591,6 @@ impl Life {
             let from = self.random.below(3) as usize;
             self.sim
                 .edit(|spec| spec.placement.zones = zones[from..].to_vec());
-        }
-    }
-
-    /// A policy chooses the size, or no longer does.
-    fn size_policy(&mut self) {
-        let size = self.random.below(13);
-        self.sim.decisions.size = self.random.percent(70).then(|| SizeDecision::Chosen {
-            size,
-            asked: size.into(),
-            verdict: hours(DecisionPoint::Size, Outcome::Passed),
-        });
-        if self.sim.decisions.size.is_some() {
-            self.count("policy", "size chosen");
         }
     }
 
@@ -761,27 +737,5 @@ impl Life {
             });
         }
         Ok(())
-    }
-}
-
-/// Returns decisions that close the gate for one reason.
-fn closed(reason: Reason) -> Decisions {
-    let verdict = hours(DecisionPoint::Gate, Outcome::Failed);
-    let mut decisions = Decisions::default();
-    decisions.gates.insert(reason, vec![verdict]);
-    decisions
-}
-
-fn hours(point: DecisionPoint, outcome: Outcome) -> Verdict {
-    Verdict {
-        policy: PolicyName::parse("hours").expect("a valid label"),
-        binding: BindingName::parse("hours").expect("a valid label"),
-        point,
-        enforcement: Enforcement::Deny,
-        outcome,
-        message: "outside office hours".to_owned(),
-        span: SourceSpan::start_of("policies/hours.yaml"),
-        values: std::collections::BTreeMap::new(),
-        digest: String::new(),
     }
 }

@@ -264,17 +264,21 @@ pub(crate) fn status(status: Option<bool>) -> &'static str {
 /// Returns the view of a hold.
 pub(crate) fn hold(held: &Held) -> HoldView {
     let policy = match &held.hold {
-        Hold::PolicyDenied(hold) | Hold::GateClosed(hold) | Hold::PolicyFailed(hold) => {
-            Some(PolicyHoldView {
-                policy: hold.policy.to_string(),
-                binding: hold.binding.clone(),
-                file: hold.span.file.to_string(),
-                line: hold.span.line,
-                column: hold.span.column,
-                message: hold.message.clone(),
-                values: hold.values.clone(),
-            })
-        }
+        Hold::PolicyDenied(hold)
+        | Hold::GateClosed(hold)
+        | Hold::PolicyFailed(hold)
+        | Hold::BudgetByPolicy(hold)
+        | Hold::ProtectedByPolicy(hold)
+        | Hold::PlaceForbidden(hold)
+        | Hold::AnalysisPending(hold) => Some(PolicyHoldView {
+            policy: hold.policy.to_string(),
+            binding: hold.binding.clone(),
+            file: hold.span.file.to_string(),
+            line: hold.span.line,
+            column: hold.span.column,
+            message: hold.message.clone(),
+            values: hold.values.clone(),
+        }),
         _ => None,
     };
     HoldView {

@@ -4,17 +4,19 @@
 //! `test` of three available instances, nothing going on, on Monday 2026-01-05 at 12:00 UTC, asked
 //! for reason `update`. Maps merge field by field; a list replaces, its elements filled up. Times
 //! and durations are written as in documents. `expect` is a boolean (whether all rules hold; a
-//! policy whose `match` does not hold withholds nothing, so true), a number (the size before the
-//! bounds), `null` (a size policy that does not apply), or the word `error`.
+//! policy whose `match` does not hold withholds nothing, so true), the value (a size before the
+//! bounds), `null` (a policy of one value that does not apply), or the word `error`.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Outcome, PolicyName, PolicyTest, SizeDecision, SourceSpan, Timestamp, Value, Verdict,
+    DecisionPoint, Outcome, PolicyName, PolicyTest, SizeDecision, SourceSpan, Timestamp, Value,
+    Verdict,
 };
 
-use crate::evaluate::{self, Scope};
-use crate::policy::{Body, CompiledPolicy};
+use crate::evaluate::{self, Scope, Valued};
+use crate::policy::{Body, CompiledPolicy, ResultType};
 use crate::set::PolicySet;
 use crate::stack::on_large_stack;
 use crate::types::{Shape, Type, closest};
@@ -114,9 +116,9 @@ fn run_test(policy: &CompiledPolicy, test: &PolicyTest) -> TestResult {
     scope.variables(|_| true);
     let got = match policy.body {
         Body::Rules(_) => got_rules(&scope.rules()),
-        Body::Value(_) => got_size(scope.size_unbounded()),
+        Body::Value(_) => got_value(policy.point, &mut scope),
     };
-    if got.value == test.expect {
+    if same(&got.value, &test.expect) {
         return TestResult::Passed;
     }
     let (clause, message, values) = match got.verdict {
@@ -152,20 +154,53 @@ fn got_rules(verdicts: &[Verdict]) -> Got {
     }
 }
 
-fn got_size(decision: Option<SizeDecision>) -> Got {
-    match decision {
-        None => Got {
-            value: Value::Null,
-            verdict: None,
-        },
-        Some(SizeDecision::Chosen { asked, verdict, .. }) => Got {
-            value: Value::Int(asked),
-            verdict: Some(verdict),
-        },
-        Some(SizeDecision::Failed(verdict)) => Got {
-            value: Value::from(ERROR),
-            verdict: Some(verdict),
-        },
+fn got_value(point: DecisionPoint, scope: &mut Scope<'_, '_>) -> Got {
+    let answer = match ResultType::of(point) {
+        ResultType::Count if point == DecisionPoint::Size => return got_size(scope),
+        ResultType::Count => scope
+            .count("at once")
+            .map(|answer| valued(answer, |count| Value::Int(i64::from(count)))),
+        ResultType::Score => scope.score().map(|answer| valued(answer, Value::Float)),
+        ResultType::Word(_) => scope.word().map(|answer| valued(answer, Value::from)),
+    };
+    answer.unwrap_or(DOES_NOT_APPLY)
+}
+
+fn valued<T>(answer: Valued<T>, value: impl FnOnce(T) -> Value) -> Got {
+    let (value, verdict) = match answer {
+        Ok((answer, verdict)) => (value(answer), verdict),
+        Err(verdict) => (Value::from(ERROR), *verdict),
+    };
+    Got {
+        value,
+        verdict: Some(verdict),
+    }
+}
+
+const DOES_NOT_APPLY: Got = Got {
+    value: Value::Null,
+    verdict: None,
+};
+
+fn got_size(scope: &mut Scope<'_, '_>) -> Got {
+    let (value, verdict) = match scope.size_unbounded() {
+        None => return DOES_NOT_APPLY,
+        Some(SizeDecision::Chosen { asked, verdict, .. }) => (Value::Int(asked), verdict),
+        Some(SizeDecision::Failed(verdict)) => (Value::from(ERROR), verdict),
+    };
+    Got {
+        value,
+        verdict: Some(verdict),
+    }
+}
+
+/// Returns whether a result is the expected one. A score is a number, whether it is whole or not.
+fn same(got: &Value, expected: &Value) -> bool {
+    match (got, expected) {
+        (Value::Float(got), Value::Int(expected)) => {
+            got.partial_cmp(&(*expected as f64)) == Some(Ordering::Equal)
+        }
+        (got, expected) => got == expected,
     }
 }
 
@@ -173,13 +208,23 @@ fn got_size(decision: Option<SizeDecision>) -> Got {
 const ERROR: &str = "error";
 
 fn check_expectation(policy: &CompiledPolicy, expect: &Value) -> Result<(), String> {
-    let wanted = match (&policy.body, expect) {
+    let result = match policy.body {
+        Body::Rules(_) => None,
+        Body::Value(_) => Some(ResultType::of(policy.point)),
+    };
+    let wanted = match (result, expect) {
         (_, Value::String(text)) if text == ERROR => return Ok(()),
-        (Body::Rules(_), Value::Bool(_)) | (Body::Value(_), Value::Int(_) | Value::Null) => {
+        (None, Value::Bool(_))
+        | (Some(_), Value::Null)
+        | (Some(ResultType::Count | ResultType::Score), Value::Int(_))
+        | (Some(ResultType::Score), Value::Float(_)) => return Ok(()),
+        (Some(ResultType::Word(words)), Value::String(text)) if words.contains(&text.as_str()) => {
             return Ok(());
         }
-        (Body::Rules(_), _) => "true, false",
-        (Body::Value(_), _) => "a whole number, null",
+        (None, _) => "true, false".to_owned(),
+        (Some(ResultType::Count), _) => "a whole number, null".to_owned(),
+        (Some(ResultType::Score), _) => "a number, null".to_owned(),
+        (Some(ResultType::Word(words)), _) => format!("{}, null", words.join(", ")),
     };
     Err(format!(
         "`expect` is {wanted} or the word error, not {}",
@@ -412,6 +457,7 @@ fn default_of(shape: &str, field: &str) -> Option<Value> {
     match (shape, field) {
         ("", "now") => text("2026-01-05T12:00:00Z"),
         ("", "reason") => text("update"),
+        ("", "zone") => text("a"),
         ("", "current")
         | ("spec", "size")
         | ("change", "fromSize" | "toSize")

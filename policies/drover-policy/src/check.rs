@@ -268,10 +268,14 @@ impl Checker<'_> {
             let points: Vec<&str> = variable.points.iter().map(|point| point.as_str()).collect();
             let message = format!(
                 "`{name}` is only known to {} policies, this is a {} policy",
-                points.join(" and "),
+                enumerated(&points),
                 self.declared.point.as_str()
             );
-            self.mistake(node, name.len(), message);
+            let mistake = self.at(node, name.len(), message);
+            self.found.mistakes.push(match self.declared_as(name) {
+                Some(path) => mistake.hint(format!("did you mean `{path}`?")),
+                None => mistake,
+            });
             return (variable.type_)();
         }
         self.found.reads.roots.insert(variable.name);
@@ -281,6 +285,18 @@ impl Checker<'_> {
         (variable.type_)()
     }
 
+    /// Returns how something that the policy itself declares under `name` is written.
+    fn declared_as(&self, name: &str) -> Option<String> {
+        let declared = self.declared;
+        if declared.all_variables.contains(name) {
+            Some(format!("variables.{name}"))
+        } else if declared.params.types.contains_key(name) {
+            Some(format!("params.{name}"))
+        } else {
+            None
+        }
+    }
+
     fn unknown_ident(&mut self, node: &IdedExpr, name: &str) -> Type {
         let declared = self.declared;
         if let Some(written) = functions::block_index(name) {
@@ -288,14 +304,10 @@ impl Checker<'_> {
             self.mistake(node, 1, message);
             return Type::Dyn;
         }
-        let mut hint = None;
-        if declared.all_variables.contains(name) {
-            hint = Some(format!("variables.{name}"));
-        } else if declared.params.types.contains_key(name) {
-            hint = Some(format!("params.{name}"));
-        } else if let Some(path) = self.field_of_a_variable(name) {
-            hint = Some(path);
-        } else {
+        let mut hint = self
+            .declared_as(name)
+            .or_else(|| self.field_of_a_variable(name));
+        if hint.is_none() {
             let known = VARIABLES
                 .iter()
                 .filter(|variable| variable.available_in(declared.point))
@@ -636,4 +648,12 @@ fn callable_names(member: bool) -> Vec<&'static str> {
     }
     names.dedup();
     names
+}
+
+/// Returns words as people enumerate them: `a, b and c`.
+fn enumerated(words: &[&str]) -> String {
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => words.concat(),
+    }
 }

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cel::Context;
-use drover_model::{Binding, Bounds, Change, Outcome, Reason, SizeDecision, Value, Verdict};
+use drover_model::{Binding, Bounds, Change, Outcome, SizeDecision, Value, Verdict};
 
 use crate::check::Reads;
 use crate::expression::Expression;
 use crate::facts::GroupFacts;
 use crate::functions;
 use crate::limits::BINDING_STEPS_MAX;
-use crate::policy::{Body, CompiledPolicy};
+use crate::policy::{Body, CompiledPolicy, ResultType};
 use crate::value::{self, Boxed};
 use crate::variables;
 
@@ -36,6 +36,28 @@ pub(crate) fn context_of<'a>(
     }
     context
 }
+
+/// The variables that differ between the questions of one decision point.
+const VARYING: [&str; 3] = ["reason", "instance", "zone"];
+
+/// Which clause of a policy decided, and whether it could not be evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Clause {
+    /// Its position among the rules. None: a condition of `match`.
+    rule: Option<usize>,
+    broken: bool,
+}
+
+impl Clause {
+    /// Returns the one clause that a policy of one value is.
+    pub(crate) fn of_value(broken: bool) -> Self {
+        let rule = Some(0);
+        Self { rule, broken }
+    }
+}
+
+/// A value, or the verdict on why there is none.
+pub(crate) type Valued<T> = Result<(T, Verdict), Box<Verdict>>;
 
 /// One bound policy, about to be evaluated.
 pub(crate) struct Scope<'s, 'v> {
@@ -95,8 +117,17 @@ impl<'s, 'v> Scope<'s, 'v> {
         }
     }
 
-    /// Evaluates everything that depends on the reason, for one reason.
-    pub(crate) fn for_reason(&mut self, reason: Reason) -> Vec<Verdict> {
+    /// Evaluates the policy's variables that are the same for every question of its decision point.
+    pub(crate) fn common_variables(&mut self) {
+        self.variables(|reads| !VARYING.iter().any(|name| reads.roots.contains(name)));
+    }
+
+    /// Asks with the variables that differ from question to question, all that the decision point has.
+    pub(crate) fn ask<T>(
+        &mut self,
+        question: Vec<(&'static str, Boxed<'v>)>,
+        answer: impl FnOnce(&mut Scope<'_, 'v>) -> T,
+    ) -> T {
         let mut inner = Scope {
             policy: self.policy,
             binding: self.binding,
@@ -104,11 +135,13 @@ impl<'s, 'v> Scope<'s, 'v> {
             failed: self.failed.clone(),
             budget: self.budget,
         };
-        inner.set("reason", value::text(reason.as_str()));
-        inner.variables(|reads| reads.roots.contains("reason"));
-        let verdicts = inner.rules();
+        for (name, value) in question {
+            inner.set(name, value);
+        }
+        inner.variables(|reads| VARYING.iter().any(|name| reads.roots.contains(name)));
+        let answer = answer(&mut inner);
         self.budget = inner.budget;
-        verdicts
+        answer
     }
 
     /// Returns what a failed variable makes of an error of an expression that reads it.
@@ -168,6 +201,97 @@ impl<'s, 'v> Scope<'s, 'v> {
             );
         }
         verdicts
+    }
+
+    /// Returns the first rule that does not hold, with a verdict unless it is `known` already. None:
+    /// all of them hold, or the policy does not apply.
+    pub(crate) fn violation(
+        &mut self,
+        known: &BTreeMap<Clause, usize>,
+    ) -> Option<(Clause, Option<Verdict>)> {
+        match self.applies() {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(verdict) => {
+                let clause = Clause {
+                    rule: None,
+                    broken: true,
+                };
+                return Some((clause, Some(*verdict)));
+            }
+        }
+        let policy = self.policy;
+        let Body::Rules(rules) = &policy.body else {
+            return None;
+        };
+        for (position, rule) in rules.iter().enumerate() {
+            let result = rule.condition.condition(&self.context, &mut self.budget);
+            if result == Ok(true) {
+                continue;
+            }
+            let clause = Clause {
+                rule: Some(position),
+                broken: result.is_err(),
+            };
+            let verdict = (!known.contains_key(&clause)).then(|| match result {
+                Ok(_) => self.verdict(&rule.condition, Outcome::Failed, rule.message.clone()),
+                Err(why) => self.error(&rule.condition, why),
+            });
+            return Some((clause, verdict));
+        }
+        None
+    }
+
+    /// Evaluates a policy of one value with `value`; `say` puts it into words. None: it does not apply.
+    fn valued<T>(
+        &mut self,
+        value: impl FnOnce(&Expression, &Context<'s, 'v>, &mut u64) -> Result<T, String>,
+        say: impl FnOnce(&T) -> String,
+    ) -> Option<Valued<T>> {
+        match self.applies() {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(verdict) => return Some(Err(verdict)),
+        }
+        let policy = self.policy;
+        let Body::Value(expression) = &policy.body else {
+            return None;
+        };
+        Some(match value(expression, &self.context, &mut self.budget) {
+            Ok(value) => {
+                let message = say(&value);
+                Ok((value, self.verdict(expression, Outcome::Passed, message)))
+            }
+            Err(why) => Err(Box::new(self.error(expression, why))),
+        })
+    }
+
+    /// Evaluates a whole number that is not negative.
+    pub(crate) fn count(&mut self, unit: &str) -> Option<Valued<u32>> {
+        self.valued(
+            |expression, context, budget| {
+                let number = expression.number(context, budget)?;
+                Ok(u32::try_from(number.max(0)).unwrap_or(u32::MAX))
+            },
+            |count| format!("{count} {unit}"),
+        )
+    }
+
+    /// Evaluates a number of any kind.
+    pub(crate) fn score(&mut self) -> Option<Valued<f64>> {
+        self.valued(Expression::score, |score| format!("a score of {score}"))
+    }
+
+    /// Evaluates to one of the words of the decision point.
+    pub(crate) fn word(&mut self) -> Option<Valued<&'static str>> {
+        let words = match ResultType::of(self.policy.point) {
+            ResultType::Word(words) => words,
+            ResultType::Count | ResultType::Score => &[],
+        };
+        self.valued(
+            |expression, context, budget| expression.word(words, context, budget),
+            |word| (*word).to_owned(),
+        )
     }
 
     /// Evaluates the size within the bounds. None: the policy does not apply.

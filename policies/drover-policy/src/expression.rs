@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use cel::common::ast::IdedExpr;
-use cel::common::types::{CelBool, CelInt, CelUInt};
+use cel::common::ast::{Expr, IdedExpr, LiteralValue, operators};
+use cel::common::types::{CelBool, CelDouble, CelInt, CelString, CelUInt};
 use cel::common::value::Val;
 use cel::{Context, Value};
 use drover_model::{SourceSpan, SourceText};
@@ -14,7 +14,8 @@ use crate::functions;
 use crate::guard;
 use crate::limits::{EXPRESSION_STEPS_MAX, VALUES_MAX};
 use crate::meter;
-use crate::parse::{Mistake, parse};
+use crate::parse::{Mistake, Parsed, parse};
+use crate::policy::one_of;
 use crate::stack::contained;
 use crate::types::Type;
 use crate::value::{Boxed, show};
@@ -30,6 +31,8 @@ pub(crate) struct Expression {
     values: Vec<(String, IdedExpr)>,
     /// The parameters that it uses as something with a form of its own.
     pub(crate) uses: Vec<ParamUse>,
+    /// The texts that it may result in as they are written, and where.
+    results: Vec<(String, usize)>,
 }
 
 impl Expression {
@@ -56,6 +59,7 @@ impl Expression {
             reads: checked.reads,
             values,
             uses: checked.uses,
+            results: literal_results(&parsed),
         })
     }
 
@@ -136,6 +140,38 @@ impl Expression {
         Err(wrong_type("an int", value.as_ref()))
     }
 
+    /// Evaluates a number of any kind. Anything else, and what is no number, is an error.
+    pub(crate) fn score(&self, context: &Context<'_, '_>, budget: &mut u64) -> Result<f64, String> {
+        let value = self.evaluate(context, budget)?;
+        let int = value.downcast_ref::<CelInt>().map(|it| *it.inner() as f64);
+        let uint = value.downcast_ref::<CelUInt>().map(|it| *it.inner() as f64);
+        let double = value.downcast_ref::<CelDouble>().map(|it| *it.inner());
+        match int.or(uint).or(double) {
+            Some(score) if score.is_finite() => Ok(score),
+            Some(_) | None => Err(wrong_type("a number", value.as_ref())),
+        }
+    }
+
+    /// Evaluates to one of `words`. Anything else is an error.
+    pub(crate) fn word(
+        &self,
+        words: &'static [&'static str],
+        context: &Context<'_, '_>,
+        budget: &mut u64,
+    ) -> Result<&'static str, String> {
+        let value = self.evaluate(context, budget)?;
+        let text = value.downcast_ref::<CelString<'_>>();
+        let found = text.and_then(|text| words.iter().find(|word| **word == text.inner()));
+        found
+            .copied()
+            .ok_or_else(|| wrong_type(&one_of(words), value.as_ref()))
+    }
+
+    /// Returns the texts that the expression may result in as they are written, and where.
+    pub(crate) fn results(&self) -> impl Iterator<Item = (String, usize)> {
+        self.results.iter().cloned()
+    }
+
     /// Returns the values that the expression reads, as text.
     pub(crate) fn values(&self, context: &Context<'_, '_>) -> BTreeMap<String, String> {
         let shown = |node: &IdedExpr| {
@@ -152,6 +188,25 @@ impl Expression {
             .map(|(name, node)| (name.clone(), shown(node)))
             .collect()
     }
+}
+
+/// Returns the text literals that an expression, or a branch of its conditionals, consists of.
+fn literal_results(parsed: &Parsed) -> Vec<(String, usize)> {
+    let mut found = Vec::new();
+    let mut left = vec![&parsed.root];
+    while let Some(node) = left.pop() {
+        match &node.expr {
+            Expr::Call(call) if call.func_name == operators::CONDITIONAL => {
+                left.extend(call.args.iter().skip(1).rev());
+            }
+            Expr::Literal(LiteralValue::String(text)) => {
+                let offset = parsed.offsets.offset_for(node.id).unwrap_or((0, 0)).0;
+                found.push((text.inner().to_owned(), offset as usize));
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 fn wrong_type(wanted: &str, value: &dyn Val) -> String {

@@ -18,6 +18,7 @@
 
 mod cases;
 mod check;
+mod decide;
 mod evaluate;
 mod explain;
 mod expression;

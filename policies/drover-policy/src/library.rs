@@ -3,6 +3,11 @@
 /// The policies that come with drover: name and YAML text, in order of their names.
 pub const LIBRARY: &[(&str, &str)] = &[
     (
+        "as-healthy-as-before",
+        include_str!("../../library/as-healthy-as-before.yaml"),
+    ),
+    ("avoid-zone", include_str!("../../library/avoid-zone.yaml")),
+    (
         "business-hours",
         include_str!("../../library/business-hours.yaml"),
     ),
@@ -10,20 +15,58 @@ pub const LIBRARY: &[(&str, &str)] = &[
         "change-freeze",
         include_str!("../../library/change-freeze.yaml"),
     ),
+    ("drain-zone", include_str!("../../library/drain-zone.yaml")),
     (
         "follow-group",
         include_str!("../../library/follow-group.yaml"),
     ),
     (
+        "heal-when-few",
+        include_str!("../../library/heal-when-few.yaml"),
+    ),
+    (
+        "heal-zone-outage",
+        include_str!("../../library/heal-zone-outage.yaml"),
+    ),
+    (
+        "health-required",
+        include_str!("../../library/health-required.yaml"),
+    ),
+    ("idle-first", include_str!("../../library/idle-first.yaml")),
+    ("keep-busy", include_str!("../../library/keep-busy.yaml")),
+    (
         "labels-required",
         include_str!("../../library/labels-required.yaml"),
     ),
+    (
+        "max-disruption",
+        include_str!("../../library/max-disruption.yaml"),
+    ),
+    ("max-grow", include_str!("../../library/max-grow.yaml")),
     ("max-shrink", include_str!("../../library/max-shrink.yaml")),
     ("no-zero", include_str!("../../library/no-zero.yaml")),
+    ("odd-size", include_str!("../../library/odd-size.yaml")),
+    (
+        "prefer-zone",
+        include_str!("../../library/prefer-zone.yaml"),
+    ),
+    (
+        "property-pattern",
+        include_str!("../../library/property-pattern.yaml"),
+    ),
+    (
+        "protect-required",
+        include_str!("../../library/protect-required.yaml"),
+    ),
+    (
+        "quiet-hours",
+        include_str!("../../library/quiet-hours.yaml"),
+    ),
     (
         "size-by-schedule",
         include_str!("../../library/size-by-schedule.yaml"),
     ),
+    ("soak", include_str!("../../library/soak.yaml")),
     (
         "tags-required",
         include_str!("../../library/tags-required.yaml"),

@@ -54,6 +54,47 @@ pub(crate) enum Body {
     Value(Box<Expression>),
 }
 
+/// What the value of a decision point is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ResultType {
+    /// A whole number.
+    Count,
+    /// Any number.
+    Score,
+    /// One of these words.
+    Word(&'static [&'static str]),
+}
+
+/// The words of `heal`.
+pub(crate) const REPLACE: &str = "replace";
+/// See [`REPLACE`].
+pub(crate) const WAIT: &str = "wait";
+
+impl ResultType {
+    /// Returns the type of `point`'s value. Points of rules have none; theirs is not asked for.
+    pub(crate) fn of(point: DecisionPoint) -> Self {
+        match point {
+            DecisionPoint::Victim | DecisionPoint::Place => Self::Score,
+            DecisionPoint::Heal => Self::Word(&[REPLACE, WAIT]),
+            DecisionPoint::Analysis => Self::Word(&["pass", "inconclusive", "fail"]),
+            DecisionPoint::Size
+            | DecisionPoint::Budget
+            | DecisionPoint::Validate
+            | DecisionPoint::Gate
+            | DecisionPoint::Protect => Self::Count,
+        }
+    }
+}
+
+/// Returns words as people enumerate them: `"replace" or "wait"`.
+pub(crate) fn one_of(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
+}
+
 /// A compiled rule.
 #[derive(Debug)]
 pub(crate) struct Rule {
@@ -213,22 +254,56 @@ impl Compiler<'_> {
             }
             PolicyBody::Value(value) => {
                 let expression = self.expression(value)?;
-                if expression.type_.mask() & (mask::INT | mask::UINT) == 0 {
-                    let message = format!("{point} must be an int, this is {}", expression.type_);
-                    let mistake = self.located(expression.span(), message);
-                    let hint = match expression.type_.mask() {
-                        mask::DOUBLE => Some("round it with int(math.ceil(..))"),
-                        mask::TEXT => Some("convert it with int(..)"),
-                        mask::OPTIONAL => Some("`.orValue(..)` gives a value where there is none"),
-                        _ => None,
-                    };
-                    self.mistakes.push(PolicyMistake {
-                        hint: hint.map(str::to_owned),
-                        ..mistake
-                    });
-                }
+                self.result(&expression);
                 Some(Body::Value(Box::new(expression)))
             }
+        }
+    }
+
+    /// Reports a value that is not of the type that the decision point has.
+    fn result(&mut self, expression: &Expression) {
+        let point = self.policy.point;
+        let found = expression.type_.mask();
+        let (wanted, name) = match ResultType::of(point) {
+            ResultType::Count => (mask::INT | mask::UINT, "an int".to_owned()),
+            ResultType::Score => (mask::NUMBER, "a number".to_owned()),
+            ResultType::Word(words) => (mask::TEXT, one_of(words)),
+        };
+        if found & wanted == 0 {
+            let message = format!(
+                "{} must be {name}, this is {}",
+                point.as_str(),
+                expression.type_
+            );
+            let mistake = self.located(expression.span(), message);
+            let counts = wanted & mask::NUMBER != 0;
+            let hint = match found {
+                mask::DOUBLE => Some("round it with int(math.ceil(..))"),
+                mask::TEXT if counts => Some("convert it with int(..)"),
+                mask::OPTIONAL => Some("`.orValue(..)` gives a value where there is none"),
+                _ => None,
+            };
+            self.mistakes.push(PolicyMistake {
+                hint: hint.map(str::to_owned),
+                ..mistake
+            });
+            return;
+        }
+        let ResultType::Word(words) = ResultType::of(point) else {
+            return;
+        };
+        for (text, offset) in expression.results() {
+            if words.contains(&text.as_str()) {
+                continue;
+            }
+            let close = closest(&text, words.iter().copied());
+            let span = expression.source.locate(offset, text.len() + 2);
+            let message = format!("{} must be {name}, this is \"{text}\"", point.as_str());
+            let mistake = self.located(span, message);
+            self.mistakes.push(PolicyMistake {
+                hint: close.map(|close| format!("did you mean \"{close}\"?")),
+                ..mistake
+            });
         }
     }
 

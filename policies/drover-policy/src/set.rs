@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use drover_model::{
-    Binding, Change, DecisionPoint, Decisions, Enforcement, Outcome, Policy, PolicyName, Reason,
-    SizeDecision, SourceSpan, Timestamp, Value, Verdict,
+    Binding, Change, DecisionPoint, Decisions, Enforcement, Outcome, Policy, PolicyName,
+    SourceSpan, Value, Verdict,
 };
 
-use crate::check::Clock;
+use crate::decide;
 use crate::evaluate::{self, Scope};
 use crate::facts::GroupFacts;
-use crate::limits::{REVIEW_COARSE_SECONDS, REVIEW_SECONDS};
 use crate::policy::{self, CompiledPolicy, PolicyMistake};
 use crate::stack::{Failure, on_large_stack};
 use crate::types::closest;
@@ -53,15 +52,23 @@ struct Broken {
 }
 
 impl Bound {
-    fn point(&self) -> Option<DecisionPoint> {
+    pub(crate) fn point(&self) -> Option<DecisionPoint> {
         match &self.state {
             State::Ready { policy, .. } => Some(policy.point),
             State::Broken(broken) => broken.point,
         }
     }
 
+    /// Returns the policy with its parameters, or why it cannot be asked.
+    pub(crate) fn ready(&self) -> Result<(&CompiledPolicy, &BTreeMap<String, Value>), &str> {
+        match &self.state {
+            State::Ready { policy, params } => Ok((policy, params)),
+            State::Broken(broken) => Err(&broken.why),
+        }
+    }
+
     /// Returns the verdict of a binding that cannot be asked.
-    fn error(&self, point: DecisionPoint, why: &str) -> Verdict {
+    pub(crate) fn error(&self, point: DecisionPoint, why: &str) -> Verdict {
         let (span, digest) = match &self.state {
             State::Ready { policy, .. } => (policy.span(), policy.digest.clone()),
             State::Broken(broken) => (broken.span.clone(), broken.digest.clone()),
@@ -256,11 +263,12 @@ impl PolicySet {
         })
     }
 
-    /// Decides the size and the gates of a group. [`Decisions::violations`] stays empty: a change
-    /// is judged by [`PolicySet::validate`].
+    /// Decides everything about a group but its changes: [`Decisions::violations`] stays empty, as a
+    /// change is judged by [`PolicySet::validate`].
     ///
-    /// What cannot be evaluated is an [`Outcome::Error`], which withholds at `deny`: for every
-    /// reason where it is a gate, as [`SizeDecision::Failed`] where it is the size.
+    /// What cannot be evaluated is an [`Outcome::Error`], which withholds at `deny` what it would have
+    /// decided about: disruptions for a reason, of an instance, creations in a zone, the next stage of a
+    /// rollout; the size stays.
     pub fn decide(&self, facts: &GroupFacts<'_>) -> Decisions {
         let bound: Vec<&Bound> = self
             .applicable(&facts.group.labels)
@@ -269,13 +277,8 @@ impl PolicySet {
         if bound.is_empty() {
             return Decisions::default();
         }
-        on_large_stack(|| decide_here(&bound, *facts)).unwrap_or_else(|failure| {
-            let mut table = Table::new(*facts);
-            for bound in &bound {
-                table.broken(bound, &failure.explain());
-            }
-            table.finish()
-        })
+        on_large_stack(|| decide::decide(&bound, *facts))
+            .unwrap_or_else(|failure| decide::decide_nothing(&bound, *facts, &failure.explain()))
     }
 
     /// Returns every rule of `validate` that a change does not satisfy, or that cannot be evaluated,
@@ -296,7 +299,7 @@ impl PolicySet {
     }
 }
 
-fn roots(bound: &[&Bound]) -> BTreeSet<&'static str> {
+pub(crate) fn roots(bound: &[&Bound]) -> BTreeSet<&'static str> {
     bound
         .iter()
         .filter_map(|bound| match &bound.state {
@@ -324,128 +327,4 @@ fn validate_here(bound: &[&Bound], facts: GroupFacts<'_>, change: &Change) -> Ve
     }
     violations.retain(|verdict| verdict.outcome != Outcome::Passed);
     violations
-}
-
-fn decide_here(bound: &[&Bound], facts: GroupFacts<'_>) -> Decisions {
-    let root = evaluate::context(&roots(bound), facts, None);
-    let mut table = Table::new(facts);
-    for bound in bound {
-        let (policy, params) = match &bound.state {
-            State::Ready { policy, params } => (policy, params),
-            State::Broken(broken) => {
-                table.broken(bound, &broken.why);
-                continue;
-            }
-        };
-        table.clock = table.clock.max(policy.reads.clock);
-        let mut scope = Scope::new(policy, params, &bound.binding, &root);
-        match policy.point {
-            DecisionPoint::Size => {
-                scope.variables(|_| true);
-                if let Some(decision) = scope.size(facts.group.spec.bounds) {
-                    table.size(decision);
-                }
-            }
-            DecisionPoint::Gate => {
-                scope.variables(|reads| !reads.roots.contains("reason"));
-                if policy.reads.roots.contains("reason") {
-                    for reason in Reason::ALL {
-                        table.gate(&[reason], scope.for_reason(reason));
-                    }
-                } else {
-                    table.gate(&Reason::ALL, scope.rules());
-                }
-            }
-            DecisionPoint::Validate => {}
-        }
-    }
-    table.finish()
-}
-
-/// The decisions on one group, being filled.
-struct Table<'a> {
-    facts: GroupFacts<'a>,
-    clock: Clock,
-    decisions: Decisions,
-}
-
-impl<'a> Table<'a> {
-    fn new(facts: GroupFacts<'a>) -> Self {
-        Self {
-            facts,
-            clock: Clock::None,
-            decisions: Decisions::default(),
-        }
-    }
-
-    fn gate(&mut self, reasons: &[Reason], verdicts: Vec<Verdict>) {
-        for verdict in &verdicts {
-            if verdict.outcome != Outcome::Passed {
-                for reason in reasons {
-                    let closed = self.decisions.gates.entry(*reason).or_default();
-                    closed.push(verdict.clone());
-                }
-            }
-        }
-        self.decisions.trace.extend(verdicts);
-    }
-
-    /// Takes a size that a policy chose. Only `deny` is used; two of them contradict each other.
-    fn size(&mut self, decision: SizeDecision) {
-        let verdict = verdict_of(&decision);
-        self.decisions.trace.push(verdict.clone());
-        if verdict.enforcement != Enforcement::Deny {
-            return;
-        }
-        let decision = match &self.decisions.size {
-            None => decision,
-            Some(other) => {
-                let other = verdict_of(other);
-                let why = format!(
-                    "two policies decide the size: {} by binding {} and {} by binding {}",
-                    other.policy, other.binding, verdict.policy, verdict.binding
-                );
-                SizeDecision::Failed(Verdict {
-                    message: why.clone(),
-                    outcome: Outcome::Error(why),
-                    ..verdict.clone()
-                })
-            }
-        };
-        self.decisions.size = Some(decision);
-    }
-
-    fn broken(&mut self, bound: &Bound, why: &str) {
-        match bound.point() {
-            Some(DecisionPoint::Size) => {
-                self.size(SizeDecision::Failed(bound.error(DecisionPoint::Size, why)));
-            }
-            // Nobody knows what it would have decided: every gate closes.
-            Some(DecisionPoint::Gate) | None => {
-                self.gate(&Reason::ALL, vec![bound.error(DecisionPoint::Gate, why)]);
-            }
-            Some(DecisionPoint::Validate) => {}
-        }
-    }
-
-    fn finish(mut self) -> Decisions {
-        self.decisions.review_at = match self.clock {
-            Clock::None => None,
-            Clock::Coarse => next_multiple(self.facts.now, REVIEW_COARSE_SECONDS),
-            Clock::Fine => next_multiple(self.facts.now, REVIEW_SECONDS),
-        };
-        self.decisions
-    }
-}
-
-fn verdict_of(decision: &SizeDecision) -> &Verdict {
-    match decision {
-        SizeDecision::Chosen { verdict, .. } | SizeDecision::Failed(verdict) => verdict,
-    }
-}
-
-/// Returns the next time after `now` that is a multiple of `seconds`.
-fn next_multiple(now: Timestamp, seconds: i64) -> Option<Timestamp> {
-    let next = (now.as_second().div_euclid(seconds) + 1) * seconds;
-    Timestamp::from_second(next).ok()
 }

@@ -121,8 +121,29 @@ pub(crate) static VARIABLES: &[Variable] = &[
     Variable {
         name: "reason",
         type_: || Type::Word(&REASONS),
-        points: &[DecisionPoint::Gate],
-        about: "Why an instance would be taken out of service. A gate is asked once per reason.",
+        points: &[
+            DecisionPoint::Gate,
+            DecisionPoint::Budget,
+            DecisionPoint::Protect,
+            DecisionPoint::Victim,
+        ],
+        about: "Why an instance would be taken out of service. The question is asked once per reason.",
+    },
+    Variable {
+        name: "instance",
+        type_: || Type::Record(&INSTANCE),
+        points: &[
+            DecisionPoint::Protect,
+            DecisionPoint::Heal,
+            DecisionPoint::Victim,
+        ],
+        about: "The instance in question. The question is asked once per instance.",
+    },
+    Variable {
+        name: "zone",
+        type_: || Type::Text,
+        points: &[DecisionPoint::Place],
+        about: "The zone in question, one of `placement.zones`. The question is asked once per zone.",
     },
     Variable {
         name: "current",
@@ -224,14 +245,17 @@ pub(crate) fn read<'a>(
 }
 
 fn instances<'a>(classified: &'a Classified, facts: GroupFacts<'a>) -> Boxed<'a> {
-    let instance = |member| {
-        value::keyed(InstanceRecord {
-            member,
-            target: facts.recorded.target.as_ref(),
-            now: facts.now,
-        })
-    };
-    value::list(classified.members.values().map(instance).collect())
+    let members = classified.members.values();
+    value::list(members.map(|member| instance(member, facts)).collect())
+}
+
+/// Returns one instance as policies see it.
+pub(crate) fn instance<'a>(member: &'a Member, facts: GroupFacts<'a>) -> Boxed<'a> {
+    value::keyed(InstanceRecord {
+        member,
+        target: facts.recorded.target.as_ref(),
+        now: facts.now,
+    })
 }
 
 #[derive(Clone, Copy)]

@@ -17,4 +17,5 @@ mod git;
 mod isolation;
 mod lease;
 mod peers;
+mod policies;
 mod quiet;

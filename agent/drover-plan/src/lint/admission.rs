@@ -48,6 +48,16 @@ impl Facts<'_> {
     }
 
     fn protected(&self, begun: &[(&Member, Reason)]) -> Result<(), LintError> {
+        for protection in &self.input.decisions.protections {
+            let kept = |(member, reason): &&(&Member, Reason)| {
+                let instances = protection.instances.get(reason);
+                instances.is_some_and(|instances| instances.contains(&member.id))
+            };
+            let taken = begun.iter().find(kept);
+            if let Some((member, _)) = taken.filter(|_| protection.verdict.withholds()) {
+                return Err(LintError::Protected(member.id.clone()));
+            }
+        }
         for protect in &self.input.desired.spec().protect {
             let over = protect.until.is_some_and(|until| until <= self.input.now);
             for (member, reason) in begun {
@@ -157,8 +167,15 @@ impl Facts<'_> {
             .values()
             .filter(|member| self.serves(member))
             .count() as u32;
-        for budget in &self.input.desired.spec().budgets {
-            let counts = |reason: &Reason| budget.reasons.contains(reason);
+        let written = self.input.desired.spec().budgets.iter();
+        let written = written.map(|budget| {
+            let max = budget.max.ceil_of(plan.next.size).max(1);
+            (budget.reasons.clone(), max)
+        });
+        let decided = self.input.decisions.budgets.iter();
+        let decided = decided.map(|(reason, budget)| (BTreeSet::from([*reason]), budget.max));
+        for (reasons, max) in written.chain(decided) {
+            let counts = |reason: &Reason| reasons.contains(reason);
             let before = on_the_way
                 .iter()
                 .filter(|reason| reason.as_ref().is_none_or(counts));
@@ -168,7 +185,6 @@ impl Facts<'_> {
                 0
             };
             let before = before.count() as u32 + restarted;
-            let max = budget.max.ceil_of(plan.next.size).max(1);
             let new = begun.iter().filter(|(member, reason)| {
                 counts(reason) && self.out_of_service(&member.id, *reason)
             });

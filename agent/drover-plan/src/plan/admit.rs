@@ -37,6 +37,11 @@ impl<'a> Draft<'a> {
         if let Some(verdict) = self.input.decisions.closed_gate(reason) {
             return Some(for_reason(held(policy_hold(verdict, Hold::GateClosed))));
         }
+        let budget = self.input.decisions.budgets.get(&reason);
+        if let Some(budget) = budget.filter(|budget| budget.max == 0) {
+            let hold = policy_hold(&budget.verdict, Hold::BudgetByPolicy);
+            return Some(for_reason(held(hold)));
+        }
         if let Some(held) = self.fenced_off(reason) {
             return Some(for_reason(held));
         }
@@ -72,6 +77,11 @@ impl<'a> Draft<'a> {
             && let Some(held) = self.over_action(member)
         {
             return Some(held);
+        }
+        if let Some(verdict) = self.input.decisions.protector(&member.id, reason) {
+            // Of a clause there is one hold, whomever it keeps: its words name the first.
+            let hold = policy_hold(verdict, Hold::ProtectedByPolicy);
+            return Some(held_for(reason, hold));
         }
         let protect = self.spec.protected(&member.id, reason, self.input.now)?;
         let because = protect.because.clone();

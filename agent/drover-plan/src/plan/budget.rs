@@ -6,6 +6,7 @@ use drover_model::{Held, Hold, Member, Reason, Share};
 
 use super::draft::Draft;
 use super::held_for;
+use crate::change::policy_hold;
 use crate::numbers::serves;
 
 impl Draft<'_> {
@@ -37,6 +38,13 @@ impl Draft<'_> {
         };
         if let Some(held) = self.over_share(reason) {
             return Some(held);
+        }
+        if let Some(budget) = self.input.decisions.budgets.get(&reason) {
+            let used = self.in_flight_for(&BTreeSet::from([reason])).max(missing);
+            if used >= budget.max {
+                let hold = policy_hold(&budget.verdict, Hold::BudgetByPolicy);
+                return Some(held_for(reason, hold));
+            }
         }
         let budgets = self.spec.budgets.iter();
         let about = budgets.filter(|budget| budget.reasons.contains(&reason));

@@ -98,7 +98,7 @@ impl Draft<'_> {
         if let Some(held) = self.launch_withheld(digests) {
             return (0, Some(held));
         }
-        if let Some(held) = self.zones_cooling() {
+        if let Some(held) = self.zones_closed() {
             return (0, Some(held));
         }
         let mut allowed = wanted;

@@ -6,7 +6,7 @@ use drover_model::{
 
 use super::draft::Draft;
 use super::held_for;
-use super::roll::{launches_wait, retirement_order};
+use super::roll::launches_wait;
 use super::window::is_window;
 use crate::numbers::serves;
 use crate::time::later;
@@ -158,7 +158,7 @@ impl<'a> Draft<'a> {
             .live()
             .filter(|member| self.is_expired(member))
             .collect();
-        expired.sort_by_cached_key(|member| retirement_order(member));
+        expired.sort_by_cached_key(|member| self.retirement_order(member, Reason::Expiry));
         expired
     }
 

@@ -323,6 +323,9 @@ impl Draft<'_> {
         if proved || !protects || self.spec.rollout.on_failure == OnFailure::Continue {
             return None;
         }
+        if let Some(message) = self.failed_analysis() {
+            return Some(PauseCause::Analysis { message });
+        }
         if failed.now > 0 && self.watches_canaries(rollout) {
             let failed = failed.now;
             let threshold = 1;
@@ -372,7 +375,7 @@ impl Draft<'_> {
         });
         slowed
             || observes(self.input)
-            || self.zones_cooling().is_some()
+            || self.zones_closed().is_some()
             || self.withheld(Reason::Update).is_some()
             || self.spec.rollout.mode != RolloutMode::Proactive
             || self.only_kept_left()
@@ -431,11 +434,15 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::NotProactive { .. }
         | Hold::MaxAction { .. }
         | Hold::ZonesCooling { .. }
+        | Hold::PlaceForbidden(_)
+        | Hold::AnalysisPending(_)
         | Hold::JournalUnavailable { .. }
         | Hold::ClockStepped
         | Hold::EpochConflict { .. } => true,
         // These stop it only where nothing else is on the way.
         Hold::ProtectedInstance { .. }
+        | Hold::ProtectedByPolicy(_)
+        | Hold::BudgetByPolicy(_)
         | Hold::CreateLimit { .. }
         | Hold::BudgetExhausted { .. }
         | Hold::FleetBudgetExhausted { .. }

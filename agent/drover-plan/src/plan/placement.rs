@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use drover_model::{
-    Cause, Digests, ErrorClass, Held, Hold, InstanceClass, IntentKind, IntentState, Member, Reason,
-    Rebalance, Spread, Timestamp,
+    Cause, Digests, ErrorClass, Held, Hold, InstanceClass, IntentKind, IntentState, Member,
+    PlaceDecision, Reason, Rebalance, Spread, Timestamp, Verdict,
 };
 
 use super::draft::Draft;
 use super::held;
+use crate::change::policy_hold;
 use crate::numbers::serves;
 use crate::time::later;
 
@@ -73,11 +74,42 @@ impl<'a> Draft<'a> {
         until.is_some_and(|until| *until > self.input.now)
     }
 
-    /// Returns the hold while no zone is expected to have room.
-    pub(super) fn zones_cooling(&self) -> Option<Held> {
+    /// Returns the verdict that forbids a zone.
+    fn forbids(&self, zone: &str) -> Option<&'a Verdict> {
+        match self.input.decisions.places.get(zone)? {
+            PlaceDecision::Forbidden(verdict) => Some(verdict),
+            PlaceDecision::Score(_) => None,
+        }
+    }
+
+    /// Returns whether something may be made in a zone now.
+    fn is_open(&self, zone: &str) -> bool {
+        !self.cools(zone) && self.forbids(zone).is_none()
+    }
+
+    /// Returns the zones in which something may be made now, those with the highest score of a policy.
+    fn open_zones(&self) -> Vec<&'a String> {
         let zones = &self.spec.placement.zones;
-        if zones.is_empty() || zones.iter().any(|zone| !self.cools(zone)) {
+        let open: Vec<&'a String> = zones.iter().filter(|zone| self.is_open(zone)).collect();
+        let score = |zone: &String| match self.input.decisions.places.get(zone) {
+            Some(PlaceDecision::Score(score)) => *score,
+            Some(PlaceDecision::Forbidden(_)) | None => 0.0,
+        };
+        let best = open.iter().map(|zone| score(zone)).max_by(f64::total_cmp);
+        let is_best =
+            |zone: &&String| best.is_some_and(|best| score(zone).total_cmp(&best).is_eq());
+        open.into_iter().filter(is_best).collect()
+    }
+
+    /// Returns the hold while nothing may be made in any zone: none is expected to have room, or
+    /// policies forbid those that are.
+    pub(super) fn zones_closed(&self) -> Option<Held> {
+        let zones = &self.spec.placement.zones;
+        if zones.is_empty() || zones.iter().any(|zone| self.is_open(zone)) {
             return None;
+        }
+        if let Some(verdict) = zones.iter().find_map(|zone| self.forbids(zone)) {
+            return Some(held(policy_hold(verdict, Hold::PlaceForbidden)));
         }
         let until = zones.iter().filter_map(|zone| self.next.cooling.get(zone));
         Some(Held {
@@ -92,11 +124,7 @@ impl<'a> Draft<'a> {
     /// that does not depend on anything else.
     pub(super) fn spread(&self, count: u32, digests: &Digests) -> Vec<(Option<String>, u32)> {
         let placement = &self.spec.placement;
-        let open: Vec<&String> = placement
-            .zones
-            .iter()
-            .filter(|zone| !self.cools(zone))
-            .collect();
+        let open = self.open_zones();
         if open.is_empty() {
             return vec![(None, if placement.zones.is_empty() { count } else { 0 })];
         }
@@ -267,7 +295,7 @@ impl<'a> Draft<'a> {
         };
         let fewest = zones
             .iter()
-            .filter(|zone| !self.cools(zone))
+            .filter(|zone| self.is_open(zone))
             .map(in_zone)
             .min_by_key(|zone| zone.count)?;
         if let Some((zone, _)) = foreign {

@@ -271,6 +271,10 @@ fn goes_on(before: &Held, now: &Held) -> bool {
     let same_hold = match (&before.hold, &now.hold) {
         (Hold::PolicyDenied(one), Hold::PolicyDenied(other))
         | (Hold::GateClosed(one), Hold::GateClosed(other))
+        | (Hold::BudgetByPolicy(one), Hold::BudgetByPolicy(other))
+        | (Hold::ProtectedByPolicy(one), Hold::ProtectedByPolicy(other))
+        | (Hold::PlaceForbidden(one), Hold::PlaceForbidden(other))
+        | (Hold::AnalysisPending(one), Hold::AnalysisPending(other))
         | (Hold::PolicyFailed(one), Hold::PolicyFailed(other)) => same_policy(one, other),
         (Hold::ProviderFailed { class: one, .. }, Hold::ProviderFailed { class: other, .. }) => {
             one == other

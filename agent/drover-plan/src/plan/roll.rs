@@ -7,6 +7,7 @@ use drover_model::{
 use super::draft::Draft;
 use super::held_for;
 use super::placement::{ZoneCounts, fullest_zone_first};
+use super::scale::Score;
 use super::window::is_window;
 use crate::numbers::serves;
 
@@ -281,7 +282,7 @@ impl<'a> Draft<'a> {
     fn outdated(&self) -> Vec<&'a Member> {
         let waits = |member: &&Member| !self.current(member) && !self.changing.contains(&member.id);
         let mut outdated: Vec<&'a Member> = self.live().filter(waits).collect();
-        outdated.sort_by_cached_key(|member| retirement_order(member));
+        outdated.sort_by_cached_key(|member| self.retirement_order(member, Reason::Update));
         if !self.minds_zones() {
             return outdated;
         }
@@ -293,6 +294,22 @@ impl<'a> Draft<'a> {
         let tier = |member: &Member| 2 * u8::from(serves(member)) + u8::from(member.busy);
         let counts = [counts, self.zone_counts()];
         fullest_zone_first(&outdated, tier, counts, &self.spec.placement.zones)
+    }
+
+    /// Returns by what members are sorted to be retired: those that do not serve first, the busy ones
+    /// last, those that a policy would rather let go first, and of equal ones the oldest.
+    pub(super) fn retirement_order(
+        &self,
+        member: &Member,
+        reason: Reason,
+    ) -> (bool, bool, Score, Timestamp, InstanceId) {
+        (
+            serves(member),
+            member.busy,
+            self.score(member, reason),
+            member.created_at,
+            member.id.clone(),
+        )
     }
 
     pub(super) fn target_serves(&self) -> bool {
@@ -325,16 +342,5 @@ pub(super) fn launches_wait(held: &Held) -> bool {
     matches!(
         held.hold,
         Hold::LaunchBackoff { .. } | Hold::UnknownOutcomes { .. } | Hold::CreateLimit { .. }
-    )
-}
-
-/// Returns by what members are sorted to be retired: those that do not serve first, the busy ones last,
-/// the oldest first.
-pub(super) fn retirement_order(member: &Member) -> (bool, bool, Timestamp, InstanceId) {
-    (
-        serves(member),
-        member.busy,
-        member.created_at,
-        member.id.clone(),
     )
 }

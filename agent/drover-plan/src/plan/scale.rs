@@ -1,6 +1,6 @@
 //! Making what is missing, and removing what is too much.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 
 use drover_model::{
     Cause, Digests, FieldClass, Held, Hold, InstanceClass, Member, Prefer, Reason, RolloutMode,
@@ -189,6 +189,11 @@ impl<'a> Draft<'a> {
         done + self.in_flight(Reason::ScaleIn)
     }
 
+    /// Returns by what members are sorted where a policy says who goes first.
+    pub(super) fn score(&self, member: &Member, reason: Reason) -> Score {
+        Score(-self.input.decisions.victim_score(&member.id, reason))
+    }
+
     /// Returns the members in the order in which scale-in takes them.
     pub(super) fn victims(&self) -> Vec<&'a Member> {
         // What a rollout that may not replace made above the size is what goes again.
@@ -217,7 +222,15 @@ impl<'a> Draft<'a> {
             } else {
                 (None, Some(Reverse(member.created_at)))
             };
-            (tier(member), member.busy, old, new, member.id.clone())
+            let score = self.score(member, Reason::ScaleIn);
+            (
+                tier(member),
+                member.busy,
+                score,
+                old,
+                new,
+                member.id.clone(),
+            )
         });
         if !self.minds_zones() {
             return victims;
@@ -225,5 +238,29 @@ impl<'a> Draft<'a> {
         let zones = &self.spec.placement.zones;
         let counts = [self.zone_counts(), ZoneCounts::default()];
         fullest_zone_first(&victims, tier, counts, zones)
+    }
+}
+
+/// The score of a policy, turned round: what has more goes first.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Score(f64);
+
+impl PartialEq for Score {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Score {}
+
+impl PartialOrd for Score {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Score {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
     }
 }

@@ -3,12 +3,13 @@
 //! template. Everything is counted from the world and the clock, so nothing waits for an event.
 
 use drover_model::{
-    Amount, Digests, HealRevision, Held, Hold, Member, OnFailure, PauseCause, Promote, Quarantine,
-    Reason, Rollout, RolloutMode, Timestamp,
+    Amount, AnalysisDecision, AnalysisResult, Digests, HealRevision, Held, Hold, Member, OnFailure,
+    PauseCause, Promote, Quarantine, Reason, Rollout, RolloutMode, Timestamp,
 };
 
 use super::draft::Draft;
 use super::held_for;
+use crate::change::policy_hold;
 use crate::time::later;
 
 /// What limits how many instances have the target.
@@ -137,6 +138,9 @@ impl Draft<'_> {
             Promote::Manual => None,
         };
         if until.is_some_and(|until| self.input.now >= until) {
+            if let Some(hold) = self.analysis_pending() {
+                return Stand::Rests(hold, None);
+            }
             rollout.stages.promoted = true;
             return Stand::Passed;
         }
@@ -162,6 +166,9 @@ impl Draft<'_> {
             .unwrap_or_default();
         let until = later(since, wait);
         if self.input.now >= until {
+            if let Some(hold) = self.analysis_pending() {
+                return Stand::Rests(hold, None);
+            }
             rollout.stages.passed = at;
             rollout.stages.reached = None;
             return Stand::Passed;
@@ -184,10 +191,40 @@ impl Draft<'_> {
         let now = self.input.now;
         let rollout = self.next.rollout.as_mut()?;
         let until = later(*rollout.stages.bake_since.get_or_insert(now), bake);
-        (now < until).then(|| Held {
+        if now >= until {
+            let pending = self.analysis_pending()?;
+            return Some(held_for(Reason::Update, pending));
+        }
+        Some(Held {
             until: Some(until),
             ..held_for(Reason::Update, Hold::Bake)
         })
+    }
+
+    /// Returns what policies say about the rollout. What is rolled back to has passed them before.
+    fn analysis(&self) -> Option<&AnalysisDecision> {
+        let analysis = self.input.decisions.analysis.as_ref();
+        analysis.filter(|_| !self.rolls_back())
+    }
+
+    /// Returns the hold while policies do not let the rollout pass a stage.
+    fn analysis_pending(&self) -> Option<Hold> {
+        let analysis = self.analysis()?;
+        let verdict = &analysis.verdict;
+        match analysis.result {
+            AnalysisResult::Pass => None,
+            AnalysisResult::Inconclusive | AnalysisResult::Fail => {
+                Some(policy_hold(verdict, Hold::AnalysisPending))
+            }
+        }
+    }
+
+    /// Returns the policy that calls the new template bad, once there is an instance of it that serves.
+    pub(super) fn failed_analysis(&self) -> Option<String> {
+        let analysis = self.analysis()?;
+        let failed = analysis.result == AnalysisResult::Fail && self.target_serving() > 0;
+        let verdict = &analysis.verdict;
+        failed.then(|| format!("policy {} (binding {})", verdict.policy, verdict.binding))
     }
 
     /// Returns how many more instances of the target missing capacity may be made of, and what the

@@ -120,7 +120,10 @@ fn asks(held: &Held) -> Option<Exit> {
             promote: Promote::Manual,
             ..
         } => Some(Exit::ApprovalNeeded),
-        Hold::PolicyDenied(_) | Hold::GateClosed(_) => Some(Exit::Denied),
+        Hold::PolicyDenied(_)
+        | Hold::GateClosed(_)
+        | Hold::ProtectedByPolicy(_)
+        | Hold::PlaceForbidden(_) => Some(Exit::Denied),
         Hold::SpecInvalid { .. }
         | Hold::PolicyFailed(_)
         | Hold::ProviderMissing { .. }
@@ -143,6 +146,8 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::ObservationEmptied { .. }
         | Hold::ProviderFailed { .. }
         | Hold::ObserveOnly
+        | Hold::BudgetByPolicy(_)
+        | Hold::AnalysisPending(_)
         | Hold::WindowClosed { .. }
         | Hold::BudgetExhausted { .. }
         | Hold::FleetBudgetExhausted { .. }

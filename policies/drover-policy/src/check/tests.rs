@@ -250,10 +250,10 @@ fn variables_are_known_where_they_belong() {
     1:1+6 `change` is only known to validate policies, this is a gate policy
     1:24+7 `current` is only known to size policies, this is a gate policy
     1:40+4 unknown variable `hour`
-    1:53+4 unknown variable `zone`
+    1:53+4 `zone` is only known to place policies, this is a gate policy
     ");
     insta::assert_snapshot!(mistakes(&policy(DecisionPoint::Size, "reason == 'heal' ? 1 : change.toSize")), @"
-    1:1+6 `reason` is only known to gate policies, this is a size policy
+    1:1+6 `reason` is only known to gate, budget, protect and victim policies, this is a size policy
     1:24+6 `change` is only known to validate policies, this is a size policy
     ");
     insta::assert_snapshot!(told("instances.all(status, status.busy)"), @"1:14+1 `status` is a variable already; name the element otherwise");
@@ -287,7 +287,7 @@ fn variables_are_declared_before_they_are_used() {
     1:25+3 the policy declares no parameter `fro` (did you mean `from`?)
     1:43+5 no variable `hours` is declared (did you mean `hour`?)
     1:56+4 unknown variable `hour` (did you mean `variables.hour`?)
-    1:63+4 unknown variable `zone` (did you mean `params.zone`?)
+    1:63+4 `zone` is only known to place policies, this is a gate policy (did you mean `params.zone`?)
     ");
 }
 

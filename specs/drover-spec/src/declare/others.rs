@@ -33,11 +33,11 @@ pub(crate) static POLICY_SPEC: Object = any(
         required(
             "on",
             Shape::Word(
-                &["validate", "size", "gate"],
                 &[
-                    "protect", "approve", "budget", "health", "heal", "drift", "victim", "place",
+                    "validate", "size", "gate", "budget", "protect", "heal", "victim", "place",
                     "analysis",
                 ],
+                &["approve", "health", "drift"],
             ),
             "The decision that the policy takes part in.",
         ),

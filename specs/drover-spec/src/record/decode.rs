@@ -239,6 +239,12 @@ pub(crate) fn pause_cause(reader: &Reader<'_>) -> Result<PauseCause, RecordError
                 message: reader.get("message")?.string()?,
             }
         }
+        "Analysis" => {
+            reader.only(&["cause", "message"])?;
+            PauseCause::Analysis {
+                message: reader.get("message")?.string()?,
+            }
+        }
         other => return Err(cause.error(format!("is no known word: {other}"))),
     })
 }

@@ -169,6 +169,9 @@ pub(crate) fn pause_cause(cause: &PauseCause) -> Yaml {
         PauseCause::Rejected { message } => MapOf::new()
             .text("cause", "Rejected")
             .text("message", message),
+        PauseCause::Analysis { message } => MapOf::new()
+            .text("cause", "Analysis")
+            .text("message", message),
     }
     .build()
 }

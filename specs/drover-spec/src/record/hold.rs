@@ -60,9 +60,13 @@ fn data_of(hold: &Hold) -> MapOf {
             .text("activity", activity.as_str())
             .optional_text("because", because.as_ref()),
         Hold::Frozen { by } => map.text("by", by),
-        Hold::PolicyDenied(hold) | Hold::GateClosed(hold) | Hold::PolicyFailed(hold) => {
-            policy(map, hold)
-        }
+        Hold::PolicyDenied(hold)
+        | Hold::GateClosed(hold)
+        | Hold::PolicyFailed(hold)
+        | Hold::BudgetByPolicy(hold)
+        | Hold::ProtectedByPolicy(hold)
+        | Hold::PlaceForbidden(hold)
+        | Hold::AnalysisPending(hold) => policy(map, hold),
         Hold::WindowClosed { window } => map.text("window", window),
         Hold::BudgetExhausted { used, max } => map.number("used", *used).number("max", *max),
         Hold::FleetBudgetExhausted {
@@ -236,6 +240,10 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         "PolicyDenied" => Hold::PolicyDenied(policy_hold(data)?),
         "GateClosed" => Hold::GateClosed(policy_hold(data)?),
         "PolicyFailed" => Hold::PolicyFailed(policy_hold(data)?),
+        "BudgetByPolicy" => Hold::BudgetByPolicy(policy_hold(data)?),
+        "ProtectedByPolicy" => Hold::ProtectedByPolicy(policy_hold(data)?),
+        "PlaceForbidden" => Hold::PlaceForbidden(policy_hold(data)?),
+        "AnalysisPending" => Hold::AnalysisPending(policy_hold(data)?),
         "WindowClosed" => Hold::WindowClosed {
             window: data.text("window")?,
         },

@@ -186,6 +186,13 @@ impl<'a> Reader<'a> {
         number.ok_or_else(|| self.error("must be a whole number in its range"))
     }
 
+    pub(crate) fn float(&self) -> Result<f64, RecordError> {
+        match self.node.scalar().map(|scalar| scalar.resolved) {
+            Some(Resolved::Float(number)) => Ok(number),
+            _ => Err(self.error("must be a number with a point")),
+        }
+    }
+
     pub(crate) fn flag(&self) -> Result<bool, RecordError> {
         match self.node.scalar().map(|scalar| scalar.resolved) {
             Some(Resolved::Bool(flag)) => Ok(flag),

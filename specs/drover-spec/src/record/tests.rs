@@ -267,6 +267,10 @@ fn all_holds(why: &str, count: u32, policy: &PolicyHold, cause: &PauseCause) -> 
         Hold::PolicyDenied(policy.clone()),
         Hold::GateClosed(policy.clone()),
         Hold::PolicyFailed(policy.clone()),
+        Hold::BudgetByPolicy(policy.clone()),
+        Hold::ProtectedByPolicy(policy.clone()),
+        Hold::PlaceForbidden(policy.clone()),
+        Hold::AnalysisPending(policy.clone()),
         Hold::WindowClosed {
             window: why.clone(),
         },
@@ -349,7 +353,7 @@ fn all_holds(why: &str, count: u32, policy: &PolicyHold, cause: &PauseCause) -> 
         Hold::SourceUnavailable { why },
     ];
     let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
-    assert_eq!(codes.len(), 52, "a hold is missing from the list");
+    assert_eq!(codes.len(), 56, "a hold is missing from the list");
     holds
 }
 

@@ -1,13 +1,15 @@
 //! What policies decided.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use drover_model::{
-    DecisionPoint, Decisions, Enforcement, Outcome, Peers, Reason, Recommendation, Share,
-    SizeDecision, SourceSpan, Verdict,
+    AnalysisDecision, AnalysisResult, BudgetDecision, DecisionPoint, Decisions, Enforcement,
+    InstanceId, Outcome, Peers, PlaceDecision, Protection, Reason, Recommendation, Share,
+    SizeDecision, SourceSpan, Value, Verdict,
 };
 
-use super::{list_in, list_out, map_out};
+use super::{list_in, list_out, map_in, map_out};
 use crate::formats::format_time;
 use crate::record::RecordError;
 use crate::record::decode::texts;
@@ -18,6 +20,11 @@ pub(super) fn decisions_out(decisions: &Decisions) -> Yaml {
     let Decisions {
         size,
         gates,
+        budgets,
+        protections,
+        victims,
+        places,
+        analysis,
         violations,
         trace,
         review_at,
@@ -40,14 +47,119 @@ pub(super) fn decisions_out(decisions: &Decisions) -> Yaml {
             "gates",
             map_out(gates, |verdicts| list_out(verdicts, verdict_out)),
         )
+        .optional("budgets", some_of(budgets, budget_out))
+        .optional(
+            "protections",
+            (!protections.is_empty()).then(|| list_out(protections, protection_out)),
+        )
+        .optional(
+            "victims",
+            some_of(victims, |scores| map_out(scores, |score| score_out(*score))),
+        )
+        .optional("places", some_of(places, place_out))
+        .optional("analysis", analysis.as_ref().map(analysis_out))
         .with("violations", list_out(violations, verdict_out))
         .with("trace", list_out(trace, verdict_out))
         .optional_text("reviewAt", review_at.map(format_time))
         .build()
 }
 
+/// Nothing is written where nothing is said.
+fn some_of<K: ToString, V>(map: &BTreeMap<K, V>, out: impl Fn(&V) -> Yaml) -> Option<Yaml> {
+    (!map.is_empty()).then(|| map_out(map, out))
+}
+
+fn budget_out(budget: &BudgetDecision) -> Yaml {
+    let BudgetDecision { max, verdict } = budget;
+    MapOf::new()
+        .number("max", *max)
+        .with("verdict", verdict_out(verdict))
+        .build()
+}
+
+fn protection_out(protection: &Protection) -> Yaml {
+    let Protection { verdict, instances } = protection;
+    let ids = |ids: &BTreeSet<InstanceId>| Yaml::List(ids.iter().map(Yaml::text).collect());
+    MapOf::new()
+        .with("verdict", verdict_out(verdict))
+        .with("instances", map_out(instances, ids))
+        .build()
+}
+
+fn score_out(score: f64) -> Yaml {
+    Yaml::value(&Value::Float(score))
+}
+
+fn place_out(place: &PlaceDecision) -> Yaml {
+    match place {
+        PlaceDecision::Score(score) => MapOf::new().with("score", score_out(*score)),
+        PlaceDecision::Forbidden(verdict) => MapOf::new().with("forbidden", verdict_out(verdict)),
+    }
+    .build()
+}
+
+fn analysis_out(analysis: &AnalysisDecision) -> Yaml {
+    let AnalysisDecision { result, verdict } = analysis;
+    MapOf::new()
+        .text("result", result.as_str())
+        .with("verdict", verdict_out(verdict))
+        .build()
+}
+
+fn budget_in(reader: &Reader<'_>) -> Result<BudgetDecision, RecordError> {
+    reader.only(&["max", "verdict"])?;
+    Ok(BudgetDecision {
+        max: reader.get("max")?.number()?,
+        verdict: verdict_in(&reader.get("verdict")?)?,
+    })
+}
+
+fn protection_in(reader: &Reader<'_>) -> Result<Protection, RecordError> {
+    reader.only(&["verdict", "instances"])?;
+    let ids = |reader: &Reader<'_>| Ok(list_in(reader, Reader::parsed)?.into_iter().collect());
+    Ok(Protection {
+        verdict: verdict_in(&reader.get("verdict")?)?,
+        instances: reader.get("instances")?.map_of(reason_of, ids)?,
+    })
+}
+
+fn place_in(reader: &Reader<'_>) -> Result<PlaceDecision, RecordError> {
+    reader.only(&["score", "forbidden"])?;
+    Ok(match reader.optional_with("forbidden", verdict_in)? {
+        Some(verdict) => PlaceDecision::Forbidden(verdict),
+        None => PlaceDecision::Score(reader.get("score")?.float()?),
+    })
+}
+
+fn analysis_in(reader: &Reader<'_>) -> Result<AnalysisDecision, RecordError> {
+    reader.only(&["result", "verdict"])?;
+    Ok(AnalysisDecision {
+        result: reader
+            .get("result")?
+            .one_of(&AnalysisResult::ALL, AnalysisResult::as_str)?,
+        verdict: verdict_in(&reader.get("verdict")?)?,
+    })
+}
+
+fn reason_of(key: &str) -> Option<Reason> {
+    Reason::ALL
+        .into_iter()
+        .find(|reason| reason.as_str() == key)
+}
+
 pub(super) fn decisions_in(reader: &Reader<'_>) -> Result<Decisions, RecordError> {
-    reader.only(&["size", "gates", "violations", "trace", "reviewAt"])?;
+    reader.only(&[
+        "size",
+        "gates",
+        "budgets",
+        "protections",
+        "victims",
+        "places",
+        "analysis",
+        "violations",
+        "trace",
+        "reviewAt",
+    ])?;
     let size = |reader: &Reader<'_>| {
         reader.only(&["size", "asked", "verdict", "failed"])?;
         if let Some(verdict) = reader.optional_with("failed", verdict_in)? {
@@ -59,11 +171,26 @@ pub(super) fn decisions_in(reader: &Reader<'_>) -> Result<Decisions, RecordError
             verdict: verdict_in(&reader.get("verdict")?)?,
         })
     };
-    let reason = |key: &str| Reason::ALL.into_iter().find(|r| r.as_str() == key);
+    let scores = |reader: &Reader<'_>| map_in(reader, Reader::float);
     let verdicts = |reader: &Reader<'_>| list_in(reader, verdict_in);
     Ok(Decisions {
         size: reader.optional_with("size", size)?,
-        gates: reader.get("gates")?.map_of(reason, verdicts)?,
+        gates: reader.get("gates")?.map_of(reason_of, verdicts)?,
+        budgets: reader
+            .optional_with("budgets", |map| map.map_of(reason_of, budget_in))?
+            .unwrap_or_default(),
+        protections: reader
+            .optional_with("protections", |list| list_in(list, protection_in))?
+            .unwrap_or_default(),
+        victims: reader
+            .optional_with("victims", |map| map.map_of(reason_of, scores))?
+            .unwrap_or_default(),
+        places: reader
+            .optional_with("places", |map| {
+                map.map_of(|zone| Some(zone.to_owned()), place_in)
+            })?
+            .unwrap_or_default(),
+        analysis: reader.optional_with("analysis", analysis_in)?,
         violations: verdicts(&reader.get("violations")?)?,
         trace: verdicts(&reader.get("trace")?)?,
         review_at: reader.optional_with("reviewAt", Reader::time)?,
