@@ -168,12 +168,18 @@ impl<'a> Council<'a> {
 
     /// Returns whether a majority stays well without `member`.
     pub(super) fn survives(&self, member: &Member) -> bool {
-        let voter = member
-            .seat
-            .as_ref()
-            .is_some_and(|seat| self.voters.contains(&seat.member));
-        let counted = voter && self.standing(member) == Standing::Well;
-        self.healthy - usize::from(counted) >= majority(self.voters.len())
+        self.survives_without(&[member])
+    }
+
+    /// Returns the same for several at once.
+    pub(super) fn survives_without(&self, gone: &[&Member]) -> bool {
+        let counted = |member: &&&Member| {
+            let seat = member.seat.as_ref();
+            let voter = seat.is_some_and(|seat| self.voters.contains(&seat.member));
+            voter && self.standing(member) == Standing::Well
+        };
+        let well = gone.iter().filter(counted).count();
+        self.healthy.saturating_sub(well) >= majority(self.voters.len())
     }
 
     /// Returns whether a majority is well once there is one member more that is not.

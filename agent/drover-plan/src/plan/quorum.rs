@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 
 use drover_model::{
-    Activity, Cause, Digests, HealRevision, Held, Hold, InstanceClass, Member, MemberSpec,
+    Action, Activity, Cause, Digests, HealRevision, Held, Hold, InstanceClass, Member, MemberSpec,
     QuorumSpec, Reason, RecordedQuorum, RolloutMode, Seat, SeatId,
 };
 
@@ -288,8 +288,10 @@ impl<'a> Draft<'a> {
         subject: Option<&Member>,
     ) -> Option<Held> {
         // One that is not well itself keeps the group from ever being calm, and others may be as it is.
-        let well = subject.is_none_or(|member| council.standing(member) == Standing::Well);
-        let why = if well {
+        // What may recover is no reason to hurry: taken out beside another one, it would be missed.
+        let standing = subject.map_or(Standing::Well, |member| council.standing(member));
+        let well = standing == Standing::Well;
+        let why = if well || standing == Standing::Doubtful {
             council.unsettled(subject)
         } else {
             council.in_transition(subject)
@@ -386,7 +388,13 @@ impl<'a> Draft<'a> {
         }
         let known = record(self.input, quorum).ok()?;
         let council = Council::of(self.input, &self.intents, quorum, &known);
-        (known.established && !council.survives(member)).then(|| Held {
+        // Two whose drains are over must not be ended in one plan, each as though the other stayed.
+        let ended = self.steps.iter().filter_map(|step| match &step.action {
+            Action::Destroy { instance, .. } => self.input.classified.members.get(instance),
+            _ => None,
+        });
+        let gone: Vec<&Member> = ended.chain([member]).collect();
+        (known.established && !council.survives_without(&gone)).then(|| Held {
             reason,
             instance: Some(member.id.clone()),
             ..held(council.at_risk())
