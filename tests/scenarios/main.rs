@@ -116,6 +116,7 @@ scenarios! {
     heal_unhealthy
     interruption_at_short_notice
     interruption_replaces_first
+    keep_for_debugging
     late_listing
     listing_fails
     lost_reply

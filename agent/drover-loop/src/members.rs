@@ -53,12 +53,17 @@ pub(crate) fn membership(
     plan: Option<&Plan>,
 ) -> Membership {
     let leaving = plan.map(leaving).unwrap_or_default();
-    let mut members: Vec<&Member> = classified.members.values().collect();
+    let all = classified.members.values().chain(classified.kept.values());
+    let mut members: Vec<&Member> = all.collect();
     members.sort_by_key(|member| member.id.number());
     let published = members.into_iter().map(|member| PublishedMember {
         id: member.id.to_string(),
         address: member.address.clone(),
-        state: state(member, leaving.contains(&member.id)),
+        // What is kept gets nothing new, however well it becomes.
+        state: state(
+            member,
+            leaving.contains(&member.id) || classified.kept.contains_key(&member.id),
+        ),
         revision: member.digests.short().to_owned(),
     });
     Membership {
@@ -81,7 +86,10 @@ fn leaving(plan: &Plan) -> BTreeSet<&InstanceId> {
             None
         }
     });
-    steps.collect()
+    // What is kept from now on leaves without a step.
+    let instances = plan.next.instances.iter();
+    let kept = instances.filter(|(_, next)| next.kept.is_some());
+    steps.chain(kept.map(|(id, _)| id)).collect()
 }
 
 fn state(member: &Member, leaving: bool) -> MemberState {

@@ -17,7 +17,7 @@ use drover_model::{
 use drover_plan::{FenceScope, fence_scope};
 use drover_policy::{GroupSummary, PolicySet, SourceFacts};
 use drover_provider::Clock;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::brake::AgentBrake;
 use crate::entry;
@@ -372,6 +372,7 @@ async fn finish(
     store(&task, shared, &finished).await?;
     let membership = members::membership(&task.name, &judged.classified, Some(&judged.plan));
     publish(&task, shared, membership, &mut finished).await;
+    note_kept(&task.recorded, &mut finished);
     if shared.mode == Mode::Act && !judged.plan.steps.is_empty() {
         let report = drover_apply::apply(&judged.plan, &apply_context(&task, shared)).await;
         finished.acted = Some(shared.ticks.fetch_add(1, Ordering::SeqCst) + 1);
@@ -523,6 +524,23 @@ fn account(plan: &Plan, report: &ApplyReport, finished: &mut Finished) {
     }
     if let Some(error) = &report.journal_error {
         finished.journal_failed = Some(chain(error));
+    }
+}
+
+/// Puts what is kept from now on into the commit's body: no step says so.
+fn note_kept(before: &RecordedGroup, finished: &mut Finished) {
+    let recorded = Arc::clone(&finished.recorded);
+    for (id, instance) in &recorded.instances {
+        let was = before.instances.get(id);
+        let new = was.is_none_or(|was| was.kept.is_none());
+        if let Some(kept) = instance.kept.as_ref().filter(|_| new) {
+            info!(instance = %id, until = %kept.until, "bad instance kept");
+            let until = drover_spec::format_time(kept.until);
+            finished.healed += 1;
+            finished
+                .notes
+                .push(format!("keep {id} until {until}: {}", kept.because));
+        }
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Amount, Budget, Expiry, FieldClass, GroupName, InstanceId, PlacementSpec, Prefer, Protect,
-    ProviderName, QuorumSpec, Rate, Reason, Rebalance, ScalingSpec, SourceSpan, Spread, Timestamp,
-    UpDown, Value, Window,
+    Amount, Budget, Expiry, FieldClass, GroupName, InstanceId, Keep, PlacementSpec, Prefer,
+    Protect, ProviderName, QuorumSpec, Rate, Reason, Rebalance, ScalingSpec, SourceSpan, Spread,
+    Timestamp, UpDown, Value, Window,
 };
 
 /// Defaults of a Group document. The one place that says them: the decoder, the schema and the
@@ -60,6 +60,10 @@ pub mod defaults {
     pub const SYSTEMIC_THRESHOLD: Amount = Amount::Percent(40);
     /// Fewer bad instances than this are never systemic, whatever their share.
     pub const SYSTEMIC_COUNT_MIN: u32 = 3;
+    /// `heal.keep.max`: nothing is kept unless somebody asks for it.
+    pub const KEEP_MAX: u32 = 0;
+    /// `heal.keep.for`: long enough for the next working day.
+    pub const KEEP_FOR: Duration = Duration::from_hours(24);
     /// `drain.delay`: time for load balancers to see that an instance is draining.
     pub const DRAIN_DELAY: Duration = Duration::from_secs(2);
     /// `drain.timeout`.
@@ -314,6 +318,8 @@ pub struct HealSpec {
     /// Which template a replacement gets while a rollout is under way. None: it follows from the
     /// rollout's mode, see [`GroupSpec::heal_revision`].
     pub revision: Option<HealRevision>,
+    /// How many bad instances are kept for people to look at, instead of being ended.
+    pub keep: Keep,
 }
 
 /// Which template the replacement of a bad instance gets.
@@ -650,6 +656,7 @@ impl GroupSpec {
                     mode: SystemicMode::Slow,
                 },
                 revision: None,
+                keep: Keep::PRESET,
             },
             rollout: RolloutSpec {
                 mode: RolloutMode::Proactive,

@@ -320,6 +320,9 @@ pub struct Classified {
     pub trust: Trust,
     /// The members, by id. Instances that are gone are not among them.
     pub members: BTreeMap<InstanceId, Member>,
+    /// The instances that are kept for people to look at, by id, those counted that are being ended
+    /// after it. They are no members, whatever their health.
+    pub kept: BTreeMap<InstanceId, Member>,
     /// Ids that were known and are now provably gone, with what ended them where known.
     pub gone: BTreeMap<InstanceId, Option<ExitReport>>,
     /// Open intents that the observation settles.

@@ -144,6 +144,8 @@ pub enum Cause {
     FailedLaunch,
     /// An instance of an ephemeral group has done its work; its remains are cleared.
     Completed,
+    /// The time for which a bad instance was kept is over, or its room is needed.
+    KeptOver,
     /// The outcome of an earlier step is followed up.
     FollowUp,
 }
@@ -156,6 +158,7 @@ impl Cause {
             Self::Because(reason) => reason.as_str(),
             Self::FailedLaunch => "failedLaunch",
             Self::Completed => "completed",
+            Self::KeptOver => "keptOver",
             Self::FollowUp => "followUp",
         }
     }

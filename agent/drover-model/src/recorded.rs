@@ -343,6 +343,19 @@ pub struct RecordedInstance {
     pub zone: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Set while it is kept for people to look at: it is no member then.
+    pub kept: Option<Kept>,
+}
+
+/// A bad instance that is kept instead of being ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+    /// What was wrong with it then, for people.
+    pub because: String,
 }
 
 /// A statement about a group that is true, false or unknown.

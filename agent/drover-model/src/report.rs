@@ -36,8 +36,10 @@ pub struct Disturbance {
 pub struct Numbers {
     /// The size in force.
     pub size: u32,
-    /// Instances of any kind, the terminating and the unconfirmed counted.
+    /// Instances of any kind, the terminating, the unconfirmed and the kept counted.
     pub total: u32,
+    /// Instances that are kept for people to look at.
+    pub kept: u32,
     /// Available instances.
     pub available: u32,
     /// Available instances of the target template.
@@ -46,7 +48,7 @@ pub struct Numbers {
     pub outdated: u32,
     /// Instances that must stay available.
     pub floor: u32,
-    /// Most instances at once.
+    /// Most instances at once, those that are kept counted.
     pub ceiling: u32,
 }
 

@@ -17,14 +17,16 @@ pub(crate) fn allowance(
 ) -> Allowance {
     // The executor counts what the journal says is on its way out, listed or not.
     let members = input.classified.members.len() as u32 + intents.unlisted(input.classified);
+    // What is kept serves nobody: all of it may go.
+    let kept = input.classified.kept.len() as u32;
     let (spec, size) = match input.desired {
         Desired::Present { group, .. } => (&group.spec, smallest_size(input, &group.spec)),
         Desired::Deleting { spec, .. } => {
             let begun = input.recorded.phase == GroupPhase::Deleting;
             if begun || !spec.deletion.protect {
                 return Allowance {
-                    ending_max: members,
-                    removed_max: members,
+                    ending_max: members + kept,
+                    removed_max: members + kept,
                 };
             }
             (spec, input.recorded.size)
@@ -37,7 +39,7 @@ pub(crate) fn allowance(
         None => members.saturating_sub(size),
     };
     Allowance {
-        ending_max: members - serving(input, intents).min(floor),
+        ending_max: members + kept - serving(input, intents).min(floor),
         removed_max: surplus.min(unspent(input, spec, change)),
     }
 }

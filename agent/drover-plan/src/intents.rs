@@ -45,7 +45,9 @@ impl<'a> IntentIndex<'a> {
     pub(crate) fn unlisted(&self, classified: &Classified) -> u32 {
         let ids: BTreeSet<&InstanceId> = self.ending().map(|(id, _)| id).collect();
         let known = |id: &InstanceId| {
-            classified.members.contains_key(id) || classified.gone.contains_key(id)
+            classified.members.contains_key(id)
+                || classified.kept.contains_key(id)
+                || classified.gone.contains_key(id)
         };
         ids.into_iter().filter(|id| !known(id)).count() as u32
     }

@@ -48,9 +48,10 @@ impl Resolved {
         }
     }
 
-    /// Allows `doomed` more instances: what the provider is about to take is replaced before it goes.
-    pub(crate) fn beside(self, doomed: u32, spec: &GroupSpec) -> Self {
-        let ceiling = self.ceiling.saturating_add(doomed);
+    /// Allows as many more instances as are beside the others: what the provider is about to take, which
+    /// is replaced before it goes, and what is kept, which is replaced while it stays.
+    pub(crate) fn beside(self, extra: u32, spec: &GroupSpec) -> Self {
+        let ceiling = self.ceiling.saturating_add(extra);
         let limit = spec.limits.total_max.unwrap_or(u32::MAX);
         Self {
             ceiling: ceiling.min(limit),
@@ -65,6 +66,11 @@ pub(crate) fn doomed(spec: &GroupSpec, classified: &Classified) -> u32 {
     let members = classified.members.values();
     let doomed = members.filter(|member| spec.quorum.is_none() && member.interruption.is_some());
     doomed.count() as u32
+}
+
+/// Counts the instances that are beside those that the size is about: see [`Resolved::beside`].
+pub(crate) fn extra(spec: &GroupSpec, classified: &Classified) -> u32 {
+    doomed(spec, classified) + classified.kept.len() as u32
 }
 
 /// Returns whether `digests` need no update to `target`. Digests of another version say nothing.
@@ -85,7 +91,7 @@ pub fn numbers(
     recorded: &RecordedGroup,
 ) -> Numbers {
     count(
-        &Resolved::of(spec, size).beside(doomed(spec, classified), spec),
+        &Resolved::of(spec, size).beside(extra(spec, classified), spec),
         classified,
         recorded.target.as_ref(),
     )
@@ -101,6 +107,8 @@ pub(crate) fn count(
         size: resolved.size,
         floor: resolved.floor,
         ceiling: resolved.ceiling,
+        total: classified.kept.len() as u32,
+        kept: classified.kept.len() as u32,
         ..Numbers::default()
     };
     for member in classified.members.values() {

@@ -8,9 +8,13 @@ use drover_model::{Action, InPlace, InPlaceUpdate, Plan, PlanReport, Step};
 pub fn render(plan: &Plan, report: &PlanReport) -> String {
     let mut out = String::new();
     let numbers = &report.numbers;
+    let kept = match numbers.kept {
+        0 => String::new(),
+        kept => format!(", {kept} kept"),
+    };
     let _ = writeln!(
         out,
-        "{}: size {}, {} total, {} available (floor {}, ceiling {}), {} updated, {} outdated: {}",
+        "{}: size {}, {} total{kept}, {} available (floor {}, ceiling {}), {} updated, {} outdated: {}",
         plan.group,
         numbers.size,
         numbers.total,

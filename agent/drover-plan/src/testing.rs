@@ -200,6 +200,7 @@ impl Fixture {
             address: None,
             zone: None,
             created_at: at(-3600),
+            kept: None,
         };
         self.recorded.instances.insert(id(name), was);
         let ready = class != "Starting";
@@ -325,6 +326,7 @@ impl Fixture {
         let classified = self.classified();
         match classified.members.get(&id(name)) {
             Some(member) => member.class.as_str().to_owned(),
+            None if classified.kept.contains_key(&id(name)) => "kept".to_owned(),
             None if classified.gone.contains_key(&id(name)) => "gone".to_owned(),
             None => "unknown".to_owned(),
         }

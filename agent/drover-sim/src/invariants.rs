@@ -4,6 +4,7 @@
 
 mod admission;
 mod in_place;
+mod keep;
 
 use std::collections::BTreeSet;
 
@@ -65,6 +66,7 @@ impl Checks {
         self.made.within_the_hour(sim, pass)?;
         in_place::within_the_action(sim, pass)?;
         self.changed.only_in_place(sim)?;
+        keep::within_reason(sim, pass)?;
         no_worse(sim, pass)?;
         never_quarantined(pass)?;
         within_stages(sim, pass)?;
@@ -223,8 +225,10 @@ fn no_worse(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
         })
         .collect();
     let staying = members.values().filter(|member| {
-        let leaves =
-            taken.contains(&member.id) || member.drain.is_some() || ending.contains(&member.id);
+        let leaves = taken.contains(&member.id)
+            || member.drain.is_some()
+            || ending.contains(&member.id)
+            || keep::keeps(pass, &member.id);
         !leaves && !matches!(member.class, InstanceClass::Terminating)
     });
     let bad = staying
@@ -334,7 +338,10 @@ fn within_stages(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
     let there = pass.classified.members.values().filter(|member| {
         let stays = member.digests == *target && member.drain.is_none();
         let returns = member.drain.as_ref().is_some_and(|drain| drain.returns);
-        (stays || returns) && member.class != InstanceClass::Terminating && !ending(&member.id)
+        (stays || returns)
+            && member.class != InstanceClass::Terminating
+            && !ending(&member.id)
+            && !keep::keeps(pass, &member.id)
     });
     let of_target = there.count() + made;
     if made > 0 && of_target > most as usize {

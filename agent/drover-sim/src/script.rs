@@ -608,6 +608,8 @@ fn edited(spec: &mut GroupSpec, name: &str, value: &str) -> Option<()> {
         "unhealthyAfter" => spec.health.unhealthy_after = span(value)?,
         "checks" if value == "none" => spec.health.checks.clear(),
         "maxInFlight" => spec.heal.in_flight_max = amount(value)?,
+        "keep" => spec.heal.keep.max = value.parse().ok()?,
+        "keepFor" => spec.heal.keep.time = span(value)?,
         "systemic" if value == "stop" => spec.heal.systemic.mode = SystemicMode::Stop,
         "maxTotal" => spec.limits.total_max = Some(value.parse().ok()?),
         "maxCreatePerHour" => spec.limits.create_hourly_max = Some(value.parse().ok()?),
@@ -710,6 +712,14 @@ fn told(pass: &Pass) -> String {
         if !line.trim_start().starts_with("settle ") {
             text.push_str(line);
             text.push('\n');
+        }
+    }
+    for (id, next) in &pass.plan.next.instances {
+        let was = pass.before.instances.get(id);
+        if let Some(kept) = &next.kept
+            && was.is_none_or(|was| was.kept.is_none())
+        {
+            let _ = writeln!(text, "  keep {id}: {}", kept.because);
         }
     }
     let names = pass.plan.next.templates.iter();

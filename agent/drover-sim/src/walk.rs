@@ -2,6 +2,7 @@
 
 mod admission;
 mod in_place;
+mod keep;
 mod many;
 mod members;
 mod policies;
@@ -68,6 +69,10 @@ pub async fn walk(options: WalkOptions) -> Result<Tally, Violation> {
     if options.seed % QUORUM_EACH == QUORUM_EACH - 1 {
         into_members(&mut random, &mut group);
     }
+    let mut keeper = keep::keeper(options.seed);
+    if let Some(keeper) = &mut keeper {
+        keep::random_keep(keeper, &mut group.spec);
+    }
     let mut settings = random_settings(&mut random);
     if options.seed % THROTTLED_EACH == THROTTLED_EACH - 1 {
         settings.throttles = throttles::throttles();
@@ -76,6 +81,7 @@ pub async fn walk(options: WalkOptions) -> Result<Tally, Violation> {
         sim: Simulation::new(group, settings),
         checks: Checks::default(),
         random,
+        keeper,
         in_place: options.seed % in_place::EACH == in_place::EACH - 1,
         version: 1,
         config: 1,
@@ -86,6 +92,7 @@ pub async fn walk(options: WalkOptions) -> Result<Tally, Violation> {
     };
     for _ in 0..options.passes {
         life.trouble();
+        life.change_keep();
         life.pass().await?;
         life.move_on();
     }
@@ -102,6 +109,8 @@ struct Life {
     sim: Simulation,
     checks: Checks,
     random: Random,
+    /// What decides about what is kept, in lives in which something is.
+    keeper: Option<Random>,
     /// Most changes are of fields that need no replacement.
     in_place: bool,
     version: i64,
@@ -657,6 +666,7 @@ impl Life {
             spec.limits.total_max = None;
             spec.limits.destroy_max = Some(Amount::Percent(100));
             spec.heal.systemic.mode = SystemicMode::Slow;
+            spec.heal.keep.max = 0;
             spec.rollout.paused = false;
             spec.rollout.partition = None;
             spec.rollout.mode = RolloutMode::Proactive;

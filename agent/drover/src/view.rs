@@ -54,6 +54,8 @@ pub(crate) struct GroupView {
     pub(crate) available: u32,
     pub(crate) updated: u32,
     pub(crate) draining: u32,
+    /// Kept for people to look at, beside the size.
+    pub(crate) kept: u32,
     pub(crate) classes: BTreeMap<String, u32>,
     pub(crate) target: Option<String>,
     pub(crate) stable: Option<String>,
@@ -164,6 +166,29 @@ pub(crate) struct InstanceView {
     pub(crate) provider_ref: Option<String>,
     pub(crate) created_at: String,
     pub(crate) why: Option<String>,
+    /// Set while it is kept for people to look at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kept: Option<KeptView>,
+}
+
+/// For how long a bad instance is kept, and why.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct KeptView {
+    pub(crate) since: String,
+    pub(crate) until: String,
+    pub(crate) because: String,
+}
+
+impl InstanceView {
+    /// Returns the class with what else is to be known of it, in few words.
+    pub(crate) fn standing(&self, separator: &str) -> String {
+        let draining = self.draining.then_some("Draining");
+        let kept = self.kept.is_some().then_some("Kept");
+        let words = [Some(self.class.as_str()), kept, draining];
+        let words: Vec<&str> = words.into_iter().flatten().collect();
+        words.join(separator)
+    }
 }
 
 /// Returns the view of a group with these labels.
@@ -175,7 +200,8 @@ pub(crate) fn group(recorded: &RecordedGroup, labels: &BTreeMap<String, String>)
     let count = |filter: &dyn Fn(&RecordedInstance) -> bool| {
         recorded.instances.values().filter(|i| filter(i)).count() as u32
     };
-    let available = |i: &RecordedInstance| i.class == "Available" && !i.draining;
+    let available =
+        |i: &RecordedInstance| i.class == "Available" && !i.draining && i.kept.is_none();
     GroupView {
         name: recorded.name.to_string(),
         labels: labels.clone(),
@@ -187,6 +213,7 @@ pub(crate) fn group(recorded: &RecordedGroup, labels: &BTreeMap<String, String>)
         available: count(&available),
         updated: count(&|i| available(i) && is_current(recorded, i)),
         draining: count(&|i| i.draining),
+        kept: count(&|i| i.kept.is_some()),
         classes,
         target: recorded.target.as_ref().map(|d| d.short().to_owned()),
         stable: recorded.stable.as_ref().map(|d| d.short().to_owned()),
@@ -311,6 +338,11 @@ pub(crate) fn instance(
         provider_ref: instance.provider_ref.as_ref().map(ToString::to_string),
         created_at: seconds(instance.created_at),
         why: instance.why.clone(),
+        kept: instance.kept.as_ref().map(|kept| KeptView {
+            since: seconds(kept.since),
+            until: seconds(kept.until),
+            because: kept.because.clone(),
+        }),
     }
 }
 

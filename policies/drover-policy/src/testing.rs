@@ -196,6 +196,7 @@ pub(crate) fn classified(count: u64) -> Classified {
         as_of: at("2026-01-05T12:00:00Z"),
         trust: Trust::Full,
         members: (1..=count).map(member).collect(),
+        kept: BTreeMap::new(),
         gone: BTreeMap::new(),
         settled: Vec::new(),
         attached: std::collections::BTreeSet::new(),

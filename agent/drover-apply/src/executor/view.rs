@@ -131,7 +131,7 @@ impl View {
     pub(super) fn reason(&self, step: &Step, instance: &InstanceId) -> Reason {
         match step.cause {
             Cause::Because(reason) => reason,
-            Cause::FailedLaunch | Cause::Completed => Reason::Heal,
+            Cause::FailedLaunch | Cause::Completed | Cause::KeptOver => Reason::Heal,
             Cause::ScaleOut | Cause::FollowUp => {
                 let begun = self.kinds().find_map(|kind| match kind {
                     IntentKind::Drain {

@@ -56,7 +56,7 @@ impl Stage<'_> {
             return;
         };
         for id in slots {
-            if self.members.contains_key(id) || self.gone.contains_key(id) {
+            if self.is_known(id) {
                 continue;
             }
             let because = match &intent.state {
@@ -82,7 +82,7 @@ impl Stage<'_> {
     pub(super) fn missing(&mut self) {
         let recorded = self.input.recorded;
         for (id, was) in &recorded.instances {
-            let known = self.members.contains_key(id) || self.gone.contains_key(id);
+            let known = self.is_known(id);
             // Without a handle it was a ghost, and its intent is closed: it never existed.
             if known || was.provider_ref.is_none() {
                 continue;
@@ -109,7 +109,7 @@ impl Stage<'_> {
             .intents
             .ending()
             .map(|(id, _)| id)
-            .filter(|id| !self.members.contains_key(*id) && !self.gone.contains_key(*id))
+            .filter(|id| !self.is_known(id))
             .cloned()
             .collect();
         for id in unknown {
@@ -178,7 +178,7 @@ impl Stage<'_> {
             let memory = self.remembered(id, None);
             self.memory.insert(id.clone(), memory);
         }
-        self.members.insert(id.clone(), member);
+        self.take_in(member);
     }
 
     fn unlisted_class(&self, unlisted: &Unlisted<'_>) -> (InstanceClass, Option<Timestamp>) {

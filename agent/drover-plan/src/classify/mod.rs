@@ -66,6 +66,7 @@ pub fn classify(input: &ClassifyInput<'_>) -> Classified {
         listed: BTreeSet::new(),
         shown: BTreeMap::new(),
         members: BTreeMap::new(),
+        kept: BTreeMap::new(),
         gone: BTreeMap::new(),
         memory: BTreeMap::new(),
     };
@@ -80,6 +81,7 @@ pub fn classify(input: &ClassifyInput<'_>) -> Classified {
         as_of: input.listing.as_of,
         trust,
         members: stage.members,
+        kept: stage.kept,
         gone: stage.gone,
         settled,
         attached: attached(input),
@@ -133,6 +135,7 @@ struct Stage<'a> {
     /// What the listing says that they are made from.
     shown: BTreeMap<InstanceId, Digests>,
     members: BTreeMap<InstanceId, Member>,
+    kept: BTreeMap<InstanceId, Member>,
     gone: BTreeMap<InstanceId, Option<ExitReport>>,
     memory: BTreeMap<InstanceId, InstanceMemory>,
 }
@@ -200,7 +203,25 @@ impl Stage<'_> {
             changes_at,
         };
         self.memory.insert(id.clone(), memory);
-        self.members.insert(id.clone(), member);
+        self.take_in(member);
+    }
+
+    /// Takes in an instance: as a member, or as one that is kept. The record alone says which: what is
+    /// kept comes back into service neither by becoming healthy nor while it is being ended.
+    fn take_in(&mut self, member: Member) {
+        let was = self.input.recorded.instances.get(&member.id);
+        let kept = was.is_some_and(|was| was.kept.is_some());
+        let them = if kept {
+            &mut self.kept
+        } else {
+            &mut self.members
+        };
+        them.insert(member.id.clone(), member);
+    }
+
+    /// Returns whether an instance was taken in, or is gone.
+    fn is_known(&self, id: &InstanceId) -> bool {
+        self.members.contains_key(id) || self.kept.contains_key(id) || self.gone.contains_key(id)
     }
 
     /// Returns the class of a listed instance, and when it may change by time alone.

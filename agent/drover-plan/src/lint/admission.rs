@@ -44,6 +44,11 @@ impl Facts<'_> {
                 begun.extend(members.map(|member| (member, reason)));
             }
         }
+        // What is kept from now on is out of service, without a step that says so. What failed to
+        // launch never was in service, and is cleared whatever is in the way of healing.
+        let kept = self.newly_kept(plan).into_iter();
+        let kept = kept.filter(|member| !matches!(member.class, InstanceClass::Failed { .. }));
+        begun.extend(kept.map(|member| (member, Reason::Heal)));
         begun
     }
 
@@ -87,7 +92,8 @@ impl Facts<'_> {
             }
             // What replaces them is there already: then it was begun before.
             let count = begun.iter().filter(|(_, of)| *of == reason).count() as u32;
-            let spare = self.staying().saturating_sub(plan.next.size);
+            let kept = self.newly_kept(plan).len() as u32;
+            let spare = (self.staying() - kept).saturating_sub(plan.next.size);
             let finishes = matches!(reason, Reason::Update | Reason::Expiry) && count <= spare;
             if !finishes {
                 return Err(LintError::WindowClosed { reason });

@@ -6,6 +6,7 @@
 
 mod admission;
 mod in_place;
+mod keep;
 mod quorum;
 mod rollout;
 #[cfg(test)]
@@ -172,6 +173,22 @@ pub enum LintError {
         /// How many may be on their way.
         window: u32,
     },
+    /// An instance would be kept, or what is kept would be ended, although it may not.
+    #[error("{instance} would be {what}")]
+    Keep {
+        /// The instance.
+        instance: InstanceId,
+        /// What would happen.
+        what: &'static str,
+    },
+    /// More instances would be kept than may be.
+    #[error("{kept} instances would be kept, {max} may be")]
+    KeepsTooMany {
+        /// How many there would be.
+        kept: u32,
+        /// How many there may be.
+        max: u32,
+    },
     /// Something would be made of a template in quarantine.
     #[error("a template in quarantine would be used")]
     Quarantined,
@@ -208,6 +225,7 @@ pub fn lint(input: &PlanInput<'_>, plan: &Plan) -> Result<(), LintError> {
     facts.drained(plan)?;
     facts.stages(plan)?;
     facts.in_place(plan)?;
+    facts.keep(plan)?;
     facts.quorum(plan)?;
     facts.admission(plan)?;
     facts.recorded(plan)
@@ -337,6 +355,7 @@ impl<'a> Facts<'a> {
         for id in slots {
             let intended = self.intended.contains(id);
             let known = self.world.members.contains_key(id)
+                || self.world.kept.contains_key(id)
                 || self.world.gone.contains_key(id)
                 || self.input.recorded.instances.contains_key(id);
             if intended || known || id.number() < self.input.recorded.next_number {
@@ -353,6 +372,7 @@ impl<'a> Facts<'a> {
         token: Option<&Token>,
     ) -> Result<(), LintError> {
         let member = self.world.members.get(id);
+        let member = member.or_else(|| self.world.kept.get(id));
         let matches = member.is_some_and(|member| {
             member.provider_ref.as_ref() == Some(provider_ref)
                 && (token.is_none() || member.token.as_ref() == token)
@@ -376,7 +396,7 @@ impl<'a> Facts<'a> {
                 IntentKind::Drain { .. } | IntentKind::Destroy { .. } => None,
             })
             .collect();
-        let held = self.world.members.values();
+        let held = self.world.members.values().chain(self.world.kept.values());
         tokens.extend(held.filter_map(|member| member.token.as_ref()));
         for step in &plan.steps {
             match &step.action {
@@ -437,12 +457,13 @@ impl<'a> Facts<'a> {
         let spec = self.input.desired.spec();
         let size = plan.next.size;
         let mut ceiling = size + rollout::surge(spec, size);
-        let taken = self.taken();
+        // What is kept has a successor too, those counted that this plan begins to keep.
+        let taken = self.taken() + self.kept_after(plan);
         ceiling += taken;
         if let Some(limit) = spec.limits.total_max {
             ceiling = ceiling.min(limit);
         }
-        let total = self.world.members.len() as u32 + creates;
+        let total = (self.world.members.len() + self.world.kept.len()) as u32 + creates;
         if total > ceiling {
             return Err(LintError::AboveCeiling { total, ceiling });
         }
@@ -512,6 +533,7 @@ impl<'a> Facts<'a> {
             .keys()
             .filter(|id| self.stays(id) || self.returns(id))
             .count() as u32;
+        let staying = staying - self.newly_kept(plan).len() as u32;
         let surplus = match &self.input.desired.spec().quorum {
             // Of members those are too many that nobody wants, whatever their number.
             Some(quorum) => self.unwanted(quorum),

@@ -80,8 +80,10 @@ impl Facts<'_> {
         }
         let spec = self.input.desired.spec();
         let most = allowed(spec, rollout, next.size, self.taken());
-        let touched: Vec<_> = plan.steps.iter().flat_map(super::subjects).collect();
-        let touched: std::collections::BTreeSet<_> = touched.into_iter().collect();
+        let touched = plan.steps.iter().flat_map(super::subjects);
+        let kept = self.newly_kept(plan);
+        let kept = kept.iter().map(|member| &member.id);
+        let touched: std::collections::BTreeSet<_> = touched.chain(kept).collect();
         let members = self.world.members.values();
         let there = members
             .filter(|member| {

@@ -348,3 +348,4 @@ fn refuses_more_of_a_new_template_than_its_stage_allows() {
 }
 
 mod admission;
+mod keep;

@@ -161,19 +161,28 @@ impl<'a> Draft<'a> {
 
     /// Takes an admitted member out of service: drained where there is work on it, else destroyed.
     pub(super) fn disrupt(&mut self, member: &'a Member, reason: Reason) {
-        if needs_drain(&member.class, &self.spec.drain) {
-            self.drain(member, reason, None);
-        } else {
-            self.destroy(member, Cause::Because(reason));
-        }
+        self.end(member, Cause::Because(reason));
         self.leave(member, Some(reason));
+    }
+
+    /// Ends an instance: drained where there is work on it, else destroyed.
+    pub(super) fn end(&mut self, member: &Member, cause: Cause) {
+        if needs_drain(&member.class, &self.spec.drain) {
+            self.drain(member, cause, None);
+        } else {
+            self.destroy(member, cause);
+        }
     }
 
     /// Takes an admitted member out of service and brings it back with the target: drained where there
     /// is work on it.
     pub(super) fn restart(&mut self, member: &'a Member) {
         if needs_drain(&member.class, &self.spec.drain) {
-            self.drain(member, Reason::Update, Some(member.digests.clone()));
+            self.drain(
+                member,
+                Cause::Because(Reason::Update),
+                Some(member.digests.clone()),
+            );
         } else {
             self.change(member, InPlace::Restart);
         }
@@ -195,7 +204,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn drain(&mut self, member: &Member, reason: Reason, returns: Option<Digests>) {
+    fn drain(&mut self, member: &Member, cause: Cause, returns: Option<Digests>) {
         let (Some(provider_ref), Some(observed)) = (&member.provider_ref, observed(member)) else {
             return;
         };
@@ -221,7 +230,7 @@ impl<'a> Draft<'a> {
             returns,
         };
         self.wake(deadline);
-        self.step(action, Cause::Because(reason), vec![observed]);
+        self.step(action, cause, vec![observed]);
     }
 
     /// Adds the step that ends a member. Without a handle and a token there is nothing to end yet.
@@ -231,7 +240,11 @@ impl<'a> Draft<'a> {
     pub(super) fn destroy(&mut self, member: &Member, cause: Cause) {
         let reason = match cause {
             Cause::Because(reason) => Some(reason),
-            Cause::ScaleOut | Cause::FailedLaunch | Cause::Completed | Cause::FollowUp => None,
+            Cause::ScaleOut
+            | Cause::FailedLaunch
+            | Cause::Completed
+            | Cause::KeptOver
+            | Cause::FollowUp => None,
         };
         if member.class == InstanceClass::Available
             && let Some(held) = self.endangers(member, reason)

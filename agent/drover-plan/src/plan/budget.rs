@@ -19,7 +19,12 @@ impl Draft<'_> {
         } else {
             0
         };
-        reasons.iter().map(of).sum::<u32>() + unknown + restarted
+        let kept = if reasons.contains(&Reason::Heal) {
+            self.just_kept()
+        } else {
+            0
+        };
+        reasons.iter().map(of).sum::<u32>() + unknown + restarted + kept
     }
 
     /// Returns the budget of the group that has no room for `member`.

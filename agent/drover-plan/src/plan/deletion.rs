@@ -25,7 +25,8 @@ impl<'a> Draft<'a> {
         self.next.size = 0;
         self.next.rollout = None;
         self.next.backoff = None;
-        self.resolved = crate::numbers::Resolved::of(self.spec, 0);
+        let kept = self.input.classified.kept.len() as u32;
+        self.resolved = crate::numbers::Resolved::of(self.spec, 0).beside(kept, self.spec);
         self.follow_up();
         if observes(self.input) {
             // Nothing was ever ours to remove: the agent only stops watching.
@@ -38,10 +39,19 @@ impl<'a> Draft<'a> {
                 Some(held) => self.hold(held),
             }
         }
+        let kept: Vec<&'a Member> = self.kept_on().collect();
+        for member in kept {
+            match self.out_of_reach(member, Reason::Delete) {
+                None => self.remove(member),
+                Some(held) => self.hold(held),
+            }
+        }
     }
 
     fn remove(&mut self, member: &'a Member) {
+        let kept = self.input.classified.kept.contains_key(&member.id);
         match self.spec.deletion.policy {
+            DeletionPolicy::Destroy if kept => self.end(member, Cause::Because(Reason::Delete)),
             DeletionPolicy::Destroy => self.disrupt(member, Reason::Delete),
             DeletionPolicy::Orphan => {
                 let Some(provider_ref) = &member.provider_ref else {
@@ -66,7 +76,7 @@ impl<'a> Draft<'a> {
             return None;
         }
         let for_delete = |hold| held_for(Reason::Delete, hold);
-        if self.input.classified.members.is_empty() && self.input.intents.is_empty() {
+        if self.known().next().is_none() && self.input.intents.is_empty() {
             return None;
         }
         if self.spec.deletion.protect {

@@ -15,7 +15,7 @@ use super::{held, held_for};
 use crate::change::{ChangeInput, change, change_size, policy_hold};
 use crate::input::{Desired, PlanInput};
 use crate::intents::IntentIndex;
-use crate::numbers::{Resolved, doomed, is_current, serves};
+use crate::numbers::{Resolved, extra, is_current, serves};
 
 /// What becomes of the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub(super) struct Draft<'a> {
     pub(super) leaving: Leaving<'a>,
     /// Those of them that come back by a restart, and what they come back with. None: the target.
     pub(super) returning: Returning<'a>,
+    /// Members that this plan keeps for people to look at, instead of ending them.
+    pub(super) keeping: BTreeSet<&'a InstanceId>,
     /// Members that this plan changes without an interruption.
     pub(super) changing: BTreeSet<&'a InstanceId>,
     /// How many leave for each reason.
@@ -96,7 +98,10 @@ fn quarantine_in_force(desired: &Digests, recorded: &RecordedGroup) -> Option<Qu
 pub(super) fn disrupts(input: &PlanInput<'_>, id: &InstanceId, reason: Reason) -> bool {
     let memory = input.classified.memory.get(id);
     let served = memory.is_none_or(|memory| memory.ready_at.is_some() && !memory.completed);
-    served || reason != Reason::Heal
+    // What was kept was taken out of service when that began.
+    let was = input.recorded.instances.get(id);
+    let kept = was.is_some_and(|was| was.kept.is_some());
+    (served && !kept) || reason != Reason::Heal
 }
 
 /// Counts those on their way out by why they are.
@@ -169,13 +174,15 @@ impl<'a> Draft<'a> {
         let interrupted = input.classified.members.values();
         let interrupted = interrupted.filter(|member| member.interruption.is_some());
         let interrupted = interrupted.collect();
-        let total = input.classified.members.len() as u32 + intents.unlisted(input.classified);
+        let classified = input.classified;
+        let total = (classified.members.len() + classified.kept.len()) as u32
+            + intents.unlisted(classified);
         let mut draft = Self {
             input,
             spec,
             intents,
             resolved: Resolved::of(spec, input.recorded.size)
-                .beside(doomed(spec, input.classified), spec),
+                .beside(extra(spec, input.classified), spec),
             desired,
             target,
             fresh: Fresh::Target,
@@ -186,6 +193,7 @@ impl<'a> Draft<'a> {
             resting: None,
             leaving,
             returning,
+            keeping: BTreeSet::new(),
             changing: BTreeSet::new(),
             leaving_for,
             interrupted,
@@ -244,7 +252,7 @@ impl<'a> Draft<'a> {
             };
             slots.iter()
         });
-        let known = self.input.classified.members.keys();
+        let known = self.known().map(|member| &member.id);
         let gone = self.input.classified.gone.keys();
         let seen = known.chain(gone).chain(intended).map(InstanceId::number);
         let above = seen.max().map_or(1, |number| number.saturating_add(1));
@@ -269,8 +277,8 @@ impl<'a> Draft<'a> {
 
     /// Runs the phases for a group of `size` that goes on to exist.
     pub(super) fn keep_going(&mut self, spec: &'a GroupSpec, size: u32) {
-        let doomed = doomed(spec, self.input.classified);
-        self.resolved = Resolved::of(spec, size).beside(doomed, spec);
+        let extra = extra(spec, self.input.classified);
+        self.resolved = Resolved::of(spec, size).beside(extra, spec);
         self.next.size = size;
         self.next.target = Some(self.target.clone());
         let template = spec.template.clone();
@@ -289,6 +297,7 @@ impl<'a> Draft<'a> {
             self.converge();
             return;
         }
+        self.end_kept();
         self.clear_failed_launches();
         self.clear_completed();
         self.interruption();
@@ -389,6 +398,12 @@ impl<'a> Draft<'a> {
             .spec
             .destroy_max(recorded.stable_size.max(recorded.size));
         (wanted > limit).then(|| held_for(Reason::ScaleIn, Hold::DestroyLimit { wanted, limit }))
+    }
+
+    /// Returns the members and what is kept.
+    pub(super) fn known(&self) -> impl Iterator<Item = &'a Member> + use<'a> {
+        let classified = self.input.classified;
+        classified.members.values().chain(classified.kept.values())
     }
 
     /// Returns the members that stay, as far as decided.

@@ -284,7 +284,7 @@ impl Draft<'_> {
                 continue;
             };
             let launching = was.class == InstanceClass::Starting.as_str();
-            let ended = self.intents.destroy(id).is_some() || was.draining;
+            let ended = self.intents.destroy(id).is_some() || was.draining || was.kept.is_some();
             if was.digests == rollout.target && (launching || watched) && !ended {
                 let when = if launching {
                     "before it was ready"

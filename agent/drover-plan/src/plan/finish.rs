@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drover_model::{
     Action, Cause, Disturbance, GroupPhase, Held, Hold, InPlaceUpdate, InstanceClass, IntentState,
-    Lifecycle, Plan, PlanReport, Reason, Timestamp,
+    Lifecycle, Plan, PlanReport, Reason, Step, Timestamp,
 };
 
 use super::draft::{Course, Draft};
@@ -44,9 +44,13 @@ impl Draft<'_> {
     /// Notes that everything is as it should be, if it is.
     pub(super) fn converge(&mut self) {
         let size = self.resolved.size;
-        let settled = self.leaving.is_empty() && self.made.is_empty() && self.total == size;
+        let kept = self.input.classified.kept.len() as u32;
+        let total = self.total - kept;
+        let settled = self.leaving.is_empty() && self.made.is_empty() && total == size;
         let all_good = self.live().all(|member| self.proves_target(member));
-        let quiet = !self.steps.iter().any(|step| step.action.mutates());
+        // What was kept is beside the group: its end changes nothing about it.
+        let moves = |step: &Step| step.action.mutates() && step.cause != Cause::KeptOver;
+        let quiet = !self.steps.iter().any(moves);
         // In an ephemeral group there is no moment of rest: it is enough that nothing is outdated or
         // missing, and that what there is works.
         let turning = self.spec.lifecycle == Lifecycle::Ephemeral && self.next.backoff.is_none();
@@ -95,6 +99,7 @@ impl Draft<'_> {
             self.only_watch();
         }
         self.count_removed();
+        self.count_kept();
         self.set_timers();
         self.record();
         let numbers = count(&self.resolved, self.input.classified, Some(&self.target));
@@ -132,7 +137,7 @@ impl Draft<'_> {
         for step in withheld {
             let reason = match step.cause {
                 Cause::Because(reason) => Some(reason),
-                Cause::FailedLaunch | Cause::Completed => Some(Reason::Heal),
+                Cause::FailedLaunch | Cause::Completed | Cause::KeptOver => Some(Reason::Heal),
                 Cause::ScaleOut | Cause::FollowUp => None,
             };
             let instance = match step.action {
@@ -185,10 +190,7 @@ impl Draft<'_> {
 
     fn set_timers(&mut self) {
         let changes: Vec<Timestamp> = self
-            .input
-            .classified
-            .members
-            .values()
+            .known()
             .filter_map(|member| member.changes_at)
             .collect();
         for at in changes {
@@ -233,8 +235,7 @@ impl Draft<'_> {
 
     /// Returns when the latest thing that is on its way began. None: nothing is.
     fn in_motion_since(&self) -> Option<Timestamp> {
-        let members = self.input.classified.members.values();
-        let moving = members.filter_map(|member| match member.class {
+        let moving = self.known().filter_map(|member| match member.class {
             InstanceClass::Starting | InstanceClass::Terminating => Some(
                 member
                     .drain

@@ -76,11 +76,15 @@ impl<'a> Draft<'a> {
     /// Repeats destroys that were not accepted. The executor repeats the open intent.
     fn repeat_destroys(&mut self) {
         let members = &self.input.classified.members;
+        let kept = &self.input.classified.kept;
         let destroys: Vec<(&'a Member, Vec<&'a Intent>)> = self
             .intents
             .destroys
             .iter()
-            .filter_map(|(id, intents)| Some((members.get(*id)?, intents.clone())))
+            .filter_map(|(id, intents)| {
+                let member = members.get(*id).or_else(|| kept.get(*id))?;
+                Some((member, intents.clone()))
+            })
             .collect();
         for (member, intents) in destroys {
             let Some((first, rest)) = intents.split_first() else {
@@ -98,7 +102,7 @@ impl<'a> Draft<'a> {
             if due > self.input.now {
                 self.wake(due);
             } else if has_effect(first) || member.drain.is_some() || failed(member) {
-                let cause = Cause::Because(destroy_reason(first));
+                let cause = self.cause_of_end(member, destroy_reason(first));
                 self.destroy(member, cause);
             } else {
                 // Nothing came of it, and what it rested on is long past: decided anew, next time.
@@ -109,7 +113,7 @@ impl<'a> Draft<'a> {
     }
 
     fn end_drained(&mut self) {
-        for member in self.input.classified.members.values() {
+        for member in self.known() {
             let Some(drain) = &member.drain else {
                 continue;
             };
@@ -123,7 +127,7 @@ impl<'a> Draft<'a> {
             }
             let ended = matches!(member.class, InstanceClass::Exited(_));
             if drain.done || ended || failed(member) {
-                self.destroy(member, Cause::Because(drain.reason));
+                self.destroy(member, self.cause_of_end(member, drain.reason));
             } else if self.input.now < drain.deadline {
                 self.wake(drain.deadline);
             } else {
@@ -142,7 +146,9 @@ impl<'a> Draft<'a> {
 
     pub(super) fn drain_timed_out(&mut self, member: &Member, reason: Reason) {
         match self.on_timeout(member) {
-            OnDrainTimeout::Proceed => self.destroy(member, Cause::Because(reason)),
+            OnDrainTimeout::Proceed => {
+                self.destroy(member, self.cause_of_end(member, reason));
+            }
             OnDrainTimeout::Abort => self.hold(Held {
                 reason: Some(reason),
                 instance: Some(member.id.clone()),
@@ -173,6 +179,10 @@ impl<'a> Draft<'a> {
             return;
         }
         for member in remains {
+            if self.may_keep(member) {
+                self.keep(member, None);
+                continue;
+            }
             self.destroy(member, Cause::FailedLaunch);
             self.leave(member, None);
         }

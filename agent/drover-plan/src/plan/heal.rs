@@ -31,7 +31,7 @@ impl<'a> Draft<'a> {
             }
             match self.refusal(member, Reason::Heal) {
                 None => {
-                    self.disrupt(member, Reason::Heal);
+                    self.keep_or_end(member);
                     left -= 1;
                 }
                 Some(held) => self.hold(held),
@@ -70,11 +70,11 @@ impl<'a> Draft<'a> {
                 let completed = memory.get(**id).is_some_and(|memory| memory.completed);
                 **reason == Some(Reason::Heal) && !completed
             });
-            return repaired.count() as u32;
+            return repaired.count() as u32 + self.just_kept();
         }
         let steady = self.next.rollout.is_none() && self.next.stable_size == self.resolved.size;
         if !steady {
-            return self.in_flight(Reason::Heal);
+            return self.in_flight(Reason::Heal) + self.just_kept();
         }
         let coming = self.live().filter(|member| match member.class {
             InstanceClass::Starting | InstanceClass::Warming => true,

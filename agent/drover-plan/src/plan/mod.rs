@@ -1,7 +1,7 @@
 //! The third stage: from what is wanted and what is there to named steps.
 //!
 //! [`plan`] runs the phases in one fixed order over one [`Draft`], whose counters every phase shares:
-//! fences, follow-ups, failed launches, interruptions, healing, scale-out, scale-in, rollout, convergence, expiry.
+//! fences, follow-ups, what is kept, failed launches, interruptions, healing, scale-out, scale-in, rollout, convergence, expiry.
 //! No phase takes an instance out of service but through [`Draft::refusal`].
 
 mod admit;
@@ -17,6 +17,7 @@ mod follow_up;
 mod heal;
 mod in_place;
 mod interruption;
+mod keep;
 mod placement;
 mod quorum;
 mod rate;
@@ -114,7 +115,8 @@ fn sizing_changed(input: &PlanInput<'_>) -> Option<Held> {
         return None;
     };
     let wants = group.spec.quorum.is_some();
-    let members = input.classified.members.values();
+    let classified = input.classified;
+    let members = classified.members.values().chain(classified.kept.values());
     let differs = |seated: bool| seated != wants;
     let live = members.map(|member| member.seat.is_some()).any(differs);
     let known = input.recorded.quorum.is_some() && !wants;
@@ -125,7 +127,8 @@ fn sizing_changed(input: &PlanInput<'_>) -> Option<Held> {
 fn provider_changed(input: &PlanInput<'_>) -> Option<Held> {
     let before = input.recorded.provider.as_ref()?;
     let same = before.name == input.provider.name && before.type_ == input.provider.type_;
-    let empty = input.classified.members.is_empty() && input.intents.is_empty();
+    let there = !input.classified.members.is_empty() || !input.classified.kept.is_empty();
+    let empty = !there && input.intents.is_empty();
     (!same && !empty).then(|| {
         held(Hold::ProviderChanged {
             from: before.name.clone(),

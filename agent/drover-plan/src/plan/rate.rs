@@ -60,6 +60,11 @@ impl Draft<'_> {
         }
     }
 
+    /// Notes what was taken out of service without being ended.
+    pub(super) fn count_destroyed(&mut self, count: u32) {
+        self.add_to_slot(0, count);
+    }
+
     fn add_to_slot(&mut self, created: u32, destroyed: u32) {
         let (now, size) = (self.input.now, self.resolved.size);
         let second = now.as_second();

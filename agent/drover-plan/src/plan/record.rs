@@ -31,8 +31,8 @@ impl Draft<'_> {
     }
 
     fn record_instances(&mut self) {
-        let members = self.input.classified.members.values();
-        self.next.instances = members
+        self.next.instances = self
+            .known()
             .map(|member| (member.id.clone(), self.recorded_as(member)))
             .collect();
     }
@@ -84,6 +84,7 @@ impl Draft<'_> {
             address: place(&member.address, before.map(|before| &before.address)),
             zone: place(&member.zone, before.map(|before| &before.zone)),
             created_at: member.created_at,
+            kept: self.recorded_keep(member),
         }
     }
 
@@ -123,7 +124,7 @@ impl Draft<'_> {
             .iter()
             .filter(|step| !step.action.mutates())
             .count();
-        let empty = self.input.classified.members.is_empty() || observes(self.input);
+        let empty = self.known().next().is_none() || observes(self.input);
         let closed = settled == self.input.intents.len() && settled == self.steps.len();
         if trusted && empty && closed {
             GroupPhase::Deleted

@@ -335,6 +335,7 @@ fn a_plan_reads_as_people_would_say_it() {
 
 mod admission;
 mod in_place;
+mod keep;
 mod placement;
 mod policies;
 mod rollout;

@@ -71,7 +71,7 @@ fn group_standing(group: &GroupReport, clocked: bool) -> Standing {
     }
     // A held group may still have instances on their way, up or down, or wait to work at all.
     let begins = group.phase == Some(GroupPhase::Bootstrapping);
-    let waits = begins || group.numbers.total != group.numbers.available;
+    let waits = begins || group.numbers.total - group.numbers.kept != group.numbers.available;
     let asked = person(&holds);
     let ends = match group.phase {
         Some(GroupPhase::Pending | GroupPhase::Progressing) => return Standing::Going,

@@ -206,11 +206,10 @@ fn instance_listing(
             continue;
         };
         let view = view::instance(group, id, entry);
-        let draining = if view.draining { ",Draining" } else { "" };
         let mut cells = vec![
             view.name.clone(),
             view.group.clone(),
-            format!("{}{draining}", view.class),
+            view.standing(","),
             if view.current { "current" } else { "outdated" }.to_owned(),
             view.address.clone().unwrap_or_default(),
             view::age(now, entry.created_at),

@@ -178,6 +178,13 @@ fn instance_chain(
     if let Some(why) = &view.why {
         let _ = write!(state, ": {why}");
     }
+    if let Some(kept) = &view.kept {
+        let _ = write!(
+            state,
+            "; kept since {}, until {}: {}",
+            kept.since, kept.until, kept.because
+        );
+    }
     let template = if view.current { "current" } else { "outdated" };
     let _ = write!(state, "; template {} ({template})", view.digest);
     // A hold without an instance concerns all of them.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use drover_model::{Held, InstanceId, RecordedGroup, RolloutState, Timestamp};
 
-use super::{GroupView, hold, instance, seconds};
+use super::{GroupView, InstanceView, hold, instance, seconds};
 use crate::table::Table;
 use crate::ui::Style;
 
@@ -40,7 +40,7 @@ pub(crate) fn rollout_line(recorded: &RecordedGroup, view: &GroupView) -> String
         return format!("{}: {how}: {}: {counts}", view.name, quarantine.cause);
     }
     match &recorded.rollout {
-        None if view.updated == view.size && view.total == view.size => {
+        None if view.updated == view.size && view.total - view.kept == view.size => {
             format!("{}: complete: {counts}", view.name)
         }
         None => format!("{}: no rollout in progress: {counts}", view.name),
@@ -110,10 +110,13 @@ fn overview(recorded: &RecordedGroup, view: &GroupView, color: bool) -> String {
         let _ = writeln!(text, "{:<12} {value}", format!("{name}:"));
     };
     field("Phase", &paint_phase(view.phase, color));
-    let counts = format!(
+    let mut counts = format!(
         "{} wanted, {} in total, {} available, {} updated, {} draining",
         view.size, view.total, view.available, view.updated, view.draining
     );
+    if view.kept > 0 {
+        let _ = write!(counts, ", {} kept", view.kept);
+    }
     field("Size", &counts);
     if let Some(provider) = &recorded.provider {
         field(
@@ -189,11 +192,7 @@ fn instances_table(recorded: &RecordedGroup, now: Timestamp) -> Table {
     let mut table = Table::new(&["NAME", "CLASS", "TEMPLATE", "ADDRESS", "AGE", "WHY"]);
     for (id, entry) in &recorded.instances {
         let view = instance(recorded, id, entry);
-        let class = if view.draining {
-            format!("{}, draining", view.class)
-        } else {
-            view.class
-        };
+        let class = standing(&view);
         let template = if view.current { "current" } else { "outdated" };
         table.row(vec![
             view.name,
@@ -205,6 +204,18 @@ fn instances_table(recorded: &RecordedGroup, now: Timestamp) -> Table {
         ]);
     }
     table
+}
+
+/// Returns an instance's class with what else is to be known of it.
+fn standing(view: &InstanceView) -> String {
+    let mut text = view.class.clone();
+    if let Some(kept) = &view.kept {
+        let _ = write!(text, ", kept until {}", kept.until);
+    }
+    if view.draining {
+        text.push_str(", draining");
+    }
+    text
 }
 
 /// Returns everything about an instance, or nothing if the group does not have it.
@@ -222,12 +233,14 @@ pub(crate) fn describe_instance(
     };
     field("Instance", &Style::Bold.paint(&view.name, color));
     field("Group", &view.group);
-    let class = if view.draining {
-        format!("{}, draining", view.class)
-    } else {
-        view.class
-    };
-    field("Class", &class);
+    field("Class", &standing(&view));
+    if let Some(kept) = &view.kept {
+        let line = format!(
+            "since {}, until {}: {}",
+            kept.since, kept.until, kept.because
+        );
+        field("Kept", &line);
+    }
     if let Some(why) = &view.why {
         field("Why", why);
     }

@@ -445,9 +445,36 @@ pub(crate) static HEAL: Object = any(
         ),
         later("retry", "bounds of repeated healing"),
         optional(
+            "keep",
+            Shape::Object(&KEEP),
+            "Bad instances that are kept for people to look at, instead of being ended.",
+        ),
+        optional(
             "revision",
             Shape::Word(&["target", "current"], &[]),
             "Which template replacements get while a rollout is under way: the one that is rolled out, or the one that was replaced. Default: `target`, and `current` in a manual rollout.",
+        ),
+    ],
+);
+
+pub(crate) static KEEP: Object = any(
+    "heal.keep",
+    "Bad instances that are kept for people to look at: out of service, replaced like any other.",
+    &[
+        preset(
+            "max",
+            Shape::Integer {
+                min: 0,
+                max: GROUP_SIZE_MAX,
+            },
+            Preset::Integer(defaults::KEEP_MAX),
+            "Most of them at once, beside the size and the surge. 0: none is kept.",
+        ),
+        preset(
+            "for",
+            duration(60_000, 30 * 24),
+            Preset::Duration(defaults::KEEP_FOR),
+            "For how long each is kept.",
         ),
     ],
 );

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use drover_model::{
     Activity, Canary, Check, Checkpoint, DrainDone, DrainSpec, FieldClass, HealRevision, HealSpec,
-    HealthSpec, HttpRequest, OnDrainTimeout, OnFailure, Probe, Promote, RolloutMode, RolloutOrder,
-    RolloutSpec, Suspend, Systemic, SystemicMode,
+    HealthSpec, HttpRequest, Keep, OnDrainTimeout, OnFailure, Probe, Promote, RolloutMode,
+    RolloutOrder, RolloutSpec, Suspend, Systemic, SystemicMode,
 };
 
 use super::Fields;
@@ -46,6 +46,7 @@ fn check(fields: &Fields<'_>) -> Check {
 
 pub(crate) fn heal(fields: &Fields<'_>) -> HealSpec {
     let systemic = fields.object("systemic");
+    let keep = fields.object("keep");
     let revision = match fields.word("revision") {
         "current" => HealRevision::Current,
         _ => HealRevision::Target,
@@ -60,6 +61,10 @@ pub(crate) fn heal(fields: &Fields<'_>) -> HealSpec {
             },
         },
         revision: fields.has("revision").then_some(revision),
+        keep: Keep {
+            max: keep.integer("max"),
+            time: keep.duration("for"),
+        },
     }
 }
 

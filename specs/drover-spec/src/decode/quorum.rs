@@ -13,7 +13,7 @@ use crate::diagnostic::Diagnostic;
 /// What a quorum group has no use for: its members are not interchangeable, and one at a time is touched.
 const UNFIT: [&str; 4] = ["bounds", "scaling", "placement", "expiry"];
 const UNFIT_ROLLOUT: [&str; 4] = ["firstBatch", "canary", "checkpoints", "partition"];
-const UNFIT_HEAL: [&str; 3] = ["maxInFlight", "systemic", "revision"];
+const UNFIT_HEAL: [&str; 4] = ["maxInFlight", "systemic", "revision", "keep"];
 
 /// Decodes `members` and `quorum`. None: the group has none.
 pub(super) fn quorum(spec: &Fields<'_>, heal: &Fields<'_>) -> Option<QuorumSpec> {

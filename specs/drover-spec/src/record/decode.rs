@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     AcceptedDocument, ChangeId, Condition, ConditionType, Deleting, Digests, Epoch, ErrorClass,
-    GroupPhase, InstanceId, Kind, LaunchBackoff, PauseCause, Quarantine, RateSlot, RecordedGroup,
-    RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout, RolloutStages,
-    RolloutState, SeatId, Template, TemplateParts, Timestamp, UpDown,
+    GroupPhase, InstanceId, Kept, Kind, LaunchBackoff, PauseCause, Quarantine, RateSlot,
+    RecordedGroup, RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout,
+    RolloutStages, RolloutState, SeatId, Template, TemplateParts, Timestamp, UpDown,
 };
 
 use super::read::Reader;
@@ -336,6 +336,7 @@ fn instance(reader: &Reader<'_>) -> Result<RecordedInstance, RecordError> {
         "address",
         "zone",
         "createdAt",
+        "kept",
     ])?;
     Ok(RecordedInstance {
         seat: seat_id(reader)?,
@@ -349,6 +350,19 @@ fn instance(reader: &Reader<'_>) -> Result<RecordedInstance, RecordError> {
         address: reader.optional_with("address", Reader::string)?,
         zone: reader.optional_with("zone", Reader::string)?,
         created_at: reader.get("createdAt")?.time()?,
+        kept: match reader.optional("kept")? {
+            Some(reader) => Some(kept(&reader)?),
+            None => None,
+        },
+    })
+}
+
+fn kept(reader: &Reader<'_>) -> Result<Kept, RecordError> {
+    reader.only(&["since", "until", "because"])?;
+    Ok(Kept {
+        since: reader.get("since")?.time()?,
+        until: reader.get("until")?.time()?,
+        because: reader.get("because")?.string()?,
     })
 }
 

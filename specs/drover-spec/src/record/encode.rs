@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    AcceptedDocument, Condition, Deleting, ErrorClass, LaunchBackoff, MemberId, PauseCause,
+    AcceptedDocument, Condition, Deleting, ErrorClass, Kept, LaunchBackoff, MemberId, PauseCause,
     Quarantine, RateSlot, RecordedGroup, RecordedInstance, RecordedProvider, RecordedQuorum,
     Resize, Rollout, RolloutStages, RolloutState, Template, Timestamp, UpDown,
 };
@@ -258,6 +258,15 @@ fn instance(instance: &RecordedInstance) -> Yaml {
         .optional_text("address", instance.address.as_ref())
         .optional_text("zone", instance.zone.as_ref())
         .text("createdAt", &format_time(instance.created_at))
+        .optional("kept", instance.kept.as_ref().map(kept))
+        .build()
+}
+
+fn kept(kept: &Kept) -> Yaml {
+    MapOf::new()
+        .text("since", &format_time(kept.since))
+        .text("until", &format_time(kept.until))
+        .text("because", &kept.because)
         .build()
 }
 

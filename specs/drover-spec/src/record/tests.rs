@@ -2,11 +2,11 @@ use std::collections::BTreeSet;
 
 use drover_model::{
     Activity, BudgetName, Condition, ConditionType, Deleting, Digests, Epoch, ErrorClass, Flavor,
-    GroupName, GroupPhase, GroupUid, Held, Hold, InstanceId, LaunchBackoff, MemberId, PauseCause,
-    PolicyHold, PolicyName, Promote, ProviderName, ProviderRef, ProviderType, Quarantine, RateSlot,
-    Reason, RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout, RolloutMode,
-    RolloutStages, RolloutState, SeatId, SourceSpan, Template, TemplateParts, Timestamp, UpDown,
-    Value, Vanilla,
+    GroupName, GroupPhase, GroupUid, Held, Hold, InstanceId, Kept, LaunchBackoff, MemberId,
+    PauseCause, PolicyHold, PolicyName, Promote, ProviderName, ProviderRef, ProviderType,
+    Quarantine, RateSlot, Reason, RecordedInstance, RecordedProvider, RecordedQuorum, Resize,
+    Rollout, RolloutMode, RolloutStages, RolloutState, SeatId, SourceSpan, Template, TemplateParts,
+    Timestamp, UpDown, Value, Vanilla,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -405,9 +405,14 @@ fn instance() -> impl Strategy<Value = RecordedInstance> {
                     digests,
                     class,
                     draining,
-                    why,
                     address,
                     zone,
+                    kept: why.as_ref().map(|why| Kept {
+                        since: created_at,
+                        until: created_at,
+                        because: why.clone(),
+                    }),
+                    why,
                     created_at,
                 }
             },
@@ -712,6 +717,14 @@ fn names_the_field_that_is_damaged() {
     insta::assert_snapshot!(message(&text.replace("uid: ", "uit: ")), @"the recorded state is damaged, line 6: `metadata.uit` is unknown");
 }
 
+fn kept(why: &str) -> Kept {
+    Kept {
+        since: "2026-03-01T09:30:00Z".parse().unwrap(),
+        until: "2026-03-02T09:30:00Z".parse().unwrap(),
+        because: why.to_owned(),
+    }
+}
+
 #[test]
 fn reads_well() {
     let digests = |letter: &str| {
@@ -776,6 +789,7 @@ fn reads_well() {
                 address: Some("127.64.0.1".to_owned()),
                 zone: None,
                 created_at: time("2026-03-01T09:00:00.5Z"),
+                kept: why.map(kept),
             },
         );
     }

@@ -72,6 +72,7 @@ fn numbers_out(numbers: &Numbers) -> Yaml {
     let Numbers {
         size,
         total,
+        kept,
         available,
         updated,
         outdated,
@@ -86,6 +87,7 @@ fn numbers_out(numbers: &Numbers) -> Yaml {
         .number("outdated", *outdated)
         .number("floor", *floor)
         .number("ceiling", *ceiling)
+        .optional("kept", (*kept > 0).then(|| Yaml::number(*kept)))
         .build()
 }
 
