@@ -23,6 +23,7 @@ use crate::lease::{Lease, Liveness};
 use crate::members::MembersDir;
 use crate::observe::Scopes;
 use crate::offload::Offload;
+use crate::orphans::OrphanWatch;
 use crate::recorder::Recorder;
 use crate::registry::Registry;
 use crate::shares::Shares;
@@ -158,6 +159,7 @@ pub struct Agent {
     applied: Option<Revision>,
     /// A rewritten tip that a person accepted.
     accepted_rewrite: Option<Revision>,
+    orphans: OrphanWatch,
     /// Set until every scope was listed completely after the start with an empty data directory.
     adopting: bool,
     /// Whether documents have to be compared with what is in force again.
@@ -206,6 +208,15 @@ struct Looks {
     asked: bool,
     /// Whether a dry run without data has still to read the state branch.
     view_missing: bool,
+}
+
+impl Looks {
+    fn new(view_missing: bool) -> Self {
+        Self {
+            view_missing,
+            ..Self::default()
+        }
+    }
 }
 
 /// What the earlier policies did in one pass.
@@ -313,6 +324,7 @@ impl Agent {
             accepted_rewrite: None,
             desired_stale: true,
             scopes: Scopes::default(),
+            orphans: OrphanWatch::default(),
             tasks: JoinSet::new(),
             task_names: BTreeMap::new(),
             changed,
@@ -327,10 +339,7 @@ impl Agent {
             mutations: 0,
             unsaved: Unsaved::default(),
             claimed: None,
-            looks: Looks {
-                view_missing,
-                ..Looks::default()
-            },
+            looks: Looks::new(view_missing),
             guard_round: GuardRound::default(),
             shares: Shares::default(),
             provider_notes: BTreeMap::new(),

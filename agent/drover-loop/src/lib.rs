@@ -32,6 +32,7 @@ pub mod memory;
 mod message;
 mod observe;
 mod offload;
+mod orphans;
 mod quiet;
 mod recorder;
 mod registry;
@@ -52,6 +53,7 @@ pub use deletion::SeenUnder;
 pub use lease::{LEASE_GRACE, Lease, LeaseError, Liveness};
 pub use machine::{local_liveness, machine, system_entropy};
 pub use members::{MemberState, Membership, PublishedMember};
+pub use orphans::Orphan;
 pub use recorder::{
     GitRecorder, GitRecorderOptions, Guard, Look, PublishResult, PublishWhen, Recorder,
     RecorderError, StateCommit, Swap,

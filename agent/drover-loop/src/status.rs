@@ -12,6 +12,7 @@ use drover_model::{
 use drover_spec::Diagnostic;
 
 use crate::members::Membership;
+use crate::orphans::Orphan;
 use crate::source::{SourceCommit, SourcePlace};
 
 /// What one pass did.
@@ -110,6 +111,8 @@ pub struct AgentStatus {
     pub write_back: WriteBackStatus,
     /// The providers in use, by the document's name.
     pub providers: BTreeMap<String, ProviderStatus>,
+    /// Instances that carry the fleet's tags and belong to no group that anybody knows.
+    pub orphans: Vec<Orphan>,
     /// The groups.
     pub groups: BTreeMap<GroupName, Arc<GroupStatus>>,
     /// What holds for the whole agent.
@@ -130,6 +133,7 @@ impl AgentStatus {
             source: SourceStatus::default(),
             write_back: WriteBackStatus::default(),
             providers: BTreeMap::new(),
+            orphans: Vec::new(),
             groups: BTreeMap::new(),
             holds: Vec::new(),
             diagnostics: Arc::default(),
@@ -190,8 +194,6 @@ pub struct ProviderStatus {
     pub failure: Option<String>,
     /// Instances that carry the fleet's tag in part, or another's: never touched.
     pub foreign: usize,
-    /// Groups with instances here that are neither in the repository nor recorded.
-    pub unclaimed: Vec<GroupName>,
 }
 
 /// A group at one moment.

@@ -260,6 +260,9 @@ pub(crate) enum GetKind {
     /// Provider documents.
     #[value(alias = "provider")]
     Providers,
+    /// Instances that belong to no group, as the running agent sees them.
+    #[value(alias = "orphan")]
+    Orphans,
 }
 
 /// Arguments of `drover describe`.

@@ -131,7 +131,19 @@ impl Snapshot {
                     .holds
                     .iter()
                     .map(|hold| format!("the agent holds: {hold}"));
-                source.into_iter().chain(state).chain(holds).collect()
+                let orphans = match status.orphans.len() {
+                    0 => None,
+                    1 => Some("1 instance belongs to no group: drover get orphans".to_owned()),
+                    count => Some(format!(
+                        "{count} instances belong to no group: drover get orphans"
+                    )),
+                };
+                source
+                    .into_iter()
+                    .chain(state)
+                    .chain(holds)
+                    .chain(orphans)
+                    .collect()
             }
         }
     }

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::{Agent, plain};
 use crate::entry::GroupEntry;
-use crate::observe::{Asking, Observed, OpenScope, ScopeKey, ScopeListing, groups_seen};
+use crate::observe::{Asking, Observed, OpenScope, ScopeKey, groups_seen};
 use crate::registry::RegistryError;
 use crate::source::chain;
 use crate::status::ProviderStatus;
@@ -35,7 +35,7 @@ pub(super) struct Observation {
 impl Agent {
     /// Opens and lists every scope that a group needs; with an empty data directory, every scope of
     /// the repository.
-    pub(super) async fn observe(&mut self, _now: Timestamp) -> Observation {
+    pub(super) async fn observe(&mut self, now: Timestamp) -> Observation {
         let mut observation = Observation::default();
         for (name, entry) in &self.groups {
             let Some(key) = self.scope_key(entry) else {
@@ -53,7 +53,9 @@ impl Agent {
             };
             observation.scopes.insert(name.clone(), opened);
         }
-        if self.adopting {
+        // Instances may be left in providers that no group uses any more.
+        let looks = self.orphans.is_due(now);
+        if self.adopting || looks {
             for provider in self.fleet.documents.providers.values() {
                 let key = key_of(&provider.value);
                 if let Err(RegistryError::Open(error)) =
@@ -75,6 +77,7 @@ impl Agent {
         observation.seen = groups_seen(&observation.observed);
         self.adopt(&mut observation);
         self.note_providers(&observation);
+        self.watch_orphans(&observation, looks, now);
         observation
     }
 
@@ -174,39 +177,75 @@ impl Agent {
                 listed_at: before.and_then(|before| before.listed_at),
                 failure: None,
                 foreign: before.map_or(0, |before| before.foreign),
-                unclaimed: Vec::new(),
             };
             match observed {
                 Observed::Fresh(listing) => {
                     note.listed_at = Some(listing.empty.as_of);
                     note.foreign = listing.foreign;
-                    note.unclaimed = self.unclaimed_in(listing);
                 }
                 Observed::Waiting => {}
                 Observed::Failed(failure) => note.failure = Some(failure.message.clone()),
-            }
-            let known = before.map(|before| &before.unclaimed);
-            if !note.unclaimed.is_empty() && known != Some(&note.unclaimed) {
-                let groups = note.unclaimed.len();
-                warn!(
-                    provider = name,
-                    groups, "instances of groups that nobody knows are left alone"
-                );
             }
             notes.insert(name, note);
         }
         self.provider_notes = notes;
     }
 
-    fn unclaimed_in(&self, listing: &ScopeListing) -> Vec<GroupName> {
-        let unknown = listing.groups.keys().filter(|group| {
-            let mentioned = self
-                .snapshot
-                .as_ref()
-                .is_some_and(|snapshot| snapshot.repository.mentions(Kind::Group, group.as_str()));
-            !self.groups.contains_key(*group) && !mentioned
-        });
-        unknown.cloned().collect()
+    /// Looks for instances of groups that nobody knows.
+    fn watch_orphans(&mut self, observation: &Observation, looked: bool, now: Timestamp) {
+        let Some(known) = self.known_groups() else {
+            return;
+        };
+        let mut watch = std::mem::take(&mut self.orphans);
+        watch.forget_known(|group| known(group));
+        for (id, observed) in &observation.observed {
+            let provider = id.split('/').next().unwrap_or_default();
+            if let Observed::Fresh(listing) = observed {
+                for (_, part) in listing.groups.iter().filter(|(group, _)| !known(group)) {
+                    watch.see(provider, part);
+                }
+                let whole = &listing.empty;
+                watch.forget_missing(provider, &whole.completeness, whole.as_of);
+            }
+        }
+        let waiting = |observed: &Observed| matches!(observed, Observed::Waiting);
+        if looked && !observation.observed.values().any(waiting) {
+            watch.looked(now);
+        }
+        let documents = self.fleet.documents.providers.keys();
+        let used = observation.observed.keys();
+        let used = used.map(|id| id.split('/').next().unwrap_or_default().to_owned());
+        let there = documents.map(ToString::to_string).chain(used).collect();
+        watch.forget_providers(&there);
+        let news = watch.judge(now);
+        for orphan in &news.found {
+            warn!(
+                provider = orphan.provider,
+                group = %orphan.group,
+                instance = %orphan.instance,
+                "instance belongs to no group"
+            );
+        }
+        if news.gone > 0 {
+            info!(instances = news.gone, "orphans gone or claimed");
+        }
+        self.orphans = watch;
+    }
+
+    /// Returns what tells whether a group is known: by its document, its record or the journal. None:
+    /// that cannot be told now, because a document that cannot be read may be its own.
+    fn known_groups(&self) -> Option<impl Fn(&GroupName) -> bool + use<>> {
+        let snapshot = self.snapshot.clone()?;
+        let readable = snapshot.identities_readable && !self.desired_stale && !self.adopting;
+        let journal = self.journal.groups().ok().filter(|_| readable)?;
+        let recorded: BTreeSet<GroupName> = self.groups.keys().cloned().collect();
+        let unreadable: BTreeSet<String> = self.unreadable.keys().cloned().collect();
+        Some(move |group: &GroupName| {
+            recorded.contains(group)
+                || journal.contains(group)
+                || unreadable.contains(&format!("groups/{group}.yaml"))
+                || snapshot.repository.mentions(Kind::Group, group.as_str())
+        })
     }
 }
 

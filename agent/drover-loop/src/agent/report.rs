@@ -76,6 +76,7 @@ impl Agent {
             source: self.source_status.clone(),
             write_back,
             providers: self.provider_notes.clone(),
+            orphans: self.orphans.orphans(),
             groups,
             holds: holds.to_vec(),
             diagnostics: Arc::clone(&self.diagnostics),

@@ -146,6 +146,21 @@ fn gauges(state: &AgentStatus, now: i64) -> Vec<Gauge> {
             plain((now - last.as_second()).max(0) as f64),
         ));
     }
+    let mut orphans = BTreeMap::new();
+    for provider in state.providers.keys() {
+        orphans.insert(provider, 0_u32);
+    }
+    for orphan in &state.orphans {
+        *orphans.entry(&orphan.provider).or_default() += 1;
+    }
+    let orphans = orphans
+        .into_iter()
+        .map(|(provider, count)| (vec![("provider", provider.clone())], f64::from(count)));
+    gauges.push((
+        "orphans",
+        "Instances that carry the fleet's tags and belong to no group",
+        orphans.collect(),
+    ));
     gauges.extend(group_gauges(state));
     gauges
 }

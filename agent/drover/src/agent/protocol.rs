@@ -47,7 +47,24 @@ pub(crate) struct Status {
     pub(crate) source: SourceStatus,
     pub(crate) state: StateStatus,
     pub(crate) holds: Vec<String>,
+    /// Instances that belong to no group.
+    #[serde(default)]
+    pub(crate) orphans: Vec<OrphanStatus>,
     pub(crate) pass: Option<PassStatus>,
+}
+
+/// An instance that carries the fleet's tags and belongs to no group.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OrphanStatus {
+    pub(crate) instance: String,
+    pub(crate) group: String,
+    pub(crate) provider: String,
+    pub(crate) provider_ref: String,
+    /// When it was made, where the provider says so.
+    pub(crate) created_at: Option<String>,
+    /// When the running agent first saw it.
+    pub(crate) first_seen: String,
 }
 
 /// The source repository.

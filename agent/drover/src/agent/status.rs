@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use drover_loop::{AgentStatus, GroupReport, Mode, PassReport, StepFate};
+use drover_loop::{AgentStatus, GroupReport, Mode, Orphan, PassReport, StepFate};
 use drover_model::Timestamp;
 
-use super::protocol::{PassStatus, SourceStatus, StateStatus, Status};
+use super::protocol::{OrphanStatus, PassStatus, SourceStatus, StateStatus, Status};
 use crate::commands::VERSION;
 use crate::settings::Settings;
 use crate::view;
@@ -69,7 +69,19 @@ pub(crate) fn wire(status: &AgentStatus, about: &About) -> Status {
             .iter()
             .map(|held| format!("{}: {}", held.hold.code(), held.hold))
             .collect(),
+        orphans: status.orphans.iter().map(orphan).collect(),
         pass: status.pass.as_deref().map(pass),
+    }
+}
+
+fn orphan(orphan: &Orphan) -> OrphanStatus {
+    OrphanStatus {
+        instance: orphan.instance.to_string(),
+        group: orphan.group.to_string(),
+        provider: orphan.provider.clone(),
+        provider_ref: orphan.provider_ref.to_string(),
+        created_at: orphan.created_at.map(view::seconds),
+        first_seen: view::seconds(orphan.first_seen),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::ui::Ui;
 use crate::view::{self, GroupView, InstanceView, List};
 
 mod fleet;
+mod orphans;
 
 /// Runs the command.
 pub(super) fn run(args: &GetArgs, ui: Ui) -> CommandResult {
@@ -45,6 +46,7 @@ fn render(args: &GetArgs, snapshot: &Snapshot) -> CommandResult<String> {
         GetKind::Instances => instances(args, snapshot),
         GetKind::Policies => fleet::policies(args, snapshot),
         GetKind::Providers => fleet::providers(args, snapshot),
+        GetKind::Orphans => orphans::orphans(args, snapshot),
     }
 }
 

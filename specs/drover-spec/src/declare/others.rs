@@ -1,7 +1,7 @@
 //! The fields that every document has, and those of Policy, Binding, Provider and Fleet.
 
 use super::admission::FLEET_BUDGET;
-use super::{Object, Shape, any, later, optional, required};
+use super::{Object, Preset, Shape, any, later, optional, preset, required};
 use crate::limits::MESSAGE_LENGTH_MAX;
 
 pub(crate) static METADATA: Object = any(
@@ -190,6 +190,12 @@ pub(crate) static FLEET_SPEC: Object = any(
                 min: 0,
             },
             "How many disruptions may be in flight at once in several groups together.",
+        ),
+        preset(
+            "orphans",
+            Shape::Word(&["report"], &["delete"]),
+            Preset::Word("report"),
+            "Instances that carry the fleet's tags and belong to no group that anybody knows: `report` tells people and leaves them alone.",
         ),
         later("defaults", "defaults of the repository"),
         later("limits", "limits of the repository"),

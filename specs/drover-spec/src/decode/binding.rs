@@ -82,6 +82,8 @@ pub(crate) fn decode_provider(
 /// Decodes the fleet document.
 pub(crate) fn decode_fleet(metadata: Option<Metadata>, spec: &Fields<'_>) -> Option<FleetDoc> {
     let budgets = admission::fleet_budgets(spec);
+    // The one that there is, so far: read, so that another word is a mistake.
+    spec.word("orphans");
     let metadata = metadata?;
     Some(FleetDoc {
         name: metadata.name,

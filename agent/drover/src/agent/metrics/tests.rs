@@ -1,7 +1,8 @@
 use super::*;
-use drover_loop::{GroupStatus, SourceStatus, WriteBackStatus};
+use drover_loop::{GroupStatus, Orphan, SourceStatus, WriteBackStatus};
 use drover_model::{
-    AgentName, Condition, ConditionType, Epoch, FleetName, GroupName, GroupUid, RecordedGroup,
+    AgentName, Condition, ConditionType, Epoch, FleetName, GroupName, GroupUid, InstanceId,
+    ProviderRef, RecordedGroup,
 };
 
 fn group(name: &str) -> RecordedGroup {
@@ -38,6 +39,14 @@ fn status(names: &[&str]) -> Arc<AgentStatus> {
         source: SourceStatus::default(),
         write_back: WriteBackStatus::default(),
         providers: BTreeMap::new(),
+        orphans: vec![Orphan {
+            provider: "cloud".to_owned(),
+            group: GroupName::parse("gone").unwrap(),
+            instance: InstanceId::parse("gone-1").unwrap(),
+            provider_ref: ProviderRef::parse("i-1").unwrap(),
+            created_at: None,
+            first_seen: "2026-01-05T10:00:00Z".parse().unwrap(),
+        }],
         groups: groups.collect(),
         holds: Vec::new(),
         diagnostics: Arc::default(),
@@ -57,6 +66,10 @@ fn series_of_a_group_that_is_gone_are_dropped() {
     );
     assert!(
         text.contains("drover_group_size{group=\"db\"} 3.0"),
+        "{text}"
+    );
+    assert!(
+        text.contains("drover_orphans{provider=\"cloud\"} 1.0"),
         "{text}"
     );
 
