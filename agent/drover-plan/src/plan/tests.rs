@@ -334,6 +334,7 @@ fn a_plan_reads_as_people_would_say_it() {
 }
 
 mod admission;
+mod changes;
 mod in_place;
 mod keep;
 mod placement;

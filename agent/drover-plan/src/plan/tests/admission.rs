@@ -2,8 +2,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use drover_model::{
-    Amount, Budget, BudgetName, Expiry, GroupName, Lifecycle, OnFailure, PauseCause, Protect,
-    RateSlot, Rollout, RolloutMode, RolloutState, SettlementOutcome, Share, Step,
+    Amount, Budget, BudgetName, Cron, Expiry, GroupName, Lifecycle, OnFailure, PauseCause, Protect,
+    RateSlot, Rollout, RolloutMode, RolloutState, SettlementOutcome, Share, Step, Window,
+    WindowKind, Zone,
 };
 
 use super::*;
@@ -497,4 +498,70 @@ fn in_a_group_of_nobody_nothing_is_rolled() {
             .all(|held| held.reason == Some(Reason::ScaleIn))
     );
     assert_eq!(report.holds.len(), 4);
+}
+
+/// A window of an hour from `hour` on, for updates and healing.
+fn window(kind: WindowKind, hour: u32) -> Window {
+    Window {
+        kind,
+        cron: Cron::parse(&format!("0 {hour} * * *")).unwrap(),
+        duration: Duration::from_hours(1),
+        zone: Zone::utc(),
+        reasons: BTreeSet::from([Reason::Update, Reason::Heal]),
+    }
+}
+
+#[test]
+fn nothing_begins_while_the_windows_are_closed_to_it() {
+    let ended = |fixture: &Fixture| {
+        let (plan, report) = fixture.planned();
+        let ends = |step: &&Step| {
+            matches!(
+                step.action,
+                Action::Drain { .. } | Action::Destroy { .. } | Action::Create { .. }
+            )
+        };
+        let count = plan.steps.iter().filter(ends).count();
+        (count, holds(&report).contains(&"WindowClosed"))
+    };
+    let mut outdated = Fixture::converged(3);
+    outdated.group.spec.template = template(2);
+    let mut broken = Fixture::converged(3);
+    broken.list("web-1", ProviderPhase::Exited(ExitReport::default()));
+    for fixture in [&mut outdated, &mut broken] {
+        for (kind, hour, closed) in [
+            (WindowKind::Allow, 2, true),
+            (WindowKind::Allow, 12, false),
+            (WindowKind::Deny, 12, true),
+            (WindowKind::Deny, 2, false),
+        ] {
+            fixture.group.spec.windows = vec![window(kind, hour)];
+            let (count, held) = ended(fixture);
+            assert_eq!((count == 0, held), (closed, closed), "{kind:?} {hour}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_healed_once_the_hour_is_used_up() {
+    let mut fixture = Fixture::converged(3);
+    fixture.group.spec.limits.destroy_hourly_max = Some(2);
+    fixture.group.spec.heal.in_flight_max = Amount::Percent(100);
+    for name in ["web-1", "web-2"] {
+        fixture.list(name, ProviderPhase::Exited(ExitReport::default()));
+    }
+    let ended = |fixture: &Fixture| {
+        let (plan, report) = fixture.planned();
+        let heals = |step: &&Step| step.cause == Cause::Because(Reason::Heal);
+        let count = plan.steps.iter().filter(heals).count();
+        (count, holds(&report).contains(&"DestroyRate"))
+    };
+    assert_eq!(ended(&fixture), (2, false));
+    fixture.recorded.rates = vec![slot(0, 1, 3)];
+    assert_eq!(ended(&fixture), (1, true));
+    fixture.recorded.rates = vec![slot(0, 2, 3)];
+    assert_eq!(ended(&fixture), (0, true));
+    // An hour later there is room again.
+    fixture.recorded.rates[0].since = at(-4000);
+    assert_eq!(ended(&fixture), (2, false));
 }

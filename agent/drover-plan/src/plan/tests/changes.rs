@@ -1,0 +1,220 @@
+//! Changes in place and interruptions where something comes in between.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use drover_model::{Activity, Amount, Budget, InPlace, InPlaceUpdate, IntentKind, Suspend};
+
+use super::*;
+use crate::testing::fields;
+
+/// `size` instances, and a template that differs in fields of these values; nothing is drained, and
+/// everything may begin at once as far as these numbers allow.
+fn outdated(size: u32, (config, weight): (i64, i64), surge: u32, unavailable: u32) -> Fixture {
+    let mut fixture = Fixture::in_place(size);
+    let spec = &mut fixture.group.spec;
+    spec.template = fields(1, config, weight);
+    spec.drain.delay = Duration::ZERO;
+    spec.rollout.surge_max = Amount::Count(surge);
+    spec.rollout.unavailable_max = Amount::Count(unavailable);
+    spec.rollout.first_batch = 5;
+    fixture
+}
+
+fn changes(plan: &Plan) -> Vec<(String, InPlace)> {
+    let changes = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Update(InPlaceUpdate { instance, how, .. }) => Some((instance.to_string(), *how)),
+        _ => None,
+    });
+    changes.collect()
+}
+
+fn ended(plan: &Plan) -> Vec<String> {
+    let ends = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Destroy { instance, .. } => Some(instance.to_string()),
+        _ => None,
+    });
+    ends.collect()
+}
+
+fn made(plan: &Plan, cause: Cause) -> usize {
+    let creates = plan.steps.iter().filter(|step| step.cause == cause);
+    let slots = creates.map(|step| match &step.action {
+        Action::Create { slots, .. } => slots.len(),
+        _ => 0,
+    });
+    slots.sum()
+}
+
+fn repeats(plan: &Plan) -> bool {
+    let mut steps = plan.steps.iter();
+    steps.any(|step| matches!(step.action, Action::Resend { .. }))
+}
+
+/// A restart of `web-1` that the provider accepted at noon, and that is not listed yet.
+fn restarting() -> Fixture {
+    let mut fixture = outdated(2, (2, 1), 0, 1);
+    let (plan, _) = fixture.planned();
+    let kind = plan.steps.iter().find_map(|step| match &step.action {
+        Action::Update(change) => Some(IntentKind::Update(change.clone())),
+        _ => None,
+    });
+    fixture.recorded = plan.next;
+    let acked = IntentState::Acked {
+        made: BTreeMap::new(),
+        at: at(0),
+    };
+    fixture.intent(0, kind.unwrap(), acked);
+    fixture
+}
+
+/// Two instances, of which `web-1` was drained to be restarted.
+fn drained_to_restart() -> Fixture {
+    let mut fixture = outdated(2, (2, 1), 0, 1);
+    fixture.recorded = fixture.planned().0.next;
+    let had = Fixture::in_place(2).digests();
+    fixture.drained_to_restart("web-1", had);
+    fixture
+}
+
+#[test]
+fn what_has_ended_or_is_about_to_be_taken_is_not_changed_in_place() {
+    let mut fixture = outdated(3, (1, 2), 1, 1);
+    fixture.group.spec.suspend = vec![Suspend {
+        what: BTreeSet::from([Activity::Heal]),
+        until: None,
+        because: None,
+    }];
+    fixture.list("web-1", ProviderPhase::Exited(ExitReport::default()));
+    for listed in &mut fixture.listing.instances {
+        let owner = listed.ownership.as_mut().unwrap();
+        owner.digests = Fixture::in_place(3).digests();
+    }
+    let changed = |fixture: &Fixture| {
+        let all = changes(&fixture.planned().0).into_iter();
+        all.map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    assert!(!changed(&fixture).contains(&"web-1".to_owned()));
+    let mut fixture = outdated(3, (1, 2), 1, 1);
+    fixture.interrupt("web-1", at(7200));
+    assert!(!changed(&fixture).contains(&"web-1".to_owned()));
+}
+
+#[test]
+fn at_most_one_stands_in_for_two_that_restart() {
+    let (plan, _) = outdated(4, (2, 1), 4, 0).planned();
+    assert_eq!(made(&plan, Cause::Because(Reason::Update)), 2);
+}
+
+#[test]
+fn what_was_drained_to_restart_ends_where_nobody_wants_it_any_more() {
+    assert_eq!(changes(&drained_to_restart().planned().0).len(), 1);
+    let mut smaller = drained_to_restart();
+    smaller.group.spec.size = 1;
+    let mut fewer = drained_to_restart();
+    fewer.group.spec.rollout.partition = Some(Amount::Count(0));
+    let mut dead = drained_to_restart();
+    dead.list("web-1", ProviderPhase::Exited(ExitReport::default()));
+    let had = Fixture::in_place(2).digests();
+    let listed = dead.listing.instances.last_mut().unwrap();
+    listed.ownership.as_mut().unwrap().digests = had;
+    for (what, fixture) in [("size", smaller), ("stage", fewer), ("end", dead)] {
+        let (plan, _) = fixture.planned();
+        assert_eq!(changes(&plan), [], "{what}");
+        assert_eq!(ended(&plan), ["web-1"], "{what}");
+    }
+}
+
+#[test]
+fn an_accepted_change_is_given_time_to_show_and_then_repeated() {
+    let mut fixture = restarting();
+    fixture.group.spec.health.startup_timeout = Duration::from_hours(1);
+    assert!(!repeats(&fixture.later(5).planned().0));
+    assert!(!repeats(&fixture.later(599).planned().0));
+    assert!(repeats(&fixture.later(600).planned().0));
+}
+
+#[test]
+fn what_ends_while_it_restarts_is_ended_for_good() {
+    let mut fixture = restarting();
+    fixture.list("web-1", ProviderPhase::Exited(ExitReport::default()));
+    let had = Fixture::in_place(2).digests();
+    let listed = fixture.listing.instances.last_mut().unwrap();
+    listed.ownership.as_mut().unwrap().digests = had;
+    let (plan, _) = fixture.later(5).planned();
+    assert_eq!(ended(&plan), ["web-1"]);
+    assert!(!repeats(&plan));
+}
+
+#[test]
+fn what_restarts_comes_back_so_that_no_successor_is_made_for_another_one_in_its_place() {
+    let mut fixture = outdated(3, (2, 1), 1, 1);
+    fixture.interrupt("web-3", at(7200));
+    let (plan, _) = fixture.planned();
+    assert_eq!(changes(&plan), [("web-1".to_owned(), InPlace::Restart)]);
+    assert_eq!(made(&plan, Cause::Because(Reason::Interruption)), 1);
+}
+
+#[test]
+fn what_was_restarted_uses_up_a_budget_until_it_is_available_though_another_one_stands_in() {
+    let mut fixture = outdated(4, (2, 1), 1, 1);
+    fixture.recorded = fixture.planned().0.next;
+    fixture.known("web-5", "Available");
+    fixture.list("web-5", ProviderPhase::Running);
+    fixture.recorded.next_number = 6;
+    // The first one was restarted just now.
+    fixture.list("web-1", ProviderPhase::Running);
+    let memory = fixture.memory.get_mut(&id("web-1")).unwrap();
+    memory.restarted_at = Some(at(-5));
+    memory.changed_at = Some(at(-5));
+    memory.ready_at = None;
+    memory.healthy_since = None;
+    assert_eq!(fixture.class("web-1"), "Warming");
+    let budget = |count| Budget {
+        reasons: BTreeSet::from([Reason::Update]),
+        max: Amount::Count(count),
+    };
+    fixture.group.spec.budgets = vec![budget(2)];
+    assert_eq!(changes(&fixture.planned().0).len(), 1);
+    fixture.group.spec.budgets = vec![budget(1)];
+    let (plan, report) = fixture.planned();
+    assert_eq!(changes(&plan), []);
+    assert!(holds(&report).contains(&"BudgetExhausted"));
+}
+
+#[test]
+fn what_is_changed_while_it_runs_is_what_the_others_wait_for() {
+    let mut fixture = outdated(4, (1, 2), 1, 0);
+    fixture.group.spec.rollout.first_batch = 1;
+    let (plan, report) = fixture.planned();
+    assert_eq!(changes(&plan).len(), 1);
+    let waits = Hold::FirstBatch { waiting: 1 };
+    assert!(report.holds.iter().any(|held| held.hold == waits));
+}
+
+#[test]
+fn a_drain_before_an_interruption_leaves_time_for_a_pass_and_a_call() {
+    let mut fixture = Fixture::converged(3);
+    fixture.group.spec.drain.timeout = Duration::from_mins(5);
+    let drains = |fixture: &Fixture| {
+        let (plan, _) = fixture.planned();
+        let mut steps = plan.steps.iter();
+        steps.any(|step| matches!(step.action, Action::Drain { .. }))
+    };
+    fixture.interrupt("web-1", at(331));
+    assert!(!drains(&fixture));
+    fixture.interrupt("web-1", at(330));
+    assert!(drains(&fixture));
+}
+
+#[test]
+fn no_successor_is_made_where_there_is_one_too_many_already() {
+    let mut fixture = Fixture::converged(4);
+    fixture.group.spec.size = 3;
+    fixture.recorded.size = 3;
+    fixture.recorded.stable_size = 3;
+    fixture.group.spec.rollout.surge_max = Amount::Count(2);
+    fixture.interrupt("web-1", at(7200));
+    let (plan, _) = fixture.planned();
+    assert_eq!(made(&plan, Cause::Because(Reason::Interruption)), 0);
+}
