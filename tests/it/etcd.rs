@@ -1,5 +1,6 @@
 //! A quorum of three real etcd members, as the guide has it: started from Git, updated one after the
-//! other, and with a member that dies, while a client writes. What was acknowledged is never lost.
+//! other, and with a member that dies, while a client writes. What was acknowledged is never lost. Once
+//! with the data that follows each member, and once with a list that the agent changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -21,13 +22,25 @@ const GROUP: &str = "groups/etcd.yaml";
 const GAP_MAX: Duration = Duration::from_secs(15);
 
 fn example(file: &str) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    std::fs::read_to_string(root.join("../../specs/examples/etcd").join(file)).unwrap()
+    example_of("etcd", file)
+}
+
+fn example_of(name: &str, file: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../specs/examples");
+    std::fs::read_to_string(root.join(name).join(file)).unwrap()
 }
 
 /// The example's group, with times for a test.
 fn document(snapshot_count: &str) -> String {
-    let text = example(GROUP);
+    for_a_test(example(GROUP), snapshot_count)
+}
+
+/// The same, whose list the agent changes.
+fn dynamic(snapshot_count: &str) -> String {
+    for_a_test(example_of("etcd-dynamic", GROUP), snapshot_count)
+}
+
+fn for_a_test(text: String, snapshot_count: &str) -> String {
     let replaced = [
         ("stabilize: 30s", "stabilize: 2s"),
         ("unhealthyAfter: 30s", "unhealthyAfter: 5s"),
@@ -113,6 +126,30 @@ fn instance_of(group: &Value, member: &str) -> String {
         .to_owned()
 }
 
+/// Kills everything that an instance runs.
+fn kill_all(sandbox: &Sandbox, victim: &str) {
+    let processes = sandbox.processes();
+    let of_victim = processes.iter().filter(|(_, id)| id.as_str() == victim);
+    let killed: Vec<i32> = of_victim.map(|(pid, _)| *pid).collect();
+    assert!(!killed.is_empty());
+    for pid in killed {
+        kill(pid, Signal::KILL);
+    }
+}
+
+/// Every member has what was acknowledged, and there was no long time without.
+fn assert_kept(told: &Told, addresses: &BTreeMap<String, String>) {
+    assert!(told.acknowledged.len() > 20, "{}", told.acknowledged.len());
+    assert!(told.gap < GAP_MAX, "nothing was written for {:?}", told.gap);
+    for (member, endpoint) in addresses {
+        let kept = etcdctl(endpoint, &["get", "w/", "--prefix", "--keys-only"]);
+        let kept = kept.unwrap_or_else(|| panic!("{member} does not answer"));
+        let kept: BTreeSet<String> = kept.lines().map(str::to_owned).collect();
+        let lost: Vec<_> = told.acknowledged.difference(&kept).collect();
+        assert!(lost.is_empty(), "{member} lost {lost:?}");
+    }
+}
+
 #[test]
 fn no_acknowledged_write_is_lost_while_members_are_updated_and_one_dies() {
     let files = [
@@ -150,13 +187,7 @@ fn no_acknowledged_write_is_lost_while_members_are_updated_and_one_dies() {
 
     // One dies with all its processes, and comes back with what is attached to it.
     let victim = instance_of(&group, "m2");
-    let processes = sandbox.processes();
-    let of_victim = processes.iter().filter(|(_, id)| **id == victim);
-    let killed: Vec<i32> = of_victim.map(|(pid, _)| *pid).collect();
-    assert!(!killed.is_empty());
-    for pid in killed {
-        kill(pid, Signal::KILL);
-    }
+    kill_all(&sandbox, &victim);
     let group = sandbox.wait_for("etcd", "the member to come back", |group| {
         group["phase"] == "Converged" && instance_of(group, "m2") != victim
     });
@@ -181,24 +212,115 @@ fn no_acknowledged_write_is_lost_while_members_are_updated_and_one_dies() {
     assert_eq!(endpoints(&group), addresses);
 
     stop.store(true, Ordering::SeqCst);
-    let told = writer.join().unwrap();
-    assert!(told.acknowledged.len() > 20, "{}", told.acknowledged.len());
-    assert!(told.gap < GAP_MAX, "nothing was written for {:?}", told.gap);
-    for (member, endpoint) in &addresses {
-        let kept = etcdctl(endpoint, &["get", "w/", "--prefix", "--keys-only"]);
-        let kept = kept.unwrap_or_else(|| panic!("{member} does not answer"));
-        let kept: BTreeSet<String> = kept.lines().map(str::to_owned).collect();
-        let lost: Vec<_> = told.acknowledged.difference(&kept).collect();
-        assert!(lost.is_empty(), "{member} lost {lost:?}");
-    }
+    assert_kept(&writer.join().unwrap(), &addresses);
     assert_eq!(member_ids(&all), ids, "nobody joined and nobody left");
 }
 
+/// The members in the list by their names, each with whether it only learns. One that never worked has no
+/// name.
+fn listed(endpoint: &str) -> BTreeMap<String, bool> {
+    let listed = etcdctl(endpoint, &["member", "list"]).expect("a member answers");
+    let entry = |line: &str| {
+        let fields: Vec<&str> = line.split(", ").collect();
+        (fields[2].to_owned(), fields[5] == "true")
+    };
+    listed.lines().map(entry).collect()
+}
+
+/// Waits for three members that vote and have nobody beside them.
+fn all_vote(endpoint: &str) -> BTreeSet<String> {
+    let voters = ["m1", "m2", "m3"].map(|name| (name.to_owned(), false));
+    assert_eq!(listed(endpoint), BTreeMap::from(voters));
+    member_ids(endpoint)
+}
+
+/// A member's entry in etcd's list is part of its instance: it leaves first, and the next one joins without
+/// data. Nothing else of the member stays but its id and its address.
 #[test]
-fn the_guide_shows_the_example_word_for_word() {
+fn no_acknowledged_write_is_lost_while_members_leave_and_join() {
+    let files = [
+        ("drover.yaml", example_of("etcd-dynamic", "drover.yaml")),
+        (
+            "providers/local.yaml",
+            example_of("etcd-dynamic", "providers/local.yaml"),
+        ),
+        (GROUP, dynamic("\"10000\"")),
+    ];
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(path, text)| (*path, text.as_str()))
+        .collect();
+    let sandbox = Sandbox::with_files(&files);
+    let places = sandbox.path("machines").display().to_string();
+    sandbox.configure(&format!("processDir: '{places}'\n"));
+    let _agent = sandbox.agent();
+    let group = sandbox.wait_converged("etcd", 3);
+    let addresses = endpoints(&group);
+    let all = addresses.values().cloned().collect::<Vec<_>>().join(",");
+    let first = all_vote(&all);
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = write(all.clone(), Arc::clone(&stop));
+
+    // Each member leaves, is made anew with no data, and joins: the leader last, who hands that over.
+    sandbox.push("snapshot more often", &[(GROUP, &dynamic("\"5000\""))]);
+    let updated = |group: &Value| {
+        let names: BTreeSet<String> = instances(group).into_iter().collect();
+        let wanted = ["etcd-4", "etcd-5", "etcd-6"].map(str::to_owned);
+        names == BTreeSet::from(wanted) && group["phase"] == "Converged"
+    };
+    for name in ["etcd-4", "etcd-5"] {
+        // Each may take as long as an update of all of them does where the data stays.
+        sandbox.wait_for("etcd", name, |group| {
+            instances(group).contains(&name.to_owned())
+        });
+    }
+    let group = sandbox.wait_for("etcd", "the update", updated);
+    assert_eq!(endpoints(&group), addresses, "members keep their addresses");
+    let second = all_vote(&all);
+    assert!(first.is_disjoint(&second), "{first:?} {second:?}");
+    let log = sandbox.git("fleet.git", &["log", "--format=%b", "drover/state"]);
+    for step in ["removeMember m3", "addMember m3", "promoteMember m3"] {
+        assert!(log.contains(step), "{log}");
+    }
+
+    // One dies with all its processes.
+    let victim = instance_of(&group, "m2");
+    kill_all(&sandbox, &victim);
+    sandbox.wait_for("etcd", "the member to come back", |group| {
+        group["phase"] == "Converged" && instance_of(group, "m2") != victim
+    });
+    all_vote(&all);
+
+    // Somebody adds a member that never comes.
+    let ghost = [
+        "member",
+        "add",
+        "ghost",
+        "--learner",
+        "--peer-urls=http://127.0.0.1:1",
+    ];
+    crate::support::wait_until("the ghost to be added", Duration::from_secs(20), || {
+        etcdctl(&all, &ghost).is_some()
+    });
+    crate::support::wait_until("the ghost to be removed", Duration::from_mins(1), || {
+        listed(&all).len() == 3
+    });
+    sandbox.wait_converged("etcd", 3);
+    all_vote(&all);
+
+    stop.store(true, Ordering::SeqCst);
+    assert_kept(&writer.join().unwrap(), &addresses);
+}
+
+#[test]
+fn the_guide_shows_the_examples_word_for_word() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides/quorum.md");
     let guide = std::fs::read_to_string(root).unwrap();
     let shown = example(GROUP);
     let (_, document) = shown.split_once("apiVersion").unwrap();
     assert!(guide.contains(document.trim_end()));
+    let shown = example_of("etcd-dynamic", GROUP);
+    let (_, differs) = shown.split_once("  members:").unwrap();
+    let (differs, _) = differs.split_once("  template:").unwrap();
+    assert!(guide.contains(differs.trim_end()));
 }

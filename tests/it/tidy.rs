@@ -247,8 +247,12 @@ fn every_disruption_asks_the_one_function_that_admits_them() {
     for (file, text) in planner() {
         for (name, before) in functions_with(&text, "self.disrupt(") {
             found += 1;
-            let asks =
-                before.contains("self.refusal(") || before.contains("self.refusal_of_begun(");
+            let questions = [
+                "self.refusal(",
+                "self.refusal_of_begun(",
+                "self.refusal_to_retire(",
+            ];
+            let asks = questions.iter().any(|question| before.contains(question));
             assert!(
                 asks || (file.clone(), name) == asked,
                 "{name} in {file} takes an instance out of service without asking `refusal`"

@@ -19,7 +19,7 @@ use drover_provider::{Clock, Provider};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 
-use crate::{Journal, JournalChange, JournalError, Reach, write_journal};
+use crate::{Journal, JournalChange, JournalError, Reach, Rosters, write_journal};
 
 mod call;
 mod ledger;
@@ -55,6 +55,8 @@ pub struct ApplyContext {
     pub concurrency: usize,
     /// How instances are told to drain, and asked whether they have.
     pub reach: Arc<dyn Reach>,
+    /// How membership lists of quorum groups are changed.
+    pub rosters: Arc<dyn Rosters>,
     /// Asked before every call and every intent; an `Arc<AtomicBool>` is one: set means frozen.
     pub brake: Arc<dyn Brake>,
 }
@@ -248,6 +250,9 @@ impl Halt {
         let StepResult::Failed { class, .. } = result else {
             return;
         };
+        if matches!(action, Action::Roster(_)) {
+            return;
+        }
         let mut halted = self.lock();
         match class {
             ErrorClass::Throttled | ErrorClass::Auth => {
@@ -287,7 +292,8 @@ impl Halt {
         let class = match action {
             Action::Create { .. } | Action::Resend { .. } => halted.calls.or(halted.creates),
             Action::Destroy { .. } | Action::Release { .. } | Action::Update(_) => halted.calls,
-            Action::Drain { .. } | Action::Settle(_) => None,
+            // The list is not the provider's.
+            Action::Drain { .. } | Action::Roster(_) | Action::Settle(_) => None,
         };
         class.map(|class| Skip::AfterFailure { class })
     }

@@ -20,6 +20,7 @@ mod journal;
 mod prober;
 mod reach;
 mod requests;
+mod rosters;
 #[cfg(test)]
 mod testing;
 
@@ -32,3 +33,4 @@ pub use journal::{
 pub use prober::{ProbeTarget, Prober};
 pub use reach::{HealthSource, Network, Reach};
 pub use requests::{Answer, Trouble};
+pub use rosters::{ROSTER_CHANGE_LIMIT, ROSTER_READ_LIMIT, RosterOrder, Rosters};

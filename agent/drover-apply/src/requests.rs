@@ -97,6 +97,42 @@ pub(crate) async fn http(
     Ok(answer)
 }
 
+/// Sends a JSON document and reads the whole answer, of a refusal too.
+pub(crate) async fn post_json(
+    address: &str,
+    port: u16,
+    path: &str,
+    body: String,
+    limit: Duration,
+) -> Result<Answer, Trouble> {
+    let client = CLIENT.as_ref().map_err(|why| Trouble::Local(why.clone()))?;
+    let request = client
+        .post(url(address, port, path)?)
+        .header(reqwest::header::CONTENT_TYPE, "application/json")
+        .body(body);
+    let end = tokio::time::Instant::now() + limit;
+    let sent = timeout_at(end, request.send()).await;
+    let mut response = sent
+        .map_err(|_| late(limit))?
+        .map_err(|error| of_request(&error))?;
+    let mut answer = Answer {
+        status: response.status().as_u16(),
+        body: Vec::new(),
+    };
+    loop {
+        let chunk = timeout_at(end, response.chunk()).await;
+        let chunk = chunk.map_err(|_| late(limit))?;
+        let Some(chunk) = chunk.map_err(|error| of_request(&error))? else {
+            return Ok(answer);
+        };
+        if answer.body.len() + chunk.len() > BODY_BYTES_MAX {
+            let message = format!("the answer is longer than {BODY_BYTES_MAX} bytes");
+            return Err(Trouble::Instance(message));
+        }
+        answer.body.extend_from_slice(&chunk);
+    }
+}
+
 /// Opens a TCP connection and closes it again.
 pub(crate) async fn connect(address: &str, port: u16, limit: Duration) -> Result<(), Trouble> {
     match tokio::time::timeout(limit, TcpStream::connect((address, port))).await {

@@ -8,20 +8,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{
-    Action, Allowance, Cause, Digests, DrainSpec, Epoch, FleetName, GroupName, GroupUid, InPlace,
-    InPlaceUpdate, InstanceId, IntentKind, IntentState, Listing, OnDrainTimeout, Plan,
-    Precondition, ProviderRef, ProviderType, Reason, RecordedGroup, Step, Template, TemplateParts,
-    Timestamp, Token, Value,
+    Action, Allowance, Cause, Digests, DrainSpec, Epoch, ErrorClass, FleetName, GroupName,
+    GroupUid, InPlace, InPlaceUpdate, InstanceId, IntentKind, IntentState, Keeper, Listing,
+    OnDrainTimeout, Plan, Precondition, ProviderRef, ProviderType, Reason, RecordedGroup,
+    RosterView, Step, Template, TemplateParts, Timestamp, Token, Value,
 };
 use drover_provider::{
     Clock, DestroyRequest, Manifest, Provider, ProviderError, ProvisionRequest, Provisioned,
-    UpdateRequest,
+    ReserveRequest, UpdateRequest,
 };
 use drover_provider_sim::{SimProvider, SimSettings, SimWorld};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::{ApplyContext, Journal, MemoryJournal};
+use crate::{ApplyContext, Journal, MemoryJournal, RosterOrder, Rosters};
 
 /// A clock that a test moves.
 #[derive(Debug, Default)]
@@ -282,6 +282,10 @@ impl Provider for Watched {
         answer
     }
 
+    async fn reserve(&self, request: &ReserveRequest) -> Result<String, ProviderError> {
+        self.sim.reserve(request).await
+    }
+
     async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {
         self.enter();
         self.expect_sent(&request.token);
@@ -314,12 +318,53 @@ impl Provider for Watched {
     }
 }
 
+/// Notes the changes of membership lists that it is asked for, with the state of their intent.
+#[derive(Debug)]
+pub(crate) struct Told {
+    journal: Arc<MemoryJournal>,
+    pub(crate) asked: Mutex<Vec<(RosterOrder, Option<IntentState>)>>,
+    pub(crate) fails: Mutex<Option<ErrorClass>>,
+}
+
+#[async_trait]
+impl Rosters for Told {
+    async fn read(
+        &self,
+        _keeper: Keeper,
+        _group: &GroupName,
+        _addresses: &[String],
+        _limit: Duration,
+    ) -> RosterView {
+        RosterView::Unclear {
+            why: "nobody is there".to_owned(),
+        }
+    }
+
+    async fn change(
+        &self,
+        _keeper: Keeper,
+        group: &GroupName,
+        _at: &str,
+        order: &RosterOrder,
+        _limit: Duration,
+    ) -> Result<(), ProviderError> {
+        let open = self.journal.open_intents(group).unwrap();
+        let state = open.last().map(|intent| intent.state.clone());
+        self.asked.lock().unwrap().push((order.clone(), state));
+        match *self.fails.lock().unwrap() {
+            Some(class) => Err(ProviderError::new(class, "as told")),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A simulated world with an agent in front of it.
 pub(crate) struct Fixture {
     pub(crate) clock: Arc<TestClock>,
     pub(crate) provider: Arc<Watched>,
     pub(crate) journal: Arc<MemoryJournal>,
     pub(crate) frozen: Arc<AtomicBool>,
+    pub(crate) rosters: Arc<Told>,
 }
 
 impl Fixture {
@@ -340,6 +385,11 @@ impl Fixture {
         Self {
             clock,
             provider: Arc::new(provider),
+            rosters: Arc::new(Told {
+                journal: journal.clone(),
+                asked: Mutex::default(),
+                fails: Mutex::default(),
+            }),
             journal,
             frozen: Arc::default(),
         }
@@ -360,6 +410,7 @@ impl Fixture {
             call_timeout: Duration::from_secs(30),
             concurrency: 4,
             reach: Arc::new(crate::Network),
+            rosters: self.rosters.clone(),
             brake: self.frozen.clone(),
         }
     }

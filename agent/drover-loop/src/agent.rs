@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use drover_apply::{HealthSource, Journal, Network, Prober, Reach};
+use drover_apply::{HealthSource, Journal, Network, Prober, Reach, Rosters};
 use drover_model::{AgentName, Epoch, FleetName, GroupName, Held, Hold, Revision, Timestamp};
 use drover_policy::SourceFacts;
 use drover_provider::Clock;
@@ -94,6 +94,8 @@ pub struct Contact {
     pub health: Arc<dyn HealthSource>,
     /// Their drains.
     pub reach: Arc<dyn Reach>,
+    /// The membership lists of their programs.
+    pub rosters: Arc<dyn Rosters>,
 }
 
 /// Tells whether the holder of a lease lives.
@@ -138,6 +140,7 @@ pub struct Agent {
     entropy: Entropy,
     prober: Arc<dyn HealthSource>,
     reach: Arc<dyn Reach>,
+    rosters: Arc<dyn Rosters>,
     store: Store,
     brake: Arc<AgentBrake>,
     members: MembersDir,
@@ -288,14 +291,14 @@ impl Agent {
         let tenure = Tenure::open(stored.lease, settings.mode);
         let data_dir = settings.data_dir.as_deref();
         let view_missing = settings.mode == Mode::DryRun && stored.groups.is_empty();
-        let Contact { health, reach } = parts
-            .contact
-            .unwrap_or_else(|| real_contact(&parts.clock, &changed));
+        let contact = parts.contact;
+        let contact = contact.unwrap_or_else(|| real_contact(&parts.clock, &changed));
         let mut agent = Self {
             brake: Arc::new(AgentBrake::new(data_dir, stored.freeze)),
             members: MembersDir::new(data_dir),
-            prober: health,
-            reach,
+            prober: contact.health,
+            reach: contact.reach,
+            rosters: contact.rosters,
             remote: Offload::new(Remote {
                 fetcher: Fetcher::new(parts.source),
                 recorder: parts.recorder,
@@ -566,6 +569,7 @@ fn real_contact(clock: &Arc<dyn Clock>, changed: &Arc<Notify>) -> Contact {
     Contact {
         health: Arc::new(Prober::new(Arc::clone(clock), Arc::clone(changed))),
         reach: Arc::new(Network),
+        rosters: Arc::new(Network),
     }
 }
 

@@ -9,7 +9,7 @@ use drover_model::{
     AcceptedDocument, BudgetDecision, Change, Classified, Decisions, Deleting, Epoch, FleetName,
     Group, GroupName, GroupSpec, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent,
     Listing, Numbers, Peers, PlaceDecision, Plan, PlanReport, PolicyName, Reason, Recommendation,
-    RecordedGroup, Timestamp, Verdict,
+    RecordedGroup, RosterView, Timestamp, Verdict,
 };
 use drover_plan::{
     ChangeInput, ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, Review,
@@ -50,6 +50,8 @@ pub(crate) struct GroupInput<'a> {
     pub(crate) listing: &'a Listing,
     pub(crate) signals: &'a BTreeMap<InstanceId, HealthSignal>,
     pub(crate) intents: &'a [Intent],
+    /// The membership list of its program. None: nobody was asked.
+    pub(crate) roster: Option<&'a RosterView>,
     /// The policies that judge, the current ones last.
     pub(crate) policies: &'a [Arc<PolicySet>],
     pub(crate) source: &'a SourceFacts,
@@ -289,6 +291,7 @@ fn decide(
         provider: input.provider,
         classified: &classified,
         intents: input.intents,
+        roster: input.roster,
         recorded,
         decisions: &decisions,
         recommendations: input.recommendations,

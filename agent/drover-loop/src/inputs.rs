@@ -41,6 +41,7 @@ pub(crate) fn collect(
         // Computed from the rest.
         classified: _,
         intents,
+        roster,
         recorded,
         recommendations,
         decisions,
@@ -68,6 +69,7 @@ pub(crate) fn collect(
         signals: signals.clone(),
         memory: memory.clone(),
         intents: intents.to_vec(),
+        roster: roster.cloned(),
         recorded: recorded.clone(),
         recommendations: recommendations.to_vec(),
         decisions: decisions.clone(),

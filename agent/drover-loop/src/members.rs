@@ -82,9 +82,11 @@ fn leaving(plan: &Plan) -> BTreeSet<&InstanceId> {
             how: InPlace::Restart,
             ..
         }) => Some(instance),
-        Action::Create { .. } | Action::Resend { .. } | Action::Update(_) | Action::Settle(_) => {
-            None
-        }
+        Action::Create { .. }
+        | Action::Resend { .. }
+        | Action::Update(_)
+        | Action::Roster(_)
+        | Action::Settle(_) => None,
     });
     // What is kept from now on leaves without a step.
     let instances = plan.next.instances.iter();

@@ -66,6 +66,7 @@ impl ScopeListing {
             as_of: listing.as_of,
             instances: Vec::new(),
             attached: BTreeSet::new(),
+            places: BTreeMap::new(),
         };
         let mut groups: BTreeMap<GroupName, Listing> = BTreeMap::new();
         let mut foreign = 0;
@@ -82,6 +83,10 @@ impl ScopeListing {
         for (group, seat) in listing.attached {
             let own = groups.entry(group.clone()).or_insert_with(part);
             own.attached.insert((group, seat));
+        }
+        for ((group, seat), address) in listing.places {
+            let own = groups.entry(group.clone()).or_insert_with(part);
+            own.places.insert((group, seat), address);
         }
         let kept = |(group, mut listing): (GroupName, Listing)| {
             // Kept until the next listing, and there is one for each group.

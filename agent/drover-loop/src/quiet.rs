@@ -61,6 +61,7 @@ impl Fingerprint {
             as_of: _,
             instances,
             attached,
+            places,
         } = listing;
         if *completeness != Completeness::Complete {
             return None;
@@ -68,6 +69,7 @@ impl Fingerprint {
         let mut hasher = Sha256Hasher::default();
         instances.hash(&mut hasher);
         attached.hash(&mut hasher);
+        places.hash(&mut hasher);
         Some(Self(hasher.0.finalize().into()))
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use drover_model::{Plan, PlanReport};
 use drover_plan::{ClassifyInput, Desired, PLANNER, PlanError, PlanInput, ProviderFacts};
 use drover_spec::record::{
     self, DesiredInputs, PlanInputs, PlanOutcome, ProviderInputs, RecordError,
@@ -101,6 +102,7 @@ fn compute(inputs: &PlanInputs) -> Result<Computed, ReplayError> {
         signals,
         memory,
         intents,
+        roster,
         recorded,
         recommendations,
         decisions,
@@ -141,6 +143,7 @@ fn compute(inputs: &PlanInputs) -> Result<Computed, ReplayError> {
         provider: &provider_facts(provider),
         classified: &classified,
         intents,
+        roster: roster.as_ref(),
         recorded,
         recommendations,
         decisions,
@@ -148,15 +151,16 @@ fn compute(inputs: &PlanInputs) -> Result<Computed, ReplayError> {
         peers,
         fences,
     })?;
-    let outcome = PlanOutcome {
-        plan: &plan,
-        report: &report,
-    };
-    Ok(Computed {
+    Ok(computed(inputs, &plan, &report))
+}
+
+fn computed(inputs: &PlanInputs, plan: &Plan, report: &PlanReport) -> Computed {
+    let outcome = PlanOutcome { plan, report };
+    Computed {
         text: record::encode_inputs(inputs, &outcome),
         next: record::encode(&plan.next),
         steps: plan.steps.len(),
-    })
+    }
 }
 
 fn provider_facts(inputs: &ProviderInputs) -> ProviderFacts {

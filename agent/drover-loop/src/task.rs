@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use drover_apply::{
-    ApplyContext, ApplyReport, HealthSource, Journal, JournalError, ProbeTarget, Reach, Skip,
-    StepResult,
+    ApplyContext, ApplyReport, HealthSource, Journal, JournalError, ProbeTarget, ROSTER_READ_LIMIT,
+    Reach, Rosters, Skip, StepResult,
 };
 use drover_model::{
     Action, Cause, Change, Decisions, Deleting, Disturbance, Epoch, FleetName, Group, GroupName,
     HealthSignal, Held, InPlaceUpdate, InstanceId, InstanceMemory, Intent, IntentKind, Listing,
-    Peers, Plan, ProviderPhase, Reason, Recommendation, RecordedGroup, Timestamp,
+    Peers, Plan, ProviderPhase, Reason, Recommendation, RecordedGroup, RosterView, Timestamp,
 };
 use drover_plan::{FenceScope, fence_scope};
 use drover_policy::{GroupSummary, PolicySet, SourceFacts};
@@ -62,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) prober: Arc<dyn HealthSource>,
     pub(crate) reach: Arc<dyn Reach>,
+    pub(crate) rosters: Arc<dyn Rosters>,
     pub(crate) brake: Arc<AgentBrake>,
     pub(crate) members: MembersDir,
     pub(crate) limits: PassLimits,
@@ -177,8 +178,12 @@ pub(crate) async fn run(task: GroupTask, shared: Arc<Shared>) -> Result<Finished
         }
     }
     let signals = watch(&task, &shared);
+    let roster = roster(&task, &shared).await;
     let recorded = numbered(&task, &shared, &intents)?;
-    let input = input(&task, &shared, &recorded, &intents, &signals);
+    let input = GroupInput {
+        roster: roster.as_ref(),
+        ..input(&task, &shared, &recorded, &intents, &signals)
+    };
     let judged = match group::judge(&input) {
         Ok(judged) => judged,
         Err(JudgeError::NothingInForce(holds)) => {
@@ -225,6 +230,7 @@ fn input<'a>(
         listing: &task.listing,
         signals,
         intents,
+        roster: None,
         policies: &shared.policies,
         source: &shared.source,
         groups: &shared.groups,
@@ -294,6 +300,29 @@ fn watch(task: &GroupTask, shared: &Shared) -> BTreeMap<InstanceId, HealthSignal
     shared.prober.signals(&task.name)
 }
 
+/// Asks the members for the list that their program keeps, where the document says that the agent
+/// changes it. None: it does not.
+async fn roster(task: &GroupTask, shared: &Shared) -> Option<RosterView> {
+    let candidate = task.candidate.as_ref().map(|candidate| &candidate.group);
+    let keeper = |group: &Arc<Group>| group.spec.quorum.as_ref()?.membership.keeper();
+    let mut documents = task.accepted.iter().chain(candidate);
+    let keeper = documents.find_map(keeper)?;
+    let members = task.listing.instances.iter().filter(|listed| {
+        let seat = listed.ownership.as_ref().map(|owner| owner.seat.is_some());
+        let running = matches!(
+            listed.phase,
+            ProviderPhase::Running | ProviderPhase::Unknown
+        );
+        seat == Some(true) && running
+    });
+    let addresses: BTreeSet<String> = members.filter_map(|one| one.address.clone()).collect();
+    let addresses: Vec<String> = addresses.into_iter().collect();
+    let asked = shared
+        .rosters
+        .read(keeper, &task.name, &addresses, ROSTER_READ_LIMIT);
+    Some(asked.await)
+}
+
 fn apply_context(task: &GroupTask, shared: &Shared) -> ApplyContext {
     ApplyContext {
         fleet: shared.fleet.clone(),
@@ -304,6 +333,7 @@ fn apply_context(task: &GroupTask, shared: &Shared) -> ApplyContext {
         call_timeout: shared.limits.call_timeout,
         concurrency: shared.limits.calls_concurrent,
         reach: Arc::clone(&shared.reach),
+        rosters: Arc::clone(&shared.rosters),
         brake: Arc::clone(&shared.brake) as Arc<dyn drover_apply::Brake>,
     }
 }
@@ -492,6 +522,7 @@ fn step_report(action: &Action, cause: Cause, result: StepFate) -> StepReport {
         | Action::Destroy { instance, .. }
         | Action::Update(InPlaceUpdate { instance, .. })
         | Action::Release { instance, .. } => vec![instance.to_string()],
+        Action::Roster(step) => vec![step.subject()],
         Action::Resend { .. } | Action::Settle(_) => Vec::new(),
     };
     StepReport {

@@ -93,6 +93,10 @@ pub mod defaults {
     pub const BAKE: Duration = Duration::ZERO;
     /// `quorum.stabilize`: longer than members take to know each other again.
     pub const STABILIZE: Duration = Duration::from_mins(1);
+    /// `quorum.keeper.etcd.clientPort`: etcd's own.
+    pub const ETCD_CLIENT_PORT: u16 = 2379;
+    /// `quorum.keeper.etcd.peerPort`: etcd's own.
+    pub const ETCD_PEER_PORT: u16 = 2380;
     /// `rollout.maxSurge` of a quorum group: a member has one place.
     pub const QUORUM_SURGE_MAX: Amount = Amount::Count(0);
     /// `rollout.maxUnavailable` of a quorum group: one member at a time.

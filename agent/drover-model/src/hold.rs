@@ -259,6 +259,11 @@ pub enum Hold {
         /// What is awaited.
         why: String,
     },
+    /// The membership list cannot be read, or contradicts what is known.
+    MembershipUnclear {
+        /// What is wrong.
+        why: String,
+    },
     /// Nothing proves that the members never existed, so they are not started for the first time.
     QuorumUnproven {
         /// What speaks against it.
@@ -351,6 +356,7 @@ impl Hold {
             Self::TotalLimit { .. } => "TotalLimit",
             Self::QuorumAtRisk { .. } => "QuorumAtRisk",
             Self::QuorumUnsettled { .. } => "QuorumUnsettled",
+            Self::MembershipUnclear { .. } => "MembershipUnclear",
             Self::QuorumUnproven { .. } => "QuorumUnproven",
             Self::SizingChanged => "SizingChanged",
             Self::Protected => "Protected",
@@ -599,6 +605,10 @@ impl fmt::Display for Hold {
                 "{healthy} of {voters} members are well and {needed} are needed to decide anything; no member is taken out or made anew that would leave fewer or stand in for a lost majority; `quorum.allowDowntime: true` in a commit allows it"
             ),
             Self::QuorumUnsettled { why } => write!(f, "one member at a time: {why}"),
+            Self::MembershipUnclear { why } => write!(
+                f,
+                "no member is touched, because the membership list is not clear: {why}"
+            ),
             Self::QuorumUnproven { why } => write!(
                 f,
                 "the members are not started for the first time, because {why}"

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{
     Digests, DrainSpec, Epoch, FleetName, GroupName, InPlace, InstanceId, ProviderRef, Reason,
-    Seat, SeatId, Template, Timestamp, Token,
+    RosterStep, Seat, SeatId, Template, Timestamp, Token,
 };
 
 /// One listing of a provider scope.
@@ -20,6 +20,8 @@ pub struct Listing {
     pub instances: Vec<Listed>,
     /// The places that have something attached, whether or not an instance holds it, by group.
     pub attached: BTreeSet<(GroupName, SeatId)>,
+    /// The addresses of the places that have one, whether or not an instance holds them, by group.
+    pub places: BTreeMap<(GroupName, SeatId), String>,
 }
 
 /// Whether a listing covers its whole scope.
@@ -329,6 +331,8 @@ pub struct Classified {
     pub settled: Vec<Settlement>,
     /// The places of the group that have something attached.
     pub attached: BTreeSet<SeatId>,
+    /// The addresses of the group's places, as far as known.
+    pub places: BTreeMap<SeatId, String>,
     /// What to remember for the next pass.
     pub memory: BTreeMap<InstanceId, InstanceMemory>,
 }
@@ -414,6 +418,8 @@ pub enum IntentKind {
     },
     /// Change an instance in place.
     Update(InPlaceUpdate),
+    /// Change the membership list of a quorum group's program.
+    Roster(RosterStep),
 }
 
 /// A change of an instance in place, whole: it is decided, written down and repeated as one.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::{
     ChangeId, Digests, DrainSpec, GroupName, InPlaceUpdate, InstanceId, IntentId, MemberId,
-    ProviderRef, Reason, Recommendation, RecordedGroup, Seat, Template, Timestamp, Token,
+    ProviderRef, Reason, Recommendation, RecordedGroup, RosterStep, Seat, Template, Timestamp,
+    Token,
 };
 
 /// One pass's steps of one group. Immutable and fully decided: it names each instance it touches.
@@ -94,6 +95,8 @@ pub enum Action {
     },
     /// Gives an instance the fields of another template without replacing it.
     Update(InPlaceUpdate),
+    /// Changes the membership list of a quorum group's program.
+    Roster(RosterStep),
     /// Takes the ownership tags off an instance and leaves it running.
     Release {
         /// The instance.
@@ -114,6 +117,7 @@ impl Action {
             | Self::Drain { .. }
             | Self::Destroy { .. }
             | Self::Update(_)
+            | Self::Roster(_)
             | Self::Release { .. } => true,
             Self::Settle(_) => false,
         }
@@ -127,6 +131,7 @@ impl Action {
             Self::Drain { .. } => "drain",
             Self::Destroy { .. } => "destroy",
             Self::Update(_) => "update",
+            Self::Roster(step) => step.verb(),
             Self::Release { .. } => "release",
             Self::Settle(_) => "settle",
         }

@@ -4,13 +4,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::{AttachmentName, GroupUid, MemberId, Timestamp};
+use crate::{AttachmentName, EntryId, GroupUid, MemberId, MembershipSpec, Timestamp};
 
 /// The members of a quorum group, and how they may change. There is at least one, and their ids differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuorumSpec {
     /// The members, in the order of the document.
     pub members: Vec<MemberSpec>,
+    /// Who is told when they change.
+    pub membership: MembershipSpec,
     /// How long every member must have been well before the next is touched on purpose.
     pub stabilize: Duration,
     /// Whether the group may be without a majority while a member is replaced.
@@ -47,7 +49,8 @@ pub struct SeatId {
 pub struct Seat {
     /// Whose place it takes.
     pub id: SeatId,
-    /// Every member, in the order of the document: `${members}`.
+    /// Every member that the instance finds in the membership list, in the order of the document:
+    /// `${members}`.
     pub members: Vec<MemberId>,
     /// Whether the group has never worked yet: `${bootstrap}`.
     pub bootstrap: bool,
@@ -69,6 +72,9 @@ pub struct RecordedQuorum {
     pub established: bool,
     /// Since when every member has been well. None: one is not.
     pub calm_since: Option<Timestamp>,
+    /// The entry of the membership list that the latest instance was made for, where the agent changes
+    /// the list. No other instance is made for it: what it would have forgotten, the list has promised.
+    pub seated: Option<EntryId>,
 }
 
 /// Returns how many of `voters` are a majority.

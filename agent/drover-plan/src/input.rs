@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use drover_model::{
     AcceptedDocument, Classified, Decisions, Epoch, FieldClass, FleetName, Group, GroupName,
     GroupSpec, Held, Hold, Intent, Peers, ProviderName, ProviderType, Recommendation,
-    RecordedGroup, Revision, Timestamp, Value,
+    RecordedGroup, Revision, RosterView, Timestamp, Value,
 };
 
 /// What the planner knows of a group's provider.
@@ -69,6 +69,8 @@ pub struct PlanInput<'a> {
     pub classified: &'a Classified,
     /// Its open intents, the same that were classified with.
     pub intents: &'a [Intent],
+    /// The membership list of its program, where the agent changes it. None: nobody was asked.
+    pub roster: Option<&'a RosterView>,
     /// Its recorded state. `next_number` must be above every number that the journal has seen.
     pub recorded: &'a RecordedGroup,
     /// What policies decided.
@@ -157,6 +159,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::TotalLimit { .. }
         | Hold::QuorumAtRisk { .. }
         | Hold::QuorumUnsettled { .. }
+        | Hold::MembershipUnclear { .. }
         | Hold::QuorumUnproven { .. }
         | Hold::DrainTimeout
         | Hold::UnknownOutcomes { .. }

@@ -15,6 +15,8 @@ pub(crate) struct IntentIndex<'a> {
     pub(crate) destroys: BTreeMap<&'a InstanceId, Vec<&'a Intent>>,
     /// The changes in place, by instance.
     pub(crate) updates: BTreeMap<&'a InstanceId, Vec<&'a Intent>>,
+    /// The changes of the membership list.
+    pub(crate) roster: Vec<&'a Intent>,
 }
 
 impl<'a> IntentIndex<'a> {
@@ -32,6 +34,7 @@ impl<'a> IntentIndex<'a> {
                 IntentKind::Destroy { instance, .. } => {
                     index.destroys.entry(instance).or_default().push(intent);
                 }
+                IntentKind::Roster(_) => index.roster.push(intent),
                 IntentKind::Update(InPlaceUpdate { instance, .. }) => {
                     index.updates.entry(instance).or_default().push(intent);
                 }

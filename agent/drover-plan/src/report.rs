@@ -125,6 +125,7 @@ fn subject(step: &Step) -> String {
         | Action::Destroy { instance, .. }
         | Action::Update(InPlaceUpdate { instance, .. })
         | Action::Release { instance, .. } => instance.to_string(),
+        Action::Roster(step) => step.subject(),
         Action::Resend { intent } => format!("intent {intent}"),
         Action::Settle(settlement) => format!("intent {}", settlement.intent),
     }

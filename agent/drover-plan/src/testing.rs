@@ -9,8 +9,8 @@ use drover_model::{
     FieldClass, FleetName, Group, GroupName, GroupSpec, GroupUid, HealthSignal, Held, InstanceId,
     InstanceMemory, Intent, IntentId, IntentKind, IntentState, Listed, Listing, Ownership, Peers,
     Plan, PlanReport, Probe, ProviderName, ProviderPhase, ProviderRef, ProviderType, Reason,
-    Recommendation, RecordedGroup, RecordedInstance, Revision, SeatId, SourceSpan, Template,
-    TemplateParts, Timestamp, Token, Value, defaults,
+    Recommendation, RecordedGroup, RecordedInstance, Revision, RosterView, SeatId, SourceSpan,
+    Template, TemplateParts, Timestamp, Token, Value, defaults,
 };
 
 use crate::{
@@ -45,6 +45,7 @@ pub(crate) struct Fixture {
     pub(crate) peers: Peers,
     pub(crate) fences: Vec<Held>,
     pub(crate) visibility: Duration,
+    pub(crate) roster: Option<RosterView>,
     /// Whose places instances take, by name.
     pub(crate) seats: BTreeMap<String, SeatId>,
 }
@@ -109,6 +110,7 @@ impl Fixture {
                 as_of: at(0),
                 instances: Vec::new(),
                 attached: BTreeSet::new(),
+                places: BTreeMap::new(),
             },
             signals: BTreeMap::new(),
             memory: BTreeMap::new(),
@@ -119,6 +121,7 @@ impl Fixture {
             peers: Peers::default(),
             fences: Vec::new(),
             visibility: Duration::from_mins(2),
+            roster: None,
             seats: BTreeMap::new(),
         }
     }
@@ -355,6 +358,7 @@ impl Fixture {
             provider: &self.provider,
             classified: &classified,
             intents: &self.intents,
+            roster: self.roster.as_ref(),
             recorded: &self.recorded,
             decisions: &self.decisions,
             recommendations: &self.recommendations,

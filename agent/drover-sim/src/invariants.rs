@@ -72,6 +72,7 @@ impl Checks {
         within_stages(sim, pass)?;
         crate::members::identity(sim)?;
         crate::members::majority(sim, pass)?;
+        crate::members::roster(sim, pass)?;
         self.at_most_once(sim, pass)?;
         no_action_unobserved(pass)?;
         explained(sim, pass)?;

@@ -14,6 +14,7 @@ pub mod fleet;
 mod invariants;
 mod members;
 mod random;
+mod rosters;
 mod script;
 mod simulation;
 mod specs;
@@ -22,7 +23,10 @@ mod walk;
 pub use clock::VirtualClock;
 pub use invariants::Violation;
 pub use random::Random;
+pub use rosters::{Ground, RosterFault, Running, SimRosters};
 pub use script::{ScriptError, replay};
 pub use simulation::{Pass, Simulation, SimulationError};
-pub use specs::{classes, group, quorum_group, set_members, template, template_with};
+pub use specs::{
+    classes, dynamic_group, group, quorum_group, set_members, template, template_with,
+};
 pub use walk::{Tally, WalkOptions, WalkUntil, Walked, Walks, walk, walk_all};

@@ -48,6 +48,14 @@ pub(crate) fn majority(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
         else {
             continue;
         };
+        let listed = quorum.membership.keeper().is_some();
+        let handle = members
+            .get(instance)
+            .and_then(|one| one.provider_ref.as_ref());
+        if listed && handle.is_some_and(|handle| !sim.rosters().counts_on(sim.name(), handle)) {
+            // It has left, and is a member no more.
+            continue;
+        }
         let serves = members
             .get(instance)
             .is_some_and(|member| member.class == InstanceClass::Available);
@@ -80,6 +88,55 @@ pub(crate) fn majority(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
     }
     if known.established && !quorum.allow_downtime && !taken.is_empty() && left < needed {
         return broken("I12 quorum", format!("{left} are left, {needed} must be"));
+    }
+    Ok(())
+}
+
+/// I12, of a membership list: nobody is ended whom it counts on, and no change of it leaves less than a
+/// majority that works.
+pub(crate) fn roster(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
+    if let Some(breach) = sim.rosters().take_breaches().into_iter().next() {
+        return broken("I12 quorum", breach);
+    }
+    let Some(quorum) = &sim.spec().quorum else {
+        return Ok(());
+    };
+    let known = pass.plan.next.quorum.as_ref();
+    let established = known.is_some_and(|known| known.established);
+    let single = quorum.members.len() == 1
+        && known.is_some_and(|known| {
+            let mut voters = known.voters.iter();
+            voters.all(|id| quorum.member(id).is_some())
+        });
+    let Some(applied) = &pass.applied else {
+        return Ok(());
+    };
+    if quorum.membership.keeper().is_none() || !established || single {
+        return Ok(());
+    }
+    for outcome in &applied.outcomes {
+        let step = &pass.plan.steps[outcome.step];
+        let Action::Destroy {
+            provider_ref,
+            instance,
+            ..
+        } = &step.action
+        else {
+            continue;
+        };
+        let member = pass.classified.members.get(instance);
+        if member.is_some_and(|member| member.class == InstanceClass::Terminating) {
+            // Decided before, perhaps under another document, and only told again.
+            continue;
+        }
+        let skipped = matches!(outcome.result, drover_apply::StepResult::Skipped(_));
+        let deleted = step.cause == Cause::Because(Reason::Delete);
+        if !skipped && !deleted && sim.rosters().counts_on(sim.name(), provider_ref) {
+            return broken(
+                "I12 quorum",
+                format!("{provider_ref} ends and has not left"),
+            );
+        }
     }
     Ok(())
 }

@@ -9,8 +9,8 @@ use drover_apply::{ApplyContext, ApplyReport, Journal as _, JournalError, Memory
 use drover_model::{
     AcceptedDocument, Classified, Decisions, Epoch, FleetName, Group, GroupName, GroupPhase,
     GroupSpec, GroupUid, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent, IntentKind,
-    Listed, Listing, Peers, Plan, PlanReport, ProviderName, ProviderType, Recommendation,
-    RecordedGroup, Revision, Timestamp, Value,
+    Listed, Listing, Peers, Plan, PlanReport, ProviderName, ProviderPhase, ProviderType,
+    Recommendation, RecordedGroup, Revision, RosterView, Timestamp, Value,
 };
 use drover_plan::{
     ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, classify, lint, plan,
@@ -18,7 +18,7 @@ use drover_plan::{
 use drover_provider::{Clock as _, ProviderError};
 use drover_provider_sim::{SimProvider, SimSettings, SimWorld};
 
-use crate::VirtualClock;
+use crate::{Ground, SimRosters, VirtualClock};
 
 /// The agent looks at least this often: the default interval of a source.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -54,6 +54,11 @@ pub struct Simulation {
     fleet: FleetName,
     world: Arc<Mutex<SimWorld>>,
     journal: Arc<MemoryJournal>,
+    rosters: Arc<SimRosters>,
+    /// Whether the record was lost: then the group may have worked all the same.
+    has_lost: bool,
+    /// What the last pass was told of the membership list.
+    roster: Option<RosterView>,
     visibility: Duration,
     revision: u32,
 }
@@ -69,6 +74,8 @@ pub struct Pass {
     pub signals: BTreeMap<InstanceId, HealthSignal>,
     /// The open intents before the pass.
     pub intents: Vec<Intent>,
+    /// What its program's membership list was said to be.
+    pub roster: Option<RosterView>,
     /// The effective world.
     pub classified: Classified,
     /// What was decided.
@@ -106,8 +113,13 @@ impl Simulation {
         let visibility = settings.visibility;
         let batch_max = settings.batch_max;
         let uid = GroupUid::parse("0000000000000001").expect("a valid uid");
+        let clock = VirtualClock::new(start);
+        let world = Arc::new(Mutex::new(SimWorld::new(settings)));
         Self {
-            clock: VirtualClock::new(start),
+            rosters: Arc::new(rosters(clock.clone(), world.clone())),
+            has_lost: false,
+            roster: None,
+            clock,
             decisions: Decisions::default(),
             peers: Peers::default(),
             fences: Vec::new(),
@@ -123,7 +135,7 @@ impl Simulation {
             recommendations: Vec::new(),
             commits: 0,
             fleet: FleetName::parse("test").expect("a valid label"),
-            world: Arc::new(Mutex::new(SimWorld::new(settings))),
+            world,
             journal: Arc::new(MemoryJournal::new()),
             visibility,
             revision: 1,
@@ -140,6 +152,11 @@ impl Simulation {
     /// Returns the agent's journal.
     pub fn journal(&self) -> &MemoryJournal {
         &self.journal
+    }
+
+    /// Returns the membership list of the group's program.
+    pub fn rosters(&self) -> &SimRosters {
+        &self.rosters
     }
 
     /// Returns the time.
@@ -196,6 +213,7 @@ impl Simulation {
             self.recommendations.clear();
         }
         if record {
+            self.has_lost = true;
             let uid = GroupUid::parse("0000000000000002").expect("a valid uid");
             self.recorded = RecordedGroup::new(self.recorded.name.clone(), uid, Epoch(1));
         }
@@ -213,6 +231,7 @@ impl Simulation {
         let (listing, failed) = self.observed(listed, now);
         let signals = self.signals(&listing, now);
         let intents = self.journal.open_intents(self.name())?;
+        self.roster = self.asked(&listing);
         let mut recorded = self.recorded.clone();
         let above = self.journal.last_number(self.name())?.saturating_add(1);
         recorded.next_number = recorded.next_number.max(above);
@@ -246,6 +265,7 @@ impl Simulation {
             listing,
             signals,
             intents,
+            roster: self.roster.clone(),
             classified,
             plan,
             report,
@@ -346,6 +366,7 @@ impl Simulation {
             provider,
             classified,
             intents,
+            roster: self.roster.as_ref(),
             recorded,
             decisions: &self.decisions,
             recommendations: &self.recommendations,
@@ -397,6 +418,7 @@ impl Simulation {
                     as_of: now,
                     instances: Vec::new(),
                     attached: std::collections::BTreeSet::new(),
+                    places: std::collections::BTreeMap::new(),
                 };
                 let hold = Hold::ProviderFailed {
                     class: error.class,
@@ -405,6 +427,20 @@ impl Simulation {
                 (listing, Some(of_group(hold)))
             }
         }
+    }
+
+    /// Asks for the membership list, where the agent changes it.
+    fn asked(&self, listing: &Listing) -> Option<RosterView> {
+        self.spec().quorum.as_ref()?.membership.keeper()?;
+        let known = self.recorded.quorum.as_ref();
+        if known.is_none_or(|known| !known.established) && !self.has_lost {
+            // Nobody has relied on it yet, so whatever it was may be begun anew.
+            self.rosters.forget(self.name());
+        }
+        let running = |listed: &&Listed| listed.phase == ProviderPhase::Running;
+        let members = listing.instances.iter().filter(running);
+        let addresses: Vec<String> = members.filter_map(|one| one.address.clone()).collect();
+        Some(self.rosters.view(self.name(), &addresses))
     }
 
     fn signals(&self, listing: &Listing, now: Timestamp) -> BTreeMap<InstanceId, HealthSignal> {
@@ -455,6 +491,7 @@ impl Simulation {
             call_timeout: Duration::from_secs(30),
             concurrency: 8,
             reach: Arc::new(drover_apply::Network),
+            rosters: self.rosters.clone(),
             brake: Arc::new(AtomicBool::new(false)),
         }
     }
@@ -468,6 +505,14 @@ impl Simulation {
                 .expect("40 hexadecimal digits"),
         }
     }
+}
+
+/// Returns the membership lists of what runs in `world`.
+fn rosters(clock: VirtualClock, world: Arc<Mutex<SimWorld>>) -> SimRosters {
+    SimRosters::new(Box::new(move |group| {
+        let world = world.lock().unwrap_or_else(PoisonError::into_inner);
+        Ground::of(&world, group, clock.now())
+    }))
 }
 
 /// Returns a hold of the group as a whole.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    AttachmentName, Check, FieldClass, Group, GroupName, GroupSpec, MemberId, MemberSpec,
-    OnDrainTimeout, Probe, ProviderName, QuorumSpec, SourceSpan, Template, TemplateParts, Value,
-    defaults,
+    AttachmentName, Check, EtcdKeeper, FieldClass, Group, GroupName, GroupSpec, Keeper, MemberId,
+    MemberSpec, MembershipSpec, OnDrainTimeout, Probe, ProviderName, QuorumSpec, SourceSpan,
+    Template, TemplateParts, Value, defaults,
 };
 
 /// Returns a group with the defaults of a document: `size` instances of the template `version`.
@@ -36,6 +36,7 @@ pub fn quorum_group(name: &str, members: &[&str], version: i64) -> Group {
     let spec = &mut group.spec;
     spec.quorum = Some(QuorumSpec {
         members: Vec::new(),
+        membership: MembershipSpec::Static,
         stabilize: defaults::STABILIZE,
         allow_downtime: false,
     });
@@ -44,6 +45,18 @@ pub fn quorum_group(name: &str, members: &[&str], version: i64) -> Group {
     spec.drain.on_timeout = OnDrainTimeout::Abort;
     spec.deletion.protect = true;
     set_members(spec, members);
+    group
+}
+
+/// Returns the same, whose program keeps a membership list that the agent changes.
+pub fn dynamic_group(name: &str, members: &[&str], version: i64) -> Group {
+    let mut group = quorum_group(name, members, version);
+    if let Some(quorum) = &mut group.spec.quorum {
+        quorum.membership = MembershipSpec::Dynamic(Keeper::Etcd(EtcdKeeper {
+            client_port: defaults::ETCD_CLIENT_PORT,
+            peer_port: defaults::ETCD_PEER_PORT,
+        }));
+    }
     group
 }
 

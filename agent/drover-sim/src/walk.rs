@@ -38,6 +38,9 @@ const BAD_FROM: i64 = 1000;
 /// One life in so many is that of a quorum group. By the seed, so that the others stay what they were.
 const QUORUM_EACH: u64 = 5;
 
+/// Half of those have a program that keeps a membership list.
+const DYNAMIC_EACH: u64 = 2 * QUORUM_EACH;
+
 /// One life in so many is that of an account whose calls are limited, in trouble and in peace.
 const THROTTLED_EACH: u64 = 6;
 
@@ -72,6 +75,9 @@ pub async fn walk(options: WalkOptions) -> Result<Tally, Violation> {
     let mut keeper = keep::keeper(options.seed);
     if let Some(keeper) = &mut keeper {
         keep::random_keep(keeper, &mut group.spec);
+    }
+    if options.seed % DYNAMIC_EACH == DYNAMIC_EACH - 1 {
+        members::into_dynamic(&mut group);
     }
     let mut settings = random_settings(&mut random);
     if options.seed % THROTTLED_EACH == THROTTLED_EACH - 1 {
@@ -338,7 +344,7 @@ impl Life {
             15 => self.fence(),
             16 if self.random.percent(50) => self.gate(),
             // No policy chooses how many members there are, nor has their rollout stages.
-            16 | 19 | 20 if self.sim.spec().quorum.is_some() => {}
+            16 | 19 | 20 if self.sim.spec().quorum.is_some() => self.roster_trouble(),
             16 => self.size_policy(),
             17 if self.random.percent(50) => self.capacity(),
             17 => self.zone_room(),
@@ -626,6 +632,8 @@ impl Life {
             world.settings.capacity = None;
             world.settings.zones.clear();
         }
+        self.sim.rosters().clear_faults();
+        self.sim.rosters().set_stranger(self.sim.name(), false);
     }
 
     /// Waits until what was begun in trouble is over, such as health that flips for some time.
@@ -689,8 +697,15 @@ impl Life {
             let commits = self.sim.commits;
             let before = self.sim.recorded.clone();
             let calls = self.mutations();
+            self.give_up_list();
             self.pass().await?;
-            if self.sim.recorded.phase == GroupPhase::Converged {
+            let kept = self
+                .sim
+                .recorded
+                .instances
+                .values()
+                .any(|one| one.kept.is_some());
+            if self.sim.recorded.phase == GroupPhase::Converged && !kept {
                 converged += 1;
                 if converged > SETTLED && (self.sim.commits, self.mutations()) != (commits, calls) {
                     return Err(Violation {
@@ -746,6 +761,6 @@ impl Life {
                 what: format!("{there} instances exist, {size} should"),
             });
         }
-        Ok(())
+        self.list_is_whole()
     }
 }

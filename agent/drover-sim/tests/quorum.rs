@@ -3,17 +3,12 @@
 
 mod driver;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use driver::{Life, live};
-use drover_model::{Action, CheckOutcome, ExitReport, GroupPhase, Hold, ProviderRef};
+use driver::{Life, crash, live, places, seconds, vanish};
+use drover_model::{Action, CheckOutcome, GroupPhase, Hold};
 use drover_provider_sim::{Behavior, SimSettings, Which};
 use drover_sim::{Pass, Simulation, quorum_group, set_members, template};
-
-fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
 
 fn booting() -> SimSettings {
     SimSettings {
@@ -27,29 +22,6 @@ async fn settled(life: &Life, members: &[&str], settings: SimSettings) -> Simula
     let mut sim = Simulation::new(quorum_group("db", members, 1), settings);
     life.converge(&mut sim).await;
     sim
-}
-
-/// Returns the handle of what holds each place, gone ones not counted.
-fn places(sim: &Simulation) -> BTreeMap<String, ProviderRef> {
-    let world = sim.world();
-    let all = world.of_group(sim.name(), sim.now());
-    let placed = all.into_iter().filter_map(|(_, instance)| {
-        let seat = instance.ownership.as_ref()?.seat.clone()?;
-        Some((seat.member.to_string(), instance.provider_ref.clone()))
-    });
-    placed.collect()
-}
-
-fn crash(sim: &Simulation, member: &str) {
-    let now = sim.now();
-    let holder = places(sim)[member].clone();
-    sim.world().crash(&holder, now, ExitReport::default());
-}
-
-fn vanish(sim: &Simulation, member: &str) {
-    let now = sim.now();
-    let holder = places(sim)[member].clone();
-    sim.world().vanish(&holder, now);
 }
 
 /// Returns how many members serve in the provider's own truth.

@@ -141,6 +141,7 @@ fn available(pass: &Pass) -> (usize, usize) {
         Action::Create { .. }
         | Action::Resend { .. }
         | Action::Release { .. }
+        | Action::Roster(_)
         | Action::Settle(_) => false,
     });
     (before.len(), before.len() - taken.count())

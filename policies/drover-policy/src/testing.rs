@@ -200,6 +200,7 @@ pub(crate) fn classified(count: u64) -> Classified {
         gone: BTreeMap::new(),
         settled: Vec::new(),
         attached: std::collections::BTreeSet::new(),
+        places: std::collections::BTreeMap::new(),
         memory: BTreeMap::new(),
     }
 }

@@ -10,6 +10,7 @@
 //! A place is made when an instance or a peer of one is, and never removed by the agent: only a person
 //! knows when nobody needs what is attached to it any more.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -117,9 +118,18 @@ impl Place {
     }
 }
 
-/// Returns the places of a fleet that have something attached.
-pub(crate) fn attached(root: &Root, fleet: &FleetName) -> io::Result<Vec<(GroupName, SeatId)>> {
-    let mut found = Vec::new();
+/// The places of a fleet.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Those that have something attached.
+    pub(crate) attached: BTreeSet<(GroupName, SeatId)>,
+    /// Where they are.
+    pub(crate) addresses: BTreeMap<(GroupName, SeatId), String>,
+}
+
+/// Returns the places of a fleet.
+pub(crate) fn known(root: &Root, fleet: &FleetName) -> io::Result<Known> {
+    let mut found = Known::default();
     for entry in fs::read_dir(root.places())? {
         let place = Place::at(entry?.path());
         let Some(known) = record::read::<PlaceRecord>(&place.path.join("place.json"))? else {
@@ -128,7 +138,7 @@ pub(crate) fn attached(root: &Root, fleet: &FleetName) -> io::Result<Vec<(GroupN
         };
         let attachments = place.path.join("attachments");
         let any = fs::read_dir(attachments).is_ok_and(|mut entries| entries.next().is_some());
-        if known.fleet != fleet.as_str() || !any {
+        if known.fleet != fleet.as_str() {
             continue;
         }
         let parsed = GroupName::parse(&known.group).and_then(|group| {
@@ -136,7 +146,11 @@ pub(crate) fn attached(root: &Root, fleet: &FleetName) -> io::Result<Vec<(GroupN
             let member = MemberId::parse(&known.member)?;
             Ok((group, SeatId { life, member }))
         });
-        found.push(parsed.map_err(io::Error::other)?);
+        let place = parsed.map_err(io::Error::other)?;
+        if any {
+            found.attached.insert(place.clone());
+        }
+        found.addresses.insert(place, known.address);
     }
     Ok(found)
 }

@@ -15,7 +15,7 @@ use drover_model::{
 };
 use drover_provider::{
     Clock, DestroyRequest, Manifest, Provider, ProviderError, ProvisionRequest, Provisioned,
-    UpdateRequest,
+    ReserveRequest, UpdateRequest,
 };
 use tokio::io::AsyncReadExt as _;
 
@@ -23,7 +23,7 @@ use crate::describe::{Site, fingerprint};
 use crate::factory::ShimProgram;
 use crate::folder::{Folder, Root};
 use crate::life::{clear, list_one, phase};
-use crate::place::{Place, attached};
+use crate::place::{Known, Place, known};
 use crate::process::{boot_id, reap_shims};
 use crate::record::{OwnershipRecord, StopRecord};
 use crate::shim::{Checked, check_arguments};
@@ -103,9 +103,9 @@ impl ProcessProvider {
         if std::process::id() == 1 {
             reap_shims();
         }
-        let attached = attached(&self.root, fleet).unwrap_or_else(|error| {
+        let known = known(&self.root, fleet).unwrap_or_else(|error| {
             unreadable.push(format!("places: {error}"));
-            Vec::new()
+            Known::default()
         });
         let completeness = if unreadable.is_empty() {
             Completeness::Complete
@@ -117,7 +117,8 @@ impl ProcessProvider {
             completeness,
             as_of,
             instances,
-            attached: attached.into_iter().collect(),
+            attached: known.attached,
+            places: known.addresses,
         })
     }
 
@@ -214,6 +215,14 @@ impl ProcessProvider {
             members,
             place: Some((place, seat.attachments.clone())),
         })
+    }
+
+    fn reserve_now(&self, request: &ReserveRequest) -> Result<String, ProviderError> {
+        let failed = |error: io::Error| error_of("cannot prepare the member's place", &error);
+        let _lock = self.root.lock().map_err(failed)?;
+        let place = Place::of(&self.root, &request.seat);
+        let address = place.claim(&self.root, &request.fleet, &request.group, &request.seat);
+        address.map_err(failed)
     }
 
     /// Returns whether an instance that is not gone has the place, though it may not run.
@@ -356,6 +365,11 @@ impl Provider for ProcessProvider {
         let request = request.clone();
         self.blocking(move |this| this.provision_now(&request))
             .await
+    }
+
+    async fn reserve(&self, request: &ReserveRequest) -> Result<String, ProviderError> {
+        let request = request.clone();
+        self.blocking(move |this| this.reserve_now(&request)).await
     }
 
     async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {

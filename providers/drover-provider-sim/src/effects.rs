@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use drover_model::{
-    CheckOutcome, ErrorClass, ExitReport, FleetName, InPlace, MemberId, Ownership, ProviderRef,
-    Timestamp, Value,
+    CheckOutcome, ErrorClass, ExitReport, FleetName, GroupName, InPlace, MemberId, Ownership,
+    ProviderRef, SeatId, Timestamp, Value,
 };
 use drover_provider::{
     DestroyRequest, Prepared, ProviderError, ProvisionRequest, Provisioned, UpdateRequest, finish,
@@ -369,14 +369,16 @@ impl SimWorld {
             let place = (request.group.clone(), seat.id.clone());
             self.attached.insert(place);
         }
-        let address = |member: &MemberId| {
-            let name = format!("{} {} {member}", request.group, seat.id.life);
-            let offset = of_text(0, &name) % (1 << 16);
-            let address = std::net::Ipv4Addr::from_bits(0xc613_0000 + offset as u32);
-            (member.clone(), address.to_string())
-        };
-        instance.address = address(&seat.id.member).1;
-        Ok(seat.members.iter().map(address).collect())
+        instance.address = self.reserve(&request.group, &seat.id);
+        let mut addresses = Vec::new();
+        for member in &seat.members {
+            let peer = SeatId {
+                life: seat.id.life.clone(),
+                member: member.clone(),
+            };
+            addresses.push((member.clone(), self.reserve(&request.group, &peer)));
+        }
+        Ok(addresses)
     }
 
     pub(crate) fn end(
@@ -487,4 +489,12 @@ fn asked_for(properties: &Value) -> Vec<Behavior> {
 
 fn invalid(message: String) -> ProviderError {
     ProviderError::new(ErrorClass::InvalidSpec, message)
+}
+
+/// Returns the address of a place: a function of whose it is, as a network's would be that knows its
+/// machines.
+pub(crate) fn address_of(group: &GroupName, seat: &SeatId) -> String {
+    let name = format!("{group} {} {}", seat.life, seat.member);
+    let offset = of_text(0, &name) % (1 << 16);
+    std::net::Ipv4Addr::from_bits(0xc613_0000 + offset as u32).to_string()
 }

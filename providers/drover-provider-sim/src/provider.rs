@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use drover_model::{CheckOutcome, FleetName, Listing, ProviderRef, ProviderType};
 use drover_provider::{
     Clock, DestroyRequest, Manifest, ObjectSchema, Provider, ProviderError, ProvisionRequest,
-    Provisioned, UpdateRequest,
+    Provisioned, ReserveRequest, UpdateRequest,
 };
 
 use crate::{Reply, SimWorld};
@@ -77,6 +77,10 @@ impl Provider for SimProvider {
     async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
         let reply = self.world().provision(self.clock.now(), request);
         self.answer(reply).await
+    }
+
+    async fn reserve(&self, request: &ReserveRequest) -> Result<String, ProviderError> {
+        Ok(self.world().reserve(&request.group, &request.seat))
     }
 
     async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {

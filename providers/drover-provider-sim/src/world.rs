@@ -12,6 +12,7 @@ use drover_provider::{
 };
 
 use crate::bucket::Level;
+use crate::effects::address_of;
 use crate::instance::{Stop, later};
 use crate::rng::Rng;
 use crate::stats::{Call, RATE_EXCEEDED};
@@ -51,6 +52,8 @@ pub struct SimWorld {
     leader: Option<MemberId>,
     /// Places that have something attached, held or not.
     pub(crate) attached: BTreeSet<(GroupName, SeatId)>,
+    /// The addresses of places, held or not.
+    pub(crate) places: BTreeMap<(GroupName, SeatId), String>,
     pub(crate) instances: BTreeMap<ProviderRef, Box<SimInstance>>,
     /// What each token made, and the fingerprint of the request that made it: a repeat must be alike.
     pub(crate) tokens: BTreeMap<Token, (u64, Provisioned)>,
@@ -82,6 +85,7 @@ impl SimWorld {
             instances: BTreeMap::new(),
             leader: None,
             attached: BTreeSet::new(),
+            places: BTreeMap::new(),
             tokens: BTreeMap::new(),
             levels: BTreeMap::new(),
             late: Vec::new(),
@@ -260,6 +264,20 @@ impl SimWorld {
     /// Returns what happened so far.
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// Makes a place, if it is missing, and returns its address. Costs no call and meets no fault.
+    pub fn reserve(&mut self, group: &GroupName, seat: &SeatId) -> String {
+        let place = (group.clone(), seat.clone());
+        let address = self.places.entry(place);
+        address.or_insert_with(|| address_of(group, seat)).clone()
+    }
+
+    /// Returns the places of a group with their addresses.
+    pub fn places_of(&self, group: &GroupName) -> BTreeMap<MemberId, String> {
+        let own = self.places.iter().filter(|((of, _), _)| of == group);
+        own.map(|((_, seat), address)| (seat.member.clone(), address.clone()))
+            .collect()
     }
 
     /// Returns the latest calls, oldest first, and forgets them.
@@ -587,6 +605,7 @@ impl SimWorld {
             as_of: asked_at,
             instances,
             attached: self.attached.clone(),
+            places: self.places.clone(),
         }
     }
 

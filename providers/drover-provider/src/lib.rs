@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drover_model::{
     CheckOutcome, Digests, Epoch, ErrorClass, FleetName, GroupName, InPlace, InstanceId, Listing,
-    ProviderName, ProviderRef, ProviderType, Seat, Timestamp, Token, Value,
+    ProviderName, ProviderRef, ProviderType, Seat, SeatId, Timestamp, Token, Value,
 };
 
 pub mod conformance;
@@ -51,8 +51,9 @@ pub use schema::{Field, Mistake, ObjectSchema, Shape, parse_duration};
 /// - **Attachments.** What is attached to a place of a group's life belongs to one instance at a time:
 ///   a provision for a place whose holder is not gone makes nothing. It outlives its holder, and the
 ///   listing names every place that has something attached. A place has the same address in every
-///   instance that takes it, and its peers' addresses are known before they exist. A provider that
-///   cannot attach refuses with `InvalidSpec`.
+///   instance that takes it, and its peers' addresses are known before they exist: once reserved, or
+///   named as a member in a provision, the listing has its address. A provider that cannot attach
+///   refuses with `InvalidSpec`.
 /// - **Independence.** Instances outlive the agent and the `Provider` value.
 ///
 /// # Assumptions
@@ -83,6 +84,16 @@ pub trait Provider: Send + Sync + fmt::Debug {
     /// Ends an instance: asks it to stop, waits up to the grace period, then kills it. Returns as
     /// soon as the end was accepted.
     async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError>;
+
+    /// Makes the place of a member, if it is missing, and returns its address: what every instance that
+    /// takes it will have. Makes no instance; repeated calls return the same. The default says that this
+    /// provider knows no address before there is an instance.
+    async fn reserve(&self, _request: &ReserveRequest) -> Result<String, ProviderError> {
+        Err(ProviderError::new(
+            ErrorClass::InvalidSpec,
+            "this provider knows no addresses before there are instances",
+        ))
+    }
 
     /// Changes the fields of an instance without replacing it. Returns as soon as the change was
     /// accepted. The default says that this provider cannot, so that instances are replaced.
@@ -199,6 +210,17 @@ pub struct Provisioned {
     pub made: BTreeMap<InstanceId, ProviderRef>,
     /// Why the rest was not made.
     pub shortfall: Option<ProviderError>,
+}
+
+/// Whose place to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReserveRequest {
+    /// The owner.
+    pub fleet: FleetName,
+    /// The group.
+    pub group: GroupName,
+    /// The place.
+    pub seat: SeatId,
 }
 
 /// What to end, and how.

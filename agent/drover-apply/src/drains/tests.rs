@@ -63,6 +63,7 @@ fn draining(spec: DrainSpec) -> Draining {
             interruption: None,
         }],
         attached: std::collections::BTreeSet::new(),
+        places: std::collections::BTreeMap::new(),
     };
     Draining { fixture, listing }
 }

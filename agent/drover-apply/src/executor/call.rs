@@ -5,17 +5,18 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use drover_model::{
-    ErrorClass, GroupName, InstanceId, Intent, IntentId, IntentState, Plan, ProviderRef, Step,
+    ErrorClass, GroupName, InstanceId, Intent, IntentId, IntentState, Plan, ProviderRef,
+    RosterChange, RosterStep, Step,
 };
 use drover_provider::{
-    DestroyRequest, ProviderError, ProvisionRequest, Provisioned, UpdateRequest,
+    DestroyRequest, ProviderError, ProvisionRequest, Provisioned, ReserveRequest, UpdateRequest,
 };
 use futures::FutureExt as _;
 use tokio::time::Instant;
 
 use super::prepare::{attempt, subject};
 use super::{ApplyContext, Halt, StepResult};
-use crate::{JournalChange, write_journal};
+use crate::{JournalChange, ROSTER_CHANGE_LIMIT, RosterOrder, write_journal};
 
 /// A step, ready to be carried out.
 #[derive(Debug)]
@@ -53,6 +54,7 @@ pub(super) enum Call {
     Destroy(DestroyRequest),
     Update(UpdateRequest),
     Release(ProviderRef),
+    Roster(RosterStep),
 }
 
 impl<'a> Work<'a> {
@@ -167,7 +169,7 @@ pub(super) async fn carry_out(
         return carried(true, skipped);
     }
     let started = Instant::now();
-    let (state, result) = answer(call, ctx).await;
+    let (state, result) = answer(call, &plan.group, ctx).await;
     halt.note(&work.step.action, &result);
     let state = state.filter(|state| is_news(work.before, state));
     if let (Some(id), Some(state)) = (work.intent, state)
@@ -205,7 +207,11 @@ async fn advance(
 }
 
 /// Makes the call. Returns what becomes of the intent (None: it stays `Sent`) and of the step.
-async fn answer(call: &Call, ctx: &ApplyContext) -> (Option<IntentState>, StepResult) {
+async fn answer(
+    call: &Call,
+    group: &GroupName,
+    ctx: &ApplyContext,
+) -> (Option<IntentState>, StepResult) {
     match call {
         Call::Provision(request) => {
             let answered = bounded(ctx, ctx.provider.provision(request)).await;
@@ -226,6 +232,10 @@ async fn answer(call: &Call, ctx: &ApplyContext) -> (Option<IntentState>, StepRe
             Ok(()) => (Some(acked(BTreeMap::new(), ctx)), StepResult::Done),
             Err(error) => refused(error, ctx),
         },
+        Call::Roster(step) => match bounded(ctx, change_roster(step, group, ctx)).await {
+            Ok(()) => (Some(acked(BTreeMap::new(), ctx)), StepResult::Done),
+            Err(error) => refused(error, ctx),
+        },
         Call::Release(instance) => {
             match bounded(ctx, ctx.provider.release(&ctx.fleet, instance)).await {
                 Ok(()) => (None, StepResult::Done),
@@ -233,6 +243,42 @@ async fn answer(call: &Call, ctx: &ApplyContext) -> (Option<IntentState>, StepRe
             }
         }
     }
+}
+
+/// Changes a membership list. The address of a member that is added is its place's, made if need be.
+async fn change_roster(
+    step: &RosterStep,
+    group: &GroupName,
+    ctx: &ApplyContext,
+) -> Result<(), ProviderError> {
+    let order = match step.change {
+        RosterChange::Add => {
+            let Some(seat) = step.seat.clone() else {
+                let message = "the member that is added has no place";
+                return Err(ProviderError::new(ErrorClass::InvalidSpec, message));
+            };
+            let request = ReserveRequest {
+                fleet: ctx.fleet.clone(),
+                group: group.clone(),
+                seat,
+            };
+            let reserved = ctx.provider.reserve(&request).await;
+            let address = reserved.map_err(|error| match error.class {
+                // Making a place is no change of the list.
+                ErrorClass::Unknown => ProviderError::new(ErrorClass::Throttled, error.message),
+                _ => error,
+            })?;
+            RosterOrder::Add { address }
+        }
+        RosterChange::Remove(entry) => RosterOrder::Remove(entry),
+        RosterChange::Promote(entry) => RosterOrder::Promote(entry),
+        RosterChange::HandOver { to, .. } => RosterOrder::HandOver { to },
+    };
+    let limit = ROSTER_CHANGE_LIMIT;
+    let changed = ctx
+        .rosters
+        .change(step.keeper, group, &step.at, &order, limit);
+    changed.await
 }
 
 /// Waits for a call, no longer than the limit. A panic is an unknown outcome, like a lost reply.

@@ -32,6 +32,7 @@ impl Ledger {
                 | Action::Drain { .. }
                 | Action::Destroy { .. }
                 | Action::Update(_)
+                | Action::Roster(_)
                 | Action::Release { .. } => None,
             })
             .collect();
@@ -50,7 +51,7 @@ impl Ledger {
                     how: InPlace::Restart,
                     ..
                 }) if may_have_effect(&intent.state) => ledger.note(instance, Reason::Update),
-                IntentKind::Create { .. } | IntentKind::Update(_) => {}
+                IntentKind::Create { .. } | IntentKind::Update(_) | IntentKind::Roster(_) => {}
             }
         }
         ledger
@@ -77,6 +78,7 @@ impl Ledger {
             Action::Create { .. }
             | Action::Resend { .. }
             | Action::Update(_)
+            | Action::Roster(_)
             | Action::Settle(_) => return None,
         };
         if self.ending.contains(instance) {

@@ -74,6 +74,11 @@ pub(super) fn work<'a>(
             let kind = IntentKind::Update(change.clone());
             written_first(work, kind, request.map(Call::Update), plan, ctx, view)
         }
+        Action::Roster(change) => {
+            let kind = IntentKind::Roster(change.clone());
+            let call = Ok(Call::Roster(change.clone()));
+            written_first(work, kind, call, plan, ctx, view)
+        }
         Action::Release { provider_ref, .. } => {
             // Idempotent, and planned again from the listing alone: no intent is needed.
             work.calling(Call::Release(provider_ref.clone()))
@@ -356,6 +361,7 @@ pub(super) fn subject(step: &Step, call: Option<&Call>) -> String {
             | Action::Release { instance, .. },
             _,
         ) => instance.to_string(),
+        (Action::Roster(change), _) => change.subject(),
         (Action::Resend { .. } | Action::Settle(_), _) => String::new(),
     }
 }
@@ -368,6 +374,7 @@ pub(super) fn attempt(step: &Step) -> Option<u32> {
         | Action::Drain { .. }
         | Action::Destroy { .. }
         | Action::Update(_)
+        | Action::Roster(_)
         | Action::Release { .. }
         | Action::Settle(_) => None,
     }

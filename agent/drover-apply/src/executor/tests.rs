@@ -639,7 +639,7 @@ async fn drain_and_destroy_carry_the_reason() {
     let open = fixture.journal.open_intents(&web()).unwrap();
     let reasons = open.iter().filter_map(|intent| match &intent.kind {
         IntentKind::Drain { reason, .. } | IntentKind::Destroy { reason, .. } => Some(*reason),
-        IntentKind::Create { .. } | IntentKind::Update(_) => None,
+        IntentKind::Create { .. } | IntentKind::Update(_) | IntentKind::Roster(_) => None,
     });
     assert_eq!(
         reasons.collect::<Vec<_>>(),
@@ -714,3 +714,4 @@ async fn what_the_plan_closes_is_not_on_its_way_any_more() {
 }
 
 mod in_place;
+mod roster;

@@ -75,6 +75,7 @@ impl View {
             | IntentKind::Update(InPlaceUpdate {
                 instance: named, ..
             }) => named == instance,
+            IntentKind::Roster(_) => false,
         })
     }
 
@@ -101,6 +102,7 @@ impl View {
                 token,
                 ..
             }) => named != instance || (provider_ref == seen && token == seen_token),
+            IntentKind::Roster(_) => true,
         })
     }
 
@@ -108,7 +110,7 @@ impl View {
     /// not interfere: it repeats the first one.
     fn is_ending(&self, instance: &InstanceId, step: &Step) -> bool {
         match step.action {
-            Action::Destroy { .. } | Action::Settle(_) => false,
+            Action::Destroy { .. } | Action::Roster(_) | Action::Settle(_) => false,
             Action::Create { .. }
             | Action::Resend { .. }
             | Action::Drain { .. }
@@ -147,7 +149,8 @@ impl View {
                     IntentKind::Create { .. }
                     | IntentKind::Drain { .. }
                     | IntentKind::Destroy { .. }
-                    | IntentKind::Update(_) => None,
+                    | IntentKind::Update(_)
+                    | IntentKind::Roster(_) => None,
                 });
                 begun.unwrap_or(Reason::Heal)
             }

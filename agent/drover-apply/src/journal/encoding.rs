@@ -10,9 +10,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use drover_model::{
-    Digests, DrainDone, DrainSpec, Epoch, ErrorClass, Flavor, HttpRequest, InPlace, InPlaceUpdate,
-    Intent, IntentId, IntentKind, IntentState, OnDrainTimeout, Reason, Seat, SeatId, Template,
-    TemplateParts, Value, Vanilla,
+    Digests, DrainDone, DrainSpec, EntryId, Epoch, ErrorClass, EtcdKeeper, Flavor, HttpRequest,
+    InPlace, InPlaceUpdate, Intent, IntentId, IntentKind, IntentState, Keeper, OnDrainTimeout,
+    Reason, RosterChange, RosterStep, Seat, SeatId, Template, TemplateParts, Value, Vanilla,
 };
 use serde::{Deserialize, Serialize};
 
@@ -109,6 +109,30 @@ enum KindRow {
         template: TemplateRow,
         grace: Duration,
     },
+    Roster {
+        keeper: KeeperRow,
+        at: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        life: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        member: Option<String>,
+        change: ChangeRow,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum KeeperRow {
+    Etcd { client_port: u16, peer_port: u16 },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum ChangeRow {
+    Add,
+    Remove { entry: u64 },
+    Promote { entry: u64 },
+    HandOver { from: u64, to: u64 },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -286,6 +310,7 @@ fn kind_out(kind: &IntentKind) -> KindRow {
             template: template_out(template),
             grace: *grace,
         },
+        IntentKind::Roster(step) => roster_out(step),
     }
 }
 
@@ -354,6 +379,18 @@ fn kind_in(row: KindRow) -> Result<IntentKind, String> {
             template: template_in(template),
             grace,
         }),
+        KindRow::Roster {
+            keeper,
+            at,
+            life,
+            member,
+            change,
+        } => IntentKind::Roster(RosterStep {
+            keeper: keeper_in(&keeper),
+            at,
+            seat: seat_id_in(life.as_deref(), member.as_deref())?,
+            change: change_in(&change),
+        }),
         KindRow::Destroy {
             instance,
             provider_ref,
@@ -366,6 +403,70 @@ fn kind_in(row: KindRow) -> Result<IntentKind, String> {
             reason: reason_in(&reason)?,
         },
     })
+}
+
+fn roster_out(step: &RosterStep) -> KindRow {
+    let RosterStep {
+        keeper: Keeper::Etcd(EtcdKeeper {
+            client_port,
+            peer_port,
+        }),
+        at,
+        seat,
+        change,
+    } = step;
+    KindRow::Roster {
+        keeper: KeeperRow::Etcd {
+            client_port: *client_port,
+            peer_port: *peer_port,
+        },
+        at: at.clone(),
+        life: seat.as_ref().map(|seat| seat.life.to_string()),
+        member: seat.as_ref().map(|seat| seat.member.to_string()),
+        change: match change {
+            RosterChange::Add => ChangeRow::Add,
+            RosterChange::Remove(EntryId(entry)) => ChangeRow::Remove { entry: *entry },
+            RosterChange::Promote(EntryId(entry)) => ChangeRow::Promote { entry: *entry },
+            RosterChange::HandOver { from, to } => ChangeRow::HandOver {
+                from: from.0,
+                to: to.0,
+            },
+        },
+    }
+}
+
+fn keeper_in(row: &KeeperRow) -> Keeper {
+    match *row {
+        KeeperRow::Etcd {
+            client_port,
+            peer_port,
+        } => Keeper::Etcd(EtcdKeeper {
+            client_port,
+            peer_port,
+        }),
+    }
+}
+
+fn change_in(row: &ChangeRow) -> RosterChange {
+    match *row {
+        ChangeRow::Add => RosterChange::Add,
+        ChangeRow::Remove { entry } => RosterChange::Remove(EntryId(entry)),
+        ChangeRow::Promote { entry } => RosterChange::Promote(EntryId(entry)),
+        ChangeRow::HandOver { from, to } => RosterChange::HandOver {
+            from: EntryId(from),
+            to: EntryId(to),
+        },
+    }
+}
+
+fn seat_id_in(life: Option<&str>, member: Option<&str>) -> Result<Option<SeatId>, String> {
+    let (Some(life), Some(member)) = (life, member) else {
+        return Ok(None);
+    };
+    Ok(Some(SeatId {
+        life: parse("uid", life)?,
+        member: parse("member", member)?,
+    }))
 }
 
 fn seat_out(seat: &Seat) -> SeatRow {

@@ -184,6 +184,44 @@ fn a_change_in_place_and_what_a_drain_is_for_are_written_down_whole() {
     assert_eq!([&open[0].kind, &open[1].kind], [&update(), &drained]);
 }
 
+#[test]
+fn a_change_of_a_membership_list_is_written_down_whole() {
+    use drover_model::{EntryId, EtcdKeeper, Keeper, RosterChange, RosterStep, SeatId};
+    let seat = SeatId {
+        life: drover_model::GroupUid::parse("0123456789abcdef").unwrap(),
+        member: drover_model::MemberId::parse("m2").unwrap(),
+    };
+    let large = EntryId(u64::MAX);
+    let changes = [
+        RosterChange::Add,
+        RosterChange::Remove(large),
+        RosterChange::Promote(large),
+        RosterChange::HandOver {
+            from: large,
+            to: EntryId(1),
+        },
+    ];
+    let kinds = changes.map(|change| {
+        IntentKind::Roster(RosterStep {
+            keeper: Keeper::Etcd(EtcdKeeper {
+                client_port: 2379,
+                peer_port: 2380,
+            }),
+            at: "10.0.0.1".to_owned(),
+            seat: (change != RosterChange::Promote(large)).then(|| seat.clone()),
+            change,
+        })
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let journal = RedbJournal::open(dir.path()).unwrap();
+    append(&journal, kinds.to_vec());
+    drop(journal);
+    let again = RedbJournal::open(dir.path()).unwrap();
+    let open = again.open_intents(&web()).unwrap();
+    let found: Vec<_> = open.into_iter().map(|intent| intent.kind).collect();
+    assert_eq!(found, kinds);
+}
+
 fn destroy() -> IntentKind {
     IntentKind::Destroy {
         instance: instance(1),

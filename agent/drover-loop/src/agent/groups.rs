@@ -100,6 +100,7 @@ impl Agent {
             store: self.store.clone(),
             prober: Arc::clone(&self.prober),
             reach: Arc::clone(&self.reach),
+            rosters: Arc::clone(&self.rosters),
             brake: Arc::clone(&self.brake),
             members: self.members.clone(),
             limits: self.settings.limits,

@@ -22,6 +22,7 @@ fn listing(phase: ProviderPhase, completeness: Completeness) -> Listing {
             interruption: None,
         }],
         attached: std::collections::BTreeSet::new(),
+        places: std::collections::BTreeMap::new(),
     }
 }
 

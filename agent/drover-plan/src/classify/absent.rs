@@ -150,7 +150,12 @@ impl Stage<'_> {
                 ..
             }) => (Some(provider_ref), Some(token)),
             // Not to be touched before it is seen: an end of it could not be told from its absence.
-            Some(IntentKind::Create { .. } | IntentKind::Drain { .. } | IntentKind::Update(_))
+            Some(
+                IntentKind::Create { .. }
+                | IntentKind::Drain { .. }
+                | IntentKind::Update(_)
+                | IntentKind::Roster(_),
+            )
             | None => (None, unlisted.token),
         };
         let change = self.change(id);

@@ -34,9 +34,10 @@ impl<'a> Stage<'a> {
                 digests,
                 at,
             }),
-            IntentKind::Create { .. } | IntentKind::Drain { .. } | IntentKind::Destroy { .. } => {
-                None
-            }
+            IntentKind::Create { .. }
+            | IntentKind::Drain { .. }
+            | IntentKind::Destroy { .. }
+            | IntentKind::Roster(_) => None,
         }
     }
 

@@ -85,6 +85,7 @@ pub fn classify(input: &ClassifyInput<'_>) -> Classified {
         gone: stage.gone,
         settled,
         attached: attached(input),
+        places: places(input),
         memory: stage.memory,
     }
 }
@@ -123,6 +124,23 @@ fn attached(input: &ClassifyInput<'_>) -> BTreeSet<SeatId> {
     let all = input.listing.attached.iter();
     let own = all.filter(|(group, _)| group == input.group);
     own.map(|(_, seat)| seat.clone()).collect()
+}
+
+/// Returns the addresses of the group's places: as listed, else as an instance there has it.
+fn places(input: &ClassifyInput<'_>) -> BTreeMap<SeatId, String> {
+    let mut places = BTreeMap::new();
+    for listed in &input.listing.instances {
+        if let (Some(owner), Some(address)) = (&listed.ownership, &listed.address)
+            && owner.group == *input.group
+            && let Some(seat) = &owner.seat
+        {
+            places.insert(seat.clone(), address.clone());
+        }
+    }
+    let listed = input.listing.places.iter();
+    let own = listed.filter(|((group, _), _)| group == input.group);
+    places.extend(own.map(|((_, seat), address)| (seat.clone(), address.clone())));
+    places
 }
 
 /// The stage in progress.
@@ -312,7 +330,8 @@ impl Stage<'_> {
                     IntentKind::Create { .. }
                     | IntentKind::Drain { .. }
                     | IntentKind::Destroy { .. }
-                    | IntentKind::Update(_) => None,
+                    | IntentKind::Update(_)
+                    | IntentKind::Roster(_) => None,
                 })
         })
     }
@@ -366,7 +385,10 @@ impl Stage<'_> {
                 returns: returns.is_some(),
                 intent: intent.id,
             }),
-            IntentKind::Create { .. } | IntentKind::Destroy { .. } | IntentKind::Update(_) => None,
+            IntentKind::Create { .. }
+            | IntentKind::Destroy { .. }
+            | IntentKind::Update(_)
+            | IntentKind::Roster(_) => None,
         }
     }
 

@@ -44,7 +44,10 @@ impl Facts<'_> {
                         });
                     }
                 }
-                Action::Create { .. } | Action::Resend { .. } | Action::Settle(_) => {}
+                Action::Create { .. }
+                | Action::Resend { .. }
+                | Action::Roster(_)
+                | Action::Settle(_) => {}
             }
         }
         let spec = self.input.desired.spec();
@@ -165,6 +168,8 @@ pub(super) fn interrupts(action: &Action) -> bool {
     match action {
         Action::Drain { .. } | Action::Destroy { .. } | Action::Release { .. } => true,
         Action::Update(InPlaceUpdate { how, .. }) => *how == InPlace::Restart,
-        Action::Create { .. } | Action::Resend { .. } | Action::Settle(_) => false,
+        Action::Create { .. } | Action::Resend { .. } | Action::Roster(_) | Action::Settle(_) => {
+            false
+        }
     }
 }

@@ -9,6 +9,7 @@ mod in_place;
 mod keep;
 mod quorum;
 mod rollout;
+mod roster;
 #[cfg(test)]
 mod tests;
 
@@ -227,6 +228,7 @@ pub fn lint(input: &PlanInput<'_>, plan: &Plan) -> Result<(), LintError> {
     facts.in_place(plan)?;
     facts.keep(plan)?;
     facts.quorum(plan)?;
+    facts.roster(plan)?;
     facts.admission(plan)?;
     facts.recorded(plan)
 }
@@ -251,7 +253,7 @@ impl<'a> Facts<'a> {
                 IntentKind::Destroy { instance, .. } => {
                     ending.insert(instance);
                 }
-                IntentKind::Drain { .. } | IntentKind::Update(_) => {}
+                IntentKind::Drain { .. } | IntentKind::Update(_) | IntentKind::Roster(_) => {}
             }
         }
         Self {
@@ -345,7 +347,7 @@ impl<'a> Facts<'a> {
                     token,
                     ..
                 }) => self.observed(instance, provider_ref, Some(token))?,
-                Action::Resend { .. } | Action::Settle(_) => {}
+                Action::Resend { .. } | Action::Roster(_) | Action::Settle(_) => {}
             }
         }
         Ok(())
@@ -393,7 +395,9 @@ impl<'a> Facts<'a> {
             .filter_map(|intent| match &intent.kind {
                 IntentKind::Create { token, .. }
                 | IntentKind::Update(InPlaceUpdate { update: token, .. }) => Some(token),
-                IntentKind::Drain { .. } | IntentKind::Destroy { .. } => None,
+                IntentKind::Drain { .. } | IntentKind::Destroy { .. } | IntentKind::Roster(_) => {
+                    None
+                }
             })
             .collect();
         let held = self.world.members.values().chain(self.world.kept.values());
@@ -413,7 +417,9 @@ impl<'a> Facts<'a> {
                         IntentKind::Update(_) => {
                             matches!(open.state, IntentState::Sent | IntentState::Acked { .. })
                         }
-                        IntentKind::Drain { .. } | IntentKind::Destroy { .. } => false,
+                        IntentKind::Drain { .. }
+                        | IntentKind::Destroy { .. }
+                        | IntentKind::Roster(_) => false,
                     });
                     if !unanswered || !closed.insert(*intent) {
                         return Err(LintError::NotOpen(*intent));
@@ -425,7 +431,10 @@ impl<'a> Facts<'a> {
                         return Err(LintError::TokenReused(token.clone()));
                     }
                 }
-                Action::Drain { .. } | Action::Destroy { .. } | Action::Release { .. } => {}
+                Action::Drain { .. }
+                | Action::Destroy { .. }
+                | Action::Roster(_)
+                | Action::Release { .. } => {}
             }
         }
         Ok(())
@@ -447,6 +456,7 @@ impl<'a> Facts<'a> {
             | Action::Drain { .. }
             | Action::Destroy { .. }
             | Action::Update(_)
+            | Action::Roster(_)
             | Action::Release { .. }
             | Action::Settle(_) => 0,
         });
@@ -525,6 +535,7 @@ impl<'a> Facts<'a> {
             .steps
             .iter()
             .filter(|step| because(step, Reason::ScaleIn))
+            .filter(|step| !matches!(step.action, Action::Roster(_)))
             .filter(|step| subjects(step).iter().all(|id| self.stays(id)))
             .count() as u32;
         let staying = self
@@ -731,6 +742,6 @@ fn subjects(step: &Step) -> Vec<&InstanceId> {
         | Action::Destroy { instance, .. }
         | Action::Update(InPlaceUpdate { instance, .. })
         | Action::Release { instance, .. } => vec![instance],
-        Action::Resend { .. } | Action::Settle(_) => Vec::new(),
+        Action::Resend { .. } | Action::Roster(_) | Action::Settle(_) => Vec::new(),
     }
 }

@@ -121,7 +121,10 @@ impl Facts<'_> {
             .filter_map(place)
             .filter(|id| known.voters.contains(*id))
             .collect();
-        let enough = quorum.allow_downtime || well.len() >= needed(known.voters.len());
+        let mut enough = quorum.allow_downtime || well.len() >= needed(known.voters.len());
+        if quorum.membership.keeper().is_some() {
+            enough = self.are_unlisted(&gone);
+        }
         if known.established && !gone.is_empty() && !enough {
             return Err(LintError::Seat("a lost majority would be forgotten"));
         }
@@ -214,7 +217,7 @@ impl Facts<'_> {
             let Some(member) = ended(step).and_then(|id| self.world.members.get(id)) else {
                 continue;
             };
-            if member.class == InstanceClass::Available {
+            if member.class == InstanceClass::Available && !self.has_left(plan, quorum, member) {
                 takes = true;
                 if let Some(id) = place(member) {
                     healthy.remove(id);
@@ -266,25 +269,27 @@ impl Facts<'_> {
     }
 }
 
-fn needed(voters: usize) -> usize {
+pub(super) fn needed(voters: usize) -> usize {
     1 + voters / 2
 }
 
-fn place(member: &Member) -> Option<&MemberId> {
+pub(super) fn place(member: &Member) -> Option<&MemberId> {
     member.seat.as_ref().map(|seat| &seat.member)
 }
 
-fn deletes(step: &Step) -> bool {
+pub(super) fn deletes(step: &Step) -> bool {
     step.cause == Cause::Because(Reason::Delete)
 }
 
-fn ended(step: &Step) -> Option<&InstanceId> {
+pub(super) fn ended(step: &Step) -> Option<&InstanceId> {
     match &step.action {
         Action::Drain { instance, .. }
         | Action::Destroy { instance, .. }
         | Action::Update(InPlaceUpdate { instance, .. })
         | Action::Release { instance, .. } => Some(instance),
-        Action::Create { .. } | Action::Resend { .. } | Action::Settle(_) => None,
+        Action::Create { .. } | Action::Resend { .. } | Action::Roster(_) | Action::Settle(_) => {
+            None
+        }
     }
 }
 

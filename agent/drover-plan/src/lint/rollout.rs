@@ -155,6 +155,7 @@ fn changed(plan: &Plan, of: &Digests) -> u32 {
         Action::Create { .. }
         | Action::Resend { .. }
         | Action::Destroy { .. }
+        | Action::Roster(_)
         | Action::Release { .. }
         | Action::Settle(_) => false,
     });
@@ -169,6 +170,7 @@ fn created(plan: &Plan, of: &Digests) -> u32 {
         | Action::Drain { .. }
         | Action::Destroy { .. }
         | Action::Update(_)
+        | Action::Roster(_)
         | Action::Release { .. }
         | Action::Settle(_) => 0,
     });

@@ -236,7 +236,7 @@ impl<'a> Draft<'a> {
     /// Adds the step that ends a member. Without a handle and a token there is nothing to end yet.
     ///
     /// A member of a quorum group that serves is not ended while it cannot be spared, whatever was
-    /// decided before.
+    /// decided before. Where its program keeps a list, the member leaves that first.
     pub(super) fn destroy(&mut self, member: &Member, cause: Cause) {
         let reason = match cause {
             Cause::Because(reason) => Some(reason),
@@ -250,6 +250,9 @@ impl<'a> Draft<'a> {
             && let Some(held) = self.endangers(member, reason)
         {
             self.hold(held);
+            return;
+        }
+        if !self.has_left(member, cause) {
             return;
         }
         let (Some(provider_ref), Some(token)) = (&member.provider_ref, &member.token) else {

@@ -5,11 +5,14 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    Hold, InstanceClass, Member, MemberId, QuorumSpec, Reason, RecordedQuorum, majority,
+    Hold, InstanceClass, InstanceId, Member, MemberId, QuorumSpec, Reason, RecordedQuorum,
+    RosterView, SeatId, majority,
 };
 
+use super::register::{Entries, Register};
 use crate::input::PlanInput;
 use crate::intents::IntentIndex;
+use crate::time::elapsed;
 
 /// Where the holder of a place stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub(super) struct Council<'a> {
     wanted: Vec<&'a MemberId>,
     voters: BTreeSet<MemberId>,
     holders: BTreeMap<&'a MemberId, Vec<(&'a Member, Standing)>>,
+    /// Who leads, where the membership list says so.
+    leader: Option<&'a InstanceId>,
     healthy: usize,
 }
 
@@ -41,38 +46,64 @@ impl<'a> Council<'a> {
         intents: &IntentIndex<'_>,
         quorum: &'a QuorumSpec,
         known: &RecordedQuorum,
+        register: Option<&Register<'a>>,
     ) -> Self {
         let mut council = Self {
             wanted: quorum.members.iter().map(|member| &member.id).collect(),
             voters: known.voters.clone(),
             holders: BTreeMap::new(),
+            leader: None,
             healthy: 0,
         };
+        let entries = register.and_then(Register::known);
         for member in input.classified.members.values() {
             if let Some(seat) = &member.seat {
                 let ending = intents.destroy(&member.id).is_some();
-                let standing = standing(member, ending || member.drain.is_some());
+                let mut standing = standing(member, ending || member.drain.is_some());
+                if let Some(entries) = entries {
+                    // Until it is ready the startup timeout itself watches over it.
+                    let limit = input.desired.spec().health.startup_timeout * 2;
+                    let late = elapsed(member.created_at, input.now) >= limit
+                        && member.class != InstanceClass::Starting;
+                    standing = enrolled(standing, entries, &seat.member, late);
+                    if entries.leads(&seat.member) {
+                        council.leader = Some(&member.id);
+                    }
+                }
                 let place = council.holders.entry(&seat.member).or_default();
                 place.push((member, standing));
             }
         }
         council.healthy = council.count_healthy();
-        if !quorum.allow_downtime && !council.is_quorate() {
-            council.keep_drained(intents);
-            council.healthy = council.count_healthy();
-        }
+        let short = !quorum.allow_downtime && !council.is_quorate();
+        council.keep_drained(intents, entries, short);
+        council.healthy = council.count_healthy();
         council
     }
 
-    /// What is drained and serves is not ended while it cannot be spared, so it is not going anywhere.
-    fn keep_drained(&mut self, intents: &IntentIndex<'_>) {
+    /// What is drained and serves is not ended while it cannot be spared, so it is not going anywhere:
+    /// none of them while they are `short`, and none that cannot leave the membership list.
+    fn keep_drained(
+        &mut self,
+        intents: &IntentIndex<'_>,
+        entries: Option<&Entries<'_>>,
+        short: bool,
+    ) {
         for (member, standing) in self.holders.values_mut().flatten() {
             let deleted = member
                 .drain
                 .as_ref()
                 .is_some_and(|drain| drain.reason == Reason::Delete);
             let only_drained = member.drain.is_some() && intents.destroy(&member.id).is_none();
-            if only_drained && !deleted && member.class == InstanceClass::Available {
+            let seat = member.seat.as_ref();
+            let kept = match entries.zip(seat) {
+                None => short,
+                // Who has left is no member any more.
+                Some((entries, seat)) => entries
+                    .entry(&seat.member)
+                    .is_some_and(|(id, _)| short || !entries.survives_removal(id)),
+            };
+            if only_drained && !deleted && kept && member.class == InstanceClass::Available {
                 *standing = Standing::Well;
             }
         }
@@ -124,9 +155,17 @@ impl<'a> Council<'a> {
         unwanted.sort_by_key(|member| {
             let well = self.standing(member) == Standing::Well;
             let place = member.seat.as_ref().map(|seat| &seat.member);
-            (well, member.leader == Some(true), Reverse(place))
+            (well, self.leads(member), Reverse(place))
         });
         unwanted
+    }
+
+    /// Returns whether `holder` leads, as far as known.
+    pub(super) fn leads(&self, holder: &Member) -> bool {
+        match self.leader {
+            Some(leader) => *leader == holder.id,
+            None => holder.leader == Some(true),
+        }
     }
 
     /// Returns whether the first to go is not well.
@@ -220,7 +259,7 @@ impl<'a> Council<'a> {
         found.or_else(|| {
             let all = self.holders.values().flatten();
             let said: Vec<bool> = all.filter_map(|(member, _)| member.leader).collect();
-            let leaderless = !said.is_empty() && !said.contains(&true);
+            let leaderless = self.leader.is_none() && !said.is_empty() && !said.contains(&true);
             leaderless.then(|| "no member says that it leads".to_owned())
         })
     }
@@ -258,6 +297,21 @@ fn standing(member: &Member, leaving: bool) -> Standing {
         InstanceClass::Suspect { .. } => Standing::Doubtful,
         InstanceClass::Starting | InstanceClass::Warming => Standing::Coming,
         InstanceClass::Available => Standing::Well,
+    }
+}
+
+/// Returns where a member stands, with what the membership list says of it. What the list does not have
+/// is no member, however well it looks; what does not vote yet is on its way, but not for ever.
+fn enrolled(standing: Standing, entries: &Entries<'_>, member: &MemberId, late: bool) -> Standing {
+    match standing {
+        Standing::Going | Standing::Bad | Standing::Doubtful => standing,
+        Standing::Well | Standing::Coming => match entries.entry(member) {
+            None => Standing::Bad,
+            Some((_, entry)) if !entry.votes() && late => Standing::Bad,
+            Some((_, entry)) if !entry.votes() => Standing::Coming,
+            Some((_, entry)) if standing == Standing::Well && !entry.answers => Standing::Doubtful,
+            Some(_) => standing,
+        },
     }
 }
 
@@ -306,6 +360,7 @@ fn adopted(input: &PlanInput<'_>) -> Result<Option<RecordedQuorum>, String> {
         voters,
         established: true,
         calm_since: None,
+        seated: None,
     }))
 }
 
@@ -335,6 +390,7 @@ fn first(input: &PlanInput<'_>, quorum: &QuorumSpec) -> Result<RecordedQuorum, S
             stable: BTreeSet::new(),
             established: false,
             calm_since: None,
+            seated: None,
         }),
     }
 }
@@ -368,6 +424,25 @@ fn forget_unwanted(input: &PlanInput<'_>, quorum: &QuorumSpec, known: &mut Recor
             .filter_map(|member| Some((&member.seat.as_ref()?.member, member)))
     };
     let held: BTreeSet<_> = members().map(|(id, _)| id).collect();
+    if quorum.membership.keeper().is_some() {
+        // Who is in a list that the agent changes, the list says: a majority stands behind it.
+        if let Some(RosterView::Known(roster)) = input.roster {
+            let life = known.life.clone();
+            let listed = |id: &MemberId| {
+                let seat = SeatId {
+                    life: life.clone(),
+                    member: id.clone(),
+                };
+                let address = input.classified.places.get(&seat);
+                let mut entries = roster.entries.values();
+                address.is_some_and(|address| entries.any(|entry| entry.hosts.contains(address)))
+            };
+            known
+                .voters
+                .retain(|id| quorum.member(id).is_some() || held.contains(id) || listed(id));
+        }
+        return;
+    }
     let healthy = members()
         .filter(|(id, member)| {
             known.voters.contains(*id) && member.class == InstanceClass::Available

@@ -191,7 +191,8 @@ impl Draft<'_> {
                 drover_model::IntentKind::Create { slots, .. } => slots.len(),
                 drover_model::IntentKind::Drain { .. }
                 | drover_model::IntentKind::Destroy { .. }
-                | drover_model::IntentKind::Update(_) => 0,
+                | drover_model::IntentKind::Update(_)
+                | drover_model::IntentKind::Roster(_) => 0,
             });
         slots.sum::<usize>() as u32
     }

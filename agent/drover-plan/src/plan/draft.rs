@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    AcceptedDocument, Action, Activity, Cause, Change, Digests, GroupSpec, Held, Hold, InPlace,
-    InstanceClass, InstanceId, IntentId, IntentKind, Member, Precondition, Quarantine, Reason,
-    Recommendation, RecordedGroup, RecordedProvider, SettlementOutcome, SizeDecision, Step,
+    AcceptedDocument, Action, Activity, Cause, Change, Digests, EntryId, GroupSpec, Held, Hold,
+    InPlace, InstanceClass, InstanceId, IntentId, IntentKind, Member, Precondition, Quarantine,
+    Reason, Recommendation, RecordedGroup, RecordedProvider, SettlementOutcome, SizeDecision, Step,
     Template, Timestamp,
 };
 
+use super::council;
+use super::register::Register;
 use super::target::{Fresh, target_digests};
 use super::window::closed;
 use super::{held, held_for};
@@ -26,11 +28,26 @@ pub(super) enum Course {
     Removes,
 }
 
+/// Whether the changes of a membership list have come to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RosterChanges {
+    /// It is known what came of each.
+    Settled,
+    /// It is not known yet what came of one.
+    Open,
+}
+
 /// The plan in the making. Counters are those of the world as this plan leaves it so far.
 pub(super) struct Draft<'a> {
     pub(super) input: &'a PlanInput<'a>,
     pub(super) spec: &'a GroupSpec,
     pub(super) intents: IntentIndex<'a>,
+    /// The membership list, in a quorum group where the agent changes it.
+    pub(super) register: Option<Register<'a>>,
+    /// Whether changes of the list are settled.
+    pub(super) changes: RosterChanges,
+    /// The entry of the list that this plan makes an instance for.
+    pub(super) seated: Option<EntryId>,
     pub(super) resolved: Resolved,
     /// The template that the document asks for.
     pub(super) desired: Digests,
@@ -82,6 +99,13 @@ pub(super) struct Draft<'a> {
     pub(super) look_at: Option<Timestamp>,
     pub(super) next: RecordedGroup,
     pub(super) recommendations: Vec<Recommendation>,
+}
+
+/// Returns the membership list of a group whose list the agent changes.
+fn register<'a>(input: &PlanInput<'a>, spec: &GroupSpec) -> Option<Register<'a>> {
+    let quorum = spec.quorum.as_ref()?;
+    let known = council::record(input, quorum).ok()?;
+    Register::of(input, quorum, &known)
 }
 
 /// Returns the recorded quarantine, if it is of the template that is asked for and the last good one
@@ -137,7 +161,10 @@ fn on_the_way_out<'a>(
         let restarts = member.update == Some(InPlace::Restart);
         let destroyed = intents.destroy(id).and_then(|intent| match &intent.kind {
             IntentKind::Destroy { reason, .. } => Some(*reason),
-            IntentKind::Create { .. } | IntentKind::Drain { .. } | IntentKind::Update(_) => None,
+            IntentKind::Create { .. }
+            | IntentKind::Drain { .. }
+            | IntentKind::Update(_)
+            | IntentKind::Roster(_) => None,
         });
         if ends || member.drain.is_some() || destroyed.is_some() || restarts {
             let drained = member.drain.as_ref().map(|drain| drain.reason);
@@ -181,6 +208,9 @@ impl<'a> Draft<'a> {
             input,
             spec,
             intents,
+            register: register(input, spec),
+            changes: RosterChanges::Settled,
+            seated: None,
             resolved: Resolved::of(spec, input.recorded.size)
                 .beside(extra(spec, input.classified), spec),
             desired,
@@ -246,9 +276,10 @@ impl<'a> Draft<'a> {
         let intended = self.intents.creates.iter().flat_map(|intent| {
             let slots: &[InstanceId] = match &intent.kind {
                 IntentKind::Create { slots, .. } => slots,
-                IntentKind::Drain { .. } | IntentKind::Destroy { .. } | IntentKind::Update(_) => {
-                    &[]
-                }
+                IntentKind::Drain { .. }
+                | IntentKind::Destroy { .. }
+                | IntentKind::Update(_)
+                | IntentKind::Roster(_) => &[],
             };
             slots.iter()
         });

@@ -99,7 +99,7 @@ impl Draft<'_> {
                 IntentKind::Create { slots, .. } => slots.len(),
                 IntentKind::Drain { .. }
                 | IntentKind::Destroy { .. }
-                | IntentKind::Update(_) => return false,
+                | IntentKind::Update(_) | IntentKind::Roster(_) => return false,
             };
             matches!(&intent.state, IntentState::Acked { made, at } if made.len() == slots && *at > failed_last)
         });
@@ -257,6 +257,8 @@ impl Draft<'_> {
             .filter(|member| member.digests == rollout.target && !self.completed(member))
             // What the provider takes says nothing about the template.
             .filter(|member| member.interruption.is_none())
+            // Who was taken out of a membership list ends because of that.
+            .filter(|member| self.register.is_none() || self.is_listed(member))
         {
             let early = self
                 .input
@@ -419,6 +421,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::ProviderChanged { .. }
         | Hold::SizingChanged
         | Hold::QuorumAtRisk { .. }
+        | Hold::MembershipUnclear { .. }
         | Hold::QuorumUnproven { .. }
         | Hold::Suspended { .. }
         | Hold::Frozen { .. }

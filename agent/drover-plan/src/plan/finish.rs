@@ -145,7 +145,10 @@ impl Draft<'_> {
                 | Action::Destroy { instance, .. }
                 | Action::Update(InPlaceUpdate { instance, .. })
                 | Action::Release { instance, .. } => Some(instance),
-                Action::Create { .. } | Action::Resend { .. } | Action::Settle(_) => None,
+                Action::Create { .. }
+                | Action::Resend { .. }
+                | Action::Roster(_)
+                | Action::Settle(_) => None,
             };
             self.hold(Held {
                 reason,

@@ -48,6 +48,7 @@ impl<'a> Draft<'a> {
             }
         }
         self.close_updates();
+        self.settle_roster();
     }
 
     pub(super) fn close(&mut self, intent: IntentId, outcome: SettlementOutcome) {
@@ -162,7 +163,10 @@ impl<'a> Draft<'a> {
         match self.intents.drain(&member.id).map(|intent| &intent.kind) {
             Some(IntentKind::Drain { spec, .. }) => spec.on_timeout,
             Some(
-                IntentKind::Create { .. } | IntentKind::Destroy { .. } | IntentKind::Update(_),
+                IntentKind::Create { .. }
+                | IntentKind::Destroy { .. }
+                | IntentKind::Update(_)
+                | IntentKind::Roster(_),
             )
             | None => self.spec.drain.on_timeout,
         }
@@ -232,7 +236,7 @@ fn has_effect(intent: &Intent) -> bool {
 fn destroy_reason(intent: &Intent) -> Reason {
     match &intent.kind {
         IntentKind::Destroy { reason, .. } | IntentKind::Drain { reason, .. } => *reason,
-        IntentKind::Update(_) => Reason::Update,
+        IntentKind::Update(_) | IntentKind::Roster(_) => Reason::Update,
         IntentKind::Create { .. } => Reason::Heal,
     }
 }

@@ -65,7 +65,10 @@ impl<'a> Draft<'a> {
             IntentKind::Create { zone, .. } => zone
                 .as_ref()
                 .is_some_and(|zone| self.spec.placement.zones.contains(zone)),
-            IntentKind::Drain { .. } | IntentKind::Destroy { .. } | IntentKind::Update(_) => false,
+            IntentKind::Drain { .. }
+            | IntentKind::Destroy { .. }
+            | IntentKind::Update(_)
+            | IntentKind::Roster(_) => false,
         }
     }
 

@@ -10,6 +10,7 @@ use drover_model::{
 
 use super::council::{Council, Standing, record};
 use super::draft::Draft;
+use super::roster::ROSTER_LOOK;
 use super::target::Fresh;
 use super::{held, held_for};
 use crate::time::later;
@@ -25,13 +26,20 @@ impl<'a> Draft<'a> {
                 return;
             }
         };
-        let council = Council::of(self.input, &self.intents, quorum, &known);
+        let council = Council::of(
+            self.input,
+            &self.intents,
+            quorum,
+            &known,
+            self.register.as_ref(),
+        );
         if known.established {
             self.tend(quorum, &mut known, &council);
         } else {
             self.start(quorum, &known, &council);
         }
         let calm = council.unsettled(None).is_none()
+            && self.roster_rests(&known)
             && !self.steps.iter().any(|step| step.action.mutates());
         // The number alone does not tell one member from another.
         let wanted = quorum
@@ -39,13 +47,26 @@ impl<'a> Draft<'a> {
             .iter()
             .all(|member| known.voters.contains(&member.id));
         self.size_withheld |= !wanted || known.voters.len() != quorum.members.len();
+        self.size_withheld |= !self.roster_rests(&known);
+        self.explain_roster(&known);
+        if self.register.is_some() {
+            self.look(later(self.input.now, ROSTER_LOOK));
+        }
+        known.seated = self.seated.or(known.seated);
         known.calm_since = calm.then(|| known.calm_since.unwrap_or(self.input.now));
         self.next.quorum = Some(known);
     }
 
     /// Does the one thing that is due: brings back, replaces, takes out, adds, or updates a member.
     fn tend(&mut self, quorum: &'a QuorumSpec, known: &mut RecordedQuorum, council: &Council<'a>) {
-        if self.bring_back(quorum, known, council) || self.replace_bad(quorum, council) {
+        if let Some(held) = self.roster_withheld() {
+            self.hold(held);
+            return;
+        }
+        if self.tidy(quorum, known, council)
+            || self.bring_back(quorum, known, council)
+            || self.replace_bad(quorum, council, true)
+        {
             return;
         }
         // With room a newcomer comes before one goes, so that the others stay as many as there should
@@ -104,7 +125,10 @@ impl<'a> Draft<'a> {
             .filter(|member| known.voters.contains(&member.id))
             .filter(|member| council.holders(&member.id).is_empty())
             .collect();
-        let Some(first) = missing.first() else {
+        let (ghosts, free): (Vec<_>, Vec<_>) = missing
+            .into_iter()
+            .partition(|member| self.has_ghost(&member.id, known));
+        let Some(first) = free.first().or(ghosts.first()) else {
             return false;
         };
         // Those that nobody wants any more count, too: a majority is never made anew.
@@ -123,7 +147,7 @@ impl<'a> Draft<'a> {
             return true;
         }
         if self.total >= self.resolved.ceiling {
-            let useless = council.unwanted_is_bad() || !self.replace_bad(quorum, council);
+            let useless = council.unwanted_is_bad() || !self.replace_bad(quorum, council, false);
             if useless {
                 self.make_room(quorum, council);
             }
@@ -148,14 +172,22 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Takes out a bad member, so that it can be made again. Returns whether one is bad, so that
-    /// nothing else may be done.
-    fn replace_bad(&mut self, quorum: &'a QuorumSpec, council: &Council<'a>) -> bool {
+    /// Takes out a bad member, so that it can be made again; `in_turn` only while no other one is out of
+    /// the membership list. Returns whether one is bad, so that nothing else may be done.
+    fn replace_bad(
+        &mut self,
+        quorum: &'a QuorumSpec,
+        council: &Council<'a>,
+        in_turn: bool,
+    ) -> bool {
         let mut bad = council.standing_in(Standing::Bad);
         // One that nobody wants is taken out, not replaced.
         bad.retain(|member| council.is_wanted(member));
         let protected = self.pass_by(&mut bad, Reason::Heal) > 0;
-        bad.sort_by_key(|member| (surety(&member.class), member.created_at));
+        bad.sort_by_key(|member| {
+            let listed = self.is_listed(member);
+            (listed, surety(&member.class), member.created_at)
+        });
         if self.blind() && bad.iter().any(|member| lost(member)) {
             self.hold(held_for(Reason::Heal, Hold::AllUnknown));
             bad.retain(|member| !lost(member));
@@ -163,7 +195,10 @@ impl<'a> Draft<'a> {
         let Some(member) = bad.first() else {
             return protected;
         };
-        if let Some(why) = council.in_transition(None) {
+        let seat = member.seat.as_ref().filter(|_| in_turn);
+        let other = seat.and_then(|seat| self.out_of_list(&seat.member));
+        let waits = other.map(|other| format!("{other} is not in the membership list"));
+        if let Some(why) = council.in_transition(None).or(waits) {
             self.hold(held_for(Reason::Heal, Hold::QuorumUnsettled { why }));
         } else if council.is_quorate() || quorum.allow_downtime {
             self.disrupt_or_hold(member, Reason::Heal);
@@ -203,15 +238,21 @@ impl<'a> Draft<'a> {
         let Some(member) = new.find(|member| !known.voters.contains(&member.id)) else {
             return false;
         };
-        if let Some(held) = self.too_early(quorum, known, council, None) {
+        // Once it is in the membership list, the rest follows.
+        let awaited = self.is_awaited(&member.id, known);
+        let early = self.too_early(quorum, known, council, None);
+        if let Some(held) = early.filter(|_| !awaited) {
             self.hold(held);
         } else if !council.survives_newcomer() && !quorum.allow_downtime {
             self.hold(held(council.at_risk()));
         } else if let Some(digests) = self.launchable(Some(Activity::Scale))
             && self.has_room()
         {
-            known.voters.insert(member.id.clone());
+            let made = self.total;
             self.seat(quorum, known, member, &digests);
+            if self.total > made {
+                known.voters.insert(member.id.clone());
+            }
         }
         true
     }
@@ -228,7 +269,7 @@ impl<'a> Draft<'a> {
         self.pass_by(&mut outdated, Reason::Update);
         outdated.sort_by_key(|member| {
             let order = council.position(member);
-            (member.leader == Some(true), member.busy, Reverse(order))
+            (council.leads(member), member.busy, Reverse(order))
         });
         let Some(member) = outdated.first() else {
             return false;
@@ -267,9 +308,17 @@ impl<'a> Draft<'a> {
             });
         } else if !council.survives(member) && !quorum.allow_downtime {
             self.hold(held_for(reason, council.at_risk()));
-        } else {
-            self.disrupt_or_hold(member, reason);
+        } else if let Some(held) = self.refusal(member, reason) {
+            self.hold(held);
+        } else if !self.steps_down(member, reason) {
+            self.disrupt(member, reason);
         }
+    }
+
+    /// Lets another member lead before one that leads is taken out. Returns whether that is due.
+    fn steps_down(&mut self, member: &Member, reason: Reason) -> bool {
+        let seat = member.seat.as_ref();
+        seat.is_some_and(|seat| self.hand_over(&seat.member, Cause::Because(reason)))
     }
 
     fn disrupt_or_hold(&mut self, member: &'a Member, reason: Reason) {
@@ -366,12 +415,15 @@ impl<'a> Draft<'a> {
         let Some(template) = self.template(digests) else {
             return;
         };
+        let Some(members) = self.enrolled(quorum, known, member) else {
+            return;
+        };
         let seat = Seat {
             id: SeatId {
                 life: known.life.clone(),
                 member: member.id.clone(),
             },
-            members: quorum.members.iter().map(|one| one.id.clone()).collect(),
+            members,
             bootstrap: !known.established,
             attachments: member.attachments.clone(),
         };
@@ -387,7 +439,13 @@ impl<'a> Draft<'a> {
             return None;
         }
         let known = record(self.input, quorum).ok()?;
-        let council = Council::of(self.input, &self.intents, quorum, &known);
+        let council = Council::of(
+            self.input,
+            &self.intents,
+            quorum,
+            &known,
+            self.register.as_ref(),
+        );
         // Two whose drains are over must not be ended in one plan, each as though the other stayed.
         let ended = self.steps.iter().filter_map(|step| match &step.action {
             Action::Destroy { instance, .. } => self.input.classified.members.get(instance),

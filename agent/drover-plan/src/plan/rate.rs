@@ -52,7 +52,7 @@ impl Draft<'_> {
                     let counts = is_counted(*reason) && disrupts(self.input, instance, *reason);
                     destroyed += u32::from(counts);
                 }
-                (IntentKind::Drain { .. } | IntentKind::Update(_), _) => {}
+                (IntentKind::Drain { .. } | IntentKind::Update(_) | IntentKind::Roster(_), _) => {}
             }
         }
         if created + destroyed > 0 {
@@ -109,7 +109,10 @@ impl Draft<'_> {
                     IntentState::Acked { made, .. } => made.len(),
                     IntentState::Failed { .. } => 0,
                 },
-                IntentKind::Drain { .. } | IntentKind::Destroy { .. } | IntentKind::Update(_) => 0,
+                IntentKind::Drain { .. }
+                | IntentKind::Destroy { .. }
+                | IntentKind::Update(_)
+                | IntentKind::Roster(_) => 0,
             });
         let open = open.sum::<usize>() as u32 + self.made.values().sum::<u32>();
         let (used, until) = self.used(limit, open, |slot| slot.created);

@@ -50,7 +50,10 @@ impl Draft<'_> {
         let slots = creates.filter(|intent| closed.contains(&intent.id));
         let slots = slots.flat_map(|intent| match &intent.kind {
             IntentKind::Create { slots, .. } => slots.as_slice(),
-            IntentKind::Drain { .. } | IntentKind::Destroy { .. } | IntentKind::Update(_) => &[],
+            IntentKind::Drain { .. }
+            | IntentKind::Destroy { .. }
+            | IntentKind::Update(_)
+            | IntentKind::Roster(_) => &[],
         });
         let members = &self.input.classified.members;
         let seen = slots.filter_map(|id| members.get(id));
@@ -284,6 +287,7 @@ fn goes_on(before: &Held, now: &Held) -> bool {
         | (Hold::JournalUnavailable { .. }, Hold::JournalUnavailable { .. })
         | (Hold::ScalingStabilized { .. }, Hold::ScalingStabilized { .. })
         | (Hold::ScalingRate { .. }, Hold::ScalingRate { .. })
+        | (Hold::MembershipUnclear { .. }, Hold::MembershipUnclear { .. })
         | (Hold::QuorumUnproven { .. }, Hold::QuorumUnproven { .. })
         | (Hold::SourceUnavailable { .. }, Hold::SourceUnavailable { .. }) => true,
         (one, other) => one == other,

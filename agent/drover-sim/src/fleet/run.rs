@@ -20,8 +20,8 @@ use super::git::{Branch, StateBranch};
 use super::outcome::Outcome;
 use super::scenario::{Kill, RecordedStart, Scenario};
 use super::track::{Tracks, is_settled};
-use super::worlds::{SimHealth, SimReach, StandIn, Worlds, locked};
-use crate::VirtualClock;
+use super::worlds::{SimHealth, SimReach, StandIn, Worlds, locked, sim_rosters};
+use crate::{SimRosters, VirtualClock};
 
 /// The agent looks at least this often: the default interval of a source.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -107,6 +107,7 @@ struct Fleet<'a> {
     worlds: Arc<Worlds>,
     health: Arc<SimHealth>,
     reach: Arc<SimReach>,
+    rosters: Arc<SimRosters>,
     agent: Option<Agent>,
     drawn: u64,
     notes: Vec<String>,
@@ -135,6 +136,7 @@ impl<'a> Fleet<'a> {
             journal: Arc::new(MemoryJournal::new()),
             health: Arc::new(SimHealth::new(Arc::clone(&worlds))),
             reach: Arc::new(SimReach::new(Arc::clone(&worlds))),
+            rosters: Arc::new(sim_rosters(Arc::clone(&worlds))),
             worlds,
             clock,
             agent: None,
@@ -230,6 +232,7 @@ impl<'a> Fleet<'a> {
             contact: Some(Contact {
                 health: self.health.clone(),
                 reach: self.reach.clone(),
+                rosters: self.rosters.clone(),
             }),
         };
         let settings = AgentSettings {

@@ -14,7 +14,7 @@ use drover_provider::{Clock, Manifest, Provider, ProviderError, ProviderFactory}
 use drover_provider_sim::{SimProvider, SimSettings, SimWorld, configure, of_text};
 
 use super::scenario::{Scenario, Span, Timing, WhatIf};
-use crate::VirtualClock;
+use crate::{Ground, SimRosters, VirtualClock};
 
 /// Handles and addresses of one world begin so far from those of the next.
 const HANDLES: u32 = 20_000;
@@ -399,4 +399,20 @@ impl Reach for SimReach {
             Ok(())
         }
     }
+}
+
+/// Returns the membership lists of the programs that run in any world.
+pub(super) fn sim_rosters(worlds: Arc<Worlds>) -> SimRosters {
+    SimRosters::new(Box::new(move |group| {
+        let now = worlds.clock.now();
+        let mut found: Option<Ground> = None;
+        worlds.each(|_, world| {
+            let ground = Ground::of(world, group, now);
+            // A group lives in one world.
+            if found.is_none() || !ground.is_empty() {
+                found = Some(ground);
+            }
+        });
+        found.unwrap_or_else(|| Ground::empty(now))
+    }))
 }

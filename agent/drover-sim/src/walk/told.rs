@@ -43,8 +43,12 @@ pub(super) fn told(number: u64, sim: &Simulation, pass: &Pass) -> String {
             IntentKind::Update(InPlaceUpdate { instance, how, .. }) => {
                 format!("update {instance} ({})", how.as_str())
             }
+            IntentKind::Roster(step) => format!("{} {}", step.verb(), step.subject()),
         };
         let _ = writeln!(out, "    intent {} {what} {:?}", intent.id, intent.state);
+    }
+    if let Some(roster) = &pass.roster {
+        let _ = writeln!(out, "    {roster:?}");
     }
     let next = &pass.plan.next;
     let quarantine = next.quarantine.as_ref();

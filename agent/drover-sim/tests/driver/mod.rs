@@ -1,10 +1,10 @@
 //! Lives of groups for tests: each pass must be made, and a failure says where.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use drover_apply::Journal as _;
-use drover_model::{CheckOutcome, IntentKind, ProviderPhase};
+use drover_model::{CheckOutcome, ExitReport, IntentKind, ProviderPhase, ProviderRef};
 use drover_provider_sim::SimSettings;
 use drover_sim::{Pass, Simulation, group};
 
@@ -71,7 +71,7 @@ pub(crate) fn serving(sim: &Simulation) -> usize {
             IntentKind::Drain { instance, .. } | IntentKind::Destroy { instance, .. } => {
                 Some(instance)
             }
-            IntentKind::Create { .. } | IntentKind::Update(_) => None,
+            IntentKind::Create { .. } | IntentKind::Update(_) | IntentKind::Roster(_) => None,
         })
         .collect();
     let world = sim.world();
@@ -83,4 +83,30 @@ pub(crate) fn serving(sim: &Simulation) -> usize {
                 && !leaving.contains(id)
         })
         .count()
+}
+
+/// Returns the handle of what holds each place of a quorum group, gone ones not counted.
+#[allow(dead_code, reason = "each test program uses some of it")]
+pub(crate) fn places(sim: &Simulation) -> BTreeMap<String, ProviderRef> {
+    let world = sim.world();
+    let all = world.of_group(sim.name(), sim.now());
+    let placed = all.into_iter().filter_map(|(_, instance)| {
+        let seat = instance.ownership.as_ref()?.seat.clone()?;
+        Some((seat.member.to_string(), instance.provider_ref.clone()))
+    });
+    placed.collect()
+}
+
+/// Ends what holds the place of `member`.
+#[allow(dead_code, reason = "each test program uses some of it")]
+pub(crate) fn crash(sim: &Simulation, member: &str) {
+    let (now, holder) = (sim.now(), places(sim)[member].clone());
+    sim.world().crash(&holder, now, ExitReport::default());
+}
+
+/// Takes away what holds the place of `member`, without a trace.
+#[allow(dead_code, reason = "each test program uses some of it")]
+pub(crate) fn vanish(sim: &Simulation, member: &str) {
+    let (now, holder) = (sim.now(), places(sim)[member].clone());
+    sim.world().vanish(&holder, now);
 }

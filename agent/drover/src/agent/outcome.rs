@@ -107,6 +107,7 @@ fn person(holds: &[Held]) -> Option<Exit> {
         .find(|exit| exits.contains(exit))
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm per hold, nothing to split")]
 fn asks(held: &Held) -> Option<Exit> {
     // A hold with an end needs nobody.
     if held.until.is_some() {
@@ -130,6 +131,7 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::ProviderChanged { .. }
         | Hold::SizingChanged
         | Hold::QuorumAtRisk { .. }
+        | Hold::MembershipUnclear { .. }
         | Hold::QuorumUnproven { .. }
         | Hold::Suspended { .. }
         | Hold::Frozen { .. }

@@ -286,7 +286,24 @@ async fn place(context: &Context<'_>) -> Verdict {
     let end = destroying(&first, &first.slots[0].instance, &instance);
     context.provider.destroy(&end).await?;
     context.until_gone(&instance).await?;
-    let attached = context.listing().await?.attached;
+    let listing = context.listing().await?;
+    let key = (first.group.clone(), context.seat().id);
+    let address = listing.places.get(&key).cloned();
+    // Where addresses come late, the instance's own was not known yet.
+    let known = before.address.is_none() || address == before.address;
+    ensure(known && address.is_some(), || {
+        format!("the place of {:?} is listed at {address:?}", before.address)
+    })?;
+    let reserve = crate::ReserveRequest {
+        fleet: first.fleet.clone(),
+        group: first.group.clone(),
+        seat: key.1,
+    };
+    let reserved = context.provider.reserve(&reserve).await?;
+    ensure(Some(&reserved) == address.as_ref(), || {
+        format!("{address:?} is reserved at {reserved}")
+    })?;
+    let attached = listing.attached;
     ensure(
         attached.contains(&(first.group.clone(), context.seat().id)),
         || format!("what is attached is not listed: {attached:?}"),

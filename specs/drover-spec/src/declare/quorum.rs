@@ -2,7 +2,7 @@
 
 use drover_model::defaults;
 
-use super::{Object, Preset, Shape, any, duration, optional, preset, required};
+use super::{Object, PORT, Preset, Shape, any, duration, one, optional, preset, required};
 
 pub(crate) static MEMBER: Object = any(
     "a member",
@@ -38,15 +38,49 @@ pub(crate) static ATTACHMENT: Object = any(
     ],
 );
 
+pub(crate) static KEEPER: Object = one(
+    "a keeper",
+    "The program that keeps a membership list, and how it is reached at a member's address.",
+    &[optional(
+        "etcd",
+        Shape::Object(&ETCD),
+        "etcd, by its HTTP gateway.",
+    )],
+);
+
+pub(crate) static ETCD: Object = any(
+    "etcd",
+    "Where the members of etcd listen.",
+    &[
+        preset(
+            "clientPort",
+            PORT,
+            Preset::Integer(defaults::ETCD_CLIENT_PORT as u32),
+            "For clients: the port that is asked, over HTTP.",
+        ),
+        preset(
+            "peerPort",
+            PORT,
+            Preset::Integer(defaults::ETCD_PEER_PORT as u32),
+            "For peers: the port that goes into the list, over HTTP.",
+        ),
+    ],
+);
+
 pub(crate) static QUORUM: Object = any(
     "quorum",
     "How the members of a quorum group may change.",
     &[
         preset(
             "membership",
-            Shape::Word(&["static"], &["dynamic"]),
+            Shape::Word(&["static", "dynamic"], &[]),
             Preset::Word("static"),
-            "`static`: a member comes back under its identity with what is attached to it, and nobody is told.",
+            "`static`: a member comes back under its identity with what is attached to it, and nobody is told. `dynamic`: the program keeps a list of its members, and the agent changes it.",
+        ),
+        optional(
+            "keeper",
+            Shape::Object(&KEEPER),
+            "The program that keeps the list; for `membership: dynamic`.",
         ),
         preset(
             "stabilize",

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    AttachmentName, DrainSpec, MemberId, MemberSpec, OnDrainTimeout, QuorumSpec, RolloutSpec,
-    defaults,
+    AttachmentName, DrainSpec, EtcdKeeper, Keeper, MemberId, MemberSpec, MembershipSpec,
+    OnDrainTimeout, QuorumSpec, RolloutSpec, defaults,
 };
 
 use super::Fields;
@@ -19,10 +19,9 @@ const UNFIT_HEAL: [&str; 4] = ["maxInFlight", "systemic", "revision", "keep"];
 pub(super) fn quorum(spec: &Fields<'_>, heal: &Fields<'_>) -> Option<QuorumSpec> {
     let rules = spec.object("quorum");
     let members: Vec<Fields<'_>> = spec.objects("members");
-    // The one that there is, so far: read, so that another word is a mistake.
-    rules.word("membership");
     let decoded = QuorumSpec {
         members: members.iter().filter_map(member).collect(),
+        membership: membership(&rules),
         stabilize: rules.duration("stabilize"),
         allow_downtime: rules.boolean("allowDowntime"),
     };
@@ -49,6 +48,33 @@ pub(super) fn quorum(spec: &Fields<'_>, heal: &Fields<'_>) -> Option<QuorumSpec>
         warn_of_number(spec, &decoded);
     }
     (!decoded.members.is_empty()).then_some(decoded)
+}
+
+/// Decodes whose list changes with the members. With a mistake it is nobody's; it was reported.
+fn membership(rules: &Fields<'_>) -> MembershipSpec {
+    let keeper = rules.optional_object("keeper");
+    if rules.word("membership") != "dynamic" {
+        if keeper.is_some() {
+            let message = "`keeper` is for `membership: dynamic`";
+            let span = rules.span_of("keeper");
+            let mistake = Diagnostic::error("inconsistent", message, span);
+            rules.report.push(mistake);
+        }
+        return MembershipSpec::Static;
+    }
+    let Some(keeper) = keeper else {
+        let message = "`membership: dynamic` needs `keeper`, which says who keeps the list";
+        let span = rules.span_of("membership");
+        let mistake = Diagnostic::error("missing-field", message, span);
+        let hint = "such as `keeper: {etcd: {}}`".to_owned();
+        rules.report.push(mistake.hint(hint));
+        return MembershipSpec::Static;
+    };
+    let etcd = keeper.object("etcd");
+    MembershipSpec::Dynamic(Keeper::Etcd(EtcdKeeper {
+        client_port: etcd.port("clientPort"),
+        peer_port: etcd.port("peerPort"),
+    }))
 }
 
 fn member(fields: &Fields<'_>) -> Option<MemberSpec> {
@@ -129,9 +155,15 @@ fn warn_of_number(spec: &Fields<'_>, quorum: &QuorumSpec) {
         );
         warn("even-members", message, "use an odd number of members");
     }
-    if count < 3 && count > 0 && !quorum.allow_downtime {
+    // Of a list of two nobody can be taken out, whatever is allowed.
+    let listed = quorum.membership.keeper().is_some() && count == 2;
+    if count < 3 && count > 0 && (listed || !quorum.allow_downtime) {
         let message = format!("no member of {count} can be spared, so none is ever replaced");
-        let hint = "use three members, or allow it with `quorum.allowDowntime: true`";
+        let hint = if listed {
+            "use three members"
+        } else {
+            "use three members, or allow it with `quorum.allowDowntime: true`"
+        };
         warn("no-member-to-spare", message, hint);
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    AcceptedDocument, ChangeId, Condition, ConditionType, Deleting, Digests, Epoch, ErrorClass,
-    GroupPhase, InstanceId, Kept, Kind, LaunchBackoff, PauseCause, Quarantine, RateSlot,
-    RecordedGroup, RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout,
+    AcceptedDocument, ChangeId, Condition, ConditionType, Deleting, Digests, EntryId, Epoch,
+    ErrorClass, GroupPhase, InstanceId, Kept, Kind, LaunchBackoff, PauseCause, Quarantine,
+    RateSlot, RecordedGroup, RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout,
     RolloutStages, RolloutState, SeatId, Template, TemplateParts, Timestamp, UpDown,
 };
 
@@ -378,7 +378,14 @@ pub(crate) fn seat_id(reader: &Reader<'_>) -> Result<Option<SeatId>, RecordError
 }
 
 fn quorum(reader: &Reader<'_>) -> Result<RecordedQuorum, RecordError> {
-    reader.only(&["life", "voters", "stable", "established", "calmSince"])?;
+    reader.only(&[
+        "life",
+        "voters",
+        "stable",
+        "established",
+        "calmSince",
+        "seated",
+    ])?;
     let ids = |name: &str| {
         let ids = reader.get(name)?.list()?;
         ids.iter().map(Reader::parsed).collect::<Result<_, _>>()
@@ -389,7 +396,15 @@ fn quorum(reader: &Reader<'_>) -> Result<RecordedQuorum, RecordError> {
         stable: ids("stable")?,
         established: reader.get("established")?.flag()?,
         calm_since: reader.optional_with("calmSince", Reader::time)?,
+        seated: reader.optional_with("seated", entry_id)?,
     })
+}
+
+/// Reads the name of an entry of a membership list: hexadecimal, as its program prints it.
+pub(crate) fn entry_id(reader: &Reader<'_>) -> Result<EntryId, RecordError> {
+    let number = u64::from_str_radix(reader.text()?, 16);
+    let number = number.map_err(|_| reader.error("is no hexadecimal number"))?;
+    Ok(EntryId(number))
 }
 
 fn condition(reader: &Reader<'_>) -> Result<Condition, RecordError> {

@@ -226,6 +226,7 @@ fn quorum(quorum: &RecordedQuorum) -> Yaml {
         stable,
         established,
         calm_since,
+        seated,
     } = quorum;
     let ids = |ids: &BTreeSet<MemberId>| Yaml::List(ids.iter().map(Yaml::text).collect());
     MapOf::new()
@@ -234,6 +235,7 @@ fn quorum(quorum: &RecordedQuorum) -> Yaml {
         .with("stable", ids(stable))
         .with("established", Yaml::flag(*established))
         .optional_text("calmSince", calm_since.map(format_time))
+        .optional_text("seated", *seated)
         .build()
 }
 

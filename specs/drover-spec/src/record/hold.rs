@@ -42,6 +42,7 @@ fn data_of(hold: &Hold) -> MapOf {
         | Hold::ClockStepped => map,
         Hold::ObservationPartial { why }
         | Hold::QuorumUnsettled { why }
+        | Hold::MembershipUnclear { why }
         | Hold::QuorumUnproven { why }
         | Hold::DeletionUnconfirmed { why }
         | Hold::JournalUnavailable { why }
@@ -353,6 +354,9 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
             needed: data.number("needed")?,
         },
         "QuorumUnsettled" => Hold::QuorumUnsettled {
+            why: data.text("why")?,
+        },
+        "MembershipUnclear" => Hold::MembershipUnclear {
             why: data.text("why")?,
         },
         "QuorumUnproven" => Hold::QuorumUnproven {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use drover_model::{
     AcceptedDocument, Decisions, Epoch, FieldClass, FleetName, Group, HealthSignal, Held,
     InstanceId, InstanceMemory, Intent, Listing, Peers, ProviderName, ProviderType, Recommendation,
-    RecordedGroup, Revision, Timestamp, Value,
+    RecordedGroup, Revision, RosterView, Timestamp, Value,
 };
 
 use super::read::{self, Reader};
@@ -21,6 +21,7 @@ use crate::formats::{format_duration, format_time, parse_duration};
 
 mod decided;
 mod outcome;
+mod roster;
 mod seen;
 
 pub(crate) const KIND: &str = "PlanInputs";
@@ -52,6 +53,8 @@ pub struct PlanInputs {
     pub memory: BTreeMap<InstanceId, InstanceMemory>,
     /// The open intents.
     pub intents: Vec<Intent>,
+    /// The membership list of its program. None: nobody was asked.
+    pub roster: Option<RosterView>,
     /// The recorded state before the plan.
     pub recorded: RecordedGroup,
     /// What the size policy asked for lately.
@@ -138,6 +141,7 @@ pub fn encode_inputs(inputs: &PlanInputs, outcome: &PlanOutcome<'_>) -> String {
         signals,
         memory,
         intents,
+        roster,
         recorded,
         recommendations,
         decisions,
@@ -158,6 +162,7 @@ pub fn encode_inputs(inputs: &PlanInputs, outcome: &PlanOutcome<'_>) -> String {
         .with("signals", map_out(signals, seen::signal_out))
         .with("memory", map_out(memory, seen::memory_out))
         .with("intents", list_out(intents, seen::intent_out))
+        .optional("roster", roster.as_ref().map(roster::view_out))
         .with("recorded", encode::group(recorded))
         .with(
             "recommendations",
@@ -171,7 +176,7 @@ pub fn encode_inputs(inputs: &PlanInputs, outcome: &PlanOutcome<'_>) -> String {
     json::document(&root.build())
 }
 
-const FIELDS: [&str; 23] = [
+const FIELDS: [&str; 24] = [
     "apiVersion",
     "kind",
     "format",
@@ -187,6 +192,7 @@ const FIELDS: [&str; 23] = [
     "signals",
     "memory",
     "intents",
+    "roster",
     "recorded",
     "recommendations",
     "decisions",
@@ -221,6 +227,7 @@ pub fn decode_inputs(text: &str) -> Result<PlanInputs, RecordError> {
         signals: map_in(&root.get("signals")?, seen::signal_in)?,
         memory: map_in(&root.get("memory")?, seen::memory_in)?,
         intents: list_in(&root.get("intents")?, seen::intent_in)?,
+        roster: root.optional_with("roster", roster::view_in)?,
         recorded,
         recommendations: list_in(&root.get("recommendations")?, decided::recommendation_in)?,
         decisions: decided::decisions_in(&root.get("decisions")?)?,

@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    Activity, BudgetName, Condition, ConditionType, Deleting, Digests, Epoch, ErrorClass, Flavor,
-    GroupName, GroupPhase, GroupUid, Held, Hold, InstanceId, Kept, LaunchBackoff, MemberId,
+    Activity, BudgetName, Condition, ConditionType, Deleting, Digests, EntryId, Epoch, ErrorClass,
+    Flavor, GroupName, GroupPhase, GroupUid, Held, Hold, InstanceId, Kept, LaunchBackoff, MemberId,
     PauseCause, PolicyHold, PolicyName, Promote, ProviderName, ProviderRef, ProviderType,
     Quarantine, RateSlot, Reason, RecordedInstance, RecordedProvider, RecordedQuorum, Resize,
     Rollout, RolloutMode, RolloutStages, RolloutState, SeatId, SourceSpan, Template, TemplateParts,
@@ -13,6 +13,8 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+
+mod holds;
 
 /// Texts that YAML makes hard: other readers' booleans and numbers, indicators, line breaks, spaces.
 fn text() -> impl Strategy<Value = String> {
@@ -227,136 +229,6 @@ fn policy_hold() -> impl Strategy<Value = PolicyHold> {
         )
 }
 
-/// Every hold with the given data. The `match` keeps the list whole: a new variant fails to compile.
-#[expect(
-    clippy::too_many_lines,
-    reason = "one value per hold, nothing to split"
-)]
-fn all_holds(why: &str, count: u32, policy: &PolicyHold, cause: &PauseCause) -> Vec<Hold> {
-    let why = why.to_owned();
-    let provider = ProviderName::parse("local").unwrap();
-    let holds = vec![
-        Hold::ObservationPartial { why: why.clone() },
-        Hold::ObservationStale,
-        Hold::ObservationEmptied { expected: count },
-        Hold::ProviderFailed {
-            class: ErrorClass::Quota,
-            message: why.clone(),
-        },
-        Hold::ProviderMissing {
-            provider: provider.clone(),
-            why: why.clone(),
-        },
-        Hold::ProviderChanged {
-            from: provider.clone(),
-            to: ProviderName::parse("other").unwrap(),
-        },
-        Hold::SpecInvalid {
-            message: why.clone(),
-        },
-        Hold::Suspended {
-            activity: Activity::Gc,
-            because: None,
-        },
-        Hold::Suspended {
-            activity: Activity::Update,
-            because: Some(why.clone()),
-        },
-        Hold::Frozen { by: why.clone() },
-        Hold::ObserveOnly,
-        Hold::PolicyDenied(policy.clone()),
-        Hold::GateClosed(policy.clone()),
-        Hold::PolicyFailed(policy.clone()),
-        Hold::BudgetByPolicy(policy.clone()),
-        Hold::ProtectedByPolicy(policy.clone()),
-        Hold::PlaceForbidden(policy.clone()),
-        Hold::AnalysisPending(policy.clone()),
-        Hold::WindowClosed {
-            window: why.clone(),
-        },
-        Hold::BudgetExhausted {
-            used: count,
-            max: count,
-        },
-        Hold::FleetBudgetExhausted {
-            budget: BudgetName::parse("disks").unwrap(),
-            max: count,
-            taken_by: vec![GroupName::parse("web").unwrap()],
-        },
-        Hold::ProtectedInstance { because: None },
-        Hold::ProtectedInstance {
-            because: Some(why.clone()),
-        },
-        Hold::DependencyNotReady {
-            group: GroupName::parse("db").unwrap(),
-        },
-        Hold::CreateLimit { limit: count },
-        Hold::DestroyRate { limit: count },
-        Hold::SurgeExhausted { ceiling: count },
-        Hold::AvailabilityFloor {
-            floor: count,
-            available: 1,
-        },
-        Hold::FirstBatch { waiting: count },
-        Hold::RolloutWindow { waiting: count },
-        Hold::RolloutPaused(cause.clone()),
-        Hold::Quarantined(cause.clone()),
-        Hold::CanaryHold {
-            count,
-            promote: Promote::Manual,
-        },
-        Hold::Checkpoint { at: count },
-        Hold::Bake,
-        Hold::Partition { at: count },
-        Hold::NotProactive {
-            mode: RolloutMode::Opportunistic,
-        },
-        Hold::LaunchBackoff {
-            failures: count,
-            message: why.clone(),
-        },
-        Hold::HealBudget { allowed: count },
-        Hold::Systemic {
-            bad: 2,
-            total: count,
-        },
-        Hold::AllUnknown,
-        Hold::DestroyLimit {
-            wanted: count,
-            limit: 3,
-        },
-        Hold::ZonesCooling { zones: count },
-        Hold::ScalingStabilized {
-            asked: count,
-            size: count,
-        },
-        Hold::ScalingRate {
-            asked: count,
-            size: count,
-        },
-        Hold::TotalLimit { limit: count },
-        Hold::QuorumAtRisk {
-            healthy: 1,
-            voters: count,
-            needed: 2,
-        },
-        Hold::QuorumUnsettled { why: why.clone() },
-        Hold::QuorumUnproven { why: why.clone() },
-        Hold::SizingChanged,
-        Hold::Protected,
-        Hold::DeletionUnconfirmed { why: why.clone() },
-        Hold::DrainTimeout,
-        Hold::UnknownOutcomes { count },
-        Hold::JournalUnavailable { why: why.clone() },
-        Hold::ClockStepped,
-        Hold::EpochConflict { why: why.clone() },
-        Hold::SourceUnavailable { why },
-    ];
-    let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
-    assert_eq!(codes.len(), 56, "a hold is missing from the list");
-    holds
-}
-
 fn held() -> impl Strategy<Value = Held> {
     (
         (text(), any::<u32>(), policy_hold(), pause_cause()),
@@ -367,7 +239,9 @@ fn held() -> impl Strategy<Value = Held> {
     )
         .prop_map(
             |((why, count, policy, cause), index, reason, instance, until)| Held {
-                hold: index.get(&all_holds(&why, count, &policy, &cause)).clone(),
+                hold: index
+                    .get(&holds::all_holds(&why, count, &policy, &cause))
+                    .clone(),
                 reason,
                 instance,
                 until,
@@ -431,15 +305,23 @@ fn quorum() -> impl Strategy<Value = RecordedQuorum> {
         let id = "[a-z][a-z0-9]{0,5}".prop_map(|text| MemberId::parse(&text).unwrap());
         btree_set(id, 0..4)
     };
-    (ids(), ids(), any::<bool>(), option::of(time())).prop_map(
-        |(voters, stable, established, calm_since)| RecordedQuorum {
-            life: seat_id().life,
-            voters,
-            stable,
-            established,
-            calm_since,
-        },
+    (
+        ids(),
+        ids(),
+        any::<bool>(),
+        option::of(time()),
+        option::of(any::<u64>()),
     )
+        .prop_map(
+            |(voters, stable, established, calm_since, seated)| RecordedQuorum {
+                life: seat_id().life,
+                voters,
+                stable,
+                established,
+                calm_since,
+                seated: seated.map(EntryId),
+            },
+        )
 }
 
 fn stages() -> impl Strategy<Value = RolloutStages> {
@@ -670,7 +552,7 @@ fn restores_every_hold() {
         values: BTreeMap::from([("now".to_owned(), "2026-01-05T03:00:00Z".to_owned())]),
     };
     let mut group = small();
-    group.holds = all_holds("because", 7, &policy, &PauseCause::Deadline)
+    group.holds = holds::all_holds("because", 7, &policy, &PauseCause::Deadline)
         .into_iter()
         .map(|hold| Held {
             hold,

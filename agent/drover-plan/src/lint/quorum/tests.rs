@@ -37,6 +37,7 @@ fn council() -> Fixture {
                 attachments: vec![AttachmentName::parse("data").unwrap()],
             })
             .to_vec(),
+        membership: drover_model::MembershipSpec::Static,
         stabilize: Duration::from_mins(1),
         allow_downtime: false,
     });
@@ -53,6 +54,7 @@ fn council() -> Fixture {
         voters,
         established: true,
         calm_since: Some(at(-3600)),
+        seated: None,
     });
     fixture
 }
@@ -244,3 +246,5 @@ fn members_are_not_talked_away() {
     });
     assert_eq!(seat(&lost), "a lost majority would be forgotten");
 }
+
+mod roster;

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::decided::recommendation_out;
 use super::seen::{drain_out, ids, seat_out, update_out};
-use super::{list_out, map_out};
+use super::{list_out, map_out, roster};
 use crate::formats::{format_duration, format_time};
 use crate::record::write::{MapOf, Yaml};
 use crate::record::{self, encode, hold};
@@ -202,6 +202,7 @@ fn action_out(action: &Action) -> Yaml {
             .text("deadline", &format_time(*deadline))
             .optional_text("returns", returns.as_ref()),
         Action::Update(change) => update_out(change),
+        Action::Roster(step) => roster::step_out(step),
         Action::Destroy {
             instance,
             provider_ref,

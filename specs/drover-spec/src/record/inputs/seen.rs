@@ -1,6 +1,6 @@
 //! What was observed: listing, signals, memory, intents.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
     Absence, CheckOutcome, Completeness, DrainDone, DrainSpec, Epoch, ExitReport, GroupName,
@@ -9,6 +9,7 @@ use drover_model::{
     Reason, Seat, SeatId, Timestamp,
 };
 
+use super::roster::{step_in, step_out};
 use super::{duration, list_in, list_out, map_in, map_out};
 use crate::formats::{format_duration, format_time};
 use crate::record::RecordError;
@@ -35,6 +36,7 @@ pub(super) fn listing_out(listing: &Listing) -> Yaml {
         as_of,
         instances,
         attached,
+        places,
     } = listing;
     let partial = match completeness {
         Completeness::Complete => None,
@@ -45,11 +47,12 @@ pub(super) fn listing_out(listing: &Listing) -> Yaml {
         .optional_text("partial", partial)
         .with("instances", list_out(instances, listed_out))
         .optional("attached", attached_out(attached))
+        .optional("places", places_out(places))
         .build()
 }
 
 pub(super) fn listing_in(reader: &Reader<'_>) -> Result<Listing, RecordError> {
-    reader.only(&["asOf", "partial", "instances", "attached"])?;
+    reader.only(&["asOf", "partial", "instances", "attached", "places"])?;
     let partial = reader.optional_with("partial", Reader::string)?;
     Ok(Listing {
         completeness: partial.map_or(Completeness::Complete, |why| Completeness::Partial { why }),
@@ -59,7 +62,27 @@ pub(super) fn listing_in(reader: &Reader<'_>) -> Result<Listing, RecordError> {
             Some(attached) => list_in(&attached, attached_in)?.into_iter().collect(),
             None => BTreeSet::new(),
         },
+        places: match reader.optional("places")? {
+            Some(places) => list_in(&places, place_in)?.into_iter().collect(),
+            None => BTreeMap::new(),
+        },
     })
+}
+
+fn places_out(places: &BTreeMap<(GroupName, SeatId), String>) -> Option<Yaml> {
+    let one = |((group, seat), address): (&(GroupName, SeatId), &String)| {
+        seat_id_out(MapOf::new().text("group", group), Some(seat))
+            .text("address", address)
+            .build()
+    };
+    (!places.is_empty()).then(|| Yaml::List(places.iter().map(one).collect()))
+}
+
+fn place_in(reader: &Reader<'_>) -> Result<((GroupName, SeatId), String), RecordError> {
+    reader.only(&["group", "member", "life", "address"])?;
+    let seat = decode::seat_id(reader)?.ok_or_else(|| reader.error("lacks `member`"))?;
+    let place = (reader.get("group")?.parsed()?, seat);
+    Ok((place, reader.get("address")?.string()?))
 }
 
 fn attached_out(attached: &BTreeSet<(GroupName, SeatId)>) -> Option<Yaml> {
@@ -75,7 +98,7 @@ fn attached_in(reader: &Reader<'_>) -> Result<(GroupName, SeatId), RecordError> 
     Ok((reader.get("group")?.parsed()?, seat))
 }
 
-fn seat_id_out(map: MapOf, seat: Option<&SeatId>) -> MapOf {
+pub(super) fn seat_id_out(map: MapOf, seat: Option<&SeatId>) -> MapOf {
     map.optional_text("member", seat.map(|seat| &seat.member))
         .optional_text("life", seat.map(|seat| &seat.life))
 }
@@ -368,7 +391,8 @@ pub(super) fn intent_out(intent: &Intent) -> Yaml {
 
 pub(super) fn intent_in(reader: &Reader<'_>) -> Result<Intent, RecordError> {
     reader.only(&[
-        "id", "group", "epoch", "issuedAt", "create", "drain", "destroy", "update", "state",
+        "id", "group", "epoch", "issuedAt", "create", "drain", "destroy", "update", "roster",
+        "state",
     ])?;
     Ok(Intent {
         id: IntentId(reader.get("id")?.number()?),
@@ -448,6 +472,7 @@ fn kind_out(kind: &IntentKind) -> (&'static str, Yaml) {
             ("drain", map.build())
         }
         IntentKind::Update(change) => ("update", update_out(change).build()),
+        IntentKind::Roster(step) => ("roster", step_out(step).build()),
         IntentKind::Destroy {
             instance,
             provider_ref,
@@ -509,6 +534,9 @@ fn kind_in(reader: &Reader<'_>) -> Result<IntentKind, RecordError> {
             template: decode::template(&update.get("template")?)?,
             grace: duration(&update.get("grace")?)?,
         }));
+    }
+    if let Some(step) = reader.optional_with("roster", step_in)? {
+        return Ok(IntentKind::Roster(step));
     }
     let destroy = reader.get("destroy")?;
     Ok(IntentKind::Destroy {

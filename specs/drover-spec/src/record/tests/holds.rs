@@ -1,0 +1,139 @@
+//! One of every hold.
+
+use super::*;
+
+/// Returns every hold with the given data. Their number keeps the list whole.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one value per hold, nothing to split"
+)]
+pub(super) fn all_holds(
+    why: &str,
+    count: u32,
+    policy: &PolicyHold,
+    cause: &PauseCause,
+) -> Vec<Hold> {
+    let why = why.to_owned();
+    let provider = ProviderName::parse("local").unwrap();
+    let holds = vec![
+        Hold::ObservationPartial { why: why.clone() },
+        Hold::ObservationStale,
+        Hold::ObservationEmptied { expected: count },
+        Hold::ProviderFailed {
+            class: ErrorClass::Quota,
+            message: why.clone(),
+        },
+        Hold::ProviderMissing {
+            provider: provider.clone(),
+            why: why.clone(),
+        },
+        Hold::ProviderChanged {
+            from: provider.clone(),
+            to: ProviderName::parse("other").unwrap(),
+        },
+        Hold::SpecInvalid {
+            message: why.clone(),
+        },
+        Hold::Suspended {
+            activity: Activity::Gc,
+            because: None,
+        },
+        Hold::Suspended {
+            activity: Activity::Update,
+            because: Some(why.clone()),
+        },
+        Hold::Frozen { by: why.clone() },
+        Hold::ObserveOnly,
+        Hold::PolicyDenied(policy.clone()),
+        Hold::GateClosed(policy.clone()),
+        Hold::PolicyFailed(policy.clone()),
+        Hold::BudgetByPolicy(policy.clone()),
+        Hold::ProtectedByPolicy(policy.clone()),
+        Hold::PlaceForbidden(policy.clone()),
+        Hold::AnalysisPending(policy.clone()),
+        Hold::WindowClosed {
+            window: why.clone(),
+        },
+        Hold::BudgetExhausted {
+            used: count,
+            max: count,
+        },
+        Hold::FleetBudgetExhausted {
+            budget: BudgetName::parse("disks").unwrap(),
+            max: count,
+            taken_by: vec![GroupName::parse("web").unwrap()],
+        },
+        Hold::ProtectedInstance { because: None },
+        Hold::ProtectedInstance {
+            because: Some(why.clone()),
+        },
+        Hold::DependencyNotReady {
+            group: GroupName::parse("db").unwrap(),
+        },
+        Hold::CreateLimit { limit: count },
+        Hold::DestroyRate { limit: count },
+        Hold::SurgeExhausted { ceiling: count },
+        Hold::AvailabilityFloor {
+            floor: count,
+            available: 1,
+        },
+        Hold::FirstBatch { waiting: count },
+        Hold::RolloutWindow { waiting: count },
+        Hold::RolloutPaused(cause.clone()),
+        Hold::Quarantined(cause.clone()),
+        Hold::CanaryHold {
+            count,
+            promote: Promote::Manual,
+        },
+        Hold::Checkpoint { at: count },
+        Hold::Bake,
+        Hold::Partition { at: count },
+        Hold::NotProactive {
+            mode: RolloutMode::Opportunistic,
+        },
+        Hold::LaunchBackoff {
+            failures: count,
+            message: why.clone(),
+        },
+        Hold::HealBudget { allowed: count },
+        Hold::Systemic {
+            bad: 2,
+            total: count,
+        },
+        Hold::AllUnknown,
+        Hold::DestroyLimit {
+            wanted: count,
+            limit: 3,
+        },
+        Hold::ZonesCooling { zones: count },
+        Hold::ScalingStabilized {
+            asked: count,
+            size: count,
+        },
+        Hold::ScalingRate {
+            asked: count,
+            size: count,
+        },
+        Hold::TotalLimit { limit: count },
+        Hold::QuorumAtRisk {
+            healthy: 1,
+            voters: count,
+            needed: 2,
+        },
+        Hold::QuorumUnsettled { why: why.clone() },
+        Hold::MembershipUnclear { why: why.clone() },
+        Hold::QuorumUnproven { why: why.clone() },
+        Hold::SizingChanged,
+        Hold::Protected,
+        Hold::DeletionUnconfirmed { why: why.clone() },
+        Hold::DrainTimeout,
+        Hold::UnknownOutcomes { count },
+        Hold::JournalUnavailable { why: why.clone() },
+        Hold::ClockStepped,
+        Hold::EpochConflict { why: why.clone() },
+        Hold::SourceUnavailable { why },
+    ];
+    let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
+    assert_eq!(codes.len(), 57, "a hold is missing from the list");
+    holds
+}
