@@ -241,20 +241,22 @@ fn functions_with<'a>(text: &'a str, what: &str) -> Vec<(&'a str, &'a str)> {
 
 #[test]
 fn every_disruption_asks_the_one_function_that_admits_them() {
-    // Its one caller asks.
-    let asked = ("deletion.rs".to_owned(), "remove");
+    // The one caller of each asks.
+    let asked = [("deletion.rs", "remove"), ("keep.rs", "keep_or_end")];
+    let questions = [
+        "self.refusal(",
+        "self.refusal_of_begun(",
+        "self.refusal_to_retire(",
+    ];
     let mut found = 0;
     for (file, text) in planner() {
-        for (name, before) in functions_with(&text, "self.disrupt(") {
+        let disrupting = ["self.disrupt(", "self.keep_or_end("];
+        let disrupting = disrupting.map(|what| functions_with(&text, what));
+        for (name, before) in disrupting.into_iter().flatten() {
             found += 1;
-            let questions = [
-                "self.refusal(",
-                "self.refusal_of_begun(",
-                "self.refusal_to_retire(",
-            ];
             let asks = questions.iter().any(|question| before.contains(question));
             assert!(
-                asks || (file.clone(), name) == asked,
+                asks || asked.contains(&(file.as_str(), name)),
                 "{name} in {file} takes an instance out of service without asking `refusal`"
             );
         }
