@@ -8,8 +8,8 @@ use std::time::Duration;
 use drover_model::{
     AcceptedDocument, BudgetDecision, Change, Classified, Decisions, Deleting, Epoch, FleetName,
     Group, GroupName, GroupSpec, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent,
-    Listing, Numbers, Peers, PlaceDecision, Plan, PlanReport, PolicyName, Reason, Recommendation,
-    RecordedGroup, RosterView, Timestamp, Verdict,
+    Listing, Numbers, Peers, PlaceDecision, Plan, PlanReport, PolicyName, Protection, Reason,
+    Recommendation, RecordedGroup, RosterView, Timestamp, Verdict,
 };
 use drover_plan::{
     ChangeInput, ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, Review,
@@ -342,10 +342,11 @@ fn decisions(sets: &[Arc<PolicySet>], facts: &GroupFacts<'_>) -> Decisions {
         }
         join_limits(&mut decisions, before.budgets, before.places);
         for protection in before.protections {
-            let known = decisions.protections.iter();
-            let mut known =
-                known.map(|known| (same_clause(&known.verdict, &protection.verdict), known));
-            if !known.any(|(same, known)| same && known.instances == protection.instances) {
+            let told = |known: &Protection| {
+                same_clause(&known.verdict, &protection.verdict)
+                    && known.instances == protection.instances
+            };
+            if !decisions.protections.iter().any(told) {
                 decisions.protections.push(protection);
             }
         }
@@ -377,7 +378,7 @@ fn join_limits(
     }
     for (zone, before) in places {
         if matches!(before, PlaceDecision::Forbidden(_)) {
-            decisions.places.entry(zone).insert_entry(before);
+            decisions.places.insert(zone, before);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::functions;
 use crate::limits::{CONSTANT_STEPS_MAX, MISTAKES_MAX};
 use crate::meter;
 use crate::parse::{Mistake, Parsed};
-use crate::types::{Fields, Type, closest};
+use crate::types::{Fields, Type, closest, enumerated};
 use crate::value::shorten;
 use crate::variables::{self, VARIABLES};
 
@@ -268,7 +268,7 @@ impl Checker<'_> {
             let points: Vec<&str> = variable.points.iter().map(|point| point.as_str()).collect();
             let message = format!(
                 "`{name}` is only known to {} policies, this is a {} policy",
-                enumerated(&points),
+                enumerated(&points, "and"),
                 self.declared.point.as_str()
             );
             let mistake = self.at(node, name.len(), message);
@@ -648,12 +648,4 @@ fn callable_names(member: bool) -> Vec<&'static str> {
     }
     names.dedup();
     names
-}
-
-/// Returns words as people enumerate them: `a, b and c`.
-fn enumerated(words: &[&str]) -> String {
-    match words.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
-        _ => words.concat(),
-    }
 }

@@ -119,7 +119,9 @@ impl<'a> Table<'a> {
             DecisionPoint::Victim => self.victim(policy, &mut scope),
             DecisionPoint::Place => self.place(&mut scope),
             DecisionPoint::Analysis => {
-                if let Some(answer) = self.facts.recorded.rollout.as_ref().and(scope.word()) {
+                if self.facts.recorded.rollout.is_some()
+                    && let Some(answer) = scope.word()
+                {
                     self.analysis(answer.map_err(|verdict| *verdict));
                 }
             }

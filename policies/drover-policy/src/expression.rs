@@ -168,8 +168,8 @@ impl Expression {
     }
 
     /// Returns the texts that the expression may result in as they are written, and where.
-    pub(crate) fn results(&self) -> impl Iterator<Item = (String, usize)> {
-        self.results.iter().cloned()
+    pub(crate) fn results(&self) -> &[(String, usize)] {
+        &self.results
     }
 
     /// Returns the values that the expression reads, as text.

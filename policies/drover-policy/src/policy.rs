@@ -12,7 +12,7 @@ use crate::check::{Declared, Form, Reads};
 use crate::expression::Expression;
 use crate::limits::{CLAUSES_MAX, TESTS_MAX};
 use crate::parse::Mistake;
-use crate::types::{Fields, Type, closest, mask};
+use crate::types::{Fields, Type, closest, enumerated, mask};
 
 /// What a rule is called in messages.
 const RULE: &str = "a rule";
@@ -86,13 +86,10 @@ impl ResultType {
     }
 }
 
-/// Returns words as people enumerate them: `"replace" or "wait"`.
+/// Returns words as one of which a result must be: `"replace" or "wait"`.
 pub(crate) fn one_of(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
-    match quoted.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-        _ => quoted.concat(),
-    }
+    enumerated(&quoted, "or")
 }
 
 /// A compiled rule.
@@ -296,8 +293,8 @@ impl Compiler<'_> {
             if words.contains(&text.as_str()) {
                 continue;
             }
-            let close = closest(&text, words.iter().copied());
-            let span = expression.source.locate(offset, text.len() + 2);
+            let close = closest(text, words.iter().copied());
+            let span = expression.source.locate(*offset, text.len() + 2);
             let message = format!("{} must be {name}, this is \"{text}\"", point.as_str());
             let mistake = self.located(span, message);
             self.mistakes.push(PolicyMistake {

@@ -321,3 +321,12 @@ pub(crate) fn closest<'a>(
         .min()
         .map(|(_, candidate)| candidate)
 }
+
+/// Returns words as people enumerate them: `a, b and c`.
+pub(crate) fn enumerated<W: AsRef<str>>(words: &[W], joint: &str) -> String {
+    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} {joint} {last}", rest.join(", ")),
+        _ => words.concat(),
+    }
+}

@@ -2,17 +2,18 @@
 //! quantity. They are equal when they mean the same, and can be told apart by `type(x)`.
 
 use std::any::Any;
+use std::cmp::Ordering;
 use std::fmt::{Debug, Display};
 
 use cel::ExecutionError;
-use cel::common::types::{Kind, Type as CelType};
+use cel::common::types::{CelBool, CelInt, Kind, Type as CelType};
 use cel::common::value::{CowVal, StaticVal, Val};
 
 use super::network::{Address, Network};
 use super::quantity::Quantity;
 use super::url::Url;
 use super::version::Version;
-use super::{Arguments, no_overload};
+use super::{Arguments, Outcome, no_overload, owned};
 
 /// What a value of one kind is.
 pub(crate) trait Opaque:
@@ -76,6 +77,35 @@ pub(crate) fn argument<'a, T: Opaque>(
         .and_then(|argument| argument.downcast_ref::<Held<T>>())
         .map(|held| &held.0)
         .ok_or_else(|| no_overload(name, arguments))
+}
+
+/// A kind whose values go one before the other.
+pub(crate) trait Ordered: Opaque {
+    /// Returns which of two goes first.
+    fn order(&self, other: &Self) -> Ordering;
+}
+
+fn order<T: Ordered>(
+    name: &str,
+    arguments: &Arguments<'_, '_>,
+) -> Result<Ordering, ExecutionError> {
+    let left: &T = argument(name, arguments, 0)?;
+    Ok(left.order(argument(name, arguments, 1)?))
+}
+
+/// `isLessThan` of an ordered kind.
+pub(crate) fn is_less_than<'b, 'v, T: Ordered>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
+    order::<T>("isLessThan", &arguments).map(|order| owned(CelBool::from(order.is_lt())))
+}
+
+/// `isGreaterThan` of an ordered kind.
+pub(crate) fn is_greater_than<'b, 'v, T: Ordered>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
+    order::<T>("isGreaterThan", &arguments).map(|order| owned(CelBool::from(order.is_gt())))
+}
+
+/// `compareTo` of an ordered kind.
+pub(crate) fn compare<'b, 'v, T: Ordered>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
+    order::<T>("compareTo", &arguments).map(|order| owned(CelInt::from(order as i64)))
 }
 
 /// Returns a value of one of our kinds as text.

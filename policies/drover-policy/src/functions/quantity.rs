@@ -11,7 +11,9 @@ use cel::common::types::{
 };
 use cel::{DeclarationError, Env, ExecutionError};
 
-use super::opaque::{Opaque, argument, held, type_of};
+use super::opaque::{
+    Opaque, Ordered, argument, compare, held, is_greater_than, is_less_than, type_of,
+};
 use super::{Arguments, Outcome, failure, no_overload, owned};
 use crate::value::shorten;
 
@@ -26,6 +28,12 @@ const DIGITS_MAX: usize = 30;
 /// A quantity, in billionths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Quantity(i128);
+
+impl Ordered for Quantity {
+    fn order(&self, other: &Self) -> Ordering {
+        self.cmp(other)
+    }
+}
 
 impl Opaque for Quantity {
     const TYPE: &'static CelType = &QUANTITY_TYPE;
@@ -160,15 +168,27 @@ pub(super) fn extension(env: &mut Env) -> Result<(), DeclarationError> {
     env.add_member_overload("add", "add_int", of(), vec![INT_TYPE], add)?;
     env.add_member_overload("sub", "sub_quantity", of(), vec![of()], sub)?;
     env.add_member_overload("sub", "sub_int", of(), vec![INT_TYPE], sub)?;
-    env.add_member_overload("isLessThan", "quantity_lt", of(), vec![of()], is_less_than)?;
+    env.add_member_overload(
+        "isLessThan",
+        "quantity_lt",
+        of(),
+        vec![of()],
+        is_less_than::<Quantity>,
+    )?;
     env.add_member_overload(
         "isGreaterThan",
         "quantity_gt",
         of(),
         vec![of()],
-        is_greater_than,
+        is_greater_than::<Quantity>,
     )?;
-    env.add_member_overload("compareTo", "quantity_cmp", of(), vec![of()], compare)
+    env.add_member_overload(
+        "compareTo",
+        "quantity_cmp",
+        of(),
+        vec![of()],
+        compare::<Quantity>,
+    )
 }
 
 fn parsed(name: &str, arguments: &Arguments<'_, '_>) -> Result<Quantity, ExecutionError> {
@@ -244,21 +264,4 @@ fn add<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
 fn sub<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
     let (left, right) = operands("sub", &arguments)?;
     sum(left.checked_sub(right))
-}
-
-fn order(name: &str, arguments: &Arguments<'_, '_>) -> Result<Ordering, ExecutionError> {
-    let left: &Quantity = argument(name, arguments, 0)?;
-    Ok(left.cmp(argument(name, arguments, 1)?))
-}
-
-fn is_less_than<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
-    order("isLessThan", &arguments).map(|order| owned(CelBool::from(order.is_lt())))
-}
-
-fn is_greater_than<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
-    order("isGreaterThan", &arguments).map(|order| owned(CelBool::from(order.is_gt())))
-}
-
-fn compare<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
-    order("compareTo", &arguments).map(|order| owned(CelInt::from(order as i64)))
 }

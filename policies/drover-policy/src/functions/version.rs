@@ -6,7 +6,9 @@ use std::fmt;
 use cel::common::types::{BOOL_TYPE, CelBool, CelInt, CelString, STRING_TYPE, Type as CelType};
 use cel::{DeclarationError, Env, ExecutionError};
 
-use super::opaque::{Opaque, argument, held, type_of};
+use super::opaque::{
+    Opaque, Ordered, argument, compare, held, is_greater_than, is_less_than, type_of,
+};
 use super::{Arguments, Outcome, failure, no_overload, owned};
 use crate::limits::VERSION_BYTES_MAX;
 use crate::value::shorten;
@@ -22,6 +24,12 @@ impl Opaque for Version {
     const TYPE: &'static CelType = &SEMVER_TYPE;
 }
 
+impl Ordered for Version {
+    fn order(&self, other: &Self) -> Ordering {
+        self.0.cmp_precedence(&other.0)
+    }
+}
+
 impl PartialEq for Version {
     fn eq(&self, other: &Self) -> bool {
         self.order(other).is_eq()
@@ -35,10 +43,6 @@ impl fmt::Display for Version {
 }
 
 impl Version {
-    fn order(&self, other: &Self) -> Ordering {
-        self.0.cmp_precedence(&other.0)
-    }
-
     fn parse(text: &str, tolerance: Tolerance) -> Option<Self> {
         if text.len() > VERSION_BYTES_MAX {
             return None;
@@ -92,7 +96,7 @@ pub(super) fn extension(env: &mut Env) -> Result<(), DeclarationError> {
     env.add_member_overload("major", "major", version(), vec![], major)?;
     env.add_member_overload("minor", "minor", version(), vec![], minor)?;
     env.add_member_overload("patch", "patch", version(), vec![], patch)?;
-    let (less, greater) = (is_less_than, is_greater_than);
+    let (less, greater) = (is_less_than::<Version>, is_greater_than::<Version>);
     env.add_member_overload("isLessThan", "semver_lt", version(), vec![version()], less)?;
     env.add_member_overload(
         "isGreaterThan",
@@ -106,7 +110,7 @@ pub(super) fn extension(env: &mut Env) -> Result<(), DeclarationError> {
         "semver_cmp",
         version(),
         vec![version()],
-        compare,
+        compare::<Version>,
     )
 }
 
@@ -169,21 +173,4 @@ fn minor<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
 
 fn patch<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
     number("patch", &arguments, |version| version.patch)
-}
-
-fn order(name: &str, arguments: &Arguments<'_, '_>) -> Result<Ordering, ExecutionError> {
-    let left: &Version = argument(name, arguments, 0)?;
-    Ok(left.order(argument(name, arguments, 1)?))
-}
-
-fn is_less_than<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
-    order("isLessThan", &arguments).map(|order| owned(CelBool::from(order.is_lt())))
-}
-
-fn is_greater_than<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
-    order("isGreaterThan", &arguments).map(|order| owned(CelBool::from(order.is_gt())))
-}
-
-fn compare<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
-    order("compareTo", &arguments).map(|order| owned(CelInt::from(order as i64)))
 }
