@@ -255,6 +255,43 @@ fn a_second_failure_waits_until_the_first_is_replaced() {
     });
 }
 
+#[test]
+fn of_two_that_are_missing_the_one_that_was_added_comes_first() {
+    live(async |life| {
+        let four = ["m1", "m2", "m3", "m4"];
+        let mut sim = settled(life, &four).await;
+        crash(&sim, "m3");
+        let left = |pass: &Pass| {
+            roster_step(pass).is_some_and(|step| matches!(step.change, RosterChange::Remove(_)))
+        };
+        sim.until(seconds(600), left).await.unwrap().unwrap();
+        vanish(&sim, "m1");
+        life.run(&mut sim, seconds(600)).await;
+        let pass = life.pass(&mut sim).await;
+        assert!(has(&pass, at_risk), "two of four: {:?}", pass.report.holds);
+        sim.edit(|spec| spec.quorum.as_mut().unwrap().allow_downtime = true);
+        life.converge(&mut sim).await;
+        assert_eq!(voters(&sim), four);
+    });
+}
+
+#[test]
+fn a_newcomer_gives_way_to_whoever_was_there_before() {
+    live(async |life| {
+        let mut sim = settled(life, &THREE).await;
+        sim.edit(|spec| set_members(spec, &["m1", "m2", "m3", "m4"]));
+        let added = |pass: &Pass| {
+            roster_step(pass).is_some_and(|step| matches!(step.change, RosterChange::Add))
+        };
+        sim.until(seconds(600), added).await.unwrap().unwrap();
+        crash(&sim, "m2");
+        let told = told(&mut sim, Duration::from_hours(2)).await;
+        let at = |line: &str| told.iter().position(|told| told == line);
+        assert!(at("create m2") < at("create m4"), "{told:?}");
+        assert_eq!(voters(&sim), ["m1", "m2", "m3", "m4"]);
+    });
+}
+
 /// consul#3472: six were scaled in to three at once, and those left had no votes.
 #[test]
 fn members_leave_one_by_one_and_join_one_by_one() {

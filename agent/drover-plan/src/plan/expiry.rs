@@ -73,7 +73,7 @@ impl<'a> Draft<'a> {
         let taken = coming + self.in_flight(Reason::Expiry) + self.unmet;
         let window = self.resolved.surge + self.resolved.unavailable;
         let mut slots = window.saturating_sub(taken);
-        let pairs = self.live_count().saturating_sub(self.resolved.size);
+        let pairs = self.surplus_beside_doomed();
         let wanted = (expired.len() as u32).saturating_sub(pairs).min(slots);
         let (room, rate) = self.destroy_room(Reason::Expiry, pairs);
         if self.resolved.surge > 0 {
@@ -86,8 +86,7 @@ impl<'a> Draft<'a> {
             self.hold(held);
         }
         for member in expired {
-            let successor =
-                self.live_count() > self.resolved.size && self.available > self.resolved.size;
+            let successor = self.surplus_beside_doomed() > 0 && self.available > self.resolved.size;
             if slots == 0 && !successor {
                 let waiting = taken.max(1);
                 self.hold(held_for(Reason::Expiry, Hold::RolloutWindow { waiting }));

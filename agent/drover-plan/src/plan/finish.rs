@@ -8,6 +8,7 @@ use drover_model::{
 };
 
 use super::draft::{Course, Draft};
+use super::target::Fresh;
 use super::{held, held_for, observes};
 use crate::allowance::allowance;
 use crate::input::Desired;
@@ -83,6 +84,8 @@ impl Draft<'_> {
     }
 
     fn settle_on_target(&mut self, size: u32) {
+        // Whatever paused the way to it, what everybody has is what others are made from.
+        self.fresh = Fresh::Target;
         self.next.stable = Some(self.target.clone());
         self.next.stable_size = size;
         self.next.rollout = None;

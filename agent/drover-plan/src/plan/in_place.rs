@@ -141,9 +141,12 @@ impl<'a> Draft<'a> {
         if self.update_floor() < self.resolved.size || restarts == 0 {
             return 0;
         }
-        // What was made for those that are replaced goes with them.
-        let replaced = outdated.iter().filter(|one| self.in_place(one).is_none());
-        let surplus = self.surplus_for_update();
+        // What was made for those that are replaced goes with them. What takes the place of those that
+        // the provider is about to take is no surplus in the first place.
+        let replaced = outdated
+            .iter()
+            .filter(|one| one.interruption.is_none() && self.in_place(one).is_none());
+        let surplus = self.surplus_beside_doomed();
         let surplus = surplus.saturating_sub(replaced.count() as u32);
         let wanted = self.resolved.surge.min(restarts.div_ceil(2));
         wanted.saturating_sub(surplus)
@@ -151,7 +154,7 @@ impl<'a> Draft<'a> {
 
     /// Returns how many instances there are above the size, and beside those that the provider is about
     /// to take: what takes their places does not stand in for others.
-    pub(super) fn surplus_for_update(&self) -> u32 {
+    pub(super) fn surplus_beside_doomed(&self) -> u32 {
         let doomed = self.doomed().count() as u32;
         self.live_count()
             .saturating_sub(self.resolved.size + doomed)

@@ -81,8 +81,8 @@ impl<'a> Draft<'a> {
             .filter_map(|member| Some((self.recorded_keep(member)?, member)))
             .collect();
         kept.sort_by_key(|(kept, member)| (kept.since, member.id.clone()));
-        let going = self.input.classified.kept.len() - kept.len();
-        let most = (self.keep_max() as usize).saturating_sub(going);
+        // What is going makes room by itself, soon: nothing else has to go for it.
+        let most = self.keep_max() as usize;
         let over = |(kept, _): &&(Kept, &Member)| kept.until <= self.input.now;
         let timely = kept.iter().filter(over).count();
         let mut excess = (kept.len() - timely).saturating_sub(most);

@@ -128,8 +128,13 @@ impl<'a> Draft<'a> {
         let (ghosts, free): (Vec<_>, Vec<_>) = missing
             .into_iter()
             .partition(|member| self.has_ghost(&member.id, known));
-        let Some(first) = free.first().or(ghosts.first()) else {
-            return false;
+        // One that was added comes before others: there is one learner at a time.
+        let added = free
+            .iter()
+            .find(|member| self.is_awaited(&member.id, known));
+        let Some(first) = added.or(free.first()) else {
+            let waits = ghosts.first();
+            return waits.is_some_and(|ghost| self.unblock(ghost, quorum, council));
         };
         // Those that nobody wants any more count, too: a majority is never made anew.
         let lost = council.absent() > council.tolerance();
@@ -155,6 +160,23 @@ impl<'a> Draft<'a> {
             && self.has_room_this_hour()
         {
             self.seat(quorum, known, first, &digests);
+        }
+        true
+    }
+
+    /// Replaces whoever is out of the membership list with a bad instance still at its place: the entry of
+    /// `ghost`, who is missing, goes only after that, one at a time. Returns true: nothing else may be done.
+    fn unblock(
+        &mut self,
+        ghost: &MemberSpec,
+        quorum: &'a QuorumSpec,
+        council: &Council<'a>,
+    ) -> bool {
+        if !self.replace_bad(quorum, council, true)
+            && let Some(other) = self.out_of_list(&ghost.id)
+        {
+            let why = format!("{other} is not in the membership list");
+            self.hold(held_for(Reason::Heal, Hold::QuorumUnsettled { why }));
         }
         true
     }

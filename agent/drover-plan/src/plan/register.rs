@@ -230,3 +230,6 @@ impl<'a> Entries<'a> {
         members
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,7 +145,7 @@ impl<'a> Draft<'a> {
                 break;
             }
             // The last ones make way for what stands in for them.
-            let surplus = self.surplus_for_update();
+            let surplus = self.surplus_beside_doomed();
             let makes_way = left <= surplus && self.may_replace();
             left -= 1;
             let how = self.in_place(member);
@@ -251,7 +251,7 @@ impl<'a> Draft<'a> {
         let others = self.live_count().saturating_sub(of_target);
         let mut retirable = others.saturating_sub(size - most);
         let mut changeable = stage.map_or(u32::MAX, |most| most.saturating_sub(of_target));
-        let mut surplus = self.surplus_for_update();
+        let mut surplus = self.surplus_beside_doomed();
         let mut changed = 0;
         outdated.retain(|member| {
             let in_place = self.in_place(member).is_some();

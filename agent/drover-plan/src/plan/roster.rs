@@ -282,7 +282,10 @@ impl<'a> Draft<'a> {
             return true;
         }
         let empty = entries.held().find(|(member, _, entry)| {
-            let awaited = entries.is_fresh(member, known) && quorum.member(member).is_some();
+            // A newcomer waits for those that were there before: there is one learner at a time.
+            let turn = known.voters.contains(member) || self.out_of_list(member).is_none();
+            let wanted = quorum.member(member).is_some();
+            let awaited = entries.is_fresh(member, known) && wanted && turn;
             // What has no vote makes the list no shorter, and is in the way of who is to come back.
             let in_turn = !entry.votes() || self.out_of_list(member).is_none();
             council.holders(member).is_empty() && !awaited && in_turn

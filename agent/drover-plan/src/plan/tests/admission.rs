@@ -250,6 +250,52 @@ fn what_is_too_old_goes_where_a_rollout_rests_for_good() {
     assert!(made_for_expiry(&fixture));
 }
 
+fn expiring(mut fixture: Fixture) -> Fixture {
+    fixture.group.spec.expiry = Some(Expiry {
+        age_max: Duration::from_secs(1),
+        jitter_percent: 0,
+    });
+    fixture
+}
+
+/// Counts what is made for `reason`.
+fn made_for(plan: &Plan, reason: Reason) -> usize {
+    let made = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Create { slots, .. } if step.cause == Cause::Because(reason) => Some(slots.len()),
+        _ => None,
+    });
+    made.sum()
+}
+
+#[test]
+fn who_takes_the_place_of_the_interrupted_is_nobody_elses_successor() {
+    let mut fixture = expiring(Fixture::converged(3));
+    fixture.group.spec.rollout.surge_max = Amount::Count(3);
+    fixture.group.spec.rollout.unavailable_max = Amount::Count(3);
+    fixture.interrupt("web-1", at(7200));
+    let (plan, _) = fixture.planned();
+    assert_eq!(made_for(&plan, Reason::Interruption), 1);
+    assert_eq!(made_for(&plan, Reason::Expiry), 2);
+}
+
+#[test]
+fn the_plan_that_ends_a_paused_rollout_replaces_what_is_too_old() {
+    let mut fixture = expiring(Fixture::converged(1));
+    let target = fixture.recorded.stable.take().unwrap();
+    fixture.recorded.stable_size = 0;
+    let paused = PauseCause::Failures {
+        failed: 1,
+        threshold: 1,
+    };
+    fixture.recorded.rollout = Some(Rollout {
+        state: RolloutState::Paused(paused),
+        ..Rollout::new(target.clone(), at(-3600), 1)
+    });
+    let (plan, report) = fixture.planned();
+    assert_eq!(plan.next.stable, Some(target));
+    assert_eq!(made_for(&plan, Reason::Expiry), 1, "{:?}", report.holds);
+}
+
 #[test]
 fn a_limit_of_the_hour_is_no_new_beginning_for_the_deadline() {
     let mut fixture = Fixture::converged(3);

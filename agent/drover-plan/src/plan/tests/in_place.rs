@@ -132,6 +132,24 @@ fn where_nothing_may_be_missing_one_stands_in() {
 }
 
 #[test]
+fn who_takes_the_place_of_the_interrupted_stands_in_for_nobody() {
+    let mut fixture = undrained(outdated(5, 2, 1));
+    fixture.group.spec.rollout.surge_max = Amount::Count(4);
+    fixture.group.spec.rollout.first_batch = 10;
+    fixture.group.spec.health.startup_timeout = std::time::Duration::from_hours(2);
+    fixture.interrupt("web-5", at(7200));
+    let (plan, _) = fixture.planned();
+    let made: Vec<InstanceId> = creates(&plan).into_iter().flat_map(|made| made.0).collect();
+    assert_eq!(made.len(), 3, "one for it, two stand in for four");
+    fixture.recorded = plan.next;
+    for id in made {
+        fixture.known(&id.to_string(), "Starting");
+        fixture.list(&id.to_string(), ProviderPhase::Pending);
+    }
+    assert_eq!(creates(&fixture.planned().0), []);
+}
+
+#[test]
 fn a_live_change_costs_no_availability_and_keeps_a_pace() {
     let mut fixture = outdated(4, 1, 2);
     let (plan, _) = fixture.planned();

@@ -258,6 +258,19 @@ fn of_what_is_too_much_the_oldest_go_first() {
 }
 
 #[test]
+fn what_is_on_its_way_out_leaves_its_room_to_what_is_still_kept() {
+    let mut fixture = kept_since(60);
+    fixture.known("web-5", "Exited");
+    fixture.list("web-5", ProviderPhase::Exited(ExitReport::default()));
+    keep(&mut fixture, "web-5", 30);
+    fixture.recorded.next_number = 6;
+    assert_eq!(ended(&fixture.planned().0).len(), 1, "one may be kept");
+    fixture.destroy("web-1", Reason::Heal, acked());
+    let (plan, _) = fixture.planned();
+    assert_eq!(ended(&plan), []);
+}
+
+#[test]
 fn nothing_is_kept_in_the_place_of_its_replacement() {
     let mut fixture = broken();
     fixture.group.spec.limits.total_max = Some(4);
