@@ -232,10 +232,15 @@ fn no_worse(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
             || keep::keeps(pass, &member.id);
         !leaves && !matches!(member.class, InstanceClass::Terminating)
     });
-    let bad = staying
-        .filter(|member| member.digests == *target && member.class != InstanceClass::Available)
-        .count() as u32;
+    let newcomers = staying.filter(|member| member.digests == *target);
+    let (good, bad): (Vec<_>, Vec<_>) =
+        newcomers.partition(|member| member.class == InstanceClass::Available);
+    let bad = bad.len() as u32;
     let size = pass.plan.next.size;
+    // A group that was made smaller may have all it needs beside those that are bad.
+    if good.len() as u32 >= size {
+        return Ok(());
+    }
     let rollout = &sim.spec().rollout;
     let surge = match rollout.order {
         RolloutOrder::Auto | RolloutOrder::CreateFirst => rollout.surge_max.ceil_of(size),
@@ -276,6 +281,20 @@ fn never_quarantined(pass: &Pass) -> Result<(), Violation> {
     Ok(())
 }
 
+/// Counts the instances of the target that are too old: each may be followed by one before it goes.
+fn followed(sim: &Simulation, pass: &Pass, target: &drover_model::Digests) -> u32 {
+    let Some(expiry) = sim.spec().expiry else {
+        return 0;
+    };
+    let members = pass.classified.members.values();
+    let too_old = members.filter(|member| {
+        let age = expiry.age_of(&pass.before.uid, &member.id);
+        member.digests == *target && member.created_at + age <= pass.at
+    });
+    let surge = sim.spec().rollout.surge_max.ceil_of(pass.plan.next.size);
+    (too_old.count() as u32).min(surge)
+}
+
 /// Of a template that has not passed a stage there is no more than the stage allows; nothing is
 /// retired for being outdated while the document says not to.
 fn within_stages(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
@@ -309,6 +328,7 @@ fn within_stages(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
     {
         most = most.min(canary.count.ceil_of(size));
     }
+    most += followed(sim, pass, target);
     let made: usize = pass
         .plan
         .steps
@@ -363,7 +383,11 @@ fn no_action_unobserved(pass: &Pass) -> Result<(), Violation> {
 /// I16: a group that is not where it should be, and for which nothing is on the way, says why; and
 /// there always is a next look while something is to be done.
 fn explained(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
-    let acts = pass.plan.steps.iter().any(|step| step.action.mutates());
+    let keeps = pass.plan.next.instances.iter().any(|(id, after)| {
+        let before = pass.before.instances.get(id);
+        after.kept.is_some() && before.is_none_or(|before| before.kept.is_none())
+    });
+    let acts = keeps || pass.plan.steps.iter().any(|step| step.action.mutates());
     let done = matches!(
         pass.plan.next.phase,
         GroupPhase::Converged | GroupPhase::Deleted

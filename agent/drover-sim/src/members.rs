@@ -52,8 +52,8 @@ pub(crate) fn majority(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
         let handle = members
             .get(instance)
             .and_then(|one| one.provider_ref.as_ref());
-        if listed && handle.is_some_and(|handle| !sim.rosters().counts_on(sim.name(), handle)) {
-            // It has left, and is a member no more.
+        if listed && handle.is_some_and(|handle| !sim.rosters().votes(sim.name(), handle)) {
+            // It has left, or does not vote yet: no majority hangs on it.
             continue;
         }
         let serves = members

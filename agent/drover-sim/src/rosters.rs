@@ -257,6 +257,18 @@ impl SimRosters {
         })
     }
 
+    /// Returns whether an instance works under an entry that votes.
+    pub fn votes(&self, group: &GroupName, instance: &ProviderRef) -> bool {
+        let inner = self.lock();
+        let cluster = inner.clusters.get(group);
+        cluster.is_some_and(|cluster| {
+            let mut voters = cluster.entries.values();
+            voters.any(|entry| {
+                entry.user.as_ref() == Some(instance) && entry.role == EntryRole::Voter
+            })
+        })
+    }
+
     /// Returns what the agent did that the program would have lost something by, and forgets it.
     pub fn take_breaches(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().breaches)

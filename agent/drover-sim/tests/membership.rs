@@ -364,3 +364,27 @@ fn removing_the_group_asks_no_list() {
         assert!(left.is_empty());
     });
 }
+
+#[test]
+fn a_learner_that_cannot_be_promoted_for_a_while_is_not_replaced_for_that() {
+    live(async |life| {
+        let mut sim = settled(life, &THREE).await;
+        sim.edit(|spec| {
+            spec.health.startup_timeout = seconds(30);
+            spec.rollout.min_ready = seconds(600);
+        });
+        life.converge(&mut sim).await;
+        crash(&sim, "m2");
+        let made = |pass: &Pass| {
+            let mut steps = pass.plan.steps.iter();
+            steps.any(|step| matches!(step.action, Action::Create { .. }))
+        };
+        sim.until(seconds(600), made).await.unwrap().unwrap();
+        sim.rosters().blind(1000);
+        life.run(&mut sim, seconds(200)).await;
+        sim.rosters().blind(0);
+        life.converge(&mut sim).await;
+        assert_eq!(voters(&sim), THREE);
+        assert_eq!(sim.world().stats().created, 4);
+    });
+}

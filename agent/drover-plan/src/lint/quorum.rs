@@ -158,7 +158,8 @@ impl Facts<'_> {
             member.drain.is_some()
                 && member.class == InstanceClass::Available
                 && !self.ending.contains(&member.id)
-                && healthy.len() < needed(self.voters(plan).len())
+                && (healthy.len() < needed(self.voters(plan).len())
+                    || (quorum.membership.keeper().is_some() && self.must_vote(member)))
         };
         let moving = self.world.members.values().any(|member| {
             let on_its_way = !self.stays(&member.id)
@@ -217,7 +218,7 @@ impl Facts<'_> {
             let Some(member) = ended(step).and_then(|id| self.world.members.get(id)) else {
                 continue;
             };
-            if member.class == InstanceClass::Available && !self.has_left(plan, quorum, member) {
+            if member.class == InstanceClass::Available && !self.has_no_vote(plan, quorum, member) {
                 takes = true;
                 if let Some(id) = place(member) {
                     healthy.remove(id);

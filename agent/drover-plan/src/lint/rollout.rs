@@ -79,7 +79,8 @@ impl Facts<'_> {
             return Ok(());
         }
         let spec = self.input.desired.spec();
-        let most = allowed(spec, rollout, next.size, self.taken());
+        let most =
+            allowed(spec, rollout, next.size, self.taken()) + self.followed(target, next.size);
         let touched = plan.steps.iter().flat_map(super::subjects);
         let kept = self.newly_kept(plan);
         let kept = kept.iter().map(|member| &member.id);
@@ -99,6 +100,24 @@ impl Facts<'_> {
             return Err(LintError::AboveStage { updated, most });
         }
         Ok(())
+    }
+}
+
+impl Facts<'_> {
+    /// Counts the instances of the target that are too old: each may be followed by one before it goes.
+    fn followed(&self, target: &Digests, size: u32) -> u32 {
+        let spec = self.input.desired.spec();
+        let Some(expiry) = spec.expiry else {
+            return 0;
+        };
+        let members = self.world.members.values();
+        let too_old = members.filter(|member| {
+            let age = expiry.age_of(&self.input.recorded.uid, &member.id);
+            let due = member.created_at.checked_add(age);
+            let due = due.is_ok_and(|due| due <= self.input.now);
+            due && member.digests == *target && self.stays(&member.id)
+        });
+        (too_old.count() as u32).min(surge(spec, size))
     }
 }
 

@@ -66,13 +66,24 @@ impl Facts<'_> {
         members.all(|id| self.entry_of(roster, id).is_none())
     }
 
-    /// Returns whether a member is known to be out of the list: then it is none any more.
-    pub(super) fn has_left(&self, plan: &Plan, quorum: &QuorumSpec, member: &Member) -> bool {
+    /// Returns whether a member is known to have no vote: it is out of the list, or a learner.
+    pub(super) fn has_no_vote(&self, plan: &Plan, quorum: &QuorumSpec, member: &Member) -> bool {
         let Some(RosterView::Known(roster)) = self.input.roster else {
             return false;
         };
         let entry = place(member).and_then(|id| self.entry_of(roster, id));
-        is_kept(plan, quorum) && entry.is_none()
+        let votes = entry.is_some_and(|id| roster.entries[&id].role == EntryRole::Voter);
+        is_kept(plan, quorum) && !votes
+    }
+
+    /// Returns whether a member is known not to be able to leave the list: the others would decide nothing.
+    pub(super) fn must_vote(&self, member: &Member) -> bool {
+        let Some(RosterView::Known(roster)) = self.input.roster else {
+            return false;
+        };
+        let entry = place(member).and_then(|id| self.entry_of(roster, id));
+        let voter = entry.filter(|id| roster.entries[id].role == EntryRole::Voter);
+        voter.is_some_and(|id| !holds(answering(roster, Some(id))))
     }
 
     /// Returns the members that the plan takes out, and whether they are ended. Those that end already
@@ -119,17 +130,6 @@ impl Facts<'_> {
         step: &RosterStep,
     ) -> Result<(), LintError> {
         let wrong = |what| Err(LintError::Seat(what));
-        let answering = |except: Option<EntryId>| {
-            let voters = roster.entries.iter();
-            let voters =
-                voters.filter(|(id, entry)| entry.role == EntryRole::Voter && Some(**id) != except);
-            let (mut all, mut well) = (0, 0);
-            for (_, entry) in voters {
-                all += 1;
-                well += usize::from(entry.answers);
-            }
-            (all, well)
-        };
         let no_majority = |(all, left): (usize, usize)| {
             Err(LintError::NoMajority {
                 left: left as u32,
@@ -152,8 +152,8 @@ impl Facts<'_> {
                 let Some(entry) = roster.entries.get(&id) else {
                     return wrong("an entry would be removed that is not there");
                 };
-                let left = answering(Some(id));
-                if entry.role == EntryRole::Voter && (left.0 < 2 || left.1 < needed(left.0)) {
+                let left = answering(roster, Some(id));
+                if entry.role == EntryRole::Voter && !holds(left) {
                     return no_majority(left);
                 }
                 self.needless(roster, id)
@@ -163,7 +163,7 @@ impl Facts<'_> {
                 if follows.is_none_or(|entry| entry.role == EntryRole::Voter || !entry.started) {
                     return wrong("an entry would be promoted that does not follow");
                 }
-                let (all, well) = answering(None);
+                let (all, well) = answering(roster, None);
                 if well < needed(all + 1) && !quorum.allow_downtime {
                     return no_majority((all + 1, well));
                 }
@@ -224,6 +224,24 @@ impl Facts<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns how many entries vote, and how many of those answer; `except` in neither.
+fn answering(roster: &Roster, except: Option<EntryId>) -> (usize, usize) {
+    let voters = roster.entries.iter();
+    let voters =
+        voters.filter(|(id, entry)| entry.role == EntryRole::Voter && Some(**id) != except);
+    let (mut all, mut well) = (0, 0);
+    for (_, entry) in voters {
+        all += 1;
+        well += usize::from(entry.answers);
+    }
+    (all, well)
+}
+
+/// Returns whether `well` of `all` voters decide something, and one could fail.
+fn holds((all, well): (usize, usize)) -> bool {
+    all >= 2 && well >= needed(all)
 }
 
 fn seats(plan: &Plan) -> Vec<&Seat> {

@@ -61,10 +61,10 @@ impl<'a> Council<'a> {
                 let ending = intents.destroy(&member.id).is_some();
                 let mut standing = standing(member, ending || member.drain.is_some());
                 if let Some(entries) = entries {
-                    // Until it is ready the startup timeout itself watches over it.
+                    // Until it is ready the startup timeout itself watches over it, then `minReady`.
                     let limit = input.desired.spec().health.startup_timeout * 2;
-                    let late = elapsed(member.created_at, input.now) >= limit
-                        && member.class != InstanceClass::Starting;
+                    let coming = standing == Standing::Coming;
+                    let late = elapsed(member.created_at, input.now) >= limit && !coming;
                     standing = enrolled(standing, entries, &seat.member, late);
                     if entries.leads(&seat.member) {
                         council.leader = Some(&member.id);

@@ -334,6 +334,8 @@ impl<'a> Draft<'a> {
         self.interruption();
         self.heal();
         self.scale_out();
+        // One that was missing may have been made as a successor.
+        self.interruption();
         self.scale_in();
         self.roll();
         // A rollout that just retired the last outdated instance needs its surge no more.

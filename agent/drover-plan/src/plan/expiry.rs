@@ -77,7 +77,7 @@ impl<'a> Draft<'a> {
         let wanted = (expired.len() as u32).saturating_sub(pairs).min(slots);
         let (room, rate) = self.destroy_room(Reason::Expiry, pairs);
         if self.resolved.surge > 0 {
-            match self.make_successors(wanted.min(room)) {
+            match self.make_successors(&expired, wanted.min(room)) {
                 Some(made) => slots -= made,
                 None => return,
             }
@@ -108,10 +108,13 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Makes `wanted` instances above the size. Returns how many; none, if launches wait: then there
-    /// will be no successor, and nothing is retired for one.
-    fn make_successors(&mut self, wanted: u32) -> Option<u32> {
-        let parts = match self.templates_for(wanted) {
+    /// Makes `wanted` instances above the size, for as many of `expired`. Returns how many; none, if launches
+    /// wait: then there will be no successor, and nothing is retired for one.
+    fn make_successors(&mut self, expired: &[&Member], wanted: u32) -> Option<u32> {
+        // At a stage of the rollout who has the target leaves its room to the one that follows.
+        let replaced = expired.iter().take(wanted as usize);
+        let of_target = replaced.filter(|member| self.current(member)).count() as u32;
+        let parts = match self.templates_in_place_of(of_target, wanted) {
             Ok(parts) => parts,
             Err(held) => {
                 self.hold(held_for(Reason::Expiry, held.hold));

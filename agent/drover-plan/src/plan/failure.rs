@@ -384,6 +384,7 @@ impl Draft<'_> {
             || self.waits_for_the_hour()
             || self.waits_for_a_budget()
             || self.waits_for_surplus()
+            || self.waits_for_others()
     }
 
     /// Returns whether something was in the way of every step in the last pass, in which no rollout was

@@ -225,7 +225,9 @@ impl Draft<'_> {
                 self.spec.progress_deadline() + Duration::from_secs(1),
             ));
         }
-        let poll = if self.steps.iter().any(|step| step.action.mutates()) {
+        // What is kept is out of the group in the next pass: it may be at rest then.
+        let acts = !self.keeping.is_empty() || self.steps.iter().any(|step| step.action.mutates());
+        let poll = if acts {
             Some(POLL_MIN)
         } else {
             self.in_motion_since().map(|since| {

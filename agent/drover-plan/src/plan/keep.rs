@@ -56,8 +56,12 @@ impl<'a> Draft<'a> {
         self.spec.heal.keep.max.min(beside)
     }
 
-    /// Returns whether the provider has no room for what is wanted.
+    /// Returns whether something is wanted that the provider has no room for.
     fn no_room(&self) -> bool {
+        let wanted = self.resolved.size + self.doomed().count() as u32;
+        if self.live_count() >= wanted && self.next.rollout.is_none() {
+            return false;
+        }
         let class = self.next.backoff.as_ref().and_then(|backoff| backoff.class);
         matches!(class, Some(ErrorClass::Capacity | ErrorClass::Quota))
             || self.zones_closed().is_some()

@@ -296,11 +296,8 @@ impl<'a> Draft<'a> {
             zone: Some(zone.clone()),
             count: counts.get(Some(zone)),
         };
-        let fewest = zones
-            .iter()
-            .filter(|zone| self.is_open(zone))
-            .map(in_zone)
-            .min_by_key(|zone| zone.count)?;
+        let open = self.open_zones().into_iter();
+        let fewest = open.map(in_zone).min_by_key(|zone| zone.count)?;
         if let Some((zone, _)) = foreign {
             let from = InZone {
                 zone: zone.clone(),

@@ -187,6 +187,11 @@ impl<'a> Draft<'a> {
             self.has_room();
             return;
         };
+        if let Some(leaving) = self.leaving.keys().next() {
+            let why = format!("{leaving} is drained and cannot be spared yet");
+            self.hold(held_for(Reason::ScaleIn, Hold::QuorumUnsettled { why }));
+            return;
+        }
         if council.survives(member) || quorum.allow_downtime {
             self.disrupt_or_hold(member, Reason::ScaleIn);
         } else {

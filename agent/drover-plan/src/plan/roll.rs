@@ -202,10 +202,12 @@ impl<'a> Draft<'a> {
         withheld.flatten().or_else(|| self.refusal(member, reason))
     }
 
-    /// Returns whether a stage of the rollout lets one more that is there have the target.
+    /// Returns whether one more that is there may have the target: a stage of the rollout lets it, and it is
+    /// not among what is too much, which is on its way out and not worth a change.
     fn has_room_in_place(&self) -> bool {
-        let quota = self.stage_most();
-        quota.is_none_or(|most| self.of_target() < most)
+        let beside = self.resolved.surge + self.doomed().count() as u32;
+        let wanted = self.resolved.size.saturating_add(beside);
+        self.of_target() < self.stage_most().unwrap_or(wanted)
     }
 
     /// Returns whether a stage of the rollout lets one more outdated instance go: what this plan changed in
@@ -214,8 +216,18 @@ impl<'a> Draft<'a> {
         let stage = self.stage_most();
         stage.is_none_or(|most| {
             let others = self.live_count().saturating_sub(self.of_target());
-            others > self.resolved.size - most
+            others > self.others_at(most)
         })
+    }
+
+    /// Returns how many instances of other templates stay while `most` may have the target: the rest of the
+    /// group and, at a stage of the rollout, those that take the places of what is interrupted or too old.
+    fn others_at(&self, most: u32) -> u32 {
+        let rest = self.resolved.size - most;
+        match self.stage_most() {
+            None => rest,
+            Some(_) => rest + self.doomed().count() as u32 + self.surge_for_expiry(),
+        }
     }
 
     /// Returns how many instances may have the target, where a stage of the rollout limits it.
@@ -249,7 +261,7 @@ impl<'a> Draft<'a> {
         let stand_ins = self.stand_ins(outdated);
         // Those that this plan makes of another template stay as well, and the next pass sees them.
         let others = self.live_count().saturating_sub(of_target);
-        let mut retirable = others.saturating_sub(size - most);
+        let mut retirable = others.saturating_sub(self.others_at(most));
         let mut changeable = stage.map_or(u32::MAX, |most| most.saturating_sub(of_target));
         let mut surplus = self.surplus_beside_doomed();
         let mut changed = 0;
@@ -280,7 +292,11 @@ impl<'a> Draft<'a> {
 
     /// Returns the outdated members in the order in which they are retired.
     fn outdated(&self) -> Vec<&'a Member> {
-        let waits = |member: &&Member| !self.current(member) && !self.changing.contains(&member.id);
+        // What the provider is about to take is replaced anyway, whatever it was made from.
+        let waits = |member: &&Member| {
+            let changes = self.changing.contains(&member.id);
+            !self.current(member) && !changes && member.interruption.is_none()
+        };
         let mut outdated: Vec<&'a Member> = self.live().filter(waits).collect();
         outdated.sort_by_cached_key(|member| self.retirement_order(member, Reason::Update));
         if !self.minds_zones() {

@@ -41,7 +41,17 @@ impl<'a> Draft<'a> {
     /// Returns what `count` missing instances are made from: the target as far as a stage of the
     /// rollout allows, the rest from the last good template. An error says why from nothing.
     pub(super) fn templates_for(&self, count: u32) -> Result<[(Digests, u32); 2], Box<Held>> {
-        let (digests, first, rest) = match (self.fresh.clone(), self.room_for_target()) {
+        self.templates_in_place_of(0, count)
+    }
+
+    /// Returns the same for `count` that take the places of others, `of_target` of which have the target.
+    pub(super) fn templates_in_place_of(
+        &self,
+        of_target: u32,
+        count: u32,
+    ) -> Result<[(Digests, u32); 2], Box<Held>> {
+        let room = self.room_for_target(of_target);
+        let (digests, first, rest) = match (self.fresh.clone(), room) {
             (Fresh::Target, Some((room, good))) => (self.target.clone(), room.min(count), good),
             (Fresh::Target, None) => (self.target.clone(), count, self.target.clone()),
             (Fresh::Stable(stable), _) => (stable.clone(), count, stable),
@@ -137,7 +147,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns how many are there, or may be made, for those that are too old.
-    fn surge_for_expiry(&self) -> u32 {
+    pub(super) fn surge_for_expiry(&self) -> u32 {
         let replaced = |member: &&Member| {
             self.is_expired(member) && self.protection(member, Reason::Expiry).is_none()
         };

@@ -227,14 +227,15 @@ impl Draft<'_> {
         failed.then(|| format!("policy {} (binding {})", verdict.policy, verdict.binding))
     }
 
-    /// Returns how many more instances of the target missing capacity may be made of, and what the
-    /// rest is made of. None: all of it may have the target.
-    pub(super) fn room_for_target(&self) -> Option<(u32, Digests)> {
+    /// Returns how many more instances of the target missing capacity may be made of once `leaving` of it are
+    /// gone, and what the rest is made of. None: all of it may have the target.
+    pub(super) fn room_for_target(&self, leaving: u32) -> Option<(u32, Digests)> {
         let rollout = self.next.rollout.as_ref()?;
         let good = self.last_good().filter(|_| !self.rolls_back())?;
         let quota = self.quota(rollout).map(|quota| quota.most);
         let most = quota.into_iter().chain(rollout.stages.updated).min()?;
-        Some((most.saturating_sub(self.of_target()), good))
+        let stay = self.of_target().saturating_sub(leaving);
+        Some((most.saturating_sub(stay), good))
     }
 
     /// Notes how many instances the rollout itself wants at the target, where healing brings none.

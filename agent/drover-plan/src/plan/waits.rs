@@ -45,4 +45,14 @@ impl Draft<'_> {
     pub(super) fn waits_for_surplus(&self) -> bool {
         self.target_waiting() == 0 && self.total > self.resolved.ceiling
     }
+
+    /// Returns whether the target has nobody left to bring up now: as many serve as there should be, or what
+    /// is being retired is all that is on its way. However slowly that goes, the template is not to blame.
+    pub(super) fn waits_for_others(&self) -> bool {
+        let of_target = || self.live().filter(|member| self.current(member));
+        let serving = of_target().filter(|member| serves(member)).count() as u32;
+        let complete = serving >= self.resolved.size;
+        let coming = of_target().any(|member| !serves(member));
+        complete || (!coming && self.in_flight(Reason::Update) > 0)
+    }
 }

@@ -218,3 +218,23 @@ fn no_successor_is_made_where_there_is_one_too_many_already() {
     let (plan, _) = fixture.planned();
     assert_eq!(made(&plan, Cause::Because(Reason::Interruption)), 0);
 }
+
+#[test]
+fn what_the_provider_takes_is_not_retired_by_the_rollout_as_well() {
+    let mut fixture = Fixture::converged(3);
+    fixture.group.spec.template = template(2);
+    fixture.group.spec.rollout.order = drover_model::RolloutOrder::DeleteFirst;
+    fixture.group.spec.rollout.unavailable_max = Amount::Count(2);
+    fixture.group.spec.rollout.first_batch = 5;
+    fixture.interrupt("web-1", at(7200));
+    let (plan, _) = fixture.planned();
+    let updates = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Drain { instance, .. } | Action::Destroy { instance, .. } => {
+            Some((instance.to_string(), step.cause))
+        }
+        _ => None,
+    });
+    let updates: Vec<_> = updates.collect();
+    let update = Cause::Because(Reason::Update);
+    assert_eq!(updates, [("web-2".to_owned(), update)], "the next in turn");
+}

@@ -325,3 +325,28 @@ fn the_lint_finds_changes_in_place_that_may_not_be() {
     fixture.group.spec.rollout.action_max = FieldClass::Restart;
     assert_eq!(fixture.linted(|_| {}), Ok(()));
 }
+
+#[test]
+fn what_is_too_much_is_not_changed() {
+    let mut fixture = outdated(5, 1, 2);
+    fixture.group.spec.size = 2;
+    fixture.recorded.size = 2;
+    fixture.group.spec.rollout.surge_max = Amount::Count(1);
+    let suspended = drover_model::Budget {
+        reasons: [Reason::ScaleIn].into(),
+        max: Amount::Count(1),
+    };
+    fixture.group.spec.budgets = vec![suspended];
+    fixture.destroy("web-5", Reason::ScaleIn, acked(-10));
+    fixture.list("web-5", ProviderPhase::Stopping);
+    for name in ["web-1", "web-2", "web-3"] {
+        fixture.known(name, "Available");
+        fixture.list(name, ProviderPhase::Running);
+    }
+    assert_eq!(changes(&fixture.planned().0), [], "web-4 is to go");
+    fixture.unlist("web-3");
+    fixture.recorded.instances.remove(&id("web-3"));
+    fixture.memory.remove(&id("web-3"));
+    let (plan, _) = fixture.planned();
+    assert_eq!(changes(&plan), [("web-4".to_owned(), InPlace::Live)]);
+}

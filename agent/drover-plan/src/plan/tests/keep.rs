@@ -473,3 +473,32 @@ fn what_is_kept_takes_up_its_room_among_the_repairs_until_somebody_has_looked() 
     let (plan, _) = fixture.later(1).planned();
     assert_eq!(kept(&plan), ["web-1", "web-2"]);
 }
+
+#[test]
+fn a_refusal_of_what_nobody_needs_any_more_ends_nothing_that_is_kept() {
+    let mut fixture = kept_since(60);
+    fixture.recorded.next_number = 10;
+    let refused = IntentState::Failed {
+        class: ErrorClass::Capacity,
+        message: "no room".to_owned(),
+        at: at(-5),
+    };
+    fixture.create(&["web-9"], -10, refused.clone());
+    assert_eq!(ended(&fixture.planned().0), []);
+    // Where one is missing it is in the way.
+    fixture.unlist("web-4");
+    fixture.recorded.instances.remove(&id("web-4"));
+    fixture.memory.remove(&id("web-4"));
+    let over = [("web-1".to_owned(), Cause::KeptOver)];
+    assert_eq!(ended(&fixture.planned().0), over);
+}
+
+#[test]
+fn a_group_that_is_at_rest_without_what_is_kept_says_so_at_once() {
+    let mut fixture = broken();
+    fixture.group.spec.size = 2;
+    fixture.recorded.size = 2;
+    let (plan, _) = fixture.planned();
+    assert_eq!((kept(&plan).len(), made(&plan)), (1, 0));
+    assert_eq!(plan.wake_at, Some(at(1)));
+}

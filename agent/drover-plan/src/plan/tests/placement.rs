@@ -257,3 +257,13 @@ fn the_lint_sees_an_instance_in_the_wrong_zone_and_an_idle_move() {
         Err(crate::LintError::IdleMove)
     );
 }
+
+#[test]
+fn nothing_moves_to_a_zone_that_nothing_would_be_made_in() {
+    let mut fixture = placed(&["a", "b"], &["a", "a", "a", "b"]);
+    fixture.group.spec.placement.rebalance = Rebalance::Proactive;
+    assert_eq!(made(&fixture.planned().0), pairs(&[("b", 1)]));
+    let preferred = drover_model::PlaceDecision::Score(1.0);
+    fixture.decisions.places = [("a".to_owned(), preferred)].into();
+    assert!(fixture.planned().0.steps.is_empty());
+}

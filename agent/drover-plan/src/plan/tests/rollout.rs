@@ -1,4 +1,4 @@
-use drover_model::{Amount, HealRevision, Rollout};
+use drover_model::{Amount, Checkpoint, Expiry, HealRevision, OnFailure, Rollout, RolloutOrder};
 
 use super::*;
 
@@ -82,4 +82,131 @@ fn a_group_that_is_mostly_broken_is_healed_one_at_a_time() {
     };
     assert_eq!(ended(7), (7, false));
     assert_eq!(ended(8), (1, true));
+}
+
+/// A rollout of `size` that began two hours ago and is taken back when it misses its deadline.
+fn overdue(size: u32) -> Fixture {
+    let mut fixture = Fixture::converged(size);
+    fixture.group.spec.template = template(2);
+    fixture.group.spec.rollout.on_failure = OnFailure::Rollback;
+    begin(&mut fixture, -7200);
+    fixture
+}
+
+fn begin(fixture: &mut Fixture, seconds: i64) {
+    let target = fixture.digests();
+    let size = fixture.recorded.size;
+    fixture.recorded.target = Some(target.clone());
+    fixture.recorded.rollout = Some(Rollout::new(target, at(seconds), size));
+}
+
+fn ends(fixture: &mut Fixture, name: &str) {
+    let old = fixture.recorded.stable.clone().unwrap();
+    let acked = IntentState::Acked {
+        made: BTreeMap::new(),
+        at: at(-600),
+    };
+    fixture.destroy(name, Reason::Update, acked);
+    fixture.list(name, ProviderPhase::Stopping);
+    let listed = fixture.listing.instances.last_mut().unwrap();
+    listed.ownership.as_mut().unwrap().digests = old;
+}
+
+fn ended(plan: &Plan) -> Vec<String> {
+    let ended = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Destroy { instance, .. } | Action::Drain { instance, .. } => {
+            Some(instance.to_string())
+        }
+        _ => None,
+    });
+    ended.collect()
+}
+
+#[test]
+fn however_slowly_the_old_ones_end_the_template_is_not_to_blame() {
+    assert!(overdue(3).planned().0.next.quarantine.is_some());
+    // Nobody is on the way up, and the place of the first is not free yet.
+    let mut first = overdue(3);
+    first.group.spec.rollout.order = RolloutOrder::DeleteFirst;
+    first.group.spec.rollout.unavailable_max = Amount::Count(1);
+    ends(&mut first, "web-1");
+    assert_eq!(first.planned().0.next.quarantine, None);
+    // All that are wanted serve, and the last old ones are on their way out.
+    let mut last = overdue(3);
+    for (old, new) in [("web-1", "web-4"), ("web-2", "web-5"), ("web-3", "web-6")] {
+        ends(&mut last, old);
+        last.known(new, "Available");
+        last.list(new, ProviderPhase::Running);
+    }
+    last.recorded.next_number = 7;
+    assert_eq!(last.planned().0.next.quarantine, None);
+    // Nor where one of them has not begun to go.
+    let intent = last.intents.pop().unwrap();
+    let old = last.recorded.stable.clone().unwrap();
+    last.list("web-3", ProviderPhase::Running);
+    let listed = last.listing.instances.last_mut().unwrap();
+    listed.ownership.as_mut().unwrap().digests = old;
+    for gone in ["web-1", "web-2"] {
+        last.list(gone, ProviderPhase::Terminated);
+    }
+    assert_eq!(last.planned().0.next.quarantine, None);
+    last.intents.push(intent);
+    // One that does not come up is what the deadline is for.
+    last.known("web-6", "Starting");
+    last.list("web-6", ProviderPhase::Pending);
+    last.listing.instances.last_mut().unwrap().created_at = Some(at(-10));
+    last.recorded
+        .instances
+        .get_mut(&id("web-6"))
+        .unwrap()
+        .created_at = at(-10);
+    assert!(last.planned().0.next.quarantine.is_some());
+}
+
+#[test]
+fn at_a_checkpoint_who_takes_the_place_of_the_interrupted_stays() {
+    let mut fixture = Fixture::converged(4);
+    fixture.group.spec.health.startup_timeout = std::time::Duration::from_hours(2);
+    fixture.known("web-5", "Starting");
+    fixture.list("web-5", ProviderPhase::Pending);
+    fixture.recorded.next_number = 6;
+    fixture.group.spec.template = template(2);
+    fixture.group.spec.rollout.surge_max = Amount::Count(2);
+    fixture.group.spec.rollout.checkpoints = vec![Checkpoint {
+        at: Amount::Count(1),
+        wait: std::time::Duration::from_hours(1),
+    }];
+    begin(&mut fixture, -60);
+    fixture.known("web-4", "Available");
+    fixture.list("web-4", ProviderPhase::Running);
+    fixture.interrupt("web-1", at(7200));
+    let (plan, _) = fixture.planned();
+    assert_eq!(ended(&plan), [""; 0]);
+    assert_eq!(creates(&plan), []);
+}
+
+#[test]
+fn at_a_partition_what_is_too_old_is_followed_by_its_like() {
+    let mut fixture = Fixture::converged(3);
+    fixture.group.spec.expiry = Some(Expiry {
+        age_max: std::time::Duration::from_secs(1),
+        jitter_percent: 0,
+    });
+    let old = fixture.digests();
+    fixture.group.spec.template = template(2);
+    fixture.group.spec.rollout.surge_max = Amount::Count(3);
+    fixture.group.spec.rollout.partition = Some(Amount::Count(1));
+    begin(&mut fixture, -60);
+    fixture.known("web-3", "Available");
+    fixture.list("web-3", ProviderPhase::Running);
+    let (plan, report) = fixture.planned();
+    let made = |of: &Digests| -> usize {
+        let made = plan.steps.iter().filter_map(|step| match &step.action {
+            Action::Create { slots, digests, .. } if digests == of => Some(slots.len()),
+            _ => None,
+        });
+        made.sum()
+    };
+    let target = fixture.digests();
+    assert_eq!((made(&old), made(&target)), (2, 1), "{:?}", report.holds);
 }
