@@ -5,6 +5,7 @@
 mod admission;
 mod in_place;
 mod keep;
+mod order;
 
 use std::collections::BTreeSet;
 
@@ -67,6 +68,10 @@ impl Checks {
         in_place::within_the_action(sim, pass)?;
         self.changed.only_in_place(sim)?;
         keep::within_reason(sim, pass)?;
+        order::broken_never_blocks(sim, pass)?;
+        order::heal_before_roll(pass)?;
+        order::worst_first(sim, pass)?;
+        order::isolated(sim, pass)?;
         no_worse(sim, pass)?;
         never_quarantined(pass)?;
         within_stages(sim, pass)?;

@@ -336,12 +336,13 @@ impl Simulation {
         recorded: &RecordedGroup,
         fences: &[Held],
     ) -> Result<(Plan, PlanReport), SimulationError> {
-        self.plan_as(&self.provider, classified, intents, recorded, fences)
+        let from = (&self.provider, &self.peers);
+        self.plan_as(from, classified, intents, recorded, fences)
     }
 
     fn plan_as(
         &self,
-        provider: &ProviderFacts,
+        (provider, peers): (&ProviderFacts, &Peers),
         classified: &Classified,
         intents: &[Intent],
         recorded: &RecordedGroup,
@@ -371,7 +372,7 @@ impl Simulation {
             decisions: &self.decisions,
             recommendations: &self.recommendations,
             policies: &policies,
-            peers: &self.peers,
+            peers,
             fences,
         };
         let (plan, report) = plan(&input)?;
@@ -387,7 +388,21 @@ impl Simulation {
         intents: &[Intent],
         recorded: &RecordedGroup,
     ) -> Result<Plan, SimulationError> {
-        let (plan, _) = self.plan_as(provider, classified, intents, recorded, &self.fences)?;
+        let from = (provider, &self.peers);
+        let (plan, _) = self.plan_as(from, classified, intents, recorded, &self.fences)?;
+        Ok(plan)
+    }
+
+    /// Plans with another idea of the other groups, under the same fences.
+    pub(crate) fn planned_beside(
+        &self,
+        peers: &Peers,
+        classified: &Classified,
+        intents: &[Intent],
+        recorded: &RecordedGroup,
+    ) -> Result<Plan, SimulationError> {
+        let from = (&self.provider, peers);
+        let (plan, _) = self.plan_as(from, classified, intents, recorded, &self.fences)?;
         Ok(plan)
     }
 
