@@ -36,6 +36,8 @@ fn reference_pages_name_every_field() {
         ("binding", "policy"),
         ("provider", "provider"),
         ("fleet", "fleet"),
+        ("metricsource", "metrics"),
+        ("calendar", "calendar"),
     ];
     for (kind, page) in pages {
         let schema =

@@ -124,6 +124,7 @@ impl Fleet {
                 drawn
             }),
             contact: None,
+            metrics: Arc::new(drover_loop::NoMetrics::new("there are none here")),
         };
         Agent::open(settings, parts).unwrap()
     }

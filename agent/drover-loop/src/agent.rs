@@ -21,6 +21,7 @@ use crate::entry::GroupEntry;
 use crate::fleet::Fleet;
 use crate::lease::{Lease, Liveness};
 use crate::members::MembersDir;
+use crate::metrics::{MetricReader, Metrics};
 use crate::observe::Scopes;
 use crate::offload::Offload;
 use crate::orphans::OrphanWatch;
@@ -85,6 +86,8 @@ pub struct AgentParts {
     pub entropy: Entropy,
     /// How instances themselves are talked to. None: over the network.
     pub contact: Option<Contact>,
+    /// Where metrics are read from.
+    pub metrics: Arc<dyn MetricReader>,
 }
 
 /// How instances themselves are talked to, as opposed to their provider.
@@ -163,6 +166,7 @@ pub struct Agent {
     /// A rewritten tip that a person accepted.
     accepted_rewrite: Option<Revision>,
     orphans: OrphanWatch,
+    metrics: Metrics,
     /// Set until every scope was listed completely after the start with an empty data directory.
     adopting: bool,
     /// Whether documents have to be compared with what is in force again.
@@ -328,6 +332,7 @@ impl Agent {
             desired_stale: true,
             scopes: Scopes::default(),
             orphans: OrphanWatch::default(),
+            metrics: Metrics::new(parts.metrics),
             tasks: JoinSet::new(),
             task_names: BTreeMap::new(),
             changed,
@@ -374,7 +379,10 @@ impl Agent {
         self.fetch(now).await;
         if self.tenure.may_act() {
             self.follow_documents(now).await;
+            let asked = self.metrics.ask(&self.fleet.sets);
             let observed = self.observe(now).await;
+            let wait = self.settings.limits.metric_wait;
+            self.metrics.take(asked, &self.fleet.sets, now, wait).await;
             self.dispatch(now, tick, &observed);
             self.gather().await;
             self.release_guards(now).await;

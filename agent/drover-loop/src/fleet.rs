@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use drover_model::{
-    AcceptedDocument, Binding, BindingName, FleetBudget, Kind, Policy, PolicyName, ProviderDoc,
-    ProviderName, Revision,
+    AcceptedDocument, Binding, BindingName, Calendar, CalendarName, FleetBudget, Kind,
+    MetricSource, MetricSourceName, Policy, PolicyName, ProviderDoc, ProviderName, Revision,
 };
-use drover_policy::{PolicyMistake, PolicySet};
+use drover_policy::{Definitions, PolicyMistake, PolicySet};
 use drover_spec::record::RecordedFleet;
 use drover_spec::{Diagnostic, Document, FleetDoc, Located};
 
@@ -21,6 +21,9 @@ use crate::source::Snapshot;
 
 /// Most earlier sets of policies that still judge. Beyond it new policies wait.
 pub(crate) const GUARDS_MAX: usize = 4;
+
+/// Of documents that were in force before, nobody knows which others could not be read then.
+const RESTORED: bool = true;
 
 /// A document with its text.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +40,8 @@ pub(crate) struct Documents {
     pub(crate) providers: BTreeMap<ProviderName, Kept<ProviderDoc>>,
     /// The document of the fleet itself, if there is one.
     pub(crate) fleet: BTreeMap<String, Kept<FleetDoc>>,
+    pub(crate) metric_sources: BTreeMap<MetricSourceName, Kept<MetricSource>>,
+    pub(crate) calendars: BTreeMap<CalendarName, Kept<Calendar>>,
     /// Policies that never were good, with the first mistake.
     pub(crate) never_good: BTreeMap<PolicyName, String>,
 }
@@ -69,9 +74,9 @@ impl Fleet {
         let earlier: Vec<Documents> = earlier.iter().map(Documents::restore).collect();
         let mut sets: Vec<_> = earlier
             .iter()
-            .map(|then| Arc::new(then.compile().0))
+            .map(|then| Arc::new(then.compile(RESTORED).0))
             .collect();
-        let (set, mistakes) = documents.compile();
+        let (set, mistakes) = documents.compile(RESTORED);
         sets.push(Arc::new(set));
         Self {
             mistakes: mistakes.iter().map(diagnostic).collect(),
@@ -91,7 +96,11 @@ impl Fleet {
         let judges = |documents: &Documents| {
             let digests = documents.policies.values().map(|kept| &kept.value.digest);
             let bindings = documents.bindings.values().map(|kept| &kept.value.digest);
-            let all: Vec<String> = digests.chain(bindings).cloned().collect();
+            let metrics = documents.metric_sources.values();
+            let metrics = metrics.map(|kept| &kept.value.digest);
+            let calendars = documents.calendars.values().map(|kept| &kept.value.digest);
+            let all = digests.chain(bindings).chain(metrics).chain(calendars);
+            let all: Vec<String> = all.cloned().collect();
             (all, documents.never_good.clone())
         };
         let same_judges = judges(&documents) == judges(&self.documents);
@@ -201,6 +210,16 @@ impl Documents {
                 let name = value.name.clone();
                 self.fleet.insert(name, Kept { value, document });
             }
+            Document::MetricSource(value) => {
+                let value = *value;
+                let name = value.name.clone();
+                self.metric_sources.insert(name, Kept { value, document });
+            }
+            Document::Calendar(value) => {
+                let value = *value;
+                let name = value.name.clone();
+                self.calendars.insert(name, Kept { value, document });
+            }
             Document::Group(_) => {}
         }
     }
@@ -221,7 +240,12 @@ impl Documents {
         let providers = providers.map(|(n, k)| ((Kind::Provider, n.to_string()), &k.document));
         let fleet = self.fleet.iter();
         let fleet = fleet.map(|(n, k)| ((Kind::Fleet, n.clone()), &k.document));
+        let metrics = self.metric_sources.iter();
+        let metrics = metrics.map(|(n, k)| ((Kind::MetricSource, n.to_string()), &k.document));
+        let calendars = self.calendars.iter();
+        let calendars = calendars.map(|(n, k)| ((Kind::Calendar, n.to_string()), &k.document));
         let documents = policies.chain(bindings).chain(providers).chain(fleet);
+        let documents = documents.chain(metrics).chain(calendars);
         RecordedFleet {
             revision: Some(revision.clone()),
             documents: documents
@@ -230,12 +254,15 @@ impl Documents {
         }
     }
 
-    /// Compiles the policies.
-    fn compile(&self) -> (PolicySet, Vec<PolicyMistake>) {
+    /// Compiles the policies. `partial`: see [`Definitions::new`].
+    fn compile(&self, partial: bool) -> (PolicySet, Vec<PolicyMistake>) {
         let policies: Vec<Policy> = self.policies.values().map(|k| k.value.clone()).collect();
         let bindings: Vec<Binding> = self.bindings.values().map(|k| k.value.clone()).collect();
         let never: Vec<_> = self.never_good.clone().into_iter().collect();
-        PolicySet::compile(&policies, &bindings, &never)
+        let metrics = self.metric_sources.values().map(|kept| &kept.value);
+        let calendars = self.calendars.values().map(|kept| &kept.value);
+        let definitions = Definitions::new(metrics, calendars, partial);
+        PolicySet::compile_with(&policies, &bindings, &never, definitions)
     }
 
     /// Returns what is in force after a snapshot: its good documents, and the last good version of
@@ -265,6 +292,15 @@ impl Documents {
             fleet: follow(&fleet, &self.fleet, from, &|name| {
                 fleet.is_empty() && broken.keeps(Kind::Fleet, name)
             }),
+            metric_sources: follow(
+                &repository.metric_sources,
+                &self.metric_sources,
+                from,
+                &|name| broken.keeps(Kind::MetricSource, name.as_str()),
+            ),
+            calendars: follow(&repository.calendars, &self.calendars, from, &|name| {
+                broken.keeps(Kind::Calendar, name.as_str())
+            }),
             never_good: BTreeMap::new(),
         };
         for (name, good) in &self.providers {
@@ -281,7 +317,8 @@ impl Documents {
                 next.never_good.insert(name, why);
             }
         }
-        let (set, mistakes) = next.compile();
+        let partial = repository.defines_more();
+        let (set, mistakes) = next.compile(partial);
         let bad: BTreeMap<&PolicyName, &PolicyMistake> = mistakes
             .iter()
             .filter_map(|mistake| Some((mistake.policy.as_ref()?, mistake)))
@@ -298,7 +335,7 @@ impl Documents {
                 next.policies.remove(name);
             }
         }
-        let (set, _) = next.compile();
+        let (set, _) = next.compile(partial);
         (next, set, mistakes)
     }
 }

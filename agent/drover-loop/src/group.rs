@@ -8,8 +8,8 @@ use std::time::Duration;
 use drover_model::{
     AcceptedDocument, BudgetDecision, Change, Classified, Decisions, Deleting, Epoch, FleetName,
     Group, GroupName, GroupSpec, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent,
-    Listing, Numbers, Peers, PlaceDecision, Plan, PlanReport, PolicyName, Protection, Reason,
-    Recommendation, RecordedGroup, RosterView, Timestamp, Verdict,
+    Listing, Numbers, Peers, PlaceDecision, Plan, PlanReport, PolicyName, Protection, Readings,
+    Reason, Recommendation, RecordedGroup, RosterView, Timestamp, Verdict,
 };
 use drover_plan::{
     ChangeInput, ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, Review,
@@ -56,6 +56,7 @@ pub(crate) struct GroupInput<'a> {
     pub(crate) policies: &'a [Arc<PolicySet>],
     pub(crate) source: &'a SourceFacts,
     pub(crate) groups: &'a BTreeMap<GroupName, GroupSummary>,
+    pub(crate) readings: &'a Readings,
     /// What the planner knows of them.
     pub(crate) peers: &'a Peers,
     /// What is in the way, and why newer documents are not in force.
@@ -249,6 +250,7 @@ fn facts<'a>(
         classified: Some(classified),
         source: input.source,
         groups: input.groups,
+        readings: input.readings,
     }
 }
 
@@ -406,7 +408,9 @@ fn mark_guards(guards: &mut [bool], input: &GroupInput<'_>, judged: &Judged) {
         let only_then = |(policy, binding): &(&PolicyName, &str)| {
             let changed = |name: &str| then.contains_key(name) && then.get(name) != now.get(name);
             then.keys().any(|key| {
-                let named = key.ends_with(policy.as_str()) || key.ends_with(binding);
+                // Also what documents tell the binding's policy: `binding/<name>/isHoliday/<name>`.
+                let mut parts = key.split('/').skip(1).take(1);
+                let named = parts.any(|part| part == policy.as_str() || part == *binding);
                 named && changed(key)
             })
         };

@@ -30,6 +30,7 @@ mod material;
 mod members;
 pub mod memory;
 mod message;
+mod metrics;
 mod observe;
 mod offload;
 mod orphans;
@@ -53,6 +54,7 @@ pub use deletion::SeenUnder;
 pub use lease::{LEASE_GRACE, Lease, LeaseError, Liveness};
 pub use machine::{local_liveness, machine, system_entropy};
 pub use members::{MemberState, Membership, PublishedMember};
+pub use metrics::{MetricAsk, MetricReader, MetricStatus, NoMetrics};
 pub use orphans::Orphan;
 pub use recorder::{
     GitRecorder, GitRecorderOptions, Guard, Look, PublishResult, PublishWhen, Recorder,

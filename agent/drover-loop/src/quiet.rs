@@ -8,6 +8,8 @@ use std::hash::{Hash as _, Hasher};
 use std::time::Duration;
 
 use drover_model::{Completeness, Held, Listing, Peers, Timestamp};
+
+use crate::metrics::Told;
 use sha2::{Digest as _, Sha256};
 
 /// How long an answer is believed at most: a plan that misjudges its own timers costs this much.
@@ -22,6 +24,8 @@ pub(crate) struct Quiet {
     pub(crate) instances: Option<Fingerprint>,
     pub(crate) fences: Vec<Held>,
     pub(crate) peers: Peers,
+    /// What its policies were told of metrics.
+    pub(crate) metrics: Vec<Told>,
     pub(crate) planned_at: Timestamp,
     pub(crate) wake_at: Option<Timestamp>,
 }
@@ -35,6 +39,7 @@ impl Quiet {
         instances: Option<Fingerprint>,
         fences: &[Held],
         peers: &Peers,
+        metrics: &[Told],
     ) -> bool {
         let age = now.duration_since(self.planned_at);
         let fresh = !age.is_negative() && age.unsigned_abs() < BELIEVED_FOR;
@@ -43,6 +48,7 @@ impl Quiet {
             && self.shared == shared
             && self.fences == fences
             && self.peers == *peers
+            && self.metrics == metrics
             && instances.is_some()
             && self.instances == instances
     }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    AgentName, Change, Decisions, Epoch, FleetName, Group, GroupName, GroupPhase, Held, Numbers,
-    RecordedGroup, Revision, Timestamp,
+    AgentName, Change, Decisions, Epoch, FleetName, Group, GroupName, GroupPhase, Held, MetricName,
+    Numbers, RecordedGroup, Revision, Timestamp,
 };
 use drover_spec::Diagnostic;
 
 use crate::members::Membership;
+use crate::metrics::MetricStatus;
 use crate::orphans::Orphan;
 use crate::source::{SourceCommit, SourcePlace};
 
@@ -113,6 +114,8 @@ pub struct AgentStatus {
     pub providers: BTreeMap<String, ProviderStatus>,
     /// Instances that carry the fleet's tags and belong to no group that anybody knows.
     pub orphans: Vec<Orphan>,
+    /// The metrics that policies in force read.
+    pub metrics: BTreeMap<MetricName, MetricStatus>,
     /// The groups.
     pub groups: BTreeMap<GroupName, Arc<GroupStatus>>,
     /// What holds for the whole agent.
@@ -134,6 +137,7 @@ impl AgentStatus {
             write_back: WriteBackStatus::default(),
             providers: BTreeMap::new(),
             orphans: Vec::new(),
+            metrics: BTreeMap::new(),
             groups: BTreeMap::new(),
             holds: Vec::new(),
             diagnostics: Arc::default(),

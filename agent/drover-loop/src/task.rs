@@ -12,7 +12,8 @@ use drover_apply::{
 use drover_model::{
     Action, Cause, Change, Decisions, Deleting, Disturbance, Epoch, FleetName, Group, GroupName,
     HealthSignal, Held, InPlaceUpdate, InstanceId, InstanceMemory, Intent, IntentKind, Listing,
-    Peers, Plan, ProviderPhase, Reason, Recommendation, RecordedGroup, RosterView, Timestamp,
+    Peers, Plan, ProviderPhase, Readings, Reason, Recommendation, RecordedGroup, RosterView,
+    Timestamp,
 };
 use drover_plan::{FenceScope, fence_scope};
 use drover_policy::{GroupSummary, PolicySet, SourceFacts};
@@ -69,6 +70,10 @@ pub(crate) struct Shared {
     pub(crate) policies: Vec<Arc<PolicySet>>,
     pub(crate) source: SourceFacts,
     pub(crate) groups: BTreeMap<GroupName, GroupSummary>,
+    /// What came of asking for metrics.
+    pub(crate) readings: Arc<Readings>,
+    /// Whether any policy reads one.
+    pub(crate) reads_metrics: bool,
     /// The groups that are where their documents want them to be.
     pub(crate) converged: BTreeSet<GroupName>,
     /// Groups with open intents when the pass began.
@@ -234,6 +239,7 @@ fn input<'a>(
         policies: &shared.policies,
         source: &shared.source,
         groups: &shared.groups,
+        readings: &shared.readings,
         peers: &task.peers,
         fences: &task.fences,
         keep: shared.keep,

@@ -14,6 +14,8 @@ pub struct PassLimits {
     pub list_wait: Duration,
     /// The time limit of one listing.
     pub list_timeout: Duration,
+    /// How long a pass waits for metrics, whatever their own limits are; what did not come is not ok.
+    pub metric_wait: Duration,
     /// How long a pass waits for its groups; slower ones go on beside the next passes.
     pub group_wait: Duration,
     /// The time limit of one group: beyond it the work is dropped, and the journal knows how far it
@@ -36,6 +38,7 @@ impl Default for PassLimits {
             fetch_gap: Duration::ZERO,
             list_wait: Duration::from_secs(5),
             list_timeout: Duration::from_mins(1),
+            metric_wait: Duration::from_secs(11),
             group_wait: Duration::from_secs(5),
             group_timeout: Duration::from_mins(10),
             call_timeout: Duration::from_mins(1),

@@ -17,16 +17,22 @@ pub enum Kind {
     Binding,
     /// A named provider configuration.
     Provider,
+    /// Metrics that policies read.
+    MetricSource,
+    /// Days that policies know.
+    Calendar,
 }
 
 impl Kind {
     /// Every kind, in the order of this enum.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Fleet,
         Self::Group,
         Self::Policy,
         Self::Binding,
         Self::Provider,
+        Self::MetricSource,
+        Self::Calendar,
     ];
 
     /// Returns the name used in documents.
@@ -37,6 +43,8 @@ impl Kind {
             Self::Policy => "Policy",
             Self::Binding => "Binding",
             Self::Provider => "Provider",
+            Self::MetricSource => "MetricSource",
+            Self::Calendar => "Calendar",
         }
     }
 }

@@ -155,6 +155,39 @@ text_id!(
     check_dns_label
 );
 text_id!(
+    /// The name of a MetricSource document: a DNS label.
+    MetricSourceName,
+    check_dns_label
+);
+text_id!(
+    /// The name of a source of metrics in the agent's own file: a DNS label. Documents name it; what is
+    /// behind it they do not know.
+    SourceName,
+    check_dns_label
+);
+text_id!(
+    /// The name that policies know a metric under, such as `queue.depth`.
+    MetricName,
+    |text| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if text.is_empty() {
+            return Err(IdError::Empty);
+        }
+        if text.len() > NAME_LENGTH_MAX {
+            return Err(IdError::TooLong { max: NAME_LENGTH_MAX });
+        }
+        if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(allowed) {
+            return Ok(());
+        }
+        Err(IdError::Form { expected: "a metric's name of letters, digits, '.', '_' and '-' that begins with a letter or digit" })
+    }
+);
+text_id!(
+    /// The name of a Calendar document: a DNS label.
+    CalendarName,
+    check_dns_label
+);
+text_id!(
     /// The identity of one life of a group, drawn when the agent first sees it and recorded.
     /// A group deleted and created again has the same name and another uid.
     GroupUid,

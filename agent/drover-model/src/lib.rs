@@ -9,6 +9,7 @@
 //!
 //! **Invariant:** every id is parsed once, at the border, and cannot hold an invalid value after that.
 
+mod calendar;
 mod cron;
 mod decision;
 mod digest;
@@ -17,6 +18,7 @@ mod group;
 mod hold;
 mod id;
 mod keep;
+mod metric;
 mod observed;
 mod peers;
 mod placement;
@@ -31,6 +33,7 @@ mod span;
 mod value;
 mod window;
 
+pub use calendar::*;
 pub use cron::*;
 pub use decision::*;
 pub use digest::*;
@@ -40,6 +43,7 @@ pub use hold::*;
 pub use id::*;
 pub use jiff::Timestamp;
 pub use keep::*;
+pub use metric::*;
 pub use observed::*;
 pub use peers::*;
 pub use placement::*;

@@ -478,7 +478,7 @@ pub(crate) struct PolicyTestArgs {
 /// Arguments of `drover schema`.
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
-    /// Fleet, Group, Policy, Binding or Provider. Otherwise all of them in one object
+    /// Fleet, Group, Policy, Binding, Provider, MetricSource or Calendar. Otherwise all of them in one object
     #[arg(value_parser = values::kind)]
     pub(crate) kind: Option<drover_model::Kind>,
 }

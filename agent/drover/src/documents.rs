@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use drover_git::{FILE_BYTES_MAX, FILES_MAX, IGNORE_FILE, IgnoreRules, Mirror, Oid, RefusedWhy};
 use drover_model::SourceSpan;
-use drover_policy::{PolicyMistake, PolicySet};
+use drover_policy::{Definitions, PolicyMistake, PolicySet};
 use drover_spec::{Diagnostic, ParsedFile, Repository};
 
 use crate::error::{CommandError, CommandResult, Context as _};
@@ -34,7 +34,14 @@ impl Documents {
         let policies: Vec<_> = policies.map(|found| found.value.clone()).collect();
         let bindings = self.repository.bindings.values();
         let bindings: Vec<_> = bindings.map(|found| found.value.clone()).collect();
-        PolicySet::compile(&policies, &bindings, &[])
+        let metrics = self.repository.metric_sources.values();
+        let calendars = self.repository.calendars.values();
+        let definitions = Definitions::new(
+            metrics.map(|found| &found.value),
+            calendars.map(|found| &found.value),
+            self.repository.defines_more(),
+        );
+        PolicySet::compile_with(&policies, &bindings, &[], definitions)
     }
 
     fn new(texts: BTreeMap<String, Vec<u8>>, reading: Vec<Diagnostic>) -> Self {

@@ -15,6 +15,7 @@ use drover_model::{
     Verdict,
 };
 
+use crate::definitions::Definitions;
 use crate::evaluate::{self, Scope, Valued};
 use crate::policy::{Body, CompiledPolicy, ResultType};
 use crate::set::PolicySet;
@@ -22,6 +23,8 @@ use crate::stack::on_large_stack;
 use crate::types::{Shape, Type, closest};
 use crate::value::{self, Boxed, Entries};
 use crate::variables::VARIABLES;
+
+mod facts;
 
 #[cfg(test)]
 mod tests;
@@ -75,7 +78,7 @@ impl PolicySet {
                     policy: policy.name.clone(),
                     name: test.name.clone(),
                     span: test.span.clone(),
-                    result: run_test(policy, test),
+                    result: run_test(policy, test, &self.definitions),
                 })
                 .collect()
         };
@@ -102,8 +105,10 @@ struct Got {
     verdict: Option<Verdict>,
 }
 
-fn run_test(policy: &CompiledPolicy, test: &PolicyTest) -> TestResult {
-    let given = match given(policy, &test.given) {
+fn run_test(policy: &CompiledPolicy, test: &PolicyTest, known: &Definitions) -> TestResult {
+    let given = given(policy, &test.given)
+        .and_then(|values| Ok((values, facts::given(&test.given, known)?)));
+    let (given, facts) = match given {
         Ok(given) => given,
         Err(message) => return TestResult::Invalid { message },
     };
@@ -111,7 +116,7 @@ fn run_test(policy: &CompiledPolicy, test: &PolicyTest) -> TestResult {
         return TestResult::Invalid { message };
     }
     let values = given.iter().map(|(name, tree)| (*name, tree.boxed()));
-    let root = evaluate::context_of(values);
+    let root = evaluate::context_of(values.chain(facts.boxed()));
     let mut scope = Scope::unbound(policy, &root);
     scope.variables(|_| true);
     let got = match policy.body {
@@ -258,6 +263,7 @@ fn given(policy: &CompiledPolicy, given: &Value) -> Result<BTreeMap<&'static str
         .filter(|variable| variable.available_in(policy.point))
         .map(|variable| variable.name)
         .chain(["params"])
+        .chain(facts::NAMES)
         .collect();
     if let Some(unknown) = given.keys().find(|name| !known.contains(&name.as_str())) {
         let close = closest(unknown, known.iter().copied());

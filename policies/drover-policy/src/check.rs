@@ -7,7 +7,8 @@ use std::sync::Arc;
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr, operators};
 use drover_model::DecisionPoint;
 
-use crate::functions;
+use crate::definitions::Named;
+use crate::functions::{self, IS_HOLIDAY};
 use crate::limits::{CONSTANT_STEPS_MAX, MISTAKES_MAX};
 use crate::meter;
 use crate::parse::{Mistake, Parsed};
@@ -73,6 +74,24 @@ pub(crate) struct ParamUse {
     pub(crate) offset: usize,
 }
 
+/// A metric or a calendar that is named.
+#[derive(Debug, Clone)]
+pub(crate) struct NameUse {
+    pub(crate) named: Named,
+    pub(crate) name: NameOf,
+    /// The place of the name.
+    pub(crate) offset: usize,
+    pub(crate) length: usize,
+}
+
+/// How a name is written.
+#[derive(Debug, Clone)]
+pub(crate) enum NameOf {
+    Literal(String),
+    /// A parameter has it.
+    Param(String),
+}
+
 /// A form that a text must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Form {
@@ -115,6 +134,8 @@ pub(crate) struct Checked {
     pub(crate) values: BTreeMap<String, IdedExpr>,
     /// The parameters that it uses as something with a form of its own.
     pub(crate) uses: Vec<ParamUse>,
+    /// The metrics and calendars that it names.
+    pub(crate) names: Vec<NameUse>,
     pub(crate) mistakes: Vec<Mistake>,
 }
 
@@ -144,6 +165,7 @@ pub(crate) fn check_with(
             reads: Reads::default(),
             values: BTreeMap::new(),
             uses: Vec::new(),
+            names: Vec::new(),
             mistakes: Vec::new(),
         },
     };
@@ -175,7 +197,8 @@ impl Checker<'_> {
     fn infer(&mut self, node: &IdedExpr) -> Type {
         let outer = self.in_path;
         if !outer && let Some(path) = self.path_of(node) {
-            self.found.values.insert(path, without_test(node));
+            let shown = metric_of(node).map_or_else(|| without_test(node), Clone::clone);
+            self.found.values.insert(path, shown);
             self.in_path = true;
         }
         let type_ = self.infer_node(node);
@@ -471,7 +494,16 @@ impl Checker<'_> {
     /// Returns the text that people know the value of a node under, if it is a path that starts at
     /// a variable, such as `groups["web"].available`.
     fn path_of(&self, node: &IdedExpr) -> Option<String> {
+        if let Some(metric) = metric_of(node) {
+            return named_path(metric);
+        }
         match &node.expr {
+            Expr::Call(call) if call.func_name == IS_HOLIDAY => match call.args.as_slice() {
+                [calendar, time] if matches!(&time.expr, Expr::Ident(name) if name == "now") => {
+                    named_path(calendar)
+                }
+                _ => None,
+            },
             Expr::Ident(name) => {
                 let local = self.is_local(name);
                 let known = name == "params" || variables::variable(name).is_some();
@@ -569,6 +601,41 @@ impl Checker<'_> {
     }
 }
 
+/// Returns the lookup of a metric that a node is, or is a field of.
+fn metric_of(node: &IdedExpr) -> Option<&IdedExpr> {
+    match &node.expr {
+        Expr::Select(select) => metric_of(&select.operand),
+        Expr::Call(_) => lookup(node)
+            .filter(|(named, _)| *named == Named::Metric)
+            .map(|_| node),
+        _ => None,
+    }
+}
+
+/// Returns what is looked up by which name, if a node is what `metric` and `isHoliday` expand to.
+fn lookup(node: &IdedExpr) -> Option<(Named, &IdedExpr)> {
+    match &node.expr {
+        Expr::Call(call) if call.func_name == operators::INDEX => match call.args.as_slice() {
+            [operand, name] => match &operand.expr {
+                Expr::Ident(variable) => Some((Named::of(variable)?, name)),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Returns a lookup as people write it.
+fn named_path(node: &IdedExpr) -> Option<String> {
+    let (named, name) = lookup(node)?;
+    let name = match literal_text(name) {
+        Some(text) => format!("\"{text}\""),
+        None => format!("params.{}", calls::param_of(name)?),
+    };
+    Some(format!("{}({name})", named.function()))
+}
+
 fn without_test(node: &IdedExpr) -> IdedExpr {
     let mut node = node.clone();
     if let Expr::Select(select) = &mut node.expr {
@@ -641,10 +708,11 @@ fn callable_names(member: bool) -> Vec<&'static str> {
             functions::MACROS
                 .iter()
                 .map(|(name, _)| *name)
-                .filter(|name| *name != "has" && !name.contains('.')),
+                .filter(|name| !["has", "metric", "isHoliday"].contains(name))
+                .filter(|name| !name.contains('.')),
         );
     } else {
-        names.extend(["has", "cel.bind", "cel.block"]);
+        names.extend(["has", "metric", "isHoliday", "cel.bind", "cel.block"]);
     }
     names.dedup();
     names

@@ -15,6 +15,7 @@ use drover_model::{
 };
 
 use crate::check::Clock;
+use crate::definitions::Definitions;
 use crate::evaluate::{self, Clause, Scope};
 use crate::facts::GroupFacts;
 use crate::limits::{REVIEW_COARSE_SECONDS, REVIEW_SECONDS};
@@ -35,8 +36,12 @@ const CHOOSING: [Reason; 4] = [
 ];
 
 /// Decides with every policy of `bound` but those about changes. Must run on a large stack.
-pub(crate) fn decide(bound: &[&Bound], facts: GroupFacts<'_>) -> Decisions {
-    let root = evaluate::context(&roots(bound), facts, None);
+pub(crate) fn decide<'a>(
+    bound: &'a [&'a Bound],
+    facts: GroupFacts<'a>,
+    definitions: &'a Definitions,
+) -> Decisions {
+    let root = evaluate::context(&roots(bound), facts, None, definitions);
     let mut table = Table::new(facts);
     for bound in bound {
         match bound.ready() {

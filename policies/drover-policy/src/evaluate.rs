@@ -6,6 +6,7 @@ use cel::Context;
 use drover_model::{Binding, Bounds, Change, Outcome, SizeDecision, Value, Verdict};
 
 use crate::check::Reads;
+use crate::definitions::Definitions;
 use crate::expression::Expression;
 use crate::facts::GroupFacts;
 use crate::functions;
@@ -19,10 +20,11 @@ pub(crate) fn context<'a>(
     roots: &BTreeSet<&'static str>,
     facts: GroupFacts<'a>,
     change: Option<&'a Change>,
+    definitions: &'a Definitions,
 ) -> Context<'a, 'a> {
     let values = roots
         .iter()
-        .filter_map(|name| Some((*name, variables::read(name, facts, change)?)));
+        .filter_map(|name| Some((*name, variables::read(name, facts, change, definitions)?)));
     context_of(values)
 }
 

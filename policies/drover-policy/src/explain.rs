@@ -5,10 +5,20 @@ use cel::ExecutionError;
 use crate::limits::ERROR_CHARS_MAX;
 use crate::value::shorten;
 
+/// What the key of an error begins with that says all by itself.
+const WHOLE: char = '\u{1}';
+
+/// Returns the error of a value that is missing for a reason of its own. Like any missing key, it is what
+/// `has()` and `.?` ask for.
+pub(crate) fn missing(message: &str) -> ExecutionError {
+    ExecutionError::no_such_key(&format!("{WHOLE}{message}"))
+}
+
 /// Returns an evaluation error for people. Values are left out: they may be large, and the order
 /// in which the evaluator prints its maps differs from run to run.
 pub(crate) fn explain(error: &ExecutionError) -> String {
     let text = match error {
+        ExecutionError::NoSuchKey(key) if key.starts_with(WHOLE) => key[1..].to_owned(),
         ExecutionError::NoSuchKey(key) => {
             format!("there is no `{key}`; `has(..)` or `in` tell before it is read")
         }

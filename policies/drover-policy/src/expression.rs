@@ -8,7 +8,7 @@ use cel::common::value::Val;
 use cel::{Context, Value};
 use drover_model::{SourceSpan, SourceText};
 
-use crate::check::{self, Declared, ParamUse, Reads};
+use crate::check::{self, Declared, NameUse, ParamUse, Reads};
 use crate::explain::explain;
 use crate::functions;
 use crate::guard;
@@ -31,6 +31,8 @@ pub(crate) struct Expression {
     values: Vec<(String, IdedExpr)>,
     /// The parameters that it uses as something with a form of its own.
     pub(crate) uses: Vec<ParamUse>,
+    /// The metrics and calendars that it names.
+    pub(crate) names: Vec<NameUse>,
     /// The texts that it may result in as they are written, and where.
     results: Vec<(String, usize)>,
 }
@@ -59,6 +61,7 @@ impl Expression {
             reads: checked.reads,
             values,
             uses: checked.uses,
+            names: checked.names,
             results: literal_results(&parsed),
         })
     }

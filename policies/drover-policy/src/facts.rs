@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Classified, Group, GroupName, GroupPhase, GroupSpec, Numbers, RecordedGroup, Revision,
-    Timestamp,
+    Classified, Group, GroupName, GroupPhase, GroupSpec, Numbers, Readings, RecordedGroup,
+    Revision, Timestamp,
 };
 
 /// Everything that policies may know about one group in one pass.
@@ -26,6 +26,8 @@ pub struct GroupFacts<'a> {
     pub source: &'a SourceFacts,
     /// Every group of the fleet by name, as last recorded.
     pub groups: &'a BTreeMap<GroupName, GroupSummary>,
+    /// What came of asking for metrics. One that is not among them is not ok.
+    pub readings: &'a Readings,
 }
 
 /// A commit as policies see it.

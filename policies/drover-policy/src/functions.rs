@@ -21,6 +21,7 @@ use crate::types::{Type, mask};
 
 mod lists;
 mod macros;
+mod named;
 mod network;
 mod opaque;
 mod quantity;
@@ -35,7 +36,10 @@ mod tests;
 
 pub(crate) use lists::{MERGE_MAPS, PAIRS, TO_MAP};
 pub(crate) use macros::{block_index, is_bind};
-pub(crate) use opaque::{show as show_opaque, type_name as opaque_type_name};
+pub(crate) use named::IS_HOLIDAY;
+pub(crate) use opaque::{
+    show as show_opaque, type_name as opaque_type_name, type_of as opaque_type,
+};
 pub(crate) use table::signatures;
 pub(crate) use text::too_long;
 pub(crate) use window::{IN_WINDOW, cron_mistake};
@@ -75,6 +79,7 @@ fn new_environment() -> Env {
         .and_then(|()| env.add_extension(quantity::extension))
         .and_then(|()| env.add_extension(url::extension))
         .and_then(|()| env.add_extension(window::extension))
+        .and_then(|()| env.add_extension(named::extension))
         .expect("names and signatures are distinct");
     env
 }
@@ -173,7 +178,10 @@ pub(crate) const ACCESSORS: [&str; 10] = [
 ];
 
 /// The macros: name and use. What is called on a value has a dot in front of its name.
-pub(crate) const MACROS: [(&str, &str); 24] = [
+pub(crate) const MACROS: [(&str, &str); 27] = [
+    ("metric", "metric(name)"),
+    ("isHoliday", "isHoliday(calendar)"),
+    ("isHoliday", "isHoliday(calendar, time)"),
     ("has", "has(record.field)"),
     ("all", "list.all(element, condition)"),
     ("all", "map.all(key, value, condition)"),

@@ -13,9 +13,12 @@ use cel::common::types::{
 };
 use cel::common::value::Val;
 use cel::{Context, Value};
-use drover_model::{DecisionPoint, Timestamp};
+use drover_model::{
+    Calendar, CalendarDays, CalendarName, Day, DecisionPoint, NotOk, SourceSpan, Timestamp, Zone,
+};
 
 use crate::check::{self, Declared};
+use crate::definitions::{CALENDARS, Calendars, Definitions, METRICS, MetricValue};
 use crate::explain::explain;
 use crate::functions;
 use crate::guard;
@@ -24,7 +27,7 @@ use crate::meter;
 use crate::parse::parse;
 use crate::stack::{contained, on_large_stack};
 use crate::types::{Fields, Type};
-use crate::value::{self, Boxed};
+use crate::value::{self, Boxed, Entries};
 
 /// A value of an expression.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,7 +103,8 @@ pub enum Checking {
 pub struct Surroundings<'a> {
     /// The namespace that names are looked up in first. Empty: none.
     pub container: &'a str,
-    /// Values by name. Beside them there is nothing; `now` is one of them if it is to be known.
+    /// Values by name. Beside them there is nothing but one metric and one calendar of examples; `now` is
+    /// one of them if it is to be known.
     pub values: &'a [(String, Datum)],
     /// Whether it is checked.
     pub checking: Checking,
@@ -154,7 +158,10 @@ fn evaluate_here(source: &str, surroundings: Surroundings<'_>) -> Result<Datum, 
     let root = guard::guarded(&parsed.root, &types);
     let environment = functions::environment_in(surroundings.container)
         .map_err(|error| refused(error.to_string(), 0))?;
+    let calendars = example_calendars();
     let mut context = Context::with_env(environment);
+    context.add_variable_as_val(METRICS, value::keyed(ExampleMetrics));
+    context.add_variable_as_val(CALENDARS, value::keyed(Calendars(&calendars)));
     for (name, value) in surroundings.values {
         context.add_variable_as_val(name.as_str(), boxed(value));
     }
@@ -165,6 +172,46 @@ fn evaluate_here(source: &str, surroundings: Surroundings<'_>) -> Result<Datum, 
         return Err(Fault::Exhausted);
     }
     result.map_err(|error| Fault::Failed(explain(&error)))
+}
+
+/// The metrics of examples: `queue.depth` is 120 and ten seconds old, and no other is there.
+#[derive(Clone, Copy)]
+struct ExampleMetrics;
+
+impl<'a> Entries<'a> for ExampleMetrics {
+    const MAP: bool = true;
+
+    fn entry(&self, key: &str) -> Option<Boxed<'a>> {
+        let judged = match key {
+            "queue.depth" => Ok((120.0, std::time::Duration::from_secs(10))),
+            _ => Err(NotOk {
+                age: None,
+                why: "it is not one of the examples".to_owned(),
+            }),
+        };
+        Some(MetricValue::boxed(key, judged))
+    }
+
+    fn keys(&self) -> Vec<&'a str> {
+        vec!["queue.depth"]
+    }
+}
+
+/// The calendars of examples: in `de`, Christmas is a holiday.
+fn example_calendars() -> Definitions {
+    let christmas = |day| CalendarDays {
+        first: Day::Yearly { month: 12, day },
+        last: Day::Yearly { month: 12, day },
+        name: None,
+    };
+    let calendar = CalendarName::parse("de").ok().map(|name| Calendar {
+        name,
+        span: SourceSpan::start_of("calendars/de.yaml"),
+        zone: Zone::parse("Europe/Berlin").unwrap_or_else(Zone::utc),
+        days: vec![christmas(25), christmas(26)],
+        digest: String::new(),
+    });
+    Definitions::new([], calendar.as_ref(), false)
 }
 
 fn type_of(value: &Datum) -> Type {

@@ -3,7 +3,7 @@
 //! It does not know documents' format (`drover-spec` reads them), the planner, files, clocks or any
 //! runtime: the time is part of the facts. Nothing of the CEL implementation shows in this interface.
 //!
-//! Entry points: [`PolicySet::compile`], then [`PolicySet::decide`] and [`PolicySet::validate`] per
+//! Entry points: [`PolicySet::compile_with`], then [`PolicySet::decide`] and [`PolicySet::validate`] per
 //! group and pass, and [`PolicySet::run_tests`] for the policies' own test tables.
 //!
 //! **Invariant:** a decision fails closed. An error, a missing value, a panic, an exhausted budget, a
@@ -19,6 +19,7 @@
 mod cases;
 mod check;
 mod decide;
+mod definitions;
 mod evaluate;
 mod explain;
 mod expression;
@@ -43,6 +44,7 @@ mod variables;
 mod testing;
 
 pub use cases::{TestOutcome, TestResult};
+pub use definitions::Definitions;
 pub use facts::*;
 pub use library::LIBRARY;
 pub use policy::PolicyMistake;

@@ -71,6 +71,9 @@ pub(crate) const REGEX_STEPS: u64 = 10_000;
 /// Steps that asking for a window of time counts as: the days of years may have to be gone through.
 pub(crate) const WINDOW_STEPS: u64 = 500;
 
+/// Steps that asking a calendar counts as: its days are gone through.
+pub(crate) const CALENDAR_STEPS: u64 = 100;
+
 /// Longest text of a URL in bytes.
 pub(crate) const URL_BYTES_MAX: usize = 2048;
 

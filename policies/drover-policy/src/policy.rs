@@ -8,7 +8,8 @@ use drover_model::{
     SourceText, Value,
 };
 
-use crate::check::{Declared, Form, Reads};
+use crate::check::{Declared, Form, NameOf, NameUse, Reads};
+use crate::definitions::{Definitions, Named};
 use crate::expression::Expression;
 use crate::limits::{CLAUSES_MAX, TESTS_MAX};
 use crate::parse::Mistake;
@@ -109,6 +110,22 @@ impl CompiledPolicy {
         variables.chain(&self.matches).chain(body)
     }
 
+    /// Returns the metrics and calendars that it names with these parameters. An empty name is none.
+    pub(crate) fn names<'a>(
+        &'a self,
+        params: &'a BTreeMap<String, Value>,
+    ) -> BTreeSet<(Named, &'a str)> {
+        let of = |used: &'a NameUse| {
+            let name = match &used.name {
+                NameOf::Literal(name) => name,
+                NameOf::Param(param) => params.get(param)?.as_str()?,
+            };
+            (!name.is_empty()).then_some((used.named, name))
+        };
+        let names = self.expressions().flat_map(|expression| &expression.names);
+        names.filter_map(of).collect()
+    }
+
     /// Returns the clause that stands for the policy as a whole.
     pub(crate) fn span(&self) -> SourceSpan {
         match &self.body {
@@ -119,9 +136,13 @@ impl CompiledPolicy {
 }
 
 /// Compiles a policy. None when there are mistakes. Must run on a large stack.
-pub(crate) fn compile(policy: &Policy) -> (Option<CompiledPolicy>, Vec<PolicyMistake>) {
+pub(crate) fn compile(
+    policy: &Policy,
+    definitions: &Definitions,
+) -> (Option<CompiledPolicy>, Vec<PolicyMistake>) {
     let mut compiler = Compiler {
         policy,
+        definitions,
         params: Arc::new(Fields {
             name: "params",
             types: policy
@@ -149,6 +170,7 @@ pub(crate) fn compile(policy: &Policy) -> (Option<CompiledPolicy>, Vec<PolicyMis
 
 struct Compiler<'a> {
     policy: &'a Policy,
+    definitions: &'a Definitions,
     params: Arc<Fields>,
     declared: BTreeMap<String, (Type, Reads)>,
     all: BTreeSet<String>,
@@ -347,6 +369,7 @@ impl Compiler<'_> {
         match Expression::compile(source, &declared) {
             Ok(expression) => {
                 self.default_forms(&expression);
+                self.unknown_names(&expression);
                 Some(expression)
             }
             Err(mistakes) => {
@@ -361,6 +384,22 @@ impl Compiler<'_> {
                     self.mistakes.push(PolicyMistake { hint, ..mistake });
                 }
                 None
+            }
+        }
+    }
+
+    /// Reports metrics and calendars that no document defines.
+    fn unknown_names(&mut self, expression: &Expression) {
+        for used in &expression.names {
+            if let NameOf::Literal(name) = &used.name
+                && let Some((message, hint)) = used.named.mistake(name, self.definitions)
+            {
+                let span = expression.source.locate(used.offset, used.length);
+                let mistake = self.located(span, message);
+                self.mistakes.push(PolicyMistake {
+                    hint: Some(hint),
+                    ..mistake
+                });
             }
         }
     }
@@ -424,6 +463,7 @@ fn param_type(value: &Value) -> Type {
 pub(crate) fn merged_params(
     policy: &CompiledPolicy,
     binding: &Binding,
+    definitions: &Definitions,
 ) -> Result<BTreeMap<String, Value>, Vec<PolicyMistake>> {
     let mut params = policy.params.clone();
     let mut mistakes = Vec::new();
@@ -480,11 +520,49 @@ pub(crate) fn merged_params(
         }
         params.insert(name.clone(), value);
     }
+    mistakes.extend(unknown_names(policy, binding, &params, definitions));
     if mistakes.is_empty() {
         Ok(params)
     } else {
         Err(mistakes)
     }
+}
+
+/// Returns a mistake for each parameter that names a metric or a calendar which no document defines.
+fn unknown_names(
+    policy: &CompiledPolicy,
+    binding: &Binding,
+    params: &BTreeMap<String, Value>,
+    definitions: &Definitions,
+) -> Vec<PolicyMistake> {
+    let names = policy
+        .expressions()
+        .flat_map(|expression| &expression.names);
+    let named: BTreeSet<(&String, Named)> = names
+        .filter_map(|used| match &used.name {
+            NameOf::Param(param) => Some((param, used.named)),
+            NameOf::Literal(_) => None,
+        })
+        .collect();
+    let mistake = |(param, named): (&String, Named)| {
+        let name = params
+            .get(param)?
+            .as_str()
+            .filter(|name| !name.is_empty())?;
+        let (message, hint) = named.mistake(name, definitions)?;
+        let span = binding
+            .param_spans
+            .get(param)
+            .unwrap_or(&binding.policy_span);
+        Some(PolicyMistake {
+            policy: Some(policy.name.clone()),
+            binding: Some(binding.name.clone()),
+            span: span.clone(),
+            message: format!("parameter `{param}`: {message}"),
+            hint: Some(hint),
+        })
+    };
+    named.into_iter().filter_map(mistake).collect()
 }
 
 /// Returns `given` as a value of the default's type, if it is one. A null default takes anything.

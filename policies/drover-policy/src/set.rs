@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use drover_model::{
-    Binding, Change, DecisionPoint, Decisions, Enforcement, Outcome, Policy, PolicyName,
-    SourceSpan, Value, Verdict,
+    Binding, Change, DecisionPoint, Decisions, Enforcement, Metric, MetricName, Outcome, Policy,
+    PolicyName, SourceSpan, Value, Verdict,
 };
 
 use crate::decide;
+use crate::definitions::{Definitions, Named};
 use crate::evaluate::{self, Scope};
 use crate::facts::GroupFacts;
 use crate::policy::{self, CompiledPolicy, PolicyMistake};
@@ -23,6 +24,7 @@ mod tests;
 pub struct PolicySet {
     pub(crate) policies: BTreeMap<PolicyName, Arc<CompiledPolicy>>,
     bindings: Vec<Bound>,
+    pub(crate) definitions: Definitions,
 }
 
 /// A binding, joined with its policy.
@@ -88,18 +90,30 @@ impl Bound {
 }
 
 impl PolicySet {
-    /// Compiles policies and joins them with their bindings.
-    ///
-    /// All mistakes are returned at once. A policy or binding with a mistake is part of the set all
-    /// the same: what it is bound to is held, as it is for the policies in `never_good` (with the
-    /// reason why), which could not even be read. A caller that has an older good version of a
-    /// document puts that into `policies` instead.
+    /// Compiles policies that name no metric and no calendar; see [`PolicySet::compile_with`].
     pub fn compile(
         policies: &[Policy],
         bindings: &[Binding],
         never_good: &[(PolicyName, String)],
     ) -> (Self, Vec<PolicyMistake>) {
-        match on_large_stack(|| Self::compile_here(policies, bindings, never_good)) {
+        Self::compile_with(policies, bindings, never_good, Definitions::default())
+    }
+
+    /// Compiles policies and joins them with their bindings and with the metrics and calendars that they
+    /// name.
+    ///
+    /// All mistakes are returned at once. A policy or binding with a mistake is part of the set all
+    /// the same: what it is bound to is held, as it is for the policies in `never_good` (with the
+    /// reason why), which could not even be read. A caller that has an older good version of a
+    /// document puts that into `policies` instead.
+    pub fn compile_with(
+        policies: &[Policy],
+        bindings: &[Binding],
+        never_good: &[(PolicyName, String)],
+        definitions: Definitions,
+    ) -> (Self, Vec<PolicyMistake>) {
+        let compile = || Self::compile_here(policies, bindings, never_good, definitions);
+        match on_large_stack(compile) {
             Ok(compiled) => compiled,
             Err(failure) => Self::failed(policies, bindings, &failure),
         }
@@ -109,15 +123,19 @@ impl PolicySet {
         policies: &[Policy],
         bindings: &[Binding],
         never_good: &[(PolicyName, String)],
+        definitions: Definitions,
     ) -> (Self, Vec<PolicyMistake>) {
-        let mut set = Self::default();
+        let mut set = Self {
+            definitions,
+            ..Self::default()
+        };
         let mut mistakes = Vec::new();
         let mut broken: BTreeMap<PolicyName, (Option<DecisionPoint>, String)> = never_good
             .iter()
             .map(|(name, why)| (name.clone(), (None, why.clone())))
             .collect();
         for document in policies {
-            let (compiled, found) = policy::compile(document);
+            let (compiled, found) = policy::compile(document, &set.definitions);
             if let Some(compiled) = compiled {
                 broken.remove(&document.name);
                 set.policies
@@ -157,7 +175,7 @@ impl PolicySet {
             }),
         };
         if let Some(policy) = self.policies.get(&binding.policy) {
-            return match policy::merged_params(policy, binding) {
+            return match policy::merged_params(policy, binding, &self.definitions) {
                 Ok(params) => {
                     let state = State::Ready {
                         policy: Arc::clone(policy),
@@ -251,8 +269,59 @@ impl PolicySet {
             if let Some(policy) = self.policies.get(&binding.policy) {
                 digests.insert(format!("policy/{}", policy.name), policy.digest.clone());
             }
+            digests.extend(self.definitions_of(bound));
         }
         digests
+    }
+
+    /// Returns what a binding's policy is told by documents, as far as it matters for what it says.
+    fn definitions_of(&self, bound: &Bound) -> BTreeMap<String, String> {
+        let Ok((policy, params)) = bound.ready() else {
+            return BTreeMap::new();
+        };
+        let binding = &bound.binding.name;
+        let told = policy
+            .names(params)
+            .into_iter()
+            .filter_map(|(named, name)| {
+                let said = match named {
+                    Named::Metric => {
+                        let metric = self.definitions.metric(name)?;
+                        let (query, max) = (&metric.query, metric.age_max.as_millis());
+                        format!("{} {max}ms {}", query.source, query.query)
+                    }
+                    Named::Calendar => self.definitions.calendar(name)?.digest.clone(),
+                };
+                Some((
+                    format!("binding/{binding}/{}/{name}", named.function()),
+                    said,
+                ))
+            });
+        told.collect()
+    }
+
+    /// Returns the metrics that bound policies name, by name. With `labels`, those of policies that judge a
+    /// group which has them.
+    pub fn metrics(
+        &self,
+        labels: Option<&BTreeMap<String, String>>,
+    ) -> BTreeMap<&MetricName, &Metric> {
+        let judges =
+            |bound: &&Bound| labels.is_none_or(|labels| bound.binding.selector.matches(labels));
+        let mut metrics = BTreeMap::new();
+        for bound in self.bindings.iter().filter(judges) {
+            let Ok((policy, params)) = bound.ready() else {
+                continue;
+            };
+            for (named, name) in policy.names(params) {
+                if named == Named::Metric
+                    && let Some((name, metric)) = self.definitions.metric_named(name)
+                {
+                    metrics.insert(name, metric);
+                }
+            }
+        }
+        metrics
     }
 
     /// Returns whether a policy decides the size of a group with `labels`.
@@ -277,7 +346,7 @@ impl PolicySet {
         if bound.is_empty() {
             return Decisions::default();
         }
-        on_large_stack(|| decide::decide(&bound, *facts))
+        on_large_stack(|| decide::decide(&bound, *facts, &self.definitions))
             .unwrap_or_else(|failure| decide::decide_nothing(&bound, *facts, &failure.explain()))
     }
 
@@ -291,11 +360,13 @@ impl PolicySet {
         if bound.is_empty() {
             return Vec::new();
         }
-        on_large_stack(|| validate_here(&bound, *facts, change)).unwrap_or_else(|failure| {
-            let why = failure.explain();
-            let error = |bound: &&Bound| bound.error(DecisionPoint::Validate, &why);
-            bound.iter().map(error).collect()
-        })
+        on_large_stack(|| validate_here(&bound, *facts, change, &self.definitions)).unwrap_or_else(
+            |failure| {
+                let why = failure.explain();
+                let error = |bound: &&Bound| bound.error(DecisionPoint::Validate, &why);
+                bound.iter().map(error).collect()
+            },
+        )
     }
 }
 
@@ -310,8 +381,13 @@ pub(crate) fn roots(bound: &[&Bound]) -> BTreeSet<&'static str> {
         .collect()
 }
 
-fn validate_here(bound: &[&Bound], facts: GroupFacts<'_>, change: &Change) -> Vec<Verdict> {
-    let root = evaluate::context(&roots(bound), facts, Some(change));
+fn validate_here<'a>(
+    bound: &'a [&'a Bound],
+    facts: GroupFacts<'a>,
+    change: &'a Change,
+    definitions: &'a Definitions,
+) -> Vec<Verdict> {
+    let root = evaluate::context(&roots(bound), facts, Some(change), definitions);
     let mut violations = Vec::new();
     for bound in bound {
         match &bound.state {

@@ -72,6 +72,7 @@ pub(crate) struct World {
     pub(crate) classified: Option<Classified>,
     pub(crate) source: SourceFacts,
     pub(crate) groups: BTreeMap<GroupName, GroupSummary>,
+    pub(crate) readings: Readings,
 }
 
 impl World {
@@ -122,6 +123,7 @@ impl World {
                 },
             )]
             .into(),
+            readings: Readings::new(),
         }
     }
 
@@ -135,6 +137,7 @@ impl World {
             classified: self.classified.as_ref(),
             source: &self.source,
             groups: &self.groups,
+            readings: &self.readings,
         }
     }
 }

@@ -345,6 +345,8 @@ pub(crate) fn show(value: &dyn Val) -> String {
             Some(held) => format!("optional.of({})", show(held)),
             None => "optional.none()".to_owned(),
         }
+    } else if let Some(metric) = value.downcast_ref::<crate::definitions::MetricValue>() {
+        metric.to_string()
     } else if let Some(shown) = crate::functions::show_opaque(value) {
         shown
     } else if let Some(size) = value.as_sizer() {

@@ -9,6 +9,7 @@ use drover_model::{
     Reason, RecordedGroup, RolloutSpec, RolloutState, Template, Timestamp,
 };
 
+use crate::definitions::{CALENDARS, Calendars, Definitions, METRICS, Metrics};
 use crate::facts::{GroupFacts, GroupSummary, SourceFacts};
 use crate::types::{Field, Shape, Type, Words};
 use crate::value::{self, Boxed, Entries};
@@ -217,8 +218,15 @@ pub(crate) fn read<'a>(
     name: &str,
     facts: GroupFacts<'a>,
     change: Option<&'a Change>,
+    definitions: &'a Definitions,
 ) -> Option<Boxed<'a>> {
     let value = match name {
+        METRICS => value::keyed(Metrics {
+            definitions,
+            readings: facts.readings,
+            now: facts.now,
+        }),
+        CALENDARS => value::keyed(Calendars(definitions)),
         "now" => value::time(facts.now),
         "current" => value::int(match facts.recorded.accepted {
             Some(_) => facts.recorded.size,

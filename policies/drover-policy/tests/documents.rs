@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use drover_policy::{LIBRARY, PolicySet, TestResult};
+use drover_policy::{Definitions, LIBRARY, PolicySet, TestResult};
+use drover_spec::{assemble, parse_file};
 
 mod rendered;
 
@@ -168,5 +169,43 @@ fn the_rules_in_the_guide_have_no_mistakes() {
             "",
             "{rule}"
         );
+    }
+}
+
+/// The YAML of a page, one file per block.
+fn blocks(page: &str) -> Vec<String> {
+    let parts = page.split("\n```yaml\n").skip(1);
+    parts
+        .map(|part| part.split("\n```").next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+#[test]
+fn examples_of_metrics_and_calendars_are_good_and_pass_their_cases() {
+    let pages = [
+        include_str!("../../../docs/reference/metrics.md"),
+        include_str!("../../../docs/reference/calendar.md"),
+    ];
+    for page in pages {
+        let block = &blocks(page)[0];
+        let file = parse_file("page.yaml", block.as_bytes());
+        let repository = assemble([&file]);
+        assert!(repository.broken.is_empty(), "{:?}", repository.broken);
+        let metrics = repository.metric_sources.values();
+        let calendars = repository.calendars.values();
+        let definitions = Definitions::new(
+            metrics.map(|located| &located.value),
+            calendars.map(|located| &located.value),
+            false,
+        );
+        let policies = repository.policies.values();
+        let policies: Vec<_> = policies.map(|located| located.value.clone()).collect();
+        let (set, mistakes) = PolicySet::compile_with(&policies, &[], &[], definitions);
+        assert_eq!(mistakes, Vec::new());
+        let outcomes = set.run_tests();
+        assert!(outcomes.len() >= 2);
+        for outcome in outcomes {
+            assert_eq!(outcome.result, TestResult::Passed, "{}", outcome.name);
+        }
     }
 }

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_model::{AgentName, FleetName, ProviderType, SourceSpan};
+use drover_model::{AgentName, FleetName, ProviderType, SourceName, SourceSpan};
 
 use crate::declare::AGENT;
 use crate::decode::{Fields, Others};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::document::report_faults;
 use crate::tree::{Node, TreeLimits, read};
+
+mod metrics;
 
 /// The configuration of one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +37,45 @@ pub struct AgentConfig {
     pub listen: Option<SocketAddr>,
     /// The provider types that the repository may use. None: see [`AgentConfig::allows`].
     pub providers_allowed: Option<Vec<ProviderType>>,
+    /// Where metrics come from.
+    pub metric_sources: Vec<MetricSourceConfig>,
+}
+
+/// A source of metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricSourceConfig {
+    /// The name that documents use.
+    pub name: SourceName,
+    /// How long an answer is waited for at most.
+    pub timeout: Duration,
+    /// What it is.
+    pub kind: MetricSourceKind,
+}
+
+/// What a source of metrics is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetricSourceKind {
+    /// A Prometheus server.
+    Prometheus {
+        /// Its address.
+        url: String,
+        /// A file with a token.
+        token: Option<PathBuf>,
+        /// The authorities that sign its certificate, PEM.
+        ca: Option<PathBuf>,
+    },
+    /// A file.
+    File {
+        /// An absolute path.
+        path: PathBuf,
+    },
+    /// A program.
+    Program {
+        /// The program, an absolute path.
+        program: PathBuf,
+        /// Its arguments.
+        args: Vec<String>,
+    },
 }
 
 /// Whether an agent acts.
@@ -162,6 +203,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
     let listen = listen(&fields);
     let providers = fields.object("providers");
     let providers_allowed = providers.ids("allow");
+    let metric_sources = metrics::sources(&fields.object("metrics"));
     let name = name?;
     Some(AgentConfig {
         fleet: match fleet {
@@ -176,6 +218,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
         process_dir,
         listen,
         providers_allowed,
+        metric_sources,
     })
 }
 

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use drover_model::{
-    Binding, BindingName, DecisionPoint, Enforcement, Group, GroupName, Kind, Policy, PolicyName,
-    ProviderDoc, ProviderName, SourceSpan,
+    Binding, BindingName, Calendar, CalendarName, DecisionPoint, Enforcement, Group, GroupName,
+    Kind, MetricName, MetricSource, MetricSourceName, Policy, PolicyName, ProviderDoc,
+    ProviderName, SourceSpan,
 };
 
 use crate::decode::closest;
@@ -25,6 +26,10 @@ pub struct Repository {
     pub bindings: BTreeMap<BindingName, Located<Binding>>,
     /// The providers.
     pub providers: BTreeMap<ProviderName, Located<ProviderDoc>>,
+    /// The sources of metrics.
+    pub metric_sources: BTreeMap<MetricSourceName, Located<MetricSource>>,
+    /// The calendars.
+    pub calendars: BTreeMap<CalendarName, Located<Calendar>>,
     /// The fleet document, if there is one.
     pub fleet: Option<Located<FleetDoc>>,
     /// Documents with mistakes: their last good version stays in force.
@@ -65,6 +70,15 @@ impl Repository {
         self.diagnostics.iter().any(Diagnostic::is_error)
     }
 
+    /// Returns whether there may be metrics or calendars beside those that are read: a document that may
+    /// be of their kinds is broken.
+    pub fn defines_more(&self) -> bool {
+        self.broken.iter().any(|broken| match &broken.identity {
+            None => true,
+            Some((kind, _)) => matches!(kind, Kind::MetricSource | Kind::Calendar),
+        })
+    }
+
     /// Returns whether a document of that kind and name is there, good or broken.
     pub fn mentions(&self, kind: Kind, name: &str) -> bool {
         let good = match kind {
@@ -76,6 +90,8 @@ impl Repository {
             Kind::Policy => self.policies.keys().any(|key| key.as_str() == name),
             Kind::Binding => self.bindings.keys().any(|key| key.as_str() == name),
             Kind::Provider => self.providers.keys().any(|key| key.as_str() == name),
+            Kind::MetricSource => self.metric_sources.keys().any(|key| key.as_str() == name),
+            Kind::Calendar => self.calendars.keys().any(|key| key.as_str() == name),
         };
         good || self
             .broken
@@ -114,6 +130,7 @@ pub fn assemble<'a>(files: impl IntoIterator<Item = &'a ParsedFile>) -> Reposito
     dependencies::check(&mut repository);
     check_bindings(&mut repository);
     check_size_policies(&mut repository);
+    check_metrics(&mut repository);
     repository
         .diagnostics
         .sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
@@ -134,6 +151,8 @@ impl Place<'_> {
             Some(Document::Policy(policy)) => policy.span.clone(),
             Some(Document::Binding(binding)) => binding.span.clone(),
             Some(Document::Provider(provider)) => provider.span.clone(),
+            Some(Document::MetricSource(source)) => source.span.clone(),
+            Some(Document::Calendar(calendar)) => calendar.span.clone(),
             None => SourceSpan {
                 line: self.document.line,
                 ..SourceSpan::start_of(&self.file.path)
@@ -224,6 +243,14 @@ fn add_document(
             let value = located(&**provider, file, document);
             repository.providers.insert(provider.name.clone(), value);
         }
+        Document::MetricSource(source) => {
+            let value = located(&**source, file, document);
+            repository.metric_sources.insert(source.name.clone(), value);
+        }
+        Document::Calendar(calendar) => {
+            let value = located(&**calendar, file, document);
+            repository.calendars.insert(calendar.name.clone(), value);
+        }
     }
 }
 
@@ -297,7 +324,8 @@ fn known_names(repository: &Repository, kind: Kind) -> BTreeSet<String> {
             .keys()
             .map(ToString::to_string)
             .collect(),
-        Kind::Fleet => Vec::new(),
+        // Nothing refers to them by the name of a document but expressions, which nobody reads here.
+        Kind::Fleet | Kind::MetricSource | Kind::Calendar => Vec::new(),
     };
     let broken = repository.broken.iter().filter_map(|broken| {
         let (broken_kind, name) = broken.identity.as_ref()?;
@@ -369,6 +397,34 @@ fn unknown_params(binding: &Binding, policy: &Policy) -> Vec<Diagnostic> {
             }
         })
         .collect()
+}
+
+/// Policies know a metric by its name alone, so no two documents may give the same.
+fn check_metrics(repository: &mut Repository) {
+    let mut seen: BTreeMap<&MetricName, &SourceSpan> = BTreeMap::new();
+    let mut found = Vec::new();
+    for Located { value: source, .. } in repository.metric_sources.values() {
+        for (name, metric) in &source.metrics {
+            if let Some(first) = seen.insert(name, &metric.span) {
+                let message = format!("the metric `{name}` is defined by two documents");
+                let span = metric.span.clone();
+                let mistake = Diagnostic::error("duplicate-metric", message, span)
+                    .hint("policies know a metric by its name alone: rename one of them")
+                    .related(first.clone(), "also here");
+                found.push((source.name.clone(), mistake));
+            }
+        }
+    }
+    for (name, mistake) in found {
+        // What the other policies read stays: the first document by name counts, the second does not.
+        repository.metric_sources.remove(&name);
+        repository.diagnostics.push(mistake.clone());
+        repository.broken.push(BrokenDocument {
+            identity: Some((Kind::MetricSource, name.to_string())),
+            path: mistake.span.file.to_string(),
+            diagnostics: vec![mistake],
+        });
+    }
 }
 
 /// A group's size has one master, and that one stays within bounds that Git owns.

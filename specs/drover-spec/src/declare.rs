@@ -9,6 +9,7 @@ use drover_model::{Amount, Rate};
 
 mod admission;
 mod agent;
+mod facts;
 mod group;
 mod others;
 mod quorum;
@@ -16,6 +17,7 @@ mod rollout;
 
 pub(crate) use admission::*;
 pub(crate) use agent::*;
+pub(crate) use facts::*;
 pub(crate) use group::*;
 pub(crate) use others::*;
 pub(crate) use quorum::*;

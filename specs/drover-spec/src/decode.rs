@@ -20,6 +20,7 @@ mod admission;
 mod binding;
 mod check;
 mod collections;
+mod facts;
 mod group;
 mod health;
 mod metadata;
@@ -29,6 +30,7 @@ mod suggest;
 
 pub(crate) use binding::{decode_binding, decode_fleet, decode_provider};
 pub(crate) use check::HTTP_METHODS;
+pub(crate) use facts::{decode_calendar, decode_metric_source};
 pub(crate) use group::{decode_group, flavors_of};
 pub(crate) use metadata::Metadata;
 pub(crate) use policy::decode_policy;

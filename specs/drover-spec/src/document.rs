@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use drover_model::{Binding, FleetBudget, Group, Kind, Policy, ProviderDoc, SourceSpan};
+use drover_model::{
+    Binding, Calendar, FleetBudget, Group, Kind, MetricSource, Policy, ProviderDoc, SourceSpan,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::declare::{
-    BINDING_SPEC, FLEET_SPEC, GROUP_SPEC, METADATA, Object, POLICY_SPEC, PROVIDER_SPEC,
+    BINDING_SPEC, CALENDAR_SPEC, FLEET_SPEC, GROUP_SPEC, METADATA, METRIC_SOURCE_SPEC, Object,
+    POLICY_SPEC, PROVIDER_SPEC,
 };
 use crate::decode::{
-    Fields, Metadata, Others, closest, decode_binding, decode_fleet, decode_group, decode_policy,
-    decode_provider,
+    Fields, Metadata, Others, closest, decode_binding, decode_calendar, decode_fleet, decode_group,
+    decode_metric_source, decode_policy, decode_provider,
 };
 use crate::diagnostic::{Diagnostic, Report};
 use crate::tree::{Entry, Fault, Node, Place, RawDocument, RawFile, TreeLimits, read};
@@ -61,6 +64,10 @@ pub enum Document {
     Binding(Box<Binding>),
     /// A provider.
     Provider(Box<ProviderDoc>),
+    /// Metrics.
+    MetricSource(Box<MetricSource>),
+    /// Days.
+    Calendar(Box<Calendar>),
 }
 
 /// A Fleet document.
@@ -199,6 +206,8 @@ pub(crate) fn spec_of(kind: Kind) -> &'static Object {
         Kind::Policy => &POLICY_SPEC,
         Kind::Binding => &BINDING_SPEC,
         Kind::Provider => &PROVIDER_SPEC,
+        Kind::MetricSource => &METRIC_SOURCE_SPEC,
+        Kind::Calendar => &CALENDAR_SPEC,
     }
 }
 
@@ -207,7 +216,7 @@ const TOP: [(&str, &str); 4] = [
     ("apiVersion", "write `apiVersion: drover/v1alpha1`"),
     (
         "kind",
-        "write one of Fleet, Group, Policy, Binding, Provider",
+        "write one of Fleet, Group, Policy, Binding, Provider, MetricSource, Calendar",
     ),
     ("metadata", "write `metadata: {name: ...}`"),
     ("spec", "write `spec:` with the document's fields"),
@@ -243,7 +252,12 @@ fn decode(report: &Report, root: &Node, text: &str) -> Option<Document> {
     let (kind, spec) = (kind?, entry("spec")?);
     let others = match kind {
         Kind::Provider => Others::Leave,
-        Kind::Fleet | Kind::Group | Kind::Policy | Kind::Binding => Others::Refuse,
+        Kind::Fleet
+        | Kind::Group
+        | Kind::Policy
+        | Kind::Binding
+        | Kind::MetricSource
+        | Kind::Calendar => Others::Refuse,
     };
     let fields = Fields::open(report, &spec.value, spec.key_place, spec_of(kind), others);
     Some(match kind {
@@ -260,6 +274,15 @@ fn decode(report: &Report, root: &Node, text: &str) -> Option<Document> {
             text_digest(text),
         )?)),
         Kind::Provider => Document::Provider(Box::new(decode_provider(metadata, &fields)?)),
+        Kind::MetricSource => {
+            let digest = text_digest(text);
+            let source = decode_metric_source(metadata, &fields, digest)?;
+            Document::MetricSource(Box::new(source))
+        }
+        Kind::Calendar => {
+            let calendar = decode_calendar(metadata, &fields, text_digest(text))?;
+            Document::Calendar(Box::new(calendar))
+        }
     })
 }
 

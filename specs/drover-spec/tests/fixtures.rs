@@ -128,6 +128,8 @@ fn the_valid_samples_cover_every_kind() {
                 Some(Document::Policy(_)) => Kind::Policy,
                 Some(Document::Binding(_)) => Kind::Binding,
                 Some(Document::Provider(_)) => Kind::Provider,
+                Some(Document::MetricSource(_)) => Kind::MetricSource,
+                Some(Document::Calendar(_)) => Kind::Calendar,
                 None => continue,
             };
             missing.retain(|other| *other != kind);

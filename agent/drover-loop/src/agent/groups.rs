@@ -108,6 +108,8 @@ impl Agent {
             policies: self.fleet.sets.clone(),
             source: self.source_facts()?,
             groups: summaries.collect(),
+            readings: Arc::clone(&self.metrics.readings),
+            reads_metrics: self.metrics.asked,
             converged: self.converged(),
             open,
             ticks: Arc::clone(&self.ticks),
@@ -207,13 +209,18 @@ impl Agent {
             }
         };
         let peers = peers(entry, shared, shares);
+        let metrics = match &entry.accepted {
+            Some(group) if shared.reads_metrics => shared.told(&group.labels),
+            Some(_) | None => Vec::new(),
+        };
         let at_rest = entry.candidate.is_none()
             && entry.removal.is_none()
             && !shared.open.contains(name)
             && !entry.is_probed();
         if at_rest {
             let instances = Fingerprint::of(listing);
-            let same = |quiet: &Quiet| quiet.holds(now, version, instances, &fences, &peers);
+            let same =
+                |quiet: &Quiet| quiet.holds(now, version, instances, &fences, &peers, &metrics);
             if entry.quiet.as_ref().is_some_and(same) {
                 return None;
             }
@@ -222,6 +229,7 @@ impl Agent {
                 instances,
                 fences: fences.clone(),
                 peers: peers.clone(),
+                metrics,
                 planned_at: now,
                 wake_at: None,
             });

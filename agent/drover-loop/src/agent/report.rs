@@ -77,6 +77,7 @@ impl Agent {
             write_back,
             providers: self.provider_notes.clone(),
             orphans: self.orphans.orphans(),
+            metrics: self.metrics.status.clone(),
             groups,
             holds: holds.to_vec(),
             diagnostics: Arc::clone(&self.diagnostics),

@@ -72,6 +72,7 @@ pub(crate) struct World {
     pub(crate) settings: AgentSettings,
     pub(crate) place: SourcePlace,
     pub(crate) liveness: Liveness,
+    pub(crate) metrics: Arc<crate::metrics::TestMetrics>,
     pub(crate) agent: Option<Agent>,
     drawn: u64,
 }
@@ -106,6 +107,7 @@ impl World {
                 path: String::new(),
             },
             liveness: Liveness::Unknown,
+            metrics: Arc::default(),
             agent: None,
             drawn: 0,
         }
@@ -154,6 +156,7 @@ impl World {
                 seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
             }),
             contact: None,
+            metrics: Arc::clone(&self.metrics) as _,
         }
     }
 

@@ -16,6 +16,7 @@ mod faults;
 mod git;
 mod isolation;
 mod lease;
+mod metrics;
 mod orphans;
 mod peers;
 mod policies;

@@ -234,6 +234,7 @@ impl<'a> Fleet<'a> {
                 reach: self.reach.clone(),
                 rosters: self.rosters.clone(),
             }),
+            metrics: Arc::new(drover_loop::NoMetrics::new("a simulation has no metrics")),
         };
         let settings = AgentSettings {
             name: scenario.agent.clone(),

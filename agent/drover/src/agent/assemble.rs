@@ -92,6 +92,7 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
         liveness: liveness(&settings.data_dir),
         entropy: entropy(),
         contact: None,
+        metrics: Arc::new(drover_loop::NoMetrics::new("the agent has no such source")),
     };
     let agent = Agent::open(agent_settings(settings, mode), parts).context("cannot start")?;
     Ok(Assembled {

@@ -92,7 +92,9 @@ pub(super) fn kind(text: &str) -> Result<Kind, String> {
     Kind::ALL
         .into_iter()
         .find(|kind| kind.as_str().eq_ignore_ascii_case(text))
-        .ok_or_else(|| "expected Fleet, Group, Policy, Binding or Provider".to_owned())
+        .ok_or_else(|| {
+            "expected Fleet, Group, Policy, Binding, Provider, MetricSource or Calendar".to_owned()
+        })
 }
 
 /// Parses `off` or a socket address.

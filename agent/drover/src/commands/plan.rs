@@ -6,7 +6,8 @@ use drover_git::Oid;
 use drover_loop::Mode;
 use drover_model::{
     Digests, Enforcement, Epoch, Group, GroupName, GroupPhase, GroupUid, Hold, Numbers, Outcome,
-    PolicyHold, ProviderType, RecordedGroup, RecordedProvider, Revision, Timestamp, Verdict,
+    PolicyHold, ProviderType, Readings, RecordedGroup, RecordedProvider, Revision, Timestamp,
+    Verdict,
 };
 use drover_plan::{ChangeInput, change};
 use drover_policy::{GroupFacts, GroupSummary, PolicySet, SourceFacts};
@@ -277,6 +278,8 @@ fn compare(
             classified: None,
             source: &head.facts,
             groups,
+            // Nobody is asked before a commit is merged.
+            readings: &Readings::new(),
         };
         // The policies before and after the commit both judge it.
         let mut verdicts = base.policies.validate(&facts, found);

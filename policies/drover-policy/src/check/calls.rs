@@ -4,12 +4,14 @@ use cel::common::ast::{CallExpr, Expr, IdedExpr};
 use cel::{Context, Value};
 
 use super::{
-    Append, Checker, Clock, Form, Mistake, ParamUse, article, callable_names, is_constant,
-    literal_text,
+    Append, Checker, Clock, Form, Mistake, NameOf, NameUse, ParamUse, article, callable_names,
+    is_constant, literal_text,
 };
+use crate::definitions::Named;
 use crate::explain::explain;
 use crate::functions::{
-    self, ACCESSORS, COARSE_ACCESSORS, IN_WINDOW, MERGE_MAPS, NAMESPACES, Signature, TO_MAP,
+    self, ACCESSORS, COARSE_ACCESSORS, IN_WINDOW, IS_HOLIDAY, MERGE_MAPS, NAMESPACES, Signature,
+    TO_MAP,
 };
 use crate::guard;
 use crate::limits::PATTERNS_MAX;
@@ -25,6 +27,7 @@ impl Checker<'_> {
             (None, TO_MAP, [pairs]) => self.made_map(pairs),
             (None, MERGE_MAPS, [maps]) => self.merged_maps(maps),
             (None, IN_WINDOW, [now, arguments @ ..]) => self.in_window(node, now, arguments),
+            (None, IS_HOLIDAY, [calendar, time]) => self.is_holiday(calendar, time),
             (None, name, _) => self.global_call(node, call, name, name),
             (Some(target), name, _) => match self.namespace(target) {
                 Some(namespace) => {
@@ -121,6 +124,52 @@ impl Checker<'_> {
             self.mistake_over(maps, message);
         }
         element
+    }
+
+    /// Checks `metric(name)` and the calendar of `isHoliday(name)`: the name is known when the policy is
+    /// loaded.
+    pub(super) fn named(&mut self, named: Named, name: &IdedExpr) -> Type {
+        let type_ = self.part(name);
+        self.found.reads.roots.insert(named.variable());
+        let (offset, length) = self.whole(name);
+        let found = match (literal_text(name), param_of(name)) {
+            (Some(text), _) => Some(NameOf::Literal(text.to_owned())),
+            (None, Some(param)) if type_.mask() & mask::TEXT != 0 => {
+                Some(NameOf::Param(param.to_owned()))
+            }
+            (None, _) => None,
+        };
+        let Some(found) = found else {
+            let message = format!(
+                "{}() needs a name that is known when the policy is loaded",
+                named.function()
+            );
+            self.mistake_over(name, message).hint =
+                Some("write a text, or a parameter that is one: `params.<name>`".to_owned());
+            return named.type_();
+        };
+        self.found.names.push(NameUse {
+            named,
+            name: found,
+            offset,
+            length,
+        });
+        named.type_()
+    }
+
+    /// Checks `isHoliday(calendar, time)`. What it says of the time of the pass changes with the date.
+    fn is_holiday(&mut self, calendar: &IdedExpr, time: &IdedExpr) -> Type {
+        self.part(calendar);
+        let clock = self.found.reads.clock;
+        let given = self.part(time);
+        if matches!(&time.expr, Expr::Ident(name) if name == "now") {
+            self.found.reads.clock = clock.max(Clock::Coarse);
+        }
+        if given.mask() & mask::TIMESTAMP == 0 {
+            let message = format!("isHoliday() takes timestamp here, not {}", article(&given));
+            self.mistake_over(time, message);
+        }
+        Type::Bool
     }
 
     /// Checks `inWindow(cron, length, zone)`, which also reads the time.
@@ -344,7 +393,7 @@ impl Checker<'_> {
 }
 
 /// Returns the name of the parameter that a node reads, if it does nothing else.
-fn param_of(node: &IdedExpr) -> Option<&str> {
+pub(super) fn param_of(node: &IdedExpr) -> Option<&str> {
     match &node.expr {
         Expr::Select(select) if matches!(&select.operand.expr, Expr::Ident(root) if root == "params") => {
             Some(&select.field)

@@ -3,6 +3,7 @@
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, operators};
 
 use super::{Checker, article, literal_text};
+use crate::definitions::Named;
 use crate::types::{Type, closest, mask};
 
 impl Checker<'_> {
@@ -226,6 +227,11 @@ impl Checker<'_> {
     }
 
     fn index(&mut self, node: &IdedExpr, operand: &IdedExpr, index: &IdedExpr) -> Type {
+        if let Expr::Ident(name) = &operand.expr
+            && let Some(named) = Named::of(name)
+        {
+            return self.named(named, index);
+        }
         let literal = literal_text(index);
         if self.is_variables(operand) {
             return match literal {

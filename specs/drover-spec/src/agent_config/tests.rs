@@ -131,3 +131,52 @@ fn knows_the_names_that_git_refuses() {
         assert!(!is_branch(name), "{name}");
     }
 }
+
+fn with_sources(sources: &str) -> String {
+    let text =
+        format!("name: edge-1\nsource: {{url: /srv/fleet.git}}\nmetrics:\n  sources:\n{sources}");
+    match parse("agent.yaml", text.as_bytes()) {
+        Ok(config) => format!("{:?}", config.metric_sources),
+        Err(mistakes) => {
+            let line = |d: &Diagnostic| format!("{}: {}", d.span, d.message);
+            mistakes.iter().map(line).collect::<Vec<_>>().join("\n")
+        }
+    }
+}
+
+#[test]
+fn sources_of_metrics_are_what_their_type_says() {
+    let found = with_sources(
+        "    - {name: prom, type: prometheus, url: \"http://127.0.0.1:9090/prom\", timeout: 2s, tokenFile: /etc/t}
+    - {name: cost, type: file, path: /var/lib/cost.json}
+    - {name: q, type: program, command: [/usr/bin/q, --depth]}\n",
+    );
+    insta::assert_snapshot!(found.replace("}, Metric", "},\nMetric"), @r#"
+    [MetricSourceConfig { name: SourceName(prom), timeout: 2s, kind: Prometheus { url: "http://127.0.0.1:9090/prom", token: Some("/etc/t"), ca: None } },
+    MetricSourceConfig { name: SourceName(cost), timeout: 5s, kind: File { path: "/var/lib/cost.json" } },
+    MetricSourceConfig { name: SourceName(q), timeout: 5s, kind: Program { program: "/usr/bin/q", args: ["--depth"] } }]
+    "#);
+}
+
+#[test]
+fn mistakes_in_sources_of_metrics_say_where_they_are() {
+    let found = with_sources(
+        "    - {name: a, type: prometheus, path: /x}
+    - {name: a, type: file, path: relative}
+    - {name: b, type: program, command: [q]}
+    - {name: c, type: prometheus, url: \"ftp://x\"}
+    - {name: d, type: prometheus, url: \"http://me@x\"}
+    - {name: e, type: graphite, url: \"http://x\", timeout: 60s}\n",
+    );
+    insta::assert_snapshot!(found, @"
+    agent.yaml:5:7: `url` is missing from a source of type `prometheus`
+    agent.yaml:5:35: `path` is for the type `file`, this is `prometheus`
+    agent.yaml:6:14: the source `a` is there twice
+    agent.yaml:6:35: `path` must be an absolute path
+    agent.yaml:7:41: `command` must begin with an absolute path
+    agent.yaml:8:40: `url` must be http:// or https:// with a host, without user name, query and fragment
+    agent.yaml:9:40: `url` must be http:// or https:// with a host, without user name, query and fragment
+    agent.yaml:10:23: `type` must be one of `prometheus`, `file`, `program`
+    agent.yaml:10:59: `timeout` must be from 100ms to 10s
+    ");
+}

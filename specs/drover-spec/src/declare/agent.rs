@@ -64,6 +64,11 @@ pub(crate) static AGENT: Object = any(
             Shape::Object(&AGENT_CREDENTIALS),
             "Where credentials are read from.",
         ),
+        optional(
+            "metrics",
+            Shape::Object(&AGENT_METRICS),
+            "Where metrics come from that policies read.",
+        ),
         later("plugins", "plugins"),
         later("signers", "signed operations"),
         later("key", "signed state commits"),
@@ -128,6 +133,76 @@ pub(crate) static AGENT_PROVIDERS: Object = any(
         },
         "The allowed types. Default: every type but `process`, which runs what the repository says as the agent's own user.",
     )],
+);
+
+/// Default of a source's `timeout`.
+const SOURCE_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(crate) static AGENT_METRICS: Object = any(
+    "metrics",
+    "Where metrics come from that policies read.",
+    &[optional(
+        "sources",
+        Shape::List {
+            of: &Shape::Object(&AGENT_METRIC_SOURCE),
+            min: 0,
+        },
+        "The sources. MetricSource documents name them, and nothing in a repository says where they are.",
+    )],
+);
+
+pub(crate) static AGENT_METRIC_SOURCE: Object = any(
+    "a source of metrics",
+    "Where metrics come from.",
+    &[
+        required(
+            "name",
+            Shape::Name,
+            "The name that MetricSource documents use.",
+        ),
+        required(
+            "type",
+            Shape::Word(&["prometheus", "file", "program"], &[]),
+            "What it is: a Prometheus server, a file, or a program that prints what such a file has.",
+        ),
+        preset(
+            "timeout",
+            Shape::Duration {
+                min: Duration::from_millis(100),
+                max: Duration::from_secs(10),
+            },
+            Preset::Duration(SOURCE_TIMEOUT),
+            "How long an answer is waited for at most, whatever a document says.",
+        ),
+        optional(
+            "url",
+            Shape::Text { max: 4096 },
+            "For `prometheus`: its address, http or https, with a path in front of /api/v1 if it has one.",
+        ),
+        optional(
+            "tokenFile",
+            Shape::Text { max: 4096 },
+            "For `prometheus`: a file with a token that is sent as `Authorization: Bearer`. Read for every request.",
+        ),
+        optional(
+            "caFile",
+            Shape::Text { max: 4096 },
+            "For `prometheus`: a PEM file with the authorities that sign its certificate. Default: the system's.",
+        ),
+        optional(
+            "path",
+            Shape::Text { max: 4096 },
+            "For `file`: the file, an absolute path.",
+        ),
+        optional(
+            "command",
+            Shape::List {
+                of: &Shape::Text { max: 4096 },
+                min: 1,
+            },
+            "For `program`: the program, an absolute path, and its arguments.",
+        ),
+    ],
 );
 
 pub(crate) static AGENT_CREDENTIALS: Object = any(

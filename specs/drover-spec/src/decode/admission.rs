@@ -61,7 +61,8 @@ fn window(fields: &Fields<'_>) -> Option<Window> {
     })
 }
 
-fn zone(fields: &Fields<'_>) -> Option<Zone> {
+/// Reads `timezone`.
+pub(super) fn zone(fields: &Fields<'_>) -> Option<Zone> {
     let name = fields.text("timezone")?;
     let zone = Zone::parse(&name);
     if zone.is_none() {

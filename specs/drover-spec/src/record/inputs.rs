@@ -104,7 +104,9 @@ impl DesiredInputs {
             Document::Fleet(_)
             | Document::Policy(_)
             | Document::Binding(_)
-            | Document::Provider(_) => None,
+            | Document::Provider(_)
+            | Document::MetricSource(_)
+            | Document::Calendar(_) => None,
         })
     }
 }

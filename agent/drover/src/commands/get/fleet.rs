@@ -184,7 +184,10 @@ impl Recorded {
                     Document::Policy(policy) => recorded.policies.push((*policy, document.clone())),
                     Document::Binding(binding) => recorded.bindings.push(*binding),
                     Document::Provider(doc) => recorded.providers.push((*doc, document.clone())),
-                    Document::Fleet(_) | Document::Group(_) => {}
+                    Document::Fleet(_)
+                    | Document::Group(_)
+                    | Document::MetricSource(_)
+                    | Document::Calendar(_) => {}
                 }
             }
         }

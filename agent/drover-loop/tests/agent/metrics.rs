@@ -1,0 +1,234 @@
+//! Metrics through the whole agent: a size that follows one, what is done while it is not ok, and who is
+//! not held up by that.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drover_loop::{MetricAsk, MetricReader};
+use drover_model::{ExitReport, GroupName, MetricName, Reading, Readings, Timestamp};
+
+use crate::harness::{PROVIDER, World, group, group_with};
+
+/// Answers with what a test says. What it does not say is missing.
+#[derive(Debug, Default)]
+pub(crate) struct TestMetrics {
+    samples: Mutex<BTreeMap<String, (f64, Timestamp)>>,
+    asked: Mutex<Vec<Vec<String>>>,
+    silent: AtomicBool,
+}
+
+impl TestMetrics {
+    fn say(&self, query: &str, value: f64, at: Timestamp) {
+        let mut samples = self.samples.lock().unwrap();
+        samples.insert(query.to_owned(), (value, at));
+    }
+
+    fn forget(&self) {
+        self.samples.lock().unwrap().clear();
+    }
+}
+
+#[async_trait]
+impl MetricReader for TestMetrics {
+    async fn read(&self, asks: Vec<MetricAsk>) -> Readings {
+        let queries = asks.iter().map(|ask| ask.query.query.clone()).collect();
+        self.asked.lock().unwrap().push(queries);
+        if self.silent.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        let samples = self.samples.lock().unwrap().clone();
+        let answer = |ask: MetricAsk| {
+            let reading = match samples.get(&ask.query.query) {
+                Some((value, at)) => Reading::Sample {
+                    value: *value,
+                    at: *at,
+                },
+                None => Reading::Missing {
+                    why: "nothing is known".to_owned(),
+                },
+            };
+            (ask.query, reading)
+        };
+        asks.into_iter().map(answer).collect()
+    }
+}
+
+const SOURCES: &str = "apiVersion: drover/v1alpha1
+kind: MetricSource
+metadata: {name: queues}
+spec:
+  source: prom
+  metrics:
+    - {name: queue.depth, query: sum(queue_depth), maxAge: 1m}
+    - {name: unused, query: sum(unused)}
+";
+
+const BY_DEPTH: &str = "apiVersion: drover/v1alpha1
+kind: Policy
+metadata: {name: by-depth}
+spec:
+  on: size
+  value: int(math.ceil(metric('queue.depth').value / 50.0))
+---
+apiVersion: drover/v1alpha1
+kind: Binding
+metadata: {name: by-depth}
+spec: {policy: by-depth, selector: {matchLabels: {queue: work}}, enforcement: deny}
+";
+
+/// A group `web` that follows the metric, and a group `db` that does not.
+fn world() -> World {
+    let world = World::new(&[]);
+    push(&world, SOURCES, BY_DEPTH);
+    world
+}
+
+fn push(world: &World, sources: &str, policy: &str) {
+    let more = "  bounds: {min: 1, max: 8}\n  scaling:\n    stabilization: {down: 0s}\n    rate: {up: \"100%/1s\", down: \"100%/1s\"}";
+    let web = group_with("web", 3, "a", more);
+    let web = web.replacen("labels: {env: test}", "labels: {queue: work}", 1);
+    let db = group("db", 2, "a");
+    world.repository.commit(&[
+        ("p.yaml", PROVIDER),
+        ("metrics.yaml", sources),
+        ("policy.yaml", policy),
+        ("web.yaml", &web),
+        ("db.yaml", &db),
+    ]);
+}
+
+async fn size_becomes(world: &mut World, depth: f64, size: usize) {
+    world
+        .until("the size to follow", |world| {
+            world.metrics.say("sum(queue_depth)", depth, now(world));
+            world.living("web").len() == size && world.holds("web").is_empty()
+        })
+        .await;
+}
+
+fn now(world: &World) -> Timestamp {
+    drover_provider::Clock::now(&*world.clock)
+}
+
+#[tokio::test]
+async fn a_size_follows_a_metric_within_its_bounds() {
+    let mut world = world();
+    world.metrics.say("sum(queue_depth)", 120.0, now(&world));
+    world.pass().await;
+    world.converge().await;
+    size_becomes(&mut world, 120.0, 3).await;
+    size_becomes(&mut world, 240.0, 5).await;
+    size_becomes(&mut world, 24_000.0, 8).await;
+    size_becomes(&mut world, 0.0, 1).await;
+    assert_eq!(world.living("db").len(), 2);
+}
+
+#[tokio::test]
+async fn only_what_a_bound_policy_names_is_asked_for_once_per_pass() {
+    let mut world = world();
+    world.passes(2).await;
+    let asked = world.metrics.asked.lock().unwrap().clone();
+    assert_eq!(asked, [["sum(queue_depth)"], ["sum(queue_depth)"]]);
+}
+
+#[tokio::test]
+async fn a_metric_that_is_not_ok_leaves_the_size_as_it_is_and_says_why() {
+    let mut world = world();
+    world.metrics.say("sum(queue_depth)", 240.0, now(&world));
+    world.pass().await;
+    world.converge().await;
+    size_becomes(&mut world, 240.0, 5).await;
+    // Nothing new is said: once the value is too old, it counts for nothing.
+    world.passes(59).await;
+    assert_eq!(world.holds("web"), Vec::<&str>::new());
+    world.passes(2).await;
+    assert_eq!(world.holds("web"), ["PolicyFailed"]);
+    let holds = world.report("web").holds.clone();
+    let told = holds[0].hold.to_string();
+    assert!(
+        told.contains("metric queue.depth is not ok: its value is older than maxAge, 60 s"),
+        "{told}"
+    );
+    let subjects = world.subjects().len();
+    world.metrics.forget();
+    world.passes(30).await;
+    assert_eq!(world.living("web").len(), 5);
+    // The reason changed once; that it goes on is no news.
+    assert!(
+        world.subjects().len() <= subjects + 1,
+        "{:?}",
+        world.subjects()
+    );
+    let status = world.agent.as_ref().unwrap().status();
+    let metric = &status.metrics[&MetricName::parse("queue.depth").unwrap()];
+    assert_eq!(metric.judged, Err("nothing is known".to_owned()));
+    size_becomes(&mut world, 100.0, 2).await;
+}
+
+#[tokio::test]
+async fn a_source_that_never_answers_keeps_nobody_from_healing() {
+    let mut world = world();
+    world.settings.limits.metric_wait = Duration::from_millis(20);
+    world.metrics.silent.store(true, Ordering::SeqCst);
+    world.pass().await;
+    world
+        .until("both groups to be made", |world| {
+            // A new group whose size nobody knows begins with the smallest.
+            world.living("db").len() == 2 && world.living("web").len() == 1
+        })
+        .await;
+    world.passes(60).await;
+    let crashed = now(&world);
+    let id = world.sim(|mut sim| {
+        let db = GroupName::parse("db").unwrap();
+        let found = sim.of_group(&db, crashed);
+        let (id, victim) = (found[0].0.clone(), found[0].1.provider_ref.clone());
+        sim.crash(&victim, crashed, ExitReport::default());
+        id
+    });
+    world
+        .until("the dead one to be replaced", |world| {
+            let living = world.living("db");
+            living.len() == 2 && !living.contains(&id.to_string())
+        })
+        .await;
+    assert_eq!(world.living("web").len(), 1);
+}
+
+#[tokio::test]
+async fn a_policy_that_names_no_known_metric_never_comes_into_force() {
+    let mut world = world();
+    world.metrics.say("sum(queue_depth)", 120.0, now(&world));
+    world.pass().await;
+    world.converge().await;
+    size_becomes(&mut world, 150.0, 3).await;
+    push(
+        &world,
+        SOURCES,
+        &BY_DEPTH.replace("queue.depth", "queue.dept"),
+    );
+    size_becomes(&mut world, 200.0, 4).await;
+    let status = world.agent.as_ref().unwrap().status();
+    let told: Vec<String> = status
+        .diagnostics
+        .iter()
+        .map(|d| d.message.clone())
+        .collect();
+    assert!(
+        told.iter()
+            .any(|told| told.contains("there is no metric `queue.dept`")),
+        "{told:?}"
+    );
+    // The metric goes, and the policy that reads it stays: it is not ok.
+    push(
+        &world,
+        &SOURCES.replace("queue.depth", "queue.length"),
+        BY_DEPTH,
+    );
+    world.passes(3).await;
+    assert_eq!(world.holds("web"), ["PolicyFailed"]);
+    assert_eq!(world.living("web").len(), 4);
+}
