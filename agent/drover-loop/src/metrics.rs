@@ -76,6 +76,14 @@ pub struct MetricStatus {
     pub stale_age: Option<Duration>,
 }
 
+impl MetricStatus {
+    /// Returns how old the value is, one that is too old included.
+    pub fn age(&self) -> Option<Duration> {
+        let known = self.judged.as_ref().ok().map(|(_, age)| *age);
+        known.or(self.stale_age)
+    }
+}
+
 /// What a group's policies were told of one metric, its age aside: the bits of the value, or why not.
 pub(crate) type Told = (MetricQuery, Result<u64, String>);
 

@@ -33,6 +33,10 @@ pub struct Metric {
     pub timeout: Duration,
 }
 
+/// How far a value may be of a time that is still to come: clocks of other machines are a little ahead, and
+/// a pass asks a few seconds after the time that it goes by.
+const AHEAD_MAX: Duration = Duration::from_secs(30);
+
 /// A question to a source. Equal ones have one answer in a pass.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MetricQuery {
@@ -68,7 +72,7 @@ impl Metric {
     ///
     /// # Errors
     ///
-    /// There is no value, or one that is older than `maxAge`, or of a time that is further ahead than that.
+    /// There is no value, or one that is older than `maxAge`, or of a time too far ahead.
     pub fn judge(&self, readings: &Readings, now: Timestamp) -> Result<(f64, Duration), NotOk> {
         match readings.get(&self.query) {
             None => Err(NotOk {
@@ -79,31 +83,26 @@ impl Metric {
                 age: None,
                 why: why.clone(),
             }),
+            Some(Reading::Sample { value, at }) if *at > now => {
+                let ahead = at.duration_since(now).unsigned_abs();
+                if ahead <= AHEAD_MAX {
+                    return Ok((*value, Duration::ZERO));
+                }
+                let max = AHEAD_MAX.as_secs();
+                let why = format!("its value is of a time more than {max} s ahead");
+                Err(NotOk { age: None, why })
+            }
             Some(Reading::Sample { value, at }) => {
-                let passed = now.duration_since(*at);
-                let off = passed.unsigned_abs();
-                if off <= self.age_max {
-                    // Clocks of other machines may be a little ahead.
-                    let age = if passed.is_negative() {
-                        Duration::ZERO
-                    } else {
-                        off
-                    };
+                let age = now.duration_since(*at).unsigned_abs();
+                if age <= self.age_max {
                     return Ok((*value, age));
                 }
                 let max = self.age_max.as_millis() as f64 / 1000.0;
-                let (age, why) = if passed.is_negative() {
-                    (
-                        None,
-                        format!("its value is of a time more than {max} s ahead"),
-                    )
-                } else {
-                    (
-                        Some(off),
-                        format!("its value is older than maxAge, {max} s"),
-                    )
-                };
-                Err(NotOk { age, why })
+                let why = format!("its value is older than maxAge, {max} s");
+                Err(NotOk {
+                    age: Some(age),
+                    why,
+                })
             }
         }
     }

@@ -263,6 +263,9 @@ pub(crate) enum GetKind {
     /// Instances that belong to no group, as the running agent sees them.
     #[value(alias = "orphan")]
     Orphans,
+    /// Metrics that policies read, as the running agent was told.
+    #[value(alias = "metric", alias = "m")]
+    Metrics,
 }
 
 /// Arguments of `drover describe`.

@@ -32,6 +32,7 @@ mod exit;
 mod identity;
 mod init;
 mod logging;
+mod metric_sources;
 mod output;
 mod plan_view;
 mod providers;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use drover_git::{Credentials, RemoteOptions, Secret, SourceUrl};
 use drover_loop::Allowed;
 use drover_model::{AgentName, FleetName};
-use drover_spec::agent_config::{self, AgentConfig, Mode};
+use drover_spec::agent_config::{self, AgentConfig, MetricSourceConfig, Mode};
 
 use crate::cli::{AgentOptions, Listen, SourceOptions};
 use crate::error::{CommandError, CommandResult, Context as _};
@@ -55,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) listen: Listen,
     pub(crate) allowed: Allowed,
     pub(crate) remote: RemoteOptions,
+    /// Where metrics come from.
+    pub(crate) metric_sources: Vec<MetricSourceConfig>,
 }
 
 impl Settings {
@@ -144,6 +146,9 @@ impl Settings {
             listen,
             allowed: allowed(options, config.as_ref()),
             remote,
+            metric_sources: config
+                .map(|config| config.metric_sources)
+                .unwrap_or_default(),
         })
     }
 

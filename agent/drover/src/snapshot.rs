@@ -138,8 +138,14 @@ impl Snapshot {
                         "{count} instances belong to no group: drover get orphans"
                     )),
                 };
+                let missing = status.metrics.iter().filter(|metric| !metric.ok);
+                let missing = missing.map(|metric| {
+                    let why = metric.why.as_deref().unwrap_or("no value");
+                    format!("metric {} is not ok: {why}", metric.name)
+                });
                 source
                     .into_iter()
+                    .chain(missing)
                     .chain(state)
                     .chain(holds)
                     .chain(orphans)

@@ -160,12 +160,16 @@ fn the_reference_page_names_every_variable_field_and_function() {
 #[test]
 fn the_rules_in_the_guide_have_no_mistakes() {
     let guide = include_str!("../../../docs/guides/policies.md");
+    let named = "---\napiVersion: drover/v1alpha1\nkind: Calendar\nmetadata: {name: de}\n\
+                 spec: {days: [{date: \"12-25\"}]}\n\
+                 ---\napiVersion: drover/v1alpha1\nkind: MetricSource\nmetadata: {name: errors}\n\
+                 spec: {source: prom, metrics: [{name: error.rate, query: errors}]}\n";
     let (_, block) = guide.split_once("```cel\n").unwrap();
     let (rules, _) = block.split_once("```").unwrap();
     assert!(rules.lines().count() > 5);
     for rule in rules.lines() {
         assert_eq!(
-            mistakes_of(&policy_with(&format!("'{rule}'"))),
+            mistakes_of(&format!("{}{named}", policy_with(&format!("'{rule}'")))),
             "",
             "{rule}"
         );

@@ -16,6 +16,7 @@ use super::client::AgentClient;
 use super::{locks, watch};
 use crate::commands::VERSION;
 use crate::error::{CommandError, CommandResult, Context as _};
+use crate::metric_sources::MetricSources;
 use crate::providers::{self, SystemClock};
 use crate::settings::Settings;
 
@@ -92,7 +93,7 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
         liveness: liveness(&settings.data_dir),
         entropy: entropy(),
         contact: None,
-        metrics: Arc::new(drover_loop::NoMetrics::new("the agent has no such source")),
+        metrics: Arc::new(MetricSources::new(&settings.metric_sources)),
     };
     let agent = Agent::open(agent_settings(settings, mode), parts).context("cannot start")?;
     Ok(Assembled {

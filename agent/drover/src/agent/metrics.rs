@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_loop::AgentStatus;
-use drover_model::Timestamp;
+use drover_model::{MetricName, SourceName, Timestamp};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
@@ -42,6 +42,14 @@ pub(crate) struct Metrics {
     registry: Arc<Registry>,
     passes: Histogram,
     steps: Family<StepLabels, Counter>,
+    metric_errors: Family<MetricLabels, Counter>,
+}
+
+/// The labels of `drover_metric_errors_total`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MetricLabels {
+    metric: String,
+    source: String,
 }
 
 impl Metrics {
@@ -56,12 +64,28 @@ impl Metrics {
         );
         let steps = Family::default();
         registry.register("steps", "Steps carried out, by result", steps.clone());
+        let metric_errors = Family::default();
+        registry.register(
+            "metric_errors",
+            "Passes in which a metric that policies read was not ok",
+            metric_errors.clone(),
+        );
         registry.register_collector(Box::new(State { states }));
         Self {
             registry: Arc::new(registry),
             passes,
             steps,
+            metric_errors,
         }
+    }
+
+    /// Counts a pass in which a metric was not ok.
+    pub(crate) fn observe_metric_error(&self, metric: &str, source: &str) {
+        let labels = MetricLabels {
+            metric: metric.to_owned(),
+            source: source.to_owned(),
+        };
+        self.metric_errors.get_or_create(&labels).inc();
     }
 
     /// Counts a pass.
@@ -161,8 +185,37 @@ fn gauges(state: &AgentStatus, now: i64) -> Vec<Gauge> {
         "Instances that carry the fleet's tags and belong to no group",
         orphans.collect(),
     ));
+    gauges.extend(metric_gauges(state));
     gauges.extend(group_gauges(state));
     gauges
+}
+
+/// What policies are told, as of the latest pass.
+fn metric_gauges(state: &AgentStatus) -> Vec<Gauge> {
+    let labels = |name: &MetricName, source: &SourceName| {
+        vec![("metric", name.to_string()), ("source", source.to_string())]
+    };
+    let metrics = state.metrics.iter();
+    let ok = metrics.clone().map(|(name, status)| {
+        let ok = f64::from(u8::from(status.judged.is_ok()));
+        (labels(name, &status.source), ok)
+    });
+    let ages = metrics.filter_map(|(name, status)| {
+        let age = status.age()?.as_secs_f64();
+        Some((labels(name, &status.source), age))
+    });
+    vec![
+        (
+            "metric_ok",
+            "1 if a metric that policies read has a value that is new enough",
+            ok.collect(),
+        ),
+        (
+            "metric_age_seconds",
+            "Age of the value of a metric that policies read at the time of the pass",
+            ages.collect(),
+        ),
+    ]
 }
 
 fn group_gauges(state: &AgentStatus) -> Vec<Gauge> {

@@ -50,7 +50,24 @@ pub(crate) struct Status {
     /// Instances that belong to no group.
     #[serde(default)]
     pub(crate) orphans: Vec<OrphanStatus>,
+    /// The metrics that policies read.
+    #[serde(default)]
+    pub(crate) metrics: Vec<MetricStatus>,
     pub(crate) pass: Option<PassStatus>,
+}
+
+/// A metric that policies read.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MetricStatus {
+    pub(crate) name: String,
+    pub(crate) source: String,
+    pub(crate) ok: bool,
+    pub(crate) value: Option<f64>,
+    /// Age of the value in seconds; also of one that is too old.
+    pub(crate) age_s: Option<f64>,
+    /// Why it is not ok.
+    pub(crate) why: Option<String>,
 }
 
 /// An instance that carries the fleet's tags and belongs to no group.

@@ -238,7 +238,7 @@ impl Observer {
                 continue;
             }
             self.seen = report.pass;
-            self.count(&report);
+            self.count(&status, &report);
             if args.until_converged
                 && let Some(ended) = settled(&status, &report)
             {
@@ -252,7 +252,13 @@ impl Observer {
         }
     }
 
-    fn count(&mut self, report: &PassReport) {
+    fn count(&mut self, status: &AgentStatus, report: &PassReport) {
+        for (name, metric) in &status.metrics {
+            if metric.judged.is_err() {
+                let source = metric.source.as_str();
+                self.metrics.observe_metric_error(name.as_str(), source);
+            }
+        }
         self.metrics.observe_pass(report.took);
         for step in report.groups.values().flat_map(|group| &group.steps) {
             self.metrics.observe_step(step.verb, fate(&step.result));

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use drover_loop::{AgentStatus, GroupReport, Mode, Orphan, PassReport, StepFate};
-use drover_model::Timestamp;
+use drover_model::{MetricName, Timestamp};
 
-use super::protocol::{OrphanStatus, PassStatus, SourceStatus, StateStatus, Status};
+use super::protocol::{MetricStatus, OrphanStatus, PassStatus, SourceStatus, StateStatus, Status};
 use crate::commands::VERSION;
 use crate::settings::Settings;
 use crate::view;
@@ -70,7 +70,20 @@ pub(crate) fn wire(status: &AgentStatus, about: &About) -> Status {
             .map(|held| format!("{}: {}", held.hold.code(), held.hold))
             .collect(),
         orphans: status.orphans.iter().map(orphan).collect(),
+        metrics: status.metrics.iter().map(metric).collect(),
         pass: status.pass.as_deref().map(pass),
+    }
+}
+
+fn metric((name, status): (&MetricName, &drover_loop::MetricStatus)) -> MetricStatus {
+    let known = status.judged.as_ref().ok();
+    MetricStatus {
+        name: name.to_string(),
+        source: status.source.to_string(),
+        ok: known.is_some(),
+        value: known.map(|(value, _)| *value),
+        age_s: status.age().map(|age| age.as_secs_f64()),
+        why: status.judged.as_ref().err().cloned(),
     }
 }
 

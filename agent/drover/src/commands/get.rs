@@ -17,6 +17,7 @@ use crate::ui::Ui;
 use crate::view::{self, GroupView, InstanceView, List};
 
 mod fleet;
+mod metrics;
 mod orphans;
 
 /// Runs the command.
@@ -47,6 +48,7 @@ fn render(args: &GetArgs, snapshot: &Snapshot) -> CommandResult<String> {
         GetKind::Policies => fleet::policies(args, snapshot),
         GetKind::Providers => fleet::providers(args, snapshot),
         GetKind::Orphans => orphans::orphans(args, snapshot),
+        GetKind::Metrics => metrics::metrics(args, snapshot),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Documents with policies, and their mistakes as people see them.
 
 use drover_model::{Binding, Policy};
-use drover_policy::{PolicyMistake, PolicySet};
+use drover_policy::{Definitions, PolicyMistake, PolicySet};
 use drover_spec::{Diagnostic, assemble, parse_file, render};
 
 /// Returns the policies and bindings of one file, which must have no mistakes of form.
@@ -34,7 +34,15 @@ fn shown(diagnostics: &[Diagnostic], text: &str) -> String {
 /// Returns the mistakes of the policies and bindings of one file, as people see them.
 pub(crate) fn mistakes_of(text: &str) -> String {
     let (policies, bindings) = read("policies/p.yaml", text);
-    let (_, mistakes) = PolicySet::compile(&policies, &bindings, &[]);
+    let repository = assemble([&parse_file("policies/p.yaml", text.as_bytes())]);
+    let metrics = repository.metric_sources.values();
+    let calendars = repository.calendars.values();
+    let definitions = Definitions::new(
+        metrics.map(|located| &located.value),
+        calendars.map(|located| &located.value),
+        false,
+    );
+    let (_, mistakes) = PolicySet::compile_with(&policies, &bindings, &[], definitions);
     let diagnostic = |mistake: PolicyMistake| {
         let diagnostic = Diagnostic::error("policy", mistake.message, mistake.span);
         match mistake.hint {

@@ -1,5 +1,5 @@
 use super::*;
-use drover_loop::{GroupStatus, Orphan, SourceStatus, WriteBackStatus};
+use drover_loop::{GroupStatus, MetricStatus, Orphan, SourceStatus, WriteBackStatus};
 use drover_model::{
     AgentName, Condition, ConditionType, Epoch, FleetName, GroupName, GroupUid, InstanceId,
     ProviderRef, RecordedGroup,
@@ -47,11 +47,34 @@ fn status(names: &[&str]) -> Arc<AgentStatus> {
             created_at: None,
             first_seen: "2026-01-05T10:00:00Z".parse().unwrap(),
         }],
+        metrics: metrics(),
         groups: groups.collect(),
         holds: Vec::new(),
         diagnostics: Arc::default(),
         pass: None,
     })
+}
+
+fn metrics() -> BTreeMap<MetricName, MetricStatus> {
+    let of = |name: &str, judged, stale_age| {
+        let status = MetricStatus {
+            source: SourceName::parse("prom").unwrap(),
+            judged,
+            stale_age,
+        };
+        (MetricName::parse(name).unwrap(), status)
+    };
+    let (new, old) = (Duration::from_millis(1500), Duration::from_secs(600));
+    [
+        of("queue.depth", Ok((120.0, new)), None),
+        of(
+            "queue.age",
+            Err("its value is too old".to_owned()),
+            Some(old),
+        ),
+        of("error.rate", Err("no answer".to_owned()), None),
+    ]
+    .into()
 }
 
 #[test]
@@ -85,11 +108,17 @@ fn the_exposition_is_complete_and_well_formed() {
     let metrics = Metrics::new(states);
     metrics.observe_pass(Duration::from_millis(20));
     metrics.observe_step("create", "done");
+    metrics.observe_metric_error("error.rate", "prom");
     let text = metrics.render().unwrap();
     for line in [
         "drover_steps_total{action=\"create\",result=\"done\"} 1",
         "drover_pass_duration_seconds_count 1",
         "drover_writeback_pending 0.0",
+        "drover_metric_ok{metric=\"queue.depth\",source=\"prom\"} 1.0",
+        "drover_metric_ok{metric=\"error.rate\",source=\"prom\"} 0.0",
+        "drover_metric_age_seconds{metric=\"queue.depth\",source=\"prom\"} 1.5",
+        "drover_metric_age_seconds{metric=\"queue.age\",source=\"prom\"} 600.0",
+        "drover_metric_errors_total{metric=\"error.rate\",source=\"prom\"} 1",
         "drover_writeback_lag_seconds 0.0",
     ] {
         assert!(text.contains(line), "{line} is missing from\n{text}");
