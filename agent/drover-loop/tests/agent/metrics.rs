@@ -232,3 +232,145 @@ async fn a_policy_that_names_no_known_metric_never_comes_into_force() {
     assert_eq!(world.holds("web"), ["PolicyFailed"]);
     assert_eq!(world.living("web").len(), 4);
 }
+
+#[tokio::test]
+async fn a_plan_is_recorded_with_the_numbers_that_it_rests_on_and_computed_again_from_them() {
+    let mut world = world();
+    world.metrics.say("sum(queue_depth)", 120.0, now(&world));
+    world.pass().await;
+    world.converge().await;
+    size_becomes(&mut world, 240.0, 5).await;
+    world.converge().await;
+    let text = |path| String::from_utf8(world.branch.file(path).unwrap()).unwrap();
+    let inputs = text("inputs/web.json");
+    assert!(inputs.contains(r#""metric(\"queue.depth\")""#), "{inputs}");
+    assert!(inputs.contains("240 ("), "{inputs}");
+    // Nothing is asked for when it is computed again.
+    let replayed = drover_loop::replay(&inputs, Some(&text("groups/web.yaml"))).unwrap();
+    assert!(
+        matches!(replayed, drover_loop::Replayed::Reproduced { .. }),
+        "{replayed:?}"
+    );
+}
+
+const NO_HOLIDAYS: &str = "apiVersion: drover/v1alpha1
+kind: Policy
+metadata: {name: no-holidays}
+spec:
+  on: gate
+  rules: [{expression: 'reason == \"heal\" || !isHoliday(\"de\")', message: a holiday}]
+---
+apiVersion: drover/v1alpha1
+kind: Binding
+metadata: {name: no-holidays}
+spec: {policy: no-holidays, selector: {}, enforcement: deny}
+";
+
+fn push_days(world: &World, day: &str, image: &str) {
+    let calendar = format!(
+        "apiVersion: drover/v1alpha1\nkind: Calendar\nmetadata: {{name: de}}\n\
+         spec: {{timezone: Europe/Berlin, days: [{{date: \"{day}\"}}]}}\n"
+    );
+    let web = group("web", 2, image);
+    world.repository.commit(&[
+        ("p.yaml", PROVIDER),
+        ("policy.yaml", NO_HOLIDAYS),
+        ("de.yaml", &calendar),
+        ("web.yaml", &web),
+    ]);
+}
+
+#[tokio::test]
+async fn a_holiday_holds_a_rollout_and_cannot_be_taken_away_from_under_it() {
+    let mut world = World::new(&[]);
+    // The world begins on the fifth of January.
+    push_days(&world, "01-05", "a");
+    world.pass().await;
+    world.converge().await;
+    push_days(&world, "01-05", "b");
+    world.passes(20).await;
+    assert_eq!(world.holds("web"), ["GateClosed"]);
+    assert_eq!(world.living("web"), ["web-1", "web-2"]);
+    // The day goes from the calendar: what judged before still does.
+    push_days(&world, "05-01", "b");
+    world.passes(60).await;
+    assert_eq!(world.holds("web"), ["GateClosed"]);
+    assert_eq!(world.living("web"), ["web-1", "web-2"]);
+    world.restart();
+    world.passes(60).await;
+    assert_eq!(world.living("web"), ["web-1", "web-2"]);
+    // In Berlin the next day has begun, in UTC it has not.
+    world.clock.set("2026-01-05T23:00:00Z".parse().unwrap());
+    world
+        .until("the rollout", |world| {
+            let living = world.living("web");
+            living.len() == 2
+                && !living.contains(&"web-1".to_owned())
+                && !living.contains(&"web-2".to_owned())
+        })
+        .await;
+}
+
+const CALM: &str = "apiVersion: drover/v1alpha1
+kind: Policy
+metadata: {name: calm}
+spec:
+  on: gate
+  rules: [{expression: 'metric(\"error.rate\").value < 0.1', message: too many errors}]
+---
+apiVersion: drover/v1alpha1
+kind: Binding
+metadata: {name: calm}
+spec: {policy: calm, selector: {}, enforcement: deny}
+";
+
+fn push_query(world: &World, query: &str, image: &str) {
+    let source = format!(
+        "apiVersion: drover/v1alpha1\nkind: MetricSource\nmetadata: {{name: errors}}\n\
+         spec: {{source: prom, metrics: [{{name: error.rate, query: {query}, maxAge: 24h}}]}}\n"
+    );
+    let web = group("web", 2, image);
+    world.repository.commit(&[
+        ("p.yaml", PROVIDER),
+        ("policy.yaml", CALM),
+        ("errors.yaml", &source),
+        ("web.yaml", &web),
+    ]);
+}
+
+#[tokio::test]
+async fn another_query_does_not_open_what_the_one_before_it_keeps_closed() {
+    let mut world = World::new(&[]);
+    world.metrics.say("errors", 0.5, now(&world));
+    world.metrics.say("zero", 0.0, now(&world));
+    push_query(&world, "errors", "a");
+    world.pass().await;
+    world.converge().await;
+    push_query(&world, "errors", "b");
+    world.passes(20).await;
+    assert_eq!(world.holds("web"), ["GateClosed"]);
+    let commits = world.subjects().len();
+    push_query(&world, "zero", "b");
+    world.passes(60).await;
+    assert_eq!(world.living("web"), ["web-1", "web-2"]);
+    let last = world.metrics.asked.lock().unwrap().last().cloned();
+    assert_eq!(last.unwrap(), ["errors", "zero"]);
+    // A value that changes under a closed gate is no news for the record.
+    for step in 0..20 {
+        world
+            .metrics
+            .say("errors", 0.5 + f64::from(step) / 100.0, now(&world));
+        world.passes(1).await;
+    }
+    assert!(
+        world.subjects().len() <= commits + 2,
+        "{:?}",
+        world.subjects()
+    );
+    world.metrics.say("errors", 0.0, now(&world));
+    world
+        .until("the rollout", |world| {
+            !world.living("web").contains(&"web-1".to_owned())
+        })
+        .await;
+}
