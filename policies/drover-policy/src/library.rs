@@ -17,6 +17,14 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ),
     ("drain-zone", include_str!("../../library/drain-zone.yaml")),
     (
+        "error-budget",
+        include_str!("../../library/error-budget.yaml"),
+    ),
+    (
+        "error-rate-canary",
+        include_str!("../../library/error-rate-canary.yaml"),
+    ),
+    (
         "follow-group",
         include_str!("../../library/follow-group.yaml"),
     ),
@@ -57,6 +65,10 @@ pub const LIBRARY: &[(&str, &str)] = &[
     (
         "protect-required",
         include_str!("../../library/protect-required.yaml"),
+    ),
+    (
+        "queue-depth",
+        include_str!("../../library/queue-depth.yaml"),
     ),
     (
         "quiet-hours",
