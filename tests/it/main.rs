@@ -15,6 +15,7 @@ mod edit;
 mod etcd;
 #[path = "../../agent/drover-git/tests/support/http_backend.rs"]
 mod http_backend;
+mod metrics;
 mod prometheus;
 mod reliability;
 mod remote;

@@ -6,13 +6,13 @@ use std::net::{TcpListener, TcpStream};
 use crate::support::{IDLE, PATIENCE, PROVIDER, Sandbox, group, wait_until};
 
 /// A free port of an address of our own, so that nothing else takes it in between.
-fn free_address(last: u8) -> String {
+pub(crate) fn free_address(last: u8) -> String {
     let address = format!("127.99.41.{last}");
     let listener = TcpListener::bind(format!("{address}:0")).unwrap();
     format!("{address}:{}", listener.local_addr().unwrap().port())
 }
 
-fn get(address: &str, path: &str) -> Option<(u16, String)> {
+pub(crate) fn get(address: &str, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
     write!(
         stream,

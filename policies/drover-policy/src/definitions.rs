@@ -288,7 +288,7 @@ impl Indexer for MetricValue {
     {
         let key = key.downcast_ref::<CelString<'_>>();
         self.field(key.map_or("", CelString::inner))
-            .map(|value| CowVal::Owned(value))
+            .map(CowVal::Owned)
     }
 
     fn steal<'v>(self: Box<Self>, key: &dyn Val) -> Result<Box<dyn Val + 'v>, ExecutionError>

@@ -1,6 +1,11 @@
 //! A page for each policy of the library, made from the policy itself: purpose, parameters, clauses, a
 //! binding, cases. `UPDATE_PAGES=1` writes the pages.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers outside of test functions; a panic is the failure"
+)]
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 use drover_model::{
-    GroupName, GroupUid, Hold, Listed, MemberId, Peers, ProviderPhase, ProviderRef, SeatId,
+    GroupName, GroupUid, Hold, Listed, MemberId, MetricQuery, Peers, ProviderPhase, ProviderRef,
+    SeatId, SourceName,
 };
 
 use super::*;
@@ -30,12 +31,21 @@ fn running() -> Listing {
     listing(ProviderPhase::Running, Completeness::Complete)
 }
 
+fn told(bits: u64) -> Vec<Told> {
+    let query = MetricQuery {
+        source: SourceName::parse("prom").unwrap(),
+        query: "up".to_owned(),
+    };
+    vec![(query, Ok(bits))]
+}
+
 fn quiet() -> Quiet {
     Quiet {
         shared: 1,
         instances: Fingerprint::of(&running()),
         fences: Vec::new(),
         peers: Peers::default(),
+        metrics: told(7),
         planned_at: at(100),
         wake_at: Some(at(200)),
     }
@@ -43,7 +53,7 @@ fn quiet() -> Quiet {
 
 fn holds(quiet: &Quiet, now: i64, shared: u64, listing: &Listing) -> bool {
     let instances = Fingerprint::of(listing);
-    quiet.holds(at(now), shared, instances, &[], &Peers::default())
+    quiet.holds(at(now), shared, instances, &[], &Peers::default(), &told(7))
 }
 
 #[test]
@@ -89,13 +99,16 @@ fn anything_else_asks_for_a_new_plan() {
 }
 
 #[test]
-fn a_fence_and_another_group_that_converges_ask_for_a_new_plan() {
+fn a_fence_another_group_that_converges_and_a_metric_ask_for_a_new_plan() {
     let same = Fingerprint::of(&running());
     let fence = crate::agent::plain(Hold::ObserveOnly);
-    assert!(!quiet().holds(at(150), 1, same, &[fence], &Peers::default()));
+    assert!(!quiet().holds(at(150), 1, same, &[fence], &Peers::default(), &told(7)));
     let peers = Peers {
         converged: [GroupName::parse("db").unwrap()].into(),
         ..Peers::default()
     };
-    assert!(!quiet().holds(at(150), 1, same, &[], &peers));
+    assert!(!quiet().holds(at(150), 1, same, &[], &peers, &told(7)));
+    let none = Peers::default();
+    assert!(quiet().holds(at(150), 1, same, &[], &none, &told(7)));
+    assert!(!quiet().holds(at(150), 1, same, &[], &none, &told(8)));
 }

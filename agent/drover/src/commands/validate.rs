@@ -1,5 +1,6 @@
 //! `drover validate` and `drover policy test`: every mistake of every file in one run.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::path::Path;
 
@@ -136,13 +137,15 @@ fn table(diagnostics: &[Diagnostic]) -> Table {
 
 fn summary(documents: &Documents, checked: &Checked) -> String {
     let repository = &documents.repository;
-    let what = format!(
+    let mut what = format!(
         "{} in {}: {}, {}, {}, {}",
         counted(
             repository.groups.len()
                 + repository.policies.len()
                 + repository.bindings.len()
                 + repository.providers.len()
+                + repository.metric_sources.len()
+                + repository.calendars.len()
                 + usize::from(repository.fleet.is_some()),
             "document"
         ),
@@ -152,6 +155,18 @@ fn summary(documents: &Documents, checked: &Checked) -> String {
         counted(repository.bindings.len(), "binding"),
         counted(repository.providers.len(), "provider"),
     );
+    if !repository.metric_sources.is_empty() {
+        // Whether the agent has them is not known here.
+        let sources = repository.metric_sources.values();
+        let asked: BTreeSet<&str> = sources.map(|found| found.value.source.as_str()).collect();
+        let asked: Vec<&str> = asked.into_iter().collect();
+        let count = counted(repository.metric_sources.len(), "metric source");
+        what.push_str(&format!(", {count} (of the agent's {})", asked.join(", ")));
+    }
+    if !repository.calendars.is_empty() {
+        let count = counted(repository.calendars.len(), "calendar");
+        what.push_str(&format!(", {count}"));
+    }
     let tests = match checked.tests.len() {
         0 => String::new(),
         count => format!("; {} of {count} policy tests passed", checked.passed()),

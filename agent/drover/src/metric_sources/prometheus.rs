@@ -68,7 +68,10 @@ impl Prometheus {
             .append_pair("timeout", &format!("{}ms", limit.as_millis()));
         let mut request = client.get(url);
         if let Some(path) = &self.token {
-            request = request.header(AUTHORIZATION, bearer(path)?);
+            let path = path.clone();
+            let read = tokio::task::spawn_blocking(move || bearer(&path)).await;
+            let header = read.map_err(|_| "internal error while reading the token".to_owned())?;
+            request = request.header(AUTHORIZATION, header?);
         }
         let response = request.send().await.map_err(failed)?;
         let status = response.status();

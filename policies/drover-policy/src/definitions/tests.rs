@@ -19,7 +19,7 @@ fn definitions() -> Definitions {
         let metric = Metric {
             span: SourceSpan::start_of("metrics.yaml"),
             query: query(&format!("sum({name})")),
-            age_max: Duration::from_secs(60),
+            age_max: Duration::from_mins(1),
             timeout: Duration::from_secs(2),
         };
         (MetricName::parse(name).unwrap(), metric)

@@ -64,7 +64,7 @@ fn metrics() -> BTreeMap<MetricName, MetricStatus> {
         };
         (MetricName::parse(name).unwrap(), status)
     };
-    let (new, old) = (Duration::from_millis(1500), Duration::from_secs(600));
+    let (new, old) = (Duration::from_millis(1500), Duration::from_mins(10));
     [
         of("queue.depth", Ok((120.0, new)), None),
         of(
