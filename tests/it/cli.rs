@@ -173,7 +173,17 @@ fn completions_cover_every_shell_and_schemas_every_kind() {
         let ran = sandbox.drover(&["completions", shell]).exits(0);
         assert!(ran.stdout.contains("rollout"), "{shell}");
     }
-    for kind in ["Fleet", "Group", "Policy", "Binding", "Provider", "group"] {
+    let kinds = [
+        "Fleet",
+        "Group",
+        "Policy",
+        "Binding",
+        "Provider",
+        "MetricSource",
+        "Calendar",
+        "group",
+    ];
+    for kind in kinds {
         let schema = sandbox.drover(&["schema", kind]).exits(0).json();
         assert!(
             schema["$schema"].as_str().unwrap().contains("draft-07"),
@@ -181,5 +191,5 @@ fn completions_cover_every_shell_and_schemas_every_kind() {
         );
     }
     let all = sandbox.drover(&["schema"]).exits(0).json();
-    assert_eq!(all.as_object().unwrap().len(), 5);
+    assert_eq!(all.as_object().unwrap().len(), 7);
 }

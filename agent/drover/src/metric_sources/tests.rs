@@ -10,6 +10,8 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::*;
 
+mod tls;
+
 const LIMIT: Duration = Duration::from_secs(5);
 
 fn ask(source: &str, query: &str, timeout: Duration) -> MetricAsk {
