@@ -8,7 +8,7 @@ use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr, oper
 use drover_model::DecisionPoint;
 
 use crate::definitions::Named;
-use crate::functions::{self, IS_HOLIDAY};
+use crate::functions::{self, IS_HOLIDAY, SHOWN_HOLIDAY};
 use crate::limits::{CONSTANT_STEPS_MAX, MISTAKES_MAX};
 use crate::meter;
 use crate::parse::{Mistake, Parsed};
@@ -197,7 +197,7 @@ impl Checker<'_> {
     fn infer(&mut self, node: &IdedExpr) -> Type {
         let outer = self.in_path;
         if !outer && let Some(path) = self.path_of(node) {
-            let shown = metric_of(node).map_or_else(|| without_test(node), Clone::clone);
+            let shown = metric_of(node).map_or_else(|| shown_node(node), Clone::clone);
             self.found.values.insert(path, shown);
             self.in_path = true;
         }
@@ -636,10 +636,15 @@ fn named_path(node: &IdedExpr) -> Option<String> {
     Some(format!("{}({name})", named.function()))
 }
 
-fn without_test(node: &IdedExpr) -> IdedExpr {
+/// Returns what is evaluated to show the value of a path.
+fn shown_node(node: &IdedExpr) -> IdedExpr {
     let mut node = node.clone();
-    if let Expr::Select(select) = &mut node.expr {
-        select.test = false;
+    match &mut node.expr {
+        Expr::Select(select) => select.test = false,
+        Expr::Call(call) if call.func_name == IS_HOLIDAY => {
+            SHOWN_HOLIDAY.clone_into(&mut call.func_name);
+        }
+        _ => {}
     }
     node
 }

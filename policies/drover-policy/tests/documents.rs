@@ -213,3 +213,41 @@ fn examples_of_metrics_and_calendars_are_good_and_pass_their_cases() {
         }
     }
 }
+
+#[test]
+fn the_guide_to_scaling_is_a_good_repository_with_the_librarys_policy() {
+    let guide = include_str!("../../../docs/guides/scale-on-a-metric.md");
+    let indented = guide.split("\n   ```yaml\n").nth(2).unwrap();
+    let block = indented.split("\n   ```").next().unwrap();
+    let lines = block.lines();
+    let lines: Vec<&str> = lines
+        .map(|line| line.strip_prefix("   ").unwrap_or(line))
+        .collect();
+    let (_, policy) = LIBRARY
+        .iter()
+        .find(|(name, _)| *name == "queue-depth")
+        .unwrap();
+    let files = [
+        parse_file("guide.yaml", lines.join("\n").as_bytes()),
+        parse_file("policy.yaml", policy.as_bytes()),
+    ];
+    let repository = assemble(&files);
+    assert_eq!(repository.diagnostics, Vec::new());
+    let metrics = repository
+        .metric_sources
+        .values()
+        .map(|located| &located.value);
+    let definitions = Definitions::new(metrics, [], false);
+    let policies = repository
+        .policies
+        .values()
+        .map(|located| located.value.clone());
+    let bindings = repository
+        .bindings
+        .values()
+        .map(|located| located.value.clone());
+    let (policies, bindings): (Vec<_>, Vec<_>) = (policies.collect(), bindings.collect());
+    let (set, mistakes) = PolicySet::compile_with(&policies, &bindings, &[], definitions);
+    assert_eq!(mistakes, Vec::new());
+    assert_eq!(set.metrics(None).len(), 1);
+}

@@ -374,3 +374,65 @@ async fn another_query_does_not_open_what_the_one_before_it_keeps_closed() {
         })
         .await;
 }
+
+#[tokio::test]
+async fn a_rollout_whose_new_instances_make_errors_fails_by_the_librarys_policy() {
+    let library = drover_policy::LIBRARY.iter();
+    let mut found = library.filter(|(name, _)| *name == "error-rate-canary");
+    let (_, policy) = found.next().unwrap();
+    let documents = format!(
+        "{policy}---
+apiVersion: drover/v1alpha1
+kind: Binding
+metadata: {{name: errors}}
+spec:
+  policy: error-rate-canary
+  selector: {{}}
+  params: {{canary: new.errors, baseline: old.errors, atLeast: 0s}}
+  enforcement: deny
+---
+apiVersion: drover/v1alpha1
+kind: MetricSource
+metadata: {{name: errors}}
+spec:
+  source: prom
+  metrics:
+    - {{name: new.errors, query: new, maxAge: 24h}}
+    - {{name: old.errors, query: old, maxAge: 24h}}
+"
+    );
+    let mut world = World::new(&[]);
+    let push = |world: &World, image: &str| {
+        let staged = "rollout: {canary: {count: 1, hold: 5s}, ";
+        let web = group("web", 4, image).replacen("rollout: {", staged, 1);
+        let files = [
+            ("p.yaml", PROVIDER),
+            ("policy.yaml", &*documents),
+            ("web.yaml", &web),
+        ];
+        world.repository.commit(&files);
+    };
+    world.metrics.say("old", 0.01, now(&world));
+    push(&world, "a");
+    world.pass().await;
+    world.converge().await;
+    // Nobody knows how the new one does: the rollout rests at its canary.
+    push(&world, "b");
+    world.passes(120).await;
+    let living = world.living("web");
+    assert_eq!(living, ["web-2", "web-3", "web-4", "web-5"]);
+    assert_eq!(codes(&world), ["PolicyFailed"]);
+    world.metrics.say("new", 0.4, now(&world));
+    world.passes(30).await;
+    assert!(
+        codes(&world).contains(&"RolloutPaused"),
+        "{:?}",
+        codes(&world)
+    );
+}
+
+/// The codes of all holds, those too that are part of any rollout.
+fn codes(world: &World) -> Vec<&'static str> {
+    let report = world.report("web");
+    report.holds.iter().map(|held| held.hold.code()).collect()
+}

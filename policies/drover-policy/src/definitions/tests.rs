@@ -38,7 +38,7 @@ fn definitions() -> Definitions {
         days: vec![CalendarDays {
             first: "12-25".parse().unwrap(),
             last: "12-26".parse().unwrap(),
-            name: None,
+            name: Some("Christmas".to_owned()),
         }],
         digest: "digest-of-calendar".to_owned(),
     };
@@ -238,7 +238,7 @@ fn holidays_are_those_of_the_calendars_zone() {
         format!("{:?} {:?} {review}", verdict.outcome, verdict.values)
     };
     insta::assert_snapshot!(asked("!isHoliday('de')", "2026-12-24T22:59:00Z"), @r#"Passed {"isHoliday(\"de\")": "false", "now": "2026-12-24T22:59:00Z"} 2026-12-24T23:00:00Z"#);
-    insta::assert_snapshot!(asked("!isHoliday('de')", "2026-12-24T23:00:00Z"), @r#"Failed {"isHoliday(\"de\")": "true", "now": "2026-12-24T23:00:00Z"} 2026-12-24T23:15:00Z"#);
+    insta::assert_snapshot!(asked("!isHoliday('de')", "2026-12-24T23:00:00Z"), @r#"Failed {"isHoliday(\"de\")": "true (Christmas)", "now": "2026-12-24T23:00:00Z"} 2026-12-24T23:15:00Z"#);
     insta::assert_snapshot!(asked("isHoliday('de', now + duration('24h'))", "2026-12-24T12:00:00Z"), @r#"Passed {"now": "2026-12-24T12:00:00Z"} 2026-12-24T12:01:00Z"#);
 }
 

@@ -4,10 +4,10 @@
 //! a policy is loaded, and everything that is read is known before a pass is made.
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, operators};
-use cel::common::types::{CelBool, CelTimestamp, DYN_TYPE, TIMESTAMP_TYPE};
+use cel::common::types::{CelBool, CelString, CelTimestamp, DYN_TYPE, TIMESTAMP_TYPE};
 use cel::parser::{Macro, MacroExprHelper};
-use cel::{DeclarationError, Env};
-use drover_model::Timestamp;
+use cel::{DeclarationError, Env, ExecutionError};
+use drover_model::{CalendarDays, Timestamp};
 
 use super::{Arguments, Outcome, failure, no_overload, owned};
 use crate::definitions::{CALENDARS, CalendarValue, METRICS};
@@ -17,9 +17,13 @@ use crate::meter;
 /// What `isHoliday` is called once the calendar and the time are its arguments.
 pub(crate) const IS_HOLIDAY: &str = "@isHoliday";
 
+/// The same in words for people, with the name of the day.
+pub(crate) const SHOWN_HOLIDAY: &str = "@shownHoliday";
+
 pub(super) fn extension(env: &mut Env) -> Result<(), DeclarationError> {
-    let arguments = vec![DYN_TYPE, TIMESTAMP_TYPE];
-    env.add_overload(IS_HOLIDAY, "is_holiday", arguments, is_holiday)?;
+    let arguments = || vec![DYN_TYPE, TIMESTAMP_TYPE];
+    env.add_overload(IS_HOLIDAY, "is_holiday", arguments(), is_holiday)?;
+    env.add_overload(SHOWN_HOLIDAY, "shown_holiday", arguments(), shown_holiday)?;
     env.add_macro(Macro::global("metric", 1, |helper, _, arguments| {
         Ok(Some(looked_up(helper, METRICS, arguments)))
     }))?;
@@ -59,6 +63,26 @@ fn holiday(helper: &mut MacroExprHelper<'_>, calendar: IdedExpr, time: IdedExpr)
 }
 
 fn is_holiday<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
+    let is = entry(&arguments, |entry| entry.is_some())?;
+    Ok(owned(CelBool::from(is)))
+}
+
+fn shown_holiday<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
+    let shown = entry(&arguments, |entry| match entry {
+        None => "false".to_owned(),
+        Some(CalendarDays { name: None, .. }) => "true".to_owned(),
+        Some(CalendarDays {
+            name: Some(name), ..
+        }) => format!("true ({name})"),
+    })?;
+    Ok(owned(CelString::from(shown)))
+}
+
+/// Returns what `read` makes of the entry of a calendar at a time.
+fn entry<T>(
+    arguments: &Arguments<'_, '_>,
+    read: impl FnOnce(Option<&CalendarDays>) -> T,
+) -> Result<T, ExecutionError> {
     meter::charge(CALENDAR_STEPS)?;
     let calendar = arguments[0].downcast_ref::<CalendarValue>();
     let time = arguments[1].downcast_ref::<CelTimestamp>();
@@ -71,5 +95,5 @@ fn is_holiday<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
     let time = time.inner();
     let time = Timestamp::new(time.timestamp(), time.timestamp_subsec_nanos() as i32)
         .map_err(|_| failure("the time is out of range"))?;
-    Ok(owned(CelBool::from(calendar.entry_at(time).is_some())))
+    Ok(read(calendar.entry_at(time)))
 }
