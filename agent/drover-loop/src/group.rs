@@ -306,7 +306,8 @@ fn decide(
     let changes = !plan.steps.is_empty() || plan.next != *input.recorded;
     let inputs = (changes && input.keep == Keep::Everything).then(|| {
         let source = &input.source.revision;
-        let inputs = inputs::collect(source, document, &classify_input, &plan_input);
+        let readings = readings(input, in_force);
+        let inputs = inputs::collect(source, document, &classify_input, &plan_input, readings);
         let outcome = PlanOutcome {
             plan: &plan,
             report: &report,
@@ -323,6 +324,17 @@ fn decide(
         classified,
         guards_withhold: Vec::new(),
     })
+}
+
+/// Returns what the group's policies were told of metrics.
+fn readings(input: &GroupInput<'_>, group: &Group) -> Readings {
+    let sets = input.policies.iter();
+    let metrics = sets.flat_map(|set| set.metrics(Some(&group.labels)).into_values());
+    let found = metrics.filter_map(|metric| {
+        let reading = input.readings.get(&metric.query)?;
+        Some((metric.query.clone(), reading.clone()))
+    });
+    found.collect()
 }
 
 /// Joins the decisions of every set: the size and the preferences of the current one, and what any of

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use drover_model::{AcceptedDocument, Revision};
+use drover_model::{AcceptedDocument, Readings, Revision};
 use drover_plan::{ClassifyInput, Desired, PLANNER, PlanInput, ProviderFacts};
 use drover_spec::record::{DesiredInputs, PlanInputs, ProviderInputs};
 use serde_json::Value;
@@ -19,6 +19,7 @@ pub(crate) fn collect(
     document: &AcceptedDocument,
     classify: &ClassifyInput<'_>,
     plan: &PlanInput<'_>,
+    readings: Readings,
 ) -> PlanInputs {
     // What both stages are given is taken from the second.
     let ClassifyInput {
@@ -74,6 +75,7 @@ pub(crate) fn collect(
         recommendations: recommendations.to_vec(),
         decisions: decisions.clone(),
         policies: policies.clone(),
+        readings,
         peers: peers.clone(),
         fences: fences.to_vec(),
     }

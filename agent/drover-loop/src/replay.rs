@@ -107,6 +107,8 @@ fn compute(inputs: &PlanInputs) -> Result<Computed, ReplayError> {
         recommendations,
         decisions,
         policies,
+        // The decisions are recorded.
+        readings: _,
         peers,
         fences,
     } = inputs;

@@ -245,6 +245,15 @@ async fn a_plan_is_recorded_with_the_numbers_that_it_rests_on_and_computed_again
     let inputs = text("inputs/web.json");
     assert!(inputs.contains(r#""metric(\"queue.depth\")""#), "{inputs}");
     assert!(inputs.contains("240 ("), "{inputs}");
+    let read = drover_spec::record::decode_inputs(&inputs).unwrap();
+    let (query, reading) = read.readings.first_key_value().unwrap();
+    assert_eq!(query.query, "sum(queue_depth)");
+    assert!(
+        matches!(reading, Reading::Sample { value: 240.0, .. }),
+        "{reading:?}"
+    );
+    // Another group's policies read nothing.
+    assert!(!text("inputs/db.json").contains("queue_depth"));
     // Nothing is asked for when it is computed again.
     let replayed = drover_loop::replay(&inputs, Some(&text("groups/web.yaml"))).unwrap();
     assert!(

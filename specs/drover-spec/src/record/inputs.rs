@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use drover_model::{
     AcceptedDocument, Decisions, Epoch, FieldClass, FleetName, Group, HealthSignal, Held,
-    InstanceId, InstanceMemory, Intent, Listing, Peers, ProviderName, ProviderType, Recommendation,
-    RecordedGroup, Revision, RosterView, Timestamp, Value,
+    InstanceId, InstanceMemory, Intent, Listing, Peers, ProviderName, ProviderType, Readings,
+    Recommendation, RecordedGroup, Revision, RosterView, Timestamp, Value,
 };
 
 use super::read::{self, Reader};
@@ -20,6 +20,7 @@ use crate::document::{Document, parse_document};
 use crate::formats::{format_duration, format_time, parse_duration};
 
 mod decided;
+mod metrics;
 mod outcome;
 mod roster;
 mod seen;
@@ -63,6 +64,9 @@ pub struct PlanInputs {
     pub decisions: Decisions,
     /// Digests of the policies and bindings.
     pub policies: BTreeMap<String, String>,
+    /// What sources of metrics answered, for the group's policies. The decisions rest on it, the plan on
+    /// them alone.
+    pub readings: Readings,
     /// What was known of other groups.
     pub peers: Peers,
     /// What was in the way.
@@ -148,6 +152,7 @@ pub fn encode_inputs(inputs: &PlanInputs, outcome: &PlanOutcome<'_>) -> String {
         recommendations,
         decisions,
         policies,
+        readings,
         peers,
         fences,
     } = inputs;
@@ -172,13 +177,14 @@ pub fn encode_inputs(inputs: &PlanInputs, outcome: &PlanOutcome<'_>) -> String {
         )
         .with("decisions", decided::decisions_out(decisions))
         .with("policies", map_out(policies, Yaml::text))
+        .optional("metrics", metrics::readings_out(readings))
         .optional("peers", decided::peers_out(peers))
         .with("fences", list_out(fences, hold::encode_held))
         .with("outcome", outcome::outcome_out(outcome));
     json::document(&root.build())
 }
 
-const FIELDS: [&str; 24] = [
+const FIELDS: [&str; 25] = [
     "apiVersion",
     "kind",
     "format",
@@ -199,6 +205,7 @@ const FIELDS: [&str; 24] = [
     "recommendations",
     "decisions",
     "policies",
+    "metrics",
     "peers",
     "fences",
     // What came of it is compared as text; where the document was seen is the loop's.
@@ -234,6 +241,9 @@ pub fn decode_inputs(text: &str) -> Result<PlanInputs, RecordError> {
         recommendations: list_in(&root.get("recommendations")?, decided::recommendation_in)?,
         decisions: decided::decisions_in(&root.get("decisions")?)?,
         policies: decode::texts(&root.get("policies")?)?,
+        readings: root
+            .optional_with("metrics", metrics::readings_in)?
+            .unwrap_or_default(),
         peers: root
             .optional_with("peers", decided::peers_in)?
             .unwrap_or_default(),
