@@ -3,7 +3,7 @@
 use crate::support::{DROVER, Sandbox};
 
 /// Every command with its subcommands.
-const COMMANDS: [&[&str]; 28] = [
+const COMMANDS: [&[&str]; 30] = [
     &[],
     &["demo"],
     &["init"],
@@ -27,6 +27,8 @@ const COMMANDS: [&[&str]; 28] = [
     &["reconcile"],
     &["policy"],
     &["policy", "test"],
+    &["policy", "eval"],
+    &["policy", "explain"],
     &["schema"],
     &["completions"],
     &["version"],

@@ -15,6 +15,7 @@ mod edit;
 mod etcd;
 #[path = "../../agent/drover-git/tests/support/http_backend.rs"]
 mod http_backend;
+mod policy;
 mod reliability;
 mod remote;
 mod serve;

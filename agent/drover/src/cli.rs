@@ -8,10 +8,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use drover_model::{Activity, GroupName, InstanceId, Timestamp};
 
 mod options;
+mod policy;
 mod simulate;
 mod values;
 
 pub(crate) use options::{AgentOptions, ListOptions, Listen, Output, SourceOptions};
+pub(crate) use policy::{
+    Given, PolicyCommand, PolicyEvalArgs, PolicyExplainArgs, PolicyTestArgs, ValueOutput,
+};
 pub(crate) use simulate::{Fail, Rates, SimulateArgs, SimulateOutput, outage_text, span_text};
 pub(crate) use values::{Subject, Until};
 
@@ -455,24 +459,6 @@ pub(crate) struct ReconcileArgs {
     /// Where the agent is.
     #[command(flatten)]
     pub(crate) source: SourceOptions,
-}
-
-/// Commands of `drover policy`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum PolicyCommand {
-    /// Run the test tables of the policies
-    Test(PolicyTestArgs),
-}
-
-/// Arguments of `drover policy test`.
-#[derive(Debug, Args)]
-pub(crate) struct PolicyTestArgs {
-    /// A folder, a file or a Git repository
-    #[arg(default_value = ".")]
-    pub(crate) path: PathBuf,
-    /// How to print the results
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    pub(crate) output: Output,
 }
 
 /// Arguments of `drover schema`.

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use drover_git::{FILE_BYTES_MAX, FILES_MAX, IGNORE_FILE, IgnoreRules, Mirror, Oid, RefusedWhy};
-use drover_model::SourceSpan;
+use drover_model::{Binding, Policy, SourceSpan};
 use drover_policy::{PolicyMistake, PolicySet};
+use drover_spec::record::RecordedFleet;
 use drover_spec::{Diagnostic, ParsedFile, Repository};
 
 use crate::error::{CommandError, CommandResult, Context as _};
@@ -30,11 +31,22 @@ pub(crate) struct Documents {
 impl Documents {
     /// Compiles the policies with their bindings, and returns what is wrong with them.
     pub(crate) fn compile_policies(&self) -> (PolicySet, Vec<PolicyMistake>) {
+        PolicySet::compile(&self.policies(), &self.bindings(), &[])
+    }
+
+    /// Like [`Documents::compile_policies`], for who wants to see inside of their expressions.
+    pub(crate) fn compile_policies_traced(&self) -> (PolicySet, Vec<PolicyMistake>) {
+        PolicySet::compile_traced(&self.policies(), &self.bindings())
+    }
+
+    fn policies(&self) -> Vec<Policy> {
         let policies = self.repository.policies.values();
-        let policies: Vec<_> = policies.map(|found| found.value.clone()).collect();
+        policies.map(|found| found.value.clone()).collect()
+    }
+
+    fn bindings(&self) -> Vec<Binding> {
         let bindings = self.repository.bindings.values();
-        let bindings: Vec<_> = bindings.map(|found| found.value.clone()).collect();
-        PolicySet::compile(&policies, &bindings, &[])
+        bindings.map(|found| found.value.clone()).collect()
     }
 
     fn new(texts: BTreeMap<String, Vec<u8>>, reading: Vec<Diagnostic>) -> Self {
@@ -54,6 +66,22 @@ impl Documents {
                 .into_iter()
                 .map(|(path, bytes)| (path, text(bytes)))
                 .collect(),
+        }
+    }
+
+    /// Returns the documents in force, as they are recorded.
+    pub(crate) fn from_recorded(fleet: Option<&RecordedFleet>) -> Self {
+        let documents = fleet.into_iter().flat_map(|fleet| fleet.documents.values());
+        let parsed = documents.map(|accepted| {
+            drover_spec::parse_document(&accepted.path, accepted.line, &accepted.text)
+        });
+        let files: Vec<ParsedFile> = parsed.collect();
+        let repository = drover_spec::assemble(&files);
+        Self {
+            diagnostics: repository.diagnostics.clone(),
+            files,
+            repository,
+            texts: BTreeMap::new(),
         }
     }
 

@@ -95,6 +95,16 @@ impl<'s, 'v> Scope<'s, 'v> {
         }
     }
 
+    /// Returns how many steps it took so far.
+    pub(crate) fn spent(&self) -> u64 {
+        BINDING_STEPS_MAX - self.budget
+    }
+
+    /// Returns the variables that could not be evaluated, and why.
+    pub(crate) fn failures(&self) -> &BTreeMap<String, String> {
+        &self.failed
+    }
+
     fn set(&mut self, name: &str, value: Boxed<'v>) {
         self.context.add_variable_as_val(name, value);
     }

@@ -17,6 +17,7 @@ use crate::meter;
 use crate::parse::{Mistake, Parsed, parse};
 use crate::policy::one_of;
 use crate::stack::contained;
+use crate::trace::{Key, Part, outline};
 use crate::types::Type;
 use crate::value::{Boxed, show};
 
@@ -33,13 +34,17 @@ pub(crate) struct Expression {
     pub(crate) uses: Vec<ParamUse>,
     /// The texts that it may result in as they are written, and where.
     results: Vec<(String, usize)>,
+    /// Its number among the expressions of the policy, and its parts. None: it is not traced.
+    pub(crate) traced: Option<(u32, Part)>,
 }
 
 impl Expression {
-    /// Compiles an expression, or returns every mistake in it. Must run on a large stack.
+    /// Compiles an expression, or returns every mistake in it. With a number it is traced under that.
+    /// Must run on a large stack.
     pub(crate) fn compile(
         source: &SourceText,
         declared: &Declared<'_>,
+        number: Option<u32>,
     ) -> Result<Self, Vec<Mistake>> {
         let parsed = parse(&source.text).map_err(|mistake| vec![mistake])?;
         let checked = check::check(&source.text, &parsed, declared);
@@ -52,14 +57,27 @@ impl Expression {
             .take(VALUES_MAX)
             .map(|(name, node)| (name, guard::guarded(&node, &checked.types)))
             .collect();
+        let traced = number.map(|number| {
+            let outline = outline(&source.text, &parsed, &checked.types);
+            (number, outline)
+        });
+        let root = match &traced {
+            None => guard::guarded(&parsed.root, &checked.types),
+            Some((number, outline)) => {
+                let parts = outline.flat().into_iter();
+                let keys = parts.map(|part| (part.id, Key::new(*number, part.id)));
+                guard::traced(&parsed.root, &checked.types, &keys.collect())
+            }
+        };
         Ok(Self {
             source: source.clone(),
-            root: guard::guarded(&parsed.root, &checked.types),
+            root,
             type_: checked.type_,
             reads: checked.reads,
             values,
             uses: checked.uses,
             results: literal_results(&parsed),
+            traced,
         })
     }
 

@@ -67,6 +67,7 @@ fn new_environment() -> Env {
         .and_then(|()| env.add_extension(cel::extensions::lists))
         .and_then(|()| env.add_extension(cel::extensions::encoders))
         .and_then(|()| env.add_extension(add_guards))
+        .and_then(|()| env.add_extension(crate::trace::extension))
         .and_then(|()| env.add_extension(macros::extension))
         .and_then(|()| env.add_extension(text::extension))
         .and_then(|()| env.add_extension(lists::extension))

@@ -18,12 +18,16 @@
 
 mod cases;
 mod check;
+mod coverage;
 mod decide;
+mod eval;
 mod evaluate;
 mod explain;
+mod explanation;
 mod expression;
 mod facts;
 mod functions;
+mod given;
 mod guard;
 mod guards;
 pub mod language;
@@ -35,6 +39,7 @@ mod policy;
 mod reference;
 mod set;
 mod stack;
+mod trace;
 mod types;
 mod value;
 mod variables;
@@ -43,7 +48,11 @@ mod variables;
 mod testing;
 
 pub use cases::{TestOutcome, TestResult};
+pub use coverage::{ClauseCoverage, ClauseKind, Coverage};
+pub use eval::{EvalError, Evaluated, evaluate};
+pub use explanation::{ExplainedExpression, ExplainedPart, Explanation};
 pub use facts::*;
+pub use given::{Given, Question};
 pub use library::LIBRARY;
 pub use policy::PolicyMistake;
 pub use reference::{FieldReference, Reference, VariableReference, reference};

@@ -100,7 +100,7 @@ pub(crate) struct Rule {
 }
 
 impl CompiledPolicy {
-    fn expressions(&self) -> impl Iterator<Item = &Expression> {
+    pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expression> {
         let body: Vec<&Expression> = match &self.body {
             Body::Rules(rules) => rules.iter().map(|rule| &rule.condition).collect(),
             Body::Value(value) => vec![value],
@@ -118,10 +118,26 @@ impl CompiledPolicy {
     }
 }
 
+/// Whether the parts of expressions are followed while they are evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tracing {
+    /// They are, for people.
+    On,
+    /// They are not.
+    Off,
+}
+
 /// Compiles a policy. None when there are mistakes. Must run on a large stack.
-pub(crate) fn compile(policy: &Policy) -> (Option<CompiledPolicy>, Vec<PolicyMistake>) {
+pub(crate) fn compile(
+    policy: &Policy,
+    tracing: Tracing,
+) -> (Option<CompiledPolicy>, Vec<PolicyMistake>) {
     let mut compiler = Compiler {
         policy,
+        numbers: match tracing {
+            Tracing::On => Some(0..),
+            Tracing::Off => None,
+        },
         params: Arc::new(Fields {
             name: "params",
             types: policy
@@ -153,6 +169,8 @@ struct Compiler<'a> {
     declared: BTreeMap<String, (Type, Reads)>,
     all: BTreeSet<String>,
     mistakes: Vec<PolicyMistake>,
+    /// The numbers for the next expressions, if they are traced.
+    numbers: Option<std::ops::RangeFrom<u32>>,
 }
 
 impl Compiler<'_> {
@@ -339,12 +357,13 @@ impl Compiler<'_> {
 
     fn expression(&mut self, source: &SourceText) -> Option<Expression> {
         let declared = Declared {
-            point: self.policy.point,
+            point: Some(self.policy.point),
             params: Arc::clone(&self.params),
             variables: &self.declared,
             all_variables: &self.all,
         };
-        match Expression::compile(source, &declared) {
+        let number = self.numbers.as_mut().and_then(Iterator::next);
+        match Expression::compile(source, &declared, number) {
             Ok(expression) => {
                 self.default_forms(&expression);
                 Some(expression)
@@ -401,7 +420,7 @@ impl Compiler<'_> {
 }
 
 /// Returns the type that a parameter has, by its default.
-fn param_type(value: &Value) -> Type {
+pub(crate) fn param_type(value: &Value) -> Type {
     match value {
         Value::Null => Type::Dyn,
         Value::Bool(_) => Type::Bool,

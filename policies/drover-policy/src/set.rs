@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use drover_model::{
-    Binding, Change, DecisionPoint, Decisions, Enforcement, Outcome, Policy, PolicyName,
-    SourceSpan, Value, Verdict,
+    Binding, BindingName, Change, DecisionPoint, Decisions, Enforcement, Outcome, Policy,
+    PolicyName, SourceSpan, Value, Verdict,
 };
 
 use crate::decide;
 use crate::evaluate::{self, Scope};
 use crate::facts::GroupFacts;
-use crate::policy::{self, CompiledPolicy, PolicyMistake};
+use crate::policy::{self, CompiledPolicy, PolicyMistake, Tracing};
 use crate::stack::{Failure, on_large_stack};
 use crate::types::closest;
 
@@ -99,7 +99,22 @@ impl PolicySet {
         bindings: &[Binding],
         never_good: &[(PolicyName, String)],
     ) -> (Self, Vec<PolicyMistake>) {
-        match on_large_stack(|| Self::compile_here(policies, bindings, never_good)) {
+        Self::compile_with(policies, bindings, never_good, Tracing::Off)
+    }
+
+    /// Compiles policies so that the parts of their expressions can be followed while they are
+    /// evaluated, which takes some three times as long. They decide the same.
+    pub fn compile_traced(policies: &[Policy], bindings: &[Binding]) -> (Self, Vec<PolicyMistake>) {
+        Self::compile_with(policies, bindings, &[], Tracing::On)
+    }
+
+    fn compile_with(
+        policies: &[Policy],
+        bindings: &[Binding],
+        never_good: &[(PolicyName, String)],
+        tracing: Tracing,
+    ) -> (Self, Vec<PolicyMistake>) {
+        match on_large_stack(|| Self::compile_here(policies, bindings, never_good, tracing)) {
             Ok(compiled) => compiled,
             Err(failure) => Self::failed(policies, bindings, &failure),
         }
@@ -109,6 +124,7 @@ impl PolicySet {
         policies: &[Policy],
         bindings: &[Binding],
         never_good: &[(PolicyName, String)],
+        tracing: Tracing,
     ) -> (Self, Vec<PolicyMistake>) {
         let mut set = Self::default();
         let mut mistakes = Vec::new();
@@ -117,7 +133,7 @@ impl PolicySet {
             .map(|(name, why)| (name.clone(), (None, why.clone())))
             .collect();
         for document in policies {
-            let (compiled, found) = policy::compile(document);
+            let (compiled, found) = policy::compile(document, tracing);
             if let Some(compiled) = compiled {
                 broken.remove(&document.name);
                 set.policies
@@ -232,7 +248,14 @@ impl PolicySet {
         (set, mistakes)
     }
 
-    fn applicable<'s>(
+    /// Returns a binding with its policy.
+    pub(crate) fn bound(&self, name: &BindingName) -> Option<&Bound> {
+        self.bindings
+            .iter()
+            .find(|bound| bound.binding.name == *name)
+    }
+
+    pub(crate) fn applicable<'s>(
         &'s self,
         labels: &'s BTreeMap<String, String>,
     ) -> impl Iterator<Item = &'s Bound> {

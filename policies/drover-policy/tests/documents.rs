@@ -40,6 +40,22 @@ fn shipped_policies_have_no_mistakes_and_pass_their_cases() {
 }
 
 #[test]
+fn the_cases_of_shipped_policies_cover_every_clause() {
+    let mut missing = String::new();
+    for (name, text) in LIBRARY {
+        let (policies, _) = read(&format!("policies/library/{name}.yaml"), text);
+        let (set, _) = PolicySet::compile_traced(&policies, &[]);
+        let (_, coverages) = set.run_tests_covered();
+        for clause in coverages.iter().flat_map(|coverage| &coverage.clauses) {
+            if let Some(what) = clause.missing() {
+                missing.push_str(&format!("{}: {what}: {}\n", clause.span, clause.text));
+            }
+        }
+    }
+    assert_eq!(missing, "");
+}
+
+#[test]
 #[expect(
     clippy::disallowed_methods,
     reason = "the test compares the list with the folder"

@@ -1,0 +1,262 @@
+//! `drover policy`: coverage of test tables, expressions by themselves, explanations.
+
+use crate::support::{IDLE, PROVIDER, Sandbox, group};
+
+const OFFICE_HOURS: &str = r#"apiVersion: drover/v1alpha1
+kind: Policy
+metadata: {name: office-hours}
+spec:
+  on: gate
+  params: {timezone: UTC}
+  variables:
+    - {name: hour, expression: 'now.getHours(params.timezone)'}
+  rules:
+    - expression: 'reason in ["heal", "interruption"] || (variables.hour >= 9 && variables.hour < 17)'
+      message: outside office hours
+  tests:
+    - {name: night, given: {now: "2026-01-05T03:00:00Z", reason: update}, expect: false}
+"#;
+
+fn with_office_hours() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("fleet/policies/office-hours.yaml", OFFICE_HOURS);
+    sandbox
+}
+
+#[test]
+fn clauses_that_no_test_covers_are_listed() {
+    let sandbox = with_office_hours();
+    let ran = sandbox
+        .drover(&["policy", "test", "fleet", "--coverage"])
+        .exits(0)
+        .says("1 passed, 0 failed");
+    insta::assert_snapshot!(ran.stdout, @r#"
+    ok office-hours/night
+     45 % office-hours: 5 of 11 outcomes by 1 test
+          policies/office-hours.yaml:10:20: expression never true: reason in ["heal", "interruption"] || (variables.hour >= 9 && variables.hour < 17)
+          policies/office-hours.yaml:10:20: operand never true: reason in ["heal", "interruption"]
+          policies/office-hours.yaml:10:59: operand never true: variables.hour >= 9 && variables.hour < 17
+          policies/office-hours.yaml:10:59: operand never true: variables.hour >= 9
+          policies/office-hours.yaml:10:82: operand never evaluated: variables.hour < 17
+    "#);
+    insta::assert_snapshot!(ran.stderr, @"
+    1 passed, 0 failed
+    coverage 45 %: 5 of 11 outcomes of clauses in 1 policy, 0 of them fully
+    ");
+    let json = sandbox
+        .drover(&["policy", "test", "fleet", "-o", "json"])
+        .exits(0)
+        .json();
+    let coverage = &json["coverage"][0];
+    assert_eq!(coverage["policy"], "office-hours", "{json:#}");
+    assert_eq!(coverage["clauses"][2]["falsehoods"], 1, "{json:#}");
+    assert_eq!(coverage["clauses"][2]["missing"], "never true", "{json:#}");
+}
+
+#[test]
+fn too_little_coverage_fails() {
+    let sandbox = with_office_hours();
+    let percent =
+        |least: &str| sandbox.drover(&["policy", "test", "fleet", "--min-coverage", least]);
+    percent("45").exits(0);
+    percent("46")
+        .exits(1)
+        .says("policy office-hours is covered to 45 %, less than 46 %");
+    percent("101").exits(64);
+}
+
+/// A repository with one group, bound to a policy, and one pass over it behind.
+fn with_a_pass() -> Sandbox {
+    let binding = "---\napiVersion: drover/v1alpha1\nkind: Binding\nmetadata: {name: all}\nspec: \
+                   {policy: office-hours, selector: {}, params: {timezone: Europe/Berlin}, \
+                   enforcement: audit}\n";
+    let policies = format!("{OFFICE_HOURS}{binding}");
+    let sandbox = Sandbox::with_files(&[
+        PROVIDER,
+        ("groups/web.yaml", &group("web", 2, IDLE, "")),
+        ("policies/office-hours.yaml", &policies),
+    ]);
+    sandbox
+        .with_config(&["run", "--until-converged", "--timeout", "60s"])
+        .exits(0);
+    sandbox
+}
+
+#[test]
+fn an_expression_is_evaluated_over_given_values() {
+    let sandbox = with_office_hours();
+    sandbox.write(
+        "given.yaml",
+        "spec: {size: 7, bounds: {min: 1, max: 9}}\nreason: heal\n",
+    );
+    let eval = |expression: &str, more: &[&str]| {
+        let mut arguments = vec!["policy", "eval", "-f", "given.yaml", "-e", expression];
+        arguments.extend(more);
+        sandbox.drover(&arguments)
+    };
+    let gate = ["--point", "gate"];
+    assert_eq!(eval("reason + '!'", &gate).exits(0).stdout, "heal!\n");
+    assert_eq!(eval("spec.size * 2", &gate).exits(0).stdout, "14\n");
+    assert_eq!(
+        eval("spec.bounds", &gate).exits(0).stdout,
+        "max: 9\nmin: 1\n"
+    );
+    let json = eval(
+        "{'a': [1u, duration('90s')]}",
+        &["--point", "gate", "-o", "json"],
+    );
+    assert_eq!(json.exits(0).json(), serde_json::json!({"a": [1, "1m30s"]}));
+    eval("spec.size", &[])
+        .exits(1)
+        .says("`given` sets `reason`, which not every policy knows");
+    let refused = eval("spec.size > 3 && spec.bonds != null", &gate).exits(1);
+    insta::assert_snapshot!(refused.stderr, @"
+    error[policy]: spec has no field `bonds`
+     --> <expression>:1:23
+      |
+    1 | spec.size > 3 && spec.bonds != null
+      |                       ^^^^^
+      |
+      = help: did you mean `bounds`?
+
+    error: the expression is not valid
+    ");
+    eval("1 / (spec.size - 7)", &gate)
+        .exits(1)
+        .says("cannot be evaluated: division by zero");
+    sandbox.write("given.yaml", "spec: {size: 7\n");
+    eval("1", &gate).exits(1).says("given.yaml:1:7");
+    sandbox.write("given.yaml", "spec: {size: 7}\n---\nspec: {size: 8}\n");
+    eval("1", &gate)
+        .exits(1)
+        .says("one value is wanted, here is another");
+}
+
+#[test]
+fn a_decision_is_explained_over_given_values() {
+    let sandbox = with_office_hours();
+    sandbox.write(
+        "given.json",
+        r#"{"now": "2026-01-05T03:00:00Z", "reason": "update"}"#,
+    );
+    let explain = |more: &[&str]| {
+        let mut arguments = vec!["policy", "explain"];
+        arguments.extend(["office-hours", "fleet", "-f", "given.json"]);
+        arguments.extend(more);
+        sandbox.drover(&arguments)
+    };
+    insta::assert_snapshot!(explain(&[]).exits(0).stdout, @r#"
+    policy office-hours (gate): false, outside office hours
+      with params.timezone = UTC
+
+    variable hour at policies/office-hours.yaml:8:33
+      now.getHours(params.timezone)
+         8:33  now.getHours(params.timezone)  3
+         8:33    now                          2026-01-05T03:00:00Z
+         8:46    params.timezone              UTC
+
+    rule 1 at policies/office-hours.yaml:10:20: outside office hours
+      reason in ["heal", "interruption"] || (variables.hour >= 9 && variables.hour < 17)
+        10:20  reason in ["heal", "interruption"] || (variables.hour >= 9 …  false
+        10:20    reason in ["heal", "interruption"]                          false
+        10:20      reason                                                    update
+        10:59    variables.hour >= 9 && variables.hour < 17                  false
+        10:59      variables.hour >= 9                                       false
+        10:59        variables.hour                                          3
+        10:82      variables.hour < 17                                       not evaluated
+        10:82        variables.hour                                          not evaluated
+
+    0 steps
+    "#);
+    let json = explain(&["-o", "json"]).exits(0).json();
+    let rule = &json["items"][0]["expressions"][1];
+    assert_eq!(rule["title"], "rule 1", "{json:#}");
+    assert_eq!(rule["parts"][1]["parts"][1]["evaluated"], 0, "{json:#}");
+    sandbox.write("given.json", r#"{"params": {"timezone": "Mars/Olympus"}}"#);
+    insta::assert_snapshot!(explain(&[]).exits(0).stdout, @r#"
+    policy office-hours (gate): error, could not be evaluated: variables.hour: timezone: unknown time zone Mars/Olympus
+      with params.timezone = Mars/Olympus
+
+    variable hour at policies/office-hours.yaml:8:33
+      now.getHours(params.timezone)
+      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      timezone: unknown time zone Mars/Olympus
+         8:33  now.getHours(params.timezone)  failed
+         8:33    now                          2026-01-05T12:00:00Z
+         8:46    params.timezone              Mars/Olympus
+
+    rule 1 at policies/office-hours.yaml:10:20: outside office hours
+      reason in ["heal", "interruption"] || (variables.hour >= 9 && variables.hour < 17)
+                                             ^^^^^^^^^^^^^^
+      variables.hour: timezone: unknown time zone Mars/Olympus
+        10:20  reason in ["heal", "interruption"] || (variables.hour >= 9 …  failed
+        10:20    reason in ["heal", "interruption"]                          false
+        10:20      reason                                                    update
+        10:59    variables.hour >= 9 && variables.hour < 17                  failed
+        10:59      variables.hour >= 9                                       failed
+        10:59        variables.hour                                          failed
+        10:82      variables.hour < 17                                       failed
+        10:82        variables.hour                                          failed
+
+    0 steps
+    "#);
+    sandbox
+        .drover(&[
+            "policy",
+            "explain",
+            "office-hour",
+            "fleet",
+            "-f",
+            "given.json",
+        ])
+        .exits(1)
+        .says("there is no valid policy office-hour; did you mean office-hours?");
+}
+
+#[test]
+fn expressions_and_decisions_are_shown_over_the_fleet_as_it_stands() {
+    let sandbox = with_a_pass();
+    let eval = |more: &[&str]| {
+        let mut arguments = vec!["policy", "eval"];
+        arguments.extend(more);
+        sandbox.with_config(&arguments)
+    };
+    let ids = eval(&["-e", "instances.map(i, i.id)", "-o", "json"]).exits(0);
+    assert_eq!(ids.json(), serde_json::json!(["web-1", "web-2"]));
+    let of = eval(&[
+        "--point",
+        "protect",
+        "--instance",
+        "web-2",
+        "-e",
+        "instance.id + reason",
+    ]);
+    assert_eq!(of.exits(0).stdout, "web-2update\n");
+    eval(&["--point", "protect", "--instance", "web-9", "-e", "reason"])
+        .exits(1)
+        .says("group web has no instance web-9");
+    eval(&["--group", "db", "-e", "1"])
+        .exits(1)
+        .says("there is no group db");
+    assert_eq!(eval(&["-e", "git.subject"]).exits(0).stdout, "first\n");
+    let agent = sandbox.agent();
+    sandbox.wait_serving();
+    let running = eval(&["-e", "size(instances) == status.total"]);
+    assert_eq!(running.exits(0).stdout, "true\n");
+    agent.stop();
+    // A document that asks for more is judged against what is in force.
+    sandbox.write("work/groups/web.yaml", &group("web", 5, IDLE, ""));
+    let sizes = "[spec.size, oldSpec.size, change.creates]";
+    let json = eval(&["work", "--point", "validate", "-e", sizes, "-o", "json"]).exits(0);
+    assert_eq!(json.json(), serde_json::json!([5, 2, 3]));
+    eval(&["--point", "validate", "-e", "change.creates"])
+        .exits(1)
+        .says("its document asks for no change");
+    let explained = sandbox
+        .with_config(&["policy", "explain", "office-hours", "--reason", "heal"])
+        .exits(0);
+    explained
+        .prints("policy office-hours (gate), bound by all: true")
+        .prints("with params.timezone = Europe/Berlin")
+        .prints("asked with reason = heal");
+}
