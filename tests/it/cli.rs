@@ -3,7 +3,7 @@
 use crate::support::{DROVER, Sandbox};
 
 /// Every command with its subcommands.
-const COMMANDS: [&[&str]; 30] = [
+const COMMANDS: [&[&str]; 31] = [
     &[],
     &["demo"],
     &["init"],
@@ -29,6 +29,7 @@ const COMMANDS: [&[&str]; 30] = [
     &["policy", "test"],
     &["policy", "eval"],
     &["policy", "explain"],
+    &["policy", "bench"],
     &["schema"],
     &["completions"],
     &["version"],

@@ -260,3 +260,50 @@ fn expressions_and_decisions_are_shown_over_the_fleet_as_it_stands() {
         .prints("with params.timezone = Europe/Berlin")
         .prints("asked with reason = heal");
 }
+
+#[test]
+fn what_policies_take_is_measured_and_limited() {
+    let sandbox = with_a_pass();
+    let expensive = r#"apiVersion: drover/v1alpha1
+kind: Policy
+metadata: {name: pairs}
+spec:
+  on: size
+  value: 'instances.filter(i, instances.exists(o, o.id == i.id)).size()'
+"#;
+    sandbox.write("work/policies/pairs.yaml", expensive);
+    let bench = |more: &[&str]| {
+        let mut arguments = vec!["policy", "bench", "work", "-o", "json"];
+        arguments.extend(more);
+        sandbox.with_config(&arguments)
+    };
+    let small = bench(&["--groups", "2", "--instances", "40"])
+        .exits(0)
+        .json();
+    let (hours, pairs) = (&small["items"][0], &small["items"][1]);
+    assert_eq!(hours["binding"], "all", "{small:#}");
+    assert_eq!(pairs["binding"], serde_json::Value::Null, "{small:#}");
+    assert_eq!(pairs["groups"], 2, "{small:#}");
+    assert_eq!(
+        hours["evaluations"], 9,
+        "a variable, and eight reasons: {small:#}"
+    );
+    assert!(pairs["steps"].as_u64() > Some(40 * 20), "{small:#}");
+    assert!(
+        pairs["worstUs"].as_u64() >= pairs["meanUs"].as_u64(),
+        "{small:#}"
+    );
+    let large = bench(&["--groups", "1", "--instances", "1000", "--max-budget", "90"])
+        .exits(1)
+        .says("1 of the policies take more than 90 % of their budget");
+    let large = large.json();
+    assert_eq!(large["items"][1]["budgetPercent"], 100, "{large:#}");
+    let error = large["items"][1]["error"].as_str().unwrap();
+    assert!(error.contains("is used up"), "{error}");
+    let live = bench(&["--live"]).exits(0).json();
+    assert_eq!(live["items"][1]["groups"], 1, "{live:#}");
+    assert!(
+        live["items"][1]["steps"].as_u64() < pairs["steps"].as_u64(),
+        "{live:#}"
+    );
+}

@@ -14,7 +14,8 @@ mod values;
 
 pub(crate) use options::{AgentOptions, ListOptions, Listen, Output, SourceOptions};
 pub(crate) use policy::{
-    Given, PolicyCommand, PolicyEvalArgs, PolicyExplainArgs, PolicyTestArgs, ValueOutput,
+    Given, PolicyBenchArgs, PolicyCommand, PolicyEvalArgs, PolicyExplainArgs, PolicyTestArgs,
+    ValueOutput,
 };
 pub(crate) use simulate::{Fail, Rates, SimulateArgs, SimulateOutput, outage_text, span_text};
 pub(crate) use values::{Subject, Until};

@@ -39,12 +39,12 @@ impl Documents {
         PolicySet::compile_traced(&self.policies(), &self.bindings())
     }
 
-    fn policies(&self) -> Vec<Policy> {
+    pub(crate) fn policies(&self) -> Vec<Policy> {
         let policies = self.repository.policies.values();
         policies.map(|found| found.value.clone()).collect()
     }
 
-    fn bindings(&self) -> Vec<Binding> {
+    pub(crate) fn bindings(&self) -> Vec<Binding> {
         let bindings = self.repository.bindings.values();
         bindings.map(|found| found.value.clone()).collect()
     }

@@ -11,6 +11,7 @@ use crate::expression::Expression;
 use crate::given::{Given, Params};
 use crate::language::{Datum, datum_as};
 use crate::limits::EXPRESSION_STEPS_MAX;
+use crate::meter::Budget;
 use crate::policy::{PolicyMistake, param_type};
 use crate::stack::on_large_stack;
 use crate::types::Fields;
@@ -100,13 +101,13 @@ fn evaluate_here(
         EvalError::Refused(mistakes.collect())
     })?;
     let context = values.context();
-    let mut budget = EXPRESSION_STEPS_MAX;
+    let mut budget = Budget::new(EXPRESSION_STEPS_MAX);
     let value = expression
         .evaluate(&context, &mut budget)
         .map_err(EvalError::Failed)?;
     Ok(Evaluated {
         value: datum_as(value.as_ref(), &expression.type_),
         type_: expression.type_.to_string(),
-        steps: EXPRESSION_STEPS_MAX - budget,
+        steps: budget.spent(),
     })
 }

@@ -156,7 +156,7 @@ fn explain_here(
         result: cases::show(&got.value),
         message: told.map_or(String::new(), |verdict| verdict.message.clone()),
         params: shown.collect(),
-        steps: scope.spent(),
+        steps: scope.budget().spent(),
         expressions: expressions(policy, scope.failures(), got.verdict.as_ref(), &record),
     })
 }

@@ -13,7 +13,7 @@ use crate::explain::explain;
 use crate::functions;
 use crate::guard;
 use crate::limits::{EXPRESSION_STEPS_MAX, VALUES_MAX};
-use crate::meter;
+use crate::meter::{self, Budget};
 use crate::parse::{Mistake, Parsed, parse};
 use crate::policy::one_of;
 use crate::stack::contained;
@@ -92,8 +92,8 @@ impl Expression {
             return None;
         }
         let context = Context::with_env(functions::environment());
-        self.condition(&context, &mut EXPRESSION_STEPS_MAX.clone())
-            .ok()
+        let mut budget = Budget::new(EXPRESSION_STEPS_MAX);
+        self.condition(&context, &mut budget).ok()
     }
 
     /// Returns the place of the expression: of its first line where it has several.
@@ -107,15 +107,15 @@ impl Expression {
     pub(crate) fn evaluate<'v>(
         &self,
         context: &Context<'_, 'v>,
-        budget: &mut u64,
+        budget: &mut Budget,
     ) -> Result<Boxed<'v>, String> {
-        let allowance = EXPRESSION_STEPS_MAX.min(*budget);
+        let allowance = EXPRESSION_STEPS_MAX.min(budget.left());
         let (result, used) = meter::metered(allowance, || {
             contained(|| {
                 Value::resolve_val(&self.root, context).map(cel::common::value::CowVal::into_owned)
             })
         });
-        *budget = budget.saturating_sub(used.steps);
+        budget.take(used);
         if used.exhausted && allowance < EXPRESSION_STEPS_MAX {
             return Err(meter::exhausted_binding());
         }
@@ -133,7 +133,7 @@ impl Expression {
     pub(crate) fn condition(
         &self,
         context: &Context<'_, '_>,
-        budget: &mut u64,
+        budget: &mut Budget,
     ) -> Result<bool, String> {
         let value = self.evaluate(context, budget)?;
         match value.downcast_ref::<CelBool>() {
@@ -146,7 +146,7 @@ impl Expression {
     pub(crate) fn number(
         &self,
         context: &Context<'_, '_>,
-        budget: &mut u64,
+        budget: &mut Budget,
     ) -> Result<i64, String> {
         let value = self.evaluate(context, budget)?;
         if let Some(value) = value.downcast_ref::<CelInt>() {
@@ -159,7 +159,11 @@ impl Expression {
     }
 
     /// Evaluates a number of any kind. Anything else, and what is no number, is an error.
-    pub(crate) fn score(&self, context: &Context<'_, '_>, budget: &mut u64) -> Result<f64, String> {
+    pub(crate) fn score(
+        &self,
+        context: &Context<'_, '_>,
+        budget: &mut Budget,
+    ) -> Result<f64, String> {
         let value = self.evaluate(context, budget)?;
         let int = value.downcast_ref::<CelInt>().map(|it| *it.inner() as f64);
         let uint = value.downcast_ref::<CelUInt>().map(|it| *it.inner() as f64);
@@ -175,7 +179,7 @@ impl Expression {
         &self,
         words: &'static [&'static str],
         context: &Context<'_, '_>,
-        budget: &mut u64,
+        budget: &mut Budget,
     ) -> Result<&'static str, String> {
         let value = self.evaluate(context, budget)?;
         let text = value.downcast_ref::<CelString<'_>>();

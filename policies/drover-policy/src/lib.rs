@@ -16,6 +16,7 @@
 //! time and memory than the limits allow: size, nesting and literals are bounded when it is loaded,
 //! loops and growing values by a budget when it is evaluated.
 
+mod bench;
 mod cases;
 mod check;
 mod coverage;
@@ -47,6 +48,7 @@ mod variables;
 #[cfg(test)]
 mod testing;
 
+pub use bench::Measured;
 pub use cases::{TestOutcome, TestResult};
 pub use coverage::{ClauseCoverage, ClauseKind, Coverage};
 pub use eval::{EvalError, Evaluated, evaluate};

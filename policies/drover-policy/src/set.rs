@@ -11,6 +11,7 @@ use drover_model::{
 use crate::decide;
 use crate::evaluate::{self, Scope};
 use crate::facts::GroupFacts;
+use crate::meter::Budget;
 use crate::policy::{self, CompiledPolicy, PolicyMistake, Tracing};
 use crate::stack::{Failure, on_large_stack};
 use crate::types::closest;
@@ -248,6 +249,11 @@ impl PolicySet {
         (set, mistakes)
     }
 
+    /// Returns every binding with its policy.
+    pub(crate) fn all_bound(&self) -> &[Bound] {
+        &self.bindings
+    }
+
     /// Returns a binding with its policy.
     pub(crate) fn bound(&self, name: &BindingName) -> Option<&Bound> {
         self.bindings
@@ -331,6 +337,20 @@ pub(crate) fn roots(bound: &[&Bound]) -> BTreeSet<&'static str> {
         })
         .flatten()
         .collect()
+}
+
+/// Judges a change by one policy, and returns what that took. Must run on a large stack.
+pub(crate) fn measure_change(
+    bound: &Bound,
+    facts: GroupFacts<'_>,
+    change: &Change,
+) -> Result<(Vec<Verdict>, Budget), String> {
+    let (policy, params) = bound.ready()?;
+    let root = evaluate::context(&roots(&[bound]), facts, Some(change));
+    let mut scope = Scope::new(policy, params, &bound.binding, &root);
+    scope.variables(|_| true);
+    let verdicts = scope.rules();
+    Ok((verdicts, scope.budget()))
 }
 
 fn validate_here(bound: &[&Bound], facts: GroupFacts<'_>, change: &Change) -> Vec<Verdict> {

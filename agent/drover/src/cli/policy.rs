@@ -16,6 +16,37 @@ pub(crate) enum PolicyCommand {
     Eval(PolicyEvalArgs),
     /// Show what a policy decides, with the value of every part of its expressions
     Explain(PolicyExplainArgs),
+    /// Measure what policies take: time, steps, and how close that is to their budget
+    Bench(PolicyBenchArgs),
+}
+
+/// Arguments of `drover policy bench`.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyBenchArgs {
+    /// A folder, a file or a Git repository
+    #[arg(default_value = ".", value_name = "PATH")]
+    pub(crate) documents: PathBuf,
+    /// Groups of the synthetic fleet
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) groups: u16,
+    /// Instances of each of its groups
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub(crate) instances: u32,
+    /// Decide about each group so many times
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) repeat: u16,
+    /// Decide about the fleet as it stands, instead of a synthetic one
+    #[arg(long, conflicts_with_all = ["groups", "instances"])]
+    pub(crate) live: bool,
+    /// Fail when a policy takes more than this share of its budget
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) max_budget: Option<u8>,
+    /// Where to read.
+    #[command(flatten)]
+    pub(crate) source: SourceOptions,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
 }
 
 /// What an expression is evaluated with.

@@ -8,9 +8,11 @@ use crate::documents::Documents;
 use crate::error::{CommandError, CommandResult};
 use crate::ui::Ui;
 
+mod bench;
 mod eval;
 mod explain;
 mod live;
+mod synthetic;
 mod test;
 
 /// Runs a command.
@@ -19,6 +21,7 @@ pub(super) fn run(command: &PolicyCommand, ui: Ui) -> CommandResult {
         PolicyCommand::Test(args) => test::run(args, ui),
         PolicyCommand::Eval(args) => eval::run(args, ui),
         PolicyCommand::Explain(args) => explain::run(args, ui),
+        PolicyCommand::Bench(args) => bench::run(args, ui),
     }
 }
 

@@ -33,7 +33,7 @@ fn the_decision_point_says_which_variables_there_are() {
         instance: Some(&id),
         ..Question::default()
     };
-    insta::assert_snapshot!(live("reason", None, question), @"`reason` is only known to gate, budget, protect and victim policies, this is a analysis policy");
+    insta::assert_snapshot!(live("reason", None, question), @"`reason` is only known to gate, budget, protect and victim policies");
     let point = Some(DecisionPoint::Protect);
     insta::assert_snapshot!(live("reason + ' of ' + instance.id", point, question), @r#"Text("update of web-1"): string"#);
     let unknown = InstanceId::parse("web-9").unwrap();
@@ -65,6 +65,6 @@ fn values_are_given_as_in_a_test_table() {
     };
     assert_eq!((mistakes[0].span.column, mistakes[0].span.length), (8, 3));
     let unknown = given("statsu", Value::Map(BTreeMap::new()));
-    insta::assert_snapshot!(error("1", &unknown).unwrap_err(), @"`given` sets `statsu`, which a analysis policy does not know; did you mean `status`?");
+    insta::assert_snapshot!(error("1", &unknown).unwrap_err(), @"`given` sets `statsu`, which not every policy knows; did you mean `status`?");
     insta::assert_snapshot!(error("1 / (spec.size - 3)", &Value::Null).unwrap_err(), @"division by zero");
 }

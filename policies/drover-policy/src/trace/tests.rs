@@ -8,6 +8,7 @@ use super::{Key, Part, recorded};
 use crate::check::Declared;
 use crate::evaluate::context_of;
 use crate::expression::Expression;
+use crate::meter::Budget;
 use crate::stack::on_large_stack;
 use crate::types::Fields;
 use crate::value;
@@ -31,10 +32,14 @@ fn traced(text: &str) -> String {
         let show = |value: Result<value::Boxed<'_>, String>| {
             value.map(|value| value::show(value.as_ref()))
         };
-        let (mut spent, mut spent_plain) = (1_000_000, 1_000_000);
+        let (mut spent, mut spent_plain) = (Budget::new(1_000_000), Budget::new(1_000_000));
         let (result, record) = recorded(|| show(expression.evaluate(&context, &mut spent)));
         assert_eq!(result, show(plain.evaluate(&context, &mut spent_plain)));
-        assert_eq!(spent, spent_plain, "following an expression costs nothing");
+        assert_eq!(
+            spent.spent(),
+            spent_plain.spent(),
+            "following an expression costs nothing"
+        );
         let (number, part) = expression.traced.unwrap();
         let mut told = String::new();
         tell(text, number, &part, &record, 0, &mut told);

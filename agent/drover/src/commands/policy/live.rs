@@ -1,13 +1,14 @@
 //! The facts that policies would be told now: the recorded state of the running agent, else of the
 //! state branch, with the instances as the last recorded pass saw them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use drover_git::{Mirror, Oid};
 use drover_loop::RecordedFacts;
 use drover_model::{
-    Change, DecisionPoint, Group, GroupName, Reason, RecordedGroup, Revision, Timestamp,
+    Certificate, Change, ChangeEnd, ChangeId, DecisionPoint, Digests, Group, GroupName, Reason,
+    RecordedGroup, Revision, Timestamp, Value,
 };
 use drover_policy::{GroupFacts, GroupSummary, Question, SourceFacts};
 
@@ -123,6 +124,32 @@ fn change(group: &Group, facts: &RecordedFacts) -> Option<Change> {
     })
 }
 
+/// Returns a change that changes nothing.
+pub(super) fn unchanged(group: &GroupName, size: u32, digests: &Digests) -> Change {
+    let end = ChangeEnd {
+        members: BTreeSet::new(),
+        digests: digests.clone(),
+        size,
+    };
+    Change {
+        id: ChangeId::of(&Value::Null),
+        group: group.clone(),
+        from: Some(end.clone()),
+        to: Some(end),
+        creates: 0,
+        replaces: 0,
+        restarts: 0,
+        changes: 0,
+        destroys: 0,
+        policies: BTreeMap::new(),
+        certificate: Certificate {
+            unavailable_max: 0,
+            destroyed_max: 0,
+            total_max: size,
+        },
+    }
+}
+
 /// Returns the groups as policies about other groups see them.
 pub(super) fn summaries<'a>(
     groups: impl Iterator<Item = &'a RecordedGroup>,
@@ -224,6 +251,22 @@ impl Live {
             "nothing can be asked about group {name}: {missing}"
         ));
         Err(error.hint("or give values with --file"))
+    }
+
+    /// Returns the change that the proposed document asks for; where there is none, one that changes
+    /// nothing.
+    pub(super) fn change_or_none(&self) -> Change {
+        let recorded = &self.recorded.recorded;
+        let of_type = || {
+            Digests::of(
+                &self.recorded.provider.type_,
+                &self.recorded.group.spec.template,
+                &BTreeMap::new(),
+            )
+        };
+        let digests = recorded.target.clone().unwrap_or_else(of_type);
+        let none = || unchanged(&recorded.name, recorded.size, &digests);
+        self.change.clone().unwrap_or_else(none)
     }
 
     /// Says what is told where the facts are not of this moment.
