@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use drover_model::{
     Bounds, Change, Classified, Digests, Epoch, Group, GroupName, GroupPhase, GroupSpec, GroupUid,
     InstanceClass, InstanceId, Member, Numbers, ProviderName, ProviderType, RecordedGroup,
-    Revision, SourceSpan, Template, TemplateParts, Timestamp, Trust, Value,
+    Revision, Rollout, SourceSpan, Template, TemplateParts, Timestamp, Trust, Value,
 };
 use drover_policy::{GroupFacts, GroupSummary, SourceFacts};
 
@@ -17,6 +17,7 @@ const ZONES: [&str; 3] = ["a", "b", "c"];
 /// One group of a fleet that does not exist.
 pub(super) struct Synthetic {
     group: Group,
+    before: GroupSpec,
     numbers: Numbers,
     recorded: RecordedGroup,
     classified: Classified,
@@ -32,7 +33,7 @@ impl Synthetic {
         GroupFacts {
             now: self.now,
             group: &self.group,
-            old: Some(&self.group.spec),
+            old: Some(&self.before),
             numbers: &self.numbers,
             recorded: &self.recorded,
             classified: Some(&self.classified),
@@ -67,16 +68,24 @@ fn synthetic(
     groups: BTreeMap<GroupName, GroupSummary>,
 ) -> Synthetic {
     let span = SourceSpan::start_of("bench.yaml");
-    let spec = spec(instances);
-    let type_ = ProviderType::parse("simulated").expect("a provider type");
-    let target = Digests::of(&type_, &spec.template, &BTreeMap::new());
+    let [spec, before] = ["v2", "v1"].map(|image| spec(instances, image));
+    let [target, stable] = [&spec, &before].map(digests);
     let uid = GroupUid::parse("benchbenchbench1").expect("16 characters");
     let mut recorded = RecordedGroup::new(name.clone(), uid, Epoch(1));
     recorded.size = instances;
     recorded.target = Some(target.clone());
-    recorded.stable = Some(target.clone());
-    recorded.phase = GroupPhase::Converged;
-    let members = (1..=u64::from(instances)).map(|number| member(name, number, &target, now));
+    recorded.stable = Some(stable.clone());
+    recorded.phase = GroupPhase::Progressing;
+    let begun = now - std::time::Duration::from_secs(3600);
+    recorded.rollout = Some(Rollout::new(target.clone(), begun, instances));
+    let members = (1..=u64::from(instances)).map(|number| {
+        let digests = if number.is_multiple_of(2) {
+            &target
+        } else {
+            &stable
+        };
+        member(name, number, digests, now)
+    });
     let classified = Classified {
         as_of: now,
         trust: Trust::Full,
@@ -90,7 +99,11 @@ fn synthetic(
     };
     Synthetic {
         numbers: drover_plan::numbers(&spec, instances, &classified, &recorded),
-        change: unchanged(name, instances, &target),
+        change: Change {
+            replaces: instances,
+            ..unchanged(name, instances, &target)
+        },
+        before,
         group: Group {
             name: name.clone(),
             labels: [("env".to_owned(), "bench".to_owned())].into(),
@@ -114,9 +127,14 @@ fn synthetic(
     }
 }
 
-fn spec(instances: u32) -> GroupSpec {
+fn digests(spec: &GroupSpec) -> Digests {
+    let type_ = ProviderType::parse("simulated").expect("a provider type");
+    Digests::of(&type_, &spec.template, &BTreeMap::new())
+}
+
+fn spec(instances: u32, image: &str) -> GroupSpec {
     let template = Template::from(TemplateParts {
-        properties: [("image".to_owned(), Value::from("bench"))]
+        properties: [("image".to_owned(), Value::from(image))]
             .into_iter()
             .collect(),
         flavors: Vec::new(),
@@ -137,7 +155,7 @@ fn spec(instances: u32) -> GroupSpec {
 fn member(
     group: &GroupName,
     number: u64,
-    target: &Digests,
+    digests: &Digests,
     now: Timestamp,
 ) -> (InstanceId, Member) {
     let id = InstanceId::new(group.clone(), number);
@@ -152,7 +170,7 @@ fn member(
     let member = Member {
         id: id.clone(),
         provider_ref: None,
-        digests: target.clone(),
+        digests: digests.clone(),
         token: None,
         seat: None,
         class,
