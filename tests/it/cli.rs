@@ -3,7 +3,7 @@
 use crate::support::{DROVER, Sandbox};
 
 /// Every command with its subcommands.
-const COMMANDS: [&[&str]; 31] = [
+const COMMANDS: [&[&str]; 32] = [
     &[],
     &["demo"],
     &["init"],
@@ -30,6 +30,7 @@ const COMMANDS: [&[&str]; 31] = [
     &["policy", "eval"],
     &["policy", "explain"],
     &["policy", "bench"],
+    &["policy", "backtest"],
     &["schema"],
     &["completions"],
     &["version"],

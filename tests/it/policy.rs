@@ -307,3 +307,89 @@ spec:
         "{live:#}"
     );
 }
+
+#[test]
+fn recorded_passes_are_decided_again_with_other_policies() {
+    let sandbox = with_a_pass();
+    let backtest = |more: &[&str]| {
+        let mut arguments = vec!["policy", "backtest"];
+        arguments.extend(more);
+        sandbox.with_config(&arguments)
+    };
+    // What was in force decides what it decided.
+    let same = backtest(&["--policy", "work", "-o", "json"])
+        .exits(0)
+        .json();
+    assert!(same["passes"].as_u64() > Some(1), "{same:#}");
+    assert_eq!(same["items"], serde_json::json!([]), "{same:#}");
+    assert_eq!(same["skipped"], serde_json::json!([]), "{same:#}");
+
+    let stricter = OFFICE_HOURS
+        .replace(
+            "variables.hour >= 9 && variables.hour < 17",
+            "size(instances) > 5",
+        )
+        .replace("outside office hours", "too few of them");
+    sandbox.write("hours.yaml", &stricter);
+    // The recorded binding puts it on the group, at `audit`.
+    let told = backtest(&["--policy", "hours.yaml", "-o", "json"])
+        .exits(0)
+        .json();
+    let item = told["items"].as_array().unwrap().last().unwrap();
+    assert_eq!(item["group"], "web", "{told:#}");
+    assert!(
+        item["wouldBe"] == "open, told by office-hours: too few of them"
+            && told["differing"].as_u64() > Some(0),
+        "{told:#}"
+    );
+    let denied = backtest(&["--policy", "hours.yaml", "--as-deny"])
+        .exits(0)
+        .says("would have been decided otherwise");
+    assert!(
+        denied.stdout.contains("gate update: ")
+            && denied
+                .stdout
+                .contains("-> closed by office-hours: too few of them"),
+        "{}",
+        denied.stdout
+    );
+    assert!(!denied.stdout.contains("gate heal"), "{}", denied.stdout);
+
+    sandbox.write(
+        "work/policies/small.yaml",
+        "apiVersion: drover/v1alpha1\nkind: Policy\nmetadata: {name: small}\nspec:\n  on: validate\n  \
+         rules:\n    - {expression: 'change.toSize < 2 && oldSpec == null', message: keep it small}\n\
+         ---\napiVersion: drover/v1alpha1\nkind: Binding\nmetadata: {name: small}\n\
+         spec: {policy: small, selector: {}, enforcement: deny}\n",
+    );
+    let change = backtest(&["--policy", "work", "-o", "json"])
+        .exits(0)
+        .json();
+    let items = change["items"].as_array().unwrap();
+    assert_eq!(items.len(), 1, "{change:#}");
+    assert_eq!(
+        (
+            &items[0]["question"],
+            &items[0]["was"],
+            &items[0]["wouldBe"]
+        ),
+        (
+            &"change".into(),
+            &"accepted".into(),
+            &"denied by small: keep it small".into()
+        )
+    );
+    let nothing = backtest(&[
+        "--policy",
+        "work",
+        "--since",
+        "2100-01-01T00:00:00Z",
+        "-o",
+        "json",
+    ]);
+    assert_eq!(nothing.exits(0).json()["passes"], 0);
+    sandbox.write("alone.yaml", &OFFICE_HOURS.replace("office-hours", "other"));
+    backtest(&["--policy", "alone.yaml"])
+        .exits(1)
+        .says("no binding puts a policy of alone.yaml on a group");
+}

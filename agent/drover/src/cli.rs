@@ -14,8 +14,8 @@ mod values;
 
 pub(crate) use options::{AgentOptions, ListOptions, Listen, Output, SourceOptions};
 pub(crate) use policy::{
-    Given, PolicyBenchArgs, PolicyCommand, PolicyEvalArgs, PolicyExplainArgs, PolicyTestArgs,
-    ValueOutput,
+    Given, PolicyBacktestArgs, PolicyBenchArgs, PolicyCommand, PolicyEvalArgs, PolicyExplainArgs,
+    PolicyTestArgs, ValueOutput,
 };
 pub(crate) use simulate::{Fail, Rates, SimulateArgs, SimulateOutput, outage_text, span_text};
 pub(crate) use values::{Subject, Until};
@@ -487,6 +487,14 @@ pub(crate) struct VersionArgs {
 }
 
 impl Until {
+    /// Returns the moment so long before `now`.
+    pub(crate) fn ago(&self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Time(time) => *time,
+            Self::After(duration) => now.checked_sub(*duration).unwrap_or(Timestamp::MIN),
+        }
+    }
+
     /// Returns the moment, `now` being the time.
     pub(crate) fn at(&self, now: Timestamp) -> Timestamp {
         match self {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use drover_model::{DecisionPoint, GroupName, InstanceId, PolicyName, Reason};
 
-use super::{Output, SourceOptions, values};
+use super::{Output, SourceOptions, Until, values};
 
 /// Commands of `drover policy`.
 #[derive(Debug, Subcommand)]
@@ -18,6 +18,32 @@ pub(crate) enum PolicyCommand {
     Explain(PolicyExplainArgs),
     /// Measure what policies take: time, steps, and how close that is to their budget
     Bench(PolicyBenchArgs),
+    /// Show what policies would have decided otherwise in recorded passes
+    Backtest(PolicyBacktestArgs),
+}
+
+/// Arguments of `drover policy backtest`.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyBacktestArgs {
+    /// How far back: a duration such as 36h or 30d, or a time (RFC 3339)
+    #[arg(long, value_name = "WHEN", default_value = "30d", value_parser = values::since)]
+    pub(crate) since: Until,
+    /// The policies and bindings: a folder, or a file with some policies, which are then compared
+    /// alone
+    #[arg(long, value_name = "PATH", default_value = ".")]
+    pub(crate) policy: PathBuf,
+    /// Only this group
+    #[arg(long, value_name = "NAME")]
+    pub(crate) group: Option<GroupName>,
+    /// As though every binding were at `deny`
+    #[arg(long)]
+    pub(crate) as_deny: bool,
+    /// Where to read.
+    #[command(flatten)]
+    pub(crate) source: SourceOptions,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = ValueOutput::Text)]
+    pub(crate) output: ValueOutput,
 }
 
 /// Arguments of `drover policy bench`.

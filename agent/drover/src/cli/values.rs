@@ -72,6 +72,17 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     drover_spec::parse_duration(text).map_err(|error| error.to_string())
 }
 
+/// Parses how long ago something was, `30d` being thirty days.
+pub(super) fn since(text: &str) -> Result<Until, String> {
+    let days = text
+        .strip_suffix('d')
+        .and_then(|days| days.parse::<u32>().ok());
+    match days {
+        Some(days) => Ok(Until::After(Duration::from_secs(u64::from(days) * 86_400))),
+        None => text.parse(),
+    }
+}
+
 /// Parses an activity's name.
 pub(super) fn activity(text: &str) -> Result<Activity, String> {
     let known = [

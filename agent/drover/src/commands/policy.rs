@@ -8,6 +8,7 @@ use crate::documents::Documents;
 use crate::error::{CommandError, CommandResult};
 use crate::ui::Ui;
 
+mod backtest;
 mod bench;
 mod eval;
 mod explain;
@@ -22,6 +23,7 @@ pub(super) fn run(command: &PolicyCommand, ui: Ui) -> CommandResult {
         PolicyCommand::Eval(args) => eval::run(args, ui),
         PolicyCommand::Explain(args) => explain::run(args, ui),
         PolicyCommand::Bench(args) => bench::run(args, ui),
+        PolicyCommand::Backtest(args) => backtest::run(args, ui),
     }
 }
 
