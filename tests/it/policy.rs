@@ -393,3 +393,69 @@ fn recorded_passes_are_decided_again_with_other_policies() {
         .exits(1)
         .says("no binding puts a policy of alone.yaml on a group");
 }
+
+#[test]
+fn parameters_keep_to_their_declaration() {
+    let sandbox = Sandbox::new();
+    let policy = OFFICE_HOURS.replace(
+        "params: {timezone: UTC}",
+        "params: {timezone: {type: string, format: timezone, description: where people work}}",
+    );
+    let binding = |params: &str| {
+        format!(
+            "---\napiVersion: drover/v1alpha1\nkind: Binding\nmetadata: {{name: all}}\n\
+             spec: {{policy: office-hours, selector: {{}}, {params}enforcement: deny}}\n"
+        )
+    };
+    let validate = |text: &str| {
+        sandbox.write("fleet/policies/office-hours.yaml", text);
+        sandbox.drover(&["validate", "fleet"])
+    };
+    let tested = policy.replace(
+        "reason: update}",
+        "reason: update, params: {timezone: UTC}}",
+    );
+    validate(&format!(
+        "{tested}{}",
+        binding("params: {timezone: Europe/Berlin}, ")
+    ))
+    .exits(0);
+    let wrong = format!("{policy}{}", binding("params: {timezone: Berlin}, "));
+    insta::assert_snapshot!(validate(&wrong).exits(1).stdout, @r#"
+    error[policy-test-failed]: test `night` of policy office-hours failed: nothing sets parameter `timezone`, which has no default
+      --> policies/office-hours.yaml:13:7
+       |
+    13 |     - {name: night, given: {now: "2026-01-05T03:00:00Z", reason: update}, expect: false}
+       |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+
+    warning[selects-nothing]: the binding `all` selects no group
+      --> policies/office-hours.yaml:17:18
+       |
+    17 | metadata: {name: all}
+       |                  ^^^
+
+    error[policy]: parameter `timezone` must be a timezone: unknown time zone `Berlin`, in policy office-hours
+      --> policies/office-hours.yaml:18:53
+       |
+    18 | spec: {policy: office-hours, selector: {}, params: {timezone: Berlin}, enforcement: deny}
+       |                                                     ^^^^^^^^
+       |
+       = help: zones have names such as Europe/Berlin, UTC or -08:00
+    "#);
+    let missing = format!("{tested}{}", binding(""));
+    insta::assert_snapshot!(validate(&missing).exits(1).stdout, @"
+    warning[selects-nothing]: the binding `all` selects no group
+      --> policies/office-hours.yaml:17:18
+       |
+    17 | metadata: {name: all}
+       |                  ^^^
+
+    error[policy]: policy office-hours needs parameter `timezone`
+      --> policies/office-hours.yaml:18:16
+       |
+    18 | spec: {policy: office-hours, selector: {}, enforcement: deny}
+       |                ^^^^^^^^^^^^
+       |
+       = help: set it in `params`: where people work
+    ");
+}

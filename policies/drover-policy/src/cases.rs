@@ -17,6 +17,7 @@ use drover_model::{
 
 use crate::evaluate::{Scope, Valued};
 use crate::given::{Given, Params};
+use crate::params;
 use crate::policy::{Body, CompiledPolicy, ResultType};
 use crate::set::PolicySet;
 use crate::stack::{Failure, on_large_stack};
@@ -307,26 +308,34 @@ pub(crate) fn params(
     params: &BTreeMap<String, Value>,
     given: Option<&Value>,
 ) -> Result<BTreeMap<String, Value>, String> {
-    let mut params = params.clone();
+    let mut all = params.clone();
     let given = match given {
-        None => return Ok(params),
+        None => return insist_on_all(policy, all),
         Some(Value::Map(given)) => given,
         Some(other) => return Err(format!("`params` is a map, not {}", other.kind())),
     };
     for (name, value) in given {
-        let Some(default) = policy.params.get(name) else {
-            return Err(format!("the policy has no parameter `{name}`"));
+        let Some(param) = policy.declared.get(name) else {
+            let close = closest(name, policy.declared.keys().map(String::as_str));
+            let hint = close.map_or(String::new(), |close| format!("; did you mean `{close}`?"));
+            return Err(format!("the policy has no parameter `{name}`{hint}"));
         };
-        let fitting = crate::policy::fitting(default, value).ok_or_else(|| {
-            format!(
-                "parameter `{name}` is {}, not {}",
-                default.kind(),
-                value.kind()
-            )
-        })?;
-        params.insert(name.clone(), fitting);
+        let fitting = params::fit(name, param, value).map_err(|(why, _)| why)?;
+        all.insert(name.clone(), fitting);
     }
-    Ok(params)
+    insist_on_all(policy, all)
+}
+
+fn insist_on_all(
+    policy: &CompiledPolicy,
+    all: BTreeMap<String, Value>,
+) -> Result<BTreeMap<String, Value>, String> {
+    match params::unset(policy, &all).into_iter().next() {
+        Some((name, _)) => Err(format!(
+            "nothing sets parameter `{name}`, which has no default"
+        )),
+        None => Ok(all),
+    }
 }
 
 /// A value of a row, converted to the declared type and filled up.

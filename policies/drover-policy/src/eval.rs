@@ -12,7 +12,8 @@ use crate::given::{Given, Params};
 use crate::language::{Datum, datum_as};
 use crate::limits::EXPRESSION_STEPS_MAX;
 use crate::meter::Budget;
-use crate::policy::{PolicyMistake, param_type};
+use crate::params::type_of_value;
+use crate::policy::PolicyMistake;
 use crate::stack::on_large_stack;
 use crate::types::Fields;
 
@@ -84,7 +85,7 @@ fn evaluate_here(
         params: Arc::new(Fields {
             name: "params",
             types: params
-                .map(|(name, value)| (name.clone(), param_type(value)))
+                .map(|(name, value)| (name.clone(), type_of_value(value)))
                 .collect(),
         }),
         variables: &BTreeMap::new(),

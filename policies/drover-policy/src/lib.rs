@@ -35,6 +35,7 @@ pub mod language;
 mod library;
 mod limits;
 mod meter;
+mod params;
 mod parse;
 mod policy;
 mod reference;

@@ -12,6 +12,7 @@ use crate::decide;
 use crate::evaluate::{self, Scope};
 use crate::facts::GroupFacts;
 use crate::meter::Budget;
+use crate::params;
 use crate::policy::{self, CompiledPolicy, PolicyMistake, Tracing};
 use crate::stack::{Failure, on_large_stack};
 use crate::types::closest;
@@ -174,7 +175,7 @@ impl PolicySet {
             }),
         };
         if let Some(policy) = self.policies.get(&binding.policy) {
-            return match policy::merged_params(policy, binding) {
+            return match params::merged(policy, binding) {
                 Ok(params) => {
                     let state = State::Ready {
                         policy: Arc::clone(policy),

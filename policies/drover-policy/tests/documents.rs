@@ -132,7 +132,7 @@ fn mistakes_of_bindings_point_into_the_binding() {
         + "---\napiVersion: drover/v1alpha1\nkind: Binding\nmetadata: {name: b}\nspec:\n  policy: p\n  \
            selector: {}\n  params: {timezone: Mars/Olympus}\n  enforcement: deny\n";
     insta::assert_snapshot!(mistakes_of(&text), @"
-    error[policy]: unknown time zone `Mars/Olympus`
+    error[policy]: unknown time zone `Mars/Olympus`, in policy p
       --> policies/p.yaml:17:12
        |
     17 |   params: {timezone: Mars/Olympus}

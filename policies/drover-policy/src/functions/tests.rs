@@ -1,5 +1,5 @@
 use crate::language::{Checking, Datum, Fault, Surroundings, evaluate};
-use crate::testing::{World, binding, gate, listed, mistakes, outcome};
+use crate::testing::{World, binding, defaults, gate, listed, mistakes, outcome};
 use crate::{PolicyMistake, PolicySet};
 use drover_model::Value;
 
@@ -85,12 +85,11 @@ fn parametrized() -> drover_model::Policy {
     let mut policy = gate(
         "inWindow(params.times, duration('3h'), params.zone) || group.name.matches(params.name)",
     );
-    policy.params = [
-        ("times".to_owned(), Value::from("0 2 * * TUE")),
-        ("zone".to_owned(), Value::from("UTC")),
-        ("name".to_owned(), Value::from("^web")),
-    ]
-    .into();
+    policy.params = defaults([
+        ("times", Value::from("0 2 * * TUE")),
+        ("zone", Value::from("UTC")),
+        ("name", Value::from("^web")),
+    ]);
     policy
 }
 
@@ -104,13 +103,13 @@ fn bound_with(param: &str, value: &str) -> Vec<PolicyMistake> {
 fn parameters_have_the_form_that_the_policy_uses_them_in() {
     assert_eq!(mistakes(&parametrized()), "");
     assert_eq!(listed(&bound_with("times", "30 6 * * *")), "");
-    insta::assert_snapshot!(listed(&bound_with("times", "at night")), @"1:1+1 `at night` must have five fields (minute hour day month weekday), found 2 (five fields such as `0 2 * * TUE`: minute, hour, day, month, weekday)");
-    insta::assert_snapshot!(listed(&bound_with("zone", "Berlin")), @"1:1+1 unknown time zone `Berlin` (zones have names such as Europe/Berlin, UTC or -08:00)");
-    insta::assert_snapshot!(listed(&bound_with("name", "(web")), @"1:1+1 not a regular expression: unclosed group");
+    insta::assert_snapshot!(listed(&bound_with("times", "at night")), @"1:1+1 `at night` must have five fields (minute hour day month weekday), found 2, in policy tested (five fields such as `0 2 * * TUE`: minute, hour, day, month, weekday)");
+    insta::assert_snapshot!(listed(&bound_with("zone", "Berlin")), @"1:1+1 unknown time zone `Berlin`, in policy tested (zones have names such as Europe/Berlin, UTC or -08:00)");
+    insta::assert_snapshot!(listed(&bound_with("name", "(web")), @"1:1+1 not a regular expression: unclosed group, in policy tested");
     let mut policy = parametrized();
     policy
         .params
-        .insert("times".to_owned(), Value::from("0 25 * * *"));
+        .extend(defaults([("times", Value::from("0 25 * * *"))]));
     insta::assert_snapshot!(mistakes(&policy), @r#"1:10+12 the default of `times`: `0 25 * * *` has "25" as the hour, which must be 0 to 23, `*`, a range, a step or a list (five fields such as `0 2 * * TUE`: minute, hour, day, month, weekday)"#);
 }
 

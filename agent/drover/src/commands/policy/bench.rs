@@ -64,7 +64,7 @@ pub(super) fn run(args: &PolicyBenchArgs, ui: Ui) -> CommandResult {
             &set,
             facts.map(|(live, change)| (live.facts(), change)).collect(),
             args.repeat,
-        )?
+        )
     } else {
         let fleet = synthetic::fleet(args.groups, args.instances, Timestamp::now());
         let facts = fleet.iter().map(|group| (group.facts(), &group.change));
@@ -74,7 +74,7 @@ pub(super) fn run(args: &PolicyBenchArgs, ui: Ui) -> CommandResult {
             counted(args.instances as usize, "instance"),
             counted(usize::from(args.repeat), "time")
         ));
-        measure(&set, facts.collect(), args.repeat)?
+        measure(&set, facts.collect(), args.repeat)
     };
     let mut views: Vec<View> = views
         .into_iter()
@@ -140,26 +140,28 @@ fn default_binding(policy: &Policy, number: usize) -> Binding {
     }
 }
 
-fn measure(
-    set: &PolicySet,
-    groups: Vec<(GroupFacts<'_>, &Change)>,
-    repeat: u16,
-) -> CommandResult<Vec<View>> {
+fn measure(set: &PolicySet, groups: Vec<(GroupFacts<'_>, &Change)>, repeat: u16) -> Vec<View> {
     let started = Instant::now();
     let clock = move || started.elapsed();
     let mut views = Vec::new();
     for (binding, policy, point) in set.bindings() {
         let mut all = Vec::new();
+        let mut refused = None;
         for (facts, change) in &groups {
             for _ in 0..repeat {
-                let measured = set.measure(&binding, facts, change, &clock);
-                all.push(measured.map_err(CommandError::new)?);
+                match set.measure(&binding, facts, change, &clock) {
+                    Ok(measured) => all.push(measured),
+                    // Such as a parameter without default, which no binding sets.
+                    Err(why) => refused = Some(why),
+                }
             }
         }
         let point = point.map_or("", drover_model::DecisionPoint::as_str);
-        views.push(view(&binding, &policy, point, groups.len(), &all));
+        let view = view(&binding, &policy, point, groups.len(), &all);
+        let error = refused.or_else(|| view.error.clone());
+        views.push(View { error, ..view });
     }
-    Ok(views)
+    views
 }
 
 fn view(
