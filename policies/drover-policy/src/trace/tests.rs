@@ -176,3 +176,23 @@ fn a_part_that_fails_is_told() {
             '0' => -
     ");
 }
+
+#[test]
+fn places_are_told_in_bytes_whatever_the_text() {
+    insta::assert_snapshot!(traced("'né(' + reason == 'é\u{1f600}' || ( size('ü)') == 2 )"), @"
+    'né(' + reason == 'é😀' || ( size('ü)') == 2 ) => true
+      'né(' + reason == 'é😀' => false
+        'né(' + reason => né(update
+          reason => update
+      size('ü)') == 2 => true
+        size('ü)') => 2
+    ");
+    insta::assert_snapshot!(traced("reason == 'heal' // a ( comment 'é\n || {'é': 1}['é'] == 1"), @"
+    reason == 'heal' // a ( comment 'é
+     || {'é': 1}['é'] == 1 => true
+      reason == 'heal' => false
+        reason => update
+      {'é': 1}['é'] == 1 => true
+        {'é': 1}['é'] => 1
+    ");
+}
