@@ -172,8 +172,15 @@ fn a_decision_is_explained_over_given_values() {
     let rule = &json["items"][0]["expressions"][1];
     assert_eq!(rule["title"], "rule 1", "{json:#}");
     assert_eq!(rule["parts"][1]["parts"][1]["evaluated"], 0, "{json:#}");
+}
+
+#[test]
+fn what_cannot_be_evaluated_is_pointed_at() {
+    let sandbox = with_office_hours();
+    let explain =
+        |policy: &str| sandbox.drover(&["policy", "explain", policy, "fleet", "-f", "given.json"]);
     sandbox.write("given.json", r#"{"params": {"timezone": "Mars/Olympus"}}"#);
-    insta::assert_snapshot!(explain(&[]).exits(0).stdout, @r#"
+    insta::assert_snapshot!(explain("office-hours").exits(0).stdout, @r#"
     policy office-hours (gate): error, could not be evaluated: variables.hour: timezone: unknown time zone Mars/Olympus
       with params.timezone = Mars/Olympus
 
@@ -200,15 +207,7 @@ fn a_decision_is_explained_over_given_values() {
 
     0 steps
     "#);
-    sandbox
-        .drover(&[
-            "policy",
-            "explain",
-            "office-hour",
-            "fleet",
-            "-f",
-            "given.json",
-        ])
+    explain("office-hour")
         .exits(1)
         .says("there is no valid policy office-hour; did you mean office-hours?");
 }
@@ -264,13 +263,13 @@ fn expressions_and_decisions_are_shown_over_the_fleet_as_it_stands() {
 #[test]
 fn what_policies_take_is_measured_and_limited() {
     let sandbox = with_a_pass();
-    let expensive = r#"apiVersion: drover/v1alpha1
+    let expensive = r"apiVersion: drover/v1alpha1
 kind: Policy
 metadata: {name: pairs}
 spec:
   on: size
   value: 'instances.filter(i, instances.exists(o, o.id == i.id)).size()'
-"#;
+";
     sandbox.write("work/policies/pairs.yaml", expensive);
     let bench = |more: &[&str]| {
         let mut arguments = vec!["policy", "bench", "work", "-o", "json"];
@@ -354,7 +353,16 @@ fn recorded_passes_are_decided_again_with_other_policies() {
         denied.stdout
     );
     assert!(!denied.stdout.contains("gate heal"), "{}", denied.stdout);
+}
 
+#[test]
+fn accepted_changes_are_judged_again() {
+    let sandbox = with_a_pass();
+    let backtest = |more: &[&str]| {
+        let mut arguments = vec!["policy", "backtest"];
+        arguments.extend(more);
+        sandbox.with_config(&arguments)
+    };
     sandbox.write(
         "work/policies/small.yaml",
         "apiVersion: drover/v1alpha1\nkind: Policy\nmetadata: {name: small}\nspec:\n  on: validate\n  \

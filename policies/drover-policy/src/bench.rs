@@ -72,13 +72,13 @@ fn measure_here(
     clock: &(dyn Fn() -> Duration + Sync),
 ) -> Result<Measured, String> {
     let before = clock();
-    let (trace, budget): (Vec<Verdict>, Budget) = match bound.point() {
-        Some(DecisionPoint::Validate) => set::measure_change(bound, facts, change)?,
-        Some(_) | None => {
-            let (decisions, budget) = decide::measure(bound, facts)?;
-            let gates = decisions.gates.into_values().flatten();
-            (decisions.trace.into_iter().chain(gates).collect(), budget)
-        }
+    let of_change = bound.point() == Some(DecisionPoint::Validate);
+    let (trace, budget): (Vec<Verdict>, Budget) = if of_change {
+        set::measure_change(bound, facts, change)?
+    } else {
+        let (decisions, budget) = decide::measure(bound, facts)?;
+        let gates = decisions.gates.into_values().flatten();
+        (decisions.trace.into_iter().chain(gates).collect(), budget)
     };
     let elapsed = clock().saturating_sub(before);
     let error = trace.iter().find_map(|verdict| match &verdict.outcome {

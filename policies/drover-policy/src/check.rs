@@ -267,13 +267,13 @@ impl Checker<'_> {
         };
         if !variable.available_in(self.declared.point) {
             let points: Vec<&str> = variable.points.iter().map(|point| point.as_str()).collect();
-            let mut message = format!(
-                "`{name}` is only known to {} policies",
+            let here = self.declared.point.map_or(String::new(), |point| {
+                format!(", this is a {} policy", point.as_str())
+            });
+            let message = format!(
+                "`{name}` is only known to {} policies{here}",
                 enumerated(&points, "and"),
             );
-            if let Some(point) = self.declared.point {
-                message.push_str(&format!(", this is a {} policy", point.as_str()));
-            }
             let mistake = self.at(node, name.len(), message);
             self.found.mistakes.push(match self.declared_as(name) {
                 Some(path) => mistake.hint(format!("did you mean `{path}`?")),

@@ -2,6 +2,7 @@
 //! people see them.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use drover_policy::{LIBRARY, PolicySet, TestResult};
@@ -48,7 +49,7 @@ fn the_cases_of_shipped_policies_cover_every_clause() {
         let (_, coverages) = set.run_tests_covered();
         for clause in coverages.iter().flat_map(|coverage| &coverage.clauses) {
             if let Some(what) = clause.missing() {
-                missing.push_str(&format!("{}: {what}: {}\n", clause.span, clause.text));
+                let _ = writeln!(missing, "{}: {what}: {}", clause.span, clause.text);
             }
         }
     }

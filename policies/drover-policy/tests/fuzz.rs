@@ -46,7 +46,7 @@ fn mutated_expressions_neither_panic_nor_take_long() {
 /// A gate with one rule.
 fn gate(rule: &str) -> Policy {
     Policy {
-        name: PolicyName::parse("fuzzed").unwrap(),
+        name: PolicyName::parse("fuzzed").expect("a DNS label"),
         span: SourceSpan::start_of("policy.yaml"),
         point: DecisionPoint::Gate,
         matches: Vec::new(),

@@ -65,7 +65,7 @@ fn operands_that_never_decide_are_listed() {
 fn a_policy_without_tests_covers_nothing() {
     let mut policy = policy(
         DecisionPoint::Size,
-        r#"variables.many ? 5 : current > 3 ? 2 : 1"#,
+        "variables.many ? 5 : current > 3 ? 2 : 1",
     );
     policy.variables = vec![variable("many", "instances.exists(i, i.busy)")];
     policy.matches = vec![SourceText::inline(r#"group.name != "test""#)];

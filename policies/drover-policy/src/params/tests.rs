@@ -200,70 +200,41 @@ fn the_check_knows_the_declared_types() {
     assert_eq!(declared(schema(ParamType::Any), "params.x == 1"), "");
 }
 
+/// What is wrong with a policy whose parameter has this declaration.
+fn declared(
+    default: Option<Value>,
+    type_: ParamType,
+    limit: impl FnOnce(&mut ParamSchema),
+) -> String {
+    let mut schema = schema(type_);
+    limit(&mut schema);
+    let rule = gate("params.x == params.x && now > now");
+    mistakes(&with_param(rule, "x", default, schema))
+}
+
 #[test]
 fn a_declaration_that_makes_no_sense_is_a_mistake() {
-    let declared = |default: Option<Value>, schema: ParamSchema| {
-        mistakes(&with_param(
-            gate("params.x == params.x && now > now"),
-            "x",
-            default,
-            schema,
-        ))
-    };
-    let int = || schema(ParamType::Int);
     let wrong = [
-        declared(Some(Value::from("five")), int()),
-        declared(
-            Some(Value::Int(3)),
-            ParamSchema {
-                minimum: Some(4.0),
-                ..int()
-            },
-        ),
-        declared(
-            None,
-            ParamSchema {
-                minimum: Some(4.0),
-                maximum: Some(3.0),
-                ..int()
-            },
-        ),
-        declared(
-            None,
-            ParamSchema {
-                pattern: Some("x".to_owned()),
-                ..int()
-            },
-        ),
-        declared(
-            None,
-            ParamSchema {
-                items: ParamType::Int,
-                ..int()
-            },
-        ),
-        declared(
-            None,
-            ParamSchema {
-                values: vec![Value::from("a")],
-                ..int()
-            },
-        ),
-        declared(
-            None,
-            ParamSchema {
-                pattern: Some("(".to_owned()),
-                ..schema(ParamType::String)
-            },
-        ),
-        declared(
-            None,
-            ParamSchema {
-                items_min: Some(3),
-                items_max: Some(1),
-                ..schema(ParamType::List)
-            },
-        ),
+        declared(Some(Value::from("five")), ParamType::Int, |_| {}),
+        declared(Some(Value::Int(3)), ParamType::Int, |it| {
+            it.minimum = Some(4.0);
+        }),
+        declared(None, ParamType::Int, |it| {
+            it.minimum = Some(4.0);
+            it.maximum = Some(3.0);
+        }),
+        declared(None, ParamType::Int, |it| it.pattern = Some("x".to_owned())),
+        declared(None, ParamType::Int, |it| it.items = ParamType::Int),
+        declared(None, ParamType::Int, |it| {
+            it.values = vec![Value::from("a")];
+        }),
+        declared(None, ParamType::String, |it| {
+            it.pattern = Some("(".to_owned());
+        }),
+        declared(None, ParamType::List, |it| {
+            it.items_min = Some(3);
+            it.items_max = Some(1);
+        }),
     ];
     insta::assert_snapshot!(wrong.join("\n"), @"
     1:1+1 the default: parameter `x` must be int, not a string
@@ -275,17 +246,14 @@ fn a_declaration_that_makes_no_sense_is_a_mistake() {
     1:1+1 parameter `x`: not a regular expression: unclosed group
     1:1+1 parameter `x`: minItems 3 is above maxItems 1
     ");
-    // A whole number is a default for a double, and is one then.
-    let double = with_param(
-        policy(DecisionPoint::Victim, "params.x * 1.5"),
-        "x",
-        Some(Value::Int(2)),
-        schema(ParamType::Double),
-    );
+}
+
+#[test]
+fn a_whole_number_is_a_default_for_a_double() {
+    let rule = policy(DecisionPoint::Victim, "params.x * 1.5");
+    let double = with_param(rule, "x", Some(Value::Int(2)), schema(ParamType::Double));
     assert_eq!(mistakes(&double), "");
     let (set, _) = PolicySet::compile(&[double], &[binding("tested")], &[]);
-    assert_eq!(
-        set.decide(&World::new().facts()).trace[0].message,
-        "a score of 3"
-    );
+    let decided = set.decide(&World::new().facts());
+    assert_eq!(decided.trace[0].message, "a score of 3");
 }

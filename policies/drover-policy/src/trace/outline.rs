@@ -200,10 +200,11 @@ impl Outliner<'_> {
         let Expr::Call(step) = &loop_.loop_step.expr else {
             return parts;
         };
-        let predicate = match (step.func_name.as_str(), step.args.as_slice()) {
-            (operators::CONDITIONAL, [predicate, _, _])
-            | (operators::LOGICAL_AND | operators::LOGICAL_OR, [_, predicate]) => predicate,
-            _ => return parts,
+        let ((operators::CONDITIONAL, [predicate, _, _])
+        | (operators::LOGICAL_AND | operators::LOGICAL_OR, [_, predicate])) =
+            (step.func_name.as_str(), step.args.as_slice())
+        else {
+            return parts;
         };
         parts.extend(self.parts(predicate, Role::Predicate));
         parts

@@ -62,7 +62,9 @@ pub(super) fn run(args: &PolicyBenchArgs, ui: Ui) -> CommandResult {
         let facts = live.iter().zip(&changes);
         measure(
             &set,
-            facts.map(|(live, change)| (live.facts(), change)).collect(),
+            &facts
+                .map(|(live, change)| (live.facts(), change))
+                .collect::<Vec<_>>(),
             args.repeat,
         )
     } else {
@@ -74,7 +76,7 @@ pub(super) fn run(args: &PolicyBenchArgs, ui: Ui) -> CommandResult {
             counted(args.instances as usize, "instance"),
             counted(usize::from(args.repeat), "time")
         ));
-        measure(&set, facts.collect(), args.repeat)
+        measure(&set, &facts.collect::<Vec<_>>(), args.repeat)
     };
     let mut views: Vec<View> = views
         .into_iter()
@@ -140,14 +142,14 @@ fn default_binding(policy: &Policy, number: usize) -> Binding {
     }
 }
 
-fn measure(set: &PolicySet, groups: Vec<(GroupFacts<'_>, &Change)>, repeat: u16) -> Vec<View> {
+fn measure(set: &PolicySet, groups: &[(GroupFacts<'_>, &Change)], repeat: u16) -> Vec<View> {
     let started = Instant::now();
     let clock = move || started.elapsed();
     let mut views = Vec::new();
     for (binding, policy, point) in set.bindings() {
         let mut all = Vec::new();
         let mut refused = None;
-        for (facts, change) in &groups {
+        for (facts, change) in groups {
             for _ in 0..repeat {
                 match set.measure(&binding, facts, change, &clock) {
                     Ok(measured) => all.push(measured),

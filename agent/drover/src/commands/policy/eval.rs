@@ -20,20 +20,17 @@ use crate::ui::Ui;
 /// Runs the command.
 pub(super) fn run(args: &PolicyEvalArgs, ui: Ui) -> CommandResult {
     let source = SourceText::inline(&args.expression);
-    let result = match &args.given.file {
-        Some(file) => {
-            let values = read_values(file, ui)?;
-            drover_policy::evaluate(&source, args.point, Given::Values(&values))
-        }
-        None => {
-            let documents = args.documents.as_deref().map(from_path).transpose()?;
-            let fleet = Fleet::read(&args.given.source)?;
-            let name = fleet.name(args.given.group.as_ref())?;
-            let live = fleet.group(&name, documents.as_ref())?;
-            ui.message(&live.note());
-            let question = live.question(&args.given, args.point)?;
-            drover_policy::evaluate(&source, args.point, Given::Facts(live.facts(), question))
-        }
+    let result = if let Some(file) = &args.given.file {
+        let values = read_values(file, ui)?;
+        drover_policy::evaluate(&source, args.point, Given::Values(&values))
+    } else {
+        let documents = args.documents.as_deref().map(from_path).transpose()?;
+        let fleet = Fleet::read(&args.given.source)?;
+        let name = fleet.name(args.given.group.as_ref())?;
+        let live = fleet.group(&name, documents.as_ref())?;
+        ui.message(&live.note());
+        let question = live.question(&args.given, args.point)?;
+        drover_policy::evaluate(&source, args.point, Given::Facts(live.facts(), question))
     };
     let found = result.map_err(|error| failure(error, &args.expression, ui))?;
     ui.result(&render(&found, args.output)?)?;

@@ -76,7 +76,7 @@ fn synthetic(
     recorded.target = Some(target.clone());
     recorded.stable = Some(stable.clone());
     recorded.phase = GroupPhase::Progressing;
-    let begun = now - std::time::Duration::from_secs(3600);
+    let begun = now - std::time::Duration::from_hours(1);
     recorded.rollout = Some(Rollout::new(target.clone(), begun, instances));
     let members = (1..=u64::from(instances)).map(|number| {
         let digests = if number.is_multiple_of(2) {
