@@ -67,10 +67,15 @@ fn too_little_coverage_fails() {
 
 /// A repository with one group, bound to a policy, and one pass over it behind.
 fn with_a_pass() -> Sandbox {
+    with_a_pass_of("")
+}
+
+/// The same, with more policies.
+fn with_a_pass_of(more: &str) -> Sandbox {
     let binding = "---\napiVersion: drover/v1alpha1\nkind: Binding\nmetadata: {name: all}\nspec: \
                    {policy: office-hours, selector: {}, params: {timezone: Europe/Berlin}, \
                    enforcement: audit}\n";
-    let policies = format!("{OFFICE_HOURS}{binding}");
+    let policies = format!("{OFFICE_HOURS}{binding}{more}");
     let sandbox = Sandbox::with_files(&[
         PROVIDER,
         ("groups/web.yaml", &group("web", 2, IDLE, "")),
@@ -309,7 +314,13 @@ spec:
 
 #[test]
 fn recorded_passes_are_decided_again_with_other_policies() {
-    let sandbox = with_a_pass();
+    // What the time of another hour would decide otherwise.
+    let sandbox = with_a_pass_of(
+        "---\napiVersion: drover/v1alpha1\nkind: Policy\nmetadata: {name: aged}\nspec:\n  on: gate\n  \
+         rules:\n    - {expression: 'instances.all(i, i.age > duration(\"1h\"))', message: young}\n\
+         ---\napiVersion: drover/v1alpha1\nkind: Binding\nmetadata: {name: aged}\n\
+         spec: {policy: aged, selector: {}, enforcement: warn}\n",
+    );
     let backtest = |more: &[&str]| {
         let mut arguments = vec!["policy", "backtest"];
         arguments.extend(more);
