@@ -3,7 +3,7 @@
 use crate::support::{DROVER, Sandbox};
 
 /// Every command with its subcommands.
-const COMMANDS: [&[&str]; 28] = [
+const COMMANDS: [&[&str]; 32] = [
     &[],
     &["demo"],
     &["init"],
@@ -27,6 +27,10 @@ const COMMANDS: [&[&str]; 28] = [
     &["reconcile"],
     &["policy"],
     &["policy", "test"],
+    &["policy", "eval"],
+    &["policy", "explain"],
+    &["policy", "bench"],
+    &["policy", "backtest"],
     &["schema"],
     &["completions"],
     &["version"],

@@ -16,6 +16,7 @@ mod etcd;
 #[path = "../../agent/drover-git/tests/support/http_backend.rs"]
 mod http_backend;
 mod metrics;
+mod policy;
 mod prometheus;
 mod reliability;
 mod remote;

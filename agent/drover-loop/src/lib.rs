@@ -21,6 +21,7 @@ mod brake;
 mod check;
 mod deletion;
 mod entry;
+mod facts;
 mod fleet;
 mod group;
 mod inputs;
@@ -51,6 +52,7 @@ pub use agent::{Agent, AgentParts, AgentSettings, Contact, Entropy, LivenessProb
 pub use brake::FREEZE_FILE;
 pub use check::{check_group, check_provider, check_repository};
 pub use deletion::SeenUnder;
+pub use facts::RecordedFacts;
 pub use lease::{LEASE_GRACE, Lease, LeaseError, Liveness};
 pub use machine::{local_liveness, machine, system_entropy};
 pub use members::{MemberState, Membership, PublishedMember};

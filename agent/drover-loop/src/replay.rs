@@ -165,7 +165,7 @@ fn computed(inputs: &PlanInputs, plan: &Plan, report: &PlanReport) -> Computed {
     }
 }
 
-fn provider_facts(inputs: &ProviderInputs) -> ProviderFacts {
+pub(crate) fn provider_facts(inputs: &ProviderInputs) -> ProviderFacts {
     let ProviderInputs {
         name,
         type_,

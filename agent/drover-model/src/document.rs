@@ -60,8 +60,8 @@ pub struct Policy {
     pub point: DecisionPoint,
     /// Conditions that must all hold for the policy to apply.
     pub matches: Vec<SourceText>,
-    /// Parameters with their defaults.
-    pub params: BTreeMap<String, Value>,
+    /// Parameters by name.
+    pub params: BTreeMap<String, PolicyParam>,
     /// Named expressions, evaluated in order, usable as `variables.<name>`.
     pub variables: Vec<PolicyVariable>,
     /// What is decided.
@@ -70,6 +70,124 @@ pub struct Policy {
     pub tests: Vec<PolicyTest>,
     /// A digest of the document's text as written, in hexadecimal, for the record.
     pub digest: String,
+}
+
+/// A parameter of a policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyParam {
+    /// Where its name stands.
+    pub span: SourceSpan,
+    /// Its value where a binding sets none. None: a binding must set it.
+    pub default: Option<Value>,
+    /// What values it may have. None: those of the default's type.
+    pub schema: Option<ParamSchema>,
+}
+
+/// What values a parameter may have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParamSchema {
+    /// Its type.
+    pub type_: ParamType,
+    /// The type of a list's elements. What follows is about these where the parameter is a list.
+    pub items: ParamType,
+    /// What it is for, in a sentence.
+    pub description: Option<String>,
+    /// The smallest number.
+    pub minimum: Option<f64>,
+    /// The largest number.
+    pub maximum: Option<f64>,
+    /// The values that there are. Empty: any.
+    pub values: Vec<Value>,
+    /// A regular expression that a text must match somewhere.
+    pub pattern: Option<String>,
+    /// A form that a text must have.
+    pub format: Option<ParamFormat>,
+    /// The fewest elements of a list.
+    pub items_min: Option<u32>,
+    /// The most elements of a list.
+    pub items_max: Option<u32>,
+}
+
+/// The type of a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParamType {
+    /// True or false.
+    Bool,
+    /// A whole number.
+    Int,
+    /// A number with a fraction; a whole one is taken for it.
+    Double,
+    /// A text.
+    String,
+    /// A list.
+    List,
+    /// A map from texts to anything.
+    Map,
+    /// Anything.
+    Any,
+}
+
+impl ParamType {
+    /// Every type.
+    pub const ALL: [Self; 7] = [
+        Self::Bool,
+        Self::Int,
+        Self::Double,
+        Self::String,
+        Self::List,
+        Self::Map,
+        Self::Any,
+    ];
+
+    /// Returns the type as documents write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bool => "bool",
+            Self::Int => "int",
+            Self::Double => "double",
+            Self::String => "string",
+            Self::List => "list",
+            Self::Map => "map",
+            Self::Any => "any",
+        }
+    }
+}
+
+/// A form that the text of a parameter must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParamFormat {
+    /// The name of a time zone, such as `Europe/Berlin`.
+    Timezone,
+    /// The times at which a window opens, such as `0 2 * * TUE`.
+    Cron,
+    /// A regular expression.
+    Regex,
+    /// A duration, such as `1h30m`.
+    Duration,
+    /// A time, such as `2026-01-05T12:00:00Z`.
+    Timestamp,
+}
+
+impl ParamFormat {
+    /// Every form.
+    pub const ALL: [Self; 5] = [
+        Self::Timezone,
+        Self::Cron,
+        Self::Regex,
+        Self::Duration,
+        Self::Timestamp,
+    ];
+
+    /// Returns the form as documents write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Timezone => "timezone",
+            Self::Cron => "cron",
+            Self::Regex => "regex",
+            Self::Duration => "duration",
+            Self::Timestamp => "timestamp",
+        }
+    }
 }
 
 /// A named expression of a policy.

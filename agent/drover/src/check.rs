@@ -2,7 +2,7 @@
 //! it: documents, references, policies with their tests, provider settings and properties.
 
 use drover_model::Kind;
-use drover_policy::{TestOutcome, TestResult};
+use drover_policy::{Coverage, PolicyMistake, TestOutcome, TestResult};
 use drover_spec::{Diagnostic, Severity};
 
 use crate::documents::Documents;
@@ -15,6 +15,8 @@ pub(crate) struct Checked {
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// Every row of every test table.
     pub(crate) tests: Vec<TestOutcome>,
+    /// What the test tables cover; empty unless asked for.
+    pub(crate) coverage: Vec<Coverage>,
 }
 
 impl Checked {
@@ -63,20 +65,25 @@ const TEST_FAILED: &str = "policy-test-failed";
 
 /// Checks everything.
 pub(crate) fn check(documents: &Documents) -> Checked {
-    let mut diagnostics = documents.diagnostics.clone();
-    let tests = check_policies(documents, &mut diagnostics);
-    let registry = providers::registry();
-    diagnostics.extend(drover_loop::check_repository(
-        &documents.repository,
-        &registry,
-    ));
-    diagnostics.sort_by(|a, b| (&a.span, a.code, &a.message).cmp(&(&b.span, b.code, &b.message)));
-    diagnostics.dedup();
-    Checked { diagnostics, tests }
+    let (set, mistakes) = documents.compile_policies();
+    let tests = set.run_tests();
+    checked(documents, mistakes, tests, Vec::new())
 }
 
-fn check_policies(documents: &Documents, diagnostics: &mut Vec<Diagnostic>) -> Vec<TestOutcome> {
-    let (set, mistakes) = documents.compile_policies();
+/// Checks everything, and finds out which clauses the test tables cover.
+pub(crate) fn check_covered(documents: &Documents) -> Checked {
+    let (set, mistakes) = documents.compile_policies_traced();
+    let (tests, coverage) = set.run_tests_covered();
+    checked(documents, mistakes, tests, coverage)
+}
+
+fn checked(
+    documents: &Documents,
+    mistakes: Vec<PolicyMistake>,
+    tests: Vec<TestOutcome>,
+    coverage: Vec<Coverage>,
+) -> Checked {
+    let mut diagnostics = documents.diagnostics.clone();
     for mistake in mistakes {
         // A reference to nothing was found when the documents were joined.
         let known = diagnostics.iter().any(|known| known.span == mistake.span);
@@ -87,7 +94,6 @@ fn check_policies(documents: &Documents, diagnostics: &mut Vec<Diagnostic>) -> V
         diagnostic.hint = mistake.hint;
         diagnostics.push(diagnostic);
     }
-    let tests = set.run_tests();
     for test in &tests {
         if let Some(failure) = failure(test) {
             let message = format!(
@@ -97,7 +103,18 @@ fn check_policies(documents: &Documents, diagnostics: &mut Vec<Diagnostic>) -> V
             diagnostics.push(Diagnostic::error(TEST_FAILED, message, test.span.clone()));
         }
     }
-    tests
+    let registry = providers::registry();
+    diagnostics.extend(drover_loop::check_repository(
+        &documents.repository,
+        &registry,
+    ));
+    diagnostics.sort_by(|a, b| (&a.span, a.code, &a.message).cmp(&(&b.span, b.code, &b.message)));
+    diagnostics.dedup();
+    Checked {
+        diagnostics,
+        tests,
+        coverage,
+    }
 }
 
 /// Says how a test came out, if it is not as expected.

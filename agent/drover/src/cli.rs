@@ -8,10 +8,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use drover_model::{Activity, GroupName, InstanceId, Timestamp};
 
 mod options;
+mod policy;
 mod simulate;
 mod values;
 
 pub(crate) use options::{AgentOptions, ListOptions, Listen, Output, SourceOptions};
+pub(crate) use policy::{
+    Given, PolicyBacktestArgs, PolicyBenchArgs, PolicyCommand, PolicyEvalArgs, PolicyExplainArgs,
+    PolicyTestArgs, ValueOutput,
+};
 pub(crate) use simulate::{Fail, Rates, SimulateArgs, SimulateOutput, outage_text, span_text};
 pub(crate) use values::{Subject, Until};
 
@@ -460,24 +465,6 @@ pub(crate) struct ReconcileArgs {
     pub(crate) source: SourceOptions,
 }
 
-/// Commands of `drover policy`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum PolicyCommand {
-    /// Run the test tables of the policies
-    Test(PolicyTestArgs),
-}
-
-/// Arguments of `drover policy test`.
-#[derive(Debug, Args)]
-pub(crate) struct PolicyTestArgs {
-    /// A folder, a file or a Git repository
-    #[arg(default_value = ".")]
-    pub(crate) path: PathBuf,
-    /// How to print the results
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    pub(crate) output: Output,
-}
-
 /// Arguments of `drover schema`.
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
@@ -503,6 +490,14 @@ pub(crate) struct VersionArgs {
 }
 
 impl Until {
+    /// Returns the moment so long before `now`.
+    pub(crate) fn ago(&self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Time(time) => *time,
+            Self::After(duration) => now.checked_sub(*duration).unwrap_or(Timestamp::MIN),
+        }
+    }
+
     /// Returns the moment, `now` being the time.
     pub(crate) fn at(&self, now: Timestamp) -> Timestamp {
         match self {

@@ -2,7 +2,7 @@
 
 use drover_model::{GroupName, InstanceId};
 
-use crate::cli::{Command, PolicyCommand, RolloutCommand, Subject};
+use crate::cli::{Command, RolloutCommand, Subject};
 use crate::error::{CommandError, CommandResult};
 use crate::snapshot::Snapshot;
 use crate::ui::Ui;
@@ -18,6 +18,7 @@ mod get;
 mod init;
 mod log;
 mod plan;
+mod policy;
 mod replay;
 mod rollout;
 mod simulate;
@@ -47,7 +48,7 @@ pub(crate) fn run(command: &Command, ui: Ui) -> CommandResult {
         Command::Freeze(args) => ask::freeze(args, ui),
         Command::Unfreeze(args) => ask::unfreeze(args, ui),
         Command::Reconcile(args) => ask::reconcile(args, ui),
-        Command::Policy(PolicyCommand::Test(args)) => validate::policy_test(args, ui),
+        Command::Policy(command) => policy::run(command, ui),
         Command::Schema(args) => tools::schema(args, ui),
         Command::Completions(args) => tools::completions(args, ui),
         Command::Version(args) => tools::version(args, ui),

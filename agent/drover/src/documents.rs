@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use drover_git::{FILE_BYTES_MAX, FILES_MAX, IGNORE_FILE, IgnoreRules, Mirror, Oid, RefusedWhy};
-use drover_model::SourceSpan;
+use drover_model::{Binding, Policy, Reading, Readings, SourceSpan, Timestamp};
 use drover_policy::{Definitions, PolicyMistake, PolicySet};
+use drover_spec::record::RecordedFleet;
 use drover_spec::{Diagnostic, ParsedFile, Repository};
 
 use crate::error::{CommandError, CommandResult, Context as _};
@@ -30,18 +31,44 @@ pub(crate) struct Documents {
 impl Documents {
     /// Compiles the policies with their bindings, and returns what is wrong with them.
     pub(crate) fn compile_policies(&self) -> (PolicySet, Vec<PolicyMistake>) {
-        let policies = self.repository.policies.values();
-        let policies: Vec<_> = policies.map(|found| found.value.clone()).collect();
-        let bindings = self.repository.bindings.values();
-        let bindings: Vec<_> = bindings.map(|found| found.value.clone()).collect();
+        let (policies, bindings) = (self.policies(), self.bindings());
+        PolicySet::compile_with(&policies, &bindings, &[], self.definitions())
+    }
+
+    /// Like [`Documents::compile_policies`], for who wants to see inside of their expressions.
+    pub(crate) fn compile_policies_traced(&self) -> (PolicySet, Vec<PolicyMistake>) {
+        PolicySet::compile_traced(&self.policies(), &self.bindings(), self.definitions())
+    }
+
+    /// Returns what the metrics of the documents would be, were each of them `value` at `at`.
+    pub(crate) fn readings(&self, value: f64, at: Timestamp) -> Readings {
+        let sources = self.repository.metric_sources.values();
+        let metrics = sources.flat_map(|found| found.value.metrics.values());
+        let sample = || Reading::Sample { value, at };
+        metrics
+            .map(|metric| (metric.query.clone(), sample()))
+            .collect()
+    }
+
+    /// Returns the metrics and calendars that policies may name.
+    pub(crate) fn definitions(&self) -> Definitions {
         let metrics = self.repository.metric_sources.values();
         let calendars = self.repository.calendars.values();
-        let definitions = Definitions::new(
+        Definitions::new(
             metrics.map(|found| &found.value),
             calendars.map(|found| &found.value),
             self.repository.defines_more(),
-        );
-        PolicySet::compile_with(&policies, &bindings, &[], definitions)
+        )
+    }
+
+    pub(crate) fn policies(&self) -> Vec<Policy> {
+        let policies = self.repository.policies.values();
+        policies.map(|found| found.value.clone()).collect()
+    }
+
+    pub(crate) fn bindings(&self) -> Vec<Binding> {
+        let bindings = self.repository.bindings.values();
+        bindings.map(|found| found.value.clone()).collect()
     }
 
     fn new(texts: BTreeMap<String, Vec<u8>>, reading: Vec<Diagnostic>) -> Self {
@@ -61,6 +88,22 @@ impl Documents {
                 .into_iter()
                 .map(|(path, bytes)| (path, text(bytes)))
                 .collect(),
+        }
+    }
+
+    /// Returns the documents in force, as they are recorded.
+    pub(crate) fn from_recorded(fleet: Option<&RecordedFleet>) -> Self {
+        let documents = fleet.into_iter().flat_map(|fleet| fleet.documents.values());
+        let parsed = documents.map(|accepted| {
+            drover_spec::parse_document(&accepted.path, accepted.line, &accepted.text)
+        });
+        let files: Vec<ParsedFile> = parsed.collect();
+        let repository = drover_spec::assemble(&files);
+        Self {
+            diagnostics: repository.diagnostics.clone(),
+            files,
+            repository,
+            texts: BTreeMap::new(),
         }
     }
 

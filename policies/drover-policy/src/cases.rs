@@ -16,15 +16,17 @@ use drover_model::{
 };
 
 use crate::definitions::Definitions;
-use crate::evaluate::{self, Scope, Valued};
+use crate::evaluate::{Scope, Valued};
+use crate::given::{Given, Params};
+use crate::params;
 use crate::policy::{Body, CompiledPolicy, ResultType};
 use crate::set::PolicySet;
-use crate::stack::on_large_stack;
+use crate::stack::{Failure, on_large_stack};
 use crate::types::{Shape, Type, closest};
 use crate::value::{self, Boxed, Entries};
 use crate::variables::VARIABLES;
 
-mod facts;
+pub(crate) mod facts;
 
 #[cfg(test)]
 mod tests;
@@ -70,59 +72,66 @@ pub enum TestResult {
 impl PolicySet {
     /// Runs the test tables of all policies without mistakes, in order of their names.
     pub fn run_tests(&self) -> Vec<TestOutcome> {
-        let run = |policy: &CompiledPolicy| -> Vec<TestOutcome> {
-            policy
-                .tests
-                .iter()
-                .map(|test| TestOutcome {
-                    policy: policy.name.clone(),
-                    name: test.name.clone(),
-                    span: test.span.clone(),
-                    result: run_test(policy, test, &self.definitions),
-                })
-                .collect()
-        };
-        self.policies
-            .values()
-            .flat_map(|policy| {
-                on_large_stack(|| run(policy)).unwrap_or_else(|failure| {
-                    let message = failure.explain();
-                    vec![TestOutcome {
-                        policy: policy.name.clone(),
-                        name: String::new(),
-                        span: policy.span(),
-                        result: TestResult::Invalid { message },
-                    }]
-                })
-            })
-            .collect()
+        let policies = self.policies.values();
+        let outcomes = policies.flat_map(|policy| {
+            on_large_stack(|| run(policy, &self.definitions))
+                .unwrap_or_else(|failure| failed(policy, &failure))
+        });
+        outcomes.collect()
     }
 }
 
-/// What came out of a row.
-struct Got {
-    value: Value,
-    verdict: Option<Verdict>,
+/// Runs the test table of a policy. Must run on a large stack.
+pub(crate) fn run(policy: &CompiledPolicy, known: &Definitions) -> Vec<TestOutcome> {
+    let outcome = |test: &PolicyTest| TestOutcome {
+        policy: policy.name.clone(),
+        name: test.name.clone(),
+        span: test.span.clone(),
+        result: run_test(policy, test, known),
+    };
+    policy.tests.iter().map(outcome).collect()
+}
+
+/// Returns the outcome when no row could be run.
+pub(crate) fn failed(policy: &CompiledPolicy, failure: &Failure) -> Vec<TestOutcome> {
+    let message = failure.explain();
+    vec![TestOutcome {
+        policy: policy.name.clone(),
+        name: String::new(),
+        span: policy.span(),
+        result: TestResult::Invalid { message },
+    }]
+}
+
+/// What a policy decides, as a row expects it.
+pub(crate) struct Got {
+    pub(crate) value: Value,
+    /// What decided. None: the policy does not apply.
+    pub(crate) verdict: Option<Verdict>,
+}
+
+/// Asks a policy of which the variables are evaluated.
+pub(crate) fn got(policy: &CompiledPolicy, scope: &mut Scope<'_, '_>) -> Got {
+    match policy.body {
+        Body::Rules(_) => got_rules(&scope.rules()),
+        Body::Value(_) => got_value(policy.point, scope),
+    }
 }
 
 fn run_test(policy: &CompiledPolicy, test: &PolicyTest, known: &Definitions) -> TestResult {
-    let given = given(policy, &test.given)
-        .and_then(|values| Ok((values, facts::given(&test.given, known)?)));
-    let (given, facts) = match given {
-        Ok(given) => given,
+    let given = Given::Values(&test.given);
+    let params = Params::Of(policy, &policy.params);
+    let values = match given.values(Some(policy.point), &params, known) {
+        Ok(values) => values,
         Err(message) => return TestResult::Invalid { message },
     };
     if let Err(message) = check_expectation(policy, &test.expect) {
         return TestResult::Invalid { message };
     }
-    let values = given.iter().map(|(name, tree)| (*name, tree.boxed()));
-    let root = evaluate::context_of(values.chain(facts.boxed()));
+    let root = values.context();
     let mut scope = Scope::unbound(policy, &root);
     scope.variables(|_| true);
-    let got = match policy.body {
-        Body::Rules(_) => got_rules(&scope.rules()),
-        Body::Value(_) => got_value(policy.point, &mut scope),
-    };
+    let got = got(policy, &mut scope);
     if same(&got.value, &test.expect) {
         return TestResult::Passed;
     }
@@ -237,7 +246,8 @@ fn check_expectation(policy: &CompiledPolicy, expect: &Value) -> Result<(), Stri
     ))
 }
 
-fn show(value: &Value) -> String {
+/// Returns a result for people.
+pub(crate) fn show(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "does not apply".to_owned(),
@@ -245,22 +255,27 @@ fn show(value: &Value) -> String {
     }
 }
 
-/// Returns the variables of a row.
-fn given(policy: &CompiledPolicy, given: &Value) -> Result<BTreeMap<&'static str, Tree>, String> {
-    let empty = BTreeMap::new();
-    let given = match given {
-        Value::Map(given) => given,
-        Value::Null => &empty,
+/// Returns what a row gives by name.
+pub(crate) fn entries(given: &Value) -> Result<&BTreeMap<String, Value>, String> {
+    static NOTHING: BTreeMap<String, Value> = BTreeMap::new();
+    match given {
+        Value::Map(given) => Ok(given),
+        Value::Null => Ok(&NOTHING),
         other => {
-            return Err(format!(
-                "`given` is a map of variables, not {}",
-                other.kind()
-            ));
+            let kind = other.kind();
+            Err(format!("`given` is a map of variables, not {kind}"))
         }
-    };
+    }
+}
+
+/// Returns the variables of a row, without the parameters.
+pub(crate) fn given(
+    point: Option<DecisionPoint>,
+    given: &BTreeMap<String, Value>,
+) -> Result<BTreeMap<&'static str, Tree>, String> {
     let known: Vec<&str> = VARIABLES
         .iter()
-        .filter(|variable| variable.available_in(policy.point))
+        .filter(|variable| variable.available_in(point))
         .map(|variable| variable.name)
         .chain(["params"])
         .chain(facts::NAMES)
@@ -268,15 +283,16 @@ fn given(policy: &CompiledPolicy, given: &Value) -> Result<BTreeMap<&'static str
     if let Some(unknown) = given.keys().find(|name| !known.contains(&name.as_str())) {
         let close = closest(unknown, known.iter().copied());
         let hint = close.map_or(String::new(), |close| format!("; did you mean `{close}`?"));
-        return Err(format!(
-            "`given` sets `{unknown}`, which a {} policy does not know{hint}",
-            policy.point.as_str()
-        ));
+        let whom = match point {
+            Some(point) => format!("a {} policy does not know", point.as_str()),
+            None => "not every policy knows".to_owned(),
+        };
+        return Err(format!("`given` sets `{unknown}`, which {whom}{hint}"));
     }
     let mut values = BTreeMap::new();
     for variable in VARIABLES
         .iter()
-        .filter(|variable| variable.available_in(policy.point))
+        .filter(|variable| variable.available_in(point))
     {
         let type_ = (variable.type_)();
         let value = given.get(variable.name);
@@ -289,35 +305,47 @@ fn given(policy: &CompiledPolicy, given: &Value) -> Result<BTreeMap<&'static str
         let tree = typed(&type_, value.or(default.as_ref()), variable.name)?;
         values.insert(variable.name, tree);
     }
-    values.insert("params", params(policy, given.get("params"))?);
     Ok(values)
 }
 
-fn params(policy: &CompiledPolicy, given: Option<&Value>) -> Result<Tree, String> {
-    let mut params = policy.params.clone();
+/// Returns the parameters of `policy`: `params`, with what a row gives over them.
+pub(crate) fn params(
+    policy: &CompiledPolicy,
+    params: &BTreeMap<String, Value>,
+    given: Option<&Value>,
+) -> Result<BTreeMap<String, Value>, String> {
+    let mut all = params.clone();
     let given = match given {
-        None => return Ok(Tree::Document(Value::Map(params))),
+        None => return insist_on_all(policy, all),
         Some(Value::Map(given)) => given,
         Some(other) => return Err(format!("`params` is a map, not {}", other.kind())),
     };
     for (name, value) in given {
-        let Some(default) = params.get(name) else {
-            return Err(format!("the policy has no parameter `{name}`"));
+        let Some(param) = policy.declared.get(name) else {
+            let close = closest(name, policy.declared.keys().map(String::as_str));
+            let hint = close.map_or(String::new(), |close| format!("; did you mean `{close}`?"));
+            return Err(format!("the policy has no parameter `{name}`{hint}"));
         };
-        let fitting = crate::policy::fitting(default, value).ok_or_else(|| {
-            format!(
-                "parameter `{name}` is {}, not {}",
-                default.kind(),
-                value.kind()
-            )
-        })?;
-        params.insert(name.clone(), fitting);
+        let fitting = params::fit(name, param, value).map_err(|(why, _)| why)?;
+        all.insert(name.clone(), fitting);
     }
-    Ok(Tree::Document(Value::Map(params)))
+    insist_on_all(policy, all)
+}
+
+fn insist_on_all(
+    policy: &CompiledPolicy,
+    all: BTreeMap<String, Value>,
+) -> Result<BTreeMap<String, Value>, String> {
+    match params::unset(policy, &all).into_iter().next() {
+        Some((name, _)) => Err(format!(
+            "nothing sets parameter `{name}`, which has no default"
+        )),
+        None => Ok(all),
+    }
 }
 
 /// A value of a row, converted to the declared type and filled up.
-enum Tree {
+pub(crate) enum Tree {
     Null,
     Document(Value),
     Time(Timestamp),
@@ -328,7 +356,7 @@ enum Tree {
 }
 
 impl Tree {
-    fn boxed(&self) -> Boxed<'_> {
+    pub(crate) fn boxed(&self) -> Boxed<'_> {
         match self {
             Self::Null => value::absent("it is null in this test"),
             Self::Document(document) => value::document(document),

@@ -57,7 +57,8 @@ impl Reads {
 /// What a policy declares itself, as far as an expression may use it.
 #[derive(Debug)]
 pub(crate) struct Declared<'a> {
-    pub(crate) point: DecisionPoint,
+    /// None: an expression that is of no policy, and has what every decision point has.
+    pub(crate) point: Option<DecisionPoint>,
     pub(crate) params: Arc<Fields>,
     /// The variables above this expression.
     pub(crate) variables: &'a BTreeMap<String, (Type, Reads)>,
@@ -289,10 +290,12 @@ impl Checker<'_> {
         };
         if !variable.available_in(self.declared.point) {
             let points: Vec<&str> = variable.points.iter().map(|point| point.as_str()).collect();
+            let here = self.declared.point.map_or(String::new(), |point| {
+                format!(", this is a {} policy", point.as_str())
+            });
             let message = format!(
-                "`{name}` is only known to {} policies, this is a {} policy",
+                "`{name}` is only known to {} policies{here}",
                 enumerated(&points, "and"),
-                self.declared.point.as_str()
             );
             let mistake = self.at(node, name.len(), message);
             self.found.mistakes.push(match self.declared_as(name) {

@@ -19,6 +19,7 @@ use crate::definitions::Definitions;
 use crate::evaluate::{self, Clause, Scope};
 use crate::facts::GroupFacts;
 use crate::limits::{REVIEW_COARSE_SECONDS, REVIEW_SECONDS};
+use crate::meter::Budget;
 use crate::policy::{CompiledPolicy, WAIT};
 use crate::set::{Bound, roots};
 use crate::value;
@@ -47,13 +48,28 @@ pub(crate) fn decide<'a>(
         match bound.ready() {
             Ok((policy, params)) => {
                 table.clock = table.clock.max(policy.reads.clock);
-                let scope = Scope::new(policy, params, &bound.binding, &root);
-                table.ask(policy, scope);
+                let mut scope = Scope::new(policy, params, &bound.binding, &root);
+                table.ask(policy, &mut scope);
             }
             Err(why) => table.broken(bound, why),
         }
     }
     table.finish()
+}
+
+/// Decides with one policy, and returns what that took. Must run on a large stack.
+pub(crate) fn measure(
+    bound: &Bound,
+    facts: GroupFacts<'_>,
+    definitions: &Definitions,
+) -> Result<(Decisions, Budget), String> {
+    let (policy, params) = bound.ready()?;
+    let root = evaluate::context(&roots(&[bound]), facts, None, definitions);
+    let mut table = Table::new(facts);
+    let mut scope = Scope::new(policy, params, &bound.binding, &root);
+    table.ask(policy, &mut scope);
+    let budget = scope.budget();
+    Ok((table.finish(), budget))
 }
 
 /// Decides as though no policy could be asked.
@@ -101,7 +117,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn ask<'v>(&mut self, policy: &'v CompiledPolicy, mut scope: Scope<'_, 'v>)
+    fn ask<'v>(&mut self, policy: &'v CompiledPolicy, scope: &mut Scope<'_, 'v>)
     where
         'a: 'v,
     {
@@ -118,11 +134,11 @@ impl<'a> Table<'a> {
                     self.gate(&reasons, verdicts);
                 }
             }
-            DecisionPoint::Budget => self.budget(policy, &mut scope),
-            DecisionPoint::Protect => self.protect(policy, &mut scope),
-            DecisionPoint::Heal => self.heal(&mut scope),
-            DecisionPoint::Victim => self.victim(policy, &mut scope),
-            DecisionPoint::Place => self.place(&mut scope),
+            DecisionPoint::Budget => self.budget(policy, scope),
+            DecisionPoint::Protect => self.protect(policy, scope),
+            DecisionPoint::Heal => self.heal(scope),
+            DecisionPoint::Victim => self.victim(policy, scope),
+            DecisionPoint::Place => self.place(scope),
             DecisionPoint::Analysis => {
                 if self.facts.recorded.rollout.is_some()
                     && let Some(answer) = scope.word()

@@ -11,6 +11,7 @@ use crate::expression::Expression;
 use crate::facts::GroupFacts;
 use crate::functions;
 use crate::limits::BINDING_STEPS_MAX;
+use crate::meter::Budget;
 use crate::policy::{Body, CompiledPolicy, ResultType};
 use crate::value::{self, Boxed};
 use crate::variables;
@@ -70,7 +71,7 @@ pub(crate) struct Scope<'s, 'v> {
     /// does not need them after all is not affected.
     failed: BTreeMap<String, String>,
     /// What is left of the budget of the binding.
-    budget: u64,
+    budget: Budget,
 }
 
 impl<'s, 'v> Scope<'s, 'v> {
@@ -93,8 +94,18 @@ impl<'s, 'v> Scope<'s, 'v> {
             binding: None,
             context: parent.new_inner_scope(),
             failed: BTreeMap::new(),
-            budget: BINDING_STEPS_MAX,
+            budget: Budget::new(BINDING_STEPS_MAX),
         }
+    }
+
+    /// Returns the budget of the binding.
+    pub(crate) fn budget(&self) -> Budget {
+        self.budget
+    }
+
+    /// Returns the variables that could not be evaluated, and why.
+    pub(crate) fn failures(&self) -> &BTreeMap<String, String> {
+        &self.failed
     }
 
     fn set(&mut self, name: &str, value: Boxed<'v>) {
@@ -247,7 +258,7 @@ impl<'s, 'v> Scope<'s, 'v> {
     /// Evaluates a policy of one value with `value`; `say` puts it into words. None: it does not apply.
     fn valued<T>(
         &mut self,
-        value: impl FnOnce(&Expression, &Context<'s, 'v>, &mut u64) -> Result<T, String>,
+        value: impl FnOnce(&Expression, &Context<'s, 'v>, &mut Budget) -> Result<T, String>,
         say: impl FnOnce(&T) -> String,
     ) -> Option<Valued<T>> {
         match self.applies() {

@@ -13,10 +13,11 @@ use crate::explain::explain;
 use crate::functions;
 use crate::guard;
 use crate::limits::{EXPRESSION_STEPS_MAX, VALUES_MAX};
-use crate::meter;
+use crate::meter::{self, Budget};
 use crate::parse::{Mistake, Parsed, parse};
 use crate::policy::one_of;
 use crate::stack::contained;
+use crate::trace::{Key, Part, outline};
 use crate::types::Type;
 use crate::value::{Boxed, show};
 
@@ -35,13 +36,17 @@ pub(crate) struct Expression {
     pub(crate) names: Vec<NameUse>,
     /// The texts that it may result in as they are written, and where.
     results: Vec<(String, usize)>,
+    /// Its number among the expressions of the policy, and its parts. None: it is not traced.
+    pub(crate) traced: Option<(u32, Part)>,
 }
 
 impl Expression {
-    /// Compiles an expression, or returns every mistake in it. Must run on a large stack.
+    /// Compiles an expression, or returns every mistake in it. With a number it is traced under that.
+    /// Must run on a large stack.
     pub(crate) fn compile(
         source: &SourceText,
         declared: &Declared<'_>,
+        number: Option<u32>,
     ) -> Result<Self, Vec<Mistake>> {
         let parsed = parse(&source.text).map_err(|mistake| vec![mistake])?;
         let checked = check::check(&source.text, &parsed, declared);
@@ -54,15 +59,28 @@ impl Expression {
             .take(VALUES_MAX)
             .map(|(name, node)| (name, guard::guarded(&node, &checked.types)))
             .collect();
+        let traced = number.map(|number| {
+            let outline = outline(&source.text, &parsed, &checked.types);
+            (number, outline)
+        });
+        let root = match &traced {
+            None => guard::guarded(&parsed.root, &checked.types),
+            Some((number, outline)) => {
+                let parts = outline.flat().into_iter();
+                let keys = parts.map(|part| (part.id, Key::new(*number, part.id)));
+                guard::traced(&parsed.root, &checked.types, &keys.collect())
+            }
+        };
         Ok(Self {
             source: source.clone(),
-            root: guard::guarded(&parsed.root, &checked.types),
+            root,
             type_: checked.type_,
             reads: checked.reads,
             values,
             uses: checked.uses,
             names: checked.names,
             results: literal_results(&parsed),
+            traced,
         })
     }
 
@@ -77,8 +95,8 @@ impl Expression {
             return None;
         }
         let context = Context::with_env(functions::environment());
-        self.condition(&context, &mut EXPRESSION_STEPS_MAX.clone())
-            .ok()
+        let mut budget = Budget::new(EXPRESSION_STEPS_MAX);
+        self.condition(&context, &mut budget).ok()
     }
 
     /// Returns the place of the expression: of its first line where it has several.
@@ -92,15 +110,15 @@ impl Expression {
     pub(crate) fn evaluate<'v>(
         &self,
         context: &Context<'_, 'v>,
-        budget: &mut u64,
+        budget: &mut Budget,
     ) -> Result<Boxed<'v>, String> {
-        let allowance = EXPRESSION_STEPS_MAX.min(*budget);
+        let allowance = EXPRESSION_STEPS_MAX.min(budget.left());
         let (result, used) = meter::metered(allowance, || {
             contained(|| {
                 Value::resolve_val(&self.root, context).map(cel::common::value::CowVal::into_owned)
             })
         });
-        *budget = budget.saturating_sub(used.steps);
+        budget.take(used);
         if used.exhausted && allowance < EXPRESSION_STEPS_MAX {
             return Err(meter::exhausted_binding());
         }
@@ -118,7 +136,7 @@ impl Expression {
     pub(crate) fn condition(
         &self,
         context: &Context<'_, '_>,
-        budget: &mut u64,
+        budget: &mut Budget,
     ) -> Result<bool, String> {
         let value = self.evaluate(context, budget)?;
         match value.downcast_ref::<CelBool>() {
@@ -131,7 +149,7 @@ impl Expression {
     pub(crate) fn number(
         &self,
         context: &Context<'_, '_>,
-        budget: &mut u64,
+        budget: &mut Budget,
     ) -> Result<i64, String> {
         let value = self.evaluate(context, budget)?;
         if let Some(value) = value.downcast_ref::<CelInt>() {
@@ -144,7 +162,11 @@ impl Expression {
     }
 
     /// Evaluates a number of any kind. Anything else, and what is no number, is an error.
-    pub(crate) fn score(&self, context: &Context<'_, '_>, budget: &mut u64) -> Result<f64, String> {
+    pub(crate) fn score(
+        &self,
+        context: &Context<'_, '_>,
+        budget: &mut Budget,
+    ) -> Result<f64, String> {
         let value = self.evaluate(context, budget)?;
         let int = value.downcast_ref::<CelInt>().map(|it| *it.inner() as f64);
         let uint = value.downcast_ref::<CelUInt>().map(|it| *it.inner() as f64);
@@ -160,7 +182,7 @@ impl Expression {
         &self,
         words: &'static [&'static str],
         context: &Context<'_, '_>,
-        budget: &mut u64,
+        budget: &mut Budget,
     ) -> Result<&'static str, String> {
         let value = self.evaluate(context, budget)?;
         let text = value.downcast_ref::<CelString<'_>>();

@@ -19,6 +19,8 @@ use cel::{DeclarationError, Env, ExecutionError};
 use crate::guards;
 use crate::types::{Type, mask};
 
+mod folds;
+mod format;
 mod lists;
 mod macros;
 mod named;
@@ -71,9 +73,12 @@ fn new_environment() -> Env {
         .and_then(|()| env.add_extension(cel::extensions::lists))
         .and_then(|()| env.add_extension(cel::extensions::encoders))
         .and_then(|()| env.add_extension(add_guards))
+        .and_then(|()| env.add_extension(crate::trace::extension))
         .and_then(|()| env.add_extension(macros::extension))
         .and_then(|()| env.add_extension(text::extension))
         .and_then(|()| env.add_extension(lists::extension))
+        .and_then(|()| env.add_extension(folds::extension))
+        .and_then(|()| env.add_extension(format::extension))
         .and_then(|()| env.add_extension(network::extension))
         .and_then(|()| env.add_extension(version::extension))
         .and_then(|()| env.add_extension(quantity::extension))
@@ -148,8 +153,8 @@ pub(crate) fn grows(result: &Type) -> bool {
 }
 
 /// The names in front of functions, as in `math.abs(x)`.
-pub(crate) const NAMESPACES: [&str; 8] = [
-    "math", "optional", "strings", "lists", "sets", "base64", "cel", "ip",
+pub(crate) const NAMESPACES: [&str; 9] = [
+    "math", "optional", "strings", "lists", "sets", "base64", "cel", "ip", "format",
 ];
 
 /// Accessors of a timestamp that change at most once a quarter of an hour.

@@ -12,6 +12,7 @@ use crate::check::{Append, namespace};
 use crate::functions::{self, Cost, is_bind};
 use crate::guards;
 use crate::parse::{children_mut, count};
+use crate::trace::{self, Key};
 use crate::types::{Type, mask};
 
 #[cfg(test)]
@@ -19,15 +20,39 @@ mod tests;
 
 /// Returns the expression with its guards. `types` are those that the check found, by node.
 pub(crate) fn guarded(node: &IdedExpr, types: &BTreeMap<u64, Type>) -> IdedExpr {
-    Guard { types }.node(node)
+    let keys = &BTreeMap::new();
+    Guard { types, keys }.node(node)
+}
+
+/// Returns the expression with its guards, and with the nodes in `keys` traced.
+pub(crate) fn traced(
+    node: &IdedExpr,
+    types: &BTreeMap<u64, Type>,
+    keys: &BTreeMap<u64, Key>,
+) -> IdedExpr {
+    Guard { types, keys }.node(node)
 }
 
 struct Guard<'a> {
     types: &'a BTreeMap<u64, Type>,
+    /// The nodes that are traced.
+    keys: &'a BTreeMap<u64, Key>,
 }
 
 impl Guard<'_> {
     fn node(&self, node: &IdedExpr) -> IdedExpr {
+        let plain = self.plain(node);
+        let Some(key) = self.keys.get(&node.id) else {
+            return plain;
+        };
+        let key = || literal(LiteralValue::Int(key.number().into()));
+        let enter = call(trace::ENTER, vec![key()]);
+        let leave = call(trace::LEAVE, vec![key(), plain]);
+        let nothing = literal(LiteralValue::Null);
+        call(operators::CONDITIONAL, vec![enter, leave, nothing])
+    }
+
+    fn plain(&self, node: &IdedExpr) -> IdedExpr {
         let expr = match &node.expr {
             // The check refuses struct literals.
             Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) | Expr::Struct(_) => {

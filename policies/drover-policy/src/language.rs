@@ -133,7 +133,7 @@ fn evaluate_here(source: &str, surroundings: Surroundings<'_>) -> Result<Datum, 
         Checking::Strict => {
             let (variables, all_variables) = (BTreeMap::new(), BTreeSet::new());
             let declared = Declared {
-                point: DecisionPoint::Gate,
+                point: Some(DecisionPoint::Gate),
                 params: Arc::new(Fields {
                     name: "params",
                     types: BTreeMap::new(),
@@ -263,6 +263,70 @@ fn boxed(value: &Datum) -> Boxed<'static> {
         Datum::Optional(None) => Box::new(CelOptional::none()),
         Datum::Optional(Some(held)) => Box::new(CelOptional::of(boxed(held))),
     }
+}
+
+/// Returns a value of a type that the check found: unlike [`datum`] it knows the fields of records.
+pub(crate) fn datum_as(value: &dyn Val, type_: &Type) -> Datum {
+    if value.get_type().kind() == Kind::NullType {
+        return Datum::Null;
+    }
+    let indexed = |key: &str| {
+        let held = value.as_indexer()?.get(&CelString::from(key)).ok()?;
+        Some(held.as_ref().clone_as_boxed())
+    };
+    match type_.present() {
+        Type::Record(shape) => {
+            let fields = shape.fields.iter().filter_map(|field| {
+                let held = indexed(field.name)?;
+                let held = datum_as(held.as_ref(), &(field.type_)());
+                Some((Datum::Text(field.name.to_owned()), held))
+            });
+            Datum::Map(fields.collect())
+        }
+        Type::Named(fields) => {
+            let fields = fields.types.iter().filter_map(|(name, type_)| {
+                let held = indexed(name)?;
+                Some((Datum::Text(name.clone()), datum_as(held.as_ref(), type_)))
+            });
+            Datum::Map(fields.collect())
+        }
+        Type::List(element) => match value.downcast_ref::<CelList<'_>>() {
+            Some(list) => {
+                let elements = list.inner().iter();
+                Datum::List(
+                    elements
+                        .map(|held| datum_as(held.as_ref(), element))
+                        .collect(),
+                )
+            }
+            None => datum(value),
+        },
+        Type::Optional(held) => match value.downcast_ref::<CelOptional<'_>>() {
+            Some(optional) => {
+                let held = optional.option().map(|value| datum_as(value, held));
+                Datum::Optional(held.map(Box::new))
+            }
+            None => datum(value),
+        },
+        Type::Map(held) => map_as(value, held),
+        // Of a document: a map of anything.
+        Type::Dyn if value.get_type().kind() == Kind::Map => map_as(value, &Type::Dyn),
+        Type::Dyn if value.get_type().kind() == Kind::List => {
+            datum_as(value, &Type::list(Type::Dyn))
+        }
+        _ => datum(value),
+    }
+}
+
+fn map_as(value: &dyn Val, type_: &Type) -> Datum {
+    let (Ok(keys), Some(indexer)) = (crate::guards::keys(value), value.as_indexer()) else {
+        return datum(value);
+    };
+    let entries = keys.iter().filter_map(|key| {
+        let held = indexer.get(key.as_ref()).ok()?;
+        Some((datum(key.as_ref()), datum_as(held.as_ref(), type_)))
+    });
+    Datum::Map(entries.collect())
 }
 
 fn datum(value: &dyn Val) -> Datum {

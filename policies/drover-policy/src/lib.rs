@@ -16,26 +16,33 @@
 //! time and memory than the limits allow: size, nesting and literals are bounded when it is loaded,
 //! loops and growing values by a budget when it is evaluated.
 
+mod bench;
 mod cases;
 mod check;
+mod coverage;
 mod decide;
 mod definitions;
+mod eval;
 mod evaluate;
 mod explain;
+mod explanation;
 mod expression;
 mod facts;
 mod functions;
+mod given;
 mod guard;
 mod guards;
 pub mod language;
 mod library;
 mod limits;
 mod meter;
+mod params;
 mod parse;
 mod policy;
 mod reference;
 mod set;
 mod stack;
+mod trace;
 mod types;
 mod value;
 mod variables;
@@ -43,9 +50,14 @@ mod variables;
 #[cfg(test)]
 mod testing;
 
+pub use bench::Measured;
 pub use cases::{TestOutcome, TestResult};
+pub use coverage::{ClauseCoverage, ClauseKind, Coverage};
 pub use definitions::Definitions;
+pub use eval::{EvalError, Evaluated, evaluate};
+pub use explanation::{ExplainedExpression, ExplainedPart, Explanation};
 pub use facts::*;
+pub use given::{Given, Question};
 pub use library::LIBRARY;
 pub use policy::PolicyMistake;
 pub use reference::{FieldReference, Reference, VariableReference, reference};

@@ -32,6 +32,54 @@ pub(crate) struct Used {
     pub(crate) exhausted: bool,
 }
 
+/// The budget of several evaluations together, and what they used of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    total: u64,
+    left: u64,
+    largest: u64,
+    evaluations: u64,
+}
+
+impl Budget {
+    /// Returns a budget of so many steps.
+    pub(crate) fn new(steps: u64) -> Self {
+        Self {
+            total: steps,
+            left: steps,
+            largest: 0,
+            evaluations: 0,
+        }
+    }
+
+    /// Returns how many steps are left.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Returns how many steps were taken.
+    pub(crate) fn spent(&self) -> u64 {
+        self.total - self.left
+    }
+
+    /// Returns how many the largest evaluation took.
+    pub(crate) fn largest(&self) -> u64 {
+        self.largest
+    }
+
+    /// Returns how many evaluations there were.
+    pub(crate) fn evaluations(&self) -> u64 {
+        self.evaluations
+    }
+
+    /// Takes off what an evaluation used.
+    pub(crate) fn take(&mut self, used: Used) {
+        self.left = self.left.saturating_sub(used.steps);
+        self.largest = self.largest.max(used.steps);
+        self.evaluations += 1;
+    }
+}
+
 /// Runs `evaluate` with `budget` steps.
 pub(crate) fn metered<T>(budget: u64, evaluate: impl FnOnce() -> T) -> (T, Used) {
     LEFT.set(budget);

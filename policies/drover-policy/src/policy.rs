@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use drover_model::{
-    Binding, BindingName, DecisionPoint, Policy, PolicyBody, PolicyName, PolicyTest, SourceSpan,
-    SourceText, Value,
+    BindingName, DecisionPoint, Policy, PolicyBody, PolicyName, PolicyParam, PolicyTest,
+    SourceSpan, SourceText, Value,
 };
 
-use crate::check::{Declared, Form, NameOf, NameUse, Reads};
+use crate::check::{Declared, NameOf, NameUse, Reads};
 use crate::definitions::{Definitions, Named};
 use crate::expression::Expression;
 use crate::limits::{CLAUSES_MAX, TESTS_MAX};
+use crate::params;
 use crate::parse::Mistake;
 use crate::types::{Fields, Type, closest, enumerated, mask};
 
@@ -39,7 +40,10 @@ pub(crate) struct CompiledPolicy {
     pub(crate) name: PolicyName,
     pub(crate) digest: String,
     pub(crate) point: DecisionPoint,
+    /// The defaults of the parameters that have one.
     pub(crate) params: BTreeMap<String, Value>,
+    /// All parameters.
+    pub(crate) declared: BTreeMap<String, PolicyParam>,
     pub(crate) matches: Vec<Expression>,
     pub(crate) variables: Vec<(String, Expression)>,
     pub(crate) body: Body,
@@ -101,7 +105,7 @@ pub(crate) struct Rule {
 }
 
 impl CompiledPolicy {
-    fn expressions(&self) -> impl Iterator<Item = &Expression> {
+    pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expression> {
         let body: Vec<&Expression> = match &self.body {
             Body::Rules(rules) => rules.iter().map(|rule| &rule.condition).collect(),
             Body::Value(value) => vec![value],
@@ -135,20 +139,34 @@ impl CompiledPolicy {
     }
 }
 
+/// Whether the parts of expressions are followed while they are evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tracing {
+    /// They are, for people.
+    On,
+    /// They are not.
+    Off,
+}
+
 /// Compiles a policy. None when there are mistakes. Must run on a large stack.
 pub(crate) fn compile(
     policy: &Policy,
     definitions: &Definitions,
+    tracing: Tracing,
 ) -> (Option<CompiledPolicy>, Vec<PolicyMistake>) {
     let mut compiler = Compiler {
         policy,
         definitions,
+        numbers: match tracing {
+            Tracing::On => Some(0..),
+            Tracing::Off => None,
+        },
         params: Arc::new(Fields {
             name: "params",
             types: policy
                 .params
                 .iter()
-                .map(|(name, value)| (name.clone(), param_type(value)))
+                .map(|(name, param)| (name.clone(), params::type_of(param)))
                 .collect(),
         }),
         declared: BTreeMap::new(),
@@ -175,12 +193,18 @@ struct Compiler<'a> {
     declared: BTreeMap<String, (Type, Reads)>,
     all: BTreeSet<String>,
     mistakes: Vec<PolicyMistake>,
+    /// The numbers for the next expressions, if they are traced.
+    numbers: Option<std::ops::RangeFrom<u32>>,
 }
 
 impl Compiler<'_> {
     fn run(&mut self) -> Option<CompiledPolicy> {
         let policy = self.policy;
         self.limits();
+        for (span, message, hint) in params::mistakes(&policy.params) {
+            let mistake = self.located(span, message);
+            self.mistakes.push(PolicyMistake { hint, ..mistake });
+        }
         let mut variables = Vec::new();
         for variable in &policy.variables {
             if self.declared.contains_key(&variable.name) {
@@ -206,7 +230,8 @@ impl Compiler<'_> {
             name: policy.name.clone(),
             digest: policy.digest.clone(),
             point: policy.point,
-            params: policy.params.clone(),
+            params: params::defaults(&policy.params),
+            declared: policy.params.clone(),
             matches,
             variables,
             body,
@@ -361,12 +386,13 @@ impl Compiler<'_> {
 
     fn expression(&mut self, source: &SourceText) -> Option<Expression> {
         let declared = Declared {
-            point: self.policy.point,
+            point: Some(self.policy.point),
             params: Arc::clone(&self.params),
             variables: &self.declared,
             all_variables: &self.all,
         };
-        match Expression::compile(source, &declared) {
+        let number = self.numbers.as_mut().and_then(Iterator::next);
+        match Expression::compile(source, &declared, number) {
             Ok(expression) => {
                 self.default_forms(&expression);
                 self.unknown_names(&expression);
@@ -408,7 +434,8 @@ impl Compiler<'_> {
     fn default_forms(&mut self, expression: &Expression) {
         for used in &expression.uses {
             let param = &used.param;
-            let default = self.policy.params.get(param).and_then(Value::as_str);
+            let declared = self.policy.params.get(param);
+            let default = declared.and_then(|param| param.default.as_ref()?.as_str());
             if let Some(default) = default
                 && let Some((why, hint)) = used.form.mistake(default)
             {
@@ -436,157 +463,5 @@ impl Compiler<'_> {
     fn mistake(&mut self, span: SourceSpan, message: String) {
         let mistake = self.located(span, message);
         self.mistakes.push(mistake);
-    }
-}
-
-/// Returns the type that a parameter has, by its default.
-fn param_type(value: &Value) -> Type {
-    match value {
-        Value::Null => Type::Dyn,
-        Value::Bool(_) => Type::Bool,
-        Value::Int(_) => Type::Int,
-        Value::UInt(_) => Type::Uint,
-        Value::Float(_) => Type::Double,
-        Value::String(_) => Type::Text,
-        Value::List(elements) => Type::list(
-            elements
-                .iter()
-                .map(param_type)
-                .reduce(Type::join)
-                .unwrap_or(Type::Dyn),
-        ),
-        Value::Map(_) => Type::map(Type::Dyn),
-    }
-}
-
-/// Returns the parameters of a binding: the policy's defaults under its own values.
-pub(crate) fn merged_params(
-    policy: &CompiledPolicy,
-    binding: &Binding,
-    definitions: &Definitions,
-) -> Result<BTreeMap<String, Value>, Vec<PolicyMistake>> {
-    let mut params = policy.params.clone();
-    let mut mistakes = Vec::new();
-    for (name, given) in &binding.params {
-        let span = binding
-            .param_spans
-            .get(name)
-            .unwrap_or(&binding.span)
-            .clone();
-        let mut mistake = |message: String, hint: Option<String>| {
-            mistakes.push(PolicyMistake {
-                policy: Some(policy.name.clone()),
-                binding: Some(binding.name.clone()),
-                span: span.clone(),
-                message,
-                hint,
-            });
-        };
-        let Some(default) = policy.params.get(name) else {
-            let known = policy.params.keys().map(String::as_str);
-            let hint = closest(name, known).map(|close| format!("did you mean `{close}`?"));
-            mistake(
-                format!("policy {} has no parameter `{name}`", policy.name),
-                hint,
-            );
-            continue;
-        };
-        let Some(value) = fitting(default, given) else {
-            let message = if default.kind() == given.kind() {
-                format!("the elements of parameter `{name}` are not like those of its default")
-            } else {
-                format!(
-                    "parameter `{name}` of policy {} is {}, not {}",
-                    policy.name,
-                    default.kind(),
-                    given.kind()
-                )
-            };
-            mistake(message, None);
-            continue;
-        };
-        let forms: BTreeSet<Form> = policy
-            .expressions()
-            .flat_map(|expression| &expression.uses)
-            .filter(|used| used.param == *name)
-            .map(|used| used.form)
-            .collect();
-        let wrong = value
-            .as_str()
-            .and_then(|text| forms.iter().find_map(|form| form.mistake(text)));
-        if let Some((message, hint)) = wrong {
-            mistake(message, hint.map(str::to_owned));
-            continue;
-        }
-        params.insert(name.clone(), value);
-    }
-    mistakes.extend(unknown_names(policy, binding, &params, definitions));
-    if mistakes.is_empty() {
-        Ok(params)
-    } else {
-        Err(mistakes)
-    }
-}
-
-/// Returns a mistake for each parameter that names a metric or a calendar which no document defines.
-fn unknown_names(
-    policy: &CompiledPolicy,
-    binding: &Binding,
-    params: &BTreeMap<String, Value>,
-    definitions: &Definitions,
-) -> Vec<PolicyMistake> {
-    let names = policy
-        .expressions()
-        .flat_map(|expression| &expression.names);
-    let named: BTreeSet<(&String, Named)> = names
-        .filter_map(|used| match &used.name {
-            NameOf::Param(param) => Some((param, used.named)),
-            NameOf::Literal(_) => None,
-        })
-        .collect();
-    let mistake = |(param, named): (&String, Named)| {
-        let name = params
-            .get(param)?
-            .as_str()
-            .filter(|name| !name.is_empty())?;
-        let (message, hint) = named.mistake(name, definitions)?;
-        let span = binding
-            .param_spans
-            .get(param)
-            .unwrap_or(&binding.policy_span);
-        Some(PolicyMistake {
-            policy: Some(policy.name.clone()),
-            binding: Some(binding.name.clone()),
-            span: span.clone(),
-            message: format!("parameter `{param}`: {message}"),
-            hint: Some(hint),
-        })
-    };
-    named.into_iter().filter_map(mistake).collect()
-}
-
-/// Returns `given` as a value of the default's type, if it is one. A null default takes anything.
-pub(crate) fn fitting(default: &Value, given: &Value) -> Option<Value> {
-    match (default, given) {
-        (Value::Null, _)
-        | (Value::Bool(_), Value::Bool(_))
-        | (Value::Int(_), Value::Int(_))
-        | (Value::UInt(_), Value::UInt(_))
-        | (Value::Float(_), Value::Float(_))
-        | (Value::String(_), Value::String(_))
-        | (Value::Map(_), Value::Map(_)) => Some(given.clone()),
-        // `1` where the default is `1.5`: the policy computes with doubles.
-        (Value::Float(_), Value::Int(number)) => Some(Value::Float(*number as f64)),
-        (Value::List(defaults), Value::List(elements)) => {
-            let Some(first) = defaults.first() else {
-                return Some(given.clone());
-            };
-            let elements: Option<Vec<Value>> = elements
-                .iter()
-                .map(|element| fitting(first, element))
-                .collect();
-            elements.map(Value::List)
-        }
-        _ => None,
     }
 }

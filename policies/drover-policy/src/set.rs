@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use drover_model::{
-    Binding, Change, DecisionPoint, Decisions, Enforcement, Metric, MetricName, Outcome, Policy,
-    PolicyName, SourceSpan, Value, Verdict,
+    Binding, BindingName, Change, DecisionPoint, Decisions, Enforcement, Metric, MetricName,
+    Outcome, Policy, PolicyName, SourceSpan, Value, Verdict,
 };
 
 use crate::decide;
 use crate::definitions::{Definitions, Named};
 use crate::evaluate::{self, Scope};
 use crate::facts::GroupFacts;
-use crate::policy::{self, CompiledPolicy, PolicyMistake};
+use crate::meter::Budget;
+use crate::params;
+use crate::policy::{self, CompiledPolicy, PolicyMistake, Tracing};
 use crate::stack::{Failure, on_large_stack};
 use crate::types::closest;
 
@@ -112,6 +114,26 @@ impl PolicySet {
         never_good: &[(PolicyName, String)],
         definitions: Definitions,
     ) -> (Self, Vec<PolicyMistake>) {
+        let definitions = (definitions, Tracing::Off);
+        Self::compile_on_stack(policies, bindings, never_good, definitions)
+    }
+
+    /// Compiles policies so that the parts of their expressions can be followed while they are
+    /// evaluated, which takes some three times as long. They decide the same.
+    pub fn compile_traced(
+        policies: &[Policy],
+        bindings: &[Binding],
+        definitions: Definitions,
+    ) -> (Self, Vec<PolicyMistake>) {
+        Self::compile_on_stack(policies, bindings, &[], (definitions, Tracing::On))
+    }
+
+    fn compile_on_stack(
+        policies: &[Policy],
+        bindings: &[Binding],
+        never_good: &[(PolicyName, String)],
+        definitions: (Definitions, Tracing),
+    ) -> (Self, Vec<PolicyMistake>) {
         let compile = || Self::compile_here(policies, bindings, never_good, definitions);
         match on_large_stack(compile) {
             Ok(compiled) => compiled,
@@ -123,7 +145,7 @@ impl PolicySet {
         policies: &[Policy],
         bindings: &[Binding],
         never_good: &[(PolicyName, String)],
-        definitions: Definitions,
+        (definitions, tracing): (Definitions, Tracing),
     ) -> (Self, Vec<PolicyMistake>) {
         let mut set = Self {
             definitions,
@@ -135,7 +157,7 @@ impl PolicySet {
             .map(|(name, why)| (name.clone(), (None, why.clone())))
             .collect();
         for document in policies {
-            let (compiled, found) = policy::compile(document, &set.definitions);
+            let (compiled, found) = policy::compile(document, &set.definitions, tracing);
             if let Some(compiled) = compiled {
                 broken.remove(&document.name);
                 set.policies
@@ -175,7 +197,7 @@ impl PolicySet {
             }),
         };
         if let Some(policy) = self.policies.get(&binding.policy) {
-            return match policy::merged_params(policy, binding, &self.definitions) {
+            return match params::merged(policy, binding, &self.definitions) {
                 Ok(params) => {
                     let state = State::Ready {
                         policy: Arc::clone(policy),
@@ -250,7 +272,19 @@ impl PolicySet {
         (set, mistakes)
     }
 
-    fn applicable<'s>(
+    /// Returns every binding with its policy.
+    pub(crate) fn all_bound(&self) -> &[Bound] {
+        &self.bindings
+    }
+
+    /// Returns a binding with its policy.
+    pub(crate) fn bound(&self, name: &BindingName) -> Option<&Bound> {
+        self.bindings
+            .iter()
+            .find(|bound| bound.binding.name == *name)
+    }
+
+    pub(crate) fn applicable<'s>(
         &'s self,
         labels: &'s BTreeMap<String, String>,
     ) -> impl Iterator<Item = &'s Bound> {
@@ -379,6 +413,21 @@ pub(crate) fn roots(bound: &[&Bound]) -> BTreeSet<&'static str> {
         })
         .flatten()
         .collect()
+}
+
+/// Judges a change by one policy, and returns what that took. Must run on a large stack.
+pub(crate) fn measure_change(
+    bound: &Bound,
+    facts: GroupFacts<'_>,
+    change: &Change,
+    definitions: &Definitions,
+) -> Result<(Vec<Verdict>, Budget), String> {
+    let (policy, params) = bound.ready()?;
+    let root = evaluate::context(&roots(&[bound]), facts, Some(change), definitions);
+    let mut scope = Scope::new(policy, params, &bound.binding, &root);
+    scope.variables(|_| true);
+    let verdicts = scope.rules();
+    Ok((verdicts, scope.budget()))
 }
 
 fn validate_here<'a>(

@@ -34,6 +34,21 @@ pub(crate) fn gate(rule: &str) -> Policy {
     policy(DecisionPoint::Gate, rule)
 }
 
+/// Parameters that have a default and nothing else.
+pub(crate) fn defaults<const N: usize>(
+    defaults: [(&str, Value); N],
+) -> BTreeMap<String, PolicyParam> {
+    let param = |(name, default): (&str, Value)| {
+        let param = PolicyParam {
+            span: SourceSpan::start_of("policy.yaml"),
+            default: Some(default),
+            schema: None,
+        };
+        (name.to_owned(), param)
+    };
+    defaults.into_iter().map(param).collect()
+}
+
 pub(crate) fn variable(name: &str, expression: &str) -> PolicyVariable {
     PolicyVariable {
         name: name.to_owned(),

@@ -39,6 +39,8 @@ pub(crate) enum Type {
     Semver,
     Quantity,
     Url,
+    /// A named format of texts.
+    Format,
     /// A type as a value, what `type(x)` and `int` are.
     Kind,
 }
@@ -109,12 +111,13 @@ pub(crate) mod mask {
     pub(crate) const QUANTITY: u32 = 1 << 16;
     pub(crate) const TYPE: u32 = 1 << 17;
     pub(crate) const URL: u32 = 1 << 18;
+    pub(crate) const FORMAT: u32 = 1 << 19;
     pub(crate) const NUMBER: u32 = INT | UINT | DOUBLE;
     pub(crate) const ANY: u32 = u32::MAX;
 
     /// Returns the names of the types in a set, for messages.
     pub(crate) fn names(set: u32) -> String {
-        const NAMES: [(u32, &str); 19] = [
+        const NAMES: [(u32, &str); 20] = [
             (NULL, "null"),
             (BOOL, "bool"),
             (INT, "int"),
@@ -134,6 +137,7 @@ pub(crate) mod mask {
             (QUANTITY, "quantity"),
             (TYPE, "type"),
             (URL, "url"),
+            (FORMAT, "format"),
         ];
         if set == ANY {
             return "anything".to_owned();
@@ -195,6 +199,7 @@ impl Type {
             Self::Semver => mask::SEMVER,
             Self::Quantity => mask::QUANTITY,
             Self::Url => mask::URL,
+            Self::Format => mask::FORMAT,
             Self::Kind => mask::TYPE,
         }
     }
@@ -236,6 +241,7 @@ impl Type {
             | mask::SEMVER
             | mask::QUANTITY
             | mask::URL
+            | mask::FORMAT
             | mask::TYPE;
         let set = self.mask();
         set != mask::ANY && set & !SCALAR == 0
@@ -297,6 +303,7 @@ impl fmt::Display for Type {
             Self::Semver => f.write_str("semver"),
             Self::Quantity => f.write_str("quantity"),
             Self::Url => f.write_str("url"),
+            Self::Format => f.write_str("format"),
             Self::Kind => f.write_str("type"),
         }
     }

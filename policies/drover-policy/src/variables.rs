@@ -106,8 +106,10 @@ pub(crate) struct Variable {
 }
 
 impl Variable {
-    pub(crate) fn available_in(&self, point: DecisionPoint) -> bool {
-        self.points.is_empty() || self.points.contains(&point)
+    /// Returns whether policies of `point` have it; None: whether those of every point do.
+    pub(crate) fn available_in(&self, point: impl Into<Option<DecisionPoint>>) -> bool {
+        let point = point.into();
+        self.points.is_empty() || point.is_some_and(|point| self.points.contains(&point))
     }
 }
 

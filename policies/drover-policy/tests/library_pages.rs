@@ -90,6 +90,13 @@ fn cell(value: &Value) -> String {
     flow(value).replace('|', "\\|")
 }
 
+/// The value that the cases have for a parameter without a default.
+fn of_cases(policy: &Policy, param: &str) -> Value {
+    let mut cases = policy.tests.iter();
+    let value = cases.find_map(|test| test.given.get("params")?.get(param).cloned());
+    value.unwrap()
+}
+
 fn binding(policy: &Policy) -> String {
     let name = &policy.name;
     let mut text = format!(
@@ -98,8 +105,10 @@ fn binding(policy: &Policy) -> String {
     );
     if !policy.params.is_empty() {
         text.push_str("  params:\n");
-        for (param, value) in &policy.params {
-            writeln!(text, "    {param}: {}", flow(value)).unwrap();
+        for (param, declared) in &policy.params {
+            let value = declared.default.clone();
+            let value = value.unwrap_or_else(|| of_cases(policy, param));
+            writeln!(text, "    {param}: {}", flow(&value)).unwrap();
         }
     }
     text.push_str("  enforcement: deny\n");
@@ -120,9 +129,14 @@ fn page(name: &str, text: &str, policy: &Policy) -> String {
         page.push_str("None.\n");
     } else {
         page.push_str("| parameter | default | meaning |\n| --- | --- | --- |\n");
-        for (param, value) in &policy.params {
-            let about = about(text, param);
-            writeln!(page, "| `{param}` | `{}` | {about} |", cell(value)).unwrap();
+        for (param, declared) in &policy.params {
+            let described = declared.schema.as_ref();
+            let described = described.and_then(|schema| schema.description.clone());
+            let about = described.unwrap_or_else(|| about(text, param));
+            let default = declared.default.as_ref();
+            let default =
+                default.map_or("required".to_owned(), |value| format!("`{}`", cell(value)));
+            writeln!(page, "| `{param}` | {default} | {about} |").unwrap();
         }
     }
     page.push_str("\n## What it says\n\n```cel\n");

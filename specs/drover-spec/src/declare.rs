@@ -113,6 +113,8 @@ pub(crate) enum Shape {
     TextMap,
     /// A map of anything.
     AnyMap,
+    /// A map from names to a default, or to a declaration of a parameter.
+    Params(&'static Object),
     /// Anything.
     Any,
     /// A field of the format that this version does not honour yet.

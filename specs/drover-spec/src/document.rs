@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use drover_model::{
     Binding, Calendar, FleetBudget, Group, Kind, MetricSource, Policy, ProviderDoc, SourceSpan,
+    Value,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -122,6 +123,38 @@ pub fn parse_file(path: &str, bytes: &[u8]) -> ParsedFile {
         }
     };
     parsed(path, &file, text, 0)
+}
+
+/// Parses a file that holds a value and no document, as a row of a policy's test table gives it.
+/// Nothing is null.
+///
+/// # Errors
+///
+/// Every mistake, and more than one document.
+pub fn parse_value(path: &str, text: &str) -> Result<Value, Vec<Diagnostic>> {
+    let report = Report::new(path.into());
+    let RawFile { documents, fault } = read(text, 0, TreeLimits::DOCUMENTS);
+    report_faults(&report, fault.into_iter().collect());
+    let mut value = Value::Null;
+    for (at, document) in documents.into_iter().enumerate() {
+        report_faults(&report, document.faults);
+        if let Some(root) = &document.root {
+            value = root.to_value();
+        }
+        if at > 0 {
+            let place = Place::at(document.line, 1);
+            report.error(
+                "more-documents",
+                place,
+                "one value is wanted, here is another",
+            );
+        }
+    }
+    let diagnostics = report.finish();
+    if diagnostics.iter().any(Diagnostic::is_error) {
+        return Err(diagnostics);
+    }
+    Ok(value)
 }
 
 /// Parses and decodes the text of one document on its own, as recorded state holds it. `line` is the

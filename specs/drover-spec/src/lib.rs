@@ -27,6 +27,7 @@ pub use assemble::{BrokenDocument, Located, Repository, assemble};
 pub use diagnostic::{Diagnostic, Severity};
 pub use document::{
     API_VERSION, Document, FleetDoc, ParsedDocument, ParsedFile, parse_document, parse_file,
+    parse_value,
 };
 pub use formats::{FormatError, format_duration, format_time, parse_duration, parse_time};
 pub use render::render;

@@ -106,6 +106,16 @@ fn default(preset: Preset) -> Json {
     }
 }
 
+/// A default that stands by itself: anything but a map that begins like a declaration.
+fn plain_default(declaration: &Object) -> Json {
+    let types = declaration.field("type").map(|field| shape(&field.shape));
+    json!({"not": {
+        "type": "object",
+        "required": ["type"],
+        "properties": {"type": types},
+    }})
+}
+
 fn shape(shape_: &Shape) -> Json {
     match shape_ {
         Shape::Name => json!({"type": "string", "pattern": NAME_PATTERN}),
@@ -139,6 +149,10 @@ fn shape(shape_: &Shape) -> Json {
         }),
         Shape::TextMap => json!({"type": "object", "additionalProperties": {"type": "string"}}),
         Shape::AnyMap => json!({"type": "object"}),
+        Shape::Params(declaration) => json!({
+            "type": "object",
+            "additionalProperties": {"anyOf": [object(declaration), plain_default(declaration)]},
+        }),
         Shape::Any => json!({}),
         Shape::Later => json!(false),
     }

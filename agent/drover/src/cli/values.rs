@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use drover_model::{Activity, GroupName, InstanceId, Kind, Timestamp};
+use drover_model::{Activity, DecisionPoint, GroupName, InstanceId, Kind, Reason, Timestamp};
 
 use super::options::Listen;
 
@@ -72,6 +72,17 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     drover_spec::parse_duration(text).map_err(|error| error.to_string())
 }
 
+/// Parses how long ago something was, `30d` being thirty days.
+pub(super) fn since(text: &str) -> Result<Until, String> {
+    let days = text
+        .strip_suffix('d')
+        .and_then(|days| days.parse::<u32>().ok());
+    match days {
+        Some(days) => Ok(Until::After(Duration::from_secs(u64::from(days) * 86_400))),
+        None => text.parse(),
+    }
+}
+
 /// Parses an activity's name.
 pub(super) fn activity(text: &str) -> Result<Activity, String> {
     let known = [
@@ -85,6 +96,26 @@ pub(super) fn activity(text: &str) -> Result<Activity, String> {
         .into_iter()
         .find(|activity| activity.as_str() == text)
         .ok_or_else(|| "expected update, heal, scale, gc or all".to_owned())
+}
+
+/// Parses a reason.
+pub(super) fn reason(text: &str) -> Result<Reason, String> {
+    let mut known = Reason::ALL.into_iter();
+    known.find(|reason| reason.as_str() == text).ok_or_else(|| {
+        format!(
+            "expected one of {}",
+            Reason::ALL.map(Reason::as_str).join(", ")
+        )
+    })
+}
+
+/// Parses a decision point.
+pub(super) fn point(text: &str) -> Result<DecisionPoint, String> {
+    let mut known = DecisionPoint::ALL.into_iter();
+    known.find(|point| point.as_str() == text).ok_or_else(|| {
+        let known = DecisionPoint::ALL.map(DecisionPoint::as_str);
+        format!("expected one of {}", known.join(", "))
+    })
 }
 
 /// Parses a document kind, whatever its case.

@@ -14,7 +14,7 @@ use crate::ui::Ui;
 use crate::view::List;
 
 /// Where the inputs of the latest plans are on the state branch.
-const INPUTS_FOLDER: &str = "inputs";
+pub(super) const INPUTS_FOLDER: &str = "inputs";
 
 /// What became of one group's plan.
 #[derive(Debug, Serialize)]

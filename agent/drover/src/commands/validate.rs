@@ -1,7 +1,6 @@
-//! `drover validate` and `drover policy test`: every mistake of every file in one run.
+//! `drover validate`: every mistake of every file in one run.
 
 use std::collections::BTreeSet;
-use std::io::IsTerminal as _;
 use std::path::Path;
 
 use drover_git::{Mirror, RemoteOptions, SourceUrl};
@@ -9,13 +8,13 @@ use drover_spec::{Diagnostic, Severity};
 use serde::Serialize;
 
 use crate::check::{self, Checked};
-use crate::cli::{Output, PolicyTestArgs, ValidateArgs};
+use crate::cli::{Output, ValidateArgs};
 use crate::documents::Documents;
-use crate::error::{CommandError, CommandResult, Context as _};
+use crate::error::{CommandResult, Context as _};
 use crate::exit::Exit;
 use crate::output;
 use crate::table::Table;
-use crate::ui::{Style, Ui};
+use crate::ui::Ui;
 use crate::view::List;
 
 /// A mistake, as a document.
@@ -29,18 +28,6 @@ struct MistakeView {
     line: u32,
     column: u32,
     hint: Option<String>,
-}
-
-/// A row of a policy's test table, as a document.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct TestView {
-    policy: String,
-    test: String,
-    passed: bool,
-    message: Option<String>,
-    file: String,
-    line: u32,
 }
 
 /// Runs `drover validate`.
@@ -66,7 +53,7 @@ pub(super) fn run(args: &ValidateArgs, ui: Ui) -> CommandResult {
 }
 
 /// A folder with work is checked as it is; a bare repository at its default branch.
-fn from_path(path: &Path) -> CommandResult<Documents> {
+pub(super) fn from_path(path: &Path) -> CommandResult<Documents> {
     let is_bare = path.join("HEAD").is_file() && path.join("refs").is_dir();
     if is_bare {
         return at_reference(path, "HEAD");
@@ -178,84 +165,10 @@ fn summary(documents: &Documents, checked: &Checked) -> String {
     }
 }
 
-fn counted(count: usize, noun: &str) -> String {
+pub(super) fn counted(count: usize, noun: &str) -> String {
     plural(count, noun, &format!("{noun}s"))
 }
 
-fn plural(count: usize, one: &str, many: &str) -> String {
+pub(super) fn plural(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
-}
-
-/// Runs `drover policy test`.
-pub(super) fn policy_test(args: &PolicyTestArgs, ui: Ui) -> CommandResult {
-    let documents = from_path(&args.path)?;
-    let checked = check::check(&documents);
-    let policies = checked.of_policies(&documents);
-    if !policies.is_empty() {
-        let source = |path: &str| documents.texts.get(path).cloned();
-        let color = std::io::stderr().is_terminal() && ui.err_color();
-        ui.message(&drover_spec::render(&policies, &source, color));
-        return Err(CommandError::new("the policies are not valid")
-            .hint("`drover validate` shows every mistake"));
-    }
-    let views = tests(&checked);
-    let text = match args.output {
-        Output::Json => output::json(&List::new("PolicyTestList", views))?,
-        Output::Yaml => output::yaml(&List::new("PolicyTestList", views))?,
-        Output::Name => views
-            .iter()
-            .map(|v| format!("{}/{}\n", v.policy, v.test))
-            .collect(),
-        Output::Markdown => test_table(&views).to_markdown(),
-        Output::Text | Output::Wide => test_lines(&views, ui.out_color()),
-    };
-    ui.result(&text)?;
-    let failed = checked.tests.len() - checked.passed();
-    ui.message(&format!("{} passed, {failed} failed", checked.passed()));
-    Ok(if failed == 0 {
-        Exit::Done
-    } else {
-        Exit::Failed
-    })
-}
-
-fn tests(checked: &Checked) -> Vec<TestView> {
-    let view = |test: &drover_policy::TestOutcome| TestView {
-        policy: test.policy.to_string(),
-        test: test.name.clone(),
-        passed: check::failure(test).is_none(),
-        message: check::failure(test),
-        file: test.span.file.to_string(),
-        line: test.span.line,
-    };
-    checked.tests.iter().map(view).collect()
-}
-
-fn test_table(views: &[TestView]) -> Table {
-    let mut table = Table::new(&["POLICY", "TEST", "RESULT"]);
-    for view in views {
-        let result = view.message.clone().unwrap_or_else(|| "passed".to_owned());
-        table.row(vec![view.policy.clone(), view.test.clone(), result]);
-    }
-    table
-}
-
-fn test_lines(views: &[TestView], color: bool) -> String {
-    let line = |view: &TestView| match &view.message {
-        None => format!(
-            "{} {}/{}\n",
-            Style::Green.paint("ok", color),
-            view.policy,
-            view.test
-        ),
-        Some(message) => format!(
-            "{} {}/{} ({}:{}): {message}\n",
-            Style::Red.paint("FAILED", color),
-            view.policy,
-            view.test,
-            view.file,
-            view.line
-        ),
-    };
-    views.iter().map(line).collect()
 }

@@ -141,6 +141,21 @@ const LOOPS: &[(&str, &str, End)] = &[
         "words.all(w, sets.contains(words, [w]))",
         End::Exhausted,
     ),
+    (
+        "sums in a loop",
+        "numbers.all(n, numbers.sum() > n)",
+        End::Exhausted,
+    ),
+    (
+        "looking for an element in a loop",
+        "words.all(w, words.indexOf('none') < 0 && words.lastIndexOf(w) >= 0)",
+        End::Exhausted,
+    ),
+    (
+        "sums of texts",
+        "words.sum() == ''",
+        End::Failed("numbers or durations"),
+    ),
     ("distinct", "numbers.distinct().size() == 1", End::Exhausted),
     (
         "sorting in a loop",

@@ -12,20 +12,20 @@ use crate::types::closest;
 use crate::value::{self, Boxed, Entries};
 
 /// The keys of `given` that are no variables.
-pub(super) const NAMES: [&str; 2] = ["metrics", "calendars"];
+pub(crate) const NAMES: [&str; 2] = ["metrics", "calendars"];
 
 type Judged = Result<(f64, Duration), NotOk>;
 
 /// The metrics and calendars of a row.
 #[derive(Debug)]
-pub(super) struct Facts {
+pub(crate) struct Facts {
     metrics: BTreeMap<String, Judged>,
     calendars: Definitions,
 }
 
 impl Facts {
     /// Returns the variables behind the functions.
-    pub(super) fn boxed(&self) -> [(&'static str, Boxed<'_>); 2] {
+    pub(crate) fn boxed(&self) -> [(&'static str, Boxed<'_>); 2] {
         [
             (METRICS, value::keyed(GivenMetrics(&self.metrics))),
             (CALENDARS, value::keyed(Calendars(&self.calendars))),
@@ -55,7 +55,7 @@ impl<'a> Entries<'a> for GivenMetrics<'a> {
 }
 
 /// Reads what a row gives. Calendars that it does not give are those of the documents in `known`.
-pub(super) fn given(given: &Value, known: &Definitions) -> Result<Facts, String> {
+pub(crate) fn given(given: &Value, known: &Definitions) -> Result<Facts, String> {
     let mut facts = Facts {
         metrics: BTreeMap::new(),
         calendars: Definitions {

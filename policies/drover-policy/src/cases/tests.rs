@@ -1,6 +1,6 @@
 use drover_model::{DecisionPoint, Policy, PolicyTest, SourceSpan, Value};
 
-use crate::testing::{bound, gate, policy, variable};
+use crate::testing::{bound, defaults, gate, policy, variable};
 use crate::{TestOutcome, TestResult};
 
 fn map<const N: usize>(entries: [(&str, Value); N]) -> Value {
@@ -50,7 +50,7 @@ fn rows_are_filled_up_with_defaults() {
     let mut policy = gate(
         "reason == 'heal' || variables.hour >= params.from && status.available == 3 && instances.all(i, i.class == 'Available') && oldSpec.size == 3",
     );
-    policy.params = [("from".to_owned(), Value::Int(9))].into();
+    policy.params = defaults([("from", Value::Int(9))]);
     policy.variables = vec![variable("hour", "now.getHours()")];
     let night = ("now", Value::from("2026-01-05T03:00:00Z"));
     policy.tests = vec![

@@ -1,6 +1,6 @@
 use drover_model::{DecisionPoint, Policy, PolicyRule, SourceSpan, SourceText, Value};
 
-use crate::testing::{gate, mistakes, policy, variable};
+use crate::testing::{defaults, gate, mistakes, policy, variable};
 
 fn told(rule: &str) -> String {
     mistakes(&gate(rule))
@@ -266,11 +266,7 @@ fn variables_are_known_where_they_belong() {
 
 fn with_variables() -> Policy {
     let mut policy = gate("variables.hour > params.from && variables.hours < 3 && hour > zone");
-    policy.params = [
-        ("from".to_owned(), Value::Int(9)),
-        ("zone".to_owned(), Value::from("UTC")),
-    ]
-    .into();
+    policy.params = defaults([("from", Value::Int(9)), ("zone", Value::from("UTC"))]);
     policy.variables = vec![
         variable("late", "variables.hour > params.fro"),
         variable("hour", "now.getHours(params.zone)"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 use drover_model::*;
 
 use super::Definitions;
-use crate::testing::{World, binding, gate, listed, policy};
+use crate::testing::{World, binding, defaults, gate, listed, policy};
 use crate::{PolicyMistake, PolicySet};
 
 fn query(text: &str) -> MetricQuery {
@@ -159,11 +159,10 @@ fn names_are_looked_up_when_a_policy_is_loaded() {
 
 fn parametrized() -> Policy {
     let mut policy = gate("metric(params.metric).ok && !isHoliday(params.days)");
-    policy.params = [
-        ("metric".to_owned(), Value::from("error.rate")),
-        ("days".to_owned(), Value::from("")),
-    ]
-    .into();
+    policy.params = defaults([
+        ("metric", Value::from("error.rate")),
+        ("days", Value::from("")),
+    ]);
     policy
 }
 

@@ -9,6 +9,7 @@ use cel::ExecutionError;
 use cel::common::types::{CelBool, CelInt, Kind, Type as CelType};
 use cel::common::value::{CowVal, StaticVal, Val};
 
+use super::format::Format;
 use super::network::{Address, Network};
 use super::quantity::Quantity;
 use super::url::Url;
@@ -120,6 +121,7 @@ pub(crate) fn show(value: &dyn Val) -> Option<String> {
         .or_else(|| text::<Version>(value))
         .or_else(|| text::<Quantity>(value))
         .or_else(|| text::<Url>(value))
+        .or_else(|| text::<Format>(value))
 }
 
 /// Returns the name that people know a type of ours under.
@@ -130,6 +132,7 @@ pub(crate) fn type_name(name: &str) -> Option<&'static str> {
         "kubernetes.Semver" => Some("semver"),
         "kubernetes.Quantity" => Some("quantity"),
         "kubernetes.URL" => Some("url"),
+        "kubernetes.NamedFormat" => Some("format"),
         _ => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::{ACCESSORS, Cost, Signature, lists, text, window};
+use super::{ACCESSORS, Cost, Signature, folds, format, lists, text, window};
 use crate::guards;
 use crate::types::{Type, mask};
 
@@ -96,6 +96,15 @@ fn same_list(arguments: &[Type]) -> Type {
     Type::list(arguments.first().map_or(Type::Dyn, Type::element))
 }
 
+/// The type of the elements of the list that is called on.
+fn element(arguments: &[Type]) -> Type {
+    arguments.first().map_or(Type::Dyn, Type::element)
+}
+
+fn named_format(_: &[Type]) -> Type {
+    Type::Format
+}
+
 fn held(arguments: &[Type]) -> Type {
     arguments.first().map_or(Type::Dyn, Type::held)
 }
@@ -181,8 +190,10 @@ static STANDARD: &[Signature] = &[
 static TEXT: &[Signature] = &[
     on("charAt", &[mask::TEXT, mask::INT], string),
     on("indexOf", TEXTS, int).own(text::INDEX_OF),
+    on("indexOf", &[mask::LIST, mask::ANY], int).own(text::INDEX_OF),
     on("indexOf", &[mask::TEXT, mask::TEXT, mask::INT], int).own(text::INDEX_OF),
     on("lastIndexOf", TEXTS, int).own(text::LAST_INDEX_OF),
+    on("lastIndexOf", &[mask::LIST, mask::ANY], int).own(text::LAST_INDEX_OF),
     on("lastIndexOf", &[mask::TEXT, mask::TEXT, mask::INT], int).own(text::LAST_INDEX_OF),
     on("lowerAscii", &[mask::TEXT], string),
     on("upperAscii", &[mask::TEXT], string),
@@ -219,6 +230,10 @@ static LIST: &[Signature] = &[
     on("distinct", &[mask::LIST], same_list).costs(Cost::Pairwise),
     on("sort", &[mask::LIST], same_list).costs(Cost::Sort),
     on("@sortByAssociatedKeys", LISTS, same_list).costs(Cost::Sort),
+    on("sum", &[mask::LIST], element).own(folds::SUM),
+    on("min", &[mask::LIST], element).own(folds::MIN),
+    on("max", &[mask::LIST], element).own(folds::MAX),
+    on("isSorted", &[mask::LIST], bool).own(folds::IS_SORTED),
     of("lists.range", &[mask::INT], |_| Type::list(Type::Int)).own(lists::NUMBERS),
     of("sets.contains", LISTS, bool).own(lists::SETS_CONTAINS),
     of("sets.equivalent", LISTS, bool).own(lists::SETS_EQUIVALENT),
@@ -335,11 +350,35 @@ static KINDS: &[Signature] = &[
     of("inWindow", &[mask::TEXT, mask::DURATION, mask::TEXT], bool).own(window::IN_WINDOW),
 ];
 
+/// Named formats.
+static FORMATS: &[Signature] = &[
+    of("format.named", &[mask::TEXT], |_| {
+        Type::optional(Type::Format)
+    }),
+    of("format.dns1123Label", &[], named_format).fixed(),
+    of("format.dns1123LabelPrefix", &[], named_format).fixed(),
+    of("format.dns1123Subdomain", &[], named_format).fixed(),
+    of("format.dns1123SubdomainPrefix", &[], named_format).fixed(),
+    of("format.dns1035Label", &[], named_format).fixed(),
+    of("format.dns1035LabelPrefix", &[], named_format).fixed(),
+    of("format.qualifiedName", &[], named_format).fixed(),
+    of("format.labelValue", &[], named_format).fixed(),
+    of("format.uri", &[], named_format).fixed(),
+    of("format.uuid", &[], named_format).fixed(),
+    of("format.byte", &[], named_format).fixed(),
+    of("format.date", &[], named_format).fixed(),
+    of("format.datetime", &[], named_format).fixed(),
+    on("validate", &[mask::FORMAT, mask::TEXT], |_| {
+        Type::optional(Type::list(Type::Text))
+    })
+    .own(format::VALIDATE),
+];
+
 static TIMES: LazyLock<Vec<Signature>> =
     LazyLock::new(|| ACCESSORS.into_iter().flat_map(at).collect());
 
 /// Returns every overload.
 pub(crate) fn signatures() -> impl Iterator<Item = &'static Signature> {
-    let tables = [STANDARD, TEXT, LIST, MATH, KINDS];
+    let tables = [STANDARD, TEXT, LIST, MATH, KINDS, FORMATS];
     tables.into_iter().flatten().chain(TIMES.iter())
 }

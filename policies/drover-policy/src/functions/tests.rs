@@ -1,5 +1,5 @@
 use crate::language::{Checking, Datum, Fault, Surroundings, evaluate};
-use crate::testing::{World, binding, gate, listed, mistakes, outcome};
+use crate::testing::{World, binding, defaults, gate, listed, mistakes, outcome};
 use crate::{PolicyMistake, PolicySet};
 use drover_model::Value;
 
@@ -85,12 +85,11 @@ fn parametrized() -> drover_model::Policy {
     let mut policy = gate(
         "inWindow(params.times, duration('3h'), params.zone) || group.name.matches(params.name)",
     );
-    policy.params = [
-        ("times".to_owned(), Value::from("0 2 * * TUE")),
-        ("zone".to_owned(), Value::from("UTC")),
-        ("name".to_owned(), Value::from("^web")),
-    ]
-    .into();
+    policy.params = defaults([
+        ("times", Value::from("0 2 * * TUE")),
+        ("zone", Value::from("UTC")),
+        ("name", Value::from("^web")),
+    ]);
     policy
 }
 
@@ -104,13 +103,13 @@ fn bound_with(param: &str, value: &str) -> Vec<PolicyMistake> {
 fn parameters_have_the_form_that_the_policy_uses_them_in() {
     assert_eq!(mistakes(&parametrized()), "");
     assert_eq!(listed(&bound_with("times", "30 6 * * *")), "");
-    insta::assert_snapshot!(listed(&bound_with("times", "at night")), @"1:1+1 `at night` must have five fields (minute hour day month weekday), found 2 (five fields such as `0 2 * * TUE`: minute, hour, day, month, weekday)");
-    insta::assert_snapshot!(listed(&bound_with("zone", "Berlin")), @"1:1+1 unknown time zone `Berlin` (zones have names such as Europe/Berlin, UTC or -08:00)");
-    insta::assert_snapshot!(listed(&bound_with("name", "(web")), @"1:1+1 not a regular expression: unclosed group");
+    insta::assert_snapshot!(listed(&bound_with("times", "at night")), @"1:1+1 `at night` must have five fields (minute hour day month weekday), found 2, in policy tested (five fields such as `0 2 * * TUE`: minute, hour, day, month, weekday)");
+    insta::assert_snapshot!(listed(&bound_with("zone", "Berlin")), @"1:1+1 unknown time zone `Berlin`, in policy tested (zones have names such as Europe/Berlin, UTC or -08:00)");
+    insta::assert_snapshot!(listed(&bound_with("name", "(web")), @"1:1+1 not a regular expression: unclosed group, in policy tested");
     let mut policy = parametrized();
     policy
         .params
-        .insert("times".to_owned(), Value::from("0 25 * * *"));
+        .extend(defaults([("times", Value::from("0 25 * * *"))]));
     insta::assert_snapshot!(mistakes(&policy), @r#"1:10+12 the default of `times`: `0 25 * * *` has "25" as the hour, which must be 0 to 23, `*`, a range, a step or a list (five fields such as `0 2 * * TUE`: minute, hour, day, month, weekday)"#);
 }
 
@@ -417,4 +416,99 @@ fn a_verdict_shows_the_values_of_every_kind() {
     variables.net = 10.0.0.0/8
     variables.size = 3
     ");
+}
+
+#[test]
+fn lists_are_folded() {
+    assert_evaluated(&[
+        ("[].sum()", "Int(0)"),
+        ("[1u, 2u].sum()", "Uint(3)"),
+        ("[0.5, 0.25].sum()", "Double(0.75)"),
+        ("[duration('1h'), duration('30m')].sum()", "1h30m"),
+        (
+            "[1, 2.0].sum()",
+            "refused: this always fails: sum() takes a list of one type",
+        ),
+        (
+            "['a', 'b'].sum()",
+            "refused: this always fails: sum() takes a list of numbers or durations",
+        ),
+        (
+            "[[1], [2]].sum()",
+            "refused: this always fails: sum() takes a list of numbers or durations",
+        ),
+        (
+            "[9223372036854775807, 1].sum()",
+            "refused: this always fails: the result of `add` is too large",
+        ),
+        (
+            "[now, now - duration('1h')].min()",
+            "Time(2026-01-05T11:00:00Z)",
+        ),
+        ("[false, true].max()", "Bool(true)"),
+        (
+            "[].max()",
+            "refused: this always fails: max() of an empty list",
+        ),
+        (
+            "[{}, {}].min()",
+            "refused: this always fails: min() takes a list whose elements have an order",
+        ),
+        (
+            "[1, 'a'].max()",
+            "refused: this always fails: max() takes a list of one type",
+        ),
+        (
+            "[].isSorted() && [1].isSorted() && [1, 1, 2].isSorted()",
+            "Bool(true)",
+        ),
+        ("[2, 1, 3].isSorted()", "Bool(false)"),
+        ("[[1], [2]].indexOf([2])", "Int(1)"),
+        ("[1, 2, 1].lastIndexOf(1)", "Int(2)"),
+        ("[].lastIndexOf(1)", "Int(-1)"),
+    ]);
+}
+
+#[test]
+fn formats_say_what_is_wrong() {
+    let with = |format: &str, text: &str| {
+        evaluated(&format!(
+            "format.{format}().validate('{text}').orValue([]).join('; ')"
+        ))
+    };
+    let long = "a".repeat(64);
+    for (format, good, bad) in [
+        ("dns1123Label", "web-1", "Web"),
+        ("dns1123Label", "7", "-web"),
+        ("dns1123Label", "a", ""),
+        ("dns1123LabelPrefix", "web-", "-"),
+        ("dns1123Subdomain", "a.b-c.d", "a..b"),
+        ("dns1123SubdomainPrefix", "a.b-", "."),
+        ("dns1035Label", "web-1", "1web"),
+        ("dns1035LabelPrefix", "web-", "1a-"),
+        ("qualifiedName", "a.b/C_d.e", "a.b/"),
+        ("qualifiedName", "MyName", "/x"),
+        ("labelValue", "", "a b"),
+        ("uri", "https://example.com/a", "a"),
+        (
+            "uuid",
+            "123E4567e89b12d3a456426614174000",
+            "123e4567-e89b-12d3-a456-42661417400g",
+        ),
+        ("byte", "aGk=", "aGk"),
+        ("date", "2026-01-05", "2026-1-5"),
+        ("datetime", "2026-01-05t12:00:00Z", "2026-01-05 12:00:00Z"),
+    ] {
+        assert_eq!(with(format, good), "", "{format} {good}");
+        assert_ne!(with(format, bad), "", "{format} {bad}");
+    }
+    insta::assert_snapshot!(with("dns1123Label", &long), @"must have at most 63 characters");
+    insta::assert_snapshot!(with("dns1123Label", &format!("-{long}")), @"must be lower case letters, digits and '-', a letter or digit at both ends; must have at most 63 characters");
+    insta::assert_snapshot!(with("qualifiedName", "A/-"), @"the prefix must be lower case letters, digits and '-', a letter or digit at both ends, such parts joined by '.'; the name must be letters, digits, '-', '_' and '.', a letter or digit at both ends");
+    insta::assert_snapshot!(evaluated("format.named('uuid').value()"), @"uuid");
+    insta::assert_snapshot!(evaluated("format.uuit()"), @"refused: unknown function `format.uuit` (did you mean `format.uuid`?)");
+    assert_eq!(
+        evaluated("type(format.date()) == type(format.uuid())"),
+        "Bool(true)"
+    );
 }

@@ -1,11 +1,11 @@
 //! Functions of texts that take more than one walk, or make more than they are given: the evaluator's
 //! own cannot be charged for as they go.
 
-use cel::common::types::{CelInt, CelList, CelString, DYN_TYPE};
+use cel::common::types::{CelInt, CelList, CelString, DYN_TYPE, Kind};
 use cel::common::value::Val;
 use cel::{DeclarationError, Env, ExecutionError};
 
-use super::{Arguments, Outcome, failure, no_overload, owned};
+use super::{Arguments, Outcome, failure, folds, no_overload, owned};
 use crate::limits::{STEPS_PER_ELEMENT, TEXT_BYTES_MAX};
 use crate::meter;
 use crate::value::{self, Boxed};
@@ -78,6 +78,9 @@ fn characters(text: &str) -> i64 {
 }
 
 fn index_of<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
+    if arguments[0].get_type().kind() == Kind::List {
+        return folds::place(&arguments, false);
+    }
     let hay = text("indexOf", &arguments, 0)?;
     let needle = text("indexOf", &arguments, 1)?;
     let from = number("indexOf", &arguments, 2)?;
@@ -96,6 +99,9 @@ fn index_of<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
 }
 
 fn last_index_of<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
+    if arguments[0].get_type().kind() == Kind::List {
+        return folds::place(&arguments, true);
+    }
     let hay = text("lastIndexOf", &arguments, 0)?;
     let needle = text("lastIndexOf", &arguments, 1)?;
     let to = number("lastIndexOf", &arguments, 2)?;

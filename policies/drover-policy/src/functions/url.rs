@@ -40,7 +40,7 @@ impl fmt::Display for Url {
 }
 
 impl Url {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         if text.len() > URL_BYTES_MAX || text.chars().any(|c| c.is_ascii_control()) {
             return None;
         }

@@ -342,7 +342,7 @@ proptest! {
 /// Compiles and, where it compiles, evaluates.
 fn harmless(rule: &str) -> Result<(), TestCaseError> {
     let mut policy = gate(rule);
-    policy.params = [("x".to_owned(), drover_model::Value::Int(1))].into();
+    policy.params = crate::testing::defaults([("x", drover_model::Value::Int(1))]);
     policy.variables = vec![variable("v", "status.available")];
     let (set, found) = PolicySet::compile(&[policy], &[binding("tested")], &[]);
     for mistake in &found {

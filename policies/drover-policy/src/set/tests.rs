@@ -6,7 +6,7 @@ use drover_model::{
 };
 
 use crate::PolicySet;
-use crate::testing::{World, at, binding, bound, gate, listed, policy, variable};
+use crate::testing::{World, at, binding, bound, defaults, gate, listed, policy, variable};
 
 fn closed(decisions: &Decisions) -> Vec<&'static str> {
     let withheld = |reason: &Reason| decisions.closed_gate(*reason).is_some();
@@ -54,7 +54,7 @@ fn change(from: u32, to: u32) -> Change {
 fn office_hours() -> drover_model::Policy {
     let mut policy =
         gate("reason in ['heal', 'interruption'] || (variables.hour >= 9 && variables.hour < 17)");
-    policy.params = [("timezone".to_owned(), Value::from("UTC"))].into();
+    policy.params = defaults([("timezone", Value::from("UTC"))]);
     policy.variables = vec![variable("hour", "now.getHours(params.timezone)")];
     policy
 }
@@ -407,10 +407,10 @@ fn a_policy_with_mistakes_holds_what_it_would_decide() {
 #[test]
 fn parameters_of_a_binding_are_checked() {
     let mut policy = office_hours();
-    policy
-        .params
-        .insert("hours".to_owned(), Value::List(vec![Value::Int(9)]));
-    policy.params.insert("share".to_owned(), Value::Float(0.5));
+    policy.params.extend(defaults([
+        ("hours", Value::List(vec![Value::Int(9)])),
+        ("share", Value::Float(0.5)),
+    ]));
     let mut wrong = binding("tested");
     wrong.params = [
         ("hours".to_owned(), Value::List(vec![Value::from("nine")])),
@@ -421,9 +421,9 @@ fn parameters_of_a_binding_are_checked() {
     .into();
     let (set, mistakes) = PolicySet::compile(&[policy], &[wrong], &[]);
     insta::assert_snapshot!(listed(&mistakes), @"
-    1:1+1 the elements of parameter `hours` are not like those of its default
+    1:1+1 the elements of parameter `hours` are not like those of its default, in policy tested
     1:1+1 policy tested has no parameter `timezon` (did you mean `timezone`?)
-    1:1+1 unknown time zone `Europe/Berlim` (zones have names such as Europe/Berlin, UTC or -08:00)
+    1:1+1 unknown time zone `Europe/Berlim`, in policy tested (zones have names such as Europe/Berlin, UTC or -08:00)
     ");
     assert_eq!(
         closed(&set.decide(&World::new().facts())).len(),

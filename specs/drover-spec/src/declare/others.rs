@@ -2,7 +2,7 @@
 
 use super::admission::FLEET_BUDGET;
 use super::{Object, Preset, Shape, any, later, optional, preset, required};
-use crate::limits::MESSAGE_LENGTH_MAX;
+use crate::limits::{LIST_LENGTH_MAX, MESSAGE_LENGTH_MAX};
 
 pub(crate) static METADATA: Object = any(
     "metadata",
@@ -51,8 +51,8 @@ pub(crate) static POLICY_SPEC: Object = any(
         ),
         optional(
             "params",
-            Shape::AnyMap,
-            "Parameters with their defaults, usable as `params.<name>`.",
+            Shape::Params(&POLICY_PARAM),
+            "Parameters, usable as `params.<name>`: a default, or a declaration with a `type`.",
         ),
         optional(
             "variables",
@@ -85,6 +85,63 @@ pub(crate) static POLICY_SPEC: Object = any(
         ),
     ],
 );
+
+/// The types of a parameter, in the order of the documentation.
+const PARAM_TYPES: &[&str] = &["bool", "int", "double", "string", "list", "map", "any"];
+
+pub(crate) static POLICY_PARAM: Object = any(
+    "a policy parameter",
+    "A parameter with what values it may have.",
+    &[
+        required("type", Shape::Word(PARAM_TYPES, &[]), "The type."),
+        optional(
+            "default",
+            Shape::Any,
+            "The value where a binding sets none; without, every binding must set one.",
+        ),
+        optional(
+            "description",
+            Shape::Text {
+                max: MESSAGE_LENGTH_MAX,
+            },
+            "What it is for.",
+        ),
+        optional(
+            "items",
+            Shape::Word(&["bool", "int", "double", "string", "any"], &[]),
+            "The type of a list's elements; any without. The limits below are those of each element.",
+        ),
+        optional("minimum", Shape::Any, "The smallest number."),
+        optional("maximum", Shape::Any, "The largest number."),
+        optional(
+            "enum",
+            Shape::List {
+                of: &Shape::Any,
+                min: 1,
+            },
+            "The values that there are.",
+        ),
+        optional(
+            "pattern",
+            Shape::Text {
+                max: MESSAGE_LENGTH_MAX,
+            },
+            "A regular expression that the text must match somewhere.",
+        ),
+        optional(
+            "format",
+            Shape::Word(&["timezone", "cron", "regex", "duration", "timestamp"], &[]),
+            "A form that the text must have.",
+        ),
+        optional("minItems", ITEMS, "The fewest elements of a list."),
+        optional("maxItems", ITEMS, "The most elements of a list."),
+    ],
+);
+
+const ITEMS: Shape = Shape::Integer {
+    min: 0,
+    max: LIST_LENGTH_MAX as u32,
+};
 
 pub(crate) static POLICY_VARIABLE: Object = any(
     "a policy variable",

@@ -44,6 +44,7 @@ pub(crate) fn scalar_text(shape: &Shape, text: &str) -> Result<(), String> {
         | Shape::List { .. }
         | Shape::TextMap
         | Shape::AnyMap
+        | Shape::Params(_)
         | Shape::Any
         | Shape::Later => Ok(()),
     }

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    DecisionPoint, Policy, PolicyBody, PolicyName, PolicyRule, PolicyTest, PolicyVariable,
-    SourceText, Value,
+    DecisionPoint, ParamFormat, ParamSchema, ParamType, Policy, PolicyBody, PolicyName,
+    PolicyParam, PolicyRule, PolicyTest, PolicyVariable, SourceText, Value,
 };
 
-use super::{Fields, Metadata, check};
+use super::{Fields, Metadata, Others, check};
+use crate::declare::POLICY_PARAM;
 use crate::diagnostic::Diagnostic;
+use crate::tree::Node;
 
 /// Decodes a policy. None: a mistake that leaves nothing to build; it was reported.
 pub(crate) fn decode_policy(
@@ -23,7 +25,7 @@ pub(crate) fn decode_policy(
         .into_iter()
         .find(|point| point.as_str() == on)?;
     let matches = spec.expressions("match");
-    let params = params(spec, "params");
+    let params = declared_params(spec);
     let variables = variables(spec);
     let rules = rules(spec);
     let value = spec.expression("value");
@@ -54,6 +56,107 @@ pub(crate) fn params(spec: &Fields<'_>, name: &'static str) -> BTreeMap<String, 
     match value {
         Value::Map(map) => map,
         _ => BTreeMap::new(),
+    }
+}
+
+/// Reads the parameters that a policy declares.
+fn declared_params(spec: &Fields<'_>) -> BTreeMap<String, PolicyParam> {
+    let (_, node) = spec.any_map("params");
+    let mut params = BTreeMap::new();
+    for entry in node.and_then(|node| node.entries()).into_iter().flatten() {
+        if !check::is_identifier(&entry.key) {
+            identifier_wanted(spec, &entry.key, entry.key_place);
+        }
+        let span = spec.report.span(entry.key_place);
+        let param = if is_declaration(&entry.value) {
+            let place = entry.key_place;
+            let fields = Fields::open(
+                spec.report,
+                &entry.value,
+                place,
+                &POLICY_PARAM,
+                Others::Refuse,
+            );
+            PolicyParam {
+                span,
+                default: fields.get("default").1.map(|entry| entry.value.to_value()),
+                schema: Some(param_schema(&fields)),
+            }
+        } else {
+            PolicyParam {
+                span,
+                default: Some(entry.value.to_value()),
+                schema: None,
+            }
+        };
+        params.insert(entry.key.clone(), param);
+    }
+    params
+}
+
+/// A map is a declaration when its `type` is one, or when nothing but a misspelt `type` makes it none;
+/// otherwise it is a default like any other value.
+fn is_declaration(node: &Node) -> bool {
+    let Some(type_) = node.get("type") else {
+        return false;
+    };
+    if ParamType::ALL
+        .iter()
+        .any(|known| type_.text() == Some(known.as_str()))
+    {
+        return true;
+    }
+    let entries = node.entries().unwrap_or_default();
+    entries.len() > 1
+        && entries
+            .iter()
+            .all(|entry| POLICY_PARAM.field(&entry.key).is_some())
+}
+
+fn param_schema(fields: &Fields<'_>) -> ParamSchema {
+    let written = |name: &'static str| {
+        let word = fields.word(name);
+        fields.has(name).then_some(word)
+    };
+    let type_of = |name: &'static str| {
+        let word = written(name);
+        let mut types = ParamType::ALL.into_iter();
+        types
+            .find(|type_| word == Some(type_.as_str()))
+            .unwrap_or(ParamType::Any)
+    };
+    let format = written("format");
+    let count = |name: &'static str| {
+        let count = fields.integer(name);
+        fields.has(name).then_some(count)
+    };
+    let values = fields.items("enum").map_or(&[][..], |(_, _, items)| items);
+    ParamSchema {
+        type_: type_of("type"),
+        items: type_of("items"),
+        description: fields.text("description"),
+        minimum: number(fields, "minimum"),
+        maximum: number(fields, "maximum"),
+        values: values.iter().map(Node::to_value).collect(),
+        pattern: fields.text("pattern"),
+        format: ParamFormat::ALL
+            .into_iter()
+            .find(|known| format == Some(known.as_str())),
+        items_min: count("minItems"),
+        items_max: count("maxItems"),
+    }
+}
+
+fn number(fields: &Fields<'_>, name: &'static str) -> Option<f64> {
+    let entry = fields.get(name).1?;
+    match entry.value.to_value() {
+        Value::Int(number) => Some(number as f64),
+        Value::UInt(number) => Some(number as f64),
+        Value::Float(number) => Some(number),
+        _ => {
+            fields.wrong(entry, "a number");
+            None
+        }
     }
 }
 

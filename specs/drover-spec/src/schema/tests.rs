@@ -43,7 +43,7 @@ fn every_field_says_what_it_is() {
                 Shape::List { of, .. } => of,
                 other => other,
             };
-            if let Shape::Object(inner) = inner
+            if let Shape::Object(inner) | Shape::Params(inner) = inner
                 && !seen.contains(&inner.name)
             {
                 seen.push(inner.name);
