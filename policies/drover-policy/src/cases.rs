@@ -24,7 +24,7 @@ use crate::set::PolicySet;
 use crate::stack::{Failure, on_large_stack};
 use crate::types::{Shape, Type, closest};
 use crate::value::{self, Boxed, Entries};
-use crate::variables::VARIABLES;
+use crate::variables::{VARIABLES, health_of};
 
 pub(crate) mod facts;
 
@@ -469,7 +469,13 @@ fn record(
     }
     let mut fields = BTreeMap::new();
     for field in shape.fields {
-        let default = default_of(shape.name, field.name);
+        let default = match (shape.name, field.name) {
+            ("instance", "health") => {
+                let class = given.get("class").and_then(Value::as_str);
+                Some(Value::from(health_of(class.unwrap_or("Available"))))
+            }
+            (shape, field) => default_of(shape, field),
+        };
         let value = given.get(field.name).or(default.as_ref());
         let tree = typed(&(field.type_)(), value, &format!("{path}.{}", field.name))?;
         fields.insert(field.name, tree);

@@ -53,6 +53,20 @@ static PHASES: Words = Words {
     all: || GroupPhase::ALL.iter().map(|phase| phase.as_str()).collect(),
 };
 
+static HEALTHS: Words = Words {
+    name: "the health of an instance",
+    all: || vec!["healthy", "unhealthy", "unknown"],
+};
+
+/// Returns the health of an instance of this class.
+pub(crate) fn health_of(class: &str) -> &'static str {
+    match class {
+        "Available" | "Warming" => "healthy",
+        "Exited" | "Failed" | "Unhealthy" => "unhealthy",
+        _ => "unknown",
+    }
+}
+
 static CLASSES: Words = Words {
     name: "a class of an instance",
     all: || {
@@ -421,6 +435,7 @@ struct InstanceRecord<'a> {
 record!(InstanceRecord as INSTANCE "instance": |this| {
     "id": Type::Text, "The id, such as `web-7`." => value::owned_text(this.member.id.to_string());
     "class": Type::Word(&CLASSES), "Where it stands." => value::text(this.member.class.as_str());
+    "health": Type::Word(&HEALTHS), "What that means for its health: one that serves or is about to is healthy, and of one that starts, ends or cannot be asked nothing is known." => value::text(health_of(this.member.class.as_str()));
     "outdated": Type::Bool, "Whether its template is not the target." => value::bool(this.target.is_some_and(|target| *target != this.member.digests));
     "draining": Type::Bool, "Whether work is being moved off it." => value::bool(this.member.drain.is_some());
     "age": Type::Duration, "Time since it was made." => value::elapsed(this.member.created_at, this.now);

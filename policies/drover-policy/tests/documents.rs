@@ -92,7 +92,7 @@ fn a_mistake_points_into_the_document() {
     8 |     - expression: "reason == 'heal' || instances.all(i, i.helth == 'x')"
       |                                                           ^^^^^
       |
-      = help: it has id, class, outdated, draining, age, zone, busy, address
+      = help: did you mean `health`?
     "#);
 }
 

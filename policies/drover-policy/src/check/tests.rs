@@ -11,7 +11,7 @@ fn every_mistake_of_an_expression_is_told_at_its_place() {
     let rule = "instances.filter(i, i.helth == 'x').size() >= spec.sise - 1 &&\n  \
                 params.zone == variables.y || statu.phase == now.getHour() && foo(1)";
     insta::assert_snapshot!(told(rule), @"
-    1:23+5 instance has no field `helth` (it has id, class, outdated, draining, age, zone, busy, address)
+    1:23+5 instance has no field `helth` (did you mean `health`?)
     1:52+4 spec has no field `sise` (did you mean `size`?)
     2:10+4 the policy declares no parameter `zone`
     2:28+1 no variable `y` is declared (declare it in `spec.variables`)

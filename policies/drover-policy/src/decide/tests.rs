@@ -4,7 +4,7 @@ use drover_model::{
 };
 
 use crate::PolicySet;
-use crate::testing::{World, at, binding, bound, digests, mistakes, policy};
+use crate::testing::{World, at, binding, bound, digests, mistakes, outcome, policy};
 
 fn decided(point: DecisionPoint, body: &str, world: &World) -> Decisions {
     bound(policy(point, body)).decide(&world.facts())
@@ -224,4 +224,26 @@ fn values_of_the_wrong_type_or_word_are_found_when_loaded() {
         of(DecisionPoint::Place, "instance.busy ? 1 : 0"),
     ];
     insta::assert_snapshot!(wrong.join("\n"));
+}
+
+#[test]
+fn health_is_what_the_class_means() {
+    let mut world = World::new();
+    let members = &mut world.classified.as_mut().unwrap().members;
+    let classes = [
+        InstanceClass::Starting,
+        InstanceClass::Exited(ExitReport::default()),
+        InstanceClass::Available,
+    ];
+    for (member, class) in members.values_mut().zip(classes) {
+        member.class = class;
+    }
+    let rule = "instances.map(i, i.health) == ['unknown', 'unhealthy', 'healthy']";
+    assert_eq!(outcome(rule, &world), "passed");
+    let typo = policy(
+        DecisionPoint::Gate,
+        "instances.all(i, i.helth == 'healthy')",
+    );
+    let hint = mistakes(&typo);
+    assert!(hint.contains("did you mean `health`?"), "{hint}");
 }

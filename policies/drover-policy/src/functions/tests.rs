@@ -316,7 +316,7 @@ fn types_of_loops_with_two_variables_are_known() {
     let told = |rule: &str| mistakes(&gate(rule));
     insta::assert_snapshot!(told("group.labels.all(k, v, v > 3)"), @"1:26+1 a string and an int have no order (convert one side with int(), double() or string())");
     insta::assert_snapshot!(told("instances.exists(i, m, m.helth == 'x' && i == 'a')"), @"
-    1:26+5 instance has no field `helth` (it has id, class, outdated, draining, age, zone, busy, address)
+    1:26+5 instance has no field `helth` (did you mean `health`?)
     1:44+2 an int and a string are never equal (convert one side with int(), double() or string())
     ");
     insta::assert_snapshot!(told("group.labels.transformMap(k, v, size(v))['a'] == 'x'"), @"1:47+2 an int and a string are never equal (convert one side with int(), double() or string())");
