@@ -7,6 +7,7 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
@@ -75,14 +76,15 @@ fn policies(text: &str) -> PolicySet {
     let policies = read("policies.yaml", text).policies.into_values();
     let policies: Vec<_> = policies.map(|located| located.value).collect();
     let names = policies.iter().map(|policy| &policy.name);
-    let bindings: String = names
-        .map(|name| {
-            format!(
-                "---\napiVersion: drover/v1alpha1\nkind: Binding\nmetadata: {{name: {name}}}\n\
-                 spec: {{policy: {name}, selector: {{}}, enforcement: deny}}\n"
-            )
-        })
-        .collect();
+    let mut bindings = String::new();
+    for name in names {
+        write!(
+            bindings,
+            "---\napiVersion: drover/v1alpha1\nkind: Binding\nmetadata: {{name: {name}}}\n\
+             spec: {{policy: {name}, selector: {{}}, enforcement: deny}}\n"
+        )
+        .unwrap();
+    }
     let bindings = read("bindings.yaml", &bindings).bindings.into_values();
     let bindings: Vec<_> = bindings.map(|located| located.value).collect();
     assert_eq!(policies.len(), bindings.len());

@@ -212,7 +212,7 @@ impl Facts<'_> {
         if quorum.allow_downtime || !worked {
             return Ok(());
         }
-        let mut healthy = self.healthy(plan);
+        let mut healthy = self.voting(plan);
         let mut takes = false;
         for step in plan.steps.iter().filter(|step| !deletes(step)) {
             let Some(member) = ended(step).and_then(|id| self.world.members.get(id)) else {
@@ -256,6 +256,17 @@ impl Facts<'_> {
             voters.retain(|id| next.voters.contains(id));
         }
         voters
+    }
+
+    /// Returns the members that serve, those among them that are drained and not ended yet.
+    fn voting(&self, plan: &Plan) -> BTreeSet<&MemberId> {
+        let voters = self.voters(plan);
+        let members = self.world.members.values();
+        let serving = members.filter(|member| {
+            member.class == InstanceClass::Available && !self.ending.contains(&member.id)
+        });
+        let places = serving.filter_map(place);
+        places.filter(|id| voters.contains(*id)).collect()
     }
 
     fn healthy(&self, plan: &Plan) -> BTreeSet<&MemberId> {

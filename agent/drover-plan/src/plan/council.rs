@@ -264,6 +264,14 @@ impl<'a> Council<'a> {
         })
     }
 
+    /// Returns a member that is drained and cannot be spared: more members are what lets it go.
+    pub(super) fn kept_drained(&self) -> Option<&'a Member> {
+        let mut all = self.holders.values().flatten();
+        let kept =
+            all.find(|(member, standing)| member.drain.is_some() && *standing == Standing::Well);
+        kept.map(|(member, _)| *member)
+    }
+
     fn find(
         &self,
         subject: Option<&Member>,

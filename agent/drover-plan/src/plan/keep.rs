@@ -30,7 +30,8 @@ impl<'a> Draft<'a> {
         let kept = (self.input.classified.kept.len() + self.keeping.len()) as u32;
         // What has done its work is not bad.
         let bad = !self.completed(member);
-        there && bad && !observes(self.input) && kept < self.keep_max()
+        // What is kept is replaced: another one is wanted then, whatever there is now.
+        there && bad && !observes(self.input) && kept < self.keep_max(true)
     }
 
     /// Keeps a member. From now on it is none.
@@ -41,9 +42,10 @@ impl<'a> Draft<'a> {
         self.resolved = self.resolved.beside(1, self.spec);
     }
 
-    /// Returns how many may be kept: none that takes the place of what is wanted.
-    fn keep_max(&self) -> u32 {
-        if self.no_room() {
+    /// Returns how many may be kept: none that takes the place of what is wanted. `lacks`: whether
+    /// another one is wanted now.
+    fn keep_max(&self, lacks: bool) -> u32 {
+        if lacks && self.no_room() {
             return 0;
         }
         let wanted = self
@@ -56,12 +58,14 @@ impl<'a> Draft<'a> {
         self.spec.heal.keep.max.min(beside)
     }
 
-    /// Returns whether something is wanted that the provider has no room for.
-    fn no_room(&self) -> bool {
+    /// Returns whether more instances are wanted than there are.
+    fn lacks(&self) -> bool {
         let wanted = self.resolved.size + self.doomed().count() as u32;
-        if self.live_count() >= wanted && self.next.rollout.is_none() {
-            return false;
-        }
+        self.live_count() < wanted || self.next.rollout.is_some()
+    }
+
+    /// Returns whether the provider has no room for what is wanted.
+    fn no_room(&self) -> bool {
         let class = self.next.backoff.as_ref().and_then(|backoff| backoff.class);
         matches!(class, Some(ErrorClass::Capacity | ErrorClass::Quota))
             || self.zones_closed().is_some()
@@ -86,7 +90,7 @@ impl<'a> Draft<'a> {
             .collect();
         kept.sort_by_key(|(kept, member)| (kept.since, member.id.clone()));
         // What is going makes room by itself, soon: nothing else has to go for it.
-        let most = self.keep_max() as usize;
+        let most = self.keep_max(self.lacks()) as usize;
         let over = |(kept, _): &&(Kept, &Member)| kept.until <= self.input.now;
         let timely = kept.iter().filter(over).count();
         let mut excess = (kept.len() - timely).saturating_sub(most);

@@ -267,7 +267,8 @@ impl<'a> Draft<'a> {
         };
         // Once it is in the membership list, the rest follows.
         let awaited = self.is_awaited(&member.id, known);
-        let early = self.too_early(quorum, known, council, None);
+        // Who is drained and cannot be spared waits for just that, and is not well itself.
+        let early = self.too_early(quorum, known, council, council.kept_drained());
         if let Some(held) = early.filter(|_| !awaited) {
             self.hold(held);
         } else if !council.survives_newcomer() && !quorum.allow_downtime {
@@ -366,8 +367,9 @@ impl<'a> Draft<'a> {
         // One that is not well itself keeps the group from ever being calm, and others may be as it is.
         // What may recover is no reason to hurry: taken out beside another one, it would be missed.
         let standing = subject.map_or(Standing::Well, |member| council.standing(member));
-        let well = standing == Standing::Well;
-        let why = if well || standing == Standing::Doubtful {
+        let drained = subject.is_some_and(|member| member.drain.is_some());
+        let well = standing == Standing::Well && !drained;
+        let why = if standing == Standing::Well || standing == Standing::Doubtful {
             council.unsettled(subject)
         } else {
             council.in_transition(subject)

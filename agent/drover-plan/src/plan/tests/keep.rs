@@ -485,6 +485,12 @@ fn a_refusal_of_what_nobody_needs_any_more_ends_nothing_that_is_kept() {
     };
     fixture.create(&["web-9"], -10, refused.clone());
     assert_eq!(ended(&fixture.planned().0), []);
+    // Nor is another one kept, which would have to be replaced.
+    fixture.group.spec.heal.keep.max = 2;
+    fixture.list("web-2", ProviderPhase::Exited(ExitReport::default()));
+    let (plan, _) = fixture.planned();
+    assert_eq!(kept(&plan), ["web-1"]);
+    fixture.list("web-2", ProviderPhase::Running);
     // Where one is missing it is in the way.
     fixture.unlist("web-4");
     fixture.recorded.instances.remove(&id("web-4"));
