@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use drover_model::{
-    AcceptedDocument, Amount, Check, CheckOutcome, Classified, Completeness, Decisions, Digests,
-    Epoch, ExitReport, FleetName, Group, GroupName, GroupPhase, GroupSpec, GroupUid, HealthSignal,
-    InstanceId, InstanceMemory, Listed, Listing, Ownership, Plan, Probe, ProviderName,
-    ProviderPhase, ProviderRef, ProviderType, RecordedGroup, Revision, SourceSpan, Template,
-    TemplateParts, Timestamp, Token, Value, defaults,
+    AcceptedDocument, Amount, Budget, Check, CheckOutcome, Classified, Completeness, Cron,
+    Decisions, Digests, Epoch, ExitReport, Expiry, FleetName, Group, GroupName, GroupPhase,
+    GroupSpec, GroupUid, HealthSignal, InstanceId, InstanceMemory, Listed, Listing, Ownership,
+    Plan, Probe, Protect, ProviderName, ProviderPhase, ProviderRef, ProviderType, Reason,
+    Rebalance, RecordedGroup, Revision, SourceSpan, Template, TemplateParts, Timestamp, Token,
+    Value, Window, WindowKind, Zone, defaults,
 };
 use drover_plan::{ClassifyInput, Desired, PlanInput, ProviderFacts, classify, lint, plan};
 
@@ -24,6 +25,8 @@ pub(crate) struct Known {
     memory: BTreeMap<InstanceId, InstanceMemory>,
     recorded: RecordedGroup,
 }
+
+const ZONES: [&str; 3] = ["a", "b", "c"];
 
 /// When the groups were made.
 pub(crate) fn now() -> Timestamp {
@@ -65,7 +68,50 @@ fn spec(size: u32) -> GroupSpec {
     };
     let mut spec = GroupSpec::with_defaults(provider().name, size, template(1));
     spec.health.checks = vec![check];
+    with_everything(&mut spec);
     spec
+}
+
+/// Sets what a document may set of everything that plans mind.
+fn with_everything(spec: &mut GroupSpec) {
+    let window = |kind, cron: &str| Window {
+        kind,
+        cron: Cron::parse(cron).expect("a valid expression"),
+        duration: Duration::from_hours(4),
+        zone: Zone::utc(),
+        reasons: Reason::ALL
+            .into_iter()
+            .filter(|it| it.is_voluntary())
+            .collect(),
+    };
+    spec.windows = vec![
+        window(WindowKind::Allow, "0 10 * * *"),
+        window(WindowKind::Deny, "0 22 * * FRI"),
+    ];
+    let reasons = [Reason::Update, Reason::Heal, Reason::Expiry].into();
+    spec.budgets = vec![Budget {
+        reasons,
+        max: Amount::Percent(50),
+    }];
+    spec.protect = vec![Protect {
+        instances: [InstanceId::new(
+            GroupName::parse("group-0").expect("a valid label"),
+            1,
+        )]
+        .into(),
+        from: [Reason::ScaleIn].into(),
+        until: None,
+        because: None,
+    }];
+    spec.expiry = Some(Expiry {
+        age_max: Duration::from_hours(720),
+        jitter_percent: 10,
+    });
+    spec.placement.zones = ZONES.map(str::to_owned).to_vec();
+    spec.placement.rebalance = Rebalance::Proactive;
+    spec.heal.keep.max = 1;
+    spec.limits.create_hourly_max = Some(10 * spec.size);
+    spec.limits.destroy_hourly_max = Some(10 * spec.size);
 }
 
 /// A group with `size` instances of its template, all healthy.
@@ -123,7 +169,7 @@ pub(crate) fn known_of(index: usize, size: u32) -> Known {
             ownership: Some(ownership),
             phase: ProviderPhase::Running,
             address: Some("10.0.0.1".to_owned()),
-            zone: None,
+            zone: Some(ZONES[(number % 3) as usize].to_owned()),
             created_at: Some(now()),
             interruption: None,
         });

@@ -8,6 +8,7 @@ use drover_model::{
 };
 
 use super::draft::{Draft, disrupts};
+use super::in_place::recovers;
 use super::{STEPS_MAX, held, held_for};
 use crate::change::policy_hold;
 use crate::input::{FenceScope, fence_scope};
@@ -196,6 +197,7 @@ impl<'a> Draft<'a> {
         if self.leaving.insert(&member.id, reason).is_none() {
             self.staying -= 1;
             self.available -= u32::from(serves(member));
+            self.coming_back -= u32::from(recovers(member));
             if let Some(reason) = reason.filter(|reason| disrupts(self.input, &member.id, *reason))
             {
                 *self.leaving_for.entry(Some(reason)).or_default() += 1;

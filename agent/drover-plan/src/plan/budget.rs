@@ -15,7 +15,7 @@ impl Draft<'_> {
         // Why something leaves may be unknown after a loss of the journal; then it counts.
         let unknown = self.leaving_for.get(&None).copied().unwrap_or(0);
         let restarted = if reasons.contains(&Reason::Update) {
-            self.coming_back()
+            self.coming_back
         } else {
             0
         };

@@ -10,6 +10,7 @@ use drover_model::{
 };
 
 use super::council;
+use super::in_place::recovers;
 use super::register::Register;
 use super::target::{Fresh, target_digests};
 use super::window::closed;
@@ -83,6 +84,9 @@ pub(super) struct Draft<'a> {
     pub(super) available: u32,
     /// Members that stay, those that this plan makes counted.
     pub(super) staying: u32,
+    /// Members that were restarted and are not available again, those apart whose restart is still on its
+    /// way.
+    pub(super) coming_back: u32,
     /// What the rollout rests at, by its own rules.
     pub(super) resting: Option<Held>,
     /// Missing instances that this plan could not make.
@@ -220,6 +224,7 @@ impl<'a> Draft<'a> {
             total,
             available: 0,
             staying: 0,
+            coming_back: 0,
             resting: None,
             leaving,
             returning,
@@ -247,6 +252,7 @@ impl<'a> Draft<'a> {
         draft.next.quarantine = quarantine;
         draft.staying = (draft.live().count() + draft.returning.len()) as u32;
         draft.available = draft.live().filter(|member| serves(member)).count() as u32;
+        draft.coming_back = draft.live().filter(|member| recovers(member)).count() as u32;
         draft.change = draft.reviewed_change();
         draft.next.epoch = input.epoch;
         draft.next.next_number = draft.next_number();

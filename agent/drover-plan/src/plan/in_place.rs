@@ -115,12 +115,6 @@ impl<'a> Draft<'a> {
             .count() as u32
     }
 
-    /// Counts the members that were restarted and are not available again, those apart whose restart is
-    /// still on its way.
-    pub(super) fn coming_back(&self) -> u32 {
-        self.live().filter(|member| recovers(member)).count() as u32
-    }
-
     /// Returns whether what was made above the size stands in for one that restarts.
     pub(super) fn stand_in_needed(&self) -> bool {
         !self.returning.is_empty()
@@ -315,7 +309,7 @@ impl<'a> Draft<'a> {
 }
 
 /// Returns whether a member was restarted and is not available again.
-fn recovers(member: &Member) -> bool {
+pub(super) fn recovers(member: &Member) -> bool {
     let coming = matches!(
         member.class,
         InstanceClass::Starting | InstanceClass::Warming
