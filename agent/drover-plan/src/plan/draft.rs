@@ -250,13 +250,18 @@ impl<'a> Draft<'a> {
             recommendations: input.recommendations.to_vec(),
         };
         draft.next.quarantine = quarantine;
-        draft.staying = (draft.live().count() + draft.returning.len()) as u32;
-        draft.available = draft.live().filter(|member| serves(member)).count() as u32;
-        draft.coming_back = draft.live().filter(|member| recovers(member)).count() as u32;
+        draft.count();
         draft.change = draft.reviewed_change();
         draft.next.epoch = input.epoch;
         draft.next.next_number = draft.next_number();
         draft
+    }
+
+    /// Counts the members that stay.
+    fn count(&mut self) {
+        self.staying = (self.live().count() + self.returning.len()) as u32;
+        self.available = self.live().filter(|member| serves(member)).count() as u32;
+        self.coming_back = self.live().filter(|member| recovers(member)).count() as u32;
     }
 
     fn reviewed_change(&self) -> Option<Change> {
