@@ -151,9 +151,8 @@ pub(super) fn worst_first(sim: &Simulation, pass: &Pass) -> Result<(), Violation
                 .is_some()
     };
     // Who serves and cannot be spared waits for its turn, and keeps it.
-    let waits = pass.report.holds.iter().any(|held| {
-        held.reason == Some(Reason::ScaleIn) && matches!(held.hold, Hold::AvailabilityFloor { .. })
-    });
+    let mut holds = pass.report.holds.iter();
+    let waits = holds.any(|held| held.reason == Some(Reason::ScaleIn));
     let worse = members.values().find(|member| {
         tier(pass, member) < best
             && !(waits && member.class == InstanceClass::Available)
