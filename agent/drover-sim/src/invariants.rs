@@ -12,10 +12,10 @@ use std::collections::BTreeSet;
 use drover_apply::{Journal as _, StepResult};
 use drover_model::{
     Action, Cause, FieldClass, GroupPhase, Hold, InPlace, InPlaceUpdate, InstanceClass, InstanceId,
-    IntentKind, IntentState, ProviderPhase, Reason, RolloutMode, RolloutOrder, SettlementOutcome,
+    IntentState, Peers, Plan, ProviderPhase, Reason, RolloutMode, RolloutOrder, SettlementOutcome,
     SizeDecision, Timestamp, Trust,
 };
-use drover_plan::{ClassifyInput, classify};
+use drover_plan::{ClassifyInput, ProviderFacts, classify};
 
 use drover_provider_sim::SimInstance;
 
@@ -71,7 +71,6 @@ impl Checks {
         order::broken_never_blocks(sim, pass)?;
         order::heal_before_roll(pass)?;
         order::worst_first(sim, pass)?;
-        order::isolated(sim, pass)?;
         no_worse(sim, pass)?;
         never_quarantined(pass)?;
         within_stages(sim, pass)?;
@@ -81,7 +80,7 @@ impl Checks {
         self.at_most_once(sim, pass)?;
         no_action_unobserved(pass)?;
         explained(sim, pass)?;
-        upgrade_is_inert(sim, pass)?;
+        inert(sim, pass)?;
         idempotent(sim, pass)
     }
 
@@ -352,14 +351,13 @@ fn within_stages(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
     let changed = if most < size { changed.count() } else { 0 };
     let made = made + changed;
     let ending = |id: &InstanceId| {
-        pass.intents.iter().any(
-            |intent| matches!(&intent.kind, IntentKind::Destroy { instance, .. } if instance == id),
-        ) || pass.plan.steps.iter().any(|step| match &step.action {
-            Action::Drain { instance, .. }
-            | Action::Destroy { instance, .. }
-            | Action::Update(InPlaceUpdate { instance, .. }) => instance == id,
-            _ => false,
-        })
+        pass.is_ending(id)
+            || pass.plan.steps.iter().any(|step| match &step.action {
+                Action::Drain { instance, .. }
+                | Action::Destroy { instance, .. }
+                | Action::Update(InPlaceUpdate { instance, .. }) => instance == id,
+                _ => false,
+            })
     };
     let there = pass.classified.members.values().filter(|member| {
         let stays = member.digests == *target && member.drain.is_none();
@@ -388,11 +386,8 @@ fn no_action_unobserved(pass: &Pass) -> Result<(), Violation> {
 /// I16: a group that is not where it should be, and for which nothing is on the way, says why; and
 /// there always is a next look while something is to be done.
 fn explained(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
-    let keeps = pass.plan.next.instances.iter().any(|(id, after)| {
-        let before = pass.before.instances.get(id);
-        after.kept.is_some() && before.is_none_or(|before| before.kept.is_none())
-    });
-    let acts = keeps || pass.plan.steps.iter().any(|step| step.action.mutates());
+    let acts = keep::begins(pass).next().is_some()
+        || pass.plan.steps.iter().any(|step| step.action.mutates());
     let done = matches!(
         pass.plan.next.phase,
         GroupPhase::Converged | GroupPhase::Deleted
@@ -424,31 +419,34 @@ fn explained(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
     Ok(())
 }
 
-/// I18: another version of the agent or of the provider's schema plans the same.
-fn upgrade_is_inert(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
-    if pass.before.templates.is_empty() || sim.desired.is_none() {
+/// I18 and I19: what has nothing to do with the group changes no plan of it.
+fn inert(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
+    if sim.desired.is_none() {
         return Ok(());
     }
-    let known = pass
-        .before
-        .templates
-        .values()
-        .any(|template| *template == sim.last.spec.template);
-    if !known {
-        return Ok(());
+    let replanned = |provider: &ProviderFacts, peers: &Peers| {
+        sim.replanned(
+            (provider, peers),
+            &pass.classified,
+            &pass.intents,
+            &pass.before,
+        )
+        .map_err(|error| bug(&error))
+    };
+    let original = replanned(&sim.provider, &sim.peers)?;
+    let same = |plan: &Plan| plan.steps == original.steps && plan.next == original.next;
+    let mut templates = pass.before.templates.values();
+    if templates.any(|template| *template == sim.last.spec.template) {
+        let mut upgraded = sim.provider.clone();
+        upgraded
+            .classes
+            .insert("version".to_owned(), FieldClass::Ignore);
+        if !same(&replanned(&upgraded, &sim.peers)?) {
+            return broken("I18 inert upgrade", "another schema made another plan");
+        }
     }
-    let mut upgraded = sim.provider.clone();
-    upgraded
-        .classes
-        .insert("version".to_owned(), FieldClass::Ignore);
-    let replanned = sim
-        .planned_with(&upgraded, &pass.classified, &pass.intents, &pass.before)
-        .map_err(|error| bug(&error))?;
-    let original = sim
-        .planned_with(&sim.provider, &pass.classified, &pass.intents, &pass.before)
-        .map_err(|error| bug(&error))?;
-    if replanned.steps != original.steps || replanned.next != original.next {
-        return broken("I18 inert upgrade", "another schema made another plan");
+    if !same(&replanned(&sim.provider, &order::other_peers(sim))?) {
+        return broken("I19 isolation", "another group made another plan");
     }
     Ok(())
 }
@@ -507,7 +505,12 @@ fn idempotent(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
         visibility: sim.visibility(),
     });
     let again = sim
-        .planned_with(&sim.provider, &classified, &intents, &sim.recorded)
+        .replanned(
+            (&sim.provider, &sim.peers),
+            &classified,
+            &intents,
+            &sim.recorded,
+        )
         .map_err(|error| bug(&error))?;
     let released = pass
         .plan

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drover_model::{Action, Cause, InstanceClass, InstanceId, IntentKind, MemberId, Reason};
+use drover_model::{Action, Cause, InstanceClass, MemberId, Reason};
 
 use crate::Violation;
 use crate::invariants::broken;
@@ -35,16 +35,11 @@ pub(crate) fn majority(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
     };
     let members = &pass.classified.members;
     let seat = |id| members.get(id).and_then(|member| member.seat.as_ref());
-    let ending = |id: &InstanceId| {
-        pass.intents.iter().any(
-            |intent| matches!(&intent.kind, IntentKind::Destroy { instance, .. } if instance == id),
-        )
-    };
     let serving: BTreeSet<&MemberId> = members
         .values()
         .filter(|member| member.class == InstanceClass::Available)
         // Who is drained works until it is ended.
-        .filter(|member| !ending(&member.id))
+        .filter(|member| !pass.is_ending(&member.id))
         .filter_map(|member| Some(&member.seat.as_ref()?.member))
         .filter(|id| known.voters.contains(*id))
         .collect();

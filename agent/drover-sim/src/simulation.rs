@@ -102,6 +102,15 @@ pub enum SimulationError {
     Journal(#[from] JournalError),
 }
 
+impl Pass {
+    /// Returns whether the end of an instance was decided before.
+    pub(crate) fn is_ending(&self, id: &InstanceId) -> bool {
+        self.intents.iter().any(
+            |intent| matches!(&intent.kind, IntentKind::Destroy { instance, .. } if instance == id),
+        )
+    }
+}
+
 impl Simulation {
     /// Begins with a group that does not exist yet and an empty provider.
     ///
@@ -380,28 +389,14 @@ impl Simulation {
         Ok((plan, report))
     }
 
-    /// Plans with another idea of the provider, under the same fences.
-    pub(crate) fn planned_with(
+    /// Plans with another idea of the provider or of the other groups, under the same fences.
+    pub(crate) fn replanned(
         &self,
-        provider: &ProviderFacts,
+        from: (&ProviderFacts, &Peers),
         classified: &Classified,
         intents: &[Intent],
         recorded: &RecordedGroup,
     ) -> Result<Plan, SimulationError> {
-        let from = (provider, &self.peers);
-        let (plan, _) = self.plan_as(from, classified, intents, recorded, &self.fences)?;
-        Ok(plan)
-    }
-
-    /// Plans with another idea of the other groups, under the same fences.
-    pub(crate) fn planned_beside(
-        &self,
-        peers: &Peers,
-        classified: &Classified,
-        intents: &[Intent],
-        recorded: &RecordedGroup,
-    ) -> Result<Plan, SimulationError> {
-        let from = (&self.provider, peers);
         let (plan, _) = self.plan_as(from, classified, intents, recorded, &self.fences)?;
         Ok(plan)
     }

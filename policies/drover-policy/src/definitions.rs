@@ -14,7 +14,7 @@ use drover_model::{
     Calendar, CalendarName, Metric, MetricName, MetricSource, NotOk, Readings, Timestamp,
 };
 
-use crate::functions::opaque_type;
+use crate::functions::{Held, Opaque, opaque_type};
 use crate::types::{Field, Shape, Type};
 use crate::value::{self, Boxed, Entries};
 
@@ -300,14 +300,14 @@ impl Indexer for MetricValue {
 }
 
 /// A calendar, or the name of one that is not there.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CalendarValue(Result<Arc<Calendar>, String>);
 
 static CALENDAR_TYPE: CelType = opaque_type("drover.Calendar");
 
 impl CalendarValue {
     pub(crate) fn boxed<'a>(name: &str, calendar: Option<Arc<Calendar>>) -> Boxed<'a> {
-        Box::new(Self(calendar.ok_or_else(|| name.to_owned())))
+        Box::new(Held(Self(calendar.ok_or_else(|| name.to_owned()))))
     }
 
     /// Returns the calendar, or the name of one that is not there.
@@ -316,33 +316,18 @@ impl CalendarValue {
     }
 }
 
-impl Val for CalendarValue {
-    fn get_type(&self) -> &CelType {
-        &CALENDAR_TYPE
-    }
-
-    fn cel_type() -> &'static CelType {
-        &CALENDAR_TYPE
-    }
-
-    fn equals(&self, other: &dyn Val) -> bool {
-        let other = other.downcast_ref::<Self>();
-        other.is_some_and(|other| self.0 == other.0)
-    }
-
-    fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v>
-    where
-        Self: 'v,
-    {
-        Box::new(self.clone())
-    }
-
-    fn as_any(&self) -> Option<&dyn Any> {
-        Some(self)
+impl fmt::Display for CalendarValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.0 {
+            Ok(calendar) => calendar.name.as_str(),
+            Err(name) => name,
+        })
     }
 }
 
-impl cel::common::value::StaticVal for CalendarValue {}
+impl Opaque for CalendarValue {
+    const TYPE: &'static CelType = &CALENDAR_TYPE;
+}
 
 #[cfg(test)]
 mod tests;

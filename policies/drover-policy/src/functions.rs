@@ -40,7 +40,7 @@ pub(crate) use lists::{MERGE_MAPS, PAIRS, TO_MAP};
 pub(crate) use macros::{block_index, is_bind};
 pub(crate) use named::{IS_HOLIDAY, SHOWN_HOLIDAY};
 pub(crate) use opaque::{
-    show as show_opaque, type_name as opaque_type_name, type_of as opaque_type,
+    Held, Opaque, show as show_opaque, type_name as opaque_type_name, type_of as opaque_type,
 };
 pub(crate) use table::signatures;
 pub(crate) use text::too_long;

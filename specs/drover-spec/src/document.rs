@@ -83,6 +83,20 @@ pub struct FleetDoc {
 }
 
 impl ParsedFile {
+    /// Returns the first group of the file. None: it has none that can be understood.
+    pub fn into_group(self) -> Option<Arc<Group>> {
+        let mut outcomes = self.documents.into_iter().filter_map(|it| it.outcome);
+        outcomes.find_map(|outcome| match outcome {
+            Document::Group(group) => Some(group),
+            Document::Fleet(_)
+            | Document::Policy(_)
+            | Document::Binding(_)
+            | Document::Provider(_)
+            | Document::MetricSource(_)
+            | Document::Calendar(_) => None,
+        })
+    }
+
     /// Returns whether every document's kind and name are beyond doubt, so that a name that is not
     /// among them is really absent.
     pub fn identities_readable(&self) -> bool {

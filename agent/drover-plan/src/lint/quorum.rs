@@ -1,7 +1,7 @@
 //! What quorum groups promise, counted again: one holder of each place, one member in transition, and a
 //! majority that the agent itself never takes away.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use drover_model::{
     Action, Cause, InPlaceUpdate, InstanceClass, InstanceId, IntentKind, IntentState, Member,
@@ -260,24 +260,20 @@ impl Facts<'_> {
 
     /// Returns the members that serve, those among them that are drained and not ended yet.
     fn voting(&self, plan: &Plan) -> BTreeSet<&MemberId> {
-        let voters = self.voters(plan);
-        let members = self.world.members.values();
-        let serving = members.filter(|member| {
+        self.voters_that(plan, |member| {
             member.class == InstanceClass::Available && !self.ending.contains(&member.id)
-        });
-        let places = serving.filter_map(place);
-        places.filter(|id| voters.contains(*id)).collect()
+        })
     }
 
     fn healthy(&self, plan: &Plan) -> BTreeSet<&MemberId> {
+        self.voters_that(plan, |member| self.serves(member))
+    }
+
+    fn voters_that(&self, plan: &Plan, hold: impl Fn(&Member) -> bool) -> BTreeSet<&MemberId> {
         let voters = self.voters(plan);
         let members = self.world.members.values();
-        let well: BTreeMap<&MemberId, &Member> = members
-            .filter(|member| self.serves(member))
-            .filter_map(|member| Some((place(member)?, member)))
-            .collect();
-        let well = well.into_keys();
-        well.filter(|id| voters.contains(*id)).collect()
+        let places = members.filter(|member| hold(member)).filter_map(place);
+        places.filter(|id| voters.contains(*id)).collect()
     }
 }
 

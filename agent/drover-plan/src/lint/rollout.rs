@@ -101,9 +101,7 @@ impl Facts<'_> {
         }
         Ok(())
     }
-}
 
-impl Facts<'_> {
     /// Counts the instances of the target that are too old: each may be followed by one before it goes.
     fn followed(&self, target: &Digests, size: u32) -> u32 {
         let spec = self.input.desired.spec();

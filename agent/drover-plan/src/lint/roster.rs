@@ -71,9 +71,7 @@ impl Facts<'_> {
         let Some(RosterView::Known(roster)) = self.input.roster else {
             return false;
         };
-        let entry = place(member).and_then(|id| self.entry_of(roster, id));
-        let votes = entry.is_some_and(|id| roster.entries[&id].role == EntryRole::Voter);
-        is_kept(plan, quorum) && !votes
+        is_kept(plan, quorum) && self.vote_of(roster, member).is_none()
     }
 
     /// Returns whether a member is known not to be able to leave the list: the others would decide nothing.
@@ -81,9 +79,14 @@ impl Facts<'_> {
         let Some(RosterView::Known(roster)) = self.input.roster else {
             return false;
         };
+        let vote = self.vote_of(roster, member);
+        vote.is_some_and(|id| !holds(answering(roster, Some(id))))
+    }
+
+    /// Returns the entry of a member, if it votes.
+    fn vote_of(&self, roster: &Roster, member: &Member) -> Option<EntryId> {
         let entry = place(member).and_then(|id| self.entry_of(roster, id));
-        let voter = entry.filter(|id| roster.entries[id].role == EntryRole::Voter);
-        voter.is_some_and(|id| !holds(answering(roster, Some(id))))
+        entry.filter(|id| roster.entries[id].role == EntryRole::Voter)
     }
 
     /// Returns the members that the plan takes out, and whether they are ended. Those that end already

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use drover_apply::{Skip, StepResult};
 use drover_model::{
-    Action, Cause, InPlace, InPlaceUpdate, InstanceClass, InstanceId, IntentKind, Reason,
-    Timestamp, Window, WindowKind,
+    Action, Cause, InPlace, InPlaceUpdate, InstanceClass, InstanceId, Reason, Timestamp, Window,
+    WindowKind,
 };
 
 use super::{Violation, broken};
@@ -103,10 +103,7 @@ pub(super) fn ends(pass: &Pass, id: &InstanceId) -> bool {
             || member.update == Some(InPlace::Restart)
             || matches!(member.class, InstanceClass::Terminating)
     });
-    leaves
-        || pass.intents.iter().any(
-            |intent| matches!(&intent.kind, IntentKind::Destroy { instance, .. } if instance == id),
-        )
+    leaves || pass.is_ending(id)
 }
 
 fn staying(pass: &Pass) -> usize {

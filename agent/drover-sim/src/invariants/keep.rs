@@ -15,6 +15,12 @@ pub(super) fn keeps(pass: &Pass, id: &InstanceId) -> bool {
     is_kept(pass.plan.next.instances.get(id))
 }
 
+/// Returns those that the plan keeps and that were not kept before.
+pub(super) fn begins(pass: &Pass) -> impl Iterator<Item = (&InstanceId, &RecordedInstance)> {
+    let next = pass.plan.next.instances.iter();
+    next.filter(|(id, after)| after.kept.is_some() && !is_kept(pass.before.instances.get(*id)))
+}
+
 /// I21: what is kept is bad when that begins, and never a member again.
 pub(super) fn within_reason(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
     let keep = sim.spec().heal.keep;
@@ -25,10 +31,7 @@ pub(super) fn within_reason(sim: &Simulation, pass: &Pass) -> Result<(), Violati
     if kept > keep.max.max(before) {
         return broken("I21 kept", format!("{kept} are kept, {} may be", keep.max));
     }
-    for (id, after) in next.iter().filter(|(_, after)| after.kept.is_some()) {
-        if is_kept(pass.before.instances.get(id)) {
-            continue;
-        }
+    for (id, after) in begins(pass) {
         let member = pass.classified.members.get(id);
         let bad = member.is_some_and(|member| match member.class {
             InstanceClass::Exited(_)

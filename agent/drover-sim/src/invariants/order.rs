@@ -7,7 +7,7 @@ use drover_model::{
     Action, Cause, GroupName, Hold, InstanceClass, InstanceId, Member, Peers, Reason, RolloutState,
 };
 
-use super::{Violation, broken, bug, keep};
+use super::{Violation, broken, keep};
 use crate::simulation::{Pass, Simulation};
 
 /// The instances that a plan touches.
@@ -40,10 +40,7 @@ fn is_bad(member: &Member) -> bool {
 
 /// Returns whether nothing has been decided about the end of a member before.
 fn is_free(pass: &Pass, member: &Member) -> bool {
-    let ending = pass.intents.iter().any(|intent| {
-        matches!(&intent.kind, drover_model::IntentKind::Destroy { instance, .. } if *instance == member.id)
-    });
-    member.drain.is_none() && !ending
+    member.drain.is_none() && !pass.is_ending(&member.id)
 }
 
 /// I5: a bad instance is replaced, or something says why it is not. Neither the floor nor the order of what
@@ -174,28 +171,16 @@ pub(super) fn worst_first(sim: &Simulation, pass: &Pass) -> Result<(), Violation
     }
 }
 
-/// I19: what other groups are at changes nothing, but for those that the group depends on.
-pub(super) fn isolated(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
-    if sim.desired.is_none() {
-        return Ok(());
-    }
+/// Returns the same other groups, all of those that the group does not depend on where they were not.
+pub(super) fn other_peers(sim: &Simulation) -> Peers {
     let depends = &sim.spec().depends_on;
     let mut converged = sim.peers.converged.clone();
     converged.retain(|name| depends.contains(name));
     if let Ok(stranger) = GroupName::parse("stranger") {
         converged.insert(stranger);
     }
-    let peers = Peers {
+    Peers {
         converged,
         shares: sim.peers.shares.clone(),
-    };
-    let planned = |peers: &Peers| {
-        let plan = sim.planned_beside(peers, &pass.classified, &pass.intents, &pass.before);
-        plan.map_err(|error| bug(&error))
-    };
-    let (beside, alone) = (planned(&peers)?, planned(&sim.peers)?);
-    if beside.steps != alone.steps || beside.next != alone.next {
-        return broken("I19 isolation", "another group made another plan");
     }
-    Ok(())
 }

@@ -9,6 +9,7 @@ use cel::parser::{Macro, MacroExprHelper};
 use cel::{DeclarationError, Env, ExecutionError};
 use drover_model::{CalendarDays, Timestamp};
 
+use super::opaque::Held;
 use super::{Arguments, Outcome, failure, no_overload, owned};
 use crate::definitions::{CALENDARS, CalendarValue, METRICS};
 use crate::limits::CALENDAR_STEPS;
@@ -84,9 +85,9 @@ fn entry<T>(
     read: impl FnOnce(Option<&CalendarDays>) -> T,
 ) -> Result<T, ExecutionError> {
     meter::charge(CALENDAR_STEPS)?;
-    let calendar = arguments[0].downcast_ref::<CalendarValue>();
+    let calendar = arguments[0].downcast_ref::<Held<CalendarValue>>();
     let time = arguments[1].downcast_ref::<CelTimestamp>();
-    let (Some(calendar), Some(time)) = (calendar, time) else {
+    let (Some(Held(calendar)), Some(time)) = (calendar, time) else {
         return Err(no_overload("isHoliday", &arguments[1..]));
     };
     let calendar = calendar

@@ -16,7 +16,7 @@ use drover_model::{
 use super::read::{self, Reader};
 use super::write::{MapOf, Yaml};
 use super::{RecordError, decode, encode, hold, json};
-use crate::document::{Document, parse_document};
+use crate::document::parse_document;
 use crate::formats::{format_duration, format_time, parse_duration};
 
 mod decided;
@@ -98,20 +98,7 @@ impl DesiredInputs {
     /// Parses the document. None: this version does not understand it.
     pub fn group(&self) -> Option<Arc<Group>> {
         let document = self.document();
-        let parsed = parse_document(&document.path, document.line, &document.text);
-        let mut outcomes = parsed
-            .documents
-            .into_iter()
-            .filter_map(|parsed| parsed.outcome);
-        outcomes.find_map(|outcome| match outcome {
-            Document::Group(group) => Some(group),
-            Document::Fleet(_)
-            | Document::Policy(_)
-            | Document::Binding(_)
-            | Document::Provider(_)
-            | Document::MetricSource(_)
-            | Document::Calendar(_) => None,
-        })
+        parse_document(&document.path, document.line, &document.text).into_group()
     }
 }
 

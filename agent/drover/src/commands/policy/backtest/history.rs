@@ -7,7 +7,7 @@ use drover_git::{IgnoreRules, Oid};
 use drover_loop::RecordedFacts;
 use drover_model::{Change, Group, GroupName, RecordedGroup, Revision, Timestamp};
 use drover_policy::{GroupSummary, SourceFacts};
-use drover_spec::{Document, record};
+use drover_spec::record;
 
 use super::super::live::{commit_facts, summaries};
 use crate::commands::replay::INPUTS_FOLDER;
@@ -191,17 +191,7 @@ fn inputs_path(group: &GroupName) -> String {
 /// Returns the document in force in a recorded state.
 fn document(recorded: &RecordedGroup) -> Option<Arc<Group>> {
     let accepted = recorded.accepted.as_ref()?;
-    let parsed = drover_spec::parse_document(&accepted.path, accepted.line, &accepted.text);
-    let mut outcomes = parsed.documents.into_iter().filter_map(|it| it.outcome);
-    outcomes.find_map(|outcome| match outcome {
-        Document::Group(group) => Some(group),
-        Document::Fleet(_)
-        | Document::Policy(_)
-        | Document::Binding(_)
-        | Document::Provider(_)
-        | Document::MetricSource(_)
-        | Document::Calendar(_) => None,
-    })
+    drover_spec::parse_document(&accepted.path, accepted.line, &accepted.text).into_group()
 }
 
 /// Returns the change that was accepted between a state and the pass after it.
