@@ -8,7 +8,7 @@ use drover_model::{
     Classified, Decisions, Group, GroupName, Numbers, Readings, RecordedGroup, Revision, Timestamp,
 };
 use drover_plan::{ClassifyInput, ProviderFacts};
-use drover_policy::{GroupFacts, GroupSummary, SourceFacts};
+use drover_policy::{EarlyFacts, GroupFacts, GroupSummary, SourceFacts};
 use drover_spec::record;
 
 use crate::inputs::without_seen;
@@ -36,6 +36,8 @@ pub struct RecordedFacts {
     pub provider: ProviderFacts,
     /// What came of asking for metrics.
     pub readings: Readings,
+    /// What policies are asked about before everything else.
+    pub early: EarlyFacts,
 }
 
 impl RecordedFacts {
@@ -48,7 +50,7 @@ impl RecordedFacts {
         let inputs = record::decode_inputs(&without_seen(inputs))?;
         let group = inputs.desired.group().ok_or(ReplayError::Document)?;
         let recorded = inputs.recorded;
-        let classified = drover_plan::classify(&ClassifyInput {
+        let classify = ClassifyInput {
             now: inputs.now,
             group: &recorded.name,
             spec: &group.spec,
@@ -58,23 +60,39 @@ impl RecordedFacts {
             intents: &inputs.intents,
             recorded: &recorded,
             visibility: inputs.visibility,
+            health: &[],
+        };
+        let plain = drover_plan::classify(&classify);
+        let classified = drover_plan::classify(&ClassifyInput {
+            health: &inputs.decisions.health,
+            ..classify
         });
+        let provider = provider_facts(&inputs.provider);
+        let target = drover_plan::target_digests(&group.spec, &provider, &recorded);
+        let have = plain.members.values().map(|member| &member.digests);
+        let target = (&target, &group.spec.template);
+        let early = EarlyFacts {
+            signals: drover_plan::health_signals(&classify),
+            differences: drover_plan::differences(have, &recorded, target, &provider.classes),
+        };
         let size = if recorded.stable.is_none() && recorded.size == 0 {
             group.spec.size
         } else {
             recorded.size
         };
-        let numbers = drover_plan::numbers(&group.spec, size, &classified, &recorded);
+        let drift = &inputs.decisions.drift;
+        let numbers = drover_plan::numbers(&group.spec, size, &classified, &recorded, drift);
         Ok(Self {
             now: inputs.now,
             source: inputs.source,
-            provider: provider_facts(&inputs.provider),
+            provider,
             decisions: inputs.decisions,
             readings: inputs.readings,
             group,
             recorded,
             classified,
             numbers,
+            early,
         })
     }
 
@@ -95,6 +113,8 @@ impl RecordedFacts {
             source,
             groups,
             readings: &self.readings,
+            early: Some(&self.early),
+            drift: &self.decisions.drift,
         }
     }
 }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    AcceptedDocument, BudgetDecision, Change, Classified, Decisions, Deleting, Epoch, FleetName,
-    Group, GroupName, GroupSpec, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent,
-    Listing, Numbers, Peers, PlaceDecision, Plan, PlanReport, PolicyName, Protection, Readings,
-    Reason, Recommendation, RecordedGroup, RosterView, Timestamp, Verdict,
+    AcceptedDocument, BudgetDecision, Change, Classified, Decisions, Deleting, Drift, Epoch,
+    FleetName, Group, GroupName, GroupSpec, HealthSignal, Held, Hold, InstanceId, InstanceMemory,
+    Intent, Listing, Numbers, Peers, PlaceDecision, Plan, PlanReport, PolicyName, Protection,
+    Readings, Reason, Recommendation, RecordedGroup, RosterView, Timestamp, Verdict,
 };
 use drover_plan::{
     ChangeInput, ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, Review,
 };
-use drover_policy::{GroupFacts, GroupSummary, PolicySet, SourceFacts};
+use drover_policy::{EarlyFacts, GroupFacts, GroupSummary, PolicySet, SourceFacts};
 use drover_spec::record::{self, PlanOutcome};
 
 use crate::agent::plain;
@@ -106,7 +106,9 @@ pub(crate) fn judge(input: &GroupInput<'_>) -> Result<Judged, JudgeError> {
         && input.recorded.deleting.is_none()
     {
         let group = &candidate.group;
-        match review_change(input, group, change_to(input, group), &mut guards) {
+        let early = early(input, group, input.recorded);
+        let change = change_to(input, group, &early.decisions.drift);
+        match review_change(input, group, change, (&early, &mut guards)) {
             Review::Proceed => {
                 in_force = Some(Arc::clone(&candidate.group));
                 document = Some(candidate.document.clone());
@@ -122,7 +124,9 @@ pub(crate) fn judge(input: &GroupInput<'_>) -> Result<Judged, JudgeError> {
     if let (Some(removal), Some(group)) = (input.removal, &in_force)
         && input.recorded.deleting.is_none()
     {
-        match review_change(input, group, change_away(input, group), &mut guards) {
+        let early = early(input, group, input.recorded);
+        let change = change_away(input, group);
+        match review_change(input, group, change, (&early, &mut guards)) {
             Review::Proceed => {
                 recorded = Some(RecordedGroup {
                     deleting: Some(removal.clone()),
@@ -150,10 +154,6 @@ pub(crate) fn judge(input: &GroupInput<'_>) -> Result<Judged, JudgeError> {
     Ok(judged)
 }
 
-fn classified(input: &GroupInput<'_>, spec: &GroupSpec) -> Classified {
-    drover_plan::classify(&classify_input(input, spec, input.recorded))
-}
-
 fn classify_input<'a>(
     input: &GroupInput<'a>,
     spec: &'a GroupSpec,
@@ -169,7 +169,74 @@ fn classify_input<'a>(
         intents: input.intents,
         recorded,
         visibility: input.visibility,
+        health: &[],
     }
+}
+
+/// A group with what its policies decide before everything else.
+struct Early {
+    classified: Classified,
+    facts: EarlyFacts,
+    decisions: Decisions,
+}
+
+/// Asks the policies in force about the health of instances and about what differs between templates,
+/// and classifies the instances with the answers.
+///
+/// Earlier policies are not asked: the two say what a group is, and withhold nothing.
+fn early(input: &GroupInput<'_>, group: &Group, recorded: &RecordedGroup) -> Early {
+    let classify_input = classify_input(input, &group.spec, recorded);
+    let classified = drover_plan::classify(&classify_input);
+    let nothing = |classified| Early {
+        classified,
+        facts: EarlyFacts::default(),
+        decisions: Decisions::default(),
+    };
+    let Some(set) = current(input).filter(|set| set.asks_early(&group.labels)) else {
+        return nothing(classified);
+    };
+    let target = drover_plan::target_digests(&group.spec, input.provider, recorded);
+    let have = classified.members.values().map(|member| &member.digests);
+    let target = (&target, &group.spec.template);
+    let facts = EarlyFacts {
+        signals: drover_plan::health_signals(&classify_input),
+        differences: drover_plan::differences(have, recorded, target, &input.provider.classes),
+    };
+    let drift = Drift::default();
+    let size = recorded.size;
+    let numbers = drover_plan::numbers(&group.spec, size, &classified, recorded, &drift);
+    let seen = Seen {
+        classified: &classified,
+        numbers: &numbers,
+        early: &facts,
+        drift: &drift,
+    };
+    let decisions = set.decide_early(&GroupFacts {
+        recorded,
+        ..group_facts(input, group, seen)
+    });
+    let classified = if decisions.health.is_empty() {
+        classified
+    } else {
+        drover_plan::classify(&ClassifyInput {
+            health: &decisions.health,
+            ..classify_input
+        })
+    };
+    Early {
+        classified,
+        facts,
+        decisions,
+    }
+}
+
+/// What policies are told of a group's instances.
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    classified: &'a Classified,
+    numbers: &'a Numbers,
+    early: &'a EarlyFacts,
+    drift: &'a Drift,
 }
 
 /// Returns the policies in force, without the earlier ones that still judge.
@@ -182,19 +249,25 @@ fn review_change(
     input: &GroupInput<'_>,
     group: &Group,
     change: Option<Change>,
-    guards: &mut [bool],
+    (early, guards): (&Early, &mut [bool]),
 ) -> Review {
     let Some(change) = change else {
         return Review::Proceed;
     };
-    let spec = &group.spec;
-    let classified = classified(input, spec);
     let size = input
         .recorded
         .size
-        .max(u32::from(input.accepted.is_none()) * spec.size);
-    let numbers = drover_plan::numbers(spec, size, &classified, input.recorded);
-    let facts = facts(input, group, &numbers, &classified);
+        .max(u32::from(input.accepted.is_none()) * group.spec.size);
+    let drift = &early.decisions.drift;
+    let classified = &early.classified;
+    let numbers = drover_plan::numbers(&group.spec, size, classified, input.recorded, drift);
+    let seen = Seen {
+        classified,
+        numbers: &numbers,
+        early: &early.facts,
+        drift,
+    };
+    let facts = group_facts(input, group, seen);
     let mut verdicts = Vec::new();
     for (position, set) in input.policies.iter().enumerate() {
         let said = set.validate(&facts, &change);
@@ -213,11 +286,12 @@ fn change_away(input: &GroupInput<'_>, group: &Group) -> Option<Change> {
         recorded: input.recorded,
         to: None,
         policies: digests_for(input, group),
+        drift: &Drift::default(),
     })
 }
 
 /// Returns the change that `group`'s document asks for, with the digests of the policies in force.
-fn change_to(input: &GroupInput<'_>, group: &Group) -> Option<Change> {
+fn change_to(input: &GroupInput<'_>, group: &Group, drift: &Drift) -> Option<Change> {
     let sized = current(input).is_some_and(|set| set.has_size_policy(&group.labels));
     let size = drover_plan::change_size(&group.spec, input.recorded, sized);
     let digests = drover_plan::target_digests(&group.spec, input.provider, input.recorded);
@@ -226,6 +300,7 @@ fn change_to(input: &GroupInput<'_>, group: &Group) -> Option<Change> {
         recorded: input.recorded,
         to: Some((&group.spec, size, digests)),
         policies: digests_for(input, group),
+        drift,
     })
 }
 
@@ -235,12 +310,13 @@ fn digests_for(input: &GroupInput<'_>, group: &Group) -> BTreeMap<String, String
         .unwrap_or_default()
 }
 
-fn facts<'a>(
-    input: &GroupInput<'a>,
-    group: &'a Group,
-    numbers: &'a Numbers,
-    classified: &'a Classified,
-) -> GroupFacts<'a> {
+fn group_facts<'a>(input: &GroupInput<'a>, group: &'a Group, seen: Seen<'a>) -> GroupFacts<'a> {
+    let Seen {
+        classified,
+        numbers,
+        early,
+        drift,
+    } = seen;
     GroupFacts {
         now: input.now,
         group,
@@ -251,6 +327,8 @@ fn facts<'a>(
         source: input.source,
         groups: input.groups,
         readings: input.readings,
+        early: Some(early),
+        drift,
     }
 }
 
@@ -261,19 +339,29 @@ fn decide(
     document: &AcceptedDocument,
     fences: &[Held],
 ) -> Result<Judged, JudgeError> {
-    let classify_input = classify_input(input, &in_force.spec, recorded);
-    let classified = drover_plan::classify(&classify_input);
+    let Early {
+        classified,
+        facts: early_facts,
+        decisions: early,
+    } = early(input, in_force, recorded);
     let size = if recorded.stable.is_none() && recorded.size == 0 {
         in_force.spec.size
     } else {
         recorded.size
     };
-    let numbers = drover_plan::numbers(&in_force.spec, size, &classified, recorded);
+    let drift = &early.drift;
+    let numbers = drover_plan::numbers(&in_force.spec, size, &classified, recorded, drift);
+    let seen = Seen {
+        classified: &classified,
+        numbers: &numbers,
+        early: &early_facts,
+        drift,
+    };
     let facts = GroupFacts {
         recorded,
-        ..facts(input, in_force, &numbers, &classified)
+        ..group_facts(input, in_force, seen)
     };
-    let decisions = decisions(input.policies, &facts);
+    let decisions = decisions(input.policies, &facts).after(&early);
     let policies = digests_for(input, in_force);
     let desired = match &recorded.deleting {
         Some(deleting) => Desired::Deleting {
@@ -307,6 +395,10 @@ fn decide(
     let inputs = (changes && input.keep == Keep::Everything).then(|| {
         let source = &input.source.revision;
         let readings = readings(input, in_force);
+        let classify_input = ClassifyInput {
+            health: &decisions.health,
+            ..classify_input(input, &in_force.spec, recorded)
+        };
         let inputs = inputs::collect(source, document, &classify_input, &plan_input, readings);
         let outcome = PlanOutcome {
             plan: &plan,

@@ -32,6 +32,8 @@ pub(crate) fn collect(
         intents: _,
         recorded: _,
         visibility,
+        // Part of the decisions.
+        health: _,
     } = *classify;
     let PlanInput {
         now,

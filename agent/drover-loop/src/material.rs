@@ -28,6 +28,7 @@ pub(crate) fn digest(recorded: &RecordedGroup) -> String {
         "quarantine",
         &recorded.quarantine.as_ref().map(|q| &q.digests),
     );
+    field("ignored", &recorded.ignored);
     field("phase", &recorded.phase);
     field("change", &recorded.change);
     field("deleting", &recorded.deleting.as_ref().map(|d| &d.revision));

@@ -123,6 +123,7 @@ fn compute(inputs: &PlanInputs) -> Result<Computed, ReplayError> {
         intents,
         recorded,
         visibility: *visibility,
+        health: &decisions.health,
     });
     let desired = match desired {
         DesiredInputs::Present(document) => Desired::Present {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::{
-    BindingName, DecisionPoint, Enforcement, InstanceId, PolicyName, SourceSpan, Timestamp,
+    BindingName, DecisionPoint, Drift, Enforcement, HealthOverride, InstanceId, PolicyName,
+    SourceSpan, Timestamp,
 };
 
 /// Why an instance is taken out of service on purpose. The only names in policies, windows,
@@ -84,6 +85,11 @@ impl fmt::Display for Reason {
 pub struct Decisions {
     /// The size chosen by a policy. None: no size policy is bound.
     pub size: Option<SizeDecision>,
+    /// Which instances have another health than the one that follows from their signals; of one that is
+    /// named twice, the least favourable counts.
+    pub health: Vec<HealthOverride>,
+    /// What is done to instances of other templates, where that is not what the provider says.
+    pub drift: Drift,
     /// For each reason, the clauses that withhold it now. A reason without an entry is open.
     pub gates: BTreeMap<Reason, Vec<Verdict>>,
     /// Most instances out of service at once, by reason: the tightest of all policies.
@@ -248,6 +254,28 @@ impl Decisions {
         let scores = self.victims.get(&reason);
         let score = scores.and_then(|scores| scores.get(instance));
         score.copied().unwrap_or_default()
+    }
+
+    /// Returns these decisions with what was decided before them.
+    pub fn after(mut self, early: &Self) -> Self {
+        let Self {
+            health,
+            drift,
+            gates,
+            protections,
+            trace,
+            review_at,
+            ..
+        } = early.clone();
+        self.health = health;
+        self.drift = drift;
+        for (reason, verdicts) in gates {
+            self.gates.entry(reason).or_default().extend(verdicts);
+        }
+        self.protections.extend(protections);
+        self.trace.splice(0..0, trace);
+        self.review_at = [self.review_at, review_at].into_iter().flatten().min();
+        self
     }
 
     /// Returns the first violation that withholds the change.

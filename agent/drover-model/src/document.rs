@@ -241,6 +241,10 @@ pub enum DecisionPoint {
     Gate,
     /// Most instances out of service at once for a reason.
     Budget,
+    /// Whether a running instance is healthy.
+    Health,
+    /// What is done to instances for a changed field of their template.
+    Drift,
     /// Whether one instance may be taken out of service for a reason.
     Protect,
     /// Whether a bad instance is replaced.
@@ -255,13 +259,15 @@ pub enum DecisionPoint {
 
 impl DecisionPoint {
     /// Every point that this version knows.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Validate,
         Self::Size,
         Self::Gate,
         Self::Budget,
+        Self::Health,
         Self::Protect,
         Self::Heal,
+        Self::Drift,
         Self::Victim,
         Self::Place,
         Self::Analysis,
@@ -274,6 +280,8 @@ impl DecisionPoint {
             Self::Size => "size",
             Self::Gate => "gate",
             Self::Budget => "budget",
+            Self::Health => "health",
+            Self::Drift => "drift",
             Self::Protect => "protect",
             Self::Heal => "heal",
             Self::Victim => "victim",
@@ -288,7 +296,9 @@ impl DecisionPoint {
             Self::Validate | Self::Gate | Self::Protect => true,
             Self::Size
             | Self::Budget
+            | Self::Health
             | Self::Heal
+            | Self::Drift
             | Self::Victim
             | Self::Place
             | Self::Analysis => false,

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::{
-    ChangeId, Digests, Epoch, ErrorClass, GroupName, GroupUid, Held, InstanceId, ProviderName,
-    ProviderRef, ProviderType, RecordedQuorum, Resize, Revision, SeatId, Template, Timestamp,
-    UpDown, Value,
+    BindingName, ChangeId, Digests, Epoch, ErrorClass, GroupName, GroupUid, Held, InstanceId,
+    PolicyName, ProviderName, ProviderRef, ProviderType, RecordedQuorum, Resize, Revision, SeatId,
+    Template, Timestamp, UpDown, Value,
 };
 
 /// The recorded state of one group. The local copy is authoritative, the state branch publishes it.
@@ -35,6 +35,8 @@ pub struct RecordedGroup {
     pub stable_size: u32,
     /// The templates of every digest in use.
     pub templates: BTreeMap<Digests, Template>,
+    /// The templates of instances whose difference to the target policies ignore.
+    pub ignored: BTreeMap<Digests, IgnoredDifference>,
     /// The rollout in progress or paused.
     pub rollout: Option<Rollout>,
     /// The document's template, while its failure keeps it from being used.
@@ -80,6 +82,7 @@ impl RecordedGroup {
             stable: None,
             stable_size: 0,
             templates: BTreeMap::new(),
+            ignored: BTreeMap::new(),
             rollout: None,
             quarantine: None,
             backoff: None,
@@ -402,4 +405,15 @@ impl ConditionType {
             Self::SpecAccepted => "SpecAccepted",
         }
     }
+}
+
+/// Why a difference between two templates is ignored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IgnoredDifference {
+    /// The policy that says so.
+    pub policy: PolicyName,
+    /// The binding that put it on the group.
+    pub binding: BindingName,
+    /// Which fields differ, for people.
+    pub message: String,
 }

@@ -6,8 +6,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    Certificate, Change, ChangeEnd, ChangeId, Digests, FieldClass, GroupName, GroupSpec, Held,
-    Hold, MemberId, Outcome, PolicyHold, RecordedGroup, Value, Verdict,
+    Certificate, Change, ChangeEnd, ChangeId, Digests, Drift, FieldClass, GroupName, GroupSpec,
+    Held, Hold, MemberId, Outcome, PolicyHold, RecordedGroup, Value, Verdict,
 };
 
 use crate::numbers::Resolved;
@@ -24,6 +24,8 @@ pub struct ChangeInput<'a> {
     pub to: Option<(&'a GroupSpec, u32, Digests)>,
     /// Digests of the policies and bindings that judge it, by name.
     pub policies: BTreeMap<String, String>,
+    /// What policies make of the differences between templates.
+    pub drift: &'a Drift,
 }
 
 /// Returns the size that a change leads to. Where a policy chooses the size, the choice is no part of
@@ -68,10 +70,12 @@ pub fn change(input: &ChangeInput<'_>) -> Option<Change> {
     let action = match (&from, &to) {
         // A member of a quorum is always replaced.
         (Some(from), Some(_)) if !from.members.is_empty() => FieldClass::Replace,
-        (Some(from), Some(to)) => from.digests.change_to(&to.digests),
+        (Some(from), Some(to)) => input.drift.needs(&from.digests, &to.digests),
         _ => FieldClass::Replace,
     };
     let (replaces, restarts, changes) = match action {
+        // Digests of another version say nothing; what comes of that is not known before it is seen.
+        FieldClass::Ignore if ignored(input, from.as_ref(), to.as_ref()) => (0, 0, 0),
         FieldClass::Replace | FieldClass::Ignore => (counted, 0, 0),
         FieldClass::Restart => (0, counted, 0),
         FieldClass::Live => (0, 0, counted),
@@ -106,6 +110,14 @@ pub fn change(input: &ChangeInput<'_>) -> Option<Change> {
     };
     change.id = ChangeId::of(&content(&change, input.recorded));
     Some(change)
+}
+
+/// Returns whether policies ignore all that differs between two templates.
+fn ignored(input: &ChangeInput<'_>, from: Option<&ChangeEnd>, to: Option<&ChangeEnd>) -> bool {
+    let (Some(from), Some(to)) = (from, to) else {
+        return false;
+    };
+    input.drift.decision(&from.digests, &to.digests).is_some()
 }
 
 fn members_of(spec: &GroupSpec) -> BTreeSet<MemberId> {

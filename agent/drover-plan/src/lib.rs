@@ -28,11 +28,11 @@ mod testing;
 mod time;
 
 pub use change::{ChangeInput, Review, change, change_size, review};
-pub use classify::{ClassifyInput, LISTING_AGE_MAX, classify};
+pub use classify::{ClassifyInput, LISTING_AGE_MAX, classify, health_signals};
 pub use input::{Desired, FenceScope, PlanError, PlanInput, ProviderFacts, fence_scope};
 pub use lint::{LintError, lint};
 pub use numbers::numbers;
-pub use plan::{STEPS_MAX, plan, target_digests};
+pub use plan::{STEPS_MAX, differences, plan, target_digests};
 pub use report::render;
 
 /// The version of the planner: it grows with every change after which a recorded input gives another

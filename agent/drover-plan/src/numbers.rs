@@ -1,7 +1,8 @@
 //! The numbers behind the decisions: how many there are, may be and must be.
 
 use drover_model::{
-    Classified, Digests, GroupSpec, InstanceClass, Member, Numbers, RecordedGroup, RolloutOrder,
+    Classified, Digests, Drift, GroupSpec, InstanceClass, Member, Numbers, RecordedGroup,
+    RolloutOrder,
 };
 
 /// The amounts of a specification, resolved for a size.
@@ -73,11 +74,6 @@ pub(crate) fn extra(spec: &GroupSpec, classified: &Classified) -> u32 {
     doomed(spec, classified) + classified.kept.len() as u32
 }
 
-/// Returns whether `digests` need no update to `target`. Digests of another version say nothing.
-pub(crate) fn is_current(digests: &Digests, target: &Digests) -> bool {
-    digests == target || digests.version() != target.version()
-}
-
 /// Returns whether a member serves: available, and not on its way out.
 pub(crate) fn serves(member: &Member) -> bool {
     matches!(member.class, InstanceClass::Available) && member.drain.is_none()
@@ -89,11 +85,13 @@ pub fn numbers(
     size: u32,
     classified: &Classified,
     recorded: &RecordedGroup,
+    drift: &Drift,
 ) -> Numbers {
     count(
         &Resolved::of(spec, size).beside(extra(spec, classified), spec),
         classified,
         recorded.target.as_ref(),
+        drift,
     )
 }
 
@@ -102,6 +100,7 @@ pub(crate) fn count(
     resolved: &Resolved,
     classified: &Classified,
     target: Option<&Digests>,
+    drift: &Drift,
 ) -> Numbers {
     let mut numbers = Numbers {
         size: resolved.size,
@@ -112,7 +111,7 @@ pub(crate) fn count(
         ..Numbers::default()
     };
     for member in classified.members.values() {
-        let current = target.is_none_or(|target| is_current(&member.digests, target));
+        let current = target.is_none_or(|target| drift.is_current(&member.digests, target));
         let leaving = matches!(member.class, InstanceClass::Terminating);
         numbers.total += 1;
         numbers.available += u32::from(serves(member));

@@ -311,7 +311,12 @@ impl Fixture {
 
     /// Runs the first stage.
     pub(crate) fn classified(&self) -> Classified {
-        classify(&ClassifyInput {
+        self.with_classify_input(classify)
+    }
+
+    /// Calls with what the first stage is given.
+    pub(crate) fn with_classify_input<T>(&self, use_it: impl FnOnce(&ClassifyInput<'_>) -> T) -> T {
+        use_it(&ClassifyInput {
             now: self.now,
             group: &self.recorded.name,
             spec: &self.group.spec,
@@ -321,6 +326,7 @@ impl Fixture {
             intents: &self.intents,
             recorded: &self.recorded,
             visibility: self.visibility,
+            health: &self.decisions.health,
         })
     }
 

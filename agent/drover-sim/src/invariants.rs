@@ -503,6 +503,7 @@ fn idempotent(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
         intents: &intents,
         recorded: &sim.recorded,
         visibility: sim.visibility(),
+        health: &sim.decisions.health,
     });
     let again = sim
         .replanned(

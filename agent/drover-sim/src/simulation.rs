@@ -256,6 +256,7 @@ impl Simulation {
             intents: &intents,
             recorded: &recorded,
             visibility: self.visibility,
+            health: &self.decisions.health,
         });
         let (plan, report) = self.planned(&classified, &intents, &recorded, &fences)?;
         // The agent records a plan before it carries it out, in the file that its journal is in, and

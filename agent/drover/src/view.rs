@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Condition, ConditionType, Held, Hold, InstanceId, RecordedGroup, RecordedInstance, Rollout,
-    RolloutState, Timestamp,
+    Condition, ConditionType, Digests, Held, Hold, InstanceId, RecordedGroup, RecordedInstance,
+    Rollout, RolloutState, Timestamp,
 };
 use serde::Serialize;
 
@@ -242,10 +242,8 @@ pub(crate) fn group(recorded: &RecordedGroup, labels: &BTreeMap<String, String>)
 }
 
 fn is_current(recorded: &RecordedGroup, instance: &RecordedInstance) -> bool {
-    recorded
-        .target
-        .as_ref()
-        .is_none_or(|target| target.replace == instance.digests.replace)
+    let same = |target: &Digests| target.replace == instance.digests.replace;
+    recorded.target.as_ref().is_none_or(same) || recorded.ignored.contains_key(&instance.digests)
 }
 
 fn rollout(rollout: &Rollout) -> RolloutView {

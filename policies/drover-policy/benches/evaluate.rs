@@ -12,9 +12,10 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use drover_model::{
-    Classified, Digests, Epoch, Group, GroupName, GroupSpec, GroupUid, InstanceClass, InstanceId,
-    Member, Numbers, Outcome, ProviderName, ProviderRef, ProviderType, Readings, RecordedGroup,
-    Revision, SourceSpan, Template, TemplateParts, Timestamp, Token, Trust, Value, Verdict,
+    Classified, Digests, Drift, Epoch, Group, GroupName, GroupSpec, GroupUid, InstanceClass,
+    InstanceId, Member, Numbers, Outcome, ProviderName, ProviderRef, ProviderType, Readings,
+    RecordedGroup, Revision, SourceSpan, Template, TemplateParts, Timestamp, Token, Trust, Value,
+    Verdict,
 };
 use drover_policy::{GroupFacts, GroupSummary, PolicySet, SourceFacts};
 use drover_spec::{assemble, parse_file};
@@ -176,9 +177,13 @@ impl Known {
             source: &self.source,
             groups,
             readings,
+            early: None,
+            drift: &NO_DRIFT,
         }
     }
 }
+
+static NO_DRIFT: Drift = Drift(Vec::new());
 
 fn now() -> Timestamp {
     "2026-01-05T12:00:00Z".parse().unwrap()

@@ -25,8 +25,12 @@ use crate::set::{Bound, roots};
 use crate::value;
 use crate::variables;
 
+mod early;
+
 #[cfg(test)]
 mod tests;
+
+use early::{Said, UNSURE_OF_HEALTH};
 
 /// The reasons for which it matters who goes first.
 const CHOOSING: [Reason; 4] = [
@@ -106,6 +110,7 @@ struct Table<'a> {
     facts: GroupFacts<'a>,
     clock: Clock,
     decisions: Decisions,
+    said: Said,
 }
 
 impl<'a> Table<'a> {
@@ -114,6 +119,7 @@ impl<'a> Table<'a> {
             facts,
             clock: Clock::None,
             decisions: Decisions::default(),
+            said: Said::default(),
         }
     }
 
@@ -135,6 +141,8 @@ impl<'a> Table<'a> {
                 }
             }
             DecisionPoint::Budget => self.budget(policy, scope),
+            DecisionPoint::Health => self.health(scope),
+            DecisionPoint::Drift => self.drift(scope),
             DecisionPoint::Protect => self.protect(policy, scope),
             DecisionPoint::Heal => self.heal(scope),
             DecisionPoint::Victim => self.victim(policy, scope),
@@ -405,6 +413,12 @@ impl<'a> Table<'a> {
                 self.gate(&voluntary, vec![error(point)]);
             }
             Some(point @ DecisionPoint::Victim) => self.gate(&CHOOSING, vec![error(point)]),
+            Some(point @ DecisionPoint::Health) => {
+                self.gate(&UNSURE_OF_HEALTH, vec![error(point)]);
+            }
+            Some(point @ DecisionPoint::Drift) => {
+                self.gate(&[Reason::Update], vec![error(point)]);
+            }
             Some(point @ DecisionPoint::Heal) => self.gate(&[Reason::Heal], vec![error(point)]),
             Some(point @ DecisionPoint::Place) => {
                 for zone in &self.facts.group.spec.placement.zones {
@@ -429,6 +443,7 @@ impl<'a> Table<'a> {
     }
 
     fn finish(mut self) -> Decisions {
+        self.settle();
         self.decisions.review_at = match self.clock {
             Clock::None => None,
             Clock::Coarse => next_multiple(self.facts.now, REVIEW_COARSE_SECONDS),

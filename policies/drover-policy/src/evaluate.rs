@@ -41,7 +41,9 @@ pub(crate) fn context_of<'a>(
 }
 
 /// The variables that differ between the questions of one decision point.
-const VARYING: [&str; 3] = ["reason", "instance", "zone"];
+const VARYING: [&str; 8] = [
+    "reason", "instance", "zone", "signals", "field", "class", "old", "new",
+];
 
 /// Which clause of a policy decided, and whether it could not be evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Classified, Group, GroupName, GroupPhase, GroupSpec, Numbers, Readings, RecordedGroup,
-    Revision, Timestamp,
+    Classified, Difference, Drift, Group, GroupName, GroupPhase, GroupSpec, HealthSignals,
+    InstanceId, Numbers, Readings, RecordedGroup, Revision, Timestamp,
 };
 
 /// Everything that policies may know about one group in one pass.
@@ -28,6 +28,19 @@ pub struct GroupFacts<'a> {
     pub groups: &'a BTreeMap<GroupName, GroupSummary>,
     /// What came of asking for metrics. One that is not among them is not ok.
     pub readings: &'a Readings,
+    /// What `health` and `drift` are asked about. None: nothing was observed yet.
+    pub early: Option<&'a EarlyFacts>,
+    /// What `drift` said.
+    pub drift: &'a Drift,
+}
+
+/// What `health` and `drift` are asked about, before everything else.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EarlyFacts {
+    /// What is known of each running instance's health.
+    pub signals: BTreeMap<InstanceId, HealthSignals>,
+    /// The differences between the templates that instances have and those that they may get.
+    pub differences: Vec<Difference>,
 }
 
 /// A commit as policies see it.

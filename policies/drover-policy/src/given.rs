@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use cel::Context;
-use drover_model::{Change, DecisionPoint, InstanceId, Member, Reason, Value};
+use drover_model::{Change, DecisionPoint, FieldChange, InstanceId, Member, Reason, Value};
 
 use crate::cases::{self, Tree};
 use crate::definitions::{CALENDARS, Definitions, METRICS};
@@ -35,6 +35,8 @@ pub struct Question<'a> {
     pub zone: Option<&'a str>,
     /// The change.
     pub change: Option<&'a Change>,
+    /// The field in which templates differ.
+    pub field: Option<&'a FieldChange>,
 }
 
 /// Variables and parameters with their values, kept for the time of an evaluation.
@@ -136,6 +138,15 @@ fn read<'a>(
         "instance" => {
             let member = member(&facts, question.instance?)?;
             Some(variables::instance(member, facts))
+        }
+        "signals" => {
+            let signals = facts.early?.signals.get(question.instance?)?;
+            Some(variables::signals(signals))
+        }
+        "field" | "class" | "old" | "new" => {
+            let mut read = variables::field_change(question.field?).into_iter();
+            read.find(|(field, _)| *field == name)
+                .map(|(_, value)| value)
         }
         name => variables::read(name, facts, question.change, definitions),
     }

@@ -41,6 +41,10 @@ pub const LIBRARY: &[(&str, &str)] = &[
         include_str!("../../library/health-required.yaml"),
     ),
     ("idle-first", include_str!("../../library/idle-first.yaml")),
+    (
+        "ignore-drift",
+        include_str!("../../library/ignore-drift.yaml"),
+    ),
     ("keep-busy", include_str!("../../library/keep-busy.yaml")),
     (
         "labels-required",
@@ -52,6 +56,10 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ),
     ("max-grow", include_str!("../../library/max-grow.yaml")),
     ("max-shrink", include_str!("../../library/max-shrink.yaml")),
+    (
+        "most-checks",
+        include_str!("../../library/most-checks.yaml"),
+    ),
     ("no-zero", include_str!("../../library/no-zero.yaml")),
     ("odd-size", include_str!("../../library/odd-size.yaml")),
     (

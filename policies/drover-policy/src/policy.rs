@@ -82,6 +82,8 @@ impl ResultType {
             DecisionPoint::Victim | DecisionPoint::Place => Self::Score,
             DecisionPoint::Heal => Self::Word(&[REPLACE, WAIT]),
             DecisionPoint::Analysis => Self::Word(&["pass", "inconclusive", "fail"]),
+            DecisionPoint::Health => Self::Word(&["healthy", "unhealthy", "unknown"]),
+            DecisionPoint::Drift => Self::Word(&["ignore", "live", "restart", "replace"]),
             DecisionPoint::Size
             | DecisionPoint::Budget
             | DecisionPoint::Validate

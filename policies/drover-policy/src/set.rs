@@ -366,16 +366,41 @@ impl PolicySet {
         })
     }
 
-    /// Decides everything about a group but its changes: [`Decisions::violations`] stays empty, as a
-    /// change is judged by [`PolicySet::validate`].
+    /// Returns whether a policy decides about a group with `labels` before everything else; see
+    /// [`PolicySet::decide_early`].
+    pub fn asks_early(&self, labels: &BTreeMap<String, String>) -> bool {
+        let mut points = self.applicable(labels).filter_map(Bound::point);
+        points.any(is_early)
+    }
+
+    /// Decides what everything else rests on: [`Decisions::health`] and [`Decisions::drift`], and what is
+    /// withheld because that could not be decided. Everything else stays empty.
+    ///
+    /// The facts are those of the instances as they are without these decisions, and
+    /// [`GroupFacts::early`].
+    pub fn decide_early(&self, facts: &GroupFacts<'_>) -> Decisions {
+        self.decide_at(facts, is_early)
+    }
+
+    /// Decides everything about a group but its changes and what [`PolicySet::decide_early`] does:
+    /// [`Decisions::violations`] stays empty, as a change is judged by [`PolicySet::validate`].
     ///
     /// What cannot be evaluated is an [`Outcome::Error`], which withholds at `deny` what it would have
     /// decided about: disruptions for a reason, of an instance, creations in a zone, the next stage of a
     /// rollout; the size stays.
     pub fn decide(&self, facts: &GroupFacts<'_>) -> Decisions {
+        self.decide_at(facts, |point| {
+            point != DecisionPoint::Validate && !is_early(point)
+        })
+    }
+
+    /// Decides with the policies of some points. Those of which nobody knows the point count to those of
+    /// a pass, not to the early ones.
+    fn decide_at(&self, facts: &GroupFacts<'_>, wanted: fn(DecisionPoint) -> bool) -> Decisions {
+        let unknown = wanted(DecisionPoint::Gate);
         let bound: Vec<&Bound> = self
             .applicable(&facts.group.labels)
-            .filter(|bound| bound.point() != Some(DecisionPoint::Validate))
+            .filter(|bound| bound.point().map_or(unknown, wanted))
             .collect();
         if bound.is_empty() {
             return Decisions::default();
@@ -402,6 +427,11 @@ impl PolicySet {
             },
         )
     }
+}
+
+/// Returns whether a decision is made before everything else.
+fn is_early(point: DecisionPoint) -> bool {
+    matches!(point, DecisionPoint::Health | DecisionPoint::Drift)
 }
 
 pub(crate) fn roots(bound: &[&Bound]) -> BTreeSet<&'static str> {

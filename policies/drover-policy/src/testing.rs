@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use drover_model::*;
 
-use crate::{GroupFacts, GroupSummary, PolicyMistake, PolicySet, SourceFacts};
+use crate::{EarlyFacts, GroupFacts, GroupSummary, PolicyMistake, PolicySet, SourceFacts};
 
 pub(crate) fn policy(point: DecisionPoint, body: &str) -> Policy {
     let rules = |text: &str| {
@@ -88,6 +88,8 @@ pub(crate) struct World {
     pub(crate) source: SourceFacts,
     pub(crate) groups: BTreeMap<GroupName, GroupSummary>,
     pub(crate) readings: Readings,
+    pub(crate) early: EarlyFacts,
+    pub(crate) drift: Drift,
 }
 
 impl World {
@@ -139,6 +141,8 @@ impl World {
             )]
             .into(),
             readings: Readings::new(),
+            early: EarlyFacts::default(),
+            drift: Drift::default(),
         }
     }
 
@@ -153,6 +157,8 @@ impl World {
             source: &self.source,
             groups: &self.groups,
             readings: &self.readings,
+            early: Some(&self.early),
+            drift: &self.drift,
         }
     }
 }

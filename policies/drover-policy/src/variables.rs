@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Bounds, Change, Check, Classified, DecisionPoint, Deletion, DeletionPolicy, Digests, Group,
-    GroupName, GroupPhase, GroupSpec, HealthSpec, Manage, Member, Numbers, OnFailure, Probe,
-    Reason, RecordedGroup, RolloutSpec, RolloutState, Template, Timestamp,
+    Bounds, Change, Check, Classified, DecisionPoint, Deletion, DeletionPolicy, Digests, Drift,
+    FieldChange, Group, GroupName, GroupPhase, GroupSpec, HealthSignals, HealthSpec, HealthVerdict,
+    Manage, Member, Numbers, OnFailure, Probe, Reason, RecordedGroup, RolloutSpec, RolloutState,
+    Template, Timestamp, Value,
 };
 
 use crate::definitions::{CALENDARS, Calendars, Definitions, METRICS, Metrics};
@@ -66,6 +67,21 @@ pub(crate) fn health_of(class: &str) -> &'static str {
         _ => "unknown",
     }
 }
+
+static PROVIDER_SAYS: Words = Words {
+    name: "what a provider says of an instance",
+    all: || vec!["running", "unknown"],
+};
+
+static PROBE_SAYS: Words = Words {
+    name: "what checks say of an instance",
+    all: || vec!["healthy", "unhealthy", "unknown", "none"],
+};
+
+static FIELD_CLASSES: Words = Words {
+    name: "what a change of a field needs",
+    all: || vec!["live", "restart", "replace"],
+};
 
 static CLASSES: Words = Words {
     name: "a class of an instance",
@@ -150,11 +166,42 @@ pub(crate) static VARIABLES: &[Variable] = &[
         name: "instance",
         type_: || Type::Record(&INSTANCE),
         points: &[
+            DecisionPoint::Health,
             DecisionPoint::Protect,
             DecisionPoint::Heal,
             DecisionPoint::Victim,
         ],
-        about: "The instance in question. The question is asked once per instance.",
+        about: "The instance in question. The question is asked once per instance; `health` is asked of those that run.",
+    },
+    Variable {
+        name: "signals",
+        type_: || Type::Record(&SIGNALS),
+        points: &[DecisionPoint::Health],
+        about: "What is known of the instance's health.",
+    },
+    Variable {
+        name: "field",
+        type_: || Type::Text,
+        points: &[DecisionPoint::Drift],
+        about: "The field of the template in question: `properties.<name>`, `tags.<name>` or `flavors`. The question is asked once per field in which two templates differ.",
+    },
+    Variable {
+        name: "class",
+        type_: || Type::Word(&FIELD_CLASSES),
+        points: &[DecisionPoint::Drift],
+        about: "What the provider says a change of the field needs.",
+    },
+    Variable {
+        name: "old",
+        type_: || Type::nullable(Type::Dyn),
+        points: &[DecisionPoint::Drift],
+        about: "The field's value in the template that instances have; null where it is not written.",
+    },
+    Variable {
+        name: "new",
+        type_: || Type::nullable(Type::Dyn),
+        points: &[DecisionPoint::Drift],
+        about: "The field's value in the template that they are to have; null where it is not written.",
     },
     Variable {
         name: "zone",
@@ -278,6 +325,7 @@ pub(crate) fn instance<'a>(member: &'a Member, facts: GroupFacts<'a>) -> Boxed<'
     value::keyed(InstanceRecord {
         member,
         target: facts.recorded.target.as_ref(),
+        drift: facts.drift,
         now: facts.now,
     })
 }
@@ -429,6 +477,7 @@ record!(RolloutRecord as ROLLOUT "rollout": |this| {
 struct InstanceRecord<'a> {
     member: &'a Member,
     target: Option<&'a Digests>,
+    drift: &'a Drift,
     now: Timestamp,
 }
 
@@ -436,13 +485,50 @@ record!(InstanceRecord as INSTANCE "instance": |this| {
     "id": Type::Text, "The id, such as `web-7`." => value::owned_text(this.member.id.to_string());
     "class": Type::Word(&CLASSES), "Where it stands." => value::text(this.member.class.as_str());
     "health": Type::Word(&HEALTHS), "What that means for its health: one that serves or is about to is healthy, and of one that starts, ends or cannot be asked nothing is known." => value::text(health_of(this.member.class.as_str()));
-    "outdated": Type::Bool, "Whether its template is not the target." => value::bool(this.target.is_some_and(|target| *target != this.member.digests));
+    "outdated": Type::Bool, "Whether its template is not the target, and `drift` does not ignore that." => value::bool(this.target.is_some_and(|target| !this.drift.is_current(&this.member.digests, target)));
     "draining": Type::Bool, "Whether work is being moved off it." => value::bool(this.member.drain.is_some());
     "age": Type::Duration, "Time since it was made." => value::elapsed(this.member.created_at, this.now);
     "zone": Type::Text, "Its zone; empty where there are none." => value::text(this.member.zone.as_deref().unwrap_or(""));
     "busy": Type::Bool, "Whether it says that it is busy." => value::bool(this.member.busy);
     "address": Type::Text, "Its address; empty until it is known." => value::text(this.member.address.as_deref().unwrap_or(""));
 });
+
+/// Returns what is known of an instance's health as policies see it.
+pub(crate) fn signals(signals: &HealthSignals) -> Boxed<'_> {
+    value::keyed(SignalsRecord(signals))
+}
+
+#[derive(Clone, Copy)]
+struct SignalsRecord<'a>(&'a HealthSignals);
+
+record!(SignalsRecord as SIGNALS "signals": |this| {
+    "provider": Type::Word(&PROVIDER_SAYS), "What the provider says." => value::text(match this.0.provider {
+        HealthVerdict::Healthy => "running",
+        HealthVerdict::Unknown | HealthVerdict::Unhealthy => "unknown",
+    });
+    "probe": Type::Word(&PROBE_SAYS), "What the checks say together: `none` where the group has none." => value::text(this.0.probe.map_or("none", HealthVerdict::as_str));
+    "checks": Type::list(Type::Word(&HEALTHS)), "What each check says, in the order of `health.checks`."
+        => value::list(this.0.checks.iter().map(|check| value::text(check.as_str())).collect());
+    "combined": Type::Word(&HEALTHS), "What comes of it where no policy says otherwise." => value::text(this.0.combined.as_str());
+    "why": Type::Text, "Why it is not healthy, in words; empty for one that is." => value::text(&this.0.why);
+});
+
+/// Returns the variables of a question about a changed field.
+pub(crate) fn field_change(change: &FieldChange) -> Vec<(&'static str, Boxed<'_>)> {
+    vec![
+        ("field", value::text(&change.field)),
+        ("class", value::text(change.class.as_str())),
+        ("old", written(change.old.as_ref())),
+        ("new", written(change.new.as_ref())),
+    ]
+}
+
+fn written(value: Option<&Value>) -> Boxed<'_> {
+    match value {
+        Some(value) => value::document(value),
+        None => value::absent("it is null: the template does not have the field"),
+    }
+}
 
 #[derive(Clone, Copy)]
 struct Summaries<'a>(&'a BTreeMap<GroupName, GroupSummary>);

@@ -13,7 +13,7 @@ fn waits(world: &World, name: &str) -> bool {
         .any(|held| matches!(held.hold, Hold::DependencyNotReady { .. }))
 }
 
-fn reproduced(world: &World, name: &str) {
+pub(crate) fn reproduced(world: &World, name: &str) {
     let text = |path: String| Some(String::from_utf8(world.branch.file(&path)?).unwrap());
     let inputs = text(format!("inputs/{name}.json")).unwrap();
     let replayed = replay(&inputs, text(format!("groups/{name}.yaml")).as_deref()).unwrap();

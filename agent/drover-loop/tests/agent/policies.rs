@@ -1,6 +1,7 @@
 //! What policies decide beside gates and sizes, through the whole agent.
 
 use crate::harness::{PROVIDER, World, group};
+use crate::peers::reproduced;
 
 fn policy(point: &str, body: &str) -> String {
     format!(
@@ -126,4 +127,78 @@ async fn a_budget_of_nothing_stops_a_rollout_and_scaling_goes_on() {
         .iter()
         .filter(|name| ["web-1", "web-2", "web-3"].contains(&name.as_str()));
     assert_eq!(old.count(), 2, "{living:?}");
+}
+
+#[tokio::test]
+async fn a_difference_that_a_policy_ignores_replaces_nobody_and_newcomers_get_it() {
+    let ignore = policy(
+        "drift",
+        "value: 'field == \"properties.image\" ? \"ignore\" : class'",
+    );
+    let mut world = World::new(&[]);
+    push(&world, &ignore, 3, "a");
+    world.pass().await;
+    world.converge().await;
+    let before = world.living("web");
+    push(&world, &ignore, 3, "b");
+    world.passes(5).await;
+    world.converge().await;
+    assert_eq!(world.living("web"), before);
+    let state = String::from_utf8(world.branch.file("groups/web.yaml").unwrap()).unwrap();
+    assert!(state.contains("ignored: properties.image"), "{state}");
+    push(&world, &ignore, 4, "b");
+    world.pass().await;
+    world.converge().await;
+    assert_eq!(world.living("web").len(), 4);
+    reproduced(&world, "web");
+    // Without the policy the difference counts again.
+    let web = group("web", 4, "b");
+    let files = [("p.yaml", PROVIDER), ("web.yaml", web.as_str())];
+    world.repository.commit(&files);
+    world.pass().await;
+    world.converge().await;
+    let living = world.living("web");
+    assert!(
+        before.iter().all(|name| !living.contains(name)),
+        "{living:?}"
+    );
+    assert!(living.contains(&"web-4".to_owned()), "it had it already");
+}
+
+#[tokio::test]
+async fn an_instance_is_as_healthy_as_a_policy_says() {
+    let sick = policy(
+        "health",
+        "value: 'instance.id == \"web-2\" && status.desired == 3 ? \"unhealthy\" : signals.combined'",
+    );
+    let mut world = World::new(&[]);
+    push(&world, &policy("health", "value: signals.combined"), 3, "a");
+    world.pass().await;
+    world.converge().await;
+    world.passes(60).await;
+    push(&world, &sick, 3, "a");
+    world.passes(2).await;
+    let web_2 = |world: &World| {
+        let state = String::from_utf8(world.branch.file("groups/web.yaml").unwrap()).unwrap();
+        drover_spec::record::decode(&state)
+            .unwrap()
+            .instances
+            .remove(&drover_model::InstanceId::parse("web-2").unwrap())
+    };
+    assert_eq!(web_2(&world).unwrap().class, "Suspect");
+    reproduced(&world, "web");
+    world
+        .until("it is replaced", |world| {
+            let living = world.living("web");
+            living.len() == 3 && !living.contains(&"web-2".to_owned())
+        })
+        .await;
+    world.converge().await;
+    reproduced(&world, "web");
+    // One that cannot be asked leaves everybody as they are.
+    let broken = policy("health", "value: 'git.trailers[\"Health\"]'");
+    push(&world, &broken, 2, "a");
+    world.passes(10).await;
+    assert_eq!(world.living("web").len(), 3);
+    assert_eq!(codes(&world), ["PolicyFailed"]);
 }

@@ -198,6 +198,7 @@ pub(crate) fn pass(known: &Known, now: Timestamp) -> (Classified, Plan) {
         intents: &[],
         recorded: &known.recorded,
         visibility: Duration::ZERO,
+        health: &[],
     });
     let input = PlanInput {
         now,

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Amount, BindingName, Bounds, Change, DecisionPoint, Enforcement, Hold, Outcome, PolicyName,
-    SourceSpan, Verdict,
+    Amount, BindingName, Bounds, Change, DecisionPoint, Drift, Enforcement, Hold, Outcome,
+    PolicyName, SourceSpan, Verdict,
 };
 
 use super::{ChangeInput, Review, change, change_size, review};
@@ -15,6 +15,7 @@ fn change_of(fixture: &Fixture) -> Option<Change> {
         recorded: &fixture.recorded,
         to: (!fixture.removed).then(|| (spec, spec.size, fixture.digests())),
         policies: BTreeMap::new(),
+        drift: &fixture.decisions.drift,
     })
 }
 
@@ -107,6 +108,7 @@ fn the_id_covers_the_policies_that_judge() {
             recorded: &fixture.recorded,
             to: Some((spec, spec.size, fixture.digests())),
             policies,
+            drift: &Drift::default(),
         })
         .unwrap()
         .id

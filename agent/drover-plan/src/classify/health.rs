@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use drover_model::{
-    CheckOutcome, ExitReport, GroupSpec, HealthSignal, HealthSpec, InstanceClass, InstanceMemory,
-    Lifecycle, ProviderPhase, RecordedInstance, Timestamp,
+    CheckOutcome, ExitReport, GroupSpec, HealthOverride, HealthSignal, HealthSignals, HealthSpec,
+    HealthVerdict, InstanceClass, InstanceId, InstanceMemory, Lifecycle, ProviderPhase,
+    RecordedInstance, Timestamp,
 };
 
 use crate::time::{earlier, elapsed, later};
@@ -93,6 +94,78 @@ fn checked(spec: &HealthSpec, signal: &HealthSignal, now: Timestamp) -> Health {
             Health::Unknown("not every check was tried yet".to_owned())
         }
         None => Health::Healthy,
+    }
+}
+
+/// Returns what is known of a running instance. None: it is being made or ended, or has ended, and no
+/// policy makes anything else of that.
+pub(super) fn signals(
+    phase: &ProviderPhase,
+    spec: &HealthSpec,
+    signal: Option<&HealthSignal>,
+    now: Timestamp,
+) -> Option<HealthSignals> {
+    let health = verdict(phase, spec, signal, now);
+    let (combined, why) = in_words(&health)?;
+    let provider = match phase {
+        ProviderPhase::Running => HealthVerdict::Healthy,
+        ProviderPhase::Unknown
+        | ProviderPhase::Pending
+        | ProviderPhase::Exited(_)
+        | ProviderPhase::Stopping
+        | ProviderPhase::Terminated => HealthVerdict::Unknown,
+    };
+    let tried = |position: usize| signal.and_then(|signal| signal.checks.get(position));
+    let checks = (0..spec.checks.len()).map(|position| match tried(position) {
+        Some(CheckOutcome::Passing) => HealthVerdict::Healthy,
+        Some(CheckOutcome::Failing { .. }) => HealthVerdict::Unhealthy,
+        Some(CheckOutcome::Unknown { .. }) | None => HealthVerdict::Unknown,
+    });
+    // Of a provider that cannot say whether an instance runs, the checks are asked all the same.
+    let probe = match signal {
+        _ if spec.checks.is_empty() => None,
+        None => Some(HealthVerdict::Unknown),
+        Some(signal) => in_words(&checked(spec, signal, now)).map(|(probe, _)| probe),
+    };
+    Some(HealthSignals {
+        provider,
+        probe,
+        checks: checks.collect(),
+        combined,
+        why: why.to_owned(),
+    })
+}
+
+/// Returns the word for the health of a running instance, and why.
+fn in_words(health: &Health) -> Option<(HealthVerdict, &str)> {
+    match health {
+        Health::Healthy => Some((HealthVerdict::Healthy, "")),
+        Health::Failing(why) => Some((HealthVerdict::Unhealthy, why)),
+        Health::Unknown(why) => Some((HealthVerdict::Unknown, why)),
+        Health::Ended(_) | Health::Stopping | Health::Pending => None,
+    }
+}
+
+/// Returns the health that policies say a running instance has.
+pub(super) fn overridden(health: Health, id: &InstanceId, overrides: &[HealthOverride]) -> Health {
+    if in_words(&health).is_none() {
+        return health;
+    }
+    let about = overrides.iter().filter(|it| it.instances.contains(id));
+    let Some(said) = about.max_by_key(|it| it.health) else {
+        return health;
+    };
+    let why = || {
+        let verdict = &said.verdict;
+        format!(
+            "policy {} by binding {} says so",
+            verdict.policy, verdict.binding
+        )
+    };
+    match said.health {
+        HealthVerdict::Healthy => Health::Healthy,
+        HealthVerdict::Unhealthy => Health::Failing(why()),
+        HealthVerdict::Unknown => Health::Unknown(why()),
     }
 }
 

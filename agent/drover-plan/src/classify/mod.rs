@@ -18,10 +18,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use drover_model::{
-    Classified, Digests, DrainProgress, ExitReport, GroupName, GroupSpec, HealthSignal, InPlace,
-    InstanceClass, InstanceId, InstanceMemory, Intent, IntentKind, IntentState, Listed, Listing,
-    Member, Ownership, ProviderPhase, RecordedGroup, SeatId, Settlement, SettlementOutcome,
-    Timestamp, Trust,
+    Classified, Digests, DrainProgress, ExitReport, GroupName, GroupSpec, HealthOverride,
+    HealthSignal, HealthSignals, InPlace, InstanceClass, InstanceId, InstanceMemory, Intent,
+    IntentKind, IntentState, Listed, Listing, Member, Ownership, ProviderPhase, RecordedGroup,
+    SeatId, Settlement, SettlementOutcome, Timestamp, Trust,
 };
 
 use crate::intents::IntentIndex;
@@ -52,6 +52,31 @@ pub struct ClassifyInput<'a> {
     pub recorded: &'a RecordedGroup,
     /// How long the provider may leave an acknowledged instance out of its listing.
     pub visibility: Duration,
+    /// What policies say about the health of single instances.
+    pub health: &'a [HealthOverride],
+}
+
+/// Returns what is known of the health of the group's running instances, for policies.
+pub fn health_signals(input: &ClassifyInput<'_>) -> BTreeMap<InstanceId, HealthSignals> {
+    let listed = listed_by_id(input).into_iter();
+    let signals = listed.filter_map(|(id, (listed, _))| {
+        let restarted_at = input.memory.get(id).and_then(|memory| memory.restarted_at);
+        let signal = signal_since(input, id, restarted_at);
+        let known = health::signals(&listed.phase, &input.spec.health, signal, input.now)?;
+        Some((id.clone(), known))
+    });
+    signals.collect()
+}
+
+/// Returns the results of an instance's checks. What was asked before a restart was asked of another
+/// process.
+fn signal_since<'a>(
+    input: &ClassifyInput<'a>,
+    id: &InstanceId,
+    restarted_at: Option<Timestamp>,
+) -> Option<&'a HealthSignal> {
+    let signal = input.signals.get(id)?;
+    (signal.asked_at >= restarted_at.unwrap_or(Timestamp::MIN)).then_some(signal)
 }
 
 /// Builds the effective world.
@@ -179,11 +204,10 @@ impl Stage<'_> {
             .or_else(|| input.recorded.instances.get(id).map(|was| was.created_at))
             .or_else(|| self.intended_at(id))
             .unwrap_or(memory.first_seen);
-        // What was asked before a restart was asked of another process.
         let restarted_at = memory.restarted_at.unwrap_or(Timestamp::MIN);
-        let signals = input.signals.get(id);
-        let signal = signals.filter(|signal| signal.asked_at >= restarted_at);
+        let signal = signal_since(input, id, memory.restarted_at);
         let health = health::verdict(&listed.phase, &input.spec.health, signal, input.now);
+        let health = health::overridden(health, id, input.health);
         let restarting = to_come.is_some_and(|change| change.how == InPlace::Restart);
         if !restarting {
             health::remember(&mut memory, &health, input.now);

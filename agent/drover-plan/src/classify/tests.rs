@@ -1,8 +1,12 @@
+use std::collections::BTreeMap;
+
 use drover_model::{
-    CheckOutcome, Completeness, ExitReport, Hold, InstanceClass, IntentState, ProviderPhase,
-    Reason, SettlementOutcome, Trust,
+    BindingName, CheckOutcome, Completeness, DecisionPoint, Enforcement, ExitReport,
+    HealthOverride, HealthVerdict, Hold, InstanceClass, IntentState, Outcome, PolicyName,
+    ProviderPhase, Reason, SettlementOutcome, SourceSpan, Trust, Verdict,
 };
 
+use crate::health_signals;
 use crate::testing::{Fixture, at, id, provider_ref};
 
 fn failing() -> CheckOutcome {
@@ -396,4 +400,79 @@ fn what_is_gone_stays_gone_while_the_call_that_made_it_is_open_for_another_one()
     assert_eq!(fixture.class("web-2"), "gone");
     let settled = fixture.classified().settled;
     assert_eq!(settled.len(), 1, "both are gone at once");
+}
+
+fn override_of(instances: &[&str], health: HealthVerdict) -> HealthOverride {
+    HealthOverride {
+        health,
+        verdict: Verdict {
+            policy: PolicyName::parse("majority").unwrap(),
+            binding: BindingName::parse("prod").unwrap(),
+            point: DecisionPoint::Health,
+            enforcement: Enforcement::Deny,
+            outcome: Outcome::Passed,
+            message: String::new(),
+            span: SourceSpan::start_of("policy.yaml"),
+            values: BTreeMap::new(),
+            digest: String::new(),
+        },
+        instances: instances.iter().map(|name| id(name)).collect(),
+    }
+}
+
+#[test]
+fn the_health_that_policy_chooses_runs_the_same_timers() {
+    let mut fixture = Fixture::converged(2);
+    fixture.decisions.health = vec![override_of(&["web-1"], HealthVerdict::Unhealthy)];
+    let class = fixture.classified().members[&id("web-1")].class.clone();
+    assert_eq!(
+        class,
+        InstanceClass::Suspect {
+            why: "policy majority by binding prod says so".to_owned()
+        }
+    );
+    fixture.later(120);
+    assert_eq!(fixture.class("web-1"), "Unhealthy");
+    assert_eq!(fixture.class("web-2"), "Available");
+    fixture.decisions.health = vec![override_of(&["web-1"], HealthVerdict::Healthy)];
+    fixture.signal("web-1", failing());
+    fixture.later(200);
+    assert_eq!(fixture.class("web-1"), "Available");
+}
+
+#[test]
+fn no_policy_makes_anything_of_what_ended() {
+    let mut fixture = Fixture::converged(2);
+    fixture.list("web-1", exited());
+    let both = override_of(&["web-1", "web-2"], HealthVerdict::Healthy);
+    let worse = override_of(&["web-2"], HealthVerdict::Unknown);
+    fixture.decisions.health = vec![both, worse];
+    assert_eq!(fixture.class("web-1"), "Exited");
+    assert_eq!(
+        fixture.class("web-2"),
+        "Suspect",
+        "the least favourable counts"
+    );
+}
+
+#[test]
+fn signals_say_what_provider_and_checks_know_and_nothing_of_what_ended() {
+    let mut fixture = Fixture::converged(3);
+    fixture.signal("web-1", failing());
+    fixture.signals.remove(&id("web-2"));
+    fixture.list("web-3", exited());
+    let signals = fixture.with_classify_input(health_signals);
+    let told = |name: &str| {
+        let signals = signals.get(&id(name))?;
+        let probe = signals.probe.map(HealthVerdict::as_str);
+        Some((signals.provider.as_str(), probe, signals.combined.as_str()))
+    };
+    let checks = &signals[&id("web-1")].checks;
+    assert_eq!(*checks, [HealthVerdict::Unhealthy]);
+    assert_eq!(
+        told("web-1"),
+        Some(("healthy", Some("unhealthy"), "unhealthy"))
+    );
+    assert_eq!(told("web-2"), Some(("healthy", Some("unknown"), "unknown")));
+    assert_eq!(told("web-3"), None);
 }

@@ -36,6 +36,9 @@ impl Facts<'_> {
                 Action::Drain { .. } | Action::Destroy { .. } | Action::Release { .. } => {
                     let updates = step.cause == Cause::Because(Reason::Update);
                     let new = subjects(step).into_iter().any(|id| self.stays(id));
+                    for id in subjects(step).into_iter().filter(|_| updates && new) {
+                        self.not_ignored(id, plan)?;
+                    }
                     let allowed = self.input.desired.spec().rollout.action_max;
                     if updates && new && allowed != FieldClass::Replace {
                         return Err(LintError::BeyondAction {
@@ -60,6 +63,21 @@ impl Facts<'_> {
         Ok(())
     }
 
+    /// Nobody goes for a difference that policy ignores.
+    fn not_ignored(&self, id: &InstanceId, plan: &Plan) -> Result<(), LintError> {
+        let (Some(member), Some(target)) = (self.world.members.get(id), &plan.next.target) else {
+            return Ok(());
+        };
+        let said = self.input.decisions.drift.decision(&member.digests, target);
+        if said.is_some_and(|said| said.class == FieldClass::Ignore) {
+            return Err(LintError::InPlace {
+                instance: id.clone(),
+                what: "policy ignores the difference",
+            });
+        }
+        Ok(())
+    }
+
     fn changes(&self, id: &InstanceId, how: InPlace, digests: &Digests) -> Result<(), LintError> {
         let wrong = |what| {
             Err(LintError::InPlace {
@@ -73,6 +91,16 @@ impl Facts<'_> {
         changeable(member, digests)?;
         if how == InPlace::Live && member.digests.restart != digests.restart {
             return wrong("it would have to restart");
+        }
+        let drift = &self.input.decisions.drift;
+        let said = drift.decision(&member.digests, digests);
+        match (said.map(|said| said.class), how) {
+            (None | Some(FieldClass::Live), _) | (Some(FieldClass::Restart), InPlace::Restart) => {}
+            (Some(FieldClass::Ignore), _) => return wrong("policy ignores the difference"),
+            (Some(FieldClass::Restart), InPlace::Live) => {
+                return wrong("policy asks for a restart");
+            }
+            (Some(FieldClass::Replace), _) => return wrong("policy asks for a replacement"),
         }
         let allowed = self.input.desired.spec().rollout.action_max;
         let within = match how {

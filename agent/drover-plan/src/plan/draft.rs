@@ -18,7 +18,7 @@ use super::{held, held_for};
 use crate::change::{ChangeInput, change, change_size, policy_hold};
 use crate::input::{Desired, PlanInput};
 use crate::intents::IntentIndex;
-use crate::numbers::{Resolved, extra, is_current, serves};
+use crate::numbers::{Resolved, extra, serves};
 
 /// What becomes of the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -279,6 +279,7 @@ impl<'a> Draft<'a> {
             recorded: input.recorded,
             to,
             policies: input.policies.clone(),
+            drift: &input.decisions.drift,
         })
     }
 
@@ -473,7 +474,12 @@ impl<'a> Draft<'a> {
 
     /// Returns whether a member has the template that instances are rolled to.
     pub(super) fn current(&self, member: &Member) -> bool {
-        is_current(&member.digests, &self.target)
+        self.counts_as_current(&member.digests)
+    }
+
+    /// Returns whether an instance with `digests` needs nothing to be one of the target.
+    pub(super) fn counts_as_current(&self, digests: &Digests) -> bool {
+        self.input.decisions.drift.is_current(digests, &self.target)
     }
 
     /// Returns how many members are on their way out for `reason`.

@@ -12,7 +12,7 @@ use super::create::blames_template;
 use super::draft::Draft;
 use super::held_for;
 use super::observes;
-use crate::numbers::{is_current, serves};
+use crate::numbers::serves;
 use crate::time::{earlier, elapsed, later};
 
 /// One launch that came to nothing.
@@ -306,9 +306,9 @@ impl Draft<'_> {
         self.live().any(|member| {
             let before = recorded.get(&member.id);
             serves(member)
-                && is_current(&member.digests, &self.target)
+                && self.counts_as_current(&member.digests)
                 && before.is_none_or(|before| {
-                    before.class != available || !is_current(&before.digests, &self.target)
+                    before.class != available || !self.counts_as_current(&before.digests)
                 })
         })
     }

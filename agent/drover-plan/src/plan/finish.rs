@@ -105,7 +105,9 @@ impl Draft<'_> {
         self.count_kept();
         self.set_timers();
         self.record();
-        let numbers = count(&self.resolved, self.input.classified, Some(&self.target));
+        let drift = &self.input.decisions.drift;
+        let target = Some(&self.target);
+        let numbers = count(&self.resolved, self.input.classified, target, drift);
         let report = PlanReport {
             holds: self.holds,
             numbers,

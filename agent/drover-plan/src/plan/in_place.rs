@@ -17,7 +17,7 @@ use super::draft::Draft;
 use super::follow_up::{DECIDE_ANEW, failed};
 use super::held_for;
 use super::target::Fresh;
-use crate::numbers::{is_current, serves};
+use crate::numbers::serves;
 use crate::time::later;
 
 /// A change in place that the provider could not begin is decided anew after this time.
@@ -31,7 +31,8 @@ impl<'a> Draft<'a> {
     /// Returns what makes `member` one of the target. Members of a quorum are always replaced, and so
     /// is everybody in a rollout in which the provider refused to change one in place.
     pub(super) fn needs(&self, member: &Member) -> FieldClass {
-        let needs = member.digests.change_to(&self.target);
+        let drift = &self.input.decisions.drift;
+        let needs = drift.needs(&member.digests, &self.target);
         let in_place = matches!(needs, FieldClass::Live | FieldClass::Restart);
         if in_place && (member.seat.is_some() || self.update_refused().is_some()) {
             FieldClass::Replace
@@ -111,7 +112,7 @@ impl<'a> Draft<'a> {
     /// Counts the members that come back with another template than the target.
     pub(super) fn returning_outdated(&self) -> u32 {
         let with = self.returning.values().flatten();
-        with.filter(|digests| !is_current(digests, &self.target))
+        with.filter(|digests| !self.counts_as_current(digests))
             .count() as u32
     }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    Action, Condition, ConditionType, Digests, GroupPhase, Held, Hold, InPlaceUpdate,
-    InstanceClass, InstanceId, IntentId, IntentKind, Member, PolicyHold, RecordedInstance,
-    RolloutState, Trust,
+    Action, Condition, ConditionType, Digests, FieldClass, GroupPhase, Held, Hold,
+    IgnoredDifference, InPlaceUpdate, InstanceClass, InstanceId, IntentId, IntentKind, Member,
+    PolicyHold, RecordedInstance, RolloutState, Trust,
 };
 
 use super::draft::{Course, Draft};
@@ -27,6 +27,7 @@ impl Draft<'_> {
             self.next.change = Some(change.id.clone());
         }
         self.record_conditions();
+        self.record_ignored();
         self.drop_templates();
     }
 
@@ -236,6 +237,26 @@ impl Draft<'_> {
             ),
             (None, None) => (None, "NoDocument".to_owned(), String::new()),
         }
+    }
+
+    /// Records which templates count as the target although they differ, and who says so.
+    fn record_ignored(&mut self) {
+        let have = self.next.instances.values();
+        let have: BTreeSet<&Digests> = have.map(|instance| &instance.digests).collect();
+        let drift = &self.input.decisions.drift;
+        let ignored = have.into_iter().filter_map(|digests| {
+            let decision = drift.decision(digests, &self.target)?;
+            let verdict = &decision.verdict;
+            (decision.class == FieldClass::Ignore).then(|| {
+                let ignored = IgnoredDifference {
+                    policy: verdict.policy.clone(),
+                    binding: verdict.binding.clone(),
+                    message: verdict.message.clone(),
+                };
+                (digests.clone(), ignored)
+            })
+        });
+        self.next.ignored = ignored.collect();
     }
 
     /// Forgets templates that nothing has or is about to have.

@@ -11,7 +11,6 @@ use super::held_for;
 use super::placement::{ZoneCounts, fullest_zone_first};
 use super::target::Fresh;
 use super::window::is_window;
-use crate::numbers::is_current;
 
 impl<'a> Draft<'a> {
     /// Makes missing instances, as many as the ceiling and the spacing of launches allow.
@@ -214,6 +213,7 @@ impl<'a> Draft<'a> {
             Some(_) => self.wanted(),
             None => &self.target,
         };
+        let drift = &self.input.decisions.drift;
         let untouched = |member: &&Member| !self.changing.contains(&member.id);
         let mut victims: Vec<&'a Member> = self.live().filter(untouched).collect();
         let tier = |member: &Member| match member.class {
@@ -223,7 +223,7 @@ impl<'a> Draft<'a> {
             InstanceClass::Unhealthy { .. } | InstanceClass::Exited(_) => 2,
             InstanceClass::Lost { .. } => 3,
             InstanceClass::Suspect { .. } | InstanceClass::Starting | InstanceClass::Warming => 4,
-            InstanceClass::Available if !is_current(&member.digests, wanted) => 5,
+            InstanceClass::Available if !drift.is_current(&member.digests, wanted) => 5,
             InstanceClass::Available => 6,
         };
         victims.sort_by_cached_key(|member| {

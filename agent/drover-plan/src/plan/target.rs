@@ -1,8 +1,10 @@
 //! Which template instances should have.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use drover_model::{
-    Activity, Digests, GroupSpec, Held, Hold, PauseCause, Reason, RecordedGroup, RolloutState,
-    Template,
+    Activity, Difference, Digests, FieldClass, GroupSpec, Held, Hold, PauseCause, Reason,
+    RecordedGroup, RolloutState, Template, field_changes,
 };
 
 use super::draft::Draft;
@@ -39,6 +41,40 @@ pub fn target_digests(
         Some(digests) if same_type => digests.clone(),
         Some(_) | None => Digests::of(&provider.type_, &spec.template, &provider.classes),
     }
+}
+
+/// Returns how the templates that instances have, or that a rollout ended with, differ from those that
+/// they may get: the target, and the last good one. What has no recorded template is left out.
+pub fn differences<'a>(
+    have: impl IntoIterator<Item = &'a Digests>,
+    recorded: &'a RecordedGroup,
+    (target, template): (&'a Digests, &'a Template),
+    classes: &BTreeMap<String, FieldClass>,
+) -> Vec<Difference> {
+    let known = |digests: &'a Digests| Some((digests, recorded.templates.get(digests)?));
+    let ends = [recorded.target.as_ref(), recorded.stable.as_ref()];
+    let have: BTreeSet<&Digests> = have.into_iter().chain(ends.into_iter().flatten()).collect();
+    let mut to = BTreeMap::from([(target, template)]);
+    to.extend(
+        recorded
+            .stable
+            .as_ref()
+            .and_then(known)
+            .filter(|(stable, _)| *stable != target),
+    );
+    let mut differences = Vec::new();
+    for (from, old) in have.into_iter().filter_map(known) {
+        for (to, new) in &to {
+            if from != *to && from.version() == to.version() {
+                differences.push(Difference {
+                    from: from.clone(),
+                    to: (*to).clone(),
+                    changes: field_changes(old, new, classes),
+                });
+            }
+        }
+    }
+    differences
 }
 
 fn same_text(one: &Template, other: &Template) -> bool {

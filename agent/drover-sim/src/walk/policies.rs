@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
     AnalysisDecision, AnalysisResult, BindingName, BudgetDecision, DecisionPoint, Decisions,
-    Enforcement, InstanceId, Outcome, PlaceDecision, PolicyName, Protection, Reason, SizeDecision,
-    SourceSpan, Verdict,
+    Digests, Drift, DriftDecision, Enforcement, FieldClass, HealthOverride, HealthVerdict,
+    InstanceId, Outcome, PlaceDecision, PolicyName, Protection, Reason, SizeDecision, SourceSpan,
+    Verdict,
 };
 
 use super::Life;
@@ -45,6 +46,8 @@ impl Life {
         decisions.victims.clear();
         decisions.places.clear();
         decisions.analysis = None;
+        decisions.health.clear();
+        decisions.drift = Drift::default();
         if self.random.percent(50) {
             return;
         }
@@ -60,7 +63,8 @@ impl Life {
         let some: BTreeSet<InstanceId> =
             ids.iter().filter(|_| random.percent(30)).cloned().collect();
         let decisions = &mut self.sim.decisions;
-        let what = match random.below(5) {
+        let templates: Vec<Digests> = self.sim.recorded.templates.keys().cloned().collect();
+        let what = match random.below(7) {
             0 => {
                 let max = random.below(3);
                 let verdict = hours(DecisionPoint::Budget, Outcome::Passed);
@@ -89,6 +93,32 @@ impl Life {
                 let zone = random.pick(&["a", "b", "c"]).to_owned();
                 decisions.places.insert(zone, random.pick(&choices));
                 "zone judged"
+            }
+            4 => {
+                decisions.health.push(HealthOverride {
+                    health: random.pick(&HealthVerdict::ALL),
+                    verdict: hours(DecisionPoint::Health, Outcome::Passed),
+                    instances: some,
+                });
+                "health chosen"
+            }
+            5 if !templates.is_empty() => {
+                let (from, to) = (random.pick(&templates), random.pick(&templates));
+                let needs = from.change_to(&to);
+                let classes = FieldClass::ALL.into_iter();
+                let more = classes.filter(|class| *class == FieldClass::Ignore || *class > needs);
+                let more: Vec<FieldClass> = more.collect();
+                if from != to {
+                    let class = random.pick(&more);
+                    let verdict = hours(DecisionPoint::Drift, Outcome::Passed);
+                    decisions.drift.0.push(DriftDecision {
+                        from,
+                        to,
+                        class,
+                        verdict,
+                    });
+                }
+                "difference judged"
             }
             _ => {
                 decisions.analysis = Some(AnalysisDecision {

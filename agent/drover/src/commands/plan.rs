@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use drover_git::Oid;
 use drover_loop::Mode;
 use drover_model::{
-    Digests, Enforcement, Epoch, Group, GroupName, GroupPhase, GroupUid, Hold, Numbers, Outcome,
-    PolicyHold, ProviderType, Readings, RecordedGroup, RecordedProvider, Revision, Timestamp,
-    Verdict,
+    Digests, Drift, Enforcement, Epoch, FieldClass, Group, GroupName, GroupPhase, GroupUid, Hold,
+    Numbers, Outcome, PolicyHold, ProviderType, Readings, RecordedGroup, RecordedProvider,
+    Revision, Timestamp, Verdict,
 };
 use drover_plan::{ChangeInput, change};
-use drover_policy::{GroupFacts, GroupSummary, PolicySet, SourceFacts};
+use drover_policy::{EarlyFacts, GroupFacts, GroupSummary, PolicySet, SourceFacts};
 
 use crate::agent::client::{AgentClient, ClientError};
 use crate::agent::{Assembled, assemble};
@@ -177,7 +177,7 @@ impl End {
     }
 
     /// Returns type and digests of a group's template.
-    fn digests(&self, group: &Group) -> Option<(ProviderType, Digests)> {
+    fn digests(&self, group: &Group) -> Option<Made> {
         let provider = self
             .documents
             .repository
@@ -187,7 +187,11 @@ impl End {
         let registry = providers::registry();
         let classes = registry.manifest(&type_).ok()?.properties.classes();
         let digests = Digests::of(&type_, &group.spec.template, &classes);
-        Some((type_, digests))
+        Some(Made {
+            type_,
+            digests,
+            classes,
+        })
     }
 
     /// Returns the state that would be recorded if the group had converged at this commit.
@@ -198,7 +202,7 @@ impl End {
         let Some(group) = self.group(name) else {
             return Ok(recorded);
         };
-        if let Some((type_, digests)) = self.digests(group) {
+        if let Some(Made { type_, digests, .. }) = self.digests(group) {
             recorded.provider = Some(RecordedProvider {
                 name: group.spec.provider.clone(),
                 type_,
@@ -215,6 +219,13 @@ impl End {
         recorded.phase = GroupPhase::Converged;
         Ok(recorded)
     }
+}
+
+/// What the instances of a group at a commit are made from.
+struct Made {
+    type_: ProviderType,
+    digests: Digests,
+    classes: BTreeMap<String, FieldClass>,
 }
 
 fn summaries(base: &End, names: &BTreeSet<&GroupName>) -> BTreeMap<GroupName, GroupSummary> {
@@ -244,15 +255,43 @@ fn compare(
         let by_policy = head.policies.has_size_policy(&group.labels);
         drover_plan::change_size(&group.spec, &recorded, by_policy)
     };
-    let digests = to.and_then(|group| head.digests(group));
+    let made = to.and_then(|group| Some((group, head.digests(group)?)));
     let policies = to.map(|group| head.policies.digests_for(&group.labels));
+    let (numbers, none) = (Numbers::default(), Drift::default());
+    let readings = Readings::new();
+    let facts = |group| GroupFacts {
+        now: Timestamp::now(),
+        group,
+        old: base.group(name).map(|group| &group.spec),
+        numbers: &numbers,
+        recorded: &recorded,
+        classified: None,
+        source: &head.facts,
+        groups,
+        // Nobody is asked before a commit is merged.
+        readings: &readings,
+        early: None,
+        drift: &none,
+    };
+    let drift = made.as_ref().map(|(group, made)| {
+        let to = (&made.digests, &group.spec.template);
+        let early = EarlyFacts {
+            signals: BTreeMap::new(),
+            differences: drover_plan::differences([], &recorded, to, &made.classes),
+        };
+        let facts = GroupFacts {
+            early: Some(&early),
+            ..facts(group)
+        };
+        head.policies.decide_early(&facts).drift
+    });
+    let drift = drift.unwrap_or_default();
     let found = change(&ChangeInput {
         group: name,
         recorded: &recorded,
-        to: to
-            .zip(digests)
-            .map(|(group, (_, digests))| (&group.spec, sized(group), digests)),
+        to: made.map(|(group, made)| (&group.spec, sized(group), made.digests)),
         policies: policies.unwrap_or_default(),
+        drift: &drift,
     });
     let mut view = PlanView {
         group: name.to_string(),
@@ -268,18 +307,9 @@ fn compare(
         denied: false,
     };
     if let (Some(found), Some(group)) = (&found, to) {
-        let numbers = Numbers::default();
         let facts = GroupFacts {
-            now: Timestamp::now(),
-            group,
-            old: base.group(name).map(|group| &group.spec),
-            numbers: &numbers,
-            recorded: &recorded,
-            classified: None,
-            source: &head.facts,
-            groups,
-            // Nobody is asked before a commit is merged.
-            readings: &Readings::new(),
+            drift: &drift,
+            ..facts(group)
         };
         // The policies before and after the commit both judge it.
         let mut verdicts = base.policies.validate(&facts, found);

@@ -1,6 +1,7 @@
 use drover_model::{
-    AnalysisResult, DecisionPoint, Decisions, Enforcement, ExitReport, InstanceClass, Outcome,
-    PlaceDecision, Policy, PolicyName, Reason, Rollout,
+    AnalysisResult, Binding, DecisionPoint, Decisions, Difference, Drift, Enforcement, ExitReport,
+    FieldChange, FieldClass, HealthSignals, HealthVerdict, InstanceClass, InstanceId, Outcome,
+    PlaceDecision, Policy, PolicyName, Reason, Rollout, Value,
 };
 
 use crate::PolicySet;
@@ -246,4 +247,185 @@ fn health_is_what_the_class_means() {
     );
     let hint = mistakes(&typo);
     assert!(hint.contains("did you mean `health`?"), "{hint}");
+}
+
+fn signals(combined: HealthVerdict) -> HealthSignals {
+    HealthSignals {
+        provider: HealthVerdict::Healthy,
+        probe: Some(combined),
+        checks: vec![combined, HealthVerdict::Healthy],
+        combined,
+        why: "status 500".to_owned(),
+    }
+}
+
+/// Three instances, the first of which fails a check.
+fn one_failing() -> World {
+    let mut world = World::new();
+    let ids = world.classified.as_ref().unwrap().members.keys();
+    let ids: Vec<InstanceId> = ids.cloned().collect();
+    for (at, id) in ids.into_iter().enumerate() {
+        let combined = if at == 0 {
+            HealthVerdict::Unhealthy
+        } else {
+            HealthVerdict::Healthy
+        };
+        world.early.signals.insert(id, signals(combined));
+    }
+    world
+}
+
+fn overrides(decisions: &Decisions) -> Vec<String> {
+    let said = decisions.health.iter();
+    said.map(|said| {
+        let ids: Vec<String> = said.instances.iter().map(ToString::to_string).collect();
+        let message = &said.verdict.message;
+        format!("{} {}: {message}", said.health.as_str(), ids.join(" "))
+    })
+    .collect()
+}
+
+#[test]
+fn health_says_only_what_is_otherwise_than_the_signals() {
+    let world = one_failing();
+    let early = |set: PolicySet| set.decide_early(&world.facts());
+    let most = "signals.checks.exists(c, c == 'healthy') ? 'healthy' : signals.combined";
+    let decisions = early(bound(policy(DecisionPoint::Health, most)));
+    assert_eq!(
+        overrides(&decisions),
+        ["healthy web-1: web-1 is healthy; its signals say unhealthy"]
+    );
+    assert_eq!(closed(&decisions), Vec::<&str>::new());
+    // Whoever says what the signals say objects to whoever says better.
+    let decisions = early(both(DecisionPoint::Health, most, "signals.combined"));
+    assert_eq!(overrides(&decisions), Vec::<String>::new());
+    let busy = "instance.id == 'web-2' ? 'unknown' : signals.combined";
+    let decisions = early(both(DecisionPoint::Health, most, busy));
+    assert_eq!(
+        overrides(&decisions),
+        ["unknown web-2: web-2 is unknown; its signals say healthy"]
+    );
+}
+
+#[test]
+fn where_health_cannot_be_decided_nobody_is_healed_and_nothing_goes_that_may_wait() {
+    let world = one_failing();
+    let of_one = "instance.id == 'web-1' ? git.trailers['Health'] : signals.combined";
+    let decisions = bound(policy(DecisionPoint::Health, of_one)).decide_early(&world.facts());
+    assert_eq!(overrides(&decisions), Vec::<String>::new());
+    assert_eq!(kept(&decisions, Reason::Heal), ["web-1"]);
+    assert_eq!(
+        closed(&decisions),
+        ["update", "heal", "scaleIn", "expiry", "rebalance", "cost"]
+    );
+}
+
+#[test]
+fn what_only_audits_changes_no_health_and_no_class() {
+    let mut world = one_failing();
+    world.early.differences = vec![difference(&[("properties.image", FieldClass::Replace)])];
+    for (point, body) in [
+        (DecisionPoint::Health, "'healthy'"),
+        (DecisionPoint::Drift, "'ignore'"),
+    ] {
+        let policies = [policy(point, body)];
+        let audit = Binding {
+            enforcement: Enforcement::Audit,
+            ..binding("tested")
+        };
+        let (set, _) = PolicySet::compile(&policies, &[audit], &[]);
+        let decisions = set.decide_early(&world.facts());
+        assert_eq!(overrides(&decisions), Vec::<String>::new());
+        assert_eq!(decisions.drift, Drift::default());
+        assert!(!decisions.trace.is_empty(), "it is told");
+    }
+}
+
+fn difference(fields: &[(&str, FieldClass)]) -> Difference {
+    let change = |(field, class): &(&str, FieldClass)| FieldChange {
+        field: (*field).to_owned(),
+        class: *class,
+        old: Some(Value::from("v1")),
+        new: Some(Value::from("v2")),
+    };
+    Difference {
+        from: digests("v1"),
+        to: digests("v2"),
+        changes: fields.iter().map(change).collect(),
+    }
+}
+
+#[test]
+fn drift_is_decided_field_by_field_and_the_most_counts() {
+    let mut world = World::new();
+    let note = "field.startsWith('tags.') ? 'ignore' : class";
+    let class = |world: &World, body: &str| {
+        let set = bound(policy(DecisionPoint::Drift, body));
+        let decisions = set.decide_early(&world.facts());
+        let decided = decisions.drift.0.first();
+        decided.map(|it| (it.class.as_str(), it.verdict.message.clone()))
+    };
+    let told = |class: &'static str, message: &str| Some((class, message.to_owned()));
+    world.early.differences = vec![difference(&[("tags.note", FieldClass::Replace)])];
+    assert_eq!(class(&world, note), told("ignore", "ignored: tags.note"));
+    assert_eq!(class(&world, "class"), None);
+    // Nobody can do less than the provider needs.
+    assert_eq!(class(&world, "'live'"), None);
+    assert_eq!(
+        class(&world, "old == 'v1' ? 'ignore' : 'replace'"),
+        told("ignore", "ignored: tags.note")
+    );
+    // What is ignored comes along with what is not.
+    world.early.differences = vec![difference(&[
+        ("properties.image", FieldClass::Replace),
+        ("tags.note", FieldClass::Replace),
+    ])];
+    assert_eq!(class(&world, note), None);
+    assert_eq!(
+        class(&world, "'ignore'"),
+        told("ignore", "ignored: properties.image, tags.note")
+    );
+}
+
+#[test]
+fn of_two_policies_on_drift_the_one_that_asks_for_more_counts() {
+    let mut world = World::new();
+    world.early.differences = vec![difference(&[("tags.note", FieldClass::Replace)])];
+    let set = both(DecisionPoint::Drift, "'ignore'", "'replace'");
+    assert_eq!(set.decide_early(&world.facts()).drift, Drift::default());
+    let set = both(DecisionPoint::Drift, "'ignore'", "'ignore'");
+    assert_eq!(set.decide_early(&world.facts()).drift.0.len(), 1);
+}
+
+#[test]
+fn a_difference_that_cannot_be_judged_replaces_nobody() {
+    let mut world = World::new();
+    world.early.differences = vec![difference(&[("tags.note", FieldClass::Replace)])];
+    let set = bound(policy(DecisionPoint::Drift, "git.trailers['Drift']"));
+    let decisions = set.decide_early(&world.facts());
+    assert_eq!(decisions.drift, Drift::default());
+    assert_eq!(closed(&decisions), ["update"]);
+    // Neither is asked among the others, and the others not before.
+    assert_eq!(set.decide(&world.facts()), Decisions::default());
+    let gate = bound(policy(DecisionPoint::Gate, "reason != 'update'"));
+    assert_eq!(gate.decide_early(&world.facts()), Decisions::default());
+    assert!(!gate.asks_early(&world.group.labels));
+    assert!(set.asks_early(&world.group.labels));
+}
+
+#[test]
+fn policies_on_health_and_drift_that_were_never_valid_withhold_what_they_would_have_decided() {
+    let world = one_failing();
+    let broken = |point| {
+        let (set, _) =
+            PolicySet::compile(&[policy(point, "nothing.known")], &[binding("tested")], &[]);
+        let decisions = set.decide_early(&world.facts());
+        assert_eq!(set.decide(&world.facts()), Decisions::default());
+        closed(&decisions)
+    };
+    assert_eq!(broken(DecisionPoint::Drift), ["update"]);
+    assert_eq!(
+        broken(DecisionPoint::Health),
+        ["update", "heal", "scaleIn", "expiry", "rebalance", "cost"]
+    );
 }

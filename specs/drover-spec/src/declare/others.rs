@@ -34,10 +34,20 @@ pub(crate) static POLICY_SPEC: Object = any(
             "on",
             Shape::Word(
                 &[
-                    "validate", "size", "gate", "budget", "protect", "heal", "victim", "place",
-                    "analysis",
+                    "validate", "size", "gate", "budget", "health", "protect", "heal", "drift",
+                    "victim", "place", "analysis",
                 ],
-                &["approve", "health", "drift"],
+                &[
+                    "approve",
+                    "expiry",
+                    "drain",
+                    "order",
+                    "quorumReady",
+                    "orphan",
+                    "dependsOn",
+                    "onFailure",
+                    "interrupt",
+                ],
             ),
             "The decision that the policy takes part in.",
         ),
@@ -68,12 +78,12 @@ pub(crate) static POLICY_SPEC: Object = any(
                 of: &Shape::Object(&POLICY_RULE),
                 min: 1,
             },
-            "For `validate` and `gate`: conditions that must hold.",
+            "For `validate`, `gate` and `protect`: conditions that must hold.",
         ),
         optional(
             "value",
             Shape::Expression,
-            "For `size`: one expression of the decision point's result type.",
+            "For the others: one expression of the decision point's result type.",
         ),
         optional(
             "tests",

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     AcceptedDocument, ChangeId, Condition, ConditionType, Deleting, Digests, EntryId, Epoch,
-    ErrorClass, GroupPhase, InstanceId, Kept, Kind, LaunchBackoff, PauseCause, Quarantine,
-    RateSlot, RecordedGroup, RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout,
-    RolloutStages, RolloutState, SeatId, Template, TemplateParts, Timestamp, UpDown,
+    ErrorClass, GroupPhase, IgnoredDifference, InstanceId, Kept, Kind, LaunchBackoff, PauseCause,
+    Quarantine, RateSlot, RecordedGroup, RecordedInstance, RecordedProvider, RecordedQuorum,
+    Resize, Rollout, RolloutStages, RolloutState, SeatId, Template, TemplateParts, Timestamp,
+    UpDown,
 };
 
 use super::read::Reader;
@@ -44,7 +45,7 @@ const GROUP_FIELDS: [&str; 23] = [
 /// Decodes a group.
 pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
     let mut fields = GROUP_FIELDS.to_vec();
-    fields.extend(["templates", "resizes", "cooling"]);
+    fields.extend(["templates", "resizes", "cooling", "ignored"]);
     root.only(&fields)?;
     let metadata = root.get("metadata")?;
     metadata.only(&["name", "uid", "epoch"])?;
@@ -66,6 +67,11 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
         templates: root
             .get("templates")?
             .map_of(|key| Digests::parse(key).ok(), template)?,
+        ignored: root
+            .optional_with("ignored", |reader| {
+                reader.map_of(|key| Digests::parse(key).ok(), ignored)
+            })?
+            .unwrap_or_default(),
         rollout: root.optional_with("rollout", rollout)?,
         quarantine: root.optional_with("quarantine", quarantine)?,
         backoff: root.optional_with("backoff", backoff)?,
@@ -97,6 +103,15 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
             .iter()
             .map(hold::decode_held)
             .collect::<Result<_, _>>()?,
+    })
+}
+
+fn ignored(reader: &Reader<'_>) -> Result<IgnoredDifference, RecordError> {
+    reader.only(&["policy", "binding", "message"])?;
+    Ok(IgnoredDifference {
+        policy: reader.get("policy")?.parsed()?,
+        binding: reader.get("binding")?.parsed()?,
+        message: reader.get("message")?.string()?,
     })
 }
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    AcceptedDocument, Condition, Deleting, ErrorClass, Kept, LaunchBackoff, MemberId, PauseCause,
-    Quarantine, RateSlot, RecordedGroup, RecordedInstance, RecordedProvider, RecordedQuorum,
-    Resize, Rollout, RolloutStages, RolloutState, Template, Timestamp, UpDown,
+    AcceptedDocument, Condition, Deleting, ErrorClass, IgnoredDifference, Kept, LaunchBackoff,
+    MemberId, PauseCause, Quarantine, RateSlot, RecordedGroup, RecordedInstance, RecordedProvider,
+    RecordedQuorum, Resize, Rollout, RolloutStages, RolloutState, Template, Timestamp, UpDown,
 };
 
 use super::write::{MapOf, Yaml};
@@ -50,6 +50,7 @@ pub(crate) fn group(group: &RecordedGroup) -> Yaml {
             "holds",
             Yaml::List(group.holds.iter().map(hold::encode_held).collect()),
         )
+        .optional("ignored", ignored(group))
         .optional("rollout", group.rollout.as_ref().map(rollout))
         .optional("quarantine", group.quarantine.as_ref().map(quarantine))
         .optional("backoff", group.backoff.as_ref().map(backoff))
@@ -149,6 +150,24 @@ fn stages(stages: &RolloutStages) -> Option<Yaml> {
         .optional_text("bakeSince", stages.bake_since.map(format_time))
         .optional("updated", stages.updated.map(number));
     (!none).then(|| map.build())
+}
+
+fn ignored(group: &RecordedGroup) -> Option<Yaml> {
+    let one = |ignored: &IgnoredDifference| {
+        let IgnoredDifference {
+            policy,
+            binding,
+            message,
+        } = ignored;
+        MapOf::new()
+            .text("policy", policy)
+            .text("binding", binding)
+            .text("message", message)
+            .build()
+    };
+    let entries = group.ignored.iter();
+    let entries = entries.map(|(digests, ignored)| (digests.to_string(), one(ignored)));
+    (!group.ignored.is_empty()).then(|| Yaml::Map(entries.collect()))
 }
 
 fn quarantine(quarantine: &Quarantine) -> Yaml {

@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    Activity, BudgetName, Condition, ConditionType, Deleting, Digests, EntryId, Epoch, ErrorClass,
-    Flavor, GroupName, GroupPhase, GroupUid, Held, Hold, InstanceId, Kept, LaunchBackoff, MemberId,
-    PauseCause, PolicyHold, PolicyName, Promote, ProviderName, ProviderRef, ProviderType,
-    Quarantine, RateSlot, Reason, RecordedInstance, RecordedProvider, RecordedQuorum, Resize,
-    Rollout, RolloutMode, RolloutStages, RolloutState, SeatId, SourceSpan, Template, TemplateParts,
-    Timestamp, UpDown, Value, Vanilla,
+    Activity, BindingName, BudgetName, Condition, ConditionType, Deleting, Digests, EntryId, Epoch,
+    ErrorClass, Flavor, GroupName, GroupPhase, GroupUid, Held, Hold, IgnoredDifference, InstanceId,
+    Kept, LaunchBackoff, MemberId, PauseCause, PolicyHold, PolicyName, Promote, ProviderName,
+    ProviderRef, ProviderType, Quarantine, RateSlot, Reason, RecordedInstance, RecordedProvider,
+    RecordedQuorum, Resize, Rollout, RolloutMode, RolloutStages, RolloutState, SeatId, SourceSpan,
+    Template, TemplateParts, Timestamp, UpDown, Value, Vanilla,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -17,7 +17,7 @@ use super::*;
 mod holds;
 
 /// Texts that YAML makes hard: other readers' booleans and numbers, indicators, line breaks, spaces.
-fn text() -> impl Strategy<Value = String> {
+pub(super) fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-z]{1,8}",
         Just(String::new()),
@@ -81,17 +81,17 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-fn name() -> impl Strategy<Value = String> {
+pub(super) fn name() -> impl Strategy<Value = String> {
     "[a-z]([a-z0-9-]{0,8}[a-z0-9])?"
 }
 
-fn time() -> impl Strategy<Value = Timestamp> {
+pub(super) fn time() -> impl Strategy<Value = Timestamp> {
     (0..4_000_000_000_i64, 0..1_000_000_000_i32).prop_map(|(second, nanosecond)| {
         Timestamp::new(second, nanosecond).expect("the range is within jiff's")
     })
 }
 
-fn digests() -> impl Strategy<Value = Digests> {
+pub(super) fn digests() -> impl Strategy<Value = Digests> {
     ("[1-9]", "[a-z2-7]{32}", "[a-z2-7]{32}", "[a-z2-7]{32}")
         .prop_map(|(v, a, b, c)| Digests::parse(&format!("{v}:{a}+{b}+{c}")).unwrap())
 }
@@ -104,7 +104,7 @@ fn change() -> impl Strategy<Value = drover_model::ChangeId> {
     "[0-9a-f]{64}".prop_map(|text| drover_model::ChangeId::parse(&text).unwrap())
 }
 
-fn instance_id() -> impl Strategy<Value = InstanceId> {
+pub(super) fn instance_id() -> impl Strategy<Value = InstanceId> {
     any::<u64>().prop_map(|number| InstanceId::new(GroupName::parse("web").unwrap(), number))
 }
 
@@ -428,6 +428,7 @@ prop_compose! {
         provider in option::of((name(), name(), value())).boxed(),
         (target, stable) in (option::of(digests()), option::of(digests())),
         templates in btree_map(digests(), template(), 0..3).boxed(),
+        ignored in btree_map(digests(), (name(), name(), text()), 0..3),
         rollout in option::of(rollout()).boxed(),
         (quarantine, backoff) in (option::of(quarantine()).boxed(), option::of(backoff()).boxed()),
         (change, destroyed) in (option::of(change()), option::of((change(), any::<u32>()))),
@@ -458,6 +459,17 @@ prop_compose! {
             stable,
             stable_size,
             templates,
+            ignored: ignored
+                .into_iter()
+                .map(|(digests, (policy, binding, message))| {
+                    let ignored = IgnoredDifference {
+                        policy: PolicyName::parse(&policy).unwrap(),
+                        binding: BindingName::parse(&binding).unwrap(),
+                        message,
+                    };
+                    (digests, ignored)
+                })
+                .collect(),
             rollout,
             quarantine,
             backoff,

@@ -1,11 +1,12 @@
 use std::time::Duration;
 
 use drover_model::{
-    AnalysisDecision, AnalysisResult, BudgetDecision, Canary, OnFailure, PauseCause, PlaceDecision,
-    Promote, Protection, Rollout, RolloutState,
+    AnalysisDecision, AnalysisResult, BudgetDecision, Canary, Drift, DriftDecision, FieldClass,
+    OnFailure, PauseCause, PlaceDecision, Promote, Protection, Rollout, RolloutState,
 };
 
 use super::*;
+use crate::testing::fields;
 
 fn said(point: DecisionPoint, outcome: Outcome) -> Verdict {
     let (_, mut verdicts) = gate(Reason::Update, "3");
@@ -189,4 +190,64 @@ fn an_analysis_that_fails_stops_the_rollout_or_rolls_back() {
 
 fn is_paused(state: &RolloutState) -> bool {
     matches!(state, RolloutState::Paused(_))
+}
+
+fn drifting(fixture: &mut Fixture, class: FieldClass) {
+    let (from, to) = (fixture.recorded.stable.clone().unwrap(), fixture.digests());
+    assert_ne!(from, to);
+    let verdict = said(DecisionPoint::Drift, Outcome::Passed);
+    fixture.decisions.drift = Drift(vec![DriftDecision {
+        from,
+        to,
+        class,
+        verdict,
+    }]);
+}
+
+#[test]
+fn a_difference_that_policy_ignores_replaces_nobody_and_the_next_one_gets_the_new_template() {
+    let mut fixture = Fixture::converged(3);
+    fixture.group.spec.template = template(2);
+    let (plan, _) = fixture.planned();
+    assert!(!plan.steps.is_empty(), "without the policy somebody goes");
+    drifting(&mut fixture, FieldClass::Ignore);
+    let (plan, report) = fixture.planned();
+    assert_eq!(plan.steps, Vec::new());
+    assert_eq!(holds(&report), Vec::<&str>::new());
+    assert_eq!(report.numbers.outdated, 0);
+    assert_eq!(plan.change.as_ref().map(|change| change.replaces), Some(0));
+    let ignored: Vec<&str> = plan
+        .next
+        .ignored
+        .values()
+        .map(|it| it.policy.as_str())
+        .collect();
+    assert_eq!(ignored, ["hours"]);
+    assert_eq!(plan.next.stable, Some(fixture.digests()), "it is done");
+    fixture.group.spec.size = 4;
+    let (plan, _) = fixture.planned();
+    let made = plan.steps.iter().find_map(|step| match &step.action {
+        Action::Create { digests, slots, .. } => Some((digests.clone(), slots.len())),
+        _ => None,
+    });
+    assert_eq!(made, Some((fixture.digests(), 1)));
+}
+
+#[test]
+fn what_policy_asks_to_be_replaced_is_not_changed_in_place() {
+    let mut fixture = Fixture::in_place(3);
+    fixture.group.spec.template = fields(1, 1, 2);
+    let in_place = |plan: &Plan| {
+        let mut steps = plan.steps.iter();
+        steps.any(|step| matches!(step.action, Action::Update(_)))
+    };
+    assert!(in_place(&fixture.planned().0), "its field is live");
+    drifting(&mut fixture, FieldClass::Replace);
+    let (plan, _) = fixture.planned();
+    assert!(!in_place(&plan));
+    let created = plan
+        .steps
+        .iter()
+        .any(|step| matches!(step.action, Action::Create { .. }));
+    assert!(created, "the surge of a rolling update");
 }

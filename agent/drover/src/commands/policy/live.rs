@@ -121,6 +121,7 @@ fn change(group: &Group, facts: &RecordedFacts) -> Option<Change> {
         recorded: &facts.recorded,
         to: Some((&group.spec, size, digests)),
         policies: BTreeMap::new(),
+        drift: &facts.decisions.drift,
     })
 }
 
@@ -233,13 +234,24 @@ impl Live {
                 .as_deref()
                 .or_else(|| zones.first().map(String::as_str)),
             change: self.change.as_ref(),
+            field: self
+                .recorded
+                .early
+                .differences
+                .iter()
+                .flat_map(|it| &it.changes)
+                .next(),
         };
         let name = &self.recorded.recorded.name;
         let missing = match point {
-            Some(DecisionPoint::Protect | DecisionPoint::Heal | DecisionPoint::Victim)
-                if instance.is_none() =>
-            {
-                "it has no instances"
+            Some(
+                DecisionPoint::Health
+                | DecisionPoint::Protect
+                | DecisionPoint::Heal
+                | DecisionPoint::Victim,
+            ) if instance.is_none() => "it has no instances",
+            Some(DecisionPoint::Drift) if question.field.is_none() => {
+                "its instances have one template"
             }
             Some(DecisionPoint::Place) if question.zone.is_none() => "it has no placement.zones",
             Some(DecisionPoint::Validate) if question.change.is_none() => {

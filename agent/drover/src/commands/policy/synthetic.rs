@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    Bounds, Change, Classified, Digests, Epoch, Group, GroupName, GroupPhase, GroupSpec, GroupUid,
-    InstanceClass, InstanceId, Member, Numbers, ProviderName, ProviderType, Readings,
-    RecordedGroup, Revision, Rollout, SourceSpan, Template, TemplateParts, Timestamp, Trust, Value,
+    Bounds, Change, Classified, Digests, Drift, Epoch, Group, GroupName, GroupPhase, GroupSpec,
+    GroupUid, HealthSignals, HealthVerdict, InstanceClass, InstanceId, Member, Numbers,
+    ProviderName, ProviderType, Readings, RecordedGroup, Revision, Rollout, SourceSpan, Template,
+    TemplateParts, Timestamp, Trust, Value,
 };
-use drover_policy::{GroupFacts, GroupSummary, SourceFacts};
+use drover_policy::{EarlyFacts, GroupFacts, GroupSummary, SourceFacts};
 
 use super::live::unchanged;
 
@@ -25,6 +26,8 @@ pub(super) struct Synthetic {
     groups: BTreeMap<GroupName, GroupSummary>,
     now: Timestamp,
     readings: Readings,
+    early: EarlyFacts,
+    drift: Drift,
     pub(super) change: Change,
 }
 
@@ -41,6 +44,8 @@ impl Synthetic {
             source: &self.source,
             groups: &self.groups,
             readings: &self.readings,
+            early: Some(&self.early),
+            drift: &self.drift,
         }
     }
 }
@@ -109,7 +114,9 @@ fn synthetic(
     };
     Synthetic {
         readings: Readings::new(),
-        numbers: drover_plan::numbers(&spec, instances, &classified, &recorded),
+        numbers: drover_plan::numbers(&spec, instances, &classified, &recorded, &Drift::default()),
+        early: early(&spec, &classified, &recorded),
+        drift: Drift::default(),
         change: Change {
             replaces: instances,
             ..unchanged(name, instances, &target)
@@ -135,6 +142,31 @@ fn synthetic(
         },
         groups,
         now,
+    }
+}
+
+/// What `health` and `drift` are asked about: whoever is well says so.
+fn early(spec: &GroupSpec, classified: &Classified, recorded: &RecordedGroup) -> EarlyFacts {
+    let signals = |member: &Member| {
+        let combined = match member.class {
+            InstanceClass::Unhealthy { .. } => HealthVerdict::Unhealthy,
+            _ => HealthVerdict::Healthy,
+        };
+        let signals = HealthSignals {
+            provider: HealthVerdict::Healthy,
+            probe: Some(combined),
+            checks: vec![combined],
+            combined,
+            why: String::new(),
+        };
+        (member.id.clone(), signals)
+    };
+    let target = digests(spec);
+    let have = classified.members.values().map(|member| &member.digests);
+    let to = (&target, &spec.template);
+    EarlyFacts {
+        signals: classified.members.values().map(signals).collect(),
+        differences: drover_plan::differences(have, recorded, to, &BTreeMap::new()),
     }
 }
 

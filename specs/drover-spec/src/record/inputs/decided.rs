@@ -4,21 +4,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use drover_model::{
-    AnalysisDecision, AnalysisResult, BudgetDecision, DecisionPoint, Decisions, Enforcement,
-    InstanceId, Outcome, Peers, PlaceDecision, Protection, Reason, Recommendation, Share,
-    SizeDecision, SourceSpan, Value, Verdict,
+    AnalysisDecision, AnalysisResult, BudgetDecision, DecisionPoint, Decisions, Drift,
+    DriftDecision, Enforcement, FieldClass, HealthOverride, HealthVerdict, InstanceId, Outcome,
+    Peers, PlaceDecision, Protection, Reason, Recommendation, Share, SizeDecision, SourceSpan,
+    Value, Verdict,
 };
 
 use super::{list_in, list_out, map_in, map_out};
 use crate::formats::format_time;
 use crate::record::RecordError;
-use crate::record::decode::texts;
+use crate::record::decode::{digests, texts};
 use crate::record::read::Reader;
 use crate::record::write::{MapOf, Yaml};
+
+#[cfg(test)]
+mod tests;
 
 pub(super) fn decisions_out(decisions: &Decisions) -> Yaml {
     let Decisions {
         size,
+        health,
+        drift,
         gates,
         budgets,
         protections,
@@ -43,15 +49,14 @@ pub(super) fn decisions_out(decisions: &Decisions) -> Yaml {
     });
     MapOf::new()
         .optional("size", size)
+        .optional("health", some_in(health, override_out))
+        .optional("drift", some_in(&drift.0, drift_out))
         .with(
             "gates",
             map_out(gates, |verdicts| list_out(verdicts, verdict_out)),
         )
         .optional("budgets", some_of(budgets, budget_out))
-        .optional(
-            "protections",
-            (!protections.is_empty()).then(|| list_out(protections, protection_out)),
-        )
+        .optional("protections", some_in(protections, protection_out))
         .optional(
             "victims",
             some_of(victims, |scores| map_out(scores, |score| score_out(*score))),
@@ -69,6 +74,70 @@ fn some_of<K: ToString, V>(map: &BTreeMap<K, V>, out: impl Fn(&V) -> Yaml) -> Op
     (!map.is_empty()).then(|| map_out(map, out))
 }
 
+/// Nothing is written where nothing is said.
+fn some_in<V>(list: &[V], out: impl Fn(&V) -> Yaml) -> Option<Yaml> {
+    (!list.is_empty()).then(|| list_out(list, out))
+}
+
+fn ids_out(ids: &BTreeSet<InstanceId>) -> Yaml {
+    Yaml::List(ids.iter().map(Yaml::text).collect())
+}
+
+fn ids_in(reader: &Reader<'_>) -> Result<BTreeSet<InstanceId>, RecordError> {
+    Ok(list_in(reader, Reader::parsed)?.into_iter().collect())
+}
+
+fn override_out(said: &HealthOverride) -> Yaml {
+    let HealthOverride {
+        health,
+        verdict,
+        instances,
+    } = said;
+    MapOf::new()
+        .text("health", health.as_str())
+        .with("verdict", verdict_out(verdict))
+        .with("instances", ids_out(instances))
+        .build()
+}
+
+fn override_in(reader: &Reader<'_>) -> Result<HealthOverride, RecordError> {
+    reader.only(&["health", "verdict", "instances"])?;
+    Ok(HealthOverride {
+        health: reader
+            .get("health")?
+            .one_of(&HealthVerdict::ALL, HealthVerdict::as_str)?,
+        verdict: verdict_in(&reader.get("verdict")?)?,
+        instances: ids_in(&reader.get("instances")?)?,
+    })
+}
+
+fn drift_out(decision: &DriftDecision) -> Yaml {
+    let DriftDecision {
+        from,
+        to,
+        class,
+        verdict,
+    } = decision;
+    MapOf::new()
+        .text("from", from)
+        .text("to", to)
+        .text("class", class.as_str())
+        .with("verdict", verdict_out(verdict))
+        .build()
+}
+
+fn drift_in(reader: &Reader<'_>) -> Result<DriftDecision, RecordError> {
+    reader.only(&["from", "to", "class", "verdict"])?;
+    Ok(DriftDecision {
+        from: digests(&reader.get("from")?)?,
+        to: digests(&reader.get("to")?)?,
+        class: reader
+            .get("class")?
+            .one_of(&FieldClass::ALL, FieldClass::as_str)?,
+        verdict: verdict_in(&reader.get("verdict")?)?,
+    })
+}
+
 fn budget_out(budget: &BudgetDecision) -> Yaml {
     let BudgetDecision { max, verdict } = budget;
     MapOf::new()
@@ -79,10 +148,9 @@ fn budget_out(budget: &BudgetDecision) -> Yaml {
 
 fn protection_out(protection: &Protection) -> Yaml {
     let Protection { verdict, instances } = protection;
-    let ids = |ids: &BTreeSet<InstanceId>| Yaml::List(ids.iter().map(Yaml::text).collect());
     MapOf::new()
         .with("verdict", verdict_out(verdict))
-        .with("instances", map_out(instances, ids))
+        .with("instances", map_out(instances, ids_out))
         .build()
 }
 
@@ -116,10 +184,9 @@ fn budget_in(reader: &Reader<'_>) -> Result<BudgetDecision, RecordError> {
 
 fn protection_in(reader: &Reader<'_>) -> Result<Protection, RecordError> {
     reader.only(&["verdict", "instances"])?;
-    let ids = |reader: &Reader<'_>| Ok(list_in(reader, Reader::parsed)?.into_iter().collect());
     Ok(Protection {
         verdict: verdict_in(&reader.get("verdict")?)?,
-        instances: reader.get("instances")?.map_of(reason_of, ids)?,
+        instances: reader.get("instances")?.map_of(reason_of, ids_in)?,
     })
 }
 
@@ -150,6 +217,8 @@ fn reason_of(key: &str) -> Option<Reason> {
 pub(super) fn decisions_in(reader: &Reader<'_>) -> Result<Decisions, RecordError> {
     reader.only(&[
         "size",
+        "health",
+        "drift",
         "gates",
         "budgets",
         "protections",
@@ -175,6 +244,14 @@ pub(super) fn decisions_in(reader: &Reader<'_>) -> Result<Decisions, RecordError
     let verdicts = |reader: &Reader<'_>| list_in(reader, verdict_in);
     Ok(Decisions {
         size: reader.optional_with("size", size)?,
+        health: reader
+            .optional_with("health", |list| list_in(list, override_in))?
+            .unwrap_or_default(),
+        drift: Drift(
+            reader
+                .optional_with("drift", |list| list_in(list, drift_in))?
+                .unwrap_or_default(),
+        ),
         gates: reader.get("gates")?.map_of(reason_of, verdicts)?,
         budgets: reader
             .optional_with("budgets", |map| map.map_of(reason_of, budget_in))?

@@ -30,7 +30,8 @@ pub(super) fn differences(
         places: is_whole(decided, DecisionPoint::Place, only),
     };
     let mut was = answers(decided, only, scores);
-    let mut now = answers(&set.decide(&facts), only, scores);
+    let decides = set.decide(&facts).after(&set.decide_early(&facts));
+    let mut now = answers(&decides, only, scores);
     if let Some(change) = &recorded.change {
         let facts = GroupFacts {
             recorded: &recorded.before,
@@ -65,6 +66,8 @@ fn default_of(question: &str) -> &'static str {
         "victim" | "place" => "0",
         "budget" => "not limited",
         "analysis" => "pass",
+        "health" => "as its signals say",
+        "drift" => "as the provider says",
         "size" => "as written",
         _ => "accepted",
     }
@@ -121,6 +124,7 @@ fn answers(decisions: &Decisions, only: Option<&BTreeSet<PolicyName>>, scores: S
             answers.insert(format!("budget {}", reason.as_str()), text);
         }
     }
+    early(decisions, only, &mut answers);
     instances(decisions, only, scores, &mut answers);
     for (zone, place) in &decisions.places {
         let text = match place {
@@ -136,6 +140,22 @@ fn answers(decisions: &Decisions, only: Option<&BTreeSet<PolicyName>>, scores: S
         answers.insert("analysis".to_owned(), analysis.result.as_str().to_owned());
     }
     answers
+}
+
+fn early(decisions: &Decisions, only: Option<&BTreeSet<PolicyName>>, answers: &mut Answers) {
+    let said = decisions.health.iter();
+    for said in said.filter(|said| counts(&said.verdict, only)) {
+        for instance in &said.instances {
+            let text = said.health.as_str().to_owned();
+            answers.insert(format!("health {instance}"), text);
+        }
+    }
+    let decided = decisions.drift.0.iter();
+    for decision in decided.filter(|decision| counts(&decision.verdict, only)) {
+        let (from, to) = (decision.from.short(), decision.to.short());
+        let text = decision.class.as_str().to_owned();
+        answers.insert(format!("drift {from} to {to}"), text);
+    }
 }
 
 fn instances(

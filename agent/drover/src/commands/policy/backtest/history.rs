@@ -204,5 +204,6 @@ fn change(before: &RecordedGroup, facts: &RecordedFacts) -> Option<Change> {
         recorded: before,
         to: Some((spec, drover_plan::change_size(spec, before, sized), digests)),
         policies: BTreeMap::new(),
+        drift: &facts.decisions.drift,
     })
 }
