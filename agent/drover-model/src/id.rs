@@ -218,6 +218,19 @@ text_id!(
     }
 );
 text_id!(
+    /// The principal of a signing key, as the agent's list of signers names it; often a mail address.
+    /// Not the author of a commit, which anybody may write.
+    Signer,
+    |text| match text {
+        "" => Err(IdError::Empty),
+        _ if text.len() > SIGNER_LENGTH_MAX => Err(IdError::TooLong { max: SIGNER_LENGTH_MAX }),
+        _ if text.chars().any(|c| c.is_control() || c.is_whitespace()) => {
+            Err(IdError::Form { expected: "a principal without spaces, such as jane@example.com" })
+        }
+        _ => Ok(()),
+    }
+);
+text_id!(
     /// The id of a change: what a person reviews and approves, equal through a whole rollout.
     ChangeId,
     |text| match text.len() {
@@ -225,6 +238,9 @@ text_id!(
         _ => Err(IdError::Form { expected: "64 hexadecimal digits" }),
     }
 );
+
+/// The longest [`Signer`] in bytes: the longest mail address (RFC 5321), rounded up.
+pub const SIGNER_LENGTH_MAX: usize = 320;
 
 impl Revision {
     /// Returns the first seven digits, for people.

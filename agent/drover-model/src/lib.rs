@@ -9,6 +9,7 @@
 //!
 //! **Invariant:** every id is parsed once, at the border, and cannot hold an invalid value after that.
 
+mod approval;
 mod calendar;
 mod cron;
 mod decision;
@@ -35,6 +36,7 @@ mod span;
 mod value;
 mod window;
 
+pub use approval::*;
 pub use calendar::*;
 pub use cron::*;
 pub use decision::*;

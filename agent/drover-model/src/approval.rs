@@ -1,0 +1,103 @@
+//! What people with a key said about changes: verified before it gets here, and never a secret.
+
+use std::collections::BTreeMap;
+
+use crate::{ChangeId, GroupName, Revision, Signer, Timestamp};
+
+/// What a signer said about a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ApprovalVerdict {
+    /// It may go on.
+    Approve,
+    /// It must not.
+    Reject,
+}
+
+impl ApprovalVerdict {
+    /// Returns the word that commands and documents use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Reject => "reject",
+        }
+    }
+}
+
+/// One person's decision about one change. Its signature was verified, and its document was seen for
+/// the first time; whether it has expired depends on the time that is asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// The change that it covers, and no other.
+    pub change: ChangeId,
+    /// Who signed it, by the agent's list of signers.
+    pub signer: Signer,
+    /// Approved or rejected.
+    pub verdict: ApprovalVerdict,
+    /// When it was signed, by the signer's clock.
+    pub at: Timestamp,
+    /// When it ends to count.
+    pub expires: Timestamp,
+    /// Why, in the signer's words.
+    pub because: String,
+    /// The commit that brought it.
+    pub operation: Revision,
+}
+
+impl Approval {
+    /// Returns whether it counts at `now`. One from the future counts: clocks differ, and what is
+    /// too far ahead was refused when it was read.
+    pub fn counts(&self, now: Timestamp) -> bool {
+        now < self.expires
+    }
+}
+
+/// Every approval and rejection that was verified, by group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Approvals(BTreeMap<GroupName, Vec<Approval>>);
+
+impl Approvals {
+    /// Adds one. The order in which they are added does not matter.
+    pub fn add(&mut self, group: GroupName, approval: Approval) {
+        let all = self.0.entry(group).or_default();
+        all.push(approval);
+        all.sort_by(|a, b| {
+            let key = |a: &Approval| (a.at, a.verdict, a.operation.clone());
+            key(a).cmp(&key(b))
+        });
+    }
+
+    /// Returns those of a group, the oldest first.
+    pub fn of(&self, group: &GroupName) -> &[Approval] {
+        self.0.get(group).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the groups that have any.
+    pub fn groups(&self) -> impl Iterator<Item = &GroupName> {
+        self.0.keys()
+    }
+
+    /// Returns whether there is none at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns what counts for a change at `now`: the latest word of each signer, since who rejects
+    /// after an approval takes it back, and the other way round. Of two at the same moment the
+    /// rejection wins. A latest word that has expired counts for nothing, and brings no earlier one back.
+    pub fn standing(
+        &self,
+        group: &GroupName,
+        change: &ChangeId,
+        now: Timestamp,
+    ) -> BTreeMap<&Signer, &Approval> {
+        let about = |approval: &&Approval| approval.change == *change;
+        let said = self.of(group).iter().filter(about);
+        let mut latest: BTreeMap<_, _> =
+            said.map(|approval| (&approval.signer, approval)).collect();
+        latest.retain(|_, approval| approval.counts(now));
+        latest
+    }
+}
+
+#[cfg(test)]
+mod tests;
