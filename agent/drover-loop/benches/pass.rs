@@ -115,6 +115,7 @@ impl Fleet {
         let parts = AgentParts {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             source: Box::new(self.repository.source(place)),
+            operations: None,
             recorder: Box::new(self.branch.recorder()),
             journal: Arc::clone(&self.journal) as Arc<dyn Journal>,
             registry: Registry::new([factory], Allowed::AllButProcess),

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use drover_apply::{HealthSource, Journal, Network, Prober, Reach, Rosters};
-use drover_model::{AgentName, Epoch, FleetName, GroupName, Held, Hold, Revision, Timestamp};
+use drover_model::{
+    AgentName, Approvals, Epoch, FleetName, GroupName, Held, Hold, Revision, Timestamp,
+};
 use drover_policy::SourceFacts;
 use drover_provider::Clock;
 use drover_spec::Diagnostic;
@@ -28,7 +30,7 @@ use crate::orphans::OrphanWatch;
 use crate::recorder::Recorder;
 use crate::registry::Registry;
 use crate::shares::Shares;
-use crate::source::{Fetcher, Snapshot, Source};
+use crate::source::{Fetcher, Operations, Snapshot, Source};
 use crate::status::{AgentStatus, PassReport, SourceStatus, WriteBackStatus};
 use crate::store::{Store, StoreError};
 use crate::task::{Keep, Mode, Shared};
@@ -74,6 +76,8 @@ pub struct AgentParts {
     pub clock: Arc<dyn Clock>,
     /// Where the desired state comes from.
     pub source: Box<dyn Source>,
+    /// Where people's decisions are read. None: nobody's counts.
+    pub operations: Option<Box<dyn Operations>>,
     /// Where recorded state is published.
     pub recorder: Box<dyn Recorder>,
     /// The journal and local store.
@@ -161,6 +165,8 @@ pub struct Agent {
     /// Recorded groups that could not be read from the state branch, with the reason.
     unreadable: BTreeMap<String, String>,
     snapshot: Option<Arc<Snapshot>>,
+    /// What people said about changes, as last read.
+    approvals: Arc<Approvals>,
     /// The commit in force.
     applied: Option<Revision>,
     /// A rewritten tip that a person accepted.
@@ -306,6 +312,7 @@ impl Agent {
             remote: Offload::new(Remote {
                 fetcher: Fetcher::new(parts.source),
                 recorder: parts.recorder,
+                operations: parts.operations,
             }),
             timekeeper: Timekeeper::new(stored.clock, settings.interval),
             fleet: Fleet::restore(stored.fleet.as_ref(), &stored.guards),
@@ -327,6 +334,7 @@ impl Agent {
             tenure,
             unreadable: BTreeMap::new(),
             snapshot: None,
+            approvals: Arc::default(),
             applied: stored.applied,
             accepted_rewrite: None,
             desired_stale: true,

@@ -236,6 +236,8 @@ fn refuses_document(hold: &Hold) -> bool {
         hold,
         Hold::SpecInvalid { .. }
             | Hold::PolicyDenied(_)
+            | Hold::ApprovalNeeded { .. }
+            | Hold::ApprovalRejected { .. }
             | Hold::PolicyFailed(_)
             | Hold::ProviderChanged { .. }
             | Hold::SizingChanged

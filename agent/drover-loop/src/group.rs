@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    AcceptedDocument, BudgetDecision, Change, Classified, Decisions, Deleting, Drift, Epoch,
-    FleetName, Group, GroupName, GroupSpec, HealthSignal, Held, Hold, InstanceId, InstanceMemory,
-    Intent, Listing, Numbers, Peers, PlaceDecision, Plan, PlanReport, PolicyName, Protection,
-    Readings, Reason, Recommendation, RecordedGroup, RosterView, Timestamp, Verdict,
+    AcceptedDocument, Approvals, ApprovedChange, BudgetDecision, Change, Classified, Decisions,
+    Deleting, Drift, Epoch, FleetName, Group, GroupName, GroupSpec, HealthSignal, Held, Hold,
+    InstanceId, InstanceMemory, Intent, Listing, Numbers, Peers, PlaceDecision, Plan, PlanReport,
+    PolicyName, Protection, Readings, Reason, Recommendation, RecordedGroup, RosterView, Timestamp,
+    Verdict,
 };
 use drover_plan::{
-    ChangeInput, ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, Review,
+    ApprovalInput, ApprovalReview, ChangeInput, ClassifyInput, Desired, LintError, PlanError,
+    PlanInput, ProviderFacts, Review,
 };
 use drover_policy::{EarlyFacts, GroupFacts, GroupSummary, PolicySet, SourceFacts};
 use drover_spec::record::{self, PlanOutcome};
@@ -57,6 +59,8 @@ pub(crate) struct GroupInput<'a> {
     pub(crate) source: &'a SourceFacts,
     pub(crate) groups: &'a BTreeMap<GroupName, GroupSummary>,
     pub(crate) readings: &'a Readings,
+    /// What people said about changes.
+    pub(crate) approvals: &'a Approvals,
     /// What the planner knows of them.
     pub(crate) peers: &'a Peers,
     /// What is in the way, and why newer documents are not in force.
@@ -109,16 +113,17 @@ pub(crate) fn judge(input: &GroupInput<'_>) -> Result<Judged, JudgeError> {
         let early = early(input, group, input.recorded);
         let change = change_to(input, group, &early.decisions.drift);
         match review_change(input, group, change, (&early, &mut guards)) {
-            Review::Proceed => {
+            Reviewed::Proceed(approved) => {
                 in_force = Some(Arc::clone(&candidate.group));
                 document = Some(candidate.document.clone());
                 let accepted = RecordedGroup {
                     accepted: document.clone(),
+                    approved,
                     ..input.recorded.clone()
                 };
                 recorded = Some(accepted);
             }
-            Review::Withheld(held) => fences.push(held),
+            Reviewed::Withheld(held) => fences.push(held),
         }
     }
     if let (Some(removal), Some(group)) = (input.removal, &in_force)
@@ -127,13 +132,14 @@ pub(crate) fn judge(input: &GroupInput<'_>) -> Result<Judged, JudgeError> {
         let early = early(input, group, input.recorded);
         let change = change_away(input, group);
         match review_change(input, group, change, (&early, &mut guards)) {
-            Review::Proceed => {
+            Reviewed::Proceed(approved) => {
                 recorded = Some(RecordedGroup {
                     deleting: Some(removal.clone()),
+                    approved,
                     ..input.recorded.clone()
                 });
             }
-            Review::Withheld(held) => fences.push(held),
+            Reviewed::Withheld(held) => fences.push(held),
         }
     }
     if in_force.is_none() && document.is_some() {
@@ -250,9 +256,9 @@ fn review_change(
     group: &Group,
     change: Option<Change>,
     (early, guards): (&Early, &mut [bool]),
-) -> Review {
+) -> Reviewed {
     let Some(change) = change else {
-        return Review::Proceed;
+        return Reviewed::Proceed(input.recorded.approved.clone());
     };
     let size = input
         .recorded
@@ -269,14 +275,43 @@ fn review_change(
     };
     let facts = group_facts(input, group, seen);
     let mut verdicts = Vec::new();
+    let mut wanted = Vec::new();
     for (position, set) in input.policies.iter().enumerate() {
         let said = set.validate(&facts, &change);
         if let Some(guard) = guards.get_mut(position) {
-            *guard |= said.iter().any(Verdict::withholds);
+            *guard |= said.iter().any(|it| it.withholds() || it.needs_approval());
         }
+        let asks = said.iter().filter(|verdict| verdict.needs_approval());
+        wanted.extend(asks.map(|verdict| (verdict.clone(), set.approvals(&verdict.binding))));
         verdicts.extend(said);
     }
-    drover_plan::review(Some(&change), &verdicts)
+    if let Review::Withheld(held) = drover_plan::review(Some(&change), &verdicts) {
+        return Reviewed::Withheld(held);
+    }
+    let review = drover_plan::review_approvals(&ApprovalInput {
+        now: input.now,
+        change: &change,
+        recorded: input.recorded,
+        author: &input.source.author,
+        wanted: &wanted,
+        approvals: input.approvals,
+    });
+    match review {
+        ApprovalReview::Withheld(held) => Reviewed::Withheld(held),
+        ApprovalReview::Approved(approvals) if approvals.is_empty() => Reviewed::Proceed(None),
+        ApprovalReview::Approved(approvals) => Reviewed::Proceed(Some(ApprovedChange {
+            change: change.id,
+            approvals,
+        })),
+    }
+}
+
+/// What comes of a change that is not in force yet.
+enum Reviewed {
+    /// It comes into force, with what people approved.
+    Proceed(Option<ApprovedChange>),
+    /// It does not, yet.
+    Withheld(Held),
 }
 
 /// Returns the change that removes the group.

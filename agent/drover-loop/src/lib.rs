@@ -66,8 +66,8 @@ pub use registry::{Allowed, Registry, RegistryError};
 pub use replay::{ReplayError, Replayed, replay};
 pub use run::{AgentHandle, Driver, Ended, PASS_GAP, drive};
 pub use source::{
-    GitSource, RefusedFile, SharedRefs, Snapshot, Source, SourceCommit, SourceError, SourceFile,
-    SourcePlace, SourceTree,
+    GitSource, Operations, RefusedFile, SharedRefs, Snapshot, Source, SourceCommit, SourceError,
+    SourceFile, SourcePlace, SourceTree,
 };
 pub use status::{
     AgentStatus, GroupReport, GroupStatus, PassReport, ProviderStatus, SourceStatus, StepFate,

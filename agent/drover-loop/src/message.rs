@@ -26,6 +26,7 @@ pub(crate) struct Trailers {
     pub(crate) policy: Option<String>,
     pub(crate) result: Option<&'static str>,
     pub(crate) agent: String,
+    pub(crate) approved_by: Vec<String>,
 }
 
 /// Writes a whole message.
@@ -52,6 +53,9 @@ pub(crate) fn message(subject: &str, body: &[String], trailers: &Trailers) -> St
         if let Some(value) = value {
             let _ = writeln!(text, "{name}: {}", line(&value, TRAILER_MAX));
         }
+    }
+    for signer in &trailers.approved_by {
+        let _ = writeln!(text, "Drover-Approved-By: {}", line(signer, TRAILER_MAX));
     }
     text
 }

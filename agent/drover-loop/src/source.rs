@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use drover_model::{Revision, Timestamp};
+use drover_model::{Approvals, Revision, Timestamp};
 
 mod fetch;
 mod git;
@@ -32,6 +32,13 @@ pub trait Source: Send + fmt::Debug {
 
     /// Returns whether `of` is `ancestor` or descends from it.
     fn descends(&mut self, of: &Revision, ancestor: &Revision) -> Result<bool, SourceError>;
+}
+
+/// What people decided about changes and signed with their keys.
+pub trait Operations: Send + fmt::Debug {
+    /// Returns every approval and rejection whose signature holds. Blocks, for a time that the
+    /// implementation bounds; asked once per pass, after the source.
+    fn approvals(&mut self, now: Timestamp) -> Result<Approvals, SourceError>;
 }
 
 /// Which part of which branch is followed. A document that is missing under another place than

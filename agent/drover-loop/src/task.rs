@@ -10,10 +10,10 @@ use drover_apply::{
     Reach, Rosters, Skip, StepResult,
 };
 use drover_model::{
-    Action, Cause, Change, Decisions, Deleting, Disturbance, Epoch, FleetName, Group, GroupName,
-    HealthSignal, Held, InPlaceUpdate, InstanceId, InstanceMemory, Intent, IntentKind, Listing,
-    Peers, Plan, ProviderPhase, Readings, Reason, Recommendation, RecordedGroup, RosterView,
-    Timestamp,
+    Action, Approvals, Cause, Change, Decisions, Deleting, Disturbance, Epoch, FleetName, Group,
+    GroupName, HealthSignal, Held, InPlaceUpdate, InstanceId, InstanceMemory, Intent, IntentKind,
+    Listing, Peers, Plan, ProviderPhase, Readings, Reason, Recommendation, RecordedGroup,
+    RosterView, Timestamp,
 };
 use drover_plan::{FenceScope, fence_scope};
 use drover_policy::{GroupSummary, PolicySet, SourceFacts};
@@ -72,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) groups: BTreeMap<GroupName, GroupSummary>,
     /// What came of asking for metrics.
     pub(crate) readings: Arc<Readings>,
+    /// What people said about changes.
+    pub(crate) approvals: Arc<Approvals>,
     /// Whether any policy reads one.
     pub(crate) reads_metrics: bool,
     /// The groups that are where their documents want them to be.
@@ -91,6 +93,7 @@ impl Shared {
             && self.policies.iter().zip(&other.policies).all(same_set)
             && self.source == other.source
             && self.groups == other.groups
+            && self.approvals == other.approvals
     }
 }
 
@@ -240,6 +243,7 @@ fn input<'a>(
         source: &shared.source,
         groups: &shared.groups,
         readings: &shared.readings,
+        approvals: &shared.approvals,
         peers: &task.peers,
         fences: &task.fences,
         keep: shared.keep,

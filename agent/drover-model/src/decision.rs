@@ -224,6 +224,12 @@ pub enum Outcome {
 }
 
 impl Verdict {
+    /// Returns whether people must approve what the verdict speaks of: a failed or broken clause at
+    /// `requireApproval`.
+    pub fn needs_approval(&self) -> bool {
+        self.enforcement == Enforcement::RequireApproval && self.outcome != Outcome::Passed
+    }
+
     /// Returns whether the verdict withholds what it speaks of: a failed or broken clause at `deny`.
     pub fn withholds(&self) -> bool {
         self.enforcement == Enforcement::Deny && self.outcome != Outcome::Passed

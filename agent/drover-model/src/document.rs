@@ -1,8 +1,10 @@
 //! The other documents: policies, bindings and providers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{BindingName, PolicyName, ProviderName, ProviderType, SourceSpan, SourceText, Value};
+use crate::{
+    BindingName, PolicyName, ProviderName, ProviderType, Signer, SourceSpan, SourceText, Value,
+};
 
 /// The kinds of document in a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -235,6 +237,8 @@ pub struct PolicyTest {
 pub enum DecisionPoint {
     /// Rules that a change must satisfy.
     Validate,
+    /// Rules that a change must satisfy, or people must approve it.
+    Approve,
     /// The number of instances, within the bounds.
     Size,
     /// Whether a disruption for a reason may begin now.
@@ -259,8 +263,9 @@ pub enum DecisionPoint {
 
 impl DecisionPoint {
     /// Every point that this version knows.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Validate,
+        Self::Approve,
         Self::Size,
         Self::Gate,
         Self::Budget,
@@ -277,6 +282,7 @@ impl DecisionPoint {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Validate => "validate",
+            Self::Approve => "approve",
             Self::Size => "size",
             Self::Gate => "gate",
             Self::Budget => "budget",
@@ -293,7 +299,7 @@ impl DecisionPoint {
     /// Returns whether policies of this point are rules (else one value).
     pub fn takes_rules(self) -> bool {
         match self {
-            Self::Validate | Self::Gate | Self::Protect => true,
+            Self::Validate | Self::Approve | Self::Gate | Self::Protect => true,
             Self::Size
             | Self::Budget
             | Self::Health
@@ -325,8 +331,30 @@ pub struct Binding {
     pub param_spans: BTreeMap<String, SourceSpan>,
     /// What a verdict does.
     pub enforcement: Enforcement,
+    /// Where that is written.
+    pub enforcement_span: SourceSpan,
+    /// Who must approve what does not hold, for [`Enforcement::RequireApproval`].
+    pub approvals: ApprovalRule,
     /// A digest of the document's text as written, in hexadecimal.
     pub digest: String,
+}
+
+/// How many people must approve a change, and who they may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovalRule {
+    /// How many, at least 1.
+    pub count: u32,
+    /// The signers whose word counts. Empty: every signer of the agent's file.
+    pub from: BTreeSet<Signer>,
+}
+
+impl Default for ApprovalRule {
+    fn default() -> Self {
+        Self {
+            count: 1,
+            from: BTreeSet::new(),
+        }
+    }
 }
 
 /// Selects groups by label: all pairs must match. An empty selector matches every group.
@@ -352,16 +380,22 @@ pub enum Enforcement {
     Audit,
     /// Shown to people; nothing is withheld.
     Warn,
+    /// Withheld until people have approved it: changes only.
+    RequireApproval,
     /// Withheld (rules), or used (values).
     Deny,
 }
 
 impl Enforcement {
+    /// Every level, the weakest first.
+    pub const ALL: [Self; 4] = [Self::Audit, Self::Warn, Self::RequireApproval, Self::Deny];
+
     /// Returns the name used in documents.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Audit => "audit",
             Self::Warn => "warn",
+            Self::RequireApproval => "requireApproval",
             Self::Deny => "deny",
         }
     }

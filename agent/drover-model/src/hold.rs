@@ -1,10 +1,11 @@
 //! Why something is not done: holds, with their names and their sentences.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::{
-    Activity, BudgetName, ErrorClass, FieldClass, GroupName, InstanceId, PolicyHold, ProviderName,
-    Reason, Timestamp,
+    Activity, BudgetName, ChangeId, ErrorClass, FieldClass, GroupName, InstanceId, PolicyHold,
+    ProviderName, Reason, Signer, Timestamp,
 };
 
 /// A hold with what it withholds.
@@ -77,6 +78,30 @@ pub enum Hold {
     ObserveOnly,
     /// A `validate` rule is not satisfied: the last accepted document stays in force.
     PolicyDenied(PolicyHold),
+    /// People must approve the change: the last accepted document stays in force.
+    ApprovalNeeded {
+        /// Which rule asks for it.
+        policy: PolicyHold,
+        /// The change.
+        change: ChangeId,
+        /// Who wrote it, and so cannot approve it: an address, or what stands in its place.
+        author: String,
+        /// Who has approved it so far.
+        have: BTreeSet<Signer>,
+        /// How many must.
+        need: u32,
+    },
+    /// Somebody whose approval would count has rejected the change.
+    ApprovalRejected {
+        /// Which rule asks for approval.
+        policy: PolicyHold,
+        /// The change.
+        change: ChangeId,
+        /// Who.
+        by: Signer,
+        /// Why.
+        because: String,
+    },
     /// A `gate` is closed.
     GateClosed(PolicyHold),
     /// A policy failed to evaluate, or was never valid.
@@ -319,6 +344,8 @@ impl Hold {
             Self::Frozen { .. } => "Frozen",
             Self::ObserveOnly => "ObserveOnly",
             Self::PolicyDenied(_) => "PolicyDenied",
+            Self::ApprovalNeeded { .. } => "ApprovalNeeded",
+            Self::ApprovalRejected { .. } => "ApprovalRejected",
             Self::GateClosed(_) => "GateClosed",
             Self::PolicyFailed(_) => "PolicyFailed",
             Self::BudgetByPolicy(_) => "BudgetByPolicy",
@@ -448,6 +475,36 @@ impl fmt::Display for Hold {
             }
             Self::ObserveOnly => write!(f, "the group says manage: observe"),
             Self::PolicyDenied(hold) => write!(f, "denied by {hold}"),
+            Self::ApprovalNeeded {
+                policy,
+                change,
+                author: _,
+                have,
+                need,
+            } => {
+                let have: Vec<&str> = have.iter().map(Signer::as_str).collect();
+                let short = change.short();
+                write!(f, "change {short} needs {need} approval")?;
+                f.write_str(if *need == 1 { "" } else { "s" })?;
+                if have.is_empty() {
+                    f.write_str(", has none: ")?;
+                } else {
+                    write!(f, ", has {} ({}): ", have.len(), have.join(", "))?;
+                }
+                write!(f, "{policy}")
+            }
+            Self::ApprovalRejected {
+                policy,
+                change,
+                by,
+                because,
+            } => {
+                let short = change.short();
+                write!(
+                    f,
+                    "change {short} was rejected by {by} ({because}): {policy}"
+                )
+            }
             Self::GateClosed(hold) => write!(f, "not now, says {hold}"),
             Self::PolicyFailed(hold) => write!(f, "held, because it failed: {hold}"),
             Self::BudgetByPolicy(hold) => write!(f, "no more at once, says {hold}"),

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::{
-    BindingName, ChangeId, Digests, Epoch, ErrorClass, GroupName, GroupUid, Held, InstanceId,
-    PolicyName, ProviderName, ProviderRef, ProviderType, RecordedQuorum, Resize, Revision, SeatId,
-    Template, Timestamp, UpDown, Value,
+    Approval, BindingName, ChangeId, Digests, Epoch, ErrorClass, GroupName, GroupUid, Held,
+    InstanceId, PolicyName, ProviderName, ProviderRef, ProviderType, RecordedQuorum, Resize,
+    Revision, SeatId, Template, Timestamp, UpDown, Value,
 };
 
 /// The recorded state of one group. The local copy is authoritative, the state branch publishes it.
@@ -20,6 +20,9 @@ pub struct RecordedGroup {
     pub epoch: Epoch,
     /// The document in force: the last one that was accepted. None: none ever was.
     pub accepted: Option<AcceptedDocument>,
+    /// What people approved when the document in force was accepted, or its removal. None: nothing asked
+    /// for it.
+    pub approved: Option<ApprovedChange>,
     /// The provider settings in force, kept so that a deletion can use them.
     pub provider: Option<RecordedProvider>,
     /// The number that the next instance gets.
@@ -75,6 +78,7 @@ impl RecordedGroup {
             uid,
             epoch,
             accepted: None,
+            approved: None,
             provider: None,
             next_number: 1,
             size: 0,
@@ -416,4 +420,13 @@ pub struct IgnoredDifference {
     pub binding: BindingName,
     /// Which fields differ, for people.
     pub message: String,
+}
+
+/// A change that people approved, and who they were.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovedChange {
+    /// The change.
+    pub change: ChangeId,
+    /// Their words, in order of their names.
+    pub approvals: Vec<Approval>,
 }

@@ -216,10 +216,18 @@ pub(crate) fn policy_hold(verdict: &Verdict, denied: fn(PolicyHold) -> Hold) -> 
         Outcome::Passed | Outcome::Failed => (denied, verdict.message.clone()),
     };
     make(PolicyHold {
+        message,
+        ..policy_of(verdict)
+    })
+}
+
+/// Returns who said something, where, with which words and values.
+pub(crate) fn policy_of(verdict: &Verdict) -> PolicyHold {
+    PolicyHold {
         policy: verdict.policy.clone(),
         binding: verdict.binding.to_string(),
         span: verdict.span.clone(),
-        message,
+        message: verdict.message.clone(),
         values: verdict.values.clone(),
-    })
+    }
 }

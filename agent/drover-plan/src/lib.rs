@@ -15,6 +15,7 @@
 //! **Invariant:** whatever is withheld has a [`Held`](drover_model::Held) that says why.
 
 mod allowance;
+mod approval;
 mod change;
 mod classify;
 mod input;
@@ -27,6 +28,7 @@ mod report;
 mod testing;
 mod time;
 
+pub use approval::{ApprovalInput, ApprovalReview, review_approvals};
 pub use change::{ChangeInput, Review, change, change_size, review};
 pub use classify::{ClassifyInput, LISTING_AGE_MAX, classify, health_signals};
 pub use input::{Desired, FenceScope, PlanError, PlanInput, ProviderFacts, fence_scope};

@@ -25,6 +25,8 @@ pub(crate) struct PlanView {
     pub(crate) holds: Vec<PlanHold>,
     /// A change that policies or limits do not let through.
     pub(crate) denied: bool,
+    /// How many people must still approve the change.
+    pub(crate) approvals_needed: u32,
 }
 
 /// What a person reviews.
@@ -137,15 +139,28 @@ fn of_group(name: &GroupName, group: &GroupStatus) -> PlanView {
             .map(step)
             .collect(),
         denied: is_denied(&report.holds),
+        approvals_needed: approvals_needed(&report.holds),
         holds: report.holds.iter().map(PlanHold::from).collect(),
     }
 }
 
+/// Returns how many people must still approve the change.
+fn approvals_needed(holds: &[Held]) -> u32 {
+    let missing = holds.iter().filter_map(|held| match &held.hold {
+        Hold::ApprovalNeeded { have, need, .. } => Some(need.saturating_sub(have.len() as u32)),
+        _ => None,
+    });
+    missing.max().unwrap_or(0)
+}
+
 /// Whether the change as a whole is withheld by a rule.
 pub(crate) fn is_denied(holds: &[Held]) -> bool {
-    holds
-        .iter()
-        .any(|held| matches!(held.hold, Hold::PolicyDenied(_)))
+    holds.iter().any(|held| {
+        matches!(
+            held.hold,
+            Hold::PolicyDenied(_) | Hold::ApprovalRejected { .. }
+        )
+    })
 }
 
 impl PlanView {
@@ -188,6 +203,8 @@ impl PlanView {
         }
         if self.denied {
             parts.push("DENIED".to_owned());
+        } else if self.approvals_needed > 0 {
+            parts.push("NEEDS APPROVAL".to_owned());
         }
         parts.join(", ")
     }
@@ -219,8 +236,15 @@ pub(crate) fn headline(plans: &[PlanView]) -> String {
     for (count, what) in in_place.into_iter().filter(|(count, _)| *count > 0) {
         let _ = write!(text, ", {count} {what}");
     }
+    let asking = plans
+        .iter()
+        .filter(|plan| plan.approvals_needed > 0 && !plan.denied);
+    let asking = asking.count();
     if denied > 0 {
         let _ = write!(text, " - {denied} denied by policy");
+    }
+    if asking > 0 {
+        let _ = write!(text, " - {asking} must be approved");
     }
     text
 }
@@ -269,8 +293,20 @@ const MARKDOWN_MAX: usize = 30_000;
 /// Returns plans as a comment for a pull request. The marker lets a bot find its earlier comment.
 pub(crate) fn markdown(plans: &[PlanView], marker: &str) -> String {
     let mut out = format!("<!-- drover:plan {marker} -->\n**{}**\n\n", headline(plans));
-    for plan in plans.iter().filter(|plan| plan.denied) {
-        for hold in plan.holds.iter().filter(|hold| hold.code == "PolicyDenied") {
+    // What is denied first, then what must be approved.
+    let codes = [
+        ["PolicyDenied", "ApprovalRejected"].as_slice(),
+        &["ApprovalNeeded"],
+    ];
+    let withheld = codes
+        .iter()
+        .flat_map(|codes| plans.iter().map(move |plan| (plan, *codes)));
+    for (plan, codes) in withheld.filter(|(plan, _)| plan.denied || plan.approvals_needed > 0) {
+        for hold in plan
+            .holds
+            .iter()
+            .filter(|hold| codes.contains(&hold.code.as_str()))
+        {
             let message = escape_markdown(&hold.message);
             let _ = writeln!(out, "- {}: {message}", escape_markdown(&plan.group));
         }

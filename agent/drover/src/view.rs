@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     Condition, ConditionType, Digests, Held, Hold, InstanceId, RecordedGroup, RecordedInstance,
-    Rollout, RolloutState, Timestamp,
+    Rollout, RolloutState, Timestamp, Verdict,
 };
 use serde::Serialize;
 
@@ -286,10 +286,25 @@ pub(crate) fn status(status: Option<bool>) -> &'static str {
     }
 }
 
+/// Returns who said something, where, and with which values.
+pub(crate) fn policy_of(verdict: &Verdict) -> PolicyHoldView {
+    PolicyHoldView {
+        policy: verdict.policy.to_string(),
+        binding: verdict.binding.to_string(),
+        file: verdict.span.file.to_string(),
+        line: verdict.span.line,
+        column: verdict.span.column,
+        message: verdict.message.clone(),
+        values: verdict.values.clone(),
+    }
+}
+
 /// Returns the view of a hold.
 pub(crate) fn hold(held: &Held) -> HoldView {
     let policy = match &held.hold {
         Hold::PolicyDenied(hold)
+        | Hold::ApprovalNeeded { policy: hold, .. }
+        | Hold::ApprovalRejected { policy: hold, .. }
         | Hold::GateClosed(hold)
         | Hold::PolicyFailed(hold)
         | Hold::BudgetByPolicy(hold)

@@ -74,7 +74,10 @@ fn measure_here(
     clock: &(dyn Fn() -> Duration + Sync),
 ) -> Result<Measured, String> {
     let before = clock();
-    let of_change = bound.point() == Some(DecisionPoint::Validate);
+    let of_change = matches!(
+        bound.point(),
+        Some(DecisionPoint::Validate | DecisionPoint::Approve)
+    );
     let (trace, budget): (Vec<Verdict>, Budget) = if of_change {
         set::measure_change(bound, facts, change, definitions)?
     } else {

@@ -154,7 +154,7 @@ impl<'a> Table<'a> {
                     self.analysis(answer.map_err(|verdict| *verdict));
                 }
             }
-            DecisionPoint::Validate => {}
+            DecisionPoint::Validate | DecisionPoint::Approve => {}
         }
     }
 
@@ -431,7 +431,7 @@ impl<'a> Table<'a> {
                     self.analysis(Err(error(point)));
                 }
             }
-            Some(DecisionPoint::Validate) => {}
+            Some(DecisionPoint::Validate | DecisionPoint::Approve) => {}
         }
     }
 

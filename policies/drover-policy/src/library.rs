@@ -3,6 +3,10 @@
 /// The policies that come with drover: name and YAML text, in order of their names.
 pub const LIBRARY: &[(&str, &str)] = &[
     (
+        "approve-above",
+        include_str!("../../library/approve-above.yaml"),
+    ),
+    (
         "as-healthy-as-before",
         include_str!("../../library/as-healthy-as-before.yaml"),
     ),

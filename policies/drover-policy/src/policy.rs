@@ -87,6 +87,7 @@ impl ResultType {
             DecisionPoint::Size
             | DecisionPoint::Budget
             | DecisionPoint::Validate
+            | DecisionPoint::Approve
             | DecisionPoint::Gate
             | DecisionPoint::Protect => Self::Count,
         }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use drover_model::{
-    Binding, BindingName, Change, DecisionPoint, Decisions, Enforcement, Metric, MetricName,
-    Outcome, Policy, PolicyName, SourceSpan, Value, Verdict,
+    ApprovalRule, Binding, BindingName, Change, DecisionPoint, Decisions, Enforcement, Metric,
+    MetricName, Outcome, Policy, PolicyName, SourceSpan, Value, Verdict,
 };
 
 use crate::decide;
@@ -81,7 +81,11 @@ impl Bound {
             policy: self.binding.policy.clone(),
             binding: self.binding.name.clone(),
             point,
-            enforcement: self.binding.enforcement,
+            enforcement: match self.binding.enforcement {
+                // Nobody can approve it.
+                Enforcement::RequireApproval if !is_about_changes(point) => Enforcement::Deny,
+                level => level,
+            },
             outcome: Outcome::Error(why.to_owned()),
             message: format!("could not be evaluated: {why}"),
             span,
@@ -197,6 +201,11 @@ impl PolicySet {
             }),
         };
         if let Some(policy) = self.policies.get(&binding.policy) {
+            if let Some(mistake) = enforcement_mistake(binding, policy.point) {
+                let why = format!("the binding was never valid: {}", mistake.message);
+                let bound = broken_bound(Some(policy.point), why, &mistake.span);
+                return (bound, vec![mistake]);
+            }
             return match params::merged(policy, binding, &self.definitions) {
                 Ok(params) => {
                     let state = State::Ready {
@@ -389,9 +398,7 @@ impl PolicySet {
     /// decided about: disruptions for a reason, of an instance, creations in a zone, the next stage of a
     /// rollout; the size stays.
     pub fn decide(&self, facts: &GroupFacts<'_>) -> Decisions {
-        self.decide_at(facts, |point| {
-            point != DecisionPoint::Validate && !is_early(point)
-        })
+        self.decide_at(facts, |point| !is_about_changes(point) && !is_early(point))
     }
 
     /// Decides with the policies of some points. Those of which nobody knows the point count to those of
@@ -409,12 +416,20 @@ impl PolicySet {
             .unwrap_or_else(|failure| decide::decide_nothing(&bound, *facts, &failure.explain()))
     }
 
-    /// Returns every rule of `validate` that a change does not satisfy, or that cannot be evaluated,
-    /// of all enforcement levels.
+    /// Returns who must approve what a binding's policy does not hold for.
+    pub fn approvals(&self, binding: &BindingName) -> ApprovalRule {
+        let bound = self.bound(binding);
+        bound
+            .map(|bound| bound.binding.approvals.clone())
+            .unwrap_or_default()
+    }
+
+    /// Returns every rule of `validate` and `approve` that a change does not satisfy, or that cannot be
+    /// evaluated, of all enforcement levels.
     pub fn validate(&self, facts: &GroupFacts<'_>, change: &Change) -> Vec<Verdict> {
         let bound: Vec<&Bound> = self
             .applicable(&facts.group.labels)
-            .filter(|bound| matches!(bound.point(), None | Some(DecisionPoint::Validate)))
+            .filter(|bound| bound.point().is_none_or(is_about_changes))
             .collect();
         if bound.is_empty() {
             return Vec::new();
@@ -422,11 +437,50 @@ impl PolicySet {
         on_large_stack(|| validate_here(&bound, *facts, change, &self.definitions)).unwrap_or_else(
             |failure| {
                 let why = failure.explain();
-                let error = |bound: &&Bound| bound.error(DecisionPoint::Validate, &why);
+                let error = |bound: &&Bound| bound.error(point_of_change(bound), &why);
                 bound.iter().map(error).collect()
             },
         )
     }
+}
+
+/// Returns what is wrong with the level at which a policy is bound: people approve changes and nothing
+/// else, and what asks for their approval denies nothing.
+fn enforcement_mistake(binding: &Binding, point: DecisionPoint) -> Option<PolicyMistake> {
+    let of_change = is_about_changes(point);
+    let (message, hint) = match binding.enforcement {
+        Enforcement::RequireApproval if !of_change => (
+            format!(
+                "a {} policy cannot require approval: people approve changes",
+                point.as_str()
+            ),
+            "bind a `validate` or an `approve` policy so, or write `enforcement: deny`",
+        ),
+        Enforcement::Deny if point == DecisionPoint::Approve => (
+            "an approve policy denies nothing".to_owned(),
+            "write `enforcement: requireApproval`, or bind a `validate` policy",
+        ),
+        Enforcement::Audit
+        | Enforcement::Warn
+        | Enforcement::RequireApproval
+        | Enforcement::Deny => return None,
+    };
+    Some(PolicyMistake {
+        policy: Some(binding.policy.clone()),
+        binding: Some(binding.name.clone()),
+        span: binding.enforcement_span.clone(),
+        message,
+        hint: Some(hint.to_owned()),
+    })
+}
+
+/// Returns the point at which a binding judges changes; that of all where nobody knows it.
+fn point_of_change(bound: &Bound) -> DecisionPoint {
+    bound.point().unwrap_or(DecisionPoint::Validate)
+}
+
+fn is_about_changes(point: DecisionPoint) -> bool {
+    matches!(point, DecisionPoint::Validate | DecisionPoint::Approve)
 }
 
 /// Returns whether a decision is made before everything else.
@@ -476,7 +530,7 @@ fn validate_here<'a>(
                 violations.extend(scope.rules());
             }
             State::Broken(broken) => {
-                violations.push(bound.error(DecisionPoint::Validate, &broken.why));
+                violations.push(bound.error(point_of_change(bound), &broken.why));
             }
         }
     }

@@ -66,6 +66,8 @@ pub(crate) fn binding(policy: &str) -> Binding {
         params: BTreeMap::new(),
         param_spans: BTreeMap::new(),
         enforcement: Enforcement::Deny,
+        enforcement_span: SourceSpan::start_of("binding.yaml"),
+        approvals: ApprovalRule::default(),
         digest: "digest-of-binding".to_owned(),
     }
 }

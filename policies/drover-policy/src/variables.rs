@@ -218,7 +218,7 @@ pub(crate) static VARIABLES: &[Variable] = &[
     Variable {
         name: "change",
         type_: || Type::Record(&CHANGE),
-        points: &[DecisionPoint::Validate],
+        points: &[DecisionPoint::Validate, DecisionPoint::Approve],
         about: "What the commit would do to the group.",
     },
     Variable {

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use drover_model::{Policy, PolicyBody, Value};
+use drover_model::{DecisionPoint, Policy, PolicyBody, Value};
 use drover_policy::{Definitions, LIBRARY, PolicySet};
 use drover_spec::{Repository, assemble, parse_file};
 
@@ -111,7 +111,10 @@ fn binding(policy: &Policy) -> String {
             writeln!(text, "    {param}: {}", flow(&value)).unwrap();
         }
     }
-    text.push_str("  enforcement: deny\n");
+    text.push_str(match policy.point {
+        DecisionPoint::Approve => "  enforcement: requireApproval\n  approvals: {count: 1}\n",
+        _ => "  enforcement: deny\n",
+    });
     text
 }
 

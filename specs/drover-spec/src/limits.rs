@@ -44,6 +44,9 @@ pub const EXPRESSION_BYTES_MAX: usize = 4 * 1024;
 /// Most entries of any list in a document: checks, flavors, init lines, rules, test rows.
 pub const LIST_LENGTH_MAX: usize = 1_000;
 
+/// Most approvals that a change may need: more people than any team asks.
+pub const APPROVALS_MAX: u32 = 20;
+
 /// Most characters of a message, a reason or another line for people.
 pub const MESSAGE_LENGTH_MAX: usize = 1_000;
 

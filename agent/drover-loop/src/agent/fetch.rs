@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_model::{Epoch, GroupName, RecordedGroup, Timestamp};
+use drover_model::{Approvals, Epoch, GroupName, RecordedGroup, Timestamp};
 use drover_spec::record::{self, RecordedFleet};
 use tracing::{info, warn};
 
@@ -18,7 +18,7 @@ use crate::lease::{Claimant, Lease, Standing, standing};
 use crate::message::{self, Trailers};
 use crate::offload::Waited;
 use crate::recorder::{Look, Recorder, RecorderError, StateCommit, Swap};
-use crate::source::{Fetched, Fetcher, InForce, SourceError};
+use crate::source::{Fetched, Fetcher, InForce, Operations, SourceError, chain};
 use crate::store::{Batch, GroupMeta, StoredGroup};
 use crate::task::Mode;
 
@@ -29,6 +29,7 @@ use super::write_back::Recorded;
 pub(super) struct Remote {
     pub(super) fetcher: Fetcher,
     pub(super) recorder: Box<dyn Recorder>,
+    pub(super) operations: Option<Box<dyn Operations>>,
 }
 
 /// The result of a piece of blocking work.
@@ -48,6 +49,8 @@ pub(super) enum Job {
 #[derive(Debug)]
 pub(super) struct Looked {
     fetched: Result<Fetched, SourceError>,
+    /// None: nobody was asked.
+    approvals: Option<Result<Approvals, SourceError>>,
     lease: Result<LeaseSeen, RecorderError>,
 }
 
@@ -165,7 +168,7 @@ impl Agent {
         let path = Lease::path(&self.settings.name);
         let begun = self
             .remote
-            .begin(move |remote| Job::Looked(Box::new(look(remote, &in_force, &path))));
+            .begin(move |remote| Job::Looked(Box::new(look(remote, &in_force, &path, now))));
         if begun {
             self.looks.last = Some(now);
             self.looks.asked = false;
@@ -211,6 +214,14 @@ impl Agent {
         if let Ok(Fetched::Changed(snapshot)) = looked.fetched {
             self.snapshot = Some(snapshot);
             self.desired_stale = true;
+        }
+        match looked.approvals {
+            Some(Ok(approvals)) if approvals != *self.approvals => {
+                self.approvals = Arc::new(approvals);
+            }
+            // What was said before stays said.
+            Some(Err(error)) => warn!(error = %chain(&error), "cannot read the operations"),
+            Some(Ok(_)) | None => {}
         }
         if self.settings.mode == Mode::DryRun {
             if std::mem::take(&mut self.looks.view_missing) {
@@ -416,16 +427,19 @@ impl Agent {
     }
 }
 
-fn look(remote: &mut Remote, in_force: &InForce, path: &str) -> Looked {
+fn look(remote: &mut Remote, in_force: &InForce, path: &str, now: Timestamp) -> Looked {
     let fetched = remote.fetcher.fetch(in_force);
     if let Err(SourceError::Unreachable { message }) = &fetched {
         // Asking the same remote again would only wait once more.
         let message = message.clone();
         return Looked {
             fetched,
+            approvals: None,
             lease: Err(RecorderError::Unreachable { message }),
         };
     }
+    let operations = remote.operations.as_mut();
+    let approvals = operations.map(|operations| operations.approvals(now));
     let lease = remote.recorder.look().and_then(|look| {
         let own = remote.recorder.published(path)?;
         let other = match &own {
@@ -434,7 +448,11 @@ fn look(remote: &mut Remote, in_force: &InForce, path: &str) -> Looked {
         };
         Ok(LeaseSeen { look, own, other })
     });
-    Looked { fetched, lease }
+    Looked {
+        fetched,
+        approvals,
+        lease,
+    }
 }
 
 fn claim(

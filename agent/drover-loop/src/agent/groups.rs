@@ -109,6 +109,7 @@ impl Agent {
             source: self.source_facts()?,
             groups: summaries.collect(),
             readings: Arc::clone(&self.metrics.readings),
+            approvals: Arc::clone(&self.approvals),
             reads_metrics: self.metrics.asked,
             converged: self.converged(),
             open,

@@ -346,7 +346,16 @@ fn trailers(entry: &GroupEntry, source: Option<String>, agent: String) -> Traile
         policy: audit.policies.clone(),
         result: Some(result),
         agent,
+        approved_by: approved_by(&entry.recorded),
     }
+}
+
+/// Returns who approved the change in progress.
+fn approved_by(recorded: &RecordedGroup) -> Vec<String> {
+    let approved = recorded.approved.as_ref();
+    let approved = approved.filter(|it| recorded.change.as_ref() == Some(&it.change));
+    let approvals = approved.into_iter().flat_map(|it| &it.approvals);
+    approvals.map(|it| it.signer.to_string()).collect()
 }
 
 fn message(entry: &GroupEntry, trailers: &Trailers) -> String {

@@ -8,6 +8,7 @@ fn trailers() -> Trailers {
         policy: None,
         result: Some("Succeeded"),
         agent: "edge-1 0.1.0".to_owned(),
+        approved_by: Vec::new(),
     }
 }
 
@@ -60,4 +61,25 @@ fn a_long_object_id_is_named_by_its_algorithm() {
     let long = Revision::parse(&"b".repeat(64)).unwrap();
     assert!(source_trailer("main", &short).starts_with("main@sha1:aaa"));
     assert!(source_trailer("main", &long).starts_with("main@sha256:bbb"));
+}
+
+#[test]
+fn who_approved_a_change_is_a_trailer_of_each_of_them() {
+    let approved_by = ["ann@example.com", "bob@example.com\nDrover-Result: None"];
+    let trailers = Trailers {
+        approved_by: approved_by.map(str::to_owned).to_vec(),
+        ..trailers()
+    };
+    let text = message("web: scale 3 -> 5", &[], &trailers);
+    let told: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("Drover-"))
+        .collect();
+    assert_eq!(
+        told[told.len() - 2..],
+        [
+            "Drover-Approved-By: ann@example.com",
+            "Drover-Approved-By: bob@example.com Drover-Result: None",
+        ]
+    );
 }

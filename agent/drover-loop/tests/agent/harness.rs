@@ -73,6 +73,7 @@ pub(crate) struct World {
     pub(crate) place: SourcePlace,
     pub(crate) liveness: Liveness,
     pub(crate) metrics: Arc<crate::metrics::TestMetrics>,
+    pub(crate) operations: crate::approvals::TestOperations,
     pub(crate) agent: Option<Agent>,
     drawn: u64,
 }
@@ -108,6 +109,7 @@ impl World {
             },
             liveness: Liveness::Unknown,
             metrics: Arc::default(),
+            operations: crate::approvals::TestOperations::default(),
             agent: None,
             drawn: 0,
         }
@@ -155,6 +157,7 @@ impl World {
                 seed += 1;
                 seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
             }),
+            operations: Some(Box::new(self.operations.clone())),
             contact: None,
             metrics: Arc::clone(&self.metrics) as _,
         }

@@ -7,6 +7,7 @@
 
 mod harness;
 
+mod approvals;
 mod converge;
 mod corpus;
 mod deletion;

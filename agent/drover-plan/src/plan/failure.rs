@@ -452,6 +452,8 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::FleetBudgetExhausted { .. }
         | Hold::SpecInvalid { .. }
         | Hold::PolicyDenied(_)
+        | Hold::ApprovalNeeded { .. }
+        | Hold::ApprovalRejected { .. }
         | Hold::DestroyRate { .. }
         | Hold::SurgeExhausted { .. }
         | Hold::AvailabilityFloor { .. }

@@ -219,7 +219,11 @@ impl Draft<'_> {
 
     fn spec_accepted(&self) -> (Option<bool>, String, String) {
         let refused = self.next.holds.iter().find(|held| match &held.hold {
-            Hold::SpecInvalid { .. } | Hold::PolicyDenied(_) | Hold::ProviderChanged { .. } => true,
+            Hold::SpecInvalid { .. }
+            | Hold::PolicyDenied(_)
+            | Hold::ApprovalNeeded { .. }
+            | Hold::ApprovalRejected { .. }
+            | Hold::ProviderChanged { .. } => true,
             // Of a policy that failed, only the judgement of the change; not a gate, not a size.
             Hold::PolicyFailed(_) => held.reason.is_none() && self.input.fences.contains(held),
             _ => false,
@@ -301,6 +305,20 @@ fn goes_on(before: &Held, now: &Held) -> bool {
         | (Hold::PlaceForbidden(one), Hold::PlaceForbidden(other))
         | (Hold::AnalysisPending(one), Hold::AnalysisPending(other))
         | (Hold::PolicyFailed(one), Hold::PolicyFailed(other)) => same_policy(one, other),
+        (
+            Hold::ApprovalNeeded {
+                policy: one,
+                change: this,
+                have,
+                ..
+            },
+            Hold::ApprovalNeeded {
+                policy: other,
+                change: that,
+                have: has,
+                ..
+            },
+        ) => this == that && have == has && same_policy(one, other),
         (Hold::ProviderFailed { class: one, .. }, Hold::ProviderFailed { class: other, .. }) => {
             one == other
         }

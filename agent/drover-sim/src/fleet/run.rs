@@ -221,6 +221,7 @@ impl<'a> Fleet<'a> {
         let parts = AgentParts {
             clock: Arc::new(self.clock.clone()),
             source: Box::new(self.branch.clone()),
+            operations: None,
             recorder: Box::new(self.state.clone()),
             journal: self.journal.clone(),
             registry: Registry::new(factories, allowed),

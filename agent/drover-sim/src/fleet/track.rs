@@ -454,11 +454,18 @@ impl Track {
     }
 }
 
+fn is_refusal(hold: &Hold) -> bool {
+    matches!(
+        hold,
+        Hold::PolicyDenied(_) | Hold::ApprovalNeeded { .. } | Hold::ApprovalRejected { .. }
+    )
+}
+
 /// Returns how a group ended, and the hold that is to blame.
 fn end_of(status: &GroupStatus, settled: bool) -> (End, Option<&Held>) {
     let holds = &status.report.holds;
     let find = |wanted: fn(&Hold) -> bool| holds.iter().find(|held| wanted(&held.hold));
-    if let Some(held) = find(|hold| matches!(hold, Hold::PolicyDenied(_))) {
+    if let Some(held) = find(is_refusal) {
         return (End::Denied, Some(held));
     }
     if let Some(held) = find(|hold| matches!(hold, Hold::Quarantined(_))) {

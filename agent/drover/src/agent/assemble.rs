@@ -87,6 +87,7 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
     let parts = AgentParts {
         clock: Arc::new(SystemClock),
         source: Box::new(source),
+        operations: None,
         recorder: Box::new(recorder),
         journal,
         registry: registry.clone(),

@@ -115,6 +115,7 @@ fn asks(held: &Held) -> Option<Exit> {
     }
     match &held.hold {
         Hold::Protected
+        | Hold::ApprovalNeeded { .. }
         | Hold::DestroyLimit { .. }
         | Hold::DeletionUnconfirmed { .. }
         | Hold::CanaryHold {
@@ -122,6 +123,7 @@ fn asks(held: &Held) -> Option<Exit> {
             ..
         } => Some(Exit::ApprovalNeeded),
         Hold::PolicyDenied(_)
+        | Hold::ApprovalRejected { .. }
         | Hold::GateClosed(_)
         | Hold::ProtectedByPolicy(_)
         | Hold::PlaceForbidden(_) => Some(Exit::Denied),

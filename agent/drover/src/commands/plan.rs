@@ -49,10 +49,12 @@ pub(super) fn run(args: &PlanArgs, ui: Ui) -> CommandResult {
     ui.result(&text)?;
     let denied = plans.iter().any(|plan| plan.denied);
     let pending = plans.iter().any(PlanView::is_pending);
-    Ok(match (denied, pending && args.detailed_exitcode) {
-        (true, _) => Exit::Denied,
-        (false, true) => Exit::Pending,
-        (false, false) => Exit::Done,
+    let asking = plans.iter().any(|plan| plan.approvals_needed > 0);
+    Ok(match (denied, asking, pending && args.detailed_exitcode) {
+        (true, _, _) => Exit::Denied,
+        (false, true, _) => Exit::ApprovalNeeded,
+        (false, false, true) => Exit::Pending,
+        (false, false, false) => Exit::Done,
     })
 }
 
@@ -305,6 +307,7 @@ fn compare(
         steps: Vec::new(),
         holds: Vec::new(),
         denied: false,
+        approvals_needed: 0,
     };
     if let (Some(found), Some(group)) = (&found, to) {
         let facts = GroupFacts {
@@ -312,8 +315,16 @@ fn compare(
             ..facts(group)
         };
         // The policies before and after the commit both judge it.
-        let mut verdicts = base.policies.validate(&facts, found);
-        verdicts.extend(head.policies.validate(&facts, found));
+        let mut verdicts = Vec::new();
+        for set in [&base.policies, &head.policies] {
+            let said = set.validate(&facts, found);
+            let asks = said.iter().filter(|verdict| verdict.needs_approval());
+            let needs = asks
+                .map(|verdict| set.approvals(&verdict.binding).count)
+                .max();
+            view.approvals_needed = view.approvals_needed.max(needs.unwrap_or(0));
+            verdicts.extend(said);
+        }
         let against = verdicts
             .iter()
             .filter(|verdict| verdict.outcome != Outcome::Passed);
@@ -340,6 +351,12 @@ fn hold(verdict: &Verdict) -> PlanHold {
         Enforcement::Deny => PlanHold {
             code: "PolicyDenied".to_owned(),
             message: Hold::PolicyDenied(hold).to_string(),
+            reason: None,
+            routine: false,
+        },
+        Enforcement::RequireApproval => PlanHold {
+            code: "ApprovalNeeded".to_owned(),
+            message: format!("must be approved: {hold}"),
             reason: None,
             routine: false,
         },

@@ -4,11 +4,15 @@
 use std::fmt::Write as _;
 
 use drover_git::{CommitInfo, Oid};
-use drover_model::{AcceptedDocument, Held, InstanceId, RecordedGroup, Revision};
+use drover_loop::RecordedFacts;
+use drover_model::{
+    AcceptedDocument, Approval, GroupName, Held, InstanceId, RecordedGroup, Revision,
+};
 use serde::Serialize;
 
 use super::get::labels;
 use super::log::{body, entries};
+use super::replay::INPUTS_FOLDER;
 use crate::cli::{Output, Subject, WhyArgs};
 use crate::error::{CommandError, CommandResult};
 use crate::exit::Exit;
@@ -16,7 +20,7 @@ use crate::output;
 use crate::settings::Settings;
 use crate::snapshot::{Reader, Repository, Snapshot};
 use crate::ui::{Style, Ui};
-use crate::view::{self, HoldView};
+use crate::view::{self, HoldView, PolicyHoldView};
 
 /// How many entries of the audit log are searched for an instance.
 const SEARCH_MAX: usize = 2_000;
@@ -30,6 +34,10 @@ struct Chain {
     name: String,
     state: String,
     holds: Vec<Link>,
+    /// What policies decided about the instance beside holds.
+    decisions: Vec<Decided>,
+    /// Who approved the change in force.
+    approvals: Vec<ApprovedBy>,
     document: Option<Origin>,
     history: Vec<Event>,
 }
@@ -42,6 +50,27 @@ struct Link {
     hold: HoldView,
     clause: Option<String>,
     origin: Option<Origin>,
+}
+
+/// A decision of a policy about an instance with where its clause comes from.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Decided {
+    what: String,
+    policy: PolicyHoldView,
+    clause: Option<String>,
+    origin: Option<Origin>,
+}
+
+/// Somebody's approval.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ApprovedBy {
+    signer: String,
+    at: String,
+    because: String,
+    change: String,
+    operation: String,
 }
 
 /// The commit behind a file.
@@ -113,6 +142,15 @@ impl History {
         }
     }
 
+    /// Returns what the last recorded plan of a group rests on. None: nothing is recorded, or this version
+    /// cannot read it.
+    fn inputs(&self, group: &GroupName) -> Option<RecordedFacts> {
+        let tip = self.repository.state_tip().ok()??;
+        let path = format!("{INPUTS_FOLDER}/{group}.json");
+        let (_, bytes) = self.repository.mirror.file(tip, &path).ok()??;
+        RecordedFacts::read(&String::from_utf8_lossy(&bytes)).ok()
+    }
+
     /// Returns the commit that last changed `file`, as of `revision`.
     fn origin(&self, file: &str, revision: &Revision) -> Option<Origin> {
         let from: Oid = revision.as_str().parse().ok()?;
@@ -160,6 +198,8 @@ fn group_chain(
             view.phase, view.size, view.available, view.updated
         ),
         holds: links(recorded.holds.iter(), snapshot, history),
+        decisions: Vec::new(),
+        approvals: approvals(recorded),
         document: document(recorded, history),
         history: latest.iter().map(|entry| event(entry, history)).collect(),
     })
@@ -198,6 +238,8 @@ fn instance_chain(
         name: id.to_string(),
         state,
         holds: links(holds, snapshot, history),
+        decisions: decisions(recorded, id, snapshot, history),
+        approvals: approvals(recorded),
         document: document(recorded, history),
         history: named.map(|entry| event(entry, history)).collect(),
     })
@@ -223,12 +265,8 @@ fn links<'a>(
     let link = |held: &Held| {
         let hold = view::hold(held);
         let policy = hold.policy.as_ref();
-        let document = policy.and_then(|policy| recorded(snapshot, &policy.file, policy.line));
-        let clause = policy
-            .zip(document)
-            .and_then(|(policy, document)| clause(document, policy.line));
-        let origin =
-            document.and_then(|document| history.origin(&document.path, &document.revision));
+        let source = policy.map(|policy| source_of(policy, snapshot, history));
+        let (clause, origin) = source.unwrap_or_default();
         Link {
             hold,
             clause,
@@ -236,6 +274,70 @@ fn links<'a>(
         }
     };
     holds.map(link).collect()
+}
+
+/// Returns the clause of a policy and the commit behind it.
+fn source_of(
+    policy: &PolicyHoldView,
+    snapshot: &Snapshot,
+    history: &History,
+) -> (Option<String>, Option<Origin>) {
+    let document = recorded(snapshot, &policy.file, policy.line);
+    let clause = document.and_then(|document| clause(document, policy.line));
+    let origin = document.and_then(|document| history.origin(&document.path, &document.revision));
+    (clause, origin)
+}
+
+/// Returns what policies say of the instance's health and of its template, as the last recorded pass has
+/// it.
+fn decisions(
+    recorded: &RecordedGroup,
+    id: &InstanceId,
+    snapshot: &Snapshot,
+    history: &History,
+) -> Vec<Decided> {
+    let Some(inputs) = history.inputs(&recorded.name) else {
+        return Vec::new();
+    };
+    let entry = recorded.instances.get(id);
+    let health = inputs.decisions.health.iter();
+    let health = health.filter(|said| said.instances.contains(id));
+    let health = health.map(|said| (format!("{} by policy", said.health.as_str()), &said.verdict));
+    let template = entry.zip(recorded.target.as_ref());
+    let drift = template.and_then(|(entry, target)| {
+        let decided = inputs.decisions.drift.decision(&entry.digests, target)?;
+        let (action, short) = (decided.class.as_action(), target.short());
+        let what = format!("template {short} needs {action} by policy");
+        Some((what, &decided.verdict))
+    });
+    let decided = health.chain(drift).map(|(what, verdict)| {
+        let policy = view::policy_of(verdict);
+        let (clause, origin) = source_of(&policy, snapshot, history);
+        Decided {
+            what,
+            policy,
+            clause,
+            origin,
+        }
+    });
+    decided.collect()
+}
+
+/// Returns who approved the change in force.
+fn approvals(recorded: &RecordedGroup) -> Vec<ApprovedBy> {
+    let approved = recorded.approved.iter();
+    let all = approved.flat_map(|approved| {
+        let change = approved.change.short().to_owned();
+        let one = move |approval: &Approval| ApprovedBy {
+            signer: approval.signer.to_string(),
+            at: view::seconds(approval.at),
+            because: approval.because.clone(),
+            change: change.clone(),
+            operation: approval.operation.to_string(),
+        };
+        approved.approvals.iter().map(one)
+    });
+    all.collect()
 }
 
 /// Returns the recorded document that a place is in.
@@ -278,17 +380,32 @@ fn render(chain: &Chain, color: bool) -> String {
         let code = Style::Yellow.paint(link.hold.code, color);
         let _ = writeln!(text, "├─ held by {code}{reason}: {}", link.hold.message);
         if let Some(policy) = &link.hold.policy {
-            let clause = link.clause.as_deref().unwrap_or(&policy.message);
-            let place = format!("{}:{}:{}", policy.file, policy.line, policy.column);
-            let _ = writeln!(text, "│  ├─ clause {place}: {clause}");
-            let _ = writeln!(text, "│  ├─ bound by {}", policy.binding);
-            for (name, value) in &policy.values {
-                let _ = writeln!(text, "│  ├─ with {name} = {value}");
-            }
+            render_clause(&mut text, policy, link.clause.as_deref());
         }
         if let Some(origin) = &link.origin {
             let _ = writeln!(text, "│  └─ from {}", render_origin(origin));
         }
+    }
+    for decided in &chain.decisions {
+        let _ = writeln!(text, "├─ {}: {}", decided.what, decided.policy.message);
+        render_clause(&mut text, &decided.policy, decided.clause.as_deref());
+        if let Some(origin) = &decided.origin {
+            let _ = writeln!(text, "│  └─ from {}", render_origin(origin));
+        }
+    }
+    for approved in &chain.approvals {
+        let ApprovedBy {
+            signer,
+            at,
+            because,
+            change,
+            operation,
+        } = approved;
+        let operation: String = operation.chars().take(10).collect();
+        let _ = writeln!(
+            text,
+            "├─ change {change} approved by {signer} at {at}: {because} (operation {operation})"
+        );
     }
     if chain.holds.is_empty() {
         text.push_str("├─ nothing is held\n");
@@ -319,6 +436,16 @@ fn render(chain: &Chain, color: bool) -> String {
     }
     text.push_str("└─ the whole history: drover log\n");
     text
+}
+
+fn render_clause(text: &mut String, policy: &PolicyHoldView, clause: Option<&str>) {
+    let clause = clause.unwrap_or(&policy.message);
+    let place = format!("{}:{}:{}", policy.file, policy.line, policy.column);
+    let _ = writeln!(text, "│  ├─ clause {place}: {clause}");
+    let _ = writeln!(text, "│  ├─ bound by {}", policy.binding);
+    for (name, value) in &policy.values {
+        let _ = writeln!(text, "│  ├─ with {name} = {value}");
+    }
 }
 
 fn render_origin(origin: &Origin) -> String {

@@ -36,6 +36,7 @@ fn plan(group: &str, denied: bool) -> PlanView {
             routine: !denied,
         }],
         denied,
+        approvals_needed: 0,
     }
 }
 

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Bounds, Certificate, Change, ChangeEnd, ChangeId, DecisionPoint, Decisions, Enforcement,
-    Outcome, PolicyName, PolicyRule, Reason, SizeDecision, SourceText, Value, Verdict,
+    Binding, Bounds, Certificate, Change, ChangeEnd, ChangeId, DecisionPoint, Decisions,
+    Enforcement, Outcome, PolicyName, PolicyRule, Reason, SizeDecision, SourceText, Value, Verdict,
 };
 
 use crate::PolicySet;
@@ -514,4 +514,49 @@ fn deciding_twice_gives_the_same() {
     for _ in 0..20 {
         assert_eq!(set.decide(&world.facts()), first);
     }
+}
+
+#[test]
+fn people_approve_changes_and_nothing_else() {
+    let world = World::new();
+    let judged = |point, enforcement| {
+        let binding = Binding {
+            enforcement,
+            ..binding("tested")
+        };
+        let rule = match point {
+            DecisionPoint::Gate => "reason == 'heal'",
+            _ => "change.toSize > 5",
+        };
+        let (set, mistakes) = PolicySet::compile(&[policy(point, rule)], &[binding], &[]);
+        let mistakes: Vec<String> = mistakes.into_iter().map(|it| it.message).collect();
+        let facts = world.facts();
+        let change = change(3, 5);
+        let asks = set
+            .validate(&facts, &change)
+            .iter()
+            .any(Verdict::needs_approval);
+        let closed = set.decide(&facts).closed_gate(Reason::Update).is_some();
+        (mistakes, asks, closed)
+    };
+    let none = Vec::<String>::new;
+    let require = Enforcement::RequireApproval;
+    assert_eq!(
+        judged(DecisionPoint::Approve, require),
+        (none(), true, false)
+    );
+    assert_eq!(
+        judged(DecisionPoint::Validate, require),
+        (none(), true, false)
+    );
+    assert_eq!(
+        judged(DecisionPoint::Approve, Enforcement::Warn),
+        (none(), false, false)
+    );
+    let message = "a gate policy cannot require approval: people approve changes";
+    // What it is bound to is held all the same.
+    let wrong = (vec![message.to_owned()], false, true);
+    assert_eq!(judged(DecisionPoint::Gate, require), wrong);
+    let (mistakes, ..) = judged(DecisionPoint::Approve, Enforcement::Deny);
+    assert_eq!(mistakes, ["an approve policy denies nothing"]);
 }

@@ -2,7 +2,8 @@
 
 use super::admission::FLEET_BUDGET;
 use super::{Object, Preset, Shape, any, later, optional, preset, required};
-use crate::limits::{LIST_LENGTH_MAX, MESSAGE_LENGTH_MAX};
+use crate::limits::{APPROVALS_MAX, LIST_LENGTH_MAX, MESSAGE_LENGTH_MAX};
+use drover_model::SIGNER_LENGTH_MAX;
 
 pub(crate) static METADATA: Object = any(
     "metadata",
@@ -34,11 +35,10 @@ pub(crate) static POLICY_SPEC: Object = any(
             "on",
             Shape::Word(
                 &[
-                    "validate", "size", "gate", "budget", "health", "protect", "heal", "drift",
-                    "victim", "place", "analysis",
+                    "validate", "approve", "size", "gate", "budget", "health", "protect", "heal",
+                    "drift", "victim", "place", "analysis",
                 ],
                 &[
-                    "approve",
                     "expiry",
                     "drain",
                     "order",
@@ -216,8 +216,39 @@ pub(crate) static BINDING_SPEC: Object = any(
         ),
         required(
             "enforcement",
-            Shape::Word(&["deny", "warn", "audit"], &["requireApproval"]),
-            "What a verdict does: `deny` withholds (rules) or is used (values), `warn` is shown, `audit` is recorded only.",
+            Shape::Word(&["deny", "requireApproval", "warn", "audit"], &[]),
+            "What a verdict does: `deny` withholds (rules) or is used (values), `requireApproval` withholds a change until people approve it (`validate` and `approve`), `warn` is shown, `audit` is recorded only.",
+        ),
+        optional(
+            "approvals",
+            Shape::Object(&APPROVALS),
+            "With `requireApproval`: how many people must approve, and who they may be.",
+        ),
+    ],
+);
+
+pub(crate) static APPROVALS: Object = any(
+    "a binding's approvals",
+    "How many people must approve a change, and who they may be.",
+    &[
+        preset(
+            "count",
+            Shape::Integer {
+                min: 1,
+                max: APPROVALS_MAX,
+            },
+            Preset::Integer(1),
+            "How many; the author of the commit is not one of them.",
+        ),
+        optional(
+            "from",
+            Shape::List {
+                of: &Shape::Text {
+                    max: SIGNER_LENGTH_MAX,
+                },
+                min: 1,
+            },
+            "Whose word counts, as the agent's file of signers names them; everybody there without it.",
         ),
     ],
 );

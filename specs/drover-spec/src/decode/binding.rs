@@ -1,10 +1,10 @@
 //! Binding, Provider and Fleet documents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    Binding, BindingName, Enforcement, PolicyName, ProviderDoc, ProviderName, ProviderType,
-    Selector, Value,
+    ApprovalRule, Binding, BindingName, Enforcement, PolicyName, ProviderDoc, ProviderName,
+    ProviderType, Selector, Signer, Value,
 };
 
 use super::group::spans_of;
@@ -30,8 +30,10 @@ pub(crate) fn decode_binding(
     let enforcement = match spec.word("enforcement") {
         "audit" => Enforcement::Audit,
         "warn" => Enforcement::Warn,
+        "requireApproval" => Enforcement::RequireApproval,
         _ => Enforcement::Deny,
     };
+    let approvals = approvals(spec, enforcement);
     let metadata = metadata?;
     Some(Binding {
         name: BindingName::parse(&metadata.name).ok()?,
@@ -42,8 +44,31 @@ pub(crate) fn decode_binding(
         params,
         param_spans,
         enforcement,
+        enforcement_span: spec.span_of("enforcement"),
+        approvals,
         digest,
     })
+}
+
+/// Decodes who must approve what does not hold.
+fn approvals(spec: &Fields<'_>, enforcement: Enforcement) -> ApprovalRule {
+    let Some(fields) = spec.optional_object("approvals") else {
+        return ApprovalRule::default();
+    };
+    if enforcement != Enforcement::RequireApproval {
+        let why = "says who approves, and `enforcement` is not requireApproval";
+        if let Some(entry) = spec.get("approvals").1 {
+            spec.bad(entry, why);
+        }
+    }
+    let count = fields.integer("count");
+    let from: BTreeSet<Signer> = fields.ids("from").into_iter().flatten().collect();
+    let few = !from.is_empty() && (from.len() as u64) < u64::from(count);
+    if let Some(entry) = fields.get("from").1.filter(|_| few) {
+        let people = from.len();
+        fields.bad(entry, format!("names {people}, and {count} must approve"));
+    }
+    ApprovalRule { count, from }
 }
 
 /// Decodes which groups something is about.

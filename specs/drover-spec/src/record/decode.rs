@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    AcceptedDocument, ChangeId, Condition, ConditionType, Deleting, Digests, EntryId, Epoch,
-    ErrorClass, GroupPhase, IgnoredDifference, InstanceId, Kept, Kind, LaunchBackoff, PauseCause,
-    Quarantine, RateSlot, RecordedGroup, RecordedInstance, RecordedProvider, RecordedQuorum,
-    Resize, Rollout, RolloutStages, RolloutState, SeatId, Template, TemplateParts, Timestamp,
-    UpDown,
+    AcceptedDocument, Approval, ApprovalVerdict, ApprovedChange, ChangeId, Condition,
+    ConditionType, Deleting, Digests, EntryId, Epoch, ErrorClass, GroupPhase, IgnoredDifference,
+    InstanceId, Kept, Kind, LaunchBackoff, PauseCause, Quarantine, RateSlot, RecordedGroup,
+    RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout, RolloutStages,
+    RolloutState, SeatId, Template, TemplateParts, Timestamp, UpDown,
 };
 
 use super::read::Reader;
@@ -45,7 +45,7 @@ const GROUP_FIELDS: [&str; 23] = [
 /// Decodes a group.
 pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
     let mut fields = GROUP_FIELDS.to_vec();
-    fields.extend(["templates", "resizes", "cooling", "ignored"]);
+    fields.extend(["templates", "resizes", "cooling", "ignored", "approved"]);
     root.only(&fields)?;
     let metadata = root.get("metadata")?;
     metadata.only(&["name", "uid", "epoch"])?;
@@ -58,6 +58,7 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
             reader.only(&["revision", "path", "line", "text"])?;
             accepted(reader)
         })?,
+        approved: root.optional_with("approved", approved)?,
         provider: root.optional_with("provider", provider)?,
         next_number: root.get("nextNumber")?.number()?,
         size: root.get("size")?.number()?,
@@ -103,6 +104,28 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
             .iter()
             .map(hold::decode_held)
             .collect::<Result<_, _>>()?,
+    })
+}
+
+fn approved(reader: &Reader<'_>) -> Result<ApprovedChange, RecordError> {
+    reader.only(&["change", "by"])?;
+    let change: ChangeId = reader.get("change")?.parsed()?;
+    let by = reader.get("by")?;
+    let approvals = by.list()?.into_iter().map(|reader| {
+        reader.only(&["signer", "at", "expires", "because", "operation"])?;
+        Ok(Approval {
+            change: change.clone(),
+            signer: reader.get("signer")?.parsed()?,
+            verdict: ApprovalVerdict::Approve,
+            at: reader.get("at")?.time()?,
+            expires: reader.get("expires")?.time()?,
+            because: reader.get("because")?.string()?,
+            operation: reader.get("operation")?.parsed()?,
+        })
+    });
+    Ok(ApprovedChange {
+        approvals: approvals.collect::<Result<_, RecordError>>()?,
+        change,
     })
 }
 

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    AcceptedDocument, Condition, Deleting, ErrorClass, IgnoredDifference, Kept, LaunchBackoff,
-    MemberId, PauseCause, Quarantine, RateSlot, RecordedGroup, RecordedInstance, RecordedProvider,
-    RecordedQuorum, Resize, Rollout, RolloutStages, RolloutState, Template, Timestamp, UpDown,
+    AcceptedDocument, Approval, ApprovedChange, Condition, Deleting, ErrorClass, IgnoredDifference,
+    Kept, LaunchBackoff, MemberId, PauseCause, Quarantine, RateSlot, RecordedGroup,
+    RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout, RolloutStages,
+    RolloutState, Template, Timestamp, UpDown,
 };
 
 use super::write::{MapOf, Yaml};
@@ -63,6 +64,7 @@ pub(crate) fn group(group: &RecordedGroup) -> Yaml {
         .optional("quorum", group.quorum.as_ref().map(quorum))
         .number("nextNumber", group.next_number)
         .optional("accepted", group.accepted.as_ref().map(accepted))
+        .optional("approved", group.approved.as_ref().map(approved))
         .optional("provider", group.provider.as_ref().map(provider))
         .with(
             "templates",
@@ -150,6 +152,32 @@ fn stages(stages: &RolloutStages) -> Option<Yaml> {
         .optional_text("bakeSince", stages.bake_since.map(format_time))
         .optional("updated", stages.updated.map(number));
     (!none).then(|| map.build())
+}
+
+fn approved(approved: &ApprovedChange) -> Yaml {
+    let one = |approval: &Approval| {
+        let Approval {
+            change: _,
+            signer,
+            verdict: _,
+            at,
+            expires,
+            because,
+            operation,
+        } = approval;
+        MapOf::new()
+            .text("signer", signer)
+            .text("at", &format_time(*at))
+            .text("expires", &format_time(*expires))
+            .text("because", because)
+            .text("operation", operation)
+            .build()
+    };
+    let by = approved.approvals.iter().map(one);
+    MapOf::new()
+        .text("change", &approved.change)
+        .with("by", Yaml::List(by.collect()))
+        .build()
 }
 
 fn ignored(group: &RecordedGroup) -> Option<Yaml> {

@@ -68,6 +68,26 @@ fn data_of(hold: &Hold) -> MapOf {
         | Hold::ProtectedByPolicy(hold)
         | Hold::PlaceForbidden(hold)
         | Hold::AnalysisPending(hold) => policy(map, hold),
+        Hold::ApprovalNeeded {
+            policy: hold,
+            change,
+            author,
+            have,
+            need,
+        } => policy(map, hold)
+            .text("change", change)
+            .text("author", author)
+            .with("have", Yaml::List(have.iter().map(Yaml::text).collect()))
+            .number("need", *need),
+        Hold::ApprovalRejected {
+            policy: hold,
+            change,
+            by,
+            because,
+        } => policy(map, hold)
+            .text("change", change)
+            .text("by", by)
+            .text("because", because),
         Hold::WindowClosed { window } => map.text("window", window),
         Hold::BudgetExhausted { used, max } => map.number("used", *used).number("max", *max),
         Hold::FleetBudgetExhausted {
@@ -239,6 +259,24 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         },
         "ObserveOnly" => Hold::ObserveOnly,
         "PolicyDenied" => Hold::PolicyDenied(policy_hold(data)?),
+        "ApprovalNeeded" => Hold::ApprovalNeeded {
+            policy: policy_hold(data)?,
+            change: data.get("change")?.parsed()?,
+            author: data.text("author")?,
+            have: data
+                .get("have")?
+                .list()?
+                .iter()
+                .map(Reader::parsed)
+                .collect::<Result<_, _>>()?,
+            need: data.number("need")?,
+        },
+        "ApprovalRejected" => Hold::ApprovalRejected {
+            policy: policy_hold(data)?,
+            change: data.get("change")?.parsed()?,
+            by: data.get("by")?.parsed()?,
+            because: data.text("because")?,
+        },
         "GateClosed" => Hold::GateClosed(policy_hold(data)?),
         "PolicyFailed" => Hold::PolicyFailed(policy_hold(data)?),
         "BudgetByPolicy" => Hold::BudgetByPolicy(policy_hold(data)?),

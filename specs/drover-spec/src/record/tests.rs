@@ -1,12 +1,13 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    Activity, BindingName, BudgetName, Condition, ConditionType, Deleting, Digests, EntryId, Epoch,
-    ErrorClass, Flavor, GroupName, GroupPhase, GroupUid, Held, Hold, IgnoredDifference, InstanceId,
-    Kept, LaunchBackoff, MemberId, PauseCause, PolicyHold, PolicyName, Promote, ProviderName,
-    ProviderRef, ProviderType, Quarantine, RateSlot, Reason, RecordedInstance, RecordedProvider,
-    RecordedQuorum, Resize, Rollout, RolloutMode, RolloutStages, RolloutState, SeatId, SourceSpan,
-    Template, TemplateParts, Timestamp, UpDown, Value, Vanilla,
+    Activity, Approval, ApprovalVerdict, ApprovedChange, BindingName, BudgetName, ChangeId,
+    Condition, ConditionType, Deleting, Digests, EntryId, Epoch, ErrorClass, Flavor, GroupName,
+    GroupPhase, GroupUid, Held, Hold, IgnoredDifference, InstanceId, Kept, LaunchBackoff, MemberId,
+    PauseCause, PolicyHold, PolicyName, Promote, ProviderName, ProviderRef, ProviderType,
+    Quarantine, RateSlot, Reason, RecordedInstance, RecordedProvider, RecordedQuorum, Resize,
+    Rollout, RolloutMode, RolloutStages, RolloutState, SeatId, Signer, SourceSpan, Template,
+    TemplateParts, Timestamp, UpDown, Value, Vanilla,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -425,6 +426,7 @@ prop_compose! {
         (uid, epoch, next_number, size, stable_size) in
             ("[a-z0-9]{16}", any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>()),
         accepted in option::of(accepted()).boxed(),
+        approved in option::of((change(), vec((name(), time(), time(), text(), revision()), 0..3))).boxed(),
         provider in option::of((name(), name(), value())).boxed(),
         (target, stable) in (option::of(digests()), option::of(digests())),
         templates in btree_map(digests(), template(), 0..3).boxed(),
@@ -448,6 +450,21 @@ prop_compose! {
             uid: GroupUid::parse(&uid).unwrap(),
             epoch: Epoch(epoch),
             accepted,
+            approved: approved.map(|(change, approvals)| ApprovedChange {
+                approvals: approvals
+                    .into_iter()
+                    .map(|(signer, at, expires, because, operation)| Approval {
+                        change: change.clone(),
+                        signer: Signer::parse(&signer).unwrap(),
+                        verdict: ApprovalVerdict::Approve,
+                        at,
+                        expires,
+                        because,
+                        operation,
+                    })
+                    .collect(),
+                change,
+            }),
             provider: provider.map(|(name, type_, settings)| RecordedProvider {
                 name: ProviderName::parse(&name).unwrap(),
                 type_: ProviderType::parse(&type_).unwrap(),

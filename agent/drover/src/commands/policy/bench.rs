@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use drover_model::{
-    Binding, BindingName, Change, Enforcement, Policy, PolicyName, Selector, SourceSpan, Timestamp,
+    ApprovalRule, Binding, BindingName, Change, Enforcement, Policy, PolicyName, Selector,
+    SourceSpan, Timestamp,
 };
 use drover_policy::{GroupFacts, Measured, PolicySet};
 use serde::Serialize;
@@ -137,11 +138,13 @@ fn default_binding(policy: &Policy, number: usize) -> Binding {
         name: BindingName::parse(&format!("bench-default-{number}")).expect("a DNS label"),
         span: span.clone(),
         policy: policy.name.clone(),
-        policy_span: span,
+        policy_span: span.clone(),
         selector: Selector::default(),
         params: BTreeMap::new(),
         param_spans: BTreeMap::new(),
         enforcement: Enforcement::Audit,
+        enforcement_span: span,
+        approvals: ApprovalRule::default(),
         digest: String::new(),
     }
 }

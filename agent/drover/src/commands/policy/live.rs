@@ -254,7 +254,7 @@ impl Live {
                 "its instances have one template"
             }
             Some(DecisionPoint::Place) if question.zone.is_none() => "it has no placement.zones",
-            Some(DecisionPoint::Validate) if question.change.is_none() => {
+            Some(DecisionPoint::Validate | DecisionPoint::Approve) if question.change.is_none() => {
                 "its document asks for no change; give PATH with another one"
             }
             _ => return Ok(question),

@@ -317,8 +317,6 @@ fn verdict_out(verdict: &Verdict) -> Yaml {
 }
 
 fn verdict_in(reader: &Reader<'_>) -> Result<Verdict, RecordError> {
-    const ENFORCEMENTS: [Enforcement; 3] =
-        [Enforcement::Audit, Enforcement::Warn, Enforcement::Deny];
     reader.only(&[
         "policy",
         "binding",
@@ -341,7 +339,7 @@ fn verdict_in(reader: &Reader<'_>) -> Result<Verdict, RecordError> {
             .one_of(&DecisionPoint::ALL, DecisionPoint::as_str)?,
         enforcement: reader
             .get("enforcement")?
-            .one_of(&ENFORCEMENTS, Enforcement::as_str)?,
+            .one_of(&Enforcement::ALL, Enforcement::as_str)?,
         outcome: match outcome.text()? {
             "passed" => Outcome::Passed,
             "failed" => Outcome::Failed,

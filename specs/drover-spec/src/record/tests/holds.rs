@@ -45,6 +45,19 @@ pub(super) fn all_holds(
         Hold::Frozen { by: why.clone() },
         Hold::ObserveOnly,
         Hold::PolicyDenied(policy.clone()),
+        Hold::ApprovalNeeded {
+            policy: policy.clone(),
+            change: ChangeId::of(&Value::Null),
+            author: why.clone(),
+            have: [Signer::parse("ann@example.com").unwrap()].into(),
+            need: count,
+        },
+        Hold::ApprovalRejected {
+            policy: policy.clone(),
+            change: ChangeId::of(&Value::Null),
+            by: Signer::parse("bob@example.com").unwrap(),
+            because: why.clone(),
+        },
         Hold::GateClosed(policy.clone()),
         Hold::PolicyFailed(policy.clone()),
         Hold::BudgetByPolicy(policy.clone()),
@@ -134,6 +147,6 @@ pub(super) fn all_holds(
         Hold::SourceUnavailable { why },
     ];
     let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
-    assert_eq!(codes.len(), 57, "a hold is missing from the list");
+    assert_eq!(codes.len(), 59, "a hold is missing from the list");
     holds
 }

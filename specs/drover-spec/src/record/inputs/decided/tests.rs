@@ -14,7 +14,7 @@ prop_compose! {
     fn verdict()(
         (policy, binding, digest) in (name(), name(), text()),
         point in select(DecisionPoint::ALL.to_vec()),
-        enforcement in select(vec![Enforcement::Audit, Enforcement::Warn, Enforcement::Deny]),
+        enforcement in select(Enforcement::ALL.to_vec()),
         outcome in prop_oneof![
             Just(Outcome::Passed), Just(Outcome::Failed), text().prop_map(Outcome::Error)],
         message in text(),

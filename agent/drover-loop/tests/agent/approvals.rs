@@ -1,0 +1,205 @@
+//! Changes that people must approve, through the whole agent.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use drover_loop::{Operations, SourceError};
+use drover_model::{
+    Approval, ApprovalVerdict, Approvals, ChangeId, GroupName, Hold, Revision, Signer, Timestamp,
+};
+use drover_provider::Clock as _;
+
+use crate::harness::{PROVIDER, World, group};
+use crate::peers::reproduced;
+
+/// What people said, as though it had been read and verified.
+#[derive(Debug, Clone)]
+pub(crate) struct TestOperations(Arc<Mutex<Result<Approvals, String>>>);
+
+impl Default for TestOperations {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Ok(Approvals::default()))))
+    }
+}
+
+impl TestOperations {
+    fn say(&self, world: &World, signer: &str, verdict: ApprovalVerdict, change: &ChangeId) {
+        let now = world.clock.now();
+        let approval = Approval {
+            change: change.clone(),
+            signer: Signer::parse(signer).unwrap(),
+            verdict,
+            at: now,
+            expires: now + Duration::from_mins(5),
+            because: "looked at it".to_owned(),
+            operation: Revision::parse(&"a".repeat(40)).unwrap(),
+        };
+        let mut said = self.0.lock().unwrap();
+        let web = GroupName::parse("web").unwrap();
+        said.as_mut().unwrap().add(web, approval);
+    }
+}
+
+impl Operations for TestOperations {
+    fn approvals(&mut self, _now: Timestamp) -> Result<Approvals, SourceError> {
+        let said = self.0.lock().unwrap().clone();
+        said.map_err(|message| SourceError::Unreachable { message })
+    }
+}
+
+const RULE: &str = "apiVersion: drover/v1alpha1
+kind: Policy
+metadata: {name: few-at-once}
+spec:
+  on: approve
+  rules: [{expression: 'change.replaces + change.destroys <= 1', message: more than one goes}]
+---
+apiVersion: drover/v1alpha1
+kind: Binding
+metadata: {name: few-at-once}
+spec: {policy: few-at-once, selector: {}, enforcement: requireApproval, approvals: {count: 2}}
+";
+
+fn push(world: &World, size: u32, image: &str, more: &str) {
+    let web = group("web", size, image);
+    let files = [
+        ("p.yaml", PROVIDER),
+        ("rule.yaml", RULE),
+        ("web.yaml", &web),
+    ];
+    let more = [("more.yaml", more)];
+    let more = more.iter().filter(|(_, text)| !text.is_empty());
+    let files: Vec<(&str, &str)> = files.iter().chain(more).copied().collect();
+    world.repository.commit(&files);
+}
+
+async fn converged() -> World {
+    let mut world = World::new(&[]);
+    push(&world, 3, "a", "");
+    world.pass().await;
+    world.converge().await;
+    world
+}
+
+/// The change that waits, who approved it so far, and who wrote it.
+fn waiting(world: &World) -> Option<(ChangeId, Vec<String>, String)> {
+    let report = world.report("web");
+    report.holds.iter().find_map(|held| match &held.hold {
+        Hold::ApprovalNeeded {
+            change,
+            have,
+            author,
+            ..
+        } => {
+            let have = have.iter().map(ToString::to_string).collect();
+            Some((change.clone(), have, author.clone()))
+        }
+        _ => None,
+    })
+}
+
+#[tokio::test]
+async fn a_change_waits_for_so_many_people_and_its_approval_holds_through_every_batch() {
+    let mut world = converged().await;
+    let before = world.living("web");
+    push(&world, 3, "b", "");
+    world.passes(3).await;
+    let (change, have, author) = waiting(&world).unwrap();
+    assert!(have.is_empty());
+    let operations = world.operations.clone();
+    operations.say(&world, "bob@example.com", ApprovalVerdict::Approve, &change);
+    world.passes(2).await;
+    assert_eq!(waiting(&world).unwrap().1, ["bob@example.com"]);
+    // An unrelated commit keeps what was approved; the author's own word counts for nothing.
+    push(&world, 3, "b", &group("db", 1, "a"));
+    operations.say(&world, &author, ApprovalVerdict::Approve, &change);
+    world.passes(2).await;
+    let (same, have, _) = waiting(&world).unwrap();
+    assert_eq!((same, have.len()), (change.clone(), 1));
+    assert_eq!(world.living("web"), before, "nothing was done so far");
+    operations.say(&world, "eve@example.com", ApprovalVerdict::Approve, &change);
+    world.pass().await;
+    // It runs out while the rollout goes on.
+    world.clock.advance(Duration::from_mins(10));
+    world.converge().await;
+    let living = world.living("web");
+    assert!(
+        before.iter().all(|name| !living.contains(name)),
+        "{living:?}"
+    );
+    reproduced(&world, "web");
+    let log = {
+        let log = world.branch.log();
+        let messages: Vec<String> = log.into_iter().map(|commit| commit.message).collect();
+        messages.join("\n")
+    };
+    let told = "Drover-Approved-By: bob@example.com\nDrover-Approved-By: eve@example.com\n";
+    assert!(log.contains(told), "{log}");
+}
+
+#[tokio::test]
+async fn another_effect_needs_another_approval_and_a_small_change_none() {
+    let mut world = converged().await;
+    push(&world, 3, "b", "");
+    world.passes(2).await;
+    let (change, ..) = waiting(&world).unwrap();
+    let operations = world.operations.clone();
+    for signer in ["bob@example.com", "eve@example.com"] {
+        operations.say(&world, signer, ApprovalVerdict::Approve, &change);
+    }
+    push(&world, 3, "c", "");
+    world.passes(2).await;
+    let (other, have, _) = waiting(&world).unwrap();
+    assert_ne!(other, change);
+    assert!(have.is_empty());
+    push(&world, 4, "a", "");
+    world.passes(2).await;
+    world.converge().await;
+    assert_eq!(world.living("web").len(), 4);
+}
+
+#[tokio::test]
+async fn a_rejection_stands_until_it_is_taken_back_and_what_cannot_be_read_approves_nothing() {
+    let mut world = converged().await;
+    push(&world, 3, "b", "");
+    world.passes(2).await;
+    let (change, ..) = waiting(&world).unwrap();
+    let operations = world.operations.clone();
+    for signer in ["bob@example.com", "eve@example.com"] {
+        operations.say(&world, signer, ApprovalVerdict::Approve, &change);
+    }
+    operations.say(&world, "zoe@example.com", ApprovalVerdict::Reject, &change);
+    world.passes(3).await;
+    assert_eq!(world.holds("web"), ["ApprovalRejected"]);
+    // Until it is back, what was said stays said.
+    let said = std::mem::replace(
+        &mut *operations.0.lock().unwrap(),
+        Err("no route".to_owned()),
+    );
+    world.passes(3).await;
+    assert_eq!(world.holds("web"), ["ApprovalRejected"]);
+    *operations.0.lock().unwrap() = said;
+    world.clock.advance(Duration::from_secs(1));
+    operations.say(&world, "zoe@example.com", ApprovalVerdict::Approve, &change);
+    world.pass().await;
+    world.converge().await;
+    assert_eq!(world.living("web"), ["web-4", "web-5", "web-6"]);
+}
+
+#[tokio::test]
+async fn the_removal_of_a_group_is_approved_like_any_change() {
+    let mut world = converged().await;
+    world
+        .repository
+        .commit(&[("p.yaml", PROVIDER), ("rule.yaml", RULE)]);
+    world.passes(3).await;
+    let (change, ..) = waiting(&world).unwrap();
+    assert_eq!(world.living("web").len(), 3);
+    let operations = world.operations.clone();
+    for signer in ["bob@example.com", "eve@example.com"] {
+        operations.say(&world, signer, ApprovalVerdict::Approve, &change);
+    }
+    world
+        .until("it is gone", |world| world.living("web").is_empty())
+        .await;
+}

@@ -1,0 +1,179 @@
+use std::time::Duration;
+
+use drover_model::{
+    BindingName, DecisionPoint, Digests, Drift, Enforcement, Outcome, PolicyName, Revision,
+    SourceSpan,
+};
+
+use super::*;
+use crate::testing::{Fixture, at, template};
+use crate::{ChangeInput, change};
+
+struct Case {
+    fixture: Fixture,
+    change: Change,
+    rule: ApprovalRule,
+    approvals: Approvals,
+    author: &'static str,
+}
+
+impl Case {
+    fn new(count: u32, from: &[&str]) -> Self {
+        let mut fixture = Fixture::converged(3);
+        fixture.group.spec.template = template(2);
+        let digests: Digests = fixture.digests();
+        let change = change(&ChangeInput {
+            group: &fixture.recorded.name,
+            recorded: &fixture.recorded,
+            to: Some((&fixture.group.spec, 3, digests)),
+            policies: BTreeMap::new(),
+            drift: &Drift::default(),
+        });
+        Self {
+            change: change.unwrap(),
+            fixture,
+            rule: ApprovalRule {
+                count,
+                from: from.iter().map(|it| signer(it)).collect(),
+            },
+            approvals: Approvals::default(),
+            author: "Ann <ann@example.com>",
+        }
+    }
+
+    fn say(&mut self, name: &str, verdict: ApprovalVerdict, seconds: i64) {
+        let approval = Approval {
+            change: self.change.id.clone(),
+            signer: signer(name),
+            verdict,
+            at: at(seconds),
+            expires: at(seconds) + Duration::from_hours(1),
+            because: "seen".to_owned(),
+            operation: Revision::parse(&"a".repeat(40)).unwrap(),
+        };
+        self.approvals.add(self.change.group.clone(), approval);
+    }
+
+    /// Who approved it, or the hold in words.
+    fn reviewed(&self, now: i64) -> Result<Vec<String>, String> {
+        let wanted = [(verdict(), self.rule.clone())];
+        let review = review_approvals(&ApprovalInput {
+            now: at(now),
+            change: &self.change,
+            recorded: &self.fixture.recorded,
+            author: self.author,
+            wanted: &wanted,
+            approvals: &self.approvals,
+        });
+        match review {
+            ApprovalReview::Approved(by) => {
+                Ok(by.into_iter().map(|it| it.signer.to_string()).collect())
+            }
+            ApprovalReview::Withheld(held) => {
+                let text = held.hold.to_string();
+                Err(text.replace(self.change.id.short(), "X"))
+            }
+        }
+    }
+}
+
+fn signer(name: &str) -> Signer {
+    Signer::parse(&format!("{name}@example.com")).unwrap()
+}
+
+fn verdict() -> Verdict {
+    Verdict {
+        policy: PolicyName::parse("few").unwrap(),
+        binding: BindingName::parse("prod").unwrap(),
+        point: DecisionPoint::Approve,
+        enforcement: Enforcement::RequireApproval,
+        outcome: Outcome::Failed,
+        message: "three go".to_owned(),
+        span: SourceSpan::start_of("few.yaml"),
+        values: BTreeMap::new(),
+        digest: String::new(),
+    }
+}
+
+use ApprovalVerdict::{Approve, Reject};
+
+#[test]
+fn so_many_people_must_approve_and_the_hold_names_who_has() {
+    let mut case = Case::new(2, &[]);
+    assert_eq!(
+        case.reviewed(10).unwrap_err(),
+        "change X needs 2 approvals, has none: policy few (few.yaml:1:1): three go"
+    );
+    case.say("bob", Approve, 0);
+    assert_eq!(
+        case.reviewed(10).unwrap_err(),
+        "change X needs 2 approvals, has 1 (bob@example.com): policy few (few.yaml:1:1): three go"
+    );
+    case.say("bob", Approve, 5);
+    assert!(case.reviewed(10).is_err(), "the same person twice is one");
+    case.say("eve", Approve, 6);
+    assert_eq!(
+        case.reviewed(10).unwrap(),
+        ["bob@example.com", "eve@example.com"]
+    );
+    assert!(case.reviewed(3_601).is_ok());
+    assert!(case.reviewed(3_606).is_err(), "one has run out");
+}
+
+#[test]
+fn whose_word_counts_is_the_bindings() {
+    let mut case = Case::new(1, &["lead"]);
+    case.say("bob", Approve, 0);
+    case.say("eve", Reject, 0);
+    assert!(case.reviewed(10).unwrap_err().contains("has none"));
+    case.say("lead", Approve, 1);
+    assert_eq!(case.reviewed(10).unwrap(), ["lead@example.com"]);
+}
+
+#[test]
+fn the_author_approves_nothing_and_may_reject() {
+    let mut case = Case::new(1, &[]);
+    case.say("ANN", Approve, 0);
+    assert!(case.reviewed(10).unwrap_err().contains("has none"));
+    // Nor behind a later commit of somebody else.
+    let held = |author: &str, change: &Change| Held {
+        hold: Hold::ApprovalNeeded {
+            policy: policy_of(&verdict()),
+            change: change.id.clone(),
+            author: author.to_owned(),
+            have: BTreeSet::new(),
+            need: 1,
+        },
+        reason: None,
+        instance: None,
+        until: None,
+    };
+    case.fixture.recorded.holds = vec![held("ann@example.com", &case.change)];
+    case.author = "Bob <bob@example.com>";
+    assert!(case.reviewed(10).unwrap_err().contains("has none"));
+    case.say("bob", Approve, 1);
+    assert_eq!(case.reviewed(10).unwrap(), ["bob@example.com"]);
+    case.say("ann", Reject, 2);
+    assert_eq!(
+        case.reviewed(10).unwrap_err(),
+        "change X was rejected by ann@example.com (seen): policy few (few.yaml:1:1): three go"
+    );
+}
+
+#[test]
+fn a_word_on_another_change_counts_for_nothing() {
+    let mut case = Case::new(1, &[]);
+    case.say("bob", Approve, 0);
+    let id = drover_model::ChangeId::of(&drover_model::Value::Null);
+    case.change.id = id;
+    assert!(case.reviewed(10).is_err());
+    let nothing = review_approvals(&ApprovalInput {
+        now: at(0),
+        change: &case.change,
+        recorded: &case.fixture.recorded,
+        author: case.author,
+        wanted: &[],
+        approvals: &case.approvals,
+    });
+    assert_eq!(nothing, ApprovalReview::Approved(Vec::new()));
+}
