@@ -9,6 +9,7 @@
 mod agent;
 mod cli;
 mod crash;
+mod decisions;
 mod demo;
 mod docs;
 mod edit;

@@ -30,7 +30,7 @@ use crate::orphans::OrphanWatch;
 use crate::recorder::Recorder;
 use crate::registry::Registry;
 use crate::shares::Shares;
-use crate::source::{Fetcher, Operations, Snapshot, Source};
+use crate::source::{Operations, Snapshot, Source};
 use crate::status::{AgentStatus, PassReport, SourceStatus, WriteBackStatus};
 use crate::store::{Store, StoreError};
 use crate::task::{Keep, Mode, Shared};
@@ -309,11 +309,7 @@ impl Agent {
             prober: contact.health,
             reach: contact.reach,
             rosters: contact.rosters,
-            remote: Offload::new(Remote {
-                fetcher: Fetcher::new(parts.source),
-                recorder: parts.recorder,
-                operations: parts.operations,
-            }),
+            remote: Offload::new(Remote::new(parts.source, parts.recorder, parts.operations)),
             timekeeper: Timekeeper::new(stored.clock, settings.interval),
             fleet: Fleet::restore(stored.fleet.as_ref(), &stored.guards),
             groups: stored

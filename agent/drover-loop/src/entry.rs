@@ -236,8 +236,8 @@ fn refuses_document(hold: &Hold) -> bool {
         hold,
         Hold::SpecInvalid { .. }
             | Hold::PolicyDenied(_)
-            | Hold::ApprovalNeeded { .. }
-            | Hold::ApprovalRejected { .. }
+            | Hold::ApprovalNeeded(_)
+            | Hold::ApprovalRejected(_)
             | Hold::PolicyFailed(_)
             | Hold::ProviderChanged { .. }
             | Hold::SizingChanged

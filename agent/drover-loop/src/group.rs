@@ -367,13 +367,12 @@ fn group_facts<'a>(input: &GroupInput<'a>, group: &'a Group, seen: Seen<'a>) -> 
     }
 }
 
-fn decide(
+/// Classifies the instances, and asks every set of policies about them.
+fn decided(
     input: &GroupInput<'_>,
     recorded: &RecordedGroup,
-    in_force: &Arc<Group>,
-    document: &AcceptedDocument,
-    fences: &[Held],
-) -> Result<Judged, JudgeError> {
+    in_force: &Group,
+) -> (Classified, Decisions) {
     let Early {
         classified,
         facts: early_facts,
@@ -397,6 +396,17 @@ fn decide(
         ..group_facts(input, in_force, seen)
     };
     let decisions = decisions(input.policies, &facts).after(&early);
+    (classified, decisions)
+}
+
+fn decide(
+    input: &GroupInput<'_>,
+    recorded: &RecordedGroup,
+    in_force: &Arc<Group>,
+    document: &AcceptedDocument,
+    fences: &[Held],
+) -> Result<Judged, JudgeError> {
+    let (classified, decisions) = decided(input, recorded, in_force);
     let policies = digests_for(input, in_force);
     let desired = match &recorded.deleting {
         Some(deleting) => Desired::Deleting {

@@ -21,6 +21,69 @@ pub struct Held {
     pub until: Option<Timestamp>,
 }
 
+/// Approvals of a change that are missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovalNeeded {
+    /// Which rule asks for them.
+    pub policy: PolicyHold,
+    /// The change.
+    pub change: ChangeId,
+    /// Who wrote it, and so cannot approve it: an address, or what stands in its place.
+    pub author: String,
+    /// Who has approved it so far.
+    pub have: BTreeSet<Signer>,
+    /// How many must.
+    pub need: u32,
+}
+
+impl fmt::Display for ApprovalNeeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let have: Vec<&str> = self.have.iter().map(Signer::as_str).collect();
+        let plural = if self.need == 1 { "" } else { "s" };
+        write!(
+            f,
+            "change {} needs {} approval{plural}, has ",
+            self.change.short(),
+            self.need
+        )?;
+        if have.is_empty() {
+            f.write_str("none")?;
+        } else {
+            write!(f, "{} ({})", have.len(), have.join(", "))?;
+        }
+        write!(f, ": {}", self.policy)
+    }
+}
+
+/// A rejection of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovalRejected {
+    /// Which rule asks for approval.
+    pub policy: PolicyHold,
+    /// The change.
+    pub change: ChangeId,
+    /// Who rejected it.
+    pub by: Signer,
+    /// Why.
+    pub because: String,
+}
+
+impl fmt::Display for ApprovalRejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            policy,
+            change,
+            by,
+            because,
+        } = self;
+        let change = change.short();
+        write!(
+            f,
+            "change {change} was rejected by {by} ({because}): {policy}"
+        )
+    }
+}
+
 /// A reason not to act.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hold {
@@ -79,29 +142,9 @@ pub enum Hold {
     /// A `validate` rule is not satisfied: the last accepted document stays in force.
     PolicyDenied(PolicyHold),
     /// People must approve the change: the last accepted document stays in force.
-    ApprovalNeeded {
-        /// Which rule asks for it.
-        policy: PolicyHold,
-        /// The change.
-        change: ChangeId,
-        /// Who wrote it, and so cannot approve it: an address, or what stands in its place.
-        author: String,
-        /// Who has approved it so far.
-        have: BTreeSet<Signer>,
-        /// How many must.
-        need: u32,
-    },
+    ApprovalNeeded(Box<ApprovalNeeded>),
     /// Somebody whose approval would count has rejected the change.
-    ApprovalRejected {
-        /// Which rule asks for approval.
-        policy: PolicyHold,
-        /// The change.
-        change: ChangeId,
-        /// Who.
-        by: Signer,
-        /// Why.
-        because: String,
-    },
+    ApprovalRejected(Box<ApprovalRejected>),
     /// A `gate` is closed.
     GateClosed(PolicyHold),
     /// A policy failed to evaluate, or was never valid.
@@ -344,8 +387,8 @@ impl Hold {
             Self::Frozen { .. } => "Frozen",
             Self::ObserveOnly => "ObserveOnly",
             Self::PolicyDenied(_) => "PolicyDenied",
-            Self::ApprovalNeeded { .. } => "ApprovalNeeded",
-            Self::ApprovalRejected { .. } => "ApprovalRejected",
+            Self::ApprovalNeeded(_) => "ApprovalNeeded",
+            Self::ApprovalRejected(_) => "ApprovalRejected",
             Self::GateClosed(_) => "GateClosed",
             Self::PolicyFailed(_) => "PolicyFailed",
             Self::BudgetByPolicy(_) => "BudgetByPolicy",
@@ -475,36 +518,8 @@ impl fmt::Display for Hold {
             }
             Self::ObserveOnly => write!(f, "the group says manage: observe"),
             Self::PolicyDenied(hold) => write!(f, "denied by {hold}"),
-            Self::ApprovalNeeded {
-                policy,
-                change,
-                author: _,
-                have,
-                need,
-            } => {
-                let have: Vec<&str> = have.iter().map(Signer::as_str).collect();
-                let short = change.short();
-                write!(f, "change {short} needs {need} approval")?;
-                f.write_str(if *need == 1 { "" } else { "s" })?;
-                if have.is_empty() {
-                    f.write_str(", has none: ")?;
-                } else {
-                    write!(f, ", has {} ({}): ", have.len(), have.join(", "))?;
-                }
-                write!(f, "{policy}")
-            }
-            Self::ApprovalRejected {
-                policy,
-                change,
-                by,
-                because,
-            } => {
-                let short = change.short();
-                write!(
-                    f,
-                    "change {short} was rejected by {by} ({because}): {policy}"
-                )
-            }
+            Self::ApprovalNeeded(needed) => needed.fmt(f),
+            Self::ApprovalRejected(rejected) => rejected.fmt(f),
             Self::GateClosed(hold) => write!(f, "not now, says {hold}"),
             Self::PolicyFailed(hold) => write!(f, "held, because it failed: {hold}"),
             Self::BudgetByPolicy(hold) => write!(f, "no more at once, says {hold}"),

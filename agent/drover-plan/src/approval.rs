@@ -6,8 +6,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    Approval, ApprovalRule, ApprovalVerdict, Approvals, Change, Held, Hold, RecordedGroup, Signer,
-    Timestamp, Verdict,
+    Approval, ApprovalNeeded, ApprovalRejected, ApprovalRule, ApprovalVerdict, Approvals, Change,
+    Held, Hold, RecordedGroup, Signer, Timestamp, Verdict,
 };
 
 use crate::change::policy_of;
@@ -56,23 +56,23 @@ pub fn review_approvals(input: &ApprovalInput<'_>) -> ApprovalReview {
         let policy = policy_of(verdict);
         let rejected = said().find(|(_, approval)| approval.verdict == ApprovalVerdict::Reject);
         if let Some((signer, approval)) = rejected {
-            return withheld(Hold::ApprovalRejected {
+            return withheld(Hold::ApprovalRejected(Box::new(ApprovalRejected {
                 policy,
                 change: change.clone(),
                 by: (*signer).clone(),
                 because: approval.because.clone(),
-            });
+            })));
         }
         let counts = said().filter(|(signer, _)| !is_same(signer, &author));
         let have: BTreeMap<&Signer, &Approval> = counts.map(|(by, it)| (*by, *it)).collect();
         if (have.len() as u64) < u64::from(rule.count) {
-            return withheld(Hold::ApprovalNeeded {
+            return withheld(Hold::ApprovalNeeded(Box::new(ApprovalNeeded {
                 policy,
                 change: change.clone(),
                 have: have.into_keys().cloned().collect::<BTreeSet<Signer>>(),
                 need: rule.count,
                 author,
-            });
+            })));
         }
         used.extend(have);
     }
@@ -93,8 +93,8 @@ fn withheld(hold: Hold) -> ApprovalReview {
 fn first_author(input: &ApprovalInput<'_>) -> String {
     let mut holds = input.recorded.holds.iter();
     let known = holds.find_map(|held| match &held.hold {
-        Hold::ApprovalNeeded { change, author, .. } if *change == input.change.id => {
-            Some(author.clone())
+        Hold::ApprovalNeeded(needed) if needed.change == input.change.id => {
+            Some(needed.author.clone())
         }
         _ => None,
     });

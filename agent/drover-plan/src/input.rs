@@ -109,8 +109,8 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
     match hold {
         Hold::SpecInvalid { .. }
         | Hold::PolicyDenied(_)
-        | Hold::ApprovalNeeded { .. }
-        | Hold::ApprovalRejected { .. }
+        | Hold::ApprovalNeeded(_)
+        | Hold::ApprovalRejected(_)
         | Hold::PolicyFailed(_)
         | Hold::ProviderChanged { .. }
         | Hold::SizingChanged

@@ -147,7 +147,7 @@ fn of_group(name: &GroupName, group: &GroupStatus) -> PlanView {
 /// Returns how many people must still approve the change.
 fn approvals_needed(holds: &[Held]) -> u32 {
     let missing = holds.iter().filter_map(|held| match &held.hold {
-        Hold::ApprovalNeeded { have, need, .. } => Some(need.saturating_sub(have.len() as u32)),
+        Hold::ApprovalNeeded(needed) => Some(needed.need.saturating_sub(needed.have.len() as u32)),
         _ => None,
     });
     missing.max().unwrap_or(0)
@@ -155,12 +155,9 @@ fn approvals_needed(holds: &[Held]) -> u32 {
 
 /// Whether the change as a whole is withheld by a rule.
 pub(crate) fn is_denied(holds: &[Held]) -> bool {
-    holds.iter().any(|held| {
-        matches!(
-            held.hold,
-            Hold::PolicyDenied(_) | Hold::ApprovalRejected { .. }
-        )
-    })
+    holds
+        .iter()
+        .any(|held| matches!(held.hold, Hold::PolicyDenied(_) | Hold::ApprovalRejected(_)))
 }
 
 impl PlanView {

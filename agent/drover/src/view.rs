@@ -302,25 +302,26 @@ pub(crate) fn policy_of(verdict: &Verdict) -> PolicyHoldView {
 /// Returns the view of a hold.
 pub(crate) fn hold(held: &Held) -> HoldView {
     let policy = match &held.hold {
+        Hold::ApprovalNeeded(needed) => Some(&needed.policy),
+        Hold::ApprovalRejected(rejected) => Some(&rejected.policy),
         Hold::PolicyDenied(hold)
-        | Hold::ApprovalNeeded { policy: hold, .. }
-        | Hold::ApprovalRejected { policy: hold, .. }
         | Hold::GateClosed(hold)
         | Hold::PolicyFailed(hold)
         | Hold::BudgetByPolicy(hold)
         | Hold::ProtectedByPolicy(hold)
         | Hold::PlaceForbidden(hold)
-        | Hold::AnalysisPending(hold) => Some(PolicyHoldView {
-            policy: hold.policy.to_string(),
-            binding: hold.binding.clone(),
-            file: hold.span.file.to_string(),
-            line: hold.span.line,
-            column: hold.span.column,
-            message: hold.message.clone(),
-            values: hold.values.clone(),
-        }),
+        | Hold::AnalysisPending(hold) => Some(hold),
         _ => None,
     };
+    let policy = policy.map(|hold| PolicyHoldView {
+        policy: hold.policy.to_string(),
+        binding: hold.binding.clone(),
+        file: hold.span.file.to_string(),
+        line: hold.span.line,
+        column: hold.span.column,
+        message: hold.message.clone(),
+        values: hold.values.clone(),
+    });
     HoldView {
         code: held.hold.code(),
         message: held.hold.to_string(),

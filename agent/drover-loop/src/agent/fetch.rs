@@ -18,7 +18,7 @@ use crate::lease::{Claimant, Lease, Standing, standing};
 use crate::message::{self, Trailers};
 use crate::offload::Waited;
 use crate::recorder::{Look, Recorder, RecorderError, StateCommit, Swap};
-use crate::source::{Fetched, Fetcher, InForce, Operations, SourceError, chain};
+use crate::source::{Fetched, Fetcher, InForce, Operations, Source, SourceError, chain};
 use crate::store::{Batch, GroupMeta, StoredGroup};
 use crate::task::Mode;
 
@@ -30,6 +30,20 @@ pub(super) struct Remote {
     pub(super) fetcher: Fetcher,
     pub(super) recorder: Box<dyn Recorder>,
     pub(super) operations: Option<Box<dyn Operations>>,
+}
+
+impl Remote {
+    pub(super) fn new(
+        source: Box<dyn Source>,
+        recorder: Box<dyn Recorder>,
+        operations: Option<Box<dyn Operations>>,
+    ) -> Self {
+        Self {
+            fetcher: Fetcher::new(source),
+            recorder,
+            operations,
+        }
+    }
 }
 
 /// The result of a piece of blocking work.

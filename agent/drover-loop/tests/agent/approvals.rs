@@ -85,14 +85,9 @@ async fn converged() -> World {
 fn waiting(world: &World) -> Option<(ChangeId, Vec<String>, String)> {
     let report = world.report("web");
     report.holds.iter().find_map(|held| match &held.hold {
-        Hold::ApprovalNeeded {
-            change,
-            have,
-            author,
-            ..
-        } => {
-            let have = have.iter().map(ToString::to_string).collect();
-            Some((change.clone(), have, author.clone()))
+        Hold::ApprovalNeeded(needed) => {
+            let have = needed.have.iter().map(ToString::to_string).collect();
+            Some((needed.change.clone(), have, needed.author.clone()))
         }
         _ => None,
     })

@@ -137,13 +137,13 @@ fn the_author_approves_nothing_and_may_reject() {
     assert!(case.reviewed(10).unwrap_err().contains("has none"));
     // Nor behind a later commit of somebody else.
     let held = |author: &str, change: &Change| Held {
-        hold: Hold::ApprovalNeeded {
+        hold: Hold::ApprovalNeeded(Box::new(ApprovalNeeded {
             policy: policy_of(&verdict()),
             change: change.id.clone(),
             author: author.to_owned(),
             have: BTreeSet::new(),
             need: 1,
-        },
+        })),
         reason: None,
         instance: None,
         until: None,

@@ -452,8 +452,8 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::FleetBudgetExhausted { .. }
         | Hold::SpecInvalid { .. }
         | Hold::PolicyDenied(_)
-        | Hold::ApprovalNeeded { .. }
-        | Hold::ApprovalRejected { .. }
+        | Hold::ApprovalNeeded(_)
+        | Hold::ApprovalRejected(_)
         | Hold::DestroyRate { .. }
         | Hold::SurgeExhausted { .. }
         | Hold::AvailabilityFloor { .. }

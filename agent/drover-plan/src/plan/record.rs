@@ -221,8 +221,8 @@ impl Draft<'_> {
         let refused = self.next.holds.iter().find(|held| match &held.hold {
             Hold::SpecInvalid { .. }
             | Hold::PolicyDenied(_)
-            | Hold::ApprovalNeeded { .. }
-            | Hold::ApprovalRejected { .. }
+            | Hold::ApprovalNeeded(_)
+            | Hold::ApprovalRejected(_)
             | Hold::ProviderChanged { .. } => true,
             // Of a policy that failed, only the judgement of the change; not a gate, not a size.
             Hold::PolicyFailed(_) => held.reason.is_none() && self.input.fences.contains(held),
@@ -305,20 +305,10 @@ fn goes_on(before: &Held, now: &Held) -> bool {
         | (Hold::PlaceForbidden(one), Hold::PlaceForbidden(other))
         | (Hold::AnalysisPending(one), Hold::AnalysisPending(other))
         | (Hold::PolicyFailed(one), Hold::PolicyFailed(other)) => same_policy(one, other),
-        (
-            Hold::ApprovalNeeded {
-                policy: one,
-                change: this,
-                have,
-                ..
-            },
-            Hold::ApprovalNeeded {
-                policy: other,
-                change: that,
-                have: has,
-                ..
-            },
-        ) => this == that && have == has && same_policy(one, other),
+        (Hold::ApprovalNeeded(one), Hold::ApprovalNeeded(other)) => {
+            (&one.change, &one.have) == (&other.change, &other.have)
+                && same_policy(&one.policy, &other.policy)
+        }
         (Hold::ProviderFailed { class: one, .. }, Hold::ProviderFailed { class: other, .. }) => {
             one == other
         }

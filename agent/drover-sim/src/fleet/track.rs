@@ -457,7 +457,7 @@ impl Track {
 fn is_refusal(hold: &Hold) -> bool {
     matches!(
         hold,
-        Hold::PolicyDenied(_) | Hold::ApprovalNeeded { .. } | Hold::ApprovalRejected { .. }
+        Hold::PolicyDenied(_) | Hold::ApprovalNeeded(_) | Hold::ApprovalRejected(_)
     )
 }
 

@@ -10,6 +10,16 @@ use drover_model::{
 };
 
 use super::Life;
+use crate::random::Random;
+
+/// The reasons that policies of a random life speak of.
+const REASONS: [Reason; 5] = [
+    Reason::Update,
+    Reason::Heal,
+    Reason::ScaleIn,
+    Reason::Expiry,
+    Reason::Rebalance,
+];
 
 impl Life {
     pub(super) fn gate(&mut self) {
@@ -53,13 +63,6 @@ impl Life {
         }
         let ids: Vec<InstanceId> = self.sim.recorded.instances.keys().cloned().collect();
         let random = &mut self.random;
-        let reasons = [
-            Reason::Update,
-            Reason::Heal,
-            Reason::ScaleIn,
-            Reason::Expiry,
-            Reason::Rebalance,
-        ];
         let some: BTreeSet<InstanceId> =
             ids.iter().filter(|_| random.percent(30)).cloned().collect();
         let decisions = &mut self.sim.decisions;
@@ -69,13 +72,13 @@ impl Life {
                 let max = random.below(3);
                 let verdict = hours(DecisionPoint::Budget, Outcome::Passed);
                 let budget = BudgetDecision { max, verdict };
-                decisions.budgets.insert(random.pick(&reasons), budget);
+                decisions.budgets.insert(random.pick(&REASONS), budget);
                 "budget"
             }
             1 => {
                 decisions.protections.push(Protection {
                     verdict: hours(DecisionPoint::Protect, Outcome::Failed),
-                    instances: BTreeMap::from([(random.pick(&reasons), some)]),
+                    instances: BTreeMap::from([(random.pick(&REASONS), some)]),
                 });
                 "instances protected"
             }
@@ -103,21 +106,7 @@ impl Life {
                 "health chosen"
             }
             5 if !templates.is_empty() => {
-                let (from, to) = (random.pick(&templates), random.pick(&templates));
-                let needs = from.change_to(&to);
-                let classes = FieldClass::ALL.into_iter();
-                let more = classes.filter(|class| *class == FieldClass::Ignore || *class > needs);
-                let more: Vec<FieldClass> = more.collect();
-                if from != to {
-                    let class = random.pick(&more);
-                    let verdict = hours(DecisionPoint::Drift, Outcome::Passed);
-                    decisions.drift.0.push(DriftDecision {
-                        from,
-                        to,
-                        class,
-                        verdict,
-                    });
-                }
+                decisions.drift.0.extend(judged(random, &templates));
                 "difference judged"
             }
             _ => {
@@ -130,6 +119,21 @@ impl Life {
         };
         self.count("policy", what);
     }
+}
+
+/// Returns what policies make of the difference between two templates, if they differ.
+fn judged(random: &mut Random, templates: &[Digests]) -> Option<DriftDecision> {
+    let (from, to) = (random.pick(templates), random.pick(templates));
+    let needs = from.change_to(&to);
+    let classes = FieldClass::ALL.into_iter();
+    let more = classes.filter(|class| *class == FieldClass::Ignore || *class > needs);
+    let more: Vec<FieldClass> = more.collect();
+    (from != to).then(|| DriftDecision {
+        from,
+        to,
+        class: random.pick(&more),
+        verdict: hours(DecisionPoint::Drift, Outcome::Passed),
+    })
 }
 
 /// Returns decisions that close the gate for one reason.

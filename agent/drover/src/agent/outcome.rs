@@ -115,7 +115,7 @@ fn asks(held: &Held) -> Option<Exit> {
     }
     match &held.hold {
         Hold::Protected
-        | Hold::ApprovalNeeded { .. }
+        | Hold::ApprovalNeeded(_)
         | Hold::DestroyLimit { .. }
         | Hold::DeletionUnconfirmed { .. }
         | Hold::CanaryHold {
@@ -123,7 +123,7 @@ fn asks(held: &Held) -> Option<Exit> {
             ..
         } => Some(Exit::ApprovalNeeded),
         Hold::PolicyDenied(_)
-        | Hold::ApprovalRejected { .. }
+        | Hold::ApprovalRejected(_)
         | Hold::GateClosed(_)
         | Hold::ProtectedByPolicy(_)
         | Hold::PlaceForbidden(_) => Some(Exit::Denied),

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use drover_git::Oid;
 use drover_loop::Mode;
 use drover_model::{
-    Digests, Drift, Enforcement, Epoch, FieldClass, Group, GroupName, GroupPhase, GroupUid, Hold,
-    Numbers, Outcome, PolicyHold, ProviderType, Readings, RecordedGroup, RecordedProvider,
+    Change, Digests, Drift, Enforcement, Epoch, FieldClass, Group, GroupName, GroupPhase, GroupUid,
+    Hold, Numbers, Outcome, PolicyHold, ProviderType, Readings, RecordedGroup, RecordedProvider,
     Revision, Timestamp, Verdict,
 };
 use drover_plan::{ChangeInput, change};
@@ -314,26 +314,28 @@ fn compare(
             drift: &drift,
             ..facts(group)
         };
-        // The policies before and after the commit both judge it.
-        let mut verdicts = Vec::new();
-        for set in [&base.policies, &head.policies] {
-            let said = set.validate(&facts, found);
-            let asks = said.iter().filter(|verdict| verdict.needs_approval());
-            let needs = asks
-                .map(|verdict| set.approvals(&verdict.binding).count)
-                .max();
-            view.approvals_needed = view.approvals_needed.max(needs.unwrap_or(0));
-            verdicts.extend(said);
-        }
-        let against = verdicts
-            .iter()
-            .filter(|verdict| verdict.outcome != Outcome::Passed);
-        let mut holds: Vec<PlanHold> = against.map(hold).collect();
-        holds.dedup_by(|a, b| a.message == b.message && a.code == b.code);
-        view.denied = verdicts.iter().any(Verdict::withholds);
-        view.holds = holds;
+        judge(&mut view, &[&base.policies, &head.policies], &facts, found);
     }
     Ok(view)
+}
+
+/// Notes what policies say about a change: those before and those after the commit both judge it.
+fn judge(view: &mut PlanView, sets: &[&PolicySet], facts: &GroupFacts<'_>, change: &Change) {
+    let mut verdicts = Vec::new();
+    for set in sets {
+        let said = set.validate(facts, change);
+        let asks = said.iter().filter(|verdict| verdict.needs_approval());
+        let needs = asks.map(|verdict| set.approvals(&verdict.binding).count);
+        view.approvals_needed = view.approvals_needed.max(needs.max().unwrap_or(0));
+        verdicts.extend(said);
+    }
+    let against = verdicts
+        .iter()
+        .filter(|verdict| verdict.outcome != Outcome::Passed);
+    let mut holds: Vec<PlanHold> = against.map(hold).collect();
+    holds.dedup_by(|a, b| a.message == b.message && a.code == b.code);
+    view.denied = verdicts.iter().any(Verdict::withholds);
+    view.holds = holds;
 }
 
 fn hold(verdict: &Verdict) -> PlanHold {

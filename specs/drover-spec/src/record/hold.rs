@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use drover_model::{
-    Activity, FieldClass, Held, Hold, PolicyHold, Promote, Reason, RolloutMode, SourceSpan,
+    Activity, ApprovalNeeded, ApprovalRejected, FieldClass, Held, Hold, PolicyHold, Promote,
+    Reason, RolloutMode, SourceSpan,
 };
 
 use super::decode::{error_class, pause_cause, texts};
@@ -68,26 +69,18 @@ fn data_of(hold: &Hold) -> MapOf {
         | Hold::ProtectedByPolicy(hold)
         | Hold::PlaceForbidden(hold)
         | Hold::AnalysisPending(hold) => policy(map, hold),
-        Hold::ApprovalNeeded {
-            policy: hold,
-            change,
-            author,
-            have,
-            need,
-        } => policy(map, hold)
-            .text("change", change)
-            .text("author", author)
-            .with("have", Yaml::List(have.iter().map(Yaml::text).collect()))
-            .number("need", *need),
-        Hold::ApprovalRejected {
-            policy: hold,
-            change,
-            by,
-            because,
-        } => policy(map, hold)
-            .text("change", change)
-            .text("by", by)
-            .text("because", because),
+        Hold::ApprovalNeeded(needed) => policy(map, &needed.policy)
+            .text("change", &needed.change)
+            .text("author", &needed.author)
+            .with(
+                "have",
+                Yaml::List(needed.have.iter().map(Yaml::text).collect()),
+            )
+            .number("need", needed.need),
+        Hold::ApprovalRejected(rejected) => policy(map, &rejected.policy)
+            .text("change", &rejected.change)
+            .text("by", &rejected.by)
+            .text("because", &rejected.because),
         Hold::WindowClosed { window } => map.text("window", window),
         Hold::BudgetExhausted { used, max } => map.number("used", *used).number("max", *max),
         Hold::FleetBudgetExhausted {
@@ -259,7 +252,7 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         },
         "ObserveOnly" => Hold::ObserveOnly,
         "PolicyDenied" => Hold::PolicyDenied(policy_hold(data)?),
-        "ApprovalNeeded" => Hold::ApprovalNeeded {
+        "ApprovalNeeded" => Hold::ApprovalNeeded(Box::new(ApprovalNeeded {
             policy: policy_hold(data)?,
             change: data.get("change")?.parsed()?,
             author: data.text("author")?,
@@ -270,13 +263,13 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
                 .map(Reader::parsed)
                 .collect::<Result<_, _>>()?,
             need: data.number("need")?,
-        },
-        "ApprovalRejected" => Hold::ApprovalRejected {
+        })),
+        "ApprovalRejected" => Hold::ApprovalRejected(Box::new(ApprovalRejected {
             policy: policy_hold(data)?,
             change: data.get("change")?.parsed()?,
             by: data.get("by")?.parsed()?,
             because: data.text("because")?,
-        },
+        })),
         "GateClosed" => Hold::GateClosed(policy_hold(data)?),
         "PolicyFailed" => Hold::PolicyFailed(policy_hold(data)?),
         "BudgetByPolicy" => Hold::BudgetByPolicy(policy_hold(data)?),

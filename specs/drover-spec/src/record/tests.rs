@@ -1,13 +1,13 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    Activity, Approval, ApprovalVerdict, ApprovedChange, BindingName, BudgetName, ChangeId,
-    Condition, ConditionType, Deleting, Digests, EntryId, Epoch, ErrorClass, Flavor, GroupName,
-    GroupPhase, GroupUid, Held, Hold, IgnoredDifference, InstanceId, Kept, LaunchBackoff, MemberId,
-    PauseCause, PolicyHold, PolicyName, Promote, ProviderName, ProviderRef, ProviderType,
-    Quarantine, RateSlot, Reason, RecordedInstance, RecordedProvider, RecordedQuorum, Resize,
-    Rollout, RolloutMode, RolloutStages, RolloutState, SeatId, Signer, SourceSpan, Template,
-    TemplateParts, Timestamp, UpDown, Value, Vanilla,
+    Activity, Approval, ApprovalNeeded, ApprovalRejected, ApprovalVerdict, ApprovedChange,
+    BindingName, BudgetName, ChangeId, Condition, ConditionType, Deleting, Digests, EntryId, Epoch,
+    ErrorClass, Flavor, GroupName, GroupPhase, GroupUid, Held, Hold, IgnoredDifference, InstanceId,
+    Kept, LaunchBackoff, MemberId, PauseCause, PolicyHold, PolicyName, Promote, ProviderName,
+    ProviderRef, ProviderType, Quarantine, RateSlot, Reason, RecordedInstance, RecordedProvider,
+    RecordedQuorum, Resize, Rollout, RolloutMode, RolloutStages, RolloutState, SeatId, Signer,
+    SourceSpan, Template, TemplateParts, Timestamp, UpDown, Value, Vanilla,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;

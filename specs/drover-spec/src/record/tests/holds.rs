@@ -45,19 +45,19 @@ pub(super) fn all_holds(
         Hold::Frozen { by: why.clone() },
         Hold::ObserveOnly,
         Hold::PolicyDenied(policy.clone()),
-        Hold::ApprovalNeeded {
+        Hold::ApprovalNeeded(Box::new(ApprovalNeeded {
             policy: policy.clone(),
             change: ChangeId::of(&Value::Null),
             author: why.clone(),
             have: [Signer::parse("ann@example.com").unwrap()].into(),
             need: count,
-        },
-        Hold::ApprovalRejected {
+        })),
+        Hold::ApprovalRejected(Box::new(ApprovalRejected {
             policy: policy.clone(),
             change: ChangeId::of(&Value::Null),
             by: Signer::parse("bob@example.com").unwrap(),
             because: why.clone(),
-        },
+        })),
         Hold::GateClosed(policy.clone()),
         Hold::PolicyFailed(policy.clone()),
         Hold::BudgetByPolicy(policy.clone()),
