@@ -247,14 +247,14 @@ fn syntax_is_told_in_words() {
 #[test]
 fn variables_are_known_where_they_belong() {
     insta::assert_snapshot!(told("change.destroys < 1 && current == 3 && hour == 3 && zone == 'x'"), @"
-    1:1+6 `change` is only known to validate policies, this is a gate policy
+    1:1+6 `change` is only known to validate and approve policies, this is a gate policy
     1:24+7 `current` is only known to size policies, this is a gate policy
     1:40+4 unknown variable `hour`
     1:53+4 `zone` is only known to place policies, this is a gate policy
     ");
     insta::assert_snapshot!(mistakes(&policy(DecisionPoint::Size, "reason == 'heal' ? 1 : change.toSize")), @"
     1:1+6 `reason` is only known to gate, budget, protect and victim policies, this is a size policy
-    1:24+6 `change` is only known to validate policies, this is a size policy
+    1:24+6 `change` is only known to validate and approve policies, this is a size policy
     ");
     insta::assert_snapshot!(told("instances.all(status, status.busy)"), @"1:14+1 `status` is a variable already; name the element otherwise");
     insta::assert_snapshot!(told("variables == 3 || variables['x'] == 1 || int == 3"), @"
