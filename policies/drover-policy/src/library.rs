@@ -19,6 +19,10 @@ pub const LIBRARY: &[(&str, &str)] = &[
         "change-freeze",
         include_str!("../../library/change-freeze.yaml"),
     ),
+    (
+        "cost-ceiling",
+        include_str!("../../library/cost-ceiling.yaml"),
+    ),
     ("drain-zone", include_str!("../../library/drain-zone.yaml")),
     (
         "error-budget",
@@ -79,6 +83,10 @@ pub const LIBRARY: &[(&str, &str)] = &[
         include_str!("../../library/protect-required.yaml"),
     ),
     (
+        "protect-self",
+        include_str!("../../library/protect-self.yaml"),
+    ),
+    (
         "queue-depth",
         include_str!("../../library/queue-depth.yaml"),
     ),
@@ -92,6 +100,10 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ),
     ("soak", include_str!("../../library/soak.yaml")),
     (
+        "spread-zones",
+        include_str!("../../library/spread-zones.yaml"),
+    ),
+    (
         "tags-required",
         include_str!("../../library/tags-required.yaml"),
     ),
@@ -102,5 +114,9 @@ pub const LIBRARY: &[(&str, &str)] = &[
     (
         "update-when-healthy",
         include_str!("../../library/update-when-healthy.yaml"),
+    ),
+    (
+        "weekly-expiry",
+        include_str!("../../library/weekly-expiry.yaml"),
     ),
 ];
