@@ -1,12 +1,13 @@
 //! The provider types of this build.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use drover_loop::{Allowed, Registry};
 use drover_model::Timestamp;
 use drover_provider::{Clock, ProviderFactory};
+use drover_provider_plugin::{Directory, Place, PluginFactory};
 use drover_provider_process::{ProcessFactory, ShimProgram};
 use drover_provider_sim::SimFactory;
 
@@ -20,17 +21,37 @@ impl Clock for SystemClock {
     }
 }
 
-/// Makes every provider type of this build. Nothing is touched until one is opened; processes are
-/// kept in `process_dir`.
-pub(crate) fn factories(process_dir: &Path) -> Vec<Arc<dyn ProviderFactory>> {
+/// Where providers keep and find their things.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// The instances of the type `process`.
+    pub(crate) process_dir: PathBuf,
+    /// The sockets of plugins.
+    pub(crate) plugins: Directory,
+    /// What was asked of plugins.
+    pub(crate) ledger_dir: PathBuf,
+}
+
+impl Places {
+    /// Returns places that only processes have something in.
+    pub(crate) fn of_processes(process_dir: &Path) -> Self {
+        Self {
+            process_dir: process_dir.to_owned(),
+            plugins: Directory::new("/nonexistent"),
+            ledger_dir: "/nonexistent".into(),
+        }
+    }
+}
+
+/// Makes every provider type of this build. Nothing is touched until one is opened.
+pub(crate) fn factories(places: Places) -> Vec<Arc<dyn ProviderFactory>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let process = ProcessFactory::new(places.process_dir, shim(), clock.clone());
+    let plugins = Place::Named(places.plugins);
     vec![
-        Arc::new(ProcessFactory::new(
-            process_dir.to_owned(),
-            shim(),
-            clock.clone(),
-        )),
-        Arc::new(SimFactory::new(clock)),
+        Arc::new(process),
+        Arc::new(SimFactory::new(clock.clone())),
+        Arc::new(PluginFactory::new(plugins, places.ledger_dir, clock)),
     ]
 }
 
@@ -48,7 +69,7 @@ fn shim() -> ShimProgram {
 
 /// Returns every type, allowed, for checks that open nothing.
 pub(crate) fn registry() -> Registry {
-    let factories = factories(Path::new("/nonexistent"));
+    let factories = factories(Places::of_processes(Path::new("/nonexistent")));
     let types: BTreeSet<_> = factories
         .iter()
         .map(|factory| factory.manifest().type_.clone())

@@ -10,11 +10,13 @@ use std::time::Duration;
 use drover_git::{Credentials, RemoteOptions, Secret, SourceUrl};
 use drover_loop::Allowed;
 use drover_model::{AgentName, FleetName};
-use drover_spec::agent_config::{self, AgentConfig, MetricSourceConfig, Mode};
+use drover_provider_plugin::Directory;
+use drover_spec::agent_config::{self, AgentConfig, MetricSourceConfig, Mode, PluginsConfig};
 
 use crate::cli::{AgentOptions, Listen, SourceOptions};
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
+use crate::providers::Places;
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +33,8 @@ const SECRET_BYTES_MAX: u64 = 64 * 1024;
 const DEFAULT_DATA_DIR: &str = "/var/lib/drover";
 /// Where the provider type `process` keeps its instances in the data folder.
 pub(crate) const PROCESS_FOLDER: &str = "process";
+/// Where in the data folder is kept what was asked of plugins.
+const LEDGER_FOLDER: &str = "plugin-ledger";
 const DEFAULT_BRANCH: &str = "main";
 const DEFAULT_STATE_BRANCH: &str = "drover/state";
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
@@ -57,6 +61,8 @@ pub(crate) struct Settings {
     pub(crate) remote: RemoteOptions,
     /// Where metrics come from.
     pub(crate) metric_sources: Vec<MetricSourceConfig>,
+    /// The plugins of the type `plugin`.
+    pub(crate) plugins: PluginsConfig,
 }
 
 impl Settings {
@@ -146,10 +152,25 @@ impl Settings {
             listen,
             allowed: allowed(options, config.as_ref()),
             remote,
+            plugins: config
+                .as_ref()
+                .map(|config| config.plugins.clone())
+                .unwrap_or_default(),
             metric_sources: config
                 .map(|config| config.metric_sources)
                 .unwrap_or_default(),
         })
+    }
+
+    /// Returns where providers keep and find their things; instances of processes are in `process_dir`.
+    pub(crate) fn places(&self, process_dir: &Path) -> Places {
+        let dir = self.plugins.dir.clone();
+        let environment = || Directory::of_environment(|name| std::env::var_os(name));
+        Places {
+            process_dir: process_dir.to_owned(),
+            plugins: dir.map_or_else(environment, Directory::new),
+            ledger_dir: self.data_dir.join(LEDGER_FOLDER),
+        }
     }
 
     /// Returns where the source repository is.

@@ -142,6 +142,7 @@ fn properties_schema() -> ObjectSchema {
             .into_iter()
             .map(|(name, field)| (name.to_owned(), field))
             .collect(),
+        ..ObjectSchema::default()
     }
 }
 
@@ -154,5 +155,6 @@ fn settings_schema() -> ObjectSchema {
     let limit = field(limit, false, FieldClass::Ignore, doc);
     ObjectSchema {
         fields: BTreeMap::from([("logLimitKiB".to_owned(), limit)]),
+        ..ObjectSchema::default()
     }
 }

@@ -203,7 +203,10 @@ pub fn properties_schema() -> ObjectSchema {
     if let Some(image) = fields.get_mut("image") {
         image.required = true;
     }
-    ObjectSchema { fields }
+    ObjectSchema {
+        fields,
+        ..ObjectSchema::default()
+    }
 }
 
 fn settings_schema() -> ObjectSchema {
@@ -267,6 +270,7 @@ fn settings_schema() -> ObjectSchema {
     let fields = table.map(|(name, shape, doc)| field(name, shape, ignore, doc));
     ObjectSchema {
         fields: BTreeMap::from(fields),
+        ..ObjectSchema::default()
     }
 }
 

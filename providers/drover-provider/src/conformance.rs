@@ -41,8 +41,15 @@ pub trait Subject: Send + Sync {
     /// Returns properties with which an instance runs until it is ended.
     fn running(&self) -> Value;
 
-    /// Returns properties that the schema refuses.
+    /// Returns properties that the schema refuses; where the schema takes every field, properties that
+    /// the provider refuses.
     fn invalid(&self) -> Value;
+
+    /// Returns whether [`invalid`](Self::invalid) returns such properties: nobody can know some of a
+    /// provider whose schema takes every field.
+    fn has_invalid(&self) -> bool {
+        true
+    }
 
     /// Returns properties with which an instance soon ends by itself. None: there are none.
     fn exiting(&self) -> Option<Value> {

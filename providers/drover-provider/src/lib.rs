@@ -26,7 +26,7 @@ pub use flavor::{
     Facts, Prepared, SubstitutionError, finish, prepare, substitute, substitute_value,
     unknown_substitutions,
 };
-pub use schema::{Field, Mistake, ObjectSchema, Shape, parse_duration};
+pub use schema::{Field, Mistake, ObjectSchema, Others, SchemaError, Shape, parse_duration};
 
 /// Makes, lists, changes and ends instances in one scope: one Provider document of one fleet.
 ///

@@ -11,6 +11,18 @@ use drover_model::{FieldClass, Value};
 pub struct ObjectSchema {
     /// The fields by name.
     pub fields: BTreeMap<String, Field>,
+    /// What fields of other names are.
+    pub others: Others,
+}
+
+/// What an object's fields are that its schema does not name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Others {
+    /// Mistakes.
+    #[default]
+    Refused,
+    /// Taken as they are: who uses the object knows more than the schema says.
+    Taken,
 }
 
 /// One field of an object.
@@ -53,6 +65,8 @@ pub enum Shape {
     Map(Box<Shape>),
     /// An object with fixed fields.
     Object(ObjectSchema),
+    /// Anything.
+    Any,
 }
 
 /// One mistake in a value.
@@ -99,7 +113,9 @@ impl ObjectSchema {
                 None => {}
             }
         }
-        for name in map.keys().filter(|name| !self.fields.contains_key(*name)) {
+        let refused = self.others == Others::Refused;
+        let unknown = map.keys().filter(|name| !self.fields.contains_key(*name));
+        for name in unknown.filter(|_| refused) {
             let suggestion = closest(name, self.fields.keys());
             let message = format!("unknown field `{name}`");
             mistakes.push(Mistake {
@@ -124,7 +140,10 @@ impl ObjectSchema {
         let mut schema = BTreeMap::from([
             ("type".to_owned(), Value::from("object")),
             ("properties".to_owned(), properties.collect()),
-            ("additionalProperties".to_owned(), Value::Bool(false)),
+            (
+                "additionalProperties".to_owned(),
+                Value::Bool(self.others == Others::Taken),
+            ),
         ]);
         let required: Vec<Value> = required.map(|(name, _)| name.as_str().into()).collect();
         if !required.is_empty() {
@@ -143,7 +162,8 @@ impl Shape {
             ));
         };
         match (self, value) {
-            (Self::String, Value::String(_)) | (Self::Boolean, Value::Bool(_)) => {}
+            (Self::String, Value::String(_)) | (Self::Boolean, Value::Bool(_)) | (Self::Any, _) => {
+            }
             (Self::String, _) => expected("a string"),
             (Self::Boolean, _) => expected("a boolean"),
             (Self::Duration, Value::String(text)) if is_duration(text) => {}
@@ -197,6 +217,7 @@ impl Shape {
                 schema
             }
             Self::Object(schema) => return schema.to_json_schema(),
+            Self::Any => BTreeMap::new(),
         })
     }
 }
@@ -248,6 +269,10 @@ fn closest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Option<St
     let (distance, best) = scored.min()?;
     (distance <= 2.max(name.len() / 3)).then(|| best.clone())
 }
+
+mod parse;
+
+pub use parse::SchemaError;
 
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,15 @@ pub struct AgentConfig {
     pub providers_allowed: Option<Vec<ProviderType>>,
     /// Where metrics come from.
     pub metric_sources: Vec<MetricSourceConfig>,
+    /// The plugins.
+    pub plugins: PluginsConfig,
+}
+
+/// The plugins that the provider type `plugin` may use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PluginsConfig {
+    /// The folder with their sockets: an absolute path. None: where InfraKit looks.
+    pub dir: Option<PathBuf>,
 }
 
 /// A source of metrics.
@@ -204,6 +213,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
     let providers = fields.object("providers");
     let providers_allowed = providers.ids("allow");
     let metric_sources = metrics::sources(&fields.object("metrics"));
+    let plugins = plugins(&fields.object("plugins"));
     let name = name?;
     Some(AgentConfig {
         fleet: match fleet {
@@ -219,7 +229,16 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
         listen,
         providers_allowed,
         metric_sources,
+        plugins,
     })
+}
+
+fn plugins(fields: &Fields<'_>) -> PluginsConfig {
+    let dir = match fields.get("dir").1 {
+        Some(_) => absolute(fields, "dir"),
+        None => None,
+    };
+    PluginsConfig { dir }
 }
 
 fn source(fields: &Fields<'_>) -> Option<Source> {

@@ -186,6 +186,16 @@ impl Agent {
                 Observed::Waiting => {}
                 Observed::Failed(failure) => note.failure = Some(failure.message.clone()),
             }
+            let failed = before.is_some_and(|before| before.failure.is_some());
+            match (&note.failure, failed, observed) {
+                (Some(error), false, _) => warn!(provider = name, error, "provider failed"),
+                (None, true, Observed::Fresh(_)) => info!(provider = name, "provider lists again"),
+                (None, true, Observed::Waiting) => {
+                    // Nothing new is known: it stands as it did.
+                    note.failure = before.and_then(|before| before.failure.clone());
+                }
+                _ => {}
+            }
             notes.insert(name, note);
         }
         self.provider_notes = notes;

@@ -83,7 +83,10 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
     } else {
         settings.process_dir.as_path()
     };
-    let registry = Registry::new(providers::factories(instances), settings.allowed.clone());
+    let registry = Registry::new(
+        providers::factories(settings.places(instances)),
+        settings.allowed.clone(),
+    );
     let parts = AgentParts {
         clock: Arc::new(SystemClock),
         source: Box::new(source),

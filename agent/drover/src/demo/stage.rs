@@ -331,7 +331,7 @@ fn end_instances(process_dir: &Path) -> CommandResult<()> {
 
 fn open_provider(process_dir: &Path) -> CommandResult<Arc<dyn Provider>> {
     let name = ProviderName::parse(PROVIDER).context("the demo's provider")?;
-    let factories = providers::factories(process_dir);
+    let factories = providers::factories(providers::Places::of_processes(process_dir));
     let process = factories
         .iter()
         .find(|factory| factory.manifest().type_.as_str() == "process")

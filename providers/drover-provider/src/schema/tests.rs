@@ -13,6 +13,7 @@ fn schema() -> ObjectSchema {
     let text = Shape::String;
     let inner = ObjectSchema {
         fields: BTreeMap::from([("path".to_owned(), field(Shape::String, true))]),
+        others: Others::Refused,
     };
     let shapes = [
         (
@@ -33,6 +34,7 @@ fn schema() -> ObjectSchema {
     let fields = shapes.map(|(name, shape, required)| (name.to_owned(), field(shape, required)));
     ObjectSchema {
         fields: fields.into(),
+        others: Others::Refused,
     }
 }
 
@@ -186,4 +188,82 @@ fn publishes_the_same_as_json_schema() {
         schema().classes().get("command"),
         Some(&FieldClass::Replace)
     );
+}
+
+#[test]
+fn a_schema_that_is_published_is_read_back_as_it_was() {
+    let mut whole = schema();
+    whole.fields.insert(
+        "more".to_owned(),
+        field(Shape::Map(Box::new(Shape::Any)), false),
+    );
+    let mut live = field(Shape::Any, false);
+    live.class = FieldClass::Live;
+    whole.fields.insert("any".to_owned(), live);
+    for others in [Others::Refused, Others::Taken] {
+        whole.others = others;
+        let read = ObjectSchema::from_json_schema(&whole.to_json_schema());
+        assert_eq!(read.as_ref(), Ok(&whole));
+    }
+}
+
+#[test]
+fn an_open_schema_takes_other_fields_and_still_checks_its_own() {
+    let open = ObjectSchema {
+        others: Others::Taken,
+        ..schema()
+    };
+    let value = map(&[("other", Value::Null), ("count", Value::Int(10))]);
+    let found: Vec<String> = open.check(&value).into_iter().map(|m| m.message).collect();
+    assert_eq!(
+        found,
+        [
+            "`command` is missing",
+            "expected an integer from 1 to 9, found an integer"
+        ]
+    );
+}
+
+#[test]
+fn a_schema_that_says_more_than_is_understood_is_refused() {
+    let object = |name: &str, inner: Value| {
+        let properties = map(&[(name, inner)]);
+        map(&[("type", "object".into()), ("properties", properties)])
+    };
+    let pattern = map(&[("type", "string".into()), ("pattern", "^a".into())]);
+    let refused = |schema: &Value| {
+        ObjectSchema::from_json_schema(schema)
+            .unwrap_err()
+            .to_string()
+    };
+    let cases = [
+        (
+            object("a", map(&[("oneOf", Value::List(vec![]))])),
+            "schema.a: `oneOf` is not part",
+        ),
+        (
+            object("a", map(&[("type", "number".into())])),
+            "schema.a: `type: number` is not part",
+        ),
+        (object("a", pattern), "schema.a: another `pattern` than"),
+        (
+            object("a", map(&[("x-drover-class", "maybe".into())])),
+            "schema.a: `x-drover-class` is none",
+        ),
+        (
+            map(&[("type", "string".into())]),
+            "schema: expected `type: object`",
+        ),
+        (Value::Null, "schema: expected a map, found null"),
+        (object("a", Value::Int(1)), "schema.a: expected a map"),
+    ];
+    for (schema, expected) in cases {
+        let said = refused(&schema);
+        assert!(said.starts_with(expected), "{said}");
+    }
+    let mut deep = map(&[("type", "array".into())]);
+    for _ in 0..100 {
+        deep = map(&[("type", "array".into()), ("items", deep)]);
+    }
+    assert!(refused(&object("a", deep)).ends_with("it is nested too deeply"));
 }

@@ -23,6 +23,7 @@ fn fills_in_every_default() {
     assert_eq!(config.state_branch, "drover/state");
     assert_eq!(config.data_dir, Path::new("/var/lib/drover"));
     assert_eq!(config.process_dir, None);
+    assert_eq!(config.plugins, PluginsConfig::default());
     assert_eq!(config.listen, "127.0.0.1:7643".parse().ok());
     let allowed = |type_| config.allows(&ProviderType::parse(type_).unwrap());
     assert!(allowed("docker"));
@@ -42,6 +43,7 @@ dataDir: /data
 processDir: /instances
 listen: '[::1]:80'
 providers: {allow: [process]}
+plugins: {dir: /run/plugins}
 credentials:
   source: {usernameFile: /run/user, passwordFile: /run/password, caFile: /run/ca.pem}
 ",
@@ -51,6 +53,10 @@ credentials:
     assert_eq!(config.source.path, "eu/west");
     assert_eq!(config.process_dir.as_deref(), Some(Path::new("/instances")));
     assert_eq!(config.source.url_span.column, 15);
+    assert_eq!(
+        config.plugins.dir.as_deref(),
+        Some(Path::new("/run/plugins"))
+    );
     assert_eq!(config.listen, "[::1]:80".parse().ok());
     assert!(config.allows(&ProviderType::parse("process").unwrap()));
     assert!(!config.allows(&ProviderType::parse("docker").unwrap()));
@@ -73,7 +79,7 @@ dataDir: data
 processDir: instances
 listen: 0.0.0.0:80
 providers: {allow: [Docker]}
-plugins: {}
+plugins: {dir: plugins}
 credentials: {source: {tokenFile: /a, passwordFile: /b}}
 "
     ));

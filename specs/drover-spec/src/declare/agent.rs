@@ -69,7 +69,11 @@ pub(crate) static AGENT: Object = any(
             Shape::Object(&AGENT_METRICS),
             "Where metrics come from that policies read.",
         ),
-        later("plugins", "plugins"),
+        optional(
+            "plugins",
+            Shape::Object(&AGENT_PLUGINS),
+            "The plugins that the provider type `plugin` may use.",
+        ),
         later("signers", "signed operations"),
         later("key", "signed state commits"),
         later("cluster", "several agents"),
@@ -133,6 +137,19 @@ pub(crate) static AGENT_PROVIDERS: Object = any(
         },
         "The allowed types. Default: every type but `process`, which runs what the repository says as the agent's own user.",
     )],
+);
+
+pub(crate) static AGENT_PLUGINS: Object = any(
+    "plugins",
+    "The plugins that the provider type `plugin` may use.",
+    &[
+        optional(
+            "dir",
+            Shape::Text { max: 4096 },
+            "The folder with their sockets and `.listen` files: an absolute path. Default: where InfraKit looks: $INFRAKIT_PLUGINS_DIR, $INFRAKIT_HOME/plugins, ~/.infrakit/plugins.",
+        ),
+        later("start", "plugins that the agent starts"),
+    ],
 );
 
 /// Default of a source's `timeout`.

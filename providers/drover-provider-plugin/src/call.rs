@@ -1,0 +1,357 @@
+//! One call of a plugin: a JSON-RPC 2.0 request over HTTP, on a connection of its own, bounded in time
+//! and in the size of the answer.
+//!
+//! A connection per call costs a fraction of a millisecond on a unix socket and leaves no doubt about
+//! what a plugin that was restarted meanwhile still holds open. It also tells the two cases apart that
+//! matter most: whether a call that failed can have reached the plugin.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use drover_model::ErrorClass;
+use drover_provider::ProviderError;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::endpoint::{Directory, Endpoint, PluginName};
+use crate::json::field;
+
+/// The largest answer that is read, in bytes: a listing of 100,000 instances with 300 bytes each. More is
+/// a plugin that has lost its mind, and is not read to its end.
+pub(crate) const REPLY_BYTES_MAX: usize = 32 << 20;
+
+/// How long connecting may take: the other end is on this machine, or near.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// The longest part of a plugin's own words that is passed on, in characters.
+const WORDS_MAX: usize = 500;
+
+/// How plugins are reached: by their name in a folder, or at one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Looked up anew for each call.
+    Named(Directory),
+    /// Always there.
+    Fixed(Endpoint),
+}
+
+/// Calls one plugin.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(crate) name: PluginName,
+    place: Place,
+    next_id: AtomicU64,
+}
+
+/// A call that has no result, with the plugin and the method that it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("plugin {plugin}: {method}: {fault}")]
+pub(crate) struct CallError {
+    pub(crate) plugin: String,
+    pub(crate) method: String,
+    pub(crate) fault: Fault,
+}
+
+/// Why a call has no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The plugin cannot have carried it out.
+    NotSent(String),
+    /// Nobody knows whether it was carried out.
+    Lost(String),
+    /// The plugin answered that it failed.
+    Refused {
+        /// The error's class, if the plugin said one.
+        class: Option<ErrorClass>,
+        /// What it said.
+        message: String,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSent(why) | Self::Lost(why) => f.write_str(why),
+            Self::Refused { message, .. } => f.write_str(message),
+        }
+    }
+}
+
+impl CallError {
+    /// Returns the error for a caller that cannot know more than whether the call was carried out.
+    pub(crate) fn into_provider_error(self) -> ProviderError {
+        let class = match &self.fault {
+            Fault::NotSent(_) | Fault::Lost(_) => ErrorClass::Unknown,
+            Fault::Refused { class, .. } => class.unwrap_or(ErrorClass::Unknown),
+        };
+        ProviderError::new(class, self.to_string())
+    }
+}
+
+/// The request, with its members in the order in which InfraKit's own client writes them.
+#[derive(Serialize)]
+struct Envelope<'a, P> {
+    jsonrpc: &'static str,
+    method: &'a str,
+    params: &'a P,
+    id: u64,
+}
+
+impl Caller {
+    pub(crate) fn new(name: PluginName, place: Place) -> Self {
+        Self {
+            name,
+            place,
+            next_id: AtomicU64::new(1),
+        }
+    }
+
+    /// Calls a method and returns its result, never null.
+    ///
+    /// # Cancellation
+    ///
+    /// A dropped future closes the connection; the plugin may carry the call out all the same.
+    pub(crate) async fn call<P: Serialize + Sync>(
+        &self,
+        method: &str,
+        params: &P,
+        limit: Duration,
+    ) -> Result<Json, CallError> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let answered = self.try_call(method, params, id, limit).await;
+        answered.map_err(|fault| CallError {
+            plugin: self.name.to_string(),
+            method: method.to_owned(),
+            fault,
+        })
+    }
+
+    /// Returns an error of this plugin that no answer was the reason for.
+    pub(crate) fn error(&self, method: &str, fault: Fault) -> CallError {
+        CallError {
+            plugin: self.name.to_string(),
+            method: method.to_owned(),
+            fault,
+        }
+    }
+
+    async fn try_call<P: Serialize + Sync>(
+        &self,
+        method: &str,
+        params: &P,
+        id: u64,
+        limit: Duration,
+    ) -> Result<Json, Fault> {
+        let envelope = Envelope {
+            jsonrpc: "2.0",
+            method,
+            params,
+            id,
+        };
+        let body = serde_json::to_vec(&envelope).map_err(|error| not_sent(&error))?;
+        let endpoint = match &self.place {
+            Place::Fixed(endpoint) => endpoint.clone(),
+            Place::Named(directory) => {
+                let found = directory.find(&self.name.lookup);
+                found.map_err(|error| not_sent(&error))?
+            }
+        };
+        let bytes = match tokio::time::timeout(limit, exchange(&endpoint, body)).await {
+            Ok(exchanged) => exchanged?,
+            Err(_) => return Err(Fault::Lost(format!("no answer within {limit:?}"))),
+        };
+        read(&bytes)
+    }
+}
+
+/// Opens the connection and exchanges one request for one answer.
+async fn exchange(endpoint: &Endpoint, body: Vec<u8>) -> Result<Bytes, Fault> {
+    let refused =
+        |error: std::io::Error| Fault::NotSent(format!("cannot connect to {endpoint}: {error}"));
+    let late = || {
+        Fault::NotSent(format!(
+            "no connection to {endpoint} within {CONNECT_LIMIT:?}"
+        ))
+    };
+    match endpoint {
+        Endpoint::Unix(path) => {
+            let connecting = tokio::time::timeout(CONNECT_LIMIT, UnixStream::connect(path));
+            let stream = connecting.await.map_err(|_| late())?.map_err(refused)?;
+            send(stream, body).await
+        }
+        Endpoint::Tcp(address) => {
+            let connecting = tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(address));
+            let stream = connecting.await.map_err(|_| late())?.map_err(refused)?;
+            send(stream, body).await
+        }
+    }
+}
+
+/// Ends the connection's task with the call, also when it is dropped.
+struct Connection(tokio::task::JoinHandle<()>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn send(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    body: Vec<u8>,
+) -> Result<Bytes, Fault> {
+    let io = TokioIo::new(stream);
+    let shaken = hyper::client::conn::http1::handshake(io).await;
+    let (mut sender, connection) = shaken.map_err(|error| not_sent(&error))?;
+    let driving = Connection(tokio::spawn(async move {
+        // Why the connection ended is told by the answer that did not come.
+        let _ = connection.await;
+    }));
+    let request = Request::post("/")
+        .header(HOST, "h")
+        .header(USER_AGENT, concat!("drover/", env!("CARGO_PKG_VERSION")))
+        .header(CONTENT_TYPE, "application/json")
+        .body(Full::<Bytes>::new(body.into()));
+    let request = request.map_err(|error| not_sent(&error))?;
+    let answered = sender.send_request(request).await;
+    let response =
+        answered.map_err(|error| Fault::Lost(format!("no answer: {}", whole(&error))))?;
+    let status = response.status();
+    let answer = collect(response).await;
+    drop(driving);
+    match status {
+        StatusCode::OK => answer,
+        // Answered by who looks at the request's form, before it is carried out.
+        StatusCode::NOT_FOUND
+        | StatusCode::METHOD_NOT_ALLOWED
+        | StatusCode::UNSUPPORTED_MEDIA_TYPE => Err(Fault::NotSent(status_text(status, answer))),
+        _ => Err(Fault::Lost(status_text(status, answer))),
+    }
+}
+
+fn status_text(status: StatusCode, answer: Result<Bytes, Fault>) -> String {
+    let said = answer.unwrap_or_default();
+    let said = shortened(String::from_utf8_lossy(&said).trim());
+    match said.as_str() {
+        "" => format!("it answers with HTTP status {}", status.as_u16()),
+        said => format!("it answers with HTTP status {}: {said}", status.as_u16()),
+    }
+}
+
+/// Reads an answer's body up to the limit. What its `Content-Type` says is not looked at: InfraKit's own
+/// plugins call it text.
+async fn collect(response: Response<Incoming>) -> Result<Bytes, Fault> {
+    let mut body = response.into_body();
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|error| Fault::Lost(format!("the answer ends early: {}", whole(&error))))?;
+        let Ok(part) = frame.into_data() else {
+            continue;
+        };
+        if bytes.len() + part.len() > REPLY_BYTES_MAX {
+            let why = format!("the answer is larger than {} MiB", REPLY_BYTES_MAX >> 20);
+            return Err(Fault::Lost(why));
+        }
+        bytes.extend_from_slice(&part);
+    }
+    Ok(bytes.into())
+}
+
+/// Reads the answer: a result that is not null, or an error. What `id` and `jsonrpc` say is not looked at,
+/// as InfraKit's own client does not, and as some plugins leave them out.
+fn read(bytes: &[u8]) -> Result<Json, Fault> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(Fault::Lost("the answer is empty".to_owned()));
+    }
+    let answer: Json = serde_json::from_slice(bytes)
+        .map_err(|error| Fault::Lost(format!("the answer is not JSON: {error}")))?;
+    let Json::Object(answer) = answer else {
+        return Err(Fault::Lost("the answer is not a JSON object".to_owned()));
+    };
+    match field(&answer, "error") {
+        None | Some(Json::Null) => {}
+        Some(error) => return Err(refusal(error)),
+    }
+    match field(&answer, "result") {
+        None | Some(Json::Null) => Err(Fault::Lost(
+            "the answer has neither a result nor an error".to_owned(),
+        )),
+        Some(result) => Ok(result.clone()),
+    }
+}
+
+fn refusal(error: &Json) -> Fault {
+    let empty = Map::new();
+    let object = error.as_object().unwrap_or(&empty);
+    let message = match (field(object, "message"), error) {
+        (Some(Json::String(message)), _) | (None, Json::String(message)) => message.clone(),
+        _ => error.to_string(),
+    };
+    let class = field(object, "data").and_then(Json::as_object);
+    let class = class
+        .and_then(|data| data.get("class"))
+        .and_then(Json::as_str);
+    Fault::Refused {
+        class: class.and_then(class_of),
+        message: shortened(&message),
+    }
+}
+
+/// Every class, for names that come over the wire.
+const CLASSES: [ErrorClass; 8] = [
+    ErrorClass::Throttled,
+    ErrorClass::Capacity,
+    ErrorClass::Quota,
+    ErrorClass::InvalidSpec,
+    ErrorClass::Auth,
+    ErrorClass::Partial,
+    ErrorClass::Unknown,
+    ErrorClass::NotFound,
+];
+
+/// Returns the class of this name. None: an unknown one says nothing.
+pub(crate) fn class_of(name: &str) -> Option<ErrorClass> {
+    CLASSES.into_iter().find(|class| class.as_str() == name)
+}
+
+/// Returns what a plugin said, within bounds and on one line.
+fn shortened(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let mut short: String = text.chars().take(WORDS_MAX).map(plain).collect();
+    if text.chars().nth(WORDS_MAX).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+fn not_sent(error: &dyn std::error::Error) -> Fault {
+    Fault::NotSent(whole(error))
+}
+
+/// Returns an error with its causes.
+fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+impl Caller {
+    /// Returns the error of an answer that cannot be read: whatever it was, it may have been done.
+    pub(crate) fn garbled(&self, method: &str, why: &str) -> CallError {
+        let fault = Fault::Lost(format!("the answer cannot be read: {why}"));
+        self.error(method, fault)
+    }
+}

@@ -1,0 +1,131 @@
+//! Meeting plugins: the handshake, from code that cannot wait for it.
+//!
+//! A provider is opened synchronously, in the middle of a pass that serves every group. So the handshake
+//! runs on a thread of its own, and only its first time is waited for a little; later the pass takes what
+//! is known, and a plugin that does not answer costs it nothing.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use drover_model::ErrorClass;
+use drover_provider::ProviderError;
+
+use crate::call::{Caller, Place};
+use crate::endpoint::PluginName;
+use crate::hello::{InstanceVersion, hello};
+
+/// How long the first meeting is waited for: answered within milliseconds by a plugin that is there.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a meeting that failed stands before the next one is tried.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// A plugin, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Contact {
+    pub(crate) plugin: PluginName,
+    pub(crate) place: Place,
+}
+
+/// What a meeting came to.
+type Met = Result<InstanceVersion, ProviderError>;
+
+/// The meetings so far, by the plugin's name.
+#[derive(Debug, Default)]
+pub(crate) struct Contacts(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    meetings: Mutex<BTreeMap<PluginName, Meeting>>,
+    ended: Condvar,
+}
+
+#[derive(Debug, Clone)]
+enum Meeting {
+    UnderWay,
+    Over { met: Met, at: Instant },
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PluginName, Meeting>> {
+        self.meetings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Contacts {
+    /// Finds out what to talk to a plugin with: anew each time, as it may have been replaced.
+    ///
+    /// # Errors
+    ///
+    /// The plugin is not there, does not answer, or offers nothing that is spoken.
+    pub(crate) fn meet(&self, contact: &Contact) -> Met {
+        let deadline = Instant::now() + FIRST_WAIT;
+        let mut meetings = self.0.lock();
+        match meetings.get(&contact.plugin) {
+            None => self.start(&mut meetings, contact),
+            Some(Meeting::UnderWay) => return Err(waiting(&contact.plugin)),
+            Some(Meeting::Over { met: Ok(_), .. }) => self.start(&mut meetings, contact),
+            Some(Meeting::Over {
+                met: Err(error),
+                at,
+            }) => {
+                let error = error.clone();
+                if at.elapsed() < AGAIN_AFTER {
+                    return Err(error);
+                }
+                self.start(&mut meetings, contact);
+            }
+        }
+        loop {
+            if let Some(Meeting::Over { met, .. }) = meetings.get(&contact.plugin) {
+                return met.clone();
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(waiting(&contact.plugin));
+            }
+            let waited = self.0.ended.wait_timeout(meetings, left);
+            meetings = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn start(&self, meetings: &mut BTreeMap<PluginName, Meeting>, contact: &Contact) {
+        meetings.insert(contact.plugin.clone(), Meeting::UnderWay);
+        let (shared, contact) = (Arc::clone(&self.0), contact.clone());
+        // It ends by itself: the handshake is bounded.
+        std::thread::spawn(move || {
+            let met = shake_hands(&contact);
+            let over = Meeting::Over {
+                met,
+                at: Instant::now(),
+            };
+            shared.lock().insert(contact.plugin, over);
+            shared.ended.notify_all();
+        });
+    }
+}
+
+fn shake_hands(contact: &Contact) -> Met {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| {
+        let message = format!("plugin {}: cannot start a runtime: {error}", contact.plugin);
+        ProviderError::new(ErrorClass::Unknown, message)
+    })?;
+    runtime.block_on(async {
+        let caller = Caller::new(contact.plugin.clone(), contact.place.clone());
+        let interfaces = hello(&caller).await;
+        let interfaces = interfaces.map_err(crate::call::CallError::into_provider_error)?;
+        interfaces.choose(&contact.plugin.subtype).map_err(|why| {
+            let message = format!("plugin {}: {why}", contact.plugin);
+            ProviderError::new(ErrorClass::InvalidSpec, message)
+        })
+    })
+}
+
+fn waiting(plugin: &PluginName) -> ProviderError {
+    let message = format!("plugin {plugin}: Handshake.Hello: no answer yet");
+    ProviderError::new(ErrorClass::Unknown, message)
+}

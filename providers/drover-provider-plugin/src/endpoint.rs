@@ -1,0 +1,205 @@
+//! Where plugins are found: InfraKit's discovery by files in a folder.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// The largest `.listen` file that is read: it holds one URL.
+const LISTEN_BYTES_MAX: u64 = 4 * 1024;
+
+/// The ending of files that hold the address of a plugin elsewhere.
+const LISTEN: &str = ".listen";
+
+/// A plugin's name as documents write it: the file in the plugins' folder, and what of it is meant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PluginName {
+    /// The name of the socket, or of the `.listen` file without its ending.
+    pub lookup: String,
+    /// Which of the plugin's objects. Empty: the plugin is one object.
+    pub subtype: String,
+}
+
+/// Why a text is no plugin's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not the name of a plugin, such as `simulator` or `simulator/compute`")]
+pub struct PluginNameError;
+
+impl FromStr for PluginName {
+    type Err = PluginNameError;
+
+    /// Splits at the first `/`, as InfraKit does. The lookup is one file name, so that no document
+    /// leads out of the folder.
+    fn from_str(text: &str) -> Result<Self, PluginNameError> {
+        let (lookup, subtype) = match text.split_once('/') {
+            Some((_, "")) => return Err(PluginNameError),
+            Some(parts) => parts,
+            None => (text, ""),
+        };
+        let names_a_file = !lookup.is_empty() && lookup != "." && lookup != "..";
+        if !names_a_file || text.contains(|c: char| c.is_control()) {
+            return Err(PluginNameError);
+        }
+        Ok(Self {
+            lookup: lookup.to_owned(),
+            subtype: subtype.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for PluginName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lookup)?;
+        if self.subtype.is_empty() {
+            return Ok(());
+        }
+        write!(f, "/{}", self.subtype)
+    }
+}
+
+/// Where a plugin listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A unix socket.
+    Unix(PathBuf),
+    /// A host and port.
+    Tcp(String),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => path.display().fmt(f),
+            Self::Tcp(address) => f.write_str(address),
+        }
+    }
+}
+
+/// Why a plugin is not found.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// Neither a socket nor a `.listen` file of that name.
+    #[error("there is no socket {name} and no file {name}.listen in {}", folder.display())]
+    Missing {
+        /// The lookup.
+        name: String,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The `.listen` file does not hold an address.
+    #[error("{} does not hold an address such as tcp://127.0.0.1:9000", path.display())]
+    Address {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The folder that plugins are found in. It is read anew for each look-up: plugins come and go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory {
+    path: PathBuf,
+}
+
+impl Directory {
+    /// Uses this folder.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Uses the folder that InfraKit uses: `$INFRAKIT_PLUGINS_DIR`, else `$INFRAKIT_HOME/plugins`,
+    /// else `~/.infrakit/plugins`. `variable` reads the environment.
+    pub fn of_environment(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let set = |name| variable(name).filter(|value| !value.is_empty());
+        if let Some(dir) = set("INFRAKIT_PLUGINS_DIR") {
+            return Self::new(dir);
+        }
+        let home = match set("INFRAKIT_HOME") {
+            Some(home) => PathBuf::from(home),
+            None => PathBuf::from(set("HOME").unwrap_or_default()).join(".infrakit"),
+        };
+        Self::new(home.join("plugins"))
+    }
+
+    /// Returns the folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Finds a plugin by its lookup. A socket wins over a `.listen` file of the same name.
+    ///
+    /// # Errors
+    ///
+    /// See [`FindError`].
+    pub fn find(&self, lookup: &str) -> Result<Endpoint, FindError> {
+        let socket = self.path.join(lookup);
+        // As InfraKit has it: the entry itself counts, so a link to a socket is none.
+        let entry = fs::symlink_metadata(&socket);
+        if entry.is_ok_and(|entry| entry.file_type().is_socket()) {
+            return Ok(Endpoint::Unix(socket));
+        }
+        let path = self.path.join(format!("{lookup}{LISTEN}"));
+        match fs::symlink_metadata(&path) {
+            Ok(entry) if entry.is_file() && entry.len() <= LISTEN_BYTES_MAX => {
+                let text = fs::read_to_string(&path);
+                let text = text.map_err(|source| FindError::Read {
+                    path: path.clone(),
+                    source,
+                })?;
+                address(&text).ok_or(FindError::Address { path })
+            }
+            Ok(_) => Err(FindError::Address { path }),
+            Err(_) => Err(FindError::Missing {
+                name: lookup.to_owned(),
+                folder: self.path.clone(),
+            }),
+        }
+    }
+
+    /// Returns the lookups of everything that is there, sorted.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be read.
+    pub fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let type_ = entry.file_type()?;
+            let listens = name.strip_suffix(LISTEN).filter(|_| type_.is_file());
+            match listens {
+                Some(lookup) => names.push(lookup.to_owned()),
+                None if type_.is_socket() => names.push(name),
+                None => {}
+            }
+        }
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+}
+
+/// Reads `tcp://host:port`; what follows the port is a path, which the protocol does not use.
+fn address(text: &str) -> Option<Endpoint> {
+    let (scheme, rest) = text.trim().split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (host, port) = authority.rsplit_once(':')?;
+    let port: u16 = port.parse().ok()?;
+    let plain = !host.is_empty() && !host.contains(['@', ' ']);
+    (matches!(scheme, "tcp" | "http") && plain).then(|| Endpoint::Tcp(format!("{host}:{port}")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! The provider type `plugin`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use drover_model::{ErrorClass, FieldClass, ProviderName, ProviderType, Value};
+use drover_provider::{
+    Clock, Field, Manifest, ObjectSchema, Others, Provider, ProviderError, ProviderFactory, Shape,
+    parse_duration,
+};
+
+use crate::call::{Caller, Place};
+use crate::contact::{Contact, Contacts};
+use crate::endpoint::PluginName;
+use crate::instance::{Flights, Inner, InstanceProvider, Usage};
+use crate::ledger::Ledger;
+use crate::spec::invalid;
+
+/// The type's name in Provider documents.
+pub(crate) const TYPE: &str = "plugin";
+
+/// Default of `visibility`: the slowest listings that people reported of InfraKit's plugins were some
+/// seconds behind.
+const VISIBILITY: Duration = Duration::from_secs(30);
+
+/// Default of `timeout`: InfraKit's own is 15 s, and too short for its slower plugins.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Default of `provisionTimeout`.
+const PROVISION_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// Makes providers of the type `plugin`.
+#[derive(Debug)]
+pub struct PluginFactory {
+    manifest: Manifest,
+    place: Place,
+    data_dir: PathBuf,
+    clock: Arc<dyn Clock>,
+    contacts: Contacts,
+    scopes: Mutex<BTreeMap<ProviderName, Scope>>,
+}
+
+/// What every opening of one document shares.
+#[derive(Debug, Clone)]
+struct Scope {
+    ledger: Ledger,
+    flights: Arc<Flights>,
+}
+
+impl PluginFactory {
+    /// Makes a factory for the plugins at `place`. What is asked of them is written down below
+    /// `data_dir`, one folder per Provider document; nothing is made there before the first call.
+    pub fn new(place: Place, data_dir: PathBuf, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            manifest: Manifest {
+                type_: ProviderType::parse(TYPE).expect("a valid label"),
+                properties: any_properties(),
+                settings: settings_schema(),
+                batch_max: 1,
+                visibility: VISIBILITY,
+            },
+            place,
+            data_dir,
+            clock,
+            contacts: Contacts::default(),
+            scopes: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ProviderName, Scope>> {
+        self.scopes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn scope(&self, name: &ProviderName) -> Result<Scope, ProviderError> {
+        let mut scopes = self.lock();
+        if let Some(scope) = scopes.get(name) {
+            return Ok(scope.clone());
+        }
+        let ledger = Ledger::open(&self.data_dir.join(name.as_str()));
+        let ledger = ledger.map_err(|error| {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+            let message = format!("{error}{}", cause.unwrap_or_default());
+            ProviderError::new(ErrorClass::Unknown, message)
+        })?;
+        let scope = Scope {
+            ledger,
+            flights: Arc::default(),
+        };
+        scopes.insert(name.clone(), scope.clone());
+        Ok(scope)
+    }
+}
+
+impl ProviderFactory for PluginFactory {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn open(
+        &self,
+        name: &ProviderName,
+        settings: &Value,
+    ) -> Result<Arc<dyn Provider>, ProviderError> {
+        if let Some(mistake) = self.manifest.settings.check(settings).first() {
+            return Err(invalid(format!(
+                "settings: {}: {}",
+                mistake.path, mistake.message
+            )));
+        }
+        let text = |name: &str| settings.get(name).and_then(Value::as_str);
+        let written = text("plugin").unwrap_or_default();
+        let plugin: PluginName = written
+            .parse()
+            .map_err(|error| invalid(format!("plugin: {written:?} {error}")))?;
+        let contact = Contact {
+            plugin,
+            place: self.place.clone(),
+        };
+        let version = self.contacts.meet(&contact)?;
+        let caller = Caller::new(contact.plugin, contact.place);
+        let Scope { ledger, flights } = self.scope(name)?;
+        let usage = usage(settings);
+        let manifest = Manifest {
+            visibility: usage.visibility,
+            ..self.manifest.clone()
+        };
+        Ok(Arc::new(InstanceProvider::new(Inner {
+            manifest,
+            caller,
+            version,
+            usage,
+            ledger,
+            clock: Arc::clone(&self.clock),
+            flights,
+        })))
+    }
+}
+
+/// Plugins of InfraKit publish no schema: they are asked about each instance's properties.
+fn any_properties() -> ObjectSchema {
+    ObjectSchema {
+        fields: BTreeMap::new(),
+        others: Others::Taken,
+    }
+}
+
+fn usage(settings: &Value) -> Usage {
+    let text = |name: &str| settings.get(name).and_then(Value::as_str);
+    let duration = |name: &str, otherwise| text(name).and_then(parse_duration).unwrap_or(otherwise);
+    Usage {
+        visibility: duration("visibility", VISIBILITY),
+        timeout: duration("timeout", TIMEOUT),
+        making: duration("provisionTimeout", PROVISION_TIMEOUT),
+        address_tag: text("addressTag").map(str::to_owned),
+        address_property: text("addressProperty").map(str::to_owned),
+    }
+}
+
+fn settings_schema() -> ObjectSchema {
+    let table = [
+        (
+            "plugin",
+            Shape::String,
+            true,
+            "Which plugin: the name of its socket, and `/` and a subtype where it has several.",
+        ),
+        (
+            "visibility",
+            Shape::Duration,
+            false,
+            "How long an instance that was made may be missing from the plugin's listings, 30s unless written.",
+        ),
+        (
+            "timeout",
+            Shape::Duration,
+            false,
+            "How long a call may take that makes nothing, 60s unless written.",
+        ),
+        (
+            "provisionTimeout",
+            Shape::Duration,
+            false,
+            "How long the plugin may take to make an instance, 2m unless written.",
+        ),
+        (
+            "addressTag",
+            Shape::String,
+            false,
+            "The tag in which the plugin keeps an instance's address.",
+        ),
+        (
+            "addressProperty",
+            Shape::String,
+            false,
+            "Where in an instance's described properties its address is, as a path with dots.",
+        ),
+    ];
+    let fields = table.map(|(name, shape, required, doc)| {
+        let field = Field {
+            shape,
+            required,
+            class: FieldClass::Ignore,
+            doc: doc.to_owned(),
+        };
+        (name.to_owned(), field)
+    });
+    ObjectSchema {
+        fields: fields.into(),
+        others: Others::Refused,
+    }
+}

@@ -1,0 +1,201 @@
+//! The handshake: which interfaces a plugin has, in which version, for which subtypes. Plugins of every
+//! release of InfraKit answer one of three questions.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::call::{CallError, Caller, Fault};
+use crate::json::{field, text};
+
+/// How long a handshake may take: it is answered from memory.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// What a plugin is called that is one object, in a list of objects.
+const UNTYPED: &str = ".";
+
+/// What a plugin offers: for each interface its version and its subtypes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Interfaces {
+    /// Version and subtypes by the interface's name. No subtypes: the plugin does not say.
+    offered: BTreeMap<String, Vec<(String, Vec<String>)>>,
+}
+
+/// The versions of `Instance` that are spoken, oldest first. They differ in a few fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum InstanceVersion {
+    /// No subtypes, no labels.
+    V0_1_0,
+    /// With labels.
+    V0_3_0,
+    /// With properties in descriptions, if asked for.
+    V0_5_0,
+    /// With a reason for the end.
+    V0_6_0,
+    /// The last one.
+    V0_6_1,
+}
+
+impl InstanceVersion {
+    const ALL: [(Self, &str); 5] = [
+        (Self::V0_1_0, "0.1.0"),
+        (Self::V0_3_0, "0.3.0"),
+        (Self::V0_5_0, "0.5.0"),
+        (Self::V0_6_0, "0.6.0"),
+        (Self::V0_6_1, "0.6.1"),
+    ];
+}
+
+impl Interfaces {
+    fn add(&mut self, spec: &str, mut subtypes: Vec<String>) {
+        let (name, version) = spec.split_once('/').unwrap_or((spec, ""));
+        subtypes.sort();
+        let versions = self.offered.entry(name.to_owned()).or_default();
+        versions.push((version.to_owned(), subtypes));
+    }
+
+    /// Chooses the version of `Instance` for a subtype.
+    ///
+    /// # Errors
+    ///
+    /// It is not there in a version that is spoken, or not for this subtype.
+    pub(crate) fn choose(&self, subtype: &str) -> Result<InstanceVersion, String> {
+        self.version("Instance", &InstanceVersion::ALL, subtype)
+    }
+
+    /// Returns the newest version of an interface that both sides have.
+    pub(crate) fn version<V: Copy>(
+        &self,
+        interface: &str,
+        known: &[(V, &str)],
+        subtype: &str,
+    ) -> Result<V, String> {
+        let ours = known.last().map_or("", |(_, name)| name);
+        let Some(offered) = self.offered.get(interface) else {
+            return Err(format!(
+                "Plugin does not support interface {interface}/{ours}"
+            ));
+        };
+        let both = known.iter().rev().find_map(|(version, name)| {
+            let theirs = offered.iter().find(|(theirs, _)| theirs == name);
+            theirs.map(|(_, subtypes)| (*version, subtypes))
+        });
+        let Some((version, subtypes)) = both else {
+            let theirs = offered.first().map_or("", |(version, _)| version);
+            // InfraKit's own words, which people find.
+            return Err(format!(
+                "Plugin supports {interface} interface version {theirs}, client requires {ours}"
+            ));
+        };
+        check_subtype(subtype, subtypes).map(|()| version)
+    }
+}
+
+/// Refuses a subtype that the plugin does not name. A plugin that names none is not asked again.
+fn check_subtype(subtype: &str, named: &[String]) -> Result<(), String> {
+    let wanted = if subtype.is_empty() { UNTYPED } else { subtype };
+    if named.is_empty() || named.iter().any(|name| name == wanted) {
+        return Ok(());
+    }
+    let typed: Vec<&str> = named
+        .iter()
+        .map(String::as_str)
+        .filter(|name| *name != UNTYPED)
+        .collect();
+    Err(match (subtype, typed.as_slice()) {
+        (_, []) => format!("it has no subtypes, so not {subtype} either"),
+        ("", typed) => format!("it needs a subtype, one of {}", typed.join(", ")),
+        (_, typed) => format!("it has no subtype {subtype}; it has {}", typed.join(", ")),
+    })
+}
+
+/// Asks a plugin what it offers: the newest question first.
+pub(crate) async fn hello(caller: &Caller) -> Result<Interfaces, CallError> {
+    let nothing = Map::new();
+    let method = "Handshake.Hello";
+    let refused = match caller.call(method, &nothing, LIMIT).await {
+        Ok(answer) => return objects(&answer).map_err(|why| caller.garbled(method, &why)),
+        Err(error) if matches!(error.fault, Fault::Refused { .. }) => error,
+        Err(error) => return Err(error),
+    };
+    let method = "Handshake.Implements";
+    match caller.call(method, &nothing, LIMIT).await {
+        Ok(answer) => {
+            let types = caller.call("Handshake.Types", &nothing, LIMIT).await;
+            let types = match types {
+                Ok(types) => types,
+                // Releases before 0.5 have no subtypes to tell.
+                Err(error) if matches!(error.fault, Fault::Refused { .. }) => json!({}),
+                Err(error) => return Err(error),
+            };
+            return implements(&answer, &types).map_err(|why| caller.garbled(method, &why));
+        }
+        Err(error) if matches!(error.fault, Fault::Refused { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    let method = "Plugin.Implements";
+    match caller.call(method, &nothing, LIMIT).await {
+        Ok(answer) => implements(&answer, &json!({})).map_err(|why| caller.garbled(method, &why)),
+        // What the newest question was answered with says most.
+        Err(error) if matches!(error.fault, Fault::Refused { .. }) => Err(refused),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads `{"Objects": {"Instance/0.6.1": [{"Name": "compute"}]}}`.
+fn objects(answer: &Json) -> Result<Interfaces, String> {
+    let objects = answer
+        .as_object()
+        .and_then(|answer| field(answer, "Objects"));
+    let Some(Json::Object(objects)) = objects else {
+        return Err("`Objects` is not a map".to_owned());
+    };
+    let mut interfaces = Interfaces::default();
+    for (spec, list) in objects {
+        let list = match list {
+            Json::Null => &[],
+            Json::Array(list) => list.as_slice(),
+            _ => return Err(format!("the objects of {spec} are not a list")),
+        };
+        let names = list.iter().map(|object| {
+            let name = object.as_object().map(|object| text(field(object, "Name")));
+            let name = name.and_then(Result::ok).flatten();
+            name.ok_or_else(|| format!("an object of {spec} has no name"))
+        });
+        interfaces.add(spec, names.collect::<Result<_, _>>()?);
+    }
+    Ok(interfaces)
+}
+
+/// Reads `{"APIs": [{"Name": "Instance", "Version": "0.5.0"}]}` and
+/// `{"Types": {"Instance/0.5.0": ["compute"]}}`.
+fn implements(answer: &Json, types: &Json) -> Result<Interfaces, String> {
+    let answer = answer.as_object().ok_or("it is not a map")?;
+    // Documentation that was never right says `Interfaces`, and somebody may have believed it.
+    let list = field(answer, "APIs").or_else(|| field(answer, "Interfaces"));
+    let Some(Json::Array(list)) = list else {
+        return Err("`APIs` is not a list".to_owned());
+    };
+    let types = types.as_object().and_then(|types| field(types, "Types"));
+    let mut interfaces = Interfaces::default();
+    for api in list {
+        let part = |name| {
+            let value = api.as_object().map(|api| text(field(api, name)));
+            value.and_then(Result::ok).flatten()
+        };
+        let (Some(name), Some(version)) = (part("Name"), part("Version")) else {
+            return Err("an interface has no name or no version".to_owned());
+        };
+        let spec = format!("{name}/{version}");
+        let subtypes = types
+            .and_then(|types| types.get(&spec))
+            .and_then(Json::as_array);
+        let subtypes = subtypes.into_iter().flatten().filter_map(Json::as_str);
+        interfaces.add(&spec, subtypes.map(str::to_owned).collect());
+    }
+    Ok(interfaces)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+//! The messages of InfraKit's `Instance` interface, as its programs write and read them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+
+use crate::hello::InstanceVersion;
+use crate::json::{field, text, texts};
+
+/// What is to be made. The order of the members is that of InfraKit's own client.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Spec {
+    pub(crate) properties: Json,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) init: String,
+    #[serde(rename = "LogicalID")]
+    pub(crate) logical_id: Option<String>,
+    pub(crate) attachments: Option<Vec<Attachment>>,
+}
+
+/// Something that is attached to an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Attachment {
+    #[serde(rename = "ID")]
+    pub(crate) id: String,
+    #[serde(rename = "Type")]
+    pub(crate) type_: String,
+}
+
+/// Why an instance is ended, in InfraKit's words: `rolling_update` or `terminate`.
+const TERMINATE: &str = "terminate";
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ValidateParams<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'a str>,
+    properties: &'a Json,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ProvisionParams<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'a str>,
+    spec: &'a Spec,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct LabelParams<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'a str>,
+    instance: &'a str,
+    labels: &'a BTreeMap<String, String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DestroyParams<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'a str>,
+    instance: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<DestroyContext>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DestroyContext {
+    reason: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DescribeParams<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'a str>,
+    tags: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    properties: Option<bool>,
+}
+
+/// Writes requests for one subtype in the form of one version.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dialect<'a> {
+    pub(crate) version: InstanceVersion,
+    pub(crate) subtype: &'a str,
+}
+
+impl<'a> Dialect<'a> {
+    fn type_(self) -> Option<&'a str> {
+        // The first releases knew no subtypes; one that does is told even so.
+        let knows = self.version > InstanceVersion::V0_1_0 || !self.subtype.is_empty();
+        knows.then_some(self.subtype)
+    }
+
+    pub(crate) fn validate(self, properties: &'a Json) -> ValidateParams<'a> {
+        ValidateParams {
+            r#type: self.type_(),
+            properties,
+        }
+    }
+
+    pub(crate) fn provision(self, spec: &'a Spec) -> ProvisionParams<'a> {
+        ProvisionParams {
+            r#type: self.type_(),
+            spec,
+        }
+    }
+
+    pub(crate) fn label(
+        self,
+        instance: &'a str,
+        labels: &'a BTreeMap<String, String>,
+    ) -> LabelParams<'a> {
+        LabelParams {
+            r#type: self.type_(),
+            instance,
+            labels,
+        }
+    }
+
+    pub(crate) fn destroy(self, instance: &'a str) -> DestroyParams<'a> {
+        let explains = self.version >= InstanceVersion::V0_6_0;
+        DestroyParams {
+            r#type: self.type_(),
+            instance,
+            context: explains.then_some(DestroyContext { reason: TERMINATE }),
+        }
+    }
+
+    pub(crate) fn describe(
+        self,
+        tags: &'a BTreeMap<String, String>,
+        properties: bool,
+    ) -> DescribeParams<'a> {
+        let knows = self.version >= InstanceVersion::V0_5_0;
+        DescribeParams {
+            r#type: self.type_(),
+            tags,
+            properties: knows.then_some(properties),
+        }
+    }
+}
+
+/// An instance as a plugin describes it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Description {
+    pub(crate) id: String,
+    pub(crate) logical_id: Option<String>,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) properties: Option<Json>,
+}
+
+/// Reads `{"Descriptions": [...]}`. One description that cannot be read spoils the whole answer: leaving
+/// it out would make an instance look gone.
+pub(crate) fn descriptions(answer: &Json) -> Result<Vec<Description>, String> {
+    let answer = object(answer)?;
+    match field(answer, "Descriptions") {
+        // An empty list of a program in Go.
+        Some(Json::Null) => Ok(Vec::new()),
+        Some(Json::Array(list)) => list.iter().map(description).collect(),
+        Some(_) => Err("`Descriptions` is not a list".to_owned()),
+        None => Err("`Descriptions` is missing".to_owned()),
+    }
+}
+
+fn description(json: &Json) -> Result<Description, String> {
+    let description = object(json)?;
+    let id = text(field(description, "ID")).map_err(|why| format!("`ID` is {why}"))?;
+    let id = id.filter(|id| !id.is_empty());
+    let id = id.ok_or_else(|| "a description has no `ID`".to_owned())?;
+    let logical_id = text(field(description, "LogicalID"));
+    let tags = texts(field(description, "Tags"));
+    Ok(Description {
+        logical_id: logical_id.map_err(|why| format!("`LogicalID` of {id} is {why}"))?,
+        tags: tags.map_err(|why| format!("`Tags` of {id}: {why}"))?,
+        properties: field(description, "Properties").cloned(),
+        id,
+    })
+}
+
+/// Reads `{"ID": "..."}`. None: made, and the plugin does not say which one it is.
+pub(crate) fn made(answer: &Json) -> Result<Option<String>, String> {
+    let id = text(field(object(answer)?, "ID")).map_err(|why| format!("`ID` is {why}"))?;
+    Ok(id.filter(|id| !id.is_empty()))
+}
+
+/// Reads `{"OK": true}`. An answer without it is one: what counts is that there is no error.
+pub(crate) fn is_ok(answer: &Json) -> Result<bool, String> {
+    match field(object(answer)?, "OK") {
+        None => Ok(true),
+        Some(Json::Bool(ok)) => Ok(*ok),
+        Some(_) => Err("`OK` is neither true nor false".to_owned()),
+    }
+}
+
+fn object(json: &Json) -> Result<&Map<String, Json>, String> {
+    json.as_object().ok_or_else(|| "not a map".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

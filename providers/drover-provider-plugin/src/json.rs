@@ -1,0 +1,57 @@
+//! From [`Value`] to JSON, and reading JSON as InfraKit's programs do: names of fields in any case.
+
+use std::collections::BTreeMap;
+
+use drover_model::Value;
+use serde_json::{Map, Value as Json};
+
+/// Returns a value as JSON.
+pub(crate) fn to_json(value: &Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Bool(value) => Json::Bool(*value),
+        Value::Int(number) => (*number).into(),
+        Value::UInt(number) => (*number).into(),
+        Value::Float(number) => (*number).into(),
+        Value::String(text) => Json::String(text.clone()),
+        Value::List(list) => list.iter().map(to_json).collect(),
+        Value::Map(map) => {
+            let entries = map.iter().map(|(key, value)| (key.clone(), to_json(value)));
+            Json::Object(entries.collect())
+        }
+    }
+}
+
+/// Returns the field `name` of an object: spelled exactly so, else in another case, as Go reads it.
+pub(crate) fn field<'a>(object: &'a Map<String, Json>, name: &str) -> Option<&'a Json> {
+    let exact = object.get(name);
+    exact.or_else(|| {
+        let mut entries = object.iter();
+        let found = entries.find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value)
+    })
+}
+
+/// Returns a map of texts; `null` and nothing are an empty one, as Go reads them.
+pub(crate) fn texts(json: Option<&Json>) -> Result<BTreeMap<String, String>, String> {
+    match json {
+        None | Some(Json::Null) => Ok(BTreeMap::new()),
+        Some(Json::Object(map)) => map
+            .iter()
+            .map(|(key, value)| match value {
+                Json::String(text) => Ok((key.clone(), text.clone())),
+                _ => Err(format!("the entry {key:?} is not a text")),
+            })
+            .collect(),
+        Some(_) => Err("not a map".to_owned()),
+    }
+}
+
+/// Returns a text; `null` and nothing are none.
+pub(crate) fn text(json: Option<&Json>) -> Result<Option<String>, String> {
+    match json {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err("not a text".to_owned()),
+    }
+}

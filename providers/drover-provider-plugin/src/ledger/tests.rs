@@ -1,0 +1,107 @@
+use super::*;
+
+fn token(letter: char) -> Token {
+    Token::parse(&letter.to_string().repeat(32)).unwrap()
+}
+
+fn entry(letter: char, state: State) -> Entry {
+    Entry {
+        token: token(letter).to_string(),
+        owner: "web-1".to_owned(),
+        state,
+        at: Timestamp::UNIX_EPOCH,
+        id: (state == State::Made).then(|| "i-1".to_owned()),
+        message: None,
+        seen: false,
+    }
+}
+
+fn states(ledger: &Ledger) -> Vec<Option<State>> {
+    let state = |letter| ledger.get(&token(letter)).map(|entry| entry.state);
+    ['a', 'b'].map(state).to_vec()
+}
+
+#[tokio::test]
+async fn what_was_noted_is_known_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(folder.path()).unwrap();
+    assert!(!folder.path().join(FILE).exists(), "opening writes nothing");
+    ledger.note(entry('a', State::Sent)).await.unwrap();
+    ledger.note(entry('b', State::Sent)).await.unwrap();
+    ledger.note(entry('a', State::Made)).await.unwrap();
+    let again = Ledger::open(folder.path()).unwrap();
+    assert_eq!(states(&again), [Some(State::Made), Some(State::Sent)]);
+    assert_eq!(again.get(&token('a')), Some(entry('a', State::Made)));
+}
+
+#[tokio::test]
+async fn half_a_line_at_the_end_was_never_noted_and_hurts_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let ledger = Ledger::open(folder.path()).unwrap();
+    ledger.note(entry('a', State::Sent)).await.unwrap();
+    let mut text = fs::read_to_string(&path).unwrap();
+    text.push_str("{\"token\":\"bbb");
+    fs::write(&path, text).unwrap();
+    let again = Ledger::open(folder.path()).unwrap();
+    assert_eq!(states(&again), [Some(State::Sent), None]);
+    again.note(entry('b', State::Made)).await.unwrap();
+    let third = Ledger::open(folder.path()).unwrap();
+    assert_eq!(states(&third), [Some(State::Sent), Some(State::Made)]);
+}
+
+#[tokio::test]
+async fn a_ledger_that_cannot_be_read_is_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    fs::write(&path, "{\"version\":1}\nnonsense\n").unwrap();
+    let error = Ledger::open(folder.path()).unwrap_err();
+    assert!(
+        matches!(error, LedgerError::Form { line: 2, .. }),
+        "{error}"
+    );
+    fs::write(&path, "{\"version\":2}\n").unwrap();
+    let error = Ledger::open(folder.path()).unwrap_err();
+    assert!(
+        matches!(error, LedgerError::Newer { version: 2, .. }),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_not_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let blocked = folder.path().join("blocked");
+    fs::write(&blocked, "a file where the folder should be").unwrap();
+    let ledger = Ledger::open(&folder.path().join("fine")).unwrap();
+    ledger.0.lock().unwrap().folder = blocked;
+    let error = ledger.note(entry('a', State::Sent)).await.unwrap_err();
+    assert!(matches!(error, LedgerError::Write { .. }), "{error}");
+    assert_eq!(states(&ledger), [None, None]);
+}
+
+#[tokio::test]
+async fn the_file_stays_small_and_forgets_only_what_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(folder.path()).unwrap();
+    ledger.note(entry('b', State::Sent)).await.unwrap();
+    ledger.0.lock().unwrap().lines = 5_000;
+    ledger.note(entry('a', State::Made)).await.unwrap();
+    let lines = fs::read_to_string(folder.path().join(FILE))
+        .unwrap()
+        .lines()
+        .count();
+    assert_eq!(lines, 3, "a head and two entries");
+
+    let late = Timestamp::UNIX_EPOCH + KEEP + Duration::from_secs(1);
+    ledger.forget(Timestamp::UNIX_EPOCH, |_| false);
+    assert_eq!(states(&ledger), [Some(State::Made), Some(State::Sent)]);
+    ledger.forget(late, |_| true);
+    assert_eq!(states(&ledger), [Some(State::Made), Some(State::Sent)]);
+    ledger.forget(late, |_| false);
+    assert_eq!(
+        states(&ledger),
+        [None, Some(State::Sent)],
+        "an open question is never forgotten"
+    );
+}

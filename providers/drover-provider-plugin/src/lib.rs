@@ -1,0 +1,32 @@
+//! Plugin host of drover: providers that are programs of their own, spoken to by JSON-RPC 2.0 over HTTP on
+//! a unix socket.
+//!
+//! Two interfaces are spoken. InfraKit's `Instance`, as of every release, so that plugins written for it
+//! work unchanged; it knows no tokens, no owners and no classes of errors, and this crate adds the safety
+//! around it. And drover's own `Provider/1`, which carries the whole provider contract.
+//!
+//! It knows nothing of groups' sizes, health or rollouts, and starts no program.
+//!
+//! Entry points: [`PluginFactory`] for the agent, [`Directory`] and [`PluginName`] for finding plugins.
+//!
+//! **Invariant:** a call that makes something is written down before it is sent, and not made again while
+//! nobody knows what became of it.
+//! **Invariant:** an answer that cannot be read is an error of that call, never an empty list.
+//! **Invariant:** every call is bounded in time and in the bytes of its answer.
+
+mod call;
+mod contact;
+mod endpoint;
+mod factory;
+mod hello;
+mod infrakit;
+mod instance;
+mod json;
+mod ledger;
+mod making;
+mod spec;
+mod tags;
+
+pub use call::Place;
+pub use endpoint::{Directory, Endpoint, FindError, PluginName, PluginNameError};
+pub use factory::PluginFactory;

@@ -1,0 +1,130 @@
+//! From a provision request to what InfraKit calls a spec.
+
+use std::collections::BTreeMap;
+
+use drover_model::{ErrorClass, Ownership, Timestamp, Value};
+use drover_provider::{DestroyRequest, Prepared, ProviderError, ProvisionRequest, Slot, finish};
+
+use crate::infrakit::Spec;
+use crate::json::to_json;
+use crate::tags;
+
+pub(crate) fn invalid(message: impl Into<String>) -> ProviderError {
+    ProviderError::new(ErrorClass::InvalidSpec, message)
+}
+
+/// Returns an owner as one text: equal texts, equal owners.
+pub(crate) fn owner_text(owner: &Ownership) -> String {
+    let tags = tags::of(owner);
+    let texts = tags
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"));
+    texts.collect::<Vec<_>>().join(" ")
+}
+
+/// Returns whether the text is that of the owner that a request names.
+pub(crate) fn is_owner(text: &str, request: &DestroyRequest) -> bool {
+    let named = [
+        format!("{}={}", tags::FLEET, request.fleet),
+        format!("{}={}", tags::GROUP, request.group),
+        format!("{}={}", tags::INSTANCE, request.instance),
+    ];
+    named
+        .iter()
+        .all(|named| text.split(' ').any(|part| part == named))
+}
+
+/// Returns what the plugin is to make.
+///
+/// # Errors
+///
+/// What this protocol cannot carry: places with attachments, and an address that is not known before
+/// there is an instance.
+pub(crate) fn of(
+    request: &ProvisionRequest,
+    slot: &Slot,
+    owner: &Ownership,
+    now: Timestamp,
+) -> Result<Spec, ProviderError> {
+    if slot.seat.is_some() {
+        let message =
+            "a plugin of InfraKit has no places with attachments, so no members of quorum groups";
+        return Err(invalid(message));
+    }
+    if names_address(slot, &request.properties) {
+        let message = "${instance.address}: a plugin of InfraKit knows no address before there is an instance";
+        return Err(invalid(message));
+    }
+    let prepared = finish(slot, &request.properties, "", &[]);
+    let Prepared { slot, properties } = prepared.map_err(|error| invalid(error.to_string()))?;
+    let mut tags = slot.tags.clone();
+    if let Some(name) = tags.keys().find(|name| name.starts_with("drover.")) {
+        return Err(invalid(format!(
+            "tag {name}: names that begin with `drover.` are reserved"
+        )));
+    }
+    tags.extend(tags::of(owner));
+    tags.insert(tags::CREATED.to_owned(), now.to_string());
+    if let Some(zone) = &request.zone {
+        tags.insert(tags::ZONE.to_owned(), zone.clone());
+    }
+    Ok(Spec {
+        properties: to_json(&properties),
+        tags,
+        init: init(&slot.init, &slot.env)?,
+        logical_id: None,
+        attachments: None,
+    })
+}
+
+/// Returns the script: the environment, then the flavors' lines, joined as InfraKit's own flavor does.
+fn init(lines: &[String], env: &BTreeMap<String, String>) -> Result<String, ProviderError> {
+    let first = lines.first().map_or("", String::as_str);
+    let mut script: Vec<String> = Vec::new();
+    let mut rest = lines;
+    if first.starts_with("#!") && !env.is_empty() {
+        script.push(first.to_owned());
+        rest = &lines[1..];
+    } else if first.starts_with('#') && !env.is_empty() {
+        let message =
+            format!("init begins with {first:?}, which is no script: `env` has no place in it");
+        return Err(invalid(message));
+    }
+    for (name, value) in env {
+        let is_name = !name.is_empty()
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && !name.starts_with(|c: char| c.is_ascii_digit());
+        if !is_name {
+            return Err(invalid(format!("env: {name:?} is not a name")));
+        }
+        script.push(format!("export {name}='{}'", value.replace('\'', r"'\''")));
+    }
+    script.extend(rest.iter().cloned());
+    Ok(script.join("\n"))
+}
+
+/// Returns whether the address is asked for anywhere.
+fn names_address(slot: &Slot, properties: &Value) -> bool {
+    let texts = slot
+        .init
+        .iter()
+        .chain(slot.env.values())
+        .chain(slot.tags.values());
+    texts.into_iter().any(|text| asks(text)) || value_asks(properties)
+}
+
+fn value_asks(value: &Value) -> bool {
+    match value {
+        Value::String(text) => asks(text),
+        Value::List(list) => list.iter().any(value_asks),
+        Value::Map(map) => map.values().any(value_asks),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) => false,
+    }
+}
+
+fn asks(text: &str) -> bool {
+    ["${instance.address}", "${members}"].iter().any(|name| {
+        let mut places = text.match_indices(name);
+        places.any(|(at, _)| !text[..at].ends_with('$'))
+    })
+}

@@ -1,0 +1,63 @@
+//! Ownership as tags: what a provider without a notion of owners keeps for us.
+
+use std::collections::BTreeMap;
+
+use drover_model::{
+    Digests, Epoch, FleetName, GroupName, GroupUid, InstanceId, MemberId, Ownership, SeatId, Token,
+};
+
+pub(crate) const FLEET: &str = "drover.fleet";
+pub(crate) const TOKEN: &str = "drover.token";
+pub(crate) const GROUP: &str = "drover.group";
+pub(crate) const INSTANCE: &str = "drover.instance";
+const DIGEST: &str = "drover.digest";
+const EPOCH: &str = "drover.epoch";
+const MEMBER: &str = "drover.member";
+const LIFE: &str = "drover.life";
+/// When the instance was asked for.
+pub(crate) const CREATED: &str = "drover.created";
+/// The zone that it was asked for in.
+pub(crate) const ZONE: &str = "drover.zone";
+/// The fleet that has released it.
+pub(crate) const RELEASED: &str = "drover.released";
+
+/// The tags that make an instance ours, in the order in which they are taken off.
+pub(crate) const OWNING: [&str; 8] = [FLEET, TOKEN, GROUP, INSTANCE, DIGEST, EPOCH, MEMBER, LIFE];
+
+/// Returns the tags of an owner.
+pub(crate) fn of(owner: &Ownership) -> BTreeMap<String, String> {
+    let mut tags = BTreeMap::from([
+        (FLEET.to_owned(), owner.fleet.to_string()),
+        (GROUP.to_owned(), owner.group.to_string()),
+        (INSTANCE.to_owned(), owner.instance.to_string()),
+        (DIGEST.to_owned(), owner.digests.to_string()),
+        (TOKEN.to_owned(), owner.token.to_string()),
+        (EPOCH.to_owned(), owner.epoch.to_string()),
+    ]);
+    if let Some(seat) = &owner.seat {
+        tags.insert(MEMBER.to_owned(), seat.member.to_string());
+        tags.insert(LIFE.to_owned(), seat.life.to_string());
+    }
+    tags
+}
+
+/// Reads the owner. None: a tag is missing or cannot be read, so the instance is nobody's to touch.
+pub(crate) fn owner(tags: &BTreeMap<String, String>) -> Option<Ownership> {
+    let tag = |name: &str| tags.get(name).map(String::as_str);
+    let seat = match (tag(MEMBER), tag(LIFE)) {
+        (None, None) => None,
+        (member, life) => Some(SeatId {
+            life: GroupUid::parse(life?).ok()?,
+            member: MemberId::parse(member?).ok()?,
+        }),
+    };
+    Some(Ownership {
+        fleet: FleetName::parse(tag(FLEET)?).ok()?,
+        group: GroupName::parse(tag(GROUP)?).ok()?,
+        instance: InstanceId::parse(tag(INSTANCE)?).ok()?,
+        digests: Digests::parse(tag(DIGEST)?).ok()?,
+        token: Token::parse(tag(TOKEN)?).ok()?,
+        epoch: Epoch(tag(EPOCH)?.parse().ok()?),
+        seat,
+    })
+}

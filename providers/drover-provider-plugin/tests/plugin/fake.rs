@@ -1,0 +1,344 @@
+//! A plugin as InfraKit's own are: instances in memory, an id of 63 bits, no idempotence, answers that
+//! call themselves text. Beyond that it does what a test orders.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::{Map, Value as Json, json};
+use tokio::net::UnixListener;
+
+/// What happens to the next call of a method, instead of or beside what it asks for.
+#[derive(Debug, Clone)]
+pub(crate) enum Trouble {
+    /// Carried out; the connection ends without an answer.
+    LostReply,
+    /// Not carried out; the connection ends without an answer.
+    LostRequest,
+    /// Carried out; the answer takes so long.
+    Slow(Duration),
+    /// Carried out so late that the caller has gone, whatever becomes of the connection.
+    Late(Duration),
+    /// Never answered.
+    Hang,
+    /// Not carried out; this is the answer.
+    Says(&'static str),
+    /// Not carried out; an answer of a gigabyte.
+    Endless,
+    /// Carried out; the answer is cut in the middle.
+    Truncated,
+    /// Carried out, and then an error is answered.
+    MadeAndFailed,
+    /// Carried out; the answer has no id.
+    NoId,
+    /// Not carried out; an error with this class in its data.
+    Class(&'static str),
+}
+
+#[derive(Debug, Clone)]
+struct Instance {
+    tags: Map<String, Json>,
+    properties: Json,
+    made: Instant,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    instances: BTreeMap<String, Instance>,
+    troubles: BTreeMap<String, VecDeque<Trouble>>,
+    calls: Vec<(String, Json)>,
+    next: u64,
+    /// New instances are described so late.
+    lag: Duration,
+    /// Instances that lack a tag match it too, as in InfraKit's simulator.
+    loose_filter: bool,
+    capacity: Option<usize>,
+    handshake: Option<Json>,
+}
+
+/// A running plugin. Ends with the test's runtime.
+#[derive(Debug, Clone)]
+pub(crate) struct Fake {
+    state: Arc<Mutex<State>>,
+    pub(crate) socket: PathBuf,
+}
+
+type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, std::io::Error>;
+
+impl Fake {
+    /// Starts one on the socket `name` in a folder.
+    pub(crate) fn start(folder: &Path, name: &str) -> Self {
+        let socket = folder.join(name);
+        let fake = Self {
+            state: Arc::new(Mutex::new(State {
+                next: (1 << 63) - 100,
+                ..State::default()
+            })),
+            socket,
+        };
+        fake.listen();
+        fake
+    }
+
+    fn listen(&self) {
+        let listener = UnixListener::bind(&self.socket).unwrap();
+        let this = self.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let this = this.clone();
+                let service = service_fn(move |request| {
+                    let this = this.clone();
+                    async move { this.answer(request).await }
+                });
+                let serving = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service);
+                tokio::spawn(serving);
+            }
+        });
+    }
+
+    pub(crate) fn trouble(&self, method: &str, trouble: Trouble) {
+        let mut state = self.state.lock().unwrap();
+        let queue = state.troubles.entry(method.to_owned()).or_default();
+        queue.push_back(trouble);
+    }
+
+    pub(crate) fn set_lag(&self, lag: Duration) {
+        self.state.lock().unwrap().lag = lag;
+    }
+
+    pub(crate) fn set_capacity(&self, capacity: usize) {
+        self.state.lock().unwrap().capacity = Some(capacity);
+    }
+
+    pub(crate) fn set_loose_filter(&self) {
+        self.state.lock().unwrap().loose_filter = true;
+    }
+
+    /// Answers `Handshake.*` and `Plugin.*` from this map by method, and refuses what is not in it.
+    pub(crate) fn set_handshake(&self, answers: Json) {
+        self.state.lock().unwrap().handshake = Some(answers);
+    }
+
+    /// How many instances there are.
+    pub(crate) fn count(&self) -> usize {
+        self.state.lock().unwrap().instances.len()
+    }
+
+    /// Adds an instance that nobody of ours has made.
+    pub(crate) fn add_stranger(&self, id: &str, tags: Json) {
+        let Json::Object(tags) = tags else {
+            panic!("tags are a map")
+        };
+        let instance = Instance {
+            tags,
+            properties: Json::Null,
+            made: Instant::now(),
+        };
+        self.state
+            .lock()
+            .unwrap()
+            .instances
+            .insert(id.to_owned(), instance);
+    }
+
+    pub(crate) fn remove(&self, id: &str) {
+        self.state.lock().unwrap().instances.remove(id);
+    }
+
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.state.lock().unwrap().instances.contains_key(id)
+    }
+
+    /// The parameters of the calls of a method so far.
+    pub(crate) fn calls(&self, method: &str) -> Vec<Json> {
+        let state = self.state.lock().unwrap();
+        let calls = state.calls.iter().filter(|(called, _)| called == method);
+        calls.map(|(_, params)| params.clone()).collect()
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, std::io::Error> {
+        let cut = || std::io::Error::other("the connection is cut");
+        let bytes = request
+            .into_body()
+            .collect()
+            .await
+            .map_err(|_| cut())?
+            .to_bytes();
+        let call: Json = serde_json::from_slice(&bytes).unwrap();
+        let method = call["method"].as_str().unwrap().to_owned();
+        let trouble = {
+            let mut state = self.state.lock().unwrap();
+            state.calls.push((method.clone(), call["params"].clone()));
+            let queue = state.troubles.get_mut(&method);
+            queue.and_then(VecDeque::pop_front)
+        };
+        let carry_out = || self.carry_out(&method, &call["params"]);
+        let plain = |outcome: Result<Json, String>| text(&reply(outcome, &call["id"]));
+        Ok(match trouble {
+            None => plain(carry_out()),
+            Some(Trouble::LostReply) => {
+                let _ = carry_out();
+                return Err(cut());
+            }
+            Some(Trouble::LostRequest) => return Err(cut()),
+            Some(Trouble::Slow(time)) => {
+                let outcome = carry_out();
+                tokio::time::sleep(time).await;
+                plain(outcome)
+            }
+            Some(Trouble::Late(time)) => {
+                let (this, method, params) = (self.clone(), method.clone(), call["params"].clone());
+                tokio::spawn(async move {
+                    tokio::time::sleep(time).await;
+                    let _ = this.carry_out(&method, &params);
+                });
+                return Err(cut());
+            }
+            Some(Trouble::Hang) => std::future::pending().await,
+            Some(Trouble::Says(words)) => text(words),
+            Some(Trouble::Endless) => endless(),
+            Some(Trouble::Truncated) => truncated(&reply(carry_out(), &call["id"])),
+            Some(Trouble::MadeAndFailed) => {
+                let _ = carry_out();
+                plain(Err("tagging failed".to_owned()))
+            }
+            Some(Trouble::NoId) => {
+                let _ = carry_out();
+                plain(Ok(json!({"Type": "", "ID": null})))
+            }
+            Some(Trouble::Class(class)) => {
+                let error = json!({"code": -32000, "message": "no", "data": {"class": class}});
+                text(&json!({"jsonrpc": "2.0", "error": error, "id": call["id"]}).to_string())
+            }
+        })
+    }
+
+    fn carry_out(&self, method: &str, params: &Json) -> Result<Json, String> {
+        let mut state = self.state.lock().unwrap();
+        if let Some(answers) = &state.handshake
+            && (method.starts_with("Handshake.") || method.starts_with("Plugin."))
+        {
+            let answer = answers.get(method).cloned();
+            return answer.ok_or_else(|| format!("rpc: can't find method {method:?}"));
+        }
+        let ok = Ok(json!({"Type": "", "OK": true}));
+        let id = params["Instance"].as_str().unwrap_or_default().to_owned();
+        match method {
+            "Handshake.Hello" => {
+                let objects = json!([{"Name": ".", "ProxyFor": ""}]);
+                Ok(json!({"Objects": {"Instance/0.6.1": objects}}))
+            }
+            "Instance.Validate" if params["Properties"].get("bad").is_some() => {
+                Err("bad properties".to_owned())
+            }
+            "Instance.Validate" => ok,
+            "Instance.Provision" => state.provision(&params["Spec"]),
+            "Instance.Label" => {
+                let labels = params["Labels"].as_object().cloned().unwrap_or_default();
+                let instance = state.instances.get_mut(&id);
+                let instance = instance.ok_or_else(|| format!("not found {id}"))?;
+                instance.tags.extend(labels);
+                ok
+            }
+            "Instance.Destroy" => match state.instances.remove(&id) {
+                Some(_) => ok,
+                None => Err(format!("not found {id}")),
+            },
+            "Instance.DescribeInstances" => Ok(state.describe(params)),
+            _ => Err(format!("rpc: can't find method {method:?}")),
+        }
+    }
+}
+
+impl State {
+    fn provision(&mut self, spec: &Json) -> Result<Json, String> {
+        if let Some(capacity) = self.capacity
+            && self.instances.len() >= capacity
+        {
+            return Err(format!("at capacity {capacity}"));
+        }
+        self.next += 1;
+        let id = format!("instance-{}", self.next);
+        let instance = Instance {
+            tags: spec["Tags"].as_object().cloned().unwrap_or_default(),
+            properties: spec["Properties"].clone(),
+            made: Instant::now(),
+        };
+        self.instances.insert(id.clone(), instance);
+        Ok(json!({"Type": "", "ID": id}))
+    }
+
+    fn describe(&self, params: &Json) -> Json {
+        let wanted = params["Tags"].as_object().cloned().unwrap_or_default();
+        let matches = |tags: &Map<String, Json>| {
+            let mut wanted = wanted.iter();
+            wanted.all(|(name, value)| match tags.get(name) {
+                Some(tag) => tag == value,
+                None => self.loose_filter,
+            })
+        };
+        let shown = self
+            .instances
+            .iter()
+            .filter(|(_, instance)| instance.made.elapsed() >= self.lag && matches(&instance.tags));
+        let shown = shown.map(|(id, instance)| {
+            let mut shown = json!({"ID": id, "LogicalID": null, "Tags": instance.tags});
+            if params["Properties"] == true {
+                shown["Properties"] = instance.properties.clone();
+            }
+            shown
+        });
+        let shown: Vec<Json> = shown.collect();
+        json!({"Type": "", "Descriptions": shown})
+    }
+}
+
+fn reply(outcome: Result<Json, String>, id: &Json) -> String {
+    let answer = match outcome {
+        Ok(result) => json!({"jsonrpc": "2.0", "result": result, "id": id}),
+        Err(message) => {
+            let error = json!({"code": -32000, "message": message, "data": null});
+            json!({"jsonrpc": "2.0", "error": error, "id": id})
+        }
+    };
+    format!("{answer}\n")
+}
+
+fn text(words: &str) -> Response<Body> {
+    let body = Full::new(Bytes::from(words.to_owned()));
+    let body = body
+        .map_err(|never: Infallible| match never {})
+        .boxed_unsync();
+    let mut response = Response::new(body);
+    let type_ = "text/plain; charset=utf-8".parse().unwrap();
+    response.headers_mut().insert("content-type", type_);
+    response
+}
+
+fn endless() -> Response<Body> {
+    let part = Bytes::from(vec![b' '; 1 << 20]);
+    let parts = (0..1024).map(move |_| Ok(Frame::data(part.clone())));
+    Response::new(BodyExt::boxed_unsync(StreamBody::new(
+        futures::stream::iter(parts),
+    )))
+}
+
+fn truncated(words: &str) -> Response<Body> {
+    let half = Bytes::from(words[..words.len() / 2].to_owned());
+    let parts = vec![Ok(Frame::data(half)), Err(std::io::Error::other("cut"))];
+    // What is cut at once is never sent at all.
+    let parts = futures::stream::iter(parts).then(|part| async move {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        part
+    });
+    Response::new(BodyExt::boxed_unsync(StreamBody::new(parts.boxed())))
+}

@@ -1,0 +1,432 @@
+//! Plugins that lose, delay, garble and lie: nothing is made twice, and nothing looks gone that is not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drover_model::{Completeness, ErrorClass, ProviderPhase};
+use drover_provider::Provider;
+use serde_json::json;
+
+use crate::fake::Trouble;
+use crate::support::{Scope, assert_failed, destroying, fleet, make, request, values};
+
+const PROVISION: &str = "Instance.Provision";
+const DESCRIBE: &str = "Instance.DescribeInstances";
+const DESTROY: &str = "Instance.Destroy";
+
+async fn listed(provider: &Arc<dyn Provider>) -> usize {
+    provider.list(&fleet()).await.unwrap().instances.len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_reply_makes_nothing_twice() {
+    for trouble in [
+        Trouble::LostReply,
+        Trouble::Truncated,
+        Trouble::MadeAndFailed,
+        Trouble::NoId,
+    ] {
+        let mut scope = Scope::new();
+        let provider = scope.open();
+        scope.fake.trouble(PROVISION, trouble.clone());
+        // The plugin's own listing tells at once.
+        let one = make(&provider, &request(1)).await;
+        scope.restart();
+        let provider = scope.open();
+        assert_eq!(make(&provider, &request(1)).await, one);
+        assert_eq!(
+            (scope.fake.count(), scope.fake.calls(PROVISION).len()),
+            (1, 1),
+            "{trouble:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_reply_and_a_listing_that_is_behind_make_nothing_twice() {
+    for trouble in [Trouble::LostReply, Trouble::MadeAndFailed, Trouble::NoId] {
+        let mut scope = Scope::new();
+        scope.fake.set_lag(Duration::from_millis(300));
+        scope.fake.trouble(PROVISION, trouble.clone());
+        let provider = scope.open();
+        let first = provider.provision(&request(1)).await;
+        assert_failed(
+            first,
+            ErrorClass::Unknown,
+            "listings decide whether it was made",
+        );
+        // Killed meanwhile: what was sent is on disk.
+        scope.restart();
+        let provider = scope.open();
+        let second = provider.provision(&request(1)).await;
+        assert_failed(second, ErrorClass::Unknown, "listings decide");
+        tokio::time::sleep(Duration::from_millis(350)).await;
+        make(&provider, &request(1)).await;
+        assert_eq!(
+            (scope.fake.count(), scope.fake.calls(PROVISION).len()),
+            (1, 1),
+            "{trouble:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_never_arrived_is_repeated_once_no_listing_can_be_behind() {
+    let scope = Scope::new();
+    scope.fake.trouble(PROVISION, Trouble::LostRequest);
+    let provider = scope.open();
+    assert_failed(
+        provider.provision(&request(1)).await,
+        ErrorClass::Unknown,
+        "no answer",
+    );
+    scope.clock.advance(Duration::from_secs(29));
+    assert_failed(
+        provider.provision(&request(1)).await,
+        ErrorClass::Unknown,
+        "no answer",
+    );
+    assert_eq!(scope.fake.calls(PROVISION).len(), 1);
+    scope.clock.advance(Duration::from_secs(2));
+    make(&provider, &request(1)).await;
+    assert_eq!(
+        (scope.fake.count(), scope.fake.calls(PROVISION).len()),
+        (1, 2)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_call_is_joined_and_not_repeated() {
+    let scope = Scope::new();
+    scope
+        .fake
+        .trouble(PROVISION, Trouble::Slow(Duration::from_millis(300)));
+    scope.fake.set_lag(Duration::from_secs(60));
+    let provider = scope.open();
+    let (first, second) = (request(1), request(1));
+    let limit = Duration::from_millis(50);
+    assert!(
+        tokio::time::timeout(limit, provider.provision(&first))
+            .await
+            .is_err()
+    );
+    let other = scope.open();
+    let one = make(&other, &second).await;
+    assert_eq!(make(&provider, &second).await, one);
+    assert_eq!(
+        (scope.fake.count(), scope.fake.calls(PROVISION).len()),
+        (1, 1)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_carried_out_after_its_connection_broke_is_found() {
+    let scope = Scope::new();
+    scope
+        .fake
+        .trouble(PROVISION, Trouble::Late(Duration::from_millis(200)));
+    let provider = scope.open();
+    assert_failed(
+        provider.provision(&request(1)).await,
+        ErrorClass::Unknown,
+        "no answer",
+    );
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    make(&provider, &request(1)).await;
+    assert_eq!(
+        (scope.fake.count(), scope.fake.calls(PROVISION).len()),
+        (1, 1)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_lost_its_data_folder_finds_what_its_token_has_made() {
+    let mut scope = Scope::new();
+    let one = make(&scope.open(), &request(1)).await;
+    std::fs::remove_dir_all(scope.folder.path().join("data")).unwrap();
+    scope.restart();
+    assert_eq!(make(&scope.open(), &request(1)).await, one);
+    assert_eq!(scope.fake.calls(PROVISION).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_without_a_class_is_believed_once_the_listing_agrees() {
+    let scope = Scope::new();
+    scope.fake.set_capacity(0);
+    let provider = scope.open();
+    let refused = provider.provision(&request(1)).await;
+    assert_failed(
+        refused,
+        ErrorClass::Unknown,
+        "Instance.Provision: at capacity 0",
+    );
+    scope.clock.advance(Duration::from_secs(31));
+    let refused = provider.provision(&request(1)).await;
+    assert_failed(
+        refused,
+        ErrorClass::Partial,
+        "Instance.Provision: at capacity 0",
+    );
+    assert_eq!(scope.fake.calls(PROVISION).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_with_a_class_is_believed_at_once() {
+    let scope = Scope::new();
+    scope.fake.trouble(PROVISION, Trouble::Class("quota"));
+    let provider = scope.open();
+    assert_failed(
+        provider.provision(&request(1)).await,
+        ErrorClass::Quota,
+        "Instance.Provision: no",
+    );
+    make(&provider, &request(1)).await;
+    assert_eq!(scope.fake.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_that_cannot_be_read_is_taken_for_an_empty_fleet() {
+    let scope = Scope::new();
+    let provider = scope.open();
+    make(&provider, &request(1)).await;
+    let answers = [
+        (Trouble::Says(""), "the answer is empty"),
+        (Trouble::Says("<html>"), "the answer is not JSON"),
+        (Trouble::Says("[]"), "not a JSON object"),
+        (Trouble::Says("{\"id\":1}"), "neither a result nor an error"),
+        (
+            Trouble::Says("{\"result\":{}}"),
+            "`Descriptions` is missing",
+        ),
+        (
+            Trouble::Says("{\"result\":{\"Descriptions\":{}}}"),
+            "not a list",
+        ),
+        (
+            Trouble::Says("{\"result\":{\"Descriptions\":[{\"Tags\":{}}]}}"),
+            "no `ID`",
+        ),
+        (
+            Trouble::Says("{\"result\":{\"Descriptions\":[{\"ID\":\"a\",\"Tags\":{\"x\":1}}]}}"),
+            "is not a text",
+        ),
+        (Trouble::Says("{\"error\":{\"message\":\"boom\"}}"), "boom"),
+        (Trouble::Says("{\"error\":\"boom\"}"), "boom"),
+        (Trouble::Truncated, "ends early"),
+        (Trouble::LostReply, "no answer"),
+        (Trouble::Hang, "no answer within 500ms"),
+        (Trouble::Endless, "larger than 32 MiB"),
+    ];
+    for (trouble, says) in answers {
+        scope.fake.trouble(DESCRIBE, trouble);
+        let says = format!("Instance.DescribeInstances: {says}");
+        let list = provider.list(&fleet()).await;
+        let whole = list
+            .as_ref()
+            .err()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        assert!(whole.contains(&says[28..]), "{says}: {whole}");
+        assert_failed(list, ErrorClass::Unknown, "Instance.DescribeInstances: ");
+    }
+    assert_eq!(listed(&provider).await, 1);
+    // An empty list of a program in Go is one; whether to believe it is for who knows more.
+    scope.fake.trouble(
+        DESCRIBE,
+        Trouble::Says("{\"result\":{\"Descriptions\":null}}"),
+    );
+    assert_eq!(listed(&provider).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_is_described_twice_makes_the_listing_partial() {
+    let scope = Scope::new();
+    let provider = scope.open();
+    let twice = "{\"result\":{\"Descriptions\":[{\"ID\":\"a\",\"Tags\":{\"drover.fleet\":\"prod\"}},{\"ID\":\"a\",\"Tags\":{\"drover.fleet\":\"prod\"}}]}}";
+    scope.fake.trouble(DESCRIBE, Trouble::Says(twice));
+    let listing = provider.list(&fleet()).await.unwrap();
+    let why = "plugin fake: Instance.DescribeInstances describes a more than once".to_owned();
+    assert_eq!(listing.completeness, Completeness::Partial { why });
+    assert_eq!(
+        listing.instances[0].ownership, None,
+        "its tags say too little"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ending_is_made_idempotent() {
+    let scope = Scope::new();
+    let provider = scope.open();
+    let request = request(1);
+    let one = make(&provider, &request).await;
+    let end = destroying(&request, &one);
+    scope.fake.trouble(DESTROY, Trouble::LostReply);
+    // The listing says that it is gone, whatever became of the answer.
+    provider.destroy(&end).await.unwrap();
+    provider.destroy(&end).await.unwrap();
+    assert_eq!(
+        scope.fake.calls(DESTROY).len(),
+        1,
+        "what is gone is not ended again"
+    );
+
+    let two = crate::support::request(2);
+    let instance = make(&provider, &two).await;
+    scope.fake.trouble(
+        DESTROY,
+        Trouble::Says("{\"error\":{\"message\":\"not now\"}}"),
+    );
+    let refused = provider.destroy(&destroying(&two, &instance)).await;
+    assert_failed(refused, ErrorClass::Unknown, "Instance.Destroy: not now");
+    // Agreed to, and still described: listed as ending, and asked again only when that is too old.
+    scope
+        .fake
+        .trouble(DESTROY, Trouble::Says("{\"result\":{\"OK\":true}}"));
+    provider
+        .destroy(&destroying(&two, &instance))
+        .await
+        .unwrap();
+    let listing = provider.list(&fleet()).await.unwrap();
+    assert_eq!(listing.instances[0].phase, ProviderPhase::Stopping);
+    provider
+        .destroy(&destroying(&two, &instance))
+        .await
+        .unwrap();
+    assert_eq!(scope.fake.calls(DESTROY).len(), 3);
+    scope.clock.advance(Duration::from_secs(31));
+    provider
+        .destroy(&destroying(&two, &instance))
+        .await
+        .unwrap();
+    assert_eq!(
+        (scope.fake.calls(DESTROY).len(), scope.fake.count()),
+        (4, 0)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_are_neither_listed_nor_touched() {
+    let scope = Scope::new();
+    scope.fake.set_loose_filter();
+    scope
+        .fake
+        .add_stranger("theirs", json!({"infrakit.group": "g1"}));
+    scope
+        .fake
+        .add_stranger("half", json!({"drover.fleet": "prod"}));
+    let provider = scope.open();
+    let listing = provider.list(&fleet()).await.unwrap();
+    assert_eq!(listing.instances.len(), 1);
+    assert_eq!(listing.instances[0].ownership, None);
+    for id in ["theirs", "half"] {
+        let handle = drover_model::ProviderRef::parse(id).unwrap();
+        let ended = provider.destroy(&destroying(&request(1), &handle)).await;
+        assert_eq!(ended.unwrap_err().class, ErrorClass::NotFound);
+        assert!(scope.fake.has(id));
+    }
+    assert!(scope.fake.calls(DESTROY).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_protocol_cannot_carry_is_refused_before_anything_is_sent() {
+    let scope = Scope::new();
+    let provider = scope.open();
+    let mut late = request(1);
+    late.slots[0].init = vec!["echo ${instance.address}".to_owned()];
+    let mut reserved = request(1);
+    reserved.slots[0]
+        .tags
+        .insert("drover.fleet".to_owned(), "other".to_owned());
+    let mut many = request(1);
+    many.slots.push(many.slots[0].clone());
+    for request in [late, reserved, many] {
+        let refused = provider.provision(&request).await.unwrap_err();
+        assert_eq!(refused.class, ErrorClass::InvalidSpec, "{refused}");
+    }
+    assert!(scope.fake.calls(PROVISION).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_carries_script_environment_tags_and_owner() {
+    let scope = Scope::new();
+    let provider = scope.open();
+    let mut asked = request(7);
+    asked.zone = Some("a".to_owned());
+    asked.slots[0].init = vec![
+        "#!/bin/sh".to_owned(),
+        "echo $${instance.address}".to_owned(),
+    ];
+    asked.slots[0]
+        .env
+        .insert("GREETING".to_owned(), "it's".to_owned());
+    asked.slots[0]
+        .tags
+        .insert("tier".to_owned(), "web".to_owned());
+    asked.properties = values(&[("image", "x")]);
+    make(&provider, &asked).await;
+    let spec = scope.fake.calls(PROVISION)[0]["Spec"].clone();
+    assert_eq!(
+        spec["Init"],
+        "#!/bin/sh\nexport GREETING='it'\\''s'\necho ${instance.address}"
+    );
+    assert_eq!(spec["Properties"], json!({"image": "x"}));
+    assert_eq!(
+        (&spec["LogicalID"], &spec["Attachments"]),
+        (&json!(null), &json!(null))
+    );
+    let tags = spec["Tags"].as_object().unwrap();
+    let names: Vec<&str> = tags.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "drover.created",
+            "drover.digest",
+            "drover.epoch",
+            "drover.fleet",
+            "drover.group",
+            "drover.instance",
+            "drover.token",
+            "drover.zone",
+            "tier",
+        ]
+    );
+    let listing = provider.list(&fleet()).await.unwrap();
+    assert_eq!(listing.instances[0].zone.as_deref(), Some("a"));
+    assert_eq!(
+        listing.instances[0].created_at.map(|at| at.as_second()),
+        Some(1_800_000_000)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_read_from_where_the_document_says() {
+    let scope = Scope::new();
+    let described = r#"{"result":{"Descriptions":[{"ID":"a","LogicalID":"10.0.0.5","Tags":{"drover.fleet":"prod","ip":"10.0.0.6"},"Properties":{"net":{"ip":"10.0.0.7"}}}]}}"#;
+    let cases = [
+        (vec![], "10.0.0.5"),
+        (vec![("addressTag", "ip")], "10.0.0.6"),
+        (vec![("addressProperty", "net.ip")], "10.0.0.7"),
+    ];
+    for (more, expected) in cases {
+        let mut settings = vec![("plugin", "fake")];
+        settings.extend(more);
+        let provider = scope.try_open(&values(&settings)).unwrap();
+        scope.fake.trouble(DESCRIBE, Trouble::Says(described));
+        let listing = provider.list(&fleet()).await.unwrap();
+        assert_eq!(listing.instances[0].address.as_deref(), Some(expected));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_and_is_not_described_yet_is_ended_and_not_taken_for_gone() {
+    let scope = Scope::new();
+    scope.fake.set_lag(Duration::from_secs(60));
+    let provider = scope.open();
+    let request = request(1);
+    let one = make(&provider, &request).await;
+    scope.fake.trouble(DESTROY, Trouble::LostRequest);
+    let lost = provider.destroy(&destroying(&request, &one)).await;
+    assert_failed(lost, ErrorClass::Unknown, "Instance.Destroy: no answer");
+    provider.destroy(&destroying(&request, &one)).await.unwrap();
+    assert_eq!(scope.fake.count(), 0);
+}

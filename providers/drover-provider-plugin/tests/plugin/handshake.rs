@@ -1,0 +1,170 @@
+//! Plugins of every release, and plugins that are not there.
+
+use drover_model::ErrorClass;
+use serde_json::{Value as Json, json};
+
+use crate::fake::Trouble;
+use crate::support::{Scope, assert_failed, destroying, fleet, make, request, values};
+
+fn apis(version: &str) -> Json {
+    json!({"APIs": [{"Name": "Instance", "Version": version, "Sub": ""}]})
+}
+
+/// Lives a short life with a plugin that answers the handshake so, and returns what was sent.
+async fn life(handshake: Json) -> Vec<(&'static str, Json)> {
+    let scope = Scope::new();
+    scope.fake.set_handshake(handshake);
+    let provider = scope.open();
+    let one = make(&provider, &request(1)).await;
+    provider.list(&fleet()).await.unwrap();
+    provider
+        .destroy(&destroying(&request(1), &one))
+        .await
+        .unwrap();
+    let methods = [
+        "Instance.Validate",
+        "Instance.Provision",
+        "Instance.DescribeInstances",
+        "Instance.Destroy",
+    ];
+    methods
+        .map(|method| (method, scope.fake.calls(method)[0].clone()))
+        .into()
+}
+
+fn keys(params: &Json) -> Vec<&str> {
+    params
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_release_is_spoken_to_in_its_own_fields() {
+    let types = json!({"Types": {"Instance/0.5.0": []}});
+    let hello = json!({"Objects": {"Instance/0.6.1": [{"Name": "."}]}});
+    let cases = [
+        (
+            json!({"Plugin.Implements": apis("0.1.0")}),
+            false,
+            false,
+            false,
+        ),
+        (
+            json!({"Handshake.Implements": apis("0.3.0")}),
+            true,
+            false,
+            false,
+        ),
+        (
+            json!({"Handshake.Implements": apis("0.5.0"), "Handshake.Types": types}),
+            true,
+            true,
+            false,
+        ),
+        (json!({"Handshake.Hello": hello}), true, true, true),
+    ];
+    for (handshake, types, flags, reasons) in cases {
+        let sent = life(handshake.clone()).await;
+        for (method, params) in &sent {
+            assert_eq!(
+                keys(params).contains(&"Type"),
+                types,
+                "{handshake} {method}"
+            );
+        }
+        assert_eq!(
+            keys(&sent[2].1).contains(&"Properties"),
+            flags,
+            "{handshake}"
+        );
+        assert_eq!(
+            keys(&sent[3].1).contains(&"Context"),
+            reasons,
+            "{handshake}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_of_another_version_is_refused_by_name() {
+    let scope = Scope::new();
+    scope.fake.set_handshake(
+        json!({"Handshake.Hello": {"Objects": {"Instance/0.9.0": [{"Name": "."}]}}}),
+    );
+    let opened = scope.try_open(&values(&[("plugin", "fake")]));
+    assert_failed(
+        opened,
+        ErrorClass::InvalidSpec,
+        "Plugin supports Instance interface version 0.9.0, client requires 0.6.1",
+    );
+    scope.fake.set_handshake(json!({}));
+    let other = scope
+        .try_open(&values(&[("plugin", "fake/compute")]))
+        .unwrap_err();
+    assert!(
+        other
+            .message
+            .contains("Handshake.Hello: rpc: can't find method"),
+        "{other}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_is_not_there_or_hangs_costs_a_moment_and_names_the_call() {
+    let scope = Scope::new();
+    let missing = scope.try_open(&values(&[("plugin", "other")])).unwrap_err();
+    assert_eq!(missing.class, ErrorClass::Unknown);
+    assert!(
+        missing
+            .message
+            .contains("plugin other: Handshake.Hello: there is no socket other"),
+        "{missing}"
+    );
+
+    scope.fake.trouble("Handshake.Hello", Trouble::Hang);
+    let fake = values(&[("plugin", "fake")]);
+    assert_failed(
+        scope.try_open(&fake),
+        ErrorClass::Unknown,
+        "Handshake.Hello: no answer yet",
+    );
+    let again = std::time::Instant::now();
+    assert_failed(
+        scope.try_open(&fake),
+        ErrorClass::Unknown,
+        "Handshake.Hello: no answer yet",
+    );
+    assert!(
+        again.elapsed().as_millis() < 500,
+        "the second time is not waited for"
+    );
+
+    let bad = scope
+        .try_open(&values(&[("plugin", "../fake")]))
+        .unwrap_err();
+    assert_eq!(bad.class, ErrorClass::InvalidSpec, "{bad}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_elsewhere_is_found_by_its_listen_file() {
+    let scope = Scope::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let socket = scope.fake.socket.clone();
+    tokio::spawn(async move {
+        while let Ok((mut outside, _)) = listener.accept().await {
+            let mut inside = tokio::net::UnixStream::connect(&socket).await.unwrap();
+            tokio::spawn(
+                async move { tokio::io::copy_bidirectional(&mut outside, &mut inside).await },
+            );
+        }
+    });
+    let path = scope.folder.path().join("far.listen");
+    std::fs::write(path, format!("tcp://{address}\n")).unwrap();
+    let provider = scope.try_open(&values(&[("plugin", "far")])).unwrap();
+    make(&provider, &request(1)).await;
+    assert_eq!(provider.list(&fleet()).await.unwrap().instances.len(), 1);
+}

@@ -1,0 +1,12 @@
+//! The plugin host against a plugin of InfraKit's kind that misbehaves on order.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test whose surroundings fail has nothing better to do than to say so"
+)]
+
+mod fake;
+mod faults;
+mod handshake;
+mod suite;
+mod support;

@@ -1,0 +1,215 @@
+//! Reads a schema back from the JSON Schema that it publishes: how a plugin in another language says
+//! what its properties may hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use drover_model::{FieldClass, Value};
+
+use super::{DURATION_PATTERN, Field, ObjectSchema, Others, Shape};
+
+/// The deepest nesting of a schema that is read: ten times what any provider of this repository has.
+const DEPTH_MAX: usize = 32;
+
+/// Why a JSON Schema cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaError {
+    /// A keyword, or a value of one, that no [`Shape`] expresses. Ignoring it would accept what the
+    /// author refuses.
+    #[error("{path}: {what} is not part of the schemas that are understood")]
+    NotUnderstood {
+        /// Where, as a path of properties; `schema` for the whole.
+        path: String,
+        /// The keyword, with its value where that matters.
+        what: String,
+    },
+    /// Something has the wrong type.
+    #[error("{path}: {what}")]
+    Form {
+        /// Where.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+impl ObjectSchema {
+    /// Reads what [`to_json_schema`](Self::to_json_schema) writes.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that cannot be expressed.
+    pub fn from_json_schema(schema: &Value) -> Result<Self, SchemaError> {
+        match shape("schema", schema, 0)? {
+            Shape::Object(object) => Ok(object),
+            Shape::Any
+            | Shape::String
+            | Shape::Duration
+            | Shape::Integer { .. }
+            | Shape::Boolean
+            | Shape::List { .. }
+            | Shape::Map(_) => Err(form("schema", "expected `type: object` with `properties`")),
+        }
+    }
+}
+
+/// Keywords that say something about every type, and nothing that is checked.
+const ANNOTATIONS: [&str; 5] = ["description", "title", "$schema", "x-drover-class", "type"];
+
+fn shape(path: &str, schema: &Value, depth: usize) -> Result<Shape, SchemaError> {
+    let map = schema
+        .as_map()
+        .ok_or_else(|| form(path, format!("expected a map, found {}", schema.kind())))?;
+    if depth > DEPTH_MAX {
+        return Err(form(path, "it is nested too deeply"));
+    }
+    let type_ = match map.get("type") {
+        None => {
+            only(path, map, &[])?;
+            return Ok(Shape::Any);
+        }
+        Some(Value::String(type_)) => type_.as_str(),
+        Some(other) => return Err(form(path, format!("`type` is {}", other.kind()))),
+    };
+    match type_ {
+        "boolean" => only(path, map, &[]).map(|()| Shape::Boolean),
+        "string" => {
+            only(path, map, &["pattern"])?;
+            match map.get("pattern").map(Value::as_str) {
+                None => Ok(Shape::String),
+                Some(Some(DURATION_PATTERN)) => Ok(Shape::Duration),
+                Some(_) => Err(not_understood(path, "another `pattern` than a duration's")),
+            }
+        }
+        "integer" => {
+            only(path, map, &["minimum", "maximum"])?;
+            Ok(Shape::Integer {
+                min: integer(path, map, "minimum")?.unwrap_or(i64::MIN),
+                max: integer(path, map, "maximum")?.unwrap_or(i64::MAX),
+            })
+        }
+        "array" => {
+            only(path, map, &["items", "minItems"])?;
+            let of = match map.get("items") {
+                Some(items) => shape(&format!("{path}[]"), items, depth + 1)?,
+                None => Shape::Any,
+            };
+            let min = integer(path, map, "minItems")?.unwrap_or(0);
+            Ok(Shape::List {
+                of: Box::new(of),
+                min: usize::try_from(min).map_err(|_| form(path, "`minItems` is negative"))?,
+            })
+        }
+        "object" => object(path, map, depth),
+        other => Err(not_understood(path, format!("`type: {other}`"))),
+    }
+}
+
+fn object(path: &str, map: &BTreeMap<String, Value>, depth: usize) -> Result<Shape, SchemaError> {
+    only(
+        path,
+        map,
+        &["properties", "additionalProperties", "required"],
+    )?;
+    let others = map.get("additionalProperties");
+    let Some(properties) = map.get("properties") else {
+        let of = match others {
+            None | Some(Value::Bool(true)) => Shape::Any,
+            Some(Value::Bool(false)) => return Ok(Shape::Object(ObjectSchema::default())),
+            Some(of) => shape(&format!("{path}.*"), of, depth + 1)?,
+        };
+        return Ok(Shape::Map(Box::new(of)));
+    };
+    let others = match others {
+        Some(Value::Bool(false)) => Others::Refused,
+        None | Some(Value::Bool(true)) => Others::Taken,
+        Some(_) => {
+            let what = "a schema in `additionalProperties` beside `properties`";
+            return Err(not_understood(path, what));
+        }
+    };
+    let required = required(path, map)?;
+    let properties = properties
+        .as_map()
+        .ok_or_else(|| form(path, "`properties` is not a map"))?;
+    let mut fields = BTreeMap::new();
+    for (name, property) in properties {
+        let at = format!("{path}.{name}");
+        let doc = property.get("description").and_then(Value::as_str);
+        let field = Field {
+            shape: shape(&at, property, depth + 1)?,
+            required: required.contains(name.as_str()),
+            class: class(&at, property)?,
+            doc: doc.unwrap_or_default().to_owned(),
+        };
+        fields.insert(name.clone(), field);
+    }
+    if let Some(name) = required.iter().find(|name| !fields.contains_key(**name)) {
+        return Err(form(
+            path,
+            format!("`required` names `{name}`, which is no property"),
+        ));
+    }
+    Ok(Shape::Object(ObjectSchema { fields, others }))
+}
+
+fn required<'a>(
+    path: &str,
+    map: &'a BTreeMap<String, Value>,
+) -> Result<BTreeSet<&'a str>, SchemaError> {
+    let list = match map.get("required") {
+        None => return Ok(BTreeSet::new()),
+        Some(list) => list.as_list(),
+    };
+    let names = list.map(|list| list.iter().map(Value::as_str).collect::<Option<_>>());
+    names
+        .flatten()
+        .ok_or_else(|| form(path, "`required` is not a list of names"))
+}
+
+/// A field without a class is one whose change replaces the instance: the safe reading.
+fn class(path: &str, property: &Value) -> Result<FieldClass, SchemaError> {
+    let Some(written) = property.get("x-drover-class") else {
+        return Ok(FieldClass::Replace);
+    };
+    let mut known = FieldClass::ALL.into_iter();
+    let found = known.find(|class| written.as_str() == Some(class.as_str()));
+    found.ok_or_else(|| {
+        let what = "`x-drover-class` is none of ignore, live, restart, replace";
+        form(path, what)
+    })
+}
+
+fn integer(
+    path: &str,
+    map: &BTreeMap<String, Value>,
+    name: &str,
+) -> Result<Option<i64>, SchemaError> {
+    match map.get(name) {
+        None => Ok(None),
+        Some(Value::Int(number)) => Ok(Some(*number)),
+        Some(_) => Err(form(path, format!("`{name}` is not an integer of 64 bits"))),
+    }
+}
+
+/// Refuses every keyword but these and the annotations.
+fn only(path: &str, map: &BTreeMap<String, Value>, keywords: &[&str]) -> Result<(), SchemaError> {
+    let known = |name: &str| keywords.contains(&name) || ANNOTATIONS.contains(&name);
+    match map.keys().find(|name| !known(name)) {
+        Some(name) => Err(not_understood(path, format!("`{name}`"))),
+        None => Ok(()),
+    }
+}
+
+fn not_understood(path: &str, what: impl Into<String>) -> SchemaError {
+    SchemaError::NotUnderstood {
+        path: path.to_owned(),
+        what: what.into(),
+    }
+}
+
+fn form(path: &str, what: impl Into<String>) -> SchemaError {
+    SchemaError::Form {
+        path: path.to_owned(),
+        what: what.into(),
+    }
+}

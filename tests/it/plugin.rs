@@ -1,0 +1,241 @@
+//! Providers that are plugins: programs of their own behind a socket, which may be killed at any moment.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use crate::support::{PATIENCE, Sandbox, holds, instances, wait_until};
+
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
+
+fn fixture(name: &str) -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    root.join("../../tests/fixtures").join(name)
+}
+
+/// A plugin's process, killed with its test.
+struct Plugin(Child);
+
+impl Plugin {
+    fn start(sandbox: &Sandbox) -> Self {
+        let socket = sandbox.path("plugins/file");
+        fs::create_dir_all(sandbox.path("plugins")).unwrap();
+        let mut command = Command::new(PYTHON);
+        command
+            .arg(fixture("infrakit_file.py"))
+            .args([&socket, &sandbox.path("machines")])
+            .env_clear()
+            .stdin(Stdio::null());
+        let child = command.spawn();
+        let mut child = child.expect("python3 is needed for this test: tests/run installs it");
+        wait_until("the plugin to listen", PATIENCE, || {
+            assert!(child.try_wait().unwrap().is_none(), "the plugin ended");
+            std::os::unix::net::UnixStream::connect(&socket).is_ok()
+        });
+        Self(child)
+    }
+
+    /// Waits until it has ended by itself.
+    fn wait_ended(&mut self) {
+        wait_until("the plugin to die", PATIENCE, || {
+            self.0.try_wait().unwrap().is_some()
+        });
+    }
+}
+
+impl Drop for Plugin {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+const PROVIDER: &str = "apiVersion: drover/v1alpha1
+kind: Provider
+metadata: {name: local}
+spec: {type: plugin, plugin: file, visibility: 1s, timeout: 5s, provisionTimeout: 1s}
+";
+
+fn group(size: u32, note: &str) -> String {
+    format!(
+        "apiVersion: drover/v1alpha1
+kind: Group
+metadata: {{name: web}}
+spec:
+  provider: local
+  size: {size}
+  template: {{properties: {{note: {note}}}}}
+  rollout: {{minReady: 100ms, maxSurge: 2}}
+  drain: {{delay: 0s}}
+"
+    )
+}
+
+const WEB: &str = "groups/web.yaml";
+
+fn sandbox(size: u32) -> Sandbox {
+    let files = [
+        ("providers/local.yaml", PROVIDER),
+        (WEB, &group(size, "one")),
+    ];
+    let sandbox = Sandbox::with_files(&files);
+    configure(&sandbox);
+    fs::create_dir_all(sandbox.path("machines")).unwrap();
+    sandbox
+}
+
+fn configure(sandbox: &Sandbox) {
+    sandbox.configure("");
+    let path = sandbox.path("agent.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    let dir = sandbox.path("plugins").display().to_string();
+    let text = text.replace("allow: [process]", "allow: [plugin]");
+    fs::write(path, format!("{text}plugins: {{dir: '{dir}'}}\n")).unwrap();
+}
+
+/// The machines that there are.
+fn machines(sandbox: &Sandbox) -> Vec<PathBuf> {
+    let entries = fs::read_dir(sandbox.path("machines")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let is_machine = |path: &PathBuf| path.extension().is_some_and(|end| end == "json");
+    paths.filter(is_machine).collect()
+}
+
+/// How many machines were ever made.
+fn made(sandbox: &Sandbox) -> usize {
+    let log = fs::read_to_string(sandbox.path("machines/made")).unwrap_or_default();
+    log.lines().count()
+}
+
+/// Waits until people are told once more which plugin and which call failed.
+fn wait_for_failure(sandbox: &Sandbox) {
+    let told = "error=\"plugin file: Instance.DescribeInstances: ";
+    wait_until("the failure to be told", PATIENCE, || {
+        let log = sandbox.agent_log();
+        let failed = log.rfind("provider failed");
+        let again = log.rfind("provider lists again");
+        failed > again && log.contains(told)
+    });
+}
+
+fn order(sandbox: &Sandbox, what: &str) {
+    fs::write(sandbox.path("machines").join(what), "").unwrap();
+}
+
+#[test]
+fn a_group_on_a_plugin_of_infrakits_kind_converges_rolls_heals_and_goes() {
+    let sandbox = sandbox(3);
+    let _plugin = Plugin::start(&sandbox);
+    let _agent = sandbox.agent();
+    let web = sandbox.wait_converged("web", 3);
+    assert_eq!((machines(&sandbox).len(), made(&sandbox)), (3, 3));
+    assert_eq!(instances(&web), ["web-1", "web-2", "web-3"]);
+
+    sandbox.push("two", &[(WEB, &group(3, "two"))]);
+    sandbox.wait_for("web", "the update", |web| {
+        crate::support::converged(web, 3) && !instances(web).contains(&"web-3".to_owned())
+    });
+    wait_until("the old machines to be gone", PATIENCE, || {
+        machines(&sandbox).len() == 3
+    });
+    for machine in machines(&sandbox) {
+        assert!(
+            fs::read_to_string(machine)
+                .unwrap()
+                .contains("\"note\": \"two\"")
+        );
+    }
+
+    sandbox.push("fewer", &[(WEB, &group(1, "two"))]);
+    sandbox.wait_converged("web", 1);
+    wait_until("the other machines to be gone", PATIENCE, || {
+        machines(&sandbox).len() == 1
+    });
+    assert_eq!(made(&sandbox), 6, "three and three");
+}
+
+#[test]
+fn a_plugin_that_is_killed_in_mid_call_makes_nothing_twice() {
+    let sandbox = sandbox(1);
+    let mut plugin = Plugin::start(&sandbox);
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 1);
+
+    // Made, and no answer: what was made is found again.
+    order(&sandbox, "die-after");
+    sandbox.push("more", &[(WEB, &group(2, "one"))]);
+    plugin.wait_ended();
+    wait_for_failure(&sandbox);
+    let mut plugin = Plugin::start(&sandbox);
+    sandbox.wait_converged("web", 2);
+    assert_eq!((machines(&sandbox).len(), made(&sandbox)), (2, 2));
+
+    // Neither made nor answered, and the agent is killed on top: made once.
+    order(&sandbox, "die-before");
+    sandbox.push("more", &[(WEB, &group(3, "one"))]);
+    plugin.wait_ended();
+    agent.kill();
+    let _plugin = Plugin::start(&sandbox);
+    let _agent = sandbox.agent();
+    sandbox.wait_converged("web", 3);
+    assert_eq!((machines(&sandbox).len(), made(&sandbox)), (3, 3));
+}
+
+#[test]
+fn a_plugin_that_describes_an_empty_fleet_or_is_gone_harms_its_own_group_only() {
+    let other = "apiVersion: drover/v1alpha1
+kind: Provider
+metadata: {name: memory}
+spec: {type: simulated}
+---
+apiVersion: drover/v1alpha1
+kind: Group
+metadata: {name: db}
+spec: {provider: memory, size: 1, template: {properties: {image: a}}, rollout: {minReady: 100ms}}
+";
+    let sandbox = sandbox(5);
+    let path = sandbox.path("agent.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(
+        &path,
+        text.replace("allow: [plugin]", "allow: [plugin, simulated]"),
+    )
+    .unwrap();
+    sandbox.push("other", &[("groups/db.yaml", other)]);
+    let plugin = Plugin::start(&sandbox);
+    let _agent = sandbox.agent();
+    sandbox.wait_converged("web", 5);
+    sandbox.wait_converged("db", 1);
+
+    order(&sandbox, "empty");
+    let emptied = sandbox.wait_for("web", "the hold", |web| !holds(web).is_empty());
+    assert_eq!(holds(&emptied), ["ObservationEmptied"]);
+    sandbox.push(
+        "other",
+        &[("groups/db.yaml", &other.replace("size: 1", "size: 2"))],
+    );
+    sandbox.wait_converged("db", 2);
+    assert_eq!((machines(&sandbox).len(), made(&sandbox)), (5, 5));
+    fs::remove_file(sandbox.path("machines/empty")).unwrap();
+    sandbox.wait_converged("web", 5);
+
+    drop(plugin);
+    wait_for_failure(&sandbox);
+    sandbox.push(
+        "other",
+        &[("groups/db.yaml", &other.replace("size: 1", "size: 3"))],
+    );
+    sandbox.wait_converged("db", 3);
+    let _plugin = Plugin::start(&sandbox);
+    sandbox.wait_converged("web", 5);
+    assert_eq!((machines(&sandbox).len(), made(&sandbox)), (5, 5));
+}
+
+#[test]
+fn a_plugin_is_used_only_where_the_agents_own_file_allows_the_type() {
+    let sandbox = sandbox(1);
+    sandbox.configure("");
+    let ran = sandbox.with_config(&["run", "--until-converged", "--timeout", "20s"]);
+    ran.exits(6).says("provider type plugin is not allowed");
+    assert!(!sandbox.path("data/plugin-ledger").exists());
+}
