@@ -3,7 +3,7 @@
 use crate::support::{DROVER, Sandbox};
 
 /// Every command with its subcommands.
-const COMMANDS: [&[&str]; 32] = [
+const COMMANDS: [&[&str]; 35] = [
     &[],
     &["demo"],
     &["init"],
@@ -31,6 +31,9 @@ const COMMANDS: [&[&str]; 32] = [
     &["policy", "explain"],
     &["policy", "bench"],
     &["policy", "backtest"],
+    &["plugin"],
+    &["plugin", "conform"],
+    &["plugin", "serve"],
     &["schema"],
     &["completions"],
     &["version"],

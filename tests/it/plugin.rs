@@ -239,3 +239,151 @@ fn a_plugin_is_used_only_where_the_agents_own_file_allows_the_type() {
     ran.exits(6).says("provider type plugin is not allowed");
     assert!(!sandbox.path("data/plugin-ledger").exists());
 }
+
+#[test]
+fn the_suite_is_run_against_a_plugin_by_its_name_or_its_socket() {
+    let sandbox = sandbox(1);
+    let _plugin = Plugin::start(&sandbox);
+    let settings = [
+        "--setting",
+        "visibility=1s",
+        "--setting",
+        "provisionTimeout=1s",
+    ];
+    let by_name = [
+        "plugin",
+        "conform",
+        "file",
+        "--properties",
+        "{\"note\": \"x\"}",
+    ];
+    let ran = sandbox.with_config(&[&by_name[..], &settings].concat());
+    let ran = ran.exits(0).prints("passed   repeat-at-once\n");
+    assert!(
+        ran.stdout.ends_with("14 passed, 0 failed, 7 skipped\n"),
+        "{}",
+        ran.stdout
+    );
+    assert!(machines(&sandbox).is_empty());
+
+    // A plugin that describes nothing keeps no contract.
+    order(&sandbox, "empty");
+    let socket = sandbox.path("plugins/file").display().to_string();
+    let by_socket = [
+        "plugin",
+        "conform",
+        &socket,
+        "-o",
+        "json",
+        "--setting",
+        "provisionTimeout=1s",
+        "--setting",
+        "visibility=1ms",
+        "--patience",
+        "200ms",
+    ];
+    let ran = sandbox
+        .drover(&by_socket)
+        .exits(1)
+        .says("does not keep the provider contract");
+    let report = ran.json();
+    assert_eq!(report["conforms"], false);
+    assert_eq!(report["checks"][2]["name"], "provision");
+    assert_eq!(report["checks"][2]["outcome"], "failed");
+
+    let missing = sandbox
+        .with_config(&["plugin", "conform", "other"])
+        .exits(1);
+    missing.says("plugin other: Handshake.Hello: there is no socket other");
+    let wrong = ["plugin", "conform", "file", "--subtype", "x"];
+    sandbox.with_config(&wrong).exits(64).says("write file/x");
+}
+
+/// A `drover plugin serve` of a sandbox.
+fn serve(sandbox: &Sandbox, type_: &str) -> Plugin {
+    let socket = sandbox.path("plugins").join(type_).display().to_string();
+    let data = sandbox.path("served").display().to_string();
+    fs::create_dir_all(sandbox.path("plugins")).unwrap();
+    let arguments = [
+        "plugin",
+        "serve",
+        type_,
+        "--socket",
+        &socket,
+        "--data-dir",
+        &data,
+    ];
+    let child = sandbox.command(&arguments).spawn().unwrap();
+    wait_until("the plugin to listen", PATIENCE, || {
+        std::os::unix::net::UnixStream::connect(&socket).is_ok()
+    });
+    Plugin(child)
+}
+
+#[test]
+fn our_own_provider_is_served_to_another_agent_and_survives_a_kill() {
+    let sandbox = sandbox(2);
+    let provider = PROVIDER.replace("plugin: file, visibility: 1s, ", "plugin: process, ");
+    let web = group(2, "x").replace("{note: x}", "{command: [sleep, infinity]}");
+    sandbox.push(
+        "served",
+        &[("providers/local.yaml", &provider), (WEB, &web)],
+    );
+    let plugin = serve(&sandbox, "process");
+    let _agent = sandbox.agent();
+    sandbox.wait_converged("web", 2);
+    assert_eq!(sandbox.processes().len(), 2);
+
+    // Restarts in place, as the schema that the plugin publishes says.
+    let env = web.replace("infinity]}", "infinity], env: {A: b}}");
+    sandbox.push("restart", &[(WEB, &env)]);
+    let web = sandbox.wait_for("web", "the restart", |web| {
+        crate::support::converged(web, 2) && web["rollout"].is_null()
+    });
+    assert_eq!(instances(&web), ["web-1", "web-2"]);
+
+    drop(plugin);
+    assert_eq!(sandbox.processes().len(), 2, "instances outlive the plugin");
+    let _plugin = serve(&sandbox, "process");
+    sandbox.push("more", &[(WEB, &env.replace("size: 2", "size: 3"))]);
+    sandbox.wait_converged("web", 3);
+    assert_eq!(sandbox.processes().len(), 3);
+}
+
+#[test]
+fn what_is_served_passes_the_suite_as_a_program() {
+    let sandbox = sandbox(1);
+    let _plugin = serve(&sandbox, "simulated");
+    let properties = [
+        "--properties",
+        "{\"image\": \"a\"}",
+        "--invalid",
+        "{\"imgae\": \"a\"}",
+    ];
+    let exiting = ["--exiting", "{\"image\": \"a\", \"exitAfter\": \"10ms\"}"];
+    let arguments = [
+        &["plugin", "conform", "simulated"][..],
+        &properties,
+        &exiting,
+    ]
+    .concat();
+    let ran = sandbox.with_config(&arguments).exits(0);
+    assert!(
+        ran.stdout.ends_with("20 passed, 0 failed, 1 skipped\n"),
+        "{}",
+        ran.stdout
+    );
+    let second = [
+        "plugin",
+        "serve",
+        "simulated",
+        "--data-dir",
+        "served",
+        "--socket",
+        "plugins/simulated",
+    ];
+    sandbox
+        .drover(&second)
+        .exits(1)
+        .says("somebody listens there");
+}

@@ -8,11 +8,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use drover_model::{Activity, GroupName, InstanceId, Timestamp};
 
 mod options;
+mod plugin;
 mod policy;
 mod simulate;
 mod values;
 
 pub(crate) use options::{AgentOptions, ListOptions, Listen, Output, SourceOptions};
+pub(crate) use plugin::{
+    PluginCommand, PluginConformArgs, PluginServeArgs, ReportOutput, ServedType,
+};
 pub(crate) use policy::{
     Given, PolicyBacktestArgs, PolicyBenchArgs, PolicyCommand, PolicyEvalArgs, PolicyExplainArgs,
     PolicyTestArgs, ValueOutput,
@@ -109,6 +113,9 @@ pub(crate) enum Command {
     /// Work with policies
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Work with plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// Print the JSON Schema of a document kind
     Schema(SchemaArgs),
     /// Print a completion script for a shell

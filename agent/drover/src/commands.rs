@@ -18,6 +18,7 @@ mod get;
 mod init;
 mod log;
 mod plan;
+mod plugin;
 mod policy;
 mod replay;
 mod rollout;
@@ -49,6 +50,7 @@ pub(crate) fn run(command: &Command, ui: Ui) -> CommandResult {
         Command::Unfreeze(args) => ask::unfreeze(args, ui),
         Command::Reconcile(args) => ask::reconcile(args, ui),
         Command::Policy(command) => policy::run(command, ui),
+        Command::Plugin(command) => plugin::run(command, ui),
         Command::Schema(args) => tools::schema(args, ui),
         Command::Completions(args) => tools::completions(args, ui),
         Command::Version(args) => tools::version(args, ui),

@@ -13,31 +13,59 @@ use drover_provider::ProviderError;
 
 use crate::call::{Caller, Place};
 use crate::endpoint::PluginName;
-use crate::hello::{InstanceVersion, hello};
+use crate::hello::{InstanceVersion, Spoken, hello};
+use crate::remote::describe;
+use crate::wire::{DescribeResult, ScopeDto};
 
 /// How long the first meeting is waited for: answered within milliseconds by a plugin that is there.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
+/// How long a plugin may take to describe a scope, which may need a look at its credentials.
+const DESCRIBE_LIMIT: Duration = Duration::from_secs(15);
+
 /// How long a meeting that failed stands before the next one is tried.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// A plugin, and where it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Most meetings that are remembered: a fleet has a handful of Provider documents, which change.
+const MEETINGS_MAX: usize = 256;
+
+/// A plugin, where it is, and for which scope.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Contact {
     pub(crate) plugin: PluginName,
     pub(crate) place: Place,
+    pub(crate) scope: ScopeDto,
+}
+
+impl Contact {
+    /// Returns a text that is equal for equal contacts.
+    fn key(&self) -> String {
+        let ScopeDto {
+            provider, settings, ..
+        } = &self.scope;
+        format!("{provider} {} {settings}", self.plugin)
+    }
+}
+
+/// What there is to talk to a plugin with.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Introduced {
+    /// Our own interface, and what the plugin says of the scope.
+    Provider(DescribeResult),
+    /// InfraKit's.
+    Instance(InstanceVersion),
 }
 
 /// What a meeting came to.
-type Met = Result<InstanceVersion, ProviderError>;
+type Met = Result<Introduced, ProviderError>;
 
-/// The meetings so far, by the plugin's name.
+/// The meetings so far, by contact.
 #[derive(Debug, Default)]
 pub(crate) struct Contacts(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    meetings: Mutex<BTreeMap<PluginName, Meeting>>,
+    meetings: Mutex<BTreeMap<String, Meeting>>,
     ended: Condvar,
 }
 
@@ -48,7 +76,7 @@ enum Meeting {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<PluginName, Meeting>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Meeting>> {
         self.meetings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -62,10 +90,9 @@ impl Contacts {
     pub(crate) fn meet(&self, contact: &Contact) -> Met {
         let deadline = Instant::now() + FIRST_WAIT;
         let mut meetings = self.0.lock();
-        match meetings.get(&contact.plugin) {
-            None => self.start(&mut meetings, contact),
+        match meetings.get(&contact.key()) {
+            None | Some(Meeting::Over { met: Ok(_), .. }) => self.start(&mut meetings, contact),
             Some(Meeting::UnderWay) => return Err(waiting(&contact.plugin)),
-            Some(Meeting::Over { met: Ok(_), .. }) => self.start(&mut meetings, contact),
             Some(Meeting::Over {
                 met: Err(error),
                 at,
@@ -78,7 +105,7 @@ impl Contacts {
             }
         }
         loop {
-            if let Some(Meeting::Over { met, .. }) = meetings.get(&contact.plugin) {
+            if let Some(Meeting::Over { met, .. }) = meetings.get(&contact.key()) {
                 return met.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -90,8 +117,11 @@ impl Contacts {
         }
     }
 
-    fn start(&self, meetings: &mut BTreeMap<PluginName, Meeting>, contact: &Contact) {
-        meetings.insert(contact.plugin.clone(), Meeting::UnderWay);
+    fn start(&self, meetings: &mut BTreeMap<String, Meeting>, contact: &Contact) {
+        if meetings.len() >= MEETINGS_MAX {
+            meetings.retain(|_, meeting| matches!(meeting, Meeting::UnderWay));
+        }
+        meetings.insert(contact.key(), Meeting::UnderWay);
         let (shared, contact) = (Arc::clone(&self.0), contact.clone());
         // It ends by itself: the handshake is bounded.
         std::thread::spawn(move || {
@@ -100,7 +130,7 @@ impl Contacts {
                 met,
                 at: Instant::now(),
             };
-            shared.lock().insert(contact.plugin, over);
+            shared.lock().insert(contact.key(), over);
             shared.ended.notify_all();
         });
     }
@@ -116,11 +146,18 @@ fn shake_hands(contact: &Contact) -> Met {
     })?;
     runtime.block_on(async {
         let caller = Caller::new(contact.plugin.clone(), contact.place.clone());
-        let interfaces = hello(&caller).await;
-        let interfaces = interfaces.map_err(crate::call::CallError::into_provider_error)?;
-        interfaces.choose(&contact.plugin.subtype).map_err(|why| {
+        let failed = crate::call::CallError::into_provider_error;
+        let interfaces = hello(&caller).await.map_err(failed)?;
+        let spoken = interfaces.choose(&contact.plugin.subtype).map_err(|why| {
             let message = format!("plugin {}: {why}", contact.plugin);
             ProviderError::new(ErrorClass::InvalidSpec, message)
+        })?;
+        Ok(match spoken {
+            Spoken::Instance(version) => Introduced::Instance(version),
+            Spoken::Provider => {
+                let described = describe(&caller, &contact.scope, DESCRIBE_LIMIT).await;
+                Introduced::Provider(described.map_err(failed)?)
+            }
         })
     })
 }

@@ -12,11 +12,15 @@ use drover_provider::{
 };
 
 use crate::call::{Caller, Place};
-use crate::contact::{Contact, Contacts};
+use crate::contact::{Contact, Contacts, Introduced};
 use crate::endpoint::PluginName;
+use crate::hello::InstanceVersion;
 use crate::instance::{Flights, Inner, InstanceProvider, Usage};
+use crate::json::to_json;
 use crate::ledger::Ledger;
+use crate::remote::{Opening, RemoteProvider};
 use crate::spec::invalid;
+use crate::wire::ScopeDto;
 
 /// The type's name in Provider documents.
 pub(crate) const TYPE: &str = "plugin";
@@ -26,7 +30,7 @@ pub(crate) const TYPE: &str = "plugin";
 const VISIBILITY: Duration = Duration::from_secs(30);
 
 /// Default of `timeout`: InfraKit's own is 15 s, and too short for its slower plugins.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Default of `provisionTimeout`.
 const PROVISION_TIMEOUT: Duration = Duration::from_mins(2);
@@ -114,14 +118,78 @@ impl ProviderFactory for PluginFactory {
         let plugin: PluginName = written
             .parse()
             .map_err(|error| invalid(format!("plugin: {written:?} {error}")))?;
+        let scope = ScopeDto {
+            provider: name.to_string(),
+            type_: plugin.subtype.clone(),
+            settings: to_json(settings.get("settings").unwrap_or(&Value::empty_map())),
+        };
         let contact = Contact {
             plugin,
             place: self.place.clone(),
+            scope,
         };
-        let version = self.contacts.meet(&contact)?;
-        let caller = Caller::new(contact.plugin, contact.place);
-        let Scope { ledger, flights } = self.scope(name)?;
+        let introduced = self.contacts.meet(&contact)?;
         let usage = usage(settings);
+        let Contact {
+            plugin,
+            place,
+            scope,
+        } = contact;
+        let caller = Caller::new(plugin, place);
+        match introduced {
+            Introduced::Provider(described) => self.open_remote(
+                settings,
+                Opening {
+                    caller,
+                    scope,
+                    described,
+                    timeout: usage.timeout,
+                    making: usage.making,
+                    clock: Arc::clone(&self.clock),
+                },
+            ),
+            Introduced::Instance(version) => {
+                if let Some(name) = ["settings"]
+                    .iter()
+                    .find(|name| settings.get(name).is_some())
+                {
+                    let plugin = &caller.name;
+                    return Err(invalid(format!(
+                        "`{name}`: plugin {plugin} is one of InfraKit, which takes none"
+                    )));
+                }
+                self.open_instance(name, caller, version, usage)
+            }
+        }
+    }
+}
+
+impl PluginFactory {
+    fn open_remote(
+        &self,
+        settings: &Value,
+        opening: Opening,
+    ) -> Result<Arc<dyn Provider>, ProviderError> {
+        let plugin = &opening.caller.name;
+        // What the plugin says itself, or has no place for.
+        let unused = ["visibility", "addressTag", "addressProperty"];
+        if let Some(name) = unused.iter().find(|name| settings.get(name).is_some()) {
+            return Err(invalid(format!(
+                "`{name}`: plugin {plugin} says that itself"
+            )));
+        }
+        let schema = self.manifest.settings.clone();
+        Ok(Arc::new(RemoteProvider::new(opening, schema)?))
+    }
+
+    fn open_instance(
+        &self,
+        name: &ProviderName,
+        caller: Caller,
+        version: InstanceVersion,
+        usage: Usage,
+    ) -> Result<Arc<dyn Provider>, ProviderError> {
+        let Scope { ledger, flights } = self.scope(name)?;
         let manifest = Manifest {
             visibility: usage.visibility,
             ..self.manifest.clone()
@@ -165,6 +233,12 @@ fn settings_schema() -> ObjectSchema {
             Shape::String,
             true,
             "Which plugin: the name of its socket, and `/` and a subtype where it has several.",
+        ),
+        (
+            "settings",
+            Shape::Map(Box::new(Shape::Any)),
+            false,
+            "The plugin's own settings, for plugins with the interface `Provider/1`.",
         ),
         (
             "visibility",

@@ -12,6 +12,9 @@ use crate::json::{field, text};
 /// How long a handshake may take: it is answered from memory.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// The name of our own interface. Its version is part of the name: another one is another interface.
+pub(crate) const PROVIDER: &str = "Provider";
+
 /// What a plugin is called that is one object, in a list of objects.
 const UNTYPED: &str = ".";
 
@@ -47,6 +50,15 @@ impl InstanceVersion {
     ];
 }
 
+/// What to talk to a plugin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spoken {
+    /// Our own interface.
+    Provider,
+    /// InfraKit's.
+    Instance(InstanceVersion),
+}
+
 impl Interfaces {
     fn add(&mut self, spec: &str, mut subtypes: Vec<String>) {
         let (name, version) = spec.split_once('/').unwrap_or((spec, ""));
@@ -55,13 +67,18 @@ impl Interfaces {
         versions.push((version.to_owned(), subtypes));
     }
 
-    /// Chooses the version of `Instance` for a subtype.
+    /// Chooses the interface for a subtype: our own where the plugin has it.
     ///
     /// # Errors
     ///
-    /// It is not there in a version that is spoken, or not for this subtype.
-    pub(crate) fn choose(&self, subtype: &str) -> Result<InstanceVersion, String> {
+    /// Neither is there in a version that is spoken, or not for this subtype.
+    pub(crate) fn choose(&self, subtype: &str) -> Result<Spoken, String> {
+        let mut own = self.offered.get(PROVIDER).into_iter().flatten();
+        if let Some((_, subtypes)) = own.find(|(version, _)| version == "1") {
+            return check_subtype(subtype, subtypes).map(|()| Spoken::Provider);
+        }
         self.version("Instance", &InstanceVersion::ALL, subtype)
+            .map(Spoken::Instance)
     }
 
     /// Returns the newest version of an interface that both sides have.

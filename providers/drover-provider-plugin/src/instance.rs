@@ -227,7 +227,7 @@ impl Inner {
         let mut twice = None;
         for description in found {
             let id = description.id.clone();
-            let listed = self.listed(description)?;
+            let listed = self.listed(&description)?;
             if instances.insert(id.clone(), listed).is_some() {
                 twice = Some(id);
             }
@@ -262,7 +262,7 @@ impl Inner {
         self.ledger.forget(now, |token| tokens.contains(token));
     }
 
-    fn listed(&self, description: Description) -> Result<Listed, ProviderError> {
+    fn listed(&self, description: &Description) -> Result<Listed, ProviderError> {
         let ownership = tags::owner(&description.tags);
         let entry = ownership
             .as_ref()
@@ -278,7 +278,7 @@ impl Inner {
                 // A plugin describes what there is, and nothing more of it.
                 ProviderPhase::Running
             },
-            address: self.address(&description),
+            address: self.address(description),
             zone: tag(tags::ZONE).cloned(),
             created_at: tag(tags::CREATED).and_then(|tag| tag.parse().ok()),
             ownership,

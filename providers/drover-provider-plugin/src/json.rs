@@ -1,4 +1,4 @@
-//! From [`Value`] to JSON, and reading JSON as InfraKit's programs do: names of fields in any case.
+//! Between [`Value`] and JSON, and reading JSON as InfraKit's programs do: names of fields in any case.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +19,25 @@ pub(crate) fn to_json(value: &Value) -> Json {
             let entries = map.iter().map(|(key, value)| (key.clone(), to_json(value)));
             Json::Object(entries.collect())
         }
+    }
+}
+
+/// Returns JSON as a value.
+pub fn from_json(json: &Json) -> Value {
+    match json {
+        Json::Null => Value::Null,
+        Json::Bool(value) => Value::Bool(*value),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => Value::Int(number),
+            (None, Some(number)) => Value::UInt(number),
+            (None, None) => Value::Float(number.as_f64().unwrap_or_default()),
+        },
+        Json::String(text) => Value::String(text.clone()),
+        Json::Array(list) => Value::List(list.iter().map(from_json).collect()),
+        Json::Object(map) => map
+            .iter()
+            .map(|(key, value)| (key.clone(), from_json(value)))
+            .collect(),
     }
 }
 

@@ -188,7 +188,7 @@ impl Ledger {
     /// A dropped future leaves the entry written or not, never half.
     pub(crate) async fn note(&self, entry: Entry) -> Result<(), LedgerError> {
         let this = self.clone();
-        let work = move || this.lock(|inner| inner.append(entry));
+        let work = move || this.lock(|inner| inner.append(&entry));
         match tokio::task::spawn_blocking(work).await {
             Ok(result) => result,
             Err(error) => Err(LedgerError::Write {
@@ -237,13 +237,13 @@ impl Inner {
         Ok(())
     }
 
-    fn append(&mut self, entry: Entry) -> Result<(), LedgerError> {
+    fn append(&mut self, entry: &Entry) -> Result<(), LedgerError> {
         let path = self.folder.join(FILE);
         let replaced = self.entries.insert(entry.token.clone(), entry.clone());
         let written = if self.lines == 0 || self.lines > 2 * self.entries.len() + SURPLUS_MAX {
             self.rewrite(&path)
         } else {
-            self.append_line(&path, &entry)
+            self.append_line(&path, entry)
         };
         written.map_err(|source| {
             // Not durable, so not known either.

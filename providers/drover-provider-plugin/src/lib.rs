@@ -24,9 +24,14 @@ mod instance;
 mod json;
 mod ledger;
 mod making;
+mod remote;
+mod serve;
 mod spec;
 mod tags;
+mod wire;
 
 pub use call::Place;
 pub use endpoint::{Directory, Endpoint, FindError, PluginName, PluginNameError};
 pub use factory::PluginFactory;
+pub use json::from_json;
+pub use serve::{InstanceService, ProviderService, Served, ServedSocket, Service};

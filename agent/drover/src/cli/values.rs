@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use drover_model::{Activity, DecisionPoint, GroupName, InstanceId, Kind, Reason, Timestamp};
+use drover_model::{
+    Activity, DecisionPoint, GroupName, InstanceId, Kind, Reason, Timestamp, Value,
+};
+use drover_provider_plugin::from_json;
 
 use super::options::Listen;
 
@@ -126,6 +129,26 @@ pub(super) fn kind(text: &str) -> Result<Kind, String> {
         .ok_or_else(|| {
             "expected Fleet, Group, Policy, Binding, Provider, MetricSource or Calendar".to_owned()
         })
+}
+
+/// Parses a JSON object.
+pub(super) fn json_map(text: &str) -> Result<Value, String> {
+    let json: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let value = from_json(&json);
+    match value.as_map() {
+        Some(_) => Ok(value),
+        None => Err(format!("expected a JSON object, found {}", value.kind())),
+    }
+}
+
+/// Parses `NAME=VALUE`, the value as JSON where it is some, else as a text.
+pub(super) fn setting(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| "expected NAME=VALUE".to_owned())?;
+    let json = serde_json::from_str(value);
+    let value = json.map_or_else(|_| Value::from(value), |json| from_json(&json));
+    Ok((name.to_owned(), value))
 }
 
 /// Parses `off` or a socket address.

@@ -1,11 +1,11 @@
 use super::*;
 
-fn chosen(answer: &Json, subtype: &str) -> Result<InstanceVersion, String> {
+fn chosen(answer: &Json, subtype: &str) -> Result<Spoken, String> {
     objects(answer).unwrap().choose(subtype)
 }
 
-fn newest() -> InstanceVersion {
-    InstanceVersion::V0_6_1
+fn newest() -> Spoken {
+    Spoken::Instance(InstanceVersion::V0_6_1)
 }
 
 #[test]
@@ -42,16 +42,32 @@ fn a_version_that_is_not_spoken_is_refused_in_infrakits_words() {
 }
 
 #[test]
+fn our_own_interface_is_preferred_and_its_version_is_exact() {
+    let answer =
+        json!({"Objects": {"Instance/0.6.1": [{"Name": "."}], "Provider/1": [{"Name": "."}]}});
+    assert_eq!(chosen(&answer, ""), Ok(Spoken::Provider));
+    let answer =
+        json!({"Objects": {"Instance/0.6.1": [{"Name": "."}], "Provider/2": [{"Name": "."}]}});
+    assert_eq!(chosen(&answer, ""), Ok(newest()));
+}
+
+#[test]
 fn older_plugins_say_versions_first_and_subtypes_apart() {
     let apis = json!({"APIs": [{"Name": "Instance", "Version": "0.5.0", "Sub": ""}]});
     let types = json!({"Types": {"Instance/0.5.0": ["compute"]}});
     let found = implements(&apis, &types).unwrap();
-    assert_eq!(found.choose("compute"), Ok(InstanceVersion::V0_5_0));
+    assert_eq!(
+        found.choose("compute"),
+        Ok(Spoken::Instance(InstanceVersion::V0_5_0))
+    );
     assert!(found.choose("disk").is_err());
     // A release without subtypes does not say which it takes.
     let oldest = json!({"Interfaces": [{"Name": "Instance", "Version": "0.1.0"}]});
     let found = implements(&oldest, &json!({})).unwrap();
-    assert_eq!(found.choose(""), Ok(InstanceVersion::V0_1_0));
+    assert_eq!(
+        found.choose(""),
+        Ok(Spoken::Instance(InstanceVersion::V0_1_0))
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_model::{Completeness, ErrorClass, ProviderPhase};
+use drover_model::{Completeness, ErrorClass, ProviderPhase, Timestamp};
 use drover_provider::Provider;
 use serde_json::json;
 
@@ -101,7 +101,7 @@ async fn a_slow_call_is_joined_and_not_repeated() {
     scope
         .fake
         .trouble(PROVISION, Trouble::Slow(Duration::from_millis(300)));
-    scope.fake.set_lag(Duration::from_secs(60));
+    scope.fake.set_lag(Duration::from_mins(1));
     let provider = scope.open();
     let (first, second) = (request(1), request(1));
     let limit = Duration::from_millis(50);
@@ -393,7 +393,7 @@ async fn what_is_made_carries_script_environment_tags_and_owner() {
     let listing = provider.list(&fleet()).await.unwrap();
     assert_eq!(listing.instances[0].zone.as_deref(), Some("a"));
     assert_eq!(
-        listing.instances[0].created_at.map(|at| at.as_second()),
+        listing.instances[0].created_at.map(Timestamp::as_second),
         Some(1_800_000_000)
     );
 }
@@ -420,7 +420,7 @@ async fn an_address_is_read_from_where_the_document_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_made_and_is_not_described_yet_is_ended_and_not_taken_for_gone() {
     let scope = Scope::new();
-    scope.fake.set_lag(Duration::from_secs(60));
+    scope.fake.set_lag(Duration::from_mins(1));
     let provider = scope.open();
     let request = request(1);
     let one = make(&provider, &request).await;

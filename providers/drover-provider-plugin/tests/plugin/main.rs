@@ -8,5 +8,7 @@
 mod fake;
 mod faults;
 mod handshake;
+mod python;
+mod serving;
 mod suite;
 mod support;

@@ -1,0 +1,101 @@
+//! Arguments of the commands of `drover plugin`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use drover_model::Value;
+
+use super::values;
+
+/// Commands of `drover plugin`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Check whether a plugin keeps the provider contract
+    Conform(PluginConformArgs),
+    /// Offer a provider of drover's to InfraKit and to other agents
+    Serve(PluginServeArgs),
+}
+
+/// Arguments of `drover plugin serve`.
+#[derive(Debug, Args)]
+pub(crate) struct PluginServeArgs {
+    /// The provider type
+    #[arg(value_enum)]
+    pub(crate) type_: ServedType,
+    /// The socket [default: the type's name in the folder where InfraKit looks for plugins]
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Where instances and their tags are kept
+    #[arg(
+        long,
+        env = "DROVER_DATA_DIR",
+        value_name = "DIR",
+        default_value = "/var/lib/drover",
+        hide_env = true
+    )]
+    pub(crate) data_dir: PathBuf,
+    /// A setting of the provider as InfraKit sees it, e.g. `bootTime=1s`; repeatable
+    #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = values::setting)]
+    pub(crate) settings: Vec<(String, Value)>,
+}
+
+/// What can be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ServedType {
+    /// Processes of this machine.
+    Process,
+    /// Instances in the memory of the serving process.
+    Simulated,
+}
+
+/// Arguments of `drover plugin conform`.
+#[derive(Debug, Args)]
+pub(crate) struct PluginConformArgs {
+    /// The plugin: a socket, or a name as Provider documents have it
+    pub(crate) plugin: String,
+    /// Which of a socket's objects, where it has several
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(crate) subtype: String,
+    /// Properties with which an instance runs until it is ended, as JSON
+    #[arg(long, value_name = "JSON", default_value = "{}", value_parser = values::json_map)]
+    pub(crate) properties: Value,
+    /// Properties that the plugin must refuse, as JSON
+    #[arg(long, value_name = "JSON", value_parser = values::json_map)]
+    pub(crate) invalid: Option<Value>,
+    /// Properties with which an instance soon ends by itself, as JSON
+    #[arg(long, value_name = "JSON", value_parser = values::json_map)]
+    pub(crate) exiting: Option<Value>,
+    /// A setting of the Provider document, e.g. `visibility=10s`; repeatable
+    #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = values::setting)]
+    pub(crate) settings: Vec<(String, Value)>,
+    /// How long any change of state is waited for
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::duration)]
+    pub(crate) patience: Duration,
+    /// The agent's file, for `plugins.dir` [default: /etc/drover/agent.yaml, where it exists]
+    #[arg(
+        short,
+        long,
+        env = "DROVER_CONFIG",
+        value_name = "FILE",
+        hide_env = true
+    )]
+    pub(crate) config: Option<PathBuf>,
+    /// How to print the report
+    #[arg(short, long, value_enum, default_value_t = ReportOutput::Text)]
+    pub(crate) output: ReportOutput,
+}
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportOutput {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}

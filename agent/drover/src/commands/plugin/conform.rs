@@ -1,0 +1,209 @@
+//! `drover plugin conform`: the conformance suite of providers, run against a plugin.
+
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drover_model::{GroupUid, ProviderName, Value};
+use drover_provider::conformance::{self, Outcome, Report, Subject};
+use drover_provider::{Provider, ProviderFactory as _};
+use drover_provider_plugin::{Endpoint, Place, PluginFactory};
+use serde::Serialize;
+
+use crate::agent::random;
+use crate::cli::{AgentOptions, PluginConformArgs, ReportOutput, SourceOptions};
+use crate::error::{CommandError, CommandResult, Context as _};
+use crate::exit::Exit;
+use crate::output;
+use crate::providers::SystemClock;
+use crate::settings::Settings;
+use crate::ui::Ui;
+
+/// Between two looks at a plugin's listing.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Runs the command.
+pub(super) fn run(args: &PluginConformArgs, ui: Ui) -> CommandResult {
+    let scratch = tempfile::tempdir().context("cannot make a scratch folder")?;
+    let (place, plugin) = place(args)?;
+    let factory = PluginFactory::new(place, scratch.path().to_owned(), Arc::new(SystemClock));
+    let mut settings = vec![("plugin".to_owned(), Value::from(plugin.as_str()))];
+    settings.extend(args.settings.iter().cloned());
+    let subject = Plugin {
+        provider: open(&factory, &settings.iter().cloned().collect())?,
+        factory,
+        settings: settings.into_iter().collect(),
+        run_id: run_id(),
+        args,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?;
+    let report = runtime.block_on(conformance::run(&subject));
+    match args.output {
+        ReportOutput::Text => ui.result(&text(&report))?,
+        ReportOutput::Json => ui.result(&output::json(&document(&plugin, &report))?)?,
+    }
+    if report.conforms() {
+        return Ok(Exit::Done);
+    }
+    Err(CommandError::new(format!(
+        "plugin {plugin} does not keep the provider contract"
+    )))
+}
+
+/// Returns where the plugin is, and its name. What is a socket is meant as one.
+fn place(args: &PluginConformArgs) -> CommandResult<(Place, String)> {
+    let path = Path::new(&args.plugin);
+    if path
+        .metadata()
+        .is_ok_and(|entry| entry.file_type().is_socket())
+    {
+        let name = path.file_name().map(|name| name.to_string_lossy());
+        let name = name.unwrap_or_default().into_owned();
+        let plugin = match args.subtype.as_str() {
+            "" => name,
+            subtype => format!("{name}/{subtype}"),
+        };
+        return Ok((Place::Fixed(Endpoint::Unix(path.to_owned())), plugin));
+    }
+    if !args.subtype.is_empty() {
+        return Err(CommandError::usage("--subtype is for a socket")
+            .hint(format!("write {}/{}", args.plugin, args.subtype)));
+    }
+    let settings = Settings::of_agent(&AgentOptions {
+        source: SourceOptions {
+            config: args.config.clone(),
+            ..SourceOptions::default()
+        },
+        ..AgentOptions::default()
+    })?;
+    let directory = settings.places(scratch_free()).plugins;
+    Ok((Place::Named(directory), args.plugin.clone()))
+}
+
+/// Where no process is looked for.
+fn scratch_free() -> &'static Path {
+    Path::new("/nonexistent")
+}
+
+fn open(factory: &PluginFactory, settings: &Value) -> CommandResult<Arc<dyn Provider>> {
+    let name = ProviderName::parse("conformance").context("the suite's provider")?;
+    factory
+        .open(&name, settings)
+        .context("the plugin cannot be opened")
+}
+
+/// Returns something drawn for this run.
+fn run_id() -> GroupUid {
+    let drawn = format!("{:016x}", random());
+    GroupUid::parse(&drawn).expect("16 lower-case letters or digits")
+}
+
+struct Plugin<'a> {
+    factory: PluginFactory,
+    settings: Value,
+    provider: Arc<dyn Provider>,
+    run_id: GroupUid,
+    args: &'a PluginConformArgs,
+}
+
+#[async_trait]
+impl Subject for Plugin<'_> {
+    fn provider(&self) -> Arc<dyn Provider> {
+        Arc::clone(&self.provider)
+    }
+
+    fn reopen(&self) -> Option<Arc<dyn Provider>> {
+        open(&self.factory, &self.settings).ok()
+    }
+
+    fn run_id(&self) -> GroupUid {
+        self.run_id.clone()
+    }
+
+    fn running(&self) -> Value {
+        self.args.properties.clone()
+    }
+
+    fn invalid(&self) -> Value {
+        self.args.invalid.clone().unwrap_or(Value::Null)
+    }
+
+    fn has_invalid(&self) -> bool {
+        self.args.invalid.is_some()
+    }
+
+    fn exiting(&self) -> Option<Value> {
+        self.args.exiting.clone()
+    }
+
+    async fn wait(&self) {
+        tokio::time::sleep(PAUSE).await;
+    }
+
+    fn patience(&self) -> u32 {
+        let waits = self.args.patience.as_millis() / PAUSE.as_millis();
+        u32::try_from(waits).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+/// How many checks passed, failed and were skipped.
+fn counts(report: &Report) -> [usize; 3] {
+    let count = |wanted: fn(&Outcome) -> bool| {
+        let results = report.results.iter();
+        results.filter(|result| wanted(&result.outcome)).count()
+    };
+    [
+        count(|outcome| matches!(outcome, Outcome::Passed)),
+        count(|outcome| matches!(outcome, Outcome::Failed { .. })),
+        count(|outcome| matches!(outcome, Outcome::Skipped { .. })),
+    ]
+}
+
+fn text(report: &Report) -> String {
+    let [passed, failed, skipped] = counts(report);
+    format!("{report}{passed} passed, {failed} failed, {skipped} skipped\n")
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReportDocument<'a> {
+    plugin: &'a str,
+    conforms: bool,
+    checks: Vec<CheckDocument<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CheckDocument<'a> {
+    name: &'a str,
+    sentence: &'a str,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+}
+
+fn document<'a>(plugin: &'a str, report: &'a Report) -> ReportDocument<'a> {
+    let checks = report.results.iter().map(|result| {
+        let (outcome, why) = match &result.outcome {
+            Outcome::Passed => ("passed", None),
+            Outcome::Failed { why } => ("failed", Some(why.as_str())),
+            Outcome::Skipped { why } => ("skipped", Some(why.as_str())),
+        };
+        CheckDocument {
+            name: result.name,
+            sentence: result.sentence,
+            outcome,
+            why,
+        }
+    });
+    ReportDocument {
+        plugin,
+        conforms: report.conforms(),
+        checks: checks.collect(),
+    }
+}

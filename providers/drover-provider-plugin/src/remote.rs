@@ -1,0 +1,360 @@
+//! A provider over `Provider/1`: each function of the contract is one call. The plugin keeps the contract's
+//! promises itself, tokens above all, so nothing is added here and nothing is repeated.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drover_model::{CheckOutcome, Completeness, FleetName, Listing, ProviderRef, ProviderType};
+use drover_provider::{
+    Clock, DestroyRequest, Manifest, ObjectSchema, Others, Provider, ProviderError,
+    ProvisionRequest, Provisioned, ReserveRequest, UpdateRequest,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value as Json, json};
+
+use crate::call::{CallError, Caller};
+use crate::json::from_json;
+use crate::spec::invalid;
+use crate::wire::{
+    DescribeResult, DestroyDto, ListResult, ProvisionDto, ProvisionResult, ScopeDto, SeatIdDto,
+    Unreadable, UpdateDto, parsed,
+};
+
+/// Most pages of one listing: with a hundred instances each, more than any scope has.
+const PAGES_MAX: usize = 10_000;
+
+/// Slots of a call where the plugin does not say how many it takes.
+const BATCH_DEFAULT: u32 = 1;
+
+/// Most slots of a call, whatever the plugin says: a call is one answer within one time limit.
+const BATCH_MAX: u32 = 1_000;
+
+/// The longest `visibilityMs` that is believed: a day.
+const VISIBILITY_MAX: Duration = Duration::from_hours(24);
+
+/// One scope of the type `plugin`, over a plugin of our own kind.
+#[derive(Debug)]
+pub(crate) struct RemoteProvider {
+    caller: Caller,
+    scope: ScopeDto,
+    manifest: Manifest,
+    methods: BTreeSet<String>,
+    timeout: Duration,
+    making: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+/// What a scope over `Provider/1` is opened with.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) caller: Caller,
+    pub(crate) scope: ScopeDto,
+    pub(crate) described: DescribeResult,
+    pub(crate) timeout: Duration,
+    pub(crate) making: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// A call's parameters: the scope, and what the call is about.
+#[derive(Serialize)]
+struct Params<'a, P> {
+    scope: &'a ScopeDto,
+    #[serde(flatten)]
+    rest: P,
+}
+
+/// Asks a plugin what it is.
+pub(crate) async fn describe(
+    caller: &Caller,
+    scope: &ScopeDto,
+    limit: Duration,
+) -> Result<DescribeResult, CallError> {
+    let method = "Provider.Describe";
+    let params = Params {
+        scope,
+        rest: json!({}),
+    };
+    let answer = caller.call(method, &params, limit).await?;
+    serde_json::from_value(answer).map_err(|error| caller.garbled(method, &error.to_string()))
+}
+
+/// Reads what a plugin says that it is.
+fn manifest(described: &DescribeResult, settings: ObjectSchema) -> Result<Manifest, String> {
+    let properties = match &described.properties {
+        None | Some(Json::Null) => ObjectSchema {
+            fields: BTreeMap::new(),
+            others: Others::Taken,
+        },
+        Some(schema) => ObjectSchema::from_json_schema(&from_json(schema))
+            .map_err(|error| format!("`properties`: {error}"))?,
+    };
+    let batch_max = described.batch_max.unwrap_or(BATCH_DEFAULT);
+    if batch_max == 0 {
+        return Err("`batchMax` is 0".to_owned());
+    }
+    let visibility = Duration::from_millis(described.visibility_ms);
+    if visibility > VISIBILITY_MAX {
+        return Err("`visibilityMs` is more than a day".to_owned());
+    }
+    Ok(Manifest {
+        type_: ProviderType::parse(crate::factory::TYPE).expect("a valid label"),
+        properties,
+        settings,
+        batch_max: batch_max.min(BATCH_MAX),
+        visibility,
+    })
+}
+
+impl RemoteProvider {
+    /// Opens a scope.
+    ///
+    /// # Errors
+    ///
+    /// The plugin describes itself in a way that cannot be used.
+    pub(crate) fn new(opening: Opening, settings: ObjectSchema) -> Result<Self, ProviderError> {
+        let Opening {
+            caller,
+            scope,
+            described,
+            timeout,
+            making,
+            clock,
+        } = opening;
+        let manifest = manifest(&described, settings).map_err(|why| {
+            let plugin = &caller.name;
+            invalid(format!("plugin {plugin}: Provider.Describe: {why}"))
+        })?;
+        Ok(Self {
+            caller,
+            scope,
+            manifest,
+            methods: described.methods,
+            timeout,
+            making,
+            clock,
+        })
+    }
+
+    async fn call<P: Serialize + Sync, R: DeserializeOwned>(
+        &self,
+        method: &str,
+        rest: P,
+        limit: Duration,
+    ) -> Result<R, ProviderError> {
+        let params = Params {
+            scope: &self.scope,
+            rest,
+        };
+        let answer = self.caller.call(method, &params, limit).await;
+        let answer = answer.map_err(CallError::into_provider_error)?;
+        serde_json::from_value(answer).map_err(|error| self.garbled(method, &error.to_string()))
+    }
+
+    fn garbled(&self, method: &str, why: &str) -> ProviderError {
+        self.caller.garbled(method, why).into_provider_error()
+    }
+
+    fn has(&self, method: &str) -> bool {
+        self.methods.contains(method)
+    }
+
+    /// Refuses what the plugin does not offer, without a call.
+    fn needs(&self, method: &str, what: &str) -> Result<(), ProviderError> {
+        if self.has(method) {
+            return Ok(());
+        }
+        let plugin = &self.caller.name;
+        Err(invalid(format!("plugin {plugin}: it {what}")))
+    }
+}
+
+#[derive(Serialize)]
+struct ListParams<'a> {
+    fleet: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ReserveParams<'a> {
+    fleet: &'a str,
+    group: &'a str,
+    seat: SeatIdDto,
+}
+
+#[derive(Serialize)]
+struct RefParams<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fleet: Option<&'a str>,
+    r#ref: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CheckParams<'a> {
+    r#ref: &'a str,
+    command: &'a [String],
+    timeout_ms: u64,
+}
+
+#[derive(Serialize)]
+struct LogsParams<'a> {
+    r#ref: &'a str,
+    lines: usize,
+}
+
+#[async_trait]
+impl Provider for RemoteProvider {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {
+        let method = "Provider.List";
+        let mut listing = Listing {
+            completeness: Completeness::Complete,
+            as_of: self.clock.now(),
+            instances: Vec::new(),
+            attached: BTreeSet::new(),
+            places: BTreeMap::new(),
+        };
+        let mut from: Option<String> = None;
+        for _ in 0..PAGES_MAX {
+            let params = ListParams {
+                fleet: fleet.as_str(),
+                from: from.as_deref(),
+            };
+            let mut page: ListResult = self.call(method, params, self.timeout).await?;
+            let next = page.next.take();
+            let added = page.add_to(&mut listing);
+            added.map_err(|why| self.garbled(method, &why))?;
+            match next {
+                None => return Ok(listing),
+                Some(next) if Some(&next) == from.as_ref() => {
+                    return Err(self.garbled(method, "a page's `next` is the page itself"));
+                }
+                Some(next) => from = Some(next),
+            }
+        }
+        Err(self.garbled(method, "the listing has no end"))
+    }
+
+    async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
+        if request.slots.is_empty()
+            || request.slots.len() as u64 > u64::from(self.manifest.batch_max)
+        {
+            let most = self.manifest.batch_max;
+            let slots = request.slots.len();
+            return Err(invalid(format!(
+                "a batch has 1 to {most} slots, not {slots}"
+            )));
+        }
+        let method = "Provider.Provision";
+        let answer: ProvisionResult = self
+            .call(method, ProvisionDto::of(request), self.making)
+            .await?;
+        let made = answer
+            .made
+            .iter()
+            .map(|(id, handle)| -> Result<_, Unreadable> {
+                Ok((parsed("made", id)?, parsed("made", handle)?))
+            });
+        let made = made.collect::<Result<_, _>>();
+        Ok(Provisioned {
+            made: made.map_err(|why| self.garbled(method, &why))?,
+            shortfall: answer.shortfall.map(crate::wire::ErrorDto::read),
+        })
+    }
+
+    async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {
+        let params = DestroyDto::of(request);
+        let _: Json = self.call("Provider.Destroy", params, self.timeout).await?;
+        Ok(())
+    }
+
+    async fn reserve(&self, request: &ReserveRequest) -> Result<String, ProviderError> {
+        self.needs("reserve", "knows no addresses before there are instances")?;
+        let method = "Provider.Reserve";
+        let params = ReserveParams {
+            fleet: request.fleet.as_str(),
+            group: request.group.as_str(),
+            seat: SeatIdDto::of(&request.seat),
+        };
+        let answer: Json = self.call(method, params, self.timeout).await?;
+        let address = answer.get("address").and_then(Json::as_str);
+        let address = address.filter(|address| !address.is_empty());
+        address
+            .map(str::to_owned)
+            .ok_or_else(|| self.garbled(method, "`address` is missing"))
+    }
+
+    async fn update(&self, request: &UpdateRequest) -> Result<(), ProviderError> {
+        self.needs("update", "changes nothing in place")?;
+        let params = UpdateDto::of(request);
+        let _: Json = self.call("Provider.Update", params, self.timeout).await?;
+        Ok(())
+    }
+
+    async fn release(
+        &self,
+        fleet: &FleetName,
+        instance: &ProviderRef,
+    ) -> Result<(), ProviderError> {
+        let params = RefParams {
+            fleet: Some(fleet.as_str()),
+            r#ref: instance.as_str(),
+        };
+        let _: Json = self.call("Provider.Release", params, self.timeout).await?;
+        Ok(())
+    }
+
+    async fn check(
+        &self,
+        instance: &ProviderRef,
+        command: &[String],
+        timeout: Duration,
+    ) -> Result<CheckOutcome, ProviderError> {
+        if !self.has("check") {
+            let why = format!(
+                "plugin {}: it runs no commands in its instances",
+                self.caller.name
+            );
+            return Ok(CheckOutcome::Unknown { why });
+        }
+        let method = "Provider.Check";
+        let params = CheckParams {
+            r#ref: instance.as_str(),
+            command,
+            timeout_ms: crate::wire::milliseconds(timeout),
+        };
+        let limit = timeout.saturating_add(self.timeout);
+        let answer: Json = self.call(method, params, limit).await?;
+        let why = answer
+            .get("why")
+            .and_then(Json::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        match answer.get("outcome").and_then(Json::as_str) {
+            Some("passing") => Ok(CheckOutcome::Passing),
+            Some("failing") => Ok(CheckOutcome::Failing { why }),
+            Some("unknown") => Ok(CheckOutcome::Unknown { why }),
+            Some(_) | None => Err(self.garbled(method, "`outcome` is none")),
+        }
+    }
+
+    async fn logs(&self, instance: &ProviderRef, lines: usize) -> Result<String, ProviderError> {
+        self.needs("logs", "keeps no logs")?;
+        let method = "Provider.Logs";
+        let params = LogsParams {
+            r#ref: instance.as_str(),
+            lines,
+        };
+        let answer: Json = self.call(method, params, self.timeout).await?;
+        let text = answer.get("text").and_then(Json::as_str);
+        text.map(str::to_owned)
+            .ok_or_else(|| self.garbled(method, "`text` is missing"))
+    }
+}

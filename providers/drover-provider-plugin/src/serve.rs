@@ -1,0 +1,375 @@
+//! Serving: a provider of ours behind a socket, to InfraKit as an `Instance` plugin and to other agents as
+//! `Provider/1`.
+//!
+//! The form of requests and answers is that of InfraKit's own servers, down to their status codes, their
+//! empty answers, and a `Content-Type` that says text.
+
+use std::convert::Infallible;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
+
+use crate::json::field;
+
+mod instance;
+mod provider;
+
+pub use instance::InstanceService;
+pub use provider::ProviderService;
+
+/// The largest request that is read: an instance's user data is at most some hundred kilobytes.
+const REQUEST_BYTES_MAX: usize = 4 << 20;
+
+/// Most connections at once; more wait in the socket's queue.
+const CONNECTIONS_MAX: usize = 64;
+
+/// A failure that a call is answered with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    code: i64,
+    message: String,
+    data: Json,
+}
+
+impl Failure {
+    /// A failure with nothing but words, as InfraKit's plugins have them.
+    pub(crate) fn plain(message: impl Into<String>) -> Self {
+        Self {
+            code: -32000,
+            message: message.into(),
+            data: Json::Null,
+        }
+    }
+
+    /// Parameters that cannot be read.
+    pub(crate) fn params(message: impl Into<String>, params: &Json) -> Self {
+        Self {
+            code: -32600,
+            message: message.into(),
+            data: params.clone(),
+        }
+    }
+
+    /// A provider's error, with its class for who can read it.
+    pub(crate) fn of(error: &drover_provider::ProviderError) -> Self {
+        Self {
+            code: -32000,
+            message: error.message.clone(),
+            data: json!({"class": error.class.as_str()}),
+        }
+    }
+}
+
+/// One of a plugin's interfaces.
+#[async_trait]
+pub trait Service: Send + Sync + std::fmt::Debug {
+    /// Returns the name in front of the dot of its methods.
+    fn name(&self) -> &'static str;
+
+    /// Returns its versions as the handshakes of this protocol's ages announce them: `Plugin.Implements`,
+    /// `Handshake.Implements` and `Handshake.Hello`. None: that age did not have it.
+    fn versions(&self) -> [Option<&'static str>; 3];
+
+    /// Answers a call. None: there is no such method.
+    async fn call(&self, method: &str, params: &Json) -> Option<Result<Json, Failure>>;
+}
+
+/// The services of one plugin.
+#[derive(Debug, Clone)]
+pub struct Served(Arc<Vec<Box<dyn Service>>>);
+
+/// A socket that is being served; its file is removed with it.
+#[derive(Debug)]
+pub struct ServedSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Drop for ServedSocket {
+    fn drop(&mut self) {
+        // A file that stays is replaced by the next one that serves there.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl ServedSocket {
+    /// Listens on a socket that only this user may use. A file that nobody listens behind is replaced.
+    ///
+    /// # Errors
+    ///
+    /// Somebody listens there, or the file cannot be made.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+        if let Ok(entry) = std::fs::symlink_metadata(path) {
+            if !entry.file_type().is_socket() {
+                return Err(io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    "it is there and no socket",
+                ));
+            }
+            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                return Err(io::Error::new(
+                    io::ErrorKind::AddrInUse,
+                    "somebody listens there",
+                ));
+            }
+            std::fs::remove_file(path)?;
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+        })
+    }
+}
+
+impl Served {
+    /// Puts a plugin together.
+    pub fn new(services: Vec<Box<dyn Service>>) -> Self {
+        Self(Arc::new(services))
+    }
+
+    /// Serves until the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The socket cannot be listened on any more.
+    ///
+    /// # Cancellation
+    ///
+    /// Calls under way are carried out; their answers are lost.
+    pub async fn serve(&self, socket: &ServedSocket) -> io::Result<()> {
+        let gate = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let permit = Arc::clone(&gate)
+                .acquire_owned()
+                .await
+                .map_err(io::Error::other)?;
+            let (stream, _) = socket.listener.accept().await?;
+            let this = self.clone();
+            tokio::spawn(async move {
+                let service = service_fn(move |request| {
+                    let this = this.clone();
+                    async move { Ok::<_, Infallible>(this.respond(request).await) }
+                });
+                let serving = hyper::server::conn::http1::Builder::new();
+                // Whoever called has gone; there is nobody to tell.
+                let _ = serving
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+                drop(permit);
+            });
+        }
+    }
+
+    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.uri().path() != "/" {
+            let mut response = text(StatusCode::NOT_FOUND, "404 page not found\n".to_owned());
+            let nosniff = HeaderValue::from_static("nosniff");
+            response
+                .headers_mut()
+                .insert("x-content-type-options", nosniff);
+            return response;
+        }
+        if request.method() != Method::POST {
+            let words = format!("rpc: POST method required, received {}", request.method());
+            return text(StatusCode::METHOD_NOT_ALLOWED, words);
+        }
+        let type_ = request.headers().get(CONTENT_TYPE);
+        let type_ = type_
+            .and_then(|type_| type_.to_str().ok())
+            .unwrap_or_default();
+        let plain = type_.split(';').next().unwrap_or_default().trim();
+        if !plain.is_empty() && !plain.eq_ignore_ascii_case("application/json") {
+            let words = format!("rpc: unrecognized Content-Type: {type_}");
+            return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, words);
+        }
+        let body = Limited::new(request.into_body(), REQUEST_BYTES_MAX)
+            .collect()
+            .await;
+        let answer = match body {
+            Ok(body) => self.answer(&body.to_bytes()).await,
+            Err(_) => String::new(),
+        };
+        if answer.is_empty() {
+            return Response::new(Full::default());
+        }
+        text(StatusCode::OK, answer)
+    }
+
+    /// Returns the answer to a request, or nothing, as InfraKit's servers do, for what is none: broken
+    /// JSON, several at once, and calls that want no answer.
+    pub async fn answer(&self, request: &[u8]) -> String {
+        let Ok(Json::Object(call)) = serde_json::from_slice::<Json>(request) else {
+            return String::new();
+        };
+        let id = match call.get("id") {
+            None | Some(Json::Null) => return String::new(),
+            Some(id) => id.clone(),
+        };
+        let method = call
+            .get("method")
+            .and_then(Json::as_str)
+            .unwrap_or_default();
+        let params = call.get("params").cloned().unwrap_or(Json::Null);
+        let version = call
+            .get("jsonrpc")
+            .and_then(Json::as_str)
+            .unwrap_or_default();
+        let outcome = if version == "2.0" {
+            self.call(method, &params).await
+        } else {
+            Err(Failure {
+                code: -32600,
+                message: "jsonrpc must be 2.0".to_owned(),
+                data: Echo::of(version, method, params, id.clone()),
+            })
+        };
+        written(outcome, id)
+    }
+
+    async fn call(&self, method: &str, params: &Json) -> Result<Json, Failure> {
+        // A list of one is what some clients write.
+        let params = match params {
+            Json::Array(list) if list.len() == 1 => &list[0],
+            params => params,
+        };
+        let Some((service, name)) = method.split_once('.') else {
+            let words = format!("rpc: service/method request ill-formed: {method:?}");
+            return Err(Failure::plain(words));
+        };
+        let unknown = || Failure::plain(format!("rpc: can't find method {method:?}"));
+        if matches!(service, "Handshake" | "Plugin") {
+            return self.handshake(service, name).ok_or_else(unknown);
+        }
+        let Some(found) = self.0.iter().find(|found| found.name() == service) else {
+            return Err(Failure::plain(format!(
+                "rpc: can't find service {method:?}"
+            )));
+        };
+        found
+            .call(name, params)
+            .await
+            .unwrap_or_else(|| Err(unknown()))
+    }
+
+    /// Answers the handshakes of every age. None: there is no such method.
+    fn handshake(&self, service: &str, name: &str) -> Option<Json> {
+        let of_age = |age: usize| {
+            let services = self.0.iter();
+            services.filter_map(move |service| Some((service.name(), service.versions()[age]?)))
+        };
+        let apis = |age| {
+            let apis = of_age(age)
+                .map(|(name, version)| json!({"Name": name, "Version": version, "Sub": ""}));
+            json!({"APIs": apis.collect::<Vec<_>>()})
+        };
+        let by_spec = |age, object: &Json| -> Json {
+            let specs =
+                of_age(age).map(|(name, version)| (format!("{name}/{version}"), object.clone()));
+            Json::Object(specs.collect())
+        };
+        match (service, name) {
+            ("Handshake", "Hello") => {
+                let objects = by_spec(2, &json!([{"Name": ".", "ProxyFor": ""}]));
+                Some(json!({"Objects": objects}))
+            }
+            ("Handshake", "Implements") => Some(apis(1)),
+            ("Handshake", "Types") => Some(json!({"Types": by_spec(1, &json!(["."]))})),
+            ("Plugin", "Implements") => Some(apis(0)),
+            _ => None,
+        }
+    }
+}
+
+fn text(status: StatusCode, words: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(words)));
+    *response.status_mut() = status;
+    let type_ = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, type_);
+    response
+}
+
+/// A request that is handed back, its members in InfraKit's order.
+#[derive(Serialize)]
+struct Echo {
+    jsonrpc: String,
+    method: String,
+    params: Json,
+    id: Json,
+}
+
+impl Echo {
+    fn of(version: &str, method: &str, params: Json, id: Json) -> Json {
+        let echo = Self {
+            jsonrpc: version.to_owned(),
+            method: method.to_owned(),
+            params,
+            id,
+        };
+        serde_json::to_value(echo).unwrap_or_default()
+    }
+}
+
+#[derive(Serialize)]
+struct Answer {
+    jsonrpc: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorAnswer>,
+    id: Json,
+}
+
+#[derive(Serialize)]
+struct ErrorAnswer {
+    code: i64,
+    message: String,
+    data: Json,
+}
+
+fn written(outcome: Result<Json, Failure>, id: Json) -> String {
+    let (result, error) = match outcome {
+        Ok(result) => (Some(result), None),
+        Err(Failure {
+            code,
+            message,
+            data,
+        }) => (
+            None,
+            Some(ErrorAnswer {
+                code,
+                message,
+                data,
+            }),
+        ),
+    };
+    let answer = Answer {
+        jsonrpc: "2.0",
+        result,
+        error,
+        id,
+    };
+    match serde_json::to_string(&answer) {
+        Ok(text) => text + "\n",
+        Err(_) => String::new(),
+    }
+}
+
+/// Returns the parameters as an object, and a field of them in any case.
+pub(crate) fn param<'a>(params: &'a Json, name: &str) -> Option<&'a Json> {
+    params.as_object().and_then(|params| field(params, name))
+}

@@ -1,0 +1,545 @@
+//! The messages of `Provider/1`, drover's own interface: the provider contract, written out. They are
+//! documented in docs/reference/plugin-protocol.md, which people write plugins from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+use std::time::Duration;
+
+use drover_model::{
+    AttachmentName, Completeness, Digests, Epoch, ErrorClass, ExitReport, FleetName, GroupName,
+    GroupUid, InPlace, InstanceId, Listed, Listing, MemberId, Ownership, ProviderPhase,
+    ProviderRef, Seat, SeatId, Timestamp, Token,
+};
+use drover_provider::{ProviderError, Slot};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::call::class_of;
+use crate::json::{from_json, to_json};
+
+/// Which scope a call is about: a Provider document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ScopeDto {
+    /// The document's name.
+    pub(crate) provider: String,
+    /// The plugin's subtype; empty: it has none.
+    #[serde(rename = "type", default)]
+    pub(crate) type_: String,
+    /// The document's `settings`.
+    #[serde(default)]
+    pub(crate) settings: Json,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DescribeResult {
+    #[serde(default)]
+    pub(crate) batch_max: Option<u32>,
+    #[serde(default)]
+    pub(crate) visibility_ms: u64,
+    /// The JSON Schema of `template.properties`. None: any properties.
+    #[serde(default)]
+    pub(crate) properties: Option<Json>,
+    /// The optional methods that the plugin has.
+    #[serde(default)]
+    pub(crate) methods: BTreeSet<String>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListResult {
+    pub(crate) complete: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<String>,
+    pub(crate) instances: Vec<ListedDto>,
+    #[serde(default)]
+    pub(crate) attached: Vec<PlaceDto>,
+    #[serde(default)]
+    pub(crate) places: Vec<PlaceDto>,
+    /// Where the next page begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListedDto {
+    #[serde(rename = "ref")]
+    pub(crate) ref_: String,
+    pub(crate) phase: String,
+    #[serde(default)]
+    pub(crate) owner: Option<OwnerDto>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) address: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) zone: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) created_at: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) interruption: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) exit: Option<ExitDto>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct ExitDto {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signal: Option<i32>,
+    #[serde(default)]
+    pub(crate) message: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OwnerDto {
+    pub(crate) fleet: String,
+    pub(crate) group: String,
+    pub(crate) instance: String,
+    pub(crate) digest: String,
+    pub(crate) token: String,
+    pub(crate) epoch: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seat: Option<SeatIdDto>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SeatIdDto {
+    pub(crate) life: String,
+    pub(crate) member: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PlaceDto {
+    pub(crate) group: String,
+    pub(crate) seat: SeatIdDto,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) address: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SeatDto {
+    pub(crate) life: String,
+    pub(crate) member: String,
+    pub(crate) members: Vec<String>,
+    pub(crate) bootstrap: bool,
+    pub(crate) attachments: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SlotDto {
+    pub(crate) instance: String,
+    #[serde(default)]
+    pub(crate) init: Vec<String>,
+    #[serde(default)]
+    pub(crate) env: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) tags: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seat: Option<SeatDto>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ProvisionDto {
+    pub(crate) token: String,
+    pub(crate) fleet: String,
+    pub(crate) group: String,
+    pub(crate) epoch: u64,
+    pub(crate) digest: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) zone: Option<String>,
+    pub(crate) slots: Vec<SlotDto>,
+    pub(crate) properties: Json,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ProvisionResult {
+    pub(crate) made: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shortfall: Option<ErrorDto>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ErrorDto {
+    pub(crate) class: String,
+    pub(crate) message: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DestroyDto {
+    pub(crate) fleet: String,
+    pub(crate) group: String,
+    pub(crate) epoch: u64,
+    pub(crate) instance: String,
+    #[serde(rename = "ref")]
+    pub(crate) ref_: String,
+    pub(crate) token: String,
+    pub(crate) grace_ms: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UpdateDto {
+    pub(crate) fleet: String,
+    pub(crate) group: String,
+    pub(crate) epoch: u64,
+    #[serde(rename = "ref")]
+    pub(crate) ref_: String,
+    pub(crate) token: String,
+    pub(crate) update: String,
+    pub(crate) how: String,
+    pub(crate) digest: String,
+    pub(crate) slot: SlotDto,
+    pub(crate) properties: Json,
+    pub(crate) grace_ms: u64,
+}
+
+/// Why a message cannot be used, as `field: what`.
+pub(crate) type Unreadable = String;
+
+pub(crate) fn parsed<T: FromStr>(field: &str, text: &str) -> Result<T, Unreadable>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse()
+        .map_err(|error| format!("`{field}`: {text:?} {error}"))
+}
+
+pub(crate) fn digests(text: &str) -> Result<Digests, Unreadable> {
+    Digests::parse(text).map_err(|error| format!("`digest`: {text:?} {error}"))
+}
+
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl OwnerDto {
+    pub(crate) fn of(owner: &Ownership) -> Self {
+        Self {
+            fleet: owner.fleet.to_string(),
+            group: owner.group.to_string(),
+            instance: owner.instance.to_string(),
+            digest: owner.digests.to_string(),
+            token: owner.token.to_string(),
+            epoch: owner.epoch.0,
+            seat: owner.seat.as_ref().map(SeatIdDto::of),
+        }
+    }
+
+    /// Reads the owner. An owner that cannot be read makes the instance nobody's to touch.
+    fn read(&self) -> Result<Ownership, Unreadable> {
+        let seat = self.seat.as_ref().map(SeatIdDto::read).transpose()?;
+        Ok(Ownership {
+            fleet: parsed::<FleetName>("fleet", &self.fleet)?,
+            group: parsed::<GroupName>("group", &self.group)?,
+            instance: parsed::<InstanceId>("instance", &self.instance)?,
+            digests: digests(&self.digest)?,
+            token: parsed::<Token>("token", &self.token)?,
+            epoch: Epoch(self.epoch),
+            seat,
+        })
+    }
+}
+
+impl SeatIdDto {
+    pub(crate) fn of(seat: &SeatId) -> Self {
+        Self {
+            life: seat.life.to_string(),
+            member: seat.member.to_string(),
+        }
+    }
+
+    pub(crate) fn read(&self) -> Result<SeatId, Unreadable> {
+        Ok(SeatId {
+            life: parsed::<GroupUid>("life", &self.life)?,
+            member: parsed::<MemberId>("member", &self.member)?,
+        })
+    }
+}
+
+impl SlotDto {
+    pub(crate) fn of(slot: &Slot) -> Self {
+        let seat = slot.seat.as_deref().map(|seat| SeatDto {
+            life: seat.id.life.to_string(),
+            member: seat.id.member.to_string(),
+            members: seat.members.iter().map(ToString::to_string).collect(),
+            bootstrap: seat.bootstrap,
+            attachments: seat.attachments.iter().map(ToString::to_string).collect(),
+        });
+        Self {
+            instance: slot.instance.to_string(),
+            init: slot.init.clone(),
+            env: slot.env.clone(),
+            tags: slot.tags.clone(),
+            seat,
+        }
+    }
+
+    pub(crate) fn read(&self) -> Result<Slot, Unreadable> {
+        let seat = |seat: &SeatDto| -> Result<Seat, Unreadable> {
+            let members = seat
+                .members
+                .iter()
+                .map(|member| parsed::<MemberId>("members", member));
+            let attachments = seat.attachments.iter();
+            let attachments = attachments.map(|name| parsed::<AttachmentName>("attachments", name));
+            Ok(Seat {
+                id: SeatId {
+                    life: parsed::<GroupUid>("life", &seat.life)?,
+                    member: parsed::<MemberId>("member", &seat.member)?,
+                },
+                members: members.collect::<Result<_, _>>()?,
+                bootstrap: seat.bootstrap,
+                attachments: attachments.collect::<Result<_, _>>()?,
+            })
+        };
+        Ok(Slot {
+            instance: parsed::<InstanceId>("instance", &self.instance)?,
+            init: self.init.clone(),
+            env: self.env.clone(),
+            tags: self.tags.clone(),
+            seat: self.seat.as_ref().map(seat).transpose()?.map(Box::new),
+        })
+    }
+}
+
+impl ListedDto {
+    pub(crate) fn of(listed: &Listed) -> Self {
+        let exit = match &listed.phase {
+            ProviderPhase::Exited(report) => Some(ExitDto {
+                code: report.code,
+                signal: report.signal,
+                message: report.message.clone(),
+            }),
+            ProviderPhase::Pending
+            | ProviderPhase::Running
+            | ProviderPhase::Stopping
+            | ProviderPhase::Terminated
+            | ProviderPhase::Unknown => None,
+        };
+        Self {
+            ref_: listed.provider_ref.to_string(),
+            phase: phase_name(&listed.phase).to_owned(),
+            owner: listed.ownership.as_ref().map(OwnerDto::of),
+            address: listed.address.clone(),
+            zone: listed.zone.clone(),
+            created_at: listed.created_at.map(|at| at.to_string()),
+            interruption: listed.interruption.map(|at| at.to_string()),
+            exit,
+        }
+    }
+
+    pub(crate) fn read(self) -> Result<Listed, Unreadable> {
+        let exit = self.exit.unwrap_or_default();
+        let phase = match self.phase.as_str() {
+            "pending" => ProviderPhase::Pending,
+            "running" => ProviderPhase::Running,
+            "stopping" => ProviderPhase::Stopping,
+            "exited" => ProviderPhase::Exited(ExitReport {
+                code: exit.code,
+                signal: exit.signal,
+                message: exit.message,
+            }),
+            "terminated" => ProviderPhase::Terminated,
+            "unknown" => ProviderPhase::Unknown,
+            other => return Err(format!("`phase`: {other:?} is none")),
+        };
+        let time = |field: &str, text: Option<String>| {
+            text.map(|text| parsed::<Timestamp>(field, &text))
+                .transpose()
+        };
+        Ok(Listed {
+            provider_ref: parsed::<ProviderRef>("ref", &self.ref_)?,
+            ownership: self.owner.and_then(|owner| owner.read().ok()),
+            phase,
+            address: self.address.filter(|address| !address.is_empty()),
+            zone: self.zone,
+            created_at: time("createdAt", self.created_at)?,
+            interruption: time("interruption", self.interruption)?,
+        })
+    }
+}
+
+fn phase_name(phase: &ProviderPhase) -> &'static str {
+    match phase {
+        ProviderPhase::Pending => "pending",
+        ProviderPhase::Running => "running",
+        ProviderPhase::Stopping => "stopping",
+        ProviderPhase::Exited(_) => "exited",
+        ProviderPhase::Terminated => "terminated",
+        ProviderPhase::Unknown => "unknown",
+    }
+}
+
+impl ListResult {
+    pub(crate) fn of(listing: &Listing) -> Self {
+        let why = match &listing.completeness {
+            Completeness::Complete => None,
+            Completeness::Partial { why } => Some(why.clone()),
+        };
+        let place = |(group, seat): &(GroupName, SeatId), address: Option<String>| PlaceDto {
+            group: group.to_string(),
+            seat: SeatIdDto::of(seat),
+            address,
+        };
+        Self {
+            complete: why.is_none(),
+            why,
+            instances: listing.instances.iter().map(ListedDto::of).collect(),
+            attached: listing
+                .attached
+                .iter()
+                .map(|key| place(key, None))
+                .collect(),
+            places: listing
+                .places
+                .iter()
+                .map(|(key, address)| place(key, Some(address.clone())))
+                .collect(),
+            next: None,
+        }
+    }
+
+    /// Adds this page to a listing. What it says of completeness holds for the whole.
+    pub(crate) fn add_to(self, listing: &mut Listing) -> Result<(), Unreadable> {
+        if !self.complete {
+            let why = self
+                .why
+                .unwrap_or_else(|| "the plugin does not say why".to_owned());
+            listing.completeness = Completeness::Partial { why };
+        }
+        for listed in self.instances {
+            listing.instances.push(listed.read()?);
+        }
+        let key = |place: &PlaceDto| -> Result<(GroupName, SeatId), Unreadable> {
+            Ok((
+                parsed::<GroupName>("group", &place.group)?,
+                place.seat.read()?,
+            ))
+        };
+        for place in &self.attached {
+            listing.attached.insert(key(place)?);
+        }
+        for place in &self.places {
+            let address = place.address.clone();
+            let address = address.ok_or_else(|| "a place has no `address`".to_owned())?;
+            listing.places.insert(key(place)?, address);
+        }
+        Ok(())
+    }
+}
+
+impl ErrorDto {
+    pub(crate) fn of(error: &ProviderError) -> Self {
+        Self {
+            class: error.class.as_str().to_owned(),
+            message: error.message.clone(),
+        }
+    }
+
+    pub(crate) fn read(self) -> ProviderError {
+        ProviderError::new(
+            class_of(&self.class).unwrap_or(ErrorClass::Unknown),
+            self.message,
+        )
+    }
+}
+
+pub(crate) fn how(name: &str) -> Result<InPlace, Unreadable> {
+    let found = InPlace::ALL.into_iter().find(|how| how.as_str() == name);
+    found.ok_or_else(|| format!("`how`: {name:?} is neither live nor restart"))
+}
+
+impl ProvisionDto {
+    pub(crate) fn of(request: &drover_provider::ProvisionRequest) -> Self {
+        Self {
+            token: request.token.to_string(),
+            fleet: request.fleet.to_string(),
+            group: request.group.to_string(),
+            epoch: request.epoch.0,
+            digest: request.digests.to_string(),
+            zone: request.zone.clone(),
+            slots: request.slots.iter().map(SlotDto::of).collect(),
+            properties: to_json(&request.properties),
+        }
+    }
+
+    pub(crate) fn read(&self) -> Result<drover_provider::ProvisionRequest, Unreadable> {
+        Ok(drover_provider::ProvisionRequest {
+            token: parsed("token", &self.token)?,
+            fleet: parsed("fleet", &self.fleet)?,
+            group: parsed("group", &self.group)?,
+            epoch: Epoch(self.epoch),
+            digests: digests(&self.digest)?,
+            zone: self.zone.clone(),
+            slots: self
+                .slots
+                .iter()
+                .map(SlotDto::read)
+                .collect::<Result<_, _>>()?,
+            properties: from_json(&self.properties),
+        })
+    }
+}
+
+impl DestroyDto {
+    pub(crate) fn of(request: &drover_provider::DestroyRequest) -> Self {
+        Self {
+            fleet: request.fleet.to_string(),
+            group: request.group.to_string(),
+            epoch: request.epoch.0,
+            instance: request.instance.to_string(),
+            ref_: request.provider_ref.to_string(),
+            token: request.token.to_string(),
+            grace_ms: milliseconds(request.grace),
+        }
+    }
+
+    pub(crate) fn read(&self) -> Result<drover_provider::DestroyRequest, Unreadable> {
+        Ok(drover_provider::DestroyRequest {
+            fleet: parsed("fleet", &self.fleet)?,
+            group: parsed("group", &self.group)?,
+            epoch: Epoch(self.epoch),
+            instance: parsed("instance", &self.instance)?,
+            provider_ref: parsed("ref", &self.ref_)?,
+            token: parsed("token", &self.token)?,
+            grace: Duration::from_millis(self.grace_ms),
+        })
+    }
+}
+
+impl UpdateDto {
+    pub(crate) fn of(request: &drover_provider::UpdateRequest) -> Self {
+        Self {
+            fleet: request.fleet.to_string(),
+            group: request.group.to_string(),
+            epoch: request.epoch.0,
+            ref_: request.provider_ref.to_string(),
+            token: request.token.to_string(),
+            update: request.update.to_string(),
+            how: request.how.as_str().to_owned(),
+            digest: request.digests.to_string(),
+            slot: SlotDto::of(&request.slot),
+            properties: to_json(&request.properties),
+            grace_ms: milliseconds(request.grace),
+        }
+    }
+
+    pub(crate) fn read(&self) -> Result<drover_provider::UpdateRequest, Unreadable> {
+        Ok(drover_provider::UpdateRequest {
+            fleet: parsed("fleet", &self.fleet)?,
+            group: parsed("group", &self.group)?,
+            epoch: Epoch(self.epoch),
+            provider_ref: parsed("ref", &self.ref_)?,
+            token: parsed("token", &self.token)?,
+            update: parsed("update", &self.update)?,
+            how: how(&self.how)?,
+            digests: digests(&self.digest)?,
+            slot: self.slot.read()?,
+            properties: from_json(&self.properties),
+            grace: Duration::from_millis(self.grace_ms),
+        })
+    }
+}

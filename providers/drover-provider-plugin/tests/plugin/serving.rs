@@ -1,0 +1,406 @@
+//! Our own providers, served: byte for byte as InfraKit's servers answer, and through our own host the whole
+//! contract again.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drover_model::{GroupUid, ProviderName, ProviderRef, Timestamp, Value};
+use drover_provider::conformance::{self, Outcome, Report, Subject};
+use drover_provider::{Clock, Provider, ProviderFactory as _};
+use drover_provider_plugin::{
+    Directory, InstanceService, Place, PluginFactory, ProviderService, Served, ServedSocket,
+    from_json,
+};
+use drover_provider_sim::SimFactory;
+use serde_json::{Value as Json, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::support::values;
+
+#[derive(Debug)]
+struct WallClock;
+
+impl Clock for WallClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+fn simulated() -> Arc<SimFactory> {
+    Arc::new(SimFactory::new(Arc::new(WallClock)))
+}
+
+fn instances(folder: &Path) -> InstanceService {
+    let provider = simulated()
+        .open(
+            &ProviderName::parse("infrakit").unwrap(),
+            &Value::empty_map(),
+        )
+        .unwrap();
+    InstanceService::new(provider, &folder.join("tags"), Arc::new(WallClock)).unwrap()
+}
+
+/// Serves on the socket `sim` of a folder until the test ends.
+fn serve(folder: &Path, served: Served) {
+    let socket = ServedSocket::bind(&folder.join("sim")).unwrap();
+    tokio::spawn(async move { served.serve(&socket).await });
+}
+
+struct Sim {
+    folder: tempfile::TempDir,
+    factory: PluginFactory,
+    settings: Value,
+    provider: Arc<dyn Provider>,
+}
+
+impl Sim {
+    fn open(served: impl FnOnce(&Path) -> Served, settings: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        serve(folder.path(), served(folder.path()));
+        let place = Place::Named(Directory::new(folder.path()));
+        let factory = PluginFactory::new(place, folder.path().join("data"), Arc::new(WallClock));
+        let mut all = vec![("plugin", "sim")];
+        all.extend(settings);
+        let settings = values(&all);
+        let name = ProviderName::parse("local").unwrap();
+        let provider = factory.open(&name, &settings).unwrap();
+        Self {
+            folder,
+            factory,
+            settings,
+            provider,
+        }
+    }
+}
+
+#[async_trait]
+impl Subject for Sim {
+    fn provider(&self) -> Arc<dyn Provider> {
+        Arc::clone(&self.provider)
+    }
+
+    fn reopen(&self) -> Option<Arc<dyn Provider>> {
+        assert!(self.folder.path().exists());
+        let name = ProviderName::parse("local").unwrap();
+        self.factory.open(&name, &self.settings).ok()
+    }
+
+    fn run_id(&self) -> GroupUid {
+        GroupUid::parse("fedcba9876543210").unwrap()
+    }
+
+    fn running(&self) -> Value {
+        values(&[("image", "a")])
+    }
+
+    fn invalid(&self) -> Value {
+        values(&[("imgae", "a")])
+    }
+
+    fn exiting(&self) -> Option<Value> {
+        Some(values(&[("image", "a"), ("exitAfter", "10ms")]))
+    }
+
+    async fn end_released(&self, _instance: &ProviderRef) {}
+
+    fn ends_released(&self) -> bool {
+        // It ends with the test.
+        true
+    }
+
+    async fn wait(&self) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn skipped(report: &Report) -> Vec<&'static str> {
+    let results = report.results.iter();
+    let skipped = results.filter(|result| matches!(result.outcome, Outcome::Skipped { .. }));
+    skipped.map(|result| result.name).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_served_keeps_the_whole_contract_through_the_host() {
+    let served = |_: &Path| Served::new(vec![Box::new(ProviderService::new(simulated()))]);
+    let sim = Sim::open(served, &[]);
+    assert_eq!(
+        sim.provider.manifest().properties,
+        drover_provider_sim::properties_schema()
+    );
+    let report = conformance::run(&sim).await;
+    assert!(report.conforms(), "\n{report}");
+    assert_eq!(skipped(&report), Vec::<&str>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_served_to_infrakit_keeps_the_contract_of_infrakits_plugins() {
+    let served = |folder: &Path| Served::new(vec![Box::new(instances(folder))]);
+    let sim = Sim::open(served, &[("visibility", "1s")]);
+    let report = conformance::run(&sim).await;
+    let failed = report
+        .results
+        .iter()
+        .filter(|result| matches!(result.outcome, Outcome::Failed { .. }));
+    let failed: Vec<&str> = failed.map(|result| result.name).collect();
+    // InfraKit's protocol has no word for what ended by itself: it is described no more.
+    assert_eq!(failed, ["exited"], "\n{report}");
+    assert_eq!(
+        skipped(&report),
+        ["place", "update-restart", "update-live", "update-stranger"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_that_the_served_provider_cannot_open_is_told_with_the_reason() {
+    let served = |_: &Path| Served::new(vec![Box::new(ProviderService::new(simulated()))]);
+    let sim = Sim::open(served, &[]);
+    let settings = from_json(&json!({"plugin": "sim", "settings": {"bootTiem": "1s"}}));
+    let name = ProviderName::parse("other").unwrap();
+    let error = sim.factory.open(&name, &settings).unwrap_err();
+    assert!(
+        error
+            .message
+            .contains("Provider.Describe: settings: bootTiem: unknown field"),
+        "{error}"
+    );
+    let settings = values(&[("plugin", "sim"), ("visibility", "1s")]);
+    let error = sim.factory.open(&name, &settings).unwrap_err();
+    assert!(
+        error
+            .message
+            .contains("`visibility`: plugin sim says that itself"),
+        "{error}"
+    );
+}
+
+/// Sends one request on a connection of its own, and returns status, headers and body.
+async fn http(folder: &Path, request: &str) -> (String, String) {
+    let mut stream = tokio::net::UnixStream::connect(folder.join("sim"))
+        .await
+        .unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_ascii_lowercase(), body.to_owned())
+}
+
+fn post(path: &str, type_: &str, body: &str) -> String {
+    let type_ = if type_.is_empty() {
+        String::new()
+    } else {
+        format!("Content-Type: {type_}\r\n")
+    };
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: h\r\n{type_}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+const TEXT: &str = "content-type: text/plain; charset=utf-8";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_every_form_are_answered_as_infrakits_servers_answer_them() {
+    let folder = tempfile::tempdir().unwrap();
+    serve(
+        folder.path(),
+        Served::new(vec![Box::new(instances(folder.path()))]),
+    );
+    let hello = r#"{"jsonrpc": "2.0", "method": "Handshake.Hello", "params": {}, "id": 7}"#;
+    let objects = "{\"jsonrpc\":\"2.0\",\"result\":{\"Objects\":{\"Instance/0.6.1\":[{\"Name\":\".\",\"ProxyFor\":\"\"}]}},\"id\":7}\n";
+    let json = "application/json";
+    let cases = [
+        (post("/", json, hello), "200", objects),
+        (
+            post("/", "application/json; charset=utf-8", hello),
+            "200",
+            objects,
+        ),
+        (post("/", "", hello), "200", objects),
+        (
+            post("/", "text/plain", hello),
+            "415",
+            "rpc: unrecognized Content-Type: text/plain",
+        ),
+        (post("/foo", json, hello), "404", "404 page not found\n"),
+        (
+            "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".to_owned(),
+            "405",
+            "rpc: POST method required, received GET",
+        ),
+        (post("/", json, "{bad"), "200", ""),
+        (post("/", json, &format!("[{hello}]")), "200", ""),
+        (
+            post("/", json, &hello.replace(", \"id\": 7", "")),
+            "200",
+            "",
+        ),
+        (
+            post(
+                "/",
+                json,
+                &hello.replace("{}, \"id\": 7", "[{}], \"id\": \"str\""),
+            ),
+            "200",
+            &objects.replace(":7}", ":\"str\"}"),
+        ),
+        (
+            post(
+                "/",
+                json,
+                &hello.replace("{}, \"id\": 7", "null, \"id\": 9223372036854775807"),
+            ),
+            "200",
+            &objects.replace(":7}", ":9223372036854775807}"),
+        ),
+    ];
+    for (request, status, expected) in cases {
+        let (head, body) = http(folder.path(), &request).await;
+        assert!(
+            head.starts_with(&format!("http/1.1 {status} ")),
+            "{request}\n{head}"
+        );
+        assert_eq!(body, expected, "{request}");
+        assert_eq!(head.contains(TEXT), !expected.is_empty(), "{head}");
+        assert!(
+            head.contains(&format!("content-length: {}", expected.len())),
+            "{head}"
+        );
+    }
+}
+
+/// Exchanges whose answers the protocol fixes to the byte: method, parameters, answer.
+fn exchanges() -> Vec<(&'static str, &'static str, String)> {
+    let error = |message: &str| {
+        let message = Json::from(message);
+        format!(
+            "{{\"jsonrpc\":\"2.0\",\"error\":{{\"code\":-32000,\"message\":{message},\"data\":null}},\"id\":1}}\n"
+        )
+    };
+    let result = |result: &str| format!("{{\"jsonrpc\":\"2.0\",\"result\":{result},\"id\":1}}\n");
+    let apis = |version: &str| {
+        result(&format!(
+            "{{\"APIs\":[{{\"Name\":\"Instance\",\"Sub\":\"\",\"Version\":\"{version}\"}}]}}"
+        ))
+    };
+    vec![
+        (
+            "Instance.Validate",
+            r#"{"Type":"","Properties":{"image":"x"}}"#,
+            result(r#"{"OK":true,"Type":""}"#),
+        ),
+        (
+            "Instance.DescribeInstances",
+            r#"{"Type":"","Tags":{"a":"b"},"Properties":true}"#,
+            result(r#"{"Descriptions":[],"Type":""}"#),
+        ),
+        (
+            "Instance.DescribeInstances",
+            r#"{"Type":"x","Tags":{}}"#,
+            error("no-plugin:x"),
+        ),
+        (
+            "Instance.Label",
+            r#"{"Type":"","Instance":"nope","Labels":{"l1":"v1"}}"#,
+            error("not found nope"),
+        ),
+        (
+            "Instance.Destroy",
+            r#"{"Type":"","Instance":"nope","Context":{"Reason":"terminate"}}"#,
+            error("not found nope"),
+        ),
+        (
+            "Instance.NoSuch",
+            "{}",
+            error(r#"rpc: can't find method "Instance.NoSuch""#),
+        ),
+        (
+            "instance.describeInstances",
+            "{}",
+            error(r#"rpc: can't find service "instance.describeInstances""#),
+        ),
+        (
+            "nodot",
+            "{}",
+            error(r#"rpc: service/method request ill-formed: "nodot""#),
+        ),
+        ("Handshake.Implements", "{}", apis("0.5.0")),
+        ("Plugin.Implements", "{}", apis("0.1.0")),
+        (
+            "Handshake.Types",
+            "{}",
+            result(r#"{"Types":{"Instance/0.5.0":["."]}}"#),
+        ),
+        (
+            "Handshake.Other",
+            "{}",
+            error(r#"rpc: can't find method "Handshake.Other""#),
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_have_the_bytes_that_the_protocol_fixes() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::new(vec![Box::new(instances(folder.path()))]);
+    for (method, params, expected) in exchanges() {
+        let request =
+            format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\"params\":{params},\"id\":1}}");
+        assert_eq!(
+            served.answer(request.as_bytes()).await,
+            expected,
+            "{method} {params}"
+        );
+    }
+    let old = r#"{"method":"Handshake.Hello","params":{},"id":7}"#;
+    let expected = "{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32600,\"message\":\"jsonrpc must be 2.0\",\"data\":{\"id\":7,\"jsonrpc\":\"\",\"method\":\"Handshake.Hello\",\"params\":{}}},\"id\":7}\n";
+    assert_eq!(served.answer(old.as_bytes()).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_is_served_keeps_tags_logical_id_and_spec() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::new(vec![Box::new(instances(folder.path()))]);
+    let call = async |method: &str, params: Json| {
+        let request = json!({"jsonrpc": "2.0", "method": method, "params": params, "id": 1});
+        let answer = served.answer(request.to_string().as_bytes()).await;
+        let answer: Json = serde_json::from_str(&answer).unwrap();
+        assert!(answer.get("error").is_none(), "{method}: {answer}");
+        answer["result"].clone()
+    };
+    // Names of fields in any case, as Go reads them.
+    let spec = json!({"properties": {"image": "x"}, "tags": {"infrakit.group": "g1", "t": "1"}, "Init": "echo hi", "LogicalID": "10.0.0.5", "Attachments": null});
+    let made = call("Instance.Provision", json!({"Type": "", "Spec": spec})).await;
+    let id = made["ID"].as_str().unwrap().to_owned();
+    call(
+        "Instance.Label",
+        json!({"Instance": id, "Labels": {"l1": "v1", "t": "2"}}),
+    )
+    .await;
+    let described = call(
+        "Instance.DescribeInstances",
+        json!({"Tags": {"l1": "v1"}, "Properties": true}),
+    )
+    .await;
+    let tags = json!({"infrakit.group": "g1", "l1": "v1", "t": "2"});
+    assert_eq!(
+        described["Descriptions"],
+        json!([{"ID": id, "LogicalID": "10.0.0.5", "Tags": tags, "Properties": spec}])
+    );
+    let none = call("Instance.DescribeInstances", json!({"Tags": {"t": "1"}})).await;
+    assert_eq!(none["Descriptions"], json!([]));
+    call("Instance.Destroy", json!({"Instance": id})).await;
+    assert_eq!(
+        call("Instance.DescribeInstances", json!({})).await["Descriptions"],
+        json!([])
+    );
+    assert_eq!(
+        std::fs::read_dir(folder.path().join("tags"))
+            .unwrap()
+            .count(),
+        0
+    );
+}
