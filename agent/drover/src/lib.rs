@@ -35,6 +35,7 @@ mod logging;
 mod metric_sources;
 mod output;
 mod plan_view;
+mod plugins;
 mod providers;
 mod settings;
 mod simulation;

@@ -34,4 +34,7 @@ pub use call::Place;
 pub use endpoint::{Directory, Endpoint, FindError, PluginName, PluginNameError};
 pub use factory::PluginFactory;
 pub use json::from_json;
-pub use serve::{InstanceService, ProviderService, Served, ServedSocket, Service};
+pub use serve::{
+    Answered, Failure, InstanceService, ProviderService, Served, ServedSocket, Service,
+    VanillaService,
+};

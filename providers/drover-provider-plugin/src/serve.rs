@@ -4,6 +4,7 @@
 //! The form of requests and answers is that of InfraKit's own servers, down to their status codes, their
 //! empty answers, and a `Content-Type` that says text.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,9 +24,11 @@ use tokio::sync::Semaphore;
 
 use crate::json::field;
 
+mod flavor;
 mod instance;
 mod provider;
 
+pub use flavor::VanillaService;
 pub use instance::InstanceService;
 pub use provider::ProviderService;
 
@@ -40,7 +43,8 @@ const CONNECTIONS_MAX: usize = 64;
 pub struct Failure {
     code: i64,
     message: String,
-    data: Json,
+    /// As JSON.
+    data: String,
 }
 
 impl Failure {
@@ -49,7 +53,7 @@ impl Failure {
         Self {
             code: -32000,
             message: message.into(),
-            data: Json::Null,
+            data: "null".to_owned(),
         }
     }
 
@@ -58,7 +62,7 @@ impl Failure {
         Self {
             code: -32600,
             message: message.into(),
-            data: params.clone(),
+            data: params.to_string(),
         }
     }
 
@@ -67,9 +71,17 @@ impl Failure {
         Self {
             code: -32000,
             message: error.message.clone(),
-            data: json!({"class": error.class.as_str()}),
+            data: json!({"class": error.class.as_str()}).to_string(),
         }
     }
+}
+
+/// The answer to a call: a result as JSON, its members in the order in which InfraKit writes them.
+pub type Answered = Result<String, Failure>;
+
+/// Writes a result.
+pub(crate) fn written(result: &impl Serialize) -> Answered {
+    serde_json::to_string(result).map_err(|error| Failure::plain(error.to_string()))
 }
 
 /// One of a plugin's interfaces.
@@ -82,8 +94,8 @@ pub trait Service: Send + Sync + std::fmt::Debug {
     /// `Handshake.Implements` and `Handshake.Hello`. None: that age did not have it.
     fn versions(&self) -> [Option<&'static str>; 3];
 
-    /// Answers a call. None: there is no such method.
-    async fn call(&self, method: &str, params: &Json) -> Option<Result<Json, Failure>>;
+    /// Answers a call with the JSON of its result. None: there is no such method.
+    async fn call(&self, method: &str, params: &Json) -> Option<Answered>;
 }
 
 /// The services of one plugin.
@@ -238,10 +250,10 @@ impl Served {
                 data: Echo::of(version, method, params, id.clone()),
             })
         };
-        written(outcome, id)
+        envelope(outcome, &id)
     }
 
-    async fn call(&self, method: &str, params: &Json) -> Result<Json, Failure> {
+    async fn call(&self, method: &str, params: &Json) -> Answered {
         // A list of one is what some clients write.
         let params = match params {
             Json::Array(list) if list.len() == 1 => &list[0],
@@ -253,7 +265,9 @@ impl Served {
         };
         let unknown = || Failure::plain(format!("rpc: can't find method {method:?}"));
         if matches!(service, "Handshake" | "Plugin") {
-            return self.handshake(service, name).ok_or_else(unknown);
+            return self
+                .handshake(service, name)
+                .unwrap_or_else(|| Err(unknown()));
         }
         let Some(found) = self.0.iter().find(|found| found.name() == service) else {
             return Err(Failure::plain(format!(
@@ -267,32 +281,81 @@ impl Served {
     }
 
     /// Answers the handshakes of every age. None: there is no such method.
-    fn handshake(&self, service: &str, name: &str) -> Option<Json> {
-        let of_age = |age: usize| {
+    fn handshake(&self, service: &str, name: &str) -> Option<Answered> {
+        let of_age = |age: usize| -> Vec<(&'static str, &'static str)> {
             let services = self.0.iter();
-            services.filter_map(move |service| Some((service.name(), service.versions()[age]?)))
+            let of_age =
+                services.filter_map(|service| Some((service.name(), service.versions()[age]?)));
+            of_age.collect()
         };
-        let apis = |age| {
-            let apis = of_age(age)
-                .map(|(name, version)| json!({"Name": name, "Version": version, "Sub": ""}));
-            json!({"APIs": apis.collect::<Vec<_>>()})
+        let apis = |age| Apis {
+            apis: of_age(age)
+                .into_iter()
+                .map(|(name, version)| Api {
+                    name,
+                    version,
+                    sub: "",
+                })
+                .collect(),
         };
-        let by_spec = |age, object: &Json| -> Json {
-            let specs =
-                of_age(age).map(|(name, version)| (format!("{name}/{version}"), object.clone()));
-            Json::Object(specs.collect())
+        let spec = |(name, version)| format!("{name}/{version}");
+        let object = || {
+            vec![Object {
+                name: ".",
+                proxy_for: "",
+            }]
         };
-        match (service, name) {
-            ("Handshake", "Hello") => {
-                let objects = by_spec(2, &json!([{"Name": ".", "ProxyFor": ""}]));
-                Some(json!({"Objects": objects}))
-            }
-            ("Handshake", "Implements") => Some(apis(1)),
-            ("Handshake", "Types") => Some(json!({"Types": by_spec(1, &json!(["."]))})),
-            ("Plugin", "Implements") => Some(apis(0)),
-            _ => None,
-        }
+        Some(match (service, name) {
+            ("Handshake", "Hello") => written(&Objects {
+                objects: of_age(2)
+                    .into_iter()
+                    .map(|api| (spec(api), object()))
+                    .collect(),
+            }),
+            ("Handshake", "Implements") => written(&apis(1)),
+            ("Handshake", "Types") => written(&Types {
+                types: of_age(1)
+                    .into_iter()
+                    .map(|api| (spec(api), vec!["."]))
+                    .collect(),
+            }),
+            ("Plugin", "Implements") => written(&apis(0)),
+            _ => return None,
+        })
     }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Objects {
+    objects: BTreeMap<String, Vec<Object>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Object {
+    name: &'static str,
+    proxy_for: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Types {
+    types: BTreeMap<String, Vec<&'static str>>,
+}
+
+#[derive(Serialize)]
+struct Apis {
+    #[serde(rename = "APIs")]
+    apis: Vec<Api>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Api {
+    name: &'static str,
+    version: &'static str,
+    sub: &'static str,
 }
 
 fn text(status: StatusCode, words: String) -> Response<Full<Bytes>> {
@@ -313,60 +376,48 @@ struct Echo {
 }
 
 impl Echo {
-    fn of(version: &str, method: &str, params: Json, id: Json) -> Json {
+    fn of(version: &str, method: &str, params: Json, id: Json) -> String {
         let echo = Self {
             jsonrpc: version.to_owned(),
             method: method.to_owned(),
             params,
             id,
         };
-        serde_json::to_value(echo).unwrap_or_default()
+        written(&echo).unwrap_or_else(|_| "null".to_owned())
     }
 }
 
-#[derive(Serialize)]
-struct Answer {
-    jsonrpc: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<Json>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<ErrorAnswer>,
-    id: Json,
-}
-
-#[derive(Serialize)]
-struct ErrorAnswer {
-    code: i64,
-    message: String,
-    data: Json,
-}
-
-fn written(outcome: Result<Json, Failure>, id: Json) -> String {
-    let (result, error) = match outcome {
-        Ok(result) => (Some(result), None),
+/// Writes an answer as InfraKit's servers do: members in their order, and the characters escaped that Go
+/// escapes, which stand in texts only.
+fn envelope(outcome: Answered, id: &Json) -> String {
+    let answer = match outcome {
+        Ok(result) => format!("{{\"jsonrpc\":\"2.0\",\"result\":{result},\"id\":{id}}}\n"),
         Err(Failure {
             code,
             message,
             data,
-        }) => (
-            None,
-            Some(ErrorAnswer {
-                code,
-                message,
-                data,
-            }),
-        ),
+        }) => {
+            let message = Json::String(message);
+            format!(
+                "{{\"jsonrpc\":\"2.0\",\"error\":{{\"code\":{code},\"message\":{message},\"data\":{data}}},\"id\":{id}}}\n"
+            )
+        }
     };
-    let answer = Answer {
-        jsonrpc: "2.0",
-        result,
-        error,
-        id,
-    };
-    match serde_json::to_string(&answer) {
-        Ok(text) => text + "\n",
-        Err(_) => String::new(),
+    let escaped = [
+        ('<', "\\u003c"),
+        ('>', "\\u003e"),
+        ('&', "\\u0026"),
+        ('\u{2028}', "\\u2028"),
+        ('\u{2029}', "\\u2029"),
+    ];
+    if !answer.contains(escaped.map(|(character, _)| character)) {
+        return answer;
     }
+    escaped
+        .into_iter()
+        .fold(answer, |text, (character, escape)| {
+            text.replace(character, escape)
+        })
 }
 
 /// Returns the parameters as an object, and a field of them in any case.

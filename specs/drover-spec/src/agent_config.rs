@@ -1,5 +1,6 @@
 //! The agent's own configuration file, read with the same strictness as documents.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::document::report_faults;
 use crate::tree::{Node, TreeLimits, read};
 
 mod metrics;
+mod plugins;
 
 /// The configuration of one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +50,25 @@ pub struct AgentConfig {
 pub struct PluginsConfig {
     /// The folder with their sockets: an absolute path. None: where InfraKit looks.
     pub dir: Option<PathBuf>,
+    /// The plugins that the agent starts.
+    pub start: Vec<PluginConfig>,
+}
+
+/// A plugin that the agent starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginConfig {
+    /// Its name, and that of its socket: a DNS label.
+    pub name: String,
+    /// The program, an absolute path.
+    pub program: PathBuf,
+    /// Its arguments, `${socket}` not replaced yet.
+    pub args: Vec<String>,
+    /// Its environment, beside what every plugin has.
+    pub env: BTreeMap<String, String>,
+    /// The most address space in bytes. None: no limit.
+    pub memory: Option<u64>,
+    /// How long it may take to listen.
+    pub start_timeout: Duration,
 }
 
 /// A source of metrics.
@@ -213,7 +234,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
     let providers = fields.object("providers");
     let providers_allowed = providers.ids("allow");
     let metric_sources = metrics::sources(&fields.object("metrics"));
-    let plugins = plugins(&fields.object("plugins"));
+    let plugins = plugins::plugins(&fields.object("plugins"));
     let name = name?;
     Some(AgentConfig {
         fleet: match fleet {
@@ -231,14 +252,6 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
         metric_sources,
         plugins,
     })
-}
-
-fn plugins(fields: &Fields<'_>) -> PluginsConfig {
-    let dir = match fields.get("dir").1 {
-        Some(_) => absolute(fields, "dir"),
-        None => None,
-    };
-    PluginsConfig { dir }
 }
 
 fn source(fields: &Fields<'_>) -> Option<Source> {

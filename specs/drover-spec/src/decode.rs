@@ -18,7 +18,7 @@ use crate::tree::{Content, Entry, Node, Place, Resolved, Style, resolve};
 
 mod admission;
 mod binding;
-mod check;
+pub(crate) mod check;
 mod collections;
 mod facts;
 mod group;

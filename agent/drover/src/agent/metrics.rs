@@ -12,7 +12,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -20,6 +20,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::commands::VERSION;
+use crate::plugins::PluginStates;
 use crate::view;
 
 #[cfg(test)]
@@ -54,7 +55,7 @@ struct MetricLabels {
 
 impl Metrics {
     /// Registers everything.
-    pub(crate) fn new(states: watch::Receiver<Arc<AgentStatus>>) -> Self {
+    pub(crate) fn new(states: watch::Receiver<Arc<AgentStatus>>, plugins: PluginStates) -> Self {
         let mut registry = Registry::with_prefix("drover");
         let passes = Histogram::new(PASS_BUCKETS_S);
         registry.register(
@@ -71,6 +72,7 @@ impl Metrics {
             metric_errors.clone(),
         );
         registry.register_collector(Box::new(State { states }));
+        registry.register_collector(Box::new(Plugins { plugins }));
         Self {
             registry: Arc::new(registry),
             passes,
@@ -113,6 +115,34 @@ impl Metrics {
 #[derive(Debug)]
 struct State {
     states: watch::Receiver<Arc<AgentStatus>>,
+}
+
+/// The plugins that the agent starts.
+#[derive(Debug)]
+struct Plugins {
+    plugins: PluginStates,
+}
+
+impl Collector for Plugins {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let plugins = self.plugins.all();
+        let help = "1 if a plugin that the agent starts listens";
+        let mut up = encoder.encode_descriptor("plugin_up", help, None, MetricType::Gauge)?;
+        for (name, plugin) in &plugins {
+            let labels = vec![("plugin", name.clone())];
+            let value = ConstGauge::new(f64::from(u8::from(plugin.up)));
+            value.encode(up.encode_family(&labels)?)?;
+        }
+        let help = "How often a plugin was started again";
+        let mut restarts =
+            encoder.encode_descriptor("plugin_restarts", help, None, MetricType::Counter)?;
+        for (name, plugin) in &plugins {
+            let labels = vec![("plugin", name.clone())];
+            let value = ConstCounter::new(plugin.restarts);
+            value.encode(restarts.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
 }
 
 type Labels = Vec<(&'static str, String)>;

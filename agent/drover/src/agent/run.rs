@@ -22,6 +22,7 @@ use super::{serve, status};
 use crate::cli::{Listen, RunArgs};
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
+use crate::plugins::Supervisor;
 use crate::settings::Settings;
 use crate::ui::Ui;
 
@@ -57,11 +58,25 @@ async fn open(settings: &Settings, mode: Mode) -> CommandResult<Assembled> {
 /// Makes one pass and says what it did.
 async fn once(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> CommandResult {
     let mut assembled = open(settings, mode).await?;
+    let plugins = start_plugins(settings, mode).await?;
     let report = assembled.agent.pass().await;
     // Steps in flight are waited for.
     assembled.agent.shut_down().await;
+    plugins.end().await;
     ui.result(&status::tell(&report, args.dry_run))?;
     Ok(of_one_pass(&report))
+}
+
+/// Starts the plugins of the agent's file. The journal's lock is held, so that no other agent's are
+/// touched. A dry run uses those that run.
+async fn start_plugins(settings: &Settings, mode: Mode) -> CommandResult<Supervisor> {
+    let plugins = match mode {
+        Mode::Act | Mode::Observe => settings.plugins.start.as_slice(),
+        Mode::DryRun => &[],
+    };
+    let sockets = settings.places(&settings.process_dir).plugins;
+    let started = Supervisor::start(plugins, sockets.path(), &settings.data_dir).await;
+    started.context("cannot start the plugins")
 }
 
 /// Makes passes until the command is done.
@@ -73,6 +88,7 @@ async fn follow(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> Comm
         (Listen::Off, _) | (_, Mode::DryRun) => None,
     };
     let assembled = open(settings, mode).await?;
+    let plugins = start_plugins(settings, mode).await?;
     let name = settings.name.as_str();
     let (handle, driver) = drive(assembled.agent, random() | 1);
     let services = Services {
@@ -81,7 +97,7 @@ async fn follow(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> Comm
         mirror: assembled.mirror,
         about: Arc::new(About::new(settings, mode, assembled.url)),
     };
-    let metrics = Metrics::new(handle.watch());
+    let metrics = Metrics::new(handle.watch(), plugins.states());
     let mut serving = Serving::default();
     if mode != Mode::DryRun {
         serving.socket(settings, &services)?;
@@ -110,6 +126,7 @@ async fn follow(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> Comm
     drop(observer);
     drop(stop);
     let joined = running.await;
+    plugins.end().await;
     drop(serving);
     joined.context("the agent ended by a mistake of its own")?;
     ended

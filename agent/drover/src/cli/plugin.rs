@@ -13,14 +13,14 @@ use super::values;
 pub(crate) enum PluginCommand {
     /// Check whether a plugin keeps the provider contract
     Conform(PluginConformArgs),
-    /// Offer a provider of drover's to InfraKit and to other agents
+    /// Offer a provider or a flavor of drover's to InfraKit, and a provider to other agents
     Serve(PluginServeArgs),
 }
 
 /// Arguments of `drover plugin serve`.
 #[derive(Debug, Args)]
 pub(crate) struct PluginServeArgs {
-    /// The provider type
+    /// What to offer
     #[arg(value_enum)]
     pub(crate) type_: ServedType,
     /// The socket [default: the type's name in the folder where InfraKit looks for plugins]
@@ -47,6 +47,8 @@ pub(crate) enum ServedType {
     Process,
     /// Instances in the memory of the serving process.
     Simulated,
+    /// The flavor of init lines, tags and attachments.
+    Vanilla,
 }
 
 /// Arguments of `drover plugin conform`.

@@ -37,13 +37,21 @@ fn commands(text: &str) -> Vec<(usize, Vec<String>)> {
 
 /// Splits as a shell does, as far as the pages need it.
 fn words(text: &str) -> Vec<String> {
-    let quoted = text.split('"').enumerate();
-    quoted
-        .flat_map(|(part, text)| match part % 2 {
-            0 => text.split_whitespace().map(str::to_owned).collect(),
-            _ => vec![text.to_owned()],
-        })
-        .collect()
+    let mut words = Vec::new();
+    let (mut word, mut quote) = (None::<String>, None);
+    for character in text.chars() {
+        match (quote, character) {
+            (Some(open), _) if character == open => quote = None,
+            (None, '"' | '\'') => {
+                quote = Some(character);
+                word.get_or_insert_default();
+            }
+            (None, ' ') => words.extend(word.take()),
+            (Some(_) | None, _) => word.get_or_insert_default().push(character),
+        }
+    }
+    words.extend(word);
+    words
 }
 
 #[test]

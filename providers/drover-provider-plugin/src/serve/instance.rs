@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use tokio::sync::Mutex;
 
-use super::{Failure, Service, param};
+use super::{Answered, Failure, Service, param, written};
 use crate::json::{from_json, text, texts};
 
 /// How long an instance may take to end by itself.
@@ -122,10 +122,10 @@ impl InstanceService {
         found.ok_or_else(|| Failure::plain(format!("not found {id}")))
     }
 
-    fn validate(&self, params: &Json) -> Result<Json, Failure> {
+    fn validate(&self, params: &Json) -> Answered {
         let properties = param(params, "Properties").cloned();
         self.check(&properties.unwrap_or_else(|| json!({})))?;
-        Ok(json!({"Type": "", "OK": true}))
+        written(&Done::OK)
     }
 
     fn check(&self, properties: &Json) -> Result<Value, Failure> {
@@ -143,7 +143,7 @@ impl InstanceService {
         }
     }
 
-    async fn provision(&self, params: &Json) -> Result<Json, Failure> {
+    async fn provision(&self, params: &Json) -> Answered {
         let empty = Map::new();
         let spec = param(params, "Spec")
             .and_then(Json::as_object)
@@ -179,7 +179,10 @@ impl InstanceService {
         match handle {
             Ok(handle) => {
                 self.sweep().await;
-                Ok(json!({"Type": "", "ID": handle.as_str()}))
+                written(&Made {
+                    r#type: "",
+                    id: handle.as_str(),
+                })
             }
             Err(error) => {
                 // What may have been made keeps its tags.
@@ -252,26 +255,26 @@ impl InstanceService {
         }
     }
 
-    async fn label(&self, params: &Json) -> Result<Json, Failure> {
+    async fn label(&self, params: &Json) -> Answered {
         let (_, owner) = self.find(params).await?;
         let labels = texts(param(params, "Labels"));
         let labels = labels.map_err(|why| Failure::params(format!("`Labels`: {why}"), params))?;
         let mut record = self.load(&owner.token)?;
         record.tags.extend(labels);
         self.save(&owner.token, &record)?;
-        Ok(json!({"Type": "", "OK": true}))
+        written(&Done::OK)
     }
 
-    async fn destroy(&self, params: &Json) -> Result<Json, Failure> {
+    async fn destroy(&self, params: &Json) -> Answered {
         let (listed, owner) = self.find(params).await?;
         self.end(&listed, &owner)
             .await
             .map_err(|error| Failure::of(&error))?;
         let _ = fs::remove_file(self.path(&owner.token));
-        Ok(json!({"Type": "", "OK": true}))
+        written(&Done::OK)
     }
 
-    async fn describe(&self, params: &Json) -> Result<Json, Failure> {
+    async fn describe(&self, params: &Json) -> Answered {
         let wanted = texts(param(params, "Tags"));
         let wanted = wanted.map_err(|why| Failure::params(format!("`Tags`: {why}"), params))?;
         let in_full = param(params, "Properties") == Some(&Json::Bool(true));
@@ -292,8 +295,42 @@ impl InstanceService {
                 shown.push(described(&listed.provider_ref, record, in_full));
             }
         }
-        Ok(json!({"Type": "", "Descriptions": shown}))
+        written(&Descriptions {
+            r#type: "",
+            descriptions: shown,
+        })
     }
+}
+
+/// The answer to what has no result but that it was done.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Done {
+    r#type: &'static str,
+    #[serde(rename = "OK")]
+    ok: bool,
+}
+
+impl Done {
+    pub(super) const OK: Self = Self {
+        r#type: "",
+        ok: true,
+    };
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Made<'a> {
+    r#type: &'static str,
+    #[serde(rename = "ID")]
+    id: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Descriptions {
+    r#type: &'static str,
+    descriptions: Vec<Described>,
 }
 
 #[derive(Serialize)]
@@ -327,7 +364,7 @@ impl Service for InstanceService {
         [Some("0.1.0"), Some("0.5.0"), Some("0.6.1")]
     }
 
-    async fn call(&self, method: &str, params: &Json) -> Option<Result<Json, Failure>> {
+    async fn call(&self, method: &str, params: &Json) -> Option<Answered> {
         let known = [
             "Validate",
             "Provision",

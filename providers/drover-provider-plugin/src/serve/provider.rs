@@ -10,7 +10,7 @@ use drover_provider::{Provider, ProviderError, ProviderFactory, ReserveRequest};
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
-use super::{Failure, Service};
+use super::{Answered, Failure, Service};
 use crate::json::{from_json, to_json};
 use crate::spec::invalid;
 use crate::wire::{
@@ -204,10 +204,11 @@ impl Service for ProviderService {
         [None, None, Some("1")]
     }
 
-    async fn call(&self, method: &str, params: &Json) -> Option<Result<Json, Failure>> {
+    async fn call(&self, method: &str, params: &Json) -> Option<Answered> {
         if !METHODS.contains(&method) {
             return None;
         }
-        Some(self.answer(method, params).await)
+        let answer = self.answer(method, params).await;
+        Some(answer.map(|answer| answer.to_string()))
     }
 }

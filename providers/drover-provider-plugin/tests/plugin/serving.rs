@@ -11,7 +11,7 @@ use drover_provider::conformance::{self, Outcome, Report, Subject};
 use drover_provider::{Clock, Provider, ProviderFactory as _};
 use drover_provider_plugin::{
     Directory, InstanceService, Place, PluginFactory, ProviderService, Served, ServedSocket,
-    from_json,
+    VanillaService, from_json,
 };
 use drover_provider_sim::SimFactory;
 use serde_json::{Value as Json, json};
@@ -283,19 +283,19 @@ fn exchanges() -> Vec<(&'static str, &'static str, String)> {
     let result = |result: &str| format!("{{\"jsonrpc\":\"2.0\",\"result\":{result},\"id\":1}}\n");
     let apis = |version: &str| {
         result(&format!(
-            "{{\"APIs\":[{{\"Name\":\"Instance\",\"Sub\":\"\",\"Version\":\"{version}\"}}]}}"
+            "{{\"APIs\":[{{\"Name\":\"Instance\",\"Version\":\"{version}\",\"Sub\":\"\"}}]}}"
         ))
     };
     vec![
         (
             "Instance.Validate",
             r#"{"Type":"","Properties":{"image":"x"}}"#,
-            result(r#"{"OK":true,"Type":""}"#),
+            result(r#"{"Type":"","OK":true}"#),
         ),
         (
             "Instance.DescribeInstances",
             r#"{"Type":"","Tags":{"a":"b"},"Properties":true}"#,
-            result(r#"{"Descriptions":[],"Type":""}"#),
+            result(r#"{"Type":"","Descriptions":[]}"#),
         ),
         (
             "Instance.DescribeInstances",
@@ -356,7 +356,7 @@ async fn answers_have_the_bytes_that_the_protocol_fixes() {
         );
     }
     let old = r#"{"method":"Handshake.Hello","params":{},"id":7}"#;
-    let expected = "{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32600,\"message\":\"jsonrpc must be 2.0\",\"data\":{\"id\":7,\"jsonrpc\":\"\",\"method\":\"Handshake.Hello\",\"params\":{}}},\"id\":7}\n";
+    let expected = "{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32600,\"message\":\"jsonrpc must be 2.0\",\"data\":{\"jsonrpc\":\"\",\"method\":\"Handshake.Hello\",\"params\":{},\"id\":7}},\"id\":7}\n";
     assert_eq!(served.answer(old.as_bytes()).await, expected);
 }
 
@@ -403,4 +403,75 @@ async fn an_instance_that_is_served_keeps_tags_logical_id_and_spec() {
             .count(),
         0
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_flavor_vanilla_answers_infrakit_byte_for_byte() {
+    let served = Served::new(vec![Box::new(VanillaService)]);
+    let properties = r#""Properties":{"Init":["docker pull nginx","docker run -d nginx"],"Tags":{"tier":"web"},"Attachments":[{"ID":"v1","Type":"ebs"}]}"#;
+    let instance = r#""Instance":{"ID":"i-1","LogicalID":null,"Tags":{"infrakit.group":"g1"}}"#;
+    let index = r#""Allocation":{"Size":3,"LogicalIDs":null},"Index":{"Group":"g1","Sequence":3}"#;
+    let spec = r#""Spec":{"Properties":{"Note":"x"},"Tags":{"infrakit.group":"g1"},"Init":"","LogicalID":null,"Attachments":null}"#;
+    let kept = r#""Spec":{"Properties":{},"Tags":{},"Init":"pre","LogicalID":"10.0.0.1","Attachments":[]}"#;
+    let ok = r#"{"Type":"","OK":true}"#;
+    let cases = [
+        (
+            "Validate",
+            format!("{{\"Type\":\"\",{properties},{index}}}"),
+            ok,
+        ),
+        (
+            "Healthy",
+            format!("{{\"Type\":\"\",{properties},{instance}}}"),
+            r#"{"Type":"","Health":1}"#,
+        ),
+        (
+            "Drain",
+            format!("{{\"Type\":\"\",{properties},{instance}}}"),
+            ok,
+        ),
+        (
+            "Prepare",
+            format!("{{\"Type\":\"\",{properties},{spec},{index}}}"),
+            r#"{"Type":"","Spec":{"Properties":{"Note":"x"},"Tags":{"infrakit.group":"g1","tier":"web"},"Init":"docker pull nginx\ndocker run -d nginx","LogicalID":null,"Attachments":[{"ID":"v1","Type":"ebs"}]}}"#,
+        ),
+        (
+            "Prepare",
+            format!("{{\"Type\":\"\",\"Properties\":{{\"Init\":[\"echo <&>\"]}},{kept},{index}}}"),
+            r#"{"Type":"","Spec":{"Properties":{},"Tags":{},"Init":"pre\necho \u003c\u0026\u003e","LogicalID":"10.0.0.1","Attachments":[]}}"#,
+        ),
+    ];
+    for (method, params, result) in cases {
+        let request = format!(
+            "{{\"jsonrpc\":\"2.0\",\"method\":\"Flavor.{method}\",\"params\":{params},\"id\":61}}"
+        );
+        let expected = format!("{{\"jsonrpc\":\"2.0\",\"result\":{result},\"id\":61}}\n");
+        assert_eq!(
+            served.answer(request.as_bytes()).await,
+            expected,
+            "{method}"
+        );
+    }
+    let refused = [
+        (
+            r#"{"Properties":{"Init":"notalist"}}"#,
+            "Init: expected a list",
+        ),
+        (
+            r#"{"Properties":{"InitScriptTemplateURL":"str://x"}}"#,
+            "InitScriptTemplateURL: templates",
+        ),
+        (
+            r#"{"Properties":{"Attachments":[{"ID":"a"}]}}"#,
+            "Attachments: an entry has no ID",
+        ),
+        (r#"{"Type":"x","Properties":{}}"#, "no-plugin:x"),
+    ];
+    for (params, says) in refused {
+        let request = format!(
+            "{{\"jsonrpc\":\"2.0\",\"method\":\"Flavor.Validate\",\"params\":{params},\"id\":1}}"
+        );
+        let answer = served.answer(request.as_bytes()).await;
+        assert!(answer.contains(says), "{answer}");
+    }
 }

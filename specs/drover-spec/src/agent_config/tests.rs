@@ -186,3 +186,52 @@ fn mistakes_in_sources_of_metrics_say_where_they_are() {
     agent.yaml:10:59: `timeout` must be from 100ms to 10s
     ");
 }
+
+fn with_plugins(start: &str) -> String {
+    let text =
+        format!("name: edge-1\nsource: {{url: /srv/fleet.git}}\nplugins:\n  start:\n{start}");
+    match parse("agent.yaml", text.as_bytes()) {
+        Ok(config) => format!("{:?}", config.plugins.start),
+        Err(mistakes) => {
+            let line = |d: &Diagnostic| format!("{}: {}", d.span, d.message);
+            mistakes.iter().map(line).collect::<Vec<_>>().join("\n")
+        }
+    }
+}
+
+#[test]
+fn plugins_to_start_are_read_with_their_limits() {
+    let found = with_plugins(
+        "    - {name: ec2, command: [/usr/bin/drover-provider-ec2, '${socket}'], memory: 256MiB, env: {A: b}, startTimeout: 3s}
+    - {name: small, command: [/bin/small]}\n",
+    );
+    insta::assert_snapshot!(found.replace("}, Plugin", "},\nPlugin"), @r#"
+    [PluginConfig { name: "ec2", program: "/usr/bin/drover-provider-ec2", args: ["${socket}"], env: {"A": "b"}, memory: Some(268435456), start_timeout: 3s },
+    PluginConfig { name: "small", program: "/bin/small", args: [], env: {}, memory: None, start_timeout: 10s }]
+    "#);
+}
+
+#[test]
+fn mistakes_in_plugins_to_start_say_where_they_are() {
+    let found = with_plugins(
+        "    - {name: a, command: [relative]}
+    - {name: b, command: [/b], memory: 256MB}
+    - {name: c, command: [/c], memory: 1KiB}
+    - {name: c, command: [/c], memory: 99999999999999GiB}
+    - {name: A, command: []}
+    - {name: d, command: [/d]}
+    - {name: d, command: [/d], env: {'1': x}, startTimeout: 1h}\n",
+    );
+    insta::assert_snapshot!(found, @"
+    agent.yaml:5:26: `command` must begin with an absolute path
+    agent.yaml:6:40: `memory` must be at least 1MiB, with the unit KiB, MiB or GiB
+    agent.yaml:7:40: `memory` must be at least 1MiB, with the unit KiB, MiB or GiB
+    agent.yaml:8:14: the plugin `c` is there twice
+    agent.yaml:8:40: `memory` must be at least 1MiB, with the unit KiB, MiB or GiB
+    agent.yaml:9:14: `name` contains 'A'; only lower-case letters, digits and '-' are allowed
+    agent.yaml:9:26: `command` must have at least 1 entries
+    agent.yaml:11:14: the plugin `d` is there twice
+    agent.yaml:11:38: `1` cannot be an environment variable: it must have letters, digits and '_', and not begin with a digit
+    agent.yaml:11:61: `startTimeout` must be from 100ms to 10m
+    ");
+}

@@ -148,7 +148,56 @@ pub(crate) static AGENT_PLUGINS: Object = any(
             Shape::Text { max: 4096 },
             "The folder with their sockets and `.listen` files: an absolute path. Default: where InfraKit looks: $INFRAKIT_PLUGINS_DIR, $INFRAKIT_HOME/plugins, ~/.infrakit/plugins.",
         ),
-        later("start", "plugins that the agent starts"),
+        optional(
+            "start",
+            Shape::List {
+                of: &Shape::Object(&AGENT_PLUGIN),
+                min: 0,
+            },
+            "The plugins that the agent starts, restarts and ends.",
+        ),
+    ],
+);
+
+/// Default of a plugin's `startTimeout`: an interpreter with a large library takes some seconds.
+const PLUGIN_START_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(crate) static AGENT_PLUGIN: Object = any(
+    "a plugin",
+    "A program that the agent runs. Its socket is `name` in `plugins.dir`.",
+    &[
+        required(
+            "name",
+            Shape::Name,
+            "The name that Provider documents use, and that of its socket.",
+        ),
+        required(
+            "command",
+            Shape::List {
+                of: &Shape::Text { max: 4096 },
+                min: 1,
+            },
+            "The program, an absolute path, and its arguments; `${socket}` in an argument stands for the socket's path.",
+        ),
+        optional(
+            "env",
+            Shape::TextMap,
+            "Its environment, beside PATH, HOME, LANG and DROVER_PLUGIN_SOCKET. It gets nothing of the agent's own.",
+        ),
+        optional(
+            "memory",
+            Shape::Text { max: 32 },
+            "The most address space that it may have, such as `256MiB`. Default: no limit.",
+        ),
+        preset(
+            "startTimeout",
+            Shape::Duration {
+                min: Duration::from_millis(100),
+                max: Duration::from_mins(10),
+            },
+            Preset::Duration(PLUGIN_START_TIMEOUT),
+            "How long it may take to listen on its socket. Then it is ended and started again.",
+        ),
     ],
 );
 

@@ -80,7 +80,7 @@ fn metrics() -> BTreeMap<MetricName, MetricStatus> {
 #[test]
 fn series_of_a_group_that_is_gone_are_dropped() {
     let (owner, states) = watch::channel(status(&["web", "db"]));
-    let metrics = Metrics::new(states);
+    let metrics = Metrics::new(states, PluginStates::default());
     let text = metrics.render().unwrap();
     assert!(text.contains("drover_build_info{version=\""), "{text}");
     assert!(
@@ -105,7 +105,7 @@ fn series_of_a_group_that_is_gone_are_dropped() {
 #[test]
 fn the_exposition_is_complete_and_well_formed() {
     let (_owner, states) = watch::channel(status(&["web"]));
-    let metrics = Metrics::new(states);
+    let metrics = Metrics::new(states, PluginStates::default());
     metrics.observe_pass(Duration::from_millis(20));
     metrics.observe_step("create", "done");
     metrics.observe_metric_error("error.rate", "prom");

@@ -1,0 +1,398 @@
+//! The plugins that the agent's own file names: started, watched, started again, and ended with the agent.
+//!
+//! A plugin that ends by itself, or does not listen in time, is started again, each time a little later.
+//! It gets nothing of the agent's environment, and no more memory than its file allows. Who it is is
+//! written down while it runs: an agent that was killed left it behind, and the next one ends it by its
+//! process id and start time before it starts its own.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use drover_spec::agent_config::PluginConfig;
+use rustix::process::{Pid, Resource, Rlimit, Signal};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+mod left;
+
+use left::Left;
+
+/// The search path of plugins: nothing of the agent's environment is theirs.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How long a plugin may take to end when it is asked to.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Between two looks at a plugin that is starting.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The first wait before a plugin is started again, which doubles, and the longest.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+
+/// A plugin that ran so long has nothing to do with its failures before.
+const STEADY: Duration = Duration::from_mins(1);
+
+/// Lines of a plugin's output that are kept for the report of its end, and how long each may be.
+const LINES_KEPT: usize = 10;
+const LINE_BYTES_MAX: u64 = 4 * 1024;
+
+/// How a plugin does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct PluginStatus {
+    /// It listens.
+    pub(crate) up: bool,
+    /// How often it was started again.
+    pub(crate) restarts: u64,
+}
+
+/// How every plugin does, by name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PluginStates(Arc<Mutex<BTreeMap<String, PluginStatus>>>);
+
+impl PluginStates {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, PluginStatus>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, name: &str, change: impl FnOnce(&mut PluginStatus)) {
+        change(self.lock().entry(name.to_owned()).or_default());
+    }
+
+    /// Returns how every plugin does now.
+    pub(crate) fn all(&self) -> BTreeMap<String, PluginStatus> {
+        self.lock().clone()
+    }
+}
+
+/// The supervised plugins. [`end`](Self::end) ends them; dropped without it, they are killed.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    tasks: Vec<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+    states: PluginStates,
+}
+
+impl Supervisor {
+    /// Starts every plugin, and waits until each listens or has had its time.
+    ///
+    /// # Errors
+    ///
+    /// The folders cannot be made.
+    pub(crate) async fn start(
+        plugins: &[PluginConfig],
+        sockets: &Path,
+        data_dir: &Path,
+    ) -> io::Result<Self> {
+        let (stop, stopped) = watch::channel(false);
+        let states = PluginStates::default();
+        let mut supervisor = Self {
+            tasks: Vec::new(),
+            stop,
+            states: states.clone(),
+        };
+        if plugins.is_empty() {
+            return Ok(supervisor);
+        }
+        let records = data_dir.join("plugins-started");
+        for folder in [sockets, &records] {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)?;
+        }
+        for config in plugins {
+            states.change(&config.name, |_| {});
+            let plugin = Plugin {
+                socket: sockets.join(&config.name),
+                left: Left::new(records.join(format!("{}.json", config.name))),
+                config: config.clone(),
+                states: states.clone(),
+                stopped: stopped.clone(),
+            };
+            supervisor.tasks.push(tokio::spawn(plugin.supervise()));
+        }
+        supervisor.wait_listening(plugins).await;
+        Ok(supervisor)
+    }
+
+    /// Waits until each plugin listens, no longer than the slowest may take.
+    async fn wait_listening(&self, plugins: &[PluginConfig]) {
+        let limit = plugins.iter().map(|plugin| plugin.start_timeout).max();
+        let deadline = Instant::now() + limit.unwrap_or_default();
+        while Instant::now() < deadline && self.states.all().values().any(|state| !state.up) {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Returns how the plugins do.
+    pub(crate) fn states(&self) -> PluginStates {
+        self.states.clone()
+    }
+
+    /// Ends every plugin and waits until it is gone.
+    pub(crate) async fn end(mut self) {
+        // Nobody may be listening any more; then there is nothing to end.
+        let _ = self.stop.send(true);
+        for task in std::mem::take(&mut self.tasks) {
+            if let Err(error) = task.await {
+                warn!(%error, "plugin not ended in order");
+            }
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// Kills the whole process group of a plugin when it is dropped, unless it is disarmed.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.0 {
+            // The leader is not reaped yet, so the number is still its own.
+            let _ = rustix::process::kill_process_group(group, signal);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// Why a plugin runs no more.
+enum Ended {
+    /// The agent ends.
+    Asked,
+    /// By itself, or because it did not listen.
+    Failed(String),
+}
+
+struct Plugin {
+    config: PluginConfig,
+    socket: PathBuf,
+    left: Left,
+    states: PluginStates,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Plugin {
+    async fn supervise(mut self) {
+        let name = self.config.name.clone();
+        let mut wait = BACKOFF.0;
+        loop {
+            let began = Instant::now();
+            let ended = self.run().await;
+            self.states.change(&name, |state| state.up = false);
+            let why = match ended {
+                Ok(Ended::Asked) => return,
+                Ok(Ended::Failed(why)) => why,
+                Err(error) => error.to_string(),
+            };
+            if began.elapsed() >= STEADY {
+                wait = BACKOFF.0;
+            }
+            let retry_ms = wait.as_millis() as u64;
+            warn!(plugin = name, error = why, retry_ms, "plugin ended");
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = asked(&mut self.stopped) => return,
+            }
+            wait = (wait * 2).min(BACKOFF.1);
+            self.states.change(&name, |state| state.restarts += 1);
+        }
+    }
+
+    /// Runs the plugin until it ends or is to end.
+    async fn run(&mut self) -> io::Result<Ended> {
+        self.left.end().await?;
+        self.clear_socket()?;
+        let mut child = self.spawn()?;
+        let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        // Declared after the child, so dropped before it: killed before it is reaped.
+        let mut group = Group(pid);
+        if let Some(pid) = pid {
+            self.limit(pid)?;
+            self.left.note(pid)?;
+        }
+        let output = Output::of(&mut child, &self.config.name);
+        let deadline = Instant::now() + self.config.start_timeout;
+        let ended = loop {
+            tokio::select! {
+                status = child.wait() => {
+                    // The leader is reaped: its number may be another's from now on.
+                    group.0 = None;
+                    let said = output.last().await;
+                    break Ended::Failed(format!("it ended with {}{said}", status?));
+                }
+                () = asked(&mut self.stopped) => {
+                    end(&mut child, &mut group).await?;
+                    break Ended::Asked;
+                }
+                () = tokio::time::sleep(PAUSE), if !self.is_up() => {
+                    if UnixStream::connect(&self.socket).is_ok() {
+                        info!(plugin = self.config.name, "plugin listens");
+                        self.states.change(&self.config.name, |state| state.up = true);
+                    } else if Instant::now() >= deadline {
+                        end(&mut child, &mut group).await?;
+                        let limit = self.config.start_timeout;
+                        let said = output.last().await;
+                        break Ended::Failed(format!("it did not listen within {limit:?}{said}"));
+                    }
+                }
+            }
+        };
+        self.left.forget();
+        // What listens there no more only misleads.
+        self.clear_socket()?;
+        Ok(ended)
+    }
+
+    fn is_up(&self) -> bool {
+        let states = self.states.lock();
+        states.get(&self.config.name).is_some_and(|state| state.up)
+    }
+
+    /// Removes the socket of a plugin that is gone.
+    fn clear_socket(&self) -> io::Result<()> {
+        match fs::symlink_metadata(&self.socket) {
+            Err(_) => Ok(()),
+            Ok(entry) if !entry.file_type().is_socket() => Err(io::Error::other(format!(
+                "{} is there and no socket",
+                self.socket.display()
+            ))),
+            Ok(_) if UnixStream::connect(&self.socket).is_ok() => Err(io::Error::other(format!(
+                "somebody else listens on {}",
+                self.socket.display()
+            ))),
+            Ok(_) => fs::remove_file(&self.socket),
+        }
+    }
+
+    fn spawn(&self) -> io::Result<Child> {
+        let socket = self.socket.to_string_lossy();
+        let args = self.config.args.iter();
+        let args = args.map(|arg| arg.replace("${socket}", &socket));
+        let program = &self.config.program;
+        let spawned = Command::new(program)
+            .args(args)
+            .env_clear()
+            .env("PATH", PATH)
+            .env("HOME", "/")
+            .env("LANG", "C.UTF-8")
+            .envs(&self.config.env)
+            .env("DROVER_PLUGIN_SOCKET", &self.socket)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn();
+        spawned.map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("cannot start {}: {error}", program.display()),
+            )
+        })
+    }
+
+    /// Bounds the plugin's memory: what it allocates from now on, and what it starts.
+    fn limit(&self, pid: Pid) -> io::Result<()> {
+        if let Some(bytes) = self.config.memory {
+            let limit = Rlimit {
+                current: Some(bytes),
+                maximum: Some(bytes),
+            };
+            match rustix::process::prlimit(Some(pid), Resource::As, limit) {
+                // It has ended already.
+                Ok(_) | Err(rustix::io::Errno::SRCH) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns when the agent ends.
+async fn asked(stopped: &mut watch::Receiver<bool>) {
+    // A sender that is gone means the same.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Asks a plugin to end, and kills it after the grace period.
+async fn end(child: &mut Child, group: &mut Group) -> io::Result<()> {
+    group.signal(Signal::TERM);
+    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
+        group.signal(Signal::KILL);
+        child.wait().await?;
+    }
+    group.0 = None;
+    Ok(())
+}
+
+/// What a plugin prints: each line to the log at `debug`, the last ones kept for the report of its end.
+struct Output {
+    lines: Arc<Mutex<VecDeque<String>>>,
+    reading: Option<JoinHandle<()>>,
+}
+
+impl Output {
+    fn of(child: &mut Child, name: &str) -> Self {
+        let lines: Arc<Mutex<VecDeque<String>>> = Arc::default();
+        let reading = child.stderr.take().map(|stderr| {
+            let (lines, name) = (Arc::clone(&lines), name.to_owned());
+            tokio::spawn(async move {
+                let mut reader = BufReader::new(stderr);
+                loop {
+                    let mut line = Vec::new();
+                    let mut bounded = (&mut reader).take(LINE_BYTES_MAX);
+                    match bounded.read_until(b'\n', &mut line).await {
+                        Ok(0) | Err(_) => return,
+                        Ok(_) => {}
+                    }
+                    let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+                    debug!(plugin = name, line, "plugin says");
+                    let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+                    if lines.len() == LINES_KEPT {
+                        lines.pop_front();
+                    }
+                    lines.push_back(line);
+                }
+            })
+        });
+        Self { lines, reading }
+    }
+
+    /// Returns the last lines, for the end of a sentence.
+    async fn last(mut self) -> String {
+        if let Some(reading) = self.reading.take() {
+            // What it started may hold the pipe open for ever.
+            let _ = tokio::time::timeout(Duration::from_millis(200), reading).await;
+        }
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.is_empty() {
+            return String::new();
+        }
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        format!(": {}", lines.join(" | "))
+    }
+}

@@ -1,0 +1,185 @@
+//! InfraKit's `Flavor`, served by our flavor `vanilla`: init lines, tags and attachments, without logic.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+
+use super::instance::Done;
+use super::{Answered, Failure, Service, param, written};
+use crate::json::{field, text, texts};
+use crate::spec::invalid;
+
+/// Health in InfraKit's numbers: unknown, healthy, unhealthy.
+const HEALTHY: u8 = 1;
+
+/// Serves the flavor `vanilla`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct VanillaService;
+
+/// What the properties say.
+struct Vanilla {
+    init: Vec<String>,
+    tags: BTreeMap<String, String>,
+    attachments: Vec<Json>,
+}
+
+/// A prepared instance, its members in InfraKit's order.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Spec {
+    properties: Json,
+    tags: Json,
+    init: String,
+    #[serde(rename = "LogicalID")]
+    logical_id: Json,
+    attachments: Option<Vec<Attachment>>,
+}
+
+#[derive(Serialize)]
+struct Attachment {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "Type")]
+    type_: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Prepared {
+    r#type: &'static str,
+    spec: Spec,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Health {
+    r#type: &'static str,
+    health: u8,
+}
+
+fn read(params: &Json) -> Result<Vanilla, Failure> {
+    let bad = |why: String| Failure::of(&invalid(why));
+    let empty = Map::new();
+    let properties = match param(params, "Properties") {
+        None | Some(Json::Null) => &empty,
+        Some(Json::Object(properties)) => properties,
+        Some(_) => return Err(bad("the properties are not a map".to_owned())),
+    };
+    if field(properties, "InitScriptTemplateURL").is_some() {
+        let why =
+            "InitScriptTemplateURL: templates are not rendered here; write the lines into Init";
+        return Err(bad(why.to_owned()));
+    }
+    let init = list(properties, "Init").map_err(bad)?.into_iter();
+    let init = init.map(|line| match line {
+        Json::String(line) => Ok(line),
+        _ => Err(bad("Init: a line is not a text".to_owned())),
+    });
+    Ok(Vanilla {
+        init: init.collect::<Result<_, _>>()?,
+        tags: texts(field(properties, "Tags")).map_err(|why| bad(format!("Tags: {why}")))?,
+        attachments: list(properties, "Attachments").map_err(bad)?,
+    })
+}
+
+fn list(properties: &Map<String, Json>, name: &str) -> Result<Vec<Json>, String> {
+    match field(properties, name) {
+        None | Some(Json::Null) => Ok(Vec::new()),
+        Some(Json::Array(list)) => Ok(list.clone()),
+        Some(_) => Err(format!("{name}: expected a list")),
+    }
+}
+
+fn attachment(json: &Json) -> Result<Attachment, Failure> {
+    let part = |name| {
+        let part = json.as_object().map(|entry| text(field(entry, name)));
+        part.and_then(Result::ok).flatten()
+    };
+    match (part("ID"), part("Type")) {
+        (Some(id), Some(type_)) => Ok(Attachment { id, type_ }),
+        _ => Err(Failure::of(&invalid(
+            "Attachments: an entry has no ID or no Type",
+        ))),
+    }
+}
+
+fn prepare(params: &Json) -> Answered {
+    let vanilla = read(params)?;
+    let empty = Map::new();
+    let spec = param(params, "Spec")
+        .and_then(Json::as_object)
+        .unwrap_or(&empty);
+    let part = |name| field(spec, name);
+    let bad = |why: String| Failure::params(why, params);
+    let mut init = Vec::new();
+    let before = text(part("Init")).map_err(|why| bad(format!("`Init`: {why}")))?;
+    init.extend(before.filter(|before| !before.is_empty()));
+    init.extend(vanilla.init);
+    // No tags at all stay none, as in InfraKit.
+    let given = part("Tags").filter(|tags| !tags.is_null());
+    let mut tags = texts(given).map_err(|why| bad(format!("`Tags`: {why}")))?;
+    let tagged = given.is_some() || !vanilla.tags.is_empty();
+    tags.extend(vanilla.tags);
+    let given = part("Attachments").and_then(Json::as_array);
+    let attached = given.into_iter().flatten().chain(&vanilla.attachments);
+    let attached: Vec<Attachment> = attached.map(attachment).collect::<Result<_, _>>()?;
+    let logical_id = part("LogicalID").cloned().unwrap_or(Json::Null);
+    written(&Prepared {
+        r#type: "",
+        spec: Spec {
+            properties: part("Properties").cloned().unwrap_or(Json::Null),
+            tags: if tagged {
+                serde_json::json!(tags)
+            } else {
+                Json::Null
+            },
+            init: init.join("\n"),
+            logical_id,
+            attachments: (given.is_some() || !attached.is_empty()).then_some(attached),
+        },
+    })
+}
+
+#[async_trait]
+impl Service for VanillaService {
+    fn name(&self) -> &'static str {
+        "Flavor"
+    }
+
+    fn versions(&self) -> [Option<&'static str>; 3] {
+        [Some("0.1.0"), Some("0.1.0"), Some("0.1.1")]
+    }
+
+    async fn call(&self, method: &str, params: &Json) -> Option<Answered> {
+        let known = ["Validate", "Prepare", "Healthy", "Drain"];
+        if !known.contains(&method) {
+            return None;
+        }
+        let type_ = param(params, "Type")
+            .and_then(Json::as_str)
+            .unwrap_or_default();
+        if !type_.is_empty() {
+            return Some(Err(Failure::plain(format!("no-plugin:{type_}"))));
+        }
+        Some(match method {
+            "Validate" => read(params).and_then(|vanilla| {
+                vanilla
+                    .attachments
+                    .iter()
+                    .try_for_each(|entry| attachment(entry).map(drop))?;
+                written(&Done::OK)
+            }),
+            "Prepare" => prepare(params),
+            // It has no health of its own, and nothing to drain.
+            "Healthy" => read(params).and_then(|_| {
+                written(&Health {
+                    r#type: "",
+                    health: HEALTHY,
+                })
+            }),
+            _ => read(params).and_then(|_| written(&Done::OK)),
+        })
+    }
+}
