@@ -325,6 +325,8 @@ fn our_own_provider_is_served_to_another_agent_and_survives_a_kill() {
     let sandbox = sandbox(2);
     let provider = PROVIDER.replace("plugin: file, visibility: 1s, ", "plugin: process, ");
     let web = group(2, "x").replace("{note: x}", "{command: [sleep, infinity]}");
+    // Without a surge, so that each instance is restarted where it is.
+    let web = web.replace("maxSurge: 2", "maxSurge: 0, maxUnavailable: 1");
     sandbox.push(
         "served",
         &[("providers/local.yaml", &provider), (WEB, &web)],
@@ -432,6 +434,16 @@ fn running(sandbox: &Sandbox) -> Vec<(i32, String)> {
         .collect()
 }
 
+/// What the agent serves as its metrics.
+fn metrics(port: u16) -> String {
+    let request = "GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+    answer
+}
+
 #[test]
 fn a_plugin_of_the_agents_file_is_started_limited_restarted_and_ended_with_it() {
     let sandbox = sandbox(1);
@@ -445,14 +457,7 @@ fn a_plugin_of_the_agents_file_is_started_limited_restarted_and_ended_with_it() 
         &start_file(&sandbox),
         &format!("listen: '127.0.0.1:{port}'"),
     );
-    let metrics = || {
-        let request = "GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-        std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
-        answer
-    };
+    let metrics = || metrics(port);
     let agent = sandbox.agent();
     sandbox.wait_converged("web", 1);
     let [(pid, environment)] = running(&sandbox).try_into().unwrap();
