@@ -169,7 +169,13 @@ impl Making {
     async fn undecided(&self, inner: &Inner, entry: Entry) -> Made {
         let plugin = &inner.caller.name;
         let said = entry.message.clone().unwrap_or_else(|| {
-            format!("plugin {plugin}: Instance.Provision: made without a handle")
+            let what = match entry.state {
+                State::Acked => "made without a handle",
+                State::Sent | State::Refused | State::Made | State::Ended | State::Failed => {
+                    "no answer to an earlier call"
+                }
+            };
+            format!("plugin {plugin}: Instance.Provision: {what}")
         });
         if !inner.is_past(&entry) || entry.state == State::Sent {
             return Err(unknown(format!(

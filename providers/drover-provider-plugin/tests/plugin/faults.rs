@@ -120,6 +120,24 @@ async fn a_slow_call_is_joined_and_not_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_killed_in_mid_call_does_not_call_again() {
+    let mut scope = Scope::new();
+    let slow = Trouble::Slow(Duration::from_millis(300));
+    scope.fake.trouble(PROVISION, slow);
+    scope.fake.set_lag(Duration::from_mins(1));
+    let (provider, first) = (scope.open(), request(1));
+    let limit = Duration::from_millis(100);
+    let call = tokio::time::timeout(limit, provider.provision(&first));
+    assert!(call.await.is_err());
+    assert_eq!(scope.fake.calls(PROVISION).len(), 1);
+    scope.restart();
+    let again = scope.open().provision(&first).await;
+    let says = "Instance.Provision: no answer to an earlier call; the plugin's listings decide";
+    assert_failed(again, ErrorClass::Unknown, says);
+    assert_eq!(scope.fake.calls(PROVISION).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_is_carried_out_after_its_connection_broke_is_found() {
     let scope = Scope::new();
     scope
