@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::ssh_options::SshOptions;
+
 /// A text that must not appear anywhere: `Debug` and `Display` print `[redacted]`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -74,6 +76,8 @@ pub struct RemoteOptions {
     pub credentials: Option<Credentials>,
     /// Certificate authorities (PEM) to trust *instead of* the system's.
     pub ca_file: Option<PathBuf>,
+    /// Keys and known hosts, for a remote over ssh.
+    pub ssh: SshOptions,
     /// The limit of a connection attempt and of each read or write.
     pub timeout: Duration,
     /// The limit of a whole operation (a listing, a fetch, a push).
@@ -92,6 +96,7 @@ impl Default for RemoteOptions {
         Self {
             credentials: None,
             ca_file: None,
+            ssh: SshOptions::default(),
             timeout: DEFAULT_TIMEOUT,
             deadline: DEFAULT_DEADLINE,
         }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::known_hosts::HostKeyError;
 use crate::oid::Oid;
 use crate::url::UrlError;
 
@@ -65,6 +66,48 @@ pub enum GitError {
         url: String,
         /// What the verification said.
         source: Cause,
+    },
+    /// The host is not known, or not by this key.
+    #[error("will not talk to {url}")]
+    HostKey {
+        /// The remote.
+        url: String,
+        /// Why, and what makes it known.
+        source: Box<HostKeyError>,
+    },
+    /// A file of known hosts could not be used.
+    #[error("read the known hosts in {}", path.display())]
+    KnownHosts {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: Cause,
+    },
+    /// A private key, its passphrase or the ssh agent could not be used.
+    #[error("use the ssh key of {}", path.display())]
+    SshKey {
+        /// The file, or the agent's socket.
+        path: PathBuf,
+        /// Why not.
+        source: Cause,
+    },
+    /// The host takes none of our keys.
+    #[error("{url} refused user {user}: tried {tried}")]
+    SshAuth {
+        /// The remote.
+        url: String,
+        /// The user name.
+        user: String,
+        /// Kinds and fingerprints of the keys that were shown.
+        tried: String,
+    },
+    /// The program at the other end of an ssh connection ended before it said anything.
+    #[error("{url} ended the conversation: {message}")]
+    Ended {
+        /// The remote.
+        url: String,
+        /// What it printed, cleaned.
+        message: String,
     },
     /// A certificate authority file could not be used.
     #[error("read the certificate authorities in {}", path.display())]
@@ -243,6 +286,7 @@ impl GitError {
             | Self::MovedWhileFetching { .. }
             | Self::Contended { .. }
             | Self::Protocol { .. }
+            | Self::Ended { .. }
             | Self::Io { .. }
             | Self::Busy { .. }
             | Self::Local { .. }
@@ -250,6 +294,10 @@ impl GitError {
             Self::Url(_)
             | Self::Auth { .. }
             | Self::Certificate { .. }
+            | Self::HostKey { .. }
+            | Self::KnownHosts { .. }
+            | Self::SshKey { .. }
+            | Self::SshAuth { .. }
             | Self::CaFile { .. }
             | Self::Redirected { .. }
             | Self::NotFound { .. }

@@ -1,6 +1,7 @@
 //! What the tests of this crate share.
 
 pub(crate) mod http_backend;
+pub(crate) mod ssh_server;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
