@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::known_hosts::HostKeyError;
 use crate::oid::Oid;
+use crate::signers::SignatureError;
 use crate::url::UrlError;
 
 /// What a caller should do about an error.
@@ -108,6 +109,46 @@ pub enum GitError {
         url: String,
         /// What it printed, cleaned.
         message: String,
+    },
+    /// A list of signers could not be used.
+    #[error("read the signers in {}", path.display())]
+    Signers {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: Cause,
+    },
+    /// OpenPGP signatures could not be checked.
+    #[error("check a signature with the keyring in {}", home.display())]
+    Gpg {
+        /// The folder of the keyring.
+        home: PathBuf,
+        /// Why not.
+        source: Cause,
+    },
+    /// Something is not signed by anybody who counts.
+    #[error("{what} is not verified")]
+    Unverified {
+        /// The commit or tag.
+        what: String,
+        /// Why not.
+        source: SignatureError,
+    },
+    /// A signature could not be made.
+    #[error("sign with {key}")]
+    Sign {
+        /// Kind and fingerprint of the key.
+        key: String,
+        /// Why not.
+        source: Cause,
+    },
+    /// A file with a credential could not be used.
+    #[error("read the credential in {}", path.display())]
+    CredentialFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: Cause,
     },
     /// A certificate authority file could not be used.
     #[error("read the certificate authorities in {}", path.display())]
@@ -297,6 +338,11 @@ impl GitError {
             | Self::HostKey { .. }
             | Self::KnownHosts { .. }
             | Self::SshKey { .. }
+            | Self::CredentialFile { .. }
+            | Self::Signers { .. }
+            | Self::Gpg { .. }
+            | Self::Unverified { .. }
+            | Self::Sign { .. }
             | Self::SshAuth { .. }
             | Self::CaFile { .. }
             | Self::Redirected { .. }

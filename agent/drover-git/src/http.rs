@@ -155,9 +155,17 @@ impl Talk<'_> {
             self.session
                 .protocol("a redirect to something that is no URL")
         })?;
-        if same_origin(from, &target) && target.username().is_empty() && target.password().is_none()
-        {
-            return Ok(target);
+        let plain = target.username().is_empty() && target.password().is_none();
+        if same_origin(from, &target) && plain {
+            // Another path of the host may belong to somebody else.
+            if self.http.credentials.is_none() || from.path() == target.path() {
+                return Ok(target);
+            }
+            let place = target.as_str().split('?').next().unwrap_or_default();
+            return Err(GitError::Redirected {
+                url: self.session.url(),
+                to: self.session.scrub(place.trim_end_matches("/info/refs")),
+            });
         }
         Err(GitError::Redirected {
             url: self.session.url(),

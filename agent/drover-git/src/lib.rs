@@ -32,6 +32,8 @@ mod pack;
 mod refs;
 mod remote;
 mod session;
+mod signers;
+mod signing;
 mod ssh;
 mod ssh_options;
 mod state;
@@ -39,17 +41,24 @@ mod transport;
 mod tree;
 mod update;
 mod url;
+mod verify;
 mod write;
 
 pub use budget::{PushAdvice, PushBudget, PushLimits};
 pub use commits::{ChangedPath, CommitInfo, Signature};
-pub use credentials::{Credentials, DEFAULT_DEADLINE, DEFAULT_TIMEOUT, RemoteOptions, Secret};
+pub use credentials::{
+    Credentials, DEFAULT_DEADLINE, DEFAULT_TIMEOUT, Login, RemoteOptions, Secret,
+};
 pub use error::{Cause, Disposition, GitError};
 pub use known_hosts::{HostKeyError, LinePlace};
 pub use mirror::Mirror;
 pub use oid::{Oid, ParseOidError};
 pub use open::{RepositoryKind, init_repository};
 pub use refs::RemoteRefs;
+pub use signers::{
+    AllowedSigners, GIT_NAMESPACE, SSH_SIGNATURE_BEGIN, SignatureError, SignedBy, SignersFile,
+};
+pub use signing::SigningKey;
 pub use ssh_options::{SshIdentity, SshOptions};
 pub use state::{DEFAULT_ATTEMPTS, Loaded, PublishPolicy, Published, StateBranch, StateCommit};
 pub use tree::{
@@ -58,4 +67,5 @@ pub use tree::{
 };
 pub use update::PushOutcome;
 pub use url::{SourceUrl, UrlError};
+pub use verify::Trust;
 pub use write::{CommitMeta, Edit};

@@ -284,6 +284,17 @@ impl Mirror {
         self.with_repository(|repository| update::read(repository, &reference))
     }
 
+    /// Remembers a commit under a name, across restarts and for nobody else to see.
+    pub fn remember(&self, name: &str, id: Oid) -> Result<(), GitError> {
+        self.set_reference(&remembered_as(name)?, id)
+    }
+
+    /// Returns what was remembered under a name.
+    pub fn remembered(&self, name: &str) -> Result<Option<Oid>, GitError> {
+        let reference = remembered_as(name)?;
+        self.with_repository(|repository| update::read(repository, &reference))
+    }
+
     /// Makes sure that a branch exists, creating it at `at`. Returns where it is.
     ///
     /// # Errors
@@ -451,6 +462,10 @@ impl Mirror {
             Ok(())
         })
     }
+}
+
+fn remembered_as(name: &str) -> Result<String, GitError> {
+    full_reference(&format!("{PRIVATE_PREFIX}remembered/{name}"))
 }
 
 /// Remembers whose mirror this is. At another URL the references of the old one mean nothing, but

@@ -164,9 +164,16 @@ impl Worker {
     ) -> Result<Session, GitError> {
         let carrier = match (place.http(), place.ssh()) {
             (Some(base), _) => {
-                let credentials = options.credentials.as_ref().or(place.credentials());
+                let login = match purpose {
+                    Purpose::Read => options.credentials.as_ref(),
+                    Purpose::Write => options.for_writing(),
+                };
+                let credentials = match login {
+                    Some(login) => Some(login.read()?),
+                    None => place.credentials().cloned(),
+                };
                 let client = self.client(base, options)?;
-                Carrier::Http(Http::new(client, base.clone(), credentials.cloned()))
+                Carrier::Http(Http::new(client, base.clone(), credentials))
             }
             (None, Some(ssh)) => Carrier::Ssh(Ssh {
                 place: ssh.clone(),

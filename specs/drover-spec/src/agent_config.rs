@@ -39,6 +39,10 @@ pub struct AgentConfig {
     pub providers_allowed: Option<Vec<ProviderType>>,
     /// Where metrics come from.
     pub metric_sources: Vec<MetricSourceConfig>,
+    /// A list of people's keys: whose operations count. None: nobody's.
+    pub signers: Option<PathBuf>,
+    /// A private key that signs state commits, and a file with its passphrase.
+    pub key: Option<(PathBuf, Option<PathBuf>)>,
 }
 
 /// A source of metrics.
@@ -100,8 +104,34 @@ pub struct Source {
     pub path: String,
     /// Time between two looks at the branch.
     pub interval: Duration,
-    /// Files with credentials for the host of `url`.
+    /// Files with credentials for `url`, and for nothing else.
     pub credentials: CredentialFiles,
+    /// Others for pushing to it. None: the same.
+    pub push_credentials: Option<CredentialFiles>,
+    /// A file of known hosts, for ssh. None: OpenSSH's own.
+    pub known_hosts: Option<PathBuf>,
+    /// What has to be signed. None: nothing.
+    pub verify: Option<Verify>,
+}
+
+/// What has to be signed for a commit to be acted on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verify {
+    /// What is looked at.
+    pub mode: VerifyMode,
+    /// A list of ssh keys.
+    pub signers: Option<PathBuf>,
+    /// The folder of a GnuPG keyring.
+    pub gnupg_home: Option<PathBuf>,
+}
+
+/// What has to be signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VerifyMode {
+    /// The commit that is acted on.
+    Head,
+    /// The annotated tag that is followed.
+    Tag,
 }
 
 /// Files with credentials. Their content is read by who needs it, each time anew.
@@ -115,6 +145,12 @@ pub struct CredentialFiles {
     pub token: Option<PathBuf>,
     /// The authorities that sign the host's certificate, PEM.
     pub ca: Option<PathBuf>,
+    /// A private key, for ssh.
+    pub ssh_key: Option<PathBuf>,
+    /// Its passphrase.
+    pub ssh_passphrase: Option<PathBuf>,
+    /// The socket of an ssh agent, instead of a key.
+    pub ssh_agent: Option<PathBuf>,
 }
 
 /// The type that is not allowed unless it is named: it runs what the repository says as the agent's
@@ -204,6 +240,9 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
     let providers = fields.object("providers");
     let providers_allowed = providers.ids("allow");
     let metric_sources = metrics::sources(&fields.object("metrics"));
+    let signers = path(&fields, "signers");
+    let key = path(&fields, "key");
+    let passphrase = path(&fields, "keyPassphraseFile");
     let name = name?;
     Some(AgentConfig {
         fleet: match fleet {
@@ -219,30 +258,63 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
         listen,
         providers_allowed,
         metric_sources,
+        signers,
+        key: key.map(|key| (key, passphrase)),
     })
 }
 
 fn source(fields: &Fields<'_>) -> Option<Source> {
     let credentials = fields.object("credentials");
-    let files = credential_files(&credentials.object("source"));
+    let files = credential_files(&credentials.object("source"), FILES);
+    let push = credential_files(&credentials.object("push"), PUSH_FILES);
+    let push = credentials.has("push").then_some(push);
     let source = fields.object("source");
     let url = source.text("url");
     let branch = branch(&source, "branch");
-    let path = folder(&source);
+    let folder = folder(&source);
     let interval = source.duration("interval");
+    let known_hosts = path(&source, "knownHosts");
+    let verify = verify(&source, fields.has("signers"));
     Some(Source {
         url: url?,
         url_span: source.span_of("url"),
         branch: branch?,
-        path: path?,
+        path: folder?,
         interval,
         credentials: files,
+        push_credentials: push,
+        known_hosts,
+        verify,
     })
 }
 
-fn credential_files(fields: &Fields<'_>) -> CredentialFiles {
-    let file = |name| fields.has(name).then(|| absolute(fields, name)).flatten();
-    for name in ["usernameFile", "passwordFile", "tokenFile", "caFile"] {
+/// The files for pushing.
+const PUSH_FILES: &[&str] = &[
+    "usernameFile",
+    "passwordFile",
+    "tokenFile",
+    "sshKeyFile",
+    "sshPassphraseFile",
+    "sshAgent",
+];
+
+/// Whom to trust is the same for both.
+const FILES: &[&str] = &[
+    "usernameFile",
+    "passwordFile",
+    "tokenFile",
+    "sshKeyFile",
+    "sshPassphraseFile",
+    "sshAgent",
+    "caFile",
+];
+
+fn credential_files(fields: &Fields<'_>, names: &[&'static str]) -> CredentialFiles {
+    let file = |name: &'static str| {
+        let known = names.contains(&name) && fields.has(name);
+        known.then(|| absolute(fields, name)).flatten()
+    };
+    for name in names {
         let _ = fields.get(name);
     }
     let files = CredentialFiles {
@@ -250,15 +322,57 @@ fn credential_files(fields: &Fields<'_>) -> CredentialFiles {
         password: file("passwordFile"),
         token: file("tokenFile"),
         ca: file("caFile"),
+        ssh_key: file("sshKeyFile"),
+        ssh_passphrase: file("sshPassphraseFile"),
+        ssh_agent: file("sshAgent"),
+    };
+    let bad = |message: &str, name| {
+        let span = fields.span_of(name);
+        let diagnostic = Diagnostic::error("inconsistent", message, span);
+        fields.report.push(diagnostic);
     };
     if files.token.is_some() && files.password.is_some() {
-        let message = "write either `tokenFile` or `passwordFile`";
-        let span = fields.span_of("tokenFile");
-        fields
-            .report
-            .push(Diagnostic::error("inconsistent", message, span));
+        bad("write either `tokenFile` or `passwordFile`", "tokenFile");
+    }
+    if files.ssh_key.is_some() && files.ssh_agent.is_some() {
+        bad("write either `sshKeyFile` or `sshAgent`", "sshAgent");
+    }
+    if files.ssh_passphrase.is_some() && files.ssh_key.is_none() {
+        let message = "a passphrase is of use with `sshKeyFile` only";
+        bad(message, "sshPassphraseFile");
     }
     files
+}
+
+/// Reads what has to be signed. `has_signers`: the agent has a list of signers of its own.
+fn verify(source: &Fields<'_>, has_signers: bool) -> Option<Verify> {
+    let fields = source.object("verify");
+    let mode = match fields.word("mode") {
+        "tag" => VerifyMode::Tag,
+        _ => VerifyMode::Head,
+    };
+    let verify = Verify {
+        mode,
+        signers: path(&fields, "signers"),
+        gnupg_home: path(&fields, "gnupgHome"),
+    };
+    if !source.has("verify") {
+        return None;
+    }
+    let has_any = has_signers || fields.has("signers") || fields.has("gnupgHome");
+    if !has_any {
+        let message = "nobody's signature would count: write `signers` or `gnupgHome`";
+        let span = source.span_of("verify");
+        let diagnostic = Diagnostic::error("inconsistent", message, span);
+        source.report.push(diagnostic);
+    }
+    Some(verify)
+}
+
+/// Reads an absolute path, where one is written.
+fn path(fields: &Fields<'_>, name: &'static str) -> Option<PathBuf> {
+    let written = fields.get(name).1.is_some();
+    written.then(|| absolute(fields, name)).flatten()
 }
 
 /// Reads a path that means the same wherever the agent is started.

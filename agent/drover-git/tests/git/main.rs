@@ -8,6 +8,7 @@
 mod environment;
 mod local;
 mod remote;
+mod signatures;
 mod ssh;
 mod state;
 #[path = "../support/mod.rs"]

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_git::{
-    CommitMeta, Credentials, Edit, Mirror, Oid, PublishPolicy, PushOutcome, RemoteOptions, Secret,
-    Signature, SourceUrl, StateBranch,
+    CommitMeta, Credentials, Edit, Login, Mirror, Oid, PublishPolicy, PushOutcome, RemoteOptions,
+    Secret, Signature, SourceUrl, StateBranch,
 };
 use http_backend::{HttpBackend, create_repository, git};
 use jiff::Timestamp;
@@ -95,10 +95,10 @@ pub(crate) fn options() -> RemoteOptions {
 
 pub(crate) fn with_password(user: &str, password: &str) -> RemoteOptions {
     RemoteOptions {
-        credentials: Some(Credentials {
+        credentials: Some(Login::Given(Credentials {
             username: user.to_owned(),
             password: Secret::new(password),
-        }),
+        })),
         ..options()
     }
 }
@@ -115,6 +115,7 @@ pub(crate) fn meta(message: &str) -> CommitMeta {
         message: message.to_owned(),
         author: agent("jane"),
         time: at(0),
+        signer: None,
     }
 }
 
