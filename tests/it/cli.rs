@@ -3,7 +3,7 @@
 use crate::support::{DROVER, Sandbox};
 
 /// Every command with its subcommands.
-const COMMANDS: [&[&str]; 32] = [
+const COMMANDS: [&[&str]; 34] = [
     &[],
     &["demo"],
     &["init"],
@@ -22,6 +22,8 @@ const COMMANDS: [&[&str]; 32] = [
     &["scale"],
     &["suspend"],
     &["resume"],
+    &["approve"],
+    &["reject"],
     &["freeze"],
     &["unfreeze"],
     &["reconcile"],

@@ -123,6 +123,32 @@ impl Credentials {
     }
 }
 
+/// A certificate that we show to the host, and its key; both PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificate, followed by those that lead to a known authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// Which way HTTP requests take.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Proxy {
+    /// As `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say; never to loopback.
+    #[default]
+    Environment,
+    /// Straight to the host.
+    Off,
+    /// Through this proxy.
+    Through {
+        /// Its URL, without credentials.
+        url: String,
+        /// Credentials for the proxy alone.
+        login: Option<Login>,
+    },
+}
+
 /// How to talk to a remote.
 #[derive(Debug, Clone)]
 pub struct RemoteOptions {
@@ -132,6 +158,10 @@ pub struct RemoteOptions {
     pub write_credentials: Option<Login>,
     /// Certificate authorities (PEM) to trust *instead of* the system's.
     pub ca_file: Option<PathBuf>,
+    /// A certificate to show to the host.
+    pub client_certificate: Option<ClientCertificate>,
+    /// Which way requests take.
+    pub proxy: Proxy,
     /// Keys and known hosts, for a remote over ssh.
     pub ssh: SshOptions,
     /// The limit of a connection attempt and of each read or write.
@@ -148,6 +178,24 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 pub const DEFAULT_DEADLINE: Duration = Duration::from_mins(5);
 
 impl RemoteOptions {
+    /// Returns the files that a client is built from.
+    pub(crate) fn client_files(&self) -> Vec<&Path> {
+        let shown = self.client_certificate.iter();
+        let shown = shown.flat_map(|shown| [&shown.certificate, &shown.key]);
+        let proxy = match &self.proxy {
+            Proxy::Through {
+                login: Some(Login::Files { username, password }),
+                ..
+            } => [username.as_ref(), password.as_ref()],
+            Proxy::Through { .. } | Proxy::Environment | Proxy::Off => [None, None],
+        };
+        let files = self.ca_file.iter().chain(shown);
+        files
+            .chain(proxy.into_iter().flatten())
+            .map(PathBuf::as_path)
+            .collect()
+    }
+
     pub(crate) fn for_writing(&self) -> Option<&Login> {
         self.write_credentials
             .as_ref()
@@ -161,6 +209,8 @@ impl Default for RemoteOptions {
             credentials: None,
             write_credentials: None,
             ca_file: None,
+            client_certificate: None,
+            proxy: Proxy::Environment,
             ssh: SshOptions::default(),
             timeout: DEFAULT_TIMEOUT,
             deadline: DEFAULT_DEADLINE,

@@ -150,8 +150,8 @@ pub enum GitError {
         /// Why not.
         source: Cause,
     },
-    /// A certificate authority file could not be used.
-    #[error("read the certificate authorities in {}", path.display())]
+    /// A file with certificates or their key could not be used.
+    #[error("read the certificates in {}", path.display())]
     CaFile {
         /// The file.
         path: PathBuf,

@@ -3,7 +3,9 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::SystemTime;
 
 /// Reads a file of at most `max` bytes; a pipe or a device does not fool the limit.
 pub(crate) fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
@@ -14,6 +16,18 @@ pub(crate) fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
     Ok(bytes)
+}
+
+/// What tells one content of a file from the next without reading it.
+pub(crate) type Stamp = Option<(u64, u64, SystemTime)>;
+
+/// Returns the stamps of files; a file that is not there has none.
+pub(crate) fn stamps(paths: &[&Path]) -> Vec<Stamp> {
+    let stamp = |path: &&Path| {
+        let facts = std::fs::metadata(path).ok()?;
+        Some((facts.ino(), facts.len(), facts.modified().ok()?))
+    };
+    paths.iter().map(stamp).collect()
 }
 
 /// Reads a text file of at most `max` bytes.

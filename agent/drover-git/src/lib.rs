@@ -47,7 +47,8 @@ mod write;
 pub use budget::{PushAdvice, PushBudget, PushLimits};
 pub use commits::{ChangedPath, CommitInfo, Signature};
 pub use credentials::{
-    Credentials, DEFAULT_DEADLINE, DEFAULT_TIMEOUT, Login, RemoteOptions, Secret,
+    ClientCertificate, Credentials, DEFAULT_DEADLINE, DEFAULT_TIMEOUT, Login, Proxy, RemoteOptions,
+    Secret,
 };
 pub use error::{Cause, Disposition, GitError};
 pub use known_hosts::{HostKeyError, LinePlace};

@@ -18,6 +18,7 @@ use reqwest::blocking::Client;
 use crate::client;
 use crate::credentials::RemoteOptions;
 use crate::error::GitError;
+use crate::files::{self, Stamp};
 use crate::http::Http;
 use crate::oid::Oid;
 use crate::refs::{PRIVATE_PREFIX, RemoteRefs};
@@ -45,7 +46,14 @@ pub(crate) struct Remote {
 /// What lives on the thread.
 struct Worker {
     directory: PathBuf,
-    client: Option<(Arc<RemoteOptions>, Client)>,
+    client: Option<BuiltClient>,
+}
+
+/// A client, and what it was built from: when that changes it is built anew.
+struct BuiltClient {
+    options: Arc<RemoteOptions>,
+    stamps: Vec<Stamp>,
+    client: Client,
 }
 
 impl Remote {
@@ -190,13 +198,19 @@ impl Worker {
     }
 
     fn client(&mut self, base: &Url, options: &Arc<RemoteOptions>) -> Result<Client, GitError> {
-        if let Some((for_options, client)) = &self.client
-            && Arc::ptr_eq(for_options, options)
+        let stamps = files::stamps(&options.client_files());
+        if let Some(built) = &self.client
+            && Arc::ptr_eq(&built.options, options)
+            && built.stamps == stamps
         {
-            return Ok(client.clone());
+            return Ok(built.client.clone());
         }
         let client = client::build(base, options)?;
-        self.client = Some((Arc::clone(options), client.clone()));
+        self.client = Some(BuiltClient {
+            options: Arc::clone(options),
+            stamps,
+            client: client.clone(),
+        });
         Ok(client)
     }
 

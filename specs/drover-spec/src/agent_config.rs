@@ -112,6 +112,22 @@ pub struct Source {
     pub known_hosts: Option<PathBuf>,
     /// What has to be signed. None: nothing.
     pub verify: Option<Verify>,
+    /// Which way HTTP requests take. None: as the environment says.
+    pub proxy: Option<Proxy>,
+}
+
+/// Which way HTTP requests take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proxy {
+    /// Straight to the host.
+    Off,
+    /// Through this proxy.
+    Through {
+        /// Its URL.
+        url: String,
+        /// Files with credentials for it.
+        credentials: CredentialFiles,
+    },
 }
 
 /// What has to be signed for a commit to be acted on.
@@ -145,6 +161,10 @@ pub struct CredentialFiles {
     pub token: Option<PathBuf>,
     /// The authorities that sign the host's certificate, PEM.
     pub ca: Option<PathBuf>,
+    /// A certificate to show to the host, PEM.
+    pub client_certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub client_key: Option<PathBuf>,
     /// A private key, for ssh.
     pub ssh_key: Option<PathBuf>,
     /// Its passphrase.
@@ -274,6 +294,8 @@ fn source(fields: &Fields<'_>) -> Option<Source> {
     let folder = folder(&source);
     let interval = source.duration("interval");
     let known_hosts = path(&source, "knownHosts");
+    let proxy_files = credential_files(&credentials.object("proxy"), PROXY_FILES);
+    let proxy = proxy(&source, proxy_files);
     let verify = verify(&source, fields.has("signers"));
     Some(Source {
         url: url?,
@@ -285,6 +307,7 @@ fn source(fields: &Fields<'_>) -> Option<Source> {
         push_credentials: push,
         known_hosts,
         verify,
+        proxy,
     })
 }
 
@@ -307,7 +330,12 @@ const FILES: &[&str] = &[
     "sshPassphraseFile",
     "sshAgent",
     "caFile",
+    "clientCertificateFile",
+    "clientKeyFile",
 ];
+
+/// The files for a proxy.
+const PROXY_FILES: &[&str] = &["usernameFile", "passwordFile"];
 
 fn credential_files(fields: &Fields<'_>, names: &[&'static str]) -> CredentialFiles {
     let file = |name: &'static str| {
@@ -322,6 +350,8 @@ fn credential_files(fields: &Fields<'_>, names: &[&'static str]) -> CredentialFi
         password: file("passwordFile"),
         token: file("tokenFile"),
         ca: file("caFile"),
+        client_certificate: file("clientCertificateFile"),
+        client_key: file("clientKeyFile"),
         ssh_key: file("sshKeyFile"),
         ssh_passphrase: file("sshPassphraseFile"),
         ssh_agent: file("sshAgent"),
@@ -334,6 +364,10 @@ fn credential_files(fields: &Fields<'_>, names: &[&'static str]) -> CredentialFi
     if files.token.is_some() && files.password.is_some() {
         bad("write either `tokenFile` or `passwordFile`", "tokenFile");
     }
+    if files.client_certificate.is_some() != files.client_key.is_some() {
+        let message = "`clientCertificateFile` and `clientKeyFile` belong together";
+        bad(message, "clientKeyFile");
+    }
     if files.ssh_key.is_some() && files.ssh_agent.is_some() {
         bad("write either `sshKeyFile` or `sshAgent`", "sshAgent");
     }
@@ -342,6 +376,25 @@ fn credential_files(fields: &Fields<'_>, names: &[&'static str]) -> CredentialFi
         bad(message, "sshPassphraseFile");
     }
     files
+}
+
+/// Reads which way HTTP requests take.
+fn proxy(source: &Fields<'_>, credentials: CredentialFiles) -> Option<Proxy> {
+    let entry = source.get("proxy").1;
+    let url = source.text("proxy")?;
+    if url == "off" {
+        return Some(Proxy::Off);
+    }
+    let host = url.strip_prefix("http://").or(url.strip_prefix("https://"));
+    let plain = |host: &str| !host.is_empty() && !host.contains(['@', '?', '#', ' ']);
+    if let (false, Some(entry)) = (host.is_some_and(plain), entry) {
+        source.bad(
+            entry,
+            "must be `off`, or http:// or https:// with a host and without a user name",
+        );
+        return None;
+    }
+    Some(Proxy::Through { url, credentials })
 }
 
 /// Reads what has to be signed. `has_signers`: the agent has a list of signers of its own.

@@ -7,6 +7,7 @@
 
 mod environment;
 mod local;
+mod nginx;
 mod remote;
 mod signatures;
 mod ssh;

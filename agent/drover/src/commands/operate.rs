@@ -33,15 +33,20 @@ pub(super) fn decide(args: &DecideArgs, verdict: ApprovalVerdict, ui: Ui) -> Com
     }
     let settings = Settings::of_source(&args.source)?;
     let key = signing_key(args, &settings)?;
-    let snapshot = Reader::open(&settings)?.read()?;
+    let snapshot = Reader::open(&settings).and_then(|reader| reader.read());
+    // With the change named, what is recorded is of no need: a first change may wait as well.
+    let snapshot = match snapshot {
+        Err(_) if args.change.is_some() => None,
+        read => Some(read?),
+    };
     let at =
         Timestamp::from_second(Timestamp::now().as_second()).context("cannot tell the time")?;
     let expires = at.checked_add(args.expires);
     let operation = Operation {
         verdict,
-        fleet: fleet(args, &settings, &snapshot)?,
+        fleet: fleet(args, &settings, snapshot.as_ref())?,
         group: args.group.clone(),
-        change: change(args, &snapshot)?,
+        change: change(args, snapshot.as_ref())?,
         at,
         expires: expires.context("--expires is beyond all times")?,
         because: because.to_owned(),
@@ -76,23 +81,29 @@ fn signing_key(args: &DecideArgs, settings: &Settings) -> CommandResult<SigningK
 }
 
 /// The fleet, which is a part of what is signed: another's agents must not listen.
-fn fleet(args: &DecideArgs, settings: &Settings, snapshot: &Snapshot) -> CommandResult<FleetName> {
+fn fleet(
+    args: &DecideArgs,
+    settings: &Settings,
+    snapshot: Option<&Snapshot>,
+) -> CommandResult<FleetName> {
     if let Some(fleet) = &args.fleet {
         return Ok(fleet.clone());
     }
-    match &snapshot.origin {
-        Origin::Agent { status, .. } => {
+    match snapshot.map(|snapshot| &snapshot.origin) {
+        Some(Origin::Agent { status, .. }) => {
             let fleet = FleetName::parse(&status.fleet);
             fleet.context("cannot tell the agent's fleet")
         }
-        Origin::Branch => Ok(settings.fleet.clone()),
+        Some(Origin::Branch) | None => Ok(settings.fleet.clone()),
     }
 }
 
-fn change(args: &DecideArgs, snapshot: &Snapshot) -> CommandResult<ChangeId> {
-    if let Some(change) = &args.change {
-        return Ok(change.clone());
-    }
+fn change(args: &DecideArgs, snapshot: Option<&Snapshot>) -> CommandResult<ChangeId> {
+    let snapshot = match (&args.change, snapshot) {
+        (Some(change), _) => return Ok(change.clone()),
+        (None, Some(snapshot)) => snapshot,
+        (None, None) => return Err(CommandError::usage("name the change with --change")),
+    };
     let group = snapshot.group(&args.group)?;
     // What waits for people's word comes before what goes on already.
     let waiting = group.holds.iter().find_map(|held| {

@@ -3,7 +3,10 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use drover_git::{Login, RemoteOptions, SignersFile, SourceUrl, SshIdentity, SshOptions, Trust};
+use drover_git::{
+    ClientCertificate, Login, Proxy, RemoteOptions, SignersFile, SourceUrl, SshIdentity,
+    SshOptions, Trust,
+};
 use drover_loop::{Verification, VerifyMode};
 use drover_spec::agent_config::{self, AgentConfig, CredentialFiles};
 use tracing::warn;
@@ -41,6 +44,15 @@ pub(super) fn options(
         credentials: login(&source.credentials),
         write_credentials: push.and_then(login),
         ca_file: source.credentials.ca.clone(),
+        client_certificate: client_certificate(&source.credentials),
+        proxy: match &source.proxy {
+            None => Proxy::Environment,
+            Some(agent_config::Proxy::Off) => Proxy::Off,
+            Some(agent_config::Proxy::Through { url, credentials }) => Proxy::Through {
+                url: url.clone(),
+                login: login(credentials),
+            },
+        },
         ssh: SshOptions {
             identity: identity(&source.credentials).or(own.identity),
             write_identity: push.and_then(identity),
@@ -103,6 +115,14 @@ fn login(files: &CredentialFiles) -> Option<Login> {
         username: files.username.clone(),
         password: password.cloned(),
     })
+}
+
+fn client_certificate(files: &CredentialFiles) -> Option<ClientCertificate> {
+    let shown = files
+        .client_certificate
+        .clone()
+        .zip(files.client_key.clone());
+    shown.map(|(certificate, key)| ClientCertificate { certificate, key })
 }
 
 fn identity(files: &CredentialFiles) -> Option<SshIdentity> {

@@ -172,6 +172,42 @@ credentials:
 }
 
 #[test]
+fn reads_which_way_requests_take() {
+    let proxy = |text: &str| {
+        let more = "credentials: {proxy: {usernameFile: /u, passwordFile: /p}}\n";
+        parsed(&format!(
+            "name: a\nsource: {{url: x, proxy: {text}}}\n{more}"
+        ))
+        .source
+        .proxy
+    };
+    let credentials = CredentialFiles {
+        username: Some("/u".into()),
+        password: Some("/p".into()),
+        ..CredentialFiles::default()
+    };
+    let through = Proxy::Through {
+        url: "http://proxy:3128".to_owned(),
+        credentials,
+    };
+    assert_eq!(proxy("'http://proxy:3128'"), Some(through));
+    assert_eq!(proxy("off"), Some(Proxy::Off));
+    assert_eq!(parsed("name: a\nsource: {url: x}\n").source.proxy, None);
+    for bad in [
+        "socks5://proxy:1080",
+        "http://me:word@proxy",
+        "http://",
+        "proxy:3128",
+    ] {
+        let text = format!("name: a\nsource: {{url: x, proxy: '{bad}'}}\n");
+        let told = mistakes(&text);
+        assert!(told.contains("must be `off`, or http://"), "{bad}: {told}");
+    }
+    let alone = "name: a\nsource: {url: x}\ncredentials: {source: {clientKeyFile: /k}}\n";
+    assert!(mistakes(alone).contains("belong together"));
+}
+
+#[test]
 fn settings_of_keys_that_contradict_each_other_are_mistakes() {
     let text = "\
 name: a

@@ -122,6 +122,11 @@ pub(crate) static AGENT_SOURCE: Object = any(
             "What has to be signed for a commit to be acted on. Default: nothing.",
         ),
         optional(
+            "proxy",
+            Shape::Text { max: 4096 },
+            "For http and https: the URL of an HTTP proxy, or `off`. Default: as the environment says.",
+        ),
+        optional(
             "knownHosts",
             Shape::Text { max: 4096 },
             "For ssh: a file of known hosts, an absolute path. Default: OpenSSH's own, of the agent's user and of the system.",
@@ -260,6 +265,11 @@ pub(crate) static AGENT_CREDENTIALS: Object = any(
             "Credentials for `source.url`, and for nothing else.",
         ),
         optional(
+            "proxy",
+            Shape::Object(&AGENT_PROXY_CREDENTIALS),
+            "Credentials for `source.proxy`, and for nothing else.",
+        ),
+        optional(
             "push",
             Shape::Object(&AGENT_PUSH_CREDENTIALS),
             "Credentials for pushing to `source.url`. Default: those of `source`.",
@@ -279,10 +289,26 @@ pub(crate) static AGENT_SOURCE_CREDENTIALS: Object = any(
             Shape::Text { max: 4096 },
             "A PEM file with the authorities that sign the host's certificate.",
         ),
+        optional(
+            "clientCertificateFile",
+            Shape::Text { max: 4096 },
+            "For https: a PEM file with a certificate to show to the host.",
+        ),
+        optional(
+            "clientKeyFile",
+            Shape::Text { max: 4096 },
+            "A PEM file with the private key of `clientCertificateFile`.",
+        ),
         SSH_KEY_FILE,
         SSH_PASSPHRASE_FILE,
         SSH_AGENT,
     ],
+);
+
+pub(crate) static AGENT_PROXY_CREDENTIALS: Object = any(
+    "credentials.proxy",
+    "Credentials for `source.proxy`. Each field names a file, which is read for each conversation.",
+    &[USERNAME_FILE, PASSWORD_FILE],
 );
 
 pub(crate) static AGENT_PUSH_CREDENTIALS: Object = any(
