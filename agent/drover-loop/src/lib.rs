@@ -59,7 +59,7 @@ pub use machine::{local_liveness, machine, system_entropy};
 pub use members::{MemberState, Membership, PublishedMember};
 pub use metrics::{MetricAsk, MetricReader, MetricStatus, NoMetrics};
 pub use operations::{
-    LIFETIME_MAX, OPERATIONS_BRANCH, OperationRefusal, OperationsOptions, OperationsRead,
+    LIFETIME_MAX, Memory, OPERATIONS_BRANCH, OperationRefusal, OperationsOptions, OperationsRead,
     OperationsReader, RefusedOperation, operation_path,
 };
 pub use orphans::Orphan;

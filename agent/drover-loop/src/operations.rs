@@ -105,6 +105,17 @@ pub struct OperationsOptions {
     pub fleet: FleetName,
     /// The agent's own list of signers.
     pub signers: SignersFile,
+    /// Whether what was read is remembered.
+    pub memory: Memory,
+}
+
+/// Whether a reader remembers across restarts what it has read of the branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// In the mirror: a branch that is rewritten while no agent runs is noticed.
+    Kept,
+    /// Nowhere: a dry run writes nothing.
+    Nowhere,
 }
 
 /// Reads the operations branch and keeps what was read.
@@ -206,7 +217,9 @@ impl OperationsReader {
             }
             self.commits.insert(commit.id);
         }
-        self.mirror.remember("operations", tip).map_err(told)?;
+        if self.options.memory == Memory::Kept {
+            self.mirror.remember("operations", tip).map_err(told)?;
+        }
         self.tip = Some(tip);
         Ok(())
     }
@@ -302,12 +315,11 @@ impl OperationsReader {
 impl Operations for OperationsReader {
     fn approvals(&mut self, now: Timestamp) -> Result<Approvals, SourceError> {
         let unreachable = |message: String| SourceError::Unreachable { message };
-        let refs = match self.refs.peek() {
-            Some(refs) => refs,
-            None => {
-                let listed = self.mirror.list();
-                listed.map_err(|error| unreachable(chain(&error)))?
-            }
+        let refs = if let Some(refs) = self.refs.peek() {
+            refs
+        } else {
+            let listed = self.mirror.list();
+            listed.map_err(|error| unreachable(chain(&error)))?
         };
         let read = self.read(&refs, now);
         match read.failure {

@@ -126,7 +126,7 @@ pub enum Proxy {
         /// Its URL.
         url: String,
         /// Files with credentials for it.
-        credentials: CredentialFiles,
+        credentials: Box<CredentialFiles>,
     },
 }
 
@@ -394,7 +394,10 @@ fn proxy(source: &Fields<'_>, credentials: CredentialFiles) -> Option<Proxy> {
         );
         return None;
     }
-    Some(Proxy::Through { url, credentials })
+    Some(Proxy::Through {
+        url,
+        credentials: Box::new(credentials),
+    })
 }
 
 /// Reads what has to be signed. `has_signers`: the agent has a list of signers of its own.

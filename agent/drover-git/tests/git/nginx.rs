@@ -188,11 +188,11 @@ impl Drop for Nginx {
     }
 }
 
-fn jane(password: &str) -> Option<Login> {
-    Some(Login::Given(Credentials {
+fn jane(password: &str) -> Login {
+    Login::Given(Credentials {
         username: "jane".to_owned(),
         password: Secret::new(password),
-    }))
+    })
 }
 
 fn round_trip(mirror: &Mirror, text: &str) {
@@ -210,12 +210,12 @@ fn basic_auth_over_tls_with_an_authority_of_our_own() {
     let mirror = nginx.mirror(
         "basic",
         RemoteOptions {
-            credentials: jane("tulip"),
+            credentials: Some(jane("tulip")),
             ..nginx.options()
         },
     );
     round_trip(&mirror, "size: 4\n");
-    for credentials in [jane("rose"), None] {
+    for credentials in [Some(jane("rose")), None] {
         let options = RemoteOptions {
             credentials,
             ..nginx.options()
@@ -230,7 +230,7 @@ fn basic_auth_over_tls_with_an_authority_of_our_own() {
     let other = Authority::create(&nginx.path("other"));
     let options = RemoteOptions {
         ca_file: Some(other.ca_file()),
-        credentials: jane("tulip"),
+        credentials: Some(jane("tulip")),
         ..nginx.options()
     };
     let error = nginx.mirror("basic", options).list().unwrap_err();
@@ -385,7 +385,7 @@ fn a_proxy_is_used_and_gets_its_own_credentials_only() {
     let nginx = Nginx::start();
     let tunnel = Tunnel::start(nginx.address);
     let through = |login: Option<Login>| RemoteOptions {
-        credentials: jane("tulip"),
+        credentials: Some(jane("tulip")),
         proxy: Proxy::Through {
             url: format!("http://{}", tunnel.address),
             login,
@@ -393,7 +393,7 @@ fn a_proxy_is_used_and_gets_its_own_credentials_only() {
         ..nginx.options()
     };
     // A name that only the proxy knows; the certificate has it.
-    let mirror = nginx.mirror_at("git.test", "basic", through(jane("proxy-word")));
+    let mirror = nginx.mirror_at("git.test", "basic", through(Some(jane("proxy-word"))));
     round_trip(&mirror, "size: 4\n");
     let seen = tunnel.seen();
     assert!(!seen.is_empty());
@@ -414,7 +414,7 @@ fn a_proxy_is_used_and_gets_its_own_credentials_only() {
     );
     // Without it there is no way there.
     let straight = RemoteOptions {
-        credentials: jane("tulip"),
+        credentials: Some(jane("tulip")),
         ..nginx.options()
     };
     let error = nginx

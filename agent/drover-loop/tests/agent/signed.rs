@@ -9,7 +9,7 @@ use drover_git::{
     SigningKey, SourceUrl, Trust, init_repository,
 };
 use drover_loop::{
-    GitSource, OPERATIONS_BRANCH, OperationRefusal, Operations as _, OperationsOptions,
+    GitSource, Memory, OPERATIONS_BRANCH, OperationRefusal, Operations as _, OperationsOptions,
     OperationsRead, OperationsReader, SharedRefs, Source as _, SourceError, SourcePlace,
     Verification, VerifyMode, operation_path,
 };
@@ -107,10 +107,15 @@ impl Desk {
     }
 
     fn reader(&self) -> OperationsReader {
+        self.reader_with(Memory::Kept)
+    }
+
+    fn reader_with(&self, memory: Memory) -> OperationsReader {
         let options = OperationsOptions {
             branch: OPERATIONS_BRANCH.to_owned(),
             fleet: FleetName::parse("prod").unwrap(),
             signers: SignersFile(self.path("signers")),
+            memory,
         };
         let refs = SharedRefs::default();
         OperationsReader::new(open(self.mirror.directory()), refs, options)
@@ -200,6 +205,17 @@ fn a_signed_approval_counts_for_its_change_and_is_remembered_across_restarts() {
         let approval = &operations.approvals.of(&group())[0];
         assert_eq!(approval.because, "reviewed");
     }
+}
+
+#[test]
+fn a_dry_run_reads_and_leaves_nothing_in_the_repository() {
+    let desk = Desk::new();
+    desk.operate(&approve(5), "jane");
+    let before = desk.mirror.remembered("operations").unwrap();
+    let mut reader = desk.reader_with(Memory::Nowhere);
+    assert_eq!(standing(&desk.read(&mut reader)).len(), 1);
+    assert_eq!(desk.mirror.remembered("operations").unwrap(), before);
+    assert_eq!(before, None);
 }
 
 #[test]

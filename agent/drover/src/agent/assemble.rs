@@ -9,7 +9,7 @@ use drover_apply::{Journal, JournalError, MemoryJournal, RedbJournal};
 use drover_git::{Mirror, Signature, SigningKey};
 use drover_loop::{
     Agent, AgentParts, AgentSettings, Entropy, GitRecorder, GitRecorderOptions, GitSource, Lease,
-    Liveness, LivenessProbe, Mode, OPERATIONS_BRANCH, Operations, OperationsOptions,
+    Liveness, LivenessProbe, Memory, Mode, OPERATIONS_BRANCH, Operations, OperationsOptions,
     OperationsReader, PassLimits, Registry, SourcePlace,
 };
 
@@ -64,6 +64,7 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
         .context(format!("cannot open the repository {url}"))?;
     let mirror = Arc::new(mirror);
     let source = source(settings, &mirror);
+    let memory = if dry { Memory::Nowhere } else { Memory::Kept };
     let options = GitRecorderOptions {
         branch: settings.state_branch.clone(),
         identity: Signature {
@@ -84,7 +85,7 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
     let registry = Registry::new(providers::factories(instances), settings.allowed.clone());
     let parts = AgentParts {
         clock: Arc::new(SystemClock),
-        operations: operations(settings, &mirror, &source),
+        operations: operations(settings, &mirror, &source, memory),
         source: Box::new(source),
         recorder: Box::new(recorder),
         journal,
@@ -119,11 +120,13 @@ fn operations(
     settings: &Settings,
     mirror: &Arc<Mirror>,
     source: &GitSource,
+    memory: Memory,
 ) -> Option<Box<dyn Operations>> {
     let options = OperationsOptions {
         branch: OPERATIONS_BRANCH.to_owned(),
         fleet: settings.fleet.clone(),
         signers: settings.signers.clone()?,
+        memory,
     };
     let reader = OperationsReader::new(Arc::clone(mirror), source.refs(), options);
     Some(Box::new(reader))

@@ -188,7 +188,7 @@ fn reads_which_way_requests_take() {
     };
     let through = Proxy::Through {
         url: "http://proxy:3128".to_owned(),
-        credentials,
+        credentials: Box::new(credentials),
     };
     assert_eq!(proxy("'http://proxy:3128'"), Some(through));
     assert_eq!(proxy("off"), Some(Proxy::Off));
