@@ -3,7 +3,7 @@
 use crate::support::{DROVER, Sandbox};
 
 /// Every command with its subcommands.
-const COMMANDS: [&[&str]; 35] = [
+const COMMANDS: [&[&str]; 37] = [
     &[],
     &["demo"],
     &["init"],
@@ -22,6 +22,8 @@ const COMMANDS: [&[&str]; 35] = [
     &["scale"],
     &["suspend"],
     &["resume"],
+    &["approve"],
+    &["reject"],
     &["freeze"],
     &["unfreeze"],
     &["reconcile"],

@@ -23,7 +23,10 @@ mod prometheus;
 mod reliability;
 mod remote;
 mod serve;
+mod signed;
 mod simulate;
+#[path = "../../agent/drover-git/tests/support/ssh_server.rs"]
+mod ssh_server;
 mod support;
 mod tidy;
 mod validate;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use reqwest::Url;
 use reqwest::blocking::Client;
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::credentials::RemoteOptions;
+use crate::credentials::{Login, Proxy, RemoteOptions};
 use crate::error::{Cause, GitError};
 
 /// Hosts decide by the prefix `git/` whether to answer a Git client or a browser.
@@ -26,13 +26,28 @@ pub(crate) fn build(url: &Url, options: &RemoteOptions) -> Result<Client, GitErr
         .retry(reqwest::retry::never())
         .referer(false);
     builder = builder.tls_backend_preconfigured(tls(url, options)?);
-    if is_loopback(url) {
-        builder = builder.no_proxy();
-    }
+    builder = match &options.proxy {
+        Proxy::Environment if is_loopback(url) => builder.no_proxy(),
+        Proxy::Environment => builder,
+        Proxy::Off => builder.no_proxy(),
+        Proxy::Through { url: proxy, login } => builder.proxy(through(url, proxy, login.as_ref())?),
+    };
     builder.build().map_err(|error| GitError::Unreachable {
         url: url.as_str().to_owned(),
         source: Cause(error.without_url().to_string()),
     })
+}
+
+fn through(url: &Url, proxy: &str, login: Option<&Login>) -> Result<reqwest::Proxy, GitError> {
+    let through = reqwest::Proxy::all(proxy).map_err(|error| GitError::Unreachable {
+        url: url.as_str().to_owned(),
+        source: Cause(format!("the proxy cannot be used: {}", error.without_url())),
+    })?;
+    let Some(login) = login else {
+        return Ok(through);
+    };
+    let credentials = login.read()?;
+    Ok(through.basic_auth(&credentials.username, credentials.password.expose()))
 }
 
 /// A proxy of the environment is meant for the outside world.
@@ -56,7 +71,31 @@ fn tls(url: &Url, options: &RemoteOptions) -> Result<rustls::ClientConfig, GitEr
             url: url.as_str().to_owned(),
             source: Cause(error.to_string()),
         })?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    let config = config.with_root_certificates(roots);
+    let Some(shown) = &options.client_certificate else {
+        return Ok(config.with_no_client_auth());
+    };
+    let broken = |path: &Path, text: String| GitError::CaFile {
+        path: path.to_owned(),
+        source: Cause(text),
+    };
+    let chain = certificates(&shown.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&shown.key)
+        .map_err(|error| broken(&shown.key, error.to_string()))?;
+    config
+        .with_client_auth_cert(chain, key)
+        .map_err(|error| broken(&shown.certificate, error.to_string()))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, GitError> {
+    let broken = |error: rustls::pki_types::pem::Error| GitError::CaFile {
+        path: path.to_owned(),
+        source: Cause(error.to_string()),
+    };
+    CertificateDer::pem_file_iter(path)
+        .map_err(broken)?
+        .collect::<Result<_, _>>()
+        .map_err(broken)
 }
 
 fn roots_of_file(path: &Path) -> Result<RootCertStore, GitError> {
@@ -65,10 +104,7 @@ fn roots_of_file(path: &Path) -> Result<RootCertStore, GitError> {
         source: Cause(text),
     };
     let mut roots = RootCertStore::empty();
-    let certificates =
-        CertificateDer::pem_file_iter(path).map_err(|error| broken(error.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| broken(error.to_string()))?;
+    for certificate in certificates(path)? {
         roots
             .add(certificate)
             .map_err(|error| broken(error.to_string()))?;

@@ -1,8 +1,12 @@
 //! Credentials and the settings of a remote, in types that cannot be printed by accident.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use crate::error::{Cause, GitError};
+use crate::files;
+use crate::ssh_options::SshOptions;
 
 /// A text that must not appear anywhere: `Debug` and `Display` print `[redacted]`.
 #[derive(Clone, PartialEq, Eq)]
@@ -44,6 +48,58 @@ pub struct Credentials {
     pub password: Secret,
 }
 
+/// Where user name and password come from. Files are read for each conversation, so that what is
+/// rotated takes effect without a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// They are known.
+    Given(Credentials),
+    /// They are in files, of which the last line break does not count.
+    Files {
+        /// The user name. Hosts that want a token alone take any name.
+        username: Option<PathBuf>,
+        /// The password or token.
+        password: Option<PathBuf>,
+    },
+}
+
+/// The user name that goes with a token alone.
+const ANY_NAME: &str = "drover";
+
+/// The largest file with a credential that is read.
+const CREDENTIAL_BYTES_MAX: u64 = 64 << 10;
+
+impl Login {
+    /// Reads user name and password.
+    ///
+    /// # Errors
+    ///
+    /// [`GitError::CredentialFile`], which has the file's name and nothing of what is in it.
+    pub fn read(&self) -> Result<Credentials, GitError> {
+        let (username, password) = match self {
+            Self::Given(credentials) => return Ok(credentials.clone()),
+            Self::Files { username, password } => (username, password),
+        };
+        let read = |path: &Option<PathBuf>| {
+            let text = path.as_ref().map(|path| read_credential(path));
+            text.transpose()
+        };
+        Ok(Credentials {
+            username: read(username)?.unwrap_or_else(|| ANY_NAME.to_owned()),
+            password: Secret::new(read(password)?.unwrap_or_default()),
+        })
+    }
+}
+
+fn read_credential(path: &Path) -> Result<String, GitError> {
+    let text = files::read_text(path, CREDENTIAL_BYTES_MAX);
+    let text = text.map_err(|error| GitError::CredentialFile {
+        path: path.to_owned(),
+        source: Cause(error.to_string()),
+    })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 impl Credentials {
     /// Removes the password from a text that came from somewhere else.
     pub(crate) fn scrub(&self, text: &str) -> String {
@@ -67,13 +123,47 @@ impl Credentials {
     }
 }
 
+/// A certificate that we show to the host, and its key; both PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificate, followed by those that lead to a known authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// Which way HTTP requests take.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Proxy {
+    /// As `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say; never to loopback.
+    #[default]
+    Environment,
+    /// Straight to the host.
+    Off,
+    /// Through this proxy.
+    Through {
+        /// Its URL, without credentials.
+        url: String,
+        /// Credentials for the proxy alone.
+        login: Option<Login>,
+    },
+}
+
 /// How to talk to a remote.
 #[derive(Debug, Clone)]
 pub struct RemoteOptions {
     /// Credentials; they win over those in the URL.
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<Login>,
+    /// Others for pushing.
+    pub write_credentials: Option<Login>,
     /// Certificate authorities (PEM) to trust *instead of* the system's.
     pub ca_file: Option<PathBuf>,
+    /// A certificate to show to the host.
+    pub client_certificate: Option<ClientCertificate>,
+    /// Which way requests take.
+    pub proxy: Proxy,
+    /// Keys and known hosts, for a remote over ssh.
+    pub ssh: SshOptions,
     /// The limit of a connection attempt and of each read or write.
     pub timeout: Duration,
     /// The limit of a whole operation (a listing, a fetch, a push).
@@ -87,11 +177,41 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// hundred megabytes.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_mins(5);
 
+impl RemoteOptions {
+    /// Returns the files that a client is built from.
+    pub(crate) fn client_files(&self) -> Vec<&Path> {
+        let shown = self.client_certificate.iter();
+        let shown = shown.flat_map(|shown| [&shown.certificate, &shown.key]);
+        let proxy = match &self.proxy {
+            Proxy::Through {
+                login: Some(Login::Files { username, password }),
+                ..
+            } => [username.as_ref(), password.as_ref()],
+            Proxy::Through { .. } | Proxy::Environment | Proxy::Off => [None, None],
+        };
+        let files = self.ca_file.iter().chain(shown);
+        files
+            .chain(proxy.into_iter().flatten())
+            .map(PathBuf::as_path)
+            .collect()
+    }
+
+    pub(crate) fn for_writing(&self) -> Option<&Login> {
+        self.write_credentials
+            .as_ref()
+            .or(self.credentials.as_ref())
+    }
+}
+
 impl Default for RemoteOptions {
     fn default() -> Self {
         Self {
             credentials: None,
+            write_credentials: None,
             ca_file: None,
+            client_certificate: None,
+            proxy: Proxy::Environment,
+            ssh: SshOptions::default(),
             timeout: DEFAULT_TIMEOUT,
             deadline: DEFAULT_DEADLINE,
         }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::known_hosts::HostKeyError;
 use crate::oid::Oid;
+use crate::signers::SignatureError;
 use crate::url::UrlError;
 
 /// What a caller should do about an error.
@@ -66,8 +68,90 @@ pub enum GitError {
         /// What the verification said.
         source: Cause,
     },
-    /// A certificate authority file could not be used.
-    #[error("read the certificate authorities in {}", path.display())]
+    /// The host is not known, or not by this key.
+    #[error("will not talk to {url}")]
+    HostKey {
+        /// The remote.
+        url: String,
+        /// Why, and what makes it known.
+        source: Box<HostKeyError>,
+    },
+    /// A file of known hosts could not be used.
+    #[error("read the known hosts in {}", path.display())]
+    KnownHosts {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: Cause,
+    },
+    /// A private key, its passphrase or the ssh agent could not be used.
+    #[error("use the ssh key of {}", path.display())]
+    SshKey {
+        /// The file, or the agent's socket.
+        path: PathBuf,
+        /// Why not.
+        source: Cause,
+    },
+    /// The host takes none of our keys.
+    #[error("{url} refused user {user}: tried {tried}")]
+    SshAuth {
+        /// The remote.
+        url: String,
+        /// The user name.
+        user: String,
+        /// Kinds and fingerprints of the keys that were shown.
+        tried: String,
+    },
+    /// The program at the other end of an ssh connection ended before it said anything.
+    #[error("{url} ended the conversation: {message}")]
+    Ended {
+        /// The remote.
+        url: String,
+        /// What it printed, cleaned.
+        message: String,
+    },
+    /// A list of signers could not be used.
+    #[error("read the signers in {}", path.display())]
+    Signers {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: Cause,
+    },
+    /// OpenPGP signatures could not be checked.
+    #[error("check a signature with the keyring in {}", home.display())]
+    Gpg {
+        /// The folder of the keyring.
+        home: PathBuf,
+        /// Why not.
+        source: Cause,
+    },
+    /// Something is not signed by anybody who counts.
+    #[error("{what} is not verified")]
+    Unverified {
+        /// The commit or tag.
+        what: String,
+        /// Why not.
+        source: SignatureError,
+    },
+    /// A signature could not be made.
+    #[error("sign with {key}")]
+    Sign {
+        /// Kind and fingerprint of the key.
+        key: String,
+        /// Why not.
+        source: Cause,
+    },
+    /// A file with a credential could not be used.
+    #[error("read the credential in {}", path.display())]
+    CredentialFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: Cause,
+    },
+    /// A file with certificates or their key could not be used.
+    #[error("read the certificates in {}", path.display())]
     CaFile {
         /// The file.
         path: PathBuf,
@@ -243,6 +327,7 @@ impl GitError {
             | Self::MovedWhileFetching { .. }
             | Self::Contended { .. }
             | Self::Protocol { .. }
+            | Self::Ended { .. }
             | Self::Io { .. }
             | Self::Busy { .. }
             | Self::Local { .. }
@@ -250,6 +335,15 @@ impl GitError {
             Self::Url(_)
             | Self::Auth { .. }
             | Self::Certificate { .. }
+            | Self::HostKey { .. }
+            | Self::KnownHosts { .. }
+            | Self::SshKey { .. }
+            | Self::CredentialFile { .. }
+            | Self::Signers { .. }
+            | Self::Gpg { .. }
+            | Self::Unverified { .. }
+            | Self::Sign { .. }
+            | Self::SshAuth { .. }
             | Self::CaFile { .. }
             | Self::Redirected { .. }
             | Self::NotFound { .. }

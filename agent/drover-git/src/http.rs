@@ -1,13 +1,8 @@
 //! Git's smart HTTP protocol over reqwest and rustls, as a subtransport of libgit2.
-//!
-//! libgit2 hands our transport nothing but a URL, so what an operation needs (client, credentials,
-//! deadline) stands in a thread-local around the call, and what failed is left there as a typed
-//! error. An operation therefore runs on one thread from start to end.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io::{self, Read, Write};
-use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream};
 use reqwest::blocking::{Client, Response};
@@ -16,7 +11,8 @@ use reqwest::{StatusCode, Url};
 
 use crate::client::{is_certificate_problem, same_origin};
 use crate::credentials::Credentials;
-use crate::error::{Cause, GitError};
+use crate::error::GitError;
+use crate::session::{Carrier, Session, current};
 
 /// Redirects that are followed on the first request; hosts need one (a renamed repository).
 const REDIRECTS_MAX: usize = 4;
@@ -24,68 +20,24 @@ const REDIRECTS_MAX: usize = 4;
 /// The largest request body: a pack with years of state commits has some megabytes.
 const REQUEST_BYTES_MAX: usize = 512 << 20;
 
-/// The largest answer: a configuration repository beyond this is not one.
-const RESPONSE_BYTES_MAX: u64 = 2 << 30;
-
 /// The slowest upload that is still waited for, per second.
 const UPLOAD_BYTES_PER_SECOND: u64 = 16 << 10;
 
-/// One operation against one remote: what it may use, and how it went.
-pub(crate) struct Session {
+/// A remote over HTTP.
+pub(crate) struct Http {
     client: Client,
     /// The repository's URL; a redirect within the origin replaces it for the rest of the operation.
     base: RefCell<Url>,
     credentials: Option<Credentials>,
-    timeout: Duration,
-    deadline: Instant,
-    deadline_length: Duration,
-    failure: RefCell<Option<GitError>>,
-    received: Cell<u64>,
 }
 
-thread_local! {
-    static CURRENT: RefCell<Option<Rc<Session>>> = const { RefCell::new(None) };
-}
-
-impl Session {
-    pub(crate) fn new(
-        client: Client,
-        base: Url,
-        credentials: Option<Credentials>,
-        timeout: Duration,
-        deadline: Duration,
-    ) -> Self {
+impl Http {
+    pub(crate) fn new(client: Client, base: Url, credentials: Option<Credentials>) -> Self {
         Self {
             client,
             base: RefCell::new(base),
             credentials,
-            timeout,
-            deadline: Instant::now() + deadline,
-            deadline_length: deadline,
-            failure: RefCell::new(None),
-            received: Cell::new(0),
         }
-    }
-
-    /// Runs libgit2 calls with this session as the transport's.
-    pub(crate) fn run<T>(
-        self: &Rc<Self>,
-        call: impl FnOnce() -> Result<T, git2::Error>,
-    ) -> Result<T, GitError> {
-        struct Clear;
-        impl Drop for Clear {
-            fn drop(&mut self) {
-                CURRENT.with_borrow_mut(Option::take);
-            }
-        }
-        CURRENT.with_borrow_mut(|current| *current = Some(Rc::clone(self)));
-        let clear = Clear;
-        let outcome = call();
-        drop(clear);
-        outcome.map_err(|error| match self.failure.borrow_mut().take() {
-            Some(failure) => failure,
-            None => self.explain_libgit2(&error),
-        })
     }
 
     pub(crate) fn url(&self) -> String {
@@ -93,57 +45,29 @@ impl Session {
         base.as_str().trim_end_matches('/').to_owned()
     }
 
-    /// Removes the credentials from a text of the remote.
     pub(crate) fn scrub(&self, text: &str) -> String {
         match &self.credentials {
             Some(credentials) => credentials.scrub(text),
             None => text.to_owned(),
         }
     }
+}
 
-    fn cause(&self, text: &str) -> Cause {
-        Cause(self.scrub(text))
-    }
+/// The requests of one conversation.
+struct Talk<'s> {
+    session: &'s Session,
+    http: &'s Http,
+}
 
-    /// An error that libgit2 found by itself in what the remote sent.
-    fn explain_libgit2(&self, error: &git2::Error) -> GitError {
-        let url = self.url();
-        let source = self.cause(error.message());
-        match error.class() {
-            git2::ErrorClass::Os | git2::ErrorClass::Filesystem => GitError::Local {
-                attempted: format!("store what {url} sent"),
-                source: git2::Error::new(error.code(), error.class(), source.0),
-            },
-            _ => GitError::Protocol { url, source },
-        }
-    }
-
-    fn protocol(&self, text: &str) -> GitError {
-        GitError::Protocol {
-            url: self.url(),
-            source: self.cause(text),
-        }
-    }
-
-    fn remaining(&self) -> Result<Duration, GitError> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(GitError::Timeout {
-                url: self.url(),
-                after: self.deadline_length,
-            });
-        }
-        Ok(left)
-    }
-
+impl Talk<'_> {
     /// Translates an error of the HTTP client; its own text would repeat the URL.
     fn explain_reqwest(&self, error: reqwest::Error, limit: Duration) -> GitError {
-        let url = self.url();
+        let url = self.session.url();
         if error.is_timeout() {
             return GitError::Timeout { url, after: limit };
         }
         let certificate = is_certificate_problem(&error);
-        let source = self.cause(&chain(&error.without_url()));
+        let source = self.session.cause(&chain(&error.without_url()));
         if certificate {
             GitError::Certificate { url, source }
         } else {
@@ -152,7 +76,7 @@ impl Session {
     }
 
     fn status_error(&self, status: StatusCode) -> GitError {
-        let url = self.url();
+        let url = self.session.url();
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => GitError::Auth {
                 url,
@@ -167,7 +91,7 @@ impl Session {
                 url,
                 status: status.as_u16(),
             },
-            _ => self.protocol(&format!("http status {status}")),
+            _ => self.session.protocol(&format!("http status {status}")),
         }
     }
 
@@ -177,8 +101,8 @@ impl Session {
         request: reqwest::blocking::RequestBuilder,
         limit: Duration,
     ) -> Result<Response, GitError> {
-        self.remaining()?;
-        let request = match &self.credentials {
+        self.session.remaining()?;
+        let request = match &self.http.credentials {
             Some(c) => request.basic_auth(&c.username, Some(c.password.expose())),
             None => request,
         };
@@ -194,11 +118,12 @@ impl Session {
         url.set_query(Some(&format!("service={service}")));
         for _ in 0..=REDIRECTS_MAX {
             let request = self
+                .http
                 .client
                 .get(url.clone())
                 .header(ACCEPT, "*/*")
                 .header(CACHE_CONTROL, "no-cache");
-            let response = self.send(request, self.timeout)?;
+            let response = self.send(request, self.session.timeout())?;
             let status = response.status();
             if status.is_redirection() {
                 url = self.redirect_target(&url, &response)?;
@@ -211,12 +136,12 @@ impl Session {
             self.adopt_base(&url, suffix)?;
             return Ok(response);
         }
-        Err(self.protocol("too many redirects"))
+        Err(self.session.protocol("too many redirects"))
     }
 
     fn under_base(&self, suffix: &str) -> Result<Url, GitError> {
-        let text = format!("{}{suffix}", self.url());
-        Url::parse(&text).map_err(|error| self.protocol(&error.to_string()))
+        let text = format!("{}{suffix}", self.session.url());
+        Url::parse(&text).map_err(|error| self.session.protocol(&error.to_string()))
     }
 
     /// Checks where the remote points to: only elsewhere on the same origin.
@@ -225,30 +150,41 @@ impl Session {
             .headers()
             .get(LOCATION)
             .and_then(|value| value.to_str().ok())
-            .ok_or_else(|| self.protocol("a redirect without a target"))?;
-        let target = from
-            .join(location)
-            .map_err(|_| self.protocol("a redirect to something that is no URL"))?;
-        if same_origin(from, &target) && target.username().is_empty() && target.password().is_none()
-        {
-            return Ok(target);
+            .ok_or_else(|| self.session.protocol("a redirect without a target"))?;
+        let target = from.join(location).map_err(|_| {
+            self.session
+                .protocol("a redirect to something that is no URL")
+        })?;
+        let plain = target.username().is_empty() && target.password().is_none();
+        if same_origin(from, &target) && plain {
+            // Another path of the host may belong to somebody else.
+            if self.http.credentials.is_none() || from.path() == target.path() {
+                return Ok(target);
+            }
+            let place = target.as_str().split('?').next().unwrap_or_default();
+            return Err(GitError::Redirected {
+                url: self.session.url(),
+                to: self.session.scrub(place.trim_end_matches("/info/refs")),
+            });
         }
         Err(GitError::Redirected {
-            url: self.url(),
-            to: self.scrub(&target.origin().ascii_serialization()),
+            url: self.session.url(),
+            to: self.session.scrub(&target.origin().ascii_serialization()),
         })
     }
 
     /// After a redirect the other requests go to the new place, as Git itself does it.
     fn adopt_base(&self, url: &Url, suffix: &str) -> Result<(), GitError> {
         let Some(path) = url.path().strip_suffix(suffix) else {
-            return Err(self.protocol("a redirect to something that is no repository"));
+            return Err(self
+                .session
+                .protocol("a redirect to something that is no repository"));
         };
         let mut base = url.clone();
         base.set_path(path);
         base.set_query(None);
         base.set_fragment(None);
-        self.base.replace(base);
+        self.http.base.replace(base);
         Ok(())
     }
 
@@ -256,27 +192,28 @@ impl Session {
     fn exchange(&self, service: &str, body: Vec<u8>) -> Result<Response, GitError> {
         let upload = body.len() as u64;
         let mut request = self
+            .http
             .client
             .post(self.under_base(&format!("/{service}"))?)
             .header(CONTENT_TYPE, format!("application/x-{service}-request"))
             .header(ACCEPT, format!("application/x-{service}-result"))
             .body(body);
-        let mut limit = self.timeout;
+        let mut limit = self.session.timeout();
         if service == RECEIVE_PACK {
             // The answer comes after upload and hooks, so the limit grows with the upload.
             let transfer = Duration::from_secs(upload / UPLOAD_BYTES_PER_SECOND);
-            limit = (self.timeout + transfer).min(self.remaining()?);
+            limit = (self.session.timeout() + transfer).min(self.session.remaining()?);
             request = request.timeout(limit);
         }
         let response = self.send(request, limit)?;
         let status = response.status();
         if status.is_redirection() {
             // Credentials and packs are never sent twice because an answer says so.
-            let base = self.base.borrow().clone();
+            let base = self.http.base.borrow().clone();
             let to = self.redirect_target(&base, &response)?;
             return Err(GitError::Redirected {
-                url: self.url(),
-                to: self.scrub(&to.origin().ascii_serialization()),
+                url: self.session.url(),
+                to: self.session.scrub(&to.origin().ascii_serialization()),
             });
         }
         if status != StatusCode::OK {
@@ -296,26 +233,9 @@ impl Session {
             return Ok(());
         }
         let found: String = found.chars().take(80).collect();
-        Err(self.protocol(&format!("content type {found} instead of {expected}")))
-    }
-
-    /// Keeps the first failure for [`Session::run`]; libgit2 carries only a text.
-    fn fail(&self, failure: GitError) -> git2::Error {
-        let mut slot = self.failure.borrow_mut();
-        slot.get_or_insert(failure);
-        git2::Error::new(
-            git2::ErrorCode::GenericError,
-            git2::ErrorClass::Net,
-            "the transport failed",
-        )
-    }
-
-    fn count_received(&self, bytes: usize) -> Result<(), GitError> {
-        self.received.set(self.received.get() + bytes as u64);
-        if self.received.get() > RESPONSE_BYTES_MAX {
-            return Err(self.protocol(&format!("more than {RESPONSE_BYTES_MAX} bytes")));
-        }
-        Ok(())
+        Err(self
+            .session
+            .protocol(&format!("content type {found} instead of {expected}")))
     }
 }
 
@@ -331,12 +251,14 @@ impl SmartSubtransport for HttpTransport {
         _url: &str,
         action: Service,
     ) -> Result<Box<dyn SmartSubtransportStream>, git2::Error> {
-        // Only operations of this crate have a session, so no other user of libgit2 in the process
-        // can use this transport or its credentials.
         let session = current()?;
         let stream = match action {
-            Service::UploadPackLs => Exchange::receiving(session.advertisement(UPLOAD_PACK)),
-            Service::ReceivePackLs => Exchange::receiving(session.advertisement(RECEIVE_PACK)),
+            Service::UploadPackLs => {
+                Exchange::receiving(talk(&session, |talk| talk.advertisement(UPLOAD_PACK)))
+            }
+            Service::ReceivePackLs => {
+                Exchange::receiving(talk(&session, |talk| talk.advertisement(RECEIVE_PACK)))
+            }
             Service::UploadPack => Ok(Exchange::collecting(UPLOAD_PACK)),
             Service::ReceivePack => Ok(Exchange::collecting(RECEIVE_PACK)),
         };
@@ -351,10 +273,15 @@ impl SmartSubtransport for HttpTransport {
     }
 }
 
-fn current() -> Result<Rc<Session>, git2::Error> {
-    CURRENT.with_borrow(Clone::clone).ok_or_else(|| {
-        git2::Error::from_str("no operation of drover-git is running on this thread")
-    })
+/// Runs `work` with the requests of the session of this thread.
+fn talk<T>(
+    session: &Session,
+    work: impl FnOnce(&Talk<'_>) -> Result<T, GitError>,
+) -> Result<T, GitError> {
+    match session.carrier() {
+        Carrier::Http(http) => work(&Talk { session, http }),
+        Carrier::Ssh(_) => Err(session.protocol("the transport of another scheme was asked")),
+    }
 }
 
 /// One request and its answer: what libgit2 writes is collected, and sent when it begins to read.
@@ -399,9 +326,10 @@ impl Write for Exchange {
 impl Read for Exchange {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let session = current().map_err(|error| io::Error::other(error.message().to_owned()))?;
-        let fail = |failure| io::Error::other(session.fail(failure).message().to_owned());
+        let fail = |failure| session.fail_io(failure);
         if let Self::Collecting { service, body } = self {
-            let response = session.exchange(service, std::mem::take(body));
+            let body = std::mem::take(body);
+            let response = talk(&session, |talk| talk.exchange(service, body));
             *self = Self::Receiving(response.map_err(fail)?);
         }
         let Self::Receiving(response) = self else {
@@ -426,7 +354,7 @@ fn read_failure(session: &Session, error: &io::Error) -> GitError {
     if timed_out || error.kind() == io::ErrorKind::TimedOut {
         return GitError::Timeout {
             url,
-            after: session.timeout,
+            after: session.timeout(),
         };
     }
     GitError::Unreachable {

@@ -13,6 +13,7 @@
 //!   push goes over `file://`.
 //! - **Invariant:** objects are on disk before a reference names them.
 //! - **Invariant:** credentials go to the origin of the repository's URL only, and into no text.
+//! - **Invariant:** nothing is said to a host whose key is not known, but what finding that out takes.
 //! - **Invariant:** a listing that failed or was cut short is an error or says so; it never looks
 //!   like an empty repository.
 
@@ -21,28 +22,45 @@ mod client;
 mod commits;
 mod credentials;
 mod error;
+mod files;
 mod http;
+mod known_hosts;
 mod mirror;
 mod oid;
 mod open;
 mod pack;
 mod refs;
 mod remote;
+mod session;
+mod signers;
+mod signing;
+mod ssh;
+mod ssh_options;
 mod state;
 mod transport;
 mod tree;
 mod update;
 mod url;
+mod verify;
 mod write;
 
 pub use budget::{PushAdvice, PushBudget, PushLimits};
 pub use commits::{ChangedPath, CommitInfo, Signature};
-pub use credentials::{Credentials, DEFAULT_DEADLINE, DEFAULT_TIMEOUT, RemoteOptions, Secret};
+pub use credentials::{
+    ClientCertificate, Credentials, DEFAULT_DEADLINE, DEFAULT_TIMEOUT, Login, Proxy, RemoteOptions,
+    Secret,
+};
 pub use error::{Cause, Disposition, GitError};
+pub use known_hosts::{HostKeyError, LinePlace};
 pub use mirror::Mirror;
 pub use oid::{Oid, ParseOidError};
 pub use open::{RepositoryKind, init_repository};
 pub use refs::RemoteRefs;
+pub use signers::{
+    AllowedSigners, GIT_NAMESPACE, SSH_SIGNATURE_BEGIN, SignatureError, SignedBy, SignersFile,
+};
+pub use signing::SigningKey;
+pub use ssh_options::{SshIdentity, SshOptions};
 pub use state::{DEFAULT_ATTEMPTS, Loaded, PublishPolicy, Published, StateBranch, StateCommit};
 pub use tree::{
     DEPTH_MAX, ENTRIES_MAX, FILE_BYTES_MAX, FILES_MAX, FileEntry, IGNORE_FILE, IgnoreRules,
@@ -50,4 +68,5 @@ pub use tree::{
 };
 pub use update::PushOutcome;
 pub use url::{SourceUrl, UrlError};
+pub use verify::Trust;
 pub use write::{CommitMeta, Edit};

@@ -1,4 +1,4 @@
-//! The agent's view of one repository: a bare mirror of an HTTP remote, or a repository on this
+//! The agent's view of one repository: a bare mirror of a remote, or a repository on this
 //! machine, opened in place. Everything but the conversations with a remote works on local objects.
 
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Mirror {
 }
 
 impl Mirror {
-    /// Opens the mirror of an HTTP remote at `dir`, creating it when absent, or a repository on
+    /// Opens the mirror of a remote at `dir`, creating it when absent, or a repository on
     /// this machine in place (`dir` is then unused). Does not talk to the remote.
     ///
     /// # Errors
@@ -47,16 +47,15 @@ impl Mirror {
     /// [`GitError::NotFound`] without a local repository, [`GitError::NotOwned`] for another
     /// user's, [`GitError::Corrupt`] or [`GitError::Io`].
     pub fn open(dir: &Path, url: SourceUrl, options: RemoteOptions) -> Result<Self, GitError> {
-        let (directory, remote) = match (url.local_path(), url.http()) {
-            (None, Some(http)) => {
+        let (directory, remote) = match url.local_path() {
+            None => {
                 init_repository(dir, RepositoryKind::Bare, "main")?;
                 clean_up(dir)?;
                 bind_to_remote(dir, &url)?;
-                let credentials = url.credentials().cloned();
-                let remote = Remote::start(dir.to_owned(), http.clone(), credentials, options)?;
+                let remote = Remote::start(dir.to_owned(), url.clone(), options)?;
                 (dir.to_owned(), Some(remote))
             }
-            (path, _) => (path.unwrap_or(dir).to_owned(), None),
+            Some(path) => (path.to_owned(), None),
         };
         Ok(Self {
             repository: Mutex::new(open_repository(&directory)?),
@@ -285,6 +284,17 @@ impl Mirror {
         self.with_repository(|repository| update::read(repository, &reference))
     }
 
+    /// Remembers a commit under a name, across restarts and for nobody else to see.
+    pub fn remember(&self, name: &str, id: Oid) -> Result<(), GitError> {
+        self.set_reference(&remembered_as(name)?, id)
+    }
+
+    /// Returns what was remembered under a name.
+    pub fn remembered(&self, name: &str) -> Result<Option<Oid>, GitError> {
+        let reference = remembered_as(name)?;
+        self.with_repository(|repository| update::read(repository, &reference))
+    }
+
     /// Makes sure that a branch exists, creating it at `at`. Returns where it is.
     ///
     /// # Errors
@@ -452,6 +462,10 @@ impl Mirror {
             Ok(())
         })
     }
+}
+
+fn remembered_as(name: &str) -> Result<String, GitError> {
+    full_reference(&format!("{PRIVATE_PREFIX}remembered/{name}"))
 }
 
 /// Remembers whose mirror this is. At another URL the references of the old one mean nothing, but

@@ -1,4 +1,4 @@
-//! The conversations with an HTTP remote. Each mirror has one thread for them: the transport's
+//! The conversations with a remote. Each mirror has one thread for them: the transport's
 //! context is thread-local, the blocking client must not run inside an async runtime, and a remote
 //! that hangs holds up nobody but its own mirror.
 
@@ -16,12 +16,16 @@ use reqwest::Url;
 use reqwest::blocking::Client;
 
 use crate::client;
-use crate::credentials::{Credentials, RemoteOptions};
+use crate::credentials::RemoteOptions;
 use crate::error::GitError;
-use crate::http::Session;
+use crate::files::{self, Stamp};
+use crate::http::Http;
 use crate::oid::Oid;
 use crate::refs::{PRIVATE_PREFIX, RemoteRefs};
+use crate::session::{Carrier, Session};
+use crate::ssh::{Purpose, Ssh};
 use crate::update::{self, PushOutcome};
+use crate::url::SourceUrl;
 
 /// What a caller waits beyond the deadline for the thread to notice it and clean up.
 const GRACE: Duration = Duration::from_secs(30);
@@ -33,8 +37,7 @@ type Job = Box<dyn FnOnce(&mut Worker) + Send>;
 
 /// The thread that talks to one remote, and the settings of the next conversation.
 pub(crate) struct Remote {
-    url: Url,
-    url_credentials: Option<Credentials>,
+    url: SourceUrl,
     options: Mutex<Arc<RemoteOptions>>,
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -43,14 +46,20 @@ pub(crate) struct Remote {
 /// What lives on the thread.
 struct Worker {
     directory: PathBuf,
-    client: Option<(Arc<RemoteOptions>, Client)>,
+    client: Option<BuiltClient>,
+}
+
+/// A client, and what it was built from: when that changes it is built anew.
+struct BuiltClient {
+    options: Arc<RemoteOptions>,
+    stamps: Vec<Stamp>,
+    client: Client,
 }
 
 impl Remote {
     pub(crate) fn start(
         directory: PathBuf,
-        url: Url,
-        url_credentials: Option<Credentials>,
+        url: SourceUrl,
         options: RemoteOptions,
     ) -> Result<Self, GitError> {
         let (jobs, queue) = mpsc::channel::<Job>();
@@ -69,7 +78,6 @@ impl Remote {
             .map_err(|source| GitError::Io { path, source })?;
         Ok(Self {
             url,
-            url_credentials,
             options: Mutex::new(Arc::new(options)),
             jobs: Some(jobs),
             thread: Some(thread),
@@ -83,12 +91,14 @@ impl Remote {
     }
 
     pub(crate) fn list(&self) -> Result<RemoteRefs, GitError> {
-        self.call(list)
+        self.call(Purpose::Read, list)
     }
 
     /// Fetches references under their own names into the mirror.
     pub(crate) fn fetch(&self, names: Vec<String>) -> Result<(), GitError> {
-        self.call(move |session, repository| fetch(session, repository, &names))
+        self.call(Purpose::Read, move |session, repository| {
+            fetch(session, repository, &names)
+        })
     }
 
     pub(crate) fn push(
@@ -97,29 +107,28 @@ impl Remote {
         expected: Option<Oid>,
         new: Oid,
     ) -> Result<PushOutcome, GitError> {
-        self.call(move |session, repository| push(session, repository, &reference, expected, new))
+        self.call(Purpose::Write, move |session, repository| {
+            push(session, repository, &reference, expected, new)
+        })
     }
 
     /// Runs one conversation on the remote's thread and waits for its result.
     fn call<T: Send + 'static>(
         &self,
+        purpose: Purpose,
         conversation: impl FnOnce(&Rc<Session>, &Repository) -> Result<T, GitError> + Send + 'static,
     ) -> Result<T, GitError> {
-        let url = self.url.as_str().to_owned();
+        let url = self.url.redacted();
         let options = {
             let slot = self.options.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(&slot)
         };
         let limit = options.deadline + options.timeout + GRACE;
-        let credentials = options
-            .credentials
-            .clone()
-            .or_else(|| self.url_credentials.clone());
-        let base = self.url.clone();
+        let place = self.url.clone();
         let (answer, wait) = mpsc::sync_channel(1);
         let job: Job = Box::new(move |worker| {
             let run = AssertUnwindSafe(|| {
-                let session = Rc::new(worker.session(base, credentials, &options)?);
+                let session = Rc::new(worker.session(&place, purpose, &options)?);
                 let repository = worker.repository()?;
                 conversation(&session, &repository)
             });
@@ -157,25 +166,52 @@ impl Drop for Remote {
 impl Worker {
     fn session(
         &mut self,
-        base: Url,
-        credentials: Option<Credentials>,
+        place: &SourceUrl,
+        purpose: Purpose,
         options: &Arc<RemoteOptions>,
     ) -> Result<Session, GitError> {
-        let client = match &self.client {
-            Some((for_options, client)) if Arc::ptr_eq(for_options, options) => client.clone(),
-            _ => {
-                let client = client::build(&base, options)?;
-                self.client = Some((Arc::clone(options), client.clone()));
-                client
+        let carrier = match (place.http(), place.ssh()) {
+            (Some(base), _) => {
+                let login = match purpose {
+                    Purpose::Read => options.credentials.as_ref(),
+                    Purpose::Write => options.for_writing(),
+                };
+                let credentials = match login {
+                    Some(login) => Some(login.read()?),
+                    None => place.credentials().cloned(),
+                };
+                let client = self.client(base, options)?;
+                Carrier::Http(Http::new(client, base.clone(), credentials))
+            }
+            (None, Some(ssh)) => Carrier::Ssh(Ssh {
+                place: ssh.clone(),
+                options: options.ssh.clone(),
+                purpose,
+            }),
+            (None, None) => {
+                return Err(GitError::Aborted {
+                    url: place.redacted(),
+                });
             }
         };
-        Ok(Session::new(
-            client,
-            base,
-            credentials,
-            options.timeout,
-            options.deadline,
-        ))
+        Ok(Session::new(carrier, options.timeout, options.deadline))
+    }
+
+    fn client(&mut self, base: &Url, options: &Arc<RemoteOptions>) -> Result<Client, GitError> {
+        let stamps = files::stamps(&options.client_files());
+        if let Some(built) = &self.client
+            && Arc::ptr_eq(&built.options, options)
+            && built.stamps == stamps
+        {
+            return Ok(built.client.clone());
+        }
+        let client = client::build(base, options)?;
+        self.client = Some(BuiltClient {
+            options: Arc::clone(options),
+            stamps,
+            client: client.clone(),
+        });
+        Ok(client)
     }
 
     /// A handle of its own for each conversation: it sees every pack, and shares no lock.
@@ -187,7 +223,7 @@ impl Worker {
 fn list(session: &Rc<Session>, repository: &Repository) -> Result<RemoteRefs, GitError> {
     let url = session.url();
     let (all, default_branch) = session.run(|| {
-        let mut remote = repository.remote_anonymous(&url)?;
+        let mut remote = repository.remote_anonymous(&session.transport_url())?;
         let connection = remote.connect_auth(Direction::Fetch, None, None)?;
         let mut all = BTreeMap::new();
         let mut default_branch = None;
@@ -207,10 +243,9 @@ fn list(session: &Rc<Session>, repository: &Repository) -> Result<RemoteRefs, Gi
 }
 
 fn fetch(session: &Rc<Session>, repository: &Repository, names: &[String]) -> Result<(), GitError> {
-    let url = session.url();
     let specs: Vec<String> = names.iter().map(|name| format!("+{name}:{name}")).collect();
     session.run(|| {
-        let mut remote = repository.remote_anonymous(&url)?;
+        let mut remote = repository.remote_anonymous(&session.transport_url())?;
         let mut options = FetchOptions::new();
         options
             .download_tags(git2::AutotagOption::None)
@@ -266,7 +301,9 @@ fn push(
             url: session.url(),
             source: crate::error::Cause("the push was not answered".to_owned()),
         }),
-        (Err(error), _) => Err(error),
+        // The program that takes pushes did not even begin: it is the key that may only read.
+        (Err(GitError::Ended { message, .. }), None) => Ok(PushOutcome::Refused { message }),
+        (Err(error), None | Some(Ok(()))) => Err(error),
     }
 }
 
@@ -278,7 +315,6 @@ fn push_once(
     new: Oid,
     seen: &Seen,
 ) -> Result<(), GitError> {
-    let url = session.url();
     let lease = expected.map_or(git2::Oid::ZERO_SHA1, Oid::raw);
     session.run(|| {
         let mut callbacks = RemoteCallbacks::new();
@@ -307,7 +343,7 @@ fn push_once(
         options
             .remote_callbacks(callbacks)
             .packbuilder_parallelism(1);
-        let mut remote = repository.remote_anonymous(&url)?;
+        let mut remote = repository.remote_anonymous(&session.transport_url())?;
         // No plus sign: never forced.
         remote.push(&[format!("{new}:{reference}")], Some(&mut options))
     })

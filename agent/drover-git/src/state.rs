@@ -14,6 +14,7 @@ use crate::mirror::{Mirror, file_id, read_blob};
 use crate::oid::Oid;
 use crate::open::clear_locks;
 use crate::refs::{RemoteRefs, full_reference};
+use crate::signing::SigningKey;
 use crate::tree::{FILE_BYTES_MAX, Kind};
 use crate::update::PushOutcome;
 use crate::write::{Change, CommitMeta, Content, Edit};
@@ -113,6 +114,7 @@ pub struct StateBranch {
     /// What was last seen published.
     published_reference: String,
     identity: Signature,
+    signer: Option<Arc<SigningKey>>,
     /// What readers see: our newest commit, else what was published.
     tip: Option<Oid>,
     /// The branch at the remote, as last seen.
@@ -144,12 +146,18 @@ impl StateBranch {
             pending_reference,
             published_reference,
             identity,
+            signer: None,
             remote,
             published,
             pending: 0,
         };
         branch.count_pending()?;
         Ok(branch)
+    }
+
+    /// Signs commits with this key from now on.
+    pub fn sign_with(&mut self, key: Option<Arc<SigningKey>>) {
+        self.signer = key;
     }
 
     /// Looks at the branch in a listing: fetches it, and adopts its tip when nothing of our own is
@@ -224,6 +232,7 @@ impl StateBranch {
                     message: commit.message.clone(),
                     author: self.identity.clone(),
                     time: commit.time,
+                    signer: self.signer.clone(),
                 };
                 let changes: Vec<Change<'_>> = commit.edits.iter().map(Change::from).collect();
                 let id = writer.commit(base, &changes, &meta)?;
@@ -431,6 +440,7 @@ impl StateBranch {
                     message: info.message,
                     author: info.author,
                     time: info.time,
+                    signer: self.signer.clone(),
                 };
                 // None: somebody else made the very same change, so there is nothing to say.
                 if let Some(id) = writer.commit(Some(onto), &changes, &meta)? {

@@ -1,4 +1,4 @@
-//! Process-wide settings of libgit2, made once: our own HTTP transport and no configuration files
+//! Process-wide settings of libgit2, made once: our own transports and no configuration files
 //! but a repository's own. This is the only file of the crate with `unsafe` code.
 
 use std::sync::OnceLock;
@@ -8,9 +8,10 @@ use git2::transport::Transport;
 
 use crate::error::GitError;
 use crate::http::HttpTransport;
+use crate::ssh::SshTransport;
 
-/// The schemes that our transport serves instead of libgit2's own.
-const SCHEMES: [&str; 2] = ["http", "https"];
+/// The schemes that our transport over HTTP serves instead of libgit2's own.
+const HTTP_SCHEMES: [&str; 2] = ["http", "https"];
 
 /// The levels of configuration outside a repository.
 const OUTSIDE_LEVELS: [ConfigLevel; 4] = [
@@ -49,12 +50,17 @@ fn prepare_once() -> Result<(), git2::Error> {
     }
     // An agent reads most objects once; libgit2 would keep 256 MiB of them.
     unsafe { git2::opts::set_cache_max_size(OBJECT_CACHE_BYTES)? };
-    for scheme in SCHEMES {
+    for scheme in HTTP_SCHEMES {
         unsafe {
             git2::transport::register(scheme, |remote| {
                 Transport::smart(remote, true, HttpTransport)
             })?;
         }
+    }
+    unsafe {
+        git2::transport::register("ssh", |remote| {
+            Transport::smart(remote, false, SshTransport)
+        })?;
     }
     Ok(())
 }

@@ -7,8 +7,11 @@ use reqwest::Url;
 
 use crate::credentials::{Credentials, Secret};
 
+mod ssh;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use ssh::SshPlace;
 
 /// The place of a repository.
 ///
@@ -24,6 +27,7 @@ pub struct SourceUrl {
 enum Place {
     Local(PathBuf),
     Http(Url),
+    Ssh(SshPlace),
 }
 
 /// A text that names no repository drover can use.
@@ -39,9 +43,9 @@ pub enum UrlError {
     #[error("the repository's URL starts with a dash")]
     LeadingDash,
     /// A scheme that is known but not supported.
-    #[error("{scheme} remotes are not supported yet: use https, http or a local path")]
+    #[error("{scheme} remotes are not supported: use ssh, https, http or a local path")]
     UnsupportedScheme {
-        /// The scheme, for example `ssh`.
+        /// The scheme, for example `git`.
         scheme: String,
     },
     /// Anything else that does not parse.
@@ -53,11 +57,11 @@ pub enum UrlError {
 }
 
 impl SourceUrl {
-    /// Parses a path, a `file://` URL, or an `http(s)://` URL.
+    /// Parses a path, a `file://` URL, an `http(s)://` URL, an `ssh://` URL, or `user@host:path`.
     ///
     /// # Errors
     ///
-    /// [`UrlError`]; ssh forms (`ssh://...` and `user@host:path`) are `UnsupportedScheme`.
+    /// [`UrlError`]; a text that programs would take for an option, anywhere in it, is refused.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         if text.is_empty() {
             return Err(UrlError::Empty);
@@ -70,9 +74,7 @@ impl SourceUrl {
         }
         match text.split_once("://") {
             Some((scheme, _)) => Self::parse_url(&scheme.to_ascii_lowercase(), text),
-            None if is_scp_form(text) => Err(UrlError::UnsupportedScheme {
-                scheme: "ssh".to_owned(),
-            }),
+            None if is_scp_form(text) => SshPlace::of_scp_form(text).map(Self::from_ssh),
             None => Self::from_path(Path::new(text)),
         }
     }
@@ -103,9 +105,18 @@ impl SourceUrl {
         match scheme {
             "file" => Self::parse_file(text),
             "http" | "https" => Self::parse_http(text),
+            // Git knows the longer spellings too.
+            "ssh" | "git+ssh" | "ssh+git" => SshPlace::of_url(text).map(Self::from_ssh),
             _ => Err(UrlError::UnsupportedScheme {
                 scheme: scheme.to_owned(),
             }),
+        }
+    }
+
+    fn from_ssh(place: SshPlace) -> Self {
+        Self {
+            place: Place::Ssh(place),
+            credentials: None,
         }
     }
 
@@ -146,7 +157,7 @@ impl SourceUrl {
     pub fn local_path(&self) -> Option<&Path> {
         match &self.place {
             Place::Local(path) => Some(path),
-            Place::Http(_) => None,
+            Place::Http(_) | Place::Ssh(_) => None,
         }
     }
 
@@ -155,6 +166,7 @@ impl SourceUrl {
         match &self.place {
             Place::Local(path) => path.display().to_string(),
             Place::Http(url) => url.as_str().trim_end_matches('/').to_owned(),
+            Place::Ssh(place) => place.to_string(),
         }
     }
 
@@ -165,8 +177,15 @@ impl SourceUrl {
 
     pub(crate) fn http(&self) -> Option<&Url> {
         match &self.place {
-            Place::Local(_) => None,
+            Place::Local(_) | Place::Ssh(_) => None,
             Place::Http(url) => Some(url),
+        }
+    }
+
+    pub(crate) fn ssh(&self) -> Option<&SshPlace> {
+        match &self.place {
+            Place::Local(_) | Place::Http(_) => None,
+            Place::Ssh(place) => Some(place),
         }
     }
 }
@@ -234,8 +253,8 @@ fn percent_decode(text: &str) -> Result<String, UrlError> {
         let value = std::str::from_utf8(&digits)
             .ok()
             .and_then(|digits| u8::from_str_radix(digits, 16).ok())
-            .ok_or_else(|| invalid("a percent sign in the user name or password stands alone"))?;
+            .ok_or_else(|| invalid("a percent sign stands alone"))?;
         bytes.push(value);
     }
-    String::from_utf8(bytes).map_err(|_| invalid("the user name or password is not UTF-8"))
+    String::from_utf8(bytes).map_err(|_| invalid("what its percent signs stand for is not UTF-8"))
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use git2::{ObjectType, Odb, Repository, Tree, TreeBuilder};
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use crate::commits::{Signature, find_commit, missing_or, tree_of};
 use crate::error::GitError;
 use crate::oid::Oid;
 use crate::open::open_repository;
+use crate::signing::SigningKey;
 use crate::tree::{DEPTH_MAX, Kind};
 
 #[cfg(test)]
@@ -64,6 +66,8 @@ pub struct CommitMeta {
     pub author: Signature,
     /// When; seconds are kept.
     pub time: Timestamp,
+    /// Who signs the commit. None: nobody.
+    pub signer: Option<Arc<SigningKey>>,
 }
 
 /// An edit whose content may already be an object of the repository.
@@ -174,7 +178,10 @@ impl ObjectWriter<'_> {
             .repository
             .commit_create_buffer(&author, &author, &message, &tree, &parents)
             .map_err(broken)?;
-        let id = self.odb.write(ObjectType::Commit, &bytes).map_err(broken)?;
+        let signed = meta.signer.as_ref().map(|key| key.sign_commit(&bytes));
+        let signed = signed.transpose()?;
+        let bytes = signed.as_deref().unwrap_or(&bytes);
+        let id = self.odb.write(ObjectType::Commit, bytes).map_err(broken)?;
         self.created.push(id);
         Ok(Some(id.into()))
     }

@@ -31,7 +31,7 @@ use crate::recorder::Recorder;
 use crate::registry::Registry;
 use crate::shares::Shares;
 use crate::source::{Operations, Snapshot, Source};
-use crate::status::{AgentStatus, PassReport, SourceStatus, WriteBackStatus};
+use crate::status::{AgentStatus, OperationsStatus, PassReport, SourceStatus, WriteBackStatus};
 use crate::store::{Store, StoreError};
 use crate::task::{Keep, Mode, Shared};
 use crate::timekeeping::{Tick, Timekeeper};
@@ -189,6 +189,7 @@ pub struct Agent {
     pass: u64,
     journal_failure: Option<String>,
     source_status: SourceStatus,
+    operations: OperationsStatus,
     write_back: WriteBackStatus,
     unpublished_since: Option<Timestamp>,
     publish_at: Option<Timestamp>,
@@ -344,6 +345,7 @@ impl Agent {
             ticks: Arc::default(),
             pass: 0,
             journal_failure: None,
+            operations: OperationsStatus::default(),
             write_back: WriteBackStatus::default(),
             unpublished_since: None,
             publish_at: None,

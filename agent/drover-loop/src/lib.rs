@@ -34,6 +34,7 @@ mod message;
 mod metrics;
 mod observe;
 mod offload;
+mod operations;
 mod orphans;
 mod quiet;
 mod recorder;
@@ -57,6 +58,10 @@ pub use lease::{LEASE_GRACE, Lease, LeaseError, Liveness};
 pub use machine::{local_liveness, machine, system_entropy};
 pub use members::{MemberState, Membership, PublishedMember};
 pub use metrics::{MetricAsk, MetricReader, MetricStatus, NoMetrics};
+pub use operations::{
+    LIFETIME_MAX, Memory, OPERATIONS_BRANCH, OperationRefusal, OperationsOptions, OperationsRead,
+    OperationsReader, RefusedOperation, operation_path,
+};
 pub use orphans::Orphan;
 pub use recorder::{
     GitRecorder, GitRecorderOptions, Guard, Look, PublishResult, PublishWhen, Recorder,
@@ -67,11 +72,11 @@ pub use replay::{ReplayError, Replayed, replay};
 pub use run::{AgentHandle, Driver, Ended, PASS_GAP, drive};
 pub use source::{
     GitSource, Operations, RefusedFile, SharedRefs, Snapshot, Source, SourceCommit, SourceError,
-    SourceFile, SourcePlace, SourceTree,
+    SourceFile, SourcePlace, SourceTree, Verification, VerifyMode,
 };
 pub use status::{
-    AgentStatus, GroupReport, GroupStatus, PassReport, ProviderStatus, SourceStatus, StepFate,
-    StepReport, WriteBackStatus,
+    AgentStatus, GroupReport, GroupStatus, OperationsStatus, PassReport, ProviderStatus,
+    SourceStatus, StepFate, StepReport, WriteBackStatus,
 };
 pub use store::{Freeze, StoreError};
 pub use task::{Keep, Mode};

@@ -5,12 +5,14 @@ use std::fmt;
 
 use drover_model::{Approvals, Revision, Timestamp};
 
+use crate::operations::RefusedOperation;
+
 mod fetch;
 mod git;
 
 pub use fetch::Snapshot;
 pub(crate) use fetch::{Fetched, Fetcher, InForce};
-pub use git::{GitSource, SharedRefs};
+pub use git::{GitSource, SharedRefs, Verification, VerifyMode};
 pub(crate) use git::{chain, hex};
 
 /// One branch of one repository, read from its commits and never from a work tree.
@@ -39,6 +41,11 @@ pub trait Operations: Send + fmt::Debug {
     /// Returns every approval and rejection whose signature holds. Blocks, for a time that the
     /// implementation bounds; asked once per pass, after the source.
     fn approvals(&mut self, now: Timestamp) -> Result<Approvals, SourceError>;
+
+    /// Returns what was read and does not count, as of the latest [`approvals`](Self::approvals).
+    fn refused(&self) -> Vec<RefusedOperation> {
+        Vec::new()
+    }
 }
 
 /// Which part of which branch is followed. A document that is missing under another place than
@@ -147,6 +154,14 @@ pub enum SourceError {
         /// The commit.
         revision: Revision,
     },
+    /// The commit is not signed by anybody who counts.
+    #[error("{} is not acted on: {why}", revision.short())]
+    Unverified {
+        /// The commit.
+        revision: Revision,
+        /// Why not.
+        why: String,
+    },
     /// A mistake in drover.
     #[error("internal error: {message}")]
     Internal {
@@ -166,6 +181,7 @@ impl SourceError {
             Self::Rewritten { .. } => "SourceRewritten",
             Self::NoDocuments { .. } => "NoDocuments",
             Self::Truncated { .. } => "SourceTooLarge",
+            Self::Unverified { .. } => "SourceUnverified",
             Self::Internal { .. } => "InternalError",
         }
     }

@@ -13,6 +13,7 @@ use drover_spec::Diagnostic;
 
 use crate::members::Membership;
 use crate::metrics::MetricStatus;
+use crate::operations::RefusedOperation;
 use crate::orphans::Orphan;
 use crate::source::{SourceCommit, SourcePlace};
 
@@ -108,6 +109,8 @@ pub struct AgentStatus {
     pub epoch: Epoch,
     /// The source.
     pub source: SourceStatus,
+    /// What people with a key asked.
+    pub operations: OperationsStatus,
     /// The state branch.
     pub write_back: WriteBackStatus,
     /// The providers in use, by the document's name.
@@ -134,6 +137,7 @@ impl AgentStatus {
             fleet: fleet.clone(),
             epoch: Epoch(0),
             source: SourceStatus::default(),
+            operations: OperationsStatus::default(),
             write_back: WriteBackStatus::default(),
             providers: BTreeMap::new(),
             orphans: Vec::new(),
@@ -170,6 +174,15 @@ pub struct SourceStatus {
     pub asked_at: Option<Timestamp>,
     /// Why it cannot be used, as a condition's reason and a message.
     pub failure: Option<(&'static str, String)>,
+}
+
+/// What people with a key asked and does not count, at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OperationsStatus {
+    /// What does not count, the oldest first.
+    pub refused: Vec<RefusedOperation>,
+    /// Why nothing new can be read. What was said before stays said.
+    pub failure: Option<String>,
 }
 
 /// The state branch at one moment.

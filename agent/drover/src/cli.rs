@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use drover_model::{Activity, GroupName, InstanceId, Timestamp};
+use drover_model::{Activity, ChangeId, FleetName, GroupName, InstanceId, Timestamp};
 
 mod options;
 mod plugin;
@@ -104,6 +104,10 @@ pub(crate) enum Command {
     Suspend(SuspendArgs),
     /// Switch suspended activities on again by a commit on the source branch
     Resume(ResumeArgs),
+    /// Approve a change of a group by a signed operation on the branch drover/ops
+    Approve(DecideArgs),
+    /// Reject a change of a group by a signed operation on the branch drover/ops
+    Reject(DecideArgs),
     /// Stop every new step of the agent at once, without Git
     Freeze(FreezeArgs),
     /// Lift a freeze
@@ -402,6 +406,34 @@ pub(crate) struct ScaleArgs {
     /// How to commit.
     #[command(flatten)]
     pub(crate) edit: EditOptions,
+}
+
+/// Arguments of `drover approve` and `drover reject`.
+#[derive(Debug, Args)]
+pub(crate) struct DecideArgs {
+    /// The group
+    pub(crate) group: GroupName,
+    /// Why, for everyone who wonders
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) because: String,
+    /// The change, as `drover plan` shows it [default: the one that waits, else the one in progress]
+    #[arg(long, value_name = "ID")]
+    pub(crate) change: Option<ChangeId>,
+    /// How long it counts, at most 720h
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = values::duration)]
+    pub(crate) expires: Duration,
+    /// The private ssh key to sign with [default: `key` of the agent's file]
+    #[arg(long, env = "DROVER_KEY", value_name = "FILE", hide_env = true)]
+    pub(crate) key: Option<PathBuf>,
+    /// A file with the passphrase of --key
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) key_passphrase_file: Option<PathBuf>,
+    /// The fleet [default: the running agent's, else that of the agent's file]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) fleet: Option<FleetName>,
+    /// Where the repository is.
+    #[command(flatten)]
+    pub(crate) source: SourceOptions,
 }
 
 /// Arguments of `drover suspend`.

@@ -1,6 +1,6 @@
 //! What the commands do. Each module is one command or a family.
 
-use drover_model::{GroupName, InstanceId};
+use drover_model::{ApprovalVerdict, GroupName, InstanceId};
 
 use crate::cli::{Command, RolloutCommand, Subject};
 use crate::error::{CommandError, CommandResult};
@@ -17,6 +17,7 @@ mod edit;
 mod get;
 mod init;
 mod log;
+mod operate;
 mod plan;
 mod plugin;
 mod policy;
@@ -46,6 +47,8 @@ pub(crate) fn run(command: &Command, ui: Ui) -> CommandResult {
         Command::Scale(args) => edit::scale(args, ui),
         Command::Suspend(args) => edit::suspend(args, ui),
         Command::Resume(args) => edit::resume(args, ui),
+        Command::Approve(args) => operate::decide(args, ApprovalVerdict::Approve, ui),
+        Command::Reject(args) => operate::decide(args, ApprovalVerdict::Reject, ui),
         Command::Freeze(args) => ask::freeze(args, ui),
         Command::Unfreeze(args) => ask::unfreeze(args, ui),
         Command::Reconcile(args) => ask::reconcile(args, ui),

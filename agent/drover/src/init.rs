@@ -108,6 +108,7 @@ fn commit(dir: &Path) -> CommandResult<()> {
         message: "Scaffold a drover configuration repository".to_owned(),
         author: identity::user(),
         time: Timestamp::now(),
+        signer: None,
     };
     let first = mirror
         .build_commit(None, &edits, &meta)

@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use drover_git::{Credentials, RemoteOptions, Secret, SourceUrl};
-use drover_loop::Allowed;
+use drover_git::{RemoteOptions, SignersFile, SourceUrl};
+use drover_loop::{Allowed, Verification};
 use drover_model::{AgentName, FleetName};
 use drover_provider_plugin::Directory;
 use drover_spec::agent_config::{self, AgentConfig, MetricSourceConfig, Mode, PluginsConfig};
@@ -18,6 +18,7 @@ use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
 use crate::providers::Places;
 
+mod remote;
 #[cfg(test)]
 mod tests;
 
@@ -26,9 +27,6 @@ const DEFAULT_CONFIG: &str = "/etc/drover/agent.yaml";
 
 /// The largest agent's file that is read.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
-
-/// The largest file with a credential that is read.
-const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
 const DEFAULT_DATA_DIR: &str = "/var/lib/drover";
 /// Where the provider type `process` keeps its instances in the data folder.
@@ -63,6 +61,12 @@ pub(crate) struct Settings {
     pub(crate) metric_sources: Vec<MetricSourceConfig>,
     /// The plugins of the type `plugin`.
     pub(crate) plugins: PluginsConfig,
+    /// What has to be signed. None: nothing.
+    pub(crate) verification: Option<Verification>,
+    /// Whose operations count. None: nobody's.
+    pub(crate) signers: Option<SignersFile>,
+    /// The private key that signs, and a file with its passphrase.
+    pub(crate) key: Option<(PathBuf, Option<PathBuf>)>,
 }
 
 impl Settings {
@@ -111,10 +115,7 @@ impl Settings {
             (None, Some(config)) => config.listen.map_or(Listen::Off, Listen::On),
             (None, None) => Listen::On(DEFAULT_LISTEN),
         };
-        let remote = match &config {
-            Some(config) => remote_options(config)?,
-            None => RemoteOptions::default(),
-        };
+        let remote = remote::options(config.as_ref(), flags.source.as_deref())?;
         let (data_dir, process_dir) = folders(options, config.as_ref());
         let source_base = if flags.source.is_some() { None } else { base };
         Ok(Self {
@@ -156,6 +157,11 @@ impl Settings {
                 .as_ref()
                 .map(|config| config.plugins.clone())
                 .unwrap_or_default(),
+            verification: config.as_ref().and_then(remote::verification),
+            signers: config
+                .as_ref()
+                .and_then(|config| config.signers.clone().map(SignersFile)),
+            key: config.as_ref().and_then(|config| config.key.clone()),
             metric_sources: config
                 .map(|config| config.metric_sources)
                 .unwrap_or_default(),
@@ -224,38 +230,6 @@ fn allowed(options: &AgentOptions, config: Option<&AgentConfig>) -> Allowed {
         Some(types) => Allowed::Only(types.into_iter().collect()),
         None => Allowed::AllButProcess,
     }
-}
-
-/// Reads the credentials' files. Their content appears in no message.
-fn remote_options(config: &AgentConfig) -> CommandResult<RemoteOptions> {
-    let files = &config.source.credentials;
-    let read = |path: &Option<PathBuf>| path.as_deref().map(read_secret).transpose();
-    let username = read(&files.username)?;
-    let password = read(&files.password)?;
-    let token = read(&files.token)?;
-    let credentials = match (username, password.or(token)) {
-        (None, None) => None,
-        (username, password) => Some(Credentials {
-            // Hosts that want a token alone take any name.
-            username: username.unwrap_or_else(|| "drover".to_owned()),
-            password: Secret::new(password.unwrap_or_default()),
-        }),
-    };
-    Ok(RemoteOptions {
-        credentials,
-        ca_file: files.ca.clone(),
-        ..RemoteOptions::default()
-    })
-}
-
-fn read_secret(path: &Path) -> CommandResult<String> {
-    let attempted = || format!("cannot read the credential in {}", path.display());
-    let size = fs::metadata(path).context(attempted())?.len();
-    if size > SECRET_BYTES_MAX {
-        return Err(CommandError::new(attempted()).because("it is larger than 64 KiB"));
-    }
-    let text = fs::read_to_string(path).context(attempted())?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// Returns the agent's name and fleet.

@@ -143,8 +143,17 @@ impl Snapshot {
                     let why = metric.why.as_deref().unwrap_or("no value");
                     format!("metric {} is not ok: {why}", metric.name)
                 });
+                let operations = status.operations_error.as_ref();
+                let operations =
+                    operations.map(|error| format!("operations cannot be read: {error}"));
+                let refused = status.refused_operations.iter().map(|refused| {
+                    let (path, why) = (&refused.path, &refused.why);
+                    format!("operation {path} does not count: {why}")
+                });
                 source
                     .into_iter()
+                    .chain(operations)
+                    .chain(refused)
                     .chain(missing)
                     .chain(state)
                     .chain(holds)

@@ -135,6 +135,7 @@ pub(crate) fn commit_on(
         message: message.to_owned(),
         author,
         time: Timestamp::now(),
+        signer: None,
     };
     let commit = target
         .mirror

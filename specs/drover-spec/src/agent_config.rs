@@ -43,6 +43,10 @@ pub struct AgentConfig {
     pub metric_sources: Vec<MetricSourceConfig>,
     /// The plugins.
     pub plugins: PluginsConfig,
+    /// A list of people's keys: whose operations count. None: nobody's.
+    pub signers: Option<PathBuf>,
+    /// A private key that signs state commits, and a file with its passphrase.
+    pub key: Option<(PathBuf, Option<PathBuf>)>,
 }
 
 /// The plugins that the provider type `plugin` may use.
@@ -130,8 +134,50 @@ pub struct Source {
     pub path: String,
     /// Time between two looks at the branch.
     pub interval: Duration,
-    /// Files with credentials for the host of `url`.
+    /// Files with credentials for `url`, and for nothing else.
     pub credentials: CredentialFiles,
+    /// Others for pushing to it. None: the same.
+    pub push_credentials: Option<CredentialFiles>,
+    /// A file of known hosts, for ssh. None: OpenSSH's own.
+    pub known_hosts: Option<PathBuf>,
+    /// What has to be signed. None: nothing.
+    pub verify: Option<Verify>,
+    /// Which way HTTP requests take. None: as the environment says.
+    pub proxy: Option<Proxy>,
+}
+
+/// Which way HTTP requests take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proxy {
+    /// Straight to the host.
+    Off,
+    /// Through this proxy.
+    Through {
+        /// Its URL.
+        url: String,
+        /// Files with credentials for it.
+        credentials: Box<CredentialFiles>,
+    },
+}
+
+/// What has to be signed for a commit to be acted on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verify {
+    /// What is looked at.
+    pub mode: VerifyMode,
+    /// A list of ssh keys.
+    pub signers: Option<PathBuf>,
+    /// The folder of a GnuPG keyring.
+    pub gnupg_home: Option<PathBuf>,
+}
+
+/// What has to be signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VerifyMode {
+    /// The commit that is acted on.
+    Head,
+    /// The annotated tag that is followed.
+    Tag,
 }
 
 /// Files with credentials. Their content is read by who needs it, each time anew.
@@ -145,6 +191,16 @@ pub struct CredentialFiles {
     pub token: Option<PathBuf>,
     /// The authorities that sign the host's certificate, PEM.
     pub ca: Option<PathBuf>,
+    /// A certificate to show to the host, PEM.
+    pub client_certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub client_key: Option<PathBuf>,
+    /// A private key, for ssh.
+    pub ssh_key: Option<PathBuf>,
+    /// Its passphrase.
+    pub ssh_passphrase: Option<PathBuf>,
+    /// The socket of an ssh agent, instead of a key.
+    pub ssh_agent: Option<PathBuf>,
 }
 
 /// The type that is not allowed unless it is named: it runs what the repository says as the agent's
@@ -235,6 +291,9 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
     let providers_allowed = providers.ids("allow");
     let metric_sources = metrics::sources(&fields.object("metrics"));
     let plugins = plugins::plugins(&fields.object("plugins"));
+    let signers = path(&fields, "signers");
+    let key = path(&fields, "key");
+    let passphrase = path(&fields, "keyPassphraseFile");
     let name = name?;
     Some(AgentConfig {
         fleet: match fleet {
@@ -251,30 +310,71 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
         providers_allowed,
         metric_sources,
         plugins,
+        signers,
+        key: key.map(|key| (key, passphrase)),
     })
 }
 
 fn source(fields: &Fields<'_>) -> Option<Source> {
     let credentials = fields.object("credentials");
-    let files = credential_files(&credentials.object("source"));
+    let files = credential_files(&credentials.object("source"), FILES);
+    let push = credential_files(&credentials.object("push"), PUSH_FILES);
+    let push = credentials.has("push").then_some(push);
     let source = fields.object("source");
     let url = source.text("url");
     let branch = branch(&source, "branch");
-    let path = folder(&source);
+    let folder = folder(&source);
     let interval = source.duration("interval");
+    let known_hosts = path(&source, "knownHosts");
+    let proxy_files = credential_files(&credentials.object("proxy"), PROXY_FILES);
+    let proxy = proxy(&source, proxy_files);
+    let verify = verify(&source, fields.has("signers"));
     Some(Source {
         url: url?,
         url_span: source.span_of("url"),
         branch: branch?,
-        path: path?,
+        path: folder?,
         interval,
         credentials: files,
+        push_credentials: push,
+        known_hosts,
+        verify,
+        proxy,
     })
 }
 
-fn credential_files(fields: &Fields<'_>) -> CredentialFiles {
-    let file = |name| fields.has(name).then(|| absolute(fields, name)).flatten();
-    for name in ["usernameFile", "passwordFile", "tokenFile", "caFile"] {
+/// The files for pushing.
+const PUSH_FILES: &[&str] = &[
+    "usernameFile",
+    "passwordFile",
+    "tokenFile",
+    "sshKeyFile",
+    "sshPassphraseFile",
+    "sshAgent",
+];
+
+/// Whom to trust is the same for both.
+const FILES: &[&str] = &[
+    "usernameFile",
+    "passwordFile",
+    "tokenFile",
+    "sshKeyFile",
+    "sshPassphraseFile",
+    "sshAgent",
+    "caFile",
+    "clientCertificateFile",
+    "clientKeyFile",
+];
+
+/// The files for a proxy.
+const PROXY_FILES: &[&str] = &["usernameFile", "passwordFile"];
+
+fn credential_files(fields: &Fields<'_>, names: &[&'static str]) -> CredentialFiles {
+    let file = |name: &'static str| {
+        let known = names.contains(&name) && fields.has(name);
+        known.then(|| absolute(fields, name)).flatten()
+    };
+    for name in names {
         let _ = fields.get(name);
     }
     let files = CredentialFiles {
@@ -282,15 +382,85 @@ fn credential_files(fields: &Fields<'_>) -> CredentialFiles {
         password: file("passwordFile"),
         token: file("tokenFile"),
         ca: file("caFile"),
+        client_certificate: file("clientCertificateFile"),
+        client_key: file("clientKeyFile"),
+        ssh_key: file("sshKeyFile"),
+        ssh_passphrase: file("sshPassphraseFile"),
+        ssh_agent: file("sshAgent"),
+    };
+    let bad = |message: &str, name| {
+        let span = fields.span_of(name);
+        let diagnostic = Diagnostic::error("inconsistent", message, span);
+        fields.report.push(diagnostic);
     };
     if files.token.is_some() && files.password.is_some() {
-        let message = "write either `tokenFile` or `passwordFile`";
-        let span = fields.span_of("tokenFile");
-        fields
-            .report
-            .push(Diagnostic::error("inconsistent", message, span));
+        bad("write either `tokenFile` or `passwordFile`", "tokenFile");
+    }
+    if files.client_certificate.is_some() != files.client_key.is_some() {
+        let message = "`clientCertificateFile` and `clientKeyFile` belong together";
+        bad(message, "clientKeyFile");
+    }
+    if files.ssh_key.is_some() && files.ssh_agent.is_some() {
+        bad("write either `sshKeyFile` or `sshAgent`", "sshAgent");
+    }
+    if files.ssh_passphrase.is_some() && files.ssh_key.is_none() {
+        let message = "a passphrase is of use with `sshKeyFile` only";
+        bad(message, "sshPassphraseFile");
     }
     files
+}
+
+/// Reads which way HTTP requests take.
+fn proxy(source: &Fields<'_>, credentials: CredentialFiles) -> Option<Proxy> {
+    let entry = source.get("proxy").1;
+    let url = source.text("proxy")?;
+    if url == "off" {
+        return Some(Proxy::Off);
+    }
+    let host = url.strip_prefix("http://").or(url.strip_prefix("https://"));
+    let plain = |host: &str| !host.is_empty() && !host.contains(['@', '?', '#', ' ']);
+    if let (false, Some(entry)) = (host.is_some_and(plain), entry) {
+        source.bad(
+            entry,
+            "must be `off`, or http:// or https:// with a host and without a user name",
+        );
+        return None;
+    }
+    Some(Proxy::Through {
+        url,
+        credentials: Box::new(credentials),
+    })
+}
+
+/// Reads what has to be signed. `has_signers`: the agent has a list of signers of its own.
+fn verify(source: &Fields<'_>, has_signers: bool) -> Option<Verify> {
+    let fields = source.object("verify");
+    let mode = match fields.word("mode") {
+        "tag" => VerifyMode::Tag,
+        _ => VerifyMode::Head,
+    };
+    let verify = Verify {
+        mode,
+        signers: path(&fields, "signers"),
+        gnupg_home: path(&fields, "gnupgHome"),
+    };
+    if !source.has("verify") {
+        return None;
+    }
+    let has_any = has_signers || fields.has("signers") || fields.has("gnupgHome");
+    if !has_any {
+        let message = "nobody's signature would count: write `signers` or `gnupgHome`";
+        let span = source.span_of("verify");
+        let diagnostic = Diagnostic::error("inconsistent", message, span);
+        source.report.push(diagnostic);
+    }
+    Some(verify)
+}
+
+/// Reads an absolute path, where one is written.
+fn path(fields: &Fields<'_>, name: &'static str) -> Option<PathBuf> {
+    let written = fields.get(name).1.is_some();
+    written.then(|| absolute(fields, name)).flatten()
 }
 
 /// Reads a path that means the same wherever the agent is started.

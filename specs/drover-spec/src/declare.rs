@@ -11,6 +11,7 @@ mod admission;
 mod agent;
 mod facts;
 mod group;
+mod operation;
 mod others;
 mod quorum;
 mod rollout;
@@ -19,6 +20,7 @@ pub(crate) use admission::*;
 pub(crate) use agent::*;
 pub(crate) use facts::*;
 pub(crate) use group::*;
+pub(crate) use operation::*;
 pub(crate) use others::*;
 pub(crate) use quorum::*;
 

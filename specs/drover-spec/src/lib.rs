@@ -3,7 +3,7 @@
 //! This crate turns the bytes of a file into documents ([`parse_file`]), the files of a repository
 //! into a [`Repository`] ([`assemble`]), mistakes into text ([`render`]), and recorded state into YAML
 //! and back ([`record`]). It also reads the agent's own file ([`agent_config`]) and makes the edits of
-//! `drover scale` and `drover suspend` ([`edit`]). It reads no file, knows no Git and no clock, and
+//! `drover scale` and `drover suspend` ([`edit`]), and reads and writes [`operation`]s. It reads no file, knows no Git and no clock, and
 //! compiles no policy: expressions are texts with places here.
 //!
 //! **Invariant:** a document with any mistake has no outcome, and a mistake never hides another
@@ -18,6 +18,7 @@ mod document;
 pub mod edit;
 mod formats;
 pub mod limits;
+pub mod operation;
 pub mod record;
 mod render;
 mod schema;

@@ -19,7 +19,7 @@ mod write;
 pub use inputs::{
     DesiredInputs, PlanInputs, PlanOutcome, ProviderInputs, decode_inputs, encode_inputs,
 };
-pub(crate) use write::flow_scalar;
+pub(crate) use write::{MapOf, document, flow_scalar};
 
 /// The version of the recorded formats. A change that an older agent would misread raises it.
 pub const FORMAT: u64 = 1;

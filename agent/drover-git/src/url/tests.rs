@@ -51,29 +51,75 @@ fn texts_from_elsewhere_are_scrubbed_of_the_password() {
 }
 
 #[test]
-fn ssh_forms_say_that_they_are_not_supported_yet() {
+fn spellings_of_one_ssh_place_are_equal() {
+    let place = "ssh://git@git.example.com/fleet.git";
     for text in [
-        "ssh://git@git.example.com/fleet.git",
-        "git@git.example.com:fleet.git",
-        "host:fleet",
+        place,
+        "ssh://git.example.com/fleet.git/",
+        "SSH://git@Git.Example.COM:22/fleet.git",
+        "git+ssh://git@git.example.com/fleet.git",
+        "git@git.example.com:/fleet.git",
+        "git.example.com:/fleet.git/",
+    ] {
+        assert_eq!(canonical(text), place, "{text}");
+    }
+    for text in [
+        "ssh://jane@git.example.com:2222/srv/a%2Bb.git",
+        "ssh://git@[::1]:2222/x",
+        "ssh://git@git.example.com/~jane/fleet.git",
+        "git@git.example.com:team/fleet.git",
+    ] {
+        let url = SourceUrl::parse(text).unwrap();
+        assert_eq!(SourceUrl::parse(&url.redacted()).unwrap(), url);
+        assert!(!url.is_local() && url.http().is_none());
+    }
+    // What is relative to a home is another place than what is not, whatever one host makes of it.
+    assert_ne!(
+        SourceUrl::parse("git@h:fleet.git").unwrap(),
+        SourceUrl::parse("ssh://git@h/fleet.git").unwrap()
+    );
+}
+
+#[test]
+fn other_schemes_are_not_supported() {
+    for text in ["git://h/x", "ext::sh -c evil", "fd::17/foo", "ftp://h/x"] {
+        let error = refused(text);
+        assert!(
+            matches!(error, UrlError::UnsupportedScheme { .. }),
+            "{text}: {error:?}"
+        );
+    }
+}
+
+#[test]
+fn ssh_places_that_programs_would_take_for_options_are_refused() {
+    for text in [
+        "ssh://-oProxyCommand=evil/x",
+        "ssh://git@-oProxyCommand=evil/x",
+        "git@-oProxyCommand=evil:x",
+        "ssh://-l@h/x",
+        "h:--upload-pack=evil",
+    ] {
+        assert_eq!(refused(text), UrlError::LeadingDash, "{text}");
+    }
+    for text in [
+        "ssh://git:secret@h/x",
+        "ssh://h",
+        "ssh://h/",
+        "h:",
+        "ssh://h/x?y",
+        "ssh://h;evil/x",
+        "$(evil):x",
+        "ssh://a%3Bb@h/x",
+        "ssh://h/%zz",
     ] {
         let error = refused(text);
-        assert_eq!(
-            error,
-            UrlError::UnsupportedScheme {
-                scheme: "ssh".to_owned()
-            }
+        assert!(
+            matches!(error, UrlError::Invalid { .. }),
+            "{text}: {error:?}"
         );
-        assert!(error.to_string().contains("not supported yet"));
     }
-    assert!(matches!(
-        refused("git://h/x"),
-        UrlError::UnsupportedScheme { .. }
-    ));
-    assert!(matches!(
-        refused("ext::sh -c evil"),
-        UrlError::UnsupportedScheme { .. }
-    ));
+    assert_eq!(refused("ssh://h/a%0Ab"), UrlError::ControlCharacter);
 }
 
 #[test]

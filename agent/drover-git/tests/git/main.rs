@@ -7,7 +7,10 @@
 
 mod environment;
 mod local;
+mod nginx;
 mod remote;
+mod signatures;
+mod ssh;
 mod state;
 #[path = "../support/mod.rs"]
 mod support;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::support::http_backend::{Canned, SeenRequest};
 use crate::support::*;
 use drover_git::{
-    Disposition, Edit, GitError, IgnoreRules, Mirror, PushOutcome, RemoteOptions, SourceUrl,
+    Disposition, Edit, GitError, IgnoreRules, Login, Mirror, PushOutcome, RemoteOptions, SourceUrl,
 };
 
 fn targets(requests: &[SeenRequest]) -> Vec<String> {
@@ -387,6 +387,72 @@ fn a_redirect_to_another_origin_is_refused_and_gets_no_credentials() {
     assert!(matches!(error, GitError::Redirected { .. }), "{error:?}");
     assert_eq!(elsewhere.server.take_requests(), []);
     assert_no_secret(&error, &[&word()]);
+}
+
+#[test]
+fn a_redirect_to_another_path_of_the_host_gets_no_credentials() {
+    let site = Site::with_history();
+    site.server.require("robot", &word());
+    let mirror = site
+        .mirror_with("a", with_password("robot", &word()))
+        .unwrap();
+    mirror.list().unwrap();
+    site.server.take_requests();
+    site.server.intercept(|_, target| {
+        let elsewhere = target.replace("/fleet.git/", "/other.git/");
+        (elsewhere != target).then(|| redirect(&elsewhere))
+    });
+    let error = mirror.list().unwrap_err();
+    let GitError::Redirected { to, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert!(to.ends_with("/other.git"), "{to}");
+    let seen = site.server.take_requests();
+    assert!(
+        seen.iter()
+            .all(|request| !request.target.contains("other.git")),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn credentials_of_their_own_are_used_for_pushing_and_rotate_without_a_restart() {
+    let site = Site::with_history();
+    let file = |name: &str| site.folder.path().join(name);
+    let login = |name: &str| Login::Files {
+        username: Some(file("user")),
+        password: Some(file(name)),
+    };
+    std::fs::write(file("user"), "robot\n").unwrap();
+    std::fs::write(file("read"), format!("{}\n", word())).unwrap();
+    std::fs::write(file("write"), "wrong\n").unwrap();
+    site.server.require("robot", &word());
+    let mirror = site
+        .mirror_with(
+            "a",
+            RemoteOptions {
+                credentials: Some(login("read")),
+                write_credentials: Some(login("write")),
+                ..options()
+            },
+        )
+        .unwrap();
+    let base = mirror.list().unwrap().require("main").unwrap();
+    mirror.fetch(&[("main", base)]).unwrap();
+    let edits = [Edit::put("a.yaml", "1\n")];
+    let new = mirror.build_commit(Some(base), &edits, &meta("a"));
+    let new = new.unwrap().unwrap();
+    let error = mirror.update("main", Some(base), new).unwrap_err();
+    assert!(matches!(error, GitError::Auth { .. }), "{error:?}");
+    std::fs::write(file("write"), word()).unwrap();
+    let outcome = mirror.update("main", Some(base), new).unwrap();
+    assert_eq!(outcome, PushOutcome::Done);
+    std::fs::remove_file(file("read")).unwrap();
+    let error = mirror.list().unwrap_err();
+    assert!(
+        matches!(error, GitError::CredentialFile { .. }),
+        "{error:?}"
+    );
 }
 
 fn redirect(to: &str) -> Canned {

@@ -109,12 +109,12 @@ fn is_whole(request: &[u8]) -> bool {
 }
 
 /// A certificate authority and a certificate for 127.0.0.1.
-struct Authority {
-    folder: PathBuf,
+pub(crate) struct Authority {
+    pub(crate) folder: PathBuf,
 }
 
 impl Authority {
-    fn create(folder: &Path) -> Self {
+    pub(crate) fn create(folder: &Path) -> Self {
         fs::create_dir_all(folder).unwrap();
         let authority = Self {
             folder: folder.to_owned(),
@@ -147,7 +147,11 @@ impl Authority {
             "-out",
             "server.csr",
         ]);
-        fs::write(folder.join("ext"), "subjectAltName=IP:127.0.0.1\n").unwrap();
+        fs::write(
+            folder.join("ext"),
+            "subjectAltName=IP:127.0.0.1,DNS:git.test\n",
+        )
+        .unwrap();
         authority.openssl(&[
             "x509",
             "-req",
@@ -179,7 +183,7 @@ impl Authority {
         assert!(output.status.success(), "openssl {arguments:?}: {text}");
     }
 
-    fn ca_file(&self) -> PathBuf {
+    pub(crate) fn ca_file(&self) -> PathBuf {
         self.folder.join("ca.pem")
     }
 

@@ -1,14 +1,15 @@
 //! What the tests of this crate share.
 
 pub(crate) mod http_backend;
+pub(crate) mod ssh_server;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use drover_git::{
-    CommitMeta, Credentials, Edit, Mirror, Oid, PublishPolicy, PushOutcome, RemoteOptions, Secret,
-    Signature, SourceUrl, StateBranch,
+    CommitMeta, Credentials, Edit, Login, Mirror, Oid, PublishPolicy, PushOutcome, RemoteOptions,
+    Secret, Signature, SourceUrl, StateBranch,
 };
 use http_backend::{HttpBackend, create_repository, git};
 use jiff::Timestamp;
@@ -94,10 +95,10 @@ pub(crate) fn options() -> RemoteOptions {
 
 pub(crate) fn with_password(user: &str, password: &str) -> RemoteOptions {
     RemoteOptions {
-        credentials: Some(Credentials {
+        credentials: Some(Login::Given(Credentials {
             username: user.to_owned(),
             password: Secret::new(password),
-        }),
+        })),
         ..options()
     }
 }
@@ -114,6 +115,7 @@ pub(crate) fn meta(message: &str) -> CommitMeta {
         message: message.to_owned(),
         author: agent("jane"),
         time: at(0),
+        signer: None,
     }
 }
 

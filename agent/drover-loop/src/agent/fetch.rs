@@ -17,6 +17,7 @@ use crate::inputs;
 use crate::lease::{Claimant, Lease, Standing, standing};
 use crate::message::{self, Trailers};
 use crate::offload::Waited;
+use crate::operations::RefusedOperation;
 use crate::recorder::{Look, Recorder, RecorderError, StateCommit, Swap};
 use crate::source::{Fetched, Fetcher, InForce, Operations, Source, SourceError, chain};
 use crate::store::{Batch, GroupMeta, StoredGroup};
@@ -65,6 +66,7 @@ pub(super) struct Looked {
     fetched: Result<Fetched, SourceError>,
     /// None: nobody was asked.
     approvals: Option<Result<Approvals, SourceError>>,
+    refused: Vec<RefusedOperation>,
     lease: Result<LeaseSeen, RecorderError>,
 }
 
@@ -229,13 +231,8 @@ impl Agent {
             self.snapshot = Some(snapshot);
             self.desired_stale = true;
         }
-        match looked.approvals {
-            Some(Ok(approvals)) if approvals != *self.approvals => {
-                self.approvals = Arc::new(approvals);
-            }
-            // What was said before stays said.
-            Some(Err(error)) => warn!(error = %chain(&error), "cannot read the operations"),
-            Some(Ok(_)) | None => {}
+        if let Some(approvals) = looked.approvals {
+            self.note_operations(approvals, looked.refused);
         }
         if self.settings.mode == Mode::DryRun {
             if std::mem::take(&mut self.looks.view_missing) {
@@ -259,6 +256,42 @@ impl Agent {
                         "the data directory is empty and the state branch cannot be read: {error}"
                     );
                 }
+            }
+        }
+    }
+
+    /// Takes up what people with a key said, and tells once what is new and what does not count.
+    fn note_operations(
+        &mut self,
+        approvals: Result<Approvals, SourceError>,
+        refused: Vec<RefusedOperation>,
+    ) {
+        for operation in &refused {
+            if !self.operations.refused.contains(operation) {
+                warn!(
+                    path = operation.path,
+                    reason = operation.reason.word(),
+                    error = operation.why,
+                    "operation refused"
+                );
+            }
+        }
+        self.operations.refused = refused;
+        match approvals {
+            Ok(approvals) => {
+                self.operations.failure = None;
+                if approvals != *self.approvals {
+                    tell_new(&self.approvals, &approvals);
+                    self.approvals = Arc::new(approvals);
+                }
+            }
+            // What was said before stays said.
+            Err(error) => {
+                let failure = Some(chain(&error));
+                if self.operations.failure != failure {
+                    warn!(error = failure, "cannot read the operations");
+                }
+                self.operations.failure = failure;
             }
         }
     }
@@ -441,6 +474,22 @@ impl Agent {
     }
 }
 
+/// Logs what was not said before.
+fn tell_new(known: &Approvals, approvals: &Approvals) {
+    for group in approvals.groups() {
+        let all = approvals.of(group).iter();
+        for approval in all.filter(|approval| !known.of(group).contains(approval)) {
+            info!(
+                %group,
+                plan = approval.change.short(),
+                signer = approval.signer.as_str(),
+                verdict = approval.verdict.word(),
+                "operation taken up"
+            );
+        }
+    }
+}
+
 fn look(remote: &mut Remote, in_force: &InForce, path: &str, now: Timestamp) -> Looked {
     let fetched = remote.fetcher.fetch(in_force);
     if let Err(SourceError::Unreachable { message }) = &fetched {
@@ -449,11 +498,14 @@ fn look(remote: &mut Remote, in_force: &InForce, path: &str, now: Timestamp) -> 
         return Looked {
             fetched,
             approvals: None,
+            refused: Vec::new(),
             lease: Err(RecorderError::Unreachable { message }),
         };
     }
     let operations = remote.operations.as_mut();
     let approvals = operations.map(|operations| operations.approvals(now));
+    let refused = remote.operations.as_ref();
+    let refused = refused.map_or_else(Vec::new, |operations| operations.refused());
     let lease = remote.recorder.look().and_then(|look| {
         let own = remote.recorder.published(path)?;
         let other = match &own {
@@ -465,6 +517,7 @@ fn look(remote: &mut Remote, in_force: &InForce, path: &str, now: Timestamp) -> 
     Looked {
         fetched,
         approvals,
+        refused,
         lease,
     }
 }

@@ -74,6 +74,7 @@ impl Agent {
             fleet: self.settings.fleet.clone(),
             epoch: self.tenure.epoch(),
             source: self.source_status.clone(),
+            operations: self.operations.clone(),
             write_back,
             providers: self.provider_notes.clone(),
             orphans: self.orphans.orphans(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use drover_git::{
     CommitMeta, Edit, GitError, Mirror, Oid, PublishPolicy, PushAdvice, PushBudget, PushLimits,
-    PushOutcome, RemoteRefs, Signature, StateBranch,
+    PushOutcome, RemoteRefs, Signature, SigningKey, StateBranch,
 };
 use drover_model::Timestamp;
 
@@ -24,6 +24,8 @@ pub struct GitRecorderOptions {
     pub identity: Signature,
     /// Spreads the attempts of agents that collide.
     pub seed: u64,
+    /// Signs state commits. None: nobody does.
+    pub signer: Option<Arc<SigningKey>>,
 }
 
 /// A state branch in a Git repository.
@@ -33,6 +35,7 @@ pub struct GitRecorder {
     state: StateBranch,
     reference: String,
     identity: Signature,
+    signer: Option<Arc<SigningKey>>,
     refs: SharedRefs,
     /// The branch's published tip, as last seen.
     remote: Option<Oid>,
@@ -66,17 +69,19 @@ impl GitRecorder {
         } else {
             format!("refs/heads/{}", options.branch)
         };
-        let state = StateBranch::open(
+        let mut state = StateBranch::open(
             Arc::clone(&mirror),
             &options.branch,
             options.identity.clone(),
         )?;
+        state.sign_with(options.signer.clone());
         Ok(Self {
             remote: mirror.read_ref(&reference)?,
             mirror,
             state,
             reference,
             identity: options.identity,
+            signer: options.signer,
             refs,
             budget: PushBudget::new(limits),
             seed: options.seed,
@@ -175,6 +180,7 @@ impl Recorder for GitRecorder {
             message: commit.message.clone(),
             author: self.identity.clone(),
             time: commit.at,
+            signer: self.signer.clone(),
         };
         for _ in 0..ATTEMPTS {
             self.see_now()?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use drover_git::{
-    FILE_BYTES_MAX, GitError, IGNORE_FILE, IgnoreRules, Mirror, Oid, RefusedWhy, RemoteRefs,
+    FILE_BYTES_MAX, GitError, IGNORE_FILE, IgnoreRules, Mirror, Oid, RefusedWhy, RemoteRefs, Trust,
 };
 use drover_model::Revision;
 use sha2::{Digest as _, Sha256};
@@ -21,6 +21,14 @@ impl SharedRefs {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = refs;
     }
 
+    /// Returns the latest listing, which others may still take.
+    pub(crate) fn peek(&self) -> Option<RemoteRefs> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     /// Takes the latest listing: it is used once, a second look asks the remote again.
     pub(crate) fn take(&self) -> Option<RemoteRefs> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -34,7 +42,38 @@ pub struct GitSource {
     place: SourcePlace,
     refs: SharedRefs,
     /// What the latest poll saw the branch at, under its full name.
-    seen: Option<(String, Oid)>,
+    seen: Option<Seen>,
+    /// Whose signatures count. None: any commit will do.
+    verification: Option<Verification>,
+}
+
+/// The followed reference at one moment.
+#[derive(Debug, Clone)]
+struct Seen {
+    /// Its full name.
+    name: String,
+    /// The object: a tag's own, if it has one.
+    object: Oid,
+    /// The commit.
+    commit: Oid,
+}
+
+/// What has to be signed for a commit to be acted on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verification {
+    /// What is looked at.
+    pub mode: VerifyMode,
+    /// Whose signatures count.
+    pub trust: Trust,
+}
+
+/// What has to be signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VerifyMode {
+    /// The commit that is acted on.
+    Head,
+    /// The annotated tag that is followed.
+    Tag,
 }
 
 impl GitSource {
@@ -45,7 +84,40 @@ impl GitSource {
             place,
             refs: SharedRefs::default(),
             seen: None,
+            verification: None,
         }
+    }
+
+    /// Acts on signed commits only.
+    pub fn verifying(mut self, verification: Option<Verification>) -> Self {
+        self.verification = verification;
+        self
+    }
+
+    fn verify(&self, revision: &Revision, commit: Oid) -> Result<(), SourceError> {
+        let Some(Verification { mode, trust }) = &self.verification else {
+            return Ok(());
+        };
+        let outcome = match (mode, &self.seen) {
+            (VerifyMode::Head, _) => self
+                .mirror
+                .verify_commit(commit, trust)
+                .map_err(|e| chain(&e)),
+            (VerifyMode::Tag, Some(seen)) if seen.commit == commit => {
+                match seen.name.strip_prefix("refs/tags/") {
+                    Some(tag) => {
+                        let verified = self.mirror.verify_tag(tag, seen.object, commit, trust);
+                        verified.map_err(|error| chain(&error))
+                    }
+                    None => Err(format!("{} is no tag", seen.name)),
+                }
+            }
+            (VerifyMode::Tag, _) => Err("the tag has moved meanwhile".to_owned()),
+        };
+        outcome.map(drop).map_err(|why| SourceError::Unverified {
+            revision: revision.clone(),
+            why,
+        })
     }
 
     /// Returns the listing that a recorder over the same mirror may share.
@@ -108,20 +180,27 @@ impl Source for GitSource {
             other => unreachable(&other),
         });
         let full = refs.full_name(branch);
+        let object = full.as_ref().and_then(|full| refs.all().get(full).copied());
         self.refs.set(Some(refs));
-        let tip = tip?;
-        self.seen = full.map(|full| (full, tip));
-        revision_of(tip)
+        let commit = tip?;
+        self.seen = full.zip(object).map(|(name, object)| Seen {
+            name,
+            object,
+            commit,
+        });
+        revision_of(commit)
     }
 
     fn tree(&mut self, revision: &Revision) -> Result<SourceTree, SourceError> {
         let commit = oid_of(revision.as_str())?;
-        if let Some((name, tip)) = &self.seen
-            && *tip == commit
+        if let Some(seen) = &self.seen
+            && seen.commit == commit
         {
-            let fetched = self.mirror.fetch(&[(name, commit)]);
+            let fetched = self.mirror.fetch(&[(&seen.name, seen.object)]);
             fetched.map_err(|error| unreachable(&error))?;
         }
+        // Before a byte of it is looked at.
+        self.verify(revision, commit)?;
         let local = |error: GitError| unreachable(&error);
         let info = self.mirror.commit(commit).map_err(local)?;
         let rules = self.mirror.file(commit, &self.within(IGNORE_FILE));

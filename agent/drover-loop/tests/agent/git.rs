@@ -69,6 +69,7 @@ fn recorder(mirror: &Arc<Mirror>, source: &GitSource) -> GitRecorder {
             email: "edge-1@drover.invalid".to_owned(),
         },
         seed: 1,
+        signer: None,
     };
     GitRecorder::open(Arc::clone(mirror), source.refs(), options).unwrap()
 }

@@ -22,3 +22,4 @@ mod orphans;
 mod peers;
 mod policies;
 mod quiet;
+mod signed;

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use drover_apply::{Journal, JournalError, MemoryJournal, RedbJournal};
-use drover_git::{Mirror, Signature};
+use drover_git::{Mirror, Signature, SigningKey};
 use drover_loop::{
     Agent, AgentParts, AgentSettings, Entropy, GitRecorder, GitRecorderOptions, GitSource, Lease,
-    Liveness, LivenessProbe, Mode, PassLimits, Registry, SourcePlace,
+    Liveness, LivenessProbe, Memory, Mode, OPERATIONS_BRANCH, Operations, OperationsOptions,
+    OperationsReader, PassLimits, Registry, SourcePlace,
 };
 
 use super::client::AgentClient;
@@ -62,11 +63,8 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
     let mirror = Mirror::open(&folder.join(MIRROR), url.clone(), settings.remote.clone())
         .context(format!("cannot open the repository {url}"))?;
     let mirror = Arc::new(mirror);
-    let place = SourcePlace {
-        branch: settings.branch.clone(),
-        path: settings.path.clone(),
-    };
-    let source = GitSource::new(mirror.clone(), place);
+    let source = source(settings, &mirror);
+    let memory = if dry { Memory::Nowhere } else { Memory::Kept };
     let options = GitRecorderOptions {
         branch: settings.state_branch.clone(),
         identity: Signature {
@@ -74,6 +72,7 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
             email: format!("drover+{}@{}", settings.name, settings.fleet),
         },
         seed: random(),
+        signer: signing_key(settings, dry)?,
     };
     let recorder = GitRecorder::open(mirror.clone(), source.refs(), options)
         .context(format!("cannot open the branch {}", settings.state_branch))?;
@@ -89,8 +88,8 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
     );
     let parts = AgentParts {
         clock: Arc::new(SystemClock),
+        operations: operations(settings, &mirror, &source, memory),
         source: Box::new(source),
-        operations: None,
         recorder: Box::new(recorder),
         journal,
         registry: registry.clone(),
@@ -108,6 +107,42 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
         mirror,
         scratch,
     })
+}
+
+/// What is followed, and whose signatures count.
+fn source(settings: &Settings, mirror: &Arc<Mirror>) -> GitSource {
+    let place = SourcePlace {
+        branch: settings.branch.clone(),
+        path: settings.path.clone(),
+    };
+    GitSource::new(Arc::clone(mirror), place).verifying(settings.verification.clone())
+}
+
+/// Where people's decisions are read, where the agent has a list of signers.
+fn operations(
+    settings: &Settings,
+    mirror: &Arc<Mirror>,
+    source: &GitSource,
+    memory: Memory,
+) -> Option<Box<dyn Operations>> {
+    let options = OperationsOptions {
+        branch: OPERATIONS_BRANCH.to_owned(),
+        fleet: settings.fleet.clone(),
+        signers: settings.signers.clone()?,
+        memory,
+    };
+    let reader = OperationsReader::new(Arc::clone(mirror), source.refs(), options);
+    Some(Box::new(reader))
+}
+
+/// Reads the key that signs state commits: an agent that should sign and cannot does not start. A dry
+/// run commits nothing.
+fn signing_key(settings: &Settings, dry: bool) -> CommandResult<Option<Arc<SigningKey>>> {
+    let Some((path, passphrase)) = settings.key.as_ref().filter(|_| !dry) else {
+        return Ok(None);
+    };
+    let key = SigningKey::read(path, passphrase.as_deref());
+    Ok(Some(Arc::new(key.context("cannot sign state commits")?)))
 }
 
 fn agent_settings(settings: &Settings, mode: Mode) -> AgentSettings {

@@ -200,6 +200,14 @@ fn gauges(state: &AgentStatus, now: i64) -> Vec<Gauge> {
             plain((now - last.as_second()).max(0) as f64),
         ));
     }
+    if let Some((reason, _)) = &state.source.failure {
+        gauges.push((
+            "source_failure",
+            "1 for the reason why the source cannot be used",
+            vec![(vec![("reason", (*reason).to_owned())], 1.0)],
+        ));
+    }
+    gauges.push(operation_gauges(state));
     let mut orphans = BTreeMap::new();
     for provider in state.providers.keys() {
         orphans.insert(provider, 0_u32);
@@ -218,6 +226,22 @@ fn gauges(state: &AgentStatus, now: i64) -> Vec<Gauge> {
     gauges.extend(metric_gauges(state));
     gauges.extend(group_gauges(state));
     gauges
+}
+
+/// What people with a key asked and does not count, by reason.
+fn operation_gauges(state: &AgentStatus) -> Gauge {
+    let mut reasons = BTreeMap::new();
+    for refused in &state.operations.refused {
+        *reasons.entry(refused.reason.word()).or_insert(0_u32) += 1;
+    }
+    let samples = reasons.into_iter();
+    let samples =
+        samples.map(|(reason, count)| (vec![("reason", reason.to_owned())], f64::from(count)));
+    (
+        "operations_refused",
+        "Signed operations that do not count",
+        samples.collect(),
+    )
 }
 
 /// What policies are told, as of the latest pass.

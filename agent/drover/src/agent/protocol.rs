@@ -53,7 +53,24 @@ pub(crate) struct Status {
     /// The metrics that policies read.
     #[serde(default)]
     pub(crate) metrics: Vec<MetricStatus>,
+    /// Signed operations that do not count.
+    #[serde(default)]
+    pub(crate) refused_operations: Vec<RefusedOperation>,
+    /// Why operations cannot be read.
+    #[serde(default)]
+    pub(crate) operations_error: Option<String>,
     pub(crate) pass: Option<PassStatus>,
+}
+
+/// A signed operation that does not count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RefusedOperation {
+    /// Its file on the operations branch.
+    pub(crate) path: String,
+    /// A word for programs.
+    pub(crate) reason: String,
+    /// Why, for people.
+    pub(crate) why: String,
 }
 
 /// A metric that policies read.

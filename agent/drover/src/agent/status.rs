@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use drover_loop::{AgentStatus, GroupReport, Mode, Orphan, PassReport, StepFate};
 use drover_model::{MetricName, Timestamp};
 
-use super::protocol::{MetricStatus, OrphanStatus, PassStatus, SourceStatus, StateStatus, Status};
+use super::protocol::{
+    MetricStatus, OrphanStatus, PassStatus, RefusedOperation, SourceStatus, StateStatus, Status,
+};
 use crate::commands::VERSION;
 use crate::settings::Settings;
 use crate::view;
@@ -71,7 +73,17 @@ pub(crate) fn wire(status: &AgentStatus, about: &About) -> Status {
             .collect(),
         orphans: status.orphans.iter().map(orphan).collect(),
         metrics: status.metrics.iter().map(metric).collect(),
+        refused_operations: status.operations.refused.iter().map(refused).collect(),
+        operations_error: status.operations.failure.clone(),
         pass: status.pass.as_deref().map(pass),
+    }
+}
+
+fn refused(operation: &drover_loop::RefusedOperation) -> RefusedOperation {
+    RefusedOperation {
+        path: operation.path.clone(),
+        reason: operation.reason.word().to_owned(),
+        why: operation.why.clone(),
     }
 }
 

@@ -144,6 +144,7 @@ impl Stage {
             message: message.to_owned(),
             author,
             time: drover_model::Timestamp::now(),
+            signer: None,
         };
         let first = mirror
             .build_commit(None, edits, &meta)

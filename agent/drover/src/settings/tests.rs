@@ -1,3 +1,5 @@
+use drover_git::SshIdentity;
+
 use super::*;
 
 fn config(text: &str) -> (PathBuf, AgentConfig) {
@@ -94,7 +96,64 @@ fn a_credential_is_read_from_its_file_and_shown_nowhere() {
             token.display()
         );
     let settings = Settings::resolve(&AgentOptions::default(), Some(config(&text))).unwrap();
-    let credentials = settings.remote.credentials.as_ref().unwrap();
+    let login = settings.remote.credentials.as_ref().unwrap();
+    let credentials = login.read().unwrap();
     assert_eq!(credentials.password.expose(), "tulip");
-    assert!(!format!("{settings:?}").contains("tulip"));
+    assert!(!format!("{settings:?} {credentials:?}").contains("tulip"));
+    // What is rotated takes effect without a restart.
+    fs::write(&token, "rose\n").unwrap();
+    assert_eq!(login.read().unwrap().password.expose(), "rose");
+    fs::remove_file(&token).unwrap();
+    let error = Settings::resolve(&AgentOptions::default(), Some(config(&text))).unwrap_err();
+    assert!(error.render().contains("token"), "{}", error.render());
+}
+
+#[test]
+fn credentials_of_the_file_are_not_used_for_another_repository() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    fs::write(&token, "tulip\n").unwrap();
+    let text = FILE.replace("/srv/fleet.git", "https://git.example.com/fleet.git")
+        + &format!(
+            "credentials: {{source: {{tokenFile: {0}, caFile: {0}}}}}\n",
+            token.display()
+        );
+    let mut options = AgentOptions::default();
+    for (url, used) in [
+        ("https://git.example.com/fleet.git", true),
+        ("https://GIT.example.com:443/fleet.git/", true),
+        ("https://git.example.com/other.git", false),
+        ("http://git.example.com/fleet.git", false),
+        ("https://git.example.com:8443/fleet.git", false),
+        ("https://evil.example.com/fleet.git", false),
+    ] {
+        options.source.source = Some(url.to_owned());
+        let settings = Settings::resolve(&options, Some(config(&text))).unwrap();
+        assert_eq!(settings.remote.credentials.is_some(), used, "{url}");
+        assert_eq!(settings.remote.ca_file.is_some(), used, "{url}");
+    }
+}
+
+#[test]
+fn ssh_takes_its_key_and_its_known_hosts_from_the_file() {
+    let text = FILE.replace(
+        "/srv/fleet.git",
+        "'ssh://git@git.example.com/fleet.git', knownHosts: /etc/known",
+    ) + "credentials: {source: {sshKeyFile: /etc/key, sshPassphraseFile: /etc/phrase}, push: {sshAgent: /run/agent}}\n";
+    let settings = Settings::resolve(&AgentOptions::default(), Some(config(&text))).unwrap();
+    let ssh = &settings.remote.ssh;
+    assert_eq!(ssh.known_hosts, [PathBuf::from("/etc/known")]);
+    let key = SshIdentity::KeyFile {
+        path: "/etc/key".into(),
+        passphrase: Some("/etc/phrase".into()),
+    };
+    assert_eq!(ssh.identity, Some(key));
+    let agent = SshIdentity::Agent {
+        socket: "/run/agent".into(),
+    };
+    assert_eq!(ssh.write_identity, Some(agent));
+    assert_eq!(
+        settings.source_url().unwrap().redacted(),
+        "ssh://git@git.example.com/fleet.git"
+    );
 }

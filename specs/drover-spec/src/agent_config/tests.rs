@@ -138,6 +138,102 @@ fn knows_the_names_that_git_refuses() {
     }
 }
 
+#[test]
+fn reads_whose_signatures_count_and_what_signs() {
+    let config = parsed(
+        "\
+name: edge-1
+source: {url: 'git@git.example.com:fleet.git', knownHosts: /etc/known, verify: {mode: tag, gnupgHome: /etc/gnupg}}
+signers: /etc/signers
+key: /etc/key
+keyPassphraseFile: /etc/phrase
+credentials:
+  source: {sshKeyFile: /run/key, sshPassphraseFile: /run/phrase}
+  push: {sshAgent: /run/agent, usernameFile: /run/user}
+",
+    );
+    let path = |text: &str| Some(PathBuf::from(text));
+    let verify = Verify {
+        mode: VerifyMode::Tag,
+        signers: None,
+        gnupg_home: path("/etc/gnupg"),
+    };
+    assert_eq!(config.source.verify, Some(verify));
+    assert_eq!(config.source.known_hosts, path("/etc/known"));
+    assert_eq!(config.signers, path("/etc/signers"));
+    assert_eq!(config.key, Some(("/etc/key".into(), path("/etc/phrase"))));
+    let files = &config.source.credentials;
+    assert_eq!(
+        (&files.ssh_key, &files.ssh_passphrase),
+        (&path("/run/key"), &path("/run/phrase"))
+    );
+    let push = config.source.push_credentials.unwrap();
+    assert_eq!(
+        (push.ssh_agent, push.username),
+        (path("/run/agent"), path("/run/user"))
+    );
+    let plain = parsed("name: a\nsource: {url: x, verify: {signers: /s}}\n");
+    assert_eq!(plain.source.verify.unwrap().mode, VerifyMode::Head);
+    assert_eq!((plain.signers, plain.key), (None, None));
+}
+
+#[test]
+fn reads_which_way_requests_take() {
+    let proxy = |text: &str| {
+        let more = "credentials: {proxy: {usernameFile: /u, passwordFile: /p}}\n";
+        parsed(&format!(
+            "name: a\nsource: {{url: x, proxy: {text}}}\n{more}"
+        ))
+        .source
+        .proxy
+    };
+    let credentials = CredentialFiles {
+        username: Some("/u".into()),
+        password: Some("/p".into()),
+        ..CredentialFiles::default()
+    };
+    let through = Proxy::Through {
+        url: "http://proxy:3128".to_owned(),
+        credentials: Box::new(credentials),
+    };
+    assert_eq!(proxy("'http://proxy:3128'"), Some(through));
+    assert_eq!(proxy("off"), Some(Proxy::Off));
+    assert_eq!(parsed("name: a\nsource: {url: x}\n").source.proxy, None);
+    for bad in [
+        "socks5://proxy:1080",
+        "http://me:word@proxy",
+        "http://",
+        "proxy:3128",
+    ] {
+        let text = format!("name: a\nsource: {{url: x, proxy: '{bad}'}}\n");
+        let told = mistakes(&text);
+        assert!(told.contains("must be `off`, or http://"), "{bad}: {told}");
+    }
+    let alone = "name: a\nsource: {url: x}\ncredentials: {source: {clientKeyFile: /k}}\n";
+    assert!(mistakes(alone).contains("belong together"));
+}
+
+#[test]
+fn settings_of_keys_that_contradict_each_other_are_mistakes() {
+    let text = "\
+name: a
+source: {url: x, verify: {}, knownHosts: known}
+credentials:
+  source: {sshKeyFile: /a, sshAgent: /b}
+  push: {sshPassphraseFile: /a, caFile: /b}
+";
+    let mistakes = parse("agent.yaml", text.as_bytes()).unwrap_err();
+    let line = |d: &Diagnostic| format!("{}: {}", d.span, d.message);
+    let lines = mistakes.iter().map(line).collect::<Vec<_>>().join("\n");
+    insta::assert_snapshot!(lines, @"
+    agent.yaml:2:26: nobody's signature would count: write `signers` or `gnupgHome`
+    agent.yaml:2:42: `knownHosts` must be an absolute path
+    agent.yaml:4:38: write either `sshKeyFile` or `sshAgent`
+    agent.yaml:5:29: a passphrase is of use with `sshKeyFile` only
+    agent.yaml:5:33: unknown field `caFile`
+    ");
+}
+
 fn with_sources(sources: &str) -> String {
     let text =
         format!("name: edge-1\nsource: {{url: /srv/fleet.git}}\nmetrics:\n  sources:\n{sources}");

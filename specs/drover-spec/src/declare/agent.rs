@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Object, Preset, Shape, any, duration, later, optional, preset, required};
+use super::{Field, Object, Preset, Shape, any, duration, later, optional, preset, required};
 
 /// Default of `source.interval`: hosts allow far more, people notice no less.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -74,8 +74,21 @@ pub(crate) static AGENT: Object = any(
             Shape::Object(&AGENT_PLUGINS),
             "The plugins that the provider type `plugin` may use.",
         ),
-        later("signers", "signed operations"),
-        later("key", "signed state commits"),
+        optional(
+            "signers",
+            Shape::Text { max: 4096 },
+            "A list of people's keys in OpenSSH's format `allowed_signers`, an absolute path: whose operations count.",
+        ),
+        optional(
+            "key",
+            Shape::Text { max: 4096 },
+            "A private ssh key that signs state commits, an absolute path. Default: they are not signed.",
+        ),
+        optional(
+            "keyPassphraseFile",
+            Shape::Text { max: 4096 },
+            "A file with the passphrase of `key`, an absolute path.",
+        ),
         later("cluster", "several agents"),
         later("webhooks", "webhooks"),
     ],
@@ -88,7 +101,7 @@ pub(crate) static AGENT_SOURCE: Object = any(
         required(
             "url",
             Shape::Text { max: 4096 },
-            "A path, or a URL with file, ssh or https.",
+            "A path, a URL with file, ssh, http or https, or user@host:path.",
         ),
         preset(
             "branch",
@@ -107,8 +120,45 @@ pub(crate) static AGENT_SOURCE: Object = any(
             Preset::Duration(INTERVAL),
             "Time between two looks at the branch.",
         ),
-        later("verify", "verification of signatures"),
-        later("knownHosts", "a known-hosts file here"),
+        optional(
+            "verify",
+            Shape::Object(&AGENT_VERIFY),
+            "What has to be signed for a commit to be acted on. Default: nothing.",
+        ),
+        optional(
+            "proxy",
+            Shape::Text { max: 4096 },
+            "For http and https: the URL of an HTTP proxy, or `off`. Default: as the environment says.",
+        ),
+        optional(
+            "knownHosts",
+            Shape::Text { max: 4096 },
+            "For ssh: a file of known hosts, an absolute path. Default: OpenSSH's own, of the agent's user and of the system.",
+        ),
+    ],
+);
+
+pub(crate) static AGENT_VERIFY: Object = any(
+    "source.verify",
+    "What has to be signed for a commit to be acted on.",
+    &[
+        preset(
+            "mode",
+            Shape::Word(&["head", "tag"], &[]),
+            Preset::Word("head"),
+            "`head`: the commit that is acted on. `tag`: the annotated tag that `source.branch` names.",
+        ),
+        optional(
+            "signers",
+            Shape::Text { max: 4096 },
+            "A list of keys in OpenSSH's format `allowed_signers`, an absolute path. Default: `signers` of the agent.",
+        ),
+        optional(
+            "gnupgHome",
+            Shape::Text { max: 4096 },
+            "The folder of a GnuPG keyring, an absolute path: OpenPGP signatures of its keys count as well.",
+        ),
+        later("paths", "signers by path"),
     ],
 );
 
@@ -274,37 +324,104 @@ pub(crate) static AGENT_METRIC_SOURCE: Object = any(
 pub(crate) static AGENT_CREDENTIALS: Object = any(
     "credentials",
     "Where credentials are read from. They are files, so that no secret stands in this one.",
-    &[optional(
-        "source",
-        Shape::Object(&AGENT_SOURCE_CREDENTIALS),
-        "Credentials for the host of `source.url`.",
-    )],
+    &[
+        optional(
+            "source",
+            Shape::Object(&AGENT_SOURCE_CREDENTIALS),
+            "Credentials for `source.url`, and for nothing else.",
+        ),
+        optional(
+            "proxy",
+            Shape::Object(&AGENT_PROXY_CREDENTIALS),
+            "Credentials for `source.proxy`, and for nothing else.",
+        ),
+        optional(
+            "push",
+            Shape::Object(&AGENT_PUSH_CREDENTIALS),
+            "Credentials for pushing to `source.url`. Default: those of `source`.",
+        ),
+    ],
 );
 
 pub(crate) static AGENT_SOURCE_CREDENTIALS: Object = any(
     "credentials.source",
-    "Credentials for the host of `source.url`. Each field names a file.",
+    "Credentials for `source.url`. Each field names a file, which is read for each conversation.",
     &[
-        optional(
-            "usernameFile",
-            Shape::Text { max: 4096 },
-            "A file with the user name.",
-        ),
-        optional(
-            "passwordFile",
-            Shape::Text { max: 4096 },
-            "A file with the password.",
-        ),
-        optional(
-            "tokenFile",
-            Shape::Text { max: 4096 },
-            "A file with an access token, instead of user name and password.",
-        ),
+        USERNAME_FILE,
+        PASSWORD_FILE,
+        TOKEN_FILE,
         optional(
             "caFile",
             Shape::Text { max: 4096 },
             "A PEM file with the authorities that sign the host's certificate.",
         ),
-        later("sshKeyFile", "ssh keys from a file"),
+        optional(
+            "clientCertificateFile",
+            Shape::Text { max: 4096 },
+            "For https: a PEM file with a certificate to show to the host.",
+        ),
+        optional(
+            "clientKeyFile",
+            Shape::Text { max: 4096 },
+            "A PEM file with the private key of `clientCertificateFile`.",
+        ),
+        SSH_KEY_FILE,
+        SSH_PASSPHRASE_FILE,
+        SSH_AGENT,
     ],
+);
+
+pub(crate) static AGENT_PROXY_CREDENTIALS: Object = any(
+    "credentials.proxy",
+    "Credentials for `source.proxy`. Each field names a file, which is read for each conversation.",
+    &[USERNAME_FILE, PASSWORD_FILE],
+);
+
+pub(crate) static AGENT_PUSH_CREDENTIALS: Object = any(
+    "credentials.push",
+    "Credentials for pushing to `source.url`. Each field names a file, which is read for each conversation.",
+    &[
+        USERNAME_FILE,
+        PASSWORD_FILE,
+        TOKEN_FILE,
+        SSH_KEY_FILE,
+        SSH_PASSPHRASE_FILE,
+        SSH_AGENT,
+    ],
+);
+
+const USERNAME_FILE: Field = optional(
+    "usernameFile",
+    Shape::Text { max: 4096 },
+    "A file with the user name.",
+);
+
+const PASSWORD_FILE: Field = optional(
+    "passwordFile",
+    Shape::Text { max: 4096 },
+    "A file with the password.",
+);
+
+const TOKEN_FILE: Field = optional(
+    "tokenFile",
+    Shape::Text { max: 4096 },
+    "A file with an access token, instead of user name and password.",
+);
+
+const SSH_KEY_FILE: Field = optional(
+    "sshKeyFile",
+    Shape::Text { max: 4096 },
+    "For ssh: a private key in OpenSSH's format, ed25519 or ecdsa.",
+);
+
+const SSH_PASSPHRASE_FILE: Field = optional(
+    "sshPassphraseFile",
+    Shape::Text { max: 4096 },
+    "A file with the passphrase of `sshKeyFile`.",
+);
+
+const SSH_AGENT: Field = optional(
+    "sshAgent",
+    Shape::Text { max: 4096 },
+    "For ssh: the socket of an ssh agent, instead of a key. Default: that of the agent's environment, if it has one.",
 );

@@ -37,6 +37,7 @@ fn status(names: &[&str]) -> Arc<AgentStatus> {
         fleet: FleetName::parse("prod").unwrap(),
         epoch: Epoch(1),
         source: SourceStatus::default(),
+        operations: drover_loop::OperationsStatus::default(),
         write_back: WriteBackStatus::default(),
         providers: BTreeMap::new(),
         orphans: vec![Orphan {

@@ -29,6 +29,7 @@ fn push(mirror: &Mirror, branch: &str, text: &str) {
             email: "test@example.com".to_owned(),
         },
         time: "2026-01-05T10:00:00Z".parse().unwrap(),
+        signer: None,
     };
     let base = mirror.read_ref(branch).unwrap();
     let commit = mirror

@@ -1,0 +1,234 @@
+//! Git over ssh, as a subtransport of libgit2: a channel of russh, on which the other side runs
+//! `git-upload-pack` or `git-receive-pack`. Strict about host keys, and every step has a limit.
+
+use std::io::{self, Read, Write};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream};
+use russh::client::{Handle, Msg};
+use russh::{Channel, ChannelMsg};
+use tokio::runtime::Runtime;
+
+use crate::error::{Cause, GitError};
+use crate::session::{Carrier, Session, current};
+use crate::ssh_options::SshOptions;
+use crate::url::SshPlace;
+
+mod connect;
+mod host;
+
+use host::Client;
+
+/// What is kept of what the other side's program complains about.
+const COMPLAINT_BYTES_MAX: usize = 2 << 10;
+
+/// How long the end of a channel is waited for, so that the program at the other end is not cut off
+/// in its last hook.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A remote over ssh.
+pub(crate) struct Ssh {
+    pub(crate) place: SshPlace,
+    pub(crate) options: SshOptions,
+    /// Whether the conversation is to write.
+    pub(crate) purpose: Purpose,
+}
+
+/// What a conversation is for: reading and writing may have credentials of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Read,
+    Write,
+}
+
+impl Ssh {
+    pub(crate) fn url(&self) -> String {
+        self.place.to_string()
+    }
+}
+
+/// What libgit2 creates for each remote; the state is in the session.
+pub(crate) struct SshTransport;
+
+impl SmartSubtransport for SshTransport {
+    fn action(
+        &self,
+        _url: &str,
+        action: Service,
+    ) -> Result<Box<dyn SmartSubtransportStream>, git2::Error> {
+        let session = current()?;
+        let program = match action {
+            Service::UploadPackLs => "git-upload-pack",
+            Service::ReceivePackLs => "git-receive-pack",
+            // The conversation goes on over the stream that it began with.
+            Service::UploadPack | Service::ReceivePack => {
+                return Err(git2::Error::from_str("the conversation has not begun"));
+            }
+        };
+        match Stream::open(&session, program) {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(failure) => Err(session.fail(failure)),
+        }
+    }
+
+    fn close(&self) -> Result<(), git2::Error> {
+        Ok(())
+    }
+}
+
+/// The channel to a program at the other end, read and written from one thread.
+struct Stream {
+    // Dropped in this order: the runtime drives the other two.
+    channel: Channel<Msg>,
+    _handle: Handle<Client>,
+    runtime: Runtime,
+    /// What has arrived and was not read yet.
+    arrived: Bytes,
+    /// What the program wrote to its standard error.
+    complaint: Vec<u8>,
+    /// Whether the program said anything at all.
+    spoke: bool,
+    ended: bool,
+}
+
+impl Stream {
+    fn open(session: &Rc<Session>, program: &str) -> Result<Self, GitError> {
+        let Carrier::Ssh(ssh) = session.carrier() else {
+            return Err(session.protocol("the transport of another scheme was asked"));
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|source| GitError::Unreachable {
+                url: session.url(),
+                source: Cause(source.to_string()),
+            })?;
+        let (handle, channel) = runtime.block_on(connect::open(session, ssh, program))?;
+        Ok(Self {
+            channel,
+            _handle: handle,
+            runtime,
+            arrived: Bytes::new(),
+            complaint: Vec::new(),
+            spoke: false,
+            ended: false,
+        })
+    }
+
+    /// Waits for the next bytes of the program's output; none at its end.
+    fn receive(&mut self, session: &Session) -> Result<(), GitError> {
+        while self.arrived.is_empty() && !self.ended {
+            let message = within(session, &self.runtime, self.channel.wait())?;
+            match message {
+                Some(ChannelMsg::Data { data }) => {
+                    session.count_received(data.len())?;
+                    self.spoke = true;
+                    self.arrived = data;
+                }
+                Some(ChannelMsg::ExtendedData { data, .. }) => self.keep(&data),
+                Some(ChannelMsg::Failure) => {
+                    return Err(session.protocol("the host runs no programs for this key"));
+                }
+                Some(ChannelMsg::Close) | None => self.ended = true,
+                // The exit status comes before the close, and the output may end before either.
+                Some(_) => {}
+            }
+        }
+        if self.ended && !self.spoke {
+            return Err(GitError::Ended {
+                url: session.url(),
+                message: self.words(),
+            });
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = COMPLAINT_BYTES_MAX - self.complaint.len().min(COMPLAINT_BYTES_MAX);
+        self.complaint
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// What the program complained about, on one line.
+    fn words(&self) -> String {
+        let text = String::from_utf8_lossy(&self.complaint);
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        let clean: String = lines
+            .iter()
+            .filter(|line| !line.is_empty())
+            .copied()
+            .collect::<Vec<_>>()
+            .join("; ")
+            .chars()
+            .filter(|c| !c.is_control())
+            .collect();
+        if clean.is_empty() {
+            "it said nothing".to_owned()
+        } else {
+            clean
+        }
+    }
+}
+
+/// Waits within the limit of a step and what is left of the operation.
+fn within<T>(
+    session: &Session,
+    runtime: &Runtime,
+    work: impl Future<Output = T>,
+) -> Result<T, GitError> {
+    let limit = session.timeout().min(session.remaining()?);
+    let outcome = runtime.block_on(async { tokio::time::timeout(limit, work).await });
+    outcome.map_err(|_| GitError::Timeout {
+        url: session.url(),
+        after: limit,
+    })
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let session = current().map_err(|error| io::Error::other(error.message().to_owned()))?;
+        self.receive(&session)
+            .map_err(|failure| session.fail_io(failure))?;
+        let count = buffer.len().min(self.arrived.len());
+        buffer[..count].copy_from_slice(&self.arrived.split_to(count));
+        Ok(count)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let session = current().map_err(|error| io::Error::other(error.message().to_owned()))?;
+        let sent = within(&session, &self.runtime, self.channel.data(bytes));
+        let broken = |error: russh::Error| GitError::Unreachable {
+            url: session.url(),
+            source: Cause(format!("the connection broke while writing: {error}")),
+        };
+        match sent.and_then(|sent| sent.map_err(broken)) {
+            Ok(()) => Ok(bytes.len()),
+            Err(failure) => Err(session.fail_io(failure)),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let channel = &mut self.channel;
+        let farewell = async {
+            // A broken connection needs none.
+            let _ = channel.eof().await;
+            while channel.wait().await.is_some() {}
+        };
+        let _ = self
+            .runtime
+            .block_on(async { tokio::time::timeout(FAREWELL, farewell).await });
+    }
+}

@@ -1,0 +1,481 @@
+//! Signatures: what `git`, `ssh-keygen` and `gpg` made is accepted, and the other way round.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use drover_git::{
+    AllowedSigners, CommitMeta, Edit, GitError, Mirror, Oid, SignatureError, SignersFile,
+    SigningKey, StateBranch, Trust,
+};
+use tempfile::TempDir;
+
+use crate::support::http_backend::{git, git_command};
+use crate::support::ssh_server::keygen;
+use crate::support::*;
+
+/// A repository with a work tree, and some keys.
+struct Desk {
+    folder: TempDir,
+    repository: PathBuf,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = folder.path().join("fleet");
+        fs::create_dir(&repository).unwrap();
+        git(&repository, &["init", "--quiet", "--initial-branch=main"]);
+        for (key, value) in [
+            ("user.name", "Jane"),
+            ("user.email", "jane@example.com"),
+            ("gpg.format", "ssh"),
+        ] {
+            git(&repository, &["config", key, value]);
+        }
+        Self { folder, repository }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn key(&self, name: &str, kind: &str) -> PathBuf {
+        let path = self.path(name);
+        let file = path.display().to_string();
+        keygen(&["-q", "-t", kind, "-N", "", "-C", name, "-f", &file]);
+        path
+    }
+
+    /// A list with one line per key, each with options.
+    fn signers(&self, lines: &[(&str, &str, &str)]) -> Trust {
+        let line = |(principal, options, key): &(&str, &str, &str)| {
+            let public = fs::read_to_string(self.path(&format!("{key}.pub"))).unwrap();
+            format!("{principal} {options} {public}")
+        };
+        let path = self.path("signers");
+        fs::write(&path, lines.iter().map(line).collect::<String>()).unwrap();
+        Trust {
+            signers: Some(SignersFile(path)),
+            gnupg_home: None,
+        }
+    }
+
+    /// Commits with `git`, signed with a key or not at all.
+    fn commit(&self, key: Option<&Path>) -> Oid {
+        let mut arguments = vec!["commit", "--quiet", "--allow-empty", "-m", "a change"];
+        let file = key.map(|key| key.display().to_string());
+        let signing = file.map(|file| format!("user.signingkey={file}"));
+        let mut options = Vec::new();
+        if let Some(signing) = &signing {
+            options.extend(["-c", signing.as_str()]);
+            arguments.push("-S");
+        }
+        git(&self.repository, &[options, arguments].concat());
+        git(&self.repository, &["rev-parse", "HEAD"])
+            .parse()
+            .unwrap()
+    }
+
+    fn mirror(&self) -> Arc<Mirror> {
+        local(&self.repository)
+    }
+
+    fn verify(&self, commit: Oid, trust: &Trust) -> Result<String, SignatureError> {
+        match self.mirror().verify_commit(commit, trust) {
+            Ok(signed) => Ok(signed.principal),
+            Err(GitError::Unverified { source, .. }) => Err(source),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn commits_that_git_signed_with_ssh_keys_are_accepted() {
+    let desk = Desk::new();
+    for kind in ["ed25519", "ecdsa", "rsa"] {
+        let key = desk.key(kind, kind);
+        let commit = desk.commit(Some(&key));
+        let trust = desk.signers(&[("jane@example.com", "", kind)]);
+        assert_eq!(
+            desk.verify(commit, &trust).unwrap(),
+            "jane@example.com",
+            "{kind}"
+        );
+    }
+}
+
+#[test]
+fn unsigned_foreign_and_changed_commits_are_refused() {
+    let desk = Desk::new();
+    let jane = desk.key("jane", "ed25519");
+    desk.key("tom", "ed25519");
+    let trust = desk.signers(&[("tom@example.com", "", "tom")]);
+    let unsigned = desk.commit(None);
+    assert_eq!(desk.verify(unsigned, &trust), Err(SignatureError::Missing));
+    let signed = desk.commit(Some(&jane));
+    let unknown = desk.verify(signed, &trust).unwrap_err();
+    assert!(
+        matches!(unknown, SignatureError::Unknown { .. }),
+        "{unknown:?}"
+    );
+    let nobody = desk.verify(signed, &Trust::default()).unwrap_err();
+    assert!(
+        matches!(nobody, SignatureError::Unknown { .. }),
+        "{nobody:?}"
+    );
+
+    let trust = desk.signers(&[("jane@example.com", "", "jane")]);
+    desk.verify(signed, &trust).unwrap();
+    for kind in ["ed25519", "rsa"] {
+        let name = format!("changed-{kind}");
+        let key = desk.key(&name, kind);
+        let signed = desk.commit(Some(&key));
+        let trust = desk.signers(&[("jane@example.com", "", &name)]);
+        desk.verify(signed, &trust).unwrap();
+        let raw = git(
+            &desk.repository,
+            &["cat-file", "commit", &signed.to_string()],
+        );
+        let file = desk.path("raw");
+        fs::write(&file, format!("{}\n", raw.replace("a change", "b change"))).unwrap();
+        let file = file.display().to_string();
+        let changed = git(
+            &desk.repository,
+            &["hash-object", "-t", "commit", "-w", &file],
+        );
+        let wrong = desk.verify(changed.parse().unwrap(), &trust).unwrap_err();
+        assert!(matches!(wrong, SignatureError::Wrong { .. }), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_key_counts_for_what_its_line_says_and_as_long_as_it_says() {
+    let desk = Desk::new();
+    let jane = desk.key("jane", "ed25519");
+    let commit = desk.commit(Some(&jane));
+    for (options, counts) in [
+        ("namespaces=\"git\"", true),
+        ("namespaces=\"file,git\"", true),
+        ("namespaces=\"drover-operation\"", false),
+        ("valid-after=\"20200101\"", true),
+        ("valid-after=\"20990101000000Z\"", false),
+        ("valid-before=\"20990101\"", true),
+        ("namespaces=\"git\",valid-before=\"20200101Z\"", false),
+    ] {
+        let options = options.replace("\",v", "\" v");
+        let trust = desk.signers(&[("jane@example.com", &options, "jane")]);
+        let outcome = desk.verify(commit, &trust);
+        assert_eq!(outcome.is_ok(), counts, "{options}: {outcome:?}");
+        let refused = matches!(outcome, Err(SignatureError::NotValid { .. }));
+        assert_eq!(refused, !counts, "{options}: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_list_that_cannot_be_read_in_full_lets_nobody_in() {
+    let desk = Desk::new();
+    let jane = desk.key("jane", "ed25519");
+    let public = fs::read_to_string(jane.with_extension("pub")).unwrap();
+    let good = format!("jane@example.com {public}");
+    AllowedSigners::parse(&format!("# a comment\n\n{good}")).unwrap();
+    for (line, why) in [
+        ("jane@example.com".to_owned(), "it has no key"),
+        (format!("*@example.com {public}"), "without patterns"),
+        (format!("jane cert-authority {public}"), "not supported"),
+        (format!("jane valid-after=\"soon\" {public}"), "not a time"),
+        (format!("jane namespaces=\"git {public}"), "quotation mark"),
+        (format!("jane no-touch {public}"), "no option"),
+        ("jane ssh-ed25519 AAAA".to_owned(), "cannot be read"),
+        ("jane ssh-ed25519".to_owned(), "the key is missing"),
+    ] {
+        let error = AllowedSigners::parse(&format!("{good}{line}\n")).unwrap_err();
+        assert!(
+            error.starts_with("line 2: ") && error.contains(why),
+            "{line}: {error}"
+        );
+    }
+    let trust = Trust {
+        signers: Some(SignersFile(desk.path("absent"))),
+        gnupg_home: None,
+    };
+    let commit = desk.commit(Some(&jane));
+    let error = desk.mirror().verify_commit(commit, &trust).unwrap_err();
+    assert!(matches!(error, GitError::Signers { .. }), "{error:?}");
+}
+
+#[test]
+fn git_accepts_the_commits_that_we_sign() {
+    let desk = Desk::new();
+    desk.commit(None);
+    let trust = desk.signers(&[]);
+    for kind in ["ed25519", "ecdsa"] {
+        let key = desk.key(kind, kind);
+        let signer = SigningKey::read(&key, None).unwrap();
+        assert!(signer.fingerprint().contains("SHA256:"));
+        let mut state =
+            StateBranch::open(desk.mirror(), &format!("state/{kind}"), agent("edge-1")).unwrap();
+        state.sign_with(Some(Arc::new(signer)));
+        let edits = [Edit::put("groups/web.yaml", "size: 3\n")];
+        let message = "web: created\n\nA body.\n\nDrover-Group: web".to_owned();
+        let id = state.commit(edits, message, at(0)).unwrap().unwrap();
+        state.publish(&patient(1)).unwrap();
+        desk.signers(&[("edge-1@example.com", "", kind)]);
+        let signers = desk.path("signers").display().to_string();
+        let file = format!("gpg.ssh.allowedSignersFile={signers}");
+        git(
+            &desk.repository,
+            &["-c", &file, "verify-commit", &id.to_string()],
+        );
+        assert_eq!(desk.verify(id, &trust).unwrap(), "edge-1@example.com");
+    }
+    assert_sound(&desk.repository);
+}
+
+#[test]
+fn commits_that_are_rebuilt_on_a_newer_tip_are_signed_again() {
+    let site = Site::with_history();
+    let desk = Desk::new();
+    let key = desk.key("agent", "ed25519");
+    let trust = desk.signers(&[("edge-1@example.com", "", "agent")]);
+    let mut ours = site.state("a");
+    ours.sign_with(Some(Arc::new(SigningKey::read(&key, None).unwrap())));
+    let mut theirs = site.state("b");
+    let edit = |path: &str| [Edit::put(path, "x\n")];
+    ours.commit(edit("groups/a.yaml"), "ours".to_owned(), at(0))
+        .unwrap();
+    theirs
+        .commit(edit("groups/b.yaml"), "theirs".to_owned(), at(0))
+        .unwrap();
+    theirs.publish(&patient(2)).unwrap();
+    let published = ours.publish(&patient(1)).unwrap();
+    assert_eq!(published.rebuilt, 1);
+    let served = site.in_place();
+    served
+        .verify_commit(published.tip.unwrap(), &trust)
+        .unwrap();
+}
+
+#[test]
+fn signed_documents_go_both_ways_between_ssh_keygen_and_us() {
+    let desk = Desk::new();
+    let key = desk.key("jane", "ed25519");
+    let trust = desk.signers(&[("jane@example.com", "", "jane")]);
+    let document = desk.path("document");
+    fs::write(&document, "approve: web\n").unwrap();
+    let ours = SigningKey::read(&key, None).unwrap();
+    let ours = ours.sign("drover-operation", b"approve: web\n").unwrap();
+    fs::write(desk.path("ours.sig"), ours).unwrap();
+    let verified = Command::new("ssh-keygen")
+        .args([
+            "-Y",
+            "verify",
+            "-n",
+            "drover-operation",
+            "-I",
+            "jane@example.com",
+        ])
+        .arg("-f")
+        .arg(desk.path("signers"))
+        .arg("-s")
+        .arg(desk.path("ours.sig"))
+        .stdin(fs::File::open(&document).unwrap())
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(verified.success());
+
+    let (key, file) = (key.display().to_string(), document.display().to_string());
+    keygen(&[
+        "-q",
+        "-Y",
+        "sign",
+        "-n",
+        "drover-operation",
+        "-f",
+        &key,
+        &file,
+    ]);
+    let theirs = fs::read_to_string(desk.path("document.sig")).unwrap();
+    let signers = trust.signers.unwrap().read().unwrap();
+    let verify = |namespace: &str, text: &[u8]| signers.verify(namespace, text, &theirs, at(0));
+    let signed = verify("drover-operation", b"approve: web\n").unwrap();
+    assert_eq!(signed.principal, "jane@example.com");
+    let wrong = verify("drover-operation", b"approve: db\n").unwrap_err();
+    assert!(matches!(wrong, SignatureError::Wrong { .. }), "{wrong:?}");
+    let other = verify("git", b"approve: web\n").unwrap_err();
+    assert!(
+        matches!(other, SignatureError::Namespace { .. }),
+        "{other:?}"
+    );
+    let huge = signers
+        .verify("git", b"", &"x".repeat(64 << 10), at(0))
+        .unwrap_err();
+    assert!(
+        matches!(huge, SignatureError::Unreadable { .. }),
+        "{huge:?}"
+    );
+}
+
+#[test]
+fn a_tag_is_verified_by_its_own_name_and_commit() {
+    let desk = Desk::new();
+    let jane = desk.key("jane", "ed25519");
+    let trust = desk.signers(&[("jane@example.com", "", "jane")]);
+    let commit = desk.commit(None);
+    let signing = format!("user.signingkey={}", jane.display());
+    git(
+        &desk.repository,
+        &["-c", &signing, "tag", "-s", "-m", "one", "v1"],
+    );
+    git(&desk.repository, &["tag", "light"]);
+    git(&desk.repository, &["tag", "-a", "-m", "plain", "plain"]);
+    git(
+        &desk.repository,
+        &["update-ref", "refs/tags/v2", "refs/tags/v1"],
+    );
+    let mirror = desk.mirror();
+    let refs = mirror.list().unwrap();
+    let verify = |name: &str, commit: Oid| {
+        let tag = refs.all()[&format!("refs/tags/{name}")];
+        match mirror.verify_tag(name, tag, commit, &trust) {
+            Ok(signed) => Ok(signed.principal),
+            Err(GitError::Unverified { source, .. }) => Err(source),
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(verify("v1", commit).unwrap(), "jane@example.com");
+    assert_eq!(verify("light", commit), Err(SignatureError::Missing));
+    assert_eq!(verify("plain", commit), Err(SignatureError::Missing));
+    let renamed = verify("v2", commit).unwrap_err();
+    assert!(
+        matches!(renamed, SignatureError::Unreadable { .. }),
+        "{renamed:?}"
+    );
+    let moved = desk.commit(None);
+    let moved = verify("v1", moved).unwrap_err();
+    assert!(
+        matches!(moved, SignatureError::Unreadable { .. }),
+        "{moved:?}"
+    );
+}
+
+/// A GnuPG home with one key. Its agent ends with it.
+struct GnuPg {
+    home: PathBuf,
+}
+
+impl GnuPg {
+    fn create(home: PathBuf, user: &str) -> Self {
+        fs::create_dir(&home).unwrap();
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        fs::set_permissions(&home, private).unwrap();
+        let gnupg = Self { home };
+        gnupg.run(&["--quick-gen-key", user, "ed25519", "sign", "1y"]);
+        gnupg
+    }
+
+    fn run(&self, arguments: &[&str]) -> Vec<u8> {
+        let output = Command::new("gpg")
+            .args(["--batch", "--quiet", "--passphrase", "", "--homedir"])
+            .arg(&self.home)
+            .args(arguments)
+            .output()
+            .expect("these tests need `gpg` (package gnupg)");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "gpg {arguments:?}: {text}");
+        output.stdout
+    }
+}
+
+impl Drop for GnuPg {
+    fn drop(&mut self) {
+        let _ = Command::new("gpgconf")
+            .arg("--homedir")
+            .arg(&self.home)
+            .args(["--kill", "all"])
+            .status();
+    }
+}
+
+#[test]
+fn openpgp_signatures_are_checked_with_the_configured_keyring_only() {
+    let desk = Desk::new();
+    let jane = GnuPg::create(desk.path("jane"), "Jane <jane@example.com>");
+    let agent_home = GnuPg::create(desk.path("agent"), "Agent <agent@example.com>");
+    let commit = || {
+        let output = git_command(&desk.repository)
+            .env("GNUPGHOME", &jane.home)
+            .args([
+                "-c",
+                "gpg.format=openpgp",
+                "-c",
+                "user.signingkey=jane@example.com",
+            ])
+            .args(["commit", "--quiet", "--allow-empty", "-S", "-m", "by gpg"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}");
+        git(&desk.repository, &["rev-parse", "HEAD"])
+            .parse()
+            .unwrap()
+    };
+    let signed: Oid = commit();
+    let trust = |home: Option<&Path>| Trust {
+        signers: None,
+        gnupg_home: home.map(Path::to_owned),
+    };
+    let without = desk.verify(signed, &trust(None)).unwrap_err();
+    assert!(
+        matches!(without, SignatureError::Unreadable { .. }),
+        "{without:?}"
+    );
+    let agents = trust(Some(&agent_home.home));
+    let unknown = desk.verify(signed, &agents).unwrap_err();
+    assert!(
+        matches!(unknown, SignatureError::Unknown { .. }),
+        "{unknown:?}"
+    );
+
+    let public = desk.path("jane.asc");
+    fs::write(&public, jane.run(&["--export", "jane@example.com"])).unwrap();
+    agent_home.run(&["--import", &public.display().to_string()]);
+    let fingerprint = desk.verify(signed, &agents).unwrap();
+    assert_eq!(fingerprint.len(), 40, "{fingerprint}");
+
+    let raw = git(
+        &desk.repository,
+        &["cat-file", "commit", &signed.to_string()],
+    );
+    let file = desk.path("raw");
+    fs::write(&file, format!("{}\n", raw.replace("by gpg", "by me"))).unwrap();
+    let file = file.display().to_string();
+    let changed = git(
+        &desk.repository,
+        &["hash-object", "-t", "commit", "-w", &file],
+    );
+    let wrong = desk.verify(changed.parse().unwrap(), &agents).unwrap_err();
+    assert!(matches!(wrong, SignatureError::Wrong { .. }), "{wrong:?}");
+
+    let error = desk
+        .mirror()
+        .verify_commit(signed, &trust(Some(&desk.path("nowhere"))))
+        .unwrap_err();
+    assert!(matches!(error, GitError::Gpg { .. }), "{error:?}");
+}
+
+#[test]
+fn a_commit_without_a_key_is_not_signed() {
+    let desk = Desk::new();
+    let mirror = desk.mirror();
+    let meta = CommitMeta {
+        signer: None,
+        ..meta("plain")
+    };
+    let commit = mirror.build_commit(None, &[Edit::put("a", "b")], &meta);
+    let commit = commit.unwrap().unwrap();
+    let unsigned = desk.verify(commit, &desk.signers(&[]));
+    assert_eq!(unsigned, Err(SignatureError::Missing));
+}

@@ -1,0 +1,150 @@
+//! How to talk to the source repository: which files have credentials, and which hosts are known.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use drover_git::{
+    ClientCertificate, Login, Proxy, RemoteOptions, SignersFile, SourceUrl, SshIdentity,
+    SshOptions, Trust,
+};
+use drover_loop::{Verification, VerifyMode};
+use drover_spec::agent_config::{self, AgentConfig, CredentialFiles};
+use tracing::warn;
+
+use crate::error::{CommandResult, Context as _};
+
+/// Where OpenSSH keeps the hosts that the whole system knows.
+const SYSTEM_KNOWN_HOSTS: &str = "/etc/ssh/ssh_known_hosts";
+
+/// Returns how to talk to the source. `named` is the repository that a flag names instead of the
+/// file's: the file's credentials are not for it.
+///
+/// # Errors
+///
+/// A file with a credential cannot be read. It is read again for each conversation; this is to find
+/// a mistake at the start.
+pub(super) fn options(
+    config: Option<&AgentConfig>,
+    named: Option<&str>,
+) -> CommandResult<RemoteOptions> {
+    let own = SshOptions {
+        identity: agent_of_environment(),
+        write_identity: None,
+        known_hosts: known_hosts_of_openssh(),
+    };
+    let Some(config) = config.filter(|config| is_for(config, named)) else {
+        return Ok(RemoteOptions {
+            ssh: own,
+            ..RemoteOptions::default()
+        });
+    };
+    let source = &config.source;
+    let push = source.push_credentials.as_ref();
+    let options = RemoteOptions {
+        credentials: login(&source.credentials),
+        write_credentials: push.and_then(login),
+        ca_file: source.credentials.ca.clone(),
+        client_certificate: client_certificate(&source.credentials),
+        proxy: match &source.proxy {
+            None => Proxy::Environment,
+            Some(agent_config::Proxy::Off) => Proxy::Off,
+            Some(agent_config::Proxy::Through { url, credentials }) => Proxy::Through {
+                url: url.clone(),
+                login: login(credentials),
+            },
+        },
+        ssh: SshOptions {
+            identity: identity(&source.credentials).or(own.identity),
+            write_identity: push.and_then(identity),
+            known_hosts: match &source.known_hosts {
+                Some(path) => vec![path.clone()],
+                None => own.known_hosts,
+            },
+        },
+        ..RemoteOptions::default()
+    };
+    let logins = [&options.credentials, &options.write_credentials];
+    for login in logins.into_iter().flatten() {
+        login.read().context("cannot use the credentials")?;
+    }
+    Ok(options)
+}
+
+/// Returns what has to be signed.
+pub(super) fn verification(config: &AgentConfig) -> Option<Verification> {
+    let verify = config.source.verify.as_ref()?;
+    let signers = verify.signers.as_ref().or(config.signers.as_ref());
+    Some(Verification {
+        mode: match verify.mode {
+            agent_config::VerifyMode::Head => VerifyMode::Head,
+            agent_config::VerifyMode::Tag => VerifyMode::Tag,
+        },
+        trust: Trust {
+            signers: signers.cloned().map(SignersFile),
+            gnupg_home: verify.gnupg_home.clone(),
+        },
+    })
+}
+
+/// Tells whether the file's credentials are for the repository that is used.
+fn is_for(config: &AgentConfig, named: Option<&str>) -> bool {
+    let Some(named) = named else {
+        return true;
+    };
+    let same = match (
+        SourceUrl::parse(named),
+        SourceUrl::parse(&config.source.url),
+    ) {
+        (Ok(named), Ok(written)) => named == written,
+        _ => false,
+    };
+    let has_any = config.source.credentials != CredentialFiles::default()
+        || config.source.push_credentials.is_some();
+    if !same && has_any {
+        warn!("the agent's file has credentials for another repository: they are not used");
+    }
+    same
+}
+
+fn login(files: &CredentialFiles) -> Option<Login> {
+    let password = files.password.as_ref().or(files.token.as_ref());
+    if files.username.is_none() && password.is_none() {
+        return None;
+    }
+    Some(Login::Files {
+        username: files.username.clone(),
+        password: password.cloned(),
+    })
+}
+
+fn client_certificate(files: &CredentialFiles) -> Option<ClientCertificate> {
+    let shown = files
+        .client_certificate
+        .clone()
+        .zip(files.client_key.clone());
+    shown.map(|(certificate, key)| ClientCertificate { certificate, key })
+}
+
+fn identity(files: &CredentialFiles) -> Option<SshIdentity> {
+    let key = files.ssh_key.clone().map(|path| SshIdentity::KeyFile {
+        path,
+        passphrase: files.ssh_passphrase.clone(),
+    });
+    let agent = files.ssh_agent.clone();
+    key.or_else(|| agent.map(|socket| SshIdentity::Agent { socket }))
+}
+
+fn agent_of_environment() -> Option<SshIdentity> {
+    let socket = env::var_os("SSH_AUTH_SOCK").filter(|socket| !socket.is_empty())?;
+    Some(SshIdentity::Agent {
+        socket: socket.into(),
+    })
+}
+
+fn known_hosts_of_openssh() -> Vec<PathBuf> {
+    let home = env::var_os("HOME").filter(|home| !home.is_empty());
+    let own = home.map(|home| Path::new(&home).join(".ssh/known_hosts"));
+    own.into_iter()
+        .chain([PathBuf::from(SYSTEM_KNOWN_HOSTS)])
+        .collect()
+}

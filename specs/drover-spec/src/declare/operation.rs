@@ -1,0 +1,53 @@
+//! The fields of an operation.
+
+use super::{Object, Shape, any, required};
+
+/// The longest reason that somebody gives.
+const BECAUSE_MAX: usize = 1000;
+
+pub(crate) static OPERATION: Object = any(
+    "an operation",
+    "What a person with a key asks of the agents.",
+    &[
+        required(
+            "apiVersion",
+            Shape::Word(&["drover/v1alpha1"], &[]),
+            "The version of the format.",
+        ),
+        required("kind", Shape::Word(&["Operation"], &[]), "The kind."),
+        required("spec", Shape::Object(&OPERATION_SPEC), "What is asked."),
+    ],
+);
+
+pub(crate) static OPERATION_SPEC: Object = any(
+    "spec",
+    "What is asked.",
+    &[
+        required(
+            "operation",
+            Shape::Word(
+                &["approve", "reject"],
+                &["promote", "retry", "replace", "restart", "keep"],
+            ),
+            "What: `approve` or `reject` a change.",
+        ),
+        required(
+            "fleet",
+            Shape::Name,
+            "The fleet: another's agents do not listen.",
+        ),
+        required("group", Shape::Name, "The group."),
+        required(
+            "change",
+            Shape::Text { max: 64 },
+            "The id of the change, as `drover plan` and the trailer `Drover-Plan` have it.",
+        ),
+        required("at", Shape::Time, "When it was asked."),
+        required(
+            "expires",
+            Shape::Time,
+            "When it ends to count, at most 30 days after `at`.",
+        ),
+        required("because", Shape::Text { max: BECAUSE_MAX }, "Why."),
+    ],
+);

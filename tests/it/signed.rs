@@ -1,0 +1,224 @@
+//! Git that people can trust: an agent over ssh at a real OpenSSH server, signed commits, and
+//! approvals that people with a key give.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use crate::ssh_server::{Access, SshServer};
+use crate::support::{IDLE, PATIENCE, PROVIDER, Sandbox, converged, group, instances, wait_until};
+
+const WEB: &str = "groups/web.yaml";
+
+fn sandbox() -> Sandbox {
+    Sandbox::with_files(&[PROVIDER, (WEB, &group("web", 1, IDLE, ""))])
+}
+
+fn key(sandbox: &Sandbox, name: &str) {
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"])
+        .arg(sandbox.path(name))
+        .stdin(Stdio::null())
+        .status()
+        .expect("these tests need `ssh-keygen` (package openssh-client)");
+    assert!(made.success());
+}
+
+/// Writes the list of signers.
+fn signers(sandbox: &Sandbox, names: &[&str]) {
+    let line = |name: &&str| {
+        let public = fs::read_to_string(sandbox.path(&format!("{name}.pub"))).unwrap();
+        format!("{name}@example.com {public}")
+    };
+    sandbox.write("signers", &names.iter().map(line).collect::<String>());
+}
+
+#[test]
+fn an_agent_follows_a_repository_over_ssh_and_signs_what_it_records() {
+    let sandbox = sandbox();
+    let server = SshServer::start(&sandbox.path("sshd"));
+    let reader = server.client("reader", Access::Read);
+    let writer = server.client("writer", Access::Write);
+    key(&sandbox, "agent");
+    signers(&sandbox, &["agent"]);
+    let text = format!(
+        "name: test\n\
+         source: {{url: '{}', interval: 1s, knownHosts: '{}'}}\n\
+         dataDir: '{}'\n\
+         listen: 'off'\n\
+         key: '{}'\n\
+         providers: {{allow: [process]}}\n\
+         credentials: {{source: {{sshKeyFile: '{}'}}, push: {{sshKeyFile: '{}'}}}}\n",
+        server.url(&sandbox.path("fleet.git")),
+        server.known_hosts().display(),
+        sandbox.path("data").display(),
+        sandbox.path("agent").display(),
+        reader.display(),
+        writer.display(),
+    );
+    sandbox.write("agent.yaml", &text);
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 1);
+    sandbox.push("two", &[(WEB, &group("web", 2, IDLE, ""))]);
+    sandbox.wait_converged("web", 2);
+    assert_eq!(agent.stop(), Some(0));
+    let ids = sandbox.git("fleet.git", &["rev-list", "drover/state"]);
+    assert!(ids.lines().count() > 2, "{ids}");
+    let file = sandbox.path("signers").display().to_string();
+    let allowed = format!("gpg.ssh.allowedSignersFile={file}");
+    for id in ids.lines() {
+        sandbox.git("fleet.git", &["-c", &allowed, "verify-commit", id]);
+    }
+    // The commands find the repository the same way.
+    let ran = sandbox.with_config(&["scale", "web", "3"]).exits(0);
+    assert!(ran.stderr.contains("scale to 3"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_nobody_signed_is_not_acted_on_and_the_last_signed_commit_stays_in_force() {
+    let sandbox = sandbox();
+    key(&sandbox, "ada");
+    signers(&sandbox, &["ada"]);
+    let signed = |message: &str, size: u32| {
+        sandbox.write(&format!("work/{WEB}"), &group("web", size, IDLE, ""));
+        let signing = format!("user.signingkey={}", sandbox.path("ada").display());
+        let options = ["-c", "gpg.format=ssh", "-c", &signing];
+        let commit = ["commit", "--quiet", "--all", "-S", "--message", message];
+        sandbox.git("work", &[&options[..], &commit[..]].concat());
+        sandbox.git("work", &["push", "--quiet", "origin", "HEAD:main"]);
+    };
+    let text = format!(
+        "name: test\n\
+         source: {{url: '{}', interval: 1s, verify: {{signers: '{}'}}}}\n\
+         dataDir: '{}'\n\
+         listen: 'off'\n\
+         providers: {{allow: [process]}}\n",
+        sandbox.path("fleet.git").display(),
+        sandbox.path("signers").display(),
+        sandbox.path("data").display(),
+    );
+    sandbox.write("agent.yaml", &text);
+    let agent = sandbox.agent();
+    let told = |words: &str| {
+        wait_until(words, PATIENCE, || {
+            sandbox
+                .with_config(&["get", "groups"])
+                .stderr
+                .contains(words)
+        });
+    };
+    told("is not signed");
+    assert_eq!(sandbox.processes().len(), 0);
+    signed("two", 2);
+    sandbox.wait_converged("web", 2);
+    sandbox.push("three, unsigned", &[(WEB, &group("web", 3, IDLE, ""))]);
+    told("is not signed");
+    assert_eq!(sandbox.processes().len(), 2);
+    assert!(sandbox.agent_log().contains("SourceUnavailable"));
+    // The same after a restart.
+    assert_eq!(agent.stop(), Some(0));
+    let agent = sandbox.agent();
+    told("is not signed");
+    let web = sandbox.wait_for("web", "what is in force", |group| {
+        !instances(group).is_empty()
+    });
+    assert!(converged(&web, 2), "{web}");
+    signed("four", 4);
+    sandbox.wait_converged("web", 4);
+    assert_eq!(agent.stop(), Some(0));
+}
+
+/// A rule that people must approve what goes beyond.
+const RULE: &str = "apiVersion: drover/v1alpha1
+kind: Policy
+metadata: {name: small}
+spec:
+  on: approve
+  rules: [{expression: 'change.toSize <= 1', message: more than one}]
+---
+apiVersion: drover/v1alpha1
+kind: Binding
+metadata: {name: small}
+spec: {policy: small, selector: {}, enforcement: requireApproval, approvals: {count: 1}}
+";
+
+#[test]
+fn a_change_waits_until_somebody_on_the_list_approves_it() {
+    let web = group("web", 1, IDLE, "");
+    let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &web), ("policies/small.yaml", RULE)]);
+    for name in ["tom", "mallory"] {
+        key(&sandbox, name);
+    }
+    signers(&sandbox, &["tom"]);
+    sandbox.configure(&format!(
+        "signers: '{}'\n",
+        sandbox.path("signers").display()
+    ));
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 1);
+    sandbox.push("two", &[(WEB, &group("web", 2, IDLE, ""))]);
+    let held = |code: &'static str| {
+        let holds = move |group: &serde_json::Value| group["holds"].to_string().contains(code);
+        sandbox.wait_for("web", code, holds);
+    };
+    held("ApprovalNeeded");
+    let decide = |verb: &str, name: &str| {
+        let file = sandbox.path(name).display().to_string();
+        let because = ["--because", "INC-1: reviewed", "--key", &file];
+        let arguments = [&[verb, "web"][..], &because[..]].concat();
+        sandbox.with_config(&arguments).exits(0).stderr
+    };
+    decide("approve", "mallory");
+    wait_until("a word about the stranger", PATIENCE, || {
+        let notes = sandbox.with_config(&["get", "groups"]).stderr;
+        notes.contains("does not count") && notes.contains("no signer's key")
+    });
+    assert_eq!(sandbox.processes().len(), 1);
+    decide("reject", "tom");
+    held("ApprovalRejected");
+    let told = decide("approve", "tom");
+    assert!(
+        told.contains("web: approve change ") && told.contains("SHA256:"),
+        "{told}"
+    );
+    sandbox.wait_converged("web", 2);
+    assert_eq!(agent.stop(), Some(0));
+    let log = sandbox.git("fleet.git", &["log", "--format=%s", "drover/ops"]);
+    assert_eq!(log.lines().count(), 3, "{log}");
+    let recorded = sandbox.git("fleet.git", &["log", "--format=%B", "drover/state"]);
+    assert!(
+        recorded.contains("Drover-Approved-By: tom@example.com"),
+        "{recorded}"
+    );
+}
+
+#[test]
+fn a_decision_needs_a_key_a_change_and_an_end() {
+    let sandbox = sandbox();
+    key(&sandbox, "tom");
+    let file = sandbox.path("tom").display().to_string();
+    let told = |more: &[&str]| {
+        let ran = sandbox.with_config(&[&["approve", "web", "--because", "x"], more].concat());
+        assert_ne!(ran.code, Some(0), "{}", ran.stderr);
+        ran.stderr
+    };
+    assert!(told(&[]).contains("--key"));
+    assert!(told(&["--key", &file, "--expires", "800h"]).contains("longer than 720h"));
+    assert!(told(&["--key", &file]).contains("no branch drover/state"));
+    assert!(told(&["--key", "/nowhere"]).contains("/nowhere"));
+    assert!(told(&["--key", &file, "--change", "abc"]).contains("64 hexadecimal digits"));
+    // A change that is named needs no agent and no record.
+    let change = "ab".repeat(32);
+    let named = [
+        "reject",
+        "web",
+        "--because",
+        "x",
+        "--key",
+        &file,
+        "--change",
+        &change,
+    ];
+    sandbox.with_config(&named).exits(0);
+    let files = sandbox.git("fleet.git", &["ls-tree", "-r", "--name-only", "drover/ops"]);
+    assert!(files.contains("-web-reject-"), "{files}");
+}
