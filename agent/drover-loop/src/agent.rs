@@ -541,6 +541,7 @@ impl Agent {
                 author: commit.author.clone(),
                 subject: commit.subject.clone(),
                 trailers: commit.trailers.clone(),
+                signer: commit.signer.clone().unwrap_or_default(),
             });
         }
         self.applied.clone().map(|revision| SourceFacts {
@@ -548,6 +549,7 @@ impl Agent {
             author: String::new(),
             subject: String::new(),
             trailers: BTreeMap::new(),
+            signer: String::new(),
         })
     }
 

@@ -80,6 +80,7 @@ impl MemoryRepository {
                 subject: format!("commit {number}"),
                 trailers: BTreeMap::new(),
                 time: Timestamp::UNIX_EPOCH,
+                signer: None,
             },
             incomplete: false,
         };

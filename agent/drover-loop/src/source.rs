@@ -88,6 +88,8 @@ pub struct SourceCommit {
     pub trailers: BTreeMap<String, String>,
     /// When it was committed.
     pub time: Timestamp,
+    /// Who signed it, or the tag that stands for it. None: nobody has to, and nobody was asked.
+    pub signer: Option<String>,
 }
 
 /// One document of a tree.

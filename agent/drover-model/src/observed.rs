@@ -129,6 +129,8 @@ pub struct HealthSignal {
     pub busy: bool,
     /// The instance says whether it leads. None: it says nothing of that.
     pub leader: Option<bool>,
+    /// How much work would be lost with it, in whatever the instance counts; 0 where it says nothing.
+    pub work: u32,
 }
 
 /// How one check turned out.
@@ -273,6 +275,8 @@ pub struct Member {
     pub changed_at: Option<Timestamp>,
     /// It says that it is busy.
     pub busy: bool,
+    /// It says that so much work would be lost with it.
+    pub work: u32,
     /// It says whether it leads, where it says anything of that.
     pub leader: Option<bool>,
     /// Its address, once known.

@@ -187,6 +187,7 @@ impl Fixture {
             checks: vec![outcome],
             busy: false,
             leader: None,
+            work: 0,
         };
         self.signals.insert(id(name), signal);
     }

@@ -465,6 +465,7 @@ impl Simulation {
                 checks: vec![outcome; checks],
                 busy: world.is_busy(&listed.provider_ref),
                 leader: world.leads(&listed.provider_ref),
+                work: 0,
             };
             Some((id.clone(), signal))
         });

@@ -148,6 +148,7 @@ impl Known {
                 author: "Ann <ann@example.com>".to_owned(),
                 subject: "scale web".to_owned(),
                 trailers: BTreeMap::new(),
+                signer: String::new(),
             },
             group: Group {
                 name,
@@ -203,6 +204,7 @@ fn member(group: &GroupName, number: u64, digests: &Digests) -> (InstanceId, Mem
         restarted_at: None,
         changed_at: None,
         busy: number.is_multiple_of(2),
+        work: 0,
         leader: None,
         address: Some("127.0.0.1".to_owned()),
         zone: Some("a".to_owned()),

@@ -54,6 +54,8 @@ pub struct SourceFacts {
     pub subject: String,
     /// The trailers of its message; of several with one name, the last.
     pub trailers: BTreeMap<String, String>,
+    /// Who signed it, by the agent's own list; empty where nobody has to, or nobody was asked.
+    pub signer: String,
 }
 
 /// Another group as policies see it.

@@ -95,6 +95,10 @@ pub const LIBRARY: &[(&str, &str)] = &[
         include_str!("../../library/quiet-hours.yaml"),
     ),
     (
+        "signed-commit",
+        include_str!("../../library/signed-commit.yaml"),
+    ),
+    (
         "size-by-schedule",
         include_str!("../../library/size-by-schedule.yaml"),
     ),
@@ -106,6 +110,10 @@ pub const LIBRARY: &[(&str, &str)] = &[
     (
         "tags-required",
         include_str!("../../library/tags-required.yaml"),
+    ),
+    (
+        "unsaved-work",
+        include_str!("../../library/unsaved-work.yaml"),
     ),
     (
         "update-after",

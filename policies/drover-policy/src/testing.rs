@@ -130,6 +130,7 @@ impl World {
                 author: "Ann <ann@example.com>".to_owned(),
                 subject: "scale web".to_owned(),
                 trailers: [("Reviewed-by".to_owned(), "Bob".to_owned())].into(),
+                signer: String::new(),
             },
             groups: [(
                 GroupName::parse("db").unwrap(),
@@ -209,6 +210,7 @@ pub(crate) fn classified(count: u64) -> Classified {
             restarted_at: None,
             changed_at: None,
             busy: number.is_multiple_of(2),
+            work: number as u32,
             leader: None,
             address: Some(format!("127.64.0.{}", number % 250)),
             zone: Some(["a", "b", "c"][(number % 3) as usize].to_owned()),

@@ -490,6 +490,7 @@ record!(InstanceRecord as INSTANCE "instance": |this| {
     "age": Type::Duration, "Time since it was made." => value::elapsed(this.member.created_at, this.now);
     "zone": Type::Text, "Its zone; empty where there are none." => value::text(this.member.zone.as_deref().unwrap_or(""));
     "busy": Type::Bool, "Whether it says that it is busy." => value::bool(this.member.busy);
+    "work": Type::Int, "How much work it says would be lost with it, in whatever it counts; 0 where it says nothing." => value::int(this.member.work);
     "address": Type::Text, "Its address; empty until it is known." => value::text(this.member.address.as_deref().unwrap_or(""));
 });
 
@@ -564,6 +565,7 @@ struct GitRecord<'a>(&'a SourceFacts);
 record!(GitRecord as GIT "git": |this| {
     "revision": Type::Text, "The commit id." => value::text(this.0.revision.as_str());
     "author": Type::Text, "The author as `name <address>`; not verified." => value::text(&this.0.author);
+    "signer": Type::Text, "Who signed it, as the agent's `source.verify` says; empty where nobody has to sign." => value::text(&this.0.signer);
     "subject": Type::Text, "The first line of the message." => value::text(&this.0.subject);
     "trailers": Type::map(Type::Text), "The trailers of the message." => value::texts(&this.0.trailers);
 });

@@ -109,6 +109,7 @@ pub(super) struct Probed {
 pub(super) struct Said {
     pub(super) busy: bool,
     pub(super) leader: Option<bool>,
+    pub(super) work: u32,
 }
 
 /// A check that was carried out.
@@ -349,10 +350,12 @@ impl Life {
                 checks: Vec::new(),
                 busy: false,
                 leader: None,
+                work: 0,
             });
             signal.asked_at = signal.asked_at.min(latest.asked_at);
             signal.checks.push(latest.outcome.clone());
             signal.busy |= latest.said.busy;
+            signal.work = signal.work.max(latest.said.work);
             signal.leader = latest.said.leader.or(signal.leader);
         }
         signal

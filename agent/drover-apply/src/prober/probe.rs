@@ -51,8 +51,8 @@ async fn http(address: &str, port: u16, path: &str, limit: Duration) -> (CheckOu
     }
 }
 
-/// Returns what a health answer says beside its status: `{"busy": true}`, `{"leader": true}`. Anything
-/// else says nothing: most endpoints answer with a word.
+/// Returns what a health answer says beside its status: `{"busy": true}`, `{"leader": true}`,
+/// `{"work": 120}`. Anything else says nothing: most endpoints answer with a word.
 fn said_in(body: &[u8]) -> Said {
     if !body.trim_ascii_start().starts_with(b"{") {
         return Said::default();
@@ -63,7 +63,15 @@ fn said_in(body: &[u8]) -> Said {
     Said {
         busy: answer["busy"] == serde_json::Value::Bool(true),
         leader: answer["leader"].as_bool(),
+        work: whole(&answer["work"]),
     }
+}
+
+/// Returns a number that is not negative, rounded down; 0 for anything else.
+fn whole(number: &serde_json::Value) -> u32 {
+    let number = number.as_f64().unwrap_or_default();
+    // A cast of what is out of range takes the nearest that is within.
+    number as u32
 }
 
 async fn in_instance(job: &Job, command: &[String]) -> CheckOutcome {

@@ -551,6 +551,27 @@ async fn busy_is_read_from_a_json_answer_and_told() {
 }
 
 #[tokio::test]
+async fn how_much_work_would_be_lost_is_read_from_a_json_answer() {
+    let bodies = [
+        ("{\"work\": 120}", 120),
+        ("{\"work\": 7.9, \"busy\": true}", 7),
+        ("{\"work\": -3}", 0),
+        ("{\"work\": \"many\"}", 0),
+        ("{\"work\": 1e300}", u32::MAX),
+        ("ok", 0),
+    ];
+    for (body, work) in bodies {
+        let server = Server::start(move |_| Reaction::Answer(200, body.to_owned())).await;
+        let probe = Probe::Http {
+            port: server.port,
+            path: "/".to_owned(),
+        };
+        let signal = probing().result(probe, Duration::from_secs(5)).await;
+        assert_eq!(signal.work, work, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn who_leads_is_read_from_a_json_answer() {
     let bodies = [
         ("{\"leader\": true}", Some(true)),

@@ -94,9 +94,10 @@ impl GitSource {
         self
     }
 
-    fn verify(&self, revision: &Revision, commit: Oid) -> Result<(), SourceError> {
+    /// Returns who signed a commit, where anybody has to.
+    fn verify(&self, revision: &Revision, commit: Oid) -> Result<Option<String>, SourceError> {
         let Some(Verification { mode, trust }) = &self.verification else {
-            return Ok(());
+            return Ok(None);
         };
         let outcome = match (mode, &self.seen) {
             (VerifyMode::Head, _) => self
@@ -114,7 +115,8 @@ impl GitSource {
             }
             (VerifyMode::Tag, _) => Err("the tag has moved meanwhile".to_owned()),
         };
-        outcome.map(drop).map_err(|why| SourceError::Unverified {
+        let signed = outcome.map(|signed| Some(signed.principal));
+        signed.map_err(|why| SourceError::Unverified {
             revision: revision.clone(),
             why,
         })
@@ -200,7 +202,7 @@ impl Source for GitSource {
             fetched.map_err(|error| unreachable(&error))?;
         }
         // Before a byte of it is looked at.
-        self.verify(revision, commit)?;
+        let signer = self.verify(revision, commit)?;
         let local = |error: GitError| unreachable(&error);
         let info = self.mirror.commit(commit).map_err(local)?;
         let rules = self.mirror.file(commit, &self.within(IGNORE_FILE));
@@ -231,6 +233,7 @@ impl Source for GitSource {
                 subject: info.subject,
                 trailers: info.trailers.into_iter().collect::<BTreeMap<_, _>>(),
                 time: info.time,
+                signer,
             },
             files: files
                 .map(|file| SourceFile {

@@ -368,7 +368,9 @@ fn only_a_signed_commit_is_acted_on() {
     let mut source = desk.source(VerifyMode::Head, "main");
     desk.commit(TRUNK, &[Edit::put("a.yaml", "1\n")], Some("jane"));
     let good = source.poll().unwrap();
-    source.tree(&good).unwrap();
+    let tree = source.tree(&good).unwrap();
+    let signer = tree.commit.signer.as_deref();
+    assert_eq!(signer, Some("jane@example.com"), "what policies are told");
     desk.commit(TRUNK, &[Edit::put("a.yaml", "2\n")], None);
     let bad = source.poll().unwrap();
     let error = source.tree(&bad).unwrap_err();

@@ -178,6 +178,7 @@ pub(crate) fn known_of(index: usize, size: u32) -> Known {
             checks: vec![CheckOutcome::Passing],
             busy: false,
             leader: None,
+            work: 0,
         };
         known.signals.insert(id, signal);
     }

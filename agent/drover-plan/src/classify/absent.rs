@@ -172,6 +172,7 @@ impl Stage<'_> {
             restarted_at: None,
             changed_at: None,
             busy: false,
+            work: 0,
             leader: None,
             address: None,
             zone: self.zone_of(id),

@@ -237,6 +237,7 @@ impl Stage<'_> {
             restarted_at: memory.restarted_at,
             changed_at: memory.changed_at,
             busy: input.signals.get(id).is_some_and(|signal| signal.busy),
+            work: input.signals.get(id).map_or(0, |signal| signal.work),
             leader: input.signals.get(id).and_then(|signal| signal.leader),
             address: listed.address.clone(),
             zone: listed.zone.clone().or_else(|| self.zone_of(id)),

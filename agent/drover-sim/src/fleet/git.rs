@@ -88,6 +88,7 @@ impl Source for Branch {
                 subject: commit.subject.clone(),
                 trailers: commit.trailers.clone(),
                 time: tips.committed_at,
+                signer: None,
             },
             files: files.collect(),
             refused: Vec::new(),

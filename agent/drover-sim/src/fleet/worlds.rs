@@ -323,6 +323,7 @@ impl HealthSource for SimHealth {
                 checks: vec![outcome; *checks],
                 busy,
                 leader: None,
+                work: 0,
             };
             Some((target.instance.clone(), signal))
         };

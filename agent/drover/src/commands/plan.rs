@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drover_git::Oid;
+use drover_git::{Mirror, Oid};
 use drover_loop::Mode;
 use drover_model::{
     Change, Digests, Drift, Enforcement, Epoch, FieldClass, Group, GroupName, GroupPhase, GroupUid,
@@ -164,6 +164,7 @@ impl End {
                 author: format!("{} <{}>", info.author.name, info.author.email),
                 subject: info.subject,
                 trailers: info.trailers.into_iter().collect(),
+                signer: signer(mirror, commit, settings),
             },
             documents,
         })
@@ -221,6 +222,13 @@ impl End {
         recorded.phase = GroupPhase::Converged;
         Ok(recorded)
     }
+}
+
+/// Returns who signed a commit, where the agent's file is at hand and says that somebody has to.
+fn signer(mirror: &Mirror, commit: Oid, settings: &Settings) -> String {
+    let verification = settings.verification.as_ref();
+    let verified = verification.and_then(|it| mirror.verify_commit(commit, &it.trust).ok());
+    verified.map_or_else(String::new, |signed| signed.principal)
 }
 
 /// What the instances of a group at a commit are made from.

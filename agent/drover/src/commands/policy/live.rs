@@ -184,6 +184,8 @@ pub(super) fn commit_facts(
             author: format!("{} <{}>", commit.author.name, commit.author.email),
             subject: commit.subject,
             trailers: commit.trailers.into_iter().collect(),
+            // Whose signatures count is the agent's to know.
+            signer: String::new(),
         })
     };
     if let Some(found) = look() {
@@ -202,6 +204,7 @@ pub(super) fn commit_facts(
             author: String::new(),
             subject: String::new(),
             trailers: BTreeMap::new(),
+            signer: String::new(),
         })
 }
 

@@ -139,6 +139,7 @@ fn synthetic(
             author: "Bench <bench@example.com>".to_owned(),
             subject: "bench".to_owned(),
             trailers: BTreeMap::new(),
+            signer: String::new(),
         },
         groups,
         now,
@@ -222,6 +223,7 @@ fn member(
         restarted_at: None,
         changed_at: None,
         busy: number.is_multiple_of(5),
+        work: (number % 7) as u32,
         leader: None,
         address: Some(format!(
             "10.{}.{}.{}",

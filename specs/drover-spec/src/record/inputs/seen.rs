@@ -260,6 +260,7 @@ pub(super) fn signal_out(signal: &HealthSignal) -> Yaml {
         checks,
         busy,
         leader,
+        work,
     } = signal;
     let check = |check: &CheckOutcome| match check {
         CheckOutcome::Passing => Yaml::text("passing"),
@@ -271,11 +272,12 @@ pub(super) fn signal_out(signal: &HealthSignal) -> Yaml {
         .with("checks", list_out(checks, check));
     flagged(map, "busy", *busy)
         .optional("leader", leader.map(Yaml::flag))
+        .optional("work", (*work > 0).then(|| Yaml::number(*work)))
         .build()
 }
 
 pub(super) fn signal_in(reader: &Reader<'_>) -> Result<HealthSignal, RecordError> {
-    reader.only(&["askedAt", "checks", "busy", "leader"])?;
+    reader.only(&["askedAt", "checks", "busy", "leader", "work"])?;
     let check = |reader: &Reader<'_>| {
         if reader.text().is_ok_and(|text| text == "passing") {
             return Ok(CheckOutcome::Passing);
@@ -293,6 +295,7 @@ pub(super) fn signal_in(reader: &Reader<'_>) -> Result<HealthSignal, RecordError
         checks: list_in(&reader.get("checks")?, check)?,
         busy: flag(reader, "busy")?,
         leader: reader.optional_with("leader", Reader::flag)?,
+        work: reader.optional_with("work", Reader::number)?.unwrap_or(0),
     })
 }
 
