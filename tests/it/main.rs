@@ -30,3 +30,4 @@ mod ssh_server;
 mod support;
 mod tidy;
 mod validate;
+mod webhook;

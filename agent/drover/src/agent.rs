@@ -13,6 +13,7 @@ mod services;
 mod socket;
 mod status;
 mod watch;
+mod webhook;
 
 pub(crate) use assemble::{Assembled, assemble, random};
 pub(crate) use progress::AroundBars;

@@ -11,7 +11,9 @@ use drover_git::{RemoteOptions, SignersFile, SourceUrl};
 use drover_loop::{Allowed, Verification};
 use drover_model::{AgentName, FleetName};
 use drover_provider_plugin::Directory;
-use drover_spec::agent_config::{self, AgentConfig, MetricSourceConfig, Mode, PluginsConfig};
+use drover_spec::agent_config::{
+    self, AgentConfig, MetricSourceConfig, Mode, PluginsConfig, WebhookConfig,
+};
 
 use crate::cli::{AgentOptions, Listen, SourceOptions};
 use crate::error::{CommandError, CommandResult, Context as _};
@@ -67,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) signers: Option<SignersFile>,
     /// The private key that signs, and a file with its passphrase.
     pub(crate) key: Option<(PathBuf, Option<PathBuf>)>,
+    /// The webhooks that are answered on `listen`.
+    pub(crate) webhooks: Vec<WebhookConfig>,
 }
 
 impl Settings {
@@ -153,18 +157,14 @@ impl Settings {
             listen,
             allowed: allowed(options, config.as_ref()),
             remote,
-            plugins: config
-                .as_ref()
-                .map(|config| config.plugins.clone())
-                .unwrap_or_default(),
+            plugins: list(config.as_ref(), |config| &config.plugins),
             verification: config.as_ref().and_then(remote::verification),
             signers: config
                 .as_ref()
                 .and_then(|config| config.signers.clone().map(SignersFile)),
             key: config.as_ref().and_then(|config| config.key.clone()),
-            metric_sources: config
-                .map(|config| config.metric_sources)
-                .unwrap_or_default(),
+            metric_sources: list(config.as_ref(), |config| &config.metric_sources),
+            webhooks: list(config.as_ref(), |config| &config.webhooks),
         })
     }
 
@@ -203,6 +203,13 @@ impl Settings {
                 .exit(Exit::Usage)
         })
     }
+}
+
+/// Returns what the file lists: nothing where there is no file.
+fn list<T: Clone + Default>(config: Option<&AgentConfig>, pick: impl Fn(&AgentConfig) -> &T) -> T {
+    config
+        .map(|config| pick(config).clone())
+        .unwrap_or_default()
 }
 
 fn read_config(path: &Path) -> CommandResult<AgentConfig> {

@@ -16,6 +16,7 @@ use crate::tree::{Node, TreeLimits, read};
 
 mod metrics;
 mod plugins;
+mod webhooks;
 
 /// The configuration of one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,32 @@ pub struct AgentConfig {
     pub signers: Option<PathBuf>,
     /// A private key that signs state commits, and a file with its passphrase.
     pub key: Option<(PathBuf, Option<PathBuf>)>,
+    /// The webhooks that are answered on `listen`.
+    pub webhooks: Vec<WebhookConfig>,
+}
+
+/// A webhook that a Git host may call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookConfig {
+    /// The last part of its path: a DNS label.
+    pub id: String,
+    /// How its requests are signed.
+    pub kind: WebhookKind,
+    /// The file with its secret: an absolute path.
+    pub secret_file: PathBuf,
+}
+
+/// How the requests of a webhook are signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookKind {
+    /// `X-Hub-Signature-256: sha256=<hex>`.
+    GitHub,
+    /// `X-Gitlab-Token`: the secret itself.
+    GitLab,
+    /// `X-Gitea-Signature: <hex>`, of Gitea and Forgejo.
+    Gitea,
+    /// `X-Signature-256: sha256=<hex>`.
+    Generic,
 }
 
 /// The plugins that the provider type `plugin` may use.
@@ -294,6 +321,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
     let signers = path(&fields, "signers");
     let key = path(&fields, "key");
     let passphrase = path(&fields, "keyPassphraseFile");
+    let webhooks = webhooks::webhooks(&fields, listen);
     let name = name?;
     Some(AgentConfig {
         fleet: match fleet {
@@ -312,6 +340,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
         plugins,
         signers,
         key: key.map(|key| (key, passphrase)),
+        webhooks,
     })
 }
 

@@ -19,12 +19,13 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
+use super::webhook::Verdict;
 use crate::commands::VERSION;
 use crate::plugins::PluginStates;
 use crate::view;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// Bounds of the pass duration in seconds: from a pass with nothing to do to one that waits for a
 /// slow provider.
@@ -44,6 +45,13 @@ pub(crate) struct Metrics {
     passes: Histogram,
     steps: Family<StepLabels, Counter>,
     metric_errors: Family<MetricLabels, Counter>,
+    webhooks: Family<WebhookLabels, Counter>,
+}
+
+/// The labels of `drover_webhook_total`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WebhookLabels {
+    result: &'static str,
 }
 
 /// The labels of `drover_metric_errors_total`.
@@ -71,6 +79,12 @@ impl Metrics {
             "Passes in which a metric that policies read was not ok",
             metric_errors.clone(),
         );
+        let webhooks = Family::default();
+        registry.register(
+            "webhook",
+            "Requests to webhooks, by what became of them",
+            webhooks.clone(),
+        );
         registry.register_collector(Box::new(State { states }));
         registry.register_collector(Box::new(Plugins { plugins }));
         Self {
@@ -78,7 +92,25 @@ impl Metrics {
             passes,
             steps,
             metric_errors,
+            webhooks,
         }
+    }
+
+    /// Shows a count of zero for whatever may become of a request to a webhook.
+    pub(crate) fn show_webhooks(&self) {
+        for verdict in Verdict::ALL {
+            drop(self.webhooks(verdict));
+        }
+    }
+
+    /// Counts a request to a webhook.
+    pub(crate) fn observe_webhook(&self, verdict: Verdict) {
+        self.webhooks(verdict).inc();
+    }
+
+    fn webhooks(&self, verdict: Verdict) -> Counter {
+        let result = verdict.word();
+        self.webhooks.get_or_create_owned(&WebhookLabels { result })
     }
 
     /// Counts a pass in which a metric was not ok.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use drover_loop::{AgentHandle, AgentStatus, Mode, PassReport, StepFate, drive};
 use drover_model::GroupName;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -18,6 +19,7 @@ use super::services::Services;
 use super::socket::{self, SocketFolder};
 use super::status::About;
 use super::watch::{self, RefWatch};
+use super::webhook::{self, Webhooks};
 use super::{serve, status};
 use crate::cli::{Listen, RunArgs};
 use crate::error::{CommandError, CommandResult, Context as _};
@@ -102,8 +104,10 @@ async fn follow(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> Comm
     if mode != Mode::DryRun {
         serving.socket(settings, &services)?;
     }
-    if let Some(listener) = listener {
-        serving.http(listener, services, metrics.clone());
+    match listener {
+        Some(listener) => serving.http(listener, settings, services, metrics.clone()),
+        None if settings.webhooks.is_empty() => {}
+        None => warn!("webhooks not answered, as nothing is listened on"),
     }
     if let Some(path) = assembled.local {
         serving.watch(&path, &settings.branch, handle.clone());
@@ -182,8 +186,20 @@ impl Serving {
         Ok(())
     }
 
-    fn http(&mut self, listener: tokio::net::TcpListener, services: Services, metrics: Metrics) {
-        self.spawn(serve::serve(listener, services, metrics));
+    fn http(
+        &mut self,
+        listener: TcpListener,
+        settings: &Settings,
+        services: Services,
+        metrics: Metrics,
+    ) {
+        let hint = Arc::new(Notify::new());
+        let webhooks = Webhooks::new(&settings.webhooks, hint.clone(), metrics.clone());
+        if webhooks.is_some() {
+            let following = webhook::follow_hints(hint, services.agent.clone());
+            self.tasks.push(tokio::spawn(following));
+        }
+        self.spawn(serve::serve(listener, services, metrics, webhooks));
     }
 
     fn spawn(&mut self, serving: impl Future<Output = std::io::Result<()>> + Send + 'static) {

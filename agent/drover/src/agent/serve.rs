@@ -1,4 +1,4 @@
-//! Health and metrics over HTTP, on loopback.
+//! Health, metrics and webhooks over HTTP, on loopback.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 
 use super::metrics::Metrics;
 use super::services::{Services, serial};
+use super::webhook::{self, Webhooks};
 use crate::error::{CommandError, CommandResult};
 
 /// The content type of OpenMetrics text, which Prometheus asks for.
@@ -52,12 +53,16 @@ pub(crate) async fn serve(
     listener: TcpListener,
     services: Services,
     metrics: Metrics,
+    webhooks: Option<Webhooks>,
 ) -> io::Result<()> {
-    let router = Router::new()
+    let mut router = Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(render))
         .with_state(Served { services, metrics });
+    if let Some(webhooks) = webhooks {
+        router = router.merge(webhook::router(webhooks));
+    }
     axum::serve(listener, router).await
 }
 

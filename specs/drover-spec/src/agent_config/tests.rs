@@ -331,3 +331,56 @@ fn mistakes_in_plugins_to_start_say_where_they_are() {
     agent.yaml:11:61: `startTimeout` must be from 100ms to 10m
     ");
 }
+
+#[test]
+fn webhooks_are_read_with_their_types() {
+    let config = parsed(
+        "\
+name: a
+source: {url: x}
+webhooks:
+  - {id: gh-1, type: github, secretFile: /etc/gh}
+  - {id: gl, type: gitlab, secretFile: /etc/gl}
+  - {id: gt, type: gitea, secretFile: /etc/gt}
+  - {id: any, type: generic, secretFile: /etc/any}
+",
+    );
+    let found = config.webhooks.iter().map(|hook| {
+        let secret = hook.secret_file.display();
+        format!("{} {:?} {secret}", hook.id, hook.kind)
+    });
+    insta::assert_snapshot!(found.collect::<Vec<_>>().join("\n"), @"
+    gh-1 GitHub /etc/gh
+    gl GitLab /etc/gl
+    gt Gitea /etc/gt
+    any Generic /etc/any
+    ");
+    assert!(parsed("name: a\nsource: {url: x}\n").webhooks.is_empty());
+}
+
+#[test]
+fn mistakes_in_webhooks_say_where_they_are() {
+    let text = "\
+name: a
+source: {url: x}
+listen: off
+webhooks:
+  - {id: A, type: github, secretFile: /a}
+  - {id: b, type: bitbucket, secretFile: b}
+  - {id: c, type: gitlab}
+  - {id: d, type: gitlab, secretFile: /d, secret: plain}
+  - {id: d, type: gitea, secretFile: /d}
+";
+    let mistakes = parse("agent.yaml", text.as_bytes()).unwrap_err();
+    let line = |d: &Diagnostic| format!("{}: {}", d.span, d.message);
+    let lines = mistakes.iter().map(line).collect::<Vec<_>>().join("\n");
+    insta::assert_snapshot!(lines, @"
+    agent.yaml:5:3: webhooks are answered on `listen`, which is `off`
+    agent.yaml:5:10: `id` contains 'A'; only lower-case letters, digits and '-' are allowed
+    agent.yaml:6:19: `type` must be one of `github`, `gitlab`, `gitea`, `generic`
+    agent.yaml:6:42: `secretFile` must be an absolute path
+    agent.yaml:7:5: `secretFile` is missing from a webhook
+    agent.yaml:8:43: unknown field `secret`
+    agent.yaml:9:10: the webhook `d` is there twice
+    ");
+}

@@ -89,8 +89,33 @@ pub(crate) static AGENT: Object = any(
             Shape::Text { max: 4096 },
             "A file with the passphrase of `key`, an absolute path.",
         ),
+        optional(
+            "webhooks",
+            Shape::List {
+                of: &Shape::Object(&AGENT_WEBHOOK),
+                min: 0,
+            },
+            "Webhooks that a Git host may call on `listen`. Each only starts a pass. Default: none.",
+        ),
         later("cluster", "several agents"),
-        later("webhooks", "webhooks"),
+    ],
+);
+
+pub(crate) static AGENT_WEBHOOK: Object = any(
+    "a webhook",
+    "A webhook that a Git host may call: `POST /hook/<id>` on `listen`.",
+    &[
+        required("id", Shape::Name, "The last part of its path."),
+        required(
+            "type",
+            Shape::Word(&["github", "gitlab", "gitea", "generic"], &[]),
+            "How requests are signed: HMAC-SHA256 in `X-Hub-Signature-256` (github), `X-Gitea-Signature` (gitea, Forgejo) or `X-Signature-256` (generic), or the secret itself in `X-Gitlab-Token` (gitlab).",
+        ),
+        required(
+            "secretFile",
+            Shape::Text { max: 4096 },
+            "A file with the secret, an absolute path. Read for each request.",
+        ),
     ],
 );
 

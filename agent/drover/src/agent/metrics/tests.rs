@@ -19,7 +19,7 @@ fn group(name: &str) -> RecordedGroup {
     group
 }
 
-fn status(names: &[&str]) -> Arc<AgentStatus> {
+pub(in crate::agent) fn status(names: &[&str]) -> Arc<AgentStatus> {
     let groups = names.iter().map(|name| {
         let recorded = group(name);
         let status = GroupStatus {
