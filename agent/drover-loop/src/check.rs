@@ -3,8 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use drover_model::{Flavor, Group, ProviderDoc, ProviderName, SourceSpan, Value};
-use drover_provider::{Manifest, Mistake, unknown_substitutions};
+use drover_model::{
+    CloudInit, Flavor, Group, GroupUid, InstanceId, ProviderDoc, ProviderName, Seat, SeatId,
+    SourceSpan, Value, Vanilla,
+};
+use drover_provider::{
+    Facts, InitUse, Manifest, Mistake, USER_DATA_MAX, unknown_substitutions, user_data,
+};
 use drover_spec::{Diagnostic, Repository};
 
 use crate::registry::{Registry, RegistryError};
@@ -72,16 +77,74 @@ pub fn check_group(group: &Group, manifest: &Manifest) -> Vec<Diagnostic> {
         found.extend(substitutions(text, &at("")));
     }
     for flavor in &template.flavors {
-        let Flavor::Vanilla(vanilla) = flavor;
-        let texts = vanilla.init.iter();
-        let texts = texts
-            .chain(vanilla.env.values())
-            .chain(vanilla.tags.values());
+        let texts: Vec<&String> = match flavor {
+            Flavor::Vanilla(Vanilla { init, env, tags }) => {
+                let texts = init.iter().chain(env.values());
+                texts.chain(tags.values()).collect()
+            }
+            Flavor::CloudInit(CloudInit { parts }) => {
+                parts.iter().map(|part| &part.content).collect()
+            }
+        };
         for text in texts {
             found.extend(substitutions(text, &at("")));
         }
     }
+    found.extend(check_user_data(group, manifest));
     found
+}
+
+/// Returns what is wrong with a group's user data: a provider that takes none, or too much of it.
+fn check_user_data(group: &Group, manifest: &Manifest) -> Option<Diagnostic> {
+    let flavors = &group.spec.template.flavors;
+    let first = flavors
+        .iter()
+        .position(|flavor| matches!(flavor, Flavor::CloudInit(_)))?;
+    let span = group.flavor_spans.get(first).unwrap_or(&group.span).clone();
+    match manifest.init {
+        InitUse::UserData => {}
+        InitUse::ShellLines => {
+            let message = format!(
+                "`cloudInit`: instances of provider type {} take no user data, they have no cloud-init",
+                manifest.type_
+            );
+            let diagnostic = Diagnostic::error("user-data", message, span);
+            return Some(diagnostic.hint("write `vanilla` with init lines"));
+        }
+    }
+    let facts = longest_facts(group);
+    // What names no fact has its own diagnostic.
+    let length = user_data(&group.spec.template, &facts).ok()??.len();
+    let message = format!(
+        "`cloudInit`: the user data has up to {length} bytes when rendered, and {USER_DATA_MAX} is the most"
+    );
+    let diagnostic = Diagnostic::error("user-data", message, span);
+    let diagnostic = diagnostic.hint("fetch what is large on the instance: text/x-include-url");
+    (length > USER_DATA_MAX).then_some(diagnostic)
+}
+
+/// Returns the facts of the instance whose facts are the longest.
+fn longest_facts(group: &Group) -> Facts {
+    let longest = |names: Vec<&String>| names.into_iter().max_by_key(|name| name.len()).cloned();
+    let members = group.spec.quorum.iter().flat_map(|quorum| &quorum.members);
+    let member = members.max_by_key(|member| member.id.as_str().len());
+    let seat = member.map(|member| Seat {
+        id: SeatId {
+            life: GroupUid::parse("0000000000000000").expect("a valid uid"),
+            member: member.id.clone(),
+        },
+        members: Vec::new(),
+        bootstrap: false,
+        attachments: Vec::new(),
+    });
+    Facts {
+        instance: InstanceId::new(group.name.clone(), u64::MAX),
+        group: group.name.clone(),
+        zone: longest(group.spec.placement.zones.iter().collect()),
+        address: None,
+        seat,
+        members: None,
+    }
 }
 
 fn substitutions(text: &str, span: &SourceSpan) -> Vec<Diagnostic> {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Amount, Budget, Expiry, FieldClass, GroupName, InstanceId, Keep, PlacementSpec, Prefer,
-    Protect, ProviderName, QuorumSpec, Rate, Reason, Rebalance, ScalingSpec, SourceSpan, Spread,
-    Timestamp, UpDown, Value, Window,
+    Amount, Budget, CloudInit, Expiry, FieldClass, GroupName, InstanceId, Keep, PlacementSpec,
+    Prefer, Protect, ProviderName, QuorumSpec, Rate, Reason, Rebalance, ScalingSpec, SourceSpan,
+    Spread, Timestamp, UpDown, Value, Window,
 };
 
 /// Defaults of a Group document. The one place that says them: the decoder, the schema and the
@@ -122,6 +122,8 @@ pub struct Group {
     /// mistakes against the provider's schema. The empty path is `properties` as a whole or, when
     /// it is absent, `template`.
     pub property_spans: BTreeMap<String, SourceSpan>,
+    /// Where each entry of `template.flavors` is written.
+    pub flavor_spans: Vec<SourceSpan>,
     /// Where each entry of `spec.dependsOn` is written.
     pub depends_spans: Vec<SourceSpan>,
     /// What is asked for.
@@ -253,6 +255,8 @@ impl DerefMut for Template {
 pub enum Flavor {
     /// Init lines, environment and tags, as written.
     Vanilla(Vanilla),
+    /// Parts of user data for cloud-init.
+    CloudInit(CloudInit),
 }
 
 /// The `vanilla` flavor: init lines, environment, tags, with substitution and no logic.

@@ -11,6 +11,7 @@
 
 mod approval;
 mod calendar;
+mod cloud_init;
 mod cron;
 mod decision;
 mod digest;
@@ -38,6 +39,7 @@ mod window;
 
 pub use approval::*;
 pub use calendar::*;
+pub use cloud_init::*;
 pub use cron::*;
 pub use decision::*;
 pub use digest::*;

@@ -453,6 +453,7 @@ fn group(name: GroupName, size: u32) -> Group {
         span: span.clone(),
         provider_span: span,
         property_spans: BTreeMap::new(),
+        flavor_spans: Vec::new(),
         depends_spans: Vec::new(),
         spec: spec(size),
     }

@@ -157,6 +157,7 @@ impl Known {
                 span: span.clone(),
                 provider_span: span,
                 property_spans: BTreeMap::new(),
+                flavor_spans: Vec::new(),
                 depends_spans: Vec::new(),
                 spec: GroupSpec::with_defaults(provider, size, template),
             },

@@ -108,6 +108,7 @@ impl World {
                 span: span.clone(),
                 provider_span: span,
                 property_spans: BTreeMap::new(),
+                flavor_spans: Vec::new(),
                 depends_spans: Vec::new(),
                 spec: spec.clone(),
             },

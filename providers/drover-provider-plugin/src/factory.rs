@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use drover_model::{ErrorClass, FieldClass, ProviderName, ProviderType, Value};
 use drover_provider::{
-    Clock, Field, Manifest, ObjectSchema, Others, Provider, ProviderError, ProviderFactory, Shape,
-    parse_duration,
+    Clock, Field, InitUse, Manifest, ObjectSchema, Others, Provider, ProviderError,
+    ProviderFactory, Shape, parse_duration,
 };
 
 use crate::call::{Caller, Place};
@@ -64,6 +64,7 @@ impl PluginFactory {
                 settings: settings_schema(),
                 batch_max: 1,
                 visibility: VISIBILITY,
+                init: InitUse::UserData,
             },
             place,
             data_dir,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drover_model::{CheckOutcome, Completeness, FleetName, Listing, ProviderRef, ProviderType};
 use drover_provider::{
-    Clock, DestroyRequest, Manifest, ObjectSchema, Others, Provider, ProviderError,
+    Clock, DestroyRequest, InitUse, Manifest, ObjectSchema, Others, Provider, ProviderError,
     ProvisionRequest, Provisioned, ReserveRequest, UpdateRequest,
 };
 use serde::Serialize;
@@ -105,6 +105,7 @@ fn manifest(described: &DescribeResult, settings: ObjectSchema) -> Result<Manife
         settings,
         batch_max: batch_max.min(BATCH_MAX),
         visibility,
+        init: InitUse::UserData,
     })
 }
 

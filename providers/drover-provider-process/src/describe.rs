@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use drover_model::{AttachmentName, MemberId, Ownership, Seat, Value};
-use drover_provider::{Prepared, ProviderError, ProvisionRequest, UpdateRequest, finish};
+use drover_provider::{
+    Prepared, ProviderError, ProvisionRequest, UpdateRequest, finish, is_user_data,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::folder::Folder;
@@ -64,6 +66,10 @@ impl ProcessProvider {
         fingerprint: String,
     ) -> Result<(InstanceRecord, Option<String>), ProviderError> {
         let slot = request.slots.first().ok_or_else(|| invalid("no slot"))?;
+        if is_user_data(&slot.init) {
+            let message = "user data: a process has no cloud-init";
+            return Err(invalid(message));
+        }
         let address = site.address.as_str();
         let Prepared { slot, properties } =
             finish(slot, &request.properties, address, &site.members)

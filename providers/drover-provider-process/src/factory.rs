@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use drover_model::{ErrorClass, FieldClass, ProviderName, ProviderType, Value};
 use drover_provider::{
-    Clock, Field, Manifest, ObjectSchema, Provider, ProviderError, ProviderFactory, Shape,
+    Clock, Field, InitUse, Manifest, ObjectSchema, Provider, ProviderError, ProviderFactory, Shape,
 };
 
 use crate::folder::Root;
@@ -48,6 +48,7 @@ impl ProcessFactory {
                 batch_max: 1,
                 // An instance's folder is listed from the moment that it has its name.
                 visibility: Duration::ZERO,
+                init: InitUse::ShellLines,
             },
             data_dir,
             shim,

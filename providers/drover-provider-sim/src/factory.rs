@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use drover_model::{ErrorClass, FieldClass, ProviderName, ProviderType, Value};
 use drover_provider::{
-    Clock, Field, Manifest, ObjectSchema, Provider, ProviderError, ProviderFactory, Shape,
+    Clock, Field, InitUse, Manifest, ObjectSchema, Provider, ProviderError, ProviderFactory, Shape,
     parse_duration,
 };
 
@@ -39,6 +39,7 @@ impl SimFactory {
                 settings: settings_schema(),
                 batch_max: defaults.batch_max,
                 visibility: Duration::ZERO,
+                init: InitUse::UserData,
             },
             clock,
             worlds: Mutex::default(),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drover_model::{CheckOutcome, FleetName, Listing, ProviderRef, ProviderType};
 use drover_provider::{
-    Clock, DestroyRequest, Manifest, ObjectSchema, Provider, ProviderError, ProvisionRequest,
-    Provisioned, ReserveRequest, UpdateRequest,
+    Clock, DestroyRequest, InitUse, Manifest, ObjectSchema, Provider, ProviderError,
+    ProvisionRequest, Provisioned, ReserveRequest, UpdateRequest,
 };
 
 use crate::{Reply, SimWorld};
@@ -35,6 +35,7 @@ impl SimProvider {
                 settings: ObjectSchema::default(),
                 batch_max: world.settings.batch_max,
                 visibility: world.settings.visibility,
+                init: InitUse::UserData,
             }
         };
         Self {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use drover_model::{Flavor, GroupName, InstanceId, MemberId, Seat, Template, Value};
 
-use crate::Slot;
+use crate::{Slot, user_data};
 
 /// The facts that `${...}` may name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +86,23 @@ pub fn substitute(text: &str, facts: &Facts) -> Result<String, SubstitutionError
     Ok(out)
 }
 
+/// Returns the text that [`substitute`] makes `text` of.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let Some(end) = rest[at..].find('}').map(|end| at + end) else {
+            break;
+        };
+        out.push_str(&rest[..at]);
+        out.push('$');
+        out.push_str(&rest[at..=end]);
+        rest = &rest[end + 1..];
+    }
+    out.push_str(rest);
+    out
+}
+
 fn unknown(name: &str) -> SubstitutionError {
     SubstitutionError {
         name: name.to_owned(),
@@ -130,7 +147,8 @@ pub fn unknown_substitutions(text: &str) -> Vec<String> {
 
 /// Applies the flavors of `template` in order, for the instance that `facts` describe.
 ///
-/// Init lines are appended, environment and tags of a later flavor win over an earlier one's.
+/// Init lines are appended, environment and tags of a later flavor win over an earlier one's. With a
+/// `cloudInit` flavor, init is one document of user data, which holds lines and environment too.
 ///
 /// # Errors
 ///
@@ -143,17 +161,24 @@ pub fn prepare(template: &Template, facts: &Facts) -> Result<Prepared, Substitut
         tags: substituted(&template.tags, facts)?,
         seat: facts.seat.clone().map(Box::new),
     };
+    let document = user_data(template, facts)?;
     for flavor in &template.flavors {
         match flavor {
             Flavor::Vanilla(vanilla) => {
+                slot.tags.extend(substituted(&vanilla.tags, facts)?);
+                if document.is_some() {
+                    continue;
+                }
                 for line in &vanilla.init {
                     slot.init.push(substitute(line, facts)?);
                 }
                 slot.env.extend(substituted(&vanilla.env, facts)?);
-                slot.tags.extend(substituted(&vanilla.tags, facts)?);
             }
+            Flavor::CloudInit(_) => {}
         }
     }
+    slot.init
+        .extend(document.map(|document| escaped(&document)));
     Ok(Prepared {
         slot,
         properties: substitute_value(&template.properties, facts)?,

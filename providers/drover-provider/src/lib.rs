@@ -21,12 +21,14 @@ use drover_model::{
 pub mod conformance;
 mod flavor;
 mod schema;
+mod user_data;
 
 pub use flavor::{
     Facts, Prepared, SubstitutionError, finish, prepare, substitute, substitute_value,
     unknown_substitutions,
 };
 pub use schema::{Field, Mistake, ObjectSchema, Others, SchemaError, Shape, parse_duration};
+pub use user_data::{USER_DATA_MAX, is_user_data, user_data};
 
 /// Makes, lists, changes and ends instances in one scope: one Provider document of one fleet.
 ///
@@ -163,6 +165,17 @@ pub struct Manifest {
     pub batch_max: u32,
     /// How long an acknowledged instance may be missing from listings.
     pub visibility: Duration,
+    /// What becomes of init.
+    pub init: InitUse,
+}
+
+/// What a provider makes of the init of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InitUse {
+    /// It runs it as shell lines. User data is refused.
+    ShellLines,
+    /// It hands it over as the user data of the instance, whatever it is.
+    UserData,
 }
 
 /// One provision call: one to n instances with identical parameters.
@@ -192,7 +205,8 @@ pub struct ProvisionRequest {
 pub struct Slot {
     /// Our id.
     pub instance: InstanceId,
-    /// Shell lines to run before the command.
+    /// Shell lines to run before the command; or, where [`is_user_data`] says so, one document of user
+    /// data for cloud-init.
     pub init: Vec<String>,
     /// The environment.
     pub env: BTreeMap<String, String>,

@@ -10,9 +10,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use drover_model::{
-    Digests, DrainDone, DrainSpec, EntryId, Epoch, ErrorClass, EtcdKeeper, Flavor, HttpRequest,
-    InPlace, InPlaceUpdate, Intent, IntentId, IntentKind, IntentState, Keeper, OnDrainTimeout,
-    Reason, RosterChange, RosterStep, Seat, SeatId, Template, TemplateParts, Value, Vanilla,
+    CloudInit, Digests, DrainDone, DrainSpec, EntryId, Epoch, ErrorClass, EtcdKeeper, Flavor,
+    HttpRequest, InPlace, InPlaceUpdate, Intent, IntentId, IntentKind, IntentState, Keeper,
+    OnDrainTimeout, PartType, Reason, RosterChange, RosterStep, Seat, SeatId, Template,
+    TemplateParts, UserDataPart, Value, Vanilla,
 };
 use serde::{Deserialize, Serialize};
 
@@ -178,6 +179,17 @@ enum FlavorRow {
         env: BTreeMap<String, String>,
         tags: BTreeMap<String, String>,
     },
+    CloudInit {
+        parts: Vec<PartRow>,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartRow {
+    content_type: String,
+    content: String,
+    merge_how: Option<String>,
 }
 
 /// A value with its type, so that `1`, `1.0` and `"1"` stay what they were: a repeated provision call
@@ -334,7 +346,7 @@ fn kind_in(row: KindRow) -> Result<IntentKind, String> {
             token: parse("token", &token)?,
             digests: parse_digests(&digests)?,
             zone,
-            template: template_in(template),
+            template: template_in(template)?,
             seat: seat.as_ref().map(seat_in).transpose()?.map(Box::new),
         },
         KindRow::Drain {
@@ -376,7 +388,7 @@ fn kind_in(row: KindRow) -> Result<IntentKind, String> {
             how: how_in(&how)?,
             digests: parse_digests(&digests)?,
             zone,
-            template: template_in(template),
+            template: template_in(template)?,
             grace,
         }),
         KindRow::Roster {
@@ -576,6 +588,9 @@ fn template_out(template: &Template) -> TemplateRow {
             env: env.clone(),
             tags: tags.clone(),
         },
+        Flavor::CloudInit(CloudInit { parts }) => FlavorRow::CloudInit {
+            parts: parts.iter().map(part_out).collect(),
+        },
     };
     TemplateRow {
         properties: value_out(&template.properties),
@@ -585,15 +600,41 @@ fn template_out(template: &Template) -> TemplateRow {
     }
 }
 
-fn template_in(row: TemplateRow) -> Template {
-    let flavor = |row| match row {
-        FlavorRow::Vanilla { init, env, tags } => Flavor::Vanilla(Vanilla { init, env, tags }),
+fn template_in(row: TemplateRow) -> Result<Template, String> {
+    let flavor = |row| {
+        Ok::<_, String>(match row {
+            FlavorRow::Vanilla { init, env, tags } => Flavor::Vanilla(Vanilla { init, env, tags }),
+            FlavorRow::CloudInit { parts } => Flavor::CloudInit(CloudInit {
+                parts: parts.into_iter().map(part_in).collect::<Result<_, _>>()?,
+            }),
+        })
     };
-    Template::from(TemplateParts {
+    let flavors = row.flavors.into_iter().map(flavor);
+    Ok(Template::from(TemplateParts {
         properties: value_in(row.properties),
-        flavors: row.flavors.into_iter().map(flavor).collect(),
+        flavors: flavors.collect::<Result<_, _>>()?,
         flavors_as_written: value_in(row.flavors_as_written),
         tags: row.tags,
+    }))
+}
+
+fn part_out(part: &UserDataPart) -> PartRow {
+    PartRow {
+        content_type: part.content_type.as_str().to_owned(),
+        content: part.content.clone(),
+        merge_how: part.merge_how.clone(),
+    }
+}
+
+fn part_in(row: PartRow) -> Result<UserDataPart, String> {
+    let mut types = PartType::ALL.into_iter();
+    let found = types.find(|one| one.as_str() == row.content_type);
+    let content_type =
+        found.ok_or_else(|| format!("unknown content type {:?}", row.content_type))?;
+    Ok(UserDataPart {
+        content_type,
+        content: row.content,
+        merge_how: row.merge_how,
     })
 }
 

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use drover_model::{
-    Digests, DrainDone, DrainSpec, Epoch, ErrorClass, Flavor, GroupName, HttpRequest, InPlace,
-    InPlaceUpdate, InstanceId, IntentId, IntentKind, IntentState, OnDrainTimeout, ProviderRef,
-    ProviderType, Reason, Settlement, SettlementOutcome, Template, TemplateParts, Timestamp, Token,
-    Value, Vanilla,
+    CloudInit, Digests, DrainDone, DrainSpec, Epoch, ErrorClass, Flavor, GroupName, HttpRequest,
+    InPlace, InPlaceUpdate, InstanceId, IntentId, IntentKind, IntentState, OnDrainTimeout,
+    PartType, ProviderRef, ProviderType, Reason, Settlement, SettlementOutcome, Template,
+    TemplateParts, Timestamp, Token, UserDataPart, Value, Vanilla,
 };
 use redb::StorageBackend;
 use redb::backends::FileBackend;
@@ -50,11 +50,20 @@ fn template() -> Template {
     ];
     Template::from(TemplateParts {
         properties: properties.into_iter().collect(),
-        flavors: vec![Flavor::Vanilla(Vanilla {
-            init: vec!["echo ${instance.id}".to_owned()],
-            env: [("PORT".to_owned(), "80".to_owned())].into(),
-            tags: [("team".to_owned(), "ä \"x\"".to_owned())].into(),
-        })],
+        flavors: vec![
+            Flavor::Vanilla(Vanilla {
+                init: vec!["echo ${instance.id}".to_owned()],
+                env: [("PORT".to_owned(), "80".to_owned())].into(),
+                tags: [("team".to_owned(), "ä \"x\"".to_owned())].into(),
+            }),
+            Flavor::CloudInit(CloudInit {
+                parts: vec![UserDataPart {
+                    content_type: PartType::CloudConfig,
+                    content: "#cloud-config\n".to_owned(),
+                    merge_how: Some("list(append)".to_owned()),
+                }],
+            }),
+        ],
         flavors_as_written: Value::List(vec![Value::empty_map()]),
         tags: [("tier".to_owned(), "front".to_owned())].into(),
     })

@@ -6,7 +6,7 @@ use drover_model::{
     Check, CheckOutcome, ErrorClass, FleetName, Listing, Probe, ProviderType, defaults,
 };
 use drover_provider::{
-    DestroyRequest, Manifest, ObjectSchema, ProviderError, ProvisionRequest, Provisioned,
+    DestroyRequest, InitUse, Manifest, ObjectSchema, ProviderError, ProvisionRequest, Provisioned,
 };
 
 use super::*;
@@ -40,6 +40,7 @@ impl Scripted {
                 settings: ObjectSchema::default(),
                 batch_max: 1,
                 visibility: Duration::ZERO,
+                init: InitUse::ShellLines,
             },
             started: Instant::now(),
             answers: Mutex::default(),

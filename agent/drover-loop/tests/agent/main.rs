@@ -5,6 +5,7 @@
 //! The agent end to end: source, state branch, journal and provider in memory, on a clock that the
 //! tests move; and over a real repository in `git`.
 
+mod cloud_init;
 mod harness;
 
 mod approvals;

@@ -126,6 +126,7 @@ pub(crate) fn known_of(index: usize, size: u32) -> Known {
         span: span.clone(),
         provider_span: span,
         property_spans: BTreeMap::new(),
+        flavor_spans: Vec::new(),
         depends_spans: Vec::new(),
         spec: spec(size),
     };

@@ -365,6 +365,17 @@ async fn what_the_protocol_cannot_carry_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn user_data_is_handed_over_as_it_is() {
+    let scope = Scope::new();
+    let provider = scope.open();
+    let mut asked = request(7);
+    let document = "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"b\"\n\n--b--\n";
+    asked.slots[0].init = vec![document.to_owned()];
+    make(&provider, &asked).await;
+    assert_eq!(scope.fake.calls(PROVISION)[0]["Spec"]["Init"], document);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_made_carries_script_environment_tags_and_owner() {
     let scope = Scope::new();
     let provider = scope.open();

@@ -365,3 +365,15 @@ async fn handles_of_others_name_nothing() {
     assert_eq!(error.class, ErrorClass::NotFound);
     scope.finish().await;
 }
+
+#[tokio::test]
+async fn user_data_is_refused_because_a_process_has_no_cloud_init() {
+    let scope = Scope::new();
+    let mut asked = shell(1, "echo never");
+    let document = "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"b\"\n\n--b--\n";
+    asked.slots[0].init = vec![document.to_owned()];
+    let refused = scope.provider.provision(&asked).await.unwrap_err();
+    assert_eq!(refused.class, ErrorClass::InvalidSpec);
+    assert_eq!(refused.message, "user data: a process has no cloud-init");
+    scope.finish().await;
+}

@@ -312,7 +312,11 @@ pub(crate) static FLAVOR: Object = one(
             Shape::Object(&VANILLA),
             "Init lines, environment and tags, with substitution and no logic.",
         ),
-        later("cloudInit", "the cloudInit flavor"),
+        optional(
+            "cloudInit",
+            Shape::Object(&CLOUD_INIT),
+            "Parts of user data for cloud-init.",
+        ),
         later("swarm", "the swarm flavor"),
         later("kubernetes", "the kubernetes flavor"),
         later("plugin", "flavor plugins"),
@@ -338,6 +342,57 @@ pub(crate) static VANILLA: Object = any(
             "Environment variables of init and command.",
         ),
         optional("tags", Shape::TextMap, "Tags put on the instance."),
+    ],
+);
+
+static CLOUD_INIT: Object = any(
+    "the cloudInit flavor",
+    "Parts of user data for cloud-init; several such flavors make one document.",
+    &[required(
+        "parts",
+        Shape::List {
+            of: &Shape::Object(&PART),
+            min: 1,
+        },
+        "The parts, in order.",
+    )],
+);
+
+static PART: Object = any(
+    "a part of user data",
+    "One part of user data.",
+    &[
+        required(
+            "contentType",
+            Shape::Word(
+                &[
+                    "text/cloud-config",
+                    "text/cloud-config-archive",
+                    "text/cloud-config-jsonp",
+                    "text/cloud-boothook",
+                    "text/x-shellscript",
+                    "text/x-shellscript-per-boot",
+                    "text/x-shellscript-per-instance",
+                    "text/x-shellscript-per-once",
+                    "text/x-include-url",
+                    "text/x-include-once-url",
+                    "text/part-handler",
+                    "text/jinja2",
+                ],
+                &[],
+            ),
+            "What cloud-init takes the part for.",
+        ),
+        required(
+            "content",
+            Shape::Text { max: 16 * 1024 },
+            "The text, which begins as its type must: `#cloud-config`, `#!`.",
+        ),
+        optional(
+            "mergeHow",
+            Shape::Text { max: 256 },
+            "How cloud-config is merged into that of the parts before, such as list(append)+dict(recurse_array)+str().",
+        ),
     ],
 );
 

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Amount, Bounds, Deletion, DeletionPolicy, Flavor, Group, GroupName, GroupSpec, Lifecycle,
-    Limits, Manage, PlacementSpec, Prefer, ProviderName, Rebalance, ScalingSpec, SourceSpan,
-    SourceText, Spread, Template, TemplateParts, UpDown, Value, Vanilla,
+    Amount, Bounds, Deletion, DeletionPolicy, Group, GroupName, GroupSpec, Lifecycle, Limits,
+    Manage, PlacementSpec, Prefer, ProviderName, Rebalance, ScalingSpec, SourceSpan, SourceText,
+    Spread, Template, TemplateParts, UpDown, Value,
 };
 
-use super::{Fields, Metadata, Others, admission, check, health, quorum};
-use crate::declare::FLAVOR;
+use super::{Fields, Metadata, admission, check, flavor, health, quorum};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::limits::DIAGNOSTICS_MAX;
 use crate::tree::{Content, Node};
@@ -29,7 +28,8 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
         "observe" => Manage::Observe,
         _ => Manage::Full,
     };
-    let (template, property_spans) = template(&spec.object("template"), spec.has("members"));
+    let template_fields = spec.object("template");
+    let (template, property_spans) = template(&template_fields, spec.has("members"));
     let rollout = spec.object("rollout");
     let mut rollout_spec = health::rollout(&rollout);
     if quorum.is_some() {
@@ -83,6 +83,7 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
         span: metadata.span,
         provider_span: spec.span_of("provider"),
         property_spans,
+        flavor_spans: flavor_spans(&template_fields),
         depends_spans,
         spec: built,
     })
@@ -147,7 +148,8 @@ fn template(fields: &Fields<'_>, quorum: bool) -> (Template, BTreeMap<String, So
         }
     }
     let flavors = fields.objects("flavors");
-    let decoded = flavors.iter().filter_map(flavor).collect();
+    let decoded = flavors.iter().filter_map(flavor::flavor).collect();
+    flavor::together(fields.report, &flavors);
     let written = fields.get("flavors").1;
     let as_written = match written {
         Some(entry) => entry.value.to_value(),
@@ -168,25 +170,15 @@ fn template(fields: &Fields<'_>, quorum: bool) -> (Template, BTreeMap<String, So
     (template, spans)
 }
 
-fn flavor(fields: &Fields<'_>) -> Option<Flavor> {
-    let vanilla = fields.optional_object("vanilla")?;
-    Some(Flavor::Vanilla(Vanilla {
-        init: vanilla.texts("init"),
-        env: vanilla.text_map("env", check::env),
-        tags: vanilla.text_map("tags", check::tag),
-    }))
-}
-
-/// Decodes flavors on their own, as recorded states hold them.
-pub(crate) fn flavors_of(report: &Report, node: &Node) -> Vec<Flavor> {
-    let Content::List(items, _) = &node.content else {
-        report.error("wrong-type", node.place, "flavors must be a list");
-        return Vec::new();
-    };
-    let fields = items
-        .iter()
-        .map(|item| Fields::open(report, item, item.place, &FLAVOR, Others::Refuse));
-    fields.filter_map(|fields| flavor(&fields)).collect()
+fn flavor_spans(template: &Fields<'_>) -> Vec<SourceSpan> {
+    let written = template.get("flavors").1;
+    match written.map(|entry| &entry.value.content) {
+        Some(Content::List(items, _)) => {
+            let items = items.iter();
+            items.map(|item| template.report.span(item.place)).collect()
+        }
+        Some(Content::Scalar(_) | Content::Map(..)) | None => Vec::new(),
+    }
 }
 
 /// Collects where each value stands, by path: `command`, `env.PORT`, `command[0]`.

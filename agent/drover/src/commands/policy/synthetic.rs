@@ -129,6 +129,7 @@ fn synthetic(
             span: span.clone(),
             provider_span: span,
             property_spans: BTreeMap::new(),
+            flavor_spans: Vec::new(),
             depends_spans: Vec::new(),
             spec,
         },

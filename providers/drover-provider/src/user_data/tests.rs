@@ -1,0 +1,180 @@
+use std::process::Command;
+
+use drover_model::{CloudInit, GroupName, InstanceId, TemplateParts, UserDataPart, Value, Vanilla};
+
+use super::*;
+use crate::flavor::{finish, prepare};
+
+fn facts() -> Facts {
+    Facts {
+        instance: InstanceId::parse("web-7").unwrap(),
+        group: GroupName::parse("web").unwrap(),
+        zone: None,
+        address: None,
+        seat: None,
+        members: None,
+    }
+}
+
+fn part(content_type: PartType, content: &str, merge_how: Option<&str>) -> UserDataPart {
+    UserDataPart {
+        content_type,
+        content: content.to_owned(),
+        merge_how: merge_how.map(str::to_owned),
+    }
+}
+
+fn template(flavors: Vec<Flavor>) -> Template {
+    Template::from(TemplateParts {
+        properties: Value::empty_map(),
+        flavors,
+        flavors_as_written: Value::Null,
+        tags: [("team".to_owned(), "shop".to_owned())].into(),
+    })
+}
+
+fn cloud_init(parts: Vec<UserDataPart>) -> Flavor {
+    Flavor::CloudInit(CloudInit { parts })
+}
+
+/// Two flavors of parts with init lines between them, as the instance gets it.
+fn mixed() -> String {
+    let vanilla = Vanilla {
+        init: vec!["echo \"init ${instance.id} $WHO $${WHO}\" >> \"$OUT\"".to_owned()],
+        env: [("WHO".to_owned(), "it's ${group.name}".to_owned())].into(),
+        tags: [("name".to_owned(), "${instance.id}".to_owned())].into(),
+    };
+    let template = template(vec![
+        cloud_init(vec![part(
+            PartType::CloudConfig,
+            "#cloud-config\nhostname: ${instance.id}\nruncmd: [first]\n",
+            None,
+        )]),
+        Flavor::Vanilla(vanilla),
+        cloud_init(vec![
+            part(
+                PartType::ShellScript,
+                "#!/bin/sh\necho \"grüße ${group.name} $${WHO:-nobody}\" >> \"$${OUT}\"\n",
+                None,
+            ),
+            part(
+                PartType::CloudConfig,
+                "#cloud-config\nruncmd: [second]\n",
+                Some("list(append)+dict(no_replace,recurse_list)+str()"),
+            ),
+        ]),
+    ]);
+    let prepared = prepare(&template, &facts()).unwrap();
+    assert!(prepared.slot.env.is_empty());
+    let finished = finish(&prepared.slot, &prepared.properties, "10.0.0.1", &[]).unwrap();
+    let tags = [("name", "web-7"), ("team", "shop")];
+    let tags = tags.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(finished.slot.tags, tags.into());
+    assert!(is_user_data(&finished.slot.init));
+    finished.slot.init.concat()
+}
+
+#[test]
+fn flavors_become_one_document_in_their_order() {
+    let expected = r#"MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary="==drover-user-data-1=="
+
+--==drover-user-data-1==
+Content-Type: text/cloud-config; charset="us-ascii"
+MIME-Version: 1.0
+Content-Transfer-Encoding: 7bit
+
+#cloud-config
+hostname: web-7
+runcmd: [first]
+
+--==drover-user-data-1==
+Content-Type: text/x-shellscript; charset="us-ascii"
+MIME-Version: 1.0
+Content-Transfer-Encoding: 7bit
+
+#!/bin/sh
+set -eu
+export WHO='it'\''s web'
+echo "init web-7 $WHO ${WHO}" >> "$OUT"
+
+--==drover-user-data-1==
+Content-Type: text/x-shellscript; charset="utf-8"
+MIME-Version: 1.0
+Content-Transfer-Encoding: base64
+
+IyEvYmluL3NoCmVjaG8gImdyw7zDn2Ugd2ViICR7V0hPOi1ub2JvZHl9IiA+PiAiJHtPVVR9Igo=
+--==drover-user-data-1==
+Content-Type: text/cloud-config; charset="us-ascii"
+MIME-Version: 1.0
+Content-Transfer-Encoding: 7bit
+Merge-Type: list(append)+dict(no_replace,recurse_list)+str()
+
+#cloud-config
+runcmd: [second]
+
+--==drover-user-data-1==--
+"#;
+    assert_eq!(mixed(), expected);
+    assert_eq!(mixed(), expected);
+}
+
+#[test]
+fn the_real_cloud_init_takes_every_part_merges_and_runs_the_scripts() {
+    let folder = tempfile::tempdir().unwrap();
+    let document = folder.path().join("user-data");
+    std::fs::write(&document, mixed()).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/user_data/consume.py");
+    let output = Command::new("/usr/bin/python3")
+        .arg(script)
+        .args([document.clone(), folder.path().join("cloud")])
+        .env("OUT", folder.path().join("out"))
+        .output()
+        .expect("python3 starts; install the packages python3 and cloud-init");
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "is the package cloud-init installed? {complaints}"
+    );
+    let expected = r#"["text/cloud-config", "text/x-shellscript", "text/x-shellscript", "text/cloud-config"]
+{"hostname": "web-7", "runcmd": ["first", "second"]}
+init web-7 it's web it's web
+grüße web nobody
+"#;
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+}
+
+#[test]
+fn a_boundary_that_a_part_holds_is_passed_over() {
+    let content = "#cloud-config\n# --==drover-user-data-1==\n";
+    let template = template(vec![cloud_init(vec![part(
+        PartType::CloudConfig,
+        content,
+        None,
+    )])]);
+    let document = user_data(&template, &facts()).unwrap().unwrap();
+    assert!(
+        document.ends_with("\n--==drover-user-data-2==--\n"),
+        "{document}"
+    );
+}
+
+#[test]
+fn names_that_are_known_too_late_and_names_of_nothing_are_refused() {
+    for name in ["instance.address", "members", "instance.adress"] {
+        let content = format!("#cloud-config\nhostname: ${{{name}}}\n");
+        let parts = vec![part(PartType::CloudConfig, &content, None)];
+        let error = prepare(&template(vec![cloud_init(parts)]), &facts()).unwrap_err();
+        assert_eq!(error.name, name);
+    }
+}
+
+#[test]
+fn init_lines_alone_are_no_user_data() {
+    let vanilla = Vanilla {
+        init: vec!["echo".to_owned()],
+        ..Vanilla::default()
+    };
+    let prepared = prepare(&template(vec![Flavor::Vanilla(vanilla)]), &facts()).unwrap();
+    assert!(!is_user_data(&prepared.slot.init));
+}
