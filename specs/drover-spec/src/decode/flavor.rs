@@ -163,11 +163,15 @@ fn late_names(report: &Report, node: &Node) {
                 }
             }
         }
-        Content::List(items, _) => items.iter().for_each(|item| late_names(report, item)),
+        Content::List(items, _) => {
+            for item in items {
+                late_names(report, item);
+            }
+        }
         Content::Map(entries, _) => {
-            entries
-                .iter()
-                .for_each(|entry| late_names(report, &entry.value));
+            for entry in entries {
+                late_names(report, &entry.value);
+            }
         }
     }
 }

@@ -24,10 +24,6 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
         None => written_size,
     };
     let bounds = bounds(spec, size);
-    let manage = match spec.word("manage") {
-        "observe" => Manage::Observe,
-        _ => Manage::Full,
-    };
     let template_fields = spec.object("template");
     let (template, property_spans) = template(&template_fields, spec.has("members"));
     let rollout = spec.object("rollout");
@@ -55,7 +51,7 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
             "ephemeral" => Lifecycle::Ephemeral,
             _ => Lifecycle::Service,
         },
-        manage,
+        manage: manage(spec),
         template,
         health: health::health(&spec.object("health")),
         heal: health::heal(&heal),
@@ -87,6 +83,13 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
         depends_spans,
         spec: built,
     })
+}
+
+fn manage(spec: &Fields<'_>) -> Manage {
+    match spec.word("manage") {
+        "observe" => Manage::Observe,
+        _ => Manage::Full,
+    }
 }
 
 fn bounds(spec: &Fields<'_>, size: u32) -> Option<Bounds> {
