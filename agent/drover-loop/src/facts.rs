@@ -68,13 +68,7 @@ impl RecordedFacts {
             ..classify
         });
         let provider = provider_facts(&inputs.provider);
-        let target = drover_plan::target_digests(&group.spec, &provider, &recorded);
-        let have = plain.members.values().map(|member| &member.digests);
-        let target = (&target, &group.spec.template);
-        let early = EarlyFacts {
-            signals: drover_plan::health_signals(&classify),
-            differences: drover_plan::differences(have, &recorded, target, &provider.classes),
-        };
+        let early = early_facts(&classify, &plain, &provider);
         let size = if recorded.stable.is_none() && recorded.size == 0 {
             group.spec.size
         } else {
@@ -116,5 +110,21 @@ impl RecordedFacts {
             early: Some(&self.early),
             drift: &self.decisions.drift,
         }
+    }
+}
+
+/// Returns what `health` and `drift` are asked about, from the instances as they are without the answers.
+pub(crate) fn early_facts(
+    classify: &ClassifyInput<'_>,
+    plain: &Classified,
+    provider: &ProviderFacts,
+) -> EarlyFacts {
+    let (spec, recorded) = (classify.spec, classify.recorded);
+    let target = drover_plan::target_digests(spec, provider, recorded);
+    let have = plain.members.values().map(|member| &member.digests);
+    let target = (&target, &spec.template);
+    EarlyFacts {
+        signals: drover_plan::health_signals(classify),
+        differences: drover_plan::differences(have, recorded, target, &provider.classes),
     }
 }

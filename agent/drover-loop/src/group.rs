@@ -20,6 +20,7 @@ use drover_policy::{EarlyFacts, GroupFacts, GroupSummary, PolicySet, SourceFacts
 use drover_spec::record::{self, PlanOutcome};
 
 use crate::agent::plain;
+use crate::facts::early_facts;
 use crate::inputs;
 use crate::task::Keep;
 
@@ -201,13 +202,7 @@ fn early(input: &GroupInput<'_>, group: &Group, recorded: &RecordedGroup) -> Ear
     let Some(set) = current(input).filter(|set| set.asks_early(&group.labels)) else {
         return nothing(classified);
     };
-    let target = drover_plan::target_digests(&group.spec, input.provider, recorded);
-    let have = classified.members.values().map(|member| &member.digests);
-    let target = (&target, &group.spec.template);
-    let facts = EarlyFacts {
-        signals: drover_plan::health_signals(&classify_input),
-        differences: drover_plan::differences(have, recorded, target, &input.provider.classes),
-    };
+    let facts = early_facts(&classify_input, &classified, input.provider);
     let drift = Drift::default();
     let size = recorded.size;
     let numbers = drover_plan::numbers(&group.spec, size, &classified, recorded, &drift);
@@ -395,7 +390,7 @@ fn decided(
         recorded,
         ..group_facts(input, in_force, seen)
     };
-    let decisions = decisions(input.policies, &facts).after(&early);
+    let decisions = decisions(input.policies, &facts).after(early);
     (classified, decisions)
 }
 

@@ -313,7 +313,7 @@ impl OperationsReader {
 }
 
 impl Operations for OperationsReader {
-    fn approvals(&mut self, now: Timestamp) -> Result<Approvals, SourceError> {
+    fn approvals(&mut self, now: Timestamp) -> Result<Arc<Approvals>, SourceError> {
         let unreachable = |message: String| SourceError::Unreachable { message };
         let refs = if let Some(refs) = self.refs.peek() {
             refs
@@ -323,7 +323,7 @@ impl Operations for OperationsReader {
         };
         let read = self.read(&refs, now);
         match read.failure {
-            None => Ok(Arc::unwrap_or_clone(read.approvals)),
+            None => Ok(read.approvals),
             Some(failure) => Err(unreachable(failure)),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use drover_model::{Approvals, Revision, Timestamp};
 
@@ -40,7 +41,7 @@ pub trait Source: Send + fmt::Debug {
 pub trait Operations: Send + fmt::Debug {
     /// Returns every approval and rejection whose signature holds. Blocks, for a time that the
     /// implementation bounds; asked once per pass, after the source.
-    fn approvals(&mut self, now: Timestamp) -> Result<Approvals, SourceError>;
+    fn approvals(&mut self, now: Timestamp) -> Result<Arc<Approvals>, SourceError>;
 
     /// Returns what was read and does not count, as of the latest [`approvals`](Self::approvals).
     fn refused(&self) -> Vec<RefusedOperation> {

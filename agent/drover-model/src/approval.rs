@@ -59,11 +59,12 @@ impl Approvals {
     /// Adds one. The order in which they are added does not matter.
     pub fn add(&mut self, group: GroupName, approval: Approval) {
         let all = self.0.entry(group).or_default();
-        all.push(approval);
-        all.sort_by(|a, b| {
-            let key = |a: &Approval| (a.at, a.verdict, a.operation.clone());
-            key(a).cmp(&key(b))
-        });
+        let before = |known: &Approval| {
+            (known.at, known.verdict, &known.operation)
+                <= (approval.at, approval.verdict, &approval.operation)
+        };
+        let place = all.partition_point(before);
+        all.insert(place, approval);
     }
 
     /// Returns those of a group, the oldest first.

@@ -263,7 +263,7 @@ impl Decisions {
     }
 
     /// Returns these decisions with what was decided before them.
-    pub fn after(mut self, early: &Self) -> Self {
+    pub fn after(mut self, early: Self) -> Self {
         let Self {
             health,
             drift,
@@ -272,7 +272,7 @@ impl Decisions {
             trace,
             review_at,
             ..
-        } = early.clone();
+        } = early;
         self.health = health;
         self.drift = drift;
         for (reason, verdicts) in gates {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::{Held, PauseCause, PolicyName, Reason, SourceSpan, Timestamp};
+use crate::{Held, PauseCause, PolicyName, Reason, SourceSpan, Timestamp, Verdict};
 
 /// What a plan says about itself beside its steps.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -65,6 +65,18 @@ pub struct PolicyHold {
     pub message: String,
     /// The values that the clause read.
     pub values: BTreeMap<String, String>,
+}
+
+impl From<&Verdict> for PolicyHold {
+    fn from(verdict: &Verdict) -> Self {
+        Self {
+            policy: verdict.policy.clone(),
+            binding: verdict.binding.to_string(),
+            span: verdict.span.clone(),
+            message: verdict.message.clone(),
+            values: verdict.values.clone(),
+        }
+    }
 }
 
 impl fmt::Display for PolicyHold {

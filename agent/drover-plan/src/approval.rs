@@ -7,10 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
     Approval, ApprovalNeeded, ApprovalRejected, ApprovalRule, ApprovalVerdict, Approvals, Change,
-    Held, Hold, RecordedGroup, Signer, Timestamp, Verdict,
+    Held, Hold, PolicyHold, RecordedGroup, Signer, Timestamp, Verdict,
 };
-
-use crate::change::policy_of;
 
 /// What the approvals of a change are judged by.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +51,7 @@ pub fn review_approvals(input: &ApprovalInput<'_>) -> ApprovalReview {
     for (verdict, rule) in input.wanted {
         let entitled = |signer: &Signer| rule.from.is_empty() || rule.from.contains(signer);
         let said = || standing.iter().filter(|(signer, _)| entitled(signer));
-        let policy = policy_of(verdict);
+        let policy = PolicyHold::from(verdict);
         let rejected = said().find(|(_, approval)| approval.verdict == ApprovalVerdict::Reject);
         if let Some((signer, approval)) = rejected {
             return withheld(Hold::ApprovalRejected(Box::new(ApprovalRejected {

@@ -217,17 +217,6 @@ pub(crate) fn policy_hold(verdict: &Verdict, denied: fn(PolicyHold) -> Hold) -> 
     };
     make(PolicyHold {
         message,
-        ..policy_of(verdict)
+        ..PolicyHold::from(verdict)
     })
-}
-
-/// Returns who said something, where, with which words and values.
-pub(crate) fn policy_of(verdict: &Verdict) -> PolicyHold {
-    PolicyHold {
-        policy: verdict.policy.clone(),
-        binding: verdict.binding.to_string(),
-        span: verdict.span.clone(),
-        message: verdict.message.clone(),
-        values: verdict.values.clone(),
-    }
 }

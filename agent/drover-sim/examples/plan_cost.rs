@@ -1,5 +1,5 @@
 //! Measures what planning costs, from 100 instances to 100,000, prints a table, and draws a chart:
-//! `cargo run -p drover-sim --example plan_cost -- docs/plan-cost.svg`. On an idle machine.
+//! `cargo run --profile test -p drover-sim --example plan_cost -- docs/plan-cost.svg`. On an idle machine.
 
 #![expect(clippy::print_stdout, reason = "what the example is for")]
 

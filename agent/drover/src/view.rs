@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Condition, ConditionType, Digests, Held, Hold, InstanceId, RecordedGroup, RecordedInstance,
-    Rollout, RolloutState, Timestamp, Verdict,
+    Condition, ConditionType, Digests, Held, Hold, InstanceId, PolicyHold, RecordedGroup,
+    RecordedInstance, Rollout, RolloutState, Timestamp,
 };
 use serde::Serialize;
 
@@ -286,22 +286,22 @@ pub(crate) fn status(status: Option<bool>) -> &'static str {
     }
 }
 
-/// Returns who said something, where, and with which values.
-pub(crate) fn policy_of(verdict: &Verdict) -> PolicyHoldView {
+/// Returns the view of what a policy said.
+pub(crate) fn policy(hold: &PolicyHold) -> PolicyHoldView {
     PolicyHoldView {
-        policy: verdict.policy.to_string(),
-        binding: verdict.binding.to_string(),
-        file: verdict.span.file.to_string(),
-        line: verdict.span.line,
-        column: verdict.span.column,
-        message: verdict.message.clone(),
-        values: verdict.values.clone(),
+        policy: hold.policy.to_string(),
+        binding: hold.binding.clone(),
+        file: hold.span.file.to_string(),
+        line: hold.span.line,
+        column: hold.span.column,
+        message: hold.message.clone(),
+        values: hold.values.clone(),
     }
 }
 
 /// Returns the view of a hold.
 pub(crate) fn hold(held: &Held) -> HoldView {
-    let policy = match &held.hold {
+    let said = match &held.hold {
         Hold::ApprovalNeeded(needed) => Some(&needed.policy),
         Hold::ApprovalRejected(rejected) => Some(&rejected.policy),
         Hold::PolicyDenied(hold)
@@ -313,15 +313,6 @@ pub(crate) fn hold(held: &Held) -> HoldView {
         | Hold::AnalysisPending(hold) => Some(hold),
         _ => None,
     };
-    let policy = policy.map(|hold| PolicyHoldView {
-        policy: hold.policy.to_string(),
-        binding: hold.binding.clone(),
-        file: hold.span.file.to_string(),
-        line: hold.span.line,
-        column: hold.span.column,
-        message: hold.message.clone(),
-        values: hold.values.clone(),
-    });
     HoldView {
         code: held.hold.code(),
         message: held.hold.to_string(),
@@ -329,7 +320,7 @@ pub(crate) fn hold(held: &Held) -> HoldView {
         instance: held.instance.as_ref().map(ToString::to_string),
         until: held.until.map(seconds),
         routine: held.hold.is_routine(),
-        policy,
+        policy: said.map(policy),
     }
 }
 

@@ -424,3 +424,12 @@ fn envelope(outcome: Answered, id: &Json) -> String {
 pub(crate) fn param<'a>(params: &'a Json, name: &str) -> Option<&'a Json> {
     params.as_object().and_then(|params| field(params, name))
 }
+
+/// Refuses a call of a subtype: what is served here has none.
+fn without_subtype(params: &Json) -> Result<(), Failure> {
+    let type_ = param(params, "Type").and_then(Json::as_str);
+    match type_.unwrap_or_default() {
+        "" => Ok(()),
+        type_ => Err(Failure::plain(format!("no-plugin:{type_}"))),
+    }
+}

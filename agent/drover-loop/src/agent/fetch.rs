@@ -65,7 +65,7 @@ pub(super) enum Job {
 pub(super) struct Looked {
     fetched: Result<Fetched, SourceError>,
     /// None: nobody was asked.
-    approvals: Option<Result<Approvals, SourceError>>,
+    approvals: Option<Result<Arc<Approvals>, SourceError>>,
     refused: Vec<RefusedOperation>,
     lease: Result<LeaseSeen, RecorderError>,
 }
@@ -263,7 +263,7 @@ impl Agent {
     /// Takes up what people with a key said, and tells once what is new and what does not count.
     fn note_operations(
         &mut self,
-        approvals: Result<Approvals, SourceError>,
+        approvals: Result<Arc<Approvals>, SourceError>,
         refused: Vec<RefusedOperation>,
     ) {
         for operation in &refused {
@@ -280,9 +280,9 @@ impl Agent {
         match approvals {
             Ok(approvals) => {
                 self.operations.failure = None;
-                if approvals != *self.approvals {
+                if approvals != self.approvals {
                     tell_new(&self.approvals, &approvals);
-                    self.approvals = Arc::new(approvals);
+                    self.approvals = approvals;
                 }
             }
             // What was said before stays said.

@@ -41,9 +41,10 @@ impl TestOperations {
 }
 
 impl Operations for TestOperations {
-    fn approvals(&mut self, _now: Timestamp) -> Result<Approvals, SourceError> {
+    fn approvals(&mut self, _now: Timestamp) -> Result<Arc<Approvals>, SourceError> {
         let said = self.0.lock().unwrap().clone();
-        said.map_err(|message| SourceError::Unreachable { message })
+        said.map(Arc::new)
+            .map_err(|message| SourceError::Unreachable { message })
     }
 }
 
@@ -93,6 +94,15 @@ fn waiting(world: &World) -> Option<(ChangeId, Vec<String>, String)> {
     })
 }
 
+/// Has as many people approve the change as must.
+fn approved_by_two(world: &World, change: &ChangeId) -> TestOperations {
+    let operations = world.operations.clone();
+    for signer in ["bob@example.com", "eve@example.com"] {
+        operations.say(world, signer, ApprovalVerdict::Approve, change);
+    }
+    operations
+}
+
 #[tokio::test]
 async fn a_change_waits_for_so_many_people_and_its_approval_holds_through_every_batch() {
     let mut world = converged().await;
@@ -138,10 +148,7 @@ async fn another_effect_needs_another_approval_and_a_small_change_none() {
     push(&world, 3, "b", "");
     world.passes(2).await;
     let (change, ..) = waiting(&world).unwrap();
-    let operations = world.operations.clone();
-    for signer in ["bob@example.com", "eve@example.com"] {
-        operations.say(&world, signer, ApprovalVerdict::Approve, &change);
-    }
+    approved_by_two(&world, &change);
     push(&world, 3, "c", "");
     world.passes(2).await;
     let (other, have, _) = waiting(&world).unwrap();
@@ -159,10 +166,7 @@ async fn a_rejection_stands_until_it_is_taken_back_and_what_cannot_be_read_appro
     push(&world, 3, "b", "");
     world.passes(2).await;
     let (change, ..) = waiting(&world).unwrap();
-    let operations = world.operations.clone();
-    for signer in ["bob@example.com", "eve@example.com"] {
-        operations.say(&world, signer, ApprovalVerdict::Approve, &change);
-    }
+    let operations = approved_by_two(&world, &change);
     operations.say(&world, "zoe@example.com", ApprovalVerdict::Reject, &change);
     world.passes(3).await;
     assert_eq!(world.holds("web"), ["ApprovalRejected"]);
@@ -190,10 +194,7 @@ async fn the_removal_of_a_group_is_approved_like_any_change() {
     world.passes(3).await;
     let (change, ..) = waiting(&world).unwrap();
     assert_eq!(world.living("web").len(), 3);
-    let operations = world.operations.clone();
-    for signer in ["bob@example.com", "eve@example.com"] {
-        operations.say(&world, signer, ApprovalVerdict::Approve, &change);
-    }
+    approved_by_two(&world, &change);
     world
         .until("it is gone", |world| world.living("web").is_empty())
         .await;

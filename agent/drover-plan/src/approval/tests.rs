@@ -138,7 +138,7 @@ fn the_author_approves_nothing_and_may_reject() {
     // Nor behind a later commit of somebody else.
     let held = |author: &str, change: &Change| Held {
         hold: Hold::ApprovalNeeded(Box::new(ApprovalNeeded {
-            policy: policy_of(&verdict()),
+            policy: PolicyHold::from(&verdict()),
             change: change.id.clone(),
             author: author.to_owned(),
             have: BTreeSet::new(),

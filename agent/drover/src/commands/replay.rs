@@ -1,7 +1,8 @@
 //! `drover replay`: computes recorded plans again and compares them with what was recorded.
 
 use drover_git::{IgnoreRules, Oid};
-use drover_loop::{ReplayError, Replayed};
+use drover_loop::{RecordedFacts, ReplayError, Replayed};
+use drover_model::GroupName;
 use serde::Serialize;
 
 use crate::cli::{Output, ReplayArgs};
@@ -15,6 +16,25 @@ use crate::view::List;
 
 /// Where the inputs of the latest plans are on the state branch.
 pub(super) const INPUTS_FOLDER: &str = "inputs";
+
+/// Returns what the newest recorded plan of a group rests on. None: none is recorded.
+pub(super) fn inputs(
+    repository: &Repository,
+    group: &GroupName,
+) -> CommandResult<Option<RecordedFacts>> {
+    let Some(tip) = repository.state_tip()? else {
+        return Ok(None);
+    };
+    let path = format!("{INPUTS_FOLDER}/{group}.json");
+    let file = repository.mirror.file(tip, &path);
+    let Some((_, bytes)) = file.context(format!("cannot read {path}"))? else {
+        return Ok(None);
+    };
+    let facts = RecordedFacts::read(&String::from_utf8_lossy(&bytes));
+    facts
+        .context(format!("cannot read {path} of {}", tip.short()))
+        .map(Some)
+}
 
 /// What became of one group's plan.
 #[derive(Debug, Serialize)]

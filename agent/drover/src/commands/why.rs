@@ -4,15 +4,14 @@
 use std::fmt::Write as _;
 
 use drover_git::{CommitInfo, Oid};
-use drover_loop::RecordedFacts;
 use drover_model::{
-    AcceptedDocument, Approval, GroupName, Held, InstanceId, RecordedGroup, Revision,
+    AcceptedDocument, Approval, Held, InstanceId, PolicyHold, RecordedGroup, Revision,
 };
 use serde::Serialize;
 
 use super::get::labels;
 use super::log::{body, entries};
-use super::replay::INPUTS_FOLDER;
+use super::replay::inputs;
 use crate::cli::{Output, Subject, WhyArgs};
 use crate::error::{CommandError, CommandResult};
 use crate::exit::Exit;
@@ -140,15 +139,6 @@ impl History {
         if let Err(error) = fetched {
             tracing::warn!(%error, "source not fetched");
         }
-    }
-
-    /// Returns what the last recorded plan of a group rests on. None: nothing is recorded, or this version
-    /// cannot read it.
-    fn inputs(&self, group: &GroupName) -> Option<RecordedFacts> {
-        let tip = self.repository.state_tip().ok()??;
-        let path = format!("{INPUTS_FOLDER}/{group}.json");
-        let (_, bytes) = self.repository.mirror.file(tip, &path).ok()??;
-        RecordedFacts::read(&String::from_utf8_lossy(&bytes)).ok()
     }
 
     /// Returns the commit that last changed `file`, as of `revision`.
@@ -296,7 +286,8 @@ fn decisions(
     snapshot: &Snapshot,
     history: &History,
 ) -> Vec<Decided> {
-    let Some(inputs) = history.inputs(&recorded.name) else {
+    // What is not recorded, or cannot be read by this version, is not told here.
+    let Ok(Some(inputs)) = inputs(&history.repository, &recorded.name) else {
         return Vec::new();
     };
     let entry = recorded.instances.get(id);
@@ -311,7 +302,7 @@ fn decisions(
         Some((what, &decided.verdict))
     });
     let decided = health.chain(drift).map(|(what, verdict)| {
-        let policy = view::policy_of(verdict);
+        let policy = view::policy(&PolicyHold::from(verdict));
         let (clause, origin) = source_of(&policy, snapshot, history);
         Decided {
             what,

@@ -33,14 +33,14 @@ fn the_folder_is_the_one_that_infrakit_uses() {
     let all = [
         ("INFRAKIT_PLUGINS_DIR", "/p"),
         ("INFRAKIT_HOME", "/h"),
-        ("HOME", "/root"),
+        ("HOME", "/home/jane"),
     ];
     assert_eq!(of(&all), "/p");
     assert_eq!(of(&all[1..]), "/h/plugins");
-    assert_eq!(of(&all[2..]), "/root/.infrakit/plugins");
+    assert_eq!(of(&all[2..]), "/home/jane/.infrakit/plugins");
     assert_eq!(
-        of(&[("INFRAKIT_PLUGINS_DIR", ""), ("HOME", "/root")]),
-        "/root/.infrakit/plugins"
+        of(&[("INFRAKIT_PLUGINS_DIR", ""), ("HOME", "/home/jane")]),
+        "/home/jane/.infrakit/plugins"
     );
 }
 

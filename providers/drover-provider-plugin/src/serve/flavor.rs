@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use super::instance::Done;
-use super::{Answered, Failure, Service, param, written};
+use super::{Answered, Failure, Service, param, without_subtype, written};
 use crate::json::{field, text, texts};
 use crate::spec::invalid;
 
@@ -157,11 +157,8 @@ impl Service for VanillaService {
         if !known.contains(&method) {
             return None;
         }
-        let type_ = param(params, "Type")
-            .and_then(Json::as_str)
-            .unwrap_or_default();
-        if !type_.is_empty() {
-            return Some(Err(Failure::plain(format!("no-plugin:{type_}"))));
+        if let Err(failure) = without_subtype(params) {
+            return Some(Err(failure));
         }
         Some(match method {
             "Validate" => read(params).and_then(|vanilla| {

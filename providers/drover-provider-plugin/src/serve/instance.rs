@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use tokio::sync::Mutex;
 
-use super::{Answered, Failure, Service, param, written};
+use super::{Answered, Failure, Service, param, without_subtype, written};
 use crate::json::{from_json, text, texts};
 
 /// How long an instance may take to end by itself.
@@ -375,11 +375,8 @@ impl Service for InstanceService {
         if !known.contains(&method) {
             return None;
         }
-        let type_ = param(params, "Type")
-            .and_then(Json::as_str)
-            .unwrap_or_default();
-        if !type_.is_empty() {
-            return Some(Err(Failure::plain(format!("no-plugin:{type_}"))));
+        if let Err(failure) = without_subtype(params) {
+            return Some(Err(failure));
         }
         Some(match method {
             "Validate" => self.validate(params),

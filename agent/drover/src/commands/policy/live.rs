@@ -14,9 +14,9 @@ use drover_policy::{GroupFacts, GroupSummary, Question, SourceFacts};
 
 use crate::cli::{Given, SourceOptions};
 use crate::commands::get::labels;
-use crate::commands::replay::INPUTS_FOLDER;
+use crate::commands::replay::inputs;
 use crate::documents::Documents;
-use crate::error::{CommandError, CommandResult, Context as _};
+use crate::error::{CommandError, CommandResult};
 use crate::settings::Settings;
 use crate::snapshot::{Reader, Repository, Snapshot};
 use crate::view;
@@ -97,18 +97,10 @@ impl Fleet {
     }
 
     fn inputs(&self, name: &GroupName) -> CommandResult<RecordedFacts> {
-        let nothing = || {
+        inputs(&self.repository, name)?.ok_or_else(|| {
             let error = CommandError::new(format!("no pass over group {name} is recorded"));
             error.hint("give values with --file instead")
-        };
-        let tip = self.repository.state_tip()?.ok_or_else(nothing)?;
-        let path = format!("{INPUTS_FOLDER}/{name}.json");
-        let file = self.repository.mirror.file(tip, &path);
-        let (_, bytes) = file
-            .context(format!("cannot read {path}"))?
-            .ok_or_else(nothing)?;
-        RecordedFacts::read(&String::from_utf8_lossy(&bytes))
-            .context(format!("cannot read {path} of {}", tip.short()))
+        })
     }
 }
 

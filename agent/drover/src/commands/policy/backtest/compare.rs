@@ -30,7 +30,7 @@ pub(super) fn differences(
         places: is_whole(decided, DecisionPoint::Place, only),
     };
     let mut was = answers(decided, only, scores);
-    let decides = set.decide(&facts).after(&set.decide_early(&facts));
+    let decides = set.decide(&facts).after(set.decide_early(&facts));
     let mut now = answers(&decides, only, scores);
     if let Some(change) = &recorded.change {
         let facts = GroupFacts {
