@@ -3,7 +3,7 @@
 use crate::support::{DROVER, Sandbox};
 
 /// Every command with its subcommands.
-const COMMANDS: [&[&str]; 37] = [
+const COMMANDS: [&[&str]; 38] = [
     &[],
     &["demo"],
     &["init"],
@@ -22,6 +22,7 @@ const COMMANDS: [&[&str]; 37] = [
     &["scale"],
     &["suspend"],
     &["resume"],
+    &["pr"],
     &["approve"],
     &["reject"],
     &["freeze"],

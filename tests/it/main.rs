@@ -19,6 +19,7 @@ mod http_backend;
 mod metrics;
 mod plugin;
 mod policy;
+mod pr;
 mod prometheus;
 mod reliability;
 mod remote;

@@ -70,7 +70,8 @@ impl Sandbox {
         fs::write(place, text).unwrap();
     }
 
-    fn hermetic(&self, program: &str, dir: &str) -> Command {
+    /// Returns a command with no environment but the sandbox's.
+    pub(crate) fn hermetic(&self, program: &str, dir: &str) -> Command {
         let mut command = Command::new(program);
         command
             .env_clear()
@@ -351,7 +352,7 @@ pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    what: String,
+    pub(crate) what: String,
 }
 
 impl Ran {

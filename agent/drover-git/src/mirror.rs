@@ -217,6 +217,27 @@ impl Mirror {
         })
     }
 
+    /// Returns the newest commit that both descend from. None: their histories have nothing in common.
+    ///
+    /// # Errors
+    ///
+    /// [`GitError::Shallow`] when the history is cut off before it is found.
+    pub fn merge_base(&self, one: Oid, other: Oid) -> Result<Option<Oid>, GitError> {
+        self.with_repository(|repository| {
+            for commit in [one, other] {
+                find_commit(repository, commit)?;
+            }
+            match repository.merge_base(one.raw(), other.raw()) {
+                Ok(base) => Ok(Some(base.into())),
+                Err(_) if repository.is_shallow() => Err(GitError::Shallow {
+                    path: self.directory.clone(),
+                }),
+                Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
+                Err(error) => Err(GitError::local("compare two commits", error)),
+            }
+        })
+    }
+
     /// Returns the commit that a branch, a tag, an id or an expression such as `main~1` names, by
     /// what is here.
     pub fn resolve(&self, name: &str) -> Result<Oid, GitError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use drover_model::{Held, RecordedGroup, RolloutState};
+use drover_model::{Held, Hold, RecordedGroup, RolloutState};
 use sha2::{Digest as _, Sha256};
 
 use crate::source::hex;
@@ -57,14 +57,24 @@ pub(crate) fn digest(recorded: &RecordedGroup) -> String {
     hex(&Sha256::digest(text.as_bytes()))
 }
 
-fn kind_of_hold(held: &Held) -> Option<(&'static str, Option<&'static str>, String)> {
+/// The code of a hold, its reason, and what it is about.
+type HoldKind = (&'static str, Option<&'static str>, String);
+
+fn kind_of_hold(held: &Held) -> Option<HoldKind> {
     if held.hold.is_routine() {
         return None;
     }
-    let instance = held.instance.as_ref().map(ToString::to_string);
-    Some((
-        held.hold.code(),
-        held.reason.map(drover_model::Reason::as_str),
-        instance.unwrap_or_default(),
-    ))
+    let mut about: String = held.instance.iter().map(ToString::to_string).collect();
+    // Another change that waits is another transition: people approve what is published.
+    match &held.hold {
+        Hold::ApprovalNeeded(needed) => {
+            let _ = write!(about, "{} {:?}", needed.change, needed.have);
+        }
+        Hold::ApprovalRejected(rejected) => {
+            let _ = write!(about, "{} {}", rejected.change, rejected.by);
+        }
+        _ => {}
+    }
+    let reason = held.reason.map(drover_model::Reason::as_str);
+    Some((held.hold.code(), reason, about))
 }

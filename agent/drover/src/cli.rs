@@ -10,6 +10,7 @@ use drover_model::{Activity, ChangeId, FleetName, GroupName, InstanceId, Timesta
 mod options;
 mod plugin;
 mod policy;
+mod pr;
 mod simulate;
 mod values;
 
@@ -21,6 +22,7 @@ pub(crate) use policy::{
     Given, PolicyBacktestArgs, PolicyBenchArgs, PolicyCommand, PolicyEvalArgs, PolicyExplainArgs,
     PolicyTestArgs, ValueOutput,
 };
+pub(crate) use pr::PrArgs;
 pub(crate) use simulate::{Fail, Rates, SimulateArgs, SimulateOutput, outage_text, span_text};
 pub(crate) use values::{Subject, Until};
 
@@ -104,6 +106,8 @@ pub(crate) enum Command {
     Suspend(SuspendArgs),
     /// Switch suspended activities on again by a commit on the source branch
     Resume(ResumeArgs),
+    /// Keep the plan of a pull request in a comment there, with a commit status
+    Pr(PrArgs),
     /// Approve a change of a group by a signed operation on the branch drover/ops
     Approve(DecideArgs),
     /// Reject a change of a group by a signed operation on the branch drover/ops

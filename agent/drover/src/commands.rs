@@ -21,6 +21,7 @@ mod operate;
 mod plan;
 mod plugin;
 mod policy;
+mod pr;
 mod replay;
 mod rollout;
 mod simulate;
@@ -47,6 +48,7 @@ pub(crate) fn run(command: &Command, ui: Ui) -> CommandResult {
         Command::Scale(args) => edit::scale(args, ui),
         Command::Suspend(args) => edit::suspend(args, ui),
         Command::Resume(args) => edit::resume(args, ui),
+        Command::Pr(args) => pr::run(args, ui),
         Command::Approve(args) => operate::decide(args, ApprovalVerdict::Approve, ui),
         Command::Reject(args) => operate::decide(args, ApprovalVerdict::Reject, ui),
         Command::Freeze(args) => ask::freeze(args, ui),

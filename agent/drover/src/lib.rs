@@ -29,6 +29,7 @@ mod demo;
 mod documents;
 mod error;
 mod exit;
+mod forge;
 mod identity;
 mod init;
 mod logging;

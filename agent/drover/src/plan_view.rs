@@ -8,11 +8,13 @@ use drover_loop::{AgentStatus, GroupStatus, StepReport};
 use drover_model::{Change, GroupName, Held, Hold};
 use serde::{Deserialize, Serialize};
 
-use crate::table::{Table, escape_markdown};
 use crate::ui::Style;
 
+mod markdown;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use markdown::{fenced, markdown, marked};
 
 /// The plan of one group.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,6 +23,9 @@ pub(crate) struct PlanView {
     pub(crate) group: String,
     pub(crate) phase: String,
     pub(crate) change: Option<ChangeView>,
+    /// What differs in the documents, where two commits were compared.
+    #[serde(default)]
+    pub(crate) fields: Vec<FieldView>,
     pub(crate) steps: Vec<StepView>,
     pub(crate) holds: Vec<PlanHold>,
     /// A change that policies or limits do not let through.
@@ -33,7 +38,8 @@ pub(crate) struct PlanView {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ChangeView {
-    pub(crate) id: String,
+    /// None: not known, because the agent has not seen the group, or not in what it comes from.
+    pub(crate) id: Option<String>,
     pub(crate) from: Option<EndView>,
     pub(crate) to: Option<EndView>,
     pub(crate) creates: u32,
@@ -57,6 +63,19 @@ pub(crate) struct ChangeView {
 pub(crate) struct EndView {
     pub(crate) template: String,
     pub(crate) size: u32,
+}
+
+/// A field that two documents of a group differ in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FieldView {
+    /// `size`, `properties.<key>`, `tags.<key>` or `flavors`.
+    pub(crate) field: String,
+    /// What a change of it needs: `live`, `restart` or `replace`; `scale` for the size.
+    pub(crate) class: String,
+    /// As compact JSON. None: it is not written.
+    pub(crate) old: Option<String>,
+    pub(crate) new: Option<String>,
 }
 
 /// A step of the next pass.
@@ -85,7 +104,7 @@ impl From<&Change> for ChangeView {
             size: end.size,
         };
         Self {
-            id: change.id.to_string(),
+            id: Some(change.id.to_string()),
             from: change.from.as_ref().map(end),
             to: change.to.as_ref().map(end),
             creates: change.creates,
@@ -132,6 +151,7 @@ fn of_group(name: &GroupName, group: &GroupStatus) -> PlanView {
             .map_or("Pending", |phase| phase.as_str())
             .to_owned(),
         change: group.change.as_deref().map(ChangeView::from),
+        fields: Vec::new(),
         steps: report
             .steps
             .iter()
@@ -258,8 +278,10 @@ pub(crate) fn text(plans: &[PlanView], color: bool) -> String {
                 "  at once at most: {} unavailable, {} destroyed without replacement, {} in total",
                 change.unavailable_max, change.destroyed_max, change.total_max
             );
-            let id: String = change.id.chars().take(12).collect();
-            let _ = writeln!(out, "  change {id}");
+            if let Some(id) = &change.id {
+                let id: String = id.chars().take(12).collect();
+                let _ = writeln!(out, "  change {id}");
+            }
         }
         for step in &plan.steps {
             let _ = writeln!(
@@ -281,78 +303,5 @@ pub(crate) fn text(plans: &[PlanView], color: bool) -> String {
         }
     }
     let _ = writeln!(out, "{}", headline(plans));
-    out
-}
-
-/// The longest comment that every host takes.
-const MARKDOWN_MAX: usize = 30_000;
-
-/// Returns plans as a comment for a pull request. The marker lets a bot find its earlier comment.
-pub(crate) fn markdown(plans: &[PlanView], marker: &str) -> String {
-    let mut out = format!("<!-- drover:plan {marker} -->\n**{}**\n\n", headline(plans));
-    // What is denied first, then what must be approved.
-    let codes = [
-        ["PolicyDenied", "ApprovalRejected"].as_slice(),
-        &["ApprovalNeeded"],
-    ];
-    let withheld = codes
-        .iter()
-        .flat_map(|codes| plans.iter().map(move |plan| (plan, *codes)));
-    for (plan, codes) in withheld.filter(|(plan, _)| plan.denied || plan.approvals_needed > 0) {
-        for hold in plan
-            .holds
-            .iter()
-            .filter(|hold| codes.contains(&hold.code.as_str()))
-        {
-            let message = escape_markdown(&hold.message);
-            let _ = writeln!(out, "- {}: {message}", escape_markdown(&plan.group));
-        }
-        out.push('\n');
-    }
-    let mut table = Table::new(&[
-        "group",
-        "change",
-        "create",
-        "replace",
-        "destroy",
-        "max unavailable",
-        "holds",
-    ]);
-    let changed: Vec<&PlanView> = plans.iter().filter(|plan| plan.is_pending()).collect();
-    let mut left_out = 0;
-    let mut length = out.len();
-    for plan in &changed {
-        let count = |pick: fn(&ChangeView) -> u32| {
-            plan.change
-                .as_ref()
-                .map(|change| pick(change).to_string())
-                .unwrap_or_default()
-        };
-        let holds: Vec<&str> = plan.holds.iter().map(|hold| hold.code.as_str()).collect();
-        let cells = vec![
-            plan.group.clone(),
-            plan.verdict(),
-            count(|change| change.creates),
-            count(|change| change.replaces),
-            count(|change| change.destroys),
-            count(|change| change.unavailable_max),
-            holds.join(", "),
-        ];
-        length += cells
-            .iter()
-            .map(|cell| escape_markdown(cell).len() + 3)
-            .sum::<usize>();
-        if length > MARKDOWN_MAX {
-            left_out += 1;
-        } else {
-            table.row(cells);
-        }
-    }
-    if !changed.is_empty() {
-        out.push_str(&table.to_markdown());
-    }
-    if left_out > 0 {
-        let _ = writeln!(out, "\nTruncated: {left_out} more groups.");
-    }
     out
 }

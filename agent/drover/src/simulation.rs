@@ -269,7 +269,11 @@ impl GroupView {
             phase: group.phase.as_str(),
             duration_seconds: seconds(group.took),
             because: group.because.as_ref().map(hold),
-            change: group.change.as_ref().map(ChangeView::from),
+            change: group.change.as_ref().map(|change| ChangeView {
+                // The simulated group lives a life of its own, which the id depends on.
+                id: None,
+                ..ChangeView::from(change)
+            }),
             template_before: group.before.clone(),
             template_after: group.after.clone(),
             lowest: (!is_new).then_some(LowView {

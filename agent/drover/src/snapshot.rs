@@ -302,7 +302,6 @@ impl Repository {
 
     /// Reads the state that the branch records.
     pub(crate) fn snapshot(&self) -> CommandResult<Snapshot> {
-        let attempted = || format!("cannot read branch {}", self.state_branch);
         let tip = self.state_tip()?.ok_or_else(|| {
             CommandError::new(format!(
                 "no agent runs, and {} has no branch {}",
@@ -311,6 +310,29 @@ impl Repository {
             ))
             .hint("start the agent with `drover run`, or name the right --config")
         })?;
+        self.snapshot_of(tip)
+    }
+
+    /// Reads the recorded groups as far as they are at hand: from the state branch, or in a clone from what it
+    /// last fetched of it. No groups: there is no such branch.
+    pub(crate) fn recorded_here(&self) -> CommandResult<BTreeMap<GroupName, RecordedGroup>> {
+        let fetched = || {
+            let name = format!("refs/remotes/origin/{}", self.state_branch);
+            let tip = self.mirror.read_ref(&name);
+            tip.context(format!("cannot read {name}"))
+        };
+        let tip = match self.state_tip()? {
+            Some(tip) => Some(tip),
+            None => fetched()?,
+        };
+        match tip {
+            Some(tip) => Ok(self.snapshot_of(tip)?.groups),
+            None => Ok(BTreeMap::new()),
+        }
+    }
+
+    fn snapshot_of(&self, tip: Oid) -> CommandResult<Snapshot> {
+        let attempted = || format!("cannot read branch {}", self.state_branch);
         let ignore = IgnoreRules::defaults();
         let listing = self
             .mirror

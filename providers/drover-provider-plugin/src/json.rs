@@ -6,7 +6,7 @@ use drover_model::Value;
 use serde_json::{Map, Value as Json};
 
 /// Returns a value as JSON.
-pub(crate) fn to_json(value: &Value) -> Json {
+pub fn to_json(value: &Value) -> Json {
     match value {
         Value::Null => Json::Null,
         Value::Bool(value) => Json::Bool(*value),

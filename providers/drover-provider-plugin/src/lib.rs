@@ -33,7 +33,7 @@ mod wire;
 pub use call::Place;
 pub use endpoint::{Directory, Endpoint, FindError, PluginName, PluginNameError};
 pub use factory::PluginFactory;
-pub use json::from_json;
+pub use json::{from_json, to_json};
 pub use serve::{
     Answered, Failure, InstanceService, ProviderService, Served, ServedSocket, Service,
     VanillaService,

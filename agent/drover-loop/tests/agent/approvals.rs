@@ -154,6 +154,10 @@ async fn another_effect_needs_another_approval_and_a_small_change_none() {
     let (other, have, _) = waiting(&world).unwrap();
     assert_ne!(other, change);
     assert!(have.is_empty());
+    // What people are asked for is published, although the hold is of the same kind as before.
+    let log = world.branch.log();
+    let told = &log.last().unwrap().message;
+    assert!(told.contains(other.short()), "{told}");
     push(&world, 4, "a", "");
     world.passes(2).await;
     world.converge().await;

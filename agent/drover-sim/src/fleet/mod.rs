@@ -8,6 +8,7 @@
 
 mod git;
 mod outcome;
+mod people;
 mod run;
 mod scenario;
 mod track;

@@ -18,6 +18,7 @@ use drover_provider_sim::{Op, of_text};
 
 use super::git::{Branch, StateBranch};
 use super::outcome::Outcome;
+use super::people::People;
 use super::scenario::{Kill, RecordedStart, Scenario};
 use super::track::{Tracks, is_settled};
 use super::worlds::{SimHealth, SimReach, StandIn, Worlds, locked, sim_rosters};
@@ -108,6 +109,7 @@ struct Fleet<'a> {
     health: Arc<SimHealth>,
     reach: Arc<SimReach>,
     rosters: Arc<SimRosters>,
+    people: People,
     agent: Option<Agent>,
     drawn: u64,
     notes: Vec<String>,
@@ -139,6 +141,7 @@ impl<'a> Fleet<'a> {
             rosters: Arc::new(sim_rosters(Arc::clone(&worlds))),
             worlds,
             clock,
+            people: People::new(&scenario.what_if.approvers, &scenario.head.revision),
             agent: None,
             drawn: 0,
             notes: Vec::new(),
@@ -221,7 +224,7 @@ impl<'a> Fleet<'a> {
         let parts = AgentParts {
             clock: Arc::new(self.clock.clone()),
             source: Box::new(self.branch.clone()),
-            operations: None,
+            operations: Some(Box::new(self.people.clone())),
             recorder: Box::new(self.state.clone()),
             journal: self.journal.clone(),
             registry: Registry::new(factories, allowed),
@@ -286,6 +289,11 @@ impl<'a> Fleet<'a> {
                     message: message.clone(),
                 });
             }
+        }
+        let groups = &self.agent.as_ref().expect("it made a pass").status().groups;
+        let now = self.clock.now();
+        for (name, status) in groups {
+            self.people.approve(name, &status.report.holds, now);
         }
         Ok(report)
     }

@@ -1,10 +1,10 @@
 //! What a fleet simulation is given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use drover_loop::SourcePlace;
-use drover_model::{AgentName, FleetName, GroupName, RecordedGroup, Revision, Timestamp};
+use drover_model::{AgentName, FleetName, GroupName, RecordedGroup, Revision, Signer, Timestamp};
 use drover_provider::Manifest;
 use drover_provider_sim::{Op, Share, Throttle};
 
@@ -126,6 +126,8 @@ pub struct WhatIf {
     pub outages: Vec<Outage>,
     /// When the agent's process is killed and started again.
     pub crashes: Vec<Duration>,
+    /// Who approves whatever must be approved, as soon as it waits. Empty: nobody does.
+    pub approvers: BTreeSet<Signer>,
 }
 
 /// Instances that end by themselves.

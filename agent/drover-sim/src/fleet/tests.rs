@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use drover_loop::SourcePlace;
-use drover_model::{AgentName, ErrorClass, FleetName, GroupName, ProviderType, Revision};
+use drover_model::{AgentName, ErrorClass, FleetName, GroupName, ProviderType, Revision, Signer};
 use drover_provider::{InitUse, Manifest};
 use drover_provider_sim::{Bucket, Op, Share, Throttle, properties_schema};
 use insta::assert_snapshot;
@@ -149,6 +149,41 @@ const WIDE: Span = Span {
     least: Duration::from_secs(90),
     most: Duration::from_mins(4),
 };
+
+/// A policy by which two people must approve that anything is replaced, one of them ops.
+const FOUR_EYES: &str = "\
+apiVersion: drover/v1alpha1
+kind: Policy
+metadata: {name: four-eyes}
+spec:
+  on: approve
+  rules: [{expression: 'change.replaces == 0', message: two people look at it}]
+---
+apiVersion: drover/v1alpha1
+kind: Binding
+metadata: {name: four-eyes}
+spec: {policy: four-eyes, selector: {}, enforcement: requireApproval, approvals: {count: 2}}
+";
+
+#[test]
+fn what_must_be_approved_waits_unless_people_are_assumed_to_approve_it() {
+    let mut scenario = roll();
+    let policy = || ("policies/four-eyes.yaml".to_owned(), FOUR_EYES.to_owned());
+    scenario.base.files.extend([policy()]);
+    scenario.head.files.extend([policy()]);
+    let waits = web(&scenario);
+    assert_eq!(waits.end.as_str(), "Denied");
+    assert_eq!(waits.because.unwrap().code, "ApprovalNeeded");
+    // The author is one of them, and does not count.
+    let people = ["ada@example.com", "bob@example.com"];
+    scenario.what_if.approvers = people.map(|it| Signer::parse(it).unwrap()).into();
+    assert_eq!(web(&scenario).end.as_str(), "Denied");
+    let eve = Signer::parse("eve@example.com").unwrap();
+    scenario.what_if.approvers.insert(eve);
+    let done = web(&scenario);
+    assert_eq!(done.end.as_str(), "Converged", "{done:?}");
+    assert_eq!((done.created, done.destroyed), (3, 3));
+}
 
 #[test]
 fn a_roll_is_watched_from_push_to_convergence() {

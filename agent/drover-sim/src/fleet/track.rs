@@ -376,7 +376,7 @@ impl Track {
             }
             if let Some(position) = self.open.get(&key) {
                 let span = &mut self.outcome.holds[*position];
-                span.message = held.hold.to_string();
+                span.message = told(&held.hold);
                 span.until = held.until;
             } else if self.outcome.holds.len() < HOLDS_MAX {
                 moved = true;
@@ -405,7 +405,7 @@ impl Track {
         let span = HoldSpan {
             code: held.hold.code(),
             reason: held.reason.map(Reason::as_str),
-            message: held.hold.to_string(),
+            message: told(&held.hold),
             from: after,
             to: None,
             until: held.until,
@@ -503,6 +503,18 @@ fn is_at_rest(phase: GroupPhase) -> bool {
         | GroupPhase::Held
         | GroupPhase::Paused
         | GroupPhase::Deleting => false,
+    }
+}
+
+/// Returns a hold in words. The id of a change depends on which life of a group it is of, and the simulated fleet
+/// lives its own: nobody can approve that one.
+fn told(hold: &Hold) -> String {
+    match hold {
+        Hold::ApprovalNeeded(needed) => {
+            let plural = if needed.need == 1 { "" } else { "s" };
+            format!("{} approval{plural} needed: {}", needed.need, needed.policy)
+        }
+        hold => hold.to_string(),
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct SimulateArgs {
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = horizon)]
     pub(crate) horizon: Duration,
     /// Where chances come from: the same seed gives the same output
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = SEED)]
     pub(crate) seed: u64,
     /// From creation until an instance runs, as `90s` or a range `90s..4m` [default: 1m]
     #[arg(long, value_name = "SPAN", value_parser = span)]
@@ -84,9 +84,48 @@ pub(crate) struct SimulateArgs {
     /// What if the agent is killed then and starts again; repeatable
     #[arg(long, value_name = "AFTER", value_parser = values::duration)]
     pub(crate) crash_agent: Vec<Duration>,
+    /// What if people approve whatever must be approved, as soon as it waits for them
+    #[arg(long)]
+    pub(crate) approved: bool,
     /// How to print it
     #[arg(short, long, value_enum, default_value_t = SimulateOutput::Text)]
     pub(crate) output: SimulateOutput,
+}
+
+/// How long a simulation goes on at most, where nothing is said.
+const HORIZON: Duration = Duration::from_hours(24);
+
+/// Where chances come from, where nothing is said.
+const SEED: u64 = 1;
+
+impl SimulateArgs {
+    /// Returns the arguments of a simulation of one commit after another, in which nothing goes wrong and nobody
+    /// withholds an approval.
+    pub(crate) fn between(source: &SourceOptions, base: String, head: String) -> Self {
+        Self {
+            groups: Vec::new(),
+            source: source.clone(),
+            base: Some(base),
+            head: Some(head),
+            recorded: false,
+            all: false,
+            at: None,
+            horizon: HORIZON,
+            seed: SEED,
+            boot: None,
+            ready: None,
+            drain: None,
+            stop: None,
+            fail: Vec::new(),
+            capacity: None,
+            throttle: None,
+            kill: Vec::new(),
+            zone_outage: Vec::new(),
+            crash_agent: Vec::new(),
+            approved: true,
+            output: SimulateOutput::Markdown,
+        }
+    }
 }
 
 /// How a simulation is printed.

@@ -28,7 +28,11 @@ fn commands(text: &str) -> Vec<(usize, Vec<String>)> {
         };
         let command = command.replace("cargo run -- ", "drover ");
         if let Some(rest) = command.strip_prefix("drover ") {
-            let rest = rest.split(" #").next().unwrap();
+            // A comment, or another command of the shell.
+            let ends = [" #", " || ", " && ", "; "];
+            let rest = ends
+                .iter()
+                .fold(rest, |rest, end| rest.split(end).next().unwrap());
             found.push((position + 1, words(rest)));
         }
     }

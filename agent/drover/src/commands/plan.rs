@@ -1,16 +1,18 @@
 //! `drover plan`: what would happen now, or what a pull request would change.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use drover_git::{Mirror, Oid};
 use drover_loop::Mode;
 use drover_model::{
     Change, Digests, Drift, Enforcement, Epoch, FieldClass, Group, GroupName, GroupPhase, GroupUid,
-    Hold, Numbers, Outcome, PolicyHold, ProviderType, Readings, RecordedGroup, RecordedProvider,
-    Revision, Timestamp, Verdict,
+    Hold, MemberId, Numbers, Outcome, PolicyHold, ProviderType, Readings, RecordedGroup,
+    RecordedProvider, RecordedQuorum, Revision, Timestamp, Value, Verdict,
 };
 use drover_plan::{ChangeInput, change};
 use drover_policy::{EarlyFacts, GroupFacts, GroupSummary, PolicySet, SourceFacts};
+use drover_spec::Diagnostic;
 
 use crate::agent::client::{AgentClient, ClientError};
 use crate::agent::{Assembled, assemble};
@@ -20,7 +22,7 @@ use crate::documents::Documents;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
 use crate::output;
-use crate::plan_view::{self, ChangeView, PlanHold, PlanView};
+use crate::plan_view::{self, ChangeView, FieldView, PlanHold, PlanView};
 use crate::providers;
 use crate::settings::Settings;
 use crate::snapshot::Repository;
@@ -35,7 +37,14 @@ pub(super) fn run(args: &PlanArgs, ui: Ui) -> CommandResult {
     let settings = Settings::of_agent(&args.agent)?;
     let (plans, marker) = match (&args.base, &args.head) {
         (Some(base), Some(head)) => {
-            let plans = between(&settings, base, head, ui)?;
+            let repository = Repository::open(&settings)?;
+            let ends = [base, head].map(|name| repository.commit_named(name));
+            let [base_commit, head_commit] = ends;
+            let compared = between(&repository, &settings, base_commit?, head_commit?)?;
+            let plans = compared.map_err(|invalid| {
+                ui.message(&invalid.rendered(ui.err_color()));
+                CommandError::new(invalid.to_string())
+            })?;
             (plans, format!("{base}..{head}"))
         }
         _ => (now(&settings)?, settings.branch.clone()),
@@ -115,29 +124,63 @@ fn dry(settings: &Settings) -> CommandResult<Vec<PlanView>> {
     Ok(plan_view::of_status(&status))
 }
 
+/// A commit whose documents have mistakes.
+#[derive(Debug)]
+pub(super) struct Invalid {
+    commit: Oid,
+    diagnostics: Vec<Diagnostic>,
+    texts: BTreeMap<String, String>,
+    errors: usize,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.errors == 1 { "" } else { "s" };
+        let commit = self.commit.short();
+        write!(
+            f,
+            "commit {commit} is not valid: {} mistake{plural}",
+            self.errors
+        )
+    }
+}
+
+impl Invalid {
+    /// Returns the mistakes with the lines that they are in.
+    pub(super) fn rendered(&self, color: bool) -> String {
+        let source = |path: &str| self.texts.get(path).cloned();
+        drover_spec::render(&self.diagnostics, &source, color)
+    }
+}
+
 /// Compares two commits: documents and policies alone, nothing that is observed.
-fn between(settings: &Settings, base: &str, head: &str, ui: Ui) -> CommandResult<Vec<PlanView>> {
-    let repository = Repository::open(settings)?;
-    let base = End::read(&repository, settings, base)?;
-    let head = End::read(&repository, settings, head)?;
+pub(super) fn between(
+    repository: &Repository,
+    settings: &Settings,
+    base: Oid,
+    head: Oid,
+) -> CommandResult<Result<Vec<PlanView>, Invalid>> {
+    let base = End::read(repository, settings, base)?;
+    let head = End::read(repository, settings, head)?;
     let checked = check::check(&head.documents);
     if checked.errors() > 0 {
-        let source = |path: &str| head.documents.texts.get(path).cloned();
-        ui.message(&drover_spec::render(
-            &checked.diagnostics,
-            &source,
-            ui.err_color(),
-        ));
-        return Err(CommandError::new(format!(
-            "commit {} is not valid: {} mistakes",
-            head.commit.short(),
-            checked.errors()
-        )));
+        return Ok(Err(Invalid {
+            commit: head.commit,
+            errors: checked.errors(),
+            diagnostics: checked.diagnostics,
+            texts: head.documents.texts,
+        }));
     }
     let names: BTreeSet<&GroupName> = base.groups().chain(head.groups()).collect();
     let summaries = summaries(&base, &names);
-    let plan = |name: &GroupName| compare(name, &base, &head, &summaries);
-    names.into_iter().map(plan).collect()
+    // Without a state branch at hand the plan is the same; merely its id is not known.
+    let states = repository.recorded_here().unwrap_or_default();
+    let plan = |name: &GroupName| compare(name, &base, &head, &summaries, states.get(name));
+    names
+        .into_iter()
+        .map(plan)
+        .collect::<CommandResult<_>>()
+        .map(Ok)
 }
 
 /// One side of the comparison.
@@ -149,9 +192,8 @@ struct End {
 }
 
 impl End {
-    fn read(repository: &Repository, settings: &Settings, name: &str) -> CommandResult<Self> {
+    fn read(repository: &Repository, settings: &Settings, commit: Oid) -> CommandResult<Self> {
         let mirror = &repository.mirror;
-        let commit = repository.commit_named(name)?;
         let attempted = || format!("cannot read commit {}", commit.short());
         let info = mirror.commit(commit).context(attempted())?;
         let documents = Documents::from_commit(mirror, commit, &settings.path)?;
@@ -220,6 +262,18 @@ impl End {
         recorded.size = group.spec.size;
         recorded.stable_size = group.spec.size;
         recorded.phase = GroupPhase::Converged;
+        recorded.quorum = group.spec.quorum.as_ref().map(|quorum| {
+            let members = quorum.members.iter().map(|member| member.id.clone());
+            let members: BTreeSet<MemberId> = members.collect();
+            RecordedQuorum {
+                life: recorded.uid.clone(),
+                voters: members.clone(),
+                stable: members,
+                established: true,
+                calm_since: None,
+                seated: None,
+            }
+        });
         Ok(recorded)
     }
 }
@@ -258,13 +312,13 @@ fn compare(
     base: &End,
     head: &End,
     groups: &BTreeMap<GroupName, GroupSummary>,
+    state: Option<&RecordedGroup>,
 ) -> CommandResult<PlanView> {
-    let recorded = base.recorded(name)?;
     let to = head.group(name);
-    let sized = |group: &Group| {
-        let by_policy = head.policies.has_size_policy(&group.labels);
-        drover_plan::change_size(&group.spec, &recorded, by_policy)
-    };
+    let by_policy = to.is_some_and(|group: &Group| head.policies.has_size_policy(&group.labels));
+    let mut recorded = base.recorded(name)?;
+    let is_known = state.is_some_and(|state| take_up(&mut recorded, state, by_policy));
+    let sized = |group: &Group| drover_plan::change_size(&group.spec, &recorded, by_policy);
     let made = to.and_then(|group| Some((group, head.digests(group)?)));
     let policies = to.map(|group| head.policies.digests_for(&group.labels));
     let (numbers, none) = (Numbers::default(), Drift::default());
@@ -283,6 +337,7 @@ fn compare(
         early: None,
         drift: &none,
     };
+    let fields = differing(base.group(name), made.as_ref());
     let drift = made.as_ref().map(|(group, made)| {
         let to = (&made.digests, &group.spec.template);
         let early = EarlyFacts {
@@ -311,7 +366,11 @@ fn compare(
             "Converged"
         }
         .to_owned(),
-        change: found.as_ref().map(ChangeView::from),
+        change: found.as_ref().map(|found| ChangeView {
+            id: is_known.then(|| found.id.to_string()),
+            ..ChangeView::from(found)
+        }),
+        fields,
         steps: Vec::new(),
         holds: Vec::new(),
         denied: false,
@@ -325,6 +384,51 @@ fn compare(
         judge(&mut view, &[&base.policies, &head.policies], &facts, found);
     }
     Ok(view)
+}
+
+/// Takes up which life of the group it is, by its recorded state, and the size that a policy chose. Returns
+/// whether the group last converged as it is at the base: only then the agent finds the very same change.
+fn take_up(recorded: &mut RecordedGroup, state: &RecordedGroup, by_policy: bool) -> bool {
+    recorded.uid = state.uid.clone();
+    if by_policy {
+        recorded.size = state.size;
+        recorded.stable_size = state.stable_size;
+    }
+    let members = |group: &RecordedGroup| {
+        let quorum = group.quorum.as_ref();
+        quorum.map(|quorum| quorum.stable.clone())
+    };
+    recorded.stable == state.stable
+        && recorded.stable_size == state.stable_size
+        && members(recorded) == members(state)
+}
+
+/// Returns what differs in the documents of a group that was there before and is there after.
+fn differing(before: Option<&Group>, after: Option<&(&Group, Made)>) -> Vec<FieldView> {
+    let Some((before, (after, made))) = before.zip(after) else {
+        return Vec::new();
+    };
+    let mut fields = Vec::new();
+    let (old, new) = (before.spec.size, after.spec.size);
+    if old != new {
+        fields.push(FieldView {
+            field: "size".to_owned(),
+            class: "scale".to_owned(),
+            old: Some(old.to_string()),
+            new: Some(new.to_string()),
+        });
+    }
+    let (old, new) = (&before.spec.template, &after.spec.template);
+    let json = |value: &Value| drover_provider_plugin::to_json(value).to_string();
+    for change in drover_model::field_changes(old, new, &made.classes) {
+        fields.push(FieldView {
+            field: change.field,
+            class: change.class.as_str().to_owned(),
+            old: change.old.as_ref().map(json),
+            new: change.new.as_ref().map(json),
+        });
+    }
+    fields
 }
 
 /// Notes what policies say about a change: those before and those after the commit both judge it.
@@ -347,16 +451,10 @@ fn judge(view: &mut PlanView, sets: &[&PolicySet], facts: &GroupFacts<'_>, chang
 }
 
 fn hold(verdict: &Verdict) -> PlanHold {
-    let hold = PolicyHold {
-        policy: verdict.policy.clone(),
-        binding: verdict.binding.to_string(),
-        span: verdict.span.clone(),
-        message: match &verdict.outcome {
-            Outcome::Error(error) => format!("{}: {error}", verdict.message),
-            Outcome::Passed | Outcome::Failed => verdict.message.clone(),
-        },
-        values: verdict.values.clone(),
-    };
+    let mut hold = PolicyHold::from(verdict);
+    if let Outcome::Error(error) = &verdict.outcome {
+        hold.message = format!("{}: {error}", verdict.message);
+    }
     match verdict.enforcement {
         Enforcement::Deny => PlanHold {
             code: "PolicyDenied".to_owned(),

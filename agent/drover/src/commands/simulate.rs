@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use drover_loop::SourcePlace;
-use drover_model::{GroupName, Revision, Timestamp};
+use drover_model::{ApprovalRule, GroupName, Revision, Signer, Timestamp};
 use drover_provider_sim::{Bucket, Op, Share, Throttle};
 use drover_sim::fleet::{self, Commit, RecordedStart, Scenario, Timing, WhatIf};
 use drover_spec::format_duration;
@@ -22,6 +22,19 @@ use crate::ui::Ui;
 
 /// Runs the command.
 pub(super) fn run(args: &SimulateArgs, ui: Ui) -> CommandResult {
+    let view = simulated(args, ui)?;
+    let text = match args.output {
+        SimulateOutput::Text => simulation::text(&view, ui.out_color()),
+        SimulateOutput::Json => output::json(&view)?,
+        SimulateOutput::Markdown => simulation::markdown(&view),
+        SimulateOutput::Svg => simulation::svg(&view),
+    };
+    ui.result(&text)?;
+    Ok(view.exit())
+}
+
+/// Simulates what the arguments ask for.
+pub(super) fn simulated(args: &SimulateArgs, ui: Ui) -> CommandResult<SimulationView> {
     let settings = settings(args)?;
     let ends = Ends::open(args, &settings)?;
     refuse_invalid(&ends.head, ui)?;
@@ -46,17 +59,9 @@ pub(super) fn run(args: &SimulateArgs, ui: Ui) -> CommandResult {
     let groups = &args.groups;
     let chosen = |name: &GroupName| groups.is_empty() || groups.contains(name);
     let all = args.all || !groups.is_empty();
-    let view = SimulationView::of(&outcome, &assumed, &|name, group| {
+    Ok(SimulationView::of(&outcome, &assumed, &|name, group| {
         chosen(name) && (all || group.is_touched())
-    });
-    let text = match args.output {
-        SimulateOutput::Text => simulation::text(&view, ui.out_color()),
-        SimulateOutput::Json => output::json(&view)?,
-        SimulateOutput::Markdown => simulation::markdown(&view),
-        SimulateOutput::Svg => simulation::svg(&view),
-    };
-    ui.result(&text)?;
-    Ok(view.exit())
+    }))
 }
 
 /// Resolves where the repository is: what is configured, else here.
@@ -353,7 +358,14 @@ fn scenario(args: &SimulateArgs, settings: &Settings, ends: &Ends) -> CommandRes
             drain: args.drain.unwrap_or(usual.drain),
             stop: args.stop,
         },
-        what_if: what_if(args),
+        what_if: WhatIf {
+            approvers: if args.approved {
+                approvers(ends)
+            } else {
+                BTreeSet::new()
+            },
+            ..what_if(args)
+        },
     })
 }
 
@@ -394,7 +406,20 @@ fn what_if(args: &SimulateArgs) -> WhatIf {
         kills: args.kill.clone(),
         outages: args.zone_outage.clone(),
         crashes: args.crash_agent.clone(),
+        approvers: BTreeSet::new(),
     }
+}
+
+/// Returns people enough for every approval: those that bindings name, and as many others as one may need.
+fn approvers(ends: &Ends) -> BTreeSet<Signer> {
+    let documents = ends.base.iter().chain([&ends.head]);
+    let bindings = documents.flat_map(|end| end.documents.repository.bindings.values());
+    let rules: Vec<&ApprovalRule> = bindings.map(|binding| &binding.value.approvals).collect();
+    let named = rules.iter().flat_map(|rule| rule.from.iter().cloned());
+    let most = rules.iter().map(|rule| rule.count).max().unwrap_or(0);
+    let others = (1..=most).map(|number| format!("approver-{number}@simulated"));
+    let others = others.filter_map(|name| Signer::parse(&name).ok());
+    named.chain(others).collect()
 }
 
 /// Returns the rates of a cloud, as it publishes them for an account and region.
@@ -479,6 +504,9 @@ fn what_if_words(args: &SimulateArgs) -> Vec<String> {
     }
     for outage in &args.zone_outage {
         words.push(format!("--zone-outage {}", crate::cli::outage_text(outage)));
+    }
+    if args.approved {
+        words.push("--approved".to_owned());
     }
     for crash in &args.crash_agent {
         words.push(format!("--crash-agent {}", format_duration(*crash)));

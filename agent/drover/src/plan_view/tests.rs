@@ -5,7 +5,7 @@ fn plan(group: &str, denied: bool) -> PlanView {
         group: group.to_owned(),
         phase: "Progressing".to_owned(),
         change: Some(ChangeView {
-            id: "0123456789abcdef0123456789abcdef".to_owned(),
+            id: Some("0123456789abcdef0123456789abcdef".to_owned()),
             from: Some(EndView {
                 template: "aaaaaaaa".to_owned(),
                 size: 3,
@@ -24,6 +24,12 @@ fn plan(group: &str, denied: bool) -> PlanView {
             total_max: 6,
             policies: BTreeMap::new(),
         }),
+        fields: vec![FieldView {
+            field: "properties.image".to_owned(),
+            class: "replace".to_owned(),
+            old: Some("\"v1\"".to_owned()),
+            new: Some("\"v2\"".to_owned()),
+        }],
         steps: vec![StepView {
             action: "create".to_owned(),
             instances: vec!["web-4".to_owned()],

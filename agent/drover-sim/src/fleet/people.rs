@@ -1,0 +1,68 @@
+//! People who approve whatever must be approved.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use drover_loop::{Operations, SourceError};
+use drover_model::{
+    Approval, ApprovalVerdict, Approvals, GroupName, Held, Hold, Revision, Signer, Timestamp,
+};
+
+/// How long an approval counts: longer than any simulation.
+const LIFETIME: Duration = Duration::from_hours(24 * 365);
+
+/// People who say yes, and what they have said so far.
+#[derive(Debug, Clone)]
+pub(super) struct People {
+    signers: BTreeSet<Signer>,
+    said: Arc<Mutex<Arc<Approvals>>>,
+    revision: Revision,
+}
+
+impl People {
+    /// Returns people who have said nothing yet. What they sign arrives with a commit that stands for all of theirs.
+    pub(super) fn new(signers: &BTreeSet<Signer>, revision: &Revision) -> Self {
+        Self {
+            signers: signers.clone(),
+            said: Arc::default(),
+            revision: revision.clone(),
+        }
+    }
+
+    /// Has everybody approve what a group waits for. Whoever must not is not counted by the agent.
+    pub(super) fn approve(&self, group: &GroupName, holds: &[Held], now: Timestamp) {
+        let waiting = holds.iter().filter_map(|held| match &held.hold {
+            Hold::ApprovalNeeded(needed) => Some(needed),
+            _ => None,
+        });
+        for needed in waiting {
+            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = said.of(group).iter();
+            if known.into_iter().any(|one| one.change == needed.change) {
+                continue;
+            }
+            let mut all = Approvals::clone(&said);
+            for signer in &self.signers {
+                let approval = Approval {
+                    change: needed.change.clone(),
+                    signer: signer.clone(),
+                    verdict: ApprovalVerdict::Approve,
+                    at: now,
+                    expires: now + LIFETIME,
+                    because: "assumed".to_owned(),
+                    operation: self.revision.clone(),
+                };
+                all.add(group.clone(), approval);
+            }
+            *said = Arc::new(all);
+        }
+    }
+}
+
+impl Operations for People {
+    fn approvals(&mut self, _now: Timestamp) -> Result<Arc<Approvals>, SourceError> {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Arc::clone(&said))
+    }
+}

@@ -1,0 +1,256 @@
+//! Pull requests on Git hosts: the one comment and the commit status that `drover pr` keeps there.
+//!
+//! What is asked and sent follows the published interfaces: GitHub's REST API of 2022-11-28 (pulls, issue
+//! comments, commit statuses), GitLab's REST API v4 (merge requests, notes, commit statuses) and Gitea's API
+//! v1, which Forgejo has too. The three differ in paths, names and words: that is [`dialect`].
+
+use std::fmt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use drover_git::Secret;
+use reqwest::Method;
+use serde_json::json;
+
+use self::dialect::Dialect;
+use self::http::Http;
+
+mod dialect;
+mod error;
+mod http;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use dialect::ForgeKind;
+pub(crate) use error::ForgeError;
+
+/// Comments and statuses are asked for in pages of this many, the most that the hosts give.
+const PAGE: usize = 100;
+
+/// Most pages of comments that are looked through: ten thousand comments.
+const PAGES_MAX: usize = 100;
+
+/// How a host is reached.
+#[derive(Debug)]
+pub(crate) struct ForgeSettings<'a> {
+    /// Whose interface it has.
+    pub(crate) kind: ForgeKind,
+    /// Where its interface is, such as `https://api.github.com`.
+    pub(crate) api: &'a str,
+    /// Who we are there.
+    pub(crate) token: Secret,
+    /// Certificates to trust instead of the system's.
+    pub(crate) ca_file: Option<&'a Path>,
+    /// How long all calls together may take, waits for rate limits included.
+    pub(crate) patience: Duration,
+}
+
+/// A host, and the repository that is spoken of.
+#[derive(Debug)]
+pub(crate) struct Forge {
+    http: Http,
+    dialect: Dialect,
+    deadline: Instant,
+}
+
+/// A pull request as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PullRequest {
+    /// The newest commit that it proposes.
+    pub(crate) head: String,
+    /// The commit that its target branch has now.
+    pub(crate) base: String,
+    /// Whether it can still be merged.
+    pub(crate) open: bool,
+}
+
+/// A comment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Comment {
+    id: u64,
+    body: String,
+    /// The login of who wrote it.
+    author: String,
+    /// Whether a program wrote it, by what the host says of the account.
+    bot: bool,
+}
+
+/// How a commit is judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CommitStatus {
+    /// Its name among the statuses of a commit.
+    pub(crate) context: String,
+    /// The judgement.
+    pub(crate) state: StatusState,
+    /// A line for people.
+    pub(crate) description: String,
+}
+
+/// The judgement of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StatusState {
+    /// It may be merged.
+    Success,
+    /// It must not be merged.
+    Failure,
+}
+
+/// What was done about a comment or a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// It is new.
+    Created,
+    /// It said something else before.
+    Changed,
+    /// It said so already.
+    Unchanged,
+    /// There is none, and none is needed.
+    Absent,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Created => "created",
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Absent => "not needed",
+        })
+    }
+}
+
+impl Forge {
+    /// Prepares to speak to a host about a repository. Nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be used: the address, the repository's name, the token or the certificates.
+    pub(crate) fn new(settings: &ForgeSettings<'_>, repository: &str) -> Result<Self, ForgeError> {
+        let dialect = Dialect::new(settings.kind, settings.api, repository)?;
+        Ok(Self {
+            http: Http::new(&dialect, &settings.token, settings.ca_file)?,
+            dialect,
+            deadline: Instant::now() + settings.patience,
+        })
+    }
+
+    /// Returns a pull request.
+    pub(crate) fn pull_request(&self, number: u64) -> Result<PullRequest, ForgeError> {
+        let url = self.dialect.pull(number);
+        self.patiently(|| {
+            let answer = self.http.call(&Method::GET, &url, None)?;
+            self.dialect.read_pull(&answer)
+        })
+    }
+
+    /// Makes our comment on a pull request say `body`, which begins with `marker`: it is created once, and
+    /// edited afterwards. With `only_edit` none is created.
+    pub(crate) fn keep_comment(
+        &self,
+        number: u64,
+        marker: &str,
+        body: &str,
+        only_edit: bool,
+    ) -> Result<Kept, ForgeError> {
+        let said = json!({ "body": body });
+        // Repeated as a whole: whether a lost answer created a comment, the next look at them tells.
+        self.patiently(|| {
+            let Some(ours) = self.our_comment(number, marker)? else {
+                if only_edit {
+                    return Ok(Kept::Absent);
+                }
+                let url = self.dialect.comments(number);
+                self.http.call(&Method::POST, &url, Some(&said))?;
+                return Ok(Kept::Created);
+            };
+            // Hosts change line ends and drop what is white at the end.
+            if same_text(&ours.body, body) {
+                return Ok(Kept::Unchanged);
+            }
+            let (method, url) = self.dialect.edit(number, ours.id);
+            self.http.call(&method, &url, Some(&said))?;
+            Ok(Kept::Changed)
+        })
+    }
+
+    /// Returns the comment that carries the marker and is ours. Anybody may write a comment with a marker, and
+    /// change it again after we edited it: such a one is not ours.
+    fn our_comment(&self, number: u64, marker: &str) -> Result<Option<Comment>, ForgeError> {
+        let me = self.me()?;
+        for page in 1..=PAGES_MAX {
+            let url = self.dialect.comments_page(number, page, PAGE);
+            let answer = self.http.call(&Method::GET, &url, None)?;
+            let comments = self.dialect.read_comments(&answer)?;
+            let last = comments.len() < PAGE || !self.dialect.pages_comments();
+            let ours = comments.into_iter().find(|comment| {
+                comment.body.starts_with(marker) && self.dialect.is_ours(comment, me.as_deref())
+            });
+            if ours.is_some() || last {
+                return Ok(ours);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns our own login. None: the host does not tell it to tokens of this sort.
+    fn me(&self) -> Result<Option<String>, ForgeError> {
+        match self.http.call(&Method::GET, &self.dialect.user(), None) {
+            Ok(answer) => self.dialect.read_login(&answer).map(Some),
+            Err(ForgeError::Refused {
+                status: 401 | 403 | 404,
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the status of a commit say this. It is sent only when it differs from the latest of its name.
+    pub(crate) fn keep_status(
+        &self,
+        commit: &str,
+        status: &CommitStatus,
+    ) -> Result<Kept, ForgeError> {
+        self.patiently(|| {
+            let url = self.dialect.statuses(commit, status, PAGE);
+            let answer = self.http.call(&Method::GET, &url, None)?;
+            let latest = self.dialect.read_latest_status(&answer, status)?;
+            let wanted = self.dialect.status_line(status);
+            if latest.as_ref() == Some(&wanted) {
+                return Ok(Kept::Unchanged);
+            }
+            let url = self.dialect.set_status(commit);
+            let said = self.dialect.status(status);
+            self.http.call(&Method::POST, &url, Some(&said))?;
+            Ok(if latest.is_some() {
+                Kept::Changed
+            } else {
+                Kept::Created
+            })
+        })
+    }
+
+    /// Does something again, while its failure may pass and time is left. A host that asks for a pause gets it.
+    fn patiently<T>(
+        &self,
+        mut act: impl FnMut() -> Result<T, ForgeError>,
+    ) -> Result<T, ForgeError> {
+        let mut attempt = 0;
+        loop {
+            let error = match act() {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            match error.pause(attempt) {
+                Some(pause) if pause < left => std::thread::sleep(pause),
+                Some(_) | None => return Err(error),
+            }
+            attempt += 1;
+        }
+    }
+}
+
+fn same_text(a: &str, b: &str) -> bool {
+    a.trim_end().lines().eq(b.trim_end().lines())
+}

@@ -1,0 +1,255 @@
+//! Plans as a comment for a pull request: the verdict, what is withheld, a table, and details to unfold.
+
+use std::fmt::Write as _;
+
+use super::{ChangeView, FieldView, PlanHold, PlanView, headline};
+use crate::table::{Table, escape_markdown};
+
+/// The longest plan of a comment. Hosts take 65,536 characters and more; half is left for the rollout.
+const MARKDOWN_MAX: usize = 30_000;
+
+/// What details may take of that before the rows of the table are complete.
+const DETAILS_MIN: usize = 10_000;
+
+/// Most differing fields that are shown of one group.
+const FIELDS_MAX: usize = 40;
+
+/// Most characters of one value.
+const VALUE_MAX: usize = 160;
+
+/// Returns plans as a comment. The marker lets a bot find its earlier comment.
+pub(crate) fn markdown(plans: &[PlanView], marker: &str) -> String {
+    let mut out = format!("{}\n**{}**\n\n", marked(marker), headline(plans));
+    withheld(plans, &mut out);
+    let changed: Vec<&PlanView> = plans.iter().filter(|plan| plan.is_pending()).collect();
+    if changed.is_empty() {
+        return out;
+    }
+    let left_out = overview(&changed, &mut out);
+    if left_out > 0 {
+        let _ = writeln!(out, "\nTruncated: {left_out} more groups.");
+    }
+    out.push('\n');
+    let mut untold = 0;
+    for plan in &changed {
+        let details = details(plan);
+        if out.len() + details.len() > MARKDOWN_MAX {
+            untold += 1;
+        } else {
+            out.push_str(&details);
+        }
+    }
+    if untold > 0 {
+        let _ = writeln!(out, "Truncated: the details of {untold} more groups.\n");
+    }
+    out
+}
+
+/// Returns an invisible line by which a comment is found again. It ends at `-->`: what people named must not
+/// end it earlier.
+pub(crate) fn marked(marker: &str) -> String {
+    format!(
+        "<!-- drover:plan {} -->",
+        marker.replace("--", "-").replace('>', "")
+    )
+}
+
+/// What is denied first, then what must be approved.
+fn withheld(plans: &[PlanView], out: &mut String) {
+    let codes = [
+        ["PolicyDenied", "ApprovalRejected"].as_slice(),
+        &["ApprovalNeeded"],
+    ];
+    let mut left_out = 0;
+    for codes in codes {
+        let holds = plans.iter().flat_map(|plan| {
+            let holds = plan.holds.iter();
+            let holds = holds.filter(|hold| codes.contains(&hold.code.as_str()));
+            holds.map(move |hold| (plan, hold))
+        });
+        for (plan, hold) in holds.filter(|(plan, _)| plan.denied || plan.approvals_needed > 0) {
+            let group = escape_markdown(&plan.group);
+            let line = format!("- {group}: {}\n", escape_markdown(&hold.message));
+            if out.len() + line.len() > DETAILS_MIN {
+                left_out += 1;
+            } else {
+                out.push_str(&line);
+            }
+        }
+    }
+    if left_out > 0 {
+        let _ = writeln!(out, "- and {left_out} more");
+    }
+    if out.ends_with('\n') && !out.ends_with("\n\n") {
+        out.push('\n');
+    }
+}
+
+/// Writes a row for each group while there is room. Returns how many have none.
+fn overview(changed: &[&PlanView], out: &mut String) -> usize {
+    let mut table = Table::new(&[
+        "group",
+        "change",
+        "create",
+        "replace",
+        "destroy",
+        "max unavailable",
+        "holds",
+    ]);
+    let mut length = out.len();
+    let mut left_out = 0;
+    for plan in changed {
+        let count = |pick: fn(&ChangeView) -> u32| {
+            let change = plan.change.as_ref();
+            change
+                .map(|change| pick(change).to_string())
+                .unwrap_or_default()
+        };
+        let holds: Vec<&str> = plan.holds.iter().map(|hold| hold.code.as_str()).collect();
+        let cells = vec![
+            plan.group.clone(),
+            plan.verdict(),
+            count(|change| change.creates),
+            count(|change| change.replaces),
+            count(|change| change.destroys),
+            count(|change| change.unavailable_max),
+            holds.join(", "),
+        ];
+        length += cells
+            .iter()
+            .map(|cell| escape_markdown(cell).len() + 3)
+            .sum::<usize>();
+        if length > MARKDOWN_MAX {
+            left_out += 1;
+        } else {
+            table.row(cells);
+        }
+    }
+    out.push_str(&table.to_markdown());
+    left_out
+}
+
+fn details(plan: &PlanView) -> String {
+    let mut out = format!(
+        "<details><summary>{}: {}</summary>\n\n",
+        escape_markdown(&plan.group),
+        escape_markdown(&plan.verdict())
+    );
+    if !plan.fields.is_empty() {
+        out.push_str(&fenced("diff", &difference(&plan.fields)));
+        out.push('\n');
+    }
+    if let Some(change) = &plan.change {
+        let _ = writeln!(
+            out,
+            "- at once at most {} unavailable, {} destroyed without replacement, {} in total",
+            change.unavailable_max, change.destroyed_max, change.total_max
+        );
+        let policies: Vec<String> = change
+            .policies
+            .keys()
+            .map(|it| escape_markdown(it))
+            .collect();
+        if !policies.is_empty() {
+            let _ = writeln!(out, "- judged by {}", policies.join(", "));
+        }
+    }
+    for step in &plan.steps {
+        let instances = escape_markdown(&step.instances.join(", "));
+        let _ = writeln!(out, "- now: {} {instances} ({})", step.action, step.cause);
+    }
+    for hold in &plan.holds {
+        out.push_str(&held(hold));
+    }
+    if let Some(change) = &plan.change {
+        out.push_str(&identity(plan, change));
+    }
+    out.push_str("\n</details>\n\n");
+    out
+}
+
+/// Returns what approvals cover, and how to give them.
+fn identity(plan: &PlanView, change: &ChangeView) -> String {
+    let asks = plan.approvals_needed > 0 && !plan.denied;
+    let Some(id) = &change.id else {
+        return if asks {
+            format!(
+                "\n{} to approve, once the agent waits for it: `drover approve {}`\n",
+                people(plan.approvals_needed),
+                plan.group
+            )
+        } else {
+            String::new()
+        };
+    };
+    let mut out = format!("- change `{id}`\n");
+    if asks {
+        let because = "--because \"...\"";
+        let command = format!("drover approve {} --change {id} {because}\n", plan.group);
+        let people = people(plan.approvals_needed);
+        let _ = write!(out, "\n{people} to approve:\n\n{}", fenced("sh", &command));
+    }
+    out
+}
+
+fn people(count: u32) -> String {
+    match count {
+        1 => "One person has".to_owned(),
+        count => format!("{count} people have"),
+    }
+}
+
+fn held(hold: &PlanHold) -> String {
+    let reason = hold.reason.as_ref();
+    let reason = reason.map(|reason| format!(" ({reason})"));
+    let message = escape_markdown(&hold.message);
+    format!(
+        "- held: {}{}: {message}\n",
+        hold.code,
+        reason.unwrap_or_default()
+    )
+}
+
+/// Returns what differs, as lines of a diff.
+fn difference(fields: &[FieldView]) -> String {
+    let mut out = String::new();
+    for field in fields.iter().take(FIELDS_MAX) {
+        if let Some(old) = &field.old {
+            let _ = writeln!(out, "- {}: {}", field.field, short(old));
+        }
+        let class = &field.class;
+        match &field.new {
+            Some(new) => {
+                let _ = writeln!(out, "+ {}: {}   # {class}", field.field, short(new));
+            }
+            None => {
+                let _ = writeln!(out, "+ # {} is gone: {class}", field.field);
+            }
+        }
+    }
+    if fields.len() > FIELDS_MAX {
+        let _ = writeln!(out, "  and {} more", fields.len() - FIELDS_MAX);
+    }
+    out
+}
+
+fn short(value: &str) -> String {
+    let mut text: String = value.chars().take(VALUE_MAX).collect();
+    if text.len() < value.len() {
+        text.push_str("...");
+    }
+    text
+}
+
+/// Returns a block of code that its content cannot end.
+pub(crate) fn fenced(language: &str, content: &str) -> String {
+    let mut longest = 0;
+    let mut run = 0;
+    for character in content.chars() {
+        run = if character == '`' { run + 1 } else { 0 };
+        longest = longest.max(run);
+    }
+    let fence = "`".repeat((longest + 1).max(3));
+    let end = if content.ends_with('\n') { "" } else { "\n" };
+    format!("{fence}{language}\n{content}{end}{fence}\n")
+}
