@@ -27,6 +27,7 @@ use crate::metrics::{MetricReader, Metrics};
 use crate::observe::Scopes;
 use crate::offload::Offload;
 use crate::orphans::OrphanWatch;
+use crate::outage::{OutageRule, OutageWatch};
 use crate::recorder::Recorder;
 use crate::registry::Registry;
 use crate::shares::Shares;
@@ -60,6 +61,8 @@ pub struct AgentSettings {
     pub data_dir: Option<PathBuf>,
     /// The longest time between two passes.
     pub interval: Duration,
+    /// What waits while the source cannot be read. None: nothing.
+    pub outage: Option<OutageRule>,
     /// The version of drover, for the audit log.
     pub version: String,
     /// The machine that it runs on, for the lease.
@@ -189,6 +192,9 @@ pub struct Agent {
     pass: u64,
     journal_failure: Option<String>,
     source_status: SourceStatus,
+    outage_watch: OutageWatch,
+    /// What waits for the source in this pass.
+    outage: Option<Hold>,
     operations: OperationsStatus,
     write_back: WriteBackStatus,
     unpublished_since: Option<Timestamp>,
@@ -321,6 +327,8 @@ impl Agent {
             adopting: tenure.lease().is_none(),
             status: watch::Sender::new(Arc::new(AgentStatus::new(&settings.name, &settings.fleet))),
             source_status: SourceStatus::new(place),
+            outage_watch: OutageWatch::new(settings.outage),
+            outage: None,
             settings,
             clock: parts.clock,
             journal: parts.journal,
@@ -383,6 +391,9 @@ impl Agent {
         self.brake.look();
         self.check_journal();
         self.fetch(now).await;
+        let groups = self.groups.values();
+        let recorded = groups.flat_map(|entry| &entry.recorded.holds);
+        self.outage = self.outage_watch.hold(now, recorded);
         if self.tenure.may_act() {
             self.follow_documents(now).await;
             let asked = self.metrics.ask(&self.fleet.sets);
@@ -443,6 +454,7 @@ impl Agent {
                 crate::timekeeping::restart_timers
             }
         };
+        self.outage_watch.skip(passed, now);
         for entry in self.groups.values_mut() {
             entry.quiet = None;
         }
@@ -512,6 +524,7 @@ impl Agent {
         if tick == Tick::SteppedBack {
             holds.push(Hold::ClockStepped);
         }
+        holds.extend(self.outage.clone());
         if let Some((_, why)) = &self.source_status.failure {
             holds.push(Hold::SourceUnavailable { why: why.clone() });
         }

@@ -36,6 +36,7 @@ mod observe;
 mod offload;
 mod operations;
 mod orphans;
+mod outage;
 mod quiet;
 mod recorder;
 mod registry;
@@ -63,6 +64,7 @@ pub use operations::{
     OperationsReader, RefusedOperation, operation_path,
 };
 pub use orphans::Orphan;
+pub use outage::OutageRule;
 pub use recorder::{
     GitRecorder, GitRecorderOptions, Guard, Look, PublishResult, PublishWhen, Recorder,
     RecorderError, StateCommit, Swap,

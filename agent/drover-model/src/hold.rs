@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::{
-    Activity, BudgetName, ChangeId, ErrorClass, FieldClass, GroupName, InstanceId, PolicyHold,
-    ProviderName, Reason, Signer, Timestamp,
+    Activity, BudgetName, ChangeId, ErrorClass, FieldClass, GroupName, InstanceId, OutageMode,
+    PolicyHold, ProviderName, Reason, Signer, Timestamp,
 };
 
 /// A hold with what it withholds.
@@ -360,6 +360,13 @@ pub enum Hold {
     },
     /// The clock stepped back.
     ClockStepped,
+    /// The source could not be read or verified for longer than the agent's file allows.
+    SourceOutage {
+        /// What goes on meanwhile.
+        mode: OutageMode,
+        /// When it was last read.
+        since: Timestamp,
+    },
     /// Another agent holds the group, or held it later.
     EpochConflict {
         /// What was found.
@@ -435,6 +442,7 @@ impl Hold {
             Self::UnknownOutcomes { .. } => "UnknownOutcomes",
             Self::JournalUnavailable { .. } => "JournalUnavailable",
             Self::ClockStepped => "ClockStepped",
+            Self::SourceOutage { .. } => "SourceOutage",
             Self::EpochConflict { .. } => "EpochConflict",
             Self::SourceUnavailable { .. } => "SourceUnavailable",
         }
@@ -705,6 +713,19 @@ impl fmt::Display for Hold {
             }
             Self::JournalUnavailable { why } => write!(f, "the journal cannot be written: {why}"),
             Self::ClockStepped => write!(f, "the clock stepped back; voluntary work waits"),
+            Self::SourceOutage { mode, since } => {
+                let goes_on = match mode {
+                    OutageMode::HealOnly => "instances are healed and nothing else is done",
+                    OutageMode::HoldCapacity => "missing instances are made and none is ended",
+                    OutageMode::Freeze => "nothing is done",
+                };
+                let since = since.as_second();
+                let since = Timestamp::from_second(since).unwrap_or_default();
+                write!(
+                    f,
+                    "the source was last read at {since}: {goes_on} until it is again"
+                )
+            }
             Self::EpochConflict { why } => write!(f, "another agent holds the group: {why}"),
             Self::SourceUnavailable { why } => {
                 write!(

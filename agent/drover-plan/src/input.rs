@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     AcceptedDocument, Classified, Decisions, Epoch, FieldClass, FleetName, Group, GroupName,
-    GroupSpec, Held, Hold, Intent, Peers, ProviderName, ProviderType, Recommendation,
+    GroupSpec, Held, Hold, Intent, OutageMode, Peers, ProviderName, ProviderType, Recommendation,
     RecordedGroup, Revision, RosterView, Timestamp, Value,
 };
 
@@ -119,6 +119,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::SourceUnavailable { .. }
         | Hold::DestroyLimit { .. } => FenceScope::Notice,
         Hold::ClockStepped | Hold::GateClosed(_) => FenceScope::Voluntary,
+        Hold::SourceOutage { mode, .. } => outage_scope(*mode),
         Hold::ObservationPartial { .. }
         | Hold::ObservationStale
         | Hold::ObservationEmptied { .. }
@@ -167,6 +168,14 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::UnknownOutcomes { .. }
         | Hold::JournalUnavailable { .. }
         | Hold::EpochConflict { .. } => FenceScope::Everything,
+    }
+}
+
+fn outage_scope(mode: OutageMode) -> FenceScope {
+    match mode {
+        // Beside what these switch off as activities.
+        OutageMode::HealOnly | OutageMode::HoldCapacity => FenceScope::Voluntary,
+        OutageMode::Freeze => FenceScope::Everything,
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use drover_git::{RemoteOptions, SignersFile, SourceUrl};
-use drover_loop::{Allowed, Verification};
+use drover_loop::{Allowed, OutageRule, Verification};
 use drover_model::{AgentName, FleetName};
 use drover_provider_plugin::Directory;
 use drover_spec::agent_config::{
@@ -52,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) branch: String,
     pub(crate) path: String,
     pub(crate) interval: Duration,
+    /// What waits while the source cannot be read. None: nothing.
+    pub(crate) outage: Option<OutageRule>,
     pub(crate) state_branch: String,
     pub(crate) data_dir: PathBuf,
     /// Where the provider type `process` keeps its instances.
@@ -147,6 +149,10 @@ impl Settings {
                 .interval
                 .or(config.as_ref().map(|config| config.source.interval))
                 .unwrap_or(DEFAULT_INTERVAL),
+            outage: config.as_ref().and_then(|config| {
+                let (mode, after) = config.source.outage?;
+                Some(OutageRule { mode, after })
+            }),
             state_branch: flags
                 .state_branch
                 .clone()

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_model::{AgentName, FleetName, ProviderType, SourceName, SourceSpan};
+use drover_model::{AgentName, FleetName, OutageMode, ProviderType, SourceName, SourceSpan};
 
 use crate::declare::AGENT;
 use crate::decode::{Fields, Others};
@@ -167,6 +167,8 @@ pub struct Source {
     pub push_credentials: Option<CredentialFiles>,
     /// A file of known hosts, for ssh. None: OpenSSH's own.
     pub known_hosts: Option<PathBuf>,
+    /// What goes on while it cannot be read or verified, and after how long. None: everything.
+    pub outage: Option<(OutageMode, Duration)>,
     /// What has to be signed. None: nothing.
     pub verify: Option<Verify>,
     /// Which way HTTP requests take. None: as the environment says.
@@ -358,6 +360,7 @@ fn source(fields: &Fields<'_>) -> Option<Source> {
     let proxy_files = credential_files(&credentials.object("proxy"), PROXY_FILES);
     let proxy = proxy(&source, proxy_files);
     let verify = verify(&source, fields.has("signers"));
+    let outage = outage(&source, interval);
     Some(Source {
         url: url?,
         url_span: source.span_of("url"),
@@ -367,6 +370,7 @@ fn source(fields: &Fields<'_>) -> Option<Source> {
         credentials: files,
         push_credentials: push,
         known_hosts,
+        outage,
         verify,
         proxy,
     })
@@ -462,6 +466,18 @@ fn proxy(source: &Fields<'_>, credentials: CredentialFiles) -> Option<Proxy> {
 }
 
 /// Reads what has to be signed. `has_signers`: the agent has a list of signers of its own.
+fn outage(source: &Fields<'_>, interval: Duration) -> Option<(OutageMode, Duration)> {
+    let fields = source.object("outage");
+    let (after, mode) = (fields.duration("after"), fields.word("mode"));
+    if !source.has("outage") {
+        return None;
+    }
+    if let Some(entry) = fields.get("after").1.filter(|_| after <= interval) {
+        fields.bad(entry, "must be longer than `source.interval`");
+    }
+    Some((OutageMode::parse(mode)?, after))
+}
+
 fn verify(source: &Fields<'_>, has_signers: bool) -> Option<Verify> {
     let fields = source.object("verify");
     let mode = match fields.word("mode") {

@@ -301,6 +301,7 @@ impl Agent {
             Ok(_) => {
                 self.source_status.failure = None;
                 self.source_status.asked_at = Some(now);
+                self.outage_watch.read(now);
             }
             Err(error) => {
                 self.source_status.failure = Some((error.reason(), error.to_string()));

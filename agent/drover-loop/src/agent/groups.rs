@@ -249,6 +249,7 @@ impl Agent {
         if tick == Tick::SteppedBack {
             holds.push(Hold::ClockStepped);
         }
+        holds.extend(self.outage.clone());
         if self.settings.mode == task::Mode::Observe {
             holds.push(Hold::ObserveOnly);
         }

@@ -98,6 +98,7 @@ impl World {
                 mode: Mode::Act,
                 data_dir: None,
                 interval: Duration::from_secs(30),
+                outage: None,
                 version: "0.0.0".to_owned(),
                 machine: None,
                 limits: PassLimits::default(),

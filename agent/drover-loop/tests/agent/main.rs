@@ -20,6 +20,7 @@ mod isolation;
 mod lease;
 mod metrics;
 mod orphans;
+mod outage;
 mod peers;
 mod policies;
 mod quiet;

@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
     Action, Activity, Amount, Cause, Classified, GroupName, Hold, InPlace, InPlaceUpdate,
-    InstanceClass, InstanceId, Intent, IntentId, IntentKind, IntentState, Manage, Member, Plan,
-    ProviderRef, Reason, Resize, SizeDecision, Step, Token, Trust,
+    InstanceClass, InstanceId, Intent, IntentId, IntentKind, IntentState, Manage, Member,
+    OutageMode, Plan, ProviderRef, Reason, Resize, SizeDecision, Step, Token, Trust,
 };
 
 use crate::input::{Desired, PlanInput};
@@ -294,6 +294,10 @@ impl<'a> Facts<'a> {
             if matches!(
                 held.hold,
                 Hold::Frozen { .. }
+                    | Hold::SourceOutage {
+                        mode: OutageMode::Freeze,
+                        ..
+                    }
                     | Hold::JournalUnavailable { .. }
                     | Hold::EpochConflict { .. }
                     | Hold::ProviderFailed { .. }

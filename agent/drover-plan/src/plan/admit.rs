@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drover_model::{
     Action, Activity, Cause, Digests, DrainSpec, GroupName, Held, Hold, InPlace, InstanceClass,
-    Member, Precondition, Reason, RolloutOrder, activity_of,
+    Member, OutageMode, Precondition, Reason, RolloutOrder, activity_of,
 };
 
 use super::draft::{Draft, disrupts};
@@ -95,7 +95,14 @@ impl<'a> Draft<'a> {
 
     /// Returns what is in the way of taking `member` out of service for `reason`. None: it may be.
     pub(super) fn refusal(&self, member: &Member, reason: Reason) -> Option<Held> {
+        // Of what has ended by itself nothing is lost, and its place is missing.
+        let ended = matches!(member.class, InstanceClass::Exited(_));
+        let capacity = |held: &Held| {
+            let mode = OutageMode::HoldCapacity;
+            matches!(held.hold, Hold::SourceOutage { mode: it, .. } if it == mode)
+        };
         self.withheld(reason)
+            .filter(|held| !(ended && reason == Reason::Heal && capacity(held)))
             .or_else(|| self.refusal_of_begun(member, reason))
             .or_else(|| self.over_budget(member, reason))
     }

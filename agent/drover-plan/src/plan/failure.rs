@@ -442,6 +442,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::AnalysisPending(_)
         | Hold::JournalUnavailable { .. }
         | Hold::ClockStepped
+        | Hold::SourceOutage { .. }
         | Hold::EpochConflict { .. } => true,
         // These stop it only where nothing else is on the way.
         Hold::ProtectedInstance { .. }

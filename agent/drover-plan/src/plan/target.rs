@@ -135,8 +135,15 @@ impl Draft<'_> {
         }
     }
 
-    /// Returns the suspension of `activity` as a hold.
+    /// Returns why `activity` is switched off, as a hold: by the document, or while the source is out of reach.
     pub(super) fn suspended(&self, activity: Activity) -> Option<drover_model::Held> {
+        let outage = self.input.fences.iter().find(|held| match held.hold {
+            Hold::SourceOutage { mode, .. } => mode.withholds(activity),
+            _ => false,
+        });
+        if let Some(held) = outage {
+            return Some(held.clone());
+        }
         let suspend = self.spec.suspended(activity, self.input.now)?;
         Some(drover_model::Held {
             until: suspend.until,

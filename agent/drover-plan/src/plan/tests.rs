@@ -2,9 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
     Action, BindingName, Cause, CheckOutcome, Completeness, ConditionType, DecisionPoint, Digests,
-    Enforcement, ExitReport, GroupPhase, Held, Hold, InstanceId, IntentState, Outcome, Plan,
-    PlanReport, PolicyName, ProviderName, ProviderPhase, Reason, RecordedProvider, SourceSpan,
-    Token, Value, Verdict,
+    Enforcement, ExitReport, GroupPhase, Held, Hold, InstanceId, IntentState, OutageMode, Outcome,
+    Plan, PlanReport, PolicyName, ProviderName, ProviderPhase, Reason, RecordedProvider,
+    SourceSpan, Token, Value, Verdict,
 };
 
 use crate::testing::{Fixture, at, id, ignoring_version, template};
@@ -277,6 +277,43 @@ fn a_clock_that_stepped_back_holds_voluntary_work_only() {
     let reasons: BTreeSet<Cause> = plan.steps.iter().map(|step| step.cause).collect();
     assert!(reasons.contains(&Cause::Because(Reason::Heal)));
     assert!(!reasons.contains(&Cause::Because(Reason::Update)));
+}
+
+#[test]
+fn an_outage_of_the_source_leaves_what_its_mode_leaves() {
+    let steps = |mode, change: fn(&mut Fixture)| {
+        let mut fixture = Fixture::converged(3);
+        fixture.fences = vec![Held {
+            hold: Hold::SourceOutage {
+                mode,
+                since: at(-600),
+            },
+            reason: None,
+            instance: None,
+            until: None,
+        }];
+        change(&mut fixture);
+        let (plan, _) = fixture.planned();
+        let steps = plan.steps.iter().map(|step| step.cause);
+        steps.collect::<Vec<Cause>>()
+    };
+    let sick: fn(&mut Fixture) = |fixture| {
+        let why = "503".to_owned();
+        fixture.signal("web-2", CheckOutcome::Failing { why });
+        fixture.later(119);
+        fixture.later(120);
+    };
+    let ended: fn(&mut Fixture) =
+        |fixture| fixture.list("web-2", ProviderPhase::Exited(ExitReport::default()));
+    let wanted: fn(&mut Fixture) = |fixture| {
+        fixture.group.spec.size = 5;
+        fixture.group.spec.template = template(2);
+    };
+    let told = |change| OutageMode::ALL.map(|mode| !steps(mode, change).is_empty());
+    // healOnly, holdCapacity, freeze.
+    assert_eq!(told(sick), [true, false, false]);
+    assert_eq!(told(ended), [true, true, false]);
+    assert_eq!(told(wanted), [false, false, false]);
 }
 
 #[test]

@@ -246,6 +246,7 @@ impl<'a> Fleet<'a> {
             mode: Mode::Act,
             data_dir: None,
             interval: AGENT_INTERVAL,
+            outage: None,
             version: "simulated".to_owned(),
             machine: None,
             // What is written down is read by an agent that starts again.

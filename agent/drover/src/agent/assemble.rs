@@ -152,6 +152,7 @@ fn agent_settings(settings: &Settings, mode: Mode) -> AgentSettings {
         mode,
         data_dir: (mode != Mode::DryRun).then(|| settings.data_dir.clone()),
         interval: settings.interval,
+        outage: settings.outage,
         version: VERSION.to_owned(),
         machine: machine(),
         limits: PassLimits::default(),

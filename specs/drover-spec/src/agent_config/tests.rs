@@ -178,6 +178,29 @@ credentials:
 }
 
 #[test]
+fn an_outage_is_longer_than_the_interval() {
+    let read = |text: &str| {
+        let file = format!("name: a\nsource: {{url: x, interval: 1m, outage: {text}}}\n");
+        parse("agent.yaml", file.as_bytes())
+    };
+    let outage = read("{after: 15m, mode: holdCapacity}")
+        .unwrap()
+        .source
+        .outage;
+    let expected = (OutageMode::HoldCapacity, Duration::from_mins(15));
+    assert_eq!(outage, Some(expected));
+    let mistakes = [
+        "{after: 1m, mode: freeze}",
+        "{mode: freeze}",
+        "{after: 15m}",
+        "{after: 15m, mode: panic}",
+    ];
+    for text in mistakes {
+        assert!(read(text).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn reads_which_way_requests_take() {
     let proxy = |text: &str| {
         let more = "credentials: {proxy: {usernameFile: /u, passwordFile: /p}}\n";

@@ -146,6 +146,11 @@ pub(crate) static AGENT_SOURCE: Object = any(
             "Time between two looks at the branch.",
         ),
         optional(
+            "outage",
+            Shape::Object(&AGENT_OUTAGE),
+            "What goes on while the source cannot be read or verified for long. Default: everything, with what is in force.",
+        ),
+        optional(
             "verify",
             Shape::Object(&AGENT_VERIFY),
             "What has to be signed for a commit to be acted on. Default: nothing.",
@@ -159,6 +164,23 @@ pub(crate) static AGENT_SOURCE: Object = any(
             "knownHosts",
             Shape::Text { max: 4096 },
             "For ssh: a file of known hosts, an absolute path. Default: OpenSSH's own, of the agent's user and of the system.",
+        ),
+    ],
+);
+
+pub(crate) static AGENT_OUTAGE: Object = any(
+    "source.outage",
+    "What goes on while the source cannot be read or verified for long.",
+    &[
+        required(
+            "after",
+            duration(1_000, 720),
+            "How long after it was last read, longer than `source.interval`.",
+        ),
+        required(
+            "mode",
+            Shape::Word(&["healOnly", "holdCapacity", "freeze"], &[]),
+            "`healOnly`: bad and missing instances are replaced, nothing else is done. `holdCapacity`: missing instances are made again, none is ended. `freeze`: nothing is done.",
         ),
     ],
 );

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use drover_model::{
-    Activity, ApprovalNeeded, ApprovalRejected, FieldClass, Held, Hold, PolicyHold, Promote,
-    Reason, RolloutMode, SourceSpan,
+    Activity, ApprovalNeeded, ApprovalRejected, FieldClass, Held, Hold, OutageMode, PolicyHold,
+    Promote, Reason, RolloutMode, SourceSpan,
 };
 
 use super::decode::{error_class, pause_cause, texts};
@@ -62,6 +62,9 @@ fn data_of(hold: &Hold) -> MapOf {
             .text("activity", activity.as_str())
             .optional_text("because", because.as_ref()),
         Hold::Frozen { by } => map.text("by", by),
+        Hold::SourceOutage { mode, since } => map
+            .text("mode", mode.as_str())
+            .text("since", &format_time(*since)),
         Hold::PolicyDenied(hold)
         | Hold::GateClosed(hold)
         | Hold::PolicyFailed(hold)
@@ -406,6 +409,10 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
             why: data.text("why")?,
         },
         "ClockStepped" => Hold::ClockStepped,
+        "SourceOutage" => Hold::SourceOutage {
+            mode: outage_mode(data)?,
+            since: data.get("since")?.time()?,
+        },
         "EpochConflict" => Hold::EpochConflict {
             why: data.text("why")?,
         },
@@ -414,6 +421,12 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         },
         other => return Err(code.error(format!("is no known hold: {other}"))),
     })
+}
+
+fn outage_mode(data: &Data<'_, '_>) -> Result<OutageMode, RecordError> {
+    let mode = data.get("mode")?;
+    let known = OutageMode::parse(mode.text()?);
+    known.ok_or_else(|| mode.error("is no known mode"))
 }
 
 fn policy_hold(data: &Data<'_, '_>) -> Result<PolicyHold, RecordError> {

@@ -143,10 +143,14 @@ pub(super) fn all_holds(
         Hold::UnknownOutcomes { count },
         Hold::JournalUnavailable { why: why.clone() },
         Hold::ClockStepped,
+        Hold::SourceOutage {
+            mode: drover_model::OutageMode::HoldCapacity,
+            since: "2026-11-22T03:00:00Z".parse().unwrap(),
+        },
         Hold::EpochConflict { why: why.clone() },
         Hold::SourceUnavailable { why },
     ];
     let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
-    assert_eq!(codes.len(), 59, "a hold is missing from the list");
+    assert_eq!(codes.len(), 60, "a hold is missing from the list");
     holds
 }
