@@ -17,6 +17,7 @@ mod etcd;
 #[path = "../../agent/drover-git/tests/support/http_backend.rs"]
 mod http_backend;
 mod metrics;
+mod notify;
 mod plugin;
 mod policy;
 mod pr;

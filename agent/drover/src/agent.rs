@@ -4,6 +4,7 @@ mod assemble;
 pub(crate) mod client;
 mod locks;
 mod metrics;
+mod notices;
 mod outcome;
 mod progress;
 pub(crate) mod protocol;

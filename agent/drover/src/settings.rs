@@ -12,7 +12,7 @@ use drover_loop::{Allowed, OutageRule, Verification};
 use drover_model::{AgentName, FleetName};
 use drover_provider_plugin::Directory;
 use drover_spec::agent_config::{
-    self, AgentConfig, MetricSourceConfig, Mode, PluginsConfig, WebhookConfig,
+    self, AgentConfig, MetricSourceConfig, Mode, NotifyConfig, PluginsConfig, WebhookConfig,
 };
 
 use crate::cli::{AgentOptions, Listen, SourceOptions};
@@ -73,6 +73,8 @@ pub(crate) struct Settings {
     pub(crate) key: Option<(PathBuf, Option<PathBuf>)>,
     /// The webhooks that are answered on `listen`.
     pub(crate) webhooks: Vec<WebhookConfig>,
+    /// Who is told what happens. None: nobody.
+    pub(crate) notify: Option<NotifyConfig>,
 }
 
 impl Settings {
@@ -171,6 +173,7 @@ impl Settings {
             key: config.as_ref().and_then(|config| config.key.clone()),
             metric_sources: list(config.as_ref(), |config| &config.metric_sources),
             webhooks: list(config.as_ref(), |config| &config.webhooks),
+            notify: config.as_ref().and_then(|config| config.notify.clone()),
         })
     }
 

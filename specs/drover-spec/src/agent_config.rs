@@ -1,6 +1,7 @@
 //! The agent's own configuration file, read with the same strictness as documents.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::document::report_faults;
 use crate::tree::{Node, TreeLimits, read};
 
 mod metrics;
+mod notify;
 mod plugins;
 mod webhooks;
 
@@ -50,6 +52,39 @@ pub struct AgentConfig {
     pub key: Option<(PathBuf, Option<PathBuf>)>,
     /// The webhooks that are answered on `listen`.
     pub webhooks: Vec<WebhookConfig>,
+    /// Who is told what happens. None: nobody.
+    pub notify: Option<NotifyConfig>,
+}
+
+/// Where events are posted to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotifyConfig {
+    /// The address.
+    pub address: NotifyAddress,
+    /// A file with the secret that signs: an absolute path. None: they are not signed.
+    pub secret_file: Option<PathBuf>,
+    /// The authorities that sign the receiver's certificate, PEM. None: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Whether only errors and their ends are told.
+    pub errors_only: bool,
+}
+
+/// The address of a receiver, which may be a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub enum NotifyAddress {
+    /// As written.
+    Known(String),
+    /// In a file: an absolute path.
+    File(PathBuf),
+}
+
+impl fmt::Debug for NotifyAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(_) => f.write_str("Known([redacted])"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
 }
 
 /// A webhook that a Git host may call.
@@ -324,6 +359,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
     let key = path(&fields, "key");
     let passphrase = path(&fields, "keyPassphraseFile");
     let webhooks = webhooks::webhooks(&fields, listen);
+    let notify = notify::notify(&fields);
     let name = name?;
     Some(AgentConfig {
         fleet: match fleet {
@@ -343,6 +379,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
         signers,
         key: key.map(|key| (key, passphrase)),
         webhooks,
+        notify,
     })
 }
 

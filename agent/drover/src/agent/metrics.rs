@@ -19,6 +19,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
+use super::notices::Posted;
 use super::webhook::Verdict;
 use crate::commands::VERSION;
 use crate::plugins::PluginStates;
@@ -46,6 +47,13 @@ pub(crate) struct Metrics {
     steps: Family<StepLabels, Counter>,
     metric_errors: Family<MetricLabels, Counter>,
     webhooks: Family<WebhookLabels, Counter>,
+    notices: Family<NoticeLabels, Counter>,
+}
+
+/// The labels of `drover_notifications_total`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NoticeLabels {
+    result: &'static str,
 }
 
 /// The labels of `drover_webhook_total`.
@@ -85,6 +93,12 @@ impl Metrics {
             "Requests to webhooks, by what became of them",
             webhooks.clone(),
         );
+        let notices = Family::default();
+        registry.register(
+            "notifications",
+            "Events told to the address to notify, by what became of them",
+            notices.clone(),
+        );
         registry.register_collector(Box::new(State { states }));
         registry.register_collector(Box::new(Plugins { plugins }));
         Self {
@@ -93,7 +107,25 @@ impl Metrics {
             steps,
             metric_errors,
             webhooks,
+            notices,
         }
+    }
+
+    /// Shows a count of zero for whatever may become of an event.
+    pub(crate) fn show_notices(&self) {
+        for posted in Posted::ALL {
+            drop(self.notices(posted));
+        }
+    }
+
+    /// Counts an event that is told, or is not.
+    pub(crate) fn observe_notice(&self, posted: Posted) {
+        self.notices(posted).inc();
+    }
+
+    fn notices(&self, posted: Posted) -> Counter {
+        let result = posted.word();
+        self.notices.get_or_create_owned(&NoticeLabels { result })
     }
 
     /// Shows a count of zero for whatever may become of a request to a webhook.

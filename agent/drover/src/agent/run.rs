@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::assemble::{Assembled, assemble, random};
 use super::metrics::Metrics;
+use super::notices::Notices;
 use super::outcome::{Standing, of_one_pass, reasons, standing};
 use super::progress::Progress;
 use super::services::Services;
@@ -100,6 +101,13 @@ async fn follow(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> Comm
         about: Arc::new(About::new(settings, mode, assembled.url)),
     };
     let metrics = Metrics::new(handle.watch(), plugins.states());
+    let notices = match settings.notify.as_ref().filter(|_| mode != Mode::DryRun) {
+        Some(config) => {
+            let started = Notices::start(config, handle.watch(), metrics.clone());
+            Some(started.map_err(|why| CommandError::new("cannot tell anybody").because(why))?)
+        }
+        None => None,
+    };
     let mut serving = Serving::default();
     if mode != Mode::DryRun {
         serving.socket(settings, &services)?;
@@ -132,6 +140,9 @@ async fn follow(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> Comm
     let joined = running.await;
     plugins.end().await;
     drop(serving);
+    if let Some(notices) = notices {
+        notices.end().await;
+    }
     joined.context("the agent ended by a mistake of its own")?;
     ended
 }

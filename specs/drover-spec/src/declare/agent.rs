@@ -97,7 +97,45 @@ pub(crate) static AGENT: Object = any(
             },
             "Webhooks that a Git host may call on `listen`. Each only starts a pass. Default: none.",
         ),
+        optional(
+            "notify",
+            Shape::Object(&AGENT_NOTIFY),
+            "Who is told what happens to groups. Default: nobody.",
+        ),
         later("cluster", "several agents"),
+    ],
+);
+
+pub(crate) static AGENT_NOTIFY: Object = any(
+    "notify",
+    "The one address that events are posted to, as JSON.",
+    &[
+        optional(
+            "url",
+            Shape::Text { max: 4096 },
+            "The address: https, or http on this machine.",
+        ),
+        optional(
+            "urlFile",
+            Shape::Text { max: 4096 },
+            "A file with the address, an absolute path, where the address itself is a secret. Read for each event.",
+        ),
+        optional(
+            "secretFile",
+            Shape::Text { max: 4096 },
+            "A file with a secret, an absolute path: events are signed with it, HMAC-SHA256 in `X-Signature`. Read for each event.",
+        ),
+        optional(
+            "caFile",
+            Shape::Text { max: 4096 },
+            "A PEM file with the authorities that sign the receiver's certificate, an absolute path. Default: the system's.",
+        ),
+        preset(
+            "severity",
+            Shape::Word(&["info", "error"], &[]),
+            Preset::Word("info"),
+            "`error`: only what somebody has to look at, and its end.",
+        ),
     ],
 );
 

@@ -1,0 +1,136 @@
+use std::sync::Arc;
+
+use drover_loop::{GroupReport, PassReport};
+use drover_model::{Activity, GroupName, PauseCause};
+
+use super::*;
+use crate::agent::metrics::tests::status;
+
+/// The time from which the tests count seconds.
+const BEGIN: i64 = 1_767_600_000;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(BEGIN + seconds).unwrap()
+}
+
+/// An agent with one group, in a phase and with holds.
+fn web(phase: GroupPhase, holds: Vec<Hold>) -> AgentStatus {
+    let mut status = AgentStatus::clone(&status(&["web"]));
+    status.pass = Some(Arc::new(PassReport {
+        pass: 1,
+        at: at(0),
+        took: Duration::ZERO,
+        revision: None,
+        groups: BTreeMap::new(),
+        holds: Vec::new(),
+        diagnostics: Arc::default(),
+        commits: 0,
+        mutations: 0,
+        wake_at: None,
+        timer_at: None,
+        unfinished: 0,
+    }));
+    let name = GroupName::parse("web").unwrap();
+    let group = status.groups.get_mut(&name).unwrap();
+    let group = Arc::make_mut(group);
+    Arc::make_mut(&mut group.recorded).phase = phase;
+    let holds = holds.into_iter().map(|hold| Held {
+        hold,
+        reason: None,
+        instance: None,
+        until: None,
+    });
+    group.report = Arc::new(GroupReport {
+        holds: holds.collect(),
+        ..GroupReport::default()
+    });
+    status
+}
+
+fn paused() -> Hold {
+    Hold::RolloutPaused(PauseCause::Failures {
+        failed: 2,
+        threshold: 2,
+    })
+}
+
+fn told(told: &mut Told, status: &AgentStatus, seconds: i64) -> Vec<String> {
+    let events = told.follow(status, at(seconds)).into_iter();
+    let text = |event: Event| {
+        let severity = event.severity;
+        format!(
+            "{} {severity:?} {}",
+            event.involved_object.name, event.reason
+        )
+    };
+    events.map(text).collect()
+}
+
+#[test]
+fn a_hold_is_told_once_and_its_end_to_whoever_was_told() {
+    let mut all = Told::new(false);
+    let fine = web(GroupPhase::Converged, Vec::new());
+    // As it should be when the agent starts: no news.
+    assert_eq!(told(&mut all, &fine, 0), Vec::<String>::new());
+    let rolling = web(GroupPhase::Progressing, Vec::new());
+    assert_eq!(told(&mut all, &rolling, 1), ["web Info Progressing"]);
+    let stopped = web(GroupPhase::Paused, vec![paused()]);
+    assert_eq!(told(&mut all, &stopped, 2), ["web Error RolloutPaused"]);
+    assert_eq!(told(&mut all, &stopped, 900), Vec::<String>::new());
+    let ended = ["web Info RolloutPausedEnded", "web Info Converged"];
+    assert_eq!(told(&mut all, &fine, 901), ended);
+
+    // Whoever wants errors only hears of their ends, and of nothing else.
+    let mut errors = Told::new(true);
+    assert_eq!(told(&mut errors, &rolling, 0), Vec::<String>::new());
+    assert_eq!(told(&mut errors, &stopped, 1), ["web Error RolloutPaused"]);
+    assert_eq!(told(&mut errors, &fine, 2), ["web Info RolloutPausedEnded"]);
+    let asked = Hold::Suspended {
+        activity: Activity::Update,
+        because: None,
+    };
+    let asked = web(GroupPhase::Held, vec![asked]);
+    assert_eq!(told(&mut errors, &asked, 3), Vec::<String>::new());
+}
+
+#[test]
+fn what_comes_and_goes_is_told_as_it_is_after_a_while() {
+    let mut all = Told::new(false);
+    let fine = web(GroupPhase::Held, Vec::new());
+    let stopped = web(GroupPhase::Held, vec![paused()]);
+    let mut heard = Vec::new();
+    for second in 0..240 {
+        let status = if second % 2 == 0 { &stopped } else { &fine };
+        heard.extend(told(&mut all, status, second));
+    }
+    let once = ["web Error RolloutPaused", "web Info RolloutPausedEnded"];
+    assert_eq!(heard, once);
+    // It stays: that is told, as soon as enough time has passed.
+    assert_eq!(told(&mut all, &stopped, 250), Vec::<String>::new());
+    assert_eq!(told(&mut all, &stopped, 301), ["web Error RolloutPaused"]);
+}
+
+#[test]
+fn a_hold_of_the_whole_agent_is_told_of_the_agent_and_a_group_that_goes_is_missed() {
+    let mut all = Told::new(false);
+    let failure = Hold::JournalUnavailable {
+        why: "disk full".to_owned(),
+    };
+    let mut status = web(GroupPhase::Progressing, vec![failure]);
+    let name = GroupName::parse("web").unwrap();
+    status.holds = status.groups[&name].report.holds.clone();
+    let first = ["edge-1 Error JournalUnavailable", "web Info Progressing"];
+    assert_eq!(told(&mut all, &status, 0), first);
+    status.holds.clear();
+    status.groups.clear();
+    let ended = ["edge-1 Info JournalUnavailableEnded", "web Info Deleted"];
+    assert_eq!(told(&mut all, &status, 1), ended);
+}
+
+#[test]
+fn an_event_has_the_shape_of_flux() {
+    let mut all = Told::new(false);
+    let stopped = web(GroupPhase::Paused, vec![paused()]);
+    let events = all.follow(&stopped, at(0));
+    insta::assert_snapshot!(serde_json::to_string_pretty(&events[0]).unwrap());
+}
