@@ -135,6 +135,17 @@ pub(crate) fn log(
     Ok(found)
 }
 
+/// Returns a commit and its ancestors by first parents, newest first.
+pub(crate) fn first_parents(repository: &Repository, from: Oid) -> Result<Vec<Oid>, GitError> {
+    let mut found = vec![from];
+    let mut commit = find_commit(repository, from)?;
+    while let Some(parent) = commit.parent_ids().next() {
+        found.push(parent.into());
+        commit = find_commit(repository, parent.into())?;
+    }
+    Ok(found)
+}
+
 fn changes(commit: &Commit<'_>, path: &str) -> Result<bool, GitError> {
     let before = match commit.parents().next() {
         Some(parent) => entry_at(&parent, path)?,

@@ -145,6 +145,19 @@ impl Mirror {
         self.with_repository(|repository| commits::log(repository, from, path, limit))
     }
 
+    /// Returns a commit and its ancestors by first parents, newest first: a branch as one writer made it.
+    pub fn first_parents(&self, from: Oid) -> Result<Vec<Oid>, GitError> {
+        self.with_repository(|repository| commits::first_parents(repository, from))
+    }
+
+    /// Lets go of what was unpacked while reading: an open handle keeps up to 16 MiB for each pack, which
+    /// adds up for who reads a whole history.
+    pub fn let_go(&self) -> Result<(), GitError> {
+        let _packs = self.packs.read().unwrap_or_else(PoisonError::into_inner);
+        *self.handle() = open_repository(&self.directory)?;
+        Ok(())
+    }
+
     /// Lists the documents of a commit below `root` (empty: the whole tree).
     pub fn tree(
         &self,

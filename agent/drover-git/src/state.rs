@@ -194,6 +194,15 @@ impl StateBranch {
         })
     }
 
+    /// Returns a file's id at the tip.
+    pub fn id_of(&self, path: &str) -> Result<Option<Oid>, GitError> {
+        let Some(tip) = self.tip else {
+            return Ok(None);
+        };
+        self.mirror
+            .with_repository(|repository| file_id(repository, tip, path))
+    }
+
     /// Returns the paths of all files in a folder and below it at the tip, sorted.
     pub fn list(&self, folder: &str) -> Result<Vec<String>, GitError> {
         let Some(tip) = self.tip else {

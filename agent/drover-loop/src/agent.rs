@@ -45,6 +45,8 @@ mod observation;
 mod report;
 mod write_back;
 
+pub(crate) use write_back::approved_by;
+
 use fetch::{Job, Remote, Tenure};
 use groups::Outcome;
 

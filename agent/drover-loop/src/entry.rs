@@ -15,7 +15,7 @@ use crate::message::Before;
 use crate::quiet::Quiet;
 use crate::status::{GroupReport, GroupStatus};
 use crate::store::{GroupMeta, StoredGroup};
-use crate::task::Keep;
+use crate::task::{Keep, Note};
 
 /// Lines about steps that are kept for the next commit; more are counted only.
 const NOTES_MAX: usize = 40;
@@ -48,6 +48,8 @@ pub(crate) struct GroupEntry {
     pub(crate) committed: Option<Before>,
     /// What was done since the last commit.
     pub(crate) audit: Audit,
+    /// The same of the commit that is being made. It counts again if that fails.
+    pub(crate) sent: Option<Audit>,
     /// Set while the latest plan had nothing to do: what it was made from.
     pub(crate) quiet: Option<Quiet>,
     pub(crate) status: Arc<GroupStatus>,
@@ -66,25 +68,41 @@ pub(crate) struct Pending {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Audit {
     /// Steps with their outcome, at most [`NOTES_MAX`].
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Note>,
     pub(crate) notes_dropped: usize,
     /// Instances replaced because they were bad.
     pub(crate) healed: usize,
     pub(crate) done: usize,
     pub(crate) failed: usize,
-    /// Digest of the policies that judged.
+    /// Digest of the policies that judged when `inputs` were planned from.
     pub(crate) policies: Option<String>,
     /// What is needed to compute the plan again.
     pub(crate) inputs: Option<Arc<[u8]>>,
 }
 
 impl Audit {
-    pub(crate) fn note(&mut self, note: String) {
+    pub(crate) fn note(&mut self, note: Note) {
         if self.notes.len() < NOTES_MAX {
             self.notes.push(note);
         } else {
             self.notes_dropped += 1;
         }
+    }
+
+    /// Puts what happened before in front.
+    fn after(self, mut earlier: Self) -> Self {
+        for note in self.notes {
+            earlier.note(note);
+        }
+        earlier.notes_dropped += self.notes_dropped;
+        earlier.healed += self.healed;
+        earlier.done += self.done;
+        earlier.failed += self.failed;
+        if self.inputs.is_some() {
+            earlier.inputs = self.inputs;
+            earlier.policies = self.policies;
+        }
+        earlier
     }
 }
 
@@ -97,6 +115,7 @@ impl GroupEntry {
                 memory: BTreeMap::new(),
                 recommendations: Vec::new(),
                 meta: GroupMeta::default(),
+                inputs: None,
             },
             None,
         )
@@ -140,7 +159,11 @@ impl GroupEntry {
                 store: false,
             },
             committed,
-            audit: Audit::default(),
+            audit: Audit {
+                inputs: stored.inputs,
+                ..Audit::default()
+            },
+            sent: None,
             quiet: None,
             status: Arc::new(status),
             recorded,
@@ -150,6 +173,19 @@ impl GroupEntry {
     /// Returns whether nothing of the group is left and the record of it may go.
     pub(crate) fn is_gone(&self) -> bool {
         is_gone(&self.recorded)
+    }
+
+    /// Hands over what was done, to the commit that tells of it.
+    pub(crate) fn send_audit(&mut self) -> &Audit {
+        let audit = std::mem::take(&mut self.audit);
+        self.sent.insert(audit)
+    }
+
+    /// Takes back what was handed over to a commit that was not made.
+    pub(crate) fn take_back_audit(&mut self) {
+        if let Some(sent) = self.sent.take() {
+            self.audit = std::mem::take(&mut self.audit).after(sent);
+        }
     }
 
     /// Returns the digest of what should be committed, if that is not committed yet. Where nothing is

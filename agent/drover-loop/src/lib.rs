@@ -17,6 +17,7 @@
 //! - **Invariant:** an agent that does not hold the lease, or holds an older epoch, does nothing.
 
 mod agent;
+mod audit;
 mod brake;
 mod check;
 mod deletion;
@@ -51,6 +52,10 @@ mod timekeeping;
 mod timing;
 
 pub use agent::{Agent, AgentParts, AgentSettings, Contact, Entropy, LivenessProbe, StartError};
+pub use audit::{
+    AUDIT_FILE, AuditCommit, AuditEntry, AuditError, AuditStep, Auditor, Checked, CommitKind,
+    Problem, ProblemKind, Proof, ReadError,
+};
 pub use brake::FREEZE_FILE;
 pub use check::{check_group, check_provider, check_repository};
 pub use deletion::SeenUnder;
@@ -66,8 +71,8 @@ pub use operations::{
 pub use orphans::Orphan;
 pub use outage::OutageRule;
 pub use recorder::{
-    GitRecorder, GitRecorderOptions, Guard, Look, PublishResult, PublishWhen, Recorder,
-    RecorderError, StateCommit, Swap,
+    ANCHOR_FILE, Anchor, GitRecorder, GitRecorderOptions, Guard, Look, PublishResult, PublishWhen,
+    Recorder, RecorderError, Rewrite, StateCommit, Swap,
 };
 pub use registry::{Allowed, Registry, RegistryError};
 pub use replay::{ReplayError, Replayed, replay};

@@ -217,6 +217,16 @@ fn newly_held<'a>(from: Option<&Before>, to: &'a RecordedGroup) -> Option<&'a dr
     fresh.map(|held| &held.hold)
 }
 
+/// Returns what a `Drover-Result` trailer says of so many steps that were done and that failed.
+pub(crate) fn result((done, failed): (usize, usize), withheld: bool) -> &'static str {
+    match (done, failed) {
+        (0, 0) if withheld => "Held",
+        (_, 0) => "Succeeded",
+        (0, _) => "Failed",
+        (_, _) => "Partial",
+    }
+}
+
 /// Returns `1 instance`, `2 instances`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     match number {

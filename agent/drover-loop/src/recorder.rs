@@ -4,8 +4,10 @@ use std::fmt;
 
 use drover_model::Timestamp;
 
+mod anchor;
 mod git;
 
+pub use anchor::{ANCHOR_FILE, Anchor, Rewrite};
 pub use git::{GitRecorder, GitRecorderOptions};
 
 /// The state branch of one agent. All calls block and are bounded in time by the implementation.
@@ -23,6 +25,11 @@ pub trait Recorder: Send + fmt::Debug {
 
     /// Returns the paths of the files below `folder`, our own commits included.
     fn list(&mut self, folder: &str) -> Result<Vec<String>, RecorderError>;
+
+    /// Returns whether the newest content of a file is `content`: our own commits included.
+    fn has(&mut self, path: &str, content: Option<&[u8]>) -> Result<bool, RecorderError> {
+        Ok(self.read(path)?.as_deref() == content)
+    }
 
     /// Publishes `commit` at once if the published content of `path` is `expected`. Ours that wait
     /// stay waiting.

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use drover_model::{Plan, PlanReport};
+use drover_model::RecordedGroup;
 use drover_plan::{ClassifyInput, Desired, PLANNER, PlanError, PlanInput, ProviderFacts};
 use drover_spec::record::{
     self, DesiredInputs, PlanInputs, PlanOutcome, ProviderInputs, RecordError,
@@ -58,33 +58,56 @@ pub enum ReplayError {
 ///
 /// Where it cannot be computed at all.
 pub fn replay(inputs: &str, state: Option<&str>) -> Result<Replayed, ReplayError> {
+    Ok(recompute(inputs, state)?.replayed)
+}
+
+/// A plan that was computed again.
+#[derive(Debug)]
+pub(crate) struct Recomputed {
+    pub(crate) replayed: Replayed,
+    pub(crate) inputs: PlanInputs,
+    /// The recorded state that the plan leads to.
+    pub(crate) next: RecordedGroup,
+}
+
+/// As [`replay`], with what it found.
+pub(crate) fn recompute(inputs: &str, state: Option<&str>) -> Result<Recomputed, ReplayError> {
     let text = without_seen(inputs);
-    let decoded = record::decode_inputs(&text)?;
-    if decoded.planner != PLANNER {
+    let inputs = record::decode_inputs(&text)?;
+    if inputs.planner != PLANNER {
         return Err(ReplayError::Planner {
-            found: decoded.planner,
+            found: inputs.planner,
             known: PLANNER,
         });
     }
-    let computed = compute(&decoded)?;
-    if computed.text == text {
-        return Ok(Replayed::Reproduced {
-            steps: computed.steps,
-        });
-    }
-    let (recorded, now) = match state {
-        // The state as it was is known: a difference in it says more than its digest.
-        Some(state) if state != computed.next => (state, computed.next.as_str()),
-        Some(_) | None => (text.as_str(), computed.text.as_str()),
+    let Computed {
+        text: now,
+        next,
+        steps,
+    } = compute(&inputs)?;
+    let replayed = if now == text {
+        Replayed::Reproduced { steps }
+    } else {
+        let next = record::encode(&next);
+        let (recorded, now) = match state {
+            // The state as it was is known: a difference in it says more than its digest.
+            Some(state) if state != next => (state, next.as_str()),
+            Some(_) | None => (text.as_str(), now.as_str()),
+        };
+        Replayed::Differs {
+            difference: difference(recorded, now),
+        }
     };
-    Ok(Replayed::Differs {
-        difference: difference(recorded, now),
+    Ok(Recomputed {
+        replayed,
+        inputs,
+        next,
     })
 }
 
 struct Computed {
     text: String,
-    next: String,
+    next: RecordedGroup,
     steps: usize,
 }
 
@@ -154,16 +177,15 @@ fn compute(inputs: &PlanInputs) -> Result<Computed, ReplayError> {
         peers,
         fences,
     })?;
-    Ok(computed(inputs, &plan, &report))
-}
-
-fn computed(inputs: &PlanInputs, plan: &Plan, report: &PlanReport) -> Computed {
-    let outcome = PlanOutcome { plan, report };
-    Computed {
+    let outcome = PlanOutcome {
+        plan: &plan,
+        report: &report,
+    };
+    Ok(Computed {
         text: record::encode_inputs(inputs, &outcome),
-        next: record::encode(&plan.next),
         steps: plan.steps.len(),
-    }
+        next: plan.next,
+    })
 }
 
 pub(crate) fn provider_facts(inputs: &ProviderInputs) -> ProviderFacts {
@@ -184,7 +206,7 @@ pub(crate) fn provider_facts(inputs: &ProviderInputs) -> ProviderFacts {
 }
 
 /// Returns the lines from the first that differs on, with the one before it.
-fn difference(recorded: &str, computed: &str) -> String {
+pub(crate) fn difference(recorded: &str, computed: &str) -> String {
     let (was, now): (Vec<&str>, Vec<&str>) =
         (recorded.lines().collect(), computed.lines().collect());
     let same = was

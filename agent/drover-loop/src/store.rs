@@ -26,6 +26,7 @@ const GROUP: &str = "group/";
 const MEMORY: &str = "memory/";
 const META: &str = "meta/";
 const SIZES: &str = "sizes/";
+const INPUTS: &str = "inputs/";
 
 /// Why the local store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,8 @@ pub(crate) struct StoredGroup {
     pub(crate) memory: BTreeMap<InstanceId, InstanceMemory>,
     pub(crate) recommendations: Vec<Recommendation>,
     pub(crate) meta: GroupMeta,
+    /// What its latest plan was made from, where no commit tells of that yet.
+    pub(crate) inputs: Option<Arc<[u8]>>,
 }
 
 /// The agent frozen by a person.
@@ -147,6 +150,7 @@ impl Store {
             recommendations: recommendations.collect(),
             memory: memory.map_err(|error| decode(&key, &error))?,
             meta: self.json(&format!("{META}{name}"))?.unwrap_or_default(),
+            inputs: self.journal.get(&format!("{INPUTS}{name}"))?.map(Arc::from),
         }))
     }
 
@@ -264,8 +268,19 @@ impl Batch {
         self.json(format!("{META}{group}"), meta)
     }
 
+    /// Keeps what the latest plan was made from, until a commit tells of it.
+    pub(crate) fn inputs(&mut self, group: &GroupName, inputs: &[u8]) -> &mut Self {
+        self.put(format!("{INPUTS}{group}"), inputs)
+    }
+
+    /// Lets go of what [`Batch::inputs`] keeps.
+    pub(crate) fn forget_inputs(&mut self, group: &GroupName) -> &mut Self {
+        self.0.push((format!("{INPUTS}{group}"), None));
+        self
+    }
+
     pub(crate) fn forget(&mut self, group: &GroupName) -> &mut Self {
-        for prefix in [GROUP, MEMORY, META, SIZES] {
+        for prefix in [GROUP, MEMORY, META, SIZES, INPUTS] {
             self.0.push((format!("{prefix}{group}"), None));
         }
         self

@@ -20,10 +20,12 @@ use drover_policy::{GroupSummary, PolicySet, SourceFacts};
 use drover_provider::Clock;
 use tracing::{info, warn};
 
+use crate::audit::AuditStep;
 use crate::brake::AgentBrake;
 use crate::entry;
 use crate::group::{self, Candidate, GroupInput, JudgeError, Judged};
 use crate::members::{self, MembersDir, Membership};
+use crate::message;
 use crate::observe::OpenScope;
 use crate::source::chain;
 use crate::status::{GroupReport, StepFate, StepReport};
@@ -135,7 +137,7 @@ pub(crate) struct Finished {
     pub(crate) guards_withhold: Vec<bool>,
     /// The order of the last step, where one was carried out.
     pub(crate) acted: Option<u64>,
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Note>,
     pub(crate) healed: usize,
     pub(crate) done: usize,
     pub(crate) failed: usize,
@@ -144,6 +146,18 @@ pub(crate) struct Finished {
     /// What is needed to compute the plan again, where it may be committed.
     pub(crate) inputs: Option<Arc<[u8]>>,
     pub(crate) journal_failed: Option<String>,
+}
+
+/// The longest account of what was said about a step, in characters.
+const DETAIL_MAX: usize = 200;
+
+/// A step as the next commit tells it.
+#[derive(Debug, Clone)]
+pub(crate) struct Note {
+    /// In the body of its message.
+    pub(crate) line: String,
+    /// In its entry.
+    pub(crate) step: AuditStep,
 }
 
 /// Why a group's work ended early. What is in force stays in force.
@@ -430,6 +444,10 @@ async fn store(task: &GroupTask, shared: &Shared, finished: &Finished) -> Result
     if !Arc::ptr_eq(&task.recorded, &finished.recorded) {
         batch.recorded(&finished.recorded);
     }
+    if let Some(inputs) = &finished.inputs {
+        // The commit that tells of it may be made by another process, after a crash.
+        batch.inputs(&task.name, inputs);
+    }
     if !Arc::ptr_eq(&task.memory, &finished.memory) {
         batch.memory(&task.name, &finished.memory);
     }
@@ -506,7 +524,7 @@ async fn nothing_in_force(
 }
 
 /// Returns one digest of all policies that judged. None: there are none.
-fn policies_digest(policies: &BTreeMap<String, String>) -> Option<String> {
+pub(crate) fn policies_digest(policies: &BTreeMap<String, String>) -> Option<String> {
     use sha2::{Digest as _, Sha256};
     if policies.is_empty() {
         return None;
@@ -578,9 +596,17 @@ fn note_kept(before: &RecordedGroup, finished: &mut Finished) {
             info!(instance = %id, until = %kept.until, "bad instance kept");
             let until = drover_spec::format_time(kept.until);
             finished.healed += 1;
-            finished
-                .notes
-                .push(format!("keep {id} until {until}: {}", kept.because));
+            let detail = format!("until {until}: {}", kept.because);
+            finished.notes.push(Note {
+                line: format!("keep {id} {detail}"),
+                step: AuditStep {
+                    step: "keep".to_owned(),
+                    instances: vec![id.to_string()],
+                    cause: Reason::Heal.as_str().to_owned(),
+                    result: "Done".to_owned(),
+                    detail: Some(message::line(&detail, DETAIL_MAX)),
+                },
+            });
         }
     }
 }
@@ -588,30 +614,36 @@ fn note_kept(before: &RecordedGroup, finished: &mut Finished) {
 /// Counts a step and puts it into the commit's body. The executor has logged it.
 fn note(step: &StepReport, cause: Cause, finished: &mut Finished) {
     let instances = abbreviate(&step.instances);
-    let outcome = match &step.result {
+    let (outcome, result, why) = match &step.result {
         StepFate::Done => {
             finished.done += 1;
             finished.mutations += 1;
             if cause == Cause::Because(Reason::Heal) && step.verb != "create" {
                 finished.healed += 1;
             }
-            String::new()
+            (String::new(), "Done", None)
         }
         StepFate::Skipped(_) | StepFate::Planned => return,
         StepFate::Failed(why) => {
             finished.failed += 1;
-            format!(" failed: {why}")
+            (format!(" failed: {why}"), "Failed", Some(why))
         }
         StepFate::Unknown(why) => {
             finished.failed += 1;
             finished.mutations += 1;
-            format!(", outcome unknown: {why}")
+            (format!(", outcome unknown: {why}"), "Unknown", Some(why))
         }
     };
-    finished.notes.push(format!(
-        "{} {instances} ({}){outcome}",
-        step.verb, step.cause
-    ));
+    finished.notes.push(Note {
+        line: format!("{} {instances} ({}){outcome}", step.verb, step.cause),
+        step: AuditStep {
+            step: step.verb.to_owned(),
+            instances: step.instances.clone(),
+            cause: step.cause.to_owned(),
+            result: result.to_owned(),
+            detail: why.map(|why| message::line(why, DETAIL_MAX)),
+        },
+    });
 }
 
 /// Returns `web-1, web-2` or `web-1 to web-40 (40)`.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use drover_model::{Activity, ChangeId, FleetName, GroupName, InstanceId, Timestamp};
 
+mod audit;
 mod options;
 mod plugin;
 mod policy;
@@ -14,6 +15,7 @@ mod pr;
 mod simulate;
 mod values;
 
+pub(crate) use audit::{AuditCommand, AuditExportArgs, AuditVerifyArgs, VerifyOptions};
 pub(crate) use options::{AgentOptions, ListOptions, Listen, Output, SourceOptions};
 pub(crate) use plugin::{
     PluginCommand, PluginConformArgs, PluginServeArgs, ReportOutput, ServedType,
@@ -95,6 +97,9 @@ pub(crate) enum Command {
     Why(WhyArgs),
     /// Compute recorded plans again and compare them byte for byte
     Replay(ReplayArgs),
+    /// Check the audit log, and hand it to other programs
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Print what an instance printed
     Logs(LogsArgs),
     /// Follow a rolling update

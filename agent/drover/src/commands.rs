@@ -12,6 +12,7 @@ pub(crate) use log::entries;
 pub(crate) use tools::VERSION;
 
 pub(crate) mod ask;
+mod audit;
 mod describe;
 mod edit;
 mod get;
@@ -43,6 +44,7 @@ pub(crate) fn run(command: &Command, ui: Ui) -> CommandResult {
         Command::Log(args) => log::run(args, ui),
         Command::Why(args) => why::run(args, ui),
         Command::Replay(args) => replay::run(args, ui),
+        Command::Audit(command) => audit::run(command, ui),
         Command::Logs(args) => ask::logs(args, ui),
         Command::Rollout(RolloutCommand::Status(args)) => rollout::status(args, ui),
         Command::Scale(args) => edit::scale(args, ui),

@@ -450,6 +450,7 @@ impl Agent {
                 memory: BTreeMap::new(),
                 recommendations: Vec::new(),
                 meta,
+                inputs: None,
             };
             self.groups.insert(name, GroupEntry::restored(stored));
         }

@@ -494,9 +494,9 @@ impl GroupEntry {
         self.audit.healed += finished.healed;
         self.audit.done += finished.done;
         self.audit.failed += finished.failed;
-        self.audit.policies = finished.policies;
         if finished.inputs.is_some() {
             self.audit.inputs = finished.inputs;
+            self.audit.policies = finished.policies;
         }
         let mut report = finished.report;
         report.diagnostics.clone_from(&self.diagnostics);

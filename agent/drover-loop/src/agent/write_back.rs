@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::Agent;
 use super::fetch::Job;
+use crate::audit::{self, Author, Chain, Work};
 use crate::deletion::SeenUnder;
 use crate::entry::{self, Audit, GroupEntry};
 use crate::inputs;
@@ -42,6 +43,8 @@ struct Draft {
     message: String,
     keep: Keep,
     content: Content,
+    /// What its entry of the audit log says beside.
+    work: Work,
 }
 
 /// What a commit writes.
@@ -137,8 +140,15 @@ impl Agent {
             self.publish_at = None;
             return;
         }
+        let version = self.settings.version.clone();
         self.remote.begin(move |remote| {
-            Job::Recorded(write(&mut *remote.recorder, drafts, &lease, now, when))
+            Job::Recorded(write(
+                &mut *remote.recorder,
+                drafts,
+                (&lease, version),
+                now,
+                when,
+            ))
         });
         self.settle_remote(now, self.settings.limits.fetch_wait)
             .await;
@@ -180,6 +190,7 @@ impl Agent {
                 message: message::message(&subject, &[], &trailers),
                 keep: self.settings.keep,
                 content: Content::Fleet(self.fleet.documents.record(revision)),
+                work: Work::default(),
             });
         }
         for (name, entry) in &mut self.groups {
@@ -187,17 +198,24 @@ impl Agent {
             if entry.busy {
                 continue;
             }
+            // What was handed over to a commit that failed is told by the next one.
+            entry.take_back_audit();
             if let Some(digest) = entry.uncommitted(self.settings.keep) {
                 let trailers = trailers(entry, source.clone(), agent.clone());
+                let message = message(entry, &trailers);
+                let recorded = Arc::clone(&entry.recorded);
+                let seen = entry.meta.seen.clone();
+                let audit = entry.send_audit();
                 drafts.push(Draft {
-                    message: message(entry, &trailers),
+                    message,
                     keep: self.settings.keep,
+                    work: work(&recorded, audit),
                     content: Content::Group {
                         name: name.clone(),
-                        recorded: Arc::clone(&entry.recorded),
+                        recorded,
                         digest,
-                        inputs: entry.audit.inputs.clone(),
-                        seen: entry.meta.seen.clone(),
+                        inputs: audit.inputs.clone(),
+                        seen,
                     },
                 });
             }
@@ -273,8 +291,11 @@ impl Agent {
         entry.pending.commit &= !Arc::ptr_eq(&entry.recorded, recorded);
         entry.meta.committed = Some(digest);
         entry.committed = Some(Before::from(&**recorded));
-        entry.audit = Audit::default();
+        entry.sent = None;
         batch.meta(name, &entry.meta);
+        if entry.audit.inputs.is_none() {
+            batch.forget_inputs(name);
+        }
     }
 }
 
@@ -290,17 +311,21 @@ fn log_write_back(earlier: Option<&str>, failure: Option<&str>) {
 fn write(
     recorder: &mut dyn Recorder,
     drafts: Vec<Draft>,
-    lease: &Lease,
+    (lease, version): (&Lease, String),
     now: Timestamp,
     when: PublishWhen,
 ) -> Recorded {
+    let author = Author {
+        agent: lease.name.clone(),
+        version,
+        epoch: lease.epoch,
+    };
     let mut committed = Vec::with_capacity(drafts.len());
     let mut failure = None;
     let mut drafts = drafts.into_iter();
     while drafts.len() > 0 {
         let batch: Vec<Draft> = drafts.by_ref().take(COMMITS_AT_ONCE).collect();
-        let commits: Vec<StateCommit> = batch.iter().map(|draft| draft.encode(now)).collect();
-        match recorder.commit(&commits) {
+        match commit(recorder, &batch, &author, now) {
             Ok(made) => committed.extend(batch.into_iter().map(Draft::into_subject).zip(made)),
             Err(error) => {
                 failure = Some(error);
@@ -326,6 +351,49 @@ fn write(
     }
 }
 
+/// Commits drafts, each with its entry of the audit log. Returns for each whether it changes anything:
+/// one that does not is left out.
+fn commit(
+    recorder: &mut dyn Recorder,
+    drafts: &[Draft],
+    author: &Author,
+    now: Timestamp,
+) -> Result<Vec<bool>, RecorderError> {
+    let mut chain = Chain::read(recorder)?;
+    let mut commits = Vec::with_capacity(drafts.len());
+    let mut changes = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        let mut commit = draft.encode(now);
+        match draft.keep {
+            Keep::Everything if audit::changes_nothing(recorder, &commit)? => {
+                changes.push(false);
+                continue;
+            }
+            Keep::Everything => chain.seal(&mut commit, author, draft.work.clone()),
+            Keep::Nothing => {}
+        }
+        changes.push(true);
+        commits.push(commit);
+    }
+    let mut made = recorder.commit(&commits)?.into_iter();
+    let made = |changes: bool| changes && made.next().unwrap_or(false);
+    Ok(changes.into_iter().map(made).collect())
+}
+
+/// Returns what the entry of a commit about a group says of the work behind it.
+fn work(recorded: &RecordedGroup, audit: &Audit) -> Work {
+    let removed = entry::is_gone(recorded);
+    let inputs = audit.inputs.as_ref().filter(|_| removed);
+    Work {
+        group: Some(recorded.name.to_string()),
+        steps: audit.notes.iter().map(|note| note.step.clone()).collect(),
+        more_steps: audit.notes_dropped as u64,
+        done: audit.done as u64,
+        failed: audit.failed as u64,
+        last_inputs: inputs.map(|inputs| String::from_utf8_lossy(inputs).into_owned()),
+    }
+}
+
 fn trailers(entry: &GroupEntry, source: Option<String>, agent: String) -> Trailers {
     let audit = &entry.audit;
     let withheld = entry
@@ -333,12 +401,7 @@ fn trailers(entry: &GroupEntry, source: Option<String>, agent: String) -> Traile
         .holds
         .iter()
         .any(|held| !held.hold.is_routine());
-    let result = match (audit.done, audit.failed) {
-        (0, 0) if withheld => "Held",
-        (_, 0) => "Succeeded",
-        (0, _) => "Failed",
-        (_, _) => "Partial",
-    };
+    let result = message::result((audit.done, audit.failed), withheld);
     Trailers {
         group: Some(entry.recorded.name.to_string()),
         plan: entry.recorded.change.as_ref().map(ToString::to_string),
@@ -351,7 +414,7 @@ fn trailers(entry: &GroupEntry, source: Option<String>, agent: String) -> Traile
 }
 
 /// Returns who approved the change in progress.
-fn approved_by(recorded: &RecordedGroup) -> Vec<String> {
+pub(crate) fn approved_by(recorded: &RecordedGroup) -> Vec<String> {
     let approved = recorded.approved.as_ref();
     let approved = approved.filter(|it| recorded.change.as_ref() == Some(&it.change));
     let approvals = approved.into_iter().flat_map(|it| &it.approvals);
@@ -387,7 +450,8 @@ fn group_files(
 }
 
 fn body(entry: &GroupEntry) -> Vec<String> {
-    let mut lines = entry.audit.notes.clone();
+    let notes = entry.audit.notes.iter();
+    let mut lines: Vec<String> = notes.map(|note| note.line.clone()).collect();
     if entry.audit.notes_dropped > 0 {
         lines.push(format!("{} more steps", entry.audit.notes_dropped));
     }

@@ -1,5 +1,6 @@
 //! The recorder over `drover-git`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub struct GitRecorderOptions {
     pub seed: u64,
     /// Signs state commits. None: nobody does.
     pub signer: Option<Arc<SigningKey>>,
+    /// Where to remember what was published last. None: nowhere.
+    pub anchor: Option<PathBuf>,
 }
 
 /// A state branch in a Git repository.
@@ -36,6 +39,7 @@ pub struct GitRecorder {
     reference: String,
     identity: Signature,
     signer: Option<Arc<SigningKey>>,
+    anchor: Option<PathBuf>,
     refs: SharedRefs,
     /// The branch's published tip, as last seen.
     remote: Option<Oid>,
@@ -82,6 +86,7 @@ impl GitRecorder {
             reference,
             identity: options.identity,
             signer: options.signer,
+            anchor: options.anchor,
             refs,
             budget: PushBudget::new(limits),
             seed: options.seed,
@@ -112,6 +117,32 @@ impl GitRecorder {
             }
             Err(GitError::Contended { .. }) => Ok(None),
             Err(error) => Err(failed(&error)),
+        }
+    }
+
+    /// Remembers the published tip outside of Git.
+    fn remember(&self, at: Timestamp) {
+        let (Some(path), Some(tip)) = (&self.anchor, self.remote) else {
+            return;
+        };
+        let place = self.mirror.url().redacted();
+        let contains = |known: &str| {
+            let known = known.parse::<Oid>().ok();
+            // What cannot be compared is not called rewritten.
+            known.is_none_or(|known| self.mirror.is_ancestor(known, tip).unwrap_or(true))
+        };
+        let place = (place.as_str(), self.reference.as_str());
+        match super::anchor::remember(path, place, &tip.to_string(), at, contains) {
+            Ok(None) => {}
+            Ok(Some(was)) => tracing::warn!(
+                was,
+                now = tip.to_string(),
+                "the state branch was rewritten: it lacks what was published from here"
+            ),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the published commit cannot be remembered"
+            ),
         }
     }
 
@@ -170,6 +201,13 @@ impl Recorder for GitRecorder {
         self.state.list(folder).map_err(|error| failed(&error))
     }
 
+    /// Compares ids: the content itself need not be read.
+    fn has(&mut self, path: &str, content: Option<&[u8]>) -> Result<bool, RecorderError> {
+        let found = self.state.id_of(path).map_err(|error| failed(&error))?;
+        let wanted = content.map(Oid::of_blob).transpose();
+        Ok(found == wanted.map_err(|error| failed(&error))?)
+    }
+
     fn swap(
         &mut self,
         path: &str,
@@ -196,6 +234,7 @@ impl Recorder for GitRecorder {
             match moved.map_err(|error| failed(&error))? {
                 PushOutcome::Done => {
                     self.see_now()?;
+                    self.remember(commit.at);
                     return Ok(Swap::Done);
                 }
                 PushOutcome::Moved { .. } => {}
@@ -251,6 +290,7 @@ impl Recorder for GitRecorder {
                 return Ok(PublishResult::Fenced);
             }
             if let Some(commits) = self.push_once(attempt)? {
+                self.remember(now);
                 return Ok(PublishResult::Pushed { commits });
             }
         }

@@ -70,6 +70,7 @@ fn recorder(mirror: &Arc<Mirror>, source: &GitSource) -> GitRecorder {
         },
         seed: 1,
         signer: None,
+        anchor: None,
     };
     GitRecorder::open(Arc::clone(mirror), source.refs(), options).unwrap()
 }

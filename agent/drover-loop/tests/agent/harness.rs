@@ -323,3 +323,12 @@ impl World {
             .collect()
     }
 }
+
+impl Drop for World {
+    /// Whatever a test did to an agent, the audit log proves itself.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            crate::audit::History::of(self).assert_proven();
+        }
+    }
+}

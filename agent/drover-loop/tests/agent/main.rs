@@ -9,6 +9,7 @@ mod cloud_init;
 mod harness;
 
 mod approvals;
+mod audit;
 mod converge;
 mod corpus;
 mod deletion;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use drover_apply::{Journal, JournalError, MemoryJournal, RedbJournal};
 use drover_git::{Mirror, Signature, SigningKey};
 use drover_loop::{
-    Agent, AgentParts, AgentSettings, Entropy, GitRecorder, GitRecorderOptions, GitSource, Lease,
-    Liveness, LivenessProbe, Memory, Mode, OPERATIONS_BRANCH, Operations, OperationsOptions,
-    OperationsReader, PassLimits, Registry, SourcePlace,
+    ANCHOR_FILE, Agent, AgentParts, AgentSettings, Entropy, GitRecorder, GitRecorderOptions,
+    GitSource, Lease, Liveness, LivenessProbe, Memory, Mode, OPERATIONS_BRANCH, Operations,
+    OperationsOptions, OperationsReader, PassLimits, Registry, SourcePlace,
 };
 
 use super::client::AgentClient;
@@ -73,6 +73,7 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
         },
         seed: random(),
         signer: signing_key(settings, dry)?,
+        anchor: (!dry).then(|| settings.data_dir.join(ANCHOR_FILE)),
     };
     let recorder = GitRecorder::open(mirror.clone(), source.refs(), options)
         .context(format!("cannot open the branch {}", settings.state_branch))?;

@@ -16,6 +16,8 @@ mod live;
 mod synthetic;
 mod test;
 
+pub(super) use live::commit_facts;
+
 /// Runs a command.
 pub(super) fn run(command: &PolicyCommand, ui: Ui) -> CommandResult {
     match command {

@@ -163,7 +163,7 @@ pub(super) fn summaries<'a>(
 
 /// Returns a commit of the source as policies see it; without author and message where it is not
 /// here and cannot be brought.
-pub(super) fn commit_facts(
+pub(in crate::commands) fn commit_facts(
     mirror: &Mirror,
     revision: &Revision,
     branch: Option<&str>,
