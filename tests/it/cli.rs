@@ -3,7 +3,7 @@
 use crate::support::{DROVER, Sandbox};
 
 /// Every command with its subcommands.
-const COMMANDS: [&[&str]; 38] = [
+const COMMANDS: [&[&str]; 41] = [
     &[],
     &["demo"],
     &["init"],
@@ -16,6 +16,9 @@ const COMMANDS: [&[&str]; 38] = [
     &["log"],
     &["why"],
     &["replay"],
+    &["audit"],
+    &["audit", "verify"],
+    &["audit", "export"],
     &["logs"],
     &["rollout"],
     &["rollout", "status"],

@@ -103,6 +103,8 @@ pub enum ProblemKind {
     PlanDiffers,
     /// The recorded state does not follow from the plan.
     StateDiffers,
+    /// The document in force is not the one of the commit that it is said to come from.
+    DocumentDiffers,
     /// It is not signed.
     Unsigned,
     /// Its signature does not count.
@@ -125,6 +127,7 @@ impl ProblemKind {
             Self::TrailerDiffers => "TrailerDiffers",
             Self::PlanDiffers => "PlanDiffers",
             Self::StateDiffers => "StateDiffers",
+            Self::DocumentDiffers => "DocumentDiffers",
             Self::Unsigned => "Unsigned",
             Self::SignatureInvalid => "SignatureInvalid",
             Self::Rewritten => "Rewritten",

@@ -6,6 +6,7 @@ use crate::ui::Ui;
 
 mod export;
 mod history;
+mod sources;
 mod verify;
 
 /// Runs one of them.

@@ -1,6 +1,6 @@
 //! The commits of the state branch, the oldest first, each checked.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use drover_git::{CommitInfo, GitError, Oid, SignatureError, SignersFile, Trust};
 use drover_loop::{AuditCommit, Auditor, Checked, ProblemKind, ReadError};
@@ -9,6 +9,8 @@ use crate::cli::VerifyOptions;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::settings::Settings;
 use crate::snapshot::Repository;
+
+use super::sources::Sources;
 
 /// The folder of leases on the state branch.
 const LEASES_FOLDER: &str = "agents";
@@ -25,6 +27,7 @@ pub(super) struct History {
     /// The first parents of the tip, the oldest first.
     commits: Vec<Oid>,
     trust: Option<Trust>,
+    sources: RefCell<Sources>,
 }
 
 /// A commit with what came of it.
@@ -82,12 +85,18 @@ impl History {
             since,
             commits,
             trust,
+            sources: RefCell::new(Sources::new(settings)),
         })
     }
 
     /// Returns how many commits are checked.
     pub(super) fn len(&self) -> usize {
         self.commits.len()
+    }
+
+    /// Returns how many documents in force could not be compared: their commits are gone.
+    pub(super) fn sources_missing(&self) -> usize {
+        self.sources.borrow().missing()
     }
 
     /// Checks every commit, the oldest first, and hands it over.
@@ -173,6 +182,7 @@ impl History {
             (Err(_), Some(error)) => return Err(error.into()),
             (Err(error), None) => return Err(error.into()),
         };
+        self.sources.borrow_mut().check(mirror, &mut checked)?;
         let signer = self.signer(id, &mut checked)?;
         Ok(Audited {
             id,

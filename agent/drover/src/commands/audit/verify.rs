@@ -42,6 +42,8 @@ struct Report {
     not_recomputable: usize,
     unproven: usize,
     failed: usize,
+    /// Documents in force whose commits are not in the repository any more.
+    sources_missing: usize,
     /// Whether every commit had to be signed.
     signatures_checked: bool,
     anchors: Vec<AnchorView>,
@@ -100,6 +102,7 @@ pub(super) fn run(args: &AuditVerifyArgs, ui: Ui) -> CommandResult {
         not_recomputable: 0,
         unproven: 0,
         failed: 0,
+        sources_missing: 0,
         signatures_checked: args.options.signers.is_some(),
         anchors: Vec::new(),
         problems: Vec::new(),
@@ -111,6 +114,7 @@ pub(super) fn run(args: &AuditVerifyArgs, ui: Ui) -> CommandResult {
         report.take(&audited, &mut reasons);
         Ok(())
     })?;
+    report.sources_missing = history.sources_missing();
     report.not_recomputable_because = reasons
         .into_iter()
         .map(|(reason, (commits, first))| Reason {
@@ -313,6 +317,10 @@ fn text(report: &Report, ui: Ui) -> String {
         (report.not_recomputable, "not recomputable"),
         (report.unproven, "older than the chain"),
         (report.failed, "failed"),
+        (
+            report.sources_missing,
+            "with a document whose commit is gone",
+        ),
     ] {
         if count > 0 {
             let _ = write!(text, ", {count} {what}");
