@@ -19,7 +19,7 @@ mod follow;
 mod verify;
 
 pub use verify::{
-    AuditCommit, Auditor, Checked, CommitKind, Problem, ProblemKind, Proof, ReadError,
+    AuditCommit, Auditor, Checked, CommitKind, Problem, ProblemKind, Proof, ReadError, ReadFile,
 };
 
 /// Where the latest entry is on the state branch.

@@ -54,7 +54,7 @@ mod timing;
 pub use agent::{Agent, AgentParts, AgentSettings, Contact, Entropy, LivenessProbe, StartError};
 pub use audit::{
     AUDIT_FILE, AuditCommit, AuditEntry, AuditError, AuditStep, Auditor, Checked, CommitKind,
-    Problem, ProblemKind, Proof, ReadError,
+    Problem, ProblemKind, Proof, ReadError, ReadFile,
 };
 pub use brake::FREEZE_FILE;
 pub use check::{check_group, check_provider, check_repository};

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use drover_model::RecordedGroup;
+use drover_model::{Plan, PlanReport, RecordedGroup};
 use drover_plan::{ClassifyInput, Desired, PLANNER, PlanError, PlanInput, ProviderFacts};
 use drover_spec::record::{
     self, DesiredInputs, PlanInputs, PlanOutcome, ProviderInputs, RecordError,
@@ -177,15 +177,19 @@ fn compute(inputs: &PlanInputs) -> Result<Computed, ReplayError> {
         peers,
         fences,
     })?;
+    Ok(computed(inputs, plan, &report))
+}
+
+fn computed(inputs: &PlanInputs, plan: Plan, report: &PlanReport) -> Computed {
     let outcome = PlanOutcome {
         plan: &plan,
-        report: &report,
+        report,
     };
-    Ok(Computed {
+    Computed {
         text: record::encode_inputs(inputs, &outcome),
         steps: plan.steps.len(),
         next: plan.next,
-    })
+    }
 }
 
 pub(crate) fn provider_facts(inputs: &ProviderInputs) -> ProviderFacts {

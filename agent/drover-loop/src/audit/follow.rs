@@ -65,7 +65,8 @@ fn explained(next: &RecordedGroup, state: &RecordedGroup) -> RecordedGroup {
 fn conditions(next: &RecordedGroup, state: &RecordedGroup, at: Timestamp) -> Result<(), String> {
     for (type_, condition) in &state.conditions {
         let known = next.conditions.get(type_) == Some(condition);
-        if !known && !(in_the_way(*type_, condition, state) && condition.since <= at) {
+        let told = condition.since <= at && in_the_way(*type_, condition, state);
+        if !known && !told {
             let (name, reason) = (type_.as_str(), &condition.reason);
             return Err(format!(
                 "the condition {name} ({reason}) is neither of the plan nor of what is in the way"

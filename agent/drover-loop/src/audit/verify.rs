@@ -25,6 +25,9 @@ const FLEET_FILE: &str = "fleet.yaml";
 #[error("{0}")]
 pub struct ReadError(pub String);
 
+/// Reads a file of a commit. None: there is none.
+pub type ReadFile<'a> = dyn Fn(&str) -> Result<Option<Vec<u8>>, ReadError> + 'a;
+
 /// One commit of the state branch, as a checker needs it.
 pub struct AuditCommit<'a> {
     /// How many parents it has.
@@ -37,8 +40,8 @@ pub struct AuditCommit<'a> {
     pub time: Timestamp,
     /// The paths that differ from its first parent.
     pub changed: &'a [String],
-    /// Returns a file of the commit. None: there is none.
-    pub read: &'a dyn Fn(&str) -> Result<Option<Vec<u8>>, ReadError>,
+    /// The files of the commit.
+    pub read: &'a ReadFile<'a>,
 }
 
 impl std::fmt::Debug for AuditCommit<'_> {
@@ -233,10 +236,7 @@ impl Auditor {
     /// # Errors
     ///
     /// A file that cannot be read.
-    pub fn after(
-        read: &dyn Fn(&str) -> Result<Option<Vec<u8>>, ReadError>,
-        leases: &[String],
-    ) -> Result<Self, ReadError> {
+    pub fn after(read: &ReadFile<'_>, leases: &[String]) -> Result<Self, ReadError> {
         let mut auditor = Self::new();
         if let Some(bytes) = read(AUDIT_FILE)? {
             let entry = AuditEntry::decode(&bytes).ok();

@@ -2,6 +2,7 @@
 //! it is found, in the commit in which it stands.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use drover_loop::{AUDIT_FILE, AuditCommit, AuditEntry, Auditor, Checked, Proof, StateCommit};
@@ -58,10 +59,6 @@ impl History {
     fn problems(&self) -> Vec<(usize, Vec<&'static str>)> {
         let found = self.check().into_iter().enumerate();
         let found = found.map(|(number, checked)| {
-            for problem in &checked.problems {
-                // Shown where a test fails.
-                println!("commit {number}: {}", problem.detail);
-            }
             let problems = checked.problems.iter();
             (
                 number,
@@ -159,11 +156,11 @@ impl History {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("sha256:{hex}")
+    let mut text = "sha256:".to_owned();
+    for byte in Sha256::digest(bytes) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// The last paragraph.

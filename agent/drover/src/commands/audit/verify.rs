@@ -303,6 +303,11 @@ fn text(report: &Report, ui: Ui) -> String {
             reason.reason
         );
     }
+    summary(report, &mut text);
+    text
+}
+
+fn summary(report: &Report, text: &mut String) {
     let short: String = report.tip.chars().take(10).collect();
     let _ = write!(
         text,
@@ -337,5 +342,4 @@ fn text(report: &Report, ui: Ui) -> String {
         count => counted(count, "anchor"),
     };
     let _ = writeln!(text, "\n{signed}; {anchored}");
-    text
 }
