@@ -7,6 +7,7 @@
 )]
 
 mod agent;
+mod attacks;
 mod audit;
 mod cli;
 mod crash;
