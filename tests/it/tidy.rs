@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// What each crate may depend on, of ours and of the kinds of crate that break its promise.
 /// A crate that is not listed may depend on everything.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("drover-model", &[]),
     ("drover-plan", &["drover-model"]),
     ("drover-policy", &["drover-model"]),
@@ -20,6 +20,10 @@ const ALLOWED: [(&str, &[&str]); 10] = [
     (
         "drover-provider-plugin",
         &["drover-model", "drover-provider"],
+    ),
+    (
+        "drover-provider-ec2",
+        &["drover-model", "drover-provider", "drover-provider-plugin"],
     ),
     ("drover-apply", &["drover-model", "drover-provider"]),
     ("drover-git", &[]),
@@ -68,8 +72,8 @@ fn is_rust(path: &str) -> bool {
         .is_some_and(|extension| extension == "rs")
 }
 
-/// The direct, normal dependencies of each workspace member.
-fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+/// What Cargo says of the workspace's members.
+fn metadata() -> serde_json::Value {
     let output = Command::new(env!("CARGO"))
         .args([
             "metadata",
@@ -86,7 +90,12 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The direct, normal dependencies of each workspace member.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = metadata();
     let name = |value: &serde_json::Value| value["name"].as_str().unwrap().to_owned();
     let packages = metadata["packages"].as_array().unwrap();
     let normal = |package: &serde_json::Value| {
@@ -101,6 +110,43 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         .iter()
         .map(|package| (name(package), normal(package)))
         .collect()
+}
+
+/// What no build that says nothing of packages may compile: one crate of it takes minutes and gigabytes.
+const HEAVY: &str = "aws-sdk-ec2";
+
+/// The members whose dependencies are heavy: programs of their own.
+const PROGRAMS: [&str; 1] = ["drover-provider-ec2"];
+
+#[test]
+fn what_is_built_by_default_is_everything_but_the_heavy_programs() {
+    let metadata = metadata();
+    let names: BTreeMap<&str, &str> = metadata["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|package| {
+            let text = |field: &str| package[field].as_str().unwrap();
+            (text("id"), text("name"))
+        })
+        .collect();
+    let of = |field: &str| -> BTreeSet<&str> {
+        let ids = metadata[field].as_array().unwrap().iter();
+        ids.map(|id| names[id.as_str().unwrap()]).collect()
+    };
+    let mut expected = of("workspace_members");
+    for program in PROGRAMS {
+        assert!(expected.remove(program), "{program} is no member");
+    }
+    assert_eq!(of("workspace_default_members"), expected);
+    for (member, direct) in dependencies() {
+        let is_program = PROGRAMS.contains(&member.as_str());
+        assert!(
+            is_program || PROGRAMS.iter().all(|program| !direct.contains(*program)),
+            "{member} depends on a heavy program"
+        );
+        assert_eq!(direct.contains(HEAVY), is_program, "{member} and {HEAVY}");
+    }
 }
 
 #[test]

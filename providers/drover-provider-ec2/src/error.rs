@@ -1,0 +1,216 @@
+//! What EC2's errors mean to the agent.
+//!
+//! Source of the codes: "Error codes for the Amazon EC2 API", in Amazon's EC2 developer guide. A code decides
+//! where it is known, then the HTTP status; the words of an error decide nothing.
+
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use drover_model::ErrorClass;
+use drover_provider::ProviderError;
+
+/// Codes of calls that came too fast. Turned away before they were carried out.
+const THROTTLED: [&str; 9] = [
+    "RequestLimitExceeded",
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "TooManyRequestsException",
+    "EC2ThrottledException",
+    "SlowDown",
+];
+
+/// Codes of what there is no room for now, at this place.
+const CAPACITY: [&str; 10] = [
+    "InsufficientInstanceCapacity",
+    "InsufficientHostCapacity",
+    "InsufficientReservedInstanceCapacity",
+    "InsufficientCapacity",
+    "InsufficientCapacityOnHost",
+    "InsufficientAddressCapacity",
+    "InsufficientFreeAddressesInSubnet",
+    "InsufficientVolumeCapacity",
+    "ReservationCapacityExceeded",
+    "SpotMaxPriceTooLow",
+];
+
+/// Limits of one request, not of the account: they end in `LimitExceeded` and can never succeed.
+const REQUEST_LIMITS: [&str; 4] = [
+    "TagLimitExceeded",
+    "AttachmentLimitExceeded",
+    "SecurityGroupsPerInstanceLimitExceeded",
+    "FilterLimitExceeded",
+];
+
+/// Limits of the account that do not end in `LimitExceeded`.
+const QUOTA: [&str; 2] = ["MaxSpotInstanceCountExceeded", "ResourceCountExceeded"];
+
+/// Codes of credentials that are missing, wrong, too old, or not enough.
+const AUTH: [&str; 16] = [
+    "AuthFailure",
+    "UnauthorizedOperation",
+    "AccessDenied",
+    "AccessDeniedException",
+    "Blocked",
+    "OptInRequired",
+    "PendingVerification",
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "MissingAuthenticationToken",
+    "IncompleteSignature",
+    "SignatureDoesNotMatch",
+    "InvalidSignatureException",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "RequestExpired",
+];
+
+/// Codes of what Amazon itself could not do, whatever status they come with.
+const INTERNAL: [&str; 5] = [
+    "InternalError",
+    "InternalFailure",
+    "ServiceUnavailable",
+    "Unavailable",
+    "RequestTimeout",
+];
+
+/// Codes of things that are being changed, and can be asked for again in a moment.
+const BUSY: [&str; 4] = [
+    "IncorrectState",
+    "IncorrectInstanceState",
+    "VolumeInUse",
+    "InvalidNetworkInterface.InUse",
+];
+
+/// Returns what a code means. None: it is not known.
+fn class_of_code(code: &str) -> Option<ErrorClass> {
+    let among = |codes: &[&str]| codes.contains(&code);
+    if among(&THROTTLED) || among(&BUSY) {
+        Some(ErrorClass::Throttled)
+    } else if among(&CAPACITY) {
+        Some(ErrorClass::Capacity)
+    } else if among(&REQUEST_LIMITS) {
+        Some(ErrorClass::InvalidSpec)
+    } else if among(&QUOTA) || code.ends_with("LimitExceeded") {
+        Some(ErrorClass::Quota)
+    } else if among(&AUTH) {
+        Some(ErrorClass::Auth)
+    } else if among(&INTERNAL) {
+        Some(ErrorClass::Unknown)
+    } else if code == "IdempotentInstanceTerminated" || is_missing_instance(code) {
+        Some(ErrorClass::NotFound)
+    } else {
+        None
+    }
+}
+
+/// Returns whether a code says that there is no such instance.
+pub(crate) fn is_missing_instance(code: &str) -> bool {
+    matches!(
+        code,
+        "InvalidInstanceID.NotFound" | "InvalidInstanceID.Malformed" | "InvalidInstanceId"
+    )
+}
+
+/// A call of EC2's that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{action}: {}{message}", code.as_deref().map(|code| format!("{code}: ")).unwrap_or_default())]
+pub(crate) struct CallError {
+    /// The call, such as `RunInstances`.
+    pub(crate) action: &'static str,
+    /// EC2's own code, where it answered.
+    pub(crate) code: Option<String>,
+    /// EC2's words, or why there was no answer.
+    pub(crate) message: String,
+    /// What it means.
+    pub(crate) class: ErrorClass,
+}
+
+impl CallError {
+    /// An error of our own.
+    pub(crate) fn new(action: &'static str, class: ErrorClass, message: impl Into<String>) -> Self {
+        Self {
+            action,
+            code: None,
+            message: message.into(),
+            class,
+        }
+    }
+
+    /// Sorts an error of the SDK.
+    pub(crate) fn of<E>(action: &'static str, error: &SdkError<E>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let status = error
+            .raw_response()
+            .map(|response| response.status().as_u16());
+        if let (SdkError::ServiceError(service), Some(status)) = (error, status) {
+            let code = service.err().code();
+            let by_status = || {
+                if (400..500).contains(&status) {
+                    ErrorClass::InvalidSpec
+                } else {
+                    ErrorClass::Unknown
+                }
+            };
+            return Self {
+                action,
+                code: code.map(str::to_owned),
+                message: service
+                    .err()
+                    .message()
+                    .unwrap_or("no reason given")
+                    .to_owned(),
+                class: code.and_then(class_of_code).unwrap_or_else(by_status),
+            };
+        }
+        let message = whole(error);
+        // Without credentials nothing was signed, so nothing was sent.
+        let class = if names_credentials(error) {
+            ErrorClass::Auth
+        } else if matches!(error, SdkError::ConstructionFailure(_)) {
+            ErrorClass::InvalidSpec
+        } else {
+            ErrorClass::Unknown
+        };
+        Self::new(action, class, message)
+    }
+
+    /// Returns whether EC2 answered with this code.
+    pub(crate) fn is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
+}
+
+impl From<CallError> for ProviderError {
+    fn from(error: CallError) -> Self {
+        Self::new(error.class, error.to_string())
+    }
+}
+
+/// Returns whether an error is one of finding credentials.
+fn names_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<aws_credential_types::provider::error::CredentialsError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Returns an error with its causes.
+fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,311 @@
+//! Launches: one `RunInstances` for a batch, at the first offering that has room.
+//!
+//! Every try of one batch has the same `ClientToken`, ours. So EC2 itself says whether a batch was made already,
+//! by whichever offering: a try that differs from the one that worked is answered with
+//! `IdempotentParameterMismatch`, and then what the token made is looked up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drover_model::{ErrorClass, InstanceId, ProviderRef};
+use drover_provider::{ProviderError, ProvisionRequest, Provisioned};
+
+use crate::book::Owner;
+use crate::budget::{Limit, Priority};
+use crate::cooling::Offering;
+use crate::error::CallError;
+use crate::listing::{Seen, filter};
+use crate::properties::{Properties, invalid};
+use crate::region::{Cost, Region};
+use crate::request::{Launch, Where};
+
+const ACTION: &str = "RunInstances";
+
+/// Most offerings that one call tries: each costs one of the two `RunInstances` a second that an account has.
+const TRIES_MAX: usize = 8;
+
+/// The waits between looks for what a token has made: its listing may be behind by seconds.
+const LOOKS: [Duration; 6] = [
+    Duration::from_millis(0),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
+
+/// What a launch asks for, and where.
+#[derive(Debug)]
+struct Choice {
+    offering: Offering,
+    at: Where,
+}
+
+/// How a try ended that made nothing.
+struct Shortage {
+    error: CallError,
+    /// Whether it can never work there, whatever room there is.
+    unsupported: bool,
+}
+
+impl Region {
+    /// Makes the instances of a batch.
+    pub(crate) async fn launch(
+        self: &Arc<Self>,
+        launch: &Launch<'_>,
+    ) -> Result<Provisioned, ProviderError> {
+        let choices = self.choices(launch).await?;
+        let all = choices.len();
+        let mut warm: Vec<&Choice> = choices
+            .iter()
+            .filter(|choice| self.cooling.until(&choice.offering).is_none())
+            .collect();
+        if warm.is_empty() {
+            // Nobody knows better: the one that is warm first.
+            warm.extend(
+                choices
+                    .iter()
+                    .min_by_key(|choice| self.cooling.until(&choice.offering)),
+            );
+        }
+        warm.truncate(TRIES_MAX);
+        let mut last = None;
+        for choice in &warm {
+            match self.try_at(launch, choice).await? {
+                Ok(provisioned) => return Ok(provisioned),
+                Err(shortage) => last = Some(shortage),
+            }
+        }
+        let Some(Shortage { error, unsupported }) = last else {
+            return Err(invalid("nothing to launch"));
+        };
+        // An earlier call with this token may have worked at an offering that was left out now.
+        if warm.len() < all
+            && let Some(made) = self.made_before(launch.request).await?
+        {
+            return Ok(made);
+        }
+        if unsupported && warm.len() == all {
+            return Err(ProviderError::new(
+                ErrorClass::InvalidSpec,
+                error.to_string(),
+            ));
+        }
+        let message = format!("{error} ({} of {all} offerings tried)", warm.len());
+        Err(ProviderError::new(ErrorClass::Capacity, message))
+    }
+
+    /// Returns what may be asked for, in order: each type in every place, then the next type.
+    async fn choices(self: &Arc<Self>, launch: &Launch<'_>) -> Result<Vec<Choice>, ProviderError> {
+        let Properties { types, spot, .. } = launch.properties;
+        let places = self.places_of(launch).await?;
+        let launch_templates = [String::new()];
+        let types = if types.is_empty() {
+            &launch_templates[..]
+        } else {
+            types
+        };
+        let mut choices = Vec::new();
+        for type_ in types {
+            for at in &places {
+                choices.push(Choice {
+                    offering: Offering {
+                        type_: type_.clone(),
+                        place: at
+                            .subnet
+                            .clone()
+                            .or_else(|| at.zone.clone())
+                            .unwrap_or_default(),
+                        spot: spot.is_some(),
+                    },
+                    at: at.clone(),
+                });
+            }
+        }
+        Ok(choices)
+    }
+
+    /// Returns where a batch may be made: the subnets of its zone, or the zone, or wherever.
+    async fn places_of(self: &Arc<Self>, launch: &Launch<'_>) -> Result<Vec<Where>, ProviderError> {
+        if let Some(place) = &launch.place {
+            return Ok(vec![place.at.clone()]);
+        }
+        let subnets = &launch.properties.subnets;
+        let zone = launch.request.zone.as_ref();
+        match zone {
+            None if subnets.is_empty() => Ok(vec![Where::default()]),
+            Some(zone) if subnets.is_empty() => Ok(vec![Where {
+                subnet: None,
+                zone: Some(zone.clone()),
+            }]),
+            None => {
+                // Batches begin at different subnets, so that they spread; a repeated one at the same.
+                let start = spread(launch.request.token.as_str(), subnets.len());
+                let turned = subnets[start..].iter().chain(&subnets[..start]);
+                let of = |subnet: &String| Where {
+                    subnet: Some(subnet.clone()),
+                    zone: None,
+                };
+                Ok(turned.map(of).collect())
+            }
+            Some(zone) => {
+                let zones = self.zones_of(subnets).await?;
+                let there = zones.into_iter().filter(|(_, other)| other == zone);
+                let places: Vec<Where> = there
+                    .map(|(subnet, zone)| Where {
+                        subnet: Some(subnet),
+                        zone: Some(zone),
+                    })
+                    .collect();
+                if places.is_empty() {
+                    return Err(invalid(format!("none of `subnets` is in zone {zone}")));
+                }
+                Ok(places)
+            }
+        }
+    }
+
+    /// Tries one offering. The inner error: there is no room.
+    async fn try_at(
+        self: &Arc<Self>,
+        launch: &Launch<'_>,
+        choice: &Choice,
+    ) -> Result<Result<Provisioned, Shortage>, ProviderError> {
+        let request = launch.request;
+        let count = request.slots.len();
+        let resources = Limit::RunResources;
+        self.budget
+            .take(ACTION, resources, count, Priority::Make)
+            .await?;
+        let cost = Cost {
+            action: ACTION,
+            limit: Limit::Run,
+            priority: Priority::Make,
+        };
+        let call = launch.builder(self.client().await, &choice.offering.type_, &choice.at);
+        match self.call(cost, Box::pin(call.send())).await {
+            Ok(answer) => {
+                let seen: Vec<Seen> = answer.instances().iter().filter_map(Seen::of).collect();
+                let provisioned = self.take_in(request, launch, &seen);
+                if provisioned.shortfall.is_some() {
+                    self.cooling.cool(&choice.offering);
+                }
+                Ok(Ok(provisioned))
+            }
+            Err(error) if error.is("IdempotentParameterMismatch") => {
+                self.resolve(launch, error).await.map(Ok)
+            }
+            Err(error) if error.is("IdempotentInstanceTerminated") => {
+                match self.made_before(request).await? {
+                    Some(made) => Ok(Ok(made)),
+                    None => Err(error.into()),
+                }
+            }
+            Err(error) => {
+                let unsupported = error.is("Unsupported");
+                if error.class == ErrorClass::Capacity || unsupported {
+                    self.cooling.cool(&choice.offering);
+                    return Ok(Err(Shortage { error, unsupported }));
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Notes what was made, by launch index.
+    fn take_in(
+        &self,
+        request: &ProvisionRequest,
+        launch: &Launch<'_>,
+        seen: &[Seen],
+    ) -> Provisioned {
+        let mut made: BTreeMap<InstanceId, ProviderRef> = BTreeMap::new();
+        for seen in seen {
+            let slot = usize::try_from(seen.launch_index)
+                .ok()
+                .and_then(|index| request.slots.get(index));
+            let (Some(slot), Ok(handle)) = (slot, ProviderRef::parse(&seen.id)) else {
+                continue;
+            };
+            let owner = Owner {
+                provider: launch.provider.clone(),
+                ownership: launch.ownership(slot),
+            };
+            self.book.note(&seen.id, owner);
+            made.insert(slot.instance.clone(), handle);
+        }
+        let wanted = request.slots.len();
+        let shortfall = (made.len() < wanted).then(|| {
+            let message = format!("{ACTION}: made {} of {wanted} instances", made.len());
+            ProviderError::new(ErrorClass::Partial, message)
+        });
+        Provisioned { made, shortfall }
+    }
+
+    /// Finds out what a token stands for that EC2 has seen with other parameters: this very batch, made at
+    /// another offering, or by another release of this program; or another batch.
+    async fn resolve(
+        self: &Arc<Self>,
+        launch: &Launch<'_>,
+        error: CallError,
+    ) -> Result<Provisioned, ProviderError> {
+        for pause in LOOKS {
+            tokio::time::sleep(pause).await;
+            if let Some(made) = self.made_before(launch.request).await? {
+                return Ok(made);
+            }
+        }
+        // Made and not listed yet, or refused and remembered: the next call with the token will tell.
+        let message = format!("{error}; nothing with the token is listed yet");
+        Err(ProviderError::new(ErrorClass::Unknown, message))
+    }
+
+    /// Returns what a token has made. None: nothing is listed.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidSpec`: it made something else.
+    async fn made_before(
+        self: &Arc<Self>,
+        request: &ProvisionRequest,
+    ) -> Result<Option<Provisioned>, ProviderError> {
+        let wanted = filter("client-token", &[request.token.as_str()]);
+        let seen = self.describe(vec![wanted], Priority::Make).await?;
+        if seen.is_empty() {
+            return Ok(None);
+        }
+        let mut made = BTreeMap::new();
+        for seen in &seen {
+            let owned = seen.ownership().filter(|owned| {
+                owned.token == request.token
+                    && owned.fleet == request.fleet
+                    && owned.group == request.group
+                    && owned.digests.replace == request.digests.replace
+                    && request
+                        .slots
+                        .iter()
+                        .any(|slot| slot.instance == owned.instance)
+            });
+            let (Some(owned), Ok(handle)) = (owned, ProviderRef::parse(&seen.id)) else {
+                let message = format!("token {} was used with other parameters", request.token);
+                return Err(invalid(message));
+            };
+            made.insert(owned.instance, handle);
+        }
+        let wanted = request.slots.len();
+        let shortfall = (made.len() < wanted).then(|| {
+            let message = format!("{ACTION}: made {} of {wanted} instances", made.len());
+            ProviderError::new(ErrorClass::Partial, message)
+        });
+        Ok(Some(Provisioned { made, shortfall }))
+    }
+}
+
+/// Returns a number below `count` that depends on the text alone.
+fn spread(text: &str, count: usize) -> usize {
+    let sum = text.bytes().fold(0_usize, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(usize::from(byte))
+    });
+    sum % count.max(1)
+}

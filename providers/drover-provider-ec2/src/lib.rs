@@ -1,0 +1,46 @@
+//! EC2 provider of drover: instances of an AWS account and region, over aws-sdk-ec2.
+//!
+//! A program of its own, `drover-provider-ec2`, which the agent starts: the SDK takes minutes and gigabytes to
+//! compile, and the credentials stay out of the agent. It speaks `Provider/1` on a socket.
+//!
+//! It knows nothing of groups' sizes, health or rollouts, keeps nothing on disk, and never reads a secret itself:
+//! credentials are the SDK's business.
+//!
+//! Entry point: [`Ec2Factory`].
+//!
+//! **Invariant:** every `RunInstances` has the token of the caller as its `ClientToken`: EC2 decides whether it
+//! made something before, not this program's memory.
+//! **Invariant:** owner tags go on with the launch. What does not carry them is never touched.
+//! **Invariant:** a listing that is not whole is an error. What is remembered between calls saves calls, and
+//! is never the reason to believe that something is gone.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | `schema`, `settings`, `properties` | what documents may say |
+//! | `region` | client, budget and caches that documents of one account and region share |
+//! | `budget`, `cooling`, `error` | EC2's limits, offerings without room, what its errors mean |
+//! | `listing`, `notices` | what is there, and what is about to happen to it |
+//! | `launch`, `request`, `tags` | making instances |
+//! | `ending`, `book` | ending them; what is known between listings |
+//! | `places` | interfaces and volumes of quorum groups' members |
+
+mod book;
+mod budget;
+mod cooling;
+mod ending;
+mod error;
+mod factory;
+mod launch;
+mod listing;
+mod notices;
+mod places;
+mod properties;
+mod provider;
+mod region;
+mod request;
+mod schema;
+mod settings;
+mod tags;
+
+pub use factory::Ec2Factory;
+pub use region::Reach;

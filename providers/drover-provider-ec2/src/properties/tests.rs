@@ -1,0 +1,76 @@
+use super::*;
+
+fn map(entries: &[(&str, Value)]) -> Value {
+    let entries = entries.iter();
+    entries
+        .map(|(key, value)| ((*key).to_owned(), value.clone()))
+        .collect()
+}
+
+fn with(more: &[(&str, Value)]) -> Result<Properties, ProviderError> {
+    let mut entries = vec![
+        ("imageId", "ami-1".into()),
+        ("instanceType", "t3.micro".into()),
+    ];
+    entries.extend(more.iter().cloned());
+    decode(&map(&entries))
+}
+
+#[test]
+fn what_is_not_written_is_safe() {
+    let plain = with(&[]).unwrap();
+    assert!(plain.metadata.tokens_required);
+    assert_eq!(plain.on_shutdown, Some(OnShutdown::Stop));
+    assert_eq!(plain.spot, None);
+    let volume = map(&[("device", "/dev/xvda".into())]);
+    let disks = with(&[("volumes", Value::List(vec![volume]))])
+        .unwrap()
+        .volumes;
+    assert!(disks[0].encrypted && disks[0].delete_on_termination);
+    assert_eq!(disks[0].type_, "gp3");
+}
+
+#[test]
+fn spot_instances_end_when_they_shut_down() {
+    let spot = with(&[("market", "spot".into()), ("spotMaxPrice", "0.01".into())]).unwrap();
+    let max_price = Some("0.01".to_owned());
+    assert_eq!(spot.spot, Some(Spot { max_price }));
+    assert_eq!(spot.on_shutdown, None);
+}
+
+#[test]
+fn types_are_in_the_order_of_preference() {
+    let fallback = Value::List(vec!["t3a.micro".into(), "t2.micro".into()]);
+    let types = with(&[("fallbackTypes", fallback)]).unwrap().types;
+    assert_eq!(types, ["t3.micro", "t3a.micro", "t2.micro"]);
+}
+
+#[test]
+fn mistakes_say_where_they_are() {
+    let many = Value::List(vec!["t".into(); CHOICES_MAX]);
+    let template = |entries: &[(&str, Value)]| map(&[("launchTemplate", map(entries))]);
+    let cases = [
+        (map(&[("instanceType", "t".into())]), "`imageId` is missing"),
+        (map(&[("imageId", "a".into())]), "`instanceType` is missing"),
+        (map(&[("imgeId", "a".into())]), "unknown field `imgeId`"),
+        (
+            template(&[("version", "1".into())]),
+            "either `id` or `name`",
+        ),
+        (
+            template(&[("name", "a".into()), ("version", "$Default".into())]),
+            "launchTemplate.version",
+        ),
+        (
+            template(&[("name", "a".into())]),
+            "launchTemplate: `version` is missing",
+        ),
+    ];
+    for (value, words) in cases {
+        let error = decode(&value).unwrap_err();
+        assert_eq!(error.class, ErrorClass::InvalidSpec);
+        assert!(error.message.contains(words), "{error}, not {words}");
+    }
+    let error = with(&[("fallbackTypes", many)]).unwrap_err();
+    assert!(error.message.contains("more than 20"), "{error}");
+}

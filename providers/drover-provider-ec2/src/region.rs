@@ -1,0 +1,200 @@
+//! One account and region: the client, its budget, and what every Provider document for it shares.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region as RegionName};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use drover_model::ErrorClass;
+use tokio::sync::OnceCell;
+
+use crate::book::Book;
+use crate::budget::{Budget, Limit, Priority};
+use crate::cooling::Cooling;
+use crate::ending::Endings;
+use crate::error::CallError;
+use crate::listing::Listings;
+use crate::settings::Account;
+
+/// How long connecting may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long one try of a call may take, and all of them: less than the `timeout` of a plugin's call (60 s).
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
+const CALL_LIMIT: Duration = Duration::from_secs(50);
+
+/// Tries of one call: the SDK's own default. Each is the same request, with the same token.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// How the program reaches EC2.
+#[derive(Debug, Clone)]
+pub struct Reach {
+    /// Where EC2 is. None: as the environment (`AWS_ENDPOINT_URL`) and the region say.
+    pub endpoint: Option<String>,
+    /// Percent of the account's API limits that are ours, 1 to 100.
+    pub limit_share: u8,
+    /// Credentials. None: as the SDK finds them.
+    pub credentials: Option<SharedCredentialsProvider>,
+}
+
+/// One account and region.
+#[derive(Debug)]
+pub(crate) struct Region {
+    pub(crate) account: Account,
+    reach: Reach,
+    client: OnceCell<Client>,
+    pub(crate) budget: Budget,
+    pub(crate) cooling: Cooling,
+    pub(crate) book: Book,
+    pub(crate) listings: Listings,
+    pub(crate) endings: Endings,
+    /// Held while places are made.
+    pub(crate) making_places: tokio::sync::Mutex<()>,
+    zones: Mutex<BTreeMap<String, String>>,
+}
+
+/// What a call takes from the budget.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cost {
+    pub(crate) action: &'static str,
+    pub(crate) limit: Limit,
+    pub(crate) priority: Priority,
+}
+
+impl Region {
+    pub(crate) fn new(account: Account, reach: Reach) -> Self {
+        Self {
+            account,
+            budget: Budget::new(reach.limit_share),
+            reach,
+            client: OnceCell::new(),
+            cooling: Cooling::default(),
+            book: Book::default(),
+            listings: Listings::default(),
+            endings: Endings::default(),
+            making_places: tokio::sync::Mutex::default(),
+            zones: Mutex::default(),
+        }
+    }
+
+    /// Returns the client, made at the first call: reading configuration takes files and perhaps the network.
+    pub(crate) async fn client(&self) -> &Client {
+        self.client.get_or_init(|| self.connect()).await
+    }
+
+    async fn connect(&self) -> Client {
+        use aws_smithy_http_client::tls;
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(tls::Provider::Rustls(
+                tls::rustls_provider::CryptoMode::Ring,
+            ))
+            .build_https();
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_LIMIT)
+            .operation_attempt_timeout(ATTEMPT_LIMIT)
+            .operation_timeout(CALL_LIMIT)
+            .build();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http)
+            .region(RegionName::new(self.account.region.clone()))
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
+            .timeout_config(timeouts);
+        if let Some(profile) = &self.account.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(credentials) = &self.reach.credentials {
+            loader = loader.credentials_provider(credentials.clone());
+        }
+        if let Some(endpoint) = &self.reach.endpoint {
+            loader = loader.endpoint_url(endpoint);
+        }
+        Client::new(&loader.load().await)
+    }
+
+    /// Makes a call when the budget allows it.
+    pub(crate) async fn call<T, E>(
+        &self,
+        cost: Cost,
+        call: impl Future<Output = Result<T, SdkError<E>>>,
+    ) -> Result<T, CallError>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        self.call_for(cost, 1, call).await
+    }
+
+    /// Makes a call that takes more than one token of its limit.
+    pub(crate) async fn call_for<T, E>(
+        &self,
+        cost: Cost,
+        tokens: usize,
+        call: impl Future<Output = Result<T, SdkError<E>>>,
+    ) -> Result<T, CallError>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let Cost {
+            action,
+            limit,
+            priority,
+        } = cost;
+        self.budget.take(action, limit, tokens, priority).await?;
+        let answered = call.await;
+        answered.map_err(|error| {
+            let error = CallError::of(action, &error);
+            if error.class == ErrorClass::Throttled {
+                self.budget.empty(limit);
+            }
+            error
+        })
+    }
+
+    fn lock_zones(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.zones.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the zone of each subnet, in the order that is asked for. A subnet never moves, so each is
+    /// asked about once.
+    pub(crate) async fn zones_of(
+        self: &Arc<Self>,
+        subnets: &[String],
+    ) -> Result<Vec<(String, String)>, CallError> {
+        let missing: Vec<String> = {
+            let known = self.lock_zones();
+            let unknown = subnets.iter().filter(|subnet| !known.contains_key(*subnet));
+            unknown.cloned().collect()
+        };
+        let action = "DescribeSubnets";
+        if !missing.is_empty() {
+            let cost = Cost {
+                action,
+                limit: Limit::Describe,
+                priority: Priority::Make,
+            };
+            let request = self.client().await.describe_subnets();
+            let request = request.set_subnet_ids(Some(missing));
+            let answer = self.call(cost, Box::pin(request.send())).await?;
+            let mut known = self.lock_zones();
+            for subnet in answer.subnets() {
+                if let (Some(id), Some(zone)) = (subnet.subnet_id(), subnet.availability_zone()) {
+                    known.insert(id.to_owned(), zone.to_owned());
+                }
+            }
+        }
+        let known = self.lock_zones();
+        let zones = subnets.iter().map(|subnet| {
+            let zone = known.get(subnet).cloned();
+            let zone = zone.ok_or_else(|| {
+                let message = format!("EC2 does not say which zone {subnet} is in");
+                CallError::new(action, ErrorClass::InvalidSpec, message)
+            })?;
+            Ok((subnet.clone(), zone))
+        });
+        zones.collect()
+    }
+}

@@ -1,0 +1,76 @@
+//! The settings of a Provider document, decoded.
+
+use drover_model::Value;
+use drover_provider::ProviderError;
+
+use crate::properties::{checked, flag, invalid, one_of, text, texts};
+
+/// What a Provider document says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// Which account and region.
+    pub(crate) account: Account,
+    pub(crate) address: AddressKind,
+    pub(crate) status_checks: bool,
+    pub(crate) places: Option<Places>,
+}
+
+/// An account and region, as far as the program knows them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Account {
+    pub(crate) region: String,
+    /// A profile of the program's own configuration files. None: as the SDK finds credentials.
+    pub(crate) profile: Option<String>,
+}
+
+/// Which of an instance's addresses is the one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AddressKind {
+    Private,
+    Public,
+    Ipv6,
+}
+
+/// Where members of quorum groups live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Places {
+    pub(crate) subnets: Vec<String>,
+    pub(crate) security_groups: Vec<String>,
+}
+
+/// Decodes settings.
+///
+/// # Errors
+///
+/// `InvalidSpec`: the first mistake.
+pub(crate) fn decode(value: &Value) -> Result<Settings, ProviderError> {
+    checked(&crate::schema::settings(), value)?;
+    let region = text(value, "region").unwrap_or_default();
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    // It becomes part of a host name.
+    if region.is_empty() || !region.chars().all(plain) {
+        return Err(invalid(format!("region: {region:?} is no region's name")));
+    }
+    let address = one_of(value, "address", &["private", "public", "ipv6"])?;
+    let address = match address.as_deref() {
+        Some("public") => AddressKind::Public,
+        Some("ipv6") => AddressKind::Ipv6,
+        _ => AddressKind::Private,
+    };
+    let places = value.get("places").map(|places| Places {
+        subnets: texts(places, "subnets").unwrap_or_default(),
+        security_groups: texts(places, "securityGroups").unwrap_or_default(),
+    });
+    Ok(Settings {
+        account: Account {
+            region,
+            profile: text(value, "profile"),
+        },
+        address,
+        status_checks: flag(value, "statusChecks").unwrap_or(false),
+        places,
+    })
+}
+
+#[cfg(test)]
+mod tests;

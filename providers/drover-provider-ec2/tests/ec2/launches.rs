@@ -1,0 +1,360 @@
+//! Making instances: tokens, offerings, partial batches, limits.
+
+use std::time::Duration;
+
+use drover_model::{ErrorClass, ProviderPhase, Value};
+
+use crate::conformance::slow;
+use crate::fake::{Fake, FakeSettings};
+use crate::support::{end, factory, fleet, open, request, running_with, texts};
+
+fn instant() -> Fake {
+    Fake::start(FakeSettings::default())
+}
+
+#[tokio::test]
+async fn what_is_launched_has_its_tags_and_asks_for_imdsv2() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let mut request = request(1, 3, running_with(&[("market", "spot".into())]));
+    for slot in &mut request.slots {
+        slot.init = vec!["echo hello".to_owned()];
+        slot.env.insert("PORT".to_owned(), "it's 80".to_owned());
+        slot.tags.insert("team".to_owned(), "web & co".to_owned());
+    }
+    let made = provider.provision(&request).await.unwrap().made;
+    assert_eq!(made.len(), 3);
+    let world = fake.world();
+    for (slot, machine) in request.slots.iter().zip(world.living()) {
+        assert_eq!(made[&slot.instance].as_str(), machine.id);
+        assert_eq!(machine.token, request.token.as_str());
+        assert_eq!(machine.http_tokens, "required");
+        assert!(machine.spot);
+        assert_eq!(machine.tags["team"], "web & co");
+        assert_eq!(machine.tags["drover.instances"], "1-3");
+        assert_eq!(machine.tags["drover.fleet"], "prod");
+        assert_eq!(machine.tags["Name"], "web");
+        let script = machine.user_data.clone().unwrap();
+        let script = data_encoding::BASE64.decode(script.as_bytes()).unwrap();
+        let expected = "#!/bin/sh\nset -eu\nexport PORT='it'\\''s 80'\necho hello\n";
+        assert_eq!(String::from_utf8(script).unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_makes_nothing_twice() {
+    let fake = Fake::start(slow());
+    let factory = factory(&fake.endpoint());
+    // Once: the SDK repeats the same request itself. Four times: it gives up, and the agent repeats.
+    for (lost, expected) in [(1, Ok(())), (4, Err(ErrorClass::Unknown))] {
+        let provider = open(&factory);
+        let request = request(1, 2, running_with(&[]));
+        fake.world().lose("RunInstances", lost);
+        let first = provider.provision(&request).await;
+        assert_eq!(first.map(drop).map_err(|error| error.class), expected);
+        let again = loop {
+            match provider.provision(&request).await {
+                Ok(made) => break made.made,
+                Err(error) => assert_eq!(error.class, ErrorClass::Unknown),
+            }
+        };
+        let world = fake.world();
+        let of_token = world.living();
+        let ids: Vec<&str> = of_token
+            .filter(|machine| machine.token == request.token.as_str())
+            .map(|machine| machine.id.as_str())
+            .collect();
+        let handles: Vec<&str> = again
+            .values()
+            .map(drover_model::ProviderRef::as_str)
+            .collect();
+        assert_eq!(ids, handles);
+    }
+}
+
+#[tokio::test]
+async fn a_type_without_room_is_left_alone_and_the_next_one_taken() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let properties = || {
+        running_with(&[
+            ("fallbackTypes", texts(&["t3a.micro"])),
+            ("subnets", texts(&["subnet-a", "subnet-b"])),
+        ])
+    };
+    for subnet in ["subnet-a", "subnet-b"] {
+        let key = ("t3.micro".to_owned(), subnet.to_owned());
+        fake.world().room.insert(key, 0);
+    }
+    let made = provider.provision(&request(1, 1, properties())).await;
+    assert_eq!(made.unwrap().made.len(), 1);
+    assert_eq!(
+        fake.calls()["RunInstances"],
+        3,
+        "both subnets, then the other type"
+    );
+    let made = provider.provision(&request(2, 1, properties())).await;
+    assert_eq!(made.unwrap().made.len(), 1);
+    assert_eq!(
+        fake.calls()["RunInstances"],
+        1,
+        "what has no room is not asked for"
+    );
+    let types: Vec<String> = fake.world().living().map(|one| one.type_.clone()).collect();
+    assert_eq!(types, ["t3a.micro", "t3a.micro"]);
+}
+
+#[tokio::test]
+async fn a_repeated_call_finds_what_was_made_at_an_offering_that_has_cooled_since() {
+    let fake = Fake::start(slow());
+    let provider = open(&factory(&fake.endpoint()));
+    let properties = || running_with(&[("fallbackTypes", texts(&["t3a.micro"]))]);
+    let first = request(1, 1, properties());
+    fake.world().lose("RunInstances", 3);
+    let lost = provider.provision(&first).await.unwrap_err();
+    assert_eq!(lost.class, ErrorClass::Unknown);
+    // Meanwhile the type runs out.
+    let key = ("t3.micro".to_owned(), "eu-central-1a".to_owned());
+    fake.world().room.insert(key, 0);
+    provider
+        .provision(&request(2, 1, properties()))
+        .await
+        .unwrap();
+    // The other type is tried first now, with the same token: EC2 says that it was used.
+    let again = provider.provision(&first).await.unwrap().made;
+    let world = fake.world();
+    let of_token: Vec<&str> = world
+        .living()
+        .filter(|one| one.token == first.token.as_str())
+        .map(|one| one.id.as_str())
+        .collect();
+    assert_eq!(of_token, [again[&first.slots[0].instance].as_str()]);
+}
+
+#[tokio::test]
+async fn no_room_anywhere_and_too_little_room_are_told_apart() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let key = || ("t3.micro".to_owned(), "eu-central-1a".to_owned());
+    fake.world().room.insert(key(), 2);
+    let batch = request(1, 5, running_with(&[]));
+    let part = provider.provision(&batch).await.unwrap();
+    assert_eq!(part.made.len(), 2);
+    assert_eq!(part.shortfall.unwrap().class, ErrorClass::Partial);
+    let again = provider.provision(&batch).await.unwrap();
+    assert_eq!(again.made, part.made, "repeated, it is the same part");
+    let none = provider.provision(&request(6, 1, running_with(&[]))).await;
+    assert_eq!(none.unwrap_err().class, ErrorClass::Capacity);
+    fake.world().room.insert(key(), 9);
+    // The only offering is asked for although it cools: nothing else is known.
+    let now = provider.provision(&request(7, 1, running_with(&[]))).await;
+    assert_eq!(now.unwrap().made.len(), 1);
+}
+
+#[tokio::test]
+async fn errors_of_ec2_have_the_class_that_the_agent_acts_on() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let cases = [
+        ("VcpuLimitExceeded", ErrorClass::Quota),
+        ("UnauthorizedOperation", ErrorClass::Auth),
+        ("InvalidAMIID.NotFound", ErrorClass::InvalidSpec),
+        ("InvalidParameterValue", ErrorClass::InvalidSpec),
+        ("Unsupported", ErrorClass::InvalidSpec),
+        ("InternalError", ErrorClass::Unknown),
+    ];
+    for (number, (code, class)) in (1..).zip(cases) {
+        fake.world().refuse("RunInstances", code, 3);
+        let refused = provider
+            .provision(&request(number, 1, running_with(&[])))
+            .await;
+        let error = refused.unwrap_err();
+        assert_eq!(error.class, class, "{code}: {error}");
+        assert!(error.message.contains(code), "{error}");
+        fake.world().refusals.clear();
+    }
+    assert_eq!(fake.world().living().count(), 0);
+}
+
+#[tokio::test]
+async fn a_throttled_call_is_repeated_a_little_and_then_handed_back() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    fake.world()
+        .refuse("DescribeInstances", "RequestLimitExceeded", 1);
+    assert!(provider.list(&fleet()).await.is_ok());
+    fake.world()
+        .refuse("DescribeInstances", "RequestLimitExceeded", 3);
+    let error = provider.list(&fleet()).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Throttled);
+}
+
+#[tokio::test]
+async fn ends_share_calls_and_one_that_fails_harms_no_other() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let batch = request(1, 100, running_with(&[]));
+    let made = provider.provision(&batch).await.unwrap().made;
+    fake.calls();
+    let ends = batch.slots.iter().enumerate();
+    let ends: Vec<_> = ends
+        .map(|(slot, one)| end(&batch, slot, &made[&one.instance]))
+        .collect();
+    // One is gone already, and EC2 has forgotten it.
+    fake.world()
+        .machines
+        .remove(made[&batch.slots[7].instance].as_str());
+    let ended = futures::future::join_all(ends.iter().map(|end| provider.destroy(end))).await;
+    let failed: Vec<_> = ended.iter().filter_map(|one| one.as_ref().err()).collect();
+    assert_eq!(
+        failed.len(),
+        1,
+        "what was there a moment ago is not believed to be gone"
+    );
+    assert_eq!(failed[0].class, ErrorClass::Throttled);
+    assert_eq!(
+        fake.calls()["TerminateInstances"],
+        104,
+        "one for all, then each alone, and that one three times more"
+    );
+    assert_eq!(fake.world().living().count(), 0);
+
+    let second = request(101, 100, running_with(&[]));
+    let made = provider.provision(&second).await.unwrap().made;
+    let ends: Vec<_> = second
+        .slots
+        .iter()
+        .enumerate()
+        .map(|(slot, one)| end(&second, slot, &made[&one.instance]))
+        .collect();
+    fake.calls();
+    let ended = futures::future::join_all(ends.iter().map(|end| provider.destroy(end))).await;
+    assert!(ended.iter().all(Result::is_ok));
+    assert_eq!(
+        fake.calls().into_iter().collect::<Vec<_>>(),
+        [("TerminateInstances".to_owned(), 1)]
+    );
+}
+
+#[tokio::test]
+async fn what_ends_by_itself_is_seen_with_its_reason_until_it_is_destroyed() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let batch = request(1, 3, running_with(&[]));
+    let made = provider.provision(&batch).await.unwrap().made;
+    let ids: Vec<String> = made.values().map(ToString::to_string).collect();
+    {
+        let mut world = fake.world();
+        let now = std::time::Instant::now();
+        let code = "Server.SpotInstanceTermination".to_owned();
+        let machine = world.machines.get_mut(&ids[0]).unwrap();
+        machine.ended = Some((now, code.clone(), format!("{code}: taken back")));
+        world.machines.get_mut(&ids[1]).unwrap().stopped = Some(now);
+    }
+    let phases = || async {
+        let listing = provider.list(&fleet()).await.unwrap();
+        let of = |id: &String| {
+            let mut all = listing.instances.iter();
+            let found = all.find(|one| one.provider_ref.as_str() == id);
+            found.map(|one| one.phase.clone()).unwrap()
+        };
+        ids.iter().map(of).collect::<Vec<_>>()
+    };
+    let seen = phases().await;
+    let ProviderPhase::Exited(taken) = &seen[0] else {
+        panic!("{seen:?}");
+    };
+    assert_eq!(
+        (taken.code, taken.message.contains("taken back")),
+        (None, true)
+    );
+    let ProviderPhase::Exited(stopped) = &seen[1] else {
+        panic!("{seen:?}");
+    };
+    assert_eq!(stopped.code, Some(0), "it shut itself down in order");
+    assert_eq!(seen[2], ProviderPhase::Running);
+    for slot in 0..2 {
+        let handle = &made[&batch.slots[slot].instance];
+        provider.destroy(&end(&batch, slot, handle)).await.unwrap();
+    }
+    let seen = phases().await;
+    assert_eq!(seen[0], ProviderPhase::Terminated);
+    assert_eq!(seen[1], ProviderPhase::Terminated);
+}
+
+#[tokio::test]
+async fn a_call_that_has_to_wait_too_long_for_the_accounts_limit_is_turned_away() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    for first in (0..10).map(|batch| 1 + batch * 100) {
+        // The burst is a thousand instances, five calls, and two more each second.
+        let batch = request(first, 100, running_with(&[]));
+        provider.provision(&batch).await.unwrap();
+    }
+    let started = std::time::Instant::now();
+    let over = provider
+        .provision(&request(1_001, 100, running_with(&[])))
+        .await;
+    assert_eq!(over.unwrap_err().class, ErrorClass::Throttled);
+    assert!(started.elapsed() < Duration::from_secs(5), "at once");
+    assert_eq!(fake.world().living().count(), 1_000);
+}
+
+#[tokio::test]
+async fn zones_choose_subnets() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let all = || running_with(&[("subnets", texts(&["subnet-a", "subnet-b", "subnet-c"]))]);
+    let mut in_b = request(1, 2, all());
+    in_b.zone = Some("eu-central-1b".to_owned());
+    provider.provision(&in_b).await.unwrap();
+    let zones: Vec<String> = fake.world().living().map(|one| one.zone.clone()).collect();
+    assert_eq!(zones, ["eu-central-1b", "eu-central-1b"]);
+    let mut nowhere = request(3, 1, all());
+    nowhere.zone = Some("eu-central-1z".to_owned());
+    let error = provider.provision(&nowhere).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::InvalidSpec);
+    let mut anywhere = request(4, 1, running_with(&[]));
+    anywhere.zone = Some("eu-central-1c".to_owned());
+    provider.provision(&anywhere).await.unwrap();
+    assert_eq!(fake.calls()["DescribeSubnets"], 1, "subnets do not move");
+}
+
+#[tokio::test]
+async fn properties_that_no_schema_can_refuse_are_refused_before_any_call() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let template = |version: &str| {
+        let entries = [("name", "web".into()), ("version", version.into())];
+        crate::support::map(&[("launchTemplate", crate::support::map(&entries))])
+    };
+    let cases: [(Value, &str); 6] = [
+        (
+            crate::support::map(&[("imageId", "ami-1".into())]),
+            "instanceType",
+        ),
+        (template("$Latest"), "version"),
+        (
+            running_with(&[("spotMaxPrice", "1".into())]),
+            "spotMaxPrice",
+        ),
+        (running_with(&[("market", "spt".into())]), "market"),
+        (
+            running_with(&[("keyName", "${instance.address}".into())]),
+            "instance.address",
+        ),
+        (
+            running_with(&[("market", "spot".into()), ("onShutdown", "stop".into())]),
+            "onShutdown",
+        ),
+    ];
+    for (properties, word) in cases {
+        let refused = provider.provision(&request(1, 1, properties)).await;
+        let error = refused.unwrap_err();
+        assert_eq!(error.class, ErrorClass::InvalidSpec);
+        assert!(error.message.contains(word), "{error}");
+    }
+    assert!(fake.calls().is_empty());
+    let made = provider.provision(&request(1, 1, template("7"))).await;
+    assert_eq!(made.unwrap().made.len(), 1, "a template may say all of it");
+}

@@ -1,0 +1,11 @@
+//! Tests of the EC2 provider over the real SDK: against a double of EC2 in this folder, and against moto.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test whose surroundings fail has nothing better to do than to say so"
+)]
+
+mod conformance;
+mod fake;
+mod launches;
+mod support;
