@@ -5,7 +5,10 @@
     reason = "a test whose surroundings fail has nothing better to do than to say so"
 )]
 
+mod agent;
 mod conformance;
 mod fake;
 mod launches;
+mod moto;
+mod observing;
 mod support;

@@ -91,6 +91,7 @@ fn run(world: &mut World, form: &Form) -> Answer {
         token: token.clone(),
         image,
         type_,
+        key: own("KeyName").unwrap_or_default(),
         subnet,
         zone,
         address: String::new(),

@@ -22,7 +22,7 @@ mod storage;
 mod world;
 mod xml;
 
-pub(crate) use world::{FakeSettings, World};
+pub(crate) use world::{FakeSettings, Machine, World};
 
 use xml::Form;
 
@@ -42,6 +42,11 @@ impl Refusal {
             code: code.to_owned(),
             message: message.into(),
         }
+    }
+
+    /// No refusal: the call that takes its turn is answered.
+    pub(crate) fn passing() -> Self {
+        Self::new("", "")
     }
 }
 

@@ -46,6 +46,7 @@ pub(crate) struct Machine {
     pub(crate) token: String,
     pub(crate) image: String,
     pub(crate) type_: String,
+    pub(crate) key: String,
     pub(crate) subnet: Option<String>,
     pub(crate) zone: String,
     pub(crate) address: String,
@@ -146,7 +147,8 @@ impl World {
 
     pub(crate) fn turn_away(&mut self, action: &str) -> Option<Refusal> {
         let queue = self.refusals.get_mut(action)?;
-        (!queue.is_empty()).then(|| queue.remove(0))
+        let next = (!queue.is_empty()).then(|| queue.remove(0));
+        next.filter(|refusal| !refusal.code.is_empty())
     }
 
     /// Loses the answers of the next calls of an action, which take effect all the same.
