@@ -138,7 +138,7 @@ impl Region {
             .await?;
         let request = self.client().await.terminate_instances();
         let request = request.set_instance_ids(Some(ids));
-        self.call(cost, Box::pin(request.send())).await.map(drop)
+        self.call(cost, || request.clone().send()).await.map(drop)
     }
 }
 

@@ -177,6 +177,13 @@ impl CallError {
         Self::new(action, class, message)
     }
 
+    /// Returns whether something is being changed just now, which a few moments seldom end.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.code
+            .as_deref()
+            .is_some_and(|code| BUSY.contains(&code))
+    }
+
     /// Returns whether EC2 answered with this code.
     pub(crate) fn is(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)

@@ -184,7 +184,7 @@ impl Region {
             priority: Priority::Make,
         };
         let call = launch.builder(self.client().await, &choice.offering.type_, &choice.at);
-        match self.call(cost, Box::pin(call.send())).await {
+        match self.call(cost, || call.clone().send()).await {
             Ok(answer) => {
                 let seen: Vec<Seen> = answer.instances().iter().filter_map(Seen::of).collect();
                 let provisioned = self.take_in(request, launch, &seen);

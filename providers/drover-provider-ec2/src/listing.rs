@@ -220,7 +220,7 @@ impl Region {
                 .set_filters(Some(filters.clone()))
                 .max_results(PAGE)
                 .set_next_token(next);
-            let answer = self.call(cost, Box::pin(page.send())).await?;
+            let answer = self.call(cost, || page.clone().send()).await?;
             let reservations = answer.reservations().iter();
             let instances = reservations.flat_map(Reservation::instances);
             seen.extend(instances.filter_map(Seen::of));

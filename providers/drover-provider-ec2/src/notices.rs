@@ -97,7 +97,7 @@ impl Region {
                 .filters(filter("status-code", &SPOT_MARKS))
                 .max_results(PAGE)
                 .set_next_token(next);
-            let answer = self.call(cost(action), Box::pin(page.send())).await?;
+            let answer = self.call(cost(action), || page.clone().send()).await?;
             for request in answer.spot_instance_requests() {
                 let marked = request.status().and_then(|status| status.update_time());
                 let marked = marked.and_then(timestamp);
@@ -151,7 +151,7 @@ impl Region {
                 .filters(wanted.clone())
                 .max_results(PAGE)
                 .set_next_token(next);
-            let answer = self.call(cost(action), Box::pin(page.send())).await?;
+            let answer = self.call(cost(action), || page.clone().send()).await?;
             answer.instance_statuses().iter().for_each(&mut each);
             match answer.next_token() {
                 None | Some("") => return Ok(()),

@@ -46,6 +46,13 @@ pub(crate) struct Place {
     pub(crate) at: Where,
 }
 
+/// A volume that goes with a place.
+#[derive(Debug)]
+pub(crate) struct Furniture {
+    volume: String,
+    device: String,
+}
+
 /// Whose places.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Owner<'a> {
@@ -176,7 +183,7 @@ impl Region {
                 .max_results(PAGE)
                 .set_next_token(next);
             let answer = self
-                .call(describing(action, priority), Box::pin(page.send()))
+                .call(describing(action, priority), || page.clone().send())
                 .await?;
             for interface in answer.network_interfaces() {
                 let (Some(id), Some(address)) = (
@@ -224,7 +231,7 @@ impl Region {
                 .max_results(PAGE)
                 .set_next_token(next);
             let answer = self
-                .call(describing(action, priority), Box::pin(page.send()))
+                .call(describing(action, priority), || page.clone().send())
                 .await?;
             for volume in answer.volumes() {
                 let tags = tags::read(volume.tags());
@@ -318,7 +325,7 @@ impl Region {
             .set_subnet_id(at.subnet.clone())
             .set_groups((!groups.is_empty()).then(|| groups.clone()))
             .tag_specifications(specification(ResourceType::NetworkInterface, &tags));
-        let answer = self.call(making(action), Box::pin(call.send())).await?;
+        let answer = self.call(making(action), || call.clone().send()).await?;
         let interface = answer.network_interface();
         let id = interface.and_then(|interface| interface.network_interface_id());
         let address = interface.and_then(|interface| interface.private_ip_address());
@@ -333,35 +340,64 @@ impl Region {
         })
     }
 
-    /// Makes the volumes of a place that are missing, and attaches all of them to an instance that is starting.
-    pub(crate) async fn attach(
+    /// Makes the volumes of a place that are missing, and returns all of them.
+    pub(crate) async fn furnish(
         self: &Arc<Self>,
         owner: Owner<'_>,
         seat: &Seat,
         properties: &Properties,
         place: &Place,
+    ) -> Result<Vec<Furniture>, ProviderError> {
+        if seat.attachments.is_empty() {
+            return Ok(Vec::new());
+        }
+        let volumes = self.volumes_of(owner, seat).await?;
+        let mut furniture = Vec::new();
+        for name in &seat.attachments {
+            let disk = disk_of(properties, name)?;
+            let volume = match volumes.get(name.as_str()) {
+                Some(volume) => volume.id.clone(),
+                None => self.make_volume(owner, &seat.id, name, disk, place).await?,
+            };
+            furniture.push(Furniture {
+                volume,
+                device: disk.device.clone(),
+            });
+        }
+        Ok(furniture)
+    }
+
+    /// Attaches the volumes of a place to an instance that was made for it.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown` always: the instance is there, and the call goes on from there when it is repeated.
+    pub(crate) async fn attach(
+        self: &Arc<Self>,
+        owner: Owner<'_>,
+        seat: &Seat,
+        furniture: &[Furniture],
         instance: &str,
     ) -> Result<(), ProviderError> {
-        if seat.attachments.is_empty() {
+        if furniture.is_empty() {
             return Ok(());
         }
-        if !self.until_running(instance).await? {
+        let unknown = |error: CallError| ProviderError::new(ErrorClass::Unknown, error.to_string());
+        if !self.until_running(instance).await.map_err(unknown)? {
             // It ended already: the listing tells, and there is nothing to attach to.
             return Ok(());
         }
-        let volumes = self.volumes_of(owner, seat).await?;
-        for name in &seat.attachments {
-            let disk = disk_of(properties, name)?;
-            let (volume, holder) = if let Some(volume) = volumes.get(name.as_str()) {
-                (volume.id.clone(), volume.holder.as_deref())
-            } else {
-                let made = self.make_volume(owner, &seat.id, name, disk, place).await?;
-                (made, None)
-            };
-            if holder == Some(instance) {
-                continue;
+        let volumes = self.volumes_of(owner, seat).await.map_err(unknown)?;
+        let holders: BTreeMap<&str, Option<&str>> = volumes
+            .values()
+            .map(|volume| (volume.id.as_str(), volume.holder.as_deref()))
+            .collect();
+        for Furniture { volume, device } in furniture {
+            let holder = holders.get(volume.as_str()).copied().flatten();
+            if holder != Some(instance) {
+                let attached = self.attach_one(volume, instance, device).await;
+                attached.map_err(unknown)?;
             }
-            self.attach_one(&volume, instance, &disk.device).await?;
         }
         Ok(())
     }
@@ -406,7 +442,7 @@ impl Region {
             .set_kms_key_id(disk.kms_key_id.clone())
             .set_snapshot_id(disk.snapshot_id.clone())
             .tag_specifications(specification(ResourceType::Volume, &tags));
-        let answer = self.call(making(action), Box::pin(call.send())).await?;
+        let answer = self.call(making(action), || call.clone().send()).await?;
         answer.volume_id().map(str::to_owned).ok_or_else(|| {
             CallError::new(action, ErrorClass::Unknown, "the answer names no volume")
         })
@@ -433,19 +469,13 @@ impl Region {
                 .volume_id(volume)
                 .instance_id(instance)
                 .device(device);
-            match self.call(cost, Box::pin(call.send())).await {
+            match self.call(cost, || call.clone().send()).await {
                 Ok(_) => return Ok(()),
                 Err(error) if error.is("IncorrectState") || error.is("InvalidVolume.NotFound") => {
                     last = Some(error);
                     tokio::time::sleep(LOOK).await;
                 }
-                // The instance is there: the call goes on where it stopped when it is repeated.
-                Err(error) => {
-                    return Err(CallError {
-                        class: ErrorClass::Unknown,
-                        ..error
-                    });
-                }
+                Err(error) => return Err(error),
             }
         }
         let message = last.map_or_else(String::new, |error| error.to_string());

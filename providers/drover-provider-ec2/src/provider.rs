@@ -201,7 +201,7 @@ impl Ec2Provider {
                 .instance_id(id)
                 .set_groups(Some(groups.clone()));
             let cost = cost("ModifyInstanceAttribute", Limit::Mutating);
-            self.region.call(cost, Box::pin(call.send())).await?;
+            self.region.call(cost, || call.clone().send()).await?;
         }
         let metadata = &properties.metadata;
         let call = client
@@ -211,14 +211,14 @@ impl Ec2Provider {
             .set_http_put_response_hop_limit(metadata.hop_limit)
             .set_instance_metadata_tags(metadata.instance_tags.map(metadata_tags));
         let options = cost("ModifyInstanceMetadataOptions", Limit::Create);
-        self.region.call(options, Box::pin(call.send())).await?;
+        self.region.call(options, || call.clone().send()).await?;
         // Last, so that the digest never says what has not happened.
         let tag = Tag::builder()
             .key(tags::DIGEST)
             .value(request.digests.to_string());
         let call = client.create_tags().resources(id).tags(tag.build());
         self.region
-            .call(cost("CreateTags", Limit::Tags), Box::pin(call.send()))
+            .call(cost("CreateTags", Limit::Tags), || call.clone().send())
             .await?;
         Ok(())
     }
@@ -308,14 +308,20 @@ impl Provider for Ec2Provider {
             user_data: user_data(&prepared.slot)?,
             place,
         };
+        let owner = self.owner(&request.fleet, &request.group);
+        let furniture = match (&slot.seat, &launch.place) {
+            (Some(seat), Some(place)) => {
+                let made = self.region.furnish(owner, seat, &properties, place);
+                made.await?
+            }
+            _ => Vec::new(),
+        };
         let provisioned = self.region.launch(&launch).await?;
-        if let (Some(seat), Some(place)) = (&slot.seat, &launch.place) {
-            let owner = self.owner(&request.fleet, &request.group);
+        if let Some(seat) = &slot.seat {
             for instance in provisioned.made.values() {
                 let id = instance.as_str();
-                self.region
-                    .attach(owner, seat, &properties, place, id)
-                    .await?;
+                let attached = self.region.attach(owner, seat, &furniture, id);
+                attached.await?;
             }
         }
         Ok(provisioned)
@@ -431,7 +437,7 @@ impl Provider for Ec2Provider {
             limit: Limit::Tags,
             priority: Priority::Rest,
         };
-        self.region.call(cost, Box::pin(call.send())).await?;
+        self.region.call(cost, || call.clone().send()).await?;
         self.region.book.forget(instance.as_str());
         Ok(())
     }
@@ -448,7 +454,7 @@ impl Provider for Ec2Provider {
             limit: Limit::Describe,
             priority: Priority::Rest,
         };
-        let answer = self.region.call(cost, Box::pin(call.send())).await?;
+        let answer = self.region.call(cost, || call.clone().send()).await?;
         let encoded: Vec<u8> = answer.output().unwrap_or_default().bytes().collect();
         let packed: Vec<u8> = encoded
             .into_iter()

@@ -24,12 +24,11 @@ use crate::settings::Account;
 /// How long connecting may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long one try of a call may take, and all of them: less than the `timeout` of a plugin's call (60 s).
+/// How long one try of a call may take: a launch of a hundred takes some seconds.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
-const CALL_LIMIT: Duration = Duration::from_secs(50);
 
-/// Tries of one call: the SDK's own default. Each is the same request, with the same token.
-const ATTEMPTS_MAX: u32 = 3;
+/// The waits between the tries of one call, three in all: as many as the SDK's own default.
+const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 
 /// How the program reaches EC2.
 #[derive(Debug, Clone)]
@@ -97,12 +96,12 @@ impl Region {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_LIMIT)
             .operation_attempt_timeout(ATTEMPT_LIMIT)
-            .operation_timeout(CALL_LIMIT)
+            .operation_timeout(ATTEMPT_LIMIT)
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
             .region(RegionName::new(self.account.region.clone()))
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
+            .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts);
         if let Some(profile) = &self.account.profile {
             loader = loader.profile_name(profile);
@@ -116,42 +115,61 @@ impl Region {
         Client::new(&loader.load().await)
     }
 
-    /// Makes a call when the budget allows it.
-    pub(crate) async fn call<T, E>(
+    /// Makes a call when the budget allows it, and again where that may help. Each try is the same request and
+    /// takes from the budget: the SDK's own retries would not.
+    ///
+    /// # Errors
+    ///
+    /// Of the last try. When nobody knows what became of an earlier one, what turned a later one away at the door
+    /// says nothing about it: then it is `Unknown`.
+    pub(crate) async fn call<T, E, F>(
         &self,
         cost: Cost,
-        call: impl Future<Output = Result<T, SdkError<E>>>,
+        call: impl Fn() -> F,
     ) -> Result<T, CallError>
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
-    {
-        self.call_for(cost, 1, call).await
-    }
-
-    /// Makes a call that takes more than one token of its limit.
-    pub(crate) async fn call_for<T, E>(
-        &self,
-        cost: Cost,
-        tokens: usize,
-        call: impl Future<Output = Result<T, SdkError<E>>>,
-    ) -> Result<T, CallError>
-    where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
+        F: Future<Output = Result<T, SdkError<E>>>,
     {
         let Cost {
             action,
             limit,
             priority,
         } = cost;
-        self.budget.take(action, limit, tokens, priority).await?;
-        let answered = call.await;
-        answered.map_err(|error| {
-            let error = CallError::of(action, &error);
-            if error.class == ErrorClass::Throttled {
-                self.budget.empty(limit);
+        let mut may_have_worked = false;
+        let mut pauses = PAUSES.iter();
+        loop {
+            let taken = self.budget.take(action, limit, 1, priority).await;
+            let answered = match taken {
+                // Large: the SDK puts its whole pipeline into it.
+                Ok(()) => Box::pin(call()).await,
+                Err(error) => return Err(unknown_if(may_have_worked, error)),
+            };
+            let error = match answered {
+                Ok(answer) => return Ok(answer),
+                Err(error) => CallError::of(action, &error),
+            };
+            let again = match error.class {
+                ErrorClass::Throttled => {
+                    self.budget.empty(limit);
+                    !error.is_busy()
+                }
+                ErrorClass::Unknown => {
+                    may_have_worked = true;
+                    true
+                }
+                ErrorClass::Capacity
+                | ErrorClass::Quota
+                | ErrorClass::InvalidSpec
+                | ErrorClass::Auth
+                | ErrorClass::Partial
+                | ErrorClass::NotFound => false,
+            };
+            match pauses.next().filter(|_| again) {
+                Some(pause) => tokio::time::sleep(*pause).await,
+                None => return Err(unknown_if(may_have_worked, error)),
             }
-            error
-        })
+        }
     }
 
     fn lock_zones(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
@@ -178,7 +196,7 @@ impl Region {
             };
             let request = self.client().await.describe_subnets();
             let request = request.set_subnet_ids(Some(missing));
-            let answer = self.call(cost, Box::pin(request.send())).await?;
+            let answer = self.call(cost, || request.clone().send()).await?;
             let mut known = self.lock_zones();
             for subnet in answer.subnets() {
                 if let (Some(id), Some(zone)) = (subnet.subnet_id(), subnet.availability_zone()) {
@@ -197,4 +215,16 @@ impl Region {
         });
         zones.collect()
     }
+}
+
+/// Makes an error of one that says nothing about earlier tries.
+fn unknown_if(may_have_worked: bool, error: CallError) -> CallError {
+    let at_the_door = matches!(error.class, ErrorClass::Throttled | ErrorClass::Auth);
+    if may_have_worked && at_the_door {
+        return CallError {
+            class: ErrorClass::Unknown,
+            ..error
+        };
+    }
+    error
 }

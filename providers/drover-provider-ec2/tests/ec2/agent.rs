@@ -236,7 +236,7 @@ spec:
     properties: {{imageId: ami-1, instanceType: t3.micro, keyName: {key}}}
   rollout: {{minReady: 100ms, maxSurge: {SURGE}, failureThreshold: {SIZE}}}
   drain: {{delay: 0s}}
-  limits: {{maxDestroy: '100%'}}
+  limits: {{maxDestroy: '100%', maxCreatePerHour: 10000}}
 "
     )
 }

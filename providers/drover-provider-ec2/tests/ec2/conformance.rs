@@ -94,12 +94,12 @@ pub(crate) fn slow() -> FakeSettings {
     }
 }
 
-fn with_places() -> Value {
+pub(crate) fn with_places() -> Value {
     let places = map(&[("subnets", texts(&["subnet-a", "subnet-b", "subnet-c"]))]);
     map(&[("region", "eu-central-1".into()), ("places", places)])
 }
 
-fn with_attachment() -> Value {
+pub(crate) fn with_attachment() -> Value {
     let data = map(&[("device", "/dev/sdf".into()), ("sizeGiB", Value::Int(10))]);
     running_with(&[("attachments", map(&[("data", data)]))])
 }

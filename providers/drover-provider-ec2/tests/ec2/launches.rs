@@ -5,7 +5,7 @@ use std::time::Duration;
 use drover_model::{ErrorClass, ProviderPhase, Value};
 
 use crate::conformance::slow;
-use crate::fake::{Fake, FakeSettings};
+use crate::fake::{Fake, FakeSettings, Refusal};
 use crate::support::{end, factory, fleet, open, request, running_with, texts};
 
 fn instant() -> Fake {
@@ -70,6 +70,25 @@ async fn a_lost_answer_makes_nothing_twice() {
             .collect();
         assert_eq!(ids, handles);
     }
+}
+
+#[tokio::test]
+async fn what_turns_a_later_try_away_says_nothing_of_an_earlier_one() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let batch = request(1, 1, running_with(&[]));
+    // Made without an answer; then EC2 is too busy to say so.
+    fake.world().lose("RunInstances", 1);
+    let throttled = || Refusal::new("RequestLimitExceeded", "too fast");
+    let turns = vec![Refusal::passing(), throttled(), throttled()];
+    fake.world()
+        .refusals
+        .insert("RunInstances".to_owned(), turns);
+    let error = provider.provision(&batch).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Unknown, "{error}");
+    assert_eq!(fake.world().living().count(), 1);
+    assert_eq!(provider.provision(&batch).await.unwrap().made.len(), 1);
+    assert_eq!(fake.world().living().count(), 1);
 }
 
 #[tokio::test]

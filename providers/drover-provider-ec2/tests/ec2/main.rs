@@ -11,4 +11,5 @@ mod fake;
 mod launches;
 mod moto;
 mod observing;
+mod places;
 mod support;

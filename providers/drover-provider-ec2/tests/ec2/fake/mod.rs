@@ -22,7 +22,7 @@ mod storage;
 mod world;
 mod xml;
 
-pub(crate) use world::{FakeSettings, Machine, World};
+pub(crate) use world::{Disk, FakeSettings, Machine, World};
 
 use xml::Form;
 
