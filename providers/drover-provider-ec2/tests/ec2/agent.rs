@@ -303,6 +303,57 @@ fn the_agent_makes_rolls_and_ends_instances_over_the_program() {
     sandbox.wait_converged(&fake, "web", 0, "two");
 }
 
+/// Returns a figure in KiB of the status of the program that serves a sandbox.
+fn kib(sandbox: &Sandbox, figure: &str) -> u64 {
+    let socket = sandbox.path("plugins/ec2").display().to_string();
+    let serves = |pid: &PathBuf| {
+        let line = fs::read_to_string(pid.join("cmdline")).unwrap_or_default();
+        line.starts_with(PROGRAM) && line.contains(&socket)
+    };
+    let all = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let pid = all.map(|entry| entry.path()).find(serves).unwrap();
+    let status = fs::read_to_string(pid.join("status")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with(figure))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn ten_thousand_instances_of_a_fleet_fit_into_the_memory_that_the_page_names() {
+    let fake = Fake::start(FakeSettings::default());
+    let mut sandbox = Sandbox::new(&fake);
+    push(&sandbox, 1, "one");
+    sandbox.start();
+    sandbox.wait_converged(&fake, "web", 1, "one");
+    {
+        let mut world = fake.world();
+        let template = world.machines.values().next().unwrap().clone();
+        for copy in 0..10_000 {
+            let mut machine = template.clone();
+            machine.id = format!("i-{:017x}", 0x10_0000 + copy);
+            // Another document's, so that the agent has nothing to do with them.
+            let tags = &mut machine.tags;
+            tags.insert("drover.provider".to_owned(), "other".to_owned());
+            tags.insert("drover.instance".to_owned(), format!("web-{}", 2 + copy));
+            world.machines.insert(machine.id.clone(), machine);
+        }
+    }
+    fake.calls();
+    let started = Instant::now();
+    while fake.world().calls.get("DescribeInstances") < Some(&33) {
+        assert!(started.elapsed() < PATIENCE, "three listings take too long");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(!sandbox.log().contains("plugin ended"), "{}", sandbox.log());
+    println!(
+        "10,001 instances: address space {} MiB at most, resident {} MiB at most",
+        kib(&sandbox, "VmPeak") / 1_024,
+        kib(&sandbox, "VmHWM") / 1_024
+    );
+}
+
 /// Random numbers that a seed gives again; splitmix64.
 struct Random(u64);
 

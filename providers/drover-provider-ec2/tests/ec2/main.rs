@@ -12,4 +12,5 @@ mod launches;
 mod moto;
 mod observing;
 mod places;
+mod program;
 mod support;

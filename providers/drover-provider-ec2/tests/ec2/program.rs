@@ -1,0 +1,166 @@
+//! The program behind its socket, as an agent reaches it.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use drover_model::{GroupUid, ProviderName, ProviderRef, Value};
+use drover_provider::conformance::{self, Outcome, Subject};
+use drover_provider::{Provider, ProviderFactory as _};
+use drover_provider_plugin::{Endpoint, Place, PluginFactory};
+
+use crate::conformance::{slow, with_attachment, with_places};
+use crate::fake::Fake;
+use crate::support::{SystemClock, drawn, map, run_id};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_drover-provider-ec2");
+
+/// The program, ended with its test.
+struct Program(Child);
+
+impl Program {
+    fn start(socket: &Path, endpoint: &str) -> Self {
+        let child = Command::new(PROGRAM)
+            .arg("--socket")
+            .arg(socket)
+            .args(["--endpoint", endpoint])
+            .env_clear()
+            .env("AWS_ACCESS_KEY_ID", drawn())
+            .env("AWS_SECRET_ACCESS_KEY", drawn())
+            .stdin(Stdio::null())
+            .spawn();
+        let program = Self(child.unwrap());
+        let started = Instant::now();
+        while std::os::unix::net::UnixStream::connect(socket).is_err() {
+            assert!(
+                started.elapsed() < Duration::from_secs(30),
+                "it does not listen"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        program
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+struct Served {
+    endpoint: String,
+    factory: PluginFactory,
+    run: GroupUid,
+}
+
+impl Served {
+    fn open(&self) -> Arc<dyn Provider> {
+        let document = map(&[("plugin", "ec2".into()), ("settings", with_places())]);
+        let name = ProviderName::parse("aws").unwrap();
+        self.factory.open(&name, &document).unwrap()
+    }
+}
+
+#[async_trait]
+impl Subject for Served {
+    fn provider(&self) -> Arc<dyn Provider> {
+        self.open()
+    }
+
+    fn reopen(&self) -> Option<Arc<dyn Provider>> {
+        Some(self.open())
+    }
+
+    fn run_id(&self) -> GroupUid {
+        self.run.clone()
+    }
+
+    fn running(&self) -> Value {
+        with_attachment()
+    }
+
+    fn invalid(&self) -> Value {
+        map(&[("imageIdd", "ami-1".into())])
+    }
+
+    async fn end_released(&self, instance: &ProviderRef) {
+        let client = crate::support::client(&self.endpoint).await;
+        let ending = client.terminate_instances().instance_ids(instance.as_str());
+        ending.send().await.unwrap();
+    }
+
+    fn ends_released(&self) -> bool {
+        true
+    }
+
+    async fn wait(&self) {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+
+    fn patience(&self) -> u32 {
+        300
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_keeps_the_contract_behind_its_socket() {
+    let fake = Fake::start(slow());
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("ec2");
+    let _program = Program::start(&socket, &fake.endpoint());
+    let place = Place::Fixed(Endpoint::Unix(socket));
+    let subject = Served {
+        endpoint: fake.endpoint(),
+        factory: PluginFactory::new(place, folder.path().join("data"), Arc::new(SystemClock)),
+        run: run_id(),
+    };
+    let report = conformance::run(&subject).await;
+    assert!(report.conforms(), "\n{report}");
+    let passed = report.results.iter();
+    let passed = passed.filter(|result| result.outcome == Outcome::Passed);
+    assert_eq!(passed.count(), report.results.len() - 2, "\n{report}");
+    assert_eq!(fake.world().living().count(), 0);
+}
+
+#[tokio::test]
+async fn without_credentials_it_says_so_and_calls_nobody() {
+    let fake = Fake::start(slow());
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("ec2");
+    let mut command = Command::new(PROGRAM);
+    command
+        .arg("--socket")
+        .arg(&socket)
+        .args(["--endpoint", &fake.endpoint()])
+        .env_clear()
+        .env("HOME", folder.path())
+        // Where instances find theirs: nobody listens there.
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .stdin(Stdio::null());
+    let _program = Program(command.spawn().unwrap());
+    let place = Place::Fixed(Endpoint::Unix(socket.clone()));
+    let started = Instant::now();
+    while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "it does not listen"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let factory = PluginFactory::new(place, folder.path().join("data"), Arc::new(SystemClock));
+    let document = map(&[
+        ("plugin", "ec2".into()),
+        ("settings", crate::support::settings()),
+    ]);
+    let opened = tokio::task::spawn_blocking(move || {
+        factory.open(&ProviderName::parse("aws").unwrap(), &document)
+    });
+    let provider = opened.await.unwrap().unwrap();
+    let error = provider.list(&crate::support::fleet()).await.unwrap_err();
+    assert_eq!(error.class, drover_model::ErrorClass::Auth, "{error}");
+    assert!(fake.calls().is_empty());
+}
