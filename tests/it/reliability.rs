@@ -30,7 +30,9 @@ fn rows(page: &str) -> Vec<&str> {
             .and_then(|rest| rest.split(' ').next());
         cell.is_some_and(|cell| cell.parse::<u32>().is_ok())
     };
-    page.lines().filter(numbered).collect()
+    // The table of others' mistakes comes before every section; those of sections are figures.
+    let table = page.split("\n## ").next().unwrap_or_default();
+    table.lines().filter(numbered).collect()
 }
 
 #[test]
