@@ -314,6 +314,8 @@ pub enum Probe {
         /// Program and arguments.
         command: Vec<String>,
     },
+    /// The provider says that the instance is healthy, beside running.
+    Provider,
 }
 
 /// How bad instances are replaced.

@@ -122,7 +122,7 @@ static DELETION_POLICIES: Words = Words {
 
 static PROBES: Words = Words {
     name: "a kind of check",
-    all: || vec!["http", "tcp", "command"],
+    all: || vec!["http", "tcp", "command", "provider"],
 };
 
 /// One variable of the language.
@@ -398,14 +398,15 @@ record!(CheckRecord as CHECK "check": |this| {
         Probe::Http { .. } => "http",
         Probe::Tcp { .. } => "tcp",
         Probe::Command { .. } => "command",
+        Probe::Provider => "provider",
     });
-    "port": Type::Int, "The port; 0 for a command." => value::int(match &this.0.probe {
+    "port": Type::Int, "The port; 0 for other kinds than http and tcp." => value::int(match &this.0.probe {
         Probe::Http { port, .. } | Probe::Tcp { port } => *port,
-        Probe::Command { .. } => 0,
+        Probe::Command { .. } | Probe::Provider => 0,
     });
     "path": Type::Text, "The path; empty for other kinds than http." => value::text(match &this.0.probe {
         Probe::Http { path, .. } => path,
-        Probe::Tcp { .. } | Probe::Command { .. } => "",
+        Probe::Tcp { .. } | Probe::Command { .. } | Probe::Provider => "",
     });
     "interval": Type::Duration, "Time between two tries." => value::duration(this.0.interval);
 });

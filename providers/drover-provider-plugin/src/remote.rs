@@ -202,6 +202,13 @@ struct CheckParams<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HealthParams<'a> {
+    r#ref: &'a str,
+    timeout_ms: u64,
+}
+
+#[derive(Serialize)]
 struct LogsParams<'a> {
     r#ref: &'a str,
     lines: usize,
@@ -333,17 +340,29 @@ impl Provider for RemoteProvider {
         };
         let limit = timeout.saturating_add(self.timeout);
         let answer: Json = self.call(method, params, limit).await?;
-        let why = answer
-            .get("why")
-            .and_then(Json::as_str)
-            .unwrap_or_default()
-            .to_owned();
-        match answer.get("outcome").and_then(Json::as_str) {
-            Some("passing") => Ok(CheckOutcome::Passing),
-            Some("failing") => Ok(CheckOutcome::Failing { why }),
-            Some("unknown") => Ok(CheckOutcome::Unknown { why }),
-            Some(_) | None => Err(self.garbled(method, "`outcome` is none")),
+        self.outcome(method, &answer)
+    }
+
+    async fn health(
+        &self,
+        instance: &ProviderRef,
+        timeout: Duration,
+    ) -> Result<CheckOutcome, ProviderError> {
+        if !self.has("health") {
+            let why = format!(
+                "plugin {}: it says nothing of its instances' health",
+                self.caller.name
+            );
+            return Ok(CheckOutcome::Unknown { why });
         }
+        let method = "Provider.Health";
+        let params = HealthParams {
+            r#ref: instance.as_str(),
+            timeout_ms: crate::wire::milliseconds(timeout),
+        };
+        let limit = timeout.saturating_add(self.timeout);
+        let answer: Json = self.call(method, params, limit).await?;
+        self.outcome(method, &answer)
     }
 
     async fn logs(&self, instance: &ProviderRef, lines: usize) -> Result<String, ProviderError> {
@@ -357,5 +376,19 @@ impl Provider for RemoteProvider {
         let text = answer.get("text").and_then(Json::as_str);
         text.map(str::to_owned)
             .ok_or_else(|| self.garbled(method, "`text` is missing"))
+    }
+}
+
+impl RemoteProvider {
+    /// Reads how a check turned out.
+    fn outcome(&self, method: &str, answer: &Json) -> Result<CheckOutcome, ProviderError> {
+        let why = answer.get("why").and_then(Json::as_str);
+        let why = why.unwrap_or_default().to_owned();
+        match answer.get("outcome").and_then(Json::as_str) {
+            Some("passing") => Ok(CheckOutcome::Passing),
+            Some("failing") => Ok(CheckOutcome::Failing { why }),
+            Some("unknown") => Ok(CheckOutcome::Unknown { why }),
+            Some(_) | None => Err(self.garbled(method, "`outcome` is none")),
+        }
     }
 }

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use drover_model::{AttachmentName, MemberId, Ownership, Seat, Value};
+use drover_model::{AttachmentName, MemberId, Ownership, Value};
 use drover_provider::{
     Prepared, ProviderError, ProvisionRequest, UpdateRequest, finish, is_user_data,
 };
-use sha2::{Digest as _, Sha256};
 
 use crate::folder::Folder;
 use crate::place::{Place, variable};
@@ -164,61 +163,6 @@ impl ProcessProvider {
         };
         Ok((record, script))
     }
-}
-
-/// Returns the hash by which a repeated call is told from another one: over everything that it asks
-/// for, as asked.
-pub(crate) fn fingerprint(request: &ProvisionRequest) -> String {
-    let text = |text: &str| Value::from(text);
-    let texts = |map: &BTreeMap<String, String>| -> Value {
-        let entries = map.iter();
-        entries
-            .map(|(key, value)| (key.clone(), text(value)))
-            .collect()
-    };
-    let slots = request.slots.iter().map(|slot| {
-        let init = slot.init.iter().map(|line| text(line));
-        Value::List(vec![
-            text(&slot.instance.to_string()),
-            Value::List(init.collect()),
-            texts(&slot.env),
-            texts(&slot.tags),
-        ])
-    });
-    let seats = request.slots.iter().filter_map(|slot| slot.seat.as_deref());
-    let seats: Vec<Value> = seats.map(seat_value).collect();
-    let mut all = vec![
-        text(request.fleet.as_str()),
-        text(request.group.as_str()),
-        text(&request.epoch.to_string()),
-        text(&request.digests.to_string()),
-        Value::List(slots.collect()),
-        request.properties.clone(),
-    ];
-    // Instances made without a zone keep the hash that they were made under.
-    all.extend(request.zone.as_deref().map(text));
-    // Calls without places have the fingerprints that they always had.
-    all.extend(seats);
-    let mut bytes = Vec::new();
-    Value::List(all).canonical_bytes(&mut bytes);
-    data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes))
-}
-
-fn seat_value(seat: &Seat) -> Value {
-    let Seat {
-        id,
-        members,
-        bootstrap,
-        attachments,
-    } = seat;
-    let list = |texts: Vec<&str>| Value::List(texts.into_iter().map(Value::from).collect());
-    Value::List(vec![
-        Value::from(id.life.as_str()),
-        Value::from(id.member.as_str()),
-        list(members.iter().map(MemberId::as_str).collect()),
-        Value::Bool(*bootstrap),
-        list(attachments.iter().map(AttachmentName::as_str).collect()),
-    ])
 }
 
 /// Refuses what no process can be started with, before anything is made.

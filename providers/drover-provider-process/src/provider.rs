@@ -15,11 +15,11 @@ use drover_model::{
 };
 use drover_provider::{
     Clock, DestroyRequest, Manifest, Provider, ProviderError, ProvisionRequest, Provisioned,
-    ReserveRequest, UpdateRequest,
+    ReserveRequest, UpdateRequest, fingerprint,
 };
 use tokio::io::AsyncReadExt as _;
 
-use crate::describe::{Site, fingerprint};
+use crate::describe::Site;
 use crate::factory::ShimProgram;
 use crate::folder::{Folder, Root};
 use crate::life::{clear, list_one, phase};

@@ -19,10 +19,12 @@ use drover_model::{
 };
 
 pub mod conformance;
+mod fingerprint;
 mod flavor;
 mod schema;
 mod user_data;
 
+pub use fingerprint::fingerprint;
 pub use flavor::{
     Facts, Prepared, SubstitutionError, finish, prepare, substitute, substitute_value,
     unknown_substitutions,
@@ -120,6 +122,19 @@ pub trait Provider: Send + Sync + fmt::Debug {
     ) -> Result<CheckOutcome, ProviderError> {
         Ok(CheckOutcome::Unknown {
             why: "this provider runs no commands in its instances".to_owned(),
+        })
+    }
+
+    /// Returns what the provider knows of the instance's health beside that it runs, such as the outcome
+    /// of a check that the machine or container runs itself. `timeout` is how long an answer may take.
+    /// The default says that this provider knows nothing, which leaves the check unknown.
+    async fn health(
+        &self,
+        _instance: &ProviderRef,
+        _timeout: Duration,
+    ) -> Result<CheckOutcome, ProviderError> {
+        Ok(CheckOutcome::Unknown {
+            why: "this provider says nothing of its instances' health".to_owned(),
         })
     }
 

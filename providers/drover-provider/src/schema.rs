@@ -43,6 +43,8 @@ pub struct Field {
 pub enum Shape {
     /// A text.
     String,
+    /// One of these words.
+    Word(Vec<String>),
     /// A duration such as `90s`.
     Duration,
     /// A whole number within bounds, both inclusive.
@@ -166,6 +168,13 @@ impl Shape {
             }
             (Self::String, _) => expected("a string"),
             (Self::Boolean, _) => expected("a boolean"),
+            (Self::Word(words), Value::String(word)) if words.contains(word) => {}
+            (Self::Word(words), Value::String(word)) => mistakes.push(Mistake {
+                path: path.to_owned(),
+                message: format!("expected one of {}, found {word}", words.join(", ")),
+                suggestion: closest(word, words.iter()),
+            }),
+            (Self::Word(words), _) => expected(&format!("one of {}", words.join(", "))),
             (Self::Duration, Value::String(text)) if is_duration(text) => {}
             (Self::Duration, _) => expected("a duration such as 90s"),
             (Self::Integer { min, max }, Value::Int(number)) if (min..=max).contains(&number) => {}
@@ -193,6 +202,12 @@ impl Shape {
         let typed = |name: &str| BTreeMap::from([("type".to_owned(), Value::from(name))]);
         Value::Map(match self {
             Self::String => typed("string"),
+            Self::Word(words) => {
+                let mut schema = typed("string");
+                let words = words.iter().map(|word| Value::from(word.as_str()));
+                schema.insert("enum".to_owned(), Value::List(words.collect()));
+                schema
+            }
             Self::Boolean => typed("boolean"),
             Self::Duration => {
                 let mut schema = typed("string");

@@ -319,7 +319,7 @@ impl Life {
     fn can_try(&self, check: &Check) -> bool {
         match check.probe {
             Probe::Http { .. } | Probe::Tcp { .. } => self.target.address.is_some(),
-            Probe::Command { .. } => true,
+            Probe::Command { .. } | Probe::Provider => true,
         }
     }
 

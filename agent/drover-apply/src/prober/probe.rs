@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{CheckOutcome, Probe};
-use drover_provider::Clock;
+use drover_provider::{Clock, ProviderError};
 use futures::FutureExt as _;
 
 use super::board::{Finished, Job, Probed, Said};
 use crate::requests::{self, Trouble};
 
-/// How much longer than the check's own limit a provider may take to run a command in an instance.
-const COMMAND_SLACK: Duration = Duration::from_secs(5);
+/// How much longer than the check's own limit a provider may take to answer.
+const PROVIDER_SLACK: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(job: Job, clock: Arc<dyn Clock>) -> Finished {
     let asked_at = clock.now();
@@ -25,7 +25,14 @@ pub(super) async fn run(job: Job, clock: Arc<dyn Clock>) -> Finished {
             let outcome = opened.map_or_else(of_trouble, |()| CheckOutcome::Passing);
             (outcome, Said::default())
         }
-        (Probe::Command { command }, _) => (in_instance(&job, command).await, Said::default()),
+        (Probe::Command { command }, _) => {
+            let check = job.provider.check(&job.provider_ref, command, job.timeout);
+            (asked(check, job.timeout).await, Said::default())
+        }
+        (Probe::Provider, _) => {
+            let health = job.provider.health(&job.provider_ref, job.timeout);
+            (asked(health, job.timeout).await, Said::default())
+        }
         (Probe::Http { .. } | Probe::Tcp { .. }, None) => {
             (unknown("the instance has no address yet"), Said::default())
         }
@@ -74,10 +81,13 @@ fn whole(number: &serde_json::Value) -> u32 {
     number as u32
 }
 
-async fn in_instance(job: &Job, command: &[String]) -> CheckOutcome {
-    let check = job.provider.check(&job.provider_ref, command, job.timeout);
-    let contained = AssertUnwindSafe(check).catch_unwind();
-    let limit = job.timeout.saturating_add(COMMAND_SLACK);
+/// Waits for a provider's answer, no longer than its slack allows, and contains its panic.
+async fn asked(
+    answer: impl Future<Output = Result<CheckOutcome, ProviderError>>,
+    timeout: Duration,
+) -> CheckOutcome {
+    let contained = AssertUnwindSafe(answer).catch_unwind();
+    let limit = timeout.saturating_add(PROVIDER_SLACK);
     match tokio::time::timeout(limit, contained).await {
         Ok(Ok(Ok(outcome))) => outcome,
         Ok(Ok(Err(error))) => unknown(&error.message),

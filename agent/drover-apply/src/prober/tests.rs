@@ -110,6 +110,18 @@ impl Provider for Scripted {
             Scene::Hang => std::future::pending().await,
         }
     }
+    async fn health(
+        &self,
+        instance: &ProviderRef,
+        timeout: Duration,
+    ) -> Result<CheckOutcome, ProviderError> {
+        match self.check(instance, &[], timeout).await? {
+            CheckOutcome::Failing { .. } => Ok(CheckOutcome::Failing {
+                why: "its own check says so".to_owned(),
+            }),
+            outcome => Ok(outcome),
+        }
+    }
 }
 
 fn health(probes: Vec<Probe>) -> HealthSpec {
@@ -613,4 +625,25 @@ async fn loop_is_told_when_an_instance_gets_busy() {
     busy.store(true, Ordering::SeqCst);
     probing.changed.notified().await;
     assert!(probing.prober.signals(&web())[&instance(1)].busy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_providers_word_is_asked_for_like_any_check_and_needs_no_address() {
+    let probing = probing();
+    let health = health(vec![Probe::Provider]);
+    let nowhere = |number| ProbeTarget {
+        address: None,
+        ..target(number, false)
+    };
+    probing.provider.say(1, Scene::Fail);
+    probing.provider.say(2, Scene::Panic);
+    probing.watch(&health, vec![nowhere(1), nowhere(2)]);
+    pass(1).await;
+    let why = "its own check says so".to_owned();
+    assert_eq!(probing.outcome(1), Some(CheckOutcome::Failing { why }));
+    let why = "the provider panicked".to_owned();
+    assert_eq!(probing.outcome(2), Some(CheckOutcome::Unknown { why }));
+    probing.provider.say(1, Scene::Pass);
+    pass(1).await;
+    assert_eq!(probing.outcome(1), Some(CheckOutcome::Passing));
 }

@@ -111,13 +111,14 @@ impl ProviderService {
             }
             "Reserve" => reserve(provider, params).await,
             "Check" => check(provider, params).await,
+            "Health" => health(provider, params).await,
             _ => logs(provider, params).await,
         }
     }
 }
 
 /// Every method, as the dispatch above has them.
-const METHODS: [&str; 9] = [
+const METHODS: [&str; 10] = [
     "Describe",
     "List",
     "Provision",
@@ -126,13 +127,14 @@ const METHODS: [&str; 9] = [
     "Release",
     "Reserve",
     "Check",
+    "Health",
     "Logs",
 ];
 
 fn describe(provider: &dyn Provider) -> Result<Json, Failure> {
     let manifest = provider.manifest();
     // A provider of ours refuses by itself what it cannot do.
-    let methods = ["update", "reserve", "check", "logs"];
+    let methods = ["update", "reserve", "check", "health", "logs"];
     write(&DescribeResult {
         batch_max: Some(manifest.batch_max),
         visibility_ms: milliseconds(manifest.visibility),
@@ -160,11 +162,24 @@ async fn check(provider: &dyn Provider, params: &Json) -> Result<Json, Failure> 
     let timeout: u64 = read(params.get("timeoutMs").unwrap_or(&Json::Null), params)?;
     let timeout = Duration::from_millis(timeout);
     let outcome = provider.check(&instance, &command, timeout).await;
-    Ok(match outcome.map_err(|error| Failure::of(&error))? {
+    Ok(outcome_json(outcome.map_err(|error| Failure::of(&error))?))
+}
+
+async fn health(provider: &dyn Provider, params: &Json) -> Result<Json, Failure> {
+    let instance = parsed("ref", text(params, "ref")?);
+    let instance = instance.map_err(|why| Failure::params(why, params))?;
+    let timeout: u64 = read(params.get("timeoutMs").unwrap_or(&Json::Null), params)?;
+    let outcome = provider.health(&instance, Duration::from_millis(timeout));
+    let outcome = outcome.await.map_err(|error| Failure::of(&error))?;
+    Ok(outcome_json(outcome))
+}
+
+fn outcome_json(outcome: CheckOutcome) -> Json {
+    match outcome {
         CheckOutcome::Passing => json!({"outcome": "passing"}),
         CheckOutcome::Failing { why } => json!({"outcome": "failing", "why": why}),
         CheckOutcome::Unknown { why } => json!({"outcome": "unknown", "why": why}),
-    })
+    }
 }
 
 async fn logs(provider: &dyn Provider, params: &Json) -> Result<Json, Failure> {

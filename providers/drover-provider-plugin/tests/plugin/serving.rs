@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drover_model::{GroupUid, ProviderName, ProviderRef, Timestamp, Value};
+use drover_model::{CheckOutcome, GroupUid, ProviderName, ProviderRef, Timestamp, Value};
 use drover_provider::conformance::{self, Outcome, Report, Subject};
 use drover_provider::{Clock, Provider, ProviderFactory as _};
 use drover_provider_plugin::{
@@ -132,6 +132,16 @@ async fn a_provider_that_is_served_keeps_the_whole_contract_through_the_host() {
     let report = conformance::run(&sim).await;
     assert!(report.conforms(), "\n{report}");
     assert_eq!(skipped(&report), Vec::<&str>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_served_provider_says_of_an_instances_health_comes_through_the_host() {
+    let served = |_: &Path| Served::new(vec![Box::new(ProviderService::new(simulated()))]);
+    let sim = Sim::open(served, &[]);
+    let instance = ProviderRef::parse("i-1").unwrap();
+    let said = sim.provider.health(&instance, Duration::from_secs(1)).await;
+    let why = "this provider says nothing of its instances' health".to_owned();
+    assert_eq!(said.unwrap(), CheckOutcome::Unknown { why });
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,6 +43,7 @@ impl ObjectSchema {
             Shape::Object(object) => Ok(object),
             Shape::Any
             | Shape::String
+            | Shape::Word(_)
             | Shape::Duration
             | Shape::Integer { .. }
             | Shape::Boolean
@@ -73,7 +74,10 @@ fn shape(path: &str, schema: &Value, depth: usize) -> Result<Shape, SchemaError>
     match type_ {
         "boolean" => only(path, map, &[]).map(|()| Shape::Boolean),
         "string" => {
-            only(path, map, &["pattern"])?;
+            only(path, map, &["pattern", "enum"])?;
+            if map.contains_key("enum") {
+                return words(path, map);
+            }
             match map.get("pattern").map(Value::as_str) {
                 None => Ok(Shape::String),
                 Some(Some(DURATION_PATTERN)) => Ok(Shape::Duration),
@@ -101,6 +105,21 @@ fn shape(path: &str, schema: &Value, depth: usize) -> Result<Shape, SchemaError>
         }
         "object" => object(path, map, depth),
         other => Err(not_understood(path, format!("`type: {other}`"))),
+    }
+}
+
+fn words(path: &str, map: &BTreeMap<String, Value>) -> Result<Shape, SchemaError> {
+    if map.contains_key("pattern") {
+        return Err(not_understood(path, "`pattern` beside `enum`"));
+    }
+    let list = map.get("enum").and_then(Value::as_list);
+    let words = list.map(|list| {
+        let words = list.iter().map(|word| word.as_str().map(str::to_owned));
+        words.collect::<Option<Vec<_>>>()
+    });
+    match words.flatten() {
+        Some(words) if !words.is_empty() => Ok(Shape::Word(words)),
+        Some(_) | None => Err(form(path, "`enum` is not a list of words")),
     }
 }
 

@@ -11,6 +11,7 @@ fn field(shape: Shape, required: bool) -> Field {
 
 fn schema() -> ObjectSchema {
     let text = Shape::String;
+    let words = ["always", "never"].map(str::to_owned).to_vec();
     let inner = ObjectSchema {
         fields: BTreeMap::from([("path".to_owned(), field(Shape::String, true))]),
         others: Others::Refused,
@@ -30,6 +31,7 @@ fn schema() -> ObjectSchema {
         ("fast", Shape::Boolean, false),
         ("disk", Shape::Object(inner), false),
         ("name", text, false),
+        ("when", Shape::Word(words), false),
     ];
     let fields = shapes.map(|(name, shape, required)| (name.to_owned(), field(shape, required)));
     ObjectSchema {
@@ -67,6 +69,7 @@ fn accepts_what_it_describes() {
         ("fast", Value::Bool(true)),
         ("disk", map(&[("path", "/".into())])),
         ("name", "".into()),
+        ("when", "never".into()),
     ];
     assert_eq!(mistakes(&good), Vec::<String>::new());
 }
@@ -87,6 +90,7 @@ fn finds_every_mistake_in_one_run_with_its_path() {
         ("fast", "yes".into()),
         ("disk", map(&[("pth", "/".into())])),
         ("name", Value::List(Vec::new())),
+        ("when", "alway".into()),
         ("commnd", Value::Null),
         ("unlike-anything", Value::Null),
     ];
@@ -100,6 +104,7 @@ fn finds_every_mistake_in_one_run_with_its_path() {
         "fast: expected a boolean, found a string",
         "name: expected a string, found a list",
         "wait: expected a duration such as 90s, found a string",
+        "when: expected one of always, never, found alway (always)",
         "commnd: unknown field `commnd` (command)",
         "unlike-anything: unknown field `unlike-anything`",
     ];

@@ -432,8 +432,8 @@ pub(crate) static HEALTH: Object = any(
 
 pub(crate) static CHECK: Object = one_of(
     "a health check",
-    "One health check: exactly one of http, tcp and command.",
-    &["http", "tcp", "command"],
+    "One health check: exactly one of http, tcp, command and provider.",
+    &["http", "tcp", "command", "provider"],
     &[
         optional(
             "http",
@@ -449,6 +449,11 @@ pub(crate) static CHECK: Object = one_of(
             },
             "A program and its arguments exit 0, run inside the instance by its provider, never by the agent.",
         ),
+        optional(
+            "provider",
+            Shape::Object(&OWN_WORD),
+            "The provider says that the instance is healthy: with docker, the container's own check.",
+        ),
         preset(
             "interval",
             duration(100, 1),
@@ -462,6 +467,12 @@ pub(crate) static CHECK: Object = one_of(
             "Time limit of one try.",
         ),
     ],
+);
+
+static OWN_WORD: Object = any(
+    "the provider's word",
+    "Write `{}`: there is nothing to choose.",
+    &[],
 );
 
 pub(crate) static HTTP_GET: Object = any(

@@ -24,6 +24,7 @@ pub(crate) fn health(fields: &Fields<'_>) -> HealthSpec {
 fn check(fields: &Fields<'_>) -> Check {
     let http = fields.optional_object("http");
     let tcp = fields.optional_object("tcp");
+    let provider = fields.optional_object("provider");
     let command = fields.texts("command");
     let probe = if let Some(http) = http {
         Probe::Http {
@@ -34,6 +35,8 @@ fn check(fields: &Fields<'_>) -> Check {
         Probe::Tcp {
             port: tcp.port("port"),
         }
+    } else if provider.is_some() {
+        Probe::Provider
     } else {
         Probe::Command { command }
     };

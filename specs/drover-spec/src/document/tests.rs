@@ -45,6 +45,21 @@ fn fills_in_every_default_of_a_small_group() {
     );
 }
 
+#[test]
+fn a_check_is_one_of_four_kinds_and_the_providers_word_has_no_choices() {
+    let with = |check: &str| format!("{SMALL}  health: {{checks: [{check}]}}\n");
+    let group = group(&with("{provider: {}, interval: 2s}"));
+    let check = &group.spec.health.checks[0];
+    assert_eq!(check.probe, drover_model::Probe::Provider);
+    assert_eq!(check.interval, Duration::from_secs(2));
+    let two = mistakes(&with("{provider: {}, tcp: {port: 80}}"));
+    assert_eq!(two.len(), 1, "{two:?}");
+    assert!(two[0].contains("exactly one of"), "{two:?}");
+    let chosen = mistakes(&with("{provider: {of: x}}"));
+    assert_eq!(chosen.len(), 1, "{chosen:?}");
+    assert!(chosen[0].contains("unknown-field"), "{chosen:?}");
+}
+
 /// Returns the mistakes of a text, each as `line:column code message`.
 fn mistakes(text: &str) -> Vec<String> {
     let file = parse_file("f.yaml", text.as_bytes());
