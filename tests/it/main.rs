@@ -13,8 +13,12 @@ mod cli;
 mod crash;
 mod decisions;
 mod demo;
+mod docker;
 mod docs;
 mod edit;
+#[path = "../../providers/drover-provider-docker/tests/support/engine.rs"]
+#[allow(dead_code, reason = "the provider's own tests use more of it")]
+mod engine;
 mod etcd;
 #[path = "../../agent/drover-git/tests/support/http_backend.rs"]
 mod http_backend;

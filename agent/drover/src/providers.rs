@@ -7,6 +7,7 @@ use std::sync::Arc;
 use drover_loop::{Allowed, Registry};
 use drover_model::Timestamp;
 use drover_provider::{Clock, ProviderFactory};
+use drover_provider_docker::{DockerFactory, Grants, STANDARD_ENDPOINT};
 use drover_provider_plugin::{Directory, Place, PluginFactory};
 use drover_provider_process::{ProcessFactory, ShimProgram};
 use drover_provider_sim::SimFactory;
@@ -30,6 +31,10 @@ pub(crate) struct Places {
     pub(crate) plugins: Directory,
     /// What was asked of plugins.
     pub(crate) ledger_dir: PathBuf,
+    /// Which calls have made containers.
+    pub(crate) docker_dir: PathBuf,
+    /// What containers may have of the machine around them.
+    pub(crate) grants: Grants,
 }
 
 impl Places {
@@ -39,6 +44,8 @@ impl Places {
             process_dir: process_dir.to_owned(),
             plugins: Directory::new("/nonexistent"),
             ledger_dir: "/nonexistent".into(),
+            docker_dir: "/nonexistent".into(),
+            grants: Grants::default(),
         }
     }
 }
@@ -48,11 +55,24 @@ pub(crate) fn factories(places: Places) -> Vec<Arc<dyn ProviderFactory>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let process = ProcessFactory::new(places.process_dir, shim(), clock.clone());
     let plugins = Place::Named(places.plugins);
+    let docker = DockerFactory::new(
+        docker_endpoint(std::env::var("DOCKER_HOST").ok()),
+        places.grants,
+        places.docker_dir,
+        clock.clone(),
+    );
     vec![
         Arc::new(process),
+        Arc::new(docker),
         Arc::new(SimFactory::new(clock.clone())),
         Arc::new(PluginFactory::new(plugins, places.ledger_dir, clock)),
     ]
+}
+
+/// Returns the engine that Docker's own programs would use.
+fn docker_endpoint(docker_host: Option<String>) -> String {
+    let set = docker_host.filter(|host| !host.is_empty());
+    set.unwrap_or_else(|| STANDARD_ENDPOINT.to_owned())
 }
 
 /// The hidden subcommand of this very program.

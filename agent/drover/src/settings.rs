@@ -10,9 +10,11 @@ use std::time::Duration;
 use drover_git::{RemoteOptions, SignersFile, SourceUrl};
 use drover_loop::{Allowed, OutageRule, Verification};
 use drover_model::{AgentName, FleetName};
+use drover_provider_docker::{GrantedMount, Grants};
 use drover_provider_plugin::Directory;
 use drover_spec::agent_config::{
-    self, AgentConfig, MetricSourceConfig, Mode, NotifyConfig, PluginsConfig, WebhookConfig,
+    self, AgentConfig, DockerConfig, MetricSourceConfig, Mode, NotifyConfig, PluginsConfig,
+    WebhookConfig,
 };
 
 use crate::cli::{AgentOptions, Listen, SourceOptions};
@@ -35,6 +37,8 @@ const DEFAULT_DATA_DIR: &str = "/var/lib/drover";
 pub(crate) const PROCESS_FOLDER: &str = "process";
 /// Where in the data folder is kept what was asked of plugins.
 const LEDGER_FOLDER: &str = "plugin-ledger";
+/// Where in the data folder is kept which calls have made containers.
+const DOCKER_FOLDER: &str = "docker";
 const DEFAULT_BRANCH: &str = "main";
 const DEFAULT_STATE_BRANCH: &str = "drover/state";
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
@@ -65,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) metric_sources: Vec<MetricSourceConfig>,
     /// The plugins of the type `plugin`.
     pub(crate) plugins: PluginsConfig,
+    /// What containers may have of the machine around them.
+    docker: DockerConfig,
     /// What has to be signed. None: nothing.
     pub(crate) verification: Option<Verification>,
     /// Whose operations count. None: nobody's.
@@ -166,6 +172,7 @@ impl Settings {
             allowed: allowed(options, config.as_ref()),
             remote,
             plugins: list(config.as_ref(), |config| &config.plugins),
+            docker: list(config.as_ref(), |config| &config.docker),
             verification: config.as_ref().and_then(remote::verification),
             signers: config
                 .as_ref()
@@ -185,6 +192,8 @@ impl Settings {
             process_dir: process_dir.to_owned(),
             plugins: dir.map_or_else(environment, Directory::new),
             ledger_dir: self.data_dir.join(LEDGER_FOLDER),
+            docker_dir: self.data_dir.join(DOCKER_FOLDER),
+            grants: grants(&self.docker),
         }
     }
 
@@ -211,6 +220,18 @@ impl Settings {
                 .because(error)
                 .exit(Exit::Usage)
         })
+    }
+}
+
+fn grants(docker: &DockerConfig) -> Grants {
+    let mounts = docker.mounts.iter().map(|mount| GrantedMount {
+        path: mount.path.clone(),
+        read_only: mount.read_only,
+    });
+    Grants {
+        endpoints: docker.endpoints.clone(),
+        networks: docker.networks.clone(),
+        mounts: mounts.collect(),
     }
 }
 

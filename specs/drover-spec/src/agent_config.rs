@@ -15,10 +15,13 @@ use crate::diagnostic::{Diagnostic, Report};
 use crate::document::report_faults;
 use crate::tree::{Node, TreeLimits, read};
 
+mod docker;
 mod metrics;
 mod notify;
 mod plugins;
 mod webhooks;
+
+pub use docker::{DockerConfig, DockerMount};
 
 /// The configuration of one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub struct AgentConfig {
     pub metric_sources: Vec<MetricSourceConfig>,
     /// The plugins.
     pub plugins: PluginsConfig,
+    /// What containers may have of the machine around them.
+    pub docker: DockerConfig,
     /// A list of people's keys: whose operations count. None: nobody's.
     pub signers: Option<PathBuf>,
     /// A private key that signs state commits, and a file with its passphrase.
@@ -355,6 +360,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
     let providers_allowed = providers.ids("allow");
     let metric_sources = metrics::sources(&fields.object("metrics"));
     let plugins = plugins::plugins(&fields.object("plugins"));
+    let docker = docker::docker(&fields.object("docker"));
     let signers = path(&fields, "signers");
     let key = path(&fields, "key");
     let passphrase = path(&fields, "keyPassphraseFile");
@@ -376,6 +382,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
         providers_allowed,
         metric_sources,
         plugins,
+        docker,
         signers,
         key: key.map(|key| (key, passphrase)),
         webhooks,

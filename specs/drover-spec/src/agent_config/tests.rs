@@ -407,3 +407,50 @@ webhooks:
     agent.yaml:9:10: the webhook `d` is there twice
     ");
 }
+
+/// Reads `docker` of an agent's file.
+fn with_docker(docker: &str) -> Result<DockerConfig, String> {
+    let text = format!("name: edge-1\nsource: {{url: /srv/fleet.git}}\ndocker: {docker}\n");
+    match parse("agent.yaml", text.as_bytes()) {
+        Ok(config) => Ok(config.docker),
+        Err(mistakes) => {
+            let messages = mistakes.iter().map(|mistake| mistake.message.clone());
+            Err(messages.collect::<Vec<_>>().join("; "))
+        }
+    }
+}
+
+#[test]
+fn what_containers_may_have_of_the_machine_is_nothing_unless_it_is_written() {
+    assert_eq!(with_docker("{}"), Ok(DockerConfig::default()));
+    let text = "{endpoints: ['unix:///run/podman/podman.sock'], networks: [web_1, db.local], \
+                mounts: [{path: /srv/www}, {path: /srv/cache, readOnly: false}]}";
+    let mount = |path: &str, read_only| DockerMount {
+        path: path.to_owned(),
+        read_only,
+    };
+    let read = DockerConfig {
+        endpoints: vec!["unix:///run/podman/podman.sock".to_owned()],
+        networks: vec!["web_1".to_owned(), "db.local".to_owned()],
+        mounts: vec![mount("/srv/www", true), mount("/srv/cache", false)],
+    };
+    assert_eq!(with_docker(text), Ok(read));
+}
+
+#[test]
+fn what_is_no_socket_no_network_or_no_absolute_path_is_not_granted() {
+    for endpoint in [
+        "tcp://127.0.0.1:2375",
+        "unix://podman.sock",
+        "/run/podman.sock",
+    ] {
+        let mistakes = with_docker(&format!("{{endpoints: ['{endpoint}']}}")).unwrap_err();
+        assert!(mistakes.contains("must be sockets"), "{mistakes}");
+    }
+    for network in ["host", "none", "'container:db'", "'ns:/proc/1/ns/net'"] {
+        let mistakes = with_docker(&format!("{{networks: [{network}]}}")).unwrap_err();
+        assert!(mistakes.contains("must be names of networks"), "{mistakes}");
+    }
+    let mistakes = with_docker("{mounts: [{path: srv}]}").unwrap_err();
+    assert!(mistakes.contains("must be an absolute path"), "{mistakes}");
+}

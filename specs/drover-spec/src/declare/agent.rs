@@ -75,6 +75,11 @@ pub(crate) static AGENT: Object = any(
             "The plugins that the provider type `plugin` may use.",
         ),
         optional(
+            "docker",
+            Shape::Object(&AGENT_DOCKER),
+            "What containers of the provider type `docker` may have of the machine around them. Default: nothing.",
+        ),
+        optional(
             "signers",
             Shape::Text { max: 4096 },
             "A list of people's keys in OpenSSH's format `allowed_signers`, an absolute path: whose operations count.",
@@ -290,6 +295,51 @@ pub(crate) static AGENT_PLUGINS: Object = any(
                 min: 0,
             },
             "The plugins that the agent starts, restarts and ends.",
+        ),
+    ],
+);
+
+pub(crate) static AGENT_DOCKER: Object = any(
+    "docker",
+    "What containers of the provider type `docker` may have of the machine around them.",
+    &[
+        optional(
+            "endpoints",
+            Shape::List {
+                of: &Shape::Text { max: 4096 },
+                min: 0,
+            },
+            "Engines that Provider documents may name beside the default one, such as `unix:///run/podman/podman.sock`.",
+        ),
+        optional(
+            "networks",
+            Shape::List {
+                of: &Shape::Text { max: 255 },
+                min: 0,
+            },
+            "Networks of the engine that groups may name.",
+        ),
+        optional(
+            "mounts",
+            Shape::List {
+                of: &Shape::Object(&AGENT_DOCKER_MOUNT),
+                min: 0,
+            },
+            "Folders and files of the machine that groups may mount: exactly these, not what is below them.",
+        ),
+    ],
+);
+
+static AGENT_DOCKER_MOUNT: Object = any(
+    "a mount",
+    "A folder or file of the machine that containers may have.",
+    &[
+        required("path", Shape::Text { max: 4096 }, "Its absolute path."),
+        preset(
+            "readOnly",
+            Shape::Boolean,
+            Preset::Boolean(true),
+            "Whether containers may only read it. Who writes to a folder of the machine may break out through it.",
         ),
     ],
 );

@@ -1,0 +1,137 @@
+//! An engine that answers as a test says, and a provider at it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use drover_model::{
+    Digests, Epoch, FleetName, GroupName, GroupUid, InstanceId, ProviderName, Template,
+    TemplateParts, Timestamp, Token, Value,
+};
+use drover_provider::{Clock, Provider, ProviderFactory as _, ProvisionRequest, Slot};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixListener;
+
+use crate::{DockerFactory, Grants};
+
+#[derive(Debug)]
+pub(crate) struct WallClock;
+
+impl Clock for WallClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// An answer: its status and body. None: the connection is cut.
+pub(crate) type Scripted = Option<(u16, String)>;
+
+/// Returns the answer of an engine that speaks this API.
+pub(crate) fn version(newest: &str) -> (u16, String) {
+    let said = format!("{{\"ApiVersion\": \"{newest}\", \"MinAPIVersion\": \"1.24\"}}");
+    (200, said)
+}
+
+/// An engine on a socket of its own, for as long as the test's runtime lives.
+pub(crate) struct FakeEngine {
+    folder: tempfile::TempDir,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl FakeEngine {
+    /// Starts one. `answer` gets the method and the target, such as `GET /v1.44/_ping`.
+    pub(crate) fn start(answer: impl Fn(&str) -> Scripted + Send + Sync + 'static) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let listener = UnixListener::bind(folder.path().join("engine.sock")).unwrap();
+        let (notes, answer) = (Arc::clone(&asked), Arc::new(answer));
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (notes, answer) = (Arc::clone(&notes), Arc::clone(&answer));
+                tokio::spawn(async move {
+                    let mut request = vec![0; 64 << 10];
+                    let length = stream.read(&mut request).await.unwrap_or_default();
+                    let request = String::from_utf8_lossy(&request[..length]).into_owned();
+                    let line = request.lines().next().unwrap_or_default();
+                    let asked = line.trim_end_matches(" HTTP/1.1").to_owned();
+                    notes.lock().unwrap().push(asked.clone());
+                    if let Some((status, body)) = answer(&asked) {
+                        let length = body.len();
+                        let head = format!(
+                            "HTTP/1.1 {status} Said\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+                        );
+                        let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+                    }
+                });
+            }
+        });
+        Self { folder, asked }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("engine.sock")
+    }
+
+    /// What it was asked so far.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    pub(crate) fn provider(&self) -> Arc<dyn Provider> {
+        provider_at(&self.socket(), self.folder.path())
+    }
+}
+
+/// Opens a provider at a socket.
+pub(crate) fn provider_at(socket: &Path, data: &Path) -> Arc<dyn Provider> {
+    let endpoint = format!("unix://{}", socket.display());
+    let clock = Arc::new(WallClock);
+    let factory = DockerFactory::new(endpoint, Grants::default(), data.join("data"), clock);
+    let name = ProviderName::parse("local").unwrap();
+    factory.open(&name, &Value::empty_map()).unwrap()
+}
+
+pub(crate) fn fleet() -> FleetName {
+    FleetName::parse("prod").unwrap()
+}
+
+/// Returns a call that makes `web-1` with these properties.
+pub(crate) fn request(properties: Value) -> ProvisionRequest {
+    let group = GroupName::parse("web").unwrap();
+    let instance = InstanceId::new(group.clone(), 1);
+    let uid = GroupUid::parse("0123456789abcdef").unwrap();
+    let template = Template::from(TemplateParts {
+        properties: properties.clone(),
+        flavors: Vec::new(),
+        flavors_as_written: Value::List(Vec::new()),
+        tags: BTreeMap::new(),
+    });
+    let type_ = "docker".parse().unwrap();
+    ProvisionRequest {
+        token: Token::derive(&fleet(), &uid, Epoch(1), &instance, 0),
+        fleet: fleet(),
+        epoch: Epoch(1),
+        digests: Digests::of(&type_, &template, &crate::schema::properties().classes()),
+        zone: None,
+        slots: vec![Slot {
+            instance,
+            init: Vec::new(),
+            env: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            seat: None,
+        }],
+        group,
+        properties,
+    }
+}
+
+pub(crate) fn map(entries: &[(&str, Value)]) -> Value {
+    let entries = entries.iter();
+    entries
+        .map(|(key, value)| ((*key).to_owned(), value.clone()))
+        .collect()
+}
+
+pub(crate) fn strings(texts: &[&str]) -> Value {
+    Value::List(texts.iter().map(|text| Value::from(*text)).collect())
+}

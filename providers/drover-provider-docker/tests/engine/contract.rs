@@ -1,0 +1,67 @@
+//! The provider contract, by the suite that every provider passes.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use drover_model::{GroupUid, ProviderRef, Value};
+use drover_provider::Provider;
+use drover_provider::conformance::{self, Outcome, Subject};
+
+use crate::harness::{IDLE, Scope, map, shell};
+
+struct Containers {
+    scope: Scope,
+}
+
+#[async_trait]
+impl Subject for Containers {
+    fn provider(&self) -> Arc<dyn Provider> {
+        Arc::clone(&self.scope.provider)
+    }
+
+    fn reopen(&self) -> Option<Arc<dyn Provider>> {
+        Some(self.scope.reopened())
+    }
+
+    fn run_id(&self) -> GroupUid {
+        GroupUid::parse("containers000000").unwrap()
+    }
+
+    fn running(&self) -> Value {
+        shell(IDLE, &[])
+    }
+
+    fn invalid(&self) -> Value {
+        map(&[("imgae", Value::from("x"))])
+    }
+
+    fn exiting(&self) -> Option<Value> {
+        Some(shell("exit 3", &[]))
+    }
+
+    async fn end_released(&self, instance: &ProviderRef) {
+        let path = format!("/containers/{instance}.released?force=true");
+        let (status, said) = self.scope.engine.delete(&path);
+        assert!(matches!(status, 200 | 204), "{status} {said}");
+    }
+
+    fn ends_released(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keeps_the_provider_contract() {
+    let subject = Containers {
+        scope: Scope::new("conformance"),
+    };
+    let report = conformance::run(&subject).await;
+    assert!(report.conforms(), "\n{report}");
+    let skipped = report.results.iter().filter_map(|result| {
+        let is_skipped = matches!(result.outcome, Outcome::Skipped { .. });
+        is_skipped.then_some(result.name)
+    });
+    // What containers cannot do, and nothing else.
+    let expected = ["place", "update-restart", "update-live", "update-stranger"];
+    assert_eq!(skipped.collect::<Vec<_>>(), expected, "\n{report}");
+}

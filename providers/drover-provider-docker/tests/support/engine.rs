@@ -1,0 +1,271 @@
+//! A real engine for tests: Podman's API service, started here with storage of its own, or the engine that
+//! `DROVER_TEST_ENGINE` names (`unix:///path`). It has one image, made of the machine's static busybox.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value as Json;
+
+/// The image. The name is whole, so that no engine looks for it elsewhere; Podman imports under `latest` only.
+pub(crate) const IMAGE: &str = "localhost/drover-test:latest";
+
+/// Programs of the image.
+const APPLETS: [&str; 16] = [
+    "sh", "sleep", "cat", "echo", "true", "false", "httpd", "env", "kill", "ls", "id", "hostname",
+    "touch", "rm", "mkdir", "nslookup",
+];
+
+/// How long the engine may take to answer at first.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An engine, ended with the test that started it, and everything in it before.
+pub(crate) struct Engine {
+    folder: tempfile::TempDir,
+    /// None: it is somebody else's.
+    service: Option<Child>,
+    socket: PathBuf,
+}
+
+impl Engine {
+    /// Starts one and gives it the image.
+    ///
+    /// # Panics
+    ///
+    /// What is needed is missing, or does not work.
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("drover-engine-")
+            .tempdir()
+            .unwrap();
+        let engine = if let Some(named) = std::env::var_os("DROVER_TEST_ENGINE") {
+            let named = named.into_string().unwrap();
+            let socket = named.strip_prefix("unix://").expect("it is a socket");
+            Self {
+                socket: socket.into(),
+                folder,
+                service: None,
+            }
+        } else {
+            let socket = folder.path().join("engine.sock");
+            let service = podman(folder.path(), &socket);
+            Self {
+                folder,
+                service: Some(service),
+                socket,
+            }
+        };
+        engine.wait();
+        engine.import();
+        engine
+    }
+
+    /// Ends the service as it may end by itself. What runs in containers runs on.
+    pub(crate) fn stop(&mut self) {
+        let service = self.service.as_mut();
+        let service = service.expect("an engine of somebody else's is left alone");
+        service.kill().unwrap();
+        service.wait().unwrap();
+        fs::remove_file(&self.socket).unwrap();
+    }
+
+    /// Starts the service once more.
+    pub(crate) fn start_again(&mut self) {
+        self.service = Some(podman(self.folder.path(), &self.socket));
+        self.wait();
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+
+    fn wait(&self) {
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE {
+            if UnixStream::connect(&self.socket).is_ok() && self.get("/_ping").0 == 200 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        panic!("the engine does not answer:\n{log}");
+    }
+
+    /// Makes the image of the machine's busybox.
+    fn import(&self) {
+        let busybox = ["/bin/busybox", "/usr/bin/busybox"];
+        let busybox = busybox.into_iter().find(|path| Path::new(path).exists());
+        let busybox =
+            busybox.expect("busybox-static is needed for this test: tests/run installs it");
+        let root = self.folder.path().join("image");
+        fs::create_dir_all(root.join("bin")).unwrap();
+        fs::create_dir_all(root.join("tmp")).unwrap();
+        fs::copy(busybox, root.join("bin/busybox")).unwrap();
+        for applet in APPLETS {
+            std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
+        }
+        let output = Command::new("tar")
+            .arg("-C")
+            .arg(&root)
+            .args(["-cf", "-", "."])
+            .output();
+        let output = output.expect("tar is needed for this test");
+        assert!(output.status.success());
+        let (name, tag) = IMAGE.rsplit_once(':').unwrap();
+        let path = format!("/images/create?fromSrc=-&repo={name}&tag={tag}");
+        let (status, said) = self.call("POST", &path, "application/x-tar", &output.stdout);
+        assert_eq!(status, 200, "{said}");
+        let (status, said) = self.get(&format!("/images/{IMAGE}/json"));
+        assert_eq!(status, 200, "{said}");
+    }
+
+    /// Asks the engine, as some other program would.
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        self.call("GET", path, "application/json", b"")
+    }
+
+    /// Orders the engine to do something.
+    pub(crate) fn post(&self, path: &str) -> (u16, String) {
+        self.call("POST", path, "application/json", b"")
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> (u16, String) {
+        self.call("DELETE", path, "application/json", b"")
+    }
+
+    /// One exchange. In HTTP/1.0, so that the answer ends with the connection and has no chunks.
+    pub(crate) fn call(&self, method: &str, path: &str, type_: &str, body: &[u8]) -> (u16, String) {
+        self.try_call(method, path, type_, body).unwrap()
+    }
+
+    fn try_call(
+        &self,
+        method: &str,
+        path: &str,
+        type_: &str,
+        body: &[u8],
+    ) -> io::Result<(u16, String)> {
+        let mut stream = UnixStream::connect(&self.socket)?;
+        stream.set_read_timeout(Some(Duration::from_mins(1)))?;
+        let length = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.0\r\nHost: engine\r\nContent-Type: {type_}\r\nContent-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
+        Ok((status.unwrap_or_default(), body.to_owned()))
+    }
+
+    /// Returns what the engine says of a container. None: there is none of that name.
+    pub(crate) fn inspect(&self, container: &str) -> Option<Json> {
+        let (status, said) = self.get(&format!("/containers/{container}/json"));
+        (status == 200).then(|| serde_json::from_str(&said).unwrap())
+    }
+
+    /// Returns the names of all containers with a label, such as `drover.fleet=web`.
+    pub(crate) fn containers(&self, label: &str) -> Vec<String> {
+        let filter = format!("%7B%22label%22%3A%5B%22{label}%22%5D%7D");
+        let (status, said) = self.get(&format!("/containers/json?all=true&filters={filter}"));
+        assert_eq!(status, 200, "{said}");
+        let listed: Vec<Json> = serde_json::from_str(&said).unwrap();
+        let names = listed.iter().map(|container| {
+            let name = container["Names"][0].as_str().unwrap();
+            name.trim_start_matches('/').to_owned()
+        });
+        names.collect()
+    }
+
+    /// Removes all containers with a label.
+    pub(crate) fn remove(&self, label: &str) {
+        for container in self.containers(label) {
+            let path = format!("/containers/{container}?force=true&v=true");
+            let _ = self.try_call("DELETE", &path, "application/json", b"");
+        }
+    }
+
+    /// Runs a container's own check once, where the engine needs to be told: Podman leaves that to systemd.
+    pub(crate) fn run_healthcheck(&self, container: &str) {
+        if self.service.is_some() {
+            self.get(&format!(
+                "/v4.0.0/libpod/containers/{container}/healthcheck"
+            ));
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // In somebody else's engine other tests may run: each clears up behind itself.
+        if self.service.is_none() {
+            return;
+        }
+        if UnixStream::connect(&self.socket).is_err() {
+            self.start_again();
+        }
+        self.remove("drover.fleet");
+        if let Some(service) = &mut self.service {
+            let _ = service.kill();
+            let _ = service.wait();
+        }
+        end_keepers(self.folder.path());
+    }
+}
+
+/// Ends what keeps commands that have ended: Podman does that for five minutes, and makes its folder again
+/// to clear up. They are known by the folder on their command line, which nobody else has.
+fn end_keepers(folder: &Path) {
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(pid) = name.parse().ok().and_then(rustix::process::Pid::from_raw) else {
+            continue;
+        };
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        let mut words = line.split('\0').map(Path::new);
+        if words.any(|word| word.starts_with(folder)) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// Starts Podman's API service. vfs needs no mounts, so the folder can be removed when it has ended.
+fn podman(folder: &Path, socket: &Path) -> Child {
+    let log = fs::File::create(folder.join("log")).unwrap();
+    // Locks in shared memory would be those of every Podman on the machine.
+    let own_locks = "[engine]\nlock_type = \"file\"\n";
+    fs::write(folder.join("containers.conf"), own_locks).unwrap();
+    let mut command = Command::new("podman");
+    command
+        .arg("--root")
+        .arg(folder.join("storage"))
+        .arg("--runroot")
+        .arg(folder.join("run"))
+        .arg("--tmpdir")
+        .arg(folder.join("tmp"))
+        .arg("--network-config-dir")
+        .arg(folder.join("networks"))
+        .args(["--storage-driver", "vfs", "--runtime", "runc"])
+        .args(["--cgroup-manager", "cgroupfs", "--events-backend", "none"])
+        .args(["system", "service", "--time=0"])
+        .arg(format!("unix://{}", socket.display()))
+        .env_clear()
+        .env("HOME", folder)
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+        .env("CONTAINERS_CONF", folder.join("containers.conf"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log);
+    let child = command.spawn();
+    child.expect("podman and runc are needed for this test: tests/run installs them")
+}
