@@ -95,12 +95,17 @@ fn timestamp(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-fn trailers(message: &str) -> Vec<(String, String)> {
+/// Returns the trailers of a message, as Git reads them: the keys and values of its last paragraph, in order.
+pub fn trailers(message: &str) -> Vec<(String, String)> {
     let Ok(found) = git2::message_trailers_strs(message) else {
         return Vec::new();
     };
+    // libgit2 finds a trailer without a key in a line that begins with a colon.
+    let keys = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let is_key = |key: &str| !key.is_empty() && key.chars().all(keys);
     found
         .iter()
+        .filter(|(key, _)| is_key(key))
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()
 }

@@ -68,6 +68,11 @@ impl SshPlace {
             None => rest.split_once(':'),
         }
         .ok_or_else(|| invalid("expected host:path"))?;
+        // One slash too few: what follows may hold a password, which would be taken for a path and shown.
+        let schemes = ["http", "https", "ssh", "git", "file", "ftp"];
+        if user.is_empty() && schemes.contains(&host.to_ascii_lowercase().as_str()) {
+            return Err(invalid("a scheme is followed by `://`"));
+        }
         if path.starts_with(':') {
             // `ext::command` would have a program run.
             return Err(UrlError::UnsupportedScheme {
@@ -116,6 +121,22 @@ impl SshPlace {
     }
 }
 
+/// Escapes what means something else in a URL.
+fn escaped(part: &str) -> String {
+    let mut out = String::with_capacity(part.len());
+    for character in part.chars() {
+        match character {
+            '%' => out.push_str("%25"),
+            '?' => out.push_str("%3F"),
+            '#' => out.push_str("%23"),
+            '@' => out.push_str("%40"),
+            ' ' => out.push_str("%20"),
+            _ => out.push(character),
+        }
+    }
+    out
+}
+
 impl fmt::Display for SshPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -129,11 +150,15 @@ impl fmt::Display for SshPlace {
         } else {
             host.clone()
         };
-        if !path.starts_with('/') && !path.starts_with('~') {
-            // Only this form can say it; it has no port.
+        // In a URL, `/~jane` is a home.
+        let rooted = path.starts_with('/') && !path.starts_with("/~") || path.starts_with('~');
+        let dots = path.split('/').any(|part| matches!(part, "." | ".."));
+        // Only the form of scp, which has no port, says what is relative, and takes a path as it is.
+        if *port == DEFAULT_PORT && (!rooted || dots) && !user.contains('@') {
             return write!(f, "{user}@{host}:{path}");
         }
-        let slash = if path.starts_with('~') { "/" } else { "" };
+        let (user, path) = (escaped(user), escaped(path));
+        let slash = if path.starts_with('/') { "" } else { "/" };
         match *port {
             DEFAULT_PORT => write!(f, "ssh://{user}@{host}{slash}{path}"),
             port => write!(f, "ssh://{user}@{host}:{port}{slash}{path}"),
