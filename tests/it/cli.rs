@@ -3,7 +3,7 @@
 use crate::support::{DROVER, Sandbox};
 
 /// Every command with its subcommands.
-const COMMANDS: [&[&str]; 41] = [
+const COMMANDS: [&[&str]; 43] = [
     &[],
     &["demo"],
     &["init"],
@@ -28,6 +28,8 @@ const COMMANDS: [&[&str]; 41] = [
     &["pr"],
     &["approve"],
     &["reject"],
+    &["promote"],
+    &["retry"],
     &["freeze"],
     &["unfreeze"],
     &["reconcile"],

@@ -192,6 +192,40 @@ fn a_change_waits_until_somebody_on_the_list_approves_it() {
 }
 
 #[test]
+fn a_canary_that_waits_for_a_person_is_promoted_by_one() {
+    let waiting = |command: &str| {
+        let manual = "rollout: {canary: {count: 1, hold: 1m, promote: manual}, ";
+        group("web", 2, command, "").replace("rollout: {", manual)
+    };
+    let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &waiting(IDLE))]);
+    key(&sandbox, "tom");
+    signers(&sandbox, &["tom"]);
+    sandbox.configure(&format!(
+        "signers: '{}'\n",
+        sandbox.path("signers").display()
+    ));
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 2);
+    sandbox.push("next", &[(WEB, &waiting("[sleep, '100000']"))]);
+    sandbox.wait_for("web", "the canary to wait", |group| {
+        group["holds"].to_string().contains("CanaryHold")
+    });
+    let file = sandbox.path("tom").display().to_string();
+    let promote = ["promote", "web", "--because", "it serves", "--key", &file];
+    sandbox.with_config(&promote).exits(0);
+    sandbox.wait_converged("web", 2);
+    let why = sandbox.with_config(&["why", "web"]).exits(0).stdout;
+    assert!(why.contains("promote by tom@example.com"), "{why}");
+    assert_eq!(agent.stop(), Some(0));
+    let log = sandbox.with_config(&["log", "web"]).exits(0).stdout;
+    assert!(
+        log.contains("promote by tom@example.com: it serves"),
+        "{log}"
+    );
+    sandbox.with_config(&["audit", "verify"]).exits(0);
+}
+
+#[test]
 fn a_decision_needs_a_key_a_change_and_an_end() {
     let sandbox = sandbox();
     key(&sandbox, "tom");

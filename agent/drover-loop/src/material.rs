@@ -31,6 +31,14 @@ pub(crate) fn digest(recorded: &RecordedGroup) -> String {
     field("ignored", &recorded.ignored);
     field("phase", &recorded.phase);
     field("change", &recorded.change);
+    field(
+        "heeded",
+        &recorded
+            .heeded
+            .iter()
+            .filter(|it| it.effect)
+            .collect::<Vec<_>>(),
+    );
     field("deleting", &recorded.deleting.as_ref().map(|d| &d.revision));
     let rollout = recorded.rollout.as_ref();
     let rollout = rollout.map(|rollout| {

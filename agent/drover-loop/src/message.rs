@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use drover_model::{GroupPhase, Numbers, RecordedGroup, Revision, RolloutState};
+use drover_model::{GroupPhase, Heeded, Numbers, RecordedGroup, Revision, RolloutState};
 
 /// The longest subject, in characters.
 const SUBJECT_MAX: usize = 72;
@@ -101,6 +101,8 @@ pub(crate) struct Before {
     document: Option<Arc<str>>,
     /// The codes of the holds.
     holds: Vec<&'static str>,
+    /// What people had asked.
+    heeded: Vec<Heeded>,
 }
 
 impl From<&RecordedGroup> for Before {
@@ -111,6 +113,7 @@ impl From<&RecordedGroup> for Before {
             size: recorded.size,
             document: document.map(|document| Arc::clone(&document.text)),
             holds: recorded.holds.iter().map(|held| held.hold.code()).collect(),
+            heeded: recorded.heeded.clone(),
         }
     }
 }
@@ -126,6 +129,17 @@ pub(crate) struct Transition<'a> {
     pub(crate) numbers: &'a Numbers,
     /// How many instances were replaced because they were bad.
     pub(crate) healed: usize,
+}
+
+/// Returns what people asked of the rollout since the last commit, and was done, in words.
+pub(crate) fn asked(from: Option<&Before>, to: &RecordedGroup) -> Vec<String> {
+    let known = |heeded: &&Heeded| from.is_some_and(|from| from.heeded.contains(heeded));
+    let new = to.heeded.iter().filter(|it| it.effect && !known(it));
+    new.map(|Heeded { asked, .. }| {
+        let (what, who) = (asked.verdict.word(), &asked.signer);
+        format!("{what} by {who}: {}", asked.because)
+    })
+    .collect()
 }
 
 /// Returns the subject of a transition, such as `web: scale 3 -> 5`.

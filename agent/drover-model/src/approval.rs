@@ -11,6 +11,10 @@ pub enum ApprovalVerdict {
     Approve,
     /// It must not.
     Reject,
+    /// Its rollout may go past the stage that it waits at.
+    Promote,
+    /// Its rollout, which stopped after failures, may go on.
+    Retry,
 }
 
 impl ApprovalVerdict {
@@ -19,6 +23,19 @@ impl ApprovalVerdict {
         match self {
             Self::Approve => "approve",
             Self::Reject => "reject",
+            Self::Promote => "promote",
+            Self::Retry => "retry",
+        }
+    }
+
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Approve, Self::Reject, Self::Promote, Self::Retry];
+
+    /// Whether it says whether a change may go on at all.
+    pub fn is_decision(self) -> bool {
+        match self {
+            Self::Approve | Self::Reject => true,
+            Self::Promote | Self::Retry => false,
         }
     }
 }
@@ -91,7 +108,8 @@ impl Approvals {
         change: &ChangeId,
         now: Timestamp,
     ) -> BTreeMap<&Signer, &Approval> {
-        let about = |approval: &&Approval| approval.change == *change;
+        let about =
+            |approval: &&Approval| approval.verdict.is_decision() && approval.change == *change;
         let said = self.of(group).iter().filter(about);
         let mut latest: BTreeMap<_, _> =
             said.map(|approval| (&approval.signer, approval)).collect();

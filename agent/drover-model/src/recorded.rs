@@ -23,6 +23,8 @@ pub struct RecordedGroup {
     /// What people approved when the document in force was accepted, or its removal. None: nothing asked
     /// for it.
     pub approved: Option<ApprovedChange>,
+    /// What people asked of rollouts, each until it expires: it is heeded once.
+    pub heeded: Vec<Heeded>,
     /// The provider settings in force, kept so that a deletion can use them.
     pub provider: Option<RecordedProvider>,
     /// The number that the next instance gets.
@@ -79,6 +81,7 @@ impl RecordedGroup {
             epoch,
             accepted: None,
             approved: None,
+            heeded: Vec::new(),
             provider: None,
             next_number: 1,
             size: 0,
@@ -148,6 +151,8 @@ pub struct Rollout {
     pub state: RolloutState,
     /// The distinct instances of the target that failed.
     pub failures: BTreeSet<InstanceId>,
+    /// Those that failed before somebody had it go on: they count no more.
+    pub forgiven: BTreeSet<InstanceId>,
     /// What the latest failure said.
     pub last_failure: Option<String>,
     /// Which of its stages it has passed.
@@ -167,6 +172,7 @@ impl Rollout {
             clock_stood_still: false,
             state: RolloutState::Progressing,
             failures: BTreeSet::new(),
+            forgiven: BTreeSet::new(),
             last_failure: None,
             stages: RolloutStages {
                 size: Some(size),
@@ -195,6 +201,15 @@ pub struct RolloutStages {
     pub bake_since: Option<Timestamp>,
     /// How many instances the rollout itself brought to the target, where healing does not.
     pub updated: Option<u32>,
+}
+
+/// Something that was asked of a rollout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heeded {
+    /// What, and by whom.
+    pub asked: Approval,
+    /// Whether there was something to do.
+    pub effect: bool,
 }
 
 /// A template that is not used, because its rollout failed.

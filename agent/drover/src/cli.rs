@@ -117,6 +117,10 @@ pub(crate) enum Command {
     Approve(DecideArgs),
     /// Reject a change of a group by a signed operation on the branch drover/ops
     Reject(DecideArgs),
+    /// Let a rollout go past the canaries, the checkpoint or the bake time that it waits at
+    Promote(DecideArgs),
+    /// Let a rollout that stopped after failures go on
+    Retry(DecideArgs),
     /// Stop every new step of the agent at once, without Git
     Freeze(FreezeArgs),
     /// Lift a freeze

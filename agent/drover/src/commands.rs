@@ -53,6 +53,8 @@ pub(crate) fn run(command: &Command, ui: Ui) -> CommandResult {
         Command::Pr(args) => pr::run(args, ui),
         Command::Approve(args) => operate::decide(args, ApprovalVerdict::Approve, ui),
         Command::Reject(args) => operate::decide(args, ApprovalVerdict::Reject, ui),
+        Command::Promote(args) => operate::decide(args, ApprovalVerdict::Promote, ui),
+        Command::Retry(args) => operate::decide(args, ApprovalVerdict::Retry, ui),
         Command::Freeze(args) => ask::freeze(args, ui),
         Command::Unfreeze(args) => ask::unfreeze(args, ui),
         Command::Reconcile(args) => ask::reconcile(args, ui),

@@ -115,6 +115,11 @@ impl SimWorld {
         self.behaviors.push((which, behavior));
     }
 
+    /// Lets instances that are made from now on behave as usual.
+    pub fn clear_behaviors(&mut self) {
+        self.behaviors.clear();
+    }
+
     /// Ends an instance at `at`, as a crash. Nothing happens for an unknown handle.
     pub fn crash(&mut self, instance: &ProviderRef, at: Timestamp, report: ExitReport) {
         if let Some(instance) = self.instances.get_mut(instance) {

@@ -113,6 +113,8 @@ fn decode(report: &Report, root: &Node) -> Option<Operation> {
     let spec = fields.object("spec");
     let verdict = match spec.word("operation") {
         "reject" => ApprovalVerdict::Reject,
+        "promote" => ApprovalVerdict::Promote,
+        "retry" => ApprovalVerdict::Retry,
         _ => ApprovalVerdict::Approve,
     };
     let fleet = spec.id("fleet");

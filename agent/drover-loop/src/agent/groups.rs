@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    ConditionType, GroupName, GroupPhase, Held, Hold, InstanceClass, Listing, Peers, Share,
-    Timestamp,
+    ConditionType, GroupName, GroupPhase, Heeded, Held, Hold, InstanceClass, Listing, Peers,
+    RecordedGroup, Share, Timestamp,
 };
 use drover_policy::GroupSummary;
 use jiff::SignedDuration;
@@ -39,6 +39,7 @@ impl Agent {
         let Some(shared) = self.shared(now) else {
             return;
         };
+        self.heed(now);
         let version = self.share(&shared);
         let mut shares = self.divide_shares();
         let names: Vec<GroupName> = self.groups.keys().cloned().collect();
@@ -159,6 +160,18 @@ impl Agent {
         };
         self.shared = Some((version, Arc::clone(shared)));
         version
+    }
+
+    /// Takes up what people asked of rollouts.
+    fn heed(&mut self, now: Timestamp) {
+        for (name, entry) in self.groups.iter_mut().filter(|(_, entry)| !entry.busy) {
+            let said = self.approvals.of(name);
+            if let Some(heeded) = drover_plan::heed(&entry.recorded, said, now) {
+                tell_heeded(name, &entry.recorded, &heeded);
+                entry.recorded = Arc::new(heeded);
+                entry.quiet = None;
+            }
+        }
     }
 
     /// Returns the group's task, or notes why there is none in this pass.
@@ -599,3 +612,17 @@ fn log_transition(
 
 /// The time until a listing or a group's work that goes on is looked at again.
 pub(super) const UNFINISHED_POLL: Duration = Duration::from_secs(1);
+
+/// Logs what people asked of a rollout, and whether there was anything to do.
+fn tell_heeded(name: &GroupName, before: &RecordedGroup, after: &RecordedGroup) {
+    let known = |heeded: &&Heeded| !before.heeded.contains(heeded);
+    for Heeded { asked, effect } in after.heeded.iter().filter(known) {
+        info!(
+            group = %name,
+            operation = asked.verdict.word(),
+            signer = asked.signer.as_str(),
+            effect,
+            "operation heeded"
+        );
+    }
+}

@@ -451,7 +451,8 @@ fn group_files(
 
 fn body(entry: &GroupEntry) -> Vec<String> {
     let notes = entry.audit.notes.iter();
-    let mut lines: Vec<String> = notes.map(|note| note.line.clone()).collect();
+    let mut lines = message::asked(entry.committed.as_ref(), &entry.recorded);
+    lines.extend(notes.map(|note| note.line.clone()));
     if entry.audit.notes_dropped > 0 {
         lines.push(format!("{} more steps", entry.audit.notes_dropped));
     }

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use drover_loop::{Operations, SourceError};
 use drover_model::{
-    Approval, ApprovalVerdict, Approvals, ChangeId, GroupName, Hold, Revision, Signer, Timestamp,
+    Approval, ApprovalVerdict, Approvals, ChangeId, ExitReport, GroupName, Hold, Revision, Signer,
+    Timestamp,
 };
 use drover_provider::Clock as _;
+use drover_provider_sim::{Behavior, Which};
 
 use crate::harness::{PROVIDER, World, group};
 use crate::peers::reproduced;
@@ -202,4 +204,79 @@ async fn the_removal_of_a_group_is_approved_like_any_change() {
     world
         .until("it is gone", |world| world.living("web").is_empty())
         .await;
+}
+
+/// Nothing asks for approval, and nobody waits for a whole rollout.
+async fn rolled(rollout: &str) -> World {
+    let mut world = World::web();
+    world.converge().await;
+    let rolled = group("web", 3, "b").replace("{minReady: 0s}", rollout);
+    world.push(&[("web", &rolled)]);
+    world
+}
+
+fn change_of(world: &World) -> ChangeId {
+    world.status("web").recorded.change.clone().unwrap()
+}
+
+#[tokio::test]
+async fn canaries_that_wait_for_a_person_are_promoted_by_one() {
+    let mut world = rolled("{minReady: 0s, canary: {count: 1, hold: 1m, promote: manual}}").await;
+    world
+        .until("the canary to wait", |world| {
+            world.holds("web").contains(&"CanaryHold")
+        })
+        .await;
+    world.passes(300).await;
+    assert!(world.holds("web").contains(&"CanaryHold"));
+    let (operations, change) = (world.operations.clone(), change_of(&world));
+    operations.say(&world, "tom@example.com", ApprovalVerdict::Promote, &change);
+    world.converge().await;
+    assert_eq!(world.living("web"), ["web-4", "web-5", "web-6"]);
+    let log = world.branch.log();
+    let told = "- promote by tom@example.com: looked at it\n";
+    let times = log.iter().filter(|commit| commit.message.contains(told));
+    assert_eq!(times.count(), 1);
+    reproduced(&world, "web");
+}
+
+#[tokio::test]
+async fn a_rollout_that_stopped_goes_on_when_a_person_says_so_once() {
+    let mut world = rolled("{minReady: 0s, maxSurge: 1, maxUnavailable: 0}").await;
+    let now = world.clock.now();
+    world.sim(|mut sim| {
+        let bad = Which::Property("image".to_owned(), "b".into());
+        let behavior = Behavior::Exits {
+            after: Duration::from_secs(1),
+            report: ExitReport::default(),
+        };
+        sim.behave(now, bad, behavior);
+    });
+    world
+        .until("the rollout to stop", |world| {
+            world.holds("web").contains(&"RolloutPaused")
+        })
+        .await;
+    world.passes(120).await;
+    assert!(world.holds("web").contains(&"RolloutPaused"));
+    let (operations, change) = (world.operations.clone(), change_of(&world));
+    // It fails again: what was asked once is not done twice.
+    operations.say(&world, "tom@example.com", ApprovalVerdict::Retry, &change);
+    world
+        .until("the rollout to go on", |world| {
+            !world.holds("web").contains(&"RolloutPaused")
+        })
+        .await;
+    world
+        .until("the rollout to stop again", |world| {
+            world.holds("web").contains(&"RolloutPaused")
+        })
+        .await;
+    world.passes(60).await;
+    assert!(world.holds("web").contains(&"RolloutPaused"));
+    world.sim(|mut sim| sim.clear_behaviors());
+    operations.say(&world, "eve@example.com", ApprovalVerdict::Retry, &change);
+    world.converge().await;
+    assert_eq!(world.living("web").len(), 3);
+    reproduced(&world, "web");
 }

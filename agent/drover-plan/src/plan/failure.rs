@@ -202,6 +202,9 @@ impl Draft<'_> {
         self.track_updated(&mut rollout);
         let mut failed_now = 0;
         for (id, why) in self.target_failures(&rollout) {
+            if rollout.forgiven.contains(&id) {
+                continue;
+            }
             if rollout.failures.insert(id.clone()) {
                 rollout.last_failure = Some(format!("{id}: {why}"));
                 failed_now += 1;

@@ -29,7 +29,7 @@ fn commands(text: &str) -> Vec<(usize, Vec<String>)> {
         let command = command.replace("cargo run -- ", "drover ");
         if let Some(rest) = command.strip_prefix("drover ") {
             // A comment, or another command of the shell.
-            let ends = [" #", " || ", " && ", "; "];
+            let ends = [" #", " || ", " && ", "; ", " >"];
             let rest = ends
                 .iter()
                 .fold(rest, |rest, end| rest.split(end).next().unwrap());

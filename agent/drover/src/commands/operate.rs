@@ -46,7 +46,7 @@ pub(super) fn decide(args: &DecideArgs, verdict: ApprovalVerdict, ui: Ui) -> Com
         verdict,
         fleet: fleet(args, &settings, snapshot.as_ref())?,
         group: args.group.clone(),
-        change: change(args, snapshot.as_ref())?,
+        change: change(args, verdict, snapshot.as_ref())?,
         at,
         expires: expires.context("--expires is beyond all times")?,
         because: because.to_owned(),
@@ -98,7 +98,11 @@ fn fleet(
     }
 }
 
-fn change(args: &DecideArgs, snapshot: Option<&Snapshot>) -> CommandResult<ChangeId> {
+fn change(
+    args: &DecideArgs,
+    verdict: ApprovalVerdict,
+    snapshot: Option<&Snapshot>,
+) -> CommandResult<ChangeId> {
     let snapshot = match (&args.change, snapshot) {
         (Some(change), _) => return Ok(change.clone()),
         (None, Some(snapshot)) => snapshot,
@@ -106,7 +110,8 @@ fn change(args: &DecideArgs, snapshot: Option<&Snapshot>) -> CommandResult<Chang
     };
     let group = snapshot.group(&args.group)?;
     // What waits for people's word comes before what goes on already.
-    let waiting = group.holds.iter().find_map(|held| {
+    let holds = group.holds.iter().filter(|_| verdict.is_decision());
+    let waiting = holds.into_iter().find_map(|held| {
         if let Hold::ApprovalNeeded(needed) = &held.hold {
             return Some(&needed.change);
         }

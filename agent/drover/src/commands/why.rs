@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use drover_git::{CommitInfo, Oid};
 use drover_model::{
-    AcceptedDocument, Approval, Held, InstanceId, PolicyHold, RecordedGroup, Revision,
+    AcceptedDocument, Approval, Heeded, Held, InstanceId, PolicyHold, RecordedGroup, Revision,
 };
 use serde::Serialize;
 
@@ -37,8 +37,26 @@ struct Chain {
     decisions: Vec<Decided>,
     /// Who approved the change in force.
     approvals: Vec<ApprovedBy>,
+    /// Who asked something of its rollout, of late.
+    asked: Vec<AskedBy>,
     document: Option<Origin>,
     history: Vec<Event>,
+}
+
+/// Somebody who asked something of a rollout.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AskedBy {
+    /// `promote` or `retry`.
+    operation: &'static str,
+    signer: String,
+    at: String,
+    because: String,
+    change: String,
+    /// The commit that brought it.
+    commit: String,
+    /// Whether there was something to do.
+    effect: bool,
 }
 
 /// A hold with where its clause comes from.
@@ -190,6 +208,7 @@ fn group_chain(
         holds: links(recorded.holds.iter(), snapshot, history),
         decisions: Vec::new(),
         approvals: approvals(recorded),
+        asked: asked(recorded),
         document: document(recorded, history),
         history: latest.iter().map(|entry| event(entry, history)).collect(),
     })
@@ -230,6 +249,7 @@ fn instance_chain(
         holds: links(holds, snapshot, history),
         decisions: decisions(recorded, id, snapshot, history),
         approvals: approvals(recorded),
+        asked: asked(recorded),
         document: document(recorded, history),
         history: named.map(|entry| event(entry, history)).collect(),
     })
@@ -331,6 +351,20 @@ fn approvals(recorded: &RecordedGroup) -> Vec<ApprovedBy> {
     all.collect()
 }
 
+/// Returns who asked something of the rollout.
+fn asked(recorded: &RecordedGroup) -> Vec<AskedBy> {
+    let one = |Heeded { asked, effect }: &Heeded| AskedBy {
+        operation: asked.verdict.word(),
+        signer: asked.signer.to_string(),
+        at: view::seconds(asked.at),
+        because: asked.because.clone(),
+        change: asked.change.short().to_owned(),
+        commit: asked.operation.to_string(),
+        effect: *effect,
+    };
+    recorded.heeded.iter().map(one).collect()
+}
+
 /// Returns the recorded document that a place is in.
 fn recorded<'a>(snapshot: &'a Snapshot, file: &str, line: u32) -> Option<&'a AcceptedDocument> {
     let documents = snapshot.fleet.as_ref()?.documents.values();
@@ -384,20 +418,7 @@ fn render(chain: &Chain, color: bool) -> String {
             let _ = writeln!(text, "│  └─ from {}", render_origin(origin));
         }
     }
-    for approved in &chain.approvals {
-        let ApprovedBy {
-            signer,
-            at,
-            because,
-            change,
-            operation,
-        } = approved;
-        let operation: String = operation.chars().take(10).collect();
-        let _ = writeln!(
-            text,
-            "├─ change {change} approved by {signer} at {at}: {because} (operation {operation})"
-        );
-    }
+    render_people(&mut text, chain);
     if chain.holds.is_empty() {
         text.push_str("├─ nothing is held\n");
     }
@@ -427,6 +448,45 @@ fn render(chain: &Chain, color: bool) -> String {
     }
     text.push_str("└─ the whole history: drover log\n");
     text
+}
+
+/// Writes who approved what, and who asked what.
+fn render_people(text: &mut String, chain: &Chain) {
+    for approved in &chain.approvals {
+        let ApprovedBy {
+            signer,
+            at,
+            because,
+            change,
+            operation,
+        } = approved;
+        let operation: String = operation.chars().take(10).collect();
+        let _ = writeln!(
+            text,
+            "├─ change {change} approved by {signer} at {at}: {because} (operation {operation})"
+        );
+    }
+    for asked in &chain.asked {
+        let AskedBy {
+            operation,
+            signer,
+            at,
+            because,
+            change,
+            commit,
+            effect,
+        } = asked;
+        let commit: String = commit.chars().take(10).collect();
+        let nothing = if *effect {
+            ""
+        } else {
+            ", there was nothing to do"
+        };
+        let _ = writeln!(
+            text,
+            "├─ change {change}: {operation} by {signer} at {at}: {because} (operation {commit}){nothing}"
+        );
+    }
 }
 
 fn render_clause(text: &mut String, policy: &PolicyHoldView, clause: Option<&str>) {

@@ -26,10 +26,10 @@ pub(crate) static OPERATION_SPEC: Object = any(
         required(
             "operation",
             Shape::Word(
-                &["approve", "reject"],
-                &["promote", "retry", "replace", "restart", "keep"],
+                &["approve", "reject", "promote", "retry"],
+                &["replace", "restart", "keep"],
             ),
-            "What: `approve` or `reject` a change.",
+            "What: `approve` or `reject` a change, `promote` its rollout past the stage that it waits at, or `retry` it after failures.",
         ),
         required(
             "fleet",

@@ -72,7 +72,7 @@ fn mistakes_are_told_together() {
     --> operations/x:3:1
      = help: when it ends to count, at most 30 days after `at`
 
-    error[bad-value]: `operation` must be one of `approve`, `reject`
+    error[bad-value]: `operation` must be one of `approve`, `reject`, `promote`, `retry`
     --> operations/x:3:19
 
     error[bad-value]: `group` contains 'W'; only lower-case letters, digits and '-' are allowed

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     AcceptedDocument, Approval, ApprovalVerdict, ApprovedChange, ChangeId, Condition,
-    ConditionType, Deleting, Digests, EntryId, Epoch, ErrorClass, GroupPhase, IgnoredDifference,
-    InstanceId, Kept, Kind, LaunchBackoff, PauseCause, Quarantine, RateSlot, RecordedGroup,
-    RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout, RolloutStages,
-    RolloutState, SeatId, Template, TemplateParts, Timestamp, UpDown,
+    ConditionType, Deleting, Digests, EntryId, Epoch, ErrorClass, GroupPhase, Heeded,
+    IgnoredDifference, InstanceId, Kept, Kind, LaunchBackoff, PauseCause, Quarantine, RateSlot,
+    RecordedGroup, RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout,
+    RolloutStages, RolloutState, SeatId, Template, TemplateParts, Timestamp, UpDown,
 };
 
 use super::read::Reader;
@@ -45,7 +45,14 @@ const GROUP_FIELDS: [&str; 23] = [
 /// Decodes a group.
 pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
     let mut fields = GROUP_FIELDS.to_vec();
-    fields.extend(["templates", "resizes", "cooling", "ignored", "approved"]);
+    fields.extend([
+        "templates",
+        "resizes",
+        "cooling",
+        "ignored",
+        "approved",
+        "heeded",
+    ]);
     root.only(&fields)?;
     let metadata = root.get("metadata")?;
     metadata.only(&["name", "uid", "epoch"])?;
@@ -59,6 +66,7 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
             accepted(reader)
         })?,
         approved: root.optional_with("approved", approved)?,
+        heeded: root.optional_with("heeded", heeded)?.unwrap_or_default(),
         provider: root.optional_with("provider", provider)?,
         next_number: root.get("nextNumber")?.number()?,
         size: root.get("size")?.number()?,
@@ -129,6 +137,27 @@ fn approved(reader: &Reader<'_>) -> Result<ApprovedChange, RecordError> {
     })
 }
 
+fn heeded(reader: &Reader<'_>) -> Result<Vec<Heeded>, RecordError> {
+    let one = |reader: Reader<'_>| {
+        let fields = ["operation", "change", "signer", "at", "expires", "because"];
+        reader.only(&[fields.as_slice(), &["commit", "effect"]].concat())?;
+        let verdict = reader.get("operation")?;
+        Ok(Heeded {
+            asked: Approval {
+                change: reader.get("change")?.parsed()?,
+                signer: reader.get("signer")?.parsed()?,
+                verdict: verdict.one_of(&ApprovalVerdict::ALL, ApprovalVerdict::word)?,
+                at: reader.get("at")?.time()?,
+                expires: reader.get("expires")?.time()?,
+                because: reader.get("because")?.string()?,
+                operation: reader.get("commit")?.parsed()?,
+            },
+            effect: reader.get("effect")?.flag()?,
+        })
+    };
+    reader.list()?.into_iter().map(one).collect()
+}
+
 fn ignored(reader: &Reader<'_>) -> Result<IgnoredDifference, RecordError> {
     reader.only(&["policy", "binding", "message"])?;
     Ok(IgnoredDifference {
@@ -190,6 +219,7 @@ fn rollout(reader: &Reader<'_>) -> Result<Rollout, RecordError> {
         "progressedAt",
         "clockStoodStill",
         "failures",
+        "forgiven",
         "lastFailure",
         "stages",
         "refused",
@@ -212,6 +242,11 @@ fn rollout(reader: &Reader<'_>) -> Result<Rollout, RecordError> {
             .iter()
             .map(Reader::parsed)
             .collect::<Result<_, _>>()?,
+        forgiven: reader
+            .optional_with("forgiven", |reader| {
+                reader.list()?.iter().map(Reader::parsed).collect()
+            })?
+            .unwrap_or_default(),
         last_failure: reader.optional_with("lastFailure", Reader::string)?,
         stages: reader.optional_with("stages", stages)?.unwrap_or_default(),
         refused: reader.optional_with("refused", Reader::string)?,

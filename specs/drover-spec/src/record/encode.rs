@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    AcceptedDocument, Approval, ApprovedChange, Condition, Deleting, ErrorClass, IgnoredDifference,
-    Kept, LaunchBackoff, MemberId, PauseCause, Quarantine, RateSlot, RecordedGroup,
-    RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout, RolloutStages,
-    RolloutState, Template, Timestamp, UpDown,
+    AcceptedDocument, Approval, ApprovedChange, Condition, Deleting, ErrorClass, Heeded,
+    IgnoredDifference, Kept, LaunchBackoff, MemberId, PauseCause, Quarantine, RateSlot,
+    RecordedGroup, RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout,
+    RolloutStages, RolloutState, Template, Timestamp, UpDown,
 };
 
 use super::write::{MapOf, Yaml};
@@ -65,6 +65,7 @@ pub(crate) fn group(group: &RecordedGroup) -> Yaml {
         .number("nextNumber", group.next_number)
         .optional("accepted", group.accepted.as_ref().map(accepted))
         .optional("approved", group.approved.as_ref().map(approved))
+        .optional("heeded", heeded(&group.heeded))
         .optional("provider", group.provider.as_ref().map(provider))
         .with(
             "templates",
@@ -117,6 +118,8 @@ fn rollout(rollout: &Rollout) -> Yaml {
         RolloutState::Paused(cause) => ("Paused", Some(pause_cause(cause))),
     };
     let failures = rollout.failures.iter().map(Yaml::text).collect();
+    let forgiven = rollout.forgiven.iter().map(Yaml::text);
+    let forgiven = (!rollout.forgiven.is_empty()).then(|| Yaml::List(forgiven.collect()));
     MapOf::new()
         .text("state", state)
         .optional("paused", paused)
@@ -128,6 +131,7 @@ fn rollout(rollout: &Rollout) -> Yaml {
             rollout.clock_stood_still.then(|| Yaml::flag(true)),
         )
         .with("failures", Yaml::List(failures))
+        .optional("forgiven", forgiven)
         .optional_text("lastFailure", rollout.last_failure.as_ref())
         .optional("stages", stages(&rollout.stages))
         .optional_text("refused", rollout.refused.as_ref())
@@ -178,6 +182,31 @@ fn approved(approved: &ApprovedChange) -> Yaml {
         .text("change", &approved.change)
         .with("by", Yaml::List(by.collect()))
         .build()
+}
+
+fn heeded(heeded: &[Heeded]) -> Option<Yaml> {
+    let one = |Heeded { asked, effect }: &Heeded| {
+        let Approval {
+            change,
+            signer,
+            verdict,
+            at,
+            expires,
+            because,
+            operation,
+        } = asked;
+        MapOf::new()
+            .text("operation", verdict.word())
+            .text("change", change)
+            .text("signer", signer)
+            .text("at", &format_time(*at))
+            .text("expires", &format_time(*expires))
+            .text("because", because)
+            .text("commit", operation)
+            .with("effect", Yaml::flag(*effect))
+            .build()
+    };
+    (!heeded.is_empty()).then(|| Yaml::List(heeded.iter().map(one).collect()))
 }
 
 fn ignored(group: &RecordedGroup) -> Option<Yaml> {

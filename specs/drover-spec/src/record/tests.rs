@@ -3,11 +3,11 @@ use std::collections::BTreeSet;
 use drover_model::{
     Activity, Approval, ApprovalNeeded, ApprovalRejected, ApprovalVerdict, ApprovedChange,
     BindingName, BudgetName, ChangeId, Condition, ConditionType, Deleting, Digests, EntryId, Epoch,
-    ErrorClass, Flavor, GroupName, GroupPhase, GroupUid, Held, Hold, IgnoredDifference, InstanceId,
-    Kept, LaunchBackoff, MemberId, PauseCause, PolicyHold, PolicyName, Promote, ProviderName,
-    ProviderRef, ProviderType, Quarantine, RateSlot, Reason, RecordedInstance, RecordedProvider,
-    RecordedQuorum, Resize, Rollout, RolloutMode, RolloutStages, RolloutState, SeatId, Signer,
-    SourceSpan, Template, TemplateParts, Timestamp, UpDown, Value, Vanilla,
+    ErrorClass, Flavor, GroupName, GroupPhase, GroupUid, Heeded, Held, Hold, IgnoredDifference,
+    InstanceId, Kept, LaunchBackoff, MemberId, PauseCause, PolicyHold, PolicyName, Promote,
+    ProviderName, ProviderRef, ProviderType, Quarantine, RateSlot, Reason, RecordedInstance,
+    RecordedProvider, RecordedQuorum, Resize, Rollout, RolloutMode, RolloutStages, RolloutState,
+    SeatId, Signer, SourceSpan, Template, TemplateParts, Timestamp, UpDown, Value, Vanilla,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -363,7 +363,10 @@ fn rollout() -> impl Strategy<Value = Rollout> {
         time(),
         (time(), any::<bool>()),
         option::of(pause_cause()),
-        btree_set(instance_id(), 0..3),
+        (
+            btree_set(instance_id(), 0..3),
+            btree_set(instance_id(), 0..3),
+        ),
         option::of(text()),
         stages(),
         option::of(text()),
@@ -374,7 +377,7 @@ fn rollout() -> impl Strategy<Value = Rollout> {
                 started_at,
                 (progressed_at, stood_still),
                 cause,
-                failures,
+                (failures, forgiven),
                 last_failure,
                 stages,
                 refused,
@@ -387,6 +390,7 @@ fn rollout() -> impl Strategy<Value = Rollout> {
                     clock_stood_still: stood_still,
                     state: cause.map_or(RolloutState::Progressing, RolloutState::Paused),
                     failures,
+                    forgiven,
                     last_failure,
                     refused,
                 }
@@ -420,6 +424,30 @@ fn resize() -> impl Strategy<Value = Resize> {
     (time(), any::<u32>()).prop_map(|(until, from)| Resize { until, from })
 }
 
+fn heeded() -> impl Strategy<Value = Approval> {
+    let verdicts = proptest::sample::select(ApprovalVerdict::ALL.to_vec());
+    let said = (
+        change(),
+        name(),
+        verdicts,
+        time(),
+        time(),
+        text(),
+        revision(),
+    );
+    said.prop_map(
+        |(change, signer, verdict, at, expires, because, operation)| Approval {
+            change,
+            signer: Signer::parse(&signer).unwrap(),
+            verdict,
+            at,
+            expires,
+            because,
+            operation,
+        },
+    )
+}
+
 // Boxed, as all of them in one value are more than the stack of a test.
 prop_compose! {
     fn group()(
@@ -427,6 +455,7 @@ prop_compose! {
             ("[a-z0-9]{16}", any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>()),
         accepted in option::of(accepted()).boxed(),
         approved in option::of((change(), vec((name(), time(), time(), text(), revision()), 0..3))).boxed(),
+        heeded in vec((heeded(), any::<bool>()), 0..3).boxed(),
         provider in option::of((name(), name(), value())).boxed(),
         (target, stable) in (option::of(digests()), option::of(digests())),
         templates in btree_map(digests(), template(), 0..3).boxed(),
@@ -465,6 +494,7 @@ prop_compose! {
                     .collect(),
                 change,
             }),
+            heeded: heeded.into_iter().map(|(asked, effect)| Heeded { asked, effect }).collect(),
             provider: provider.map(|(name, type_, settings)| RecordedProvider {
                 name: ProviderName::parse(&name).unwrap(),
                 type_: ProviderType::parse(&type_).unwrap(),

@@ -1,0 +1,119 @@
+use drover_model::{
+    ChangeId, Epoch, GroupName, GroupUid, InstanceId, PauseCause, Quarantine, Revision, Signer,
+    Value,
+};
+
+use super::*;
+use crate::testing::{Fixture, at};
+
+fn change(number: i64) -> ChangeId {
+    ChangeId::of(&Value::Int(number))
+}
+
+fn said(verdict: ApprovalVerdict, about: i64) -> Approval {
+    Approval {
+        change: change(about),
+        signer: Signer::parse("tom@example.com").unwrap(),
+        verdict,
+        at: at(-5),
+        expires: at(600),
+        because: "looked at it".to_owned(),
+        operation: Revision::parse(&"a".repeat(40)).unwrap(),
+    }
+}
+
+/// A group in change 1, in a rollout.
+fn rolling() -> RecordedGroup {
+    let name = GroupName::parse("web").unwrap();
+    let uid = GroupUid::parse("aaaaaaaaaaaaaaaa").unwrap();
+    let mut group = RecordedGroup::new(name, uid, Epoch(1));
+    group.change = Some(change(1));
+    let digests = Fixture::converged(1).digests();
+    group.rollout = Some(Rollout::new(digests, at(-100), 3));
+    group
+}
+
+fn effect(group: &RecordedGroup, verdict: ApprovalVerdict) -> Option<RecordedGroup> {
+    let next = heed(group, &[said(verdict, 1)], at(0)).unwrap();
+    next.heeded[0].effect.then_some(next)
+}
+
+#[test]
+fn a_stage_that_is_waited_at_is_passed_one_at_a_time() {
+    let mut group = rolling();
+    assert_eq!(effect(&group, ApprovalVerdict::Promote), None);
+    let rollout = group.rollout.as_mut().unwrap();
+    rollout.stages.canary = Some((1, at(-10)));
+    rollout.stages.reached = Some((2, at(-5)));
+    let promoted = effect(&group, ApprovalVerdict::Promote).unwrap();
+    let stages = &promoted.rollout.as_ref().unwrap().stages;
+    assert!(stages.promoted);
+    assert_eq!((stages.passed, stages.reached.is_some()), (0, true));
+    let mut group = promoted;
+    group.heeded.clear();
+    let passed = effect(&group, ApprovalVerdict::Promote).unwrap();
+    let stages = &passed.rollout.as_ref().unwrap().stages;
+    assert_eq!((stages.passed, stages.reached), (2, None));
+    let mut group = passed;
+    group.heeded.clear();
+    group.rollout.as_mut().unwrap().stages.bake_since = Some(at(-1));
+    let baked = effect(&group, ApprovalVerdict::Promote).unwrap();
+    let since = baked.rollout.unwrap().stages.bake_since;
+    assert_eq!(since, Some(Timestamp::UNIX_EPOCH));
+}
+
+#[test]
+fn a_stopped_rollout_goes_on_and_what_failed_before_counts_no_more() {
+    let mut group = rolling();
+    assert_eq!(effect(&group, ApprovalVerdict::Retry), None);
+    let failed = InstanceId::parse("web-4").unwrap();
+    let cause = PauseCause::Failures {
+        failed: 1,
+        threshold: 1,
+    };
+    let rollout = group.rollout.as_mut().unwrap();
+    rollout.state = RolloutState::Paused(cause.clone());
+    rollout.failures.insert(failed.clone());
+    assert_eq!(effect(&group, ApprovalVerdict::Promote), None);
+    let rollout = effect(&group, ApprovalVerdict::Retry)
+        .unwrap()
+        .rollout
+        .unwrap();
+    assert_eq!(rollout.state, RolloutState::Progressing);
+    assert!(rollout.failures.is_empty() && rollout.forgiven.contains(&failed));
+    assert_eq!(rollout.progressed_at, at(0));
+
+    group.quarantine = Some(Quarantine {
+        digests: rollout.target,
+        cause,
+        since: at(-20),
+    });
+    let freed = effect(&group, ApprovalVerdict::Retry).unwrap();
+    assert_eq!((freed.quarantine, freed.rollout), (None, None));
+}
+
+#[test]
+fn each_is_heeded_once_for_its_change_and_in_its_time() {
+    let group = rolling();
+    let nothing = |said: &[Approval], now| heed(&group, said, now).is_none();
+    assert!(nothing(&[], at(0)));
+    assert!(nothing(&[said(ApprovalVerdict::Retry, 2)], at(0)));
+    assert!(nothing(&[said(ApprovalVerdict::Approve, 1)], at(0)));
+    assert!(nothing(&[said(ApprovalVerdict::Retry, 1)], at(600)));
+    // Too early: it does nothing, and nothing later.
+    let mut heeded = heed(&group, &[said(ApprovalVerdict::Retry, 1)], at(0)).unwrap();
+    let rollout = heeded.rollout.as_mut().unwrap();
+    rollout.state = RolloutState::Paused(PauseCause::Failures {
+        failed: 1,
+        threshold: 1,
+    });
+    assert_eq!(
+        heed(&heeded, &[said(ApprovalVerdict::Retry, 1)], at(1)),
+        None
+    );
+    // Once it has expired it need not be known any more.
+    let mut other = said(ApprovalVerdict::Retry, 1);
+    other.expires = at(6_000);
+    let later = heed(&heeded, &[other], at(700)).unwrap();
+    assert_eq!(later.heeded.len(), 1);
+}
