@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use drover_model::{FleetName, GroupName, Ownership, ProviderName, SeatId};
+use drover_model::{FleetName, GroupName, InstanceId, Ownership, ProviderName, SeatId, Token};
 use tokio::time::Instant;
 
 use crate::places::Place;
@@ -21,6 +21,16 @@ pub(crate) const VISIBILITY: Duration = Duration::from_mins(1);
 pub(crate) struct Owner {
     pub(crate) provider: ProviderName,
     pub(crate) ownership: Ownership,
+    /// Whether it is gone without having been asked to.
+    pub(crate) ended_itself: bool,
+}
+
+impl Owner {
+    /// Returns what a request must name to mean this instance.
+    pub(crate) fn named(&self) -> (&FleetName, &GroupName, &InstanceId, &Token) {
+        let owned = &self.ownership;
+        (&owned.fleet, &owned.group, &owned.instance, &owned.token)
+    }
 }
 
 #[derive(Debug, Default)]

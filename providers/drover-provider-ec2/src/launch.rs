@@ -231,6 +231,7 @@ impl Region {
             let owner = Owner {
                 provider: launch.provider.clone(),
                 ownership: launch.ownership(slot),
+                ended_itself: false,
             };
             self.book.note(&seen.id, owner);
             made.insert(slot.instance.clone(), handle);

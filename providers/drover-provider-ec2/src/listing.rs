@@ -109,13 +109,15 @@ impl Seen {
         Some(Owner {
             provider: ProviderName::parse(self.tag(tags::PROVIDER)?).ok()?,
             ownership: self.ownership()?,
+            ended_itself: self.state == InstanceStateName::Terminated && self.ended_itself(),
         })
     }
 
     /// Returns where the instance is in its life. `ending`: its end was accepted.
     pub(crate) fn phase(&self, ending: bool) -> ProviderPhase {
+        let dealt_with = ending || self.tag(tags::ENDED).is_some();
         match &self.state {
-            InstanceStateName::Terminated if ending || !self.ended_itself() => {
+            InstanceStateName::Terminated if dealt_with || !self.ended_itself() => {
                 ProviderPhase::Terminated
             }
             InstanceStateName::Terminated => ProviderPhase::Exited(self.exit()),

@@ -15,7 +15,6 @@ use drover_provider::{
     Provisioned, ReserveRequest, Slot, UpdateRequest, finish,
 };
 
-use crate::book;
 use crate::budget::{Limit, Priority};
 use crate::error::is_missing_instance;
 use crate::listing::{Seen, filter, listed};
@@ -223,6 +222,23 @@ impl Ec2Provider {
         Ok(())
     }
 
+    /// Notes that what ended by itself was dealt with: EC2 lists it for about an hour.
+    async fn note_ended(&self, id: &str) {
+        let tag = Tag::builder().key(tags::ENDED).value("true").build();
+        let call = self.region.client().await.create_tags();
+        let call = call.resources(id).tags(tag);
+        let cost = Cost {
+            action: "CreateTags",
+            limit: Limit::Tags,
+            priority: Priority::End,
+        };
+        // It is gone all the same. Without the tag, a program that starts within the hour shows it once more.
+        if let Err(error) = self.region.call(cost, || call.clone().send()).await {
+            tracing::warn!(instance = id, %error, "ended instance not tagged");
+        }
+        self.region.book.ends(id);
+    }
+
     async fn has_tags(
         &self,
         fleet: &FleetName,
@@ -337,20 +353,19 @@ impl Provider for Ec2Provider {
                 Some(seen) => seen.owner(),
             },
         };
-        let same = known.is_some_and(
-            |book::Owner {
-                 provider,
-                 ownership,
-             }| {
-                provider == self.name
-                    && ownership.fleet == request.fleet
-                    && ownership.group == request.group
-                    && ownership.instance == request.instance
-                    && ownership.token == request.token
-            },
+        let named = (
+            &request.fleet,
+            &request.group,
+            &request.instance,
+            &request.token,
         );
-        if !same {
+        let own = known.filter(|owner| owner.provider == self.name && owner.named() == named);
+        let Some(own) = own else {
             return Err(not_found(format!("instance {id} is another's")));
+        };
+        if own.ended_itself {
+            self.note_ended(id).await;
+            return Ok(());
         }
         let mut last = None;
         for pause in ENDS {
@@ -397,18 +412,13 @@ impl Provider for Ec2Provider {
             ) && !self.region.book.is_ending(id)
         };
         let owner = seen.filter(lives).and_then(|seen| seen.owner());
-        let same = owner.is_some_and(
-            |book::Owner {
-                 provider,
-                 ownership,
-             }| {
-                provider == self.name
-                    && ownership.fleet == request.fleet
-                    && ownership.group == request.group
-                    && ownership.instance == request.slot.instance
-                    && ownership.token == request.token
-            },
+        let named = (
+            &request.fleet,
+            &request.group,
+            &request.slot.instance,
+            &request.token,
         );
+        let same = owner.is_some_and(|owner| owner.provider == self.name && owner.named() == named);
         if !same {
             let message = format!("instance {id} is gone, ends, or is another's");
             return Err(not_found(message));

@@ -26,6 +26,8 @@ pub(crate) const EPOCH: &str = "drover.epoch";
 pub(crate) const LIFE: &str = "drover.life";
 pub(crate) const MEMBER: &str = "drover.member";
 pub(crate) const ATTACHMENT: &str = "drover.attachment";
+/// On what ended by itself and was dealt with: EC2 lists it for an hour, also to a program that remembers nothing.
+pub(crate) const ENDED: &str = "drover.ended";
 /// What people see in the console.
 pub(crate) const NAME: &str = "Name";
 

@@ -425,3 +425,115 @@ fn fifty_instances_are_rolled_while_the_agent_is_killed_and_none_is_made_twice_o
         world.calls
     );
 }
+
+/// A provider with places for members.
+const PLACES: (&str, &str) = (
+    "providers/aws.yaml",
+    "apiVersion: drover/v1alpha1\nkind: Provider\nmetadata: {name: aws}\n\
+     spec:\n  type: plugin\n  plugin: ec2\n  \
+     settings: {region: eu-central-1, places: {subnets: [subnet-a, subnet-b, subnet-c]}}\n",
+);
+
+fn quorum(key: &str) -> String {
+    format!(
+        "apiVersion: drover/v1alpha1
+kind: Group
+metadata: {{name: db}}
+spec:
+  provider: aws
+  members:
+    - {{id: m1, attachments: [{{name: data}}]}}
+    - {{id: m2, attachments: [{{name: data}}]}}
+    - {{id: m3, attachments: [{{name: data}}]}}
+  quorum: {{stabilize: 1s}}
+  template:
+    properties:
+      imageId: ami-1
+      instanceType: t3.micro
+      keyName: {key}
+      attachments: {{data: {{device: /dev/sdf, sizeGiB: 10}}}}
+    flavors: [{{vanilla: {{init: ['join ${{members}} as ${{member.id}}']}}}}]
+  rollout: {{minReady: 100ms}}
+  drain: {{delay: 0s}}
+  deletion: {{protect: true}}
+"
+    )
+}
+
+/// What each member has, by its name: address and volume.
+fn belongings(fake: &Fake) -> BTreeMap<String, (String, String)> {
+    let world = fake.world();
+    let of = |machine: &Machine| {
+        let mut disks = world.disks.iter();
+        let own = disks.find(|(_, disk)| {
+            let holder = disk.attached.as_ref();
+            holder.is_some_and(|(holder, _)| *holder == machine.id)
+        });
+        let (volume, _) = own.unwrap_or_else(|| panic!("{machine:?} has no volume"));
+        let member = machine.tags["drover.member"].clone();
+        (member, (machine.address.clone(), volume.clone()))
+    };
+    world.living().map(of).collect()
+}
+
+#[test]
+fn members_of_a_quorum_are_rolled_one_by_one_and_keep_addresses_and_volumes() {
+    let fake = Fake::start(real());
+    let mut sandbox = Sandbox::new(&fake);
+    sandbox.push("one", &[PLACES, ("groups/db.yaml", &quorum("one"))]);
+    sandbox.start();
+    sandbox.wait_converged(&fake, "db", 3, "one");
+    let before = belongings(&fake);
+    assert_eq!(before.len(), 3);
+    sandbox.push("two", &[("groups/db.yaml", &quorum("two"))]);
+    sandbox.wait_converged(&fake, "db", 3, "two");
+    assert_eq!(belongings(&fake), before);
+    let world = fake.world();
+    check_made_once(&world.machines);
+    assert_eq!((world.machines.len(), world.peak), (6, 3));
+    assert_eq!((world.interfaces.len(), world.disks.len()), (3, 3));
+}
+
+#[test]
+fn a_spot_instance_is_replaced_before_it_is_taken_and_a_live_change_replaces_none() {
+    let fake = Fake::start(real());
+    let mut sandbox = Sandbox::new(&fake);
+    let spot = |groups: &str| {
+        let text = group(2, "one");
+        text.replace(
+            "keyName",
+            &format!("market: spot, securityGroups: [{groups}], keyName"),
+        )
+    };
+    sandbox.push("one", &[PROVIDER, ("groups/web.yaml", &spot("sg-1"))]);
+    sandbox.start();
+    sandbox.wait_converged(&fake, "web", 2, "one");
+    sandbox.push("groups", &[("groups/web.yaml", &spot("sg-1, sg-2"))]);
+    let started = Instant::now();
+    let changed = |machine: &Machine| machine.groups == ["sg-1", "sg-2"];
+    while !fake.world().living().all(changed) {
+        assert!(started.elapsed() < PATIENCE, "{}", sandbox.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    sandbox.wait_converged(&fake, "web", 2, "one");
+    assert_eq!(fake.world().machines.len(), 2, "nothing was replaced");
+
+    let marked = {
+        let mut world = fake.world();
+        let machine = world.machines.values_mut().next().unwrap();
+        machine.marked = Some(drover_model::Timestamp::now());
+        machine.id.clone()
+    };
+    let started = Instant::now();
+    while fake.world().machines[&marked].ended.is_none() {
+        assert!(started.elapsed() < PATIENCE, "{}", sandbox.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    sandbox.wait_converged(&fake, "web", 2, "one");
+    let world = fake.world();
+    assert_eq!(
+        (world.machines.len(), world.peak),
+        (3, 3),
+        "the next one first"
+    );
+}

@@ -299,6 +299,12 @@ async fn what_ends_by_itself_is_seen_with_its_reason_until_it_is_destroyed() {
     let seen = phases().await;
     assert_eq!(seen[0], ProviderPhase::Terminated);
     assert_eq!(seen[1], ProviderPhase::Terminated);
+    // Also for a program that remembers nothing.
+    let other = open(&factory(&fake.endpoint()));
+    let listing = other.list(&fleet()).await.unwrap();
+    let gone = |phase: &ProviderPhase| *phase == ProviderPhase::Terminated;
+    let gone = listing.instances.iter().filter(|one| gone(&one.phase));
+    assert_eq!(gone.count(), 2);
 }
 
 #[tokio::test]
