@@ -71,13 +71,17 @@ impl Region {
         }
         warm.truncate(TRIES_MAX);
         let mut last = None;
+        let mut unsupported_everywhere = warm.len() == all;
         for choice in &warm {
             match self.try_at(launch, choice).await? {
                 Ok(provisioned) => return Ok(provisioned),
-                Err(shortage) => last = Some(shortage),
+                Err(Shortage { error, unsupported }) => {
+                    unsupported_everywhere &= unsupported;
+                    last = Some(error);
+                }
             }
         }
-        let Some(Shortage { error, unsupported }) = last else {
+        let Some(error) = last else {
             return Err(invalid("nothing to launch"));
         };
         // An earlier call with this token may have worked at an offering that was left out now.
@@ -86,7 +90,7 @@ impl Region {
         {
             return Ok(made);
         }
-        if unsupported && warm.len() == all {
+        if unsupported_everywhere {
             return Err(ProviderError::new(
                 ErrorClass::InvalidSpec,
                 error.to_string(),

@@ -150,9 +150,11 @@ impl Region {
                 Err(error) => CallError::of(action, &error),
             };
             let again = match error.class {
+                // Some moments seldom end it, and it is no matter of how fast calls come.
+                ErrorClass::Throttled if error.is_busy() => false,
                 ErrorClass::Throttled => {
                     self.budget.empty(limit);
-                    !error.is_busy()
+                    true
                 }
                 ErrorClass::Unknown => {
                     may_have_worked = true;

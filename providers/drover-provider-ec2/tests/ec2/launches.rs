@@ -196,6 +196,29 @@ async fn errors_of_ec2_have_the_class_that_the_agent_acts_on() {
 }
 
 #[tokio::test]
+async fn a_type_that_no_place_has_is_a_mistake_and_one_that_some_are_full_of_is_not() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let both = || running_with(&[("subnets", texts(&["subnet-a", "subnet-b"]))]);
+    fake.world().refuse("RunInstances", "Unsupported", 2);
+    let error = provider
+        .provision(&request(1, 1, both()))
+        .await
+        .unwrap_err();
+    assert_eq!(error.class, ErrorClass::InvalidSpec, "{error}");
+    // With nothing remembered of that.
+    let provider = open(&factory(&fake.endpoint()));
+    fake.world()
+        .refuse("RunInstances", "InsufficientInstanceCapacity", 1);
+    fake.world().refuse("RunInstances", "Unsupported", 1);
+    let error = provider
+        .provision(&request(2, 1, both()))
+        .await
+        .unwrap_err();
+    assert_eq!(error.class, ErrorClass::Capacity, "{error}");
+}
+
+#[tokio::test]
 async fn a_throttled_call_is_repeated_a_little_and_then_handed_back() {
     let fake = instant();
     let provider = open(&factory(&fake.endpoint()));
