@@ -10,4 +10,5 @@ mod ending;
 mod engine;
 mod harness;
 mod making;
+mod pulling;
 mod sharing;

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -28,6 +29,18 @@ pub(crate) struct Engine {
     /// None: it is somebody else's.
     service: Option<Child>,
     socket: PathBuf,
+    /// Where a registry of the tests may listen: the engine asks it without TLS.
+    registry: SocketAddr,
+}
+
+/// A registry on loopback, ended with the test.
+pub(crate) struct Registry(Child);
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 impl Engine {
@@ -41,6 +54,9 @@ impl Engine {
             .prefix("drover-engine-")
             .tempdir()
             .unwrap();
+        // Free again at once, and nobody else's for as long as the test takes.
+        let registry = TcpListener::bind("127.0.0.1:0").unwrap();
+        let registry = registry.local_addr().unwrap();
         let engine = if let Some(named) = std::env::var_os("DROVER_TEST_ENGINE") {
             let named = named.into_string().unwrap();
             let socket = named.strip_prefix("unix://").expect("it is a socket");
@@ -48,14 +64,18 @@ impl Engine {
                 socket: socket.into(),
                 folder,
                 service: None,
+                registry,
             }
         } else {
             let socket = folder.path().join("engine.sock");
+            let insecure = format!("[[registry]]\nlocation = \"{registry}\"\ninsecure = true\n");
+            fs::write(folder.path().join("registries.conf"), insecure).unwrap();
             let service = podman(folder.path(), &socket);
             Self {
                 folder,
                 service: Some(service),
                 socket,
+                registry,
             }
         };
         engine.wait();
@@ -122,6 +142,47 @@ impl Engine {
         assert_eq!(status, 200, "{said}");
     }
 
+    /// Starts a registry that has the image as `drover-test:1`, which the engine has not.
+    pub(crate) fn registry(&self) -> (Registry, String) {
+        let folder = self.folder.path();
+        let address = self.registry;
+        let config = format!(
+            "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}}}\nhttp: {{addr: '{address}'}}\n",
+            folder.join("registry").display()
+        );
+        fs::write(folder.join("registry.yaml"), config).unwrap();
+        let log = fs::File::create(folder.join("registry.log")).unwrap();
+        let mut command = Command::new("docker-registry");
+        command
+            .arg("serve")
+            .arg(folder.join("registry.yaml"))
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        let child = command.spawn();
+        let child = child.expect("docker-registry is needed for this test: tests/run installs it");
+        let registry = Registry(child);
+        let started = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            assert!(started.elapsed() < PATIENCE, "the registry does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let name = format!("{address}/drover-test");
+        let tagged = self.post(&format!("/images/{IMAGE}/tag?repo={name}&tag=1"));
+        assert_eq!(tagged.0, 201, "{tagged:?}");
+        let pushed = self.post(&format!("/images/{name}/push?tag=1&tlsVerify=false"));
+        assert!(
+            pushed.0 == 200 && !pushed.1.contains("\"error\":\""),
+            "{pushed:?}"
+        );
+        let image = format!("{name}:1");
+        let removed = self.delete(&format!("/images/{image}"));
+        assert_eq!(removed.0, 200, "{removed:?}");
+        assert_eq!(self.get(&format!("/images/{image}/json")).0, 404);
+        (registry, image)
+    }
+
     /// Asks the engine, as some other program would.
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
         self.call("GET", path, "application/json", b"")
@@ -152,7 +213,7 @@ impl Engine {
         stream.set_read_timeout(Some(Duration::from_mins(1)))?;
         let length = body.len();
         let head = format!(
-            "{method} {path} HTTP/1.0\r\nHost: engine\r\nContent-Type: {type_}\r\nContent-Length: {length}\r\n\r\n"
+            "{method} {path} HTTP/1.0\r\nHost: engine\r\nContent-Type: {type_}\r\nX-Registry-Auth: e30=\r\nContent-Length: {length}\r\n\r\n"
         );
         stream.write_all(head.as_bytes())?;
         stream.write_all(body)?;
@@ -263,6 +324,7 @@ fn podman(folder: &Path, socket: &Path) -> Child {
         .env("HOME", folder)
         .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
         .env("CONTAINERS_CONF", folder.join("containers.conf"))
+        .env("CONTAINERS_REGISTRIES_CONF", folder.join("registries.conf"))
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log);
