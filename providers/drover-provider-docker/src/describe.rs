@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use drover_model::{ErrorClass, Ownership, ProviderName, Value};
 use drover_provider::{
-    ObjectSchema, Prepared, ProviderError, ProvisionRequest, Slot, fingerprint, finish,
-    is_user_data, parse_duration,
+    ObjectSchema, Prepared, ProviderError, ProvisionRequest, Slot, asks_for_address, fingerprint,
+    finish, is_user_data, parse_duration,
 };
 
 use crate::body::{Healthcheck, Mount, MountSource, Port, Ulimit};
@@ -172,7 +172,7 @@ impl Reading<'_> {
         if is_user_data(&slot.init) {
             return Err(invalid("user data: a container has no cloud-init"));
         }
-        if address.is_none() && names_address(slot, &request.properties) {
+        if address.is_none() && asks_for_address(slot, &request.properties) {
             return Err(invalid(
                 "${instance.address}: without `ports`, a container's address is not known before it runs",
             ));
@@ -398,30 +398,6 @@ fn check_texts(spec: &Spec) -> Result<(), ProviderError> {
         Some(text) => Err(invalid(format!("{text:?} holds a NUL character"))),
         None => Ok(()),
     }
-}
-
-/// Returns whether the address is asked for anywhere.
-fn names_address(slot: &Slot, properties: &Value) -> bool {
-    let texts = slot
-        .init
-        .iter()
-        .chain(slot.env.values())
-        .chain(slot.tags.values());
-    texts.into_iter().any(|text| asks(text)) || value_asks(properties)
-}
-
-fn value_asks(value: &Value) -> bool {
-    match value {
-        Value::String(text) => asks(text),
-        Value::List(list) => list.iter().any(value_asks),
-        Value::Map(map) => map.values().any(value_asks),
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) => false,
-    }
-}
-
-fn asks(text: &str) -> bool {
-    let mut places = text.match_indices("${instance.address}");
-    places.any(|(at, _)| !text[..at].ends_with('$'))
 }
 
 /// A map whose schema was checked.

@@ -12,7 +12,7 @@ use drover_model::{
 };
 use drover_provider::{
     Clock, DestroyRequest, Manifest, Prepared, Provider, ProviderError, ProvisionRequest,
-    Provisioned, ReserveRequest, Slot, UpdateRequest, finish,
+    Provisioned, ReserveRequest, Slot, UpdateRequest, asks_for_address, finish,
 };
 
 use crate::budget::{Limit, Priority};
@@ -55,23 +55,6 @@ fn not_found(message: impl Into<String>) -> ProviderError {
     ProviderError::new(ErrorClass::NotFound, message)
 }
 
-/// Returns whether a text asks for what is known only once there is an instance.
-fn asks(text: &str) -> bool {
-    ["${instance.address}", "${members}"].iter().any(|name| {
-        let mut places = text.match_indices(name);
-        places.any(|(at, _)| !text[..at].ends_with('$'))
-    })
-}
-
-fn value_asks(value: &Value) -> bool {
-    match value {
-        Value::String(text) => asks(text),
-        Value::List(list) => list.iter().any(value_asks),
-        Value::Map(map) => map.values().any(value_asks),
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) => false,
-    }
-}
-
 /// Does the provider's part of the substitution. `place`: the address and those of the members.
 fn finished(
     slot: &Slot,
@@ -79,9 +62,7 @@ fn finished(
     place: Option<(&str, &[(MemberId, String)])>,
 ) -> Result<Prepared, ProviderError> {
     let Some((address, members)) = place else {
-        let texts = slot.init.iter();
-        let mut texts = texts.chain(slot.env.values()).chain(slot.tags.values());
-        if texts.any(|text| asks(text)) || value_asks(properties) {
+        if asks_for_address(slot, properties) {
             return Err(invalid(
                 "${instance.address}: only members of quorum groups have an address before they are made",
             ));

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use drover_model::{ErrorClass, Ownership, Timestamp, Value};
-use drover_provider::{DestroyRequest, Prepared, ProviderError, ProvisionRequest, Slot, finish};
+use drover_model::{ErrorClass, Ownership, Timestamp};
+use drover_provider::{
+    DestroyRequest, Prepared, ProviderError, ProvisionRequest, Slot, asks_for_address, finish,
+};
 
 use crate::infrakit::Spec;
 use crate::json::to_json;
@@ -51,7 +53,7 @@ pub(crate) fn of(
             "a plugin of InfraKit has no places with attachments, so no members of quorum groups";
         return Err(invalid(message));
     }
-    if names_address(slot, &request.properties) {
+    if asks_for_address(slot, &request.properties) {
         let message = "${instance.address}: a plugin of InfraKit knows no address before there is an instance";
         return Err(invalid(message));
     }
@@ -101,30 +103,4 @@ fn init(lines: &[String], env: &BTreeMap<String, String>) -> Result<String, Prov
     }
     script.extend(rest.iter().cloned());
     Ok(script.join("\n"))
-}
-
-/// Returns whether the address is asked for anywhere.
-fn names_address(slot: &Slot, properties: &Value) -> bool {
-    let texts = slot
-        .init
-        .iter()
-        .chain(slot.env.values())
-        .chain(slot.tags.values());
-    texts.into_iter().any(|text| asks(text)) || value_asks(properties)
-}
-
-fn value_asks(value: &Value) -> bool {
-    match value {
-        Value::String(text) => asks(text),
-        Value::List(list) => list.iter().any(value_asks),
-        Value::Map(map) => map.values().any(value_asks),
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) => false,
-    }
-}
-
-fn asks(text: &str) -> bool {
-    ["${instance.address}", "${members}"].iter().any(|name| {
-        let mut places = text.match_indices(name);
-        places.any(|(at, _)| !text[..at].ends_with('$'))
-    })
 }

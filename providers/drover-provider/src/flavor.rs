@@ -185,6 +185,31 @@ pub fn prepare(template: &Template, facts: &Facts) -> Result<Prepared, Substitut
     })
 }
 
+/// Returns whether an instance, or its properties, ask for an address: its own, or those of the members of its
+/// group. A provider that knows none before there is an instance has to refuse it.
+pub fn asks_for_address(slot: &Slot, properties: &Value) -> bool {
+    let texts = slot.init.iter();
+    let mut texts = texts.chain(slot.env.values()).chain(slot.tags.values());
+    texts.any(|text| asks(text)) || value_asks(properties)
+}
+
+fn value_asks(value: &Value) -> bool {
+    match value {
+        Value::String(text) => asks(text),
+        Value::List(list) => list.iter().any(value_asks),
+        Value::Map(map) => map.values().any(value_asks),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) => false,
+    }
+}
+
+fn asks(text: &str) -> bool {
+    ["${instance.address}", "${members}"].iter().any(|name| {
+        let mut places = text.match_indices(name);
+        // An escaped one is no substitution.
+        places.any(|(at, _)| !text[..at].ends_with('$'))
+    })
+}
+
 /// Does a provider's part of the substitution: fills in the address, which the provider knows first,
 /// and resolves the escapes that [`prepare`] left in place because the address was still to come.
 /// `members` are the addresses of a quorum group's members, by id, in the order of the seat.

@@ -26,8 +26,8 @@ mod user_data;
 
 pub use fingerprint::fingerprint;
 pub use flavor::{
-    Facts, Prepared, SubstitutionError, finish, prepare, substitute, substitute_value,
-    unknown_substitutions,
+    Facts, Prepared, SubstitutionError, asks_for_address, finish, prepare, substitute,
+    substitute_value, unknown_substitutions,
 };
 pub use schema::{Field, Mistake, ObjectSchema, Others, SchemaError, Shape, parse_duration};
 pub use user_data::{USER_DATA_MAX, is_user_data, user_data};
