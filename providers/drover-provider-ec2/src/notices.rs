@@ -5,10 +5,14 @@
 //! status only where the document says so; both with filters that let nothing pass on a good day.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use drover_model::{ErrorClass, Timestamp};
+use aws_sdk_ec2::types::{Filter, InstanceStatus, SummaryStatus};
+use drover_model::{CheckOutcome, ErrorClass, Timestamp};
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
+use tokio::time::Instant;
 
 use crate::budget::{Limit, Priority};
 use crate::error::CallError;
@@ -35,6 +39,18 @@ const EVENTS: [&str; 5] = [
     "instance-retirement",
     "instance-stop",
 ];
+
+/// How long the status of every instance is taken for what it is now. EC2's own checks run once a minute.
+const STATUS_AGE: Duration = Duration::from_secs(10);
+
+/// The outcome of EC2's checks of every instance that runs, by id.
+type Outcomes = Arc<BTreeMap<String, CheckOutcome>>;
+
+type Flight = Shared<BoxFuture<'static, Result<Outcomes, CallError>>>;
+
+/// The last question for the status of every instance, and when it was asked.
+#[derive(Debug, Default)]
+pub(crate) struct Statuses(Mutex<Option<(Instant, Flight)>>);
 
 /// What is about to happen, by instance id.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -87,6 +103,44 @@ impl Region {
         Ok(notices)
     }
 
+    /// Returns the outcome of EC2's own checks of an instance. All instances are asked about with one call for a
+    /// thousand of them, which is good for some seconds.
+    pub(crate) async fn health(self: &Arc<Self>, id: &str) -> Result<CheckOutcome, CallError> {
+        let outcomes = self.outcomes().await?;
+        let outcome = outcomes.get(id).cloned();
+        Ok(outcome.unwrap_or_else(|| CheckOutcome::Unknown {
+            why: "EC2 reports no status of the instance".to_owned(),
+        }))
+    }
+
+    fn outcomes(self: &Arc<Self>) -> Flight {
+        let mut last = self
+            .statuses
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some((asked, flight)) = &*last
+            && asked.elapsed() < STATUS_AGE
+            && !matches!(flight.peek(), Some(Err(_)))
+        {
+            return flight.clone();
+        }
+        let this = Arc::clone(self);
+        let asking = async move {
+            let mut outcomes = BTreeMap::new();
+            this.statuses_of(None, |status| {
+                if let Some(id) = status.instance_id() {
+                    outcomes.insert(id.to_owned(), outcome(status));
+                }
+            })
+            .await?;
+            Ok(Arc::new(outcomes))
+        };
+        let flight = asking.boxed().shared();
+        *last = Some((Instant::now(), flight.clone()));
+        flight
+    }
+
     async fn spot_notices(&self, notices: &mut Notices) -> Result<(), CallError> {
         let action = "DescribeSpotInstanceRequests";
         let client = self.client().await;
@@ -114,7 +168,7 @@ impl Region {
 
     async fn events(&self, notices: &mut Notices) -> Result<(), CallError> {
         let wanted = filter("event.code", &EVENTS);
-        self.statuses(wanted, |status| {
+        self.statuses_of(Some(wanted), |status| {
             for event in status.events() {
                 // What is done already stays listed for a while.
                 let done = event.description().unwrap_or_default();
@@ -129,7 +183,7 @@ impl Region {
     }
 
     async fn impaired(&self, name: &str, notices: &mut Notices) -> Result<(), CallError> {
-        self.statuses(filter(name, &["impaired"]), |status| {
+        self.statuses_of(Some(filter(name, &["impaired"])), |status| {
             notices
                 .impaired
                 .extend(status.instance_id().map(str::to_owned));
@@ -137,10 +191,10 @@ impl Region {
         .await
     }
 
-    async fn statuses(
+    async fn statuses_of(
         &self,
-        wanted: aws_sdk_ec2::types::Filter,
-        mut each: impl FnMut(&aws_sdk_ec2::types::InstanceStatus),
+        wanted: Option<Filter>,
+        mut each: impl FnMut(&InstanceStatus),
     ) -> Result<(), CallError> {
         let action = "DescribeInstanceStatus";
         let client = self.client().await;
@@ -148,7 +202,7 @@ impl Region {
         for _ in 0..PAGES_MAX {
             let page = client
                 .describe_instance_status()
-                .filters(wanted.clone())
+                .set_filters(wanted.clone().map(|filter| vec![filter]))
                 .max_results(PAGE)
                 .set_next_token(next);
             let answer = self.call(cost(action), || page.clone().send()).await?;
@@ -160,4 +214,26 @@ impl Region {
         }
         Err(endless(action))
     }
+}
+
+/// Returns what EC2's two checks of an instance come to.
+fn outcome(status: &InstanceStatus) -> CheckOutcome {
+    let system = status.system_status().and_then(|one| one.status());
+    let instance = status.instance_status().and_then(|one| one.status());
+    let checks = [("system", system), ("instance", instance)];
+    let shown =
+        |found: Option<&SummaryStatus>| found.map_or("not known", SummaryStatus::as_str).to_owned();
+    for (name, found) in checks {
+        if found == Some(&SummaryStatus::Impaired) {
+            let why = format!("EC2's {name} status check fails");
+            return CheckOutcome::Failing { why };
+        }
+    }
+    for (name, found) in checks {
+        if found != Some(&SummaryStatus::Ok) {
+            let why = format!("EC2's {name} status check is {}", shown(found));
+            return CheckOutcome::Unknown { why };
+        }
+    }
+    CheckOutcome::Passing
 }

@@ -156,12 +156,12 @@ pub(crate) fn decode(value: &Value) -> Result<Properties, ProviderError> {
         monitoring: flag(value, "monitoring"),
         ebs_optimized: flag(value, "ebsOptimized"),
         placement_group: text(value, "placementGroup"),
-        tenancy: one_of(value, "tenancy", &["default", "dedicated", "host"])?,
-        cpu_credits: one_of(value, "cpuCredits", &["standard", "unlimited"])?,
+        tenancy: text(value, "tenancy"),
+        cpu_credits: text(value, "cpuCredits"),
         on_shutdown: on_shutdown(value)?,
         volumes: volumes.into_iter().flatten().map(disk).collect(),
         attachments: attachments.collect(),
-        metadata: metadata(value)?,
+        metadata: metadata(value),
     };
     Ok(properties)
 }
@@ -185,7 +185,7 @@ fn launch_template(value: &Value) -> Result<LaunchTemplate, ProviderError> {
 }
 
 fn spot(value: &Value) -> Result<Option<Spot>, ProviderError> {
-    let market = one_of(value, "market", &["onDemand", "spot"])?;
+    let market = text(value, "market");
     let max_price = text(value, "spotMaxPrice");
     match market.as_deref() {
         Some("spot") => Ok(Some(Spot { max_price })),
@@ -195,7 +195,7 @@ fn spot(value: &Value) -> Result<Option<Spot>, ProviderError> {
 }
 
 fn on_shutdown(value: &Value) -> Result<Option<OnShutdown>, ProviderError> {
-    let written = one_of(value, "onShutdown", &["stop", "terminate"])?;
+    let written = text(value, "onShutdown");
     let spot = value.get("market").and_then(Value::as_str) == Some("spot");
     match written.as_deref() {
         Some("stop") if spot => Err(invalid("onShutdown: spot instances cannot stop")),
@@ -206,16 +206,16 @@ fn on_shutdown(value: &Value) -> Result<Option<OnShutdown>, ProviderError> {
     }
 }
 
-fn metadata(value: &Value) -> Result<Metadata, ProviderError> {
+fn metadata(value: &Value) -> Metadata {
     let Some(value) = value.get("metadata") else {
-        return Ok(Metadata::default());
+        return Metadata::default();
     };
-    let tokens = one_of(value, "tokens", &["required", "optional"])?;
-    Ok(Metadata {
+    let tokens = text(value, "tokens");
+    Metadata {
         tokens_required: tokens.as_deref() != Some("optional"),
         hop_limit: number(value, "hopLimit"),
         instance_tags: flag(value, "instanceTags"),
-    })
+    }
 }
 
 fn disk(value: &Value) -> Disk {
@@ -258,24 +258,6 @@ pub(crate) fn flag(value: &Value, name: &str) -> Option<bool> {
         Some(Value::Bool(flag)) => Some(*flag),
         _ => None,
     }
-}
-
-/// Returns a text that must be one of a few.
-pub(crate) fn one_of(
-    value: &Value,
-    name: &str,
-    known: &[&str],
-) -> Result<Option<String>, ProviderError> {
-    let Some(written) = text(value, name) else {
-        return Ok(None);
-    };
-    if known.contains(&written.as_str()) {
-        return Ok(Some(written));
-    }
-    Err(invalid(format!(
-        "{name}: {written:?} is none of {}",
-        known.join(", ")
-    )))
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use aws_sdk_ec2::types::{InstanceStateName, Tag};
 use data_encoding::BASE64;
 use drover_model::{
-    Completeness, ErrorClass, FleetName, InPlace, Listing, MemberId, ProviderName, ProviderRef,
-    Value,
+    CheckOutcome, Completeness, ErrorClass, FleetName, InPlace, Listing, MemberId, ProviderName,
+    ProviderRef, Value,
 };
 use drover_provider::{
     Clock, DestroyRequest, Manifest, Prepared, Provider, ProviderError, ProvisionRequest,
@@ -431,6 +431,20 @@ impl Provider for Ec2Provider {
         self.region.call(cost, || call.clone().send()).await?;
         self.region.book.forget(instance.as_str());
         Ok(())
+    }
+
+    async fn health(
+        &self,
+        instance: &ProviderRef,
+        timeout: Duration,
+    ) -> Result<CheckOutcome, ProviderError> {
+        let asking = self.region.health(instance.as_str());
+        match tokio::time::timeout(timeout, asking).await {
+            Ok(answered) => Ok(answered?),
+            Err(_) => Ok(CheckOutcome::Unknown {
+                why: format!("EC2 says nothing within {timeout:?}"),
+            }),
+        }
     }
 
     async fn logs(&self, instance: &ProviderRef, lines: usize) -> Result<String, ProviderError> {

@@ -19,6 +19,7 @@ use crate::cooling::Cooling;
 use crate::ending::Endings;
 use crate::error::CallError;
 use crate::listing::Listings;
+use crate::notices::Statuses;
 use crate::settings::Account;
 
 /// How long connecting may take.
@@ -52,6 +53,7 @@ pub(crate) struct Region {
     pub(crate) book: Book,
     pub(crate) listings: Listings,
     pub(crate) endings: Endings,
+    pub(crate) statuses: Statuses,
     /// Held while places are made.
     pub(crate) making_places: tokio::sync::Mutex<()>,
     zones: Mutex<BTreeMap<String, String>>,
@@ -76,6 +78,7 @@ impl Region {
             book: Book::default(),
             listings: Listings::default(),
             endings: Endings::default(),
+            statuses: Statuses::default(),
             making_places: tokio::sync::Mutex::default(),
             zones: Mutex::default(),
         }

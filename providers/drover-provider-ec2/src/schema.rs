@@ -34,6 +34,10 @@ fn text() -> Shape {
     Shape::String
 }
 
+fn words(words: &[&str]) -> Shape {
+    Shape::Word(words.iter().map(|word| (*word).to_owned()).collect())
+}
+
 fn yes_no() -> Shape {
     Shape::Boolean
 }
@@ -85,7 +89,7 @@ pub(crate) fn settings() -> ObjectSchema {
             ),
             row(
                 "address",
-                text(),
+                words(&["private", "public", "ipv6"]),
                 Ignore,
                 "Which address checks and peers use: private (default), public or ipv6.",
             ),
@@ -204,7 +208,7 @@ fn metadata() -> ObjectSchema {
         vec![
             row(
                 "tokens",
-                text(),
+                words(&["required", "optional"]),
                 Live,
                 "required (default) or optional: whether IMDSv1 is refused.",
             ),
@@ -267,7 +271,12 @@ fn launch_rows() -> Vec<Row> {
             Replace,
             "Whether it gets a public address; as the subnet says unless written.",
         ),
-        row("market", text(), Replace, "onDemand (default) or spot."),
+        row(
+            "market",
+            words(&["onDemand", "spot"]),
+            Replace,
+            "onDemand (default) or spot.",
+        ),
         row(
             "spotMaxPrice",
             text(),
@@ -295,19 +304,19 @@ fn machine_rows() -> Vec<Row> {
         row("placementGroup", text(), Replace, "The placement group."),
         row(
             "tenancy",
-            text(),
+            words(&["default", "dedicated", "host"]),
             Replace,
             "default, dedicated or host: on whose hardware it runs.",
         ),
         row(
             "cpuCredits",
-            text(),
+            words(&["standard", "unlimited"]),
             Replace,
             "standard or unlimited, of types that burst.",
         ),
         row(
             "onShutdown",
-            text(),
+            words(&["stop", "terminate"]),
             Replace,
             "stop or terminate: what becomes of an instance that shuts itself down.",
         ),

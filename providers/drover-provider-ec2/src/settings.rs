@@ -3,7 +3,7 @@
 use drover_model::Value;
 use drover_provider::ProviderError;
 
-use crate::properties::{checked, flag, invalid, one_of, text, texts};
+use crate::properties::{checked, flag, invalid, text, texts};
 
 /// What a Provider document says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub(crate) fn decode(value: &Value) -> Result<Settings, ProviderError> {
     if region.is_empty() || !region.chars().all(plain) {
         return Err(invalid(format!("region: {region:?} is no region's name")));
     }
-    let address = one_of(value, "address", &["private", "public", "ipv6"])?;
+    let address = text(value, "address");
     let address = match address.as_deref() {
         Some("public") => AddressKind::Public,
         Some("ipv6") => AddressKind::Ipv6,

@@ -175,6 +175,45 @@ async fn status_checks_and_scheduled_events_are_seen_where_they_are_asked_for() 
 }
 
 #[tokio::test]
+async fn health_is_that_of_ec2s_checks_and_one_call_tells_it_of_all() {
+    use drover_model::CheckOutcome;
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let batch = request(1, 50, running_with(&[]));
+    let made = provider.provision(&batch).await.unwrap().made;
+    let first = &made[&batch.slots[0].instance];
+    fake.world()
+        .machines
+        .get_mut(first.as_str())
+        .unwrap()
+        .impaired = true;
+    fake.calls();
+    let limit = std::time::Duration::from_secs(30);
+    for handle in made.values() {
+        let outcome = provider.health(handle, limit).await.unwrap();
+        match outcome {
+            CheckOutcome::Failing { why } if handle == first => {
+                assert_eq!(why, "EC2's system status check fails");
+            }
+            outcome => assert_eq!((outcome, handle == first), (CheckOutcome::Passing, false)),
+        }
+    }
+    assert_eq!(calls(&fake), [("DescribeInstanceStatus".to_owned(), 1)]);
+    let never = drover_model::ProviderRef::parse("i-0").unwrap();
+    let outcome = provider.health(&never, limit).await.unwrap();
+    assert!(
+        matches!(outcome, CheckOutcome::Unknown { .. }),
+        "{outcome:?}"
+    );
+    // A question without an answer is asked again.
+    let other = open(&factory(&fake.endpoint()));
+    fake.world()
+        .refuse("DescribeInstanceStatus", "UnauthorizedOperation", 1);
+    assert!(other.health(first, limit).await.is_err());
+    assert!(other.health(first, limit).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_live_change_sets_what_it_says_and_the_digest_last() {
     let fake = instant();
     let provider = open(&factory(&fake.endpoint()));

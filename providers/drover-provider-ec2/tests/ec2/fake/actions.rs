@@ -377,7 +377,10 @@ fn statuses(world: &World, form: &Form) -> String {
         let events = machine.event.iter().map(|(code, at)| {
             leaf("code", code) + &leaf("description", "hardware") + &leaf("notBefore", at)
         });
-        leaf("instanceId", &machine.id) + &set("eventsSet", events)
+        let system = if machine.impaired { "impaired" } else { "ok" };
+        let checks = node("systemStatus", &leaf("status", system))
+            + &node("instanceStatus", &leaf("status", "ok"));
+        leaf("instanceId", &machine.id) + &checks + &set("eventsSet", events)
     });
     page(form, items.collect(), "instanceStatusSet")
 }
