@@ -30,6 +30,7 @@ mod pr;
 mod prometheus;
 mod reliability;
 mod remote;
+mod secrets;
 mod serve;
 mod signed;
 mod simulate;

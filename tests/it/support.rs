@@ -139,6 +139,28 @@ impl Sandbox {
         self.drover(&all)
     }
 
+    /// Runs the binary with the sandbox's agent file, where the command takes one.
+    pub(crate) fn with_config_if(&self, arguments: &[&str]) -> Ran {
+        match arguments.first() {
+            Some(&"validate") => self.drover(arguments),
+            Some(_) | None => self.with_config(arguments),
+        }
+    }
+
+    /// Runs the binary with the sandbox's agent file and variables in its environment.
+    pub(crate) fn with_environment(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+        let mut command = self.command(arguments);
+        command.arg("--config").arg(self.path("agent.yaml"));
+        command.envs(variables.iter().copied());
+        let output = command.output().unwrap();
+        Ran {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            what: arguments.join(" "),
+        }
+    }
+
     /// Starts an agent that runs until it is stopped.
     pub(crate) fn agent(&self) -> Agent {
         self.agent_with(&[])

@@ -15,7 +15,7 @@ use drover_model::{
     Action, Epoch, ErrorClass, FleetName, GroupName, IntentId, IntentKind, IntentState, Plan,
     Precondition, Settlement, SettlementOutcome,
 };
-use drover_provider::{Clock, Provider};
+use drover_provider::{Clock, Provider, SecretSource};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 
@@ -53,6 +53,8 @@ pub struct ApplyContext {
     pub call_timeout: Duration,
     /// Most calls under way at once, at least 1.
     pub concurrency: usize,
+    /// Where the values of secrets are read.
+    pub secrets: Arc<dyn SecretSource>,
     /// How instances are told to drain, and asked whether they have.
     pub reach: Arc<dyn Reach>,
     /// How membership lists of quorum groups are changed.

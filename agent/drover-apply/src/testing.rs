@@ -219,6 +219,8 @@ pub(crate) struct Watched {
     pub(crate) provisions: Mutex<Vec<ProvisionRequest>>,
     pub(crate) breaches: Mutex<Vec<String>>,
     pub(crate) panics: AtomicBool,
+    /// Refuses provisions with this class, and repeats the environment that it was given.
+    pub(crate) echoes: Mutex<Option<ErrorClass>>,
     pub(crate) most_at_once: AtomicUsize,
     at_once: AtomicUsize,
     pub(crate) calls: AtomicUsize,
@@ -276,7 +278,19 @@ impl Provider for Watched {
         self.provisions.lock().unwrap().push(request.clone());
         // Await points before and after the effect, as on a network.
         pause().await;
-        let answer = self.sim.provision(request).await;
+        let echoes = *self.echoes.lock().unwrap();
+        let answer = match echoes {
+            Some(class) => {
+                let env = request
+                    .slots
+                    .iter()
+                    .flat_map(|slot| request.secrets.env(slot));
+                let env: Vec<String> = env.map(|(name, value)| format!("{name}={value}")).collect();
+                let message = format!("refused: {}", env.join(" "));
+                Err(ProviderError::new(class, message))
+            }
+            None => self.sim.provision(request).await,
+        };
         pause().await;
         self.leave();
         answer
@@ -378,6 +392,7 @@ impl Fixture {
             provisions: Mutex::default(),
             breaches: Mutex::default(),
             panics: AtomicBool::new(false),
+            echoes: Mutex::default(),
             most_at_once: AtomicUsize::new(0),
             at_once: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
@@ -409,6 +424,7 @@ impl Fixture {
             clock: self.clock.clone(),
             call_timeout: Duration::from_secs(30),
             concurrency: 4,
+            secrets: Arc::new(drover_provider::NoSecrets),
             reach: Arc::new(crate::Network),
             rosters: self.rosters.clone(),
             brake: self.frozen.clone(),
@@ -433,8 +449,10 @@ impl Fixture {
                 env: BTreeMap::new(),
                 tags: BTreeMap::new(),
                 seat: None,
+                secrets: BTreeMap::new(),
             }],
             properties: template("v1").properties.clone(),
+            secrets: drover_provider::Secrets::default(),
         };
         let made = self.provider.sim.provision(&request).await.unwrap().made;
         (made[&instance(number)].clone(), token)

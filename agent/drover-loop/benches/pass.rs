@@ -120,6 +120,7 @@ impl Fleet {
             recorder: Box::new(self.branch.recorder()),
             journal: Arc::clone(&self.journal) as Arc<dyn Journal>,
             registry: Registry::new([factory], Allowed::AllButProcess),
+            secrets: Arc::new(drover_provider::NoSecrets),
             liveness: Arc::new(|_| Liveness::Dead),
             entropy: Box::new(move || {
                 drawn += 1;

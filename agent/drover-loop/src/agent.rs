@@ -12,7 +12,7 @@ use drover_model::{
     AgentName, Approvals, Epoch, FleetName, GroupName, Held, Hold, Revision, Timestamp,
 };
 use drover_policy::SourceFacts;
-use drover_provider::Clock;
+use drover_provider::{Clock, SecretSource};
 use drover_spec::Diagnostic;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -33,7 +33,7 @@ use crate::registry::Registry;
 use crate::shares::Shares;
 use crate::source::{Operations, Snapshot, Source};
 use crate::status::{AgentStatus, OperationsStatus, PassReport, SourceStatus, WriteBackStatus};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, StoredGroup};
 use crate::task::{Keep, Mode, Shared};
 use crate::timekeeping::{Tick, Timekeeper};
 use crate::timing::PassLimits;
@@ -89,6 +89,8 @@ pub struct AgentParts {
     pub journal: Arc<dyn Journal>,
     /// The provider types.
     pub registry: Registry,
+    /// Where the values of secrets are read.
+    pub secrets: Arc<dyn SecretSource>,
     /// Tells whether the holder of a lease lives.
     pub liveness: LivenessProbe,
     /// Draws the ids of groups and of this data directory.
@@ -152,6 +154,7 @@ pub struct Agent {
     entropy: Entropy,
     prober: Arc<dyn HealthSource>,
     reach: Arc<dyn Reach>,
+    secrets: Arc<dyn SecretSource>,
     rosters: Arc<dyn Rosters>,
     store: Store,
     brake: Arc<AgentBrake>,
@@ -317,15 +320,12 @@ impl Agent {
             members: MembersDir::new(data_dir),
             prober: contact.health,
             reach: contact.reach,
+            secrets: parts.secrets,
             rosters: contact.rosters,
             remote: Offload::new(Remote::new(parts.source, parts.recorder, parts.operations)),
             timekeeper: Timekeeper::new(stored.clock, settings.interval),
             fleet: Fleet::restore(stored.fleet.as_ref(), &stored.guards),
-            groups: stored
-                .groups
-                .into_iter()
-                .map(|(name, stored)| (name, GroupEntry::restored(stored)))
-                .collect(),
+            groups: restored_groups(stored.groups),
             adopting: tenure.lease().is_none(),
             status: watch::Sender::new(Arc::new(AgentStatus::new(&settings.name, &settings.fleet))),
             source_status: SourceStatus::new(place),
@@ -605,6 +605,13 @@ fn real_contact(clock: &Arc<dyn Clock>, changed: &Arc<Notify>) -> Contact {
 }
 
 /// Refuses a data directory that belongs to another agent.
+fn restored_groups(stored: BTreeMap<GroupName, StoredGroup>) -> BTreeMap<GroupName, GroupEntry> {
+    let stored = stored.into_iter();
+    stored
+        .map(|(name, stored)| (name, GroupEntry::restored(stored)))
+        .collect()
+}
+
 fn check_owner(lease: Option<&Lease>, ours: &AgentName) -> Result<(), StartError> {
     match lease {
         Some(lease) if lease.name != ours.as_str() => Err(StartError::OtherAgent {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     CloudInit, Flavor, Group, GroupUid, InstanceId, ProviderDoc, ProviderName, Seat, SeatId,
-    SourceSpan, Value, Vanilla,
+    SecretRef, SourceSpan, Value, Vanilla,
 };
 use drover_provider::{
     Facts, InitUse, Manifest, Mistake, USER_DATA_MAX, unknown_substitutions, user_data,
@@ -64,7 +64,9 @@ pub fn check_provider(provider: &ProviderDoc, registry: &Registry) -> Vec<Diagno
 pub fn check_group(group: &Group, manifest: &Manifest) -> Vec<Diagnostic> {
     let template = &group.spec.template;
     let at = |path: &str| locate(&group.property_spans, path, &group.span);
-    let mistakes = manifest.properties.check(&template.properties).into_iter();
+    let mut mistakes = manifest.properties.check(&template.properties);
+    broken_secrets("", &template.properties, &mut mistakes);
+    let mistakes = mistakes.into_iter();
     let mut found: Vec<Diagnostic> = mistakes
         .map(|mistake| diagnostic("provider-property", mistake, &at))
         .collect();
@@ -78,7 +80,13 @@ pub fn check_group(group: &Group, manifest: &Manifest) -> Vec<Diagnostic> {
     }
     for flavor in &template.flavors {
         let texts: Vec<&String> = match flavor {
-            Flavor::Vanilla(Vanilla { init, env, tags }) => {
+            Flavor::Vanilla(Vanilla {
+                init,
+                env,
+                // References have no substitutions.
+                secrets: _,
+                tags,
+            }) => {
                 let texts = init.iter().chain(env.values());
                 texts.chain(tags.values()).collect()
             }
@@ -91,7 +99,28 @@ pub fn check_group(group: &Group, manifest: &Manifest) -> Vec<Diagnostic> {
         }
     }
     found.extend(check_user_data(group, manifest));
+    found.extend(secrets_in_user_data(group, manifest));
     found
+}
+
+/// Returns a mistake for secrets that would become user data, which everybody on an instance can read.
+fn secrets_in_user_data(group: &Group, manifest: &Manifest) -> Option<Diagnostic> {
+    let secret = |flavor: &Flavor| match flavor {
+        Flavor::Vanilla(vanilla) => !vanilla.secrets.is_empty(),
+        Flavor::CloudInit(_) => false,
+    };
+    match manifest.init {
+        InitUse::ShellLines => return None,
+        InitUse::UserData => {}
+    }
+    let at = group.spec.template.flavors.iter().position(secret)?;
+    let span = group.flavor_spans.get(at).unwrap_or(&group.span).clone();
+    let message = format!(
+        "`env`: instances of provider type {} get the environment in their user data, where a secret can be read by everybody on the instance",
+        manifest.type_
+    );
+    let diagnostic = Diagnostic::error("user-data", message, span);
+    Some(diagnostic.hint("let the instance fetch it with an identity of its own"))
 }
 
 /// Returns what is wrong with a group's user data: a provider that takes none, or too much of it.
@@ -184,6 +213,45 @@ fn locate(spans: &BTreeMap<String, SourceSpan>, path: &str, otherwise: &SourceSp
     }
 }
 
+/// Adds what begins as a reference to a secret and is none, where the schema does not look.
+fn broken_secrets(path: &str, value: &Value, mistakes: &mut Vec<Mistake>) {
+    if let Some(Err(message)) = SecretRef::of_value(value) {
+        if !mistakes.iter().any(|known| known.path == path) {
+            mistakes.push(Mistake {
+                path: path.to_owned(),
+                message,
+                suggestion: None,
+            });
+        }
+        return;
+    }
+    match value {
+        Value::List(list) => {
+            for (position, item) in list.iter().enumerate() {
+                broken_secrets(&format!("{path}[{position}]"), item, mistakes);
+            }
+        }
+        Value::Map(map) => {
+            for (key, item) in map {
+                broken_secrets(&below(path, key), item, mistakes);
+            }
+        }
+        Value::Null
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::UInt(_)
+        | Value::Float(_)
+        | Value::String(_) => {}
+    }
+}
+
+fn below(path: &str, key: &str) -> String {
+    match path {
+        "" => key.to_owned(),
+        path => format!("{path}.{key}"),
+    }
+}
+
 fn collect_texts<'a>(path: &str, value: &'a Value, texts: &mut Vec<(String, &'a str)>) {
     match value {
         Value::String(text) => texts.push((path.to_owned(), text)),
@@ -194,11 +262,7 @@ fn collect_texts<'a>(path: &str, value: &'a Value, texts: &mut Vec<(String, &'a 
         }
         Value::Map(map) => {
             for (key, item) in map {
-                let path = match path {
-                    "" => key.clone(),
-                    path => format!("{path}.{key}"),
-                };
-                collect_texts(&path, item, texts);
+                collect_texts(&below(path, key), item, texts);
             }
         }
         Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) => {}

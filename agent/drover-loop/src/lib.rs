@@ -43,6 +43,7 @@ mod recorder;
 mod registry;
 mod replay;
 mod run;
+mod secrets;
 mod shares;
 mod source;
 mod status;

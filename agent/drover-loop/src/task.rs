@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use drover_apply::{
     ApplyContext, ApplyReport, HealthSource, Journal, JournalError, ProbeTarget, ROSTER_READ_LIMIT,
@@ -17,7 +18,7 @@ use drover_model::{
 };
 use drover_plan::{FenceScope, fence_scope};
 use drover_policy::{GroupSummary, PolicySet, SourceFacts};
-use drover_provider::Clock;
+use drover_provider::{Clock, SecretSource};
 use tracing::{info, warn};
 
 use crate::audit::AuditStep;
@@ -27,6 +28,7 @@ use crate::group::{self, Candidate, GroupInput, JudgeError, Judged};
 use crate::members::{self, MembersDir, Membership};
 use crate::message;
 use crate::observe::OpenScope;
+use crate::secrets;
 use crate::source::chain;
 use crate::status::{GroupReport, StepFate, StepReport};
 use crate::store::{Batch, Store};
@@ -65,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) prober: Arc<dyn HealthSource>,
     pub(crate) reach: Arc<dyn Reach>,
+    pub(crate) secrets: Arc<dyn SecretSource>,
     pub(crate) rosters: Arc<dyn Rosters>,
     pub(crate) brake: Arc<AgentBrake>,
     pub(crate) members: MembersDir,
@@ -148,6 +151,9 @@ pub(crate) struct Finished {
     pub(crate) journal_failed: Option<String>,
 }
 
+/// When a secret that cannot be read is looked for again.
+const SECRETS_AGAIN: Duration = Duration::from_secs(30);
+
 /// The longest account of what was said about a step, in characters.
 const DETAIL_MAX: usize = 200;
 
@@ -177,7 +183,12 @@ pub(crate) enum TaskError {
 ///
 /// A dropped future leaves intents in the journal that say how far it came; the next pass follows
 /// them up.
-pub(crate) async fn run(task: GroupTask, shared: Arc<Shared>) -> Result<Finished, TaskError> {
+pub(crate) async fn run(mut task: GroupTask, shared: Arc<Shared>) -> Result<Finished, TaskError> {
+    let secrets = secrets::look(&task, &shared).await;
+    let unread = !secrets.holds.is_empty();
+    let secret_at = unread.then(|| shared.now + SECRETS_AGAIN);
+    task.fences.extend(secrets.holds.iter().cloned());
+    secrets.clean_listing(&mut task.listing);
     let blocked = |held: &Held| fence_scope(&held.hold) == FenceScope::Everything;
     let may_act = shared.mode == Mode::Act && !task.fences.iter().any(blocked);
     let mut intents = if shared.open.contains(&task.name) {
@@ -199,7 +210,8 @@ pub(crate) async fn run(task: GroupTask, shared: Arc<Shared>) -> Result<Finished
             intents = shared.journal.open_intents(&task.name)?;
         }
     }
-    let signals = watch(&task, &shared);
+    let mut signals = watch(&task, &shared);
+    secrets.clean_signals(&mut signals);
     let roster = roster(&task, &shared).await;
     let recorded = numbered(&task, &shared, &intents)?;
     let input = GroupInput {
@@ -219,10 +231,10 @@ pub(crate) async fn run(task: GroupTask, shared: Arc<Shared>) -> Result<Finished
         .inputs
         .take()
         .map(|text| Arc::from(text.into_bytes()));
-    let first = |timers: [Option<Timestamp>; 3]| timers.into_iter().flatten().min();
+    let first = |timers: [Option<Timestamp>; 4]| timers.into_iter().flatten().min();
     let review_at = judged.decisions.review_at;
-    judged.plan.wake_at = first([judged.plan.wake_at, drain_wake, review_at]);
-    judged.report.timer_at = first([judged.report.timer_at, drain_timer, review_at]);
+    judged.plan.wake_at = first([judged.plan.wake_at, drain_wake, review_at, secret_at]);
+    judged.report.timer_at = first([judged.report.timer_at, drain_timer, review_at, secret_at]);
     finish(task, &shared, recorded, judged, change, inputs).await
 }
 
@@ -357,6 +369,7 @@ fn apply_context(task: &GroupTask, shared: &Shared) -> ApplyContext {
         call_timeout: shared.limits.call_timeout,
         concurrency: shared.limits.calls_concurrent,
         reach: Arc::clone(&shared.reach),
+        secrets: Arc::clone(&shared.secrets),
         rosters: Arc::clone(&shared.rosters),
         brake: Arc::clone(&shared.brake) as Arc<dyn drover_apply::Brake>,
     }

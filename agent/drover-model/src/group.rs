@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::{
     Amount, Budget, CloudInit, Expiry, FieldClass, GroupName, InstanceId, Keep, PlacementSpec,
-    Prefer, Protect, ProviderName, QuorumSpec, Rate, Reason, Rebalance, ScalingSpec, SourceSpan,
-    Spread, Timestamp, UpDown, Value, Window,
+    Prefer, Protect, ProviderName, QuorumSpec, Rate, Reason, Rebalance, ScalingSpec, SecretRef,
+    SourceSpan, Spread, Timestamp, UpDown, Value, Window,
 };
 
 /// Defaults of a Group document. The one place that says them: the decoder, the schema and the
@@ -266,6 +266,8 @@ pub struct Vanilla {
     pub init: Vec<String>,
     /// Environment variables of init and command.
     pub env: BTreeMap<String, String>,
+    /// Those whose values are secrets. No name is in both.
+    pub secrets: BTreeMap<String, SecretRef>,
     /// Tags put on the instance.
     pub tags: BTreeMap<String, String>,
 }

@@ -360,6 +360,13 @@ pub enum Hold {
     },
     /// The clock stepped back.
     ClockStepped,
+    /// A secret that the template needs cannot be read: nothing is made of it.
+    SecretUnresolved {
+        /// The reference.
+        reference: String,
+        /// What is in the way.
+        why: String,
+    },
     /// The source could not be read or verified for longer than the agent's file allows.
     SourceOutage {
         /// What goes on meanwhile.
@@ -442,6 +449,7 @@ impl Hold {
             Self::UnknownOutcomes { .. } => "UnknownOutcomes",
             Self::JournalUnavailable { .. } => "JournalUnavailable",
             Self::ClockStepped => "ClockStepped",
+            Self::SecretUnresolved { .. } => "SecretUnresolved",
             Self::SourceOutage { .. } => "SourceOutage",
             Self::EpochConflict { .. } => "EpochConflict",
             Self::SourceUnavailable { .. } => "SourceUnavailable",
@@ -713,6 +721,9 @@ impl fmt::Display for Hold {
             }
             Self::JournalUnavailable { why } => write!(f, "the journal cannot be written: {why}"),
             Self::ClockStepped => write!(f, "the clock stepped back; voluntary work waits"),
+            Self::SecretUnresolved { reference, why } => {
+                write!(f, "secret {reference} cannot be read: {why}")
+            }
             Self::SourceOutage { mode, since } => {
                 let goes_on = match mode {
                     OutageMode::HealOnly => "instances are healed and nothing else is done",

@@ -100,6 +100,8 @@ pub enum FenceScope {
     Notice,
     /// Voluntary disruptions: everything but `heal`, `interruption` and `delete`.
     Voluntary,
+    /// Making instances of templates that need what it names.
+    Creation,
     /// Every step that changes something outside.
     Everything,
 }
@@ -119,6 +121,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::SourceUnavailable { .. }
         | Hold::DestroyLimit { .. } => FenceScope::Notice,
         Hold::ClockStepped | Hold::GateClosed(_) => FenceScope::Voluntary,
+        Hold::SecretUnresolved { .. } => FenceScope::Creation,
         Hold::SourceOutage { mode, .. } => outage_scope(*mode),
         Hold::ObservationPartial { .. }
         | Hold::ObservationStale

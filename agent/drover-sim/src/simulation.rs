@@ -502,6 +502,7 @@ impl Simulation {
             clock,
             call_timeout: Duration::from_secs(30),
             concurrency: 8,
+            secrets: Arc::new(drover_provider::NoSecrets),
             reach: Arc::new(drover_apply::Network),
             rosters: self.rosters.clone(),
             brake: Arc::new(AtomicBool::new(false)),

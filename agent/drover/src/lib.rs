@@ -38,6 +38,7 @@ mod output;
 mod plan_view;
 mod plugins;
 mod providers;
+mod secrets;
 mod settings;
 mod simulation;
 mod snapshot;

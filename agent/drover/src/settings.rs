@@ -14,7 +14,7 @@ use drover_provider_docker::{GrantedMount, Grants};
 use drover_provider_plugin::Directory;
 use drover_spec::agent_config::{
     self, AgentConfig, DockerConfig, MetricSourceConfig, Mode, NotifyConfig, PluginsConfig,
-    WebhookConfig,
+    SecretsConfig, WebhookConfig,
 };
 
 use crate::cli::{AgentOptions, Listen, SourceOptions};
@@ -77,6 +77,8 @@ pub(crate) struct Settings {
     pub(crate) signers: Option<SignersFile>,
     /// The private key that signs, and a file with its passphrase.
     pub(crate) key: Option<(PathBuf, Option<PathBuf>)>,
+    /// Which secrets documents may refer to.
+    pub(crate) secrets: SecretsConfig,
     /// The webhooks that are answered on `listen`.
     pub(crate) webhooks: Vec<WebhookConfig>,
     /// Who is told what happens. None: nobody.
@@ -179,6 +181,7 @@ impl Settings {
                 .and_then(|config| config.signers.clone().map(SignersFile)),
             key: config.as_ref().and_then(|config| config.key.clone()),
             metric_sources: list(config.as_ref(), |config| &config.metric_sources),
+            secrets: list(config.as_ref(), |config| &config.secrets),
             webhooks: list(config.as_ref(), |config| &config.webhooks),
             notify: config.as_ref().and_then(|config| config.notify.clone()),
         })

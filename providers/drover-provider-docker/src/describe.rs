@@ -112,8 +112,14 @@ impl Reading<'_> {
         self.refuse(request, slot, address)?;
         let shown = address.map(|address| address.to_string());
         let address_text = shown.as_deref().unwrap_or_default();
-        let Prepared { slot, properties } = finish(slot, &request.properties, address_text, &[])
-            .map_err(|error| invalid(error.to_string()))?;
+        let Prepared { slot, properties } = finish(
+            slot,
+            &request.properties,
+            address_text,
+            &[],
+            &request.secrets,
+        )
+        .map_err(|error| invalid(error.to_string()))?;
         if let Some(mistake) = self.schema.check(&properties).first() {
             return Err(invalid(format!("{}: {}", mistake.path, mistake.message)));
         }

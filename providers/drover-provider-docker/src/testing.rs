@@ -119,9 +119,11 @@ pub(crate) fn request(properties: Value) -> ProvisionRequest {
             env: BTreeMap::new(),
             tags: BTreeMap::new(),
             seat: None,
+            secrets: std::collections::BTreeMap::new(),
         }],
         group,
         properties,
+        secrets: drover_provider::Secrets::default(),
     }
 }
 

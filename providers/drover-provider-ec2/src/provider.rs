@@ -12,7 +12,7 @@ use drover_model::{
 };
 use drover_provider::{
     Clock, DestroyRequest, Manifest, Prepared, Provider, ProviderError, ProvisionRequest,
-    Provisioned, ReserveRequest, Slot, UpdateRequest, asks_for_address, finish,
+    Provisioned, ReserveRequest, Secrets, Slot, UpdateRequest, asks_for_address, finish,
 };
 
 use crate::budget::{Limit, Priority};
@@ -60,6 +60,7 @@ fn finished(
     slot: &Slot,
     properties: &Value,
     place: Option<(&str, &[(MemberId, String)])>,
+    secrets: &Secrets,
 ) -> Result<Prepared, ProviderError> {
     let Some((address, members)) = place else {
         if asks_for_address(slot, properties) {
@@ -67,10 +68,10 @@ fn finished(
                 "${instance.address}: only members of quorum groups have an address before they are made",
             ));
         }
-        let prepared = finish(slot, properties, "", &[]);
+        let prepared = finish(slot, properties, "", &[], secrets);
         return prepared.map_err(|error| invalid(error.to_string()));
     };
-    finish(slot, properties, address, members).map_err(|error| invalid(error.to_string()))
+    finish(slot, properties, address, members, secrets).map_err(|error| invalid(error.to_string()))
 }
 
 impl Ec2Provider {
@@ -167,7 +168,7 @@ impl Ec2Provider {
     }
 
     async fn change(&self, request: &UpdateRequest, id: &str) -> Result<(), ProviderError> {
-        let prepared = finished(&request.slot, &request.properties, None)?;
+        let prepared = finished(&request.slot, &request.properties, None, &request.secrets)?;
         let properties = decode(&prepared.properties)?;
         let client = self.region.client().await;
         let cost = |action, limit| Cost {
@@ -289,7 +290,7 @@ impl Provider for Ec2Provider {
         let known = seated
             .as_ref()
             .map(|(place, members)| (place.address.as_str(), members.as_slice()));
-        let prepared = finished(slot, &request.properties, known)?;
+        let prepared = finished(slot, &request.properties, known, &request.secrets)?;
         let properties = decode(&prepared.properties)?;
         let mut finished = request.clone();
         for slot in &mut finished.slots {

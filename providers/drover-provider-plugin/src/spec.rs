@@ -57,7 +57,7 @@ pub(crate) fn of(
         let message = "${instance.address}: a plugin of InfraKit knows no address before there is an instance";
         return Err(invalid(message));
     }
-    let prepared = finish(slot, &request.properties, "", &[]);
+    let prepared = finish(slot, &request.properties, "", &[], &request.secrets);
     let Prepared { slot, properties } = prepared.map_err(|error| invalid(error.to_string()))?;
     let mut tags = slot.tags.clone();
     if let Some(name) = tags.keys().find(|name| name.starts_with("drover.")) {

@@ -260,7 +260,7 @@ impl SeatIdDto {
 }
 
 impl SlotDto {
-    pub(crate) fn of(slot: &Slot) -> Self {
+    pub(crate) fn of(slot: &Slot, secrets: &drover_provider::Secrets) -> Self {
         let seat = slot.seat.as_deref().map(|seat| SeatDto {
             life: seat.id.life.to_string(),
             member: seat.id.member.to_string(),
@@ -271,7 +271,7 @@ impl SlotDto {
         Self {
             instance: slot.instance.to_string(),
             init: slot.init.clone(),
-            env: slot.env.clone(),
+            env: secrets.env(slot),
             tags: slot.tags.clone(),
             seat,
         }
@@ -301,6 +301,7 @@ impl SlotDto {
             env: self.env.clone(),
             tags: self.tags.clone(),
             seat: self.seat.as_ref().map(seat).transpose()?.map(Box::new),
+            secrets: BTreeMap::new(),
         })
     }
 }
@@ -461,8 +462,12 @@ impl ProvisionDto {
             epoch: request.epoch.0,
             digest: request.digests.to_string(),
             zone: request.zone.clone(),
-            slots: request.slots.iter().map(SlotDto::of).collect(),
-            properties: to_json(&request.properties),
+            slots: request
+                .slots
+                .iter()
+                .map(|slot| SlotDto::of(slot, &request.secrets))
+                .collect(),
+            properties: to_json(&request.secrets.reveal(&request.properties)),
         }
     }
 
@@ -480,6 +485,7 @@ impl ProvisionDto {
                 .map(SlotDto::read)
                 .collect::<Result<_, _>>()?,
             properties: from_json(&self.properties),
+            secrets: drover_provider::Secrets::default(),
         })
     }
 }
@@ -521,8 +527,8 @@ impl UpdateDto {
             update: request.update.to_string(),
             how: request.how.as_str().to_owned(),
             digest: request.digests.to_string(),
-            slot: SlotDto::of(&request.slot),
-            properties: to_json(&request.properties),
+            slot: SlotDto::of(&request.slot, &request.secrets),
+            properties: to_json(&request.secrets.reveal(&request.properties)),
             grace_ms: milliseconds(request.grace),
         }
     }
@@ -540,6 +546,7 @@ impl UpdateDto {
             slot: self.slot.read()?,
             properties: from_json(&self.properties),
             grace: Duration::from_millis(self.grace_ms),
+            secrets: drover_provider::Secrets::default(),
         })
     }
 }

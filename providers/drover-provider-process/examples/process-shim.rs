@@ -102,7 +102,9 @@ fn request() -> ProvisionRequest {
             env: std::collections::BTreeMap::new(),
             tags: std::collections::BTreeMap::new(),
             seat: None,
+            secrets: BTreeMap::new(),
         }],
         properties,
+        secrets: drover_provider::Secrets::default(),
     }
 }

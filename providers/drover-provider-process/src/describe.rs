@@ -66,23 +66,26 @@ impl ProcessProvider {
     ) -> Result<(InstanceRecord, Option<String>), ProviderError> {
         let slot = request.slots.first().ok_or_else(|| invalid("no slot"))?;
         if is_user_data(&slot.init) {
-            let message = "user data: a process has no cloud-init";
-            return Err(invalid(message));
+            return Err(invalid("user data: a process has no cloud-init"));
         }
         let address = site.address.as_str();
-        let Prepared { slot, properties } =
-            finish(slot, &request.properties, address, &site.members)
-                .map_err(|error| invalid(error.to_string()))?;
+        let members = &site.members;
+        let finished = finish(
+            slot,
+            &request.properties,
+            address,
+            members,
+            &request.secrets,
+        );
+        let Prepared { slot, properties } = finished.map_err(|error| invalid(error.to_string()))?;
         if let Some(mistake) = self.manifest.properties.check(&properties).first() {
             return Err(invalid(format!("{}: {}", mistake.path, mistake.message)));
         }
         let data = folder.data();
-        let data_text = data
-            .to_str()
-            .ok_or_else(|| invalid("a folder is not UTF-8"))?;
+        let data_text = text_of(&data)?;
         let texts = |name: &str| texts_of(properties.get(name));
         let mut env = BTreeMap::from(
-            [("PATH", PATH), ("HOME", data_text), ("LANG", "C.UTF-8")]
+            [("PATH", PATH), ("HOME", &data_text), ("LANG", "C.UTF-8")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         env.extend(slot.env);
@@ -95,15 +98,15 @@ impl ProcessProvider {
             ("DROVER_INSTANCE", instance.as_str()),
             ("DROVER_GROUP", request.group.as_str()),
             ("DROVER_ADDRESS", address),
-            ("DROVER_DATA_DIR", data_text),
+            ("DROVER_DATA_DIR", &data_text),
         ] {
             env.insert(name.to_owned(), value.to_owned());
         }
         for (variable, path) in site.attachments()? {
             env.insert(variable, path);
         }
-        let working_dir = properties.get("workingDir").and_then(Value::as_str);
-        let working_dir = working_dir.map_or_else(|| data.clone(), |dir| data.join(dir));
+        let folder = properties.get("workingDir").and_then(Value::as_str);
+        let working_dir = folder.map_or_else(|| data.clone(), |dir| data.join(dir));
         let record = InstanceRecord {
             version: VERSION,
             fingerprint,
@@ -152,6 +155,7 @@ impl ProcessProvider {
             zone: before.zone.clone(),
             slots: vec![request.slot.clone()],
             properties: request.properties.clone(),
+            secrets: request.secrets.clone(),
         };
         let site = Site::of(&before.address);
         // A repeated call that made it is still told by the hash that it was made under.

@@ -164,9 +164,14 @@ impl SimWorld {
         let slot = &request.slots[position];
         let mut instance = self.blank(now);
         let members = self.take_seat(now, request, slot, &mut instance)?;
-        let Prepared { slot, properties } =
-            finish(slot, &request.properties, &instance.address, &members)
-                .map_err(|error| invalid(error.to_string()))?;
+        let Prepared { slot, properties } = finish(
+            slot,
+            &request.properties,
+            &instance.address,
+            &members,
+            &request.secrets,
+        )
+        .map_err(|error| invalid(error.to_string()))?;
         let id = slot.instance.clone();
         instance.fleet = Some(request.fleet.clone());
         instance.ownership = Some(Ownership {
@@ -281,9 +286,14 @@ impl SimWorld {
         if let Some(message) = &self.settings.refuses_updates {
             return Err(invalid(message.clone()));
         }
-        let Prepared { slot, properties } =
-            finish(&request.slot, &request.properties, &instance.address, &[])
-                .map_err(|error| invalid(error.to_string()))?;
+        let Prepared { slot, properties } = finish(
+            &request.slot,
+            &request.properties,
+            &instance.address,
+            &[],
+            &request.secrets,
+        )
+        .map_err(|error| invalid(error.to_string()))?;
         let until = later(now, self.settings.list_lag);
         instance.before = Some((until, owned.clone()));
         owned.digests.clone_from(&request.digests);

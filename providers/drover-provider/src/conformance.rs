@@ -232,6 +232,7 @@ impl Context<'_> {
             env: BTreeMap::new(),
             tags: BTreeMap::new(),
             seat: None,
+            secrets: BTreeMap::new(),
         };
         let slots: Vec<Slot> = (base..base + count).map(slot).collect();
         let template = Template::from(TemplateParts {
@@ -253,6 +254,7 @@ impl Context<'_> {
             digests: Digests::of(&manifest.type_, &template, &classes),
             slots,
             properties,
+            secrets: crate::Secrets::default(),
         }
     }
 

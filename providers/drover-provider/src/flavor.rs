@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use drover_model::{Flavor, GroupName, InstanceId, MemberId, Seat, Template, Value};
 
-use crate::{Slot, user_data};
+use crate::{Secrets, Slot, user_data};
 
 /// The facts that `${...}` may name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,6 +158,7 @@ pub fn prepare(template: &Template, facts: &Facts) -> Result<Prepared, Substitut
         instance: facts.instance.clone(),
         init: Vec::new(),
         env: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         tags: substituted(&template.tags, facts)?,
         seat: facts.seat.clone().map(Box::new),
     };
@@ -172,7 +173,15 @@ pub fn prepare(template: &Template, facts: &Facts) -> Result<Prepared, Substitut
                 for line in &vanilla.init {
                     slot.init.push(substitute(line, facts)?);
                 }
+                // A name of a later flavor wins, whichever of the two it is.
+                slot.env
+                    .retain(|name, _| !vanilla.secrets.contains_key(name));
+                slot.secrets
+                    .retain(|name, _| !vanilla.env.contains_key(name));
                 slot.env.extend(substituted(&vanilla.env, facts)?);
+                let secrets = vanilla.secrets.iter();
+                slot.secrets
+                    .extend(secrets.map(|(name, from)| (name.clone(), from.clone())));
             }
             Flavor::CloudInit(_) => {}
         }
@@ -212,7 +221,8 @@ fn asks(text: &str) -> bool {
 
 /// Does a provider's part of the substitution: fills in the address, which the provider knows first,
 /// and resolves the escapes that [`prepare`] left in place because the address was still to come.
-/// `members` are the addresses of a quorum group's members, by id, in the order of the seat.
+/// `members` are the addresses of a quorum group's members, by id, in the order of the seat. The values of
+/// `secrets` are put in last, as they are: nothing in them is substituted.
 ///
 /// A provider without addresses passes an empty one.
 ///
@@ -224,6 +234,7 @@ pub fn finish(
     properties: &Value,
     address: &str,
     members: &[(MemberId, String)],
+    secrets: &Secrets,
 ) -> Result<Prepared, SubstitutionError> {
     let facts = Facts {
         instance: slot.instance.clone(),
@@ -240,15 +251,19 @@ pub fn finish(
         ),
     };
     let init = slot.init.iter().map(|line| substitute(line, &facts));
+    let mut finished = Slot {
+        instance: slot.instance.clone(),
+        init: init.collect::<Result<_, _>>()?,
+        env: substituted(&slot.env, &facts)?,
+        secrets: slot.secrets.clone(),
+        tags: substituted(&slot.tags, &facts)?,
+        seat: slot.seat.clone(),
+    };
+    finished.env = secrets.env(&finished);
+    finished.secrets.clear();
     Ok(Prepared {
-        slot: Slot {
-            instance: slot.instance.clone(),
-            init: init.collect::<Result<_, _>>()?,
-            env: substituted(&slot.env, &facts)?,
-            tags: substituted(&slot.tags, &facts)?,
-            seat: slot.seat.clone(),
-        },
-        properties: substitute_value(properties, &facts)?,
+        slot: finished,
+        properties: secrets.reveal(&substitute_value(properties, &facts)?),
     })
 }
 

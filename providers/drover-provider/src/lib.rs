@@ -15,13 +15,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drover_model::{
     CheckOutcome, Digests, Epoch, ErrorClass, FleetName, GroupName, InPlace, InstanceId, Listing,
-    ProviderName, ProviderRef, ProviderType, Seat, SeatId, Timestamp, Token, Value,
+    ProviderName, ProviderRef, ProviderType, Seat, SeatId, SecretRef, Timestamp, Token, Value,
 };
 
 pub mod conformance;
 mod fingerprint;
 mod flavor;
 mod schema;
+mod secrets;
 mod user_data;
 
 pub use fingerprint::fingerprint;
@@ -30,6 +31,7 @@ pub use flavor::{
     substitute_value, unknown_substitutions,
 };
 pub use schema::{Field, Mistake, ObjectSchema, Others, SchemaError, Shape, parse_duration};
+pub use secrets::{NoSecrets, SecretError, SecretSource, SecretText, Secrets, references};
 pub use user_data::{USER_DATA_MAX, is_user_data, user_data};
 
 /// Makes, lists, changes and ends instances in one scope: one Provider document of one fleet.
@@ -211,8 +213,11 @@ pub struct ProvisionRequest {
     /// The instances, in launch order. Instances with init or environment of their own are batches
     /// of one.
     pub slots: Vec<Slot>,
-    /// The provider's own properties, substituted.
+    /// The provider's own properties, substituted. References to secrets stand in them: [`finish`]
+    /// and [`Secrets::reveal`] put the values in, at the last moment.
     pub properties: Value,
+    /// The values of the secrets that slots and properties name.
+    pub secrets: Secrets,
 }
 
 /// One instance of a provision call.
@@ -225,6 +230,8 @@ pub struct Slot {
     pub init: Vec<String>,
     /// The environment.
     pub env: BTreeMap<String, String>,
+    /// What of the environment is secret. No name is in both.
+    pub secrets: BTreeMap<String, SecretRef>,
     /// Tags beside the ownership tags.
     pub tags: BTreeMap<String, String>,
     /// Whose place it takes in a quorum group, and what is attached to that place. Such an instance is
@@ -292,8 +299,10 @@ pub struct UpdateRequest {
     pub digests: Digests,
     /// The instance, with what it would be made with now.
     pub slot: Slot,
-    /// The provider's own properties, substituted.
+    /// The provider's own properties, substituted, with references to secrets in them.
     pub properties: Value,
+    /// The values of the secrets that slot and properties name.
+    pub secrets: Secrets,
     /// How long it may take to end by itself before a restart kills it.
     pub grace: Duration,
 }

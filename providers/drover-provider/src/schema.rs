@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use drover_model::{FieldClass, Value};
+use drover_model::{FieldClass, SecretRef, Value};
 
 /// The fields of an object.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -157,6 +157,15 @@ impl ObjectSchema {
 
 impl Shape {
     fn check_at(&self, path: &str, value: &Value, mistakes: &mut Vec<Mistake>) {
+        match (SecretRef::of_value(value), self) {
+            (None, _) => {}
+            (Some(Ok(_)), Self::String | Self::Any) => return,
+            (Some(Ok(_)), _) => {
+                let message = "expected no secret: only texts may come from one".to_owned();
+                return mistakes.push(mistake(path, message));
+            }
+            (Some(Err(why)), _) => return mistakes.push(mistake(path, why)),
+        }
         let mut expected = |what: &str| {
             mistakes.push(mistake(
                 path,

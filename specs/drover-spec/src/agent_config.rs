@@ -19,9 +19,11 @@ mod docker;
 mod metrics;
 mod notify;
 mod plugins;
+mod secrets;
 mod webhooks;
 
 pub use docker::{DockerConfig, DockerMount};
+pub use secrets::SecretsConfig;
 
 /// The configuration of one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub struct AgentConfig {
     pub signers: Option<PathBuf>,
     /// A private key that signs state commits, and a file with its passphrase.
     pub key: Option<(PathBuf, Option<PathBuf>)>,
+    /// Which secrets documents may refer to.
+    pub secrets: SecretsConfig,
     /// The webhooks that are answered on `listen`.
     pub webhooks: Vec<WebhookConfig>,
     /// Who is told what happens. None: nobody.
@@ -364,6 +368,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
     let signers = path(&fields, "signers");
     let key = path(&fields, "key");
     let passphrase = path(&fields, "keyPassphraseFile");
+    let secrets = secrets::secrets(&fields.object("secrets"));
     let webhooks = webhooks::webhooks(&fields, listen);
     let notify = notify::notify(&fields);
     let name = name?;
@@ -385,6 +390,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
         docker,
         signers,
         key: key.map(|key| (key, passphrase)),
+        secrets,
         webhooks,
         notify,
     })

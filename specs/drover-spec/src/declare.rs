@@ -113,6 +113,8 @@ pub(crate) enum Shape {
     List { of: &'static Shape, min: usize },
     /// A map from any key to a text; what keys and values may be is in the doc.
     TextMap,
+    /// The same, and values may be references to secrets.
+    SecretTextMap,
     /// A map of anything.
     AnyMap,
     /// A map from names to a default, or to a declaration of a parameter.

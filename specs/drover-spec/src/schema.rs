@@ -147,6 +147,10 @@ fn shape(shape_: &Shape) -> Json {
             "minItems": min,
             "maxItems": limits::LIST_LENGTH_MAX,
         }),
+        Shape::SecretTextMap => json!({
+            "type": "object",
+            "additionalProperties": {"anyOf": [{"type": "string"}, secret_reference()]},
+        }),
         Shape::TextMap => json!({"type": "object", "additionalProperties": {"type": "string"}}),
         Shape::AnyMap => json!({"type": "object"}),
         Shape::Params(declaration) => json!({
@@ -156,6 +160,28 @@ fn shape(shape_: &Shape) -> Json {
         Shape::Any => json!({}),
         Shape::Later => json!(false),
     }
+}
+
+/// A value that stands somewhere else: see [`drover_model::SecretRef`].
+fn secret_reference() -> serde_json::Value {
+    let source = |doc: &str| json!({"type": "string", "description": doc});
+    json!({
+        "type": "object",
+        "description": "A secret: read by the agent when an instance is made, and recorded nowhere.",
+        "properties": {"valueFrom": {
+            "type": "object",
+            "properties": {
+                "env": source("A variable of the agent's environment that `secrets.env` of its file allows."),
+                "file": source("A file that `secrets.files` of the agent's file allows: an absolute path."),
+                "age": source("The value, encrypted with `age --armor` for the key of the agent."),
+            },
+            "additionalProperties": false,
+            "minProperties": 1,
+            "maxProperties": 1,
+        }},
+        "required": ["valueFrom"],
+        "additionalProperties": false,
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! One provider call: marked as sent, bounded in time, its panic contained, its answer written down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
@@ -9,7 +10,8 @@ use drover_model::{
     RosterChange, RosterStep, Step,
 };
 use drover_provider::{
-    DestroyRequest, ProviderError, ProvisionRequest, Provisioned, ReserveRequest, UpdateRequest,
+    DestroyRequest, ProviderError, ProvisionRequest, Provisioned, ReserveRequest, SecretError,
+    Secrets, UpdateRequest, references,
 };
 use futures::FutureExt as _;
 use tokio::time::Instant;
@@ -156,6 +158,10 @@ pub(super) async fn carry_out(
     let Some(call) = &work.call else {
         return carried(false, work.result.clone());
     };
+    let secrets = match secrets_of(call, ctx).await {
+        Ok(secrets) => secrets,
+        Err(error) => return unread(error, &work, plan, ctx, halt).await,
+    };
     if let Some(skip) = halt.skip(ctx, &plan.group, &work.step.action) {
         return carried(false, StepResult::Skipped(skip));
     }
@@ -169,7 +175,7 @@ pub(super) async fn carry_out(
         return carried(true, skipped);
     }
     let started = Instant::now();
-    let (state, result) = answer(call, &plan.group, ctx).await;
+    let (state, result) = answer(call, secrets, &plan.group, ctx).await;
     halt.note(&work.step.action, &result);
     let state = state.filter(|state| is_news(work.before, state));
     if let (Some(id), Some(state)) = (work.intent, state)
@@ -180,6 +186,62 @@ pub(super) async fn carry_out(
     let instance = subject(work.step, Some(call));
     work.log(&plan.group, &instance, &result, started.elapsed());
     carried(true, result)
+}
+
+/// Reads the secrets that a call needs.
+async fn secrets_of(call: &Call, ctx: &ApplyContext) -> Result<Secrets, SecretError> {
+    let needed = match call {
+        Call::Provision(request) => references(&request.slots, &request.properties),
+        Call::Update(request) => {
+            references(std::slice::from_ref(&request.slot), &request.properties)
+        }
+        Call::Destroy(_) | Call::Release(_) | Call::Roster(_) => BTreeSet::new(),
+    };
+    if needed.is_empty() {
+        return Ok(Secrets::default());
+    }
+    let source = Arc::clone(&ctx.secrets);
+    let read = tokio::task::spawn_blocking(move || Secrets::read(&*source, &needed)).await;
+    read.unwrap_or_else(|_panicked| {
+        Err(SecretError {
+            reference: "of the template".to_owned(),
+            why: "internal error".to_owned(),
+        })
+    })
+}
+
+/// Writes down that a call was not made because a secret cannot be read. That says nothing of earlier
+/// calls of the intent.
+async fn unread(
+    error: SecretError,
+    work: &Work<'_>,
+    plan: &Plan,
+    ctx: &ApplyContext,
+    halt: &Halt,
+) -> Carried {
+    let (class, message) = (ErrorClass::Auth, error.to_string());
+    let first = work.intent.filter(|_| work.before == Before::NoEffect);
+    if let Some(id) = first {
+        let failed = IntentState::Failed {
+            class,
+            message: message.clone(),
+            at: ctx.clock.now(),
+        };
+        if let Err(error) = advance(ctx, id, failed).await {
+            halt.journal_failed(error);
+        }
+    }
+    let result = StepResult::Failed { class, message };
+    halt.note(&work.step.action, &result);
+    let instance = subject(work.step, work.call.as_ref());
+    work.log(&plan.group, &instance, &result, Duration::ZERO);
+    Carried {
+        index: work.index,
+        intent: work.intent,
+        // Its failure is written down, for the planner to see: it is not withdrawn.
+        sent: first.is_some(),
+        result,
+    }
 }
 
 /// Returns whether an answer says more about an intent than what is known of it.
@@ -209,15 +271,24 @@ async fn advance(
 /// Makes the call. Returns what becomes of the intent (None: it stays `Sent`) and of the step.
 async fn answer(
     call: &Call,
+    secrets: Secrets,
     group: &GroupName,
     ctx: &ApplyContext,
 ) -> (Option<IntentState>, StepResult) {
     match call {
         Call::Provision(request) => {
-            let answered = bounded(ctx, ctx.provider.provision(request)).await;
+            let request = ProvisionRequest {
+                secrets,
+                ..request.clone()
+            };
+            let answered = bounded(ctx, ctx.provider.provision(&request)).await;
             match answered {
-                Ok(provisioned) => made(request, provisioned, ctx),
-                Err(error) => refused(error, ctx),
+                Ok(mut provisioned) => {
+                    let shortfall = provisioned.shortfall;
+                    provisioned.shortfall = shortfall.map(|error| clean(&error, &request.secrets));
+                    made(&request, provisioned, ctx)
+                }
+                Err(error) => refused(clean(&error, &request.secrets), ctx),
             }
         }
         Call::Destroy(request) => match bounded(ctx, ctx.provider.destroy(request)).await {
@@ -228,10 +299,16 @@ async fn answer(
             }
             Err(error) => refused(error, ctx),
         },
-        Call::Update(request) => match bounded(ctx, ctx.provider.update(request)).await {
-            Ok(()) => (Some(acked(BTreeMap::new(), ctx)), StepResult::Done),
-            Err(error) => refused(error, ctx),
-        },
+        Call::Update(request) => {
+            let request = UpdateRequest {
+                secrets,
+                ..request.clone()
+            };
+            match bounded(ctx, ctx.provider.update(&request)).await {
+                Ok(()) => (Some(acked(BTreeMap::new(), ctx)), StepResult::Done),
+                Err(error) => refused(clean(&error, &request.secrets), ctx),
+            }
+        }
         Call::Roster(step) => match bounded(ctx, change_roster(step, group, ctx)).await {
             Ok(()) => (Some(acked(BTreeMap::new(), ctx)), StepResult::Done),
             Err(error) => refused(error, ctx),
@@ -243,6 +320,11 @@ async fn answer(
             }
         }
     }
+}
+
+/// Takes the secrets out of what a provider says: it may repeat what it was given.
+fn clean(error: &ProviderError, secrets: &Secrets) -> ProviderError {
+    ProviderError::new(error.class, secrets.redact(&error.message))
 }
 
 /// Changes a membership list. The address of a member that is added is its place's, made if need be.

@@ -198,6 +198,7 @@ fn update_request(
         slot: prepared.slot,
         properties: prepared.properties,
         grace: *grace,
+        secrets: drover_provider::Secrets::default(),
     })
 }
 
@@ -334,6 +335,7 @@ impl Launch<'_> {
             zone: self.zone.cloned(),
             slots,
             properties,
+            secrets: drover_provider::Secrets::default(),
         })
     }
 }

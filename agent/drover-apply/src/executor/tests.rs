@@ -8,6 +8,8 @@ use super::*;
 use crate::testing::*;
 use crate::{FailWrites, MemoryJournal, Reply};
 
+mod secrets;
+
 fn fixture() -> Fixture {
     Fixture::new(SimSettings::default())
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use drover_model::{
     CloudInit, Digests, DrainDone, DrainSpec, EntryId, Epoch, ErrorClass, EtcdKeeper, Flavor,
     HttpRequest, InPlace, InPlaceUpdate, Intent, IntentId, IntentKind, IntentState, Keeper,
-    OnDrainTimeout, PartType, Reason, RosterChange, RosterStep, Seat, SeatId, Template,
+    OnDrainTimeout, PartType, Reason, RosterChange, RosterStep, Seat, SeatId, SecretRef, Template,
     TemplateParts, UserDataPart, Value, Vanilla,
 };
 use serde::{Deserialize, Serialize};
@@ -177,6 +177,9 @@ enum FlavorRow {
     Vanilla {
         init: Vec<String>,
         env: BTreeMap<String, String>,
+        /// References, never values.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        secrets: BTreeMap<String, ValueRow>,
         tags: BTreeMap<String, String>,
     },
     CloudInit {
@@ -583,7 +586,16 @@ fn state_in(row: StateRow) -> Result<IntentState, String> {
 
 fn template_out(template: &Template) -> TemplateRow {
     let flavor = |flavor: &Flavor| match flavor {
-        Flavor::Vanilla(Vanilla { init, env, tags }) => FlavorRow::Vanilla {
+        Flavor::Vanilla(Vanilla {
+            init,
+            env,
+            secrets,
+            tags,
+        }) => FlavorRow::Vanilla {
+            secrets: secrets
+                .iter()
+                .map(|(name, from)| (name.clone(), value_out(&from.to_value())))
+                .collect(),
             init: init.clone(),
             env: env.clone(),
             tags: tags.clone(),
@@ -603,7 +615,20 @@ fn template_out(template: &Template) -> TemplateRow {
 fn template_in(row: TemplateRow) -> Result<Template, String> {
     let flavor = |row| {
         Ok::<_, String>(match row {
-            FlavorRow::Vanilla { init, env, tags } => Flavor::Vanilla(Vanilla { init, env, tags }),
+            FlavorRow::Vanilla {
+                init,
+                env,
+                secrets,
+                tags,
+            } => Flavor::Vanilla(Vanilla {
+                init,
+                env,
+                secrets: secrets
+                    .into_iter()
+                    .map(secret_in)
+                    .collect::<Result<_, _>>()?,
+                tags,
+            }),
             FlavorRow::CloudInit { parts } => Flavor::CloudInit(CloudInit {
                 parts: parts.into_iter().map(part_in).collect::<Result<_, _>>()?,
             }),
@@ -616,6 +641,12 @@ fn template_in(row: TemplateRow) -> Result<Template, String> {
         flavors_as_written: value_in(row.flavors_as_written),
         tags: row.tags,
     }))
+}
+
+fn secret_in((name, row): (String, ValueRow)) -> Result<(String, SecretRef), String> {
+    let from = SecretRef::of_value(&value_in(row));
+    let from = from.ok_or_else(|| format!("{name} is no reference to a secret"))?;
+    Ok((name, from?))
 }
 
 fn part_out(part: &UserDataPart) -> PartRow {

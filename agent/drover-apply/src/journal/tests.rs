@@ -55,6 +55,11 @@ fn template() -> Template {
                 init: vec!["echo ${instance.id}".to_owned()],
                 env: [("PORT".to_owned(), "80".to_owned())].into(),
                 tags: [("team".to_owned(), "ä \"x\"".to_owned())].into(),
+                secrets: [(
+                    "TOKEN".to_owned(),
+                    drover_model::SecretRef::Env("WEB_TOKEN".to_owned()),
+                )]
+                .into(),
             }),
             Flavor::CloudInit(CloudInit {
                 parts: vec![UserDataPart {

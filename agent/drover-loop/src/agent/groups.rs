@@ -101,6 +101,7 @@ impl Agent {
             store: self.store.clone(),
             prober: Arc::clone(&self.prober),
             reach: Arc::clone(&self.reach),
+            secrets: Arc::clone(&self.secrets),
             rosters: Arc::clone(&self.rosters),
             brake: Arc::clone(&self.brake),
             members: self.members.clone(),

@@ -72,6 +72,7 @@ pub(crate) struct World {
     pub(crate) settings: AgentSettings,
     pub(crate) place: SourcePlace,
     pub(crate) liveness: Liveness,
+    pub(crate) secrets: Arc<dyn drover_provider::SecretSource>,
     pub(crate) metrics: Arc<crate::metrics::TestMetrics>,
     pub(crate) operations: crate::approvals::TestOperations,
     pub(crate) agent: Option<Agent>,
@@ -109,6 +110,7 @@ impl World {
                 path: String::new(),
             },
             liveness: Liveness::Unknown,
+            secrets: Arc::new(drover_provider::NoSecrets),
             metrics: Arc::default(),
             operations: crate::approvals::TestOperations::default(),
             agent: None,
@@ -153,6 +155,7 @@ impl World {
             recorder: Box::new(self.branch.recorder()),
             journal: Arc::clone(&self.journal) as Arc<dyn Journal>,
             registry: Registry::new(factories, Allowed::AllButProcess),
+            secrets: Arc::clone(&self.secrets),
             liveness: Arc::new(move |_| liveness),
             entropy: Box::new(move || {
                 seed += 1;

@@ -25,4 +25,5 @@ mod outage;
 mod peers;
 mod policies;
 mod quiet;
+mod secrets;
 mod signed;

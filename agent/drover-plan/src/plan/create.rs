@@ -7,6 +7,7 @@ use drover_model::{
 
 use super::draft::Draft;
 use super::held;
+use crate::input::{FenceScope, fence_scope};
 
 /// Most instances that one pass makes of one group: more would need minutes of provider calls, and
 /// a plan that old should be made anew.
@@ -153,6 +154,9 @@ impl Draft<'_> {
 
     /// Returns what withholds every launch of `digests` now.
     pub(super) fn launch_withheld(&self, digests: &Digests) -> Option<Held> {
+        if let Some(held) = self.secret_missing(digests) {
+            return Some(held);
+        }
         let unknown = self.unknown_creates();
         let unknown_max = UNKNOWN_SHARE.ceil_of(self.resolved.size).max(1);
         if unknown > unknown_max {
@@ -167,6 +171,18 @@ impl Draft<'_> {
                 message: backoff.message.clone(),
             })
         })
+    }
+
+    /// Returns the hold for a secret that instances of `digests` need and that cannot be read.
+    pub(super) fn secret_missing(&self, digests: &Digests) -> Option<Held> {
+        let unread = |held: &&Held| fence_scope(&held.hold) == FenceScope::Creation;
+        let mut unread = self.input.fences.iter().filter(unread).peekable();
+        unread.peek()?;
+        let template = self.template(digests)?;
+        let needed = template.secrets();
+        let needed: Vec<String> = needed.iter().map(ToString::to_string).collect();
+        let concerns = |held: &&Held| matches!(&held.hold, Hold::SecretUnresolved { reference, .. } if needed.contains(reference));
+        unread.find(concerns).cloned()
     }
 
     /// Returns whether the target waits after failed launches that its own template is blamed for.

@@ -445,6 +445,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::AnalysisPending(_)
         | Hold::JournalUnavailable { .. }
         | Hold::ClockStepped
+        | Hold::SecretUnresolved { .. }
         | Hold::SourceOutage { .. }
         | Hold::EpochConflict { .. } => true,
         // These stop it only where nothing else is on the way.

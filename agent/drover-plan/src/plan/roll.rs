@@ -138,7 +138,9 @@ impl<'a> Draft<'a> {
         let mut retired = false;
         let mut full = false;
         let backs_off = self.launch_withheld(&self.target.clone());
-        let backs_off = backs_off.filter(|_| self.target_backs_off());
+        let backs_off = backs_off.filter(|held| {
+            self.target_backs_off() || matches!(held.hold, Hold::SecretUnresolved { .. })
+        });
         let mut left = all;
         for member in outdated {
             if *slots == 0 {
@@ -357,6 +359,9 @@ fn slower(first: bool, waiting: u32) -> Held {
 pub(super) fn launches_wait(held: &Held) -> bool {
     matches!(
         held.hold,
-        Hold::LaunchBackoff { .. } | Hold::UnknownOutcomes { .. } | Hold::CreateLimit { .. }
+        Hold::LaunchBackoff { .. }
+            | Hold::UnknownOutcomes { .. }
+            | Hold::CreateLimit { .. }
+            | Hold::SecretUnresolved { .. }
     )
 }

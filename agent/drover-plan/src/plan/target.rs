@@ -97,8 +97,8 @@ pub(super) enum Fresh {
 impl Draft<'_> {
     /// Returns what missing instances are made from.
     ///
-    /// The target, except while it is paused, may not be rolled out now, or fails to launch: then
-    /// missing capacity comes back with the last good template, where there is one.
+    /// The target, except while it is paused, may not be rolled out now, fails to launch, or waits for a
+    /// secret: then missing capacity comes back with the last good template, where there is one.
     pub(super) fn fresh(&self) -> Fresh {
         let good = self.last_good();
         // What replaces an instance for another cause is no disruption: once the target works, a
@@ -107,7 +107,7 @@ impl Draft<'_> {
         let withheld = self
             .withheld(Reason::Update)
             .is_some_and(|held| !begun(&held));
-        let failing = self.target_backs_off();
+        let failing = self.target_backs_off() || self.secret_missing(&self.target).is_some();
         match (good, self.pause()) {
             (Some(good), Some(_)) => Fresh::Stable(good),
             (Some(good), None) if withheld || failing => Fresh::Stable(good),

@@ -228,6 +228,7 @@ impl<'a> Fleet<'a> {
             recorder: Box::new(self.state.clone()),
             journal: self.journal.clone(),
             registry: Registry::new(factories, allowed),
+            secrets: Arc::new(drover_provider::NoSecrets),
             liveness: Arc::new(|_| Liveness::Dead),
             entropy: Box::new(move || {
                 seed = seed.wrapping_add(1);

@@ -19,6 +19,7 @@ use crate::commands::VERSION;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::metric_sources::MetricSources;
 use crate::providers::{self, SystemClock};
+use crate::secrets::LocalSecrets;
 use crate::settings::Settings;
 
 /// The folder of a remote's mirror in the data folder.
@@ -94,6 +95,7 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
         recorder: Box::new(recorder),
         journal,
         registry: registry.clone(),
+        secrets: Arc::new(LocalSecrets::new(settings.secrets.clone())),
         liveness: liveness(&settings.data_dir),
         entropy: entropy(),
         contact: None,

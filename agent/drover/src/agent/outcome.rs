@@ -181,6 +181,7 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::UnknownOutcomes { .. }
         | Hold::JournalUnavailable { .. }
         | Hold::ClockStepped
+        | Hold::SecretUnresolved { .. }
         | Hold::SourceOutage { .. }
         | Hold::SourceUnavailable { .. } => None,
     }

@@ -100,9 +100,11 @@ impl Scope {
                 env: BTreeMap::new(),
                 tags: BTreeMap::new(),
                 seat: None,
+                secrets: std::collections::BTreeMap::new(),
             }],
             group,
             properties,
+            secrets: drover_provider::Secrets::default(),
         }
     }
 

@@ -9,6 +9,7 @@ fn slot(init: &[&str]) -> Slot {
         env: BTreeMap::new(),
         tags: BTreeMap::new(),
         seat: None,
+        secrets: std::collections::BTreeMap::new(),
     }
 }
 

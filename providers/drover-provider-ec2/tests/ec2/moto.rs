@@ -296,6 +296,7 @@ async fn an_ec2_of_somebody_elses_refuses_what_does_not_exist_and_changes_what_m
         slot: batch.slots[0].clone(),
         properties: changed.properties.clone(),
         grace: Duration::ZERO,
+        secrets: drover_provider::Secrets::default(),
     };
     provider.update(&update).await.unwrap();
     let listing = provider.list(&fleet()).await.unwrap();

@@ -241,6 +241,7 @@ async fn a_live_change_sets_what_it_says_and_the_digest_last() {
         slot: batch.slots[0].clone(),
         properties: changed.properties.clone(),
         grace: std::time::Duration::ZERO,
+        secrets: drover_provider::Secrets::default(),
     };
     // What fails on the way leaves the old digest.
     fake.world()

@@ -103,6 +103,7 @@ pub(crate) fn request(first: u64, count: u64, properties: Value) -> ProvisionReq
         env: std::collections::BTreeMap::new(),
         tags: std::collections::BTreeMap::new(),
         seat: None,
+        secrets: std::collections::BTreeMap::new(),
     };
     let slots: Vec<Slot> = (first..first + count).map(slot).collect();
     let template = Template::from(TemplateParts {
@@ -122,6 +123,7 @@ pub(crate) fn request(first: u64, count: u64, properties: Value) -> ProvisionReq
         zone: None,
         slots,
         properties,
+        secrets: drover_provider::Secrets::default(),
     }
 }
 

@@ -225,8 +225,10 @@ impl InstanceService {
                 env: BTreeMap::new(),
                 tags: BTreeMap::new(),
                 seat: None,
+                secrets: BTreeMap::new(),
             }],
             properties,
+            secrets: drover_provider::Secrets::default(),
         }
     }
 

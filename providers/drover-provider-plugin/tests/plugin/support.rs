@@ -121,8 +121,10 @@ pub(crate) fn request(number: u64) -> ProvisionRequest {
             env: BTreeMap::new(),
             tags: BTreeMap::new(),
             seat: None,
+            secrets: BTreeMap::new(),
         }],
         properties: Value::empty_map(),
+        secrets: drover_provider::Secrets::default(),
     }
 }
 

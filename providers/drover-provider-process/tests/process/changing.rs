@@ -36,6 +36,7 @@ fn change(
         slot: before.slots[0].clone(),
         properties: after.properties.clone(),
         grace: Duration::from_secs(20),
+        secrets: drover_provider::Secrets::default(),
     }
 }
 

@@ -269,8 +269,10 @@ pub(crate) fn request(number: u64, properties: Value) -> ProvisionRequest {
             env: BTreeMap::new(),
             tags: BTreeMap::new(),
             seat: None,
+            secrets: BTreeMap::new(),
         }],
         properties,
+        secrets: drover_provider::Secrets::default(),
     }
 }
 

@@ -44,6 +44,7 @@ fn request(letter: char, numbers: std::ops::Range<u64>) -> ProvisionRequest {
         env: BTreeMap::new(),
         tags: BTreeMap::new(),
         seat: None,
+        secrets: BTreeMap::new(),
     };
     ProvisionRequest {
         zone: None,
@@ -56,6 +57,7 @@ fn request(letter: char, numbers: std::ops::Range<u64>) -> ProvisionRequest {
         properties: [("image".to_owned(), Value::from("v1"))]
             .into_iter()
             .collect(),
+        secrets: drover_provider::Secrets::default(),
     }
 }
 

@@ -504,6 +504,7 @@ async fn updating(
         slot: slot.clone(),
         properties: request.properties.clone(),
         grace: Duration::from_secs(5),
+        secrets: crate::Secrets::default(),
     };
     match context.provider.update(&update).await {
         Err(error) if error.class == ErrorClass::InvalidSpec => Err(Miss::Skipped(

@@ -1,6 +1,7 @@
-use drover_model::{TemplateParts, Vanilla};
+use drover_model::{SecretRef, TemplateParts, Vanilla};
 
 use super::*;
+use crate::{SecretError, SecretSource, SecretText};
 
 fn facts(address: Option<&str>) -> Facts {
     Facts {
@@ -113,11 +114,13 @@ fn template() -> Template {
                 init: vec!["echo ${instance.id}".to_owned()],
                 env: texts(&[("A", "first"), ("B", "${group.name}")]),
                 tags: texts(&[("team", "flavor")]),
+                secrets: BTreeMap::new(),
             }),
             Flavor::Vanilla(Vanilla {
                 init: vec!["echo ${instance.address} $${PATH}".to_owned()],
                 env: texts(&[("A", "second ${instance.address}")]),
                 tags: BTreeMap::new(),
+                secrets: BTreeMap::new(),
             }),
         ],
         flavors_as_written: Value::Null,
@@ -128,7 +131,14 @@ fn template() -> Template {
 #[test]
 fn later_flavors_add_their_init_and_win_over_earlier_ones() {
     let prepared = prepare(&template(), &facts(None)).unwrap();
-    let finished = finish(&prepared.slot, &prepared.properties, "127.64.0.9", &[]).unwrap();
+    let finished = finish(
+        &prepared.slot,
+        &prepared.properties,
+        "127.64.0.9",
+        &[],
+        &crate::Secrets::default(),
+    )
+    .unwrap();
     assert_eq!(
         finished.slot.init,
         ["echo web-7", "echo 127.64.0.9 ${PATH}"]
@@ -233,6 +243,7 @@ fn a_member_knows_its_id_and_its_peers_addresses() {
         &prepared.properties,
         "127.64.0.2",
         &addresses,
+        &crate::Secrets::default(),
     )
     .unwrap();
     assert_eq!(
@@ -249,4 +260,79 @@ fn an_instance_without_a_place_has_no_member_to_name() {
             Err(format!("unknown substitution ${{{name}}}"))
         );
     }
+}
+
+fn secret(name: &str) -> SecretRef {
+    SecretRef::Env(name.to_owned())
+}
+
+#[derive(Debug)]
+struct Shell;
+
+impl SecretSource for Shell {
+    fn read(&self, reference: &SecretRef) -> Result<SecretText, SecretError> {
+        // A value that would mean something if it were substituted.
+        Ok(SecretText::new(format!("${{{reference}}}")))
+    }
+}
+
+#[test]
+fn secrets_are_put_in_last_as_they_are() {
+    let vanilla = Vanilla {
+        env: texts(&[("NAME", "${instance.id}")]),
+        secrets: [("TOKEN".to_owned(), secret("ONE"))].into(),
+        ..Vanilla::default()
+    };
+    let properties: BTreeMap<String, Value> = [("key".to_owned(), secret("TWO").to_value())].into();
+    let template = Template::from(TemplateParts {
+        properties: Value::Map(properties),
+        flavors: vec![Flavor::Vanilla(vanilla)],
+        flavors_as_written: Value::List(Vec::new()),
+        tags: BTreeMap::new(),
+    });
+    let prepared = prepare(&template, &facts(None)).unwrap();
+    // Until a provider is called there is no value anywhere.
+    assert_eq!(prepared.slot.secrets["TOKEN"], secret("ONE"));
+    assert!(!prepared.slot.env.contains_key("TOKEN"));
+    let needed = crate::references(std::slice::from_ref(&prepared.slot), &prepared.properties);
+    assert_eq!(needed, [secret("ONE"), secret("TWO")].into());
+    let secrets = Secrets::read(&Shell, &needed).unwrap();
+    let done = finish(
+        &prepared.slot,
+        &prepared.properties,
+        "10.0.0.1",
+        &[],
+        &secrets,
+    )
+    .unwrap();
+    let id = prepared.slot.instance.to_string();
+    let expected = [("NAME", id.as_str()), ("TOKEN", "${env:ONE}")];
+    assert_eq!(done.slot.env, texts(&expected));
+    assert_eq!(done.slot.secrets, BTreeMap::new());
+    assert_eq!(done.properties.get("key"), Some(&Value::from("${env:TWO}")));
+}
+
+#[test]
+fn of_a_name_that_two_flavors_set_the_later_one_counts_secret_or_not() {
+    let plain = Vanilla {
+        env: texts(&[("TOKEN", "plain")]),
+        ..Vanilla::default()
+    };
+    let hidden = Vanilla {
+        secrets: [("TOKEN".to_owned(), secret("ONE"))].into(),
+        ..Vanilla::default()
+    };
+    let both = |flavors: [&Vanilla; 2]| {
+        let template = Template::from(TemplateParts {
+            properties: Value::empty_map(),
+            flavors: flavors.map(|one| Flavor::Vanilla(one.clone())).into(),
+            flavors_as_written: Value::List(Vec::new()),
+            tags: BTreeMap::new(),
+        });
+        prepare(&template, &facts(None)).unwrap().slot
+    };
+    let slot = both([&plain, &hidden]);
+    assert_eq!((slot.env.len(), slot.secrets.len()), (0, 1));
+    let slot = both([&hidden, &plain]);
+    assert_eq!((slot.env.len(), slot.secrets.len()), (1, 0));
 }

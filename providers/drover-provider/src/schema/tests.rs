@@ -272,3 +272,45 @@ fn a_schema_that_says_more_than_is_understood_is_refused() {
     }
     assert!(refused(&object("a", deep)).ends_with("it is nested too deeply"));
 }
+
+#[test]
+fn a_text_may_come_from_a_secret_and_nothing_else_may() {
+    let secret = SecretRef::Env("WEB_TOKEN".to_owned()).to_value();
+    let broken: Value = [("valueFrom".to_owned(), Value::from("WEB_TOKEN"))]
+        .into_iter()
+        .collect();
+    let command = Value::List(vec![secret.clone()]);
+    let map = |entries: &[(&str, &Value)]| -> Value {
+        let entries = entries.iter();
+        entries
+            .map(|(key, value)| ((*key).to_owned(), (*value).clone()))
+            .collect()
+    };
+    let good = map(&[
+        ("command", &command),
+        ("env", &map(&[("TOKEN", &secret)])),
+        ("name", &secret),
+    ]);
+    assert_eq!(schema().check(&good), []);
+    let bad = map(&[
+        ("command", &command),
+        ("count", &secret),
+        ("wait", &secret),
+        ("fast", &secret),
+        ("name", &broken),
+    ]);
+    let mistakes = schema().check(&bad);
+    let said: Vec<String> = mistakes
+        .iter()
+        .map(|mistake| format!("{}: {}", mistake.path, mistake.message))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "count: expected no secret: only texts may come from one",
+            "fast: expected no secret: only texts may come from one",
+            "name: needs one of `env`, `file` and `age` under `valueFrom`",
+            "wait: expected no secret: only texts may come from one",
+        ]
+    );
+}

@@ -43,6 +43,7 @@ fn mixed() -> String {
         init: vec!["echo \"init ${instance.id} $WHO $${WHO}\" >> \"$OUT\"".to_owned()],
         env: [("WHO".to_owned(), "it's ${group.name}".to_owned())].into(),
         tags: [("name".to_owned(), "${instance.id}".to_owned())].into(),
+        secrets: std::collections::BTreeMap::new(),
     };
     let template = template(vec![
         cloud_init(vec![part(
@@ -66,7 +67,14 @@ fn mixed() -> String {
     ]);
     let prepared = prepare(&template, &facts()).unwrap();
     assert!(prepared.slot.env.is_empty());
-    let finished = finish(&prepared.slot, &prepared.properties, "10.0.0.1", &[]).unwrap();
+    let finished = finish(
+        &prepared.slot,
+        &prepared.properties,
+        "10.0.0.1",
+        &[],
+        &crate::Secrets::default(),
+    )
+    .unwrap();
     let tags = [("name", "web-7"), ("team", "shop")];
     let tags = tags.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(finished.slot.tags, tags.into());

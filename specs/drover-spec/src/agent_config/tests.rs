@@ -454,3 +454,29 @@ fn what_is_no_socket_no_network_or_no_absolute_path_is_not_granted() {
     let mistakes = with_docker("{mounts: [{path: srv}]}").unwrap_err();
     assert!(mistakes.contains("must be an absolute path"), "{mistakes}");
 }
+
+#[test]
+fn secrets_are_what_the_file_lists_and_nothing_by_default() {
+    let base = "name: edge-1\nsource: {url: /srv/fleet}\n";
+    let none = parse("agent.yaml", base.as_bytes()).unwrap().secrets;
+    assert_eq!(none, SecretsConfig::default());
+    let text = format!(
+        "{base}secrets: {{env: [WEB_TOKEN], files: [/run/secrets], ageIdentity: /etc/drover/age.key}}\n"
+    );
+    let secrets = parse("agent.yaml", text.as_bytes()).unwrap().secrets;
+    assert_eq!(secrets.env, ["WEB_TOKEN"]);
+    assert_eq!(secrets.files, [std::path::PathBuf::from("/run/secrets")]);
+    assert_eq!(
+        secrets.age_identity,
+        Some(std::path::PathBuf::from("/etc/drover/age.key"))
+    );
+    for bad in [
+        "files: [secrets]",
+        "files: [/run/../etc]",
+        "ageIdentity: age.key",
+        "vault: x",
+    ] {
+        let text = format!("{base}secrets: {{{bad}}}\n");
+        assert!(parse("agent.yaml", text.as_bytes()).is_err(), "{bad}");
+    }
+}

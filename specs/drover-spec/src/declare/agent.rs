@@ -95,6 +95,11 @@ pub(crate) static AGENT: Object = any(
             "A file with the passphrase of `key`, an absolute path.",
         ),
         optional(
+            "secrets",
+            Shape::Object(&AGENT_SECRETS),
+            "Which secrets documents may refer to. Default: none.",
+        ),
+        optional(
             "webhooks",
             Shape::List {
                 of: &Shape::Object(&AGENT_WEBHOOK),
@@ -140,6 +145,34 @@ pub(crate) static AGENT_NOTIFY: Object = any(
             Shape::Word(&["info", "error"], &[]),
             Preset::Word("info"),
             "`error`: only what somebody has to look at, and its end.",
+        ),
+    ],
+);
+
+static AGENT_SECRETS: Object = any(
+    "secrets",
+    "Which secrets documents may refer to: what is not listed here cannot be read by anything that is pushed.",
+    &[
+        optional(
+            "env",
+            Shape::List {
+                of: &Shape::Text { max: 4096 },
+                min: 0,
+            },
+            "Variables of the agent's environment, by their whole names.",
+        ),
+        optional(
+            "files",
+            Shape::List {
+                of: &Shape::Text { max: 4096 },
+                min: 0,
+            },
+            "Files, and folders with everything below them: absolute paths. Links count as what they lead to.",
+        ),
+        optional(
+            "ageIdentity",
+            Shape::Text { max: 4096 },
+            "A file with the private key for values that are encrypted with age, an absolute path. Asks for the program `age`.",
         ),
     ],
 );

@@ -338,8 +338,8 @@ pub(crate) static VANILLA: Object = any(
         ),
         optional(
             "env",
-            Shape::TextMap,
-            "Environment variables of init and command.",
+            Shape::SecretTextMap,
+            "Environment variables of init and command. A value may be a secret: `{valueFrom: {env: NAME}}`.",
         ),
         optional("tags", Shape::TextMap, "Tags put on the instance."),
     ],

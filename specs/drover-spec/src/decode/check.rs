@@ -43,6 +43,7 @@ pub(crate) fn scalar_text(shape: &Shape, text: &str) -> Result<(), String> {
         | Shape::Object(_)
         | Shape::List { .. }
         | Shape::TextMap
+        | Shape::SecretTextMap
         | Shape::AnyMap
         | Shape::Params(_)
         | Shape::Any

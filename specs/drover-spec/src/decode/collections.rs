@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use drover_model::{SourceText, Value};
+use drover_model::{SecretRef, SourceText, Value};
 
 use super::{Fields, Others, check};
 use crate::declare::Shape;
@@ -140,6 +140,43 @@ impl<'a> Fields<'a> {
             }
         }
         texts
+    }
+
+    /// Reads a map from any key to a text or a reference to a secret; `check` says what keys may be.
+    pub(crate) fn secret_text_map(
+        &self,
+        name: &'static str,
+        check: fn(&str, &str) -> Result<(), String>,
+    ) -> (BTreeMap<String, String>, BTreeMap<String, SecretRef>) {
+        let (mut texts, mut secrets) = (BTreeMap::new(), BTreeMap::new());
+        let Some(entry) = self.get(name).1 else {
+            return (texts, secrets);
+        };
+        let Some(entries) = entry.value.entries() else {
+            self.wrong(entry, "a map");
+            return (texts, secrets);
+        };
+        for pair in entries {
+            let text = pair.value.text();
+            if let Err(why) = check(&pair.key, text.unwrap_or_default()) {
+                self.report.error("bad-value", pair.key_place, why);
+                continue;
+            }
+            match (text, SecretRef::of_value(&pair.value.to_value())) {
+                (Some(text), _) => {
+                    texts.insert(pair.key.clone(), text.to_owned());
+                }
+                (None, Some(Ok(reference))) => {
+                    secrets.insert(pair.key.clone(), reference);
+                }
+                (None, Some(Err(why))) => {
+                    let message = format!("`{}` {why}", pair.key);
+                    self.report.error("bad-value", pair.value.place, message);
+                }
+                (None, None) => self.wrong(pair, "a string, or `valueFrom`"),
+            }
+        }
+        (texts, secrets)
     }
 
     /// Reads a map of anything, with the place of everything in it.

@@ -47,9 +47,11 @@ pub(super) fn flavor(fields: &Fields<'_>) -> Option<Flavor> {
         return Some(Flavor::CloudInit(CloudInit { parts }));
     }
     let vanilla = fields.optional_object("vanilla")?;
+    let (env, secrets) = vanilla.secret_text_map("env", check::env);
     Some(Flavor::Vanilla(Vanilla {
         init: vanilla.texts("init"),
-        env: vanilla.text_map("env", check::env),
+        env,
+        secrets,
         tags: vanilla.text_map("tags", check::tag),
     }))
 }
@@ -134,6 +136,15 @@ pub(super) fn together(report: &Report, written: &[Fields<'_>]) {
             report.push(
                 Diagnostic::error("inconsistent", message, span)
                     .hint("write a part that sets it, such as a file in /etc/environment.d"),
+            );
+        }
+        let entries = env.as_ref().and_then(Node::entries).into_iter().flatten();
+        for entry in entries.filter(|entry| entry.value.entries().is_some()) {
+            let message = "a secret beside `cloudInit` would stand in user data, which everybody on the instance can read";
+            let span = report.span(entry.value.place);
+            report.push(
+                Diagnostic::error("inconsistent", message, span)
+                    .hint("let the instance fetch it with an identity of its own"),
             );
         }
         for node in [part(&vanilla.value, "init"), env].into_iter().flatten() {

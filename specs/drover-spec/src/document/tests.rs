@@ -451,3 +451,48 @@ proptest::proptest! {
         crate::render(&repository.diagnostics, &|_| Some(text.clone()), false);
     }
 }
+
+fn with_env(env: &str) -> String {
+    format!(
+        "apiVersion: drover/v1alpha1
+kind: Group
+metadata: {{name: web}}
+spec:
+  provider: local
+  size: 1
+  template:
+    flavors: [{{vanilla: {{env: {env}}}}}]
+"
+    )
+}
+
+#[test]
+fn the_environment_of_a_flavor_may_come_from_secrets() {
+    let text = with_env("{PORT: '80', TOKEN: {valueFrom: {env: WEB_TOKEN}}}");
+    let group = parse_document("web.yaml", 1, &text).into_group().unwrap();
+    let [drover_model::Flavor::Vanilla(vanilla)] = &group.spec.template.flavors[..] else {
+        panic!("{:?}", group.spec.template.flavors);
+    };
+    assert_eq!(vanilla.env.len(), 1);
+    let secret = drover_model::SecretRef::Env("WEB_TOKEN".to_owned());
+    assert_eq!(vanilla.secrets["TOKEN"], secret);
+    assert_eq!(group.spec.template.secrets(), [secret].into());
+}
+
+#[test]
+fn what_is_no_reference_to_a_secret_says_so_where_it_stands() {
+    let mut said = Vec::new();
+    for env in [
+        "{TOKEN: {valueFrom: {vault: x}}}",
+        "{TOKEN: {valueFrom: {sops: x}}}",
+        "{TOKEN: {valueFrom: {env: 'A B'}}}",
+        "{TOKEN: {from: x}}",
+        "{'A B': {valueFrom: {env: X}}}",
+    ] {
+        let parsed = parse_document("web.yaml", 1, &with_env(env));
+        let documents = parsed.documents.iter();
+        let found = documents.flat_map(|document| &document.diagnostics);
+        said.extend(found.map(|found| format!("{}: {}", found.span, found.message)));
+    }
+    insta::assert_snapshot!(said.join("\n"));
+}

@@ -62,6 +62,9 @@ fn data_of(hold: &Hold) -> MapOf {
             .text("activity", activity.as_str())
             .optional_text("because", because.as_ref()),
         Hold::Frozen { by } => map.text("by", by),
+        Hold::SecretUnresolved { reference, why } => {
+            map.text("reference", reference).text("why", why)
+        }
         Hold::SourceOutage { mode, since } => map
             .text("mode", mode.as_str())
             .text("since", &format_time(*since)),
@@ -409,6 +412,10 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
             why: data.text("why")?,
         },
         "ClockStepped" => Hold::ClockStepped,
+        "SecretUnresolved" => Hold::SecretUnresolved {
+            reference: data.text("reference")?,
+            why: data.text("why")?,
+        },
         "SourceOutage" => Hold::SourceOutage {
             mode: outage_mode(data)?,
             since: data.get("since")?.time()?,

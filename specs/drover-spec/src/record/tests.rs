@@ -175,6 +175,7 @@ fn template() -> impl Strategy<Value = Template> {
                         init,
                         env,
                         tags: BTreeMap::new(),
+                        secrets: BTreeMap::new(),
                     })
                 })
                 .collect(),

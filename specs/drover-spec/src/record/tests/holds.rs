@@ -143,6 +143,10 @@ pub(super) fn all_holds(
         Hold::UnknownOutcomes { count },
         Hold::JournalUnavailable { why: why.clone() },
         Hold::ClockStepped,
+        Hold::SecretUnresolved {
+            reference: "env:WEB_TOKEN".to_owned(),
+            why: why.clone(),
+        },
         Hold::SourceOutage {
             mode: drover_model::OutageMode::HoldCapacity,
             since: "2026-11-22T03:00:00Z".parse().unwrap(),
@@ -151,6 +155,6 @@ pub(super) fn all_holds(
         Hold::SourceUnavailable { why },
     ];
     let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
-    assert_eq!(codes.len(), 60, "a hold is missing from the list");
+    assert_eq!(codes.len(), 61, "a hold is missing from the list");
     holds
 }

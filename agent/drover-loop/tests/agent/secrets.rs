@@ -1,0 +1,148 @@
+//! Secrets that templates refer to: what waits for them, and where they never appear.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use drover_model::{ExitReport, GroupPhase, SecretRef};
+use drover_provider::{Clock as _, NoSecrets, SecretError, SecretSource, SecretText};
+
+use crate::harness::{World, group};
+
+/// The environment of the agent.
+#[derive(Debug, Default)]
+struct Environment(Mutex<BTreeMap<&'static str, &'static str>>);
+
+impl SecretSource for Environment {
+    fn read(&self, reference: &SecretRef) -> Result<SecretText, SecretError> {
+        let known = self.0.lock().unwrap();
+        match reference {
+            SecretRef::Env(name) if known.contains_key(name.as_str()) => {
+                Ok(SecretText::new(known[name.as_str()].to_owned()))
+            }
+            other => NoSecrets.read(other),
+        }
+    }
+}
+
+impl Environment {
+    fn set(&self, name: &'static str, value: &'static str) {
+        self.0.lock().unwrap().insert(name, value);
+    }
+}
+
+/// A group whose instances need a variable of the agent's environment.
+fn secretive(image: &str, variable: &str) -> String {
+    let plain = format!("template: {{properties: {{image: {image}}}}}");
+    let text = group("web", 3, image);
+    assert!(text.contains(&plain), "{text}");
+    let from = format!("{{valueFrom: {{env: {variable}}}}}");
+    let secret = format!("template: {{properties: {{image: {image}, config: {from}}}}}");
+    text.replace(&plain, &secret)
+}
+
+fn world(variable: &str) -> (World, Arc<Environment>) {
+    let environment = Arc::new(Environment::default());
+    let mut world = World::with_groups(&[("web", &secretive("a", variable))]);
+    world.secrets = Arc::clone(&environment) as Arc<dyn SecretSource>;
+    (world, environment)
+}
+
+/// The values that instances of the group got.
+fn tokens(world: &World) -> Vec<String> {
+    let now = world.clock.now();
+    world.sim(|sim| {
+        let instances = sim.instances(now);
+        let properties = instances.filter_map(|one| Some(&one.blueprint.as_ref()?.properties));
+        let config = properties.filter_map(|properties| properties.get("config")?.as_str());
+        config.map(str::to_owned).collect()
+    })
+}
+
+/// Asserts that a value is in nothing that was published.
+fn assert_nowhere(world: &World, value: &str) {
+    for commit in world.branch.log() {
+        assert!(!commit.message.contains(value), "{}", commit.message);
+        for (path, content) in &commit.files {
+            let text = String::from_utf8_lossy(content.as_deref().unwrap_or_default());
+            assert!(!text.contains(value), "{path}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_made_until_the_secret_can_be_read() {
+    let (mut world, environment) = world("WEB_TOKEN");
+    world.passes(5).await;
+    assert_eq!(world.holds("web"), ["SecretUnresolved"]);
+    assert_eq!(world.living("web").len(), 0);
+    let report = world.report("web");
+    assert_eq!(
+        report.holds[0].hold.to_string(),
+        "secret env:WEB_TOKEN cannot be read: no secrets are allowed here"
+    );
+    environment.set("WEB_TOKEN", "hunter22");
+    world.converge().await;
+    assert_eq!(tokens(&world), ["hunter22"; 3]);
+    assert!(world.holds("web").is_empty());
+    assert_nowhere(&world, "hunter22");
+}
+
+#[tokio::test]
+async fn a_new_template_waits_for_its_secret_while_the_old_one_is_healed() {
+    let (mut world, environment) = world("OLD_TOKEN");
+    environment.set("OLD_TOKEN", "hunter22");
+    world.converge().await;
+    world.push(&[("web", &secretive("b", "NEW_TOKEN"))]);
+    world.passes(5).await;
+    assert_eq!(world.holds("web"), ["SecretUnresolved"]);
+    assert_eq!(tokens(&world), ["hunter22"; 3]);
+    // One of them dies: it is replaced with what there is.
+    let now = world.clock.now();
+    world.sim(|mut sim| {
+        let victim = sim.instances(now).next().unwrap().provider_ref.clone();
+        let report = ExitReport {
+            code: Some(1),
+            signal: None,
+            message: "cannot log in with hunter22".to_owned(),
+        };
+        sim.crash(&victim, now, report);
+    });
+    world
+        .until("healing", |world| {
+            let living = world.living("web");
+            living.len() == 3 && living.contains(&"web-4".to_owned())
+        })
+        .await;
+    environment.set("NEW_TOKEN", "hunter33");
+    world.converge().await;
+    let now = world.clock.now();
+    world.clock.advance(Duration::from_mins(1));
+    world.pass().await;
+    assert!(world.clock.now() > now);
+    assert_eq!(tokens(&world), ["hunter33"; 3]);
+    assert_eq!(world.status("web").recorded.phase, GroupPhase::Converged);
+    // What the instance printed was recorded, and not what it must not print.
+    let recorded = world.branch.log().into_iter().any(|commit| {
+        let files = commit.files.iter();
+        let mut texts = files.filter_map(|(_, content)| content.as_deref());
+        texts.any(|text| {
+            String::from_utf8_lossy(text).contains("cannot log in with [secret env:OLD_TOKEN]")
+        })
+    });
+    assert!(recorded);
+    assert_nowhere(&world, "hunter22");
+    assert_nowhere(&world, "hunter33");
+}
+
+#[tokio::test]
+async fn another_value_of_a_secret_makes_nobody_outdated() {
+    let (mut world, environment) = world("WEB_TOKEN");
+    environment.set("WEB_TOKEN", "hunter22");
+    world.converge().await;
+    let commits = world.branch.log().len();
+    environment.set("WEB_TOKEN", "hunter33");
+    world.passes(10).await;
+    assert_eq!(tokens(&world), ["hunter22"; 3]);
+    assert_eq!(world.branch.log().len(), commits);
+}
