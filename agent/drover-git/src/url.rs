@@ -126,6 +126,9 @@ impl SourceUrl {
             return Err(invalid("a query or fragment has no meaning here"));
         }
         match url.to_file_path() {
+            Ok(path) if path.to_string_lossy().chars().any(char::is_control) => {
+                Err(UrlError::ControlCharacter)
+            }
             Ok(path) => Self::from_path(&path),
             Err(()) => Err(invalid("a file URL names an absolute path on this machine")),
         }

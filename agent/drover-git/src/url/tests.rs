@@ -147,3 +147,29 @@ fn a_relative_path_becomes_absolute() {
     assert!(url.local_path().unwrap().is_absolute());
     assert!(url.local_path().unwrap().ends_with("fleet"));
 }
+
+#[test]
+fn the_canonical_text_names_the_same_place() {
+    for text in [
+        "h:team/fleet.git",
+        "h:/a/../b",
+        "h:/~jane/x",
+        "h:~jane/x",
+        "h:/a?b#c%20d",
+        "ssh://h:2222/a%3Fb%23c%2520d%20e",
+        "ssh://ja%40ne@h/x",
+        "[fe80::1]:x",
+    ] {
+        let url = SourceUrl::parse(text).unwrap();
+        let again = SourceUrl::parse(&url.redacted());
+        assert_eq!(again, Ok(url.clone()), "{text} as {}", url.redacted());
+    }
+}
+
+#[test]
+fn one_slash_too_few_makes_no_path_of_a_password() {
+    for text in ["https:/jane:word@h/x", "HTTP:jane:word@h/x", "ssh:/h/x"] {
+        assert!(matches!(refused(text), UrlError::Invalid { .. }), "{text}");
+    }
+    assert_eq!(refused("file:///srv/a%10b"), UrlError::ControlCharacter);
+}
