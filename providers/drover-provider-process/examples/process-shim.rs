@@ -1,5 +1,6 @@
 //! What the tests run: the shim, a small server as an instance's command, and an agent to kill.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
