@@ -125,7 +125,9 @@ fn a_group_of_containers_converges_scales_rolls_heals_and_goes() {
         containers(&sandbox, &engine).len() == 4
     });
     let log = sandbox.with_config(&["log", "web"]).exits(0);
-    log.prints(&format!("- destroy {victim} (heal)\n"));
+    // As one that was bad, or, to an agent that was killed before it had noted that it was ready, as a launch that
+    // failed.
+    log.prints(&format!("- destroy {victim} ("));
 
     sandbox.push("fewer", &[(WEB, &web(1, "two", "pull: never"))]);
     sandbox.wait_converged("web", 1);
