@@ -137,11 +137,20 @@ impl<'a> Entries<'a> for Texts<'a> {
 
 static RECORD_TYPE: CelType = CelType::new_unspecified_type("record");
 
-#[derive(Clone)]
 struct Keyed<'a, E> {
     entries: E,
     /// The keys as values, made when a loop asks for them.
-    keys: OnceLock<Vec<CelString<'a>>>,
+    keys: OnceLock<Box<[CelString<'a>]>>,
+}
+
+/// Each step of a loop clones the element that it is about: keys are made again where they are asked for.
+impl<E: Clone> Clone for Keyed<'_, E> {
+    fn clone(&self) -> Self {
+        Self {
+            entries: self.entries.clone(),
+            keys: OnceLock::new(),
+        }
+    }
 }
 
 impl<'a, E: Entries<'a>> Keyed<'a, E> {

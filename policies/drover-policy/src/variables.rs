@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use drover_model::{
     Bounds, Change, Check, Classified, DecisionPoint, Deletion, DeletionPolicy, Digests, Drift,
     FieldChange, Group, GroupName, GroupPhase, GroupSpec, HealthSignals, HealthSpec, HealthVerdict,
-    Manage, Member, Numbers, OnFailure, Probe, Reason, RecordedGroup, RolloutSpec, RolloutState,
-    Template, Timestamp, Value,
+    InstanceClass, Manage, Member, Numbers, OnFailure, Probe, Reason, RecordedGroup, RolloutSpec,
+    RolloutState, Template, Timestamp, Value,
 };
 
 use crate::definitions::{CALENDARS, Calendars, Definitions, METRICS, Metrics};
@@ -65,6 +65,20 @@ pub(crate) fn health_of(class: &str) -> &'static str {
         "Available" | "Warming" => "healthy",
         "Exited" | "Failed" | "Unhealthy" => "unhealthy",
         _ => "unknown",
+    }
+}
+
+/// Returns the same of a class that is known.
+fn health(class: &InstanceClass) -> &'static str {
+    match class {
+        InstanceClass::Available | InstanceClass::Warming => "healthy",
+        InstanceClass::Exited(_)
+        | InstanceClass::Failed { .. }
+        | InstanceClass::Unhealthy { .. } => "unhealthy",
+        InstanceClass::Terminating
+        | InstanceClass::Lost { .. }
+        | InstanceClass::Suspect { .. }
+        | InstanceClass::Starting => "unknown",
     }
 }
 
@@ -485,7 +499,7 @@ struct InstanceRecord<'a> {
 record!(InstanceRecord as INSTANCE "instance": |this| {
     "id": Type::Text, "The id, such as `web-7`." => value::owned_text(this.member.id.to_string());
     "class": Type::Word(&CLASSES), "Where it stands." => value::text(this.member.class.as_str());
-    "health": Type::Word(&HEALTHS), "What that means for its health: one that serves or is about to is healthy, and of one that starts, ends or cannot be asked nothing is known." => value::text(health_of(this.member.class.as_str()));
+    "health": Type::Word(&HEALTHS), "What that means for its health: one that serves or is about to is healthy, and of one that starts, ends or cannot be asked nothing is known." => value::text(health(&this.member.class));
     "outdated": Type::Bool, "Whether its template is not the target, and `drift` does not ignore that." => value::bool(this.target.is_some_and(|target| !this.drift.is_current(&this.member.digests, target)));
     "draining": Type::Bool, "Whether work is being moved off it." => value::bool(this.member.drain.is_some());
     "age": Type::Duration, "Time since it was made." => value::elapsed(this.member.created_at, this.now);
@@ -583,3 +597,31 @@ record!(ChangeRecord as CHANGE "change": |this| {
     "fromSize": Type::Int, "The size in force; 0 for a new group." => value::int(this.0.from.as_ref().map_or(0, |end| end.size));
     "toSize": Type::Int, "The size asked for; 0 when the group is removed." => value::int(this.0.to.as_ref().map_or(0, |end| end.size));
 });
+
+#[cfg(test)]
+mod tests {
+    use drover_model::ExitReport;
+
+    use super::*;
+
+    #[test]
+    fn a_class_and_its_name_mean_the_same_health() {
+        let why = || "x".to_owned();
+        let classes = [
+            InstanceClass::Terminating,
+            InstanceClass::Exited(ExitReport::default()),
+            InstanceClass::Failed { why: why() },
+            InstanceClass::Unhealthy { why: why() },
+            InstanceClass::Lost { why: why() },
+            InstanceClass::Suspect { why: why() },
+            InstanceClass::Starting,
+            InstanceClass::Warming,
+            InstanceClass::Available,
+        ];
+        for class in &classes {
+            assert_eq!(health(class), health_of(class.as_str()), "{class:?}");
+        }
+        let names: Vec<&str> = classes.iter().map(InstanceClass::as_str).collect();
+        assert_eq!(names, (CLASSES.all)());
+    }
+}
