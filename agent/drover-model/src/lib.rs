@@ -9,6 +9,7 @@
 //!
 //! **Invariant:** every id is parsed once, at the border, and cannot hold an invalid value after that.
 
+mod adopt;
 mod approval;
 mod calendar;
 mod cloud_init;
@@ -39,6 +40,7 @@ mod span;
 mod value;
 mod window;
 
+pub use adopt::{Adopt, AdoptRevision, Stranger, Survey};
 pub use approval::*;
 pub use calendar::*;
 pub use cloud_init::*;

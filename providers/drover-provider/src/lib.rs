@@ -15,7 +15,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drover_model::{
     CheckOutcome, Digests, Epoch, ErrorClass, FleetName, GroupName, InPlace, InstanceId, Listing,
-    ProviderName, ProviderRef, ProviderType, Seat, SeatId, SecretRef, Timestamp, Token, Value,
+    ProviderName, ProviderRef, ProviderType, Seat, SeatId, SecretRef, Survey, Timestamp, Token,
+    Value,
 };
 
 pub mod conformance;
@@ -60,6 +61,11 @@ pub use user_data::{USER_DATA_MAX, is_user_data, user_data};
 ///   instance that takes it, and its peers' addresses are known before they exist: once reserved, or
 ///   named as a member in a provision, the listing has its address. A provider that cannot attach
 ///   refuses with `InvalidSpec`.
+/// - **Adoption.** [`survey`](Self::survey) returns every instance of the scope that has all of the tags and
+///   carries no ownership tags of any fleet, or says that it is partial, or fails. [`adopt`](Self::adopt) puts
+///   ownership tags on such an instance and changes nothing else: its other tags stay, and it goes on running. From
+///   then on [`list`](Self::list) has it with that ownership. An instance that carries other ownership tags, or that
+///   somebody else still acts on, is refused with `InvalidSpec`; adopting again with the same ownership succeeds.
 /// - **Independence.** Instances outlive the agent and the `Provider` value.
 ///
 /// # Assumptions
@@ -113,6 +119,23 @@ pub trait Provider: Send + Sync + fmt::Debug {
     /// Takes the ownership tags off an instance and leaves it running.
     async fn release(&self, fleet: &FleetName, instance: &ProviderRef)
     -> Result<(), ProviderError>;
+
+    /// Lists the instances of this scope that have all of `tags` and carry no ownership tags of any fleet. The
+    /// default says that this provider has no instances that others made.
+    async fn survey(&self, _tags: &BTreeMap<String, String>) -> Result<Survey, ProviderError> {
+        Err(ProviderError::new(
+            ErrorClass::InvalidSpec,
+            "this provider has no instances that others made, so there is nothing to adopt",
+        ))
+    }
+
+    /// Puts ownership tags on an instance that carries none. The default says that this provider cannot.
+    async fn adopt(&self, _request: &AdoptRequest) -> Result<(), ProviderError> {
+        Err(ProviderError::new(
+            ErrorClass::InvalidSpec,
+            "this provider cannot put tags on instances that others made",
+        ))
+    }
 
     /// Runs a command inside the instance, as a health check. The default says that this provider
     /// cannot, which leaves the check unknown.
@@ -257,6 +280,27 @@ pub struct ReserveRequest {
     pub group: GroupName,
     /// The place.
     pub seat: SeatId,
+}
+
+/// Which instance to take over, and what it is from then on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdoptRequest {
+    /// The owner.
+    pub fleet: FleetName,
+    /// The group.
+    pub group: GroupName,
+    /// The epoch of the agent.
+    pub epoch: Epoch,
+    /// The provider's handle.
+    pub provider_ref: ProviderRef,
+    /// Our id from now on.
+    pub instance: InstanceId,
+    /// The token that the instance carries from now on.
+    pub token: Token,
+    /// The digests for the ownership tags.
+    pub digests: Digests,
+    /// Whose place it takes in a quorum group.
+    pub seat: Option<SeatId>,
 }
 
 /// What to end, and how.
