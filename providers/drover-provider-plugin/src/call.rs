@@ -355,3 +355,6 @@ impl Caller {
         self.error(method, fault)
     }
 }
+
+#[cfg(test)]
+mod tests;

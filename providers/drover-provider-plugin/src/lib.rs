@@ -24,6 +24,9 @@ mod instance;
 mod json;
 mod ledger;
 mod making;
+#[cfg(test)]
+#[path = "../tests/plugin/records.rs"]
+mod records;
 mod remote;
 mod serve;
 mod spec;

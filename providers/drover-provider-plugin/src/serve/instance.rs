@@ -344,15 +344,46 @@ struct Described {
     logical_id: Option<String>,
     tags: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    properties: Option<Json>,
+    properties: Option<Spec>,
+}
+
+/// What an instance was asked for with, its members in InfraKit's order, and its labels as they are now.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Spec {
+    properties: Json,
+    tags: BTreeMap<String, String>,
+    init: String,
+    #[serde(rename = "LogicalID")]
+    logical_id: Option<String>,
+    attachments: Json,
+}
+
+impl Spec {
+    fn of(record: &Record) -> Self {
+        let empty = Map::new();
+        let spec = record.spec.as_object().unwrap_or(&empty);
+        let part = |name| crate::json::field(spec, name).cloned();
+        Self {
+            properties: part("Properties").unwrap_or_default(),
+            tags: record.tags.clone(),
+            // A text, or it would not have been made.
+            init: text(part("Init").as_ref())
+                .ok()
+                .flatten()
+                .unwrap_or_default(),
+            logical_id: record.logical_id.clone(),
+            attachments: part("Attachments").unwrap_or_default(),
+        }
+    }
 }
 
 fn described(handle: &ProviderRef, record: Record, in_full: bool) -> Described {
     Described {
         id: handle.to_string(),
+        properties: in_full.then(|| Spec::of(&record)),
         logical_id: record.logical_id,
         tags: record.tags,
-        properties: in_full.then_some(record.spec),
     }
 }
 

@@ -9,6 +9,8 @@ mod fake;
 mod faults;
 mod handshake;
 mod python;
+mod records;
+mod replay;
 mod serving;
 mod suite;
 mod support;

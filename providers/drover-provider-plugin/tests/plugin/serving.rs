@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use crate::support::values;
 
 #[derive(Debug)]
-struct WallClock;
+pub(crate) struct WallClock;
 
 impl Clock for WallClock {
     fn now(&self) -> Timestamp {
@@ -43,7 +43,7 @@ fn instances(folder: &Path) -> InstanceService {
 }
 
 /// Serves on the socket `sim` of a folder until the test ends.
-fn serve(folder: &Path, served: Served) {
+pub(crate) fn serve(folder: &Path, served: Served) {
     let socket = ServedSocket::bind(&folder.join("sim")).unwrap();
     tokio::spawn(async move { served.serve(&socket).await });
 }
@@ -186,7 +186,7 @@ async fn a_scope_that_the_served_provider_cannot_open_is_told_with_the_reason() 
 }
 
 /// Sends one request on a connection of its own, and returns status, headers and body.
-async fn http(folder: &Path, request: &str) -> (String, String) {
+pub(crate) async fn http(folder: &Path, request: &str) -> (String, String) {
     let mut stream = tokio::net::UnixStream::connect(folder.join("sim"))
         .await
         .unwrap();
@@ -198,7 +198,7 @@ async fn http(folder: &Path, request: &str) -> (String, String) {
     (head.to_ascii_lowercase(), body.to_owned())
 }
 
-fn post(path: &str, type_: &str, body: &str) -> String {
+pub(crate) fn post(path: &str, type_: &str, body: &str) -> String {
     let type_ = if type_.is_empty() {
         String::new()
     } else {
@@ -396,6 +396,7 @@ async fn an_instance_that_is_served_keeps_tags_logical_id_and_spec() {
     )
     .await;
     let tags = json!({"infrakit.group": "g1", "l1": "v1", "t": "2"});
+    let spec = json!({"Properties": {"image": "x"}, "Tags": tags, "Init": "echo hi", "LogicalID": "10.0.0.5", "Attachments": null});
     assert_eq!(
         described["Descriptions"],
         json!([{"ID": id, "LogicalID": "10.0.0.5", "Tags": tags, "Properties": spec}])
