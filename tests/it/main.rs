@@ -22,6 +22,7 @@ mod engine;
 mod etcd;
 #[path = "../../agent/drover-git/tests/support/http_backend.rs"]
 mod http_backend;
+mod infrakit;
 mod metrics;
 mod notify;
 mod plugin;

@@ -24,10 +24,12 @@ use tokio::sync::Semaphore;
 
 use crate::json::field;
 
+mod cloud_init;
 mod flavor;
 mod instance;
 mod provider;
 
+pub use cloud_init::CloudInitService;
 pub use flavor::VanillaService;
 pub use instance::InstanceService;
 pub use provider::ProviderService;

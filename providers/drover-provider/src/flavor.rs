@@ -86,8 +86,8 @@ pub fn substitute(text: &str, facts: &Facts) -> Result<String, SubstitutionError
     Ok(out)
 }
 
-/// Returns the text that [`substitute`] makes `text` of.
-fn escaped(text: &str) -> String {
+/// Returns the text that [`substitute`] makes `text` of, once the address is known.
+pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("${") {

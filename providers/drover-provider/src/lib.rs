@@ -28,7 +28,7 @@ mod user_data;
 
 pub use fingerprint::fingerprint;
 pub use flavor::{
-    Facts, Prepared, SubstitutionError, asks_for_address, finish, prepare, substitute,
+    Facts, Prepared, SubstitutionError, asks_for_address, escaped, finish, prepare, substitute,
     substitute_value, unknown_substitutions,
 };
 pub use schema::{Field, Mistake, ObjectSchema, Others, SchemaError, Shape, parse_duration};

@@ -38,6 +38,21 @@ pub(crate) struct PluginServeArgs {
     /// A setting of the provider as InfraKit sees it, e.g. `bootTime=1s`; repeatable
     #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = values::setting)]
     pub(crate) settings: Vec<(String, Value)>,
+    /// The agent's file, for what containers may have [default: /etc/drover/agent.yaml, where it exists]
+    #[arg(
+        short,
+        long,
+        env = "DROVER_CONFIG",
+        value_name = "FILE",
+        hide_env = true
+    )]
+    pub(crate) config: Option<PathBuf>,
+    /// The program of `ec2` [default: drover-provider-ec2 beside this one, or in PATH]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) program: Option<PathBuf>,
+    /// Arguments of that program
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub(crate) arguments: Vec<String>,
 }
 
 /// What can be served.
@@ -45,10 +60,31 @@ pub(crate) struct PluginServeArgs {
 pub(crate) enum ServedType {
     /// Processes of this machine.
     Process,
+    /// Containers of Docker or Podman.
+    Docker,
+    /// Machines of EC2, by the program drover-provider-ec2.
+    Ec2,
     /// Instances in the memory of the serving process.
     Simulated,
     /// The flavor of init lines, tags and attachments.
     Vanilla,
+    /// The flavor of user data in parts.
+    #[value(name = "cloudInit")]
+    CloudInit,
+}
+
+impl ServedType {
+    /// Returns its name, which is that of its socket too.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Docker => "docker",
+            Self::Ec2 => "ec2",
+            Self::Simulated => "simulated",
+            Self::Vanilla => "vanilla",
+            Self::CloudInit => "cloudInit",
+        }
+    }
 }
 
 /// Arguments of `drover plugin conform`.

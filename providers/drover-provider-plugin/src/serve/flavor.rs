@@ -14,6 +14,12 @@ use crate::spec::invalid;
 /// Health in InfraKit's numbers: unknown, healthy, unhealthy.
 const HEALTHY: u8 = 1;
 
+/// Every method of the interface.
+pub(super) const METHODS: [&str; 4] = ["Validate", "Prepare", "Healthy", "Drain"];
+
+/// The versions of the interface, as the handshakes of this protocol's ages announce them.
+pub(super) const VERSIONS: [Option<&str>; 3] = [Some("0.1.0"), Some("0.1.0"), Some("0.1.1")];
+
 /// Serves the flavor `vanilla`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct VanillaService;
@@ -105,40 +111,62 @@ fn attachment(json: &Json) -> Result<Attachment, Failure> {
     }
 }
 
-fn prepare(params: &Json) -> Answered {
-    let vanilla = read(params)?;
-    let empty = Map::new();
-    let spec = param(params, "Spec")
-        .and_then(Json::as_object)
-        .unwrap_or(&empty);
-    let part = |name| field(spec, name);
-    let bad = |why: String| Failure::params(why, params);
-    let mut init = Vec::new();
-    let before = text(part("Init")).map_err(|why| bad(format!("`Init`: {why}")))?;
-    init.extend(before.filter(|before| !before.is_empty()));
-    init.extend(vanilla.init);
+/// Returns the init that an instance has before this flavor, if there is any.
+pub(super) fn init_before(params: &Json) -> Result<Option<String>, Failure> {
+    let bad = |why: String| Failure::params(format!("`Init`: {why}"), params);
+    let before = text(part(params, "Init")).map_err(bad)?;
+    Ok(before.filter(|before| !before.is_empty()))
+}
+
+fn part<'a>(params: &'a Json, name: &str) -> Option<&'a Json> {
+    let spec = param(params, "Spec").and_then(Json::as_object);
+    spec.and_then(|spec| field(spec, name))
+}
+
+/// Answers `Prepare`: the instance with this init, and with what the flavor adds.
+pub(super) fn prepared(
+    params: &Json,
+    init: String,
+    more: BTreeMap<String, String>,
+    attachments: &[Json],
+) -> Answered {
+    let bad = |why: String| Failure::params(format!("`Tags`: {why}"), params);
     // No tags at all stay none, as in InfraKit.
-    let given = part("Tags").filter(|tags| !tags.is_null());
-    let mut tags = texts(given).map_err(|why| bad(format!("`Tags`: {why}")))?;
-    let tagged = given.is_some() || !vanilla.tags.is_empty();
-    tags.extend(vanilla.tags);
-    let given = part("Attachments").and_then(Json::as_array);
-    let attached = given.into_iter().flatten().chain(&vanilla.attachments);
+    let given = part(params, "Tags").filter(|tags| !tags.is_null());
+    let mut tags = texts(given).map_err(bad)?;
+    let tagged = given.is_some() || !more.is_empty();
+    tags.extend(more);
+    let given = part(params, "Attachments").and_then(Json::as_array);
+    let attached = given.into_iter().flatten().chain(attachments);
     let attached: Vec<Attachment> = attached.map(attachment).collect::<Result<_, _>>()?;
-    let logical_id = part("LogicalID").cloned().unwrap_or(Json::Null);
     written(&Prepared {
         r#type: "",
         spec: Spec {
-            properties: part("Properties").cloned().unwrap_or(Json::Null),
+            properties: part(params, "Properties").cloned().unwrap_or_default(),
             tags: if tagged {
                 serde_json::json!(tags)
             } else {
                 Json::Null
             },
-            init: init.join("\n"),
-            logical_id,
+            init,
+            logical_id: part(params, "LogicalID").cloned().unwrap_or_default(),
             attachments: (given.is_some() || !attached.is_empty()).then_some(attached),
         },
+    })
+}
+
+fn prepare(params: &Json) -> Answered {
+    let vanilla = read(params)?;
+    let mut init: Vec<String> = init_before(params)?.into_iter().collect();
+    init.extend(vanilla.init);
+    prepared(params, init.join("\n"), vanilla.tags, &vanilla.attachments)
+}
+
+/// Answers `Healthy` of a flavor that has no health of its own.
+pub(super) fn healthy() -> Answered {
+    written(&Health {
+        r#type: "",
+        health: HEALTHY,
     })
 }
 
@@ -149,12 +177,11 @@ impl Service for VanillaService {
     }
 
     fn versions(&self) -> [Option<&'static str>; 3] {
-        [Some("0.1.0"), Some("0.1.0"), Some("0.1.1")]
+        VERSIONS
     }
 
     async fn call(&self, method: &str, params: &Json) -> Option<Answered> {
-        let known = ["Validate", "Prepare", "Healthy", "Drain"];
-        if !known.contains(&method) {
+        if !METHODS.contains(&method) {
             return None;
         }
         if let Err(failure) = without_subtype(params) {
@@ -170,12 +197,7 @@ impl Service for VanillaService {
             }),
             "Prepare" => prepare(params),
             // It has no health of its own, and nothing to drain.
-            "Healthy" => read(params).and_then(|_| {
-                written(&Health {
-                    r#type: "",
-                    health: HEALTHY,
-                })
-            }),
+            "Healthy" => read(params).and_then(|_| healthy()),
             _ => read(params).and_then(|_| written(&Done::OK)),
         })
     }

@@ -10,8 +10,8 @@ use drover_model::{CheckOutcome, GroupUid, ProviderName, ProviderRef, Timestamp,
 use drover_provider::conformance::{self, Outcome, Report, Subject};
 use drover_provider::{Clock, Provider, ProviderFactory as _};
 use drover_provider_plugin::{
-    Directory, InstanceService, Place, PluginFactory, ProviderService, Served, ServedSocket,
-    VanillaService, from_json,
+    CloudInitService, Directory, InstanceService, Place, PluginFactory, ProviderService, Served,
+    ServedSocket, VanillaService, from_json,
 };
 use drover_provider_sim::SimFactory;
 use serde_json::{Value as Json, json};
@@ -485,4 +485,145 @@ async fn the_flavor_vanilla_answers_infrakit_byte_for_byte() {
         let answer = served.answer(request.as_bytes()).await;
         assert!(answer.contains(says), "{answer}");
     }
+}
+
+/// Calls the flavor `cloudInit`, and returns the whole answer.
+async fn cloud_init(method: &str, params: Json) -> Json {
+    let served = Served::new(vec![Box::new(CloudInitService)]);
+    let method = format!("Flavor.{method}");
+    let request = json!({"jsonrpc": "2.0", "method": method, "params": params, "id": 1});
+    let answer = served.answer(request.to_string().as_bytes()).await;
+    serde_json::from_str(&answer).unwrap()
+}
+
+fn config() -> Json {
+    json!({"parts": [{"contentType": "text/cloud-config", "content": "#cloud-config\nhostname: ${instance.id}\n"}]})
+}
+
+#[tokio::test]
+async fn the_flavor_cloud_init_renders_its_parts_and_what_was_there_once() {
+    let spec = |init: &str| json!({"Properties": {}, "Tags": {"a": "b"}, "Init": init, "LogicalID": null, "Attachments": null});
+    let ask = async |init: &str| {
+        let params = json!({"Type": "", "Properties": config(), "Spec": spec(init), "Allocation": {"Size": 1}, "Index": {"Group": "g", "Sequence": 1}});
+        cloud_init("Prepare", params).await
+    };
+    let prepared = async |init: &str| {
+        let answer = ask(init).await;
+        assert_eq!(
+            answer["result"]["Spec"]["Tags"],
+            json!({"a": "b"}),
+            "{answer}"
+        );
+        answer["result"]["Spec"]["Init"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let alone = prepared("").await;
+    assert!(alone.starts_with("MIME-Version: 1.0\n"), "{alone}");
+    // InfraKit knows no facts, so that the text is handed over as it stands.
+    assert!(alone.contains("hostname: ${instance.id}\n"), "{alone}");
+    assert!(!alone.contains("x-shellscript"), "{alone}");
+    let lines = prepared("echo ${A}").await;
+    let at = |text: &str, what: &str| text.find(what).unwrap_or_else(|| panic!("{text}"));
+    let (script, config) = ("#!/bin/sh\nset -eu\necho ${A}\n", "#cloud-config");
+    assert!(at(&lines, script) < at(&lines, config), "{lines}");
+    assert_eq!(lines.matches("echo ${A}").count(), 1, "{lines}");
+    let whole = prepared("#!/usr/bin/python3\nprint()").await;
+    assert!(
+        whole.contains("\n\n#!/usr/bin/python3\nprint()\n"),
+        "{whole}"
+    );
+    for (init, says) in [
+        (alone.as_str(), "the init is user data already"),
+        (
+            "#cloud-config\n",
+            "begins with \"#cloud-config\", which is no script",
+        ),
+    ] {
+        let refused = ask(init).await;
+        let message = refused["error"]["message"].as_str().unwrap();
+        assert!(message.contains(says), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn the_flavor_cloud_init_refuses_what_cloud_init_would_drop() {
+    let part = |type_: &str, content: &str| json!({"contentType": type_, "content": content});
+    let script = || part("text/x-shellscript", "#!/bin/sh\n");
+    let mut merged = script();
+    merged["mergeHow"] = json!("list(append)");
+    let mut typo = script();
+    typo["contnet"] = json!("x");
+    let long = "x".repeat(16 * 1024);
+    let cases = [
+        (json!({"parts": [script()]}), ""),
+        (json!("parts"), "the properties are not a map"),
+        (json!({}), "parts: expected a list"),
+        (json!({"parts": []}), "parts: at least one is needed"),
+        (
+            json!({"parts": [script()], "prats": []}),
+            "prats: unknown field",
+        ),
+        (json!({"parts": ["x"]}), "parts[0]: expected a map"),
+        (
+            json!({"parts": [script(), typo]}),
+            "parts[1]: contnet: unknown field",
+        ),
+        (
+            json!({"parts": [{"content": "x"}]}),
+            "parts[0]: contentType is missing",
+        ),
+        (
+            json!({"parts": [{"contentType": "text/x"}]}),
+            "parts[0]: content is missing",
+        ),
+        (
+            json!({"parts": [{"contentType": 1}]}),
+            "parts[0]: contentType: not a text",
+        ),
+        (
+            json!({"parts": [part("text/x", "x")]}),
+            "contentType: there is no \"text/x\"",
+        ),
+        (
+            json!({"parts": [part("text/cloud-config", "x")]}),
+            "must begin with `#cloud-config`",
+        ),
+        (
+            json!({"parts": [merged]}),
+            "a part of text/x-shellscript is not merged",
+        ),
+        (
+            json!({"parts": [part("text/x-shellscript", &format!("#!/bin/sh\n{long}"))]}),
+            "and 16384 is the most",
+        ),
+    ];
+    for (properties, says) in cases {
+        let answer = cloud_init("Validate", json!({"Properties": properties})).await;
+        if says.is_empty() {
+            assert_eq!(answer["result"], json!({"Type": "", "OK": true}));
+            continue;
+        }
+        let message = answer["error"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains(says), "{properties}: {answer}");
+        assert_eq!(answer["error"]["data"]["class"], "invalidSpec");
+    }
+}
+
+#[tokio::test]
+async fn the_flavor_cloud_init_has_no_health_of_its_own_and_nothing_to_drain() {
+    let instance = json!({"ID": "i-1", "LogicalID": null, "Tags": {}});
+    let about = json!({"Properties": config(), "Instance": instance});
+    let healthy = cloud_init("Healthy", about.clone()).await;
+    assert_eq!(healthy["result"], json!({"Type": "", "Health": 1}));
+    let drained = cloud_init("Drain", about).await;
+    assert_eq!(drained["result"], json!({"Type": "", "OK": true}));
+    let typed = cloud_init("Drain", json!({"Type": "x"})).await;
+    assert_eq!(typed["error"]["message"], "no-plugin:x");
+    let other = cloud_init("NoSuch", json!({})).await;
+    assert_eq!(
+        other["error"]["message"],
+        "rpc: can't find method \"Flavor.NoSuch\""
+    );
 }

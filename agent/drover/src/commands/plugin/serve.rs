@@ -6,60 +6,98 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{ProviderName, Value};
-use drover_provider::ProviderFactory;
+use drover_provider::{Provider, ProviderFactory};
 use drover_provider_plugin::{
-    Directory, InstanceService, ProviderService, Served, ServedSocket, VanillaService,
+    CloudInitService, Directory, InstanceService, ProviderService, Served, ServedSocket, Service,
+    VanillaService,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{PluginServeArgs, ServedType};
+use crate::cli::{AgentOptions, PluginServeArgs, ServedType, SourceOptions};
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
 use crate::providers::{self, Places, SystemClock};
-use crate::settings::PROCESS_FOLDER;
+use crate::settings::{PROCESS_FOLDER, Settings};
 use crate::ui::Ui;
+
+mod ec2;
 
 /// Where in the data folder is kept what InfraKit's protocol keeps and a provider does not.
 const TAGS_FOLDER: &str = "infrakit-tags";
+
+/// Where in the data folder is kept which calls have made containers: apart from an agent's own.
+const DOCKER_FOLDER: &str = "infrakit-docker";
+
+/// The name of the Provider document that there is none of.
+const PROVIDER: &str = "infrakit";
 
 /// How long a socket may take to be let go of.
 const LET_GO: Duration = Duration::from_secs(1);
 
 /// Runs the command until it is told to stop.
 pub(super) fn run(args: &PluginServeArgs, ui: Ui) -> CommandResult {
-    let type_ = match args.type_ {
-        ServedType::Process => "process",
-        ServedType::Simulated => "simulated",
-        ServedType::Vanilla => "vanilla",
-    };
+    check(args)?;
+    let type_ = args.type_.as_str();
     let path = args.socket.clone().unwrap_or_else(|| {
         let folder = Directory::of_environment(|name| std::env::var_os(name));
         folder.path().join(type_)
     });
-    let served = match args.type_ {
-        ServedType::Vanilla if !args.settings.is_empty() => {
-            return Err(CommandError::usage("a flavor has no settings"));
-        }
-        ServedType::Vanilla => Served::new(vec![Box::new(VanillaService)]),
-        ServedType::Process | ServedType::Simulated => provider(args, type_)?,
-    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start a runtime")?;
     runtime.block_on(async {
-        let shown = path.display();
-        let socket = bind(&path).await;
-        let socket = socket.context(format!("cannot serve on {shown}"))?;
-        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
-        ui.message(&format!("serving {type_} on {shown}"));
-        tokio::select! {
-            ended = served.serve(&socket) => ended.context(format!("cannot serve on {shown}"))?,
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+        let (served, program) = match args.type_ {
+            ServedType::Vanilla => (flavor(VanillaService), None),
+            ServedType::CloudInit => (flavor(CloudInitService), None),
+            ServedType::Process | ServedType::Docker | ServedType::Simulated => {
+                (provider(args)?, None)
+            }
+            ServedType::Ec2 => {
+                let (provider, program) = ec2::start(args).await?;
+                let instances = instances(args, provider)?;
+                (Served::new(vec![Box::new(instances)]), Some(program))
+            }
+        };
+        let done = serve(&served, &path, type_, ui).await;
+        if let Some(program) = program {
+            program.end().await;
         }
-        Ok(Exit::Done)
+        done
     })
+}
+
+/// Refuses options of other types.
+fn check(args: &PluginServeArgs) -> CommandResult<()> {
+    let type_ = args.type_.as_str();
+    let flavor = matches!(args.type_, ServedType::Vanilla | ServedType::CloudInit);
+    if flavor && !args.settings.is_empty() {
+        return Err(CommandError::usage("a flavor has no settings"));
+    }
+    let program = args.program.is_some() || !args.arguments.is_empty();
+    if program && args.type_ != ServedType::Ec2 {
+        let message = format!("{type_} is part of this program: --program is for ec2");
+        return Err(CommandError::usage(message));
+    }
+    Ok(())
+}
+
+fn flavor(service: impl Service + 'static) -> Served {
+    Served::new(vec![Box::new(service)])
+}
+
+async fn serve(served: &Served, path: &Path, type_: &str, ui: Ui) -> CommandResult {
+    let shown = path.display();
+    let socket = bind(path).await;
+    let socket = socket.context(format!("cannot serve on {shown}"))?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+    ui.message(&format!("serving {type_} on {shown}"));
+    tokio::select! {
+        ended = served.serve(&socket) => ended.context(format!("cannot serve on {shown}"))?,
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    Ok(Exit::Done)
 }
 
 /// Listens on the socket. One that was killed a moment ago may have left a child that has not let go of it.
@@ -79,25 +117,57 @@ async fn bind(path: &Path) -> io::Result<ServedSocket> {
 }
 
 /// Returns a provider as both interfaces have it.
-fn provider(args: &PluginServeArgs, type_: &str) -> CommandResult<Served> {
-    let factory = factory(args, type_)?;
-    let name = ProviderName::parse("infrakit").context("the served provider")?;
+fn provider(args: &PluginServeArgs) -> CommandResult<Served> {
+    let factory = factory(args)?;
+    let type_ = args.type_.as_str();
     let settings: Value = args.settings.iter().cloned().collect();
     let provider = factory
-        .open(&name, &settings)
+        .open(&name(), &settings)
         .context(format!("cannot open the provider {type_}"))?;
-    let tags = args.data_dir.join(TAGS_FOLDER).join(type_);
-    let instances = InstanceService::new(provider, &tags, Arc::new(SystemClock));
-    let instances = instances.context(format!("cannot make {}", tags.display()))?;
     Ok(Served::new(vec![
-        Box::new(instances),
+        Box::new(instances(args, provider)?),
         Box::new(ProviderService::new(factory)),
     ]))
 }
 
-fn factory(args: &PluginServeArgs, type_: &str) -> CommandResult<Arc<dyn ProviderFactory>> {
-    let places = Places::of_processes(&args.data_dir.join(PROCESS_FOLDER));
+fn name() -> ProviderName {
+    ProviderName::parse(PROVIDER).expect("a valid label")
+}
+
+fn instances(
+    args: &PluginServeArgs,
+    provider: Arc<dyn Provider>,
+) -> CommandResult<InstanceService> {
+    let tags = args.data_dir.join(TAGS_FOLDER).join(args.type_.as_str());
+    let instances = InstanceService::new(provider, &tags, Arc::new(SystemClock));
+    instances.context(format!("cannot make {}", tags.display()))
+}
+
+fn factory(args: &PluginServeArgs) -> CommandResult<Arc<dyn ProviderFactory>> {
+    let type_ = args.type_.as_str();
+    let mut places = Places::of_processes(&args.data_dir.join(PROCESS_FOLDER));
+    if args.type_ == ServedType::Docker {
+        places.docker_dir = args.data_dir.join(DOCKER_FOLDER);
+        places.grants = grants(args)?;
+    }
     let mut factories = providers::factories(places).into_iter();
     let found = factories.find(|factory| factory.manifest().type_.as_str() == type_);
     found.ok_or_else(|| CommandError::new(format!("this build has no provider type {type_}")))
+}
+
+/// Returns what containers may have: what the agent's file says, and the engine that is named here, by who may
+/// name one.
+fn grants(args: &PluginServeArgs) -> CommandResult<drover_provider_docker::Grants> {
+    let settings = Settings::of_agent(&AgentOptions {
+        source: SourceOptions {
+            config: args.config.clone(),
+            ..SourceOptions::default()
+        },
+        ..AgentOptions::default()
+    })?;
+    let mut grants = settings.places(Path::new("")).grants;
+    let named = args.settings.iter().filter(|(name, _)| name == "endpoint");
+    let named = named.filter_map(|(_, value)| value.as_str());
+    grants.endpoints.extend(named.map(str::to_owned));
+    Ok(grants)
 }

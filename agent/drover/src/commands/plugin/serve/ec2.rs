@@ -1,0 +1,141 @@
+//! The provider that is a program of its own: started, watched, and offered again as InfraKit's `Instance`.
+//!
+//! Its cloud library is not linked here; what this program speaks to it is `Provider/1`, as an agent does.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use drover_model::{ErrorClass, Value};
+use drover_provider::{Provider, ProviderFactory as _};
+use drover_provider_plugin::{Directory, Place, PluginFactory};
+use drover_spec::agent_config::PluginConfig;
+use tokio::time::Instant;
+
+use super::name;
+use crate::cli::PluginServeArgs;
+use crate::error::{CommandError, CommandResult, Context as _};
+use crate::plugins::Supervisor;
+use crate::providers::SystemClock;
+
+/// The program's file.
+const PROGRAM: &str = "drover-provider-ec2";
+
+/// What it is called among plugins.
+const PLUGIN: &str = "ec2";
+
+/// Where in the data folder its socket is.
+const SOCKETS: &str = "infrakit-plugins";
+
+/// Where in the data folder is kept what was asked of it.
+const LEDGER: &str = "infrakit-ledger";
+
+/// How long it may take to listen: it reads its configuration first.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long it may take to describe itself, with a look at its credentials.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What of the environment is the program's: where credentials are, and how to reach the cloud.
+const ENVIRONMENT: [&str; 9] = [
+    "AWS_",
+    "DROVER_LOG",
+    "HOME",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "PATH",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+];
+
+/// Starts the program and opens the provider that it is.
+pub(super) async fn start(
+    args: &PluginServeArgs,
+) -> CommandResult<(Arc<dyn Provider>, Supervisor)> {
+    let program = program(args)?;
+    let sockets = args.data_dir.join(SOCKETS);
+    let mut arguments = vec!["--socket".to_owned(), "${socket}".to_owned()];
+    arguments.extend(args.arguments.iter().cloned());
+    let config = PluginConfig {
+        name: PLUGIN.to_owned(),
+        program: program.clone(),
+        args: arguments,
+        env: environment(),
+        memory: None,
+        start_timeout: START_TIMEOUT,
+    };
+    let started = Supervisor::start(&[config], &sockets, &args.data_dir).await;
+    let supervisor = started.context(format!("cannot start {}", program.display()))?;
+    let listens = supervisor.states().all().values().all(|state| state.up);
+    let opened = if listens {
+        open(args, &sockets).await
+    } else {
+        Err(
+            CommandError::new(format!("{} does not listen", program.display()))
+                .hint("what it says is in the log above"),
+        )
+    };
+    match opened {
+        Ok(provider) => Ok((provider, supervisor)),
+        Err(error) => {
+            supervisor.end().await;
+            Err(error)
+        }
+    }
+}
+
+/// Opens the provider, once the program has described itself.
+async fn open(args: &PluginServeArgs, sockets: &Path) -> CommandResult<Arc<dyn Provider>> {
+    let place = Place::Named(Directory::new(sockets));
+    let ledger = args.data_dir.join(LEDGER);
+    let factory = PluginFactory::new(place, ledger, Arc::new(SystemClock));
+    let own: Value = args.settings.iter().cloned().collect();
+    let settings: Value = [
+        ("plugin".to_owned(), Value::from(PLUGIN)),
+        ("settings".to_owned(), own),
+    ]
+    .into_iter()
+    .collect();
+    let deadline = Instant::now() + DESCRIBE_TIMEOUT;
+    loop {
+        match factory.open(&name(), &settings) {
+            Err(error) if error.class == ErrorClass::Unknown && Instant::now() < deadline => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            opened => return opened.context("cannot open the provider ec2"),
+        }
+    }
+}
+
+/// Returns where the program is.
+fn program(args: &PluginServeArgs) -> CommandResult<PathBuf> {
+    if let Some(program) = &args.program {
+        return std::path::absolute(program).context("cannot tell where the program is");
+    }
+    let own = std::env::current_exe().unwrap_or_default();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let beside = own.parent().map(Path::to_owned);
+    let folders = beside.into_iter().chain(std::env::split_paths(&path));
+    let mut programs = folders.map(|folder| folder.join(PROGRAM));
+    let found = programs.find(|program| program.is_absolute() && program.is_file());
+    found.ok_or_else(|| {
+        CommandError::new(format!("there is no {PROGRAM}"))
+            .hint("build it with `cargo build -p drover-provider-ec2`, or name it with --program")
+    })
+}
+
+fn environment() -> BTreeMap<String, String> {
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let is_its = |name: &String| {
+        let upper = name.to_ascii_uppercase();
+        let named = |its: &&str| upper == **its || its.ends_with('_') && upper.starts_with(*its);
+        ENVIRONMENT.iter().any(named)
+    };
+    variables.filter(|(name, _)| is_its(name)).collect()
+}
