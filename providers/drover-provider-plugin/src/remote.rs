@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drover_model::{CheckOutcome, Completeness, FleetName, Listing, ProviderRef, ProviderType};
+use drover_model::{
+    CheckOutcome, Completeness, FleetName, Listing, ProviderRef, ProviderType, Survey,
+};
 use drover_provider::{
-    Clock, DestroyRequest, InitUse, Manifest, ObjectSchema, Others, Provider, ProviderError,
-    ProvisionRequest, Provisioned, ReserveRequest, UpdateRequest,
+    AdoptRequest, Clock, DestroyRequest, InitUse, Manifest, ObjectSchema, Others, Provider,
+    ProviderError, ProvisionRequest, Provisioned, ReserveRequest, UpdateRequest,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,8 +21,8 @@ use crate::call::{CallError, Caller};
 use crate::json::from_json;
 use crate::spec::invalid;
 use crate::wire::{
-    DescribeResult, DestroyDto, ListResult, ProvisionDto, ProvisionResult, ScopeDto, SeatIdDto,
-    Unreadable, UpdateDto, parsed,
+    AdoptDto, DescribeResult, DestroyDto, ListResult, ProvisionDto, ProvisionResult, ScopeDto,
+    SeatIdDto, SurveyResult, Unreadable, UpdateDto, parsed,
 };
 
 /// Most pages of one listing: with a hundred instances each, more than any scope has.
@@ -154,6 +156,31 @@ impl RemoteProvider {
         serde_json::from_value(answer).map_err(|error| self.garbled(method, &error.to_string()))
     }
 
+    /// Reads page after page. `params`: of the page that begins there; `add`: takes a page in and returns where
+    /// the next begins.
+    async fn pages<P: Serialize + Send + Sync, R: DeserializeOwned + Send>(
+        &self,
+        method: &str,
+        params: impl Fn(Option<String>) -> P + Send + Sync,
+        mut add: impl FnMut(R) -> Result<Option<String>, Unreadable> + Send,
+    ) -> Result<(), ProviderError> {
+        let mut from: Option<String> = None;
+        for _ in 0..PAGES_MAX {
+            let page: R = self
+                .call(method, params(from.clone()), self.timeout)
+                .await?;
+            let next = add(page).map_err(|why| self.garbled(method, &why))?;
+            match next {
+                None => return Ok(()),
+                Some(next) if Some(&next) == from.as_ref() => {
+                    return Err(self.garbled(method, "a page's `next` is the page itself"));
+                }
+                Some(next) => from = Some(next),
+            }
+        }
+        Err(self.garbled(method, "the listing has no end"))
+    }
+
     fn garbled(&self, method: &str, why: &str) -> ProviderError {
         self.caller.garbled(method, why).into_provider_error()
     }
@@ -176,7 +203,14 @@ impl RemoteProvider {
 struct ListParams<'a> {
     fleet: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<&'a str>,
+    from: Option<String>,
+}
+
+#[derive(Serialize)]
+struct SurveyParams<'a> {
+    tags: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -229,25 +263,16 @@ impl Provider for RemoteProvider {
             attached: BTreeSet::new(),
             places: BTreeMap::new(),
         };
-        let mut from: Option<String> = None;
-        for _ in 0..PAGES_MAX {
-            let params = ListParams {
-                fleet: fleet.as_str(),
-                from: from.as_deref(),
-            };
-            let mut page: ListResult = self.call(method, params, self.timeout).await?;
+        let params = |from| ListParams {
+            fleet: fleet.as_str(),
+            from,
+        };
+        let add = |mut page: ListResult| {
             let next = page.next.take();
-            let added = page.add_to(&mut listing);
-            added.map_err(|why| self.garbled(method, &why))?;
-            match next {
-                None => return Ok(listing),
-                Some(next) if Some(&next) == from.as_ref() => {
-                    return Err(self.garbled(method, "a page's `next` is the page itself"));
-                }
-                Some(next) => from = Some(next),
-            }
-        }
-        Err(self.garbled(method, "the listing has no end"))
+            page.add_to(&mut listing).map(|()| next)
+        };
+        self.pages(method, params, add).await?;
+        Ok(listing)
     }
 
     async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
@@ -316,6 +341,29 @@ impl Provider for RemoteProvider {
             r#ref: instance.as_str(),
         };
         let _: Json = self.call("Provider.Release", params, self.timeout).await?;
+        Ok(())
+    }
+
+    async fn survey(&self, tags: &BTreeMap<String, String>) -> Result<Survey, ProviderError> {
+        self.needs("survey", "says nothing of instances that others made")?;
+        let mut survey = Survey {
+            completeness: Completeness::Complete,
+            as_of: self.clock.now(),
+            strangers: Vec::new(),
+        };
+        let params = |from| SurveyParams { tags, from };
+        let add = |mut page: SurveyResult| {
+            let next = page.next.take();
+            page.add_to(&mut survey, tags).map(|()| next)
+        };
+        self.pages("Provider.Survey", params, add).await?;
+        Ok(survey)
+    }
+
+    async fn adopt(&self, request: &AdoptRequest) -> Result<(), ProviderError> {
+        self.needs("adopt", "puts no tags on instances that others made")?;
+        let params = AdoptDto::of(request);
+        let _: Json = self.call("Provider.Adopt", params, self.timeout).await?;
         Ok(())
     }
 

@@ -17,6 +17,10 @@ use serde_json::Value as Json;
 use crate::call::class_of;
 use crate::json::{from_json, to_json};
 
+mod adoption;
+
+pub(crate) use adoption::{AdoptDto, SurveyResult};
+
 /// Which scope a call is about: a Provider document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -308,18 +312,6 @@ impl SlotDto {
 
 impl ListedDto {
     pub(crate) fn of(listed: &Listed) -> Self {
-        let exit = match &listed.phase {
-            ProviderPhase::Exited(report) => Some(ExitDto {
-                code: report.code,
-                signal: report.signal,
-                message: report.message.clone(),
-            }),
-            ProviderPhase::Pending
-            | ProviderPhase::Running
-            | ProviderPhase::Stopping
-            | ProviderPhase::Terminated
-            | ProviderPhase::Unknown => None,
-        };
         Self {
             ref_: listed.provider_ref.to_string(),
             phase: phase_name(&listed.phase).to_owned(),
@@ -328,25 +320,11 @@ impl ListedDto {
             zone: listed.zone.clone(),
             created_at: listed.created_at.map(|at| at.to_string()),
             interruption: listed.interruption.map(|at| at.to_string()),
-            exit,
+            exit: exit_of(&listed.phase),
         }
     }
 
     pub(crate) fn read(self) -> Result<Listed, Unreadable> {
-        let exit = self.exit.unwrap_or_default();
-        let phase = match self.phase.as_str() {
-            "pending" => ProviderPhase::Pending,
-            "running" => ProviderPhase::Running,
-            "stopping" => ProviderPhase::Stopping,
-            "exited" => ProviderPhase::Exited(ExitReport {
-                code: exit.code,
-                signal: exit.signal,
-                message: exit.message,
-            }),
-            "terminated" => ProviderPhase::Terminated,
-            "unknown" => ProviderPhase::Unknown,
-            other => return Err(format!("`phase`: {other:?} is none")),
-        };
         let time = |field: &str, text: Option<String>| {
             text.map(|text| parsed::<Timestamp>(field, &text))
                 .transpose()
@@ -354,13 +332,54 @@ impl ListedDto {
         Ok(Listed {
             provider_ref: parsed::<ProviderRef>("ref", &self.ref_)?,
             ownership: self.owner.and_then(|owner| owner.read().ok()),
-            phase,
+            phase: phase_of(&self.phase, self.exit)?,
             address: self.address.filter(|address| !address.is_empty()),
             zone: self.zone,
             created_at: time("createdAt", self.created_at)?,
             interruption: time("interruption", self.interruption)?,
         })
     }
+}
+
+/// Reads a phase, with what is said of the end of one that ended by itself.
+fn phase_of(name: &str, exit: Option<ExitDto>) -> Result<ProviderPhase, Unreadable> {
+    let exit = exit.unwrap_or_default();
+    Ok(match name {
+        "pending" => ProviderPhase::Pending,
+        "running" => ProviderPhase::Running,
+        "stopping" => ProviderPhase::Stopping,
+        "exited" => ProviderPhase::Exited(ExitReport {
+            code: exit.code,
+            signal: exit.signal,
+            message: exit.message,
+        }),
+        "terminated" => ProviderPhase::Terminated,
+        "unknown" => ProviderPhase::Unknown,
+        other => return Err(format!("`phase`: {other:?} is none")),
+    })
+}
+
+/// Returns what is to be said of the end of an instance, where it ended by itself.
+fn exit_of(phase: &ProviderPhase) -> Option<ExitDto> {
+    match phase {
+        ProviderPhase::Exited(report) => Some(ExitDto {
+            code: report.code,
+            signal: report.signal,
+            message: report.message.clone(),
+        }),
+        ProviderPhase::Pending
+        | ProviderPhase::Running
+        | ProviderPhase::Stopping
+        | ProviderPhase::Terminated
+        | ProviderPhase::Unknown => None,
+    }
+}
+
+/// Returns what a page says of completeness where it is not whole.
+fn whole(complete: bool, why: Option<String>) -> Option<Completeness> {
+    (!complete).then(|| Completeness::Partial {
+        why: why.unwrap_or_else(|| "the plugin does not say why".to_owned()),
+    })
 }
 
 fn phase_name(phase: &ProviderPhase) -> &'static str {
@@ -405,11 +424,8 @@ impl ListResult {
 
     /// Adds this page to a listing. What it says of completeness holds for the whole.
     pub(crate) fn add_to(self, listing: &mut Listing) -> Result<(), Unreadable> {
-        if !self.complete {
-            let why = self
-                .why
-                .unwrap_or_else(|| "the plugin does not say why".to_owned());
-            listing.completeness = Completeness::Partial { why };
+        if let Some(partial) = whole(self.complete, self.why) {
+            listing.completeness = partial;
         }
         for listed in self.instances {
             listing.instances.push(listed.read()?);

@@ -14,8 +14,8 @@ use super::{Answered, Failure, Service};
 use crate::json::{from_json, to_json};
 use crate::spec::invalid;
 use crate::wire::{
-    DescribeResult, DestroyDto, ErrorDto, ListResult, ProvisionDto, ProvisionResult, ScopeDto,
-    SeatIdDto, UpdateDto, milliseconds, parsed,
+    AdoptDto, DescribeResult, DestroyDto, ErrorDto, ListResult, ProvisionDto, ProvisionResult,
+    ScopeDto, SeatIdDto, SurveyResult, UpdateDto, milliseconds, parsed,
 };
 
 /// Most scopes that are open at once: an agent has a handful of Provider documents.
@@ -109,6 +109,12 @@ impl ProviderService {
                 let instance = parsed("ref", text(params, "ref")?).map_err(failed)?;
                 done(provider.release(&fleet, &instance).await)
             }
+            "Survey" => survey(provider, params).await,
+            "Adopt" => {
+                let request: AdoptDto = read(params, params)?;
+                let request = request.read().map_err(|why| Failure::params(why, params))?;
+                done(provider.adopt(&request).await)
+            }
             "Reserve" => reserve(provider, params).await,
             "Check" => check(provider, params).await,
             "Health" => health(provider, params).await,
@@ -118,13 +124,15 @@ impl ProviderService {
 }
 
 /// Every method, as the dispatch above has them.
-const METHODS: [&str; 10] = [
+const METHODS: [&str; 12] = [
     "Describe",
     "List",
     "Provision",
     "Destroy",
     "Update",
     "Release",
+    "Survey",
+    "Adopt",
     "Reserve",
     "Check",
     "Health",
@@ -134,13 +142,23 @@ const METHODS: [&str; 10] = [
 fn describe(provider: &dyn Provider) -> Result<Json, Failure> {
     let manifest = provider.manifest();
     // A provider of ours refuses by itself what it cannot do.
-    let methods = ["update", "reserve", "check", "health", "logs"];
+    let methods = [
+        "update", "reserve", "survey", "adopt", "check", "health", "logs",
+    ];
     write(&DescribeResult {
         batch_max: Some(manifest.batch_max),
         visibility_ms: milliseconds(manifest.visibility),
         properties: Some(to_json(&manifest.properties.to_json_schema())),
         methods: methods.map(str::to_owned).into(),
     })
+}
+
+async fn survey(provider: &dyn Provider, params: &Json) -> Result<Json, Failure> {
+    let tags: BTreeMap<String, String> = read(params.get("tags").unwrap_or(&Json::Null), params)?;
+    let survey = provider.survey(&tags).await;
+    write(&SurveyResult::of(
+        &survey.map_err(|error| Failure::of(&error))?,
+    ))
 }
 
 async fn reserve(provider: &dyn Provider, params: &Json) -> Result<Json, Failure> {

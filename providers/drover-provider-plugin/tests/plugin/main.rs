@@ -5,6 +5,7 @@
     reason = "a test whose surroundings fail has nothing better to do than to say so"
 )]
 
+mod adopting;
 mod fake;
 mod faults;
 mod handshake;
