@@ -37,6 +37,9 @@ pub use provider::ProviderService;
 /// The largest request that is read: an instance's user data is at most some hundred kilobytes.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
 
+/// How a plugin calls itself among its objects: what it is where no subtype is named.
+const UNTYPED: &str = ".";
+
 /// Most connections at once; more wait in the socket's queue.
 const CONNECTIONS_MAX: usize = 64;
 
@@ -95,6 +98,11 @@ pub trait Service: Send + Sync + std::fmt::Debug {
     /// Returns its versions as the handshakes of this protocol's ages announce them: `Plugin.Implements`,
     /// `Handshake.Implements` and `Handshake.Hello`. None: that age did not have it.
     fn versions(&self) -> [Option<&'static str>; 3];
+
+    /// Returns the subtypes that it has beside the plugin itself.
+    fn subtypes(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
 
     /// Answers a call with the JSON of its result. None: there is no such method.
     async fn call(&self, method: &str, params: &Json) -> Option<Answered>;
@@ -301,24 +309,32 @@ impl Served {
                 .collect(),
         };
         let spec = |(name, version)| format!("{name}/{version}");
-        let object = || {
-            vec![Object {
-                name: ".",
-                proxy_for: "",
-            }]
+        let objects = |service: &dyn Service| {
+            let subtypes = service.subtypes();
+            let names = [UNTYPED].into_iter().chain(subtypes);
+            names
+                .map(|name| Object {
+                    name,
+                    proxy_for: "",
+                })
+                .collect()
         };
         Some(match (service, name) {
             ("Handshake", "Hello") => written(&Objects {
-                objects: of_age(2)
-                    .into_iter()
-                    .map(|api| (spec(api), object()))
+                objects: self
+                    .0
+                    .iter()
+                    .filter_map(|service| {
+                        let api = (service.name(), service.versions()[2]?);
+                        Some((spec(api), objects(&**service)))
+                    })
                     .collect(),
             }),
             ("Handshake", "Implements") => written(&apis(1)),
             ("Handshake", "Types") => written(&Types {
                 types: of_age(1)
                     .into_iter()
-                    .map(|api| (spec(api), vec!["."]))
+                    .map(|api| (spec(api), vec![UNTYPED]))
                     .collect(),
             }),
             ("Plugin", "Implements") => written(&apis(0)),

@@ -21,10 +21,12 @@ use crate::wire::{
 /// Most scopes that are open at once: an agent has a handful of Provider documents.
 const SCOPES_MAX: usize = 256;
 
-/// Serves every scope that a factory can open.
+/// Serves every scope that its factories can open: one factory for documents that name the plugin alone, and one for
+/// each subtype.
 #[derive(Debug)]
 pub struct ProviderService {
     factory: Arc<dyn ProviderFactory>,
+    subtypes: BTreeMap<&'static str, Arc<dyn ProviderFactory>>,
     open: Mutex<BTreeMap<String, Arc<dyn Provider>>>,
 }
 
@@ -33,32 +35,51 @@ impl ProviderService {
     pub fn new(factory: Arc<dyn ProviderFactory>) -> Self {
         Self {
             factory,
+            subtypes: BTreeMap::new(),
             open: Mutex::default(),
         }
     }
 
+    /// Serves the providers of `factory` too, to documents that say `plugin: NAME/SUBTYPE`.
+    #[must_use]
+    pub fn with_subtype(
+        mut self,
+        subtype: &'static str,
+        factory: Arc<dyn ProviderFactory>,
+    ) -> Self {
+        self.subtypes.insert(subtype, factory);
+        self
+    }
+
+    fn factory(&self, subtype: &str) -> Option<&Arc<dyn ProviderFactory>> {
+        if subtype.is_empty() {
+            return Some(&self.factory);
+        }
+        self.subtypes.get(subtype)
+    }
+
     fn scope(&self, params: &Json) -> Result<Arc<dyn Provider>, Failure> {
         let scope: ScopeDto = read(params.get("scope").unwrap_or(&Json::Null), params)?;
-        if !scope.type_.is_empty() {
+        let Some(factory) = self.factory(&scope.type_) else {
             return Err(Failure::plain(format!("no-plugin:{}", scope.type_)));
-        }
+        };
         let name: ProviderName =
             parsed("provider", &scope.provider).map_err(|why| Failure::params(why, params))?;
         let settings = match &scope.settings {
             Json::Null => json!({}),
             settings => settings.clone(),
         };
-        let key = format!("{name} {settings}");
+        let key = format!("{name} {} {settings}", scope.type_);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(provider) = open.get(&key) {
             return Ok(Arc::clone(provider));
         }
         let settings = from_json(&settings);
-        if let Some(mistake) = self.factory.manifest().settings.check(&settings).first() {
+        if let Some(mistake) = factory.manifest().settings.check(&settings).first() {
             let error = invalid(format!("settings: {}: {}", mistake.path, mistake.message));
             return Err(Failure::of(&error));
         }
-        let provider = self.factory.open(&name, &settings);
+        let provider = factory.open(&name, &settings);
         let provider = provider.map_err(|error| Failure::of(&error))?;
         if open.len() >= SCOPES_MAX {
             open.clear();
@@ -235,6 +256,10 @@ impl Service for ProviderService {
 
     fn versions(&self) -> [Option<&'static str>; 3] {
         [None, None, Some("1")]
+    }
+
+    fn subtypes(&self) -> Vec<&'static str> {
+        self.subtypes.keys().copied().collect()
     }
 
     async fn call(&self, method: &str, params: &Json) -> Option<Answered> {

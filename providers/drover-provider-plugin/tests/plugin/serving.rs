@@ -185,6 +185,37 @@ async fn a_scope_that_the_served_provider_cannot_open_is_told_with_the_reason() 
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_served_plugin_may_have_subtypes_beside_itself() {
+    let served = |_: &Path| {
+        let service = ProviderService::new(simulated()).with_subtype("other", simulated());
+        Served::new(vec![Box::new(service)])
+    };
+    let sim = Sim::open(served, &[]);
+    let open = |plugin: &str, name: &str| {
+        let name = ProviderName::parse(name).unwrap();
+        sim.factory.open(&name, &values(&[("plugin", plugin)]))
+    };
+    let other = open("sim/other", "one").unwrap();
+    let fleet = crate::support::fleet();
+    let mut asked = crate::support::request(1);
+    asked.properties = values(&[("image", "a")]);
+    crate::support::make(&other, &asked).await;
+    let count =
+        async |provider: &Arc<dyn Provider>| provider.list(&fleet).await.unwrap().instances.len();
+    assert_eq!(count(&other).await, 1);
+    // Of the same name, and another world.
+    let same = open("sim", "one").unwrap();
+    assert_eq!(count(&same).await, 0);
+    let missing = open("sim/third", "two").unwrap_err();
+    assert!(
+        missing
+            .message
+            .contains("it has no subtype third; it has other"),
+        "{missing}"
+    );
+}
+
 /// Sends one request on a connection of its own, and returns status, headers and body.
 pub(crate) async fn http(folder: &Path, request: &str) -> (String, String) {
     let mut stream = tokio::net::UnixStream::connect(folder.join("sim"))
