@@ -79,10 +79,13 @@ pub(crate) enum Limit {
     Create,
     /// Every other call that changes something.
     Mutating,
+    /// Every call of EC2 Auto Scaling, whose limits Amazon does not publish: a choice of ours, below what
+    /// people report to be turned away at.
+    Scaling,
 }
 
 impl Limit {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Describe,
         Self::Run,
         Self::RunResources,
@@ -91,6 +94,7 @@ impl Limit {
         Self::Tags,
         Self::Create,
         Self::Mutating,
+        Self::Scaling,
     ];
 
     const fn rate(self) -> Rate {
@@ -101,7 +105,7 @@ impl Limit {
             Self::Terminate | Self::Create => Rate::new(100.0, 5.0),
             Self::TerminateResources => Rate::new(1_000.0, 20.0),
             Self::Tags => Rate::new(100.0, 10.0),
-            Self::Mutating => Rate::new(50.0, 5.0),
+            Self::Mutating | Self::Scaling => Rate::new(50.0, 5.0),
         }
     }
 }

@@ -46,7 +46,7 @@ const REQUEST_LIMITS: [&str; 4] = [
 const QUOTA: [&str; 2] = ["MaxSpotInstanceCountExceeded", "ResourceCountExceeded"];
 
 /// Codes of credentials that are missing, wrong, too old, or not enough.
-const AUTH: [&str; 16] = [
+const AUTH: [&str; 17] = [
     "AuthFailure",
     "UnauthorizedOperation",
     "AccessDenied",
@@ -63,6 +63,7 @@ const AUTH: [&str; 16] = [
     "ExpiredToken",
     "ExpiredTokenException",
     "RequestExpired",
+    "ServiceLinkedRoleFailure",
 ];
 
 /// Codes of what Amazon itself could not do, whatever status they come with.
@@ -75,11 +76,15 @@ const INTERNAL: [&str; 5] = [
 ];
 
 /// Codes of things that are being changed, and can be asked for again in a moment.
-const BUSY: [&str; 4] = [
+const BUSY: [&str; 8] = [
     "IncorrectState",
     "IncorrectInstanceState",
     "VolumeInUse",
     "InvalidNetworkInterface.InUse",
+    "ResourceContention",
+    "ResourceInUse",
+    "ScalingActivityInProgress",
+    "InstanceRefreshInProgress",
 ];
 
 /// Returns what a code means. None: it is not known.

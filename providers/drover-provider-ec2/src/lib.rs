@@ -6,7 +6,7 @@
 //! It knows nothing of groups' sizes, health or rollouts, keeps nothing on disk, and never reads a secret itself:
 //! credentials are the SDK's business.
 //!
-//! Entry point: [`Ec2Factory`].
+//! Entry points: [`Ec2Factory`], and [`describe`] for the program's subcommand.
 //!
 //! **Invariant:** every `RunInstances` has the token of the caller as its `ClientToken`: EC2 decides whether it
 //! made something before, not this program's memory.
@@ -22,11 +22,15 @@
 //! | `listing`, `notices` | what is there, and what is about to happen to it |
 //! | `launch`, `request`, `tags` | making instances |
 //! | `ending`, `book` | ending them; what is known between listings |
+//! | `strangers`, `adoption`, `scaling` | instances that others made, who else acts on them, taking them over |
+//! | `describe` | the same for people and `drover import`, as JSON |
 //! | `places` | interfaces and volumes of quorum groups' members |
 
+mod adoption;
 mod book;
 mod budget;
 mod cooling;
+mod describe;
 mod ending;
 mod error;
 mod factory;
@@ -38,9 +42,12 @@ mod properties;
 mod provider;
 mod region;
 mod request;
+mod scaling;
 mod schema;
 mod settings;
+mod strangers;
 mod tags;
 
+pub use describe::{Described, Question, VERSION, describe};
 pub use factory::Ec2Factory;
 pub use region::Reach;

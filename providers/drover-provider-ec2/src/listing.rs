@@ -149,7 +149,7 @@ impl Seen {
         }
     }
 
-    fn address(&self, kind: AddressKind) -> Option<String> {
+    pub(crate) fn address(&self, kind: AddressKind) -> Option<String> {
         match kind {
             AddressKind::Private => self.private.clone(),
             AddressKind::Public => self.public.clone(),
@@ -207,6 +207,16 @@ impl Region {
         filters: Vec<Filter>,
         priority: Priority,
     ) -> Result<Vec<Seen>, CallError> {
+        self.describe_as(filters, priority, Seen::of).await
+    }
+
+    /// Returns the instances that pass the filters, page by page, as `read` makes of them.
+    pub(crate) async fn describe_as<T>(
+        &self,
+        filters: Vec<Filter>,
+        priority: Priority,
+        read: fn(&Instance) -> Option<T>,
+    ) -> Result<Vec<T>, CallError> {
         let action = "DescribeInstances";
         let cost = Cost {
             action,
@@ -225,7 +235,7 @@ impl Region {
             let answer = self.call(cost, || page.clone().send()).await?;
             let reservations = answer.reservations().iter();
             let instances = reservations.flat_map(Reservation::instances);
-            seen.extend(instances.filter_map(Seen::of));
+            seen.extend(instances.filter_map(read));
             match answer.next_token() {
                 None | Some("") => return Ok(seen),
                 Some(token) => next = Some(token.to_owned()),

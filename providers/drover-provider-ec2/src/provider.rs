@@ -1,5 +1,6 @@
 //! The provider contract over one account and region.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +9,12 @@ use aws_sdk_ec2::types::{InstanceStateName, Tag};
 use data_encoding::BASE64;
 use drover_model::{
     CheckOutcome, Completeness, ErrorClass, FleetName, InPlace, Listing, MemberId, ProviderName,
-    ProviderRef, Value,
+    ProviderRef, Stranger, Survey, Value,
 };
 use drover_provider::{
-    Clock, DestroyRequest, Manifest, Prepared, Provider, ProviderError, ProvisionRequest,
-    Provisioned, ReserveRequest, Secrets, Slot, UpdateRequest, asks_for_address, finish,
+    AdoptRequest, Clock, DestroyRequest, Manifest, Prepared, Provider, ProviderError,
+    ProvisionRequest, Provisioned, ReserveRequest, Secrets, Slot, UpdateRequest, asks_for_address,
+    finish,
 };
 
 use crate::budget::{Limit, Priority};
@@ -25,8 +27,8 @@ use crate::request::{Launch, http_tokens, metadata_tags, user_data};
 use crate::settings::Settings;
 use crate::tags;
 
-/// The waits between looks for one instance that was made a moment ago.
-const LOOKS: [Duration; 3] = [
+/// The waits between looks for one instance that was made, or tagged, a moment ago.
+pub(crate) const LOOKS: [Duration; 3] = [
     Duration::ZERO,
     Duration::from_millis(300),
     Duration::from_millis(700),
@@ -51,7 +53,7 @@ pub(crate) struct Ec2Provider {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-fn not_found(message: impl Into<String>) -> ProviderError {
+pub(crate) fn not_found(message: impl Into<String>) -> ProviderError {
     ProviderError::new(ErrorClass::NotFound, message)
 }
 
@@ -155,7 +157,11 @@ impl Ec2Provider {
     }
 
     /// Returns an instance as EC2 describes it now.
-    async fn look(&self, id: &str, priority: Priority) -> Result<Option<Seen>, ProviderError> {
+    pub(crate) async fn look(
+        &self,
+        id: &str,
+        priority: Priority,
+    ) -> Result<Option<Seen>, ProviderError> {
         for pause in LOOKS {
             tokio::time::sleep(pause).await;
             let wanted = filter("instance-id", &[id]);
@@ -432,6 +438,32 @@ impl Provider for Ec2Provider {
         self.region.call(cost, || call.clone().send()).await?;
         self.region.book.forget(instance.as_str());
         Ok(())
+    }
+
+    async fn survey(&self, tags: &BTreeMap<String, String>) -> Result<Survey, ProviderError> {
+        let as_of = self.clock.now();
+        let found = self.region.strangers(tags, Seen::of, |seen| seen).await?;
+        let stranger = |(seen, claimed_by): (Seen, Option<String>)| {
+            Some(Stranger {
+                provider_ref: ProviderRef::parse(&seen.id).ok()?,
+                phase: seen.phase(false),
+                address: seen.address(self.settings.address),
+                zone: seen.zone,
+                created_at: seen.launched_at,
+                tags: seen.tags,
+                member: None,
+                claimed_by,
+            })
+        };
+        Ok(Survey {
+            completeness: Completeness::Complete,
+            as_of,
+            strangers: found.into_iter().filter_map(stranger).collect(),
+        })
+    }
+
+    async fn adopt(&self, request: &AdoptRequest) -> Result<(), ProviderError> {
+        self.take_over(request).await
     }
 
     async fn health(

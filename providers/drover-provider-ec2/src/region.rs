@@ -1,4 +1,4 @@
-//! One account and region: the client, its budget, and what every Provider document for it shares.
+//! One account and region: the clients, their budget, and what every Provider document for it shares.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,6 +36,8 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1
 pub struct Reach {
     /// Where EC2 is. None: as the environment (`AWS_ENDPOINT_URL`) and the region say.
     pub endpoint: Option<String>,
+    /// Where EC2 Auto Scaling is. None: where [`endpoint`](Self::endpoint) says, as emulators have it.
+    pub scaling_endpoint: Option<String>,
     /// Percent of the account's API limits that are ours, 1 to 100.
     pub limit_share: u8,
     /// Credentials. None: as the SDK finds them.
@@ -47,7 +49,7 @@ pub struct Reach {
 pub(crate) struct Region {
     pub(crate) account: Account,
     reach: Reach,
-    client: OnceCell<Client>,
+    clients: OnceCell<Clients>,
     pub(crate) budget: Budget,
     pub(crate) cooling: Cooling,
     pub(crate) book: Book,
@@ -57,6 +59,13 @@ pub(crate) struct Region {
     /// Held while places are made.
     pub(crate) making_places: tokio::sync::Mutex<()>,
     zones: Mutex<BTreeMap<String, String>>,
+}
+
+/// The clients of the services that are asked.
+#[derive(Debug)]
+struct Clients {
+    ec2: Client,
+    scaling: aws_sdk_autoscaling::Client,
 }
 
 /// What a call takes from the budget.
@@ -73,7 +82,7 @@ impl Region {
             account,
             budget: Budget::new(reach.limit_share),
             reach,
-            client: OnceCell::new(),
+            clients: OnceCell::new(),
             cooling: Cooling::default(),
             book: Book::default(),
             listings: Listings::default(),
@@ -86,10 +95,15 @@ impl Region {
 
     /// Returns the client, made at the first call: reading configuration takes files and perhaps the network.
     pub(crate) async fn client(&self) -> &Client {
-        self.client.get_or_init(|| self.connect()).await
+        &self.clients.get_or_init(|| self.connect()).await.ec2
     }
 
-    async fn connect(&self) -> Client {
+    /// Returns the client of EC2 Auto Scaling.
+    pub(crate) async fn scaling(&self) -> &aws_sdk_autoscaling::Client {
+        &self.clients.get_or_init(|| self.connect()).await.scaling
+    }
+
+    async fn connect(&self) -> Clients {
         use aws_smithy_http_client::tls;
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(tls::Provider::Rustls(
@@ -115,7 +129,15 @@ impl Region {
         if let Some(endpoint) = &self.reach.endpoint {
             loader = loader.endpoint_url(endpoint);
         }
-        Client::new(&loader.load().await)
+        let config = loader.load().await;
+        let mut scaling = aws_sdk_autoscaling::config::Builder::from(&config);
+        if let Some(endpoint) = &self.reach.scaling_endpoint {
+            scaling = scaling.endpoint_url(endpoint);
+        }
+        Clients {
+            ec2: Client::new(&config),
+            scaling: aws_sdk_autoscaling::Client::from_conf(scaling.build()),
+        }
     }
 
     /// Makes a call when the budget allows it, and again where that may help. Each try is the same request and

@@ -38,6 +38,19 @@ pub(crate) struct Places {
     pub(crate) security_groups: Vec<String>,
 }
 
+/// Checks a region's name: it becomes part of a host name.
+///
+/// # Errors
+///
+/// `InvalidSpec`: it is none.
+pub(crate) fn region(name: &str) -> Result<String, ProviderError> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || !name.chars().all(plain) {
+        return Err(invalid(format!("region: {name:?} is no region's name")));
+    }
+    Ok(name.to_owned())
+}
+
 /// Decodes settings.
 ///
 /// # Errors
@@ -45,12 +58,7 @@ pub(crate) struct Places {
 /// `InvalidSpec`: the first mistake.
 pub(crate) fn decode(value: &Value) -> Result<Settings, ProviderError> {
     checked(&crate::schema::settings(), value)?;
-    let region = text(value, "region").unwrap_or_default();
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    // It becomes part of a host name.
-    if region.is_empty() || !region.chars().all(plain) {
-        return Err(invalid(format!("region: {region:?} is no region's name")));
-    }
+    let region = region(&text(value, "region").unwrap_or_default())?;
     let address = text(value, "address");
     let address = match address.as_deref() {
         Some("public") => AddressKind::Public,

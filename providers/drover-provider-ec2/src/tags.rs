@@ -10,7 +10,7 @@ use drover_model::{
     Digests, Epoch, FleetName, GroupName, GroupUid, InstanceId, MemberId, Ownership, ProviderName,
     SeatId, Token,
 };
-use drover_provider::ProvisionRequest;
+use drover_provider::{AdoptRequest, ProvisionRequest};
 
 /// How the tags of drover's own begin.
 pub(crate) const PREFIX: &str = "drover.";
@@ -118,6 +118,32 @@ pub(crate) fn of_launch(
         own(INSTANCES, numbers);
     }
     check(&tags)?;
+    Ok(tags)
+}
+
+/// Returns the tags that make an owner of who adopts an instance. `there`: what it has already.
+pub(crate) fn of_adoption(
+    provider: &ProviderName,
+    request: &AdoptRequest,
+    there: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, TagError> {
+    let own = [
+        (FLEET, request.fleet.to_string()),
+        (PROVIDER, provider.to_string()),
+        (GROUP, request.group.to_string()),
+        (INSTANCE, request.instance.to_string()),
+        (DIGEST, request.digests.to_string()),
+        (TOKEN, request.token.to_string()),
+        (EPOCH, request.epoch.to_string()),
+    ];
+    let tags: BTreeMap<String, String> = own.map(|(key, value)| (key.to_owned(), value)).into();
+    check(&tags)?;
+    // Amazon's own do not count.
+    let kept = there.keys().filter(|key| !key.starts_with("aws:"));
+    let count = kept.count() + tags.len();
+    if count > TAGS_MAX {
+        return Err(TagError::TooMany { count });
+    }
     Ok(tags)
 }
 

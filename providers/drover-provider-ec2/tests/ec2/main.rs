@@ -5,8 +5,10 @@
     reason = "a test whose surroundings fail has nothing better to do than to say so"
 )]
 
+mod adoption;
 mod agent;
 mod conformance;
+mod describing;
 mod fake;
 mod launches;
 mod moto;

@@ -22,13 +22,13 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const LIFE: &str = "600";
 
 /// A server, ended with its test.
-struct Moto {
+pub(crate) struct Moto {
     child: Child,
-    endpoint: String,
+    pub(crate) endpoint: String,
     /// An image that it knows.
-    image: String,
+    pub(crate) image: String,
     /// Three subnets in zones of their own.
-    subnets: Vec<(String, String)>,
+    pub(crate) subnets: Vec<(String, String)>,
     _home: tempfile::TempDir,
 }
 
@@ -44,7 +44,7 @@ fn program() -> PathBuf {
 }
 
 impl Moto {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let program = program();
         assert!(
             Path::new(&program).exists(),

@@ -45,6 +45,7 @@ pub(crate) fn factory(endpoint: &str) -> Ec2Factory {
     let credentials = Credentials::new(drawn(), drawn(), None, None, "test");
     let reach = Reach {
         endpoint: Some(endpoint.to_owned()),
+        scaling_endpoint: None,
         limit_share: 100,
         credentials: Some(SharedCredentialsProvider::new(credentials)),
     };
@@ -146,13 +147,21 @@ pub(crate) fn end(
 
 /// Returns a client of the SDK's for an endpoint, for what no provider may do.
 pub(crate) async fn client(endpoint: &str) -> aws_sdk_ec2::Client {
+    aws_sdk_ec2::Client::new(&config(endpoint).await)
+}
+
+/// Returns a client of EC2 Auto Scaling.
+pub(crate) async fn scaling_client(endpoint: &str) -> aws_sdk_autoscaling::Client {
+    aws_sdk_autoscaling::Client::new(&config(endpoint).await)
+}
+
+async fn config(endpoint: &str) -> aws_config::SdkConfig {
     let credentials = Credentials::new(drawn(), drawn(), None, None, "test");
-    let config = aws_config::defaults(aws_config::BehaviorVersion::latest())
+    aws_config::defaults(aws_config::BehaviorVersion::latest())
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .region(aws_config::Region::new("eu-central-1"))
         .credentials_provider(credentials)
         .endpoint_url(endpoint)
         .load()
-        .await;
-    aws_sdk_ec2::Client::new(&config)
+        .await
 }

@@ -99,7 +99,8 @@ fn run(world: &mut World, form: &Form) -> Answer {
         groups: groups.into_iter().map(str::to_owned).collect(),
         spot: form.text("InstanceMarketOptions.MarketType") == Some("spot"),
         user_data: own("UserData"),
-        http_tokens: own("MetadataOptions.HttpTokens").unwrap_or_default(),
+        http_tokens: own("MetadataOptions.HttpTokens").unwrap_or_else(|| "optional".to_owned()),
+        profile: own("IamInstanceProfile.Arn"),
         tags: form.tags_for("instance"),
         launched: Instant::now(),
         launched_at: Timestamp::now(),
@@ -108,6 +109,7 @@ fn run(world: &mut World, form: &Form) -> Answer {
         marked: None,
         event: None,
         impaired: false,
+        scaling: None,
     };
     let ids = launch(world, &blueprint, count);
     let spent = Spent {
@@ -206,6 +208,16 @@ fn item(world: &World, machine: &Machine, now: Instant) -> String {
     if let Some(subnet) = &machine.subnet {
         text += &leaf("subnetId", subnet);
     }
+    if !machine.key.is_empty() {
+        text += &leaf("keyName", &machine.key);
+    }
+    let groups = machine.groups.iter().map(|id| leaf("groupId", id));
+    text += &set("groupSet", groups);
+    let tokens = leaf("httpTokens", &machine.http_tokens);
+    text += &node("metadataOptions", &tokens);
+    if let Some(profile) = &machine.profile {
+        text += &node("iamInstanceProfile", &leaf("arn", profile));
+    }
     if machine.spot {
         text += &leaf("instanceLifecycle", "spot");
     }
@@ -218,12 +230,12 @@ fn item(world: &World, machine: &Machine, now: Instant) -> String {
     text
 }
 
-/// Returns whether something passes every filter; `of` says what it has for a filter's name.
-pub(crate) fn passes(form: &Form, of: impl Fn(&str) -> Vec<String>) -> bool {
-    form.members("Filter").iter().all(|filter| {
+/// Returns whether something passes every filter `below` a key; `of` says what it has for a filter's name.
+pub(crate) fn passes(form: &Form, below: &str, of: impl Fn(&str) -> Vec<String>) -> bool {
+    form.members(below).iter().all(|filter| {
         let has = of(filter.text("Name").unwrap_or_default());
-        filter
-            .list("Value")
+        let values = [filter.list("Value"), filter.list("Values.member")].concat();
+        values
             .iter()
             .any(|value| has.iter().any(|one| one == value))
     })
@@ -253,6 +265,7 @@ pub(crate) fn page(form: &Form, items: Vec<String>, name: &str) -> String {
 }
 
 fn describe(world: &mut World, form: &Form) -> Answer {
+    super::scaling::tick(world);
     let now = Instant::now();
     let ids = form.list("InstanceId");
     let listed = |machine: &&Machine| machine.is_listed(&world.settings, now);
@@ -265,19 +278,29 @@ fn describe(world: &mut World, form: &Form) -> Answer {
     let found = world.machines.values().filter(listed).filter(|machine| {
         let asked = ids.is_empty() || ids.contains(&machine.id.as_str());
         asked
-            && passes(form, |name| match name {
+            && passes(form, "Filter", |name| match name {
                 "client-token" => vec![machine.token.clone()],
                 "instance-id" => vec![machine.id.clone()],
+                "instance-state-name" => {
+                    vec![machine.state(&world.settings, now).1.to_owned()]
+                }
                 name => tag_values(&machine.tags, name)
                     .unwrap_or_else(|| panic!("the double knows no filter {name}")),
             })
     });
+    let behind = world.tags_behind > 0;
     // Each in a reservation of its own: EC2 splits them as it likes.
     let items = found.map(|machine| {
+        let mut shown = machine.clone();
+        shown
+            .tags
+            .retain(|key, _| !behind || !key.starts_with("drover."));
         leaf("reservationId", &machine.reservation)
-            + &set("instancesSet", [item(world, machine, now)])
+            + &set("instancesSet", [item(world, &shown, now)])
     });
-    Ok(page(form, items.collect(), "reservationSet"))
+    let answer = page(form, items.collect(), "reservationSet");
+    world.tags_behind = world.tags_behind.saturating_sub(1);
+    Ok(answer)
 }
 
 fn terminate(world: &mut World, form: &Form) -> Answer {
@@ -313,7 +336,10 @@ fn terminate(world: &mut World, form: &Form) -> Answer {
 }
 
 fn tag(world: &mut World, form: &Form, on: bool) -> Answer {
-    let tags = form.tags("Tag");
+    let mut tags = form.tags("Tag");
+    if on {
+        tags.extend(world.rival.take().into_iter().flatten());
+    }
     for id in form.list("ResourceId") {
         let Some(machine) = world.machines.get_mut(id) else {
             let words = format!("The ID '{id}' does not exist");
@@ -347,7 +373,7 @@ fn spot_requests(world: &World, form: &Form) -> String {
         .living()
         .filter_map(|machine| Some((machine, machine.marked?)));
     let marked = marked.filter(|_| {
-        passes(form, |name| match name {
+        passes(form, "Filter", |name| match name {
             "status-code" => vec!["marked-for-termination".to_owned()],
             name => panic!("the double knows no filter {name}"),
         })
@@ -363,7 +389,7 @@ fn spot_requests(world: &World, form: &Form) -> String {
 
 fn statuses(world: &World, form: &Form) -> String {
     let found = world.living().filter(|machine| {
-        passes(form, |name| {
+        passes(form, "Filter", |name| {
             let impaired = if machine.impaired { "impaired" } else { "ok" };
             match name {
                 "system-status.status" => vec![impaired.to_owned()],

@@ -1,4 +1,5 @@
-//! A double of EC2 that speaks its query protocol over HTTP, so that the real SDK is tested on the wire.
+//! A double of EC2 and EC2 Auto Scaling that speaks their query protocol over HTTP, so that the real SDK is tested
+//! on the wire.
 //!
 //! It keeps what Amazon's documentation promises and what makes EC2 hard: tokens that are enforced with their
 //! parameters, states that take time, listings that are behind, terminated instances that stay listed, pages,
@@ -18,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 
 mod actions;
+pub(crate) mod scaling;
 mod storage;
 mod world;
 mod xml;
@@ -145,13 +147,19 @@ async fn respond(
     let body = body.map_err(io::Error::other)?.to_bytes();
     let form = Form::parse(&body);
     let action = form.text("Action").unwrap_or_default().to_owned();
+    let scales = form.text("Version") == Some(scaling::VERSION);
+    let carry_out = if scales {
+        scaling::answer
+    } else {
+        actions::answer
+    };
     let (answer, lost, delay) = {
         let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
         *world.calls.entry(action.clone()).or_default() += 1;
         let answer = if signed {
             world
                 .turn_away(&action)
-                .map_or_else(|| actions::answer(&mut world, &action, &form), Err)
+                .map_or_else(|| carry_out(&mut world, &action, &form), Err)
         } else {
             Err(Refusal::new("AuthFailure", "the request is not signed"))
         };
@@ -165,7 +173,9 @@ async fn respond(
         return Err(io::Error::other("the answer is lost"));
     }
     let (status, text) = match answer {
+        Ok(inner) if scales => (200, xml::scaling_answer(&action, &inner)),
         Ok(inner) => (200, xml::answer(&action, &inner)),
+        Err(refusal) if scales => (refusal.status, xml::scaling_refusal(&refusal)),
         Err(refusal) => (refusal.status, xml::refusal(&refusal)),
     };
     let mut response = Response::new(Full::new(Bytes::from(text)));

@@ -63,7 +63,7 @@ fn create_volume(world: &mut World, form: &Form) -> Result<String, Refusal> {
 
 fn describe_volumes(world: &World, form: &Form) -> String {
     let found = world.disks.iter().filter(|(_, disk)| {
-        passes(form, |name| {
+        passes(form, "Filter", |name| {
             tag_values(&disk.tags, name).unwrap_or_else(|| panic!("no filter {name}"))
         })
     });
@@ -145,7 +145,7 @@ fn interface_item(id: &str, interface: &Interface) -> String {
 
 fn describe_interfaces(world: &World, form: &Form) -> String {
     let found = world.interfaces.iter().filter(|(_, interface)| {
-        passes(form, |name| {
+        passes(form, "Filter", |name| {
             tag_values(&interface.tags, name).unwrap_or_else(|| panic!("no filter {name}"))
         })
     });

@@ -55,6 +55,8 @@ pub(crate) struct Machine {
     pub(crate) spot: bool,
     pub(crate) user_data: Option<String>,
     pub(crate) http_tokens: String,
+    /// The ARN of its instance profile.
+    pub(crate) profile: Option<String>,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) launched: Instant,
     pub(crate) launched_at: Timestamp,
@@ -67,6 +69,8 @@ pub(crate) struct Machine {
     /// The code and the time of a scheduled event.
     pub(crate) event: Option<(String, Timestamp)>,
     pub(crate) impaired: bool,
+    /// The scaling group that it is in, and Amazon's word for where it is in its life there.
+    pub(crate) scaling: Option<(String, String)>,
 }
 
 /// What a token stands for.
@@ -112,6 +116,19 @@ pub(crate) struct World {
     pub(crate) refusals: BTreeMap<String, Vec<Refusal>>,
     /// Answers to lose, by action.
     pub(crate) losses: BTreeMap<String, usize>,
+    /// What somebody else puts on what is tagged next, right afterwards.
+    pub(crate) rival: Option<BTreeMap<String, String>>,
+    /// For how many more descriptions owners' tags are not there yet.
+    pub(crate) tags_behind: usize,
+    pub(crate) groups: BTreeMap<String, super::scaling::ScalingGroup>,
+    /// Scaling groups that were.
+    pub(crate) past_groups: std::collections::BTreeSet<String>,
+    /// How many versions each launch template has.
+    pub(crate) template_versions: usize,
+    /// Most scaling groups of a page.
+    pub(crate) scaling_page: usize,
+    /// Whether instance refreshes stay where they are.
+    pub(crate) refreshes_wait: bool,
     /// The most instances that existed at once, of the fleet's.
     pub(crate) peak: usize,
     next: u64,
@@ -133,6 +150,13 @@ impl World {
             room: BTreeMap::new(),
             refusals: BTreeMap::new(),
             losses: BTreeMap::new(),
+            rival: None,
+            tags_behind: 0,
+            groups: BTreeMap::new(),
+            past_groups: std::collections::BTreeSet::new(),
+            template_versions: 9,
+            scaling_page: 100,
+            refreshes_wait: false,
             peak: 0,
             next: 1,
         }

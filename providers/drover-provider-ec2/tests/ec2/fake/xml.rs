@@ -123,6 +123,15 @@ pub(crate) fn set(name: &str, items: impl IntoIterator<Item = String>) -> String
     node(name, &items)
 }
 
+/// Returns a list as EC2 Auto Scaling has it.
+pub(crate) fn members(name: &str, items: impl IntoIterator<Item = String>) -> String {
+    let items: String = items
+        .into_iter()
+        .map(|item| node("member", &item))
+        .collect();
+    node(name, &items)
+}
+
 /// Returns tags.
 pub(crate) fn tag_set(tags: &BTreeMap<String, String>) -> String {
     set(
@@ -147,5 +156,25 @@ pub(crate) fn refusal(refusal: &Refusal) -> String {
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}",
         node("Response", &(errors + &id))
+    )
+}
+
+/// An answer of EC2 Auto Scaling.
+pub(crate) fn scaling_answer(action: &str, inner: &str) -> String {
+    let result = node(&format!("{action}Result"), inner);
+    let id = leaf("RequestId", "00000000-0000-0000-0000-000000000000");
+    format!(
+        "<{action}Response xmlns=\"http://autoscaling.amazonaws.com/doc/2011-01-01/\">{result}{}</{action}Response>",
+        node("ResponseMetadata", &id)
+    )
+}
+
+pub(crate) fn scaling_refusal(refusal: &Refusal) -> String {
+    let error =
+        leaf("Type", "Sender") + &leaf("Code", &refusal.code) + &leaf("Message", &refusal.message);
+    let id = leaf("RequestId", "00000000-0000-0000-0000-000000000000");
+    let inner = node("Error", &error) + &id;
+    format!(
+        "<ErrorResponse xmlns=\"http://autoscaling.amazonaws.com/doc/2011-01-01/\">{inner}</ErrorResponse>"
     )
 }
