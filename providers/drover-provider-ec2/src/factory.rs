@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use drover_model::{ProviderName, ProviderType, Value};
 use drover_provider::{Clock, InitUse, Manifest, Provider, ProviderError, ProviderFactory};
 
+use crate::asg::AsgFactory;
 use crate::book::VISIBILITY;
 use crate::provider::Ec2Provider;
 use crate::region::{Reach, Region};
@@ -22,9 +23,27 @@ const BATCH_MAX: u32 = 100;
 #[derive(Debug)]
 pub struct Ec2Factory {
     manifest: Manifest,
-    reach: Reach,
     clock: Arc<dyn Clock>,
-    regions: Mutex<BTreeMap<Account, Arc<Region>>>,
+    regions: Arc<Regions>,
+}
+
+/// The accounts and regions that are in use, whatever type of provider uses them: one set of limits for each.
+#[derive(Debug)]
+pub(crate) struct Regions {
+    reach: Reach,
+    known: Mutex<BTreeMap<Account, Arc<Region>>>,
+}
+
+impl Regions {
+    /// Returns an account and region.
+    pub(crate) fn get(&self, account: &Account) -> Arc<Region> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let region = known.entry(account.clone()).or_insert_with(|| {
+            let reach = self.reach.clone();
+            Arc::new(Region::new(account.clone(), reach))
+        });
+        Arc::clone(region)
+    }
 }
 
 impl Ec2Factory {
@@ -39,10 +58,17 @@ impl Ec2Factory {
                 visibility: VISIBILITY,
                 init: InitUse::UserData,
             },
-            reach,
             clock,
-            regions: Mutex::default(),
+            regions: Arc::new(Regions {
+                reach,
+                known: Mutex::default(),
+            }),
         }
+    }
+
+    /// Returns the factory of the other type, Auto Scaling groups. It shares clients and limits with this one.
+    pub fn scaling_groups(&self) -> AsgFactory {
+        AsgFactory::new(Arc::clone(&self.regions), Arc::clone(&self.clock))
     }
 }
 
@@ -57,15 +83,7 @@ impl ProviderFactory for Ec2Factory {
         settings: &Value,
     ) -> Result<Arc<dyn Provider>, ProviderError> {
         let settings = settings::decode(settings)?;
-        let region = {
-            let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
-            let account = settings.account.clone();
-            let region = regions.entry(account.clone()).or_insert_with(|| {
-                let reach = self.reach.clone();
-                Arc::new(Region::new(account, reach))
-            });
-            Arc::clone(region)
-        };
+        let region = self.regions.get(&settings.account);
         Ok(Arc::new(Ec2Provider {
             name: name.clone(),
             settings,

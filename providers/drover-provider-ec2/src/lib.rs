@@ -6,7 +6,7 @@
 //! It knows nothing of groups' sizes, health or rollouts, keeps nothing on disk, and never reads a secret itself:
 //! credentials are the SDK's business.
 //!
-//! Entry points: [`Ec2Factory`], and [`describe`] for the program's subcommand.
+//! Entry points: [`Ec2Factory`] and [`AsgFactory`], and [`describe`] for the program's subcommand.
 //!
 //! **Invariant:** every `RunInstances` has the token of the caller as its `ClientToken`: EC2 decides whether it
 //! made something before, not this program's memory.
@@ -23,10 +23,12 @@
 //! | `launch`, `request`, `tags` | making instances |
 //! | `ending`, `book` | ending them; what is known between listings |
 //! | `strangers`, `adoption`, `scaling` | instances that others made, who else acts on them, taking them over |
+//! | `asg` | the other type: an Auto Scaling group as one object |
 //! | `describe` | the same for people and `drover import`, as JSON |
 //! | `places` | interfaces and volumes of quorum groups' members |
 
 mod adoption;
+mod asg;
 mod book;
 mod budget;
 mod cooling;
@@ -48,6 +50,7 @@ mod settings;
 mod strangers;
 mod tags;
 
+pub use asg::{AsgFactory, SCALING_GROUPS};
 pub use describe::{Described, Question, VERSION, describe};
 pub use factory::Ec2Factory;
 pub use region::Reach;

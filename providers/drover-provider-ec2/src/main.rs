@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use drover_model::Timestamp;
 use drover_provider::Clock;
-use drover_provider_ec2::{Ec2Factory, Question, Reach, describe};
+use drover_provider_ec2::{Ec2Factory, Question, Reach, SCALING_GROUPS, describe};
 use drover_provider_plugin::{Directory, ProviderService, Served, ServedSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -165,7 +165,8 @@ async fn serve(socket: Option<PathBuf>, reach: Reach) -> io::Result<()> {
         folder.path().join(NAME)
     });
     let factory = Ec2Factory::new(reach, Arc::new(SystemClock));
-    let service = ProviderService::new(Arc::new(factory));
+    let groups = Arc::new(factory.scaling_groups());
+    let service = ProviderService::new(Arc::new(factory)).with_subtype(SCALING_GROUPS, groups);
     let served = Served::new(vec![Box::new(service)]);
     let socket = bind(&path).await.map_err(|error| {
         let message = format!("cannot serve on {}: {error}", path.display());

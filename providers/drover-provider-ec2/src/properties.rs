@@ -166,7 +166,7 @@ pub(crate) fn decode(value: &Value) -> Result<Properties, ProviderError> {
     Ok(properties)
 }
 
-fn launch_template(value: &Value) -> Result<LaunchTemplate, ProviderError> {
+pub(crate) fn launch_template(value: &Value) -> Result<LaunchTemplate, ProviderError> {
     let template = LaunchTemplate {
         id: text(value, "id"),
         name: text(value, "name"),

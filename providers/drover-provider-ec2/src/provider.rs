@@ -58,7 +58,7 @@ pub(crate) fn not_found(message: impl Into<String>) -> ProviderError {
 }
 
 /// Does the provider's part of the substitution. `place`: the address and those of the members.
-fn finished(
+pub(crate) fn finished(
     slot: &Slot,
     properties: &Value,
     place: Option<(&str, &[(MemberId, String)])>,

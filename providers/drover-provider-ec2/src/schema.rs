@@ -8,13 +8,13 @@ use drover_provider::{Field, ObjectSchema, Others, Shape};
 /// The largest volume of EC2's, in GiB.
 const GIB_MAX: i64 = 64 * 1024;
 
-type Row = (&'static str, Shape, FieldClass, &'static str);
+pub(crate) type Row = (&'static str, Shape, FieldClass, &'static str);
 
-fn row(name: &'static str, shape: Shape, class: FieldClass, doc: &'static str) -> Row {
+pub(crate) fn row(name: &'static str, shape: Shape, class: FieldClass, doc: &'static str) -> Row {
     (name, shape, class, doc)
 }
 
-fn object(rows: Vec<Row>, required: &[&str]) -> ObjectSchema {
+pub(crate) fn object(rows: Vec<Row>, required: &[&str]) -> ObjectSchema {
     let fields = rows.into_iter().map(|(name, shape, class, doc)| {
         let field = Field {
             shape,
@@ -30,26 +30,26 @@ fn object(rows: Vec<Row>, required: &[&str]) -> ObjectSchema {
     }
 }
 
-fn text() -> Shape {
+pub(crate) fn text() -> Shape {
     Shape::String
 }
 
-fn words(words: &[&str]) -> Shape {
+pub(crate) fn words(words: &[&str]) -> Shape {
     Shape::Word(words.iter().map(|word| (*word).to_owned()).collect())
 }
 
-fn yes_no() -> Shape {
+pub(crate) fn yes_no() -> Shape {
     Shape::Boolean
 }
 
-fn list(of: Shape) -> Shape {
+pub(crate) fn list(of: Shape) -> Shape {
     Shape::List {
         of: Box::new(of),
         min: 1,
     }
 }
 
-fn up_to(min: i64, max: i64) -> Shape {
+pub(crate) fn up_to(min: i64, max: i64) -> Shape {
     Shape::Integer { min, max }
 }
 
@@ -143,22 +143,27 @@ fn disk(device: &'static str, of: FieldClass) -> Vec<Row> {
     ]
 }
 
-/// Returns what `template.properties` may hold.
-pub(crate) fn properties() -> ObjectSchema {
-    use FieldClass::{Ignore, Live, Replace};
-    let template = object(
+/// Returns how a launch template is named.
+pub(crate) fn launch_template(class: FieldClass) -> ObjectSchema {
+    object(
         vec![
-            row("id", text(), Replace, "Its id; or its name."),
-            row("name", text(), Replace, "Its name; or its id."),
+            row("id", text(), class, "Its id; or its name."),
+            row("name", text(), class, "Its name; or its id."),
             row(
                 "version",
                 text(),
-                Replace,
+                class,
                 "A version's number. `$Latest` and `$Default` are refused: they change without a commit.",
             ),
         ],
         &["version"],
-    );
+    )
+}
+
+/// Returns what `template.properties` may hold.
+pub(crate) fn properties() -> ObjectSchema {
+    use FieldClass::{Ignore, Live, Replace};
+    let template = launch_template(Replace);
     let mut volume = disk("The device name, such as /dev/xvda.", Replace);
     volume.push(row(
         "deleteOnTermination",

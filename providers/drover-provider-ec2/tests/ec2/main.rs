@@ -15,4 +15,5 @@ mod moto;
 mod observing;
 mod places;
 mod program;
+mod scaling;
 mod support;

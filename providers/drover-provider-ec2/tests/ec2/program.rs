@@ -164,3 +164,38 @@ async fn without_credentials_it_says_so_and_calls_nobody() {
     assert_eq!(error.class, drover_model::ErrorClass::Auth, "{error}");
     assert!(fake.calls().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_type_is_a_subtype_of_the_same_program() {
+    let fake = Fake::start(slow());
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("ec2");
+    let _program = Program::start(&socket, &fake.endpoint());
+    let place = Place::Fixed(Endpoint::Unix(socket));
+    let factory = PluginFactory::new(place, folder.path().join("data"), Arc::new(SystemClock));
+    let open = |name: &str, plugin: &str| {
+        let document = map(&[
+            ("plugin", plugin.into()),
+            ("settings", crate::support::settings()),
+        ]);
+        factory.open(&ProviderName::parse(name).unwrap(), &document)
+    };
+    let groups = open("groups", "ec2/asg").unwrap();
+    let machines = open("machines", "ec2").unwrap();
+    let has = |provider: &dyn Provider, name: &str| {
+        let fields = &provider.manifest().properties.fields;
+        fields.contains_key(name)
+    };
+    assert!(has(&*groups, "minSize") && !has(&*groups, "imageId"));
+    assert!(has(&*machines, "imageId") && !has(&*machines, "minSize"));
+    let fleet = crate::support::fleet();
+    assert!(groups.list(&fleet).await.unwrap().instances.is_empty());
+    assert!(fake.calls().contains_key("DescribeAutoScalingGroups"));
+    let error = open("others", "ec2/fleet").unwrap_err();
+    assert!(
+        error
+            .message
+            .contains("it has no subtype fleet; it has asg"),
+        "{error}"
+    );
+}

@@ -47,6 +47,8 @@ pub(crate) struct Refresh {
     pub(crate) status: String,
     pub(crate) reason: String,
     pub(crate) started_at: Timestamp,
+    /// `MinHealthyPercentage`, `InstanceWarmup`, `SkipMatching`, as they were asked for.
+    pub(crate) preferences: [Option<String>; 3],
 }
 
 fn refuse<T>(code: &str, words: impl Into<String>) -> Result<T, Refusal> {
@@ -500,11 +502,13 @@ fn start_refresh(world: &mut World, form: &Form) -> Answer {
             "An instance refresh is in progress",
         );
     }
+    let preference = |name: &str| form.text(&format!("Preferences.{name}")).map(str::to_owned);
     group.refreshes.push(Refresh {
         id: id.clone(),
         status: "InProgress".to_owned(),
         reason: String::new(),
         started_at: Timestamp::now(),
+        preferences: ["MinHealthyPercentage", "InstanceWarmup", "SkipMatching"].map(preference),
     });
     Ok(leaf("InstanceRefreshId", id))
 }

@@ -1,0 +1,229 @@
+//! What documents of the type `asg` may say, and what is made of it.
+
+use std::collections::BTreeMap;
+
+use drover_model::{FieldClass, Value};
+use drover_provider::{ObjectSchema, ProviderError, Shape, parse_duration};
+
+use crate::properties::{
+    LaunchTemplate, checked, flag, invalid, launch_template, number, text, texts,
+};
+use crate::schema::{self, list, object, row, up_to, words, yes_no};
+use crate::settings::{self, Account};
+
+/// The largest group: far above what an account may have.
+const SIZE_MAX: i64 = 100_000;
+
+/// The properties of a template.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Properties {
+    pub(super) min: i32,
+    pub(super) max: i32,
+    /// None: Amazon's scaling policies choose it, from the least on.
+    pub(super) desired: Option<i32>,
+    pub(super) launch_template: LaunchTemplate,
+    pub(super) subnets: Vec<String>,
+    /// None: whatever the group has.
+    pub(super) target_groups: Option<Vec<String>>,
+    pub(super) health_check_type: Option<String>,
+    pub(super) grace_seconds: Option<i32>,
+    /// For the group's machines.
+    pub(super) tags: BTreeMap<String, String>,
+    pub(super) refresh: Refresh,
+}
+
+/// How an instance refresh is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refresh {
+    /// In percent. None: Amazon's default, 90.
+    pub(super) min_healthy: Option<i32>,
+    pub(super) warmup_seconds: Option<i32>,
+    /// Whether machines that are as they should be stay.
+    pub(super) skip_matching: bool,
+}
+
+/// Returns what a Provider document's `settings` may hold.
+pub(super) fn settings() -> ObjectSchema {
+    use FieldClass::Ignore;
+    object(
+        vec![
+            row(
+                "region",
+                Shape::String,
+                Ignore,
+                "The region, such as eu-central-1.",
+            ),
+            row(
+                "profile",
+                Shape::String,
+                Ignore,
+                "A profile of the program's own AWS configuration files, for another account.",
+            ),
+        ],
+        &["region"],
+    )
+}
+
+/// Decodes settings.
+pub(super) fn account(value: &Value) -> Result<Account, ProviderError> {
+    checked(&settings(), value)?;
+    Ok(Account {
+        region: settings::region(&text(value, "region").unwrap_or_default())?,
+        profile: text(value, "profile"),
+    })
+}
+
+/// Returns how an instance refresh may be asked for.
+fn refresh() -> ObjectSchema {
+    use FieldClass::Ignore;
+    object(
+        vec![
+            row(
+                "minHealthyPercentage",
+                up_to(0, 100),
+                Ignore,
+                "How much of the group stays in service, in percent; 90 unless written.",
+            ),
+            row(
+                "instanceWarmup",
+                Shape::Duration,
+                Ignore,
+                "How long a new machine is waited for after it is in service.",
+            ),
+            row(
+                "skipMatching",
+                yes_no(),
+                Ignore,
+                "Whether machines that are as they should be stay, true unless written.",
+            ),
+        ],
+        &[],
+    )
+}
+
+/// Returns what `template.properties` may hold.
+pub(super) fn schema() -> ObjectSchema {
+    use FieldClass::{Ignore, Live};
+    let size = || up_to(0, SIZE_MAX);
+    let mut rows = vec![
+        row("minSize", size(), Live, "The least number of machines."),
+        row("maxSize", size(), Live, "The greatest."),
+        row(
+            "desiredCapacity",
+            size(),
+            Live,
+            "How many there shall be. Left out where Amazon's scaling policies choose.",
+        ),
+        row(
+            "launchTemplate",
+            Shape::Object(schema::launch_template(Live)),
+            Live,
+            "The launch template of the machines. Another one starts an instance refresh.",
+        ),
+        row(
+            "subnets",
+            list(Shape::String),
+            Live,
+            "Where machines are made.",
+        ),
+        row(
+            "targetGroups",
+            list(Shape::String),
+            Live,
+            "ARNs of the load balancers' target groups that machines are registered with.",
+        ),
+    ];
+    rows.extend([
+        row(
+            "healthCheckType",
+            words(&["EC2", "ELB", "EBS", "VPC_LATTICE"]),
+            Live,
+            "EC2 (default), ELB, EBS or VPC_LATTICE: whose word Amazon takes on a machine's health.",
+        ),
+        row(
+            "gracePeriod",
+            Shape::Duration,
+            Live,
+            "How long a new machine's health is not asked for.",
+        ),
+        row(
+            "tags",
+            Shape::Map(Box::new(Shape::String)),
+            Live,
+            "Tags for the machines; they have them from their launch on.",
+        ),
+        row(
+            "refresh",
+            Shape::Object(refresh()),
+            Ignore,
+            "How an instance refresh is done that a change starts.",
+        ),
+    ]);
+    object(rows, &["minSize", "maxSize", "launchTemplate", "subnets"])
+}
+
+/// Decodes properties.
+///
+/// # Errors
+///
+/// `InvalidSpec`: the first mistake.
+pub(super) fn decode(value: &Value) -> Result<Properties, ProviderError> {
+    checked(&schema(), value)?;
+    let size = |name: &str| number(value, name);
+    let (min, max) = (
+        size("minSize").unwrap_or_default(),
+        size("maxSize").unwrap_or_default(),
+    );
+    let desired = size("desiredCapacity");
+    if min > max {
+        return Err(invalid("`minSize` is more than `maxSize`"));
+    }
+    if desired.is_some_and(|desired| desired < min || desired > max) {
+        return Err(invalid(
+            "`desiredCapacity` is not between `minSize` and `maxSize`",
+        ));
+    }
+    let tags = value.get("tags").and_then(Value::as_map);
+    let mut machine_tags = BTreeMap::new();
+    for (key, tag) in tags.into_iter().flatten() {
+        if key.starts_with(crate::tags::PREFIX) || key.starts_with("aws:") {
+            let error = crate::tags::TagError::Taken { key: key.clone() };
+            return Err(invalid(error.to_string()));
+        }
+        machine_tags.insert(key.clone(), tag.as_str().unwrap_or_default().to_owned());
+    }
+    let template = value.get("launchTemplate").unwrap_or(&Value::Null);
+    let none = Value::empty_map();
+    let refresh = value.get("refresh").unwrap_or(&none);
+    Ok(Properties {
+        min,
+        max,
+        desired,
+        launch_template: launch_template(template)?,
+        subnets: texts(value, "subnets").unwrap_or_default(),
+        target_groups: texts(value, "targetGroups"),
+        health_check_type: text(value, "healthCheckType"),
+        grace_seconds: seconds(value, "gracePeriod")?,
+        tags: machine_tags,
+        refresh: Refresh {
+            min_healthy: number(refresh, "minHealthyPercentage"),
+            warmup_seconds: seconds(refresh, "instanceWarmup")?,
+            skip_matching: flag(refresh, "skipMatching").unwrap_or(true),
+        },
+    })
+}
+
+/// Returns a duration in whole seconds, which is all that Amazon takes.
+fn seconds(value: &Value, name: &str) -> Result<Option<i32>, ProviderError> {
+    let Some(duration) = text(value, name).as_deref().and_then(parse_duration) else {
+        return Ok(None);
+    };
+    let whole = i32::try_from(duration.as_secs());
+    match whole {
+        Ok(seconds) if duration.subsec_nanos() == 0 => Ok(Some(seconds)),
+        Ok(_) | Err(_) => Err(invalid(format!("{name}: a number of whole seconds"))),
+    }
+}
+
+#[cfg(test)]
+mod tests;
