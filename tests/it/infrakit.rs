@@ -21,9 +21,14 @@ pub(crate) struct Serving {
 
 impl Serving {
     pub(crate) fn start(sandbox: &Sandbox, type_: &str, more: &[&str]) -> Self {
+        let data = sandbox.path("served").display().to_string();
+        Self::start_in(sandbox, type_, &data, more)
+    }
+
+    /// Starts one with this data folder.
+    pub(crate) fn start_in(sandbox: &Sandbox, type_: &str, data: &str, more: &[&str]) -> Self {
         let socket = sandbox.path(&format!("{type_}.sock"));
         let shown = socket.display().to_string();
-        let data = sandbox.path("served").display().to_string();
         let mut arguments = vec![
             "plugin",
             "serve",
@@ -31,7 +36,7 @@ impl Serving {
             "--socket",
             &shown,
             "--data-dir",
-            &data,
+            data,
         ];
         arguments.extend(more);
         let mut command = sandbox.command(&arguments);
@@ -255,4 +260,8 @@ fn a_program_that_cannot_be_used_is_told_with_its_words() {
     let ran = serve(&["ec2", "--program", &mute]).exits(1);
     let ran = ran.says("does not listen");
     ran.says("it ended with exit status: 3: no credentials");
+    let program = program(&sandbox);
+    let wrong = ["ec2", "--program", &program, "--setting", "visibility=1s"];
+    let ran = serve(&wrong).exits(1);
+    ran.says("plugin ec2: settings: visibility: unknown field");
 }

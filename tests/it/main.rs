@@ -7,6 +7,7 @@
 )]
 
 mod agent;
+mod asked;
 mod attacks;
 mod audit;
 mod cli;

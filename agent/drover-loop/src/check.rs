@@ -1,6 +1,7 @@
 //! Checks that need to know the provider types: what a Provider document and a group's properties
 //! may hold. Used by the pass and by `drover validate` alike.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use drover_model::{
@@ -8,19 +9,85 @@ use drover_model::{
     SecretRef, SourceSpan, Value, Vanilla,
 };
 use drover_provider::{
-    Facts, InitUse, Manifest, Mistake, USER_DATA_MAX, unknown_substitutions, user_data,
+    Described, Facts, InitUse, Manifest, Mistake, ProviderError, USER_DATA_MAX,
+    unknown_substitutions, user_data,
 };
 use drover_spec::{Diagnostic, Repository};
 
 use crate::registry::{Registry, RegistryError};
 
-/// Returns every mistake that the provider types find in a repository.
-pub fn check_repository(repository: &Repository, registry: &Registry) -> Vec<Diagnostic> {
+/// What the programs behind Provider documents say of them.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// What a document takes.
+    pub described: BTreeMap<ProviderName, Described>,
+    /// Why a document's program says nothing.
+    pub failed: BTreeMap<ProviderName, ProviderError>,
+}
+
+impl Asked {
+    /// Asks about every document of a repository that the types find no mistake in.
+    pub fn of(
+        repository: &Repository,
+        registry: &Registry,
+        ask: &dyn Fn(&ProviderDoc) -> Result<Option<Described>, ProviderError>,
+    ) -> Self {
+        let mut asked = Self::default();
+        let documents = repository.providers.values();
+        for document in documents.map(|located| &located.value) {
+            if !check_provider(document, registry).is_empty() {
+                continue;
+            }
+            match ask(document) {
+                Ok(None) => {}
+                Ok(Some(described)) => {
+                    asked.described.insert(document.name.clone(), described);
+                }
+                Err(error) => {
+                    asked.failed.insert(document.name.clone(), error);
+                }
+            }
+        }
+        asked
+    }
+
+    /// Returns what groups on a document are checked against: what its program says, else its type.
+    pub fn manifest<'a>(&self, provider: &ProviderName, type_: &'a Manifest) -> Cow<'a, Manifest> {
+        match self.described.get(provider) {
+            None => Cow::Borrowed(type_),
+            Some(described) => Cow::Owned(Manifest {
+                properties: described.properties.clone(),
+                ..type_.clone()
+            }),
+        }
+    }
+
+    /// Returns every mistake that a document's program finds in it.
+    fn mistakes(&self, provider: &ProviderDoc) -> Vec<Diagnostic> {
+        let described = self.described.get(&provider.name);
+        let mistakes = described.map_or(&[][..], |described| &described.mistakes);
+        let at = |path: &str| locate(&provider.setting_spans, path, &provider.span);
+        let mistakes = mistakes.iter().cloned();
+        mistakes
+            .map(|mistake| diagnostic("provider-setting", mistake, &at))
+            .collect()
+    }
+}
+
+/// Returns every mistake that the provider types, and the programs that were asked, find in a repository.
+pub fn check_repository(
+    repository: &Repository,
+    registry: &Registry,
+    asked: &Asked,
+) -> Vec<Diagnostic> {
     let documents = &repository.providers;
     let providers = documents.values().map(|located| &located.value);
     let mut found: Vec<Diagnostic> = providers
         .clone()
-        .flat_map(|provider| check_provider(provider, registry))
+        .flat_map(|provider| {
+            let mistakes = check_provider(provider, registry).into_iter();
+            mistakes.chain(asked.mistakes(provider))
+        })
         .collect();
     let by_name: BTreeMap<&ProviderName, &ProviderDoc> = providers
         .map(|provider| (&provider.name, provider))
@@ -31,7 +98,8 @@ pub fn check_repository(repository: &Repository, registry: &Registry) -> Vec<Dia
         if let Some(provider) = by_name.get(&group.spec.provider)
             && let Ok(manifest) = registry.manifest(&provider.type_)
         {
-            found.extend(check_group(group, manifest));
+            let manifest = asked.manifest(&provider.name, manifest);
+            found.extend(check_group(group, &manifest));
         }
     }
     found

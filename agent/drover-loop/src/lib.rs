@@ -58,7 +58,7 @@ pub use audit::{
     Problem, ProblemKind, Proof, ReadError, ReadFile,
 };
 pub use brake::FREEZE_FILE;
-pub use check::{check_group, check_provider, check_repository};
+pub use check::{Asked, check_group, check_provider, check_repository};
 pub use deletion::SeenUnder;
 pub use facts::RecordedFacts;
 pub use lease::{LEASE_GRACE, Lease, LeaseError, Liveness};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use drover_model::{ProviderName, ProviderType, Value};
-use drover_provider::{Manifest, Provider, ProviderError, ProviderFactory};
+use drover_model::{ProviderDoc, ProviderName, ProviderType, Value};
+use drover_provider::{Described, Manifest, Provider, ProviderError, ProviderFactory};
 
 /// Which provider types a repository may name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +103,16 @@ impl Registry {
             return Err(RegistryError::Settings { message });
         }
         factory.open(name, settings).map_err(RegistryError::Open)
+    }
+
+    /// Returns what one Provider document takes, where its program is there to be asked. See
+    /// [`ProviderFactory::describe`].
+    pub fn describe(&self, document: &ProviderDoc) -> Result<Option<Described>, ProviderError> {
+        match self.factory(&document.type_) {
+            Ok(factory) => factory.describe(&document.name, &document.settings),
+            // Such a document has a diagnostic of its own.
+            Err(_) => Ok(None),
+        }
     }
 
     fn factory(&self, type_: &ProviderType) -> Result<&Arc<dyn ProviderFactory>, RegistryError> {

@@ -1,9 +1,10 @@
 //! Everything that can be known to be wrong with a configuration repository before anything acts on
 //! it: documents, references, policies with their tests, provider settings and properties.
 
-use drover_model::Kind;
+use drover_loop::Asked;
+use drover_model::{ErrorClass, Kind, ProviderDoc, ProviderName};
 use drover_policy::{Coverage, PolicyMistake, TestOutcome, TestResult};
-use drover_spec::{Diagnostic, Severity};
+use drover_spec::{Diagnostic, Repository, Severity};
 
 use crate::documents::Documents;
 use crate::providers;
@@ -17,6 +18,8 @@ pub(crate) struct Checked {
     pub(crate) tests: Vec<TestOutcome>,
     /// What the test tables cover; empty unless asked for.
     pub(crate) coverage: Vec<Coverage>,
+    /// The Provider documents of plugins that nobody was asked about, which is all that is known of them.
+    pub(crate) unasked: Vec<ProviderName>,
 }
 
 impl Checked {
@@ -63,18 +66,23 @@ impl Checked {
 
 const TEST_FAILED: &str = "policy-test-failed";
 
-/// Checks everything.
+/// Checks everything that is known without asking a plugin.
 pub(crate) fn check(documents: &Documents) -> Checked {
+    check_asked(documents, None)
+}
+
+/// Checks everything, with what plugins say of themselves where they were asked.
+pub(crate) fn check_asked(documents: &Documents, asked: Option<&Asked>) -> Checked {
     let (set, mistakes) = documents.compile_policies();
     let tests = set.run_tests();
-    checked(documents, mistakes, tests, Vec::new())
+    checked(documents, mistakes, tests, Vec::new(), asked)
 }
 
 /// Checks everything, and finds out which clauses the test tables cover.
 pub(crate) fn check_covered(documents: &Documents) -> Checked {
     let (set, mistakes) = documents.compile_policies_traced();
     let (tests, coverage) = set.run_tests_covered();
-    checked(documents, mistakes, tests, coverage)
+    checked(documents, mistakes, tests, coverage, None)
 }
 
 fn checked(
@@ -82,6 +90,7 @@ fn checked(
     mistakes: Vec<PolicyMistake>,
     tests: Vec<TestOutcome>,
     coverage: Vec<Coverage>,
+    asked: Option<&Asked>,
 ) -> Checked {
     let mut diagnostics = documents.diagnostics.clone();
     for mistake in mistakes {
@@ -104,17 +113,46 @@ fn checked(
         }
     }
     let registry = providers::registry();
-    diagnostics.extend(drover_loop::check_repository(
-        &documents.repository,
-        &registry,
-    ));
+    let nobody = Asked::default();
+    let said = asked.unwrap_or(&nobody);
+    let repository = &documents.repository;
+    diagnostics.extend(drover_loop::check_repository(repository, &registry, said));
+    diagnostics.extend(silent(repository, said));
     diagnostics.sort_by(|a, b| (&a.span, a.code, &a.message).cmp(&(&b.span, b.code, &b.message)));
     diagnostics.dedup();
     Checked {
         diagnostics,
         tests,
         coverage,
+        unasked: match asked {
+            Some(_) => Vec::new(),
+            None => of_plugins(repository)
+                .map(|document| document.name.clone())
+                .collect(),
+        },
     }
+}
+
+/// The documents of the type whose settings and properties a program of its own knows.
+fn of_plugins(repository: &Repository) -> impl Iterator<Item = &ProviderDoc> {
+    let documents = repository.providers.values().map(|located| &located.value);
+    documents.filter(|document| document.type_.as_str() == "plugin")
+}
+
+/// Says which plugins were asked and said nothing: a warning, or an error where it refuses the document.
+fn silent(repository: &Repository, asked: &Asked) -> Vec<Diagnostic> {
+    let found = of_plugins(repository).filter_map(|document| {
+        let error = asked.failed.get(&document.name)?;
+        let span = document.setting_spans.get("plugin");
+        let span = span.unwrap_or(&document.span).clone();
+        Some(if error.class == ErrorClass::InvalidSpec {
+            Diagnostic::error("provider-setting", error.message.clone(), span)
+        } else {
+            let message = format!("{}: what it takes is not checked", error.message);
+            Diagnostic::warning("plugin-unreachable", message, span)
+        })
+    });
+    found.collect()
 }
 
 /// Says how a test came out, if it is not as expected.

@@ -181,6 +181,15 @@ pub(crate) struct ValidateArgs {
     /// Check this commit or branch of the repository instead of the files
     #[arg(long = "ref", value_name = "REF")]
     pub(crate) reference: Option<String>,
+    /// The agent's file: its plugins are asked what they take
+    #[arg(
+        short,
+        long,
+        env = "DROVER_CONFIG",
+        value_name = "FILE",
+        hide_env = true
+    )]
+    pub(crate) config: Option<PathBuf>,
     /// How to print the mistakes
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,

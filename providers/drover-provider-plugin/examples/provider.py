@@ -40,6 +40,18 @@ class Failure(Exception):
 # ---- What this provider is ---------------------------------------------------------------------------
 
 
+def settings(params):
+    """Says what `settings` of a Provider document may hold, whatever one has written."""
+    page_size = {"type": "integer", "minimum": 1, "maximum": 1000, "description": "Instances in one page of a listing."}
+    return {
+        "settings": {
+            "type": "object",
+            "properties": {"pageSize": page_size},
+            "additionalProperties": False,
+        },
+    }
+
+
 def describe(params):
     """Says what the provider is. The schema is checked before anything is made, and by `drover validate`."""
     properties = {
@@ -198,7 +210,8 @@ def provision(params):
 
 
 def list_instances(params):
-    """Lists what carries the fleet's ownership, two a page: a listing may have pages."""
+    """Lists what carries the fleet's ownership, some on a page: a listing may have pages."""
+    size = params["scope"].get("settings", {}).get("pageSize", 2)
     found = []
     for _, batch in records():
         owner = batch["asked"]
@@ -222,9 +235,9 @@ def list_instances(params):
                 shown["exit"] = {"message": "its process has ended"}
             found.append(shown)
     first = int(params.get("from") or 0)
-    page = {"complete": True, "instances": found[first : first + 2]}
-    if first + 2 < len(found):
-        page["next"] = str(first + 2)
+    page = {"complete": True, "instances": found[first : first + size]}
+    if first + size < len(found):
+        page["next"] = str(first + size)
     return page
 
 
@@ -269,6 +282,7 @@ def hello(params):
 
 METHODS = {
     "Handshake.Hello": hello,
+    "Provider.Settings": settings,
     "Provider.Describe": describe,
     "Provider.List": list_instances,
     "Provider.Provision": provision,

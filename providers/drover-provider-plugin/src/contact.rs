@@ -9,12 +9,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use drover_model::ErrorClass;
-use drover_provider::ProviderError;
+use drover_provider::{Mistake, ProviderError};
 
 use crate::call::{Caller, Place};
 use crate::endpoint::PluginName;
 use crate::hello::{InstanceVersion, Spoken, hello};
-use crate::remote::describe;
+use crate::remote::{describe, mistaken_settings};
 use crate::wire::{DescribeResult, ScopeDto};
 
 /// How long the first meeting is waited for: answered within milliseconds by a plugin that is there.
@@ -52,6 +52,8 @@ impl Contact {
 pub(crate) enum Introduced {
     /// Our own interface, and what the plugin says of the scope.
     Provider(DescribeResult),
+    /// Our own interface, and what is wrong with the scope's settings.
+    Refused(Vec<Mistake>),
     /// InfraKit's.
     Instance(InstanceVersion),
 }
@@ -155,6 +157,11 @@ fn shake_hands(contact: &Contact) -> Met {
         Ok(match spoken {
             Spoken::Instance(version) => Introduced::Instance(version),
             Spoken::Provider => {
+                let mistakes = mistaken_settings(&caller, &contact.scope, DESCRIBE_LIMIT).await;
+                let mistakes = mistakes.map_err(failed)?;
+                if !mistakes.is_empty() {
+                    return Ok(Introduced::Refused(mistakes));
+                }
                 let described = describe(&caller, &contact.scope, DESCRIBE_LIMIT).await;
                 Introduced::Provider(described.map_err(failed)?)
             }

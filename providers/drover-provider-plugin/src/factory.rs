@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use drover_model::{ErrorClass, FieldClass, ProviderName, ProviderType, Value};
 use drover_provider::{
-    Clock, Field, InitUse, Manifest, ObjectSchema, Others, Provider, ProviderError,
-    ProviderFactory, Shape, parse_duration,
+    Clock, Described, Field, InitUse, Manifest, Mistake, ObjectSchema, Others, Provider,
+    ProviderError, ProviderFactory, Shape, parse_duration,
 };
 
 use crate::call::{Caller, Place};
@@ -18,7 +18,7 @@ use crate::hello::InstanceVersion;
 use crate::instance::{Flights, Inner, InstanceProvider, Usage};
 use crate::json::to_json;
 use crate::ledger::Ledger;
-use crate::remote::{Opening, RemoteProvider};
+use crate::remote::{Opening, RemoteProvider, properties};
 use crate::spec::invalid;
 use crate::wire::ScopeDto;
 
@@ -114,21 +114,7 @@ impl ProviderFactory for PluginFactory {
                 mistake.path, mistake.message
             )));
         }
-        let text = |name: &str| settings.get(name).and_then(Value::as_str);
-        let written = text("plugin").unwrap_or_default();
-        let plugin: PluginName = written
-            .parse()
-            .map_err(|error| invalid(format!("plugin: {written:?} {error}")))?;
-        let scope = ScopeDto {
-            provider: name.to_string(),
-            type_: plugin.subtype.clone(),
-            settings: to_json(settings.get("settings").unwrap_or(&Value::empty_map())),
-        };
-        let contact = Contact {
-            plugin,
-            place: self.place.clone(),
-            scope,
-        };
+        let contact = self.contact(name, settings)?;
         let introduced = self.contacts.meet(&contact)?;
         let usage = usage(settings);
         let Contact {
@@ -149,6 +135,15 @@ impl ProviderFactory for PluginFactory {
                     clock: Arc::clone(&self.clock),
                 },
             ),
+            Introduced::Refused(mistakes) => {
+                let first = mistakes.first();
+                let first = first.map(|mistake| format!("{}: {}", mistake.path, mistake.message));
+                Err(invalid(format!(
+                    "plugin {}: settings: {}",
+                    caller.name,
+                    first.unwrap_or_default()
+                )))
+            }
             Introduced::Instance(version) => {
                 if let Some(name) = ["settings"]
                     .iter()
@@ -163,9 +158,60 @@ impl ProviderFactory for PluginFactory {
             }
         }
     }
+
+    fn describe(
+        &self,
+        name: &ProviderName,
+        settings: &Value,
+    ) -> Result<Option<Described>, ProviderError> {
+        let contact = self.contact(name, settings)?;
+        Ok(match self.contacts.meet(&contact)? {
+            // It publishes nothing, and is asked about each instance.
+            Introduced::Instance(_) => None,
+            Introduced::Refused(mistakes) => {
+                let below = |mistake: Mistake| Mistake {
+                    path: format!("settings.{}", mistake.path),
+                    ..mistake
+                };
+                Some(Described {
+                    properties: any_properties(),
+                    mistakes: mistakes.into_iter().map(below).collect(),
+                })
+            }
+            Introduced::Provider(described) => {
+                let properties = properties(&described).map_err(|why| {
+                    let plugin = &contact.plugin;
+                    invalid(format!("plugin {plugin}: Provider.Describe: {why}"))
+                })?;
+                Some(Described {
+                    properties,
+                    mistakes: Vec::new(),
+                })
+            }
+        })
+    }
 }
 
 impl PluginFactory {
+    /// Returns whom a document means.
+    fn contact(&self, name: &ProviderName, settings: &Value) -> Result<Contact, ProviderError> {
+        let written = settings.get("plugin").and_then(Value::as_str);
+        let written = written.unwrap_or_default();
+        let plugin: PluginName = written
+            .parse()
+            .map_err(|error| invalid(format!("plugin: {written:?} {error}")))?;
+        let scope = ScopeDto {
+            provider: name.to_string(),
+            type_: plugin.subtype.clone(),
+            settings: to_json(settings.get("settings").unwrap_or(&Value::empty_map())),
+        };
+        Ok(Contact {
+            plugin,
+            place: self.place.clone(),
+            scope,
+        })
+    }
+
     fn open_remote(
         &self,
         settings: &Value,

@@ -10,19 +10,19 @@ use drover_model::{
     CheckOutcome, Completeness, FleetName, Listing, ProviderRef, ProviderType, Survey,
 };
 use drover_provider::{
-    AdoptRequest, Clock, DestroyRequest, InitUse, Manifest, ObjectSchema, Others, Provider,
-    ProviderError, ProvisionRequest, Provisioned, ReserveRequest, UpdateRequest,
+    AdoptRequest, Clock, DestroyRequest, InitUse, Manifest, Mistake, ObjectSchema, Others,
+    Provider, ProviderError, ProvisionRequest, Provisioned, ReserveRequest, UpdateRequest,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
-use crate::call::{CallError, Caller};
+use crate::call::{CallError, Caller, Fault};
 use crate::json::from_json;
 use crate::spec::invalid;
 use crate::wire::{
     AdoptDto, DescribeResult, DestroyDto, ListResult, ProvisionDto, ProvisionResult, ScopeDto,
-    SeatIdDto, SurveyResult, Unreadable, UpdateDto, parsed,
+    SeatIdDto, SettingsResult, SurveyResult, Unreadable, UpdateDto, parsed,
 };
 
 /// Most pages of one listing: with a hundred instances each, more than any scope has.
@@ -83,16 +83,51 @@ pub(crate) async fn describe(
     serde_json::from_value(answer).map_err(|error| caller.garbled(method, &error.to_string()))
 }
 
-/// Reads what a plugin says that it is.
-fn manifest(described: &DescribeResult, settings: ObjectSchema) -> Result<Manifest, String> {
-    let properties = match &described.properties {
-        None | Some(Json::Null) => ObjectSchema {
+/// Asks a plugin what settings it takes, and returns what is wrong with those of the scope. Nothing, where it has
+/// no such method.
+pub(crate) async fn mistaken_settings(
+    caller: &Caller,
+    scope: &ScopeDto,
+    limit: Duration,
+) -> Result<Vec<Mistake>, CallError> {
+    let method = "Provider.Settings";
+    let params = json!({"type": scope.type_});
+    let answer = match caller.call(method, &params, limit).await {
+        Ok(answer) => answer,
+        // An older plugin refuses wrong settings when it is to describe them.
+        Err(error) if matches!(error.fault, Fault::Refused { .. }) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let garbled = |why: String| caller.garbled(method, &why);
+    let said: SettingsResult =
+        serde_json::from_value(answer).map_err(|error| garbled(error.to_string()))?;
+    let Some(schema) = said.settings else {
+        return Ok(Vec::new());
+    };
+    let schema = ObjectSchema::from_json_schema(&from_json(&schema));
+    let schema = schema.map_err(|error| garbled(format!("`settings`: {error}")))?;
+    let settings = match &scope.settings {
+        Json::Null => json!({}),
+        settings => settings.clone(),
+    };
+    Ok(schema.check(&from_json(&settings)))
+}
+
+/// Reads the schema of a scope's properties. None: any properties.
+pub(crate) fn properties(described: &DescribeResult) -> Result<ObjectSchema, String> {
+    match &described.properties {
+        None | Some(Json::Null) => Ok(ObjectSchema {
             fields: BTreeMap::new(),
             others: Others::Taken,
-        },
+        }),
         Some(schema) => ObjectSchema::from_json_schema(&from_json(schema))
-            .map_err(|error| format!("`properties`: {error}"))?,
-    };
+            .map_err(|error| format!("`properties`: {error}")),
+    }
+}
+
+/// Reads what a plugin says that it is.
+fn manifest(described: &DescribeResult, settings: ObjectSchema) -> Result<Manifest, String> {
+    let properties = properties(described)?;
     let batch_max = described.batch_max.unwrap_or(BATCH_DEFAULT);
     if batch_max == 0 {
         return Err("`batchMax` is 0".to_owned());

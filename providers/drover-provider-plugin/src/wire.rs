@@ -50,6 +50,15 @@ pub(crate) struct DescribeResult {
     pub(crate) methods: BTreeSet<String>,
 }
 
+/// What a plugin says of settings, whatever a document has written.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SettingsResult {
+    /// The JSON Schema of `settings`. None: any settings.
+    #[serde(default)]
+    pub(crate) settings: Option<Json>,
+}
+
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ListResult {

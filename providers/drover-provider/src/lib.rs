@@ -184,6 +184,29 @@ pub trait ProviderFactory: Send + Sync + fmt::Debug {
         name: &ProviderName,
         settings: &Value,
     ) -> Result<Arc<dyn Provider>, ProviderError>;
+
+    /// Returns what one Provider document takes, where a program of its own knows more of it than the
+    /// type does, and is asked. Makes nothing. None, as the default says: [`Self::manifest`] says everything.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidSpec`: such a document can never be used. Any other: it cannot be asked now.
+    fn describe(
+        &self,
+        _name: &ProviderName,
+        _settings: &Value,
+    ) -> Result<Option<Described>, ProviderError> {
+        Ok(None)
+    }
+}
+
+/// What one Provider document takes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Described {
+    /// What `template.properties` may hold, with the class of each field.
+    pub properties: ObjectSchema,
+    /// What is wrong with the document's settings.
+    pub mistakes: Vec<Mistake>,
 }
 
 /// Where times come from. The binary passes the system's clock, tests and the simulator their own.

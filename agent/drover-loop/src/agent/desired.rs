@@ -12,7 +12,7 @@ use drover_spec::{Diagnostic, Located};
 use tracing::{info, warn};
 
 use super::{Agent, plain};
-use crate::check::{check_group, check_repository};
+use crate::check::{Asked, check_group, check_repository};
 use crate::deletion::{self, InForceGroup, Missing, SeenUnder};
 use crate::entry::GroupEntry;
 use crate::group::Candidate;
@@ -32,7 +32,12 @@ impl Agent {
         self.follow_fleet(&snapshot, &mut batch);
         let mut diagnostics = snapshot.diagnostics.clone();
         diagnostics.extend(self.fleet.mistakes.iter().cloned());
-        diagnostics.extend(check_repository(&snapshot.repository, &self.registry));
+        // A plugin that does not answer now refuses what is wrong when it is to make it.
+        let registry = &self.registry;
+        let asked = Asked::of(&snapshot.repository, registry, &|document| {
+            registry.describe(document)
+        });
+        diagnostics.extend(check_repository(&snapshot.repository, registry, &asked));
         self.follow_groups(&snapshot, &diagnostics, &mut batch);
         self.follow_missing(&snapshot, now, &mut batch);
         self.diagnostics = Arc::new(diagnostics);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use drover_git::{Mirror, RemoteOptions, SourceUrl};
+use drover_model::ProviderName;
 use drover_spec::{Diagnostic, Severity};
 use serde::Serialize;
 
@@ -16,6 +17,8 @@ use crate::output;
 use crate::table::Table;
 use crate::ui::Ui;
 use crate::view::List;
+
+mod ask;
 
 /// A mistake, as a document.
 #[derive(Debug, Serialize)]
@@ -36,7 +39,11 @@ pub(super) fn run(args: &ValidateArgs, ui: Ui) -> CommandResult {
         Some(reference) => at_reference(&args.path, reference)?,
         None => from_path(&args.path)?,
     };
-    let checked = check::check(&documents);
+    let asked = match &args.config {
+        Some(config) => Some(ask::plugins(&documents.repository, config)?),
+        None => None,
+    };
+    let checked = check::check_asked(&documents, asked.as_ref());
     match args.output {
         Output::Json => ui.result(&output::json(&mistakes(&checked.diagnostics))?)?,
         Output::Yaml => ui.result(&output::yaml(&mistakes(&checked.diagnostics))?)?,
@@ -45,10 +52,25 @@ pub(super) fn run(args: &ValidateArgs, ui: Ui) -> CommandResult {
         Output::Text | Output::Wide => ui.result(&carets(&documents, &checked, ui))?,
     }
     ui.message(&summary(&documents, &checked));
+    if let Some(note) = not_asked(&checked) {
+        ui.message(&note);
+    }
     Ok(if checked.errors() == 0 {
         Exit::Done
     } else {
         Exit::Failed
+    })
+}
+
+/// Says what was not checked, if anything.
+fn not_asked(checked: &Checked) -> Option<String> {
+    let names: Vec<&str> = checked.unasked.iter().map(ProviderName::as_str).collect();
+    let providers = plural(names.len(), "provider", "providers");
+    (!names.is_empty()).then(|| {
+        format!(
+            "not checked: what the plugins of {providers} ({}) take; --config names the agent's file, which says where they are",
+            names.join(", ")
+        )
     })
 }
 

@@ -15,7 +15,7 @@ use crate::json::{from_json, to_json};
 use crate::spec::invalid;
 use crate::wire::{
     AdoptDto, DescribeResult, DestroyDto, ErrorDto, ListResult, ProvisionDto, ProvisionResult,
-    ScopeDto, SeatIdDto, SurveyResult, UpdateDto, milliseconds, parsed,
+    ScopeDto, SeatIdDto, SettingsResult, SurveyResult, UpdateDto, milliseconds, parsed,
 };
 
 /// Most scopes that are open at once: an agent has a handful of Provider documents.
@@ -89,6 +89,18 @@ impl ProviderService {
     }
 
     async fn answer(&self, method: &str, params: &Json) -> Result<Json, Failure> {
+        if method == "Settings" {
+            let subtype = params
+                .get("type")
+                .and_then(Json::as_str)
+                .unwrap_or_default();
+            let factory = self.factory(subtype);
+            let factory = factory.ok_or_else(|| Failure::plain(format!("no-plugin:{subtype}")))?;
+            let settings = &factory.manifest().settings;
+            return write(&SettingsResult {
+                settings: Some(to_json(&settings.to_json_schema())),
+            });
+        }
         let provider = self.scope(params)?;
         let provider = &*provider;
         match method {
@@ -145,7 +157,8 @@ impl ProviderService {
 }
 
 /// Every method, as the dispatch above has them.
-const METHODS: [&str; 12] = [
+const METHODS: [&str; 13] = [
+    "Settings",
     "Describe",
     "List",
     "Provision",

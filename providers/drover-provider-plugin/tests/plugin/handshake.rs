@@ -1,6 +1,7 @@
 //! Plugins of every release, and plugins that are not there.
 
-use drover_model::ErrorClass;
+use drover_model::{ErrorClass, Value};
+use drover_provider_plugin::from_json;
 use serde_json::{Value as Json, json};
 
 use crate::fake::Trouble;
@@ -167,4 +168,82 @@ async fn a_plugin_elsewhere_is_found_by_its_listen_file() {
     let provider = scope.try_open(&values(&[("plugin", "far")])).unwrap();
     make(&provider, &request(1)).await;
     assert_eq!(provider.list(&fleet()).await.unwrap().instances.len(), 1);
+}
+
+/// A document's settings for a plugin of our own kind; another number is another scope.
+fn own(number: u64) -> Value {
+    from_json(&json!({"plugin": "fake", "settings": {"number": number}}))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_are_checked_by_what_a_plugin_says_of_them_if_it_says_anything() {
+    let scope = Scope::new();
+    let hello = json!({"Objects": {"Provider/1": [{"Name": "."}]}});
+    scope.fake.set_handshake(json!({"Handshake.Hello": hello}));
+    let describes = || {
+        let described = r#"{"result": {"batchMax": 1}}"#;
+        scope
+            .fake
+            .trouble("Provider.Describe", Trouble::Says(described));
+    };
+    let settings = |answer| {
+        scope
+            .fake
+            .trouble("Provider.Settings", Trouble::Says(answer));
+    };
+    // A plugin that is older than the method, and one that has nothing to say.
+    describes();
+    assert!(scope.try_open(&own(1)).is_ok());
+    settings(r#"{"result": {}}"#);
+    describes();
+    assert!(scope.try_open(&own(2)).is_ok());
+    let schema = r#"{"result": {"settings": {"type": "object", "properties": {"nmuber": {"type": "integer"}}, "additionalProperties": false}}}"#;
+    settings(schema);
+    let opened = scope.try_open(&own(3));
+    let says = "settings: number: unknown field";
+    assert_failed(opened, ErrorClass::InvalidSpec, says);
+    settings(schema);
+    let described = scope.describe(&own(3)).unwrap().unwrap();
+    let mistake = &described.mistakes[0];
+    assert_eq!(mistake.path, "settings.number");
+    assert_eq!(mistake.suggestion.as_deref(), Some("nmuber"));
+    // What cannot be read is no leave to go on.
+    for (number, garbled) in [
+        (4, r#"{"result": {"settings": {"type": "strnig"}}}"#),
+        (5, r#"{"result": 1}"#),
+    ] {
+        settings(garbled);
+        let opened = scope.try_open(&own(number));
+        let says = "Provider.Settings: the answer cannot be read";
+        assert_failed(opened, ErrorClass::Unknown, says);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_document_takes_is_said_by_plugins_of_our_own_kind_only() {
+    let scope = Scope::new();
+    let fake = values(&[("plugin", "fake")]);
+    assert_eq!(scope.describe(&fake), Ok(None));
+    let hello = json!({"Objects": {"Provider/1": [{"Name": "."}]}});
+    scope.fake.set_handshake(json!({"Handshake.Hello": hello}));
+    let describes = |answer| {
+        scope
+            .fake
+            .trouble("Provider.Describe", Trouble::Says(answer));
+    };
+    describes(
+        r#"{"result": {"properties": {"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": false}}}"#,
+    );
+    let described = scope.describe(&own(1)).unwrap().unwrap();
+    assert!(
+        described.properties.fields.contains_key("a"),
+        "{described:?}"
+    );
+    assert!(described.mistakes.is_empty());
+    describes(r#"{"result": {"properties": {"type": "strnig"}}}"#);
+    let garbled = scope.describe(&own(2));
+    let says = "Provider.Describe: `properties`: ";
+    assert_failed(garbled, ErrorClass::InvalidSpec, says);
+    let nobody = scope.describe(&values(&[("plugin", "../x")])).unwrap_err();
+    assert_eq!(nobody.class, ErrorClass::InvalidSpec, "{nobody}");
 }

@@ -172,7 +172,7 @@ async fn a_scope_that_the_served_provider_cannot_open_is_told_with_the_reason() 
     assert!(
         error
             .message
-            .contains("Provider.Describe: settings: bootTiem: unknown field"),
+            .contains("plugin sim: settings: bootTiem: unknown field"),
         "{error}"
     );
     let settings = values(&[("plugin", "sim"), ("visibility", "1s")]);
@@ -657,4 +657,22 @@ async fn the_flavor_cloud_init_has_no_health_of_its_own_and_nothing_to_drain() {
         other["error"]["message"],
         "rpc: can't find method \"Flavor.NoSuch\""
     );
+}
+
+#[tokio::test]
+async fn the_settings_of_a_subtype_are_its_own() {
+    let service = ProviderService::new(simulated()).with_subtype("other", simulated());
+    let served = Served::new(vec![Box::new(service)]);
+    let ask = async |type_: &str| {
+        let params = json!({"type": type_});
+        let request =
+            json!({"jsonrpc": "2.0", "method": "Provider.Settings", "params": params, "id": 1});
+        let answer = served.answer(request.to_string().as_bytes()).await;
+        serde_json::from_str::<Json>(&answer).unwrap()
+    };
+    for type_ in ["", "other"] {
+        let settings = &ask(type_).await["result"]["settings"];
+        assert!(settings["properties"]["bootTime"].is_object(), "{settings}");
+    }
+    assert_eq!(ask("third").await["error"]["message"], "no-plugin:third");
 }

@@ -9,7 +9,8 @@ use drover_model::{
     ProviderRef, Template, TemplateParts, Timestamp, Token, Value,
 };
 use drover_provider::{
-    Clock, DestroyRequest, Provider, ProviderError, ProviderFactory as _, ProvisionRequest, Slot,
+    Clock, Described, DestroyRequest, Provider, ProviderError, ProviderFactory as _,
+    ProvisionRequest, Slot,
 };
 use drover_provider_plugin::{Directory, Place, PluginFactory};
 
@@ -69,6 +70,11 @@ impl Scope {
     pub(crate) fn try_open(&self, settings: &Value) -> Result<Arc<dyn Provider>, ProviderError> {
         self.factory
             .open(&ProviderName::parse("local").unwrap(), settings)
+    }
+
+    pub(crate) fn describe(&self, settings: &Value) -> Result<Option<Described>, ProviderError> {
+        self.factory
+            .describe(&ProviderName::parse("local").unwrap(), settings)
     }
 
     /// Opens the scope with short times.

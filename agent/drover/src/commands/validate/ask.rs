@@ -1,0 +1,107 @@
+//! Asking plugins what they take: those that run, and for as long as that takes those of the agent's file that do not.
+
+use std::collections::BTreeSet;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drover_loop::Asked;
+use drover_model::{ErrorClass, ProviderDoc};
+use drover_provider::{Described, ProviderError, ProviderFactory as _};
+use drover_provider_plugin::{Directory, Place, PluginFactory};
+use drover_spec::Repository;
+use drover_spec::agent_config::PluginConfig;
+
+use crate::cli::{AgentOptions, SourceOptions};
+use crate::error::{CommandResult, Context as _};
+use crate::plugins::Supervisor;
+use crate::providers::{self, SystemClock};
+use crate::settings::Settings;
+
+/// How often a plugin that is there and does not answer is asked, each time for a second.
+const ATTEMPTS: u32 = 5;
+
+/// Between two attempts: as long as a failed meeting stands.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Asks the plugins of every Provider document.
+pub(super) fn plugins(repository: &Repository, config: &Path) -> CommandResult<Asked> {
+    let settings = Settings::of_agent(&AgentOptions {
+        source: SourceOptions {
+            config: Some(config.to_owned()),
+            ..SourceOptions::default()
+        },
+        ..AgentOptions::default()
+    })?;
+    let running = settings.places(Path::new("/nonexistent")).plugins;
+    let scratch = tempfile::tempdir().context("cannot make a scratch folder")?;
+    let needed = needed(repository, &settings.plugins.start, &running);
+    let sockets = scratch.path().join("sockets");
+    let started: BTreeSet<&str> = needed.iter().map(|plugin| plugin.name.as_str()).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?;
+    let supervisor = runtime
+        .block_on(Supervisor::start(&needed, &sockets, scratch.path()))
+        .context("cannot start the plugins of the agent's file")?;
+    let with_factory = |directory: Directory| {
+        let place = Place::Named(directory.clone());
+        let ledger = scratch.path().join("ledger");
+        let factory = PluginFactory::new(place, ledger, Arc::new(SystemClock));
+        (directory, factory)
+    };
+    let running = with_factory(running);
+    let own = with_factory(Directory::new(&sockets));
+    let registry = providers::registry();
+    let asked = Asked::of(repository, &registry, &|document| {
+        let is_started = lookup(document).is_some_and(|lookup| started.contains(lookup));
+        let sockets = if is_started { &own } else { &running };
+        ask(sockets, document)
+    });
+    runtime.block_on(supervisor.end());
+    Ok(asked)
+}
+
+/// Returns the name of a document's plugin, without its subtype. None: it is of another type.
+fn lookup(document: &ProviderDoc) -> Option<&str> {
+    let plugin = (document.type_.as_str() == "plugin").then_some(&document.settings)?;
+    plugin.get("plugin")?.as_str()?.split('/').next()
+}
+
+/// Returns what has to be started: named by a document, and nobody listens.
+fn needed(
+    repository: &Repository,
+    start: &[PluginConfig],
+    running: &Directory,
+) -> Vec<PluginConfig> {
+    let documents = repository.providers.values();
+    let named: BTreeSet<&str> = documents
+        .filter_map(|located| lookup(&located.value))
+        .collect();
+    let is_needed = |plugin: &&PluginConfig| {
+        named.contains(plugin.name.as_str())
+            && UnixStream::connect(running.path().join(&plugin.name)).is_err()
+    };
+    start.iter().filter(is_needed).cloned().collect()
+}
+
+fn ask(
+    (directory, factory): &(Directory, PluginFactory),
+    document: &ProviderDoc,
+) -> Result<Option<Described>, ProviderError> {
+    let Some(lookup) = lookup(document) else {
+        return Ok(None);
+    };
+    let mut attempts = 1;
+    loop {
+        let asked = factory.describe(&document.name, &document.settings);
+        let silent = matches!(&asked, Err(error) if error.class == ErrorClass::Unknown);
+        if !silent || attempts == ATTEMPTS || directory.find(lookup).is_err() {
+            return asked;
+        }
+        attempts += 1;
+        std::thread::sleep(PAUSE);
+    }
+}

@@ -1,0 +1,122 @@
+//! What a plugin says that it takes, before anything is made: by `drover validate`, and by the agent.
+
+use std::fs;
+
+use crate::plugin::PYTHON;
+use crate::support::{Sandbox, holds, instances};
+
+const WEB: &str = "groups/web.yaml";
+const LOCAL: &str = "providers/local.yaml";
+
+fn provider(settings: &str) -> String {
+    format!(
+        "apiVersion: drover/v1alpha1
+kind: Provider
+metadata: {{name: local}}
+spec:
+  type: plugin
+  plugin: example
+  settings: {settings}
+"
+    )
+}
+
+fn group(properties: &str) -> String {
+    format!(
+        "apiVersion: drover/v1alpha1
+kind: Group
+metadata: {{name: web}}
+spec:
+  provider: local
+  size: 1
+  template:
+    properties: {properties}
+  rollout: {{minReady: 100ms}}
+  drain: {{delay: 0s}}
+"
+    )
+}
+
+const SLEEP: &str = "{command: [sleep, infinity]}";
+
+/// A repository on the example in Python, which the agent's file starts.
+fn sandbox(settings: &str, properties: &str) -> Sandbox {
+    let sandbox = Sandbox::with_files(&[(LOCAL, &provider(settings)), (WEB, &group(properties))]);
+    let path = sandbox.path("agent.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    let example = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../providers/drover-provider-plugin/examples/provider.py"
+    );
+    let text = text.replace("allow: [process]", "allow: [plugin]");
+    let plugins = format!(
+        "plugins:\n  dir: '{}'\n  start:\n    - {{name: example, command: [{PYTHON}, '{example}', '${{socket}}', '{}']}}\n",
+        sandbox.path("plugins").display(),
+        sandbox.path("machines").display()
+    );
+    fs::write(path, text + &plugins).unwrap();
+    sandbox
+}
+
+#[test]
+fn validate_finds_what_a_plugin_does_not_take_with_place_and_suggestion() {
+    let sandbox = sandbox("{pagesize: 5}", "{comand: [sleep, infinity]}");
+    let ran = sandbox.with_config(&["validate", "work"]).exits(1);
+    let ran = ran.prints("settings.pagesize: unknown field");
+    let ran = ran.prints("did you mean `pageSize`?");
+    ran.prints("providers/local.yaml:7:");
+
+    sandbox.write("work/providers/local.yaml", &provider("{pageSize: 0}"));
+    let ran = sandbox.with_config(&["validate", "work"]).exits(1);
+    ran.prints("settings.pageSize: expected an integer from 1 to 1000");
+
+    sandbox.write("work/providers/local.yaml", &provider("{pageSize: 5}"));
+    let ran = sandbox.with_config(&["validate", "work"]).exits(1);
+    let ran = ran.prints("unknown field `comand`");
+    let ran = ran.prints("did you mean `command`?");
+    ran.prints("groups/web.yaml:8:");
+
+    sandbox.write("work/groups/web.yaml", &group(SLEEP));
+    let ran = sandbox.with_config(&["validate", "work"]).exits(0);
+    assert!(!ran.stderr.contains("not checked"), "{}", ran.stderr);
+    assert!(
+        !sandbox.path("plugins").exists(),
+        "what was started for the check is nobody else's"
+    );
+}
+
+#[test]
+fn validate_says_what_it_could_not_ask() {
+    let sandbox = sandbox("{pagesize: 5}", "{comand: [sleep]}");
+    let ran = sandbox.drover(&["validate", "work"]).exits(0);
+    ran.says("not checked: what the plugins of 1 provider (local) take");
+    let path = sandbox.path("agent.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("name: example", "name: other")).unwrap();
+    let ran = sandbox.with_config(&["validate", "work"]).exits(0);
+    let ran = ran.prints("plugin example: Handshake.Hello: there is no socket example");
+    let ran = ran.prints("what it takes is not checked");
+    ran.says("valid, 1 warning");
+
+    // A plugin that is none of the kind refuses the document.
+    let vanilla = crate::infrakit::Serving::start(&sandbox, "vanilla", &[]);
+    fs::create_dir_all(sandbox.path("plugins")).unwrap();
+    fs::rename(&vanilla.socket, sandbox.path("plugins/example")).unwrap();
+    let ran = sandbox.with_config(&["validate", "work"]).exits(1);
+    ran.prints("Plugin does not support interface Instance/0.6.1");
+}
+
+#[test]
+fn the_agent_refuses_what_a_plugin_does_not_take_and_keeps_what_it_had() {
+    let sandbox = sandbox("{pageSize: 5}", SLEEP);
+    let _agent = sandbox.agent();
+    sandbox.wait_converged("web", 1);
+    sandbox.push("wrong", &[(WEB, &group("{command: [sleep, '1'], nots: x}"))]);
+    let web = sandbox.wait_for("web", "the refusal", |web| holds(web) == ["SpecInvalid"]);
+    let said = web["holds"][0]["message"].as_str().unwrap();
+    assert!(said.contains("unknown field `nots`"), "{said}");
+    assert!(said.contains("groups/web.yaml:8:"), "{said}");
+    assert_eq!(instances(&web), ["web-1"]);
+    sandbox.push("right", &[(WEB, &group(SLEEP))]);
+    sandbox.wait_for("web", "the end of the hold", |web| holds(web).is_empty());
+}
