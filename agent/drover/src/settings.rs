@@ -32,7 +32,8 @@ const DEFAULT_CONFIG: &str = "/etc/drover/agent.yaml";
 /// The largest agent's file that is read.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
-const DEFAULT_DATA_DIR: &str = "/var/lib/drover";
+/// Where data is unless somebody says otherwise.
+pub(crate) const DEFAULT_DATA_DIR: &str = "/var/lib/drover";
 /// Where the provider type `process` keeps its instances in the data folder.
 pub(crate) const PROCESS_FOLDER: &str = "process";
 /// Where in the data folder is kept what was asked of plugins.

@@ -105,7 +105,8 @@ impl Reader {
 }
 
 impl Snapshot {
-    fn from_reply(reply: StateReply) -> CommandResult<Self> {
+    /// Reads what an agent has sent.
+    pub(crate) fn from_reply(reply: StateReply) -> CommandResult<Self> {
         let fleet = reply.fleet.as_deref().map(record::decode_fleet).transpose();
         Ok(Self {
             groups: decode_groups(reply.groups.values())?,

@@ -75,6 +75,44 @@ pub(crate) fn edit_group(
     mode: Mode,
     edit: &dyn Fn(&str) -> CommandResult<String>,
 ) -> CommandResult<Edited> {
+    change_file(target, group, message, mode, &|file, text| {
+        let changed = edit(text)?;
+        if changed != text {
+            check(file, &changed)?;
+        }
+        Ok(Some(changed))
+    })
+}
+
+/// Takes the document of `group` out of its file, and the file out of the branch when nothing is left in it.
+///
+/// # Errors
+///
+/// As with [`edit_group`].
+pub(crate) fn remove_group(
+    target: Target<'_>,
+    group: &GroupName,
+    message: &str,
+    mode: Mode,
+) -> CommandResult<Edited> {
+    change_file(target, group, message, mode, &|_, text| {
+        drover_spec::edit::remove_group(text, group).map_err(|error| {
+            CommandError::new("cannot make the change")
+                .because(error)
+                .hint("make it by hand: nothing was written")
+        })
+    })
+}
+
+/// Changes the file that holds `group`; `edit` gets its path and text, and returns the new text. None: the
+/// file goes.
+fn change_file(
+    target: Target<'_>,
+    group: &GroupName,
+    message: &str,
+    mode: Mode,
+    edit: &dyn Fn(&str, &str) -> CommandResult<Option<String>>,
+) -> CommandResult<Edited> {
     for attempt in 0..u64::from(ATTEMPTS_MAX) {
         if attempt > 0 {
             // At random, so that those who collided do not collide again.
@@ -84,20 +122,22 @@ pub(crate) fn edit_group(
         let tip = tip(target)?;
         let documents = Documents::from_commit(target.mirror, tip, target.path)?;
         let (file, text) = file_of(&documents, group, target.branch)?;
-        let changed = edit(&text)?;
-        if changed == text {
+        let changed = edit(&file, &text)?;
+        if changed.as_deref() == Some(text.as_str()) {
             return Ok(Edited::Unchanged);
         }
-        check(&file, &changed)?;
         let path = match target.path.trim_matches('/') {
             "" => file.clone(),
             root => format!("{root}/{file}"),
         };
         if mode == Mode::DryRun {
-            let diff = unified_diff(&path, &text, &changed);
+            let diff = unified_diff(&path, &text, changed.as_deref().unwrap_or_default());
             return Ok(Edited::DryRun { diff });
         }
-        let edits = [Edit::put(path.as_str(), changed)];
+        let edits = [match changed {
+            Some(changed) => Edit::put(path.as_str(), changed),
+            None => Edit::remove(path.as_str()),
+        }];
         if let Some(commit) = commit_on(target, tip, &edits, message, identity::user())? {
             return Ok(Edited::Committed { commit, path });
         }

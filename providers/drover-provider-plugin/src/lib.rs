@@ -38,6 +38,7 @@ pub use endpoint::{Directory, Endpoint, FindError, PluginName, PluginNameError};
 pub use factory::PluginFactory;
 pub use json::{from_json, to_json};
 pub use serve::{
-    Answered, CloudInitService, Failure, InstanceService, ProviderService, Served, ServedSocket,
-    Service, VanillaService,
+    Answered, CloudInitService, Failure, GroupChange, GroupService, GroupSpec, Groups,
+    InstanceService, ProviderService, Served, ServedGroup, ServedInstance, ServedSocket, Service,
+    Trying, VanillaService,
 };

@@ -26,11 +26,15 @@ use crate::json::field;
 
 mod cloud_init;
 mod flavor;
+mod group;
 mod instance;
 mod provider;
 
 pub use cloud_init::CloudInitService;
 pub use flavor::VanillaService;
+pub use group::{
+    GroupChange, GroupService, GroupSpec, Groups, ServedGroup, ServedInstance, Trying,
+};
 pub use instance::InstanceService;
 pub use provider::ProviderService;
 

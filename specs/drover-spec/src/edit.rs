@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use drover_model::{Activity, Group, GroupName, GroupSpec, Kind, Suspend};
+use drover_model::{Activity, Group, GroupName, GroupSpec, Kind, Manage, Suspend, Value};
 
 use crate::diagnostic::Diagnostic;
 use crate::document::{Document, ParsedFile, parse_file};
@@ -68,6 +68,85 @@ pub fn set_size(file_text: &str, group: &GroupName, size: u32) -> Result<String,
     let node = target.spec.get("size").ok_or_else(|| target.by_hand())?;
     let splice = Splice::replace(node.place.start..node.place.end, size.to_string());
     target.spliced(vec![splice], |spec| spec.size = size)
+}
+
+/// Sets `spec.manage` of a group.
+pub fn set_manage(file_text: &str, group: &GroupName, manage: Manage) -> Result<String, EditError> {
+    let target = Target::find(file_text, group)?;
+    let intended = |spec: &mut GroupSpec| spec.manage = manage;
+    let word = match manage {
+        Manage::Full => "full",
+        Manage::Observe => "observe",
+    };
+    if let Some(node) = target.spec.get("manage") {
+        let splice = Splice::replace(node.place.start..node.place.end, word.to_owned());
+        return target.spliced(vec![splice], intended);
+    }
+    let first = target
+        .append_field("manage", word)
+        .ok_or_else(|| target.by_hand())
+        .and_then(|splice| target.spliced(vec![splice], intended));
+    match (first, target.prepend_field("manage", word)) {
+        // As with `suspend`: the end of some block texts cannot be told from what follows.
+        (Err(EditError::ByHand { .. }), Some(splice)) => target.spliced(vec![splice], intended),
+        (result, _) => result,
+    }
+}
+
+/// Sets `spec.template.properties` of a group; `written` is the value in one line, as YAML or JSON has it.
+/// What the properties had of comments goes.
+pub fn set_properties(
+    file_text: &str,
+    group: &GroupName,
+    properties: &Value,
+    written: &str,
+) -> Result<String, EditError> {
+    let target = Target::find(file_text, group)?;
+    let template = target.spec.get("template");
+    let node = template.and_then(|template| template.get("properties"));
+    let node = node.ok_or_else(|| target.by_hand())?;
+    let splice = Splice::replace(node.place.start..node.place.end, written.to_owned());
+    target.spliced(vec![splice], |spec| {
+        spec.template.properties = properties.clone();
+    })
+}
+
+/// Takes the document of a group out of its file. None: nothing else is in the file.
+pub fn remove_group(file_text: &str, group: &GroupName) -> Result<Option<String>, EditError> {
+    let target = Target::find(file_text, group)?;
+    let raw = read(file_text, 0, TreeLimits::DOCUMENTS).documents;
+    let index = target.index;
+    if raw.len() == 1 {
+        return Ok(None);
+    }
+    let gone = match index.checked_sub(1) {
+        // The line with the dashes before it goes too.
+        Some(before) => raw[before].end..raw[index].end,
+        None => 0..raw[1].start,
+    };
+    let parts = (file_text.get(..gone.start), file_text.get(gone.end..));
+    let (Some(before), Some(after)) = parts else {
+        return Err(target.by_hand());
+    };
+    let text = format!("{before}{after}");
+    let texts = |file: &ParsedFile| -> Vec<Arc<str>> {
+        let documents = file.documents.iter();
+        documents
+            .map(|document| Arc::clone(&document.text))
+            .collect()
+    };
+    let mut expected = texts(&target.file);
+    expected.remove(index);
+    // Line breaks at the border are nobody's.
+    let same = |left: &[Arc<str>], right: &[Arc<str>]| {
+        let mut pairs = left.iter().zip(right);
+        left.len() == right.len() && pairs.all(|(left, right)| left.trim() == right.trim())
+    };
+    if same(&texts(&parse_file(PATH, text.as_bytes())), &expected) {
+        Ok(Some(text))
+    } else {
+        Err(target.by_hand())
+    }
 }
 
 /// Adds an entry to `spec.suspend` of a group.
@@ -350,6 +429,32 @@ impl<'a> Target<'a> {
             }
             Content::Scalar(_) | Content::Map(..) => None,
         }
+    }
+
+    /// Puts a field behind the others.
+    fn append_field(&self, key: &str, value: &str) -> Option<Splice> {
+        let entries = self.spec.entries()?;
+        let end = entries.last()?.value.place.end;
+        if self.is_flow() {
+            return Some(Splice::insert(end, format!(", {key}: {value}")));
+        }
+        let blanks = self.blanks_before(entries.first()?.key_place.start)?;
+        Some(self.lines_after(end, &format!("{blanks}{key}: {value}")))
+    }
+
+    /// Puts a field before the others.
+    fn prepend_field(&self, key: &str, value: &str) -> Option<Splice> {
+        let first = self.spec.entries()?.first()?;
+        if self.is_flow() {
+            return None;
+        }
+        let blanks = self.blanks_before(first.key_place.start)?;
+        let line_break = self.line_break();
+        let at = self.line_start(first.key_place.start);
+        Some(Splice::insert(
+            at,
+            format!("{blanks}{key}: {value}{line_break}"),
+        ))
     }
 
     fn append_key(&self, entries: &[Entry], item: &str) -> Option<Splice> {

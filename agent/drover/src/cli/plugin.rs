@@ -1,12 +1,13 @@
 //! Arguments of the commands of `drover plugin`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use drover_model::Value;
 
-use super::values;
+use super::{SourceOptions, values};
+use crate::settings::DEFAULT_DATA_DIR;
 
 /// Commands of `drover plugin`.
 #[derive(Debug, Subcommand)]
@@ -26,19 +27,13 @@ pub(crate) struct PluginServeArgs {
     /// The socket [default: the type's name in the folder where InfraKit looks for plugins]
     #[arg(long, value_name = "SOCKET")]
     pub(crate) socket: Option<PathBuf>,
-    /// Where instances and their tags are kept
-    #[arg(
-        long,
-        env = "DROVER_DATA_DIR",
-        value_name = "DIR",
-        default_value = "/var/lib/drover",
-        hide_env = true
-    )]
-    pub(crate) data_dir: PathBuf,
+    /// Where instances and their tags are kept, or the agent's for `group` [default: /var/lib/drover]
+    #[arg(long, env = "DROVER_DATA_DIR", value_name = "DIR", hide_env = true)]
+    data_dir: Option<PathBuf>,
     /// A setting of the provider as InfraKit sees it, e.g. `bootTime=1s`; repeatable
     #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = values::setting)]
     pub(crate) settings: Vec<(String, Value)>,
-    /// The agent's file, for what containers may have [default: /etc/drover/agent.yaml, where it exists]
+    /// The agent's file, for `group` and for what containers may have [default: /etc/drover/agent.yaml, where it exists]
     #[arg(
         short,
         long,
@@ -53,6 +48,23 @@ pub(crate) struct PluginServeArgs {
     /// Arguments of that program
     #[arg(last = true, value_name = "ARGUMENT")]
     pub(crate) arguments: Vec<String>,
+}
+
+impl PluginServeArgs {
+    /// Returns where instances and their tags are kept.
+    pub(crate) fn data_dir(&self) -> &Path {
+        let written = self.data_dir.as_deref();
+        written.unwrap_or_else(|| Path::new(DEFAULT_DATA_DIR))
+    }
+
+    /// Returns where the agent is whose groups are served.
+    pub(crate) fn source(&self) -> SourceOptions {
+        SourceOptions {
+            config: self.config.clone(),
+            data_dir: self.data_dir.clone(),
+            ..SourceOptions::default()
+        }
+    }
 }
 
 /// What can be served.
@@ -71,6 +83,8 @@ pub(crate) enum ServedType {
     /// The flavor of user data in parts.
     #[value(name = "cloudInit")]
     CloudInit,
+    /// The groups of a running agent.
+    Group,
 }
 
 impl ServedType {
@@ -83,6 +97,7 @@ impl ServedType {
             Self::Simulated => "simulated",
             Self::Vanilla => "vanilla",
             Self::CloudInit => "cloudInit",
+            Self::Group => "group",
         }
     }
 }

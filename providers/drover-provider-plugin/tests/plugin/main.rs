@@ -8,6 +8,7 @@
 mod adopting;
 mod fake;
 mod faults;
+mod groups;
 mod handshake;
 mod python;
 mod records;

@@ -299,3 +299,87 @@ proptest! {
         prop_assert_eq!(resumed, text);
     }
 }
+
+const FREE: &str = "apiVersion: drover/v1alpha1
+kind: Group
+metadata: {name: web}
+spec:
+  provider: local # here
+  size: 3
+  template:
+    properties:
+      image: a # the first
+      ports: [80]
+    tags: {a: b}
+";
+
+const OTHER: &str = "apiVersion: drover/v1alpha1
+kind: Group
+metadata: {name: db}
+spec: {provider: local, size: 1, template: {properties: {image: b}}}
+";
+
+fn named(name: &str) -> GroupName {
+    GroupName::parse(name).unwrap()
+}
+
+#[test]
+fn manage_is_written_behind_the_other_fields_or_where_it_stands() {
+    let free = set_manage(FREE, &named("web"), Manage::Observe).unwrap();
+    assert_eq!(free, format!("{FREE}  manage: observe\n"));
+    let back = set_manage(&free, &named("web"), Manage::Full).unwrap();
+    assert_eq!(back, format!("{FREE}  manage: full\n"));
+    let flow = set_manage(OTHER, &named("db"), Manage::Observe).unwrap();
+    assert!(
+        flow.contains("{properties: {image: b}}, manage: observe}\n"),
+        "{flow}"
+    );
+    let unsure = FREE.replace("    tags: {a: b}\n", "    tags:\n      a: |\n        b\n");
+    let free = set_manage(&unsure, &named("web"), Manage::Observe).unwrap();
+    assert!(free.contains("manage: observe"), "{free}");
+    let missing = set_manage(FREE, &named("db"), Manage::Observe);
+    assert_eq!(missing, Err(EditError::NotFound { group: named("db") }));
+}
+
+#[test]
+fn properties_are_replaced_as_a_whole_and_nothing_else() {
+    let value: Value = [("image".to_owned(), Value::from("c"))]
+        .into_iter()
+        .collect();
+    let written = "{\"image\":\"c\"}";
+    let changed = set_properties(FREE, &named("web"), &value, written).unwrap();
+    let expected = FREE.replace(
+        "image: a # the first\n      ports: [80]\n",
+        "{\"image\":\"c\"}\n",
+    );
+    assert_eq!(changed, expected);
+    let flow = set_properties(OTHER, &named("db"), &value, written).unwrap();
+    assert_eq!(flow, OTHER.replace("{image: b}", written));
+    // What is written is not what is meant.
+    let other = set_properties(OTHER, &named("db"), &value, "{image: d}");
+    assert_eq!(other, Err(EditError::ByHand { group: named("db") }));
+    let bare = OTHER.replace("{properties: {image: b}}", "{}");
+    let none = set_properties(&bare, &named("db"), &value, written);
+    assert!(none.is_err(), "{none:?}");
+}
+
+#[test]
+fn a_group_is_taken_out_of_its_file_with_its_dashes() {
+    assert_eq!(remove_group(FREE, &named("web")), Ok(None));
+    let both = format!("{FREE}---\n{OTHER}");
+    assert_eq!(remove_group(&both, &named("db")), Ok(Some(FREE.to_owned())));
+    assert_eq!(
+        remove_group(&both, &named("web")),
+        Ok(Some(OTHER.to_owned()))
+    );
+    let three = format!("{both}---\n{}", OTHER.replace("db", "cache"));
+    let left = remove_group(&three, &named("db")).unwrap().unwrap();
+    assert_eq!(left, format!("{FREE}---\n{}", OTHER.replace("db", "cache")));
+    let missing = remove_group(&both, &named("cache"));
+    assert_eq!(
+        missing,
+        Err(EditError::NotFound {
+            group: named("cache")
+        })
+    );
+}

@@ -13,7 +13,7 @@ use drover_provider_plugin::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{AgentOptions, PluginServeArgs, ServedType, SourceOptions};
+use crate::cli::{PluginServeArgs, ServedType};
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
 use crate::providers::{self, Places, SystemClock};
@@ -21,6 +21,7 @@ use crate::settings::{PROCESS_FOLDER, Settings};
 use crate::ui::Ui;
 
 mod ec2;
+mod group;
 
 /// Where in the data folder is kept what InfraKit's protocol keeps and a provider does not.
 const TAGS_FOLDER: &str = "infrakit-tags";
@@ -48,8 +49,9 @@ pub(super) fn run(args: &PluginServeArgs, ui: Ui) -> CommandResult {
         .context("cannot start a runtime")?;
     runtime.block_on(async {
         let (served, program) = match args.type_ {
-            ServedType::Vanilla => (flavor(VanillaService), None),
-            ServedType::CloudInit => (flavor(CloudInitService), None),
+            ServedType::Vanilla => (one(VanillaService), None),
+            ServedType::CloudInit => (one(CloudInitService), None),
+            ServedType::Group => (one(group::service(args)?), None),
             ServedType::Process | ServedType::Docker | ServedType::Simulated => {
                 (provider(args)?, None)
             }
@@ -70,9 +72,13 @@ pub(super) fn run(args: &PluginServeArgs, ui: Ui) -> CommandResult {
 /// Refuses options of other types.
 fn check(args: &PluginServeArgs) -> CommandResult<()> {
     let type_ = args.type_.as_str();
-    let flavor = matches!(args.type_, ServedType::Vanilla | ServedType::CloudInit);
-    if flavor && !args.settings.is_empty() {
-        return Err(CommandError::usage("a flavor has no settings"));
+    let settled = match args.type_ {
+        ServedType::Vanilla | ServedType::CloudInit => Some("a flavor has no settings"),
+        ServedType::Group => Some("groups have no settings: they are the agent's"),
+        ServedType::Process | ServedType::Docker | ServedType::Ec2 | ServedType::Simulated => None,
+    };
+    if let Some(why) = settled.filter(|_| !args.settings.is_empty()) {
+        return Err(CommandError::usage(why));
     }
     let program = args.program.is_some() || !args.arguments.is_empty();
     if program && args.type_ != ServedType::Ec2 {
@@ -82,7 +88,8 @@ fn check(args: &PluginServeArgs) -> CommandResult<()> {
     Ok(())
 }
 
-fn flavor(service: impl Service + 'static) -> Served {
+/// A plugin with one interface.
+fn one(service: impl Service + 'static) -> Served {
     Served::new(vec![Box::new(service)])
 }
 
@@ -138,16 +145,16 @@ fn instances(
     args: &PluginServeArgs,
     provider: Arc<dyn Provider>,
 ) -> CommandResult<InstanceService> {
-    let tags = args.data_dir.join(TAGS_FOLDER).join(args.type_.as_str());
+    let tags = args.data_dir().join(TAGS_FOLDER).join(args.type_.as_str());
     let instances = InstanceService::new(provider, &tags, Arc::new(SystemClock));
     instances.context(format!("cannot make {}", tags.display()))
 }
 
 fn factory(args: &PluginServeArgs) -> CommandResult<Arc<dyn ProviderFactory>> {
     let type_ = args.type_.as_str();
-    let mut places = Places::of_processes(&args.data_dir.join(PROCESS_FOLDER));
+    let mut places = Places::of_processes(&args.data_dir().join(PROCESS_FOLDER));
     if args.type_ == ServedType::Docker {
-        places.docker_dir = args.data_dir.join(DOCKER_FOLDER);
+        places.docker_dir = args.data_dir().join(DOCKER_FOLDER);
         places.grants = grants(args)?;
     }
     let mut factories = providers::factories(places).into_iter();
@@ -158,13 +165,7 @@ fn factory(args: &PluginServeArgs) -> CommandResult<Arc<dyn ProviderFactory>> {
 /// Returns what containers may have: what the agent's file says, and the engine that is named here, by who may
 /// name one.
 fn grants(args: &PluginServeArgs) -> CommandResult<drover_provider_docker::Grants> {
-    let settings = Settings::of_agent(&AgentOptions {
-        source: SourceOptions {
-            config: args.config.clone(),
-            ..SourceOptions::default()
-        },
-        ..AgentOptions::default()
-    })?;
+    let settings = Settings::of_source(&args.source())?;
     let mut grants = settings.places(Path::new("")).grants;
     let named = args.settings.iter().filter(|(name, _)| name == "endpoint");
     let named = named.filter_map(|(_, value)| value.as_str());

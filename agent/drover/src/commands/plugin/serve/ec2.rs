@@ -58,7 +58,7 @@ pub(super) async fn start(
     args: &PluginServeArgs,
 ) -> CommandResult<(Arc<dyn Provider>, Supervisor)> {
     let program = program(args)?;
-    let sockets = args.data_dir.join(SOCKETS);
+    let sockets = args.data_dir().join(SOCKETS);
     let mut arguments = vec!["--socket".to_owned(), "${socket}".to_owned()];
     arguments.extend(args.arguments.iter().cloned());
     let config = PluginConfig {
@@ -69,7 +69,7 @@ pub(super) async fn start(
         memory: None,
         start_timeout: START_TIMEOUT,
     };
-    let started = Supervisor::start(&[config], &sockets, &args.data_dir).await;
+    let started = Supervisor::start(&[config], &sockets, args.data_dir()).await;
     let supervisor = started.context(format!("cannot start {}", program.display()))?;
     let listens = supervisor.states().all().values().all(|state| state.up);
     let opened = if listens {
@@ -92,7 +92,7 @@ pub(super) async fn start(
 /// Opens the provider, once the program has described itself.
 async fn open(args: &PluginServeArgs, sockets: &Path) -> CommandResult<Arc<dyn Provider>> {
     let place = Place::Named(Directory::new(sockets));
-    let ledger = args.data_dir.join(LEDGER);
+    let ledger = args.data_dir().join(LEDGER);
     let factory = PluginFactory::new(place, ledger, Arc::new(SystemClock));
     let own: Value = args.settings.iter().cloned().collect();
     let settings: Value = [

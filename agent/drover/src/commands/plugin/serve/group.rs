@@ -1,0 +1,312 @@
+//! The groups of a running agent, as InfraKit's `Group`: read from its socket, changed by commits to its source.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drover_model::{Flavor, Group, GroupName, GroupPhase, Kind, Manage, RecordedGroup};
+use drover_provider_plugin::{
+    GroupChange, GroupService, GroupSpec, Groups, ServedGroup, ServedInstance, Trying, from_json,
+    to_json,
+};
+use drover_spec::{Document, edit, parse_document};
+use serde_json::{Value as Json, json};
+
+use crate::agent::client::AgentClient;
+use crate::cli::PluginServeArgs;
+use crate::error::{CommandError, CommandResult, Context as _};
+use crate::settings::Settings;
+use crate::snapshot::{Repository, Snapshot};
+use crate::source_edit::{self, Mode, Target};
+
+/// How long the agent may take for the pass after a change.
+const PASS: Duration = Duration::from_secs(30);
+
+/// The groups of one agent.
+#[derive(Debug, Clone)]
+pub(super) struct AgentGroups {
+    settings: Settings,
+}
+
+/// Returns the service of the agent that the arguments name.
+pub(super) fn service(args: &PluginServeArgs) -> CommandResult<GroupService<AgentGroups>> {
+    let settings = Settings::of_source(&args.source())?;
+    // A source that cannot be named is told now, not at the first change.
+    settings.source_url()?;
+    Ok(GroupService::new(AgentGroups { settings }))
+}
+
+impl AgentGroups {
+    /// Does what waits for sockets and files on a thread that may.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> CommandResult<T> + Send + 'static,
+    ) -> Result<T, String> {
+        let this = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&this)).await;
+        match done {
+            Ok(done) => done.map_err(|error| whole(&error)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn snapshot(&self) -> CommandResult<Snapshot> {
+        let client = AgentClient::connect(&self.settings.data_dir)
+            .context("the groups of no running agent can be served")?;
+        let reply = client
+            .state(None)
+            .context("cannot read the agent's state")?;
+        Snapshot::from_reply(reply)
+    }
+
+    fn change(&self, change: &GroupChange, trying: Trying) -> CommandResult<()> {
+        let mode = match trying {
+            Trying::Pretend => Mode::DryRun,
+            Trying::Commit => Mode::Write,
+        };
+        match change {
+            GroupChange::Create { id, .. } => Err(CommandError::new(format!(
+                "there is no group {id}, and a group is made by its document: write it and push it"
+            ))),
+            GroupChange::DestroyInstances { .. } => Err(CommandError::new(
+                "instances are not ended by their handles: set the size, and the agent chooses",
+            )),
+            GroupChange::Edit {
+                id,
+                size,
+                properties,
+            } => self.edit(id, *size, properties.as_ref(), mode),
+            GroupChange::Free { id } => {
+                let group = parsed(id)?;
+                let message = format!("{group}: leave alone");
+                self.commit(&group, mode, &message, &|text| {
+                    edit::set_manage(text, &group, Manage::Observe)
+                })
+            }
+            GroupChange::Destroy { id } => self.destroy(id, mode),
+        }
+    }
+
+    fn edit(
+        &self,
+        id: &str,
+        size: Option<u32>,
+        properties: Option<&Json>,
+        mode: Mode,
+    ) -> CommandResult<()> {
+        let group = parsed(id)?;
+        let message = match (size, properties) {
+            (Some(size), None) => format!("{group}: scale to {size}"),
+            (None, _) => format!("{group}: change the properties of instances"),
+            (Some(size), Some(_)) => {
+                format!("{group}: scale to {size} and change the properties of instances")
+            }
+        };
+        self.commit(&group, mode, &message, &|text| {
+            let mut text = text.to_owned();
+            if let Some(properties) = properties {
+                let value = from_json(properties);
+                text = edit::set_properties(&text, &group, &value, &properties.to_string())?;
+            }
+            if let Some(size) = size {
+                text = edit::set_size(&text, &group, size)?;
+            }
+            Ok(text)
+        })
+    }
+
+    fn commit(
+        &self,
+        group: &GroupName,
+        mode: Mode,
+        message: &str,
+        edit: &dyn Fn(&str) -> Result<String, edit::EditError>,
+    ) -> CommandResult<()> {
+        let repository = Repository::open(&self.settings)?;
+        let target = self.target(&repository);
+        source_edit::edit_group(target, group, message, mode, &|text| {
+            edit(text).map_err(|error| {
+                CommandError::new(format!("cannot change group {group}")).because(error)
+            })
+        })?;
+        self.follow(mode);
+        Ok(())
+    }
+
+    fn destroy(&self, id: &str, mode: Mode) -> CommandResult<()> {
+        let group = parsed(id)?;
+        let snapshot = self.snapshot()?;
+        let document = snapshot.groups.get(&group).and_then(document);
+        if document.is_some_and(|document| document.spec.deletion.protect) {
+            return Err(CommandError::new(format!(
+                "group {group} is protected: a commit has to say `deletion: {{protect: false}}` first"
+            )));
+        }
+        let repository = Repository::open(&self.settings)?;
+        let message = format!("{group}: remove");
+        source_edit::remove_group(self.target(&repository), &group, &message, mode)?;
+        self.follow(mode);
+        Ok(())
+    }
+
+    fn target<'a>(&'a self, repository: &'a Repository) -> Target<'a> {
+        Target {
+            mirror: &repository.mirror,
+            branch: &self.settings.branch,
+            path: &self.settings.path,
+        }
+    }
+
+    /// Lets the agent look at once, so that who asks next sees the change. It would look anyway.
+    fn follow(&self, mode: Mode) {
+        if mode == Mode::DryRun {
+            return;
+        }
+        let passed =
+            AgentClient::connect(&self.settings.data_dir).and_then(|client| client.reconcile(PASS));
+        if let Err(error) = passed {
+            tracing::warn!(%error, "agent not told of a change");
+        }
+    }
+}
+
+fn parsed(id: &str) -> CommandResult<GroupName> {
+    GroupName::parse(id).context(format!("{id:?} is no name of a group"))
+}
+
+/// Returns an error with its causes, on one line.
+fn whole(error: &CommandError) -> String {
+    let mut text = error.to_string();
+    let mut cause = Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(error.to_string().trim());
+        cause = error.source();
+    }
+    text.replace('\n', " ")
+}
+
+/// Returns the document that is in force.
+fn document(recorded: &RecordedGroup) -> Option<std::sync::Arc<Group>> {
+    let accepted = recorded.accepted.as_ref()?;
+    let parsed = parse_document(&accepted.path, accepted.line, &accepted.text);
+    let outcomes = parsed.documents.into_iter();
+    let mut outcomes = outcomes.filter_map(|document| document.outcome);
+    outcomes.find_map(|document| {
+        if let Document::Group(group) = document {
+            Some(group)
+        } else {
+            None
+        }
+    })
+}
+
+/// Returns a group as InfraKit has it. None: it has no document in force, or goes.
+fn served(recorded: &RecordedGroup) -> Option<Result<ServedGroup, String>> {
+    if recorded.deleting.is_some() {
+        return None;
+    }
+    let group = document(recorded)?;
+    let members = group.spec.quorum.as_ref().map(|quorum| {
+        let members = quorum.members.iter();
+        let ids: Vec<String> = members.map(|member| member.id.to_string()).collect();
+        ids
+    });
+    let allocation = match &members {
+        Some(ids) => json!({"LogicalIDs": ids}),
+        None => json!({"Size": group.spec.size}),
+    };
+    let template = &group.spec.template;
+    let wait = group.spec.rollout.min_ready;
+    let spec = json!({
+        "Instance": {"Plugin": group.spec.provider.to_string(), "Properties": to_json(&template.properties)},
+        "Flavor": flavors(&template.flavors),
+        "Allocation": allocation,
+        "Updating": {"Duration": format!("{}ms", wait.as_millis())},
+    });
+    let spec = match GroupSpec::read(Some(&spec)) {
+        Ok(spec) => spec,
+        Err(why) => return Some(Err(format!("group {}: {why}", recorded.name))),
+    };
+    let instances = recorded.instances.iter().filter_map(|(id, instance)| {
+        let digest = instance.digests.short().to_owned();
+        let tags = BTreeMap::from([
+            ("infrakit.config.hash".to_owned(), digest),
+            ("infrakit.group".to_owned(), recorded.name.to_string()),
+            ("drover.instance".to_owned(), id.to_string()),
+            ("drover.class".to_owned(), instance.class.clone()),
+        ]);
+        Some(ServedInstance {
+            id: instance.provider_ref.as_ref()?.to_string(),
+            logical_id: instance.seat.as_ref().map(|seat| seat.member.to_string()),
+            tags,
+            properties: None,
+        })
+    });
+    Some(Ok(ServedGroup {
+        id: recorded.name.to_string(),
+        spec,
+        instances: instances.collect(),
+        converged: recorded.phase == GroupPhase::Converged,
+    }))
+}
+
+/// Returns the flavors as InfraKit combines them.
+fn flavors(flavors: &[Flavor]) -> Json {
+    let one = |flavor: &Flavor| match flavor {
+        Flavor::Vanilla(vanilla) => {
+            let mut properties = json!({});
+            if !vanilla.init.is_empty() {
+                properties["Init"] = json!(vanilla.init);
+            }
+            if !vanilla.tags.is_empty() {
+                properties["Tags"] = json!(vanilla.tags);
+            }
+            if !vanilla.env.is_empty() {
+                properties["Env"] = json!(vanilla.env);
+            }
+            json!({"Plugin": "vanilla", "Properties": properties})
+        }
+        Flavor::CloudInit(cloud_init) => {
+            let parts = cloud_init.parts.iter().map(|part| {
+                let mut written =
+                    json!({"contentType": part.content_type.as_str(), "content": part.content});
+                if let Some(merge_how) = &part.merge_how {
+                    written["mergeHow"] = json!(merge_how);
+                }
+                written
+            });
+            let parts: Vec<Json> = parts.collect();
+            json!({"Plugin": "cloudInit", "Properties": {"parts": parts}})
+        }
+    };
+    match flavors {
+        [] => json!({"Plugin": "vanilla", "Properties": {}}),
+        [flavor] => one(flavor),
+        flavors => {
+            let all: Vec<Json> = flavors.iter().map(one).collect();
+            json!({"Plugin": "combo", "Properties": all})
+        }
+    }
+}
+
+#[async_trait]
+impl Groups for AgentGroups {
+    async fn all(&self) -> Result<Vec<ServedGroup>, String> {
+        let snapshot = self.blocking(Self::snapshot).await?;
+        snapshot.groups.values().filter_map(served).collect()
+    }
+
+    async fn providers(&self) -> Result<Vec<String>, String> {
+        let snapshot = self.blocking(Self::snapshot).await?;
+        let documents = snapshot.fleet.into_iter().flat_map(|fleet| fleet.documents);
+        let providers = documents.filter(|((kind, _), _)| *kind == Kind::Provider);
+        Ok(providers.map(|((_, name), _)| name).collect())
+    }
+
+    async fn change(&self, change: GroupChange, trying: Trying) -> Result<(), String> {
+        self.blocking(move |this| this.change(&change, trying))
+            .await
+    }
+}

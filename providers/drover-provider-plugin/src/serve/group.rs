@@ -1,0 +1,451 @@
+//! InfraKit's `Group`, served by whoever keeps groups: the calls that read, and those that change, with
+//! InfraKit's checks, in its order, and its sentences.
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+
+use super::{Answered, Failure, Service, param, written};
+use crate::json::{field, text};
+
+mod spec;
+
+pub use spec::GroupSpec;
+
+/// A group as it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServedGroup {
+    /// Its name.
+    pub id: String,
+    /// What it asks for.
+    pub spec: GroupSpec,
+    /// Its instances.
+    pub instances: Vec<ServedInstance>,
+    /// Whether nothing is left to do.
+    pub converged: bool,
+}
+
+/// An instance of a group. The order of the members is InfraKit's.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ServedInstance {
+    /// The provider's handle.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// Whose place it takes, in a group of fixed members.
+    #[serde(rename = "LogicalID")]
+    pub logical_id: Option<String>,
+    /// Its tags.
+    pub tags: std::collections::BTreeMap<String, String>,
+    /// What it was made with, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub properties: Option<Json>,
+}
+
+/// What a call asks to change.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GroupChange {
+    /// A group that there is not.
+    Create {
+        /// Its name.
+        id: String,
+        /// What it asks for.
+        spec: GroupSpec,
+    },
+    /// Other instances, or another number of them.
+    Edit {
+        /// The group.
+        id: String,
+        /// The size from now on, if it differs.
+        size: Option<u32>,
+        /// The properties of instances from now on, if they differ.
+        properties: Option<Json>,
+    },
+    /// It is looked at and left alone from now on.
+    Free {
+        /// The group.
+        id: String,
+    },
+    /// It ends, with its instances.
+    Destroy {
+        /// The group.
+        id: String,
+    },
+    /// Some of its instances end.
+    DestroyInstances {
+        /// The group.
+        id: String,
+        /// Their handles.
+        instances: Vec<String>,
+    },
+}
+
+/// Whether a change is made, or only tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trying {
+    /// It is checked, and nothing is changed.
+    Pretend,
+    /// It is made.
+    Commit,
+}
+
+/// Who keeps groups.
+#[async_trait]
+pub trait Groups: Send + Sync + std::fmt::Debug {
+    /// Returns every group, by name.
+    ///
+    /// # Errors
+    ///
+    /// Why nobody knows, for people.
+    async fn all(&self) -> Result<Vec<ServedGroup>, String>;
+
+    /// Returns what instances may be made by: what a group names as its `Instance.Plugin`.
+    ///
+    /// # Errors
+    ///
+    /// Why nobody knows, for people.
+    async fn providers(&self) -> Result<Vec<String>, String>;
+
+    /// Makes a change, or tries it.
+    ///
+    /// # Errors
+    ///
+    /// Why it is refused, for people.
+    async fn change(&self, change: GroupChange, trying: Trying) -> Result<(), String>;
+}
+
+/// Serves groups.
+#[derive(Debug)]
+pub struct GroupService<G> {
+    groups: G,
+}
+
+/// The flavors that a group may name.
+const FLAVORS: [&str; 3] = ["vanilla", "cloudInit", "combo"];
+
+impl<G: Groups> GroupService<G> {
+    /// Serves what `groups` keeps.
+    pub fn new(groups: G) -> Self {
+        Self { groups }
+    }
+
+    async fn find(&self, id: &str) -> Result<Option<ServedGroup>, Failure> {
+        let all = self.groups.all().await.map_err(Failure::plain)?;
+        Ok(all.into_iter().find(|group| group.id == id))
+    }
+
+    async fn watched(&self, id: &str) -> Result<ServedGroup, Failure> {
+        let found = self.find(id).await?;
+        found.ok_or_else(|| Failure::plain(format!("Group '{id}' is not being watched")))
+    }
+
+    async fn change(&self, change: GroupChange, trying: Trying) -> Result<(), Failure> {
+        let done = self.groups.change(change, trying).await;
+        done.map_err(Failure::plain)
+    }
+
+    async fn commit(&self, params: &Json) -> Result<(String, String), Failure> {
+        let empty = Map::new();
+        let asked = param(params, "Spec").and_then(Json::as_object);
+        let asked = asked.unwrap_or(&empty);
+        let id = text(field(asked, "ID")).map_err(|why| bad("ID", &why, params))?;
+        let id = id.unwrap_or_default();
+        if id.is_empty() {
+            return Err(Failure::plain("Group ID must not be blank"));
+        }
+        let spec = GroupSpec::read(field(asked, "Properties")).map_err(Failure::plain)?;
+        self.look_up(&spec).await?;
+        let trying = match param(params, "Pretend") {
+            Some(Json::Bool(true)) => Trying::Pretend,
+            _ => Trying::Commit,
+        };
+        let Some(group) = self.find(&id).await? else {
+            let details = format!("Managing {} instances", spec.count());
+            let id_ = id.clone();
+            self.change(GroupChange::Create { id: id_, spec }, trying)
+                .await?;
+            return Ok((id, details));
+        };
+        let (details, change) = difference(&group, &spec)?;
+        if let Some(change) = change {
+            self.change(change, trying).await?;
+        }
+        Ok((id, details))
+    }
+
+    /// Looks for what a group names, as InfraKit does: the flavor first.
+    async fn look_up(&self, spec: &GroupSpec) -> Result<(), Failure> {
+        let missing = |what: &str, name: &str| {
+            let words = format!("Failed to find {what} plugin '{name}':plugin not found:{name}");
+            Failure::plain(words)
+        };
+        let flavor = spec.flavor();
+        if !FLAVORS.contains(&flavor) {
+            return Err(missing("Flavor", flavor));
+        }
+        spec.check_flavor().map_err(Failure::plain)?;
+        let providers = self.groups.providers().await.map_err(Failure::plain)?;
+        let plugin = spec.plugin();
+        if !providers.iter().any(|name| name == plugin) {
+            return Err(missing("Instance", plugin));
+        }
+        Ok(())
+    }
+
+    async fn set_size(&self, id: &str, params: &Json) -> Result<(), Failure> {
+        let size = param(params, "Size").and_then(Json::as_i64).unwrap_or(0);
+        if size < 0 {
+            return Err(Failure::plain("size cannot be negative"));
+        }
+        let size = u32::try_from(size).map_err(|_| Failure::plain("size is too large"))?;
+        let Some(group) = self.find(id).await? else {
+            return Err(Failure::plain(format!("group not found {id}")));
+        };
+        if group.spec.logical_ids().is_some() {
+            let words = "cannot set size if logic ids are explicitly set";
+            return Err(Failure::plain(words));
+        }
+        if group.spec.count() == size {
+            return Ok(());
+        }
+        let change = GroupChange::Edit {
+            id: id.to_owned(),
+            size: Some(size),
+            properties: None,
+        };
+        self.change(change, Trying::Commit).await
+    }
+
+    async fn destroy_instances(&self, id: &str, params: &Json) -> Result<(), Failure> {
+        let group = self.watched(id).await?;
+        let list = param(params, "Instances").and_then(Json::as_array);
+        let list = list.into_iter().flatten().map(|one| match one {
+            Json::String(instance) => Ok(instance.clone()),
+            _ => Err(bad("Instances", "an entry is not a text", params)),
+        });
+        let instances: Vec<String> = list.collect::<Result<_, _>>()?;
+        let known = |instance: &String| group.instances.iter().any(|one| one.id == *instance);
+        if let Some(unknown) = instances.iter().find(|instance| !known(instance)) {
+            // InfraKit takes it for one that is ended, and makes the group smaller.
+            return Err(Failure::plain(format!(
+                "group {id} has no instance {unknown}"
+            )));
+        }
+        let id = id.to_owned();
+        self.change(
+            GroupChange::DestroyInstances { id, instances },
+            Trying::Commit,
+        )
+        .await
+    }
+
+    async fn answer(&self, method: &str, params: &Json) -> Answered {
+        let name = text(param(params, "Name")).map_err(|why| bad("Name", &why, params))?;
+        let name = name.unwrap_or_default();
+        let id = text(param(params, "ID")).map_err(|why| bad("ID", &why, params))?;
+        let id = id.unwrap_or_default();
+        match method {
+            "CommitGroup" => {
+                let (id, details) = self.commit(params).await?;
+                return written(&Committed { name, id, details });
+            }
+            "InspectGroups" => {
+                let all = self.groups.all().await.map_err(Failure::plain)?;
+                let groups: Vec<Inspected> = all.into_iter().map(Inspected::of).collect();
+                return written(&Inspection {
+                    name,
+                    id: "",
+                    // An empty list of a program in Go.
+                    groups: (!groups.is_empty()).then_some(groups),
+                });
+            }
+            "DescribeGroup" => {
+                let group = self.watched(&id).await?;
+                return written(&Described {
+                    name,
+                    id,
+                    description: Description {
+                        instances: group.instances,
+                        converged: group.converged,
+                    },
+                });
+            }
+            "Size" => {
+                let found = self.find(&id).await?;
+                let group = found.ok_or_else(|| Failure::plain(format!("group {id} not found")))?;
+                let size = group.spec.count();
+                return written(&Size { name, id, size });
+            }
+            "SetSize" => self.set_size(&id, params).await?,
+            "DestroyInstances" => self.destroy_instances(&id, params).await?,
+            "FreeGroup" => {
+                self.watched(&id).await?;
+                let change = GroupChange::Free { id: id.clone() };
+                self.change(change, Trying::Commit).await?;
+            }
+            _ => {
+                self.watched(&id).await?;
+                let change = GroupChange::Destroy { id: id.clone() };
+                self.change(change, Trying::Commit).await?;
+            }
+        }
+        written(&Done { name, id })
+    }
+}
+
+fn bad(name: &str, why: &str, params: &Json) -> Failure {
+    Failure::params(format!("`{name}`: {why}"), params)
+}
+
+/// Returns what a commit means for a group that there is, in InfraKit's sentences, and the change.
+fn difference(
+    group: &ServedGroup,
+    spec: &GroupSpec,
+) -> Result<(String, Option<GroupChange>), Failure> {
+    let before = &group.spec;
+    if before.logical_ids().is_some() && before.logical_ids() != spec.logical_ids() {
+        let words = "Logical ID changes to a quorum is not currently supported";
+        return Err(Failure::plain(words));
+    }
+    if before.logical_ids().is_none() && spec.logical_ids().is_some() {
+        // InfraKit ends every instance here, and makes none.
+        return Err(Failure::plain(
+            "a group with a size cannot become one of logical IDs: make another group",
+        ));
+    }
+    spec.check_rest(before).map_err(Failure::plain)?;
+    let (old, new) = (before.count(), spec.count());
+    let rolls = before.properties() != spec.properties();
+    let details = match (new.cmp(&old), rolls) {
+        (std::cmp::Ordering::Equal, false) => "Noop".to_owned(),
+        (std::cmp::Ordering::Equal, true) => {
+            format!("Performing a rolling update on {old} instances")
+        }
+        (std::cmp::Ordering::Greater, rolls) => {
+            let more = format!(
+                "{} instances to increase the group size to {new}",
+                new - old
+            );
+            if rolls {
+                format!("Performing a rolling update on {old} instances, then adding {more}")
+            } else {
+                format!("Adding {more}")
+            }
+        }
+        (std::cmp::Ordering::Less, rolls) => {
+            let fewer = format!(
+                "Terminating {} instances to reduce the group size to {new}",
+                old - new
+            );
+            if rolls {
+                format!("{fewer}, then performing a rolling update on {new} instances")
+            } else {
+                fewer
+            }
+        }
+    };
+    let change = (old != new || rolls).then(|| GroupChange::Edit {
+        id: group.id.clone(),
+        size: (old != new).then_some(new),
+        properties: rolls.then(|| spec.properties().clone()),
+    });
+    Ok((details, change))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Committed {
+    name: String,
+    #[serde(rename = "ID")]
+    id: String,
+    details: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Done {
+    name: String,
+    #[serde(rename = "ID")]
+    id: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Size {
+    name: String,
+    #[serde(rename = "ID")]
+    id: String,
+    size: u32,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspection {
+    name: String,
+    #[serde(rename = "ID")]
+    id: &'static str,
+    groups: Option<Vec<Inspected>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    #[serde(rename = "ID")]
+    id: String,
+    properties: GroupSpec,
+}
+
+impl Inspected {
+    fn of(group: ServedGroup) -> Self {
+        Self {
+            id: group.id,
+            properties: group.spec,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Described {
+    name: String,
+    #[serde(rename = "ID")]
+    id: String,
+    description: Description,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Description {
+    instances: Vec<ServedInstance>,
+    converged: bool,
+}
+
+/// Every method of the interface.
+const METHODS: [&str; 8] = [
+    "CommitGroup",
+    "FreeGroup",
+    "DescribeGroup",
+    "DestroyGroup",
+    "InspectGroups",
+    "DestroyInstances",
+    "Size",
+    "SetSize",
+];
+
+#[async_trait]
+impl<G: Groups> Service for GroupService<G> {
+    fn name(&self) -> &'static str {
+        "Group"
+    }
+
+    fn versions(&self) -> [Option<&'static str>; 3] {
+        [Some("0.1.0"), Some("0.1.0"), Some("0.1.1")]
+    }
+
+    async fn call(&self, method: &str, params: &Json) -> Option<Answered> {
+        if !METHODS.contains(&method) {
+            return None;
+        }
+        Some(self.answer(method, params).await)
+    }
+}

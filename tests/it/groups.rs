@@ -1,0 +1,186 @@
+//! A running agent's groups, offered to InfraKit as `Group`: reads are live, changes are commits.
+
+use serde_json::{Value, json};
+
+use crate::infrakit::Serving;
+use crate::support::{IDLE, PATIENCE, PROVIDER, Sandbox, group, instances, wait_until};
+
+const WEB: &str = "groups/web.yaml";
+const DB: &str = "groups/db.yaml";
+
+fn sandbox() -> Sandbox {
+    let db = group("db", 1, IDLE, "  deletion: {protect: true}\n");
+    let keep = group("keep", 1, IDLE, "");
+    let both = format!("{}---\n{keep}", group("web", 2, IDLE, ""));
+    Sandbox::with_files(&[PROVIDER, (WEB, &both), (DB, &db)])
+}
+
+fn serve(sandbox: &Sandbox) -> Serving {
+    let config = sandbox.path("agent.yaml").display().to_string();
+    let data = sandbox.path("data").display().to_string();
+    Serving::start_in(sandbox, "group", &data, &["--config", &config])
+}
+
+/// A group as InfraKit commits it.
+fn spec(id: &str, size: u32, command: &[&str]) -> Value {
+    json!({"ID": id, "Properties": {
+        "Allocation": {"Size": size},
+        "Instance": {"Plugin": "local", "Properties": {"command": command}},
+        "Flavor": {"Plugin": "vanilla", "Properties": {}},
+    }})
+}
+
+fn commit(serving: &Serving, spec: &Value, pretend: bool) -> String {
+    let params = json!({"Spec": spec, "Pretend": pretend});
+    let answer = serving.call("Group.CommitGroup", &params);
+    answer["Details"].as_str().unwrap().to_owned()
+}
+
+fn head(sandbox: &Sandbox) -> String {
+    sandbox.git("fleet.git", &["log", "-1", "--format=%an: %s", "main"])
+}
+
+fn file(sandbox: &Sandbox, path: &str) -> String {
+    sandbox.git("fleet.git", &["show", &format!("main:{path}")])
+}
+
+const IDLING: [&str; 2] = ["sleep", "infinity"];
+
+#[test]
+fn groups_are_read_live_and_changed_by_commits() {
+    let sandbox = sandbox();
+    let _agent = sandbox.agent();
+    for (name, size) in [("web", 2), ("keep", 1), ("db", 1)] {
+        sandbox.wait_converged(name, size);
+    }
+    let serving = serve(&sandbox);
+    let hello = serving.call("Handshake.Hello", &json!({}));
+    assert_eq!(
+        hello["Objects"],
+        json!({"Group/0.1.1": [{"Name": ".", "ProxyFor": ""}]})
+    );
+    let inspected = serving.call("Group.InspectGroups", &json!({}));
+    let names = inspected["Groups"].as_array().unwrap().iter();
+    let names: Vec<&str> = names.map(|group| group["ID"].as_str().unwrap()).collect();
+    assert_eq!(names, ["db", "keep", "web"]);
+    let web = &inspected["Groups"][2]["Properties"];
+    let instance = json!({"Plugin": "local", "Properties": {"command": IDLING}});
+    assert_eq!(web["Instance"], instance);
+    assert_eq!(web["Allocation"], json!({"Size": 2, "LogicalIDs": null}));
+    assert_eq!(web["Updating"]["Duration"], "100ms");
+    let described = serving.call("Group.DescribeGroup", &json!({"ID": "web"}));
+    assert_eq!(described["Description"]["Converged"], true);
+    let shown = described["Description"]["Instances"].as_array().unwrap();
+    assert_eq!(shown[0]["Tags"]["drover.instance"], "web-1");
+    assert_eq!(shown[0]["Tags"]["infrakit.group"], "web");
+
+    let first = head(&sandbox);
+    let details = commit(&serving, &spec("web", 3, &IDLING), true);
+    assert_eq!(
+        details,
+        "Adding 1 instances to increase the group size to 3"
+    );
+    assert_eq!(commit(&serving, &spec("web", 2, &IDLING), false), "Noop");
+    assert_eq!(head(&sandbox), first, "nothing was committed");
+
+    serving.call("Group.SetSize", &json!({"ID": "web", "Size": 3}));
+    assert_eq!(head(&sandbox), "Ada: web: scale to 3\n");
+    assert!(file(&sandbox, WEB).contains("size: 3   # how many"));
+    let size = serving.call("Group.Size", &json!({"ID": "web"}));
+    assert_eq!(size["Size"], 3, "the agent was told at once");
+    sandbox.wait_converged("web", 3);
+
+    let details = commit(&serving, &spec("web", 2, &["sleep", "9999"]), false);
+    assert_eq!(
+        details,
+        "Terminating 1 instances to reduce the group size to 2, then performing a rolling update on 2 instances"
+    );
+    assert!(file(&sandbox, WEB).contains("properties: {\"command\":[\"sleep\",\"9999\"]}"));
+    sandbox.wait_for("web", "the update", |web| {
+        crate::support::converged(web, 2) && !instances(web).contains(&"web-1".to_owned())
+    });
+}
+
+#[test]
+fn groups_are_let_go_and_ended_by_commits_within_their_limits() {
+    let sandbox = sandbox();
+    let _agent = sandbox.agent();
+    for (name, size) in [("web", 2), ("keep", 1), ("db", 1)] {
+        sandbox.wait_converged(name, size);
+    }
+    let serving = serve(&sandbox);
+    let about = |id: &str| json!({"ID": id});
+    serving.call("Group.FreeGroup", &about("keep"));
+    assert_eq!(head(&sandbox), "Ada: keep: leave alone\n");
+    assert!(file(&sandbox, WEB).ends_with("  manage: observe\n"));
+    let protected = serving.refused("Group.DestroyGroup", &about("db"));
+    assert!(protected.contains("group db is protected"), "{protected}");
+    serving.call("Group.DestroyGroup", &about("web"));
+    assert_eq!(head(&sandbox), "Ada: web: remove\n");
+    let left = file(&sandbox, WEB);
+    assert!(
+        left.starts_with("apiVersion") && !left.contains("name: web"),
+        "{left}"
+    );
+    wait_until("its instances to be gone", PATIENCE, || {
+        sandbox.processes().len() == 2
+    });
+    let gone = serving.refused("Group.DescribeGroup", &about("web"));
+    assert_eq!(gone, "Group 'web' is not being watched");
+    let inspected = serving.call("Group.InspectGroups", &json!({}));
+    assert_eq!(inspected["Groups"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_cannot_be_asked_of_groups_is_refused_in_words() {
+    let sandbox = sandbox();
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 2);
+    let serving = serve(&sandbox);
+    let refused = |spec: Value| {
+        let params = json!({"Spec": spec, "Pretend": false});
+        serving.refused("Group.CommitGroup", &params)
+    };
+    let new = refused(spec("new", 1, &IDLING));
+    assert!(new.contains("there is no group new"), "{new}");
+    let mut elsewhere = spec("web", 1, &IDLING);
+    elsewhere["Properties"]["Instance"]["Plugin"] = json!("aws/ec2");
+    let elsewhere = refused(elsewhere);
+    assert_eq!(
+        elsewhere,
+        "Failed to find Instance plugin 'aws/ec2':plugin not found:aws/ec2"
+    );
+    let described = serving.call("Group.DescribeGroup", &json!({"ID": "web"}));
+    let one = &described["Description"]["Instances"][0]["ID"];
+    let by_handle = json!({"ID": "web", "Instances": [one]});
+    let by_handle = serving.refused("Group.DestroyInstances", &by_handle);
+    assert!(
+        by_handle.contains("not ended by their handles"),
+        "{by_handle}"
+    );
+    // What would make the document invalid never gets there.
+    let first = head(&sandbox);
+    let bounded = group("web", 2, IDLE, "  bounds: {min: 1, max: 3}\n");
+    sandbox.push("bounds", &[(WEB, &bounded)]);
+    let revision = head(&sandbox);
+    assert_ne!(first, revision);
+    let many = serving.refused("Group.SetSize", &json!({"ID": "web", "Size": 9}));
+    assert!(many.contains("cannot change group web"), "{many}");
+    assert_eq!(head(&sandbox), revision);
+    assert_eq!(agent.stop(), Some(0));
+    let alone = serving.refused("Group.InspectGroups", &json!({}));
+    assert!(
+        alone.contains("no agent runs on the data folder"),
+        "{alone}"
+    );
+    let settings = ["plugin", "serve", "group", "--setting", "a=b"];
+    sandbox
+        .drover(&settings)
+        .exits(64)
+        .says("groups have no settings");
+    let nowhere = ["plugin", "serve", "group", "--socket", "x.sock"];
+    sandbox
+        .drover(&nowhere)
+        .exits(64)
+        .says("no source repository is named");
+}
