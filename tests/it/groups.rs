@@ -102,6 +102,26 @@ fn groups_are_read_live_and_changed_by_commits() {
 }
 
 #[test]
+fn a_group_that_is_committed_anew_becomes_a_document() {
+    let sandbox = sandbox();
+    let _agent = sandbox.agent();
+    sandbox.wait_converged("web", 2);
+    let serving = serve(&sandbox);
+    let mut new = spec("new", 2, &["sh", "-c", "exec sleep ${SECONDS_MAX:-600}"]);
+    let flavor = json!({"Init": ["echo ${HOME}"], "Tags": {"tier": "web"}});
+    new["Properties"]["Flavor"]["Properties"] = flavor;
+    let first = head(&sandbox);
+    assert_eq!(commit(&serving, &new, true), "Managing 2 instances");
+    assert_eq!(head(&sandbox), first, "nothing was committed");
+    assert_eq!(commit(&serving, &new, false), "Managing 2 instances");
+    assert_eq!(head(&sandbox), "Ada: new: new\n");
+    let text = file(&sandbox, "groups/new.yaml");
+    assert!(text.contains("exec sleep $${SECONDS_MAX:-600}"), "{text}");
+    assert_eq!(commit(&serving, &new, false), "Noop", "as it came back");
+    sandbox.wait_for("new", "its instances", |new| instances(new).len() == 2);
+}
+
+#[test]
 fn groups_are_let_go_and_ended_by_commits_within_their_limits() {
     let sandbox = sandbox();
     let _agent = sandbox.agent();
@@ -141,8 +161,26 @@ fn what_cannot_be_asked_of_groups_is_refused_in_words() {
         let params = json!({"Spec": spec, "Pretend": false});
         serving.refused("Group.CommitGroup", &params)
     };
-    let new = refused(spec("new", 1, &IDLING));
-    assert!(new.contains("there is no group new"), "{new}");
+    let mut members = spec("new", 1, &IDLING);
+    members["Properties"]["Allocation"] = json!({"LogicalIDs": ["a"]});
+    let members = refused(members);
+    assert!(
+        members.contains("group new cannot be a document"),
+        "{members}"
+    );
+    let named = refused(spec("No_Name", 1, &IDLING));
+    assert!(
+        named.contains("\"No_Name\" is no name of a group"),
+        "{named}"
+    );
+    // A file is there that holds another group.
+    let other = group("other", 1, IDLE, "");
+    sandbox.push("file", &[("groups/new.yaml", &other)]);
+    let there = refused(spec("new", 1, &IDLING));
+    assert!(
+        there.contains("has a file groups/new.yaml already"),
+        "{there}"
+    );
     let mut elsewhere = spec("web", 1, &IDLING);
     elsewhere["Properties"]["Instance"]["Plugin"] = json!("aws/ec2");
     let elsewhere = refused(elsewhere);

@@ -75,12 +75,49 @@ pub(crate) fn edit_group(
     mode: Mode,
     edit: &dyn Fn(&str) -> CommandResult<String>,
 ) -> CommandResult<Edited> {
-    change_file(target, group, message, mode, &|file, text| {
-        let changed = edit(text)?;
-        if changed != text {
-            check(file, &changed)?;
+    change_branch(target, message, mode, &|documents| {
+        let (file, before) = file_of(documents, group, target.branch)?;
+        let after = edit(&before)?;
+        if after == before {
+            return Ok(None);
         }
-        Ok(Some(changed))
+        check(&file, &after)?;
+        Ok(Some(FileChange {
+            file,
+            before,
+            after: Some(after),
+        }))
+    })
+}
+
+/// Adds the document of a group that there is not, as a file of its own.
+///
+/// # Errors
+///
+/// As with [`edit_group`]; and a group or a file of that name that there is.
+pub(crate) fn add_group(
+    target: Target<'_>,
+    group: &GroupName,
+    text: &str,
+    message: &str,
+    mode: Mode,
+) -> CommandResult<Edited> {
+    let file = format!("groups/{group}.yaml");
+    change_branch(target, message, mode, &|documents| {
+        if documents.repository.groups.contains_key(group) {
+            let message = format!("branch {} has a group {group} already", target.branch);
+            return Err(CommandError::new(message));
+        }
+        if documents.texts.contains_key(&file) {
+            let message = format!("branch {} has a file {file} already", target.branch);
+            return Err(CommandError::new(message));
+        }
+        check(&file, text)?;
+        Ok(Some(FileChange {
+            file: file.clone(),
+            before: String::new(),
+            after: Some(text.to_owned()),
+        }))
     })
 }
 
@@ -95,23 +132,36 @@ pub(crate) fn remove_group(
     message: &str,
     mode: Mode,
 ) -> CommandResult<Edited> {
-    change_file(target, group, message, mode, &|_, text| {
-        drover_spec::edit::remove_group(text, group).map_err(|error| {
+    change_branch(target, message, mode, &|documents| {
+        let (file, before) = file_of(documents, group, target.branch)?;
+        let after = drover_spec::edit::remove_group(&before, group).map_err(|error| {
             CommandError::new("cannot make the change")
                 .because(error)
                 .hint("make it by hand: nothing was written")
-        })
+        })?;
+        Ok(Some(FileChange {
+            file,
+            before,
+            after,
+        }))
     })
 }
 
-/// Changes the file that holds `group`; `edit` gets its path and text, and returns the new text. None: the
-/// file goes.
-fn change_file(
+/// A change of one file.
+struct FileChange {
+    file: String,
+    /// Its text; empty, where it is new.
+    before: String,
+    /// Its text from then on. None: it goes.
+    after: Option<String>,
+}
+
+/// Changes one file of the branch; `change` sees what is there, and says how. None: it is so already.
+fn change_branch(
     target: Target<'_>,
-    group: &GroupName,
     message: &str,
     mode: Mode,
-    edit: &dyn Fn(&str, &str) -> CommandResult<Option<String>>,
+    change: &dyn Fn(&Documents) -> CommandResult<Option<FileChange>>,
 ) -> CommandResult<Edited> {
     for attempt in 0..u64::from(ATTEMPTS_MAX) {
         if attempt > 0 {
@@ -121,21 +171,24 @@ fn change_file(
         }
         let tip = tip(target)?;
         let documents = Documents::from_commit(target.mirror, tip, target.path)?;
-        let (file, text) = file_of(&documents, group, target.branch)?;
-        let changed = edit(&file, &text)?;
-        if changed.as_deref() == Some(text.as_str()) {
+        let Some(change) = change(&documents)? else {
             return Ok(Edited::Unchanged);
-        }
+        };
+        let FileChange {
+            file,
+            before,
+            after,
+        } = change;
         let path = match target.path.trim_matches('/') {
-            "" => file.clone(),
+            "" => file,
             root => format!("{root}/{file}"),
         };
         if mode == Mode::DryRun {
-            let diff = unified_diff(&path, &text, changed.as_deref().unwrap_or_default());
+            let diff = unified_diff(&path, &before, after.as_deref().unwrap_or_default());
             return Ok(Edited::DryRun { diff });
         }
-        let edits = [match changed {
-            Some(changed) => Edit::put(path.as_str(), changed),
+        let edits = [match after {
+            Some(after) => Edit::put(path.as_str(), after),
             None => Edit::remove(path.as_str()),
         }];
         if let Some(commit) = commit_on(target, tip, &edits, message, identity::user())? {

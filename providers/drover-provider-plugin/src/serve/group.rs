@@ -179,7 +179,7 @@ impl<G: Groups> GroupService<G> {
             let words = format!("Failed to find {what} plugin '{name}':plugin not found:{name}");
             Failure::plain(words)
         };
-        let flavor = spec.flavor();
+        let (flavor, _) = spec.flavor();
         if !FLAVORS.contains(&flavor) {
             return Err(missing("Flavor", flavor));
         }

@@ -212,13 +212,19 @@ impl GroupSpec {
         &self.instance.properties
     }
 
-    pub(super) fn flavor(&self) -> &str {
-        &self.flavor.plugin
+    /// Returns what prepares its instances, and the properties of that.
+    pub fn flavor(&self) -> (&str, &Json) {
+        (&self.flavor.plugin, &self.flavor.properties)
+    }
+
+    /// Returns what an update waits for: healthy time, healthy looks in a row, and whether it does not drain.
+    pub fn waits(&self) -> (Duration, u64, bool) {
+        self.updating.waits()
     }
 
     /// Refuses properties that the flavor `vanilla` cannot be meant by.
     pub(super) fn check_flavor(&self) -> Result<(), String> {
-        let (Json::Object(properties), "vanilla") = (&self.flavor.properties, self.flavor()) else {
+        let ("vanilla", Json::Object(properties)) = self.flavor() else {
             return Ok(());
         };
         match field(properties, "Init") {

@@ -20,6 +20,8 @@ use crate::settings::Settings;
 use crate::snapshot::{Repository, Snapshot};
 use crate::source_edit::{self, Mode, Target};
 
+mod document;
+
 /// How long the agent may take for the pass after a change.
 const PASS: Duration = Duration::from_secs(30);
 
@@ -66,9 +68,7 @@ impl AgentGroups {
             Trying::Commit => Mode::Write,
         };
         match change {
-            GroupChange::Create { id, .. } => Err(CommandError::new(format!(
-                "there is no group {id}, and a group is made by its document: write it and push it"
-            ))),
+            GroupChange::Create { id, spec } => self.create(id, spec, mode),
             GroupChange::DestroyInstances { .. } => Err(CommandError::new(
                 "instances are not ended by their handles: set the size, and the agent chooses",
             )),
@@ -86,6 +86,18 @@ impl AgentGroups {
             }
             GroupChange::Destroy { id } => self.destroy(id, mode),
         }
+    }
+
+    fn create(&self, id: &str, spec: &GroupSpec, mode: Mode) -> CommandResult<()> {
+        let group = parsed(id)?;
+        let attempted = || format!("group {group} cannot be a document");
+        let text = document::written(&group, spec).context(attempted())?;
+        let repository = Repository::open(&self.settings)?;
+        let message = format!("{group}: new");
+        let target = self.target(&repository);
+        source_edit::add_group(target, &group, &text, &message, mode)?;
+        self.follow(mode);
+        Ok(())
     }
 
     fn edit(
@@ -106,7 +118,8 @@ impl AgentGroups {
         self.commit(&group, mode, &message, &|text| {
             let mut text = text.to_owned();
             if let Some(properties) = properties {
-                let value = from_json(properties);
+                let properties = document::literal(properties);
+                let value = from_json(&properties);
                 text = edit::set_properties(&text, &group, &value, &properties.to_string())?;
             }
             if let Some(size) = size {
@@ -137,7 +150,7 @@ impl AgentGroups {
     fn destroy(&self, id: &str, mode: Mode) -> CommandResult<()> {
         let group = parsed(id)?;
         let snapshot = self.snapshot()?;
-        let document = snapshot.groups.get(&group).and_then(document);
+        let document = snapshot.groups.get(&group).and_then(in_force);
         if document.is_some_and(|document| document.spec.deletion.protect) {
             return Err(CommandError::new(format!(
                 "group {group} is protected: a commit has to say `deletion: {{protect: false}}` first"
@@ -188,7 +201,7 @@ fn whole(error: &CommandError) -> String {
 }
 
 /// Returns the document that is in force.
-fn document(recorded: &RecordedGroup) -> Option<std::sync::Arc<Group>> {
+fn in_force(recorded: &RecordedGroup) -> Option<std::sync::Arc<Group>> {
     let accepted = recorded.accepted.as_ref()?;
     let parsed = parse_document(&accepted.path, accepted.line, &accepted.text);
     let outcomes = parsed.documents.into_iter();
@@ -207,7 +220,7 @@ fn served(recorded: &RecordedGroup) -> Option<Result<ServedGroup, String>> {
     if recorded.deleting.is_some() {
         return None;
     }
-    let group = document(recorded)?;
+    let group = in_force(recorded)?;
     let members = group.spec.quorum.as_ref().map(|quorum| {
         let members = quorum.members.iter();
         let ids: Vec<String> = members.map(|member| member.id.to_string()).collect();
@@ -220,8 +233,8 @@ fn served(recorded: &RecordedGroup) -> Option<Result<ServedGroup, String>> {
     let template = &group.spec.template;
     let wait = group.spec.rollout.min_ready;
     let spec = json!({
-        "Instance": {"Plugin": group.spec.provider.to_string(), "Properties": to_json(&template.properties)},
-        "Flavor": flavors(&template.flavors),
+        "Instance": {"Plugin": group.spec.provider.to_string(), "Properties": document::presented(&to_json(&template.properties))},
+        "Flavor": document::presented(&flavors(&template.flavors)),
         "Allocation": allocation,
         "Updating": {"Duration": format!("{}ms", wait.as_millis())},
     });

@@ -1,0 +1,86 @@
+use super::*;
+
+fn as_document(properties: &Json) -> Result<String, String> {
+    let spec = GroupSpec::read(Some(properties)).unwrap();
+    written(&GroupName::parse("web").unwrap(), &spec)
+}
+
+fn with(flavor: &Json) -> Json {
+    json!({
+        "Allocation": {"Size": 3},
+        "Instance": {"Plugin": "local", "Properties": {"command": ["echo", "${HOME}"]}},
+        "Flavor": flavor,
+    })
+}
+
+#[test]
+fn everything_that_a_document_has_a_place_for_is_written() {
+    let one = json!({"Plugin": "vanilla", "Properties": {"Init": ["a ${B}"], "Tags": {"t": "1"}}});
+    let two = json!({"Plugin": "cloudInit", "Properties": {"parts": []}});
+    let none = json!({"Plugin": "vanilla", "Properties": null});
+    let mut combo = with(&json!({"Plugin": "combo", "Properties": [one, none, two]}));
+    combo["Updating"] = json!({"Duration": "2s", "SkipBeforeInstanceDestroy": "drain"});
+    let text = as_document(&combo).unwrap();
+    assert_eq!(
+        text,
+        r#"apiVersion: drover/v1alpha1
+kind: Group
+metadata: {name: web}
+spec:
+  provider: "local"
+  size: 3
+  template:
+    properties: {"command":["echo","$${HOME}"]}
+    flavors:
+      - {"vanilla":{"init":["a $${B}"],"tags":{"t":"1"}}}
+      - {"cloudInit":{"parts":[]}}
+  rollout: {minReady: 2s}
+  drain: {delay: 0s}
+"#
+    );
+    let plain = as_document(&with(&json!({"Plugin": "vanilla"}))).unwrap();
+    assert!(plain.ends_with("[\"echo\",\"$${HOME}\"]}\n"), "{plain}");
+    let parsed = drover_spec::parse_file("web.yaml", plain.as_bytes());
+    assert!(parsed.documents[0].diagnostics.is_empty(), "{parsed:?}");
+}
+
+#[test]
+fn what_a_document_has_no_place_for_is_told() {
+    let vanilla = |properties: Json| with(&json!({"Plugin": "vanilla", "Properties": properties}));
+    let combo = |properties: Json| with(&json!({"Plugin": "combo", "Properties": properties}));
+    let mut members = vanilla(json!({}));
+    members["Allocation"] = json!({"LogicalIDs": ["a"]});
+    let mut counts = vanilla(json!({}));
+    counts["Updating"] = json!({"Count": 2});
+    let cases = [
+        (members, "Allocation.LogicalIDs"),
+        (counts, "Updating.Count has no counterpart"),
+        (
+            vanilla(json!({"InitScriptTemplateURL": "x"})),
+            "Flavor.Properties.InitScriptTemplateURL has no counterpart",
+        ),
+        (vanilla(json!([])), "Flavor.Properties: not a map"),
+        (combo(json!({})), "expected a list"),
+        (
+            combo(json!([{"Plugin": "combo"}])),
+            "a combo within a combo",
+        ),
+        (
+            combo(json!([{"Plugin": "swarm"}])),
+            "there is no flavor \"swarm\"",
+        ),
+    ];
+    for (properties, says) in cases {
+        let why = as_document(&properties).unwrap_err();
+        assert!(why.contains(says), "{says}: {why}");
+    }
+}
+
+#[test]
+fn texts_come_back_as_infrakit_wrote_them() {
+    let texts = json!({"a": ["${HOME}", "${members} $${x}", "no ${", "${instance.id}"], "n": 1, "none": null});
+    let written = literal(&texts);
+    assert_eq!(written["a"][0], "$${HOME}");
+    assert_eq!(written["a"][3], "${instance.id}");
+    assert_eq!(presented(&written), texts);
+}
