@@ -111,7 +111,10 @@ fn the_agent_refuses_what_a_plugin_does_not_take_and_keeps_what_it_had() {
     let sandbox = sandbox("{pageSize: 5}", SLEEP);
     let _agent = sandbox.agent();
     sandbox.wait_converged("web", 1);
-    sandbox.push("wrong", &[(WEB, &group("{command: [sleep, '1'], nots: x}"))]);
+    sandbox.push(
+        "wrong",
+        &[(WEB, &group("{command: [sleep, '1'], nots: x}"))],
+    );
     let web = sandbox.wait_for("web", "the refusal", |web| holds(web) == ["SpecInvalid"]);
     let said = web["holds"][0]["message"].as_str().unwrap();
     assert!(said.contains("unknown field `nots`"), "{said}");

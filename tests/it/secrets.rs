@@ -253,21 +253,90 @@ fn assert_nowhere_but(sandbox: &Sandbox, value: &str, but: &str) {
     }
 }
 
+/// Makes a key of age in a file. Returns for whom to encrypt.
+fn key_in(path: &Path) -> String {
+    let made = Command::new("age-keygen")
+        .arg("-o")
+        .arg(path)
+        .stdin(Stdio::null())
+        .output()
+        .expect("these tests need `age-keygen` and `age` (package age)");
+    assert!(made.status.success(), "{made:?}");
+    let said = String::from_utf8_lossy(&made.stderr).into_owned();
+    said.trim().rsplit(' ').next().unwrap().to_owned()
+}
+
+#[test]
+fn a_file_of_sops_in_the_repository_has_the_value_of_the_commit_in_force() {
+    let (first, second) = (value("sops"), value("sops"));
+    let sandbox = Sandbox::with_files(&[PROVIDER]);
+    let key = sandbox.path("agent.key");
+    let recipient = key_in(&key);
+    let encrypted = |value: &str| {
+        sandbox.write("secrets/plain.yaml", &format!("web: {{token: {value}}}\n"));
+        let sops = Command::new("sops")
+            .args(["encrypt", "--age", &recipient])
+            .arg(sandbox.path("secrets/plain.yaml"))
+            .output()
+            .expect("these tests need `sops`; `tests/run` installs it");
+        assert!(sops.status.success(), "{sops:?}");
+        fs::remove_file(sandbox.path("secrets/plain.yaml")).unwrap();
+        String::from_utf8(sops.stdout).unwrap()
+    };
+    let text = |size: u32, key: &str| {
+        let from = format!("{{sops: {{file: secrets/web.yaml, key: {key}}}}}");
+        let text = web(
+            &format!("TOKEN: {{valueFrom: {from}}}"),
+            "PLAIN: there",
+            "[sleep, infinity]",
+        );
+        text.replace("size: 2", &format!("size: {size}"))
+    };
+    sandbox.configure(&format!("secrets: {{ageIdentity: '{}'}}\n", key.display()));
+    let file = "secrets/web.yaml";
+    sandbox.push(
+        "web",
+        &[(WEB, &text(2, "web.token")), (file, &encrypted(&first))],
+    );
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 2);
+    let environments = || environment(&sandbox, "TOKEN");
+    assert_eq!(environments(), vec![Some(first.clone()); 2]);
+
+    // Another value makes nothing outdated; what is made from now on has it.
+    sandbox.push(
+        "rotated",
+        &[(WEB, &text(3, "web.token")), (file, &encrypted(&second))],
+    );
+    sandbox.wait_converged("web", 3);
+    let has = |value: &String| {
+        let all = environments();
+        let has = all.iter().filter(|found| found.as_ref() == Some(value));
+        has.count()
+    };
+    assert_eq!((has(&first), has(&second)), (2, 1));
+
+    sandbox.push("broken", &[(WEB, &text(3, "web.tokn"))]);
+    wait_until("the hold", PATIENCE, || {
+        let ran = sandbox.with_config(&["describe", "web"]);
+        ran.stdout
+            .contains("the file has no web.tokn: there is token")
+    });
+    assert_eq!(sandbox.processes().len(), 3);
+    assert_eq!(agent.stop(), Some(0));
+    let said = everything_said(&sandbox);
+    for secret in [&first, &second] {
+        assert_nowhere(&sandbox, secret, &said);
+    }
+}
+
 #[test]
 fn a_value_that_is_encrypted_for_the_agent_may_stand_in_the_document() {
     let secret = value("age");
     let sandbox = Sandbox::with_files(&[PROVIDER]);
     let (key, plain) = (sandbox.path("agent.key"), sandbox.path("secrets/plain"));
     sandbox.write("secrets/plain", &secret);
-    let made = Command::new("age-keygen")
-        .arg("-o")
-        .arg(&key)
-        .stdin(Stdio::null())
-        .output()
-        .expect("these tests need `age-keygen` and `age` (package age)");
-    assert!(made.status.success());
-    let said = String::from_utf8_lossy(&made.stderr).into_owned();
-    let recipient = said.trim().rsplit(' ').next().unwrap().to_owned();
+    let recipient = key_in(&key);
     let encrypted = Command::new("age")
         .args(["--armor", "--recipient", &recipient])
         .arg(&plain)
@@ -294,12 +363,7 @@ fn a_value_that_is_encrypted_for_the_agent_may_stand_in_the_document() {
     assert_nowhere(&sandbox, &secret, &said);
     // Another key: the agent says that it cannot, and ends nothing.
     fs::remove_file(&key).unwrap();
-    let again = Command::new("age-keygen")
-        .arg("-o")
-        .arg(&key)
-        .output()
-        .unwrap();
-    assert!(again.status.success());
+    key_in(&key);
     let agent = sandbox.agent();
     wait_until("the hold", PATIENCE, || {
         let ran = sandbox.with_config(&["describe", "web"]);

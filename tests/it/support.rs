@@ -2,6 +2,7 @@
 //! the real Git, agents, and a way to end everything.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -73,10 +74,16 @@ impl Sandbox {
     /// Returns a command with no environment but the sandbox's.
     pub(crate) fn hermetic(&self, program: &str, dir: &str) -> Command {
         let mut command = Command::new(program);
+        let mut path = OsString::from("/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
+        // Programs that no package of the system has.
+        if let Some(tools) = std::env::var_os("DROVER_TEST_TOOLS") {
+            path.push(":");
+            path.push(tools);
+        }
         command
             .env_clear()
             .env("HOME", self.path("home"))
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+            .env("PATH", path)
             .env("TMPDIR", self.folder.path())
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("LANG", "C.UTF-8")

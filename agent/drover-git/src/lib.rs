@@ -64,7 +64,7 @@ pub use ssh_options::{SshIdentity, SshOptions};
 pub use state::{DEFAULT_ATTEMPTS, Loaded, PublishPolicy, Published, StateBranch, StateCommit};
 pub use tree::{
     DEPTH_MAX, ENTRIES_MAX, FILE_BYTES_MAX, FILES_MAX, FileEntry, IGNORE_FILE, IgnoreRules,
-    REFUSED_MAX, Refused, RefusedWhy, TOTAL_BYTES_MAX, TreeListing,
+    PathPatterns, REFUSED_MAX, Refused, RefusedWhy, TOTAL_BYTES_MAX, TreeListing, is_document,
 };
 pub use update::PushOutcome;
 pub use url::{SourceUrl, UrlError};

@@ -68,6 +68,45 @@ impl Default for IgnoreRules {
     }
 }
 
+/// Which paths somebody means, from the configuration's root: patterns in gitignore syntax, where a folder takes
+/// everything in it along and the last pattern that matches decides.
+#[derive(Debug, Clone)]
+pub struct PathPatterns {
+    matcher: Gitignore,
+}
+
+impl PathPatterns {
+    /// Parses patterns.
+    ///
+    /// # Errors
+    ///
+    /// The first pattern that does not parse, and why; and a list that means nothing.
+    pub fn parse(patterns: &[String]) -> Result<Self, (String, String)> {
+        let mut builder = GitignoreBuilder::new("");
+        builder.allow_unclosed_class(false);
+        for pattern in patterns {
+            // Of one pattern a person expects no comment.
+            if pattern.trim().is_empty() || pattern.starts_with('#') {
+                return Err((pattern.clone(), "it matches nothing".to_owned()));
+            }
+            let added = builder.add_line(None, pattern);
+            added.map_err(|error| (pattern.clone(), error.to_string()))?;
+        }
+        let matcher = builder.build();
+        let matcher = matcher.map_err(|error| (patterns.join(" "), error.to_string()))?;
+        if matcher.num_ignores() == 0 {
+            return Err((patterns.join(" "), "they match nothing".to_owned()));
+        }
+        Ok(Self { matcher })
+    }
+
+    /// Tells whether a file's path is meant.
+    pub fn contains(&self, path: &str) -> bool {
+        let matched = self.matcher.matched_path_or_any_parents(path, false);
+        matched.is_ignore()
+    }
+}
+
 fn build(bytes: &[u8]) -> (Gitignore, Vec<(usize, String)>) {
     let mut builder = GitignoreBuilder::new("");
     // A person who forgot a bracket wants to know, not to ignore a file with a bracket in its name.
@@ -330,7 +369,8 @@ fn join(prefix: &str, name: &str) -> String {
     }
 }
 
-fn is_document(name: &str) -> bool {
+/// Tells whether a file of this name is read as documents, or as ignore rules.
+pub fn is_document(name: &str) -> bool {
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
     matches!(extension, "yaml" | "yml") || name == IGNORE_FILE
 }

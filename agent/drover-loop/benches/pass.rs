@@ -75,16 +75,15 @@ struct Fleet {
 
 impl Fleet {
     fn new(policy: bool) -> Self {
+        Self::of(GROUPS, policy)
+    }
+
+    fn of(groups: usize, policy: bool) -> Self {
         let start: Timestamp = "2026-01-05T10:00:00Z".parse().unwrap();
         let clock = Arc::new(BenchClock(Mutex::new(start)));
         let repository = MemoryRepository::new();
-        let documents: Vec<(String, String)> = (0..GROUPS).map(group).collect();
-        let mut files = vec![("providers/local.yaml", PROVIDER)];
-        if policy {
-            files.push(("policies/office-hours.yaml", POLICY));
-        }
-        files.extend(documents.iter().map(|(path, text)| (&**path, &**text)));
-        repository.commit(&files);
+        let documents: Vec<(String, String)> = (0..groups).map(group).collect();
+        push(&repository, &documents, policy);
         Self {
             factory: Arc::new(SimFactory::new(Arc::clone(&clock) as Arc<dyn Clock>)),
             clock,
@@ -145,6 +144,15 @@ impl Fleet {
         }
         panic!("the fleet does not converge");
     }
+}
+
+fn push(repository: &MemoryRepository, documents: &[(String, String)], policy: bool) {
+    let mut files = vec![("providers/local.yaml", PROVIDER)];
+    if policy {
+        files.push(("policies/office-hours.yaml", POLICY));
+    }
+    files.extend(documents.iter().map(|(path, text)| (&**path, &**text)));
+    repository.commit(&files);
 }
 
 fn group(number: usize) -> (String, String) {
@@ -227,9 +235,34 @@ fn cold(criterion: &mut Criterion) {
     });
 }
 
+/// A commit that touches one of many groups plans that one and no other.
+fn touched(_: &mut Criterion) {
+    const MANY: usize = 10_000;
+    let runtime = Runtime::new().unwrap();
+    let _inside = runtime.enter();
+    let fleet = Fleet::of(MANY, true);
+    let mut agent = fleet.agent();
+    runtime.block_on(fleet.converge(&mut agent));
+    fleet.clock.advance();
+    // The next pass is within the time for which plans without steps are believed.
+    runtime.block_on(agent.pass());
+    let mut documents: Vec<(String, String)> = (0..MANY).map(group).collect();
+    let (size, other) = (format!("size: {INSTANCES}"), "size: 9");
+    documents[7].1 = documents[7].1.replace(&size, other);
+    push(&fleet.repository, &documents, true);
+    let begun = std::time::Instant::now();
+    let report = runtime.block_on(agent.pass());
+    println!(
+        "a commit that touches one of {MANY} groups: {} planned, a pass of {} ms",
+        report.planned,
+        begun.elapsed().as_millis()
+    );
+    assert_eq!(report.planned, 1);
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(5));
-    targets = unchanged, cold
+    targets = unchanged, cold, touched
 }
 criterion_main!(benches);

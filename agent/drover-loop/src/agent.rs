@@ -16,7 +16,7 @@ use drover_provider::{Clock, SecretSource};
 use drover_spec::Diagnostic;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::brake::AgentBrake;
 use crate::entry::GroupEntry;
@@ -30,11 +30,12 @@ use crate::orphans::OrphanWatch;
 use crate::outage::{OutageRule, OutageWatch};
 use crate::recorder::Recorder;
 use crate::registry::Registry;
+use crate::removals::Removals;
 use crate::shares::Shares;
 use crate::source::{Operations, Snapshot, Source};
 use crate::status::{AgentStatus, OperationsStatus, PassReport, SourceStatus, WriteBackStatus};
 use crate::store::{Store, StoreError, StoredGroup};
-use crate::task::{Keep, Mode, Shared};
+use crate::task::{Keep, Mode, Shared, Versions};
 use crate::timekeeping::{Tick, Timekeeper};
 use crate::timing::PassLimits;
 
@@ -185,6 +186,10 @@ pub struct Agent {
     adopting: bool,
     /// Whether documents have to be compared with what is in force again.
     desired_stale: bool,
+    /// What changes took away lately in all groups together.
+    removals: Removals,
+    /// When what is held for that is looked at again.
+    removals_at: Option<Timestamp>,
     scopes: Scopes,
     tasks: JoinSet<Outcome>,
     /// Which group a task works on, for tasks that panic.
@@ -192,7 +197,7 @@ pub struct Agent {
     /// Work that ended between two passes, for the run loop.
     changed: Arc<Notify>,
     /// What groups shared in the latest pass, and a number that changes with it.
-    shared: Option<(u64, Arc<Shared>)>,
+    shared: Option<(Versions, Arc<Shared>)>,
     ticks: Arc<AtomicU64>,
     pass: u64,
     journal_failure: Option<String>,
@@ -207,6 +212,8 @@ pub struct Agent {
     diagnostics: Arc<Vec<Diagnostic>>,
     /// Provider calls of the pass that changed something.
     mutations: usize,
+    /// Groups whose planning began in this pass.
+    planned: usize,
     provider_notes: BTreeMap<String, crate::status::ProviderStatus>,
     logged_holds: BTreeSet<&'static str>,
     status: watch::Sender<Arc<AgentStatus>>,
@@ -345,6 +352,8 @@ impl Agent {
             applied: stored.applied,
             accepted_rewrite: None,
             desired_stale: true,
+            removals: stored.removals,
+            removals_at: None,
             scopes: Scopes::default(),
             orphans: OrphanWatch::default(),
             metrics: Metrics::new(parts.metrics),
@@ -361,6 +370,7 @@ impl Agent {
             publish_at: None,
             diagnostics: Arc::default(),
             mutations: 0,
+            planned: 0,
             unsaved: Unsaved::default(),
             claimed: None,
             looks: Looks::new(view_missing),
@@ -393,6 +403,7 @@ impl Agent {
         self.brake.look();
         self.check_journal();
         self.fetch(now).await;
+        let fetched = begun.elapsed();
         let groups = self.groups.values();
         let recorded = groups.flat_map(|entry| &entry.recorded.holds);
         self.outage = self.outage_watch.hold(now, recorded);
@@ -402,6 +413,11 @@ impl Agent {
             let observed = self.observe(now).await;
             let wait = self.settings.limits.metric_wait;
             self.metrics.take(asked, &self.fleet.sets, now, wait).await;
+            debug!(
+                pass = self.pass,
+                fetch_us = fetched.as_micros() as u64,
+                "planning begins"
+            );
             self.dispatch(now, tick, &observed);
             self.gather().await;
             self.release_guards(now).await;

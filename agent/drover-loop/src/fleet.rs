@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use drover_model::{
-    AcceptedDocument, Binding, BindingName, Calendar, CalendarName, FleetBudget, Kind,
+    AcceptedDocument, Amount, Binding, BindingName, Calendar, CalendarName, FleetBudget, Kind,
     MetricSource, MetricSourceName, Policy, PolicyName, ProviderDoc, ProviderName, Revision,
 };
 use drover_policy::{Definitions, PolicyMistake, PolicySet};
@@ -228,6 +228,12 @@ impl Documents {
     pub(crate) fn budgets(&self) -> &[FleetBudget] {
         let fleet = self.fleet.values().next();
         fleet.map_or(&[], |kept| &kept.value.budgets)
+    }
+
+    /// Returns the fleet's own limit of what changes remove.
+    pub(crate) fn destroy_max(&self) -> Option<Amount> {
+        let fleet = self.fleet.values().next();
+        fleet.and_then(|kept| kept.value.destroy_max)
     }
 
     /// Returns the documents as they are recorded.

@@ -41,6 +41,7 @@ mod outage;
 mod quiet;
 mod recorder;
 mod registry;
+mod removals;
 mod replay;
 mod run;
 mod secrets;
@@ -79,8 +80,9 @@ pub use registry::{Allowed, Registry, RegistryError};
 pub use replay::{ReplayError, Replayed, replay};
 pub use run::{AgentHandle, Driver, Ended, PASS_GAP, drive};
 pub use source::{
-    GitSource, Operations, RefusedFile, SharedRefs, Snapshot, Source, SourceCommit, SourceError,
-    SourceFile, SourcePlace, SourceTree, Verification, VerifyMode,
+    Awaited, GitSource, Operations, PathRule, RefusedFile, SharedRefs, Snapshot, Source,
+    SourceCommit, SourceError, SourceFile, SourceFiles, SourcePlace, SourceTree, Verification,
+    VerifyMode,
 };
 pub use status::{
     AgentStatus, GroupReport, GroupStatus, OperationsStatus, PassReport, ProviderStatus,

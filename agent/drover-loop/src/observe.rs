@@ -42,6 +42,8 @@ impl ScopeKey {
 /// An open provider with what planning needs of it.
 #[derive(Debug)]
 pub(crate) struct OpenScope {
+    /// Another one for each that is opened.
+    pub(crate) number: u64,
     pub(crate) provider: Arc<dyn Provider>,
     pub(crate) facts: ProviderFacts,
     pub(crate) visibility: Duration,
@@ -144,6 +146,7 @@ type Asked = (u64, Result<Listing, ProviderError>);
 #[derive(Debug, Default)]
 pub(crate) struct Scopes {
     open: BTreeMap<String, Scope>,
+    opened: u64,
 }
 
 /// What listing needs to know.
@@ -173,7 +176,9 @@ impl Scopes {
         }
         let provider = registry.open(&key.name, &key.type_, &key.settings)?;
         let manifest = provider.manifest();
+        self.opened += 1;
         let open = Arc::new(OpenScope {
+            number: self.opened,
             facts: ProviderFacts {
                 name: key.name.clone(),
                 type_: key.type_.clone(),

@@ -14,7 +14,7 @@ use drover_spec::operation::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::source::{Operations, SharedRefs, SourceError, chain, hex};
+use crate::source::{Awaited, Operations, SharedRefs, SourceError, chain, hex};
 
 /// The branch of operations.
 pub const OPERATIONS_BRANCH: &str = "drover/ops";
@@ -313,7 +313,11 @@ impl OperationsReader {
 }
 
 impl Operations for OperationsReader {
-    fn approvals(&mut self, now: Timestamp) -> Result<Arc<Approvals>, SourceError> {
+    fn approvals(
+        &mut self,
+        _awaited: &[Awaited],
+        now: Timestamp,
+    ) -> Result<Arc<Approvals>, SourceError> {
         let unreachable = |message: String| SourceError::Unreachable { message };
         let refs = if let Some(refs) = self.refs.peek() {
             refs

@@ -10,6 +10,7 @@ use std::time::Duration;
 use drover_model::{Completeness, Held, Listing, Peers, Timestamp};
 
 use crate::metrics::Told;
+use crate::task::Versions;
 use sha2::{Digest as _, Sha256};
 
 /// How long an answer is believed at most: a plan that misjudges its own timers costs this much.
@@ -18,8 +19,10 @@ const BELIEVED_FOR: Duration = Duration::from_mins(5);
 /// What a plan without steps was made from, beside the group's own entry, which did not change.
 #[derive(Debug)]
 pub(crate) struct Quiet {
-    /// Stands for everything that groups share: policies, commit, other groups, epoch.
-    pub(crate) shared: u64,
+    /// Stands for what groups share, as far as it concerns this one.
+    pub(crate) shared: Versions,
+    /// Its provider, which is opened anew for other settings.
+    pub(crate) scope: u64,
     /// None: the listing was not complete.
     pub(crate) instances: Option<Fingerprint>,
     pub(crate) fences: Vec<Held>,
@@ -31,26 +34,20 @@ pub(crate) struct Quiet {
 }
 
 impl Quiet {
-    /// Returns whether a plan at `now` from these inputs would say the same.
-    pub(crate) fn holds(
-        &self,
-        now: Timestamp,
-        shared: u64,
-        instances: Option<Fingerprint>,
-        fences: &[Held],
-        peers: &Peers,
-        metrics: &[Told],
-    ) -> bool {
+    /// Returns whether a plan from what is `seen` now would say the same.
+    pub(crate) fn holds(&self, seen: &Self) -> bool {
+        let now = seen.planned_at;
         let age = now.duration_since(self.planned_at);
         let fresh = !age.is_negative() && age.unsigned_abs() < BELIEVED_FOR;
         fresh
             && self.wake_at.is_none_or(|at| now < at)
-            && self.shared == shared
-            && self.fences == fences
-            && self.peers == *peers
-            && self.metrics == metrics
-            && instances.is_some()
-            && self.instances == instances
+            && self.shared == seen.shared
+            && self.scope == seen.scope
+            && self.fences == seen.fences
+            && self.peers == seen.peers
+            && self.metrics == seen.metrics
+            && seen.instances.is_some()
+            && self.instances == seen.instances
     }
 }
 

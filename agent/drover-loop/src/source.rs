@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use drover_model::{Approvals, Revision, Timestamp};
+use drover_model::{Approvals, ChangeId, GroupName, Revision, Timestamp};
 
 use crate::operations::RefusedOperation;
 
@@ -13,7 +13,7 @@ mod git;
 
 pub use fetch::Snapshot;
 pub(crate) use fetch::{Fetched, Fetcher, InForce};
-pub use git::{GitSource, SharedRefs, Verification, VerifyMode};
+pub use git::{GitSource, PathRule, SharedRefs, SourceFiles, Verification, VerifyMode};
 pub(crate) use git::{chain, hex};
 
 /// One branch of one repository, read from its commits and never from a work tree.
@@ -30,6 +30,19 @@ pub trait Source: Send + fmt::Debug {
     /// Makes the tree of a commit that [`poll`](Self::poll) returned readable, and lists it.
     fn tree(&mut self, revision: &Revision) -> Result<SourceTree, SourceError>;
 
+    /// Takes note of the commit in force before anything is asked, as after a restart.
+    fn stand_at(&mut self, _in_force: &Revision) {}
+
+    /// Returns whether who signed a commit may change what differs from the commit in force; everything counts as
+    /// different where none is. Asked before a document of it is read.
+    fn vouch(
+        &mut self,
+        _revision: &Revision,
+        _in_force: Option<&Revision>,
+    ) -> Result<(), SourceError> {
+        Ok(())
+    }
+
     /// Returns the content of a file that [`tree`](Self::tree) listed.
     fn read(&mut self, oid: &str) -> Result<Vec<u8>, SourceError>;
 
@@ -37,11 +50,28 @@ pub trait Source: Send + fmt::Debug {
     fn descends(&mut self, of: &Revision, ancestor: &Revision) -> Result<bool, SourceError>;
 }
 
-/// What people decided about changes and signed with their keys.
+/// A change that waits for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Awaited {
+    /// The group.
+    pub group: GroupName,
+    /// The change.
+    pub change: ChangeId,
+    /// The commit that asks for it.
+    pub revision: Revision,
+    /// The file with the group's document, from the configuration's root on; where it was, if the group is removed.
+    pub path: Option<String>,
+}
+
+/// What people decided about changes: signed with their keys, or on the Git host.
 pub trait Operations: Send + fmt::Debug {
-    /// Returns every approval and rejection whose signature holds. Blocks, for a time that the
-    /// implementation bounds; asked once per pass, after the source.
-    fn approvals(&mut self, now: Timestamp) -> Result<Arc<Approvals>, SourceError>;
+    /// Returns every approval and rejection that holds. `awaited`: the changes that wait for some, for who must be asked
+    /// about each. Blocks, for a time that the implementation bounds; asked once per pass, after the source.
+    fn approvals(
+        &mut self,
+        awaited: &[Awaited],
+        now: Timestamp,
+    ) -> Result<Arc<Approvals>, SourceError>;
 
     /// Returns what was read and does not count, as of the latest [`approvals`](Self::approvals).
     fn refused(&self) -> Vec<RefusedOperation> {
@@ -53,7 +83,7 @@ pub trait Operations: Send + fmt::Debug {
 /// before was not removed by anybody.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourcePlace {
-    /// The branch's name.
+    /// The name of a branch or tag, or the id of a commit, in full.
     pub branch: String,
     /// The folder inside the repository, empty for all of it.
     pub path: String,
@@ -126,6 +156,12 @@ pub enum SourceError {
         /// Its name.
         branch: String,
     },
+    /// No branch and no tag leads to the commit that is followed.
+    #[error("no branch and no tag of the repository has commit {commit}")]
+    CommitMissing {
+        /// Its id.
+        commit: String,
+    },
     /// The repository has no commits at all.
     #[error("the repository is empty")]
     Emptied,
@@ -179,6 +215,7 @@ impl SourceError {
         match self {
             Self::Unreachable { .. } => "SourceUnreachable",
             Self::BranchMissing { .. } => "BranchMissing",
+            Self::CommitMissing { .. } => "CommitMissing",
             Self::Emptied => "SourceEmptied",
             Self::PathMissing { .. } => "PathMissing",
             Self::Rewritten { .. } => "SourceRewritten",

@@ -38,6 +38,8 @@ pub struct PassReport {
     pub commits: usize,
     /// Calls that changed something at a provider.
     pub mutations: usize,
+    /// Groups that were planned in this pass. The others' plans would say the same again.
+    pub planned: usize,
     /// When to make another pass even if nothing happens. None: at the next interval.
     pub wake_at: Option<Timestamp>,
     /// The same without the looks at what may have happened, for those who know that it has not.

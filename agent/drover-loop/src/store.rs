@@ -15,12 +15,14 @@ use serde::{Deserialize, Serialize};
 use crate::deletion::SeenUnder;
 use crate::fleet::GUARDS_MAX;
 use crate::lease::Lease;
+use crate::removals::Removals;
 
 const AGENT: &str = "agent";
 const FLEET: &str = "fleet";
 const GUARDS: &str = "guards/";
 const APPLIED: &str = "applied";
 const FREEZE: &str = "freeze";
+const REMOVALS: &str = "removals";
 const CLOCK: &str = "clock";
 const GROUP: &str = "group/";
 const MEMORY: &str = "memory/";
@@ -85,6 +87,7 @@ pub(crate) struct Stored {
     pub(crate) guards: Vec<RecordedFleet>,
     pub(crate) applied: Option<Revision>,
     pub(crate) freeze: Vec<Freeze>,
+    pub(crate) removals: Removals,
     pub(crate) clock: Option<Timestamp>,
     pub(crate) groups: BTreeMap<GroupName, StoredGroup>,
 }
@@ -108,6 +111,7 @@ impl Store {
             lease: self.json(AGENT)?,
             fleet: self.fleet(FLEET)?,
             freeze: self.json(FREEZE)?.unwrap_or_default(),
+            removals: self.json(REMOVALS)?.unwrap_or_default(),
             ..Stored::default()
         };
         for key in self.journal.keys(GUARDS)? {
@@ -230,6 +234,10 @@ impl Batch {
 
     pub(crate) fn freeze(&mut self, freeze: &[Freeze]) -> &mut Self {
         self.json(FREEZE, &freeze)
+    }
+
+    pub(crate) fn removals(&mut self, removals: &Removals) -> &mut Self {
+        self.json(REMOVALS, removals)
     }
 
     pub(crate) fn clock(&mut self, now: Timestamp) -> &mut Self {

@@ -89,16 +89,45 @@ pub(crate) struct Shared {
     pub(crate) ticks: Arc<AtomicU64>,
 }
 
+/// Numbers that stay the same while what they stand for does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Versions {
+    /// Of what every group is judged by: policies, approvals, epoch.
+    pub(crate) all: u64,
+    /// Of the commit in force, for policies that read `git`.
+    pub(crate) source: u64,
+    /// Of the other groups, for policies that read `groups`.
+    pub(crate) groups: u64,
+}
+
 impl Shared {
-    /// Returns whether everything that groups are judged by is the same, but for the time.
-    pub(crate) fn equals(&self, other: &Self) -> bool {
+    /// Returns the versions that follow `versions`, which are `before`'s.
+    pub(crate) fn versions_after(&self, before: &Self, mut versions: Versions) -> Versions {
         let same_set = |(one, other): (&Arc<PolicySet>, &Arc<PolicySet>)| Arc::ptr_eq(one, other);
-        self.epoch == other.epoch
-            && self.policies.len() == other.policies.len()
-            && self.policies.iter().zip(&other.policies).all(same_set)
-            && self.source == other.source
-            && self.groups == other.groups
-            && self.approvals == other.approvals
+        let same = self.epoch == before.epoch
+            && self.policies.len() == before.policies.len()
+            && self.policies.iter().zip(&before.policies).all(same_set)
+            && self.approvals == before.approvals;
+        versions.all += u64::from(!same);
+        versions.source += u64::from(self.source != before.source);
+        versions.groups += u64::from(self.groups != before.groups);
+        versions
+    }
+
+    /// Returns what of the versions concerns a group with `labels`: a commit that changes another group, or what
+    /// becomes of that one, is no reason to plan this one again where no policy of its looks at it.
+    pub(crate) fn versions_for(
+        &self,
+        labels: &BTreeMap<String, String>,
+        versions: Versions,
+    ) -> Versions {
+        let is_read = |name| self.policies.iter().any(|set| set.is_read(labels, name));
+        let where_read = |version: u64, name| if is_read(name) { version } else { 0 };
+        Versions {
+            all: versions.all,
+            source: where_read(versions.source, "git"),
+            groups: where_read(versions.groups, "groups"),
+        }
     }
 }
 

@@ -282,6 +282,13 @@ pub enum Hold {
     },
     /// No instance's health is known: the observer is presumed broken.
     AllUnknown,
+    /// Changes remove more within an hour than the fleet's `limits.maxDestroy` allows.
+    FleetDestroyLimit {
+        /// How many all groups together would lose.
+        wanted: u32,
+        /// How many they may.
+        limit: u32,
+    },
     /// The change removes more than `limits.maxDestroy` allows.
     DestroyLimit {
         /// How many it removes.
@@ -434,6 +441,7 @@ impl Hold {
             Self::Systemic { .. } => "Systemic",
             Self::AllUnknown => "AllUnknown",
             Self::DestroyLimit { .. } => "DestroyLimit",
+            Self::FleetDestroyLimit { .. } => "FleetDestroyLimit",
             Self::ZonesCooling { .. } => "ZonesCooling",
             Self::ScalingStabilized { .. } => "ScalingStabilized",
             Self::ScalingRate { .. } => "ScalingRate",
@@ -670,6 +678,10 @@ impl fmt::Display for Hold {
             Self::DestroyLimit { wanted, limit } => write!(
                 f,
                 "the change removes {wanted} instances and limits.maxDestroy allows {limit}; raise the limit in a commit to allow it"
+            ),
+            Self::FleetDestroyLimit { wanted, limit } => write!(
+                f,
+                "the commits of an hour remove {wanted} instances of all groups together and limits.maxDestroy of the Fleet document allows {limit}; remove fewer, wait, or raise the limit in an earlier commit"
             ),
             Self::ZonesCooling { zones } => write!(
                 f,

@@ -18,6 +18,13 @@ pub enum SecretRef {
     File(String),
     /// Here, encrypted for the agent with age, armoured.
     Age(String),
+    /// In a file of SOPS in the repository.
+    Sops {
+        /// The file, from the configuration's root on.
+        file: String,
+        /// The keys that lead to the value, outermost first.
+        key: Vec<String>,
+    },
 }
 
 /// Characters of the names of age's fingerprints: enough to tell them apart.
@@ -52,12 +59,15 @@ impl SecretRef {
                 Self::of_source(source, name)
             }
             Some(_) | None => {
-                Err("needs one of `env`, `file` and `age` under `valueFrom`".to_owned())
+                Err("needs one of `env`, `file`, `age` and `sops` under `valueFrom`".to_owned())
             }
         })
     }
 
     fn of_source(source: &str, name: &Value) -> Result<Self, String> {
+        if source == "sops" {
+            return Self::of_sops(name);
+        }
         let name = name.as_str().ok_or_else(|| {
             format!(
                 "needs a text under `valueFrom.{source}`, found {}",
@@ -80,22 +90,66 @@ impl SecretRef {
             "age" => Err(format!(
                 "needs what `age --armor` writes, which begins with {AGE_BEGIN}"
             )),
-            "sops" => Err("uses `valueFrom.sops`, which is not supported yet".to_owned()),
             _ => Err(format!(
-                "uses `valueFrom.{source}`: known are `env`, `file` and `age`"
+                "uses `valueFrom.{source}`: known are `env`, `file`, `age` and `sops`"
             )),
         }
     }
 
+    /// Reads `{file: secrets/web.yaml, key: db.password}`.
+    fn of_sops(value: &Value) -> Result<Self, String> {
+        let wanted = || "needs `file` and `key` under `valueFrom.sops`".to_owned();
+        let map = value.as_map().filter(|map| map.len() == 2);
+        let map = map.ok_or_else(wanted)?;
+        let (file, key) = map.get("file").zip(map.get("key")).ok_or_else(wanted)?;
+        let file = file.as_str().filter(|path| is_inside(path));
+        let file = file.ok_or_else(|| {
+            "needs a path inside the repository, without `..`, under `valueFrom.sops.file`"
+                .to_owned()
+        })?;
+        let key: Option<Vec<String>> = match key {
+            Value::String(key) => Some(key.split('.').map(str::to_owned).collect()),
+            Value::List(parts) => parts
+                .iter()
+                .map(|part| part.as_str().map(str::to_owned))
+                .collect(),
+            _ => None,
+        };
+        let plain = |part: &String| {
+            let strange = |c: char| c.is_control() || matches!(c, '"' | '\\' | '[' | ']' | '$');
+            !part.is_empty() && part.len() <= NAME_MAX && !part.contains(strange)
+        };
+        let key = key.filter(|key| !key.is_empty() && key.iter().all(plain));
+        let key = key.ok_or_else(|| {
+            "needs a key such as `db.password`, or a list of keys, under `valueFrom.sops.key`"
+                .to_owned()
+        })?;
+        Ok(Self::Sops {
+            file: file.to_owned(),
+            key,
+        })
+    }
+
     /// Returns the value that is written for it.
     pub fn to_value(&self) -> Value {
-        let (source, name) = match self {
-            Self::Env(name) => ("env", name),
-            Self::File(path) => ("file", path),
-            Self::Age(text) => ("age", text),
+        let (source, value) = match self {
+            Self::Env(name) => ("env", Value::from(name.as_str())),
+            Self::File(path) => ("file", Value::from(path.as_str())),
+            Self::Age(text) => ("age", Value::from(text.as_str())),
+            Self::Sops { file, key } => {
+                let key = if key.iter().any(|part| part.contains('.')) {
+                    let parts = key.iter().map(|part| Value::from(part.as_str()));
+                    Value::List(parts.collect())
+                } else {
+                    Value::from(key.join(".").as_str())
+                };
+                let file = ("file".to_owned(), Value::from(file.as_str()));
+                let map = [file, ("key".to_owned(), key)];
+                ("sops", Value::Map(map.into()))
+            }
         };
         let one = |key: &str, value: Value| Value::Map([(key.to_owned(), value)].into());
-        one(VALUE_FROM, one(source, Value::from(name.as_str())))
+        one(VALUE_FROM, one(source, value))
     }
 
     /// Collects the references in a value, however deep.
@@ -140,6 +194,13 @@ fn is_path(path: &str) -> bool {
         && !path.split('/').any(|part| part == "..")
 }
 
+fn is_inside(path: &str) -> bool {
+    let plain = |part: &str| !matches!(part, "" | "." | ".." | ".git");
+    path.len() <= NAME_MAX
+        && path.split('/').all(plain)
+        && !path.contains(|c: char| c.is_control() || matches!(c, '\\' | '$'))
+}
+
 fn is_armoured(text: &str) -> bool {
     let text = text.trim();
     text.len() <= AGE_MAX && text.starts_with(AGE_BEGIN) && text.ends_with(AGE_END)
@@ -160,6 +221,7 @@ impl fmt::Display for SecretRef {
                     .collect();
                 write!(f, "age:...{end}")
             }
+            Self::Sops { file, key } => write!(f, "sops:{file}#{}", key.join(".")),
         }
     }
 }

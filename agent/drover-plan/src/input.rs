@@ -119,7 +119,8 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::DeletionUnconfirmed { .. }
         | Hold::Protected
         | Hold::SourceUnavailable { .. }
-        | Hold::DestroyLimit { .. } => FenceScope::Notice,
+        | Hold::DestroyLimit { .. }
+        | Hold::FleetDestroyLimit { .. } => FenceScope::Notice,
         Hold::ClockStepped | Hold::GateClosed(_) => FenceScope::Voluntary,
         Hold::SecretUnresolved { .. } => FenceScope::Creation,
         Hold::SourceOutage { mode, .. } => outage_scope(*mode),

@@ -50,6 +50,9 @@ fn main() {
         push(&fleet, round);
     }
     drop(agent);
+    // With the documents' own commits, whose objects Git leaves loose.
+    let (size, packs) = packed(&fleet);
+    println!("objects of the whole repository: {size:.1} MB in {packs} packs");
     println!(
         "{} commits about {GROUPS} groups of {INSTANCES}, made in {} s",
         commits(&fleet),
@@ -104,6 +107,18 @@ spec:
 fn commits(fleet: &Path) -> usize {
     let count = git(fleet, &["rev-list", "--count", "drover/state"]);
     count.trim().parse().unwrap_or(0)
+}
+
+/// Returns the size of a repository's objects in megabytes, and how many packs they are in.
+fn packed(fleet: &Path) -> (f64, u64) {
+    let counted = git(fleet, &["count-objects", "--verbose"]);
+    let field = |name: &str| {
+        let mut lines = counted.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        value.map_or(0, |value| value.trim().parse::<u64>().unwrap())
+    };
+    let kib = field("size") + field("size-pack");
+    (kib as f64 * 1_024.0 / 1e6, field("packs"))
 }
 
 fn run(fleet: &Path, folder: &Path) -> Child {

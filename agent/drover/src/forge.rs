@@ -18,12 +18,14 @@ use self::http::Http;
 mod dialect;
 mod error;
 mod http;
+mod reviews;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use dialect::ForgeKind;
 pub(crate) use error::ForgeError;
+pub(crate) use reviews::{MergedPull, Review, ReviewVerdict};
 
 /// Comments and statuses are asked for in pages of this many, the most that the hosts give.
 const PAGE: usize = 100;

@@ -38,6 +38,7 @@ mod output;
 mod plan_view;
 mod plugins;
 mod providers;
+mod reviews;
 mod secrets;
 mod settings;
 mod simulation;
@@ -46,6 +47,7 @@ mod source_edit;
 mod table;
 mod ui;
 mod view;
+mod web;
 
 use exit::Exit;
 use ui::Ui;

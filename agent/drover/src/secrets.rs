@@ -1,16 +1,21 @@
 //! Where this agent reads secrets: environment variables and files that its own file allows, and values
-//! encrypted for its key with age. A document can name only what is allowed here.
+//! encrypted for its key with age, alone or in files of SOPS. A document can name only what is allowed here.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use drover_model::SecretRef;
 use drover_provider::{SecretError, SecretSource, SecretText};
 use drover_spec::agent_config::SecretsConfig;
+
+mod sops;
 
 #[cfg(test)]
 mod tests;
@@ -18,11 +23,14 @@ mod tests;
 /// The largest value.
 const VALUE_BYTES_MAX: u64 = 64 << 10;
 
-/// How long `age` may take; it takes some milliseconds.
-const AGE_LIMIT: Duration = Duration::from_secs(10);
+/// Values that are remembered; a fleet has some dozen.
+const DECRYPTED_MAX: usize = 256;
+
+/// How long a program that decrypts may take; it takes some ten milliseconds.
+const DECRYPT_LIMIT: Duration = Duration::from_secs(10);
 
 /// How often its end is looked for.
-const AGE_POLL: Duration = Duration::from_millis(5);
+const DECRYPT_POLL: Duration = Duration::from_millis(5);
 
 /// The secrets of this machine.
 #[derive(Clone)]
@@ -30,7 +38,14 @@ pub(crate) struct LocalSecrets {
     allowed: SecretsConfig,
     /// Reads a variable of the environment.
     environment: fn(&str) -> Option<OsString>,
+    /// Reads a file of the commit in force.
+    repository: RepositoryFile,
+    /// What was decrypted, by a digest of the question.
+    decrypted: Arc<Mutex<BTreeMap<Vec<u8>, SecretText>>>,
 }
+
+/// Reads a file of the repository by its path, or says why it cannot.
+pub(crate) type RepositoryFile = Arc<dyn Fn(&str) -> Result<Vec<u8>, String> + Send + Sync>;
 
 impl std::fmt::Debug for LocalSecrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -42,10 +57,12 @@ impl std::fmt::Debug for LocalSecrets {
 
 impl LocalSecrets {
     /// Allows what an agent's file does.
-    pub(crate) fn new(allowed: SecretsConfig) -> Self {
+    pub(crate) fn new(allowed: SecretsConfig, repository: RepositoryFile) -> Self {
         Self {
             allowed,
             environment: |name| std::env::var_os(name),
+            repository,
+            decrypted: Arc::default(),
         }
     }
 
@@ -53,7 +70,23 @@ impl LocalSecrets {
         match reference {
             SecretRef::Env(name) => self.variable(name),
             SecretRef::File(path) => self.file(Path::new(path)),
-            SecretRef::Age(text) => self.decrypted(text),
+            SecretRef::Age(text) => {
+                let identity = self.identity()?;
+                self.once(&[b"age", text.as_bytes()], identity, || {
+                    let mut age = quiet("age");
+                    age.arg("--decrypt").arg("--identity").arg(identity);
+                    decrypt(age, "age", text.as_bytes())
+                })
+            }
+            SecretRef::Sops { file, key } => {
+                let identity = self.identity()?;
+                let bytes = (self.repository)(file)?;
+                let mut parts: Vec<&[u8]> = vec![b"sops", file.as_bytes(), &bytes];
+                parts.extend(key.iter().map(String::as_bytes));
+                self.once(&parts, identity, || {
+                    sops::value(file, &bytes, key, identity)
+                })
+            }
         }
     }
 
@@ -95,56 +128,108 @@ impl LocalSecrets {
         text_of(file)
     }
 
-    /// Asks the program `age`, with the key that the agent's file names.
-    fn decrypted(&self, text: &str) -> Result<String, String> {
-        let Some(identity) = &self.allowed.age_identity else {
-            return Err("the agent's file has no `secrets.ageIdentity`".to_owned());
+    /// Decrypts what `parts` are with the key in `identity`, or remembers what came of it: every pass asks again, and
+    /// a program would be started each time. Another key is another question.
+    fn once(
+        &self,
+        parts: &[&[u8]],
+        identity: &Path,
+        decrypt: impl FnOnce() -> Result<String, String>,
+    ) -> Result<String, String> {
+        let key = fs::metadata(identity).map_err(|error| {
+            let identity = identity.display();
+            format!("the key in {identity} cannot be read: {error}")
+        })?;
+        let key = (
+            key.dev(),
+            key.ino(),
+            key.size(),
+            key.mtime_nsec(),
+            key.mtime(),
+        );
+        let mut asked = ring::digest::Context::new(&ring::digest::SHA256);
+        asked.update(format!("{}{key:?}", identity.display()).as_bytes());
+        for part in parts {
+            asked.update(&(part.len() as u64).to_le_bytes());
+            asked.update(part);
+        }
+        let asked = asked.finish().as_ref().to_vec();
+        let remembered = || {
+            self.decrypted
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
         };
-        let mut child = Command::new("age")
-            .arg("--decrypt")
-            .arg("--identity")
-            .arg(identity)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("the program age cannot be started: {error}"))?;
-        let ended = feed(&mut child, text);
-        if ended.is_err() {
-            let _ = child.kill();
-            let _ = child.wait();
+        if let Some(known) = remembered().get(&asked) {
+            return Ok(known.reveal().to_owned());
         }
-        if ended? {
-            return child.stdout.take().map_or(Ok(String::new()), text_of);
+        let value = decrypt()?;
+        let mut remembered = remembered();
+        if remembered.len() >= DECRYPTED_MAX {
+            remembered.clear();
         }
-        // The program says what is wrong with key or text, and never what the text holds.
-        let mut said = String::new();
-        if let Some(stderr) = child.stderr.take() {
-            let _ = stderr.take(4_096).read_to_string(&mut said);
-        }
-        let said = said.lines().next().unwrap_or_default();
-        Err(match said.strip_prefix("age: ").unwrap_or(said) {
-            "" => "age cannot decrypt it".to_owned(),
-            said => format!("age cannot decrypt it: {said}"),
-        })
+        remembered.insert(asked, SecretText::new(value.clone()));
+        Ok(value)
+    }
+
+    fn identity(&self) -> Result<&Path, String> {
+        let identity = self.allowed.age_identity.as_deref();
+        identity.ok_or_else(|| "the agent's file has no `secrets.ageIdentity`".to_owned())
     }
 }
 
+/// A program that gets nothing of the agent's environment, which has other secrets.
+fn quiet(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
+/// Runs a program that decrypts, on a text of its own. Returns what it prints.
+fn decrypt(mut program: Command, name: &str, text: &[u8]) -> Result<String, String> {
+    let mut child = program
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("the program {name} cannot be started: {error}"))?;
+    let ended = feed(&mut child, name, text);
+    if ended.is_err() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    if ended? {
+        return child.stdout.take().map_or(Ok(String::new()), text_of);
+    }
+    // The program says what is wrong with key or text, and never what the text holds.
+    let mut said = String::new();
+    if let Some(stderr) = child.stderr.take() {
+        let _ = stderr.take(4_096).read_to_string(&mut said);
+    }
+    let said = said.lines().next().unwrap_or_default();
+    let prefix = format!("{name}: ");
+    Err(match said.strip_prefix(&prefix).unwrap_or(said) {
+        "" => format!("{name} cannot decrypt it"),
+        said => format!("{name} cannot decrypt it: {said}"),
+    })
+}
+
 /// Hands over the text and waits for the end. Returns whether it went well.
-fn feed(child: &mut Child, text: &str) -> Result<bool, String> {
+fn feed(child: &mut Child, name: &str, text: &[u8]) -> Result<bool, String> {
     if let Some(mut input) = child.stdin.take() {
         // One that ends early says why.
-        let _ = input.write_all(text.as_bytes());
+        let _ = input.write_all(text);
         let _ = input.write_all(b"\n");
     }
     let begun = Instant::now();
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Ok(status.success()),
-            Ok(None) if begun.elapsed() > AGE_LIMIT => return Err("age did not end".to_owned()),
-            Ok(None) => std::thread::sleep(AGE_POLL),
+            Ok(None) if begun.elapsed() > DECRYPT_LIMIT => {
+                return Err(format!("{name} did not end"));
+            }
+            Ok(None) => std::thread::sleep(DECRYPT_POLL),
             Err(error) => return Err(error.to_string()),
         }
     }

@@ -14,7 +14,7 @@ use drover_provider_docker::{GrantedMount, Grants};
 use drover_provider_plugin::Directory;
 use drover_spec::agent_config::{
     self, AgentConfig, DockerConfig, MetricSourceConfig, Mode, NotifyConfig, PluginsConfig,
-    SecretsConfig, WebhookConfig,
+    ReviewsConfig, SecretsConfig, WebhookConfig,
 };
 
 use crate::cli::{AgentOptions, Listen, SourceOptions};
@@ -23,6 +23,11 @@ use crate::exit::Exit;
 use crate::providers::Places;
 
 mod remote;
+fn outage(config: &AgentConfig) -> Option<OutageRule> {
+    let (mode, after) = config.source.outage?;
+    Some(OutageRule { mode, after })
+}
+
 #[cfg(test)]
 mod tests;
 
@@ -84,6 +89,7 @@ pub(crate) struct Settings {
     pub(crate) webhooks: Vec<WebhookConfig>,
     /// Who is told what happens. None: nobody.
     pub(crate) notify: Option<NotifyConfig>,
+    pub(crate) reviews: Option<ReviewsConfig>,
 }
 
 impl Settings {
@@ -160,10 +166,7 @@ impl Settings {
                 .interval
                 .or(config.as_ref().map(|config| config.source.interval))
                 .unwrap_or(DEFAULT_INTERVAL),
-            outage: config.as_ref().and_then(|config| {
-                let (mode, after) = config.source.outage?;
-                Some(OutageRule { mode, after })
-            }),
+            outage: config.as_ref().and_then(outage),
             state_branch: flags
                 .state_branch
                 .clone()
@@ -176,7 +179,7 @@ impl Settings {
             remote,
             plugins: list(config.as_ref(), |config| &config.plugins),
             docker: list(config.as_ref(), |config| &config.docker),
-            verification: config.as_ref().and_then(remote::verification),
+            verification: remote::verification(config.as_ref())?,
             signers: config
                 .as_ref()
                 .and_then(|config| config.signers.clone().map(SignersFile)),
@@ -185,6 +188,7 @@ impl Settings {
             secrets: list(config.as_ref(), |config| &config.secrets),
             webhooks: list(config.as_ref(), |config| &config.webhooks),
             notify: config.as_ref().and_then(|config| config.notify.clone()),
+            reviews: config.as_ref().and_then(|config| config.reviews.clone()),
         })
     }
 

@@ -367,6 +367,14 @@ impl PolicySet {
         metrics
     }
 
+    /// Returns whether a policy that judges a group with `labels` reads the variable `name`.
+    pub fn is_read(&self, labels: &BTreeMap<String, String>, name: &str) -> bool {
+        self.applicable(labels).any(|bound| {
+            let policy = self.policies.get(&bound.binding.policy);
+            policy.is_some_and(|policy| policy.reads.roots.contains(name))
+        })
+    }
+
     /// Returns whether a policy decides the size of a group with `labels`.
     pub fn has_size_policy(&self, labels: &BTreeMap<String, String>) -> bool {
         self.applicable(labels).any(|bound| {

@@ -19,11 +19,15 @@ mod docker;
 mod metrics;
 mod notify;
 mod plugins;
+mod reviews;
 mod secrets;
+mod verify;
 mod webhooks;
 
 pub use docker::{DockerConfig, DockerMount};
+pub use reviews::{ReviewsConfig, ReviewsKind};
 pub use secrets::SecretsConfig;
+pub use verify::{Verify, VerifyMode, VerifyPath};
 
 /// The configuration of one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +67,8 @@ pub struct AgentConfig {
     pub webhooks: Vec<WebhookConfig>,
     /// Who is told what happens. None: nobody.
     pub notify: Option<NotifyConfig>,
+    /// Whose reviews on the Git host count as approvals. None: nobody's.
+    pub reviews: Option<ReviewsConfig>,
 }
 
 /// Where events are posted to.
@@ -233,26 +239,6 @@ pub enum Proxy {
     },
 }
 
-/// What has to be signed for a commit to be acted on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verify {
-    /// What is looked at.
-    pub mode: VerifyMode,
-    /// A list of ssh keys.
-    pub signers: Option<PathBuf>,
-    /// The folder of a GnuPG keyring.
-    pub gnupg_home: Option<PathBuf>,
-}
-
-/// What has to be signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VerifyMode {
-    /// The commit that is acted on.
-    Head,
-    /// The annotated tag that is followed.
-    Tag,
-}
-
 /// Files with credentials. Their content is read by who needs it, each time anew.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CredentialFiles {
@@ -371,6 +357,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
     let secrets = secrets::secrets(&fields.object("secrets"));
     let webhooks = webhooks::webhooks(&fields, listen);
     let notify = notify::notify(&fields);
+    let reviews = reviews::reviews(&fields);
     let name = name?;
     Some(AgentConfig {
         fleet: match fleet {
@@ -393,6 +380,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
         secrets,
         webhooks,
         notify,
+        reviews,
     })
 }
 
@@ -409,7 +397,7 @@ fn source(fields: &Fields<'_>) -> Option<Source> {
     let known_hosts = path(&source, "knownHosts");
     let proxy_files = credential_files(&credentials.object("proxy"), PROXY_FILES);
     let proxy = proxy(&source, proxy_files);
-    let verify = verify(&source, fields.has("signers"));
+    let verify = verify::verify(&source, fields.has("signers"));
     let outage = outage(&source, interval);
     Some(Source {
         url: url?,
@@ -515,7 +503,7 @@ fn proxy(source: &Fields<'_>, credentials: CredentialFiles) -> Option<Proxy> {
     })
 }
 
-/// Reads what has to be signed. `has_signers`: the agent has a list of signers of its own.
+/// Reads what goes on while the source is out of reach.
 fn outage(source: &Fields<'_>, interval: Duration) -> Option<(OutageMode, Duration)> {
     let fields = source.object("outage");
     let (after, mode) = (fields.duration("after"), fields.word("mode"));
@@ -526,30 +514,6 @@ fn outage(source: &Fields<'_>, interval: Duration) -> Option<(OutageMode, Durati
         fields.bad(entry, "must be longer than `source.interval`");
     }
     Some((OutageMode::parse(mode)?, after))
-}
-
-fn verify(source: &Fields<'_>, has_signers: bool) -> Option<Verify> {
-    let fields = source.object("verify");
-    let mode = match fields.word("mode") {
-        "tag" => VerifyMode::Tag,
-        _ => VerifyMode::Head,
-    };
-    let verify = Verify {
-        mode,
-        signers: path(&fields, "signers"),
-        gnupg_home: path(&fields, "gnupgHome"),
-    };
-    if !source.has("verify") {
-        return None;
-    }
-    let has_any = has_signers || fields.has("signers") || fields.has("gnupgHome");
-    if !has_any {
-        let message = "nobody's signature would count: write `signers` or `gnupgHome`";
-        let span = source.span_of("verify");
-        let diagnostic = Diagnostic::error("inconsistent", message, span);
-        source.report.push(diagnostic);
-    }
-    Some(verify)
 }
 
 /// Reads an absolute path, where one is written.

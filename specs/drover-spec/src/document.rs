@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use drover_model::{
-    Binding, Calendar, FleetBudget, Group, Kind, MetricSource, Policy, ProviderDoc, SourceSpan,
-    Value,
+    Amount, Binding, Calendar, FleetBudget, Group, Kind, MetricSource, Policy, ProviderDoc,
+    SourceSpan, Value,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -80,6 +80,9 @@ pub struct FleetDoc {
     pub span: SourceSpan,
     /// Budgets that groups share.
     pub budgets: Vec<FleetBudget>,
+    /// `limits.maxDestroy`: most instances that changes may remove without replacement within an hour, a share of those
+    /// of all groups rounded up. None: the groups' own limits are all there is.
+    pub destroy_max: Option<Amount>,
 }
 
 impl ParsedFile {
@@ -186,6 +189,7 @@ fn parsed(path: &str, file: &Arc<str>, text: &str, line_offset: u32) -> ParsedFi
         path: path.to_owned(),
         documents: documents
             .into_iter()
+            .filter(|raw| !raw.root.as_ref().is_some_and(is_encrypted))
             .map(|raw| parsed_document(file, text, raw))
             .collect(),
         diagnostics: report.finish(),
@@ -223,6 +227,13 @@ fn parsed_document(file: &Arc<str>, source: &str, raw: RawDocument) -> ParsedDoc
         outcome: outcome.filter(|_| good),
         diagnostics,
     }
+}
+
+/// Whether it is a file of SOPS, which stands beside documents and is none.
+fn is_encrypted(root: &Node) -> bool {
+    let sops = root.get("sops");
+    let has_mac = sops.is_some_and(|sops| sops.get("mac").is_some());
+    has_mac && root.get("apiVersion").is_none() && root.get("kind").is_none()
 }
 
 /// Reads kind and name without judging anything else.

@@ -174,6 +174,22 @@ fn secret_reference() -> serde_json::Value {
                 "env": source("A variable of the agent's environment that `secrets.env` of its file allows."),
                 "file": source("A file that `secrets.files` of the agent's file allows: an absolute path."),
                 "age": source("The value, encrypted with `age --armor` for the key of the agent."),
+                "sops": {
+                    "type": "object",
+                    "description": "A value of a file that SOPS encrypted for the key of the agent.",
+                    "properties": {
+                        "file": source("The file: a path from the configuration's root on."),
+                        "key": {
+                            "description": "The keys that lead to the value: `db.password`, or a list.",
+                            "anyOf": [
+                                {"type": "string"},
+                                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                            ],
+                        },
+                    },
+                    "required": ["file", "key"],
+                    "additionalProperties": false,
+                },
             },
             "additionalProperties": false,
             "minProperties": 1,

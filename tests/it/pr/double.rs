@@ -55,8 +55,21 @@ pub(super) struct Status {
     pub(super) description: String,
 }
 
+/// A review as it is kept, in GitHub's words.
+#[derive(Debug, Clone)]
+pub(super) struct Reviewed {
+    pub(super) author: &'static str,
+    /// `APPROVED`, `CHANGES_REQUESTED`, `COMMENTED` or `DISMISSED`.
+    pub(super) state: &'static str,
+    pub(super) commit: String,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Kept {
+    /// The commit that the pull request was merged with.
+    pub(super) merged: Option<String>,
+    /// Oldest first.
+    pub(super) reviews: Vec<Reviewed>,
     /// Oldest first.
     pub(super) comments: Vec<Comment>,
     /// Oldest first.
@@ -71,6 +84,17 @@ pub(super) struct Kept {
     /// Method and path of each call, without the query.
     pub(super) calls: Vec<String>,
     next: u64,
+    /// When it was started, in seconds since 1970.
+    begun: i64,
+}
+
+impl Kept {
+    /// Returns a time within the hour before the stand-in was started.
+    fn at(&self, minute: i64, second: i64) -> String {
+        let second = self.begun - 3_600 + 60 * minute + second;
+        let at = drover_model::Timestamp::from_second(second).unwrap();
+        at.to_string()
+    }
 }
 
 /// A running stand-in, which stops with its owner.
@@ -90,6 +114,7 @@ impl Double {
         let kept = Arc::new(Mutex::new(Kept {
             me: Some("drover-bot".to_owned()),
             next: 100,
+            begun: drover_model::Timestamp::now().as_second(),
             ..Kept::default()
         }));
         let stopped = Arc::new(AtomicBool::new(false));
@@ -120,6 +145,10 @@ impl Double {
             Kind::Gitea => "/api/v1",
         };
         format!("http://{}{prefix}", self.address)
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Adds a comment that somebody wrote.
@@ -305,8 +334,84 @@ fn route(kind: Kind, request: &Request, kept: &mut Kept) -> (u16, Json) {
             (200, statuses(kind, kept, commit))
         }
         (_, "POST", ["statuses", commit]) => set_status(kind, request, kept, commit),
+        (Kind::GitHub, "GET", ["commits", commit, "pulls"])
+        | (Kind::GitLab, "GET", ["repository", "commits", commit, "merge_requests"])
+        | (Kind::Gitea, "GET", ["commits", commit, "pull"]) => pulls_of(kind, kept, commit),
+        (Kind::GitHub | Kind::Gitea, "GET", ["pulls", "7", "reviews"]) => {
+            (200, reviews(kind, request, kept))
+        }
+        (Kind::GitLab, "GET", ["merge_requests", "7", "approvals"]) => (200, approvals(kept)),
+        (Kind::GitLab, "GET", ["merge_requests", "7", "versions"]) => (200, versions(kept)),
         _ => (404, json!({ "message": "Not Found" })),
     }
+}
+
+/// GitLab knows when somebody approved, and not of what: here before the newest version, or after it.
+fn approvals(kept: &Kept) -> Json {
+    let approved = kept.reviews.iter().filter(|it| it.state == "APPROVED");
+    let one = |review: &Reviewed| {
+        let minute = if review.commit == kept.head { 50 } else { 10 };
+        json!({ "user": { "username": review.author }, "approved_at": kept.at(minute, 0) })
+    };
+    let approved: Vec<Json> = approved.map(one).collect();
+    json!({ "iid": 7, "approved_by": approved })
+}
+
+fn versions(kept: &Kept) -> Json {
+    json!([
+        { "id": 2, "head_commit_sha": kept.head, "created_at": kept.at(30, 0) },
+        { "id": 1, "head_commit_sha": kept.base, "created_at": kept.at(0, 0) },
+    ])
+}
+
+/// The pull request, of the commits that it brought.
+fn pulls_of(kind: Kind, kept: &Kept, commit: &str) -> (u16, Json) {
+    let merged = kept.merged.as_deref();
+    let brought = merged == Some(commit) || kept.head == commit;
+    let pull = match kind {
+        Kind::GitHub => json!({
+            "number": 7, "state": "closed", "user": { "login": "jane-dev" },
+            "merged_at": merged.map(|_| kept.at(59, 0)),
+            "head": { "sha": kept.head, "ref": "topic" }, "base": { "ref": "main" },
+        }),
+        Kind::Gitea => json!({
+            "number": 7, "state": "closed", "user": { "login": "jane-dev" }, "merged": merged.is_some(),
+            "head": { "sha": kept.head, "ref": "topic" }, "base": { "ref": "main" },
+        }),
+        Kind::GitLab => json!({
+            "iid": 7, "state": if merged.is_some() { "merged" } else { "opened" },
+            "author": { "username": "jane-dev" }, "sha": kept.head, "target_branch": "main",
+        }),
+    };
+    match (kind, brought) {
+        (Kind::Gitea, true) => (200, pull),
+        (Kind::Gitea, false) => (404, json!({ "message": "pull request does not exist" })),
+        (Kind::GitHub | Kind::GitLab, true) => (200, json!([pull])),
+        (Kind::GitHub | Kind::GitLab, false) => (200, json!([])),
+    }
+}
+
+fn reviews(kind: Kind, request: &Request, kept: &Kept) -> Json {
+    let one = |(number, review): (i64, &Reviewed)| {
+        let state = match (kind, review.state) {
+            (Kind::Gitea, "CHANGES_REQUESTED") => "REQUEST_CHANGES",
+            (Kind::Gitea, "COMMENTED") => "COMMENT",
+            (Kind::Gitea, "DISMISSED") => "APPROVED",
+            (_, state) => state,
+        };
+        json!({
+            "id": number, "user": { "login": review.author }, "state": state,
+            "dismissed": review.state == "DISMISSED", "commit_id": review.commit,
+            "submitted_at": kept.at(50, number),
+        })
+    };
+    let size = match kind {
+        Kind::GitHub | Kind::GitLab => request.number("per_page"),
+        Kind::Gitea => request.number("limit"),
+    };
+    let (size, page) = (size.unwrap_or(30), request.number("page").unwrap_or(1));
+    let all = (0..).zip(&kept.reviews).map(one);
+    all.skip((page - 1) * size).take(size).collect()
 }
 
 fn user(kind: Kind, kept: &Kept) -> (u16, Json) {

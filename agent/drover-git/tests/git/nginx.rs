@@ -241,6 +241,21 @@ fn basic_auth_over_tls_with_an_authority_of_our_own() {
 }
 
 #[test]
+fn ten_writers_over_https_lose_nothing() {
+    let nginx = Nginx::start();
+    let repository = nginx.path("served/fleet.git");
+    crate::state::ten_lose_nothing("https", &repository, |_| {
+        Arc::new(nginx.mirror(
+            "basic",
+            RemoteOptions {
+                credentials: Some(jane("tulip")),
+                ..nginx.options()
+            },
+        ))
+    });
+}
+
+#[test]
 fn a_password_and_an_authority_rotate_without_a_restart() {
     let nginx = Nginx::start();
     let (password, ca) = (nginx.path("password"), nginx.path("trusted.pem"));

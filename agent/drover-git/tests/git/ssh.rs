@@ -133,6 +133,15 @@ fn two_state_branches_over_ssh_lose_nothing() {
 }
 
 #[test]
+fn ten_writers_over_ssh_lose_nothing() {
+    let fleet = Fleet::start();
+    let key = fleet.server.client("writer", Access::Write);
+    crate::state::ten_lose_nothing("ssh", &fleet.repository, |_| {
+        fleet.mirror(fleet.options(&key))
+    });
+}
+
+#[test]
 fn a_stale_expected_value_is_refused_before_anything_is_sent() {
     let fleet = Fleet::start();
     let key = fleet.server.client("writer", Access::Write);

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use drover_git::{
     Disposition, Edit, GitError, Loaded, Mirror, Oid, PublishPolicy, RepositoryKind, StateBranch,
@@ -358,7 +358,7 @@ fn a_host_that_breaks_off_is_asked_again() {
 
 /// Asserts what must hold after any number of writers: their commits are all there, in their order,
 /// none is empty, and the history is a line.
-fn assert_nothing_lost(repository: &Path, expected: &BTreeMap<String, Vec<String>>) {
+pub(crate) fn assert_nothing_lost(repository: &Path, expected: &BTreeMap<String, Vec<String>>) {
     let parents = git(repository, &["log", "--format=%P", BRANCH]);
     assert!(parents.lines().all(|line| line.len() <= 40), "{parents}");
     let log = git(
@@ -381,7 +381,7 @@ fn assert_nothing_lost(repository: &Path, expected: &BTreeMap<String, Vec<String
 
 /// Lets writers loose on one branch, each with three rounds of two commits and a publication.
 /// Returns the subjects of each one's commits.
-fn publish_at_once(
+pub(crate) fn publish_at_once(
     writers: u64,
     mirror_of: impl Fn(&str) -> Arc<Mirror> + Sync,
 ) -> BTreeMap<String, Vec<String>> {
@@ -418,12 +418,29 @@ fn publish_at_once(
     results.into_iter().collect()
 }
 
+/// Lets ten writers loose on a repository that refuses force, asserts that nothing is lost, and says how long it took.
+#[expect(clippy::print_stdout, reason = "a figure for docs/benchmarks.md")]
+pub(crate) fn ten_lose_nothing(
+    over: &str,
+    repository: &Path,
+    mirror_of: impl Fn(&str) -> Arc<Mirror> + Sync,
+) {
+    git(
+        repository,
+        &["config", "receive.denyNonFastForwards", "true"],
+    );
+    let begun = Instant::now();
+    let expected = publish_at_once(10, mirror_of);
+    let took = begun.elapsed().as_secs_f64();
+    assert_eq!(expected.values().map(Vec::len).sum::<usize>(), 60);
+    assert_nothing_lost(repository, &expected);
+    println!("ten writers over {over}: 60 commits, 30 publications, {took:.1} s");
+}
+
 #[test]
 fn ten_writers_over_http_lose_nothing() {
     let site = Site::with_history();
-    let expected = publish_at_once(10, |name| site.mirror(name));
-    assert_eq!(expected.values().map(Vec::len).sum::<usize>(), 60);
-    assert_nothing_lost(&site.repository, &expected);
+    ten_lose_nothing("http", &site.repository, |name| site.mirror(name));
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use drover_model::{
-    AcceptedDocument, Deleting, Group, GroupName, GroupUid, Held, Hold, Kind, RecordedGroup,
-    Timestamp,
+    AcceptedDocument, Amount, Deleting, DeletionPolicy, Group, GroupName, GroupUid, Held, Hold,
+    Kind, RecordedGroup, Timestamp,
 };
 use drover_spec::{Diagnostic, Located};
 use tracing::{info, warn};
@@ -16,6 +16,7 @@ use crate::check::{Asked, check_group, check_repository};
 use crate::deletion::{self, InForceGroup, Missing, SeenUnder};
 use crate::entry::GroupEntry;
 use crate::group::Candidate;
+use crate::removals::Removal;
 use crate::source::Snapshot;
 use crate::store::Batch;
 
@@ -25,10 +26,12 @@ const REFERENCE: &str = "unknown-reference";
 impl Agent {
     /// Compares the snapshot with what is in force, where either has changed.
     pub(super) async fn follow_documents(&mut self, now: Timestamp) {
+        self.desired_stale |= self.removals_at.is_some_and(|at| at <= now);
         let Some(snapshot) = self.snapshot.clone().filter(|_| self.desired_stale) else {
             return;
         };
         let mut batch = Batch::default();
+        let limit_before = self.fleet.documents.destroy_max();
         self.follow_fleet(&snapshot, &mut batch);
         let mut diagnostics = snapshot.diagnostics.clone();
         diagnostics.extend(self.fleet.mistakes.iter().cloned());
@@ -40,6 +43,7 @@ impl Agent {
         diagnostics.extend(check_repository(&snapshot.repository, registry, &asked));
         self.follow_groups(&snapshot, &diagnostics, &mut batch);
         self.follow_missing(&snapshot, now, &mut batch);
+        self.limit_removals(&snapshot, limit_before, now, &mut batch);
         self.diagnostics = Arc::new(diagnostics);
         let revision = &snapshot.commit.revision;
         if self.applied.as_ref() != Some(revision) {
@@ -85,7 +89,6 @@ impl Agent {
         for entry in self.groups.values_mut() {
             entry.candidate = None;
             entry.removal = None;
-            entry.quiet = None;
             entry.notices.clear();
             entry.diagnostics.clear();
         }
@@ -277,6 +280,86 @@ impl Agent {
             }
         }
     }
+}
+
+impl Agent {
+    /// Withholds what the snapshot takes away, where that is too much for the fleet as a whole.
+    fn limit_removals(
+        &mut self,
+        snapshot: &Snapshot,
+        limit_before: Option<Amount>,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) {
+        let before = self.removals.clone();
+        let set = self.fleet.sets.last();
+        let asked = self.groups.iter().filter_map(|(name, entry)| {
+            let sized = |group: &Group| set.is_some_and(|set| set.has_size_policy(&group.labels));
+            asked_of(name, entry, sized)
+        });
+        let asked: Vec<Removal> = asked.collect();
+        let groups = &self.groups;
+        self.removals.settle(now, &asked, |name, to| {
+            let entry = GroupName::parse(name)
+                .ok()
+                .and_then(|name| groups.get(&name));
+            entry.is_none_or(|entry| match to {
+                0 if entry.recorded.deleting.is_some() => true,
+                to => entry.recorded.size <= to,
+            })
+        });
+        let sizes = groups.values().map(|entry| entry.recorded.size);
+        let size = sizes.fold(0, u32::saturating_add);
+        let limit = self.fleet.documents.destroy_max();
+        let revision = &snapshot.commit.revision;
+        let limit = self.removals.limit(revision, limit_before, limit, size);
+        let held = self.removals.judge(&asked, limit, now);
+        let alone = asked.iter().map(|asked| asked.instances);
+        // What is too much by itself does not become less by waiting.
+        let waits = limit.is_some_and(|limit| alone.fold(0, u32::saturating_add) <= limit);
+        self.removals_at = self.removals.eases_at().filter(|_| held.is_some() && waits);
+        if let Some(hold) = held {
+            for asked in &asked {
+                let Some(entry) = self.groups.get_mut(&asked.group) else {
+                    continue;
+                };
+                warn!(group = %asked.group, hold = hold.code(), "removal held");
+                (entry.candidate, entry.removal) = (None, None);
+                entry.notices.push(Held {
+                    until: self.removals_at,
+                    ..plain(hold.clone())
+                });
+            }
+        }
+        if self.removals != before {
+            batch.removals(&self.removals);
+        }
+    }
+}
+
+/// Returns what a group loses by a document that is not in force, or by its removal. What a policy takes away has its
+/// own bounds.
+fn asked_of(
+    name: &GroupName,
+    entry: &GroupEntry,
+    sized: impl Fn(&Group) -> bool,
+) -> Option<Removal> {
+    let accepted = entry.accepted.as_ref()?;
+    let (to, instances) = match (&entry.candidate, &entry.removal) {
+        (Some(candidate), _) if !sized(&candidate.group) => {
+            let to = candidate.group.spec.size;
+            (to, entry.recorded.size.saturating_sub(to))
+        }
+        (_, Some(_)) if accepted.spec.deletion.policy == DeletionPolicy::Destroy => {
+            (0, entry.recorded.instances.len() as u32)
+        }
+        _ => return None,
+    };
+    (instances > 0).then(|| Removal {
+        group: name.clone(),
+        to,
+        instances,
+    })
 }
 
 /// Returns the errors that stand within a document.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_model::{Approvals, Epoch, GroupName, RecordedGroup, Timestamp};
+use drover_model::{Approvals, Epoch, GroupName, Hold, RecordedGroup, Timestamp};
 use drover_spec::record::{self, RecordedFleet};
 use tracing::{info, warn};
 
@@ -19,7 +19,7 @@ use crate::message::{self, Trailers};
 use crate::offload::Waited;
 use crate::operations::RefusedOperation;
 use crate::recorder::{Look, Recorder, RecorderError, StateCommit, Swap};
-use crate::source::{Fetched, Fetcher, InForce, Operations, Source, SourceError, chain};
+use crate::source::{Awaited, Fetched, Fetcher, InForce, Operations, Source, SourceError, chain};
 use crate::store::{Batch, GroupMeta, StoredGroup};
 use crate::task::Mode;
 
@@ -181,10 +181,12 @@ impl Agent {
             has_groups: self.groups.values().any(|entry| entry.accepted.is_some()),
             accepted_rewrite: self.accepted_rewrite.clone(),
         };
+        let awaited = self.awaited();
         let path = Lease::path(&self.settings.name);
-        let begun = self
-            .remote
-            .begin(move |remote| Job::Looked(Box::new(look(remote, &in_force, &path, now))));
+        let begun = self.remote.begin(move |remote| {
+            let looked = look(remote, &in_force, &awaited, &path, now);
+            Job::Looked(Box::new(looked))
+        });
         if begun {
             self.looks.last = Some(now);
             self.looks.asked = false;
@@ -194,6 +196,34 @@ impl Agent {
         if self.remote.is_busy() {
             self.note_slow_source();
         }
+    }
+
+    /// Returns the changes that wait for people, as of the latest pass.
+    fn awaited(&self) -> Vec<Awaited> {
+        let Some(snapshot) = &self.snapshot else {
+            return Vec::new();
+        };
+        let waiting = self.groups.iter().filter_map(|(name, entry)| {
+            let mut holds = entry.recorded.holds.iter();
+            let change = holds.find_map(|held| {
+                if let Hold::ApprovalNeeded(needed) = &held.hold {
+                    Some(&needed.change)
+                } else if let Hold::ApprovalRejected(rejected) = &held.hold {
+                    Some(&rejected.change)
+                } else {
+                    None
+                }
+            })?;
+            let candidate = entry.candidate.as_ref().map(|it| &it.document.path);
+            let accepted = entry.recorded.accepted.as_ref().map(|it| &it.path);
+            Some(Awaited {
+                group: name.clone(),
+                change: change.clone(),
+                revision: snapshot.commit.revision.clone(),
+                path: candidate.or(accepted).cloned(),
+            })
+        });
+        waiting.collect()
     }
 
     /// Takes up the results of blocking work, and what follows from them, within `limit`.
@@ -492,7 +522,13 @@ fn tell_new(known: &Approvals, approvals: &Approvals) {
     }
 }
 
-fn look(remote: &mut Remote, in_force: &InForce, path: &str, now: Timestamp) -> Looked {
+fn look(
+    remote: &mut Remote,
+    in_force: &InForce,
+    awaited: &[Awaited],
+    path: &str,
+    now: Timestamp,
+) -> Looked {
     let fetched = remote.fetcher.fetch(in_force);
     if let Err(SourceError::Unreachable { message }) = &fetched {
         // Asking the same remote again would only wait once more.
@@ -505,7 +541,7 @@ fn look(remote: &mut Remote, in_force: &InForce, path: &str, now: Timestamp) -> 
         };
     }
     let operations = remote.operations.as_mut();
-    let approvals = operations.map(|operations| operations.approvals(now));
+    let approvals = operations.map(|operations| operations.approvals(awaited, now));
     let refused = remote.operations.as_ref();
     let refused = refused.map_or_else(Vec::new, |operations| operations.refused());
     let lease = remote.recorder.look().and_then(|look| {

@@ -23,7 +23,7 @@ use crate::shares::{Partner, Shares};
 use crate::source::chain;
 use crate::status::{GroupReport, GroupStatus};
 use crate::store::Batch;
-use crate::task::{self, Finished, GroupTask, Shared, TaskError};
+use crate::task::{self, Finished, GroupTask, Shared, TaskError, Versions};
 use crate::timekeeping::Tick;
 
 /// What came of a group's task: of its work, or that its time was up.
@@ -40,7 +40,7 @@ impl Agent {
             return;
         };
         self.heed(now);
-        let version = self.share(&shared);
+        let versions = self.share(&shared);
         let mut shares = self.divide_shares();
         let names: Vec<GroupName> = self.groups.keys().cloned().collect();
         let limit = self.settings.limits.group_timeout;
@@ -51,7 +51,7 @@ impl Agent {
             let Some(task) = self.prepare(
                 &name,
                 &shared,
-                version,
+                versions,
                 tick,
                 observation,
                 shares.remove(&name).unwrap_or_default(),
@@ -66,6 +66,7 @@ impl Agent {
                 tokio::time::timeout(limit, work).await
             });
             self.task_names.insert(handle.id(), name.clone());
+            self.planned += 1;
             if let Some(entry) = self.groups.get_mut(&name) {
                 entry.busy = true;
             }
@@ -149,18 +150,16 @@ impl Agent {
         parts
     }
 
-    /// Compares what groups share with the latest pass. Returns a number that stays the same while it
-    /// does, and while every group was judged by the policies in force alone.
-    fn share(&mut self, shared: &Arc<Shared>) -> u64 {
-        let version = match &self.shared {
-            Some((version, before)) if self.fleet.earlier.is_empty() && before.equals(shared) => {
-                *version
-            }
-            Some((version, _)) => version + 1,
-            None => 0,
+    /// Compares what groups share with the latest pass. Returns numbers that stay the same while it does, and while
+    /// every group was judged by the policies in force alone.
+    fn share(&mut self, shared: &Arc<Shared>) -> Versions {
+        let mut versions = match &self.shared {
+            Some((versions, before)) => shared.versions_after(before, *versions),
+            None => Versions::default(),
         };
-        self.shared = Some((version, Arc::clone(shared)));
-        version
+        versions.all += u64::from(!self.fleet.earlier.is_empty());
+        self.shared = Some((versions, Arc::clone(shared)));
+        versions
     }
 
     /// Takes up what people asked of rollouts.
@@ -180,7 +179,7 @@ impl Agent {
         &mut self,
         name: &GroupName,
         shared: &Shared,
-        version: u64,
+        versions: Versions,
         tick: Tick,
         observation: &Observation,
         shares: Vec<Share>,
@@ -233,21 +232,23 @@ impl Agent {
             && !shared.open.contains(name)
             && !entry.is_probed();
         if at_rest {
-            let instances = Fingerprint::of(listing);
-            let same =
-                |quiet: &Quiet| quiet.holds(now, version, instances, &fences, &peers, &metrics);
-            if entry.quiet.as_ref().is_some_and(same) {
-                return None;
-            }
-            entry.quiet = Some(Quiet {
-                shared: version,
-                instances,
+            let seen = Quiet {
+                shared: match &entry.accepted {
+                    Some(group) => shared.versions_for(&group.labels, versions),
+                    None => versions,
+                },
+                scope: scope.number,
+                instances: Fingerprint::of(listing),
                 fences: fences.clone(),
                 peers: peers.clone(),
                 metrics,
                 planned_at: now,
                 wake_at: None,
-            });
+            };
+            if entry.quiet.as_ref().is_some_and(|quiet| quiet.holds(&seen)) {
+                return None;
+            }
+            entry.quiet = Some(seen);
         } else {
             entry.quiet = None;
         }

@@ -40,6 +40,7 @@ impl Agent {
             diagnostics: Arc::clone(&self.diagnostics),
             commits: (self.write_back.commits - commits_before) as usize,
             mutations: std::mem::take(&mut self.mutations),
+            planned: std::mem::take(&mut self.planned),
             wake_at: wakes.chain(others.into_iter().flatten()).chain(again).min(),
             timer_at: timers
                 .chain(others.into_iter().flatten())

@@ -41,7 +41,8 @@ fn told(bits: u64) -> Vec<Told> {
 
 fn quiet() -> Quiet {
     Quiet {
-        shared: 1,
+        shared: versions(1),
+        scope: 1,
         instances: Fingerprint::of(&running()),
         fences: Vec::new(),
         peers: Peers::default(),
@@ -51,9 +52,20 @@ fn quiet() -> Quiet {
     }
 }
 
+fn versions(all: u64) -> Versions {
+    Versions {
+        all,
+        ..Versions::default()
+    }
+}
+
 fn holds(quiet: &Quiet, now: i64, shared: u64, listing: &Listing) -> bool {
-    let instances = Fingerprint::of(listing);
-    quiet.holds(at(now), shared, instances, &[], &Peers::default(), &told(7))
+    quiet.holds(&Quiet {
+        shared: versions(shared),
+        instances: Fingerprint::of(listing),
+        planned_at: at(now),
+        ..self::quiet()
+    })
 }
 
 #[test]
@@ -100,15 +112,33 @@ fn anything_else_asks_for_a_new_plan() {
 
 #[test]
 fn a_fence_another_group_that_converges_and_a_metric_ask_for_a_new_plan() {
-    let same = Fingerprint::of(&running());
-    let fence = crate::agent::plain(Hold::ObserveOnly);
-    assert!(!quiet().holds(at(150), 1, same, &[fence], &Peers::default(), &told(7)));
+    let seen = || Quiet {
+        planned_at: at(150),
+        ..quiet()
+    };
+    assert!(quiet().holds(&seen()));
     let peers = Peers {
         converged: [GroupName::parse("db").unwrap()].into(),
         ..Peers::default()
     };
-    assert!(!quiet().holds(at(150), 1, same, &[], &peers, &told(7)));
-    let none = Peers::default();
-    assert!(quiet().holds(at(150), 1, same, &[], &none, &told(7)));
-    assert!(!quiet().holds(at(150), 1, same, &[], &none, &told(8)));
+    for (other, what) in [
+        (
+            Quiet {
+                fences: vec![crate::agent::plain(Hold::ObserveOnly)],
+                ..seen()
+            },
+            "a fence",
+        ),
+        (Quiet { peers, ..seen() }, "a peer"),
+        (
+            Quiet {
+                metrics: told(8),
+                ..seen()
+            },
+            "a metric",
+        ),
+        (Quiet { scope: 2, ..seen() }, "a provider"),
+    ] {
+        assert!(!quiet().holds(&other), "{what}");
+    }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use drover_git::{
-    FILE_BYTES_MAX, GitError, IGNORE_FILE, IgnoreRules, Mirror, Oid, RefusedWhy, RemoteRefs, Trust,
+    FILE_BYTES_MAX, GitError, IGNORE_FILE, IgnoreRules, Mirror, Oid, PathPatterns, RefusedWhy,
+    RemoteRefs, Trust,
 };
 use drover_model::Revision;
 use sha2::{Digest as _, Sha256};
@@ -35,27 +36,113 @@ impl SharedRefs {
     }
 }
 
+/// The files of the commit in force, documents or not, for who needs one of them after the documents were read.
+#[derive(Debug, Clone)]
+pub struct SourceFiles {
+    mirror: Arc<Mirror>,
+    /// The configuration's root.
+    root: String,
+    commit: Arc<Mutex<Option<Oid>>>,
+}
+
+impl SourceFiles {
+    fn new(mirror: Arc<Mirror>, root: &str) -> Self {
+        Self {
+            mirror,
+            root: root.trim_matches('/').to_owned(),
+            commit: Arc::default(),
+        }
+    }
+
+    fn commit(&self) -> std::sync::MutexGuard<'_, Option<Oid>> {
+        self.commit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the content of a file, by its path from the configuration's root on. Blocks; asks no remote.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read, for people.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        let commit = *self.commit();
+        let commit = commit.ok_or("no commit is in force yet")?;
+        let found = self.mirror.file(commit, &below(&self.root, path));
+        match found {
+            Ok(Some((_, bytes))) => Ok(bytes),
+            Ok(None) => Err(format!("commit {} has no such file", commit.short())),
+            Err(error) => Err(chain(&error)),
+        }
+    }
+}
+
+fn below(root: &str, path: &str) -> String {
+    match root {
+        "" => path.to_owned(),
+        root => format!("{root}/{path}"),
+    }
+}
+
 /// A branch of a Git repository, followed through its mirror.
 #[derive(Debug)]
 pub struct GitSource {
     mirror: Arc<Mirror>,
     place: SourcePlace,
     refs: SharedRefs,
-    /// What the latest poll saw the branch at, under its full name.
+    files: SourceFiles,
+    /// What the latest poll saw the branch at.
     seen: Option<Seen>,
     /// Whose signatures count. None: any commit will do.
     verification: Option<Verification>,
 }
 
-/// The followed reference at one moment.
+/// What is followed, at one moment.
 #[derive(Debug, Clone)]
 struct Seen {
-    /// Its full name.
-    name: String,
-    /// The object: a tag's own, if it has one.
-    object: Oid,
     /// The commit.
     commit: Oid,
+    at: SeenAt,
+}
+
+#[derive(Debug, Clone)]
+enum SeenAt {
+    /// A branch or tag.
+    Reference {
+        /// Its full name.
+        name: String,
+        /// The object: a tag's own, if it has one.
+        object: Oid,
+    },
+    /// A commit by its id: the branches and tags that may lead to it.
+    Commit(Vec<(String, Oid)>),
+}
+
+impl Seen {
+    /// Reads from a listing what the name of a branch, of a tag, or the id of a commit stands for.
+    fn find(refs: &RemoteRefs, branch: &str) -> Result<Self, GitError> {
+        if let Some(name) = refs.full_name(branch) {
+            let commit = refs.require(branch)?;
+            let object = refs.all().get(&name).copied().unwrap_or(commit);
+            let at = SeenAt::Reference { name, object };
+            return Ok(Self { commit, at });
+        }
+        let id: Option<Oid> = branch.parse().ok();
+        // An empty repository, or one without the branch, says so.
+        let Some(commit) = id.filter(|_| !refs.all().is_empty()) else {
+            let commit = refs.require(branch)?;
+            let at = SeenAt::Commit(Vec::new());
+            return Ok(Self { commit, at });
+        };
+        let leads = |(name, _): &(&String, &Oid)| {
+            let plain = name.starts_with("refs/heads/") || name.starts_with("refs/tags/");
+            plain && !name.ends_with("^{}")
+        };
+        let all = refs.all().iter().filter(leads);
+        let all = all.map(|(name, object)| (name.clone(), *object));
+        Ok(Self {
+            commit,
+            at: SeenAt::Commit(all.collect()),
+        })
+    }
 }
 
 /// What has to be signed for a commit to be acted on.
@@ -64,6 +151,17 @@ pub struct Verification {
     /// What is looked at.
     pub mode: VerifyMode,
     /// Whose signatures count.
+    pub trust: Trust,
+    /// Files that fewer people may change.
+    pub paths: Vec<PathRule>,
+}
+
+/// Files whose change needs the signature of somebody on a list of its own, beside the general one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathRule {
+    /// Which files, from the configuration's root: patterns in gitignore syntax, which were parsed before.
+    pub patterns: Vec<String>,
+    /// Whose signatures count for them.
     pub trust: Trust,
 }
 
@@ -80,6 +178,7 @@ impl GitSource {
     /// Follows `place` of the mirrored repository.
     pub fn new(mirror: Arc<Mirror>, place: SourcePlace) -> Self {
         Self {
+            files: SourceFiles::new(Arc::clone(&mirror), &place.path),
             mirror,
             place,
             refs: SharedRefs::default(),
@@ -96,30 +195,79 @@ impl GitSource {
 
     /// Returns who signed a commit, where anybody has to.
     fn verify(&self, revision: &Revision, commit: Oid) -> Result<Option<String>, SourceError> {
-        let Some(Verification { mode, trust }) = &self.verification else {
+        let Some(Verification { mode, trust, .. }) = &self.verification else {
             return Ok(None);
         };
-        let outcome = match (mode, &self.seen) {
-            (VerifyMode::Head, _) => self
-                .mirror
-                .verify_commit(commit, trust)
-                .map_err(|e| chain(&e)),
-            (VerifyMode::Tag, Some(seen)) if seen.commit == commit => {
-                match seen.name.strip_prefix("refs/tags/") {
-                    Some(tag) => {
-                        let verified = self.mirror.verify_tag(tag, seen.object, commit, trust);
-                        verified.map_err(|error| chain(&error))
-                    }
-                    None => Err(format!("{} is no tag", seen.name)),
-                }
-            }
-            (VerifyMode::Tag, _) => Err("the tag has moved meanwhile".to_owned()),
-        };
-        let signed = outcome.map(|signed| Some(signed.principal));
+        let signed = self.signed(*mode, commit, trust).map(Some);
         signed.map_err(|why| SourceError::Unverified {
             revision: revision.clone(),
             why,
         })
+    }
+
+    /// Returns who of `trust` signed what has to be signed, else why nobody did.
+    fn signed(&self, mode: VerifyMode, commit: Oid, trust: &Trust) -> Result<String, String> {
+        let seen = self.seen.as_ref().filter(|seen| seen.commit == commit);
+        let verified = match (mode, seen.map(|seen| &seen.at)) {
+            (VerifyMode::Head, _) => self.mirror.verify_commit(commit, trust),
+            (VerifyMode::Tag, Some(SeenAt::Reference { name, object })) => {
+                let Some(tag) = name.strip_prefix("refs/tags/") else {
+                    return Err(format!("{name} is no tag"));
+                };
+                self.mirror.verify_tag(tag, *object, commit, trust)
+            }
+            (VerifyMode::Tag, Some(SeenAt::Commit(_))) => {
+                return Err("a commit is followed, and no tag".to_owned());
+            }
+            (VerifyMode::Tag, None) => return Err("the tag has moved meanwhile".to_owned()),
+        };
+        let signed = verified.map_err(|error| chain(&error))?;
+        Ok(signed.principal)
+    }
+
+    /// Returns the files that differ from the commit in force, from the configuration's root.
+    fn changed(
+        &self,
+        commit: Oid,
+        in_force: Option<&Revision>,
+    ) -> Result<Vec<String>, SourceError> {
+        let local = |error: GitError| unreachable(&error);
+        let base = in_force.map(|base| oid_of(base.as_str())).transpose()?;
+        // One that is not here any more vouches for nothing.
+        let base = base.filter(|base| self.mirror.commit(*base).is_ok());
+        let root = self.place.path.trim_matches('/');
+        let changed = self.mirror.tree_diff(base, commit, root).map_err(local)?;
+        let below = changed.into_iter().map(|changed| match root {
+            "" => changed.path,
+            root => {
+                let path = changed.path.strip_prefix(root);
+                let path = path.and_then(|path| path.strip_prefix('/'));
+                path.map_or(changed.path.clone(), str::to_owned)
+            }
+        });
+        Ok(below.collect())
+    }
+
+    /// Fetches what is followed.
+    fn bring(&self, seen: &Seen) -> Result<(), SourceError> {
+        let failed = |error: GitError| unreachable(&error);
+        match &seen.at {
+            SeenAt::Reference { name, object } => {
+                self.mirror.fetch(&[(name, *object)]).map_err(failed)
+            }
+            SeenAt::Commit(_) if self.mirror.commit(seen.commit).is_ok() => Ok(()),
+            SeenAt::Commit(all) => {
+                let all: Vec<(&str, Oid)> =
+                    all.iter().map(|(name, id)| (name.as_str(), *id)).collect();
+                self.mirror.fetch(&all).map_err(failed)?;
+                match self.mirror.commit(seen.commit) {
+                    Ok(_) => Ok(()),
+                    Err(_) => Err(SourceError::CommitMissing {
+                        commit: seen.commit.to_string(),
+                    }),
+                }
+            }
+        }
     }
 
     /// Returns the listing that a recorder over the same mirror may share.
@@ -127,11 +275,44 @@ impl GitSource {
         self.refs.clone()
     }
 
+    /// Returns the files of the commit in force, as this source goes on.
+    pub fn files(&self) -> SourceFiles {
+        self.files.clone()
+    }
+
     fn within(&self, path: &str) -> String {
-        match self.place.path.trim_matches('/') {
-            "" => path.to_owned(),
-            root => format!("{root}/{path}"),
+        below(self.place.path.trim_matches('/'), path)
+    }
+
+    /// Returns an error where files changed whose change needs the signature of others.
+    fn check_paths(
+        &self,
+        revision: &Revision,
+        commit: Oid,
+        in_force: Option<&Revision>,
+    ) -> Result<(), SourceError> {
+        let Some(Verification { mode, paths, .. }) = &self.verification else {
+            return Ok(());
+        };
+        if paths.is_empty() {
+            return Ok(());
         }
+        let refused = |why: String| SourceError::Unverified {
+            revision: revision.clone(),
+            why,
+        };
+        let changed = self.changed(commit, in_force)?;
+        for rule in paths {
+            let patterns = PathPatterns::parse(&rule.patterns)
+                .map_err(|(pattern, why)| refused(format!("pattern {pattern:?}: {why}")))?;
+            let Some(path) = changed.iter().find(|path| patterns.contains(path)) else {
+                continue;
+            };
+            self.signed(*mode, commit, &rule.trust).map_err(|why| {
+                refused(format!("{path} changed, which needs another signer: {why}"))
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -174,23 +355,16 @@ impl Source for GitSource {
         self.refs.set(None);
         let refs = self.mirror.list().map_err(|error| unreachable(&error))?;
         let branch = &self.place.branch;
-        let tip = refs.require(branch).map_err(|error| match error {
+        let seen = Seen::find(&refs, branch).map_err(|error| match error {
             GitError::EmptyRepository { .. } => SourceError::Emptied,
             GitError::RefMissing { .. } => SourceError::BranchMissing {
                 branch: branch.clone(),
             },
             other => unreachable(&other),
         });
-        let full = refs.full_name(branch);
-        let object = full.as_ref().and_then(|full| refs.all().get(full).copied());
         self.refs.set(Some(refs));
-        let commit = tip?;
-        self.seen = full.zip(object).map(|(name, object)| Seen {
-            name,
-            object,
-            commit,
-        });
-        revision_of(commit)
+        let seen = self.seen.insert(seen?);
+        revision_of(seen.commit)
     }
 
     fn tree(&mut self, revision: &Revision) -> Result<SourceTree, SourceError> {
@@ -198,8 +372,7 @@ impl Source for GitSource {
         if let Some(seen) = &self.seen
             && seen.commit == commit
         {
-            let fetched = self.mirror.fetch(&[(&seen.name, seen.object)]);
-            fetched.map_err(|error| unreachable(&error))?;
+            self.bring(seen)?;
         }
         // Before a byte of it is looked at.
         let signer = self.verify(revision, commit)?;
@@ -246,6 +419,23 @@ impl Source for GitSource {
             ignore_mistakes,
             complete,
         })
+    }
+
+    fn stand_at(&mut self, in_force: &Revision) {
+        if let Ok(commit) = oid_of(in_force.as_str()) {
+            self.files.commit().get_or_insert(commit);
+        }
+    }
+
+    fn vouch(
+        &mut self,
+        revision: &Revision,
+        in_force: Option<&Revision>,
+    ) -> Result<(), SourceError> {
+        let commit = oid_of(revision.as_str())?;
+        self.check_paths(revision, commit, in_force)?;
+        *self.files.commit() = Some(commit);
+        Ok(())
     }
 
     fn read(&mut self, oid: &str) -> Result<Vec<u8>, SourceError> {

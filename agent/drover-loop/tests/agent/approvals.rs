@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use drover_loop::{Operations, SourceError};
+use drover_loop::{Awaited, Operations, SourceError};
 use drover_model::{
     Approval, ApprovalVerdict, Approvals, ChangeId, ExitReport, GroupName, Hold, Revision, Signer,
     Timestamp,
@@ -16,11 +16,18 @@ use crate::peers::reproduced;
 
 /// What people said, as though it had been read and verified.
 #[derive(Debug, Clone)]
-pub(crate) struct TestOperations(Arc<Mutex<Result<Approvals, String>>>);
+pub(crate) struct TestOperations(
+    Arc<Mutex<Result<Approvals, String>>>,
+    /// What was said to wait.
+    Arc<Mutex<Vec<Awaited>>>,
+);
 
 impl Default for TestOperations {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Ok(Approvals::default()))))
+        Self(
+            Arc::new(Mutex::new(Ok(Approvals::default()))),
+            Arc::default(),
+        )
     }
 }
 
@@ -43,7 +50,12 @@ impl TestOperations {
 }
 
 impl Operations for TestOperations {
-    fn approvals(&mut self, _now: Timestamp) -> Result<Arc<Approvals>, SourceError> {
+    fn approvals(
+        &mut self,
+        awaited: &[Awaited],
+        _now: Timestamp,
+    ) -> Result<Arc<Approvals>, SourceError> {
+        self.1.lock().unwrap().extend_from_slice(awaited);
         let said = self.0.lock().unwrap().clone();
         said.map(Arc::new)
             .map_err(|message| SourceError::Unreachable { message })
@@ -114,6 +126,9 @@ async fn a_change_waits_for_so_many_people_and_its_approval_holds_through_every_
     let (change, have, author) = waiting(&world).unwrap();
     assert!(have.is_empty());
     let operations = world.operations.clone();
+    let asked = operations.1.lock().unwrap().last().cloned().unwrap();
+    assert_eq!((asked.group.as_str(), &asked.change), ("web", &change));
+    assert_eq!(asked.path.as_deref(), Some("web.yaml"));
     operations.say(&world, "bob@example.com", ApprovalVerdict::Approve, &change);
     world.passes(2).await;
     assert_eq!(waiting(&world).unwrap().1, ["bob@example.com"]);

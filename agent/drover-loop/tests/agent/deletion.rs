@@ -55,6 +55,54 @@ async fn a_removed_document_removes_its_group() {
     assert!(!world.knows("g8"));
 }
 
+fn fleet(limit: &str) -> (&'static str, String) {
+    let text = format!(
+        "apiVersion: drover/v1alpha1
+kind: Fleet
+metadata: {{name: shop}}
+spec: {{limits: {{maxDestroy: {limit}}}}}
+"
+    );
+    ("drover.yaml", text)
+}
+
+#[tokio::test]
+async fn what_commits_remove_of_the_whole_fleet_within_an_hour_is_limited() {
+    let mut world = eight().await;
+    let push = |world: &World, count: usize, limit: &str, web: u32| {
+        let (path, text) = fleet(limit);
+        let large = group("web", web, "a");
+        push_with(world, count, &[(path, &text), ("groups/web.yaml", &large)]);
+    };
+    // Sixteen instances, of which four may go within an hour.
+    push(&world, 8, "25%", 8);
+    world.pass().await;
+    world.converge().await;
+    push(&world, 7, "25%", 6);
+    world.until("the removal", |world| !world.knows("g8")).await;
+    world
+        .until("fewer", |world| world.living("web").len() == 6)
+        .await;
+
+    // Neither the group that goes nor the one that shrinks, and no other limit in the same commit.
+    push(&world, 6, "100%", 4);
+    world.passes(3).await;
+    for name in ["g7", "web"] {
+        assert_eq!(world.holds(name), ["FleetDestroyLimit"]);
+    }
+    assert_eq!(world.living("web").len(), 6);
+    // A restart knows it still.
+    world.restart().passes(3).await;
+    for name in ["g7", "web"] {
+        assert_eq!(world.holds(name), ["FleetDestroyLimit"]);
+    }
+    world.clock.advance(Duration::from_hours(1));
+    world.until("the removal", |world| !world.knows("g7")).await;
+    world
+        .until("fewer", |world| world.living("web").len() == 4)
+        .await;
+}
+
 #[tokio::test]
 async fn a_removal_goes_on_over_a_restart_with_the_accepted_document() {
     let mut world = eight().await;

@@ -222,6 +222,37 @@ fn the_source_reads_below_its_path_and_honours_ignore_rules() {
 }
 
 #[test]
+fn a_commit_is_followed_by_its_id_whatever_the_branches_do() {
+    let dir = repository();
+    let pinned = git(dir.path(), &["rev-parse", "HEAD"]).trim().to_owned();
+    write(dir.path(), "groups/web.yaml", &group("web", 5, "b"));
+    commit(dir.path(), "second");
+    let at = |commit: &str| {
+        let place = SourcePlace {
+            branch: commit.to_owned(),
+            path: String::new(),
+        };
+        GitSource::new(mirror(dir.path()), place)
+    };
+    let mut source = at(&pinned);
+    let tip = source.poll().unwrap();
+    assert_eq!(tip.as_str(), pinned);
+    let tree = source.tree(&tip).unwrap();
+    let web = tree
+        .files
+        .iter()
+        .find(|file| file.path == "groups/web.yaml");
+    let bytes = source.read(&web.unwrap().oid).unwrap();
+    assert_eq!(bytes, group("web", 3, "a").into_bytes());
+
+    let nobodys = "12".repeat(20);
+    let mut source = at(&nobodys);
+    let tip = source.poll().unwrap();
+    let missing = source.tree(&tip).unwrap_err();
+    assert_eq!(missing, SourceError::CommitMissing { commit: nobodys });
+}
+
+#[test]
 fn the_source_tells_its_failures_apart() {
     let empty = tempfile::tempdir().unwrap();
     init_repository(empty.path(), RepositoryKind::Bare, "main").unwrap();

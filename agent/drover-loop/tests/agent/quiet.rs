@@ -43,6 +43,75 @@ async fn an_unrelated_commit_reads_one_file_and_commits_nothing() {
     assert_eq!(world.branch.log().len(), commits);
 }
 
+const FOLLOWS: &str = "\
+apiVersion: drover/v1alpha1
+kind: Policy
+metadata: {name: POINT}
+spec:
+  on: gate
+  rules: [{expression: 'READS', message: no}]
+---
+apiVersion: drover/v1alpha1
+kind: Binding
+metadata: {name: POINT}
+spec: {policy: POINT, selector: {matchLabels: {see: POINT}}, enforcement: deny}
+";
+
+#[tokio::test]
+async fn a_commit_plans_those_groups_again_that_it_concerns() {
+    let named = |name: &str, size: u32| group(name, size, "a");
+    let sees = |name: &str, what: &str| {
+        let text = named(name, 1);
+        assert!(text.contains("labels: {env: test}"), "{text}");
+        text.replace("env: test", &format!("see: {what}"))
+    };
+    let policy = |name: &str, reads: &str| FOLLOWS.replace("POINT", name).replace("READS", reads);
+    let commit = policy("commit", "git.subject != \"never\"");
+    let others = policy("others", "groups[\"a\"].available < 100");
+    let (reads_git, reads_groups) = (sees("g", "commit"), sees("h", "others"));
+    let documents = |size: u32| {
+        [
+            ("providers/local.yaml", crate::harness::PROVIDER.to_owned()),
+            ("policies/commit.yaml", commit.clone()),
+            ("policies/others.yaml", others.clone()),
+            ("groups/a.yaml", named("a", size)),
+            ("groups/b.yaml", named("b", 2)),
+            ("groups/c.yaml", named("c", 3)),
+            ("groups/g.yaml", reads_git.clone()),
+            ("groups/h.yaml", reads_groups.clone()),
+        ]
+    };
+    let mut world = World::new(&[]);
+    let push = |world: &World, size: u32| {
+        let files = documents(size);
+        let files: Vec<_> = files
+            .iter()
+            .map(|(path, text)| (*path, text.as_str()))
+            .collect();
+        world.repository.commit(&files);
+    };
+    push(&world, 1);
+    world.start();
+    world.converge().await;
+    world.passes(3).await;
+    assert_eq!(world.pass().await.planned, 0);
+    // The one that changed, and the one whose policy reads the commit.
+    push(&world, 2);
+    assert_eq!(world.pass().await.planned, 2);
+    world.converge().await;
+    world.passes(3).await;
+    assert_eq!(world.pass().await.planned, 0);
+    // What becomes of it concerns the one whose policy reads the others.
+    push(&world, 1);
+    let mut planned = Vec::new();
+    for _ in 0..3 {
+        planned.push(world.pass().await.planned);
+    }
+    assert_eq!(planned[0], 2, "{planned:?}");
+    assert!(planned[1..].contains(&2), "{planned:?}");
+    assert!(planned.iter().all(|planned| *planned <= 3), "{planned:?}");
+}
+
 #[tokio::test]
 async fn with_the_state_branch_down_work_goes_on_and_is_told_later() {
     let mut world = World::web();

@@ -10,10 +10,10 @@ use drover_git::{
 };
 use drover_loop::{
     GitSource, Memory, OPERATIONS_BRANCH, OperationRefusal, Operations as _, OperationsOptions,
-    OperationsRead, OperationsReader, SharedRefs, Source as _, SourceError, SourcePlace,
+    OperationsRead, OperationsReader, PathRule, SharedRefs, Source as _, SourceError, SourcePlace,
     Verification, VerifyMode, operation_path,
 };
-use drover_model::{ApprovalVerdict, ChangeId, FleetName, GroupName, Timestamp};
+use drover_model::{ApprovalVerdict, ChangeId, FleetName, GroupName, Revision, Timestamp};
 use drover_spec::operation::{self, OPERATION_NAMESPACE, Operation};
 
 /// A repository and people with keys.
@@ -58,11 +58,15 @@ impl Desk {
     }
 
     fn signers(&self, names: &[&str]) -> SignersFile {
+        self.signers_in("signers", names)
+    }
+
+    fn signers_in(&self, file: &str, names: &[&str]) -> SignersFile {
         let line = |name: &&str| {
             let public = std::fs::read_to_string(self.path(&format!("{name}.pub"))).unwrap();
             format!("{name}@example.com {public}")
         };
-        let path = self.path("signers");
+        let path = self.path(file);
         std::fs::write(&path, names.iter().map(line).collect::<String>()).unwrap();
         SignersFile(path)
     }
@@ -126,6 +130,10 @@ impl Desk {
     }
 
     fn source(&self, mode: VerifyMode, branch: &str) -> GitSource {
+        self.source_with(mode, branch, Vec::new())
+    }
+
+    fn source_with(&self, mode: VerifyMode, branch: &str, paths: Vec<PathRule>) -> GitSource {
         let place = SourcePlace {
             branch: branch.to_owned(),
             path: String::new(),
@@ -136,6 +144,7 @@ impl Desk {
                 signers: Some(SignersFile(self.path("signers"))),
                 gnupg_home: None,
             },
+            paths,
         }))
     }
 }
@@ -269,7 +278,7 @@ fn a_rewritten_or_lost_branch_takes_nothing_back_and_adds_nothing() {
     assert!(failure.contains("was rewritten"), "{failure}");
     assert_eq!(standing(&rewritten), [jane(ApprovalVerdict::Reject)]);
     // The loop is told, and keeps what it had.
-    let error = reader.approvals(now()).unwrap_err();
+    let error = reader.approvals(&[], now()).unwrap_err();
     assert!(error.to_string().contains("was rewritten"), "{error}");
     // A restart knows that as well, and believes nothing.
     let restarted = desk.read(&mut desk.reader());
@@ -383,6 +392,66 @@ fn only_a_signed_commit_is_acted_on() {
     desk.signers(&["jane"]);
     let error = source.tree(&next).unwrap_err();
     assert!(matches!(error, SourceError::Unverified { .. }), "{error:?}");
+}
+
+/// Files that only some may change.
+fn only(patterns: &[&str], signers: SignersFile) -> PathRule {
+    PathRule {
+        patterns: patterns
+            .iter()
+            .map(|pattern| (*pattern).to_owned())
+            .collect(),
+        trust: Trust {
+            signers: Some(signers),
+            gnupg_home: None,
+        },
+    }
+}
+
+#[test]
+fn files_with_signers_of_their_own_are_changed_by_nobody_else() {
+    let desk = Desk::new();
+    let rules = vec![only(
+        &["policies/", "/groups/db*.yaml", "!policies/drafts/"],
+        desk.signers_in("guards", &["jane"]),
+    )];
+    let mut source = desk.source_with(VerifyMode::Head, "main", rules);
+    let mut look = |in_force: Option<&Revision>| {
+        let tip = source.poll().unwrap();
+        source.tree(&tip).unwrap();
+        source.vouch(&tip, in_force).map(|()| tip)
+    };
+    let put = |path: &str, signer: &str| {
+        desk.commit(TRUNK, &[Edit::put(path, "1\n")], Some(signer));
+    };
+    // Where nothing is in force, all files are new.
+    put("policies/size.yaml", "tom");
+    let error = look(None).unwrap_err();
+    let said = "policies/size.yaml changed, which needs another signer: ";
+    assert!(error.to_string().contains(said), "{error}");
+    assert_eq!(error.reason(), "SourceUnverified");
+    put("groups/web.yaml", "jane");
+    let first = look(None).unwrap();
+
+    // What is not named, and what a later pattern leaves out again.
+    put("groups/api.yaml", "tom");
+    put("policies/drafts/new.yaml", "tom");
+    let second = look(Some(&first)).unwrap();
+    put("groups/db-1.yaml", "tom");
+    let error = look(Some(&second)).unwrap_err();
+    assert!(error.to_string().contains("groups/db-1.yaml"), "{error}");
+    // Taking a file away is a change of it, whatever else comes with it.
+    desk.commit(
+        TRUNK,
+        &[Edit::remove("groups/db-1.yaml"), Edit::put("notes", "x")],
+        Some("tom"),
+    );
+    let third = look(Some(&second)).unwrap();
+    desk.commit(TRUNK, &[Edit::remove("policies/size.yaml")], Some("tom"));
+    look(Some(&third)).unwrap_err();
+    // Who signs on top vouches for what is below.
+    put("notes", "jane");
+    look(Some(&third)).unwrap();
 }
 
 #[test]

@@ -14,6 +14,11 @@ fn from(source: &str, name: &str) -> Value {
     map(&[("valueFrom", map(&[(source, Value::from(name))]))])
 }
 
+fn sops(file: &str, key: Value) -> Value {
+    let sops = map(&[("file", Value::from(file)), ("key", key)]);
+    map(&[("valueFrom", map(&[("sops", sops)]))])
+}
+
 const ARMOURED: &str = "-----BEGIN AGE ENCRYPTED FILE-----\nYWdlLWVuY3J5\ncHRlZA==\n-----END AGE ENCRYPTED FILE-----\n";
 
 #[test]
@@ -22,6 +27,17 @@ fn a_reference_is_read_written_and_named() {
         (from("env", "WEB_TOKEN"), "env:WEB_TOKEN"),
         (from("file", "/run/secrets/web"), "file:/run/secrets/web"),
         (from("age", ARMOURED.trim()), "age:...cHRlZA=="),
+        (
+            sops("secrets/web.yaml", Value::from("db.password")),
+            "sops:secrets/web.yaml#db.password",
+        ),
+        (
+            sops(
+                "web.json",
+                Value::List(vec![Value::from("tls.key"), Value::from("a")]),
+            ),
+            "sops:web.json#tls.key.a",
+        ),
     ] {
         let reference = SecretRef::of_value(&value).unwrap().unwrap();
         assert_eq!(reference.to_string(), name);
@@ -39,8 +55,34 @@ fn what_is_no_reference_says_why() {
         (from("file", "/run/../etc/shadow"), "needs an absolute path"),
         (from("file", "/run/${instance.id}"), "has a substitution"),
         (from("age", "AGE"), "needs what `age --armor` writes"),
-        (from("sops", "a"), "is not supported yet"),
-        (from("vault", "a"), "known are `env`, `file` and `age`"),
+        (from("sops", "a"), "needs `file` and `key`"),
+        (
+            sops("/etc/web.yaml", Value::from("a")),
+            "inside the repository",
+        ),
+        (
+            sops("a/../../b.yaml", Value::from("a")),
+            "inside the repository",
+        ),
+        (
+            sops(".git/config", Value::from("a")),
+            "inside the repository",
+        ),
+        (
+            sops("${group.name}.yaml", Value::from("a")),
+            "inside the repository",
+        ),
+        (sops("a.yaml", Value::from("a..b")), "needs a key such as"),
+        (sops("a.yaml", Value::from("a\"]")), "needs a key such as"),
+        (
+            sops("a.yaml", Value::List(Vec::new())),
+            "needs a key such as",
+        ),
+        (sops("a.yaml", Value::Int(1)), "needs a key such as"),
+        (
+            from("vault", "a"),
+            "known are `env`, `file`, `age` and `sops`",
+        ),
         (map(&[("valueFrom", Value::from("TOKEN"))]), "needs one of"),
         (map(&[("valueFrom", map(&[]))]), "needs one of"),
         (

@@ -472,6 +472,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::Systemic { .. }
         | Hold::AllUnknown
         | Hold::DestroyLimit { .. }
+        | Hold::FleetDestroyLimit { .. }
         | Hold::ScalingStabilized { .. }
         | Hold::ScalingRate { .. }
         | Hold::TotalLimit { .. }

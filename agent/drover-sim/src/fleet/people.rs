@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use drover_loop::{Operations, SourceError};
+use drover_loop::{Awaited, Operations, SourceError};
 use drover_model::{
     Approval, ApprovalVerdict, Approvals, GroupName, Held, Hold, Revision, Signer, Timestamp,
 };
@@ -61,7 +61,11 @@ impl People {
 }
 
 impl Operations for People {
-    fn approvals(&mut self, _now: Timestamp) -> Result<Arc<Approvals>, SourceError> {
+    fn approvals(
+        &mut self,
+        _awaited: &[Awaited],
+        _now: Timestamp,
+    ) -> Result<Arc<Approvals>, SourceError> {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(&said))
     }

@@ -10,7 +10,7 @@ use drover_git::{Mirror, Signature, SigningKey};
 use drover_loop::{
     ANCHOR_FILE, Agent, AgentParts, AgentSettings, Entropy, GitRecorder, GitRecorderOptions,
     GitSource, Lease, Liveness, LivenessProbe, Memory, Mode, OPERATIONS_BRANCH, Operations,
-    OperationsOptions, OperationsReader, PassLimits, Registry, SourcePlace,
+    OperationsOptions, OperationsReader, PassLimits, Registry, SourceFiles, SourcePlace,
 };
 
 use super::client::AgentClient;
@@ -19,6 +19,7 @@ use crate::commands::VERSION;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::metric_sources::MetricSources;
 use crate::providers::{self, SystemClock};
+use crate::reviews::{Decisions, Reviews};
 use crate::secrets::LocalSecrets;
 use crate::settings::Settings;
 
@@ -65,6 +66,7 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
         .context(format!("cannot open the repository {url}"))?;
     let mirror = Arc::new(mirror);
     let source = source(settings, &mirror);
+    let source_files = source.files();
     let memory = if dry { Memory::Nowhere } else { Memory::Kept };
     let options = GitRecorderOptions {
         branch: settings.state_branch.clone(),
@@ -95,7 +97,7 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
         recorder: Box::new(recorder),
         journal,
         registry: registry.clone(),
-        secrets: Arc::new(LocalSecrets::new(settings.secrets.clone())),
+        secrets: secrets(settings, &source_files),
         liveness: liveness(&settings.data_dir),
         entropy: entropy(),
         contact: None,
@@ -112,6 +114,13 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
     })
 }
 
+/// What secrets may be read.
+fn secrets(settings: &Settings, files: &SourceFiles) -> Arc<LocalSecrets> {
+    let files = files.clone();
+    let repository = Arc::new(move |path: &str| files.read(path));
+    Arc::new(LocalSecrets::new(settings.secrets.clone(), repository))
+}
+
 /// What is followed, and whose signatures count.
 fn source(settings: &Settings, mirror: &Arc<Mirror>) -> GitSource {
     let place = SourcePlace {
@@ -121,21 +130,33 @@ fn source(settings: &Settings, mirror: &Arc<Mirror>) -> GitSource {
     GitSource::new(Arc::clone(mirror), place).verifying(settings.verification.clone())
 }
 
-/// Where people's decisions are read, where the agent has a list of signers.
+/// Where people's decisions are read: where the agent has a list of signers, and on the Git host.
 fn operations(
     settings: &Settings,
     mirror: &Arc<Mirror>,
     source: &GitSource,
     memory: Memory,
 ) -> Option<Box<dyn Operations>> {
-    let options = OperationsOptions {
-        branch: OPERATIONS_BRANCH.to_owned(),
-        fleet: settings.fleet.clone(),
-        signers: settings.signers.clone()?,
-        memory,
+    let signed = settings.signers.clone().map(|signers| {
+        let options = OperationsOptions {
+            branch: OPERATIONS_BRANCH.to_owned(),
+            fleet: settings.fleet.clone(),
+            signers,
+            memory,
+        };
+        let reader = OperationsReader::new(Arc::clone(mirror), source.refs(), options);
+        Box::new(reader) as Box<dyn Operations>
+    });
+    // A dry run is made where people are, who need no token of the host.
+    let reviews = settings.reviews.clone().filter(|_| memory == Memory::Kept);
+    let Some(config) = reviews else {
+        return signed;
     };
-    let reader = OperationsReader::new(Arc::clone(mirror), source.refs(), options);
-    Some(Box::new(reader))
+    let (branch, path) = (settings.branch.clone(), &settings.path);
+    Some(Box::new(Decisions {
+        operations: signed,
+        reviews: Reviews::new(config, Arc::clone(mirror), branch, path),
+    }))
 }
 
 /// Reads the key that signs state commits: an agent that should sign and cannot does not start. A dry

@@ -117,6 +117,7 @@ fn asks(held: &Held) -> Option<Exit> {
         Hold::Protected
         | Hold::ApprovalNeeded(_)
         | Hold::DestroyLimit { .. }
+        | Hold::FleetDestroyLimit { .. }
         | Hold::DeletionUnconfirmed { .. }
         | Hold::CanaryHold {
             promote: Promote::Manual,

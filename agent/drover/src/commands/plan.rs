@@ -41,10 +41,7 @@ pub(super) fn run(args: &PlanArgs, ui: Ui) -> CommandResult {
             let ends = [base, head].map(|name| repository.commit_named(name));
             let [base_commit, head_commit] = ends;
             let compared = between(&repository, &settings, base_commit?, head_commit?)?;
-            let plans = compared.map_err(|invalid| {
-                ui.message(&invalid.rendered(ui.err_color()));
-                CommandError::new(invalid.to_string())
-            })?;
+            let plans = compared.map_err(|invalid| invalid.told(ui))?;
             (plans, format!("{base}..{head}"))
         }
         _ => (now(&settings)?, settings.branch.clone()),
@@ -124,10 +121,11 @@ fn dry(settings: &Settings) -> CommandResult<Vec<PlanView>> {
     Ok(plan_view::of_status(&status))
 }
 
-/// A commit whose documents have mistakes.
+/// Documents with mistakes.
 #[derive(Debug)]
 pub(super) struct Invalid {
-    commit: Oid,
+    /// What has them, as people call it.
+    what: String,
     diagnostics: Vec<Diagnostic>,
     texts: BTreeMap<String, String>,
     errors: usize,
@@ -136,16 +134,29 @@ pub(super) struct Invalid {
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.errors == 1 { "" } else { "s" };
-        let commit = self.commit.short();
-        write!(
-            f,
-            "commit {commit} is not valid: {} mistake{plural}",
-            self.errors
-        )
+        let Self { what, errors, .. } = self;
+        write!(f, "{what} is not valid: {errors} mistake{plural}")
     }
 }
 
 impl Invalid {
+    /// Returns what is wrong with documents. None: nothing is.
+    pub(super) fn find(documents: &Documents, what: impl Into<String>) -> Option<Self> {
+        let checked = check::check(documents);
+        (checked.errors() > 0).then(|| Self {
+            what: what.into(),
+            errors: checked.errors(),
+            diagnostics: checked.diagnostics,
+            texts: documents.texts.clone(),
+        })
+    }
+
+    /// Shows the mistakes. Returns the error that the command ends with.
+    pub(super) fn told(&self, ui: Ui) -> CommandError {
+        ui.message(&self.rendered(ui.err_color()));
+        CommandError::new(self.to_string())
+    }
+
     /// Returns the mistakes with the lines that they are in.
     pub(super) fn rendered(&self, color: bool) -> String {
         let source = |path: &str| self.texts.get(path).cloned();
@@ -162,14 +173,9 @@ pub(super) fn between(
 ) -> CommandResult<Result<Vec<PlanView>, Invalid>> {
     let base = End::read(repository, settings, base)?;
     let head = End::read(repository, settings, head)?;
-    let checked = check::check(&head.documents);
-    if checked.errors() > 0 {
-        return Ok(Err(Invalid {
-            commit: head.commit,
-            errors: checked.errors(),
-            diagnostics: checked.diagnostics,
-            texts: head.documents.texts,
-        }));
+    let what = format!("commit {}", head.commit.short());
+    if let Some(invalid) = Invalid::find(&head.documents, what) {
+        return Ok(Err(invalid));
     }
     let names: BTreeSet<&GroupName> = base.groups().chain(head.groups()).collect();
     let summaries = summaries(&base, &names);

@@ -36,7 +36,13 @@ pub(super) fn run(args: &PrArgs, ui: Ui) -> CommandResult {
     let settings = Settings::of_source(&source)?;
     let repository = Repository::open(&settings)?;
     let place = Place::of(args)?;
-    let Some(ends) = Ends::find(args, &place, &repository, ui)? else {
+    // One client for the whole command: its patience counts for all of it.
+    let mut host = Host {
+        args,
+        place: &place,
+        forge: None,
+    };
+    let Some(ends) = Ends::find(&mut host, &repository, ui)? else {
         return Ok(Exit::Done);
     };
     let compared = between(&repository, &settings, ends.base, ends.head)?;
@@ -56,7 +62,7 @@ pub(super) fn run(args: &PrArgs, ui: Ui) -> CommandResult {
         ui.result(&body)?;
         return Ok(review.exit());
     }
-    let posted = post(args, &place, &review, &body)?;
+    let posted = post(&mut host, &review, &body)?;
     ui.result(&posted)?;
     Ok(review.exit())
 }
@@ -71,8 +77,10 @@ fn clone_of(source: &SourceOptions) -> SourceOptions {
 }
 
 /// Writes comment and status. Returns what became of them, for people.
-fn post(args: &PrArgs, place: &Place, review: &Review<'_>, body: &str) -> CommandResult<String> {
-    let (forge, number) = (place.forge(args)?, place.number()?);
+fn post(host: &mut Host<'_>, review: &Review<'_>, body: &str) -> CommandResult<String> {
+    let args = host.args;
+    let number = host.place.number()?;
+    let forge = host.forge()?;
     // A pull request that changes nothing gets no comment, unless an earlier one must be put right.
     let quiet = review.is_quiet();
     let marker = plan_view::marked(&args.context);
@@ -169,6 +177,23 @@ impl Place {
     }
 }
 
+/// The Git host, spoken to once something must be asked or said.
+struct Host<'a> {
+    args: &'a PrArgs,
+    place: &'a Place,
+    forge: Option<Forge>,
+}
+
+impl Host<'_> {
+    fn forge(&mut self) -> CommandResult<&Forge> {
+        let forge = match self.forge.take() {
+            Some(forge) => forge,
+            None => self.place.forge(self.args)?,
+        };
+        Ok(self.forge.insert(forge))
+    }
+}
+
 /// Most bytes of a token.
 const TOKEN_MAX: usize = 8 << 10;
 
@@ -212,19 +237,15 @@ struct Ends {
 
 impl Ends {
     /// Finds out what to compare. None: there is nothing left to say.
-    fn find(
-        args: &PrArgs,
-        place: &Place,
-        repository: &Repository,
-        ui: Ui,
-    ) -> CommandResult<Option<Self>> {
+    fn find(host: &mut Host<'_>, repository: &Repository, ui: Ui) -> CommandResult<Option<Self>> {
+        let (args, place) = (host.args, host.place);
         let said = args.head.as_ref().or(place.job.head.as_ref());
         let known = args.dry_run && args.base.is_some() && said.is_some();
         let pull = if known {
             None
         } else {
             let number = place.number()?;
-            let pull = place.forge(args)?.pull_request(number);
+            let pull = host.forge()?.pull_request(number);
             Some(pull.context(format!("cannot read pull request {number}"))?)
         };
         let head = said.or(pull.as_ref().map(|pull| &pull.head));

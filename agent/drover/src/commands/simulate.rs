@@ -20,6 +20,8 @@ use crate::simulation::{self, Assumed, SimulationView};
 use crate::snapshot::Repository;
 use crate::ui::Ui;
 
+use super::plan::Invalid;
+
 /// Runs the command.
 pub(super) fn run(args: &SimulateArgs, ui: Ui) -> CommandResult {
     let view = simulated(args, ui)?;
@@ -37,7 +39,9 @@ pub(super) fn run(args: &SimulateArgs, ui: Ui) -> CommandResult {
 pub(super) fn simulated(args: &SimulateArgs, ui: Ui) -> CommandResult<SimulationView> {
     let settings = settings(args)?;
     let ends = Ends::open(args, &settings)?;
-    refuse_invalid(&ends.head, ui)?;
+    if let Some(invalid) = Invalid::find(&ends.head.documents, &ends.head.shown) {
+        return Err(invalid.told(ui));
+    }
     for note in ends.notes() {
         ui.message(&format!("note: {note}"));
     }
@@ -244,24 +248,6 @@ impl End {
             shown: shown.to_owned(),
         })
     }
-}
-
-fn refuse_invalid(head: &End, ui: Ui) -> CommandResult<()> {
-    let checked = check::check(&head.documents);
-    if checked.errors() == 0 {
-        return Ok(());
-    }
-    let source = |path: &str| head.documents.texts.get(path).cloned();
-    ui.message(&drover_spec::render(
-        &checked.diagnostics,
-        &source,
-        ui.err_color(),
-    ));
-    Err(CommandError::new(format!(
-        "{} is not valid: {} mistakes",
-        head.shown,
-        checked.errors()
-    )))
 }
 
 fn known_groups(groups: &[GroupName], scenario: &Scenario, ends: &Ends) -> CommandResult<()> {

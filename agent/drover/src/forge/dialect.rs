@@ -3,6 +3,7 @@
 use std::fmt;
 
 use clap::ValueEnum;
+use drover_spec::agent_config::ReviewsKind;
 use reqwest::{Method, Url};
 use serde_json::{Value as Json, json};
 
@@ -25,6 +26,16 @@ pub(crate) enum ForgeKind {
     /// Gitea, and Forgejo.
     #[value(alias = "forgejo")]
     Gitea,
+}
+
+impl From<ReviewsKind> for ForgeKind {
+    fn from(kind: ReviewsKind) -> Self {
+        match kind {
+            ReviewsKind::GitHub => Self::GitHub,
+            ReviewsKind::GitLab => Self::GitLab,
+            ReviewsKind::Gitea => Self::Gitea,
+        }
+    }
 }
 
 impl fmt::Display for ForgeKind {
@@ -86,8 +97,12 @@ impl Dialect {
         url
     }
 
+    pub(super) fn kind(&self) -> ForgeKind {
+        self.kind
+    }
+
     /// Returns an address inside the repository.
-    fn inside(&self, path: &[&str]) -> Url {
+    pub(super) fn inside(&self, path: &[&str]) -> Url {
         let root = match self.kind {
             ForgeKind::GitHub | ForgeKind::Gitea => "repos",
             ForgeKind::GitLab => "projects",
@@ -335,13 +350,13 @@ fn parts(kind: ForgeKind, repository: &str) -> Result<Vec<String>, ForgeError> {
     }
 }
 
-fn login(kind: ForgeKind, user: &Json) -> String {
+pub(super) fn login(kind: ForgeKind, user: &Json) -> String {
     match kind {
         ForgeKind::GitHub | ForgeKind::Gitea => text(user, "login"),
         ForgeKind::GitLab => text(user, "username"),
     }
 }
 
-fn text(value: &Json, name: &str) -> String {
+pub(super) fn text(value: &Json, name: &str) -> String {
     value[name].as_str().unwrap_or_default().to_owned()
 }

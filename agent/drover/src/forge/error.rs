@@ -33,14 +33,8 @@ pub(crate) enum ForgeError {
     #[error("the token has characters that cannot be sent")]
     Token,
     /// The certificates cannot be used.
-    #[error("cannot use the certificates in {path}")]
-    Certificates {
-        /// The file.
-        path: String,
-        /// Why.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    #[error("cannot use the host's authorities: {0}")]
+    Certificates(String),
     /// There is no conversation.
     #[error("cannot reach {host}")]
     Unreachable {
@@ -98,7 +92,7 @@ impl ForgeError {
             | Self::Address { .. }
             | Self::Repository { .. }
             | Self::Token
-            | Self::Certificates { .. }
+            | Self::Certificates(_)
             | Self::Answer { .. } => None,
         }
     }

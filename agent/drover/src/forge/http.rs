@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 
 use super::dialect::Dialect;
 use super::error::{ForgeError, host};
+use crate::web::authorities;
 
 /// How long one call may take.
 const CALL_MAX: Duration = Duration::from_secs(30);
@@ -72,13 +73,7 @@ impl Http {
             .retry(reqwest::retry::never())
             .timeout(CALL_MAX);
         if let Some(path) = ca_file {
-            let unusable = |source: Box<dyn std::error::Error + Send + Sync>| {
-                let path = path.display().to_string();
-                ForgeError::Certificates { path, source }
-            };
-            let bytes = std::fs::read(path).map_err(|error| unusable(error.into()))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&bytes);
-            let certificates = certificates.map_err(|error| unusable(error.into()))?;
+            let certificates = authorities(path).map_err(ForgeError::Certificates)?;
             builder = builder.tls_certs_only(certificates);
         }
         let client = builder.build().map_err(|source| ForgeError::Unreachable {

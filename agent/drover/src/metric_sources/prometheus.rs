@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::Why;
+use crate::web::{authorities, cause};
 
 /// Most bytes of an answer: one sample has some hundred.
 const ANSWER_BYTES_MAX: usize = 256 << 10;
@@ -90,11 +91,7 @@ fn ready(url: &str, ca: Option<&Path>) -> Result<(Client, Url), Why> {
         .retry(reqwest::retry::never())
         .no_proxy();
     if let Some(path) = ca {
-        let shown = path.display();
-        let bytes = std::fs::read(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
-        let certificates = reqwest::Certificate::from_pem_bundle(&bytes);
-        let certificates = certificates.map_err(|error| format!("cannot use {shown}: {error}"))?;
-        builder = builder.tls_certs_only(certificates);
+        builder = builder.tls_certs_only(authorities(path)?);
     }
     let client = builder.build().map_err(failed)?;
     Ok((client, url))
@@ -113,14 +110,8 @@ fn bearer(path: &Path) -> Result<HeaderValue, Why> {
     Ok(header)
 }
 
-/// Says what a request failed of: the cause, which does not change as addresses and ports do.
 fn failed(error: reqwest::Error) -> Why {
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    format!("cannot be asked: {cause}")
+    format!("cannot be asked: {}", cause(error))
 }
 
 async fn body(mut response: Response) -> Result<Vec<u8>, Why> {

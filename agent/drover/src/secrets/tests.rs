@@ -2,7 +2,9 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use drover_model::SecretRef;
 use drover_provider::SecretSource as _;
@@ -28,6 +30,8 @@ fn secrets(env: &[&str], files: &[&Path]) -> LocalSecrets {
             age_identity: None,
         },
         environment,
+        repository: Arc::new(|path| Err(format!("no {path}"))),
+        decrypted: Arc::default(),
     }
 }
 
@@ -112,4 +116,170 @@ fn nothing_is_decrypted_without_a_key() {
         refused.contains("has no `secrets.ageIdentity`"),
         "{refused}"
     );
+}
+
+/// A key of age, and files of SOPS for it.
+struct Vault {
+    folder: tempfile::TempDir,
+    recipient: String,
+}
+
+fn ran(command: &mut Command, input: &str) -> String {
+    use std::io::Write as _;
+    let name = command.get_program().to_owned();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| {
+            panic!("{}: {error}; `tests/run` installs it", name.display());
+        });
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+impl Vault {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("key");
+        ran(Command::new("age-keygen").arg("-o").arg(&key), "");
+        let recipient = ran(Command::new("age-keygen").arg("-y").arg(&key), "");
+        let recipient = recipient.trim().to_owned();
+        Self { folder, recipient }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Encrypts a file in the repository.
+    fn put(&self, name: &str, plain: &str) -> String {
+        let form = name.rsplit_once('.').unwrap().1;
+        let mut sops = Command::new("sops");
+        sops.env("HOME", self.folder.path())
+            .args(["encrypt", "--age", &self.recipient])
+            .args(["--input-type", form, "--output-type", form, "/dev/stdin"]);
+        let encrypted = ran(&mut sops, plain);
+        fs::write(self.path(name), &encrypted).unwrap();
+        encrypted
+    }
+
+    fn secrets(&self) -> LocalSecrets {
+        let root = self.folder.path().to_owned();
+        let mut secrets = secrets(&[], &[]);
+        secrets.allowed.age_identity = Some(self.path("key"));
+        secrets.repository =
+            Arc::new(move |path| fs::read(root.join(path)).map_err(|error| error.to_string()));
+        secrets
+    }
+
+    fn read(&self, file: &str, key: &str) -> Result<String, String> {
+        let key = key.split('.').map(str::to_owned).collect();
+        let file = file.to_owned();
+        read(&self.secrets(), &SecretRef::Sops { file, key })
+    }
+}
+
+const PLAIN: &str = "db:\n    password: hunter2 of it\n    port: 5432\n    hosts: [a, b]\n";
+
+#[test]
+fn a_value_of_a_file_of_sops_is_decrypted() {
+    let vault = Vault::new();
+    let encrypted = vault.put("web.yaml", PLAIN);
+    assert!(!encrypted.contains("hunter2"));
+    assert_eq!(
+        vault.read("web.yaml", "db.password").as_deref(),
+        Ok("hunter2 of it")
+    );
+    assert_eq!(vault.read("web.yaml", "db.port").as_deref(), Ok("5432"));
+    vault.put("web.json", "{\"token\": \"of JSON\", \"none\": null}");
+    assert_eq!(vault.read("web.json", "token").as_deref(), Ok("of JSON"));
+    for (file, key, why) in [
+        ("web.yaml", "db.pasword", "there is hosts, password, port"),
+        ("web.yaml", "db.port.x", "what is above `x` is no map"),
+        ("web.yaml", "db.hosts", "is no text"),
+        ("web.yaml", "db", "is no text"),
+        ("web.yaml", "sops.mac", "what the file says of itself"),
+        ("web.json", "none", "is no text"),
+        ("none.yaml", "db", "No such file"),
+        ("key", "db", "must be YAML or JSON"),
+    ] {
+        let said = vault.read(file, key).unwrap_err();
+        assert!(said.contains(why), "{file} {key}: {said}");
+    }
+}
+
+#[test]
+fn a_file_of_sops_that_was_changed_is_for_others_or_asks_somebody_is_refused() {
+    let vault = Vault::new();
+    let encrypted = vault.put("web.yaml", PLAIN);
+    let refused = |text: &str| {
+        fs::write(vault.path("web.yaml"), text).unwrap();
+        let said = vault.read("web.yaml", "db.password").unwrap_err();
+        assert!(!said.contains("hunter2"), "{said}");
+        said
+    };
+    // Moved to another place, a value does not decrypt; nor does a file that lost one.
+    let swapped = encrypted.replace("    password:", "    passwort:");
+    let other = swapped.replace("    port:", "    password:");
+    for text in [&other, &encrypted.replace("    hosts:", "    others:")] {
+        let said = refused(text);
+        assert!(said.starts_with("sops cannot decrypt it: "), "{said}");
+    }
+    for asks in [
+        "    hc_vault: [{vault_address: 'http://127.0.0.1:1/', engine_path: a, key_name: b}]",
+        "    kms: [{arn: 'arn:aws:kms:eu-1:1:key/a'}]",
+        "    pgp: [{fp: ABCD}]",
+        "    key_groups: [{age: []}]",
+    ] {
+        let text = encrypted.replace("\nsops:\n", &format!("\nsops:\n{asks}\n"));
+        assert_ne!(text, encrypted);
+        let said = refused(&text);
+        assert!(said.contains("only files for age keys"), "{said}");
+    }
+    assert!(refused("db: {password: hunter2}\n").contains("not encrypted with SOPS"));
+    assert!(refused("sops: {mac: a, age: []}\n").contains("for no age key"));
+    assert!(refused("db: [\n").contains("cannot be read"));
+    assert!(refused(&format!("a: {}\n", "b".repeat(256 << 10))).contains("larger than"));
+
+    // Encrypted for somebody else.
+    let other = Vault::new();
+    let said = refused(&other.put("web.yaml", PLAIN));
+    assert!(
+        said.contains("Failed to get the data key required to decrypt the SOPS file"),
+        "{said}"
+    );
+    let none = secrets(&[], &[]);
+    let reference = SecretRef::Sops {
+        file: "web.yaml".to_owned(),
+        key: vec!["db".to_owned()],
+    };
+    assert!(read(&none, &reference).unwrap_err().contains("ageIdentity"));
+}
+
+#[test]
+fn what_was_decrypted_is_remembered_until_the_key_or_the_file_is_another() {
+    let vault = Vault::new();
+    vault.put("web.yaml", PLAIN);
+    let secrets = vault.secrets();
+    let reference = SecretRef::Sops {
+        file: "web.yaml".to_owned(),
+        key: vec!["db".to_owned(), "password".to_owned()],
+    };
+    let read = || read(&secrets, &reference);
+    assert_eq!(read().as_deref(), Ok("hunter2 of it"));
+    assert_eq!(secrets.decrypted.lock().unwrap().len(), 1);
+    assert_eq!(read().as_deref(), Ok("hunter2 of it"));
+    assert_eq!(secrets.decrypted.lock().unwrap().len(), 1);
+    vault.put("web.yaml", "db: {password: another one}\n");
+    assert_eq!(read().as_deref(), Ok("another one"));
+    fs::write(vault.path("key"), "# lost\n").unwrap();
+    read().unwrap_err();
+    fs::remove_file(vault.path("key")).unwrap();
+    assert!(read().unwrap_err().contains("cannot be read"));
 }

@@ -4,14 +4,14 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use drover_git::{
-    ClientCertificate, Login, Proxy, RemoteOptions, SignersFile, SourceUrl, SshIdentity,
-    SshOptions, Trust,
+    ClientCertificate, Login, PathPatterns, Proxy, RemoteOptions, SignersFile, SourceUrl,
+    SshIdentity, SshOptions, Trust,
 };
-use drover_loop::{Verification, VerifyMode};
+use drover_loop::{PathRule, Verification, VerifyMode};
 use drover_spec::agent_config::{self, AgentConfig, CredentialFiles};
 use tracing::warn;
 
-use crate::error::{CommandResult, Context as _};
+use crate::error::{CommandError, CommandResult, Context as _};
 
 /// Where OpenSSH keeps the hosts that the whole system knows.
 const SYSTEM_KNOWN_HOSTS: &str = "/etc/ssh/ssh_known_hosts";
@@ -71,10 +71,32 @@ pub(super) fn options(
 }
 
 /// Returns what has to be signed.
-pub(super) fn verification(config: &AgentConfig) -> Option<Verification> {
-    let verify = config.source.verify.as_ref()?;
+pub(super) fn verification(config: Option<&AgentConfig>) -> CommandResult<Option<Verification>> {
+    let Some(config) = config else {
+        return Ok(None);
+    };
+    let Some(verify) = &config.source.verify else {
+        return Ok(None);
+    };
     let signers = verify.signers.as_ref().or(config.signers.as_ref());
-    Some(Verification {
+    let paths = verify.paths.iter().map(|rule| {
+        // Said at the start, and not when somebody pushes.
+        PathPatterns::parse(&rule.patterns).map_err(|(pattern, why)| {
+            CommandError::new(format!(
+                "`source.verify.paths`: pattern {pattern:?} cannot be used: {why}"
+            ))
+        })?;
+        Ok(PathRule {
+            patterns: rule.patterns.clone(),
+            trust: Trust {
+                signers: rule.signers.clone().map(SignersFile),
+                gnupg_home: rule.gnupg_home.clone(),
+            },
+        })
+    });
+    let paths = paths.collect::<CommandResult<_>>()?;
+    Ok(Some(Verification {
+        paths,
         mode: match verify.mode {
             agent_config::VerifyMode::Head => VerifyMode::Head,
             agent_config::VerifyMode::Tag => VerifyMode::Tag,
@@ -83,7 +105,7 @@ pub(super) fn verification(config: &AgentConfig) -> Option<Verification> {
             signers: signers.cloned().map(SignersFile),
             gnupg_home: verify.gnupg_home.clone(),
         },
-    })
+    }))
 }
 
 /// Tells whether the file's credentials are for the repository that is used.

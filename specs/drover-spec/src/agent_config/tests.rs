@@ -157,6 +157,7 @@ credentials:
         mode: VerifyMode::Tag,
         signers: None,
         gnupg_home: path("/etc/gnupg"),
+        paths: Vec::new(),
     };
     assert_eq!(config.source.verify, Some(verify));
     assert_eq!(config.source.known_hosts, path("/etc/known"));
@@ -175,6 +176,33 @@ credentials:
     let plain = parsed("name: a\nsource: {url: x, verify: {signers: /s}}\n");
     assert_eq!(plain.source.verify.unwrap().mode, VerifyMode::Head);
     assert_eq!((plain.signers, plain.key), (None, None));
+}
+
+#[test]
+fn files_may_have_signers_of_their_own() {
+    let paths = |text: &str| {
+        let verify = format!("verify: {{signers: /s, paths: {text}}}");
+        format!("name: a\nsource: {{url: x, {verify}}}\n")
+    };
+    let config = parsed(&paths(
+        "[{match: [policies/, '!policies/drafts/'], signers: /p}]",
+    ));
+    let rule = VerifyPath {
+        patterns: vec!["policies/".to_owned(), "!policies/drafts/".to_owned()],
+        signers: Some("/p".into()),
+        gnupg_home: None,
+    };
+    assert_eq!(config.source.verify.unwrap().paths, [rule]);
+    for (bad, why) in [
+        ("[{match: [policies/]}]", "nobody could change these files"),
+        ("[{signers: /p}]", "`match` is missing"),
+        ("[{match: [], signers: /p}]", "match"),
+        ("[{match: [a], signers: p}]", "must be an absolute path"),
+        ("[]", "paths"),
+    ] {
+        let told = mistakes(&paths(bad));
+        assert!(told.contains(why), "{bad}: {told}");
+    }
 }
 
 #[test]

@@ -112,7 +112,49 @@ pub(crate) static AGENT: Object = any(
             Shape::Object(&AGENT_NOTIFY),
             "Who is told what happens to groups. Default: nobody.",
         ),
+        optional(
+            "reviews",
+            Shape::Object(&AGENT_REVIEWS),
+            "Whose reviews of pull requests on the Git host count as approvals. Default: nobody's.",
+        ),
         later("cluster", "several agents"),
+    ],
+);
+
+static AGENT_REVIEWS: Object = any(
+    "reviews",
+    "Whose reviews of pull requests on the Git host count as approvals.",
+    &[
+        required(
+            "type",
+            Shape::Word(&["github", "gitlab", "gitea"], &[]),
+            "Whose interface the host has; Forgejo has that of `gitea`.",
+        ),
+        optional(
+            "api",
+            Shape::Text { max: 4096 },
+            "Where the interface is. Default: that of github.com or gitlab.com.",
+        ),
+        required(
+            "repository",
+            Shape::Text { max: 4096 },
+            "The repository, as the host calls it: `owner/name`.",
+        ),
+        required(
+            "tokenFile",
+            Shape::Text { max: 4096 },
+            "A file with a token that may read pull requests, an absolute path. Read for each look.",
+        ),
+        optional(
+            "caFile",
+            Shape::Text { max: 4096 },
+            "A PEM file with the authorities that sign the host's certificate, an absolute path. Default: the system's.",
+        ),
+        required(
+            "reviewers",
+            Shape::TextMap,
+            "Who counts: logins on the host, each with the person's name in policies, as in the list of signers.",
+        ),
     ],
 );
 
@@ -281,7 +323,39 @@ pub(crate) static AGENT_VERIFY: Object = any(
             Shape::Text { max: 4096 },
             "The folder of a GnuPG keyring, an absolute path: OpenPGP signatures of its keys count as well.",
         ),
-        later("paths", "signers by path"),
+        optional(
+            "paths",
+            Shape::List {
+                of: &Shape::Object(&AGENT_VERIFY_PATH),
+                min: 1,
+            },
+            "Files that fewer people may change: a commit that changes one is acted on when somebody on the list of its own signed it as well.",
+        ),
+    ],
+);
+
+pub(crate) static AGENT_VERIFY_PATH: Object = any(
+    "source.verify.paths[]",
+    "Files that fewer people may change.",
+    &[
+        required(
+            "match",
+            Shape::List {
+                of: &Shape::Text { max: 4096 },
+                min: 1,
+            },
+            "Which files, from `source.path` on: patterns in the syntax of gitignore.",
+        ),
+        optional(
+            "signers",
+            Shape::Text { max: 4096 },
+            "A list of keys in OpenSSH's format `allowed_signers`, an absolute path.",
+        ),
+        optional(
+            "gnupgHome",
+            Shape::Text { max: 4096 },
+            "The folder of a GnuPG keyring, an absolute path.",
+        ),
     ],
 );
 

@@ -296,6 +296,23 @@ pub(crate) static FLEET_SPEC: Object = any(
             "Instances that carry the fleet's tags and belong to no group that anybody knows: `report` tells people and leaves them alone.",
         ),
         later("defaults", "defaults of the repository"),
-        later("limits", "limits of the repository"),
+        optional(
+            "limits",
+            Shape::Object(&FLEET_LIMITS),
+            "Limits for all groups together.",
+        ),
     ],
+);
+
+pub(crate) static FLEET_LIMITS: Object = any(
+    "a fleet's limits",
+    "Limits for all groups together.",
+    &[optional(
+        "maxDestroy",
+        Shape::Amount {
+            min: 0,
+            max: u32::MAX,
+        },
+        "Most instances that commits may remove without replacement within an hour, a share of those of all groups, rounded up.",
+    )],
 );

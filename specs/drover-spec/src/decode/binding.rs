@@ -109,10 +109,14 @@ pub(crate) fn decode_fleet(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
     let budgets = admission::fleet_budgets(spec);
     // The one that there is, so far: read, so that another word is a mistake.
     spec.word("orphans");
+    let limits = spec.object("limits");
+    let destroy_max = limits.amount("maxDestroy");
+    let destroy_max = limits.has("maxDestroy").then_some(destroy_max);
     let metadata = metadata?;
     Some(FleetDoc {
         name: metadata.name,
         span: metadata.span,
         budgets,
+        destroy_max,
     })
 }

@@ -480,6 +480,22 @@ fn the_environment_of_a_flavor_may_come_from_secrets() {
 }
 
 #[test]
+fn a_file_of_sops_is_no_document() {
+    let text = "db: ENC[AES256_GCM,data:aw==,type:str]\nsops: {mac: x, age: []}\n";
+    let parsed = parse_file("secrets/web.yaml", text.as_bytes());
+    assert!(parsed.documents.is_empty() && parsed.diagnostics.is_empty());
+    // Nobody hides a document with that key, nor makes any map one of SOPS.
+    for text in [
+        "kind: Group\nsops: {mac: x}\n",
+        "db: x\nsops: {}\n",
+        "sops: [mac]\n",
+    ] {
+        let parsed = parse_file("secrets/web.yaml", text.as_bytes());
+        assert_eq!(parsed.documents.len(), 1, "{text}");
+    }
+}
+
+#[test]
 fn what_is_no_reference_to_a_secret_says_so_where_it_stands() {
     let mut said = Vec::new();
     for env in [

@@ -125,7 +125,7 @@ fn data_of(hold: &Hold) -> MapOf {
         }
         Hold::HealBudget { allowed } => map.number("allowed", *allowed),
         Hold::Systemic { bad, total } => map.number("bad", *bad).number("total", *total),
-        Hold::DestroyLimit { wanted, limit } => {
+        Hold::DestroyLimit { wanted, limit } | Hold::FleetDestroyLimit { wanted, limit } => {
             map.number("wanted", *wanted).number("limit", *limit)
         }
         Hold::ZonesCooling { zones } => map.number("zones", *zones),
@@ -368,6 +368,10 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         },
         "AllUnknown" => Hold::AllUnknown,
         "DestroyLimit" => Hold::DestroyLimit {
+            wanted: data.number("wanted")?,
+            limit: data.number("limit")?,
+        },
+        "FleetDestroyLimit" => Hold::FleetDestroyLimit {
             wanted: data.number("wanted")?,
             limit: data.number("limit")?,
         },

@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::Event;
 use crate::agent::metrics::Metrics;
+use crate::web::{authorities, cause};
 
 #[cfg(test)]
 mod tests;
@@ -75,13 +76,7 @@ impl Sender {
             .retry(reqwest::retry::never())
             .timeout(ATTEMPT_MAX);
         if let Some(path) = &config.ca_file {
-            let shown = path.display();
-            let bytes =
-                std::fs::read(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&bytes);
-            let certificates =
-                certificates.map_err(|error| format!("cannot use {shown}: {error}"))?;
-            builder = builder.tls_certs_only(certificates);
+            builder = builder.tls_certs_only(authorities(path)?);
         }
         let client = builder
             .build()
@@ -148,7 +143,7 @@ impl Sender {
             .body(body)
             .send()
             .await
-            .map_err(|error| mended(cause(error)))?;
+            .map_err(|error| mended(unreachable(error)))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(());
@@ -205,11 +200,6 @@ fn signature(secret: &hmac::Key, body: &[u8]) -> String {
 }
 
 /// Says what a request failed of, without the address.
-fn cause(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    format!("cannot reach the receiver: {cause}")
+fn unreachable(error: reqwest::Error) -> String {
+    format!("cannot reach the receiver: {}", cause(error))
 }

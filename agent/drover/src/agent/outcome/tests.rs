@@ -48,6 +48,7 @@ fn report(groups: Vec<GroupReport>) -> PassReport {
         diagnostics: Arc::default(),
         commits: 0,
         mutations: 0,
+        planned: 0,
         wake_at: None,
         timer_at: None,
         unfinished: 0,

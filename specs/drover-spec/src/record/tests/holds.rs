@@ -118,6 +118,10 @@ pub(super) fn all_holds(
             wanted: count,
             limit: 3,
         },
+        Hold::FleetDestroyLimit {
+            wanted: count,
+            limit: 3,
+        },
         Hold::ZonesCooling { zones: count },
         Hold::ScalingStabilized {
             asked: count,
@@ -155,6 +159,6 @@ pub(super) fn all_holds(
         Hold::SourceUnavailable { why },
     ];
     let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
-    assert_eq!(codes.len(), 61, "a hold is missing from the list");
+    assert_eq!(codes.len(), 62, "a hold is missing from the list");
     holds
 }

@@ -26,6 +26,7 @@ fn web(phase: GroupPhase, holds: Vec<Hold>) -> AgentStatus {
         diagnostics: Arc::default(),
         commits: 0,
         mutations: 0,
+        planned: 0,
         wake_at: None,
         timer_at: None,
         unfinished: 0,

@@ -1,0 +1,196 @@
+//! Reviews on the Git host as approvals: of the right commit, by those whom the agent's file names, and nobody else.
+
+use crate::support::{Agent, IDLE, PATIENCE, PROVIDER, Sandbox, group, holds, wait_until};
+
+use super::double::{Double, Kind, Reviewed};
+use super::{KINDS, TOKEN, WEB};
+
+const RULE: &str = "\
+apiVersion: drover/v1alpha1
+kind: Policy
+metadata: {name: small}
+spec:
+  on: approve
+  rules: [{expression: 'change.toSize <= 1', message: more than one}]
+---
+apiVersion: drover/v1alpha1
+kind: Binding
+metadata: {name: small}
+spec: {policy: small, selector: {}, enforcement: requireApproval, approvals: {count: 1}}
+";
+
+/// A fleet whose agent counts reviews, and a merged pull request that asks for one.
+struct Fleet {
+    sandbox: Sandbox,
+    host: Double,
+    agent: Option<Agent>,
+    /// What was there before, and what was proposed.
+    base: String,
+    head: String,
+}
+
+impl Fleet {
+    fn start((kind, name): (Kind, &str)) -> Self {
+        let web = group("web", 1, IDLE, "");
+        let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &web), ("policies/small.yaml", RULE)]);
+        let host = Double::start(kind, TOKEN);
+        sandbox.write("token", TOKEN);
+        sandbox.configure(&format!(
+            "reviews:
+  type: {name}
+  api: {}
+  repository: acme/fleet
+  tokenFile: '{}'
+  reviewers: {{Tom-Dev: tom@example.com, jane-dev: jane@example.com}}
+",
+            host.api(),
+            sandbox.path("token").display()
+        ));
+        let base = sandbox
+            .git("work", &["rev-parse", "HEAD"])
+            .trim()
+            .to_owned();
+        let agent = Some(sandbox.agent());
+        sandbox.wait_converged("web", 1);
+        Self {
+            sandbox,
+            host,
+            agent,
+            head: base.clone(),
+            base,
+        }
+    }
+
+    /// Merges a branch that makes the group larger. `squash`: as a commit that does not descend from it.
+    fn merge(&mut self, size: u32, squash: bool) {
+        let git = |arguments: &[&str]| self.sandbox.git("work", arguments);
+        git(&["checkout", "--quiet", "-B", "topic"]);
+        self.sandbox
+            .write(&format!("work/{WEB}"), &group("web", size, IDLE, ""));
+        git(&["commit", "--quiet", "--all", "--message", "larger"]);
+        let head = git(&["rev-parse", "HEAD"]).trim().to_owned();
+        git(&["checkout", "--quiet", "main"]);
+        // Something else was merged meanwhile, to another group.
+        self.sandbox
+            .write("work/groups/db.yaml", &group("db", 1, IDLE, ""));
+        git(&["add", "--all"]);
+        git(&["commit", "--quiet", "--allow-empty", "--message", "another"]);
+        if squash {
+            git(&["merge", "--quiet", "--squash", "topic"]);
+            git(&["commit", "--quiet", "--message", "larger (#7)"]);
+        } else {
+            git(&[
+                "merge",
+                "--quiet",
+                "--no-ff",
+                "--message",
+                "Merge #7",
+                "topic",
+            ]);
+        }
+        let merged = git(&["rev-parse", "HEAD"]).trim().to_owned();
+        let kept = match self.host.kind() {
+            Kind::GitHub | Kind::Gitea => "HEAD:refs/pull/7/head",
+            Kind::GitLab => "HEAD:refs/merge-requests/7/head",
+        };
+        let kept = kept.replace("HEAD", &head);
+        git(&["push", "--quiet", "origin", &kept]);
+        {
+            let mut said = self.host.kept.lock().unwrap();
+            said.head.clone_from(&head);
+            said.base.clone_from(&self.base);
+            said.merged = Some(merged);
+        }
+        git(&["push", "--quiet", "origin", "main"]);
+        self.head = head;
+    }
+
+    fn review(&self, author: &'static str, state: &'static str, commit: &str) {
+        let commit = commit.to_owned();
+        self.host.kept.lock().unwrap().reviews.push(Reviewed {
+            author,
+            state,
+            commit,
+        });
+    }
+
+    fn wait_held(&self, code: &'static str) {
+        self.sandbox.wait_for("web", code, move |web| {
+            holds(web).contains(&code.to_owned())
+        });
+    }
+
+    /// Waits until the host was asked for reviews twice more.
+    fn wait_asked(&self) {
+        let asked = || {
+            let kept = self.host.kept.lock().unwrap();
+            let last = |call: &&String| call.ends_with("reviews") || call.ends_with("approvals");
+            kept.calls.iter().filter(last).count()
+        };
+        let before = asked();
+        wait_until("questions for reviews", PATIENCE, || asked() >= before + 2);
+    }
+
+    fn stop(&mut self) {
+        assert_eq!(self.agent.take().unwrap().stop(), Some(0));
+        let log = self.sandbox.agent_log();
+        assert!(!log.contains(TOKEN), "{log}");
+    }
+}
+
+#[test]
+fn a_review_of_what_was_merged_approves_it_on_every_host() {
+    for kind in KINDS {
+        let mut fleet = Fleet::start(kind);
+        // A stranger, the author, and somebody who saw something else.
+        fleet.merge(2, false);
+        let head = fleet.head.clone();
+        fleet.review("mallory", "APPROVED", &head);
+        fleet.review("jane-dev", "APPROVED", &head);
+        fleet.review("tom-dev", "APPROVED", &fleet.base.clone());
+        fleet.wait_held("ApprovalNeeded");
+        fleet.wait_asked();
+        fleet.wait_held("ApprovalNeeded");
+        assert_eq!(fleet.sandbox.processes().len(), 2, "web-1 and db-1");
+        fleet.host.kept.lock().unwrap().reviews.pop();
+        fleet.review("tom-dev", "APPROVED", &head);
+        fleet.sandbox.wait_converged("web", 2);
+        let log = fleet
+            .sandbox
+            .git("fleet.git", &["log", "--format=%B", "drover/state"]);
+        assert!(log.contains("Drover-Approved-By: tom@example.com"), "{log}");
+        fleet.stop();
+    }
+}
+
+#[test]
+fn changes_that_are_asked_for_reject_and_a_squashed_branch_is_found() {
+    let mut fleet = Fleet::start(KINDS[0]);
+    fleet.merge(3, true);
+    let head = fleet.head.clone();
+    fleet.review("tom-dev", "APPROVED", &head);
+    fleet.review("tom-dev", "CHANGES_REQUESTED", &head);
+    fleet.review("tom-dev", "COMMENTED", &head);
+    fleet.wait_held("ApprovalRejected");
+    fleet.review("tom-dev", "APPROVED", &head);
+    fleet.sandbox.wait_converged("web", 3);
+    fleet.stop();
+}
+
+#[test]
+fn a_host_that_is_down_approves_nothing_and_is_told() {
+    let mut fleet = Fleet::start(KINDS[2]);
+    fleet.sandbox.write("token", "another");
+    fleet.merge(2, false);
+    let head = fleet.head.clone();
+    fleet.review("tom-dev", "APPROVED", &head);
+    fleet.wait_held("ApprovalNeeded");
+    wait_until("a word in the log", PATIENCE, || {
+        let log = fleet.sandbox.agent_log();
+        log.contains("cannot ask for reviews") && log.contains("401")
+    });
+    fleet.wait_held("ApprovalNeeded");
+    fleet.sandbox.write("token", TOKEN);
+    fleet.sandbox.wait_converged("web", 2);
+    fleet.stop();
+}
