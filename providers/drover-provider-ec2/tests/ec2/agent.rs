@@ -18,7 +18,7 @@ use crate::fake::{Fake, FakeSettings, Machine};
 use crate::support::drawn;
 
 /// The program under test.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_drover-provider-ec2");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_drover-provider-ec2");
 
 /// How long anything may take before a test gives up: generous, because machines are shared.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -33,7 +33,7 @@ const SIZE: usize = 50;
 const SURGE: usize = 10;
 
 /// Returns the agent's program, which Cargo builds beside this test for the whole workspace.
-fn drover() -> PathBuf {
+pub(crate) fn drover() -> PathBuf {
     let program = Path::new(PROGRAM).with_file_name("drover");
     assert!(
         program.exists(),

@@ -10,6 +10,7 @@ mod agent;
 mod conformance;
 mod describing;
 mod fake;
+mod infrakit;
 mod launches;
 mod moto;
 mod observing;
