@@ -293,7 +293,10 @@ impl Halt {
         }
         let class = match action {
             Action::Create { .. } | Action::Resend { .. } => halted.calls.or(halted.creates),
-            Action::Destroy { .. } | Action::Release { .. } | Action::Update(_) => halted.calls,
+            Action::Destroy { .. }
+            | Action::Release { .. }
+            | Action::Update(_)
+            | Action::Adopt(_) => halted.calls,
             // The list is not the provider's.
             Action::Drain { .. } | Action::Roster(_) | Action::Settle(_) => None,
         };

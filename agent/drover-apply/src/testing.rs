@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{
-    Action, Allowance, Cause, Digests, DrainSpec, Epoch, ErrorClass, FleetName, GroupName,
-    GroupUid, InPlace, InPlaceUpdate, InstanceId, IntentKind, IntentState, Keeper, Listing,
-    OnDrainTimeout, Plan, Precondition, ProviderRef, ProviderType, Reason, RecordedGroup,
+    Action, AdoptStep, Allowance, Cause, Digests, DrainSpec, Epoch, ErrorClass, FleetName,
+    GroupName, GroupUid, InPlace, InPlaceUpdate, InstanceId, IntentKind, IntentState, Keeper,
+    Listing, OnDrainTimeout, Plan, Precondition, ProviderRef, ProviderType, Reason, RecordedGroup,
     RosterView, Step, Template, TemplateParts, Timestamp, Token, Value,
 };
 use drover_provider::{
-    Clock, DestroyRequest, Manifest, Provider, ProviderError, ProvisionRequest, Provisioned,
-    ReserveRequest, UpdateRequest,
+    AdoptRequest, Clock, DestroyRequest, Manifest, Provider, ProviderError, ProvisionRequest,
+    Provisioned, ReserveRequest, UpdateRequest,
 };
 use drover_provider_sim::{SimProvider, SimSettings, SimWorld};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -246,6 +246,7 @@ impl Watched {
         let sent = open.iter().any(|intent| {
             let (IntentKind::Create { token, .. }
             | IntentKind::Destroy { token, .. }
+            | IntentKind::Adopt(AdoptStep { token, .. })
             | IntentKind::Update(InPlaceUpdate { update: token, .. })) = &intent.kind
             else {
                 return false;
@@ -305,6 +306,16 @@ impl Provider for Watched {
         self.expect_sent(&request.token);
         pause().await;
         let answer = self.sim.destroy(request).await;
+        pause().await;
+        self.leave();
+        answer
+    }
+
+    async fn adopt(&self, request: &AdoptRequest) -> Result<(), ProviderError> {
+        self.enter();
+        self.expect_sent(&request.token);
+        pause().await;
+        let answer = self.sim.adopt(request).await;
         pause().await;
         self.leave();
         answer

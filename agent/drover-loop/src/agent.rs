@@ -35,6 +35,7 @@ use crate::shares::Shares;
 use crate::source::{Operations, Snapshot, Source};
 use crate::status::{AgentStatus, OperationsStatus, PassReport, SourceStatus, WriteBackStatus};
 use crate::store::{Store, StoreError, StoredGroup};
+use crate::survey::Surveys;
 use crate::task::{Keep, Mode, Shared, Versions};
 use crate::timekeeping::{Tick, Timekeeper};
 use crate::timing::PassLimits;
@@ -191,6 +192,7 @@ pub struct Agent {
     /// When what is held for that is looked at again.
     removals_at: Option<Timestamp>,
     scopes: Scopes,
+    surveys: Surveys,
     tasks: JoinSet<Outcome>,
     /// Which group a task works on, for tasks that panic.
     task_names: BTreeMap<tokio::task::Id, GroupName>,
@@ -316,11 +318,10 @@ impl Agent {
         let stored = store.load()?;
         check_owner(stored.lease.as_ref(), &settings.name)?;
         let changed = Arc::new(Notify::new());
-        let place = parts.source.place();
+        let (place, contact) = (parts.source.place(), parts.contact);
         let tenure = Tenure::open(stored.lease, settings.mode);
         let data_dir = settings.data_dir.as_deref();
         let view_missing = settings.mode == Mode::DryRun && stored.groups.is_empty();
-        let contact = parts.contact;
         let contact = contact.unwrap_or_else(|| real_contact(&parts.clock, &changed));
         let mut agent = Self {
             brake: Arc::new(AgentBrake::new(data_dir, stored.freeze)),
@@ -355,6 +356,7 @@ impl Agent {
             removals: stored.removals,
             removals_at: None,
             scopes: Scopes::default(),
+            surveys: Surveys::default(),
             orphans: OrphanWatch::default(),
             metrics: Metrics::new(parts.metrics),
             tasks: JoinSet::new(),

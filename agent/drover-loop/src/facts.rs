@@ -61,6 +61,7 @@ impl RecordedFacts {
             recorded: &recorded,
             visibility: inputs.visibility,
             health: &[],
+            surveyed: inputs.surveyed.as_ref(),
         };
         let plain = drover_plan::classify(&classify);
         let classified = drover_plan::classify(&ClassifyInput {

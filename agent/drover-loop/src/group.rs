@@ -9,8 +9,8 @@ use drover_model::{
     AcceptedDocument, Approvals, ApprovedChange, BudgetDecision, Change, Classified, Decisions,
     Deleting, Drift, Epoch, FleetName, Group, GroupName, GroupSpec, HealthSignal, Held, Hold,
     InstanceId, InstanceMemory, Intent, Listing, Numbers, Peers, PlaceDecision, Plan, PlanReport,
-    PolicyName, Protection, Readings, Reason, Recommendation, RecordedGroup, RosterView, Timestamp,
-    Verdict,
+    PolicyName, Protection, Readings, Reason, Recommendation, RecordedGroup, RosterView, Surveyed,
+    Timestamp, Verdict,
 };
 use drover_plan::{
     ApprovalInput, ApprovalReview, ChangeInput, ClassifyInput, Desired, LintError, PlanError,
@@ -22,6 +22,7 @@ use drover_spec::record::{self, PlanOutcome};
 use crate::agent::plain;
 use crate::facts::early_facts;
 use crate::inputs;
+use crate::survey::Tags;
 use crate::task::Keep;
 
 /// A document of the repository that is not in force yet.
@@ -51,6 +52,8 @@ pub(crate) struct GroupInput<'a> {
     pub(crate) provider: &'a ProviderFacts,
     pub(crate) visibility: Duration,
     pub(crate) listing: &'a Listing,
+    /// What there is to adopt, by the tags that a document asks for.
+    pub(crate) surveyed: &'a BTreeMap<Tags, Surveyed>,
     pub(crate) signals: &'a BTreeMap<InstanceId, HealthSignal>,
     pub(crate) intents: &'a [Intent],
     /// The membership list of its program. None: nobody was asked.
@@ -177,6 +180,10 @@ fn classify_input<'a>(
         recorded,
         visibility: input.visibility,
         health: &[],
+        surveyed: spec
+            .adopt
+            .as_ref()
+            .and_then(|adopt| input.surveyed.get(&adopt.match_tags)),
     }
 }
 

@@ -34,6 +34,7 @@ pub(crate) fn collect(
         visibility,
         // Part of the decisions.
         health: _,
+        surveyed,
     } = *classify;
     let PlanInput {
         now,
@@ -73,6 +74,7 @@ pub(crate) fn collect(
         memory: memory.clone(),
         intents: intents.to_vec(),
         roster: roster.cloned(),
+        surveyed: surveyed.cloned(),
         recorded: recorded.clone(),
         recommendations: recommendations.to_vec(),
         decisions: decisions.clone(),

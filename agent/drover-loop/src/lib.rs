@@ -49,6 +49,7 @@ mod shares;
 mod source;
 mod status;
 mod store;
+mod survey;
 mod task;
 mod timekeeping;
 mod timing;

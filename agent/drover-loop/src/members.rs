@@ -86,6 +86,7 @@ fn leaving(plan: &Plan) -> BTreeSet<&InstanceId> {
         | Action::Resend { .. }
         | Action::Update(_)
         | Action::Roster(_)
+        | Action::Adopt(_)
         | Action::Settle(_) => None,
     });
     // What is kept from now on leaves without a step.

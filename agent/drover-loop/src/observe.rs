@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use crate::registry::{Registry, RegistryError};
 
 /// Most scopes that are listed at once: a fleet has a handful of Provider documents.
-const SCOPES_CONCURRENT: usize = 16;
+pub(crate) const SCOPES_CONCURRENT: usize = 16;
 
 /// What identifies an open scope: a document whose type or settings change is opened anew.
 #[derive(Debug, Clone, PartialEq)]

@@ -126,6 +126,7 @@ fn compute(inputs: &PlanInputs) -> Result<Computed, ReplayError> {
         memory,
         intents,
         roster,
+        surveyed,
         recorded,
         recommendations,
         decisions,
@@ -147,6 +148,7 @@ fn compute(inputs: &PlanInputs) -> Result<Computed, ReplayError> {
         recorded,
         visibility: *visibility,
         health: &decisions.health,
+        surveyed: surveyed.as_ref(),
     });
     let desired = match desired {
         DesiredInputs::Present(document) => Desired::Present {

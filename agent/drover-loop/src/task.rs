@@ -11,10 +11,10 @@ use drover_apply::{
     Reach, Rosters, Skip, StepResult,
 };
 use drover_model::{
-    Action, Approvals, Cause, Change, Decisions, Deleting, Disturbance, Epoch, FleetName, Group,
-    GroupName, HealthSignal, Held, InPlaceUpdate, InstanceId, InstanceMemory, Intent, IntentKind,
-    Listing, Peers, Plan, ProviderPhase, Readings, Reason, Recommendation, RecordedGroup,
-    RosterView, Timestamp,
+    Action, AdoptStep, Approvals, Cause, Change, Decisions, Deleting, Disturbance, Epoch,
+    FleetName, Group, GroupName, HealthSignal, Held, InPlaceUpdate, InstanceId, InstanceMemory,
+    Intent, IntentKind, Listing, Peers, Plan, ProviderPhase, Readings, Reason, Recommendation,
+    RecordedGroup, RosterView, Surveyed, Timestamp,
 };
 use drover_plan::{FenceScope, fence_scope};
 use drover_policy::{GroupSummary, PolicySet, SourceFacts};
@@ -32,6 +32,7 @@ use crate::secrets;
 use crate::source::chain;
 use crate::status::{GroupReport, StepFate, StepReport};
 use crate::store::{Batch, Store};
+use crate::survey::Tags;
 use crate::timing::PassLimits;
 
 /// Whether the agent acts.
@@ -144,6 +145,8 @@ pub(crate) struct GroupTask {
     pub(crate) removal: Option<Deleting>,
     pub(crate) scope: Arc<OpenScope>,
     pub(crate) listing: Arc<Listing>,
+    /// What there is that its documents adopt, by the tags that they ask for.
+    pub(crate) surveyed: Arc<BTreeMap<Tags, Surveyed>>,
     pub(crate) fences: Vec<Held>,
     /// What it must know of other groups.
     pub(crate) peers: Peers,
@@ -291,6 +294,7 @@ fn input<'a>(
         provider: &task.scope.facts,
         visibility: task.scope.visibility,
         listing: &task.listing,
+        surveyed: &task.surveyed,
         signals,
         intents,
         roster: None,
@@ -316,8 +320,15 @@ fn numbered(
     let listed = listed.filter_map(|listed| Some(listed.ownership.as_ref()?.instance.number()));
     let mut used = listed.max().unwrap_or(0);
     for intent in intents {
-        if let IntentKind::Create { slots, .. } = &intent.kind {
-            used = slots.iter().map(InstanceId::number).fold(used, u64::max);
+        match &intent.kind {
+            IntentKind::Create { slots, .. } => {
+                used = slots.iter().map(InstanceId::number).fold(used, u64::max);
+            }
+            IntentKind::Adopt(step) => used = used.max(step.instance.number()),
+            IntentKind::Drain { .. }
+            | IntentKind::Destroy { .. }
+            | IntentKind::Update(_)
+            | IntentKind::Roster(_) => {}
         }
     }
     if !task.numbered {
@@ -591,6 +602,7 @@ fn step_report(action: &Action, cause: Cause, result: StepFate) -> StepReport {
         Action::Drain { instance, .. }
         | Action::Destroy { instance, .. }
         | Action::Update(InPlaceUpdate { instance, .. })
+        | Action::Adopt(AdoptStep { instance, .. })
         | Action::Release { instance, .. } => vec![instance.to_string()],
         Action::Roster(step) => vec![step.subject()],
         Action::Resend { .. } | Action::Settle(_) => Vec::new(),

@@ -1,8 +1,11 @@
 //! Adoption: taking over instances that run already and that somebody else made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Completeness, ProviderPhase, ProviderRef, Timestamp};
+use crate::{
+    Completeness, Digests, GroupName, Hold, InstanceId, MemberId, ProviderPhase, ProviderRef,
+    SeatId, Timestamp, Token,
+};
 
 /// `adopt`: which instances that carry nobody's ownership tags a group takes over, and as what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +15,9 @@ pub struct Adopt {
     pub match_tags: BTreeMap<String, String>,
     /// `revision`: what an adopted instance counts as.
     pub revision: AdoptRevision,
+    /// `current.matchTags`: the tags that tell instances of the template in Git from outdated ones. What lacks one
+    /// of them is adopted as outdated, so that the rollout replaces it. Empty: nothing tells them apart.
+    pub current_tags: BTreeMap<String, String>,
 }
 
 /// What an adopted instance counts as.
@@ -54,5 +60,73 @@ pub struct Stranger {
     pub member: Option<String>,
     /// Who else still makes and ends instances like this one, for people. None: nobody does, so that it may be
     /// adopted.
+    pub claimed_by: Option<String>,
+}
+
+impl Stranger {
+    /// Returns whether the stranger has all of `tags`.
+    pub fn has_tags(&self, tags: &BTreeMap<String, String>) -> bool {
+        let mut tags = tags.iter();
+        tags.all(|(name, value)| self.tags.get(name) == Some(value))
+    }
+}
+
+/// What came of asking a provider for what a group could adopt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Surveyed {
+    /// It answered.
+    Known {
+        /// What it said.
+        survey: Survey,
+        /// The strangers that other groups of the fleet ask for too, and which groups those are.
+        contested: BTreeMap<ProviderRef, BTreeSet<GroupName>>,
+    },
+    /// Nobody knows what there is, and this is why: never the same as nothing.
+    Unknown(Hold),
+}
+
+/// What a group has to adopt, as classified.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Adoption {
+    /// These, in the order of their handles, and none of them is a member already.
+    Known {
+        /// The strangers that run, or may.
+        strangers: Vec<Stranger>,
+        /// Those of them that other groups ask for too.
+        contested: BTreeMap<ProviderRef, BTreeSet<GroupName>>,
+    },
+    /// Nobody knows.
+    Unknown(Hold),
+}
+
+/// An adoption of one instance, whole: it is decided, written down and repeated as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdoptStep {
+    /// Our id from now on.
+    pub instance: InstanceId,
+    /// The provider's handle.
+    pub provider_ref: ProviderRef,
+    /// The token that it carries from now on.
+    pub token: Token,
+    /// What it counts as.
+    pub digests: Digests,
+    /// Whose place it takes in a quorum group.
+    pub seat: Option<SeatId>,
+}
+
+/// A stranger that a group is about to adopt, as last seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedStranger {
+    /// The id that it gets.
+    pub instance: InstanceId,
+    /// Whether it counts as outdated once it is adopted.
+    pub outdated: bool,
+    /// The member that it is, in a quorum group.
+    pub member: Option<MemberId>,
+    /// Its address.
+    pub address: Option<String>,
+    /// Its zone.
+    pub zone: Option<String>,
+    /// Who else still acts on it.
     pub claimed_by: Option<String>,
 }

@@ -1,8 +1,9 @@
 //! What people with a key said about changes: verified before it gets here, and never a secret.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use crate::{ChangeId, GroupName, Revision, Signer, Timestamp};
+use crate::{ChangeId, GroupName, PolicyHold, Revision, Signer, Timestamp};
 
 /// What a signer said about a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,6 +116,69 @@ impl Approvals {
             said.map(|approval| (&approval.signer, approval)).collect();
         latest.retain(|_, approval| approval.counts(now));
         latest
+    }
+}
+
+/// Approvals of a change that are missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovalNeeded {
+    /// Which rule asks for them.
+    pub policy: PolicyHold,
+    /// The change.
+    pub change: ChangeId,
+    /// Who wrote it, and so cannot approve it: an address, or what stands in its place.
+    pub author: String,
+    /// Who has approved it so far.
+    pub have: BTreeSet<Signer>,
+    /// How many must.
+    pub need: u32,
+}
+
+impl fmt::Display for ApprovalNeeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let have: Vec<&str> = self.have.iter().map(Signer::as_str).collect();
+        let plural = if self.need == 1 { "" } else { "s" };
+        write!(
+            f,
+            "change {} needs {} approval{plural}, has ",
+            self.change.short(),
+            self.need
+        )?;
+        if have.is_empty() {
+            f.write_str("none")?;
+        } else {
+            write!(f, "{} ({})", have.len(), have.join(", "))?;
+        }
+        write!(f, ": {}", self.policy)
+    }
+}
+
+/// A rejection of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovalRejected {
+    /// Which rule asks for approval.
+    pub policy: PolicyHold,
+    /// The change.
+    pub change: ChangeId,
+    /// Who rejected it.
+    pub by: Signer,
+    /// Why.
+    pub because: String,
+}
+
+impl fmt::Display for ApprovalRejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            policy,
+            change,
+            by,
+            because,
+        } = self;
+        let change = change.short();
+        write!(
+            f,
+            "change {change} was rejected by {by} ({because}): {policy}"
+        )
     }
 }
 

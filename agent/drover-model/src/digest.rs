@@ -14,6 +14,9 @@ use crate::{IdError, ProviderType, Template, Value};
 /// because of that: its digest is computed again and its tag renewed.
 pub const DIGEST_VERSION: u32 = 1;
 
+/// The version of digests that say nothing of a template: those of adopted instances with a revision of their own.
+const OWN_VERSION: u32 = 0;
+
 /// The digest of one class of a template's fields, as `1:<hash>`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpecDigest {
@@ -167,6 +170,35 @@ impl Digests {
             restart: digest(FieldClass::Restart),
             live: digest(FieldClass::Live),
         }))
+    }
+
+    /// Returns the digests of an adopted instance with a revision of its own. They say nothing of any template, so
+    /// that no template makes the instance outdated.
+    pub fn of_own_revision() -> Self {
+        Self::marked(OWN_VERSION, "a revision of its own")
+    }
+
+    /// Returns the digests of an adopted instance of which nothing is known but that it was made from another
+    /// template. No template has them, so that every template makes the instance outdated.
+    pub fn of_unknown_template() -> Self {
+        Self::marked(DIGEST_VERSION, "a template that nobody knows")
+    }
+
+    fn marked(version: u32, mark: &str) -> Self {
+        let digest = SpecDigest {
+            version,
+            hash: base32(&Sha256::digest(mark)).into(),
+        };
+        Self(Arc::new(DigestOfClass {
+            replace: digest.clone(),
+            restart: digest.clone(),
+            live: digest,
+        }))
+    }
+
+    /// Returns whether these are the digests of an adopted instance with a revision of its own.
+    pub fn is_own_revision(&self) -> bool {
+        self.version() == OWN_VERSION
     }
 
     /// Parses what [`Digests`]' `Display` wrote: `1:<replace>+<restart>+<live>`.

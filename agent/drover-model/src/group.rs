@@ -1,14 +1,14 @@
 //! What a person asks for: the specification of a group.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Amount, Budget, CloudInit, Expiry, FieldClass, GroupName, InstanceId, Keep, PlacementSpec,
-    Prefer, Protect, ProviderName, QuorumSpec, Rate, Reason, Rebalance, ScalingSpec, SecretRef,
-    SourceSpan, Spread, Timestamp, UpDown, Value, Window,
+    Activity, Adopt, Amount, Budget, CloudInit, Expiry, FieldClass, GroupName, InstanceId, Keep,
+    PlacementSpec, Prefer, Protect, ProviderName, QuorumSpec, Reason, Rebalance, ScalingSpec,
+    SecretRef, SourceSpan, Spread, Suspend, Timestamp, UpDown, Value, Window,
 };
 
 /// Defaults of a Group document. The one place that says them: the decoder, the schema and the
@@ -16,7 +16,7 @@ use crate::{
 pub mod defaults {
     use std::time::Duration;
 
-    use crate::{Amount, Rate};
+    use crate::{Amount, Rate, UpDown};
 
     /// `scaling.stabilization.up`: what is asked for is made at once.
     pub const STABILIZATION_UP: Duration = Duration::ZERO;
@@ -31,6 +31,11 @@ pub mod defaults {
     pub const RATE_DOWN: Rate = Rate {
         amount: Amount::Percent(10),
         per: Duration::from_mins(1),
+    };
+    /// `scaling.rate`.
+    pub const RATE: UpDown<Rate> = UpDown {
+        up: RATE_UP,
+        down: RATE_DOWN,
     };
     /// `placement.maxSkew`: as even as whole instances allow.
     pub const SKEW_MAX: u32 = 1;
@@ -147,6 +152,8 @@ pub struct GroupSpec {
     pub lifecycle: Lifecycle,
     /// Whether the agent acts on the group or only watches it.
     pub manage: Manage,
+    /// Which instances that somebody else made the group takes over. None: none.
+    pub adopt: Option<Adopt>,
     /// Where instances are made.
     pub placement: PlacementSpec,
     /// What makes an instance current or stale.
@@ -561,45 +568,6 @@ pub struct Limits {
     pub destroy_hourly_max: Option<u32>,
 }
 
-/// An activity switched off by a person.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Suspend {
-    /// What is off.
-    pub what: BTreeSet<Activity>,
-    /// Until when. None: until the entry is removed.
-    pub until: Option<Timestamp>,
-    /// Why, for everyone who wonders.
-    pub because: Option<String>,
-}
-
-/// An activity that can be suspended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Activity {
-    /// Replacing outdated instances.
-    Update,
-    /// Replacing bad instances.
-    Heal,
-    /// Changing the number of instances.
-    Scale,
-    /// Removing failed launches and leftovers.
-    Gc,
-    /// Everything.
-    All,
-}
-
-impl Activity {
-    /// Returns the name used in documents.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Update => "update",
-            Self::Heal => "heal",
-            Self::Scale => "scale",
-            Self::Gc => "gc",
-            Self::All => "all",
-        }
-    }
-}
-
 /// What removing the document does.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Deletion {
@@ -645,14 +613,12 @@ impl GroupSpec {
                     up: defaults::STABILIZATION_UP,
                     down: defaults::STABILIZATION_DOWN,
                 },
-                rate: UpDown::<Rate> {
-                    up: defaults::RATE_UP,
-                    down: defaults::RATE_DOWN,
-                },
+                rate: defaults::RATE,
                 prefer: Prefer::Oldest,
             },
             lifecycle: Lifecycle::Service,
             manage: Manage::Full,
+            adopt: None,
             placement: PlacementSpec::default(),
             template,
             health: HealthSpec {
@@ -784,17 +750,5 @@ impl GroupSpec {
                 .ceil_of(size)
                 .max(defaults::DESTROY_MAX_COUNT),
         }
-    }
-}
-
-/// Returns the activity whose suspension withholds a disruption for `reason`, if one does.
-pub fn activity_of(reason: Reason) -> Option<Activity> {
-    match reason {
-        Reason::Update | Reason::Expiry | Reason::Rebalance | Reason::Cost => {
-            Some(Activity::Update)
-        }
-        Reason::Heal => Some(Activity::Heal),
-        Reason::ScaleIn => Some(Activity::Scale),
-        Reason::Interruption | Reason::Delete => None,
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::{
-    Activity, BudgetName, ChangeId, ErrorClass, FieldClass, GroupName, InstanceId, OutageMode,
-    PolicyHold, ProviderName, Reason, Signer, Timestamp,
+    Activity, ApprovalNeeded, ApprovalRejected, BudgetName, ErrorClass, FieldClass, GroupName,
+    InstanceId, OutageMode, PolicyHold, ProviderName, ProviderRef, Reason, Timestamp,
 };
 
 /// A hold with what it withholds.
@@ -19,69 +19,6 @@ pub struct Held {
     pub instance: Option<InstanceId>,
     /// When the hold ends by itself, where that is known.
     pub until: Option<Timestamp>,
-}
-
-/// Approvals of a change that are missing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApprovalNeeded {
-    /// Which rule asks for them.
-    pub policy: PolicyHold,
-    /// The change.
-    pub change: ChangeId,
-    /// Who wrote it, and so cannot approve it: an address, or what stands in its place.
-    pub author: String,
-    /// Who has approved it so far.
-    pub have: BTreeSet<Signer>,
-    /// How many must.
-    pub need: u32,
-}
-
-impl fmt::Display for ApprovalNeeded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let have: Vec<&str> = self.have.iter().map(Signer::as_str).collect();
-        let plural = if self.need == 1 { "" } else { "s" };
-        write!(
-            f,
-            "change {} needs {} approval{plural}, has ",
-            self.change.short(),
-            self.need
-        )?;
-        if have.is_empty() {
-            f.write_str("none")?;
-        } else {
-            write!(f, "{} ({})", have.len(), have.join(", "))?;
-        }
-        write!(f, ": {}", self.policy)
-    }
-}
-
-/// A rejection of a change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApprovalRejected {
-    /// Which rule asks for approval.
-    pub policy: PolicyHold,
-    /// The change.
-    pub change: ChangeId,
-    /// Who rejected it.
-    pub by: Signer,
-    /// Why.
-    pub because: String,
-}
-
-impl fmt::Display for ApprovalRejected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            policy,
-            change,
-            by,
-            because,
-        } = self;
-        let change = change.short();
-        write!(
-            f,
-            "change {change} was rejected by {by} ({because}): {policy}"
-        )
-    }
 }
 
 /// A reason not to act.
@@ -139,6 +76,30 @@ pub enum Hold {
     },
     /// The group is watched only.
     ObserveOnly,
+    /// What the document adopts still belongs to somebody else, who makes and ends instances.
+    OwnerStillActs {
+        /// Who, and what to do about it.
+        owner: String,
+        /// How many instances that is about.
+        instances: u32,
+    },
+    /// Several groups of the fleet want to adopt the same instance.
+    AdoptionContested {
+        /// The provider's handle of the first one.
+        stranger: ProviderRef,
+        /// The other groups.
+        groups: BTreeSet<GroupName>,
+    },
+    /// What the document adopts cannot be adopted.
+    AdoptionRefused {
+        /// Why.
+        why: String,
+    },
+    /// Instances are being adopted, and nothing else is done before that.
+    Adopting {
+        /// How many are left.
+        left: u32,
+    },
     /// A `validate` rule is not satisfied: the last accepted document stays in force.
     PolicyDenied(PolicyHold),
     /// People must approve the change: the last accepted document stays in force.
@@ -407,6 +368,10 @@ impl Hold {
             Self::Suspended { .. } => "Suspended",
             Self::Frozen { .. } => "Frozen",
             Self::ObserveOnly => "ObserveOnly",
+            Self::OwnerStillActs { .. } => "OwnerStillActs",
+            Self::AdoptionContested { .. } => "AdoptionContested",
+            Self::AdoptionRefused { .. } => "AdoptionRefused",
+            Self::Adopting { .. } => "Adopting",
             Self::PolicyDenied(_) => "PolicyDenied",
             Self::ApprovalNeeded(_) => "ApprovalNeeded",
             Self::ApprovalRejected(_) => "ApprovalRejected",
@@ -490,6 +455,7 @@ impl Hold {
                 | Self::HealBudget { .. }
                 | Self::ScalingStabilized { .. }
                 | Self::ScalingRate { .. }
+                | Self::Adopting { .. }
                 | Self::QuorumUnsettled { .. }
         )
     }
@@ -541,6 +507,25 @@ impl fmt::Display for Hold {
                 write!(f, "the agent is frozen ({by}); `drover unfreeze` lifts it")
             }
             Self::ObserveOnly => write!(f, "the group says manage: observe"),
+            Self::OwnerStillActs { owner, instances } => write!(
+                f,
+                "of what the group adopts, {instances} still have an owner who makes and ends them, so nothing is touched: {owner}"
+            ),
+            Self::AdoptionContested { stranger, groups } => {
+                let groups: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
+                let groups = groups.join(", ");
+                write!(
+                    f,
+                    "{stranger} is what {groups} would adopt too, so no group does; narrow adopt.selector until each instance matches one"
+                )
+            }
+            Self::AdoptionRefused { why } => {
+                write!(f, "what the document adopts cannot be adopted: {why}")
+            }
+            Self::Adopting { left } => write!(
+                f,
+                "instances are being adopted, {left} to go, and nothing else is done before that"
+            ),
             Self::PolicyDenied(hold) => write!(f, "denied by {hold}"),
             Self::ApprovalNeeded(needed) => needed.fmt(f),
             Self::ApprovalRejected(rejected) => rejected.fmt(f),

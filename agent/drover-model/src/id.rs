@@ -267,6 +267,23 @@ impl ChangeId {
     }
 }
 
+/// Returns the DNS label that a name comes closest to: lower case, with `-` for what a label cannot have. None: nothing
+/// of it is left.
+pub fn label_of(name: &str) -> Option<String> {
+    /// Longest DNS label.
+    const LENGTH_MAX: usize = 63;
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
+    let text: String = name.chars().map(plain).take(LENGTH_MAX).collect();
+    let text = text.trim_matches('-');
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
 /// Length of a [`Token`] in characters: 160 bits of a SHA-256 in base32.
 pub const TOKEN_LENGTH: usize = 32;
 

@@ -5,8 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::{
-    Digests, DrainSpec, Epoch, FleetName, GroupName, InPlace, InstanceId, ProviderRef, Reason,
-    RosterStep, Seat, SeatId, Template, Timestamp, Token,
+    AdoptStep, Adoption, Digests, DrainSpec, Epoch, FleetName, GroupName, InPlace, InstanceId,
+    ProviderRef, Reason, RosterStep, Seat, SeatId, Template, Timestamp, Token,
 };
 
 /// One listing of a provider scope.
@@ -337,6 +337,8 @@ pub struct Classified {
     pub attached: BTreeSet<SeatId>,
     /// The addresses of the group's places, as far as known.
     pub places: BTreeMap<SeatId, String>,
+    /// What there is to adopt. None: the document adopts nothing.
+    pub adoption: Option<Adoption>,
     /// What to remember for the next pass.
     pub memory: BTreeMap<InstanceId, InstanceMemory>,
 }
@@ -424,6 +426,8 @@ pub enum IntentKind {
     Update(InPlaceUpdate),
     /// Change the membership list of a quorum group's program.
     Roster(RosterStep),
+    /// Take over an instance that somebody else made.
+    Adopt(AdoptStep),
 }
 
 /// A change of an instance in place, whole: it is decided, written down and repeated as one.

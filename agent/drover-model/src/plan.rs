@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::{
-    ChangeId, Digests, DrainSpec, GroupName, InPlaceUpdate, InstanceId, IntentId, MemberId,
-    ProviderRef, Reason, Recommendation, RecordedGroup, RosterStep, Seat, Template, Timestamp,
-    Token,
+    AdoptStep, ChangeId, Digests, DrainSpec, GroupName, InPlaceUpdate, InstanceId, IntentId,
+    MemberId, ProviderRef, Reason, Recommendation, RecordedGroup, RosterStep, Seat, Template,
+    Timestamp, Token,
 };
 
 /// One pass's steps of one group. Immutable and fully decided: it names each instance it touches.
@@ -97,6 +97,8 @@ pub enum Action {
     Update(InPlaceUpdate),
     /// Changes the membership list of a quorum group's program.
     Roster(RosterStep),
+    /// Puts ownership tags on an instance that somebody else made.
+    Adopt(AdoptStep),
     /// Takes the ownership tags off an instance and leaves it running.
     Release {
         /// The instance.
@@ -118,6 +120,7 @@ impl Action {
             | Self::Destroy { .. }
             | Self::Update(_)
             | Self::Roster(_)
+            | Self::Adopt(_)
             | Self::Release { .. } => true,
             Self::Settle(_) => false,
         }
@@ -132,6 +135,7 @@ impl Action {
             Self::Destroy { .. } => "destroy",
             Self::Update(_) => "update",
             Self::Roster(step) => step.verb(),
+            Self::Adopt(_) => "adopt",
             Self::Release { .. } => "release",
             Self::Settle(_) => "settle",
         }
@@ -153,6 +157,8 @@ pub enum Cause {
     KeptOver,
     /// The outcome of an earlier step is followed up.
     FollowUp,
+    /// The document adopts what runs already.
+    Adoption,
 }
 
 impl Cause {
@@ -165,6 +171,7 @@ impl Cause {
             Self::Completed => "completed",
             Self::KeptOver => "keptOver",
             Self::FollowUp => "followUp",
+            Self::Adoption => "adoption",
         }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::{
     Approval, BindingName, ChangeId, Digests, Epoch, ErrorClass, GroupName, GroupUid, Held,
-    InstanceId, PolicyName, ProviderName, ProviderRef, ProviderType, RecordedQuorum, Resize,
-    Revision, SeatId, Template, Timestamp, UpDown, Value,
+    InstanceId, PolicyName, ProviderName, ProviderRef, ProviderType, RecordedQuorum,
+    RecordedStranger, Resize, Revision, SeatId, Template, Timestamp, UpDown, Value,
 };
 
 /// The recorded state of one group. The local copy is authoritative, the state branch publishes it.
@@ -66,6 +66,8 @@ pub struct RecordedGroup {
     pub quorum: Option<RecordedQuorum>,
     /// The instances as last seen.
     pub instances: BTreeMap<InstanceId, RecordedInstance>,
+    /// What there is to adopt, as last seen.
+    pub strangers: BTreeMap<ProviderRef, RecordedStranger>,
     /// Conditions, by type.
     pub conditions: BTreeMap<ConditionType, Condition>,
     /// Why something that should be done is not done.
@@ -105,6 +107,7 @@ impl RecordedGroup {
             phase: GroupPhase::Pending,
             quorum: None,
             instances: BTreeMap::new(),
+            strangers: BTreeMap::new(),
             conditions: BTreeMap::new(),
             holds: Vec::new(),
         }

@@ -50,6 +50,8 @@ pub struct Numbers {
     pub floor: u32,
     /// Most instances at once, those that are kept counted.
     pub ceiling: u32,
+    /// Instances of somebody else that are to be adopted: in no other number.
+    pub strangers: u32,
 }
 
 /// A hold that a policy caused.

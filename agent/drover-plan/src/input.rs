@@ -132,6 +132,10 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::Suspended { .. }
         | Hold::Frozen { .. }
         | Hold::ObserveOnly
+        | Hold::OwnerStillActs { .. }
+        | Hold::AdoptionContested { .. }
+        | Hold::AdoptionRefused { .. }
+        | Hold::Adopting { .. }
         | Hold::BudgetByPolicy(_)
         | Hold::ProtectedByPolicy(_)
         | Hold::PlaceForbidden(_)

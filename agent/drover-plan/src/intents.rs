@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drover_model::{Classified, InPlaceUpdate, InstanceId, Intent, IntentKind};
+use drover_model::{AdoptStep, Classified, InPlaceUpdate, InstanceId, Intent, IntentKind};
 
 /// Open intents, sorted by kind. Several for one instance are in the order of their numbers.
 #[derive(Debug, Default)]
@@ -17,6 +17,8 @@ pub(crate) struct IntentIndex<'a> {
     pub(crate) updates: BTreeMap<&'a InstanceId, Vec<&'a Intent>>,
     /// The changes of the membership list.
     pub(crate) roster: Vec<&'a Intent>,
+    /// The adoptions.
+    pub(crate) adopts: Vec<(&'a Intent, &'a AdoptStep)>,
 }
 
 impl<'a> IntentIndex<'a> {
@@ -35,6 +37,7 @@ impl<'a> IntentIndex<'a> {
                     index.destroys.entry(instance).or_default().push(intent);
                 }
                 IntentKind::Roster(_) => index.roster.push(intent),
+                IntentKind::Adopt(step) => index.adopts.push((intent, step)),
                 IntentKind::Update(InPlaceUpdate { instance, .. }) => {
                     index.updates.entry(instance).or_default().push(intent);
                 }
@@ -64,6 +67,13 @@ impl<'a> IntentIndex<'a> {
     /// Returns the first destroy of `instance`: repeats of it are carried by the same intent.
     pub(crate) fn destroy(&self, instance: &InstanceId) -> Option<&'a Intent> {
         self.destroys.get(instance)?.first().copied()
+    }
+
+    /// Returns the adoption of `instance`.
+    pub(crate) fn adopt(&self, instance: &InstanceId) -> Option<&'a Intent> {
+        let mut adopts = self.adopts.iter();
+        let found = adopts.find(|(_, step)| step.instance == *instance);
+        found.map(|(intent, _)| *intent)
     }
 
     /// Returns the latest change of `instance` in place: it is the one that counts.

@@ -1,7 +1,7 @@
 //! The numbers behind the decisions: how many there are, may be and must be.
 
 use drover_model::{
-    Classified, Digests, Drift, GroupSpec, InstanceClass, Member, Numbers, RecordedGroup,
+    Adoption, Classified, Digests, Drift, GroupSpec, InstanceClass, Member, Numbers, RecordedGroup,
     RolloutOrder,
 };
 
@@ -108,6 +108,10 @@ pub(crate) fn count(
         ceiling: resolved.ceiling,
         total: classified.kept.len() as u32,
         kept: classified.kept.len() as u32,
+        strangers: match &classified.adoption {
+            Some(Adoption::Known { strangers, .. }) => strangers.len() as u32,
+            Some(Adoption::Unknown(_)) | None => 0,
+        },
         ..Numbers::default()
     };
     for member in classified.members.values() {

@@ -12,9 +12,13 @@ pub fn render(plan: &Plan, report: &PlanReport) -> String {
         0 => String::new(),
         kept => format!(", {kept} kept"),
     };
+    let strangers = match numbers.strangers {
+        0 => String::new(),
+        strangers => format!(", {strangers} to adopt"),
+    };
     let _ = writeln!(
         out,
-        "{}: size {}, {} total{kept}, {} available (floor {}, ceiling {}), {} updated, {} outdated: {}",
+        "{}: size {}, {} total{kept}{strangers}, {} available (floor {}, ceiling {}), {} updated, {} outdated: {}",
         plan.group,
         numbers.size,
         numbers.total,
@@ -126,6 +130,13 @@ fn subject(step: &Step) -> String {
         | Action::Update(InPlaceUpdate { instance, .. })
         | Action::Release { instance, .. } => instance.to_string(),
         Action::Roster(step) => step.subject(),
+        Action::Adopt(step) => match &step.seat {
+            Some(seat) => format!(
+                "{} as {} ({})",
+                step.provider_ref, step.instance, seat.member
+            ),
+            None => format!("{} as {}", step.provider_ref, step.instance),
+        },
         Action::Resend { intent } => format!("intent {intent}"),
         Action::Settle(settlement) => format!("intent {}", settlement.intent),
     }

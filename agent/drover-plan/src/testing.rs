@@ -10,7 +10,7 @@ use drover_model::{
     InstanceMemory, Intent, IntentId, IntentKind, IntentState, Listed, Listing, Ownership, Peers,
     Plan, PlanReport, Probe, ProviderName, ProviderPhase, ProviderRef, ProviderType, Reason,
     Recommendation, RecordedGroup, RecordedInstance, Revision, RosterView, SeatId, SourceSpan,
-    Template, TemplateParts, Timestamp, Token, Value, defaults,
+    Surveyed, Template, TemplateParts, Timestamp, Token, Value, defaults,
 };
 
 use crate::{
@@ -46,6 +46,7 @@ pub(crate) struct Fixture {
     pub(crate) fences: Vec<Held>,
     pub(crate) visibility: Duration,
     pub(crate) roster: Option<RosterView>,
+    pub(crate) surveyed: Option<Surveyed>,
     /// Whose places instances take, by name.
     pub(crate) seats: BTreeMap<String, SeatId>,
 }
@@ -122,6 +123,7 @@ impl Fixture {
             fences: Vec::new(),
             visibility: Duration::from_mins(2),
             roster: None,
+            surveyed: None,
             seats: BTreeMap::new(),
         }
     }
@@ -328,6 +330,7 @@ impl Fixture {
             recorded: &self.recorded,
             visibility: self.visibility,
             health: &self.decisions.health,
+            surveyed: self.surveyed.as_ref(),
         })
     }
 

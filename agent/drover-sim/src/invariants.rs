@@ -504,6 +504,7 @@ fn idempotent(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
         recorded: &sim.recorded,
         visibility: sim.visibility(),
         health: &sim.decisions.health,
+        surveyed: pass.surveyed.as_ref(),
     });
     let again = sim
         .replanned(

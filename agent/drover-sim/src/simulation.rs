@@ -10,7 +10,7 @@ use drover_model::{
     AcceptedDocument, Classified, Decisions, Epoch, FleetName, Group, GroupName, GroupPhase,
     GroupSpec, GroupUid, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent, IntentKind,
     Listed, Listing, Peers, Plan, PlanReport, ProviderName, ProviderPhase, ProviderType,
-    Recommendation, RecordedGroup, Revision, RosterView, Timestamp, Value,
+    Recommendation, RecordedGroup, Revision, RosterView, Surveyed, Timestamp, Value,
 };
 use drover_plan::{
     ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, classify, lint, plan,
@@ -76,6 +76,8 @@ pub struct Pass {
     pub intents: Vec<Intent>,
     /// What its program's membership list was said to be.
     pub roster: Option<RosterView>,
+    /// What there was to adopt. None: the document adopts nothing.
+    pub surveyed: Option<Surveyed>,
     /// The effective world.
     pub classified: Classified,
     /// What was decided.
@@ -236,6 +238,7 @@ impl Simulation {
     pub async fn pass(&mut self) -> Result<Pass, SimulationError> {
         self.advance_drains()?;
         let now = self.now();
+        let surveyed = self.surveyed(now);
         let listed = self.world().list(now, &self.fleet).result;
         let (listing, failed) = self.observed(listed, now);
         let signals = self.signals(&listing, now);
@@ -257,6 +260,7 @@ impl Simulation {
             recorded: &recorded,
             visibility: self.visibility,
             health: &self.decisions.health,
+            surveyed: surveyed.as_ref(),
         });
         let (plan, report) = self.planned(&classified, &intents, &recorded, &fences)?;
         // The agent records a plan before it carries it out, in the file that its journal is in, and
@@ -276,11 +280,28 @@ impl Simulation {
             signals,
             intents,
             roster: self.roster.clone(),
+            surveyed,
             classified,
             plan,
             report,
             applied,
             before: recorded,
+        })
+    }
+
+    /// Asks for what the document adopts. None: it adopts nothing.
+    fn surveyed(&self, now: Timestamp) -> Option<Surveyed> {
+        let adopt = self.spec().adopt.as_ref()?;
+        let answer = self.world().survey(now, &adopt.match_tags).result;
+        Some(match answer {
+            Ok(survey) => Surveyed::Known {
+                survey,
+                contested: BTreeMap::new(),
+            },
+            Err(error) => Surveyed::Unknown(Hold::ProviderFailed {
+                class: error.class,
+                message: error.message,
+            }),
         })
     }
 

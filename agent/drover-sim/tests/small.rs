@@ -142,6 +142,7 @@ fn available(pass: &Pass) -> (usize, usize) {
         | Action::Resend { .. }
         | Action::Release { .. }
         | Action::Roster(_)
+        | Action::Adopt(_)
         | Action::Settle(_) => false,
     });
     (before.len(), before.len() - taken.count())

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Condition, ConditionType, Digests, Held, Hold, InstanceId, PolicyHold, RecordedGroup,
-    RecordedInstance, Rollout, RolloutState, Timestamp,
+    Condition, ConditionType, Digests, Held, Hold, InstanceId, PolicyHold, ProviderRef,
+    RecordedGroup, RecordedInstance, RecordedStranger, Rollout, RolloutState, Timestamp,
 };
 use serde::Serialize;
 
@@ -56,6 +56,9 @@ pub(crate) struct GroupView {
     pub(crate) draining: u32,
     /// Kept for people to look at, beside the size.
     pub(crate) kept: u32,
+    /// Instances of somebody else that it is about to adopt: in no other number.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) strangers: u32,
     pub(crate) classes: BTreeMap<String, u32>,
     pub(crate) target: Option<String>,
     pub(crate) stable: Option<String>,
@@ -164,7 +167,8 @@ pub(crate) struct InstanceView {
     pub(crate) address: Option<String>,
     pub(crate) zone: Option<String>,
     pub(crate) provider_ref: Option<String>,
-    pub(crate) created_at: String,
+    /// None: of what is still to be adopted nobody knows.
+    pub(crate) created_at: Option<String>,
     pub(crate) why: Option<String>,
     /// Set while it is kept for people to look at.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -191,6 +195,14 @@ impl InstanceView {
     }
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the serializer passes a reference"
+)]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
 /// Returns the view of a group with these labels.
 pub(crate) fn group(recorded: &RecordedGroup, labels: &BTreeMap<String, String>) -> GroupView {
     let mut classes: BTreeMap<String, u32> = BTreeMap::new();
@@ -214,6 +226,7 @@ pub(crate) fn group(recorded: &RecordedGroup, labels: &BTreeMap<String, String>)
         updated: count(&|i| available(i) && is_current(recorded, i)),
         draining: count(&|i| i.draining),
         kept: count(&|i| i.kept.is_some()),
+        strangers: recorded.strangers.len() as u32,
         classes,
         target: recorded.target.as_ref().map(|d| d.short().to_owned()),
         stable: recorded.stable.as_ref().map(|d| d.short().to_owned()),
@@ -243,7 +256,10 @@ pub(crate) fn group(recorded: &RecordedGroup, labels: &BTreeMap<String, String>)
 
 fn is_current(recorded: &RecordedGroup, instance: &RecordedInstance) -> bool {
     let same = |target: &Digests| target.replace == instance.digests.replace;
-    recorded.target.as_ref().is_none_or(same) || recorded.ignored.contains_key(&instance.digests)
+    // No template makes it outdated.
+    let own = instance.digests.is_own_revision();
+    own || recorded.target.as_ref().is_none_or(same)
+        || recorded.ignored.contains_key(&instance.digests)
 }
 
 fn rollout(rollout: &Rollout) -> RolloutView {
@@ -341,13 +357,36 @@ pub(crate) fn instance(
         zone: instance.zone.clone(),
         member: instance.seat.as_ref().map(|seat| seat.member.to_string()),
         provider_ref: instance.provider_ref.as_ref().map(ToString::to_string),
-        created_at: seconds(instance.created_at),
+        created_at: Some(seconds(instance.created_at)),
         why: instance.why.clone(),
         kept: instance.kept.as_ref().map(|kept| KeptView {
             since: seconds(kept.since),
             until: seconds(kept.until),
             because: kept.because.clone(),
         }),
+    }
+}
+
+/// Returns the view of an instance that a group is about to adopt, under the name that it gets.
+pub(crate) fn stranger(
+    recorded: &RecordedGroup,
+    handle: &ProviderRef,
+    stranger: &RecordedStranger,
+) -> InstanceView {
+    InstanceView {
+        name: stranger.instance.to_string(),
+        group: recorded.name.to_string(),
+        class: "Stranger".to_owned(),
+        draining: false,
+        current: !stranger.outdated,
+        digest: String::new(),
+        address: stranger.address.clone(),
+        zone: stranger.zone.clone(),
+        member: stranger.member.as_ref().map(ToString::to_string),
+        provider_ref: Some(handle.to_string()),
+        created_at: None,
+        why: stranger.claimed_by.clone(),
+        kept: None,
     }
 }
 

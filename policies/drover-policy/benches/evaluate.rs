@@ -141,6 +141,7 @@ impl Known {
                 settled: Vec::new(),
                 attached: BTreeSet::new(),
                 places: BTreeMap::new(),
+                adoption: None,
                 memory: BTreeMap::new(),
             },
             source: SourceFacts {

@@ -230,6 +230,7 @@ pub(crate) fn classified(count: u64) -> Classified {
         settled: Vec::new(),
         attached: std::collections::BTreeSet::new(),
         places: std::collections::BTreeMap::new(),
+        adoption: None,
         memory: BTreeMap::new(),
     }
 }

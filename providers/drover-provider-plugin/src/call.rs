@@ -47,7 +47,7 @@ pub enum Place {
 #[derive(Debug)]
 pub(crate) struct Caller {
     pub(crate) name: PluginName,
-    place: Place,
+    pub(crate) place: Place,
     next_id: AtomicU64,
 }
 
@@ -143,6 +143,23 @@ impl Caller {
         }
     }
 
+    /// Calls a method and returns the whole answer as it came, for who must not lose a digit of it. It has a result.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`call`](Self::call).
+    pub(crate) async fn call_bytes<P: Serialize + Sync>(
+        &self,
+        method: &str,
+        params: &P,
+        limit: Duration,
+    ) -> Result<Bytes, CallError> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let bytes = self.try_bytes(method, params, id, limit).await;
+        let answered = bytes.and_then(|bytes| read(&bytes).map(|_| bytes));
+        answered.map_err(|fault| self.error(method, fault))
+    }
+
     async fn try_call<P: Serialize + Sync>(
         &self,
         method: &str,
@@ -150,6 +167,17 @@ impl Caller {
         id: u64,
         limit: Duration,
     ) -> Result<Json, Fault> {
+        let bytes = self.try_bytes(method, params, id, limit).await?;
+        read(&bytes)
+    }
+
+    async fn try_bytes<P: Serialize + Sync>(
+        &self,
+        method: &str,
+        params: &P,
+        id: u64,
+        limit: Duration,
+    ) -> Result<Bytes, Fault> {
         let envelope = Envelope {
             jsonrpc: "2.0",
             method,
@@ -164,11 +192,10 @@ impl Caller {
                 found.map_err(|error| not_sent(&error))?
             }
         };
-        let bytes = match tokio::time::timeout(limit, exchange(&endpoint, body)).await {
-            Ok(exchanged) => exchanged?,
-            Err(_) => return Err(Fault::Lost(format!("no answer within {limit:?}"))),
-        };
-        read(&bytes)
+        match tokio::time::timeout(limit, exchange(&endpoint, body)).await {
+            Ok(exchanged) => exchanged,
+            Err(_) => Err(Fault::Lost(format!("no answer within {limit:?}"))),
+        }
     }
 }
 

@@ -81,6 +81,26 @@ impl Interfaces {
             .map(Spoken::Instance)
     }
 
+    /// Returns the objects that a plugin has of an interface, in whatever version. None: it does not have it.
+    pub(crate) fn objects(&self, interface: &str) -> Option<Vec<String>> {
+        let offered = self.offered.get(interface)?;
+        Some(
+            offered
+                .iter()
+                .flat_map(|(_, names)| names.clone())
+                .collect(),
+        )
+    }
+
+    /// Returns the newest version of `Instance` that both sides have, for a subtype.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub(crate) fn instance_version(&self, subtype: &str) -> Result<InstanceVersion, String> {
+        self.version("Instance", &InstanceVersion::ALL, subtype)
+    }
+
     /// Returns the newest version of an interface that both sides have.
     pub(crate) fn version<V: Copy>(
         &self,

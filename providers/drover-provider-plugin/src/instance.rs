@@ -12,10 +12,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drover_model::{
     Completeness, ErrorClass, FleetName, Listed, Listing, Ownership, ProviderPhase, ProviderRef,
-    Timestamp, Token,
+    Survey, Timestamp, Token,
 };
 use drover_provider::{
-    Clock, DestroyRequest, Manifest, Provider, ProviderError, ProvisionRequest, Provisioned,
+    AdoptRequest, Clock, DestroyRequest, Manifest, Provider, ProviderError, ProvisionRequest,
+    Provisioned,
 };
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
@@ -139,18 +140,16 @@ impl Inner {
         }
     }
 
-    /// Asks for the instances with a tag. What the plugin makes of the filter is not relied on: some
+    /// Asks for the instances with all of the tags. What the plugin makes of the filter is not relied on: some
     /// describe instances that lack the tag.
     pub(crate) async fn describe(
         &self,
-        filter: Option<(&str, &str)>,
+        filter: &BTreeMap<String, String>,
     ) -> Result<Vec<Description>, CallError> {
-        let filter = filter.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let filter: BTreeMap<String, String> = filter.into_iter().collect();
         let method = "Instance.DescribeInstances";
         let params = self
             .dialect()
-            .describe(&filter, self.usage.address_property.is_some());
+            .describe(filter, self.usage.address_property.is_some());
         let answer = self
             .caller
             .call(method, &params, self.usage.timeout)
@@ -168,18 +167,18 @@ impl Inner {
 
     /// Finds the instance that a token has made.
     pub(crate) async fn find(&self, token: &Token) -> Result<Option<String>, CallError> {
-        let found = self.describe(Some((tags::TOKEN, token.as_str()))).await?;
+        let found = self.describe(&tagged(tags::TOKEN, token.as_str())).await?;
         Ok(found.into_iter().map(|description| description.id).min())
     }
 
     async fn look_up(&self, fleet: &FleetName, instance: &ProviderRef) -> Result<Found, CallError> {
         let is_it = |description: &Description| description.id == instance.as_str();
-        let ours = self.describe(Some((tags::FLEET, fleet.as_str()))).await?;
+        let ours = self.describe(&tagged(tags::FLEET, fleet.as_str())).await?;
         if let Some(found) = ours.into_iter().find(is_it) {
             return Ok(Found::Ours(found));
         }
         // Released, or another fleet's: to be told from what is gone.
-        let all = self.describe(None).await?;
+        let all = self.describe(&BTreeMap::new()).await?;
         Ok(all
             .into_iter()
             .find(is_it)
@@ -221,7 +220,7 @@ impl Inner {
 
     async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {
         let as_of = self.clock.now();
-        let found = self.describe(Some((tags::FLEET, fleet.as_str()))).await;
+        let found = self.describe(&tagged(tags::FLEET, fleet.as_str())).await;
         let found = found.map_err(CallError::into_provider_error)?;
         let mut instances: BTreeMap<String, Listed> = BTreeMap::new();
         let mut twice = None;
@@ -262,7 +261,7 @@ impl Inner {
         self.ledger.forget(now, |token| tokens.contains(token));
     }
 
-    fn listed(&self, description: &Description) -> Result<Listed, ProviderError> {
+    pub(crate) fn listed(&self, description: &Description) -> Result<Listed, ProviderError> {
         let ownership = tags::owner(&description.tags);
         let entry = ownership
             .as_ref()
@@ -436,12 +435,25 @@ impl Inner {
             .map(|name| ((*name).to_owned(), String::new()))
             .collect();
         labels.insert(tags::RELEASED.to_owned(), fleet.to_string());
+        self.label(&found.id, &labels).await
+    }
+
+    /// Changes tags of an instance, and leaves the others as they are.
+    pub(crate) async fn label(
+        &self,
+        instance: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<(), ProviderError> {
         let method = "Instance.Label";
-        let params = self.dialect().label(&found.id, &labels);
+        let params = self.dialect().label(instance, labels);
         let called = self.caller.call(method, &params, self.usage.timeout).await;
         let agreed = called.and_then(|answer| self.agreed(method, &answer));
         agreed.map_err(CallError::into_provider_error)
     }
+}
+
+fn tagged(name: &str, value: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(name.to_owned(), value.to_owned())])
 }
 
 fn is_released(found: &Description, fleet: &FleetName) -> bool {
@@ -491,5 +503,13 @@ impl Provider for InstanceProvider {
         instance: &ProviderRef,
     ) -> Result<(), ProviderError> {
         self.0.release(fleet, instance).await
+    }
+
+    async fn survey(&self, tags: &BTreeMap<String, String>) -> Result<Survey, ProviderError> {
+        self.0.survey(tags).await
+    }
+
+    async fn adopt(&self, request: &AdoptRequest) -> Result<(), ProviderError> {
+        self.0.adopt(request).await
     }
 }

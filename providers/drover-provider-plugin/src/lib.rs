@@ -7,17 +7,22 @@
 //!
 //! It knows nothing of groups' sizes, health or rollouts, and starts no program.
 //!
-//! Entry points: [`PluginFactory`] for the agent, [`Directory`] and [`PluginName`] for finding plugins.
+//! Entry points: [`PluginFactory`] for the agent, [`Directory`] and [`PluginName`] for finding plugins,
+//! [`inspect_groups`] and [`config_hash`] for taking over groups of InfraKit.
 //!
 //! **Invariant:** a call that makes something is written down before it is sent, and not made again while
 //! nobody knows what became of it.
 //! **Invariant:** an answer that cannot be read is an error of that call, never an empty list.
 //! **Invariant:** every call is bounded in time and in the bytes of its answer.
 
+mod adopting;
 mod call;
+mod config_hash;
 mod contact;
 mod endpoint;
 mod factory;
+mod go_json;
+mod groups;
 mod hello;
 mod infrakit;
 mod instance;
@@ -34,8 +39,11 @@ mod tags;
 mod wire;
 
 pub use call::Place;
+pub use config_hash::config_hash;
 pub use endpoint::{Directory, Endpoint, FindError, PluginName, PluginNameError};
 pub use factory::PluginFactory;
+pub use go_json::{GoJson, GoJsonError, NumberTooLarge};
+pub use groups::{AskError, InfrakitGroup, InfrakitInstance, describe_instances, inspect_groups};
 pub use json::{from_json, to_json};
 pub use serve::{
     Answered, CloudInitService, Failure, GroupChange, GroupService, GroupSpec, Groups,

@@ -9,7 +9,7 @@ use crate::call::{CallError, Fault};
 use crate::infrakit::{Spec, made};
 use crate::instance::{Inner, Made, reused};
 use crate::ledger::{Entry, State};
-use crate::spec;
+use crate::{spec, tags};
 
 /// What is to be made, and for whom.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +47,7 @@ impl Making {
             digests: request.digests.clone(),
             token: request.token.clone(),
             epoch: request.epoch,
-            seat: None,
+            seat: slot.seat.as_ref().map(|seat| seat.id.clone()),
         };
         let spec = spec::of(request, slot, &owner, now)?;
         Ok(Self { owner, spec })
@@ -59,6 +59,7 @@ impl Making {
             Before::Answered(made) => return made,
             Before::Nothing => {}
         }
+        self.place_is_free(inner).await?;
         self.validate(inner).await?;
         inner.note(&self.owner, State::Sent, None, None).await?;
         let method = "Instance.Provision";
@@ -100,6 +101,32 @@ impl Making {
                 Before::Answered(self.settle(inner).await)
             }
         })
+    }
+
+    /// Makes sure that nobody holds the place of the member that is to be made.
+    async fn place_is_free(&self, inner: &Inner) -> Result<(), ProviderError> {
+        let Some(seat) = &self.owner.seat else {
+            return Ok(());
+        };
+        let fleet = (tags::FLEET.to_owned(), self.owner.fleet.to_string());
+        let found = inner.describe(&BTreeMap::from([fleet])).await;
+        let found = found.map_err(|error| unknown(error.to_string()))?;
+        let holder = found.into_iter().find(|found| {
+            let owner = tags::owner(&found.tags);
+            owner.is_some_and(|owner| {
+                owner.group == self.owner.group && owner.seat.as_ref() == Some(seat)
+            })
+        });
+        match holder {
+            None => Ok(()),
+            Some(holder) => {
+                let message = format!(
+                    "the place of member {} is taken by {}",
+                    seat.member, holder.id
+                );
+                Err(ProviderError::new(ErrorClass::Capacity, message))
+            }
+        }
     }
 
     /// Asks whether such an instance can be made at all. Nothing was written down yet, so the token is

@@ -48,9 +48,12 @@ pub(crate) fn of(
     owner: &Ownership,
     now: Timestamp,
 ) -> Result<Spec, ProviderError> {
-    if slot.seat.is_some() {
-        let message =
-            "a plugin of InfraKit has no places with attachments, so no members of quorum groups";
+    let attached = slot
+        .seat
+        .as_ref()
+        .is_some_and(|seat| !seat.attachments.is_empty());
+    if attached {
+        let message = "a plugin of InfraKit has no places with attachments";
         return Err(invalid(message));
     }
     if asks_for_address(slot, &request.properties) {
@@ -74,9 +77,20 @@ pub(crate) fn of(
         properties: to_json(&properties),
         tags,
         init: init(&slot.init, &slot.env)?,
-        logical_id: None,
+        logical_id: slot
+            .seat
+            .as_ref()
+            .map(|seat| logical_id(seat.id.member.as_str())),
         attachments: None,
     })
+}
+
+/// Returns what InfraKit calls a member. Most of its groups call them by an address, which a member's name has with
+/// hyphens.
+fn logical_id(member: &str) -> String {
+    let dotted = member.replace('-', ".");
+    let address = dotted.parse::<std::net::Ipv4Addr>();
+    address.map_or_else(|_| member.to_owned(), |_| dotted)
 }
 
 /// Returns the script: the environment, then the flavors' lines, joined as InfraKit's own flavor does.

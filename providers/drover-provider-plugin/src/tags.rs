@@ -43,7 +43,12 @@ pub(crate) fn of(owner: &Ownership) -> BTreeMap<String, String> {
 
 /// Reads the owner. None: a tag is missing or cannot be read, so the instance is nobody's to touch.
 pub(crate) fn owner(tags: &BTreeMap<String, String>) -> Option<Ownership> {
-    let tag = |name: &str| tags.get(name).map(String::as_str);
+    // An empty one is what a release leaves.
+    let tag = |name: &str| {
+        tags.get(name)
+            .map(String::as_str)
+            .filter(|tag| !tag.is_empty())
+    };
     let seat = match (tag(MEMBER), tag(LIFE)) {
         (None, None) => None,
         (member, life) => Some(SeatId {

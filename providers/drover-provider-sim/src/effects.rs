@@ -348,6 +348,7 @@ impl SimWorld {
             busy: false,
             before: None,
             update: None,
+            stranger: None,
         }
     }
 

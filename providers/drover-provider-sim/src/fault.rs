@@ -17,6 +17,10 @@ pub enum Op {
     Update,
     /// `release`.
     Release,
+    /// `survey`.
+    Survey,
+    /// `adopt`.
+    Adopt,
     /// `check`.
     Check,
     /// `logs`.
@@ -32,6 +36,8 @@ impl Op {
             Self::Destroy => "destroy",
             Self::Update => "update",
             Self::Release => "release",
+            Self::Survey => "survey",
+            Self::Adopt => "adopt",
             Self::Check => "check",
             Self::Logs => "logs",
         }
@@ -112,7 +118,7 @@ pub enum FaultKind {
     LateEffect(Duration),
     /// The reply takes so much longer; the effect is at once.
     Slow(Duration),
-    /// `list`: no more than so many instances.
+    /// `list` and `survey`: no more than so many instances.
     Truncated {
         /// How many are left.
         keep: usize,
@@ -145,7 +151,8 @@ impl FaultKind {
             | Self::LostRequest
             | Self::LateEffect(_)
             | Self::Slow(_) => true,
-            Self::Truncated { .. } | Self::Repeated | Self::Foreign => op == Op::List,
+            Self::Truncated { .. } => matches!(op, Op::List | Op::Survey),
+            Self::Repeated | Self::Foreign => op == Op::List,
             Self::Fewer(_) => op == Op::Provision,
             Self::NotFound => op == Op::Destroy,
         }

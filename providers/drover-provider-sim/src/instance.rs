@@ -101,6 +101,19 @@ pub struct SimInstance {
     pub before: Option<(Timestamp, Ownership)>,
     /// The token of the call that changed it last.
     pub update: Option<Token>,
+    /// What is known of it where somebody else made it.
+    pub stranger: Option<Box<Origin>>,
+}
+
+/// What is known of an instance that somebody else made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// The name of its place.
+    pub member: Option<String>,
+    /// Who acts on it.
+    pub claimed_by: Option<String>,
 }
 
 /// What an instance was made from, substituted.

@@ -19,11 +19,12 @@ mod provider;
 mod rng;
 mod settings;
 mod stats;
+mod strangers;
 mod world;
 
 pub use factory::{SimFactory, configure, properties_schema};
 pub use fault::{Fault, FaultKind, Op};
-pub use instance::{Behavior, Blueprint, SimInstance, Stop, Which};
+pub use instance::{Behavior, Blueprint, Origin, SimInstance, Stop, Which};
 pub use provider::SimProvider;
 pub use rng::of_text;
 pub use settings::{Bucket, Share, SimSettings, Throttle};

@@ -1,12 +1,13 @@
 //! The simulated world behind the [`Provider`] trait.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drover_model::{CheckOutcome, FleetName, Listing, ProviderRef, ProviderType};
+use drover_model::{CheckOutcome, FleetName, Listing, ProviderRef, ProviderType, Survey};
 use drover_provider::{
-    Clock, DestroyRequest, InitUse, Manifest, ObjectSchema, Provider, ProviderError,
+    AdoptRequest, Clock, DestroyRequest, InitUse, Manifest, ObjectSchema, Provider, ProviderError,
     ProvisionRequest, Provisioned, ReserveRequest, UpdateRequest,
 };
 
@@ -100,6 +101,16 @@ impl Provider for SimProvider {
         instance: &ProviderRef,
     ) -> Result<(), ProviderError> {
         let reply = self.world().release(self.clock.now(), fleet, instance);
+        self.answer(reply).await
+    }
+
+    async fn survey(&self, tags: &BTreeMap<String, String>) -> Result<Survey, ProviderError> {
+        let reply = self.world().survey(self.clock.now(), tags);
+        self.answer(reply).await
+    }
+
+    async fn adopt(&self, request: &AdoptRequest) -> Result<(), ProviderError> {
+        let reply = self.world().adopt(self.clock.now(), request);
         self.answer(reply).await
     }
 

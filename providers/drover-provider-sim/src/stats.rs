@@ -33,11 +33,13 @@ pub struct Stats {
     pub double_attach: u64,
     /// Destroys accepted, repeated ones not counted.
     pub destroyed: u64,
+    /// Instances adopted, repeated calls not counted.
+    pub adopted: u64,
     /// Instances changed without an interruption, repeated calls not counted.
     pub changed: u64,
     /// Instances restarted, repeated calls not counted.
     pub restarted: u64,
-    /// Destroys, updates and releases that named an instance of another owner or token. All were refused.
+    /// Destroys, updates, adoptions and releases that named an instance of another owner or token. All were refused.
     pub foreign_touches: u64,
     /// Provisions, updates and destroys with an epoch below one seen before for the group.
     pub stale_epochs: u64,

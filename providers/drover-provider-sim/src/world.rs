@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use drover_model::{
     CheckOutcome, Completeness, Epoch, ErrorClass, ExitReport, FleetName, GroupName, InstanceId,
-    Listed, Listing, MemberId, Ownership, ProviderPhase, ProviderRef, SeatId, Timestamp, Token,
+    Listed, Listing, MemberId, Ownership, ProviderPhase, ProviderRef, SeatId, Survey, Timestamp,
+    Token,
 };
 use drover_provider::{
-    DestroyRequest, ProviderError, ProvisionRequest, Provisioned, UpdateRequest,
+    AdoptRequest, DestroyRequest, ProviderError, ProvisionRequest, Provisioned, UpdateRequest,
 };
 
 use crate::bucket::Level;
@@ -71,6 +72,7 @@ enum Late {
     Destroy(DestroyRequest),
     Update(Box<UpdateRequest>),
     Release(FleetName, ProviderRef),
+    Adopt(AdoptRequest),
 }
 
 impl SimWorld {
@@ -397,6 +399,26 @@ impl SimWorld {
         })
     }
 
+    /// Lists what somebody else made and what has all of the tags.
+    pub fn survey(&mut self, now: Timestamp, tags: &BTreeMap<String, String>) -> Reply<Survey> {
+        let asked_at = now;
+        let pairs = tags.iter().map(|(name, value)| format!("{name}={value}"));
+        let subject = pairs.collect::<Vec<_>>().join(" ");
+        self.serve(now, Op::Survey, 1, subject, None, |world, now, faults| {
+            Ok(world.strangers(now, asked_at, tags, faults))
+        })
+    }
+
+    /// Puts ownership tags on an instance of somebody else.
+    pub fn adopt(&mut self, now: Timestamp, request: &AdoptRequest) -> Reply<()> {
+        let late = Late::Adopt(request.clone());
+        let subject = format!("{} {}", request.instance, request.provider_ref);
+        self.note_epoch(&request.group, request.epoch);
+        self.serve(now, Op::Adopt, 1, subject, Some(late), |world, _, _| {
+            world.take_over(request)
+        })
+    }
+
     /// Runs a check inside an instance: the same outcome as [`health`](Self::health), but a call.
     pub fn check(&mut self, now: Timestamp, instance: &ProviderRef) -> Reply<CheckOutcome> {
         let subject = instance.to_string();
@@ -525,6 +547,7 @@ impl SimWorld {
                 Late::Destroy(request) => self.end(at, &request),
                 Late::Update(request) => self.change(at, &request),
                 Late::Release(fleet, instance) => self.untag(&fleet, &instance),
+                Late::Adopt(request) => self.take_over(&request),
             };
         }
         // What no listing can show any more is forgotten, so that a long life stays small.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use drover_model::{Amount, Rate};
 
 mod admission;
+mod adopt;
 mod agent;
 mod facts;
 mod group;
@@ -17,6 +18,7 @@ mod quorum;
 mod rollout;
 
 pub(crate) use admission::*;
+pub(crate) use adopt::*;
 pub(crate) use agent::*;
 pub(crate) use facts::*;
 pub(crate) use group::*;

@@ -17,6 +17,7 @@ use crate::formats::{format_duration, parse_duration, parse_percent, parse_rate,
 use crate::tree::{Content, Entry, Node, Place, Resolved, Style, resolve};
 
 mod admission;
+mod adopt;
 mod binding;
 pub(crate) mod check;
 mod collections;

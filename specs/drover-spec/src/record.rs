@@ -91,6 +91,11 @@ pub fn decode(text: &str) -> Result<RecordedGroup, RecordError> {
     decode::group(&read::Reader::root(&root))
 }
 
+/// Writes a value as YAML in block style, quoted wherever any reader might see something else.
+pub fn to_yaml(value: &drover_model::Value) -> String {
+    write::document(&write::Yaml::value(value))
+}
+
 /// Encodes the recorded state of a fleet.
 pub fn encode_fleet(fleet: &RecordedFleet) -> String {
     write::document(&encode::fleet(fleet))

@@ -10,8 +10,8 @@ use drover_model::{
     RosterChange, RosterStep, Step,
 };
 use drover_provider::{
-    DestroyRequest, ProviderError, ProvisionRequest, Provisioned, ReserveRequest, SecretError,
-    Secrets, UpdateRequest, references,
+    AdoptRequest, DestroyRequest, ProviderError, ProvisionRequest, Provisioned, ReserveRequest,
+    SecretError, Secrets, UpdateRequest, references,
 };
 use futures::FutureExt as _;
 use tokio::time::Instant;
@@ -55,6 +55,7 @@ pub(super) enum Call {
     Provision(ProvisionRequest),
     Destroy(DestroyRequest),
     Update(UpdateRequest),
+    Adopt(AdoptRequest),
     Release(ProviderRef),
     Roster(RosterStep),
 }
@@ -195,7 +196,7 @@ async fn secrets_of(call: &Call, ctx: &ApplyContext) -> Result<Secrets, SecretEr
         Call::Update(request) => {
             references(std::slice::from_ref(&request.slot), &request.properties)
         }
-        Call::Destroy(_) | Call::Release(_) | Call::Roster(_) => BTreeSet::new(),
+        Call::Destroy(_) | Call::Release(_) | Call::Roster(_) | Call::Adopt(_) => BTreeSet::new(),
     };
     if needed.is_empty() {
         return Ok(Secrets::default());
@@ -309,6 +310,10 @@ async fn answer(
                 Err(error) => refused(clean(&error, &request.secrets), ctx),
             }
         }
+        Call::Adopt(request) => match bounded(ctx, ctx.provider.adopt(request)).await {
+            Ok(()) => (Some(acked(BTreeMap::new(), ctx)), StepResult::Done),
+            Err(error) => refused(error, ctx),
+        },
         Call::Roster(step) => match bounded(ctx, change_roster(step, group, ctx)).await {
             Ok(()) => (Some(acked(BTreeMap::new(), ctx)), StepResult::Done),
             Err(error) => refused(error, ctx),

@@ -33,6 +33,7 @@ impl Ledger {
                 | Action::Destroy { .. }
                 | Action::Update(_)
                 | Action::Roster(_)
+                | Action::Adopt(_)
                 | Action::Release { .. } => None,
             })
             .collect();
@@ -51,7 +52,10 @@ impl Ledger {
                     how: InPlace::Restart,
                     ..
                 }) if may_have_effect(&intent.state) => ledger.note(instance, Reason::Update),
-                IntentKind::Create { .. } | IntentKind::Update(_) | IntentKind::Roster(_) => {}
+                IntentKind::Create { .. }
+                | IntentKind::Update(_)
+                | IntentKind::Roster(_)
+                | IntentKind::Adopt(_) => {}
             }
         }
         ledger
@@ -79,6 +83,7 @@ impl Ledger {
             | Action::Resend { .. }
             | Action::Update(_)
             | Action::Roster(_)
+            | Action::Adopt(_)
             | Action::Settle(_) => return None,
         };
         if self.ending.contains(instance) {

@@ -1,10 +1,12 @@
 //! What a step means for the journal and the provider: the intent it writes, and the call it makes.
 
 use drover_model::{
-    Action, Digests, Epoch, ErrorClass, InPlaceUpdate, InstanceId, IntentId, IntentKind,
+    Action, AdoptStep, Digests, Epoch, ErrorClass, InPlaceUpdate, InstanceId, IntentId, IntentKind,
     IntentState, Plan, Seat, Step, Template, Token,
 };
-use drover_provider::{DestroyRequest, Facts, ProvisionRequest, UpdateRequest, prepare};
+use drover_provider::{
+    AdoptRequest, DestroyRequest, Facts, ProvisionRequest, UpdateRequest, prepare,
+};
 
 use super::call::{Call, Work};
 use super::view::View;
@@ -21,35 +23,7 @@ pub(super) fn work<'a>(
 ) -> Work<'a> {
     let work = Work::new(index, step);
     match &step.action {
-        Action::Create {
-            slots,
-            attempt,
-            token,
-            digests,
-            zone,
-            template,
-            seat,
-        } => {
-            let kind = IntentKind::Create {
-                slots: slots.clone(),
-                attempt: *attempt,
-                token: token.clone(),
-                digests: digests.clone(),
-                zone: zone.clone(),
-                template: template.clone(),
-                seat: seat.clone(),
-            };
-            let launch = Launch {
-                slots,
-                token,
-                digests,
-                zone: zone.as_ref(),
-                template,
-                seat: seat.as_deref(),
-                epoch: ctx.epoch,
-            };
-            create(work, kind, &launch, plan, ctx, view)
-        }
+        Action::Create { .. } => create(work, plan, ctx, view),
         Action::Resend { intent } => resend(work, *intent, plan, ctx, view),
         Action::Drain { .. } => drain(work, plan, ctx, view),
         Action::Destroy {
@@ -79,6 +53,11 @@ pub(super) fn work<'a>(
             let call = Ok(Call::Roster(change.clone()));
             written_first(work, kind, call, plan, ctx, view)
         }
+        Action::Adopt(adopt) => {
+            let kind = IntentKind::Adopt(adopt.clone());
+            let call = Ok(Call::Adopt(adopt_request(adopt, ctx.epoch, plan, ctx)));
+            written_first(work, kind, call, plan, ctx, view)
+        }
         Action::Release { provider_ref, .. } => {
             // Idempotent, and planned again from the listing alone: no intent is needed.
             work.calling(Call::Release(provider_ref.clone()))
@@ -91,14 +70,37 @@ pub(super) fn work<'a>(
     }
 }
 
-fn create<'a>(
-    work: Work<'a>,
-    kind: IntentKind,
-    launch: &Launch<'_>,
-    plan: &Plan,
-    ctx: &ApplyContext,
-    view: &mut View,
-) -> Work<'a> {
+fn create<'a>(work: Work<'a>, plan: &Plan, ctx: &ApplyContext, view: &mut View) -> Work<'a> {
+    let Action::Create {
+        slots,
+        attempt,
+        token,
+        digests,
+        zone,
+        template,
+        seat,
+    } = &work.step.action
+    else {
+        return work;
+    };
+    let kind = IntentKind::Create {
+        slots: slots.clone(),
+        attempt: *attempt,
+        token: token.clone(),
+        digests: digests.clone(),
+        zone: zone.clone(),
+        template: template.clone(),
+        seat: seat.clone(),
+    };
+    let launch = Launch {
+        slots,
+        token,
+        digests,
+        zone: zone.as_ref(),
+        template,
+        seat: seat.as_deref(),
+        epoch: ctx.epoch,
+    };
     let call = launch.request(plan, ctx).map(Call::Provision);
     written_first(work, kind, call, plan, ctx, view)
 }
@@ -202,6 +204,27 @@ fn update_request(
     })
 }
 
+/// Builds the request of an adoption: a function of the intent alone, so that a repeated one is identical.
+fn adopt_request(adopt: &AdoptStep, epoch: Epoch, plan: &Plan, ctx: &ApplyContext) -> AdoptRequest {
+    let AdoptStep {
+        instance,
+        provider_ref,
+        token,
+        digests,
+        seat,
+    } = adopt.clone();
+    AdoptRequest {
+        fleet: ctx.fleet.clone(),
+        group: plan.group.clone(),
+        epoch,
+        provider_ref,
+        instance,
+        token,
+        digests,
+        seat,
+    }
+}
+
 fn resend<'a>(
     mut work: Work<'a>,
     id: IntentId,
@@ -226,6 +249,10 @@ fn resend<'a>(
             }
         };
     }
+    if let IntentKind::Adopt(adopt) = &intent.kind {
+        let request = adopt_request(adopt, intent.epoch, plan, ctx);
+        return work.repeats(intent).calling(Call::Adopt(request));
+    }
     let IntentKind::Create {
         slots,
         token,
@@ -236,7 +263,8 @@ fn resend<'a>(
         ..
     } = &intent.kind
     else {
-        work.result = refused("the intent to repeat is neither a create nor an update");
+        work.result =
+            refused("the intent to repeat makes nothing, changes nothing and adopts nothing");
         return work;
     };
     // The epoch of the first call, not ours: the provider refuses a token with other parameters.
@@ -354,12 +382,14 @@ pub(super) fn subject(step: &Step, call: Option<&Call>) -> String {
         (_, Some(Call::Provision(request))) => {
             list(&mut request.slots.iter().map(|slot| &slot.instance))
         }
+        (_, Some(Call::Adopt(request))) => request.instance.to_string(),
         (_, Some(Call::Update(request))) => request.slot.instance.to_string(),
         (Action::Create { slots, .. }, _) => list(&mut slots.iter()),
         (
             Action::Drain { instance, .. }
             | Action::Destroy { instance, .. }
             | Action::Update(InPlaceUpdate { instance, .. })
+            | Action::Adopt(AdoptStep { instance, .. })
             | Action::Release { instance, .. },
             _,
         ) => instance.to_string(),
@@ -377,6 +407,7 @@ pub(super) fn attempt(step: &Step) -> Option<u32> {
         | Action::Destroy { .. }
         | Action::Update(_)
         | Action::Roster(_)
+        | Action::Adopt(_)
         | Action::Release { .. }
         | Action::Settle(_) => None,
     }

@@ -8,6 +8,7 @@ use super::*;
 use crate::testing::*;
 use crate::{FailWrites, MemoryJournal, Reply};
 
+mod adopt;
 mod secrets;
 
 fn fixture() -> Fixture {
@@ -641,7 +642,10 @@ async fn drain_and_destroy_carry_the_reason() {
     let open = fixture.journal.open_intents(&web()).unwrap();
     let reasons = open.iter().filter_map(|intent| match &intent.kind {
         IntentKind::Drain { reason, .. } | IntentKind::Destroy { reason, .. } => Some(*reason),
-        IntentKind::Create { .. } | IntentKind::Update(_) | IntentKind::Roster(_) => None,
+        IntentKind::Create { .. }
+        | IntentKind::Update(_)
+        | IntentKind::Roster(_)
+        | IntentKind::Adopt(_) => None,
     });
     assert_eq!(
         reasons.collect::<Vec<_>>(),

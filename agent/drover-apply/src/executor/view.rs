@@ -75,6 +75,7 @@ impl View {
             | IntentKind::Update(InPlaceUpdate {
                 instance: named, ..
             }) => named == instance,
+            IntentKind::Adopt(step) => step.instance == *instance,
             IntentKind::Roster(_) => false,
         })
     }
@@ -102,6 +103,10 @@ impl View {
                 token,
                 ..
             }) => named != instance || (provider_ref == seen && token == seen_token),
+            IntentKind::Adopt(step) => {
+                step.instance != *instance
+                    || (step.provider_ref == *seen && step.token == *seen_token)
+            }
             IntentKind::Roster(_) => true,
         })
     }
@@ -115,6 +120,7 @@ impl View {
             | Action::Resend { .. }
             | Action::Drain { .. }
             | Action::Update(_)
+            | Action::Adopt(_)
             | Action::Release { .. } => self.kinds().any(|kind| {
                 matches!(kind, IntentKind::Destroy { instance: named, .. } if named == instance)
             }),
@@ -134,7 +140,7 @@ impl View {
         match step.cause {
             Cause::Because(reason) => reason,
             Cause::FailedLaunch | Cause::Completed | Cause::KeptOver => Reason::Heal,
-            Cause::ScaleOut | Cause::FollowUp => {
+            Cause::ScaleOut | Cause::FollowUp | Cause::Adoption => {
                 let begun = self.kinds().find_map(|kind| match kind {
                     IntentKind::Drain {
                         instance: named,
@@ -150,7 +156,8 @@ impl View {
                     | IntentKind::Drain { .. }
                     | IntentKind::Destroy { .. }
                     | IntentKind::Update(_)
-                    | IntentKind::Roster(_) => None,
+                    | IntentKind::Roster(_)
+                    | IntentKind::Adopt(_) => None,
                 });
                 begun.unwrap_or(Reason::Heal)
             }

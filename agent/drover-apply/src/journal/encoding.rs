@@ -10,8 +10,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use drover_model::{
-    CloudInit, Digests, DrainDone, DrainSpec, EntryId, Epoch, ErrorClass, EtcdKeeper, Flavor,
-    HttpRequest, InPlace, InPlaceUpdate, Intent, IntentId, IntentKind, IntentState, Keeper,
+    AdoptStep, CloudInit, Digests, DrainDone, DrainSpec, EntryId, Epoch, ErrorClass, EtcdKeeper,
+    Flavor, HttpRequest, InPlace, InPlaceUpdate, Intent, IntentId, IntentKind, IntentState, Keeper,
     OnDrainTimeout, PartType, Reason, RosterChange, RosterStep, Seat, SeatId, SecretRef, Template,
     TemplateParts, UserDataPart, Value, Vanilla,
 };
@@ -118,6 +118,16 @@ enum KindRow {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         member: Option<String>,
         change: ChangeRow,
+    },
+    Adopt {
+        instance: String,
+        provider_ref: String,
+        token: String,
+        digests: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        life: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        member: Option<String>,
     },
 }
 
@@ -326,6 +336,20 @@ fn kind_out(kind: &IntentKind) -> KindRow {
             grace: *grace,
         },
         IntentKind::Roster(step) => roster_out(step),
+        IntentKind::Adopt(AdoptStep {
+            instance,
+            provider_ref,
+            token,
+            digests,
+            seat,
+        }) => KindRow::Adopt {
+            instance: instance.to_string(),
+            provider_ref: provider_ref.to_string(),
+            token: token.to_string(),
+            digests: digests.to_string(),
+            life: seat.as_ref().map(|seat| seat.life.to_string()),
+            member: seat.as_ref().map(|seat| seat.member.to_string()),
+        },
     }
 }
 
@@ -405,6 +429,20 @@ fn kind_in(row: KindRow) -> Result<IntentKind, String> {
             at,
             seat: seat_id_in(life.as_deref(), member.as_deref())?,
             change: change_in(&change),
+        }),
+        KindRow::Adopt {
+            instance,
+            provider_ref,
+            token,
+            digests,
+            life,
+            member,
+        } => IntentKind::Adopt(AdoptStep {
+            instance: parse("instance", &instance)?,
+            provider_ref: parse("handle", &provider_ref)?,
+            token: parse("token", &token)?,
+            digests: parse_digests(&digests)?,
+            seat: seat_id_in(life.as_deref(), member.as_deref())?,
         }),
         KindRow::Destroy {
             instance,

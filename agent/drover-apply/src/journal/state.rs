@@ -250,8 +250,13 @@ impl Write<'_, '_> {
         }
         marks.epoch = epoch;
         for (kind, _) in intents {
-            let IntentKind::Create { slots, .. } = kind else {
-                continue;
+            let slots = match kind {
+                IntentKind::Create { slots, .. } => slots.as_slice(),
+                IntentKind::Adopt(step) => std::slice::from_ref(&step.instance),
+                IntentKind::Drain { .. }
+                | IntentKind::Destroy { .. }
+                | IntentKind::Update(_)
+                | IntentKind::Roster(_) => &[],
             };
             for slot in slots {
                 marks.last_number = marks.last_number.max(slot.number());

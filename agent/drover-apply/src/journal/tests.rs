@@ -159,6 +159,8 @@ fn drain() -> IntentKind {
     }
 }
 
+mod adopt;
+
 fn update() -> IntentKind {
     let IntentKind::Create {
         digests, template, ..

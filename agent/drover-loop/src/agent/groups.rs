@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use drover_model::{
     ConditionType, GroupName, GroupPhase, Heeded, Held, Hold, InstanceClass, Listing, Peers,
-    RecordedGroup, Share, Timestamp,
+    RecordedGroup, Share, Surveyed, Timestamp,
 };
 use drover_policy::GroupSummary;
 use jiff::SignedDuration;
@@ -23,6 +23,7 @@ use crate::shares::{Partner, Shares};
 use crate::source::chain;
 use crate::status::{GroupReport, GroupStatus};
 use crate::store::Batch;
+use crate::survey::{self, Tags, Wait};
 use crate::task::{self, Finished, GroupTask, Shared, TaskError, Versions};
 use crate::timekeeping::Tick;
 
@@ -191,34 +192,20 @@ impl Agent {
         if entry.busy || entry.is_gone() {
             return None;
         }
-        let (id, scope) = match observation.scopes.get(name) {
-            Some(Ok(found)) => found,
-            Some(Err((provider, why))) => {
-                let hold = Hold::ProviderMissing {
-                    provider: provider.clone(),
-                    why: why.clone(),
-                };
-                entry.hold(plain(hold), &fences, now, record_failures);
-                return None;
-            }
-            None => {
-                entry.hold_all(fences, now, record_failures);
-                return None;
-            }
-        };
-        let listing = match observation.observed.get(id) {
-            Some(Observed::Fresh(listing)) if listing.tick > entry.acted => listing.of(name),
-            Some(Observed::Fresh(_) | Observed::Waiting) | None => {
+        let Seen {
+            scope,
+            listing,
+            surveyed,
+        } = match seen(entry, name, observation, now) {
+            Ok(seen) => seen,
+            Err(Unseen::Skip) => {
                 entry.skip(plain(Hold::ObservationStale));
                 return None;
             }
-            Some(Observed::Failed(failure)) => {
-                let hold = Hold::ProviderFailed {
-                    class: failure.class,
-                    message: failure.message.clone(),
-                };
-                let lasting = now.duration_since(failure.since) >= FAILURE_RECORDED_AFTER;
-                entry.hold(plain(hold), &fences, now, lasting && record_failures);
+            Err(Unseen::Hold(held, lasting)) => {
+                let mut holds: Vec<Held> = held.into_iter().map(|held| *held).collect();
+                holds.extend(fences);
+                entry.hold_all(holds, now, lasting && record_failures);
                 return None;
             }
         };
@@ -230,6 +217,7 @@ impl Agent {
         let at_rest = entry.candidate.is_none()
             && entry.removal.is_none()
             && !shared.open.contains(name)
+            && survey::found_nothing(&surveyed)
             && !entry.is_probed();
         if at_rest {
             let seen = Quiet {
@@ -252,7 +240,10 @@ impl Agent {
         } else {
             entry.quiet = None;
         }
-        Some(entry.task(name, scope, listing, fences, peers))
+        Some(GroupTask {
+            surveyed: Arc::new(surveyed),
+            ..entry.task(name, scope, listing, fences, peers)
+        })
     }
 
     /// Returns what is in the way of a group, and why its newest document is not in force.
@@ -400,6 +391,68 @@ impl Agent {
     }
 }
 
+/// What a pass knows of a group's part of the world.
+struct Seen<'a> {
+    scope: &'a Arc<OpenScope>,
+    listing: &'a Arc<Listing>,
+    /// What there is to adopt, by the tags that documents ask for.
+    surveyed: BTreeMap<Tags, Surveyed>,
+}
+
+/// Why it knows nothing of it.
+enum Unseen {
+    /// There is no answer since the group's last plan.
+    Skip,
+    /// For this, if for anything of its own; and whether that is to be recorded.
+    Hold(Option<Box<Held>>, bool),
+}
+
+/// Returns what the pass has seen for a group.
+fn seen<'a>(
+    entry: &GroupEntry,
+    name: &GroupName,
+    observation: &'a Observation,
+    now: Timestamp,
+) -> Result<Seen<'a>, Unseen> {
+    let held = |hold, lasting| Unseen::Hold(Some(Box::new(plain(hold))), lasting);
+    let (id, scope) = match observation.scopes.get(name) {
+        Some(Ok(found)) => found,
+        Some(Err((provider, why))) => {
+            let hold = Hold::ProviderMissing {
+                provider: provider.clone(),
+                why: why.clone(),
+            };
+            return Err(held(hold, true));
+        }
+        None => return Err(Unseen::Hold(None, true)),
+    };
+    let listing = match observation.observed.get(id) {
+        Some(Observed::Fresh(listing)) if listing.tick > entry.acted => listing.of(name),
+        Some(Observed::Fresh(_) | Observed::Waiting) | None => return Err(Unseen::Skip),
+        Some(Observed::Failed(failure)) => {
+            let hold = Hold::ProviderFailed {
+                class: failure.class,
+                message: failure.message.clone(),
+            };
+            let lasting = now.duration_since(failure.since) >= FAILURE_RECORDED_AFTER;
+            return Err(held(hold, lasting));
+        }
+    };
+    let removed = entry.removal.is_some() || entry.recorded.deleting.is_some();
+    let surveyed = match observation.surveyors.of(name, entry.acted, now) {
+        Ok(surveyed) => surveyed,
+        // A removal takes what is the group's own, whatever else there is.
+        Err(_) if removed => BTreeMap::new(),
+        Err(Wait::Stale) => return Err(Unseen::Skip),
+        Err(Wait::Failed(hold, lasting)) => return Err(held(*hold, lasting)),
+    };
+    Ok(Seen {
+        scope,
+        listing,
+        surveyed,
+    })
+}
+
 /// Returns what a group must know of the others: the less, the less often it is planned anew.
 fn peers(entry: &GroupEntry, shared: &Shared, shares: Vec<Share>) -> Peers {
     let candidate = entry.candidate.as_ref().map(|candidate| &candidate.group);
@@ -458,6 +511,7 @@ impl GroupEntry {
             peers,
             published: self.status.members.clone(),
             numbered: self.numbered,
+            surveyed: Arc::default(),
         }
     }
 
@@ -525,13 +579,7 @@ impl GroupEntry {
         });
     }
 
-    /// Notes that the group is not planned in this pass, for `hold` and what is in the way anyway.
-    fn hold(&mut self, hold: Held, fences: &[Held], now: Timestamp, record: bool) {
-        let mut holds = vec![hold];
-        holds.extend(fences.iter().cloned());
-        self.hold_all(holds, now, record);
-    }
-
+    /// Notes that the group is not planned in this pass, for `holds`.
     fn hold_all(&mut self, holds: Vec<Held>, now: Timestamp, record: bool) {
         if record {
             let next = entry::held(&self.recorded, &holds, now);

@@ -16,6 +16,7 @@ use crate::observe::{Asking, Observed, OpenScope, ScopeKey, groups_seen};
 use crate::registry::RegistryError;
 use crate::source::chain;
 use crate::status::ProviderStatus;
+use crate::survey::{self, Question, Surveyors};
 
 /// A group's scope with its id, or the provider's name and why there is none.
 type GroupScope = Result<(String, Arc<OpenScope>), (ProviderName, String)>;
@@ -26,6 +27,8 @@ pub(super) struct Observation {
     /// For each group the id of its scope, and the scope, or why there is none.
     pub(super) scopes: BTreeMap<GroupName, GroupScope>,
     pub(super) observed: BTreeMap<String, Observed>,
+    /// What there is that groups adopt.
+    pub(super) surveyors: Surveyors,
     /// In which scopes each group has instances.
     seen: BTreeMap<GroupName, BTreeSet<String>>,
     /// Why nothing may be done yet after the start with an empty data directory.
@@ -73,12 +76,47 @@ impl Agent {
             timeout: self.settings.limits.list_timeout,
             tick: self.ticks.fetch_add(1, Ordering::SeqCst) + 1,
         };
+        let (asked, wanted) = self.questions(&observation);
+        observation.surveyors.asked = asked;
+        let deadline = survey::deadline(asking.wait);
+        self.surveys.ask(&wanted, &asking);
         observation.observed = self.scopes.list(&asking).await;
+        observation.surveyors.found = self.surveys.collect(deadline, &asking).await;
         observation.seen = groups_seen(&observation.observed);
         self.adopt(&mut observation);
         self.note_providers(&observation);
         self.watch_orphans(&observation, looks, now);
         observation
+    }
+
+    /// Returns what is to be asked for the groups that adopt, by group, and of whom: for the document in force and for
+    /// one that may come into force in this pass.
+    fn questions(
+        &self,
+        observation: &Observation,
+    ) -> (
+        BTreeMap<GroupName, BTreeSet<Question>>,
+        BTreeMap<Question, Arc<OpenScope>>,
+    ) {
+        let (mut asked, mut wanted) = (BTreeMap::new(), BTreeMap::new());
+        for (name, entry) in &self.groups {
+            let Some(Ok((id, scope))) = observation.scopes.get(name) else {
+                continue;
+            };
+            let candidate = entry.candidate.as_ref().map(|candidate| &candidate.group);
+            let documents = entry.accepted.iter().chain(candidate);
+            let adopts = documents.filter_map(|group| group.spec.adopt.as_ref());
+            let questions: BTreeSet<Question> = adopts
+                .map(|adopt| (id.clone(), adopt.match_tags.clone()))
+                .collect();
+            for question in &questions {
+                wanted.insert(question.clone(), Arc::clone(scope));
+            }
+            if !questions.is_empty() {
+                asked.insert(name.clone(), questions);
+            }
+        }
+        (asked, wanted)
     }
 
     /// Returns what identifies the scope of a group. None: it has no document at all.

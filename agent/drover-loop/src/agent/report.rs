@@ -23,7 +23,8 @@ impl Agent {
             .iter()
             .map(|(name, entry)| (name.clone(), Arc::clone(&entry.status.report)))
             .collect();
-        let unfinished = self.tasks.len() + usize::from(self.scopes.is_asking());
+        let unfinished =
+            self.tasks.len() + usize::from(self.scopes.is_asking() || self.surveys.is_asking());
         let poll = (unfinished > 0).then(|| now.checked_add(UNFINISHED_POLL).ok());
         let wakes = groups.values().filter_map(|report| report.wake_at);
         let timers = groups.values().filter_map(|report| report.timer_at);

@@ -73,7 +73,7 @@ async fn a_panic_in_one_group_shows_there_and_nowhere_else() {
 
 /// A provider type `stuck`, whose chosen calls never answer.
 #[derive(Debug)]
-struct StuckFactory {
+pub(crate) struct StuckFactory {
     manifest: Manifest,
     inner: Arc<SimFactory>,
     stuck: Op,
@@ -87,7 +87,7 @@ struct StuckProvider {
 }
 
 impl StuckFactory {
-    fn new(inner: &Arc<SimFactory>, stuck: Op) -> Self {
+    pub(crate) fn new(inner: &Arc<SimFactory>, stuck: Op) -> Self {
         Self {
             manifest: Manifest {
                 type_: ProviderType::parse("stuck").unwrap(),

@@ -8,6 +8,7 @@
 mod cloud_init;
 mod harness;
 
+mod adoption;
 mod approvals;
 mod audit;
 mod converge;

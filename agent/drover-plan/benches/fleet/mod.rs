@@ -201,6 +201,7 @@ pub(crate) fn pass(known: &Known, now: Timestamp) -> (Classified, Plan) {
         recorded: &known.recorded,
         visibility: Duration::ZERO,
         health: &[],
+        surveyed: None,
     });
     let input = PlanInput {
         now,

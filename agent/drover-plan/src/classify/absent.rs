@@ -13,7 +13,7 @@ use super::{Stage, trust};
 use crate::time::{elapsed, later};
 
 /// Two complete listings this far apart prove that an instance is gone.
-const ABSENCE_MIN: Duration = Duration::from_mins(1);
+pub(super) const ABSENCE_MIN: Duration = Duration::from_mins(1);
 
 /// Why an instance that is not listed may exist all the same.
 #[derive(Clone, Copy)]
@@ -154,7 +154,8 @@ impl Stage<'_> {
                 IntentKind::Create { .. }
                 | IntentKind::Drain { .. }
                 | IntentKind::Update(_)
-                | IntentKind::Roster(_),
+                | IntentKind::Roster(_)
+                | IntentKind::Adopt(_),
             )
             | None => (None, unlisted.token),
         };

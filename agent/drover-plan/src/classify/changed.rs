@@ -37,7 +37,8 @@ impl<'a> Stage<'a> {
             IntentKind::Create { .. }
             | IntentKind::Drain { .. }
             | IntentKind::Destroy { .. }
-            | IntentKind::Roster(_) => None,
+            | IntentKind::Roster(_)
+            | IntentKind::Adopt(_) => None,
         }
     }
 

@@ -7,6 +7,7 @@
 //! proof.
 
 mod absent;
+mod adoption;
 mod changed;
 mod health;
 mod trust;
@@ -21,7 +22,7 @@ use drover_model::{
     Classified, Digests, DrainProgress, ExitReport, GroupName, GroupSpec, HealthOverride,
     HealthSignal, HealthSignals, InPlace, InstanceClass, InstanceId, InstanceMemory, Intent,
     IntentKind, IntentState, Listed, Listing, Member, Ownership, ProviderPhase, RecordedGroup,
-    SeatId, Settlement, SettlementOutcome, Timestamp, Trust,
+    SeatId, Settlement, SettlementOutcome, Surveyed, Timestamp, Trust,
 };
 
 use crate::intents::IntentIndex;
@@ -54,6 +55,8 @@ pub struct ClassifyInput<'a> {
     pub visibility: Duration,
     /// What policies say about the health of single instances.
     pub health: &'a [HealthOverride],
+    /// What the provider has that the specification adopts. None: nobody was asked.
+    pub surveyed: Option<&'a Surveyed>,
 }
 
 /// Returns what is known of the health of the group's running instances, for policies.
@@ -111,6 +114,7 @@ pub fn classify(input: &ClassifyInput<'_>) -> Classified {
         settled,
         attached: attached(input),
         places: places(input),
+        adoption: adoption::adoption(input),
         memory: stage.memory,
     }
 }
@@ -330,6 +334,9 @@ impl Stage<'_> {
         };
         if let Some(was) = self.input.recorded.instances.get(id) {
             health::restore(&mut memory, was);
+        } else if let Some(adopt) = self.intents.adopt(id) {
+            // It ran before it was ours, so that it is no launch that could fail.
+            memory.ready_at = Some(adopt.issued_at);
         } else if self.intended_at(id).is_none() {
             // Neither the journal nor the record knows it: adopted by its tags. Unless it is young,
             // it is taken to have been ready once, so that its template gets no blame.
@@ -356,7 +363,8 @@ impl Stage<'_> {
                     | IntentKind::Drain { .. }
                     | IntentKind::Destroy { .. }
                     | IntentKind::Update(_)
-                    | IntentKind::Roster(_) => None,
+                    | IntentKind::Roster(_)
+                    | IntentKind::Adopt(_) => None,
                 })
         })
     }
@@ -413,7 +421,8 @@ impl Stage<'_> {
             IntentKind::Create { .. }
             | IntentKind::Destroy { .. }
             | IntentKind::Update(_)
-            | IntentKind::Roster(_) => None,
+            | IntentKind::Roster(_)
+            | IntentKind::Adopt(_) => None,
         }
     }
 
@@ -444,6 +453,11 @@ impl Stage<'_> {
         }
         for intent in self.intents.updates.values().flatten() {
             if let Some(outcome) = self.update_outcome(intent) {
+                settle(intent, outcome);
+            }
+        }
+        for (intent, step) in &self.intents.adopts {
+            if let Some(outcome) = self.adopt_outcome(intent, step) {
                 settle(intent, outcome);
             }
         }

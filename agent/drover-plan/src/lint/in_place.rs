@@ -50,6 +50,7 @@ impl Facts<'_> {
                 Action::Create { .. }
                 | Action::Resend { .. }
                 | Action::Roster(_)
+                | Action::Adopt(_)
                 | Action::Settle(_) => {}
             }
         }
@@ -196,8 +197,10 @@ pub(super) fn interrupts(action: &Action) -> bool {
     match action {
         Action::Drain { .. } | Action::Destroy { .. } | Action::Release { .. } => true,
         Action::Update(InPlaceUpdate { how, .. }) => *how == InPlace::Restart,
-        Action::Create { .. } | Action::Resend { .. } | Action::Roster(_) | Action::Settle(_) => {
-            false
-        }
+        Action::Create { .. }
+        | Action::Resend { .. }
+        | Action::Roster(_)
+        | Action::Adopt(_)
+        | Action::Settle(_) => false,
     }
 }

@@ -5,6 +5,7 @@
 //! that fails here is a bug and is not carried out.
 
 mod admission;
+mod adopt;
 mod in_place;
 mod keep;
 mod quorum;
@@ -16,9 +17,9 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    Action, Activity, Amount, Cause, Classified, GroupName, Hold, InPlace, InPlaceUpdate,
-    InstanceClass, InstanceId, Intent, IntentId, IntentKind, IntentState, Manage, Member,
-    OutageMode, Plan, ProviderRef, Reason, Resize, SizeDecision, Step, Token, Trust,
+    Action, Activity, AdoptStep, Amount, Cause, Classified, GroupName, Hold, InPlace,
+    InPlaceUpdate, InstanceClass, InstanceId, Intent, IntentId, IntentKind, IntentState, Manage,
+    Member, OutageMode, Plan, ProviderRef, Reason, Resize, SizeDecision, Step, Token, Trust,
 };
 
 use crate::input::{Desired, PlanInput};
@@ -204,6 +205,14 @@ pub enum LintError {
         /// How many must be.
         needed: u32,
     },
+    /// An instance would be adopted that may not be, or something be done before everything is adopted.
+    #[error("{subject} {what}")]
+    Adoption {
+        /// What is touched.
+        subject: String,
+        /// What is wrong with that.
+        what: &'static str,
+    },
     /// The next recorded state contradicts the steps.
     #[error("the next recorded state is wrong: {what}")]
     WrongRecord {
@@ -226,6 +235,7 @@ pub fn lint(input: &PlanInput<'_>, plan: &Plan) -> Result<(), LintError> {
     facts.drained(plan)?;
     facts.stages(plan)?;
     facts.in_place(plan)?;
+    facts.adoption(plan)?;
     facts.keep(plan)?;
     facts.quorum(plan)?;
     facts.roster(plan)?;
@@ -252,6 +262,9 @@ impl<'a> Facts<'a> {
                 IntentKind::Create { slots, .. } => intended.extend(slots),
                 IntentKind::Destroy { instance, .. } => {
                     ending.insert(instance);
+                }
+                IntentKind::Adopt(step) => {
+                    intended.insert(&step.instance);
                 }
                 IntentKind::Drain { .. } | IntentKind::Update(_) | IntentKind::Roster(_) => {}
             }
@@ -330,6 +343,7 @@ impl<'a> Facts<'a> {
             }
             match &step.action {
                 Action::Create { slots, .. } => self.unused(slots)?,
+                Action::Adopt(step) => self.unused(std::slice::from_ref(&step.instance))?,
                 Action::Drain {
                     instance,
                     provider_ref,
@@ -398,6 +412,7 @@ impl<'a> Facts<'a> {
             .values()
             .filter_map(|intent| match &intent.kind {
                 IntentKind::Create { token, .. }
+                | IntentKind::Adopt(AdoptStep { token, .. })
                 | IntentKind::Update(InPlaceUpdate { update: token, .. }) => Some(token),
                 IntentKind::Drain { .. } | IntentKind::Destroy { .. } | IntentKind::Roster(_) => {
                     None
@@ -421,6 +436,7 @@ impl<'a> Facts<'a> {
                         IntentKind::Update(_) => {
                             matches!(open.state, IntentState::Sent | IntentState::Acked { .. })
                         }
+                        IntentKind::Adopt(_) => open.state != IntentState::Intended,
                         IntentKind::Drain { .. }
                         | IntentKind::Destroy { .. }
                         | IntentKind::Roster(_) => false,
@@ -430,6 +446,7 @@ impl<'a> Facts<'a> {
                     }
                 }
                 Action::Create { token, .. }
+                | Action::Adopt(AdoptStep { token, .. })
                 | Action::Update(InPlaceUpdate { update: token, .. }) => {
                     if !tokens.insert(token) {
                         return Err(LintError::TokenReused(token.clone()));
@@ -461,6 +478,7 @@ impl<'a> Facts<'a> {
             | Action::Destroy { .. }
             | Action::Update(_)
             | Action::Roster(_)
+            | Action::Adopt(_)
             | Action::Release { .. }
             | Action::Settle(_) => 0,
         });
@@ -745,6 +763,7 @@ fn subjects(step: &Step) -> Vec<&InstanceId> {
         Action::Drain { instance, .. }
         | Action::Destroy { instance, .. }
         | Action::Update(InPlaceUpdate { instance, .. })
+        | Action::Adopt(AdoptStep { instance, .. })
         | Action::Release { instance, .. } => vec![instance],
         Action::Resend { .. } | Action::Roster(_) | Action::Settle(_) => Vec::new(),
     }

@@ -295,9 +295,11 @@ pub(super) fn ended(step: &Step) -> Option<&InstanceId> {
         | Action::Destroy { instance, .. }
         | Action::Update(InPlaceUpdate { instance, .. })
         | Action::Release { instance, .. } => Some(instance),
-        Action::Create { .. } | Action::Resend { .. } | Action::Roster(_) | Action::Settle(_) => {
-            None
-        }
+        Action::Create { .. }
+        | Action::Resend { .. }
+        | Action::Roster(_)
+        | Action::Adopt(_)
+        | Action::Settle(_) => None,
     }
 }
 

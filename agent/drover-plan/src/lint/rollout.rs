@@ -173,6 +173,7 @@ fn changed(plan: &Plan, of: &Digests) -> u32 {
         | Action::Resend { .. }
         | Action::Destroy { .. }
         | Action::Roster(_)
+        | Action::Adopt(_)
         | Action::Release { .. }
         | Action::Settle(_) => false,
     });
@@ -188,6 +189,7 @@ fn created(plan: &Plan, of: &Digests) -> u32 {
         | Action::Destroy { .. }
         | Action::Update(_)
         | Action::Roster(_)
+        | Action::Adopt(_)
         | Action::Release { .. }
         | Action::Settle(_) => 0,
     });

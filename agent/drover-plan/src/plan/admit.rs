@@ -253,7 +253,8 @@ impl<'a> Draft<'a> {
             | Cause::FailedLaunch
             | Cause::Completed
             | Cause::KeptOver
-            | Cause::FollowUp => None,
+            | Cause::FollowUp
+            | Cause::Adoption => None,
         };
         if member.class == InstanceClass::Available
             && let Some(held) = self.endangers(member, reason)

@@ -208,7 +208,8 @@ impl Draft<'_> {
                 drover_model::IntentKind::Drain { .. }
                 | drover_model::IntentKind::Destroy { .. }
                 | drover_model::IntentKind::Update(_)
-                | drover_model::IntentKind::Roster(_) => 0,
+                | drover_model::IntentKind::Roster(_)
+                | drover_model::IntentKind::Adopt(_) => 0,
             });
         slots.sum::<usize>() as u32
     }

@@ -25,6 +25,7 @@ impl<'a> Draft<'a> {
         self.next.size = 0;
         self.next.rollout = None;
         self.next.backoff = None;
+        self.next.strangers.clear();
         let kept = self.input.classified.kept.len() as u32;
         self.resolved = crate::numbers::Resolved::of(self.spec, 0).beside(kept, self.spec);
         self.follow_up();

@@ -168,7 +168,8 @@ fn on_the_way_out<'a>(
             IntentKind::Create { .. }
             | IntentKind::Drain { .. }
             | IntentKind::Update(_)
-            | IntentKind::Roster(_) => None,
+            | IntentKind::Roster(_)
+            | IntentKind::Adopt(_) => None,
         });
         if ends || member.drain.is_some() || destroyed.is_some() || restarts {
             let drained = member.drain.as_ref().map(|drain| drain.reason);
@@ -285,19 +286,26 @@ impl<'a> Draft<'a> {
 
     /// Returns the first number that no instance ever had, as far as record, journal and listing say.
     fn next_number(&self) -> u64 {
+        let adopted = self.intents.adopts.iter();
+        let adopted = adopted.map(|(_, step)| &step.instance);
         let intended = self.intents.creates.iter().flat_map(|intent| {
             let slots: &[InstanceId] = match &intent.kind {
                 IntentKind::Create { slots, .. } => slots,
                 IntentKind::Drain { .. }
                 | IntentKind::Destroy { .. }
                 | IntentKind::Update(_)
-                | IntentKind::Roster(_) => &[],
+                | IntentKind::Roster(_)
+                | IntentKind::Adopt(_) => &[],
             };
             slots.iter()
         });
         let known = self.known().map(|member| &member.id);
         let gone = self.input.classified.gone.keys();
-        let seen = known.chain(gone).chain(intended).map(InstanceId::number);
+        let seen = known
+            .chain(gone)
+            .chain(intended)
+            .chain(adopted)
+            .map(InstanceId::number);
         let above = seen.max().map_or(1, |number| number.saturating_add(1));
         self.input.recorded.next_number.max(above)
     }
@@ -320,16 +328,12 @@ impl<'a> Draft<'a> {
 
     /// Runs the phases for a group of `size` that goes on to exist.
     pub(super) fn keep_going(&mut self, spec: &'a GroupSpec, size: u32) {
-        let extra = extra(spec, self.input.classified);
-        self.resolved = Resolved::of(spec, size).beside(extra, spec);
-        self.next.size = size;
-        self.next.target = Some(self.target.clone());
-        let template = spec.template.clone();
-        self.next
-            .templates
-            .entry(self.desired.clone())
-            .or_insert(template);
-        self.remember_templates();
+        self.enter(spec, size);
+        if self.adopts() {
+            self.adopt();
+            return;
+        }
+        self.next.strangers.clear();
         self.track_zones();
         self.track_launches();
         self.track_rollout();
@@ -360,6 +364,20 @@ impl<'a> Draft<'a> {
         let decided = self.steps.len();
         self.expire();
         self.converged &= self.steps.len() == decided;
+    }
+
+    /// Lets a specification and a size be in force.
+    fn enter(&mut self, spec: &'a GroupSpec, size: u32) {
+        let extra = extra(spec, self.input.classified);
+        self.resolved = Resolved::of(spec, size).beside(extra, spec);
+        self.next.size = size;
+        self.next.target = Some(self.target.clone());
+        let template = spec.template.clone();
+        self.next
+            .templates
+            .entry(self.desired.clone())
+            .or_insert(template);
+        self.remember_templates();
     }
 
     /// Keeps the templates of open creates: after a lost record they are the only copies.

@@ -99,7 +99,9 @@ impl Draft<'_> {
                 IntentKind::Create { slots, .. } => slots.len(),
                 IntentKind::Drain { .. }
                 | IntentKind::Destroy { .. }
-                | IntentKind::Update(_) | IntentKind::Roster(_) => return false,
+                | IntentKind::Update(_)
+                | IntentKind::Roster(_)
+                | IntentKind::Adopt(_) => return false,
             };
             matches!(&intent.state, IntentState::Acked { made, at } if made.len() == slots && *at > failed_last)
         });
@@ -430,6 +432,10 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::Suspended { .. }
         | Hold::Frozen { .. }
         | Hold::ObserveOnly
+        | Hold::OwnerStillActs { .. }
+        | Hold::AdoptionContested { .. }
+        | Hold::AdoptionRefused { .. }
+        | Hold::Adopting { .. }
         | Hold::GateClosed(_)
         | Hold::WindowClosed { .. }
         | Hold::DependencyNotReady { .. }

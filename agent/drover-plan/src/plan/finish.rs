@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use drover_model::{
-    Action, Cause, Disturbance, GroupPhase, Held, Hold, InPlaceUpdate, InstanceClass, IntentState,
-    Lifecycle, Plan, PlanReport, Reason, Step, Timestamp,
+    Action, AdoptStep, Cause, Disturbance, GroupPhase, Held, Hold, InPlaceUpdate, InstanceClass,
+    IntentState, Lifecycle, Plan, PlanReport, Reason, Step, Timestamp,
 };
 
 use super::draft::{Course, Draft};
@@ -143,12 +143,13 @@ impl Draft<'_> {
             let reason = match step.cause {
                 Cause::Because(reason) => Some(reason),
                 Cause::FailedLaunch | Cause::Completed | Cause::KeptOver => Some(Reason::Heal),
-                Cause::ScaleOut | Cause::FollowUp => None,
+                Cause::ScaleOut | Cause::FollowUp | Cause::Adoption => None,
             };
             let instance = match step.action {
                 Action::Drain { instance, .. }
                 | Action::Destroy { instance, .. }
                 | Action::Update(InPlaceUpdate { instance, .. })
+                | Action::Adopt(AdoptStep { instance, .. })
                 | Action::Release { instance, .. } => Some(instance),
                 Action::Create { .. }
                 | Action::Resend { .. }

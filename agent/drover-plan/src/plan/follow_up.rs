@@ -48,6 +48,7 @@ impl<'a> Draft<'a> {
             }
         }
         self.close_updates();
+        self.close_adoptions();
         self.settle_roster();
     }
 
@@ -166,7 +167,8 @@ impl<'a> Draft<'a> {
                 IntentKind::Create { .. }
                 | IntentKind::Destroy { .. }
                 | IntentKind::Update(_)
-                | IntentKind::Roster(_),
+                | IntentKind::Roster(_)
+                | IntentKind::Adopt(_),
             )
             | None => self.spec.drain.on_timeout,
         }
@@ -237,6 +239,6 @@ fn destroy_reason(intent: &Intent) -> Reason {
     match &intent.kind {
         IntentKind::Destroy { reason, .. } | IntentKind::Drain { reason, .. } => *reason,
         IntentKind::Update(_) | IntentKind::Roster(_) => Reason::Update,
-        IntentKind::Create { .. } => Reason::Heal,
+        IntentKind::Create { .. } | IntentKind::Adopt(_) => Reason::Heal,
     }
 }

@@ -5,6 +5,7 @@
 //! No phase takes an instance out of service but through [`Draft::refusal`].
 
 mod admit;
+mod adopt;
 mod budget;
 mod council;
 mod create;

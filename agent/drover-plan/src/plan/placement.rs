@@ -68,7 +68,8 @@ impl<'a> Draft<'a> {
             IntentKind::Drain { .. }
             | IntentKind::Destroy { .. }
             | IntentKind::Update(_)
-            | IntentKind::Roster(_) => false,
+            | IntentKind::Roster(_)
+            | IntentKind::Adopt(_) => false,
         }
     }
 

@@ -52,7 +52,13 @@ impl Draft<'_> {
                     let counts = is_counted(*reason) && disrupts(self.input, instance, *reason);
                     destroyed += u32::from(counts);
                 }
-                (IntentKind::Drain { .. } | IntentKind::Update(_) | IntentKind::Roster(_), _) => {}
+                (
+                    IntentKind::Drain { .. }
+                    | IntentKind::Update(_)
+                    | IntentKind::Roster(_)
+                    | IntentKind::Adopt(_),
+                    _,
+                ) => {}
             }
         }
         if created + destroyed > 0 {
@@ -112,7 +118,8 @@ impl Draft<'_> {
                 IntentKind::Drain { .. }
                 | IntentKind::Destroy { .. }
                 | IntentKind::Update(_)
-                | IntentKind::Roster(_) => 0,
+                | IntentKind::Roster(_)
+                | IntentKind::Adopt(_) => 0,
             });
         let open = open.sum::<usize>() as u32 + self.made.values().sum::<u32>();
         let (used, until) = self.used(limit, open, |slot| slot.created);

@@ -54,7 +54,8 @@ impl Draft<'_> {
             IntentKind::Drain { .. }
             | IntentKind::Destroy { .. }
             | IntentKind::Update(_)
-            | IntentKind::Roster(_) => &[],
+            | IntentKind::Roster(_)
+            | IntentKind::Adopt(_) => &[],
         });
         let members = &self.input.classified.members;
         let seen = slots.filter_map(|id| members.get(id));

@@ -230,7 +230,8 @@ impl<'a> Draft<'a> {
                 | Cause::FailedLaunch
                 | Cause::Completed
                 | Cause::FollowUp
-                | Cause::KeptOver => None,
+                | Cause::KeptOver
+                | Cause::Adoption => None,
             };
             self.hold(Held {
                 reason,

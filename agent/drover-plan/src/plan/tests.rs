@@ -371,6 +371,7 @@ fn a_plan_reads_as_people_would_say_it() {
 }
 
 mod admission;
+mod adopt;
 mod changes;
 mod in_place;
 mod keep;

@@ -74,6 +74,7 @@ pub(super) fn within_the_action(sim: &Simulation, pass: &Pass) -> Result<(), Vio
             | Action::Resend { .. }
             | Action::Release { .. }
             | Action::Roster(_)
+            | Action::Adopt(_)
             | Action::Settle(_) => continue,
         };
         if needs > allowed && !super::admission::ends(pass, id) {

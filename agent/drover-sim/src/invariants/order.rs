@@ -18,9 +18,11 @@ fn touched(pass: &Pass) -> BTreeSet<&InstanceId> {
         | Action::Destroy { instance, .. }
         | Action::Release { instance, .. } => Some(instance),
         Action::Update(change) => Some(&change.instance),
-        Action::Create { .. } | Action::Resend { .. } | Action::Roster(_) | Action::Settle(_) => {
-            None
-        }
+        Action::Create { .. }
+        | Action::Resend { .. }
+        | Action::Roster(_)
+        | Action::Adopt(_)
+        | Action::Settle(_) => None,
     });
     touched.collect()
 }

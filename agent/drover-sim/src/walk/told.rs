@@ -43,6 +43,7 @@ pub(super) fn told(number: u64, sim: &Simulation, pass: &Pass) -> String {
             IntentKind::Update(InPlaceUpdate { instance, how, .. }) => {
                 format!("update {instance} ({})", how.as_str())
             }
+            IntentKind::Adopt(step) => format!("adopt {} as {}", step.provider_ref, step.instance),
             IntentKind::Roster(step) => format!("{} {}", step.verb(), step.subject()),
         };
         let _ = writeln!(out, "    intent {} {what} {:?}", intent.id, intent.state);

@@ -71,7 +71,10 @@ pub(crate) fn serving(sim: &Simulation) -> usize {
             IntentKind::Drain { instance, .. } | IntentKind::Destroy { instance, .. } => {
                 Some(instance)
             }
-            IntentKind::Create { .. } | IntentKind::Update(_) | IntentKind::Roster(_) => None,
+            IntentKind::Create { .. }
+            | IntentKind::Update(_)
+            | IntentKind::Roster(_)
+            | IntentKind::Adopt(_) => None,
         })
         .collect();
     let world = sim.world();

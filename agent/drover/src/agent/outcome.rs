@@ -132,6 +132,9 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::PolicyFailed(_)
         | Hold::ProviderMissing { .. }
         | Hold::ProviderChanged { .. }
+        | Hold::OwnerStillActs { .. }
+        | Hold::AdoptionContested { .. }
+        | Hold::AdoptionRefused { .. }
         | Hold::SizingChanged
         | Hold::QuorumAtRisk { .. }
         | Hold::MembershipUnclear { .. }
@@ -146,7 +149,8 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::DrainTimeout
         | Hold::ProtectedInstance { .. }
         | Hold::EpochConflict { .. } => Some(Exit::Partial),
-        Hold::ObservationPartial { .. }
+        Hold::Adopting { .. }
+        | Hold::ObservationPartial { .. }
         | Hold::ObservationStale
         | Hold::ObservationEmptied { .. }
         | Hold::ProviderFailed { .. }

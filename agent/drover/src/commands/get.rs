@@ -172,15 +172,17 @@ fn instances(args: &GetArgs, snapshot: &Snapshot) -> CommandResult<String> {
         only.push(instance_id(name)?);
     }
     let mut found: Vec<(&RecordedGroup, InstanceId)> = Vec::new();
+    let mut adopting: Vec<&RecordedGroup> = Vec::new();
     if only.is_empty() || !names.is_empty() {
         for (group, _) in chosen(args, snapshot, &names)? {
+            adopting.push(group);
             found.extend(group.instances.keys().map(|id| (group, id.clone())));
         }
     }
     for id in only {
         found.push((snapshot.group_of(&id)?, id));
     }
-    let listing = instance_listing(args, &found);
+    let listing = instance_listing(args, &found, &adopting);
     listing.render(&args.list)
 }
 
@@ -196,6 +198,7 @@ fn instance_id(name: &str) -> CommandResult<InstanceId> {
 fn instance_listing(
     args: &GetArgs,
     found: &[(&RecordedGroup, InstanceId)],
+    adopting: &[&RecordedGroup],
 ) -> Listing<InstanceView> {
     let wide = args.list.output == Output::Wide;
     let mut head = vec!["NAME", "GROUP", "CLASS", "TEMPLATE", "ADDRESS", "AGE"];
@@ -205,18 +208,22 @@ fn instance_listing(
     let now = Timestamp::now();
     let mut table = Table::new(&head);
     let mut items = Vec::new();
-    for (group, id) in found {
-        let Some(entry) = group.instances.get(id) else {
-            continue;
-        };
-        let view = view::instance(group, id, entry);
+    let known = found.iter().filter_map(|(group, id)| {
+        let entry = group.instances.get(id)?;
+        Some((view::instance(group, id, entry), Some(entry.created_at)))
+    });
+    let strangers = adopting.iter().flat_map(|group| {
+        let strangers = group.strangers.iter();
+        strangers.map(|(handle, one)| (view::stranger(group, handle, one), None))
+    });
+    for (view, created_at) in known.chain(strangers) {
         let mut cells = vec![
             view.name.clone(),
             view.group.clone(),
             view.standing(","),
             if view.current { "current" } else { "outdated" }.to_owned(),
             view.address.clone().unwrap_or_default(),
-            view::age(now, entry.created_at),
+            created_at.map_or_else(String::new, |at| view::age(now, at)),
         ];
         if wide {
             cells.extend([

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use drover_model::{Held, InstanceId, RecordedGroup, RolloutState, Timestamp};
 
-use super::{GroupView, InstanceView, hold, instance, seconds};
+use super::{GroupView, InstanceView, hold, instance, seconds, stranger};
 use crate::table::Table;
 use crate::ui::Style;
 
@@ -95,6 +95,10 @@ pub(crate) fn describe_group(
     }
     text.push_str(&overview(recorded, view, color));
     text.push_str(&reasons(recorded, view));
+    if !recorded.strangers.is_empty() {
+        text.push_str("To adopt:\n");
+        text.push_str(&indent(&strangers_table(recorded).to_text(true)));
+    }
     if recorded.instances.is_empty() {
         text.push_str("Instances: none\n");
     } else {
@@ -116,6 +120,9 @@ fn overview(recorded: &RecordedGroup, view: &GroupView, color: bool) -> String {
     );
     if view.kept > 0 {
         let _ = write!(counts, ", {} kept", view.kept);
+    }
+    if view.strangers > 0 {
+        let _ = write!(counts, ", {} to adopt", view.strangers);
     }
     field("Size", &counts);
     if let Some(provider) = &recorded.provider {
@@ -206,6 +213,23 @@ fn instances_table(recorded: &RecordedGroup, now: Timestamp) -> Table {
     table
 }
 
+/// Returns what the group is about to adopt, with the names that it gets.
+fn strangers_table(recorded: &RecordedGroup) -> Table {
+    let mut table = Table::new(&["HANDLE", "AS", "TEMPLATE", "ADDRESS", "CLAIMED BY"]);
+    for (handle, entry) in &recorded.strangers {
+        let view = stranger(recorded, handle, entry);
+        let template = if view.current { "current" } else { "outdated" };
+        table.row(vec![
+            handle.to_string(),
+            view.name,
+            template.to_owned(),
+            view.address.unwrap_or_default(),
+            view.why.unwrap_or_default(),
+        ]);
+    }
+    table
+}
+
 /// Returns an instance's class with what else is to be known of it.
 fn standing(view: &InstanceView) -> String {
     let mut text = view.class.clone();
@@ -257,7 +281,8 @@ pub(crate) fn describe_instance(
         "Handle",
         view.provider_ref.as_deref().unwrap_or("not known yet"),
     );
-    let created = format!("{} ({} ago)", view.created_at, age(now, entry.created_at));
+    let created = view.created_at.as_deref().unwrap_or_default();
+    let created = format!("{created} ({} ago)", age(now, entry.created_at));
     field("Created", &created);
     let holds: Vec<_> = recorded
         .holds

@@ -62,6 +62,12 @@ async fn keeps_the_provider_contract() {
         is_skipped.then_some(result.name)
     });
     // What containers cannot do, and nothing else.
-    let expected = ["place", "update-restart", "update-live", "update-stranger"];
+    let expected = [
+        "place",
+        "update-restart",
+        "update-live",
+        "update-stranger",
+        "adopt",
+    ];
     assert_eq!(skipped.collect::<Vec<_>>(), expected, "\n{report}");
 }

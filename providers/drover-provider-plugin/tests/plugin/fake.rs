@@ -62,6 +62,8 @@ struct State {
     loose_filter: bool,
     capacity: Option<usize>,
     handshake: Option<Json>,
+    /// The groups that it watches.
+    groups: Vec<Json>,
 }
 
 /// A running plugin. Ends with the test's runtime.
@@ -126,6 +128,16 @@ impl Fake {
     /// Answers `Handshake.*` and `Plugin.*` from this map by method, and refuses what is not in it.
     pub(crate) fn set_handshake(&self, answers: Json) {
         self.state.lock().unwrap().handshake = Some(answers);
+    }
+
+    /// Makes it a plugin that watches groups of these ids.
+    pub(crate) fn set_groups(&self, ids: &[&str]) {
+        let objects = json!({"Objects": {"Group/0.1.1": [{"Name": ".", "ProxyFor": ""}]}});
+        self.set_handshake(json!({"Handshake.Hello": objects}));
+        let groups = ids
+            .iter()
+            .map(|id| json!({"ID": id, "Properties": {"Allocation": {"Size": 1}}}));
+        self.state.lock().unwrap().groups = groups.collect();
     }
 
     /// How many instances there are.
@@ -254,6 +266,9 @@ impl Fake {
                 None => Err(format!("not found {id}")),
             },
             "Instance.DescribeInstances" => Ok(state.describe(params)),
+            // As programs in Go write an empty list.
+            "Group.InspectGroups" if state.groups.is_empty() => Ok(json!({"Groups": null})),
+            "Group.InspectGroups" => Ok(json!({"Name": "", "ID": "", "Groups": state.groups})),
             _ => Err(format!("rpc: can't find method {method:?}")),
         }
     }

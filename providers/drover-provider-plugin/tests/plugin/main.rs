@@ -16,3 +16,4 @@ mod replay;
 mod serving;
 mod suite;
 mod support;
+mod taking_over;

@@ -158,6 +158,7 @@ async fn the_suite_sees_a_broken_contract() {
             plain(),
             always(Op::Provision, FaultKind::LostReply),
         ),
+        ("adopt", plain(), always(Op::Survey, FaultKind::EMPTY_LIST)),
     ];
     for (check, settings, faults) in cases {
         let report = report(settings, &faults).await;

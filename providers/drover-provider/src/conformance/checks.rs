@@ -1,7 +1,6 @@
 //! The checks. Each makes its own instances; the suite ends them.
 
 use std::pin::Pin;
-
 use std::time::Duration;
 
 use crate::Others;
@@ -11,6 +10,10 @@ use super::{
     ProviderPhase, ProviderRef, ProvisionRequest, Token, UpdateRequest, Verdict, complete,
     destroying, ensure, owned,
 };
+
+mod adopt;
+
+use adopt::adopt;
 
 /// One check.
 pub(super) struct Check {
@@ -132,6 +135,11 @@ pub(super) const ALL: &[Check] = &[
         "release",
         release,
         "A released instance runs on, is not listed, and cannot be destroyed."
+    ),
+    check!(
+        "adopt",
+        adopt,
+        "What has the tags and nobody's ownership is surveyed; adopting it puts ownership on and changes nothing else; what another ownership is on is refused."
     ),
     check!(
         "independence",

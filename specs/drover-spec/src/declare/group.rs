@@ -4,8 +4,8 @@ use drover_model::defaults;
 
 use super::rollout::ROLLOUT;
 use super::{
-    BUDGET, DEPENDS_ON, EXPIRY, MEMBER, Object, PORT, PROTECT, Preset, QUORUM, Shape, WINDOW, any,
-    duration, later, one, one_of, optional, preset, required,
+    ADOPT, BUDGET, DEPENDS_ON, EXPIRY, MEMBER, Object, PORT, PROTECT, Preset, QUORUM, Shape,
+    WINDOW, any, duration, later, one, one_of, optional, preset, required,
 };
 use crate::limits::{GROUP_SIZE_MAX, MESSAGE_LENGTH_MAX};
 
@@ -81,6 +81,11 @@ pub(crate) static GROUP_SPEC: Object = one_of(
             Shape::Word(&["full", "observe"], &[]),
             Preset::Word("full"),
             "`full`: create, heal, roll and destroy; `observe`: list, plan and record, never mutate.",
+        ),
+        optional(
+            "adopt",
+            Shape::Object(&ADOPT),
+            "Which instances that somebody else made the group takes over, instead of making its own.",
         ),
         required(
             "template",

@@ -8,7 +8,7 @@ use drover_model::{
     Spread, Template, TemplateParts, UpDown, Value,
 };
 
-use super::{Fields, Metadata, admission, check, flavor, health, quorum};
+use super::{Fields, Metadata, admission, adopt, check, flavor, health, quorum};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::limits::DIAGNOSTICS_MAX;
 use crate::tree::{Content, Node};
@@ -52,6 +52,7 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
             _ => Lifecycle::Service,
         },
         manage: manage(spec),
+        adopt: adopt::adopt(spec),
         template,
         health: health::health(&spec.object("health")),
         heal: health::heal(&heal),

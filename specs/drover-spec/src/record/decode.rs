@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use drover_model::{
     AcceptedDocument, Approval, ApprovalVerdict, ApprovedChange, ChangeId, Condition,
     ConditionType, Deleting, Digests, EntryId, Epoch, ErrorClass, GroupPhase, Heeded,
-    IgnoredDifference, InstanceId, Kept, Kind, LaunchBackoff, PauseCause, Quarantine, RateSlot,
-    RecordedGroup, RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout,
-    RolloutStages, RolloutState, SeatId, Template, TemplateParts, Timestamp, UpDown,
+    IgnoredDifference, InstanceId, Kept, Kind, LaunchBackoff, PauseCause, ProviderRef, Quarantine,
+    RateSlot, RecordedGroup, RecordedInstance, RecordedProvider, RecordedQuorum, RecordedStranger,
+    Resize, Rollout, RolloutStages, RolloutState, SeatId, Template, TemplateParts, Timestamp,
+    UpDown,
 };
 
 use super::read::Reader;
@@ -52,6 +53,7 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
         "ignored",
         "approved",
         "heeded",
+        "strangers",
     ]);
     root.only(&fields)?;
     let metadata = root.get("metadata")?;
@@ -85,11 +87,7 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
         quarantine: root.optional_with("quarantine", quarantine)?,
         backoff: root.optional_with("backoff", backoff)?,
         change: root.optional_with("change", Reader::parsed)?,
-        cooling: root
-            .optional_with("cooling", |reader| {
-                reader.map_of(|key| Some(key.to_owned()), Reader::time)
-            })?
-            .unwrap_or_default(),
+        cooling: cooling(root)?,
         resizes: root.optional_with("resizes", resizes)?.unwrap_or(UpDown {
             up: Vec::new(),
             down: Vec::new(),
@@ -101,6 +99,7 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
         instances: root
             .get("instances")?
             .map_of(|key| InstanceId::parse(key).ok(), instance)?,
+        strangers: strangers(root)?,
         quorum: root.optional_with("quorum", quorum)?,
         conditions: root.get("conditions")?.map_of(
             |key| ConditionType::ALL.into_iter().find(|t| t.as_str() == key),
@@ -427,6 +426,41 @@ fn instance(reader: &Reader<'_>) -> Result<RecordedInstance, RecordError> {
             Some(reader) => Some(kept(&reader)?),
             None => None,
         },
+    })
+}
+
+fn cooling(root: &Reader<'_>) -> Result<BTreeMap<String, Timestamp>, RecordError> {
+    let zones = root.optional_with("cooling", |reader| {
+        reader.map_of(|key| Some(key.to_owned()), Reader::time)
+    })?;
+    Ok(zones.unwrap_or_default())
+}
+
+fn strangers(root: &Reader<'_>) -> Result<BTreeMap<ProviderRef, RecordedStranger>, RecordError> {
+    let strangers = root.optional_with("strangers", |reader| {
+        reader.map_of(|key| ProviderRef::parse(key).ok(), stranger)
+    })?;
+    Ok(strangers.unwrap_or_default())
+}
+
+fn stranger(reader: &Reader<'_>) -> Result<RecordedStranger, RecordError> {
+    reader.only(&[
+        "instance",
+        "outdated",
+        "member",
+        "address",
+        "zone",
+        "claimedBy",
+    ])?;
+    Ok(RecordedStranger {
+        instance: reader.get("instance")?.parsed()?,
+        outdated: reader
+            .optional_with("outdated", Reader::flag)?
+            .unwrap_or(false),
+        member: reader.optional_with("member", Reader::parsed)?,
+        address: reader.optional_with("address", Reader::string)?,
+        zone: reader.optional_with("zone", Reader::string)?,
+        claimed_by: reader.optional_with("claimedBy", Reader::string)?,
     })
 }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use drover_model::{
     AcceptedDocument, Approval, ApprovedChange, Condition, Deleting, ErrorClass, Heeded,
     IgnoredDifference, Kept, LaunchBackoff, MemberId, PauseCause, Quarantine, RateSlot,
-    RecordedGroup, RecordedInstance, RecordedProvider, RecordedQuorum, Resize, Rollout,
-    RolloutStages, RolloutState, Template, Timestamp, UpDown,
+    RecordedGroup, RecordedInstance, RecordedProvider, RecordedQuorum, RecordedStranger, Resize,
+    Rollout, RolloutStages, RolloutState, Template, Timestamp, UpDown,
 };
 
 use super::write::{MapOf, Yaml};
@@ -61,6 +61,7 @@ pub(crate) fn group(group: &RecordedGroup) -> Yaml {
         .optional("rates", rates(&group.rates))
         .optional("deleting", group.deleting.as_ref().map(deleting))
         .with("instances", instances(group))
+        .optional("strangers", strangers(group))
         .optional("quorum", group.quorum.as_ref().map(quorum))
         .number("nextNumber", group.next_number)
         .optional("accepted", group.accepted.as_ref().map(accepted))
@@ -338,6 +339,30 @@ fn instance(instance: &RecordedInstance) -> Yaml {
         .text("createdAt", &format_time(instance.created_at))
         .optional("kept", instance.kept.as_ref().map(kept))
         .build()
+}
+
+fn strangers(group: &RecordedGroup) -> Option<Yaml> {
+    let one = |stranger: &RecordedStranger| {
+        let RecordedStranger {
+            instance,
+            outdated,
+            member,
+            address,
+            zone,
+            claimed_by,
+        } = stranger;
+        MapOf::new()
+            .text("instance", instance)
+            .optional("outdated", outdated.then(|| Yaml::flag(true)))
+            .optional_text("member", member.as_ref())
+            .optional_text("address", address.as_ref())
+            .optional_text("zone", zone.as_ref())
+            .optional_text("claimedBy", claimed_by.as_ref())
+            .build()
+    };
+    let strangers = group.strangers.iter();
+    let strangers = strangers.map(|(handle, stranger)| (handle.to_string(), one(stranger)));
+    (!group.strangers.is_empty()).then(|| Yaml::Map(strangers.collect()))
 }
 
 fn kept(kept: &Kept) -> Yaml {

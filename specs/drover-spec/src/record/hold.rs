@@ -48,11 +48,20 @@ fn data_of(hold: &Hold) -> MapOf {
         | Hold::DeletionUnconfirmed { why }
         | Hold::JournalUnavailable { why }
         | Hold::EpochConflict { why }
+        | Hold::AdoptionRefused { why }
         | Hold::SourceUnavailable { why } => map.text("why", why),
         Hold::ObservationEmptied { expected } => map.number("expected", *expected),
         Hold::ProviderFailed { class, message } => {
             map.text("class", class.as_str()).text("message", message)
         }
+        Hold::OwnerStillActs { owner, instances } => {
+            map.text("owner", owner).number("instances", *instances)
+        }
+        Hold::AdoptionContested { stranger, groups } => map.text("stranger", stranger).with(
+            "groups",
+            Yaml::List(groups.iter().map(Yaml::text).collect()),
+        ),
+        Hold::Adopting { left } => map.number("left", *left),
         Hold::ProviderMissing { provider, why } => map.text("provider", provider).text("why", why),
         Hold::ProviderChanged { from, to } => map.text("from", from).text("to", to),
         Hold::SpecInvalid { message } | Hold::UpdateRefused { message } => {
@@ -257,6 +266,25 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
             by: data.text("by")?,
         },
         "ObserveOnly" => Hold::ObserveOnly,
+        "OwnerStillActs" => Hold::OwnerStillActs {
+            owner: data.text("owner")?,
+            instances: data.number("instances")?,
+        },
+        "AdoptionContested" => Hold::AdoptionContested {
+            stranger: data.get("stranger")?.parsed()?,
+            groups: data
+                .get("groups")?
+                .list()?
+                .iter()
+                .map(Reader::parsed)
+                .collect::<Result<_, _>>()?,
+        },
+        "AdoptionRefused" => Hold::AdoptionRefused {
+            why: data.text("why")?,
+        },
+        "Adopting" => Hold::Adopting {
+            left: data.number("left")?,
+        },
         "PolicyDenied" => Hold::PolicyDenied(policy_hold(data)?),
         "ApprovalNeeded" => Hold::ApprovalNeeded(Box::new(ApprovalNeeded {
             policy: policy_hold(data)?,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use drover_model::{
     AcceptedDocument, Decisions, Epoch, FieldClass, FleetName, Group, HealthSignal, Held,
     InstanceId, InstanceMemory, Intent, Listing, Peers, ProviderName, ProviderType, Readings,
-    Recommendation, RecordedGroup, Revision, RosterView, Timestamp, Value,
+    Recommendation, RecordedGroup, Revision, RosterView, Surveyed, Timestamp, Value,
 };
 
 use super::read::{self, Reader};
@@ -19,6 +19,7 @@ use super::{RecordError, decode, encode, hold, json};
 use crate::document::parse_document;
 use crate::formats::{format_duration, format_time, parse_duration};
 
+mod adopt;
 mod decided;
 mod metrics;
 mod outcome;
@@ -56,6 +57,8 @@ pub struct PlanInputs {
     pub intents: Vec<Intent>,
     /// The membership list of its program. None: nobody was asked.
     pub roster: Option<RosterView>,
+    /// What the provider had that the document adopts. None: nobody was asked.
+    pub surveyed: Option<Surveyed>,
     /// The recorded state before the plan.
     pub recorded: RecordedGroup,
     /// What the size policy asked for lately.
@@ -135,6 +138,7 @@ pub fn encode_inputs(inputs: &PlanInputs, outcome: &PlanOutcome<'_>) -> String {
         memory,
         intents,
         roster,
+        surveyed,
         recorded,
         recommendations,
         decisions,
@@ -157,6 +161,7 @@ pub fn encode_inputs(inputs: &PlanInputs, outcome: &PlanOutcome<'_>) -> String {
         .with("memory", map_out(memory, seen::memory_out))
         .with("intents", list_out(intents, seen::intent_out))
         .optional("roster", roster.as_ref().map(roster::view_out))
+        .optional("surveyed", surveyed.as_ref().map(adopt::surveyed_out))
         .with("recorded", encode::group(recorded))
         .with(
             "recommendations",
@@ -171,7 +176,7 @@ pub fn encode_inputs(inputs: &PlanInputs, outcome: &PlanOutcome<'_>) -> String {
     json::document(&root.build())
 }
 
-const FIELDS: [&str; 25] = [
+const FIELDS: [&str; 26] = [
     "apiVersion",
     "kind",
     "format",
@@ -188,6 +193,7 @@ const FIELDS: [&str; 25] = [
     "memory",
     "intents",
     "roster",
+    "surveyed",
     "recorded",
     "recommendations",
     "decisions",
@@ -224,6 +230,7 @@ pub fn decode_inputs(text: &str) -> Result<PlanInputs, RecordError> {
         memory: map_in(&root.get("memory")?, seen::memory_in)?,
         intents: list_in(&root.get("intents")?, seen::intent_in)?,
         roster: root.optional_with("roster", roster::view_in)?,
+        surveyed: root.optional_with("surveyed", adopt::surveyed_in)?,
         recorded,
         recommendations: list_in(&root.get("recommendations")?, decided::recommendation_in)?,
         decisions: decided::decisions_in(&root.get("decisions")?)?,

@@ -6,8 +6,9 @@ use drover_model::{
     ErrorClass, Flavor, GroupName, GroupPhase, GroupUid, Heeded, Held, Hold, IgnoredDifference,
     InstanceId, Kept, LaunchBackoff, MemberId, PauseCause, PolicyHold, PolicyName, Promote,
     ProviderName, ProviderRef, ProviderType, Quarantine, RateSlot, Reason, RecordedInstance,
-    RecordedProvider, RecordedQuorum, Resize, Rollout, RolloutMode, RolloutStages, RolloutState,
-    SeatId, Signer, SourceSpan, Template, TemplateParts, Timestamp, UpDown, Value, Vanilla,
+    RecordedProvider, RecordedQuorum, RecordedStranger, Resize, Rollout, RolloutMode,
+    RolloutStages, RolloutState, SeatId, Signer, SourceSpan, Template, TemplateParts, Timestamp,
+    UpDown, Value, Vanilla,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -449,6 +450,20 @@ fn heeded() -> impl Strategy<Value = Approval> {
     )
 }
 
+fn stranger() -> impl Strategy<Value = RecordedStranger> {
+    let texts = (option::of(text()), option::of(text()), option::of(text()));
+    (instance_id(), any::<bool>(), option::of(name()), texts).prop_map(
+        |(instance, outdated, member, (address, zone, claimed_by))| RecordedStranger {
+            instance,
+            outdated,
+            member: member.map(|name| MemberId::parse(&name).unwrap()),
+            address,
+            zone,
+            claimed_by,
+        },
+    )
+}
+
 // Boxed, as all of them in one value are more than the stack of a test.
 prop_compose! {
     fn group()(
@@ -471,6 +486,7 @@ prop_compose! {
         phase in proptest::sample::select(GroupPhase::ALL.to_vec()),
         (quorum, instances) in
             (option::of(quorum()), btree_map(instance_id(), instance(), 0..4)).boxed(),
+        strangers in btree_map(text(), stranger(), 0..3).boxed(),
         conditions in btree_map(
             proptest::sample::select(ConditionType::ALL.to_vec()), condition(), 0..4).boxed(),
         holds in vec(held(), 0..3).boxed(),
@@ -507,6 +523,10 @@ prop_compose! {
             stable,
             stable_size,
             templates,
+            strangers: strangers
+                .into_iter()
+                .filter_map(|(handle, one)| Some((ProviderRef::parse(&handle).ok()?, one)))
+                .collect(),
             ignored: ignored
                 .into_iter()
                 .map(|(digests, (policy, binding, message))| {

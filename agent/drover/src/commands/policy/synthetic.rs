@@ -110,6 +110,7 @@ fn synthetic(
         settled: Vec::new(),
         attached: BTreeSet::new(),
         places: BTreeMap::new(),
+        adoption: None,
         memory: BTreeMap::new(),
     };
     Synthetic {

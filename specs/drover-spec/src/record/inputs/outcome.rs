@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::decided::recommendation_out;
 use super::seen::{drain_out, ids, seat_out, update_out};
-use super::{list_out, map_out, roster};
+use super::{adopt, list_out, map_out, roster};
 use crate::formats::{format_duration, format_time};
 use crate::record::write::{MapOf, Yaml};
 use crate::record::{self, encode, hold};
@@ -78,6 +78,7 @@ fn numbers_out(numbers: &Numbers) -> Yaml {
         outdated,
         floor,
         ceiling,
+        strangers,
     } = numbers;
     MapOf::new()
         .number("size", *size)
@@ -88,6 +89,10 @@ fn numbers_out(numbers: &Numbers) -> Yaml {
         .number("floor", *floor)
         .number("ceiling", *ceiling)
         .optional("kept", (*kept > 0).then(|| Yaml::number(*kept)))
+        .optional(
+            "strangers",
+            (*strangers > 0).then(|| Yaml::number(*strangers)),
+        )
         .build()
 }
 
@@ -213,6 +218,7 @@ fn action_out(action: &Action) -> Yaml {
             .text("ref", provider_ref)
             .text("token", token)
             .text("grace", &format_duration(*grace)),
+        Action::Adopt(step) => adopt::step_out(step),
         Action::Release {
             instance,
             provider_ref,

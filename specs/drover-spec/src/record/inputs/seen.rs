@@ -10,7 +10,7 @@ use drover_model::{
 };
 
 use super::roster::{step_in, step_out};
-use super::{duration, list_in, list_out, map_in, map_out};
+use super::{adopt, duration, list_in, list_out, map_in, map_out};
 use crate::formats::{format_duration, format_time};
 use crate::record::RecordError;
 use crate::record::decode::{self, digests, error_class};
@@ -172,7 +172,7 @@ fn listed_in(reader: &Reader<'_>) -> Result<Listed, RecordError> {
     })
 }
 
-fn phase_out(phase: &ProviderPhase) -> (&'static str, Option<&ExitReport>) {
+pub(super) fn phase_out(phase: &ProviderPhase) -> (&'static str, Option<&ExitReport>) {
     match phase {
         ProviderPhase::Pending => ("Pending", None),
         ProviderPhase::Running => ("Running", None),
@@ -183,7 +183,7 @@ fn phase_out(phase: &ProviderPhase) -> (&'static str, Option<&ExitReport>) {
     }
 }
 
-fn phase_in(reader: &Reader<'_>) -> Result<ProviderPhase, RecordError> {
+pub(super) fn phase_in(reader: &Reader<'_>) -> Result<ProviderPhase, RecordError> {
     let phase = reader.get("phase")?;
     Ok(match phase.text()? {
         "Pending" => ProviderPhase::Pending,
@@ -196,7 +196,7 @@ fn phase_in(reader: &Reader<'_>) -> Result<ProviderPhase, RecordError> {
     })
 }
 
-fn exit_out(report: &ExitReport) -> Yaml {
+pub(super) fn exit_out(report: &ExitReport) -> Yaml {
     let ExitReport {
         code,
         signal,
@@ -395,7 +395,7 @@ pub(super) fn intent_out(intent: &Intent) -> Yaml {
 pub(super) fn intent_in(reader: &Reader<'_>) -> Result<Intent, RecordError> {
     reader.only(&[
         "id", "group", "epoch", "issuedAt", "create", "drain", "destroy", "update", "roster",
-        "state",
+        "adopt", "state",
     ])?;
     Ok(Intent {
         id: IntentId(reader.get("id")?.number()?),
@@ -476,6 +476,7 @@ fn kind_out(kind: &IntentKind) -> (&'static str, Yaml) {
         }
         IntentKind::Update(change) => ("update", update_out(change).build()),
         IntentKind::Roster(step) => ("roster", step_out(step).build()),
+        IntentKind::Adopt(step) => ("adopt", adopt::step_out(step).build()),
         IntentKind::Destroy {
             instance,
             provider_ref,
@@ -540,6 +541,9 @@ fn kind_in(reader: &Reader<'_>) -> Result<IntentKind, RecordError> {
     }
     if let Some(step) = reader.optional_with("roster", step_in)? {
         return Ok(IntentKind::Roster(step));
+    }
+    if let Some(step) = reader.optional_with("adopt", adopt::step_in)? {
+        return Ok(IntentKind::Adopt(step));
     }
     let destroy = reader.get("destroy")?;
     Ok(IntentKind::Destroy {

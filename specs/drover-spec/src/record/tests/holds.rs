@@ -44,6 +44,16 @@ pub(super) fn all_holds(
         },
         Hold::Frozen { by: why.clone() },
         Hold::ObserveOnly,
+        Hold::OwnerStillActs {
+            owner: why.clone(),
+            instances: count,
+        },
+        Hold::AdoptionContested {
+            stranger: ProviderRef::parse("i-1").unwrap(),
+            groups: [GroupName::parse("db").unwrap()].into(),
+        },
+        Hold::AdoptionRefused { why: why.clone() },
+        Hold::Adopting { left: count },
         Hold::PolicyDenied(policy.clone()),
         Hold::ApprovalNeeded(Box::new(ApprovalNeeded {
             policy: policy.clone(),
@@ -159,6 +169,6 @@ pub(super) fn all_holds(
         Hold::SourceUnavailable { why },
     ];
     let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
-    assert_eq!(codes.len(), 62, "a hold is missing from the list");
+    assert_eq!(codes.len(), 66, "a hold is missing from the list");
     holds
 }

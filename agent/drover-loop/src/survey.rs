@@ -1,0 +1,250 @@
+//! Surveys: what the providers of groups that adopt have that nobody's agent made. One survey per scope and set of
+//! tags and pass, bounded like listings; a slow one goes on beside the pass and is used by the next one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use drover_model::{
+    Completeness, ErrorClass, GroupName, Hold, ProviderRef, Survey, Surveyed, Timestamp,
+};
+use drover_provider::ProviderError;
+use jiff::SignedDuration;
+use tokio::task::JoinHandle;
+
+use crate::observe::{Asking, OpenScope, SCOPES_CONCURRENT};
+
+/// The tags that a group asks for.
+pub(crate) type Tags = BTreeMap<String, String>;
+
+/// A scope, by its id, and the tags that are asked for there.
+pub(crate) type Question = (String, Tags);
+
+/// What a survey came to.
+#[derive(Debug, Clone)]
+pub(crate) enum Found {
+    /// Answered in this pass, or since the last one.
+    Answered(u64, Arc<Survey>),
+    /// Asked, no answer yet.
+    Waiting,
+    /// Asking failed.
+    Failed {
+        class: ErrorClass,
+        message: String,
+        /// Since when every survey failed.
+        since: Timestamp,
+    },
+}
+
+/// The surveys under way.
+#[derive(Debug, Default)]
+pub(crate) struct Surveys {
+    asking: BTreeMap<Question, JoinHandle<Answer>>,
+    failing: BTreeMap<Question, Timestamp>,
+}
+
+type Answer = (u64, Result<Survey, ProviderError>);
+
+impl Surveys {
+    /// Asks what is wanted and not asked already, and lets go of the rest.
+    pub(crate) fn ask(&mut self, wanted: &BTreeMap<Question, Arc<OpenScope>>, how: &Asking<'_>) {
+        self.asking.retain(|question, asked| {
+            let still = wanted.contains_key(question);
+            if !still {
+                asked.abort();
+            }
+            still
+        });
+        self.failing
+            .retain(|question, _| wanted.contains_key(question));
+        let gate = Arc::new(tokio::sync::Semaphore::new(SCOPES_CONCURRENT));
+        for (question, scope) in wanted {
+            if !self.asking.contains_key(question) {
+                let asked = ask(scope, &question.1, how, &gate);
+                self.asking.insert(question.clone(), asked);
+            }
+        }
+    }
+
+    /// Collects the answers, for as long as the pass waits.
+    ///
+    /// # Cancellation
+    ///
+    /// Surveys under way go on; the next call collects them.
+    pub(crate) async fn collect(
+        &mut self,
+        deadline: tokio::time::Instant,
+        how: &Asking<'_>,
+    ) -> BTreeMap<Question, Found> {
+        let mut found = BTreeMap::new();
+        for (question, mut asked) in std::mem::take(&mut self.asking) {
+            let Ok(joined) = tokio::time::timeout_at(deadline, &mut asked).await else {
+                self.asking.insert(question.clone(), asked);
+                found.insert(question, Found::Waiting);
+                continue;
+            };
+            let (tick, answer) = joined.unwrap_or_else(|error| {
+                let message = format!("internal error while surveying: {error}");
+                let error = ProviderError::new(ErrorClass::Unknown, message);
+                (how.tick, Err(error))
+            });
+            let answer = match answer {
+                Ok(survey) => {
+                    self.failing.remove(&question);
+                    Found::Answered(tick, Arc::new(survey))
+                }
+                Err(error) => Found::Failed {
+                    class: error.class,
+                    message: error.message,
+                    since: *self
+                        .failing
+                        .entry(question.clone())
+                        .or_insert_with(|| how.clock.now()),
+                },
+            };
+            found.insert(question, answer);
+        }
+        found
+    }
+
+    /// Returns whether a survey is under way that answers later.
+    pub(crate) fn is_asking(&self) -> bool {
+        !self.asking.is_empty()
+    }
+}
+
+impl Drop for Surveys {
+    fn drop(&mut self) {
+        for asked in self.asking.values() {
+            asked.abort();
+        }
+    }
+}
+
+fn ask(
+    scope: &Arc<OpenScope>,
+    tags: &Tags,
+    how: &Asking<'_>,
+    gate: &Arc<tokio::sync::Semaphore>,
+) -> JoinHandle<Answer> {
+    let provider = Arc::clone(&scope.provider);
+    let (tags, tick, limit) = (tags.clone(), how.tick, how.timeout);
+    let gate = Arc::clone(gate);
+    tokio::spawn(async move {
+        // Closing never happens; without a permit the survey would merely be unbounded.
+        let _permit = gate.acquire_owned().await;
+        let answer = tokio::time::timeout(limit, provider.survey(&tags)).await;
+        let answer = answer.unwrap_or_else(|_elapsed| {
+            let message = format!("no answer to a survey within {} s", limit.as_secs());
+            Err(ProviderError::new(ErrorClass::Unknown, message))
+        });
+        (tick, answer)
+    })
+}
+
+/// How long surveys must fail before that is recorded, as for listings. What can never succeed is recorded at once.
+const FAILURE_RECORDED_AFTER: SignedDuration = SignedDuration::from_mins(2);
+
+/// What is known of the strangers of every group that adopts.
+#[derive(Debug, Default)]
+pub(crate) struct Surveyors {
+    /// The questions of each group.
+    pub(crate) asked: BTreeMap<GroupName, BTreeSet<Question>>,
+    pub(crate) found: BTreeMap<Question, Found>,
+}
+
+/// Why a group is not planned in this pass.
+pub(crate) enum Wait {
+    /// Its survey has not been answered since its last plan.
+    Stale,
+    /// It failed, and whether that is to be recorded.
+    Failed(Box<Hold>, bool),
+}
+
+impl Surveyors {
+    /// Returns what a group's documents are told, by the tags that they ask for.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing is known yet: then the group is not planned, as without a listing.
+    pub(crate) fn of(
+        &self,
+        group: &GroupName,
+        acted: u64,
+        now: Timestamp,
+    ) -> Result<BTreeMap<Tags, Surveyed>, Wait> {
+        let mut known = BTreeMap::new();
+        for question in self.asked.get(group).into_iter().flatten() {
+            match self.found.get(question) {
+                Some(Found::Answered(tick, survey)) if *tick > acted => {
+                    let surveyed = Surveyed::Known {
+                        survey: (**survey).clone(),
+                        contested: self.contested(group, &question.0, survey),
+                    };
+                    known.insert(question.1.clone(), surveyed);
+                }
+                Some(Found::Answered(..) | Found::Waiting) | None => {
+                    return Err(Wait::Stale);
+                }
+                Some(Found::Failed {
+                    class,
+                    message,
+                    since,
+                }) => {
+                    let lasting = *class == ErrorClass::InvalidSpec
+                        || now.duration_since(*since) >= FAILURE_RECORDED_AFTER;
+                    let hold = Hold::ProviderFailed {
+                        class: *class,
+                        message: format!("survey of what to adopt: {message}"),
+                    };
+                    return Err(Wait::Failed(Box::new(hold), lasting));
+                }
+            }
+        }
+        Ok(known)
+    }
+
+    /// Returns which other groups ask for the same instances, of those whose Provider documents lead to the same
+    /// place. What their own surveys came to does not matter: the tags say whom they would take.
+    fn contested(
+        &self,
+        group: &GroupName,
+        scope: &str,
+        survey: &Survey,
+    ) -> BTreeMap<ProviderRef, BTreeSet<GroupName>> {
+        let mut contested: BTreeMap<ProviderRef, BTreeSet<GroupName>> = BTreeMap::new();
+        let others = self.asked.iter().filter(|(other, _)| *other != group);
+        for (other, questions) in others {
+            let there = questions
+                .iter()
+                .filter(|(id, _)| place_of(id) == place_of(scope));
+            for (_, tags) in there {
+                for stranger in survey.strangers.iter().filter(|one| one.has_tags(tags)) {
+                    let groups = contested.entry(stranger.provider_ref.clone()).or_default();
+                    groups.insert(other.clone());
+                }
+            }
+        }
+        contested
+    }
+}
+
+/// Returns the part of a scope's id that says where it leads: everything but the document's name.
+fn place_of(scope: &str) -> &str {
+    scope.split_once('/').map_or(scope, |(_, place)| place)
+}
+
+/// Returns whether surveys found nothing, and nothing that is in doubt.
+pub(crate) fn found_nothing(surveyed: &BTreeMap<Tags, Surveyed>) -> bool {
+    surveyed.values().all(|surveyed| match surveyed {
+        Surveyed::Known { survey, .. } => {
+            survey.strangers.is_empty() && survey.completeness == Completeness::Complete
+        }
+        Surveyed::Unknown(_) => false,
+    })
+}
+
+/// Returns how long a pass waits for surveys, from when it began to ask.
+pub(crate) fn deadline(wait: Duration) -> tokio::time::Instant {
+    tokio::time::Instant::now() + wait
+}

@@ -1,0 +1,165 @@
+//! Adoption, checked again on the facts alone: only what was surveyed, that nobody else acts on, as what the document
+//! says, and nothing else before that.
+
+use std::collections::BTreeSet;
+
+use drover_model::{
+    Action, AdoptRevision, AdoptStep, Adoption, Digests, IntentKind, Plan, ProviderRef, Stranger,
+    label_of,
+};
+
+use super::{Facts, LintError};
+
+impl Facts<'_> {
+    /// I22.
+    pub(super) fn adoption(&self, plan: &Plan) -> Result<(), LintError> {
+        self.nothing_else_first(plan)?;
+        let mut taken: BTreeSet<&ProviderRef> = BTreeSet::new();
+        for intent in self.open.values() {
+            if let IntentKind::Adopt(step) = &intent.kind {
+                let closed = |action: &Action| matches!(action, Action::Settle(settlement) if settlement.intent == intent.id);
+                if !plan.steps.iter().any(|step| closed(&step.action)) {
+                    taken.insert(&step.provider_ref);
+                }
+            }
+        }
+        for step in &plan.steps {
+            if let Action::Adopt(step) = &step.action {
+                self.may_adopt(plan, step)?;
+                if !taken.insert(&step.provider_ref) {
+                    return wrong(step.provider_ref.as_str(), "would be adopted twice");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As long as there may be something to adopt, nothing else is done to the group.
+    fn nothing_else_first(&self, plan: &Plan) -> Result<(), LintError> {
+        let unknown = matches!(self.world.adoption, Some(Adoption::Unknown(_)));
+        let settled: BTreeSet<_> = self.world.settled.iter().map(|one| one.intent).collect();
+        let begun = self.open.iter().any(|(id, intent)| {
+            matches!(intent.kind, IntentKind::Adopt(_)) && !settled.contains(id)
+        });
+        // A removal takes what is the group's and leaves the rest.
+        let pending = unknown || begun || !self.strangers().is_empty();
+        if !pending || plan.next.deleting.is_some() {
+            return Ok(());
+        }
+        for step in plan.steps.iter().filter(|step| step.action.mutates()) {
+            let adopts = match &step.action {
+                Action::Adopt(_) => true,
+                Action::Resend { intent } => self
+                    .open
+                    .get(intent)
+                    .is_some_and(|open| matches!(open.kind, IntentKind::Adopt(_))),
+                Action::Create { .. }
+                | Action::Drain { .. }
+                | Action::Destroy { .. }
+                | Action::Update(_)
+                | Action::Roster(_)
+                | Action::Release { .. }
+                | Action::Settle(_) => false,
+            };
+            if !adopts || unknown {
+                return wrong(
+                    step.action.verb(),
+                    "would be done before everything is adopted",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn strangers(&self) -> &[Stranger] {
+        match &self.world.adoption {
+            Some(Adoption::Known { strangers, .. }) => strangers,
+            Some(Adoption::Unknown(_)) | None => &[],
+        }
+    }
+
+    fn may_adopt(&self, plan: &Plan, step: &AdoptStep) -> Result<(), LintError> {
+        let handle = step.provider_ref.as_str();
+        let spec = self.input.desired.spec();
+        let strangers = self.strangers();
+        let found = strangers
+            .iter()
+            .find(|one| one.provider_ref == step.provider_ref);
+        let (Some(adopt), Some(stranger)) = (&spec.adopt, found) else {
+            return wrong(handle, "is not what the document adopts");
+        };
+        if !stranger.has_tags(&adopt.match_tags) {
+            return wrong(handle, "does not have the tags that the document asks for");
+        }
+        if strangers.iter().any(|one| one.claimed_by.is_some()) {
+            return wrong(handle, "would be adopted while another owner acts");
+        }
+        if let Some(Adoption::Known { contested, .. }) = &self.world.adoption
+            && !contested.is_empty()
+        {
+            return wrong(handle, "would be adopted although other groups ask for it");
+        }
+        let mut held = self.world.members.values().chain(self.world.kept.values());
+        if held.any(|member| member.provider_ref.as_ref() == Some(&step.provider_ref)) {
+            return wrong(handle, "is a member already");
+        }
+        let current = stranger.has_tags(&adopt.current_tags);
+        let right = match adopt.revision {
+            AdoptRevision::Keep => step.digests.is_own_revision(),
+            AdoptRevision::Assume if current => plan.next.target.as_ref() == Some(&step.digests),
+            AdoptRevision::Assume => step.digests == Digests::of_unknown_template(),
+        };
+        if !right {
+            return wrong(
+                handle,
+                "would count as another revision than the document says",
+            );
+        }
+        if step.instance.number() >= plan.next.next_number {
+            return wrong(handle, "would get a number that is given out again");
+        }
+        self.may_sit(plan, stranger, step)
+    }
+
+    /// Whoever has a place is the only one there, and what it holds is not made up.
+    fn may_sit(&self, plan: &Plan, stranger: &Stranger, step: &AdoptStep) -> Result<(), LintError> {
+        let handle = step.provider_ref.as_str();
+        let quorum = self.input.desired.spec().quorum.as_ref();
+        let (quorum, seat) = match (quorum, &step.seat) {
+            (None, None) => return Ok(()),
+            (None, Some(_)) => return wrong(handle, "would take a place in no quorum group"),
+            (Some(_), None) => return wrong(handle, "would be a member without a place"),
+            (Some(quorum), Some(seat)) => (quorum, seat),
+        };
+        let named = stranger.member.as_deref().and_then(label_of);
+        let named = named.as_deref() == Some(seat.member.as_str());
+        let member = quorum.member(&seat.member);
+        if !named || member.is_none_or(|member| !member.attachments.is_empty()) {
+            return wrong(handle, "would take the place of another member");
+        }
+        let mut members = self.world.members.values();
+        let holds = |other: &drover_model::SeatId| other.member == seat.member;
+        let held = members.any(|member| member.seat.as_ref().is_some_and(holds));
+        let others = plan.steps.iter().filter(|other| {
+            matches!(&other.action, Action::Adopt(other) if other.seat.as_ref().is_some_and(holds))
+        });
+        if held || others.count() > 1 {
+            return wrong(handle, "would take a place that is not free");
+        }
+        let next = plan.next.quorum.as_ref();
+        let counted = next.is_some_and(|next| {
+            next.established && next.life == seat.life && next.voters.contains(&seat.member)
+        });
+        if !counted {
+            return wrong(handle, "would be a member that nobody counts");
+        }
+        Ok(())
+    }
+}
+
+fn wrong(subject: &str, what: &'static str) -> Result<(), LintError> {
+    Err(LintError::Adoption {
+        subject: subject.to_owned(),
+        what,
+    })
+}

@@ -1,0 +1,334 @@
+//! Taking over what somebody else made. As long as there is something to adopt, nothing else is done: what a group
+//! lacks, and what is too much, is known only once everything that it has is its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use drover_model::{
+    Action, AdoptRevision, AdoptStep, Adoption, Cause, Digests, ErrorClass, GroupName, Held, Hold,
+    InstanceId, Intent, IntentState, MemberId, Precondition, ProviderRef, QuorumSpec,
+    RecordedQuorum, RecordedStranger, SeatId, SettlementOutcome, Stranger, Token, label_of,
+};
+
+use super::council::record;
+use super::draft::Draft;
+use super::follow_up::DECIDE_ANEW;
+use super::{STEPS_MAX, held, observes};
+use crate::time::later;
+
+/// An adoption that came to nothing is tried again after this time.
+const ADOPT_RETRY: Duration = Duration::from_secs(15);
+
+/// One that the provider refused for good is tried again after this time, in case that it errs.
+const REFUSED_RETRY: Duration = Duration::from_mins(5);
+
+/// An adoption that the provider accepted and that shows no effect is repeated after this time; the call is
+/// idempotent.
+const ADOPT_REPEAT: Duration = Duration::from_mins(1);
+
+/// While an owner is waited for, or a provider, the next look is after this time.
+const ADOPT_LOOK: Duration = Duration::from_secs(15);
+
+/// Strangers with what becomes of each: an adoption under way, or a new one.
+type Wanted<'a> = Vec<(&'a Stranger, AdoptStep, Option<&'a Intent>)>;
+
+impl<'a> Draft<'a> {
+    /// Returns whether there is something to adopt, or may be.
+    pub(super) fn adopts(&self) -> bool {
+        let pending = match &self.input.classified.adoption {
+            Some(Adoption::Known { strangers, .. }) => !strangers.is_empty(),
+            Some(Adoption::Unknown(_)) => true,
+            None => false,
+        };
+        pending || self.adopting().next().is_some()
+    }
+
+    /// Returns the adoptions under way.
+    fn adopting(&self) -> impl Iterator<Item = (&'a Intent, &'a AdoptStep)> + use<'a, '_> {
+        let open = self.intents.adopts.iter();
+        open.filter(|(intent, _)| !self.is_settled(intent)).copied()
+    }
+
+    /// Closes adoptions that had no effect and never will.
+    pub(super) fn close_adoptions(&mut self) {
+        let open: Vec<&Intent> = self.adopting().map(|(intent, _)| intent).collect();
+        for intent in open {
+            match &intent.state {
+                IntentState::Intended => self.close(intent.id, SettlementOutcome::Superseded),
+                IntentState::Failed {
+                    class: ErrorClass::NotFound,
+                    ..
+                } => self.close(intent.id, SettlementOutcome::NoEffect),
+                IntentState::Sent | IntentState::Acked { .. } | IntentState::Failed { .. } => {}
+            }
+        }
+    }
+
+    /// Adopts what there is to adopt, and does nothing else.
+    pub(super) fn adopt(&mut self) {
+        self.settle();
+        self.look(later(self.input.now, ADOPT_LOOK));
+        let (strangers, contested) = match &self.input.classified.adoption {
+            Some(Adoption::Known {
+                strangers,
+                contested,
+            }) => (strangers.as_slice(), contested),
+            Some(Adoption::Unknown(hold)) => {
+                self.hold(held(hold.clone()));
+                return;
+            }
+            // The document adopts nothing any more: what was begun comes to its end.
+            None => (&[] as &[Stranger], &BTreeMap::new()),
+        };
+        let wanted = self.wanted_adoptions(strangers);
+        self.record_strangers(&wanted);
+        let unseen = self.unseen(strangers);
+        let left = strangers.len() as u32 + unseen;
+        self.begin_from(left, &wanted);
+        if let Some(held) = adoption_withheld(strangers, contested) {
+            self.hold(held);
+            return;
+        }
+        if let Err(why) = self.seat_adopted(&wanted) {
+            self.hold(held(Hold::AdoptionRefused { why }));
+            return;
+        }
+        for (stranger, step, begun) in wanted {
+            if self.steps.len() >= STEPS_MAX {
+                break;
+            }
+            if let Some(intent) = begun {
+                self.follow_adoption(stranger, &step, intent);
+                continue;
+            }
+            self.next.next_number = self.next.next_number.max(step.instance.number() + 1);
+            let absent = vec![Precondition::Absent(step.instance.clone())];
+            self.step(Action::Adopt(step), Cause::Adoption, absent);
+        }
+        self.hold(held(Hold::Adopting { left }));
+    }
+
+    /// Counts the adoptions under way of which neither the listing nor the survey shows anything.
+    fn unseen(&self, strangers: &[Stranger]) -> u32 {
+        let seen = |handle: &ProviderRef| strangers.iter().any(|one| one.provider_ref == *handle);
+        let open = self.adopting().filter(|(intent, step)| {
+            let sent = matches!(intent.state, IntentState::Sent | IntentState::Acked { .. });
+            sent && !seen(&step.provider_ref)
+        });
+        open.count() as u32
+    }
+
+    /// Returns what becomes of each stranger. A number is used up only by a step: who waits for an owner keeps its
+    /// own.
+    fn wanted_adoptions(&self, strangers: &'a [Stranger]) -> Wanted<'a> {
+        let open: BTreeMap<&ProviderRef, (&'a Intent, &'a AdoptStep)> = self
+            .adopting()
+            .filter(|(intent, _)| goes_on(intent))
+            .map(|(intent, step)| (&step.provider_ref, (intent, step)))
+            .collect();
+        let mut wanted = Vec::new();
+        let mut number = self.next.next_number;
+        for stranger in strangers {
+            if let Some((intent, step)) = open.get(&stranger.provider_ref) {
+                wanted.push((stranger, (*step).clone(), Some(*intent)));
+                continue;
+            }
+            let instance = InstanceId::new(self.next.name.clone(), number);
+            number += 1;
+            let input = self.input;
+            let token = Token::derive(input.fleet, &self.next.uid, input.epoch, &instance, 0);
+            let step = AdoptStep {
+                instance,
+                provider_ref: stranger.provider_ref.clone(),
+                token,
+                digests: self.digests_of(stranger),
+                seat: self.place_for(stranger),
+            };
+            wanted.push((stranger, step, None));
+        }
+        wanted
+    }
+
+    /// Returns what an adopted instance counts as.
+    fn digests_of(&self, stranger: &Stranger) -> Digests {
+        let adopt = self.spec.adopt.as_ref();
+        let keeps = adopt.is_some_and(|adopt| adopt.revision == AdoptRevision::Keep);
+        let current = adopt.is_none_or(|adopt| stranger.has_tags(&adopt.current_tags));
+        if keeps {
+            Digests::of_own_revision()
+        } else if current {
+            self.target.clone()
+        } else {
+            Digests::of_unknown_template()
+        }
+    }
+
+    fn place_for(&self, stranger: &Stranger) -> Option<SeatId> {
+        self.spec.quorum.as_ref()?;
+        let member = MemberId::parse(&label_of(stranger.member.as_deref()?)?).ok()?;
+        let known = self.input.recorded.quorum.as_ref();
+        let seated = self.known().find_map(|member| member.seat.as_ref());
+        let life = known.map(|known| &known.life);
+        let life = life.or(seated.map(|seat| &seat.life));
+        Some(SeatId {
+            life: life.unwrap_or(&self.next.uid).clone(),
+            member,
+        })
+    }
+
+    fn record_strangers(&mut self, wanted: &Wanted<'_>) {
+        let strangers = wanted.iter().map(|(stranger, step, _)| {
+            let outdated = !self.counts_as_current(&step.digests);
+            let recorded = RecordedStranger {
+                instance: step.instance.clone(),
+                outdated,
+                member: step.seat.as_ref().map(|seat| seat.member.clone()),
+                address: stranger.address.clone(),
+                zone: stranger.zone.clone(),
+                claimed_by: stranger.claimed_by.clone(),
+            };
+            (stranger.provider_ref.clone(), recorded)
+        });
+        self.next.strangers = strangers.collect();
+    }
+
+    /// Notes what the group comes from: what there is. So the change that a person reviews counts what is made and
+    /// ended beside it, and not what is taken over. Who only watches follows a former owner who scales.
+    fn begin_from(&mut self, left: u32, wanted: &Wanted<'_>) {
+        let members = self.input.classified.members.len() as u32;
+        let follows = observes(self.input) && members == 0;
+        if left == 0 || (self.next.stable.is_some() && !follows) {
+            return;
+        }
+        let outdated = |step: &AdoptStep| !self.counts_as_current(&step.digests);
+        let outdated = wanted.iter().any(|(_, step, _)| outdated(step));
+        self.next.stable = Some(if outdated {
+            Digests::of_unknown_template()
+        } else {
+            self.target.clone()
+        });
+        self.next.stable_size = members + left;
+    }
+
+    /// Gives the strangers of a quorum group their places.
+    ///
+    /// # Errors
+    ///
+    /// What keeps them from having one.
+    fn seat_adopted(&mut self, wanted: &Wanted<'_>) -> Result<(), String> {
+        let Some(quorum) = &self.spec.quorum else {
+            return Ok(());
+        };
+        let mut taken: BTreeSet<MemberId> = BTreeSet::new();
+        let seats = self.known().filter_map(|member| member.seat.as_ref());
+        taken.extend(seats.map(|seat| seat.member.clone()));
+        let mut adopted = Vec::new();
+        for (stranger, step, begun) in wanted {
+            let member = place_of(quorum, stranger, step)?;
+            if begun.is_none() && !taken.insert(member.clone()) {
+                return Err(format!(
+                    "{} is the member {member}, and so is another instance",
+                    stranger.provider_ref
+                ));
+            }
+            adopted.push(member);
+        }
+        if quorum.membership.keeper().is_some() {
+            return Err("with `membership: dynamic` the list's entries are told by the addresses of places, which adopted members do not have; adopt with `membership: static`".to_owned());
+        }
+        let seated = self.known().any(|member| member.seat.is_some());
+        let mut known = if self.input.recorded.quorum.is_some() || seated {
+            record(self.input, quorum)?
+        } else {
+            RecordedQuorum {
+                life: self.next.uid.clone(),
+                voters: BTreeSet::new(),
+                stable: BTreeSet::new(),
+                established: true,
+                calm_since: None,
+                seated: None,
+            }
+        };
+        known.established = true;
+        known.voters.extend(adopted);
+        self.next.quorum = Some(known);
+        Ok(())
+    }
+
+    /// Follows an adoption under way up.
+    fn follow_adoption(&mut self, stranger: &Stranger, step: &AdoptStep, intent: &'a Intent) {
+        let due = match &intent.state {
+            // Closed already.
+            IntentState::Intended => return,
+            IntentState::Sent => self.input.now,
+            IntentState::Acked { at, .. } => later(*at, ADOPT_REPEAT),
+            IntentState::Failed { class, message, at } => {
+                let why = format!("{}: {message}", step.provider_ref);
+                self.hold(held(Hold::AdoptionRefused { why }));
+                // The document says something else by now.
+                let seat = self.place_for(stranger);
+                if step.digests != self.digests_of(stranger) || step.seat != seat {
+                    self.close(intent.id, SettlementOutcome::NoEffect);
+                    self.wake(later(self.input.now, DECIDE_ANEW));
+                    return;
+                }
+                let refused = *class == ErrorClass::InvalidSpec;
+                later(*at, if refused { REFUSED_RETRY } else { ADOPT_RETRY })
+            }
+        };
+        if due > self.input.now {
+            self.wake(due);
+        } else {
+            self.repeat(intent);
+        }
+    }
+}
+
+/// Returns why nothing may be adopted.
+fn adoption_withheld(
+    strangers: &[Stranger],
+    contested: &BTreeMap<ProviderRef, BTreeSet<GroupName>>,
+) -> Option<Held> {
+    if let Some((stranger, groups)) = contested.first_key_value() {
+        return Some(held(Hold::AdoptionContested {
+            stranger: stranger.clone(),
+            groups: groups.clone(),
+        }));
+    }
+    let mut claimed = strangers.iter().filter(|one| one.claimed_by.is_some());
+    let instances = claimed.clone().count() as u32;
+    let owner = claimed.next()?.claimed_by.clone()?;
+    Some(held(Hold::OwnerStillActs { owner, instances }))
+}
+
+/// Returns whether an adoption is followed up, rather than closed.
+fn goes_on(intent: &Intent) -> bool {
+    match &intent.state {
+        IntentState::Intended => false,
+        IntentState::Failed { class, .. } => *class != ErrorClass::NotFound,
+        IntentState::Sent | IntentState::Acked { .. } => true,
+    }
+}
+
+/// Returns which member of the document a stranger is.
+fn place_of(
+    quorum: &QuorumSpec,
+    stranger: &Stranger,
+    step: &AdoptStep,
+) -> Result<MemberId, String> {
+    let handle = &stranger.provider_ref;
+    let named = stranger.member.as_deref();
+    let named = named.ok_or_else(|| format!("nothing says which member {handle} is"))?;
+    let seat = step.seat.as_ref();
+    let spec = seat.and_then(|seat| quorum.member(&seat.member));
+    let spec = spec.ok_or_else(|| {
+        format!("{handle} is the member {named:?}, which the document does not have")
+    })?;
+    if spec.attachments.is_empty() {
+        return Ok(spec.id.clone());
+    }
+    let id = &spec.id;
+    Err(format!(
+        "the member {id} has attachments in the document, and nobody can tell what of {handle} they are; take it over without them"
+    ))
+}

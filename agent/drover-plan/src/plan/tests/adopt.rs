@@ -1,0 +1,536 @@
+//! Taking over what somebody else made: what is planned, what is held, and what is never done before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use drover_model::{
+    Action, Adopt, AdoptRevision, AdoptStep, AttachmentName, CheckOutcome, Completeness, Digests,
+    ErrorClass, GroupName, Hold, IntentKind, IntentState, Manage, MemberId, MemberSpec,
+    MembershipSpec, Plan, ProviderPhase, ProviderRef, QuorumSpec, Stranger, Survey, Surveyed,
+};
+use insta::assert_snapshot;
+
+use crate::render;
+use crate::testing::{Fixture, at, id, provider_ref, template};
+
+fn tags(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let pairs = pairs.iter();
+    pairs
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn stranger(name: &str) -> Stranger {
+    Stranger {
+        provider_ref: ProviderRef::parse(name).unwrap(),
+        phase: ProviderPhase::Running,
+        address: Some("10.0.0.9".to_owned()),
+        zone: None,
+        created_at: Some(at(-7200)),
+        tags: tags(&[("owner", "infra"), ("config", "new")]),
+        member: None,
+        claimed_by: None,
+    }
+}
+
+fn surveyed(strangers: Vec<Stranger>) -> Surveyed {
+    Surveyed::Known {
+        survey: Survey {
+            completeness: Completeness::Complete,
+            as_of: at(0),
+            strangers,
+        },
+        contested: BTreeMap::new(),
+    }
+}
+
+/// A group of `size` that adopts what is called so.
+fn adopting(size: u32, names: &[&str]) -> Fixture {
+    let mut fixture = Fixture::empty(size);
+    fixture.group.spec.adopt = Some(Adopt {
+        match_tags: tags(&[("owner", "infra")]),
+        revision: AdoptRevision::Assume,
+        current_tags: BTreeMap::new(),
+    });
+    fixture.surveyed = Some(surveyed(names.iter().map(|name| stranger(name)).collect()));
+    fixture
+}
+
+fn edit(fixture: &mut Fixture, edit: impl FnOnce(&mut Vec<Stranger>)) {
+    let Some(Surveyed::Known { survey, .. }) = &mut fixture.surveyed else {
+        panic!("nothing was surveyed");
+    };
+    edit(&mut survey.strangers);
+}
+
+fn adopt(fixture: &mut Fixture) -> &mut Adopt {
+    fixture.group.spec.adopt.as_mut().unwrap()
+}
+
+fn text(fixture: &Fixture) -> String {
+    let (plan, report) = fixture.planned();
+    render(&plan, &report)
+}
+
+fn adopted(plan: &Plan) -> Vec<&AdoptStep> {
+    let steps = plan.steps.iter();
+    let adopts = steps.filter_map(|step| match &step.action {
+        Action::Adopt(step) => Some(step),
+        _ => None,
+    });
+    adopts.collect()
+}
+
+fn codes(fixture: &Fixture) -> Vec<&'static str> {
+    let (_, report) = fixture.planned();
+    report.holds.iter().map(|held| held.hold.code()).collect()
+}
+
+/// The intent that a plan's adoption of the first stranger leaves.
+fn begun(fixture: &Fixture) -> IntentKind {
+    let (plan, _) = fixture.planned();
+    IntentKind::Adopt((*adopted(&plan)[0]).clone())
+}
+
+#[test]
+fn adopts_what_there_is_and_makes_nothing_beside_it() {
+    let fixture = adopting(3, &["i-2", "i-1", "i-3"]);
+    assert_snapshot!(text(&fixture), @"
+    web: size 3, 0 total, 3 to adopt, 0 available (floor 3, ceiling 4), 0 updated, 0 outdated: Progressing
+      adopt i-1 as web-1, i-2 as web-2, i-3 as web-3 (adoption)
+      hold Adopting: instances are being adopted, 3 to go, and nothing else is done before that
+    ");
+    let (plan, _) = fixture.planned();
+    assert_eq!(plan.next.next_number, 4);
+    assert_eq!(plan.next.strangers.len(), 3);
+    // What there is, is what a later change comes from.
+    assert_eq!(
+        (plan.next.stable_size, plan.next.stable.clone()),
+        (3, plan.next.target.clone())
+    );
+}
+
+#[test]
+fn who_only_watches_is_told_all_and_does_nothing() {
+    let mut fixture = adopting(3, &["i-1", "i-2", "i-3"]);
+    fixture.group.spec.manage = Manage::Observe;
+    assert_snapshot!(text(&fixture), @"
+    web: size 3, 0 total, 3 to adopt, 0 available (floor 3, ceiling 4), 0 updated, 0 outdated: Observed
+      hold ObserveOnly (web-1): the group says manage: observe
+      hold ObserveOnly (web-2): the group says manage: observe
+      hold ObserveOnly (web-3): the group says manage: observe
+    ");
+    let (plan, _) = fixture.planned();
+    assert_eq!((plan.next.next_number, plan.next.stable_size), (1, 3));
+    // The promotion is no change of what there is.
+    fixture.recorded = plan.next;
+    fixture.group.spec.manage = Manage::Full;
+    let (plan, _) = fixture.planned();
+    assert_eq!((plan.change.clone(), adopted(&plan).len()), (None, 3));
+}
+
+#[test]
+fn a_former_owner_who_scales_is_followed_while_watching() {
+    let mut fixture = adopting(3, &["i-1", "i-2", "i-3"]);
+    fixture.group.spec.manage = Manage::Observe;
+    fixture.recorded = fixture.planned().0.next;
+    edit(&mut fixture, |strangers| {
+        strangers.extend([stranger("i-4"), stranger("i-5")]);
+    });
+    fixture.recorded = fixture.planned().0.next;
+    assert_eq!(fixture.recorded.stable_size, 5);
+    let (plan, _) = fixture.planned();
+    let change = plan.change.unwrap();
+    assert_eq!(
+        (change.creates, change.replaces, change.destroys),
+        (0, 0, 2)
+    );
+}
+
+#[test]
+fn nothing_is_touched_while_another_owner_acts_on_one_of_them() {
+    let mut fixture = adopting(3, &["i-1", "i-2"]);
+    edit(&mut fixture, |strangers| {
+        strangers[1].claimed_by = Some("the InfraKit group workers".to_owned());
+    });
+    assert_snapshot!(text(&fixture), @"
+    web: size 3, 0 total, 2 to adopt, 0 available (floor 3, ceiling 4), 0 updated, 0 outdated: Held
+      hold OwnerStillActs: of what the group adopts, 1 still have an owner who makes and ends them, so nothing is touched: the InfraKit group workers
+    ");
+    // Waiting uses no numbers up.
+    assert_eq!(fixture.planned().0.next.next_number, 1);
+    let forced = fixture.linted(|plan| {
+        let open = adopting(3, &["i-1"]);
+        plan.steps = open.planned().0.steps;
+        plan.next.next_number = 2;
+    });
+    assert_snapshot!(forced.unwrap_err(), @"i-1 would be adopted while another owner acts");
+}
+
+#[test]
+fn what_two_groups_ask_for_neither_takes() {
+    let mut fixture = adopting(1, &["i-1", "i-2"]);
+    let others = BTreeSet::from([GroupName::parse("db").unwrap()]);
+    if let Some(Surveyed::Known { contested, .. }) = &mut fixture.surveyed {
+        contested.insert(ProviderRef::parse("i-2").unwrap(), others);
+    }
+    assert_snapshot!(text(&fixture), @"
+    web: size 1, 0 total, 2 to adopt, 0 available (floor 1, ceiling 2), 0 updated, 0 outdated: Held
+      hold AdoptionContested: i-2 is what db would adopt too, so no group does; narrow adopt.selector until each instance matches one
+    ");
+}
+
+#[test]
+fn a_survey_that_failed_or_is_partial_or_old_or_was_never_made_is_not_nothing_to_adopt() {
+    let failed = Surveyed::Unknown(Hold::ProviderFailed {
+        class: ErrorClass::Auth,
+        message: "no".to_owned(),
+    });
+    let mut partial = surveyed(Vec::new());
+    let mut stale = surveyed(Vec::new());
+    if let Surveyed::Known { survey, .. } = &mut partial {
+        let why = "a page was lost".to_owned();
+        survey.completeness = Completeness::Partial { why };
+    }
+    if let Surveyed::Known { survey, .. } = &mut stale {
+        survey.as_of = at(-600);
+    }
+    let cases = [
+        (Some(failed), "ProviderFailed"),
+        (Some(partial), "ObservationPartial"),
+        (Some(stale), "ObservationStale"),
+        (None, "ObservationStale"),
+    ];
+    for (known, code) in cases {
+        let mut fixture = adopting(3, &[]);
+        fixture.surveyed = known;
+        assert_eq!(codes(&fixture), [code]);
+        assert_eq!(fixture.planned().0.steps, []);
+        // And a group that has everything already heals nothing on the strength of it.
+        let mut converged = Fixture::converged(3);
+        converged
+            .group
+            .spec
+            .adopt
+            .clone_from(&fixture.group.spec.adopt);
+        converged.surveyed.clone_from(&fixture.surveyed);
+        converged.list("web-1", ProviderPhase::Terminated);
+        assert_eq!(converged.planned().0.steps, []);
+    }
+}
+
+#[test]
+fn with_everything_adopted_the_group_is_one_like_any_other() {
+    let mut fixture = Fixture::converged(3);
+    fixture.group.spec.adopt = adopting(3, &[]).group.spec.adopt;
+    fixture.surveyed = Some(surveyed(Vec::new()));
+    assert_eq!(fixture.planned().0.steps, []);
+    assert_eq!(fixture.planned().0.next.phase.as_str(), "Converged");
+    // A newcomer comes before everything else, healing too.
+    fixture.list(
+        "web-1",
+        ProviderPhase::Exited(drover_model::ExitReport::default()),
+    );
+    edit(&mut fixture, |strangers| strangers.push(stranger("i-1")));
+    assert_snapshot!(text(&fixture), @"
+    web: size 3, 3 total, 1 to adopt, 2 available (floor 3, ceiling 4), 2 updated, 0 outdated: Progressing
+      adopt i-1 as web-4 (adoption)
+      hold Adopting: instances are being adopted, 1 to go, and nothing else is done before that
+    ");
+}
+
+#[test]
+fn what_is_a_member_already_or_has_ended_is_not_adopted_again() {
+    let mut fixture = Fixture::converged(2);
+    fixture.group.spec.adopt = adopting(2, &[]).group.spec.adopt;
+    let ended = Stranger {
+        phase: ProviderPhase::Stopping,
+        ..stranger("i-9")
+    };
+    let known = Stranger {
+        provider_ref: provider_ref("web-1"),
+        ..stranger("i-8")
+    };
+    fixture.surveyed = Some(surveyed(vec![ended, known]));
+    assert_eq!(fixture.planned().0.steps, []);
+    assert_eq!(codes(&fixture), Vec::<&str>::new());
+}
+
+#[test]
+fn a_kept_revision_is_replaced_by_no_template_and_healed_like_any_other() {
+    let mut fixture = adopting(3, &["i-1", "i-2", "i-3"]);
+    adopt(&mut fixture).revision = AdoptRevision::Keep;
+    let (plan, _) = fixture.planned();
+    let own = Digests::of_own_revision();
+    assert!(adopted(&plan).iter().all(|step| step.digests == own));
+
+    let mut fixture = Fixture::converged(3);
+    for listed in &mut fixture.listing.instances {
+        listed.ownership.as_mut().unwrap().digests = own.clone();
+    }
+    for was in fixture.recorded.instances.values_mut() {
+        was.digests = own.clone();
+    }
+    assert_eq!(fixture.planned().0.steps, []);
+    fixture.group.spec.template = template(2);
+    let (plan, _) = fixture.planned();
+    assert_eq!(plan.steps, []);
+    // Broken, it goes, and what takes its place is of the template in Git.
+    fixture.recorded = plan.next;
+    fixture.signal(
+        "web-2",
+        CheckOutcome::Failing {
+            why: "down".to_owned(),
+        },
+    );
+    fixture.memory.get_mut(&id("web-2")).unwrap().failing_since = Some(at(-300));
+    assert_snapshot!(text(&fixture), @"
+    web: size 3, 3 total, 2 available (floor 3, ceiling 4), 2 updated, 0 outdated: Progressing
+      drain web-2 (heal)
+      create web-4 from wcde3ctf (scaleOut)
+    ");
+}
+
+#[test]
+fn what_lacks_the_tags_of_the_current_template_is_adopted_as_outdated() {
+    let mut fixture = adopting(2, &["i-1", "i-2"]);
+    adopt(&mut fixture).current_tags = tags(&[("config", "new")]);
+    edit(&mut fixture, |strangers| {
+        strangers[1].tags = tags(&[("owner", "infra"), ("config", "old")]);
+    });
+    let (plan, _) = fixture.planned();
+    let unknown = Digests::of_unknown_template();
+    let digests: Vec<_> = adopted(&plan)
+        .iter()
+        .map(|step| step.digests.clone())
+        .collect();
+    assert_eq!(digests, [fixture.digests(), unknown.clone()]);
+    let outdated: Vec<bool> = plan
+        .next
+        .strangers
+        .values()
+        .map(|one| one.outdated)
+        .collect();
+    assert_eq!(outdated, [false, true]);
+    // A person sees that something will be replaced.
+    fixture.recorded = plan.next;
+    let change = fixture.planned().0.change.unwrap();
+    assert_eq!(
+        (change.creates, change.replaces, change.destroys),
+        (0, 2, 0)
+    );
+    // Once it is adopted, the rollout replaces it.
+    let mut fixture = Fixture::converged(2);
+    fixture.listing.instances[1]
+        .ownership
+        .as_mut()
+        .unwrap()
+        .digests = unknown;
+    assert_snapshot!(text(&fixture), @"
+    web: size 2, 2 total, 2 available (floor 2, ceiling 3), 1 updated, 1 outdated: Progressing
+      create web-3 from ib2qdw74 (update)
+      hold RolloutWindow (update): waiting for 1 on the way to become available
+    ");
+}
+
+#[test]
+fn an_adoption_is_followed_up_until_the_listing_shows_it() {
+    let mut fixture = adopting(1, &["i-1"]);
+    let kind = begun(&fixture);
+    fixture.recorded = fixture.planned().0.next;
+    fixture.intent(-10, kind, IntentState::Sent);
+    assert_snapshot!(text(&fixture), @"
+    web: size 1, 0 total, 1 to adopt, 0 available (floor 1, ceiling 2), 0 updated, 0 outdated: Progressing
+      resend intent 1 (followUp)
+      hold Adopting: instances are being adopted, 1 to go, and nothing else is done before that
+    ");
+    // Accepted, and the tags do not show yet: asked again only after a while.
+    let acked = |at| IntentState::Acked {
+        made: BTreeMap::new(),
+        at,
+    };
+    fixture.intents[0].state = acked(at(-10));
+    assert_eq!(fixture.planned().0.steps, []);
+    assert_eq!(codes(&fixture), ["Adopting"]);
+    fixture.intents[0].state = acked(at(-90));
+    assert_eq!(fixture.planned().0.steps[0].action.verb(), "resend");
+    // Neither listed nor surveyed: it is on its way, and nothing is made in its place.
+    edit(&mut fixture, Vec::clear);
+    assert_eq!(fixture.planned().0.steps, []);
+    assert_eq!(codes(&fixture), ["Adopting"]);
+    // Listed: it is over.
+    fixture.list("web-1", ProviderPhase::Running);
+    assert_snapshot!(text(&fixture), @"
+    web: size 1, 1 total, 0 available (floor 1, ceiling 2), 0 updated, 0 outdated: Progressing
+      settle intent 1 (followUp)
+    ");
+}
+
+#[test]
+fn what_is_gone_before_it_was_adopted_is_let_go_and_replaced() {
+    let mut fixture = adopting(1, &["i-1"]);
+    let kind = begun(&fixture);
+    fixture.recorded = fixture.planned().0.next;
+    fixture.intent(-600, kind, IntentState::Sent);
+    edit(&mut fixture, Vec::clear);
+    assert_snapshot!(text(&fixture), @"
+    web: size 1, 0 total, 0 available (floor 1, ceiling 2), 0 updated, 0 outdated: Progressing
+      settle intent 1 (followUp)
+      create web-2 from ib2qdw74 (scaleOut)
+    ");
+    // Not on the word of a survey that failed.
+    fixture.surveyed = Some(Surveyed::Unknown(Hold::ObservationStale));
+    assert_eq!(fixture.planned().0.steps, []);
+}
+
+#[test]
+fn a_refused_adoption_holds_and_is_tried_again_later() {
+    let mut fixture = adopting(1, &["i-1"]);
+    let kind = begun(&fixture);
+    fixture.recorded = fixture.planned().0.next;
+    let failed = |class, at| IntentState::Failed {
+        class,
+        message: "it cannot change labels".to_owned(),
+        at,
+    };
+    fixture.intent(-60, kind, failed(ErrorClass::InvalidSpec, at(-60)));
+    assert_snapshot!(text(&fixture), @"
+    web: size 1, 0 total, 1 to adopt, 0 available (floor 1, ceiling 2), 0 updated, 0 outdated: Held
+      hold AdoptionRefused: what the document adopts cannot be adopted: i-1: it cannot change labels
+      hold Adopting: instances are being adopted, 1 to go, and nothing else is done before that
+    ");
+    fixture.intents[0].state = failed(ErrorClass::InvalidSpec, at(-300));
+    assert_eq!(fixture.planned().0.steps[0].action.verb(), "resend");
+    fixture.intents[0].state = failed(ErrorClass::Throttled, at(-14));
+    assert_eq!(fixture.planned().0.steps, []);
+    fixture.intents[0].state = failed(ErrorClass::Throttled, at(-15));
+    assert_eq!(fixture.planned().0.steps[0].action.verb(), "resend");
+    // It does not exist: decided anew.
+    fixture.intents[0].state = failed(ErrorClass::NotFound, at(-1));
+    let (plan, _) = fixture.planned();
+    let verbs: Vec<_> = plan.steps.iter().map(|step| step.action.verb()).collect();
+    assert_eq!(verbs, ["settle", "adopt"]);
+    // The document says something else by now: what was refused is not asked again.
+    fixture.intents[0].state = failed(ErrorClass::InvalidSpec, at(-300));
+    adopt(&mut fixture).revision = AdoptRevision::Keep;
+    let (plan, _) = fixture.planned();
+    let verbs: Vec<_> = plan.steps.iter().map(|step| step.action.verb()).collect();
+    assert_eq!(verbs, ["settle"]);
+}
+
+#[test]
+fn an_intent_that_was_never_sent_is_closed_and_decided_anew() {
+    let mut fixture = adopting(1, &["i-1"]);
+    let kind = begun(&fixture);
+    fixture.recorded = fixture.planned().0.next;
+    fixture.intent(-10, kind, IntentState::Intended);
+    let (plan, _) = fixture.planned();
+    let verbs: Vec<_> = plan.steps.iter().map(|step| step.action.verb()).collect();
+    assert_eq!(verbs, ["settle", "adopt"]);
+    assert_eq!(adopted(&plan)[0].instance, id("web-2"));
+}
+
+fn quorum(members: &[(&str, bool)]) -> QuorumSpec {
+    let members = members.iter().map(|(name, attached)| MemberSpec {
+        id: MemberId::parse(name).unwrap(),
+        attachments: attached
+            .then(|| AttachmentName::parse("data").unwrap())
+            .into_iter()
+            .collect(),
+    });
+    QuorumSpec {
+        members: members.collect(),
+        membership: MembershipSpec::Static,
+        stabilize: std::time::Duration::ZERO,
+        allow_downtime: false,
+    }
+}
+
+fn members(names: &[(&str, Option<&str>)], spec: QuorumSpec) -> Fixture {
+    let handles: Vec<&str> = names.iter().map(|(handle, _)| *handle).collect();
+    let mut fixture = adopting(spec.members.len() as u32, &handles);
+    fixture.group.spec.quorum = Some(spec);
+    edit(&mut fixture, |strangers| {
+        for (stranger, (_, member)) in strangers.iter_mut().zip(names) {
+            stranger.member = member.map(str::to_owned);
+        }
+    });
+    fixture
+}
+
+#[test]
+fn members_of_a_quorum_keep_their_places_and_nobody_is_started_for_the_first_time() {
+    let three = || quorum(&[("m1", false), ("m2", false), ("m3", false)]);
+    let fixture = members(&[("i-1", Some("m3")), ("i-2", Some("m1"))], three());
+    assert_snapshot!(text(&fixture), @"
+    web: size 3, 0 total, 2 to adopt, 0 available (floor 3, ceiling 4), 0 updated, 0 outdated: Progressing
+      adopt i-1 as web-1 (m3), i-2 as web-2 (m1) (adoption)
+      hold Adopting: instances are being adopted, 2 to go, and nothing else is done before that
+    ");
+    let (plan, _) = fixture.planned();
+    let known = plan.next.quorum.unwrap();
+    let voters: Vec<_> = known.voters.iter().map(MemberId::as_str).collect();
+    assert!(known.established);
+    assert_eq!(voters, ["m1", "m3"]);
+
+    let refused = |names: &[(&str, Option<&str>)], spec| {
+        let fixture = members(names, spec);
+        let (plan, report) = fixture.planned();
+        assert_eq!(plan.steps, []);
+        report.holds[0].hold.to_string()
+    };
+    let what = "what the document adopts cannot be adopted: ";
+    let told = [
+        refused(&[("i-1", None)], three()),
+        refused(&[("i-1", Some("x1"))], three()),
+        refused(&[("i-1", Some("m1")), ("i-2", Some("m1"))], three()),
+        refused(&[("i-1", Some("m1"))], quorum(&[("m1", true)])),
+    ];
+    let told = told.map(|told| told.strip_prefix(what).unwrap().to_owned());
+    assert_snapshot!(told.join("\n"), @r#"
+    nothing says which member i-1 is
+    i-1 is the member "x1", which the document does not have
+    i-2 is the member m1, and so is another instance
+    the member m1 has attachments in the document, and nobody can tell what of i-1 they are; take it over without them
+    "#);
+}
+
+#[test]
+fn the_lint_sees_adoptions_that_may_not_be() {
+    let plain = || adopting(2, &["i-1", "i-2"]);
+    let tampered = |fixture: &Fixture, tamper: &dyn Fn(&mut AdoptStep)| {
+        let error = fixture.linted(|plan| {
+            if let Action::Adopt(step) = &mut plan.steps[1].action {
+                tamper(step);
+            }
+        });
+        error.unwrap_err().to_string()
+    };
+    let handle = |name: &str| ProviderRef::parse(name).unwrap();
+    let told = [
+        tampered(&plain(), &|step| step.provider_ref = handle("i-7")),
+        tampered(&plain(), &|step| step.provider_ref = handle("i-1")),
+        tampered(&plain(), &|step| step.digests = Digests::of_own_revision()),
+        tampered(&plain(), &|step| step.instance = id("web-9")),
+        tampered(&plain(), &|step| step.instance = id("db-2")),
+    ];
+    assert_snapshot!(told.join("\n"), @"
+    i-7 is not what the document adopts
+    i-1 would be adopted twice
+    i-2 would count as another revision than the document says
+    i-2 would get a number that is given out again
+    db-2 is not of group web
+    ");
+    // Nothing else before everything is adopted.
+    let made = Fixture::empty(2).planned().0.steps;
+    let error = plain().linted(|plan| {
+        plan.steps.clone_from(&made);
+        plan.next.next_number = 9;
+    });
+    assert_snapshot!(error.unwrap_err(), @"create would be done before everything is adopted");
+    // And nothing at all where nobody knows what there is.
+    let adopts = plain().planned().0;
+    let mut unknown = plain();
+    unknown.surveyed = None;
+    let error = unknown.linted(|plan| *plan = adopts.clone());
+    assert_snapshot!(error.unwrap_err(), @"adopt would be done before everything is adopted");
+}

@@ -1,0 +1,203 @@
+//! InfraKit's groups, as their plugins tell of them: what is watched, and who therefore still makes and ends instances.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::call::{CallError, Caller, Fault, Place};
+use crate::endpoint::{Directory, PluginName};
+use crate::go_json::GoJson;
+use crate::hello::{Interfaces, hello};
+use crate::infrakit::descriptions;
+
+/// The interface's name.
+const GROUP: &str = "Group";
+
+/// How long a plugin may take to tell of its groups. It does so from memory, but one that commits a group makes
+/// everybody wait.
+const INSPECT_LIMIT: Duration = Duration::from_secs(15);
+
+/// How long a plugin may take to describe instances.
+const DESCRIBE_LIMIT: Duration = Duration::from_mins(1);
+
+/// A group that a plugin watches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InfrakitGroup {
+    /// Its id.
+    pub id: String,
+    /// Its specification: allocation, instance, flavor, updating.
+    pub properties: GoJson,
+}
+
+/// An instance as its plugin describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InfrakitInstance {
+    /// The plugin's handle.
+    pub id: String,
+    /// The name of its place.
+    pub logical_id: Option<String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Why a plugin could not be asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// The call failed.
+    #[error("{0}")]
+    Call(String),
+    /// The plugin is something else.
+    #[error("plugin {plugin}: it has no interface `{interface}`")]
+    Interface {
+        /// Its name.
+        plugin: String,
+        /// What was wanted.
+        interface: &'static str,
+    },
+}
+
+impl From<CallError> for AskError {
+    fn from(error: CallError) -> Self {
+        Self::Call(error.to_string())
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct InspectParams<'a> {
+    name: &'a str,
+}
+
+/// Asks a `Group` plugin for the groups that it watches.
+///
+/// # Errors
+///
+/// It does not answer, or has no groups to tell of.
+///
+/// # Cancellation
+///
+/// Nothing is changed.
+pub async fn inspect_groups(
+    place: &Place,
+    plugin: &PluginName,
+) -> Result<Vec<InfrakitGroup>, AskError> {
+    let caller = Caller::new(plugin.clone(), place.clone());
+    let interfaces = hello(&caller).await?;
+    let Some(names) = interfaces.objects(GROUP) else {
+        return Err(AskError::Interface {
+            plugin: plugin.to_string(),
+            interface: GROUP,
+        });
+    };
+    Ok(groups_of(&caller, &names).await?)
+}
+
+/// Asks what a plugin calls its groups' own object: the whole name, or nothing where it is one object.
+async fn groups_of(caller: &Caller, names: &[String]) -> Result<Vec<InfrakitGroup>, CallError> {
+    // A manager lists each group as an object, and one for all of them.
+    let all = names.iter().any(|name| name == "groups");
+    let name = match (all, caller.name.subtype.as_str()) {
+        (true, _) => format!("{}/groups", caller.name.lookup),
+        (false, "") => String::new(),
+        (false, subtype) => format!("{}/{subtype}", caller.name.lookup),
+    };
+    let method = "Group.InspectGroups";
+    let params = InspectParams { name: &name };
+    let answer = caller.call_bytes(method, &params, INSPECT_LIMIT).await?;
+    let read =
+        GoJson::parse(&answer).map_err(|error| caller.garbled(method, &error.to_string()))?;
+    let groups = read.get("result").and_then(|result| result.get("Groups"));
+    let groups = match groups {
+        // An empty list of a program in Go.
+        Some(GoJson::Null) => &[],
+        Some(GoJson::List(list)) => list.as_slice(),
+        Some(_) | None => return Err(caller.garbled(method, "`Groups` is not a list")),
+    };
+    let groups = groups.iter().map(|group| {
+        let id = group.get("ID").and_then(GoJson::text).unwrap_or_default();
+        if id.is_empty() {
+            return Err(caller.garbled(method, "a group has no `ID`"));
+        }
+        Ok(InfrakitGroup {
+            id: id.to_owned(),
+            properties: group.get("Properties").cloned().unwrap_or(GoJson::Null),
+        })
+    });
+    groups.collect()
+}
+
+/// Asks an `Instance` plugin for what has a tag. What the plugin makes of the filter is not relied on.
+///
+/// # Errors
+///
+/// It does not answer, or describes no instances.
+///
+/// # Cancellation
+///
+/// Nothing is changed.
+pub async fn describe_instances(
+    place: &Place,
+    plugin: &PluginName,
+    tag: (&str, &str),
+) -> Result<Vec<InfrakitInstance>, AskError> {
+    let caller = Caller::new(plugin.clone(), place.clone());
+    let interfaces = hello(&caller).await?;
+    let version = interfaces.instance_version(&plugin.subtype);
+    let version = version.map_err(|why| AskError::Call(format!("plugin {plugin}: {why}")))?;
+    let dialect = crate::infrakit::Dialect {
+        version,
+        subtype: &plugin.subtype,
+    };
+    let filter = BTreeMap::from([(tag.0.to_owned(), tag.1.to_owned())]);
+    let method = "Instance.DescribeInstances";
+    let params = dialect.describe(&filter, false);
+    let answer = caller.call(method, &params, DESCRIBE_LIMIT).await?;
+    let found = descriptions(&answer).map_err(|why| caller.garbled(method, &why))?;
+    let found = found
+        .into_iter()
+        .filter(|one| one.tags.get(tag.0).is_some_and(|has| has == tag.1));
+    Ok(found
+        .map(|one| InfrakitInstance {
+            id: one.id,
+            logical_id: one.logical_id,
+            tags: one.tags,
+        })
+        .collect())
+}
+
+/// Returns which plugin of a folder watches which group. A socket that nobody listens on any more watches nothing; a
+/// plugin that does not answer may watch anything.
+pub(crate) async fn watched(folder: &Directory) -> Result<BTreeMap<String, String>, CallError> {
+    let names = folder.names().unwrap_or_default();
+    let mut watched = BTreeMap::new();
+    for lookup in names {
+        let Ok(plugin) = lookup.parse::<PluginName>() else {
+            continue;
+        };
+        let caller = Caller::new(plugin, Place::Named(folder.clone()));
+        let groups = match told(&caller).await {
+            Ok(groups) => groups,
+            Err(error) if matches!(error.fault, Fault::NotSent(_)) => continue,
+            Err(error) => return Err(error),
+        };
+        for group in groups {
+            watched.entry(group.id).or_insert_with(|| lookup.clone());
+        }
+    }
+    Ok(watched)
+}
+
+/// Returns the groups of a plugin, of whatever kind it is.
+async fn told(caller: &Caller) -> Result<Vec<InfrakitGroup>, CallError> {
+    let interfaces: Interfaces = match hello(caller).await {
+        Ok(interfaces) => interfaces,
+        // It knows no handshake, so it is no plugin of InfraKit.
+        Err(error) if matches!(error.fault, Fault::Refused { .. }) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    match interfaces.objects(GROUP) {
+        Some(names) => groups_of(caller, &names).await,
+        None => Ok(Vec::new()),
+    }
+}

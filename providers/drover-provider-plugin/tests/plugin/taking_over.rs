@@ -1,0 +1,298 @@
+//! Taking over instances that a group of InfraKit has made.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use drover_model::{
+    AttachmentName, Digests, ErrorClass, GroupUid, MemberId, ProviderRef, Seat, SeatId, Stranger,
+};
+use drover_provider::{AdoptRequest, Provider};
+use drover_provider_plugin::{
+    Directory, Endpoint, Place, PluginName, describe_instances, inspect_groups,
+};
+use serde_json::json;
+
+use crate::fake::{Fake, Trouble};
+use crate::support::{Scope, fleet, request};
+
+fn tags() -> BTreeMap<String, String> {
+    BTreeMap::from([("infrakit.group".to_owned(), "workers".to_owned())])
+}
+
+fn of_group(fake: &Fake, id: &str) {
+    fake.add_stranger(
+        id,
+        json!({"infrakit.group": "workers", "infrakit.config.hash": "abc"}),
+    );
+}
+
+fn adopt(handle: &str, number: u64) -> AdoptRequest {
+    let made = request(number);
+    AdoptRequest {
+        fleet: made.fleet,
+        group: made.group,
+        epoch: made.epoch,
+        provider_ref: ProviderRef::parse(handle).unwrap(),
+        instance: made.slots[0].instance.clone(),
+        token: made.token,
+        digests: Digests::of_own_revision(),
+        seat: None,
+    }
+}
+
+async fn strangers(provider: &Arc<dyn Provider>) -> Vec<Stranger> {
+    provider.survey(&tags()).await.unwrap().strangers
+}
+
+async fn handles(provider: &Arc<dyn Provider>) -> Vec<String> {
+    let found = strangers(provider).await.into_iter();
+    found.map(|one| one.provider_ref.to_string()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finds_what_has_the_tag_and_nobodys_ownership_whatever_the_plugin_makes_of_its_filter() {
+    let scope = Scope::new();
+    scope.fake.set_loose_filter();
+    of_group(&scope.fake, "i-1");
+    of_group(&scope.fake, "i-2");
+    scope.fake.add_stranger("i-3", json!({}));
+    scope
+        .fake
+        .add_stranger("i-4", json!({"infrakit.group": "others"}));
+    let logical =
+        json!({"infrakit.group": "workers", "infrakit.logical_id": "10.0.0.5", "drover.fleet": ""});
+    scope.fake.add_stranger("i-5", logical);
+    let owned = json!({"infrakit.group": "workers", "drover.fleet": "other"});
+    scope.fake.add_stranger("i-6", owned);
+    let provider = scope.open();
+    let found = strangers(&provider).await;
+    let shown: Vec<_> = found
+        .iter()
+        .map(|one| (one.provider_ref.as_str(), one.member.as_deref()))
+        .collect();
+    assert_eq!(
+        shown,
+        [("i-1", None), ("i-2", None), ("i-5", Some("10.0.0.5"))]
+    );
+    assert_eq!(found[0].claimed_by, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn adopts_by_labels_alone_and_hands_back_the_same_way() {
+    let scope = Scope::new();
+    of_group(&scope.fake, "i-1");
+    let provider = scope.open();
+    let request = adopt("i-1", 1);
+    provider.adopt(&request).await.unwrap();
+    provider.adopt(&request).await.unwrap();
+    assert_eq!(scope.fake.calls("Instance.Label").len(), 1);
+    assert_eq!(handles(&provider).await, Vec::<String>::new());
+    let listing = provider.list(&fleet()).await.unwrap();
+    let owner = listing.instances[0].ownership.clone().unwrap();
+    assert_eq!(
+        (&owner.instance, &owner.token),
+        (&request.instance, &request.token)
+    );
+    // Another owner is refused, and so is another group of the same fleet.
+    let other = AdoptRequest {
+        instance: adopt("i-1", 2).instance,
+        ..request.clone()
+    };
+    let refused = provider.adopt(&other).await.unwrap_err();
+    assert_eq!(refused.class, ErrorClass::InvalidSpec);
+    provider
+        .release(&fleet(), &request.provider_ref)
+        .await
+        .unwrap();
+    assert_eq!(handles(&provider).await, ["i-1"]);
+    let found = strangers(&provider).await.remove(0);
+    assert_eq!(found.tags["infrakit.config.hash"], "abc");
+    provider.adopt(&other).await.unwrap();
+    assert_eq!(provider.list(&fleet()).await.unwrap().instances.len(), 1);
+    for method in ["Instance.Provision", "Instance.Destroy"] {
+        assert_eq!(scope.fake.calls(method).len(), 0, "{method}");
+    }
+    let missing = provider.adopt(&adopt("i-9", 3)).await.unwrap_err();
+    assert_eq!(missing.class, ErrorClass::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_is_still_watched_is_said_and_nothing_of_it_is_adopted() {
+    let scope = Scope::new();
+    of_group(&scope.fake, "i-1");
+    let group = Fake::start(scope.folder.path(), "group-stateless");
+    group.set_groups(&["workers", "others"]);
+    // A socket that nobody listens on any more, and a plugin that is something else.
+    drop(std::os::unix::net::UnixListener::bind(scope.folder.path().join("dead")).unwrap());
+    Fake::start(scope.folder.path(), "other").set_handshake(json!({}));
+    let provider = scope.open();
+    let who = "the InfraKit group workers, which plugin group-stateless still manages; free it with `infrakit group free workers`";
+    assert_eq!(
+        strangers(&provider).await[0].claimed_by.as_deref(),
+        Some(who)
+    );
+    let refused = provider.adopt(&adopt("i-1", 1)).await.unwrap_err();
+    assert_eq!(refused.class, ErrorClass::InvalidSpec);
+    assert!(refused.message.ends_with(who), "{}", refused.message);
+    assert_eq!(scope.fake.calls("Instance.Label").len(), 0);
+    group.set_groups(&["others"]);
+    assert_eq!(strangers(&provider).await[0].claimed_by, None);
+    provider.adopt(&adopt("i-1", 1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_plugin_that_does_not_answer_may_watch_anything() {
+    let scope = Scope::new();
+    of_group(&scope.fake, "i-1");
+    let group = Fake::start(scope.folder.path(), "group");
+    group.set_groups(&[]);
+    for trouble in [
+        Trouble::Says("{\"result\": {\"Groups\": 7}}"),
+        Trouble::LostReply,
+        Trouble::Class("throttled"),
+    ] {
+        group.trouble("Group.InspectGroups", trouble);
+        let provider = scope.open();
+        let failed = provider.survey(&tags()).await.unwrap_err();
+        assert!(
+            failed
+                .message
+                .starts_with("plugin group: Group.InspectGroups: "),
+            "{failed}"
+        );
+    }
+    assert_eq!(handles(&scope.open()).await, ["i-1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_of_the_first_release_cannot_label_and_says_so() {
+    let scope = Scope::new();
+    of_group(&scope.fake, "i-1");
+    let first = json!({"APIs": [{"Name": "Instance", "Version": "0.1.0"}]});
+    scope
+        .fake
+        .set_handshake(json!({"Plugin.Implements": first}));
+    let provider = scope.open();
+    assert_eq!(handles(&provider).await, ["i-1"]);
+    let refused = provider.adopt(&adopt("i-1", 1)).await.unwrap_err();
+    assert_eq!(refused.class, ErrorClass::InvalidSpec);
+    let why = "plugin fake: it cannot change labels, so its instances cannot be adopted";
+    assert_eq!(refused.message, why);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_described_twice_is_no_whole_survey() {
+    let scope = Scope::new();
+    let twice = r#"{"result": {"Descriptions": [
+        {"ID": "i-1", "Tags": {"infrakit.group": "workers"}},
+        {"ID": "i-1", "Tags": {"infrakit.group": "workers"}}]}}"#;
+    scope
+        .fake
+        .trouble("Instance.DescribeInstances", Trouble::Says(twice));
+    let survey = scope.open().survey(&tags()).await.unwrap();
+    assert!(matches!(
+        survey.completeness,
+        drover_model::Completeness::Partial { .. }
+    ));
+    assert_eq!(survey.strangers.len(), 1);
+}
+
+fn seat(member: &str, attachments: &[&str]) -> Seat {
+    let member = MemberId::parse(member).unwrap();
+    let attachments = attachments
+        .iter()
+        .map(|name| AttachmentName::parse(name).unwrap());
+    Seat {
+        id: SeatId {
+            life: GroupUid::parse("0123456789abcdef").unwrap(),
+            member: member.clone(),
+        },
+        members: vec![member],
+        bootstrap: false,
+        attachments: attachments.collect(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_has_its_logical_id_and_its_place_alone() {
+    let scope = Scope::new();
+    let provider = scope.open();
+    let mut first = request(1);
+    first.slots[0].seat = Some(Box::new(seat("10-0-0-5", &[])));
+    provider.provision(&first).await.unwrap();
+    let called = scope.fake.calls("Instance.Provision");
+    assert_eq!(called[0]["Spec"]["LogicalID"], "10.0.0.5");
+    let listed = provider.list(&fleet()).await.unwrap().instances.remove(0);
+    let owner = listed.ownership.unwrap();
+    assert_eq!(owner.seat.unwrap().member.as_str(), "10-0-0-5");
+    let mut second = request(2);
+    second.slots[0].seat = Some(Box::new(seat("10-0-0-5", &[])));
+    let refused = provider.provision(&second).await.unwrap_err();
+    assert_eq!(refused.class, ErrorClass::Capacity);
+    let mut attached = request(3);
+    attached.slots[0].seat = Some(Box::new(seat("m3", &["data"])));
+    let refused = provider.provision(&attached).await.unwrap_err();
+    assert_eq!(refused.class, ErrorClass::InvalidSpec);
+    assert_eq!(scope.fake.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_and_their_instances_can_be_asked_for() {
+    let scope = Scope::new();
+    scope.fake.set_loose_filter();
+    of_group(&scope.fake, "i-1");
+    scope.fake.add_stranger("i-2", json!({}));
+    let group = Fake::start(scope.folder.path(), "group");
+    group.set_groups(&["workers"]);
+    let place = |fake: &Fake| Place::Fixed(Endpoint::Unix(fake.socket.clone()));
+    let name = |text: &str| text.parse::<PluginName>().unwrap();
+    let groups = inspect_groups(&place(&group), &name("group"))
+        .await
+        .unwrap();
+    assert_eq!((groups.len(), groups[0].id.as_str()), (1, "workers"));
+    let wrong = inspect_groups(&place(&scope.fake), &name("fake"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        wrong.to_string(),
+        "plugin fake: it has no interface `Group`"
+    );
+    let folder = Place::Named(Directory::new(scope.folder.path()));
+    let tag = ("infrakit.group", "workers");
+    let found = describe_instances(&folder, &name("fake"), tag)
+        .await
+        .unwrap();
+    assert_eq!((found.len(), found[0].id.as_str()), (1, "i-1"));
+    let missing = describe_instances(&folder, &name("nobody"), tag)
+        .await
+        .unwrap_err();
+    assert!(
+        missing.to_string().contains("there is no socket nobody"),
+        "{missing}"
+    );
+    let other = describe_instances(&folder, &name("group"), tag)
+        .await
+        .unwrap_err();
+    assert!(
+        other
+            .to_string()
+            .contains("does not support interface Instance"),
+        "{other}"
+    );
+    group_of_a_manager(&scope).await;
+}
+
+/// A manager has an object for each group, and one for all of them.
+async fn group_of_a_manager(scope: &Scope) {
+    let manager = Fake::start(scope.folder.path(), "manager");
+    manager.set_groups(&["workers"]);
+    let objects = json!({"Objects": {"Group/0.1.1": [{"Name": "groups"}, {"Name": "workers"}]}});
+    manager.set_handshake(json!({"Handshake.Hello": objects}));
+    let place = Place::Fixed(Endpoint::Unix(manager.socket.clone()));
+    let name: PluginName = "manager".parse().unwrap();
+    inspect_groups(&place, &name).await.unwrap();
+    assert_eq!(
+        manager.calls("Group.InspectGroups")[0]["Name"],
+        "manager/groups"
+    );
+}
