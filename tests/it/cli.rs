@@ -3,10 +3,12 @@
 use crate::support::{DROVER, Sandbox};
 
 /// Every command with its subcommands.
-const COMMANDS: [&[&str]; 43] = [
+const COMMANDS: [&[&str]; 45] = [
     &[],
     &["demo"],
     &["init"],
+    &["import"],
+    &["import", "infrakit"],
     &["validate"],
     &["run"],
     &["plan"],

@@ -40,6 +40,7 @@ mod simulate;
 #[path = "../../agent/drover-git/tests/support/ssh_server.rs"]
 mod ssh_server;
 mod support;
+mod take_over;
 mod tidy;
 mod validate;
 mod webhook;

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use drover_model::{Activity, ChangeId, FleetName, GroupName, InstanceId, Timestamp};
 
 mod audit;
+mod import;
 mod options;
 mod plugin;
 mod policy;
@@ -16,6 +17,7 @@ mod simulate;
 mod values;
 
 pub(crate) use audit::{AuditCommand, AuditExportArgs, AuditVerifyArgs, VerifyOptions};
+pub(crate) use import::{ImportCommand, ImportInfrakitArgs, ImportOutput};
 pub(crate) use options::{AgentOptions, ListOptions, Listen, Output, SourceOptions};
 pub(crate) use plugin::{
     PluginCommand, PluginConformArgs, PluginServeArgs, ReportOutput, ServedType,
@@ -79,6 +81,9 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Scaffold a configuration repository
     Init(InitArgs),
+    /// Write documents for what runs already and something else manages
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Check specs, policies and their tests
     Validate(ValidateArgs),
     /// Run the agent

@@ -16,6 +16,7 @@ mod audit;
 mod describe;
 mod edit;
 mod get;
+mod import;
 mod init;
 mod log;
 mod operate;
@@ -35,6 +36,7 @@ pub(crate) fn run(command: &Command, ui: Ui) -> CommandResult {
     match command {
         Command::Demo(args) => crate::demo::run(args, ui),
         Command::Init(args) => init::run(args, ui),
+        Command::Import(command) => import::run(command, ui),
         Command::Validate(args) => validate::run(args, ui),
         Command::Run(args) => crate::agent::run(args, ui),
         Command::Plan(args) => plan::run(args, ui),

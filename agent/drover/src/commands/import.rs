@@ -1,0 +1,172 @@
+//! `drover import`: documents for what runs already and something else manages. Every kind drafts documents with
+//! `manage: observe` and says what it could not translate; [`write`] checks and writes them.
+
+use std::fs;
+use std::path::Path;
+
+use drover_model::Value;
+
+use crate::check;
+use crate::cli::{ImportCommand, ImportOutput};
+use crate::documents::Documents;
+use crate::error::{CommandError, CommandResult, Context as _};
+use crate::exit::Exit;
+use crate::ui::Ui;
+
+mod infrakit;
+
+/// Runs a command.
+pub(super) fn run(command: &ImportCommand, ui: Ui) -> CommandResult {
+    match command {
+        ImportCommand::Infrakit(args) => infrakit::run(args, ui),
+    }
+}
+
+/// What an import comes to.
+#[derive(Debug, Default)]
+pub(super) struct Drafts {
+    /// The documents, one a file.
+    pub(super) files: Vec<Draft>,
+    /// What people must know: what was left out, and what was changed.
+    pub(super) remarks: Vec<String>,
+}
+
+/// A document to write.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Draft {
+    /// The file, from the output folder on.
+    pub(super) path: String,
+    /// What it says.
+    pub(super) text: String,
+}
+
+/// Writes documents, and says on stderr what people must know of them. Nothing is written unless all of it is valid and
+/// can be.
+pub(super) fn write(drafts: &Drafts, output: &ImportOutput, ui: Ui) -> CommandResult {
+    for remark in &drafts.remarks {
+        ui.message(&format!("note: {remark}"));
+    }
+    if drafts.files.is_empty() {
+        return Err(CommandError::new("there is nothing to import"));
+    }
+    twice(drafts)?;
+    valid(drafts)?;
+    let is_there = |draft: &&Draft| {
+        let found = fs::read(output.output.join(&draft.path)).ok();
+        found.is_some_and(|found| found != draft.text.as_bytes())
+    };
+    let there: Vec<&Draft> = drafts.files.iter().filter(is_there).collect();
+    if !there.is_empty() && !output.force {
+        let mut error = CommandError::new("files are there already and say something else");
+        for draft in there {
+            error = error.detail(output.output.join(&draft.path).display().to_string());
+        }
+        return Err(error.hint("compare them, or write over them with --force"));
+    }
+    let mut told = String::new();
+    for draft in &drafts.files {
+        let path = output.output.join(&draft.path);
+        put(&path, &draft.text)?;
+        told.push_str(&format!("{}\n", path.display()));
+    }
+    ui.result(&told)?;
+    Ok(Exit::Done)
+}
+
+fn put(path: &Path, text: &str) -> CommandResult<()> {
+    let attempted = || format!("cannot write {}", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).context(attempted())?;
+    }
+    fs::write(path, text).context(attempted())
+}
+
+/// Two documents of one name would be one file.
+fn twice(drafts: &Drafts) -> CommandResult<()> {
+    let mut paths: Vec<&str> = drafts
+        .files
+        .iter()
+        .map(|draft| draft.path.as_str())
+        .collect();
+    paths.sort_unstable();
+    match paths.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(pair) => Err(CommandError::new(format!(
+            "two documents would be {}: their names differ only in what names of documents cannot have",
+            pair[0]
+        ))),
+    }
+}
+
+/// Checks the documents as `drover validate` does: what is written can be committed as it is.
+fn valid(drafts: &Drafts) -> CommandResult<()> {
+    let scratch = tempfile::tempdir().context("cannot make a scratch folder")?;
+    for draft in &drafts.files {
+        put(&scratch.path().join(&draft.path), &draft.text)?;
+    }
+    let documents = Documents::from_path(scratch.path())?;
+    let checked = check::check(&documents);
+    if checked.errors() == 0 {
+        return Ok(());
+    }
+    let mut error =
+        CommandError::new("what was found makes no valid documents; nothing was written");
+    for mistake in checked.diagnostics.iter().filter(|one| one.is_error()) {
+        error = error.detail(format!("{}: {}", mistake.span, mistake.message));
+    }
+    Err(error)
+}
+
+/// Returns an entry of a document as YAML, `depth` levels in.
+pub(super) fn entry(depth: usize, key: &str, value: &Value) -> String {
+    let map: Value = [(key.to_owned(), value.clone())].into_iter().collect();
+    let text = drover_spec::record::to_yaml(&map);
+    let margin = "  ".repeat(depth);
+    let lines = text.lines().map(|line| match line {
+        "" => "\n".to_owned(),
+        line => format!("{margin}{line}\n"),
+    });
+    lines.collect()
+}
+
+/// Returns a map of texts as a value.
+pub(super) fn texts<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> Value {
+    let entries = entries.into_iter();
+    entries
+        .map(|(key, text)| (key.to_owned(), Value::from(text)))
+        .collect()
+}
+
+/// Returns lines as comments of a document.
+pub(super) fn comments(lines: &[String]) -> String {
+    let line = |line: &String| match line.as_str() {
+        "" => "#\n".to_owned(),
+        line => format!("# {}\n", line.replace(['\n', '\r'], " ")),
+    };
+    lines.iter().map(line).collect()
+}
+
+/// Returns a value with every `${` escaped, which would be drover's own substitution otherwise.
+pub(super) fn literal(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(literal_text(text)),
+        Value::List(list) => Value::List(list.iter().map(literal).collect()),
+        Value::Map(map) => {
+            let entries = map.iter();
+            entries
+                .map(|(key, value)| (key.clone(), literal(value)))
+                .collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) => {
+            value.clone()
+        }
+    }
+}
+
+/// Returns a text with every `${` escaped.
+pub(super) fn literal_text(text: &str) -> String {
+    text.replace("${", "$${")
+}
+
+#[cfg(test)]
+mod tests;

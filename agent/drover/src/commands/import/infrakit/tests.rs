@@ -1,0 +1,243 @@
+//! Documents of groups of InfraKit.
+
+use std::collections::BTreeMap;
+
+use insta::assert_snapshot;
+
+use super::super::{Drafts, valid};
+use super::{Import, specification};
+
+/// Returns the documents that a file comes to, and what is said about them.
+fn imported(text: &str) -> (Drafts, usize) {
+    let mut import = Import {
+        provider: None,
+        neighbours: None,
+        source: "groups.json".to_owned(),
+        drafts: Drafts::default(),
+        plugins: BTreeMap::new(),
+        failed: 0,
+    };
+    for group in &specification::read("groups.json", text.as_bytes()).unwrap() {
+        import.group(group);
+    }
+    import.providers().unwrap();
+    if !import.drafts.files.is_empty() {
+        valid(&import.drafts).unwrap();
+    }
+    (import.drafts, import.failed)
+}
+
+fn shown(text: &str) -> String {
+    let (drafts, _) = imported(text);
+    let files = drafts.files.iter();
+    let files: Vec<String> = files
+        .map(|file| format!("--- {}\n{}", file.path, file.text))
+        .collect();
+    files.concat()
+}
+
+fn remarks(text: &str) -> Vec<String> {
+    imported(text).0.remarks
+}
+
+const WORKERS: &str = r#"{"ID": "workers", "Properties": {
+  "Allocation": {"Size": 3, "LogicalIDs": null},
+  "Instance": {"Plugin": "simulator/compute", "Properties": {"image": "a", "script": "echo ${HOME}"}},
+  "Flavor": {"Plugin": "vanilla", "Properties": {"Init": ["echo hi", "echo ${X}"], "Tags": {"tier": "web"}}},
+  "Updating": {"Duration": "0s", "Count": 0, "SkipBeforeInstanceDestroy": null}}}"#;
+
+#[test]
+fn a_group_becomes_a_document_that_only_watches_and_its_plugin_a_provider() {
+    assert_snapshot!(shown(WORKERS), @r#"
+    --- groups/workers.yaml
+    # The InfraKit group workers, from groups.json.
+    # It is only watched: `drover plan` shows what there is. Free the group in InfraKit, then commit
+    # `manage: full`, and its instances are taken over as they run.
+    apiVersion: drover/v1alpha1
+    kind: Group
+    metadata:
+      name: workers
+    spec:
+      provider: simulator-compute
+      size: 3
+      manage: observe
+      adopt:
+        selector:
+          matchTags:
+            infrakit.group: workers
+        # What was made from an older specification counts as outdated.
+        current:
+          matchTags:
+            infrakit.config.hash: i5vjisywkknt4wcmbigw6udnaex4i3zr
+        revision: assume
+      template:
+        properties:
+          image: a
+          script: "echo $${HOME}"
+        flavors:
+          - vanilla:
+              init:
+                - echo hi
+                - "echo $${X}"
+              tags:
+                tier: web
+        # So that InfraKit knows them again, should they be handed back.
+        tags:
+          infrakit.config.hash: i5vjisywkknt4wcmbigw6udnaex4i3zr
+          infrakit.group: workers
+    --- providers/simulator-compute.yaml
+    # The instance plugin of groups of InfraKit. `drover plugin conform` checks whether it keeps drover's contract.
+    apiVersion: drover/v1alpha1
+    kind: Provider
+    metadata:
+      name: simulator-compute
+    spec:
+      plugin: simulator/compute
+      type: plugin
+    "#);
+    assert_eq!(remarks(WORKERS), Vec::<String>::new());
+}
+
+#[test]
+fn the_fingerprint_is_infrakits_own_in_json_and_in_yaml() {
+    let json = r#"{"ID": "a", "Properties": {"Allocation": {"Size": 1},
+        "Instance": {"Plugin": "file", "Properties": {"Note": "v1"}},
+        "Flavor": {"Plugin": "vanilla", "Properties": {"Init": ["a"]}}}}"#;
+    let yaml = "kind: group
+metadata: {name: group/a}
+properties:
+  Allocation: {Size: 1}
+  Instance: {Plugin: file, Properties: {Note: v1}}
+  Flavor:
+    Plugin: vanilla
+    Properties:
+      Init: [a]
+";
+    for text in [json, yaml] {
+        assert!(shown(text).contains("infrakit.config.hash: ryx5jnkugtqiqo6aporzme5ponk3vv3y"));
+    }
+}
+
+#[test]
+fn lists_of_groups_and_a_managers_file_are_read_too() {
+    let list = format!("[{WORKERS}, {}]", WORKERS.replace("workers", "others"));
+    let paths = |text: &str| -> Vec<String> {
+        imported(text)
+            .0
+            .files
+            .into_iter()
+            .map(|file| file.path)
+            .collect()
+    };
+    let known = [
+        "groups/workers.yaml",
+        "groups/others.yaml",
+        "providers/simulator-compute.yaml",
+    ];
+    assert_eq!(paths(&list), known);
+    let manager = format!(r#"[{{"Plugin": "group", "Properties": {WORKERS}}}]"#);
+    assert_eq!(paths(&manager), [known[0], known[2]]);
+}
+
+#[test]
+fn members_keep_their_names_as_far_as_names_can_be() {
+    let members = WORKERS.replace(
+        r#""Size": 3, "LogicalIDs": null"#,
+        r#""LogicalIDs": ["10.0.0.5", "m2"]"#,
+    );
+    assert_snapshot!(remarks(&members).join("\n"), @"group workers: the member 10.0.0.5 is called 10-0-0-5, as names of members are DNS labels");
+    let shown = shown(&members).replace('"', "");
+    assert!(
+        shown.contains("  members:\n    - id: 10-0-0-5\n    - id: m2\n"),
+        "{shown}"
+    );
+    let twice = WORKERS.replace(
+        r#""Size": 3, "LogicalIDs": null"#,
+        r#""LogicalIDs": ["a.b", "a-b"]"#,
+    );
+    assert_eq!(imported(&twice).1, 1);
+}
+
+#[test]
+fn what_has_no_place_in_a_document_is_told_and_stands_in_it() {
+    let text = r#"{"ID": "My Workers", "Properties": {
+      "Allocation": {"Size": 2}, "Alocation": 3,
+      "Instance": {"Plugin": "selector/spread", "Properties": {"a": {}}},
+      "Flavor": {"Plugin": "combo", "Properties": [
+        {"Plugin": "vanilla", "Properties": {"Init": ["a"], "Attachments": [{"ID": "v"}], "InitScriptTemplateURL": "str://x"}},
+        {"Plugin": "swarm/worker", "Properties": {}}]},
+      "Updating": {"Duration": "30s", "Count": 3, "SkipBeforeInstanceDestroy": "drain"}}}"#;
+    let told = remarks(text);
+    assert_snapshot!(told.join("\n"), @"
+    group My Workers: it is called my-workers, as names of documents are DNS labels
+    group My Workers: the plugin selector/spread chooses among other plugins by itself: it is used as it is, and drover knows of no zones
+    group My Workers: Updating.Duration (30s) is not translated: `rollout.minReady` says how long an instance must be well before the next
+    group My Workers: Updating.Count (3) is not translated: there is no count of checks; `rollout.minReady` says how long an instance must be well
+    group My Workers: Updating.SkipBeforeInstanceDestroy (drain) is not translated: `drain` says what happens before an instance is ended; `drain: {delay: 0s}` skips it
+    group My Workers: the field Alocation is not known, and is left out
+    group My Workers: the field Attachments of the flavor vanilla is not translated
+    group My Workers: the field InitScriptTemplateURL of the flavor vanilla is not translated
+    group My Workers: the flavor swarm/worker is not translated: what it puts onto new instances is missing, and so are its health and its drain
+    ");
+    let document = shown(text);
+    for remark in told.iter().skip(1) {
+        let remark = remark.split_once(": ").unwrap().1;
+        assert!(document.contains(&format!("# - {remark}\n")), "{remark}");
+    }
+    assert!(document.contains("groups/my-workers.yaml"));
+}
+
+#[test]
+fn what_cannot_be_translated_is_left_out_and_said_why() {
+    let broken = [
+        WORKERS.replace(r#""Size": 3"#, r#""Size": null"#),
+        WORKERS.replace("simulator/compute", ""),
+        WORKERS.replace(r#"{"image": "a", "script": "echo ${HOME}"}"#, "[1]"),
+        WORKERS.replace(r#"["echo hi", "echo ${X}"]"#, "7"),
+        WORKERS.replace(r#""image": "a""#, r#""image": 1e999"#),
+        WORKERS.replace("\"workers\"", "\"...\""),
+    ];
+    let told = broken.map(|text| {
+        let (drafts, failed) = imported(&text);
+        assert_eq!(failed, 1, "{text}");
+        drafts.remarks.join("\n")
+    });
+    assert_snapshot!(told.join("\n"), @"
+    group workers: not imported: its `Allocation` has neither `Size` nor `LogicalIDs`
+    group workers: not imported: its `Instance` names no `Plugin`
+    group workers: not imported: the `Properties` of its `Instance` are not a map
+    group workers: not imported: the `Init` of its flavor is no list
+    group workers: not imported: the number 1e999 is too large
+    group ...: not imported: nothing of its name can be a document's name
+    ");
+}
+
+#[test]
+fn a_file_that_is_no_group_is_refused_with_the_entry() {
+    let refused = |text: &str| {
+        let error = specification::read("f", text.as_bytes()).unwrap_err();
+        error.render()
+    };
+    let told = [
+        refused("{"),
+        refused("[]"),
+        refused("[1]"),
+        refused("{\"Properties\": {}}"),
+        refused("kind: simulator"),
+        refused("kind: group"),
+    ];
+    assert_snapshot!(told.concat(), @r#"
+    error: f is neither JSON nor YAML
+      as JSON: no key begins at byte 1
+      as YAML: f:1:1: unclosed bracket '{'
+    error: f has no group
+    error: f: entry 1 is no group
+      it is not a map
+    error: f: entry 1 is no group
+      it has no `ID`
+    error: f: entry 1 is no group
+      it is of the kind "simulator", and only groups can be taken over
+    error: f: entry 1 is no group
+      it has no `metadata.name`
+    "#);
+}

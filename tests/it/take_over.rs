@@ -1,0 +1,432 @@
+//! Groups of InfraKit, taken over as they run and handed back: import, watch, promote, free, adopt, roll, release.
+//! What happens is counted at the instance plugin.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use serde_json::{Value, json};
+
+use crate::plugin::PYTHON;
+use crate::support::{PATIENCE, Sandbox, converged, holds, instances, wait_until};
+
+/// InfraKit's own fingerprint of the group below.
+const HASH: &str = "bamp22swpa7wcav5722nebxz7ktt2dvv";
+
+/// The specification as its group plugin tells it.
+fn specification() -> Value {
+    json!({"ID": "workers", "Properties": {
+        "Allocation": {"Size": 3, "LogicalIDs": null},
+        "Instance": {"Plugin": "file", "Properties": {"note": "one", "numbers": [1.0, 1e21, 18_446_744_073_709_551_615_u64]}},
+        "Flavor": {"Plugin": "vanilla", "Properties": {"Init": ["echo <hi> & bye"], "Tags": {"tier": "web"}}},
+        "Updating": {"Duration": "0s", "Count": 0, "SkipBeforeInstanceDestroy": null}}})
+}
+
+/// A `Group` plugin: it tells which groups it watches, and does nothing.
+struct GroupPlugin {
+    groups: Arc<Mutex<Vec<Value>>>,
+    _serving: JoinHandle<()>,
+}
+
+impl GroupPlugin {
+    fn start(socket: PathBuf, groups: Vec<Value>) -> Self {
+        let groups = Arc::new(Mutex::new(groups));
+        let listener = UnixListener::bind(socket).unwrap();
+        let told = Arc::clone(&groups);
+        let serving = std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(stream) = stream else { return };
+                // Who asks may go away in the middle of it.
+                let _ = answer(stream, &told);
+            }
+        });
+        Self {
+            groups,
+            _serving: serving,
+        }
+    }
+
+    /// As `infrakit group free` does.
+    fn free(&self) {
+        self.groups.lock().unwrap().clear();
+    }
+}
+
+fn answer(stream: UnixStream, groups: &Mutex<Vec<Value>>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let line = line.trim().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let call: Value = serde_json::from_slice(&body)?;
+    let result = match call["method"].as_str() {
+        Some("Handshake.Hello") => {
+            json!({"Objects": {"Group/0.1.1": [{"Name": ".", "ProxyFor": ""}]}})
+        }
+        Some("Group.InspectGroups") => {
+            json!({"Name": "", "ID": "", "Groups": *groups.lock().unwrap()})
+        }
+        other => panic!("the agent calls {other:?} of a Group plugin"),
+    };
+    let text = json!({"jsonrpc": "2.0", "result": result, "id": call["id"]}).to_string();
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close";
+    let mut stream = reader.into_inner();
+    write!(
+        stream,
+        "{head}\r\nContent-Length: {}\r\n\r\n{text}",
+        text.len()
+    )
+}
+
+/// The instance plugin's process, killed with its test.
+struct InstancePlugin(Child);
+
+impl InstancePlugin {
+    fn start(sandbox: &Sandbox) -> Self {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        let socket = sandbox.path("plugins/file");
+        let mut command = Command::new(PYTHON);
+        command
+            .arg(root.join("../../tests/fixtures/infrakit_file.py"))
+            .args([&socket, &sandbox.path("machines")])
+            .env_clear()
+            .stdin(Stdio::null());
+        let child = command.spawn();
+        let child = child.expect("python3 is needed for this test: tests/run installs it");
+        wait_until("the plugin to listen", PATIENCE, || {
+            UnixStream::connect(&socket).is_ok()
+        });
+        Self(child)
+    }
+}
+
+impl Drop for InstancePlugin {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::with_files(&[("README", "A fleet.\n")]);
+    let path = sandbox.path("agent.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    let dir = sandbox.path("plugins").display().to_string();
+    let text = text.replace("allow: [process]", "allow: [plugin]");
+    fs::write(path, format!("{text}plugins: {{dir: '{dir}'}}\n")).unwrap();
+    fs::create_dir_all(sandbox.path("machines")).unwrap();
+    fs::create_dir_all(sandbox.path("plugins")).unwrap();
+    sandbox
+}
+
+/// Puts a machine there, as the group of InfraKit has made it.
+fn machine(sandbox: &Sandbox, name: &str, hash: &str) {
+    let tags = json!({"infrakit.group": "workers", "infrakit.config.hash": hash, "tier": "web"});
+    let spec = json!({"Properties": {"note": "one"}, "Tags": tags, "Init": "", "LogicalID": null});
+    sandbox.write(&format!("machines/{name}.json"), &spec.to_string());
+}
+
+/// The machines with their specifications.
+fn machines(sandbox: &Sandbox) -> Vec<(String, Value)> {
+    let entries = fs::read_dir(sandbox.path("machines")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let files = paths.filter(|path| path.extension().is_some_and(|end| end == "json"));
+    let mut machines: Vec<(String, Value)> = files
+        .filter_map(|path| {
+            let name = path.file_stem()?.to_str()?.to_owned();
+            Some((
+                name,
+                serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?,
+            ))
+        })
+        .collect();
+    machines.sort_by(|one, other| one.0.cmp(&other.0));
+    machines
+}
+
+fn names(sandbox: &Sandbox) -> Vec<String> {
+    machines(sandbox)
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect()
+}
+
+/// How many machines the plugin was ever asked to make.
+fn made(sandbox: &Sandbox) -> usize {
+    let log = fs::read_to_string(sandbox.path("machines/made")).unwrap_or_default();
+    log.lines().count()
+}
+
+const WORKERS: &str = "groups/workers.yaml";
+
+/// Changes the document in the work tree and pushes it.
+fn edit(sandbox: &Sandbox, message: &str, from: &str, to: &str) {
+    let text = fs::read_to_string(sandbox.path("work").join(WORKERS)).unwrap();
+    assert!(text.contains(from), "{text}");
+    sandbox.push(message, &[(WORKERS, &text.replace(from, to))]);
+}
+
+fn import(sandbox: &Sandbox) {
+    let socket = sandbox
+        .path("plugins/group-stateless")
+        .display()
+        .to_string();
+    let work = sandbox.path("work").display().to_string();
+    sandbox
+        .drover(&["import", "infrakit", &socket, "--output", &work])
+        .exits(0);
+}
+
+/// Writes the documents and watches by them, with shorter times.
+fn documents(sandbox: &Sandbox) {
+    import(sandbox);
+    let provider = sandbox.path("work/providers/file.yaml");
+    let text = fs::read_to_string(&provider).unwrap();
+    fs::write(
+        &provider,
+        text.replace(
+            "type: plugin",
+            "type: plugin\n  visibility: 1s\n  provisionTimeout: 1s",
+        ),
+    )
+    .unwrap();
+    let work = sandbox.path("work").display().to_string();
+    sandbox.drover(&["validate", &work]).exits(0);
+    edit(
+        sandbox,
+        "import",
+        "  manage: observe\n",
+        "  manage: observe\n  rollout: {minReady: 100ms, maxSurge: 2}\n  drain: {delay: 0s}\n",
+    );
+}
+
+/// Everything is told, nothing is touched.
+fn watched(sandbox: &Sandbox, before: &[(String, Value)]) {
+    let watched = sandbox.wait_for("workers", "the strangers", |group| group["strangers"] == 3);
+    assert_eq!(watched["phase"], "Observed");
+    assert_eq!(holds(&watched), ["OwnerStillActs"]);
+    let listed = sandbox
+        .with_config(&["get", "instances", "-o", "wide"])
+        .exits(0);
+    let listed = listed
+        .prints("workers-1")
+        .prints("Stranger")
+        .prints("instance-3");
+    drop(listed);
+    sandbox
+        .with_config(&["describe", "workers"])
+        .exits(0)
+        .prints("To adopt:");
+    assert_eq!(machines(sandbox), before);
+}
+
+/// Promoted while its owner acts: refused, and everybody can read why.
+fn refused(sandbox: &Sandbox, before: &[(String, Value)]) {
+    edit(sandbox, "promote", "manage: observe", "manage: full");
+    let refused = sandbox.wait_for("workers", "the hold", |group| {
+        group["phase"] == "Held" && holds(group) == ["OwnerStillActs"]
+    });
+    let told = refused["holds"][0]["message"].as_str().unwrap();
+    assert!(told.ends_with("the InfraKit group workers, which plugin group-stateless still manages; free it with `infrakit group free workers`"), "{told}");
+    sandbox.with_config(&["reconcile"]).exits(0);
+    assert_eq!(machines(sandbox), before);
+}
+
+/// Freed: adopted, with nothing made and nothing ended.
+fn taken(sandbox: &Sandbox, before: &[(String, Value)]) {
+    let taken = sandbox.wait_converged("workers", 3);
+    assert_eq!(instances(&taken), ["workers-1", "workers-2", "workers-3"]);
+    assert_eq!(
+        (names(sandbox), made(sandbox)),
+        (before.iter().map(|(name, _)| name.clone()).collect(), 0)
+    );
+    for (name, spec) in machines(sandbox) {
+        assert_eq!(spec["Tags"]["drover.fleet"], "test", "{name}");
+        assert_eq!(spec["Tags"]["infrakit.config.hash"], HASH, "{name}");
+        assert_eq!(spec["Tags"]["tier"], "web", "{name}");
+    }
+    let log = sandbox.with_config(&["log", "workers"]).exits(0);
+    for number in 1..=3 {
+        assert!(
+            log.stdout
+                .contains(&format!("- adopt workers-{number} (adoption)\n"))
+        );
+    }
+}
+
+/// Released: running, with the tags that InfraKit knows them by.
+fn handed_back(sandbox: &Sandbox) {
+    edit(
+        sandbox,
+        "orphan",
+        "manage: full\n",
+        "manage: full\n  deletion: {policy: Orphan}\n",
+    );
+    sandbox.wait_converged("workers", 3);
+    let kept = names(sandbox);
+    fs::remove_file(sandbox.path("work").join(WORKERS)).unwrap();
+    sandbox.push("hand back", &[("README", "Handed back.\n")]);
+    wait_until("the tags to be off", PATIENCE, || {
+        let all = machines(sandbox);
+        all.iter()
+            .all(|(_, spec)| spec["Tags"]["drover.fleet"] == "")
+    });
+    assert_eq!((names(sandbox), made(sandbox)), (kept, 3));
+    for (_, spec) in machines(sandbox) {
+        assert_eq!(spec["Tags"]["infrakit.group"], "workers");
+        assert_eq!(spec["Tags"]["infrakit.config.hash"], HASH);
+    }
+}
+
+#[test]
+fn a_group_of_infrakit_is_taken_over_as_it_runs_and_handed_back() {
+    let sandbox = sandbox();
+    for name in ["instance-1", "instance-2", "instance-3"] {
+        machine(&sandbox, name, HASH);
+    }
+    let before = machines(&sandbox);
+    let _instances = InstancePlugin::start(&sandbox);
+    let groups = GroupPlugin::start(
+        sandbox.path("plugins/group-stateless"),
+        vec![specification()],
+    );
+    documents(&sandbox);
+    let _agent = sandbox.agent();
+    watched(&sandbox, &before);
+    refused(&sandbox, &before);
+    groups.free();
+    taken(&sandbox, &before);
+    // One of the family from now on: a change rolls.
+    edit(&sandbox, "two", "note: one", "note: two");
+    sandbox.wait_for("workers", "the update", |group| {
+        converged(group, 3) && !instances(group).contains(&"workers-3".to_owned())
+    });
+    wait_until("the old machines to be gone", PATIENCE, || {
+        names(&sandbox).len() == 3
+    });
+    assert_eq!(made(&sandbox), 3);
+    handed_back(&sandbox);
+}
+
+#[test]
+fn what_an_older_specification_has_made_is_told_and_replaced() {
+    let sandbox = sandbox();
+    machine(&sandbox, "instance-1", HASH);
+    machine(&sandbox, "instance-2", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+    machine(&sandbox, "instance-3", HASH);
+    let _instances = InstancePlugin::start(&sandbox);
+    let socket = sandbox.path("plugins/group-stateless");
+    let groups = GroupPlugin::start(socket.clone(), vec![specification()]);
+    let work = sandbox.path("work").display().to_string();
+    let socket = socket.display().to_string();
+    let command = ["import", "infrakit", &socket, "--output", &work];
+    let outdated = "1 of 3 instances are of another specification and count as outdated, so that a rollout replaces them: instance-2";
+    let ran = sandbox.drover(&command).exits(0).says(outdated);
+    assert_eq!(ran.stdout.lines().count(), 2);
+    let text = fs::read_to_string(sandbox.path("work").join(WORKERS)).unwrap();
+    assert!(text.contains(&format!("# - {outdated}\n")));
+    // The same again changes nothing; what somebody has edited is not written over.
+    sandbox.drover(&command).exits(0);
+    sandbox.write(
+        "work/groups/workers.yaml",
+        &text.replace("manage: observe", "manage: full"),
+    );
+    sandbox
+        .drover(&command)
+        .exits(1)
+        .says("files are there already")
+        .says("--force");
+    let forced = [&command[..], &["--force"]].concat();
+    sandbox.drover(&forced).exits(0);
+    groups.free();
+    edit(
+        &sandbox,
+        "import",
+        "  manage: observe\n",
+        "  manage: full\n  rollout: {minReady: 100ms}\n  drain: {delay: 0s}\n",
+    );
+    let _agent = sandbox.agent();
+    sandbox.wait_converged("workers", 3);
+    wait_until("the outdated machine to be gone", PATIENCE, || {
+        let names = names(&sandbox);
+        names.len() == 3 && !names.contains(&"instance-2".to_owned())
+    });
+    assert_eq!(made(&sandbox), 1);
+    let kept = names(&sandbox);
+    assert!(kept.contains(&"instance-1".to_owned()) && kept.contains(&"instance-3".to_owned()));
+}
+
+#[test]
+fn an_import_reads_files_and_says_what_is_wrong_with_them() {
+    let sandbox = sandbox();
+    let file = |name: &str, text: &str| {
+        sandbox.write(name, text);
+        sandbox.path(name).display().to_string()
+    };
+    let out = sandbox.path("out").display().to_string();
+    let good = file("groups.json", &specification().to_string());
+    let run = |path: &str, more: &[&str]| {
+        let command = ["import", "infrakit", path, "--output", &out];
+        sandbox.drover(&[&command[..], more].concat())
+    };
+    run(&good, &["--provider", "machines"])
+        .exits(0)
+        .prints("providers/machines.yaml");
+    let text = fs::read_to_string(sandbox.path("out").join(WORKERS)).unwrap();
+    assert!(text.contains("provider: machines"), "{text}");
+    assert!(
+        text.contains(&format!("infrakit.config.hash: {HASH}")),
+        "{text}"
+    );
+    sandbox.drover(&["validate", &out]).exits(0);
+
+    let mut other = specification();
+    other["ID"] = json!("others");
+    other["Properties"]["Instance"]["Plugin"] = json!("simulator/compute");
+    let two = file("two.json", &json!([specification(), other]).to_string());
+    run(&two, &["--provider", "machines"])
+        .exits(64)
+        .says("file, simulator/compute");
+    // One that cannot be translated is left out, and the others are written.
+    let mut broken = specification();
+    broken["ID"] = json!("broken");
+    broken["Properties"]["Allocation"] = json!({});
+    let some = file("some.json", &json!([broken, other]).to_string());
+    let ran = run(&some, &[])
+        .exits(1)
+        .says("group broken: not imported: its `Allocation` has neither");
+    ran.prints("groups/others.yaml");
+    let none = file("none.json", &json!([broken]).to_string());
+    run(&none, &[]).exits(1).says("there is nothing to import");
+    // Names that come to the same file are nobody's to choose between.
+    other["ID"] = json!("Workers");
+    let same = file("same.json", &json!([specification(), other]).to_string());
+    run(&same, &["--force"])
+        .exits(1)
+        .says("two documents would be groups/workers.yaml");
+    run(&file("wrong.json", "[1]"), &[])
+        .exits(1)
+        .says("entry 1 is no group");
+    run(&sandbox.path("missing").display().to_string(), &[])
+        .exits(1)
+        .says("cannot read");
+    let dead = sandbox.path("plugins/dead");
+    drop(UnixListener::bind(&dead).unwrap());
+    run(&dead.display().to_string(), &[])
+        .exits(1)
+        .says("cannot ask for groups");
+}
