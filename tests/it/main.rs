@@ -24,6 +24,7 @@ mod etcd;
 mod groups;
 #[path = "../../agent/drover-git/tests/support/http_backend.rs"]
 mod http_backend;
+mod import_aws;
 mod infrakit;
 mod metrics;
 mod notify;

@@ -17,7 +17,10 @@ mod simulate;
 mod values;
 
 pub(crate) use audit::{AuditCommand, AuditExportArgs, AuditVerifyArgs, VerifyOptions};
-pub(crate) use import::{ImportCommand, ImportInfrakitArgs, ImportOutput};
+pub(crate) use import::{
+    DescribeOptions, ImportAsgArgs, ImportCommand, ImportEc2Args, ImportInfrakitArgs, ImportOutput,
+    ImportTerraformArgs,
+};
 pub(crate) use options::{AgentOptions, ListOptions, Listen, Output, SourceOptions};
 pub(crate) use plugin::{
     PluginCommand, PluginConformArgs, PluginServeArgs, ReportOutput, ServedType,

@@ -70,6 +70,14 @@ impl FromStr for Until {
     }
 }
 
+/// Parses `KEY=VALUE` of a tag. The value may be empty, and may hold `=`.
+pub(super) fn tag(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        Some(_) | None => Err("a tag is KEY=VALUE".to_owned()),
+    }
+}
+
 /// Parses a duration such as `1h30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     drover_spec::parse_duration(text).map_err(|error| error.to_string())

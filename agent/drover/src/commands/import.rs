@@ -13,12 +13,18 @@ use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
 use crate::ui::Ui;
 
+mod aws;
 mod infrakit;
+mod machines;
+mod terraform;
 
 /// Runs a command.
 pub(super) fn run(command: &ImportCommand, ui: Ui) -> CommandResult {
     match command {
         ImportCommand::Infrakit(args) => infrakit::run(args, ui),
+        ImportCommand::Ec2(args) => aws::ec2(args, ui),
+        ImportCommand::Asg(args) => aws::asg(args, ui),
+        ImportCommand::Terraform(args) => terraform::run(args, ui),
     }
 }
 

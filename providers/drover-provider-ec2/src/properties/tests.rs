@@ -74,3 +74,23 @@ fn mistakes_say_where_they_are() {
     let error = with(&[("fallbackTypes", many)]).unwrap_err();
     assert!(error.message.contains("more than 20"), "{error}");
 }
+
+#[test]
+fn what_drover_import_writes_can_be_made() {
+    let snapshots = [
+        include_str!("../../../../tests/it/snapshots/it__import_aws__import-ec2.snap"),
+        include_str!("../../../../tests/it/snapshots/it__import_aws__import-asg.snap"),
+        include_str!("../../../../tests/it/snapshots/it__import_aws__import-terraform-web.snap"),
+        include_str!(
+            "../../../../tests/it/snapshots/it__import_aws__import-terraform-workers.snap"
+        ),
+    ];
+    for snapshot in snapshots {
+        let document = snapshot.splitn(3, "---\n").nth(2).unwrap();
+        let document: serde_json::Value = serde_saphyr::from_str(document).unwrap();
+        let properties = &document["spec"]["template"]["properties"];
+        let decoded = decode(&drover_provider_plugin::from_json(properties)).unwrap();
+        let is_whole = decoded.launch_template.is_some() || decoded.image_id.is_some();
+        assert!(is_whole && !decoded.subnets.is_empty(), "{document}");
+    }
+}
