@@ -104,7 +104,7 @@ impl Place {
             .unwrap();
     }
 
-    async fn suspend(&self, name: &str, processes: &[&str]) {
+    pub(crate) async fn suspend(&self, name: &str, processes: &[&str]) {
         let processes = processes.iter().map(|one| (*one).to_owned()).collect();
         scaling_client(&self.endpoint)
             .await

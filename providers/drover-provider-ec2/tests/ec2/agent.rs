@@ -44,13 +44,13 @@ pub(crate) fn drover() -> PathBuf {
 }
 
 /// A folder with a repository, a work tree, and an agent's file.
-struct Sandbox {
+pub(crate) struct Sandbox {
     folder: tempfile::TempDir,
     agent: Option<Child>,
 }
 
 impl Sandbox {
-    fn new(fake: &Fake) -> Self {
+    pub(crate) fn new(fake: &Fake) -> Self {
         let folder = tempfile::Builder::new().prefix("drover-ec2-").tempdir();
         let sandbox = Self {
             folder: folder.unwrap(),
@@ -118,7 +118,7 @@ impl Sandbox {
     }
 
     /// Commits files and pushes them, as a person would.
-    fn push(&self, message: &str, files: &[(&str, &str)]) {
+    pub(crate) fn push(&self, message: &str, files: &[(&str, &str)]) {
         for (path, text) in files {
             let place = self.path("work").join(path);
             fs::create_dir_all(place.parent().unwrap()).unwrap();
@@ -129,7 +129,7 @@ impl Sandbox {
         self.git("work", &["push", "--quiet", "origin", "HEAD:main"]);
     }
 
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -152,12 +152,12 @@ impl Sandbox {
         }
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("agent.log")).unwrap_or_default()
     }
 
     /// Returns a group as `describe` shows it, once there is one.
-    fn group(&self, name: &str) -> Option<Json> {
+    pub(crate) fn group(&self, name: &str) -> Option<Json> {
         let output = self
             .hermetic(&drover(), ".")
             .args(["describe", "group", name, "-o", "json", "--config"])
@@ -173,7 +173,7 @@ impl Sandbox {
 
     /// Waits until a group has converged at a size and the double has that many with this key, and no others.
     #[track_caller]
-    fn wait_converged(&self, fake: &Fake, name: &str, size: usize, key: &str) {
+    pub(crate) fn wait_converged(&self, fake: &Fake, name: &str, size: usize, key: &str) {
         let started = Instant::now();
         let mut last = None;
         while started.elapsed() < PATIENCE {
@@ -218,7 +218,7 @@ impl Drop for Sandbox {
     }
 }
 
-const PROVIDER: (&str, &str) = (
+pub(crate) const PROVIDER: (&str, &str) = (
     "providers/aws.yaml",
     "apiVersion: drover/v1alpha1\nkind: Provider\nmetadata: {name: aws}\n\
      spec: {type: plugin, plugin: ec2, settings: {region: eu-central-1}}\n",
@@ -248,7 +248,7 @@ fn push(sandbox: &Sandbox, size: usize, key: &str) {
 }
 
 /// An EC2 that is slow and behind.
-fn real() -> FakeSettings {
+pub(crate) fn real() -> FakeSettings {
     let ms = Duration::from_millis;
     FakeSettings {
         boot: ms(300),

@@ -18,3 +18,4 @@ mod places;
 mod program;
 mod scaling;
 mod support;
+mod taking_over;
