@@ -276,7 +276,11 @@ fn handed_back(sandbox: &Sandbox) {
         "manage: full\n",
         "manage: full\n  deletion: {policy: Orphan}\n",
     );
-    sandbox.wait_converged("workers", 3);
+    // What it does with the instances is what the document in force says when it goes.
+    let orphan = sandbox.git("work", &["rev-parse", "HEAD"]).trim().to_owned();
+    sandbox.wait_for("workers", "the document in force", move |group| {
+        converged(group, 3) && group["source"]["revision"] == *orphan
+    });
     let kept = names(sandbox);
     fs::remove_file(sandbox.path("work").join(WORKERS)).unwrap();
     sandbox.push("hand back", &[("README", "Handed back.\n")]);
