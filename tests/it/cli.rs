@@ -3,7 +3,7 @@
 use crate::support::{DROVER, Sandbox};
 
 /// Every command with its subcommands.
-const COMMANDS: [&[&str]; 45] = [
+const COMMANDS: [&[&str]; 49] = [
     &[],
     &["demo"],
     &["init"],
@@ -27,11 +27,15 @@ const COMMANDS: [&[&str]; 45] = [
     &["scale"],
     &["suspend"],
     &["resume"],
+    &["rollback"],
     &["pr"],
     &["approve"],
     &["reject"],
     &["promote"],
     &["retry"],
+    &["replace"],
+    &["restart"],
+    &["keep"],
     &["freeze"],
     &["unfreeze"],
     &["reconcile"],

@@ -1,8 +1,11 @@
 //! Commands that commit to the source branch, and plans between two commits.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
-use crate::support::{IDLE, PROVIDER, Sandbox, group, holds};
+use crate::ssh_server::{Access, SshServer};
+use crate::support::{IDLE, PATIENCE, PROVIDER, Sandbox, group, holds, wait_until};
 
 const WEB: &str = "groups/web.yaml";
 
@@ -242,4 +245,186 @@ fn a_pull_request_that_a_policy_denies_is_denied_in_the_plan() {
         &["commit", "--quiet", "--all", "--message", "typo"],
     );
     sandbox.drover(&arguments).exits(1).says("`size` must be");
+}
+
+/// A repository whose server refuses pushes to main, and a configuration that reaches it by ssh.
+fn protected() -> (Sandbox, SshServer) {
+    let sandbox = sandbox();
+    sandbox.push(
+        "another template",
+        &[(WEB, &group("web", 2, "[sleep, '100']", ""))],
+    );
+    let server = SshServer::start(&sandbox.path("sshd"));
+    let writer = server.client("writer", Access::Write);
+    let hook = sandbox.path("fleet.git/hooks/update");
+    let refuses =
+        "#!/bin/sh\n[ \"$1\" != refs/heads/main ] || { echo main is protected; exit 1; }\n";
+    fs::write(&hook, refuses).unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    let text = format!(
+        "name: test\n\
+         source: {{url: '{}', knownHosts: '{}'}}\n\
+         dataDir: '{}'\n\
+         credentials: {{source: {{sshKeyFile: '{}'}}}}\n",
+        server.url(&sandbox.path("fleet.git")),
+        server.known_hosts().display(),
+        sandbox.path("data").display(),
+        writer.display(),
+    );
+    sandbox.write("agent.yaml", &text);
+    (sandbox, server)
+}
+
+#[test]
+fn nothing_needs_a_push_to_a_protected_branch() {
+    let (sandbox, _server) = protected();
+    let tip = sandbox.git("fleet.git", &["rev-parse", "main"]);
+    let refused = sandbox.with_config(&["scale", "web", "5"]);
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    assert!(refused.stderr.contains("--pr"), "{}", refused.stderr);
+    let because = ["--because", "INC-9: too slow", "--pr"];
+    for (verb, words, subject, line) in [
+        (
+            "scale",
+            &["scale", "web", "5"][..],
+            "web: scale to 5",
+            "size: 5",
+        ),
+        (
+            "suspend",
+            &["suspend", "web", "--what", "update"],
+            "web: suspend update",
+            "suspend:",
+        ),
+        (
+            "rollback",
+            &["rollback", "web"],
+            "web: roll back to the template of ",
+            "infinity",
+        ),
+    ] {
+        let ran = sandbox.with_config(&[words, &because].concat()).exits(0);
+        let branches = sandbox.git(
+            "fleet.git",
+            &[
+                "for-each-ref",
+                "--format=%(refname:short)",
+                "refs/heads/drover/pr",
+            ],
+        );
+        let mut branches = branches.lines();
+        let branch = branches.find(|branch| branch.contains(&format!("/{verb}-web-")));
+        let branch = branch.unwrap();
+        let next = format!("open a pull request from {branch} into main");
+        assert!(ran.stderr.contains(&next), "{}", ran.stderr);
+        let message = sandbox.git("fleet.git", &["log", "-1", "--format=%B", branch]);
+        assert!(message.starts_with(subject), "{message}");
+        assert!(message.contains("\n\nINC-9: too slow\n"), "{message}");
+        assert_eq!(
+            sandbox.git("fleet.git", &["rev-parse", &format!("{branch}^")]),
+            tip
+        );
+        let file = sandbox.git("fleet.git", &["show", &format!("{branch}:{WEB}")]);
+        assert!(file.contains(line), "{file}");
+    }
+    assert_eq!(sandbox.git("fleet.git", &["rev-parse", "main"]), tip);
+}
+
+#[test]
+fn a_rollback_takes_the_template_before_or_that_of_a_commit_and_says_why() {
+    let sandbox = sandbox();
+    let first = sandbox.git("fleet.git", &["rev-parse", "main"]);
+    let next = |command: &str, size: u32| {
+        sandbox.push("next", &[(WEB, &group("web", size, command, ""))]);
+    };
+    next("[sleep, '100']", 2);
+    next("[sleep, '100']", 3);
+    let silent = sandbox.with_config(&["rollback", "web"]);
+    assert_eq!(silent.code, Some(64), "{}", silent.stderr);
+    assert!(silent.stderr.contains("--because"), "{}", silent.stderr);
+    let roll_back = |more: &[&str]| {
+        sandbox.with_config(&[&["rollback", "web", "--because", "INC-9"], more].concat())
+    };
+    let before = text(&sandbox);
+    roll_back(&[]).exits(0);
+    // The size that was pushed since stays.
+    assert_eq!(text(&sandbox), before.replace("[sleep, '100']", IDLE));
+    let message = sandbox.git("fleet.git", &["log", "-1", "--format=%B", "main"]);
+    assert!(
+        message.contains(&first[..7]) && message.contains("\n\nINC-9\n"),
+        "{message}"
+    );
+    next("[sleep, '200']", 3);
+    roll_back(&["--to", "main~2"]).exits(0);
+    assert!(text(&sandbox).contains("[sleep, '100']"));
+    roll_back(&["--to", "main"])
+        .exits(0)
+        .says("says so already");
+    let unknown = roll_back(&["--to", "nowhere"]);
+    assert!(
+        unknown.stderr.contains("cannot find nowhere"),
+        "{}",
+        unknown.stderr
+    );
+    let elsewhere = sandbox.with_config(&["rollback", "db", "--because", "x"]);
+    assert!(
+        elsewhere.stderr.contains("has no group db"),
+        "{}",
+        elsewhere.stderr
+    );
+}
+
+#[test]
+fn a_rollback_without_another_template_in_the_history_is_refused() {
+    let sandbox = sandbox();
+    sandbox.push("larger", &[(WEB, &group("web", 4, IDLE, ""))]);
+    let ran = sandbox.with_config(&["rollback", "web", "--because", "x"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.stderr.contains("does not have another template"),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("--to"), "{}", ran.stderr);
+}
+
+#[test]
+fn an_edit_that_is_signed_is_acted_on_where_commits_must_be() {
+    let sandbox = sandbox();
+    let key = sandbox.path("ada").display().to_string();
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f", &key])
+        .status();
+    assert!(made.unwrap().success());
+    let public = fs::read_to_string(sandbox.path("ada.pub")).unwrap();
+    sandbox.write("signers", &format!("ada@example.com {public}"));
+    let text = format!(
+        "name: test\n\
+         source: {{url: '{}', interval: 1s, verify: {{mode: head, signers: '{}'}}}}\n\
+         dataDir: '{}'\n\
+         listen: 'off'\n\
+         providers: {{allow: [process]}}\n",
+        sandbox.path("fleet.git").display(),
+        sandbox.path("signers").display(),
+        sandbox.path("data").display(),
+    );
+    sandbox.write("agent.yaml", &text);
+    sandbox
+        .with_config(&["scale", "web", "1", "--key", &key])
+        .exits(0);
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 1);
+    sandbox.with_config(&["scale", "web", "3"]).exits(0);
+    wait_until("a word about the signature", PATIENCE, || {
+        let notes = sandbox.with_config(&["get", "groups"]).stderr;
+        notes.contains("is not signed")
+    });
+    assert_eq!(sandbox.processes().len(), 1);
+    sandbox
+        .with_config(&["scale", "web", "2", "--key", &key])
+        .exits(0);
+    sandbox.wait_converged("web", 2);
+    assert_eq!(agent.stop(), Some(0));
+    let absent = sandbox.with_config(&["scale", "web", "4", "--key", "/nowhere"]);
+    assert!(absent.stderr.contains("/nowhere"), "{}", absent.stderr);
 }

@@ -226,6 +226,118 @@ fn a_canary_that_waits_for_a_person_is_promoted_by_one() {
 }
 
 #[test]
+fn one_instance_is_kept_and_another_replaced_by_people_with_a_key() {
+    let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &group("web", 2, IDLE, ""))]);
+    for name in ["tom", "mallory"] {
+        key(&sandbox, name);
+    }
+    signers(&sandbox, &["tom"]);
+    sandbox.configure(&format!(
+        "signers: '{}'\n",
+        sandbox.path("signers").display()
+    ));
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 2);
+    let say = |words: &[&str], name: &str| {
+        let file = sandbox.path(name).display().to_string();
+        let because = ["--because", "INC-7: slow disk", "--key", &file];
+        sandbox.with_config(&[words, &because].concat())
+    };
+    let unknown = say(&["replace", "web/web-22"], "tom");
+    assert_ne!(unknown.code, Some(0));
+    assert!(
+        unknown.stderr.contains("there is no instance web-22"),
+        "{}",
+        unknown.stderr
+    );
+    assert!(
+        unknown.stderr.contains("did you mean web-2?"),
+        "{}",
+        unknown.stderr
+    );
+    let whole = say(&["keep", "web"], "tom");
+    assert_eq!(whole.code, Some(64), "{}", whole.stderr);
+    say(&["replace", "web/web-1"], "mallory").exits(0);
+    let kept = say(&["keep", "web/web-1", "--for", "2h"], "tom")
+        .exits(0)
+        .stderr;
+    assert!(kept.contains("web: keep web-1 until "), "{kept}");
+    sandbox.wait_for("web", "web-1 to be kept", |group| {
+        group["holds"].to_string().contains("KeptInstance")
+    });
+    say(&["replace", "web-2"], "tom").exits(0);
+    sandbox.wait_for("web", "web-3 in the place of web-2", |group| {
+        let there = instances(group);
+        converged(group, 2) && there.iter().any(|id| id == "web-3")
+    });
+    let why = sandbox.with_config(&["why", "web/web-1"]).exits(0).stdout;
+    assert!(
+        why.contains("held by KeptInstance: tom@example.com keeps it: INC-7: slow disk"),
+        "{why}"
+    );
+    assert!(why.contains("web-1: keep by tom@example.com at "), "{why}");
+    let log = sandbox.with_config(&["log", "web"]).exits(0).stdout;
+    assert!(
+        log.contains("replace web-2 by tom@example.com: INC-7: slow disk"),
+        "{log}"
+    );
+    let notes = sandbox.with_config(&["get", "groups"]).stderr;
+    assert!(
+        notes.contains("does not count") && notes.contains("no signer's key"),
+        "{notes}"
+    );
+    say(&["keep", "web/web-1", "--release"], "tom").exits(0);
+    sandbox.wait_for("web", "web-1 to be released", |group| {
+        !group["holds"].to_string().contains("KeptInstance")
+    });
+    assert_eq!(agent.stop(), Some(0));
+    sandbox.with_config(&["audit", "verify"]).exits(0);
+}
+
+#[test]
+fn an_instance_is_restarted_in_place_once_because_a_person_says_so() {
+    let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &group("web", 2, IDLE, ""))]);
+    key(&sandbox, "tom");
+    signers(&sandbox, &["tom"]);
+    sandbox.configure(&format!(
+        "signers: '{}'\n",
+        sandbox.path("signers").display()
+    ));
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 2);
+    let pids = |id: &str| -> Vec<i32> {
+        let all = sandbox.processes().into_iter();
+        all.filter(|(_, of)| of == id).map(|(pid, _)| pid).collect()
+    };
+    let (first, other) = (pids("web-1"), pids("web-2"));
+    let file = sandbox.path("tom").display().to_string();
+    let say = ["--because", "INC-8: it leaks", "--key", &file];
+    sandbox
+        .with_config(&[&["restart", "web/web-1"][..], &say].concat())
+        .exits(0);
+    wait_until("another process of web-1", PATIENCE, || {
+        let now = pids("web-1");
+        now.len() == 1 && now != first
+    });
+    sandbox.wait_converged("web", 2);
+    let again = pids("web-1");
+    assert_eq!(pids("web-2"), other);
+    // Nor again, by an agent that starts anew.
+    assert_eq!(agent.stop(), Some(0));
+    let agent = sandbox.agent();
+    wait_until("a pass of the new agent", PATIENCE, || {
+        sandbox.with_config(&["reconcile"]).code == Some(0)
+    });
+    sandbox.wait_converged("web", 2);
+    assert_eq!((pids("web-1"), pids("web-2")), (again, other));
+    let why = sandbox.with_config(&["why", "web/web-1"]).exits(0).stdout;
+    assert!(why.contains("web-1: restart by tom@example.com"), "{why}");
+    assert!(why.contains(", done"), "{why}");
+    assert_eq!(agent.stop(), Some(0));
+    sandbox.with_config(&["audit", "verify"]).exits(0);
+}
+
+#[test]
 fn a_decision_needs_a_key_a_change_and_an_end() {
     let sandbox = sandbox();
     key(&sandbox, "tom");

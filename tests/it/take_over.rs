@@ -277,7 +277,10 @@ fn handed_back(sandbox: &Sandbox) {
         "manage: full\n  deletion: {policy: Orphan}\n",
     );
     // What it does with the instances is what the document in force says when it goes.
-    let orphan = sandbox.git("work", &["rev-parse", "HEAD"]).trim().to_owned();
+    let orphan = sandbox
+        .git("work", &["rev-parse", "HEAD"])
+        .trim()
+        .to_owned();
     sandbox.wait_for("workers", "the document in force", move |group| {
         converged(group, 3) && group["source"]["revision"] == *orphan
     });

@@ -116,6 +116,7 @@ scenarios! {
     heal_unhealthy
     interruption_at_short_notice
     interruption_replaces_first
+    keep_by_operation
     keep_for_debugging
     late_listing
     listing_fails
@@ -135,7 +136,9 @@ scenarios! {
     quorum_resize
     quorum_roll
     quorum_sizing_changed
+    replace_by_operation
     resize_mid_roll
+    restart_by_operation
     restart_is_inert
     revert_mid_roll
     roll_in_a_window

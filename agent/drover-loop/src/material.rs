@@ -39,6 +39,9 @@ pub(crate) fn digest(recorded: &RecordedGroup) -> String {
             .filter(|it| it.effect)
             .collect::<Vec<_>>(),
     );
+    if !recorded.orders.is_empty() {
+        field("orders", &recorded.orders);
+    }
     field("deleting", &recorded.deleting.as_ref().map(|d| &d.revision));
     let rollout = recorded.rollout.as_ref();
     let rollout = rollout.map(|rollout| {

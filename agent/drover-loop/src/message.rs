@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use drover_model::{GroupPhase, Heeded, Numbers, RecordedGroup, Revision, RolloutState};
+use drover_model::{
+    GroupPhase, Heeded, Numbers, OrderState, RecordedGroup, RecordedOrder, Revision, RolloutState,
+};
 
 /// The longest subject, in characters.
 const SUBJECT_MAX: usize = 72;
@@ -103,6 +105,8 @@ pub(crate) struct Before {
     holds: Vec<&'static str>,
     /// What people had asked.
     heeded: Vec<Heeded>,
+    /// What people had asked of instances, and what had become of it.
+    orders: Vec<RecordedOrder>,
 }
 
 impl From<&RecordedGroup> for Before {
@@ -114,6 +118,7 @@ impl From<&RecordedGroup> for Before {
             document: document.map(|document| Arc::clone(&document.text)),
             holds: recorded.holds.iter().map(|held| held.hold.code()).collect(),
             heeded: recorded.heeded.clone(),
+            orders: recorded.orders.clone(),
         }
     }
 }
@@ -131,15 +136,32 @@ pub(crate) struct Transition<'a> {
     pub(crate) healed: usize,
 }
 
-/// Returns what people asked of the rollout since the last commit, and was done, in words.
+/// Returns what people asked of instances since the last commit, and what has become of it, in words.
+fn ordered(from: Option<&Before>, to: &RecordedGroup) -> Vec<String> {
+    let known = |order: &&RecordedOrder| from.is_some_and(|from| from.orders.contains(order));
+    let new = to.orders.iter().filter(|order| !known(order));
+    new.map(|RecordedOrder { order, state }| {
+        let (what, who) = (order.verb.word(), &order.signer);
+        let asked = format!("{what} {} by {who}", order.instance);
+        match state {
+            OrderState::Open => format!("{asked}: {}", order.because),
+            OrderState::Done => format!("{asked}, done: {}", order.because),
+            OrderState::Superseded => format!("{asked}, for which a later word stands"),
+            OrderState::Refused { why } => format!("{asked}, refused: {why}"),
+        }
+    })
+    .collect()
+}
+
+/// Returns what people asked of the rollout and of instances since the last commit, and was done, in words.
 pub(crate) fn asked(from: Option<&Before>, to: &RecordedGroup) -> Vec<String> {
     let known = |heeded: &&Heeded| from.is_some_and(|from| from.heeded.contains(heeded));
     let new = to.heeded.iter().filter(|it| it.effect && !known(it));
-    new.map(|Heeded { asked, .. }| {
+    let rollouts = new.map(|Heeded { asked, .. }| {
         let (what, who) = (asked.verdict.word(), &asked.signer);
         format!("{what} by {who}: {}", asked.because)
-    })
-    .collect()
+    });
+    rollouts.chain(ordered(from, to)).collect()
 }
 
 /// Returns the subject of a transition, such as `web: scale 3 -> 5`.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_git::{AllowedSigners, ChangedPath, GitError, Mirror, Oid, RemoteRefs, SignersFile};
-use drover_model::{Approval, Approvals, FleetName, Revision, Signer, Timestamp};
+use drover_model::{Approval, Approvals, FleetName, Order, Revision, Signer, Timestamp};
 use drover_spec::operation::{
-    self, OPERATION_BYTES_MAX, OPERATION_NAMESPACE, OPERATIONS_FOLDER, Operation,
+    self, Asked, OPERATION_BYTES_MAX, OPERATION_NAMESPACE, OPERATIONS_FOLDER, Operation,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -288,7 +288,7 @@ impl OperationsReader {
                     let ahead = matches!(&refusal, Some((OperationRefusal::Future, _)));
                     // Two commits may bring one file, as a merge does.
                     if !ahead && taken.insert((&file.path, file.text.as_deref())) {
-                        approvals.add(operation.group.clone(), approval(file, operation, signer));
+                        take_up(&mut approvals, file, operation, signer);
                     }
                     refusal
                 }
@@ -337,15 +337,38 @@ impl Operations for OperationsReader {
     }
 }
 
-fn approval(file: &File, operation: &Operation, signer: &Signer) -> Approval {
-    Approval {
-        change: operation.change.clone(),
-        signer: signer.clone(),
-        verdict: operation.verdict,
-        at: operation.at,
-        expires: operation.expires,
-        because: operation.because.clone(),
-        operation: file.commit.clone(),
+/// Adds what somebody said to what was said before.
+fn take_up(approvals: &mut Approvals, file: &File, operation: &Operation, signer: &Signer) {
+    let Operation {
+        asked,
+        fleet: _,
+        group,
+        at,
+        expires,
+        because,
+    } = operation;
+    match asked {
+        Asked::Change { verdict, change } => {
+            let approval = Approval {
+                change: change.clone(),
+                signer: signer.clone(),
+                verdict: *verdict,
+                at: *at,
+                expires: *expires,
+                because: because.clone(),
+                operation: file.commit.clone(),
+            };
+            approvals.add(group.clone(), approval);
+        }
+        Asked::Instance { verb, instance } => approvals.add_order(Order {
+            verb: *verb,
+            instance: instance.clone(),
+            signer: signer.clone(),
+            at: *at,
+            expires: *expires,
+            because: because.clone(),
+            operation: file.commit.clone(),
+        }),
     }
 }
 
@@ -414,9 +437,13 @@ fn verify(
 pub fn operation_path(operation: &Operation, document: &str) -> String {
     let digest = hex(&Sha256::digest(document));
     let at = operation.at.strftime("%Y%m%dT%H%M%SZ");
-    let (verb, group) = (operation.verdict.word(), &operation.group);
+    let verb = operation.asked.word();
+    let subject = match &operation.asked {
+        Asked::Change { .. } => operation.group.to_string(),
+        Asked::Instance { instance, .. } => instance.to_string(),
+    };
     format!(
-        "{OPERATIONS_FOLDER}/{at}-{group}-{verb}-{}.yaml",
+        "{OPERATIONS_FOLDER}/{at}-{subject}-{verb}-{}.yaml",
         &digest[..12]
     )
 }

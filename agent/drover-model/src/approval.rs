@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::{ChangeId, GroupName, PolicyHold, Revision, Signer, Timestamp};
+use crate::{ChangeId, GroupName, Order, PolicyHold, Revision, Signer, Timestamp};
 
 /// What a signer said about a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,14 +69,17 @@ impl Approval {
     }
 }
 
-/// Every approval and rejection that was verified, by group.
+/// Everything that was verified of what people said, by group: about changes, and about instances.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Approvals(BTreeMap<GroupName, Vec<Approval>>);
+pub struct Approvals {
+    changes: BTreeMap<GroupName, Vec<Approval>>,
+    orders: BTreeMap<GroupName, Vec<Order>>,
+}
 
 impl Approvals {
     /// Adds one. The order in which they are added does not matter.
     pub fn add(&mut self, group: GroupName, approval: Approval) {
-        let all = self.0.entry(group).or_default();
+        let all = self.changes.entry(group).or_default();
         let before = |known: &Approval| {
             (known.at, known.verdict, &known.operation)
                 <= (approval.at, approval.verdict, &approval.operation)
@@ -85,19 +88,38 @@ impl Approvals {
         all.insert(place, approval);
     }
 
-    /// Returns those of a group, the oldest first.
-    pub fn of(&self, group: &GroupName) -> &[Approval] {
-        self.0.get(group).map_or(&[], Vec::as_slice)
+    /// Adds what is asked of an instance. The order in which they are added does not matter.
+    pub fn add_order(&mut self, order: Order) {
+        let all = self
+            .orders
+            .entry(order.instance.group().clone())
+            .or_default();
+        let before = |known: &Order| {
+            (known.at, known.verb, &known.operation) <= (order.at, order.verb, &order.operation)
+        };
+        let place = all.partition_point(before);
+        all.insert(place, order);
     }
 
-    /// Returns the groups that have any.
+    /// Returns what was said about changes of a group, the oldest first.
+    pub fn of(&self, group: &GroupName) -> &[Approval] {
+        self.changes.get(group).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns what was asked of instances of a group, the oldest first.
+    pub fn orders_of(&self, group: &GroupName) -> &[Order] {
+        self.orders.get(group).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the groups that anything was said about.
     pub fn groups(&self) -> impl Iterator<Item = &GroupName> {
-        self.0.keys()
+        let all: BTreeSet<&GroupName> = self.changes.keys().chain(self.orders.keys()).collect();
+        all.into_iter()
     }
 
     /// Returns whether there is none at all.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.changes.is_empty() && self.orders.is_empty()
     }
 
     /// Returns what counts for a change at `now`: the latest word of each signer, since who rejects

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::{
     Activity, ApprovalNeeded, ApprovalRejected, BudgetName, ErrorClass, FieldClass, GroupName,
-    InstanceId, OutageMode, PolicyHold, ProviderName, ProviderRef, Reason, Timestamp,
+    InstanceId, OutageMode, PolicyHold, ProviderName, ProviderRef, Reason, Signer, Timestamp,
 };
 
 /// A hold with what it withholds.
@@ -144,6 +144,13 @@ pub enum Hold {
     ProtectedInstance {
         /// Why.
         because: Option<String>,
+    },
+    /// A person with a key keeps the instance.
+    KeptInstance {
+        /// Who.
+        by: Signer,
+        /// Why.
+        because: String,
     },
     /// A group that this one depends on has not converged.
     DependencyNotReady {
@@ -356,6 +363,7 @@ pub enum Hold {
 
 impl Hold {
     /// Returns the hold's name, one PascalCase word.
+    #[expect(clippy::too_many_lines, reason = "one arm per hold, nothing to split")]
     pub fn code(&self) -> &'static str {
         match self {
             Self::ObservationPartial { .. } => "ObservationPartial",
@@ -385,6 +393,7 @@ impl Hold {
             Self::BudgetExhausted { .. } => "BudgetExhausted",
             Self::FleetBudgetExhausted { .. } => "FleetBudgetExhausted",
             Self::ProtectedInstance { .. } => "ProtectedInstance",
+            Self::KeptInstance { .. } => "KeptInstance",
             Self::DependencyNotReady { .. } => "DependencyNotReady",
             Self::CreateLimit { .. } => "CreateLimit",
             Self::DestroyRate { .. } => "DestroyRate",
@@ -440,6 +449,7 @@ impl Hold {
                 | Self::BudgetExhausted { .. }
                 | Self::FleetBudgetExhausted { .. }
                 | Self::ProtectedInstance { .. }
+                | Self::KeptInstance { .. }
                 | Self::DependencyNotReady { .. }
                 | Self::SurgeExhausted { .. }
                 | Self::AvailabilityFloor { .. }
@@ -561,6 +571,7 @@ impl fmt::Display for Hold {
                     .as_ref()
                     .map_or(Ok(()), |because| write!(f, ": {because}"))
             }
+            Self::KeptInstance { by, because } => write!(f, "{by} keeps it: {because}"),
             Self::DependencyNotReady { group } => {
                 write!(
                     f,

@@ -415,6 +415,22 @@ impl Token {
         Self::of(&parts, &decided_at.as_nanosecond().to_be_bytes())
     }
 
+    /// Derives the token of a restart that a person asked for, by the commit that brought the word.
+    pub fn of_order(
+        uid: &GroupUid,
+        instance: &InstanceId,
+        operation: &Revision,
+        asked_at: Timestamp,
+    ) -> Self {
+        let parts = [
+            "order",
+            uid.as_str(),
+            &instance.to_string(),
+            operation.as_str(),
+        ];
+        Self::of(&parts, &asked_at.as_nanosecond().to_be_bytes())
+    }
+
     fn of(parts: &[&str], last: &[u8]) -> Self {
         let mut hash = Sha256::new();
         for part in parts {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::{
     Approval, BindingName, ChangeId, Digests, Epoch, ErrorClass, GroupName, GroupUid, Held,
-    InstanceId, PolicyName, ProviderName, ProviderRef, ProviderType, RecordedQuorum,
+    InstanceId, PolicyName, ProviderName, ProviderRef, ProviderType, RecordedOrder, RecordedQuorum,
     RecordedStranger, Resize, Revision, SeatId, Template, Timestamp, UpDown, Value,
 };
 
@@ -25,6 +25,8 @@ pub struct RecordedGroup {
     pub approved: Option<ApprovedChange>,
     /// What people asked of rollouts, each until it expires: it is heeded once.
     pub heeded: Vec<Heeded>,
+    /// What people asked of instances, each until it expires.
+    pub orders: Vec<RecordedOrder>,
     /// The provider settings in force, kept so that a deletion can use them.
     pub provider: Option<RecordedProvider>,
     /// The number that the next instance gets.
@@ -84,6 +86,7 @@ impl RecordedGroup {
             accepted: None,
             approved: None,
             heeded: Vec::new(),
+            orders: Vec::new(),
             provider: None,
             next_number: 1,
             size: 0,

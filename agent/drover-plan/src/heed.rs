@@ -1,20 +1,39 @@
-//! What people with a key ask of a rollout: that it goes on after a failure, or past the stage that it waits at.
+//! What people with a key ask of a rollout: that it goes on after a failure, or past the stage that it waits at; and
+//! of single instances: see [`orders`].
 //!
 //! It changes recorded state before a pass plans from it, so that planning stays a function of that state, and a plan
 //! is computed again without whoever asked.
 
 use drover_model::{
-    Approval, ApprovalVerdict, Heeded, RecordedGroup, Rollout, RolloutState, Timestamp,
+    Approval, ApprovalVerdict, Heeded, Order, RecordedGroup, Rollout, RolloutState, Timestamp,
 };
 
+mod orders;
 #[cfg(test)]
 mod tests;
 
-/// Returns the state after what was asked of the change in progress, as far as it was not heeded before. None: nothing
-/// new was asked.
+/// Returns the state after what was asked of the change in progress and of instances, as far as it was not heeded
+/// before. None: nothing new was asked.
 ///
 /// Each is heeded once, also where there is nothing to do: what was asked too early does nothing later.
-pub fn heed(recorded: &RecordedGroup, said: &[Approval], now: Timestamp) -> Option<RecordedGroup> {
+pub fn heed(
+    recorded: &RecordedGroup,
+    (said, orders): (&[Approval], &[Order]),
+    now: Timestamp,
+) -> Option<RecordedGroup> {
+    let of_change = heed_change(recorded, said, now);
+    let Some(orders) = orders::take_up(recorded, orders, now) else {
+        return of_change;
+    };
+    let next = of_change.unwrap_or_else(|| recorded.clone());
+    Some(RecordedGroup { orders, ..next })
+}
+
+fn heed_change(
+    recorded: &RecordedGroup,
+    said: &[Approval],
+    now: Timestamp,
+) -> Option<RecordedGroup> {
     let is_new = |asked: &&Approval| {
         let known = |heeded: &Heeded| heeded.asked == **asked;
         asked.counts(now)

@@ -144,6 +144,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::BudgetExhausted { .. }
         | Hold::FleetBudgetExhausted { .. }
         | Hold::ProtectedInstance { .. }
+        | Hold::KeptInstance { .. }
         | Hold::DependencyNotReady { .. }
         | Hold::CreateLimit { .. }
         | Hold::DestroyRate { .. }

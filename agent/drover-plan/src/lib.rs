@@ -25,6 +25,7 @@ mod lint;
 mod numbers;
 mod plan;
 mod report;
+mod restarts;
 #[cfg(test)]
 mod testing;
 mod time;

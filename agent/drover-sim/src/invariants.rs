@@ -6,14 +6,15 @@ mod admission;
 mod in_place;
 mod keep;
 mod order;
+mod orders;
 
 use std::collections::BTreeSet;
 
 use drover_apply::{Journal as _, StepResult};
 use drover_model::{
     Action, Cause, FieldClass, GroupPhase, Hold, InPlace, InPlaceUpdate, InstanceClass, InstanceId,
-    IntentState, Peers, Plan, ProviderPhase, Reason, RolloutMode, RolloutOrder, SettlementOutcome,
-    SizeDecision, Timestamp, Trust,
+    IntentState, OrderVerb, Peers, Plan, ProviderPhase, Reason, RolloutMode, RolloutOrder,
+    SettlementOutcome, SizeDecision, Timestamp, Trust,
 };
 use drover_plan::{ClassifyInput, ProviderFacts, classify};
 
@@ -68,6 +69,7 @@ impl Checks {
         in_place::within_the_action(sim, pass)?;
         self.changed.only_in_place(sim)?;
         keep::within_reason(sim, pass)?;
+        orders::keeps(pass)?;
         order::broken_never_blocks(sim, pass)?;
         order::heal_before_roll(pass)?;
         order::worst_first(sim, pass)?;
@@ -299,6 +301,20 @@ fn followed(sim: &Simulation, pass: &Pass, target: &drover_model::Digests) -> u3
     (too_old.count() as u32).min(surge)
 }
 
+/// Counts what has a successor beside it: what the provider is about to take, and what people have replaced or
+/// restarted.
+fn succeeded(pass: &Pass) -> u32 {
+    let members = pass.classified.members.values();
+    let taken = members.filter(|member| {
+        let asked = [OrderVerb::Replace, OrderVerb::Restart];
+        let asked = asked
+            .into_iter()
+            .any(|verb| orders::counts(pass, &member.id, verb));
+        member.interruption.is_some() || asked
+    });
+    taken.count() as u32
+}
+
 /// Of a template that has not passed a stage there is no more than the stage allows; nothing is
 /// retired for being outdated while the document says not to.
 fn within_stages(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
@@ -320,10 +336,7 @@ fn within_stages(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
         return Ok(());
     }
     let size = next.size;
-    // What the provider is about to take has a successor beside it.
-    let members = pass.classified.members.values();
-    let taken = members.filter(|member| member.interruption.is_some());
-    let taken = taken.count() as u32;
+    let taken = succeeded(pass);
     let mut most = rollout
         .partition
         .map_or(size + taken, |amount| amount.ceil_of(size));
@@ -345,7 +358,10 @@ fn within_stages(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
     // What stands in for one that restarts may be above the size; a stage is not exceeded for it.
     let changed = pass.plan.steps.iter().filter(|step| match &step.action {
         Action::Update(InPlaceUpdate { digests, .. }) => digests == target,
-        Action::Drain { returns, .. } => returns.is_some(),
+        // What people have restarted stays what it is.
+        Action::Drain { returns, .. } => {
+            returns.is_some() && step.cause == Cause::Because(Reason::Update)
+        }
         _ => false,
     });
     let changed = if most < size { changed.count() } else { 0 };
@@ -361,7 +377,8 @@ fn within_stages(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
     };
     let there = pass.classified.members.values().filter(|member| {
         let stays = member.digests == *target && member.drain.is_none();
-        let returns = member.drain.as_ref().is_some_and(|drain| drain.returns);
+        let drain = member.drain.as_ref().filter(|drain| drain.returns);
+        let returns = drain.is_some_and(|drain| drain.reason == Reason::Update);
         (stays || returns)
             && member.class != InstanceClass::Terminating
             && !ending(&member.id)

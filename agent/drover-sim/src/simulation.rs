@@ -9,11 +9,13 @@ use drover_apply::{ApplyContext, ApplyReport, Journal as _, JournalError, Memory
 use drover_model::{
     AcceptedDocument, Classified, Decisions, Epoch, FleetName, Group, GroupName, GroupPhase,
     GroupSpec, GroupUid, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent, IntentKind,
-    Listed, Listing, Peers, Plan, PlanReport, ProviderName, ProviderPhase, ProviderType,
-    Recommendation, RecordedGroup, Revision, RosterView, Surveyed, Timestamp, Value,
+    Listed, Listing, Order, OrderVerb, Peers, Plan, PlanReport, ProviderName, ProviderPhase,
+    ProviderType, Recommendation, RecordedGroup, Revision, RosterView, Signer, Surveyed, Timestamp,
+    Value,
 };
 use drover_plan::{
-    ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, classify, lint, plan,
+    ClassifyInput, Desired, LintError, PlanError, PlanInput, ProviderFacts, classify, heed, lint,
+    plan,
 };
 use drover_provider::{Clock as _, ProviderError};
 use drover_provider_sim::{SimProvider, SimSettings, SimWorld};
@@ -203,6 +205,27 @@ impl Simulation {
     pub fn remove(&mut self) {
         self.revision += 1;
         self.desired = None;
+    }
+
+    /// Lets a person with a key ask something of an instance, for so long.
+    ///
+    /// # Panics
+    ///
+    /// Never: the names are constants.
+    pub fn order(&mut self, verb: OrderVerb, instance: &InstanceId, time: Duration) {
+        let now = self.now();
+        let order = Order {
+            verb,
+            instance: instance.clone(),
+            signer: Signer::parse("tom@example.com").expect("a valid name"),
+            at: now,
+            expires: now.checked_add(time).unwrap_or(Timestamp::MAX),
+            because: "it misbehaves".to_owned(),
+            operation: self.document().revision,
+        };
+        if let Some(heeded) = heed(&self.recorded, (&[], &[order]), now) {
+            self.recorded = heeded;
+        }
     }
 
     /// Ends the agent and starts it again: what is durable stays, and the memory too unless it is

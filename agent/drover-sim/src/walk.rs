@@ -5,6 +5,7 @@ mod in_place;
 mod keep;
 mod many;
 mod members;
+mod orders;
 mod policies;
 mod settings;
 mod tally;
@@ -88,6 +89,7 @@ pub async fn walk(options: WalkOptions) -> Result<Tally, Violation> {
         checks: Checks::default(),
         random,
         keeper,
+        asker: orders::asker(options.seed),
         in_place: options.seed % in_place::EACH == in_place::EACH - 1,
         version: 1,
         config: 1,
@@ -99,6 +101,7 @@ pub async fn walk(options: WalkOptions) -> Result<Tally, Violation> {
     for _ in 0..options.passes {
         life.trouble();
         life.change_keep();
+        life.ask();
         life.pass().await?;
         life.move_on();
     }
@@ -117,6 +120,8 @@ struct Life {
     random: Random,
     /// What decides about what is kept, in lives in which something is.
     keeper: Option<Random>,
+    /// What decides about what people ask of instances, in lives in which they do.
+    asker: Option<Random>,
     /// Most changes are of fields that need no replacement.
     in_place: bool,
     version: i64,

@@ -6,7 +6,7 @@ mod driver;
 use std::time::Duration;
 
 use driver::{Life, crash, live, places, seconds, vanish};
-use drover_model::{Action, CheckOutcome, GroupPhase, Hold};
+use drover_model::{Action, CheckOutcome, GroupPhase, Hold, OrderState, OrderVerb, RecordedOrder};
 use drover_provider_sim::{Behavior, SimSettings, Which};
 use drover_sim::{Pass, Simulation, quorum_group, set_members, template};
 
@@ -329,4 +329,51 @@ fn a_live_group_never_switches_between_size_and_members() {
         assert!(has(&pass, |hold| *hold == Hold::SizingChanged));
         assert_eq!(sim.world().stats().created, 3);
     });
+}
+
+#[test]
+fn a_member_is_replaced_because_a_person_says_so_under_the_rules_of_its_quorum() {
+    live(async |life| {
+        let mut sim = settled(life, &["m1", "m2", "m3"], booting()).await;
+        // Who leads is last, though it was asked first.
+        let ids: Vec<_> = sim.recorded.instances.keys().cloned().collect();
+        for id in &ids[..2] {
+            sim.order(OrderVerb::Replace, id, seconds(7200));
+        }
+        let mut least = usize::MAX;
+        while sim.recorded.phase != GroupPhase::Converged || sim.recorded.orders.iter().any(open) {
+            let pass = life.pass(&mut sim).await;
+            least = least.min(well(&sim));
+            let end = sim.now() + seconds(30);
+            sim.sleep(&pass, end);
+        }
+        assert_eq!(least, 2, "one at a time");
+        let there: Vec<_> = sim.recorded.instances.keys().cloned().collect();
+        assert_eq!(there.len(), 3);
+        assert!(there.contains(&ids[2]) && !there.contains(&ids[0]) && !there.contains(&ids[1]));
+        assert_eq!(places(&sim).len(), 3);
+        let stats = sim.world().stats().clone();
+        assert_eq!(
+            (stats.created, stats.destroyed, stats.double_attach),
+            (5, 2, 0)
+        );
+    });
+}
+
+#[test]
+fn a_member_that_cannot_be_spared_is_not_replaced_because_a_person_says_so() {
+    live(async |life| {
+        let mut sim = settled(life, &["m1", "m2", "m3"], booting()).await;
+        vanish(&sim, "m3");
+        let first = sim.recorded.instances.keys().next().cloned().unwrap();
+        sim.world().settings.capacity = Some(2);
+        sim.order(OrderVerb::Replace, &first, seconds(3600));
+        life.run(&mut sim, seconds(1800)).await;
+        assert_eq!(sim.world().stats().destroyed, 0);
+        assert!(sim.recorded.instances.contains_key(&first));
+    });
+}
+
+fn open(order: &RecordedOrder) -> bool {
+    order.state == OrderState::Open
 }

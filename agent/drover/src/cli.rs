@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use drover_model::{Activity, ChangeId, FleetName, GroupName, InstanceId, Timestamp};
+use drover_model::{GroupName, InstanceId, Timestamp};
 
 mod audit;
+mod edit;
 mod import;
+mod operate;
 mod options;
 mod plugin;
 mod policy;
@@ -17,10 +19,12 @@ mod simulate;
 mod values;
 
 pub(crate) use audit::{AuditCommand, AuditExportArgs, AuditVerifyArgs, VerifyOptions};
+pub(crate) use edit::{EditOptions, ResumeArgs, RollbackArgs, ScaleArgs, SuspendArgs};
 pub(crate) use import::{
     DescribeOptions, ImportAsgArgs, ImportCommand, ImportEc2Args, ImportInfrakitArgs, ImportOutput,
     ImportTerraformArgs,
 };
+pub(crate) use operate::{DecideArgs, KeepArgs, OrderArgs, SignOptions};
 pub(crate) use options::{AgentOptions, ListOptions, Listen, Output, SourceOptions};
 pub(crate) use plugin::{
     PluginCommand, PluginConformArgs, PluginServeArgs, ReportOutput, ServedType,
@@ -119,6 +123,8 @@ pub(crate) enum Command {
     Suspend(SuspendArgs),
     /// Switch suspended activities on again by a commit on the source branch
     Resume(ResumeArgs),
+    /// Go back to the last good template of a group by a commit on the source branch
+    Rollback(RollbackArgs),
     /// Keep the plan of a pull request in a comment there, with a commit status
     Pr(PrArgs),
     /// Approve a change of a group by a signed operation on the branch drover/ops
@@ -129,6 +135,12 @@ pub(crate) enum Command {
     Promote(DecideArgs),
     /// Let a rollout that stopped after failures go on
     Retry(DecideArgs),
+    /// Replace an instance, although it looks well
+    Replace(OrderArgs),
+    /// Restart an instance in place, once
+    Restart(OrderArgs),
+    /// Keep an instance: nothing ends it for a time
+    Keep(KeepArgs),
     /// Stop every new step of the agent at once, without Git
     Freeze(FreezeArgs),
     /// Lift a freeze
@@ -410,94 +422,6 @@ pub(crate) struct RolloutStatusArgs {
     /// Where to read.
     #[command(flatten)]
     pub(crate) source: SourceOptions,
-}
-
-/// What the commands that commit to the source branch share.
-#[derive(Debug, Args)]
-pub(crate) struct EditOptions {
-    /// Print the edit as a diff and change nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// The commit's message instead of the usual one
-    #[arg(short, long, value_name = "TEXT")]
-    pub(crate) message: Option<String>,
-    /// Where to write.
-    #[command(flatten)]
-    pub(crate) source: SourceOptions,
-}
-
-/// Arguments of `drover scale`.
-#[derive(Debug, Args)]
-pub(crate) struct ScaleArgs {
-    /// The group
-    pub(crate) group: GroupName,
-    /// How many instances it shall have
-    pub(crate) size: u32,
-    /// How to commit.
-    #[command(flatten)]
-    pub(crate) edit: EditOptions,
-}
-
-/// Arguments of `drover approve` and `drover reject`.
-#[derive(Debug, Args)]
-pub(crate) struct DecideArgs {
-    /// The group
-    pub(crate) group: GroupName,
-    /// Why, for everyone who wonders
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) because: String,
-    /// The change, as `drover plan` shows it [default: the one that waits, else the one in progress]
-    #[arg(long, value_name = "ID")]
-    pub(crate) change: Option<ChangeId>,
-    /// How long it counts, at most 720h
-    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = values::duration)]
-    pub(crate) expires: Duration,
-    /// The private ssh key to sign with [default: `key` of the agent's file]
-    #[arg(long, env = "DROVER_KEY", value_name = "FILE", hide_env = true)]
-    pub(crate) key: Option<PathBuf>,
-    /// A file with the passphrase of --key
-    #[arg(long, value_name = "FILE", requires = "key")]
-    pub(crate) key_passphrase_file: Option<PathBuf>,
-    /// The fleet [default: the running agent's, else that of the agent's file]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) fleet: Option<FleetName>,
-    /// Where the repository is.
-    #[command(flatten)]
-    pub(crate) source: SourceOptions,
-}
-
-/// Arguments of `drover suspend`.
-#[derive(Debug, Args)]
-pub(crate) struct SuspendArgs {
-    /// The group
-    pub(crate) group: GroupName,
-    /// What to switch off: update, heal, scale, gc or all
-    #[arg(long, value_name = "WHAT", value_delimiter = ',', default_value = "all",
-        value_parser = values::activity)]
-    pub(crate) what: Vec<Activity>,
-    /// Until when: a time (RFC 3339) or a duration from now. Otherwise until `resume`
-    #[arg(long, value_name = "WHEN")]
-    pub(crate) until: Option<Until>,
-    /// Why, for everyone who wonders
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) because: Option<String>,
-    /// How to commit.
-    #[command(flatten)]
-    pub(crate) edit: EditOptions,
-}
-
-/// Arguments of `drover resume`.
-#[derive(Debug, Args)]
-pub(crate) struct ResumeArgs {
-    /// The group
-    pub(crate) group: GroupName,
-    /// What to switch on again. Otherwise everything
-    #[arg(long, value_name = "WHAT", value_delimiter = ',', default_value = "all",
-        value_parser = values::activity)]
-    pub(crate) what: Vec<Activity>,
-    /// How to commit.
-    #[command(flatten)]
-    pub(crate) edit: EditOptions,
 }
 
 /// Arguments of `drover freeze`.

@@ -1,6 +1,6 @@
 //! What the commands do. Each module is one command or a family.
 
-use drover_model::{ApprovalVerdict, GroupName, InstanceId};
+use drover_model::{ApprovalVerdict, GroupName, InstanceId, OrderVerb};
 
 use crate::cli::{Command, RolloutCommand, Subject};
 use crate::error::{CommandError, CommandResult};
@@ -52,11 +52,15 @@ pub(crate) fn run(command: &Command, ui: Ui) -> CommandResult {
         Command::Scale(args) => edit::scale(args, ui),
         Command::Suspend(args) => edit::suspend(args, ui),
         Command::Resume(args) => edit::resume(args, ui),
+        Command::Rollback(args) => edit::rollback(args, ui),
         Command::Pr(args) => pr::run(args, ui),
         Command::Approve(args) => operate::decide(args, ApprovalVerdict::Approve, ui),
         Command::Reject(args) => operate::decide(args, ApprovalVerdict::Reject, ui),
         Command::Promote(args) => operate::decide(args, ApprovalVerdict::Promote, ui),
         Command::Retry(args) => operate::decide(args, ApprovalVerdict::Retry, ui),
+        Command::Replace(args) => operate::order_of(args, OrderVerb::Replace, ui),
+        Command::Restart(args) => operate::order_of(args, OrderVerb::Restart, ui),
+        Command::Keep(args) => operate::keep(args, ui),
         Command::Freeze(args) => ask::freeze(args, ui),
         Command::Unfreeze(args) => ask::unfreeze(args, ui),
         Command::Reconcile(args) => ask::reconcile(args, ui),

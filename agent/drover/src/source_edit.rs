@@ -2,9 +2,10 @@
 //! kept, checked before they are committed, pushed without force, repeated when somebody was faster.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
-use drover_git::{CommitMeta, Edit, Mirror, Oid, PushOutcome, Signature};
+use drover_git::{CommitMeta, Edit, Mirror, Oid, PushOutcome, Signature, SigningKey};
 use drover_model::{GroupName, Kind, Timestamp};
 use drover_spec::Document;
 
@@ -51,15 +52,35 @@ pub(crate) enum Edited {
         /// The file.
         path: String,
     },
+    /// It is on a branch of its own.
+    Beside {
+        /// The commit.
+        commit: Oid,
+        /// The file.
+        path: String,
+        /// That branch.
+        branch: String,
+    },
 }
 
 /// Whether to write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Commit and push.
     Write,
+    /// Commit, and push to a branch of its own, whose name begins like this.
+    Beside(String),
     /// Show the difference only.
     DryRun,
+}
+
+/// How an edit is committed.
+#[derive(Debug, Clone)]
+pub(crate) struct Author<'a> {
+    /// The commit's message.
+    pub(crate) message: &'a str,
+    /// Who signs it. None: nobody.
+    pub(crate) signer: Option<Arc<SigningKey>>,
 }
 
 /// Edits the file that holds `group`; `edit` gets the file's text and returns the new one.
@@ -71,11 +92,11 @@ pub(crate) enum Mode {
 pub(crate) fn edit_group(
     target: Target<'_>,
     group: &GroupName,
-    message: &str,
-    mode: Mode,
+    author: &Author<'_>,
+    mode: &Mode,
     edit: &dyn Fn(&str) -> CommandResult<String>,
 ) -> CommandResult<Edited> {
-    change_branch(target, message, mode, &|documents| {
+    change_branch(target, author, mode, &|documents| {
         let (file, before) = file_of(documents, group, target.branch)?;
         let after = edit(&before)?;
         if after == before {
@@ -99,11 +120,11 @@ pub(crate) fn add_group(
     target: Target<'_>,
     group: &GroupName,
     text: &str,
-    message: &str,
-    mode: Mode,
+    author: &Author<'_>,
+    mode: &Mode,
 ) -> CommandResult<Edited> {
     let file = format!("groups/{group}.yaml");
-    change_branch(target, message, mode, &|documents| {
+    change_branch(target, author, mode, &|documents| {
         if documents.repository.groups.contains_key(group) {
             let message = format!("branch {} has a group {group} already", target.branch);
             return Err(CommandError::new(message));
@@ -129,10 +150,10 @@ pub(crate) fn add_group(
 pub(crate) fn remove_group(
     target: Target<'_>,
     group: &GroupName,
-    message: &str,
-    mode: Mode,
+    author: &Author<'_>,
+    mode: &Mode,
 ) -> CommandResult<Edited> {
-    change_branch(target, message, mode, &|documents| {
+    change_branch(target, author, mode, &|documents| {
         let (file, before) = file_of(documents, group, target.branch)?;
         let after = drover_spec::edit::remove_group(&before, group).map_err(|error| {
             CommandError::new("cannot make the change")
@@ -159,8 +180,8 @@ struct FileChange {
 /// Changes one file of the branch; `change` sees what is there, and says how. None: it is so already.
 fn change_branch(
     target: Target<'_>,
-    message: &str,
-    mode: Mode,
+    author: &Author<'_>,
+    mode: &Mode,
     change: &dyn Fn(&Documents) -> CommandResult<Option<FileChange>>,
 ) -> CommandResult<Edited> {
     for attempt in 0..u64::from(ATTEMPTS_MAX) {
@@ -183,7 +204,7 @@ fn change_branch(
             "" => file,
             root => format!("{root}/{file}"),
         };
-        if mode == Mode::DryRun {
+        if *mode == Mode::DryRun {
             let diff = unified_diff(&path, &before, after.as_deref().unwrap_or_default());
             return Ok(Edited::DryRun { diff });
         }
@@ -191,7 +212,21 @@ fn change_branch(
             Some(after) => Edit::put(path.as_str(), after),
             None => Edit::remove(path.as_str()),
         }];
-        if let Some(commit) = commit_on(target, tip, &edits, message, identity::user())? {
+        let meta = CommitMeta {
+            message: author.message.to_owned(),
+            author: identity::user(),
+            time: Timestamp::now(),
+            signer: author.signer.clone(),
+        };
+        if let Mode::Beside(name) = mode {
+            let (branch, commit) = commit_beside(target, tip, &edits, &meta, name)?;
+            return Ok(Edited::Beside {
+                commit,
+                path,
+                branch,
+            });
+        }
+        if let Some(commit) = commit_with(target, tip, &edits, &meta)? {
             return Ok(Edited::Committed { commit, path });
         }
     }
@@ -223,16 +258,49 @@ pub(crate) fn commit_on(
     message: &str,
     author: Signature,
 ) -> CommandResult<Option<Oid>> {
-    let attempted = || format!("cannot commit to branch {}", target.branch);
     let meta = CommitMeta {
         message: message.to_owned(),
         author,
         time: Timestamp::now(),
         signer: None,
     };
+    commit_with(target, tip, edits, &meta)
+}
+
+/// Commits `edits` on `tip`, and pushes that to a branch of its own: the target stays where it is.
+fn commit_beside(
+    target: Target<'_>,
+    tip: Oid,
+    edits: &[Edit],
+    meta: &CommitMeta,
+    name: &str,
+) -> CommandResult<(String, Oid)> {
+    let built = target.mirror.build_commit(Some(tip), edits, meta);
+    let commit = built.context("cannot make the commit")?.unwrap_or(tip);
+    // By the commit, so that nobody else has it.
+    let branch = format!("{name}-{}", commit.short());
+    let attempted = || format!("cannot push branch {branch}");
+    let reference = format!("refs/heads/{branch}");
+    let outcome = target.mirror.update(&reference, None, commit);
+    match outcome.context(attempted())? {
+        PushOutcome::Done => Ok((branch, commit)),
+        PushOutcome::Moved { .. } => {
+            Err(CommandError::new(attempted()).because("it exists already"))
+        }
+        PushOutcome::Refused { message } => Err(CommandError::new(attempted()).because(message)),
+    }
+}
+
+fn commit_with(
+    target: Target<'_>,
+    tip: Oid,
+    edits: &[Edit],
+    meta: &CommitMeta,
+) -> CommandResult<Option<Oid>> {
+    let attempted = || format!("cannot commit to branch {}", target.branch);
     let commit = target
         .mirror
-        .build_commit(Some(tip), edits, &meta)
+        .build_commit(Some(tip), edits, meta)
         .context(attempted())?;
     let Some(commit) = commit else {
         return Ok(Some(tip));
@@ -244,7 +312,9 @@ pub(crate) fn commit_on(
     match outcome {
         PushOutcome::Done => Ok(Some(commit)),
         PushOutcome::Moved { .. } => Ok(None),
-        PushOutcome::Refused { message } => Err(CommandError::new(attempted()).because(message)),
+        PushOutcome::Refused { message } => Err(CommandError::new(attempted())
+            .because(message)
+            .hint("where the branch is protected, --pr commits to a branch of its own")),
     }
 }
 

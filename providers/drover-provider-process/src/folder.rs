@@ -195,6 +195,19 @@ impl Folder {
         write_atomically(&self.next(), &record::encode(record)?)
     }
 
+    /// Returns whether a restart was asked for and has not happened yet.
+    pub(crate) fn restarts(&self) -> bool {
+        self.next().exists()
+    }
+
+    /// Forgets what the instance was to become: its shim was never told.
+    pub(crate) fn forget_next(&self) -> io::Result<()> {
+        match fs::remove_file(self.next()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// Makes the instance what it becomes by the change with this token. Its record is put in place as a
     /// whole, so that it says what the instance is, whenever anybody looks. None: there is no such change.
     /// The caller is its shim, and nothing of it runs.

@@ -75,6 +75,8 @@ pub(crate) fn phase(folder: &Folder, boot: &str) -> io::Result<Option<ProviderPh
     };
     Ok(Some(match run.stage {
         Stage::Init if alive => ProviderPhase::Pending,
+        // What runs is what it was, and ends.
+        Stage::Command if alive && folder.restarts() => ProviderPhase::Pending,
         Stage::Command if alive => ProviderPhase::Running,
         Stage::Init | Stage::Command => {
             let what = if run.boot == boot {

@@ -317,6 +317,9 @@ impl ProcessProvider {
                     .write_next(&next, script.as_deref())
                     .map_err(failed)?;
                 let asked = folder.ask_to_restart(update, request.grace);
+                if !matches!(asked, Ok(true)) {
+                    folder.forget_next().map_err(failed)?;
+                }
                 if asked.map_err(failed)? {
                     Ok(())
                 } else {

@@ -51,7 +51,8 @@ pub use user_data::{USER_DATA_MAX, is_user_data, user_data};
 /// - **Update.** One token changes an instance at most once: a repeated call does nothing more. `Ok`
 ///   means that the change was accepted; until it has happened, the instance is listed with the digests
 ///   that it had, and from then on with those of the request, so that it is one or the other and says
-///   which. Id, handle, token, address and data stay. A restart ends what runs, as a destroy would, and
+///   which. A restart with the digests that it has already is listed as `Pending` instead, from `Ok` on
+///   until it runs again. Id, handle, token, address and data stay. A restart ends what runs, as a destroy would, and
 ///   starts it with the new fields; a live change interrupts nothing. An instance whose token differs
 ///   from the request's is left alone (`NotFound`), and so is one that is gone or ending. What cannot be
 ///   changed in place is refused with `InvalidSpec`.

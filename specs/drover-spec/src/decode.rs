@@ -37,7 +37,7 @@ pub(crate) use flavor::flavors_of;
 pub(crate) use group::decode_group;
 pub(crate) use metadata::Metadata;
 pub(crate) use policy::decode_policy;
-pub(crate) use suggest::closest;
+pub use suggest::closest;
 
 /// The fields of one written object, read by its declaration.
 pub(crate) struct Fields<'a> {

@@ -149,6 +149,20 @@ pub fn remove_group(file_text: &str, group: &GroupName) -> Result<Option<String>
     }
 }
 
+/// Gives a group the `spec.template` that it has in another file, as it is written there.
+pub fn set_template(
+    file_text: &str,
+    group: &GroupName,
+    other_text: &str,
+) -> Result<String, EditError> {
+    let target = Target::find(file_text, group)?;
+    let other = Target::find(other_text, group)?;
+    let splice = target.template_of(&other);
+    let splice = splice.ok_or_else(|| target.by_hand())?;
+    let template = &other.before.spec.template;
+    target.spliced(vec![splice], |spec| spec.template.clone_from(template))
+}
+
 /// Adds an entry to `spec.suspend` of a group.
 pub fn add_suspend(
     file_text: &str,
@@ -465,6 +479,52 @@ impl<'a> Target<'a> {
         }
         let lines = self.suspend_lines(item)?;
         Some(self.lines_after(last.value.place.end, &lines))
+    }
+
+    /// Replaces the template by that of another document: its lines, or its value where either is written in one
+    /// line with others.
+    fn template_of(&self, other: &Self) -> Option<Splice> {
+        let ours = self.entry("template")?;
+        let theirs = other.entry("template")?;
+        let blanks = self.blanks_before(ours.key_place.start);
+        let other_blanks = other.blanks_before(theirs.key_place.start);
+        let (Some(blanks), Some(other_blanks), false) = (blanks, other_blanks, self.is_flow())
+        else {
+            let value = theirs.value.place;
+            let text = other.text.get(value.start..value.end)?;
+            let one_line = !text.contains('\n');
+            let range = ours.value.place.start..ours.value.place.end;
+            return one_line.then(|| Splice::replace(range, text.to_owned()));
+        };
+        let line_break = self.line_break();
+        let lines = other
+            .text
+            .get(theirs.key_place.start..theirs.value.place.end)?;
+        let mut text = String::new();
+        for (number, line) in lines.lines().enumerate() {
+            if number > 0 {
+                text.push_str(line_break);
+                // An empty line has no blanks to take away.
+                let rest = line.strip_prefix(other_blanks);
+                if rest.is_none() && !line.trim().is_empty() {
+                    return None;
+                }
+                let rest = rest.unwrap_or_default();
+                if !rest.is_empty() {
+                    text.push_str(blanks);
+                    text.push_str(rest);
+                }
+            } else {
+                text.push_str(line);
+            }
+        }
+        let range = ours.key_place.start..ours.value.place.end;
+        Some(Splice::replace(range, text))
+    }
+
+    fn entry(&self, key: &str) -> Option<&Entry> {
+        let mut entries = self.spec.entries()?.iter();
+        entries.find(|entry| entry.key == key)
     }
 
     /// Puts `suspend` before the other fields.

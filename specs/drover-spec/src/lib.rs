@@ -25,6 +25,7 @@ mod schema;
 mod tree;
 
 pub use assemble::{BrokenDocument, Located, Repository, assemble};
+pub use decode::closest;
 pub use diagnostic::{Diagnostic, Severity};
 pub use document::{
     API_VERSION, Document, FleetDoc, ParsedDocument, ParsedFile, parse_document, parse_file,

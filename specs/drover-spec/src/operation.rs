@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use drover_model::{ApprovalVerdict, ChangeId, FleetName, GroupName, SourceSpan, Timestamp};
+use drover_model::{
+    ApprovalVerdict, ChangeId, FleetName, GroupName, InstanceId, OrderVerb, SourceSpan, Timestamp,
+};
 
 use crate::declare::OPERATION;
 use crate::decode::{Fields, Others};
@@ -31,14 +33,12 @@ const SIGNATURE_BEGIN: &str = "-----BEGIN SSH SIGNATURE-----";
 /// What somebody asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
-    /// Whether the change may go on.
-    pub verdict: ApprovalVerdict,
+    /// What, and of what.
+    pub asked: Asked,
     /// The fleet: another's agents do not listen.
     pub fleet: FleetName,
     /// The group.
     pub group: GroupName,
-    /// The change, and no other.
-    pub change: ChangeId,
     /// When it was asked, by the signer's clock.
     pub at: Timestamp,
     /// When it ends to count.
@@ -47,13 +47,46 @@ pub struct Operation {
     pub because: String,
 }
 
+/// What is asked, and what of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// Something of a change, and of no other.
+    Change {
+        /// What.
+        verdict: ApprovalVerdict,
+        /// The change.
+        change: ChangeId,
+    },
+    /// Something of an instance, and of no other.
+    Instance {
+        /// What.
+        verb: OrderVerb,
+        /// The instance, which is one of the group.
+        instance: InstanceId,
+    },
+}
+
+impl Asked {
+    /// Returns the word that commands and documents use.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Change { verdict, .. } => verdict.word(),
+            Self::Instance { verb, .. } => verb.word(),
+        }
+    }
+}
+
 /// Writes an operation; the result is what is signed.
 pub fn encode(operation: &Operation) -> String {
     let spec = MapOf::new()
-        .text("operation", operation.verdict.word())
+        .text("operation", operation.asked.word())
         .text("fleet", operation.fleet.as_str())
-        .text("group", operation.group.as_str())
-        .text("change", operation.change.as_str())
+        .text("group", operation.group.as_str());
+    let spec = match &operation.asked {
+        Asked::Change { change, .. } => spec.text("change", change.as_str()),
+        Asked::Instance { instance, .. } => spec.text("instance", instance),
+    };
+    let spec = spec
         .text("at", &format_time(operation.at))
         .text("expires", &format_time(operation.expires))
         .text("because", operation.because.as_str());
@@ -111,25 +144,71 @@ fn decode(report: &Report, root: &Node) -> Option<Operation> {
     let _ = fields.word("apiVersion");
     let _ = fields.word("kind");
     let spec = fields.object("spec");
-    let verdict = match spec.word("operation") {
-        "reject" => ApprovalVerdict::Reject,
-        "promote" => ApprovalVerdict::Promote,
-        "retry" => ApprovalVerdict::Retry,
-        _ => ApprovalVerdict::Approve,
-    };
+    let word = spec.word("operation");
     let fleet = spec.id("fleet");
     let group = spec.id("group");
-    let change = spec.id("change");
+    let asked = asked(report, &spec, word, group.as_ref());
     let at = spec.time("at");
     let expires = spec.time("expires");
     let because = spec.text("because");
     Some(Operation {
-        verdict,
+        asked: asked?,
         fleet: fleet?,
         group: group?,
-        change: change?,
         at: at?,
         expires: expires?,
         because: because?,
+    })
+}
+
+/// Reads what is asked and what of: a change or an instance, as the word has it.
+fn asked(
+    report: &Report,
+    spec: &Fields<'_>,
+    word: &'static str,
+    group: Option<&GroupName>,
+) -> Option<Asked> {
+    let change = spec.id("change");
+    let instance: Option<InstanceId> = spec.id("instance");
+    let mut verbs = OrderVerb::ALL.into_iter();
+    let verb = verbs.find(|verb| verb.word() == word);
+    let (needed, other) = match verb {
+        Some(_) => ("instance", "change"),
+        None => ("change", "instance"),
+    };
+    // A word that is none has been told, and what it would be about is not known.
+    let known = spec.get("operation").1;
+    if known.and_then(|entry| entry.value.text()) != Some(word) {
+        return None;
+    }
+    if !spec.has(needed) {
+        let message = format!("`{needed}` is missing from spec");
+        let diagnostic = Diagnostic::error("missing-field", message, spec.span_of("operation"));
+        let hint = format!("`{word}` is about one {needed}");
+        report.push(diagnostic.hint(hint));
+    }
+    if spec.has(other) {
+        let message = format!("`{other}` is not a field of `{word}`");
+        let diagnostic = Diagnostic::error("unknown-field", message, spec.span_of(other));
+        let hint = format!("did you mean `{needed}`? `{word}` is about one {needed}");
+        report.push(diagnostic.hint(hint));
+    }
+    if let Some(verb) = verb {
+        let instance = instance?;
+        if group.is_some_and(|group| group != instance.group())
+            && let Some(entry) = spec.get("instance").1
+        {
+            spec.bad(
+                entry,
+                format!("is not one of group {}", spec.text("group")?),
+            );
+        }
+        return Some(Asked::Instance { verb, instance });
+    }
+    let mut verdicts = ApprovalVerdict::ALL.into_iter();
+    let verdict = verdicts.find(|verdict| verdict.word() == word)?;
+    Some(Asked::Change {
+        verdict,
+        change: change?,
     })
 }

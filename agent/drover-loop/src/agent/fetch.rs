@@ -519,6 +519,16 @@ fn tell_new(known: &Approvals, approvals: &Approvals) {
                 "operation taken up"
             );
         }
+        let orders = approvals.orders_of(group).iter();
+        for order in orders.filter(|order| !known.orders_of(group).contains(order)) {
+            info!(
+                %group,
+                instance = %order.instance,
+                signer = order.signer.as_str(),
+                verdict = order.verb.word(),
+                "operation taken up"
+            );
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use drover_model::{
     ConditionType, GroupName, GroupPhase, Heeded, Held, Hold, InstanceClass, Listing, Peers,
-    RecordedGroup, Share, Surveyed, Timestamp,
+    RecordedGroup, RecordedOrder, Share, Surveyed, Timestamp,
 };
 use drover_policy::GroupSummary;
 use jiff::SignedDuration;
@@ -163,10 +163,10 @@ impl Agent {
         versions
     }
 
-    /// Takes up what people asked of rollouts.
+    /// Takes up what people asked of rollouts and of instances.
     fn heed(&mut self, now: Timestamp) {
         for (name, entry) in self.groups.iter_mut().filter(|(_, entry)| !entry.busy) {
-            let said = self.approvals.of(name);
+            let said = (self.approvals.of(name), self.approvals.orders_of(name));
             if let Some(heeded) = drover_plan::heed(&entry.recorded, said, now) {
                 tell_heeded(name, &entry.recorded, &heeded);
                 entry.recorded = Arc::new(heeded);
@@ -663,7 +663,16 @@ fn log_transition(
 /// The time until a listing or a group's work that goes on is looked at again.
 pub(super) const UNFINISHED_POLL: Duration = Duration::from_secs(1);
 
-/// Logs what people asked of a rollout, and whether there was anything to do.
+/// Returns the orders that were not known before.
+fn new_orders<'a>(
+    before: &'a [RecordedOrder],
+    after: &'a [RecordedOrder],
+) -> impl Iterator<Item = &'a RecordedOrder> {
+    let known = |order: &RecordedOrder| before.iter().any(|known| known.order == order.order);
+    after.iter().filter(move |order| !known(order))
+}
+
+/// Logs what people asked of a rollout or of an instance, and whether there was anything to do.
 fn tell_heeded(name: &GroupName, before: &RecordedGroup, after: &RecordedGroup) {
     let known = |heeded: &&Heeded| !before.heeded.contains(heeded);
     for Heeded { asked, effect } in after.heeded.iter().filter(known) {
@@ -672,6 +681,16 @@ fn tell_heeded(name: &GroupName, before: &RecordedGroup, after: &RecordedGroup) 
             operation = asked.verdict.word(),
             signer = asked.signer.as_str(),
             effect,
+            "operation heeded"
+        );
+    }
+    for RecordedOrder { order, state } in new_orders(&before.orders, &after.orders) {
+        info!(
+            group = %name,
+            instance = %order.instance,
+            operation = order.verb.word(),
+            signer = order.signer.as_str(),
+            state = state.as_str(),
             "operation heeded"
         );
     }

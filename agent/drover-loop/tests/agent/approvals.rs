@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use drover_loop::{Awaited, Operations, SourceError};
 use drover_model::{
-    Approval, ApprovalVerdict, Approvals, ChangeId, ExitReport, GroupName, Hold, Revision, Signer,
-    Timestamp,
+    Approval, ApprovalVerdict, Approvals, ChangeId, ExitReport, GroupName, Hold, InstanceId, Order,
+    OrderVerb, Revision, Signer, Timestamp,
 };
 use drover_provider::Clock as _;
 use drover_provider_sim::{Behavior, Which};
@@ -46,6 +46,22 @@ impl TestOperations {
         let mut said = self.0.lock().unwrap();
         let web = GroupName::parse("web").unwrap();
         said.as_mut().unwrap().add(web, approval);
+    }
+}
+
+impl TestOperations {
+    fn order(&self, world: &World, verb: OrderVerb, instance: &str) {
+        let now = world.clock.now();
+        let order = Order {
+            verb,
+            instance: InstanceId::parse(instance).unwrap(),
+            signer: Signer::parse("tom@example.com").unwrap(),
+            at: now,
+            expires: now + Duration::from_hours(2),
+            because: "looked at it".to_owned(),
+            operation: Revision::parse(&"b".repeat(40)).unwrap(),
+        };
+        self.0.lock().unwrap().as_mut().unwrap().add_order(order);
     }
 }
 
@@ -293,5 +309,54 @@ async fn a_rollout_that_stopped_goes_on_when_a_person_says_so_once() {
     operations.say(&world, "eve@example.com", ApprovalVerdict::Retry, &change);
     world.converge().await;
     assert_eq!(world.living("web").len(), 3);
+    reproduced(&world, "web");
+}
+
+#[tokio::test]
+async fn an_instance_is_replaced_or_kept_because_a_person_says_so() {
+    let mut world = World::web();
+    world.converge().await;
+    let operations = world.operations.clone();
+    operations.order(&world, OrderVerb::Replace, "web-2");
+    operations.order(&world, OrderVerb::Keep, "web-1");
+    world
+        .until("another one to serve", |world| {
+            world.living("web") == ["web-1", "web-3", "web-4"]
+        })
+        .await;
+    world.converge().await;
+    let held = |world: &World| -> Vec<&'static str> {
+        let recorded = &world.status("web").recorded;
+        recorded.holds.iter().map(|held| held.hold.code()).collect()
+    };
+    assert_eq!(held(&world), ["KeptInstance"]);
+    // A new template passes the kept one by.
+    world.push(&[("web", &group("web", 3, "b"))]);
+    world
+        .until("the others to be new", |world| {
+            world.living("web") == ["web-1", "web-5", "web-6"]
+        })
+        .await;
+    world.passes(60).await;
+    assert_eq!(world.living("web"), ["web-1", "web-5", "web-6"]);
+    operations.order(&world, OrderVerb::Release, "web-1");
+    world.converge().await;
+    assert_eq!(world.living("web"), ["web-5", "web-6", "web-7"]);
+    let log: Vec<String> = world
+        .branch
+        .log()
+        .into_iter()
+        .map(|it| it.message)
+        .collect();
+    for told in [
+        "- replace web-2 by tom@example.com: looked at it\n",
+        "- replace web-2 by tom@example.com, done: looked at it\n",
+        "- keep web-1 by tom@example.com: looked at it\n",
+        "- keep web-1 by tom@example.com, for which a later word stands\n",
+        "- release web-1 by tom@example.com, done: looked at it\n",
+    ] {
+        let times = log.iter().filter(|message| message.contains(told)).count();
+        assert_eq!(times, 1, "{told}");
+    }
     reproduced(&world, "web");
 }

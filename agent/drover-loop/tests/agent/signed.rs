@@ -13,8 +13,10 @@ use drover_loop::{
     OperationsRead, OperationsReader, PathRule, SharedRefs, Source as _, SourceError, SourcePlace,
     Verification, VerifyMode, operation_path,
 };
-use drover_model::{ApprovalVerdict, ChangeId, FleetName, GroupName, Revision, Timestamp};
-use drover_spec::operation::{self, OPERATION_NAMESPACE, Operation};
+use drover_model::{
+    ApprovalVerdict, ChangeId, FleetName, GroupName, InstanceId, OrderVerb, Revision, Timestamp,
+};
+use drover_spec::operation::{self, Asked, OPERATION_NAMESPACE, Operation};
 
 /// A repository and people with keys.
 struct Desk {
@@ -166,13 +168,17 @@ fn change() -> ChangeId {
     ChangeId::parse(&"ab".repeat(32)).unwrap()
 }
 
+fn of_change(verdict: ApprovalVerdict) -> Asked {
+    let change = change();
+    Asked::Change { verdict, change }
+}
+
 fn approve(minutes_ago: i64) -> Operation {
     let at = Timestamp::from_second(now().as_second() - 60 * minutes_ago).unwrap();
     Operation {
-        verdict: ApprovalVerdict::Approve,
+        asked: of_change(ApprovalVerdict::Approve),
         fleet: FleetName::parse("prod").unwrap(),
         group: group(),
-        change: change(),
         at,
         expires: Timestamp::from_second(at.as_second() + 3600).unwrap(),
         because: "reviewed".to_owned(),
@@ -217,6 +223,34 @@ fn a_signed_approval_counts_for_its_change_and_is_remembered_across_restarts() {
 }
 
 #[test]
+fn what_is_asked_of_an_instance_is_verified_alike() {
+    let desk = Desk::new();
+    let instance = InstanceId::parse("web-7").unwrap();
+    let verb = OrderVerb::Keep;
+    let keep = Operation {
+        asked: Asked::Instance { verb, instance },
+        ..approve(5)
+    };
+    let (path, file) = desk.operate(&keep, "jane");
+    assert!(path.contains("-web-7-keep-"), "{path}");
+    // Signed by nobody who counts, and once more under another name.
+    desk.key("mallory");
+    let forged = Operation {
+        because: "mine".to_owned(),
+        ..keep
+    };
+    desk.operate(&forged, "mallory");
+    desk.ask("operations/again.yaml", &file);
+    let operations = desk.read(&mut desk.reader());
+    let orders = operations.approvals.orders_of(&group());
+    assert_eq!((orders.len(), orders[0].verb), (1, OrderVerb::Keep));
+    assert_eq!(orders[0].signer.as_str(), "jane@example.com");
+    assert_eq!(operations.approvals.of(&group()), []);
+    let refused = [OperationRefusal::Signature, OperationRefusal::Replayed];
+    assert_eq!(reasons(&operations), refused);
+}
+
+#[test]
 fn a_dry_run_reads_and_leaves_nothing_in_the_repository() {
     let desk = Desk::new();
     desk.operate(&approve(5), "jane");
@@ -233,7 +267,7 @@ fn a_later_rejection_wins_and_cannot_be_taken_out_again() {
     let mut reader = desk.reader();
     desk.operate(&approve(5), "jane");
     let reject = Operation {
-        verdict: ApprovalVerdict::Reject,
+        asked: of_change(ApprovalVerdict::Reject),
         ..approve(2)
     };
     let (path, _) = desk.operate(&reject, "jane");
@@ -251,7 +285,7 @@ fn a_rewritten_or_lost_branch_takes_nothing_back_and_adds_nothing() {
     let mut reader = desk.reader();
     let (path, file) = desk.operate(&approve(5), "jane");
     let reject = Operation {
-        verdict: ApprovalVerdict::Reject,
+        asked: of_change(ApprovalVerdict::Reject),
         ..approve(2)
     };
     desk.operate(&reject, "jane");

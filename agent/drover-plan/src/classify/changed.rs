@@ -7,6 +7,7 @@ use drover_model::{
 };
 
 use super::Stage;
+use crate::restarts;
 use crate::time::later;
 
 /// A change in place that the provider may have begun.
@@ -49,7 +50,21 @@ impl<'a> Stage<'a> {
         ownership: &Ownership,
     ) -> Option<Change<'a>> {
         let change = self.change(id)?;
-        (ownership.digests != *change.digests).then_some(change)
+        let intent = self.intents.update(id)?;
+        let shown = match restarts::order_of(self.input.recorded, intent) {
+            None => ownership.digests == *change.digests,
+            Some(_) => self.shows_restart(intent),
+        };
+        (!shown).then_some(change)
+    }
+
+    /// Returns whether the listing shows a restart of an instance that stays as it is: from the provider's yes on it
+    /// is listed as being made, until it runs again. One that was begun at that very moment may be from before.
+    fn shows_restart(&self, intent: &Intent) -> bool {
+        match &intent.state {
+            IntentState::Acked { at, .. } => self.input.listing.as_of > *at,
+            IntentState::Intended | IntentState::Sent | IntentState::Failed { .. } => false,
+        }
     }
 
     /// Returns how a change in place ended, once the listing shows it.
@@ -64,7 +79,11 @@ impl<'a> Stage<'a> {
             IntentState::Sent | IntentState::Acked { .. } => true,
             IntentState::Intended | IntentState::Failed { .. } => false,
         };
-        let over = self.gone.contains_key(instance) || self.shown.get(instance) == Some(digests);
+        let happened = match restarts::order_of(self.input.recorded, intent) {
+            None => self.shown.get(instance) == Some(digests),
+            Some(_) => self.shown.contains_key(instance) && self.shows_restart(intent),
+        };
+        let over = self.gone.contains_key(instance) || happened;
         (called && over).then_some(SettlementOutcome::Observed)
     }
 
@@ -79,7 +98,12 @@ impl<'a> Stage<'a> {
             return false;
         };
         let shown = self.shown.get(instance);
-        shown.is_some_and(|shown| shown != before)
+        let restarts = self.intents.updates.get(instance);
+        let restarted = restarts.into_iter().flatten().any(|intent| {
+            let ordered = restarts::order_of(self.input.recorded, intent).is_some();
+            ordered && self.update_outcome(intent).is_some()
+        });
+        shown.is_some_and(|shown| shown != before || restarted)
     }
 }
 

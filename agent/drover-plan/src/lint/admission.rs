@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use drover_model::{
     Action, Cause, InPlace, InstanceClass, InstanceId, IntentKind, IntentState, Lifecycle, Member,
-    Plan, Reason, SettlementOutcome, Timestamp, Window, WindowKind,
+    Plan, Reason, SettlementOutcome, Timestamp, Token, Window, WindowKind,
 };
 
 use super::in_place::interrupts;
@@ -131,7 +131,7 @@ impl Facts<'_> {
             .filter_map(|member| {
                 let drained = member.drain.as_ref().map(|drain| drain.reason);
                 let restarts = member.update == Some(InPlace::Restart);
-                let restarted = restarts.then_some(Reason::Update);
+                let restarted = restarts.then(|| self.restarted_for(&member.id));
                 let why = drained.or(restarted).or_else(|| {
                     self.input
                         .intents
@@ -147,6 +147,23 @@ impl Facts<'_> {
                 counts.then_some(why)
             })
             .collect()
+    }
+
+    /// Returns why an instance restarts: the call carries the token of a person's word, or it is the rollout's.
+    fn restarted_for(&self, id: &InstanceId) -> Reason {
+        let tokens = self.input.recorded.orders.iter().map(|known| {
+            let uid = &self.input.recorded.uid;
+            known.order.token(uid)
+        });
+        let tokens: Vec<Token> = tokens.collect();
+        let ordered = self.input.intents.iter().any(|intent| {
+            matches!(&intent.kind, IntentKind::Update(change) if change.instance == *id && tokens.contains(&change.update))
+        });
+        if ordered {
+            Reason::Heal
+        } else {
+            Reason::Update
+        }
     }
 
     /// Counts what was restarted and is not available again, but for what the plan takes anyway.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use drover_model::{
     Action, Cause, Digests, FieldClass, InPlace, InPlaceUpdate, InstanceClass, InstanceId,
-    IntentId, IntentKind, Member, Plan, Reason,
+    IntentId, IntentKind, Member, OrderVerb, Plan, Reason,
 };
 
 use super::{Facts, LintError, rollout, subjects};
@@ -16,6 +16,21 @@ impl Facts<'_> {
         let mut begun = 0;
         for step in &plan.steps {
             match &step.action {
+                Action::Update(InPlaceUpdate {
+                    instance,
+                    how,
+                    digests,
+                    ..
+                }) if step.cause == Cause::Because(Reason::Heal) => {
+                    self.starts_again(instance, (*how, digests))?;
+                }
+                Action::Drain {
+                    instance,
+                    returns: Some(before),
+                    ..
+                } if step.cause == Cause::Because(Reason::Heal) => {
+                    self.starts_again(instance, (InPlace::Restart, before))?;
+                }
                 Action::Update(InPlaceUpdate {
                     instance,
                     how,
@@ -122,6 +137,33 @@ impl Facts<'_> {
         });
         if open {
             return wrong("an earlier change of it is not closed");
+        }
+        Ok(())
+    }
+
+    /// What starts again because a person says so stays as it is.
+    fn starts_again(
+        &self,
+        id: &InstanceId,
+        (how, digests): (InPlace, &Digests),
+    ) -> Result<(), LintError> {
+        let wrong = |what| {
+            Err(LintError::InPlace {
+                instance: id.clone(),
+                what,
+            })
+        };
+        let Some(member) = self.world.members.get(id) else {
+            return wrong("it is not there");
+        };
+        if how != InPlace::Restart || member.digests != *digests {
+            return wrong("a person only had it restarted");
+        }
+        if member.seat.is_some() {
+            return wrong("it is a member of a quorum");
+        }
+        if self.stays(id) && !self.is_ordered(id, OrderVerb::Restart) {
+            return wrong("nobody asked for it");
         }
         Ok(())
     }

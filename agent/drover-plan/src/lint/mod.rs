@@ -8,6 +8,7 @@ mod admission;
 mod adopt;
 mod in_place;
 mod keep;
+mod orders;
 mod quorum;
 mod rollout;
 mod roster;
@@ -183,6 +184,14 @@ pub enum LintError {
         /// What would happen.
         what: &'static str,
     },
+    /// Something would be done to an instance that people asked otherwise of, or nobody asked for.
+    #[error("{instance} would be {what}")]
+    Ordered {
+        /// The instance.
+        instance: InstanceId,
+        /// What would happen.
+        what: &'static str,
+    },
     /// More instances would be kept than may be.
     #[error("{kept} instances would be kept, {max} may be")]
     KeepsTooMany {
@@ -237,6 +246,7 @@ pub fn lint(input: &PlanInput<'_>, plan: &Plan) -> Result<(), LintError> {
     facts.in_place(plan)?;
     facts.adoption(plan)?;
     facts.keep(plan)?;
+    facts.orders(plan)?;
     facts.quorum(plan)?;
     facts.roster(plan)?;
     facts.admission(plan)?;
@@ -461,12 +471,12 @@ impl<'a> Facts<'a> {
         Ok(())
     }
 
-    /// Counts those that the provider is about to take: they have successors beside them, unless they are
-    /// members with a place of their own.
+    /// Counts those that the provider is about to take, or that people have replaced: they have successors beside
+    /// them, unless they are members with a place of their own.
     fn taken(&self) -> u32 {
         let members = self.world.members.values();
         let taken = members.filter(|member| member.interruption.is_some() && member.seat.is_none());
-        taken.count() as u32
+        taken.count() as u32 + self.succeeded()
     }
 
     /// No create raises the total above the ceiling.
@@ -721,8 +731,10 @@ impl<'a> Facts<'a> {
             return wrong("another group");
         }
         for step in &plan.steps {
+            let as_it_is = step.cause == Cause::Because(Reason::Heal);
             if let Action::Update(InPlaceUpdate { digests, .. }) = &step.action
                 && plan.next.target.as_ref() != Some(digests)
+                && !as_it_is
             {
                 return wrong("an instance would be changed to a template that is not in force");
             }

@@ -88,7 +88,8 @@ impl Facts<'_> {
         let members = self.world.members.values();
         let there = members
             .filter(|member| {
-                let drained = member.drain.as_ref().is_some_and(|drain| drain.returns);
+                let drain = member.drain.as_ref().filter(|drain| drain.returns);
+                let drained = drain.is_some_and(|drain| drain.reason == Reason::Update);
                 let has = member.digests == *target && self.stays(&member.id);
                 let gets = self.returns(&member.id) && (drained || member.digests == *target);
                 has || gets
@@ -168,7 +169,9 @@ fn updated(plan: &Plan, of: &Digests) -> bool {
 fn changed(plan: &Plan, of: &Digests) -> u32 {
     let changes = plan.steps.iter().filter(|step| match &step.action {
         Action::Update(InPlaceUpdate { digests, .. }) => digests == of,
-        Action::Drain { returns, .. } => returns.is_some(),
+        Action::Drain { returns, .. } => {
+            returns.is_some() && step.cause == Cause::Because(Reason::Update)
+        }
         Action::Create { .. }
         | Action::Resend { .. }
         | Action::Destroy { .. }

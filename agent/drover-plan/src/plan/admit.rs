@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drover_model::{
     Action, Activity, Cause, Digests, DrainSpec, GroupName, Held, Hold, InPlace, InstanceClass,
-    Member, OutageMode, Precondition, Reason, RolloutOrder, activity_of,
+    Member, OrderVerb, OutageMode, Precondition, Reason, RolloutOrder, activity_of,
 };
 
 use super::draft::{Draft, disrupts};
@@ -71,13 +71,22 @@ impl<'a> Draft<'a> {
         Some(held(Hold::DependencyNotReady { group }))
     }
 
-    /// Returns the hold for a member that the document protects, or that needs more for being outdated
+    /// Returns the hold for a member that a person keeps, that the document protects, or that needs more for being outdated
     /// than the document allows.
     pub(super) fn protection(&self, member: &Member, reason: Reason) -> Option<Held> {
         if reason == Reason::Update
             && let Some(held) = self.over_action(member)
         {
             return Some(held);
+        }
+        // The removal of a group asks by itself.
+        if reason != Reason::Delete
+            && let Some(held) = self.kept_by_person(member)
+        {
+            return Some(Held {
+                reason: Some(reason),
+                ..held
+            });
         }
         if let Some(verdict) = self.input.decisions.protector(&member.id, reason) {
             // Of a clause there is one hold, whomever it keeps: its words name the first.
@@ -196,6 +205,22 @@ impl<'a> Draft<'a> {
         }
         self.leave(member, Some(Reason::Update));
         self.returning.insert(&member.id, None);
+        self.staying += 1;
+    }
+
+    /// The same because a person asks for it: the member comes back as it is.
+    pub(super) fn restart_as_it_is(&mut self, member: &'a Member) {
+        let Some(order) = self.ordered(&member.id, OrderVerb::Restart) else {
+            return;
+        };
+        if needs_drain(&member.class, &self.spec.drain) {
+            let as_it_is = Some(member.digests.clone());
+            self.drain(member, Cause::Because(Reason::Heal), as_it_is);
+        } else {
+            self.call_for_restart(member, order);
+        }
+        self.leave(member, Some(Reason::Heal));
+        self.returning.insert(&member.id, Some(&member.digests));
         self.staying += 1;
     }
 

@@ -19,6 +19,7 @@ use crate::change::{ChangeInput, change, change_size, policy_hold};
 use crate::input::{Desired, PlanInput};
 use crate::intents::IntentIndex;
 use crate::numbers::{Resolved, extra, serves};
+use crate::restarts;
 
 /// What becomes of the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub(super) struct Draft<'a> {
     pub(super) leaving_for: BTreeMap<Option<Reason>, u32>,
     /// Members that the provider is about to take: seldom any, and asked for at every other one.
     pub(super) interrupted: Vec<&'a Member>,
+    /// Members that people have replaced, and that a successor comes for first.
+    pub(super) succeeded: Vec<&'a Member>,
     /// The disruptions that this plan begins, by reason, as budgets count them.
     pub(super) begun: BTreeMap<Reason, u32>,
     /// What windows withhold now, by reason.
@@ -163,6 +166,8 @@ fn on_the_way_out<'a>(
     for (id, member) in members {
         let ends = matches!(member.class, InstanceClass::Terminating);
         let restarts = member.update == Some(InPlace::Restart);
+        let update = intents.update(id);
+        let ordered = update.is_some_and(|it| restarts::order_of(input.recorded, it).is_some());
         let destroyed = intents.destroy(id).and_then(|intent| match &intent.kind {
             IntentKind::Destroy { reason, .. } => Some(*reason),
             IntentKind::Create { .. }
@@ -173,12 +178,18 @@ fn on_the_way_out<'a>(
         });
         if ends || member.drain.is_some() || destroyed.is_some() || restarts {
             let drained = member.drain.as_ref().map(|drain| drain.reason);
-            let restarted = restarts.then_some(Reason::Update);
+            let restarted = restarts.then_some(if ordered {
+                Reason::Heal
+            } else {
+                Reason::Update
+            });
             leaving.insert(id, drained.or(destroyed).or(restarted));
         }
-        let drained = member.drain.as_ref().is_some_and(|drain| drain.returns);
-        if (restarts || drained) && !ends && destroyed.is_none() {
-            returning.insert(id, restarts.then_some(&member.digests));
+        let drained = member.drain.as_ref().filter(|drain| drain.returns);
+        if (restarts || drained.is_some()) && !ends && destroyed.is_none() {
+            // What restarts because a person says so comes back as it is.
+            let as_it_is = drained.is_some_and(|drain| drain.reason == Reason::Heal);
+            returning.insert(id, (restarts || as_it_is).then_some(&member.digests));
         }
     }
     (leaving, returning)
@@ -233,6 +244,7 @@ impl<'a> Draft<'a> {
             changing: BTreeSet::new(),
             leaving_for,
             interrupted,
+            succeeded: Vec::new(),
             begun: BTreeMap::new(),
             closed,
             settled: settled.collect(),
@@ -334,14 +346,19 @@ impl<'a> Draft<'a> {
             return;
         }
         self.next.strangers.clear();
+        self.succeeded = self.to_succeed();
+        let succeeded = self.succeeded.len() as u32;
+        self.resolved = self.resolved.beside(succeeded, spec);
         self.track_zones();
         self.track_launches();
         self.track_rollout();
         self.fresh = self.fresh();
+        self.tell_orders();
         self.follow_up();
         if let Some(quorum) = &spec.quorum {
             self.keep_members(quorum);
             self.converge();
+            self.converged &= !self.has_work_ordered();
             return;
         }
         self.end_kept();
@@ -349,21 +366,26 @@ impl<'a> Draft<'a> {
         self.clear_completed();
         self.interruption();
         self.heal();
+        self.replace_ordered();
+        self.restart_ordered();
         self.scale_out();
         // One that was missing may have been made as a successor.
         self.interruption();
+        self.replace_ordered();
+        self.restart_ordered();
         self.scale_in();
         self.roll();
         // A rollout that just retired the last outdated instance needs its surge no more.
         self.scale_in();
         // What it retired may have been all there was beside those that the provider takes.
         self.interruption();
+        self.replace_ordered();
         self.converge();
         self.rebalance();
         // Last, because what waits for the rollout goes on in the pass that ends it.
         let decided = self.steps.len();
         self.expire();
-        self.converged &= self.steps.len() == decided;
+        self.converged &= self.steps.len() == decided && !self.has_work_ordered();
     }
 
     /// Lets a specification and a size be in force.

@@ -171,9 +171,7 @@ impl<'a> Draft<'a> {
             return false;
         };
         let settled = matches!(member.class, InstanceClass::Available);
-        settled
-            && member.interruption.is_none()
-            && self.expires_at(expiry, member) <= self.input.now
+        settled && !self.is_doomed(member) && self.expires_at(expiry, member) <= self.input.now
     }
 
     fn expires_at(&self, expiry: Expiry, member: &Member) -> drover_model::Timestamp {

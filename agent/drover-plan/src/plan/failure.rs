@@ -191,7 +191,7 @@ impl Draft<'_> {
         let now = self.input.now;
         // What is on its way back is not there yet, though it has the template.
         let outdated =
-            self.remaining().any(|member| !self.current(member)) || self.stand_in_needed();
+            self.remaining().any(|member| !self.current(member)) || self.rollout_stands_in();
         let unfinished = self.next.stable.as_ref() != Some(&self.target) || outdated;
         let going = self.next.rollout.take();
         self.resting = None;
@@ -417,6 +417,7 @@ fn blame(of_target: bool, class: Option<ErrorClass>) -> Option<ErrorClass> {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm per hold, nothing to split")]
 fn stops_clock(hold: &Hold) -> bool {
     match hold {
         Hold::ObservationPartial { .. }
@@ -456,6 +457,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::EpochConflict { .. } => true,
         // These stop it only where nothing else is on the way.
         Hold::ProtectedInstance { .. }
+        | Hold::KeptInstance { .. }
         | Hold::ProtectedByPolicy(_)
         | Hold::BudgetByPolicy(_)
         | Hold::CreateLimit { .. }

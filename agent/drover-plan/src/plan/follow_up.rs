@@ -139,8 +139,8 @@ impl<'a> Draft<'a> {
     }
 
     /// Ends a member that was to come back.
-    pub(super) fn give_up(&mut self, member: &'a Member) {
-        self.destroy(member, Cause::Because(Reason::Update));
+    pub(super) fn give_up(&mut self, member: &'a Member, reason: Reason) {
+        self.destroy(member, Cause::Because(reason));
         if self.returning.remove(&member.id).is_some() {
             self.staying -= 1;
         }
@@ -176,7 +176,10 @@ impl<'a> Draft<'a> {
 
     /// Removes the remains of failed launches: they hold room and never served.
     pub(super) fn clear_failed_launches(&mut self) {
-        let remains: Vec<&Member> = self.live().filter(|member| failed(member)).collect();
+        let remains: Vec<&Member> = self
+            .live()
+            .filter(|member| failed(member) && self.kept_by_person(member).is_none())
+            .collect();
         if remains.is_empty() {
             return;
         }
@@ -198,7 +201,7 @@ impl<'a> Draft<'a> {
     pub(super) fn clear_completed(&mut self) {
         let done: Vec<&Member> = self
             .live()
-            .filter(|member| self.completed(member))
+            .filter(|member| self.completed(member) && self.kept_by_person(member).is_none())
             .collect();
         if !done.is_empty()
             && let Some(held) = self.suspended(Activity::Gc)

@@ -61,7 +61,7 @@ impl<'a> Draft<'a> {
 
     /// Counts the repairs on the way. Where nothing else makes instances, those that are missing or
     /// not available yet are repairs: one in progress is not one that is done.
-    fn healing(&self) -> u32 {
+    pub(super) fn healing(&self) -> u32 {
         // In an ephemeral group something is always on its way: only what was taken out is a repair.
         let ephemeral = self.spec.lifecycle == Lifecycle::Ephemeral;
         if ephemeral {

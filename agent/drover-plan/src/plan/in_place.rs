@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use drover_model::{
-    Action, Cause, DrainProgress, ErrorClass, FieldClass, Held, Hold, InPlace, InPlaceUpdate,
-    InstanceClass, InstanceId, Intent, IntentKind, IntentState, Member, OnDrainTimeout, Reason,
-    SettlementOutcome, Token,
+    Action, Cause, Digests, DrainProgress, ErrorClass, FieldClass, Held, Hold, InPlace,
+    InPlaceUpdate, InstanceClass, InstanceId, Intent, IntentKind, IntentState, Member,
+    OnDrainTimeout, Reason, SettlementOutcome, Token,
 };
 
 use super::admit::{DESTROY_GRACE, observed};
@@ -18,6 +18,7 @@ use super::follow_up::{DECIDE_ANEW, failed};
 use super::held_for;
 use super::target::Fresh;
 use crate::numbers::serves;
+use crate::restarts;
 use crate::time::later;
 
 /// A change in place that the provider could not begin is decided anew after this time.
@@ -77,7 +78,7 @@ impl<'a> Draft<'a> {
             | InstanceClass::Available => true,
         };
         // What the provider is about to take is replaced anyway.
-        let runs = runs && member.interruption.is_none();
+        let runs = runs && !self.is_doomed(member);
         match self.needs(member) {
             FieldClass::Live if runs => Some(InPlace::Live),
             FieldClass::Restart if runs => Some(InPlace::Restart),
@@ -124,6 +125,15 @@ impl<'a> Draft<'a> {
                 .any(|member| recovers(member) || self.settles(member))
     }
 
+    /// Returns the same of what the rollout restarts: what people have restarted is no part of it.
+    pub(super) fn rollout_stands_in(&self) -> bool {
+        let by_person = |id: &InstanceId| restarts::latest(self.input.recorded, id).is_some();
+        self.returning.keys().any(|id| !by_person(id))
+            || self
+                .live()
+                .any(|member| (recovers(member) || self.settles(member)) && !by_person(&member.id))
+    }
+
     /// Returns how many more instances above the size are wanted to stand in for those that restart.
     ///
     /// Only where nothing may be missing: then one that serves can only restart while another one
@@ -163,12 +173,6 @@ impl<'a> Draft<'a> {
 
     /// Adds the step that changes a member in place.
     pub(super) fn change(&mut self, member: &Member, how: InPlace) {
-        let (Some(provider_ref), Some(token)) = (&member.provider_ref, &member.token) else {
-            return;
-        };
-        let Some(template) = self.template(&self.target) else {
-            return;
-        };
         let input = self.input;
         let update = Token::of_update(
             input.fleet,
@@ -178,19 +182,37 @@ impl<'a> Draft<'a> {
             &self.target,
             input.now,
         );
+        let target = self.target.clone();
+        self.change_to(member, how, (target, update), Reason::Update);
+    }
+
+    /// Adds the step that gives a member `digests` in place, by a call with the token `update`.
+    pub(super) fn change_to(
+        &mut self,
+        member: &Member,
+        how: InPlace,
+        (digests, update): (Digests, Token),
+        reason: Reason,
+    ) {
+        let (Some(provider_ref), Some(token)) = (&member.provider_ref, &member.token) else {
+            return;
+        };
+        let Some(template) = self.template(&digests) else {
+            return;
+        };
         let action = Action::Update(InPlaceUpdate {
             instance: member.id.clone(),
             provider_ref: provider_ref.clone(),
             token: token.clone(),
             update,
             how,
-            digests: self.target.clone(),
+            digests,
             zone: member.zone.clone(),
             template,
             grace: DESTROY_GRACE,
         });
         let preconditions = observed(member).into_iter().collect();
-        self.step(action, Cause::Because(Reason::Update), preconditions);
+        self.step(action, Cause::Because(reason), preconditions);
     }
 
     /// Restarts a member that was drained for it. What the drain was for may have gone meanwhile: then
@@ -198,7 +220,7 @@ impl<'a> Draft<'a> {
     pub(super) fn restart_drained(&mut self, member: &'a Member, drain: &DrainProgress) {
         let ended = matches!(member.class, InstanceClass::Exited(_));
         if ended || failed(member) {
-            self.give_up(member);
+            self.give_up(member, drain.reason);
             return;
         }
         // It is on its way, or was refused: then it is decided anew once that is closed.
@@ -215,6 +237,10 @@ impl<'a> Draft<'a> {
         }
         // A smaller size has no use for it.
         let most = self.resolved.size + self.surge_in_use();
+        if drain.reason == Reason::Heal {
+            self.restart_as_asked(member, drain, self.live_count() <= most);
+            return;
+        }
         let rollout = self.next.rollout.as_ref();
         let quota = rollout.and_then(|rollout| self.quota(rollout));
         let within = quota.is_none_or(|quota| self.of_target() <= quota.most);
@@ -224,7 +250,7 @@ impl<'a> Draft<'a> {
         if wanted && within && self.fresh == Fresh::Target {
             self.change(member, InPlace::Restart);
         } else {
-            self.give_up(member);
+            self.give_up(member, Reason::Update);
         }
     }
 
@@ -243,6 +269,10 @@ impl<'a> Draft<'a> {
                     ..
                 } => {
                     self.close(intent.id, SettlementOutcome::NoEffect);
+                    if let Some(known) = restarts::order_of(self.input.recorded, intent) {
+                        self.refuse_order(&known.order, message);
+                        continue;
+                    }
                     let rollout = self.next.rollout.as_mut();
                     if let Some(rollout) = rollout.filter(|rollout| rollout.target == *digests) {
                         rollout.refused = Some(message.clone());
@@ -297,7 +327,13 @@ impl<'a> Draft<'a> {
             return;
         }
         if ended && member.drain.is_none() && self.returning.contains_key(id) {
-            self.give_up(member);
+            let ordered = restarts::order_of(self.input.recorded, intent).is_some();
+            let reason = if ordered {
+                Reason::Heal
+            } else {
+                Reason::Update
+            };
+            self.give_up(member, reason);
         } else if due > self.input.now {
             self.wake(due);
         } else if matches!(intent.state, IntentState::Failed { .. }) {

@@ -16,7 +16,8 @@ impl<'a> Draft<'a> {
     /// Makes successors of what the provider is about to take, and lets it go as soon as they serve, or
     /// when there is just time enough left to drain it.
     pub(super) fn interruption(&mut self) {
-        let mut doomed: Vec<&'a Member> = self.doomed().collect();
+        let doomed = self.doomed();
+        let mut doomed: Vec<&'a Member> = doomed.filter(|one| one.interruption.is_some()).collect();
         if doomed.is_empty() {
             return;
         }
@@ -25,7 +26,7 @@ impl<'a> Draft<'a> {
             self.hold(held);
             return;
         }
-        self.replace_doomed();
+        self.replace_doomed(Reason::Interruption);
         for member in doomed {
             let spare = if serves(member) {
                 self.available > self.resolved.size
@@ -42,32 +43,33 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Returns what the provider is about to take and that is not on its way out yet.
+    /// Returns what the provider is about to take, or people have replaced after a successor, and that is not on its
+    /// way out yet.
     pub(super) fn doomed(&self) -> impl Iterator<Item = &'a Member> + use<'a, '_> {
-        let members = self.interrupted.iter().copied();
+        let members = self.interrupted.iter().chain(&self.succeeded).copied();
         members.filter(|member| !self.leaving.contains_key(&member.id))
     }
 
-    /// Makes what is missing beside those that the provider is about to take.
-    fn replace_doomed(&mut self) {
+    /// Makes what is missing beside those that the provider is about to take, or that people have replaced.
+    pub(super) fn replace_doomed(&mut self, reason: Reason) {
         let doomed = self.doomed().filter(|member| !is_dead(member)).count() as u32;
         let wanted = (self.resolved.size + doomed).saturating_sub(self.live_count());
         let wanted = wanted.min(doomed);
-        if wanted == 0 || self.withheld(Reason::Interruption).is_some() {
+        if wanted == 0 || self.withheld(reason).is_some() {
             return;
         }
         let parts = match self.templates_for(wanted) {
             Ok(parts) => parts,
             Err(held) => {
                 self.hold(Held {
-                    reason: Some(Reason::Interruption),
+                    reason: Some(reason),
                     ..*held
                 });
                 return;
             }
         };
         for (digests, wanted) in parts {
-            self.make_above(wanted, &digests, Reason::Interruption);
+            self.make_above(wanted, &digests, reason);
         }
     }
 

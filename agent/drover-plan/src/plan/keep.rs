@@ -52,7 +52,8 @@ impl<'a> Draft<'a> {
             .resolved
             .size
             .saturating_add(self.resolved.surge)
-            .saturating_add(doomed(self.spec, self.input.classified));
+            .saturating_add(doomed(self.spec, self.input.classified))
+            .saturating_add(self.succeeded.len() as u32);
         let limit = self.spec.limits.total_max;
         let beside = limit.map_or(u32::MAX, |limit| limit.saturating_sub(wanted));
         self.spec.heal.keep.max.min(beside)

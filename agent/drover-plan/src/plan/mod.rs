@@ -1,7 +1,7 @@
 //! The third stage: from what is wanted and what is there to named steps.
 //!
 //! [`plan`] runs the phases in one fixed order over one [`Draft`], whose counters every phase shares:
-//! fences, follow-ups, what is kept, failed launches, interruptions, healing, scale-out, scale-in, rollout, convergence, expiry.
+//! fences, follow-ups, what is kept, failed launches, interruptions, healing, what people have replaced, scale-out, scale-in, rollout, convergence, expiry.
 //! No phase takes an instance out of service but through [`Draft::refusal`].
 
 mod admit;
@@ -19,11 +19,13 @@ mod heal;
 mod in_place;
 mod interruption;
 mod keep;
+mod orders;
 mod placement;
 mod quorum;
 mod rate;
 mod record;
 mod register;
+mod restart;
 mod roll;
 mod roster;
 mod scale;

@@ -226,6 +226,7 @@ impl<'a> Draft<'a> {
             || self.spec.placement.rebalance != Rebalance::Proactive
             || !steady
             || self.size_withheld
+            || self.has_work_ordered()
         {
             return;
         }

@@ -75,6 +75,7 @@ impl<'a> Draft<'a> {
         let acted = (room && self.add(quorum, known, council))
             || self.take_out(quorum, known, council)
             || self.add(quorum, known, council)
+            || self.replace_ordered_member(quorum, known, council)
             || self.update(quorum, known, council);
         let mut lost = known.voters.iter();
         if !acted && lost.any(|id| quorum.member(id).is_none() && council.holders(id).is_empty()) {
@@ -317,7 +318,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Takes a member out on purpose, if it is the time for that and enough are left.
-    fn disrupt_in_turn(
+    pub(super) fn disrupt_in_turn(
         &mut self,
         member: &'a Member,
         reason: Reason,
@@ -388,7 +389,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns what an instance may be made from now. None: a hold says why not.
-    fn launchable(&mut self, activity: Option<Activity>) -> Option<Digests> {
+    pub(super) fn launchable(&mut self, activity: Option<Activity>) -> Option<Digests> {
         let grows = activity == Some(Activity::Scale);
         let withheld = activity
             .and_then(|activity| self.suspended(activity))

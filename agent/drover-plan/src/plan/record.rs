@@ -21,6 +21,7 @@ impl Draft<'_> {
         } else {
             self.record_newcomers();
         }
+        self.record_orders();
         self.next.phase = self.phase();
         self.next.holds = self.recorded_holds();
         if let Some(change) = &self.change {

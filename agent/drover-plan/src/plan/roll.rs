@@ -223,13 +223,13 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns how many instances of other templates stay while `most` may have the target: the rest of the
-    /// group and, at a stage of the rollout, those that take the places of what is interrupted or too old.
+    /// group and, at a stage of the rollout, those that take the places of what is interrupted, too old, or replaced because people say so.
     fn others_at(&self, most: u32) -> u32 {
         let rest = self.resolved.size - most;
-        match self.stage_most() {
-            None => rest,
-            Some(_) => rest + self.doomed().count() as u32 + self.surge_for_expiry(),
+        if self.stage_most().is_none() {
+            return rest;
         }
+        rest + self.doomed().count() as u32 + self.surge_for_expiry()
     }
 
     /// Returns how many instances may have the target, where a stage of the rollout limits it.
@@ -297,7 +297,7 @@ impl<'a> Draft<'a> {
         // What the provider is about to take is replaced anyway, whatever it was made from.
         let waits = |member: &&Member| {
             let changes = self.changing.contains(&member.id);
-            !self.current(member) && !changes && member.interruption.is_none()
+            !self.current(member) && !changes && !self.is_doomed(member)
         };
         let mut outdated: Vec<&'a Member> = self.live().filter(waits).collect();
         outdated.sort_by_cached_key(|member| self.retirement_order(member, Reason::Update));

@@ -3,7 +3,8 @@
 use std::cmp::{Ordering, Reverse};
 
 use drover_model::{
-    Cause, Digests, FieldClass, Held, Hold, InstanceClass, Member, Prefer, Reason, RolloutMode,
+    Cause, Digests, FieldClass, Held, Hold, InstanceClass, Member, OrderVerb, Prefer, Reason,
+    RolloutMode,
 };
 
 use super::draft::Draft;
@@ -208,6 +209,8 @@ impl<'a> Draft<'a> {
         // What a rollout that may not replace made above the size is what goes again.
         let keeps =
             self.next.rollout.is_some() && self.spec.rollout.action_max != FieldClass::Replace;
+        // So is what stood in for one that people had restarted: that one was to stay.
+        let keeps = keeps || self.live().any(|member| self.was_restarted(member));
         let oldest = self.spec.scaling.prefer == Prefer::Oldest && !keeps;
         let wanted = match self.pause() {
             Some(_) => self.wanted(),
@@ -233,8 +236,10 @@ impl<'a> Draft<'a> {
                 (None, Some(Reverse(member.created_at)))
             };
             let score = self.score(member, Reason::ScaleIn);
+            let condemned = self.ordered(&member.id, OrderVerb::Replace).is_some();
             (
                 tier(member),
+                !condemned,
                 member.busy,
                 score,
                 old,

@@ -375,8 +375,10 @@ mod adopt;
 mod changes;
 mod in_place;
 mod keep;
+mod orders;
 mod placement;
 mod policies;
+mod restart;
 mod rollout;
 mod scaling;
 

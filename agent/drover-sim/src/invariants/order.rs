@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    Action, Cause, GroupName, Hold, InstanceClass, InstanceId, Member, Peers, Reason, RolloutState,
+    Action, Cause, GroupName, Hold, InstanceClass, InstanceId, Member, OrderVerb, Peers, Reason,
+    RolloutState,
 };
 
-use super::{Violation, broken, keep};
+use super::{Violation, broken, keep, orders};
 use crate::simulation::{Pass, Simulation};
 
 /// The instances that a plan touches.
@@ -53,7 +54,12 @@ pub(super) fn broken_never_blocks(sim: &Simulation, pass: &Pass) -> Result<(), V
     }
     let holds = &pass.report.holds;
     let floor = holds.iter().find(|held| {
-        held.reason == Some(Reason::Heal) && matches!(held.hold, Hold::AvailabilityFloor { .. })
+        let floor = matches!(held.hold, Hold::AvailabilityFloor { .. });
+        // What people have replaced may serve, and then it is in the way.
+        let asked = [OrderVerb::Replace, OrderVerb::Restart];
+        let ordered = |id| asked.into_iter().any(|verb| orders::counts(pass, id, verb));
+        let ordered = held.instance.as_ref().is_some_and(ordered);
+        held.reason == Some(Reason::Heal) && floor && !ordered
     });
     if let Some(held) = floor {
         return broken("I5 broken never blocks", format!("held by {}", held.hold));
@@ -145,6 +151,7 @@ pub(super) fn worst_first(sim: &Simulation, pass: &Pass) -> Result<(), Violation
             of.is_some_and(|instances| instances.contains(&member.id))
         });
         by_policy
+            || orders::counts(pass, &member.id, OrderVerb::Keep)
             || spec
                 .protected(&member.id, Reason::ScaleIn, pass.at)
                 .is_some()

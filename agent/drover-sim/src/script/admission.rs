@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use drover_model::{
-    Budget, Cron, Expiry, GroupName, InstanceId, Protect, Reason, Window, WindowKind, Zone,
+    Budget, Cron, Expiry, GroupName, InstanceId, OrderVerb, Protect, Reason, Window, WindowKind,
+    Zone,
 };
 
 use super::{ScriptError, Stage, amount, span};
@@ -43,6 +44,10 @@ impl Stage {
             ["protect", instance, "from", reasons, "for", time] => {
                 span(time).and_then(|time| self.protect(instance, reasons, Some(time)))
             }
+            ["keep", instance, "for", time] => self.order(OrderVerb::Keep, instance, time),
+            ["replace", instance] => self.order(OrderVerb::Replace, instance, "24h"),
+            ["restart", instance] => self.order(OrderVerb::Restart, instance, "24h"),
+            ["release", instance] => self.order(OrderVerb::Release, instance, "24h"),
             ["expiry", age, "jitter", percent] => self.expiry(age, percent),
             ["depends", group] => GroupName::parse(group).ok().map(|group| {
                 self.sim.edit(|spec| spec.depends_on = vec![group]);
@@ -54,6 +59,12 @@ impl Stage {
             Some(()) => Ok(true),
             None => self.unclear(&words.join(" ")),
         }
+    }
+
+    fn order(&mut self, verb: OrderVerb, instance: &str, time: &str) -> Option<()> {
+        let (instance, time) = (InstanceId::parse(instance).ok()?, span(time)?);
+        self.sim.order(verb, &instance, time);
+        Some(())
     }
 
     fn window(

@@ -148,6 +148,7 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::MaxAction { .. }
         | Hold::DrainTimeout
         | Hold::ProtectedInstance { .. }
+        | Hold::KeptInstance { .. }
         | Hold::EpochConflict { .. } => Some(Exit::Partial),
         Hold::Adopting { .. }
         | Hold::ObservationPartial { .. }

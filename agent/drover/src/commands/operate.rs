@@ -1,13 +1,16 @@
-//! Commands that put a signed operation on the operations branch: `approve`, `reject`.
+//! Commands that put a signed operation on the operations branch: about changes, and about instances.
 
 use std::time::Duration;
 
 use drover_git::{CommitMeta, Edit, Mirror, PushOutcome, SigningKey};
 use drover_loop::{LIFETIME_MAX, OPERATIONS_BRANCH, operation_path};
-use drover_model::{ApprovalVerdict, ChangeId, FleetName, Hold, Timestamp};
-use drover_spec::operation::{self, OPERATION_NAMESPACE, Operation};
+use drover_model::{
+    ApprovalVerdict, ChangeId, FleetName, GroupName, Hold, InstanceId, OrderVerb, RecordedGroup,
+    Timestamp,
+};
+use drover_spec::operation::{self, Asked, OPERATION_NAMESPACE, Operation};
 
-use crate::cli::DecideArgs;
+use crate::cli::{DecideArgs, KeepArgs, OrderArgs, SignOptions, Subject};
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
 use crate::identity;
@@ -22,57 +25,170 @@ const ATTEMPTS_MAX: u64 = 12;
 /// The longest pause before the second attempt; it grows by as much with each.
 const PAUSE_MS: u64 = 25;
 
-/// Runs `drover approve` and `drover reject`.
+/// Runs `drover approve`, `reject`, `promote` and `retry`.
 pub(super) fn decide(args: &DecideArgs, verdict: ApprovalVerdict, ui: Ui) -> CommandResult {
-    if args.expires > LIFETIME_MAX {
-        return Err(CommandError::usage("--expires is longer than 720h"));
-    }
-    let because = args.because.trim();
-    if because.is_empty() {
-        return Err(CommandError::usage("--because says nothing"));
-    }
-    let settings = Settings::of_source(&args.source)?;
-    let key = signing_key(args, &settings)?;
-    let snapshot = Reader::open(&settings).and_then(|reader| reader.read());
+    let request = Request {
+        because: &args.because,
+        counts: args.expires,
+        option: "--expires",
+        sign: &args.sign,
+    };
+    let desk = request.open()?;
+    let snapshot = Reader::open(&desk.settings).and_then(|reader| reader.read());
     // With the change named, what is recorded is of no need: a first change may wait as well.
     let snapshot = match snapshot {
         Err(_) if args.change.is_some() => None,
         read => Some(read?),
     };
-    let at =
-        Timestamp::from_second(Timestamp::now().as_second()).context("cannot tell the time")?;
-    let expires = at.checked_add(args.expires);
-    let operation = Operation {
-        verdict,
-        fleet: fleet(args, &settings, snapshot.as_ref())?,
-        group: args.group.clone(),
-        change: change(args, verdict, snapshot.as_ref())?,
-        at,
-        expires: expires.context("--expires is beyond all times")?,
-        because: because.to_owned(),
-    };
-    let document = operation::encode(&operation);
-    let signature = key
-        .sign(OPERATION_NAMESPACE, document.as_bytes())
-        .context("cannot sign")?;
-    let file = operation::join(&document, &signature);
-    let path = operation_path(&operation, &document);
-    let repository = Repository::open(&settings)?;
-    publish(&repository.mirror, &operation, &path, &file)?;
-    ui.message(&format!(
-        "{}: {} change {} until {}, signed with {}",
-        operation.group,
-        operation.verdict.word(),
-        operation.change.short(),
-        view::seconds(operation.expires),
-        key.fingerprint()
-    ));
-    Ok(Exit::Done)
+    let change = change(args, verdict, snapshot.as_ref())?;
+    let asked = Asked::Change { verdict, change };
+    desk.ask(&request, snapshot.as_ref(), &args.group, asked, ui)
 }
 
-fn signing_key(args: &DecideArgs, settings: &Settings) -> CommandResult<SigningKey> {
-    let own = args.key.clone();
-    let own = own.map(|key| (key, args.key_passphrase_file.clone()));
+/// Runs `drover replace` and `drover restart`.
+pub(super) fn order_of(args: &OrderArgs, verb: OrderVerb, ui: Ui) -> CommandResult {
+    let request = Request {
+        because: &args.because,
+        counts: args.expires,
+        option: "--expires",
+        sign: &args.sign,
+    };
+    order(&request, &args.instance, verb, ui)
+}
+
+/// Runs `drover keep`.
+pub(super) fn keep(args: &KeepArgs, ui: Ui) -> CommandResult {
+    let request = Request {
+        because: &args.because,
+        counts: args.time,
+        option: "--for",
+        sign: &args.sign,
+    };
+    let verb = if args.release {
+        OrderVerb::Release
+    } else {
+        OrderVerb::Keep
+    };
+    order(&request, &args.instance, verb, ui)
+}
+
+/// Asks something of an instance that is there.
+fn order(request: &Request<'_>, subject: &Subject, verb: OrderVerb, ui: Ui) -> CommandResult {
+    let Some(instance) = subject.instance() else {
+        return Err(CommandError::usage("no instance is named").hint("such as web/web-7"));
+    };
+    let desk = request.open()?;
+    let snapshot = Reader::open(&desk.settings)?.read()?;
+    let recorded = snapshot.group(instance.group())?;
+    if !recorded.instances.contains_key(instance) {
+        return Err(no_instance(instance, recorded));
+    }
+    let asked = Asked::Instance {
+        verb,
+        instance: instance.clone(),
+    };
+    desk.ask(request, Some(&snapshot), instance.group(), asked, ui)
+}
+
+fn no_instance(instance: &InstanceId, recorded: &RecordedGroup) -> CommandError {
+    let error = CommandError::new(format!("there is no instance {instance}"));
+    let known: Vec<String> = recorded.instances.keys().map(ToString::to_string).collect();
+    let name = instance.to_string();
+    match drover_spec::closest(&name, known.iter().map(String::as_str)) {
+        Some(near) => error.hint(format!("did you mean {near}?")),
+        None if known.is_empty() => error.hint(format!("group {} has none", recorded.name)),
+        None => error.hint("`drover get instances` lists them"),
+    }
+}
+
+/// What every operation is asked with.
+struct Request<'a> {
+    because: &'a str,
+    /// How long it counts, and the option that says so.
+    counts: Duration,
+    option: &'static str,
+    sign: &'a SignOptions,
+}
+
+/// What an operation is signed with, and where it is put.
+struct Desk {
+    settings: Settings,
+    key: SigningKey,
+}
+
+impl Request<'_> {
+    fn open(&self) -> CommandResult<Desk> {
+        if self.counts > LIFETIME_MAX {
+            return Err(CommandError::usage(format!(
+                "{} is longer than 720h",
+                self.option
+            )));
+        }
+        if self.because.trim().is_empty() {
+            return Err(CommandError::usage("--because says nothing"));
+        }
+        let settings = Settings::of_source(&self.sign.source)?;
+        let key = signing_key(self.sign, &settings)?;
+        Ok(Desk { settings, key })
+    }
+}
+
+impl Desk {
+    /// Signs an operation and puts it on its branch.
+    fn ask(
+        &self,
+        request: &Request<'_>,
+        snapshot: Option<&Snapshot>,
+        group: &GroupName,
+        asked: Asked,
+        ui: Ui,
+    ) -> CommandResult {
+        let now = Timestamp::now().as_second();
+        let at = Timestamp::from_second(now).context("cannot tell the time")?;
+        let expires = at.checked_add(request.counts);
+        let operation = Operation {
+            asked,
+            fleet: fleet(request.sign, &self.settings, snapshot)?,
+            group: group.clone(),
+            at,
+            expires: expires.context(format!("{} is beyond all times", request.option))?,
+            because: request.because.trim().to_owned(),
+        };
+        let document = operation::encode(&operation);
+        let signature = self
+            .key
+            .sign(OPERATION_NAMESPACE, document.as_bytes())
+            .context("cannot sign")?;
+        let file = operation::join(&document, &signature);
+        let path = operation_path(&operation, &document);
+        let repository = Repository::open(&self.settings)?;
+        publish(&repository.mirror, &operation, &path, &file)?;
+        ui.message(&format!(
+            "{} until {}, signed with {}",
+            what(&operation),
+            view::seconds(operation.expires),
+            self.key.fingerprint()
+        ));
+        Ok(Exit::Done)
+    }
+}
+
+/// Returns what is asked, in words.
+fn what(operation: &Operation) -> String {
+    match &operation.asked {
+        Asked::Change { verdict, change } => {
+            let (verb, short) = (verdict.word(), change.short());
+            format!("{}: {verb} change {short}", operation.group)
+        }
+        Asked::Instance { verb, instance } => {
+            format!("{}: {} {instance}", operation.group, verb.word())
+        }
+    }
+}
+
+fn signing_key(sign: &SignOptions, settings: &Settings) -> CommandResult<SigningKey> {
+    let own = sign.key.clone();
+    let own = own.map(|key| (key, sign.key_passphrase_file.clone()));
     let Some((path, passphrase)) = own.or_else(|| settings.key.clone()) else {
         return Err(CommandError::usage("no key to sign with is named")
             .hint("name a private ssh key with --key, such as ~/.ssh/id_ed25519"));
@@ -82,11 +198,11 @@ fn signing_key(args: &DecideArgs, settings: &Settings) -> CommandResult<SigningK
 
 /// The fleet, which is a part of what is signed: another's agents must not listen.
 fn fleet(
-    args: &DecideArgs,
+    sign: &SignOptions,
     settings: &Settings,
     snapshot: Option<&Snapshot>,
 ) -> CommandResult<FleetName> {
-    if let Some(fleet) = &args.fleet {
+    if let Some(fleet) = &sign.fleet {
         return Ok(fleet.clone());
     }
     match snapshot.map(|snapshot| &snapshot.origin) {
@@ -130,13 +246,13 @@ fn change(
 fn publish(mirror: &Mirror, operation: &Operation, path: &str, file: &str) -> CommandResult<()> {
     let attempted = || format!("cannot write to branch {OPERATIONS_BRANCH}");
     let reference = format!("refs/heads/{OPERATIONS_BRANCH}");
-    let (group, verb) = (&operation.group, operation.verdict.word());
+    let (group, what) = (&operation.group, what(operation));
+    let about = match &operation.asked {
+        Asked::Change { change, .. } => format!("Drover-Plan: {change}"),
+        Asked::Instance { instance, .. } => format!("Drover-Instance: {instance}"),
+    };
     let meta = CommitMeta {
-        message: format!(
-            "{group}: {verb} change {}\n\n[skip ci]\n\nDrover-Group: {group}\nDrover-Plan: {}",
-            operation.change.short(),
-            operation.change
-        ),
+        message: format!("{what}\n\n[skip ci]\n\nDrover-Group: {group}\n{about}"),
         author: identity::user(),
         time: Timestamp::now(),
         signer: None,

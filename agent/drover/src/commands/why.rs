@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use drover_git::{CommitInfo, Oid};
 use drover_model::{
-    AcceptedDocument, Approval, Heeded, Held, InstanceId, PolicyHold, RecordedGroup, Revision,
+    AcceptedDocument, Approval, Heeded, Held, InstanceId, OrderState, PolicyHold, RecordedGroup,
+    RecordedOrder, Revision,
 };
 use serde::Serialize;
 
@@ -39,8 +40,29 @@ struct Chain {
     approvals: Vec<ApprovedBy>,
     /// Who asked something of its rollout, of late.
     asked: Vec<AskedBy>,
+    /// Who asked something of the instance, or of one of the group, of late.
+    ordered: Vec<OrderedBy>,
     document: Option<Origin>,
     history: Vec<Event>,
+}
+
+/// Somebody who asked something of an instance.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OrderedBy {
+    /// `replace`, `restart`, `keep` or `release`.
+    operation: &'static str,
+    instance: String,
+    signer: String,
+    at: String,
+    expires: String,
+    because: String,
+    /// The commit that brought it.
+    commit: String,
+    /// `Open`, `Done`, `Superseded` or `Refused`.
+    state: &'static str,
+    /// Why it is refused.
+    why: Option<String>,
 }
 
 /// Somebody who asked something of a rollout.
@@ -209,6 +231,7 @@ fn group_chain(
         decisions: Vec::new(),
         approvals: approvals(recorded),
         asked: asked(recorded),
+        ordered: ordered(recorded, None),
         document: document(recorded, history),
         history: latest.iter().map(|entry| event(entry, history)).collect(),
     })
@@ -250,6 +273,7 @@ fn instance_chain(
         decisions: decisions(recorded, id, snapshot, history),
         approvals: approvals(recorded),
         asked: asked(recorded),
+        ordered: ordered(recorded, Some(id)),
         document: document(recorded, history),
         history: named.map(|entry| event(entry, history)).collect(),
     })
@@ -365,6 +389,26 @@ fn asked(recorded: &RecordedGroup) -> Vec<AskedBy> {
     recorded.heeded.iter().map(one).collect()
 }
 
+/// Returns who asked something of an instance, or of any.
+fn ordered(recorded: &RecordedGroup, id: Option<&InstanceId>) -> Vec<OrderedBy> {
+    let about = |known: &&RecordedOrder| id.is_none_or(|id| known.order.instance == *id);
+    let one = |RecordedOrder { order, state }: &RecordedOrder| OrderedBy {
+        operation: order.verb.word(),
+        instance: order.instance.to_string(),
+        signer: order.signer.to_string(),
+        at: view::seconds(order.at),
+        expires: view::seconds(order.expires),
+        because: order.because.clone(),
+        commit: order.operation.to_string(),
+        state: state.as_str(),
+        why: match state {
+            OrderState::Refused { why } => Some(why.clone()),
+            OrderState::Open | OrderState::Done | OrderState::Superseded => None,
+        },
+    };
+    recorded.orders.iter().filter(about).map(one).collect()
+}
+
 /// Returns the recorded document that a place is in.
 fn recorded<'a>(snapshot: &'a Snapshot, file: &str, line: u32) -> Option<&'a AcceptedDocument> {
     let documents = snapshot.fleet.as_ref()?.documents.values();
@@ -419,6 +463,7 @@ fn render(chain: &Chain, color: bool) -> String {
         }
     }
     render_people(&mut text, chain);
+    render_orders(&mut text, &chain.ordered);
     if chain.holds.is_empty() {
         text.push_str("├─ nothing is held\n");
     }
@@ -485,6 +530,31 @@ fn render_people(text: &mut String, chain: &Chain) {
         let _ = writeln!(
             text,
             "├─ change {change}: {operation} by {signer} at {at}: {because} (operation {commit}){nothing}"
+        );
+    }
+}
+
+/// Writes who asked what of instances, and what has become of it.
+fn render_orders(text: &mut String, orders: &[OrderedBy]) {
+    for ordered in orders {
+        let OrderedBy {
+            operation,
+            instance,
+            signer,
+            at,
+            expires,
+            because,
+            commit,
+            state,
+            why,
+        } = ordered;
+        let commit: String = commit.chars().take(10).collect();
+        let state = state.to_lowercase();
+        let why = why.as_ref().map(|why| format!(": {why}"));
+        let why = why.unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "├─ {instance}: {operation} by {signer} at {at}, until {expires}: {because} (operation {commit}), {state}{why}"
         );
     }
 }

@@ -55,6 +55,34 @@ async fn changed(scope: &Scope, instance: &ProviderRef, digests: &Digests) {
     .await;
 }
 
+/// Takes its time to end.
+const SLOW: &str =
+    "trap 'sleep 1; exit 0' TERM; echo start >> starts; while :; do sleep 0.05; done";
+
+#[tokio::test]
+async fn a_restart_that_changes_nothing_is_listed_as_pending_until_it_runs_again() {
+    let scope = Scope::new();
+    let same = says(1, "same", SLOW);
+    let instance = scope.provision(&same).await;
+    let starts = scope.folder(&instance).join("data/starts");
+    let started = |times: usize| {
+        let written = fs::read_to_string(&starts).unwrap_or_default();
+        written == "start\n".repeat(times)
+    };
+    until("it runs", async || started(1).then_some(())).await;
+    changed(&scope, &instance, &same.digests).await;
+    let update = change(&same, &same, &instance);
+    scope.provider.update(&update).await.unwrap();
+    let listed = scope.listed(&instance).await.unwrap();
+    assert_eq!(listed.phase, ProviderPhase::Pending);
+    assert!(started(1), "what ran before goes on for a second");
+    changed(&scope, &instance, &same.digests).await;
+    assert!(started(2));
+    scope.provider.update(&update).await.unwrap();
+    changed(&scope, &instance, &same.digests).await;
+    assert!(started(2));
+}
+
 #[tokio::test]
 async fn a_restart_keeps_folder_address_and_log_and_happens_once() {
     let scope = Scope::new();

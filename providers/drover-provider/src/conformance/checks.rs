@@ -112,6 +112,11 @@ pub(super) const ALL: &[Check] = &[
         "A restart keeps id, handle, token and address; from when it has happened the instance is listed with the digests of the request, and a repeated call does nothing more."
     ),
     check!(
+        "update-again",
+        update_again,
+        "A restart with the digests that it has leaves an instance what it is and runs it again; it is `Pending` until then, and a repeated call does nothing more."
+    ),
+    check!(
         "update-live",
         update_live,
         "A live change shows in the digests and interrupts nothing."
@@ -554,6 +559,43 @@ async fn update_restart(context: &Context<'_>) -> Verdict {
     let mut owner = owned(&request, &request.slots[0]);
     owner.digests = update.digests.clone();
     ensure(after.ownership.as_ref() == Some(&owner), || {
+        format!("the tags are {:?}", after.ownership)
+    })?;
+    context.provider.update(&update).await?;
+    let again = context.listed(&instance).await?;
+    let phase = again.map(|listed| listed.phase);
+    ensure(phase == Some(ProviderPhase::Running), || {
+        format!("the repeated call left it {phase:?}")
+    })
+}
+
+async fn update_again(context: &Context<'_>) -> Verdict {
+    let (request, instance) = context.one(0).await?;
+    let before = context.until_running(&instance).await?;
+    let other = context.request(90, 1, context.subject.running());
+    let update = UpdateRequest {
+        fleet: request.fleet.clone(),
+        group: request.group.clone(),
+        epoch: request.epoch,
+        provider_ref: instance.clone(),
+        token: request.token.clone(),
+        update: other.token,
+        how: InPlace::Restart,
+        digests: request.digests.clone(),
+        slot: request.slots[0].clone(),
+        properties: request.properties.clone(),
+        grace: Duration::from_secs(5),
+        secrets: crate::Secrets::default(),
+    };
+    match context.provider.update(&update).await {
+        Err(error) if error.class == ErrorClass::InvalidSpec => {
+            let why = "the provider restarts nothing in place";
+            return Err(Miss::Skipped(why.to_owned()));
+        }
+        done => done?,
+    }
+    let after = until_updated(context, &update).await?;
+    ensure(after.ownership == before.ownership, || {
         format!("the tags are {:?}", after.ownership)
     })?;
     context.provider.update(&update).await?;

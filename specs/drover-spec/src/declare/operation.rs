@@ -1,6 +1,6 @@
 //! The fields of an operation.
 
-use super::{Object, Shape, any, required};
+use super::{Object, Shape, any, optional, required};
 
 /// The longest reason that somebody gives.
 const BECAUSE_MAX: usize = 1000;
@@ -26,10 +26,13 @@ pub(crate) static OPERATION_SPEC: Object = any(
         required(
             "operation",
             Shape::Word(
-                &["approve", "reject", "promote", "retry"],
-                &["replace", "restart", "keep"],
+                &[
+                    "approve", "reject", "promote", "retry", "replace", "restart", "keep",
+                    "release",
+                ],
+                &[],
             ),
-            "What: `approve` or `reject` a change, `promote` its rollout past the stage that it waits at, or `retry` it after failures.",
+            "What: `approve` or `reject` a change, `promote` its rollout past the stage that it waits at, or `retry` it after failures; `replace`, `restart` or `keep` an instance, or `release` it from what was asked of it.",
         ),
         required(
             "fleet",
@@ -37,10 +40,15 @@ pub(crate) static OPERATION_SPEC: Object = any(
             "The fleet: another's agents do not listen.",
         ),
         required("group", Shape::Name, "The group."),
-        required(
+        optional(
             "change",
             Shape::Text { max: 64 },
-            "The id of the change, as `drover plan` and the trailer `Drover-Plan` have it.",
+            "The id of the change, as `drover plan` and the trailer `Drover-Plan` have it; for what is asked of a change.",
+        ),
+        optional(
+            "instance",
+            Shape::Text { max: 64 },
+            "The id of the instance, such as `web-7`; for what is asked of an instance.",
         ),
         required("at", Shape::Time, "When it was asked."),
         required(

@@ -1,7 +1,7 @@
 //! Did-you-mean.
 
 /// Returns the known name that is most like `name`, if one is like it at all.
-pub(crate) fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // Another spelling of the same words comes first: `max_surge` for `maxSurge`.
     let plain = |text: &str| text.replace(['_', '-', ' '], "").to_lowercase();
     let wanted = plain(name);

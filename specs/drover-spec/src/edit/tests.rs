@@ -383,3 +383,81 @@ fn a_group_is_taken_out_of_its_file_with_its_dashes() {
         })
     );
 }
+
+/// The same shop with another template of web, and the front's file written otherwise.
+const BEFORE: &str = "\
+apiVersion: drover/v1alpha1
+kind: Group
+metadata: {name: web}
+spec:
+    size: 9
+    template:
+        # as it was in spring
+        properties:
+            command: [serve, old]   # before the rewrite
+
+            script: |
+                size: 7
+                ---
+    provider: local
+";
+
+#[test]
+fn a_template_is_taken_over_as_it_was_written_and_nothing_else() {
+    let changed = set_template(FILE, &name("web"), BEFORE).unwrap();
+    insta::assert_snapshot!(changed, @r"
+    # Everything about the shop.
+    apiVersion: drover/v1alpha1
+    kind: Provider
+    metadata: {name: local}
+    spec: {type: process}   # the same host
+    ---
+    # The front.
+    apiVersion: drover/v1alpha1
+    kind: Group
+    metadata:
+      name: web
+      labels:   {env: prod}
+    spec:
+      provider: local
+      size:   3   # three, because of the racks
+
+      template:
+          # as it was in spring
+          properties:
+              command: [serve, old]   # before the rewrite
+
+              script: |
+                  size: 7
+                  ---
+        # nothing more here
+    # the end of web
+    ---
+    apiVersion: drover/v1alpha1
+    kind: Group
+    metadata: {name: api}
+    spec: {provider: local, size: 1, template: {}}
+    ");
+    // There and back again.
+    let back = set_template(&changed, &name("web"), FILE).unwrap();
+    assert_eq!(back, FILE);
+    let same = set_template(FILE, &name("web"), FILE).unwrap();
+    assert_eq!(same, FILE);
+}
+
+#[test]
+fn a_template_in_one_line_is_taken_over_too_and_others_by_hand() {
+    let flow = "apiVersion: drover/v1alpha1\nkind: Group\nmetadata: {name: api}\nspec: {provider: local, size: 1, template: {properties: {command: [serve]}}}\n";
+    let changed = set_template(FILE, &name("api"), flow).unwrap();
+    assert_eq!(
+        changed,
+        FILE.replace("template: {}", "template: {properties: {command: [serve]}}")
+    );
+    let block = BEFORE.replace("name: web", "name: api");
+    let refused = set_template(FILE, &name("api"), &block).unwrap_err();
+    assert!(matches!(refused, EditError::ByHand { .. }), "{refused}");
+    let missing = set_template(FILE, &name("api"), BEFORE).unwrap_err();
+    assert!(matches!(missing, EditError::NotFound { .. }), "{missing}");
+    let windows = set_template(&FILE.replace('\n', "\r\n"), &name("web"), BEFORE).unwrap();
+    assert!(!windows.replace("\r\n", "").contains('\n'));
+}

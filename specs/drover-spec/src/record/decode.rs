@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use drover_model::{
     AcceptedDocument, Approval, ApprovalVerdict, ApprovedChange, ChangeId, Condition,
     ConditionType, Deleting, Digests, EntryId, Epoch, ErrorClass, GroupPhase, Heeded,
-    IgnoredDifference, InstanceId, Kept, Kind, LaunchBackoff, PauseCause, ProviderRef, Quarantine,
-    RateSlot, RecordedGroup, RecordedInstance, RecordedProvider, RecordedQuorum, RecordedStranger,
-    Resize, Rollout, RolloutStages, RolloutState, SeatId, Template, TemplateParts, Timestamp,
-    UpDown,
+    IgnoredDifference, InstanceId, Kept, Kind, LaunchBackoff, Order, OrderState, OrderVerb,
+    PauseCause, ProviderRef, Quarantine, RateSlot, RecordedGroup, RecordedInstance, RecordedOrder,
+    RecordedProvider, RecordedQuorum, RecordedStranger, Resize, Rollout, RolloutStages,
+    RolloutState, SeatId, Template, TemplateParts, Timestamp, UpDown,
 };
 
 use super::read::Reader;
@@ -17,7 +17,7 @@ use crate::decode::flavors_of;
 use crate::diagnostic::Report;
 
 /// The fields of a group's record.
-const GROUP_FIELDS: [&str; 23] = [
+const GROUP_FIELDS: [&str; 31] = [
     "apiVersion",
     "kind",
     "format",
@@ -41,21 +41,19 @@ const GROUP_FIELDS: [&str; 23] = [
     "nextNumber",
     "accepted",
     "provider",
+    "templates",
+    "resizes",
+    "cooling",
+    "ignored",
+    "approved",
+    "heeded",
+    "orders",
+    "strangers",
 ];
 
 /// Decodes a group.
 pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
-    let mut fields = GROUP_FIELDS.to_vec();
-    fields.extend([
-        "templates",
-        "resizes",
-        "cooling",
-        "ignored",
-        "approved",
-        "heeded",
-        "strangers",
-    ]);
-    root.only(&fields)?;
+    root.only(&GROUP_FIELDS)?;
     let metadata = root.get("metadata")?;
     metadata.only(&["name", "uid", "epoch"])?;
     let phase = root.get("phase")?;
@@ -69,6 +67,7 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
         })?,
         approved: root.optional_with("approved", approved)?,
         heeded: root.optional_with("heeded", heeded)?.unwrap_or_default(),
+        orders: root.optional_with("orders", orders)?.unwrap_or_default(),
         provider: root.optional_with("provider", provider)?,
         next_number: root.get("nextNumber")?.number()?,
         size: root.get("size")?.number()?,
@@ -152,6 +151,37 @@ fn heeded(reader: &Reader<'_>) -> Result<Vec<Heeded>, RecordError> {
                 operation: reader.get("commit")?.parsed()?,
             },
             effect: reader.get("effect")?.flag()?,
+        })
+    };
+    reader.list()?.into_iter().map(one).collect()
+}
+
+fn orders(reader: &Reader<'_>) -> Result<Vec<RecordedOrder>, RecordError> {
+    let one = |reader: Reader<'_>| {
+        let fields = ["operation", "instance", "signer", "at", "expires"];
+        let others = ["because", "commit", "state", "why"];
+        reader.only(&[fields.as_slice(), &others].concat())?;
+        let verb = reader.get("operation")?;
+        let state = reader.get("state")?;
+        Ok(RecordedOrder {
+            order: Order {
+                verb: verb.one_of(&OrderVerb::ALL, OrderVerb::word)?,
+                instance: reader.get("instance")?.parsed()?,
+                signer: reader.get("signer")?.parsed()?,
+                at: reader.get("at")?.time()?,
+                expires: reader.get("expires")?.time()?,
+                because: reader.get("because")?.string()?,
+                operation: reader.get("commit")?.parsed()?,
+            },
+            state: match state.text()? {
+                "Open" => OrderState::Open,
+                "Done" => OrderState::Done,
+                "Superseded" => OrderState::Superseded,
+                "Refused" => OrderState::Refused {
+                    why: reader.get("why")?.string()?,
+                },
+                other => return Err(state.error(format!("is no known word: {other}"))),
+            },
         })
     };
     reader.list()?.into_iter().map(one).collect()

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
     AcceptedDocument, Approval, ApprovedChange, Condition, Deleting, ErrorClass, Heeded,
-    IgnoredDifference, Kept, LaunchBackoff, MemberId, PauseCause, Quarantine, RateSlot,
-    RecordedGroup, RecordedInstance, RecordedProvider, RecordedQuorum, RecordedStranger, Resize,
-    Rollout, RolloutStages, RolloutState, Template, Timestamp, UpDown,
+    IgnoredDifference, Kept, LaunchBackoff, MemberId, Order, OrderState, PauseCause, Quarantine,
+    RateSlot, RecordedGroup, RecordedInstance, RecordedOrder, RecordedProvider, RecordedQuorum,
+    RecordedStranger, Resize, Rollout, RolloutStages, RolloutState, Template, Timestamp, UpDown,
 };
 
 use super::write::{MapOf, Yaml};
@@ -67,6 +67,7 @@ pub(crate) fn group(group: &RecordedGroup) -> Yaml {
         .optional("accepted", group.accepted.as_ref().map(accepted))
         .optional("approved", group.approved.as_ref().map(approved))
         .optional("heeded", heeded(&group.heeded))
+        .optional("orders", orders(&group.orders))
         .optional("provider", group.provider.as_ref().map(provider))
         .with(
             "templates",
@@ -208,6 +209,36 @@ fn heeded(heeded: &[Heeded]) -> Option<Yaml> {
             .build()
     };
     (!heeded.is_empty()).then(|| Yaml::List(heeded.iter().map(one).collect()))
+}
+
+fn orders(orders: &[RecordedOrder]) -> Option<Yaml> {
+    let one = |RecordedOrder { order, state }: &RecordedOrder| {
+        let Order {
+            verb,
+            instance,
+            signer,
+            at,
+            expires,
+            because,
+            operation,
+        } = order;
+        let why = match state {
+            OrderState::Refused { why } => Some(why),
+            OrderState::Open | OrderState::Done | OrderState::Superseded => None,
+        };
+        MapOf::new()
+            .text("operation", verb.word())
+            .text("instance", instance)
+            .text("signer", signer)
+            .text("at", &format_time(*at))
+            .text("expires", &format_time(*expires))
+            .text("because", because)
+            .text("commit", operation)
+            .text("state", state.as_str())
+            .optional_text("why", why)
+            .build()
+    };
+    (!orders.is_empty()).then(|| Yaml::List(orders.iter().map(one).collect()))
 }
 
 fn ignored(group: &RecordedGroup) -> Option<Yaml> {

@@ -107,6 +107,7 @@ fn data_of(hold: &Hold) -> MapOf {
             Yaml::List(taken_by.iter().map(Yaml::text).collect()),
         ),
         Hold::ProtectedInstance { because } => map.optional_text("because", because.as_ref()),
+        Hold::KeptInstance { by, because } => map.text("by", by).text("because", because),
         Hold::DependencyNotReady { group } => map.text("group", group),
         Hold::CreateLimit { limit } | Hold::DestroyRate { limit } | Hold::TotalLimit { limit } => {
             map.number("limit", *limit)
@@ -329,6 +330,10 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         },
         "ProtectedInstance" => Hold::ProtectedInstance {
             because: data.optional_text("because")?,
+        },
+        "KeptInstance" => Hold::KeptInstance {
+            by: data.get("by")?.parsed()?,
+            because: data.text("because")?,
         },
         "DependencyNotReady" => Hold::DependencyNotReady {
             group: data.get("group")?.parsed()?,

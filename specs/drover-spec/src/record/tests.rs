@@ -4,11 +4,11 @@ use drover_model::{
     Activity, Approval, ApprovalNeeded, ApprovalRejected, ApprovalVerdict, ApprovedChange,
     BindingName, BudgetName, ChangeId, Condition, ConditionType, Deleting, Digests, EntryId, Epoch,
     ErrorClass, Flavor, GroupName, GroupPhase, GroupUid, Heeded, Held, Hold, IgnoredDifference,
-    InstanceId, Kept, LaunchBackoff, MemberId, PauseCause, PolicyHold, PolicyName, Promote,
-    ProviderName, ProviderRef, ProviderType, Quarantine, RateSlot, Reason, RecordedInstance,
-    RecordedProvider, RecordedQuorum, RecordedStranger, Resize, Rollout, RolloutMode,
-    RolloutStages, RolloutState, SeatId, Signer, SourceSpan, Template, TemplateParts, Timestamp,
-    UpDown, Value, Vanilla,
+    InstanceId, Kept, LaunchBackoff, MemberId, Order, OrderState, OrderVerb, PauseCause,
+    PolicyHold, PolicyName, Promote, ProviderName, ProviderRef, ProviderType, Quarantine, RateSlot,
+    Reason, RecordedInstance, RecordedOrder, RecordedProvider, RecordedQuorum, RecordedStranger,
+    Resize, Rollout, RolloutMode, RolloutStages, RolloutState, SeatId, Signer, SourceSpan,
+    Template, TemplateParts, Timestamp, UpDown, Value, Vanilla,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -464,6 +464,31 @@ fn stranger() -> impl Strategy<Value = RecordedStranger> {
     )
 }
 
+fn order() -> impl Strategy<Value = RecordedOrder> {
+    let states = prop_oneof![
+        Just(OrderState::Open),
+        Just(OrderState::Done),
+        Just(OrderState::Superseded),
+        text().prop_map(|why| OrderState::Refused { why }),
+    ];
+    let verbs = proptest::sample::select(OrderVerb::ALL.to_vec());
+    let said = (instance_id(), name(), verbs, time(), time(), text());
+    (said, revision(), states).prop_map(
+        |((instance, signer, verb, at, expires, because), operation, state)| RecordedOrder {
+            order: Order {
+                verb,
+                instance,
+                signer: Signer::parse(&signer).unwrap(),
+                at,
+                expires,
+                because,
+                operation,
+            },
+            state,
+        },
+    )
+}
+
 // Boxed, as all of them in one value are more than the stack of a test.
 prop_compose! {
     fn group()(
@@ -471,7 +496,8 @@ prop_compose! {
             ("[a-z0-9]{16}", any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>()),
         accepted in option::of(accepted()).boxed(),
         approved in option::of((change(), vec((name(), time(), time(), text(), revision()), 0..3))).boxed(),
-        heeded in vec((heeded(), any::<bool>()), 0..3).boxed(),
+        (heeded, orders) in
+            (vec((heeded(), any::<bool>()), 0..3), vec(order(), 0..3)).boxed(),
         provider in option::of((name(), name(), value())).boxed(),
         (target, stable) in (option::of(digests()), option::of(digests())),
         templates in btree_map(digests(), template(), 0..3).boxed(),
@@ -512,6 +538,7 @@ prop_compose! {
                 change,
             }),
             heeded: heeded.into_iter().map(|(asked, effect)| Heeded { asked, effect }).collect(),
+            orders,
             provider: provider.map(|(name, type_, settings)| RecordedProvider {
                 name: ProviderName::parse(&name).unwrap(),
                 type_: ProviderType::parse(&type_).unwrap(),

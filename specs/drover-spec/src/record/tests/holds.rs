@@ -90,6 +90,10 @@ pub(super) fn all_holds(
         Hold::ProtectedInstance {
             because: Some(why.clone()),
         },
+        Hold::KeptInstance {
+            by: Signer::parse("tom@example.com").unwrap(),
+            because: why.clone(),
+        },
         Hold::DependencyNotReady {
             group: GroupName::parse("db").unwrap(),
         },
@@ -169,6 +173,6 @@ pub(super) fn all_holds(
         Hold::SourceUnavailable { why },
     ];
     let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
-    assert_eq!(codes.len(), 66, "a hold is missing from the list");
+    assert_eq!(codes.len(), 67, "a hold is missing from the list");
     holds
 }

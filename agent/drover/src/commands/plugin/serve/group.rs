@@ -18,7 +18,7 @@ use crate::cli::PluginServeArgs;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::settings::Settings;
 use crate::snapshot::{Repository, Snapshot};
-use crate::source_edit::{self, Mode, Target};
+use crate::source_edit::{self, Author, Mode, Target};
 
 mod document;
 
@@ -63,7 +63,7 @@ impl AgentGroups {
     }
 
     fn change(&self, change: &GroupChange, trying: Trying) -> CommandResult<()> {
-        let mode = match trying {
+        let mode = &match trying {
             Trying::Pretend => Mode::DryRun,
             Trying::Commit => Mode::Write,
         };
@@ -88,14 +88,14 @@ impl AgentGroups {
         }
     }
 
-    fn create(&self, id: &str, spec: &GroupSpec, mode: Mode) -> CommandResult<()> {
+    fn create(&self, id: &str, spec: &GroupSpec, mode: &Mode) -> CommandResult<()> {
         let group = parsed(id)?;
         let attempted = || format!("group {group} cannot be a document");
         let text = document::written(&group, spec).context(attempted())?;
         let repository = Repository::open(&self.settings)?;
         let message = format!("{group}: new");
         let target = self.target(&repository);
-        source_edit::add_group(target, &group, &text, &message, mode)?;
+        source_edit::add_group(target, &group, &text, &unsigned(&message), mode)?;
         self.follow(mode);
         Ok(())
     }
@@ -105,7 +105,7 @@ impl AgentGroups {
         id: &str,
         size: Option<u32>,
         properties: Option<&Json>,
-        mode: Mode,
+        mode: &Mode,
     ) -> CommandResult<()> {
         let group = parsed(id)?;
         let message = match (size, properties) {
@@ -132,13 +132,13 @@ impl AgentGroups {
     fn commit(
         &self,
         group: &GroupName,
-        mode: Mode,
+        mode: &Mode,
         message: &str,
         edit: &dyn Fn(&str) -> Result<String, edit::EditError>,
     ) -> CommandResult<()> {
         let repository = Repository::open(&self.settings)?;
         let target = self.target(&repository);
-        source_edit::edit_group(target, group, message, mode, &|text| {
+        source_edit::edit_group(target, group, &unsigned(message), mode, &|text| {
             edit(text).map_err(|error| {
                 CommandError::new(format!("cannot change group {group}")).because(error)
             })
@@ -147,7 +147,7 @@ impl AgentGroups {
         Ok(())
     }
 
-    fn destroy(&self, id: &str, mode: Mode) -> CommandResult<()> {
+    fn destroy(&self, id: &str, mode: &Mode) -> CommandResult<()> {
         let group = parsed(id)?;
         let snapshot = self.snapshot()?;
         let document = snapshot.groups.get(&group).and_then(in_force);
@@ -158,7 +158,7 @@ impl AgentGroups {
         }
         let repository = Repository::open(&self.settings)?;
         let message = format!("{group}: remove");
-        source_edit::remove_group(self.target(&repository), &group, &message, mode)?;
+        source_edit::remove_group(self.target(&repository), &group, &unsigned(&message), mode)?;
         self.follow(mode);
         Ok(())
     }
@@ -172,8 +172,8 @@ impl AgentGroups {
     }
 
     /// Lets the agent look at once, so that who asks next sees the change. It would look anyway.
-    fn follow(&self, mode: Mode) {
-        if mode == Mode::DryRun {
+    fn follow(&self, mode: &Mode) {
+        if *mode == Mode::DryRun {
             return;
         }
         let passed =
@@ -181,6 +181,14 @@ impl AgentGroups {
         if let Err(error) = passed {
             tracing::warn!(%error, "agent not told of a change");
         }
+    }
+}
+
+/// What is asked of a plugin is nobody's to sign.
+fn unsigned(message: &str) -> Author<'_> {
+    Author {
+        message,
+        signer: None,
     }
 }
 

@@ -1,0 +1,242 @@
+//! Restarts that people with a key ask for.
+
+use std::time::Duration;
+
+use drover_model::{
+    Amount, ErrorClass, InPlace, IntentKind, OrderState, OrderVerb, RolloutOrder, SettlementOutcome,
+};
+
+use super::orders::{order, serving, steps};
+use super::*;
+
+/// Three instances of a provider that restarts in place, without a drain, of which one may be missing.
+fn asked() -> Fixture {
+    let mut fixture = Fixture::in_place(3);
+    fixture.group.spec.drain.delay = Duration::ZERO;
+    fixture.group.spec.rollout.order = RolloutOrder::DeleteFirst;
+    fixture.group.spec.rollout.unavailable_max = Amount::Count(1);
+    order(&mut fixture, OrderVerb::Restart, "web-2");
+    fixture
+}
+
+fn acked(seconds: i64) -> IntentState {
+    IntentState::Acked {
+        made: BTreeMap::new(),
+        at: at(seconds),
+    }
+}
+
+/// Writes the restart that is planned into the journal.
+fn begin(fixture: &mut Fixture, issued: i64, state: IntentState) {
+    let (plan, _) = fixture.planned();
+    let change = plan.steps.into_iter().find_map(|step| match step.action {
+        Action::Update(change) => Some(change),
+        _ => None,
+    });
+    let change = change.expect("a restart is planned");
+    fixture.intent(issued, IntentKind::Update(change), state);
+}
+
+fn state(fixture: &Fixture) -> OrderState {
+    fixture.planned().0.next.orders[0].state.clone()
+}
+
+fn settled(plan: &Plan) -> Vec<SettlementOutcome> {
+    let settled = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Settle(settlement) => Some(settlement.outcome.clone()),
+        _ => None,
+    });
+    settled.collect()
+}
+
+#[test]
+fn an_instance_is_restarted_once_and_stays_what_it_is() {
+    let mut fixture = asked();
+    assert_eq!(steps(&fixture), ["update web-2 heal"]);
+    let (plan, _) = fixture.planned();
+    assert_ne!(plan.next.phase, GroupPhase::Converged);
+    let Action::Update(change) = &plan.steps[0].action else {
+        panic!("{:?}", plan.steps);
+    };
+    assert_eq!(
+        (&change.digests, change.how),
+        (&fixture.digests(), InPlace::Restart)
+    );
+    // The token follows from the word, whenever it is planned.
+    fixture.now = at(7);
+    let (again, _) = fixture.planned();
+    assert!(
+        matches!(&again.steps[0].action, Action::Update(later) if later.update == change.update)
+    );
+    fixture.now = at(0);
+    begin(&mut fixture, -5, IntentState::Sent);
+    assert_eq!(fixture.class("web-2"), "Starting");
+    assert_eq!(steps(&fixture), ["resend resend followUp"]);
+    // The provider said yes, and nobody has looked since.
+    fixture.intents[0].state = acked(1);
+    fixture.now = at(2);
+    assert_eq!(
+        (steps(&fixture), state(&fixture)),
+        (vec![], OrderState::Open)
+    );
+    fixture.later(3);
+    let (plan, _) = fixture.planned();
+    assert_eq!(settled(&plan), [SettlementOutcome::Observed]);
+    assert_eq!(plan.steps.len(), 1, "{:?}", plan.steps);
+    assert_eq!(plan.next.orders[0].state, OrderState::Done);
+    assert_eq!(
+        (plan.next.rollout, plan.next.phase),
+        (None, GroupPhase::Progressing)
+    );
+    // The record is durable before the intent is closed: a crash in between restarts nothing.
+    fixture.recorded = fixture.planned().0.next;
+    assert_eq!(settled(&fixture.planned().0), [SettlementOutcome::Observed]);
+    fixture.intents.clear();
+    fixture.later(60);
+    let (plan, _) = fixture.planned();
+    assert_eq!(
+        (plan.steps.len(), plan.next.phase),
+        (0, GroupPhase::Converged)
+    );
+}
+
+#[test]
+fn where_nothing_may_be_missing_another_one_stands_in_first() {
+    let mut fixture = asked();
+    fixture.group.spec.rollout.order = RolloutOrder::Auto;
+    fixture.group.spec.rollout.surge_max = Amount::Count(1);
+    fixture.group.spec.rollout.unavailable_max = Amount::Count(0);
+    assert_eq!(steps(&fixture), ["create web-4 heal"]);
+    serving(&mut fixture, "web-4");
+    assert_eq!(steps(&fixture), ["update web-2 heal"]);
+    begin(&mut fixture, -5, acked(-2));
+    // It stays until the restarted one serves.
+    let (plan, _) = fixture.planned();
+    assert_eq!(settled(&plan), [SettlementOutcome::Observed]);
+    assert_eq!(plan.steps.len(), 1, "{:?}", plan.steps);
+    // Then it is what goes again, not the one that was to be restarted.
+    fixture.recorded = plan.next;
+    fixture.later(1);
+    fixture.intents.clear();
+    fixture.later(60);
+    fixture.list("web-4", ProviderPhase::Running);
+    let listed = fixture.listing.instances.last_mut().unwrap();
+    listed.created_at = Some(at(-30));
+    assert_eq!(steps(&fixture), ["destroy web-4 scaleIn"]);
+}
+
+#[test]
+fn work_is_moved_off_before_a_restart_and_the_drain_ends_with_it() {
+    let mut fixture = asked();
+    fixture.group.spec.drain.delay = Duration::from_secs(5);
+    assert_eq!(steps(&fixture), ["drain web-2 heal"]);
+    let (plan, _) = fixture.planned();
+    let had = fixture.digests();
+    assert!(
+        matches!(&plan.steps[0].action, Action::Drain { returns: Some(as_it_is), .. } if *as_it_is == had)
+    );
+    fixture.drained_to_restart("web-2", had);
+    let IntentKind::Drain { reason, .. } = &mut fixture.intents[0].kind else {
+        panic!("a drain");
+    };
+    *reason = Reason::Heal;
+    // Though nobody asks any more: what was drained takes up no work again.
+    fixture.recorded.orders[0].state = OrderState::Superseded;
+    assert_eq!(steps(&fixture), ["update web-2 heal"]);
+    begin(&mut fixture, -5, acked(-2));
+    let (plan, _) = fixture.planned();
+    assert_eq!(
+        settled(&plan),
+        [SettlementOutcome::Observed, SettlementOutcome::Observed]
+    );
+    assert_eq!(plan.next.orders[0].state, OrderState::Done);
+    // Of the two only the drain was left open.
+    fixture.recorded.orders = plan.next.orders;
+    fixture.intents.pop();
+    assert_eq!(settled(&fixture.planned().0), [SettlementOutcome::Observed]);
+    // A smaller group has no use for it.
+    fixture.recorded.orders[0].state = OrderState::Open;
+    fixture.group.spec.size = 1;
+    fixture.recorded.size = 1;
+    fixture.recorded.stable_size = 1;
+    assert!(steps(&fixture).contains(&"destroy web-2 heal".to_owned()));
+}
+
+#[test]
+fn what_cannot_be_restarted_in_place_is_refused_with_what_can_be_done() {
+    let mut fixture = asked();
+    fixture.provider.classes.clear();
+    let digests = fixture.digests();
+    fixture
+        .recorded
+        .templates
+        .insert(digests, fixture.group.spec.template.clone());
+    let why = "provider local of type simulated restarts nothing in place; `drover replace` has another one take its place";
+    let refused = |why: &str| OrderState::Refused {
+        why: why.to_owned(),
+    };
+    assert!(
+        !steps(&fixture)
+            .iter()
+            .any(|step| step.starts_with("update"))
+    );
+    assert_eq!(state(&fixture), refused(why));
+    // The provider says so itself.
+    let mut fixture = asked();
+    let failed = IntentState::Failed {
+        class: ErrorClass::InvalidSpec,
+        message: "not while it is being backed up".to_owned(),
+        at: at(-1),
+    };
+    begin(&mut fixture, -5, failed);
+    let why = "not while it is being backed up; `drover replace` has another one take its place";
+    assert_eq!(state(&fixture), refused(why));
+    fixture.recorded = fixture.planned().0.next;
+    fixture.intents.clear();
+    let (plan, _) = fixture.planned();
+    assert_eq!(
+        (plan.steps.len(), plan.next.phase),
+        (0, GroupPhase::Converged)
+    );
+}
+
+#[test]
+fn one_that_ends_instead_of_restarting_is_replaced() {
+    let mut fixture = asked();
+    begin(&mut fixture, -5, IntentState::Sent);
+    fixture.list("web-2", ProviderPhase::Exited(ExitReport::default()));
+    assert!(steps(&fixture).contains(&"destroy web-2 heal".to_owned()));
+}
+
+#[test]
+fn a_restart_that_was_begun_is_known_until_it_is_over() {
+    let mut fixture = asked();
+    begin(&mut fixture, -5, IntentState::Sent);
+    fixture.recorded.orders[0].order.expires = at(-1);
+    let (plan, _) = fixture.planned();
+    assert_eq!(plan.next.orders.len(), 1);
+    fixture.intents.clear();
+    assert!(fixture.planned().0.next.orders.is_empty());
+}
+
+#[test]
+fn the_lint_finds_restarts_that_nobody_asked_for() {
+    let mut fixture = asked();
+    let (plan, _) = fixture.planned();
+    let restart = plan.steps[0].clone();
+    fixture.recorded.orders.clear();
+    let error = fixture
+        .linted(|plan| plan.steps = vec![restart.clone()])
+        .unwrap_err();
+    let told = "web-2 would be changed in place although nobody asked for it";
+    assert_eq!(error.to_string(), told);
+    let fixture = asked();
+    let error = fixture.linted(|plan| {
+        let Action::Update(change) = &mut plan.steps[0].action else {
+            panic!("a restart");
+        };
+        change.digests = Fixture::converged(1).digests();
+    });
+    let told = "web-2 would be changed in place although a person only had it restarted";
+    assert_eq!(error.unwrap_err().to_string(), told);
+}

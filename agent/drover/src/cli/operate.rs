@@ -1,0 +1,84 @@
+//! Arguments of the commands that put a signed operation on the operations branch.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use drover_model::{ChangeId, FleetName, GroupName};
+
+use super::SourceOptions;
+use super::values::{self, Subject};
+
+/// How an operation is signed, and where it goes.
+#[derive(Debug, Args)]
+pub(crate) struct SignOptions {
+    /// The private ssh key to sign with [default: `key` of the agent's file]
+    #[arg(long, env = "DROVER_KEY", value_name = "FILE", hide_env = true)]
+    pub(crate) key: Option<PathBuf>,
+    /// A file with the passphrase of --key
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) key_passphrase_file: Option<PathBuf>,
+    /// The fleet [default: the running agent's, else that of the agent's file]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) fleet: Option<FleetName>,
+    /// Where the repository is.
+    #[command(flatten)]
+    pub(crate) source: SourceOptions,
+}
+
+/// Arguments of `drover approve`, `reject`, `promote` and `retry`.
+#[derive(Debug, Args)]
+pub(crate) struct DecideArgs {
+    /// The group
+    pub(crate) group: GroupName,
+    /// Why, for everyone who wonders
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) because: String,
+    /// The change, as `drover plan` shows it [default: the one that waits, else the one in progress]
+    #[arg(long, value_name = "ID")]
+    pub(crate) change: Option<ChangeId>,
+    /// How long it counts, at most 720h
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = values::duration)]
+    pub(crate) expires: Duration,
+    /// How it is signed.
+    #[command(flatten)]
+    pub(crate) sign: SignOptions,
+}
+
+/// Arguments of `drover replace` and `drover restart`.
+#[derive(Debug, Args)]
+pub(crate) struct OrderArgs {
+    /// The instance, as `GROUP/INSTANCE` or its id
+    #[arg(value_name = "GROUP/INSTANCE")]
+    pub(crate) instance: Subject,
+    /// Why, for everyone who wonders
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) because: String,
+    /// How long it counts, at most 720h
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = values::duration)]
+    pub(crate) expires: Duration,
+    /// How it is signed.
+    #[command(flatten)]
+    pub(crate) sign: SignOptions,
+}
+
+/// Arguments of `drover keep`.
+#[derive(Debug, Args)]
+pub(crate) struct KeepArgs {
+    /// The instance, as `GROUP/INSTANCE` or its id
+    #[arg(value_name = "GROUP/INSTANCE")]
+    pub(crate) instance: Subject,
+    /// Why, for everyone who wonders
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) because: String,
+    /// How long it is kept, at most 720h
+    #[arg(long = "for", value_name = "DURATION", default_value = "24h",
+        value_parser = values::duration)]
+    pub(crate) time: Duration,
+    /// Take back what was asked of it before: to keep it, to replace it
+    #[arg(long, conflicts_with = "time")]
+    pub(crate) release: bool,
+    /// How it is signed.
+    #[command(flatten)]
+    pub(crate) sign: SignOptions,
+}
