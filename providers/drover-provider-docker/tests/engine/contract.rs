@@ -65,6 +65,7 @@ async fn keeps_the_provider_contract() {
     let expected = [
         "place",
         "update-restart",
+        "update-again",
         "update-live",
         "update-stranger",
         "adopt",

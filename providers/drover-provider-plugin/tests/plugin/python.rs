@@ -154,6 +154,7 @@ async fn the_example_in_python_keeps_the_contract() {
         [
             "place",
             "update-restart",
+            "update-again",
             "update-live",
             "update-stranger",
             "adopt"

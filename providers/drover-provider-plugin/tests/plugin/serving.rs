@@ -158,7 +158,13 @@ async fn a_provider_that_is_served_to_infrakit_keeps_the_contract_of_infrakits_p
     assert_eq!(failed, ["exited"], "\n{report}");
     assert_eq!(
         skipped(&report),
-        ["place", "update-restart", "update-live", "update-stranger"]
+        [
+            "place",
+            "update-restart",
+            "update-again",
+            "update-live",
+            "update-stranger"
+        ]
     );
 }
 

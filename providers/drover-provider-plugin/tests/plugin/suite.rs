@@ -78,6 +78,7 @@ async fn a_plugin_that_knows_no_tokens_keeps_the_contract_through_the_host() {
             [
                 "place",
                 "update-restart",
+                "update-again",
                 "update-live",
                 "update-stranger",
                 "exited"
