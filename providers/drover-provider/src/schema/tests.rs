@@ -309,7 +309,7 @@ fn a_text_may_come_from_a_secret_and_nothing_else_may() {
         [
             "count: expected no secret: only texts may come from one",
             "fast: expected no secret: only texts may come from one",
-            "name: needs one of `env`, `file` and `age` under `valueFrom`",
+            "name: needs one of `env`, `file`, `age` and `sops` under `valueFrom`",
             "wait: expected no secret: only texts may come from one",
         ]
     );
