@@ -119,7 +119,11 @@ async fn keeps_the_contract_over_an_instant_ec2_and_a_slow_one() {
         let report = conformance::run(&subject).await;
         assert!(report.conforms(), "\n{report}");
         // Nothing restarts in place, and nothing ends by itself here.
-        assert_eq!(skipped(&report), ["update-restart", "exited"], "\n{report}");
+        assert_eq!(
+            skipped(&report),
+            ["update-restart", "update-again", "exited"],
+            "\n{report}"
+        );
         assert_eq!(fake.world().living().count(), 0, "nothing is left behind");
     }
 }
@@ -130,6 +134,9 @@ async fn a_member_without_places_is_refused() {
     let subject = Reached::new(&fake.endpoint(), settings(), running_with(&[]));
     let report = conformance::run(&subject).await;
     assert!(report.conforms(), "\n{report}");
-    assert_eq!(skipped(&report), ["place", "update-restart", "exited"]);
+    assert_eq!(
+        skipped(&report),
+        ["place", "update-restart", "update-again", "exited"]
+    );
     assert!(fake.world().interfaces.is_empty());
 }
