@@ -51,8 +51,14 @@ async fn gone(scope: &Scope, instance: &drover_model::ProviderRef) {
 async fn what_is_attached_and_the_address_outlive_the_instance() {
     let scope = Scope::new();
     let first = scope.provision(&taking(1, "m2", NOTES)).await;
-    until("it runs", async || {
-        (scope.phase(&first).await == Some(ProviderPhase::Running)).then_some(())
+    let holders = || {
+        let place = scope.dir.path().join(format!("local/places/{LIFE}.m2"));
+        fs::read_to_string(place.join("attachments/raft-log/holders")).unwrap_or_default()
+    };
+    // It may be listed as running before its command has got so far.
+    until("it runs and has written", async || {
+        let runs = scope.phase(&first).await == Some(ProviderPhase::Running);
+        (runs && holders() == "web-1\n").then_some(())
     })
     .await;
     let before = scope.listed(&first).await.unwrap();
@@ -74,13 +80,11 @@ async fn what_is_attached_and_the_address_outlive_the_instance() {
 
     let second = scope.provision(&taking(2, "m2", NOTES)).await;
     let address = before.address.unwrap();
-    let holders = until("the second one has written", async || {
-        let place = scope.dir.path().join(format!("local/places/{LIFE}.m2"));
-        let holders = fs::read_to_string(place.join("attachments/raft-log/holders")).ok()?;
-        holders.contains("web-2").then_some(holders)
+    let all = until("the second one has written", async || {
+        Some(holders()).filter(|holders| holders.contains("web-2"))
     })
     .await;
-    assert_eq!(holders, "web-1\nweb-2\n");
+    assert_eq!(all, "web-1\nweb-2\n");
     assert_eq!(
         scope.listed(&second).await.unwrap().address.unwrap(),
         address
