@@ -83,7 +83,7 @@ pub use run::{AgentHandle, Driver, Ended, PASS_GAP, drive};
 pub use source::{
     Awaited, GitSource, Operations, PathRule, RefusedFile, SharedRefs, Snapshot, Source,
     SourceCommit, SourceError, SourceFile, SourceFiles, SourcePlace, SourceTree, Verification,
-    VerifyMode,
+    VerifyMode, chain,
 };
 pub use status::{
     AgentStatus, GroupReport, GroupStatus, OperationsStatus, PassReport, ProviderStatus,

@@ -13,8 +13,8 @@ mod git;
 
 pub use fetch::Snapshot;
 pub(crate) use fetch::{Fetched, Fetcher, InForce};
-pub use git::{GitSource, PathRule, SharedRefs, SourceFiles, Verification, VerifyMode};
-pub(crate) use git::{chain, hex};
+pub(crate) use git::hex;
+pub use git::{GitSource, PathRule, SharedRefs, SourceFiles, Verification, VerifyMode, chain};
 
 /// One branch of one repository, read from its commits and never from a work tree.
 ///

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use drover_git::{IGNORE_FILE, Mirror, Oid};
-use drover_loop::{Awaited, Operations, RefusedOperation, SourceError};
+use drover_loop::{Awaited, Operations, RefusedOperation, SourceError, chain};
 use drover_model::{
     Approval, ApprovalVerdict, Approvals, GroupName, Kind, Revision, Signer, Timestamp,
 };
@@ -81,6 +81,9 @@ pub(crate) struct Reviews {
     failure: Option<String>,
 }
 
+/// The commits that may have brought a change, or why they cannot be found.
+type Brought = Result<Vec<Oid>, String>;
+
 /// What the host said about a commit.
 #[derive(Debug, Clone)]
 struct Known {
@@ -107,20 +110,24 @@ impl Reviews {
 
     /// Returns what reviewers said about changes that wait. What cannot be asked is as before, and told once.
     fn about(&mut self, awaited: &[Awaited]) -> Vec<(GroupName, Approval)> {
-        let failed = self.ask(awaited).err();
+        let commits: Vec<Brought> = awaited.iter().map(|it| self.commits_of(it)).collect();
+        let failed = self.ask(&commits).err();
         if failed.is_some() && failed != self.failure {
             warn!(error = failed, "cannot ask for reviews");
         }
         self.failure = failed;
-        let said = awaited.iter().flat_map(|awaited| self.said(awaited));
-        said.collect()
+        let said = awaited.iter().zip(&commits);
+        said.flat_map(|(awaited, commits)| {
+            self.said(awaited, commits.as_deref().unwrap_or_default())
+        })
+        .collect()
     }
 
     /// Asks the host about the commits that brought the changes.
-    fn ask(&mut self, awaited: &[Awaited]) -> Result<(), String> {
+    fn ask(&mut self, brought: &[Brought]) -> Result<(), String> {
         let mut commits = BTreeSet::new();
-        for awaited in awaited {
-            commits.extend(self.commits_of(awaited)?);
+        for brought in brought {
+            commits.extend(brought.as_ref().map_err(Clone::clone)?);
         }
         self.known.retain(|commit, _| commits.contains(commit));
         let stale = |known: &Known| known.asked.elapsed() >= BELIEVED_FOR;
@@ -169,7 +176,7 @@ impl Reviews {
     }
 
     /// Returns the commits that may have brought a change: the one that asks, and the last that changed the group's file.
-    fn commits_of(&self, awaited: &Awaited) -> Result<Vec<Oid>, String> {
+    fn commits_of(&self, awaited: &Awaited) -> Brought {
         let tip = oid(&awaited.revision)?;
         let mut commits = vec![tip];
         if let Some(path) = &awaited.path {
@@ -189,8 +196,7 @@ impl Reviews {
     }
 
     /// Returns what was said about one change, as far as it counts.
-    fn said(&self, awaited: &Awaited) -> Vec<(GroupName, Approval)> {
-        let commits = self.commits_of(awaited).unwrap_or_default();
+    fn said(&self, awaited: &Awaited, commits: &[Oid]) -> Vec<(GroupName, Approval)> {
         let pulls = commits.iter().filter_map(|commit| self.known.get(commit));
         let mut latest: BTreeMap<Signer, (Timestamp, Approval)> = BTreeMap::new();
         for (pull, reviews) in pulls.flat_map(|known| &known.pulls) {
@@ -292,15 +298,4 @@ impl Reviews {
 fn oid(revision: &Revision) -> Result<Oid, String> {
     let id = revision.as_str().parse();
     id.map_err(|_| format!("{revision} is no object id"))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

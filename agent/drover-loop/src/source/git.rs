@@ -317,7 +317,7 @@ impl GitSource {
 }
 
 /// Returns an error's text with its causes, already cleaned of credentials by `drover-git`.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -82,7 +82,8 @@ impl Desk {
             revision: Revision::parse(&tip.to_string()).unwrap(),
             path: Some("groups/web.yaml".to_owned()),
         };
-        let said = self.reviews.said(&awaited);
+        let commits = self.reviews.commits_of(&awaited).unwrap();
+        let said = self.reviews.said(&awaited, &commits);
         said.into_iter()
             .map(|(_, approval)| approval.signer.to_string())
             .collect()
