@@ -143,7 +143,9 @@ impl Facts<'_> {
                             _ => None,
                         })
                 });
-                let counts = why.is_none_or(|reason| self.out_of_service(&member.id, reason));
+                let counts =
+                    |reason| self.returns(&member.id) || self.out_of_service(&member.id, reason);
+                let counts = why.is_none_or(counts);
                 counts.then_some(why)
             })
             .collect()

@@ -2,7 +2,7 @@
 
 use drover_model::{
     Action, Cause, Digests, GroupSpec, InPlaceUpdate, Plan, Reason, Rollout, RolloutMode,
-    RolloutOrder,
+    RolloutOrder, Step,
 };
 
 use super::in_place::interrupts;
@@ -74,14 +74,16 @@ impl Facts<'_> {
         // What a group of nobody converged with is no template that anything could keep.
         let known =
             next.stable_size > 0 && other.is_some_and(|other| next.templates.contains_key(other));
-        let made = created(plan, target) + changed(plan, target);
+        let made = created(plan, target) + self.changed(plan, target);
         if !known || made == 0 {
             return Ok(());
         }
         let spec = self.input.desired.spec();
         let most =
             allowed(spec, rollout, next.size, self.taken()) + self.followed(target, next.size);
-        let touched = plan.steps.iter().flat_map(super::subjects);
+        // What restarts as it is has what it had.
+        let touching = plan.steps.iter().filter(|step| !self.keeps_digests(step));
+        let touched = touching.flat_map(super::subjects);
         let kept = self.newly_kept(plan);
         let kept = kept.iter().map(|member| &member.id);
         let touched: std::collections::BTreeSet<_> = touched.chain(kept).collect();
@@ -101,6 +103,43 @@ impl Facts<'_> {
             return Err(LintError::AboveStage { updated, most });
         }
         Ok(())
+    }
+
+    /// Returns whether a step restarts an instance as it is, or drains it for that.
+    fn keeps_digests(&self, step: &Step) -> bool {
+        match &step.action {
+            Action::Update(change) => {
+                let member = self.world.members.get(&change.instance);
+                member.is_some_and(|member| member.digests == change.digests)
+            }
+            Action::Drain { returns, .. } => {
+                returns.is_some() && step.cause == Cause::Because(Reason::Heal)
+            }
+            Action::Create { .. }
+            | Action::Resend { .. }
+            | Action::Destroy { .. }
+            | Action::Roster(_)
+            | Action::Adopt(_)
+            | Action::Release { .. }
+            | Action::Settle(_) => false,
+        }
+    }
+
+    /// Returns how many instances get `of` in place, by a step of this plan or after a drain that it begins.
+    fn changed(&self, plan: &Plan, of: &Digests) -> u32 {
+        let changing = plan.steps.iter().filter(|step| !self.keeps_digests(step));
+        let changes = changing.filter(|step| match &step.action {
+            Action::Update(InPlaceUpdate { digests, .. }) => digests == of,
+            Action::Drain { returns, .. } => returns.is_some(),
+            Action::Create { .. }
+            | Action::Resend { .. }
+            | Action::Destroy { .. }
+            | Action::Roster(_)
+            | Action::Adopt(_)
+            | Action::Release { .. }
+            | Action::Settle(_) => false,
+        });
+        changes.count() as u32
     }
 
     /// Counts the instances of the target that are too old: each may be followed by one before it goes.
@@ -163,24 +202,6 @@ fn allowed(spec: &GroupSpec, rollout: &Rollout, size: u32, taken: u32) -> u32 {
 fn updated(plan: &Plan, of: &Digests) -> bool {
     let mut steps = plan.steps.iter();
     steps.any(|step| matches!(&step.action, Action::Update(InPlaceUpdate { digests, .. }) if digests == of))
-}
-
-/// Returns how many instances get `of` in place, by a step of this plan or after a drain that it begins.
-fn changed(plan: &Plan, of: &Digests) -> u32 {
-    let changes = plan.steps.iter().filter(|step| match &step.action {
-        Action::Update(InPlaceUpdate { digests, .. }) => digests == of,
-        Action::Drain { returns, .. } => {
-            returns.is_some() && step.cause == Cause::Because(Reason::Update)
-        }
-        Action::Create { .. }
-        | Action::Resend { .. }
-        | Action::Destroy { .. }
-        | Action::Roster(_)
-        | Action::Adopt(_)
-        | Action::Release { .. }
-        | Action::Settle(_) => false,
-    });
-    changes.count() as u32
 }
 
 fn created(plan: &Plan, of: &Digests) -> u32 {

@@ -203,8 +203,8 @@ impl<'a> Draft<'a> {
         } else {
             self.change(member, InPlace::Restart);
         }
-        self.leave(member, Some(Reason::Update));
         self.returning.insert(&member.id, None);
+        self.leave(member, Some(Reason::Update));
         self.staying += 1;
     }
 
@@ -219,8 +219,8 @@ impl<'a> Draft<'a> {
         } else {
             self.call_for_restart(member, order);
         }
-        self.leave(member, Some(Reason::Heal));
         self.returning.insert(&member.id, Some(&member.digests));
+        self.leave(member, Some(Reason::Heal));
         self.staying += 1;
     }
 
@@ -230,7 +230,9 @@ impl<'a> Draft<'a> {
             self.staying -= 1;
             self.available -= u32::from(serves(member));
             self.coming_back -= u32::from(recovers(member));
-            if let Some(reason) = reason.filter(|reason| disrupts(self.input, &member.id, *reason))
+            let restarts = self.returning.contains_key(&member.id);
+            if let Some(reason) =
+                reason.filter(|reason| restarts || disrupts(self.input, &member.id, *reason))
             {
                 *self.leaving_for.entry(Some(reason)).or_default() += 1;
                 self.count_begun(member, reason);

@@ -125,7 +125,8 @@ fn quarantine_in_force(desired: &Digests, recorded: &RecordedGroup) -> Option<Qu
 }
 
 /// Returns whether the end of an instance is a disruption. The remains of one that never served, or
-/// that has done its work, are none, though the journal calls it healing.
+/// that has done its work, are none, though the journal calls it healing. What restarts is one, although nothing is
+/// remembered from before its restart.
 pub(super) fn disrupts(input: &PlanInput<'_>, id: &InstanceId, reason: Reason) -> bool {
     let memory = input.classified.memory.get(id);
     let served = memory.is_none_or(|memory| memory.ready_at.is_some() && !memory.completed);
@@ -138,11 +139,13 @@ pub(super) fn disrupts(input: &PlanInput<'_>, id: &InstanceId, reason: Reason) -
 /// Counts those on their way out by why they are.
 fn leaving_for(
     input: &PlanInput<'_>,
-    leaving: &BTreeMap<&InstanceId, Option<Reason>>,
+    leaving: &Leaving<'_>,
+    returning: &Returning<'_>,
 ) -> BTreeMap<Option<Reason>, u32> {
     let mut counts = BTreeMap::new();
     for (id, reason) in leaving {
-        if reason.is_none_or(|reason| disrupts(input, id, reason)) {
+        let restarts = returning.contains_key(id);
+        if restarts || reason.is_none_or(|reason| disrupts(input, id, reason)) {
             *counts.entry(*reason).or_default() += 1;
         }
     }
@@ -207,7 +210,7 @@ impl<'a> Draft<'a> {
             (Some(_), Some(stable)) => stable.clone(),
             (_, _) => desired.clone(),
         };
-        let leaving_for = leaving_for(input, &leaving);
+        let leaving_for = leaving_for(input, &leaving, &returning);
         let settled = input.classified.settled.iter();
         let settled = settled.map(|settlement| (settlement.intent, &settlement.outcome));
         let closed = Reason::ALL

@@ -5,8 +5,8 @@
 //! is recorded before the intent is closed.
 
 use drover_model::{
-    DrainProgress, FieldClass, Held, Hold, InPlace, InstanceId, IntentKind, Member, Order,
-    OrderState, OrderVerb, Reason, SettlementOutcome,
+    DrainProgress, FieldClass, Held, Hold, InPlace, InstanceId, Intent, IntentKind, IntentState,
+    Member, Order, OrderState, OrderVerb, Reason, RecordedOrder, SettlementOutcome,
 };
 
 use super::draft::Draft;
@@ -65,8 +65,20 @@ impl<'a> Draft<'a> {
     /// Returns those that are to restart because people say so.
     pub(super) fn to_restart(&self) -> Vec<&'a Member> {
         let mut asked = self.asked_of(OrderVerb::Restart);
-        // What the journal knows of is on its way, or has happened and is recorded by this plan.
-        let begun = |member: &Member| self.intents.updates.contains_key(&member.id);
+        // What the journal knows of is on its way. What has happened is recorded by this plan.
+        let begun = |member: &Member| {
+            let updates = self.intents.updates.get(&member.id).into_iter().flatten();
+            let mut updates = updates.copied();
+            let order = self.input.recorded.orders.iter().find(|known| {
+                let asked =
+                    known.order.verb == OrderVerb::Restart && known.order.instance == member.id;
+                asked && known.is_open(self.input.now)
+            });
+            updates.any(|intent| {
+                let had = order.is_some_and(|known| self.fulfils(intent, known));
+                !self.is_settled(intent) || had
+            })
+        };
         asked.retain(|member| !begun(member) && self.cannot_restart(member).is_none());
         asked
     }
@@ -144,18 +156,35 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Returns whether a restart that has happened is what an order asks for.
+    fn fulfils(&self, intent: &Intent, asked: &RecordedOrder) -> bool {
+        let outcome = self.settled.get(&intent.id).copied();
+        let restarted = restarts::order_of(self.input.recorded, intent);
+        let observed = outcome == Some(&SettlementOutcome::Observed);
+        let Some(restarted) = restarted.filter(|_| observed) else {
+            return false;
+        };
+        let order = &asked.order;
+        let at = match &intent.state {
+            IntentState::Acked { at, .. } => *at,
+            IntentState::Intended | IntentState::Sent | IntentState::Failed { .. } => {
+                intent.issued_at
+            }
+        };
+        // Who asked again before the provider said yes has got what they want.
+        let again = asked.state == OrderState::Open && order.verb == OrderVerb::Restart;
+        let again = again && order.instance == restarted.order.instance && order.at <= at;
+        again || *order == restarted.order
+    }
+
     /// Records which restarts have happened: before their intents are closed, so that none is made twice.
     pub(super) fn record_restarts(&mut self) {
         for intent in self.input.intents {
-            let outcome = self.settled.get(&intent.id).copied();
-            let observed = outcome == Some(&SettlementOutcome::Observed);
-            let Some(known) = restarts::order_of(self.input.recorded, intent) else {
-                continue;
-            };
-            for next in &mut self.next.orders {
-                if observed && next.order == known.order {
-                    next.state = OrderState::Done;
-                }
+            let happened: Vec<usize> = (0..self.next.orders.len())
+                .filter(|at| self.fulfils(intent, &self.next.orders[*at]))
+                .collect();
+            for at in happened {
+                self.next.orders[at].state = OrderState::Done;
             }
         }
     }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use drover_model::{
-    Amount, ErrorClass, InPlace, IntentKind, OrderState, OrderVerb, RolloutOrder, SettlementOutcome,
+    Amount, Budget, Canary, ErrorClass, InPlace, IntentKind, OrderState, OrderVerb, Promote,
+    RolloutOrder, SettlementOutcome,
 };
 
 use super::orders::{order, serving, steps};
 use super::*;
+use crate::testing::fields;
 
 /// Three instances of a provider that restarts in place, without a drain, of which one may be missing.
 fn asked() -> Fixture {
@@ -217,6 +219,71 @@ fn a_restart_that_was_begun_is_known_until_it_is_over() {
     assert_eq!(plan.next.orders.len(), 1);
     fixture.intents.clear();
     assert!(fixture.planned().0.next.orders.is_empty());
+}
+
+#[test]
+fn what_restarts_takes_from_a_budget_of_healing() {
+    let mut fixture = asked();
+    order(&mut fixture, OrderVerb::Restart, "web-1");
+    fixture.group.spec.rollout.unavailable_max = Amount::Count(2);
+    fixture.group.spec.heal.in_flight_max = Amount::Count(3);
+    fixture.group.spec.budgets = vec![Budget {
+        reasons: BTreeSet::from([Reason::Heal]),
+        max: Amount::Count(1),
+    }];
+    assert_eq!(steps(&fixture), ["update web-1 heal"]);
+    // Nothing is remembered of its health from before.
+    begin(&mut fixture, 0, acked(1));
+    fixture.now = at(2);
+    assert_eq!(fixture.class("web-1"), "Starting");
+    assert_eq!(steps(&fixture), Vec::<String>::new());
+    fixture.group.spec.budgets.clear();
+    assert_eq!(steps(&fixture), ["update web-2 heal"]);
+}
+
+#[test]
+fn who_asks_again_before_the_provider_said_yes_gets_one_restart() {
+    let mut fixture = asked();
+    begin(&mut fixture, -5, acked(1));
+    fixture.recorded.orders[0].state = OrderState::Superseded;
+    order(&mut fixture, OrderVerb::Restart, "web-2");
+    fixture.recorded.orders[1].order.at = at(0);
+    fixture.later(3);
+    let (plan, _) = fixture.planned();
+    let states = |plan: &Plan| -> Vec<OrderState> {
+        let orders = plan.next.orders.iter();
+        orders.map(|known| known.state.clone()).collect()
+    };
+    assert_eq!(steps(&fixture), ["settle settle followUp"]);
+    assert_eq!(states(&plan), [OrderState::Done, OrderState::Done]);
+    // Afterwards it is another one, which waits until the first is over.
+    fixture.recorded.orders[1].order.at = at(2);
+    assert_eq!(steps(&fixture), ["settle settle followUp"]);
+    fixture.group.spec.heal.in_flight_max = Amount::Count(2);
+    let (plan, _) = fixture.planned();
+    assert_eq!(states(&plan), [OrderState::Done, OrderState::Open]);
+    let two = ["settle settle followUp", "update web-2 heal"];
+    assert_eq!(steps(&fixture), two);
+}
+
+#[test]
+fn what_has_the_new_template_is_restarted_at_a_stage_that_it_was_past() {
+    let mut fixture = asked();
+    let target = fixture.digests();
+    fixture.group.spec.template = fields(2, 1, 1);
+    let other = fixture.digests();
+    let template = std::mem::replace(&mut fixture.group.spec.template, fields(1, 1, 1));
+    fixture.recorded.templates.insert(other.clone(), template);
+    fixture.recorded.stable = Some(other);
+    fixture.group.spec.rollout.canary = Some(Canary {
+        count: Amount::Count(1),
+        hold: Duration::ZERO,
+        promote: Promote::Manual,
+    });
+    assert_eq!(steps(&fixture), ["update web-2 heal"]);
+    assert_eq!(fixture.planned().0.next.target, Some(target));
+    fixture.group.spec.drain.delay = Duration::from_secs(5);
+    assert_eq!(steps(&fixture), ["drain web-2 heal"]);
 }
 
 #[test]
