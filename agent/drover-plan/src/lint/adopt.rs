@@ -41,8 +41,14 @@ impl Facts<'_> {
         let begun = self.open.iter().any(|(id, intent)| {
             matches!(intent.kind, IntentKind::Adopt(_)) && !settled.contains(id)
         });
+        // A group that was to take over what is there has found nothing so far.
+        let lacking = self.world.adoption.is_some()
+            && self.input.recorded.stable.is_none()
+            && self.world.members.is_empty()
+            && self.world.kept.is_empty()
+            && self.open.is_empty();
         // A removal takes what is the group's and leaves the rest.
-        let pending = unknown || begun || !self.strangers().is_empty();
+        let pending = unknown || begun || lacking || !self.strangers().is_empty();
         if !pending || plan.next.deleting.is_some() {
             return Ok(());
         }

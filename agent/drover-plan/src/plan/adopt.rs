@@ -29,6 +29,9 @@ const ADOPT_REPEAT: Duration = Duration::from_mins(1);
 /// While an owner is waited for, or a provider, the next look is after this time.
 const ADOPT_LOOK: Duration = Duration::from_secs(15);
 
+/// Why a group that has nothing yet makes nothing either.
+const NOTHING: &str = "nothing has all the tags of adopt.selector, and nothing is made beside what they should mean; correct them, or remove `adopt` to make the instances";
+
 /// Strangers with what becomes of each: an adoption under way, or a new one.
 type Wanted<'a> = Vec<(&'a Stranger, AdoptStep, Option<&'a Intent>)>;
 
@@ -36,11 +39,22 @@ impl<'a> Draft<'a> {
     /// Returns whether there is something to adopt, or may be.
     pub(super) fn adopts(&self) -> bool {
         let pending = match &self.input.classified.adoption {
-            Some(Adoption::Known { strangers, .. }) => !strangers.is_empty(),
+            Some(Adoption::Known { strangers, .. }) => {
+                !strangers.is_empty() || self.has_nothing_to_adopt()
+            }
             Some(Adoption::Unknown(_)) => true,
             None => false,
         };
         pending || self.adopting().next().is_some()
+    }
+
+    /// Returns whether the document adopts, nothing was there to be adopted so far, and the group has nothing else:
+    /// then its selector is wrong, or what it means is not shown yet. In neither case is a second fleet wanted beside
+    /// the first.
+    fn has_nothing_to_adopt(&self) -> bool {
+        let recorded = self.input.recorded;
+        let nothing = self.known().next().is_none() && self.input.intents.is_empty();
+        nothing && recorded.stable.is_none() && self.resolved.size > 0
     }
 
     /// Returns the adoptions under way.
@@ -80,6 +94,11 @@ impl<'a> Draft<'a> {
             // The document adopts nothing any more: what was begun comes to its end.
             None => (&[] as &[Stranger], &BTreeMap::new()),
         };
+        if strangers.is_empty() && self.has_nothing_to_adopt() {
+            let why = NOTHING.to_owned();
+            self.hold(held(Hold::AdoptionRefused { why }));
+            return;
+        }
         let wanted = self.wanted_adoptions(strangers);
         self.record_strangers(&wanted);
         let unseen = self.unseen(strangers);

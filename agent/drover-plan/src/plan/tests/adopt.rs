@@ -110,6 +110,32 @@ fn adopts_what_there_is_and_makes_nothing_beside_it() {
 }
 
 #[test]
+fn a_new_group_that_finds_nothing_to_adopt_makes_nothing() {
+    let mut fixture = adopting(3, &[]);
+    assert_snapshot!(text(&fixture), @"
+    web: size 3, 0 total, 0 available (floor 3, ceiling 4), 0 updated, 0 outdated: Held
+      hold AdoptionRefused: what the document adopts cannot be adopted: nothing has all the tags of adopt.selector, and nothing is made beside what they should mean; correct them, or remove `adopt` to make the instances
+    ");
+    let made = Fixture::empty(3).planned().0.steps;
+    let error = fixture.linted(|plan| {
+        plan.steps.clone_from(&made);
+        plan.next.next_number = 9;
+    });
+    assert_snapshot!(error.unwrap_err(), @"create would be done before everything is adopted");
+    // What was taken over once is made again when it is gone.
+    let (found, _) = adopting(3, &["i-1", "i-2", "i-3"]).planned();
+    fixture.recorded = found.next;
+    assert_eq!(fixture.planned().0.steps.len(), 1);
+    // Who wants nothing has it.
+    let mut fixture = adopting(0, &[]);
+    assert_eq!(codes(&fixture), Vec::<&str>::new());
+    fixture.group.spec.size = 1;
+    fixture.group.spec.adopt = None;
+    fixture.surveyed = None;
+    assert_eq!(fixture.planned().0.steps.len(), 1);
+}
+
+#[test]
 fn who_only_watches_is_told_all_and_does_nothing() {
     let mut fixture = adopting(3, &["i-1", "i-2", "i-3"]);
     fixture.group.spec.manage = Manage::Observe;
