@@ -46,6 +46,9 @@ impl CommitInfo {
     }
 }
 
+/// A commit, and what it changes against its first parent.
+pub type CommitChanges = (Oid, Vec<ChangedPath>);
+
 /// One path that differs between two commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangedPath {
@@ -138,6 +141,35 @@ pub(crate) fn log(
         found.push(info(&commit));
     }
     Ok(found)
+}
+
+/// Returns the commits that lead to `to` and not to `from`, newest first, each with what it changes against its
+/// first parent below `root`. None: there are more than `limit`.
+pub(crate) fn changes_since(
+    repository: &Repository,
+    (from, to): (Oid, Oid),
+    root: &str,
+    limit: usize,
+) -> Result<Option<Vec<CommitChanges>>, GitError> {
+    let broken = |error| GitError::local(format!("walk the history of {to}"), error);
+    let mut walk = repository.revwalk().map_err(broken)?;
+    walk.set_sorting(Sort::TOPOLOGICAL | Sort::TIME)
+        .map_err(broken)?;
+    walk.push(to.raw()).map_err(broken)?;
+    walk.hide(from.raw()).map_err(broken)?;
+    let mut found = Vec::new();
+    for id in walk {
+        if found.len() >= limit {
+            return Ok(None);
+        }
+        let id = id.map_err(broken)?.into();
+        let commit = find_commit(repository, id)?;
+        let before = commit.parents().next();
+        let before = before.as_ref().map(tree_of).transpose()?;
+        let changed = diff(repository, before.as_ref(), Some(&tree_of(&commit)?), root)?;
+        found.push((id, changed));
+    }
+    Ok(Some(found))
 }
 
 /// Returns a commit and its ancestors by first parents, newest first.

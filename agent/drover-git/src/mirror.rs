@@ -7,7 +7,9 @@ use std::sync::{Mutex, PoisonError, RwLock, TryLockError};
 
 use git2::{ErrorCode, ObjectType, Repository};
 
-use crate::commits::{self, ChangedPath, CommitInfo, find_commit, missing_or, tree_of};
+use crate::commits::{
+    self, ChangedPath, CommitChanges, CommitInfo, find_commit, missing_or, tree_of,
+};
 use crate::credentials::RemoteOptions;
 use crate::error::GitError;
 use crate::oid::Oid;
@@ -183,6 +185,20 @@ impl Mirror {
             let old = old.as_ref().map(tree_of).transpose()?;
             let new = tree_of(&find_commit(repository, new)?)?;
             commits::diff(repository, old.as_ref(), Some(&new), root)
+        })
+    }
+
+    /// Returns the commits that lead to `to` and not to `from`, newest first, each with the paths below `root` that
+    /// it changes against its first parent. None: there are more than `limit`.
+    pub fn changes_since(
+        &self,
+        from: Oid,
+        to: Oid,
+        root: &str,
+        limit: usize,
+    ) -> Result<Option<Vec<CommitChanges>>, GitError> {
+        self.with_repository(|repository| {
+            commits::changes_since(repository, (from, to), root, limit)
         })
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drover_model::{DeletionPolicy, GroupName, GroupSpec, Hold};
+use drover_model::{Deletion, DeletionPolicy, GroupName, GroupSpec, Hold};
 use serde::{Deserialize, Serialize};
 
 use crate::source::{Snapshot, SourcePlace};
@@ -65,6 +65,8 @@ pub(crate) struct InForceGroup<'a> {
     pub(crate) instances: u32,
     /// Where its document was last seen. None: not by this data directory.
     pub(crate) seen: Option<&'a SeenUnder>,
+    /// Why an earlier commit's removal was no removal. It is none until the document was back.
+    pub(crate) unconfirmed: Option<&'a str>,
     /// Whether its removal was accepted already.
     pub(crate) deleting: bool,
 }
@@ -123,12 +125,43 @@ fn doubt(snapshot: &Snapshot, missing: usize, living: usize) -> Option<Hold> {
 }
 
 fn doubt_of(group: &InForceGroup<'_>, now: &SeenUnder) -> Option<Hold> {
+    if let Some(why) = group.unconfirmed {
+        return Some(unconfirmed(why));
+    }
     let Some(seen) = group.seen else {
         return Some(unconfirmed(
             "this data directory has never seen the document; bring it back and remove it afterwards",
         ));
     };
     seen.difference(now).map(unconfirmed)
+}
+
+/// Returns what speaks against the removal of a group whose document has gone, if a version of it that was never in
+/// force says something else about that than the one in force: of `deletion: {policy: Orphan}` and a removal, seen in
+/// one look, only the removal would be carried out. `waiting`: a version that is held.
+pub(crate) fn passed_by(
+    name: &GroupName,
+    in_force: Deletion,
+    waiting: Option<Deletion>,
+    snapshot: &Snapshot,
+) -> Option<String> {
+    if waiting.is_some_and(|waiting| waiting != in_force) {
+        return Some(
+            "its `deletion` was changed before it was removed, and that was still held; bring the document back, wait until it is in force, and remove it then".to_owned(),
+        );
+    }
+    let Some(passed) = &snapshot.passed else {
+        return Some(
+            "more was committed since the agent's last look than it looks through; bring the document back and remove it afterwards".to_owned(),
+        );
+    };
+    let versions = passed.get(name.as_str()).into_iter().flatten();
+    let mut others = versions.filter(|version| version.deletion != Some(in_force));
+    let other = others.next()?;
+    Some(format!(
+        "commit {} changed its `deletion` and was never in force; bring the document back as it was there, wait until it is in force, and remove it then",
+        other.revision.short()
+    ))
 }
 
 fn limit_of(group: &InForceGroup<'_>) -> Option<Hold> {

@@ -81,9 +81,9 @@ pub use registry::{Allowed, Registry, RegistryError};
 pub use replay::{ReplayError, Replayed, replay};
 pub use run::{AgentHandle, Driver, Ended, PASS_GAP, drive};
 pub use source::{
-    Awaited, GitSource, Operations, PathRule, RefusedFile, SharedRefs, Snapshot, Source,
-    SourceCommit, SourceError, SourceFile, SourceFiles, SourcePlace, SourceTree, Verification,
-    VerifyMode, chain,
+    Awaited, GitSource, Operations, PassedDocument, PathRule, RefusedFile, SharedRefs, Snapshot,
+    Source, SourceCommit, SourceError, SourceFile, SourceFiles, SourcePlace, SourceTree,
+    Verification, VerifyMode, Written, chain,
 };
 pub use status::{
     AgentStatus, GroupReport, GroupStatus, OperationsStatus, PassReport, ProviderStatus,

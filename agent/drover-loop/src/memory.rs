@@ -11,7 +11,8 @@ use crate::recorder::{
     Guard, Look, PublishResult, PublishWhen, Recorder, RecorderError, StateCommit, Swap,
 };
 use crate::source::{
-    RefusedFile, Source, SourceCommit, SourceError, SourceFile, SourcePlace, SourceTree, hex,
+    RefusedFile, Source, SourceCommit, SourceError, SourceFile, SourcePlace, SourceTree, Written,
+    hex,
 };
 
 /// A repository in memory. Clones share it.
@@ -205,6 +206,34 @@ impl Source for MemorySource {
             ignore_mistakes: Vec::new(),
             complete: !committed.incomplete,
         })
+    }
+
+    fn written_since(
+        &mut self,
+        revision: &Revision,
+        in_force: &Revision,
+    ) -> Result<Option<Vec<Written>>, SourceError> {
+        let inner = self.repository.lock();
+        let mut written = Vec::new();
+        let mut at = Some(revision).filter(|tip| *tip != in_force);
+        while let Some(committed) = at.and_then(|revision| inner.commits.get(revision)) {
+            let before = committed.parent.as_ref();
+            let had = before.and_then(|parent| inner.commits.get(parent));
+            let had = |path: &String| had.and_then(|parent| parent.files.get(path));
+            let new = committed.files.iter();
+            let new = new.filter(|(path, oid)| had(path) != Some(*oid));
+            let root = self.place.path.trim_matches('/');
+            written.extend(new.filter_map(|(path, oid)| {
+                let path = path.strip_prefix(root)?.trim_start_matches('/').to_owned();
+                let oid = oid.clone();
+                Some(Written {
+                    revision: committed.commit.revision.clone(),
+                    file: SourceFile { path, oid },
+                })
+            }));
+            at = before.filter(|parent| *parent != in_force);
+        }
+        Ok(Some(written))
     }
 
     fn read(&mut self, oid: &str) -> Result<Vec<u8>, SourceError> {

@@ -11,8 +11,8 @@ use crate::operations::RefusedOperation;
 mod fetch;
 mod git;
 
-pub use fetch::Snapshot;
 pub(crate) use fetch::{Fetched, Fetcher, InForce};
+pub use fetch::{PassedDocument, Snapshot};
 pub(crate) use git::hex;
 pub use git::{GitSource, PathRule, SharedRefs, SourceFiles, Verification, VerifyMode, chain};
 
@@ -43,7 +43,15 @@ pub trait Source: Send + fmt::Debug {
         Ok(())
     }
 
-    /// Returns the content of a file that [`tree`](Self::tree) listed.
+    /// Returns the files that commits after `in_force` up to `revision` wrote, newest first. None: they are too many
+    /// to look at.
+    fn written_since(
+        &mut self,
+        revision: &Revision,
+        in_force: &Revision,
+    ) -> Result<Option<Vec<Written>>, SourceError>;
+
+    /// Returns the content of a file that [`tree`](Self::tree) or [`written_since`](Self::written_since) listed.
     fn read(&mut self, oid: &str) -> Result<Vec<u8>, SourceError>;
 
     /// Returns whether `of` is `ancestor` or descends from it.
@@ -124,12 +132,21 @@ pub struct SourceCommit {
 }
 
 /// One document of a tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SourceFile {
     /// The path below the place's path.
     pub path: String,
     /// The id of its content.
     pub oid: String,
+}
+
+/// A file as a commit wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The commit.
+    pub revision: Revision,
+    /// The file.
+    pub file: SourceFile,
 }
 
 /// A file that was not read.

@@ -54,6 +54,9 @@ pub(crate) struct GroupMeta {
     pub(crate) seen: Option<SeenUnder>,
     /// A digest of what was last committed about it.
     pub(crate) committed: Option<String>,
+    /// Why it is not removed although its document is gone, until that is back. For people.
+    #[serde(default)]
+    pub(crate) unconfirmed: Option<String>,
 }
 
 /// One group as stored.

@@ -327,6 +327,40 @@ fn the_log_of_a_path_has_only_the_commits_that_change_it() {
 }
 
 #[test]
+fn commits_after_one_say_what_they_wrote_newest_first() {
+    let fixture = Fixture::new(RepositoryKind::Bare);
+    let base = fixture.commit(None, &[Edit::put("a/x", "1"), Edit::put("b", "1")]);
+    let changed = fixture.commit(Some(base), &[Edit::put("a/x", "2")]);
+    let tip = fixture.commit(Some(changed), &[Edit::remove("a/x"), Edit::put("b", "2")]);
+    let since = |from, root, limit| {
+        fixture
+            .mirror
+            .changes_since(from, tip, root, limit)
+            .unwrap()
+    };
+    let told = |from, root| {
+        let commits = since(from, root, 10).unwrap().into_iter();
+        let told = commits.map(|(commit, changed)| {
+            let paths = changed.into_iter().map(|it| (it.path, it.new.is_some()));
+            (commit, paths.collect::<Vec<_>>())
+        });
+        told.collect::<Vec<_>>()
+    };
+    let path = |path: &str, there| (path.to_owned(), there);
+    let of_tip = vec![path("a/x", false), path("b", true)];
+    let of_changed = vec![path("a/x", true)];
+    assert_eq!(
+        told(base, ""),
+        [(tip, of_tip.clone()), (changed, of_changed.clone())]
+    );
+    assert_eq!(told(changed, ""), [(tip, of_tip)]);
+    assert_eq!(told(tip, ""), []);
+    let below = vec![path("a/x", false)];
+    assert_eq!(told(base, "a"), [(tip, below), (changed, of_changed)]);
+    assert_eq!(since(base, "", 1), None);
+}
+
+#[test]
 fn trailers_are_those_that_git_reads() {
     let fixture = Fixture::new(RepositoryKind::Bare);
     let message = "web: scale 3 -> 5\n\nOne step.\n\nDrover-Group: web\n\

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use drover_model::{
-    AcceptedDocument, Amount, Deleting, DeletionPolicy, Group, GroupName, GroupUid, Held, Hold,
-    Kind, RecordedGroup, Timestamp,
+    AcceptedDocument, Amount, Deleting, Deletion, DeletionPolicy, Group, GroupName, GroupUid, Held,
+    Hold, Kind, RecordedGroup, Timestamp,
 };
 use drover_spec::{Diagnostic, Located};
 use tracing::{info, warn};
@@ -41,8 +41,9 @@ impl Agent {
             registry.describe(document)
         });
         diagnostics.extend(check_repository(&snapshot.repository, registry, &asked));
+        let waiting = self.waiting_deletions();
         self.follow_groups(&snapshot, &diagnostics, &mut batch);
-        self.follow_missing(&snapshot, now, &mut batch);
+        self.follow_missing(&snapshot, &waiting, now, &mut batch);
         self.limit_removals(&snapshot, limit_before, now, &mut batch);
         self.diagnostics = Arc::new(diagnostics);
         let revision = &snapshot.commit.revision;
@@ -77,6 +78,15 @@ impl Agent {
         if self.unsaved.guards {
             batch.guards(&self.fleet.record_earlier(revision));
         }
+    }
+
+    /// Returns what documents that are not in force yet say of the removal of their groups.
+    fn waiting_deletions(&self) -> BTreeMap<GroupName, Deletion> {
+        let waiting = self.groups.iter().filter_map(|(name, entry)| {
+            let candidate = entry.candidate.as_ref()?;
+            Some((name.clone(), candidate.group.spec.deletion))
+        });
+        waiting.collect()
     }
 
     fn follow_groups(
@@ -115,8 +125,9 @@ impl Agent {
         let Some(entry) = self.groups.get_mut(name) else {
             return;
         };
-        if entry.meta.seen.as_ref() != Some(seen) {
+        if entry.meta.seen.as_ref() != Some(seen) || entry.meta.unconfirmed.is_some() {
             entry.meta.seen = Some(seen.clone());
+            entry.meta.unconfirmed = None;
             batch.meta(name, &entry.meta);
         }
         if entry.recorded.deleting.is_some() && !entry.is_gone() {
@@ -216,7 +227,13 @@ impl Agent {
     }
 
     /// Judges the groups whose documents are not there.
-    fn follow_missing(&mut self, snapshot: &Snapshot, now: Timestamp, batch: &mut Batch) {
+    fn follow_missing(
+        &mut self,
+        snapshot: &Snapshot,
+        waiting: &BTreeMap<GroupName, Deletion>,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) {
         let good = snapshot.repository.groups.keys().cloned();
         let broken = snapshot.repository.broken.iter();
         let broken = broken.filter_map(|broken| match &broken.identity {
@@ -232,12 +249,14 @@ impl Agent {
                 }
             }
         }
+        self.doubt_removals(&present, waiting, snapshot, batch);
         let in_force = self.groups.iter().map(|(name, entry)| {
             let group = InForceGroup {
                 spec: entry.accepted.as_ref().map(|group| &group.spec),
                 size: entry.recorded.size,
                 instances: entry.recorded.instances.len() as u32,
                 seen: entry.meta.seen.as_ref(),
+                unconfirmed: entry.meta.unconfirmed.as_deref(),
                 deleting: entry.recorded.deleting.is_some(),
             };
             (name.clone(), group)
@@ -246,6 +265,35 @@ impl Agent {
         let judged = deletion::judge(&in_force, &present, snapshot);
         for (name, verdict) in judged {
             self.follow_removal(&name, verdict, snapshot, now, batch);
+        }
+    }
+
+    /// Notes which documents were changed between what is in force and their removal. It has to be known later, too:
+    /// the next commit shows the removal alone.
+    fn doubt_removals(
+        &mut self,
+        present: &BTreeSet<GroupName>,
+        waiting: &BTreeMap<GroupName, Deletion>,
+        snapshot: &Snapshot,
+        batch: &mut Batch,
+    ) {
+        for (name, entry) in &mut self.groups {
+            let settled = entry.recorded.deleting.is_some() || entry.meta.unconfirmed.is_some();
+            let Some(accepted) = entry
+                .accepted
+                .as_ref()
+                .filter(|_| !settled && !present.contains(name))
+            else {
+                continue;
+            };
+            let waiting = waiting.get(name).copied();
+            let why = deletion::passed_by(name, accepted.spec.deletion, waiting, snapshot);
+            if why.is_some() {
+                // The state branch, too, is to say that nobody has seen it since.
+                entry.meta.seen = None;
+                entry.meta.unconfirmed = why;
+                batch.meta(name, &entry.meta);
+            }
         }
     }
 

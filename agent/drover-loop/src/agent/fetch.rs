@@ -473,7 +473,11 @@ impl Agent {
         for (name, (mut recorded, seen)) in restored.groups {
             recorded.epoch = epoch;
             let committed = Some(crate::material::digest(&recorded));
-            let meta = GroupMeta { seen, committed };
+            let meta = GroupMeta {
+                seen,
+                committed,
+                unconfirmed: None,
+            };
             batch.recorded(&recorded).meta(&name, &meta);
             let stored = StoredGroup {
                 recorded,

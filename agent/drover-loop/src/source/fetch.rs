@@ -1,12 +1,12 @@
 //! From a branch to documents: one ref listing, and the rest only when the tip has moved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use drover_model::{Revision, SourceSpan};
-use drover_spec::{Diagnostic, ParsedFile, Repository};
+use drover_model::{Deletion, Kind, Revision, SourceSpan};
+use drover_spec::{Diagnostic, Document, ParsedFile, Repository};
 
-use super::{Source, SourceCommit, SourceError, SourcePlace, SourceTree};
+use super::{Source, SourceCommit, SourceError, SourceFile, SourcePlace, SourceTree, Written};
 
 /// Every document of one commit, parsed and joined.
 #[derive(Debug)]
@@ -26,7 +26,22 @@ pub struct Snapshot {
     pub identities_readable: bool,
     /// Where an identity cannot be read, for people.
     pub unreadable: Option<String>,
+    /// The documents of groups that came and went between the commit in force and this one: nobody acted on them. None:
+    /// there are too many to tell.
+    pub passed: Option<BTreeMap<String, Vec<PassedDocument>>>,
 }
+
+/// A group's document that was never in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassedDocument {
+    /// The commit that wrote it.
+    pub revision: Revision,
+    /// What it said of the removal of its group. None: it cannot be read.
+    pub deletion: Option<Deletion>,
+}
+
+/// More files than this, written and gone again between two looks, are not read for the documents in them.
+const PASSED_FILES_MAX: usize = 1000;
 
 /// What a look at the source found.
 #[derive(Debug)]
@@ -89,7 +104,8 @@ impl Fetcher {
         if tree.files.is_empty() && in_force.has_groups {
             return Err(SourceError::NoDocuments { revision: tip });
         }
-        let snapshot = self.snapshot(tree)?;
+        let passed = self.passed(&tree, in_force)?;
+        let snapshot = self.snapshot(tree, passed)?;
         self.current = Some(tip);
         Ok(Fetched::Changed(Arc::new(snapshot)))
     }
@@ -107,7 +123,53 @@ impl Fetcher {
         })
     }
 
-    fn snapshot(&mut self, tree: SourceTree) -> Result<Snapshot, SourceError> {
+    /// Returns the documents of groups that came and went since the commit in force.
+    fn passed(
+        &mut self,
+        tree: &SourceTree,
+        in_force: &InForce,
+    ) -> Result<Option<BTreeMap<String, Vec<PassedDocument>>>, SourceError> {
+        let tip = &tree.commit.revision;
+        let applied = in_force.applied.as_ref();
+        // What a person let pass for the new history has no documents in between.
+        let applied = applied.filter(|_| in_force.accepted_rewrite.as_ref() != Some(tip));
+        let mut passed: BTreeMap<String, Vec<PassedDocument>> = BTreeMap::new();
+        let Some(applied) = applied else {
+            return Ok(Some(passed));
+        };
+        let Some(mut written) = self.source.written_since(tip, applied)? else {
+            return Ok(None);
+        };
+        let there: BTreeSet<&SourceFile> = tree.files.iter().collect();
+        written.retain(|written| !there.contains(&written.file));
+        if written.len() > PASSED_FILES_MAX {
+            return Ok(None);
+        }
+        for Written { revision, file } in written {
+            let Ok(bytes) = self.source.read(&file.oid) else {
+                // Too large, or no file: as good as too many.
+                return Ok(None);
+            };
+            for document in drover_spec::parse_file(&file.path, &bytes).documents {
+                if let Some((Kind::Group, name)) = document.identity {
+                    let revision = revision.clone();
+                    let deletion = match document.outcome {
+                        Some(Document::Group(group)) => Some(group.spec.deletion),
+                        _ => None,
+                    };
+                    let of_group = passed.entry(name).or_default();
+                    of_group.push(PassedDocument { revision, deletion });
+                }
+            }
+        }
+        Ok(Some(passed))
+    }
+
+    fn snapshot(
+        &mut self,
+        tree: SourceTree,
+        passed: Option<BTreeMap<String, Vec<PassedDocument>>>,
+    ) -> Result<Snapshot, SourceError> {
         let mut parsed = BTreeMap::new();
         for file in &tree.files {
             let entry = match self.parsed.get(&file.path) {
@@ -133,6 +195,7 @@ impl Fetcher {
             ignore_digest: tree.ignore_digest,
             repository,
             diagnostics,
+            passed,
         })
     }
 

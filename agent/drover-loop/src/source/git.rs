@@ -10,7 +10,12 @@ use drover_git::{
 use drover_model::Revision;
 use sha2::{Digest as _, Sha256};
 
-use super::{RefusedFile, Source, SourceCommit, SourceError, SourceFile, SourcePlace, SourceTree};
+use super::{
+    RefusedFile, Source, SourceCommit, SourceError, SourceFile, SourcePlace, SourceTree, Written,
+};
+
+/// More commits than this at once are not looked through for documents that came and went between them.
+const COMMITS_MAX: usize = 1000;
 
 /// The references as the latest poll saw them, shared between source and recorder, so that a pass
 /// asks the remote once.
@@ -237,15 +242,18 @@ impl GitSource {
         let base = base.filter(|base| self.mirror.commit(*base).is_ok());
         let root = self.place.path.trim_matches('/');
         let changed = self.mirror.tree_diff(base, commit, root).map_err(local)?;
-        let below = changed.into_iter().map(|changed| match root {
-            "" => changed.path,
-            root => {
-                let path = changed.path.strip_prefix(root);
-                let path = path.and_then(|path| path.strip_prefix('/'));
-                path.map_or(changed.path.clone(), str::to_owned)
-            }
-        });
-        Ok(below.collect())
+        let below = changed.into_iter();
+        Ok(below
+            .map(|changed| self.below_root(&changed.path))
+            .collect())
+    }
+
+    /// Returns a path of the repository as seen from the configuration's root.
+    fn below_root(&self, path: &str) -> String {
+        let root = self.place.path.trim_matches('/');
+        let below = path.strip_prefix(root);
+        let below = below.map(|path| path.strip_prefix('/').unwrap_or(path));
+        below.unwrap_or(path).to_owned()
     }
 
     /// Fetches what is followed.
@@ -436,6 +444,35 @@ impl Source for GitSource {
         self.check_paths(revision, commit, in_force)?;
         *self.files.commit() = Some(commit);
         Ok(())
+    }
+
+    fn written_since(
+        &mut self,
+        revision: &Revision,
+        in_force: &Revision,
+    ) -> Result<Option<Vec<Written>>, SourceError> {
+        let (from, to) = (oid_of(in_force.as_str())?, oid_of(revision.as_str())?);
+        let root = self.place.path.trim_matches('/');
+        let found = self.mirror.changes_since(from, to, root, COMMITS_MAX);
+        let Some(commits) = found.map_err(|error| unreachable(&error))? else {
+            return Ok(None);
+        };
+        let mut written = Vec::new();
+        for (commit, changed) in commits {
+            let revision = revision_of(commit)?;
+            let files = changed.into_iter().filter_map(|changed| {
+                let path = self.below_root(&changed.path);
+                let oid = changed.new?.to_string();
+                // What no listing has was never a document.
+                drover_git::is_document(&path).then_some(SourceFile { path, oid })
+            });
+            let revision = &revision;
+            written.extend(files.map(|file| Written {
+                revision: revision.clone(),
+                file,
+            }));
+        }
+        Ok(Some(written))
     }
 
     fn read(&mut self, oid: &str) -> Result<Vec<u8>, SourceError> {

@@ -145,6 +145,40 @@ async fn asks(world: &mut World, code: &str) {
     assert_eq!(world.calls(Op::Destroy), 0);
 }
 
+/// A group that is handed back when its document goes.
+fn orphaned(name: &str) -> String {
+    group_with(name, 1, "a", "  deletion: {policy: Orphan}\n")
+}
+
+#[tokio::test]
+async fn a_document_that_was_to_hand_back_and_went_before_the_agent_looked_asks() {
+    let mut world = eight().await;
+    push_with(&world, 7, &[("groups/g8.yaml", &orphaned("g8"))]);
+    push(&world, 7);
+    asks(&mut world, "DeletionUnconfirmed").await;
+    let told = world.status("g8").recorded.holds[0].hold.to_string();
+    assert!(told.contains("changed its `deletion`"), "{told}");
+    // Nor does a later commit make a removal of it.
+    let other = group("other", 1, "a");
+    let other = ("groups/other.yaml", other.as_str());
+    push_with(&world, 7, &[other]);
+    asks(&mut world, "DeletionUnconfirmed").await;
+    push_with(&world, 7, &[("groups/g8.yaml", &orphaned("g8")), other]);
+    world.pass().await;
+    world.converge().await;
+    push_with(&world, 7, &[other]);
+    world.until("the removal", |world| !world.knows("g8")).await;
+    assert_eq!(world.calls(Op::Destroy), 0);
+}
+
+#[tokio::test]
+async fn other_changes_before_a_removal_do_not_ask() {
+    let mut world = eight().await;
+    push_with(&world, 7, &[("elsewhere/g8.yaml", &group("g8", 2, "b"))]);
+    push(&world, 7);
+    world.until("the removal", |world| !world.knows("g8")).await;
+}
+
 #[tokio::test]
 async fn more_than_half_of_the_groups_at_once_asks() {
     let mut world = eight().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use drover_apply::FailWrites;
 use drover_loop::memory::MemorySource;
-use drover_loop::{Source, SourceError, SourcePlace, SourceTree};
+use drover_loop::{Source, SourceError, SourcePlace, SourceTree, Written};
 use drover_model::{ErrorClass, GroupPhase, Revision};
 use drover_provider_sim::{Fault, FaultKind, Foreign, Op};
 
@@ -169,6 +169,13 @@ impl Source for SlowSource {
     }
     fn tree(&mut self, revision: &Revision) -> Result<SourceTree, SourceError> {
         self.0.tree(revision)
+    }
+    fn written_since(
+        &mut self,
+        revision: &Revision,
+        in_force: &Revision,
+    ) -> Result<Option<Vec<Written>>, SourceError> {
+        self.0.written_since(revision, in_force)
     }
     fn read(&mut self, oid: &str) -> Result<Vec<u8>, SourceError> {
         self.0.read(oid)

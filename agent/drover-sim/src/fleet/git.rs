@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use drover_loop::{
     Guard, Look, PublishResult, PublishWhen, Recorder, RecorderError, Source, SourceCommit,
-    SourceError, SourceFile, SourcePlace, SourceTree, StateCommit, Swap,
+    SourceError, SourceFile, SourcePlace, SourceTree, StateCommit, Swap, Written,
 };
 use drover_model::{Revision, Timestamp};
 
@@ -97,6 +97,15 @@ impl Source for Branch {
             ignore_mistakes: Vec::new(),
             complete: true,
         })
+    }
+
+    fn written_since(
+        &mut self,
+        _revision: &Revision,
+        _in_force: &Revision,
+    ) -> Result<Option<Vec<Written>>, SourceError> {
+        // The second commit is the one after the first.
+        Ok(Some(Vec::new()))
     }
 
     fn read(&mut self, oid: &str) -> Result<Vec<u8>, SourceError> {
