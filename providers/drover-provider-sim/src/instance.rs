@@ -168,6 +168,11 @@ impl SimInstance {
         })
     }
 
+    /// Returns whether somebody else made it.
+    pub fn was_strangers(&self) -> bool {
+        self.stranger.is_some()
+    }
+
     /// Returns whether the instance holds resources: it is not gone.
     pub fn exists(&self, at: Timestamp) -> bool {
         self.end().is_none_or(|stop| at < stop.gone_at)

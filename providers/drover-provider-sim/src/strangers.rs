@@ -20,7 +20,25 @@ impl SimWorld {
         tags: BTreeMap<String, String>,
         member: Option<&str>,
     ) -> ProviderRef {
-        let provider_ref = self.add_foreign(now, Foreign::Untagged);
+        self.add_stranger_as(now, None, tags, member)
+    }
+
+    /// The same under a handle of its own.
+    pub fn add_stranger_as(
+        &mut self,
+        now: Timestamp,
+        handle: Option<ProviderRef>,
+        tags: BTreeMap<String, String>,
+        member: Option<&str>,
+    ) -> ProviderRef {
+        let mut provider_ref = self.add_foreign(now, Foreign::Untagged);
+        if let Some(handle) = handle
+            && let Some(mut instance) = self.instances.remove(&provider_ref)
+        {
+            instance.provider_ref = handle.clone();
+            self.instances.insert(handle.clone(), instance);
+            provider_ref = handle;
+        }
         if let Some(instance) = self.instances.get_mut(&provider_ref) {
             instance.stranger = Some(Box::new(Origin {
                 tags,

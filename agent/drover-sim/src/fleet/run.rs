@@ -16,6 +16,7 @@ use drover_model::{
 use drover_provider::{Clock as _, ProviderFactory};
 use drover_provider_sim::{Op, of_text};
 
+use super::found;
 use super::git::{Branch, StateBranch};
 use super::outcome::Outcome;
 use super::people::People;
@@ -149,6 +150,7 @@ impl<'a> Fleet<'a> {
         if let Some(recorded) = recorded {
             fleet.populate(recorded);
         }
+        fleet.notes = found::populate(scenario, &fleet.worlds, start);
         fleet.start()?;
         Ok(fleet)
     }

@@ -409,6 +409,21 @@ fn a_base_that_never_converges_is_said_and_begun_from_as_far_as_it_came() {
     assert_eq!(outcome.groups[&web].created, 1);
 }
 
+#[test]
+fn what_a_group_adopts_is_there_and_its_promotion_makes_and_ends_nothing() {
+    let adopts = |more: &str| {
+        let more = format!("  adopt: {{selector: {{matchTags: {{app: web}}}}}}\n{more}");
+        ("web", group("web", 3, "a", &more))
+    };
+    let taken = scenario(&[adopts("  manage: observe\n")], &[adopts("")]);
+    let outcome = simulate(&taken).unwrap();
+    let web = &outcome.groups[&GroupName::parse("web").unwrap()];
+    assert_eq!((web.created, web.destroyed), (0, 0));
+    assert!(matches!(web.end, End::Converged), "{}", told(&taken));
+    let told = "web: 3 instances with the tags of adopt.selector are taken for granted";
+    assert_eq!(outcome.notes, [told]);
+}
+
 fn zoned(image: &str) -> (&'static str, String) {
     let more = "  placement: {zones: [a, b, c]}\n  rollout: {maxUnavailable: 0}\n";
     ("web", group("web", 6, image, more))

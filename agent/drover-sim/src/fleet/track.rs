@@ -193,7 +193,8 @@ impl Tracks {
                     && !track.known.contains(&owner.instance)
                 {
                     track.known.insert(owner.instance.clone());
-                    track.outcome.created += 1;
+                    // What was taken over was there before.
+                    track.outcome.created += u32::from(!instance.was_strangers());
                 }
             }
             for (op, calls) in &world.stats().calls {
