@@ -62,6 +62,7 @@ pub(crate) struct Fleet {
     pub(crate) branch: MemoryStateBranch,
     pub(crate) journal: Arc<MemoryJournal>,
     factory: Arc<SimFactory>,
+    groups: usize,
 }
 
 impl Fleet {
@@ -76,6 +77,7 @@ impl Fleet {
         let documents: Vec<(String, String)> = (0..groups).map(group).collect();
         push(&repository, &documents, policy);
         Self {
+            groups,
             factory: Arc::new(SimFactory::new(Arc::clone(&clock) as Arc<dyn Clock>)),
             clock,
             repository,
@@ -124,14 +126,21 @@ impl Fleet {
 
     /// Makes passes until every group is converged.
     pub(crate) async fn converge(&self, agent: &mut Agent) {
-        for _ in 0..100 {
+        for _ in 0..1_000 {
             let report = agent.pass().await;
-            let mut groups = report.groups.values();
-            if groups.all(|group| group.phase == Some(GroupPhase::Converged)) {
+            let groups = report.groups.values();
+            let converged = groups.filter(|group| group.phase == Some(GroupPhase::Converged));
+            if converged.count() == self.groups && report.unfinished == 0 {
                 agent.pass().await;
                 return;
             }
-            self.clock.advance();
+            // So many documents are not read within one pass, nor so many groups planned: then the agent needs time,
+            // and not the fleet.
+            if report.planned + report.unfinished == 0 || report.unfinished > 0 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            } else {
+                self.clock.advance();
+            }
         }
         panic!("the fleet does not converge");
     }
