@@ -120,7 +120,7 @@ pub(crate) fn with_writer<T>(
 }
 
 /// Writes exactly these objects as one pack with its index.
-pub(crate) fn store(repository: &Repository, objects: &[git2::Oid]) -> Result<(), GitError> {
+fn store(repository: &Repository, objects: &[git2::Oid]) -> Result<(), GitError> {
     if objects.is_empty() {
         return Ok(());
     }
