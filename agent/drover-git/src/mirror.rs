@@ -367,11 +367,14 @@ impl Mirror {
             Err(TryLockError::WouldBlock) => return Ok(false),
         };
         let mut handle = self.handle();
-        let joined = pack::join_small_packs(&self.directory, packs_max)?;
-        if joined {
-            *handle = open_repository(&self.directory)?;
+        if !pack::are_to_be_joined(&self.directory, packs_max)? {
+            return Ok(false);
         }
-        Ok(joined)
+        // What an open handle keeps of a pack is kept for all.
+        *handle = open_repository(&self.directory)?;
+        pack::join_small_packs(&self.directory)?;
+        *handle = open_repository(&self.directory)?;
+        Ok(true)
     }
 
     /// Stores what `work` writes, as one pack.

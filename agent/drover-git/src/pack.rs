@@ -1,7 +1,7 @@
-//! Keeping packs few and small. Every group of commits adds a pack, libgit2 never packs again, and a
-//! repository with thousands of packs is slow for everybody. A new pack is large, too: it has whole
-//! folders and documents, since what they were before is in another one. So now and then the small ones
-//! are joined into one, in which each version is told by its difference from the next.
+//! Keeping packs few and small. Every group of commits adds a pack, in which each version of a file is told
+//! by its difference from the next. libgit2 never packs again, and a repository with thousands of packs
+//! is slow for everybody. A new pack is large, too: it has whole folders and documents, since what they
+//! were before is in another one. So now and then the small ones are joined.
 //!
 //! Every object of the joined packs is kept, reachable or not: the repository may be a person's,
 //! with stashes and reflogs that we know nothing about.
@@ -18,7 +18,10 @@ use crate::open::open_repository;
 
 mod chains;
 mod delta;
+mod source;
 mod writer;
+
+pub(crate) use source::Source;
 
 #[cfg(test)]
 mod tests;
@@ -40,30 +43,37 @@ const NEW_PART: u64 = 4;
 /// Files beside a pack that mean that somebody counts on it.
 const GUARDS: [&str; 4] = ["keep", "promisor", "mtimes", "bitmap"];
 
-/// Joins the small packs when there are at least `packs_max`, or when that makes the repository much
-/// smaller. Returns whether it did.
+/// Returns whether there are at least `packs_max` small packs, or joining them makes the repository much smaller.
+pub(crate) fn are_to_be_joined(dir: &Path, packs_max: usize) -> Result<bool, GitError> {
+    let folder = folder_of(&open_repository(dir)?);
+    let packs = small_packs(&folder).map_err(|source| GitError::Io {
+        path: folder,
+        source,
+    })?;
+    Ok(packs.len() >= 2 && (packs.len() >= packs_max || is_worth_it(&packs)))
+}
+
+fn folder_of(repository: &Repository) -> PathBuf {
+    repository.commondir().join("objects").join("pack")
+}
+
+/// Joins the small packs.
 ///
 /// Safe beside other readers and writers: the new pack is complete before an old one goes, and
 /// readers that miss an object look again.
-pub(crate) fn join_small_packs(dir: &Path, packs_max: usize) -> Result<bool, GitError> {
-    let repository = open_repository(dir)?;
-    let folder = repository.commondir().join("objects").join("pack");
+pub(crate) fn join_small_packs(dir: &Path) -> Result<(), GitError> {
+    let folder = folder_of(&open_repository(dir)?);
     let failed = |source| GitError::Io {
         path: folder.clone(),
         source,
     };
-    let Some(packs) = small_packs(&folder).map_err(failed)? else {
-        return Ok(false);
-    };
-    if packs.len() < 2 || packs.len() < packs_max && !is_worth_it(&packs) {
-        return Ok(false);
-    }
+    let packs = small_packs(&folder).map_err(failed)?;
     let mut objects = BTreeSet::new();
     for (pack, _) in &packs {
         let ids = ids_of_index(&pack.with_extension("idx")).map_err(failed)?;
         objects.extend(ids);
     }
-    let joined = join(&repository, &folder, &objects)?;
+    let joined = store(Source::closing(dir)?, &objects)?;
     let known = ids_of_index(&joined.with_extension("idx")).map_err(failed)?;
     if !known
         .into_iter()
@@ -73,14 +83,15 @@ pub(crate) fn join_small_packs(dir: &Path, packs_max: usize) -> Result<bool, Git
         remove_pack(&joined).map_err(failed)?;
         return Err(failed(io::Error::other("the joined pack lacks objects")));
     }
-    make_durable(&folder, &joined).map_err(failed)?;
+    // What goes is the only other copy.
+    make_durable(&joined)?;
     for (pack, _) in packs {
         // The name is a hash of the content: a pack that is this one already stays.
         if pack != joined {
             remove_pack(&pack).map_err(failed)?;
         }
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Returns whether the packs beside the largest are many bytes.
@@ -91,27 +102,33 @@ fn is_worth_it(packs: &[(PathBuf, u64)]) -> bool {
     new >= NEW_BYTES_MIN.max(largest / NEW_PART)
 }
 
-/// Writes exactly these objects as one pack with its index, and returns where.
-fn join(
-    repository: &Repository,
-    folder: &Path,
+/// Writes exactly these objects, of which there are some, as one pack with its index, and returns where.
+pub(crate) fn store(
+    mut source: Source<'_>,
     objects: &BTreeSet<git2::Oid>,
 ) -> Result<PathBuf, GitError> {
-    let broken = |error| GitError::local("join packs", error);
-    let chains = chains::chains(repository, objects)?;
-    let odb = repository.odb().map_err(broken)?;
+    let broken = |error| GitError::local("write a pack", error);
+    let folder = folder_of(source.repository()?);
+    let chains = chains::chains(&mut source, objects)?;
     // Reads back every object that it is given, and names it by what it then is.
-    let mut indexer = Indexer::new(None, folder, 0, false).map_err(broken)?;
-    writer::write(&odb, &chains, &mut indexer)?;
+    let mut indexer = Indexer::new(None, &folder, 0, false).map_err(broken)?;
+    writer::write(&mut source, &chains, &mut indexer)?;
     let name = indexer.commit().map_err(broken)?;
-    Ok(folder.join(format!("pack-{name}.pack")))
+    let pack = folder.join(format!("pack-{name}.pack"));
+    Ok(pack)
 }
 
-/// The packs that go are the only other copy.
-fn make_durable(folder: &Path, pack: &Path) -> io::Result<()> {
-    File::open(pack)?.sync_all()?;
-    File::open(pack.with_extension("idx"))?.sync_all()?;
-    File::open(folder)?.sync_all()
+/// Returns when a pack is on disk.
+pub(crate) fn make_durable(pack: &Path) -> Result<(), GitError> {
+    let folder = pack.parent().unwrap_or(Path::new("."));
+    for path in [pack, &pack.with_extension("idx"), folder] {
+        let synced = File::open(path).and_then(|file| file.sync_all());
+        synced.map_err(|source| GitError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+    }
+    Ok(())
 }
 
 fn packs_in(folder: &Path) -> io::Result<BTreeSet<PathBuf>> {
@@ -129,9 +146,9 @@ fn packs_in(folder: &Path) -> io::Result<BTreeSet<PathBuf>> {
 }
 
 /// The packs that may be joined, with their sizes; none at all where an index over several packs names them.
-fn small_packs(folder: &Path) -> io::Result<Option<Vec<(PathBuf, u64)>>> {
+fn small_packs(folder: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
     if folder.join("multi-pack-index").exists() || folder.join("multi-pack-index.d").exists() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let mut small = Vec::new();
     for pack in packs_in(folder)? {
@@ -144,7 +161,7 @@ fn small_packs(folder: &Path) -> io::Result<Option<Vec<(PathBuf, u64)>>> {
             small.push((pack, size));
         }
     }
-    Ok(Some(small))
+    Ok(small)
 }
 
 /// Removes a pack; the index goes first, so that no reader finds an entry without its pack.

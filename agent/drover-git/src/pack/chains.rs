@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use git2::{ErrorCode, ObjectType, Odb, Oid, Repository, Tree};
+use git2::{ErrorCode, ObjectType, Oid, Repository, Tree};
 
+use super::source::Source;
 use crate::error::GitError;
 use crate::tree::DEPTH_MAX;
 
@@ -21,20 +22,23 @@ pub(super) type Family = (u8, Oid, String, String);
 
 /// Sorts objects into chains: each of them is in one, once. What no commit among them brought is alone.
 pub(super) fn chains(
-    repository: &Repository,
+    source: &mut Source<'_>,
     objects: &BTreeSet<Oid>,
 ) -> Result<Vec<Chain>, GitError> {
-    let odb = repository.odb().map_err(broken)?;
-    let mut sorter = Sorter {
-        repository,
-        history: Oid::ZERO_SHA1,
-        left: objects.clone(),
-        versions: BTreeMap::new(),
-    };
-    for (commit, history) in commits(repository, &odb, objects)? {
-        sorter.commit(commit, history)?;
+    let mut left = objects.clone();
+    let mut versions = BTreeMap::new();
+    for (commit, history) in commits(source.repository()?, objects)? {
+        let mut sorter = Sorter {
+            repository: source.repository()?,
+            history,
+            left: &mut left,
+            versions: &mut versions,
+            read: 0,
+        };
+        sorter.commit(commit)?;
+        let read = sorter.read;
+        source.took(read);
     }
-    let Sorter { left, versions, .. } = sorter;
     let known = versions.into_iter().map(|(key, mut objects)| {
         objects.reverse();
         let (kind, history, path) = key;
@@ -58,11 +62,8 @@ fn broken(error: git2::Error) -> GitError {
 
 /// Returns the commits among objects, each after its first parent, with the oldest commit that they come
 /// from: branches that have nothing in common use the same paths for different things.
-fn commits(
-    repository: &Repository,
-    odb: &Odb<'_>,
-    objects: &BTreeSet<Oid>,
-) -> Result<Vec<(Oid, Oid)>, GitError> {
+fn commits(repository: &Repository, objects: &BTreeSet<Oid>) -> Result<Vec<(Oid, Oid)>, GitError> {
+    let odb = repository.odb().map_err(broken)?;
     let mut parents: HashMap<Oid, Option<Oid>> = HashMap::new();
     let mut by_time = Vec::new();
     for id in objects {
@@ -97,23 +98,30 @@ fn commits(
     Ok(order)
 }
 
+/// What an entry of a folder takes: its id, its mode and a name.
+const ENTRY_BYTES: usize = 40;
+
 /// The order of kinds in a pack, as Git has it.
 const COMMIT: u8 = 0;
 const TREE: u8 = 1;
 const BLOB: u8 = 2;
+
+/// By kind, history and path, the oldest first.
+type Versions = BTreeMap<(u8, Oid, String), Vec<Oid>>;
 
 struct Sorter<'r> {
     repository: &'r Repository,
     /// The history of the commit that is looked at.
     history: Oid,
     /// What is in no chain yet.
-    left: BTreeSet<Oid>,
-    /// By kind, history and path, the oldest first.
-    versions: BTreeMap<(u8, Oid, String), Vec<Oid>>,
+    left: &'r mut BTreeSet<Oid>,
+    versions: &'r mut Versions,
+    /// Bytes of folders that were read, about.
+    read: usize,
 }
 
 impl<'r> Sorter<'r> {
-    fn commit(&mut self, id: Oid, history: Oid) -> Result<(), GitError> {
+    fn commit(&mut self, id: Oid) -> Result<(), GitError> {
         let commit = self.repository.find_commit(id).map_err(broken)?;
         let tree = commit.tree().map_err(broken)?;
         let before = match commit.parent_ids().next() {
@@ -121,7 +129,6 @@ impl<'r> Sorter<'r> {
             None => None,
         };
         let mut about = String::new();
-        self.history = history;
         self.folder(before.as_ref(), &tree, "", &mut about)?;
         self.place(COMMIT, &about, id);
         Ok(())
@@ -160,6 +167,7 @@ impl<'r> Sorter<'r> {
         if !self.place(TREE, path, tree.id()) || deep {
             return Ok(());
         }
+        self.read += 2 * ENTRY_BYTES * tree.len();
         for (position, entry) in tree.iter().enumerate() {
             // Nearly always the same names are at the same positions.
             let same = before.and_then(|before| before.get(position));

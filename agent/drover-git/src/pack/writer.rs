@@ -1,6 +1,7 @@
 //! Writes a pack in which each object is told by its difference from the next newer version of the same
 //! path. libgit2's own packs choose by size, name their bases by id, and write a difference only where it
-//! is less than half; a state branch takes half as much again with them.
+//! is less than half: a state branch takes half as much again with them, and much more once there are
+//! thousands of versions of about the same size.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -8,11 +9,12 @@ use std::rc::Rc;
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
-use git2::{ObjectType, Odb, OdbObject, Oid};
+use git2::{ObjectType, Oid};
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 
 use super::chains::{Chain, Family};
 use super::delta;
+use super::source::Source;
 use crate::error::GitError;
 
 /// Versions until one that is told by its difference from the one as many versions newer. Short, and
@@ -23,15 +25,19 @@ const STRIDE: usize = 40;
 /// steps that Git allows by default: longer chains are cut when somebody collects garbage.
 const WHOLE: usize = 400;
 
-/// What a chain is told by.
+/// An object that another one is told by.
 #[derive(Clone)]
-struct Base<'o> {
-    object: Rc<OdbObject<'o>>,
+struct Base {
+    data: Rc<Vec<u8>>,
     offset: u64,
 }
 
 /// Writes the objects of chains as a pack.
-pub(super) fn write(odb: &Odb<'_>, chains: &[Chain], out: &mut dyn Write) -> Result<(), GitError> {
+pub(super) fn write(
+    source: &mut Source<'_>,
+    chains: &[Chain],
+    out: &mut dyn Write,
+) -> Result<(), GitError> {
     let count = chains
         .iter()
         .map(|chain| chain.objects.len())
@@ -48,7 +54,7 @@ pub(super) fn write(odb: &Odb<'_>, chains: &[Chain], out: &mut dyn Write) -> Res
     for chain in chains {
         let family = chain.family.as_ref();
         let first = family.and_then(|family| families.get(family)).copied();
-        let offset = pack.chain(odb, chain, first)?;
+        let offset = pack.chain(source, chain, first)?;
         if let (Some(family), Some(id)) = (family, chain.objects.first()) {
             families.entry(family).or_insert((*id, offset));
         }
@@ -72,30 +78,31 @@ impl Pack<'_> {
     }
 
     /// Writes a chain, and returns where its first object is. `alike` is the first of the family.
-    fn chain<'o>(
+    fn chain(
         &mut self,
-        odb: &'o Odb<'_>,
+        source: &mut Source<'_>,
         chain: &Chain,
         alike: Option<(Oid, u64)>,
     ) -> Result<u64, GitError> {
         let begin = self.written;
-        let (mut newer, mut stride): (Option<Base<'o>>, Option<Base<'o>>) = (None, None);
+        let (mut newer, mut stride): (Option<Base>, Option<Base>) = (None, None);
         for (position, id) in chain.objects.iter().enumerate() {
-            let object = Rc::new(odb.read(*id).map_err(unread)?);
+            let (kind, data) = source.read(*id)?;
             let base = match (position % WHOLE, position % STRIDE) {
                 (0, _) => match alike {
-                    Some((id, offset)) => {
-                        let object = Rc::new(odb.read(id).map_err(unread)?);
-                        Some(Base { object, offset })
-                    }
+                    Some((id, offset)) => Some(Base {
+                        data: Rc::new(source.read(id)?.1),
+                        offset,
+                    }),
                     None => None,
                 },
                 (_, 0) => stride.take(),
                 (_, _) => newer.take(),
             };
             let offset = self.written;
-            self.object(&object, base.as_ref())?;
-            newer = Some(Base { object, offset });
+            self.object(kind, &data, base.as_ref())?;
+            let data = Rc::new(data);
+            newer = Some(Base { data, offset });
             if position % STRIDE == 0 {
                 stride.clone_from(&newer);
             }
@@ -104,10 +111,14 @@ impl Pack<'_> {
     }
 
     /// Writes an object in the shorter of the two ways.
-    fn object(&mut self, object: &OdbObject<'_>, base: Option<&Base<'_>>) -> Result<(), GitError> {
-        let data = object.data();
+    fn object(
+        &mut self,
+        kind: ObjectType,
+        data: &[u8],
+        base: Option<&Base>,
+    ) -> Result<(), GitError> {
         let delta = base.and_then(|base| {
-            let delta = delta::encode(base.object.data(), data)?;
+            let delta = delta::encode(&base.data, data)?;
             Some((base.offset, delta))
         });
         let small = delta.as_ref().is_some_and(|it| it.1.len() < data.len() / 2);
@@ -125,7 +136,7 @@ impl Pack<'_> {
                 return self.put(&packed);
             }
         }
-        let kind = match object.kind() {
+        let kind = match kind {
             ObjectType::Commit => 1,
             ObjectType::Tree => 2,
             ObjectType::Blob => 3,
@@ -175,8 +186,4 @@ fn failed(source: io::Error) -> GitError {
         path: "objects/pack".into(),
         source,
     }
-}
-
-fn unread(error: git2::Error) -> GitError {
-    GitError::local("read an object to pack it", error)
 }

@@ -48,7 +48,7 @@ impl Fixture {
 
     /// The texts of the files of each chain.
     fn texts(&self) -> Vec<Vec<String>> {
-        let chains = chains(&self.repository, &self.objects).unwrap();
+        let chains = chains(&mut Source::Open(&self.repository), &self.objects).unwrap();
         let all: Vec<Oid> = chains
             .iter()
             .flat_map(|chain| chain.objects.clone())
