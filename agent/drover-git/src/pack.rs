@@ -27,10 +27,10 @@ pub(crate) use source::Source;
 mod tests;
 
 /// Packs that are joined at the latest; beyond some hundreds every lookup gets slower.
-pub(crate) const PACKS_MAX: usize = 200;
+const PACKS_MAX: usize = 200;
 
 /// Packs from this size on are left alone, so that history is not rewritten again and again: joining as much
-/// takes some six seconds, in which nothing is committed.
+/// takes some six seconds of a core.
 const JOINED_BYTES_MAX: u64 = 8 << 20;
 
 /// Bytes of new packs that are not worth joining by themselves.
@@ -43,25 +43,47 @@ const NEW_PART: u64 = 4;
 /// Files beside a pack that mean that somebody counts on it.
 const GUARDS: [&str; 4] = ["keep", "promisor", "mtimes", "bitmap"];
 
-/// Returns whether there are at least `packs_max` small packs, or joining them makes the repository much smaller.
-pub(crate) fn are_to_be_joined(dir: &Path, packs_max: usize) -> Result<bool, GitError> {
+/// Returns whether there are [`PACKS_MAX`] small packs, or joining them makes the repository much smaller.
+pub(crate) fn are_to_be_joined(dir: &Path) -> Result<bool, GitError> {
     let folder = folder_of(&open_repository(dir)?);
     let packs = small_packs(&folder).map_err(|source| GitError::Io {
         path: folder,
         source,
     })?;
-    Ok(packs.len() >= 2 && (packs.len() >= packs_max || is_worth_it(&packs)))
+    Ok(packs.len() >= 2 && (packs.len() >= PACKS_MAX || is_worth_it(&packs)))
 }
 
 fn folder_of(repository: &Repository) -> PathBuf {
     repository.commondir().join("objects").join("pack")
 }
 
-/// Joins the small packs.
-///
-/// Safe beside other readers and writers: the new pack is complete before an old one goes, and
-/// readers that miss an object look again.
-pub(crate) fn join_small_packs(dir: &Path) -> Result<(), GitError> {
+/// Small packs and the one that has all that is in them.
+pub(crate) struct Joined {
+    pack: PathBuf,
+    small: Vec<PathBuf>,
+}
+
+impl Joined {
+    /// Removes the small packs.
+    ///
+    /// Safe beside other readers and writers: the new pack is complete before an old one goes, and
+    /// readers that miss an object look again.
+    pub(crate) fn replace(self) -> Result<(), GitError> {
+        for small in self.small {
+            // The name is a hash of the content: a pack that is the new one already stays.
+            if small != self.pack {
+                remove_pack(&small).map_err(|source| GitError::Io {
+                    path: small,
+                    source,
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes what is in the small packs as one, which is on disk then.
+pub(crate) fn join_small_packs(dir: &Path) -> Result<Joined, GitError> {
     let folder = folder_of(&open_repository(dir)?);
     let failed = |source| GitError::Io {
         path: folder.clone(),
@@ -85,13 +107,10 @@ pub(crate) fn join_small_packs(dir: &Path) -> Result<(), GitError> {
     }
     // What goes is the only other copy.
     make_durable(&joined)?;
-    for (pack, _) in packs {
-        // The name is a hash of the content: a pack that is this one already stays.
-        if pack != joined {
-            remove_pack(&pack).map_err(failed)?;
-        }
-    }
-    Ok(())
+    Ok(Joined {
+        pack: joined,
+        small: packs.into_iter().map(|(pack, _)| pack).collect(),
+    })
 }
 
 /// Returns whether the packs beside the largest are many bytes.

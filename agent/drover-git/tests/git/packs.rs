@@ -24,7 +24,7 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         init_repository(folder.path(), RepositoryKind::Bare, "main").unwrap();
         let mirror = local(folder.path());
-        let state = StateBranch::open(Arc::clone(&mirror), BRANCH, agent("edge-1")).unwrap();
+        let state = writer(&mirror);
         Self {
             folder,
             mirror,
@@ -38,6 +38,11 @@ impl Place {
 
     fn packs(&self) -> Vec<PathBuf> {
         packs(self.path())
+    }
+
+    /// Ends the agent, and with it what it does beside, and starts another one.
+    fn settle(&mut self) {
+        self.state = writer(&self.mirror);
     }
 }
 
@@ -56,6 +61,10 @@ fn packs(repository: &Path) -> Vec<PathBuf> {
     files
         .filter(|path| path.extension().is_some_and(|end| end == "pack"))
         .collect()
+}
+
+fn writer(mirror: &Arc<Mirror>) -> StateBranch {
+    StateBranch::open(Arc::clone(mirror), BRANCH, agent("edge-1")).unwrap()
 }
 
 /// The longest chain of differences in a pack, as Git counts them.
@@ -87,6 +96,7 @@ fn a_thousand_commits_stay_small_and_sound() {
             place.state.publish(&patient(1)).unwrap();
         }
     }
+    place.settle();
     assert_eq!(git(place.path(), &["rev-list", "--count", BRANCH]), "1000");
     let (files, bytes) = pack_files(place.path());
     assert!(files <= 2 * 200 + 2, "{files} files");
@@ -195,6 +205,7 @@ fn a_rolling_update_takes_what_is_new_in_it() {
     for batch in commits.chunks(10) {
         place.state.commit_all(batch).unwrap();
     }
+    place.settle();
     // As an agent leaves it: some are joined, and the latest are not.
     let packs = place.packs();
     assert!(packs.len() < 100, "{} packs", packs.len());
@@ -249,6 +260,7 @@ fn new_packs_of_many_bytes_are_joined_before_there_are_many() {
         .state
         .commit(large(6), "large\n".to_owned(), at(6))
         .unwrap();
+    place.settle();
     let joined = place.packs();
     assert_eq!(joined.len(), 1);
     let size = fs::metadata(&joined[0]).unwrap().len();
