@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock, TryLockError};
+use std::time::{Duration, Instant};
 
 use git2::{ErrorCode, ObjectType, Repository};
 
@@ -30,9 +31,17 @@ pub struct Mirror {
     repository: Mutex<Repository>,
     /// None for a repository on this machine.
     remote: Option<Remote>,
-    /// Held for writing while packs are joined, so that no handle of ours loses one.
+    /// Held for writing while packs are removed, so that no handle of ours loses one.
     packs: RwLock<()>,
+    /// Held while packs are joined.
+    joining: Mutex<()>,
 }
+
+/// How long packs that were joined wait until nobody talks with the remote.
+const CONVERSATION_MAX: Duration = Duration::from_mins(1);
+
+/// Between two looks whether somebody does.
+const CONVERSATION_PAUSE: Duration = Duration::from_millis(50);
 
 impl std::fmt::Debug for Mirror {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -65,6 +74,7 @@ impl Mirror {
             directory,
             remote,
             packs: RwLock::new(()),
+            joining: Mutex::new(()),
         })
     }
 
@@ -370,24 +380,40 @@ impl Mirror {
         }
     }
 
-    /// Joins small packs when there are some hundreds. Cheap when there is nothing to do.
-    pub fn maintain(&self) -> Result<bool, GitError> {
-        self.maintain_above(pack::PACKS_MAX)
+    /// Returns whether joining small packs is worth it. Cheap.
+    pub(crate) fn has_small_packs(&self) -> Result<bool, GitError> {
+        pack::are_to_be_joined(&self.directory)
     }
 
-    pub(crate) fn maintain_above(&self, packs_max: usize) -> Result<bool, GitError> {
-        let _packs = match self.packs.try_write() {
+    /// Joins small packs when there are some hundreds, or they are much beside the rest. Returns whether it
+    /// did. That takes seconds, in which everything else goes on.
+    pub fn maintain(&self) -> Result<bool, GitError> {
+        let _joining = match self.joining.try_lock() {
             Ok(guard) => guard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // A conversation with the remote is under way: the next commit asks again.
             Err(TryLockError::WouldBlock) => return Ok(false),
         };
-        let mut handle = self.handle();
-        let joined = pack::join_small_packs(&self.directory, packs_max)?;
-        if joined {
-            *handle = open_repository(&self.directory)?;
+        if !self.has_small_packs()? {
+            return Ok(false);
         }
-        Ok(joined)
+        let joined = pack::join_small_packs(&self.directory)?;
+        let began = Instant::now();
+        let _packs = loop {
+            match self.packs.try_write() {
+                Ok(guard) => break guard,
+                Err(TryLockError::Poisoned(poisoned)) => break poisoned.into_inner(),
+                // A conversation with the remote is under way, which others must be able to join.
+                Err(TryLockError::WouldBlock) if began.elapsed() < CONVERSATION_MAX => {
+                    std::thread::sleep(CONVERSATION_PAUSE);
+                }
+                // What is there twice is joined again.
+                Err(TryLockError::WouldBlock) => return Ok(false),
+            }
+        };
+        let mut handle = self.handle();
+        joined.replace()?;
+        *handle = open_repository(&self.directory)?;
+        Ok(true)
     }
 
     /// Stores what `work` writes, as one pack.

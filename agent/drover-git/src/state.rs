@@ -3,6 +3,7 @@
 //! the branch has become.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use git2::{Repository, Sort};
@@ -122,6 +123,14 @@ pub struct StateBranch {
     /// What was last seen published; kept when the remote loses its branch.
     published: Option<Oid>,
     pending: usize,
+    /// Joins packs, now and then.
+    joining: Option<JoinHandle<()>>,
+}
+
+impl Drop for StateBranch {
+    fn drop(&mut self) {
+        self.wait_for_packs();
+    }
 }
 
 impl StateBranch {
@@ -150,6 +159,7 @@ impl StateBranch {
             remote,
             published,
             pending: 0,
+            joining: None,
         };
         branch.count_pending()?;
         Ok(branch)
@@ -474,15 +484,38 @@ impl StateBranch {
         Ok(true)
     }
 
-    /// Joins packs now and then; a failure costs speed only, so it is no failure of the commit.
-    fn tidy(&self) {
-        if let Err(error) = self.mirror.maintain() {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "packs could not be joined"
-            );
+    /// Joins packs now and then, beside what comes next; a failure costs speed and room only, so it is no
+    /// failure of the commit.
+    fn tidy(&mut self) {
+        if self.joining.as_ref().is_some_and(|it| !it.is_finished()) {
+            return;
+        }
+        self.wait_for_packs();
+        match self.mirror.has_small_packs() {
+            Ok(false) => {}
+            Ok(true) => {
+                let mirror = Arc::clone(&self.mirror);
+                let work = move || {
+                    if let Err(error) = mirror.maintain() {
+                        not_joined(&error);
+                    }
+                };
+                self.joining = Some(std::thread::spawn(work));
+            }
+            Err(error) => not_joined(&error),
         }
     }
+
+    fn wait_for_packs(&mut self) {
+        if let Some(Err(_)) = self.joining.take().map(JoinHandle::join) {
+            tracing::error!("joining packs panicked");
+        }
+    }
+}
+
+fn not_joined(error: &GitError) {
+    let error = error as &dyn std::error::Error;
+    tracing::warn!(error, "packs could not be joined");
 }
 
 /// Tells whether a remote that is there failed one conversation: a busy host answers with an error,

@@ -1,7 +1,7 @@
 //! Building commits in memory from edits of paths, without a work tree. New objects go through one
 //! mempack and land on disk as one pack per call, complete before any reference names them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use crate::commits::{Signature, find_commit, missing_or, tree_of};
 use crate::error::GitError;
 use crate::oid::Oid;
 use crate::open::open_repository;
+use crate::pack::{Source, make_durable, store};
 use crate::signing::SigningKey;
 use crate::tree::{DEPTH_MAX, Kind};
 
@@ -115,24 +116,16 @@ pub(crate) fn with_writer<T>(
     };
     let result = work(&mut writer)?;
     let created = std::mem::take(&mut writer.created);
-    store(&repository, &created)?;
+    let created = created.into_iter().collect::<BTreeSet<_>>();
+    if !created.is_empty() {
+        let pack = store(Source::Open(&repository), &created)?;
+        // In a person's repository their settings say how much this is worth.
+        let config = repository.config().map_err(broken)?;
+        if config.get_bool("core.fsyncObjectFiles").unwrap_or(false) {
+            make_durable(&pack)?;
+        }
+    }
     Ok(result)
-}
-
-/// Writes exactly these objects as one pack with its index.
-pub(crate) fn store(repository: &Repository, objects: &[git2::Oid]) -> Result<(), GitError> {
-    if objects.is_empty() {
-        return Ok(());
-    }
-    let broken = |error| GitError::local("write a pack", error);
-    let mut builder = repository.packbuilder().map_err(broken)?;
-    builder.set_threads(1);
-    for id in objects {
-        builder.insert_object(*id, None).map_err(broken)?;
-    }
-    let folder = repository.commondir().join("objects").join("pack");
-    // Zero: the usual mode of packs.
-    builder.write(&folder, 0).map_err(broken)
 }
 
 /// Writes objects of one or more commits.

@@ -8,6 +8,7 @@
 mod environment;
 mod local;
 mod nginx;
+mod packs;
 mod remote;
 mod signatures;
 mod ssh;

@@ -8,10 +8,10 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use drover_git::{
-    Disposition, Edit, GitError, Loaded, Mirror, Oid, PublishPolicy, RepositoryKind, StateBranch,
-    StateCommit, init_repository,
+    Disposition, Edit, GitError, Loaded, Mirror, Oid, PublishPolicy, StateBranch, StateCommit,
 };
 
+use crate::packs::pack_files;
 use crate::support::http_backend::{Canned, git};
 use crate::support::*;
 
@@ -461,82 +461,4 @@ fn writers_on_one_machine_and_over_http_lose_nothing_together() {
         _ => site.mirror(name),
     });
     assert_nothing_lost(&site.repository, &expected);
-}
-
-fn pack_files(repository: &Path) -> (usize, u64) {
-    let folder = repository.join("objects/pack");
-    let sizes = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().metadata().unwrap().len());
-    let sizes: Vec<u64> = sizes.collect();
-    (sizes.len(), sizes.iter().sum())
-}
-
-#[test]
-fn a_thousand_commits_stay_small_and_sound() {
-    let folder = tempfile::tempdir().unwrap();
-    init_repository(folder.path(), RepositoryKind::Bare, "main").unwrap();
-    let mirror = local(folder.path());
-    let mut state = open(&mirror, "edge-1");
-    for number in 0..1000_usize {
-        // A hundred groups of a kilobyte, each changing one line of its own.
-        let path = format!("groups/g{:03}.yaml", number % 100);
-        let text = format!(
-            "observed: {number}\n{}",
-            "instance: {phase: Running}\n".repeat(40)
-        );
-        record(&mut state, &path, &text).unwrap();
-        if number % 50 == 49 {
-            state.publish(&patient(1)).unwrap();
-        }
-    }
-    assert_eq!(git(folder.path(), &["rev-list", "--count", BRANCH]), "1000");
-    let (files, bytes) = pack_files(folder.path());
-    assert!(files <= 2 * 200 + 2, "{files} files");
-    assert!(bytes / 1000 <= 4 << 10, "{} bytes a commit", bytes / 1000);
-    let loose = git(folder.path(), &["count-objects"]);
-    assert!(loose.starts_with("0 objects"), "{loose}");
-    assert_eq!(
-        mirror.log(state.tip().unwrap(), None, 2000).unwrap().len(),
-        1000
-    );
-    assert_sound(folder.path());
-}
-
-#[test]
-fn joining_packs_keeps_objects_that_no_reference_names() {
-    let folder = tempfile::tempdir().unwrap();
-    init_repository(folder.path(), RepositoryKind::Bare, "main").unwrap();
-    let mirror = local(folder.path());
-    let mut commits = Vec::new();
-    for number in 0..250 {
-        let edits = [Edit::put("a.yaml", format!("{number}\n"))];
-        commits.push(
-            mirror
-                .build_commit(None, &edits, &meta("x"))
-                .unwrap()
-                .unwrap(),
-        );
-    }
-    assert_eq!(pack_files(folder.path()).0, 500);
-    assert!(mirror.maintain().unwrap());
-    assert_eq!(pack_files(folder.path()).0, 2);
-    for commit in &commits {
-        assert!(mirror.file(*commit, "a.yaml").unwrap().is_some());
-    }
-    // A pack that somebody guards stays as it is.
-    let guarded = fs::read_dir(folder.path().join("objects/pack"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.extension().is_some_and(|e| e == "pack"))
-        .unwrap();
-    fs::write(guarded.with_extension("keep"), "").unwrap();
-    for number in 0..200 {
-        let edits = [Edit::put("b.yaml", format!("{number}\n"))];
-        mirror.build_commit(None, &edits, &meta("x")).unwrap();
-    }
-    assert!(mirror.maintain().unwrap());
-    assert!(guarded.exists());
-    assert_eq!(pack_files(folder.path()).0, 5);
-    assert_sound(folder.path());
 }
