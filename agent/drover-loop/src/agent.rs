@@ -12,7 +12,7 @@ use drover_model::{
     AgentName, Approvals, Epoch, FleetName, GroupName, Held, Hold, Revision, Timestamp,
 };
 use drover_policy::SourceFacts;
-use drover_provider::{Clock, SecretSource};
+use drover_provider::{Clock, Flavors, SecretSource};
 use drover_spec::Diagnostic;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -93,6 +93,8 @@ pub struct AgentParts {
     pub registry: Registry,
     /// Where the values of secrets are read.
     pub secrets: Arc<dyn SecretSource>,
+    /// Who is asked what flavor plugins make of an instance.
+    pub flavors: Arc<dyn Flavors>,
     /// Tells whether the holder of a lease lives.
     pub liveness: LivenessProbe,
     /// Draws the ids of groups and of this data directory.
@@ -157,6 +159,7 @@ pub struct Agent {
     prober: Arc<dyn HealthSource>,
     reach: Arc<dyn Reach>,
     secrets: Arc<dyn SecretSource>,
+    flavors: Arc<dyn Flavors>,
     rosters: Arc<dyn Rosters>,
     store: Store,
     brake: Arc<AgentBrake>,
@@ -329,6 +332,7 @@ impl Agent {
             prober: contact.health,
             reach: contact.reach,
             secrets: parts.secrets,
+            flavors: parts.flavors,
             rosters: contact.rosters,
             remote: Offload::new(Remote::new(parts.source, parts.recorder, parts.operations)),
             timekeeper: Timekeeper::new(stored.clock, settings.interval),

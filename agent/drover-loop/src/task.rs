@@ -18,7 +18,7 @@ use drover_model::{
 };
 use drover_plan::{FenceScope, fence_scope};
 use drover_policy::{GroupSummary, PolicySet, SourceFacts};
-use drover_provider::{Clock, SecretSource};
+use drover_provider::{Clock, Flavors, SecretSource};
 use tracing::{info, warn};
 
 use crate::audit::AuditStep;
@@ -69,6 +69,7 @@ pub(crate) struct Shared {
     pub(crate) prober: Arc<dyn HealthSource>,
     pub(crate) reach: Arc<dyn Reach>,
     pub(crate) secrets: Arc<dyn SecretSource>,
+    pub(crate) flavors: Arc<dyn Flavors>,
     pub(crate) rosters: Arc<dyn Rosters>,
     pub(crate) brake: Arc<AgentBrake>,
     pub(crate) members: MembersDir,
@@ -410,6 +411,7 @@ fn apply_context(task: &GroupTask, shared: &Shared) -> ApplyContext {
         concurrency: shared.limits.calls_concurrent,
         reach: Arc::clone(&shared.reach),
         secrets: Arc::clone(&shared.secrets),
+        flavors: Arc::clone(&shared.flavors),
         rosters: Arc::clone(&shared.rosters),
         brake: Arc::clone(&shared.brake) as Arc<dyn drover_apply::Brake>,
     }

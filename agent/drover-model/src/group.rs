@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Activity, Adopt, Amount, Budget, CloudInit, Expiry, FieldClass, GroupName, InstanceId, Keep,
+    Activity, Adopt, Amount, Budget, Expiry, FieldClass, Flavor, GroupName, InstanceId, Keep,
     PlacementSpec, Prefer, Protect, ProviderName, QuorumSpec, Reason, Rebalance, ScalingSpec,
-    SecretRef, SourceSpan, Spread, Suspend, Timestamp, UpDown, Value, Window,
+    SourceSpan, Spread, Suspend, Timestamp, UpDown, Value, Window,
 };
 
 /// Defaults of a Group document. The one place that says them: the decoder, the schema and the
@@ -255,28 +255,6 @@ impl DerefMut for Template {
     fn deref_mut(&mut self) -> &mut TemplateParts {
         Arc::make_mut(&mut self.0)
     }
-}
-
-/// What prepares an instance.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Flavor {
-    /// Init lines, environment and tags, as written.
-    Vanilla(Vanilla),
-    /// Parts of user data for cloud-init.
-    CloudInit(CloudInit),
-}
-
-/// The `vanilla` flavor: init lines, environment, tags, with substitution and no logic.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Vanilla {
-    /// Shell lines run in order before the command; a failing line fails the instance.
-    pub init: Vec<String>,
-    /// Environment variables of init and command.
-    pub env: BTreeMap<String, String>,
-    /// Those whose values are secrets. No name is in both.
-    pub secrets: BTreeMap<String, SecretRef>,
-    /// Tags put on the instance.
-    pub tags: BTreeMap<String, String>,
 }
 
 /// When an instance is healthy.

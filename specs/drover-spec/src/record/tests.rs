@@ -3,12 +3,12 @@ use std::collections::BTreeSet;
 use drover_model::{
     Activity, Approval, ApprovalNeeded, ApprovalRejected, ApprovalVerdict, ApprovedChange,
     BindingName, BudgetName, ChangeId, Condition, ConditionType, Deleting, Digests, EntryId, Epoch,
-    ErrorClass, Flavor, GroupName, GroupPhase, GroupUid, Heeded, Held, Hold, IgnoredDifference,
-    InstanceId, Kept, LaunchBackoff, MemberId, Order, OrderState, OrderVerb, PauseCause,
-    PolicyHold, PolicyName, Promote, ProviderName, ProviderRef, ProviderType, Quarantine, RateSlot,
-    Reason, RecordedInstance, RecordedOrder, RecordedProvider, RecordedQuorum, RecordedStranger,
-    Resize, Rollout, RolloutMode, RolloutStages, RolloutState, SeatId, Signer, SourceSpan,
-    Template, TemplateParts, Timestamp, UpDown, Value, Vanilla,
+    ErrorClass, Flavor, FlavorName, GroupName, GroupPhase, GroupUid, Heeded, Held, Hold,
+    IgnoredDifference, InstanceId, Kept, LaunchBackoff, MemberId, Order, OrderState, OrderVerb,
+    PauseCause, PluginFlavor, PolicyHold, PolicyName, Promote, ProviderName, ProviderRef,
+    ProviderType, Quarantine, RateSlot, Reason, RecordedInstance, RecordedOrder, RecordedProvider,
+    RecordedQuorum, RecordedStranger, Resize, Rollout, RolloutMode, RolloutStages, RolloutState,
+    SeatId, Signer, SourceSpan, Template, TemplateParts, Timestamp, UpDown, Value, Vanilla,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -166,6 +166,7 @@ fn template() -> impl Strategy<Value = Template> {
             .collect();
             [("vanilla".to_owned(), vanilla)].into_iter().collect()
         });
+        let written = written.chain([plugin_as_written()]);
         Template::from(TemplateParts {
             properties,
             flavors_as_written: Value::List(written.collect()),
@@ -179,10 +180,25 @@ fn template() -> impl Strategy<Value = Template> {
                         secrets: BTreeMap::new(),
                     })
                 })
+                .chain([Flavor::Plugin(PluginFlavor {
+                    name: FlavorName::parse("swarm/worker").unwrap(),
+                    properties: [("a".to_owned(), Value::Int(1))].into_iter().collect(),
+                    answer: None,
+                })])
                 .collect(),
             tags,
         })
     })
+}
+
+fn plugin_as_written() -> Value {
+    let map =
+        |name: &str, value: Value| -> Value { [(name.to_owned(), value)].into_iter().collect() };
+    let mut plugin = map("properties", map("a", Value::Int(1)));
+    if let Value::Map(plugin) = &mut plugin {
+        plugin.insert("name".to_owned(), "swarm/worker".into());
+    }
+    map("plugin", plugin)
 }
 
 fn error_class() -> impl Strategy<Value = ErrorClass> {
