@@ -149,6 +149,33 @@ fn instances_get_what_a_plugin_answers_for_each_of_them_once() {
 }
 
 #[test]
+fn what_a_plugin_says_of_health_heals_and_what_it_does_not_say_ends_nobody() {
+    let sandbox = sandbox("hello");
+    let short = "  health: {unhealthyAfter: 500ms}\n";
+    sandbox.push("short", &[(WEB, &web("hello", short))]);
+    let greeter = Greeter::start(&sandbox);
+    let _agent = sandbox.agent();
+    sandbox.wait_converged("web", 2);
+    fs::write(sandbox.path("greeter/unhealthy"), "web-1\n").unwrap();
+    let healed = sandbox.wait_for("web", "the healing", |web| {
+        crate::support::converged(web, 2) && !instances(web).contains(&"web-1".to_owned())
+    });
+    assert_eq!(instances(&healed), ["web-2", "web-3"]);
+
+    drop(greeter);
+    let alone = sandbox.wait_for("web", "the plugin to be missed", |web| {
+        web["available"]
+            .as_u64()
+            .is_some_and(|available| available < 2)
+    });
+    assert_eq!(instances(&alone), ["web-2", "web-3"]);
+    let _greeter = Greeter::start(&sandbox);
+    let again = sandbox.wait_converged("web", 2);
+    assert_eq!(instances(&again), ["web-2", "web-3"], "nobody is replaced");
+    assert_eq!(tokens(&sandbox).len(), 3);
+}
+
+#[test]
 fn a_plugin_that_is_missing_or_refuses_harms_its_own_group_only() {
     let sandbox = sandbox("hello");
     let other = crate::support::group("db", 1, crate::support::IDLE, "");

@@ -325,7 +325,8 @@ impl Agent {
         let tenure = Tenure::open(stored.lease, settings.mode);
         let data_dir = settings.data_dir.as_deref();
         let view_missing = settings.mode == Mode::DryRun && stored.groups.is_empty();
-        let contact = contact.unwrap_or_else(|| real_contact(&parts.clock, &changed));
+        let contact =
+            contact.unwrap_or_else(|| real_contact(&parts.clock, &parts.flavors, &changed));
         let mut agent = Self {
             brake: Arc::new(AgentBrake::new(data_dir, stored.freeze)),
             members: MembersDir::new(data_dir),
@@ -618,9 +619,14 @@ impl Agent {
 }
 
 /// Returns the ways to instances over the network.
-fn real_contact(clock: &Arc<dyn Clock>, changed: &Arc<Notify>) -> Contact {
+fn real_contact(
+    clock: &Arc<dyn Clock>,
+    flavors: &Arc<dyn Flavors>,
+    changed: &Arc<Notify>,
+) -> Contact {
+    let prober = Prober::new(Arc::clone(clock), Arc::clone(flavors), Arc::clone(changed));
     Contact {
-        health: Arc::new(Prober::new(Arc::clone(clock), Arc::clone(changed))),
+        health: Arc::new(prober),
         reach: Arc::new(Network),
         rosters: Arc::new(Network),
     }

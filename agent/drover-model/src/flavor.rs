@@ -60,9 +60,46 @@ impl TemplateParts {
             Flavor::Vanilla(_) | Flavor::CloudInit(_) => None,
         })
     }
+
+    /// Returns the tags of an instance that plugins have answered, and that no later flavor sets.
+    pub fn answered_tags(&self) -> BTreeMap<String, String> {
+        let mut tags = BTreeMap::new();
+        for flavor in &self.flavors {
+            match flavor {
+                Flavor::Vanilla(vanilla) => tags.retain(|name, _| !vanilla.tags.contains_key(name)),
+                Flavor::CloudInit(_) => {}
+                Flavor::Plugin(plugin) => {
+                    let answered = plugin.answer.iter().flat_map(|answer| &answer.tags);
+                    tags.extend(answered.map(|(name, tag)| (name.clone(), tag.clone())));
+                }
+            }
+        }
+        tags
+    }
 }
 
 impl Template {
+    /// Returns the template with an answer of its plugins that has these tags and nothing else, for who reads them off a
+    /// record. Without a plugin they are nobody's.
+    #[must_use]
+    pub fn with_answered_tags(mut self, tags: BTreeMap<String, String>) -> Self {
+        let last = self
+            .flavors
+            .iter_mut()
+            .rev()
+            .find_map(|flavor| match flavor {
+                Flavor::Plugin(plugin) => Some(plugin),
+                Flavor::Vanilla(_) | Flavor::CloudInit(_) => None,
+            });
+        if let Some(plugin) = last {
+            plugin.answer = Some(Box::new(FlavorAnswer {
+                tags,
+                ..FlavorAnswer::default()
+            }));
+        }
+        self
+    }
+
     /// Returns the template as written: without what plugins answered for one instance.
     pub fn unanswered(&self) -> Self {
         if self.plugin_flavors().all(|plugin| plugin.answer.is_none()) {

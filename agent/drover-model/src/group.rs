@@ -59,6 +59,8 @@ pub mod defaults {
     pub const CHECK_INTERVAL: Duration = Duration::from_secs(10);
     /// `health.checks[].timeout`.
     pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+    /// The limit of one question to a flavor plugin about an instance's health: it may have to ask somebody else.
+    pub const FLAVOR_CHECK_TIMEOUT: Duration = Duration::from_secs(10);
     /// `heal.maxInFlight`: rounded up, so at least one.
     pub const HEAL_IN_FLIGHT_MAX: Amount = Amount::Percent(10);
     /// `heal.systemic.threshold`: above this share of bad instances the cause is not the instances.
@@ -303,6 +305,8 @@ pub enum Probe {
     },
     /// The provider says that the instance is healthy, beside running.
     Provider,
+    /// The flavor plugins of the instance's own template say so. Never written: a template with such flavors has it.
+    Flavors,
 }
 
 /// How bad instances are replaced.

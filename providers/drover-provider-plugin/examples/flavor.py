@@ -5,7 +5,8 @@ Usage: flavor.py SOCKET FOLDER
 
 Properties: {"greeting": TEXT}. Each instance gets a line of init that writes the greeting and a token into
 its folder, and the tag `joined` with a name for the token. FOLDER/tokens has a line for each token that was
-drawn: a plugin that draws one each time it is asked is asked once for each instance.
+drawn: a plugin that draws one each time it is asked is asked once for each instance. An instance is unhealthy while
+FOLDER/unhealthy has its name in a line.
 """
 
 import json
@@ -16,6 +17,7 @@ import socketserver
 import sys
 from http.server import BaseHTTPRequestHandler
 
+UNKNOWN, HEALTHY, UNHEALTHY = 0, 1, 2
 SOCKET, FOLDER = sys.argv[1], sys.argv[2]
 
 
@@ -39,6 +41,14 @@ def note(name, line):
         file.write(line + "\n")
 
 
+def lines(name):
+    try:
+        with open(os.path.join(FOLDER, name)) as file:
+            return file.read().split()
+    except FileNotFoundError:
+        return []
+
+
 def hello(_):
     return {"Objects": {"Flavor/0.1.1": [{"Name": ".", "ProxyFor": ""}]}}
 
@@ -59,10 +69,20 @@ def prepare(params):
     return {"Type": "", "Spec": spec}
 
 
+def healthy(params):
+    tags = params["Instance"].get("Tags") or {}
+    if "joined" not in tags:
+        # Not one of this flavor's: it cannot say.
+        return {"Type": "", "Health": UNKNOWN}
+    is_bad = tags.get("drover.instance") in lines("unhealthy")
+    return {"Type": "", "Health": UNHEALTHY if is_bad else HEALTHY}
+
+
 METHODS = {
     "Handshake.Hello": hello,
     "Flavor.Validate": validate,
     "Flavor.Prepare": prepare,
+    "Flavor.Healthy": healthy,
 }
 
 

@@ -1,10 +1,13 @@
 //! Flavor plugins, asked: InfraKit's `Flavor`, of every release.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drover_model::{ErrorClass, FlavorName, MemberId, Value};
-use drover_provider::{Allocation, FlavorPrepared, FlavorRequest, Flavors, ProviderError};
+use drover_model::{CheckOutcome, ErrorClass, FlavorName, MemberId, Value};
+use drover_provider::{
+    Allocation, FlavorCall, FlavorInstance, FlavorPrepared, FlavorRequest, Flavors, ProviderError,
+};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use tokio::time::Instant;
@@ -18,6 +21,11 @@ use crate::spec::{invalid, logical_id};
 
 /// The versions of `Flavor` that are spoken, oldest first. Their requests are the same.
 const VERSIONS: [((), &str); 2] = [((), "0.1.0"), ((), "0.1.1")];
+
+/// Health in InfraKit's numbers.
+const UNKNOWN: u64 = 0;
+const HEALTHY: u64 = 1;
+const UNHEALTHY: u64 = 2;
 
 /// Asks the flavor plugins at one place.
 #[derive(Debug, Clone)]
@@ -59,6 +67,42 @@ struct IndexParams<'a> {
     sequence: u64,
 }
 
+/// A question about an instance.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct InstanceParams<'a> {
+    r#type: &'a str,
+    properties: Json,
+    instance: InstanceDescription<'a>,
+}
+
+/// An instance as InfraKit's `Instance` would describe it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct InstanceDescription<'a> {
+    #[serde(rename = "ID")]
+    id: &'a str,
+    #[serde(rename = "LogicalID")]
+    logical_id: Option<String>,
+    tags: &'a BTreeMap<String, String>,
+    properties: Json,
+}
+
+impl<'a> InstanceParams<'a> {
+    fn new(caller: &'a Caller, flavor: &FlavorCall, instance: &'a FlavorInstance) -> Self {
+        Self {
+            r#type: &caller.name.subtype,
+            properties: as_json(&flavor.properties),
+            instance: InstanceDescription {
+                id: instance.provider_ref.as_str(),
+                logical_id: instance.member.as_ref().map(member_id),
+                tags: &instance.tags,
+                properties: to_json(&instance.properties),
+            },
+        }
+    }
+}
+
 impl PluginFlavors {
     /// Finds plugins at `place`.
     pub fn new(place: Place) -> Self {
@@ -69,6 +113,25 @@ impl PluginFlavors {
         let plugin: Result<PluginName, _> = name.as_str().parse();
         let plugin = plugin.map_err(|error| invalid(format!("flavor plugin {name}: {error}")))?;
         Ok(Caller::new(plugin, self.place.clone()))
+    }
+
+    /// Asks for an instance's health. Without a handshake: it is asked so often, and what is no flavor has no such
+    /// method.
+    async fn health(
+        &self,
+        flavor: &FlavorCall,
+        instance: &FlavorInstance,
+        limit: Duration,
+    ) -> Result<u64, ProviderError> {
+        let caller = self.caller(&flavor.name)?;
+        let params = InstanceParams::new(&caller, flavor, instance);
+        let method = "Flavor.Healthy";
+        let answer = caller.call(method, &params, limit).await.map_err(failed)?;
+        let health = answer
+            .as_object()
+            .and_then(|answer| field(answer, "Health"))
+            .and_then(Json::as_u64);
+        health.ok_or_else(|| failed(caller.garbled(method, "`Health` is not a number")))
     }
 }
 
@@ -267,6 +330,28 @@ impl Flavors for PluginFlavors {
         };
         asking.validate().await?;
         asking.prepare(request).await
+    }
+
+    async fn healthy(
+        &self,
+        flavor: &FlavorCall,
+        instance: &FlavorInstance,
+        limit: Duration,
+    ) -> CheckOutcome {
+        let says = |what: &str| format!("plugin {}: Flavor.Healthy: {what}", flavor.name);
+        match self.health(flavor, instance, limit).await {
+            Ok(HEALTHY) => CheckOutcome::Passing,
+            Ok(UNHEALTHY) => CheckOutcome::Failing {
+                why: says("it is unhealthy"),
+            },
+            Ok(UNKNOWN) => CheckOutcome::Unknown {
+                why: says("it does not know"),
+            },
+            Ok(other) => CheckOutcome::Unknown {
+                why: says(&format!("it answers {other}, which is no health")),
+            },
+            Err(error) => CheckOutcome::Unknown { why: error.message },
+        }
     }
 }
 

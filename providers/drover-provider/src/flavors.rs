@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drover_model::{ErrorClass, FlavorName, GroupName, MemberId, Value};
+use drover_model::{CheckOutcome, ErrorClass, FlavorName, GroupName, MemberId, ProviderRef, Value};
 
 use crate::ProviderError;
 
@@ -71,6 +71,28 @@ pub struct FlavorPrepared {
     pub properties: Option<Value>,
 }
 
+/// An instance, as a flavor plugin is told of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FlavorInstance {
+    /// The provider's handle.
+    pub provider_ref: ProviderRef,
+    /// Whose place it takes in a quorum group.
+    pub member: Option<MemberId>,
+    /// Its tags: those of its template, those that plugins gave it, and who owns it.
+    pub tags: BTreeMap<String, String>,
+    /// The provider's properties, as its template has them.
+    pub properties: Value,
+}
+
+/// What the flavor plugins of an instance's template are asked about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FlavorSubject {
+    /// The plugins, in order.
+    pub flavors: Vec<FlavorCall>,
+    /// The instance.
+    pub instance: FlavorInstance,
+}
+
 /// Asks flavor plugins.
 ///
 /// # Guarantees
@@ -98,6 +120,19 @@ pub trait Flavors: Send + Sync + fmt::Debug {
         request: &FlavorRequest,
         limit: Duration,
     ) -> Result<FlavorPrepared, ProviderError>;
+
+    /// Asks whether an instance does its work, for at most `limit`. A plugin that cannot be asked, or does not know,
+    /// leaves it unknown, which says nothing of the instance.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`prepare`](Self::prepare).
+    async fn healthy(
+        &self,
+        flavor: &FlavorCall,
+        instance: &FlavorInstance,
+        limit: Duration,
+    ) -> CheckOutcome;
 }
 
 /// Has no plugins, and says why.
@@ -126,5 +161,15 @@ impl Flavors for NoFlavors {
         _limit: Duration,
     ) -> Result<FlavorPrepared, ProviderError> {
         Err(self.refusal(&request.flavor))
+    }
+
+    async fn healthy(
+        &self,
+        flavor: &FlavorCall,
+        _instance: &FlavorInstance,
+        _limit: Duration,
+    ) -> CheckOutcome {
+        let why = self.refusal(flavor).message;
+        CheckOutcome::Unknown { why }
     }
 }

@@ -129,6 +129,26 @@ fn what_a_plugin_answered_for_one_instance_is_not_recorded_as_its_template() {
 }
 
 #[test]
+fn the_tags_that_a_plugin_gave_an_instance_are_recorded_with_it_and_stay() {
+    let mut fixture = Fixture::converged(1);
+    let answer = FlavorAnswer {
+        tags: [("joined".to_owned(), "as 1".to_owned())].into(),
+        ..FlavorAnswer::default()
+    };
+    fixture.create(&["web-1"], -5, IntentState::Sent);
+    let IntentKind::Create { template, .. } = &mut fixture.intents[0].kind else {
+        unreachable!("a create");
+    };
+    *template = plugin_template(Some(answer.clone()));
+    let (plan, _) = fixture.planned();
+    assert_eq!(plan.next.instances[&id("web-1")].tags, answer.tags);
+    fixture.recorded = plan.next;
+    fixture.intents.clear();
+    let (plan, _) = fixture.planned();
+    assert_eq!(plan.next.instances[&id("web-1")].tags, answer.tags);
+}
+
+#[test]
 fn a_number_is_never_given_twice_whoever_remembers_it() {
     let mut fixture = Fixture::converged(2);
     fixture.recorded.next_number = 3;

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drover_provider::{FlavorPrepared, FlavorRequest, Flavors, ProviderError};
+use drover_model::CheckOutcome;
+use drover_provider::{
+    FlavorCall, FlavorInstance, FlavorPrepared, FlavorRequest, Flavors, ProviderError,
+};
 
 /// Adds nothing to any instance.
 #[derive(Debug)]
@@ -22,5 +25,15 @@ impl Flavors for SimFlavors {
             tags: BTreeMap::new(),
             properties: None,
         })
+    }
+
+    /// Never asked: a simulated fleet has its own source of health.
+    async fn healthy(
+        &self,
+        _flavor: &FlavorCall,
+        _instance: &FlavorInstance,
+        _limit: Duration,
+    ) -> CheckOutcome {
+        CheckOutcome::Passing
     }
 }

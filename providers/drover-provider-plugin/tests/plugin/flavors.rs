@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use drover_model::{ErrorClass, FlavorName, GroupName, MemberId, Value};
+use drover_model::{CheckOutcome, ErrorClass, FlavorName, GroupName, MemberId, ProviderRef, Value};
 use drover_provider::{
-    Allocation, FlavorCall, FlavorIndex, FlavorPrepared, FlavorRequest, FlavorSpec, Flavors as _,
-    ProviderError,
+    Allocation, FlavorCall, FlavorIndex, FlavorInstance, FlavorPrepared, FlavorRequest, FlavorSpec,
+    Flavors as _, ProviderError,
 };
 use drover_provider_plugin::{
     CloudInitService, Directory, Place, PluginFlavors, Served, ServedSocket, Service,
@@ -290,4 +290,69 @@ async fn our_own_flavors_are_plugins_like_any() {
         ..request("vanilla", &json!({}))
     };
     assert_eq!(flavor.prepare(&nothing).await.unwrap().init, "");
+}
+
+fn instance(handle: &str) -> FlavorInstance {
+    FlavorInstance {
+        provider_ref: ProviderRef::parse(handle).unwrap(),
+        member: Some(MemberId::parse("10-0-0-5").unwrap()),
+        tags: BTreeMap::from([("link".to_owned(), "a/b=c".to_owned())]),
+        properties: from_json(&json!({"image": "a"})),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugins_word_on_health_is_believed_and_nothing_else_is_taken_for_one() {
+    let flavor = Flavor::new();
+    let known = [("i-0", 0), ("i-1", 1), ("i-2", 2), ("i-7", 7)];
+    flavor.fake.set_flavor(&known);
+    let host = flavor.host();
+    let call = call("fake/worker", &json!({"a": 1}));
+    let says = |handle: &'static str| {
+        let (host, call) = (host.clone(), call.clone());
+        async move { host.healthy(&call, &instance(handle), LIMIT).await }
+    };
+    assert_eq!(says("i-1").await, CheckOutcome::Passing);
+    let why = "plugin fake/worker: Flavor.Healthy: it is unhealthy".to_owned();
+    assert_eq!(says("i-2").await, CheckOutcome::Failing { why });
+    let unknown = |outcome: CheckOutcome, what: &str| {
+        let CheckOutcome::Unknown { why } = outcome else {
+            panic!("{outcome:?}");
+        };
+        let named = why.starts_with("plugin fake/worker: Flavor.Healthy: ");
+        assert!(named && why.contains(what), "{what}: {why}");
+    };
+    unknown(says("i-0").await, "it does not know");
+    unknown(says("i-7").await, "it answers 7");
+    let asked = &flavor.fake.calls("Flavor.Healthy")[0];
+    assert_eq!(
+        *asked,
+        json!({"Type": "worker", "Properties": {"a": 1}, "Instance": {
+            "ID": "i-1", "LogicalID": "10.0.0.5", "Tags": {"link": "a/b=c"}, "Properties": {"image": "a"},
+        }})
+    );
+    for (trouble, what) in [
+        (Trouble::Hang, "no answer within 500ms"),
+        (Trouble::LostReply, "no answer"),
+        (Trouble::Says("{\"result\":{}}"), "`Health` is not a number"),
+        (
+            Trouble::Says("{\"result\":{\"Health\":-1}}"),
+            "`Health` is not a number",
+        ),
+        (Trouble::Says("{\"error\":\"boom\"}"), "boom"),
+        (Trouble::Class("quota"), "no"),
+    ] {
+        flavor.fake.trouble("Flavor.Healthy", trouble);
+        unknown(says("i-1").await, what);
+    }
+    let gone = FlavorCall {
+        name: FlavorName::parse("gone").unwrap(),
+        ..call
+    };
+    let (one, missing) = (instance("i-1"), flavor.host());
+    let missing = missing.healthy(&gone, &one, LIMIT);
+    let CheckOutcome::Unknown { why } = missing.await else {
+        panic!("a plugin that is not there says nothing");
+    };
+    assert!(why.contains("there is no socket gone"), "{why}");
 }

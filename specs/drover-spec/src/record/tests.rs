@@ -3,12 +3,12 @@ use std::collections::BTreeSet;
 use drover_model::{
     Activity, Approval, ApprovalNeeded, ApprovalRejected, ApprovalVerdict, ApprovedChange,
     BindingName, BudgetName, ChangeId, Condition, ConditionType, Deleting, Digests, EntryId, Epoch,
-    ErrorClass, Flavor, FlavorName, GroupName, GroupPhase, GroupUid, Heeded, Held, Hold,
-    IgnoredDifference, InstanceId, Kept, LaunchBackoff, MemberId, Order, OrderState, OrderVerb,
-    PauseCause, PluginFlavor, PolicyHold, PolicyName, Promote, ProviderName, ProviderRef,
-    ProviderType, Quarantine, RateSlot, Reason, RecordedInstance, RecordedOrder, RecordedProvider,
-    RecordedQuorum, RecordedStranger, Resize, Rollout, RolloutMode, RolloutStages, RolloutState,
-    SeatId, Signer, SourceSpan, Template, TemplateParts, Timestamp, UpDown, Value, Vanilla,
+    ErrorClass, Flavor, GroupName, GroupPhase, GroupUid, Heeded, Held, Hold, IgnoredDifference,
+    InstanceId, Kept, LaunchBackoff, MemberId, Order, OrderState, OrderVerb, PauseCause,
+    PolicyHold, PolicyName, Promote, ProviderName, ProviderRef, ProviderType, Quarantine, RateSlot,
+    Reason, RecordedInstance, RecordedOrder, RecordedProvider, RecordedQuorum, RecordedStranger,
+    Resize, Rollout, RolloutMode, RolloutStages, RolloutState, SeatId, Signer, SourceSpan,
+    Template, TemplateParts, Timestamp, UpDown, Value, Vanilla,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -16,6 +16,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod flavors;
 mod holds;
 
 /// Texts that YAML makes hard: other readers' booleans and numbers, indicators, line breaks, spaces.
@@ -166,7 +167,7 @@ fn template() -> impl Strategy<Value = Template> {
             .collect();
             [("vanilla".to_owned(), vanilla)].into_iter().collect()
         });
-        let written = written.chain([plugin_as_written()]);
+        let written = written.chain([flavors::as_written()]);
         Template::from(TemplateParts {
             properties,
             flavors_as_written: Value::List(written.collect()),
@@ -180,25 +181,11 @@ fn template() -> impl Strategy<Value = Template> {
                         secrets: BTreeMap::new(),
                     })
                 })
-                .chain([Flavor::Plugin(PluginFlavor {
-                    name: FlavorName::parse("swarm/worker").unwrap(),
-                    properties: [("a".to_owned(), Value::Int(1))].into_iter().collect(),
-                    answer: None,
-                })])
+                .chain([flavors::plugin()])
                 .collect(),
             tags,
         })
     })
-}
-
-fn plugin_as_written() -> Value {
-    let map =
-        |name: &str, value: Value| -> Value { [(name.to_owned(), value)].into_iter().collect() };
-    let mut plugin = map("properties", map("a", Value::Int(1)));
-    if let Value::Map(plugin) = &mut plugin {
-        plugin.insert("name".to_owned(), "swarm/worker".into());
-    }
-    map("plugin", plugin)
 }
 
 fn error_class() -> impl Strategy<Value = ErrorClass> {
@@ -299,12 +286,13 @@ fn instance() -> impl Strategy<Value = RecordedInstance> {
                     class,
                     draining,
                     address,
-                    zone,
                     kept: why.as_ref().map(|why| Kept {
                         since: created_at,
                         until: created_at,
                         because: why.clone(),
                     }),
+                    tags: flavors::tags(zone.as_deref()),
+                    zone,
                     why,
                     created_at,
                 }
@@ -794,6 +782,10 @@ fn reads_well() {
                 address: Some("127.64.0.1".to_owned()),
                 zone: None,
                 created_at: time("2026-03-01T09:00:00.5Z"),
+                tags: why
+                    .iter()
+                    .map(|why| ("joined".to_owned(), (*why).to_owned()))
+                    .collect(),
                 kept: why.map(kept),
             },
         );

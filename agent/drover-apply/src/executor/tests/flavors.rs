@@ -5,11 +5,12 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use drover_model::{
-    CloudInit, Flavor, FlavorName, InPlace, IntentKind, PartType, PluginFlavor, Template,
-    UserDataPart, Value,
+    CheckOutcome, CloudInit, Flavor, FlavorName, InPlace, IntentKind, PartType, PluginFlavor,
+    Template, UserDataPart, Value,
 };
 use drover_provider::{
-    Allocation, FlavorPrepared, FlavorRequest, Flavors, ProviderError, ProvisionRequest,
+    Allocation, FlavorCall, FlavorInstance, FlavorPrepared, FlavorRequest, Flavors, ProviderError,
+    ProvisionRequest,
 };
 
 use super::*;
@@ -84,6 +85,15 @@ impl Flavors for Plugin {
             tags,
             properties: None,
         })
+    }
+
+    async fn healthy(
+        &self,
+        _flavor: &FlavorCall,
+        _instance: &FlavorInstance,
+        _limit: Duration,
+    ) -> CheckOutcome {
+        unreachable!("an executor asks for nobody's health")
     }
 }
 
