@@ -21,6 +21,7 @@ mod edit;
 #[allow(dead_code, reason = "the provider's own tests use more of it")]
 mod engine;
 mod etcd;
+mod flavors;
 mod groups;
 #[path = "../../agent/drover-git/tests/support/http_backend.rs"]
 mod http_backend;

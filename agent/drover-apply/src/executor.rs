@@ -13,15 +13,16 @@ use std::time::Duration;
 
 use drover_model::{
     Action, Epoch, ErrorClass, FleetName, GroupName, IntentId, IntentKind, IntentState, Plan,
-    Precondition, Settlement, SettlementOutcome,
+    Precondition, Settlement, SettlementOutcome, Step,
 };
-use drover_provider::{Clock, Provider, SecretSource};
+use drover_provider::{Clock, Flavors, Provider, SecretSource};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 
 use crate::{Journal, JournalChange, JournalError, Reach, Rosters, write_journal};
 
 mod call;
+mod flavors;
 mod ledger;
 mod prepare;
 #[cfg(test)]
@@ -35,6 +36,10 @@ use view::View;
 /// Most steps whose intents are written in one transaction. A template is some kilobytes, so a wave
 /// stays within a few megabytes.
 const WAVE_STEPS_MAX: usize = 256;
+
+/// Most steps of a wave that flavor plugins are asked about: what a slow plugin has answered for these is used before it
+/// is asked about others, so that a pass which runs out of time has come further than the one before.
+const ASKED_STEPS_MAX: usize = 16;
 
 /// What a plan is applied with.
 #[derive(Debug, Clone)]
@@ -55,6 +60,8 @@ pub struct ApplyContext {
     pub concurrency: usize,
     /// Where the values of secrets are read.
     pub secrets: Arc<dyn SecretSource>,
+    /// Who is asked what flavor plugins make of an instance.
+    pub flavors: Arc<dyn Flavors>,
     /// How instances are told to drain, and asked whether they have.
     pub reach: Arc<dyn Reach>,
     /// How membership lists of quorum groups are changed.
@@ -197,13 +204,22 @@ pub async fn apply(plan: &Plan, ctx: &ApplyContext) -> ApplyReport {
     run.report()
 }
 
+/// Returns how many steps a wave with `step` may have.
+fn most(step: &Step) -> usize {
+    if flavors::asks(step) {
+        ASKED_STEPS_MAX
+    } else {
+        WAVE_STEPS_MAX
+    }
+}
+
 /// Cuts a plan into runs of steps of one kind.
 fn waves(plan: &Plan) -> Vec<Range<usize>> {
     let mut waves: Vec<Range<usize>> = Vec::new();
     for (index, step) in plan.steps.iter().enumerate() {
         match waves.last_mut() {
             Some(wave)
-                if wave.len() < WAVE_STEPS_MAX
+                if wave.len() < most(step).min(most(&plan.steps[wave.start]))
                     && plan.steps[wave.start].action.verb() == step.action.verb() =>
             {
                 wave.end = index + 1;
@@ -245,6 +261,11 @@ impl Halt {
 
     fn journal_failed(&self, error: JournalError) {
         self.lock().journal.get_or_insert(error);
+    }
+
+    /// Takes note of a flavor plugin that did not answer: it would not for the next instance either.
+    fn note_unasked(&self, class: ErrorClass) {
+        self.lock().creates.get_or_insert(class);
     }
 
     /// Takes note of a refusal that the following steps would meet too.
@@ -310,26 +331,25 @@ fn creates(action: &Action) -> bool {
 
 impl Run<'_> {
     async fn wave(&mut self, steps: Range<usize>) {
+        let asking = steps.clone().filter(|index| {
+            let step = &self.plan.steps[*index];
+            flavors::asks(step) && self.skip(step).is_none()
+        });
+        let mut made = flavors::ask(asking.collect(), self.plan, self.ctx).await;
+        let unasked = flavors::failed_create(&made, self.plan);
         let mut works: Vec<Work<'_>> = Vec::new();
         for index in steps {
             let step = &self.plan.steps[index];
             let skip = self
-                .halt
-                .skip(self.ctx, &self.plan.group, &step.action)
-                .or_else(|| {
-                    let failed = step
-                        .preconditions
-                        .iter()
-                        .find(|one| !self.view.holds(one, step));
-                    failed.cloned().map(Skip::Precondition)
-                })
+                .skip(step)
                 .or_else(|| self.ledger.spend(self.plan, step, &self.view));
             if let Some(skip) = skip {
                 self.results[index] = Some(StepResult::Skipped(skip));
                 continue;
             }
-            let work = prepare::work(index, step, self.plan, self.ctx, &mut self.view);
-            works.push(work);
+            let mut work = Work::new(index, step);
+            work.made = made.remove(&index);
+            works.push(prepare::work(work, self.plan, self.ctx, &mut self.view));
         }
         if works.is_empty() {
             return;
@@ -348,6 +368,19 @@ impl Run<'_> {
             }
         }
         self.call(works).await;
+        if let Some(class) = unasked {
+            self.halt.note_unasked(class);
+        }
+    }
+
+    /// Returns why `step` may not be begun, as far as it is no matter of the plan's allowance.
+    fn skip(&self, step: &Step) -> Option<Skip> {
+        let halted = self.halt.skip(self.ctx, &self.plan.group, &step.action);
+        halted.or_else(|| {
+            let mut preconditions = step.preconditions.iter();
+            let failed = preconditions.find(|one| !self.view.holds(one, step));
+            failed.cloned().map(Skip::Precondition)
+        })
     }
 
     /// Gives each new intent of a wave its id, in the order in which they were written.

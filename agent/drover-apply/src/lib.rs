@@ -16,6 +16,7 @@
 
 mod drains;
 mod executor;
+mod flavors;
 mod journal;
 mod prober;
 mod reach;
@@ -26,6 +27,7 @@ mod testing;
 
 pub use drains::{DrainsAdvanced, advance_drains};
 pub use executor::{ApplyContext, ApplyReport, Brake, Skip, StepOutcome, StepResult, Stop, apply};
+pub use flavors::flavor_subject;
 pub use journal::{
     Attempted, Disposition, FailWrites, Journal, JournalChange, JournalError, MemoryJournal,
     RedbJournal, Reply, write_journal,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use drover_model::{GroupName, HealthSignal, HealthSpec, InstanceId, ProviderRef};
-use drover_provider::{Clock, Provider};
+use drover_provider::{Clock, FlavorSubject, Flavors, Provider};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::Notify;
@@ -27,7 +27,7 @@ use board::{Board, Finished};
 const PROBES_MAX: usize = 512;
 
 /// An instance to be checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ProbeTarget {
     /// The instance.
     pub instance: InstanceId,
@@ -38,6 +38,8 @@ pub struct ProbeTarget {
     /// Whether it has been healthy before. One that has not is checked often, so that a new instance
     /// is found healthy within a second.
     pub settled: bool,
+    /// What the flavor plugins of its template are asked about it. None: its template has none.
+    pub flavors: Option<Arc<FlavorSubject>>,
 }
 
 /// Runs health checks in the background.
@@ -52,6 +54,7 @@ pub struct Prober {
 #[derive(Debug)]
 struct Shared {
     clock: Arc<dyn Clock>,
+    flavors: Arc<dyn Flavors>,
     /// Told when a group's signals changed.
     changed: Arc<Notify>,
     /// Told when there is something new to do.
@@ -66,9 +69,10 @@ impl Prober {
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub fn new(clock: Arc<dyn Clock>, changed: Arc<Notify>) -> Self {
+    pub fn new(clock: Arc<dyn Clock>, flavors: Arc<dyn Flavors>, changed: Arc<Notify>) -> Self {
         let shared = Arc::new(Shared {
             clock,
+            flavors,
             changed,
             wake: Notify::new(),
             board: Mutex::new(Some(Board::default())),
@@ -81,7 +85,7 @@ impl Prober {
     }
 
     /// Checks exactly `targets` of `group` from now on, as `health` says. Results of targets that are
-    /// as before are kept; a new address or handle starts afresh; changed checks start all afresh.
+    /// as before are kept; a new address, handle or flavor starts afresh; changed checks start all afresh.
     pub fn watch(
         &self,
         group: &GroupName,
@@ -169,7 +173,11 @@ async fn run(shared: Arc<Shared>) {
             while under_way.len() < PROBES_MAX
                 && let Some(job) = board.begin(now)
             {
-                under_way.push(probe::run(job, shared.clock.clone()));
+                under_way.push(probe::run(
+                    job,
+                    shared.clock.clone(),
+                    shared.flavors.clone(),
+                ));
             }
             board.next_due().filter(|_| under_way.len() < PROBES_MAX)
         };

@@ -436,6 +436,7 @@ impl Fixture {
             call_timeout: Duration::from_secs(30),
             concurrency: 4,
             secrets: Arc::new(drover_provider::NoSecrets),
+            flavors: Arc::new(drover_provider::NoFlavors::new("there are none here")),
             reach: Arc::new(crate::Network),
             rosters: self.rosters.clone(),
             brake: self.frozen.clone(),

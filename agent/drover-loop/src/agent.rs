@@ -12,7 +12,7 @@ use drover_model::{
     AgentName, Approvals, Epoch, FleetName, GroupName, Held, Hold, Revision, Timestamp,
 };
 use drover_policy::SourceFacts;
-use drover_provider::{Clock, SecretSource};
+use drover_provider::{Clock, Flavors, SecretSource};
 use drover_spec::Diagnostic;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -93,6 +93,8 @@ pub struct AgentParts {
     pub registry: Registry,
     /// Where the values of secrets are read.
     pub secrets: Arc<dyn SecretSource>,
+    /// Who is asked what flavor plugins make of an instance.
+    pub flavors: Arc<dyn Flavors>,
     /// Tells whether the holder of a lease lives.
     pub liveness: LivenessProbe,
     /// Draws the ids of groups and of this data directory.
@@ -157,6 +159,7 @@ pub struct Agent {
     prober: Arc<dyn HealthSource>,
     reach: Arc<dyn Reach>,
     secrets: Arc<dyn SecretSource>,
+    flavors: Arc<dyn Flavors>,
     rosters: Arc<dyn Rosters>,
     store: Store,
     brake: Arc<AgentBrake>,
@@ -322,13 +325,15 @@ impl Agent {
         let tenure = Tenure::open(stored.lease, settings.mode);
         let data_dir = settings.data_dir.as_deref();
         let view_missing = settings.mode == Mode::DryRun && stored.groups.is_empty();
-        let contact = contact.unwrap_or_else(|| real_contact(&parts.clock, &changed));
+        let contact =
+            contact.unwrap_or_else(|| real_contact(&parts.clock, &parts.flavors, &changed));
         let mut agent = Self {
             brake: Arc::new(AgentBrake::new(data_dir, stored.freeze)),
             members: MembersDir::new(data_dir),
             prober: contact.health,
             reach: contact.reach,
             secrets: parts.secrets,
+            flavors: parts.flavors,
             rosters: contact.rosters,
             remote: Offload::new(Remote::new(parts.source, parts.recorder, parts.operations)),
             timekeeper: Timekeeper::new(stored.clock, settings.interval),
@@ -614,9 +619,14 @@ impl Agent {
 }
 
 /// Returns the ways to instances over the network.
-fn real_contact(clock: &Arc<dyn Clock>, changed: &Arc<Notify>) -> Contact {
+fn real_contact(
+    clock: &Arc<dyn Clock>,
+    flavors: &Arc<dyn Flavors>,
+    changed: &Arc<Notify>,
+) -> Contact {
+    let prober = Prober::new(Arc::clone(clock), Arc::clone(flavors), Arc::clone(changed));
     Contact {
-        health: Arc::new(Prober::new(Arc::clone(clock), Arc::clone(changed))),
+        health: Arc::new(prober),
         reach: Arc::new(Network),
         rosters: Arc::new(Network),
     }

@@ -101,6 +101,7 @@ pub fn check_repository(
             let manifest = asked.manifest(&provider.name, manifest);
             found.extend(check_group(group, &manifest));
         }
+        found.extend(check_flavor_plugins(group, registry));
     }
     found
 }
@@ -147,7 +148,7 @@ pub fn check_group(group: &Group, manifest: &Manifest) -> Vec<Diagnostic> {
         found.extend(substitutions(text, &at("")));
     }
     for flavor in &template.flavors {
-        let texts: Vec<&String> = match flavor {
+        let texts: Vec<&str> = match flavor {
             Flavor::Vanilla(Vanilla {
                 init,
                 env,
@@ -156,10 +157,15 @@ pub fn check_group(group: &Group, manifest: &Manifest) -> Vec<Diagnostic> {
                 tags,
             }) => {
                 let texts = init.iter().chain(env.values());
-                texts.chain(tags.values()).collect()
+                texts.chain(tags.values()).map(String::as_str).collect()
             }
             Flavor::CloudInit(CloudInit { parts }) => {
-                parts.iter().map(|part| &part.content).collect()
+                parts.iter().map(|part| part.content.as_str()).collect()
+            }
+            Flavor::Plugin(plugin) => {
+                let mut texts = Vec::new();
+                collect_texts("", &plugin.properties, &mut texts);
+                texts.into_iter().map(|(_, text)| text).collect()
             }
         };
         for text in texts {
@@ -171,11 +177,24 @@ pub fn check_group(group: &Group, manifest: &Manifest) -> Vec<Diagnostic> {
     found
 }
 
+/// Returns a mistake for a flavor that is a program, where the agent's file allows none.
+fn check_flavor_plugins(group: &Group, registry: &Registry) -> Option<Diagnostic> {
+    let is_plugin = |flavor: &Flavor| matches!(flavor, Flavor::Plugin(_));
+    let at = group.spec.template.flavors.iter().position(is_plugin)?;
+    if registry.allows_flavor_plugins() {
+        return None;
+    }
+    let span = group.flavor_spans.get(at).unwrap_or(&group.span).clone();
+    let message =
+        "flavor plugins are not allowed; add plugin to providers.allow in the agent's file";
+    Some(Diagnostic::error("flavor-not-allowed", message, span))
+}
+
 /// Returns a mistake for secrets that would become user data, which everybody on an instance can read.
 fn secrets_in_user_data(group: &Group, manifest: &Manifest) -> Option<Diagnostic> {
     let secret = |flavor: &Flavor| match flavor {
         Flavor::Vanilla(vanilla) => !vanilla.secrets.is_empty(),
-        Flavor::CloudInit(_) => false,
+        Flavor::CloudInit(_) | Flavor::Plugin(_) => false,
     };
     match manifest.init {
         InitUse::ShellLines => return None,

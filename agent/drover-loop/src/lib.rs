@@ -77,7 +77,7 @@ pub use recorder::{
     ANCHOR_FILE, Anchor, GitRecorder, GitRecorderOptions, Guard, Look, PublishResult, PublishWhen,
     Recorder, RecorderError, Rewrite, StateCommit, Swap,
 };
-pub use registry::{Allowed, Registry, RegistryError};
+pub use registry::{Allowed, Registry, RegistryError, plugin_type};
 pub use replay::{ReplayError, Replayed, replay};
 pub use run::{AgentHandle, Driver, Ended, PASS_GAP, drive};
 pub use source::{

@@ -25,6 +25,15 @@ impl Allowed {
     }
 }
 
+/// Returns the type of providers that are programs of their own. Where it may be used, flavors may be such programs too.
+///
+/// # Panics
+///
+/// Never: it is a valid name.
+pub fn plugin_type() -> ProviderType {
+    ProviderType::parse("plugin").expect("a valid label")
+}
+
 /// The provider types that the binary brought along, and which of them may be used.
 #[derive(Debug, Clone)]
 pub struct Registry {
@@ -71,6 +80,11 @@ impl Registry {
             .map(|factory| (factory.manifest().type_.clone(), factory))
             .collect();
         Self { factories, allowed }
+    }
+
+    /// Returns whether flavors may be programs of their own.
+    pub fn allows_flavor_plugins(&self) -> bool {
+        self.allowed.allows(&plugin_type())
     }
 
     /// Returns the manifest of a type that exists and is allowed.

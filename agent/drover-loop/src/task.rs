@@ -18,7 +18,7 @@ use drover_model::{
 };
 use drover_plan::{FenceScope, fence_scope};
 use drover_policy::{GroupSummary, PolicySet, SourceFacts};
-use drover_provider::{Clock, SecretSource};
+use drover_provider::{Clock, Flavors, SecretSource};
 use tracing::{info, warn};
 
 use crate::audit::AuditStep;
@@ -69,6 +69,7 @@ pub(crate) struct Shared {
     pub(crate) prober: Arc<dyn HealthSource>,
     pub(crate) reach: Arc<dyn Reach>,
     pub(crate) secrets: Arc<dyn SecretSource>,
+    pub(crate) flavors: Arc<dyn Flavors>,
     pub(crate) rosters: Arc<dyn Rosters>,
     pub(crate) brake: Arc<AgentBrake>,
     pub(crate) members: MembersDir,
@@ -242,7 +243,7 @@ pub(crate) async fn run(mut task: GroupTask, shared: Arc<Shared>) -> Result<Fini
             intents = shared.journal.open_intents(&task.name)?;
         }
     }
-    let mut signals = watch(&task, &shared);
+    let mut signals = watch(&task, &shared, &intents);
     secrets.clean_signals(&mut signals);
     let roster = roster(&task, &shared).await;
     let recorded = numbered(&task, &shared, &intents)?;
@@ -346,7 +347,11 @@ fn numbered(
 }
 
 /// Tells the prober whom to ask, and returns what it knows.
-fn watch(task: &GroupTask, shared: &Shared) -> BTreeMap<InstanceId, HealthSignal> {
+fn watch(
+    task: &GroupTask,
+    shared: &Shared,
+    intents: &[Intent],
+) -> BTreeMap<InstanceId, HealthSignal> {
     let in_force = task.accepted.as_ref();
     let group = in_force.or(task.candidate.as_ref().map(|candidate| &candidate.group));
     let Some(group) = group.filter(|group| !group.spec.health.checks.is_empty()) else {
@@ -360,7 +365,9 @@ fn watch(task: &GroupTask, shared: &Shared) -> BTreeMap<InstanceId, HealthSignal
         );
         let owner = listed.ownership.as_ref().filter(|_| running)?;
         let known = task.memory.get(&owner.instance);
+        let flavors = drover_apply::flavor_subject(listed, &task.recorded, intents);
         Some(ProbeTarget {
+            flavors: flavors.map(Arc::new),
             instance: owner.instance.clone(),
             provider_ref: listed.provider_ref.clone(),
             address: listed.address.clone(),
@@ -410,6 +417,7 @@ fn apply_context(task: &GroupTask, shared: &Shared) -> ApplyContext {
         concurrency: shared.limits.calls_concurrent,
         reach: Arc::clone(&shared.reach),
         secrets: Arc::clone(&shared.secrets),
+        flavors: Arc::clone(&shared.flavors),
         rosters: Arc::clone(&shared.rosters),
         brake: Arc::clone(&shared.brake) as Arc<dyn drover_apply::Brake>,
     }

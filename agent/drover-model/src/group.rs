@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Activity, Adopt, Amount, Budget, CloudInit, Expiry, FieldClass, GroupName, InstanceId, Keep,
+    Activity, Adopt, Amount, Budget, Expiry, FieldClass, Flavor, GroupName, InstanceId, Keep,
     PlacementSpec, Prefer, Protect, ProviderName, QuorumSpec, Reason, Rebalance, ScalingSpec,
-    SecretRef, SourceSpan, Spread, Suspend, Timestamp, UpDown, Value, Window,
+    SourceSpan, Spread, Suspend, Timestamp, UpDown, Value, Window,
 };
 
 /// Defaults of a Group document. The one place that says them: the decoder, the schema and the
@@ -59,6 +59,8 @@ pub mod defaults {
     pub const CHECK_INTERVAL: Duration = Duration::from_secs(10);
     /// `health.checks[].timeout`.
     pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+    /// The limit of one question to a flavor plugin about an instance's health: it may have to ask somebody else.
+    pub const FLAVOR_CHECK_TIMEOUT: Duration = Duration::from_secs(10);
     /// `heal.maxInFlight`: rounded up, so at least one.
     pub const HEAL_IN_FLIGHT_MAX: Amount = Amount::Percent(10);
     /// `heal.systemic.threshold`: above this share of bad instances the cause is not the instances.
@@ -257,28 +259,6 @@ impl DerefMut for Template {
     }
 }
 
-/// What prepares an instance.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Flavor {
-    /// Init lines, environment and tags, as written.
-    Vanilla(Vanilla),
-    /// Parts of user data for cloud-init.
-    CloudInit(CloudInit),
-}
-
-/// The `vanilla` flavor: init lines, environment, tags, with substitution and no logic.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Vanilla {
-    /// Shell lines run in order before the command; a failing line fails the instance.
-    pub init: Vec<String>,
-    /// Environment variables of init and command.
-    pub env: BTreeMap<String, String>,
-    /// Those whose values are secrets. No name is in both.
-    pub secrets: BTreeMap<String, SecretRef>,
-    /// Tags put on the instance.
-    pub tags: BTreeMap<String, String>,
-}
-
 /// When an instance is healthy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthSpec {
@@ -325,6 +305,8 @@ pub enum Probe {
     },
     /// The provider says that the instance is healthy, beside running.
     Provider,
+    /// The flavor plugins of the instance's own template say so. Never written: a template with such flavors has it.
+    Flavors,
 }
 
 /// How bad instances are replaced.

@@ -62,6 +62,30 @@ fn check_dns_label(text: &str) -> Result<(), IdError> {
     Ok(())
 }
 
+/// The longest name of a plugin, in characters: a file name has at most 255 bytes, and some endings are added to it.
+const PLUGIN_LENGTH_MAX: usize = 200;
+
+/// The part before the first `/` is one file name, so that no document leads out of the plugins' folder.
+fn check_plugin(text: &str) -> Result<(), IdError> {
+    if text.is_empty() {
+        return Err(IdError::Empty);
+    }
+    if text.len() > PLUGIN_LENGTH_MAX {
+        return Err(IdError::TooLong {
+            max: PLUGIN_LENGTH_MAX,
+        });
+    }
+    let lookup = text.split('/').next().unwrap_or_default();
+    let names_a_file = !matches!(lookup, "" | "." | "..") && !text.ends_with('/');
+    let strange = |c: char| c.is_control() || c.is_whitespace() || c == '$';
+    if names_a_file && !text.contains(strange) {
+        return Ok(());
+    }
+    Err(IdError::Form {
+        expected: "the name of a plugin, such as `swarm` or `swarm/worker`",
+    })
+}
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $check:expr) => {
         $(#[$doc])*
@@ -117,6 +141,12 @@ text_id!(
     /// The type of a provider, such as `process`: what implements it.
     ProviderType,
     check_dns_label
+);
+text_id!(
+    /// What a document calls a flavor plugin: the name of its socket, and `/` and a subtype where it has several.
+    /// Not the name of a flavor that is part of drover.
+    FlavorName,
+    check_plugin
 );
 text_id!(
     /// The name of a Policy document.

@@ -371,6 +371,8 @@ pub struct RecordedInstance {
     pub zone: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// The tags that flavor plugins gave it, which they are told when they are asked about it.
+    pub tags: BTreeMap<String, String>,
     /// Set while it is kept for people to look at: it is no member then.
     pub kept: Option<Kept>,
 }

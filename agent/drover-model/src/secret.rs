@@ -236,7 +236,8 @@ impl TemplateParts {
         for flavor in &self.flavors {
             match flavor {
                 Flavor::Vanilla(vanilla) => found.extend(vanilla.secrets.values().cloned()),
-                Flavor::CloudInit(_) => {}
+                // Properties of plugins have none.
+                Flavor::CloudInit(_) | Flavor::Plugin(_) => {}
             }
         }
         found

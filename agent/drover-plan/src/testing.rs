@@ -206,6 +206,7 @@ impl Fixture {
             address: None,
             zone: None,
             created_at: at(-3600),
+            tags: BTreeMap::new(),
             kept: None,
         };
         self.recorded.instances.insert(id(name), was);

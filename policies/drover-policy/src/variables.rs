@@ -136,7 +136,7 @@ static DELETION_POLICIES: Words = Words {
 
 static PROBES: Words = Words {
     name: "a kind of check",
-    all: || vec!["http", "tcp", "command", "provider"],
+    all: || vec!["http", "tcp", "command", "provider", "flavors"],
 };
 
 /// One variable of the language.
@@ -413,14 +413,15 @@ record!(CheckRecord as CHECK "check": |this| {
         Probe::Tcp { .. } => "tcp",
         Probe::Command { .. } => "command",
         Probe::Provider => "provider",
+        Probe::Flavors => "flavors",
     });
     "port": Type::Int, "The port; 0 for other kinds than http and tcp." => value::int(match &this.0.probe {
         Probe::Http { port, .. } | Probe::Tcp { port } => *port,
-        Probe::Command { .. } | Probe::Provider => 0,
+        Probe::Command { .. } | Probe::Provider | Probe::Flavors => 0,
     });
     "path": Type::Text, "The path; empty for other kinds than http." => value::text(match &this.0.probe {
         Probe::Http { path, .. } => path,
-        Probe::Tcp { .. } | Probe::Command { .. } | Probe::Provider => "",
+        Probe::Tcp { .. } | Probe::Command { .. } | Probe::Provider | Probe::Flavors => "",
     });
     "interval": Type::Duration, "Time between two tries." => value::duration(this.0.interval);
 });

@@ -7,7 +7,7 @@
 //!
 //! It knows nothing of groups' sizes, health or rollouts, and starts no program.
 //!
-//! Entry points: [`PluginFactory`] for the agent, [`Directory`] and [`PluginName`] for finding plugins,
+//! Entry points: [`PluginFactory`] and [`PluginFlavors`] for the agent, [`Directory`] and [`PluginName`] for finding plugins,
 //! [`inspect_groups`] and [`config_hash`] for taking over groups of InfraKit.
 //!
 //! **Invariant:** a call that makes something is written down before it is sent, and not made again while
@@ -21,6 +21,7 @@ mod config_hash;
 mod contact;
 mod endpoint;
 mod factory;
+mod flavors;
 mod go_json;
 mod groups;
 mod hello;
@@ -42,6 +43,7 @@ pub use call::Place;
 pub use config_hash::config_hash;
 pub use endpoint::{Directory, Endpoint, FindError, PluginName, PluginNameError};
 pub use factory::PluginFactory;
+pub use flavors::PluginFlavors;
 pub use go_json::{GoJson, GoJsonError, NumberTooLarge};
 pub use groups::{AskError, InfrakitGroup, InfrakitInstance, describe_instances, inspect_groups};
 pub use json::{from_json, to_json};

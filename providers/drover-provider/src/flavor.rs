@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use drover_model::{Flavor, GroupName, InstanceId, MemberId, Seat, Template, Value};
+use drover_model::{Flavor, FlavorName, GroupName, InstanceId, MemberId, Seat, Template, Value};
 
 use crate::{Secrets, Slot, user_data};
 
@@ -30,6 +30,20 @@ pub struct Facts {
 pub struct SubstitutionError {
     /// The name between the braces.
     pub name: String,
+}
+
+/// Why nothing can be made of a template.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PrepareError {
+    /// A `${...}` that names no fact.
+    #[error(transparent)]
+    Substitution(#[from] SubstitutionError),
+    /// What a plugin would add is not known.
+    #[error("flavor plugin {plugin} was not asked")]
+    NotAsked {
+        /// The plugin.
+        plugin: FlavorName,
+    },
 }
 
 /// What a template asks for, for one instance.
@@ -148,25 +162,27 @@ pub fn unknown_substitutions(text: &str) -> Vec<String> {
 /// Applies the flavors of `template` in order, for the instance that `facts` describe.
 ///
 /// Init lines are appended, environment and tags of a later flavor win over an earlier one's. With a
-/// `cloudInit` flavor, init is one document of user data, which holds lines and environment too.
+/// `cloudInit` flavor, init is one document of user data, which holds lines and environment too. Of flavor plugins,
+/// what they answered is used as it is.
 ///
 /// # Errors
 ///
-/// A substitution that names no fact.
-pub fn prepare(template: &Template, facts: &Facts) -> Result<Prepared, SubstitutionError> {
+/// A substitution that names no fact, and a flavor plugin that was not asked.
+pub fn prepare(template: &Template, facts: &Facts) -> Result<Prepared, PrepareError> {
     let mut slot = Slot {
         instance: facts.instance.clone(),
         init: Vec::new(),
         env: BTreeMap::new(),
         secrets: BTreeMap::new(),
-        tags: substituted(&template.tags, facts)?,
+        tags: substitute_map(&template.tags, facts)?,
         seat: facts.seat.clone().map(Box::new),
     };
     let document = user_data(template, facts)?;
+    let mut properties = &template.properties;
     for flavor in &template.flavors {
         match flavor {
             Flavor::Vanilla(vanilla) => {
-                slot.tags.extend(substituted(&vanilla.tags, facts)?);
+                slot.tags.extend(substitute_map(&vanilla.tags, facts)?);
                 if document.is_some() {
                     continue;
                 }
@@ -178,19 +194,32 @@ pub fn prepare(template: &Template, facts: &Facts) -> Result<Prepared, Substitut
                     .retain(|name, _| !vanilla.secrets.contains_key(name));
                 slot.secrets
                     .retain(|name, _| !vanilla.env.contains_key(name));
-                slot.env.extend(substituted(&vanilla.env, facts)?);
+                slot.env.extend(substitute_map(&vanilla.env, facts)?);
                 let secrets = vanilla.secrets.iter();
                 slot.secrets
                     .extend(secrets.map(|(name, from)| (name.clone(), from.clone())));
             }
             Flavor::CloudInit(_) => {}
+            Flavor::Plugin(plugin) => {
+                let Some(answer) = &plugin.answer else {
+                    let plugin = plugin.name.clone();
+                    return Err(PrepareError::NotAsked { plugin });
+                };
+                let tags = answer.tags.iter();
+                slot.tags
+                    .extend(tags.map(|(key, tag)| (key.clone(), escaped(tag))));
+                if document.is_none() && !answer.init.is_empty() {
+                    slot.init.push(escaped(&answer.init));
+                }
+                properties = answer.properties.as_ref().unwrap_or(properties);
+            }
         }
     }
     slot.init
         .extend(document.map(|document| escaped(&document)));
     Ok(Prepared {
         slot,
-        properties: substitute_value(&template.properties, facts)?,
+        properties: substitute_value(properties, facts)?,
     })
 }
 
@@ -254,9 +283,9 @@ pub fn finish(
     let mut finished = Slot {
         instance: slot.instance.clone(),
         init: init.collect::<Result<_, _>>()?,
-        env: substituted(&slot.env, &facts)?,
+        env: substitute_map(&slot.env, &facts)?,
         secrets: slot.secrets.clone(),
-        tags: substituted(&slot.tags, &facts)?,
+        tags: substitute_map(&slot.tags, &facts)?,
         seat: slot.seat.clone(),
     };
     finished.env = secrets.env(&finished);
@@ -267,13 +296,33 @@ pub fn finish(
     })
 }
 
-fn substituted(
+/// Replaces every `${name}` in every text of `map`.
+pub fn substitute_map(
     map: &BTreeMap<String, String>,
     facts: &Facts,
 ) -> Result<BTreeMap<String, String>, SubstitutionError> {
     map.iter()
         .map(|(key, text)| Ok((key.clone(), substitute(text, facts)?)))
         .collect()
+}
+
+/// Returns the value whose texts [`substitute_value`] makes those of `value` of, once the address is known.
+pub fn escaped_value(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(escaped(text)),
+        Value::List(list) => Value::List(list.iter().map(escaped_value).collect()),
+        Value::Map(map) => {
+            let entries = map.iter();
+            Value::Map(
+                entries
+                    .map(|(key, item)| (key.clone(), escaped_value(item)))
+                    .collect(),
+            )
+        }
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) => {
+            value.clone()
+        }
+    }
 }
 
 /// Replaces every `${name}` in every text of `value`.

@@ -22,18 +22,23 @@ use drover_model::{
 pub mod conformance;
 mod fingerprint;
 mod flavor;
+mod flavors;
 mod schema;
 mod secrets;
 mod user_data;
 
 pub use fingerprint::fingerprint;
 pub use flavor::{
-    Facts, Prepared, SubstitutionError, asks_for_address, escaped, finish, prepare, substitute,
-    substitute_value, unknown_substitutions,
+    Facts, PrepareError, Prepared, SubstitutionError, asks_for_address, escaped, escaped_value,
+    finish, prepare, substitute, substitute_map, substitute_value, unknown_substitutions,
+};
+pub use flavors::{
+    Allocation, FlavorCall, FlavorIndex, FlavorInstance, FlavorPrepared, FlavorRequest, FlavorSpec,
+    FlavorSubject, Flavors, NoFlavors,
 };
 pub use schema::{Field, Mistake, ObjectSchema, Others, SchemaError, Shape, parse_duration};
 pub use secrets::{NoSecrets, SecretError, SecretSource, SecretText, Secrets, references};
-pub use user_data::{USER_DATA_MAX, is_user_data, user_data};
+pub use user_data::{USER_DATA_MAX, interpreter, is_shell, is_user_data, user_data};
 
 /// Makes, lists, changes and ends instances in one scope: one Provider document of one fleet.
 ///

@@ -35,7 +35,8 @@ pub(crate) fn asked_for(template: &Template) -> bool {
         .any(|flavor| matches!(flavor, Flavor::CloudInit(_)))
 }
 
-/// Renders the flavors as user data. None: no flavor is `cloudInit`.
+/// Renders the flavors as user data. None: no flavor is `cloudInit`. Of a flavor plugin that was not asked, nothing is
+/// in it.
 ///
 /// # Errors
 ///
@@ -56,17 +57,13 @@ pub fn user_data(template: &Template, facts: &Facts) -> Result<Option<String>, S
         match flavor {
             Flavor::Vanilla(vanilla) if vanilla.init.is_empty() => {}
             Flavor::Vanilla(vanilla) => {
-                // The options that init lines run with everywhere.
-                let mut script = format!("#!/bin/sh\nset -eu\n{exports}");
-                for line in &vanilla.init {
-                    script.push_str(&early(line, &facts)?);
-                    script.push('\n');
-                }
-                parts.push(UserDataPart {
-                    content_type: PartType::ShellScript,
-                    content: script,
-                    merge_how: None,
-                });
+                let lines = vanilla.init.iter().map(|line| early(line, &facts));
+                let lines: Vec<String> = lines.collect::<Result<_, _>>()?;
+                parts.push(lines_part(&exports, &lines));
+            }
+            Flavor::Plugin(plugin) => {
+                let init = plugin.answer.as_ref().map(|answer| answer.init.as_str());
+                parts.extend(init.and_then(|init| own_part(&exports, init)));
             }
             Flavor::CloudInit(cloud_init) => {
                 for part in &cloud_init.parts {
@@ -81,13 +78,60 @@ pub fn user_data(template: &Template, facts: &Facts) -> Result<Option<String>, S
     Ok(Some(multi_part(&parts)))
 }
 
+/// Returns lines as a script.
+fn lines_part(exports: &str, lines: &[String]) -> UserDataPart {
+    // The options that init lines run with everywhere.
+    let mut script = format!("#!/bin/sh\nset -eu\n{exports}");
+    for line in lines {
+        script.push_str(line);
+        script.push('\n');
+    }
+    UserDataPart {
+        content_type: PartType::ShellScript,
+        content: script,
+        merge_how: None,
+    }
+}
+
+/// Returns the init of a flavor plugin: with an interpreter that is no plain shell it stays what it is. None: there
+/// is nothing in it.
+fn own_part(exports: &str, init: &str) -> Option<UserDataPart> {
+    if init.is_empty() {
+        return None;
+    }
+    if interpreter(init).is_none_or(is_shell) {
+        return Some(lines_part(exports, &[init.to_owned()]));
+    }
+    Some(UserDataPart {
+        content_type: PartType::ShellScript,
+        content: init.to_owned(),
+        merge_how: None,
+    })
+}
+
+/// Returns what the first line of a script names as its interpreter. None: it names none.
+pub fn interpreter(script: &str) -> Option<&str> {
+    let line = script.strip_prefix("#!")?.lines().next();
+    line.map(str::trim)
+}
+
+/// Returns whether an interpreter is the one that init lines run in anyway.
+pub fn is_shell(interpreter: &str) -> bool {
+    let mut words = interpreter.split_whitespace();
+    match words.next() {
+        Some("/bin/sh" | "/usr/bin/sh") => true,
+        Some("/usr/bin/env") => words.next() == Some("sh"),
+        Some(_) | None => false,
+    }
+}
+
 /// Returns the environment of every flavor as lines of a script.
 fn exports(template: &Template, facts: &Facts) -> Result<String, SubstitutionError> {
     let mut env = std::collections::BTreeMap::new();
     for flavor in &template.flavors {
         match flavor {
             Flavor::Vanilla(vanilla) => env.extend(&vanilla.env),
-            Flavor::CloudInit(_) => {}
+            Flavor::CloudInit(_) | Flavor::Plugin(_) => {}
         }
     }
     let mut lines = String::new();

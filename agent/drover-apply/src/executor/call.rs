@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use drover_model::{
     ErrorClass, GroupName, InstanceId, Intent, IntentId, IntentState, Plan, ProviderRef,
-    RosterChange, RosterStep, Step,
+    RosterChange, RosterStep, Step, Template,
 };
 use drover_provider::{
     AdoptRequest, DestroyRequest, ProviderError, ProvisionRequest, Provisioned, ReserveRequest,
@@ -25,6 +25,8 @@ use crate::{JournalChange, ROSTER_CHANGE_LIMIT, RosterOrder, write_journal};
 pub(super) struct Work<'a> {
     pub(super) index: usize,
     pub(super) step: &'a Step,
+    /// What flavor plugins made of the step's template. None: it has none.
+    pub(super) made: Option<Result<Template, ProviderError>>,
     /// What is written before anything else.
     pub(super) change: Option<JournalChange>,
     /// Whether `change` appends an intent, whose id the write returns.
@@ -65,6 +67,7 @@ impl<'a> Work<'a> {
         Self {
             index,
             step,
+            made: None,
             change: None,
             appends: false,
             intent: None,

@@ -5,7 +5,7 @@ use drover_model::{
     IntentState, Plan, Seat, Step, Template, Token,
 };
 use drover_provider::{
-    AdoptRequest, DestroyRequest, Facts, ProvisionRequest, UpdateRequest, prepare,
+    AdoptRequest, DestroyRequest, Facts, ProviderError, ProvisionRequest, UpdateRequest, prepare,
 };
 
 use super::call::{Call, Work};
@@ -15,14 +15,12 @@ use crate::JournalChange;
 
 /// Prepares a step whose preconditions hold, and notes it in `view`.
 pub(super) fn work<'a>(
-    index: usize,
-    step: &'a Step,
+    work: Work<'a>,
     plan: &Plan,
     ctx: &ApplyContext,
     view: &mut View,
 ) -> Work<'a> {
-    let work = Work::new(index, step);
-    match &step.action {
+    match &work.step.action {
         Action::Create { .. } => create(work, plan, ctx, view),
         Action::Resend { intent } => resend(work, *intent, plan, ctx, view),
         Action::Drain { .. } => drain(work, plan, ctx, view),
@@ -43,11 +41,7 @@ pub(super) fn work<'a>(
             };
             destroy(work, request, plan, ctx, view)
         }
-        Action::Update(change) => {
-            let request = update_request(change, ctx.epoch, plan, ctx);
-            let kind = IntentKind::Update(change.clone());
-            written_first(work, kind, request.map(Call::Update), plan, ctx, view)
-        }
+        Action::Update(change) => update(work, change, plan, ctx, view),
         Action::Roster(change) => {
             let kind = IntentKind::Roster(change.clone());
             let call = Ok(Call::Roster(change.clone()));
@@ -70,7 +64,40 @@ pub(super) fn work<'a>(
     }
 }
 
-fn create<'a>(work: Work<'a>, plan: &Plan, ctx: &ApplyContext, view: &mut View) -> Work<'a> {
+fn invalid(message: String) -> ProviderError {
+    ProviderError::new(ErrorClass::InvalidSpec, message)
+}
+
+/// Returns what an intent is written with: the template of the step, with what flavor plugins made of it.
+fn made<'a>(work: &mut Work<'a>, template: &'a Template) -> (Template, Result<(), ProviderError>) {
+    match work.made.take() {
+        None => (template.clone(), Ok(())),
+        Some(Ok(made)) => (made, Ok(())),
+        Some(Err(error)) => (template.clone(), Err(error)),
+    }
+}
+
+fn update<'a>(
+    mut work: Work<'a>,
+    change: &'a InPlaceUpdate,
+    plan: &Plan,
+    ctx: &ApplyContext,
+    view: &mut View,
+) -> Work<'a> {
+    let (template, asked) = made(&mut work, &change.template);
+    let change = InPlaceUpdate {
+        template,
+        ..change.clone()
+    };
+    let request = asked.and_then(|()| {
+        let request = update_request(&change, ctx.epoch, plan, ctx);
+        request.map_err(invalid)
+    });
+    let kind = IntentKind::Update(change);
+    written_first(work, kind, request.map(Call::Update), plan, ctx, view)
+}
+
+fn create<'a>(mut work: Work<'a>, plan: &Plan, ctx: &ApplyContext, view: &mut View) -> Work<'a> {
     let Action::Create {
         slots,
         attempt,
@@ -83,33 +110,34 @@ fn create<'a>(work: Work<'a>, plan: &Plan, ctx: &ApplyContext, view: &mut View) 
     else {
         return work;
     };
+    let (template, asked) = made(&mut work, template);
+    let launch = Launch {
+        slots,
+        token,
+        digests,
+        zone: zone.as_ref(),
+        template: &template,
+        seat: seat.as_deref(),
+        epoch: ctx.epoch,
+    };
+    let call = asked.and_then(|()| launch.request(plan, ctx).map_err(invalid));
     let kind = IntentKind::Create {
         slots: slots.clone(),
         attempt: *attempt,
         token: token.clone(),
         digests: digests.clone(),
         zone: zone.clone(),
-        template: template.clone(),
+        template,
         seat: seat.clone(),
     };
-    let launch = Launch {
-        slots,
-        token,
-        digests,
-        zone: zone.as_ref(),
-        template,
-        seat: seat.as_deref(),
-        epoch: ctx.epoch,
-    };
-    let call = launch.request(plan, ctx).map(Call::Provision);
-    written_first(work, kind, call, plan, ctx, view)
+    written_first(work, kind, call.map(Call::Provision), plan, ctx, view)
 }
 
 /// Carries out a step whose intent is durable before the provider is called.
 fn written_first<'a>(
     mut work: Work<'a>,
     kind: IntentKind,
-    call: Result<Call, String>,
+    call: Result<Call, ProviderError>,
     plan: &Plan,
     ctx: &ApplyContext,
     view: &mut View,
@@ -119,9 +147,8 @@ fn written_first<'a>(
         Ok(call) => work
             .appending(appended(plan, ctx, kind, IntentState::Intended))
             .calling(call),
-        Err(message) => {
-            // Written all the same, so that the next pass sees that this template cannot succeed.
-            let class = ErrorClass::InvalidSpec;
+        Err(ProviderError { class, message }) => {
+            // Written all the same, so that the next pass sees that this template cannot succeed, or not yet.
             let failed = IntentState::Failed {
                 class,
                 message: message.clone(),

@@ -9,6 +9,7 @@ use crate::testing::*;
 use crate::{FailWrites, MemoryJournal, Reply};
 
 mod adopt;
+mod flavors;
 mod secrets;
 
 fn fixture() -> Fixture {

@@ -10,12 +10,15 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use drover_model::{
-    AdoptStep, CloudInit, Digests, DrainDone, DrainSpec, EntryId, Epoch, ErrorClass, EtcdKeeper,
-    Flavor, HttpRequest, InPlace, InPlaceUpdate, Intent, IntentId, IntentKind, IntentState, Keeper,
-    OnDrainTimeout, PartType, Reason, RosterChange, RosterStep, Seat, SeatId, SecretRef, Template,
-    TemplateParts, UserDataPart, Value, Vanilla,
+    AdoptStep, Digests, DrainDone, DrainSpec, EntryId, Epoch, ErrorClass, EtcdKeeper, HttpRequest,
+    InPlace, InPlaceUpdate, Intent, IntentId, IntentKind, IntentState, Keeper, OnDrainTimeout,
+    Reason, RosterChange, RosterStep, Seat, SeatId,
 };
 use serde::{Deserialize, Serialize};
+
+mod template;
+
+use template::{TemplateRow, template_in, template_out};
 
 /// The format that this version writes, and the newest that it reads.
 pub(crate) const FORMAT: u64 = 1;
@@ -170,62 +173,6 @@ enum StateRow {
         message: String,
         at: String,
     },
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TemplateRow {
-    properties: ValueRow,
-    flavors: Vec<FlavorRow>,
-    flavors_as_written: ValueRow,
-    tags: BTreeMap<String, String>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum FlavorRow {
-    Vanilla {
-        init: Vec<String>,
-        env: BTreeMap<String, String>,
-        /// References, never values.
-        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-        secrets: BTreeMap<String, ValueRow>,
-        tags: BTreeMap<String, String>,
-    },
-    CloudInit {
-        parts: Vec<PartRow>,
-    },
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PartRow {
-    content_type: String,
-    content: String,
-    merge_how: Option<String>,
-}
-
-/// A value with its type, so that `1`, `1.0` and `"1"` stay what they were: a repeated provision call
-/// must be identical.
-#[derive(Serialize, Deserialize)]
-enum ValueRow {
-    #[serde(rename = "n")]
-    Null,
-    #[serde(rename = "b")]
-    Bool(bool),
-    #[serde(rename = "i")]
-    Int(i64),
-    #[serde(rename = "u")]
-    UInt(u64),
-    /// The bits: a decimal fraction does not survive every parser.
-    #[serde(rename = "f")]
-    Float(u64),
-    #[serde(rename = "s")]
-    String(String),
-    #[serde(rename = "l")]
-    List(Vec<ValueRow>),
-    #[serde(rename = "m")]
-    Map(BTreeMap<String, ValueRow>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -620,124 +567,6 @@ fn state_in(row: StateRow) -> Result<IntentState, String> {
             at: parse("time", &at)?,
         },
     })
-}
-
-fn template_out(template: &Template) -> TemplateRow {
-    let flavor = |flavor: &Flavor| match flavor {
-        Flavor::Vanilla(Vanilla {
-            init,
-            env,
-            secrets,
-            tags,
-        }) => FlavorRow::Vanilla {
-            secrets: secrets
-                .iter()
-                .map(|(name, from)| (name.clone(), value_out(&from.to_value())))
-                .collect(),
-            init: init.clone(),
-            env: env.clone(),
-            tags: tags.clone(),
-        },
-        Flavor::CloudInit(CloudInit { parts }) => FlavorRow::CloudInit {
-            parts: parts.iter().map(part_out).collect(),
-        },
-    };
-    TemplateRow {
-        properties: value_out(&template.properties),
-        flavors: template.flavors.iter().map(flavor).collect(),
-        flavors_as_written: value_out(&template.flavors_as_written),
-        tags: template.tags.clone(),
-    }
-}
-
-fn template_in(row: TemplateRow) -> Result<Template, String> {
-    let flavor = |row| {
-        Ok::<_, String>(match row {
-            FlavorRow::Vanilla {
-                init,
-                env,
-                secrets,
-                tags,
-            } => Flavor::Vanilla(Vanilla {
-                init,
-                env,
-                secrets: secrets
-                    .into_iter()
-                    .map(secret_in)
-                    .collect::<Result<_, _>>()?,
-                tags,
-            }),
-            FlavorRow::CloudInit { parts } => Flavor::CloudInit(CloudInit {
-                parts: parts.into_iter().map(part_in).collect::<Result<_, _>>()?,
-            }),
-        })
-    };
-    let flavors = row.flavors.into_iter().map(flavor);
-    Ok(Template::from(TemplateParts {
-        properties: value_in(row.properties),
-        flavors: flavors.collect::<Result<_, _>>()?,
-        flavors_as_written: value_in(row.flavors_as_written),
-        tags: row.tags,
-    }))
-}
-
-fn secret_in((name, row): (String, ValueRow)) -> Result<(String, SecretRef), String> {
-    let from = SecretRef::of_value(&value_in(row));
-    let from = from.ok_or_else(|| format!("{name} is no reference to a secret"))?;
-    Ok((name, from?))
-}
-
-fn part_out(part: &UserDataPart) -> PartRow {
-    PartRow {
-        content_type: part.content_type.as_str().to_owned(),
-        content: part.content.clone(),
-        merge_how: part.merge_how.clone(),
-    }
-}
-
-fn part_in(row: PartRow) -> Result<UserDataPart, String> {
-    let mut types = PartType::ALL.into_iter();
-    let found = types.find(|one| one.as_str() == row.content_type);
-    let content_type =
-        found.ok_or_else(|| format!("unknown content type {:?}", row.content_type))?;
-    Ok(UserDataPart {
-        content_type,
-        content: row.content,
-        merge_how: row.merge_how,
-    })
-}
-
-fn value_out(value: &Value) -> ValueRow {
-    match value {
-        Value::Null => ValueRow::Null,
-        Value::Bool(value) => ValueRow::Bool(*value),
-        Value::Int(value) => ValueRow::Int(*value),
-        Value::UInt(value) => ValueRow::UInt(*value),
-        Value::Float(value) => ValueRow::Float(value.to_bits()),
-        Value::String(text) => ValueRow::String(text.clone()),
-        Value::List(list) => ValueRow::List(list.iter().map(value_out).collect()),
-        Value::Map(map) => ValueRow::Map(
-            map.iter()
-                .map(|(key, value)| (key.clone(), value_out(value)))
-                .collect(),
-        ),
-    }
-}
-
-fn value_in(row: ValueRow) -> Value {
-    match row {
-        ValueRow::Null => Value::Null,
-        ValueRow::Bool(value) => Value::Bool(value),
-        ValueRow::Int(value) => Value::Int(value),
-        ValueRow::UInt(value) => Value::UInt(value),
-        ValueRow::Float(bits) => Value::Float(f64::from_bits(bits)),
-        ValueRow::String(text) => Value::String(text),
-        ValueRow::List(list) => Value::List(list.into_iter().map(value_in).collect()),
-        ValueRow::Map(map) => map
-            .into_iter()
-            .map(|(key, value)| (key, value_in(value)))
-            .collect(),
-    }
 }
 
 fn drain_out(spec: &DrainSpec) -> DrainRow {

@@ -160,6 +160,7 @@ fn drain() -> IntentKind {
 }
 
 mod adopt;
+mod flavors;
 
 fn update() -> IntentKind {
     let IntentKind::Create {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use drover_model::{
     Check, CheckOutcome, GroupName, HealthSignal, InstanceId, Probe, ProviderRef, Timestamp,
 };
-use drover_provider::Provider;
+use drover_provider::{FlavorSubject, Provider};
 use tokio::time::Instant;
 
 use super::ProbeTarget;
@@ -86,6 +86,7 @@ pub(super) struct Job {
     pub(super) address: Option<String>,
     pub(super) provider_ref: ProviderRef,
     pub(super) provider: Arc<dyn Provider>,
+    pub(super) flavors: Option<Arc<FlavorSubject>>,
 }
 
 /// What a job belongs to.
@@ -257,6 +258,7 @@ impl Board {
             address: life.target.address.clone(),
             provider_ref: life.target.provider_ref.clone(),
             provider: watch.provider.clone(),
+            flavors: life.target.flavors.clone(),
         })
     }
 
@@ -313,13 +315,15 @@ impl Life {
     }
 
     fn is_same(&self, target: &ProbeTarget) -> bool {
-        self.target.address == target.address && self.target.provider_ref == target.provider_ref
+        self.target.address == target.address
+            && self.target.provider_ref == target.provider_ref
+            && self.target.flavors == target.flavors
     }
 
     fn can_try(&self, check: &Check) -> bool {
         match check.probe {
             Probe::Http { .. } | Probe::Tcp { .. } => self.target.address.is_some(),
-            Probe::Command { .. } | Probe::Provider => true,
+            Probe::Command { .. } | Probe::Provider | Probe::Flavors => true,
         }
     }
 

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{CheckOutcome, Probe};
-use drover_provider::{Clock, ProviderError};
+use drover_provider::{Clock, FlavorSubject, Flavors, ProviderError};
 use futures::FutureExt as _;
 
 use super::board::{Finished, Job, Probed, Said};
 use crate::requests::{self, Trouble};
 
+const PROVIDER: &str = "the provider";
+
 /// How much longer than the check's own limit a provider may take to answer.
 const PROVIDER_SLACK: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(job: Job, clock: Arc<dyn Clock>) -> Finished {
+pub(super) async fn run(job: Job, clock: Arc<dyn Clock>, flavors: Arc<dyn Flavors>) -> Finished {
     let asked_at = clock.now();
     let (outcome, said) = match (&job.probe, &job.address) {
         (Probe::Http { port, path }, Some(address)) => {
@@ -27,11 +29,19 @@ pub(super) async fn run(job: Job, clock: Arc<dyn Clock>) -> Finished {
         }
         (Probe::Command { command }, _) => {
             let check = job.provider.check(&job.provider_ref, command, job.timeout);
-            (asked(check, job.timeout).await, Said::default())
+            (asked(PROVIDER, check, job.timeout).await, Said::default())
         }
         (Probe::Provider, _) => {
             let health = job.provider.health(&job.provider_ref, job.timeout);
-            (asked(health, job.timeout).await, Said::default())
+            (asked(PROVIDER, health, job.timeout).await, Said::default())
+        }
+        (Probe::Flavors, _) => {
+            let outcome = match &job.flavors {
+                Some(subject) => flavored(&*flavors, subject, job.timeout).await,
+                // Made from a template that has none: nobody has anything to say.
+                None => CheckOutcome::Passing,
+            };
+            (outcome, Said::default())
         }
         (Probe::Http { .. } | Probe::Tcp { .. }, None) => {
             (unknown("the instance has no address yet"), Said::default())
@@ -45,6 +55,29 @@ pub(super) async fn run(job: Job, clock: Arc<dyn Clock>) -> Finished {
             said,
         },
     }
+}
+
+/// Asks every flavor plugin of an instance. The worst answer counts, and the first of equally bad ones.
+async fn flavored(
+    flavors: &dyn Flavors,
+    subject: &FlavorSubject,
+    timeout: Duration,
+) -> CheckOutcome {
+    let mut worst = CheckOutcome::Passing;
+    for flavor in &subject.flavors {
+        let asking = flavors.healthy(flavor, &subject.instance, timeout);
+        let asking = async { Ok(asking.await) };
+        let who = format!("plugin {}", flavor.name);
+        match asked(&who, asking, timeout).await {
+            CheckOutcome::Passing => {}
+            failing @ CheckOutcome::Failing { .. } => return failing,
+            unknown @ CheckOutcome::Unknown { .. } if worst == CheckOutcome::Passing => {
+                worst = unknown;
+            }
+            CheckOutcome::Unknown { .. } => {}
+        }
+    }
+    worst
 }
 
 async fn http(address: &str, port: u16, path: &str, limit: Duration) -> (CheckOutcome, Said) {
@@ -81,8 +114,9 @@ fn whole(number: &serde_json::Value) -> u32 {
     number as u32
 }
 
-/// Waits for a provider's answer, no longer than its slack allows, and contains its panic.
+/// Waits for the answer of a provider or a plugin, no longer than its slack allows, and contains its panic.
 async fn asked(
+    who: &str,
     answer: impl Future<Output = Result<CheckOutcome, ProviderError>>,
     timeout: Duration,
 ) -> CheckOutcome {
@@ -91,8 +125,8 @@ async fn asked(
     match tokio::time::timeout(limit, contained).await {
         Ok(Ok(Ok(outcome))) => outcome,
         Ok(Ok(Err(error))) => unknown(&error.message),
-        Ok(Err(_)) => unknown("the provider panicked"),
-        Err(_) => unknown("the provider did not answer"),
+        Ok(Err(_)) => unknown(&format!("{who} panicked")),
+        Err(_) => unknown(&format!("{who} did not answer")),
     }
 }
 

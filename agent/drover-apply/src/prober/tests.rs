@@ -12,6 +12,8 @@ use drover_provider::{
 use super::*;
 use crate::testing::*;
 
+mod flavors;
+
 /// A provider whose commands answer as the test says, and which notes when each was asked.
 #[derive(Debug)]
 struct Scripted {
@@ -149,6 +151,7 @@ fn target(number: u64, settled: bool) -> ProbeTarget {
         provider_ref: handle(&format!("i-{number}")),
         address: Some("127.0.0.1".to_owned()),
         settled,
+        flavors: None,
     }
 }
 
@@ -157,16 +160,19 @@ struct Probing {
     provider: Arc<Scripted>,
     clock: Arc<TestClock>,
     changed: Arc<Notify>,
+    flavors: Arc<flavors::Minds>,
 }
 
 fn probing() -> Probing {
     let clock = Arc::new(TestClock::default());
+    let flavors = Arc::new(flavors::Minds::default());
     let changed = Arc::new(Notify::new());
     Probing {
-        prober: Prober::new(clock.clone(), changed.clone()),
+        prober: Prober::new(clock.clone(), flavors.clone(), changed.clone()),
         provider: Scripted::new(),
         clock,
         changed,
+        flavors,
     }
 }
 

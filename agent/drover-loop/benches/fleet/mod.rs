@@ -113,6 +113,7 @@ impl Fleet {
             journal: Arc::clone(&self.journal) as Arc<dyn Journal>,
             registry: Registry::new([factory], Allowed::AllButProcess),
             secrets: Arc::new(drover_provider::NoSecrets),
+            flavors: Arc::new(drover_provider::NoFlavors::new("there are none here")),
             liveness: Arc::new(|_| Liveness::Dead),
             entropy: Box::new(move || {
                 drawn += 1;

@@ -104,6 +104,7 @@ impl Agent {
             prober: Arc::clone(&self.prober),
             reach: Arc::clone(&self.reach),
             secrets: Arc::clone(&self.secrets),
+            flavors: Arc::clone(&self.flavors),
             rosters: Arc::clone(&self.rosters),
             brake: Arc::clone(&self.brake),
             members: self.members.clone(),

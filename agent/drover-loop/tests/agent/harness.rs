@@ -73,6 +73,7 @@ pub(crate) struct World {
     pub(crate) place: SourcePlace,
     pub(crate) liveness: Liveness,
     pub(crate) secrets: Arc<dyn drover_provider::SecretSource>,
+    pub(crate) flavors: Arc<dyn drover_provider::Flavors>,
     pub(crate) metrics: Arc<crate::metrics::TestMetrics>,
     pub(crate) operations: crate::approvals::TestOperations,
     pub(crate) agent: Option<Agent>,
@@ -111,6 +112,7 @@ impl World {
             },
             liveness: Liveness::Unknown,
             secrets: Arc::new(drover_provider::NoSecrets),
+            flavors: Arc::new(drover_provider::NoFlavors::new("there are none here")),
             metrics: Arc::default(),
             operations: crate::approvals::TestOperations::default(),
             agent: None,
@@ -156,6 +158,7 @@ impl World {
             journal: Arc::clone(&self.journal) as Arc<dyn Journal>,
             registry: Registry::new(factories, Allowed::AllButProcess),
             secrets: Arc::clone(&self.secrets),
+            flavors: Arc::clone(&self.flavors),
             liveness: Arc::new(move |_| liveness),
             entropy: Box::new(move || {
                 seed += 1;

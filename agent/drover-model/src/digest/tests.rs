@@ -70,6 +70,24 @@ fn flavors_tags_and_the_provider_type_are_part_of_the_digest() {
 }
 
 #[test]
+fn what_a_plugin_answers_for_one_instance_is_no_part_of_the_digest() {
+    let mut written = template(&[("image", "a")]);
+    let plugin = |answer| {
+        crate::Flavor::Plugin(crate::PluginFlavor {
+            name: "swarm".parse().unwrap(),
+            properties: Value::empty_map(),
+            answer,
+        })
+    };
+    written.flavors = vec![plugin(None)];
+    let mut answered = written.clone();
+    answered.flavors = vec![plugin(Some(Box::default()))];
+    assert_eq!(digests(&answered), digests(&written));
+    assert_ne!(answered, written);
+    assert_eq!(answered.unanswered(), written);
+}
+
+#[test]
 fn the_digest_of_a_known_template_never_changes() {
     // An agent upgrade must plan nothing: this value is a promise, not a snapshot to be renewed.
     let digests = digests(&template(&[("image", "a"), ("size", "s")]));

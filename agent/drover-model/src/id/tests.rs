@@ -85,3 +85,26 @@ fn a_revision_is_a_whole_commit_id() {
     assert!(Revision::parse("main").is_err());
     assert!(Revision::parse(&"A".repeat(40)).is_err());
 }
+
+#[test]
+fn a_plugins_name_is_one_file_and_what_of_it_is_meant() {
+    for good in ["swarm", "swarm/worker", "a.b_c", "cloudInit", "x/y/z"] {
+        assert_eq!(FlavorName::parse(good).unwrap().as_str(), good);
+    }
+    let long = "a".repeat(201);
+    for bad in [
+        "",
+        "/",
+        "/x",
+        "x/",
+        ".",
+        "..",
+        "../x",
+        "a b",
+        "a\n",
+        "${instance.id}",
+        &long,
+    ] {
+        assert!(FlavorName::parse(bad).is_err(), "{bad:?}");
+    }
+}

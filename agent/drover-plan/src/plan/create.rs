@@ -23,7 +23,7 @@ impl Draft<'_> {
             return;
         };
         // The prepared request of a batch must be the same for each of its slots.
-        let batch_max = if mentions_instance(&template) {
+        let batch_max = if differs_by_instance(&template) {
             1
         } else {
             self.input.provider.batch_max
@@ -231,9 +231,11 @@ pub(super) fn blames_template(class: Option<ErrorClass>) -> bool {
     }
 }
 
-/// Returns whether a template differs from instance to instance once its facts are filled in.
-pub(super) fn mentions_instance(template: &Template) -> bool {
-    value_mentions(&template.properties)
+/// Returns whether a template differs from instance to instance once its facts are filled in and its flavor plugins
+/// are asked.
+pub(super) fn differs_by_instance(template: &Template) -> bool {
+    template.plugin_flavors().next().is_some()
+        || value_mentions(&template.properties)
         || value_mentions(&template.flavors_as_written)
         || template.tags.values().any(|tag| text_mentions(tag))
 }

@@ -405,7 +405,8 @@ impl<'a> Draft<'a> {
         self.remember_templates();
     }
 
-    /// Keeps the templates of open creates: after a lost record they are the only copies.
+    /// Keeps the templates of open creates: after a lost record they are the only copies. What plugins answered for
+    /// one instance says nothing of the next.
     fn remember_templates(&mut self) {
         for intent in &self.intents.creates {
             if let IntentKind::Create {
@@ -415,7 +416,7 @@ impl<'a> Draft<'a> {
                 self.next
                     .templates
                     .entry(digests.clone())
-                    .or_insert_with(|| template.clone());
+                    .or_insert_with(|| template.unanswered());
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The next recorded state: complete, and without anything that would change every pass.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
     Action, Condition, ConditionType, Digests, FieldClass, GroupPhase, Held, Hold,
@@ -90,8 +90,33 @@ impl Draft<'_> {
             address: place(&member.address, before.map(|before| &before.address)),
             zone: place(&member.zone, before.map(|before| &before.zone)),
             created_at: member.created_at,
+            tags: self.answered_tags(&member.id),
             kept: self.recorded_keep(member),
         }
+    }
+
+    /// Returns the tags that flavor plugins gave an instance: the intent that it was made by has them, and after that
+    /// the record.
+    fn answered_tags(&self, id: &InstanceId) -> BTreeMap<String, String> {
+        let made = self
+            .intents
+            .creates
+            .iter()
+            .find_map(|intent| match &intent.kind {
+                IntentKind::Create {
+                    slots, template, ..
+                } if slots.contains(id) => Some(template.answered_tags()),
+                IntentKind::Create { .. }
+                | IntentKind::Drain { .. }
+                | IntentKind::Destroy { .. }
+                | IntentKind::Update(_)
+                | IntentKind::Roster(_)
+                | IntentKind::Adopt(_) => None,
+            });
+        made.filter(|tags| !tags.is_empty()).unwrap_or_else(|| {
+            let before = self.input.recorded.instances.get(id);
+            before.map(|before| before.tags.clone()).unwrap_or_default()
+        })
     }
 
     fn phase(&self) -> GroupPhase {

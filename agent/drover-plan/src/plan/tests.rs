@@ -2,9 +2,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
     Action, BindingName, Cause, CheckOutcome, Completeness, ConditionType, DecisionPoint, Digests,
-    Enforcement, ExitReport, GroupPhase, Held, Hold, InstanceId, IntentState, OutageMode, Outcome,
-    Plan, PlanReport, PolicyName, ProviderName, ProviderPhase, Reason, RecordedProvider,
-    SourceSpan, Token, Value, Verdict,
+    Enforcement, ExitReport, Flavor, FlavorAnswer, FlavorName, GroupPhase, Held, Hold, InstanceId,
+    IntentKind, IntentState, OutageMode, Outcome, Plan, PlanReport, PluginFlavor, PolicyName,
+    ProviderName, ProviderPhase, Reason, RecordedProvider, SourceSpan, Template, Token, Value,
+    Verdict,
 };
 
 use crate::testing::{Fixture, at, id, ignoring_version, template};
@@ -88,6 +89,63 @@ fn instances_that_differ_by_a_fact_of_their_own_are_batches_of_one() {
     let tags = &mut fixture.group.spec.template.tags;
     tags.insert("group".to_owned(), "${group.name}".to_owned());
     assert_eq!(creates(&fixture.planned().0).len(), 1);
+}
+
+/// A template with a flavor plugin.
+fn plugin_template(answer: Option<FlavorAnswer>) -> Template {
+    let mut template = template(1);
+    template.flavors = vec![Flavor::Plugin(PluginFlavor {
+        name: FlavorName::parse("swarm/worker").unwrap(),
+        properties: Value::empty_map(),
+        answer: answer.map(Box::new),
+    })];
+    template.flavors_as_written = Value::List(vec!["plugin".into()]);
+    template
+}
+
+#[test]
+fn instances_that_a_flavor_plugin_prepares_are_batches_of_one() {
+    let mut fixture = Fixture::empty(3);
+    fixture.group.spec.template = plugin_template(None);
+    assert_eq!(creates(&fixture.planned().0).len(), 3);
+}
+
+#[test]
+fn what_a_plugin_answered_for_one_instance_is_not_recorded_as_its_template() {
+    let mut fixture = Fixture::empty(2);
+    fixture.create(&["web-1"], -5, IntentState::Sent);
+    let answered = plugin_template(Some(FlavorAnswer::default()));
+    let (type_, classes) = (&fixture.provider.type_, &fixture.provider.classes);
+    let of_answered = Digests::of(type_, &answered, classes);
+    let IntentKind::Create {
+        digests, template, ..
+    } = &mut fixture.intents[0].kind
+    else {
+        unreachable!("a create");
+    };
+    (*digests, *template) = (of_answered.clone(), answered);
+    let (plan, _) = fixture.planned();
+    assert_eq!(plan.next.templates[&of_answered], plugin_template(None));
+}
+
+#[test]
+fn the_tags_that_a_plugin_gave_an_instance_are_recorded_with_it_and_stay() {
+    let mut fixture = Fixture::converged(1);
+    let answer = FlavorAnswer {
+        tags: [("joined".to_owned(), "as 1".to_owned())].into(),
+        ..FlavorAnswer::default()
+    };
+    fixture.create(&["web-1"], -5, IntentState::Sent);
+    let IntentKind::Create { template, .. } = &mut fixture.intents[0].kind else {
+        unreachable!("a create");
+    };
+    *template = plugin_template(Some(answer.clone()));
+    let (plan, _) = fixture.planned();
+    assert_eq!(plan.next.instances[&id("web-1")].tags, answer.tags);
+    fixture.recorded = plan.next;
+    fixture.intents.clear();
+    let (plan, _) = fixture.planned();
+    assert_eq!(plan.next.instances[&id("web-1")].tags, answer.tags);
 }
 
 #[test]

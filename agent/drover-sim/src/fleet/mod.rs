@@ -6,6 +6,7 @@
 //! plan, lint, apply and record. What is replaced is what surrounds it, and only that: Git, the
 //! providers, the network to instances, the journal's disk, and the clock.
 
+mod flavors;
 mod found;
 mod git;
 mod outcome;

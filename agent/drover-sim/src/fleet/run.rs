@@ -16,6 +16,7 @@ use drover_model::{
 use drover_provider::{Clock as _, ProviderFactory};
 use drover_provider_sim::{Op, of_text};
 
+use super::flavors::SimFlavors;
 use super::found;
 use super::git::{Branch, StateBranch};
 use super::outcome::Outcome;
@@ -217,6 +218,8 @@ impl<'a> Fleet<'a> {
             Arc::new(stand_in) as Arc<dyn ProviderFactory>
         });
         let types = scenario.types.iter().map(|manifest| manifest.type_.clone());
+        // Flavor plugins have a stand-in whatever the provider is.
+        let types = types.chain([drover_loop::plugin_type()]);
         let allowed = Allowed::Only(types.collect::<std::collections::BTreeSet<ProviderType>>());
         self.drawn += 1;
         let mut seed = scenario
@@ -231,6 +234,7 @@ impl<'a> Fleet<'a> {
             journal: self.journal.clone(),
             registry: Registry::new(factories, allowed),
             secrets: Arc::new(drover_provider::NoSecrets),
+            flavors: Arc::new(SimFlavors),
             liveness: Arc::new(|_| Liveness::Dead),
             entropy: Box::new(move || {
                 seed = seed.wrapping_add(1);

@@ -12,6 +12,8 @@ use drover_loop::{
     GitSource, Lease, Liveness, LivenessProbe, Memory, Mode, OPERATIONS_BRANCH, Operations,
     OperationsOptions, OperationsReader, PassLimits, Registry, SourceFiles, SourcePlace,
 };
+use drover_provider::{Flavors, NoFlavors};
+use drover_provider_plugin::{Place, PluginFlavors};
 
 use super::client::AgentClient;
 use super::{locks, watch};
@@ -98,6 +100,7 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
         journal,
         registry: registry.clone(),
         secrets: secrets(settings, &source_files),
+        flavors: flavors(settings, &registry, instances),
         liveness: liveness(&settings.data_dir),
         entropy: entropy(),
         contact: None,
@@ -112,6 +115,16 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
         mirror,
         scratch,
     })
+}
+
+/// Which flavor plugins may be asked: those that provider plugins are found among.
+fn flavors(settings: &Settings, registry: &Registry, instances: &Path) -> Arc<dyn Flavors> {
+    if registry.allows_flavor_plugins() {
+        let plugins = settings.places(instances).plugins;
+        return Arc::new(PluginFlavors::new(Place::Named(plugins)));
+    }
+    let why = "the agent's file does not allow plugins";
+    Arc::new(NoFlavors::new(why))
 }
 
 /// What secrets may be read.

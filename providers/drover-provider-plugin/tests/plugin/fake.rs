@@ -64,6 +64,8 @@ struct State {
     handshake: Option<Json>,
     /// The groups that it watches.
     groups: Vec<Json>,
+    /// As a flavor: the health that it knows, by handle.
+    health: BTreeMap<String, u8>,
 }
 
 /// A running plugin. Ends with the test's runtime.
@@ -138,6 +140,16 @@ impl Fake {
             .iter()
             .map(|id| json!({"ID": id, "Properties": {"Allocation": {"Size": 1}}}));
         self.state.lock().unwrap().groups = groups.collect();
+    }
+
+    /// Makes it a flavor with the subtypes `worker` and `lead`, which knows the health of these.
+    pub(crate) fn set_flavor(&self, health: &[(&str, u8)]) {
+        let objects = json!([{"Name": "worker", "ProxyFor": ""}, {"Name": "lead"}]);
+        self.set_handshake(json!({"Handshake.Hello": {"Objects": {"Flavor/0.1.1": objects}}}));
+        let health = health
+            .iter()
+            .map(|(id, health)| ((*id).to_owned(), *health));
+        self.state.lock().unwrap().health = health.collect();
     }
 
     /// How many instances there are.
@@ -266,6 +278,16 @@ impl Fake {
                 None => Err(format!("not found {id}")),
             },
             "Instance.DescribeInstances" => Ok(state.describe(params)),
+            "Flavor.Validate" if params["Properties"].get("bad").is_some() => {
+                Err("bad properties".to_owned())
+            }
+            "Flavor.Validate" | "Flavor.Drain" => ok,
+            "Flavor.Prepare" => Ok(json!({"Type": params["Type"], "Spec": prepared(params)})),
+            "Flavor.Healthy" => {
+                let id = params["Instance"]["ID"].as_str().unwrap_or_default();
+                let health = state.health.get(id).copied().unwrap_or_default();
+                Ok(json!({"Type": params["Type"], "Health": health}))
+            }
             // As programs in Go write an empty list.
             "Group.InspectGroups" if state.groups.is_empty() => Ok(json!({"Groups": null})),
             "Group.InspectGroups" => Ok(json!({"Name": "", "ID": "", "Groups": state.groups})),
@@ -315,6 +337,29 @@ impl State {
         let shown: Vec<Json> = shown.collect();
         json!({"Type": "", "Descriptions": shown})
     }
+}
+
+/// What a flavor makes of an instance: lines after those that are there, and a tag.
+fn prepared(params: &Json) -> Json {
+    let mut spec = params["Spec"].clone();
+    let before = spec["Init"].as_str().unwrap_or_default().to_owned();
+    let index = &params["Index"];
+    let line = format!(
+        "join {} as {}",
+        index["Group"].as_str().unwrap(),
+        index["Sequence"]
+    );
+    spec["Init"] = json!(format!("{before}{line}"));
+    spec["Tags"]["link"] = json!("a/b=c");
+    if let Some(properties) = params["Properties"].get("properties") {
+        spec["Properties"] = properties.clone();
+    }
+    for name in ["LogicalID", "Attachments"] {
+        if let Some(said) = params["Properties"].get(name) {
+            spec[name] = said.clone();
+        }
+    }
+    spec
 }
 
 fn reply(outcome: Result<Json, String>, id: &Json) -> String {

@@ -8,6 +8,7 @@
 mod adopting;
 mod fake;
 mod faults;
+mod flavors;
 mod groups;
 mod handshake;
 mod python;

@@ -1,4 +1,4 @@
-use drover_model::{SecretRef, TemplateParts, Vanilla};
+use drover_model::{FlavorAnswer, PluginFlavor, SecretRef, TemplateParts, Vanilla};
 
 use super::*;
 use crate::{SecretError, SecretSource, SecretText};
@@ -205,7 +205,7 @@ fn a_mistake_anywhere_in_the_template_is_found() {
     ];
     for template in templates {
         let error = prepare(&template, &facts(None)).unwrap_err();
-        assert_eq!(error.name, "wrong");
+        assert_eq!(error.to_string(), "unknown substitution ${wrong}");
     }
 }
 
@@ -335,4 +335,46 @@ fn of_a_name_that_two_flavors_set_the_later_one_counts_secret_or_not() {
     assert_eq!((slot.env.len(), slot.secrets.len()), (0, 1));
     let slot = both([&hidden, &plain]);
     assert_eq!((slot.env.len(), slot.secrets.len()), (1, 0));
+}
+
+fn plugin(answer: Option<FlavorAnswer>) -> Flavor {
+    Flavor::Plugin(PluginFlavor {
+        name: FlavorName::parse("swarm").unwrap(),
+        properties: Value::empty_map(),
+        answer: answer.map(Box::new),
+    })
+}
+
+#[test]
+fn what_a_plugin_answered_is_used_as_it_is_and_without_an_answer_nothing_is_made() {
+    let mut template = template();
+    let tags = texts(&[("team", "${instance.id}"), ("link", "$${x}")]);
+    let properties = [("image".to_owned(), "$${HOME} ${instance.address}".into())];
+    let answer = FlavorAnswer {
+        init: "join ${TOKEN} $${X}".to_owned(),
+        tags: tags.clone(),
+        properties: Some(properties.into_iter().collect()),
+    };
+    template.flavors.insert(1, plugin(Some(answer)));
+    let prepared = prepare(&template, &facts(None)).unwrap();
+    let secrets = crate::Secrets::default();
+    let finished = finish(
+        &prepared.slot,
+        &prepared.properties,
+        "127.64.0.9",
+        &[],
+        &secrets,
+    );
+    let finished = finished.unwrap();
+    assert_eq!(finished.slot.init[1], "join ${TOKEN} $${X}");
+    assert_eq!(finished.slot.init.len(), 3);
+    assert_eq!(finished.slot.tags["team"], "${instance.id}");
+    assert_eq!(finished.slot.tags["link"], "$${x}");
+    let image = finished.properties.get("image");
+    assert_eq!(image, Some(&"${HOME} 127.64.0.9".into()));
+    assert_eq!(finished.properties.as_map().unwrap().len(), 1);
+
+    template.flavors.push(plugin(None));
+    let unasked = prepare(&template, &facts(None)).unwrap_err();
+    assert_eq!(unasked.to_string(), "flavor plugin swarm was not asked");
 }

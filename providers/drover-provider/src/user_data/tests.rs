@@ -1,6 +1,9 @@
 use std::process::Command;
 
-use drover_model::{CloudInit, GroupName, InstanceId, TemplateParts, UserDataPart, Value, Vanilla};
+use drover_model::{
+    CloudInit, FlavorAnswer, FlavorName, GroupName, InstanceId, PluginFlavor, TemplateParts,
+    UserDataPart, Value, Vanilla,
+};
 
 use super::*;
 use crate::flavor::{finish, prepare};
@@ -173,7 +176,10 @@ fn names_that_are_known_too_late_and_names_of_nothing_are_refused() {
         let content = format!("#cloud-config\nhostname: ${{{name}}}\n");
         let parts = vec![part(PartType::CloudConfig, &content, None)];
         let error = prepare(&template(vec![cloud_init(parts)]), &facts()).unwrap_err();
-        assert_eq!(error.name, name);
+        assert_eq!(
+            error.to_string(),
+            format!("unknown substitution ${{{name}}}")
+        );
     }
 }
 
@@ -185,4 +191,42 @@ fn init_lines_alone_are_no_user_data() {
     };
     let prepared = prepare(&template(vec![Flavor::Vanilla(vanilla)]), &facts()).unwrap();
     assert!(!is_user_data(&prepared.slot.init));
+}
+
+#[test]
+fn a_plugins_script_is_a_part_in_its_place_and_another_interpreters_one_stays_as_it_is() {
+    let plugin = |init: &str| {
+        Flavor::Plugin(PluginFlavor {
+            name: FlavorName::parse("swarm").unwrap(),
+            properties: Value::empty_map(),
+            answer: Some(Box::new(FlavorAnswer {
+                init: init.to_owned(),
+                ..FlavorAnswer::default()
+            })),
+        })
+    };
+    let env = Vanilla {
+        env: [("WHO".to_owned(), "a".to_owned())].into(),
+        ..Vanilla::default()
+    };
+    let template = template(vec![
+        plugin("#!/bin/sh -e\necho \"${WHO}\" $${X}"),
+        cloud_init(vec![part(PartType::CloudConfig, "#cloud-config\n", None)]),
+        plugin(""),
+        plugin("#!/usr/bin/python3\nprint('${x}')\n"),
+        Flavor::Vanilla(env),
+    ]);
+    let document = user_data(&template, &facts()).unwrap().unwrap();
+    let shell = "\n\n#!/bin/sh\nset -eu\nexport WHO='a'\n#!/bin/sh -e\necho \"${WHO}\" $${X}\n\n--";
+    assert!(document.contains(shell), "{document}");
+    let python = "\n\n#!/usr/bin/python3\nprint('${x}')\n\n--";
+    assert!(
+        document.ends_with(&format!("{python}==drover-user-data-1==--\n")),
+        "{document}"
+    );
+    assert_eq!(
+        document.matches("MIME-Version").count(),
+        1 + 3,
+        "{document}"
+    );
 }

@@ -322,9 +322,13 @@ pub(crate) static FLAVOR: Object = one(
             Shape::Object(&CLOUD_INIT),
             "Parts of user data for cloud-init.",
         ),
+        optional(
+            "plugin",
+            Shape::Object(&PLUGIN_FLAVOR),
+            "A program of its own, which is asked for each instance.",
+        ),
         later("swarm", "the swarm flavor"),
         later("kubernetes", "the kubernetes flavor"),
-        later("plugin", "flavor plugins"),
         later("combo", "the combo flavor: write several flavors instead"),
     ],
 );
@@ -361,6 +365,23 @@ static CLOUD_INIT: Object = any(
         },
         "The parts, in order.",
     )],
+);
+
+static PLUGIN_FLAVOR: Object = any(
+    "the plugin flavor",
+    "A `Flavor` plugin of InfraKit's kind prepares the instance. Which plugins there are says the agent's own file.",
+    &[
+        required(
+            "name",
+            Shape::Text { max: 200 },
+            "The plugin: the name of its socket, and `/` and a subtype where it has several.",
+        ),
+        optional(
+            "properties",
+            Shape::AnyMap,
+            "The plugin's own properties, without secrets. May use ${instance.id}, ${instance.name}, ${instance.zone}, ${group.name} and, in quorum groups, ${member.id} and ${bootstrap}.",
+        ),
+    ],
 );
 
 static PART: Object = any(

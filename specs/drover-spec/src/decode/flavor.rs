@@ -1,6 +1,6 @@
 //! Flavors of a group's template.
 
-use drover_model::{CloudInit, Flavor, PartType, UserDataPart, Vanilla};
+use drover_model::{CloudInit, Flavor, PartType, PluginFlavor, SecretRef, UserDataPart, Vanilla};
 
 use super::{Fields, Others, check};
 use crate::declare::FLAVOR;
@@ -36,17 +36,24 @@ const MERGERS: [(&str, &[&str]); 3] = [
     ("str", &["append"]),
 ];
 
-/// Names that are known only once there is an instance, when its user data cannot be changed.
+/// Names that are known only once there is an instance, when neither its user data nor what plugins made of it can be
+/// changed.
 const LATE_NAMES: [&str; 2] = ["${instance.address}", "${members}"];
 
 /// Decodes one flavor.
 pub(super) fn flavor(fields: &Fields<'_>) -> Option<Flavor> {
-    if let Some(cloud_init) = fields.optional_object("cloudInit") {
+    let cloud_init = fields.optional_object("cloudInit");
+    let plugin = fields.optional_object("plugin");
+    let vanilla = fields.optional_object("vanilla");
+    if let Some(cloud_init) = cloud_init {
         let parts = cloud_init.objects("parts");
         let parts = parts.iter().filter_map(part).collect();
         return Some(Flavor::CloudInit(CloudInit { parts }));
     }
-    let vanilla = fields.optional_object("vanilla")?;
+    if let Some(plugin) = plugin {
+        return plugin_flavor(&plugin).map(Flavor::Plugin);
+    }
+    let vanilla = vanilla?;
     let (env, secrets) = vanilla.secret_text_map("env", check::env);
     Some(Flavor::Vanilla(Vanilla {
         init: vanilla.texts("init"),
@@ -54,6 +61,42 @@ pub(super) fn flavor(fields: &Fields<'_>) -> Option<Flavor> {
         secrets,
         tags: vanilla.text_map("tags", check::tag),
     }))
+}
+
+fn plugin_flavor(fields: &Fields<'_>) -> Option<PluginFlavor> {
+    let name = fields.id("name");
+    let (properties, node) = fields.any_map("properties");
+    if let Some(node) = node {
+        secrets(fields.report, node);
+        late_names(fields.report, node, &LATE_FOR_PLUGINS);
+    }
+    Some(PluginFlavor {
+        name: name?,
+        properties,
+        answer: None,
+    })
+}
+
+/// Reports references to secrets: a plugin keeps what it is told, and may say it to anybody.
+fn secrets(report: &Report, node: &Node) {
+    if SecretRef::of_value(&node.to_value()).is_some() {
+        let message = "the properties of a flavor plugin hold no secrets";
+        let span = report.span(node.place);
+        report.push(
+            Diagnostic::error("inconsistent", message, span)
+                .hint("let the plugin read it itself, with an identity of its own"),
+        );
+        return;
+    }
+    match &node.content {
+        Content::Scalar(_) => {}
+        Content::List(items, _) => items.iter().for_each(|item| secrets(report, item)),
+        Content::Map(entries, _) => {
+            for entry in entries {
+                secrets(report, &entry.value);
+            }
+        }
+    }
 }
 
 fn part(fields: &Fields<'_>) -> Option<UserDataPart> {
@@ -121,7 +164,9 @@ pub(super) fn together(report: &Report, written: &[Fields<'_>]) {
             .find(|entry| entry.key == name)
             .map(|entry| entry.value.clone())
     };
-    let has_init = vanillas().any(|one| {
+    // What a plugin answers may be a script.
+    let asks = written.iter().any(|one| one.has("plugin"));
+    let has_init = asks || vanillas().any(|one| {
         let init = part(&one.value, "init");
         matches!(init.map(|init| init.content), Some(Content::List(items, _)) if !items.is_empty())
     });
@@ -148,40 +193,53 @@ pub(super) fn together(report: &Report, written: &[Fields<'_>]) {
             );
         }
         for node in [part(&vanilla.value, "init"), env].into_iter().flatten() {
-            late_names(report, &node);
+            late_names(report, &node, &LATE_FOR_USER_DATA);
         }
     }
     for one in written {
         if let Some(entry) = one.get("cloudInit").1 {
-            late_names(report, &entry.value);
+            late_names(report, &entry.value, &LATE_FOR_USER_DATA);
         }
     }
 }
 
-fn late_names(report: &Report, node: &Node) {
+/// What cannot use names that are known late.
+struct Late {
+    /// When it has to be whole.
+    when: &'static str,
+    hint: &'static str,
+}
+
+const LATE_FOR_USER_DATA: Late = Late {
+    when: "when user data is handed over",
+    hint: "ask cloud-init or the system for it on the instance",
+};
+
+const LATE_FOR_PLUGINS: Late = Late {
+    when: "when a flavor plugin is asked",
+    hint: "use it in `template.properties` or in init lines of `vanilla`",
+};
+
+fn late_names(report: &Report, node: &Node, late: &Late) {
     match &node.content {
         Content::Scalar(scalar) => {
             for name in LATE_NAMES {
                 let mut places = scalar.text.match_indices(name);
                 if places.any(|(at, _)| !scalar.text[..at].ends_with('$')) {
-                    let message =
-                        format!("`{name}` is not known yet when user data is handed over");
+                    let message = format!("`{name}` is not known yet {}", late.when);
                     let span = report.span(node.place);
-                    report.push(
-                        Diagnostic::error("inconsistent", message, span)
-                            .hint("ask cloud-init or the system for it on the instance"),
-                    );
+                    report.push(Diagnostic::error("inconsistent", message, span).hint(late.hint));
                 }
             }
         }
         Content::List(items, _) => {
             for item in items {
-                late_names(report, item);
+                late_names(report, item, late);
             }
         }
         Content::Map(entries, _) => {
             for entry in entries {
-                late_names(report, &entry.value);
+                late_names(report, &entry.value, late);
             }
         }
     }

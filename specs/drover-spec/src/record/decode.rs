@@ -438,6 +438,7 @@ fn instance(reader: &Reader<'_>) -> Result<RecordedInstance, RecordError> {
         "address",
         "zone",
         "createdAt",
+        "tags",
         "kept",
     ])?;
     Ok(RecordedInstance {
@@ -452,6 +453,7 @@ fn instance(reader: &Reader<'_>) -> Result<RecordedInstance, RecordError> {
         address: reader.optional_with("address", Reader::string)?,
         zone: reader.optional_with("zone", Reader::string)?,
         created_at: reader.get("createdAt")?.time()?,
+        tags: reader.optional_with("tags", texts)?.unwrap_or_default(),
         kept: match reader.optional("kept")? {
             Some(reader) => Some(kept(&reader)?),
             None => None,

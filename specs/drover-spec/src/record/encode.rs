@@ -368,6 +368,7 @@ fn instance(instance: &RecordedInstance) -> Yaml {
         .optional_text("address", instance.address.as_ref())
         .optional_text("zone", instance.zone.as_ref())
         .text("createdAt", &format_time(instance.created_at))
+        .optional("tags", texts(&instance.tags))
         .optional("kept", instance.kept.as_ref().map(kept))
         .build()
 }
@@ -419,6 +420,13 @@ fn provider(provider: &RecordedProvider) -> Yaml {
         .text("type", &provider.type_)
         .with("settings", Yaml::value(&provider.settings))
         .build()
+}
+
+/// Encodes a map of texts. None: there are none.
+pub(crate) fn texts(texts: &BTreeMap<String, String>) -> Option<Yaml> {
+    let entries = texts.iter();
+    let entries = entries.map(|(key, text)| (key.clone(), Yaml::text(text)));
+    (!texts.is_empty()).then(|| Yaml::Map(entries.collect()))
 }
 
 pub(crate) fn template(template: &Template) -> Yaml {

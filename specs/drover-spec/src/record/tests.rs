@@ -16,6 +16,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod flavors;
 mod holds;
 
 /// Texts that YAML makes hard: other readers' booleans and numbers, indicators, line breaks, spaces.
@@ -166,6 +167,7 @@ fn template() -> impl Strategy<Value = Template> {
             .collect();
             [("vanilla".to_owned(), vanilla)].into_iter().collect()
         });
+        let written = written.chain([flavors::as_written()]);
         Template::from(TemplateParts {
             properties,
             flavors_as_written: Value::List(written.collect()),
@@ -179,6 +181,7 @@ fn template() -> impl Strategy<Value = Template> {
                         secrets: BTreeMap::new(),
                     })
                 })
+                .chain([flavors::plugin()])
                 .collect(),
             tags,
         })
@@ -283,12 +286,13 @@ fn instance() -> impl Strategy<Value = RecordedInstance> {
                     class,
                     draining,
                     address,
-                    zone,
                     kept: why.as_ref().map(|why| Kept {
                         since: created_at,
                         until: created_at,
                         because: why.clone(),
                     }),
+                    tags: flavors::tags(zone.as_deref()),
+                    zone,
                     why,
                     created_at,
                 }
@@ -778,6 +782,10 @@ fn reads_well() {
                 address: Some("127.64.0.1".to_owned()),
                 zone: None,
                 created_at: time("2026-03-01T09:00:00.5Z"),
+                tags: why
+                    .iter()
+                    .map(|why| ("joined".to_owned(), (*why).to_owned()))
+                    .collect(),
                 kept: why.map(kept),
             },
         );

@@ -449,6 +449,8 @@ fn kind_out(kind: &IntentKind) -> (&'static str, Yaml) {
                 .text("digests", digests)
                 .optional_text("zone", zone.as_ref())
                 .with("template", encode::template(template))
+                // What else plugins answered is nobody's to read: it may let others in.
+                .optional("tags", encode::texts(&template.answered_tags()))
                 .optional("seat", seat.as_deref().map(seat_out));
             ("create", map.build())
         }
@@ -509,7 +511,10 @@ fn kind_in(reader: &Reader<'_>) -> Result<IntentKind, RecordError> {
             token: create.get("token")?.parsed()?,
             digests: digests(&create.get("digests")?)?,
             zone: create.optional_with("zone", Reader::string)?,
-            template: decode::template(&create.get("template")?)?,
+            template: match create.optional_with("tags", decode::texts)? {
+                Some(tags) => decode::template(&create.get("template")?)?.with_answered_tags(tags),
+                None => decode::template(&create.get("template")?)?,
+            },
             seat: create.optional_with("seat", seat_in)?,
         });
     }

@@ -301,6 +301,10 @@ fn flavors(flavors: &[Flavor]) -> Json {
             let parts: Vec<Json> = parts.collect();
             json!({"Plugin": "cloudInit", "Properties": {"parts": parts}})
         }
+        Flavor::Plugin(plugin) => {
+            let properties = to_json(&plugin.properties);
+            json!({"Plugin": plugin.name.as_str(), "Properties": properties})
+        }
     };
     match flavors {
         [] => json!({"Plugin": "vanilla", "Properties": {}}),

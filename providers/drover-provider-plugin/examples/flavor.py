@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""A flavor plugin for drover and InfraKit: instances are greeted, and join under a token of their own.
+
+Usage: flavor.py SOCKET FOLDER
+
+Properties: {"greeting": TEXT}. Each instance gets a line of init that writes the greeting and a token into
+its folder, and the tag `joined` with a name for the token. FOLDER/tokens has a line for each token that was
+drawn: a plugin that draws one each time it is asked is asked once for each instance. An instance is unhealthy while
+FOLDER/unhealthy has its name in a line.
+"""
+
+import json
+import os
+import secrets
+import shlex
+import socketserver
+import sys
+from http.server import BaseHTTPRequestHandler
+
+UNKNOWN, HEALTHY, UNHEALTHY = 0, 1, 2
+SOCKET, FOLDER = sys.argv[1], sys.argv[2]
+
+
+class Refused(Exception):
+    """What a plugin refuses, in words. drover takes it for a mistake in the document."""
+
+
+def greeting(params):
+    properties = params.get("Properties") or {}
+    unknown = sorted(set(properties) - {"greeting"})
+    if unknown:
+        raise Refused(f"{unknown[0]}: unknown property")
+    text = properties.get("greeting", "hello")
+    if not isinstance(text, str):
+        raise Refused("greeting: expected a text")
+    return text
+
+
+def note(name, line):
+    with open(os.path.join(FOLDER, name), "a") as file:
+        file.write(line + "\n")
+
+
+def lines(name):
+    try:
+        with open(os.path.join(FOLDER, name)) as file:
+            return file.read().split()
+    except FileNotFoundError:
+        return []
+
+
+def hello(_):
+    return {"Objects": {"Flavor/0.1.1": [{"Name": ".", "ProxyFor": ""}]}}
+
+
+def validate(params):
+    greeting(params)
+    return {"Type": "", "OK": True}
+
+
+def prepare(params):
+    text, spec, index = greeting(params), params["Spec"], params["Index"]
+    token = secrets.token_hex(8)
+    note("tokens", f"{index['Group']} {index['Sequence']} {token}")
+    line = f"echo {shlex.quote(text)} {token} > greeting"
+    # What other flavors of InfraKit's left there stays; drover gives each flavor an empty one.
+    spec["Init"] = "\n".join(filter(None, [spec.get("Init"), line]))
+    spec["Tags"] = {**(spec.get("Tags") or {}), "joined": f"{index['Group']}/{token[:4]}"}
+    return {"Type": "", "Spec": spec}
+
+
+def healthy(params):
+    tags = params["Instance"].get("Tags") or {}
+    if "joined" not in tags:
+        # Not one of this flavor's: it cannot say.
+        return {"Type": "", "Health": UNKNOWN}
+    is_bad = tags.get("drover.instance") in lines("unhealthy")
+    return {"Type": "", "Health": UNHEALTHY if is_bad else HEALTHY}
+
+
+METHODS = {
+    "Handshake.Hello": hello,
+    "Flavor.Validate": validate,
+    "Flavor.Prepare": prepare,
+    "Flavor.Healthy": healthy,
+}
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        answer = {"jsonrpc": "2.0", "id": call.get("id")}
+        try:
+            if call["method"] not in METHODS:
+                raise Refused(f"rpc: can't find method \"{call['method']}\"")
+            answer["result"] = METHODS[call["method"]](call.get("params") or {})
+        except Refused as error:
+            answer["error"] = {"code": -32000, "message": str(error), "data": None}
+        body = json.dumps(answer).encode() + b"\n"
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def address_string(self):
+        return "unix"
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+
+os.makedirs(FOLDER, exist_ok=True)
+if os.path.exists(SOCKET):
+    os.remove(SOCKET)
+Server(SOCKET, Handler).serve_forever()

@@ -1,0 +1,175 @@
+//! Flavors that are programs of their own: what they are asked, and by whom.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drover_model::{CheckOutcome, ErrorClass, FlavorName, GroupName, MemberId, ProviderRef, Value};
+
+use crate::ProviderError;
+
+/// One flavor plugin of a template, for one instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FlavorCall {
+    /// Which plugin.
+    pub name: FlavorName,
+    /// The plugin's own properties, a map, with the facts of the instance filled in.
+    pub properties: Value,
+}
+
+/// What an instance is to become, as flavors before this one have left it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FlavorSpec {
+    /// The provider's properties, a map. `${instance.address}` and `${members}` stand in them as they are written.
+    pub properties: Value,
+    /// The tags. Those that say who owns an instance are not among them.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Which instances a group has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Allocation {
+    /// So many, which are interchangeable.
+    Size(u32),
+    /// The members of a quorum.
+    Members(Vec<MemberId>),
+}
+
+/// Which instance is prepared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlavorIndex {
+    /// Its group.
+    pub group: GroupName,
+    /// The number in its id, which no other instance of the group ever has.
+    pub number: u64,
+    /// Whose place it takes in a quorum group.
+    pub member: Option<MemberId>,
+}
+
+/// One question to a flavor plugin: what to make of an instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FlavorRequest {
+    /// The flavor.
+    pub flavor: FlavorCall,
+    /// What there is so far.
+    pub spec: FlavorSpec,
+    /// The group.
+    pub allocation: Allocation,
+    /// The instance.
+    pub index: FlavorIndex,
+}
+
+/// What a flavor plugin makes of an instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FlavorPrepared {
+    /// The init that is this flavor's own; empty: none.
+    pub init: String,
+    /// The tags from then on, those of the request among them or not.
+    pub tags: BTreeMap<String, String>,
+    /// The provider's properties from then on. None: the plugin leaves them as they are.
+    pub properties: Option<Value>,
+}
+
+/// An instance, as a flavor plugin is told of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FlavorInstance {
+    /// The provider's handle.
+    pub provider_ref: ProviderRef,
+    /// Whose place it takes in a quorum group.
+    pub member: Option<MemberId>,
+    /// Its tags: those of its template, those that plugins gave it, and who owns it.
+    pub tags: BTreeMap<String, String>,
+    /// The provider's properties, as its template has them.
+    pub properties: Value,
+}
+
+/// What the flavor plugins of an instance's template are asked about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FlavorSubject {
+    /// The plugins, in order.
+    pub flavors: Vec<FlavorCall>,
+    /// The instance.
+    pub instance: FlavorInstance,
+}
+
+/// Asks flavor plugins.
+///
+/// # Guarantees
+///
+/// Asking makes, changes and ends nothing that drover knows of. A plugin may answer differently each time: who needs
+/// the same answer twice writes it down.
+///
+/// # Errors
+///
+/// `InvalidSpec`: the plugin refused, or answered what cannot be honoured. `Unknown`: it did not answer, or not in a
+/// way that can be read. Other classes are those that the plugin said. Each error names the plugin and the call.
+#[async_trait]
+pub trait Flavors: Send + Sync + fmt::Debug {
+    /// Asks what to make of an instance, for at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// See the trait.
+    ///
+    /// # Cancellation
+    ///
+    /// A dropped future leaves nothing behind; the plugin may go on with what it was asked.
+    async fn prepare(
+        &self,
+        request: &FlavorRequest,
+        limit: Duration,
+    ) -> Result<FlavorPrepared, ProviderError>;
+
+    /// Asks whether an instance does its work, for at most `limit`. A plugin that cannot be asked, or does not know,
+    /// leaves it unknown, which says nothing of the instance.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`prepare`](Self::prepare).
+    async fn healthy(
+        &self,
+        flavor: &FlavorCall,
+        instance: &FlavorInstance,
+        limit: Duration,
+    ) -> CheckOutcome;
+}
+
+/// Has no plugins, and says why.
+#[derive(Debug, Clone)]
+pub struct NoFlavors {
+    why: String,
+}
+
+impl NoFlavors {
+    /// Refuses everything with `why`.
+    pub fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into() }
+    }
+
+    fn refusal(&self, flavor: &FlavorCall) -> ProviderError {
+        let message = format!("flavor plugin {}: {}", flavor.name, self.why);
+        ProviderError::new(ErrorClass::InvalidSpec, message)
+    }
+}
+
+#[async_trait]
+impl Flavors for NoFlavors {
+    async fn prepare(
+        &self,
+        request: &FlavorRequest,
+        _limit: Duration,
+    ) -> Result<FlavorPrepared, ProviderError> {
+        Err(self.refusal(&request.flavor))
+    }
+
+    async fn healthy(
+        &self,
+        flavor: &FlavorCall,
+        _instance: &FlavorInstance,
+        _limit: Duration,
+    ) -> CheckOutcome {
+        let why = self.refusal(flavor).message;
+        CheckOutcome::Unknown { why }
+    }
+}
