@@ -38,6 +38,8 @@ fn main() {
     fs::create_dir_all(fleet.join("providers")).unwrap();
     fs::write(fleet.join("providers/local.yaml"), PROVIDER).unwrap();
     git(&fleet, &["init", "--quiet", "--initial-branch", "main"]);
+    // What the pushes below would collect, and the agent's packs with it.
+    git(&fleet, &["config", "gc.auto", "0"]);
     push(&fleet, 0);
     let began = Instant::now();
     let mut agent = Agent(run(&fleet, folder.path()));
@@ -50,18 +52,32 @@ fn main() {
         push(&fleet, round);
     }
     drop(agent);
-    // With the documents' own commits, whose objects Git leaves loose.
-    let (size, packs) = packed(&fleet);
-    println!("objects of the whole repository: {size:.1} MB in {packs} packs");
+    let made = commits(&fleet);
     println!(
-        "{} commits about {GROUPS} groups of {INSTANCES}, made in {} s",
-        commits(&fleet),
+        "{made} commits about {GROUPS} groups of {INSTANCES}, made in {} s",
         began.elapsed().as_secs()
     );
+    tell_size("as the agent leaves them", &fleet, made);
     let data = folder.path().join("data");
     for arguments in [&["audit", "verify"][..], &["audit", "export"]] {
         measure(arguments, &fleet, &data, folder.path());
     }
+    // Without the documents' own commits.
+    git(&fleet, &["checkout", "--quiet", "drover/state"]);
+    git(&fleet, &["branch", "--quiet", "-D", "main"]);
+    git(&fleet, &["reflog", "expire", "--expire=now", "--all"]);
+    git(&fleet, &["gc", "--quiet", "--prune=now"]);
+    tell_size("after git gc", &fleet, made);
+}
+
+/// The packs hold the state branch: the documents' own objects are loose.
+fn tell_size(when: &str, fleet: &Path, commits: usize) {
+    let (bytes, packs) = packed(fleet);
+    println!(
+        "{when}: {:.1} MB in {packs} packs, {} bytes a commit",
+        bytes as f64 / 1e6,
+        bytes / commits as u64
+    );
 }
 
 /// Ends with the benchmark, however that ends.
@@ -109,16 +125,15 @@ fn commits(fleet: &Path) -> usize {
     count.trim().parse().unwrap_or(0)
 }
 
-/// Returns the size of a repository's objects in megabytes, and how many packs they are in.
-fn packed(fleet: &Path) -> (f64, u64) {
+/// Returns the size of a repository's packs with their indexes in bytes, and how many they are.
+fn packed(fleet: &Path) -> (u64, u64) {
     let counted = git(fleet, &["count-objects", "--verbose"]);
     let field = |name: &str| {
         let mut lines = counted.lines();
         let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         value.map_or(0, |value| value.trim().parse::<u64>().unwrap())
     };
-    let kib = field("size") + field("size-pack");
-    (kib as f64 * 1_024.0 / 1e6, field("packs"))
+    (field("size-pack") * 1_024, field("packs"))
 }
 
 fn run(fleet: &Path, folder: &Path) -> Child {
