@@ -176,6 +176,39 @@ fn what_a_plugin_says_of_health_heals_and_what_it_does_not_say_ends_nobody() {
 }
 
 #[test]
+fn a_plugin_drains_what_ends_and_delays_that_no_longer_than_the_document_says() {
+    let sandbox = sandbox("hello");
+    let greeter = Greeter::start(&sandbox);
+    let _agent = sandbox.agent();
+    sandbox.wait_converged("web", 2);
+    fs::write(sandbox.path("greeter/busy"), "web-1\nweb-2\n").unwrap();
+    let one = |timeout: &str| {
+        let drain = format!("drain: {{delay: 0s, timeout: {timeout}}}");
+        let text = web("hello", "").replace("size: 2", "size: 1");
+        text.replace("drain: {delay: 0s}", &drain)
+    };
+    sandbox.push("fewer", &[(WEB, &one("5m"))]);
+    let told = "flavor plugin has not drained the instance";
+    wait_until("the plugin to refuse", PATIENCE, || {
+        let log = sandbox.agent_log();
+        log.contains(told) && log.contains("is busy")
+    });
+    assert_eq!(sandbox.group("web").unwrap()["total"], 2);
+    fs::remove_file(sandbox.path("greeter/busy")).unwrap();
+    sandbox.wait_converged("web", 1);
+    let drained = fs::read_to_string(sandbox.path("greeter/drained")).unwrap();
+    assert_eq!(drained.lines().count(), 1, "{drained}");
+
+    // One that is gone keeps nobody: the deadline is the document's.
+    let text = one("2s").replace("size: 1", "size: 0");
+    drop(greeter);
+    sandbox.push("none", &[(WEB, &text)]);
+    sandbox.wait_for("web", "the end", |web| web["total"] == 0);
+    let log = sandbox.agent_log();
+    assert!(log.contains("plugin greeter: Flavor.Drain: "), "{log}");
+}
+
+#[test]
 fn a_plugin_that_is_missing_or_refuses_harms_its_own_group_only() {
     let sandbox = sandbox("hello");
     let other = crate::support::group("db", 1, crate::support::IDLE, "");
@@ -204,13 +237,35 @@ fn a_plugin_that_is_missing_or_refuses_harms_its_own_group_only() {
             &web("hello', greetnig: '", "").replace("web}", "shop}"),
         )],
     );
-    let said = sandbox.wait_for("shop", "the refusal", |shop| {
-        holds(shop).contains(&"LaunchBackoff".to_owned())
-    });
-    let said = said["holds"].to_string();
     let words = "plugin greeter: Flavor.Validate: greetnig: unknown property";
-    assert!(said.contains(words), "{said}");
+    sandbox.wait_for("shop", "the refusal", |shop| {
+        let backoff = &shop["backoff"];
+        backoff["class"] == "invalidSpec" && backoff["message"] == words
+    });
     assert!(tokens(&sandbox).is_empty());
+}
+
+#[test]
+fn the_suite_of_flavors_is_run_against_a_plugin_that_is_one() {
+    let sandbox = sandbox("hello");
+    let _greeter = Greeter::start(&sandbox);
+    let invalid = ["--invalid", "{\"greetnig\": \"x\"}"];
+    let arguments = [&["plugin", "conform", "greeter"][..], &invalid].concat();
+    let ran = sandbox.with_config(&arguments).exits(0);
+    let counts = "passed   garbage\n9 passed, 0 failed, 0 skipped\n";
+    assert!(ran.stdout.ends_with(counts), "{}", ran.stdout);
+    let wrong = [
+        "plugin",
+        "conform",
+        "greeter",
+        "--properties",
+        "{\"greeting\": 1}",
+    ];
+    let ran = sandbox.with_config(&wrong).exits(1);
+    ran.says("plugin greeter does not keep the contract of flavors");
+    let wrong = ["plugin", "conform", "greeter", "--setting", "visibility=1s"];
+    let ran = sandbox.with_config(&wrong).exits(64);
+    ran.says("is a flavor, which makes nothing");
 }
 
 #[test]

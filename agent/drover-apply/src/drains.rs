@@ -1,28 +1,34 @@
-//! Drains in progress: delay, then `begin` once, then waiting for `done`.
+//! Drains in progress: delay, then `begin` once, then waiting for `done` and for the flavor plugins of the instance's
+//! template, which are told to drain it until each has.
 //!
 //! Everything is read off the intent and the clock, so a restarted agent goes on where the last one
 //! stopped. When a drain has taken too long, and what follows then, is the planner's to say.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use drover_model::{
-    DrainDone, DrainSpec, GroupName, HttpRequest, Intent, IntentId, IntentKind, Listed, Listing,
-    ProviderPhase, ProviderRef, Timestamp,
+    DrainDone, DrainSpec, GroupName, HttpRequest, InstanceId, Intent, IntentId, IntentKind, Listed,
+    Listing, ProviderPhase, ProviderRef, RecordedGroup, Timestamp,
 };
-use futures::StreamExt as _;
+use drover_provider::{FlavorCall, FlavorInstance, FlavorSubject};
+use futures::future::join_all;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use crate::requests::Trouble;
-use crate::{ApplyContext, JournalChange, JournalError, Reach, write_journal};
+use crate::{ApplyContext, JournalChange, JournalError, Reach, flavor_subject, write_journal};
 
 #[cfg(test)]
 mod tests;
 
 /// Time limit of one `begin` request: it starts work, it does not wait for it.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much longer than that a flavor plugin may be waited for, so that who asks it can say what became of it.
+const SLACK: Duration = Duration::from_secs(1);
 /// Time limit of one question whether the work is off.
 const POLL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Most instances that are asked at once. An instance is a descriptor for as long as it is silent.
@@ -52,7 +58,7 @@ pub struct DrainsAdvanced {
 /// An open drain.
 struct Drain<'a> {
     id: IntentId,
-    instance: String,
+    instance: &'a InstanceId,
     provider_ref: &'a ProviderRef,
     address: Option<&'a str>,
     spec: &'a DrainSpec,
@@ -60,6 +66,17 @@ struct Drain<'a> {
     due_at: Timestamp,
     deadline: Timestamp,
     begun: bool,
+    flavors: Flavored,
+}
+
+/// Who of the flavor plugins is to drain an instance.
+enum Flavored {
+    /// Its template has none.
+    None,
+    /// It has some, and the listing does not have the instance: nobody can be told of it, and absence proves nothing.
+    Unlisted,
+    /// These.
+    Plugins(FlavorSubject),
 }
 
 /// What is done about a drain in this round.
@@ -74,8 +91,9 @@ enum Next {
     Poll,
 }
 
-/// Moves the open drains among `intents` on: sends `begin` where the delay has passed, asks the
-/// instances whether they are idle, and writes down what it learns.
+/// Moves the open drains among `intents` on: sends `begin` where the delay has passed, tells flavor plugins, asks the
+/// instances whether they are idle, and writes down what it learns. Which plugins an instance has is said by the template
+/// in `recorded` that it was made from.
 ///
 /// An instance that `listing` shows as ended needs no more draining. Absence proves nothing here.
 /// While the brake is on, nothing is sent, but questions are asked.
@@ -92,6 +110,7 @@ pub async fn advance_drains(
     group: &GroupName,
     intents: &[Intent],
     listing: &Listing,
+    recorded: &RecordedGroup,
     ctx: &ApplyContext,
 ) -> Result<DrainsAdvanced, JournalError> {
     let now = ctx.clock.now();
@@ -105,6 +124,10 @@ pub async fn advance_drains(
     for drain in intents
         .iter()
         .filter_map(|intent| open_drain(group, intent, &listed))
+        .map(|drain| Drain {
+            flavors: flavored(&drain, &listed, recorded, intents),
+            ..drain
+        })
     {
         match next(&drain, &listed, now) {
             Next::Ended => round.mark(&drain, drain.begun, true),
@@ -117,7 +140,9 @@ pub async fn advance_drains(
             }
             Next::Begin if round.begun.len() >= BEGUN_MAX => round.wake(now),
             Next::Begin => {
-                let nothing_to_wait_for = drain.spec.begin.is_empty() && drain.spec.done.is_none();
+                let nothing_to_wait_for = drain.spec.begin.is_empty()
+                    && drain.spec.done.is_none()
+                    && matches!(drain.flavors, Flavored::None);
                 round.mark(&drain, true, nothing_to_wait_for);
                 if !nothing_to_wait_for {
                     round.begun.push(drain);
@@ -131,7 +156,7 @@ pub async fn advance_drains(
     let first = now.as_second().unsigned_abs() as usize * ASKED_AT_ONCE_MAX;
     let count = polled.len().max(1);
     polled.rotate_left(first % count);
-    let done = send_and_ask(group, &*ctx.reach, begun, polled).await;
+    let done = send_and_ask(group, ctx, begun, polled).await;
     for (drain, is_done) in done {
         if is_done {
             round.mark(&drain, true, true);
@@ -212,7 +237,8 @@ fn open_drain<'a>(
     let delay = SignedDuration::try_from(spec.delay).unwrap_or(SignedDuration::MAX);
     Some(Drain {
         id: intent.id,
-        instance: instance.to_string(),
+        instance,
+        flavors: Flavored::None,
         provider_ref,
         address: known.or(address.as_deref()),
         spec,
@@ -223,6 +249,25 @@ fn open_drain<'a>(
         deadline: *deadline,
         begun: *begun,
     })
+}
+
+/// Returns which flavor plugins drain the instance.
+fn flavored(
+    drain: &Drain<'_>,
+    listed: &BTreeMap<&ProviderRef, &Listed>,
+    recorded: &RecordedGroup,
+    intents: &[Intent],
+) -> Flavored {
+    if let Some(listed) = listed.get(drain.provider_ref) {
+        let subject = flavor_subject(listed, recorded, intents);
+        return subject.map_or(Flavored::None, Flavored::Plugins);
+    }
+    let known = recorded.instances.get(drain.instance);
+    let template = known.and_then(|known| recorded.templates.get(&known.digests));
+    match template {
+        Some(template) if template.plugin_flavors().next().is_some() => Flavored::Unlisted,
+        Some(_) | None => Flavored::None,
+    }
 }
 
 fn next(drain: &Drain<'_>, listed: &BTreeMap<&ProviderRef, &Listed>, now: Timestamp) -> Next {
@@ -258,7 +303,7 @@ fn later(now: Timestamp, drain: &Drain<'_>) -> Timestamp {
 /// Sends `begin` to the first ones and asks all whether they are done.
 async fn send_and_ask<'a>(
     group: &GroupName,
-    reach: &dyn Reach,
+    ctx: &ApplyContext,
     begun: Vec<Drain<'a>>,
     polled: Vec<Drain<'a>>,
 ) -> Vec<(Drain<'a>, bool)> {
@@ -273,12 +318,19 @@ async fn send_and_ask<'a>(
                 break;
             };
             under_way.push(async move {
+                let reach = &*ctx.reach;
                 if begins {
                     begin(group, reach, &drain).await;
                 }
                 let in_time = started.elapsed() < ROUND_LIMIT;
-                let done = (begins || in_time) && is_done(reach, &drain).await;
-                (drain, done)
+                if !begins && !in_time {
+                    return (drain, false);
+                }
+                let (idle, drained) = futures::join!(
+                    is_done(reach, &drain),
+                    is_drained(group, ctx, &drain, begins)
+                );
+                (drain, idle && drained)
             });
         }
         let Some(one) = under_way.next().await else {
@@ -293,7 +345,7 @@ async fn send_and_ask<'a>(
 /// `done` or the deadline ends the wait.
 async fn begin(group: &GroupName, reach: &dyn Reach, drain: &Drain<'_>) {
     let Some(address) = drain.address else { return };
-    let instance = &drain.instance;
+    let instance = drain.instance.to_string();
     for HttpRequest { method, port, path } in &drain.spec.begin {
         match reach
             .http(method, address, *port, path, BEGIN_TIMEOUT)
@@ -327,6 +379,52 @@ async fn is_done(reach: &dyn Reach, drain: &Drain<'_>) -> bool {
             // Only a refusal says that nobody listens: silence may be a filter or a dead network.
             reach.connect(address, *port, POLL_TIMEOUT).await == Err(Trouble::Refused)
         }
+    }
+}
+
+/// Tells the flavor plugins to drain the instance, and returns whether all of them have. One that fails is told again: the
+/// deadline ends that.
+async fn is_drained(
+    group: &GroupName,
+    ctx: &ApplyContext,
+    drain: &Drain<'_>,
+    begins: bool,
+) -> bool {
+    let subject = match &drain.flavors {
+        Flavored::None => return true,
+        Flavored::Unlisted => return false,
+        Flavored::Plugins(subject) => subject,
+    };
+    // Once when it begins, and then why it was in vain.
+    let is_told = begins || ctx.clock.now() >= drain.deadline;
+    let asked = subject.flavors.iter().map(|flavor| async move {
+        let Err(error) = drained_by(flavor, &subject.instance, drain.id, ctx).await else {
+            return true;
+        };
+        let instance = drain.instance;
+        if is_told {
+            tracing::warn!(%group, %instance, error, "flavor plugin has not drained the instance");
+        } else {
+            tracing::debug!(%group, %instance, error, "flavor plugin has not drained the instance");
+        }
+        false
+    });
+    join_all(asked).await.into_iter().all(|drained| drained)
+}
+
+async fn drained_by(
+    flavor: &FlavorCall,
+    instance: &FlavorInstance,
+    drain: IntentId,
+    ctx: &ApplyContext,
+) -> Result<(), String> {
+    let asking = ctx.flavors.drain(flavor, instance, drain, POLL_TIMEOUT);
+    let contained = AssertUnwindSafe(asking).catch_unwind();
+    let said = |what: &str| format!("plugin {}: Flavor.Drain: {what}", flavor.name);
+    match tokio::time::timeout(POLL_TIMEOUT + SLACK, contained).await {
+        Ok(Ok(answered)) => answered.map_err(|error| error.message),
+        Ok(Err(_)) => Err(said("internal error")),
+        Err(_) => Err(said("no answer yet")),
     }
 }
 

@@ -17,6 +17,12 @@ pub fn flavor_subject(
     intents: &[Intent],
 ) -> Option<FlavorSubject> {
     let owner = listed.ownership.as_ref()?;
+    let known = recorded.templates.get(&owner.digests);
+    let asks = |template: &Template| template.plugin_flavors().next().is_some();
+    if known.is_some_and(|template| !asks(template)) {
+        // Asked for every instance in every pass: nobody's intents are searched for nothing.
+        return None;
+    }
     // What was made a moment ago is in an intent and not in the record yet.
     let made = intents.iter().find_map(|intent| match &intent.kind {
         IntentKind::Create {
@@ -29,19 +35,17 @@ pub fn flavor_subject(
         | IntentKind::Roster(_)
         | IntentKind::Adopt(_) => None,
     });
-    let template = recorded.templates.get(&owner.digests).or(made)?;
-    template.plugin_flavors().next()?;
+    let template = known.or(made).filter(|template| asks(template))?;
     let facts = facts(listed, owner);
     let flavors = template.plugin_flavors().map(|plugin| FlavorCall {
         name: plugin.name.clone(),
         properties: filled(&plugin.properties, &facts),
     });
-    let answered = match made {
-        Some(made) => made.answered_tags(),
-        None => {
-            let known = recorded.instances.get(&owner.instance);
-            known.map(|known| known.tags.clone()).unwrap_or_default()
-        }
+    let answered = if let Some(made) = made {
+        made.answered_tags()
+    } else {
+        let known = recorded.instances.get(&owner.instance);
+        known.map(|known| known.tags.clone()).unwrap_or_default()
     };
     let mut tags = tags(template, &facts);
     tags.extend(answered);

@@ -11,7 +11,7 @@ use drover_model::{
     Action, AdoptStep, Allowance, Cause, Digests, DrainSpec, Epoch, ErrorClass, FleetName,
     GroupName, GroupUid, InPlace, InPlaceUpdate, InstanceId, IntentKind, IntentState, Keeper,
     Listing, OnDrainTimeout, Plan, Precondition, ProviderRef, ProviderType, Reason, RecordedGroup,
-    RosterView, Step, Template, TemplateParts, Timestamp, Token, Value,
+    RecordedInstance, RosterView, Step, Template, TemplateParts, Timestamp, Token, Value,
 };
 use drover_provider::{
     AdoptRequest, Clock, DestroyRequest, Manifest, Provider, ProviderError, ProvisionRequest,
@@ -74,6 +74,23 @@ pub(crate) fn template(image: &str) -> Template {
 pub(crate) fn digests(template: &Template) -> Digests {
     let kind = ProviderType::parse("simulated").unwrap();
     Digests::of(&kind, template, &BTreeMap::new())
+}
+
+/// A record of an instance that serves.
+pub(crate) fn recorded_as(digests: Digests) -> RecordedInstance {
+    RecordedInstance {
+        seat: None,
+        provider_ref: None,
+        digests,
+        class: "Available".to_owned(),
+        draining: false,
+        why: None,
+        address: None,
+        zone: None,
+        created_at: Timestamp::UNIX_EPOCH,
+        tags: BTreeMap::new(),
+        kept: None,
+    }
 }
 
 pub(crate) fn drain_spec() -> DrainSpec {

@@ -321,15 +321,13 @@ impl Agent {
         let stored = store.load()?;
         check_owner(stored.lease.as_ref(), &settings.name)?;
         let changed = Arc::new(Notify::new());
-        let (place, contact) = (parts.source.place(), parts.contact);
+        let place = parts.source.place();
         let tenure = Tenure::open(stored.lease, settings.mode);
-        let data_dir = settings.data_dir.as_deref();
         let view_missing = settings.mode == Mode::DryRun && stored.groups.is_empty();
-        let contact =
-            contact.unwrap_or_else(|| real_contact(&parts.clock, &parts.flavors, &changed));
+        let contact = contact(parts.contact, &parts.clock, &parts.flavors, &changed);
         let mut agent = Self {
-            brake: Arc::new(AgentBrake::new(data_dir, stored.freeze)),
-            members: MembersDir::new(data_dir),
+            brake: Arc::new(AgentBrake::new(settings.data_dir.as_deref(), stored.freeze)),
+            members: MembersDir::new(settings.data_dir.as_deref()),
             prober: contact.health,
             reach: contact.reach,
             secrets: parts.secrets,
@@ -618,12 +616,16 @@ impl Agent {
     }
 }
 
-/// Returns the ways to instances over the network.
-fn real_contact(
+/// Returns the ways to instances: over the network unless told otherwise.
+fn contact(
+    told: Option<Contact>,
     clock: &Arc<dyn Clock>,
     flavors: &Arc<dyn Flavors>,
     changed: &Arc<Notify>,
 ) -> Contact {
+    if let Some(contact) = told {
+        return contact;
+    }
     let prober = Prober::new(Arc::clone(clock), Arc::clone(flavors), Arc::clone(changed));
     Contact {
         health: Arc::new(prober),

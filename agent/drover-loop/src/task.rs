@@ -235,6 +235,7 @@ pub(crate) async fn run(mut task: GroupTask, shared: Arc<Shared>) -> Result<Fini
             &task.name,
             &intents,
             &task.listing,
+            &task.recorded,
             &apply_context(&task, &shared),
         )
         .await?;

@@ -60,7 +60,7 @@ impl Fixture {
     }
 
     /// Lets the group have converged an hour ago.
-    fn settle(&mut self, size: u32) {
+    pub(crate) fn settle(&mut self, size: u32) {
         let fixture = self;
         let digests = fixture.digests();
         fixture.recorded.accepted = Some(document());

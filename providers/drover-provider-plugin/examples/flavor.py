@@ -6,7 +6,8 @@ Usage: flavor.py SOCKET FOLDER
 Properties: {"greeting": TEXT}. Each instance gets a line of init that writes the greeting and a token into
 its folder, and the tag `joined` with a name for the token. FOLDER/tokens has a line for each token that was
 drawn: a plugin that draws one each time it is asked is asked once for each instance. An instance is unhealthy while
-FOLDER/unhealthy has its name in a line.
+FOLDER/unhealthy has its name in a line, and cannot be drained while FOLDER/busy has it. FOLDER/drained has a line for
+each that was.
 """
 
 import json
@@ -26,7 +27,11 @@ class Refused(Exception):
 
 
 def greeting(params):
-    properties = params.get("Properties") or {}
+    properties = params.get("Properties")
+    if properties is None:
+        properties = {}
+    if not isinstance(properties, dict):
+        raise Refused("properties: expected a map")
     unknown = sorted(set(properties) - {"greeting"})
     if unknown:
         raise Refused(f"{unknown[0]}: unknown property")
@@ -78,11 +83,23 @@ def healthy(params):
     return {"Type": "", "Health": UNHEALTHY if is_bad else HEALTHY}
 
 
+def drain(params):
+    tags = params["Instance"].get("Tags") or {}
+    name = tags.get("drover.instance", params["Instance"]["ID"])
+    if name in lines("busy"):
+        raise Refused(f"{name} is busy")
+    # A flavor may be told more than once.
+    if name not in lines("drained"):
+        note("drained", name)
+    return {"Type": "", "OK": True}
+
+
 METHODS = {
     "Handshake.Hello": hello,
     "Flavor.Validate": validate,
     "Flavor.Prepare": prepare,
     "Flavor.Healthy": healthy,
+    "Flavor.Drain": drain,
 }
 
 

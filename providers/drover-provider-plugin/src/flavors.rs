@@ -1,13 +1,16 @@
 //! Flavor plugins, asked: InfraKit's `Flavor`, of every release.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drover_model::{CheckOutcome, ErrorClass, FlavorName, MemberId, Value};
+use drover_model::{CheckOutcome, ErrorClass, FlavorName, IntentId, MemberId, Value};
 use drover_provider::{
     Allocation, FlavorCall, FlavorInstance, FlavorPrepared, FlavorRequest, Flavors, ProviderError,
 };
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use tokio::time::Instant;
@@ -19,6 +22,10 @@ use crate::infrakit::{Spec, is_ok};
 use crate::json::{field, from_json, text, texts, to_json};
 use crate::spec::{invalid, logical_id};
 
+mod conformance;
+
+pub use conformance::{FlavorSubject, check_flavor, is_flavor};
+
 /// The versions of `Flavor` that are spoken, oldest first. Their requests are the same.
 const VERSIONS: [((), &str); 2] = [((), "0.1.0"), ((), "0.1.1")];
 
@@ -27,11 +34,22 @@ const UNKNOWN: u64 = 0;
 const HEALTHY: u64 = 1;
 const UNHEALTHY: u64 = 2;
 
+/// How long a plugin may take to drain one instance, before it is told anew.
+const DRAIN_LIMIT: Duration = Duration::from_mins(1);
+
+/// Most drains that are remembered: far more than end at once in a fleet. Beyond that, those that are over are forgotten, and
+/// their plugins told again.
+const DRAINS_MAX: usize = 4096;
+
 /// Asks the flavor plugins at one place.
 #[derive(Debug, Clone)]
 pub struct PluginFlavors {
     place: Place,
+    drains: Arc<Mutex<BTreeMap<(IntentId, FlavorName), Flight>>>,
 }
+
+/// A call of `Flavor.Drain` that is under way, or has succeeded.
+type Flight = Shared<BoxFuture<'static, Result<(), ProviderError>>>;
 
 /// Which instances a group has, as InfraKit writes it.
 #[derive(Serialize)]
@@ -106,7 +124,65 @@ impl<'a> InstanceParams<'a> {
 impl PluginFlavors {
     /// Finds plugins at `place`.
     pub fn new(place: Place) -> Self {
-        Self { place }
+        Self {
+            place,
+            drains: Arc::default(),
+        }
+    }
+
+    /// Tells a plugin to drain an instance, or joins the call that is under way for the same intent.
+    fn launch(
+        &self,
+        flavor: &FlavorCall,
+        instance: &FlavorInstance,
+        drain: IntentId,
+    ) -> Result<Flight, ProviderError> {
+        let caller = self.caller(&flavor.name)?;
+        let key = (drain, flavor.name.clone());
+        let mut drains = self.drains.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flight) = drains.get(&key) {
+            return Ok(flight.clone());
+        }
+        if drains.len() >= DRAINS_MAX {
+            drains.retain(|_, flight| flight.peek().is_none());
+        }
+        let (flavor, instance) = (flavor.clone(), instance.clone());
+        let name = flavor.name.clone();
+        let task = tokio::spawn(async move {
+            let method = "Flavor.Drain";
+            let params = InstanceParams::new(&caller, &flavor, &instance);
+            let answer = caller.call(method, &params, DRAIN_LIMIT).await;
+            let answer = answer.map_err(|error| failed(&error))?;
+            match is_ok(&answer) {
+                Ok(true) => Ok(()),
+                Ok(false) => {
+                    let refused = Fault::Refused {
+                        class: None,
+                        message: "it has not drained the instance".to_owned(),
+                    };
+                    Err(failed(&caller.error(method, refused)))
+                }
+                Err(why) => Err(failed(&caller.garbled(method, &why))),
+            }
+        });
+        let done = async move {
+            task.await.unwrap_or_else(|error| {
+                let message =
+                    format!("plugin {name}: Flavor.Drain: the call was cut short: {error}");
+                Err(ProviderError::new(ErrorClass::Unknown, message))
+            })
+        };
+        let flight = done.boxed().shared();
+        drains.insert(key, flight.clone());
+        Ok(flight)
+    }
+
+    /// Forgets a call that failed, so that the plugin is told anew.
+    fn forget(&self, key: &(IntentId, FlavorName), flight: &Flight) {
+        let mut drains = self.drains.lock().unwrap_or_else(PoisonError::into_inner);
+        if drains.get(key).is_some_and(|known| known.ptr_eq(flight)) {
+            drains.remove(key);
+        }
     }
 
     fn caller(&self, name: &FlavorName) -> Result<Caller, ProviderError> {
@@ -126,18 +202,18 @@ impl PluginFlavors {
         let caller = self.caller(&flavor.name)?;
         let params = InstanceParams::new(&caller, flavor, instance);
         let method = "Flavor.Healthy";
-        let answer = caller.call(method, &params, limit).await.map_err(failed)?;
-        let health = answer
-            .as_object()
-            .and_then(|answer| field(answer, "Health"))
-            .and_then(Json::as_u64);
-        health.ok_or_else(|| failed(caller.garbled(method, "`Health` is not a number")))
+        let answer = caller
+            .call(method, &params, limit)
+            .await
+            .map_err(|error| failed(&error))?;
+        health_of(&answer)
+            .ok_or_else(|| failed(&caller.garbled(method, "`Health` is not a number")))
     }
 }
 
 /// Returns an error of a plugin that was asked to do nothing: whether it was asked does not matter, and what it says in
 /// words without a class is a refusal.
-fn failed(error: CallError) -> ProviderError {
+fn failed(error: &CallError) -> ProviderError {
     let class = match &error.fault {
         Fault::NotSent(_) | Fault::Lost(_) => ErrorClass::Unknown,
         Fault::Refused { class, .. } => class.unwrap_or(ErrorClass::InvalidSpec),
@@ -181,27 +257,23 @@ impl Asking {
         params: &P,
     ) -> Result<Json, ProviderError> {
         let answer = self.caller.call(method, params, self.left()).await;
-        answer.map_err(failed)
+        answer.map_err(|error| failed(&error))
     }
 
     fn garbled(&self, method: &str, why: &str) -> ProviderError {
-        failed(self.caller.garbled(method, why))
+        failed(&self.caller.garbled(method, why))
     }
 
     /// Makes sure that the plugin is a flavor, and that it takes the properties.
     async fn validate(&self) -> Result<(), ProviderError> {
         let greeting = hello(&self.caller);
         let greeted = tokio::time::timeout(self.left(), greeting).await;
-        let interfaces = match greeted {
-            Ok(answered) => answered.map_err(|error| {
-                // What knows no handshake may be anything, and may be another program soon.
-                error.into_provider_error()
-            })?,
-            Err(_) => {
-                let late = Fault::Lost("no answer in time".to_owned());
-                return Err(failed(self.caller.error("Handshake.Hello", late)));
-            }
+        let Ok(answered) = greeted else {
+            let late = Fault::Lost("no answer in time".to_owned());
+            return Err(failed(&self.caller.error("Handshake.Hello", late)));
         };
+        // What knows no handshake may be anything, and may be another program soon: no refusal.
+        let interfaces = answered.map_err(CallError::into_provider_error)?;
         let subtype = &self.caller.name.subtype;
         let offered = interfaces.version("Flavor", &VERSIONS, subtype);
         offered.map_err(|why| invalid(format!("plugin {}: {why}", self.caller.name)))?;
@@ -220,7 +292,7 @@ impl Asking {
             class: None,
             message: "it does not take these properties".to_owned(),
         };
-        Err(failed(self.caller.error(method, refused)))
+        Err(failed(&self.caller.error(method, refused)))
     }
 
     async fn prepare(&self, request: &FlavorRequest) -> Result<FlavorPrepared, ProviderError> {
@@ -250,7 +322,7 @@ impl Asking {
                 class: None,
                 message,
             };
-            failed(self.caller.error(method, refused))
+            failed(&self.caller.error(method, refused))
         })
     }
 }
@@ -277,6 +349,12 @@ impl Answer {
         }
         Ok(self.prepared)
     }
+}
+
+/// Reads `{"Health": 1}`.
+fn health_of(answer: &Json) -> Option<u64> {
+    let answer = answer.as_object()?;
+    field(answer, "Health").and_then(Json::as_u64)
 }
 
 /// Reads `{"Spec": {...}}`.
@@ -351,6 +429,27 @@ impl Flavors for PluginFlavors {
                 why: says(&format!("it answers {other}, which is no health")),
             },
             Err(error) => CheckOutcome::Unknown { why: error.message },
+        }
+    }
+
+    async fn drain(
+        &self,
+        flavor: &FlavorCall,
+        instance: &FlavorInstance,
+        drain: IntentId,
+        limit: Duration,
+    ) -> Result<(), ProviderError> {
+        let flight = self.launch(flavor, instance, drain)?;
+        match tokio::time::timeout(limit, flight.clone()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                self.forget(&(drain, flavor.name.clone()), &flight);
+                Err(error)
+            }
+            Err(_) => {
+                let message = format!("plugin {}: Flavor.Drain: no answer yet", flavor.name);
+                Err(ProviderError::new(ErrorClass::Unknown, message))
+            }
         }
     }
 }

@@ -43,7 +43,7 @@ pub use call::Place;
 pub use config_hash::config_hash;
 pub use endpoint::{Directory, Endpoint, FindError, PluginName, PluginNameError};
 pub use factory::PluginFactory;
-pub use flavors::PluginFlavors;
+pub use flavors::{FlavorSubject, PluginFlavors, check_flavor, is_flavor};
 pub use go_json::{GoJson, GoJsonError, NumberTooLarge};
 pub use groups::{AskError, InfrakitGroup, InfrakitInstance, describe_instances, inspect_groups};
 pub use json::{from_json, to_json};

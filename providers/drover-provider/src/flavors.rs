@@ -5,7 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drover_model::{CheckOutcome, ErrorClass, FlavorName, GroupName, MemberId, ProviderRef, Value};
+use drover_model::{
+    CheckOutcome, ErrorClass, FlavorName, GroupName, IntentId, MemberId, ProviderRef, Value,
+};
 
 use crate::ProviderError;
 
@@ -133,6 +135,25 @@ pub trait Flavors: Send + Sync + fmt::Debug {
         instance: &FlavorInstance,
         limit: Duration,
     ) -> CheckOutcome;
+
+    /// Tells a plugin to move work off an instance that is about to end, and waits for its answer for at most `limit`.
+    /// `drain` is the intent that it is told for: a call that takes longer goes on, and the next one for the same
+    /// intent joins it.
+    ///
+    /// # Errors
+    ///
+    /// See the trait. None of them says that the instance is not drained.
+    ///
+    /// # Cancellation
+    ///
+    /// The plugin goes on, and so does the call.
+    async fn drain(
+        &self,
+        flavor: &FlavorCall,
+        instance: &FlavorInstance,
+        drain: IntentId,
+        limit: Duration,
+    ) -> Result<(), ProviderError>;
 }
 
 /// Has no plugins, and says why.
@@ -171,5 +192,15 @@ impl Flavors for NoFlavors {
     ) -> CheckOutcome {
         let why = self.refusal(flavor).message;
         CheckOutcome::Unknown { why }
+    }
+
+    async fn drain(
+        &self,
+        flavor: &FlavorCall,
+        _instance: &FlavorInstance,
+        _drain: IntentId,
+        _limit: Duration,
+    ) -> Result<(), ProviderError> {
+        Err(self.refusal(flavor))
     }
 }

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use drover_model::{Completeness, Epoch, ExitReport, IntentState, Listed, OnDrainTimeout, Reason};
+use drover_model::{
+    Completeness, Epoch, ExitReport, GroupUid, IntentState, Listed, OnDrainTimeout, Reason,
+};
 use drover_provider::Clock as _;
 use drover_provider_sim::SimSettings;
 
@@ -9,10 +11,14 @@ use super::*;
 use crate::testing::*;
 use crate::{FailWrites, Journal as _, MemoryJournal};
 
+mod flavors;
+
 /// One drain of web-1 on a machine at loopback, and the fixture around it.
 struct Draining {
     fixture: Fixture,
     listing: Listing,
+    recorded: RecordedGroup,
+    flavors: Arc<flavors::Drainer>,
 }
 
 fn request(method: &str, port: u16, path: &str) -> HttpRequest {
@@ -65,7 +71,13 @@ fn draining(spec: DrainSpec) -> Draining {
         attached: std::collections::BTreeSet::new(),
         places: std::collections::BTreeMap::new(),
     };
-    Draining { fixture, listing }
+    let uid = GroupUid::parse("abcdefgh12345678").unwrap();
+    Draining {
+        fixture,
+        listing,
+        recorded: RecordedGroup::new(web(), uid, Epoch(1)),
+        flavors: Arc::default(),
+    }
 }
 
 impl Draining {
@@ -75,7 +87,11 @@ impl Draining {
 
     async fn try_advance(&self) -> Result<DrainsAdvanced, JournalError> {
         let open = self.fixture.journal.open_intents(&web()).unwrap();
-        advance_drains(&web(), &open, &self.listing, &self.fixture.ctx()).await
+        let ctx = ApplyContext {
+            flavors: self.flavors.clone(),
+            ..self.fixture.ctx()
+        };
+        advance_drains(&web(), &open, &self.listing, &self.recorded, &ctx).await
     }
 
     fn wait(&self, seconds: u64) {
@@ -286,12 +302,12 @@ async fn begin_waits_for_an_address_and_takes_the_latest_one() {
     }
     drain.wait(2);
     let ctx = drain.fixture.ctx();
-    let advanced = advance_drains(&web(), &open, &drain.listing, &ctx)
+    let advanced = advance_drains(&web(), &open, &drain.listing, &drain.recorded, &ctx)
         .await
         .unwrap();
     assert_eq!(advanced.next_at, Some(drain.in_seconds(1)));
     drain.listing.instances[0].address = Some("127.0.0.1".to_owned());
-    advance_drains(&web(), &open, &drain.listing, &ctx)
+    advance_drains(&web(), &open, &drain.listing, &drain.recorded, &ctx)
         .await
         .unwrap();
     assert_eq!(server.seen(), ["POST /drain"]);

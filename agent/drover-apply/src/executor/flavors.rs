@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use drover_model::{
@@ -104,7 +103,7 @@ fn invalid(message: String) -> ProviderError {
     ProviderError::new(ErrorClass::InvalidSpec, message)
 }
 
-fn unknown_name(error: SubstitutionError) -> ProviderError {
+fn unknown_name(error: &SubstitutionError) -> ProviderError {
     invalid(error.to_string())
 }
 
@@ -122,19 +121,22 @@ async fn made(
     let facts = facts(subject, instance);
     let mut template = subject.template.clone();
     let mut properties = template.properties.clone();
-    let mut tags = substitute_map(&template.tags, &facts).map_err(unknown_name)?;
+    let mut tags = substitute_map(&template.tags, &facts).map_err(|error| unknown_name(&error))?;
     for flavor in &mut template.flavors {
         match flavor {
             Flavor::Vanilla(vanilla) => {
-                tags.extend(substitute_map(&vanilla.tags, &facts).map_err(unknown_name)?);
+                tags.extend(
+                    substitute_map(&vanilla.tags, &facts).map_err(|error| unknown_name(&error))?,
+                );
             }
             Flavor::CloudInit(_) => {}
             Flavor::Plugin(plugin) => {
-                let given = substitute_value(&properties, &facts).map_err(unknown_name)?;
+                let given =
+                    substitute_value(&properties, &facts).map_err(|error| unknown_name(&error))?;
                 let call = FlavorCall {
                     name: plugin.name.clone(),
                     properties: substitute_value(&plugin.properties, &facts)
-                        .map_err(unknown_name)?,
+                        .map_err(|error| unknown_name(&error))?,
                 };
                 let request = FlavorRequest {
                     flavor: call,
@@ -306,24 +308,22 @@ fn changed(written: &Value, given: &Value, answered: &Value) -> Result<Value, St
     if SecretRef::of_value(answered).is_some() {
         return Err("it asks for a secret that the document does not name".to_owned());
     }
-    static NOTHING: LazyLock<(Value, Value)> = LazyLock::new(|| (Value::Null, Value::Null));
     Ok(match answered {
         Value::Map(map) => {
             let entries = map.iter().map(|(name, answered)| {
                 let before = written.get(name).zip(given.get(name));
-                let (written, given) = before.unwrap_or((&NOTHING.0, &NOTHING.1));
+                let (written, given) = before.unwrap_or((&Value::Null, &Value::Null));
                 Ok((name.clone(), changed(written, given, answered)?))
             });
             Value::Map(entries.collect::<Result<_, String>>()?)
         }
         Value::List(list) => {
-            let at = |value: &Value, position: usize| {
-                let list = value.as_list()?;
-                list.get(position).cloned()
+            let at = |value: &'_ Value, position: usize| -> Option<Value> {
+                value.as_list()?.get(position).cloned()
             };
             let items = list.iter().enumerate().map(|(position, answered)| {
                 let before = at(written, position).zip(at(given, position));
-                let (written, given) = before.unwrap_or_else(|| NOTHING.clone());
+                let (written, given) = before.unwrap_or((Value::Null, Value::Null));
                 changed(&written, &given, answered)
             });
             Value::List(items.collect::<Result<_, String>>()?)
@@ -348,7 +348,12 @@ fn same(one: &Value, other: &Value) -> bool {
             let pairs = || one.iter().zip(other);
             one.len() == other.len() && pairs().all(|((k, a), (l, b))| k == l && same(a, b))
         }
-        (one, other) => one == other || number(one).zip(number(other)).is_some_and(|(a, b)| a == b),
+        (one, other) => {
+            one == other
+                || number(one)
+                    .zip(number(other))
+                    .is_some_and(|(a, b)| a.total_cmp(&b).is_eq())
+        }
     }
 }
 
@@ -364,7 +369,7 @@ fn size(value: &Value) -> usize {
 
 /// Refuses user data that became too long by what plugins answered: before, it was measured without that.
 fn fits(template: &Template, facts: &Facts) -> Result<(), ProviderError> {
-    let Some(document) = user_data(template, facts).map_err(unknown_name)? else {
+    let Some(document) = user_data(template, facts).map_err(|error| unknown_name(&error))? else {
         return Ok(());
     };
     let length = document.len();

@@ -4,7 +4,7 @@ use drover_model::{
 };
 
 use super::*;
-use crate::testing::{digests, fleet, handle, instance, template, token, web};
+use crate::testing::{digests, fleet, handle, instance, recorded_as, template, token, web};
 
 fn texts<const N: usize>(entries: [(&str, &str); N]) -> BTreeMap<String, String> {
     let entries = entries.into_iter();
@@ -113,17 +113,8 @@ fn a_plugin_is_told_of_an_instance_what_its_own_template_and_the_plugin_itself_h
 
     // And after that, the record.
     let instance_known = RecordedInstance {
-        seat: None,
-        provider_ref: None,
-        digests,
-        class: "Available".to_owned(),
-        draining: false,
-        why: None,
-        address: None,
-        zone: None,
-        created_at: Timestamp::UNIX_EPOCH,
         tags: texts([("link", "a=b")]),
-        kept: None,
+        ..recorded_as(digests)
     };
     known.instances.insert(instance(1), instance_known);
     let subject = flavor_subject(&listed(&template), &known, &[]).unwrap();

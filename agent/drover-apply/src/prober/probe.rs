@@ -69,12 +69,11 @@ async fn flavored(
         let asking = async { Ok(asking.await) };
         let who = format!("plugin {}", flavor.name);
         match asked(&who, asking, timeout).await {
-            CheckOutcome::Passing => {}
             failing @ CheckOutcome::Failing { .. } => return failing,
             unknown @ CheckOutcome::Unknown { .. } if worst == CheckOutcome::Passing => {
                 worst = unknown;
             }
-            CheckOutcome::Unknown { .. } => {}
+            CheckOutcome::Passing | CheckOutcome::Unknown { .. } => {}
         }
     }
     worst

@@ -17,6 +17,7 @@ mod deletion;
 mod documents;
 mod driver;
 mod faults;
+mod flavors;
 mod git;
 mod isolation;
 mod lease;

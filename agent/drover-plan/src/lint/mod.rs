@@ -699,12 +699,16 @@ impl<'a> Facts<'a> {
         })
     }
 
+    /// Returns whether the specification, or a flavor plugin of its template, says how a member is drained.
+    fn drains(&self, member: &Member) -> bool {
+        let spec = &self.input.desired.spec().drain;
+        let template = self.input.recorded.templates.get(&member.digests);
+        let asks = template.is_some_and(|template| template.plugin_flavors().next().is_some());
+        asks || !spec.delay.is_zero() || !spec.begin.is_empty() || spec.done.is_some()
+    }
+
     /// What serves is drained first, where its specification says how.
     fn drained(&self, plan: &Plan) -> Result<(), LintError> {
-        let drain = &self.input.desired.spec().drain;
-        if drain.delay.is_zero() && drain.begin.is_empty() && drain.done.is_none() {
-            return Ok(());
-        }
         for step in &plan.steps {
             if let Action::Destroy { instance, .. }
             | Action::Update(InPlaceUpdate {
@@ -716,7 +720,7 @@ impl<'a> Facts<'a> {
                     .world
                     .members
                     .get(instance)
-                    .is_some_and(|m| self.serves(m))
+                    .is_some_and(|m| self.serves(m) && self.drains(m))
             {
                 return Err(LintError::NotDrained(instance.clone()));
             }

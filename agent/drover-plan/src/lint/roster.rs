@@ -187,11 +187,9 @@ impl Facts<'_> {
     /// An entry is removed only when its member does not serve, or was taken out of service before.
     fn needless(&self, roster: &Roster, id: EntryId) -> Result<(), LintError> {
         let mut members = self.world.members.values();
-        let drain = &self.input.desired.spec().drain;
-        let drains = !drain.delay.is_zero() || !drain.begin.is_empty() || drain.done.is_some();
         let serving = members.any(|member| {
             let mine = place(member).and_then(|place| self.entry_of(roster, place)) == Some(id);
-            mine && self.serves(member) && drains
+            mine && self.serves(member) && self.drains(member)
         });
         if serving {
             return Err(LintError::Seat(

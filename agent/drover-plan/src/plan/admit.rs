@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drover_model::{
     Action, Activity, Cause, Digests, DrainSpec, GroupName, Held, Hold, InPlace, InstanceClass,
-    Member, OrderVerb, OutageMode, Precondition, Reason, RolloutOrder, activity_of,
+    Member, OrderVerb, OutageMode, Precondition, Reason, RolloutOrder, Template, activity_of,
 };
 
 use super::draft::{Draft, disrupts};
@@ -184,7 +184,7 @@ impl<'a> Draft<'a> {
 
     /// Ends an instance: drained where there is work on it, else destroyed.
     pub(super) fn end(&mut self, member: &Member, cause: Cause) {
-        if needs_drain(&member.class, &self.spec.drain) {
+        if self.needs_drain(member) {
             self.drain(member, cause, None);
         } else {
             self.destroy(member, cause);
@@ -194,7 +194,7 @@ impl<'a> Draft<'a> {
     /// Takes an admitted member out of service and brings it back with the target: drained where there
     /// is work on it.
     pub(super) fn restart(&mut self, member: &'a Member) {
-        if needs_drain(&member.class, &self.spec.drain) {
+        if self.needs_drain(member) {
             self.drain(
                 member,
                 Cause::Because(Reason::Update),
@@ -213,7 +213,7 @@ impl<'a> Draft<'a> {
         let Some(order) = self.ordered(&member.id, OrderVerb::Restart) else {
             return;
         };
-        if needs_drain(&member.class, &self.spec.drain) {
+        if self.needs_drain(member) {
             let as_it_is = Some(member.digests.clone());
             self.drain(member, Cause::Because(Reason::Heal), as_it_is);
         } else {
@@ -238,6 +238,13 @@ impl<'a> Draft<'a> {
                 self.count_begun(member, reason);
             }
         }
+    }
+
+    /// Returns whether there may be work on an instance, and a way to move it off: its group's, or a flavor plugin of
+    /// its own template.
+    fn needs_drain(&self, member: &Member) -> bool {
+        let template = self.next.templates.get(&member.digests);
+        may_serve(&member.class) && drains(&self.spec.drain, template)
     }
 
     fn drain(&mut self, member: &Member, cause: Cause, returns: Option<Digests>) {
@@ -315,9 +322,9 @@ pub(super) fn observed(member: &Member) -> Option<Precondition> {
     })
 }
 
-/// Returns whether there may be work on an instance, and a way to move it off.
-fn needs_drain(class: &InstanceClass, spec: &DrainSpec) -> bool {
-    let may_serve = match class {
+/// Returns whether there may be work on an instance.
+fn may_serve(class: &InstanceClass) -> bool {
+    match class {
         InstanceClass::Available
         | InstanceClass::Warming
         | InstanceClass::Suspect { .. }
@@ -327,7 +334,11 @@ fn needs_drain(class: &InstanceClass, spec: &DrainSpec) -> bool {
         | InstanceClass::Failed { .. }
         | InstanceClass::Exited(_)
         | InstanceClass::Terminating => false,
-    };
-    let has_way = !spec.delay.is_zero() || !spec.begin.is_empty() || spec.done.is_some();
-    may_serve && has_way
+    }
+}
+
+/// Returns whether there is a way to move work off an instance that was made from `template`.
+fn drains(spec: &DrainSpec, template: Option<&Template>) -> bool {
+    let asks = template.is_some_and(|template| template.plugin_flavors().next().is_some());
+    asks || !spec.delay.is_zero() || !spec.begin.is_empty() || spec.done.is_some()
 }

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use drover_model::{
     Action, BindingName, Cause, CheckOutcome, Completeness, ConditionType, DecisionPoint, Digests,
@@ -108,6 +109,23 @@ fn instances_that_a_flavor_plugin_prepares_are_batches_of_one() {
     let mut fixture = Fixture::empty(3);
     fixture.group.spec.template = plugin_template(None);
     assert_eq!(creates(&fixture.planned().0).len(), 3);
+}
+
+#[test]
+fn what_a_flavor_plugin_has_prepared_is_drained_by_it_although_the_document_says_no_way() {
+    for (template, drains) in [(plugin_template(None), true), (template(1), false)] {
+        let mut fixture = Fixture::empty(2);
+        fixture.group.spec.drain.delay = Duration::ZERO;
+        fixture.group.spec.drain.begin = Vec::new();
+        fixture.group.spec.drain.done = None;
+        fixture.group.spec.template = template;
+        fixture.settle(2);
+        fixture.group.spec.size = 1;
+        let (plan, _) = fixture.planned();
+        let verbs: Vec<_> = plan.steps.iter().map(|step| step.action.verb()).collect();
+        let wanted = if drains { "drain" } else { "destroy" };
+        assert_eq!(verbs, [wanted]);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drover_model::CheckOutcome;
+use drover_model::{CheckOutcome, IntentId};
 use drover_provider::{
     FlavorCall, FlavorInstance, FlavorPrepared, FlavorRequest, Flavors, ProviderError,
 };
@@ -35,5 +35,15 @@ impl Flavors for SimFlavors {
         _limit: Duration,
     ) -> CheckOutcome {
         CheckOutcome::Passing
+    }
+
+    async fn drain(
+        &self,
+        _flavor: &FlavorCall,
+        _instance: &FlavorInstance,
+        _drain: IntentId,
+        _limit: Duration,
+    ) -> Result<(), ProviderError> {
+        Ok(())
     }
 }

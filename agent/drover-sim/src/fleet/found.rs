@@ -1,7 +1,7 @@
 //! What there is to adopt when a simulation begins: what an agent recorded of it, or else what the documents take
 //! for granted, an instance for each that a group asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
     Adopt, Group, GroupName, GroupSpec, ProviderRef, RecordedGroup, RecordedStranger, Timestamp,
@@ -17,7 +17,7 @@ pub(super) fn populate(scenario: &Scenario, worlds: &Worlds, now: Timestamp) -> 
     let base = scenario.recorded.is_none().then_some(&scenario.base);
     let later = scenario.then.iter().map(|(_, commit)| commit);
     let commits = base.into_iter().chain([&scenario.head]).chain(later);
-    let mut known: BTreeMap<GroupName, ()> = BTreeMap::new();
+    let mut known: BTreeSet<GroupName> = BTreeSet::new();
     let mut notes = Vec::new();
     for repository in commits.map(read) {
         for (name, located) in &repository.groups {
@@ -25,7 +25,7 @@ pub(super) fn populate(scenario: &Scenario, worlds: &Worlds, now: Timestamp) -> 
                 continue;
             };
             // What it begins with is what the first document that adopts finds.
-            if known.insert(name.clone(), ()).is_some() {
+            if !known.insert(name.clone()) {
                 continue;
             }
             let recorded = scenario.recorded.as_ref();

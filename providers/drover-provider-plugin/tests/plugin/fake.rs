@@ -261,10 +261,12 @@ impl Fake {
                 let objects = json!([{"Name": ".", "ProxyFor": ""}]);
                 Ok(json!({"Objects": {"Instance/0.6.1": objects}}))
             }
-            "Instance.Validate" if params["Properties"].get("bad").is_some() => {
+            "Instance.Validate" | "Flavor.Validate"
+                if params["Properties"].get("bad").is_some() =>
+            {
                 Err("bad properties".to_owned())
             }
-            "Instance.Validate" => ok,
+            "Instance.Validate" | "Flavor.Validate" | "Flavor.Drain" => ok,
             "Instance.Provision" => state.provision(&params["Spec"]),
             "Instance.Label" => {
                 let labels = params["Labels"].as_object().cloned().unwrap_or_default();
@@ -278,10 +280,6 @@ impl Fake {
                 None => Err(format!("not found {id}")),
             },
             "Instance.DescribeInstances" => Ok(state.describe(params)),
-            "Flavor.Validate" if params["Properties"].get("bad").is_some() => {
-                Err("bad properties".to_owned())
-            }
-            "Flavor.Validate" | "Flavor.Drain" => ok,
             "Flavor.Prepare" => Ok(json!({"Type": params["Type"], "Spec": prepared(params)})),
             "Flavor.Healthy" => {
                 let id = params["Instance"]["ID"].as_str().unwrap_or_default();

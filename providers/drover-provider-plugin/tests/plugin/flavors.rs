@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use drover_model::{CheckOutcome, ErrorClass, FlavorName, GroupName, MemberId, ProviderRef, Value};
+use drover_model::{
+    CheckOutcome, ErrorClass, FlavorName, GroupName, IntentId, MemberId, ProviderRef, Value,
+};
+use drover_provider::conformance::Outcome;
 use drover_provider::{
     Allocation, FlavorCall, FlavorIndex, FlavorInstance, FlavorPrepared, FlavorRequest, FlavorSpec,
     Flavors as _, ProviderError,
 };
 use drover_provider_plugin::{
-    CloudInitService, Directory, Place, PluginFlavors, Served, ServedSocket, Service,
-    VanillaService, from_json,
+    CloudInitService, Directory, FlavorSubject, Place, PluginFlavors, Served, ServedSocket,
+    Service, VanillaService, check_flavor, from_json, is_flavor,
 };
 use serde_json::{Value as Json, json};
 
@@ -217,7 +220,7 @@ async fn only_flavors_that_are_there_are_asked() {
         ("fake/boss", "it has no subtype boss; it has lead, worker"),
     ] {
         assert_failed(
-            asked(name).await.map_err(short),
+            asked(name).await.map_err(|error| short(&error)),
             ErrorClass::InvalidSpec,
             says,
         );
@@ -240,7 +243,7 @@ async fn only_flavors_that_are_there_are_asked() {
 }
 
 /// Takes the subtype out of the plugin's name.
-fn short(error: ProviderError) -> ProviderError {
+fn short(error: &ProviderError) -> ProviderError {
     let message = error.message.replace("fake/boss: ", "fake: ");
     ProviderError::new(error.class, message)
 }
@@ -290,6 +293,112 @@ async fn our_own_flavors_are_plugins_like_any() {
         ..request("vanilla", &json!({}))
     };
     assert_eq!(flavor.prepare(&nothing).await.unwrap().init, "");
+}
+
+/// What the suite finds wrong, by the checks' names.
+async fn failures(flavor: &Flavor, plugin: &str, properties: &Json, invalid: &Json) -> Vec<String> {
+    let (properties, invalid) = (from_json(properties), from_json(invalid));
+    let subject = FlavorSubject {
+        plugin: plugin.parse().unwrap(),
+        place: Place::Named(Directory::new(flavor.folder.path())),
+        properties: &properties,
+        invalid: Some(&invalid),
+        limit: LIMIT,
+    };
+    assert!(is_flavor(&subject.plugin, &subject.place).await);
+    let report = check_flavor(&subject).await;
+    assert_eq!(report.results.len(), 9, "\n{report}");
+    let results = report.results.into_iter();
+    let failed = results.filter_map(|result| match result.outcome {
+        Outcome::Passed => None,
+        Outcome::Failed { why } | Outcome::Skipped { why } => {
+            Some(format!("{}: {why}", result.name))
+        }
+    });
+    failed.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_suite_passes_ours_and_the_fake_and_tells_what_a_bad_one_does() {
+    let flavor = Flavor::new();
+    let serve = |name: &str, service: Box<dyn Service>| {
+        let socket = ServedSocket::bind(&flavor.folder.path().join(name)).unwrap();
+        let served = Served::new(vec![service]);
+        tokio::spawn(async move { served.serve(&socket).await });
+    };
+    serve("vanilla", Box::new(VanillaService));
+    serve("cloudInit", Box::new(CloudInitService));
+    let none = Vec::<String>::new();
+    let (vanilla, wrong) = (
+        json!({"Init": ["a"], "Tags": {"b": "c"}}),
+        json!({"Init": "a"}),
+    );
+    assert_eq!(failures(&flavor, "vanilla", &vanilla, &wrong).await, none);
+    let part = json!({"contentType": "text/cloud-config", "content": "#cloud-config\n"});
+    let (parts, wrong) = (json!({"parts": [part]}), json!({"parts": []}));
+    assert_eq!(failures(&flavor, "cloudInit", &parts, &wrong).await, none);
+    let (good, bad) = (json!({"a": 1}), json!({"bad": true}));
+    assert_eq!(failures(&flavor, "fake/lead", &good, &bad).await, none);
+
+    // Each of these spoils the checks that ask for it.
+    let found = failures(&flavor, "fake/worker", &bad, &good).await;
+    assert_eq!(
+        found,
+        [
+            "validate: plugin fake/worker: Flavor.Validate: bad properties",
+            "invalid: Flavor.Validate takes them",
+        ]
+    );
+    let attaches = json!({"Attachments": [{"ID": "v1", "Type": "ebs"}]});
+    let found = failures(&flavor, "fake/worker", &attaches, &bad).await;
+    let names: Vec<&str> = found
+        .iter()
+        .filter_map(|one| one.split(':').next())
+        .collect();
+    assert_eq!(
+        names,
+        ["prepare", "prepare-tags", "prepare-again"],
+        "{found:?}"
+    );
+
+    flavor.fake.set_flavor(&[("drover-conformance-nobody", 9)]);
+    let forgets = "{\"result\":{\"Spec\":{\"Tags\":{\"drover.group\":\"x\"}}}}";
+    let loses = "{\"result\":{\"Spec\":{}}}";
+    for (answer, says) in [
+        (forgets, "it sets drover.group"),
+        (loses, "it leaves conformance.foreign out"),
+    ] {
+        flavor.fake.trouble(PREPARE, Trouble::Says(loses));
+        flavor.fake.trouble(PREPARE, Trouble::Says(answer));
+        let found = failures(&flavor, "fake/worker", &good, &bad).await;
+        let wanted = [
+            format!("prepare-tags: {says}"),
+            "health-nobody: 9 is no health".to_owned(),
+        ];
+        assert!(
+            found[0].starts_with(&wanted[0]) && found[1] == wanted[1],
+            "{found:?}"
+        );
+        assert_eq!(found.len(), 2);
+    }
+    flavor.fake.trouble("Flavor.Drain", Trouble::LostReply);
+    let found = failures(&flavor, "fake/worker", &good, &bad).await;
+    assert!(
+        found[1].starts_with("drain-nobody: plugin fake/worker: Flavor.Drain: no answer"),
+        "{found:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_makes_instances_too_or_is_not_there_is_no_flavor_alone() {
+    let flavor = Flavor::new();
+    let place = Place::Named(Directory::new(flavor.folder.path()));
+    let flavored = json!([{"Name": "."}]);
+    let both = json!({"Objects": {"Flavor/0.1.1": flavored, "Instance/0.6.1": flavored}});
+    flavor.fake.set_handshake(json!({ HELLO: both }));
+    for name in ["fake", "gone"] {
+        assert!(!is_flavor(&name.parse().unwrap(), &place).await, "{name}");
+    }
 }
 
 fn instance(handle: &str) -> FlavorInstance {
@@ -355,4 +464,50 @@ async fn a_plugins_word_on_health_is_believed_and_nothing_else_is_taken_for_one(
         panic!("a plugin that is not there says nothing");
     };
     assert!(why.contains("there is no socket gone"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_that_takes_long_is_joined_and_one_that_failed_is_told_anew() {
+    const DRAIN: &str = "Flavor.Drain";
+    let flavor = Flavor::new();
+    let host = flavor.host();
+    let (call, one) = (call("fake/worker", &json!({"a": 1})), instance("i-1"));
+    let drain = async |id: u64, limit: u64| {
+        let limit = Duration::from_millis(limit);
+        host.drain(&call, &one, IntentId(id), limit).await
+    };
+    flavor
+        .fake
+        .trouble(DRAIN, Trouble::Slow(Duration::from_millis(300)));
+    for _ in 0..2 {
+        let error = drain(1, 50).await.unwrap_err();
+        assert_eq!(error.class, ErrorClass::Unknown);
+        assert_eq!(
+            error.message,
+            "plugin fake/worker: Flavor.Drain: no answer yet"
+        );
+    }
+    assert_eq!(drain(1, 5000).await, Ok(()));
+    assert_eq!(drain(1, 50).await, Ok(()), "it has");
+    assert_eq!(flavor.fake.calls(DRAIN).len(), 1);
+    let asked = &flavor.fake.calls(DRAIN)[0];
+    let whom = ["Type", "Properties", "Instance"].map(|name| asked[name].clone());
+    let instance = json!({"ID": "i-1", "LogicalID": "10.0.0.5", "Tags": {"link": "a/b=c"}, "Properties": {"image": "a"}});
+    assert_eq!(whom, [json!("worker"), json!({"a": 1}), instance]);
+
+    // Another drain of the same instance is another one.
+    for (trouble, says) in [
+        (Trouble::LostReply, "no answer"),
+        (Trouble::Says("{\"error\":{\"message\":\"busy\"}}"), "busy"),
+        (
+            Trouble::Says("{\"result\":{\"OK\":false}}"),
+            "it has not drained",
+        ),
+    ] {
+        flavor.fake.trouble(DRAIN, trouble);
+        let error = drain(2, 5000).await.unwrap_err();
+        assert!(error.message.contains(says), "{says}: {error}");
+    }
+    assert_eq!(drain(2, 5000).await, Ok(()));
+    assert_eq!(flavor.fake.calls(DRAIN).len(), 5);
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Amount, Bounds, Check, Deletion, DeletionPolicy, Group, GroupName, GroupSpec, Lifecycle,
-    Limits, Manage, PlacementSpec, Prefer, Probe, ProviderName, Rebalance, ScalingSpec, SourceSpan,
-    SourceText, Spread, Template, TemplateParts, UpDown, Value, defaults,
+    Amount, Bounds, Deletion, DeletionPolicy, Group, GroupName, GroupSpec, Lifecycle, Limits,
+    Manage, PlacementSpec, Prefer, ProviderName, Rebalance, ScalingSpec, SourceSpan, SourceText,
+    Spread, Template, TemplateParts, UpDown, Value,
 };
 
 use super::{Fields, Metadata, admission, adopt, check, flavor, health, quorum};
@@ -38,8 +38,6 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
         rollout_spec.unavailable_max,
         size,
     );
-    let mut health = health::health(&spec.object("health"));
-    health.checks.extend(flavor_check(&template));
     let (depends_on, depends_spans) = admission::depends_on(spec);
     let name = metadata.as_ref().map(|metadata| metadata.name.as_str());
     let built = GroupSpec {
@@ -55,8 +53,8 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
         },
         manage: manage(spec),
         adopt: adopt::adopt(spec),
+        health: health::health(&spec.object("health"), &template),
         template,
-        health,
         heal: health::heal(&heal),
         rollout: rollout_spec,
         drain: quorum::drain(&drain, health::drain(&drain), spec.has("members")),
@@ -174,16 +172,6 @@ fn template(fields: &Fields<'_>, quorum: bool) -> (Template, BTreeMap<String, So
         tags,
     });
     (template, spans)
-}
-
-/// Returns the check that comes with flavor plugins: they are asked as often as other checks are tried.
-fn flavor_check(template: &Template) -> Option<Check> {
-    template.plugin_flavors().next()?;
-    Some(Check {
-        probe: Probe::Flavors,
-        interval: defaults::CHECK_INTERVAL,
-        timeout: defaults::FLAVOR_CHECK_TIMEOUT,
-    })
 }
 
 fn flavor_spans(template: &Fields<'_>) -> Vec<SourceSpan> {

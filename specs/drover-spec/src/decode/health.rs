@@ -5,20 +5,33 @@ use std::collections::BTreeSet;
 use drover_model::{
     Activity, Canary, Check, Checkpoint, DrainDone, DrainSpec, FieldClass, HealRevision, HealSpec,
     HealthSpec, HttpRequest, Keep, OnDrainTimeout, OnFailure, Probe, Promote, RolloutMode,
-    RolloutOrder, RolloutSpec, Suspend, Systemic, SystemicMode,
+    RolloutOrder, RolloutSpec, Suspend, Systemic, SystemicMode, Template, defaults,
 };
 
 use super::Fields;
 use crate::diagnostic::Diagnostic;
 use crate::formats::format_duration;
 
-pub(crate) fn health(fields: &Fields<'_>) -> HealthSpec {
+/// Decodes health, with the check that comes with flavor plugins.
+pub(crate) fn health(fields: &Fields<'_>, template: &Template) -> HealthSpec {
+    let written = fields.objects("checks");
+    let checks = written.iter().map(check);
     HealthSpec {
         startup_timeout: fields.duration("startupTimeout"),
         unhealthy_after: fields.duration("unhealthyAfter"),
         unknown_after: fields.duration("unknownAfter"),
-        checks: fields.objects("checks").iter().map(check).collect(),
+        checks: checks.chain(flavor_check(template)).collect(),
     }
+}
+
+/// Returns the check that comes with flavor plugins: they are asked as often as other checks are tried.
+fn flavor_check(template: &Template) -> Option<Check> {
+    template.plugin_flavors().next()?;
+    Some(Check {
+        probe: Probe::Flavors,
+        interval: defaults::CHECK_INTERVAL,
+        timeout: defaults::FLAVOR_CHECK_TIMEOUT,
+    })
 }
 
 fn check(fields: &Fields<'_>) -> Check {

@@ -782,10 +782,7 @@ fn reads_well() {
                 address: Some("127.64.0.1".to_owned()),
                 zone: None,
                 created_at: time("2026-03-01T09:00:00.5Z"),
-                tags: why
-                    .iter()
-                    .map(|why| ("joined".to_owned(), (*why).to_owned()))
-                    .collect(),
+                tags: flavors::joined(why),
                 kept: why.map(kept),
             },
         );

@@ -95,6 +95,16 @@ impl Flavors for Plugin {
     ) -> CheckOutcome {
         unreachable!("an executor asks for nobody's health")
     }
+
+    async fn drain(
+        &self,
+        _flavor: &FlavorCall,
+        _instance: &FlavorInstance,
+        _drain: IntentId,
+        _limit: Duration,
+    ) -> Result<(), ProviderError> {
+        unreachable!("an executor only writes drains down")
+    }
 }
 
 fn plugin(name: &str, properties: Value) -> Flavor {

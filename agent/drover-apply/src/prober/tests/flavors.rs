@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use drover_model::{FlavorName, ProviderRef, Value};
+use drover_model::{FlavorName, IntentId, ProviderRef, Value};
 use drover_provider::{
     FlavorCall, FlavorInstance, FlavorPrepared, FlavorRequest, FlavorSubject, Flavors,
     ProviderError,
@@ -49,6 +49,16 @@ impl Flavors for Minds {
             Some(outcome) => outcome,
             None => std::future::pending().await,
         }
+    }
+
+    async fn drain(
+        &self,
+        _flavor: &FlavorCall,
+        _instance: &FlavorInstance,
+        _drain: IntentId,
+        _limit: Duration,
+    ) -> Result<(), ProviderError> {
+        unreachable!("a prober drains nobody")
     }
 }
 

@@ -1,4 +1,5 @@
-//! `drover plugin conform`: the conformance suite of providers, run against a plugin.
+//! `drover plugin conform`: the conformance suite of providers, run against a plugin, and that of flavors against one
+//! that is nothing else.
 
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
@@ -9,7 +10,9 @@ use async_trait::async_trait;
 use drover_model::{GroupUid, ProviderName, Value};
 use drover_provider::conformance::{self, Outcome, Report, Subject};
 use drover_provider::{Provider, ProviderFactory as _};
-use drover_provider_plugin::{Endpoint, Place, PluginFactory};
+use drover_provider_plugin::{
+    Endpoint, FlavorSubject, Place, PluginFactory, PluginName, check_flavor, is_flavor,
+};
 use serde::Serialize;
 
 use crate::agent::random;
@@ -28,6 +31,17 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) fn run(args: &PluginConformArgs, ui: Ui) -> CommandResult {
     let scratch = tempfile::tempdir().context("cannot make a scratch folder")?;
     let (place, plugin) = place(args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?;
+    if let Ok(name) = plugin.parse::<PluginName>()
+        && runtime.block_on(is_flavor(&name, &place))
+    {
+        let subject = flavor(args, name, place)?;
+        let report = runtime.block_on(check_flavor(&subject));
+        return told(args, &plugin, "the contract of flavors", &report, ui);
+    }
     let factory = PluginFactory::new(place, scratch.path().to_owned(), Arc::new(SystemClock));
     let mut settings = vec![("plugin".to_owned(), Value::from(plugin.as_str()))];
     settings.extend(args.settings.iter().cloned());
@@ -38,21 +52,46 @@ pub(super) fn run(args: &PluginConformArgs, ui: Ui) -> CommandResult {
         run_id: run_id(),
         args,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start a runtime")?;
     let report = runtime.block_on(conformance::run(&subject));
+    told(args, &plugin, "the provider contract", &report, ui)
+}
+
+/// Returns what a flavor is tried with.
+fn flavor(
+    args: &PluginConformArgs,
+    plugin: PluginName,
+    place: Place,
+) -> CommandResult<FlavorSubject<'_>> {
+    if args.exiting.is_some() || !args.settings.is_empty() {
+        let message = format!("plugin {plugin} is a flavor, which makes nothing");
+        return Err(CommandError::usage(message)
+            .hint("--properties and --invalid say what can be asked of it"));
+    }
+    Ok(FlavorSubject {
+        plugin,
+        place,
+        properties: &args.properties,
+        invalid: args.invalid.as_ref(),
+        limit: args.patience,
+    })
+}
+
+fn told(
+    args: &PluginConformArgs,
+    plugin: &str,
+    contract: &str,
+    report: &Report,
+    ui: Ui,
+) -> CommandResult {
     match args.output {
-        ReportOutput::Text => ui.result(&text(&report))?,
-        ReportOutput::Json => ui.result(&output::json(&document(&plugin, &report))?)?,
+        ReportOutput::Text => ui.result(&text(report))?,
+        ReportOutput::Json => ui.result(&output::json(&document(plugin, report))?)?,
     }
     if report.conforms() {
         return Ok(Exit::Done);
     }
-    Err(CommandError::new(format!(
-        "plugin {plugin} does not keep the provider contract"
-    )))
+    let message = format!("plugin {plugin} does not keep {contract}");
+    Err(CommandError::new(message))
 }
 
 /// Returns where the plugin is, and its name. What is a socket is meant as one.

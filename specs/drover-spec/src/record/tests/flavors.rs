@@ -32,3 +32,10 @@ pub(super) fn tags(drawn: Option<&str>) -> BTreeMap<String, String> {
         .map(|text| ((*text).to_owned(), (*text).to_owned()))
         .collect()
 }
+
+/// The tag of an instance that joined as this.
+pub(super) fn joined(name: Option<&str>) -> BTreeMap<String, String> {
+    let name = name.iter();
+    name.map(|name| ("joined".to_owned(), (*name).to_owned()))
+        .collect()
+}
