@@ -1,9 +1,9 @@
 //! InfraKit's flavors as drover's.
 
-use drover_model::Value;
+use drover_model::{FlavorName, Value};
 use drover_provider_plugin::GoJson;
 
-use super::super::{literal_text, texts};
+use super::super::{literal, literal_text, texts};
 
 /// What flavors come to.
 #[derive(Debug, Default)]
@@ -37,12 +37,35 @@ fn add(flavor: &GoJson, prepared: &mut Prepared) -> Result<(), String> {
         "vanilla" => vanilla(properties, prepared),
         "combo" => combo(properties, prepared),
         _ => {
-            prepared.notes.push(format!(
-                "the flavor {plugin} is not translated: what it puts onto new instances is missing, and so are its health and its drain"
-            ));
+            let written = named(plugin, properties);
+            prepared.notes.push(match &written {
+                Some(_) => format!(
+                    "the flavor {plugin} is asked of its plugin, which has to run beside the agent: without it nothing is made, and nothing counts as available"
+                ),
+                None => format!(
+                    "the flavor {plugin} is not translated: what it puts onto new instances is missing, and so are its health and its drain"
+                ),
+            });
+            prepared.flavors.extend(written);
             Ok(())
         }
     }
+}
+
+/// Returns the flavor that is a plugin of InfraKit's. None: a document cannot name it.
+fn named(plugin: &str, properties: Option<&GoJson>) -> Option<Value> {
+    let name = FlavorName::parse(plugin).ok()?;
+    let properties = match properties {
+        None | Some(GoJson::Null) => Value::empty_map(),
+        Some(properties @ GoJson::Map(_)) => literal(&properties.to_value().ok()?),
+        Some(_) => return None,
+    };
+    let fields = [
+        ("name".to_owned(), Value::String(name.to_string())),
+        ("properties".to_owned(), properties),
+    ];
+    let fields: Value = fields.into_iter().collect();
+    Some([("plugin".to_owned(), fields)].into_iter().collect())
 }
 
 /// Several flavors, applied in order: a list, or a list under a name.

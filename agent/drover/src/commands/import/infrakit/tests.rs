@@ -165,7 +165,7 @@ fn what_has_no_place_in_a_document_is_told_and_stands_in_it() {
       "Instance": {"Plugin": "selector/spread", "Properties": {"a": {}}},
       "Flavor": {"Plugin": "combo", "Properties": [
         {"Plugin": "vanilla", "Properties": {"Init": ["a"], "Attachments": [{"ID": "v"}], "InitScriptTemplateURL": "str://x"}},
-        {"Plugin": "swarm/worker", "Properties": {}}]},
+        {"Plugin": "swarm/worker", "Properties": {"Token": "${X}"}}, {"Plugin": "a b", "Properties": {}}]},
       "Updating": {"Duration": "30s", "Count": 3, "SkipBeforeInstanceDestroy": "drain"}}}"#;
     let told = remarks(text);
     assert_snapshot!(told.join("\n"), @"
@@ -177,9 +177,17 @@ fn what_has_no_place_in_a_document_is_told_and_stands_in_it() {
     group My Workers: the field Alocation is not known, and is left out
     group My Workers: the field Attachments of the flavor vanilla is not translated
     group My Workers: the field InitScriptTemplateURL of the flavor vanilla is not translated
-    group My Workers: the flavor swarm/worker is not translated: what it puts onto new instances is missing, and so are its health and its drain
+    group My Workers: the flavor swarm/worker is asked of its plugin, which has to run beside the agent: without it nothing is made, and nothing counts as available
+    group My Workers: the flavor a b is not translated: what it puts onto new instances is missing, and so are its health and its drain
     ");
     let document = shown(text);
+    let (_, flavor) = document.split_once("- plugin:\n").unwrap();
+    let (flavor, _) = flavor.split_once("    # So that").unwrap();
+    assert_snapshot!(flavor, @r#"
+    name: swarm/worker
+    properties:
+      Token: "$${X}"
+    "#);
     for remark in told.iter().skip(1) {
         let remark = remark.split_once(": ").unwrap().1;
         assert!(document.contains(&format!("# - {remark}\n")), "{remark}");
