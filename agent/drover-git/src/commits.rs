@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use crate::error::GitError;
 use crate::oid::Oid;
+use crate::tree;
 
 /// A name and an address, as commits carry them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +47,8 @@ impl CommitInfo {
     }
 }
 
-/// A commit, and what it changes against its first parent.
-pub type CommitChanges = (Oid, Vec<ChangedPath>);
+/// A commit, and the files that it wrote, by path.
+pub type CommitFiles = (Oid, Vec<(String, Oid)>);
 
 /// One path that differs between two commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,14 +144,15 @@ pub(crate) fn log(
     Ok(found)
 }
 
-/// Returns the commits that lead to `to` and not to `from`, newest first, each with what it changes against its
-/// first parent below `root`. None: there are more than `limit`.
-pub(crate) fn changes_since(
+/// Returns the commits that lead to `to` and not to `from`, newest first, each with the documents below `root` that it
+/// wrote: those that its first parent has not, or not so. None: there are more than `limit` commits, or more in them than
+/// one listing may have.
+pub(crate) fn written_since(
     repository: &Repository,
     (from, to): (Oid, Oid),
     root: &str,
     limit: usize,
-) -> Result<Option<Vec<CommitChanges>>, GitError> {
+) -> Result<Option<Vec<CommitFiles>>, GitError> {
     let broken = |error| GitError::local(format!("walk the history of {to}"), error);
     let mut walk = repository.revwalk().map_err(broken)?;
     walk.set_sorting(Sort::TOPOLOGICAL | Sort::TIME)
@@ -158,6 +160,7 @@ pub(crate) fn changes_since(
     walk.push(to.raw()).map_err(broken)?;
     walk.hide(from.raw()).map_err(broken)?;
     let mut found = Vec::new();
+    let mut entries = tree::ENTRIES_MAX;
     for id in walk {
         if found.len() >= limit {
             return Ok(None);
@@ -166,8 +169,11 @@ pub(crate) fn changes_since(
         let commit = find_commit(repository, id)?;
         let before = commit.parents().next();
         let before = before.as_ref().map(tree_of).transpose()?;
-        let changed = diff(repository, before.as_ref(), Some(&tree_of(&commit)?), root)?;
-        found.push((id, changed));
+        let trees = (before, tree_of(&commit)?);
+        let Some(files) = tree::written(repository, trees, root, &mut entries)? else {
+            return Ok(None);
+        };
+        found.push((id, files));
     }
     Ok(Some(found))
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use git2::{ErrorCode, ObjectType, Repository};
 
 use crate::commits::{
-    self, ChangedPath, CommitChanges, CommitInfo, find_commit, missing_or, tree_of,
+    self, ChangedPath, CommitFiles, CommitInfo, find_commit, missing_or, tree_of,
 };
 use crate::credentials::RemoteOptions;
 use crate::error::GitError;
@@ -198,17 +198,18 @@ impl Mirror {
         })
     }
 
-    /// Returns the commits that lead to `to` and not to `from`, newest first, each with the paths below `root` that
-    /// it changes against its first parent. None: there are more than `limit`.
-    pub fn changes_since(
+    /// Returns the commits that lead to `to` and not to `from`, newest first, each with the documents below `root` that
+    /// it wrote: those that its first parent has not, or not so. None: there are more than `limit` commits, or more in
+    /// them than one listing may have.
+    pub fn written_since(
         &self,
         from: Oid,
         to: Oid,
         root: &str,
         limit: usize,
-    ) -> Result<Option<Vec<CommitChanges>>, GitError> {
+    ) -> Result<Option<Vec<CommitFiles>>, GitError> {
         self.with_repository(|repository| {
-            commits::changes_since(repository, (from, to), root, limit)
+            commits::written_since(repository, (from, to), root, limit)
         })
     }
 

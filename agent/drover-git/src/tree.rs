@@ -216,6 +216,72 @@ pub(crate) fn list(
     Ok(walk.listing)
 }
 
+/// Returns the documents of the newer of two trees below `root` that the older one has not, or not so; equal folders are
+/// not looked into. None: that takes more than `entries`, of which it takes what it looks at.
+pub(crate) fn written<'r>(
+    repository: &'r Repository,
+    (old, new): (Option<Tree<'r>>, Tree<'r>),
+    root: &str,
+    entries: &mut usize,
+) -> Result<Option<Vec<(String, Oid)>>, GitError> {
+    let mut ignored = TreeListing::default();
+    let mut below = |tree| descend(repository, tree, root, &mut ignored);
+    let old = old.map(&mut below).transpose()?.flatten();
+    let Some(new) = below(new)? else {
+        return Ok(Some(Vec::new()));
+    };
+    let mut files = Vec::new();
+    let whole = newer(repository, (old.as_ref(), &new), "", 0, entries, &mut files)?;
+    Ok(whole.then_some(files))
+}
+
+/// Adds what a folder has that the older one has not. Returns whether all of it was looked at.
+fn newer(
+    repository: &Repository,
+    (old, new): (Option<&Tree<'_>>, &Tree<'_>),
+    prefix: &str,
+    depth: usize,
+    entries: &mut usize,
+    files: &mut Vec<(String, Oid)>,
+) -> Result<bool, GitError> {
+    for entry in new {
+        let Some(left) = entries.checked_sub(1) else {
+            return Ok(false);
+        };
+        *entries = left;
+        // A listing takes no others.
+        let Some(name) = usable_name(entry.name_bytes()) else {
+            continue;
+        };
+        let before = old.and_then(|old| old.get_name(name));
+        let before = before.map(|before| (before.id(), before.filemode()));
+        if before == Some((entry.id(), entry.filemode())) {
+            continue;
+        }
+        let path = join(prefix, name);
+        match Kind::of(entry.filemode()) {
+            Kind::File if is_document(name) => files.push((path, entry.id().into())),
+            Kind::Folder if depth < DEPTH_MAX => {
+                let was = before.filter(|(_, mode)| Kind::of(*mode) == Kind::Folder);
+                let was = was.map(|(id, _)| find_tree(repository, id.into()));
+                let (was, is) = (was.transpose()?, find_tree(repository, entry.id().into())?);
+                if !newer(
+                    repository,
+                    (was.as_ref(), &is),
+                    &path,
+                    depth + 1,
+                    entries,
+                    files,
+                )? {
+                    return Ok(false);
+                }
+            }
+            Kind::File | Kind::Folder | Kind::Symlink | Kind::Submodule => {}
+        }
+    }
+    Ok(true)
+}
+
 /// Follows the root's components, through folders only.
 fn descend<'r>(
     repository: &'r Repository,

@@ -321,6 +321,7 @@ impl MemoryStateBranch {
         MemoryRecorder {
             branch: self.clone(),
             waiting: Vec::new(),
+            edited: BTreeMap::new(),
         }
     }
 }
@@ -330,6 +331,8 @@ impl MemoryStateBranch {
 pub struct MemoryRecorder {
     branch: MemoryStateBranch,
     waiting: Vec<StateCommit>,
+    /// The files as what waits leaves them. None: removed.
+    edited: BTreeMap<String, Option<Vec<u8>>>,
 }
 
 impl StateInner {
@@ -350,10 +353,7 @@ impl StateInner {
 
 impl MemoryRecorder {
     fn newest(&self, path: &str) -> Option<Vec<u8>> {
-        let ours = self.waiting.iter().rev().find_map(|commit| {
-            let edit = commit.files.iter().find(|(edited, _)| edited == path);
-            edit.map(|(_, content)| content.clone())
-        });
+        let ours = self.edited.get(path).cloned();
         ours.unwrap_or_else(|| self.branch.file(path))
     }
 }
@@ -407,6 +407,7 @@ impl Recorder for MemoryRecorder {
             let mut edits = commit.files.iter();
             let same = edits.all(|(path, content)| self.newest(path) == *content);
             if !same {
+                self.edited.extend(commit.files.iter().cloned());
                 self.waiting.push(commit.clone());
             }
             changed.push(!same);
@@ -442,6 +443,7 @@ impl Recorder for MemoryRecorder {
             return Ok(PublishResult::Fenced);
         }
         let commits = self.waiting.len();
+        self.edited.clear();
         for commit in self.waiting.drain(..) {
             inner.add(commit);
         }

@@ -327,37 +327,37 @@ fn the_log_of_a_path_has_only_the_commits_that_change_it() {
 }
 
 #[test]
-fn commits_after_one_say_what_they_wrote_newest_first() {
+fn commits_after_one_say_which_documents_they_wrote_newest_first() {
     let fixture = Fixture::new(RepositoryKind::Bare);
-    let base = fixture.commit(None, &[Edit::put("a/x", "1"), Edit::put("b", "1")]);
-    let changed = fixture.commit(Some(base), &[Edit::put("a/x", "2")]);
-    let tip = fixture.commit(Some(changed), &[Edit::remove("a/x"), Edit::put("b", "2")]);
-    let since = |from, root, limit| {
-        fixture
-            .mirror
-            .changes_since(from, tip, root, limit)
-            .unwrap()
-    };
+    let first = [Edit::put("a/x.yaml", "1"), Edit::put("b.yaml", "1")];
+    let base = fixture.commit(None, &first);
+    let second = [Edit::put("a/x.yaml", "2"), Edit::put("a/README", "2")];
+    let changed = fixture.commit(Some(base), &second);
+    let third = [
+        Edit::remove("a/x.yaml"),
+        Edit::put("b.yaml", "2"),
+        Edit::put("a/c/y.yml", "1"),
+    ];
+    let tip = fixture.commit(Some(changed), &third);
+    let since = |from, root, limit| fixture.mirror.written_since(from, tip, root, limit);
     let told = |from, root| {
-        let commits = since(from, root, 10).unwrap().into_iter();
-        let told = commits.map(|(commit, changed)| {
-            let paths = changed.into_iter().map(|it| (it.path, it.new.is_some()));
+        let commits = since(from, root, 10).unwrap().unwrap().into_iter();
+        let told = commits.map(|(commit, files)| {
+            let paths = files.into_iter().map(|(path, _)| path);
             (commit, paths.collect::<Vec<_>>())
         });
         told.collect::<Vec<_>>()
     };
-    let path = |path: &str, there| (path.to_owned(), there);
-    let of_tip = vec![path("a/x", false), path("b", true)];
-    let of_changed = vec![path("a/x", true)];
-    assert_eq!(
-        told(base, ""),
-        [(tip, of_tip.clone()), (changed, of_changed.clone())]
-    );
-    assert_eq!(told(changed, ""), [(tip, of_tip)]);
+    let paths = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+    let of_tip: (Oid, Vec<String>) = (tip, paths(&["a/c/y.yml", "b.yaml"]));
+    let of_changed = (changed, paths(&["a/x.yaml"]));
+    assert_eq!(told(base, ""), [of_tip.clone(), of_changed]);
+    assert_eq!(told(changed, ""), [of_tip]);
     assert_eq!(told(tip, ""), []);
-    let below = vec![path("a/x", false)];
-    assert_eq!(told(base, "a"), [(tip, below), (changed, of_changed)]);
-    assert_eq!(since(base, "", 1), None);
+    let below = [(tip, paths(&["c/y.yml"])), (changed, paths(&["x.yaml"]))];
+    assert_eq!(told(base, "a"), below);
+    assert_eq!(told(base, "nowhere")[0], (tip, Vec::new()));
+    assert_eq!(since(base, "", 1).unwrap(), None);
 }
 
 #[test]

@@ -97,10 +97,10 @@ impl Fetcher {
         }
         let tree = self.source.tree(&tip)?;
         self.check_descent(&tip, in_force)?;
-        self.source.vouch(&tip, in_force.applied.as_ref())?;
         if !tree.complete {
             return Err(SourceError::Truncated { revision: tip });
         }
+        self.source.vouch(&tip, in_force.applied.as_ref())?;
         if tree.files.is_empty() && in_force.has_groups {
             return Err(SourceError::NoDocuments { revision: tip });
         }

@@ -453,23 +453,20 @@ impl Source for GitSource {
     ) -> Result<Option<Vec<Written>>, SourceError> {
         let (from, to) = (oid_of(in_force.as_str())?, oid_of(revision.as_str())?);
         let root = self.place.path.trim_matches('/');
-        let found = self.mirror.changes_since(from, to, root, COMMITS_MAX);
-        let Some(commits) = found.map_err(|error| unreachable(&error))? else {
+        // What cannot be read on the way is no reason not to act on what can: it is as good as too much.
+        let found = self.mirror.written_since(from, to, root, COMMITS_MAX);
+        let Some(commits) = found.ok().flatten() else {
             return Ok(None);
         };
         let mut written = Vec::new();
-        for (commit, changed) in commits {
+        for (commit, files) in commits {
             let revision = revision_of(commit)?;
-            let files = changed.into_iter().filter_map(|changed| {
-                let path = self.below_root(&changed.path);
-                let oid = changed.new?.to_string();
-                // What no listing has was never a document.
-                drover_git::is_document(&path).then_some(SourceFile { path, oid })
-            });
-            let revision = &revision;
-            written.extend(files.map(|file| Written {
+            written.extend(files.into_iter().map(|(path, oid)| Written {
                 revision: revision.clone(),
-                file,
+                file: SourceFile {
+                    path,
+                    oid: oid.to_string(),
+                },
             }));
         }
         Ok(Some(written))
