@@ -67,14 +67,15 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     pub(crate) fn new(policy: bool) -> Self {
-        Self::of(GROUPS, policy)
+        Self::of(GROUPS, INSTANCES, policy)
     }
 
-    pub(crate) fn of(groups: usize, policy: bool) -> Self {
+    pub(crate) fn of(groups: usize, instances: usize, policy: bool) -> Self {
         let start: Timestamp = "2026-01-05T10:00:00Z".parse().unwrap();
         let clock = Arc::new(BenchClock(Mutex::new(start)));
         let repository = MemoryRepository::new();
-        let documents: Vec<(String, String)> = (0..groups).map(group).collect();
+        let documents = (0..groups).map(|number| group(number, instances));
+        let documents: Vec<(String, String)> = documents.collect();
         push(&repository, &documents, policy);
         Self {
             groups,
@@ -156,14 +157,14 @@ pub(crate) fn push(repository: &MemoryRepository, documents: &[(String, String)]
     repository.commit(&files);
 }
 
-pub(crate) fn group(number: usize) -> (String, String) {
+pub(crate) fn group(number: usize, instances: usize) -> (String, String) {
     let mut text = format!(
         "apiVersion: drover/v1alpha1
 kind: Group
 metadata: {{name: group-{number}, labels: {{env: prod, tier: web}}}}
 spec:
   provider: local
-  size: {INSTANCES}
+  size: {instances}
   template:
     properties: {{image: \"app:{number}\"}}
     flavors:
