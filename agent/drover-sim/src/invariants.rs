@@ -357,11 +357,10 @@ fn within_stages(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
         .sum();
     // What stands in for one that restarts may be above the size; a stage is not exceeded for it.
     let changed = pass.plan.steps.iter().filter(|step| match &step.action {
-        Action::Update(InPlaceUpdate { digests, .. }) => digests == target,
         // What people have restarted stays what it is.
-        Action::Drain { returns, .. } => {
-            returns.is_some() && step.cause == Cause::Because(Reason::Update)
-        }
+        _ if step.cause == Cause::Because(Reason::Heal) => false,
+        Action::Update(InPlaceUpdate { digests, .. }) => digests == target,
+        Action::Drain { returns, .. } => returns.is_some(),
         _ => false,
     });
     let changed = if most < size { changed.count() } else { 0 };
