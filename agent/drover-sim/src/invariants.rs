@@ -493,6 +493,8 @@ fn idempotent(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
     let paced = pass.report.holds.iter().any(|held| match held.hold {
         Hold::Systemic { .. } => true,
         Hold::HealBudget { .. } => fewer,
+        // What was restarted and ends takes from no budget any more.
+        Hold::BudgetExhausted { .. } => fewer && held.reason == Some(Reason::Heal),
         _ => false,
     });
     if !applied.is_complete() || backed_off || closed || paced {
