@@ -18,12 +18,16 @@ use crate::numbers::serves;
 impl<'a> Draft<'a> {
     /// Returns the order of this kind that counts for an instance.
     pub(super) fn ordered(&self, id: &InstanceId, verb: OrderVerb) -> Option<&'a Order> {
+        self.open_order(id, verb).map(|known| &known.order)
+    }
+
+    /// Returns the same as it is recorded.
+    pub(super) fn open_order(&self, id: &InstanceId, verb: OrderVerb) -> Option<&'a RecordedOrder> {
         let mut orders = self.input.recorded.orders.iter();
-        let found = orders.find(|known| {
+        orders.find(|known| {
             let order = &known.order;
             order.verb == verb && order.instance == *id && known.is_open(self.input.now)
-        });
-        found.map(|known| &known.order)
+        })
     }
 
     /// Returns the hold for an instance that a person keeps.

@@ -69,11 +69,7 @@ impl<'a> Draft<'a> {
         let begun = |member: &Member| {
             let updates = self.intents.updates.get(&member.id).into_iter().flatten();
             let mut updates = updates.copied();
-            let order = self.input.recorded.orders.iter().find(|known| {
-                let asked =
-                    known.order.verb == OrderVerb::Restart && known.order.instance == member.id;
-                asked && known.is_open(self.input.now)
-            });
+            let order = self.open_order(&member.id, OrderVerb::Restart);
             updates.any(|intent| {
                 let had = order.is_some_and(|known| self.fulfils(intent, known));
                 !self.is_settled(intent) || had
