@@ -23,9 +23,27 @@ impl Facts<'_> {
         if self.deleting && plan.next.deleting.is_some() {
             return Ok(());
         }
-        quarantined(plan)?;
+        self.quarantined(plan)?;
         self.retired(plan)?;
         self.limited(plan)
+    }
+
+    /// Nothing is made of a template in quarantine, and nothing gets it. What has it may restart as it is.
+    fn quarantined(&self, plan: &Plan) -> Result<(), LintError> {
+        let Some(quarantine) = &plan.next.quarantine else {
+            return Ok(());
+        };
+        let bad = &quarantine.digests;
+        let target = plan.next.target.as_ref() == Some(bad);
+        let mut steps = plan.steps.iter();
+        let gets = steps.any(|step| {
+            matches!(&step.action, Action::Update(InPlaceUpdate { digests, .. }) if digests == bad)
+                && !self.keeps_digests(step)
+        });
+        if target || plan.next.stable.as_ref() == Some(bad) || created(plan, bad) > 0 || gets {
+            return Err(LintError::Quarantined);
+        }
+        Ok(())
     }
 
     fn retired(&self, plan: &Plan) -> Result<(), LintError> {
@@ -159,22 +177,6 @@ impl Facts<'_> {
     }
 }
 
-fn quarantined(plan: &Plan) -> Result<(), LintError> {
-    let Some(quarantine) = &plan.next.quarantine else {
-        return Ok(());
-    };
-    let bad = &quarantine.digests;
-    let target = plan.next.target.as_ref() == Some(bad);
-    if target
-        || plan.next.stable.as_ref() == Some(bad)
-        || created(plan, bad) > 0
-        || updated(plan, bad)
-    {
-        return Err(LintError::Quarantined);
-    }
-    Ok(())
-}
-
 /// Returns how many instances of a new template there may be, beside `taken` that the provider takes.
 fn allowed(spec: &GroupSpec, rollout: &Rollout, size: u32, taken: u32) -> u32 {
     let mut most = size + surge(spec, size) + taken;
@@ -196,12 +198,6 @@ fn allowed(spec: &GroupSpec, rollout: &Rollout, size: u32, taken: u32) -> u32 {
         }
     }
     most
-}
-
-/// Returns whether an instance gets `of` by a step of this plan.
-fn updated(plan: &Plan, of: &Digests) -> bool {
-    let mut steps = plan.steps.iter();
-    steps.any(|step| matches!(&step.action, Action::Update(InPlaceUpdate { digests, .. }) if digests == of))
 }
 
 fn created(plan: &Plan, of: &Digests) -> u32 {

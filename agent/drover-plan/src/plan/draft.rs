@@ -387,6 +387,10 @@ impl<'a> Draft<'a> {
         self.rebalance();
         // Last, because what waits for the rollout goes on in the pass that ends it.
         let decided = self.steps.len();
+        if self.converged {
+            self.replace_ordered();
+            self.restart_ordered();
+        }
         self.expire();
         self.converged &= self.steps.len() == decided && !self.has_work_ordered();
     }

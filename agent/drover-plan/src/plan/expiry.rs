@@ -7,6 +7,7 @@ use drover_model::{
 use super::draft::Draft;
 use super::held_for;
 use super::roll::launches_wait;
+use super::stages::Replaced;
 use super::window::is_window;
 use crate::numbers::serves;
 use crate::time::later;
@@ -114,7 +115,11 @@ impl<'a> Draft<'a> {
         // At a stage of the rollout who has the target leaves its room to the one that follows.
         let replaced = expired.iter().take(wanted as usize);
         let of_target = replaced.filter(|member| self.current(member)).count() as u32;
-        let parts = match self.templates_in_place_of(of_target, wanted) {
+        let replaced = Replaced {
+            making_room: of_target,
+            ..Replaced::default()
+        };
+        let parts = match self.templates_in_place_of(replaced, wanted) {
             Ok(parts) => parts,
             Err(held) => {
                 self.hold(held_for(Reason::Expiry, held.hold));

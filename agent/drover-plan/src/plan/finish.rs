@@ -86,10 +86,15 @@ impl Draft<'_> {
     fn settle_on_target(&mut self, size: u32) {
         // Whatever paused the way to it, what everybody has is what others are made from.
         self.fresh = Fresh::Target;
+        let paused = |held: &Held| matches!(held.hold, Hold::RolloutPaused(_));
+        self.holds.retain(|held| !paused(held));
         self.next.stable = Some(self.target.clone());
         self.next.stable_size = size;
         self.next.rollout = None;
-        self.next.backoff = None;
+        // Who has a successor to come waits for it as long as launches wait.
+        if !self.has_work_ordered() {
+            self.next.backoff = None;
+        }
         self.next.destroyed = None;
         if let Some(quorum) = &mut self.next.quorum {
             quorum.stable = quorum.voters.clone();

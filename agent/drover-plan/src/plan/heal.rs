@@ -86,10 +86,12 @@ impl<'a> Draft<'a> {
             | InstanceClass::Suspect { .. }
             | InstanceClass::Available => false,
         });
-        let missing = self.resolved.size.saturating_sub(self.live_count());
-        // What takes the place of something that still serves repairs nothing.
-        let successors = self.doomed().count() as u32;
-        missing + (coming.count() as u32).saturating_sub(successors)
+        let coming = coming.count() as u32 + self.made.values().sum::<u32>();
+        let (size, there) = (self.resolved.size, self.live_count());
+        // What takes the place of something that still serves is above the size, and repairs nothing.
+        let successors = there.saturating_sub(size);
+        let successors = successors.min(self.doomed().count() as u32);
+        size.saturating_sub(there) + coming.saturating_sub(successors)
     }
 
     /// Returns whether no instance's health is known: then the observer is presumed broken.

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use drover_model::{Held, InstanceClass, Member, Reason, Timestamp};
+use drover_model::{Held, InstanceClass, Member, OrderVerb, Reason, Timestamp};
 
 use super::draft::Draft;
+use super::stages::Replaced;
 use crate::numbers::serves;
 use crate::time::earlier;
 
@@ -26,7 +27,7 @@ impl<'a> Draft<'a> {
             self.hold(held);
             return;
         }
-        self.replace_doomed(Reason::Interruption);
+        self.replace_doomed(Reason::Interruption, u32::MAX);
         for member in doomed {
             let spare = if serves(member) {
                 self.available > self.resolved.size
@@ -50,15 +51,28 @@ impl<'a> Draft<'a> {
         members.filter(|member| !self.leaving.contains_key(&member.id))
     }
 
-    /// Makes what is missing beside those that the provider is about to take, or that people have replaced.
-    pub(super) fn replace_doomed(&mut self, reason: Reason) {
-        let doomed = self.doomed().filter(|member| !is_dead(member)).count() as u32;
+    /// Makes what is missing beside those that the provider is about to take and, where people ask for it, beside
+    /// those that they have replaced: `most` at once. What is there above the size is for the former first.
+    pub(super) fn replace_doomed(&mut self, reason: Reason, most: u32) {
+        let counts = |member: &&Member| {
+            // Nobody stands in for one that restarts and does not serve.
+            let replaced = serves(member) || self.ordered(&member.id, OrderVerb::Replace).is_some();
+            let taken = member.interruption.is_some();
+            (taken || (replaced && reason != Reason::Interruption)) && !is_dead(member)
+        };
+        let doomed = self.doomed().filter(counts).count() as u32;
         let wanted = (self.resolved.size + doomed).saturating_sub(self.live_count());
-        let wanted = wanted.min(doomed);
+        let wanted = wanted.min(doomed).min(most);
         if wanted == 0 || self.withheld(reason).is_some() {
             return;
         }
-        let parts = match self.templates_for(wanted) {
+        // Who has the target hands it on, and stays until then.
+        let handing_on = self.doomed().filter(|member| self.current(member)).count() as u32;
+        let replaced = Replaced {
+            handing_on,
+            ..Replaced::default()
+        };
+        let parts = match self.templates_in_place_of(replaced, wanted) {
             Ok(parts) => parts,
             Err(held) => {
                 self.hold(Held {

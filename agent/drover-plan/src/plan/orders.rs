@@ -106,6 +106,12 @@ impl<'a> Draft<'a> {
         in_flight_max.ceil_of(self.resolved.size).max(1)
     }
 
+    /// Returns how many more may be begun now. One whose successor serves is missing nowhere, and still on its way out.
+    pub(super) fn orders_left(&self) -> u32 {
+        let on_the_way = self.healing().max(self.in_flight(Reason::Heal));
+        self.orders_at_once().saturating_sub(on_the_way)
+    }
+
     /// Returns whether a member goes anyway, after a successor: the provider takes it, or people have it replaced.
     pub(super) fn is_doomed(&self, member: &Member) -> bool {
         let mut succeeded = self.succeeded.iter();
@@ -119,7 +125,9 @@ impl<'a> Draft<'a> {
         self.spec.quorum.is_none() && self.resolved.surge > 0 && room
     }
 
-    /// Returns those that people have replaced and that a successor is made for now: no more than may be on the way.
+    /// Returns those that people have replaced and that there may be a successor beside: no more than may be on the way
+    /// at once. What healing has on the way is no matter here: who has a successor keeps it, and whether one is made
+    /// is decided where it is.
     pub(super) fn to_succeed(&self) -> Vec<&'a Member> {
         let mut condemned = self.condemned();
         // Where nothing may be missing another one stands in for what restarts.
@@ -131,9 +139,7 @@ impl<'a> Draft<'a> {
             return Vec::new();
         }
         condemned.retain(|member| self.protection(member, Reason::Heal).is_none());
-        let most = self.orders_at_once();
-        let most = most.saturating_sub(self.in_flight(Reason::Heal));
-        condemned.truncate(most as usize);
+        condemned.truncate(self.orders_at_once() as usize);
         condemned
     }
 
@@ -147,11 +153,12 @@ impl<'a> Draft<'a> {
             self.hold(held);
             return;
         }
+        self.succeeded = self.to_succeed();
         self.pass_by(&mut condemned, Reason::Heal);
         let allowed = self.orders_at_once();
-        let mut left = allowed.saturating_sub(self.healing());
+        let mut left = self.orders_left();
         if self.successor_first() {
-            self.replace_doomed(Reason::Heal);
+            self.replace_doomed(Reason::Heal, left);
         } else if condemned.iter().any(|member| serves(member)) && self.has_no_successor() {
             return;
         }

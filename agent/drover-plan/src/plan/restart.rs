@@ -11,6 +11,7 @@ use drover_model::{
 
 use super::draft::Draft;
 use super::held;
+use super::in_place::recovers;
 use crate::numbers::serves;
 use crate::restarts;
 
@@ -94,12 +95,13 @@ impl<'a> Draft<'a> {
             self.hold(held);
             return;
         }
+        self.succeeded = self.to_succeed();
         self.pass_by(&mut asked, Reason::Heal);
         let allowed = self.orders_at_once();
-        let mut left = allowed.saturating_sub(self.healing());
+        let mut left = self.orders_left();
         let stands_in = self.successor_first() && self.resolved.floor >= self.resolved.size;
         if stands_in {
-            self.replace_doomed(Reason::Heal);
+            self.replace_doomed(Reason::Heal, left);
         }
         for member in asked {
             let of_member = |held: Held| Held {
@@ -107,7 +109,8 @@ impl<'a> Draft<'a> {
                 instance: Some(member.id.clone()),
                 ..held
             };
-            if left == 0 || (stands_in && !self.is_doomed(member)) {
+            let in_turn = !stands_in || !serves(member) || self.is_doomed(member);
+            if left == 0 || !in_turn {
                 self.hold(of_member(held(Hold::HealBudget { allowed })));
                 return;
             }
@@ -185,7 +188,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Returns the instances whose restart the journal knows.
+    /// Returns the instances whose restart the journal knows, or that have not recovered from theirs.
     pub(super) fn restarts_begun(&self) -> Vec<InstanceId> {
         let begun = self.input.intents.iter().filter_map(|intent| {
             let drained = match &intent.kind {
@@ -205,6 +208,10 @@ impl<'a> Draft<'a> {
             let ordered = restarts::order_of(self.input.recorded, intent);
             drained.or(ordered.map(|known| &known.order.instance))
         });
-        begun.cloned().collect()
+        let recovering = self.live().filter(|member| {
+            self.was_restarted(member) && (recovers(member) || self.settles(member))
+        });
+        let recovering = recovering.map(|member| &member.id);
+        begun.chain(recovering).cloned().collect()
     }
 }

@@ -3,15 +3,18 @@
 use std::cmp::{Ordering, Reverse};
 
 use drover_model::{
-    Cause, Digests, FieldClass, Held, Hold, InstanceClass, Member, OrderVerb, Prefer, Reason,
-    RolloutMode,
+    Cause, Digests, FieldClass, Held, Hold, InstanceClass, InstanceId, Member, OrderVerb, Prefer,
+    Reason, RolloutMode,
 };
 
 use super::draft::Draft;
 use super::held_for;
+use super::in_place::recovers;
 use super::placement::{ZoneCounts, fullest_zone_first};
+use super::stages::Replaced;
 use super::target::Fresh;
 use super::window::is_window;
+use crate::restarts;
 
 impl<'a> Draft<'a> {
     /// Makes missing instances, as many as the ceiling and the spacing of launches allow.
@@ -41,16 +44,16 @@ impl<'a> Draft<'a> {
     /// Returns what `count` missing instances are made from: the target as far as a stage of the
     /// rollout allows, the rest from the last good template. An error says why from nothing.
     pub(super) fn templates_for(&self, count: u32) -> Result<[(Digests, u32); 2], Box<Held>> {
-        self.templates_in_place_of(0, count)
+        self.templates_in_place_of(Replaced::default(), count)
     }
 
-    /// Returns the same for `count` that take the places of others, `of_target` of which have the target.
+    /// Returns the same for `count` that take the places of others.
     pub(super) fn templates_in_place_of(
         &self,
-        of_target: u32,
+        replaced: Replaced,
         count: u32,
     ) -> Result<[(Digests, u32); 2], Box<Held>> {
-        let room = self.room_for_target(of_target);
+        let room = self.room_for_target(replaced);
         let (digests, first, rest) = match (self.fresh.clone(), room) {
             (Fresh::Target, Some((room, good))) => (self.target.clone(), room.min(count), good),
             (Fresh::Target, None) => (self.target.clone(), count, self.target.clone()),
@@ -111,9 +114,23 @@ impl<'a> Draft<'a> {
     pub(super) fn surge_in_use(&self) -> u32 {
         let used = self
             .surge_for_rollout()
-            .saturating_add(self.surge_for_expiry());
+            .saturating_add(self.surge_for_expiry())
+            .saturating_add(self.surge_for_restarts());
         let doomed = self.doomed().count() as u32;
         used.min(self.resolved.surge).saturating_add(doomed)
+    }
+
+    /// Returns how many stand in for what people have restarted, where nothing may be missing.
+    fn surge_for_restarts(&self) -> u32 {
+        if self.resolved.floor < self.resolved.size {
+            return 0;
+        }
+        let by_person = |id: &InstanceId| restarts::latest(self.input.recorded, id).is_some();
+        let returning = self.returning.keys().filter(|id| by_person(id)).count();
+        let comes = |member: &&Member| recovers(member) || self.settles(member);
+        let coming = self.live().filter(comes);
+        let coming = coming.filter(|member| by_person(&member.id)).count();
+        (returning + coming) as u32
     }
 
     /// Returns how many the rollout has a use for.

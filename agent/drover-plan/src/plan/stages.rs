@@ -42,6 +42,15 @@ enum Stand {
     Passed,
 }
 
+/// Instances of the target that others take the places of.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Replaced {
+    /// Those that leave their room at a stage of the rollout to who follows them.
+    pub(super) making_room: u32,
+    /// Those whose successors may be of the target too, as far as the stage has room.
+    pub(super) handing_on: u32,
+}
+
 impl Draft<'_> {
     /// Returns whether the document's template is in quarantine, and the last good one the target.
     pub(super) fn rolls_back(&self) -> bool {
@@ -227,15 +236,23 @@ impl Draft<'_> {
         failed.then(|| format!("policy {} (binding {})", verdict.policy, verdict.binding))
     }
 
-    /// Returns how many more instances of the target missing capacity may be made of once `leaving` of it are
-    /// gone, and what the rest is made of. None: all of it may have the target.
-    pub(super) fn room_for_target(&self, leaving: u32) -> Option<(u32, Digests)> {
+    /// Returns how many more instances of the target may be made in the places of `replaced`, and what the rest is
+    /// made of. None: all of it may have the target.
+    pub(super) fn room_for_target(&self, replaced: Replaced) -> Option<(u32, Digests)> {
         let rollout = self.next.rollout.as_ref()?;
         let good = self.last_good().filter(|_| !self.rolls_back())?;
-        let quota = self.quota(rollout).map(|quota| quota.most);
-        let most = quota.into_iter().chain(rollout.stages.updated).min()?;
-        let stay = self.of_target().saturating_sub(leaving);
-        Some((most.saturating_sub(stay), good))
+        let stay = self.of_target().saturating_sub(replaced.making_room);
+        let quota = self
+            .quota(rollout)
+            .map(|quota| quota.most.saturating_sub(stay));
+        // Healing leaves as many with the target as there are: one that goes hands it on.
+        let healed = stay.saturating_sub(replaced.handing_on);
+        let healed = rollout
+            .stages
+            .updated
+            .map(|most| most.saturating_sub(healed));
+        let room = quota.into_iter().chain(healed).min()?;
+        Some((room, good))
     }
 
     /// Notes how many instances the rollout itself wants at the target, where healing brings none.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use drover_model::{
-    Activity, Amount, LaunchBackoff, Order, OrderState, OrderVerb, Prefer, Protect, RecordedOrder,
-    Revision, RolloutOrder, Signer, Suspend,
+    Activity, Amount, HealRevision, LaunchBackoff, Order, OrderState, OrderVerb, Prefer, Protect,
+    RecordedOrder, Revision, RolloutOrder, Signer, Step, Suspend,
 };
 
 use super::*;
@@ -218,6 +218,34 @@ fn one_is_replaced_at_a_time_as_healing_has_it() {
     assert_eq!(steps(&fixture), ["create web-4 heal"]);
     serving(&mut fixture, "web-4");
     assert_eq!(steps(&fixture), ["destroy web-1 heal"]);
+}
+
+#[test]
+fn a_successor_has_the_template_of_what_it_succeeds() {
+    let mut fixture = replaced(3, "web-2");
+    let target = fixture.digests();
+    let template = std::mem::replace(&mut fixture.group.spec.template, template(2));
+    let good = fixture.digests();
+    let good_template = std::mem::replace(&mut fixture.group.spec.template, template);
+    fixture
+        .recorded
+        .templates
+        .insert(good.clone(), good_template);
+    fixture.recorded.stable = Some(good);
+    // Healing brings nobody to the new template, and takes nobody from it.
+    fixture.group.spec.heal.revision = Some(HealRevision::Current);
+    let (plan, _) = fixture.planned();
+    assert!(plan.next.rollout.is_some());
+    let [
+        Step {
+            action: Action::Create { digests, .. },
+            ..
+        },
+    ] = &plan.steps[..]
+    else {
+        panic!("{:?}", plan.steps);
+    };
+    assert_eq!(*digests, target);
 }
 
 #[test]

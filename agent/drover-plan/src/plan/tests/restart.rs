@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use drover_model::{
-    Amount, Budget, Canary, ErrorClass, InPlace, IntentKind, OrderState, OrderVerb, Promote,
-    RolloutOrder, SettlementOutcome,
+    Amount, Budget, Canary, ErrorClass, InPlace, IntentKind, OrderState, OrderVerb, PauseCause,
+    Promote, Quarantine, RolloutMode, RolloutOrder, SettlementOutcome,
 };
 
 use super::orders::{order, serving, steps};
@@ -306,4 +306,83 @@ fn the_lint_finds_restarts_that_nobody_asked_for() {
     });
     let told = "web-2 would be changed in place although a person only had it restarted";
     assert_eq!(error.unwrap_err().to_string(), told);
+}
+
+#[test]
+fn what_has_a_successor_stays_while_that_restarts() {
+    let mut fixture = Fixture::in_place(1);
+    fixture.group.spec.drain.delay = Duration::ZERO;
+    fixture.group.spec.rollout.unavailable_max = Amount::Count(1);
+    order(&mut fixture, OrderVerb::Replace, "web-1");
+    assert_eq!(steps(&fixture), ["create web-2 heal"]);
+    serving(&mut fixture, "web-2");
+    fixture.known("web-2", "Starting");
+    fixture.memory.get_mut(&id("web-2")).unwrap().healthy_since = None;
+    fixture.group.spec.rollout.min_ready = Duration::from_mins(1);
+    order(&mut fixture, OrderVerb::Restart, "web-2");
+    // Nor does a rollout that may not act have a use for it.
+    fixture.recorded = fixture.planned().0.next;
+    fixture.group.spec.template = fields(2, 1, 1);
+    fixture.group.spec.rollout.mode = RolloutMode::Manual;
+    assert_eq!(steps(&fixture), ["update web-2 heal"]);
+    begin(&mut fixture, 0, acked(1));
+    fixture.now = at(2);
+    assert_eq!(steps(&fixture), Vec::<String>::new());
+}
+
+#[test]
+fn what_does_not_serve_restarts_without_another_one_and_costs_nobody_a_place() {
+    let mut fixture = asked();
+    fixture.group.spec.rollout.order = RolloutOrder::Auto;
+    fixture.group.spec.rollout.surge_max = Amount::Count(1);
+    fixture.group.spec.rollout.unavailable_max = Amount::Count(0);
+    // Another one was made when it served.
+    serving(&mut fixture, "web-4");
+    fixture.group.spec.rollout.min_ready = Duration::from_mins(1);
+    fixture.memory.get_mut(&id("web-2")).unwrap().healthy_since = Some(at(-1));
+    assert_eq!(fixture.class("web-2"), "Warming");
+    assert_eq!(steps(&fixture), ["update web-2 heal"]);
+    fixture.unlist("web-4");
+    fixture.recorded.instances.remove(&id("web-4"));
+    fixture.group.spec.heal.in_flight_max = Amount::Count(2);
+    assert_eq!(steps(&fixture), ["update web-2 heal"]);
+}
+
+#[test]
+fn a_restart_is_known_until_what_it_restarted_serves() {
+    let mut fixture = asked();
+    begin(&mut fixture, -5, acked(1));
+    fixture.later(3);
+    fixture.recorded = fixture.planned().0.next;
+    assert_eq!(fixture.recorded.orders[0].state, OrderState::Done);
+    fixture.intents.clear();
+    // Nobody's word any more, and still what it was: no part of a rollout.
+    fixture.recorded.orders[0].order.expires = at(1);
+    fixture.group.spec.rollout.min_ready = Duration::from_secs(30);
+    let (plan, _) = fixture.planned();
+    assert_eq!((plan.next.orders.len(), plan.next.rollout), (1, None));
+    fixture.later(60);
+    assert!(fixture.planned().0.next.orders.is_empty());
+}
+
+#[test]
+fn what_has_a_template_in_quarantine_restarts_as_it_is() {
+    let mut fixture = asked();
+    let bad = fixture.digests();
+    let template = std::mem::replace(&mut fixture.group.spec.template, fields(2, 1, 1));
+    let good = fixture.digests();
+    let good_template = std::mem::replace(&mut fixture.group.spec.template, template);
+    fixture
+        .recorded
+        .templates
+        .insert(good.clone(), good_template);
+    fixture.recorded.stable = Some(good.clone());
+    fixture.recorded.quarantine = Some(Quarantine {
+        digests: bad,
+        cause: PauseCause::Deadline,
+        since: at(-60),
+    });
+    fixture.group.spec.rollout.mode = RolloutMode::Manual;
+    assert_eq!(steps(&fixture), ["update web-2 heal"]);
+    assert_eq!(fixture.planned().0.next.target, Some(good));
 }
