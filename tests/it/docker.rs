@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::engine::{Engine, IMAGE};
+use crate::registry::{Registry, USER, drawn};
 use crate::support::{PATIENCE, Sandbox, converged, holds, instances, wait_until};
 
 const WEB: &str = "groups/web.yaml";
@@ -190,6 +191,69 @@ fn an_engine_that_is_gone_for_a_while_costs_nothing() {
     assert!(
         before.iter().all(|name| after.contains(name)),
         "{before:?} {after:?}"
+    );
+}
+
+#[test]
+fn a_private_image_is_pulled_with_the_agents_credentials_which_show_nowhere() {
+    let engine = Engine::start();
+    let (right, wrong) = (drawn(), drawn());
+    let registry = Registry::private(&right);
+    let image = engine.publish(registry.address, Some((USER, &right)));
+    let sandbox = sandbox(&engine, 1);
+    let (endpoint, file) = (engine.endpoint(), sandbox.path("password"));
+    let login = format!(
+        "{{registry: '{}', username: '{USER}', passwordFile: '{}'}}",
+        registry.address,
+        file.display()
+    );
+    let settings = format!("docker: {{endpoints: ['{endpoint}'], registries: [{login}]}}");
+    configure(&sandbox, &settings);
+    let agent = sandbox.agent();
+    // What needs no pull needs no password.
+    sandbox.wait_converged("web", 1);
+    let log = sandbox.agent_log();
+    assert!(
+        log.contains("credentials for a registry cannot be read"),
+        "{log}"
+    );
+    fs::write(&file, &wrong).unwrap();
+    let private = |page: &str| web(1, page, "pull: missing").replace(IMAGE, &image);
+    sandbox.push("private", &[(WEB, &private("two"))]);
+    sandbox.wait_for("web", "the wrong password", |group| {
+        let told = format!("asked with the credentials of {}", registry.address);
+        group.to_string().contains(&told)
+    });
+    // The agent runs on, and takes the file as it is; another group has nothing to wait for.
+    fs::write(&file, &right).unwrap();
+    let api = private("three").replace("name: web", "name: api");
+    sandbox.push("api", &[("groups/api.yaml", &api)]);
+    sandbox.wait_converged("api", 1);
+    let container = container_of(&sandbox, &engine, "api-1");
+    let inspected = engine.inspect(&container).unwrap().to_string();
+    let log = sandbox.with_config(&["log", "web"]).exits(0).stdout;
+    let group = sandbox.group("web").unwrap().to_string();
+    let settings = fs::read_to_string(sandbox.path("agent.yaml")).unwrap();
+    drop(agent);
+    let basic = |password: &str| {
+        let text = format!("{USER}:{password}");
+        data_encoding::BASE64.encode(text.as_bytes())
+    };
+    let told = [inspected, log, group, settings, sandbox.agent_log()];
+    for secret in [&right, &wrong, &basic(&right), &basic(&wrong)] {
+        for text in &told {
+            assert!(!text.contains(secret.as_str()), "{text}");
+        }
+        // Journal and ledgers; the status is 1 where nothing is found.
+        let mut grep = sandbox.hermetic("grep", ".");
+        grep.args(["-rqaF", secret.as_str(), "data"]);
+        assert_eq!(grep.status().unwrap().code(), Some(1));
+    }
+    let state = sandbox.git("fleet.git", &["log", "-p", "drover/state"]);
+    assert!(state.contains("web-1"), "{state}");
+    assert!(
+        !state.contains(&right) && !state.contains(&wrong),
+        "{state}"
     );
 }
 

@@ -33,6 +33,9 @@ mod plugin;
 mod policy;
 mod pr;
 mod prometheus;
+#[path = "../../providers/drover-provider-docker/tests/support/registry.rs"]
+#[allow(dead_code, reason = "the provider's own tests use more of it")]
+mod registry;
 mod reliability;
 mod remote;
 mod secrets;

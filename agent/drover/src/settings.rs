@@ -1,7 +1,8 @@
 //! Where source, state and data are: flags over `DROVER_*` variables over the agent's file over
 //! defaults.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -10,11 +11,11 @@ use std::time::Duration;
 use drover_git::{RemoteOptions, SignersFile, SourceUrl};
 use drover_loop::{Allowed, OutageRule, Verification};
 use drover_model::{AgentName, FleetName};
-use drover_provider_docker::{GrantedMount, Grants};
+use drover_provider_docker::{GrantedMount, Grants, LoginSource, Registries, RegistryLogin};
 use drover_provider_plugin::Directory;
 use drover_spec::agent_config::{
-    self, AgentConfig, DockerConfig, MetricSourceConfig, Mode, NotifyConfig, PluginsConfig,
-    ReviewsConfig, SecretsConfig, WebhookConfig,
+    self, AgentConfig, DockerConfig, DockerLogin, DockerRegistry, MetricSourceConfig, Mode,
+    NotifyConfig, PluginsConfig, ReviewsConfig, SecretsConfig, WebhookConfig,
 };
 
 use crate::cli::{AgentOptions, Listen, SourceOptions};
@@ -45,6 +46,8 @@ pub(crate) const PROCESS_FOLDER: &str = "process";
 const LEDGER_FOLDER: &str = "plugin-ledger";
 /// Where in the data folder is kept which calls have made containers.
 const DOCKER_FOLDER: &str = "docker";
+/// What programs that hand out credentials for registries get of the agent's environment.
+const HELPER_VARIABLES: [&str; 3] = ["PATH", "HOME", "LANG"];
 const DEFAULT_BRANCH: &str = "main";
 const DEFAULT_STATE_BRANCH: &str = "drover/state";
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
@@ -75,7 +78,7 @@ pub(crate) struct Settings {
     pub(crate) metric_sources: Vec<MetricSourceConfig>,
     /// The plugins of the type `plugin`.
     pub(crate) plugins: PluginsConfig,
-    /// What containers may have of the machine around them.
+    /// What containers may have of the machine around them, and with which credentials their images are pulled.
     docker: DockerConfig,
     /// What has to be signed. None: nothing.
     pub(crate) verification: Option<Verification>,
@@ -240,7 +243,35 @@ fn grants(docker: &DockerConfig) -> Grants {
         endpoints: docker.endpoints.clone(),
         networks: docker.networks.clone(),
         mounts: mounts.collect(),
+        registries: Registries {
+            logins: docker.registries.iter().map(login).collect(),
+            helper_environment: helper_environment(),
+        },
     }
+}
+
+fn login(registry: &DockerRegistry) -> RegistryLogin {
+    RegistryLogin {
+        host: registry.host.clone(),
+        prefix: registry.prefix.clone(),
+        source: match &registry.login {
+            DockerLogin::Password { username, file } => LoginSource::Password {
+                username: username.clone(),
+                file: file.clone(),
+            },
+            DockerLogin::ConfigFile(file) => LoginSource::ConfigFile(file.clone()),
+        },
+    }
+}
+
+/// Returns the environment of programs that hand out credentials: enough to find their own settings, and nothing
+/// that is a secret of the agent's.
+fn helper_environment() -> BTreeMap<String, OsString> {
+    let set = HELPER_VARIABLES.iter().filter_map(|name| {
+        let value = std::env::var_os(name)?;
+        Some(((*name).to_owned(), value))
+    });
+    set.collect()
 }
 
 /// Returns what the file lists: nothing where there is no file.

@@ -13,6 +13,7 @@ use serde_json::{Value as Json, json};
 use tokio::sync::Mutex;
 
 use crate::client::{Answer, Call, Fault, Keep, Socket, encoded};
+use crate::registries::{Credentials, FullName};
 
 /// The newest version of the API that this was written against. An older engine is asked in its own
 /// version, which has to be [`VERSION_MIN`] at least; a newer one in this version.
@@ -340,22 +341,37 @@ impl Engine {
         }
     }
 
-    /// Pulls an image.
-    pub(crate) async fn pull(&self, image: &str, limit: Duration) -> Result<(), EngineError> {
+    /// Pulls an image. With credentials it is asked for by its full name.
+    pub(crate) async fn pull(
+        &self,
+        image: &str,
+        login: Option<(&FullName, &Credentials)>,
+        limit: Duration,
+    ) -> Result<(), EngineError> {
         let what = format!("pull image {image}");
         let reference = Reference::of(image);
-        let mut target = format!("/images/create?fromImage={}", encoded(reference.name));
+        let full = login.map(|(name, _)| name.to_string());
+        let name = full.as_deref().unwrap_or(reference.name);
+        let mut target = format!("/images/create?fromImage={}", encoded(name));
         if let Some(tag) = reference.tag {
             target = format!("{target}&tag={}", encoded(tag));
         }
         let order = |target| Call {
             keep: Keep::Last(PULL_BYTES),
+            registry_auth: login.map(|(name, credentials)| credentials.header(name)),
             ..call(Method::POST, target, None, limit)
         };
-        let answer = self.asked(&what, order, &target).await?;
+        let clean = |said: &str| match login {
+            Some((name, credentials)) => shortened(&credentials.redact(name, said)),
+            None => shortened(said),
+        };
+        let answer = self.answered(&what, order, &target).await?;
+        if let Some(kind) = self.refusal(&answer).await {
+            return Err(self.error(&what, words(&answer, clean), kind));
+        }
         match pull_error(&answer.body) {
             None => Ok(()),
-            Some(why) => Err(self.error(&what, why, ErrorKind::Refused(500))),
+            Some(why) => Err(self.error(&what, clean(&why), ErrorKind::Refused(500))),
         }
     }
 
@@ -398,6 +414,7 @@ fn call(method: Method, target: String, body: Option<&Json>, limit: Duration) ->
         method,
         target,
         body: body.map(|body| body.to_string().into_bytes()),
+        registry_auth: None,
         limit,
         keep: Keep::All(ANSWER_BYTES_MAX),
     }
@@ -422,18 +439,32 @@ impl Engine {
         order: impl FnOnce(String) -> Call,
         target: &str,
     ) -> Result<Answer, EngineError> {
+        let answer = self.answered(what, order, target).await?;
+        match self.refusal(&answer).await {
+            None => Ok(answer),
+            Some(kind) => Err(self.error(what, words(&answer, shortened), kind)),
+        }
+    }
+
+    /// Makes a call and returns the answer, whatever its status.
+    async fn answered(
+        &self,
+        what: &str,
+        order: impl FnOnce(String) -> Call,
+        target: &str,
+    ) -> Result<Answer, EngineError> {
         let version = self.version(what).await?;
         let answer = self.socket.exchange(order(format!("/v{version}{target}")));
-        let answer = answer.await.map_err(|fault| self.fault(what, fault))?;
-        if answer.status < 400 {
-            return Ok(answer);
-        }
+        answer.await.map_err(|fault| self.fault(what, fault))
+    }
+
+    /// Returns whether an answer is a refusal.
+    async fn refusal(&self, answer: &Answer) -> Option<ErrorKind> {
         if answer.status == 400 {
             // An engine that was replaced may not speak the version any more.
             self.version.lock().await.take();
         }
-        let why = words(&answer);
-        Err(self.error(what, why, ErrorKind::Refused(answer.status)))
+        (answer.status >= 400).then_some(ErrorKind::Refused(answer.status))
     }
 
     /// Returns the version to ask in.
@@ -450,7 +481,7 @@ impl Engine {
             self.error(what, why, kind)
         };
         if answer.status != 200 {
-            return Err(unknown(words(&answer)));
+            return Err(unknown(words(&answer, shortened)));
         }
         let spoken = Spoken::read(&answer.body)
             .ok_or_else(|| unknown("the engine does not say which API it has".to_owned()))?;
@@ -557,12 +588,12 @@ fn pull_error(body: &[u8]) -> Option<String> {
     }
     let text = String::from_utf8_lossy(body);
     let lines = text.lines().rev();
-    let errors = lines.filter_map(|line| serde_json::from_str::<Line>(line).ok()?.error);
-    errors.map(|why| shortened(&why)).next()
+    let mut errors = lines.filter_map(|line| serde_json::from_str::<Line>(line).ok()?.error);
+    errors.next()
 }
 
-/// Returns an engine's own words.
-fn words(answer: &Answer) -> String {
+/// Returns an engine's own words, made fit to be passed on.
+fn words(answer: &Answer, clean: impl Fn(&str) -> String) -> String {
     #[derive(Deserialize, Serialize)]
     struct Said {
         message: String,
@@ -571,7 +602,7 @@ fn words(answer: &Answer) -> String {
         Ok(said) => said.message,
         Err(_) => String::from_utf8_lossy(&answer.body).into_owned(),
     };
-    match shortened(said.trim()).as_str() {
+    match clean(said.trim()).as_str() {
         "" => format!("it answers with HTTP status {}", answer.status),
         said => said.to_owned(),
     }

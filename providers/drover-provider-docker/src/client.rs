@@ -8,15 +8,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use drover_provider::SecretText;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
 /// How long connecting may take: the engine is on this machine.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// The header with credentials for the registry that an image is pulled from.
+const REGISTRY_AUTH: &str = "x-registry-auth";
 
 /// What is kept of an answer's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +61,8 @@ pub(crate) struct Call {
     pub(crate) target: String,
     /// JSON. None: no body.
     pub(crate) body: Option<Vec<u8>>,
+    /// Credentials for a registry.
+    pub(crate) registry_auth: Option<SecretText>,
     pub(crate) limit: Duration,
     pub(crate) keep: Keep,
 }
@@ -119,6 +125,12 @@ async fn send(stream: UnixStream, call: Call) -> Result<Answer, Fault> {
         .header(USER_AGENT, concat!("drover/", env!("CARGO_PKG_VERSION")));
     if call.body.is_some() {
         request = request.header(CONTENT_TYPE, "application/json");
+    }
+    if let Some(credentials) = call.registry_auth {
+        let value = HeaderValue::from_str(credentials.reveal());
+        let mut value = value.map_err(|_| not_sent("the credentials cannot be sent"))?;
+        value.set_sensitive(true);
+        request = request.header(REGISTRY_AUTH, value);
     }
     let body = Full::<Bytes>::new(call.body.unwrap_or_default().into());
     let request = request.body(body);

@@ -1,5 +1,7 @@
 //! What the agent's own file lets repositories have of the machine around the containers.
 
+use crate::registries::Registries;
+
 /// What a repository may use beside images, its own volumes and the engine's default network. Nothing of
 /// it by default: each of these leads out of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -12,6 +14,8 @@ pub struct Grants {
     /// Folders and files of the machine. Exactly these: a folder below one could be a link that a
     /// container has put there.
     pub mounts: Vec<GrantedMount>,
+    /// Registries whose images are pulled with the agent's credentials.
+    pub registries: Registries,
 }
 
 /// A folder or file of the machine that may be mounted.

@@ -11,6 +11,8 @@
 //! *and* with the name that goes with them. Anything else is listed nowhere and never touched.
 //! **Invariant:** nothing that a repository writes reaches the machine around a container: no folder of
 //! it, no network, no privilege, no other engine, unless the agent's own file names it.
+//! **Invariant:** credentials go to the registry that the agent's own file has them for, and to nobody else:
+//! see `registries`.
 //! **Invariant:** the words of an engine's error decide nothing; whether something was made is asked.
 
 mod api;
@@ -27,6 +29,7 @@ mod listing;
 mod making;
 mod names;
 mod provider;
+mod registries;
 mod schema;
 mod spent;
 #[cfg(test)]
@@ -35,3 +38,4 @@ mod testing;
 pub use factory::{DockerFactory, STANDARD_ENDPOINT};
 pub use grants::{GrantedMount, Grants};
 pub use provider::DockerProvider;
+pub use registries::{LoginSource, Registries, RegistryLogin};

@@ -15,6 +15,7 @@ use crate::labels;
 use crate::listing::has_started;
 use crate::names::{Name, Stage};
 use crate::provider::{Found, Inner, failed, unknown};
+use crate::registries::{Credentials, FullName, RegistryLogin};
 
 /// The network of the addresses that ports are published at, 127.128.0.0/10: another half of loopback
 /// than the process provider takes its addresses from.
@@ -211,15 +212,37 @@ impl Inner {
     }
 
     async fn pull(&self, image: &str) -> Result<(), ProviderError> {
+        let name = FullName::of(image);
+        let registries = &self.grants.registries;
+        let login = name
+            .as_ref()
+            .and_then(|name| Some((name, registries.of(name)?)));
+        let credentials = match login {
+            Some((name, login)) => Some(self.credentials(image, name, login).await?),
+            None => None,
+        };
         tracing::info!(provider = %self.name, image, "image is pulled");
-        let pulled = self.engine.pull(image, self.pull_timeout).await;
-        pulled.map_err(|error| {
-            let class = match error.kind {
-                // A pull makes no instance, however it ends.
-                ErrorKind::Lost => ErrorClass::Partial,
-                ErrorKind::Refused(_) | ErrorKind::NotSent { .. } => error.class_of_nothing_made(),
-            };
-            ProviderError::new(class, error.to_string())
+        let shown = name.as_ref().zip(credentials.as_ref());
+        let pulled = self.engine.pull(image, shown, self.pull_timeout).await;
+        let login = login.map(|(_, login)| login);
+        pulled.map_err(|error| not_pulled(&error, name.as_ref(), login))
+    }
+
+    /// Reads the credentials that an image is pulled with.
+    async fn credentials(
+        &self,
+        image: &str,
+        name: &FullName,
+        login: &RegistryLogin,
+    ) -> Result<Credentials, ProviderError> {
+        let read = self.grants.registries.read(login, name).await;
+        read.map_err(|error| {
+            let registry = login.registry();
+            let message = format!(
+                "cannot pull image {image}: no credentials for {registry}, which `docker.registries` of the agent's file has: {error}"
+            );
+            // As of a secret that cannot be read: nothing was asked for, and the template is not to blame.
+            ProviderError::new(ErrorClass::Auth, message)
         })
     }
 
@@ -237,6 +260,33 @@ impl Inner {
             ProviderError::new(ErrorClass::Capacity, message)
         })
     }
+}
+
+/// Returns the error of a pull, with what may be wrong about credentials: an engine says in its own words
+/// whether it was that.
+fn not_pulled(
+    error: &EngineError,
+    name: Option<&FullName>,
+    login: Option<&RegistryLogin>,
+) -> ProviderError {
+    let class = match error.kind {
+        // A pull makes no instance, however it ends.
+        ErrorKind::Lost => ErrorClass::Partial,
+        ErrorKind::Refused(_) | ErrorKind::NotSent { .. } => error.class_of_nothing_made(),
+    };
+    let advice = match (error.kind, login, name) {
+        (ErrorKind::Lost | ErrorKind::NotSent { .. }, _, _) | (_, None, None) => String::new(),
+        (ErrorKind::Refused(_), Some(login), _) => format!(
+            "; asked with the credentials of {} in {}: if they are wrong or may not read this image, write others there",
+            login.registry(),
+            login.source.path().display()
+        ),
+        (ErrorKind::Refused(_), None, Some(name)) => format!(
+            "; asked without credentials: if {} wants some for this image, write them under `docker.registries` of the agent's file",
+            name.host()
+        ),
+    };
+    ProviderError::new(class, format!("{error}{advice}"))
 }
 
 /// Returns the address of a token, or the next one that is free: drawn by the token, so that several

@@ -12,7 +12,7 @@ use drover_provider::{Clock, Provider, ProviderFactory as _, ProvisionRequest, S
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixListener;
 
-use crate::{DockerFactory, Grants};
+use crate::{DockerFactory, Grants, Registries};
 
 #[derive(Debug)]
 pub(crate) struct WallClock;
@@ -35,16 +35,16 @@ pub(crate) fn version(newest: &str) -> (u16, String) {
 /// An engine on a socket of its own, for as long as the test's runtime lives.
 pub(crate) struct FakeEngine {
     folder: tempfile::TempDir,
-    asked: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl FakeEngine {
     /// Starts one. `answer` gets the method and the target, such as `GET /v1.44/_ping`.
     pub(crate) fn start(answer: impl Fn(&str) -> Scripted + Send + Sync + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let requests = Arc::<Mutex<Vec<String>>>::default();
         let listener = UnixListener::bind(folder.path().join("engine.sock")).unwrap();
-        let (notes, answer) = (Arc::clone(&asked), Arc::new(answer));
+        let (notes, answer) = (Arc::clone(&requests), Arc::new(answer));
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let (notes, answer) = (Arc::clone(&notes), Arc::clone(&answer));
@@ -52,9 +52,8 @@ impl FakeEngine {
                     let mut request = vec![0; 64 << 10];
                     let length = stream.read(&mut request).await.unwrap_or_default();
                     let request = String::from_utf8_lossy(&request[..length]).into_owned();
-                    let line = request.lines().next().unwrap_or_default();
-                    let asked = line.trim_end_matches(" HTTP/1.1").to_owned();
-                    notes.lock().unwrap().push(asked.clone());
+                    let asked = line_of(&request);
+                    notes.lock().unwrap().push(request);
                     if let Some((status, body)) = answer(&asked) {
                         let length = body.len();
                         let head = format!(
@@ -65,7 +64,7 @@ impl FakeEngine {
                 });
             }
         });
-        Self { folder, asked }
+        Self { folder, requests }
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -74,19 +73,46 @@ impl FakeEngine {
 
     /// What it was asked so far.
     pub(crate) fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+        self.requests()
+            .iter()
+            .map(|request| line_of(request))
+            .collect()
+    }
+
+    /// The same with headers and bodies.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
     }
 
     pub(crate) fn provider(&self) -> Arc<dyn Provider> {
         provider_at(&self.socket(), self.folder.path())
     }
+
+    /// Opens a provider that has credentials.
+    pub(crate) fn provider_with(&self, registries: Registries) -> Arc<dyn Provider> {
+        let grants = Grants {
+            registries,
+            ..Grants::default()
+        };
+        granted_at(&self.socket(), self.folder.path(), grants)
+    }
+}
+
+/// Returns method and target of a request.
+fn line_of(request: &str) -> String {
+    let line = request.lines().next().unwrap_or_default();
+    line.trim_end_matches(" HTTP/1.1").to_owned()
 }
 
 /// Opens a provider at a socket.
 pub(crate) fn provider_at(socket: &Path, data: &Path) -> Arc<dyn Provider> {
+    granted_at(socket, data, Grants::default())
+}
+
+fn granted_at(socket: &Path, data: &Path, grants: Grants) -> Arc<dyn Provider> {
     let endpoint = format!("unix://{}", socket.display());
     let clock = Arc::new(WallClock);
-    let factory = DockerFactory::new(endpoint, Grants::default(), data.join("data"), clock);
+    let factory = DockerFactory::new(endpoint, grants, data.join("data"), clock);
     let name = ProviderName::parse("local").unwrap();
     factory.open(&name, &Value::empty_map()).unwrap()
 }

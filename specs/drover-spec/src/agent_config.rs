@@ -24,7 +24,7 @@ mod secrets;
 mod verify;
 mod webhooks;
 
-pub use docker::{DockerConfig, DockerMount};
+pub use docker::{DockerConfig, DockerLogin, DockerMount, DockerRegistry};
 pub use reviews::{ReviewsConfig, ReviewsKind};
 pub use secrets::SecretsConfig;
 pub use verify::{Verify, VerifyMode, VerifyPath};

@@ -14,6 +14,7 @@ use drover_loop::{
 };
 use drover_provider::{Flavors, NoFlavors};
 use drover_provider_plugin::{Place, PluginFlavors};
+use tracing::warn;
 
 use super::client::AgentClient;
 use super::{locks, watch};
@@ -88,10 +89,7 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
     } else {
         settings.process_dir.as_path()
     };
-    let registry = Registry::new(
-        providers::factories(settings.places(instances)),
-        settings.allowed.clone(),
-    );
+    let registry = providers(settings, instances, mode);
     let parts = AgentParts {
         clock: Arc::new(SystemClock),
         operations: operations(settings, &mirror, &source, memory),
@@ -115,6 +113,18 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
         mirror,
         scratch,
     })
+}
+
+/// Which providers there are. Tells which registries' credentials cannot be read now: they are read again for each
+/// pull, and what needs no pull works without, so that is no reason not to start.
+fn providers(settings: &Settings, instances: &Path, mode: Mode) -> Registry {
+    let places = settings.places(instances);
+    if mode != Mode::DryRun {
+        for mistake in places.grants.registries.mistakes() {
+            warn!(error = %mistake, "credentials for a registry cannot be read");
+        }
+    }
+    Registry::new(providers::factories(places), settings.allowed.clone())
 }
 
 /// Which flavor plugins may be asked: those that provider plugins are found among.

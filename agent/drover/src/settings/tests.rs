@@ -135,6 +135,43 @@ fn credentials_of_the_file_are_not_used_for_another_repository() {
 }
 
 #[test]
+fn registries_get_their_credentials_and_their_programs_little_of_the_environment() {
+    let text = format!(
+        "{FILE}docker:
+  registries:
+    - {{registry: Registry.example.com/shop, username: robot, passwordFile: /etc/drover/registry}}
+    - {{registry: index.docker.io, configFile: /etc/drover/docker.json}}
+"
+    );
+    let settings = Settings::resolve(&AgentOptions::default(), Some(config(&text))).unwrap();
+    let registries = settings.places(Path::new("/")).grants.registries;
+    let login = |host: &str, prefix: &str, source| RegistryLogin {
+        host: host.to_owned(),
+        prefix: prefix.to_owned(),
+        source,
+    };
+    let password = LoginSource::Password {
+        username: "robot".to_owned(),
+        file: "/etc/drover/registry".into(),
+    };
+    let file = LoginSource::ConfigFile("/etc/drover/docker.json".into());
+    let expected = [
+        login("registry.example.com", "shop", password),
+        login("docker.io", "", file),
+    ];
+    assert_eq!(registries.logins, expected);
+    let given: Vec<&String> = registries.helper_environment.keys().collect();
+    // The test itself has more, of Cargo's.
+    assert!(
+        given
+            .iter()
+            .all(|name| HELPER_VARIABLES.contains(&name.as_str())),
+        "{given:?}"
+    );
+    assert!(given.contains(&&"PATH".to_owned()), "{given:?}");
+}
+
+#[test]
 fn ssh_takes_its_key_and_its_known_hosts_from_the_file() {
     let text = FILE.replace(
         "/srv/fleet.git",

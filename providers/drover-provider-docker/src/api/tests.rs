@@ -69,14 +69,14 @@ fn a_pull_that_fails_says_so_in_its_last_lines() {
     );
     let bad =
         b"{\"status\": \"Pulling\"}\n{\"errorDetail\": {}, \"error\": \"manifest\\nunknown\"}\n";
-    assert_eq!(pull_error(bad).as_deref(), Some("manifest unknown"));
+    assert_eq!(pull_error(bad).as_deref(), Some("manifest\nunknown"));
 }
 
 #[test]
 fn an_engines_words_are_passed_on_within_bounds() {
     let said = |status, body: &str| {
         let body = body.as_bytes().to_vec();
-        words(&Answer { status, body })
+        words(&Answer { status, body }, shortened)
     };
     assert_eq!(
         said(404, "{\"message\": \"no such\\nthing\"}"),

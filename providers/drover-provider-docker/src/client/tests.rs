@@ -6,6 +6,7 @@ fn get(keep: Keep, limit: Duration) -> Call {
         method: Method::GET,
         target: "/x".to_owned(),
         body: None,
+        registry_auth: None,
         limit,
         keep,
     }

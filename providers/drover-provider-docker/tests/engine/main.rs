@@ -11,4 +11,6 @@ mod engine;
 mod harness;
 mod making;
 mod pulling;
+#[path = "../support/registry.rs"]
+mod registry;
 mod sharing;

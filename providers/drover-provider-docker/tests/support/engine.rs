@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 /// The image. The name is whole, so that no engine looks for it elsewhere; Podman imports under `latest` only.
 pub(crate) const IMAGE: &str = "localhost/drover-test:latest";
@@ -29,18 +29,6 @@ pub(crate) struct Engine {
     /// None: it is somebody else's.
     service: Option<Child>,
     socket: PathBuf,
-    /// Where a registry of the tests may listen: the engine asks it without TLS.
-    registry: SocketAddr,
-}
-
-/// A registry on loopback, ended with the test.
-pub(crate) struct Registry(Child);
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 impl Engine {
@@ -54,9 +42,6 @@ impl Engine {
             .prefix("drover-engine-")
             .tempdir()
             .unwrap();
-        // Free again at once, and nobody else's for as long as the test takes.
-        let registry = TcpListener::bind("127.0.0.1:0").unwrap();
-        let registry = registry.local_addr().unwrap();
         let engine = if let Some(named) = std::env::var_os("DROVER_TEST_ENGINE") {
             let named = named.into_string().unwrap();
             let socket = named.strip_prefix("unix://").expect("it is a socket");
@@ -64,18 +49,17 @@ impl Engine {
                 socket: socket.into(),
                 folder,
                 service: None,
-                registry,
             }
         } else {
             let socket = folder.path().join("engine.sock");
-            let insecure = format!("[[registry]]\nlocation = \"{registry}\"\ninsecure = true\n");
+            // Registries of the tests, at whatever port: they have no TLS.
+            let insecure = "[[registry]]\nlocation = \"127.0.0.1\"\ninsecure = true\n";
             fs::write(folder.path().join("registries.conf"), insecure).unwrap();
             let service = podman(folder.path(), &socket);
             Self {
                 folder,
                 service: Some(service),
                 socket,
-                registry,
             }
         };
         engine.wait();
@@ -142,36 +126,20 @@ impl Engine {
         assert_eq!(status, 200, "{said}");
     }
 
-    /// Starts a registry that has the image as `drover-test:1`, which the engine has not.
-    pub(crate) fn registry(&self) -> (Registry, String) {
-        let folder = self.folder.path();
-        let address = self.registry;
-        let config = format!(
-            "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}}}\nhttp: {{addr: '{address}'}}\n",
-            folder.join("registry").display()
-        );
-        fs::write(folder.join("registry.yaml"), config).unwrap();
-        let log = fs::File::create(folder.join("registry.log")).unwrap();
-        let mut command = Command::new("docker-registry");
-        command
-            .arg("serve")
-            .arg(folder.join("registry.yaml"))
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log);
-        let child = command.spawn();
-        let child = child.expect("docker-registry is needed for this test: tests/run installs it");
-        let registry = Registry(child);
-        let started = Instant::now();
-        while TcpStream::connect(address).is_err() {
-            assert!(started.elapsed() < PATIENCE, "the registry does not listen");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let name = format!("{address}/drover-test");
+    /// Puts the image into a registry, as `drover-test:1`, which the engine has not afterwards. `login`: for a
+    /// registry that wants a user name and a password. Returns its name.
+    pub(crate) fn publish(&self, registry: SocketAddr, login: Option<(&str, &str)>) -> String {
+        let name = format!("{registry}/drover-test");
         let tagged = self.post(&format!("/images/{IMAGE}/tag?repo={name}&tag=1"));
         assert_eq!(tagged.0, 201, "{tagged:?}");
-        let pushed = self.post(&format!("/images/{name}/push?tag=1&tlsVerify=false"));
+        let auth = match login {
+            Some((username, password)) => json!({"username": username, "password": password}),
+            None => json!({}),
+        };
+        let auth = data_encoding::BASE64URL.encode(auth.to_string().as_bytes());
+        let path = format!("/images/{name}/push?tag=1&tlsVerify=false");
+        let more = format!("X-Registry-Auth: {auth}\r\n");
+        let pushed = self.try_call("POST", &path, &more, b"").unwrap();
         assert!(
             pushed.0 == 200 && !pushed.1.contains("\"error\":\""),
             "{pushed:?}"
@@ -180,7 +148,7 @@ impl Engine {
         let removed = self.delete(&format!("/images/{image}"));
         assert_eq!(removed.0, 200, "{removed:?}");
         assert_eq!(self.get(&format!("/images/{image}/json")).0, 404);
-        (registry, image)
+        image
     }
 
     /// Asks the engine, as some other program would.
@@ -197,23 +165,26 @@ impl Engine {
         self.call("DELETE", path, "application/json", b"")
     }
 
-    /// One exchange. In HTTP/1.0, so that the answer ends with the connection and has no chunks.
+    /// One exchange.
     pub(crate) fn call(&self, method: &str, path: &str, type_: &str, body: &[u8]) -> (u16, String) {
-        self.try_call(method, path, type_, body).unwrap()
+        let headers = format!("Content-Type: {type_}\r\n");
+        self.try_call(method, path, &headers, body).unwrap()
     }
 
+    /// One exchange, with lines of headers. In HTTP/1.0, so that the answer ends with the connection and has no
+    /// chunks.
     fn try_call(
         &self,
         method: &str,
         path: &str,
-        type_: &str,
+        headers: &str,
         body: &[u8],
     ) -> io::Result<(u16, String)> {
         let mut stream = UnixStream::connect(&self.socket)?;
         stream.set_read_timeout(Some(Duration::from_mins(1)))?;
         let length = body.len();
         let head = format!(
-            "{method} {path} HTTP/1.0\r\nHost: engine\r\nContent-Type: {type_}\r\nX-Registry-Auth: e30=\r\nContent-Length: {length}\r\n\r\n"
+            "{method} {path} HTTP/1.0\r\nHost: engine\r\n{headers}Content-Length: {length}\r\n\r\n"
         );
         stream.write_all(head.as_bytes())?;
         stream.write_all(body)?;
@@ -251,7 +222,7 @@ impl Engine {
     pub(crate) fn remove(&self, label: &str) {
         for container in self.containers(label) {
             let path = format!("/containers/{container}?force=true&v=true");
-            let _ = self.try_call("DELETE", &path, "application/json", b"");
+            let _ = self.try_call("DELETE", &path, "", b"");
         }
     }
 

@@ -461,6 +461,7 @@ fn what_containers_may_have_of_the_machine_is_nothing_unless_it_is_written() {
         endpoints: vec!["unix:///run/podman/podman.sock".to_owned()],
         networks: vec!["web_1".to_owned(), "db.local".to_owned()],
         mounts: vec![mount("/srv/www", true), mount("/srv/cache", false)],
+        registries: Vec::new(),
     };
     assert_eq!(with_docker(text), Ok(read));
 }
@@ -481,6 +482,88 @@ fn what_is_no_socket_no_network_or_no_absolute_path_is_not_granted() {
     }
     let mistakes = with_docker("{mounts: [{path: srv}]}").unwrap_err();
     assert!(mistakes.contains("must be an absolute path"), "{mistakes}");
+}
+
+#[test]
+fn registries_are_read_as_images_name_them() {
+    let text = "{registries: [
+  {registry: registry.example.com, username: robot, passwordFile: /etc/drover/registry},
+  {registry: 'Registry.example.com:5000/shop/web', configFile: /etc/drover/docker.json},
+  {registry: localhost, configFile: /c}, {registry: index.docker.io/shop, configFile: /c}]}";
+    let password = DockerLogin::Password {
+        username: "robot".to_owned(),
+        file: "/etc/drover/registry".into(),
+    };
+    let config = |path: &str| DockerLogin::ConfigFile(path.into());
+    let registry = |host: &str, prefix: &str, login| DockerRegistry {
+        host: host.to_owned(),
+        prefix: prefix.to_owned(),
+        login,
+    };
+    let read = [
+        registry("registry.example.com", "", password),
+        registry(
+            "registry.example.com:5000",
+            "shop/web",
+            config("/etc/drover/docker.json"),
+        ),
+        registry("localhost", "", config("/c")),
+        registry("docker.io", "shop", config("/c")),
+    ];
+    assert_eq!(with_docker(text).unwrap().registries, read);
+}
+
+#[test]
+fn what_is_wrong_with_a_registry_is_told_with_its_place_and_what_was_meant() {
+    let text = "\
+name: edge-1
+source: {url: /srv/fleet.git}
+docker:
+  registries:
+    - {registry: https://a.example/v2/, configFile: /c}
+    - {registry: shop, configFile: /c}
+    - {registry: a.example/Shop, configFile: /c}
+    - {registry: 'robot@a.example', configFile: /c}
+    - {registry: 'a.example:x', configFile: /c}
+    - {registry: a.example/, configFile: /c}
+    - {registry: a.example}
+    - {registry: b.example, username: robot}
+    - {registry: c.example, passwordFile: /p}
+    - {registry: d.example, username: robot, passwordFile: /p, configFile: /c}
+    - {registry: e.example, username: 'a:b', passwordFile: /p}
+    - {registry: f.example, username: robot, passwordFile: p}
+    - {registry: g.example, username: robot, passwordfile: /p, configFile: /c}
+    - {username: robot, passwordFile: /p}
+    - {registry: docker.io, configFile: /c}
+    - {registry: Index.Docker.io, configFile: /c}
+";
+    let mistakes = parse("agent.yaml", text.as_bytes()).unwrap_err();
+    let line = |d: &Diagnostic| {
+        let hint = d
+            .hint
+            .as_ref()
+            .map_or(String::new(), |hint| format!(" ({hint})"));
+        format!("{}: {}{hint}", d.span, d.message)
+    };
+    let lines = mistakes.iter().map(line).collect::<Vec<_>>().join("\n");
+    insta::assert_snapshot!(lines, @"
+    agent.yaml:5:18: `registry` must be a host, with a path if it is for some of its images only, as images name them: such as registry.example.com:5000/shop (did you mean `a.example`?)
+    agent.yaml:6:18: `registry` must be a host, with a path if it is for some of its images only, as images name them: such as registry.example.com:5000/shop (did you mean `docker.io/shop`?)
+    agent.yaml:7:18: `registry` must be a host, with a path if it is for some of its images only, as images name them: such as registry.example.com:5000/shop
+    agent.yaml:8:18: `registry` must be a host, with a path if it is for some of its images only, as images name them: such as registry.example.com:5000/shop
+    agent.yaml:9:18: `registry` must be a host, with a path if it is for some of its images only, as images name them: such as registry.example.com:5000/shop
+    agent.yaml:10:18: `registry` must be a host, with a path if it is for some of its images only, as images name them: such as registry.example.com:5000/shop (did you mean `a.example`?)
+    agent.yaml:11:18: write where the credentials are: `username` and `passwordFile`, or `configFile`
+    agent.yaml:12:39: `username` and `passwordFile` belong together
+    agent.yaml:13:43: `username` and `passwordFile` belong together
+    agent.yaml:14:76: write either `configFile`, or `username` and `passwordFile`
+    agent.yaml:15:39: `username` must be a name without a colon
+    agent.yaml:16:60: `passwordFile` must be an absolute path
+    agent.yaml:17:46: unknown field `passwordfile` (did you mean `passwordFile`?)
+    agent.yaml:17:76: write either `configFile`, or `username` and `passwordFile`
+    agent.yaml:18:7: `registry` is missing from a registry (the registry as images name it, such as `registry.example.com:5000` or `docker.io`, and a path if the credentials are for some of its images only)
+    agent.yaml:20:18: the registry `docker.io` is there twice
+    ");
 }
 
 #[test]

@@ -77,7 +77,7 @@ pub(crate) static AGENT: Object = any(
         optional(
             "docker",
             Shape::Object(&AGENT_DOCKER),
-            "What containers of the provider type `docker` may have of the machine around them. Default: nothing.",
+            "What containers of the provider type `docker` may have of the machine around them, and with which credentials their images are pulled. Default: nothing, and none.",
         ),
         optional(
             "signers",
@@ -408,7 +408,7 @@ pub(crate) static AGENT_PLUGINS: Object = any(
 
 pub(crate) static AGENT_DOCKER: Object = any(
     "docker",
-    "What containers of the provider type `docker` may have of the machine around them.",
+    "What containers of the provider type `docker` may have of the machine around them, and with which credentials their images are pulled.",
     &[
         optional(
             "endpoints",
@@ -433,6 +433,41 @@ pub(crate) static AGENT_DOCKER: Object = any(
                 min: 0,
             },
             "Folders and files of the machine that groups may mount: exactly these, not what is below them.",
+        ),
+        optional(
+            "registries",
+            Shape::List {
+                of: &Shape::Object(&AGENT_DOCKER_REGISTRY),
+                min: 0,
+            },
+            "Registries that images are pulled from with credentials.",
+        ),
+    ],
+);
+
+static AGENT_DOCKER_REGISTRY: Object = any(
+    "a registry",
+    "Credentials that the images of one registry are pulled with. They are sent nowhere else.",
+    &[
+        required(
+            "registry",
+            Shape::Text { max: 4096 },
+            "The registry as images name it, such as `registry.example.com:5000` or `docker.io`, and a path if the credentials are for some of its images only.",
+        ),
+        optional(
+            "username",
+            Shape::Text { max: 255 },
+            "The user name. Goes with `passwordFile`.",
+        ),
+        optional(
+            "passwordFile",
+            Shape::Text { max: 4096 },
+            "A file with the password or token, an absolute path. Read for each pull.",
+        ),
+        optional(
+            "configFile",
+            Shape::Text { max: 4096 },
+            "A file as `docker login` and `podman login` write it, an absolute path, instead of name and password. Read for each pull.",
         ),
     ],
 );
