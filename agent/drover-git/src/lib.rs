@@ -29,6 +29,7 @@ mod mirror;
 mod oid;
 mod open;
 mod pack;
+mod private_key;
 mod refs;
 mod remote;
 mod session;

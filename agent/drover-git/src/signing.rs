@@ -3,17 +3,14 @@
 use std::fmt;
 use std::path::Path;
 
-use russh::keys::PrivateKey;
-use russh::keys::ssh_key::{HashAlg, LineEnding};
-
 use crate::error::{Cause, GitError};
 use crate::known_hosts::described;
+use crate::private_key::SecretKey;
 use crate::signers::GIT_NAMESPACE;
-use crate::ssh_options::load_key;
 
 /// A private key that signs. `Debug` shows its fingerprint only.
 #[derive(Clone)]
-pub struct SigningKey(PrivateKey);
+pub struct SigningKey(SecretKey);
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -23,25 +20,25 @@ impl fmt::Debug for SigningKey {
 
 impl PartialEq for SigningKey {
     fn eq(&self, other: &Self) -> bool {
-        self.0.public_key().key_data() == other.0.public_key().key_data()
+        self.0.public().key_data() == other.0.public().key_data()
     }
 }
 
 impl Eq for SigningKey {}
 
 impl SigningKey {
-    /// Reads a private key in OpenSSH's format: ed25519 or ecdsa.
+    /// Reads a private key in OpenSSH's format: ed25519, ecdsa, or RSA of 2048 to 4096 bits.
     ///
     /// # Errors
     ///
     /// [`GitError::SshKey`].
     pub fn read(path: &Path, passphrase: Option<&Path>) -> Result<Self, GitError> {
-        Ok(Self(load_key(path, passphrase)?))
+        Ok(Self(SecretKey::read(path, passphrase)?))
     }
 
     /// Returns kind and fingerprint of the key.
     pub fn fingerprint(&self) -> String {
-        described(self.0.public_key())
+        described(self.0.public())
     }
 
     /// Returns an armoured signature over `content`, for `namespace`.
@@ -50,13 +47,11 @@ impl SigningKey {
     ///
     /// [`GitError::Sign`].
     pub fn sign(&self, namespace: &str, content: &[u8]) -> Result<String, GitError> {
-        let failed = |error: russh::keys::ssh_key::Error| GitError::Sign {
+        let signed = self.0.sign_content(namespace, content);
+        signed.map_err(|error| GitError::Sign {
             key: self.fingerprint(),
             source: Cause(error.to_string()),
-        };
-        let signature = self.0.sign(namespace, HashAlg::Sha512, content);
-        let text = signature.and_then(|signature| signature.to_pem(LineEnding::LF));
-        text.map_err(failed)
+        })
     }
 
     /// Returns a commit with its signature as the last header.

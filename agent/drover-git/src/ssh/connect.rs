@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use russh::client::{AuthResult, Config, Handle, Msg};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
-use russh::keys::{Algorithm, PrivateKey, PrivateKeyWithHashAlg};
+use russh::keys::{Algorithm, HashAlg, PrivateKeyWithHashAlg};
 use russh::{Channel, Preferred};
 use tokio::net::TcpStream;
 
@@ -15,11 +15,15 @@ use super::host::Client;
 use super::{Purpose, Ssh};
 use crate::error::{Cause, GitError};
 use crate::known_hosts::{HostKeyError, KnownHosts, described};
+use crate::private_key::{LogIn, SecretKey};
 use crate::session::Session;
-use crate::ssh_options::{self, SshIdentity};
+use crate::ssh_options::SshIdentity;
 
 /// Keys of an agent that are tried; servers give up after six.
 const AGENT_KEYS_MAX: usize = 5;
+
+/// What is said of an RSA key that was not shown.
+const SHA1_ONLY: &str = "which was not shown, as the host takes RSA signatures with SHA-1 only";
 
 type Opened = (Handle<Client>, Channel<Msg>);
 
@@ -102,7 +106,7 @@ async fn greet(
 /// Asks first for the kinds of keys that are known, as OpenSSH does: a host has several.
 fn preferred(known: &KnownHosts, host: &str) -> Preferred {
     let mut preferred = Preferred::default();
-    // RSA signatures are not checked by what we build in.
+    // RSA keys of hosts are not checked by what we build in.
     let mut keys: Vec<Algorithm> = preferred.key.to_vec();
     keys.retain(|algorithm| !matches!(algorithm, Algorithm::Rsa { .. }));
     let ours = known.algorithms(host);
@@ -124,8 +128,8 @@ async fn authenticate(
     let user = ssh.place.user.as_str();
     let tried = match identity {
         Some(SshIdentity::KeyFile { path, passphrase }) => {
-            let key = ssh_options::load_key(path, passphrase.as_deref())?;
-            with_key(session, user, key, handle).await?
+            let key = SecretKey::read(path, passphrase.as_deref())?;
+            with_key(session, user, &key, handle).await?
         }
         Some(SshIdentity::Agent { socket }) => with_agent(session, user, socket, handle).await?,
         None => Some("no key is configured".to_owned()),
@@ -144,16 +148,33 @@ async fn authenticate(
 async fn with_key(
     session: &Session,
     user: &str,
-    key: PrivateKey,
+    secret: &SecretKey,
     handle: &mut Handle<Client>,
 ) -> Result<Option<String>, GitError> {
-    let tried = described(key.public_key());
-    let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);
-    let answer = handle
-        .authenticate_publickey(user, key)
-        .await
-        .map_err(|error| unreachable(session, &error))?;
+    let tried = described(secret.public());
+    let answer = if let Some(key) = secret.plain() {
+        let key = PrivateKeyWithHashAlg::new(key, None);
+        let answer = handle.authenticate_publickey(user, key).await;
+        answer.map_err(|error| unreachable(session, &error))?
+    } else {
+        let Some(hash) = rsa_hash(session, handle).await? else {
+            return Ok(Some(format!("{tried}, {SHA1_ONLY}")));
+        };
+        let (key, mut signer) = (secret.public().clone(), LogIn(secret));
+        handle
+            .authenticate_publickey_with(user, key, Some(hash), &mut signer)
+            .await
+            .map_err(|error| unreachable(session, &error))?
+    };
     Ok(answered(&answer, tried))
+}
+
+/// Returns the hash of RSA signatures that the host takes. None: SHA-1 alone, which proves nothing any more.
+async fn rsa_hash(session: &Session, handle: &Handle<Client>) -> Result<Option<HashAlg>, GitError> {
+    let said = handle.best_supported_rsa_hash().await;
+    let said = said.map_err(|error| unreachable(session, &error))?;
+    // A host that says nothing of it may well take what every one of this decade does.
+    Ok(said.unwrap_or(Some(HashAlg::Sha256)))
 }
 
 fn answered(answer: &AuthResult, tried: String) -> Option<String> {
@@ -184,12 +205,23 @@ async fn with_agent(
         let AgentIdentity::PublicKey { key, .. } = identity else {
             continue;
         };
-        if matches!(key.algorithm(), Algorithm::Rsa { .. }) || tried.len() == AGENT_KEYS_MAX {
-            continue;
+        if tried.len() == AGENT_KEYS_MAX {
+            break;
         }
         let shown = described(&key);
+        let hash = match key.algorithm() {
+            Algorithm::Rsa { .. } => {
+                let hash = rsa_hash(session, handle).await?;
+                if hash.is_none() {
+                    tried.push(format!("{shown}, {SHA1_ONLY}"));
+                    continue;
+                }
+                hash
+            }
+            _ => None,
+        };
         let answer = handle
-            .authenticate_publickey_with(user, key, None, &mut agent)
+            .authenticate_publickey_with(user, key, hash, &mut agent)
             .await
             .map_err(|error| unreachable(session, &error))?;
         match answered(&answer, shown) {

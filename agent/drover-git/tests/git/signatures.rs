@@ -210,7 +210,7 @@ fn git_accepts_the_commits_that_we_sign() {
     let desk = Desk::new();
     desk.commit(None);
     let trust = desk.signers(&[]);
-    for kind in ["ed25519", "ecdsa"] {
+    for kind in ["ed25519", "ecdsa", "rsa"] {
         let key = desk.key(kind, kind);
         let signer = SigningKey::read(&key, None).unwrap();
         assert!(signer.fingerprint().contains("SHA256:"));

@@ -25,10 +25,15 @@ struct Fleet {
 impl Fleet {
     /// A served repository with one commit on `main`.
     fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// The same, with more lines in the server's configuration.
+    fn start_with(lines: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let repository = create_repository(&folder.path().join("it's served"), "fleet.git");
         push_file(&local(&repository), "main", "groups/web.yaml", "size: 3\n");
-        let server = SshServer::start(&folder.path().join("sshd"));
+        let server = SshServer::start_with(&folder.path().join("sshd"), lines);
         Self {
             folder,
             server,
@@ -322,10 +327,72 @@ fn keys_with_a_passphrase_and_of_other_kinds_are_read_or_named() {
     assert!(failure(&options).contains("does not open it"));
     fs::write(&phrase, "open sesame\n").unwrap();
     tip(&fleet.mirror(options));
-    let rsa = fleet.server.make_key_of("rsa", &["-t", "rsa", "-N", ""]);
-    assert!(failure(&fleet.options(&rsa)).contains("use ed25519 or ecdsa"));
+    let short = ["-t", "rsa", "-b", "1024", "-N", ""];
+    let short = fleet.server.make_key_of("short", &short);
+    assert!(failure(&fleet.options(&short)).contains("2048 to 4096 bits"));
+    let pem = ["-t", "rsa", "-m", "PEM", "-N", ""];
+    let pem = fleet.server.make_key_of("pem", &pem);
+    assert!(failure(&fleet.options(&pem)).contains("`ssh-keygen -p -f`"));
+    let dsa = fleet.server.make_key_of("dsa", &["-t", "dsa", "-N", ""]);
+    assert!(failure(&fleet.options(&dsa)).contains("use ed25519, ecdsa or RSA"));
     fs::write(&phrase, "no key\n").unwrap();
     assert!(failure(&fleet.options(&phrase)).contains("not a private key"));
+}
+
+#[test]
+fn rsa_keys_log_in_by_file_and_by_agent_and_never_with_sha_1() {
+    let fleet = Fleet::start();
+    let mut keys = Vec::new();
+    for bits in ["2048", "3072", "4096"] {
+        let name = format!("rsa-{bits}");
+        let made = ["-t", "rsa", "-b", bits, "-N", "open sesame"];
+        let key = fleet.server.make_key_of(&name, &made);
+        fleet.server.admit(&name, Access::Write);
+        keys.push(key);
+    }
+    let phrase = fleet.folder.path().join("phrase");
+    fs::write(&phrase, "open sesame\n").unwrap();
+    for (size, key) in (4..).zip(&keys) {
+        let mut options = fleet.options(key);
+        options.ssh.identity = Some(SshIdentity::KeyFile {
+            path: key.clone(),
+            passphrase: Some(phrase.clone()),
+        });
+        let pushed = push(&fleet.mirror(options), &format!("size: {size}\n"));
+        assert_eq!(pushed.unwrap(), PushOutcome::Done, "{}", key.display());
+    }
+    let open = ["-p", "-q", "-P", "open sesame", "-N", "", "-f"];
+    keygen(&[&open[..], &[keys[0].to_str().unwrap()]].concat());
+    let agent = SshAgent::start(fleet.folder.path(), &[&keys[0]]);
+    let by_agent = |fleet: &Fleet| {
+        let mut options = fleet.options(&keys[0]);
+        options.ssh.identity = Some(SshIdentity::Agent {
+            socket: agent.socket.clone(),
+        });
+        options
+    };
+    tip(&fleet.mirror(by_agent(&fleet)));
+    let stranger = fleet
+        .server
+        .make_key_of("stranger", &["-t", "rsa", "-N", ""]);
+    let refused = fleet.mirror(fleet.options(&stranger)).list().unwrap_err();
+    assert!(matches!(refused, GitError::SshAuth { .. }), "{refused:?}");
+
+    // The server would take such a signature, and gets none.
+    let old = Fleet::start_with("PubkeyAcceptedAlgorithms ssh-rsa\n");
+    for name in ["rsa-2048.pub", "rsa-2048"] {
+        fs::copy(
+            fleet.server.folder().join(name),
+            old.server.folder().join(name),
+        )
+        .unwrap();
+    }
+    old.server.admit("rsa-2048", Access::Read);
+    let by_file = old.options(&keys[0]);
+    for options in [by_file, by_agent(&old)] {
+        let refused = old.mirror(options).list().unwrap_err();
+        assert!(matches!(refused, GitError::SshAuth { .. }), "{refused:?}");
+    }
 }
 
 #[test]

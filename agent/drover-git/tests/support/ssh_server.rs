@@ -35,6 +35,11 @@ pub(crate) struct SshServer {
 impl SshServer {
     /// Starts a server whose files are in `folder`.
     pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_with(folder, "")
+    }
+
+    /// The same, with more lines in its configuration.
+    pub(crate) fn start_with(folder: &Path, lines: &str) -> Self {
         fs::create_dir_all(folder).unwrap();
         // sshd refuses to start as root without it, and only the package's unit makes it.
         if fs::metadata("/proc/self")
@@ -50,8 +55,12 @@ impl SshServer {
         server.make_key("host");
         fs::write(folder.join("authorized_keys"), "").unwrap();
         server.port = free_port();
-        server.run("");
+        server.run(lines);
         server
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     pub(crate) fn port(&self) -> u16 {

@@ -688,7 +688,7 @@ const TOKEN_FILE: Field = optional(
 const SSH_KEY_FILE: Field = optional(
     "sshKeyFile",
     Shape::Text { max: 4096 },
-    "For ssh: a private key in OpenSSH's format, ed25519 or ecdsa.",
+    "For ssh: a private key in OpenSSH's format: ed25519, ecdsa, or RSA of 2048 to 4096 bits.",
 );
 
 const SSH_PASSPHRASE_FILE: Field = optional(
