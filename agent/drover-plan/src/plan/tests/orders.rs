@@ -36,6 +36,16 @@ fn replaced(size: u32, instance: &str) -> Fixture {
     fixture
 }
 
+/// Records another template as the one that the group converged with last.
+pub(super) fn last_good(fixture: &mut Fixture, template: Template) -> Digests {
+    let target = std::mem::replace(&mut fixture.group.spec.template, template);
+    let good = fixture.digests();
+    let template = std::mem::replace(&mut fixture.group.spec.template, target);
+    fixture.recorded.templates.insert(good.clone(), template);
+    fixture.recorded.stable = Some(good.clone());
+    good
+}
+
 /// Returns the steps as words: the verb, the instance, and why.
 pub(super) fn steps(fixture: &Fixture) -> Vec<String> {
     let (plan, _) = fixture.planned();
@@ -224,14 +234,7 @@ fn one_is_replaced_at_a_time_as_healing_has_it() {
 fn a_successor_has_the_template_of_what_it_succeeds() {
     let mut fixture = replaced(3, "web-2");
     let target = fixture.digests();
-    let template = std::mem::replace(&mut fixture.group.spec.template, template(2));
-    let good = fixture.digests();
-    let good_template = std::mem::replace(&mut fixture.group.spec.template, template);
-    fixture
-        .recorded
-        .templates
-        .insert(good.clone(), good_template);
-    fixture.recorded.stable = Some(good);
+    last_good(&mut fixture, template(2));
     // Healing brings nobody to the new template, and takes nobody from it.
     fixture.group.spec.heal.revision = Some(HealRevision::Current);
     let (plan, _) = fixture.planned();

@@ -7,7 +7,7 @@ use drover_model::{
     Promote, Quarantine, RolloutMode, RolloutOrder, SettlementOutcome,
 };
 
-use super::orders::{order, serving, steps};
+use super::orders::{last_good, order, serving, steps};
 use super::*;
 use crate::testing::fields;
 
@@ -270,11 +270,7 @@ fn who_asks_again_before_the_provider_said_yes_gets_one_restart() {
 fn what_has_the_new_template_is_restarted_at_a_stage_that_it_was_past() {
     let mut fixture = asked();
     let target = fixture.digests();
-    fixture.group.spec.template = fields(2, 1, 1);
-    let other = fixture.digests();
-    let template = std::mem::replace(&mut fixture.group.spec.template, fields(1, 1, 1));
-    fixture.recorded.templates.insert(other.clone(), template);
-    fixture.recorded.stable = Some(other);
+    last_good(&mut fixture, fields(2, 1, 1));
     fixture.group.spec.rollout.canary = Some(Canary {
         count: Amount::Count(1),
         hold: Duration::ZERO,
@@ -369,14 +365,7 @@ fn a_restart_is_known_until_what_it_restarted_serves() {
 fn what_has_a_template_in_quarantine_restarts_as_it_is() {
     let mut fixture = asked();
     let bad = fixture.digests();
-    let template = std::mem::replace(&mut fixture.group.spec.template, fields(2, 1, 1));
-    let good = fixture.digests();
-    let good_template = std::mem::replace(&mut fixture.group.spec.template, template);
-    fixture
-        .recorded
-        .templates
-        .insert(good.clone(), good_template);
-    fixture.recorded.stable = Some(good.clone());
+    let good = last_good(&mut fixture, fields(2, 1, 1));
     fixture.recorded.quarantine = Some(Quarantine {
         digests: bad,
         cause: PauseCause::Deadline,
