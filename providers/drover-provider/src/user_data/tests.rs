@@ -156,6 +156,58 @@ grüße web nobody
 }
 
 #[test]
+fn it_takes_effect_in_a_boot_of_the_real_cloud_init() {
+    let config = |text: &str, merge_how| {
+        let text = format!("#cloud-config\n{text}");
+        part(PartType::CloudConfig, &text, merge_how)
+    };
+    let files = "write_files: [{path: /etc/greeting, content: \"grüße ${group.name}\\n\"}]";
+    let first = format!(
+        "hostname: ${{instance.id}}\n{files}\nruncmd: [\"cat /etc/greeting >> /tmp/out\"]\n"
+    );
+    let vanilla = Vanilla {
+        init: vec!["echo \"init ${instance.id} $WHO\" >> /tmp/out".to_owned()],
+        env: [("WHO".to_owned(), "it's ${group.name}".to_owned())].into(),
+        ..Vanilla::default()
+    };
+    let script = "#!/bin/sh\necho \"script $${0##*/}\" >> /tmp/out\n";
+    let last = config(
+        "runcmd: [[touch, /tmp/never], \"echo last >> /tmp/out\"]\n",
+        Some("list(append)+dict(no_replace,recurse_list)+str()"),
+    );
+    let template = template(vec![
+        cloud_init(vec![config(&first, None)]),
+        Flavor::Vanilla(vanilla),
+        cloud_init(vec![part(PartType::ShellScript, script, None), last]),
+    ]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let document = user_data(&template, &facts()).unwrap().unwrap();
+    std::fs::write(path("user-data"), document).unwrap();
+    std::fs::create_dir(path("root")).unwrap();
+    let output = Command::new("unshare")
+        .args([
+            "--mount", "--net", "--uts", "--pid", "--ipc", "--fork", "sh",
+        ])
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/src/user_data/boot.sh"
+        ))
+        .args([path("root"), path("user-data")])
+        .output()
+        .expect("unshare starts; install the package util-linux");
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "is the package cloud-init installed, and may this user mount? {complaints}"
+    );
+    let expected = "init web-7 it's web\nscript part-003\ngrüße web\nlast\nweb-7\n";
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+    // The machine itself is what it was.
+    assert!(!std::path::Path::new("/etc/greeting").exists());
+}
+
+#[test]
 fn a_boundary_that_a_part_holds_is_passed_over() {
     let content = "#cloud-config\n# --==drover-user-data-1==\n";
     let template = template(vec![cloud_init(vec![part(
