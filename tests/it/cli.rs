@@ -3,7 +3,7 @@
 use crate::support::{DROVER, Sandbox};
 
 /// Every command with its subcommands.
-const COMMANDS: [&[&str]; 49] = [
+const COMMANDS: [&[&str]; 50] = [
     &[],
     &["demo"],
     &["init"],
@@ -35,6 +35,7 @@ const COMMANDS: [&[&str]; 49] = [
     &["retry"],
     &["replace"],
     &["restart"],
+    &["yield"],
     &["keep"],
     &["freeze"],
     &["unfreeze"],

@@ -295,6 +295,35 @@ fn one_instance_is_kept_and_another_replaced_by_people_with_a_key() {
 }
 
 #[test]
+fn whom_a_person_names_goes_when_there_is_one_too_many_and_not_before() {
+    let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &group("web", 3, IDLE, ""))]);
+    key(&sandbox, "tom");
+    signers(&sandbox, &["tom"]);
+    sandbox.configure(&format!(
+        "signers: '{}'\n",
+        sandbox.path("signers").display()
+    ));
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 3);
+    let file = sandbox.path("tom").display().to_string();
+    let say = ["--because", "INC-9: its rack goes", "--key", &file];
+    sandbox
+        .with_config(&[&["yield", "web/web-2"][..], &say].concat())
+        .exits(0);
+    wait_until("the word to be taken up", PATIENCE, || {
+        let why = sandbox.with_config(&["why", "web/web-2"]).exits(0).stdout;
+        why.contains("web-2: yield by tom@example.com at ")
+    });
+    sandbox.wait_converged("web", 3);
+    sandbox.with_config(&["scale", "web", "2"]).exits(0);
+    sandbox.wait_for("web", "the others", |group| {
+        converged(group, 2) && instances(group) == ["web-1", "web-3"]
+    });
+    assert_eq!(agent.stop(), Some(0));
+    sandbox.with_config(&["audit", "verify"]).exits(0);
+}
+
+#[test]
 fn an_instance_is_restarted_in_place_once_because_a_person_says_so() {
     let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &group("web", 2, IDLE, ""))]);
     key(&sandbox, "tom");

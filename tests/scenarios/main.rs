@@ -164,6 +164,7 @@ scenarios! {
     window_denies
     window_finishes_the_pair
     window_over_the_switch_of_clocks
+    yield_by_operation
     zones_cooling
     zones_move
     zones_spread

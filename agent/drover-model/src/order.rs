@@ -9,6 +9,8 @@ pub enum OrderVerb {
     Replace,
     /// It is to start again as it is.
     Restart,
+    /// It is to be the first that goes when the group has one too many.
+    Yield,
     /// It is not to be ended.
     Keep,
     /// What was asked of it before counts no more.
@@ -17,13 +19,20 @@ pub enum OrderVerb {
 
 impl OrderVerb {
     /// Every one.
-    pub const ALL: [Self; 4] = [Self::Replace, Self::Restart, Self::Keep, Self::Release];
+    pub const ALL: [Self; 5] = [
+        Self::Replace,
+        Self::Restart,
+        Self::Yield,
+        Self::Keep,
+        Self::Release,
+    ];
 
     /// Returns the word that commands and documents use.
     pub fn word(self) -> &'static str {
         match self {
             Self::Replace => "replace",
             Self::Restart => "restart",
+            Self::Yield => "yield",
             Self::Keep => "keep",
             Self::Release => "release",
         }

@@ -90,6 +90,7 @@ pub async fn walk(options: WalkOptions) -> Result<Tally, Violation> {
         random,
         keeper,
         asker: orders::asker(options.seed),
+        chooser: orders::chooser(options.seed),
         in_place: options.seed % in_place::EACH == in_place::EACH - 1,
         version: 1,
         config: 1,
@@ -102,6 +103,7 @@ pub async fn walk(options: WalkOptions) -> Result<Tally, Violation> {
         life.trouble();
         life.change_keep();
         life.ask();
+        life.choose();
         life.pass().await?;
         life.move_on();
     }
@@ -122,6 +124,8 @@ struct Life {
     keeper: Option<Random>,
     /// What decides about what people ask of instances, in lives in which they do.
     asker: Option<Random>,
+    /// What decides about who yields, in lives in which somebody does.
+    chooser: Option<Random>,
     /// Most changes are of fields that need no replacement.
     in_place: bool,
     version: i64,

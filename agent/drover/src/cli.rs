@@ -139,6 +139,8 @@ pub(crate) enum Command {
     Replace(OrderArgs),
     /// Restart an instance in place, once
     Restart(OrderArgs),
+    /// Let an instance go first when its group gets smaller
+    Yield(OrderArgs),
     /// Keep an instance: nothing ends it for a time
     Keep(KeepArgs),
     /// Stop every new step of the agent at once, without Git

@@ -60,6 +60,7 @@ pub(crate) fn run(command: &Command, ui: Ui) -> CommandResult {
         Command::Retry(args) => operate::decide(args, ApprovalVerdict::Retry, ui),
         Command::Replace(args) => operate::order_of(args, OrderVerb::Replace, ui),
         Command::Restart(args) => operate::order_of(args, OrderVerb::Restart, ui),
+        Command::Yield(args) => operate::order_of(args, OrderVerb::Yield, ui),
         Command::Keep(args) => operate::keep(args, ui),
         Command::Freeze(args) => ask::freeze(args, ui),
         Command::Unfreeze(args) => ask::unfreeze(args, ui),

@@ -35,9 +35,15 @@ fn begin(recorded: &RecordedGroup, orders: &mut [RecordedOrder], order: &Order) 
         // Nor does it count for an instance that gets this id later.
         return refused("there is no such instance");
     };
-    let changes = matches!(order.verb, OrderVerb::Replace | OrderVerb::Restart);
-    if changes && instance.kept.is_some() {
+    let ends = match order.verb {
+        OrderVerb::Replace | OrderVerb::Restart | OrderVerb::Yield => true,
+        OrderVerb::Keep | OrderVerb::Release => false,
+    };
+    if ends && instance.kept.is_some() {
         return refused("another one has its place already: it is kept for people to look at");
+    }
+    if order.verb == OrderVerb::Yield && recorded.quorum.is_some() {
+        return refused("the document says which members there are");
     }
     let about = |known: &&mut RecordedOrder| {
         known.order.instance == order.instance && known.state == OrderState::Open
@@ -53,7 +59,9 @@ fn begin(recorded: &RecordedGroup, orders: &mut [RecordedOrder], order: &Order) 
         known.state = OrderState::Superseded;
     }
     match order.verb {
-        OrderVerb::Replace | OrderVerb::Restart | OrderVerb::Keep => OrderState::Open,
+        OrderVerb::Replace | OrderVerb::Restart | OrderVerb::Yield | OrderVerb::Keep => {
+            OrderState::Open
+        }
         OrderVerb::Release => OrderState::Done,
     }
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use drover_model::{
     ChangeId, Epoch, GroupName, GroupUid, InstanceId, OrderState, OrderVerb, PauseCause,
     Quarantine, RecordedOrder, Revision, Signer, Value,
@@ -200,6 +202,26 @@ fn the_latest_word_about_an_instance_counts() {
 }
 
 #[test]
+fn a_member_of_a_quorum_does_not_yield() {
+    let mut recorded = Fixture::converged(3).recorded;
+    let yields = order(OrderVerb::Yield, "web-1", -5);
+    assert_eq!(
+        states(&recorded, std::slice::from_ref(&yields)),
+        [OrderState::Open]
+    );
+    recorded.quorum = Some(drover_model::RecordedQuorum {
+        life: recorded.uid.clone(),
+        voters: BTreeSet::new(),
+        stable: BTreeSet::new(),
+        established: true,
+        calm_since: None,
+        seated: None,
+    });
+    let why = "the document says which members there are";
+    assert_eq!(states(&recorded, &[yields]), [refused(why)]);
+}
+
+#[test]
 fn what_is_kept_for_people_to_look_at_has_been_replaced() {
     let mut recorded = Fixture::converged(3).recorded;
     let one = InstanceId::parse("web-1").unwrap();
@@ -209,8 +231,10 @@ fn what_is_kept_for_people_to_look_at_has_been_replaced() {
         because: "exit status 1".to_owned(),
     });
     let why = "another one has its place already: it is kept for people to look at";
-    let replace = order(OrderVerb::Replace, "web-1", -5);
-    assert_eq!(states(&recorded, &[replace]), [refused(why)]);
+    for verb in [OrderVerb::Replace, OrderVerb::Restart, OrderVerb::Yield] {
+        let order = order(verb, "web-1", -5);
+        assert_eq!(states(&recorded, &[order]), [refused(why)]);
+    }
     let keep = order(OrderVerb::Keep, "web-1", -5);
     assert_eq!(states(&recorded, &[keep]), [OrderState::Open]);
 }

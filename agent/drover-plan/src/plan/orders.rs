@@ -1,5 +1,5 @@
-//! What people with a key ask of single instances: to replace one that looks well, and to keep one. To restart one is
-//! [`restart`](super::restart).
+//! What people with a key ask of single instances: to replace one that looks well, to keep one, and whom scale-in
+//! takes first. To restart one is [`restart`](super::restart).
 //!
 //! A person's word that an instance is bad is reason enough to heal it, and no more: a replacement that is asked
 //! for waits for whatever healing waits for, and for its successor where there is room for one. What is kept is
@@ -42,6 +42,11 @@ impl<'a> Draft<'a> {
             until: Some(order.expires),
             ..held(hold)
         })
+    }
+
+    /// Returns whether people say that a member goes first when there is one too many.
+    pub(super) fn yields(&self, member: &Member) -> bool {
+        self.ordered(&member.id, OrderVerb::Yield).is_some()
     }
 
     /// Says what people keep, whether or not anything would end it, and wakes when an order expires.

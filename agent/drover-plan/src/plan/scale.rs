@@ -84,13 +84,23 @@ impl<'a> Draft<'a> {
             return false;
         }
         let before = self.leaving.len();
-        let mut left = excess;
+        // One that is being changed cannot be ended in the same plan, and goes in the next.
+        let busy = |member: &&Member| {
+            let changes =
+                self.changing.contains(&member.id) || self.leaving.contains_key(&member.id);
+            changes && self.yields(member)
+        };
+        let busy = self.remaining().filter(busy).count() as u32;
+        let mut left = excess.saturating_sub(busy);
         let mut kept = Vec::new();
         for member in self.victims() {
             if left == 0 {
                 break;
             }
-            if let Some(held) = self.protection(member, Reason::ScaleIn) {
+            // Nobody goes in the place of one that people name: it waits until it may be ended.
+            if !self.yields(member)
+                && let Some(held) = self.protection(member, Reason::ScaleIn)
+            {
                 kept.push(held);
                 continue;
             }
@@ -238,13 +248,14 @@ impl<'a> Draft<'a> {
         let mut victims: Vec<&'a Member> = self.live().filter(untouched).collect();
         let tier = |member: &Member| match member.class {
             InstanceClass::Terminating => 0,
-            InstanceClass::Failed { .. } => 1,
-            _ if member.interruption.is_some() => 2,
-            InstanceClass::Unhealthy { .. } | InstanceClass::Exited(_) => 2,
-            InstanceClass::Lost { .. } => 3,
-            InstanceClass::Suspect { .. } | InstanceClass::Starting | InstanceClass::Warming => 4,
-            InstanceClass::Available if !drift.is_current(&member.digests, wanted) => 5,
-            InstanceClass::Available => 6,
+            _ if self.yields(member) => 1,
+            InstanceClass::Failed { .. } => 2,
+            _ if member.interruption.is_some() => 3,
+            InstanceClass::Unhealthy { .. } | InstanceClass::Exited(_) => 3,
+            InstanceClass::Lost { .. } => 4,
+            InstanceClass::Suspect { .. } | InstanceClass::Starting | InstanceClass::Warming => 5,
+            InstanceClass::Available if !drift.is_current(&member.digests, wanted) => 6,
+            InstanceClass::Available => 7,
         };
         victims.sort_by_cached_key(|member| {
             let (old, new) = if oldest {

@@ -110,6 +110,7 @@ pub(super) fn heal_before_roll(pass: &Pass) -> Result<(), Violation> {
 fn tier(pass: &Pass, member: &Member) -> u8 {
     match member.class {
         InstanceClass::Terminating | InstanceClass::Failed { .. } => 0,
+        _ if orders::counts(pass, &member.id, OrderVerb::Yield) => 0,
         _ if is_bad(member) || member.interruption.is_some() => 1,
         InstanceClass::Lost { .. } => 2,
         InstanceClass::Available => {

@@ -47,6 +47,7 @@ impl Stage {
             ["keep", instance, "for", time] => self.order(OrderVerb::Keep, instance, time),
             ["replace", instance] => self.order(OrderVerb::Replace, instance, "24h"),
             ["restart", instance] => self.order(OrderVerb::Restart, instance, "24h"),
+            ["yield", instance] => self.order(OrderVerb::Yield, instance, "24h"),
             ["release", instance] => self.order(OrderVerb::Release, instance, "24h"),
             ["expiry", age, "jitter", percent] => self.expiry(age, percent),
             ["depends", group] => GroupName::parse(group).ok().map(|group| {

@@ -45,7 +45,7 @@ pub(crate) struct DecideArgs {
     pub(crate) sign: SignOptions,
 }
 
-/// Arguments of `drover replace` and `drover restart`.
+/// Arguments of `drover replace`, `drover restart` and `drover yield`.
 #[derive(Debug, Args)]
 pub(crate) struct OrderArgs {
     /// The instance, as `GROUP/INSTANCE` or its id
@@ -75,7 +75,7 @@ pub(crate) struct KeepArgs {
     #[arg(long = "for", value_name = "DURATION", default_value = "24h",
         value_parser = values::duration)]
     pub(crate) time: Duration,
-    /// Take back what was asked of it before: to keep it, to replace it
+    /// Take back what was asked of it before: to keep it, to replace it, to have it yield
     #[arg(long, conflicts_with = "time")]
     pub(crate) release: bool,
     /// How it is signed.

@@ -45,7 +45,7 @@ pub(super) fn decide(args: &DecideArgs, verdict: ApprovalVerdict, ui: Ui) -> Com
     desk.ask(&request, snapshot.as_ref(), &args.group, asked, ui)
 }
 
-/// Runs `drover replace` and `drover restart`.
+/// Runs `drover replace`, `drover restart` and `drover yield`.
 pub(super) fn order_of(args: &OrderArgs, verb: OrderVerb, ui: Ui) -> CommandResult {
     let request = Request {
         because: &args.because,

@@ -27,12 +27,12 @@ pub(crate) static OPERATION_SPEC: Object = any(
             "operation",
             Shape::Word(
                 &[
-                    "approve", "reject", "promote", "retry", "replace", "restart", "keep",
+                    "approve", "reject", "promote", "retry", "replace", "restart", "yield", "keep",
                     "release",
                 ],
                 &[],
             ),
-            "What: `approve` or `reject` a change, `promote` its rollout past the stage that it waits at, or `retry` it after failures; `replace`, `restart` or `keep` an instance, or `release` it from what was asked of it.",
+            "What: `approve` or `reject` a change, `promote` its rollout past the stage that it waits at, or `retry` it after failures; `replace`, `restart` or `keep` an instance, let it `yield` its place when its group gets smaller, or `release` it from what was asked of it.",
         ),
         required(
             "fleet",

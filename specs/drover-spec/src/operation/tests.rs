@@ -127,7 +127,7 @@ fn a_change_or_an_instance_is_named_as_the_word_has_it() {
     --> operations/x:3:35
 
 
-    error[bad-value]: `operation` must be one of `approve`, `reject`, `promote`, `retry`, `replace`, `restart`, `keep`, `release`
+    error[bad-value]: `operation` must be one of `approve`, `reject`, `promote`, `retry`, `replace`, `restart`, `yield`, `keep`, `release`
     --> operations/x:3:19
      = help: did you mean `keep`?
     ");
@@ -162,7 +162,7 @@ fn mistakes_are_told_together() {
     --> operations/x:3:1
      = help: when it ends to count, at most 30 days after `at`
 
-    error[bad-value]: `operation` must be one of `approve`, `reject`, `promote`, `retry`, `replace`, `restart`, `keep`, `release`
+    error[bad-value]: `operation` must be one of `approve`, `reject`, `promote`, `retry`, `replace`, `restart`, `yield`, `keep`, `release`
     --> operations/x:3:19
 
     error[bad-value]: `group` contains 'W'; only lower-case letters, digits and '-' are allowed

@@ -1,4 +1,6 @@
-use drover_model::{Amount, ErrorClass, FieldClass, InPlace, InPlaceUpdate, IntentKind};
+use drover_model::{
+    Amount, ErrorClass, FieldClass, InPlace, InPlaceUpdate, IntentKind, OrderVerb, Step,
+};
 
 use super::*;
 use crate::testing::{fields, provider_ref};
@@ -349,4 +351,23 @@ fn what_is_too_much_is_not_changed() {
     fixture.memory.remove(&id("web-3"));
     let (plan, _) = fixture.planned();
     assert_eq!(changes(&plan), [("web-4".to_owned(), InPlace::Live)]);
+}
+
+#[test]
+fn nobody_goes_in_the_place_of_one_that_yields_and_is_being_changed() {
+    let mut fixture = undrained(sparing(outdated(3, 2, 1), 2));
+    let (plan, _) = fixture.planned();
+    let kind = decided(&plan);
+    fixture.recorded = plan.next;
+    fixture.intent(0, kind, IntentState::Sent);
+    fixture.group.spec.size = 2;
+    super::orders::order(&mut fixture, OrderVerb::Yield, "web-1");
+    let ended = |fixture: &Fixture| {
+        let (plan, _) = fixture.planned();
+        let ends = |step: &&Step| matches!(step.action, Action::Destroy { .. });
+        plan.steps.iter().filter(ends).count()
+    };
+    assert_eq!(ended(&fixture), 0);
+    fixture.recorded.orders.clear();
+    assert_eq!(ended(&fixture), 1);
 }

@@ -284,6 +284,50 @@ fn scale_in_takes_first_what_is_to_be_replaced() {
 }
 
 #[test]
+fn scale_in_takes_whom_people_name_before_anybody_worse() {
+    let mut fixture = Fixture::converged(4);
+    order(&mut fixture, OrderVerb::Yield, "web-2");
+    fixture.group.spec.drain.delay = Duration::ZERO;
+    // Nothing is asked for by that alone.
+    let (plan, _) = fixture.planned();
+    assert_eq!(
+        (plan.steps.len(), plan.next.phase),
+        (0, GroupPhase::Converged)
+    );
+    fixture.known("web-4", "Starting");
+    fixture.memory.get_mut(&id("web-4")).unwrap().ready_at = None;
+    fixture.group.spec.size = 3;
+    // It waits for what serves in its place, and nobody else goes meanwhile.
+    let (plan, report) = fixture.planned();
+    assert!(plan.steps.is_empty());
+    assert_eq!(holds(&report), ["AvailabilityFloor"]);
+    fixture.group.spec.rollout.unavailable_max = Amount::Count(1);
+    assert_eq!(steps(&fixture), ["destroy web-2 scaleIn"]);
+    fixture.recorded.orders.clear();
+    assert_eq!(steps(&fixture), ["destroy web-4 scaleIn"]);
+}
+
+#[test]
+fn nobody_goes_in_the_place_of_whom_people_name() {
+    let mut fixture = Fixture::converged(3);
+    order(&mut fixture, OrderVerb::Yield, "web-2");
+    fixture.group.spec.drain.delay = Duration::ZERO;
+    fixture.group.spec.size = 2;
+    fixture.group.spec.protect.push(Protect {
+        instances: [id("web-2")].into(),
+        from: [Reason::ScaleIn].into(),
+        until: None,
+        because: None,
+    });
+    let (plan, report) = fixture.planned();
+    assert!(plan.steps.is_empty());
+    assert_eq!(holds(&report), ["ProtectedInstance"]);
+    // Without that word another one goes.
+    fixture.recorded.orders.clear();
+    assert_eq!(steps(&fixture), ["destroy web-1 scaleIn"]);
+}
+
+#[test]
 fn the_lint_finds_what_people_did_not_ask_for() {
     let mut fixture = replaced(3, "web-2");
     fixture.group.spec.drain.delay = Duration::ZERO;

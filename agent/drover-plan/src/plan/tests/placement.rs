@@ -1,4 +1,4 @@
-use drover_model::{ErrorClass, IntentKind, Rebalance, Spread};
+use drover_model::{ErrorClass, IntentKind, OrderVerb, Rebalance, Spread};
 
 use super::*;
 
@@ -133,6 +133,16 @@ fn a_rollout_that_no_zone_has_room_for_misses_no_deadline() {
         ["RolloutPaused"],
         "from then on the clock runs"
     );
+}
+
+#[test]
+fn whom_people_name_goes_whatever_zone_has_most() {
+    let mut fixture = placed(&["a", "b"], &["a", "a", "b"]);
+    fixture.group.spec.drain.delay = std::time::Duration::ZERO;
+    fixture.group.spec.size = 2;
+    assert_ne!(ended(&fixture.planned().0), ["web-3"]);
+    super::orders::order(&mut fixture, OrderVerb::Yield, "web-3");
+    assert_eq!(ended(&fixture.planned().0), ["web-3"]);
 }
 
 #[test]
