@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use crate::infrakit::Serving;
 use crate::support::{IDLE, PATIENCE, PROVIDER, Sandbox, group, instances, wait_until};
 
+mod destroy;
+
 const WEB: &str = "groups/web.yaml";
 const DB: &str = "groups/db.yaml";
 
@@ -187,14 +189,6 @@ fn what_cannot_be_asked_of_groups_is_refused_in_words() {
     assert_eq!(
         elsewhere,
         "Failed to find Instance plugin 'aws/ec2':plugin not found:aws/ec2"
-    );
-    let described = serving.call("Group.DescribeGroup", &json!({"ID": "web"}));
-    let one = &described["Description"]["Instances"][0]["ID"];
-    let by_handle = json!({"ID": "web", "Instances": [one]});
-    let by_handle = serving.refused("Group.DestroyInstances", &by_handle);
-    assert!(
-        by_handle.contains("not ended by their handles"),
-        "{by_handle}"
     );
     // What would make the document invalid never gets there.
     let first = head(&sandbox);

@@ -57,6 +57,11 @@ impl Serving {
         rpc(&self.socket, method, params)
     }
 
+    /// Calls a method, and returns the answer's bytes.
+    pub(crate) fn raw(&self, method: &str, params: &Value) -> String {
+        answered(&self.socket, method, params)
+    }
+
     /// Calls a method, which must succeed.
     #[track_caller]
     pub(crate) fn call(&self, method: &str, params: &Value) -> Value {
@@ -92,6 +97,11 @@ impl Drop for Serving {
 
 /// One call on a connection of its own.
 fn rpc(socket: &Path, method: &str, params: &Value) -> Value {
+    serde_json::from_str(&answered(socket, method, params)).unwrap()
+}
+
+/// The body of the answer to one call.
+fn answered(socket: &Path, method: &str, params: &Value) -> String {
     let request =
         json!({"jsonrpc": "2.0", "method": method, "params": params, "id": 7}).to_string();
     let mut stream = UnixStream::connect(socket).unwrap();
@@ -103,7 +113,7 @@ fn rpc(socket: &Path, method: &str, params: &Value) -> Value {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-    serde_json::from_str(body).unwrap()
+    body.to_owned()
 }
 
 /// The handles that are described.

@@ -34,6 +34,7 @@ mod identity;
 mod init;
 mod logging;
 mod metric_sources;
+mod operations;
 mod output;
 mod plan_view;
 mod plugins;

@@ -42,6 +42,15 @@ pub(crate) struct PluginServeArgs {
         hide_env = true
     )]
     pub(crate) config: Option<PathBuf>,
+    /// The private ssh key that `group` signs operations with, to end instances by their handles [default: `key` of the agent's file]
+    #[arg(long, env = "DROVER_KEY", value_name = "FILE", hide_env = true)]
+    key: Option<PathBuf>,
+    /// A file with the passphrase of --key
+    #[arg(long, value_name = "FILE", requires = "key")]
+    key_passphrase_file: Option<PathBuf>,
+    /// How long these operations count, at most 720h [default: 24h]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub(crate) expires: Option<Duration>,
     /// The program of `ec2` [default: drover-provider-ec2 beside this one, or in PATH]
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) program: Option<PathBuf>,
@@ -55,6 +64,12 @@ impl PluginServeArgs {
     pub(crate) fn data_dir(&self) -> &Path {
         let written = self.data_dir.as_deref();
         written.unwrap_or_else(|| Path::new(DEFAULT_DATA_DIR))
+    }
+
+    /// Returns the key that operations are signed with, and the file with its passphrase.
+    pub(crate) fn key_file(&self) -> Option<(PathBuf, Option<PathBuf>)> {
+        let key = self.key.clone();
+        key.map(|key| (key, self.key_passphrase_file.clone()))
     }
 
     /// Returns where the agent is whose groups are served.

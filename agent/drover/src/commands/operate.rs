@@ -2,28 +2,21 @@
 
 use std::time::Duration;
 
-use drover_git::{CommitMeta, Edit, Mirror, PushOutcome, SigningKey};
-use drover_loop::{LIFETIME_MAX, OPERATIONS_BRANCH, operation_path};
+use drover_git::SigningKey;
 use drover_model::{
     ApprovalVerdict, ChangeId, FleetName, GroupName, Hold, InstanceId, OrderVerb, RecordedGroup,
     Timestamp,
 };
-use drover_spec::operation::{self, Asked, OPERATION_NAMESPACE, Operation};
+use drover_spec::operation::{Asked, Operation};
 
 use crate::cli::{DecideArgs, KeepArgs, OrderArgs, SignOptions, Subject};
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
-use crate::identity;
+use crate::operations::{self, what};
 use crate::settings::Settings;
 use crate::snapshot::{Origin, Reader, Repository, Snapshot};
 use crate::ui::Ui;
 use crate::view;
-
-/// How often somebody else may be faster: enough for a dozen people who press the key at once.
-const ATTEMPTS_MAX: u64 = 12;
-
-/// The longest pause before the second attempt; it grows by as much with each.
-const PAUSE_MS: u64 = 25;
 
 /// Runs `drover approve`, `reject`, `promote` and `retry`.
 pub(super) fn decide(args: &DecideArgs, verdict: ApprovalVerdict, ui: Ui) -> CommandResult {
@@ -118,17 +111,14 @@ struct Desk {
 
 impl Request<'_> {
     fn open(&self) -> CommandResult<Desk> {
-        if self.counts > LIFETIME_MAX {
-            return Err(CommandError::usage(format!(
-                "{} is longer than 720h",
-                self.option
-            )));
-        }
+        operations::check_lifetime(self.counts, self.option)?;
         if self.because.trim().is_empty() {
             return Err(CommandError::usage("--because says nothing"));
         }
         let settings = Settings::of_source(&self.sign.source)?;
-        let key = signing_key(self.sign, &settings)?;
+        let own = self.sign.key.clone();
+        let own = own.map(|key| (key, self.sign.key_passphrase_file.clone()));
+        let key = operations::signing_key(own, &settings)?;
         Ok(Desk { settings, key })
     }
 }
@@ -154,46 +144,18 @@ impl Desk {
             expires: expires.context(format!("{} is beyond all times", request.option))?,
             because: request.because.trim().to_owned(),
         };
-        let document = operation::encode(&operation);
-        let signature = self
-            .key
-            .sign(OPERATION_NAMESPACE, document.as_bytes())
-            .context("cannot sign")?;
-        let file = operation::join(&document, &signature);
-        let path = operation_path(&operation, &document);
+        let signed = [operations::signed(&self.key, operation)?];
         let repository = Repository::open(&self.settings)?;
-        publish(&repository.mirror, &operation, &path, &file)?;
+        operations::publish(&repository.mirror, &signed)?;
+        let [signed] = &signed;
         ui.message(&format!(
             "{} until {}, signed with {}",
-            what(&operation),
-            view::seconds(operation.expires),
+            what(&signed.operation),
+            view::seconds(signed.operation.expires),
             self.key.fingerprint()
         ));
         Ok(Exit::Done)
     }
-}
-
-/// Returns what is asked, in words.
-fn what(operation: &Operation) -> String {
-    match &operation.asked {
-        Asked::Change { verdict, change } => {
-            let (verb, short) = (verdict.word(), change.short());
-            format!("{}: {verb} change {short}", operation.group)
-        }
-        Asked::Instance { verb, instance } => {
-            format!("{}: {} {instance}", operation.group, verb.word())
-        }
-    }
-}
-
-fn signing_key(sign: &SignOptions, settings: &Settings) -> CommandResult<SigningKey> {
-    let own = sign.key.clone();
-    let own = own.map(|key| (key, sign.key_passphrase_file.clone()));
-    let Some((path, passphrase)) = own.or_else(|| settings.key.clone()) else {
-        return Err(CommandError::usage("no key to sign with is named")
-            .hint("name a private ssh key with --key, such as ~/.ssh/id_ed25519"));
-    };
-    SigningKey::read(&path, passphrase.as_deref()).context("cannot sign")
 }
 
 /// The fleet, which is a part of what is signed: another's agents must not listen.
@@ -240,54 +202,4 @@ fn change(
         CommandError::new(format!("group {} is in no change", args.group))
             .hint("name the change with --change: `drover plan` shows it")
     })
-}
-
-/// Adds the file to the operations branch, which is made where it does not exist.
-fn publish(mirror: &Mirror, operation: &Operation, path: &str, file: &str) -> CommandResult<()> {
-    let attempted = || format!("cannot write to branch {OPERATIONS_BRANCH}");
-    let reference = format!("refs/heads/{OPERATIONS_BRANCH}");
-    let (group, what) = (&operation.group, what(operation));
-    let about = match &operation.asked {
-        Asked::Change { change, .. } => format!("Drover-Plan: {change}"),
-        Asked::Instance { instance, .. } => format!("Drover-Instance: {instance}"),
-    };
-    let meta = CommitMeta {
-        message: format!("{what}\n\n[skip ci]\n\nDrover-Group: {group}\n{about}"),
-        author: identity::user(),
-        time: Timestamp::now(),
-        signer: None,
-    };
-    let edits = [Edit::put(path, file)];
-    for attempt in 0..ATTEMPTS_MAX {
-        if attempt > 0 {
-            // At random, so that those who collided do not collide again.
-            let pause = crate::agent::random() % (PAUSE_MS * attempt);
-            std::thread::sleep(Duration::from_millis(pause));
-        }
-        let refs = mirror.list().context(attempted())?;
-        let tip = refs.all().get(&reference).copied();
-        if let Some(tip) = tip {
-            mirror.fetch(&[(&reference, tip)]).context(attempted())?;
-        }
-        let commit = mirror
-            .build_commit(tip, &edits, &meta)
-            .context(attempted())?;
-        let Some(commit) = commit else {
-            return Ok(());
-        };
-        match mirror
-            .update(&reference, tip, commit)
-            .context(attempted())?
-        {
-            PushOutcome::Done => return Ok(()),
-            PushOutcome::Moved { .. } => {}
-            PushOutcome::Refused { message } => {
-                return Err(CommandError::new(attempted()).because(message));
-            }
-        }
-    }
-    let moved = format!("branch {OPERATIONS_BRANCH} moved {ATTEMPTS_MAX} times");
-    Err(CommandError::new(moved)
-        .exit(Exit::Stale)
-        .hint("somebody is pushing a lot; try again"))
 }

@@ -1,6 +1,8 @@
 //! InfraKit's `Group`, served by whoever keeps groups: the calls that read, and those that change, with
 //! InfraKit's checks, in its order, and its sentences.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
@@ -75,7 +77,7 @@ pub enum GroupChange {
     DestroyInstances {
         /// The group.
         id: String,
-        /// Their handles.
+        /// Their handles, each of them once and known.
         instances: Vec<String>,
     },
 }
@@ -229,6 +231,13 @@ impl<G: Groups> GroupService<G> {
             // InfraKit takes it for one that is ended, and makes the group smaller.
             return Err(Failure::plain(format!(
                 "group {id} has no instance {unknown}"
+            )));
+        }
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = instances.iter().find(|instance| !seen.insert(*instance)) {
+            // InfraKit makes the group smaller by two.
+            return Err(Failure::plain(format!(
+                "instance {twice} of group {id} is named twice"
             )));
         }
         let id = id.to_owned();

@@ -244,6 +244,14 @@ async fn calls_that_cannot_be_read_or_done_are_errors() {
     let about = |instances: Json| json!({"ID": "web", "Instances": instances});
     let unknown = answer(&memory, "DestroyInstances", about(json!(["x"]))).await;
     assert_eq!(unknown["error"]["message"], "group web has no instance x");
+    let one = json!([{"ID": "i-1", "LogicalID": null, "Tags": {}}]);
+    memory.0.lock().unwrap().get_mut("web").unwrap().instances = instances(&one);
+    let handle = json!("i-1");
+    let twice = answer(&memory, "DestroyInstances", about(json!([handle, handle]))).await;
+    assert_eq!(
+        twice["error"]["message"],
+        "instance i-1 of group web is named twice"
+    );
     let wrong = answer(&memory, "DestroyInstances", about(json!([1]))).await;
     assert_eq!(wrong["error"]["code"], -32600);
     for method in ["Size", "InspectGroups", "FreeGroup"] {

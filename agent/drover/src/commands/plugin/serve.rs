@@ -80,6 +80,10 @@ fn check(args: &PluginServeArgs) -> CommandResult<()> {
     if let Some(why) = settled.filter(|_| !args.settings.is_empty()) {
         return Err(CommandError::usage(why));
     }
+    if args.expires.is_some() && args.type_ != ServedType::Group {
+        let message = format!("{type_} signs nothing: --expires is for group");
+        return Err(CommandError::usage(message));
+    }
     let program = args.program.is_some() || !args.arguments.is_empty();
     if program && args.type_ != ServedType::Ec2 {
         let message = format!("{type_} is part of this program: --program is for ec2");

@@ -1,10 +1,11 @@
 //! The groups of a running agent, as InfraKit's `Group`: read from its socket, changed by commits to its source.
 
 use std::collections::BTreeMap;
-use std::error::Error;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use drover_loop::chain;
 use drover_model::{Flavor, Group, GroupName, GroupPhase, Kind, Manage, RecordedGroup};
 use drover_provider_plugin::{
     GroupChange, GroupService, GroupSpec, Groups, ServedGroup, ServedInstance, Trying, from_json,
@@ -16,19 +17,30 @@ use serde_json::{Value as Json, json};
 use crate::agent::client::AgentClient;
 use crate::cli::PluginServeArgs;
 use crate::error::{CommandError, CommandResult, Context as _};
+use crate::operations;
 use crate::settings::Settings;
 use crate::snapshot::{Repository, Snapshot};
 use crate::source_edit::{self, Author, Mode, Target};
 
+mod destroy;
 mod document;
+
+use destroy::Signing;
 
 /// How long the agent may take for the pass after a change.
 const PASS: Duration = Duration::from_secs(30);
+
+/// How long operations count unless something else is said.
+const COUNTS: Duration = Duration::from_hours(24);
 
 /// The groups of one agent.
 #[derive(Debug, Clone)]
 pub(super) struct AgentGroups {
     settings: Settings,
+    /// What operations are signed with. None: nothing is signed.
+    signing: Option<Arc<Signing>>,
+    /// Held by the call that ends instances.
+    turn: Arc<Mutex<()>>,
 }
 
 /// Returns the service of the agent that the arguments name.
@@ -36,7 +48,17 @@ pub(super) fn service(args: &PluginServeArgs) -> CommandResult<GroupService<Agen
     let settings = Settings::of_source(&args.source())?;
     // A source that cannot be named is told now, not at the first change.
     settings.source_url()?;
-    Ok(GroupService::new(AgentGroups { settings }))
+    let counts = args.expires.unwrap_or(COUNTS);
+    operations::check_lifetime(counts, "--expires")?;
+    let key = match args.key_file().or_else(|| settings.key.clone()) {
+        Some(file) => Some(operations::signing_key(Some(file), &settings)?),
+        None => None,
+    };
+    Ok(GroupService::new(AgentGroups {
+        signing: key.map(|key| Arc::new(Signing { key, counts })),
+        settings,
+        turn: Arc::default(),
+    }))
 }
 
 impl AgentGroups {
@@ -48,7 +70,7 @@ impl AgentGroups {
         let this = self.clone();
         let done = tokio::task::spawn_blocking(move || work(&this)).await;
         match done {
-            Ok(done) => done.map_err(|error| whole(&error)),
+            Ok(done) => done.map_err(|error| on_one_line(&chain(&error))),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -69,9 +91,10 @@ impl AgentGroups {
         };
         match change {
             GroupChange::Create { id, spec } => self.create(id, spec, mode),
-            GroupChange::DestroyInstances { .. } => Err(CommandError::new(
-                "instances are not ended by their handles: set the size, and the agent chooses",
-            )),
+            GroupChange::DestroyInstances { id, instances } => match trying {
+                Trying::Pretend => Ok(()),
+                Trying::Commit => self.destroy_instances(id, instances),
+            },
             GroupChange::Edit {
                 id,
                 size,
@@ -184,7 +207,7 @@ impl AgentGroups {
     }
 }
 
-/// What is asked of a plugin is nobody's to sign.
+/// A commit that is asked of a plugin is nobody's to sign.
 fn unsigned(message: &str) -> Author<'_> {
     Author {
         message,
@@ -196,20 +219,12 @@ fn parsed(id: &str) -> CommandResult<GroupName> {
     GroupName::parse(id).context(format!("{id:?} is no name of a group"))
 }
 
-/// Returns an error with its causes, on one line.
-fn whole(error: &CommandError) -> String {
-    let mut text = error.to_string();
-    let mut cause = Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(error.to_string().trim());
-        cause = error.source();
-    }
-    text.replace('\n', " ")
+fn on_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the document that is in force.
-fn in_force(recorded: &RecordedGroup) -> Option<std::sync::Arc<Group>> {
+fn in_force(recorded: &RecordedGroup) -> Option<Arc<Group>> {
     let accepted = recorded.accepted.as_ref()?;
     let parsed = parse_document(&accepted.path, accepted.line, &accepted.text);
     let outcomes = parsed.documents.into_iter();
