@@ -5,6 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use serde_json::json;
+
+use crate::infrakit::Serving;
 use crate::plugin::PYTHON;
 use crate::support::{PATIENCE, PROVIDER, Sandbox, holds, instances, wait_until};
 
@@ -276,4 +279,44 @@ fn a_flavor_plugin_is_asked_only_where_the_agents_own_file_allows_plugins() {
     let ran = sandbox.with_config(&["run", "--until-converged", "--timeout", "20s"]);
     ran.exits(6).says("flavor plugins are not allowed");
     assert!(tokens(&sandbox).is_empty());
+}
+
+#[test]
+fn a_group_that_infrakit_commits_with_a_flavor_plugin_becomes_a_document_with_it() {
+    let sandbox = sandbox("hello");
+    let _greeter = Greeter::start(&sandbox);
+    let _agent = sandbox.agent();
+    sandbox.wait_for("web", "its instances", |web| instances(web).len() == 2);
+    let config = sandbox.path("agent.yaml").display().to_string();
+    let data = sandbox.path("data").display().to_string();
+    let serving = Serving::start_in(&sandbox, "group", &data, &["--config", &config]);
+    let flavor = json!({"Plugin": "greeter", "Properties": {"greeting": "hi ${X}"}});
+    let spec = |plugin: &str| {
+        let mut flavor = flavor.clone();
+        flavor["Plugin"] = json!(plugin);
+        json!({"Spec": {"ID": "new", "Properties": {
+            "Allocation": {"Size": 1},
+            "Instance": {"Plugin": "local", "Properties": {"command": ["sleep", "infinity"]}},
+            "Flavor": flavor,
+        }}, "Pretend": false})
+    };
+    let nobody = serving.refused("Group.CommitGroup", &spec("nobody"));
+    assert_eq!(
+        nobody,
+        "Failed to find Flavor plugin 'nobody':plugin not found:nobody"
+    );
+    let made = serving.call("Group.CommitGroup", &spec("greeter"));
+    assert_eq!(made["Details"], "Managing 1 instances");
+    let text = sandbox.git("fleet.git", &["show", "main:groups/new.yaml"]);
+    assert!(
+        text.contains(r#"{"plugin":{"name":"greeter","properties":{"greeting":"hi $${X}"}}}"#),
+        "{text}"
+    );
+    let inspected = serving.call("Group.InspectGroups", &json!({}));
+    assert_eq!(inspected["Groups"][0]["Properties"]["Flavor"], flavor);
+    let again = serving.call("Group.CommitGroup", &spec("greeter"));
+    assert_eq!(again["Details"], "Noop");
+    wait_until("the plugin to be asked", PATIENCE, || {
+        tokens(&sandbox).contains_key("new-1")
+    });
 }

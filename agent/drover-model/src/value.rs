@@ -24,6 +24,23 @@ pub enum Value {
 }
 
 impl Value {
+    /// Returns the value with every text in it, but no name of a field, changed by `change`.
+    #[must_use]
+    pub fn map_texts(&self, change: &dyn Fn(&str) -> String) -> Self {
+        match self {
+            Self::String(text) => Self::String(change(text)),
+            Self::List(list) => Self::List(list.iter().map(|one| one.map_texts(change)).collect()),
+            Self::Map(map) => {
+                let entries = map.iter();
+                let entries = entries.map(|(key, one)| (key.clone(), one.map_texts(change)));
+                Self::Map(entries.collect())
+            }
+            Self::Null | Self::Bool(_) | Self::Int(_) | Self::UInt(_) | Self::Float(_) => {
+                self.clone()
+            }
+        }
+    }
+
     /// Returns an empty map.
     pub fn empty_map() -> Self {
         Self::Map(BTreeMap::new())

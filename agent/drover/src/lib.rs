@@ -31,6 +31,7 @@ mod error;
 mod exit;
 mod forge;
 mod identity;
+mod infrakit_flavors;
 mod init;
 mod logging;
 mod metric_sources;

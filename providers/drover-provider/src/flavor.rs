@@ -308,21 +308,7 @@ pub fn substitute_map(
 
 /// Returns the value whose texts [`substitute_value`] makes those of `value` of, once the address is known.
 pub fn escaped_value(value: &Value) -> Value {
-    match value {
-        Value::String(text) => Value::String(escaped(text)),
-        Value::List(list) => Value::List(list.iter().map(escaped_value).collect()),
-        Value::Map(map) => {
-            let entries = map.iter();
-            Value::Map(
-                entries
-                    .map(|(key, item)| (key.clone(), escaped_value(item)))
-                    .collect(),
-            )
-        }
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) => {
-            value.clone()
-        }
-    }
+    value.map_texts(&escaped)
 }
 
 /// Replaces every `${name}` in every text of `value`.

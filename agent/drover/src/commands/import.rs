@@ -154,19 +154,7 @@ pub(super) fn comments(lines: &[String]) -> String {
 
 /// Returns a value with every `${` escaped, which would be drover's own substitution otherwise.
 pub(super) fn literal(value: &Value) -> Value {
-    match value {
-        Value::String(text) => Value::String(literal_text(text)),
-        Value::List(list) => Value::List(list.iter().map(literal).collect()),
-        Value::Map(map) => {
-            let entries = map.iter();
-            entries
-                .map(|(key, value)| (key.clone(), literal(value)))
-                .collect()
-        }
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) => {
-            value.clone()
-        }
-    }
+    value.map_texts(&literal_text)
 }
 
 /// Returns a text with every `${` escaped.

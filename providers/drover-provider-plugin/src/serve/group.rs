@@ -108,6 +108,13 @@ pub trait Groups: Send + Sync + std::fmt::Debug {
     /// Why nobody knows, for people.
     async fn providers(&self) -> Result<Vec<String>, String>;
 
+    /// Returns whether there is a flavor plugin that a new group may name, beside those that drover has.
+    ///
+    /// # Errors
+    ///
+    /// Why nobody knows, for people.
+    async fn has_flavor(&self, name: &str) -> Result<bool, String>;
+
     /// Makes a change, or tries it.
     ///
     /// # Errors
@@ -122,7 +129,7 @@ pub struct GroupService<G> {
     groups: G,
 }
 
-/// The flavors that a group may name.
+/// The flavors that every group may name.
 const FLAVORS: [&str; 3] = ["vanilla", "cloudInit", "combo"];
 
 impl<G: Groups> GroupService<G> {
@@ -182,7 +189,13 @@ impl<G: Groups> GroupService<G> {
             Failure::plain(words)
         };
         let (flavor, _) = spec.flavor();
-        if !FLAVORS.contains(&flavor) {
+        let found = FLAVORS.contains(&flavor)
+            || self
+                .groups
+                .has_flavor(flavor)
+                .await
+                .map_err(Failure::plain)?;
+        if !found {
             return Err(missing("Flavor", flavor));
         }
         spec.check_flavor().map_err(Failure::plain)?;

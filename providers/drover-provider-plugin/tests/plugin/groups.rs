@@ -89,6 +89,10 @@ impl Groups for Memory {
         Ok(vec!["file".to_owned(), "simulator/compute".to_owned()])
     }
 
+    async fn has_flavor(&self, name: &str) -> Result<bool, String> {
+        Ok(name == "swarm/worker")
+    }
+
     async fn change(&self, change: GroupChange, trying: Trying) -> Result<(), String> {
         if trying == Trying::Pretend {
             return Ok(());

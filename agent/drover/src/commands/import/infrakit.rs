@@ -12,16 +12,15 @@ use drover_provider_plugin::{
     inspect_groups,
 };
 
-use super::{Draft, Drafts, comments, entry, literal, texts, write};
+use super::{Draft, Drafts, comments, entry, literal, literal_text, texts, write};
 use crate::cli::ImportInfrakitArgs;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
+use crate::infrakit_flavors::{Reading, Translated, translated};
 use crate::ui::Ui;
 
-mod flavor;
 mod specification;
 
-use flavor::Prepared;
 use specification::Specification;
 
 /// The largest file that is read: more than any list of groups that people wrote.
@@ -30,6 +29,12 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 /// The tags by which InfraKit knows its instances.
 const GROUP_TAG: &str = "infrakit.group";
 const HASH_TAG: &str = "infrakit.config.hash";
+
+/// Everything is InfraKit's, whatever it looks like; `flavor-vanilla` and the like are the programs of the first releases.
+const READING: Reading = Reading {
+    escape: literal_text,
+    prefix: "flavor-",
+};
 
 /// Runs the command.
 pub(super) fn run(args: &ImportInfrakitArgs, ui: Ui) -> CommandResult {
@@ -131,11 +136,11 @@ impl Import {
             );
         }
         let spec = Specification::of(&group.properties)?;
-        let prepared = flavor::prepared(spec.flavor)?;
+        let prepared = translated(spec.flavor, READING)?;
         let hash = config_hash(spec.instance, spec.flavor).map_err(|error| error.to_string())?;
         let provider = self.provider_of(&spec.plugin)?;
         let mut notes = spec.notes.clone();
-        notes.extend(prepared.notes.clone());
+        notes.extend(prepared.notes.iter().map(|note| note.text().to_owned()));
         notes.extend(self.found(id, &spec, &hash));
         for note in &notes {
             self.remark(id, note);
@@ -151,7 +156,7 @@ impl Import {
         id: &str,
         name: &str,
         provider: &str,
-        (spec, prepared, hash): (&Specification<'_>, &Prepared, &str),
+        (spec, prepared, hash): (&Specification<'_>, &Translated, &str),
         notes: &[String],
     ) -> Result<String, String> {
         let mut head = vec![

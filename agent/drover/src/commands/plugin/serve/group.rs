@@ -1,12 +1,13 @@
 //! The groups of a running agent, as InfraKit's `Group`: read from its socket, changed by commits to its source.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_loop::chain;
-use drover_model::{Flavor, Group, GroupName, GroupPhase, Kind, Manage, RecordedGroup};
+use drover_model::{Flavor, FlavorName, Group, GroupName, GroupPhase, Kind, Manage, RecordedGroup};
 use drover_provider_plugin::{
     GroupChange, GroupService, GroupSpec, Groups, ServedGroup, ServedInstance, Trying, from_json,
     to_json,
@@ -343,6 +344,13 @@ impl Groups for AgentGroups {
         let documents = snapshot.fleet.into_iter().flat_map(|fleet| fleet.documents);
         let providers = documents.filter(|((kind, _), _)| *kind == Kind::Provider);
         Ok(providers.map(|((_, name), _)| name).collect())
+    }
+
+    async fn has_flavor(&self, name: &str) -> Result<bool, String> {
+        // As the agent finds it.
+        let lookup = name.split('/').next().unwrap_or_default();
+        let folder = self.settings.places(Path::new("")).plugins;
+        Ok(FlavorName::parse(name).is_ok() && folder.find(lookup).is_ok())
     }
 
     async fn change(&self, change: GroupChange, trying: Trying) -> Result<(), String> {

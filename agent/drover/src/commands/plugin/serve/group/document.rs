@@ -1,9 +1,11 @@
 //! Between InfraKit's specification of a group and a document: a group that is new, and texts on their way there and back.
 
 use drover_model::GroupName;
-use drover_provider_plugin::GroupSpec;
+use drover_provider_plugin::{GoJson, GroupSpec, from_json, to_json};
 use drover_spec::format_duration;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
+
+use crate::infrakit_flavors::{Note, Reading, translated};
 
 /// Writes the document. Texts stand as InfraKit means them: a shell's `${NAME}` stays one.
 ///
@@ -50,48 +52,22 @@ pub(super) fn written(group: &GroupName, spec: &GroupSpec) -> Result<String, Str
 
 /// Returns the flavors in their order.
 fn flavors(plugin: &str, properties: &Json) -> Result<Vec<Json>, String> {
-    let empty = Map::new();
-    match plugin {
-        "combo" => {
-            let list = properties.as_array();
-            let list = list.ok_or("Flavor.Properties of a combo: expected a list")?;
-            let mut all = Vec::new();
-            for one in list {
-                let plugin = one["Plugin"].as_str().unwrap_or_default();
-                if plugin == "combo" {
-                    return Err("a combo within a combo: write one list".to_owned());
-                }
-                all.extend(flavors(plugin, &one["Properties"])?);
-            }
-            Ok(all)
-        }
-        "cloudInit" => {
-            let properties = literal(properties);
-            Ok(vec![json!({"cloudInit": properties})])
-        }
-        "vanilla" => {
-            let properties = match properties {
-                Json::Null => &empty,
-                Json::Object(properties) => properties,
-                _ => return Err("Flavor.Properties: not a map".to_owned()),
-            };
-            let mut vanilla = Map::new();
-            for (name, value) in properties {
-                let field = match name.to_ascii_lowercase().as_str() {
-                    "init" => "init",
-                    "tags" => "tags",
-                    "env" => "env",
-                    _ => return Err(format!("Flavor.Properties.{name} has no counterpart")),
-                };
-                vanilla.insert(field.to_owned(), literal(value));
-            }
-            let some = !vanilla.is_empty();
-            Ok(some
-                .then(|| json!({"vanilla": vanilla}))
-                .into_iter()
-                .collect())
-        }
-        other => Err(format!("Flavor.Plugin: there is no flavor {other:?}")),
+    let flavor = from_json(&json!({"Plugin": plugin, "Properties": properties}));
+    let reading = Reading {
+        escape: literal_text,
+        prefix: "",
+    };
+    let translated = translated(&GoJson::from_value(&flavor), reading)?;
+    if translated.nested {
+        return Err("a combo within a combo: write one list".to_owned());
+    }
+    let lost = translated.notes.iter().find_map(|note| match note {
+        Note::Lost(text) => Some(text.clone()),
+        Note::Told(_) => None,
+    });
+    match lost {
+        Some(lost) => Err(lost),
+        None => Ok(translated.flavors.iter().map(to_json).collect()),
     }
 }
 
@@ -107,21 +83,23 @@ const FACTS: [&str; 6] = [
 
 /// Returns a value as documents have it: what `${...}` is to a shell is escaped in every text.
 pub(super) fn literal(value: &Json) -> Json {
-    in_texts(value, &|text| {
-        let mut out = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(at) = rest.find("${") {
-            let name = rest[at + 2..].split('}').next().unwrap_or_default();
-            out.push_str(&rest[..at]);
-            if !FACTS.contains(&name) {
-                out.push('$');
-            }
-            out.push_str("${");
-            rest = &rest[at + 2..];
+    in_texts(value, &literal_text)
+}
+
+fn literal_text(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let name = rest[at + 2..].split('}').next().unwrap_or_default();
+        out.push_str(&rest[..at]);
+        if !FACTS.contains(&name) {
+            out.push('$');
         }
-        out.push_str(rest);
-        out
-    })
+        out.push_str("${");
+        rest = &rest[at + 2..];
+    }
+    out.push_str(rest);
+    out
 }
 
 /// Returns a value of a document as InfraKit has it: nothing is escaped.
@@ -130,16 +108,7 @@ pub(super) fn presented(value: &Json) -> Json {
 }
 
 fn in_texts(value: &Json, change: &dyn Fn(&str) -> String) -> Json {
-    match value {
-        Json::String(text) => Json::String(change(text)),
-        Json::Array(list) => list.iter().map(|one| in_texts(one, change)).collect(),
-        Json::Object(map) => {
-            let entries = map.iter();
-            let entries = entries.map(|(key, value)| (key.clone(), in_texts(value, change)));
-            Json::Object(entries.collect())
-        }
-        Json::Null | Json::Bool(_) | Json::Number(_) => value.clone(),
-    }
+    to_json(&from_json(value).map_texts(change))
 }
 
 #[cfg(test)]

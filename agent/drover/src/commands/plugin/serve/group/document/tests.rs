@@ -17,8 +17,9 @@ fn with(flavor: &Json) -> Json {
 fn everything_that_a_document_has_a_place_for_is_written() {
     let one = json!({"Plugin": "vanilla", "Properties": {"Init": ["a ${B}"], "Tags": {"t": "1"}}});
     let two = json!({"Plugin": "cloudInit", "Properties": {"parts": []}});
+    let swarm = json!({"Plugin": "swarm/worker", "Properties": {"Token": "${X} ${instance.id}"}});
     let none = json!({"Plugin": "vanilla", "Properties": null});
-    let mut combo = with(&json!({"Plugin": "combo", "Properties": [one, none, two]}));
+    let mut combo = with(&json!({"Plugin": "combo", "Properties": [one, none, two, swarm]}));
     combo["Updating"] = json!({"Duration": "2s", "SkipBeforeInstanceDestroy": "drain"});
     let text = as_document(&combo).unwrap();
     assert_eq!(
@@ -34,6 +35,7 @@ spec:
     flavors:
       - {"vanilla":{"init":["a $${B}"],"tags":{"t":"1"}}}
       - {"cloudInit":{"parts":[]}}
+      - {"plugin":{"name":"swarm/worker","properties":{"Token":"$${X} ${instance.id}"}}}
   rollout: {minReady: 2s}
   drain: {delay: 0s}
 "#
@@ -57,17 +59,17 @@ fn what_a_document_has_no_place_for_is_told() {
         (counts, "Updating.Count has no counterpart"),
         (
             vanilla(json!({"InitScriptTemplateURL": "x"})),
-            "Flavor.Properties.InitScriptTemplateURL has no counterpart",
+            "the field InitScriptTemplateURL of the flavor vanilla is not translated",
         ),
-        (vanilla(json!([])), "Flavor.Properties: not a map"),
-        (combo(json!({})), "expected a list"),
+        (vanilla(json!([])), "flavor vanilla are not a map"),
+        (combo(json!({})), "flavor combo are no list"),
         (
-            combo(json!([{"Plugin": "combo"}])),
+            combo(json!([{"Plugin": "combo", "Properties": []}])),
             "a combo within a combo",
         ),
         (
-            combo(json!([{"Plugin": "swarm"}])),
-            "there is no flavor \"swarm\"",
+            combo(json!([{"Plugin": "a b"}])),
+            "the flavor a b is not translated",
         ),
     ];
     for (properties, says) in cases {
