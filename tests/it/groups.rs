@@ -1,5 +1,7 @@
 //! A running agent's groups, offered to InfraKit as `Group`: reads are live, changes are commits.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use crate::infrakit::Serving;
@@ -38,6 +40,14 @@ fn commit(serving: &Serving, spec: &Value, pretend: bool) -> String {
     answer["Details"].as_str().unwrap().to_owned()
 }
 
+/// The groups that are listed.
+fn watched(serving: &Serving) -> Vec<String> {
+    let inspected = serving.call("Group.InspectGroups", &json!({}));
+    let groups = inspected["Groups"].as_array().unwrap().iter();
+    let name = |group: &Value| group["ID"].as_str().unwrap().to_owned();
+    groups.map(name).collect()
+}
+
 fn head(sandbox: &Sandbox) -> String {
     sandbox.git("fleet.git", &["log", "-1", "--format=%an: %s", "main"])
 }
@@ -61,10 +71,8 @@ fn groups_are_read_live_and_changed_by_commits() {
         hello["Objects"],
         json!({"Group/0.1.1": [{"Name": ".", "ProxyFor": ""}]})
     );
+    assert_eq!(watched(&serving), ["db", "keep", "web"]);
     let inspected = serving.call("Group.InspectGroups", &json!({}));
-    let names = inspected["Groups"].as_array().unwrap().iter();
-    let names: Vec<&str> = names.map(|group| group["ID"].as_str().unwrap()).collect();
-    assert_eq!(names, ["db", "keep", "web"]);
     let web = &inspected["Groups"][2]["Properties"];
     let instance = json!({"Plugin": "local", "Properties": {"command": IDLING}});
     assert_eq!(web["Instance"], instance);
@@ -149,8 +157,71 @@ fn groups_are_let_go_and_ended_by_commits_within_their_limits() {
     });
     let gone = serving.refused("Group.DescribeGroup", &about("web"));
     assert_eq!(gone, "Group 'web' is not being watched");
-    let inspected = serving.call("Group.InspectGroups", &json!({}));
-    assert_eq!(inspected["Groups"].as_array().unwrap().len(), 2);
+    assert_eq!(watched(&serving), ["db"], "nor is what was freed");
+}
+
+#[test]
+fn a_group_that_was_freed_is_not_watched_until_it_is_committed_again() {
+    let sandbox = sandbox();
+    let _agent = sandbox.agent();
+    sandbox.wait_converged("keep", 1);
+    let serving = serve(&sandbox);
+    let about = json!({"ID": "keep"});
+    serving.call("Group.FreeGroup", &about);
+    assert_eq!(watched(&serving), ["db", "web"]);
+    for method in ["DescribeGroup", "FreeGroup", "DestroyGroup"] {
+        let unknown = serving.refused(&format!("Group.{method}"), &about);
+        assert_eq!(unknown, "Group 'keep' is not being watched", "{method}");
+    }
+    let size = serving.refused("Group.Size", &about);
+    assert_eq!(size, "group keep not found");
+    let size = serving.refused("Group.SetSize", &json!({"ID": "keep", "Size": 2}));
+    assert_eq!(size, "group not found keep");
+
+    let freed = head(&sandbox);
+    assert_eq!(freed, "Ada: keep: leave alone\n");
+    let two = spec("keep", 2, &IDLING);
+    assert_eq!(commit(&serving, &two, true), "Managing 2 instances");
+    assert_eq!(head(&sandbox), freed, "nothing was committed");
+    assert_eq!(commit(&serving, &two, false), "Managing 2 instances");
+    let again = head(&sandbox);
+    assert_eq!(again, "Ada: keep: manage again and scale to 2\n");
+    assert!(file(&sandbox, WEB).ends_with("  manage: full\n"));
+    assert_eq!(watched(&serving), ["db", "keep", "web"]);
+    sandbox.wait_converged("keep", 2);
+    let described = serving.call("Group.DescribeGroup", &about);
+    let shown = &described["Description"]["Instances"];
+    assert_eq!(shown.as_array().unwrap().len(), 2);
+    assert_eq!(commit(&serving, &two, false), "Noop");
+    assert_eq!(head(&sandbox), again, "nothing was committed");
+
+    serving.call("Group.FreeGroup", &about);
+    assert_eq!(commit(&serving, &two, false), "Managing 2 instances");
+    assert_eq!(head(&sandbox), "Ada: keep: manage again\n");
+    assert_eq!(watched(&serving), ["db", "keep", "web"]);
+}
+
+#[test]
+fn a_commit_manages_what_was_freed_before_the_agent_knows_of_it() {
+    let sandbox = sandbox();
+    let _agent = sandbox.agent();
+    sandbox.wait_converged("keep", 1);
+    // A branch that the agent does not follow, as though it had not looked yet.
+    let freed = format!("{}  manage: observe\n", file(&sandbox, WEB));
+    sandbox.write("work/groups/web.yaml", &freed);
+    sandbox.git("work", &["commit", "--quiet", "--all", "--message", "free"]);
+    sandbox.git("work", &["push", "--quiet", "origin", "HEAD:next"]);
+    let config = fs::read_to_string(sandbox.path("agent.yaml")).unwrap();
+    sandbox.write("next.yaml", &config.replace("branch: main", "branch: next"));
+    let config = sandbox.path("next.yaml").display().to_string();
+    let data = sandbox.path("data").display().to_string();
+    let serving = Serving::start_in(&sandbox, "group", &data, &["--config", &config]);
+    let next = || sandbox.git("fleet.git", &["show", &format!("next:{WEB}")]);
+    let one = spec("keep", 1, &IDLING);
+    assert_eq!(commit(&serving, &one, true), "Noop");
+    assert_eq!(next(), freed);
+    assert_eq!(commit(&serving, &one, false), "Noop", "as the agent knows");
+    assert_eq!(next(), freed.replace("observe", "full"));
 }
 
 #[test]

@@ -50,5 +50,5 @@ pub use json::{from_json, to_json};
 pub use serve::{
     Answered, CloudInitService, Failure, GroupChange, GroupService, GroupSpec, Groups,
     InstanceService, ProviderService, Served, ServedGroup, ServedInstance, ServedSocket, Service,
-    Trying, VanillaService,
+    Trying, VanillaService, Watch,
 };

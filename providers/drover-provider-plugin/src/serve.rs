@@ -33,7 +33,7 @@ mod provider;
 pub use cloud_init::CloudInitService;
 pub use flavor::VanillaService;
 pub use group::{
-    GroupChange, GroupService, GroupSpec, Groups, ServedGroup, ServedInstance, Trying,
+    GroupChange, GroupService, GroupSpec, Groups, ServedGroup, ServedInstance, Trying, Watch,
 };
 pub use instance::InstanceService;
 pub use provider::ProviderService;

@@ -318,6 +318,7 @@ fn what_stands_against_the_end_of_instances_is_told_before_anything_is_written()
     for group in ["db", "sized"] {
         wait_until("handles", PATIENCE, || !handles(&serving, group).is_empty());
     }
+    let freed = about("free", &handles(&serving, "free"), &["free-1"]);
     serving.call("Group.FreeGroup", &json!({"ID": "free"}));
     let first = head(&sandbox);
     let refused = |params: &Value, says: &str| {
@@ -335,7 +336,7 @@ fn what_stands_against_the_end_of_instances_is_told_before_anything_is_written()
     );
     refused(&about("web", &known, &["web-2", "web-2"]), "is named twice");
     refused(&all("db"), "group db has members, which its document names");
-    refused(&all("free"), "group free is only watched");
+    refused(&freed, "Group 'free' is not being watched");
     refused(
         &all("sized"),
         "group sized has a size that a policy decides",

@@ -25,6 +25,8 @@ pub struct ServedGroup {
     pub instances: Vec<ServedInstance>,
     /// Whether nothing is left to do.
     pub converged: bool,
+    /// Whether anybody acts on it. One that was freed is there, and InfraKit does not know it.
+    pub watched: bool,
 }
 
 /// An instance of a group. The order of the members is InfraKit's.
@@ -54,7 +56,7 @@ pub enum GroupChange {
         /// What it asks for.
         spec: GroupSpec,
     },
-    /// Other instances, or another number of them.
+    /// Other instances, another number of them, or a group that is acted on again.
     Edit {
         /// The group.
         id: String,
@@ -62,6 +64,8 @@ pub enum GroupChange {
         size: Option<u32>,
         /// The properties of instances from now on, if they differ.
         properties: Option<Json>,
+        /// Whether it is acted on from now on.
+        watch: Watch,
     },
     /// It is looked at and left alone from now on.
     Free {
@@ -82,6 +86,17 @@ pub enum GroupChange {
     },
 }
 
+/// What a change means for whether a group is acted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// Nothing.
+    AsItIs,
+    /// It is, as far as is known, and stays so: should it have been freed a moment ago, it is acted on again.
+    GoesOn,
+    /// It was freed, and is acted on from now on.
+    Begins,
+}
+
 /// Whether a change is made, or only tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trying {
@@ -94,7 +109,7 @@ pub enum Trying {
 /// Who keeps groups.
 #[async_trait]
 pub trait Groups: Send + Sync + std::fmt::Debug {
-    /// Returns every group, by name.
+    /// Returns every group, by name, with those that were freed.
     ///
     /// # Errors
     ///
@@ -138,9 +153,15 @@ impl<G: Groups> GroupService<G> {
         Self { groups }
     }
 
-    async fn find(&self, id: &str) -> Result<Option<ServedGroup>, Failure> {
+    /// Finds a group, also one that was freed.
+    async fn known(&self, id: &str) -> Result<Option<ServedGroup>, Failure> {
         let all = self.groups.all().await.map_err(Failure::plain)?;
         Ok(all.into_iter().find(|group| group.id == id))
+    }
+
+    /// Finds a group that InfraKit would know.
+    async fn find(&self, id: &str) -> Result<Option<ServedGroup>, Failure> {
+        Ok(self.known(id).await?.filter(|group| group.watched))
     }
 
     async fn watched(&self, id: &str) -> Result<ServedGroup, Failure> {
@@ -168,17 +189,15 @@ impl<G: Groups> GroupService<G> {
             Some(Json::Bool(true)) => Trying::Pretend,
             _ => Trying::Commit,
         };
-        let Some(group) = self.find(&id).await? else {
-            let details = format!("Managing {} instances", spec.count());
+        let Some(group) = self.known(&id).await? else {
+            let details = managing(&spec);
             let id_ = id.clone();
             self.change(GroupChange::Create { id: id_, spec }, trying)
                 .await?;
             return Ok((id, details));
         };
         let (details, change) = difference(&group, &spec)?;
-        if let Some(change) = change {
-            self.change(change, trying).await?;
-        }
+        self.change(change, trying).await?;
         Ok((id, details))
     }
 
@@ -227,6 +246,7 @@ impl<G: Groups> GroupService<G> {
             id: id.to_owned(),
             size: Some(size),
             properties: None,
+            watch: Watch::AsItIs,
         };
         self.change(change, Trying::Commit).await
     }
@@ -273,7 +293,8 @@ impl<G: Groups> GroupService<G> {
             }
             "InspectGroups" => {
                 let all = self.groups.all().await.map_err(Failure::plain)?;
-                let groups: Vec<Inspected> = all.into_iter().map(Inspected::of).collect();
+                let watched = all.into_iter().filter(|group| group.watched);
+                let groups: Vec<Inspected> = watched.map(Inspected::of).collect();
                 return written(&Inspection {
                     name,
                     id: "",
@@ -320,10 +341,7 @@ fn bad(name: &str, why: &str, params: &Json) -> Failure {
 }
 
 /// Returns what a commit means for a group that there is, in InfraKit's sentences, and the change.
-fn difference(
-    group: &ServedGroup,
-    spec: &GroupSpec,
-) -> Result<(String, Option<GroupChange>), Failure> {
+fn difference(group: &ServedGroup, spec: &GroupSpec) -> Result<(String, GroupChange), Failure> {
     let before = &group.spec;
     if before.logical_ids().is_some() && before.logical_ids() != spec.logical_ids() {
         let words = "Logical ID changes to a quorum is not currently supported";
@@ -336,9 +354,30 @@ fn difference(
         ));
     }
     spec.check_rest(before).map_err(Failure::plain)?;
-    let (old, new) = (before.count(), spec.count());
+    let resized = before.count() != spec.count();
     let rolls = before.properties() != spec.properties();
-    let details = match (new.cmp(&old), rolls) {
+    let (details, watch) = if group.watched {
+        (sentence(before.count(), spec.count(), rolls), Watch::GoesOn)
+    } else {
+        (managing(spec), Watch::Begins)
+    };
+    let change = GroupChange::Edit {
+        id: group.id.clone(),
+        size: resized.then(|| spec.count()),
+        properties: rolls.then(|| spec.properties().clone()),
+        watch,
+    };
+    Ok((details, change))
+}
+
+/// Says what a commit means for a group that nobody acted on before.
+fn managing(spec: &GroupSpec) -> String {
+    format!("Managing {} instances", spec.count())
+}
+
+/// Says what a commit means for a group that is acted on.
+fn sentence(old: u32, new: u32, rolls: bool) -> String {
+    match (new.cmp(&old), rolls) {
         (std::cmp::Ordering::Equal, false) => "Noop".to_owned(),
         (std::cmp::Ordering::Equal, true) => {
             format!("Performing a rolling update on {old} instances")
@@ -365,13 +404,7 @@ fn difference(
                 fewer
             }
         }
-    };
-    let change = (old != new || rolls).then(|| GroupChange::Edit {
-        id: group.id.clone(),
-        size: (old != new).then_some(new),
-        properties: rolls.then(|| spec.properties().clone()),
-    });
-    Ok((details, change))
+    }
 }
 
 #[derive(Serialize)]

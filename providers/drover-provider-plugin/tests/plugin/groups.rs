@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use drover_provider_plugin::{
     GroupChange, GroupService, GroupSpec, Groups, Served, ServedGroup, ServedInstance, Trying,
+    Watch,
 };
 use serde_json::{Value as Json, json};
 
@@ -76,6 +77,7 @@ fn group_of(id: String, spec: GroupSpec) -> ServedGroup {
         spec,
         instances: Vec::new(),
         converged: true,
+        watched: true,
     }
 }
 
@@ -109,6 +111,7 @@ impl Groups for Memory {
                 id,
                 size,
                 properties,
+                watch,
             } => {
                 let group = groups.get_mut(&id).unwrap();
                 let mut json = serde_json::to_value(&group.spec).unwrap();
@@ -119,8 +122,10 @@ impl Groups for Memory {
                     json["Instance"]["Properties"] = properties;
                 }
                 group.spec = GroupSpec::read(Some(&json)).unwrap();
+                group.watched |= watch != Watch::AsItIs;
             }
-            GroupChange::Free { id } | GroupChange::Destroy { id } => {
+            GroupChange::Free { id } => groups.get_mut(&id).unwrap().watched = false,
+            GroupChange::Destroy { id } => {
                 groups.remove(&id);
             }
             GroupChange::DestroyInstances { id, instances } => {
@@ -292,5 +297,44 @@ async fn a_group_may_be_empty_and_what_changes_nothing_is_no_change() {
     assert_eq!(same["result"]["Details"], "Noop");
     empty["Updating"] = json!({"Duration": "0ms"});
     let same = commit(&memory, "web", empty).await;
+    assert_eq!(same["result"]["Details"], "Noop");
+}
+
+#[tokio::test]
+async fn what_was_freed_is_unknown_until_a_commit_and_keeps_its_rules() {
+    let memory = Memory::default();
+    commit(&memory, "web", properties()).await;
+    let web = json!({"ID": "web"});
+    let freed = answer(&memory, "FreeGroup", web.clone()).await;
+    assert!(freed["error"].is_null(), "{freed}");
+    let sized = json!({"ID": "web", "Size": 4, "Instances": ["i-1"]});
+    for (method, says) in [
+        ("DescribeGroup", "Group 'web' is not being watched"),
+        ("DestroyGroup", "Group 'web' is not being watched"),
+        ("DestroyInstances", "Group 'web' is not being watched"),
+        ("FreeGroup", "Group 'web' is not being watched"),
+        ("Size", "group web not found"),
+        ("SetSize", "group not found web"),
+    ] {
+        let refused = answer(&memory, method, sized.clone()).await;
+        assert_eq!(refused["error"]["message"], says, "{method}");
+    }
+    let listed = answer(&memory, "InspectGroups", json!({})).await;
+    assert_eq!(listed["result"]["Groups"], Json::Null);
+    let other = with("/Flavor/Properties", json!({"Init": ["echo other"]}));
+    let other = commit(&memory, "web", other).await;
+    let why = other["error"]["message"].as_str().unwrap_or_default();
+    assert!(why.contains("Flavor differs from the group's document"));
+    let five = with("/Allocation/Size", json!(5));
+    let pretended = json!({"Spec": {"ID": "web", "Properties": five}, "Pretend": true});
+    let pretended = answer(&memory, "CommitGroup", pretended).await;
+    assert_eq!(pretended["result"]["Details"], "Managing 5 instances");
+    let still = answer(&memory, "Size", web.clone()).await;
+    assert_eq!(still["error"]["message"], "group web not found");
+    let again = commit(&memory, "web", five.clone()).await;
+    assert_eq!(again["result"]["Details"], "Managing 5 instances");
+    let size = answer(&memory, "Size", web).await;
+    assert_eq!(size["result"]["Size"], 5);
+    let same = commit(&memory, "web", five).await;
     assert_eq!(same["result"]["Details"], "Noop");
 }

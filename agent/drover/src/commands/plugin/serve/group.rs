@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use drover_loop::chain;
 use drover_model::{Flavor, FlavorName, Group, GroupName, GroupPhase, Kind, Manage, RecordedGroup};
 use drover_provider_plugin::{
-    GroupChange, GroupService, GroupSpec, Groups, ServedGroup, ServedInstance, Trying, from_json,
-    to_json,
+    GroupChange, GroupService, GroupSpec, Groups, ServedGroup, ServedInstance, Trying, Watch,
+    from_json, to_json,
 };
 use drover_spec::{Document, edit, parse_document};
 use serde_json::{Value as Json, json};
@@ -100,7 +100,8 @@ impl AgentGroups {
                 id,
                 size,
                 properties,
-            } => self.edit(id, *size, properties.as_ref(), mode),
+                watch,
+            } => self.edit(id, (*size, properties.as_ref()), *watch, mode),
             GroupChange::Free { id } => {
                 let group = parsed(id)?;
                 let message = format!("{group}: leave alone");
@@ -127,18 +128,12 @@ impl AgentGroups {
     fn edit(
         &self,
         id: &str,
-        size: Option<u32>,
-        properties: Option<&Json>,
+        (size, properties): (Option<u32>, Option<&Json>),
+        watch: Watch,
         mode: &Mode,
     ) -> CommandResult<()> {
         let group = parsed(id)?;
-        let message = match (size, properties) {
-            (Some(size), None) => format!("{group}: scale to {size}"),
-            (None, _) => format!("{group}: change the properties of instances"),
-            (Some(size), Some(_)) => {
-                format!("{group}: scale to {size} and change the properties of instances")
-            }
-        };
+        let message = format!("{group}: {}", said(size, properties, watch));
         self.commit(&group, mode, &message, &|text| {
             let mut text = text.to_owned();
             if let Some(properties) = properties {
@@ -148,6 +143,14 @@ impl AgentGroups {
             }
             if let Some(size) = size {
                 text = edit::set_size(&text, &group, size)?;
+            }
+            // The branch decides: the agent may not know yet that it was freed, or is managed again.
+            let left_alone = || {
+                document::parsed(&text, &group)
+                    .is_some_and(|group| group.spec.manage == Manage::Observe)
+            };
+            if watch != Watch::AsItIs && left_alone() {
+                text = edit::set_manage(&text, &group, Manage::Full)?;
             }
             Ok(text)
         })
@@ -206,6 +209,19 @@ impl AgentGroups {
             tracing::warn!(%error, "agent not told of a change");
         }
     }
+}
+
+/// Says what an edit changes.
+fn said(size: Option<u32>, properties: Option<&Json>, watch: Watch) -> String {
+    let manage = match (watch, size, properties) {
+        // Without anything else there is a commit only if that is left to write.
+        (Watch::Begins, ..) | (_, None, None) => Some("manage again".to_owned()),
+        (Watch::AsItIs | Watch::GoesOn, ..) => None,
+    };
+    let size = size.map(|size| format!("scale to {size}"));
+    let properties = properties.map(|_| "change the properties of instances".to_owned());
+    let all: Vec<String> = [manage, size, properties].into_iter().flatten().collect();
+    all.join(" and ")
 }
 
 /// A commit that is asked of a plugin is nobody's to sign.
@@ -286,6 +302,7 @@ fn served(recorded: &RecordedGroup) -> Option<Result<ServedGroup, String>> {
         spec,
         instances: instances.collect(),
         converged: recorded.phase == GroupPhase::Converged,
+        watched: group.spec.manage == Manage::Full,
     }))
 }
 

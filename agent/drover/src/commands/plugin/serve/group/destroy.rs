@@ -13,10 +13,10 @@ use drover_model::{
     FleetName, Group, GroupName, InstanceClass, InstanceId, Manage, OrderState, OrderVerb, Reason,
     RecordedGroup, RecordedInstance, RecordedOrder, Timestamp,
 };
+use drover_spec::edit;
 use drover_spec::operation::{Asked, Operation};
-use drover_spec::{Document, edit, parse_file};
 
-use super::{AgentGroups, PASS, in_force, parsed, unsigned};
+use super::{AgentGroups, PASS, document, in_force, parsed, unsigned};
 use crate::agent::client::AgentClient;
 use crate::documents::Documents;
 use crate::error::{CommandError, CommandResult, Context as _};
@@ -94,7 +94,8 @@ impl AgentGroups {
         let message = format!("{group}: scale to {left}\n\nWithout {names}: {BECAUSE}.");
         let target = self.target(repository);
         source_edit::edit_group(target, group, &unsigned(&message), mode, &|text| {
-            if written_size(text, group) != Some(*size) {
+            let written = document::parsed(text, group);
+            if written.map(|group| group.spec.size) != Some(*size) {
                 return Err(CommandError::new(format!(
                     "somebody else is changing the size of group {group}: ask again"
                 )));
@@ -366,14 +367,4 @@ fn left_behind(error: CommandError, chosen: &Chosen, signed: &[Signed]) -> Comma
 fn names(instances: &BTreeSet<InstanceId>) -> String {
     let names: Vec<String> = instances.iter().map(ToString::to_string).collect();
     names.join(", ")
-}
-
-/// Returns the size that a group's document has in a file.
-fn written_size(text: &str, group: &GroupName) -> Option<u32> {
-    let parsed = parse_file("group.yaml", text.as_bytes());
-    let mut documents = parsed.documents.into_iter();
-    documents.find_map(|document| match document.outcome {
-        Some(Document::Group(found)) if found.name == *group => Some(found.spec.size),
-        _ => None,
-    })
 }

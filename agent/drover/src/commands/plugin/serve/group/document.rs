@@ -1,8 +1,10 @@
 //! Between InfraKit's specification of a group and a document: a group that is new, and texts on their way there and back.
 
-use drover_model::GroupName;
+use std::sync::Arc;
+
+use drover_model::{Group, GroupName};
 use drover_provider_plugin::{GoJson, GroupSpec, from_json, to_json};
-use drover_spec::format_duration;
+use drover_spec::{Document, format_duration, parse_file};
 use serde_json::{Value as Json, json};
 
 use crate::infrakit_flavors::{Note, Reading, translated};
@@ -48,6 +50,16 @@ pub(super) fn written(group: &GroupName, spec: &GroupSpec) -> Result<String, Str
         text.push_str("  drain: {delay: 0s}\n");
     }
     Ok(text)
+}
+
+/// Returns a group's document as a file has it.
+pub(super) fn parsed(text: &str, group: &GroupName) -> Option<Arc<Group>> {
+    let parsed = parse_file("group.yaml", text.as_bytes());
+    let mut documents = parsed.documents.into_iter();
+    documents.find_map(|document| match document.outcome {
+        Some(Document::Group(found)) if found.name == *group => Some(found),
+        _ => None,
+    })
 }
 
 /// Returns the flavors in their order.
