@@ -260,7 +260,7 @@ fn the_suite_is_run_against_a_plugin_by_its_name_or_its_socket() {
     let ran = sandbox.with_config(&[&by_name[..], &settings].concat());
     let ran = ran.exits(0).prints("passed   repeat-at-once\n");
     assert!(
-        ran.stdout.ends_with("15 passed, 0 failed, 8 skipped\n"),
+        ran.stdout.ends_with("17 passed, 0 failed, 8 skipped\n"),
         "{}",
         ran.stdout
     );
@@ -374,7 +374,7 @@ fn what_is_served_passes_the_suite_as_a_program() {
     .concat();
     let ran = sandbox.with_config(&arguments).exits(0);
     assert!(
-        ran.stdout.ends_with("22 passed, 0 failed, 1 skipped\n"),
+        ran.stdout.ends_with("24 passed, 0 failed, 1 skipped\n"),
         "{}",
         ran.stdout
     );

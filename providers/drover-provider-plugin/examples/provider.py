@@ -234,10 +234,13 @@ def list_instances(params):
             if phase == "exited":
                 shown["exit"] = {"message": "its process has ended"}
             found.append(shown)
-    first = int(params.get("from") or 0)
-    page = {"complete": True, "instances": found[first : first + size]}
-    if first + size < len(found):
-        page["next"] = str(first + size)
+    # A page begins after a handle, not at a position: what ends between two pages would move the others to the
+    # page before, which was read already, and an instance that runs would be in none.
+    found.sort(key=lambda shown: shown["ref"])
+    rest = [shown for shown in found if shown["ref"] > (params.get("from") or "")]
+    page = {"complete": True, "instances": rest[:size]}
+    if len(rest) > size:
+        page["next"] = rest[size - 1]["ref"]
     return page
 
 

@@ -18,9 +18,7 @@ use drover_model::{
     SeatId, Template, TemplateParts, Token, Value,
 };
 
-use crate::{
-    DestroyRequest, Provider, ProviderError, ProvisionRequest, Provisioned, Slot, UpdateRequest,
-};
+use crate::{DestroyRequest, Provider, ProviderError, ProvisionRequest, Provisioned, Slot};
 
 mod checks;
 

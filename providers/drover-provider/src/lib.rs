@@ -46,10 +46,11 @@ pub use user_data::{USER_DATA_MAX, interpreter, is_shell, is_user_data, user_dat
 ///
 /// - **Listing.** [`list`](Self::list) returns every instance that carries the fleet's ownership
 ///   tags in this scope, or says that it is partial, or fails. Never an empty list for an error.
-///   An instance that ended by itself is listed, as `Exited`, until it is destroyed.
+///   An instance that ended by itself is listed, as `Exited`, until it is destroyed. Each instance is in a
+///   listing once, however many pages it was read in, and also while others are made and end.
 /// - **Provision.** One token makes at most one set of instances. A repeated call with the same
 ///   token and parameters makes nothing new and returns the same handles. Ownership tags are on the
-///   instance from the moment it can be listed.
+///   instance from the moment it can be listed, and so are the tags of its slot, which a survey finds it by.
 /// - **Destroy.** Idempotent: destroying what is gone succeeds. `Ok` means that the end was
 ///   accepted, not that it has happened: until it has, the instance is listed as `Stopping`. An
 ///   instance whose token differs from the request's is left alone (`NotFound`).
@@ -60,7 +61,7 @@ pub use user_data::{USER_DATA_MAX, interpreter, is_shell, is_user_data, user_dat
 ///   until it runs again. Id, handle, token, address and data stay. A restart ends what runs, as a destroy would, and
 ///   starts it with the new fields; a live change interrupts nothing. An instance whose token differs
 ///   from the request's is left alone (`NotFound`), and so is one that is gone or ending. What cannot be
-///   changed in place is refused with `InvalidSpec`.
+///   changed in place is refused with `InvalidSpec`: never for the class of a field that the schema declares.
 /// - **Attachments.** What is attached to a place of a group's life belongs to one instance at a time:
 ///   a provision for a place whose holder is not gone makes nothing. It outlives its holder, and the
 ///   listing names every place that has something attached. A place has the same address in every

@@ -68,6 +68,7 @@ async fn keeps_the_provider_contract() {
         "update-again",
         "update-live",
         "update-stranger",
+        "tags",
         "adopt",
     ];
     assert_eq!(skipped.collect::<Vec<_>>(), expected, "\n{report}");

@@ -157,6 +157,7 @@ async fn the_example_in_python_keeps_the_contract() {
             "update-again",
             "update-live",
             "update-stranger",
+            "tags",
             "adopt"
         ]
     );

@@ -6,6 +6,8 @@ use drover_provider::conformance::{self, Outcome, Report, Subject};
 use super::*;
 use crate::{Fault, FaultKind, Op, SimSettings};
 
+mod broken;
+
 /// A clock that moves when it is told.
 #[derive(Debug, Default)]
 struct Hand(Mutex<i64>);

@@ -1,19 +1,23 @@
 //! The checks. Each makes its own instances; the suite ends them.
 
 use std::pin::Pin;
-use std::time::Duration;
 
 use crate::Others;
 
 use super::{
-    Completeness, Context, DestroyRequest, Digests, ErrorClass, InPlace, InstanceId, Listed, Miss,
-    ProviderPhase, ProviderRef, ProvisionRequest, Token, UpdateRequest, Verdict, complete,
-    destroying, ensure, owned,
+    Completeness, Context, DestroyRequest, ErrorClass, InstanceId, Miss, ProviderPhase,
+    ProviderRef, Token, Verdict, complete, destroying, ensure, owned,
 };
 
 mod adopt;
+mod in_place;
+mod many;
+mod tags;
 
 use adopt::adopt;
+use in_place::{update_again, update_live, update_restart, update_stranger};
+use many::many;
+use tags::tags;
 
 /// One check.
 pub(super) struct Check {
@@ -92,6 +96,11 @@ pub(super) const ALL: &[Check] = &[
         "A batch has at most so many slots as the manifest says, each with its own handle."
     ),
     check!(
+        "many",
+        many,
+        "A listing has each instance exactly once, however many batches and pages there are, and also while others end."
+    ),
+    check!(
         "destroy",
         destroy,
         "`Ok` means that the end was accepted: until it has happened, the instance is listed as `Stopping`."
@@ -109,7 +118,7 @@ pub(super) const ALL: &[Check] = &[
     check!(
         "update-restart",
         update_restart,
-        "A restart keeps id, handle, token and address; from when it has happened the instance is listed with the digests of the request, and a repeated call does nothing more."
+        "Where the schema has a field of the class `restart`, a restart is accepted. It keeps id, handle, token and address; from when it has happened the instance is listed with the digests of the request, and a repeated call does nothing more."
     ),
     check!(
         "update-again",
@@ -119,7 +128,7 @@ pub(super) const ALL: &[Check] = &[
     check!(
         "update-live",
         update_live,
-        "A live change shows in the digests and interrupts nothing."
+        "Where the schema has a field of the class `live`, a live change is accepted. It shows in the digests and interrupts nothing."
     ),
     check!(
         "update-stranger",
@@ -140,6 +149,11 @@ pub(super) const ALL: &[Check] = &[
         "release",
         release,
         "A released instance runs on, is not listed, and cannot be destroyed."
+    ),
+    check!(
+        "tags",
+        tags,
+        "The tags of a slot are on its instance and on no other, all of them, and a survey finds it by them."
     ),
     check!(
         "adopt",
@@ -481,170 +495,6 @@ async fn destroy_stranger(context: &Context<'_>) -> Verdict {
         }
     }
     context.until_running(&instance).await.map(|_| ())
-}
-
-/// Returns the call that changes an instance of `request` to the same fields under other digests. None: the
-/// provider changes nothing in place.
-async fn updating(
-    context: &Context<'_>,
-    request: &ProvisionRequest,
-    instance: &ProviderRef,
-    how: InPlace,
-) -> Result<UpdateRequest, Miss> {
-    let other = context.request(90, 1, context.subject.running());
-    let slot = &request.slots[0];
-    let before = request.digests.to_string();
-    let (version, hashes) = before.split_once(':').unwrap_or_default();
-    let mut hashes: Vec<String> = hashes.split('+').map(str::to_owned).collect();
-    let of_class = match how {
-        InPlace::Restart => 1,
-        InPlace::Live => 2,
-    };
-    if let Some(hash) = hashes.get_mut(of_class) {
-        // Another hash of the same form.
-        *hash = hash.chars().rev().collect();
-    }
-    let digests = Digests::parse(&format!("{version}:{}", hashes.join("+")));
-    let update = UpdateRequest {
-        fleet: request.fleet.clone(),
-        group: request.group.clone(),
-        epoch: request.epoch,
-        provider_ref: instance.clone(),
-        token: request.token.clone(),
-        update: other.token,
-        how,
-        digests: digests.map_err(|error| Miss::Failed(error.to_string()))?,
-        slot: slot.clone(),
-        properties: request.properties.clone(),
-        grace: Duration::from_secs(5),
-        secrets: crate::Secrets::default(),
-    };
-    match context.provider.update(&update).await {
-        Err(error) if error.class == ErrorClass::InvalidSpec => Err(Miss::Skipped(
-            "the provider changes nothing in place".to_owned(),
-        )),
-        Err(error) => Err(error.into()),
-        Ok(()) => Ok(update),
-    }
-}
-
-/// Waits until an instance is listed as running with the digests of an update.
-async fn until_updated(context: &Context<'_>, update: &UpdateRequest) -> Result<Listed, Miss> {
-    for _ in 0..context.subject.patience() {
-        if let Some(listed) = context.listed(&update.provider_ref).await?
-            && listed.phase == ProviderPhase::Running
-            && let Some(owned) = &listed.ownership
-            && owned.digests == update.digests
-        {
-            return Ok(listed);
-        }
-        context.subject.wait().await;
-    }
-    Err(Miss::Failed("the change does not show in time".to_owned()))
-}
-
-async fn update_restart(context: &Context<'_>) -> Verdict {
-    let (request, instance) = context.one(0).await?;
-    let before = context.until_running(&instance).await?;
-    let update = updating(context, &request, &instance, InPlace::Restart).await?;
-    let after = until_updated(context, &update).await?;
-    // It may not have been listed with one yet.
-    let same = before.address.is_none() || after.address == before.address;
-    ensure(same, || {
-        format!(
-            "the address was {:?} and is {:?}",
-            before.address, after.address
-        )
-    })?;
-    let mut owner = owned(&request, &request.slots[0]);
-    owner.digests = update.digests.clone();
-    ensure(after.ownership.as_ref() == Some(&owner), || {
-        format!("the tags are {:?}", after.ownership)
-    })?;
-    context.provider.update(&update).await?;
-    let again = context.listed(&instance).await?;
-    let phase = again.map(|listed| listed.phase);
-    ensure(phase == Some(ProviderPhase::Running), || {
-        format!("the repeated call left it {phase:?}")
-    })
-}
-
-async fn update_again(context: &Context<'_>) -> Verdict {
-    let (request, instance) = context.one(0).await?;
-    let before = context.until_running(&instance).await?;
-    let other = context.request(90, 1, context.subject.running());
-    let update = UpdateRequest {
-        fleet: request.fleet.clone(),
-        group: request.group.clone(),
-        epoch: request.epoch,
-        provider_ref: instance.clone(),
-        token: request.token.clone(),
-        update: other.token,
-        how: InPlace::Restart,
-        digests: request.digests.clone(),
-        slot: request.slots[0].clone(),
-        properties: request.properties.clone(),
-        grace: Duration::from_secs(5),
-        secrets: crate::Secrets::default(),
-    };
-    match context.provider.update(&update).await {
-        Err(error) if error.class == ErrorClass::InvalidSpec => {
-            let why = "the provider restarts nothing in place";
-            return Err(Miss::Skipped(why.to_owned()));
-        }
-        done => done?,
-    }
-    let after = until_updated(context, &update).await?;
-    ensure(after.ownership == before.ownership, || {
-        format!("the tags are {:?}", after.ownership)
-    })?;
-    context.provider.update(&update).await?;
-    let again = context.listed(&instance).await?;
-    let phase = again.map(|listed| listed.phase);
-    ensure(phase == Some(ProviderPhase::Running), || {
-        format!("the repeated call left it {phase:?}")
-    })
-}
-
-async fn update_live(context: &Context<'_>) -> Verdict {
-    let (request, instance) = context.one(0).await?;
-    context.until_running(&instance).await?;
-    let update = updating(context, &request, &instance, InPlace::Live).await?;
-    let listed = context.listed(&instance).await?;
-    let phase = listed.map(|listed| listed.phase);
-    ensure(phase == Some(ProviderPhase::Running), || {
-        format!("it was interrupted: {phase:?}")
-    })?;
-    until_updated(context, &update).await.map(|_| ())
-}
-
-async fn update_stranger(context: &Context<'_>) -> Verdict {
-    let (request, instance) = context.one(0).await?;
-    context.until_running(&instance).await?;
-    let update = updating(context, &request, &instance, InPlace::Live).await?;
-    let strange = UpdateRequest {
-        token: update.update.clone(),
-        update: request.token.clone(),
-        ..update
-    };
-    not_found(context, &strange, "another token").await?;
-    let destroy = destroying(&request, &request.slots[0].instance, &instance);
-    context.provider.destroy(&destroy).await?;
-    context.until_gone(&instance).await?;
-    let late = UpdateRequest {
-        token: request.token,
-        ..strange
-    };
-    not_found(context, &late, "an instance that is gone").await
-}
-
-async fn not_found(context: &Context<'_>, update: &UpdateRequest, what: &str) -> Verdict {
-    match context.provider.update(update).await {
-        Ok(()) => Err(Miss::Failed(format!("{what} was changed"))),
-        Err(error) => ensure(error.class == ErrorClass::NotFound, || {
-            format!("{what}: the class is {}", error.class.as_str())
-        }),
-    }
 }
 
 async fn other_fleets(context: &Context<'_>) -> Verdict {
