@@ -161,6 +161,8 @@ fn containers_are_offered_to_infrakit() {
     };
     assert_eq!(running(), 1);
     let container = containers().remove(0);
+    // The container itself says whose it is.
+    assert_eq!(engine.containers("infrakit.group=g1"), [container.as_str()]);
     wait_until("what init has prepared", PATIENCE, || {
         let (_, log) = engine.get(&format!("/containers/{container}/logs?stdout=true"));
         log.contains("prepared")

@@ -1,10 +1,13 @@
-//! InfraKit's `Instance`, served by a provider of ours. The protocol keeps tags that ours has no place for,
-//! so they are kept here, one file for each instance.
+//! InfraKit's `Instance`, served by a provider of ours. The protocol describes and changes tags, which ours only
+//! puts on, so they are kept here too, one file for each instance.
+//!
+//! What InfraKit's group controller is not told of, it makes again. So an instance whose file cannot be read is
+//! left out of no answer that it may belong to: such a call fails, and names instance and file. The group is also in
+//! the name of the file, so that one whose content is bad stands in the way of its own group alone.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,30 +17,35 @@ use drover_model::{
     ProviderPhase, ProviderRef, Template, TemplateParts, Token, Value,
 };
 use drover_provider::{Clock, DestroyRequest, Provider, ProviderError, ProvisionRequest, Slot};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 use tokio::sync::Mutex;
 
 use super::{Answered, Failure, Service, param, without_subtype, written};
 use crate::json::{from_json, text, texts};
 
+mod records;
+
+use records::{Files, Record, Records, Unread};
+
 /// How long an instance may take to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What is kept of an instance, in the file of its token.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Record {
-    tags: BTreeMap<String, String>,
-    logical_id: Option<String>,
-    spec: Json,
-}
+/// The tag by which InfraKit's group controller finds the instances of a group.
+const GROUP_TAG: &str = "infrakit.group";
+
+/// The longest names and values of tags, in characters, that go onto the instance: EC2's limits.
+const TAG_NAME_MAX: usize = 128;
+const TAG_VALUE_MAX: usize = 256;
+
+/// Most tags that go onto the instance: EC2 takes 50, and drover has some of its own.
+const TAGS_MAX: usize = 38;
 
 /// Serves one scope of a provider.
 #[derive(Debug)]
 pub struct InstanceService {
     provider: Arc<dyn Provider>,
-    folder: PathBuf,
+    records: Records,
     clock: Arc<dyn Clock>,
     /// One call at a time changes something.
     turn: Mutex<()>,
@@ -54,10 +62,9 @@ impl InstanceService {
         folder: &Path,
         clock: Arc<dyn Clock>,
     ) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
         Ok(Self {
             provider,
-            folder: folder.to_owned(),
+            records: Records::open(folder)?,
             clock,
             turn: Mutex::const_new(()),
         })
@@ -72,25 +79,14 @@ impl InstanceService {
         GroupName::parse("infrakit").expect("a valid label")
     }
 
-    fn path(&self, token: &Token) -> PathBuf {
-        self.folder.join(format!("{token}.json"))
+    fn files(&self) -> Result<Files<'_>, Failure> {
+        let files = self.records.files();
+        files.map_err(|error| Failure::plain(format!("cannot look for the tags: {error}")))
     }
 
     fn save(&self, token: &Token, record: &Record) -> Result<(), Failure> {
-        let path = self.path(token);
-        let unfinished = path.with_extension("new");
-        let bytes =
-            serde_json::to_vec(record).map_err(|error| Failure::plain(error.to_string()))?;
-        let written = fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, &path));
-        written.map_err(|error| Failure::plain(format!("cannot keep the tags: {error}")))
-    }
-
-    fn load(&self, token: &Token) -> Result<Record, Failure> {
-        let read = fs::read(self.path(token));
-        let read =
-            read.map_err(|error| Failure::plain(format!("cannot read the tags: {error}")))?;
-        serde_json::from_slice(&read)
-            .map_err(|error| Failure::plain(format!("cannot read the tags: {error}")))
+        let saved = self.records.save(token, record);
+        saved.map_err(|error| Failure::plain(format!("cannot keep the tags: {error}")))
     }
 
     /// Returns the instances that are there. Some of them is an error: a list that is too short makes a
@@ -166,7 +162,7 @@ impl InstanceService {
             spec: Json::Object(spec.clone()),
         };
         let init = text(part("Init")).map_err(|why| bad(format!("`Init`: {why}")))?;
-        let request = self.request(init.unwrap_or_default(), properties);
+        let request = self.request(init.unwrap_or_default(), properties, &record.tags);
         self.save(&request.token, &record)?;
         let made = self.provider.provision(&request).await;
         let handle = made.and_then(|provisioned| {
@@ -187,14 +183,19 @@ impl InstanceService {
             Err(error) => {
                 // What may have been made keeps its tags.
                 if error.class != drover_model::ErrorClass::Unknown {
-                    let _ = fs::remove_file(self.path(&request.token));
+                    self.records.remove(&request.token);
                 }
                 Err(Failure::of(&error))
             }
         }
     }
 
-    fn request(&self, init: String, properties: Value) -> ProvisionRequest {
+    fn request(
+        &self,
+        init: String,
+        properties: Value,
+        tags: &BTreeMap<String, String>,
+    ) -> ProvisionRequest {
         // A protocol without tokens: each call is another one.
         let nanoseconds = self.clock.now().as_nanosecond();
         let number = u64::try_from(nanoseconds).unwrap_or_default();
@@ -223,7 +224,7 @@ impl InstanceService {
                     vec![init]
                 },
                 env: BTreeMap::new(),
-                tags: BTreeMap::new(),
+                tags: carried(tags),
                 seat: None,
                 secrets: BTreeMap::new(),
             }],
@@ -252,16 +253,17 @@ impl InstanceService {
                 if let Err(error) = self.end(&listed, &owner).await {
                     tracing::warn!(instance = %listed.provider_ref, %error, "instance not cleared away");
                 }
-                let _ = fs::remove_file(self.path(&owner.token));
+                self.records.remove(&owner.token);
             }
         }
     }
 
     async fn label(&self, params: &Json) -> Answered {
-        let (_, owner) = self.find(params).await?;
+        let (listed, owner) = self.find(params).await?;
         let labels = texts(param(params, "Labels"));
         let labels = labels.map_err(|why| Failure::params(format!("`Labels`: {why}"), params))?;
-        let mut record = self.load(&owner.token)?;
+        let record = self.files()?.load(&owner.token);
+        let mut record = record.map_err(|why| unread(&listed, &why))?;
         record.tags.extend(labels);
         self.save(&owner.token, &record)?;
         written(&Done::OK)
@@ -272,7 +274,7 @@ impl InstanceService {
         self.end(&listed, &owner)
             .await
             .map_err(|error| Failure::of(&error))?;
-        let _ = fs::remove_file(self.path(&owner.token));
+        self.records.remove(&owner.token);
         written(&Done::OK)
     }
 
@@ -280,28 +282,103 @@ impl InstanceService {
         let wanted = texts(param(params, "Tags"));
         let wanted = wanted.map_err(|why| Failure::params(format!("`Tags`: {why}"), params))?;
         let in_full = param(params, "Properties") == Some(&Json::Bool(true));
-        let mut shown = Vec::new();
-        for (listed, owner) in self.there().await? {
-            // What ends, or has ended, is no instance to InfraKit: only so does it make another one.
-            match listed.phase {
-                ProviderPhase::Pending | ProviderPhase::Running | ProviderPhase::Unknown => {}
-                ProviderPhase::Stopping | ProviderPhase::Exited(_) | ProviderPhase::Terminated => {
-                    continue;
-                }
-            }
-            let record = self.load(&owner.token)?;
-            if wanted
-                .iter()
-                .all(|(name, value)| record.tags.get(name) == Some(value))
-            {
-                shown.push(described(&listed.provider_ref, record, in_full));
-            }
-        }
+        let records = self.described(&wanted).await?;
+        let shown = records.into_iter().filter(|(_, record)| {
+            let mut wanted = wanted.iter();
+            wanted.all(|(name, value)| record.tags.get(name) == Some(value))
+        });
         written(&Descriptions {
             r#type: "",
-            descriptions: shown,
+            descriptions: shown
+                .map(|(handle, record)| described(&handle, record, in_full))
+                .collect(),
         })
     }
+
+    /// Returns the instances with what is kept of them; without those of which nothing can be read, where they
+    /// cannot have the wanted tags.
+    async fn described(
+        &self,
+        wanted: &BTreeMap<String, String>,
+    ) -> Result<Vec<(ProviderRef, Record)>, Failure> {
+        let mut records = Vec::new();
+        let mut unread_once = Vec::new();
+        let there = self.there().await?;
+        let files = self.files()?;
+        for (listed, owner) in there {
+            if is_instance(&listed.phase) {
+                match files.load(&owner.token) {
+                    Ok(record) => records.push((listed.provider_ref, record)),
+                    Err(_) => unread_once.push(listed.provider_ref),
+                }
+            }
+        }
+        if unread_once.is_empty() {
+            return Ok(records);
+        }
+        // It may have been ended after it was listed, and its file with it.
+        let there = self.there().await?;
+        let files = self.files()?;
+        for (listed, owner) in there {
+            if !is_instance(&listed.phase) || !unread_once.contains(&listed.provider_ref) {
+                continue;
+            }
+            match files.load(&owner.token) {
+                Ok(record) => records.push((listed.provider_ref, record)),
+                Err(why) if is_elsewhere(&why, wanted) => {
+                    let instance = &listed.provider_ref;
+                    tracing::warn!(%instance, error = %why, "tags of an instance cannot be read");
+                }
+                Err(why) => return Err(unread(&listed, &why)),
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// Returns whether a phase is one of what InfraKit takes for an instance. What ends, or has ended, is none: only
+/// so does it make another one.
+fn is_instance(phase: &ProviderPhase) -> bool {
+    match phase {
+        ProviderPhase::Pending | ProviderPhase::Running | ProviderPhase::Unknown => true,
+        ProviderPhase::Stopping | ProviderPhase::Exited(_) | ProviderPhase::Terminated => false,
+    }
+}
+
+/// Returns whether the wanted tags are those of another group than the instance is of.
+fn is_elsewhere(unread: &Unread, wanted: &BTreeMap<String, String>) -> bool {
+    let groups = unread.group.as_ref().zip(wanted.get(GROUP_TAG));
+    groups.is_some_and(|(own, wanted)| own != wanted)
+}
+
+fn unread(listed: &Listed, why: &Unread) -> Failure {
+    let instance = &listed.provider_ref;
+    Failure::plain(format!(
+        "the tags of instance {instance} are not known: {why}; put the file back, or destroy the instance"
+    ))
+}
+
+/// Returns the tags that go onto the instance itself, for who looks there: InfraKit's own first. What begins as
+/// the provider's own tags do, or is too long for EC2, is in the file alone.
+fn carried(tags: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let fits = |(name, value): &(&String, &String)| {
+        let name_lower = name.to_ascii_lowercase();
+        let mut reserved = ["drover.", "aws:"].into_iter();
+        let is_reserved = reserved.any(|start| name_lower.starts_with(start));
+        !name.is_empty()
+            && !is_reserved
+            && name.chars().count() <= TAG_NAME_MAX
+            && value.chars().count() <= TAG_VALUE_MAX
+    };
+    let (own, others): (Vec<_>, Vec<_>) = tags
+        .iter()
+        .filter(fits)
+        .partition(|(name, _)| name.starts_with("infrakit."));
+    own.into_iter()
+        .chain(others)
+        .take(TAGS_MAX)
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 /// The answer to what has no result but that it was done.

@@ -14,6 +14,7 @@ mod handshake;
 mod python;
 mod records;
 mod replay;
+mod served_tags;
 mod serving;
 mod suite;
 mod support;
