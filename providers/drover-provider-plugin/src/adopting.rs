@@ -6,7 +6,7 @@ use drover_model::{Completeness, Ownership, ProviderPhase, Stranger, Survey};
 use drover_provider::{AdoptRequest, ProviderError};
 
 use crate::call::{CallError, Place};
-use crate::groups::watched;
+use crate::groups::{WatchedError, watched};
 use crate::hello::InstanceVersion;
 use crate::infrakit::Description;
 use crate::instance::Inner;
@@ -29,7 +29,7 @@ impl Inner {
         let watched = self
             .watched()
             .await
-            .map_err(CallError::into_provider_error)?;
+            .map_err(WatchedError::into_provider_error)?;
         let found = self.describe(wanted).await;
         let found = found.map_err(CallError::into_provider_error)?;
         let mut ids = BTreeSet::new();
@@ -55,7 +55,7 @@ impl Inner {
     }
 
     /// Returns which plugin beside this one watches which of InfraKit's groups.
-    async fn watched(&self) -> Result<BTreeMap<String, String>, CallError> {
+    async fn watched(&self) -> Result<BTreeMap<String, String>, WatchedError> {
         match &self.caller.place {
             Place::Named(folder) => watched(folder).await,
             // A plugin that is tried on its own has no neighbours.
@@ -127,7 +127,7 @@ impl Inner {
         let watched = self
             .watched()
             .await
-            .map_err(CallError::into_provider_error)?;
+            .map_err(WatchedError::into_provider_error)?;
         if let Some(claimed) = claimed_by(&found.tags, &watched) {
             return Err(spec::invalid(format!(
                 "plugin {plugin}: {handle}: {claimed}"

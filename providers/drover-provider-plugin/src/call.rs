@@ -21,7 +21,7 @@ use serde_json::{Map, Value as Json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::endpoint::{Directory, Endpoint, PluginName};
+use crate::endpoint::{Directory, Endpoint, FindError, PluginName};
 use crate::json::field;
 
 /// The largest answer that is read, in bytes: a listing of 100,000 instances with 300 bytes each. More is
@@ -63,7 +63,10 @@ pub(crate) struct CallError {
 /// Why a call has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The plugin cannot have carried it out.
+    /// Nobody is there who could have carried it out: neither socket nor `.listen` file, or a socket that nobody
+    /// listens on.
+    Absent(String),
+    /// The plugin cannot have carried it out, and may run all the same.
     NotSent(String),
     /// Nobody knows whether it was carried out.
     Lost(String),
@@ -79,7 +82,7 @@ pub(crate) enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotSent(why) | Self::Lost(why) => f.write_str(why),
+            Self::Absent(why) | Self::NotSent(why) | Self::Lost(why) => f.write_str(why),
             Self::Refused { message, .. } => f.write_str(message),
         }
     }
@@ -89,7 +92,7 @@ impl CallError {
     /// Returns the error for a caller that cannot know more than whether the call was carried out.
     pub(crate) fn into_provider_error(self) -> ProviderError {
         let class = match &self.fault {
-            Fault::NotSent(_) | Fault::Lost(_) => ErrorClass::Unknown,
+            Fault::Absent(_) | Fault::NotSent(_) | Fault::Lost(_) => ErrorClass::Unknown,
             Fault::Refused { class, .. } => class.unwrap_or(ErrorClass::Unknown),
         };
         ProviderError::new(class, self.to_string())
@@ -189,7 +192,7 @@ impl Caller {
             Place::Fixed(endpoint) => endpoint.clone(),
             Place::Named(directory) => {
                 let found = directory.find(&self.name.lookup);
-                found.map_err(|error| not_sent(&error))?
+                found.map_err(|error| not_found(&error))?
             }
         };
         match tokio::time::timeout(limit, exchange(&endpoint, body)).await {
@@ -201,8 +204,14 @@ impl Caller {
 
 /// Opens the connection and exchanges one request for one answer.
 async fn exchange(endpoint: &Endpoint, body: Vec<u8>) -> Result<Bytes, Fault> {
-    let refused =
-        |error: std::io::Error| Fault::NotSent(format!("cannot connect to {endpoint}: {error}"));
+    let refused = |error: std::io::Error| {
+        let why = format!("cannot connect to {endpoint}: {error}");
+        if nobody_listens(endpoint, error.kind()) {
+            Fault::Absent(why)
+        } else {
+            Fault::NotSent(why)
+        }
+    };
     let late = || {
         Fault::NotSent(format!(
             "no connection to {endpoint} within {CONNECT_LIMIT:?}"
@@ -219,6 +228,17 @@ async fn exchange(endpoint: &Endpoint, body: Vec<u8>) -> Result<Bytes, Fault> {
             let stream = connecting.await.map_err(|_| late())?.map_err(refused)?;
             send(stream, body).await
         }
+    }
+}
+
+/// Returns whether an error of connecting says that nobody is there. A socket's file that is gone, or that nobody listens
+/// behind, says so, and it is on this machine; a full queue does not. A refusal over the network may be a firewall's, or
+/// another machine's at that address.
+fn nobody_listens(endpoint: &Endpoint, kind: std::io::ErrorKind) -> bool {
+    use std::io::ErrorKind::{ConnectionRefused, NotFound};
+    match endpoint {
+        Endpoint::Unix(_) => matches!(kind, NotFound | ConnectionRefused),
+        Endpoint::Tcp(_) => false,
     }
 }
 
@@ -358,6 +378,14 @@ fn shortened(text: &str) -> String {
         short.push('…');
     }
     short
+}
+
+/// Returns the fault of a plugin that is not found in its folder.
+pub(crate) fn not_found(error: &FindError) -> Fault {
+    match error {
+        FindError::Missing { .. } => Fault::Absent(whole(error)),
+        FindError::Address { .. } | FindError::Read { .. } => not_sent(error),
+    }
 }
 
 fn not_sent(error: &dyn std::error::Error) -> Fault {

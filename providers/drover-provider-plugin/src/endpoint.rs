@@ -145,26 +145,49 @@ impl Directory {
     pub fn find(&self, lookup: &str) -> Result<Endpoint, FindError> {
         let socket = self.path.join(lookup);
         // As InfraKit has it: the entry itself counts, so a link to a socket is none.
-        let entry = fs::symlink_metadata(&socket);
-        if entry.is_ok_and(|entry| entry.file_type().is_socket()) {
-            return Ok(Endpoint::Unix(socket));
+        match fs::symlink_metadata(&socket) {
+            Ok(entry) if entry.file_type().is_socket() => return Ok(Endpoint::Unix(socket)),
+            Ok(_) => {}
+            Err(error) if is_missing(&error) => {}
+            Err(source) => {
+                return Err(FindError::Read {
+                    path: socket,
+                    source,
+                });
+            }
         }
         let path = self.path.join(format!("{lookup}{LISTEN}"));
-        match fs::symlink_metadata(&path) {
-            Ok(entry) if entry.is_file() && entry.len() <= LISTEN_BYTES_MAX => {
-                let text = fs::read_to_string(&path);
-                let text = text.map_err(|source| FindError::Read {
-                    path: path.clone(),
-                    source,
-                })?;
-                address(&text).ok_or(FindError::Address { path })
-            }
-            Ok(_) => Err(FindError::Address { path }),
-            Err(_) => Err(FindError::Missing {
-                name: lookup.to_owned(),
-                folder: self.path.clone(),
-            }),
+        listens(&path)?.ok_or_else(|| FindError::Missing {
+            name: lookup.to_owned(),
+            folder: self.path.clone(),
+        })
+    }
+
+    /// Returns everything that is there, sorted by lookup: a socket and a `.listen` file of the same name are two.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be read.
+    pub(crate) fn entries(&self) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let type_ = match entry.file_type() {
+                Err(error) if is_missing(&error) => continue,
+                type_ => type_?,
+            };
+            let listens = name.strip_suffix(LISTEN).filter(|_| type_.is_file());
+            let (lookup, kind) = match listens {
+                Some(lookup) => (lookup.to_owned(), EntryKind::Listen),
+                None if type_.is_socket() => (name, EntryKind::Socket),
+                None => continue,
+            };
+            let path = entry.path();
+            entries.push(Entry { lookup, path, kind });
         }
+        entries.sort();
+        Ok(entries)
     }
 
     /// Returns the lookups of everything that is there, sorted.
@@ -173,22 +196,63 @@ impl Directory {
     ///
     /// The folder cannot be read.
     pub fn names(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let type_ = entry.file_type()?;
-            let listens = name.strip_suffix(LISTEN).filter(|_| type_.is_file());
-            match listens {
-                Some(lookup) => names.push(lookup.to_owned()),
-                None if type_.is_socket() => names.push(name),
-                None => {}
-            }
-        }
-        names.sort();
+        let entries = self.entries()?.into_iter();
+        let mut names: Vec<String> = entries.map(|entry| entry.lookup).collect();
         names.dedup();
         Ok(names)
     }
+}
+
+/// Something in a folder that a plugin may be behind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Entry {
+    pub(crate) lookup: String,
+    pub(crate) path: PathBuf,
+    kind: EntryKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum EntryKind {
+    Socket,
+    Listen,
+}
+
+impl Entry {
+    /// Returns where the plugin listens. None: the entry has gone meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// See [`FindError`].
+    pub(crate) fn endpoint(&self) -> Result<Option<Endpoint>, FindError> {
+        match self.kind {
+            EntryKind::Socket => Ok(Some(Endpoint::Unix(self.path.clone()))),
+            EntryKind::Listen => listens(&self.path),
+        }
+    }
+}
+
+/// Reads a `.listen` file. None: there is none.
+fn listens(path: &Path) -> Result<Option<Endpoint>, FindError> {
+    let path = path.to_owned();
+    match fs::symlink_metadata(&path) {
+        Ok(entry) if entry.is_file() && entry.len() <= LISTEN_BYTES_MAX => {}
+        Ok(_) => return Err(FindError::Address { path }),
+        Err(error) if is_missing(&error) => return Ok(None),
+        Err(source) => return Err(FindError::Read { path, source }),
+    }
+    match fs::read_to_string(&path) {
+        Ok(text) => match address(&text) {
+            Some(endpoint) => Ok(Some(endpoint)),
+            None => Err(FindError::Address { path }),
+        },
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(source) => Err(FindError::Read { path, source }),
+    }
+}
+
+/// Returns whether nothing is there: only then is it known that no plugin is. What may not be looked at may be one.
+fn is_missing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
 }
 
 /// Reads `tcp://host:port`; what follows the port is a path, which the protocol does not use.

@@ -215,7 +215,7 @@ impl PluginFlavors {
 /// words without a class is a refusal.
 fn failed(error: &CallError) -> ProviderError {
     let class = match &error.fault {
-        Fault::NotSent(_) | Fault::Lost(_) => ErrorClass::Unknown,
+        Fault::Absent(_) | Fault::NotSent(_) | Fault::Lost(_) => ErrorClass::Unknown,
         Fault::Refused { class, .. } => class.unwrap_or(ErrorClass::InvalidSpec),
     };
     ProviderError::new(class, error.to_string())

@@ -1,14 +1,18 @@
 //! InfraKit's groups, as their plugins tell of them: what is watched, and who therefore still makes and ends instances.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use drover_model::ErrorClass;
+use drover_provider::ProviderError;
 use serde::Serialize;
 
-use crate::call::{CallError, Caller, Fault, Place};
-use crate::endpoint::{Directory, PluginName};
+use crate::call::{CallError, Caller, Fault, Place, not_found};
+use crate::endpoint::{Directory, Entry, PluginName};
 use crate::go_json::GoJson;
-use crate::hello::{Interfaces, hello};
+use crate::hello::{HELLO, Interfaces, hello};
 use crate::infrakit::descriptions;
 
 /// The interface's name.
@@ -166,26 +170,73 @@ pub async fn describe_instances(
         .collect())
 }
 
-/// Returns which plugin of a folder watches which group. A socket that nobody listens on any more watches nothing; a
-/// plugin that does not answer may watch anything.
-pub(crate) async fn watched(folder: &Directory) -> Result<BTreeMap<String, String>, CallError> {
-    let names = folder.names().unwrap_or_default();
+/// Why it is not known who watches which group: a survey cannot be believed without it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WatchedError {
+    /// The folder cannot be read.
+    #[error("cannot read the plugins' folder {}: {why}", folder.display())]
+    Folder { folder: PathBuf, why: io::Error },
+    /// Something may be a plugin and cannot be asked.
+    #[error(
+        "{error}; until it answers it may manage any group of InfraKit: start it, or remove {} if it is gone for good",
+        path.display()
+    )]
+    Plugin { path: PathBuf, error: CallError },
+}
+
+impl WatchedError {
+    pub(crate) fn into_provider_error(self) -> ProviderError {
+        // A refusal's own class is about another plugin than the one that is surveyed.
+        ProviderError::new(ErrorClass::Unknown, self.to_string())
+    }
+}
+
+/// Returns which plugin of a folder watches which group. Only an entry that is gone, or a socket that nobody listens on
+/// any more, watches nothing; whoever cannot be asked may watch anything.
+pub(crate) async fn watched(folder: &Directory) -> Result<BTreeMap<String, String>, WatchedError> {
+    let entries = folder.entries().map_err(|why| WatchedError::Folder {
+        folder: folder.path().to_owned(),
+        why,
+    })?;
     let mut watched = BTreeMap::new();
-    for lookup in names {
-        let Ok(plugin) = lookup.parse::<PluginName>() else {
-            continue;
-        };
-        let caller = Caller::new(plugin, Place::Named(folder.clone()));
-        let groups = match told(&caller).await {
+    for entry in entries {
+        let groups = match of_entry(&entry).await {
             Ok(groups) => groups,
-            Err(error) if matches!(error.fault, Fault::NotSent(_)) => continue,
-            Err(error) => return Err(error),
+            Err(error) if matches!(error.fault, Fault::Absent(_)) => continue,
+            Err(error) => {
+                let path = entry.path;
+                return Err(WatchedError::Plugin { path, error });
+            }
         };
         for group in groups {
-            watched.entry(group.id).or_insert_with(|| lookup.clone());
+            watched
+                .entry(group.id)
+                .or_insert_with(|| entry.lookup.clone());
         }
     }
     Ok(watched)
+}
+
+/// Returns the groups of what stands in a folder. Each entry is asked for itself: a socket that somebody left must not
+/// hide a `.listen` file of the same name.
+async fn of_entry(entry: &Entry) -> Result<Vec<InfrakitGroup>, CallError> {
+    // Whatever it is called: this one is not named by a document.
+    let name = PluginName {
+        lookup: entry.lookup.clone(),
+        subtype: String::new(),
+    };
+    let endpoint = match entry.endpoint() {
+        Ok(Some(endpoint)) => endpoint,
+        Ok(None) => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(CallError {
+                plugin: name.to_string(),
+                method: HELLO.to_owned(),
+                fault: not_found(&error),
+            });
+        }
+    };
+    told(&Caller::new(name, Place::Fixed(endpoint))).await
 }
 
 /// Returns the groups of a plugin, of whatever kind it is.

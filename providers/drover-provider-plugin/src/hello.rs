@@ -15,6 +15,9 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// The name of our own interface. Its version is part of the name: another one is another interface.
 pub(crate) const PROVIDER: &str = "Provider";
 
+/// The newest question.
+pub(crate) const HELLO: &str = "Handshake.Hello";
+
 /// What a plugin is called that is one object, in a list of objects.
 const UNTYPED: &str = ".";
 
@@ -150,7 +153,7 @@ fn check_subtype(subtype: &str, named: &[String]) -> Result<(), String> {
 /// Asks a plugin what it offers: the newest question first.
 pub(crate) async fn hello(caller: &Caller) -> Result<Interfaces, CallError> {
     let nothing = Map::new();
-    let method = "Handshake.Hello";
+    let method = HELLO;
     let refused = match caller.call(method, &nothing, LIMIT).await {
         Ok(answer) => return objects(&answer).map_err(|why| caller.garbled(method, &why)),
         Err(error) if matches!(error.fault, Fault::Refused { .. }) => error,

@@ -144,14 +144,14 @@ impl Making {
                 let class = class.unwrap_or(ErrorClass::InvalidSpec);
                 ProviderError::new(class, error.to_string())
             }
-            Fault::NotSent(_) | Fault::Lost(_) => error.into_provider_error(),
+            Fault::Absent(_) | Fault::NotSent(_) | Fault::Lost(_) => error.into_provider_error(),
         })
     }
 
     async fn failed(&self, inner: &Inner, error: CallError) -> Made {
         let message = error.to_string();
         match error.fault {
-            Fault::NotSent(_) => {
+            Fault::Absent(_) | Fault::NotSent(_) => {
                 inner
                     .note(&self.owner, State::Failed, None, Some(message.clone()))
                     .await?;

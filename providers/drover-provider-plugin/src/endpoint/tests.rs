@@ -77,6 +77,25 @@ fn finds_sockets_and_addresses_and_nothing_else() {
     // A socket beside an address of the same name is the one that is meant.
     fs::write(at("file.listen"), "tcp://127.0.0.1:9001").unwrap();
     assert_eq!(directory.find("file").unwrap(), Endpoint::Unix(at("file")));
+    // Both are there for whoever wants to know everybody.
+    let entries = directory.entries().unwrap();
+    let found: Vec<_> = entries
+        .iter()
+        .map(|entry| (entry.lookup.as_str(), entry.endpoint().ok().flatten()))
+        .collect();
+    let tcp = |port| Some(Endpoint::Tcp(format!("127.0.0.1:{port}")));
+    let expected = [
+        ("bad", None),
+        ("file", Some(Endpoint::Unix(at("file")))),
+        ("file", tcp(9001)),
+        ("remote", tcp(9000)),
+    ];
+    assert_eq!(found, expected);
+    // What has gone meanwhile is nobody; what cannot be looked at is not known.
+    fs::remove_file(at("remote.listen")).unwrap();
+    assert!(matches!(entries[3].endpoint(), Ok(None)));
+    let long = directory.find(&"x".repeat(300));
+    assert!(matches!(long, Err(FindError::Read { .. })), "{long:?}");
 }
 
 #[test]

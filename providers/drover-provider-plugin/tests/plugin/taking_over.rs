@@ -11,6 +11,7 @@ use drover_provider_plugin::{
     Directory, Endpoint, Place, PluginName, describe_instances, inspect_groups,
 };
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::fake::{Fake, Trouble};
 use crate::support::{Scope, fleet, request};
@@ -162,6 +163,105 @@ async fn a_group_plugin_that_does_not_answer_may_watch_anything() {
         );
     }
     assert_eq!(handles(&scope.open()).await, ["i-1"]);
+}
+
+/// Refuses to survey and to adopt, and says for which plugin and what to do. With its file gone, all is well.
+async fn unasked(scope: &Scope, file: &str, why: &str) {
+    let provider = scope.open();
+    let path = scope.folder.path().join(file);
+    let name = file.strip_suffix(".listen").unwrap_or(file);
+    let start = format!("plugin {name}: Handshake.Hello: ");
+    let end = format!(
+        "; until it answers it may manage any group of InfraKit: start it, or remove {} if it is gone for good",
+        path.display()
+    );
+    let surveyed = provider.survey(&tags()).await.unwrap_err();
+    let adopted = provider.adopt(&adopt("i-1", 1)).await.unwrap_err();
+    for failed in [surveyed, adopted] {
+        assert_eq!(failed.class, ErrorClass::Unknown);
+        let message = &failed.message;
+        assert!(message.starts_with(&start), "{message}");
+        assert!(message.contains(why), "{message}");
+        assert!(message.ends_with(&end), "{message}");
+    }
+    assert_eq!(scope.fake.calls("Instance.Label").len(), 0);
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(handles(&provider).await, ["i-1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_cannot_be_reached_may_watch_anything() {
+    let scope = Scope::new();
+    of_group(&scope.fake, "i-1");
+    let at = |name: &str| scope.folder.path().join(name);
+
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("tcp://{}", closed.local_addr().unwrap());
+    drop(closed);
+    std::fs::write(at("remote.listen"), &address).unwrap();
+    unasked(&scope, "remote.listen", "cannot connect to 127.0.0.1:").await;
+
+    std::fs::write(at("elsewhere.listen"), "https://127.0.0.1:9000").unwrap();
+    unasked(&scope, "elsewhere.listen", "does not hold an address").await;
+
+    // A socket that somebody left hides nobody.
+    drop(std::os::unix::net::UnixListener::bind(at("twin")).unwrap());
+    std::fs::write(at("twin.listen"), &address).unwrap();
+    unasked(&scope, "twin.listen", "cannot connect to 127.0.0.1:").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_is_too_busy_to_take_a_connection_may_watch_anything() {
+    let scope = Scope::new();
+    of_group(&scope.fake, "i-1");
+    let socket = scope.folder.path().join("busy");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let mut waiting = Vec::new();
+    let full = loop {
+        match tokio::net::UnixStream::connect(&socket).await {
+            Ok(stream) => waiting.push(stream),
+            Err(error) => break error,
+        }
+        assert!(waiting.len() < 10, "a queue of one place is full by now");
+    };
+    assert_eq!(full.kind(), std::io::ErrorKind::WouldBlock);
+    unasked(&scope, "busy", "cannot connect to ").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_answers_as_no_plugin_does_may_watch_anything() {
+    let scope = Scope::new();
+    of_group(&scope.fake, "i-1");
+    for status in ["404 Not Found", "405 Method Not Allowed", "415 Unsupported"] {
+        let socket = scope.folder.path().join("web");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let serving = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut asked = [0; 4096];
+                let _ = stream.read(&mut asked).await;
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        let said = format!("it answers with HTTP status {}", &status[..3]);
+        unasked(&scope, "web", &said).await;
+        serving.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_cannot_be_read_may_hold_anybody() {
+    let scope = Scope::new();
+    of_group(&scope.fake, "i-1");
+    let provider = scope.open();
+    let moved = scope.folder.path().with_extension("moved");
+    std::fs::rename(scope.folder.path(), &moved).unwrap();
+    let failed = provider.survey(&tags()).await.unwrap_err();
+    std::fs::rename(&moved, scope.folder.path()).unwrap();
+    let start = "cannot read the plugins' folder ";
+    assert!(failed.message.starts_with(start), "{failed}");
+    assert_eq!(handles(&provider).await, ["i-1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
