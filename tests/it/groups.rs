@@ -1,6 +1,7 @@
 //! A running agent's groups, offered to InfraKit as `Group`: reads are live, changes are commits.
 
 use std::fs;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -20,9 +21,14 @@ fn sandbox() -> Sandbox {
 }
 
 fn serve(sandbox: &Sandbox) -> Serving {
+    serve_at(sandbox, sandbox.path("group.sock"))
+}
+
+/// Serves the agent's groups on this socket.
+pub(crate) fn serve_at(sandbox: &Sandbox, socket: PathBuf) -> Serving {
     let config = sandbox.path("agent.yaml").display().to_string();
     let data = sandbox.path("data").display().to_string();
-    Serving::start_in(sandbox, "group", &data, &["--config", &config])
+    Serving::start_at(sandbox, socket, "group", &data, &["--config", &config])
 }
 
 /// A group as InfraKit commits it.
@@ -67,11 +73,14 @@ fn groups_are_read_live_and_changed_by_commits() {
     }
     let serving = serve(&sandbox);
     let hello = serving.call("Handshake.Hello", &json!({}));
+    let object = json!([{"Name": ".", "ProxyFor": ""}]);
     assert_eq!(
         hello["Objects"],
-        json!({"Group/0.1.1": [{"Name": ".", "ProxyFor": ""}]})
+        json!({"Drover/1": object, "Group/0.1.1": object})
     );
     assert_eq!(watched(&serving), ["db", "keep", "web"]);
+    let managed = json!({"Fleet": "test", "Groups": ["db", "keep", "web"]});
+    assert_eq!(serving.call("Drover.Managed", &json!({})), managed);
     let inspected = serving.call("Group.InspectGroups", &json!({}));
     let web = &inspected["Groups"][2]["Properties"];
     let instance = json!({"Plugin": "local", "Properties": {"command": IDLING}});

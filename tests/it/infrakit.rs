@@ -28,6 +28,17 @@ impl Serving {
     /// Starts one with this data folder.
     pub(crate) fn start_in(sandbox: &Sandbox, type_: &str, data: &str, more: &[&str]) -> Self {
         let socket = sandbox.path(&format!("{type_}.sock"));
+        Self::start_at(sandbox, socket, type_, data, more)
+    }
+
+    /// Starts one on this socket.
+    pub(crate) fn start_at(
+        sandbox: &Sandbox,
+        socket: PathBuf,
+        type_: &str,
+        data: &str,
+        more: &[&str],
+    ) -> Self {
         let shown = socket.display().to_string();
         let mut arguments = vec![
             "plugin",

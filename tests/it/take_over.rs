@@ -11,8 +11,11 @@ use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
 
+use crate::groups::serve_at;
 use crate::plugin::PYTHON;
-use crate::support::{PATIENCE, Sandbox, converged, holds, instances, wait_until};
+use crate::support::{
+    IDLE, PATIENCE, PROVIDER, Sandbox, converged, group, holds, instances, wait_until,
+};
 
 /// InfraKit's own fingerprint of the group below.
 const HASH: &str = "bamp22swpa7wcav5722nebxz7ktt2dvv";
@@ -327,6 +330,55 @@ fn a_group_of_infrakit_is_taken_over_as_it_runs_and_handed_back() {
     });
     assert_eq!(made(&sandbox), 3);
     handed_back(&sandbox);
+}
+
+/// The agent of another fleet, which manages a group of the same name.
+fn of_another_fleet() -> Sandbox {
+    let workers = group("workers", 1, IDLE, "");
+    let other = Sandbox::with_files(&[PROVIDER, (WORKERS, &workers)]);
+    let path = other.path("agent.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(path, text.replace("name: test", "name: other")).unwrap();
+    other
+}
+
+#[test]
+fn what_an_agent_offers_to_infrakit_keeps_others_from_its_instances_and_not_itself() {
+    let sandbox = sandbox();
+    machine(&sandbox, "instance-1", HASH);
+    let before = machines(&sandbox);
+    let _instances = InstancePlugin::start(&sandbox);
+    let mut specification = specification();
+    specification["Properties"]["Allocation"]["Size"] = json!(1);
+    let groups = GroupPlugin::start(sandbox.path("plugins/group-stateless"), vec![specification]);
+    documents(&sandbox);
+    groups.free();
+    let other = of_another_fleet();
+    let _other_agent = other.agent();
+    other.wait_converged("workers", 1);
+    let theirs = serve_at(&other, sandbox.path("plugins/theirs"));
+    let _agent = sandbox.agent();
+    sandbox.wait_for("workers", "the stranger", |group| group["strangers"] == 1);
+    let ours = serve_at(&sandbox, sandbox.path("plugins/group"));
+
+    edit(&sandbox, "promote", "manage: observe", "manage: full");
+    let refused = sandbox.wait_for("workers", "the hold", |group| {
+        group["phase"] == "Held" && holds(group) == ["OwnerStillActs"]
+    });
+    let told = refused["holds"][0]["message"].as_str().unwrap();
+    let who = "the group workers of the fleet other, which plugin theirs offers and its agent still manages; free it with `manage: observe` in its document";
+    assert!(told.ends_with(who), "{told}");
+    assert_eq!(machines(&sandbox), before);
+
+    theirs.call("Group.FreeGroup", &json!({"ID": "workers"}));
+    let taken = sandbox.wait_converged("workers", 1);
+    assert_eq!(instances(&taken), ["workers-1"]);
+    assert_eq!((names(&sandbox).len(), made(&sandbox)), (1, 0));
+    assert_eq!(machines(&sandbox)[0].1["Tags"]["drover.fleet"], "test");
+    let managed = json!({"Fleet": "test", "Groups": ["workers"]});
+    assert_eq!(ours.call("Drover.Managed", &json!({})), managed);
+    let watching = json!({"Fleet": "other", "Groups": []});
+    assert_eq!(theirs.call("Drover.Managed", &json!({})), watching);
 }
 
 #[test]

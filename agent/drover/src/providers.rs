@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use drover_loop::{Allowed, Registry};
-use drover_model::Timestamp;
+use drover_model::{FleetName, Timestamp};
 use drover_provider::{Clock, ProviderFactory};
 use drover_provider_docker::{DockerFactory, Grants, STANDARD_ENDPOINT};
 use drover_provider_plugin::{Directory, Place, PluginFactory};
@@ -35,6 +35,8 @@ pub(crate) struct Places {
     pub(crate) docker_dir: PathBuf,
     /// What containers may have of the machine around them.
     pub(crate) grants: Grants,
+    /// The fleet of the agent that uses them, where it is one.
+    pub(crate) fleet: Option<FleetName>,
 }
 
 impl Places {
@@ -46,6 +48,7 @@ impl Places {
             ledger_dir: "/nonexistent".into(),
             docker_dir: "/nonexistent".into(),
             grants: Grants::default(),
+            fleet: None,
         }
     }
 }
@@ -61,11 +64,12 @@ pub(crate) fn factories(places: Places) -> Vec<Arc<dyn ProviderFactory>> {
         places.docker_dir,
         clock.clone(),
     );
+    let plugins = PluginFactory::new(plugins, places.ledger_dir, clock.clone());
     vec![
         Arc::new(process),
         Arc::new(docker),
-        Arc::new(SimFactory::new(clock.clone())),
-        Arc::new(PluginFactory::new(plugins, places.ledger_dir, clock)),
+        Arc::new(SimFactory::new(clock)),
+        Arc::new(plugins.of_fleet(places.fleet)),
     ]
 }
 

@@ -205,6 +205,7 @@ impl Settings {
             ledger_dir: self.data_dir.join(LEDGER_FOLDER),
             docker_dir: self.data_dir.join(DOCKER_FOLDER),
             grants: grants(&self.docker),
+            fleet: Some(self.fleet.clone()),
         }
     }
 

@@ -6,7 +6,7 @@ use drover_model::{Completeness, Ownership, ProviderPhase, Stranger, Survey};
 use drover_provider::{AdoptRequest, ProviderError};
 
 use crate::call::{CallError, Place};
-use crate::groups::{WatchedError, watched};
+use crate::groups::{WatchedError, Watcher, watched};
 use crate::hello::InstanceVersion;
 use crate::infrakit::Description;
 use crate::instance::Inner;
@@ -54,10 +54,10 @@ impl Inner {
         })
     }
 
-    /// Returns which plugin beside this one watches which of InfraKit's groups.
-    async fn watched(&self) -> Result<BTreeMap<String, String>, WatchedError> {
+    /// Returns who beside this agent watches which group.
+    async fn watched(&self) -> Result<BTreeMap<String, Watcher>, WatchedError> {
         match &self.caller.place {
-            Place::Named(folder) => watched(folder).await,
+            Place::Named(folder) => watched(folder, self.fleet.as_ref()).await,
             // A plugin that is tried on its own has no neighbours.
             Place::Fixed(_) => Ok(BTreeMap::new()),
         }
@@ -66,7 +66,7 @@ impl Inner {
     fn stranger(
         &self,
         description: &Description,
-        watched: &BTreeMap<String, String>,
+        watched: &BTreeMap<String, Watcher>,
     ) -> Result<Stranger, ProviderError> {
         let listed = self.listed(description)?;
         let tag = |name: &str| description.tags.get(name).filter(|tag| !tag.is_empty());
@@ -150,11 +150,8 @@ fn is_owned(tags: &BTreeMap<String, String>) -> bool {
 /// Returns who still acts on what has these tags, and what to do about it.
 fn claimed_by(
     tags: &BTreeMap<String, String>,
-    watched: &BTreeMap<String, String>,
+    watched: &BTreeMap<String, Watcher>,
 ) -> Option<String> {
     let group = tags.get(GROUP)?;
-    let plugin = watched.get(group)?;
-    Some(format!(
-        "the InfraKit group {group}, which plugin {plugin} still manages; free it with `infrakit group free {group}`"
-    ))
+    Some(watched.get(group)?.claim(group))
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use drover_model::{ErrorClass, FieldClass, ProviderName, ProviderType, Value};
+use drover_model::{ErrorClass, FieldClass, FleetName, ProviderName, ProviderType, Value};
 use drover_provider::{
     Clock, Described, Field, InitUse, Manifest, Mistake, ObjectSchema, Others, Provider,
     ProviderError, ProviderFactory, Shape, parse_duration,
@@ -44,6 +44,7 @@ pub struct PluginFactory {
     clock: Arc<dyn Clock>,
     contacts: Contacts,
     scopes: Mutex<BTreeMap<ProviderName, Scope>>,
+    fleet: Option<FleetName>,
 }
 
 /// What every opening of one document shares.
@@ -71,7 +72,15 @@ impl PluginFactory {
             clock,
             contacts: Contacts::default(),
             scopes: Mutex::default(),
+            fleet: None,
         }
+    }
+
+    /// Says whose agent uses the plugins: groups that a server of this fleet offers are no other owner's. Without, those of
+    /// every fleet are.
+    #[must_use]
+    pub fn of_fleet(self, fleet: Option<FleetName>) -> Self {
+        Self { fleet, ..self }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ProviderName, Scope>> {
@@ -249,6 +258,7 @@ impl PluginFactory {
             ledger,
             clock: Arc::clone(&self.clock),
             flights,
+            fleet: self.fleet.clone(),
         })))
     }
 }

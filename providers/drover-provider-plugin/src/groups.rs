@@ -5,9 +5,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use drover_model::ErrorClass;
+use drover_model::{ErrorClass, FleetName};
 use drover_provider::ProviderError;
 use serde::Serialize;
+use serde_json::Value as Json;
 
 use crate::call::{CallError, Caller, Fault, Place, not_found};
 use crate::endpoint::{Directory, Entry, PluginName};
@@ -191,35 +192,75 @@ impl WatchedError {
     }
 }
 
-/// Returns which plugin of a folder watches which group. Only an entry that is gone, or a socket that nobody listens on
-/// any more, watches nothing; whoever cannot be asked may watch anything.
-pub(crate) async fn watched(folder: &Directory) -> Result<BTreeMap<String, String>, WatchedError> {
+/// Who watches a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Watcher {
+    /// The plugin that tells of it.
+    plugin: String,
+    /// The fleet of the agent that manages it. None: it is InfraKit's.
+    fleet: Option<String>,
+}
+
+impl Watcher {
+    /// Returns who it is that still acts on the group's instances, and what to do about it.
+    pub(crate) fn claim(&self, group: &str) -> String {
+        let plugin = &self.plugin;
+        match &self.fleet {
+            None => format!(
+                "the InfraKit group {group}, which plugin {plugin} still manages; free it with `infrakit group free {group}`"
+            ),
+            Some(fleet) => format!(
+                "the group {group} of the fleet {fleet}, which plugin {plugin} offers and its agent still manages; free it with `manage: observe` in its document"
+            ),
+        }
+    }
+}
+
+/// Returns who watches which group, by what stands in a folder. Only an entry that is gone, or a socket that nobody
+/// listens on any more, watches nothing; whoever cannot be asked may watch anything. What our own fleet's agent offers
+/// there is left out: those are documents, whose claims are contested where they are planned.
+pub(crate) async fn watched(
+    folder: &Directory,
+    fleet: Option<&FleetName>,
+) -> Result<BTreeMap<String, Watcher>, WatchedError> {
     let entries = folder.entries().map_err(|why| WatchedError::Folder {
         folder: folder.path().to_owned(),
         why,
     })?;
     let mut watched = BTreeMap::new();
     for entry in entries {
-        let groups = match of_entry(&entry).await {
-            Ok(groups) => groups,
+        let told = match of_entry(&entry).await {
+            Ok(told) => told,
             Err(error) if matches!(error.fault, Fault::Absent(_)) => continue,
             Err(error) => {
                 let path = entry.path;
                 return Err(WatchedError::Plugin { path, error });
             }
         };
-        for group in groups {
-            watched
-                .entry(group.id)
-                .or_insert_with(|| entry.lookup.clone());
+        if told.fleet.is_some() && told.fleet.as_deref() == fleet.map(FleetName::as_str) {
+            continue;
+        }
+        for group in told.groups {
+            watched.entry(group).or_insert_with(|| Watcher {
+                plugin: entry.lookup.clone(),
+                fleet: told.fleet.clone(),
+            });
         }
     }
     Ok(watched)
 }
 
+/// What a plugin tells of groups.
+#[derive(Debug, Default)]
+struct Told {
+    /// The fleet of the agent whose they are. None: they are InfraKit's.
+    fleet: Option<String>,
+    groups: Vec<String>,
+}
+
 /// Returns the groups of what stands in a folder. Each entry is asked for itself: a socket that somebody left must not
 /// hide a `.listen` file of the same name.
-async fn of_entry(entry: &Entry) -> Result<Vec<InfrakitGroup>, CallError> {
+async fn of_entry(entry: &Entry) -> Result<Told, CallError> {
     // Whatever it is called: this one is not named by a document.
     let name = PluginName {
         lookup: entry.lookup.clone(),
@@ -227,7 +268,7 @@ async fn of_entry(entry: &Entry) -> Result<Vec<InfrakitGroup>, CallError> {
     };
     let endpoint = match entry.endpoint() {
         Ok(Some(endpoint)) => endpoint,
-        Ok(None) => return Ok(Vec::new()),
+        Ok(None) => return Ok(Told::default()),
         Err(error) => {
             return Err(CallError {
                 plugin: name.to_string(),
@@ -240,15 +281,42 @@ async fn of_entry(entry: &Entry) -> Result<Vec<InfrakitGroup>, CallError> {
 }
 
 /// Returns the groups of a plugin, of whatever kind it is.
-async fn told(caller: &Caller) -> Result<Vec<InfrakitGroup>, CallError> {
+async fn told(caller: &Caller) -> Result<Told, CallError> {
     let interfaces: Interfaces = match hello(caller).await {
         Ok(interfaces) => interfaces,
         // It knows no handshake, so it is no plugin of InfraKit.
-        Err(error) if matches!(error.fault, Fault::Refused { .. }) => return Ok(Vec::new()),
+        Err(error) if matches!(error.fault, Fault::Refused { .. }) => return Ok(Told::default()),
         Err(error) => return Err(error),
     };
-    match interfaces.objects(GROUP) {
-        Some(names) => groups_of(caller, &names).await,
-        None => Ok(Vec::new()),
+    if interfaces.is_of_an_agent() {
+        return managed(caller).await;
     }
+    let Some(names) = interfaces.objects(GROUP) else {
+        return Ok(Told::default());
+    };
+    let groups = groups_of(caller, &names).await?.into_iter();
+    Ok(Told {
+        fleet: None,
+        groups: groups.map(|group| group.id).collect(),
+    })
+}
+
+/// Asks what the agent manages whose groups are told. One that only watches a group is no owner of it.
+async fn managed(caller: &Caller) -> Result<Told, CallError> {
+    let method = "Drover.Managed";
+    let nothing = serde_json::Map::new();
+    let answer = caller.call(method, &nothing, INSPECT_LIMIT).await?;
+    let fleet = answer.get("Fleet").and_then(Json::as_str);
+    let fleet = fleet.filter(|fleet| !fleet.is_empty());
+    let fleet = fleet.ok_or_else(|| caller.garbled(method, "it has no `Fleet`"))?;
+    let groups = answer.get("Groups").and_then(Json::as_array);
+    let groups = groups.and_then(|groups| {
+        let names = groups.iter().map(|group| group.as_str().map(str::to_owned));
+        names.collect::<Option<Vec<String>>>()
+    });
+    let groups = groups.ok_or_else(|| caller.garbled(method, "`Groups` is no list of names"))?;
+    Ok(Told {
+        fleet: Some(fleet.to_owned()),
+        groups,
+    })
 }

@@ -15,6 +15,9 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// The name of our own interface. Its version is part of the name: another one is another interface.
 pub(crate) const PROVIDER: &str = "Provider";
 
+/// The name of the interface by which our own servers of groups tell whose they are.
+pub(crate) const DROVER: &str = "Drover";
+
 /// The newest question.
 pub(crate) const HELLO: &str = "Handshake.Hello";
 
@@ -93,6 +96,11 @@ impl Interfaces {
                 .flat_map(|(_, names)| names.clone())
                 .collect(),
         )
+    }
+
+    /// Returns whether the plugin tells of the groups of an agent of ours, in a version that is understood.
+    pub(crate) fn is_of_an_agent(&self) -> bool {
+        self.version(DROVER, &[((), "1")], "").is_ok()
     }
 
     /// Returns the newest version of `Instance` that both sides have, for a subtype.

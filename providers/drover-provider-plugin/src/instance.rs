@@ -56,6 +56,8 @@ pub(crate) struct Inner {
     pub(crate) ledger: Ledger,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) flights: Arc<Flights>,
+    /// Whose agent this is, where it is one.
+    pub(crate) fleet: Option<FleetName>,
 }
 
 /// The calls under way that make something, by their token: shared by every opening of one document, so

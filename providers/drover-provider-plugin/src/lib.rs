@@ -48,7 +48,7 @@ pub use go_json::{GoJson, GoJsonError, NumberTooLarge};
 pub use groups::{AskError, InfrakitGroup, InfrakitInstance, describe_instances, inspect_groups};
 pub use json::{from_json, to_json};
 pub use serve::{
-    Answered, CloudInitService, Failure, GroupChange, GroupService, GroupSpec, Groups,
-    InstanceService, ProviderService, Served, ServedGroup, ServedInstance, ServedSocket, Service,
-    Trying, VanillaService, Watch,
+    AgentService, Answered, CloudInitService, Failure, GroupChange, GroupService, GroupSpec,
+    Groups, InstanceService, Managed, ManagingAgent, ProviderService, Served, ServedGroup,
+    ServedInstance, ServedSocket, Service, Trying, VanillaService, Watch,
 };

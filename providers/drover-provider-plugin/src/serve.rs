@@ -24,12 +24,14 @@ use tokio::sync::Semaphore;
 
 use crate::json::field;
 
+mod agent;
 mod cloud_init;
 mod flavor;
 mod group;
 mod instance;
 mod provider;
 
+pub use agent::{AgentService, Managed, ManagingAgent};
 pub use cloud_init::CloudInitService;
 pub use flavor::VanillaService;
 pub use group::{

@@ -35,6 +35,20 @@ fn instances(json: &Json) -> Vec<ServedInstance> {
 }
 
 impl Memory {
+    /// Groups of these names.
+    pub(crate) fn of(names: &[&str]) -> Self {
+        let properties = json!({
+            "Instance": {"Plugin": "file", "Properties": {}},
+            "Flavor": {"Plugin": "vanilla", "Properties": {}},
+            "Allocation": {"Size": 1},
+        });
+        let group = |name: &&str| {
+            let spec = GroupSpec::read(Some(&properties)).unwrap();
+            ((*name).to_owned(), group_of((*name).to_owned(), spec))
+        };
+        Self(Arc::new(Mutex::new(names.iter().map(group).collect())))
+    }
+
     pub(crate) fn served(&self) -> Served {
         Served::new(vec![Box::new(GroupService::new(self.clone()))])
     }

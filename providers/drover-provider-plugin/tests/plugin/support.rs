@@ -91,11 +91,8 @@ impl Scope {
 
 fn factory(folder: &tempfile::TempDir, clock: &Arc<HandClock>) -> PluginFactory {
     let place = Place::Named(Directory::new(folder.path()));
-    PluginFactory::new(
-        place,
-        folder.path().join("data"),
-        Arc::clone(clock) as Arc<dyn Clock>,
-    )
+    let clock = Arc::clone(clock) as Arc<dyn Clock>;
+    PluginFactory::new(place, folder.path().join("data"), clock).of_fleet(Some(fleet()))
 }
 
 pub(crate) fn fleet() -> FleetName {

@@ -8,12 +8,14 @@ use drover_model::{
 };
 use drover_provider::{AdoptRequest, Provider};
 use drover_provider_plugin::{
-    Directory, Endpoint, Place, PluginName, describe_instances, inspect_groups,
+    AgentService, Directory, Endpoint, GroupService, Managed, ManagingAgent, Place, PluginName,
+    Served, ServedSocket, describe_instances, inspect_groups,
 };
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::fake::{Fake, Trouble};
+use crate::groups::Memory;
 use crate::support::{Scope, fleet, request};
 
 fn tags() -> BTreeMap<String, String> {
@@ -163,6 +165,109 @@ async fn a_group_plugin_that_does_not_answer_may_watch_anything() {
         );
     }
     assert_eq!(handles(&scope.open()).await, ["i-1"]);
+}
+
+/// An agent whose groups are served.
+#[derive(Debug, Clone)]
+struct Agent(Result<Managed, String>);
+
+impl Agent {
+    fn of(fleet: &str, groups: &[&str]) -> Self {
+        Self(Ok(Managed {
+            fleet: fleet.to_owned(),
+            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        }))
+    }
+}
+
+#[async_trait::async_trait]
+impl ManagingAgent for Agent {
+    async fn managed(&self) -> Result<Managed, String> {
+        self.0.clone()
+    }
+}
+
+/// Serves the group `workers` as `drover plugin serve group` does, and returns what ends it.
+fn serving(scope: &Scope, name: &str, agent: Agent) -> tokio::task::JoinHandle<()> {
+    let groups = Memory::of(&["workers"]);
+    let served = Served::new(vec![
+        Box::new(GroupService::new(groups)),
+        Box::new(AgentService::new(agent)),
+    ]);
+    let socket = ServedSocket::bind(&scope.folder.path().join(name)).unwrap();
+    tokio::spawn(async move { served.serve(&socket).await.unwrap() })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_our_own_agent_offers_is_no_other_owner_and_what_another_one_manages_is() {
+    let scope = Scope::new();
+    of_group(&scope.fake, "i-1");
+    let provider = scope.open();
+    let claimed = async || strangers(&provider).await[0].claimed_by.clone();
+    let _own = serving(&scope, "group", Agent::of("prod", &["workers"]));
+    assert_eq!(claimed().await, None);
+
+    let theirs = serving(&scope, "theirs", Agent::of("test", &["others", "workers"]));
+    let who = "the group workers of the fleet test, which plugin theirs offers and its agent still manages; free it with `manage: observe` in its document";
+    assert_eq!(claimed().await.as_deref(), Some(who));
+    let refused = provider.adopt(&adopt("i-1", 1)).await.unwrap_err();
+    assert!(refused.message.ends_with(who), "{refused}");
+    theirs.abort();
+    assert!(theirs.await.unwrap_err().is_cancelled());
+
+    // An agent that only watches acts on nothing; one that cannot be asked may act.
+    let watching = serving(&scope, "theirs", Agent::of("test", &["others"]));
+    assert_eq!(claimed().await, None);
+    watching.abort();
+    assert!(watching.await.unwrap_err().is_cancelled());
+    let silent = serving(&scope, "theirs", Agent(Err("no agent runs".to_owned())));
+    let failed = provider.survey(&tags()).await.unwrap_err();
+    let start = "plugin theirs: Drover.Managed: no agent runs; ";
+    assert!(failed.message.starts_with(start), "{failed}");
+    silent.abort();
+    assert!(silent.await.unwrap_err().is_cancelled());
+    provider.adopt(&adopt("i-1", 1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_hides_behind_an_announcement_that_cannot_be_read() {
+    let scope = Scope::new();
+    of_group(&scope.fake, "i-1");
+    let other = Fake::start(scope.folder.path(), "other");
+    other.set_groups(&["workers"]);
+    let announced = |version: &str| {
+        let object = json!([{"Name": "."}]);
+        let objects = json!({"Group/0.1.1": object, format!("Drover/{version}"): object});
+        json!({"Handshake.Hello": {"Objects": objects}})
+    };
+    // Another version is not understood: then its groups are what it tells as a plugin of InfraKit.
+    other.set_handshake(announced("2"));
+    let claimed = strangers(&scope.open()).await.remove(0).claimed_by;
+    assert!(
+        claimed
+            .unwrap()
+            .contains("which plugin other still manages")
+    );
+    other.set_handshake(announced("1"));
+    for (answer, why) in [
+        (r#"{"result": {"Groups": []}}"#, "it has no `Fleet`"),
+        (
+            r#"{"result": {"Fleet": "", "Groups": []}}"#,
+            "it has no `Fleet`",
+        ),
+        (
+            r#"{"result": {"Fleet": "prod"}}"#,
+            "`Groups` is no list of names",
+        ),
+        (
+            r#"{"result": {"Fleet": "test", "Groups": [7]}}"#,
+            "`Groups` is no list of names",
+        ),
+    ] {
+        other.trouble("Drover.Managed", Trouble::Says(answer));
+        let failed = scope.open().survey(&tags()).await.unwrap_err();
+        assert!(failed.message.contains(why), "{failed}");
+    }
 }
 
 /// Refuses to survey and to adopt, and says for which plugin and what to do. With its file gone, all is well.

@@ -51,7 +51,11 @@ pub(super) fn run(args: &PluginServeArgs, ui: Ui) -> CommandResult {
         let (served, program) = match args.type_ {
             ServedType::Vanilla => (one(VanillaService), None),
             ServedType::CloudInit => (one(CloudInitService), None),
-            ServedType::Group => (one(group::service(args)?), None),
+            ServedType::Group => {
+                let groups = Box::new(group::service(args)?);
+                let services: Vec<Box<dyn Service>> = vec![groups, Box::new(group::agent(args)?)];
+                (Served::new(services), None)
+            }
             ServedType::Process | ServedType::Docker | ServedType::Simulated => {
                 (provider(args)?, None)
             }

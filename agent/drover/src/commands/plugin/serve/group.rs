@@ -23,9 +23,11 @@ use crate::settings::Settings;
 use crate::snapshot::{Repository, Snapshot};
 use crate::source_edit::{self, Author, Mode, Target};
 
+mod agent;
 mod destroy;
 mod document;
 
+pub(super) use agent::agent;
 use destroy::Signing;
 
 /// How long the agent may take for the pass after a change.
