@@ -6,7 +6,7 @@ use drover_model::{Completeness, Ownership, ProviderPhase, Stranger, Survey};
 use drover_provider::{AdoptRequest, ProviderError};
 
 use crate::call::{CallError, Place};
-use crate::groups::{WatchedError, Watcher, watched};
+use crate::groups::{WatchedError, Watcher};
 use crate::hello::InstanceVersion;
 use crate::infrakit::Description;
 use crate::instance::Inner;
@@ -57,7 +57,7 @@ impl Inner {
     /// Returns who beside this agent watches which group.
     async fn watched(&self) -> Result<BTreeMap<String, Watcher>, WatchedError> {
         match &self.caller.place {
-            Place::Named(folder) => watched(folder, self.fleet.as_ref()).await,
+            Place::Named(folder) => self.groupless.watched(folder, self.fleet.as_ref()).await,
             // A plugin that is tried on its own has no neighbours.
             Place::Fixed(_) => Ok(BTreeMap::new()),
         }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -217,7 +217,32 @@ enum EntryKind {
     Listen,
 }
 
+/// A socket as long as the same listener is behind it: whoever binds there anew makes another file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SocketId {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    /// Seconds and nanoseconds, as inodes are used again.
+    changed: (i64, i64),
+}
+
 impl Entry {
+    /// Returns which socket this is now. None: it is none, or has gone. Who listens behind an address may change
+    /// without a trace, so that nothing is said of a `.listen` file.
+    pub(crate) fn socket_id(&self) -> Option<SocketId> {
+        if self.kind != EntryKind::Socket {
+            return None;
+        }
+        let entry = fs::symlink_metadata(&self.path).ok()?;
+        Some(SocketId {
+            path: self.path.clone(),
+            device: entry.dev(),
+            inode: entry.ino(),
+            changed: (entry.mtime(), entry.mtime_nsec()),
+        })
+    }
+
     /// Returns where the plugin listens. None: the entry has gone meanwhile.
     ///
     /// # Errors

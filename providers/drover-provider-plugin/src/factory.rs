@@ -14,6 +14,7 @@ use drover_provider::{
 use crate::call::{Caller, Place};
 use crate::contact::{Contact, Contacts, Introduced};
 use crate::endpoint::PluginName;
+use crate::groups::Groupless;
 use crate::hello::InstanceVersion;
 use crate::instance::{Flights, Inner, InstanceProvider, Usage};
 use crate::json::to_json;
@@ -45,6 +46,7 @@ pub struct PluginFactory {
     contacts: Contacts,
     scopes: Mutex<BTreeMap<ProviderName, Scope>>,
     fleet: Option<FleetName>,
+    groupless: Arc<Groupless>,
 }
 
 /// What every opening of one document shares.
@@ -73,6 +75,7 @@ impl PluginFactory {
             contacts: Contacts::default(),
             scopes: Mutex::default(),
             fleet: None,
+            groupless: Arc::default(),
         }
     }
 
@@ -259,6 +262,7 @@ impl PluginFactory {
             clock: Arc::clone(&self.clock),
             flights,
             fleet: self.fleet.clone(),
+            groupless: Arc::clone(&self.groupless),
         })))
     }
 }

@@ -1,17 +1,19 @@
 //! InfraKit's groups, as their plugins tell of them: what is watched, and who therefore still makes and ends instances.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use drover_model::{ErrorClass, FleetName};
 use drover_provider::ProviderError;
+use futures::StreamExt as _;
 use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::call::{CallError, Caller, Fault, Place, not_found};
-use crate::endpoint::{Directory, Entry, PluginName};
+use crate::endpoint::{Directory, Entry, PluginName, SocketId};
 use crate::go_json::GoJson;
 use crate::hello::{HELLO, Interfaces, hello};
 use crate::infrakit::descriptions;
@@ -216,38 +218,93 @@ impl Watcher {
     }
 }
 
-/// Returns who watches which group, by what stands in a folder. Only an entry that is gone, or a socket that nobody
-/// listens on any more, watches nothing; whoever cannot be asked may watch anything. What our own fleet's agent offers
-/// there is left out: those are documents, whose claims are contested where they are planned.
-pub(crate) async fn watched(
-    folder: &Directory,
-    fleet: Option<&FleetName>,
-) -> Result<BTreeMap<String, Watcher>, WatchedError> {
-    let entries = folder.entries().map_err(|why| WatchedError::Folder {
-        folder: folder.path().to_owned(),
-        why,
-    })?;
-    let mut watched = BTreeMap::new();
-    for entry in entries {
-        let told = match of_entry(&entry).await {
-            Ok(told) => told,
-            Err(error) if matches!(error.fault, Fault::Absent(_)) => continue,
-            Err(error) => {
-                let path = entry.path;
-                return Err(WatchedError::Plugin { path, error });
-            }
+/// How many entries of a folder are asked at once: more than any folder has that people told of, so that one that hangs
+/// makes nobody else wait.
+const ASKED_AT_ONCE: usize = 32;
+
+/// Most sockets that are remembered; beyond that nothing is, which costs a survey where a plugin hangs.
+const REMEMBERED_MAX: usize = 1024;
+
+/// The sockets whose plugins have said that they keep no groups. One that hangs afterwards harms nobody's adoption: what
+/// it offers does not change while it listens on the same socket. One that answers is believed, whatever it said before.
+#[derive(Debug, Default)]
+pub(crate) struct Groupless(Mutex<BTreeSet<SocketId>>);
+
+impl Groupless {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<SocketId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what an entry tells, or what it is known for while it cannot be asked.
+    async fn ask(&self, entry: &Entry) -> Result<Told, CallError> {
+        // Looked at before, so that what is remembered is never of a socket that came meanwhile.
+        let socket = entry.socket_id();
+        let told = of_entry(entry).await;
+        let Some(socket) = socket else {
+            return told;
         };
-        if told.fleet.is_some() && told.fleet.as_deref() == fleet.map(FleetName::as_str) {
-            continue;
-        }
-        for group in told.groups {
-            watched.entry(group).or_insert_with(|| Watcher {
-                plugin: entry.lookup.clone(),
-                fleet: told.fleet.clone(),
-            });
+        match told {
+            Ok(told) => {
+                let unchanged = entry.socket_id().as_ref() == Some(&socket);
+                let mut known = self.lock();
+                if told.keeps_groups || !unchanged {
+                    known.remove(&socket);
+                } else if known.len() < REMEMBERED_MAX {
+                    known.insert(socket);
+                }
+                Ok(told)
+            }
+            Err(_) if self.lock().contains(&socket) => Ok(Told::default()),
+            Err(error) => Err(error),
         }
     }
-    Ok(watched)
+
+    /// Forgets the sockets of a folder that are there no more.
+    fn keep(&self, there: &[Entry]) {
+        let there: BTreeSet<SocketId> = there.iter().filter_map(Entry::socket_id).collect();
+        self.lock().retain(|socket| there.contains(socket));
+    }
+
+    /// Returns who watches which group, by what stands in a folder. Only an entry that is gone, or a socket that nobody
+    /// listens on any more, watches nothing; whoever cannot be asked may watch anything. What our own fleet's agent
+    /// offers there is left out: those are documents, whose claims are contested where they are planned.
+    pub(crate) async fn watched(
+        &self,
+        folder: &Directory,
+        fleet: Option<&FleetName>,
+    ) -> Result<BTreeMap<String, Watcher>, WatchedError> {
+        let entries = folder.entries().map_err(|why| WatchedError::Folder {
+            folder: folder.path().to_owned(),
+            why,
+        })?;
+        self.keep(&entries);
+        let asked = futures::stream::iter(entries).map(async |entry| {
+            let told = self.ask(&entry).await;
+            (entry, told)
+        });
+        let asked: Vec<_> = asked.buffered(ASKED_AT_ONCE).collect().await;
+        let mut watched = BTreeMap::new();
+        for (entry, told) in asked {
+            let told = match told {
+                Ok(told) => told,
+                Err(error) if matches!(error.fault, Fault::Absent(_)) => continue,
+                Err(error) => {
+                    let path = entry.path;
+                    return Err(WatchedError::Plugin { path, error });
+                }
+            };
+            if told.fleet.is_some() && told.fleet.as_deref() == fleet.map(FleetName::as_str) {
+                continue;
+            }
+            for group in told.groups {
+                watched.entry(group).or_insert_with(|| Watcher {
+                    plugin: entry.lookup.clone(),
+                    fleet: told.fleet.clone(),
+                });
+            }
+        }
+        Ok(watched)
+    }
 }
 
 /// What a plugin tells of groups.
@@ -256,6 +313,8 @@ struct Told {
     /// The fleet of the agent whose they are. None: they are InfraKit's.
     fleet: Option<String>,
     groups: Vec<String>,
+    /// Whether it is one that may have groups, be it none at the moment.
+    keeps_groups: bool,
 }
 
 /// Returns the groups of what stands in a folder. Each entry is asked for itself: a socket that somebody left must not
@@ -298,6 +357,7 @@ async fn told(caller: &Caller) -> Result<Told, CallError> {
     Ok(Told {
         fleet: None,
         groups: groups.map(|group| group.id).collect(),
+        keeps_groups: true,
     })
 }
 
@@ -318,5 +378,6 @@ async fn managed(caller: &Caller) -> Result<Told, CallError> {
     Ok(Told {
         fleet: Some(fleet.to_owned()),
         groups,
+        keeps_groups: true,
     })
 }

@@ -22,6 +22,7 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 
 use crate::call::{CallError, Caller};
+use crate::groups::Groupless;
 use crate::hello::InstanceVersion;
 use crate::infrakit::{Description, Dialect, descriptions, is_ok};
 use crate::ledger::{Entry, Ledger, State};
@@ -58,6 +59,8 @@ pub(crate) struct Inner {
     pub(crate) flights: Arc<Flights>,
     /// Whose agent this is, where it is one.
     pub(crate) fleet: Option<FleetName>,
+    /// Which neighbours are known to keep no groups.
+    pub(crate) groupless: Arc<Groupless>,
 }
 
 /// The calls under way that make something, by their token: shared by every opening of one document, so

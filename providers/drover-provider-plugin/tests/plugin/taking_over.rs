@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use drover_model::{
     AttachmentName, Digests, ErrorClass, GroupUid, MemberId, ProviderRef, Seat, SeatId, Stranger,
@@ -353,6 +354,54 @@ async fn whoever_answers_as_no_plugin_does_may_watch_anything() {
         unasked(&scope, "web", &said).await;
         serving.abort();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_once_had_no_groups_may_hang_and_nobody_else() {
+    let mut scope = Scope::new();
+    of_group(&scope.fake, "i-1");
+    let plain = Fake::start(scope.folder.path(), "plain");
+    assert_eq!(handles(&scope.open()).await, ["i-1"]);
+    plain.trouble("Handshake.Hello", Trouble::Hang);
+    assert_eq!(handles(&scope.open()).await, ["i-1"]);
+    let lose = |fake: &Fake| fake.trouble("Handshake.Hello", Trouble::LostRequest);
+    lose(&plain);
+    scope.open().adopt(&adopt("i-1", 1)).await.unwrap();
+
+    // Who has groups is asked each time, be they none.
+    of_group(&scope.fake, "i-2");
+    let group = Fake::start(scope.folder.path(), "group");
+    group.set_groups(&[]);
+    assert_eq!(handles(&scope.open()).await, ["i-2"]);
+    lose(&group);
+    let failed = scope.open().survey(&tags()).await.unwrap_err();
+    let start = "plugin group: Handshake.Hello: no answer";
+    assert!(failed.message.starts_with(start), "{failed}");
+
+    // Somebody else on that name is not known, and to an agent that starts nobody is.
+    std::fs::remove_file(&plain.socket).unwrap();
+    let other = Fake::start(scope.folder.path(), "plain");
+    lose(&other);
+    let failed = scope.open().survey(&tags()).await.unwrap_err();
+    assert!(failed.message.starts_with("plugin plain: "), "{failed}");
+    assert_eq!(handles(&scope.open()).await, ["i-2"]);
+    scope.restart();
+    lose(&other);
+    let failed = scope.open().survey(&tags()).await.unwrap_err();
+    assert!(failed.message.starts_with("plugin plain: "), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_is_asked_at_the_same_time() {
+    let scope = Scope::new();
+    of_group(&scope.fake, "i-1");
+    let provider = scope.open();
+    for number in 0..8 {
+        let slow = Fake::start(scope.folder.path(), &format!("slow-{number}"));
+        slow.trouble("Handshake.Hello", Trouble::Slow(Duration::from_secs(2)));
+    }
+    let asked = tokio::time::timeout(Duration::from_secs(8), handles(&provider));
+    assert_eq!(asked.await.expect("in 2 s, not in 16 s"), ["i-1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
