@@ -382,6 +382,36 @@ fn what_an_agent_offers_to_infrakit_keeps_others_from_its_instances_and_not_itse
 }
 
 #[test]
+fn a_survey_that_fails_is_told_at_once_and_once_with_whom_it_could_not_ask() {
+    let sandbox = sandbox();
+    machine(&sandbox, "instance-1", HASH);
+    let _instances = InstancePlugin::start(&sandbox);
+    let groups = GroupPlugin::start(
+        sandbox.path("plugins/group-stateless"),
+        vec![specification()],
+    );
+    documents(&sandbox);
+    groups.free();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("tcp://{}", closed.local_addr().unwrap());
+    drop(closed);
+    sandbox.write("plugins/remote.listen", &address);
+    let _agent = sandbox.agent();
+    let told = "survey of what to adopt failed";
+    wait_until("the failure to be told", PATIENCE, || {
+        let log = sandbox.agent_log();
+        log.contains(told) && log.contains("plugin remote: Handshake.Hello: cannot connect to")
+    });
+    sandbox.with_config(&["reconcile"]).exits(0);
+    fs::remove_file(sandbox.path("plugins/remote.listen")).unwrap();
+    sandbox.wait_for("workers", "the stranger", |group| group["strangers"] == 1);
+    let log = sandbox.agent_log();
+    assert_eq!(log.matches(told).count(), 1, "{log}");
+    let again = "provider tells again what may be adopted";
+    assert_eq!(log.matches(again).count(), 1, "{log}");
+}
+
+#[test]
 fn what_an_older_specification_has_made_is_told_and_replaced() {
     let sandbox = sandbox();
     machine(&sandbox, "instance-1", HASH);

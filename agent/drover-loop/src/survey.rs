@@ -11,6 +11,7 @@ use drover_model::{
 use drover_provider::ProviderError;
 use jiff::SignedDuration;
 use tokio::task::JoinHandle;
+use tracing::{info, warn};
 
 use crate::observe::{Asking, OpenScope, SCOPES_CONCURRENT};
 
@@ -88,19 +89,26 @@ impl Surveys {
                 let error = ProviderError::new(ErrorClass::Unknown, message);
                 (how.tick, Err(error))
             });
+            let provider = name_of(&question.0);
             let answer = match answer {
                 Ok(survey) => {
-                    self.failing.remove(&question);
+                    if self.failing.remove(&question).is_some() {
+                        info!(provider, "provider tells again what may be adopted");
+                    }
                     Found::Answered(tick, Arc::new(survey))
                 }
-                Err(error) => Found::Failed {
-                    class: error.class,
-                    message: error.message,
-                    since: *self
-                        .failing
-                        .entry(question.clone())
-                        .or_insert_with(|| how.clock.now()),
-                },
+                Err(error) => {
+                    // Told once and at once: its hold is recorded only when it lasts.
+                    let since = *self.failing.entry(question.clone()).or_insert_with(|| {
+                        warn!(provider, error = %error.message, "survey of what to adopt failed");
+                        how.clock.now()
+                    });
+                    Found::Failed {
+                        class: error.class,
+                        message: error.message,
+                        since,
+                    }
+                }
             };
             found.insert(question, answer);
         }
@@ -227,6 +235,11 @@ impl Surveyors {
         }
         contested
     }
+}
+
+/// Returns the name of the Provider document in a scope's id.
+fn name_of(scope: &str) -> &str {
+    scope.split_once('/').map_or(scope, |(name, _)| name)
 }
 
 /// Returns the part of a scope's id that says where it leads: everything but the document's name.
