@@ -17,7 +17,9 @@ use crate::decode::{
     decode_metric_source, decode_policy, decode_provider,
 };
 use crate::diagnostic::{Diagnostic, Report};
-use crate::tree::{Entry, Fault, Node, Place, RawDocument, RawFile, TreeLimits, read};
+use crate::tree::{
+    Content, Entry, Fault, Node, Place, RawDocument, RawFile, Style, TreeLimits, read, taken_for,
+};
 
 /// The version of the format that every document names.
 pub const API_VERSION: &str = "drover/v1alpha1";
@@ -149,6 +151,53 @@ pub fn parse_file(path: &str, bytes: &[u8]) -> ParsedFile {
 ///
 /// Every mistake, and more than one document.
 pub fn parse_value(path: &str, text: &str) -> Result<Value, Vec<Diagnostic>> {
+    parse_value_with(path, text, &|_, _| ())
+}
+
+/// Parses such a file that another program reads as YAML 1.1: what it takes for something else is a mistake.
+///
+/// # Errors
+///
+/// Those of [`parse_value`], and each such text.
+pub fn parse_value_of_yaml_1_1(path: &str, text: &str) -> Result<Value, Vec<Diagnostic>> {
+    parse_value_with(path, text, &disputed)
+}
+
+/// Reports texts that YAML 1.1 takes for something else. The tree's depth is bounded, so recursion is.
+fn disputed(report: &Report, node: &Node) {
+    let mistake = |place, text: &str, kind: &str, way_out: &str| {
+        let message = format!("readers of YAML 1.1 take `{text}` for {kind}: {way_out}");
+        report.error("yaml-1.1", place, message);
+    };
+    match &node.content {
+        Content::Scalar(scalar) => {
+            let plain = scalar.style == Style::Plain;
+            if let Some(kind) = taken_for(&scalar.text).filter(|_| plain) {
+                mistake(
+                    node.place,
+                    &scalar.text,
+                    kind,
+                    "write it as one, or quote it",
+                );
+            }
+        }
+        Content::List(items, _) => items.iter().for_each(|item| disputed(report, item)),
+        Content::Map(entries, _) => {
+            for entry in entries {
+                if let Some(kind) = taken_for(&entry.key) {
+                    mistake(entry.key_place, &entry.key, kind, "give the file as JSON");
+                }
+                disputed(report, &entry.value);
+            }
+        }
+    }
+}
+
+fn parse_value_with(
+    path: &str,
+    text: &str,
+    check: &dyn Fn(&Report, &Node),
+) -> Result<Value, Vec<Diagnostic>> {
     let report = Report::new(path.into());
     let RawFile { documents, fault } = read(text, 0, TreeLimits::DOCUMENTS);
     report_faults(&report, fault.into_iter().collect());
@@ -156,6 +205,7 @@ pub fn parse_value(path: &str, text: &str) -> Result<Value, Vec<Diagnostic>> {
     for (at, document) in documents.into_iter().enumerate() {
         report_faults(&report, document.faults);
         if let Some(root) = &document.root {
+            check(&report, root);
             value = root.to_value();
         }
         if at > 0 {

@@ -29,7 +29,7 @@ pub use decode::closest;
 pub use diagnostic::{Diagnostic, Severity};
 pub use document::{
     API_VERSION, Document, FleetDoc, ParsedDocument, ParsedFile, parse_document, parse_file,
-    parse_value,
+    parse_value, parse_value_of_yaml_1_1,
 };
 pub use formats::{FormatError, format_duration, format_time, parse_duration, parse_time};
 pub use render::render;

@@ -11,7 +11,7 @@ mod place;
 mod scalar;
 
 pub(crate) use build::{Fault, RawDocument, RawFile, TreeLimits, read};
-pub(crate) use scalar::{Resolved, Style, resolve};
+pub(crate) use scalar::{Resolved, Style, resolve, taken_for};
 
 /// Where something stands: lines and columns from 1, columns and length in characters, and the byte
 /// range in the file.

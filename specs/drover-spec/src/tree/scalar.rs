@@ -55,6 +55,30 @@ pub(crate) fn resolve(text: &str) -> Result<Resolved, &'static str> {
     Ok(Resolved::Text)
 }
 
+/// Returns what readers of YAML 1.1 take a plain text for that is one in YAML 1.2. None: nothing else.
+pub(crate) fn taken_for(text: &str) -> Option<&'static str> {
+    // In lower case, with a capital, or in capitals, and as a letter.
+    let spelled = |word: &str| {
+        let capital = word[..1].to_uppercase() + &word[1..];
+        text == word || text == capital || text == word.to_uppercase()
+    };
+    let words = ["y", "yes", "on", "n", "no", "off"];
+    if words.into_iter().any(spelled) {
+        return Some("a boolean");
+    }
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let binary = unsigned.strip_prefix("0b");
+    let binary = binary.is_some_and(|digits| {
+        !digits.is_empty() && digits.bytes().all(|b| matches!(b, b'0' | b'1' | b'_'))
+    });
+    let begins = unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.');
+    let number = |text: &str| {
+        let resolved = resolve(&text.replace('_', ""));
+        !matches!(resolved, Ok(Resolved::Text))
+    };
+    (binary || (begins && text.contains('_') && number(text))).then_some("a number")
+}
+
 fn integer(text: &str, unsigned: &str) -> Result<Resolved, &'static str> {
     if unsigned.len() > 1 && unsigned.starts_with('0') {
         return Err("some YAML readers take a leading zero for octal; quote it or drop the zero");
@@ -98,4 +122,35 @@ fn is_float(text: &str) -> bool {
         !exponent.is_empty() && digits(exponent)
     });
     mantissa_ok && exponent_ok
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_readers_disagree_about_are_told_from_texts() {
+        for text in [
+            "y", "Y", "yes", "Yes", "YES", "on", "On", "off", "OFF", "n", "No",
+        ] {
+            assert_eq!(taken_for(text), Some("a boolean"), "{text}");
+        }
+        for text in ["1_000", "0b101", "-0b1_0", "1_0.5", "0x_ff", "0_644"] {
+            assert_eq!(taken_for(text), Some("a number"), "{text}");
+        }
+        for text in [
+            "yEs",
+            "yes!",
+            "none",
+            "a_1",
+            "_1",
+            "1_a",
+            "x86_64",
+            "10.0.0.1_x",
+            "0b",
+            "0b2",
+        ] {
+            assert_eq!(taken_for(text), None, "{text}");
+        }
+    }
 }

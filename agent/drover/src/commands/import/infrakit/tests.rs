@@ -119,6 +119,23 @@ properties:
 }
 
 #[test]
+fn what_infrakit_reads_otherwise_than_it_is_written_is_refused() {
+    let yaml = |value: &str| format!("ID: a\nProperties: {{Note: {value}}}\n");
+    for value in ["yes", "Off", "y", "1_000", "0644"] {
+        let read = specification::read("f", yaml(value).as_bytes());
+        assert!(read.is_err(), "{value}");
+        let quoted = yaml(&format!("'{value}'"));
+        assert!(specification::read("f", quoted.as_bytes()).is_ok());
+    }
+    let keys = "ID: a\nProperties: {on: 1}\n";
+    let error = specification::read("f", keys.as_bytes()).unwrap_err();
+    let told = "f:2:14: readers of YAML 1.1 take `on` for a boolean: give the file as JSON";
+    assert!(error.render().contains(told), "{}", error.render());
+    let json = r#"{"ID": "a", "Properties": {"on": "yes"}}"#;
+    assert!(specification::read("f", json.as_bytes()).is_ok());
+}
+
+#[test]
 fn lists_of_groups_and_a_managers_file_are_read_too() {
     let list = format!("[{WORKERS}, {}]", WORKERS.replace("workers", "others"));
     let paths = |text: &str| -> Vec<String> {
