@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::support::Sandbox;
+
 /// Collects the names of every field in a schema. A field may itself be called `properties`.
 fn fields(schema: &Value, found: &mut BTreeSet<String>) {
     match schema {
@@ -75,4 +77,59 @@ fn the_page_of_holds_names_every_hold() {
             "docs/reference/holds.md does not say {name}"
         );
     }
+}
+
+/// Each page about a type of provider or a flavor has documents that are complete and right.
+#[test]
+fn the_pages_of_providers_and_flavors_have_a_complete_example() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .unwrap();
+    let machines = "---\napiVersion: drover/v1alpha1\nkind: Provider\nmetadata: {name: machines}\n\
+                    spec: {type: plugin, plugin: simulator/compute}\n";
+    let process = |name: &str| {
+        format!(
+            "---\napiVersion: drover/v1alpha1\nkind: Provider\nmetadata: {{name: {name}}}\n\
+             spec: {{type: process}}\n"
+        )
+    };
+    // What a flavor's example needs beside its group.
+    let beside = |page: &str| match page {
+        "vanilla.md" => process("here"),
+        "cloud-init.md" => machines.to_owned(),
+        _ => process("local"),
+    };
+    let mut seen = 0;
+    for folder in ["providers", "flavors"] {
+        let pages = root.join("docs/reference").join(folder);
+        for entry in std::fs::read_dir(pages).unwrap() {
+            let path = entry.unwrap().path();
+            let page = path.file_name().unwrap().to_string_lossy().into_owned();
+            if page == "README.md" {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let blocks = text.split("```yaml\n").skip(1);
+            let mut blocks = blocks.filter_map(|block| block.split("```").next());
+            let block = blocks.find(|block| block.contains("kind: Group"));
+            let block = block.unwrap_or_else(|| panic!("{folder}/{page} has no group"));
+            let mut documents = block.to_owned();
+            if folder == "flavors" {
+                documents += &beside(&page);
+            }
+            let sandbox = Sandbox::new();
+            sandbox.write("fleet/all.yaml", &documents);
+            let ran = sandbox.drover(&["validate", "fleet"]);
+            assert_eq!(
+                ran.code,
+                Some(0),
+                "{folder}/{page}: {}{}",
+                ran.stdout,
+                ran.stderr
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen >= 9, "{seen} pages");
 }
