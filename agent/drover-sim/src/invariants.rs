@@ -238,11 +238,21 @@ fn no_worse(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
             || keep::keeps(pass, &member.id);
         !leaves && !matches!(member.class, InstanceClass::Terminating)
     });
-    let newcomers = staying.filter(|member| member.digests == *target);
+    let staying: Vec<_> = staying.collect();
+    let size = pass.plan.next.size;
+    let serve = staying
+        .iter()
+        .filter(|member| member.class == InstanceClass::Available);
+    // What goes when a group is made smaller is retired for nobody, as long as enough others serve.
+    if size < pass.before.size && serve.count() as u32 >= size {
+        return Ok(());
+    }
+    let newcomers = staying
+        .into_iter()
+        .filter(|member| member.digests == *target);
     let (good, bad): (Vec<_>, Vec<_>) =
         newcomers.partition(|member| member.class == InstanceClass::Available);
     let bad = bad.len() as u32;
-    let size = pass.plan.next.size;
     // A group that was made smaller may have all it needs beside those that are bad.
     if good.len() as u32 >= size {
         return Ok(());
