@@ -1,5 +1,7 @@
 //! Which groups the agent manages, for agents that take instances over.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use drover_model::{Manage, RecordedGroup};
 use drover_provider_plugin::{AgentService, Managed, ManagingAgent};
@@ -15,7 +17,12 @@ pub(in crate::commands::plugin::serve) fn agent(
     args: &PluginServeArgs,
 ) -> CommandResult<AgentService<AgentGroups>> {
     let settings = Settings::of_source(&args.source())?;
-    Ok(AgentService::new(AgentGroups { settings }))
+    // It is only asked, so that it needs no key.
+    Ok(AgentService::new(AgentGroups {
+        settings,
+        signing: None,
+        turn: Arc::default(),
+    }))
 }
 
 #[async_trait]
