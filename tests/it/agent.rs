@@ -477,6 +477,34 @@ fn what_an_instance_prints_is_shown() {
 }
 
 #[test]
+fn a_rewritten_source_is_followed_once_a_person_says_so() {
+    let sandbox = sandbox(1);
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 1);
+    sandbox.write(&format!("work/{WEB}"), &group("web", 2, IDLE, ""));
+    sandbox.git("work", &["add", "--all"]);
+    sandbox.git("work", &["commit", "--quiet", "--amend", "--no-edit"]);
+    sandbox.git(
+        "work",
+        &["push", "--quiet", "--force", "origin", "HEAD:main"],
+    );
+    let tip = sandbox.git("work", &["rev-parse", "HEAD"]);
+    let tip = tip.trim();
+    let way_out = format!("drover reconcile --accept-rewrite {tip}");
+    sandbox.with_config(&["reconcile"]).exits(1).says(&way_out);
+    sandbox
+        .with_config(&["reconcile", "--accept-rewrite", &tip[..7]])
+        .exits(64)
+        .says("expected the full id of a commit");
+    assert_eq!(sandbox.processes().len(), 1);
+    sandbox
+        .with_config(&["reconcile", "--accept-rewrite", tip])
+        .exits(0);
+    sandbox.wait_converged("web", 2);
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
 fn asking_without_an_agent_says_how_to_start_one() {
     let sandbox = sandbox(1);
     sandbox

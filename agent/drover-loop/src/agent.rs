@@ -243,6 +243,8 @@ struct Looks {
     last: Option<Timestamp>,
     /// Whether somebody asked for a look.
     asked: bool,
+    /// Whether the commit that was looked at last has to be judged again: more is known since.
+    anew: bool,
     /// Whether a dry run without data has still to read the state branch.
     view_missing: bool,
 }

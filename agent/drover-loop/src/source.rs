@@ -191,7 +191,7 @@ pub enum SourceError {
         revision: Revision,
     },
     /// The tip does not descend from what is in force.
-    #[error("history was rewritten: {} does not descend from {}, which is in force", tip.short(), applied.short())]
+    #[error("history was rewritten: {tip} does not descend from {}, which is in force; if that is meant: `drover reconcile --accept-rewrite {tip}`", applied.short())]
     Rewritten {
         /// What is in force.
         applied: Revision,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use drover_model::{GroupName, InstanceId, Timestamp};
+use drover_model::{GroupName, InstanceId, Revision, Timestamp};
 
 mod audit;
 mod edit;
@@ -452,6 +452,9 @@ pub(crate) struct UnfreezeArgs {
 /// Arguments of `drover reconcile`.
 #[derive(Debug, Args)]
 pub(crate) struct ReconcileArgs {
+    /// Follow this commit although it does not descend from the one in force. Groups that are missing from it stay, and ask
+    #[arg(long, value_name = "COMMIT", value_parser = values::commit)]
+    pub(crate) accept_rewrite: Option<Revision>,
     /// Give up waiting after this long
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = values::duration)]
     pub(crate) timeout: Duration,

@@ -176,6 +176,17 @@ impl Agent {
         if soon && !self.looks.asked {
             return;
         }
+        self.look(now).await;
+        // What the state branch has is what a commit follows on, or does not: judged with that known.
+        if self.looks.anew && !self.remote.is_busy() {
+            self.look(now).await;
+        }
+        if self.remote.is_busy() {
+            self.note_slow_source();
+        }
+    }
+
+    async fn look(&mut self, now: Timestamp) {
         let in_force = InForce {
             applied: self.applied.clone(),
             has_groups: self.groups.values().any(|entry| entry.accepted.is_some()),
@@ -183,18 +194,20 @@ impl Agent {
         };
         let awaited = self.awaited();
         let path = Lease::path(&self.settings.name);
+        let anew = self.looks.anew;
         let begun = self.remote.begin(move |remote| {
+            if anew {
+                remote.fetcher.forget();
+            }
             let looked = look(remote, &in_force, &awaited, &path, now);
             Job::Looked(Box::new(looked))
         });
         if begun {
             self.looks.last = Some(now);
             self.looks.asked = false;
+            self.looks.anew = false;
             self.settle_remote(now, self.settings.limits.fetch_wait)
                 .await;
-        }
-        if self.remote.is_busy() {
-            self.note_slow_source();
         }
     }
 
@@ -500,6 +513,10 @@ impl Agent {
             warn!(path, error = why, "recorded state cannot be read");
         }
         self.unreadable = restored.unreadable;
+        // It was read with nothing known that it could be judged by.
+        self.snapshot = None;
+        self.looks.anew = true;
+        self.looks.asked = true;
         self.desired_stale = true;
         info!(groups = self.groups.len(), "restored from the state branch");
     }

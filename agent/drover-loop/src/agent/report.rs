@@ -30,7 +30,8 @@ impl Agent {
         let timers = groups.values().filter_map(|report| report.timer_at);
         let others = [poll.flatten(), self.publish_at, self.tenure.until()];
         // Another pass at once where this one ended with something undone that needs no waiting.
-        let undone = self.desired_stale || self.shares.has_room_for_somebody();
+        let applicable = self.tenure.may_act() && self.snapshot.is_some();
+        let undone = (self.desired_stale && applicable) || self.shares.has_room_for_somebody();
         let again = undone.then_some(now);
         PassReport {
             pass: self.pass,

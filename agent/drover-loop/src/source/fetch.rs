@@ -82,6 +82,11 @@ impl Fetcher {
         }
     }
 
+    /// Forgets which commit was looked at last: the next look judges it anew.
+    pub(crate) fn forget(&mut self) {
+        self.current = None;
+    }
+
     /// Looks at the source. Blocks.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use drover_loop::{
     SourcePlace, StateCommit, Swap,
 };
 use drover_provider::Clock as _;
+use drover_provider_sim::Op;
 
 use crate::harness::{PROVIDER, World, group};
 
@@ -78,11 +79,31 @@ fn recorder(mirror: &Arc<Mirror>, source: &GitSource) -> GitRecorder {
 /// A world whose source and state branch are in the repository.
 fn world(dir: &Path) -> World {
     let mut world = World::new(&[]);
-    let mirror = mirror(dir);
-    let source = GitSource::new(Arc::clone(&mirror), place(""));
-    let recorder = recorder(&mirror, &source);
-    world.start_with(Box::new(source), Box::new(recorder));
+    start(&mut world, &mirror(dir));
     world
+}
+
+fn start(world: &mut World, mirror: &Arc<Mirror>) {
+    let source = GitSource::new(Arc::clone(mirror), place(""));
+    let recorder = recorder(mirror, &source);
+    world.start_with(Box::new(source), Box::new(recorder));
+}
+
+/// Ends the agent, loses all that its machine had, and starts it on another one. Returns the folder of its mirror.
+fn start_elsewhere(world: &mut World, dir: &Path) -> tempfile::TempDir {
+    world.lose_data();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let url = SourceUrl::from_path(dir).unwrap();
+    let mirror = Mirror::open(elsewhere.path(), url, RemoteOptions::default()).unwrap();
+    start(world, &Arc::new(mirror));
+    elsewhere
+}
+
+/// Returns why the source is not followed.
+fn source_failure(world: &World) -> Option<&'static str> {
+    let status = world.agent.as_ref().unwrap().status();
+    let failure = status.source.failure.as_ref();
+    failure.map(|(reason, _)| *reason)
 }
 
 #[tokio::test]
@@ -196,10 +217,40 @@ async fn a_rewritten_branch_is_not_followed() {
     git(dir.path(), &["commit", "-q", "-m", "start over"]);
     git(dir.path(), &["branch", "-q", "-M", "new", "main"]);
     world.passes(3).await;
-    let status = world.agent.as_ref().unwrap().status();
-    let reason = status.source.failure.as_ref().map(|(reason, _)| *reason);
-    assert_eq!(reason, Some("SourceRewritten"));
+    assert_eq!(source_failure(&world), Some("SourceRewritten"));
     assert_eq!(world.living("web").len(), 3);
+    // Nor by an agent that knows no more than the state branch says.
+    let _elsewhere = start_elsewhere(&mut world, dir.path());
+    world.passes(5).await;
+    assert_eq!(source_failure(&world), Some("SourceRewritten"));
+    assert_eq!(world.living("web").len(), 3);
+    assert_eq!(world.calls(Op::Destroy), 0);
+    // It waits for a person, and asks no more often than anybody.
+    let report = world.pass().await;
+    let soon = report.wake_at.is_some_and(|at| at <= report.at);
+    assert!(!soon, "{:?}", report.wake_at);
+}
+
+#[tokio::test]
+async fn an_emptied_branch_removes_nothing_whatever_the_agent_still_has() {
+    let dir = repository();
+    let mut world = world(dir.path());
+    world.converge().await;
+    git(dir.path(), &["rm", "-q", "-r", "."]);
+    git(dir.path(), &["commit", "-q", "-m", "start over"]);
+    world.passes(3).await;
+    assert_eq!(source_failure(&world), Some("NoDocuments"));
+    let _elsewhere = start_elsewhere(&mut world, dir.path());
+    world.passes(5).await;
+    assert_eq!(source_failure(&world), Some("NoDocuments"));
+    assert_eq!(world.living("web").len(), 3);
+    // What comes back is followed.
+    git(dir.path(), &["revert", "--no-edit", "HEAD"]);
+    write(dir.path(), "groups/web.yaml", &group("web", 4, "a"));
+    commit(dir.path(), "one more");
+    world.pass().await;
+    world.converge().await;
+    assert_eq!(world.living("web").len(), 4);
 }
 
 #[test]

@@ -204,10 +204,15 @@ impl World {
 
     /// The same, with the data directory lost.
     pub(crate) fn restart_without_data(&mut self) -> &mut Self {
+        self.lose_data();
+        self.start()
+    }
+
+    /// Ends the agent as a crash does, and loses its data directory.
+    pub(crate) fn lose_data(&mut self) {
         self.agent = None;
         self.journal = Arc::new(MemoryJournal::new());
         self.liveness = Liveness::Dead;
-        self.start()
     }
 
     pub(crate) async fn pass(&mut self) -> Arc<PassReport> {

@@ -5,10 +5,13 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use drover_model::Revision;
 use reqwest::blocking::{Client, RequestBuilder};
 use serde::de::DeserializeOwned;
 
-use super::protocol::{FreezeRequest, LogsQuery, PassStatus, Refusal, StateReply, WAIT_MAX_S};
+use super::protocol::{
+    AcceptRewrite, FreezeRequest, LogsQuery, PassStatus, Refusal, StateReply, WAIT_MAX_S,
+};
 use super::socket::SocketFolder;
 use crate::plan_view::PlanView;
 
@@ -124,6 +127,13 @@ impl AgentClient {
     pub(crate) fn reconcile(&self, timeout: Duration) -> Result<PassStatus, ClientError> {
         let url = "http://agent/v1/reconcile";
         send(self.client.post(url).timeout(timeout))
+    }
+
+    /// Lets the source's history be another one, if its tip is this commit.
+    pub(crate) fn accept_rewrite(&self, commit: &Revision) -> Result<(), ClientError> {
+        let request = self.client.post("http://agent/v1/accept-rewrite");
+        let commit = commit.to_string();
+        send(request.json(&AcceptRewrite { commit }))
     }
 
     /// Freezes a group, or all of them.

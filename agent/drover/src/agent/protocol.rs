@@ -148,6 +148,13 @@ pub(crate) struct FreezeRequest {
     pub(crate) because: Option<String>,
 }
 
+/// Lets the source's history be another one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct AcceptRewrite {
+    /// The commit that is then followed, by its full id.
+    pub(crate) commit: String,
+}
+
 /// Whose output is wanted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct LogsQuery {

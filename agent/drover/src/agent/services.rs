@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use drover_git::Mirror;
 use drover_loop::{AgentHandle, AgentStatus, Registry};
-use drover_model::{GroupName, InstanceId};
+use drover_model::{GroupName, InstanceId, Revision};
 
-use super::protocol::{FreezeRequest, PassStatus, StateReply};
+use super::protocol::{AcceptRewrite, FreezeRequest, PassStatus, StateReply};
 use super::status::{self, About};
 use crate::snapshot::{FLEET_FILE, state_tip_here};
 
@@ -71,6 +71,14 @@ impl Services {
         let report = self.agent.reconcile().await;
         let report = report.map_err(|error| error.to_string())?;
         Ok(status::pass(&report))
+    }
+
+    /// Lets the source's history be another one, if its tip is this commit.
+    pub(crate) fn accept_rewrite(&self, request: &AcceptRewrite) -> Result<(), String> {
+        let commit = Revision::parse(&request.commit).map_err(|error| error.to_string())?;
+        tracing::warn!(commit = commit.as_str(), "a rewritten source is accepted");
+        self.agent.accept_rewrite(commit);
+        Ok(())
     }
 
     /// Freezes groups.

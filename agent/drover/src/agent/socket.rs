@@ -15,7 +15,8 @@ use drover_model::InstanceId;
 use tokio::net::UnixListener;
 
 use super::protocol::{
-    FreezeRequest, LogsQuery, PassStatus, Refusal, SOCKET, StateQuery, StateReply, WAIT_MAX_S,
+    AcceptRewrite, FreezeRequest, LogsQuery, PassStatus, Refusal, SOCKET, StateQuery, StateReply,
+    WAIT_MAX_S,
 };
 use super::services::Services;
 use crate::plan_view::{self, PlanView};
@@ -80,6 +81,7 @@ fn router(services: Services) -> Router {
     Router::new()
         .route("/v1/state", get(state))
         .route("/v1/reconcile", post(reconcile))
+        .route("/v1/accept-rewrite", post(accept_rewrite))
         .route("/v1/freeze", post(freeze))
         .route("/v1/unfreeze", post(unfreeze))
         .route("/v1/logs", get(logs))
@@ -105,6 +107,13 @@ async fn state(
 
 async fn reconcile(State(services): State<Services>) -> Reply<PassStatus> {
     services.reconcile().await.map(Json).map_err(refuse)
+}
+
+async fn accept_rewrite(
+    State(services): State<Services>,
+    Json(request): Json<AcceptRewrite>,
+) -> Reply<()> {
+    services.accept_rewrite(&request).map(Json).map_err(refuse)
 }
 
 async fn freeze(State(services): State<Services>, Json(request): Json<FreezeRequest>) -> Reply<()> {

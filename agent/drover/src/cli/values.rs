@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use drover_model::{
-    Activity, DecisionPoint, GroupName, InstanceId, Kind, Reason, Timestamp, Value,
+    Activity, DecisionPoint, GroupName, InstanceId, Kind, Reason, Revision, Timestamp, Value,
 };
 use drover_provider_plugin::from_json;
 
@@ -137,6 +137,12 @@ pub(super) fn kind(text: &str) -> Result<Kind, String> {
         .ok_or_else(|| {
             "expected Fleet, Group, Policy, Binding, Provider, MetricSource or Calendar".to_owned()
         })
+}
+
+/// Parses the full id of a commit.
+pub(super) fn commit(text: &str) -> Result<Revision, String> {
+    Revision::parse(text)
+        .map_err(|_| "expected the full id of a commit, as `git rev-parse` prints it".to_owned())
 }
 
 /// Parses a JSON object.

@@ -131,6 +131,10 @@ impl FreezeFile {
 pub(super) fn reconcile(args: &ReconcileArgs, ui: Ui) -> CommandResult {
     let settings = Settings::of_source(&args.source)?;
     let client = connect(&settings).map_err(needed)?;
+    if let Some(commit) = &args.accept_rewrite {
+        let accepted = client.accept_rewrite(commit);
+        accepted.context("the agent does not take that up")?;
+    }
     let pass = client.reconcile(args.timeout).map_err(|error| {
         let exit = if error.is_timeout() {
             Exit::TimedOut
