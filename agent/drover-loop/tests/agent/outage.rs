@@ -6,7 +6,7 @@ use drover_loop::{OutageRule, SourceError};
 use drover_model::{ExitReport, OutageMode, ProviderRef};
 use drover_provider::Clock as _;
 
-use crate::harness::{World, group};
+use crate::harness::{PROVIDER, World, group};
 
 const AFTER: Duration = Duration::from_mins(2);
 
@@ -119,4 +119,30 @@ async fn a_rollout_that_was_begun_waits_where_it_is() {
     world.repository.fail(None);
     world.converge().await;
     assert_eq!(world.living("web"), ["web-4", "web-5", "web-6"]);
+}
+
+#[tokio::test]
+async fn a_source_that_is_not_trusted_is_as_good_as_out_of_reach() {
+    let mut world = cut_off(OutageMode::Freeze).await;
+    world.repository.fail(None);
+    let revision = world.pass().await.revision.clone().unwrap();
+    let why = "it is not signed".to_owned();
+    let unverified = SourceError::Unverified { revision, why };
+    world.repository.fail(Some(unverified));
+    wait(&mut world, AFTER).await;
+    let mutations = world.mutations();
+    vanish(&world);
+    wait(&mut world, AFTER).await;
+    assert_eq!(world.agent_holds(), ["SourceOutage", "SourceUnavailable"]);
+    assert_eq!(world.mutations(), mutations);
+    world.repository.fail(None);
+    world.converge().await;
+    // A history that nobody has accepted is no better.
+    let other = group("web", 5, "a");
+    world
+        .repository
+        .rewrite(&[("p.yaml", PROVIDER), ("web.yaml", &other)]);
+    wait(&mut world, AFTER).await;
+    assert_eq!(world.agent_holds(), ["SourceOutage", "SourceUnavailable"]);
+    assert_eq!(world.living("web").len(), 3);
 }
