@@ -119,19 +119,21 @@ impl<'a> Draft<'a> {
 
     /// Returns whether what was made above the size stands in for one that restarts.
     pub(super) fn stand_in_needed(&self) -> bool {
-        !self.returning.is_empty()
-            || self
-                .live()
-                .any(|member| recovers(member) || self.settles(member))
+        !self.returning.is_empty() || self.live().any(|member| self.is_back_soon(member))
+    }
+
+    /// Returns whether a member was restarted or changed, and does not serve for long enough yet.
+    pub(super) fn is_back_soon(&self, member: &Member) -> bool {
+        recovers(member) || self.settles(member)
     }
 
     /// Returns the same of what the rollout restarts: what people have restarted is no part of it.
     pub(super) fn rollout_stands_in(&self) -> bool {
-        let by_person = |id: &InstanceId| restarts::latest(self.input.recorded, id).is_some();
-        self.returning.keys().any(|id| !by_person(id))
+        let of_rollout = |id: &InstanceId| !self.restarts_for_people(id);
+        self.returning.keys().any(|id| of_rollout(id))
             || self
                 .live()
-                .any(|member| (recovers(member) || self.settles(member)) && !by_person(&member.id))
+                .any(|member| self.is_back_soon(member) && of_rollout(&member.id))
     }
 
     /// Returns how many more instances above the size are wanted to stand in for those that restart.

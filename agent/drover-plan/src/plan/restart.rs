@@ -11,7 +11,6 @@ use drover_model::{
 
 use super::draft::Draft;
 use super::held;
-use super::in_place::recovers;
 use crate::numbers::serves;
 use crate::restarts;
 
@@ -82,7 +81,12 @@ impl<'a> Draft<'a> {
 
     /// Returns whether a member was restarted because a person asked for it, of late.
     pub(super) fn was_restarted(&self, member: &Member) -> bool {
-        member.restarted_at.is_some() && restarts::latest(self.input.recorded, &member.id).is_some()
+        member.restarted_at.is_some() && self.restarts_for_people(&member.id)
+    }
+
+    /// Returns whether a person asked for a restart of an instance, of late.
+    pub(super) fn restarts_for_people(&self, id: &InstanceId) -> bool {
+        restarts::latest(self.input.recorded, id).is_some()
     }
 
     /// Restarts what people say must be: where nothing may be missing, while another one stands in for it.
@@ -208,9 +212,9 @@ impl<'a> Draft<'a> {
             let ordered = restarts::order_of(self.input.recorded, intent);
             drained.or(ordered.map(|known| &known.order.instance))
         });
-        let recovering = self.live().filter(|member| {
-            self.was_restarted(member) && (recovers(member) || self.settles(member))
-        });
+        let recovering = self
+            .live()
+            .filter(|member| self.was_restarted(member) && self.is_back_soon(member));
         let recovering = recovering.map(|member| &member.id);
         begun.chain(recovering).cloned().collect()
     }

@@ -3,18 +3,16 @@
 use std::cmp::{Ordering, Reverse};
 
 use drover_model::{
-    Cause, Digests, FieldClass, Held, Hold, InstanceClass, InstanceId, Member, OrderVerb, Prefer,
-    Reason, RolloutMode,
+    Cause, Digests, FieldClass, Held, Hold, InstanceClass, Member, OrderVerb, Prefer, Reason,
+    RolloutMode,
 };
 
 use super::draft::Draft;
 use super::held_for;
-use super::in_place::recovers;
 use super::placement::{ZoneCounts, fullest_zone_first};
 use super::stages::Replaced;
 use super::target::Fresh;
 use super::window::is_window;
-use crate::restarts;
 
 impl<'a> Draft<'a> {
     /// Makes missing instances, as many as the ceiling and the spacing of launches allow.
@@ -135,12 +133,10 @@ impl<'a> Draft<'a> {
         if self.resolved.floor < self.resolved.size {
             return 0;
         }
-        let by_person = |id: &InstanceId| restarts::latest(self.input.recorded, id).is_some();
-        let returning = self.returning.keys().filter(|id| by_person(id)).count();
-        let comes = |member: &&Member| recovers(member) || self.settles(member);
-        let coming = self.live().filter(comes);
-        let coming = coming.filter(|member| by_person(&member.id)).count();
-        (returning + coming) as u32
+        let returning = self.returning.keys().copied();
+        let coming = self.live().filter(|member| self.is_back_soon(member));
+        let all = returning.chain(coming.map(|member| &member.id));
+        all.filter(|id| self.restarts_for_people(id)).count() as u32
     }
 
     /// Returns how many the rollout has a use for.
