@@ -110,8 +110,13 @@ pub(super) async fn update_restart(context: &Context<'_>) -> Verdict {
     ensure(after.ownership.as_ref() == Some(&owner), || {
         format!("the tags are {:?}", after.ownership)
     })?;
-    context.provider.update(&update).await?;
-    let again = context.listed(&instance).await?;
+    repeated(context, &update).await
+}
+
+/// Makes the call once more, which changes nothing and interrupts nothing.
+async fn repeated(context: &Context<'_>, update: &UpdateRequest) -> Verdict {
+    context.provider.update(update).await?;
+    let again = context.listed(&update.provider_ref).await?;
     let phase = again.map(|listed| listed.phase);
     ensure(phase == Some(ProviderPhase::Running), || {
         format!("the repeated call left it {phase:?}")
@@ -141,12 +146,7 @@ pub(super) async fn update_again(context: &Context<'_>) -> Verdict {
     ensure(after.ownership == before.ownership, || {
         format!("the tags are {:?}", after.ownership)
     })?;
-    context.provider.update(&update).await?;
-    let again = context.listed(&instance).await?;
-    let phase = again.map(|listed| listed.phase);
-    ensure(phase == Some(ProviderPhase::Running), || {
-        format!("the repeated call left it {phase:?}")
-    })
+    repeated(context, &update).await
 }
 
 pub(super) async fn update_live(context: &Context<'_>) -> Verdict {
