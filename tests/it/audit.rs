@@ -16,15 +16,8 @@ const STATE: &str = "refs/heads/drover/state";
 fn audited() -> Sandbox {
     let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &group("web", 2, IDLE, ""))]);
     for name in ["agent", "mallory"] {
-        let made = Command::new("ssh-keygen")
-            .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"])
-            .arg(sandbox.path(name))
-            .stdin(Stdio::null())
-            .status()
-            .expect("these tests need `ssh-keygen` (package openssh-client)");
-        assert!(made.success());
-        let public = fs::read_to_string(sandbox.path(&format!("{name}.pub"))).unwrap();
-        let line = format!("{name}@example.com {public}");
+        sandbox.make_key(name);
+        let line = sandbox.signer(name);
         sandbox.write(&format!("signers-{name}"), &line);
     }
     sandbox.configure(&format!("key: '{}'\n", sandbox.path("agent").display()));

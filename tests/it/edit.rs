@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 
 use crate::ssh_server::{Access, SshServer};
 use crate::support::{IDLE, PATIENCE, PROVIDER, Sandbox, group, holds, wait_until};
@@ -392,12 +391,8 @@ fn a_rollback_without_another_template_in_the_history_is_refused() {
 fn an_edit_that_is_signed_is_acted_on_where_commits_must_be() {
     let sandbox = sandbox();
     let key = sandbox.path("ada").display().to_string();
-    let made = Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-f", &key])
-        .status();
-    assert!(made.unwrap().success());
-    let public = fs::read_to_string(sandbox.path("ada.pub")).unwrap();
-    sandbox.write("signers", &format!("ada@example.com {public}"));
+    sandbox.make_key("ada");
+    sandbox.write_signers(&["ada"]);
     let text = format!(
         "name: test\n\
          source: {{url: '{}', interval: 1s, verify: {{mode: head, signers: '{}'}}}}\n\

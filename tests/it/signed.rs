@@ -1,9 +1,6 @@
 //! Git that people can trust: an agent over ssh at a real OpenSSH server, signed commits, and
 //! approvals that people with a key give.
 
-use std::fs;
-use std::process::{Command, Stdio};
-
 use crate::ssh_server::{Access, SshServer};
 use crate::support::{IDLE, PATIENCE, PROVIDER, Sandbox, converged, group, instances, wait_until};
 
@@ -13,33 +10,14 @@ fn sandbox() -> Sandbox {
     Sandbox::with_files(&[PROVIDER, (WEB, &group("web", 1, IDLE, ""))])
 }
 
-fn key(sandbox: &Sandbox, name: &str) {
-    let made = Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"])
-        .arg(sandbox.path(name))
-        .stdin(Stdio::null())
-        .status()
-        .expect("these tests need `ssh-keygen` (package openssh-client)");
-    assert!(made.success());
-}
-
-/// Writes the list of signers.
-fn signers(sandbox: &Sandbox, names: &[&str]) {
-    let line = |name: &&str| {
-        let public = fs::read_to_string(sandbox.path(&format!("{name}.pub"))).unwrap();
-        format!("{name}@example.com {public}")
-    };
-    sandbox.write("signers", &names.iter().map(line).collect::<String>());
-}
-
 #[test]
 fn an_agent_follows_a_repository_over_ssh_and_signs_what_it_records() {
     let sandbox = sandbox();
     let server = SshServer::start(&sandbox.path("sshd"));
     let reader = server.client("reader", Access::Read);
     let writer = server.client("writer", Access::Write);
-    key(&sandbox, "agent");
-    signers(&sandbox, &["agent"]);
+    sandbox.make_key("agent");
+    sandbox.write_signers(&["agent"]);
     let text = format!(
         "name: test\n\
          source: {{url: '{}', interval: 1s, knownHosts: '{}'}}\n\
@@ -76,8 +54,8 @@ fn an_agent_follows_a_repository_over_ssh_and_signs_what_it_records() {
 #[test]
 fn what_nobody_signed_is_not_acted_on_and_the_last_signed_commit_stays_in_force() {
     let sandbox = sandbox();
-    key(&sandbox, "ada");
-    signers(&sandbox, &["ada"]);
+    sandbox.make_key("ada");
+    sandbox.write_signers(&["ada"]);
     let signed = |message: &str, size: u32| {
         sandbox.write(&format!("work/{WEB}"), &group("web", size, IDLE, ""));
         let signing = format!("user.signingkey={}", sandbox.path("ada").display());
@@ -146,13 +124,9 @@ fn a_change_waits_until_somebody_on_the_list_approves_it() {
     let web = group("web", 1, IDLE, "");
     let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &web), ("policies/small.yaml", RULE)]);
     for name in ["tom", "mallory"] {
-        key(&sandbox, name);
+        sandbox.make_key(name);
     }
-    signers(&sandbox, &["tom"]);
-    sandbox.configure(&format!(
-        "signers: '{}'\n",
-        sandbox.path("signers").display()
-    ));
+    sandbox.listen_to(&["tom"]);
     let agent = sandbox.agent();
     sandbox.wait_converged("web", 1);
     sandbox.push("two", &[(WEB, &group("web", 2, IDLE, ""))]);
@@ -198,12 +172,8 @@ fn a_canary_that_waits_for_a_person_is_promoted_by_one() {
         group("web", 2, command, "").replace("rollout: {", manual)
     };
     let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &waiting(IDLE))]);
-    key(&sandbox, "tom");
-    signers(&sandbox, &["tom"]);
-    sandbox.configure(&format!(
-        "signers: '{}'\n",
-        sandbox.path("signers").display()
-    ));
+    sandbox.make_key("tom");
+    sandbox.listen_to(&["tom"]);
     let agent = sandbox.agent();
     sandbox.wait_converged("web", 2);
     sandbox.push("next", &[(WEB, &waiting("[sleep, '100000']"))]);
@@ -229,13 +199,9 @@ fn a_canary_that_waits_for_a_person_is_promoted_by_one() {
 fn one_instance_is_kept_and_another_replaced_by_people_with_a_key() {
     let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &group("web", 2, IDLE, ""))]);
     for name in ["tom", "mallory"] {
-        key(&sandbox, name);
+        sandbox.make_key(name);
     }
-    signers(&sandbox, &["tom"]);
-    sandbox.configure(&format!(
-        "signers: '{}'\n",
-        sandbox.path("signers").display()
-    ));
+    sandbox.listen_to(&["tom"]);
     let agent = sandbox.agent();
     sandbox.wait_converged("web", 2);
     let say = |words: &[&str], name: &str| {
@@ -297,12 +263,8 @@ fn one_instance_is_kept_and_another_replaced_by_people_with_a_key() {
 #[test]
 fn whom_a_person_names_goes_when_there_is_one_too_many_and_not_before() {
     let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &group("web", 3, IDLE, ""))]);
-    key(&sandbox, "tom");
-    signers(&sandbox, &["tom"]);
-    sandbox.configure(&format!(
-        "signers: '{}'\n",
-        sandbox.path("signers").display()
-    ));
+    sandbox.make_key("tom");
+    sandbox.listen_to(&["tom"]);
     let agent = sandbox.agent();
     sandbox.wait_converged("web", 3);
     let file = sandbox.path("tom").display().to_string();
@@ -326,12 +288,8 @@ fn whom_a_person_names_goes_when_there_is_one_too_many_and_not_before() {
 #[test]
 fn an_instance_is_restarted_in_place_once_because_a_person_says_so() {
     let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &group("web", 2, IDLE, ""))]);
-    key(&sandbox, "tom");
-    signers(&sandbox, &["tom"]);
-    sandbox.configure(&format!(
-        "signers: '{}'\n",
-        sandbox.path("signers").display()
-    ));
+    sandbox.make_key("tom");
+    sandbox.listen_to(&["tom"]);
     let agent = sandbox.agent();
     sandbox.wait_converged("web", 2);
     let pids = |id: &str| -> Vec<i32> {
@@ -369,7 +327,7 @@ fn an_instance_is_restarted_in_place_once_because_a_person_says_so() {
 #[test]
 fn a_decision_needs_a_key_a_change_and_an_end() {
     let sandbox = sandbox();
-    key(&sandbox, "tom");
+    sandbox.make_key("tom");
     let file = sandbox.path("tom").display().to_string();
     let told = |more: &[&str]| {
         let ran = sandbox.with_config(&[&["approve", "web", "--because", "x"], more].concat());

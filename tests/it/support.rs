@@ -120,6 +120,37 @@ impl Sandbox {
         self.git("work", &["pull", "--quiet", "--rebase", "origin", "main"]);
     }
 
+    /// Makes an ssh key pair without a passphrase, in the sandbox.
+    pub(crate) fn make_key(&self, name: &str) {
+        let made = self
+            .hermetic("ssh-keygen", ".")
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"])
+            .arg(self.path(name))
+            .stdin(Stdio::null())
+            .status()
+            .expect("these tests need `ssh-keygen` (package openssh-client)");
+        assert!(made.success());
+    }
+
+    /// Returns the line of a list of signers by which `name@example.com` has the key of that name.
+    pub(crate) fn signer(&self, name: &str) -> String {
+        let public = fs::read_to_string(self.path(&format!("{name}.pub"))).unwrap();
+        format!("{name}@example.com {public}")
+    }
+
+    /// Writes the list of signers.
+    pub(crate) fn write_signers(&self, names: &[&str]) {
+        let lines = names.iter().map(|name| self.signer(name));
+        self.write("signers", &lines.collect::<String>());
+    }
+
+    /// Lets the agent listen to these signers' operations.
+    pub(crate) fn listen_to(&self, names: &[&str]) {
+        self.write_signers(names);
+        let signers = self.path("signers").display().to_string();
+        self.configure(&format!("signers: '{signers}'\n"));
+    }
+
     /// Returns a command of the binary, with no environment but the sandbox's.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.hermetic(DROVER, ".");

@@ -1,8 +1,6 @@
 //! Instances that InfraKit ends by their handles: exactly those, through signed operations and a commit.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
@@ -19,18 +17,9 @@ const WEB: &str = "groups/web.yaml";
 fn sandbox(files: &[(&str, &str)]) -> Sandbox {
     let sandbox = Sandbox::with_files(&[&[PROVIDER], files].concat());
     for name in ["ada", "mallory"] {
-        let made = Command::new("ssh-keygen")
-            .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"])
-            .arg(sandbox.path(name))
-            .stdin(Stdio::null())
-            .status()
-            .expect("these tests need `ssh-keygen` (package openssh-client)");
-        assert!(made.success());
+        sandbox.make_key(name);
     }
-    let public = fs::read_to_string(sandbox.path("ada.pub")).unwrap();
-    sandbox.write("signers", &format!("ada@example.com {public}"));
-    let signers = sandbox.path("signers").display().to_string();
-    sandbox.configure(&format!("signers: '{signers}'\n"));
+    sandbox.listen_to(&["ada"]);
     sandbox
 }
 
