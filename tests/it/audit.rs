@@ -2,7 +2,8 @@
 //! commit in which it stands.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -116,7 +117,7 @@ fn an_untouched_log_is_verified_and_exported() {
     verify(&sandbox, &[])
         .exits(0)
         .prints(&format!("{all} commits of drover/state up to "))
-        .prints("signatures not checked (--signers); 1 anchor");
+        .prints("signatures not checked (--signers, --gnupg-home); 1 anchor");
     let scale = commit(&sandbox, "web: scale 2 -> 3");
     let since = verify(&sandbox, &["--since", &scale, "-o", "json"]).exits(0);
     assert!(since.json()["commits"].as_u64().unwrap() < all as u64);
@@ -264,6 +265,111 @@ fn only_signatures_of_those_who_are_listed_count() {
     assert_eq!(found[1].1, "SignatureInvalid", "{found:?}");
     let missing = sandbox.path("nowhere").display().to_string();
     verify(&sandbox, &["--signers", &missing]).exits(1);
+}
+
+/// A folder for a GnuPG keyring. The agent of its private keys ends with it.
+struct GnuPg(PathBuf);
+
+impl GnuPg {
+    fn create(home: PathBuf) -> Self {
+        fs::create_dir(&home).unwrap();
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
+        Self(home)
+    }
+
+    /// Runs `gpg`. Returns what it prints.
+    #[track_caller]
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = Command::new("gpg")
+            .args([
+                "--batch",
+                "--quiet",
+                "--pinentry-mode",
+                "loopback",
+                "--homedir",
+            ])
+            .arg(&self.0)
+            .args(arguments)
+            .output()
+            .expect("these tests need `gpg` (package gnupg)");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "gpg {arguments:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn path(&self) -> String {
+        self.0.display().to_string()
+    }
+}
+
+impl Drop for GnuPg {
+    fn drop(&mut self) {
+        let kill = ["--kill", "all"];
+        let _ = Command::new("gpgconf")
+            .arg("--homedir")
+            .arg(&self.0)
+            .args(kill)
+            .status();
+    }
+}
+
+#[test]
+fn an_agent_with_an_open_pgp_key_signs_with_it_or_does_not_start() {
+    let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &group("web", 2, IDLE, ""))]);
+    let agent = GnuPg::create(sandbox.path("gnupg"));
+    let user = "Edge <edge-1@example.com>";
+    agent.run(&[
+        "--passphrase",
+        "",
+        "--quick-gen-key",
+        user,
+        "ed25519",
+        "sign",
+        "1y",
+    ]);
+    let listed = agent.run(&["--with-colons", "--list-keys"]);
+    let line = listed
+        .lines()
+        .find(|line| line.starts_with("fpr:"))
+        .unwrap();
+    let fingerprint = line.split(':').nth(9).unwrap();
+    let plain = fs::read_to_string(sandbox.path("agent.yaml")).unwrap();
+    let run = ["run", "--until-converged", "--timeout", "60s"];
+    let open_pgp = |fingerprint: &str| {
+        format!(
+            "{plain}openPgp: {{gnupgHome: '{}', fingerprint: '{fingerprint}'}}\n",
+            agent.path()
+        )
+    };
+    sandbox.write("agent.yaml", &open_pgp(&"A".repeat(40)));
+    let refused = sandbox.with_config(&run).exits(1);
+    refused
+        .says("cannot sign state commits")
+        .says("No secret key");
+    sandbox.write("agent.yaml", &open_pgp(fingerprint));
+    sandbox.with_config(&run).exits(0);
+
+    // Whoever has the public key alone can check all of it; another keyring fits nothing.
+    let auditor = GnuPg::create(sandbox.path("auditor"));
+    let public = sandbox.path("public.asc").display().to_string();
+    agent.run(&["--output", &public, "--export", fingerprint]);
+    auditor.run(&["--import", &public]);
+    let check = ["--gnupg-home", &auditor.path(), "--strict", "-o", "json"];
+    let ran = verify(&sandbox, &check).exits(0);
+    assert_eq!(ran.json()["verified"], true);
+    let none = GnuPg::create(sandbox.path("none"));
+    let ran = verify(&sandbox, &["--gnupg-home", &none.path(), "-o", "json"]).exits(1);
+    assert_eq!(problems(&ran).len(), commits(&sandbox).len());
+    let export = ["audit", "export", "--gnupg-home", &auditor.path()];
+    let ran = sandbox.with_config(&export).exits(0);
+    assert!(ran.stdout.contains(fingerprint), "{}", ran.stdout);
+    // Git itself accepts each of them.
+    for (id, _) in commits(&sandbox) {
+        let mut git = sandbox.hermetic("git", "fleet.git");
+        let git = git.env("GNUPGHOME", auditor.path());
+        let output = git.args(["verify-commit", &id]).output().unwrap();
+        assert!(output.status.success(), "{id}: {output:?}");
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod commits;
 mod credentials;
 mod error;
 mod files;
+mod gnupg;
 mod http;
 mod known_hosts;
 mod mirror;
@@ -52,6 +53,7 @@ pub use credentials::{
     Secret,
 };
 pub use error::{Cause, Disposition, GitError};
+pub use gnupg::OpenPgpKey;
 pub use known_hosts::{HostKeyError, LinePlace};
 pub use mirror::Mirror;
 pub use oid::{Oid, ParseOidError};
@@ -60,7 +62,7 @@ pub use refs::RemoteRefs;
 pub use signers::{
     AllowedSigners, GIT_NAMESPACE, SSH_SIGNATURE_BEGIN, SignatureError, SignedBy, SignersFile,
 };
-pub use signing::SigningKey;
+pub use signing::{CommitKey, SigningKey};
 pub use ssh_options::{SshIdentity, SshOptions};
 pub use state::{DEFAULT_ATTEMPTS, Loaded, PublishPolicy, Published, StateBranch, StateCommit};
 pub use tree::{

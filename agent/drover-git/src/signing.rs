@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::error::{Cause, GitError};
+use crate::gnupg::OpenPgpKey;
 use crate::known_hosts::described;
 use crate::private_key::SecretKey;
 use crate::signers::GIT_NAMESPACE;
@@ -53,10 +54,33 @@ impl SigningKey {
             source: Cause(error.to_string()),
         })
     }
+}
+
+/// What signs commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitKey {
+    /// An ssh key, in this process.
+    Ssh(SigningKey),
+    /// A key in a GnuPG keyring, by the program `gpg`.
+    OpenPgp(OpenPgpKey),
+}
+
+impl CommitKey {
+    /// Returns kind and fingerprint of the key.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        match self {
+            Self::Ssh(key) => key.fingerprint(),
+            Self::OpenPgp(key) => key.fingerprint(),
+        }
+    }
 
     /// Returns a commit with its signature as the last header.
     pub(crate) fn sign_commit(&self, commit: &[u8]) -> Result<Vec<u8>, GitError> {
-        let signature = self.sign(GIT_NAMESPACE, commit)?;
+        let signature = match self {
+            Self::Ssh(key) => key.sign(GIT_NAMESPACE, commit)?,
+            Self::OpenPgp(key) => key.sign(commit)?,
+        };
         let end = commit.windows(2).position(|two| two == b"\n\n");
         let end = end.unwrap_or(commit.len());
         let header = signature.trim_end().replace('\n', "\n ");

@@ -15,7 +15,7 @@ use crate::mirror::{Mirror, file_id, read_blob};
 use crate::oid::Oid;
 use crate::open::clear_locks;
 use crate::refs::{RemoteRefs, full_reference};
-use crate::signing::SigningKey;
+use crate::signing::CommitKey;
 use crate::tree::{FILE_BYTES_MAX, Kind};
 use crate::update::PushOutcome;
 use crate::write::{Change, CommitMeta, Content, Edit};
@@ -115,7 +115,7 @@ pub struct StateBranch {
     /// What was last seen published.
     published_reference: String,
     identity: Signature,
-    signer: Option<Arc<SigningKey>>,
+    signer: Option<Arc<CommitKey>>,
     /// What readers see: our newest commit, else what was published.
     tip: Option<Oid>,
     /// The branch at the remote, as last seen.
@@ -166,7 +166,7 @@ impl StateBranch {
     }
 
     /// Signs commits with this key from now on.
-    pub fn sign_with(&mut self, key: Option<Arc<SigningKey>>) {
+    pub fn sign_with(&mut self, key: Option<Arc<CommitKey>>) {
         self.signer = key;
     }
 

@@ -13,7 +13,7 @@ use crate::error::GitError;
 use crate::oid::Oid;
 use crate::open::open_repository;
 use crate::pack::{Source, make_durable, store};
-use crate::signing::SigningKey;
+use crate::signing::CommitKey;
 use crate::tree::{DEPTH_MAX, Kind};
 
 #[cfg(test)]
@@ -68,7 +68,7 @@ pub struct CommitMeta {
     /// When; seconds are kept.
     pub time: Timestamp,
     /// Who signs the commit. None: nobody.
-    pub signer: Option<Arc<SigningKey>>,
+    pub signer: Option<Arc<CommitKey>>,
 }
 
 /// An edit whose content may already be an object of the repository.

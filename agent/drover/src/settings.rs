@@ -15,7 +15,7 @@ use drover_provider_docker::{GrantedMount, Grants, LoginSource, Registries, Regi
 use drover_provider_plugin::Directory;
 use drover_spec::agent_config::{
     self, AgentConfig, DockerConfig, DockerLogin, DockerRegistry, MetricSourceConfig, Mode,
-    NotifyConfig, PluginsConfig, ReviewsConfig, SecretsConfig, WebhookConfig,
+    NotifyConfig, OpenPgpConfig, PluginsConfig, ReviewsConfig, SecretsConfig, WebhookConfig,
 };
 
 use crate::cli::{AgentOptions, Listen, SourceOptions};
@@ -86,6 +86,8 @@ pub(crate) struct Settings {
     pub(crate) signers: Option<SignersFile>,
     /// The private key that signs, and a file with its passphrase.
     pub(crate) key: Option<(PathBuf, Option<PathBuf>)>,
+    /// An OpenPGP key that signs state commits instead.
+    pub(crate) open_pgp: Option<OpenPgpConfig>,
     /// Which secrets documents may refer to.
     pub(crate) secrets: SecretsConfig,
     /// The webhooks that are answered on `listen`.
@@ -187,6 +189,7 @@ impl Settings {
                 .as_ref()
                 .and_then(|config| config.signers.clone().map(SignersFile)),
             key: config.as_ref().and_then(|config| config.key.clone()),
+            open_pgp: config.as_ref().and_then(|config| config.open_pgp.clone()),
             metric_sources: list(config.as_ref(), |config| &config.metric_sources),
             secrets: list(config.as_ref(), |config| &config.secrets),
             webhooks: list(config.as_ref(), |config| &config.webhooks),

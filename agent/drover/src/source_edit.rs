@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_git::{CommitMeta, Edit, Mirror, Oid, PushOutcome, Signature, SigningKey};
+use drover_git::{CommitKey, CommitMeta, Edit, Mirror, Oid, PushOutcome, Signature};
 use drover_model::{GroupName, Kind, Timestamp};
 use drover_spec::Document;
 
@@ -80,7 +80,7 @@ pub(crate) struct Author<'a> {
     /// The commit's message.
     pub(crate) message: &'a str,
     /// Who signs it. None: nobody.
-    pub(crate) signer: Option<Arc<SigningKey>>,
+    pub(crate) signer: Option<Arc<CommitKey>>,
 }
 
 /// Edits the file that holds `group`; `edit` gets the file's text and returns the new one.

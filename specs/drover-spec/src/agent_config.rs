@@ -18,6 +18,7 @@ use crate::tree::{Node, TreeLimits, read};
 mod docker;
 mod metrics;
 mod notify;
+mod open_pgp;
 mod plugins;
 mod reviews;
 mod secrets;
@@ -25,6 +26,7 @@ mod verify;
 mod webhooks;
 
 pub use docker::{DockerConfig, DockerLogin, DockerMount, DockerRegistry};
+pub use open_pgp::OpenPgpConfig;
 pub use reviews::{ReviewsConfig, ReviewsKind};
 pub use secrets::SecretsConfig;
 pub use verify::{Verify, VerifyMode, VerifyPath};
@@ -61,6 +63,8 @@ pub struct AgentConfig {
     pub signers: Option<PathBuf>,
     /// A private key that signs state commits, and a file with its passphrase.
     pub key: Option<(PathBuf, Option<PathBuf>)>,
+    /// An OpenPGP key that signs state commits instead.
+    pub open_pgp: Option<OpenPgpConfig>,
     /// Which secrets documents may refer to.
     pub secrets: SecretsConfig,
     /// The webhooks that are answered on `listen`.
@@ -354,6 +358,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
     let signers = path(&fields, "signers");
     let key = path(&fields, "key");
     let passphrase = path(&fields, "keyPassphraseFile");
+    let open_pgp = open_pgp::open_pgp(&fields);
     let secrets = secrets::secrets(&fields.object("secrets"));
     let webhooks = webhooks::webhooks(&fields, listen);
     let notify = notify::notify(&fields);
@@ -377,6 +382,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
         docker,
         signers,
         key: key.map(|key| (key, passphrase)),
+        open_pgp,
         secrets,
         webhooks,
         notify,

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use drover_git::{
-    AllowedSigners, CommitMeta, Edit, GitError, Mirror, Oid, SignatureError, SignersFile,
-    SigningKey, StateBranch, Trust,
+    AllowedSigners, CommitKey, CommitMeta, Edit, GitError, Mirror, Oid, OpenPgpKey, SignatureError,
+    SignersFile, SigningKey, StateBranch, Trust,
 };
 use tempfile::TempDir;
 
@@ -216,7 +216,7 @@ fn git_accepts_the_commits_that_we_sign() {
         assert!(signer.fingerprint().contains("SHA256:"));
         let mut state =
             StateBranch::open(desk.mirror(), &format!("state/{kind}"), agent("edge-1")).unwrap();
-        state.sign_with(Some(Arc::new(signer)));
+        state.sign_with(Some(Arc::new(CommitKey::Ssh(signer))));
         let edits = [Edit::put("groups/web.yaml", "size: 3\n")];
         let message = "web: created\n\nA body.\n\nDrover-Group: web".to_owned();
         let id = state.commit(edits, message, at(0)).unwrap().unwrap();
@@ -240,7 +240,8 @@ fn commits_that_are_rebuilt_on_a_newer_tip_are_signed_again() {
     let key = desk.key("agent", "ed25519");
     let trust = desk.signers(&[("edge-1@example.com", "", "agent")]);
     let mut ours = site.state("a");
-    ours.sign_with(Some(Arc::new(SigningKey::read(&key, None).unwrap())));
+    let signer = SigningKey::read(&key, None).unwrap();
+    ours.sign_with(Some(Arc::new(CommitKey::Ssh(signer))));
     let mut theirs = site.state("b");
     let edit = |path: &str| [Edit::put(path, "x\n")];
     ours.commit(edit("groups/a.yaml"), "ours".to_owned(), at(0))
@@ -377,8 +378,13 @@ impl GnuPg {
     }
 
     fn run(&self, arguments: &[&str]) -> Vec<u8> {
+        self.run_with("", arguments)
+    }
+
+    fn run_with(&self, passphrase: &str, arguments: &[&str]) -> Vec<u8> {
         let output = Command::new("gpg")
-            .args(["--batch", "--quiet", "--passphrase", "", "--homedir"])
+            .args(["--batch", "--quiet", "--pinentry-mode", "loopback"])
+            .args(["--passphrase", passphrase, "--homedir"])
             .arg(&self.home)
             .args(arguments)
             .output()
@@ -389,13 +395,39 @@ impl GnuPg {
     }
 }
 
-impl Drop for GnuPg {
-    fn drop(&mut self) {
+impl GnuPg {
+    fn fingerprint(&self, user: &str) -> String {
+        let listed = self.run(&["--with-colons", "--list-keys", user]);
+        let listed = String::from_utf8(listed).unwrap();
+        let line = listed.lines().find(|line| line.starts_with("fpr:"));
+        line.unwrap().split(':').nth(9).unwrap().to_owned()
+    }
+
+    /// Ends the agent that keeps private keys, and with it the passphrases that it remembers.
+    fn forget(&self) {
         let _ = Command::new("gpgconf")
             .arg("--homedir")
             .arg(&self.home)
             .args(["--kill", "all"])
             .status();
+    }
+
+    /// Asserts that Git accepts the signature of a commit.
+    #[track_caller]
+    fn accepts(&self, desk: &Desk, id: Oid) {
+        let output = git_command(&desk.repository)
+            .env("GNUPGHOME", &self.home)
+            .args(["verify-commit", &id.to_string()])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}");
+    }
+}
+
+impl Drop for GnuPg {
+    fn drop(&mut self) {
+        self.forget();
     }
 }
 
@@ -463,6 +495,78 @@ fn openpgp_signatures_are_checked_with_the_configured_keyring_only() {
         .mirror()
         .verify_commit(signed, &trust(Some(&desk.path("nowhere"))))
         .unwrap_err();
+    assert!(matches!(error, GitError::Gpg { .. }), "{error:?}");
+}
+
+/// Makes a state commit that this key signs.
+fn state_commit(desk: &Desk, branch: &str, key: OpenPgpKey) -> Result<Oid, GitError> {
+    let mut state = StateBranch::open(desk.mirror(), branch, agent("edge-1")).unwrap();
+    state.sign_with(Some(Arc::new(CommitKey::OpenPgp(key))));
+    let edits = [Edit::put("groups/web.yaml", "size: 3\n")];
+    let id = state.commit(edits, "web: created".to_owned(), at(0))?;
+    state.publish(&patient(1)).unwrap();
+    Ok(id.unwrap())
+}
+
+#[test]
+fn git_accepts_the_commits_that_we_sign_with_open_pgp_keys() {
+    let desk = Desk::new();
+    desk.commit(None);
+    let gnupg = GnuPg::create(desk.path("agent"), "Agent <agent@example.com>");
+    let fingerprint = gnupg.fingerprint("agent@example.com");
+    let open = |fingerprint: &str, passphrase: Option<PathBuf>| {
+        OpenPgpKey::open(gnupg.home.clone(), fingerprint, passphrase)
+    };
+    let key = open(&fingerprint.to_lowercase(), None).unwrap();
+    assert_eq!(key.fingerprint(), format!("OpenPGP {fingerprint}"));
+    let id = state_commit(&desk, "state/plain", key).unwrap();
+    gnupg.accepts(&desk, id);
+    let trust = Trust {
+        signers: None,
+        gnupg_home: Some(gnupg.home.clone()),
+    };
+    assert_eq!(desk.verify(id, &trust).unwrap(), fingerprint);
+
+    gnupg.run_with(
+        "secret words",
+        &[
+            "--quick-gen-key",
+            "Locked <locked@example.com>",
+            "ed25519",
+            "sign",
+            "1y",
+        ],
+    );
+    let locked = gnupg.fingerprint("locked@example.com");
+    let phrase = desk.path("phrase");
+    fs::write(&phrase, "secret words\n").unwrap();
+    gnupg.forget();
+    let key = open(&locked, Some(phrase.clone())).unwrap();
+    let id = state_commit(&desk, "state/locked", key.clone()).unwrap();
+    gnupg.accepts(&desk, id);
+    assert_eq!(desk.verify(id, &trust).unwrap(), locked);
+
+    // The key is gone from under a running agent: its commits are not made without a signature.
+    fs::write(&phrase, "other words\n").unwrap();
+    gnupg.forget();
+    let error = state_commit(&desk, "state/refused", key).unwrap_err();
+    assert!(matches!(error, GitError::Sign { .. }), "{error:?}");
+    gnupg.forget();
+    for (fingerprint, passphrase) in [
+        (&locked, Some(phrase)),
+        (&locked, None),
+        (&"A".repeat(40), None),
+    ] {
+        let error = open(fingerprint, passphrase).unwrap_err();
+        let GitError::Sign { source, .. } = &error else {
+            panic!("{error:?}")
+        };
+        let why = source.to_string();
+        let told = ["signing failed: ", "the key needs a passphrase"];
+        assert!(told.iter().any(|words| why.contains(words)), "{why}");
+        assert!(!why.contains("words"), "{why}");
+    }
+    let error = OpenPgpKey::open(desk.path("nowhere"), &fingerprint, None).unwrap_err();
     assert!(matches!(error, GitError::Gpg { .. }), "{error:?}");
 }
 

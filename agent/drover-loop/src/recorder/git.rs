@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_git::{
-    CommitMeta, Edit, GitError, Mirror, Oid, PublishPolicy, PushAdvice, PushBudget, PushLimits,
-    PushOutcome, RemoteRefs, Signature, SigningKey, StateBranch,
+    CommitKey, CommitMeta, Edit, GitError, Mirror, Oid, PublishPolicy, PushAdvice, PushBudget,
+    PushLimits, PushOutcome, RemoteRefs, Signature, StateBranch,
 };
 use drover_model::Timestamp;
 
@@ -26,7 +26,7 @@ pub struct GitRecorderOptions {
     /// Spreads the attempts of agents that collide.
     pub seed: u64,
     /// Signs state commits. None: nobody does.
-    pub signer: Option<Arc<SigningKey>>,
+    pub signer: Option<Arc<CommitKey>>,
     /// Where to remember what was published last. None: nowhere.
     pub anchor: Option<PathBuf>,
 }
@@ -38,7 +38,7 @@ pub struct GitRecorder {
     state: StateBranch,
     reference: String,
     identity: Signature,
-    signer: Option<Arc<SigningKey>>,
+    signer: Option<Arc<CommitKey>>,
     anchor: Option<PathBuf>,
     refs: SharedRefs,
     /// The branch's published tip, as last seen.

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use drover_git::{
-    CommitMeta, Edit, Mirror, PushOutcome, RemoteOptions, RepositoryKind, Signature, SignersFile,
-    SigningKey, SourceUrl, Trust, init_repository,
+    CommitKey, CommitMeta, Edit, Mirror, PushOutcome, RemoteOptions, RepositoryKind, Signature,
+    SignersFile, SigningKey, SourceUrl, Trust, init_repository,
 };
 use drover_loop::{
     GitSource, Memory, OPERATIONS_BRANCH, OperationRefusal, Operations as _, OperationsOptions,
@@ -84,7 +84,7 @@ impl Desk {
                 email: "jane@example.com".to_owned(),
             },
             time: now(),
-            signer: signer.map(|name| Arc::new(self.signing(name))),
+            signer: signer.map(|name| Arc::new(CommitKey::Ssh(self.signing(name)))),
         };
         let commit = self.mirror.build_commit(tip, edits, &meta);
         let commit = commit.unwrap().expect("a change");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use drover_apply::{Journal, JournalError, MemoryJournal, RedbJournal};
-use drover_git::{Mirror, Signature, SigningKey};
+use drover_git::{CommitKey, Mirror, OpenPgpKey, Signature, SigningKey};
 use drover_loop::{
     ANCHOR_FILE, Agent, AgentParts, AgentSettings, Entropy, GitRecorder, GitRecorderOptions,
     GitSource, Lease, Liveness, LivenessProbe, Memory, Mode, OPERATIONS_BRANCH, Operations,
@@ -184,11 +184,22 @@ fn operations(
 
 /// Reads the key that signs state commits: an agent that should sign and cannot does not start. A dry
 /// run commits nothing.
-fn signing_key(settings: &Settings, dry: bool) -> CommandResult<Option<Arc<SigningKey>>> {
-    let Some((path, passphrase)) = settings.key.as_ref().filter(|_| !dry) else {
+fn signing_key(settings: &Settings, dry: bool) -> CommandResult<Option<Arc<CommitKey>>> {
+    if dry {
         return Ok(None);
+    }
+    let key = match (&settings.key, &settings.open_pgp) {
+        (Some((path, passphrase)), _) => {
+            SigningKey::read(path, passphrase.as_deref()).map(CommitKey::Ssh)
+        }
+        (None, Some(key)) => OpenPgpKey::open(
+            key.gnupg_home.clone(),
+            &key.fingerprint,
+            key.passphrase.clone(),
+        )
+        .map(CommitKey::OpenPgp),
+        (None, None) => return Ok(None),
     };
-    let key = SigningKey::read(path, passphrase.as_deref());
     Ok(Some(Arc::new(key.context("cannot sign state commits")?)))
 }
 

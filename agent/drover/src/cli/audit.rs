@@ -25,9 +25,19 @@ pub(crate) struct VerifyOptions {
     /// Every commit must be signed by somebody in this file (OpenSSH allowed signers)
     #[arg(long, value_name = "FILE")]
     pub(crate) signers: Option<PathBuf>,
+    /// Every commit must be signed with a key of this GnuPG keyring, or by somebody in --signers
+    #[arg(long, value_name = "DIR")]
+    pub(crate) gnupg_home: Option<PathBuf>,
     /// Where to read.
     #[command(flatten)]
     pub(crate) source: SourceOptions,
+}
+
+impl VerifyOptions {
+    /// Returns whether signatures are checked.
+    pub(crate) fn checks_signatures(&self) -> bool {
+        self.signers.is_some() || self.gnupg_home.is_some()
+    }
 }
 
 /// Arguments of `drover audit verify`.

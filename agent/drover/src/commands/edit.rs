@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use drover_git::SigningKey;
+use drover_git::{CommitKey, SigningKey};
 use drover_model::{Activity, GroupName, Suspend, Timestamp};
 
 use crate::cli::{EditOptions, ResumeArgs, RollbackArgs, ScaleArgs, SuspendArgs};
@@ -115,7 +115,7 @@ struct Desk<'a> {
     options: &'a EditOptions,
     settings: Settings,
     repository: Repository,
-    key: Option<Arc<SigningKey>>,
+    key: Option<Arc<CommitKey>>,
 }
 
 impl<'a> Desk<'a> {
@@ -130,7 +130,7 @@ impl<'a> Desk<'a> {
             options,
             settings,
             repository,
-            key: key.map(Arc::new),
+            key: key.map(|key| Arc::new(CommitKey::Ssh(key))),
         })
     }
 

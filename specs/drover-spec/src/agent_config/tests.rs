@@ -285,6 +285,36 @@ credentials:
     ");
 }
 
+#[test]
+fn an_open_pgp_key_is_named_by_its_whole_fingerprint_and_signs_alone() {
+    let head = "name: a\nsource: {url: x}\n";
+    let digits = "98dfea7130a300ae60279525ccd5784c33b04e6f";
+    let rest = format!("openPgp: {{gnupgHome: /g, fingerprint: '{digits}', passphraseFile: /p}}\n");
+    let config = parsed(&format!("{head}{rest}"));
+    let expected = OpenPgpConfig {
+        gnupg_home: "/g".into(),
+        fingerprint: digits.to_ascii_uppercase(),
+        passphrase: Some("/p".into()),
+    };
+    assert_eq!(config.open_pgp, Some(expected));
+    for (text, why) in [
+        (format!("key: /k\n{rest}"), "either `key` or `openPgp`"),
+        (
+            "openPgp: {gnupgHome: /g, fingerprint: '33B04E6F'}".to_owned(),
+            "whole fingerprint",
+        ),
+        (
+            "openPgp: {gnupgHome: g, fingerprint: '33B04E6F'}".to_owned(),
+            "absolute path",
+        ),
+        ("openPgp: {gnupgHome: /g}".to_owned(), "`fingerprint`"),
+    ] {
+        let mistakes = parse("agent.yaml", format!("{head}{text}").as_bytes()).unwrap_err();
+        let found = mistakes.iter().any(|mistake| mistake.message.contains(why));
+        assert!(found, "{text}: {mistakes:?}");
+    }
+}
+
 fn with_sources(sources: &str) -> String {
     let text =
         format!("name: edge-1\nsource: {{url: /srv/fleet.git}}\nmetrics:\n  sources:\n{sources}");

@@ -95,6 +95,11 @@ pub(crate) static AGENT: Object = any(
             "A file with the passphrase of `key`, an absolute path.",
         ),
         optional(
+            "openPgp",
+            Shape::Object(&AGENT_OPEN_PGP),
+            "An OpenPGP key that signs state commits, instead of `key`. Asks for the program `gpg`.",
+        ),
+        optional(
             "secrets",
             Shape::Object(&AGENT_SECRETS),
             "Which secrets documents may refer to. Default: none.",
@@ -187,6 +192,28 @@ pub(crate) static AGENT_NOTIFY: Object = any(
             Shape::Word(&["info", "error"], &[]),
             Preset::Word("info"),
             "`error`: only what somebody has to look at, and its end.",
+        ),
+    ],
+);
+
+static AGENT_OPEN_PGP: Object = any(
+    "openPgp",
+    "An OpenPGP key that signs state commits.",
+    &[
+        required(
+            "gnupgHome",
+            Shape::Text { max: 4096 },
+            "The folder of a GnuPG keyring with the private key, an absolute path: one of the agent's own, never the home of a person.",
+        ),
+        required(
+            "fingerprint",
+            Shape::Text { max: 64 },
+            "The whole fingerprint of the key, as `gpg --list-secret-keys` prints it.",
+        ),
+        optional(
+            "passphraseFile",
+            Shape::Text { max: 4096 },
+            "A file with the passphrase of the key, an absolute path.",
         ),
     ],
 );

@@ -72,9 +72,10 @@ impl History {
                 Some(since)
             }
         };
-        let trust = options.signers.as_ref().map(|path| Trust {
-            signers: Some(SignersFile(path.clone())),
-            gnupg_home: None,
+        let (signers, gnupg_home) = (&options.signers, &options.gnupg_home);
+        let trust = options.checks_signatures().then(|| Trust {
+            signers: signers.clone().map(SignersFile),
+            gnupg_home: gnupg_home.clone(),
         });
         if let Some(signers) = trust.as_ref().and_then(|trust| trust.signers.as_ref()) {
             signers.read().context("cannot read --signers")?;

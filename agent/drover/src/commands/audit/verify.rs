@@ -103,7 +103,7 @@ pub(super) fn run(args: &AuditVerifyArgs, ui: Ui) -> CommandResult {
         unproven: 0,
         failed: 0,
         sources_missing: 0,
-        signatures_checked: args.options.signers.is_some(),
+        signatures_checked: args.options.checks_signatures(),
         anchors: Vec::new(),
         problems: Vec::new(),
         problems_in_all: 0,
@@ -334,7 +334,7 @@ fn summary(report: &Report, text: &mut String) {
     let signed = if report.signatures_checked {
         "signatures checked"
     } else {
-        "signatures not checked (--signers)"
+        "signatures not checked (--signers, --gnupg-home)"
     };
     let anchored = match report.anchors.len() {
         0 => "no anchor: a history that was rewritten as a whole cannot be told (--anchor)"

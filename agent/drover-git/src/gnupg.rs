@@ -1,0 +1,240 @@
+//! The program `gpg`: one call with a keyring that the agent's own file names, and what it answers.
+//! Nothing of a person's home counts, nothing is fetched from key servers, and no call waits for a person.
+
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::error::{Cause, GitError};
+use crate::signers::{SignatureError, SignedBy};
+
+/// How an OpenPGP signature begins.
+pub(crate) const PGP_SIGNATURE_BEGIN: &str = "-----BEGIN PGP SIGNATURE-----";
+
+/// How long `gpg` may take for one signature; it takes some milliseconds, and a second when it has to start its agent.
+const GPG_LIMIT: Duration = Duration::from_secs(20);
+
+/// How often the end of `gpg` is looked for.
+const GPG_POLL: Duration = Duration::from_millis(2);
+
+/// What is read of what `gpg` says.
+const GPG_ANSWER_BYTES_MAX: u64 = 64 << 10;
+
+/// A private key in a GnuPG keyring that signs commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenPgpKey {
+    home: PathBuf,
+    fingerprint: String,
+    passphrase: Option<PathBuf>,
+}
+
+impl OpenPgpKey {
+    /// Takes the key with this fingerprint (40 or 64 hexadecimal digits) in the keyring `home`, and sees that it signs.
+    /// `passphrase`: a file whose first line unlocks it.
+    ///
+    /// # Errors
+    ///
+    /// [`GitError::Gpg`] when `gpg` cannot be asked, [`GitError::Sign`] when it does not sign with that key.
+    pub fn open(
+        home: PathBuf,
+        fingerprint: &str,
+        passphrase: Option<PathBuf>,
+    ) -> Result<Self, GitError> {
+        let key = Self {
+            home,
+            fingerprint: fingerprint.to_ascii_uppercase(),
+            passphrase,
+        };
+        key.sign(b"drover\n")?;
+        Ok(key)
+    }
+
+    /// Returns kind and fingerprint of the key.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        format!("OpenPGP {}", self.fingerprint)
+    }
+
+    /// Returns an armoured signature over `content`.
+    pub(crate) fn sign(&self, content: &[u8]) -> Result<String, GitError> {
+        let refused = |why: String| GitError::Sign {
+            key: self.fingerprint(),
+            source: Cause(why),
+        };
+        let mut gpg = gpg(&self.home)?;
+        // The agent that keeps private keys is of this keyring too: `gpg` starts it where it does not run.
+        gpg.args(["--pinentry-mode", "loopback", "--status-fd", "2"])
+            .args(["--local-user", &self.fingerprint, "--armor"]);
+        if let Some(path) = &self.passphrase {
+            gpg.arg("--passphrase-file").arg(path);
+        }
+        gpg.args(["--detach-sign", "--output", "-"]);
+        let answer = ask(&self.home, gpg, content)?;
+        if !answer.status.success() {
+            return Err(refused(why_not(&answer.told)));
+        }
+        if !answer.text.starts_with(PGP_SIGNATURE_BEGIN) {
+            return Err(refused("gpg made no signature".to_owned()));
+        }
+        Ok(answer.text)
+    }
+}
+
+/// What `gpg` did.
+struct Answer {
+    status: ExitStatus,
+    /// What it wrote to its output.
+    text: String,
+    /// What it said: lines for people, and status lines for programs.
+    told: String,
+}
+
+/// Returns a call of `gpg` with a keyring.
+fn gpg(home: &Path) -> Result<Command, GitError> {
+    if !home.is_dir() {
+        return Err(failed(home, "there is no such folder".to_owned()));
+    }
+    let mut command = Command::new("gpg");
+    command
+        .args(["--batch", "--no-tty", "--no-options", "--disable-dirmngr"])
+        .args(["--no-auto-key-retrieve", "--trust-model", "always"])
+        .arg("--homedir")
+        .arg(home)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("LC_ALL", "C");
+    Ok(command)
+}
+
+/// Runs it to its end.
+fn ask(home: &Path, mut gpg: Command, content: &[u8]) -> Result<Answer, GitError> {
+    let io = |error: std::io::Error| failed(home, error.to_string());
+    let started = gpg
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = started
+        .map_err(|error| failed(home, format!("the program gpg cannot be started: {error}")))?;
+    if let Some(mut input) = child.stdin.take() {
+        // One that ends early says why.
+        let _ = input.write_all(content);
+    }
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(io)? {
+            break status;
+        }
+        if begun.elapsed() > GPG_LIMIT {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(failed(home, "gpg did not end".to_owned()));
+        }
+        std::thread::sleep(GPG_POLL);
+    };
+    Ok(Answer {
+        status,
+        text: answered(child.stdout.take()).map_err(io)?,
+        told: answered(child.stderr.take()).map_err(io)?,
+    })
+}
+
+/// Reads what an ended program left in a pipe. The agent of private keys that it may have started keeps no end of it.
+fn answered(pipe: Option<impl std::io::Read>) -> std::io::Result<String> {
+    let mut text = Vec::new();
+    if let Some(pipe) = pipe {
+        pipe.take(GPG_ANSWER_BYTES_MAX).read_to_end(&mut text)?;
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+fn failed(home: &Path, why: String) -> GitError {
+    GitError::Gpg {
+        home: home.to_owned(),
+        source: Cause(why),
+    }
+}
+
+/// Asks whether a detached signature fits. The outer error: it could not be asked.
+pub(crate) fn verify(
+    home: &Path,
+    content: &[u8],
+    signature: &str,
+) -> Result<Result<SignedBy, SignatureError>, GitError> {
+    let io = |error: std::io::Error| failed(home, error.to_string());
+    let mut file = tempfile::NamedTempFile::new().map_err(io)?;
+    file.write_all(signature.as_bytes()).map_err(io)?;
+    file.write_all(b"\n").map_err(io)?;
+    let mut gpg = gpg(home)?;
+    gpg.args(["--no-autostart", "--status-fd", "1", "--verify"])
+        .arg(file.path())
+        .arg("-");
+    let answer = ask(home, gpg, content)?;
+    Ok(judge(&answer.text))
+}
+
+/// Says in a line why `gpg` did not sign.
+fn why_not(told: &str) -> String {
+    let lines = || told.lines().filter_map(|line| line.strip_prefix("gpg: "));
+    let failed = lines().find(|line| line.contains("failed: "));
+    let locked = told.contains("[GNUPG:] NEED_PASSPHRASE ");
+    let why = match failed.or_else(|| lines().last()) {
+        None => "gpg does not say why",
+        Some(_) if failed.is_none() && locked => "the key needs a passphrase, and none is given",
+        Some(why) => why,
+    };
+    why.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+/// Reads the status lines of `gpg`, which are meant for programs.
+fn judge(status: &str) -> Result<SignedBy, SignatureError> {
+    let lines = || {
+        status
+            .lines()
+            .filter_map(|line| line.strip_prefix("[GNUPG:] "))
+    };
+    let word = |key: &str, index: usize| {
+        let line = lines().find(|line| line.split(' ').next() == Some(key))?;
+        line.split(' ').nth(index).map(str::to_owned)
+    };
+    let has = |key: &str| word(key, 0).is_some();
+    let key = |id: Option<String>| format!("OpenPGP {}", id.unwrap_or_default());
+    if lines().filter(|line| line.starts_with("NEWSIG")).count() > 1 {
+        let why = "there are several".to_owned();
+        return Err(SignatureError::Unreadable { why });
+    }
+    if has("BADSIG") {
+        return Err(SignatureError::Wrong {
+            key: key(word("BADSIG", 1)),
+        });
+    }
+    for (mark, why) in [
+        ("EXPSIG", "the signature has expired"),
+        ("EXPKEYSIG", "the key has expired"),
+        ("REVKEYSIG", "the key was revoked"),
+    ] {
+        if has(mark) {
+            return Err(SignatureError::NotValid {
+                key: key(word(mark, 1)),
+                principal: word(mark, 2).unwrap_or_default(),
+                why: why.to_owned(),
+            });
+        }
+    }
+    if has("GOODSIG")
+        && let Some(fingerprint) = word("VALIDSIG", 1)
+    {
+        return Ok(SignedBy {
+            principal: fingerprint.clone(),
+            key: key(Some(fingerprint)),
+        });
+    }
+    if has("NO_PUBKEY") {
+        return Err(SignatureError::Unknown {
+            key: key(word("NO_PUBKEY", 1)),
+        });
+    }
+    let why = "gpg cannot read it".to_owned();
+    Err(SignatureError::Unreadable { why })
+}
