@@ -16,15 +16,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use drover_loop::AgentHandle;
 use drover_spec::agent_config::{WebhookConfig, WebhookKind};
-use ring::hmac;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use self::limit::Limit;
+use self::signature::is_signed;
 use super::metrics::Metrics;
 
 mod limit;
+mod signature;
 #[cfg(test)]
 mod tests;
 
@@ -260,49 +261,4 @@ async fn secret(path: &Path) -> std::io::Result<Vec<u8>> {
         return Err(invalid("the file is empty"));
     }
     Ok(secret)
-}
-
-/// Returns whether a request is signed with the secret. A header that is missing, there twice or not of
-/// the form takes as long as one with another signature.
-fn is_signed(kind: WebhookKind, secret: &[u8], headers: &HeaderMap, body: &[u8]) -> bool {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-    let name = match kind {
-        WebhookKind::GitHub => "x-hub-signature-256",
-        WebhookKind::GitLab => "x-gitlab-token",
-        WebhookKind::Gitea => "x-gitea-signature",
-        WebhookKind::Generic => "x-signature-256",
-    };
-    let mut values = headers.get_all(name).iter();
-    let only = match (values.next(), values.next()) {
-        (Some(value), None) => Some(value.as_bytes()),
-        (None | Some(_), _) => None,
-    };
-    let prefix: &[u8] = match kind {
-        WebhookKind::GitHub | WebhookKind::Generic => b"sha256=",
-        WebhookKind::Gitea => b"",
-        // The comparison of two secrets must not tell where they part or how long they are: their
-        // keyed hashes are compared.
-        WebhookKind::GitLab => {
-            let given = hmac::sign(&key, only.unwrap_or_default());
-            return hmac::verify(&key, secret, given.as_ref()).is_ok();
-        }
-    };
-    let given = only
-        .and_then(|value| value.strip_prefix(prefix))
-        .and_then(hex);
-    let equal = hmac::verify(&key, body, &given.unwrap_or_default()).is_ok();
-    equal && given.is_some()
-}
-
-/// Reads a SHA-256 in hexadecimal digits.
-fn hex(text: &[u8]) -> Option<[u8; 32]> {
-    let digit = |byte: u8| (byte as char).to_digit(16).map(|value| value as u8);
-    let mut bytes = [0; 32];
-    if text.len() != 2 * bytes.len() {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(bytes)
 }

@@ -8,6 +8,9 @@ use super::limit::{BURST, PER_SECOND};
 use super::*;
 use crate::plugins::PluginStates;
 
+#[path = "../../../examples/webhook-bodies/calls.rs"]
+mod calls;
+
 const SECRET: &[u8] = b"It's a Secret to Everybody";
 const BODY: &[u8] = b"Hello, World!";
 /// The example of GitHub's documentation, "Validating webhook deliveries", for the two above.
@@ -78,6 +81,15 @@ fn a_signature_counts_for_its_bytes_and_its_secret_and_in_its_form_only() {
         WebhookKind::Gitea,
         &[("x-gitea-signature", &value)]
     ));
+}
+
+#[test]
+fn changed_calls_count_for_nothing() {
+    let judged: Vec<bool> = (0..5_000)
+        .map(|number| calls::judge(7, number).unwrap())
+        .collect();
+    let counted = judged.iter().filter(|counts| **counts).count();
+    assert!((1_000..3_000).contains(&counted), "{counted} count");
 }
 
 #[test]
