@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use crate::http_backend::HttpBackend;
 use crate::support::{IDLE, PROVIDER, Sandbox, group};
 
+mod replays;
+
 /// The most memory that an agent may need for any of them.
 const PEAK_MAX_KIB: u64 = 128 << 10;
 
@@ -26,7 +28,7 @@ const GOOD: &str = "groups/good.yaml";
 /// A fleet with one good group, which runs.
 struct Fleet {
     sandbox: Sandbox,
-    _server: HttpBackend,
+    server: HttpBackend,
     /// The process of the good group's instance.
     runs: BTreeMap<i32, String>,
 }
@@ -69,7 +71,7 @@ impl Fleet {
         assert_eq!(runs.len(), 1, "{runs:?}");
         Self {
             sandbox,
-            _server: server,
+            server,
             runs,
         }
     }
@@ -260,13 +262,9 @@ fn reader(mut from: impl std::io::Read + Send + 'static) -> std::thread::JoinHan
 /// Waits for the end of a process. Returns the most memory that it was seen to have had, in KiB.
 #[track_caller]
 fn watch(child: &mut Child, begun: Instant) -> u64 {
-    let path = format!("/proc/{}/status", child.id());
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {
-        let status = std::fs::read_to_string(&path).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let seen = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        peak = peak.max(seen.unwrap_or(0));
+        peak = peak.max(peak_kib(child.id()));
         if begun.elapsed() > TIME_MAX {
             child.kill().unwrap();
             panic!("it does not end");
@@ -274,6 +272,14 @@ fn watch(child: &mut Child, begun: Instant) -> u64 {
         std::thread::sleep(Duration::from_millis(2));
     }
     peak
+}
+
+/// Returns the most memory that a process has had, in KiB.
+fn peak_kib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let seen = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    seen.unwrap_or(0)
 }
 
 /// Bytes that nothing can compress, the same each time.

@@ -474,6 +474,11 @@ impl Agent {
         self.wait()
     }
 
+    /// Returns the id of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills it without a warning.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

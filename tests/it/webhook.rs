@@ -18,7 +18,7 @@ const BODY: &str = r#"{"ref":"refs/heads/main","after":"$(touch /tmp/believed)"}
 /// How many requests a flood has.
 const FLOOD: usize = 200;
 
-fn signature(secret: &str, body: &str) -> String {
+pub(crate) fn signature(secret: &str, body: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let mut text = String::from("sha256=");
     for byte in hmac::sign(&key, body.as_bytes()).as_ref() {
@@ -46,7 +46,8 @@ fn status(answer: &str) -> u16 {
     word.and_then(|word| word.parse().ok()).unwrap()
 }
 
-fn post(address: &str, path: &str, signature: &str) -> u16 {
+/// Posts the body with a signature. Returns the answer's status.
+pub(crate) fn post(address: &str, path: &str, signature: &str) -> u16 {
     let header = format!("X-Hub-Signature-256: {signature}\r\n");
     status(&send(address, path, &header, BODY.len(), BODY))
 }
@@ -71,7 +72,7 @@ fn start(address: &str) -> (Sandbox, HttpBackend) {
 }
 
 /// How often the agent asked where the branches are since the last call.
-fn looks(server: &HttpBackend) -> usize {
+pub(crate) fn looks(server: &HttpBackend) -> usize {
     let seen = server.take_requests().into_iter();
     let looks = seen.filter(|request| {
         request

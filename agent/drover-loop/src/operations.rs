@@ -259,18 +259,21 @@ impl OperationsReader {
         let begun = self.judged.verdicts.len();
         let Judged { verdicts, seen, .. } = &mut self.judged;
         for file in &self.files[begun..] {
+            let signed = file.text.as_deref().and_then(operation::split);
+            let digest = signed.map(|(document, _)| hex(&Sha256::digest(document)));
+            let before = digest.as_ref().and_then(|digest| seen.get(digest));
+            // What was there before is not computed again: whoever may push can copy a file thousands of times.
+            if let Some(path) = before.filter(|path| **path != file.path) {
+                let why = format!("it was there before as {path}");
+                verdicts.push(Err((OperationRefusal::Replayed, why)));
+                continue;
+            }
             let verdict = verify(file, &signers, &self.options.fleet);
             // Only what is verified was there before: nobody else can use a document up.
-            verdicts.push(verdict.and_then(|verified| {
-                let signed = file.text.as_deref().map(signed_part).unwrap_or_default();
-                let digest = hex(&Sha256::digest(signed));
-                let path = seen.entry(digest).or_insert_with(|| file.path.clone());
-                if *path == file.path {
-                    return Ok(verified);
-                }
-                let why = format!("it was there before as {path}");
-                Err((OperationRefusal::Replayed, why))
-            }));
+            if let (Ok(_), Some(digest)) = (&verdict, digest) {
+                seen.insert(digest, file.path.clone());
+            }
+            verdicts.push(verdict);
         }
         self.judged.signers = text;
         Ok(())
@@ -370,10 +373,6 @@ fn take_up(approvals: &mut Approvals, file: &File, operation: &Operation, signer
             operation: file.commit.clone(),
         }),
     }
-}
-
-fn signed_part(text: &str) -> &str {
-    operation::split(text).map_or(text, |(document, _)| document)
 }
 
 /// Tells what the time makes of an operation. One that expired long ago is not worth a word.
