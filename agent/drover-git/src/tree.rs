@@ -1,6 +1,8 @@
 //! Listing the documents of a commit, straight from its tree: nothing is checked out, links and
 //! submodules are never followed, and everything has a limit.
 
+use std::fmt;
+
 use git2::{ObjectType, Odb, Repository, Tree};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
@@ -165,8 +167,28 @@ pub enum RefusedWhy {
     PathTooDeep,
     /// A name that is not UTF-8, or contains control characters or a backslash.
     BadName,
+    /// A name that stands for another place in a file system: `.`, `..`, `.git`, or one with a slash in it. No
+    /// porcelain of Git writes one.
+    NameLeadsAway,
+    /// An entry that says it is a file, and is a folder or a commit.
+    NotAFile,
     /// Beyond [`FILES_MAX`], [`ENTRIES_MAX`] or [`TOTAL_BYTES_MAX`]: the listing is incomplete.
     TooMany,
+}
+
+impl fmt::Display for RefusedWhy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Symlink => "symbolic links are not followed",
+            Self::Submodule => "submodules are not entered",
+            Self::TooLarge => "it is larger than 1 MiB",
+            Self::PathTooDeep => "it is more than 32 folders deep",
+            Self::BadName => "its name is not plain UTF-8",
+            Self::NameLeadsAway => "its name would lead to another place",
+            Self::NotAFile => "it is no file",
+            Self::TooMany => "the repository has more files than the limits allow",
+        })
+    }
 }
 
 /// The documents of a commit below a root.
@@ -250,7 +272,7 @@ fn newer(
         };
         *entries = left;
         // A listing takes no others.
-        let Some(name) = usable_name(entry.name_bytes()) else {
+        let Ok(name) = usable_name(entry.name_bytes()) else {
             continue;
         };
         let before = old.and_then(|old| old.get_name(name));
@@ -370,13 +392,14 @@ impl Walk<'_> {
                 return Ok(());
             }
             let kind = Kind::of(entry.filemode());
-            let Some(name) = usable_name(entry.name_bytes()) else {
-                let shown = String::from_utf8_lossy(entry.name_bytes())
-                    .escape_debug()
-                    .to_string();
-                self.listing
-                    .refuse(&join(prefix, &shown), RefusedWhy::BadName);
-                continue;
+            let name = match usable_name(entry.name_bytes()) {
+                Ok(name) => name,
+                Err(why) => {
+                    let shown = String::from_utf8_lossy(entry.name_bytes());
+                    let shown = shown.escape_debug().to_string();
+                    self.listing.refuse(&join(prefix, &shown), why);
+                    continue;
+                }
             };
             let path = join(prefix, name);
             if self.ignore.ignores(&path, kind == Kind::Folder) {
@@ -407,7 +430,7 @@ impl Walk<'_> {
             .map_err(|error| missing_or(error, oid, "read the size of a file"))?;
         let size = size as u64;
         if kind != ObjectType::Blob {
-            self.listing.refuse(&path, RefusedWhy::BadName);
+            self.listing.refuse(&path, RefusedWhy::NotAFile);
         } else if size > FILE_BYTES_MAX {
             self.listing.refuse(&path, RefusedWhy::TooLarge);
         } else if self.listing.files.len() >= FILES_MAX || self.bytes + size > TOTAL_BYTES_MAX {
@@ -442,11 +465,14 @@ pub fn is_document(name: &str) -> bool {
 }
 
 /// Returns the name when it can appear in a message and in any file system.
-fn usable_name(bytes: &[u8]) -> Option<&str> {
-    let name = std::str::from_utf8(bytes).ok()?;
+fn usable_name(bytes: &[u8]) -> Result<&str, RefusedWhy> {
+    let name = std::str::from_utf8(bytes).map_err(|_| RefusedWhy::BadName)?;
     let reserved = matches!(name, "" | "." | "..") || name.eq_ignore_ascii_case(".git");
-    let strange = name
-        .chars()
-        .any(|c| c.is_control() || matches!(c, '/' | '\\'));
-    (!reserved && !strange).then_some(name)
+    if reserved || name.contains('/') {
+        return Err(RefusedWhy::NameLeadsAway);
+    }
+    if name.chars().any(|c| c.is_control() || c == '\\') {
+        return Err(RefusedWhy::BadName);
+    }
+    Ok(name)
 }

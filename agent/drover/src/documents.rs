@@ -156,7 +156,7 @@ impl Documents {
             )));
         }
         for refused in &listing.refused {
-            diagnostics.push(refused_file(&refused.path, why(refused.why)));
+            diagnostics.push(refused_file(&refused.path, refused.why));
         }
         let mut texts = BTreeMap::new();
         for file in &listing.files {
@@ -192,20 +192,9 @@ fn rule_mistakes(mistakes: Vec<(usize, String)>) -> Vec<Diagnostic> {
     mistakes.into_iter().map(diagnostic).collect()
 }
 
-fn refused_file(path: &str, why: &str) -> Diagnostic {
+fn refused_file(path: &str, why: RefusedWhy) -> Diagnostic {
     let message = format!("the file is not read: {why}");
     Diagnostic::error("file-refused", message, SourceSpan::start_of(path))
-}
-
-fn why(why: RefusedWhy) -> &'static str {
-    match why {
-        RefusedWhy::Symlink => "symbolic links are not followed",
-        RefusedWhy::Submodule => "submodules are not entered",
-        RefusedWhy::TooLarge => "it is larger than 1 MiB",
-        RefusedWhy::PathTooDeep => "it is more than 32 folders deep",
-        RefusedWhy::BadName => "its name is not plain UTF-8",
-        RefusedWhy::TooMany => "the repository has more files than the limits allow",
-    }
 }
 
 struct Walk {
@@ -247,7 +236,7 @@ impl Walk {
                 continue;
             }
             if kind.is_symlink() {
-                let diagnostic = refused_file(&path, why(RefusedWhy::Symlink));
+                let diagnostic = refused_file(&path, RefusedWhy::Symlink);
                 self.diagnostics.push(diagnostic);
             } else if kind.is_dir() {
                 self.folder(&path)?;
@@ -263,7 +252,7 @@ impl Walk {
         let attempted = || format!("cannot read {}", place.display());
         let size = fs::metadata(&place).context(attempted())?.len();
         if size > FILE_BYTES_MAX {
-            let diagnostic = refused_file(path, why(RefusedWhy::TooLarge));
+            let diagnostic = refused_file(path, RefusedWhy::TooLarge);
             self.diagnostics.push(diagnostic);
         } else if self.texts.len() >= FILES_MAX {
             return Err(CommandError::new(format!(

@@ -25,10 +25,13 @@ fn a_rule_that_does_not_parse_is_named_by_its_line() {
 
 #[test]
 fn names_that_could_mislead_are_not_usable() {
-    for name in [&b"a\nb"[..], b"..", b".GIT", b"a\\b", b"a\xff", b"\x1b[31m"] {
-        assert_eq!(usable_name(name), None);
+    for name in [&b"a\nb"[..], b"a\\b", b"a\xff", b"\x1b[31m"] {
+        assert_eq!(usable_name(name), Err(RefusedWhy::BadName));
     }
-    assert_eq!(usable_name("größe.yaml".as_bytes()), Some("größe.yaml"));
+    for name in [&b".."[..], b".", b"", b".GIT", b"a/b", b"a/../../b"] {
+        assert_eq!(usable_name(name), Err(RefusedWhy::NameLeadsAway));
+    }
+    assert_eq!(usable_name("größe.yaml".as_bytes()), Ok("größe.yaml"));
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use drover_git::{
-    FILE_BYTES_MAX, GitError, IGNORE_FILE, IgnoreRules, Mirror, Oid, PathPatterns, RefusedWhy,
-    RemoteRefs, Trust,
+    FILE_BYTES_MAX, GitError, IGNORE_FILE, IgnoreRules, Mirror, Oid, PathPatterns, RemoteRefs,
+    Trust,
 };
 use drover_model::Revision;
 use sha2::{Digest as _, Sha256};
@@ -405,7 +405,7 @@ impl Source for GitSource {
         let files = files.filter(|file| !file.path.ends_with(IGNORE_FILE));
         let refused = listing.refused.into_iter().map(|refused| RefusedFile {
             path: refused.path,
-            why: why(refused.why).to_owned(),
+            why: refused.why.to_string(),
         });
         Ok(SourceTree {
             commit: SourceCommit {
@@ -481,17 +481,6 @@ impl Source for GitSource {
         let (ancestor, of) = (oid_of(ancestor.as_str())?, oid_of(of.as_str())?);
         let descends = self.mirror.is_ancestor(ancestor, of);
         descends.map_err(|error| unreachable(&error))
-    }
-}
-
-fn why(why: RefusedWhy) -> &'static str {
-    match why {
-        RefusedWhy::Symlink => "symbolic links are not followed",
-        RefusedWhy::Submodule => "submodules are not entered",
-        RefusedWhy::TooLarge => "it is larger than 1 MiB",
-        RefusedWhy::PathTooDeep => "it is more than 32 folders deep",
-        RefusedWhy::BadName => "its name is not plain UTF-8",
-        RefusedWhy::TooMany => "the repository has more files than the limits allow",
     }
 }
 
