@@ -10,14 +10,18 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::credentials::{Login, Proxy, RemoteOptions};
+use crate::credentials::{ClientCertificate, Login, Proxy, RemoteOptions};
 use crate::error::{Cause, GitError};
 
 /// Hosts decide by the prefix `git/` whether to answer a Git client or a browser.
 const USER_AGENT: &str = "git/2.0 (drover)";
 
-/// Builds a client; each has its own TLS settings, so no global default provider is needed.
-pub(crate) fn build(url: &Url, options: &RemoteOptions) -> Result<Client, GitError> {
+/// Builds a client that shows this certificate; each has its own TLS settings, so no global default provider is needed.
+pub(crate) fn build(
+    url: &Url,
+    options: &RemoteOptions,
+    shown: Option<&ClientCertificate>,
+) -> Result<Client, GitError> {
     let mut builder = Client::builder()
         .user_agent(USER_AGENT)
         .timeout(options.timeout)
@@ -25,7 +29,7 @@ pub(crate) fn build(url: &Url, options: &RemoteOptions) -> Result<Client, GitErr
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false);
-    builder = builder.tls_backend_preconfigured(tls(url, options)?);
+    builder = builder.tls_backend_preconfigured(tls(url, options, shown)?);
     builder = match &options.proxy {
         Proxy::Environment if is_loopback(url) => builder.no_proxy(),
         Proxy::Environment => builder,
@@ -57,7 +61,11 @@ fn is_loopback(url: &Url) -> bool {
     host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn tls(url: &Url, options: &RemoteOptions) -> Result<rustls::ClientConfig, GitError> {
+fn tls(
+    url: &Url,
+    options: &RemoteOptions,
+    shown: Option<&ClientCertificate>,
+) -> Result<rustls::ClientConfig, GitError> {
     let roots = match &options.ca_file {
         Some(path) => roots_of_file(path)?,
         // Plain HTTP trusts nobody, but reqwest wants TLS settings nevertheless.
@@ -72,7 +80,7 @@ fn tls(url: &Url, options: &RemoteOptions) -> Result<rustls::ClientConfig, GitEr
             source: Cause(error.to_string()),
         })?;
     let config = config.with_root_certificates(roots);
-    let Some(shown) = &options.client_certificate else {
+    let Some(shown) = shown else {
         return Ok(config.with_no_client_auth());
     };
     let broken = |path: &Path, text: String| GitError::CaFile {

@@ -160,6 +160,8 @@ pub struct RemoteOptions {
     pub ca_file: Option<PathBuf>,
     /// A certificate to show to the host.
     pub client_certificate: Option<ClientCertificate>,
+    /// Another one for pushing.
+    pub write_client_certificate: Option<ClientCertificate>,
     /// Which way requests take.
     pub proxy: Proxy,
     /// Keys and known hosts, for a remote over ssh.
@@ -180,7 +182,8 @@ pub const DEFAULT_DEADLINE: Duration = Duration::from_mins(5);
 impl RemoteOptions {
     /// Returns the files that a client is built from.
     pub(crate) fn client_files(&self) -> Vec<&Path> {
-        let shown = self.client_certificate.iter();
+        let shown = [&self.client_certificate, &self.write_client_certificate];
+        let shown = shown.into_iter().flatten();
         let shown = shown.flat_map(|shown| [&shown.certificate, &shown.key]);
         let proxy = match &self.proxy {
             Proxy::Through {
@@ -210,6 +213,7 @@ impl Default for RemoteOptions {
             write_credentials: None,
             ca_file: None,
             client_certificate: None,
+            write_client_certificate: None,
             proxy: Proxy::Environment,
             ssh: SshOptions::default(),
             timeout: DEFAULT_TIMEOUT,

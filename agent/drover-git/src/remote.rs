@@ -47,6 +47,8 @@ pub(crate) struct Remote {
 struct Worker {
     directory: PathBuf,
     client: Option<BuiltClient>,
+    /// The one that pushes, where that shows a certificate of its own: connections are shared otherwise.
+    write_client: Option<BuiltClient>,
 }
 
 /// A client, and what it was built from: when that changes it is built anew.
@@ -70,6 +72,7 @@ impl Remote {
                 let mut worker = Worker {
                     directory,
                     client: None,
+                    write_client: None,
                 };
                 for job in queue {
                     job(&mut worker);
@@ -180,7 +183,7 @@ impl Worker {
                     Some(login) => Some(login.read()?),
                     None => place.credentials().cloned(),
                 };
-                let client = self.client(base, options)?;
+                let client = self.client(base, purpose, options)?;
                 Carrier::Http(Http::new(client, base.clone(), credentials))
             }
             (None, Some(ssh)) => Carrier::Ssh(Ssh {
@@ -197,16 +200,27 @@ impl Worker {
         Ok(Session::new(carrier, options.timeout, options.deadline))
     }
 
-    fn client(&mut self, base: &Url, options: &Arc<RemoteOptions>) -> Result<Client, GitError> {
+    fn client(
+        &mut self,
+        base: &Url,
+        purpose: Purpose,
+        options: &Arc<RemoteOptions>,
+    ) -> Result<Client, GitError> {
+        let (slot, shown) = match (purpose, &options.write_client_certificate) {
+            (Purpose::Write, Some(own)) => (&mut self.write_client, Some(own)),
+            (Purpose::Read | Purpose::Write, _) => {
+                (&mut self.client, options.client_certificate.as_ref())
+            }
+        };
         let stamps = files::stamps(&options.client_files());
-        if let Some(built) = &self.client
+        if let Some(built) = slot
             && Arc::ptr_eq(&built.options, options)
             && built.stamps == stamps
         {
             return Ok(built.client.clone());
         }
-        let client = client::build(base, options)?;
-        self.client = Some(BuiltClient {
+        let client = client::build(base, options, shown)?;
+        *slot = Some(BuiltClient {
             options: Arc::clone(options),
             stamps,
             client: client.clone(),

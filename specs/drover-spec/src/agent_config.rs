@@ -428,6 +428,8 @@ const PUSH_FILES: &[&str] = &[
     "sshKeyFile",
     "sshPassphraseFile",
     "sshAgent",
+    "clientCertificateFile",
+    "clientKeyFile",
 ];
 
 /// Whom to trust is the same for both.

@@ -33,8 +33,8 @@ struct Nginx {
 }
 
 impl Nginx {
-    /// Serves `/basic/fleet.git` to Jane with her password, and `/shown/fleet.git` to whoever shows a
-    /// certificate of the authority.
+    /// Serves `/basic/fleet.git` to Jane with her password, `/shown/fleet.git` to whoever shows a
+    /// certificate of the authority, and `/pushed/fleet.git` to whoever shows one to push, and none to read.
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("served");
@@ -125,7 +125,7 @@ impl Nginx {
             "fastcgi_param SCRIPT_FILENAME {backend}/git-http-backend;
       fastcgi_param GIT_PROJECT_ROOT {root};
       fastcgi_param GIT_HTTP_EXPORT_ALL 1;
-      fastcgi_param PATH_INFO $1;
+      fastcgi_param PATH_INFO $path;
       fastcgi_param REQUEST_METHOD $request_method;
       fastcgi_param QUERY_STRING $query_string;
       fastcgi_param CONTENT_TYPE $content_type;
@@ -144,12 +144,20 @@ http {{
     listen {address} ssl;
     ssl_certificate {ca}/server.pem; ssl_certificate_key {ca}/server.key;
     ssl_client_certificate {ca}/ca.pem; ssl_verify_client optional;
-    location ~ ^/basic(/.*)$ {{
+    location ~ ^/basic(?<path>/.*)$ {{
       auth_basic fleet; auth_basic_user_file {folder}/htpasswd;
       {params} fastcgi_pass unix:{folder}/fcgi.sock;
     }}
-    location ~ ^/shown(/.*)$ {{
+    location ~ ^/shown(?<path>/.*)$ {{
       if ($ssl_client_verify != SUCCESS) {{ return 403; }}
+      {params} fastcgi_pass unix:{folder}/fcgi.sock;
+    }}
+    location ~ ^/pushed(?<path>/.*)$ {{
+      set $who read;
+      if ($request_uri ~ receive-pack) {{ set $who push; }}
+      if ($ssl_client_verify = SUCCESS) {{ set $who $who-shown; }}
+      if ($who = push) {{ return 403; }}
+      if ($who = read-shown) {{ return 403; }}
       {params} fastcgi_pass unix:{folder}/fcgi.sock;
     }}
   }}
@@ -322,6 +330,39 @@ fn a_certificate_is_shown_to_a_host_that_asks_for_one() {
             "{certificate} {key}: {error:?}"
         );
     }
+}
+
+#[test]
+fn pushing_may_show_a_certificate_of_its_own() {
+    let nginx = Nginx::start();
+    let files = &nginx.authority.folder;
+    let own = ClientCertificate {
+        certificate: files.join("server.pem"),
+        key: files.join("server.key"),
+    };
+    let pushing = RemoteOptions {
+        write_client_certificate: Some(own.clone()),
+        ..nginx.options()
+    };
+    let mirror = nginx.mirror("pushed", pushing);
+    round_trip(&mirror, "size: 4\n");
+    round_trip(&mirror, "size: 5\n");
+    // The host refuses who reads with it, and who pushes without it.
+    let both = RemoteOptions {
+        client_certificate: Some(own),
+        ..nginx.options()
+    };
+    let error = nginx.mirror("pushed", both).list().unwrap_err();
+    let forbidden = |error: &GitError| matches!(error, GitError::Auth { status: 403, .. });
+    assert!(forbidden(&error), "{error:?}");
+    let mirror = nginx.mirror("pushed", nginx.options());
+    let tip = mirror.list().unwrap().require("main").unwrap();
+    mirror.fetch(&[("main", tip)]).unwrap();
+    let edits = [Edit::put("groups/web.yaml", "size: 6\n")];
+    let new = mirror.build_commit(Some(tip), &edits, &meta("change"));
+    let error = mirror.update("main", Some(tip), new.unwrap().unwrap());
+    let error = error.unwrap_err();
+    assert!(forbidden(&error), "{error:?}");
 }
 
 /// An HTTP proxy that knows `CONNECT` and one target. Ends when dropped.

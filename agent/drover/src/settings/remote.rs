@@ -45,6 +45,7 @@ pub(super) fn options(
         write_credentials: push.and_then(login),
         ca_file: source.credentials.ca.clone(),
         client_certificate: client_certificate(&source.credentials),
+        write_client_certificate: push.and_then(client_certificate),
         proxy: match &source.proxy {
             None => Proxy::Environment,
             Some(agent_config::Proxy::Off) => Proxy::Off,

@@ -659,16 +659,8 @@ pub(crate) static AGENT_SOURCE_CREDENTIALS: Object = any(
             Shape::Text { max: 4096 },
             "A PEM file with the authorities that sign the host's certificate.",
         ),
-        optional(
-            "clientCertificateFile",
-            Shape::Text { max: 4096 },
-            "For https: a PEM file with a certificate to show to the host.",
-        ),
-        optional(
-            "clientKeyFile",
-            Shape::Text { max: 4096 },
-            "A PEM file with the private key of `clientCertificateFile`.",
-        ),
+        CLIENT_CERTIFICATE_FILE,
+        CLIENT_KEY_FILE,
         SSH_KEY_FILE,
         SSH_PASSPHRASE_FILE,
         SSH_AGENT,
@@ -688,6 +680,8 @@ pub(crate) static AGENT_PUSH_CREDENTIALS: Object = any(
         USERNAME_FILE,
         PASSWORD_FILE,
         TOKEN_FILE,
+        CLIENT_CERTIFICATE_FILE,
+        CLIENT_KEY_FILE,
         SSH_KEY_FILE,
         SSH_PASSPHRASE_FILE,
         SSH_AGENT,
@@ -710,6 +704,18 @@ const TOKEN_FILE: Field = optional(
     "tokenFile",
     Shape::Text { max: 4096 },
     "A file with an access token, instead of user name and password.",
+);
+
+const CLIENT_CERTIFICATE_FILE: Field = optional(
+    "clientCertificateFile",
+    Shape::Text { max: 4096 },
+    "For https: a PEM file with a certificate to show to the host.",
+);
+
+const CLIENT_KEY_FILE: Field = optional(
+    "clientKeyFile",
+    Shape::Text { max: 4096 },
+    "A PEM file with the private key of `clientCertificateFile`.",
 );
 
 const SSH_KEY_FILE: Field = optional(
