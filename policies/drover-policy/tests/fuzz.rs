@@ -1,6 +1,6 @@
-//! A few of the mutated expressions that the example `fuzz` evaluates a million of.
+//! A few of the mutated expressions that the example `fuzz-expressions` evaluates a million of.
 
-#[path = "../examples/fuzz/mutate.rs"]
+#[path = "../examples/fuzz-expressions/mutate.rs"]
 mod mutate;
 
 use std::time::{Duration, Instant};

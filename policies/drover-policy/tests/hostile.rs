@@ -1,6 +1,6 @@
 //! Whatever an expression tries, it is refused or stopped soon, and says why.
 
-#[path = "../examples/fuzz/hostile.rs"]
+#[path = "../examples/fuzz-expressions/hostile.rs"]
 mod hostile;
 
 use std::time::{Duration, Instant};

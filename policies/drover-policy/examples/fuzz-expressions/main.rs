@@ -1,7 +1,7 @@
 //! Evaluates expressions that are made to go wrong, and says whether any did.
 //!
 //! ```text
-//! cargo run --release -p drover-policy --example fuzz -- [--seed N] [--count N] [--only N] [--hostile]
+//! cargo run --release -p drover-policy --example fuzz-expressions -- [--seed N] [--count N] [--only N] [--hostile]
 //! ```
 //!
 //! Each of `--count` expressions is one of ours, mutated, and is evaluated without the check and, if it
