@@ -1,10 +1,15 @@
 //! What is read from people and from Git, made out of ours by plain mutation. The same seed and number give the same
 //! text; what a target says of it is an error only where a promise is broken.
 
+#[path = "dice.rs"]
+mod dice;
+
 use std::collections::BTreeMap;
 
 use drover_git::{AllowedSigners, IgnoreRules, SourceUrl};
 use drover_spec::{agent_config, assemble, operation, parse_file, record, render};
+
+use dice::Dice;
 
 /// Something that reads text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -269,26 +274,9 @@ const PIECES: [&str; 40] = [
     "//",
 ];
 
-/// A small generator of numbers that look random (`splitmix64`).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, most: usize) -> usize {
-        (self.roll() % most.max(1) as u64) as usize
-    }
-}
-
 /// Returns text `number` of the walk with `seed`.
 pub(crate) fn mutated(corpus: &[String], seed: u64, number: u64) -> String {
-    let mut dice = Dice(seed ^ number.wrapping_mul(0xd6e8_feb8_6659_fd93));
+    let mut dice = Dice::of(seed, number);
     let at = dice.below(corpus.len());
     let mut text: Vec<char> = corpus[at].chars().collect();
     for _ in 0..=dice.below(4) {

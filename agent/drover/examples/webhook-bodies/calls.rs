@@ -1,12 +1,16 @@
 //! Calls of webhooks that are signed, and then changed or not. Whoever changes anything but the case of a digit does
 //! not know the secret, so the call must be refused. The same seed and number give the same call.
 
+#[path = "../../../drover-loop/examples/fuzz/dice.rs"]
+mod dice;
+
 use std::fmt::Write as _;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use drover_spec::agent_config::WebhookKind;
 use ring::hmac;
 
+use self::dice::Dice;
 use super::signature::{header, is_signed};
 
 /// The largest body that is made: hosts send some kilobytes.
@@ -19,26 +23,10 @@ const KINDS: [WebhookKind; 4] = [
     WebhookKind::Generic,
 ];
 
-/// A small generator of numbers that look random (`splitmix64`).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, most: usize) -> usize {
-        (self.roll() % most.max(1) as u64) as usize
-    }
-
-    fn bytes(&mut self, most: usize) -> Vec<u8> {
-        let length = self.below(most);
-        (0..length).map(|_| self.roll() as u8).collect()
-    }
+/// Returns fewer than `most` bytes.
+fn any_bytes(dice: &mut Dice, most: usize) -> Vec<u8> {
+    let length = dice.below(most);
+    (0..length).map(|_| dice.roll() as u8).collect()
 }
 
 /// What was done to a signed call.
@@ -71,7 +59,7 @@ struct Call {
 ///
 /// It is judged wrongly.
 pub(crate) fn judge(seed: u64, number: u64) -> Result<bool, String> {
-    let call = call(&mut Dice(seed ^ number.wrapping_mul(0xd6e8_feb8_6659_fd93)));
+    let call = call(&mut Dice::of(seed, number));
     let counts = is_signed(call.kind, &call.secret, &call.headers, &call.body);
     // A token of GitLab stands for a signature, and does not cover the body.
     let token = call.kind == WebhookKind::GitLab;
@@ -200,7 +188,7 @@ fn body(dice: &mut Dice) -> Vec<u8> {
     match dice.below(3) {
         0 => push.to_vec(),
         1 => push[..dice.below(push.len())].to_vec(),
-        _ => dice.bytes(BODY_BYTES_MAX),
+        _ => any_bytes(dice, BODY_BYTES_MAX),
     }
 }
 
@@ -226,7 +214,7 @@ fn mutate(dice: &mut Dice, bytes: &mut Vec<u8>) {
             }
             2 => bytes.truncate(at),
             3 => {
-                let new = dice.bytes(8);
+                let new = any_bytes(dice, 8);
                 bytes.splice(at..at, new);
             }
             _ => {

@@ -1,7 +1,12 @@
 //! Expressions made out of ours by plain mutation. The same seed and number give the same one.
 
+#[path = "../../../../agent/drover-loop/examples/fuzz/dice.rs"]
+mod dice;
+
 use drover_policy::LIBRARY;
 use drover_policy::language::Datum;
+
+use self::dice::Dice;
 
 /// The page of the language, whose examples are a part of the corpus.
 const PAGE: &str = include_str!("../../../../docs/reference/cel.md");
@@ -140,22 +145,7 @@ const ATOMS: [&str; 40] = [
     "sort",
 ];
 
-/// A small generator of numbers that look random (`splitmix64`).
-pub(crate) struct Dice(u64);
-
 impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, most: usize) -> usize {
-        (self.roll() % most.max(1) as u64) as usize
-    }
-
     fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         let at = self.below(all.len());
         &all[at]
@@ -182,7 +172,7 @@ pub(crate) fn corpus() -> Vec<String> {
 
 /// Returns expression `number` of the walk with `seed`.
 pub(crate) fn mutated(corpus: &[String], seed: u64, number: u64) -> String {
-    let mut dice = Dice(seed ^ number.wrapping_mul(0xd6e8_feb8_6659_fd93));
+    let mut dice = Dice::of(seed, number);
     let mut source: Vec<char> = dice.one_of(corpus).chars().collect();
     for _ in 0..=dice.below(3) {
         mutate(&mut source, corpus, &mut dice);
