@@ -118,8 +118,8 @@ pub enum GitError {
         /// Why not.
         source: Cause,
     },
-    /// OpenPGP signatures could not be checked.
-    #[error("check a signature with the keyring in {}", home.display())]
+    /// `gpg` could not be asked for a signature, or about one.
+    #[error("ask gpg with the keyring in {}", home.display())]
     Gpg {
         /// The folder of the keyring.
         home: PathBuf,
