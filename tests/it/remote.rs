@@ -113,6 +113,63 @@ fn a_repository_that_is_down_stops_neither_healing_nor_the_record_of_it() {
     assert!(!recorded.contains(&format!("{id}:")), "{recorded}");
 }
 
+/// Somebody deletes the state branch: whatever the agent does meanwhile, it is there again, whole.
+#[track_caller]
+fn survives_a_lost_state_branch(sandbox: &Sandbox, branch: &str) {
+    let name = format!("refs/heads/{branch}");
+    let there = |path: &str| {
+        let file = format!("{branch}:{path}");
+        let mut git = sandbox.hermetic("git", "fleet.git");
+        git.args(["cat-file", "-e", &file])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    };
+    let recorded = ["agents/test.json", "groups/web.yaml", "inputs/web.json"];
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 2);
+    wait_until("the record", PATIENCE, || {
+        recorded.iter().all(|path| there(path))
+    });
+    sandbox.git("fleet.git", &["update-ref", "-d", &name]);
+    sandbox.push("three", &[(WEB, &group("web", 3, IDLE, ""))]);
+    sandbox.wait_converged("web", 3);
+    wait_until("the branch", PATIENCE, || {
+        recorded.iter().all(|path| there(path))
+    });
+    assert!(
+        !sandbox.agent_log().contains("EpochConflict"),
+        "{}",
+        sandbox.agent_log()
+    );
+    assert_eq!(agent.stop(), Some(0));
+    // The same while it is away.
+    sandbox.git("fleet.git", &["update-ref", "-d", &name]);
+    let agent = sandbox.agent();
+    wait_until("the branch again", PATIENCE, || {
+        recorded.iter().all(|path| there(path))
+    });
+    sandbox.push("one", &[(WEB, &group("web", 1, IDLE, ""))]);
+    sandbox.wait_converged("web", 1);
+    assert_eq!(agent.stop(), Some(0));
+    sandbox.git("fleet.git", &["fsck", "--strict"]);
+}
+
+#[test]
+fn a_state_branch_that_somebody_deletes_is_published_again() {
+    let sandbox = sandbox(2);
+    survives_a_lost_state_branch(&sandbox, "drover/state");
+}
+
+#[test]
+fn a_state_branch_that_somebody_deletes_on_another_machine_is_published_again() {
+    let sandbox = sandbox(2);
+    let server = serve(&sandbox);
+    configure(&sandbox, &server, "test");
+    survives_a_lost_state_branch(&sandbox, "state/test");
+}
+
 #[test]
 fn ten_agents_that_push_to_one_repository_lose_nothing() {
     let sandbox = sandbox(1);

@@ -579,7 +579,11 @@ fn look(
         let own = remote.recorder.published(path)?;
         let other = match &own {
             Some(_) => None,
-            None => remote.recorder.list("agents")?.into_iter().next(),
+            // Ours may stand in what is committed here and not published, as after the branch was deleted.
+            None => {
+                let mut leases = remote.recorder.list("agents")?.into_iter();
+                leases.find(|other| other != path)
+            }
         };
         Ok(LeaseSeen { look, own, other })
     });
