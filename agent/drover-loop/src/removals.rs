@@ -4,6 +4,7 @@
 //! or in a row of them, and little is left all the same. So what commits remove without replacement is counted over an
 //! hour, before any of it comes into force: either all that a commit asks for fits, or nothing of it does.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use drover_model::{Amount, GroupName, Hold, Revision, Timestamp};
@@ -32,6 +33,17 @@ pub(crate) struct Removals {
     counted: Vec<Counted>,
     /// The commit that was judged last, with the limit that held before it: a commit cannot lift the limit for itself.
     judged: Option<(String, Option<u32>)>,
+    /// What did not fit, and under which limit: no later commit lifts that for it either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held: Option<HeldUnder>,
+}
+
+/// Groups whose removals did not fit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HeldUnder {
+    limit: u32,
+    groups: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +58,7 @@ struct Counted {
 
 impl Removals {
     /// Returns the most that may go while `revision` is judged: the stricter of the limits before and in it, for a fleet of
-    /// `size` instances. None: there is no limit.
+    /// `size` instances, and of that under which something that is still asked for was held. None: there is no limit.
     pub(crate) fn limit(
         &mut self,
         revision: &Revision,
@@ -54,7 +66,7 @@ impl Removals {
         now: Option<Amount>,
         size: u32,
     ) -> Option<u32> {
-        match &self.judged {
+        let limit = match &self.judged {
             Some((judged, limit)) if judged == revision.as_str() => *limit,
             Some(_) | None => {
                 // A share is of what the fleet had before it began to shrink.
@@ -64,7 +76,9 @@ impl Removals {
                 self.judged = Some((revision.to_string(), limit));
                 limit
             }
-        }
+        };
+        let held = self.held.as_ref().map(|held| held.limit);
+        limit.into_iter().chain(held).min()
     }
 
     fn total(&self) -> u32 {
@@ -79,12 +93,14 @@ impl Removals {
         asked: &[Removal],
         came: impl Fn(&str, u32) -> bool,
     ) {
+        let asks = |group: &String| asked.iter().any(|asked| asked.group.as_str() == group);
+        if let Some(held) = &mut self.held {
+            held.groups.retain(asks);
+        }
+        self.held.take_if(|held| held.groups.is_empty());
         let since = now.as_second() - WINDOW.as_secs() as i64;
         self.counted.retain(|counted| {
-            let waits = asked
-                .iter()
-                .any(|asked| asked.group.as_str() == counted.group);
-            counted.at > since && (came(&counted.group, counted.to) || !waits)
+            counted.at > since && (came(&counted.group, counted.to) || !asks(&counted.group))
         });
     }
 
@@ -101,8 +117,13 @@ impl Removals {
             && wanted > limit
             && !asked.is_empty()
         {
+            self.held = Some(HeldUnder {
+                limit,
+                groups: asked.iter().map(|asked| asked.group.to_string()).collect(),
+            });
             return Some(Hold::FleetDestroyLimit { wanted, limit });
         }
+        self.held = None;
         self.counted.extend(asked.iter().map(|asked| Counted {
             at: now.as_second(),
             group: asked.group.to_string(),

@@ -57,6 +57,28 @@ fn what_waits_to_come_into_force_counts_once() {
 }
 
 #[test]
+fn no_later_commit_lifts_the_limit_for_what_was_held() {
+    let mut removals = Removals::default();
+    let (one, all) = (Some(Amount::Count(1)), Some(Amount::Percent(100)));
+    let came = |_: &str, _: u32| true;
+    let mut judge = |digit: u8, before: Option<Amount>, asked: &[Removal]| {
+        removals.settle(at(0), asked, came);
+        let limit = removals.limit(&revision(digit), before, all, 6);
+        removals.judge(asked, limit, at(0))
+    };
+    let shrinks = [asked("a", 1, 5)];
+    assert_eq!(judge(b'1', one, &shrinks), HOLD(5, 1));
+    // Somebody else's commit, and another, which asks for more.
+    assert_eq!(judge(b'2', all, &shrinks), HOLD(5, 1));
+    let more = [asked("a", 1, 5), asked("b", 1, 1)];
+    assert_eq!(judge(b'3', all, &more), HOLD(6, 1));
+    assert_eq!(judge(b'4', all, &[asked("b", 1, 1)]), None);
+    // It was taken back and is asked for again, under the limit that is in force since.
+    assert_eq!(judge(b'5', all, &[]), None);
+    assert_eq!(judge(b'6', all, &shrinks), None);
+}
+
+#[test]
 fn a_commit_does_not_lift_the_limit_for_itself() {
     let mut removals = Removals::default();
     let (ten, all) = (Some(Amount::Percent(10)), Some(Amount::Percent(100)));
