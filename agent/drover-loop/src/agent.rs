@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 use crate::brake::AgentBrake;
 use crate::entry::GroupEntry;
 use crate::fleet::Fleet;
-use crate::lease::{Lease, Liveness};
+use crate::lease::{Lease, Liveness, Question};
 use crate::members::MembersDir;
 use crate::metrics::{MetricReader, Metrics};
 use crate::observe::Scopes;
@@ -166,6 +166,8 @@ pub struct Agent {
     members: MembersDir,
     remote: Offload<Remote, Job>,
     tenure: Tenure,
+    /// What was asked of the holder of the lease.
+    question: Option<Question>,
     timekeeper: Timekeeper,
     fleet: Fleet,
     unsaved: Unsaved,
@@ -352,6 +354,7 @@ impl Agent {
             entropy: parts.entropy,
             store,
             tenure,
+            question: None,
             unreadable: BTreeMap::new(),
             snapshot: None,
             approvals: Arc::default(),

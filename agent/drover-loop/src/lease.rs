@@ -1,18 +1,24 @@
 //! Who holds an agent's name: a file on the state branch, taken by compare-and-swap.
 //!
-//! The lease carries no heartbeat, because a quiet fleet commits nothing. What keeps two agents of
-//! one name apart is the epoch: whoever takes the lease over has a higher one, and the other, which
-//! looks at the branch in every pass, stops. A second agent beside a living one refuses to take
-//! over where that one can be seen to live: on this machine, or by a recent commit.
+//! The lease carries no heartbeat, because a quiet fleet commits nothing. Instead an agent that finds another's lease, and
+//! cannot see on this machine whether that one lives, asks: it writes itself into the lease as a contender. A living
+//! holder looks at the branch in every pass and writes its lease as it was, which is the answer. Only one that has not
+//! answered for as long as four of its passes take is taken over. What keeps two agents of one name apart in the end is
+//! the epoch: whoever takes the lease over has a higher one, and the other stops at its next look.
 
 use std::time::Duration;
 
 use drover_model::{AgentName, Epoch, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// How long after its last published commit an agent elsewhere is presumed alive: four passes of the
-/// default interval.
+/// How long an agent elsewhere has to answer: four passes of the default interval, or of its own where that is longer.
 pub const LEASE_GRACE: Duration = Duration::from_mins(2);
+
+/// How many passes of its own an agent has to answer.
+const GRACE_PASSES: u64 = 4;
+
+/// When an agent that was answered asks again. Each question and answer is a commit.
+const ASK_AGAIN: Duration = Duration::from_hours(1);
 
 /// The holder of an agent's name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +36,21 @@ pub struct Lease {
     /// The data directory on that machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<String>,
+    /// How often it looks at the branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_secs: Option<u64>,
+    /// Another agent of the name, which asks whether the holder lives: its `instance`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contender: Option<String>,
+}
+
+/// What an agent has asked the holder of its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Question {
+    /// The asking agent's `instance`.
+    pub(crate) by: String,
+    /// Since when it stands on the branch, by the asking agent's clock.
+    pub(crate) since: Timestamp,
 }
 
 impl Lease {
@@ -43,6 +64,21 @@ impl Lease {
         let mut bytes = serde_json::to_vec_pretty(self).expect("texts and numbers encode");
         bytes.push(b'\n');
         bytes
+    }
+
+    /// Returns the subject of the commit that writes this lease.
+    pub(crate) fn subject(&self) -> String {
+        let Self { name, epoch, .. } = self;
+        match &self.contender {
+            None => format!("agent {name}: take the lease, epoch {epoch}"),
+            Some(by) => format!("agent {name}: does it live? asked by {by}, epoch {epoch}"),
+        }
+    }
+
+    /// Returns how long its holder has to answer.
+    fn grace(&self) -> Duration {
+        let passes = self.interval_secs.unwrap_or(0).saturating_mul(GRACE_PASSES);
+        LEASE_GRACE.max(Duration::from_secs(passes))
     }
 
     /// Reads the file's content.
@@ -83,6 +119,8 @@ pub(crate) enum Standing {
     Held,
     /// It may take the lease, with this epoch.
     Take(Epoch),
+    /// It has to ask the holder first.
+    Ask,
     /// It must not act.
     Refused {
         /// Why, for people.
@@ -99,8 +137,8 @@ pub(crate) struct Claimant<'a> {
     pub(crate) own: Option<&'a Lease>,
     /// The time.
     pub(crate) now: Timestamp,
-    /// When the state branch was last written.
-    pub(crate) committed_at: Option<Timestamp>,
+    /// What it has asked.
+    pub(crate) question: Option<&'a Question>,
 }
 
 /// Decides what to do about the lease `found` on the state branch.
@@ -155,22 +193,40 @@ fn take_over(claimant: &Claimant<'_>, found: &Lease, liveness: Liveness) -> Stan
             ),
             until: None,
         },
-        Liveness::Unknown => {
-            let free_at = claimant
-                .committed_at
-                .and_then(|at| at.checked_add(LEASE_GRACE).ok());
-            match free_at {
-                Some(free_at) if claimant.now < free_at => Standing::Refused {
-                    why: format!(
-                        "agent {} wrote to the state branch a moment ago{}; if it is gone, this one takes over at {free_at}",
-                        found.name,
-                        place(found)
-                    ),
-                    until: Some(free_at),
-                },
-                _ => next,
-            }
-        }
+        Liveness::Unknown => unknown(claimant, found, next),
+    }
+}
+
+/// Decides about a holder of which nothing can be seen but the branch.
+fn unknown(claimant: &Claimant<'_>, found: &Lease, next: Standing) -> Standing {
+    let Some(question) = claimant.question else {
+        return Standing::Ask;
+    };
+    let after = |wait: Duration| question.since.checked_add(wait).ok();
+    if found.contender.as_ref() == Some(&question.by) {
+        return match after(found.grace()) {
+            Some(free_at) if claimant.now < free_at => Standing::Refused {
+                why: format!(
+                    "agent {} was asked on the state branch whether it lives{}; if it does not answer, this one takes over at {free_at}",
+                    found.name,
+                    place(found)
+                ),
+                until: Some(free_at),
+            },
+            Some(_) | None => next,
+        };
+    }
+    // Another one that asks as well has to wait as long.
+    match after(ASK_AGAIN) {
+        Some(at) if claimant.now < at => Standing::Refused {
+            why: format!(
+                "agent {} lives{}: it answered on the state branch, or another one asks; give this agent a name of its own",
+                found.name,
+                place(found)
+            ),
+            until: Some(at),
+        },
+        Some(_) | None => Standing::Ask,
     }
 }
 

@@ -438,7 +438,7 @@ impl Recorder for MemoryRecorder {
         if inner
             .files
             .get(guard.path)
-            .is_some_and(|found| found != guard.content)
+            .is_some_and(|found| !guard.holds(found))
         {
             return Ok(PublishResult::Fenced);
         }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use drover_model::Timestamp;
 
+use crate::lease::Lease;
+
 mod anchor;
 mod git;
 
@@ -73,6 +75,17 @@ pub struct Guard<'a> {
     pub path: &'a str,
     /// What it must hold, where it exists.
     pub content: &'a [u8],
+}
+
+impl Guard<'_> {
+    /// Returns whether the file as it is found proves it: it is as it was, or somebody asks whether its holder lives.
+    pub fn holds(&self, found: &[u8]) -> bool {
+        found == self.content
+            || match (Lease::decode(found), Lease::decode(self.content)) {
+                (Ok(found), Ok(own)) => found.instance == own.instance && found.epoch == own.epoch,
+                (Err(_), _) | (_, Err(_)) => false,
+            }
+    }
 }
 
 /// Whether to wait for a quiet moment.

@@ -14,11 +14,11 @@ use crate::deletion::SeenUnder;
 use crate::entry::GroupEntry;
 use crate::fleet::Fleet;
 use crate::inputs;
-use crate::lease::{Claimant, Lease, Standing, standing};
+use crate::lease::{Claimant, Lease, Question, Standing, standing};
 use crate::message::{self, Trailers};
 use crate::offload::Waited;
 use crate::operations::RefusedOperation;
-use crate::recorder::{Look, Recorder, RecorderError, StateCommit, Swap};
+use crate::recorder::{Recorder, RecorderError, StateCommit, Swap};
 use crate::source::{Awaited, Fetched, Fetcher, InForce, Operations, Source, SourceError, chain};
 use crate::store::{Batch, GroupMeta, StoredGroup};
 use crate::task::Mode;
@@ -54,6 +54,8 @@ pub(super) enum Job {
     Looked(Box<Looked>),
     /// An attempt to take the lease.
     Claimed(Box<Result<Claimed, RecorderError>>),
+    /// A question to the holder of the lease.
+    Asked(Box<Result<Asked, RecorderError>>),
     /// A reading of the state branch, for a dry run without data.
     Restored(Box<Result<Restored, RecorderError>>),
     /// Commits and a publication.
@@ -73,7 +75,6 @@ pub(super) struct Looked {
 /// What the state branch says about who may write to it.
 #[derive(Debug)]
 struct LeaseSeen {
-    look: Look,
     /// The content of our own lease.
     own: Option<Vec<u8>>,
     /// The lease of an agent of another name, where ours is not there.
@@ -86,6 +87,13 @@ pub(super) struct Claimed {
     lease: Lease,
     swap: Swap,
     restored: Option<Restored>,
+}
+
+/// What became of a question.
+#[derive(Debug)]
+pub(super) struct Asked {
+    by: String,
+    swap: Swap,
 }
 
 /// What the state branch has.
@@ -247,6 +255,7 @@ impl Agent {
                 Waited::Nothing | Waited::Running => return,
                 Waited::Done(Ok(Job::Looked(looked))) => self.take_look(*looked, now),
                 Waited::Done(Ok(Job::Claimed(claimed))) => self.take_claim(*claimed, now).await,
+                Waited::Done(Ok(Job::Asked(asked))) => self.take_question(*asked, now),
                 Waited::Done(Ok(Job::Restored(restored))) => self.take_view(*restored),
                 Waited::Done(Ok(Job::Recorded(recorded))) => {
                     self.take_recorded(recorded, now).await;
@@ -367,9 +376,7 @@ impl Agent {
                 None,
             );
         }
-        let LeaseSeen {
-            look, own: bytes, ..
-        } = seen;
+        let bytes = seen.own;
         let found = match bytes.as_deref().map(Lease::decode).transpose() {
             Ok(found) => found,
             Err(error) => return self.refuse(error.to_string(), None),
@@ -377,13 +384,28 @@ impl Agent {
         let claimant = Claimant {
             own: self.tenure.lease(),
             now,
-            committed_at: look.committed_at,
+            question: self.question.as_ref(),
         };
+        let asked = found.as_ref().and_then(|found| found.contender.as_ref());
+        if let (Some(by), Some(_)) = (asked, claimant.own) {
+            warn!(
+                by,
+                "another agent of this name asks whether this one lives: each needs a name of its own"
+            );
+        }
         let liveness = Arc::clone(&self.liveness);
         match standing(claimant, found.as_ref(), |lease| liveness(lease)) {
+            Standing::Held if self.looks_otherwise() => {
+                self.begin_claim(self.tenure.epoch(), bytes, now);
+            }
             Standing::Held => self.resume(),
             Standing::Refused { why, until } => self.refuse(why, until),
             Standing::Take(epoch) => self.begin_claim(epoch, bytes, now),
+            Standing::Ask => {
+                if let (Some(lease), Some(bytes)) = (found, bytes) {
+                    self.begin_question(lease, bytes, now);
+                }
+            }
         }
     }
 
@@ -401,12 +423,58 @@ impl Agent {
         self.tenure = Tenure::Refused { own, why, until };
     }
 
+    /// Returns whether the lease says another interval than the agent has now, as after its file was changed.
+    fn looks_otherwise(&self) -> bool {
+        let said = self.tenure.lease().and_then(|lease| lease.interval_secs);
+        said != Some(self.settings.interval.as_secs())
+    }
+
+    /// Asks the holder of the lease whether it lives.
+    fn begin_question(&mut self, mut lease: Lease, found: Vec<u8>, now: Timestamp) {
+        let why = format!(
+            "agent {} is asked on the state branch whether it lives",
+            lease.name
+        );
+        self.refuse(why, None);
+        let by = match self.question.take() {
+            Some(question) => question.by,
+            None => format!("{:016x}", (self.entropy)()),
+        };
+        lease.contender = Some(by.clone());
+        let commit = lease_commit(&lease, self.agent_trailer(), now);
+        let path = Lease::path(&self.settings.name);
+        self.remote.begin(move |remote| {
+            let swap = remote.recorder.swap(&path, Some(&found), &commit);
+            Job::Asked(Box::new(swap.map(|swap| Asked { by, swap })))
+        });
+    }
+
+    /// Takes up what became of a question. One that was too late is asked anew at the next look.
+    fn take_question(&mut self, asked: Result<Asked, RecorderError>, now: Timestamp) {
+        match asked {
+            Ok(Asked {
+                by,
+                swap: Swap::Done,
+            }) => {
+                self.question = Some(Question { by, since: now });
+            }
+            Ok(Asked {
+                swap: Swap::Differs { .. },
+                ..
+            }) => {}
+            Err(error) => self.write_back.failure = Some(error.to_string()),
+        }
+    }
+
     fn begin_claim(&mut self, epoch: Epoch, found: Option<Vec<u8>>, now: Timestamp) {
         let own = self.tenure.lease().cloned();
         let restore = own.is_none();
-        let lease = own.unwrap_or_else(|| Lease {
+        let mut lease = own.unwrap_or_else(|| Lease {
             name: self.settings.name.to_string(),
-            instance: format!("{:016x}", (self.entropy)()),
+            instance: match &self.question {
+                Some(question) => question.by.clone(),
+                None => format!("{:016x}", (self.entropy)()),
+            },
             epoch: epoch.0,
             machine: self.settings.machine.clone(),
             data_dir: self
@@ -414,7 +482,10 @@ impl Agent {
                 .data_dir
                 .as_ref()
                 .map(|dir| dir.display().to_string()),
+            interval_secs: None,
+            contender: None,
         });
+        lease.interval_secs = Some(self.settings.interval.as_secs());
         let agent = self.agent_trailer();
         self.remote.begin(move |remote| {
             let claimed = claim(
@@ -575,7 +646,7 @@ fn look(
     let approvals = operations.map(|operations| operations.approvals(awaited, now));
     let refused = remote.operations.as_ref();
     let refused = refused.map_or_else(Vec::new, |operations| operations.refused());
-    let lease = remote.recorder.look().and_then(|look| {
+    let lease = remote.recorder.look().and_then(|_| {
         let own = remote.recorder.published(path)?;
         let other = match &own {
             Some(_) => None,
@@ -585,7 +656,7 @@ fn look(
                 leases.find(|other| other != path)
             }
         };
-        Ok(LeaseSeen { look, own, other })
+        Ok(LeaseSeen { own, other })
     });
     Looked {
         fetched,
@@ -610,26 +681,26 @@ fn claim(
         let recorded = groups.map(|(recorded, _)| recorded.epoch.0 + 1).max();
         lease.epoch = lease.epoch.max(recorded.unwrap_or(0));
     }
-    let subject = format!(
-        "agent {}: take the lease, epoch {}",
-        lease.name, lease.epoch
-    );
-    let trailers = Trailers {
-        agent,
-        ..Trailers::default()
-    };
+    let commit = lease_commit(&lease, agent, now);
     let path = format!("agents/{}.json", lease.name);
-    let commit = StateCommit {
-        message: message::message(&subject, &[], &trailers),
-        files: vec![(path.clone(), Some(lease.encode()))],
-        at: now,
-    };
     let swap = recorder.swap(&path, found, &commit)?;
     Ok(Claimed {
         lease,
         swap,
         restored,
     })
+}
+
+fn lease_commit(lease: &Lease, agent: String, at: Timestamp) -> StateCommit {
+    let trailers = Trailers {
+        agent,
+        ..Trailers::default()
+    };
+    StateCommit {
+        message: message::message(&lease.subject(), &[], &trailers),
+        files: vec![(format!("agents/{}.json", lease.name), Some(lease.encode()))],
+        at,
+    }
 }
 
 fn read_state(recorder: &mut dyn Recorder) -> Result<Restored, RecorderError> {

@@ -397,7 +397,7 @@ impl Auditor {
             Err(error) => return Ok(foreign(error.to_string())),
         };
         let mut checked = Checked::new(kind);
-        let subject = format!("agent {name}: take the lease, epoch {}", lease.epoch);
+        let subject = lease.subject();
         if commit.message.lines().next() != Some(&subject) {
             let detail = format!("the lease says {subject:?}");
             checked.problem(ProblemKind::MessageDiffers, detail);

@@ -7,6 +7,8 @@ fn lease(instance: &str, epoch: u64) -> Lease {
         epoch,
         machine: None,
         data_dir: Some("/var/lib/drover".to_owned()),
+        interval_secs: None,
+        contender: None,
     }
 }
 
@@ -18,7 +20,7 @@ fn stand(own: Option<&Lease>, found: Option<&Lease>, liveness: Liveness) -> Stan
     let claimant = Claimant {
         own,
         now: at(1_000),
-        committed_at: Some(at(990)),
+        question: None,
     };
     standing(claimant, found, |_| liveness)
 }
@@ -58,20 +60,59 @@ fn an_empty_data_directory_takes_over_a_dead_agent_with_the_next_epoch() {
 }
 
 #[test]
-fn an_empty_data_directory_waits_while_the_other_wrote_a_moment_ago() {
+fn an_empty_data_directory_asks_an_agent_elsewhere_and_takes_over_when_nobody_answers() {
     let found = lease("a", 3);
-    let standing = stand(None, Some(&found), Liveness::Unknown);
-    let Standing::Refused { until, .. } = standing else {
-        panic!("expected a refusal, got {standing:?}");
+    assert_eq!(stand(None, Some(&found), Liveness::Unknown), Standing::Ask);
+    let question = Question {
+        by: "b".to_owned(),
+        since: at(1_000),
     };
-    assert_eq!(until, Some(at(990 + 120)));
-    let later = Claimant {
-        own: None,
-        now: at(990 + 120),
-        committed_at: Some(at(990)),
+    let asked = |found: &Lease, now: i64| {
+        let claimant = Claimant {
+            own: None,
+            now: at(now),
+            question: Some(&question),
+        };
+        standing(claimant, Some(found), |_| Liveness::Unknown)
     };
-    let standing = super::standing(later, Some(&found), |_| Liveness::Unknown);
-    assert_eq!(standing, Standing::Take(Epoch(4)));
+    let until = |standing: Standing| match standing {
+        Standing::Refused { until, .. } => until,
+        other => panic!("expected a refusal, got {other:?}"),
+    };
+    let contended = Lease {
+        contender: Some("b".to_owned()),
+        ..found.clone()
+    };
+    assert_eq!(until(asked(&contended, 1_119)), Some(at(1_120)));
+    assert_eq!(asked(&contended, 1_120), Standing::Take(Epoch(4)));
+    // One that looks every ten minutes has longer to answer.
+    let rare = Lease {
+        interval_secs: Some(600),
+        ..contended
+    };
+    assert_eq!(until(asked(&rare, 3_399)), Some(at(3_400)));
+    assert_eq!(asked(&rare, 3_400), Standing::Take(Epoch(4)));
+    // The answer is the lease as it was, however long ago.
+    assert_eq!(until(asked(&found, 4_599)), Some(at(4_600)));
+    assert_eq!(asked(&found, 4_600), Standing::Ask);
+    // Somebody else asks as well.
+    let other = Lease {
+        contender: Some("c".to_owned()),
+        ..found
+    };
+    assert_eq!(until(asked(&other, 1_200)), Some(at(4_600)));
+}
+
+#[test]
+fn a_living_agent_answers_with_its_lease() {
+    let own = lease("a", 3);
+    let asked = Lease {
+        contender: Some("b".to_owned()),
+        ..own.clone()
+    };
+    let standing = stand(Some(&own), Some(&asked), Liveness::Unknown);
+    assert_eq!(standing, Standing::Take(Epoch(3)));
+    assert_eq!(Lease::decode(&asked.encode()), Ok(asked));
 }
 
 #[test]

@@ -7,6 +7,8 @@ fn lease(machine: Option<String>, dir: &Path) -> Lease {
         epoch: 1,
         machine,
         data_dir: Some(dir.display().to_string()),
+        interval_secs: None,
+        contender: None,
     }
 }
 

@@ -148,7 +148,7 @@ impl GitRecorder {
 
     fn guarded(&mut self, guard: &Guard<'_>) -> Result<bool, RecorderError> {
         let found = self.published(guard.path)?;
-        Ok(found.is_none_or(|found| found == guard.content))
+        Ok(found.is_none_or(|found| guard.holds(&found)))
     }
 }
 

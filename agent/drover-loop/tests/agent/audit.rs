@@ -56,7 +56,7 @@ impl History {
     }
 
     /// Returns what does not hold, by the number of the commit.
-    fn problems(&self) -> Vec<(usize, Vec<&'static str>)> {
+    pub(crate) fn problems(&self) -> Vec<(usize, Vec<&'static str>)> {
         let found = self.check().into_iter().enumerate();
         let found = found.map(|(number, checked)| {
             let problems = checked.problems.iter();

@@ -8,6 +8,7 @@ use drover_loop::{LEASE_GRACE, Lease, Liveness};
 use drover_model::{AgentName, Epoch, GroupPhase};
 use drover_provider_sim::Op;
 
+use crate::audit::History;
 use crate::harness::{World, group};
 
 fn lease(world: &World) -> Lease {
@@ -109,13 +110,18 @@ async fn a_second_agent_of_the_same_name_refuses_while_the_first_lives() {
 async fn an_agent_that_was_taken_over_stops() {
     let mut world = World::web();
     world.converge().await;
-    // Elsewhere, as far as anybody can tell: it waits, then takes over.
+    // Elsewhere, as far as anybody can tell: it asks, waits, then takes over, because the first one does not look.
     let mut second = world.second(Arc::new(MemoryJournal::new()));
     second.pass().await;
     assert_eq!(second.status().epoch, Epoch(0));
-    world.clock.advance(LEASE_GRACE + Duration::from_secs(1));
+    assert!(lease(&world).contender.is_some());
+    world.clock.advance(LEASE_GRACE - Duration::from_secs(1));
+    second.pass().await;
+    assert_eq!(second.status().epoch, Epoch(0));
+    world.clock.advance(Duration::from_secs(2));
     second.pass().await;
     assert_eq!(second.status().epoch, Epoch(2));
+    assert_eq!(lease(&world).contender, None);
     let mutations = world.mutations();
     world.push(&[("web", &group("web", 5, "a"))]);
     world.passes(3).await;
@@ -127,6 +133,43 @@ async fn an_agent_that_was_taken_over_stops() {
     }
     assert_eq!(world.living("web").len(), 5);
     assert_eq!(world.sim(|sim| sim.stats().duplicates), 0);
+}
+
+#[tokio::test]
+async fn a_quiet_agent_that_is_asked_answers_and_keeps_its_lease() {
+    let mut world = World::web();
+    world.converge().await;
+    // It has nothing to commit for hours.
+    world.clock.advance(Duration::from_hours(5));
+    world.passes(2).await;
+    let mut second = world.second(Arc::new(MemoryJournal::new()));
+    second.pass().await;
+    assert!(lease(&world).contender.is_some());
+    world.passes(2).await;
+    assert_eq!(lease(&world).contender, None);
+    assert!(world.agent_holds().is_empty());
+    for _ in 0..20 {
+        world.clock.advance(LEASE_GRACE);
+        second.pass().await;
+        world.pass().await;
+    }
+    assert_eq!(second.status().epoch, Epoch(0));
+    assert!(second.status().holds[0].hold.to_string().contains("lives"));
+    assert!(world.agent_holds().is_empty());
+    assert_eq!(lease(&world).epoch, 1);
+    // It works on while it is asked.
+    world.push(&[("web", &group("web", 4, "a"))]);
+    world.pass().await;
+    world.converge().await;
+    assert_eq!(world.living("web").len(), 4);
+    // When it is gone, the other one asks again, and is not answered.
+    for _ in 0..40 {
+        world.clock.advance(LEASE_GRACE);
+        second.pass().await;
+    }
+    assert_eq!(second.status().epoch, Epoch(2));
+    // Questions and answers stand in the log, which still holds.
+    assert_eq!(History::of(&world).problems(), []);
 }
 
 #[tokio::test]
