@@ -40,6 +40,7 @@ use crate::task::{Keep, Mode, Shared, Versions};
 use crate::timekeeping::{Tick, Timekeeper};
 use crate::timing::PassLimits;
 
+mod authors;
 mod desired;
 mod fetch;
 mod groups;
@@ -445,6 +446,11 @@ impl Agent {
     /// Returns a receiver of the status after each pass.
     pub fn watch_status(&self) -> watch::Receiver<Arc<AgentStatus>> {
         self.status.subscribe()
+    }
+
+    /// Accepts that the source's history was rewritten, if its tip is this commit, as of the next pass.
+    pub fn accept_rewrite(&self, tip: Revision) {
+        self.control.ask(Ask::AcceptRewrite(tip));
     }
 
     /// Waits for groups whose work goes on beside the passes, and publishes what waits.

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::{
-    Approval, BindingName, ChangeId, Digests, Epoch, ErrorClass, GroupName, GroupUid, Held,
-    InstanceId, PolicyName, ProviderName, ProviderRef, ProviderType, RecordedOrder, RecordedQuorum,
-    RecordedStranger, Resize, Revision, SeatId, Template, Timestamp, UpDown, Value,
+    Approval, Authors, BindingName, ChangeId, Digests, Epoch, ErrorClass, GroupName, GroupUid,
+    Held, InstanceId, PolicyName, ProviderName, ProviderRef, ProviderType, RecordedOrder,
+    RecordedQuorum, RecordedStranger, Resize, Revision, SeatId, Template, Timestamp, UpDown, Value,
 };
 
 /// The recorded state of one group. The local copy is authoritative, the state branch publishes it.
@@ -445,11 +445,13 @@ pub struct IgnoredDifference {
     pub message: String,
 }
 
-/// A change that people approved, and who they were.
+/// A change that people approved, who wrote it, and who approved it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApprovedChange {
     /// The change.
     pub change: ChangeId,
+    /// Who wrote it. Nobody, where an earlier version of drover wrote this down.
+    pub authors: Authors,
     /// Their words, in order of their names.
     pub approvals: Vec<Approval>,
 }

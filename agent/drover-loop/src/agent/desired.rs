@@ -44,6 +44,7 @@ impl Agent {
         let waiting = self.waiting_deletions();
         self.follow_groups(&snapshot, &diagnostics, &mut batch);
         self.follow_missing(&snapshot, &waiting, now, &mut batch);
+        self.follow_authors(&snapshot, &mut batch);
         self.limit_removals(&snapshot, limit_before, now, &mut batch);
         self.diagnostics = Arc::new(diagnostics);
         let revision = &snapshot.commit.revision;

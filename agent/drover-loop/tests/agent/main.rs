@@ -11,6 +11,7 @@ mod harness;
 mod adoption;
 mod approvals;
 mod audit;
+mod authors;
 mod converge;
 mod corpus;
 mod deletion;

@@ -114,7 +114,7 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
 }
 
 fn approved(reader: &Reader<'_>) -> Result<ApprovedChange, RecordError> {
-    reader.only(&["change", "by"])?;
+    reader.only(&["change", "authors", "authorsUnknown", "by"])?;
     let change: ChangeId = reader.get("change")?.parsed()?;
     let by = reader.get("by")?;
     let approvals = by.list()?.into_iter().map(|reader| {
@@ -131,6 +131,7 @@ fn approved(reader: &Reader<'_>) -> Result<ApprovedChange, RecordError> {
     });
     Ok(ApprovedChange {
         approvals: approvals.collect::<Result<_, RecordError>>()?,
+        authors: hold::decode_authors(reader)?,
         change,
     })
 }

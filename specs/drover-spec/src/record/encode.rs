@@ -180,8 +180,8 @@ fn approved(approved: &ApprovedChange) -> Yaml {
             .build()
     };
     let by = approved.approvals.iter().map(one);
-    MapOf::new()
-        .text("change", &approved.change)
+    let map = MapOf::new().text("change", &approved.change);
+    hold::encode_authors(map, &approved.authors)
         .with("by", Yaml::List(by.collect()))
         .build()
 }

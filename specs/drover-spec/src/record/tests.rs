@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    Activity, Approval, ApprovalNeeded, ApprovalRejected, ApprovalVerdict, ApprovedChange,
+    Activity, Approval, ApprovalNeeded, ApprovalRejected, ApprovalVerdict, ApprovedChange, Authors,
     BindingName, BudgetName, ChangeId, Condition, ConditionType, Deleting, Digests, EntryId, Epoch,
     ErrorClass, Flavor, GroupName, GroupPhase, GroupUid, Heeded, Held, Hold, IgnoredDifference,
     InstanceId, Kept, LaunchBackoff, MemberId, Order, OrderState, OrderVerb, PauseCause,
@@ -527,6 +527,7 @@ prop_compose! {
             epoch: Epoch(epoch),
             accepted,
             approved: approved.map(|(change, approvals)| ApprovedChange {
+                authors: Authors::recorded([change.to_string()], false),
                 approvals: approvals
                     .into_iter()
                     .map(|(signer, at, expires, because, operation)| Approval {
