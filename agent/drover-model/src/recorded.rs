@@ -38,6 +38,8 @@ pub struct RecordedGroup {
     pub target: Option<Digests>,
     /// The last template that a rollout completed with.
     pub stable: Option<Digests>,
+    /// What the group last converged under. None: it never did, or an earlier version recorded it.
+    pub settled: Option<Settled>,
     /// The size when the group last converged: the "from" of the change in progress.
     pub stable_size: u32,
     /// The templates of every digest in use.
@@ -92,6 +94,7 @@ impl RecordedGroup {
             size: 0,
             target: None,
             stable: None,
+            settled: None,
             stable_size: 0,
             templates: BTreeMap::new(),
             ignored: BTreeMap::new(),
@@ -128,6 +131,16 @@ pub struct AcceptedDocument {
     pub line: u32,
     /// The commit it was read from.
     pub revision: Revision,
+}
+
+/// What was in force when a group converged. What leaves the target while it still is drifts; what is to change with
+/// anything else is a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// The commit that the document was read from.
+    pub revision: Revision,
+    /// A digest of the policies that judged the group.
+    pub policies: String,
 }
 
 /// The provider that a group's instances live in.

@@ -262,3 +262,6 @@ fn texts(file: &ParsedFile) -> Option<Arc<Texts>> {
     });
     Some(Arc::new(documents.collect()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,7 +56,7 @@ impl TestOperations {
 }
 
 impl TestOperations {
-    fn order(&self, world: &World, verb: OrderVerb, instance: &str) {
+    pub(crate) fn order(&self, world: &World, verb: OrderVerb, instance: &str) {
         let now = world.clock.now();
         let order = Order {
             verb,

@@ -6,7 +6,7 @@ use drover_model::{ApprovalVerdict, ChangeId, Hold, Revision};
 
 use crate::approvals::RULE;
 use crate::git::{git, repository, start_elsewhere, world, write};
-use crate::harness::{World, group};
+use crate::harness::{PROVIDER, World, group};
 
 const WEB: &str = "groups/web.yaml";
 
@@ -140,7 +140,10 @@ async fn what_waited_for_something_else_is_found_again_without_any_data() {
     let path = dir.path();
     write(path, WEB, "kind: Group\nmetadata: {name: web}\n");
     commit(path, "alice", "web: broken");
-    write(path, "README", "nothing");
+    world.passes(3).await;
+    // What is published of the commit in force is no older than this.
+    let provider = format!("# The simulator.\n{PROVIDER}");
+    write(path, "providers/local.yaml", &provider);
     commit(path, "eve", "words");
     world.passes(3).await;
     let elsewhere = start_elsewhere(&mut world, path);

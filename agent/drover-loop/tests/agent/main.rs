@@ -16,6 +16,7 @@ mod converge;
 mod corpus;
 mod deletion;
 mod documents;
+mod drift;
 mod driver;
 mod faults;
 mod flavors;

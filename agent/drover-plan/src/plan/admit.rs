@@ -35,7 +35,12 @@ impl<'a> Draft<'a> {
                 because: Some("rollout.paused is true".to_owned()),
             })));
         }
-        if let Some(verdict) = self.input.decisions.closed_gate(reason) {
+        let gate = match reason {
+            // What brings instances back to what is in force is another matter than a change of it.
+            Reason::Update if self.repairs => Reason::Drift,
+            reason => reason,
+        };
+        if let Some(verdict) = self.input.decisions.closed_gate(gate) {
             return Some(for_reason(held(policy_hold(verdict, Hold::GateClosed))));
         }
         let budget = self.input.decisions.budgets.get(&reason);
@@ -129,6 +134,7 @@ impl<'a> Draft<'a> {
         let exempt = match reason {
             Reason::Delete | Reason::Interruption => true,
             Reason::Update
+            | Reason::Drift
             | Reason::Heal
             | Reason::ScaleIn
             | Reason::Expiry

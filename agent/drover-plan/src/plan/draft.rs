@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    AcceptedDocument, Action, Activity, Cause, Change, Digests, EntryId, GroupSpec, Held, Hold,
-    InPlace, InstanceClass, InstanceId, IntentId, IntentKind, Member, Precondition, Quarantine,
-    Reason, Recommendation, RecordedGroup, RecordedProvider, SettlementOutcome, SizeDecision, Step,
-    Template, Timestamp,
+    AcceptedDocument, Action, Activity, Cause, Change, ChangeId, Digests, EntryId, GroupSpec, Held,
+    Hold, InPlace, InstanceClass, InstanceId, IntentId, IntentKind, Member, Precondition,
+    Quarantine, Reason, Recommendation, RecordedGroup, RecordedProvider, Settled,
+    SettlementOutcome, SizeDecision, Step, Template, Timestamp, Value,
 };
 
 use super::council;
@@ -51,6 +51,8 @@ pub(super) struct Draft<'a> {
     /// The entry of the list that this plan makes an instance for.
     pub(super) seated: Option<EntryId>,
     pub(super) resolved: Resolved,
+    /// Whether what differs from the target left it: nothing is to change.
+    pub(super) repairs: bool,
     /// The template that the document asks for.
     pub(super) desired: Digests,
     /// The one that instances are rolled to: the same, unless it is in quarantine.
@@ -198,6 +200,26 @@ fn on_the_way_out<'a>(
     (leaving, returning)
 }
 
+/// Returns what the group converges under, if it does.
+pub(super) fn settled_under(input: &PlanInput<'_>) -> Option<Settled> {
+    let Desired::Present { document, .. } = &input.desired else {
+        return None;
+    };
+    let policies = input.policies.iter();
+    let policies = policies.map(|(name, digest)| (name.clone(), digest.as_str().into()));
+    let digest = ChangeId::of(&Value::Map(policies.collect()));
+    Some(Settled {
+        revision: document.revision.clone(),
+        policies: digest.short().to_owned(),
+    })
+}
+
+/// Returns whether the group converged under just what is in force: what is not as it should be then drifts.
+fn repairs(input: &PlanInput<'_>) -> bool {
+    let settled = input.recorded.settled.as_ref();
+    settled.is_some() && settled == settled_under(input).as_ref()
+}
+
 impl<'a> Draft<'a> {
     /// Begins a plan with nothing decided.
     pub(super) fn new(input: &'a PlanInput<'a>) -> Self {
@@ -232,6 +254,7 @@ impl<'a> Draft<'a> {
             seated: None,
             resolved: Resolved::of(spec, input.recorded.size)
                 .beside(extra(spec, input.classified), spec),
+            repairs: quarantine.is_none() && repairs(input),
             desired,
             target,
             fresh: Fresh::Target,

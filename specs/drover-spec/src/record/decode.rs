@@ -8,7 +8,7 @@ use drover_model::{
     IgnoredDifference, InstanceId, Kept, Kind, LaunchBackoff, Order, OrderState, OrderVerb,
     PauseCause, ProviderRef, Quarantine, RateSlot, RecordedGroup, RecordedInstance, RecordedOrder,
     RecordedProvider, RecordedQuorum, RecordedStranger, Resize, Rollout, RolloutStages,
-    RolloutState, SeatId, Template, TemplateParts, Timestamp, UpDown,
+    RolloutState, SeatId, Settled, Template, TemplateParts, Timestamp, UpDown,
 };
 
 use super::read::Reader;
@@ -17,7 +17,7 @@ use crate::decode::flavors_of;
 use crate::diagnostic::Report;
 
 /// The fields of a group's record.
-const GROUP_FIELDS: [&str; 31] = [
+const GROUP_FIELDS: [&str; 32] = [
     "apiVersion",
     "kind",
     "format",
@@ -47,6 +47,7 @@ const GROUP_FIELDS: [&str; 31] = [
     "ignored",
     "approved",
     "heeded",
+    "settled",
     "orders",
     "strangers",
 ];
@@ -67,6 +68,7 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
         })?,
         approved: root.optional_with("approved", approved)?,
         heeded: root.optional_with("heeded", heeded)?.unwrap_or_default(),
+        settled: root.optional_with("settled", settled)?,
         orders: root.optional_with("orders", orders)?.unwrap_or_default(),
         provider: root.optional_with("provider", provider)?,
         next_number: root.get("nextNumber")?.number()?,
@@ -133,6 +135,14 @@ fn approved(reader: &Reader<'_>) -> Result<ApprovedChange, RecordError> {
         approvals: approvals.collect::<Result<_, RecordError>>()?,
         authors: hold::decode_authors(reader)?,
         change,
+    })
+}
+
+fn settled(reader: &Reader<'_>) -> Result<Settled, RecordError> {
+    reader.only(&["revision", "policies"])?;
+    Ok(Settled {
+        revision: reader.get("revision")?.parsed()?,
+        policies: reader.get("policies")?.string()?,
     })
 }
 

@@ -6,7 +6,8 @@ use drover_model::{
     AcceptedDocument, Approval, ApprovedChange, Condition, Deleting, ErrorClass, Heeded,
     IgnoredDifference, Kept, LaunchBackoff, MemberId, Order, OrderState, PauseCause, Quarantine,
     RateSlot, RecordedGroup, RecordedInstance, RecordedOrder, RecordedProvider, RecordedQuorum,
-    RecordedStranger, Resize, Rollout, RolloutStages, RolloutState, Template, Timestamp, UpDown,
+    RecordedStranger, Resize, Rollout, RolloutStages, RolloutState, Settled, Template, Timestamp,
+    UpDown,
 };
 
 use super::write::{MapOf, Yaml};
@@ -67,6 +68,7 @@ pub(crate) fn group(group: &RecordedGroup) -> Yaml {
         .optional("accepted", group.accepted.as_ref().map(accepted))
         .optional("approved", group.approved.as_ref().map(approved))
         .optional("heeded", heeded(&group.heeded))
+        .optional("settled", group.settled.as_ref().map(settled))
         .optional("orders", orders(&group.orders))
         .optional("provider", group.provider.as_ref().map(provider))
         .with(
@@ -183,6 +185,13 @@ fn approved(approved: &ApprovedChange) -> Yaml {
     let map = MapOf::new().text("change", &approved.change);
     hold::encode_authors(map, &approved.authors)
         .with("by", Yaml::List(by.collect()))
+        .build()
+}
+
+fn settled(settled: &Settled) -> Yaml {
+    MapOf::new()
+        .text("revision", &settled.revision)
+        .text("policies", &settled.policies)
         .build()
 }
 

@@ -7,7 +7,7 @@ use drover_model::{
     InstanceId, Kept, LaunchBackoff, MemberId, Order, OrderState, OrderVerb, PauseCause,
     PolicyHold, PolicyName, Promote, ProviderName, ProviderRef, ProviderType, Quarantine, RateSlot,
     Reason, RecordedInstance, RecordedOrder, RecordedProvider, RecordedQuorum, RecordedStranger,
-    Resize, Rollout, RolloutMode, RolloutStages, RolloutState, SeatId, Signer, SourceSpan,
+    Resize, Rollout, RolloutMode, RolloutStages, RolloutState, SeatId, Settled, Signer, SourceSpan,
     Template, TemplateParts, Timestamp, UpDown, Value, Vanilla,
 };
 use proptest::collection::{btree_map, btree_set, vec};
@@ -541,6 +541,10 @@ prop_compose! {
                     })
                     .collect(),
                 change,
+            }),
+            settled: deleting.as_ref().map(|(revision, _)| Settled {
+                revision: revision.clone(),
+                policies: uid.clone(),
             }),
             heeded: heeded.into_iter().map(|(asked, effect)| Heeded { asked, effect }).collect(),
             orders,
