@@ -321,6 +321,8 @@ struct StateInner {
     failure: Option<RecorderError>,
     next_push_at: Option<Timestamp>,
     pushes: u64,
+    /// Whether nothing can be committed here, either.
+    full: bool,
 }
 
 impl MemoryStateBranch {
@@ -360,6 +362,11 @@ impl MemoryStateBranch {
     /// Lets every call that needs the remote fail, or succeed again.
     pub fn fail(&self, failure: Option<RecorderError>) {
         self.lock().failure = failure;
+    }
+
+    /// Lets commits fail before anything is published, as on a full disk, or succeed again.
+    pub fn fill(&self, full: bool) {
+        self.lock().full = full;
     }
 
     /// Lets publications wait until then, or go ahead again.
@@ -453,6 +460,11 @@ impl Recorder for MemoryRecorder {
     }
 
     fn commit(&mut self, commits: &[StateCommit]) -> Result<Vec<bool>, RecorderError> {
+        if self.branch.lock().full {
+            return Err(RecorderError::Unreachable {
+                message: "the disk is full".to_owned(),
+            });
+        }
         let mut changed = Vec::with_capacity(commits.len());
         for commit in commits {
             let mut edits = commit.files.iter();

@@ -420,7 +420,7 @@ impl<'a> Table<'a> {
                 self.gate(&voluntary, vec![error(point)]);
             }
             Some(point @ DecisionPoint::Victim) => {
-                self.gate(&with_drift(&CHOOSING), vec![error(point)])
+                self.gate(&with_drift(&CHOOSING), vec![error(point)]);
             }
             Some(point @ DecisionPoint::Health) => {
                 self.gate(&UNSURE_OF_HEALTH, vec![error(point)]);

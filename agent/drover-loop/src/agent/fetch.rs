@@ -190,7 +190,7 @@ impl Agent {
         let in_force = InForce {
             applied: self.applied.clone(),
             has_groups: self.groups.values().any(|entry| entry.accepted.is_some()),
-            accepted_rewrite: self.accepted_rewrite.clone(),
+            accepted_rewrite: self.accepted_rewrite.as_ref().map(|(tip, _)| tip.clone()),
             unknown: matches!(self.tenure, Tenure::Empty { .. }) || self.looks.view_missing,
             blind: self.blind(),
         };

@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub passed: Option<BTreeMap<String, Vec<PassedDocument>>>,
     /// Who wrote the commits since the one in force.
     pub writers: Writers,
+    /// The commit that was in force, where this one does not descend from it.
+    pub replaces: Option<Revision>,
 }
 
 /// A group's document that was never in force.
@@ -121,6 +123,7 @@ impl Fetcher {
         }
         let passed = self.passed(&tree, in_force)?;
         let (mut snapshot, before) = self.snapshot(&tree, passed)?;
+        snapshot.replaces = in_force.applied.clone().filter(|_| !descends);
         snapshot.writers = self.writers(&snapshot, (&tree, !descends), &before, in_force)?;
         self.current = Some(tip);
         Ok(Fetched::Changed(Arc::new(snapshot)))
@@ -243,6 +246,7 @@ impl Fetcher {
             unreadable,
             commit: tree.commit.clone(),
             writers: Writers::default(),
+            replaces: None,
             place: self.source.place(),
             ignore_digest: tree.ignore_digest.clone(),
             repository,

@@ -255,7 +255,7 @@ async fn who_changes_the_rule_with_the_change_or_rewrites_history_is_an_author()
         "it is not followed yet"
     );
     let agent = world.agent.as_ref().unwrap();
-    agent.accept_rewrite(Revision::parse(tip.trim()).unwrap());
+    agent.accept_rewrite(Revision::parse(tip.trim()).unwrap(), "Zoe");
     world.passes(3).await;
     let all = ["alice", "bob", "mallory", "yan", "zoe"];
     approved(&mut world, &all, "eve").await;

@@ -7,7 +7,7 @@ use drover_model::{
     Member, OrderVerb, OutageMode, Precondition, Reason, RolloutOrder, Template, activity_of,
 };
 
-use super::draft::{Draft, disrupts};
+use super::draft::{Draft, Updating, disrupts};
 use super::in_place::recovers;
 use super::{STEPS_MAX, held, held_for};
 use crate::change::policy_hold;
@@ -37,7 +37,7 @@ impl<'a> Draft<'a> {
         }
         let gate = match reason {
             // What brings instances back to what is in force is another matter than a change of it.
-            Reason::Update if self.repairs => Reason::Drift,
+            Reason::Update if self.updating == Updating::Repair => Reason::Drift,
             reason => reason,
         };
         if let Some(verdict) = self.input.decisions.closed_gate(gate) {

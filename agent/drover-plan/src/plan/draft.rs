@@ -30,6 +30,15 @@ pub(super) enum Course {
     Removes,
 }
 
+/// Why instances are not as the target says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Updating {
+    /// Something is to change.
+    Change,
+    /// Nothing is: they left what the group had converged on.
+    Repair,
+}
+
 /// Whether the changes of a membership list have come to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RosterChanges {
@@ -51,8 +60,8 @@ pub(super) struct Draft<'a> {
     /// The entry of the list that this plan makes an instance for.
     pub(super) seated: Option<EntryId>,
     pub(super) resolved: Resolved,
-    /// Whether what differs from the target left it: nothing is to change.
-    pub(super) repairs: bool,
+    /// What is behind instances that are not as the target says.
+    pub(super) updating: Updating,
     /// The template that the document asks for.
     pub(super) desired: Digests,
     /// The one that instances are rolled to: the same, unless it is in quarantine.
@@ -214,10 +223,14 @@ pub(super) fn settled_under(input: &PlanInput<'_>) -> Option<Settled> {
     })
 }
 
-/// Returns whether the group converged under just what is in force: what is not as it should be then drifts.
-fn repairs(input: &PlanInput<'_>) -> bool {
+/// Returns why instances are not as they should be: those of a group that converged under just what is in force drift.
+fn updating(input: &PlanInput<'_>, quarantine: Option<&Quarantine>) -> Updating {
     let settled = input.recorded.settled.as_ref();
-    settled.is_some() && settled == settled_under(input).as_ref()
+    if quarantine.is_none() && settled.is_some() && settled == settled_under(input).as_ref() {
+        Updating::Repair
+    } else {
+        Updating::Change
+    }
 }
 
 impl<'a> Draft<'a> {
@@ -241,7 +254,6 @@ impl<'a> Draft<'a> {
             .collect();
         let interrupted = input.classified.members.values();
         let interrupted = interrupted.filter(|member| member.interruption.is_some());
-        let interrupted = interrupted.collect();
         let classified = input.classified;
         let total = (classified.members.len() + classified.kept.len()) as u32
             + intents.unlisted(classified);
@@ -254,7 +266,7 @@ impl<'a> Draft<'a> {
             seated: None,
             resolved: Resolved::of(spec, input.recorded.size)
                 .beside(extra(spec, input.classified), spec),
-            repairs: quarantine.is_none() && repairs(input),
+            updating: updating(input, quarantine.as_ref()),
             desired,
             target,
             fresh: Fresh::Target,
@@ -269,7 +281,7 @@ impl<'a> Draft<'a> {
             keeping: BTreeSet::new(),
             changing: BTreeSet::new(),
             leaving_for,
-            interrupted,
+            interrupted: interrupted.collect(),
             succeeded: Vec::new(),
             begun: BTreeMap::new(),
             closed,

@@ -12,7 +12,7 @@ use drover_model::{
 };
 
 use super::read::Reader;
-use super::{RecordError, RecordedFleet, hold};
+use super::{AcceptedRewrite, RecordError, RecordedFleet, hold};
 use crate::decode::flavors_of;
 use crate::diagnostic::Report;
 
@@ -573,9 +573,19 @@ fn condition(reader: &Reader<'_>) -> Result<Condition, RecordError> {
     })
 }
 
+fn accepted_rewrite(reader: &Reader<'_>) -> Result<AcceptedRewrite, RecordError> {
+    reader.only(&["revision", "replaced", "by"])?;
+    Ok(AcceptedRewrite {
+        revision: reader.get("revision")?.parsed()?,
+        replaced: reader.get("replaced")?.parsed()?,
+        by: reader.get("by")?.string()?,
+    })
+}
+
 /// Decodes a fleet.
 pub(crate) fn fleet(root: &Reader<'_>) -> Result<RecordedFleet, RecordError> {
-    root.only(&["apiVersion", "kind", "format", "revision", "documents"])?;
+    let header = ["apiVersion", "kind", "format", "revision"];
+    root.only(&[&header[..], &["acceptedRewrite", "documents"]].concat())?;
     let mut documents = BTreeMap::new();
     for reader in root.get("documents")?.list()? {
         reader.only(&["kind", "name", "revision", "path", "line", "text"])?;
@@ -587,6 +597,7 @@ pub(crate) fn fleet(root: &Reader<'_>) -> Result<RecordedFleet, RecordError> {
     }
     Ok(RecordedFleet {
         revision: root.optional_with("revision", Reader::parsed)?,
+        accepted_rewrite: root.optional_with("acceptedRewrite", accepted_rewrite)?,
         documents,
     })
 }

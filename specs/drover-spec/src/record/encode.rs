@@ -11,7 +11,7 @@ use drover_model::{
 };
 
 use super::write::{MapOf, Yaml};
-use super::{FORMAT, RecordedFleet, hold};
+use super::{AcceptedRewrite, FORMAT, RecordedFleet, hold};
 use crate::document::API_VERSION;
 use crate::formats::format_time;
 
@@ -453,6 +453,14 @@ pub(crate) fn template(template: &Template) -> Yaml {
         .build()
 }
 
+fn accepted_rewrite(accepted: &AcceptedRewrite) -> Yaml {
+    MapOf::new()
+        .text("revision", &accepted.revision)
+        .text("replaced", &accepted.replaced)
+        .text("by", &accepted.by)
+        .build()
+}
+
 /// Encodes a fleet.
 pub(crate) fn fleet(fleet: &RecordedFleet) -> Yaml {
     let documents = fleet.documents.iter().map(|((kind, name), document)| {
@@ -468,6 +476,10 @@ pub(crate) fn fleet(fleet: &RecordedFleet) -> Yaml {
     });
     header(FLEET_KIND)
         .optional_text("revision", fleet.revision.as_ref())
+        .optional(
+            "acceptedRewrite",
+            fleet.accepted_rewrite.as_ref().map(accepted_rewrite),
+        )
         .with("documents", Yaml::List(documents.collect()))
         .build()
 }

@@ -179,7 +179,8 @@ fn policy(map: MapOf, hold: &PolicyHold) -> MapOf {
 /// Adds who wrote a change.
 pub(crate) fn encode_authors(map: MapOf, authors: &Authors) -> MapOf {
     let known: Vec<Yaml> = authors.known().map(|known| Yaml::text(&known)).collect();
-    map.optional("authors", (!known.is_empty()).then(|| Yaml::List(known)))
+    let some = !known.is_empty();
+    map.optional("authors", some.then_some(Yaml::List(known)))
         .optional("authorsUnknown", authors.unknown.then(|| Yaml::flag(true)))
 }
 

@@ -41,6 +41,7 @@ struct Line {
     policies: BTreeMap<String, String>,
     approvals: Vec<ApprovalLine>,
     authors: Vec<String>,
+    accepted_rewrite: Option<RewriteLine>,
     signer: Option<String>,
     verified: &'static str,
     why: Option<String>,
@@ -55,6 +56,15 @@ struct SourceLine {
     commit: String,
     /// None: the commit is not in the repository any more.
     author: Option<String>,
+}
+
+/// A rewritten history of the configuration that was accepted.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RewriteLine {
+    commit: String,
+    replaced: String,
+    by: String,
 }
 
 /// A step that was tried.
@@ -182,6 +192,11 @@ fn line(audited: Audited, authors: &mut Authors<'_>) -> Line {
         policies: policies.unwrap_or_default(),
         approvals: state.map_or_else(Vec::new, approvals),
         authors: state.map_or_else(Vec::new, written_by),
+        accepted_rewrite: checked.accepted_rewrite.map(|accepted| RewriteLine {
+            commit: accepted.revision.to_string(),
+            replaced: accepted.replaced.to_string(),
+            by: accepted.by,
+        }),
         signer,
         verified,
         why,
