@@ -502,6 +502,18 @@ fn a_rewritten_source_is_followed_once_a_person_says_so() {
         .exits(0);
     sandbox.wait_converged("web", 2);
     assert_eq!(agent.stop(), Some(0));
+    // Who accepted it stands in the log.
+    let log = sandbox.with_config(&["log"]).exits(0).stdout;
+    let trailer = format!("Drover-Accepted-Rewrite: {tip}");
+    assert_eq!(log.matches(&trailer).count(), 1, "{log}");
+    assert!(
+        log.contains(" accepted by Ada <ada@example.com>, in place of "),
+        "{log}"
+    );
+    sandbox.with_config(&["audit", "verify"]).exits(0);
+    let export = sandbox.with_config(&["audit", "export"]).exits(0).stdout;
+    let accepted = format!(r#""acceptedRewrite":{{"commit":"{tip}","replaced":""#);
+    assert!(export.contains(&accepted), "{export}");
 }
 
 #[test]

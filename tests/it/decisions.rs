@@ -50,7 +50,7 @@ fn a_change_that_nobody_has_approved_waits_and_everything_says_for_whom() {
     let text = why.stdout.as_str();
     let change = text.split_once("change ").unwrap().1[..12].to_owned();
     let held = format!(
-        "├─ held by ApprovalNeeded: change {change} needs 2 approvals, has none: policy few \
+        "├─ held by ApprovalNeeded: change {change} needs 2 approvals by others than ada@example.com, has none: policy few \
          (policies/few.yaml:7:21): somebody is replaced"
     );
     for line in [

@@ -166,6 +166,69 @@ fn a_change_waits_until_somebody_on_the_list_approves_it() {
 }
 
 #[test]
+fn who_wrote_a_change_does_not_approve_it_and_who_merged_it_or_pushed_something_else_does() {
+    let web = group("web", 1, IDLE, "");
+    let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &web), ("policies/small.yaml", RULE)]);
+    for name in ["alice", "bob"] {
+        sandbox.make_key(name);
+    }
+    sandbox.listen_to(&["alice", "bob"]);
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 1);
+    let commit = |who: &str, path: &str, text: &str| {
+        sandbox.write(&format!("work/{path}"), text);
+        sandbox.git("work", &["add", "--all"]);
+        let author = format!("{who} <{who}@example.com>");
+        let commit = ["commit", "--quiet", "--author", &author, "-m", "a change"];
+        sandbox.git("work", &commit);
+    };
+    let approved = |size: u64| {
+        sandbox.wait_for("web", "a change that waits", |group| {
+            let holds = group["holds"].to_string();
+            holds.contains("ApprovalNeeded")
+                && holds.contains("by others than alice@example.com, has none")
+        });
+        let approve = |name: &str| {
+            let file = sandbox.path(name).display().to_string();
+            let because = ["--because", "seen", "--key", &file];
+            let all = [&["approve", "web"][..], &because[..]].concat();
+            sandbox.with_config(&all).exits(0);
+        };
+        let taken_up = || {
+            let log = sandbox.agent_log();
+            log.matches("operation taken up").count()
+        };
+        let before = taken_up();
+        approve("alice");
+        wait_until("alice to be heard", PATIENCE, || taken_up() > before);
+        sandbox.with_config(&["reconcile"]);
+        let web = sandbox.wait_for("web", "the same", |group| !group.is_null());
+        assert!(web["holds"].to_string().contains("has none"), "{web}");
+        approve("bob");
+        sandbox.wait_converged("web", size);
+    };
+    sandbox.git("work", &["switch", "--quiet", "--create", "side"]);
+    commit("alice", WEB, &group("web", 2, IDLE, ""));
+    sandbox.git("work", &["switch", "--quiet", "main"]);
+    let identity = ["-c", "user.name=Bob", "-c", "user.email=bob@example.com"];
+    let merge = ["merge", "--quiet", "--no-ff", "--no-edit", "side"];
+    sandbox.git("work", &[&identity[..], &merge].concat());
+    sandbox.git("work", &["push", "--quiet", "origin", "main"]);
+    approved(2);
+    commit("alice", WEB, &group("web", 3, IDLE, ""));
+    commit("bob", "groups/db.yaml", &group("db", 1, IDLE, ""));
+    sandbox.git("work", &["push", "--quiet", "origin", "main"]);
+    approved(3);
+    assert_eq!(agent.stop(), Some(0));
+    sandbox.with_config(&["audit", "verify"]).exits(0);
+    let export = sandbox.with_config(&["audit", "export"]).exits(0).stdout;
+    assert!(
+        export.contains(r#""authors":["alice@example.com"]"#),
+        "{export}"
+    );
+}
+
+#[test]
 fn a_canary_that_waits_for_a_person_is_promoted_by_one() {
     let waiting = |command: &str| {
         let manual = "rollout: {canary: {count: 1, hold: 1m, promote: manual}, ";

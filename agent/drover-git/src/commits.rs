@@ -50,6 +50,27 @@ impl CommitInfo {
 /// A commit, and the files that it wrote, by path.
 pub type CommitFiles = (Oid, Vec<(String, Oid)>);
 
+/// A commit, who wrote it, and what it made of the documents of its parents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitChanges {
+    /// The commit.
+    pub id: Oid,
+    /// Who wrote it: its author, and whoever it names in `Co-authored-by`, each as `Name <address>`.
+    pub authors: Vec<String>,
+    /// For each parent the documents and ignore files that differ from it; for a commit without parents all of them. A merge in
+    /// which every path is as in one of its parents has nothing here.
+    pub against: Vec<Vec<ChangedPath>>,
+}
+
+/// What leads to a commit and not to another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// The commits, newest first.
+    pub commits: Vec<CommitChanges>,
+    /// Whether these are all. Otherwise there were more than the limit, or the history is cut off.
+    pub complete: bool,
+}
+
 /// One path that differs between two commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangedPath {
@@ -176,6 +197,92 @@ pub(crate) fn written_since(
         found.push((id, files));
     }
     Ok(Some(found))
+}
+
+/// Returns the commits that lead to `to` and not to `from`, newest first, with what each changed below `root`. At most
+/// `limit` of them.
+pub(crate) fn changes_since(
+    repository: &Repository,
+    (from, to): (Option<Oid>, Oid),
+    root: &str,
+    limit: usize,
+) -> Result<Changes, GitError> {
+    let broken = |error| GitError::local(format!("walk the history of {to}"), error);
+    let mut walk = repository.revwalk().map_err(broken)?;
+    walk.set_sorting(Sort::TOPOLOGICAL | Sort::TIME)
+        .map_err(broken)?;
+    walk.push(to.raw()).map_err(broken)?;
+    if let Some(from) = from {
+        find_commit(repository, from)?;
+        walk.hide(from.raw()).map_err(broken)?;
+    }
+    let mut commits = Vec::new();
+    for id in walk {
+        if commits.len() >= limit {
+            return Ok(Changes {
+                commits,
+                complete: false,
+            });
+        }
+        let commit = find_commit(repository, id.map_err(broken)?.into())?;
+        commits.push(CommitChanges {
+            id: commit.id().into(),
+            authors: authors(&commit),
+            against: against_parents(repository, &commit, root)?,
+        });
+    }
+    Ok(Changes {
+        commits,
+        // Where a history was cut off, nobody knows what came before.
+        complete: !repository.is_shallow(),
+    })
+}
+
+/// Returns who wrote a commit.
+fn authors(commit: &Commit<'_>) -> Vec<String> {
+    let info = info(commit);
+    let own = format!("{} <{}>", info.author.name, info.author.email);
+    let others = info.trailers.into_iter();
+    let others = others.filter(|(key, _)| key.eq_ignore_ascii_case("Co-authored-by"));
+    [own]
+        .into_iter()
+        .chain(others.map(|(_, who)| who))
+        .collect()
+}
+
+/// Returns, for each parent, the documents that differ from it.
+fn against_parents(
+    repository: &Repository,
+    commit: &Commit<'_>,
+    root: &str,
+) -> Result<Vec<Vec<ChangedPath>>, GitError> {
+    let tree = tree_of(commit)?;
+    let parents = commit.parents().map(|parent| tree_of(&parent).map(Some));
+    let mut trees = parents.collect::<Result<Vec<_>, _>>()?;
+    if trees.is_empty() {
+        trees.push(None);
+    }
+    let mut against = Vec::new();
+    for parent in &trees {
+        let mut changed = diff(repository, parent.as_ref(), Some(&tree), root)?;
+        changed.retain(|changed| {
+            let name = changed.path.rsplit('/').next().unwrap_or_default();
+            tree::is_document(name)
+        });
+        against.push(changed);
+    }
+    let in_all = |path: &str| {
+        let mut rest = against.iter().skip(1);
+        rest.all(|changed| {
+            changed
+                .binary_search_by(|one| one.path.as_str().cmp(path))
+                .is_ok()
+        })
+    };
+    if !against[0].iter().any(|changed| in_all(&changed.path)) {
+        return Ok(Vec::new());
+    }
+    Ok(against)
 }
 
 /// Returns a commit and its ancestors by first parents, newest first.

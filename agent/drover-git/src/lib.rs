@@ -47,7 +47,9 @@ mod verify;
 mod write;
 
 pub use budget::{PushAdvice, PushBudget, PushLimits};
-pub use commits::{ChangedPath, CommitFiles, CommitInfo, Signature, trailers};
+pub use commits::{
+    ChangedPath, Changes, CommitChanges, CommitFiles, CommitInfo, Signature, trailers,
+};
 pub use credentials::{
     ClientCertificate, Credentials, DEFAULT_DEADLINE, DEFAULT_TIMEOUT, Login, Proxy, RemoteOptions,
     Secret,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use git2::{ErrorCode, ObjectType, Repository};
 
 use crate::commits::{
-    self, ChangedPath, CommitFiles, CommitInfo, find_commit, missing_or, tree_of,
+    self, ChangedPath, Changes, CommitFiles, CommitInfo, find_commit, missing_or, tree_of,
 };
 use crate::credentials::RemoteOptions;
 use crate::error::GitError;
@@ -210,6 +210,24 @@ impl Mirror {
     ) -> Result<Option<Vec<CommitFiles>>, GitError> {
         self.with_repository(|repository| {
             commits::written_since(repository, (from, to), root, limit)
+        })
+    }
+
+    /// Returns the commits that lead to `to` and not to `from`, newest first, with who wrote each and what it changed of
+    /// the documents below `root`. At most `limit` of them; without `from` the whole history.
+    ///
+    /// # Errors
+    ///
+    /// [`GitError::MissingObject`] when one of the two is not here.
+    pub fn changes_since(
+        &self,
+        from: Option<Oid>,
+        to: Oid,
+        root: &str,
+        limit: usize,
+    ) -> Result<Changes, GitError> {
+        self.with_repository(|repository| {
+            commits::changes_since(repository, (from, to), root, limit)
         })
     }
 

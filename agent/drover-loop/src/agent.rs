@@ -14,6 +14,7 @@ use drover_model::{
 use drover_policy::SourceFacts;
 use drover_provider::{Clock, Flavors, SecretSource};
 use drover_spec::Diagnostic;
+use drover_spec::record::RecordedFleet;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
@@ -40,6 +41,7 @@ use crate::task::{Keep, Mode, Shared, Versions};
 use crate::timekeeping::{Tick, Timekeeper};
 use crate::timing::PassLimits;
 
+mod authors;
 mod desired;
 mod fetch;
 mod groups;
@@ -184,8 +186,8 @@ pub struct Agent {
     approvals: Arc<Approvals>,
     /// The commit in force.
     applied: Option<Revision>,
-    /// A rewritten tip that a person accepted.
-    accepted_rewrite: Option<Revision>,
+    /// A rewritten tip that a person accepted, and who.
+    accepted_rewrite: Option<(Revision, String)>,
     orphans: OrphanWatch,
     metrics: Metrics,
     /// Set until every scope was listed completely after the start with an empty data directory.
@@ -238,6 +240,16 @@ struct Unsaved {
     commit: bool,
 }
 
+impl Unsaved {
+    /// Returns what a stored record still has to tell.
+    fn of(fleet: Option<&RecordedFleet>) -> Self {
+        Self {
+            commit: fleet.is_some_and(|fleet| fleet.accepted_rewrite.is_some()),
+            ..Self::default()
+        }
+    }
+}
+
 /// When the source is looked at.
 #[derive(Debug, Default)]
 struct Looks {
@@ -278,8 +290,8 @@ pub(crate) struct Control {
 /// Something asked of the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ask {
-    /// To accept a rewritten history at this commit.
-    AcceptRewrite(Revision),
+    /// To accept a rewritten history at this commit, by whom.
+    AcceptRewrite(Revision, String),
     /// To keep what is frozen.
     StoreFreeze,
     /// To look at the source in the next pass, however soon it comes.
@@ -381,7 +393,7 @@ impl Agent {
             diagnostics: Arc::default(),
             mutations: 0,
             planned: 0,
-            unsaved: Unsaved::default(),
+            unsaved: Unsaved::of(stored.fleet.as_ref()),
             claimed: None,
             looks: Looks::new(view_missing),
             guard_round: GuardRound::default(),
@@ -450,6 +462,12 @@ impl Agent {
         self.status.subscribe()
     }
 
+    /// Accepts that the source's history was rewritten, if its tip is this commit, as of the next pass. The record says by
+    /// whom.
+    pub fn accept_rewrite(&self, tip: Revision, by: &str) {
+        self.control.ask(Ask::AcceptRewrite(tip, by.to_owned()));
+    }
+
     /// Waits for groups whose work goes on beside the passes, and publishes what waits.
     ///
     /// No step begins any more; those in flight are given until their time limit.
@@ -506,8 +524,8 @@ impl Agent {
         for ask in self.control.take() {
             match ask {
                 Ask::Look => self.looks.asked = true,
-                Ask::AcceptRewrite(revision) => {
-                    self.accepted_rewrite = Some(revision);
+                Ask::AcceptRewrite(revision, by) => {
+                    self.accepted_rewrite = Some((revision, by));
                     self.looks.asked = true;
                 }
                 Ask::StoreFreeze => {

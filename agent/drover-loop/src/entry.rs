@@ -34,6 +34,8 @@ pub(crate) struct GroupEntry {
     pub(crate) candidate: Option<Candidate>,
     /// The removal that the repository's commit asks for, until it is accepted.
     pub(crate) removal: Option<Deleting>,
+    /// Set until it is known whether anything was waiting: who starts from the state branch has no other memory of it.
+    pub(crate) blind: bool,
     /// Why the document of the repository is not in force.
     pub(crate) notices: Vec<Held>,
     pub(crate) diagnostics: Vec<Diagnostic>,
@@ -149,6 +151,7 @@ impl GroupEntry {
             accepted,
             candidate: None,
             removal: None,
+            blind: false,
             notices: Vec::new(),
             diagnostics: Vec::new(),
             busy: false,

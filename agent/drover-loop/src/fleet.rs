@@ -12,7 +12,7 @@ use drover_model::{
     MetricSource, MetricSourceName, Policy, PolicyName, ProviderDoc, ProviderName, Revision,
 };
 use drover_policy::{Definitions, PolicyMistake, PolicySet};
-use drover_spec::record::RecordedFleet;
+use drover_spec::record::{AcceptedRewrite, RecordedFleet};
 use drover_spec::{Diagnostic, Document, FleetDoc, Located};
 
 use crate::check::check_provider;
@@ -56,6 +56,8 @@ pub(crate) struct Fleet {
     pub(crate) sets: Vec<Arc<PolicySet>>,
     /// What is wrong with policies and bindings beyond their syntax.
     pub(crate) mistakes: Vec<Diagnostic>,
+    /// A rewritten history that was accepted, until a commit of the state branch tells of it.
+    pub(crate) rewrite: Option<AcceptedRewrite>,
 }
 
 /// What a snapshot changed.
@@ -83,6 +85,15 @@ impl Fleet {
             documents,
             earlier,
             sets,
+            rewrite: current.and_then(|current| current.accepted_rewrite.clone()),
+        }
+    }
+
+    /// Returns the documents as they are recorded, with what else the record is to tell.
+    pub(crate) fn record(&self, revision: &Revision) -> RecordedFleet {
+        RecordedFleet {
+            accepted_rewrite: self.rewrite.clone(),
+            ..self.documents.record(revision)
         }
     }
 
@@ -254,6 +265,7 @@ impl Documents {
         let documents = documents.chain(metrics).chain(calendars);
         RecordedFleet {
             revision: Some(revision.clone()),
+            accepted_rewrite: None,
             documents: documents
                 .map(|(identity, document)| (identity, document.clone()))
                 .collect(),

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    AcceptedDocument, Approvals, ApprovedChange, BudgetDecision, Change, Classified, Decisions,
-    Deleting, Drift, Epoch, FleetName, Group, GroupName, GroupSpec, HealthSignal, Held, Hold,
-    InstanceId, InstanceMemory, Intent, Listing, Numbers, Peers, PlaceDecision, Plan, PlanReport,
-    PolicyName, Protection, Readings, Reason, Recommendation, RecordedGroup, RosterView, Surveyed,
-    Timestamp, Verdict,
+    AcceptedDocument, Approvals, ApprovedChange, Authors, BudgetDecision, Change, Classified,
+    Decisions, Deleting, Drift, Epoch, FleetName, Group, GroupName, GroupSpec, HealthSignal, Held,
+    Hold, InstanceId, InstanceMemory, Intent, Listing, Numbers, Peers, PlaceDecision, Plan,
+    PlanReport, PolicyName, Protection, Readings, Reason, Recommendation, RecordedGroup,
+    RosterView, Surveyed, Timestamp, Verdict,
 };
 use drover_plan::{
     ApprovalInput, ApprovalReview, ChangeInput, ClassifyInput, Desired, LintError, PlanError,
@@ -49,6 +49,8 @@ pub(crate) struct GroupInput<'a> {
     pub(crate) candidate: Option<&'a Candidate>,
     /// The removal that a commit asks for.
     pub(crate) removal: Option<&'a Deleting>,
+    /// Who wrote the one or the other.
+    pub(crate) authors: &'a Authors,
     pub(crate) provider: &'a ProviderFacts,
     pub(crate) visibility: Duration,
     pub(crate) listing: &'a Listing,
@@ -294,17 +296,20 @@ fn review_change(
         now: input.now,
         change: &change,
         recorded: input.recorded,
-        author: &input.source.author,
+        authors: input.authors,
         wanted: &wanted,
         approvals: input.approvals,
     });
     match review {
         ApprovalReview::Withheld(held) => Reviewed::Withheld(held),
-        ApprovalReview::Approved(approvals) if approvals.is_empty() => Reviewed::Proceed(None),
-        ApprovalReview::Approved(approvals) => Reviewed::Proceed(Some(ApprovedChange {
-            change: change.id,
-            approvals,
-        })),
+        ApprovalReview::Approved { by, authors } => {
+            let approved = (!by.is_empty()).then_some(ApprovedChange {
+                change: change.id,
+                authors,
+                approvals: by,
+            });
+            Reviewed::Proceed(approved)
+        }
     }
 }
 

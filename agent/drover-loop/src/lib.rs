@@ -81,9 +81,9 @@ pub use registry::{Allowed, Registry, RegistryError, plugin_type};
 pub use replay::{ReplayError, Replayed, replay};
 pub use run::{AgentHandle, Driver, Ended, PASS_GAP, drive};
 pub use source::{
-    Awaited, GitSource, Operations, PassedDocument, PathRule, RefusedFile, SharedRefs, Snapshot,
-    Source, SourceCommit, SourceError, SourceFile, SourceFiles, SourcePlace, SourceTree,
-    Verification, VerifyMode, Written, chain,
+    Authored, Awaited, FileChange, GitSource, History, Operations, PassedDocument, PathRule,
+    RefusedFile, SharedRefs, Snapshot, Source, SourceCommit, SourceError, SourceFile, SourceFiles,
+    SourcePlace, SourceTree, Verification, VerifyMode, Writers, Written, chain,
 };
 pub use status::{
     AgentStatus, GroupReport, GroupStatus, OperationsStatus, PassReport, ProviderStatus,

@@ -79,7 +79,11 @@ fn kind_of_hold(held: &Held) -> Option<HoldKind> {
     // Another change that waits is another transition: people approve what is published.
     match &held.hold {
         Hold::ApprovalNeeded(needed) => {
-            let _ = write!(about, "{} {:?}", needed.change, needed.have);
+            let _ = write!(
+                about,
+                "{} {:?} {:?}",
+                needed.change, needed.authors, needed.have
+            );
         }
         Hold::ApprovalRejected(rejected) => {
             let _ = write!(about, "{} {}", rejected.change, rejected.by);

@@ -1,7 +1,7 @@
 //! A source and a recorder in memory, for tests and the simulator: a branch that tests write to, and
 //! a state branch that tests read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use drover_model::{Revision, Timestamp};
@@ -11,8 +11,8 @@ use crate::recorder::{
     Guard, Look, PublishResult, PublishWhen, Recorder, RecorderError, StateCommit, Swap,
 };
 use crate::source::{
-    RefusedFile, Source, SourceCommit, SourceError, SourceFile, SourcePlace, SourceTree, Written,
-    hex,
+    Authored, FileChange, History, RefusedFile, Source, SourceCommit, SourceError, SourceFile,
+    SourcePlace, SourceTree, Written, hex,
 };
 
 /// A repository in memory. Clones share it.
@@ -53,6 +53,15 @@ impl MemoryRepository {
     pub fn commit(&self, files: &[(&str, &str)]) -> Revision {
         let parent = self.lock().tip.clone();
         self.commit_on(parent, files)
+    }
+
+    /// As [`commit`](Self::commit), by another author than Ada.
+    pub fn commit_by(&self, author: &str, files: &[(&str, &str)]) -> Revision {
+        let revision = self.commit(files);
+        if let Some(committed) = self.lock().commits.get_mut(&revision) {
+            author.clone_into(&mut committed.commit.author);
+        }
+        revision
     }
 
     /// Commits `files` (the whole tree) without a parent: a rewritten history.
@@ -236,6 +245,48 @@ impl Source for MemorySource {
         Ok(Some(written))
     }
 
+    fn history(
+        &mut self,
+        revision: &Revision,
+        base: Option<&Revision>,
+    ) -> Result<History, SourceError> {
+        let inner = self.repository.lock();
+        let mut known = BTreeSet::new();
+        let mut at = base;
+        while let Some(revision) = at.filter(|revision| inner.commits.contains_key(*revision)) {
+            known.insert(revision);
+            at = inner.commits[revision].parent.as_ref();
+        }
+        let mut commits = Vec::new();
+        let mut at = Some(revision);
+        while let Some(revision) = at.filter(|revision| !known.contains(revision)) {
+            let Some(committed) = inner.commits.get(revision) else {
+                break;
+            };
+            let before = committed.parent.as_ref();
+            let before = before.and_then(|parent| inner.commits.get(parent));
+            let nothing = BTreeMap::new();
+            let before = before.map_or(&nothing, |before| &before.files);
+            let paths: BTreeSet<&String> = before.keys().chain(committed.files.keys()).collect();
+            let changes = paths.into_iter().map(|path| FileChange {
+                path: path.clone(),
+                before: before.get(path).cloned(),
+                after: committed.files.get(path).cloned(),
+            });
+            let changed = changes.filter(|change| change.before != change.after);
+            commits.push(Authored {
+                revision: revision.clone(),
+                authors: vec![committed.commit.author.clone()],
+                against: Some(vec![changed.collect()]),
+            });
+            at = committed.parent.as_ref();
+        }
+        Ok(History {
+            commits,
+            complete: true,
+        })
+    }
+
     fn read(&mut self, oid: &str) -> Result<Vec<u8>, SourceError> {
         let mut inner = self.repository.lock();
         inner.reads += 1;
@@ -270,6 +321,8 @@ struct StateInner {
     failure: Option<RecorderError>,
     next_push_at: Option<Timestamp>,
     pushes: u64,
+    /// Whether nothing can be committed here, either.
+    full: bool,
 }
 
 impl MemoryStateBranch {
@@ -309,6 +362,11 @@ impl MemoryStateBranch {
     /// Lets every call that needs the remote fail, or succeed again.
     pub fn fail(&self, failure: Option<RecorderError>) {
         self.lock().failure = failure;
+    }
+
+    /// Lets commits fail before anything is published, as on a full disk, or succeed again.
+    pub fn fill(&self, full: bool) {
+        self.lock().full = full;
     }
 
     /// Lets publications wait until then, or go ahead again.
@@ -402,6 +460,11 @@ impl Recorder for MemoryRecorder {
     }
 
     fn commit(&mut self, commits: &[StateCommit]) -> Result<Vec<bool>, RecorderError> {
+        if self.branch.lock().full {
+            return Err(RecorderError::Unreachable {
+                message: "the disk is full".to_owned(),
+            });
+        }
         let mut changed = Vec::with_capacity(commits.len());
         for commit in commits {
             let mut edits = commit.files.iter();

@@ -29,6 +29,7 @@ pub(crate) struct Trailers {
     pub(crate) result: Option<&'static str>,
     pub(crate) agent: String,
     pub(crate) approved_by: Vec<String>,
+    pub(crate) accepted_rewrite: Option<String>,
 }
 
 /// Writes a whole message.
@@ -50,6 +51,7 @@ pub(crate) fn message(subject: &str, body: &[String], trailers: &Trailers) -> St
         ("Drover-Policy", trailers.policy.clone()),
         ("Drover-Result", result),
         ("Drover-Agent", Some(trailers.agent.clone())),
+        ("Drover-Accepted-Rewrite", trailers.accepted_rewrite.clone()),
     ];
     for (name, value) in fields {
         if let Some(value) = value {

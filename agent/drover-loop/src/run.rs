@@ -100,9 +100,9 @@ impl AgentHandle {
     }
 
     /// Accepts that the source's history was rewritten, if its tip is this commit. Groups that are
-    /// missing from it stay, and ask.
-    pub fn accept_rewrite(&self, tip: Revision) {
-        self.control.ask(Ask::AcceptRewrite(tip));
+    /// missing from it stay, and ask. The record says by whom.
+    pub fn accept_rewrite(&self, tip: Revision, by: &str) {
+        self.control.ask(Ask::AcceptRewrite(tip, by.to_owned()));
         self.trigger();
     }
 }

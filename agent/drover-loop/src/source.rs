@@ -10,11 +10,14 @@ use crate::operations::RefusedOperation;
 
 mod fetch;
 mod git;
+mod history;
 
 pub(crate) use fetch::{Fetched, Fetcher, InForce};
 pub use fetch::{PassedDocument, Snapshot};
 pub(crate) use git::hex;
 pub use git::{GitSource, PathRule, SharedRefs, SourceFiles, Verification, VerifyMode, chain};
+pub use history::Writers;
+pub(crate) use history::{Blind, Identity};
 
 /// One branch of one repository, read from its commits and never from a work tree.
 ///
@@ -51,7 +54,18 @@ pub trait Source: Send + fmt::Debug {
         in_force: &Revision,
     ) -> Result<Option<Vec<Written>>, SourceError>;
 
-    /// Returns the content of a file that [`tree`](Self::tree) or [`written_since`](Self::written_since) listed.
+    /// Returns the commits that lead to `revision` and not to `base`, newest first, with who wrote each and what it changed.
+    /// Without `base`, or where that is not here any more, all that lead to `revision`. At most so many as the implementation
+    /// looks through; by itself it knows none.
+    fn history(
+        &mut self,
+        _revision: &Revision,
+        _base: Option<&Revision>,
+    ) -> Result<History, SourceError> {
+        Ok(History::default())
+    }
+
+    /// Returns the content of a file that one of the other calls listed.
     fn read(&mut self, oid: &str) -> Result<Vec<u8>, SourceError>;
 
     /// Returns whether `of` is `ancestor` or descends from it.
@@ -147,6 +161,37 @@ pub struct Written {
     pub revision: Revision,
     /// The file.
     pub file: SourceFile,
+}
+
+/// Commits, and who wrote them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// The commits, newest first.
+    pub commits: Vec<Authored>,
+    /// Whether these are all.
+    pub complete: bool,
+}
+
+/// One commit, and who wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authored {
+    /// Its id.
+    pub revision: Revision,
+    /// Its author and whoever else it names as one, each as `Name <address>`.
+    pub authors: Vec<String>,
+    /// What differs from each of its parents. None: anything may.
+    pub against: Option<Vec<Vec<FileChange>>>,
+}
+
+/// A file that differs between two commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileChange {
+    /// The path below the place's path.
+    pub path: String,
+    /// The id of its content before. None: it was not there.
+    pub before: Option<String>,
+    /// The id of its content after. None: it is not there any more.
+    pub after: Option<String>,
 }
 
 /// A file that was not read.

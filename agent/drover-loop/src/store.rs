@@ -57,6 +57,23 @@ pub(crate) struct GroupMeta {
     /// Why it is not removed although its document is gone, until that is back. For people.
     #[serde(default)]
     pub(crate) unconfirmed: Option<String>,
+    /// Who wrote what is not in force yet, the oldest first. Empty: everything is.
+    #[serde(default)]
+    pub(crate) waiting: Vec<WaitingAuthors>,
+}
+
+/// Who wrote what one look at the source found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WaitingAuthors {
+    /// The commit that was looked at.
+    pub(crate) revision: String,
+    /// The last commit in which nothing more was written.
+    pub(crate) until: String,
+    /// Their addresses.
+    pub(crate) authors: Vec<String>,
+    /// Whether there may be others.
+    pub(crate) unknown: bool,
 }
 
 /// One group as stored.

@@ -11,7 +11,7 @@ use drover_apply::{
     Reach, Rosters, Skip, StepResult,
 };
 use drover_model::{
-    Action, AdoptStep, Approvals, Cause, Change, Decisions, Deleting, Disturbance, Epoch,
+    Action, AdoptStep, Approvals, Authors, Cause, Change, Decisions, Deleting, Disturbance, Epoch,
     FleetName, Group, GroupName, HealthSignal, Held, InPlaceUpdate, InstanceId, InstanceMemory,
     Intent, IntentKind, Listing, Peers, Plan, ProviderPhase, Readings, Reason, Recommendation,
     RecordedGroup, RosterView, Surveyed, Timestamp,
@@ -144,6 +144,8 @@ pub(crate) struct GroupTask {
     pub(crate) candidate: Option<Candidate>,
     /// The removal that a commit asks for.
     pub(crate) removal: Option<Deleting>,
+    /// Who wrote the one or the other.
+    pub(crate) authors: Authors,
     pub(crate) scope: Arc<OpenScope>,
     pub(crate) listing: Arc<Listing>,
     /// What there is that its documents adopt, by the tags that they ask for.
@@ -293,6 +295,7 @@ fn input<'a>(
         accepted: task.accepted.as_ref(),
         candidate: task.candidate.as_ref(),
         removal: task.removal.as_ref(),
+        authors: &task.authors,
         provider: &task.scope.facts,
         visibility: task.scope.visibility,
         listing: &task.listing,

@@ -141,6 +141,95 @@ impl Approvals {
     }
 }
 
+/// Who wrote a change, and so approves none of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Authors {
+    /// Their addresses, or what stands in their place, as they were written first.
+    known: BTreeSet<String>,
+    /// Whether there may be others, so that nobody can be told not to be one.
+    pub unknown: bool,
+}
+
+impl Authors {
+    /// Returns these, each as `name <address>` or an address alone.
+    pub fn of(authors: &[impl AsRef<str>]) -> Self {
+        let mut all = Self::default();
+        for author in authors {
+            all.add(author.as_ref());
+        }
+        all
+    }
+
+    /// Returns those that were written down: addresses, as [`known`](Self::known) gives them.
+    pub fn recorded(known: impl IntoIterator<Item = String>, unknown: bool) -> Self {
+        let known = known.into_iter().collect();
+        Self { known, unknown }
+    }
+
+    /// Adds one, as `name <address>` or an address alone. Addresses are the same in any letter case.
+    pub fn add(&mut self, author: &str) {
+        let author = address(author);
+        if !author.is_empty() && !self.contains(author) {
+            self.known.insert(author.to_owned());
+        }
+    }
+
+    /// Adds all of the others.
+    pub fn extend(&mut self, others: &Self) {
+        for author in &others.known {
+            self.add(author);
+        }
+        self.unknown |= others.unknown;
+    }
+
+    /// Returns the addresses that are known, in order.
+    pub fn known(&self) -> impl Iterator<Item = &str> {
+        self.known.iter().map(String::as_str)
+    }
+
+    /// Returns whether nobody is known and there is nobody else.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty() && !self.unknown
+    }
+
+    /// Returns whether a signer is, or may be, one of them.
+    pub fn may_include(&self, signer: &Signer) -> bool {
+        self.unknown || self.contains(signer.as_str())
+    }
+
+    fn contains(&self, author: &str) -> bool {
+        let mut known = self.known.iter();
+        known.any(|known| known.eq_ignore_ascii_case(author))
+    }
+}
+
+/// Most authors that a message names.
+const AUTHORS_TOLD_MAX: usize = 3;
+
+impl fmt::Display for Authors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told: Vec<&str> = self.known().take(AUTHORS_TOLD_MAX).collect();
+        f.write_str(&told.join(", "))?;
+        match self.known.len() - told.len() {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+/// Returns the address in `name <address>`; without one the whole text.
+fn address(author: &str) -> &str {
+    let inside = author
+        .rsplit_once('<')
+        .and_then(|(_, rest)| rest.split_once('>'));
+    let inside = inside.map_or("", |(address, _)| address.trim());
+    if inside.is_empty() {
+        author.trim()
+    } else {
+        inside
+    }
+}
+
 /// Approvals of a change that are missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApprovalNeeded {
@@ -148,8 +237,8 @@ pub struct ApprovalNeeded {
     pub policy: PolicyHold,
     /// The change.
     pub change: ChangeId,
-    /// Who wrote it, and so cannot approve it: an address, or what stands in its place.
-    pub author: String,
+    /// Who wrote it, and so cannot approve it.
+    pub authors: Authors,
     /// Who has approved it so far.
     pub have: BTreeSet<Signer>,
     /// How many must.
@@ -162,10 +251,16 @@ impl fmt::Display for ApprovalNeeded {
         let plural = if self.need == 1 { "" } else { "s" };
         write!(
             f,
-            "change {} needs {} approval{plural}, has ",
+            "change {} needs {} approval{plural}",
             self.change.short(),
             self.need
         )?;
+        if self.authors.unknown {
+            f.write_str(", which nobody can give: not all who wrote it are known")?;
+        } else if !self.authors.is_empty() {
+            write!(f, " by others than {}", self.authors)?;
+        }
+        f.write_str(", has ")?;
         if have.is_empty() {
             f.write_str("none")?;
         } else {
@@ -182,6 +277,8 @@ pub struct ApprovalRejected {
     pub policy: PolicyHold,
     /// The change.
     pub change: ChangeId,
+    /// Who wrote it.
+    pub authors: Authors,
     /// Who rejected it.
     pub by: Signer,
     /// Why.
@@ -193,6 +290,7 @@ impl fmt::Display for ApprovalRejected {
         let Self {
             policy,
             change,
+            authors: _,
             by,
             because,
         } = self;

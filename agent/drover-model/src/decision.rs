@@ -28,11 +28,14 @@ pub enum Reason {
     Delete,
     /// Something cheaper does.
     Cost,
+    /// It left what the group had settled on, although nothing in Git and no policy changed since. Only gates tell it
+    /// from [`Update`](Self::Update), which it is otherwise.
+    Drift,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Update,
         Self::Heal,
         Self::ScaleIn,
@@ -41,13 +44,19 @@ impl Reason {
         Self::Interruption,
         Self::Delete,
         Self::Cost,
+        Self::Drift,
     ];
 
     /// Returns whether a disruption for it may wait.
     pub fn is_voluntary(self) -> bool {
         match self {
             Self::Heal | Self::Interruption | Self::Delete => false,
-            Self::Update | Self::ScaleIn | Self::Expiry | Self::Rebalance | Self::Cost => true,
+            Self::Update
+            | Self::ScaleIn
+            | Self::Expiry
+            | Self::Rebalance
+            | Self::Cost
+            | Self::Drift => true,
         }
     }
 
@@ -70,6 +79,7 @@ impl Reason {
             Self::Interruption => "interruption",
             Self::Delete => "delete",
             Self::Cost => "cost",
+            Self::Drift => "drift",
         }
     }
 }

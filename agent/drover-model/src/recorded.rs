@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::{
-    Approval, BindingName, ChangeId, Digests, Epoch, ErrorClass, GroupName, GroupUid, Held,
-    InstanceId, PolicyName, ProviderName, ProviderRef, ProviderType, RecordedOrder, RecordedQuorum,
-    RecordedStranger, Resize, Revision, SeatId, Template, Timestamp, UpDown, Value,
+    Approval, Authors, BindingName, ChangeId, Digests, Epoch, ErrorClass, GroupName, GroupUid,
+    Held, InstanceId, PolicyName, ProviderName, ProviderRef, ProviderType, RecordedOrder,
+    RecordedQuorum, RecordedStranger, Resize, Revision, SeatId, Template, Timestamp, UpDown, Value,
 };
 
 /// The recorded state of one group. The local copy is authoritative, the state branch publishes it.
@@ -38,6 +38,8 @@ pub struct RecordedGroup {
     pub target: Option<Digests>,
     /// The last template that a rollout completed with.
     pub stable: Option<Digests>,
+    /// What the group last converged under. None: it never did, or an earlier version recorded it.
+    pub settled: Option<Settled>,
     /// The size when the group last converged: the "from" of the change in progress.
     pub stable_size: u32,
     /// The templates of every digest in use.
@@ -92,6 +94,7 @@ impl RecordedGroup {
             size: 0,
             target: None,
             stable: None,
+            settled: None,
             stable_size: 0,
             templates: BTreeMap::new(),
             ignored: BTreeMap::new(),
@@ -128,6 +131,16 @@ pub struct AcceptedDocument {
     pub line: u32,
     /// The commit it was read from.
     pub revision: Revision,
+}
+
+/// What was in force when a group converged. What leaves the target while it still is drifts; what is to change with
+/// anything else is a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// The commit that the document was read from.
+    pub revision: Revision,
+    /// A digest of the policies that judged the group.
+    pub policies: String,
 }
 
 /// The provider that a group's instances live in.
@@ -445,11 +458,13 @@ pub struct IgnoredDifference {
     pub message: String,
 }
 
-/// A change that people approved, and who they were.
+/// A change that people approved, who wrote it, and who approved it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApprovedChange {
     /// The change.
     pub change: ChangeId,
+    /// Who wrote it. Nobody, where an earlier version of drover wrote this down.
+    pub authors: Authors,
     /// Their words, in order of their names.
     pub approvals: Vec<Approval>,
 }

@@ -46,7 +46,7 @@ impl Activity {
 /// Returns the activity whose suspension withholds a disruption for `reason`, if one does.
 pub fn activity_of(reason: Reason) -> Option<Activity> {
     match reason {
-        Reason::Update | Reason::Expiry | Reason::Rebalance | Reason::Cost => {
+        Reason::Update | Reason::Drift | Reason::Expiry | Reason::Rebalance | Reason::Cost => {
             Some(Activity::Update)
         }
         Reason::Heal => Some(Activity::Heal),

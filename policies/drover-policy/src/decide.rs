@@ -30,7 +30,7 @@ mod early;
 #[cfg(test)]
 mod tests;
 
-use early::{Said, UNSURE_OF_HEALTH};
+use early::{Said, UNSURE_OF_HEALTH, UPDATING};
 
 /// The reasons for which it matters who goes first.
 const CHOOSING: [Reason; 4] = [
@@ -90,10 +90,17 @@ pub(crate) fn decide_nothing(bound: &[&Bound], facts: GroupFacts<'_>, why: &str)
 fn reasons_of(policy: &CompiledPolicy) -> Vec<Reason> {
     let reads = policy.reads.roots.contains("reason");
     let asked = |reason: &Reason| match reason {
-        Reason::Delete | Reason::Interruption => false,
+        // What drifts is told apart by gates alone.
+        Reason::Delete | Reason::Interruption | Reason::Drift => false,
         reason => reads || reason.is_voluntary(),
     };
     Reason::ALL.into_iter().filter(asked).collect()
+}
+
+/// Returns reasons with what counts as one of them where drift is not told apart.
+fn with_drift(reasons: &[Reason]) -> Vec<Reason> {
+    let drift = reasons.contains(&Reason::Update).then_some(Reason::Drift);
+    reasons.iter().copied().chain(drift).collect()
 }
 
 /// Returns the sets of reasons that one answer is for.
@@ -203,7 +210,7 @@ impl<'a> Table<'a> {
                 None => continue,
                 Some(Ok(answer)) => answer,
                 Some(Err(verdict)) => {
-                    self.gate(&reasons, vec![*verdict]);
+                    self.gate(&with_drift(&reasons), vec![*verdict]);
                     continue;
                 }
             };
@@ -305,7 +312,7 @@ impl<'a> Table<'a> {
                     None => continue,
                     Some(Ok(answer)) => answer,
                     Some(Err(verdict)) => {
-                        self.gate(&reasons, vec![*verdict]);
+                        self.gate(&with_drift(&reasons), vec![*verdict]);
                         break;
                     }
                 };
@@ -412,12 +419,14 @@ impl<'a> Table<'a> {
                 let voluntary: Vec<Reason> = Reason::voluntary().into_iter().collect();
                 self.gate(&voluntary, vec![error(point)]);
             }
-            Some(point @ DecisionPoint::Victim) => self.gate(&CHOOSING, vec![error(point)]),
+            Some(point @ DecisionPoint::Victim) => {
+                self.gate(&with_drift(&CHOOSING), vec![error(point)]);
+            }
             Some(point @ DecisionPoint::Health) => {
                 self.gate(&UNSURE_OF_HEALTH, vec![error(point)]);
             }
             Some(point @ DecisionPoint::Drift) => {
-                self.gate(&[Reason::Update], vec![error(point)]);
+                self.gate(&UPDATING, vec![error(point)]);
             }
             Some(point @ DecisionPoint::Heal) => self.gate(&[Reason::Heal], vec![error(point)]),
             Some(point @ DecisionPoint::Place) => {

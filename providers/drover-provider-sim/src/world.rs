@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use drover_model::{
-    CheckOutcome, Completeness, Epoch, ErrorClass, ExitReport, FleetName, GroupName, InstanceId,
-    Listed, Listing, MemberId, Ownership, ProviderPhase, ProviderRef, SeatId, Survey, Timestamp,
-    Token,
+    CheckOutcome, Completeness, Digests, Epoch, ErrorClass, ExitReport, FleetName, GroupName,
+    InstanceId, Listed, Listing, MemberId, Ownership, ProviderPhase, ProviderRef, SeatId, Survey,
+    Timestamp, Token,
 };
 use drover_provider::{
     AdoptRequest, DestroyRequest, ProviderError, ProvisionRequest, Provisioned, UpdateRequest,
@@ -162,6 +162,14 @@ impl SimWorld {
     /// Lets the next instance have this number, so that worlds beside each other share no handle.
     pub fn number_from(&mut self, number: u32) {
         self.next = self.next.max(number);
+    }
+
+    /// Lets an instance's tag say that it was made from another template, as though somebody had changed it.
+    pub fn retag(&mut self, instance: &ProviderRef, digests: &Digests) {
+        let found = self.instances.get_mut(instance);
+        if let Some(ownership) = found.and_then(|found| found.ownership.as_mut()) {
+            ownership.digests = digests.clone();
+        }
     }
 
     /// Adds an instance that was made before the world began: it has run, healthy, since then.

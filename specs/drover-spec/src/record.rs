@@ -73,6 +73,19 @@ pub struct RecordedFleet {
     pub revision: Option<Revision>,
     /// The last good text of every Policy, Binding and Provider document, and of the Fleet's.
     pub documents: BTreeMap<(Kind, String), AcceptedDocument>,
+    /// A rewritten history that was accepted, in the record that is the first to tell of it.
+    pub accepted_rewrite: Option<AcceptedRewrite>,
+}
+
+/// A history that does not descend from what was in force, and that a person accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptedRewrite {
+    /// Its tip.
+    pub revision: Revision,
+    /// The commit that was in force.
+    pub replaced: Revision,
+    /// Who accepted it, by their own word.
+    pub by: String,
 }
 
 /// Encodes the recorded state of a group.

@@ -41,7 +41,7 @@ impl Fleet {
   api: {}
   repository: acme/fleet
   tokenFile: '{}'
-  reviewers: {{Tom-Dev: tom@example.com, jane-dev: jane@example.com}}
+  reviewers: {{Tom-Dev: tom@example.com, jane-dev: jane@example.com, ada-dev: ada@example.com}}
 ",
             host.api(),
             sandbox.path("token").display()
@@ -63,11 +63,17 @@ impl Fleet {
 
     /// Merges a branch that makes the group larger. `squash`: as a commit that does not descend from it.
     fn merge(&mut self, size: u32, squash: bool) {
+        self.merge_of("jane", size, squash);
+    }
+
+    /// The same, of what `who` wrote. Ada merges.
+    fn merge_of(&mut self, who: &str, size: u32, squash: bool) {
         let git = |arguments: &[&str]| self.sandbox.git("work", arguments);
         git(&["checkout", "--quiet", "-B", "topic"]);
         self.sandbox
             .write(&format!("work/{WEB}"), &group("web", size, IDLE, ""));
-        git(&["commit", "--quiet", "--all", "--message", "larger"]);
+        let author = format!("--author={who} <{who}@example.com>");
+        git(&["commit", "--quiet", "--all", &author, "--message", "larger"]);
         let head = git(&["rev-parse", "HEAD"]).trim().to_owned();
         git(&["checkout", "--quiet", "main"]);
         // Something else was merged meanwhile, to another group.
@@ -77,7 +83,7 @@ impl Fleet {
         git(&["commit", "--quiet", "--allow-empty", "--message", "another"]);
         if squash {
             git(&["merge", "--quiet", "--squash", "topic"]);
-            git(&["commit", "--quiet", "--message", "larger (#7)"]);
+            git(&["commit", "--quiet", &author, "--message", "larger (#7)"]);
         } else {
             git(&[
                 "merge",
@@ -161,6 +167,21 @@ fn a_review_of_what_was_merged_approves_it_on_every_host() {
         assert!(log.contains("Drover-Approved-By: tom@example.com"), "{log}");
         fleet.stop();
     }
+}
+
+#[test]
+fn a_review_by_who_wrote_a_commit_of_it_approves_nothing_and_one_by_who_merged_it_does() {
+    let mut fleet = Fleet::start(KINDS[0]);
+    // Jane opened it, with a commit of Tom's in it.
+    fleet.merge_of("tom", 2, false);
+    let head = fleet.head.clone();
+    fleet.review("tom-dev", "APPROVED", &head);
+    fleet.wait_held("ApprovalNeeded");
+    fleet.wait_asked();
+    fleet.wait_held("ApprovalNeeded");
+    fleet.review("ada-dev", "APPROVED", &head);
+    fleet.sandbox.wait_converged("web", 2);
+    fleet.stop();
 }
 
 #[test]

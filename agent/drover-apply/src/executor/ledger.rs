@@ -125,6 +125,7 @@ fn removes(reason: Reason) -> bool {
     match reason {
         Reason::ScaleIn | Reason::Delete => true,
         Reason::Update
+        | Reason::Drift
         | Reason::Heal
         | Reason::Expiry
         | Reason::Rebalance

@@ -6,6 +6,7 @@
 )]
 
 mod environment;
+mod history;
 mod local;
 mod nginx;
 mod packs;

@@ -8,6 +8,7 @@ use drover_model::{
     AcceptedDocument, Amount, Deleting, Deletion, DeletionPolicy, Group, GroupName, GroupUid, Held,
     Hold, Kind, RecordedGroup, Timestamp,
 };
+use drover_spec::record::AcceptedRewrite;
 use drover_spec::{Diagnostic, Located};
 use tracing::{info, warn};
 
@@ -32,6 +33,7 @@ impl Agent {
         };
         let mut batch = Batch::default();
         let limit_before = self.fleet.documents.destroy_max();
+        self.note_rewrite(&snapshot);
         self.follow_fleet(&snapshot, &mut batch);
         let mut diagnostics = snapshot.diagnostics.clone();
         diagnostics.extend(self.fleet.mistakes.iter().cloned());
@@ -44,6 +46,7 @@ impl Agent {
         let waiting = self.waiting_deletions();
         self.follow_groups(&snapshot, &diagnostics, &mut batch);
         self.follow_missing(&snapshot, &waiting, now, &mut batch);
+        self.follow_authors(&snapshot, &mut batch);
         self.limit_removals(&snapshot, limit_before, now, &mut batch);
         self.diagnostics = Arc::new(diagnostics);
         let revision = &snapshot.commit.revision;
@@ -66,6 +69,24 @@ impl Agent {
         self.source_status.commit = Some(snapshot.commit.clone());
     }
 
+    /// Notes that what is in force is replaced by another history, which a person accepted: the next commit tells of it.
+    fn note_rewrite(&mut self, snapshot: &Snapshot) {
+        let Some(replaced) = &snapshot.replaces else {
+            return;
+        };
+        let accepted = self.accepted_rewrite.as_ref();
+        let accepted = accepted.filter(|_| self.applied.as_ref() == Some(replaced));
+        if let Some((revision, by)) = accepted {
+            self.fleet.rewrite = Some(AcceptedRewrite {
+                revision: revision.clone(),
+                replaced: replaced.clone(),
+                by: by.clone(),
+            });
+            self.unsaved.documents = true;
+            self.unsaved.commit = true;
+        }
+    }
+
     fn follow_fleet(&mut self, snapshot: &Snapshot, batch: &mut Batch) {
         let changed = self.fleet.update(snapshot, &self.registry);
         self.unsaved.documents |= changed.documents;
@@ -73,7 +94,7 @@ impl Agent {
         self.unsaved.guards |= changed.guards;
         let revision = &snapshot.commit.revision;
         if self.unsaved.documents {
-            batch.fleet(&self.fleet.documents.record(revision));
+            batch.fleet(&self.fleet.record(revision));
         }
         if self.unsaved.guards {
             batch.guards(&self.fleet.record_earlier(revision));
@@ -241,7 +262,8 @@ impl Agent {
             _ => None,
         });
         let present: BTreeSet<GroupName> = good.chain(broken).collect();
-        if self.accepted_rewrite.as_ref() == Some(&snapshot.commit.revision) {
+        let accepted = self.accepted_rewrite.as_ref().map(|(tip, _)| tip);
+        if accepted == Some(&snapshot.commit.revision) {
             // Nobody removed them by a commit that follows what was in force.
             for (name, entry) in &mut self.groups {
                 if !present.contains(name) {

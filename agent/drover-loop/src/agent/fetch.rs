@@ -9,7 +9,7 @@ use drover_model::{Approvals, Epoch, GroupName, Hold, RecordedGroup, Timestamp};
 use drover_spec::record::{self, RecordedFleet};
 use tracing::{info, warn};
 
-use super::Agent;
+use super::{Agent, authors};
 use crate::deletion::SeenUnder;
 use crate::entry::GroupEntry;
 use crate::fleet::Fleet;
@@ -198,7 +198,9 @@ impl Agent {
         let in_force = InForce {
             applied: self.applied.clone(),
             has_groups: self.groups.values().any(|entry| entry.accepted.is_some()),
-            accepted_rewrite: self.accepted_rewrite.clone(),
+            accepted_rewrite: self.accepted_rewrite.as_ref().map(|(tip, _)| tip.clone()),
+            unknown: matches!(self.tenure, Tenure::Empty { .. }) || self.looks.view_missing,
+            blind: self.blind(),
         };
         let awaited = self.awaited();
         let path = Lease::path(&self.settings.name);
@@ -561,6 +563,7 @@ impl Agent {
                 seen,
                 committed,
                 unconfirmed: None,
+                waiting: authors::restored(&recorded),
             };
             batch.recorded(&recorded).meta(&name, &meta);
             let stored = StoredGroup {
@@ -570,7 +573,9 @@ impl Agent {
                 meta,
                 inputs: None,
             };
-            self.groups.insert(name, GroupEntry::restored(stored));
+            let mut entry = GroupEntry::restored(stored);
+            entry.blind = entry.meta.waiting.is_empty();
+            self.groups.insert(name, entry);
         }
         if let Some(fleet) = restored.fleet {
             batch.fleet(&fleet);

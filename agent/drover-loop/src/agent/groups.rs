@@ -506,6 +506,7 @@ impl GroupEntry {
             accepted: self.accepted.clone(),
             candidate: self.candidate.clone(),
             removal: self.removal.clone(),
+            authors: self.authors(),
             scope: Arc::clone(scope),
             listing: Arc::clone(listing),
             fences,

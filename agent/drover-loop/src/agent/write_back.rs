@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{GroupName, RecordedGroup, Timestamp};
-use drover_spec::record::{self, RecordedFleet};
+use drover_spec::record::{self, AcceptedRewrite, RecordedFleet};
 use tracing::{info, warn};
 
 use super::Agent;
@@ -32,8 +32,8 @@ pub(super) enum Subject {
         recorded: Arc<RecordedGroup>,
         digest: String,
     },
-    /// The fleet's documents.
-    Fleet,
+    /// The fleet's documents, and what else their record tells.
+    Fleet(Option<AcceptedRewrite>),
 }
 
 /// A commit to be made. Its files are encoded when its turn has come: those of a thousand groups at
@@ -98,7 +98,7 @@ impl Draft {
                 recorded,
                 digest,
             },
-            Content::Fleet(_) => Subject::Fleet,
+            Content::Fleet(fleet) => Subject::Fleet(fleet.accepted_rewrite),
         }
     }
 }
@@ -180,16 +180,20 @@ impl Agent {
         if self.unsaved.commit
             && let Some(revision) = &self.applied
         {
+            let fleet = self.fleet.record(revision);
+            let rewrite = fleet.accepted_rewrite.as_ref();
             let trailers = Trailers {
                 source: source.clone(),
                 agent: agent.clone(),
+                accepted_rewrite: rewrite.map(|rewrite| rewrite.revision.to_string()),
                 ..Trailers::default()
             };
             let subject = format!("fleet: documents at {}", revision.short());
+            let body: Vec<String> = rewrite.map(told).into_iter().collect();
             drafts.push(Draft {
-                message: message::message(&subject, &[], &trailers),
+                message: message::message(&subject, &body, &trailers),
                 keep: self.settings.keep,
-                content: Content::Fleet(self.fleet.documents.record(revision)),
+                content: Content::Fleet(fleet),
                 work: Work::default(),
             });
         }
@@ -229,7 +233,10 @@ impl Agent {
         for (subject, made) in recorded.committed {
             self.write_back.commits += u64::from(made);
             match subject {
-                Subject::Fleet => self.unsaved.commit = false,
+                Subject::Fleet(told) => {
+                    self.unsaved.commit = false;
+                    self.told(told.as_ref(), &mut batch);
+                }
                 Subject::Group {
                     name,
                     recorded,
@@ -267,6 +274,16 @@ impl Agent {
         self.write_back.failure = failure;
     }
 
+    /// Forgets what a commit has told of the source.
+    fn told(&mut self, told: Option<&AcceptedRewrite>, batch: &mut Batch) {
+        if told.is_some() && self.fleet.rewrite.as_ref() == told {
+            self.fleet.rewrite = None;
+            if let Some(revision) = &self.applied {
+                batch.fleet(&self.fleet.record(revision));
+            }
+        }
+    }
+
     fn committed(
         &mut self,
         name: &GroupName,
@@ -297,6 +314,17 @@ impl Agent {
             batch.forget_inputs(name);
         }
     }
+}
+
+/// Returns who accepted a rewritten history, in words.
+fn told(accepted: &AcceptedRewrite) -> String {
+    let AcceptedRewrite {
+        revision,
+        replaced,
+        by,
+    } = accepted;
+    let (revision, replaced) = (revision.short(), replaced.short());
+    format!("rewritten history at {revision} accepted by {by}, in place of {replaced}")
 }
 
 /// Logs when publishing begins to fail, and when it works again.
@@ -410,6 +438,7 @@ fn trailers(entry: &GroupEntry, source: Option<String>, agent: String) -> Traile
         result: Some(result),
         agent,
         approved_by: approved_by(&entry.recorded),
+        accepted_rewrite: None,
     }
 }
 

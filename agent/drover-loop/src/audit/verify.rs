@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use drover_model::{GroupName, GroupUid, RecordedGroup, Revision, Timestamp};
-use drover_spec::record::{self, PlanInputs, RecordError};
+use drover_spec::record::{self, AcceptedRewrite, PlanInputs, RecordError};
 
 use super::follow::{Follows, follows};
 use super::{AUDIT_FILE, AuditEntry, AuditError, digest, message_digest};
@@ -170,6 +170,8 @@ pub struct Checked {
     pub inputs: Option<PlanInputs>,
     /// The recorded state, where that can be read.
     pub state: Option<RecordedGroup>,
+    /// The rewritten history that it says was accepted.
+    pub accepted_rewrite: Option<AcceptedRewrite>,
 }
 
 impl Checked {
@@ -181,6 +183,7 @@ impl Checked {
             entry: None,
             inputs: None,
             state: None,
+            accepted_rewrite: None,
         }
     }
 
@@ -540,12 +543,14 @@ fn fleet(commit: &AuditCommit<'_>, checked: &mut Checked) -> Result<(), ReadErro
             return Ok(());
         }
     };
+    trailers::check_fleet(&fleet, commit, checked);
     let subject = fleet.revision.as_ref().map(Revision::short);
     let subject = format!("fleet: documents at {}", subject.unwrap_or_default());
     if commit.message.lines().next() != Some(&subject) {
         let detail = format!("{FLEET_FILE} says {subject:?}");
         checked.problem(ProblemKind::MessageDiffers, detail);
     }
+    checked.accepted_rewrite = fleet.accepted_rewrite;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ fn trailers() -> Trailers {
         policy: None,
         result: Some("Succeeded"),
         agent: "edge-1 0.1.0".to_owned(),
+        accepted_rewrite: None,
         approved_by: Vec::new(),
     }
 }

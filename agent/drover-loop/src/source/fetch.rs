@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use drover_model::{Deletion, Kind, Revision, SourceSpan};
+use drover_model::{Deletion, Enforcement, GroupName, Kind, Revision, SourceSpan};
 use drover_spec::{Diagnostic, Document, ParsedFile, Repository};
 
+use super::history::{Blind, Look, Reader, Writers};
 use super::{Source, SourceCommit, SourceError, SourceFile, SourcePlace, SourceTree, Written};
 
 /// Every document of one commit, parsed and joined.
@@ -29,6 +30,10 @@ pub struct Snapshot {
     /// The documents of groups that came and went between the commit in force and this one: nobody acted on them. None:
     /// there are too many to tell.
     pub passed: Option<BTreeMap<String, Vec<PassedDocument>>>,
+    /// Who wrote the commits since the one in force.
+    pub writers: Writers,
+    /// The commit that was in force, where this one does not descend from it.
+    pub replaces: Option<Revision>,
 }
 
 /// A group's document that was never in force.
@@ -61,7 +66,14 @@ pub(crate) struct InForce {
     pub(crate) has_groups: bool,
     /// A rewritten tip that a person accepted.
     pub(crate) accepted_rewrite: Option<Revision>,
+    /// Whether what is in force is not known yet, so that this look is not the last at its commit.
+    pub(crate) unknown: bool,
+    /// Groups of which nobody knows whether a document was waiting.
+    pub(crate) blind: BTreeMap<GroupName, Blind>,
 }
+
+/// Parsed files by path, with the ids of their contents.
+pub(super) type ParsedFiles = BTreeMap<String, (String, Arc<ParsedFile>)>;
 
 /// Reads snapshots and keeps what was parsed.
 #[derive(Debug)]
@@ -69,7 +81,7 @@ pub(crate) struct Fetcher {
     source: Box<dyn Source>,
     /// Parsed files of the last snapshot by path, with the id of their content. Never more than one
     /// snapshot's worth.
-    parsed: BTreeMap<String, (String, Arc<ParsedFile>)>,
+    parsed: ParsedFiles,
     current: Option<Revision>,
 }
 
@@ -101,7 +113,7 @@ impl Fetcher {
             return Ok(Fetched::Unchanged);
         }
         let tree = self.source.tree(&tip)?;
-        self.check_descent(&tip, in_force)?;
+        let descends = self.check_descent(&tip, in_force)?;
         if !tree.complete {
             return Err(SourceError::Truncated { revision: tip });
         }
@@ -110,17 +122,24 @@ impl Fetcher {
             return Err(SourceError::NoDocuments { revision: tip });
         }
         let passed = self.passed(&tree, in_force)?;
-        let snapshot = self.snapshot(tree, passed)?;
+        let (mut snapshot, before) = self.snapshot(&tree, passed)?;
+        snapshot.replaces = in_force.applied.clone().filter(|_| !descends);
+        snapshot.writers = self.writers(&snapshot, (&tree, !descends), &before, in_force)?;
         self.current = Some(tip);
         Ok(Fetched::Changed(Arc::new(snapshot)))
     }
 
-    fn check_descent(&mut self, tip: &Revision, in_force: &InForce) -> Result<(), SourceError> {
+    /// Returns whether the tip descends from what is in force; else it must have been accepted.
+    fn check_descent(&mut self, tip: &Revision, in_force: &InForce) -> Result<bool, SourceError> {
         let Some(applied) = &in_force.applied else {
-            return Ok(());
+            return Ok(true);
         };
-        if in_force.accepted_rewrite.as_ref() == Some(tip) || self.source.descends(tip, applied)? {
-            return Ok(());
+        let accepted = in_force.accepted_rewrite.as_ref() == Some(tip);
+        match self.source.descends(tip, applied) {
+            Ok(true) => return Ok(true),
+            Ok(false) | Err(_) if accepted => return Ok(false),
+            Ok(false) => {}
+            Err(error) => return Err(error),
         }
         Err(SourceError::Rewritten {
             applied: applied.clone(),
@@ -170,11 +189,41 @@ impl Fetcher {
         Ok(Some(passed))
     }
 
+    /// Looks through the commits since the one in force. `before`: the files as they were parsed before.
+    fn writers(
+        &mut self,
+        snapshot: &Snapshot,
+        (tree, rewritten): (&SourceTree, bool),
+        before: &ParsedFiles,
+        in_force: &InForce,
+    ) -> Result<Writers, SourceError> {
+        let base = in_force.applied.as_ref();
+        // Before anything is in force all that there ever was is looked through, and only where it is asked for.
+        if base.is_none() && (in_force.unknown || !asks(&snapshot.repository)) {
+            return Ok(Writers::default());
+        }
+        let groups = &snapshot.repository.groups;
+        let differs = |(name, blind): &(&GroupName, &Blind)| {
+            let text = groups.get(*name).map(|located| &located.text);
+            text != blind.accepted.as_ref().map(|(text, _)| text)
+        };
+        let blind = in_force.blind.iter().filter(differs);
+        let look = Look {
+            commit: &tree.commit,
+            base,
+            rewritten,
+            blind: blind.collect(),
+        };
+        let mut reader = Reader::new([before, &self.parsed]);
+        reader.writers(&mut *self.source, &look)
+    }
+
+    /// Returns the documents, and the files as they were parsed before.
     fn snapshot(
         &mut self,
-        tree: SourceTree,
+        tree: &SourceTree,
         passed: Option<BTreeMap<String, Vec<PassedDocument>>>,
-    ) -> Result<Snapshot, SourceError> {
+    ) -> Result<(Snapshot, ParsedFiles), SourceError> {
         let mut parsed = BTreeMap::new();
         for file in &tree.files {
             let entry = match self.parsed.get(&file.path) {
@@ -186,22 +235,25 @@ impl Fetcher {
             };
             parsed.insert(file.path.clone(), (file.oid.clone(), entry));
         }
-        self.parsed = parsed;
+        let before = std::mem::replace(&mut self.parsed, parsed);
         let repository =
             drover_spec::assemble(self.parsed.values().map(|(_, parsed)| parsed.as_ref()));
         let mut diagnostics = repository.diagnostics.clone();
-        diagnostics.extend(left_out(&tree));
-        let unreadable = self.unreadable(&tree);
-        Ok(Snapshot {
+        diagnostics.extend(left_out(tree));
+        let unreadable = self.unreadable(tree);
+        let snapshot = Snapshot {
             identities_readable: repository.identities_readable && unreadable.is_none(),
             unreadable,
-            commit: tree.commit,
+            commit: tree.commit.clone(),
+            writers: Writers::default(),
+            replaces: None,
             place: self.source.place(),
-            ignore_digest: tree.ignore_digest,
+            ignore_digest: tree.ignore_digest.clone(),
             repository,
             diagnostics,
             passed,
-        })
+        };
+        Ok((snapshot, before))
     }
 
     /// Returns the first file of which some document's kind or name is not known.
@@ -213,6 +265,12 @@ impl Fetcher {
             .map(|(_, file)| file.path.clone());
         parsed.or_else(|| tree.refused.first().map(|file| file.path.clone()))
     }
+}
+
+/// Returns whether any binding asks people.
+fn asks(repository: &Repository) -> bool {
+    let mut bindings = repository.bindings.values();
+    bindings.any(|located| located.value.enforcement == Enforcement::RequireApproval)
 }
 
 /// Returns a diagnostic for each file that was not read and each ignore rule without effect.

@@ -4,18 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use drover_git::{
-    FILE_BYTES_MAX, GitError, IGNORE_FILE, IgnoreRules, Mirror, Oid, PathPatterns, RemoteRefs,
-    Trust,
+    ChangedPath, Changes, FILE_BYTES_MAX, GitError, IGNORE_FILE, IgnoreRules, Mirror, Oid,
+    PathPatterns, RemoteRefs, Trust,
 };
 use drover_model::Revision;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    RefusedFile, Source, SourceCommit, SourceError, SourceFile, SourcePlace, SourceTree, Written,
+    Authored, FileChange, History, RefusedFile, Source, SourceCommit, SourceError, SourceFile,
+    SourcePlace, SourceTree, Written,
 };
 
 /// More commits than this at once are not looked through for documents that came and went between them.
 const COMMITS_MAX: usize = 1000;
+
+/// More commits than this are not looked through for who wrote a change: a second of work where each changes one file.
+const AUTHORED_MAX: usize = 10_000;
 
 /// The references as the latest poll saw them, shared between source and recorder, so that a pass
 /// asks the remote once.
@@ -470,6 +474,38 @@ impl Source for GitSource {
             }));
         }
         Ok(Some(written))
+    }
+
+    fn history(
+        &mut self,
+        revision: &Revision,
+        base: Option<&Revision>,
+    ) -> Result<History, SourceError> {
+        let to = oid_of(revision.as_str())?;
+        let from = base.map(|base| oid_of(base.as_str())).transpose()?;
+        // One that is not here any more leaves out nothing.
+        let from = from.filter(|from| self.mirror.commit(*from).is_ok());
+        let root = self.place.path.trim_matches('/');
+        let found = self.mirror.changes_since(from, to, root, AUTHORED_MAX);
+        let Changes { commits, complete } = found.map_err(|error| unreachable(&error))?;
+        let commits = commits.into_iter().map(|commit| {
+            let file = |changed: ChangedPath| FileChange {
+                path: self.below_root(&changed.path),
+                before: changed.old.map(|oid| oid.to_string()),
+                after: changed.new.map(|oid| oid.to_string()),
+            };
+            let against = commit.against.into_iter();
+            let against = against.map(|changed| changed.into_iter().map(file).collect());
+            Ok(Authored {
+                revision: revision_of(commit.id)?,
+                authors: commit.authors,
+                against: Some(against.collect()),
+            })
+        });
+        Ok(History {
+            commits: commits.collect::<Result<_, SourceError>>()?,
+            complete,
+        })
     }
 
     fn read(&mut self, oid: &str) -> Result<Vec<u8>, SourceError> {

@@ -32,7 +32,13 @@ impl Default for TestOperations {
 }
 
 impl TestOperations {
-    fn say(&self, world: &World, signer: &str, verdict: ApprovalVerdict, change: &ChangeId) {
+    pub(crate) fn say(
+        &self,
+        world: &World,
+        signer: &str,
+        verdict: ApprovalVerdict,
+        change: &ChangeId,
+    ) {
         let now = world.clock.now();
         let approval = Approval {
             change: change.clone(),
@@ -50,7 +56,7 @@ impl TestOperations {
 }
 
 impl TestOperations {
-    fn order(&self, world: &World, verb: OrderVerb, instance: &str) {
+    pub(crate) fn order(&self, world: &World, verb: OrderVerb, instance: &str) {
         let now = world.clock.now();
         let order = Order {
             verb,
@@ -78,7 +84,7 @@ impl Operations for TestOperations {
     }
 }
 
-const RULE: &str = "apiVersion: drover/v1alpha1
+pub(crate) const RULE: &str = "apiVersion: drover/v1alpha1
 kind: Policy
 metadata: {name: few-at-once}
 spec:
@@ -113,12 +119,14 @@ async fn converged() -> World {
 }
 
 /// The change that waits, who approved it so far, and who wrote it.
-fn waiting(world: &World) -> Option<(ChangeId, Vec<String>, String)> {
+fn waiting(world: &World) -> Option<(ChangeId, Vec<String>, Vec<String>)> {
     let report = world.report("web");
     report.holds.iter().find_map(|held| match &held.hold {
         Hold::ApprovalNeeded(needed) => {
             let have = needed.have.iter().map(ToString::to_string).collect();
-            Some((needed.change.clone(), have, needed.author.clone()))
+            assert!(!needed.authors.unknown);
+            let authors = needed.authors.known().map(str::to_owned);
+            Some((needed.change.clone(), have, authors.collect()))
         }
         _ => None,
     })
@@ -139,8 +147,9 @@ async fn a_change_waits_for_so_many_people_and_its_approval_holds_through_every_
     let before = world.living("web");
     push(&world, 3, "b", "");
     world.passes(3).await;
-    let (change, have, author) = waiting(&world).unwrap();
+    let (change, have, authors) = waiting(&world).unwrap();
     assert!(have.is_empty());
+    assert_eq!(authors, ["ada@example.com"]);
     let operations = world.operations.clone();
     let asked = operations.1.lock().unwrap().last().cloned().unwrap();
     assert_eq!((asked.group.as_str(), &asked.change), ("web", &change));
@@ -150,7 +159,8 @@ async fn a_change_waits_for_so_many_people_and_its_approval_holds_through_every_
     assert_eq!(waiting(&world).unwrap().1, ["bob@example.com"]);
     // An unrelated commit keeps what was approved; the author's own word counts for nothing.
     push(&world, 3, "b", &group("db", 1, "a"));
-    operations.say(&world, &author, ApprovalVerdict::Approve, &change);
+    let author = "Ada@Example.com";
+    operations.say(&world, author, ApprovalVerdict::Approve, &change);
     world.passes(2).await;
     let (same, have, _) = waiting(&world).unwrap();
     assert_eq!((same, have.len()), (change.clone(), 1));

@@ -137,10 +137,61 @@ async fn a_rewritten_history_can_be_accepted_and_removes_nothing() {
         .rewrite(&[("p.yaml", crate::harness::PROVIDER), ("api.yaml", &other)]);
     let report = running.handle.reconcile().await.unwrap();
     assert_eq!(report.holds[0].hold.code(), "SourceUnavailable");
-    running.handle.accept_rewrite(tip.clone());
+    running.handle.accept_rewrite(tip.clone(), "Ada");
     let report = running.handle.reconcile().await.unwrap();
     assert_eq!(report.revision, Some(tip));
     running.stop().await;
     assert_eq!(world.calls(Op::Destroy), 0);
     assert_eq!(world.living("web").len(), 3);
+    let told = |world: &World| {
+        let log = world.branch.log().into_iter();
+        let told = log.filter(|commit| commit.message.contains("Drover-Accepted-Rewrite: "));
+        told.map(|commit| commit.message).collect::<Vec<_>>()
+    };
+    let messages = told(&world);
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    let who = "accepted by Ada, in place of ";
+    assert!(messages[0].contains(who), "{}", messages[0]);
+    // It is told once, also by an agent that starts again.
+    world.restart();
+    world.passes(3).await;
+    assert_eq!(told(&world).len(), 1);
+}
+
+#[tokio::test]
+async fn an_accepted_rewrite_is_told_also_when_the_branch_could_not_be_written_at_first() {
+    let mut world = World::web();
+    world.converge().await;
+    let files = [
+        ("providers/local.yaml", crate::harness::PROVIDER),
+        ("groups/web.yaml", &group("web", 3, "a")),
+    ];
+    let tip = world.repository.rewrite(&files);
+    let agent = world.agent.as_ref().unwrap();
+    agent.accept_rewrite(tip.clone(), "Ada");
+    world.branch.fill(true);
+    world.passes(2).await;
+    // Something else comes into force meanwhile, without another document of the fleet.
+    let db = group("db", 1, "a");
+    world
+        .repository
+        .commit(&[files[0], files[1], ("db.yaml", &db)]);
+    world.passes(2).await;
+    world.restart();
+    world.branch.fill(false);
+    world.passes(10).await;
+    let told = |world: &World| {
+        let log = world.branch.log();
+        let trailer = format!("Drover-Accepted-Rewrite: {tip}\n");
+        let told = log.iter().filter(|it| it.message.contains(&trailer));
+        told.count()
+    };
+    assert_eq!(told(&world), 1);
+    // And not again with the next documents.
+    let provider = format!("# The simulator.\n{}", crate::harness::PROVIDER);
+    world
+        .repository
+        .commit(&[("providers/local.yaml", &provider), files[1]]);
+    world.passes(5).await;
+    assert_eq!(told(&world), 1);
 }

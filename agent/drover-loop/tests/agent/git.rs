@@ -15,7 +15,7 @@ use drover_provider_sim::Op;
 use crate::harness::{PROVIDER, World, group};
 
 /// Runs Git in `dir`, without anybody's configuration, and returns what it prints.
-fn git(dir: &Path, args: &[&str]) -> String {
+pub(crate) fn git(dir: &Path, args: &[&str]) -> String {
     let output = Command::new("git")
         .current_dir(dir)
         .env_clear()
@@ -30,7 +30,7 @@ fn git(dir: &Path, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn write(dir: &Path, path: &str, text: &str) {
+pub(crate) fn write(dir: &Path, path: &str, text: &str) {
     let path = dir.join(path);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, text).unwrap();
@@ -41,7 +41,7 @@ fn commit(dir: &Path, message: &str) {
     git(dir, &["commit", "-q", "-m", message]);
 }
 
-fn repository() -> tempfile::TempDir {
+pub(crate) fn repository() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     init_repository(dir.path(), RepositoryKind::WithWorkTree, "main").unwrap();
     write(dir.path(), "providers/local.yaml", PROVIDER);
@@ -77,7 +77,7 @@ fn recorder(mirror: &Arc<Mirror>, source: &GitSource) -> GitRecorder {
 }
 
 /// A world whose source and state branch are in the repository.
-fn world(dir: &Path) -> World {
+pub(crate) fn world(dir: &Path) -> World {
     let mut world = World::new(&[]);
     start(&mut world, &mirror(dir));
     world
@@ -90,7 +90,7 @@ fn start(world: &mut World, mirror: &Arc<Mirror>) {
 }
 
 /// Ends the agent, loses all that its machine had, and starts it on another one. Returns the folder of its mirror.
-fn start_elsewhere(world: &mut World, dir: &Path) -> tempfile::TempDir {
+pub(crate) fn start_elsewhere(world: &mut World, dir: &Path) -> tempfile::TempDir {
     world.lose_data();
     let elsewhere = tempfile::tempdir().unwrap();
     let url = SourceUrl::from_path(dir).unwrap();

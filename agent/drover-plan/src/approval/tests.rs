@@ -14,7 +14,7 @@ struct Case {
     change: Change,
     rule: ApprovalRule,
     approvals: Approvals,
-    author: &'static str,
+    authors: Authors,
 }
 
 impl Case {
@@ -37,7 +37,7 @@ impl Case {
                 from: from.iter().map(|it| signer(it)).collect(),
             },
             approvals: Approvals::default(),
-            author: "Ann <ann@example.com>",
+            authors: Authors::of(&["Ann <ann@example.com>"]),
         }
     }
 
@@ -61,12 +61,12 @@ impl Case {
             now: at(now),
             change: &self.change,
             recorded: &self.fixture.recorded,
-            author: self.author,
+            authors: &self.authors,
             wanted: &wanted,
             approvals: &self.approvals,
         });
         match review {
-            ApprovalReview::Approved(by) => {
+            ApprovalReview::Approved { by, .. } => {
                 Ok(by.into_iter().map(|it| it.signer.to_string()).collect())
             }
             ApprovalReview::Withheld(held) => {
@@ -102,12 +102,12 @@ fn so_many_people_must_approve_and_the_hold_names_who_has() {
     let mut case = Case::new(2, &[]);
     assert_eq!(
         case.reviewed(10).unwrap_err(),
-        "change X needs 2 approvals, has none: policy few (few.yaml:1:1): three go"
+        "change X needs 2 approvals by others than ann@example.com, has none: policy few (few.yaml:1:1): three go"
     );
     case.say("bob", Approve, 0);
     assert_eq!(
         case.reviewed(10).unwrap_err(),
-        "change X needs 2 approvals, has 1 (bob@example.com): policy few (few.yaml:1:1): three go"
+        "change X needs 2 approvals by others than ann@example.com, has 1 (bob@example.com): policy few (few.yaml:1:1): three go"
     );
     case.say("bob", Approve, 5);
     assert!(case.reviewed(10).is_err(), "the same person twice is one");
@@ -140,7 +140,7 @@ fn the_author_approves_nothing_and_may_reject() {
         hold: Hold::ApprovalNeeded(Box::new(ApprovalNeeded {
             policy: PolicyHold::from(&verdict()),
             change: change.id.clone(),
-            author: author.to_owned(),
+            authors: Authors::of(&[author]),
             have: BTreeSet::new(),
             need: 1,
         })),
@@ -149,8 +149,12 @@ fn the_author_approves_nothing_and_may_reject() {
         until: None,
     };
     case.fixture.recorded.holds = vec![held("ann@example.com", &case.change)];
-    case.author = "Bob <bob@example.com>";
-    assert!(case.reviewed(10).unwrap_err().contains("has none"));
+    case.authors = Authors::of(&["Eve <eve@example.com>"]);
+    case.say("eve", Approve, 1);
+    assert_eq!(
+        case.reviewed(10).unwrap_err(),
+        "change X needs 1 approval by others than ann@example.com, eve@example.com, has none: policy few (few.yaml:1:1): three go"
+    );
     case.say("bob", Approve, 1);
     assert_eq!(case.reviewed(10).unwrap(), ["bob@example.com"]);
     case.say("ann", Reject, 2);
@@ -171,9 +175,23 @@ fn a_word_on_another_change_counts_for_nothing() {
         now: at(0),
         change: &case.change,
         recorded: &case.fixture.recorded,
-        author: case.author,
+        authors: &case.authors,
         wanted: &[],
         approvals: &case.approvals,
     });
-    assert_eq!(nothing, ApprovalReview::Approved(Vec::new()));
+    let authors = case.authors;
+    let by = Vec::new();
+    assert_eq!(nothing, ApprovalReview::Approved { by, authors });
+}
+
+#[test]
+fn nobody_approves_what_anybody_may_have_written() {
+    let mut case = Case::new(1, &[]);
+    case.say("bob", Approve, 0);
+    assert!(case.reviewed(10).is_ok());
+    case.authors.unknown = true;
+    assert_eq!(
+        case.reviewed(10).unwrap_err(),
+        "change X needs 1 approval, which nobody can give: not all who wrote it are known, has none: policy few (few.yaml:1:1): three go"
+    );
 }

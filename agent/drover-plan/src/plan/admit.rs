@@ -7,7 +7,7 @@ use drover_model::{
     Member, OrderVerb, OutageMode, Precondition, Reason, RolloutOrder, Template, activity_of,
 };
 
-use super::draft::{Draft, disrupts};
+use super::draft::{Draft, Updating, disrupts};
 use super::in_place::recovers;
 use super::{STEPS_MAX, held, held_for};
 use crate::change::policy_hold;
@@ -35,7 +35,12 @@ impl<'a> Draft<'a> {
                 because: Some("rollout.paused is true".to_owned()),
             })));
         }
-        if let Some(verdict) = self.input.decisions.closed_gate(reason) {
+        let gate = match reason {
+            // What brings instances back to what is in force is another matter than a change of it.
+            Reason::Update if self.updating == Updating::Repair => Reason::Drift,
+            reason => reason,
+        };
+        if let Some(verdict) = self.input.decisions.closed_gate(gate) {
             return Some(for_reason(held(policy_hold(verdict, Hold::GateClosed))));
         }
         let budget = self.input.decisions.budgets.get(&reason);
@@ -129,6 +134,7 @@ impl<'a> Draft<'a> {
         let exempt = match reason {
             Reason::Delete | Reason::Interruption => true,
             Reason::Update
+            | Reason::Drift
             | Reason::Heal
             | Reason::ScaleIn
             | Reason::Expiry

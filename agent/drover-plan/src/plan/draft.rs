@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    AcceptedDocument, Action, Activity, Cause, Change, Digests, EntryId, GroupSpec, Held, Hold,
-    InPlace, InstanceClass, InstanceId, IntentId, IntentKind, Member, Precondition, Quarantine,
-    Reason, Recommendation, RecordedGroup, RecordedProvider, SettlementOutcome, SizeDecision, Step,
-    Template, Timestamp,
+    AcceptedDocument, Action, Activity, Cause, Change, ChangeId, Digests, EntryId, GroupSpec, Held,
+    Hold, InPlace, InstanceClass, InstanceId, IntentId, IntentKind, Member, Precondition,
+    Quarantine, Reason, Recommendation, RecordedGroup, RecordedProvider, Settled,
+    SettlementOutcome, SizeDecision, Step, Template, Timestamp, Value,
 };
 
 use super::council;
@@ -30,6 +30,15 @@ pub(super) enum Course {
     Removes,
 }
 
+/// Why instances are not as the target says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Updating {
+    /// Something is to change.
+    Change,
+    /// Nothing is: they left what the group had converged on.
+    Repair,
+}
+
 /// Whether the changes of a membership list have come to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RosterChanges {
@@ -51,6 +60,8 @@ pub(super) struct Draft<'a> {
     /// The entry of the list that this plan makes an instance for.
     pub(super) seated: Option<EntryId>,
     pub(super) resolved: Resolved,
+    /// What is behind instances that are not as the target says.
+    pub(super) updating: Updating,
     /// The template that the document asks for.
     pub(super) desired: Digests,
     /// The one that instances are rolled to: the same, unless it is in quarantine.
@@ -198,6 +209,30 @@ fn on_the_way_out<'a>(
     (leaving, returning)
 }
 
+/// Returns what the group converges under, if it does.
+pub(super) fn settled_under(input: &PlanInput<'_>) -> Option<Settled> {
+    let Desired::Present { document, .. } = &input.desired else {
+        return None;
+    };
+    let policies = input.policies.iter();
+    let policies = policies.map(|(name, digest)| (name.clone(), digest.as_str().into()));
+    let digest = ChangeId::of(&Value::Map(policies.collect()));
+    Some(Settled {
+        revision: document.revision.clone(),
+        policies: digest.short().to_owned(),
+    })
+}
+
+/// Returns why instances are not as they should be: those of a group that converged under just what is in force drift.
+fn updating(input: &PlanInput<'_>, quarantine: Option<&Quarantine>) -> Updating {
+    let settled = input.recorded.settled.as_ref();
+    if quarantine.is_none() && settled.is_some() && settled == settled_under(input).as_ref() {
+        Updating::Repair
+    } else {
+        Updating::Change
+    }
+}
+
 impl<'a> Draft<'a> {
     /// Begins a plan with nothing decided.
     pub(super) fn new(input: &'a PlanInput<'a>) -> Self {
@@ -219,7 +254,6 @@ impl<'a> Draft<'a> {
             .collect();
         let interrupted = input.classified.members.values();
         let interrupted = interrupted.filter(|member| member.interruption.is_some());
-        let interrupted = interrupted.collect();
         let classified = input.classified;
         let total = (classified.members.len() + classified.kept.len()) as u32
             + intents.unlisted(classified);
@@ -232,6 +266,7 @@ impl<'a> Draft<'a> {
             seated: None,
             resolved: Resolved::of(spec, input.recorded.size)
                 .beside(extra(spec, input.classified), spec),
+            updating: updating(input, quarantine.as_ref()),
             desired,
             target,
             fresh: Fresh::Target,
@@ -246,7 +281,7 @@ impl<'a> Draft<'a> {
             keeping: BTreeSet::new(),
             changing: BTreeSet::new(),
             leaving_for,
-            interrupted,
+            interrupted: interrupted.collect(),
             succeeded: Vec::new(),
             begun: BTreeMap::new(),
             closed,

@@ -7,7 +7,7 @@ use drover_model::{
     IntentState, Lifecycle, Plan, PlanReport, Reason, Step, Timestamp,
 };
 
-use super::draft::{Course, Draft};
+use super::draft::{Course, Draft, settled_under};
 use super::target::Fresh;
 use super::{held, held_for, observes};
 use crate::allowance::allowance;
@@ -90,6 +90,7 @@ impl Draft<'_> {
         self.holds.retain(|held| !paused(held));
         self.next.stable = Some(self.target.clone());
         self.next.stable_size = size;
+        self.next.settled = settled_under(self.input);
         self.next.rollout = None;
         // Who has a successor to come waits for it as long as launches wait.
         if !self.has_work_ordered() {

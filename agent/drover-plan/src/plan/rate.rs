@@ -24,9 +24,12 @@ const SLOT: Duration = Duration::from_mins(5);
 fn is_counted(reason: Reason) -> bool {
     match reason {
         Reason::Heal | Reason::Expiry | Reason::Rebalance => true,
-        Reason::Update | Reason::ScaleIn | Reason::Interruption | Reason::Delete | Reason::Cost => {
-            false
-        }
+        Reason::Update
+        | Reason::Drift
+        | Reason::ScaleIn
+        | Reason::Interruption
+        | Reason::Delete
+        | Reason::Cost => false,
     }
 }
 

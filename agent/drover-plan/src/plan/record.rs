@@ -333,7 +333,7 @@ fn goes_on(before: &Held, now: &Held) -> bool {
         | (Hold::AnalysisPending(one), Hold::AnalysisPending(other))
         | (Hold::PolicyFailed(one), Hold::PolicyFailed(other)) => same_policy(one, other),
         (Hold::ApprovalNeeded(one), Hold::ApprovalNeeded(other)) => {
-            (&one.change, &one.have) == (&other.change, &other.have)
+            (&one.change, &one.authors, &one.have) == (&other.change, &other.authors, &other.have)
                 && same_policy(&one.policy, &other.policy)
         }
         (Hold::ProviderFailed { class: one, .. }, Hold::ProviderFailed { class: other, .. }) => {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use drover_loop::{
-    Guard, Look, PublishResult, PublishWhen, Recorder, RecorderError, Source, SourceCommit,
-    SourceError, SourceFile, SourcePlace, SourceTree, StateCommit, Swap, Written,
+    Authored, Guard, History, Look, PublishResult, PublishWhen, Recorder, RecorderError, Source,
+    SourceCommit, SourceError, SourceFile, SourcePlace, SourceTree, StateCommit, Swap, Written,
 };
 use drover_model::{Revision, Timestamp};
 
@@ -106,6 +106,28 @@ impl Source for Branch {
     ) -> Result<Option<Vec<Written>>, SourceError> {
         // The second commit is the one after the first.
         Ok(Some(Vec::new()))
+    }
+
+    /// Whoever wrote the head wrote all that is new in it.
+    fn history(
+        &mut self,
+        revision: &Revision,
+        base: Option<&Revision>,
+    ) -> Result<History, SourceError> {
+        let tips = self.lock();
+        let commit = tips.find(revision)?;
+        let mut commits = Vec::new();
+        if base != Some(revision) {
+            commits.push(Authored {
+                revision: revision.clone(),
+                authors: vec![commit.author.clone()],
+                against: None,
+            });
+        }
+        Ok(History {
+            commits,
+            complete: true,
+        })
     }
 
     fn read(&mut self, oid: &str) -> Result<Vec<u8>, SourceError> {

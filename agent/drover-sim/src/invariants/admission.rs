@@ -71,6 +71,7 @@ pub(super) fn may_begin(sim: &Simulation, pass: &Pass) -> Result<(), Violation> 
             | Reason::Rebalance
             | Reason::Interruption
             | Reason::Delete
+            | Reason::Drift
             | Reason::Cost => 0,
         };
         if count > pairs && closed(&spec.windows, reason, pass.at) {

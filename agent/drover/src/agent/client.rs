@@ -13,6 +13,7 @@ use super::protocol::{
     AcceptRewrite, FreezeRequest, LogsQuery, PassStatus, Refusal, StateReply, WAIT_MAX_S,
 };
 use super::socket::SocketFolder;
+use crate::identity;
 use crate::plan_view::PlanView;
 
 /// A connection to the agent of one data folder.
@@ -132,8 +133,12 @@ impl AgentClient {
     /// Lets the source's history be another one, if its tip is this commit.
     pub(crate) fn accept_rewrite(&self, commit: &Revision) -> Result<(), ClientError> {
         let request = self.client.post("http://agent/v1/accept-rewrite");
-        let commit = commit.to_string();
-        send(request.json(&AcceptRewrite { commit }))
+        let who = identity::user();
+        let accept = AcceptRewrite {
+            commit: commit.to_string(),
+            by: Some(format!("{} <{}>", who.name, who.email)),
+        };
+        send(request.json(&accept))
     }
 
     /// Freezes a group, or all of them.

@@ -153,6 +153,8 @@ pub(crate) struct FreezeRequest {
 pub(crate) struct AcceptRewrite {
     /// The commit that is then followed, by its full id.
     pub(crate) commit: String,
+    /// Who says so, for the record. None: whoever may use the socket.
+    pub(crate) by: Option<String>,
 }
 
 /// Whose output is wanted.

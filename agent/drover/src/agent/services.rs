@@ -77,7 +77,8 @@ impl Services {
     pub(crate) fn accept_rewrite(&self, request: &AcceptRewrite) -> Result<(), String> {
         let commit = Revision::parse(&request.commit).map_err(|error| error.to_string())?;
         tracing::warn!(commit = commit.as_str(), "a rewritten source is accepted");
-        self.agent.accept_rewrite(commit);
+        let by = request.by.as_deref().unwrap_or("a person");
+        self.agent.accept_rewrite(commit, by);
         Ok(())
     }
 

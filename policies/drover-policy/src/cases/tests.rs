@@ -130,7 +130,7 @@ fn rows_that_make_no_sense_are_told() {
     elsewhere: invalid: `given` sets `change`, which a gate policy does not know
     field: invalid: `status` has no field `availabel`; did you mean `available`?
     type: invalid: `status.available` is int, not a string
-    word: invalid: `reason`: `upgrade` is not a reason; one of update, heal, scaleIn, expiry, rebalance, interruption, delete, cost
+    word: invalid: `reason`: `upgrade` is not a reason; one of update, heal, scaleIn, expiry, rebalance, interruption, delete, cost, drift
     time: invalid: `now` is a time such as 2026-01-05T12:00:00Z, not noon
     duration: invalid: `instances[0].age` is a duration such as 90s or 1h30m, not long
     param: invalid: the policy has no parameter `x`

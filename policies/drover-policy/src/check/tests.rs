@@ -25,7 +25,7 @@ fn every_mistake_of_an_expression_is_told_at_its_place() {
 fn words_out_of_a_fixed_set_are_checked() {
     insta::assert_snapshot!(told("reason == 'upgrade' || reason in ['heal', 'unhealthy'] || status.phase != 'converged' || instances.exists(i, 'available' == i.class)"), @"
     1:11+9 `upgrade` is not a reason (did you mean `update`?)
-    1:43+11 `unhealthy` is not a reason (one of update, heal, scaleIn, expiry, rebalance, interruption, delete, cost)
+    1:43+11 `unhealthy` is not a reason (one of update, heal, scaleIn, expiry, rebalance, interruption, delete, cost, drift)
     1:75+11 `converged` is not a phase of a group (did you mean `Converged`?)
     1:110+11 `available` is not a class of an instance (did you mean `Available`?)
     ");
@@ -86,7 +86,7 @@ fn wrong_types_are_told_before_anything_is_evaluated() {
       1:2+16 a condition must be a bool, this is an int
     -reason == 'x'
       1:1+1 a string cannot be negated
-      1:12+3 `x` is not a reason (one of update, heal, scaleIn, expiry, rebalance, interruption, delete, cost)
+      1:12+3 `x` is not a reason (one of update, heal, scaleIn, expiry, rebalance, interruption, delete, cost, drift)
     status.available ? true : false
       1:1+16 a condition must be a bool, this is an int
     status.phase.foo == 1

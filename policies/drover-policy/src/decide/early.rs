@@ -14,14 +14,18 @@ use crate::variables;
 
 /// What is not done where nobody knows how healthy instances are: whoever counts them would count
 /// wrongly.
-pub(super) const UNSURE_OF_HEALTH: [Reason; 6] = [
+pub(super) const UNSURE_OF_HEALTH: [Reason; 7] = [
     Reason::Update,
+    Reason::Drift,
     Reason::Heal,
     Reason::ScaleIn,
     Reason::Expiry,
     Reason::Rebalance,
     Reason::Cost,
 ];
+
+/// What makes instances of another template what they are to be.
+pub(super) const UPDATING: [Reason; 2] = [Reason::Update, Reason::Drift];
 
 /// What policies said so far, before it is compared with what holds without them.
 #[derive(Default)]
@@ -108,7 +112,7 @@ impl<'a> Table<'a> {
                     None => continue,
                     Some(Ok(answer)) => answer,
                     Some(Err(verdict)) => {
-                        self.gate(&[Reason::Update], vec![*verdict]);
+                        self.gate(&UPDATING, vec![*verdict]);
                         continue;
                     }
                 };

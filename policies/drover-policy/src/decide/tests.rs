@@ -71,7 +71,7 @@ fn a_budget_that_cannot_be_evaluated_lets_nothing_go_for_its_reasons() {
     assert!(decisions.budgets.is_empty());
     assert_eq!(
         closed(&decisions),
-        ["update", "scaleIn", "expiry", "rebalance", "cost"]
+        ["update", "scaleIn", "expiry", "rebalance", "cost", "drift"]
     );
 }
 
@@ -147,7 +147,7 @@ fn scores_of_several_policies_add_up_and_an_unknown_one_lets_nobody_go() {
     );
     assert_eq!(
         closed(&unknown),
-        ["update", "scaleIn", "expiry", "rebalance"]
+        ["update", "scaleIn", "expiry", "rebalance", "drift"]
     );
 }
 
@@ -203,11 +203,11 @@ fn a_policy_that_was_never_valid_withholds_what_it_takes_part_in() {
         assert_eq!(mistakes.len(), 1);
         set.decide(&world.facts())
     };
-    let voluntary = ["update", "scaleIn", "expiry", "rebalance", "cost"];
+    let voluntary = ["update", "scaleIn", "expiry", "rebalance", "cost", "drift"];
     assert_eq!(closed(&decisions(DecisionPoint::Budget)), voluntary);
     assert_eq!(closed(&decisions(DecisionPoint::Protect)), voluntary);
     assert_eq!(closed(&decisions(DecisionPoint::Heal)), ["heal"]);
-    assert_eq!(closed(&decisions(DecisionPoint::Victim)).len(), 4);
+    assert_eq!(closed(&decisions(DecisionPoint::Victim)).len(), 5);
     let places = decisions(DecisionPoint::Place).places;
     assert!(matches!(places["a"], PlaceDecision::Forbidden(_)));
     let analysis = decisions(DecisionPoint::Analysis).analysis;
@@ -316,7 +316,15 @@ fn where_health_cannot_be_decided_nobody_is_healed_and_nothing_goes_that_may_wai
     assert_eq!(kept(&decisions, Reason::Heal), ["web-1"]);
     assert_eq!(
         closed(&decisions),
-        ["update", "heal", "scaleIn", "expiry", "rebalance", "cost"]
+        [
+            "update",
+            "heal",
+            "scaleIn",
+            "expiry",
+            "rebalance",
+            "cost",
+            "drift"
+        ]
     );
 }
 
@@ -404,7 +412,7 @@ fn a_difference_that_cannot_be_judged_replaces_nobody() {
     let set = bound(policy(DecisionPoint::Drift, "git.trailers['Drift']"));
     let decisions = set.decide_early(&world.facts());
     assert_eq!(decisions.drift, Drift::default());
-    assert_eq!(closed(&decisions), ["update"]);
+    assert_eq!(closed(&decisions), ["update", "drift"]);
     // Neither is asked among the others, and the others not before.
     assert_eq!(set.decide(&world.facts()), Decisions::default());
     let gate = bound(policy(DecisionPoint::Gate, "reason != 'update'"));
@@ -423,9 +431,17 @@ fn policies_on_health_and_drift_that_were_never_valid_withhold_what_they_would_h
         assert_eq!(set.decide(&world.facts()), Decisions::default());
         closed(&decisions)
     };
-    assert_eq!(broken(DecisionPoint::Drift), ["update"]);
+    assert_eq!(broken(DecisionPoint::Drift), ["update", "drift"]);
     assert_eq!(
         broken(DecisionPoint::Health),
-        ["update", "heal", "scaleIn", "expiry", "rebalance", "cost"]
+        [
+            "update",
+            "heal",
+            "scaleIn",
+            "expiry",
+            "rebalance",
+            "cost",
+            "drift"
+        ]
     );
 }

@@ -67,7 +67,15 @@ fn a_gate_is_asked_for_every_reason() {
 
     world.now = at("2026-01-05T17:00:00Z");
     let decisions = set.decide(&world.facts());
-    let withheld = ["update", "scaleIn", "expiry", "rebalance", "delete", "cost"];
+    let withheld = [
+        "update",
+        "scaleIn",
+        "expiry",
+        "rebalance",
+        "delete",
+        "cost",
+        "drift",
+    ];
     assert_eq!(closed(&decisions), withheld);
     let verdict = decisions.closed_gate(Reason::Update).unwrap();
     assert_eq!(told(verdict), "the rule [reason=update variables.hour=17]");

@@ -238,7 +238,7 @@ pub(crate) static APPROVALS: Object = any(
                 max: APPROVALS_MAX,
             },
             Preset::Integer(1),
-            "How many; the author of the commit is not one of them.",
+            "How many; nobody who wrote the change is one of them.",
         ),
         optional(
             "from",

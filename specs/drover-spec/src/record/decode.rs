@@ -8,16 +8,16 @@ use drover_model::{
     IgnoredDifference, InstanceId, Kept, Kind, LaunchBackoff, Order, OrderState, OrderVerb,
     PauseCause, ProviderRef, Quarantine, RateSlot, RecordedGroup, RecordedInstance, RecordedOrder,
     RecordedProvider, RecordedQuorum, RecordedStranger, Resize, Rollout, RolloutStages,
-    RolloutState, SeatId, Template, TemplateParts, Timestamp, UpDown,
+    RolloutState, SeatId, Settled, Template, TemplateParts, Timestamp, UpDown,
 };
 
 use super::read::Reader;
-use super::{RecordError, RecordedFleet, hold};
+use super::{AcceptedRewrite, RecordError, RecordedFleet, hold};
 use crate::decode::flavors_of;
 use crate::diagnostic::Report;
 
 /// The fields of a group's record.
-const GROUP_FIELDS: [&str; 31] = [
+const GROUP_FIELDS: [&str; 32] = [
     "apiVersion",
     "kind",
     "format",
@@ -47,6 +47,7 @@ const GROUP_FIELDS: [&str; 31] = [
     "ignored",
     "approved",
     "heeded",
+    "settled",
     "orders",
     "strangers",
 ];
@@ -67,6 +68,7 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
         })?,
         approved: root.optional_with("approved", approved)?,
         heeded: root.optional_with("heeded", heeded)?.unwrap_or_default(),
+        settled: root.optional_with("settled", settled)?,
         orders: root.optional_with("orders", orders)?.unwrap_or_default(),
         provider: root.optional_with("provider", provider)?,
         next_number: root.get("nextNumber")?.number()?,
@@ -114,7 +116,7 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
 }
 
 fn approved(reader: &Reader<'_>) -> Result<ApprovedChange, RecordError> {
-    reader.only(&["change", "by"])?;
+    reader.only(&["change", "authors", "authorsUnknown", "by"])?;
     let change: ChangeId = reader.get("change")?.parsed()?;
     let by = reader.get("by")?;
     let approvals = by.list()?.into_iter().map(|reader| {
@@ -131,7 +133,16 @@ fn approved(reader: &Reader<'_>) -> Result<ApprovedChange, RecordError> {
     });
     Ok(ApprovedChange {
         approvals: approvals.collect::<Result<_, RecordError>>()?,
+        authors: hold::decode_authors(reader)?,
         change,
+    })
+}
+
+fn settled(reader: &Reader<'_>) -> Result<Settled, RecordError> {
+    reader.only(&["revision", "policies"])?;
+    Ok(Settled {
+        revision: reader.get("revision")?.parsed()?,
+        policies: reader.get("policies")?.string()?,
     })
 }
 
@@ -562,9 +573,19 @@ fn condition(reader: &Reader<'_>) -> Result<Condition, RecordError> {
     })
 }
 
+fn accepted_rewrite(reader: &Reader<'_>) -> Result<AcceptedRewrite, RecordError> {
+    reader.only(&["revision", "replaced", "by"])?;
+    Ok(AcceptedRewrite {
+        revision: reader.get("revision")?.parsed()?,
+        replaced: reader.get("replaced")?.parsed()?,
+        by: reader.get("by")?.string()?,
+    })
+}
+
 /// Decodes a fleet.
 pub(crate) fn fleet(root: &Reader<'_>) -> Result<RecordedFleet, RecordError> {
-    root.only(&["apiVersion", "kind", "format", "revision", "documents"])?;
+    let header = ["apiVersion", "kind", "format", "revision"];
+    root.only(&[&header[..], &["acceptedRewrite", "documents"]].concat())?;
     let mut documents = BTreeMap::new();
     for reader in root.get("documents")?.list()? {
         reader.only(&["kind", "name", "revision", "path", "line", "text"])?;
@@ -576,6 +597,7 @@ pub(crate) fn fleet(root: &Reader<'_>) -> Result<RecordedFleet, RecordError> {
     }
     Ok(RecordedFleet {
         revision: root.optional_with("revision", Reader::parsed)?,
+        accepted_rewrite: root.optional_with("acceptedRewrite", accepted_rewrite)?,
         documents,
     })
 }

@@ -6,11 +6,12 @@ use drover_model::{
     AcceptedDocument, Approval, ApprovedChange, Condition, Deleting, ErrorClass, Heeded,
     IgnoredDifference, Kept, LaunchBackoff, MemberId, Order, OrderState, PauseCause, Quarantine,
     RateSlot, RecordedGroup, RecordedInstance, RecordedOrder, RecordedProvider, RecordedQuorum,
-    RecordedStranger, Resize, Rollout, RolloutStages, RolloutState, Template, Timestamp, UpDown,
+    RecordedStranger, Resize, Rollout, RolloutStages, RolloutState, Settled, Template, Timestamp,
+    UpDown,
 };
 
 use super::write::{MapOf, Yaml};
-use super::{FORMAT, RecordedFleet, hold};
+use super::{AcceptedRewrite, FORMAT, RecordedFleet, hold};
 use crate::document::API_VERSION;
 use crate::formats::format_time;
 
@@ -67,6 +68,7 @@ pub(crate) fn group(group: &RecordedGroup) -> Yaml {
         .optional("accepted", group.accepted.as_ref().map(accepted))
         .optional("approved", group.approved.as_ref().map(approved))
         .optional("heeded", heeded(&group.heeded))
+        .optional("settled", group.settled.as_ref().map(settled))
         .optional("orders", orders(&group.orders))
         .optional("provider", group.provider.as_ref().map(provider))
         .with(
@@ -180,9 +182,16 @@ fn approved(approved: &ApprovedChange) -> Yaml {
             .build()
     };
     let by = approved.approvals.iter().map(one);
-    MapOf::new()
-        .text("change", &approved.change)
+    let map = MapOf::new().text("change", &approved.change);
+    hold::encode_authors(map, &approved.authors)
         .with("by", Yaml::List(by.collect()))
+        .build()
+}
+
+fn settled(settled: &Settled) -> Yaml {
+    MapOf::new()
+        .text("revision", &settled.revision)
+        .text("policies", &settled.policies)
         .build()
 }
 
@@ -444,6 +453,14 @@ pub(crate) fn template(template: &Template) -> Yaml {
         .build()
 }
 
+fn accepted_rewrite(accepted: &AcceptedRewrite) -> Yaml {
+    MapOf::new()
+        .text("revision", &accepted.revision)
+        .text("replaced", &accepted.replaced)
+        .text("by", &accepted.by)
+        .build()
+}
+
 /// Encodes a fleet.
 pub(crate) fn fleet(fleet: &RecordedFleet) -> Yaml {
     let documents = fleet.documents.iter().map(|((kind, name), document)| {
@@ -459,6 +476,10 @@ pub(crate) fn fleet(fleet: &RecordedFleet) -> Yaml {
     });
     header(FLEET_KIND)
         .optional_text("revision", fleet.revision.as_ref())
+        .optional(
+            "acceptedRewrite",
+            fleet.accepted_rewrite.as_ref().map(accepted_rewrite),
+        )
         .with("documents", Yaml::List(documents.collect()))
         .build()
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use drover_model::{
-    Activity, ApprovalNeeded, ApprovalRejected, FieldClass, Held, Hold, OutageMode, PolicyHold,
-    Promote, Reason, RolloutMode, SourceSpan,
+    Activity, ApprovalNeeded, ApprovalRejected, Authors, FieldClass, Held, Hold, OutageMode,
+    PolicyHold, Promote, Reason, RolloutMode, SourceSpan,
 };
 
 use super::decode::{error_class, pause_cause, texts};
@@ -84,18 +84,19 @@ fn data_of(hold: &Hold) -> MapOf {
         | Hold::ProtectedByPolicy(hold)
         | Hold::PlaceForbidden(hold)
         | Hold::AnalysisPending(hold) => policy(map, hold),
-        Hold::ApprovalNeeded(needed) => policy(map, &needed.policy)
-            .text("change", &needed.change)
-            .text("author", &needed.author)
-            .with(
-                "have",
-                Yaml::List(needed.have.iter().map(Yaml::text).collect()),
-            )
-            .number("need", needed.need),
-        Hold::ApprovalRejected(rejected) => policy(map, &rejected.policy)
-            .text("change", &rejected.change)
-            .text("by", &rejected.by)
-            .text("because", &rejected.because),
+        Hold::ApprovalNeeded(needed) => {
+            let map = policy(map, &needed.policy).text("change", &needed.change);
+            let have = needed.have.iter().map(Yaml::text);
+            encode_authors(map, &needed.authors)
+                .with("have", Yaml::List(have.collect()))
+                .number("need", needed.need)
+        }
+        Hold::ApprovalRejected(rejected) => {
+            let map = policy(map, &rejected.policy).text("change", &rejected.change);
+            encode_authors(map, &rejected.authors)
+                .text("by", &rejected.by)
+                .text("because", &rejected.because)
+        }
         Hold::WindowClosed { window } => map.text("window", window),
         Hold::BudgetExhausted { used, max } => map.number("used", *used).number("max", *max),
         Hold::FleetBudgetExhausted {
@@ -175,6 +176,24 @@ fn policy(map: MapOf, hold: &PolicyHold) -> MapOf {
         )
 }
 
+/// Adds who wrote a change.
+pub(crate) fn encode_authors(map: MapOf, authors: &Authors) -> MapOf {
+    let known: Vec<Yaml> = authors.known().map(|known| Yaml::text(&known)).collect();
+    let some = !known.is_empty();
+    map.optional("authors", some.then_some(Yaml::List(known)))
+        .optional("authorsUnknown", authors.unknown.then(|| Yaml::flag(true)))
+}
+
+/// Reads who wrote a change; the single `author` is what earlier versions wrote.
+pub(crate) fn decode_authors(reader: &Reader<'_>) -> Result<Authors, RecordError> {
+    let known = reader.optional("authors")?;
+    let known = known.map_or_else(|| Ok(Vec::new()), |known| known.list())?;
+    let known = known.into_iter().chain(reader.optional("author")?);
+    let known: Vec<String> = known.map(|one| one.string()).collect::<Result<_, _>>()?;
+    let unknown = reader.optional("authorsUnknown")?.is_some();
+    Ok(Authors::recorded(known, unknown))
+}
+
 /// Decodes a hold. The message is derived, and so ignored.
 pub(crate) fn decode_held(reader: &Reader<'_>) -> Result<Held, RecordError> {
     reader.only(&["code", "message", "reason", "instance", "until", "data"])?;
@@ -216,6 +235,10 @@ impl<'a> Data<'_, 'a> {
             Some(data) => data.optional_with(name, Reader::string),
             None => Ok(None),
         }
+    }
+
+    fn authors(&self) -> Result<Authors, RecordError> {
+        decode_authors(self.data.as_ref().unwrap_or(self.owner))
     }
 
     fn number(&self, name: &str) -> Result<u32, RecordError> {
@@ -290,7 +313,7 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         "ApprovalNeeded" => Hold::ApprovalNeeded(Box::new(ApprovalNeeded {
             policy: policy_hold(data)?,
             change: data.get("change")?.parsed()?,
-            author: data.text("author")?,
+            authors: data.authors()?,
             have: data
                 .get("have")?
                 .list()?
@@ -302,6 +325,7 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         "ApprovalRejected" => Hold::ApprovalRejected(Box::new(ApprovalRejected {
             policy: policy_hold(data)?,
             change: data.get("change")?.parsed()?,
+            authors: data.authors()?,
             by: data.get("by")?.parsed()?,
             because: data.text("because")?,
         })),

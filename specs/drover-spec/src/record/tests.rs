@@ -1,13 +1,13 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    Activity, Approval, ApprovalNeeded, ApprovalRejected, ApprovalVerdict, ApprovedChange,
+    Activity, Approval, ApprovalNeeded, ApprovalRejected, ApprovalVerdict, ApprovedChange, Authors,
     BindingName, BudgetName, ChangeId, Condition, ConditionType, Deleting, Digests, EntryId, Epoch,
     ErrorClass, Flavor, GroupName, GroupPhase, GroupUid, Heeded, Held, Hold, IgnoredDifference,
     InstanceId, Kept, LaunchBackoff, MemberId, Order, OrderState, OrderVerb, PauseCause,
     PolicyHold, PolicyName, Promote, ProviderName, ProviderRef, ProviderType, Quarantine, RateSlot,
     Reason, RecordedInstance, RecordedOrder, RecordedProvider, RecordedQuorum, RecordedStranger,
-    Resize, Rollout, RolloutMode, RolloutStages, RolloutState, SeatId, Signer, SourceSpan,
+    Resize, Rollout, RolloutMode, RolloutStages, RolloutState, SeatId, Settled, Signer, SourceSpan,
     Template, TemplateParts, Timestamp, UpDown, Value, Vanilla,
 };
 use proptest::collection::{btree_map, btree_set, vec};
@@ -527,6 +527,7 @@ prop_compose! {
             epoch: Epoch(epoch),
             accepted,
             approved: approved.map(|(change, approvals)| ApprovedChange {
+                authors: Authors::recorded([change.to_string()], false),
                 approvals: approvals
                     .into_iter()
                     .map(|(signer, at, expires, because, operation)| Approval {
@@ -540,6 +541,10 @@ prop_compose! {
                     })
                     .collect(),
                 change,
+            }),
+            settled: deleting.as_ref().map(|(revision, _)| Settled {
+                revision: revision.clone(),
+                policies: uid.clone(),
             }),
             heeded: heeded.into_iter().map(|(asked, effect)| Heeded { asked, effect }).collect(),
             orders,
@@ -637,8 +642,14 @@ proptest! {
         revision in option::of(revision()),
         documents in btree_map(
             (proptest::sample::select(Kind::ALL.to_vec()), name()), accepted(), 0..4),
+        rewrite in option::of((revision(), revision(), text())),
     ) {
-        let fleet = RecordedFleet { revision, documents };
+        let accepted_rewrite = rewrite.map(|(revision, replaced, by)| AcceptedRewrite {
+            revision,
+            replaced,
+            by,
+        });
+        let fleet = RecordedFleet { revision, documents, accepted_rewrite };
         let text = encode_fleet(&fleet);
         prop_assert_eq!(decode_fleet(&text), Ok(fleet), "{}", text);
     }

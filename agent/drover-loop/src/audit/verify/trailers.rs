@@ -1,11 +1,15 @@
 //! Message and trailers of a commit against its entry, its plan and its recorded state.
 
 use drover_model::RecordedGroup;
+use drover_spec::record::RecordedFleet;
 
 use super::{
     AuditCommit, AuditEntry, Checked, CommitKind, ProblemKind, approved_by, message,
     message_digest, policies_digest,
 };
+
+/// The trailer that names a rewritten history that was accepted.
+const REWRITE: &str = "Drover-Accepted-Rewrite";
 
 /// Returns what a commit without an entry says that it is about.
 pub(super) fn subject_of(trailers: &[(String, String)]) -> CommitKind {
@@ -53,6 +57,13 @@ pub(super) fn check_plan(state: &RecordedGroup, commit: &AuditCommit<'_>, checke
     compare("Drover-Plan", change.as_deref(), commit, checked);
 }
 
+/// Checks what the fleet's record says about the trailers.
+pub(super) fn check_fleet(fleet: &RecordedFleet, commit: &AuditCommit<'_>, checked: &mut Checked) {
+    let rewrite = fleet.accepted_rewrite.as_ref();
+    let rewrite = rewrite.map(|accepted| accepted.revision.to_string());
+    compare(REWRITE, rewrite.as_deref(), commit, checked);
+}
+
 /// Checks what state and plan say about the trailers.
 pub(super) fn check_state(
     entry: &AuditEntry,
@@ -61,6 +72,7 @@ pub(super) fn check_state(
     checked: &mut Checked,
 ) {
     check_plan(state, commit, checked);
+    compare(REWRITE, None, commit, checked);
     let withheld = state.holds.iter().any(|held| !held.hold.is_routine());
     let counts = (entry.done as usize, entry.failed as usize);
     let result = message::result(counts, withheld);

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use drover_model::{
     AnalysisDecision, AnalysisResult, BudgetDecision, Canary, Drift, DriftDecision, FieldClass,
-    OnFailure, PauseCause, PlaceDecision, Promote, Protection, Rollout, RolloutState,
+    OnFailure, PauseCause, PlaceDecision, Promote, Protection, Revision, Rollout, RolloutState,
+    Settled,
 };
 
 use super::*;
@@ -250,4 +251,48 @@ fn what_policy_asks_to_be_replaced_is_not_changed_in_place() {
         .iter()
         .any(|step| matches!(step.action, Action::Create { .. }));
     assert!(created, "the surge of a rolling update");
+}
+
+#[test]
+fn what_is_outdated_drifts_only_under_what_the_group_settled_on() {
+    let mut fixture = Fixture::converged(3);
+    fixture.recorded = fixture.planned().0.next;
+    assert!(fixture.recorded.settled.is_some());
+    let other = Digests::of(
+        &fixture.provider.type_,
+        &template(2),
+        &fixture.provider.classes,
+    );
+    let listed = fixture.listing.instances.iter_mut();
+    let listed = listed.filter_map(|listed| listed.ownership.as_mut());
+    listed.last().unwrap().digests = other;
+    let held = |fixture: &mut Fixture, closed: Reason| {
+        fixture.decisions.gates = BTreeMap::from([gate(closed, "3")]);
+        let (plan, report) = fixture.planned();
+        let held = report
+            .holds
+            .iter()
+            .filter(|held| held.hold.code() == "GateClosed");
+        (plan.steps.is_empty(), held.count())
+    };
+    assert_eq!(held(&mut fixture, Reason::Drift), (true, 1));
+    assert_eq!(held(&mut fixture, Reason::Update), (false, 0));
+    // Another document, though of the same words, or another policy: then it is a change.
+    let settled = fixture.recorded.settled.clone();
+    let other = |change: fn(&mut Settled)| {
+        let mut settled = settled.clone();
+        change(settled.as_mut().unwrap());
+        settled
+    };
+    let changes = [
+        other(|it| it.revision = Revision::parse(&"b".repeat(40)).unwrap()),
+        other(|it| it.policies = "another".to_owned()),
+        // Who upgrades knows nothing of what was before.
+        None,
+    ];
+    for change in changes {
+        fixture.recorded.settled = change;
+        assert_eq!(held(&mut fixture, Reason::Drift), (false, 0));
+        assert_eq!(held(&mut fixture, Reason::Update), (true, 1));
+    }
 }

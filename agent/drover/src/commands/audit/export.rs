@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use drover_loop::{AuditStep, CommitKind, Proof};
-use drover_model::{RecordedGroup, Revision};
+use drover_model::{ApprovedChange, RecordedGroup, Revision};
 use serde::Serialize;
 
 use super::history::{Audited, History};
@@ -40,6 +40,8 @@ struct Line {
     holds: Vec<HoldView>,
     policies: BTreeMap<String, String>,
     approvals: Vec<ApprovalLine>,
+    authors: Vec<String>,
+    accepted_rewrite: Option<RewriteLine>,
     signer: Option<String>,
     verified: &'static str,
     why: Option<String>,
@@ -54,6 +56,15 @@ struct SourceLine {
     commit: String,
     /// None: the commit is not in the repository any more.
     author: Option<String>,
+}
+
+/// A rewritten history of the configuration that was accepted.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RewriteLine {
+    commit: String,
+    replaced: String,
+    by: String,
 }
 
 /// A step that was tried.
@@ -180,6 +191,12 @@ fn line(audited: Audited, authors: &mut Authors<'_>) -> Line {
         }),
         policies: policies.unwrap_or_default(),
         approvals: state.map_or_else(Vec::new, approvals),
+        authors: state.map_or_else(Vec::new, written_by),
+        accepted_rewrite: checked.accepted_rewrite.map(|accepted| RewriteLine {
+            commit: accepted.revision.to_string(),
+            replaced: accepted.replaced.to_string(),
+            by: accepted.by,
+        }),
         signer,
         verified,
         why,
@@ -237,10 +254,21 @@ fn step(step: &AuditStep) -> StepLine {
     }
 }
 
-fn approvals(state: &RecordedGroup) -> Vec<ApprovalLine> {
+/// Returns what people approved of the change in progress.
+fn approved(state: &RecordedGroup) -> Option<&ApprovedChange> {
     let approved = state.approved.as_ref();
-    let approved = approved.filter(|it| state.change.as_ref() == Some(&it.change));
-    let approvals = approved.into_iter().flat_map(|it| &it.approvals);
+    approved.filter(|it| state.change.as_ref() == Some(&it.change))
+}
+
+fn written_by(state: &RecordedGroup) -> Vec<String> {
+    let authors = approved(state)
+        .into_iter()
+        .flat_map(|it| it.authors.known());
+    authors.map(str::to_owned).collect()
+}
+
+fn approvals(state: &RecordedGroup) -> Vec<ApprovalLine> {
+    let approvals = approved(state).into_iter().flat_map(|it| &it.approvals);
     let line = |approval: &drover_model::Approval| ApprovalLine {
         signer: approval.signer.to_string(),
         at: view::seconds(approval.at),

@@ -58,13 +58,14 @@ pub(super) fn all_holds(
         Hold::ApprovalNeeded(Box::new(ApprovalNeeded {
             policy: policy.clone(),
             change: ChangeId::of(&Value::Null),
-            author: why.clone(),
+            authors: Authors::recorded([why.clone(), "ann@example.com".to_owned()], false),
             have: [Signer::parse("ann@example.com").unwrap()].into(),
             need: count,
         })),
         Hold::ApprovalRejected(Box::new(ApprovalRejected {
             policy: policy.clone(),
             change: ChangeId::of(&Value::Null),
+            authors: Authors::recorded(Vec::new(), true),
             by: Signer::parse("bob@example.com").unwrap(),
             because: why.clone(),
         })),
