@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::incoming::PackRefusal;
 use crate::known_hosts::HostKeyError;
 use crate::oid::Oid;
 use crate::signers::SignatureError;
@@ -174,6 +175,14 @@ pub enum GitError {
         /// What was wrong.
         source: Cause,
     },
+    /// What the remote sends would take more memory or time than it may.
+    #[error("will not take what {url} sends")]
+    Pack {
+        /// The remote, without credentials.
+        url: String,
+        /// What is too much.
+        source: PackRefusal,
+    },
     /// There is no repository at this place.
     #[error("no repository at {url}")]
     NotFound {
@@ -309,6 +318,12 @@ pub enum GitError {
         /// What libgit2 said.
         source: git2::Error,
     },
+    /// The agent stops, so nobody waits for this any more.
+    #[error("the conversation with {url} was ended, as the agent stops")]
+    Stopped {
+        /// The remote, without credentials.
+        url: String,
+    },
     /// The thread that talks to the remote ended early: a bug in drover.
     #[error("the remote operation on {url} ended without a result")]
     Aborted {
@@ -331,6 +346,7 @@ impl GitError {
             | Self::Io { .. }
             | Self::Busy { .. }
             | Self::Local { .. }
+            | Self::Stopped { .. }
             | Self::Aborted { .. } => Disposition::Retry,
             Self::Url(_)
             | Self::Auth { .. }
@@ -346,6 +362,7 @@ impl GitError {
             | Self::SshAuth { .. }
             | Self::CaFile { .. }
             | Self::Redirected { .. }
+            | Self::Pack { .. }
             | Self::NotFound { .. }
             | Self::NotOwned { .. }
             | Self::EmptyRepository { .. }

@@ -329,6 +329,9 @@ impl Read for Exchange {
         let fail = |failure| session.fail_io(failure);
         if let Self::Collecting { service, body } = self {
             let body = std::mem::take(body);
+            if *service == UPLOAD_PACK {
+                session.said(&body);
+            }
             let response = talk(&session, |talk| talk.exchange(service, body));
             *self = Self::Receiving(response.map_err(fail)?);
         }
@@ -340,6 +343,7 @@ impl Read for Exchange {
             .read(buffer)
             .map_err(|error| fail(read_failure(&session, &error)))?;
         session.count_received(count).map_err(fail)?;
+        session.arrived(&buffer[..count]).map_err(fail)?;
         Ok(count)
     }
 }

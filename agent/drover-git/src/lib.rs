@@ -24,6 +24,7 @@ mod credentials;
 mod error;
 mod files;
 mod http;
+mod incoming;
 mod known_hosts;
 mod mirror;
 mod oid;
@@ -52,6 +53,7 @@ pub use credentials::{
     Secret,
 };
 pub use error::{Cause, Disposition, GitError};
+pub use incoming::{PACK_OBJECTS_MAX, PackLimits, PackRefusal, WHOLE_BYTES_MAX, WholeKind};
 pub use known_hosts::{HostKeyError, LinePlace};
 pub use mirror::Mirror;
 pub use oid::{Oid, ParseOidError};

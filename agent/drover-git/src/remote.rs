@@ -5,13 +5,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use git2::{Direction, FetchOptions, PushOptions, RemoteCallbacks, Repository};
+use git2::{Direction, FetchOptions, OdbLookupFlags, PushOptions, RemoteCallbacks, Repository};
 use reqwest::Url;
 use reqwest::blocking::Client;
 
@@ -20,6 +21,7 @@ use crate::credentials::RemoteOptions;
 use crate::error::GitError;
 use crate::files::{self, Stamp};
 use crate::http::Http;
+use crate::incoming::{Incoming, PackLimits, SizeOf};
 use crate::oid::Oid;
 use crate::refs::{PRIVATE_PREFIX, RemoteRefs};
 use crate::session::{Carrier, Session};
@@ -39,6 +41,7 @@ type Job = Box<dyn FnOnce(&mut Worker) + Send>;
 pub(crate) struct Remote {
     url: SourceUrl,
     options: Mutex<Arc<RemoteOptions>>,
+    stopping: Arc<AtomicBool>,
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -46,6 +49,7 @@ pub(crate) struct Remote {
 /// What lives on the thread.
 struct Worker {
     directory: PathBuf,
+    stopping: Arc<AtomicBool>,
     client: Option<BuiltClient>,
 }
 
@@ -64,11 +68,14 @@ impl Remote {
     ) -> Result<Self, GitError> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let path = directory.clone();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let for_worker = Arc::clone(&stopping);
         let thread = std::thread::Builder::new()
             .name("drover-git".to_owned())
             .spawn(move || {
                 let mut worker = Worker {
                     directory,
+                    stopping: for_worker,
                     client: None,
                 };
                 for job in queue {
@@ -79,6 +86,7 @@ impl Remote {
         Ok(Self {
             url,
             options: Mutex::new(Arc::new(options)),
+            stopping,
             jobs: Some(jobs),
             thread: Some(thread),
         })
@@ -94,11 +102,26 @@ impl Remote {
         self.call(Purpose::Read, list)
     }
 
-    /// Fetches references under their own names into the mirror.
-    pub(crate) fn fetch(&self, names: Vec<String>) -> Result<(), GitError> {
+    /// Fetches references under their own names into the mirror, in a pack of at most so many objects.
+    pub(crate) fn fetch(&self, names: Vec<String>, objects_max: u32) -> Result<(), GitError> {
+        let limits = PackLimits {
+            objects: objects_max,
+            ..self.options().limits
+        };
         self.call(Purpose::Read, move |session, repository| {
-            fetch(session, repository, &names)
+            fetch(session, repository, &names, limits)
         })
+    }
+
+    /// Ends the conversation that is under way at its next step, and all that are asked for later.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the settings of the next conversation.
+    pub(crate) fn options(&self) -> Arc<RemoteOptions> {
+        let slot = self.options.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&slot)
     }
 
     pub(crate) fn push(
@@ -119,10 +142,7 @@ impl Remote {
         conversation: impl FnOnce(&Rc<Session>, &Repository) -> Result<T, GitError> + Send + 'static,
     ) -> Result<T, GitError> {
         let url = self.url.redacted();
-        let options = {
-            let slot = self.options.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(&slot)
-        };
+        let options = self.options();
         let limit = options.deadline + options.timeout + GRACE;
         let place = self.url.clone();
         let (answer, wait) = mpsc::sync_channel(1);
@@ -155,6 +175,7 @@ impl Remote {
 
 impl Drop for Remote {
     fn drop(&mut self) {
+        self.stop();
         self.jobs.take();
         if let Some(thread) = self.thread.take() {
             // Every step of a conversation has a limit, so this ends; a panic was reported already.
@@ -194,7 +215,12 @@ impl Worker {
                 });
             }
         };
-        Ok(Session::new(carrier, options.timeout, options.deadline))
+        Ok(Session::new(
+            carrier,
+            options.timeout,
+            options.deadline,
+            Arc::clone(&self.stopping),
+        ))
     }
 
     fn client(&mut self, base: &Url, options: &Arc<RemoteOptions>) -> Result<Client, GitError> {
@@ -242,16 +268,48 @@ fn list(session: &Rc<Session>, repository: &Repository) -> Result<RemoteRefs, Gi
     Ok(RemoteRefs::new(url, all, default_branch))
 }
 
-fn fetch(session: &Rc<Session>, repository: &Repository, names: &[String]) -> Result<(), GitError> {
+fn fetch(
+    session: &Rc<Session>,
+    repository: &Repository,
+    names: &[String],
+    limits: PackLimits,
+) -> Result<(), GitError> {
     let specs: Vec<String> = names.iter().map(|name| format!("+{name}:{name}")).collect();
+    session.watch(Incoming::new(limits, sizes_in(repository.path())?));
     session.run(|| {
         let mut remote = repository.remote_anonymous(&session.transport_url())?;
+        let mut callbacks = RemoteCallbacks::new();
+        // Differences are resolved when everything has arrived, where no read would notice the time.
+        callbacks.transfer_progress(|_| match session.remaining() {
+            Ok(_) => true,
+            Err(late) => {
+                session.fail(late);
+                false
+            }
+        });
         let mut options = FetchOptions::new();
         options
+            .remote_callbacks(callbacks)
             .download_tags(git2::AutotagOption::None)
             .update_fetchhead(false);
         remote.fetch(&specs, Some(&mut options), Some("drover: fetch"))
     })
+}
+
+/// Returns what tells the sizes of objects that are here. It has a handle of its own, since libgit2 is at work on the
+/// other one.
+fn sizes_in(directory: &Path) -> Result<SizeOf, GitError> {
+    let repository = crate::open::open_repository(directory)?;
+    Ok(Box::new(move |id| {
+        let id = git2::Oid::from_bytes(id).ok()?;
+        let odb = repository.odb().ok()?;
+        // Without looking for new packs: most bases are in the pack that arrives.
+        if !odb.exists_ext(id, OdbLookupFlags::NO_REFRESH) {
+            return None;
+        }
+        let (size, _) = odb.read_header(id).ok()?;
+        Some(size as u64)
+    }))
 }
 
 /// What the callbacks of one push saw.

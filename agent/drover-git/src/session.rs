@@ -4,10 +4,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{Cause, GitError};
 use crate::http::Http;
+use crate::incoming::{Incoming, PackRefusal};
 use crate::ssh::Ssh;
 
 /// The largest answer: a configuration repository beyond this is not one.
@@ -19,8 +22,11 @@ pub(crate) struct Session {
     timeout: Duration,
     deadline: Instant,
     deadline_length: Duration,
+    stopping: Arc<AtomicBool>,
     failure: RefCell<Option<GitError>>,
     received: Cell<u64>,
+    /// Looks at what a fetch brings. None: nothing is fetched.
+    incoming: RefCell<Option<Incoming>>,
 }
 
 /// What carries Git's protocol.
@@ -44,15 +50,52 @@ pub(crate) fn current() -> Result<Rc<Session>, git2::Error> {
 }
 
 impl Session {
-    pub(crate) fn new(carrier: Carrier, timeout: Duration, deadline: Duration) -> Self {
+    pub(crate) fn new(
+        carrier: Carrier,
+        timeout: Duration,
+        deadline: Duration,
+        stopping: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             carrier,
             timeout,
             deadline: Instant::now() + deadline,
             deadline_length: deadline,
+            stopping,
             failure: RefCell::new(None),
             received: Cell::new(0),
+            incoming: RefCell::new(None),
         }
+    }
+
+    /// From now on this conversation is a fetch, whose pack is looked at.
+    pub(crate) fn watch(&self, incoming: Incoming) {
+        self.incoming.replace(Some(incoming));
+    }
+
+    /// Takes note of what libgit2 says to the program that sends packs.
+    pub(crate) fn said(&self, bytes: &[u8]) {
+        if let Some(incoming) = &mut *self.incoming.borrow_mut() {
+            incoming.said(bytes);
+        }
+    }
+
+    /// Looks at what that program says, before libgit2 sees it.
+    pub(crate) fn arrived(&self, bytes: &[u8]) -> Result<(), GitError> {
+        let mut incoming = self.incoming.borrow_mut();
+        let Some(incoming) = &mut *incoming else {
+            return Ok(());
+        };
+        incoming.arrived(bytes).map_err(|refusal| match refusal {
+            PackRefusal::Malformed(why) => self.protocol(why),
+            PackRefusal::Objects { .. }
+            | PackRefusal::Whole { .. }
+            | PackRefusal::Delta { .. }
+            | PackRefusal::Inflated { .. } => GitError::Pack {
+                url: self.url(),
+                source: refusal,
+            },
+        })
     }
 
     /// Runs libgit2 calls with this session as the transport's.
@@ -135,7 +178,14 @@ impl Session {
     }
 
     /// Returns what is left of the whole operation.
+    ///
+    /// # Errors
+    ///
+    /// [`GitError::Timeout`] when nothing is, [`GitError::Stopped`] when nobody waits for it any more.
     pub(crate) fn remaining(&self) -> Result<Duration, GitError> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err(GitError::Stopped { url: self.url() });
+        }
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(GitError::Timeout {

@@ -6,6 +6,7 @@
 )]
 
 mod environment;
+mod hostile;
 mod local;
 mod nginx;
 mod packs;

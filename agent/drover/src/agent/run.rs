@@ -65,6 +65,7 @@ async fn once(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> Comman
     let report = assembled.agent.pass().await;
     // Steps in flight are waited for.
     assembled.agent.shut_down().await;
+    assembled.mirror.stop();
     plugins.end().await;
     ui.result(&status::tell(&report, args.dry_run))?;
     Ok(of_one_pass(&report))
@@ -94,10 +95,11 @@ async fn follow(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> Comm
     let plugins = start_plugins(settings, mode).await?;
     let name = settings.name.as_str();
     let (handle, driver) = drive(assembled.agent, random() | 1);
+    let mirror = assembled.mirror;
     let services = Services {
         agent: handle.clone(),
         registry: assembled.registry,
-        mirror: assembled.mirror,
+        mirror: mirror.clone(),
         about: Arc::new(About::new(settings, mode, assembled.url)),
     };
     let metrics = Metrics::new(handle.watch(), plugins.states());
@@ -138,6 +140,7 @@ async fn follow(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> Comm
     drop(observer);
     drop(stop);
     let joined = running.await;
+    mirror.stop();
     plugins.end().await;
     drop(serving);
     if let Some(notices) = notices {
