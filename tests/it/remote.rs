@@ -1,5 +1,8 @@
 //! A repository on another machine: `git http-backend` on loopback, with credentials.
 
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
 
 use crate::http_backend::{Canned, HttpBackend};
@@ -111,6 +114,54 @@ fn a_repository_that_is_down_stops_neither_healing_nor_the_record_of_it() {
     assert_eq!(agent.stop(), Some(0));
     let recorded = sandbox.git("fleet.git", &["show", "state/test:groups/web.yaml"]);
     assert!(!recorded.contains(&format!("{id}:")), "{recorded}");
+}
+
+/// How long the host below wants to be left alone.
+const LEFT_ALONE: Duration = Duration::from_secs(4);
+
+#[test]
+fn a_host_that_wants_fewer_pushes_is_left_alone_and_gets_everything_later() {
+    let sandbox = sandbox(2);
+    let server = serve(&sandbox);
+    configure(&sandbox, &server, "test");
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 2);
+    wait_until("the first record", PATIENCE * 2, || {
+        newest(&sandbox, "test") == "web: converged, 2 available"
+    });
+    let seen: Arc<Mutex<Vec<(Instant, bool)>>> = Arc::default();
+    let seeing = Arc::clone(&seen);
+    server.intercept(move |_, target| {
+        let mut seen = seeing.lock().unwrap();
+        let declined =
+            target.contains("receive-pack") && !seen.iter().any(|(_, declined)| *declined);
+        seen.push((Instant::now(), declined));
+        declined.then(|| Canned {
+            status: 429,
+            headers: vec![("Retry-After".to_owned(), LEFT_ALONE.as_secs().to_string())],
+            body: b"too many pushes".to_vec(),
+        })
+    });
+    sandbox.push("three", &[(WEB, &group("web", 3, IDLE, ""))]);
+    wait_until("what people are told", PATIENCE * 2, || {
+        let told = sandbox.with_config(&["get", "groups"]).stderr;
+        told.contains("the state branch cannot be written") && told.contains("asks to wait until")
+    });
+    // What is recorded waits; what is done does not.
+    sandbox.wait_for("web", "the third", |group| converged(group, 3));
+    wait_until("the record of it", PATIENCE * 2, || {
+        newest(&sandbox, "test") == "web: converged, 3 available"
+    });
+    let told = sandbox.with_config(&["get", "groups"]).stderr;
+    assert!(!told.contains("asks to wait until"), "{told}");
+    assert_eq!(agent.stop(), Some(0));
+    let seen = seen.lock().unwrap();
+    let declined = seen.iter().position(|(_, declined)| *declined).unwrap();
+    let pause = seen[declined + 1].0.duration_since(seen[declined].0);
+    assert!(pause >= LEFT_ALONE, "asked again after {pause:?}");
+    let log = sandbox.agent_log();
+    assert!(log.contains("the remote wants fewer pushes"), "{log}");
+    assert!(log.contains("per_hour=180"), "{log}");
 }
 
 #[test]

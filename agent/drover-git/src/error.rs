@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::incoming::PackRefusal;
 use crate::known_hosts::HostKeyError;
 use crate::oid::Oid;
@@ -44,6 +46,16 @@ pub enum GitError {
         url: String,
         /// The status: 429 or 5xx.
         status: u16,
+    },
+    /// The remote asked to be left alone for a while. It is not asked before, by whatever operation.
+    #[error("{url} asks to wait until {until}: http status {status}")]
+    Throttled {
+        /// The remote, without credentials.
+        url: String,
+        /// The status: 429, or another one with a time.
+        status: u16,
+        /// Until when, at the latest an hour from when it said so.
+        until: Timestamp,
     },
     /// A connection, a read or the whole operation took too long.
     #[error("{url} did not answer within {} ms", after.as_millis())]
@@ -338,6 +350,7 @@ impl GitError {
         match self {
             Self::Unreachable { .. }
             | Self::Unavailable { .. }
+            | Self::Throttled { .. }
             | Self::Timeout { .. }
             | Self::MovedWhileFetching { .. }
             | Self::Contended { .. }

@@ -10,9 +10,10 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use git2::{Direction, FetchOptions, OdbLookupFlags, PushOptions, RemoteCallbacks, Repository};
+use jiff::Timestamp;
 use reqwest::Url;
 use reqwest::blocking::Client;
 
@@ -42,6 +43,8 @@ pub(crate) struct Remote {
     url: SourceUrl,
     options: Mutex<Arc<RemoteOptions>>,
     stopping: Arc<AtomicBool>,
+    /// What the remote said when it asked to be left alone.
+    quiet: Mutex<Option<Quiet>>,
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -87,6 +90,7 @@ impl Remote {
             url,
             options: Mutex::new(Arc::new(options)),
             stopping,
+            quiet: Mutex::new(None),
             jobs: Some(jobs),
             thread: Some(thread),
         })
@@ -142,6 +146,7 @@ impl Remote {
         conversation: impl FnOnce(&Rc<Session>, &Repository) -> Result<T, GitError> + Send + 'static,
     ) -> Result<T, GitError> {
         let url = self.url.redacted();
+        self.check_quiet(&url)?;
         let options = self.options();
         let limit = options.deadline + options.timeout + GRACE;
         let place = self.url.clone();
@@ -166,9 +171,51 @@ impl Remote {
             return Err(GitError::Aborted { url });
         }
         match wait.recv_timeout(limit) {
-            Ok(outcome) => outcome,
+            Ok(outcome) => outcome.inspect_err(|error| self.note_quiet(error)),
             Err(mpsc::RecvTimeoutError::Timeout) => Err(GitError::Timeout { url, after: limit }),
             Err(mpsc::RecvTimeoutError::Disconnected) => Err(GitError::Aborted { url }),
+        }
+    }
+}
+
+/// A time in which the remote is not asked.
+struct Quiet {
+    status: u16,
+    until: Timestamp,
+    /// The same by a clock that nobody sets.
+    ends: Instant,
+}
+
+impl Remote {
+    /// Keeps quiet for as long as the remote has asked for; that is about all that is asked of it.
+    fn check_quiet(&self, url: &str) -> Result<(), GitError> {
+        let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*quiet {
+            Some(Quiet {
+                status,
+                until,
+                ends,
+            }) if Instant::now() < *ends => Err(GitError::Throttled {
+                url: url.to_owned(),
+                status: *status,
+                until: *until,
+            }),
+            Some(_) | None => {
+                *quiet = None;
+                Ok(())
+            }
+        }
+    }
+
+    fn note_quiet(&self, error: &GitError) {
+        if let GitError::Throttled { status, until, .. } = error {
+            let wait = until.duration_since(Timestamp::now());
+            let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+            *quiet = Some(Quiet {
+                status: *status,
+                until: *until,
+                ends: Instant::now() + wait.try_into().unwrap_or_default(),
+            });
         }
     }
 }

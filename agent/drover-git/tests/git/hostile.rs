@@ -12,7 +12,9 @@ use drover_git::{
 };
 use tempfile::TempDir;
 
-use crate::support::http_backend::{HttpBackend, Pace, create_repository, git, git_command};
+use crate::support::http_backend::{
+    Canned, HttpBackend, Pace, create_repository, git, git_command,
+};
 use crate::support::ssh_server::{Access, SshServer};
 use crate::support::*;
 
@@ -184,6 +186,57 @@ fn what_is_here_already_is_no_base_either_when_it_is_large() {
     place.versions("main", 2, &noise(3 << 20, 1));
     let refused = refusal(fetch(&mirror, "main"));
     assert!(matches!(refused, PackRefusal::Delta { .. }), "{refused:?}");
+}
+
+#[test]
+fn what_a_difference_says_of_its_base_is_not_believed() {
+    let place = Place::new();
+    place.versions("main", 1, &noise(3 << 20, 1));
+    let mirror = place.over_http(bounded());
+    fetch(&mirror, "main").unwrap();
+    let base = git(&place.repository, &["rev-parse", "main:disk.img"]);
+    let base: Vec<u8> = (0..40)
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&base[at..at + 2], 16).unwrap())
+        .collect();
+    // A base of five bytes, a result of seven.
+    let mut delta = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut delta, &[5, 7, 1, b'x']).unwrap();
+    let pack = [
+        b"PACK\0\0\0\x02\0\0\0\x01".to_vec(),
+        vec![7 << 4 | 4],
+        base,
+        delta.finish().unwrap(),
+        vec![0; 20],
+    ];
+    let pack = pack.concat();
+    let mut body = b"0008NAK\n".to_vec();
+    body.extend(format!("{:04x}\x01", pack.len() + 5).bytes());
+    body.extend(pack);
+    body.extend(b"0000");
+    push_file(
+        &local(&place.repository),
+        "main",
+        "groups/web.yaml",
+        "size: 4\n",
+    );
+    place.http.intercept(move |method, _| {
+        (method == "POST").then(|| Canned {
+            status: 200,
+            headers: vec![(
+                "Content-Type".to_owned(),
+                "application/x-git-upload-pack-result".to_owned(),
+            )],
+            body: body.clone(),
+        })
+    });
+    let too_large = PackRefusal::Delta {
+        size: 3 << 20,
+        limit: LIMITS.whole_bytes,
+    };
+    assert_eq!(refusal(fetch(&mirror, "main")), too_large);
+    place.http.intercept(|_, _| None);
+    fetch(&mirror, "main").unwrap();
 }
 
 #[test]
