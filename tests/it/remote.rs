@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::git_daemon::GitDaemon;
 use crate::http_backend::{Canned, HttpBackend};
 use crate::support::{
     Agent, IDLE, PATIENCE, PROVIDER, Sandbox, converged, group, instances, kill, wait_until,
@@ -114,6 +115,35 @@ fn a_repository_that_is_down_stops_neither_healing_nor_the_record_of_it() {
     assert_eq!(agent.stop(), Some(0));
     let recorded = sandbox.git("fleet.git", &["show", "state/test:groups/web.yaml"]);
     assert!(!recorded.contains(&format!("{id}:")), "{recorded}");
+}
+
+#[test]
+fn what_git_daemon_serves_is_read_with_a_warning_and_no_agent_runs_on_it() {
+    let sandbox = sandbox(2);
+    sandbox.with_config(&["run", "--until-converged"]).exits(0);
+    let daemon = GitDaemon::start(&sandbox.path("."));
+    let url = daemon.url("fleet.git");
+    let source = format!("--source={url}");
+    let ran = sandbox.drover(&["get", "groups", &source, "--data-dir", "elsewhere"]);
+    let ran = ran.exits(0);
+    assert!(ran.stdout.contains("web"), "{}", ran.stdout);
+    assert!(
+        ran.stderr.contains("nothing authenticates"),
+        "{}",
+        ran.stderr
+    );
+    let agent = std::fs::read_to_string(sandbox.path("agent.yaml")).unwrap();
+    let local = sandbox.path("fleet.git").display().to_string();
+    sandbox.write("agent.yaml", &agent.replace(&local, &url));
+    let ran = sandbox.with_config(&["run", "--once"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    let told = "can only be read, and an agent pushes what it records";
+    assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    let ran = sandbox.with_config(&["run", "--once", "--dry-run"]);
+    assert!(ran.stdout.contains("web"), "{}\n{}", ran.stdout, ran.stderr);
+    let ran = sandbox.with_config(&["scale", "web", "3"]);
+    assert_ne!(ran.code, Some(0));
+    assert!(ran.stderr.contains("can only be read"), "{}", ran.stderr);
 }
 
 /// How long the host below wants to be left alone.

@@ -195,6 +195,12 @@ pub enum GitError {
         /// What is too much.
         source: PackRefusal,
     },
+    /// The remote is one that can only be read.
+    #[error("{url} can only be read, since nothing there knows who pushes: use ssh or https")]
+    ReadOnly {
+        /// The remote.
+        url: String,
+    },
     /// There is no repository at this place.
     #[error("no repository at {url}")]
     NotFound {
@@ -376,6 +382,7 @@ impl GitError {
             | Self::CaFile { .. }
             | Self::Redirected { .. }
             | Self::Pack { .. }
+            | Self::ReadOnly { .. }
             | Self::NotFound { .. }
             | Self::NotOwned { .. }
             | Self::EmptyRepository { .. }

@@ -288,7 +288,9 @@ fn talk<T>(
 ) -> Result<T, GitError> {
     match session.carrier() {
         Carrier::Http(http) => work(&Talk { session, http }),
-        Carrier::Ssh(_) => Err(session.protocol("the transport of another scheme was asked")),
+        Carrier::Ssh(_) | Carrier::Daemon(_) => {
+            Err(session.protocol("the transport of another scheme was asked"))
+        }
     }
 }
 

@@ -21,6 +21,7 @@ mod budget;
 mod client;
 mod commits;
 mod credentials;
+mod daemon;
 mod error;
 mod files;
 mod http;

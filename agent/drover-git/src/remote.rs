@@ -134,6 +134,10 @@ impl Remote {
         expected: Option<Oid>,
         new: Oid,
     ) -> Result<PushOutcome, GitError> {
+        if self.url.is_read_only() {
+            let url = self.url.redacted();
+            return Err(GitError::ReadOnly { url });
+        }
         self.call(Purpose::Write, move |session, repository| {
             push(session, repository, &reference, expected, new)
         })
@@ -238,8 +242,8 @@ impl Worker {
         purpose: Purpose,
         options: &Arc<RemoteOptions>,
     ) -> Result<Session, GitError> {
-        let carrier = match (place.http(), place.ssh()) {
-            (Some(base), _) => {
+        let carrier = match (place.http(), place.ssh(), place.daemon()) {
+            (Some(base), _, _) => {
                 let login = match purpose {
                     Purpose::Read => options.credentials.as_ref(),
                     Purpose::Write => options.for_writing(),
@@ -251,12 +255,13 @@ impl Worker {
                 let client = self.client(base, options)?;
                 Carrier::Http(Http::new(client, base.clone(), credentials))
             }
-            (None, Some(ssh)) => Carrier::Ssh(Ssh {
+            (None, Some(ssh), _) => Carrier::Ssh(Ssh {
                 place: ssh.clone(),
                 options: options.ssh.clone(),
                 purpose,
             }),
-            (None, None) => {
+            (None, None, Some(place)) => Carrier::Daemon(place.clone()),
+            (None, None, None) => {
                 return Err(GitError::Aborted {
                     url: place.redacted(),
                 });

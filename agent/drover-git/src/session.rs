@@ -12,6 +12,7 @@ use crate::error::{Cause, GitError};
 use crate::http::Http;
 use crate::incoming::{Incoming, PackRefusal};
 use crate::ssh::Ssh;
+use crate::url::DaemonPlace;
 
 /// The largest answer: a configuration repository beyond this is not one.
 const RESPONSE_BYTES_MAX: u64 = 2 << 30;
@@ -35,6 +36,8 @@ pub(crate) enum Carrier {
     Http(Http),
     /// A program at the other end of a channel.
     Ssh(Ssh),
+    /// A connection with nothing around it.
+    Daemon(DaemonPlace),
 }
 
 thread_local! {
@@ -128,6 +131,7 @@ impl Session {
         match &self.carrier {
             Carrier::Http(http) => http.url(),
             Carrier::Ssh(ssh) => ssh.url(),
+            Carrier::Daemon(place) => place.to_string(),
         }
     }
 
@@ -137,6 +141,7 @@ impl Session {
             Carrier::Http(http) => http.url(),
             // The transport knows the place; libgit2 would only take a path apart.
             Carrier::Ssh(_) => "ssh://remote/repository".to_owned(),
+            Carrier::Daemon(_) => "git://remote/repository".to_owned(),
         }
     }
 
@@ -144,7 +149,7 @@ impl Session {
     pub(crate) fn scrub(&self, text: &str) -> String {
         match &self.carrier {
             Carrier::Http(http) => http.scrub(text),
-            Carrier::Ssh(_) => text.to_owned(),
+            Carrier::Ssh(_) | Carrier::Daemon(_) => text.to_owned(),
         }
     }
 

@@ -173,7 +173,7 @@ impl Stream {
 }
 
 /// Waits within the limit of a step and what is left of the operation.
-fn within<T>(
+pub(crate) fn within<T>(
     session: &Session,
     runtime: &Runtime,
     work: impl Future<Output = T>,

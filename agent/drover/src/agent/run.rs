@@ -39,6 +39,9 @@ pub(crate) fn run(args: &RunArgs, ui: Ui) -> CommandResult {
     } else {
         Mode::Act
     };
+    if mode != Mode::DryRun {
+        check_writable(&settings)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -50,6 +53,16 @@ pub(crate) fn run(args: &RunArgs, ui: Ui) -> CommandResult {
             follow(args, &settings, mode, ui).await
         }
     })
+}
+
+/// An agent says what it does by pushing, in either mode.
+fn check_writable(settings: &Settings) -> CommandResult<()> {
+    let url = settings.source_url()?;
+    if !url.is_read_only() {
+        return Ok(());
+    }
+    let told = format!("{url} can only be read, and an agent pushes what it records");
+    Err(CommandError::new(told).hint("name the repository by ssh or https, or add `--dry-run`"))
 }
 
 async fn open(settings: &Settings, mode: Mode) -> CommandResult<Assembled> {
