@@ -22,6 +22,8 @@ mod edit;
 mod engine;
 mod etcd;
 mod flavors;
+#[path = "../../agent/drover-git/tests/support/git_daemon.rs"]
+mod git_daemon;
 mod groups;
 #[path = "../../agent/drover-git/tests/support/http_backend.rs"]
 mod http_backend;

@@ -1,7 +1,11 @@
 //! A repository on another machine: `git http-backend` on loopback, with credentials.
 
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
 
+use crate::git_daemon::GitDaemon;
 use crate::http_backend::{Canned, HttpBackend};
 use crate::support::{
     Agent, IDLE, PATIENCE, PROVIDER, Sandbox, converged, group, instances, kill, wait_until,
@@ -168,6 +172,83 @@ fn a_state_branch_that_somebody_deletes_on_another_machine_is_published_again() 
     let server = serve(&sandbox);
     configure(&sandbox, &server, "test");
     survives_a_lost_state_branch(&sandbox, "state/test");
+}
+
+#[test]
+fn what_git_daemon_serves_is_read_with_a_warning_and_no_agent_runs_on_it() {
+    let sandbox = sandbox(2);
+    sandbox.with_config(&["run", "--until-converged"]).exits(0);
+    let daemon = GitDaemon::start(&sandbox.path("."));
+    let url = daemon.url("fleet.git");
+    let source = format!("--source={url}");
+    let ran = sandbox.drover(&["get", "groups", &source, "--data-dir", "elsewhere"]);
+    let ran = ran.exits(0);
+    assert!(ran.stdout.contains("web"), "{}", ran.stdout);
+    assert!(
+        ran.stderr.contains("nothing authenticates"),
+        "{}",
+        ran.stderr
+    );
+    let agent = std::fs::read_to_string(sandbox.path("agent.yaml")).unwrap();
+    let local = sandbox.path("fleet.git").display().to_string();
+    sandbox.write("agent.yaml", &agent.replace(&local, &url));
+    let ran = sandbox.with_config(&["run", "--once"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    let told = "can only be read, and an agent pushes what it records";
+    assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    let ran = sandbox.with_config(&["run", "--once", "--dry-run"]);
+    assert!(ran.stdout.contains("web"), "{}\n{}", ran.stdout, ran.stderr);
+    let ran = sandbox.with_config(&["scale", "web", "3"]);
+    assert_ne!(ran.code, Some(0));
+    assert!(ran.stderr.contains("can only be read"), "{}", ran.stderr);
+}
+
+/// How long the host below wants to be left alone.
+const LEFT_ALONE: Duration = Duration::from_secs(4);
+
+#[test]
+fn a_host_that_wants_fewer_pushes_is_left_alone_and_gets_everything_later() {
+    let sandbox = sandbox(2);
+    let server = serve(&sandbox);
+    configure(&sandbox, &server, "test");
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 2);
+    wait_until("the first record", PATIENCE * 2, || {
+        newest(&sandbox, "test") == "web: converged, 2 available"
+    });
+    let seen: Arc<Mutex<Vec<(Instant, bool)>>> = Arc::default();
+    let seeing = Arc::clone(&seen);
+    server.intercept(move |_, target| {
+        let mut seen = seeing.lock().unwrap();
+        let declined =
+            target.contains("receive-pack") && !seen.iter().any(|(_, declined)| *declined);
+        seen.push((Instant::now(), declined));
+        declined.then(|| Canned {
+            status: 429,
+            headers: vec![("Retry-After".to_owned(), LEFT_ALONE.as_secs().to_string())],
+            body: b"too many pushes".to_vec(),
+        })
+    });
+    sandbox.push("three", &[(WEB, &group("web", 3, IDLE, ""))]);
+    wait_until("what people are told", PATIENCE * 2, || {
+        let told = sandbox.with_config(&["get", "groups"]).stderr;
+        told.contains("the state branch cannot be written") && told.contains("asks to wait until")
+    });
+    // What is recorded waits; what is done does not.
+    sandbox.wait_for("web", "the third", |group| converged(group, 3));
+    wait_until("the record of it", PATIENCE * 2, || {
+        newest(&sandbox, "test") == "web: converged, 3 available"
+    });
+    let told = sandbox.with_config(&["get", "groups"]).stderr;
+    assert!(!told.contains("asks to wait until"), "{told}");
+    assert_eq!(agent.stop(), Some(0));
+    let seen = seen.lock().unwrap();
+    let declined = seen.iter().position(|(_, declined)| *declined).unwrap();
+    let pause = seen[declined + 1].0.duration_since(seen[declined].0);
+    assert!(pause >= LEFT_ALONE, "asked again after {pause:?}");
+    let log = sandbox.agent_log();
+    assert!(log.contains("the remote wants fewer pushes"), "{log}");
+    assert!(log.contains("per_hour=180"), "{log}");
 }
 
 #[test]

@@ -53,10 +53,15 @@ pub enum PushAdvice {
     Push,
 }
 
-/// A token bucket with a quiet period.
+/// A token bucket with a quiet period, which learns what the host permits: each refusal halves the rate, each success
+/// raises it a little.
 #[derive(Debug, Clone)]
 pub struct PushBudget {
     limits: PushLimits,
+    /// Pushes an hour that the host permits, as far as is known; at most as many as `limits` has.
+    per_hour: u32,
+    /// What the host asked for.
+    not_before: Timestamp,
     /// When each of the last `per_minute` pushes began, oldest first.
     pushes: Vec<Timestamp>,
     first_change: Option<Timestamp>,
@@ -67,11 +72,19 @@ pub struct PushBudget {
 /// The span over which pushes are counted.
 const WINDOW: SignedDuration = SignedDuration::from_secs(60);
 
+/// The lowest rate: what is recorded is never more than five minutes behind because of the rate alone.
+const PER_HOUR_MIN: u32 = 12;
+
+/// The successes in a row that make up for all refusals.
+const STEPS_TO_FULL_RATE: u32 = 12;
+
 impl PushBudget {
     /// Starts with a full budget.
     pub fn new(limits: PushLimits) -> Self {
         Self {
             limits,
+            per_hour: full_rate(limits),
+            not_before: Timestamp::MIN,
             pushes: Vec::new(),
             first_change: None,
             last_change: None,
@@ -97,6 +110,26 @@ impl PushBudget {
         self.pushes.drain(..surplus);
     }
 
+    /// Takes note that the host declined a push because there were too many, and wants none until then.
+    pub fn refused(&mut self, now: Timestamp, until: Timestamp) {
+        self.tick(now);
+        let floor = PER_HOUR_MIN.min(full_rate(self.limits));
+        self.per_hour = (self.per_hour / 2).max(floor);
+        self.not_before = self.not_before.max(until);
+    }
+
+    /// Takes note of a push that the host took.
+    pub fn succeeded(&mut self) {
+        let full = full_rate(self.limits);
+        let step = (full / STEPS_TO_FULL_RATE).max(1);
+        self.per_hour = self.per_hour.saturating_add(step).min(full);
+    }
+
+    /// Returns how many pushes an hour the host permits, as far as is known.
+    pub fn per_hour(&self) -> u32 {
+        self.per_hour
+    }
+
     /// Says whether to push `pending` commits now.
     pub fn advise(&mut self, now: Timestamp, pending: usize) -> PushAdvice {
         self.tick(now);
@@ -117,8 +150,23 @@ impl PushBudget {
         }
     }
 
-    /// When the window has room for another push.
+    /// When another push is within what the host permits.
     fn affordable_at(&self) -> Timestamp {
+        self.not_before.max(self.spaced_at()).max(self.room_at())
+    }
+
+    /// When the rate permits another push. At the full rate some may follow one another.
+    fn spaced_at(&self) -> Timestamp {
+        match self.pushes.last() {
+            Some(last) if self.per_hour < full_rate(self.limits) => {
+                add(*last, Duration::from_hours(1) / self.per_hour.max(1))
+            }
+            Some(_) | None => Timestamp::MIN,
+        }
+    }
+
+    /// When the window has room for another push.
+    fn room_at(&self) -> Timestamp {
         let allowed = self.limits.per_minute.max(1) as usize;
         match self.pushes.first() {
             Some(oldest) if self.pushes.len() >= allowed => {
@@ -137,9 +185,14 @@ impl PushBudget {
             self.pushes.iter_mut().for_each(|push| *push = back(*push));
             self.first_change = self.first_change.map(back);
             self.last_change = self.last_change.map(back);
+            self.not_before = back(self.not_before);
         }
         self.latest = now;
     }
+}
+
+fn full_rate(limits: PushLimits) -> u32 {
+    limits.per_minute.max(1).saturating_mul(60)
 }
 
 fn add(time: Timestamp, delay: Duration) -> Timestamp {

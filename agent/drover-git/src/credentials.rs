@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Cause, GitError};
 use crate::files;
+use crate::incoming::PackLimits;
 use crate::ssh_options::SshOptions;
 
 /// A text that must not appear anywhere: `Debug` and `Display` print `[redacted]`.
@@ -166,6 +167,8 @@ pub struct RemoteOptions {
     pub proxy: Proxy,
     /// Keys and known hosts, for a remote over ssh.
     pub ssh: SshOptions,
+    /// How much a fetch may bring.
+    pub limits: PackLimits,
     /// The limit of a connection attempt and of each read or write.
     pub timeout: Duration,
     /// The limit of a whole operation (a listing, a fetch, a push).
@@ -216,6 +219,7 @@ impl Default for RemoteOptions {
             write_client_certificate: None,
             proxy: Proxy::Environment,
             ssh: SshOptions::default(),
+            limits: PackLimits::default(),
             timeout: DEFAULT_TIMEOUT,
             deadline: DEFAULT_DEADLINE,
         }

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
+use crate::incoming::PackRefusal;
 use crate::known_hosts::HostKeyError;
 use crate::oid::Oid;
 use crate::signers::SignatureError;
@@ -43,6 +46,16 @@ pub enum GitError {
         url: String,
         /// The status: 429 or 5xx.
         status: u16,
+    },
+    /// The remote asked to be left alone for a while. It is not asked before, by whatever operation.
+    #[error("{url} asks to wait until {until}: http status {status}")]
+    Throttled {
+        /// The remote, without credentials.
+        url: String,
+        /// The status: 429, or another one with a time.
+        status: u16,
+        /// Until when, at the latest an hour from when it said so.
+        until: Timestamp,
     },
     /// A connection, a read or the whole operation took too long.
     #[error("{url} did not answer within {} ms", after.as_millis())]
@@ -173,6 +186,20 @@ pub enum GitError {
         url: String,
         /// What was wrong.
         source: Cause,
+    },
+    /// What the remote sends would take more memory or time than it may.
+    #[error("will not take what {url} sends")]
+    Pack {
+        /// The remote, without credentials.
+        url: String,
+        /// What is too much.
+        source: PackRefusal,
+    },
+    /// The remote is one that can only be read.
+    #[error("{url} can only be read, since nothing there knows who pushes: use ssh or https")]
+    ReadOnly {
+        /// The remote.
+        url: String,
     },
     /// There is no repository at this place.
     #[error("no repository at {url}")]
@@ -309,6 +336,12 @@ pub enum GitError {
         /// What libgit2 said.
         source: git2::Error,
     },
+    /// The agent stops, so nobody waits for this any more.
+    #[error("the conversation with {url} was ended, as the agent stops")]
+    Stopped {
+        /// The remote, without credentials.
+        url: String,
+    },
     /// The thread that talks to the remote ended early: a bug in drover.
     #[error("the remote operation on {url} ended without a result")]
     Aborted {
@@ -323,6 +356,7 @@ impl GitError {
         match self {
             Self::Unreachable { .. }
             | Self::Unavailable { .. }
+            | Self::Throttled { .. }
             | Self::Timeout { .. }
             | Self::MovedWhileFetching { .. }
             | Self::Contended { .. }
@@ -331,6 +365,7 @@ impl GitError {
             | Self::Io { .. }
             | Self::Busy { .. }
             | Self::Local { .. }
+            | Self::Stopped { .. }
             | Self::Aborted { .. } => Disposition::Retry,
             Self::Url(_)
             | Self::Auth { .. }
@@ -346,6 +381,8 @@ impl GitError {
             | Self::SshAuth { .. }
             | Self::CaFile { .. }
             | Self::Redirected { .. }
+            | Self::Pack { .. }
+            | Self::ReadOnly { .. }
             | Self::NotFound { .. }
             | Self::NotOwned { .. }
             | Self::EmptyRepository { .. }

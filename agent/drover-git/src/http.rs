@@ -5,9 +5,12 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream};
+use jiff::Timestamp;
 use reqwest::blocking::{Client, Response};
 use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use reqwest::{StatusCode, Url};
+
+mod retry_after;
 
 use crate::client::{is_certificate_problem, same_origin};
 use crate::credentials::Credentials;
@@ -75,18 +78,23 @@ impl Talk<'_> {
         }
     }
 
-    fn status_error(&self, status: StatusCode) -> GitError {
+    fn status_error(&self, response: &Response) -> GitError {
         let url = self.session.url();
+        let status = response.status();
+        let now = Timestamp::now();
+        if let Some(until) = retry_after::until(status, response.headers(), now) {
+            return GitError::Throttled {
+                url,
+                status: status.as_u16(),
+                until,
+            };
+        }
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => GitError::Auth {
                 url,
                 status: status.as_u16(),
             },
             StatusCode::NOT_FOUND | StatusCode::GONE => GitError::NotFound { url },
-            StatusCode::TOO_MANY_REQUESTS => GitError::Unavailable {
-                url,
-                status: status.as_u16(),
-            },
             _ if status.is_server_error() => GitError::Unavailable {
                 url,
                 status: status.as_u16(),
@@ -130,7 +138,7 @@ impl Talk<'_> {
                 continue;
             }
             if status != StatusCode::OK {
-                return Err(self.status_error(status));
+                return Err(self.status_error(&response));
             }
             self.expect_type(&response, &format!("application/x-{service}-advertisement"))?;
             self.adopt_base(&url, suffix)?;
@@ -217,7 +225,7 @@ impl Talk<'_> {
             });
         }
         if status != StatusCode::OK {
-            return Err(self.status_error(status));
+            return Err(self.status_error(&response));
         }
         self.expect_type(&response, &format!("application/x-{service}-result"))?;
         Ok(response)
@@ -280,7 +288,9 @@ fn talk<T>(
 ) -> Result<T, GitError> {
     match session.carrier() {
         Carrier::Http(http) => work(&Talk { session, http }),
-        Carrier::Ssh(_) => Err(session.protocol("the transport of another scheme was asked")),
+        Carrier::Ssh(_) | Carrier::Daemon(_) => {
+            Err(session.protocol("the transport of another scheme was asked"))
+        }
     }
 }
 
@@ -329,6 +339,9 @@ impl Read for Exchange {
         let fail = |failure| session.fail_io(failure);
         if let Self::Collecting { service, body } = self {
             let body = std::mem::take(body);
+            if *service == UPLOAD_PACK {
+                session.said(&body);
+            }
             let response = talk(&session, |talk| talk.exchange(service, body));
             *self = Self::Receiving(response.map_err(fail)?);
         }
@@ -340,6 +353,7 @@ impl Read for Exchange {
             .read(buffer)
             .map_err(|error| fail(read_failure(&session, &error)))?;
         session.count_received(count).map_err(fail)?;
+        session.arrived(&buffer[..count]).map_err(fail)?;
         Ok(count)
     }
 }

@@ -13,6 +13,7 @@ use crate::commits::{
 };
 use crate::credentials::RemoteOptions;
 use crate::error::GitError;
+use crate::incoming::STATE_OBJECTS_MAX;
 use crate::oid::Oid;
 use crate::open::{RepositoryKind, clean_up, init_repository, open_repository};
 use crate::pack;
@@ -95,6 +96,14 @@ impl Mirror {
         }
     }
 
+    /// Ends the conversation that is under way, within a step's limit, and lets none begin: for an agent that stops,
+    /// which would else wait for a slow remote until the deadline.
+    pub fn stop(&self) {
+        if let Some(remote) = &self.remote {
+            remote.stop();
+        }
+    }
+
     /// Lists the repository's references: one request to a remote.
     pub fn list(&self) -> Result<RemoteRefs, GitError> {
         match &self.remote {
@@ -110,9 +119,24 @@ impl Mirror {
     ///
     /// # Errors
     ///
-    /// [`GitError::MovedWhileFetching`] when a reference was rewritten since the listing, else as
-    /// the network has it.
+    /// [`GitError::MovedWhileFetching`] when a reference was rewritten since the listing,
+    /// [`GitError::Pack`] when that would bring more than the limits permit, else as the network has it.
     pub fn fetch(&self, wants: &[(&str, Oid)]) -> Result<(), GitError> {
+        let remote = self.remote.as_ref();
+        let limit = remote.map_or(0, |remote| remote.options().limits.objects);
+        self.fetch_at_most(wants, limit)
+    }
+
+    /// The same of a branch that nobody but agents writes, which grows with every change of every group.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn fetch_state(&self, wants: &[(&str, Oid)]) -> Result<(), GitError> {
+        self.fetch_at_most(wants, STATE_OBJECTS_MAX)
+    }
+
+    fn fetch_at_most(&self, wants: &[(&str, Oid)], objects_max: u32) -> Result<(), GitError> {
         let mut names = Vec::new();
         for (name, id) in wants {
             if !self.has(*id)? {
@@ -125,7 +149,7 @@ impl Mirror {
         if let Some(remote) = &self.remote {
             self.make_room_for(&names)?;
             let _packs = self.packs.read().unwrap_or_else(PoisonError::into_inner);
-            remote.fetch(names)?;
+            remote.fetch(names, objects_max)?;
         }
         for (name, id) in wants {
             if !self.has(*id)? {

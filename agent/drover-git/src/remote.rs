@@ -5,13 +5,15 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use git2::{Direction, FetchOptions, PushOptions, RemoteCallbacks, Repository};
+use git2::{Direction, FetchOptions, OdbLookupFlags, PushOptions, RemoteCallbacks, Repository};
+use jiff::Timestamp;
 use reqwest::Url;
 use reqwest::blocking::Client;
 
@@ -20,6 +22,7 @@ use crate::credentials::RemoteOptions;
 use crate::error::GitError;
 use crate::files::{self, Stamp};
 use crate::http::Http;
+use crate::incoming::{Incoming, PackLimits, SizeOf};
 use crate::oid::Oid;
 use crate::refs::{PRIVATE_PREFIX, RemoteRefs};
 use crate::session::{Carrier, Session};
@@ -39,6 +42,9 @@ type Job = Box<dyn FnOnce(&mut Worker) + Send>;
 pub(crate) struct Remote {
     url: SourceUrl,
     options: Mutex<Arc<RemoteOptions>>,
+    stopping: Arc<AtomicBool>,
+    /// What the remote said when it asked to be left alone.
+    quiet: Mutex<Option<Quiet>>,
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -46,6 +52,7 @@ pub(crate) struct Remote {
 /// What lives on the thread.
 struct Worker {
     directory: PathBuf,
+    stopping: Arc<AtomicBool>,
     client: Option<BuiltClient>,
     /// The one that pushes, where that shows a certificate of its own: connections are shared otherwise.
     write_client: Option<BuiltClient>,
@@ -66,11 +73,14 @@ impl Remote {
     ) -> Result<Self, GitError> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let path = directory.clone();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let for_worker = Arc::clone(&stopping);
         let thread = std::thread::Builder::new()
             .name("drover-git".to_owned())
             .spawn(move || {
                 let mut worker = Worker {
                     directory,
+                    stopping: for_worker,
                     client: None,
                     write_client: None,
                 };
@@ -82,6 +92,8 @@ impl Remote {
         Ok(Self {
             url,
             options: Mutex::new(Arc::new(options)),
+            stopping,
+            quiet: Mutex::new(None),
             jobs: Some(jobs),
             thread: Some(thread),
         })
@@ -97,11 +109,26 @@ impl Remote {
         self.call(Purpose::Read, list)
     }
 
-    /// Fetches references under their own names into the mirror.
-    pub(crate) fn fetch(&self, names: Vec<String>) -> Result<(), GitError> {
+    /// Fetches references under their own names into the mirror, in a pack of at most so many objects.
+    pub(crate) fn fetch(&self, names: Vec<String>, objects_max: u32) -> Result<(), GitError> {
+        let limits = PackLimits {
+            objects: objects_max,
+            ..self.options().limits
+        };
         self.call(Purpose::Read, move |session, repository| {
-            fetch(session, repository, &names)
+            fetch(session, repository, &names, limits)
         })
+    }
+
+    /// Ends the conversation that is under way at its next step, and all that are asked for later.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the settings of the next conversation.
+    pub(crate) fn options(&self) -> Arc<RemoteOptions> {
+        let slot = self.options.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&slot)
     }
 
     pub(crate) fn push(
@@ -110,6 +137,10 @@ impl Remote {
         expected: Option<Oid>,
         new: Oid,
     ) -> Result<PushOutcome, GitError> {
+        if self.url.is_read_only() {
+            let url = self.url.redacted();
+            return Err(GitError::ReadOnly { url });
+        }
         self.call(Purpose::Write, move |session, repository| {
             push(session, repository, &reference, expected, new)
         })
@@ -122,10 +153,8 @@ impl Remote {
         conversation: impl FnOnce(&Rc<Session>, &Repository) -> Result<T, GitError> + Send + 'static,
     ) -> Result<T, GitError> {
         let url = self.url.redacted();
-        let options = {
-            let slot = self.options.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(&slot)
-        };
+        self.check_quiet(&url)?;
+        let options = self.options();
         let limit = options.deadline + options.timeout + GRACE;
         let place = self.url.clone();
         let (answer, wait) = mpsc::sync_channel(1);
@@ -149,15 +178,58 @@ impl Remote {
             return Err(GitError::Aborted { url });
         }
         match wait.recv_timeout(limit) {
-            Ok(outcome) => outcome,
+            Ok(outcome) => outcome.inspect_err(|error| self.note_quiet(error)),
             Err(mpsc::RecvTimeoutError::Timeout) => Err(GitError::Timeout { url, after: limit }),
             Err(mpsc::RecvTimeoutError::Disconnected) => Err(GitError::Aborted { url }),
         }
     }
 }
 
+/// A time in which the remote is not asked.
+struct Quiet {
+    status: u16,
+    until: Timestamp,
+    /// The same by a clock that nobody sets.
+    ends: Instant,
+}
+
+impl Remote {
+    /// Keeps quiet for as long as the remote has asked for; that is about all that is asked of it.
+    fn check_quiet(&self, url: &str) -> Result<(), GitError> {
+        let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*quiet {
+            Some(Quiet {
+                status,
+                until,
+                ends,
+            }) if Instant::now() < *ends => Err(GitError::Throttled {
+                url: url.to_owned(),
+                status: *status,
+                until: *until,
+            }),
+            Some(_) | None => {
+                *quiet = None;
+                Ok(())
+            }
+        }
+    }
+
+    fn note_quiet(&self, error: &GitError) {
+        if let GitError::Throttled { status, until, .. } = error {
+            let wait = until.duration_since(Timestamp::now());
+            let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+            *quiet = Some(Quiet {
+                status: *status,
+                until: *until,
+                ends: Instant::now() + wait.try_into().unwrap_or_default(),
+            });
+        }
+    }
+}
+
 impl Drop for Remote {
     fn drop(&mut self) {
+        self.stop();
         self.jobs.take();
         if let Some(thread) = self.thread.take() {
             // Every step of a conversation has a limit, so this ends; a panic was reported already.
@@ -173,8 +245,8 @@ impl Worker {
         purpose: Purpose,
         options: &Arc<RemoteOptions>,
     ) -> Result<Session, GitError> {
-        let carrier = match (place.http(), place.ssh()) {
-            (Some(base), _) => {
+        let carrier = match (place.http(), place.ssh(), place.daemon()) {
+            (Some(base), _, _) => {
                 let login = match purpose {
                     Purpose::Read => options.credentials.as_ref(),
                     Purpose::Write => options.for_writing(),
@@ -186,18 +258,24 @@ impl Worker {
                 let client = self.client(base, purpose, options)?;
                 Carrier::Http(Http::new(client, base.clone(), credentials))
             }
-            (None, Some(ssh)) => Carrier::Ssh(Ssh {
+            (None, Some(ssh), _) => Carrier::Ssh(Ssh {
                 place: ssh.clone(),
                 options: options.ssh.clone(),
                 purpose,
             }),
-            (None, None) => {
+            (None, None, Some(place)) => Carrier::Daemon(place.clone()),
+            (None, None, None) => {
                 return Err(GitError::Aborted {
                     url: place.redacted(),
                 });
             }
         };
-        Ok(Session::new(carrier, options.timeout, options.deadline))
+        Ok(Session::new(
+            carrier,
+            options.timeout,
+            options.deadline,
+            Arc::clone(&self.stopping),
+        ))
     }
 
     fn client(
@@ -256,16 +334,48 @@ fn list(session: &Rc<Session>, repository: &Repository) -> Result<RemoteRefs, Gi
     Ok(RemoteRefs::new(url, all, default_branch))
 }
 
-fn fetch(session: &Rc<Session>, repository: &Repository, names: &[String]) -> Result<(), GitError> {
+fn fetch(
+    session: &Rc<Session>,
+    repository: &Repository,
+    names: &[String],
+    limits: PackLimits,
+) -> Result<(), GitError> {
     let specs: Vec<String> = names.iter().map(|name| format!("+{name}:{name}")).collect();
+    session.watch(Incoming::new(limits, sizes_in(repository.path())?));
     session.run(|| {
         let mut remote = repository.remote_anonymous(&session.transport_url())?;
+        let mut callbacks = RemoteCallbacks::new();
+        // Differences are resolved when everything has arrived, where no read would notice the time.
+        callbacks.transfer_progress(|_| match session.remaining() {
+            Ok(_) => true,
+            Err(late) => {
+                session.fail(late);
+                false
+            }
+        });
         let mut options = FetchOptions::new();
         options
+            .remote_callbacks(callbacks)
             .download_tags(git2::AutotagOption::None)
             .update_fetchhead(false);
         remote.fetch(&specs, Some(&mut options), Some("drover: fetch"))
     })
+}
+
+/// Returns what tells the sizes of objects that are here. It has a handle of its own, since libgit2 is at work on the
+/// other one.
+fn sizes_in(directory: &Path) -> Result<SizeOf, GitError> {
+    let repository = crate::open::open_repository(directory)?;
+    Ok(Box::new(move |id| {
+        let id = git2::Oid::from_bytes(id).ok()?;
+        let odb = repository.odb().ok()?;
+        // Without looking for new packs: most bases are in the pack that arrives.
+        if !odb.exists_ext(id, OdbLookupFlags::NO_REFRESH) {
+            return None;
+        }
+        let (size, _) = odb.read_header(id).ok()?;
+        Some(size as u64)
+    }))
 }
 
 /// What the callbacks of one push saw.

@@ -4,11 +4,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{Cause, GitError};
 use crate::http::Http;
+use crate::incoming::{Incoming, PackRefusal};
 use crate::ssh::Ssh;
+use crate::url::DaemonPlace;
 
 /// The largest answer: a configuration repository beyond this is not one.
 const RESPONSE_BYTES_MAX: u64 = 2 << 30;
@@ -19,8 +23,11 @@ pub(crate) struct Session {
     timeout: Duration,
     deadline: Instant,
     deadline_length: Duration,
+    stopping: Arc<AtomicBool>,
     failure: RefCell<Option<GitError>>,
     received: Cell<u64>,
+    /// Looks at what a fetch brings. None: nothing is fetched.
+    incoming: RefCell<Option<Incoming>>,
 }
 
 /// What carries Git's protocol.
@@ -29,6 +36,8 @@ pub(crate) enum Carrier {
     Http(Http),
     /// A program at the other end of a channel.
     Ssh(Ssh),
+    /// A connection with nothing around it.
+    Daemon(DaemonPlace),
 }
 
 thread_local! {
@@ -44,15 +53,52 @@ pub(crate) fn current() -> Result<Rc<Session>, git2::Error> {
 }
 
 impl Session {
-    pub(crate) fn new(carrier: Carrier, timeout: Duration, deadline: Duration) -> Self {
+    pub(crate) fn new(
+        carrier: Carrier,
+        timeout: Duration,
+        deadline: Duration,
+        stopping: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             carrier,
             timeout,
             deadline: Instant::now() + deadline,
             deadline_length: deadline,
+            stopping,
             failure: RefCell::new(None),
             received: Cell::new(0),
+            incoming: RefCell::new(None),
         }
+    }
+
+    /// From now on this conversation is a fetch, whose pack is looked at.
+    pub(crate) fn watch(&self, incoming: Incoming) {
+        self.incoming.replace(Some(incoming));
+    }
+
+    /// Takes note of what libgit2 says to the program that sends packs.
+    pub(crate) fn said(&self, bytes: &[u8]) {
+        if let Some(incoming) = &mut *self.incoming.borrow_mut() {
+            incoming.said(bytes);
+        }
+    }
+
+    /// Looks at what that program says, before libgit2 sees it.
+    pub(crate) fn arrived(&self, bytes: &[u8]) -> Result<(), GitError> {
+        let mut incoming = self.incoming.borrow_mut();
+        let Some(incoming) = &mut *incoming else {
+            return Ok(());
+        };
+        incoming.arrived(bytes).map_err(|refusal| match refusal {
+            PackRefusal::Malformed(why) => self.protocol(why),
+            PackRefusal::Objects { .. }
+            | PackRefusal::Whole { .. }
+            | PackRefusal::Delta { .. }
+            | PackRefusal::Inflated { .. } => GitError::Pack {
+                url: self.url(),
+                source: refusal,
+            },
+        })
     }
 
     /// Runs libgit2 calls with this session as the transport's.
@@ -85,6 +131,7 @@ impl Session {
         match &self.carrier {
             Carrier::Http(http) => http.url(),
             Carrier::Ssh(ssh) => ssh.url(),
+            Carrier::Daemon(place) => place.to_string(),
         }
     }
 
@@ -94,6 +141,7 @@ impl Session {
             Carrier::Http(http) => http.url(),
             // The transport knows the place; libgit2 would only take a path apart.
             Carrier::Ssh(_) => "ssh://remote/repository".to_owned(),
+            Carrier::Daemon(_) => "git://remote/repository".to_owned(),
         }
     }
 
@@ -101,7 +149,7 @@ impl Session {
     pub(crate) fn scrub(&self, text: &str) -> String {
         match &self.carrier {
             Carrier::Http(http) => http.scrub(text),
-            Carrier::Ssh(_) => text.to_owned(),
+            Carrier::Ssh(_) | Carrier::Daemon(_) => text.to_owned(),
         }
     }
 
@@ -135,7 +183,14 @@ impl Session {
     }
 
     /// Returns what is left of the whole operation.
+    ///
+    /// # Errors
+    ///
+    /// [`GitError::Timeout`] when nothing is, [`GitError::Stopped`] when nobody waits for it any more.
     pub(crate) fn remaining(&self) -> Result<Duration, GitError> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err(GitError::Stopped { url: self.url() });
+        }
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(GitError::Timeout {

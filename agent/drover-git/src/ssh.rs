@@ -173,16 +173,23 @@ impl Stream {
 }
 
 /// Waits within the limit of a step and what is left of the operation.
-fn within<T>(
+pub(crate) fn within<T>(
     session: &Session,
     runtime: &Runtime,
     work: impl Future<Output = T>,
 ) -> Result<T, GitError> {
-    let limit = session.timeout().min(session.remaining()?);
-    let outcome = runtime.block_on(async { tokio::time::timeout(limit, work).await });
-    outcome.map_err(|_| GitError::Timeout {
-        url: session.url(),
-        after: limit,
+    let (limit, remaining) = (session.timeout(), session.remaining()?);
+    let outcome = runtime.block_on(async {
+        let limit = limit.min(remaining);
+        tokio::time::timeout(limit, work).await
+    });
+    outcome.map_err(|_| match session.remaining() {
+        // Told by its own length, and not by what was left of it.
+        Err(late) if remaining < limit => late,
+        Ok(_) | Err(_) => GitError::Timeout {
+            url: session.url(),
+            after: limit,
+        },
     })
 }
 
@@ -193,6 +200,9 @@ impl Read for Stream {
             .map_err(|failure| session.fail_io(failure))?;
         let count = buffer.len().min(self.arrived.len());
         buffer[..count].copy_from_slice(&self.arrived.split_to(count));
+        session
+            .arrived(&buffer[..count])
+            .map_err(|failure| session.fail_io(failure))?;
         Ok(count)
     }
 }
@@ -200,6 +210,7 @@ impl Read for Stream {
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let session = current().map_err(|error| io::Error::other(error.message().to_owned()))?;
+        session.said(bytes);
         let sent = within(&session, &self.runtime, self.channel.data(bytes));
         let broken = |error: russh::Error| GitError::Unreachable {
             url: session.url(),

@@ -337,7 +337,7 @@ impl StateBranch {
     /// Takes note of the remote's tip and compares it with ours.
     fn see(&mut self, remote: Option<Oid>) -> Result<Loaded, GitError> {
         if let Some(id) = remote {
-            self.mirror.fetch(&[(&self.reference, id)])?;
+            self.mirror.fetch_state(&[(&self.reference, id)])?;
         }
         self.remote = remote;
         let loaded = match (remote, self.published) {

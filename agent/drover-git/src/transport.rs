@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use git2::ConfigLevel;
 use git2::transport::Transport;
 
+use crate::daemon::DaemonTransport;
 use crate::error::GitError;
 use crate::http::HttpTransport;
 use crate::ssh::SshTransport;
@@ -60,6 +61,11 @@ fn prepare_once() -> Result<(), git2::Error> {
     unsafe {
         git2::transport::register("ssh", |remote| {
             Transport::smart(remote, false, SshTransport)
+        })?;
+    }
+    unsafe {
+        git2::transport::register("git", |remote| {
+            Transport::smart(remote, false, DaemonTransport)
         })?;
     }
     Ok(())

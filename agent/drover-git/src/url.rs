@@ -7,10 +7,12 @@ use reqwest::Url;
 
 use crate::credentials::{Credentials, Secret};
 
+mod daemon;
 mod ssh;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use daemon::DaemonPlace;
 pub(crate) use ssh::SshPlace;
 
 /// The place of a repository.
@@ -28,6 +30,7 @@ enum Place {
     Local(PathBuf),
     Http(Url),
     Ssh(SshPlace),
+    Daemon(DaemonPlace),
 }
 
 /// A text that names no repository drover can use.
@@ -45,7 +48,7 @@ pub enum UrlError {
     /// A scheme that is known but not supported.
     #[error("{scheme} remotes are not supported: use ssh, https, http or a local path")]
     UnsupportedScheme {
-        /// The scheme, for example `git`.
+        /// The scheme, for example `ftp`.
         scheme: String,
     },
     /// Anything else that does not parse.
@@ -57,7 +60,7 @@ pub enum UrlError {
 }
 
 impl SourceUrl {
-    /// Parses a path, a `file://` URL, an `http(s)://` URL, an `ssh://` URL, or `user@host:path`.
+    /// Parses a path, a `file://` URL, an `http(s)://` URL, an `ssh://` URL, `user@host:path`, or a `git://` URL.
     ///
     /// # Errors
     ///
@@ -107,6 +110,10 @@ impl SourceUrl {
             "http" | "https" => Self::parse_http(text),
             // Git knows the longer spellings too.
             "ssh" | "git+ssh" | "ssh+git" => SshPlace::of_url(text).map(Self::from_ssh),
+            "git" => DaemonPlace::of_url(text).map(|place| Self {
+                place: Place::Daemon(place),
+                credentials: None,
+            }),
             _ => Err(UrlError::UnsupportedScheme {
                 scheme: scheme.to_owned(),
             }),
@@ -156,11 +163,17 @@ impl SourceUrl {
         matches!(self.place, Place::Local(_))
     }
 
+    /// Tells whether the repository can only be read, and comes over a connection that authenticates nobody: the
+    /// scheme `git`.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self.place, Place::Daemon(_))
+    }
+
     /// Returns the path of a repository on this machine.
     pub fn local_path(&self) -> Option<&Path> {
         match &self.place {
             Place::Local(path) => Some(path),
-            Place::Http(_) | Place::Ssh(_) => None,
+            Place::Http(_) | Place::Ssh(_) | Place::Daemon(_) => None,
         }
     }
 
@@ -170,6 +183,7 @@ impl SourceUrl {
             Place::Local(path) => path.display().to_string(),
             Place::Http(url) => url.as_str().trim_end_matches('/').to_owned(),
             Place::Ssh(place) => place.to_string(),
+            Place::Daemon(place) => place.to_string(),
         }
     }
 
@@ -180,15 +194,22 @@ impl SourceUrl {
 
     pub(crate) fn http(&self) -> Option<&Url> {
         match &self.place {
-            Place::Local(_) | Place::Ssh(_) => None,
+            Place::Local(_) | Place::Ssh(_) | Place::Daemon(_) => None,
             Place::Http(url) => Some(url),
         }
     }
 
     pub(crate) fn ssh(&self) -> Option<&SshPlace> {
         match &self.place {
-            Place::Local(_) | Place::Http(_) => None,
+            Place::Local(_) | Place::Http(_) | Place::Daemon(_) => None,
             Place::Ssh(place) => Some(place),
+        }
+    }
+
+    pub(crate) fn daemon(&self) -> Option<&DaemonPlace> {
+        match &self.place {
+            Place::Local(_) | Place::Http(_) | Place::Ssh(_) => None,
+            Place::Daemon(place) => Some(place),
         }
     }
 }

@@ -238,6 +238,18 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Says it where nothing vouches for what a repository has.
+    pub(crate) fn warn_of(&self, source: &SourceUrl) {
+        if source.is_read_only() && self.verification.is_none() {
+            tracing::warn!(
+                source = source.redacted(),
+                "nothing authenticates what this repository sends, nor does `source.verify` ask for signatures"
+            );
+        }
+    }
+}
+
 fn grants(docker: &DockerConfig) -> Grants {
     let mounts = docker.mounts.iter().map(|mount| GrantedMount {
         path: mount.path.clone(),

@@ -223,6 +223,7 @@ impl Repository {
     /// Opens the source repository; a remote is mirrored into a scratch folder.
     pub(crate) fn open(settings: &Settings) -> CommandResult<Self> {
         let url = settings.source_url()?;
+        settings.warn_of(&url);
         let attempted = format!("cannot open the repository {url}");
         let scratch = if url.is_local() {
             None

@@ -227,6 +227,17 @@ pub struct Source {
     pub verify: Option<Verify>,
     /// Which way HTTP requests take. None: as the environment says.
     pub proxy: Option<Proxy>,
+    /// How much a fetch may bring.
+    pub limits: SourceLimits,
+}
+
+/// How much a fetch may bring. None: what the Git side holds for right.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SourceLimits {
+    /// Objects in one pack.
+    pub objects: Option<u32>,
+    /// Bytes of an object that has to be in memory as a whole.
+    pub object_bytes: Option<u64>,
 }
 
 /// Which way HTTP requests take.
@@ -405,6 +416,7 @@ fn source(fields: &Fields<'_>) -> Option<Source> {
     let proxy = proxy(&source, proxy_files);
     let verify = verify::verify(&source, fields.has("signers"));
     let outage = outage(&source, interval);
+    let limits = source_limits(&source);
     Some(Source {
         url: url?,
         url_span: source.span_of("url"),
@@ -417,6 +429,7 @@ fn source(fields: &Fields<'_>) -> Option<Source> {
         outage,
         verify,
         proxy,
+        limits,
     })
 }
 
@@ -522,6 +535,42 @@ fn outage(source: &Fields<'_>, interval: Duration) -> Option<(OutageMode, Durati
         fields.bad(entry, "must be longer than `source.interval`");
     }
     Some((OutageMode::parse(mode)?, after))
+}
+
+/// Reads an amount of bytes of at least `min`, which is a whole number of MiB.
+fn bytes(fields: &Fields<'_>, name: &'static str, min: u64) -> Option<u64> {
+    let text = fields.text(name)?;
+    let bytes = bytes_of(&text).filter(|bytes| *bytes >= min);
+    if bytes.is_none()
+        && let Some(entry) = fields.get(name).1
+    {
+        let min = min >> 20;
+        let rule = format!("must be at least {min}MiB, with the unit KiB, MiB or GiB");
+        fields.bad(entry, &rule);
+    }
+    bytes
+}
+
+/// Reads an amount of bytes such as `256MiB`.
+fn bytes_of(text: &str) -> Option<u64> {
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+    let (digits, shift) = units
+        .into_iter()
+        .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)))?;
+    let number: u64 = digits.parse().ok()?;
+    number.checked_mul(1 << shift)
+}
+
+/// The smallest limit for one object: documents may have as much.
+const OBJECT_BYTES_MIN: u64 = 1 << 20;
+
+fn source_limits(source: &Fields<'_>) -> SourceLimits {
+    let fields = source.object("limits");
+    SourceLimits {
+        // None is that small.
+        objects: Some(fields.integer("objects")).filter(|objects| *objects > 0),
+        object_bytes: bytes(&fields, "object", OBJECT_BYTES_MIN),
+    }
 }
 
 /// Reads an absolute path, where one is written.

@@ -122,7 +122,7 @@ impl SshPlace {
 }
 
 /// Escapes what means something else in a URL.
-fn escaped(part: &str) -> String {
+pub(super) fn escaped(part: &str) -> String {
     let mut out = String::with_capacity(part.len());
     for character in part.chars() {
         match character {

@@ -5,8 +5,10 @@
     reason = "helpers of tests are tests too, which clippy does not see"
 )]
 
+mod daemon;
 mod environment;
 mod history;
+mod hostile;
 mod local;
 mod nginx;
 mod packs;

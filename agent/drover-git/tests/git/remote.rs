@@ -11,6 +11,7 @@ use crate::support::*;
 use drover_git::{
     Disposition, Edit, GitError, IgnoreRules, Login, Mirror, PushOutcome, RemoteOptions, SourceUrl,
 };
+use jiff::Timestamp;
 
 fn targets(requests: &[SeenRequest]) -> Vec<String> {
     requests
@@ -510,6 +511,81 @@ fn an_overloaded_host_is_told_apart_from_a_wrong_one() {
     let error = mirror.list().unwrap_err();
     assert!(matches!(error, GitError::Unavailable { status: 503, .. }));
     assert_eq!(error.disposition(), Disposition::Retry);
+}
+
+/// Answers 429 to what has this in its address, once, or always.
+fn decline(site: &Site, part: &'static str, header: &'static str, once: bool) {
+    let done = AtomicBool::new(false);
+    site.server.intercept(move |_, target| {
+        if !target.contains(part) || once && done.swap(true, Ordering::SeqCst) {
+            return None;
+        }
+        Some(Canned {
+            status: 429,
+            headers: vec![("Retry-After".to_owned(), header.to_owned())],
+            body: Vec::new(),
+        })
+    });
+}
+
+#[test]
+fn a_host_that_asks_to_wait_is_not_asked_before_by_anybody() {
+    let site = Site::with_history();
+    let mirror = site.mirror("a");
+    let tip = mirror.list().unwrap().require("main").unwrap();
+    decline(&site, "upload-pack", "2", true);
+    site.server.take_requests();
+    let begun = Instant::now();
+    let error = mirror.list().unwrap_err();
+    let GitError::Throttled { until, .. } = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(error.disposition(), Disposition::Retry);
+    assert_eq!(site.server.take_requests().len(), 1);
+    // The same is said to whoever asks, for reading and for writing, and the host hears nothing of it.
+    while begun.elapsed() < Duration::from_millis(1_500) {
+        let again = [
+            mirror.list().map(drop),
+            mirror.fetch(&[("main", tip)]),
+            mirror.update("other", None, tip).map(drop),
+        ];
+        for outcome in again {
+            let error = outcome.unwrap_err();
+            assert!(matches!(error, GitError::Throttled { until: same, .. } if same == until));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(site.server.take_requests().len(), 0);
+    let listed = loop {
+        match mirror.list() {
+            Err(GitError::Throttled { .. }) => std::thread::sleep(Duration::from_millis(50)),
+            other => break other,
+        }
+    };
+    assert_eq!(listed.unwrap().require("main").unwrap(), tip);
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+}
+
+#[test]
+fn a_push_that_is_one_too_many_says_until_when_to_wait() {
+    let site = Site::with_history();
+    let mirror = site.mirror("a");
+    let tip = mirror.list().unwrap().require("main").unwrap();
+    mirror.fetch(&[("main", tip)]).unwrap();
+    // At the second request: the pack itself.
+    decline(&site, "fleet.git/git-receive-pack", "86400", false);
+    let before = Timestamp::now();
+    let error = mirror.update("other", None, tip).unwrap_err();
+    let GitError::Throttled {
+        until, status: 429, ..
+    } = error
+    else {
+        panic!("{error:?}");
+    };
+    let wait = until.duration_since(before).as_secs();
+    assert!((3_590..=3_660).contains(&wait), "{wait}");
+    let text = error.to_string();
+    assert!(text.contains("asks to wait until 20"), "{text}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A connection that is silent for this long is closed, so that no test hangs.
 const CONNECTION_TIMEOUT: Duration = Duration::from_mins(1);
@@ -40,6 +40,15 @@ pub(crate) struct Canned {
     pub(crate) body: Vec<u8>,
 }
 
+/// How a pack is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Half of it, and then nothing.
+    Stalls,
+    /// Half of it, and then a byte each time that this has passed.
+    Drips(Duration),
+}
+
 type Interceptor = Box<dyn Fn(&str, &str) -> Option<Canned> + Send + Sync>;
 
 struct Shared {
@@ -47,6 +56,7 @@ struct Shared {
     credentials: Mutex<Option<(String, String)>>,
     seen: Mutex<Vec<SeenRequest>>,
     interceptor: Mutex<Option<Arc<Interceptor>>>,
+    pace: Mutex<Option<Pace>>,
     stopping: AtomicBool,
 }
 
@@ -67,6 +77,7 @@ impl HttpBackend {
             credentials: Mutex::new(None),
             seen: Mutex::new(Vec::new()),
             interceptor: Mutex::new(None),
+            pace: Mutex::new(None),
             stopping: AtomicBool::new(false),
         });
         let for_acceptor = Arc::clone(&shared);
@@ -99,6 +110,11 @@ impl HttpBackend {
         interceptor: impl Fn(&str, &str) -> Option<Canned> + Send + Sync + 'static,
     ) {
         *lock(&self.shared.interceptor) = Some(Arc::new(Box::new(interceptor)));
+    }
+
+    /// Sends packs at this pace from now on; none: as fast as it can.
+    pub(crate) fn set_pace(&self, pace: Option<Pace>) {
+        *lock(&self.shared.pace) = pace;
     }
 
     /// The requests since the last call.
@@ -243,8 +259,40 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     head.extend(["Content-Length: ", &length, "\r\n\r\n"]);
     let mut stream = stream;
     stream.write_all(head.as_bytes())?;
-    stream.write_all(&answer.body)?;
+    let has_pack = request.method == "POST" && request.target.ends_with("/git-upload-pack");
+    let pace = *lock(&shared.pace);
+    match pace {
+        Some(pace) if has_pack => write_slowly(stream, &answer.body, pace, shared),
+        Some(_) | None => stream.write_all(&answer.body),
+    }?;
     stream.flush()
+}
+
+/// Writes half of a body, and the rest as slowly as it is to be, until the client has had enough.
+fn write_slowly(
+    mut stream: &TcpStream,
+    body: &[u8],
+    pace: Pace,
+    shared: &Shared,
+) -> io::Result<()> {
+    let (half, rest) = body.split_at(body.len() / 2);
+    stream.write_all(half)?;
+    stream.set_read_timeout(Some(Duration::from_millis(20)))?;
+    let mut rest = rest.iter();
+    let mut begun = Instant::now();
+    while !shared.stopping.load(Ordering::SeqCst) {
+        if matches!(stream.read(&mut [0]), Ok(0)) {
+            return Ok(());
+        }
+        if let Pace::Drips(pause) = pace
+            && begun.elapsed() >= pause
+            && let Some(byte) = rest.next()
+        {
+            stream.write_all(&[*byte])?;
+            begun = Instant::now();
+        }
+    }
+    Ok(())
 }
 
 fn permitted(request: &Request, credentials: Option<&(String, String)>) -> bool {

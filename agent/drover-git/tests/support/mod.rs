@@ -1,5 +1,6 @@
 //! What the tests of this crate share.
 
+pub(crate) mod git_daemon;
 pub(crate) mod http_backend;
 pub(crate) mod ssh_server;
 

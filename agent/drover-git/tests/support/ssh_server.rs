@@ -23,6 +23,10 @@ pub(crate) enum Access {
     Read,
     /// It gets in, and then nobody says anything.
     Stalled,
+    /// It gets so many bytes, and then nothing.
+    StallsAfter(usize),
+    /// It gets so many bytes, and then one a second.
+    DripsAfter(usize),
 }
 
 /// The server and its keys. Ends, by its process id, when dropped.
@@ -124,11 +128,24 @@ impl SshServer {
                     self.script("serve-nothing.sh", script)
                 )
             }
+            Access::StallsAfter(bytes) => self.slow(bytes, "exec cat >/dev/null <&3"),
+            Access::DripsAfter(bytes) => {
+                self.slow(bytes, "while dd bs=1 count=1 2>/dev/null; do sleep 1; done")
+            }
         };
         let file = self.folder.join("authorized_keys");
         let known = fs::read_to_string(&file).unwrap();
         let text = format!("{known}{forced}{}\n", self.public(name));
         fs::write(&file, text).unwrap();
+    }
+
+    /// Serves so many bytes, and then what else a shell does with the rest. `head` would keep what it reads.
+    fn slow(&self, bytes: usize, then: &str) -> String {
+        let script = format!(
+            "exec 3<&0\ngit shell -c \"$SSH_ORIGINAL_COMMAND\" | {{ dd bs=1 count={bytes} 2>/dev/null; {then}; }}\n"
+        );
+        let name = format!("serve-slowly-{bytes}-{}.sh", then.len());
+        format!("command=\"sh {}\" ", self.script(&name, &script))
     }
 
     fn script(&self, name: &str, text: &str) -> String {

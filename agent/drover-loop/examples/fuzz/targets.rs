@@ -211,8 +211,10 @@ const OPERATION: &str = "apiVersion: drover/v1alpha1\nkind: Operation\nspec:\n  
 
 const RECORD: &str = include_str!("record.yaml");
 
-const URLS: [&str; 12] = [
+const URLS: [&str; 14] = [
     "ssh://git@git.example.com:2222/fleet.git",
+    "git://git.example.com:9419/~jane/a%20b%25.git",
+    "git://[::1]/srv/fleet.git/",
     "git@git.example.com:team/fleet.git",
     "https://jane:correct-horse@git.example.com:8443/a/b%20c/fleet.git?x=y#z",
     "http://[::1]:80/fleet.git/",

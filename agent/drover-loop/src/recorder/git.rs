@@ -104,7 +104,7 @@ impl GitRecorder {
         self.see(&refs)
     }
 
-    fn push_once(&mut self, attempt: u32) -> Result<Option<usize>, RecorderError> {
+    fn push_once(&mut self, attempt: u32, now: Timestamp) -> Result<Option<usize>, RecorderError> {
         let policy = PublishPolicy {
             attempts: 1,
             pause: Duration::ZERO,
@@ -113,9 +113,21 @@ impl GitRecorder {
         match self.state.publish(&policy) {
             Ok(published) => {
                 self.remote = self.state.published();
+                if published.pushed > 0 {
+                    self.budget.succeeded();
+                }
                 Ok(Some(published.pushed))
             }
             Err(GitError::Contended { .. }) => Ok(None),
+            Err(error @ GitError::Throttled { until, .. }) => {
+                self.budget.refused(now, until);
+                tracing::info!(
+                    %until,
+                    per_hour = self.budget.per_hour(),
+                    "the remote wants fewer pushes"
+                );
+                Err(failed(&error))
+            }
             Err(error) => Err(failed(&error)),
         }
     }
@@ -299,7 +311,7 @@ impl Recorder for GitRecorder {
             if !self.guarded(guard)? {
                 return Ok(PublishResult::Fenced);
             }
-            if let Some(commits) = self.push_once(attempt)? {
+            if let Some(commits) = self.push_once(attempt, now)? {
                 self.remember(now);
                 return Ok(PublishResult::Pushed { commits });
             }

@@ -45,6 +45,7 @@ pub(crate) struct Assembled {
 /// Opens everything. A dry run writes nothing but a scratch folder.
 pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembled> {
     let url = settings.source_url()?;
+    settings.warn_of(&url);
     let dry = mode == Mode::DryRun;
     let (journal, scratch): (Arc<dyn Journal>, _) = if dry {
         let scratch = tempfile::tempdir().context("cannot make a scratch folder")?;

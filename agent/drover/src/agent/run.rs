@@ -39,6 +39,9 @@ pub(crate) fn run(args: &RunArgs, ui: Ui) -> CommandResult {
     } else {
         Mode::Act
     };
+    if mode != Mode::DryRun {
+        check_writable(&settings)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -50,6 +53,16 @@ pub(crate) fn run(args: &RunArgs, ui: Ui) -> CommandResult {
             follow(args, &settings, mode, ui).await
         }
     })
+}
+
+/// An agent says what it does by pushing, in either mode.
+fn check_writable(settings: &Settings) -> CommandResult<()> {
+    let url = settings.source_url()?;
+    if !url.is_read_only() {
+        return Ok(());
+    }
+    let told = format!("{url} can only be read, and an agent pushes what it records");
+    Err(CommandError::new(told).hint("name the repository by ssh or https, or add `--dry-run`"))
 }
 
 async fn open(settings: &Settings, mode: Mode) -> CommandResult<Assembled> {
@@ -65,6 +78,7 @@ async fn once(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> Comman
     let report = assembled.agent.pass().await;
     // Steps in flight are waited for.
     assembled.agent.shut_down().await;
+    assembled.mirror.stop();
     plugins.end().await;
     ui.result(&status::tell(&report, args.dry_run))?;
     Ok(of_one_pass(&report))
@@ -94,10 +108,11 @@ async fn follow(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> Comm
     let plugins = start_plugins(settings, mode).await?;
     let name = settings.name.as_str();
     let (handle, driver) = drive(assembled.agent, random() | 1);
+    let mirror = assembled.mirror;
     let services = Services {
         agent: handle.clone(),
         registry: assembled.registry,
-        mirror: assembled.mirror,
+        mirror: mirror.clone(),
         about: Arc::new(About::new(settings, mode, assembled.url)),
     };
     let metrics = Metrics::new(handle.watch(), plugins.states());
@@ -138,6 +153,7 @@ async fn follow(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> Comm
     drop(observer);
     drop(stop);
     let joined = running.await;
+    mirror.stop();
     plugins.end().await;
     drop(serving);
     if let Some(notices) = notices {

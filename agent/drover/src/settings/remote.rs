@@ -4,11 +4,11 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use drover_git::{
-    ClientCertificate, Login, PathPatterns, Proxy, RemoteOptions, SignersFile, SourceUrl,
-    SshIdentity, SshOptions, Trust,
+    ClientCertificate, Login, PackLimits, PathPatterns, Proxy, RemoteOptions, SignersFile,
+    SourceUrl, SshIdentity, SshOptions, Trust,
 };
 use drover_loop::{PathRule, Verification, VerifyMode};
-use drover_spec::agent_config::{self, AgentConfig, CredentialFiles};
+use drover_spec::agent_config::{self, AgentConfig, CredentialFiles, SourceLimits};
 use tracing::warn;
 
 use crate::error::{CommandError, CommandResult, Context as _};
@@ -62,6 +62,7 @@ pub(super) fn options(
                 None => own.known_hosts,
             },
         },
+        limits: limits(source.limits),
         ..RemoteOptions::default()
     };
     let logins = [&options.credentials, &options.write_credentials];
@@ -69,6 +70,14 @@ pub(super) fn options(
         login.read().context("cannot use the credentials")?;
     }
     Ok(options)
+}
+
+fn limits(written: SourceLimits) -> PackLimits {
+    let usual = PackLimits::default();
+    PackLimits {
+        objects: written.objects.unwrap_or(usual.objects),
+        whole_bytes: written.object_bytes.unwrap_or(usual.whole_bytes),
+    }
 }
 
 /// Returns what has to be signed.

@@ -69,25 +69,5 @@ fn command(fields: &Fields<'_>) -> Option<(PathBuf, Vec<String>)> {
 }
 
 fn memory(fields: &Fields<'_>) -> Option<u64> {
-    let text = fields.text("memory")?;
-    let bytes = bytes_of(&text).filter(|bytes| *bytes >= MEMORY_MIN);
-    if bytes.is_none()
-        && let Some(entry) = fields.get("memory").1
-    {
-        fields.bad(
-            entry,
-            "must be at least 1MiB, with the unit KiB, MiB or GiB",
-        );
-    }
-    bytes
-}
-
-/// Reads an amount of memory such as `256MiB`.
-fn bytes_of(text: &str) -> Option<u64> {
-    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
-    let (digits, shift) = units
-        .into_iter()
-        .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)))?;
-    let number: u64 = digits.parse().ok()?;
-    number.checked_mul(1 << shift)
+    super::bytes(fields, "memory", MEMORY_MIN)
 }

@@ -315,6 +315,26 @@ fn an_open_pgp_key_is_named_by_its_whole_fingerprint_and_signs_alone() {
     }
 }
 
+#[test]
+fn reads_how_much_a_fetch_may_bring() {
+    let limits = |limits: &str| {
+        parsed(&format!("name: a\nsource: {{url: x, limits: {limits}}}\n"))
+            .source
+            .limits
+    };
+    let both = SourceLimits {
+        objects: Some(2_000_000),
+        object_bytes: Some(64 << 20),
+    };
+    assert_eq!(limits("{objects: 2000000, object: 64MiB}"), both);
+    assert_eq!(limits("{}"), SourceLimits::default());
+    let plain = parsed("name: a\nsource: {url: x}\n");
+    assert_eq!(plain.source.limits, SourceLimits::default());
+    let bad = mistakes("name: a\nsource: {url: x, limits: {objects: 10, object: 12MB}}\n");
+    assert!(bad.contains("must be at least 1MiB"), "{bad}");
+    assert!(bad.contains("1000"), "{bad}");
+}
+
 fn with_sources(sources: &str) -> String {
     let text =
         format!("name: edge-1\nsource: {{url: /srv/fleet.git}}\nmetrics:\n  sources:\n{sources}");

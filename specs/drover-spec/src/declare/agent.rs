@@ -306,9 +306,34 @@ pub(crate) static AGENT_SOURCE: Object = any(
             "For http and https: the URL of an HTTP proxy, or `off`. Default: as the environment says.",
         ),
         optional(
+            "limits",
+            Shape::Object(&AGENT_SOURCE_LIMITS),
+            "How much a fetch may bring.",
+        ),
+        optional(
             "knownHosts",
             Shape::Text { max: 4096 },
             "For ssh: a file of known hosts, an absolute path. Default: OpenSSH's own, of the agent's user and of the system.",
+        ),
+    ],
+);
+
+pub(crate) static AGENT_SOURCE_LIMITS: Object = any(
+    "source.limits",
+    "How much a fetch may bring. What is above is refused, whatever it is.",
+    &[
+        optional(
+            "objects",
+            Shape::Integer {
+                min: 1_000,
+                max: 100_000_000,
+            },
+            "Objects in one pack. The first fetch brings the whole history of the branch. Default: 300000.",
+        ),
+        optional(
+            "object",
+            Shape::Text { max: 32 },
+            "Bytes of an object that has to be in memory as a whole, such as `12MiB`: one that is sent as a difference to another one, and every folder, commit and tag. Default: 12MiB.",
         ),
     ],
 );
