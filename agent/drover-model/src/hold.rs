@@ -95,6 +95,11 @@ pub enum Hold {
         /// Why.
         why: String,
     },
+    /// Nobody knows whether there is more to adopt: nothing is adopted, and the group goes on with what it has.
+    AdoptionUnknown {
+        /// Why nobody knows.
+        why: String,
+    },
     /// Instances are being adopted, and nothing else is done before that.
     Adopting {
         /// How many are left.
@@ -379,6 +384,7 @@ impl Hold {
             Self::OwnerStillActs { .. } => "OwnerStillActs",
             Self::AdoptionContested { .. } => "AdoptionContested",
             Self::AdoptionRefused { .. } => "AdoptionRefused",
+            Self::AdoptionUnknown { .. } => "AdoptionUnknown",
             Self::Adopting { .. } => "Adopting",
             Self::PolicyDenied(_) => "PolicyDenied",
             Self::ApprovalNeeded(_) => "ApprovalNeeded",
@@ -532,6 +538,10 @@ impl fmt::Display for Hold {
             Self::AdoptionRefused { why } => {
                 write!(f, "what the document adopts cannot be adopted: {why}")
             }
+            Self::AdoptionUnknown { why } => write!(
+                f,
+                "nobody knows what there is to adopt, so nothing is, and the group goes on with what it has: {why}"
+            ),
             Self::Adopting { left } => write!(
                 f,
                 "instances are being adopted, {left} to go, and nothing else is done before that"

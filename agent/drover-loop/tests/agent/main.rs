@@ -29,3 +29,4 @@ mod policies;
 mod quiet;
 mod secrets;
 mod signed;
+mod surveys;

@@ -485,6 +485,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::ScalingRate { .. }
         | Hold::TotalLimit { .. }
         | Hold::QuorumUnsettled { .. }
+        | Hold::AdoptionUnknown { .. }
         | Hold::Protected
         | Hold::DeletionUnconfirmed { .. }
         | Hold::DrainTimeout

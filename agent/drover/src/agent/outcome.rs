@@ -151,6 +151,7 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::KeptInstance { .. }
         | Hold::EpochConflict { .. } => Some(Exit::Partial),
         Hold::Adopting { .. }
+        | Hold::AdoptionUnknown { .. }
         | Hold::ObservationPartial { .. }
         | Hold::ObservationStale
         | Hold::ObservationEmptied { .. }

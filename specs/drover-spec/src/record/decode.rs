@@ -17,7 +17,7 @@ use crate::decode::flavors_of;
 use crate::diagnostic::Report;
 
 /// The fields of a group's record.
-const GROUP_FIELDS: [&str; 31] = [
+const GROUP_FIELDS: [&str; 32] = [
     "apiVersion",
     "kind",
     "format",
@@ -49,6 +49,7 @@ const GROUP_FIELDS: [&str; 31] = [
     "heeded",
     "orders",
     "strangers",
+    "adopted",
 ];
 
 /// Decodes a group.
@@ -99,6 +100,7 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
             .get("instances")?
             .map_of(|key| InstanceId::parse(key).ok(), instance)?,
         strangers: strangers(root)?,
+        adopted: root.optional_with("adopted", texts)?,
         quorum: root.optional_with("quorum", quorum)?,
         conditions: root.get("conditions")?.map_of(
             |key| ConditionType::ALL.into_iter().find(|t| t.as_str() == key),

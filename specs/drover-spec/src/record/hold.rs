@@ -49,6 +49,7 @@ fn data_of(hold: &Hold) -> MapOf {
         | Hold::JournalUnavailable { why }
         | Hold::EpochConflict { why }
         | Hold::AdoptionRefused { why }
+        | Hold::AdoptionUnknown { why }
         | Hold::SourceUnavailable { why } => map.text("why", why),
         Hold::ObservationEmptied { expected } => map.number("expected", *expected),
         Hold::ProviderFailed { class, message } => {
@@ -281,6 +282,9 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
                 .collect::<Result<_, _>>()?,
         },
         "AdoptionRefused" => Hold::AdoptionRefused {
+            why: data.text("why")?,
+        },
+        "AdoptionUnknown" => Hold::AdoptionUnknown {
             why: data.text("why")?,
         },
         "Adopting" => Hold::Adopting {
