@@ -123,7 +123,10 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::AdoptionUnknown { .. }
         | Hold::DestroyLimit { .. }
         | Hold::FleetDestroyLimit { .. } => FenceScope::Notice,
-        Hold::ClockStepped | Hold::GateClosed(_) => FenceScope::Voluntary,
+        Hold::ClockStepped
+        | Hold::GateClosed(_)
+        | Hold::ClusterDegraded { .. }
+        | Hold::ClusterUnknown { .. } => FenceScope::Voluntary,
         Hold::SecretUnresolved { .. } => FenceScope::Creation,
         Hold::SourceOutage { mode, .. } => outage_scope(*mode),
         Hold::ObservationPartial { .. }

@@ -538,6 +538,7 @@ impl GroupEntry {
             published: self.status.members.clone(),
             numbered: self.numbered,
             surveyed: Arc::default(),
+            cluster: Arc::default(),
         }
     }
 

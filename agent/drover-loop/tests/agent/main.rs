@@ -11,6 +11,7 @@ mod harness;
 mod adoption;
 mod approvals;
 mod audit;
+mod clusters;
 mod converge;
 mod corpus;
 mod deletion;

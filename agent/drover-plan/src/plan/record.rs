@@ -351,6 +351,8 @@ fn goes_on(before: &Held, now: &Held) -> bool {
         | (Hold::ScalingRate { .. }, Hold::ScalingRate { .. })
         | (Hold::MembershipUnclear { .. }, Hold::MembershipUnclear { .. })
         | (Hold::AdoptionUnknown { .. }, Hold::AdoptionUnknown { .. })
+        | (Hold::ClusterDegraded { .. }, Hold::ClusterDegraded { .. })
+        | (Hold::ClusterUnknown { .. }, Hold::ClusterUnknown { .. })
         | (Hold::QuorumUnproven { .. }, Hold::QuorumUnproven { .. })
         | (Hold::SourceUnavailable { .. }, Hold::SourceUnavailable { .. }) => true,
         (one, other) => one == other,

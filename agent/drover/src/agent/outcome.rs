@@ -185,6 +185,8 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::ScalingRate { .. }
         | Hold::TotalLimit { .. }
         | Hold::QuorumUnsettled { .. }
+        | Hold::ClusterDegraded { .. }
+        | Hold::ClusterUnknown { .. }
         | Hold::UnknownOutcomes { .. }
         | Hold::JournalUnavailable { .. }
         | Hold::ClockStepped

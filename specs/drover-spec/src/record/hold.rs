@@ -44,6 +44,8 @@ fn data_of(hold: &Hold) -> MapOf {
         Hold::ObservationPartial { why }
         | Hold::QuorumUnsettled { why }
         | Hold::MembershipUnclear { why }
+        | Hold::ClusterDegraded { why }
+        | Hold::ClusterUnknown { why }
         | Hold::QuorumUnproven { why }
         | Hold::DeletionUnconfirmed { why }
         | Hold::JournalUnavailable { why }
@@ -282,6 +284,12 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
                 .collect::<Result<_, _>>()?,
         },
         "AdoptionRefused" => Hold::AdoptionRefused {
+            why: data.text("why")?,
+        },
+        "ClusterDegraded" => Hold::ClusterDegraded {
+            why: data.text("why")?,
+        },
+        "ClusterUnknown" => Hold::ClusterUnknown {
             why: data.text("why")?,
         },
         "AdoptionUnknown" => Hold::AdoptionUnknown {
