@@ -249,13 +249,44 @@ fn a_plugin_that_is_missing_or_refuses_harms_its_own_group_only() {
 }
 
 #[test]
+fn a_rollout_waits_for_the_cluster_that_a_plugin_keeps_and_joins_who_leads() {
+    let sandbox = sandbox("hello");
+    let _greeter = Greeter::start(&sandbox);
+    let _agent = sandbox.agent();
+    sandbox.wait_for("web", "its instances", |web| web["phase"] == "Converged");
+    fs::write(sandbox.path("greeter/degraded"), "web-2 is away\n").unwrap();
+    fs::write(sandbox.path("greeter/leader"), "web-1\n").unwrap();
+    sandbox.push("greet anew", &[(WEB, &web("good morning", ""))]);
+    sandbox.wait_for("web", "the hold", |web| {
+        let holds = holds(web);
+        holds.iter().any(|code| code == "ClusterDegraded")
+    });
+    let address = read(&written(&sandbox)["web-1"], "where");
+    assert_eq!(tokens(&sandbox).len(), 2);
+    let drained = || fs::read_to_string(sandbox.path("greeter/drained")).unwrap_or_default();
+    assert_eq!(drained(), "");
+
+    fs::remove_file(sandbox.path("greeter/degraded")).unwrap();
+    sandbox.wait_for("web", "the end of the rollout", |web| {
+        web["phase"] == "Converged" && instances(web).len() == 2
+    });
+    let mut drained: Vec<String> = drained().lines().map(str::to_owned).collect();
+    drained.sort();
+    assert_eq!(drained, ["web-1", "web-2"]);
+    // A newcomer was told whom to join, who leads first.
+    let peers = read(&written(&sandbox)["web-3"], "peers");
+    assert!(peers.starts_with(&address), "{peers}");
+    assert_eq!(peers.split(' ').count(), 2);
+}
+
+#[test]
 fn the_suite_of_flavors_is_run_against_a_plugin_that_is_one() {
     let sandbox = sandbox("hello");
     let _greeter = Greeter::start(&sandbox);
     let invalid = ["--invalid", "{\"greetnig\": \"x\"}"];
     let arguments = [&["plugin", "conform", "greeter"][..], &invalid].concat();
     let ran = sandbox.with_config(&arguments).exits(0);
-    let counts = "passed   garbage\n9 passed, 0 failed, 0 skipped\n";
+    let counts = "passed   cluster\n10 passed, 0 failed, 0 skipped\n";
     assert!(ran.stdout.ends_with(counts), "{}", ran.stdout);
     let wrong = [
         "plugin",

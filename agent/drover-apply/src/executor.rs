@@ -15,7 +15,7 @@ use drover_model::{
     Action, Epoch, ErrorClass, FleetName, GroupName, IntentId, IntentKind, IntentState, Plan,
     Precondition, Settlement, SettlementOutcome, Step,
 };
-use drover_provider::{Clock, Flavors, Provider, SecretSource};
+use drover_provider::{Clock, ClusterView, Flavors, Provider, SecretSource};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 
@@ -62,6 +62,8 @@ pub struct ApplyContext {
     pub secrets: Arc<dyn SecretSource>,
     /// Who is asked what flavor plugins make of an instance.
     pub flavors: Arc<dyn Flavors>,
+    /// The instances that there are, for flavors that join newcomers to them.
+    pub cluster: Arc<ClusterView>,
     /// How instances are told to drain, and asked whether they have.
     pub reach: Arc<dyn Reach>,
     /// How membership lists of quorum groups are changed.

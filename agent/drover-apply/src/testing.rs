@@ -451,6 +451,7 @@ impl Fixture {
             journal,
             clock: self.clock.clone(),
             call_timeout: Duration::from_secs(30),
+            cluster: Arc::default(),
             concurrency: 4,
             secrets: Arc::new(drover_provider::NoSecrets),
             flavors: Arc::new(drover_provider::NoFlavors::new("there are none here")),

@@ -20,6 +20,7 @@ mod agent;
 mod audit;
 mod brake;
 mod check;
+mod cluster;
 mod deletion;
 mod entry;
 mod facts;

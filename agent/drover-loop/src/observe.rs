@@ -11,11 +11,13 @@ use drover_model::{
 };
 use drover_plan::ProviderFacts;
 use drover_provider::{Clock, Provider, ProviderError};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::registry::{Registry, RegistryError};
 
-/// Most scopes that are listed at once: a fleet has a handful of Provider documents.
+/// Most scopes whose listing is begun at once: a fleet has a handful of Provider documents. One that has not answered
+/// for as long as a pass waits gives its place up, so that many that hang are in nobody's way.
 pub(crate) const SCOPES_CONCURRENT: usize = 16;
 
 /// What identifies an open scope: a document whose type or settings change is opened anew.
@@ -161,6 +163,48 @@ pub(crate) struct Asking<'a> {
     pub(crate) tick: u64,
 }
 
+impl Asking<'_> {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            place: self.wait,
+            answer: self.timeout,
+        }
+    }
+}
+
+/// How long a call may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// How long it keeps its place among the calls that go on at once.
+    place: Duration,
+    /// How long it may take in all, from when it has its place.
+    answer: Duration,
+}
+
+/// Waits for a call, begun as soon as `gate` has a place for it.
+///
+/// # Errors
+///
+/// It had no answer within this time.
+pub(crate) async fn bounded<T>(
+    gate: Arc<Semaphore>,
+    limits: Limits,
+    call: impl Future<Output = T>,
+) -> Result<T, Duration> {
+    // Closing never happens; without a permit the call would merely be unbounded.
+    let permit = gate.acquire_owned().await;
+    let limited = tokio::time::timeout(limits.answer, call);
+    tokio::pin!(limited);
+    let answered = match tokio::time::timeout(limits.place, &mut limited).await {
+        Ok(answered) => answered,
+        Err(_elapsed) => {
+            drop(permit);
+            limited.await
+        }
+    };
+    answered.map_err(|_elapsed| limits.answer)
+}
+
 impl Scopes {
     /// Returns the open scope of a document, opening it if need be.
     pub(crate) fn open(
@@ -216,7 +260,7 @@ impl Scopes {
     ///
     /// Listings under way go on; the next call collects them.
     pub(crate) async fn list(&mut self, asking: &Asking<'_>) -> BTreeMap<String, Observed> {
-        let gate = Arc::new(tokio::sync::Semaphore::new(SCOPES_CONCURRENT));
+        let gate = Arc::new(Semaphore::new(SCOPES_CONCURRENT));
         for scope in self.open.values_mut() {
             if scope.asking.is_none() {
                 scope.asking = Some(ask(&scope.open.provider, asking, &gate));
@@ -283,17 +327,15 @@ impl Scope {
 fn ask(
     provider: &Arc<dyn Provider>,
     asking: &Asking<'_>,
-    gate: &Arc<tokio::sync::Semaphore>,
+    gate: &Arc<Semaphore>,
 ) -> JoinHandle<Asked> {
     let provider = Arc::clone(provider);
     let fleet = asking.fleet.clone();
-    let (tick, limit) = (asking.tick, asking.timeout);
+    let (tick, limits) = (asking.tick, asking.limits());
     let gate = Arc::clone(gate);
     tokio::spawn(async move {
-        // Closing never happens; without a permit the listing would merely be unbounded.
-        let _permit = gate.acquire_owned().await;
-        let answer = tokio::time::timeout(limit, provider.list(&fleet)).await;
-        let answer = answer.unwrap_or_else(|_elapsed| {
+        let answer = bounded(gate, limits, provider.list(&fleet)).await;
+        let answer = answer.unwrap_or_else(|limit| {
             let message = format!("no answer within {} s", limit.as_secs());
             Err(ProviderError::new(ErrorClass::Unknown, message))
         });

@@ -1,19 +1,27 @@
 //! Surveys: what the providers of groups that adopt have that nobody's agent made. One survey per scope and set of
-//! tags and pass, bounded like listings; a slow one goes on beside the pass and is used by the next one.
+//! tags and pass, bounded like listings, for each scope apart; a slow one goes on beside the pass and is used by the
+//! next one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    Completeness, ErrorClass, GroupName, Hold, ProviderRef, Survey, Surveyed, Timestamp,
+    Completeness, ErrorClass, Group, GroupName, Hold, ProviderRef, RecordedGroup, Survey, Surveyed,
+    Timestamp,
 };
+use drover_plan::{ProviderFacts, has_adopted};
 use drover_provider::ProviderError;
 use jiff::SignedDuration;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::observe::{Asking, OpenScope, SCOPES_CONCURRENT};
+use crate::observe::{Asking, OpenScope, bounded};
+
+/// Most surveys of one scope at once: groups that adopt ask each for tags of their own, for as long as the take-over
+/// lasts.
+const SURVEYS_CONCURRENT: usize = 16;
 
 /// The tags that a group asks for.
 pub(crate) type Tags = BTreeMap<String, String>;
@@ -41,7 +49,25 @@ pub(crate) enum Found {
 #[derive(Debug, Default)]
 pub(crate) struct Surveys {
     asking: BTreeMap<Question, JoinHandle<Answer>>,
-    failing: BTreeMap<Question, Timestamp>,
+    /// What every survey since its first failure has come to.
+    failing: BTreeMap<Question, Failing>,
+}
+
+#[derive(Debug)]
+struct Failing {
+    since: Timestamp,
+    /// The latest.
+    error: ProviderError,
+}
+
+impl Failing {
+    fn found(&self) -> Found {
+        Found::Failed {
+            class: self.error.class,
+            message: self.error.message.clone(),
+            since: self.since,
+        }
+    }
 }
 
 type Answer = (u64, Result<Survey, ProviderError>);
@@ -58,10 +84,13 @@ impl Surveys {
         });
         self.failing
             .retain(|question, _| wanted.contains_key(question));
-        let gate = Arc::new(tokio::sync::Semaphore::new(SCOPES_CONCURRENT));
+        // What one provider does not answer is in no other one's way.
+        let mut gates: BTreeMap<&str, Arc<Semaphore>> = BTreeMap::new();
         for (question, scope) in wanted {
             if !self.asking.contains_key(question) {
-                let asked = ask(scope, &question.1, how, &gate);
+                let gate = gates.entry(&question.0);
+                let gate = gate.or_insert_with(|| Arc::new(Semaphore::new(SURVEYS_CONCURRENT)));
+                let asked = ask(scope, &question.1, how, gate);
                 self.asking.insert(question.clone(), asked);
             }
         }
@@ -80,8 +109,10 @@ impl Surveys {
         let mut found = BTreeMap::new();
         for (question, mut asked) in std::mem::take(&mut self.asking) {
             let Ok(joined) = tokio::time::timeout_at(deadline, &mut asked).await else {
+                // Asked again after a failure: that stands until there is an answer.
+                let failing = self.failing.get(&question).map(Failing::found);
                 self.asking.insert(question.clone(), asked);
-                found.insert(question, Found::Waiting);
+                found.insert(question, failing.unwrap_or(Found::Waiting));
                 continue;
             };
             let (tick, answer) = joined.unwrap_or_else(|error| {
@@ -99,15 +130,15 @@ impl Surveys {
                 }
                 Err(error) => {
                     // Told once and at once: its hold is recorded only when it lasts.
-                    let since = *self.failing.entry(question.clone()).or_insert_with(|| {
+                    let before = self.failing.get(&question).map(|failing| failing.since);
+                    let since = before.unwrap_or_else(|| {
                         warn!(provider, error = %error.message, "survey of what to adopt failed");
                         how.clock.now()
                     });
-                    Found::Failed {
-                        class: error.class,
-                        message: error.message,
-                        since,
-                    }
+                    let failing = Failing { since, error };
+                    let found = failing.found();
+                    self.failing.insert(question.clone(), failing);
+                    found
                 }
             };
             found.insert(question, answer);
@@ -133,16 +164,14 @@ fn ask(
     scope: &Arc<OpenScope>,
     tags: &Tags,
     how: &Asking<'_>,
-    gate: &Arc<tokio::sync::Semaphore>,
+    gate: &Arc<Semaphore>,
 ) -> JoinHandle<Answer> {
     let provider = Arc::clone(&scope.provider);
-    let (tags, tick, limit) = (tags.clone(), how.tick, how.timeout);
+    let (tags, tick, limits) = (tags.clone(), how.tick, how.limits());
     let gate = Arc::clone(gate);
     tokio::spawn(async move {
-        // Closing never happens; without a permit the survey would merely be unbounded.
-        let _permit = gate.acquire_owned().await;
-        let answer = tokio::time::timeout(limit, provider.survey(&tags)).await;
-        let answer = answer.unwrap_or_else(|_elapsed| {
+        let answer = bounded(gate, limits, provider.survey(&tags)).await;
+        let answer = answer.unwrap_or_else(|limit| {
             let message = format!("no answer to a survey within {} s", limit.as_secs());
             Err(ProviderError::new(ErrorClass::Unknown, message))
         });
@@ -150,7 +179,8 @@ fn ask(
     })
 }
 
-/// How long surveys must fail before that is recorded, as for listings. What can never succeed is recorded at once.
+/// How long surveys must fail before that is recorded, as for listings, and a newer document is held for it. What can
+/// never succeed is recorded at once.
 const FAILURE_RECORDED_AFTER: SignedDuration = SignedDuration::from_mins(2);
 
 /// What is known of the strangers of every group that adopts.
@@ -161,7 +191,7 @@ pub(crate) struct Surveyors {
     pub(crate) found: BTreeMap<Question, Found>,
 }
 
-/// Why a group is not planned in this pass.
+/// Why a group is not planned in this pass, or without its newest document.
 pub(crate) enum Wait {
     /// Its survey has not been answered since its last plan.
     Stale,
@@ -169,47 +199,94 @@ pub(crate) enum Wait {
     Failed(Box<Hold>, bool),
 }
 
+/// A group that adopts, as far as it matters for what is done without an answer.
+pub(crate) struct Asker<'a> {
+    pub(crate) name: &'a GroupName,
+    /// The order of its last step.
+    pub(crate) acted: u64,
+    pub(crate) recorded: &'a RecordedGroup,
+    /// The document in force.
+    pub(crate) accepted: Option<&'a Group>,
+    /// A newer one.
+    pub(crate) candidate: Option<&'a Group>,
+    pub(crate) provider: &'a ProviderFacts,
+}
+
+impl Asker<'_> {
+    /// Returns whether only a document asks for `tags` that is not in force, so that what is in force can go on
+    /// without it.
+    fn is_newest_alone(&self, tags: &Tags) -> bool {
+        let (Some(accepted), Some(candidate)) = (self.accepted, self.candidate) else {
+            return false;
+        };
+        let adopt = accepted.spec.adopt.as_ref();
+        let asks_too = adopt.is_some_and(|adopt| adopt.match_tags == *tags);
+        !asks_too && accepted.spec.provider == candidate.spec.provider
+    }
+}
+
+/// What a group's documents are told of what there is to adopt.
+#[derive(Default)]
+pub(crate) struct Answers {
+    /// By the tags that they ask for. Those without an answer are left out, of which everything was adopted before.
+    pub(crate) known: BTreeMap<Tags, Surveyed>,
+    /// Why the document that is not in force yet has to wait, where that is.
+    pub(crate) newest_waits: Option<Wait>,
+}
+
 impl Surveyors {
-    /// Returns what a group's documents are told, by the tags that they ask for.
+    /// Returns what a group's documents are told.
     ///
     /// # Errors
     ///
     /// Why nothing is known yet: then the group is not planned, as without a listing.
-    pub(crate) fn of(
-        &self,
-        group: &GroupName,
-        acted: u64,
-        now: Timestamp,
-    ) -> Result<BTreeMap<Tags, Surveyed>, Wait> {
-        let mut known = BTreeMap::new();
-        for question in self.asked.get(group).into_iter().flatten() {
-            match self.found.get(question) {
-                Some(Found::Answered(tick, survey)) if *tick > acted => {
-                    let surveyed = Surveyed::Known {
-                        survey: (**survey).clone(),
-                        contested: self.contested(group, &question.0, survey),
-                    };
-                    known.insert(question.1.clone(), surveyed);
+    pub(crate) fn of(&self, group: &Asker<'_>, now: Timestamp) -> Result<Answers, Wait> {
+        let mut answers = Answers::default();
+        for question in self.asked.get(group.name).into_iter().flatten() {
+            let tags = &question.1;
+            match self.answer(group, question, now) {
+                Ok(surveyed) => {
+                    answers.known.insert(tags.clone(), surveyed);
                 }
-                Some(Found::Answered(..) | Found::Waiting) | None => {
-                    return Err(Wait::Stale);
+                Err(wait) if has_adopted(group.recorded, tags, group.provider) => {
+                    if let Wait::Failed(hold, true) = wait {
+                        let unknown = Surveyed::Unknown(*hold);
+                        answers.known.insert(tags.clone(), unknown);
+                    }
                 }
-                Some(Found::Failed {
-                    class,
-                    message,
-                    since,
-                }) => {
-                    let lasting = *class == ErrorClass::InvalidSpec
-                        || now.duration_since(*since) >= FAILURE_RECORDED_AFTER;
-                    let hold = Hold::ProviderFailed {
-                        class: *class,
-                        message: format!("survey of what to adopt: {message}"),
-                    };
-                    return Err(Wait::Failed(Box::new(hold), lasting));
-                }
+                Err(wait) if group.is_newest_alone(tags) => answers.newest_waits = Some(wait),
+                Err(wait) => return Err(wait),
             }
         }
-        Ok(known)
+        Ok(answers)
+    }
+
+    fn answer(
+        &self,
+        group: &Asker<'_>,
+        question: &Question,
+        now: Timestamp,
+    ) -> Result<Surveyed, Wait> {
+        match self.found.get(question) {
+            Some(Found::Answered(tick, survey)) if *tick > group.acted => Ok(Surveyed::Known {
+                survey: (**survey).clone(),
+                contested: self.contested(group.name, &question.0, survey),
+            }),
+            Some(Found::Answered(..) | Found::Waiting) | None => Err(Wait::Stale),
+            Some(Found::Failed {
+                class,
+                message,
+                since,
+            }) => {
+                let lasting = *class == ErrorClass::InvalidSpec
+                    || now.duration_since(*since) >= FAILURE_RECORDED_AFTER;
+                let hold = Hold::ProviderFailed {
+                    class: *class,
+                    message: format!("survey of what to adopt: {message}"),
+                };
+                Err(Wait::Failed(Box::new(hold), lasting))
+            }
+        }
     }
 
     /// Returns which other groups ask for the same instances, of those whose Provider documents lead to the same

@@ -18,11 +18,12 @@ use drover_model::{
 };
 use drover_plan::{FenceScope, fence_scope};
 use drover_policy::{GroupSummary, PolicySet, SourceFacts};
-use drover_provider::{Clock, Flavors, SecretSource};
+use drover_provider::{Clock, ClusterView, Flavors, SecretSource};
 use tracing::{info, warn};
 
 use crate::audit::AuditStep;
 use crate::brake::AgentBrake;
+use crate::cluster;
 use crate::entry;
 use crate::group::{self, Candidate, GroupInput, JudgeError, Judged};
 use crate::members::{self, MembersDir, Membership};
@@ -153,6 +154,8 @@ pub(crate) struct GroupTask {
     pub(crate) fences: Vec<Held>,
     /// What it must know of other groups.
     pub(crate) peers: Peers,
+    /// The instances as flavors are told of them that keep a cluster; empty until they were asked.
+    pub(crate) cluster: Arc<ClusterView>,
     /// None: not by this process.
     pub(crate) published: Option<Arc<Membership>>,
     /// Whether `next_number` was compared with the journal.
@@ -248,6 +251,7 @@ pub(crate) async fn run(mut task: GroupTask, shared: Arc<Shared>) -> Result<Fini
     }
     let mut signals = watch(&task, &shared, &intents);
     secrets.clean_signals(&mut signals);
+    let cluster_at = cluster::look(&mut task, &shared, &mut signals).await;
     let roster = roster(&task, &shared).await;
     let recorded = numbered(&task, &shared, &intents)?;
     let input = GroupInput {
@@ -267,10 +271,22 @@ pub(crate) async fn run(mut task: GroupTask, shared: Arc<Shared>) -> Result<Fini
         .inputs
         .take()
         .map(|text| Arc::from(text.into_bytes()));
-    let first = |timers: [Option<Timestamp>; 4]| timers.into_iter().flatten().min();
+    let first = |timers: [Option<Timestamp>; 5]| timers.into_iter().flatten().min();
     let review_at = judged.decisions.review_at;
-    judged.plan.wake_at = first([judged.plan.wake_at, drain_wake, review_at, secret_at]);
-    judged.report.timer_at = first([judged.report.timer_at, drain_timer, review_at, secret_at]);
+    judged.plan.wake_at = first([
+        judged.plan.wake_at,
+        drain_wake,
+        review_at,
+        secret_at,
+        cluster_at,
+    ]);
+    judged.report.timer_at = first([
+        judged.report.timer_at,
+        drain_timer,
+        review_at,
+        secret_at,
+        cluster_at,
+    ]);
     finish(task, &shared, recorded, judged, change, inputs).await
 }
 
@@ -422,6 +438,7 @@ fn apply_context(task: &GroupTask, shared: &Shared) -> ApplyContext {
         reach: Arc::clone(&shared.reach),
         secrets: Arc::clone(&shared.secrets),
         flavors: Arc::clone(&shared.flavors),
+        cluster: Arc::clone(&task.cluster),
         rosters: Arc::clone(&shared.rosters),
         brake: Arc::clone(&shared.brake) as Arc<dyn drover_apply::Brake>,
     }

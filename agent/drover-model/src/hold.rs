@@ -95,6 +95,11 @@ pub enum Hold {
         /// Why.
         why: String,
     },
+    /// Nobody knows whether there is more to adopt: nothing is adopted, and the group goes on with what it has.
+    AdoptionUnknown {
+        /// Why nobody knows.
+        why: String,
+    },
     /// Instances are being adopted, and nothing else is done before that.
     Adopting {
         /// How many are left.
@@ -302,6 +307,16 @@ pub enum Hold {
         /// What is awaited.
         why: String,
     },
+    /// The cluster that the instances are cannot spare one, as a flavor says.
+    ClusterDegraded {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A flavor that keeps a cluster cannot say how it is.
+    ClusterUnknown {
+        /// Why not.
+        why: String,
+    },
     /// The membership list cannot be read, or contradicts what is known.
     MembershipUnclear {
         /// What is wrong.
@@ -379,6 +394,7 @@ impl Hold {
             Self::OwnerStillActs { .. } => "OwnerStillActs",
             Self::AdoptionContested { .. } => "AdoptionContested",
             Self::AdoptionRefused { .. } => "AdoptionRefused",
+            Self::AdoptionUnknown { .. } => "AdoptionUnknown",
             Self::Adopting { .. } => "Adopting",
             Self::PolicyDenied(_) => "PolicyDenied",
             Self::ApprovalNeeded(_) => "ApprovalNeeded",
@@ -422,6 +438,8 @@ impl Hold {
             Self::TotalLimit { .. } => "TotalLimit",
             Self::QuorumAtRisk { .. } => "QuorumAtRisk",
             Self::QuorumUnsettled { .. } => "QuorumUnsettled",
+            Self::ClusterDegraded { .. } => "ClusterDegraded",
+            Self::ClusterUnknown { .. } => "ClusterUnknown",
             Self::MembershipUnclear { .. } => "MembershipUnclear",
             Self::QuorumUnproven { .. } => "QuorumUnproven",
             Self::SizingChanged => "SizingChanged",
@@ -467,6 +485,7 @@ impl Hold {
                 | Self::ScalingRate { .. }
                 | Self::Adopting { .. }
                 | Self::QuorumUnsettled { .. }
+                | Self::ClusterDegraded { .. }
         )
     }
 }
@@ -532,6 +551,10 @@ impl fmt::Display for Hold {
             Self::AdoptionRefused { why } => {
                 write!(f, "what the document adopts cannot be adopted: {why}")
             }
+            Self::AdoptionUnknown { why } => write!(
+                f,
+                "nobody knows what there is to adopt, so nothing is, and the group goes on with what it has: {why}"
+            ),
             Self::Adopting { left } => write!(
                 f,
                 "instances are being adopted, {left} to go, and nothing else is done before that"
@@ -701,6 +724,14 @@ impl fmt::Display for Hold {
                 "{healthy} of {voters} members are well and {needed} are needed to decide anything; no member is taken out or made anew that would leave fewer or stand in for a lost majority; `quorum.allowDowntime: true` in a commit allows it"
             ),
             Self::QuorumUnsettled { why } => write!(f, "one member at a time: {why}"),
+            Self::ClusterDegraded { why } => write!(
+                f,
+                "the cluster is not well, so nothing is taken out of it that need not be: {why}"
+            ),
+            Self::ClusterUnknown { why } => write!(
+                f,
+                "nobody knows how the cluster is, so nothing is taken out of it that need not be: {why}"
+            ),
             Self::MembershipUnclear { why } => write!(
                 f,
                 "no member is touched, because the membership list is not clear: {why}"

@@ -72,6 +72,9 @@ pub struct RecordedGroup {
     pub instances: BTreeMap<InstanceId, RecordedInstance>,
     /// What there is to adopt, as last seen.
     pub strangers: BTreeMap<ProviderRef, RecordedStranger>,
+    /// The tags of `adopt.selector` of which nothing was left to adopt when the provider was last asked, and the group
+    /// had instances. None: something is to be adopted still, or nobody ever could tell.
+    pub adopted: Option<BTreeMap<String, String>>,
     /// Conditions, by type.
     pub conditions: BTreeMap<ConditionType, Condition>,
     /// Why something that should be done is not done.
@@ -114,6 +117,7 @@ impl RecordedGroup {
             quorum: None,
             instances: BTreeMap::new(),
             strangers: BTreeMap::new(),
+            adopted: None,
             conditions: BTreeMap::new(),
             holds: Vec::new(),
         }

@@ -107,6 +107,7 @@ pub enum FenceScope {
 }
 
 /// Returns what `hold` withholds when it is a fence.
+#[expect(clippy::too_many_lines, reason = "one arm per hold, nothing to split")]
 pub fn fence_scope(hold: &Hold) -> FenceScope {
     match hold {
         Hold::SpecInvalid { .. }
@@ -119,9 +120,13 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::DeletionUnconfirmed { .. }
         | Hold::Protected
         | Hold::SourceUnavailable { .. }
+        | Hold::AdoptionUnknown { .. }
         | Hold::DestroyLimit { .. }
         | Hold::FleetDestroyLimit { .. } => FenceScope::Notice,
-        Hold::ClockStepped | Hold::GateClosed(_) => FenceScope::Voluntary,
+        Hold::ClockStepped
+        | Hold::GateClosed(_)
+        | Hold::ClusterDegraded { .. }
+        | Hold::ClusterUnknown { .. } => FenceScope::Voluntary,
         Hold::SecretUnresolved { .. } => FenceScope::Creation,
         Hold::SourceOutage { mode, .. } => outage_scope(*mode),
         Hold::ObservationPartial { .. }

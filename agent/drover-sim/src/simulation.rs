@@ -547,6 +547,7 @@ impl Simulation {
             call_timeout: Duration::from_secs(30),
             concurrency: 8,
             secrets: Arc::new(drover_provider::NoSecrets),
+            cluster: Arc::default(),
             flavors: Arc::new(drover_provider::NoFlavors::new("there are none here")),
             reach: Arc::new(drover_apply::Network),
             rosters: self.rosters.clone(),

@@ -8,6 +8,9 @@ its folder, and the tag `joined` with a name for the token. FOLDER/tokens has a 
 drawn: a plugin that draws one each time it is asked is asked once for each instance. An instance is unhealthy while
 FOLDER/unhealthy has its name in a line, and cannot be drained while FOLDER/busy has it. FOLDER/drained has a line for
 each that was.
+
+The instances are a cluster: a newcomer's line of init names whom it joins. The cluster is degraded while FOLDER/degraded
+has a line, which says why, and FOLDER/leader has the name of who leads.
 """
 
 import json
@@ -55,7 +58,9 @@ def lines(name):
 
 
 def hello(_):
-    return {"Objects": {"Flavor/0.1.1": [{"Name": ".", "ProxyFor": ""}]}}
+    objects = [{"Name": ".", "ProxyFor": ""}]
+    # InfraKit's programs pass over the second one: drover asks how the cluster is.
+    return {"Objects": {"Flavor/0.1.1": objects, "Cluster/1": objects}}
 
 
 def validate(params):
@@ -68,6 +73,9 @@ def prepare(params):
     token = secrets.token_hex(8)
     note("tokens", f"{index['Group']} {index['Sequence']} {token}")
     line = f"echo {shlex.quote(text)} {token} > greeting"
+    # Only drover says whom there is to join.
+    if peers := (params.get("Cluster") or {}).get("Join", {}).get("Addresses"):
+        line += f"; echo {shlex.quote(' '.join(peers))} > peers"
     # What other flavors of InfraKit's left there stays; drover gives each flavor an empty one.
     spec["Init"] = "\n".join(filter(None, [spec.get("Init"), line]))
     spec["Tags"] = {**(spec.get("Tags") or {}), "joined": f"{index['Group']}/{token[:4]}"}
@@ -94,12 +102,22 @@ def drain(params):
     return {"Type": "", "OK": True}
 
 
+def cluster(params):
+    greeting(params)
+    led_by = lines("leader")[:1]
+    leader = [one["ID"] for one in params["Cluster"]["Members"] if [one["Name"]] == led_by]
+    if why := lines("degraded"):
+        return {"Health": "degraded", "Why": " ".join(why), "Leader": "".join(leader)}
+    return {"Health": "healthy", "Why": "", "Leader": "".join(leader)}
+
+
 METHODS = {
     "Handshake.Hello": hello,
     "Flavor.Validate": validate,
     "Flavor.Prepare": prepare,
     "Flavor.Healthy": healthy,
     "Flavor.Drain": drain,
+    "Cluster.Health": cluster,
 }
 
 

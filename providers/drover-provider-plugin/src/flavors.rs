@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drover_model::{CheckOutcome, ErrorClass, FlavorName, IntentId, MemberId, Value};
+use drover_model::{CheckOutcome, ErrorClass, FlavorName, GroupName, IntentId, MemberId, Value};
 use drover_provider::{
-    Allocation, FlavorCall, FlavorInstance, FlavorPrepared, FlavorRequest, Flavors, ProviderError,
+    Allocation, ClusterReport, ClusterView, FlavorCall, FlavorInstance, FlavorPrepared,
+    FlavorRequest, Flavors, ProviderError,
 };
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
@@ -22,8 +23,10 @@ use crate::infrakit::{Spec, is_ok};
 use crate::json::{field, from_json, text, texts, to_json};
 use crate::spec::{invalid, logical_id};
 
+mod cluster;
 mod conformance;
 
+use cluster::{ClusterParams, keeps_cluster};
 pub use conformance::{FlavorSubject, check_flavor, is_flavor};
 
 /// The versions of `Flavor` that are spoken, oldest first. Their requests are the same.
@@ -45,6 +48,8 @@ const DRAINS_MAX: usize = 4096;
 #[derive(Debug, Clone)]
 pub struct PluginFlavors {
     place: Place,
+    /// Which plugins keep clusters, as each said in its last handshake.
+    keepers: Arc<Mutex<BTreeMap<FlavorName, bool>>>,
     drains: Arc<Mutex<BTreeMap<(IntentId, FlavorName), Flight>>>,
 }
 
@@ -76,6 +81,9 @@ struct PrepareParams<'a> {
     spec: &'a Spec,
     allocation: &'a AllocationParams,
     index: IndexParams<'a>,
+    /// For plugins that keep a cluster: InfraKit's own know no such field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<ClusterParams<'a>>,
 }
 
 #[derive(Serialize)]
@@ -126,6 +134,7 @@ impl PluginFlavors {
     pub fn new(place: Place) -> Self {
         Self {
             place,
+            keepers: Arc::default(),
             drains: Arc::default(),
         }
     }
@@ -264,8 +273,8 @@ impl Asking {
         failed(&self.caller.garbled(method, why))
     }
 
-    /// Makes sure that the plugin is a flavor, and that it takes the properties.
-    async fn validate(&self) -> Result<(), ProviderError> {
+    /// Makes sure that the plugin is a flavor, and that it takes the properties. Returns whether it keeps a cluster.
+    async fn validate(&self) -> Result<bool, ProviderError> {
         let greeting = hello(&self.caller);
         let greeted = tokio::time::timeout(self.left(), greeting).await;
         let Ok(answered) = greeted else {
@@ -286,7 +295,7 @@ impl Asking {
         let answer = self.call(method, &params).await?;
         let ok = is_ok(&answer).map_err(|why| self.garbled(method, &why))?;
         if ok {
-            return Ok(());
+            return Ok(keeps_cluster(&interfaces, subtype));
         }
         let refused = Fault::Refused {
             class: None,
@@ -295,7 +304,11 @@ impl Asking {
         Err(failed(&self.caller.error(method, refused)))
     }
 
-    async fn prepare(&self, request: &FlavorRequest) -> Result<FlavorPrepared, ProviderError> {
+    async fn prepare(
+        &self,
+        request: &FlavorRequest,
+        keeps: bool,
+    ) -> Result<FlavorPrepared, ProviderError> {
         let spec = Spec {
             properties: to_json(&request.spec.properties),
             tags: request.spec.tags.clone(),
@@ -313,6 +326,7 @@ impl Asking {
                 group: request.index.group.as_str(),
                 sequence: request.index.number,
             },
+            cluster: keeps.then(|| ClusterParams::of(&request.cluster)),
         };
         let method = "Flavor.Prepare";
         let answer = self.call(method, &params).await?;
@@ -406,8 +420,9 @@ impl Flavors for PluginFlavors {
             properties: as_json(&request.flavor.properties),
             allocation: allocation(&request.allocation),
         };
-        asking.validate().await?;
-        asking.prepare(request).await
+        let keeps = asking.validate().await?;
+        self.note_keeper(&request.flavor.name, keeps);
+        asking.prepare(request, keeps).await
     }
 
     async fn healthy(
@@ -451,6 +466,16 @@ impl Flavors for PluginFlavors {
                 Err(ProviderError::new(ErrorClass::Unknown, message))
             }
         }
+    }
+
+    async fn cluster_health(
+        &self,
+        flavor: &FlavorCall,
+        group: &GroupName,
+        view: &ClusterView,
+        limit: Duration,
+    ) -> Option<ClusterReport> {
+        self.cluster(flavor, group, view, limit).await
     }
 }
 

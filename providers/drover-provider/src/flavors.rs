@@ -1,12 +1,14 @@
 //! Flavors that are programs of their own: what they are asked, and by whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{
-    CheckOutcome, ErrorClass, FlavorName, GroupName, IntentId, MemberId, ProviderRef, Value,
+    CheckOutcome, ErrorClass, FlavorName, GroupName, InstanceId, IntentId, MemberId, ProviderRef,
+    Value,
 };
 
 use crate::ProviderError;
@@ -60,6 +62,98 @@ pub struct FlavorRequest {
     pub allocation: Allocation,
     /// The instance.
     pub index: FlavorIndex,
+    /// The instances that there are, which it may have to join.
+    pub cluster: Arc<ClusterView>,
+}
+
+/// One instance of a group, as a flavor that keeps a cluster is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterMember {
+    /// Its name.
+    pub instance: InstanceId,
+    /// The provider's handle.
+    pub provider_ref: ProviderRef,
+    /// Whose place it takes in a quorum group.
+    pub member: Option<MemberId>,
+    /// Its address, where it has one.
+    pub address: Option<String>,
+    /// Whether it runs, as its provider says. Whether it works is another question.
+    pub running: bool,
+}
+
+/// How a newcomer gets into a cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterJoin {
+    /// Where it can ask: the addresses of those that run, who leads first. Empty: it is the first one.
+    pub addresses: Vec<String>,
+    /// The names of the variables in its environment that hold secrets, such as a token to join with. Never their
+    /// values: those are read when the provider is called, and nobody else sees them.
+    pub secrets: BTreeSet<String>,
+}
+
+/// The instances of a group as one thing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterView {
+    /// Those that the provider listed, in the order of their names.
+    pub members: Vec<ClusterMember>,
+    /// Who leads, as the flavor said last, or else an instance's own check. None: nobody knows.
+    pub leader: Option<InstanceId>,
+    /// How a newcomer gets in.
+    pub join: ClusterJoin,
+}
+
+impl ClusterView {
+    /// Returns the view of these instances, in which the one that leads is asked first.
+    pub fn new(mut members: Vec<ClusterMember>, leader: Option<InstanceId>) -> Self {
+        members.sort_by(|one, other| one.instance.cmp(&other.instance));
+        let leads = |member: &ClusterMember| Some(&member.instance) == leader.as_ref();
+        let mut able: Vec<&ClusterMember> = members.iter().filter(|one| one.running).collect();
+        // Stable: the others stay in the order of their names.
+        able.sort_by_key(|member| !leads(member));
+        let addresses = able.into_iter().filter_map(|member| member.address.clone());
+        Self {
+            join: ClusterJoin {
+                addresses: addresses.collect(),
+                secrets: BTreeSet::new(),
+            },
+            members,
+            leader,
+        }
+    }
+
+    /// Returns the same view for an instance whose environment holds these secrets.
+    #[must_use]
+    pub fn with_secrets(&self, names: BTreeSet<String>) -> Self {
+        let mut view = self.clone();
+        view.join.secrets = names;
+        view
+    }
+}
+
+/// How a cluster is, as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClusterHealth {
+    /// It can spare one member.
+    Healthy,
+    /// It works, or not, and cannot spare one.
+    Degraded {
+        /// What is wrong, for people.
+        why: String,
+    },
+    /// Nobody knows, which is never the same as being well.
+    Unknown {
+        /// Why not, for people.
+        why: String,
+    },
+}
+
+/// What a flavor says of the cluster that it keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterReport {
+    /// How it is.
+    pub health: ClusterHealth,
+    /// Who leads, where the flavor says.
+    pub leader: Option<ProviderRef>,
 }
 
 /// What a flavor plugin makes of an instance.
@@ -154,6 +248,23 @@ pub trait Flavors: Send + Sync + fmt::Debug {
         drain: IntentId,
         limit: Duration,
     ) -> Result<(), ProviderError>;
+
+    /// Asks how the cluster is that the instances of `group` are, for at most `limit`. None: the flavor keeps none,
+    /// which is what the default says of every flavor. While it is anything but healthy, drover takes nothing out of
+    /// service that it need not.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`prepare`](Self::prepare).
+    async fn cluster_health(
+        &self,
+        _flavor: &FlavorCall,
+        _group: &GroupName,
+        _view: &ClusterView,
+        _limit: Duration,
+    ) -> Option<ClusterReport> {
+        None
+    }
 }
 
 /// Has no plugins, and says why.

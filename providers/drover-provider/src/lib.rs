@@ -33,8 +33,9 @@ pub use flavor::{
     finish, prepare, substitute, substitute_map, substitute_value, unknown_substitutions,
 };
 pub use flavors::{
-    Allocation, FlavorCall, FlavorIndex, FlavorInstance, FlavorPrepared, FlavorRequest, FlavorSpec,
-    FlavorSubject, Flavors, NoFlavors,
+    Allocation, ClusterHealth, ClusterJoin, ClusterMember, ClusterReport, ClusterView, FlavorCall,
+    FlavorIndex, FlavorInstance, FlavorPrepared, FlavorRequest, FlavorSpec, FlavorSubject, Flavors,
+    NoFlavors,
 };
 pub use schema::{Field, Mistake, ObjectSchema, Others, SchemaError, Shape, parse_duration};
 pub use secrets::{NoSecrets, SecretError, SecretSource, SecretText, Secrets, references};

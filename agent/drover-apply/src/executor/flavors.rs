@@ -1,8 +1,9 @@
 //! What flavor plugins make of an instance: asked before the intent is written, which then has their answers. So a
 //! repeated call is made with what the first one was made with, whatever a plugin would answer by then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
@@ -119,6 +120,7 @@ async fn made(
         return Err(invalid(message.to_owned()));
     };
     let facts = facts(subject, instance);
+    let cluster = Arc::new(ctx.cluster.with_secrets(secrets(subject.template)));
     let mut template = subject.template.clone();
     let mut properties = template.properties.clone();
     let mut tags = substitute_map(&template.tags, &facts).map_err(|error| unknown_name(&error))?;
@@ -150,6 +152,7 @@ async fn made(
                         number: instance.number(),
                         member: subject.seat.map(|seat| seat.id.member.clone()),
                     },
+                    cluster: Arc::clone(&cluster),
                 };
                 let prepared = bounded(&request, ctx).await?;
                 let answer = answer(&request, prepared, &properties, ctx)
@@ -165,6 +168,15 @@ async fn made(
     stands_alone(&template)?;
     fits(&template, &facts)?;
     Ok(template)
+}
+
+/// Returns the names of the variables that hold secrets on an instance of this template.
+fn secrets(template: &Template) -> BTreeSet<String> {
+    let names = template.flavors.iter().flat_map(|flavor| match flavor {
+        Flavor::Vanilla(vanilla) => vanilla.secrets.keys().cloned().collect(),
+        Flavor::CloudInit(_) | Flavor::Plugin(_) => Vec::new(),
+    });
+    names.collect()
 }
 
 /// Refuses user data from a plugin beside other init: nobody could join them.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use drover_model::{
     ConditionType, GroupName, GroupPhase, Heeded, Held, Hold, InstanceClass, Listing, Peers,
-    RecordedGroup, RecordedOrder, Share, Surveyed, Timestamp,
+    RecordedGroup, RecordedOrder, Share, Timestamp,
 };
 use drover_policy::GroupSummary;
 use jiff::SignedDuration;
@@ -23,7 +23,7 @@ use crate::shares::{Partner, Shares};
 use crate::source::chain;
 use crate::status::{GroupReport, GroupStatus};
 use crate::store::Batch;
-use crate::survey::{self, Tags, Wait};
+use crate::survey::{self, Answers, Asker, Wait};
 use crate::task::{self, Finished, GroupTask, Shared, TaskError, Versions};
 use crate::timekeeping::Tick;
 
@@ -196,7 +196,7 @@ impl Agent {
         let Seen {
             scope,
             listing,
-            surveyed,
+            answers,
         } = match seen(entry, name, observation, now) {
             Ok(seen) => seen,
             Err(Unseen::Skip) => {
@@ -210,6 +210,12 @@ impl Agent {
                 return None;
             }
         };
+        let Answers {
+            known: surveyed,
+            newest_waits,
+        } = answers;
+        let mut fences = fences;
+        fences.extend(newest_waits.as_ref().and_then(newest_held));
         let peers = peers(entry, shared, shares);
         let metrics = match &entry.accepted {
             Some(group) if shared.reads_metrics => shared.told(&group.labels),
@@ -241,10 +247,10 @@ impl Agent {
         } else {
             entry.quiet = None;
         }
-        Some(GroupTask {
-            surveyed: Arc::new(surveyed),
-            ..entry.task(name, scope, listing, fences, peers)
-        })
+        let mut task = entry.task(name, scope, listing, fences, peers);
+        task.surveyed = Arc::new(surveyed);
+        task.candidate = task.candidate.filter(|_| newest_waits.is_none());
+        Some(task)
     }
 
     /// Returns what is in the way of a group, and why its newest document is not in force.
@@ -396,8 +402,8 @@ impl Agent {
 struct Seen<'a> {
     scope: &'a Arc<OpenScope>,
     listing: &'a Arc<Listing>,
-    /// What there is to adopt, by the tags that documents ask for.
-    surveyed: BTreeMap<Tags, Surveyed>,
+    /// What there is to adopt.
+    answers: Answers,
 }
 
 /// Why it knows nothing of it.
@@ -440,18 +446,37 @@ fn seen<'a>(
         }
     };
     let removed = entry.removal.is_some() || entry.recorded.deleting.is_some();
-    let surveyed = match observation.surveyors.of(name, entry.acted, now) {
-        Ok(surveyed) => surveyed,
+    let asker = Asker {
+        name,
+        acted: entry.acted,
+        recorded: &entry.recorded,
+        accepted: entry.accepted.as_deref(),
+        candidate: entry.candidate.as_ref().map(|newer| &*newer.group),
+        provider: &scope.facts,
+    };
+    let answers = match observation.surveyors.of(&asker, now) {
+        Ok(answers) => answers,
         // A removal takes what is the group's own, whatever else there is.
-        Err(_) if removed => BTreeMap::new(),
+        Err(_) if removed => Answers::default(),
         Err(Wait::Stale) => return Err(Unseen::Skip),
         Err(Wait::Failed(hold, lasting)) => return Err(held(*hold, lasting)),
     };
     Ok(Seen {
         scope,
         listing,
-        surveyed,
+        answers,
     })
+}
+
+/// Returns why the newest document is not in force, if its survey fails for longer than a moment.
+fn newest_held(wait: &Wait) -> Option<Held> {
+    match wait {
+        Wait::Failed(hold, true) => {
+            let why = format!("the newest document is not in force yet: {hold}");
+            Some(plain(Hold::AdoptionUnknown { why }))
+        }
+        Wait::Failed(_, false) | Wait::Stale => None,
+    }
 }
 
 /// Returns what a group must know of the others: the less, the less often it is planned anew.
@@ -514,6 +539,7 @@ impl GroupEntry {
             published: self.status.members.clone(),
             numbered: self.numbered,
             surveyed: Arc::default(),
+            cluster: Arc::default(),
         }
     }
 

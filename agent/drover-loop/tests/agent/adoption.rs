@@ -8,7 +8,7 @@ use drover_provider_sim::{Fault, FaultKind, Op};
 
 use crate::harness::{World, group, group_with};
 
-const ADOPT: &str = "  adopt: {selector: {matchTags: {owner: infra}}}\n";
+pub(crate) const ADOPT: &str = "  adopt: {selector: {matchTags: {owner: infra}}}\n";
 const WATCH: &str = "  adopt: {selector: {matchTags: {owner: infra}}}\n  manage: observe\n";
 
 fn web(size: u32, more: &str) -> String {
@@ -16,7 +16,7 @@ fn web(size: u32, more: &str) -> String {
 }
 
 /// Puts instances there that somebody else made.
-fn strangers(world: &World, count: usize) -> Vec<ProviderRef> {
+pub(crate) fn strangers(world: &World, count: usize) -> Vec<ProviderRef> {
     let now = world.clock.now();
     let tags = BTreeMap::from([("owner".to_owned(), "infra".to_owned())]);
     world.sim(|mut sim| {
@@ -27,7 +27,7 @@ fn strangers(world: &World, count: usize) -> Vec<ProviderRef> {
 }
 
 /// A group of `size` that watches as many strangers as `there`.
-async fn watching(size: u32, there: usize) -> World {
+pub(crate) async fn watching(size: u32, there: usize) -> World {
     let mut world = World::with_groups(&[("web", &web(size, WATCH))]);
     // The provider's world begins with its first opening.
     world.pass().await;
@@ -36,7 +36,7 @@ async fn watching(size: u32, there: usize) -> World {
     world
 }
 
-fn created(world: &World) -> (u64, u64, u64) {
+pub(crate) fn created(world: &World) -> (u64, u64, u64) {
     world.sim(|sim| {
         let stats = sim.stats();
         (stats.adopted, stats.created, stats.destroyed)

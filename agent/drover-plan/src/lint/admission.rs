@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use drover_model::{
-    Action, Cause, InPlace, InstanceClass, InstanceId, IntentKind, IntentState, Lifecycle, Member,
-    Plan, Reason, SettlementOutcome, Timestamp, Token, Window, WindowKind,
+    Action, Cause, Hold, InPlace, InstanceClass, InstanceId, IntentKind, IntentState, Lifecycle,
+    Member, Plan, Reason, SettlementOutcome, Timestamp, Token, Window, WindowKind,
 };
 
 use super::in_place::interrupts;
@@ -27,6 +27,7 @@ impl Facts<'_> {
         self.windows(plan, &begun)?;
         self.budgets(plan, &begun)?;
         self.shares(&begun)?;
+        self.cluster(&begun)?;
         self.dependencies(plan, &begun)?;
         self.hourly(plan, &begun)
     }
@@ -100,6 +101,29 @@ impl Facts<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Nothing is taken out of a cluster that is not known to be well, but for what is ending anyway.
+    fn cluster(&self, begun: &[(&Member, Reason)]) -> Result<(), LintError> {
+        let spared = begun.iter().find(|(_, reason)| match reason {
+            Reason::Heal | Reason::Interruption | Reason::Delete => false,
+            Reason::Update
+            | Reason::ScaleIn
+            | Reason::Expiry
+            | Reason::Rebalance
+            | Reason::Cost => true,
+        });
+        let mut fences = self.input.fences.iter();
+        let unwell = fences.any(|held| {
+            matches!(
+                held.hold,
+                Hold::ClusterDegraded { .. } | Hold::ClusterUnknown { .. }
+            )
+        });
+        match spared {
+            Some((member, _)) if unwell => Err(LintError::ClusterUnwell(member.id.clone())),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn staying(&self) -> u32 {

@@ -14,6 +14,7 @@ impl Facts<'_> {
     /// I22.
     pub(super) fn adoption(&self, plan: &Plan) -> Result<(), LintError> {
         self.nothing_else_first(plan)?;
+        self.noted_on_an_answer(plan)?;
         let mut taken: BTreeSet<&ProviderRef> = BTreeSet::new();
         for intent in self.open.values() {
             if let IntentKind::Adopt(step) = &intent.kind {
@@ -36,11 +37,8 @@ impl Facts<'_> {
 
     /// As long as there may be something to adopt, nothing else is done to the group.
     fn nothing_else_first(&self, plan: &Plan) -> Result<(), LintError> {
-        let unknown = matches!(self.world.adoption, Some(Adoption::Unknown(_)));
-        let settled: BTreeSet<_> = self.world.settled.iter().map(|one| one.intent).collect();
-        let begun = self.open.iter().any(|(id, intent)| {
-            matches!(intent.kind, IntentKind::Adopt(_)) && !settled.contains(id)
-        });
+        let unknown = matches!(self.world.adoption, Some(Adoption::Unknown(_))) && !self.finished();
+        let begun = self.adopting();
         // A group that was to take over what is there has found nothing so far.
         let lacking = self.world.adoption.is_some()
             && self.input.recorded.stable.is_none()
@@ -73,6 +71,44 @@ impl Facts<'_> {
                     "would be done before everything is adopted",
                 );
             }
+        }
+        Ok(())
+    }
+
+    fn adopting(&self) -> bool {
+        let settled: BTreeSet<_> = self.world.settled.iter().map(|one| one.intent).collect();
+        self.open.iter().any(|(id, intent)| {
+            matches!(intent.kind, IntentKind::Adopt(_)) && !settled.contains(id)
+        })
+    }
+
+    /// Returns whether the group was found to have everything that its tags mean where it is now.
+    fn finished(&self) -> bool {
+        let (recorded, now) = (self.input.recorded, self.input.provider);
+        let adopt = self.input.desired.spec().adopt.as_ref();
+        let Some((adopt, was)) = adopt.zip(recorded.provider.as_ref()) else {
+            return false;
+        };
+        let moved = was.name != now.name || was.type_ != now.type_ || was.settings != now.settings;
+        let noted = recorded.adopted.as_ref() == Some(&adopt.match_tags);
+        noted && !moved && recorded.strangers.is_empty()
+    }
+
+    /// That everything is adopted is believed of an answer, and as long as there is no other one.
+    fn noted_on_an_answer(&self, plan: &Plan) -> Result<(), LintError> {
+        let Some(noted) = &plan.next.adopted else {
+            return Ok(());
+        };
+        let has = !self.world.members.is_empty() || !self.world.kept.is_empty();
+        let answered = match &self.world.adoption {
+            Some(Adoption::Known { strangers, .. }) => strangers.is_empty() && has,
+            Some(Adoption::Unknown(_)) | None => false,
+        };
+        let adopt = self.input.desired.spec().adopt.as_ref();
+        let asked = adopt.is_some_and(|adopt| adopt.match_tags == *noted);
+        let stays = self.input.recorded.adopted.as_ref() == Some(noted);
+        if !self.strangers().is_empty() || !(stays || answered && asked && !self.adopting()) {
+            return wrong("everything", "would count as adopted, which no survey says");
         }
         Ok(())
     }

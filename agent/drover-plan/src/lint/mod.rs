@@ -102,6 +102,9 @@ pub enum LintError {
     /// An instance that serves would be destroyed without the drain that its specification has.
     #[error("{0} would be destroyed without being drained")]
     NotDrained(InstanceId),
+    /// An instance would be taken out of a cluster that is not known to be well.
+    #[error("{0} would be taken out of a cluster that is not known to be well")]
+    ClusterUnwell(InstanceId),
     /// The document protects an instance.
     #[error("{0} is protected")]
     Protected(InstanceId),

@@ -7,13 +7,15 @@ use std::time::Duration;
 use drover_model::{
     Action, AdoptRevision, AdoptStep, Adoption, Cause, Digests, ErrorClass, GroupName, Held, Hold,
     InstanceId, Intent, IntentState, MemberId, Precondition, ProviderRef, QuorumSpec,
-    RecordedQuorum, RecordedStranger, SeatId, SettlementOutcome, Stranger, Token, label_of,
+    RecordedGroup, RecordedQuorum, RecordedStranger, SeatId, SettlementOutcome, Stranger, Token,
+    label_of,
 };
 
 use super::council::record;
 use super::draft::Draft;
 use super::follow_up::DECIDE_ANEW;
 use super::{STEPS_MAX, held, observes};
+use crate::input::ProviderFacts;
 use crate::time::later;
 
 /// An adoption that came to nothing is tried again after this time.
@@ -42,10 +44,53 @@ impl<'a> Draft<'a> {
             Some(Adoption::Known { strangers, .. }) => {
                 !strangers.is_empty() || self.has_nothing_to_adopt()
             }
-            Some(Adoption::Unknown(_)) => true,
+            Some(Adoption::Unknown(_)) => {
+                let adopt = self.spec.adopt.as_ref();
+                let (recorded, provider) = (self.input.recorded, self.input.provider);
+                !adopt.is_some_and(|adopt| has_adopted(recorded, &adopt.match_tags, provider))
+            }
             None => false,
         };
         pending || self.adopting().next().is_some()
+    }
+
+    /// Notes that everything is adopted. Where nobody can tell now, what was noted before stands.
+    pub(super) fn note_adopted(&mut self) {
+        let tags = self.spec.adopt.as_ref().map(|adopt| &adopt.match_tags);
+        match &self.input.classified.adoption {
+            None => self.next.adopted = None,
+            Some(Adoption::Known { .. }) => {
+                let noted = self.next.adopted.as_ref() == tags;
+                if self.known().next().is_some() {
+                    self.next.adopted = tags.cloned();
+                } else if !noted {
+                    self.next.adopted = None;
+                }
+            }
+            Some(Adoption::Unknown(_)) => {}
+        }
+    }
+
+    /// Records that there is something to adopt, whatever keeps this plan from it.
+    pub(super) fn record_newly_found(&mut self) {
+        if let Some(Adoption::Known { strangers, .. }) = &self.input.classified.adoption
+            && !strangers.is_empty()
+        {
+            self.next.adopted = None;
+        }
+    }
+
+    /// Tells that nobody knows what else there is to adopt. An answer that is only late is not worth a word: it
+    /// withholds nothing.
+    pub(super) fn tell_unknown_adoption(&mut self) {
+        let Some(Adoption::Unknown(hold)) = &self.input.classified.adoption else {
+            return;
+        };
+        self.look(later(self.input.now, ADOPT_LOOK));
+        if !matches!(hold, Hold::ObservationStale) {
+            let why = hold.to_string();
+            self.hold(held(Hold::AdoptionUnknown { why }));
+        }
     }
 
     /// Returns whether the document adopts, nothing was there to be adopted so far, and the group has nothing else:
@@ -80,6 +125,7 @@ impl<'a> Draft<'a> {
 
     /// Adopts what there is to adopt, and does nothing else.
     pub(super) fn adopt(&mut self) {
+        self.next.adopted = None;
         self.settle();
         self.look(later(self.input.now, ADOPT_LOOK));
         let (strangers, contested) = match &self.input.classified.adoption {
@@ -301,6 +347,20 @@ impl<'a> Draft<'a> {
             self.repeat(intent);
         }
     }
+}
+
+/// Returns whether a group has adopted everything that it could find by these tags of `adopt.selector`, in the same
+/// place: what it has is its own then, and a survey that fails is no reason to leave that alone.
+pub fn has_adopted(
+    recorded: &RecordedGroup,
+    tags: &BTreeMap<String, String>,
+    provider: &ProviderFacts,
+) -> bool {
+    let there = recorded.provider.as_ref().is_some_and(|before| {
+        (&before.name, &before.type_, &before.settings)
+            == (&provider.name, &provider.type_, &provider.settings)
+    });
+    there && recorded.strangers.is_empty() && recorded.adopted.as_ref() == Some(tags)
 }
 
 /// Returns why nothing may be adopted.

@@ -26,6 +26,7 @@ impl<'a> Draft<'a> {
         self.next.rollout = None;
         self.next.backoff = None;
         self.next.strangers.clear();
+        self.next.adopted = None;
         let kept = self.input.classified.kept.len() as u32;
         self.resolved = crate::numbers::Resolved::of(self.spec, 0).beside(kept, self.spec);
         self.follow_up();

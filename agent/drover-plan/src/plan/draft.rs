@@ -383,7 +383,13 @@ impl<'a> Draft<'a> {
             self.adopt();
             return;
         }
+        self.note_adopted();
         self.next.strangers.clear();
+        self.go_through_phases(spec);
+        self.tell_unknown_adoption();
+    }
+
+    fn go_through_phases(&mut self, spec: &'a GroupSpec) {
         self.succeeded = self.to_succeed();
         let succeeded = self.succeeded.len() as u32;
         self.resolved = self.resolved.beside(succeeded, spec);

@@ -429,6 +429,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::SizingChanged
         | Hold::QuorumAtRisk { .. }
         | Hold::MembershipUnclear { .. }
+        | Hold::ClusterUnknown { .. }
         | Hold::QuorumUnproven { .. }
         | Hold::Suspended { .. }
         | Hold::Frozen { .. }
@@ -485,6 +486,8 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::ScalingRate { .. }
         | Hold::TotalLimit { .. }
         | Hold::QuorumUnsettled { .. }
+        | Hold::ClusterDegraded { .. }
+        | Hold::AdoptionUnknown { .. }
         | Hold::Protected
         | Hold::DeletionUnconfirmed { .. }
         | Hold::DrainTimeout

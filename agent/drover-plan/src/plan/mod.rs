@@ -43,6 +43,7 @@ use drover_model::{Activity, DIGEST_VERSION, Held, Hold, Manage, Plan, PlanRepor
 use crate::input::{Desired, FenceScope, PlanError, PlanInput, fence_scope};
 use draft::Draft;
 
+pub use adopt::has_adopted;
 pub use target::{differences, target_digests};
 
 /// Most steps of one plan: what a provider takes in a pass without its limits being the story.

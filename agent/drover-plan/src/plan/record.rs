@@ -22,6 +22,7 @@ impl Draft<'_> {
             self.record_newcomers();
         }
         self.record_orders();
+        self.record_newly_found();
         self.next.phase = self.phase();
         self.next.holds = self.recorded_holds();
         if let Some(change) = &self.change {
@@ -125,7 +126,10 @@ impl Draft<'_> {
             .rollout
             .as_ref()
             .is_some_and(|rollout| matches!(rollout.state, RolloutState::Paused(_)));
-        let stuck = self.holds.iter().any(|held| !held.hold.is_routine());
+        // Whether there is more to adopt is nothing that keeps the group from its target.
+        let beside = |hold: &Hold| matches!(hold, Hold::AdoptionUnknown { .. });
+        let mut holds = self.holds.iter().map(|held| &held.hold);
+        let stuck = holds.any(|hold| !hold.is_routine() && !beside(hold));
         if self.course == Course::Removes {
             self.deletion_phase()
         } else if observes(self.input) {
@@ -253,6 +257,8 @@ impl Draft<'_> {
             | Hold::ProviderChanged { .. } => true,
             // Of a policy that failed, only the judgement of the change; not a gate, not a size.
             Hold::PolicyFailed(_) => held.reason.is_none() && self.input.fences.contains(held),
+            // Of a newer document, and not of the one in force.
+            Hold::AdoptionUnknown { .. } => self.input.fences.contains(held),
             _ => false,
         });
         match (refused, &self.next.accepted) {
@@ -344,6 +350,9 @@ fn goes_on(before: &Held, now: &Held) -> bool {
         | (Hold::ScalingStabilized { .. }, Hold::ScalingStabilized { .. })
         | (Hold::ScalingRate { .. }, Hold::ScalingRate { .. })
         | (Hold::MembershipUnclear { .. }, Hold::MembershipUnclear { .. })
+        | (Hold::AdoptionUnknown { .. }, Hold::AdoptionUnknown { .. })
+        | (Hold::ClusterDegraded { .. }, Hold::ClusterDegraded { .. })
+        | (Hold::ClusterUnknown { .. }, Hold::ClusterUnknown { .. })
         | (Hold::QuorumUnproven { .. }, Hold::QuorumUnproven { .. })
         | (Hold::SourceUnavailable { .. }, Hold::SourceUnavailable { .. }) => true,
         (one, other) => one == other,

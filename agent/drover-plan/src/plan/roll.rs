@@ -309,21 +309,25 @@ impl<'a> Draft<'a> {
         for member in &outdated {
             counts.add(member.zone.as_deref(), 1);
         }
-        let tier = |member: &Member| 2 * u8::from(serves(member)) + u8::from(member.busy);
+        let tier = |member: &Member| {
+            let last = u8::from(member.busy) * 2 + u8::from(member.leader == Some(true));
+            u8::from(serves(member)) * 4 + last
+        };
         let counts = [counts, self.zone_counts()];
         fullest_zone_first(&outdated, tier, counts, &self.spec.placement.zones)
     }
 
     /// Returns by what members are sorted to be retired: those that do not serve first, the busy ones
-    /// last, those that a policy would rather let go first, and of equal ones the oldest.
+    /// last and who leads after them, those that a policy would rather let go first, and of equal ones the oldest.
     pub(super) fn retirement_order(
         &self,
         member: &Member,
         reason: Reason,
-    ) -> (bool, bool, Score, Timestamp, InstanceId) {
+    ) -> (bool, bool, bool, Score, Timestamp, InstanceId) {
         (
             serves(member),
             member.busy,
+            member.leader == Some(true),
             self.score(member, reason),
             member.created_at,
             member.id.clone(),

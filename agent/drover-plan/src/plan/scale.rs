@@ -265,6 +265,7 @@ impl<'a> Draft<'a> {
                 tier(member),
                 !condemned,
                 member.busy,
+                member.leader == Some(true),
                 score,
                 old,
                 new,

@@ -449,6 +449,7 @@ fn a_plan_reads_as_people_would_say_it() {
 mod admission;
 mod adopt;
 mod changes;
+mod cluster;
 mod in_place;
 mod keep;
 mod orders;

@@ -151,6 +151,7 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::KeptInstance { .. }
         | Hold::EpochConflict { .. } => Some(Exit::Partial),
         Hold::Adopting { .. }
+        | Hold::AdoptionUnknown { .. }
         | Hold::ObservationPartial { .. }
         | Hold::ObservationStale
         | Hold::ObservationEmptied { .. }
@@ -184,6 +185,8 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::ScalingRate { .. }
         | Hold::TotalLimit { .. }
         | Hold::QuorumUnsettled { .. }
+        | Hold::ClusterDegraded { .. }
+        | Hold::ClusterUnknown { .. }
         | Hold::UnknownOutcomes { .. }
         | Hold::JournalUnavailable { .. }
         | Hold::ClockStepped

@@ -4,11 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use drover_model::Value;
+use drover_model::{InstanceId, ProviderRef, Value};
 use drover_provider::conformance::{CheckResult, Outcome, Report};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
+use drover_provider::{ClusterMember, ClusterView};
+
+use super::cluster::{ClusterParams, HEALTH as HEALTH_OF_ALL, HealthParams, keeps_cluster, report};
 use super::{
     AllocationParams, IndexParams, InstanceDescription, InstanceParams, PrepareParams, VERSIONS,
     ValidateParams, as_json, prepared,
@@ -36,6 +39,7 @@ pub struct FlavorSubject<'a> {
 /// The group and instances that the suite speaks of. There are none such.
 const GROUP: &str = "conformance";
 const NOBODY: &str = "drover-conformance-nobody";
+const GROUP_MEMBER: &str = "conformance-1";
 
 /// A tag that the plugin is given and has nothing to do with.
 const FOREIGN: (&str, &str) = ("conformance.foreign", "kept");
@@ -62,7 +66,7 @@ pub async fn check_flavor(subject: &FlavorSubject<'_>) -> Report {
         limit: subject.limit,
     };
     let invalid = subject.invalid.map(as_json);
-    let results = vec![
+    let mut results = vec![
         result("handshake", HANDSHAKE, suite.handshake().await),
         result("validate", VALIDATE, suite.validate().await),
         match invalid {
@@ -82,6 +86,9 @@ pub async fn check_flavor(subject: &FlavorSubject<'_>) -> Report {
         result("drain-nobody", DRAIN, suite.drain().await),
         result("garbage", GARBAGE, suite.garbage().await),
     ];
+    if suite.keeps_cluster().await {
+        results.push(result("cluster", CLUSTER, suite.cluster().await));
+    }
     Report { results }
 }
 
@@ -96,6 +103,8 @@ const AGAIN: &str = "It answers again, for another instance and for the same.";
 const HEALTH: &str =
     "Asked about an instance that nobody made, it answers with a health, or refuses in words.";
 const DRAIN: &str = "Told to drain an instance that nobody made, it answers, or refuses in words.";
+const CLUSTER: &str =
+    "It says how a cluster is, or that it does not know, also of one without members.";
 const GARBAGE: &str =
     "Properties that are no map do it no harm: it answers each time, and goes on.";
 
@@ -196,6 +205,7 @@ impl Suite {
                 group: GROUP,
                 sequence: number,
             },
+            cluster: None,
         };
         let answer = self.call("Flavor.Prepare", &params).await;
         let answer = answer.map_err(|error| error.to_string())?;
@@ -257,6 +267,33 @@ impl Suite {
             None => Ok(()),
             Some(answer) => is_ok(&answer).map(drop),
         }
+    }
+
+    async fn keeps_cluster(&self) -> bool {
+        let interfaces = hello(&self.caller).await;
+        let subtype = &self.caller.name.subtype;
+        interfaces.is_ok_and(|interfaces| keeps_cluster(&interfaces, subtype))
+    }
+
+    async fn cluster(&self) -> Result<(), String> {
+        let nobody = ClusterMember {
+            instance: InstanceId::parse(GROUP_MEMBER).map_err(|error| error.to_string())?,
+            provider_ref: ProviderRef::parse(NOBODY).map_err(|error| error.to_string())?,
+            member: None,
+            address: None,
+            running: false,
+        };
+        for view in [ClusterView::default(), ClusterView::new(vec![nobody], None)] {
+            let params = HealthParams {
+                r#type: &self.caller.name.subtype,
+                properties: self.properties.clone(),
+                group: GROUP,
+                cluster: ClusterParams::of(&view),
+            };
+            let answer = self.call(HEALTH_OF_ALL, &params).await;
+            report(&answer.map_err(|error| error.to_string())?)?;
+        }
+        Ok(())
     }
 
     async fn garbage(&self) -> Result<(), String> {

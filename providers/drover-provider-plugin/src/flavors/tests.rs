@@ -33,6 +33,7 @@ fn requests_are_written_as_infrakits_own_client_writes_them() {
         attachments: None,
     };
     let params = PrepareParams {
+        cluster: None,
         r#type: "",
         properties: &asked["Properties"],
         spec: &spec,

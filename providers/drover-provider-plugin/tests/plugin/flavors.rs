@@ -1,15 +1,17 @@
 //! Flavor plugins: asked whole, in the words of InfraKit's, and never believed when they cannot be.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    CheckOutcome, ErrorClass, FlavorName, GroupName, IntentId, MemberId, ProviderRef, Value,
+    CheckOutcome, ErrorClass, FlavorName, GroupName, InstanceId, IntentId, MemberId, ProviderRef,
+    Value,
 };
 use drover_provider::conformance::Outcome;
 use drover_provider::{
-    Allocation, FlavorCall, FlavorIndex, FlavorInstance, FlavorPrepared, FlavorRequest, FlavorSpec,
-    Flavors as _, ProviderError,
+    Allocation, ClusterHealth, ClusterMember, ClusterReport, ClusterView, FlavorCall, FlavorIndex,
+    FlavorInstance, FlavorPrepared, FlavorRequest, FlavorSpec, Flavors as _, ProviderError,
 };
 use drover_provider_plugin::{
     CloudInitService, Directory, FlavorSubject, Place, PluginFlavors, Served, ServedSocket,
@@ -67,6 +69,7 @@ fn request(name: &str, properties: &Json) -> FlavorRequest {
             number: 7,
             member: None,
         },
+        cluster: Arc::default(),
     }
 }
 
@@ -510,4 +513,120 @@ async fn a_drain_that_takes_long_is_joined_and_one_that_failed_is_told_anew() {
     }
     assert_eq!(drain(2, 5000).await, Ok(()));
     assert_eq!(flavor.fake.calls(DRAIN).len(), 5);
+}
+
+const CLUSTER: &str = "Cluster.Health";
+
+/// Lets the fake keep clusters.
+fn keep_clusters(flavor: &Flavor) {
+    let objects = json!([{"Name": "worker", "ProxyFor": ""}, {"Name": "lead"}]);
+    let offers = json!({"Flavor/0.1.1": objects, "Cluster/1": objects});
+    let answers = json!({"Handshake.Hello": {"Objects": offers}});
+    flavor.fake.set_handshake(answers);
+}
+
+fn two() -> ClusterView {
+    let member = |name: &str, address: &str| ClusterMember {
+        instance: InstanceId::parse(name).unwrap(),
+        provider_ref: ProviderRef::parse(&format!("i-{name}")).unwrap(),
+        member: None,
+        address: Some(address.to_owned()),
+        running: true,
+    };
+    let members = vec![member("web-1", "10.0.0.1"), member("web-2", "10.0.0.2")];
+    let leader = InstanceId::parse("web-2").unwrap();
+    ClusterView::new(members, Some(leader)).with_secrets(["JOIN".to_owned()].into())
+}
+
+async fn ask(host: &PluginFlavors, name: &str) -> Option<ClusterReport> {
+    let (flavor, group) = (
+        call(name, &json!({"a": 1})),
+        GroupName::parse("web").unwrap(),
+    );
+    host.cluster_health(&flavor, &group, &two(), LIMIT).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_keeps_a_cluster_is_asked_about_it_and_told_whom_to_join() {
+    let flavor = Flavor::new();
+    let host = flavor.host();
+    // One of InfraKit's: it is told nothing that it does not know, and asked nothing.
+    let joins = FlavorRequest {
+        cluster: Arc::new(two()),
+        ..request("fake/lead", &json!({}))
+    };
+    host.prepare(&joins, LIMIT).await.unwrap();
+    assert_eq!(flavor.fake.calls(PREPARE)[0].get("Cluster"), None);
+    assert_eq!(ask(&host, "fake/lead").await, None);
+    assert_eq!(flavor.fake.calls(CLUSTER).len(), 0);
+
+    keep_clusters(&flavor);
+    host.prepare(&joins, LIMIT).await.unwrap();
+    let member = |name: &str, address: &str| json!({"ID": format!("i-{name}"), "Name": name, "LogicalID": null, "Address": address, "Running": true});
+    let members = [member("web-1", "10.0.0.1"), member("web-2", "10.0.0.2")];
+    let join = json!({"Addresses": ["10.0.0.2", "10.0.0.1"], "Secrets": ["JOIN"]});
+    let view = json!({"Members": members, "Leader": "i-web-2", "Join": join});
+    assert_eq!(flavor.fake.calls(PREPARE)[1]["Cluster"], view);
+
+    let says = |text| flavor.fake.trouble(CLUSTER, Trouble::Says(text));
+    says("{\"result\":{\"Health\":\"healthy\",\"Leader\":\"i-web-1\"}}");
+    let report = ask(&host, "fake/lead").await.unwrap();
+    assert_eq!(report.health, ClusterHealth::Healthy);
+    assert_eq!(report.leader.unwrap().as_str(), "i-web-1");
+    let asked = &flavor.fake.calls(CLUSTER)[0];
+    assert_eq!(
+        *asked,
+        json!({"Type": "lead", "Properties": {"a": 1}, "Group": "web", "Cluster": view})
+    );
+    says("{\"result\":{\"Health\":\"degraded\",\"Why\":\"1 of 3 is away\"}}");
+    let why = "plugin fake/lead: 1 of 3 is away".to_owned();
+    assert_eq!(
+        ask(&host, "fake/lead").await.unwrap().health,
+        ClusterHealth::Degraded { why }
+    );
+    says("{\"result\":{\"Health\":\"unknown\"}}");
+    let why = "plugin fake/lead gives no reason".to_owned();
+    assert_eq!(
+        ask(&host, "fake/lead").await.unwrap().health,
+        ClusterHealth::Unknown { why }
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_nobody_can_speak_for_is_unknown_and_never_well() {
+    let flavor = Flavor::new();
+    keep_clusters(&flavor);
+    let host = flavor.host();
+    let unknown = |report: Option<ClusterReport>| match report.unwrap().health {
+        ClusterHealth::Unknown { why } => why,
+        other => panic!("{other:?}"),
+    };
+    for (trouble, words) in [
+        (
+            Trouble::Says("{\"result\":{\"Health\":\"splendid\"}}"),
+            "`Health`",
+        ),
+        (Trouble::Says("{\"result\":{}}"), "`Health`"),
+        (Trouble::Says("{\"result\":[]}"), "not a map"),
+        (Trouble::Class("throttled"), "Cluster.Health"),
+        (Trouble::LostReply, "Cluster.Health"),
+        (Trouble::Truncated, "Cluster.Health"),
+        (Trouble::Hang, "Cluster.Health"),
+    ] {
+        flavor.fake.trouble(CLUSTER, trouble.clone());
+        let why = unknown(ask(&host, "fake/lead").await);
+        assert!(why.contains("fake/lead"), "{trouble:?}: {why}");
+        assert!(why.contains(words), "{trouble:?}: {why}");
+    }
+    // It was there, and is not any more: it keeps its cluster all the same.
+    std::fs::remove_file(&flavor.fake.socket).unwrap();
+    unknown(ask(&host, "fake/lead").await);
+    // Of one that was never met nobody knows.
+    unknown(ask(&host, "nobody").await);
+    // One that has said that it keeps none need not be there.
+    let plain = Flavor::new();
+    let host = plain.host();
+    assert_eq!(ask(&host, "fake/lead").await, None);
+    std::fs::remove_file(&plain.fake.socket).unwrap();
+    assert_eq!(ask(&host, "fake/lead").await, None);
 }

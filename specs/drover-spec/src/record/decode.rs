@@ -50,6 +50,7 @@ const GROUP_FIELDS: [&str; 32] = [
     "settled",
     "orders",
     "strangers",
+    "adopted",
 ];
 
 /// Decodes a group.
@@ -101,6 +102,7 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
             .get("instances")?
             .map_of(|key| InstanceId::parse(key).ok(), instance)?,
         strangers: strangers(root)?,
+        adopted: root.optional_with("adopted", texts)?,
         quorum: root.optional_with("quorum", quorum)?,
         conditions: root.get("conditions")?.map_of(
             |key| ConditionType::ALL.into_iter().find(|t| t.as_str() == key),

@@ -63,6 +63,7 @@ pub(crate) fn group(group: &RecordedGroup) -> Yaml {
         .optional("deleting", group.deleting.as_ref().map(deleting))
         .with("instances", instances(group))
         .optional("strangers", strangers(group))
+        .optional("adopted", group.adopted.as_ref().and_then(texts))
         .optional("quorum", group.quorum.as_ref().map(quorum))
         .number("nextNumber", group.next_number)
         .optional("accepted", group.accepted.as_ref().map(accepted))

@@ -44,11 +44,14 @@ fn data_of(hold: &Hold) -> MapOf {
         Hold::ObservationPartial { why }
         | Hold::QuorumUnsettled { why }
         | Hold::MembershipUnclear { why }
+        | Hold::ClusterDegraded { why }
+        | Hold::ClusterUnknown { why }
         | Hold::QuorumUnproven { why }
         | Hold::DeletionUnconfirmed { why }
         | Hold::JournalUnavailable { why }
         | Hold::EpochConflict { why }
         | Hold::AdoptionRefused { why }
+        | Hold::AdoptionUnknown { why }
         | Hold::SourceUnavailable { why } => map.text("why", why),
         Hold::ObservationEmptied { expected } => map.number("expected", *expected),
         Hold::ProviderFailed { class, message } => {
@@ -304,6 +307,15 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
                 .collect::<Result<_, _>>()?,
         },
         "AdoptionRefused" => Hold::AdoptionRefused {
+            why: data.text("why")?,
+        },
+        "ClusterDegraded" => Hold::ClusterDegraded {
+            why: data.text("why")?,
+        },
+        "ClusterUnknown" => Hold::ClusterUnknown {
+            why: data.text("why")?,
+        },
+        "AdoptionUnknown" => Hold::AdoptionUnknown {
             why: data.text("why")?,
         },
         "Adopting" => Hold::Adopting {

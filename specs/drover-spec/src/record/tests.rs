@@ -516,7 +516,10 @@ prop_compose! {
         phase in proptest::sample::select(GroupPhase::ALL.to_vec()),
         (quorum, instances) in
             (option::of(quorum()), btree_map(instance_id(), instance(), 0..4)).boxed(),
-        strangers in btree_map(text(), stranger(), 0..3).boxed(),
+        (strangers, adopted) in (
+            btree_map(text(), stranger(), 0..3),
+            option::of(btree_map(text(), text(), 1..3)),
+        ).boxed(),
         conditions in btree_map(
             proptest::sample::select(ConditionType::ALL.to_vec()), condition(), 0..4).boxed(),
         holds in vec(held(), 0..3).boxed(),
@@ -563,6 +566,7 @@ prop_compose! {
                 .into_iter()
                 .filter_map(|(handle, one)| Some((ProviderRef::parse(&handle).ok()?, one)))
                 .collect(),
+            adopted,
             ignored: ignored
                 .into_iter()
                 .map(|(digests, (policy, binding, message))| {

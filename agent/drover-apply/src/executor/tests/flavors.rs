@@ -5,12 +5,12 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use drover_model::{
-    CheckOutcome, CloudInit, Flavor, FlavorName, InPlace, IntentKind, PartType, PluginFlavor,
-    Template, UserDataPart, Value,
+    CheckOutcome, CloudInit, Flavor, FlavorName, InPlace, InstanceId, IntentKind, PartType,
+    PluginFlavor, ProviderRef, SecretRef, Template, UserDataPart, Value,
 };
 use drover_provider::{
-    Allocation, FlavorCall, FlavorInstance, FlavorPrepared, FlavorRequest, Flavors, ProviderError,
-    ProvisionRequest,
+    Allocation, ClusterMember, ClusterView, FlavorCall, FlavorInstance, FlavorPrepared,
+    FlavorRequest, Flavors, ProviderError, ProvisionRequest,
 };
 
 use super::*;
@@ -370,4 +370,42 @@ async fn nobody_is_asked_while_the_brake_is_on_or_about_what_is_there() {
     apply(&steps, &ctx(&fixture, &plugin)).await;
     apply(&steps, &ctx(&fixture, &plugin)).await;
     assert_eq!(plugin.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_plugin_is_told_whom_to_join_and_the_names_of_secrets_and_never_their_values() {
+    let (fixture, plugin) = (fixture(), Plugin::new(Mood::Answers));
+    let member = |number: u64| ClusterMember {
+        instance: InstanceId::new(web(), number),
+        provider_ref: ProviderRef::parse(&format!("i-{number}")).unwrap(),
+        member: None,
+        address: Some(format!("10.0.0.{number}")),
+        running: number != 3,
+    };
+    let view = ClusterView::new(
+        vec![member(3), member(1), member(2)],
+        Some(member(2).instance),
+    );
+    let reference = SecretRef::Env("TOKEN".to_owned());
+    let vanilla = Flavor::Vanilla(Vanilla {
+        secrets: [("JOIN".to_owned(), reference)].into(),
+        ..Vanilla::default()
+    });
+    let mut template = with_plugin();
+    template.flavors.push(vanilla);
+    let ctx = ApplyContext {
+        cluster: Arc::new(view),
+        ..ctx(&fixture, &plugin)
+    };
+    apply(&plan(vec![create_from(&[4], 1, template)]), &ctx).await;
+    let asked = plugin.asked()[0].cluster.clone();
+    let names: Vec<u64> = asked
+        .members
+        .iter()
+        .map(|one| one.instance.number())
+        .collect();
+    assert_eq!(names, [1, 2, 3]);
+    // Who leads is asked first, and who does not run is not asked.
+    assert_eq!(asked.join.addresses, ["10.0.0.2", "10.0.0.1"]);
+    assert_eq!(asked.join.secrets, ["JOIN".to_owned()].into());
 }

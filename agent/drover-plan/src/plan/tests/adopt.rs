@@ -560,3 +560,112 @@ fn the_lint_sees_adoptions_that_may_not_be() {
     let error = unknown.linted(|plan| *plan = adopts.clone());
     assert_snapshot!(error.unwrap_err(), @"adopt would be done before everything is adopted");
 }
+
+/// A group of three that has adopted all there was, and of which one instance was lost since.
+fn finished_and_short() -> Fixture {
+    let mut fixture = adopting(3, &[]);
+    fixture.settle(3);
+    fixture.recorded = fixture.planned().0.next;
+    assert_eq!(fixture.recorded.adopted, Some(tags(&[("owner", "infra")])));
+    fixture.unlist("web-3");
+    fixture.recorded.instances.remove(&id("web-3"));
+    fixture
+}
+
+fn failed() -> Surveyed {
+    Surveyed::Unknown(Hold::ProviderFailed {
+        class: ErrorClass::Unknown,
+        message: "no answer to a survey within 60 s".to_owned(),
+    })
+}
+
+#[test]
+fn a_survey_that_fails_withholds_only_what_it_is_for_once_everything_is_adopted() {
+    let mut fixture = finished_and_short();
+    fixture.surveyed = Some(failed());
+    assert_snapshot!(text(&fixture), @"
+    web: size 3, 2 total, 2 available (floor 3, ceiling 4), 2 updated, 0 outdated: Progressing
+      create web-4 from ib2qdw74 (scaleOut)
+      hold AdoptionUnknown: nobody knows what there is to adopt, so nothing is, and the group goes on with what it has: the provider could not be asked (unknown): no answer to a survey within 60 s
+    ");
+    // Nothing is adopted on it, whatever the planner believes.
+    let mut adopts = adopting(1, &["i-1"]);
+    adopts.recorded.next_number = 8;
+    let adopts = adopts.planned().0;
+    let error = fixture.linted(|plan| {
+        plan.steps.clone_from(&adopts.steps);
+        plan.next.next_number = 9;
+    });
+    assert_snapshot!(error.unwrap_err(), @"i-1 is not what the document adopts");
+    // An answer that is late is told by nothing.
+    fixture.surveyed = None;
+    assert_eq!(codes(&fixture), Vec::<&str>::new());
+    assert_eq!(fixture.planned().0.steps.len(), 1);
+    // And what was noted stands until there is an answer.
+    assert_eq!(fixture.planned().0.next.adopted, fixture.recorded.adopted);
+    let mut rests = adopting(3, &[]);
+    rests.settle(3);
+    rests.recorded = rests.planned().0.next;
+    rests.surveyed = Some(failed());
+    assert_snapshot!(text(&rests), @"
+    web: size 3, 3 total, 3 available (floor 3, ceiling 4), 3 updated, 0 outdated: Converged
+      hold AdoptionUnknown: nobody knows what there is to adopt, so nothing is, and the group goes on with what it has: the provider could not be asked (unknown): no answer to a survey within 60 s
+    ");
+}
+
+#[test]
+fn who_may_have_something_to_adopt_waits_for_an_answer() {
+    let waits = |edit: &dyn Fn(&mut Fixture)| {
+        let mut fixture = finished_and_short();
+        edit(&mut fixture);
+        fixture.surveyed = Some(failed());
+        assert_eq!(fixture.planned().0.steps, []);
+        assert_eq!(codes(&fixture), ["ProviderFailed"]);
+        let mut made = finished_and_short();
+        made.recorded.next_number = 9;
+        let made = made.planned().0;
+        let error = fixture.linted(|plan| *plan = made.clone()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "create would be done before everything is adopted"
+        );
+        // Nor does a place that changed pass for the old one afterwards.
+        fixture.recorded = fixture.planned().0.next;
+        assert_eq!(fixture.planned().0.steps, []);
+    };
+    // It never had an answer.
+    waits(&|fixture| fixture.recorded.adopted = None);
+    // It asks for something else by now, or somewhere else.
+    waits(&|fixture| adopt(fixture).match_tags = tags(&[("owner", "ops")]));
+    waits(&|fixture| {
+        fixture.provider.settings =
+            drover_model::Value::Map([("region".to_owned(), drover_model::Value::Null)].into());
+    });
+    // The last answer had one more.
+    waits(&|fixture| {
+        fixture.surveyed = Some(surveyed(vec![stranger("i-9")]));
+        fixture.recorded = fixture.planned().0.next;
+        assert_eq!(fixture.recorded.adopted, None);
+    });
+}
+
+#[test]
+fn that_everything_is_adopted_is_noted_on_an_answer_alone() {
+    // A group that has nothing yet, or wants nothing, has adopted nothing.
+    assert_eq!(adopting(3, &[]).planned().0.next.adopted, None);
+    assert_eq!(adopting(0, &[]).planned().0.next.adopted, None);
+    let noted = finished_and_short().recorded.adopted;
+    let what = "everything would count as adopted, which no survey says";
+    let mut unknown = adopting(3, &[]);
+    unknown.settle(3);
+    unknown.surveyed = Some(failed());
+    for fixture in [unknown, adopting(3, &["i-1"]), adopting(3, &[])] {
+        let error = fixture.linted(|plan| plan.next.adopted.clone_from(&noted));
+        assert_eq!(error.unwrap_err().to_string(), what);
+    }
+    // It is over when the document adopts nothing any more.
+    let mut fixture = finished_and_short();
+    fixture.group.spec.adopt = None;
+    fixture.surveyed = None;
+    assert_eq!(fixture.planned().0.next.adopted, None);
+}

@@ -53,6 +53,9 @@ pub(super) fn all_holds(
             groups: [GroupName::parse("db").unwrap()].into(),
         },
         Hold::AdoptionRefused { why: why.clone() },
+        Hold::AdoptionUnknown { why: why.clone() },
+        Hold::ClusterDegraded { why: why.clone() },
+        Hold::ClusterUnknown { why: why.clone() },
         Hold::Adopting { left: count },
         Hold::PolicyDenied(policy.clone()),
         Hold::ApprovalNeeded(Box::new(ApprovalNeeded {
@@ -174,6 +177,6 @@ pub(super) fn all_holds(
         Hold::SourceUnavailable { why },
     ];
     let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
-    assert_eq!(codes.len(), 67, "a hold is missing from the list");
+    assert_eq!(codes.len(), 70, "a hold is missing from the list");
     holds
 }
