@@ -59,7 +59,8 @@ pub struct CommitChanges {
     pub authors: Vec<String>,
     /// For each parent the documents and ignore files that differ from it; for a commit without parents all of them. A merge in
     /// which every path is as in one of its parents has nothing here.
-    pub against: Vec<Vec<ChangedPath>>,
+    /// None: with the commits before it there are more than one listing may have.
+    pub against: Option<Vec<Vec<ChangedPath>>>,
 }
 
 /// What leads to a commit and not to another one.
@@ -217,6 +218,7 @@ pub(crate) fn changes_since(
         walk.hide(from.raw()).map_err(broken)?;
     }
     let mut commits = Vec::new();
+    let mut entries = tree::ENTRIES_MAX;
     for id in walk {
         if commits.len() >= limit {
             return Ok(Changes {
@@ -228,7 +230,7 @@ pub(crate) fn changes_since(
         commits.push(CommitChanges {
             id: commit.id().into(),
             authors: authors(&commit),
-            against: against_parents(repository, &commit, root)?,
+            against: against_parents(repository, &commit, root, &mut entries)?,
         });
     }
     Ok(Changes {
@@ -250,12 +252,16 @@ fn authors(commit: &Commit<'_>) -> Vec<String> {
         .collect()
 }
 
-/// Returns, for each parent, the documents that differ from it.
+/// Returns, for each parent, the documents that differ from it. None: more differ than are left of `entries`.
 fn against_parents(
     repository: &Repository,
     commit: &Commit<'_>,
     root: &str,
-) -> Result<Vec<Vec<ChangedPath>>, GitError> {
+    entries: &mut usize,
+) -> Result<Option<Vec<Vec<ChangedPath>>>, GitError> {
+    if *entries == 0 {
+        return Ok(None);
+    }
     let tree = tree_of(commit)?;
     let parents = commit.parents().map(|parent| tree_of(&parent).map(Some));
     let mut trees = parents.collect::<Result<Vec<_>, _>>()?;
@@ -265,6 +271,10 @@ fn against_parents(
     let mut against = Vec::new();
     for parent in &trees {
         let mut changed = diff(repository, parent.as_ref(), Some(&tree), root)?;
+        *entries = entries.saturating_sub(changed.len());
+        if *entries == 0 {
+            return Ok(None);
+        }
         changed.retain(|changed| {
             let name = changed.path.rsplit('/').next().unwrap_or_default();
             tree::is_document(name)
@@ -280,9 +290,9 @@ fn against_parents(
         })
     };
     if !against[0].iter().any(|changed| in_all(&changed.path)) {
-        return Ok(Vec::new());
+        return Ok(Some(Vec::new()));
     }
-    Ok(against)
+    Ok(Some(against))
 }
 
 /// Returns a commit and its ancestors by first parents, newest first.

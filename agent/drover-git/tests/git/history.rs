@@ -5,7 +5,9 @@ use std::path::Path;
 
 use crate::support::http_backend::git;
 use crate::support::*;
-use drover_git::{ChangedPath, GitError, Mirror, Oid, RepositoryKind, init_repository};
+use drover_git::{
+    ChangedPath, ENTRIES_MAX, Edit, GitError, Mirror, Oid, RepositoryKind, init_repository,
+};
 
 fn commit(folder: &Path, who: &str, files: &[(&str, &str)], message: &str) -> Oid {
     for (path, text) in files {
@@ -34,7 +36,8 @@ fn told(mirror: &Mirror, from: Option<Oid>, to: Oid, root: &str) -> Vec<String> 
             let paths = changed.iter().map(|changed| changed.path.as_str());
             paths.collect::<Vec<_>>().join(" ")
         };
-        let against: Vec<String> = commit.against.iter().map(paths).collect();
+        let against = commit.against.unwrap();
+        let against: Vec<String> = against.iter().map(paths).collect();
         format!("{}: {}", commit.authors.join(", "), against.join(" | "))
     });
     told.collect()
@@ -94,6 +97,17 @@ fn a_history_longer_than_the_limit_says_so_and_one_that_is_not_here_is_an_error(
             .unwrap()
             .complete
     );
+    // More files than one listing may have are not listed, whatever they are.
+    let files: Vec<Edit> = (0..=ENTRIES_MAX)
+        .map(|number| Edit::put(format!("{}/{number}", number % 500), ""))
+        .collect();
+    let meta = meta("many files");
+    let many = mirror.build_commit(Some(tip), &files, &meta);
+    let many = many.unwrap().unwrap();
+    let changes = mirror.changes_since(Some(base), many, "", 5).unwrap();
+    assert!(changes.complete);
+    let listed = changes.commits.iter().map(|it| it.against.is_some());
+    assert_eq!(listed.collect::<Vec<_>>(), [false, false]);
     let missing = Oid::of_blob(b"nowhere").unwrap();
     let error = mirror.changes_since(Some(missing), tip, "", 1).unwrap_err();
     assert!(matches!(error, GitError::MissingObject { .. }), "{error:?}");

@@ -487,19 +487,23 @@ impl Source for GitSource {
         let from = from.filter(|from| self.mirror.commit(*from).is_ok());
         let root = self.place.path.trim_matches('/');
         let found = self.mirror.changes_since(from, to, root, AUTHORED_MAX);
-        let Changes { commits, complete } = found.map_err(|error| unreachable(&error))?;
+        // What cannot be read on the way is no reason not to act on what can: only nobody's approval counts then.
+        let Ok(Changes { commits, complete }) = found else {
+            return Ok(History::default());
+        };
         let commits = commits.into_iter().map(|commit| {
             let file = |changed: ChangedPath| FileChange {
                 path: self.below_root(&changed.path),
                 before: changed.old.map(|oid| oid.to_string()),
                 after: changed.new.map(|oid| oid.to_string()),
             };
-            let against = commit.against.into_iter();
-            let against = against.map(|changed| changed.into_iter().map(file).collect());
+            let of_parent = |changed: Vec<ChangedPath>| changed.into_iter().map(file).collect();
+            let against = commit.against;
+            let against = against.map(|all| all.into_iter().map(of_parent).collect());
             Ok(Authored {
                 revision: revision_of(commit.id)?,
                 authors: commit.authors,
-                against: Some(against.collect()),
+                against,
             })
         });
         Ok(History {

@@ -17,6 +17,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod flavors;
+mod fleet;
 mod holds;
 
 /// Texts that YAML makes hard: other readers' booleans and numbers, indicators, line breaks, spaces.
@@ -639,23 +640,6 @@ proptest! {
         let read: serde_json::Value = serde_saphyr::from_str(&yaml)
             .map_err(|error| TestCaseError::fail(format!("{error}\n{yaml}")))?;
         prop_assert_eq!(&read["value"], &json(&value), "{}", yaml);
-    }
-
-    #[test]
-    fn restores_every_fleet_exactly(
-        revision in option::of(revision()),
-        documents in btree_map(
-            (proptest::sample::select(Kind::ALL.to_vec()), name()), accepted(), 0..4),
-        rewrite in option::of((revision(), revision(), text())),
-    ) {
-        let accepted_rewrite = rewrite.map(|(revision, replaced, by)| AcceptedRewrite {
-            revision,
-            replaced,
-            by,
-        });
-        let fleet = RecordedFleet { revision, documents, accepted_rewrite };
-        let text = encode_fleet(&fleet);
-        prop_assert_eq!(decode_fleet(&text), Ok(fleet), "{}", text);
     }
 
     #[test]

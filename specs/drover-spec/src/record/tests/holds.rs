@@ -180,3 +180,36 @@ pub(super) fn all_holds(
     assert_eq!(codes.len(), 70, "a hold is missing from the list");
     holds
 }
+
+#[test]
+fn the_single_author_of_earlier_records_is_read() {
+    let mut group = small();
+    let policy = PolicyHold {
+        policy: PolicyName::parse("few").unwrap(),
+        binding: "few".to_owned(),
+        span: SourceSpan::start_of("few.yaml"),
+        message: String::new(),
+        values: BTreeMap::new(),
+    };
+    let all = all_holds("why", 1, &policy, &PauseCause::Deadline);
+    let needed = all.into_iter().find_map(|hold| match hold {
+        Hold::ApprovalNeeded(needed) => Some(needed),
+        _ => None,
+    });
+    let needed = ApprovalNeeded {
+        authors: Authors::of(&["Ann <ann@example.com>"]),
+        ..*needed.unwrap()
+    };
+    group.holds = vec![Held {
+        hold: Hold::ApprovalNeeded(Box::new(needed)),
+        reason: None,
+        instance: None,
+        until: None,
+    }];
+    let text = encode(&group);
+    let list = "authors:\n";
+    let at = text.find(list).unwrap();
+    let end = at + text[at..].find("ann@example.com").unwrap();
+    let earlier = format!("{}author: {}", &text[..at], &text[end..]);
+    assert_eq!(decode(&earlier), Ok(group), "{earlier}");
+}

@@ -1,0 +1,22 @@
+//! The record of the fleet's documents.
+
+use super::*;
+
+proptest! {
+    #[test]
+    fn restores_every_fleet_exactly(
+        revision in option::of(revision()),
+        documents in btree_map(
+            (proptest::sample::select(Kind::ALL.to_vec()), name()), accepted(), 0..4),
+        rewrite in option::of((revision(), revision(), text())),
+    ) {
+        let accepted_rewrite = rewrite.map(|(revision, replaced, by)| AcceptedRewrite {
+            revision,
+            replaced,
+            by,
+        });
+        let fleet = RecordedFleet { revision, documents, accepted_rewrite };
+        let text = encode_fleet(&fleet);
+        prop_assert_eq!(decode_fleet(&text), Ok(fleet), "{}", text);
+    }
+}
