@@ -236,7 +236,7 @@ impl Recorder for GitRecorder {
             self.see_now()?;
             // A branch that was deleted gets its history back, and no new beginning.
             if self.remote.is_none() && self.state.tip().is_some() {
-                self.push_once(attempt)?;
+                self.push_once(attempt, commit.at)?;
                 self.see_now()?;
                 let found = self.published(path)?;
                 let mut files = commit.files.iter();

@@ -111,7 +111,8 @@ impl Facts<'_> {
             | Reason::ScaleIn
             | Reason::Expiry
             | Reason::Rebalance
-            | Reason::Cost => true,
+            | Reason::Cost
+            | Reason::Drift => true,
         });
         let mut fences = self.input.fences.iter();
         let unwell = fences.any(|held| {

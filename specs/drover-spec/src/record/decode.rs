@@ -17,7 +17,7 @@ use crate::decode::flavors_of;
 use crate::diagnostic::Report;
 
 /// The fields of a group's record.
-const GROUP_FIELDS: [&str; 32] = [
+const GROUP_FIELDS: [&str; 33] = [
     "apiVersion",
     "kind",
     "format",
