@@ -339,9 +339,7 @@ impl Read for Exchange {
         let fail = |failure| session.fail_io(failure);
         if let Self::Collecting { service, body } = self {
             let body = std::mem::take(body);
-            if *service == UPLOAD_PACK {
-                session.said(&body);
-            }
+            session.said(&body);
             let response = talk(&session, |talk| talk.exchange(service, body));
             *self = Self::Receiving(response.map_err(fail)?);
         }

@@ -22,6 +22,8 @@ pub struct PackLimits {
     /// Bytes of an object that has to be in memory as a whole: one sent as a difference, what it is a
     /// difference to, the difference itself, and every tree, commit and tag.
     pub whole_bytes: u64,
+    /// Bytes of a listing of references.
+    pub listing_bytes: u64,
 }
 
 /// Objects in a pack of the watched branch. Found by measuring: with the next limit at its end, too, an agent stays
@@ -34,6 +36,9 @@ pub(crate) const STATE_OBJECTS_MAX: u32 = 8_000_000;
 /// The largest object that is taken whole. Found by measuring: a difference of this size costs three times as much.
 pub const WHOLE_BYTES_MAX: u64 = 12 << 20;
 
+/// The longest listing of references: some 120,000 of them, each of which takes half a kilobyte while it is read.
+pub const LISTING_BYTES_MAX: u64 = 8 << 20;
+
 /// What all objects of a pack may inflate to; more than that compresses by a factor no honest content has.
 const INFLATED_BYTES_MAX: u64 = 8 << 30;
 
@@ -42,6 +47,7 @@ impl Default for PackLimits {
         Self {
             objects: PACK_OBJECTS_MAX,
             whole_bytes: WHOLE_BYTES_MAX,
+            listing_bytes: LISTING_BYTES_MAX,
         }
     }
 }
@@ -104,6 +110,14 @@ pub enum PackRefusal {
     /// It inflates to more than any limit permits.
     #[error("a pack that inflates to more than {limit} bytes")]
     Inflated {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// There are too many references to begin with.
+    #[error(
+        "a listing of references of more than {limit} bytes: `source.limits.listing` can be raised"
+    )]
+    Listing {
         /// The limit in bytes.
         limit: u64,
     },

@@ -58,7 +58,9 @@ pub use credentials::{
 };
 pub use error::{Cause, Disposition, GitError};
 pub use gnupg::OpenPgpKey;
-pub use incoming::{PACK_OBJECTS_MAX, PackLimits, PackRefusal, WHOLE_BYTES_MAX, WholeKind};
+pub use incoming::{
+    LISTING_BYTES_MAX, PACK_OBJECTS_MAX, PackLimits, PackRefusal, WHOLE_BYTES_MAX, WholeKind,
+};
 pub use known_hosts::{HostKeyError, LinePlace};
 pub use mirror::Mirror;
 pub use oid::{Oid, ParseOidError};

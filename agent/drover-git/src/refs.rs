@@ -1,6 +1,7 @@
 //! The references of a repository, as one listing saw them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::error::GitError;
 use crate::oid::Oid;
@@ -13,7 +14,8 @@ pub(crate) const PRIVATE_PREFIX: &str = "refs/drover/";
 pub struct RemoteRefs {
     url: String,
     /// Every reference by its full name; annotated tags also as `refs/tags/x^{}`.
-    all: BTreeMap<String, Oid>,
+    /// Shared, since some repositories have tens of thousands.
+    all: Arc<BTreeMap<String, Oid>>,
     /// What `HEAD` points to.
     default_branch: Option<String>,
 }
@@ -26,7 +28,7 @@ impl RemoteRefs {
     ) -> Self {
         Self {
             url,
-            all,
+            all: Arc::new(all),
             default_branch,
         }
     }

@@ -275,6 +275,7 @@ impl Worker {
             options.timeout,
             options.deadline,
             Arc::clone(&self.stopping),
+            options.limits.listing_bytes,
         ))
     }
 

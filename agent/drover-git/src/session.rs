@@ -24,8 +24,11 @@ pub(crate) struct Session {
     deadline: Instant,
     deadline_length: Duration,
     stopping: Arc<AtomicBool>,
+    listing_bytes_max: u64,
     failure: RefCell<Option<GitError>>,
     received: Cell<u64>,
+    /// Whether the remote's references are known, and something is asked of it.
+    asked: Cell<bool>,
     /// Looks at what a fetch brings. None: nothing is fetched.
     incoming: RefCell<Option<Incoming>>,
 }
@@ -58,6 +61,7 @@ impl Session {
         timeout: Duration,
         deadline: Duration,
         stopping: Arc<AtomicBool>,
+        listing_bytes_max: u64,
     ) -> Self {
         Self {
             carrier,
@@ -65,8 +69,10 @@ impl Session {
             deadline: Instant::now() + deadline,
             deadline_length: deadline,
             stopping,
+            listing_bytes_max,
             failure: RefCell::new(None),
             received: Cell::new(0),
+            asked: Cell::new(false),
             incoming: RefCell::new(None),
         }
     }
@@ -76,8 +82,9 @@ impl Session {
         self.incoming.replace(Some(incoming));
     }
 
-    /// Takes note of what libgit2 says to the program that sends packs.
+    /// Takes note of what libgit2 says to the program at the other end.
     pub(crate) fn said(&self, bytes: &[u8]) {
+        self.asked.set(true);
         if let Some(incoming) = &mut *self.incoming.borrow_mut() {
             incoming.said(bytes);
         }
@@ -94,6 +101,7 @@ impl Session {
             PackRefusal::Objects { .. }
             | PackRefusal::Whole { .. }
             | PackRefusal::Delta { .. }
+            | PackRefusal::Listing { .. }
             | PackRefusal::Inflated { .. } => GitError::Pack {
                 url: self.url(),
                 source: refusal,
@@ -221,6 +229,14 @@ impl Session {
         self.received.set(self.received.get() + bytes as u64);
         if self.received.get() > RESPONSE_BYTES_MAX {
             return Err(self.protocol(&format!("more than {RESPONSE_BYTES_MAX} bytes")));
+        }
+        if !self.asked.get() && self.received.get() > self.listing_bytes_max {
+            return Err(GitError::Pack {
+                url: self.url(),
+                source: PackRefusal::Listing {
+                    limit: self.listing_bytes_max,
+                },
+            });
         }
         Ok(())
     }

@@ -238,6 +238,8 @@ pub struct SourceLimits {
     pub objects: Option<u32>,
     /// Bytes of an object that has to be in memory as a whole.
     pub object_bytes: Option<u64>,
+    /// Bytes of a listing of references.
+    pub listing_bytes: Option<u64>,
 }
 
 /// Which way HTTP requests take.
@@ -561,15 +563,16 @@ fn bytes_of(text: &str) -> Option<u64> {
     number.checked_mul(1 << shift)
 }
 
-/// The smallest limit for one object: documents may have as much.
-const OBJECT_BYTES_MIN: u64 = 1 << 20;
+/// The smallest limit: a document may have as much.
+const LIMIT_BYTES_MIN: u64 = 1 << 20;
 
 fn source_limits(source: &Fields<'_>) -> SourceLimits {
     let fields = source.object("limits");
     SourceLimits {
         // None is that small.
         objects: Some(fields.integer("objects")).filter(|objects| *objects > 0),
-        object_bytes: bytes(&fields, "object", OBJECT_BYTES_MIN),
+        object_bytes: bytes(&fields, "object", LIMIT_BYTES_MIN),
+        listing_bytes: bytes(&fields, "listing", LIMIT_BYTES_MIN),
     }
 }
 

@@ -106,7 +106,7 @@ struct Content {
     seen: u64,
     delta: Option<DeltaSizes>,
     /// Of an object that is too large to be a base: what its id is made of.
-    hash: Option<Context>,
+    hash: Option<Box<Context>>,
 }
 
 /// The two numbers at the start of a difference: the sizes of its base and its result.
@@ -345,7 +345,7 @@ impl PackScan {
             });
             let mut context = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
             context.update(format!("blob {}\0", begun.size).as_bytes());
-            hash = Some(context);
+            hash = Some(Box::new(context));
         }
         self.inflate.reset(true);
         Ok(Part::Content(Content {

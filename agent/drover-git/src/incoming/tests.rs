@@ -11,6 +11,7 @@ use super::*;
 const LIMITS: PackLimits = PackLimits {
     objects: 1_000,
     whole_bytes: 10_000,
+    listing_bytes: 10_000,
 };
 
 const INFLATED_MAX: u64 = 1 << 20;
@@ -303,6 +304,7 @@ fn sample_limits() -> PackLimits {
     PackLimits {
         objects: 10_000,
         whole_bytes: 1 << 20,
+        listing_bytes: 10_000,
     }
 }
 

@@ -30,6 +30,7 @@ struct Place {
 const LIMITS: PackLimits = PackLimits {
     objects: 500,
     whole_bytes: 1 << 20,
+    listing_bytes: 100_000,
 };
 
 fn bounded() -> RemoteOptions {
@@ -274,6 +275,23 @@ fn numbers_and_folders_are_limited() {
     };
     assert!(too_large(refusal(fetch(&mirror, "long"))));
     fetch(&mirror, "main").unwrap();
+}
+
+#[test]
+fn listings_of_references_are_limited_over_both() {
+    let place = Place::new();
+    let tip = git(&place.repository, &["rev-parse", "main"]);
+    let lines = (0..2_000).map(|number| format!("create refs/heads/topic-{number} {tip}\n"));
+    let lines: String = lines.collect();
+    place.feed(&["update-ref", "--stdin"], lines.as_bytes());
+    let over_ssh = |options| place.over_ssh("reader", Access::Read, options);
+    for mirror in [place.over_http(bounded()), over_ssh(bounded())] {
+        let refused = refusal(fetch(&mirror, "main"));
+        assert_eq!(refused, PackRefusal::Listing { limit: 100_000 });
+    }
+    for mirror in [place.over_http(options()), over_ssh(options())] {
+        fetch(&mirror, "main").unwrap();
+    }
 }
 
 #[test]

@@ -77,6 +77,7 @@ fn limits(written: SourceLimits) -> PackLimits {
     PackLimits {
         objects: written.objects.unwrap_or(usual.objects),
         whole_bytes: written.object_bytes.unwrap_or(usual.whole_bytes),
+        listing_bytes: written.listing_bytes.unwrap_or(usual.listing_bytes),
     }
 }
 

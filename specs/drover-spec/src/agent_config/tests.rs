@@ -325,8 +325,10 @@ fn reads_how_much_a_fetch_may_bring() {
     let both = SourceLimits {
         objects: Some(2_000_000),
         object_bytes: Some(64 << 20),
+        listing_bytes: Some(1 << 30),
     };
-    assert_eq!(limits("{objects: 2000000, object: 64MiB}"), both);
+    let written = "{objects: 2000000, object: 64MiB, listing: 1GiB}";
+    assert_eq!(limits(written), both);
     assert_eq!(limits("{}"), SourceLimits::default());
     let plain = parsed("name: a\nsource: {url: x}\n");
     assert_eq!(plain.source.limits, SourceLimits::default());

@@ -335,6 +335,11 @@ pub(crate) static AGENT_SOURCE_LIMITS: Object = any(
             Shape::Text { max: 32 },
             "Bytes of an object that has to be in memory as a whole, such as `12MiB`: one that is sent as a difference to another one, and every folder, commit and tag. Default: 12MiB.",
         ),
+        optional(
+            "listing",
+            Shape::Text { max: 32 },
+            "Bytes of a listing of references, such as `8MiB`, which is some 120,000 of them. Default: 8MiB.",
+        ),
     ],
 );
 
