@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use drover_git::{GitError, Mirror, Oid};
 use drover_loop::{Checked, ProblemKind};
 use drover_model::{AcceptedDocument, GroupName};
+use drover_spec::parse_file;
 
 use crate::settings::Settings;
 
@@ -51,7 +52,8 @@ impl Sources {
                 self.missing += 1;
                 return Ok(());
             }
-            Found::File(Some(text)) if text.contains(&*document.text) => return Ok(()),
+            // As a whole: one that was cut at its end says something else.
+            Found::File(Some(text)) if has(path, &text, &document.text) => return Ok(()),
             Found::File(Some(_)) => {
                 format!("the document in force is not the one of {path} in commit {revision}")
             }
@@ -90,6 +92,12 @@ impl Sources {
     }
 }
 
+/// Returns whether a file has a document of exactly this text.
+fn has(path: &str, file: &str, document: &str) -> bool {
+    let parsed = parse_file(path, file.as_bytes());
+    parsed.documents.iter().any(|one| &*one.text == document)
+}
+
 /// What a commit of the configuration has.
 enum Found {
     /// It is not in the repository any more.
@@ -97,3 +105,6 @@ enum Found {
     /// The file, or that there is none.
     File(Option<String>),
 }
+
+#[cfg(test)]
+mod tests;
