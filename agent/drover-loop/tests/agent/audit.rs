@@ -236,6 +236,44 @@ async fn a_plan_that_does_not_follow_from_its_inputs_is_named() {
     assert_eq!(history.problems(), [(at, vec!["PlanDiffers"])]);
 }
 
+/// A gate that is open.
+const OPEN: &str = "apiVersion: drover/v1alpha1
+kind: Policy
+metadata: {name: open}
+spec:
+  on: gate
+  rules: [{expression: 'now.getHours(''UTC'') >= 0', message: closed}]
+---
+apiVersion: drover/v1alpha1
+kind: Binding
+metadata: {name: open}
+spec: {policy: open, selector: {}, enforcement: deny}
+";
+
+#[tokio::test]
+async fn a_commit_that_hides_which_policies_judged_is_named() {
+    let web = group("web", 3, "a");
+    let mut world = World::new(&[]);
+    let files = [
+        ("p.yaml", PROVIDER),
+        ("policy.yaml", OPEN),
+        ("web.yaml", &web),
+    ];
+    world.repository.commit(&files);
+    world.pass().await;
+    world.converge().await;
+    let mut history = History::of(&world);
+    assert_eq!(history.problems(), []);
+    let at = history.at("web: create 3");
+    let message = history.0[at].message.clone();
+    let says = message
+        .lines()
+        .find(|line| line.starts_with("Drover-Policy: "));
+    history.replace_in_message(at, &format!("{}\n", says.unwrap()), "");
+    history.seal_from(at);
+    assert_eq!(history.problems(), [(at, vec!["TrailerDiffers"])]);
+}
+
 #[tokio::test]
 async fn an_input_that_was_changed_afterwards_is_named() {
     let mut history = History::of(&busy().await);

@@ -82,7 +82,10 @@ pub(super) fn check_state(
         .as_ref()
         .and_then(|inputs| policies_digest(&inputs.policies));
     // A commit without a plan of its own names no policies.
-    if checked.inputs.is_some() && value(commit.trailers, "Drover-Policy").is_some() {
+    let inputs = format!("inputs/{}.json", state.name);
+    let planned = commit.changed.contains(&inputs) && checked.inputs.is_some();
+    let says = checked.inputs.is_some() && value(commit.trailers, "Drover-Policy").is_some();
+    if planned || says {
         compare("Drover-Policy", digest.as_deref(), commit, checked);
     }
     let by = commit.trailers.iter();
