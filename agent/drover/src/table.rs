@@ -1,5 +1,7 @@
 //! Tables for people, and in Markdown.
 
+use crate::printable::printable;
+
 #[cfg(test)]
 mod tests;
 
@@ -95,11 +97,7 @@ pub(crate) fn escape_markdown(text: &str) -> String {
 }
 
 fn one_line(cell: &str) -> String {
-    cell.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect::<String>()
-        .trim()
-        .to_owned()
+    printable(cell).trim().to_owned()
 }
 
 fn width(text: &str) -> usize {
