@@ -139,7 +139,7 @@ async fn an_event_that_the_receiver_chokes_on_holds_up_only_those_of_its_object(
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), told)
+    tokio::time::timeout(Duration::from_mins(1), told)
         .await
         .unwrap();
     sending.abort();
