@@ -17,6 +17,7 @@ use crate::support::{IDLE, PROVIDER, Sandbox, group};
 
 mod remotes;
 mod replays;
+mod words;
 
 /// The most memory that an agent may need for any of them.
 const PEAK_MAX_KIB: u64 = 128 << 10;

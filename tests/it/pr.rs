@@ -217,6 +217,53 @@ fn a_denied_change_and_a_mistake_are_failures_that_say_why() {
 }
 
 #[test]
+fn what_policies_say_before_and_after_a_change_is_told_once_and_denials_first() {
+    let asks = "requireApproval, approvals: {count: 1, from: [ann@example.com]}";
+    let (path, small) = limit(asks, "see https://evil.example and \"#1\"");
+    let (_, other) = limit(asks, "too large");
+    let other = other.replace("small", "tiny");
+    let other = other.replace("'too large'", "\"too \\u202e large for @ann\"");
+    let (_, denies) = limit("deny", "never");
+    let denies = denies.replace("small", "zero");
+    let before = [
+        PROVIDER,
+        (WEB, &web(3, "a")),
+        (path, &small),
+        ("policies/tiny.yaml", &other),
+        ("policies/zero.yaml", &denies),
+    ];
+    let pull = Pull::new(KINDS[0], &before);
+    // The clause has moved by a line, and says the same.
+    let moved = format!("# moved\n{small}");
+    let hidden = web(5, "a").replace("'a'", "\"b\\u202e\"");
+    pull.propose(&[(WEB, &hidden), (path, &moved)]);
+    let ran = pull.run(&["--no-rollout"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    let body = pull.comments().pop().unwrap();
+    for policy in ["small", "tiny", "zero"] {
+        // In the list, and in the details.
+        let told = body.matches(&format!("policy {policy} (policies/")).count();
+        assert_eq!(told, 2, "{policy}\n{body}");
+    }
+    assert!(body.contains("(policies/small.yaml:8:"), "{body}");
+    for part in body.split("<details>") {
+        assert!(
+            part.find("policy zero") < part.find("policy small"),
+            "{part}"
+        );
+    }
+    assert!(body.contains("PolicyDenied, ApprovalNeeded |"), "{body}");
+    let hidden = |c: char| {
+        c.is_control() && !matches!(c, '\r' | '\n') || ('\u{200b}'..='\u{206f}').contains(&c)
+    };
+    assert!(!body.contains(hidden), "{body:?}");
+    assert!(body.contains("properties.image: \"b\\u202e\""), "{body}");
+    for live in ["https://", "#1", "@ann"] {
+        assert!(!body.contains(live), "{live}: {body}");
+    }
+}
+
+#[test]
 fn limits_are_honoured_and_a_lost_answer_makes_no_second_comment() {
     for (fault, least) in [
         (Fault::TooMany, 1),

@@ -286,3 +286,31 @@ fn ten_agents_that_push_to_one_repository_lose_nothing() {
         }
     }
 }
+
+#[test]
+fn credentials_are_not_sent_where_anybody_could_read_them() {
+    let sandbox = sandbox(1);
+    let why = "credentials are sent over https only";
+    for login in ["t0kenword@", "me:t0kenword@"] {
+        let source = format!("--source=http://{login}git.example.com/fleet.git");
+        let ran = sandbox.drover(&["get", "groups", &source, "--data-dir", "data"]);
+        let ran = ran.exits(64).says(why);
+        assert!(!ran.stderr.contains("t0kenword"), "{}", ran.stderr);
+    }
+    let agent = std::fs::read_to_string(sandbox.path("agent.yaml")).unwrap();
+    let local = sandbox.path("fleet.git").display().to_string();
+    sandbox.write("token", "t0kenword\n");
+    let token = sandbox.path("token").display().to_string();
+    let with =
+        |url: &str, more: &str| sandbox.write("agent.yaml", &(agent.replace(&local, url) + more));
+    with(
+        "http://git.example.com/fleet.git",
+        &format!("credentials: {{source: {{tokenFile: '{token}'}}}}\n"),
+    );
+    let ran = sandbox.with_config(&["get", "groups"]).exits(1);
+    ran.says("`url` must begin with https://")
+        .says("agent.yaml:2:");
+    with("http://me:t0kenword@git.example.com/fleet.git", "");
+    let ran = sandbox.with_config(&["get", "groups"]).exits(64).says(why);
+    assert!(!ran.stderr.contains("t0kenword"), "{}", ran.stderr);
+}

@@ -1,6 +1,5 @@
 //! The HTTP client of a remote: rustls with ring, our own choice of authorities, no redirects.
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::credentials::{ClientCertificate, Login, Proxy, RemoteOptions};
 use crate::error::{Cause, GitError};
+use crate::url::is_loopback;
 
 /// Hosts decide by the prefix `git/` whether to answer a Git client or a browser.
 const USER_AGENT: &str = "git/2.0 (drover)";
@@ -31,6 +31,7 @@ pub(crate) fn build(
         .referer(false);
     builder = builder.tls_backend_preconfigured(tls(url, options, shown)?);
     builder = match &options.proxy {
+        // A proxy of the environment is meant for the outside world.
         Proxy::Environment if is_loopback(url) => builder.no_proxy(),
         Proxy::Environment => builder,
         Proxy::Off => builder.no_proxy(),
@@ -52,13 +53,6 @@ fn through(url: &Url, proxy: &str, login: Option<&Login>) -> Result<reqwest::Pro
     };
     let credentials = login.read()?;
     Ok(through.basic_auth(&credentials.username, credentials.password.expose()))
-}
-
-/// A proxy of the environment is meant for the outside world.
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn tls(

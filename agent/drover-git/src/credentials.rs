@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use data_encoding::{BASE64, BASE64_NOPAD};
+
 use crate::error::{Cause, GitError};
 use crate::files;
 use crate::incoming::PackLimits;
@@ -40,8 +42,9 @@ impl fmt::Display for Secret {
 /// What stands in a text where a secret was.
 const REDACTED: &str = "[redacted]";
 
-/// A user name and its password or token, sent only to the origin of the repository's URL.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A user name and its password or token, sent only to the origin of the repository's URL. Hosts take a token as the
+/// user name too, so that is not printed either.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// The user name; hosts that want a token alone take any name.
     pub username: String,
@@ -101,26 +104,51 @@ fn read_credential(path: &Path) -> Result<String, GitError> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Credentials");
+        shown.field("username", &Secret::new(self.username.as_str()));
+        shown.field("password", &self.password).finish()
+    }
+}
+
+/// What some hosts want for a password where the user name is a token.
+const NO_PASSWORD: &str = "x-oauth-basic";
+
+/// User names that are no secret, whatever stands beside them: a host's name may have them.
+const KNOWN_NAMES: &[&str] = &["git", "oauth2", "x-access-token", "x-token-auth", ANY_NAME];
+
 impl Credentials {
-    /// Removes the password from a text that came from somewhere else.
+    /// Removes the password, or the token that stands in the user name's place, from a text that came from somewhere
+    /// else, in the forms that a URL and a header have them too.
     pub(crate) fn scrub(&self, text: &str) -> String {
-        let password = self.password.expose();
-        if password.is_empty() {
-            return text.to_owned();
+        let (name, password) = (self.username.as_str(), self.password.expose());
+        let is_token = password.is_empty() || password == NO_PASSWORD;
+        let lone = (is_token && !KNOWN_NAMES.contains(&name)).then_some(name);
+        let basic = format!("{name}:{password}");
+        let mut forms = vec![
+            BASE64.encode(basic.as_bytes()),
+            BASE64_NOPAD.encode(basic.as_bytes()),
+        ];
+        for secret in [Some(password), lone].into_iter().flatten() {
+            forms.extend([in_url(secret), secret.to_owned()]);
         }
-        let encoded: String = reqwest::Url::parse("http://h").map_or_else(
-            |_| String::new(),
-            |mut url| match url.set_password(Some(password)) {
-                Ok(()) => url.password().unwrap_or_default().to_owned(),
-                Err(()) => String::new(),
-            },
-        );
-        let text = text.replace(password, REDACTED);
-        if encoded.is_empty() {
-            text
-        } else {
-            text.replace(&encoded, REDACTED)
+        let mut text = text.to_owned();
+        for form in forms.iter().filter(|form| !form.is_empty()) {
+            text = text.replace(form, REDACTED);
         }
+        text
+    }
+}
+
+/// Returns a secret as a URL has it.
+fn in_url(secret: &str) -> String {
+    let Ok(mut url) = reqwest::Url::parse("http://h") else {
+        return String::new();
+    };
+    match url.set_password(Some(secret)) {
+        Ok(()) => url.password().unwrap_or_default().to_owned(),
+        Err(()) => String::new(),
     }
 }
 

@@ -179,7 +179,7 @@ fn why_not(told: &str) -> String {
     let lines = || told.lines().filter_map(|line| line.strip_prefix("gpg: "));
     let failed = lines().find(|line| line.contains("failed: "));
     let locked = told.contains("[GNUPG:] NEED_PASSPHRASE ");
-    let why = match failed.or_else(|| lines().last()) {
+    let why = match failed.or_else(|| lines().next_back()) {
         None => "gpg does not say why",
         Some(_) if failed.is_none() && locked => "the key needs a passphrase, and none is given",
         Some(why) => why,

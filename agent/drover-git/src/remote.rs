@@ -252,7 +252,10 @@ impl Worker {
                     Purpose::Write => options.for_writing(),
                 };
                 let credentials = match login {
-                    Some(login) => Some(login.read()?),
+                    Some(login) => {
+                        place.confidential()?;
+                        Some(login.read()?)
+                    }
                     None => place.credentials().cloned(),
                 };
                 let client = self.client(base, purpose, options)?;

@@ -1,6 +1,7 @@
 //! Where a repository is: parsed strictly once, canonical, printed without credentials.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 
 use reqwest::Url;
@@ -51,6 +52,9 @@ pub enum UrlError {
         /// The scheme, for example `ftp`.
         scheme: String,
     },
+    /// Credentials that anybody on the way could read.
+    #[error("credentials are sent over https only, or to this machine")]
+    PlainCredentials,
     /// Anything else that does not parse.
     #[error("not the URL of a repository: {reason}")]
     Invalid {
@@ -152,10 +156,28 @@ impl SourceUrl {
         let credentials = take_credentials(&mut url)?;
         let path = url.path().trim_end_matches('/').to_owned();
         url.set_path(&path);
-        Ok(Self {
+        let url = Self {
             place: Place::Http(url),
             credentials,
-        })
+        };
+        match url.credentials {
+            Some(_) => url.confidential().map(|()| url),
+            None => Ok(url),
+        }
+    }
+
+    /// Asserts that nobody on the way can read what is sent: credentials go nowhere else.
+    ///
+    /// # Errors
+    ///
+    /// [`UrlError::PlainCredentials`] for `http` to another machine.
+    pub fn confidential(&self) -> Result<(), UrlError> {
+        match &self.place {
+            Place::Http(url) if url.scheme() != "https" && !is_loopback(url) => {
+                Err(UrlError::PlainCredentials)
+            }
+            Place::Http(_) | Place::Local(_) | Place::Ssh(_) => Ok(()),
+        }
     }
 
     /// Tells whether the repository is on this machine and opened in place.
@@ -234,6 +256,13 @@ impl PartialEq for SourceUrl {
 }
 
 impl Eq for SourceUrl {}
+
+/// Tells whether a URL leads to this machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
 
 /// Git's rule: a colon before the first slash makes it `host:path`.
 fn is_scp_form(text: &str) -> bool {

@@ -69,15 +69,19 @@ fn body_line(text: &str) -> String {
     line(&format!("- {text}"), LINE_MAX)
 }
 
+/// Returns whether a character is obeyed or hidden by what shows it: control characters, line breaks among them, and
+/// what reorders or hides the text around it.
+pub fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{2028}' | '\u{2029}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
 /// Returns `text` on one line, without control characters, and at most `max` characters long.
 pub(crate) fn line(text: &str, max: usize) -> String {
     let mut clean = String::with_capacity(text.len().min(max));
     let mut space = false;
     for character in text.chars() {
-        // Control characters include line breaks; the others reorder or hide what follows them.
-        let hidden = character.is_control()
-            || matches!(character, '\u{2028}' | '\u{2029}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-        if character.is_whitespace() || hidden {
+        if character.is_whitespace() || is_hidden(character) {
             space = !clean.is_empty();
             continue;
         }

@@ -39,6 +39,7 @@ mod operations;
 mod output;
 mod plan_view;
 mod plugins;
+mod printable;
 mod providers;
 mod reviews;
 mod secrets;

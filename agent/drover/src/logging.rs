@@ -25,10 +25,11 @@ pub(crate) fn start(cli: &Cli, ui: Ui) {
         .with_default_directive(LevelFilter::WARN.into())
         .try_from_env()
         .unwrap_or_else(|_| own(level));
+    let color = ui.err_color();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(AroundBars::default)
-        .with_ansi(ui.err_color())
+        .with_writer(move || AroundBars::new(color))
+        .with_ansi(color)
         .with_target(false);
     let started = match format {
         LogFormat::Text => builder.compact().try_init(),

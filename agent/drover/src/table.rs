@@ -1,5 +1,7 @@
 //! Tables for people, and in Markdown.
 
+use crate::printable::printable;
+
 #[cfg(test)]
 mod tests;
 
@@ -73,10 +75,16 @@ impl Table {
     }
 }
 
-/// Escapes what Markdown or a forge would interpret: markup, HTML, mentions.
+/// Shows nothing, and ends what a forge would take for a mention, a reference or an address.
+const BREAK: &str = "&#8203;";
+
+/// Escapes what Markdown or a forge would interpret: markup, HTML, mentions, references, addresses. What is hidden is
+/// shown.
 pub(crate) fn escape_markdown(text: &str) -> String {
+    let text = printable(text);
     let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
+    let mut rest = text.chars();
+    while let Some(character) = rest.next() {
         match character {
             '|' | '`' | '*' | '_' | '[' | ']' | '\\' | '~' => {
                 out.push('\\');
@@ -85,21 +93,36 @@ pub(crate) fn escape_markdown(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '&' => out.push_str("&amp;"),
-            // A zero-width space keeps the text readable and the mention dead.
-            '@' => out.push_str("@\u{200b}"),
-            '\n' | '\r' => out.push(' '),
+            '\r' => out.push(' '),
             _ => out.push(character),
+        }
+        if is_live(character, rest.as_str(), &out) {
+            out.push_str(BREAK);
         }
     }
     out
 }
 
+/// Whether something that forges make a link of would go on behind a character: a mention, an issue, a merge request,
+/// a snippet, a milestone, a label, an epic, an address.
+fn is_live(character: char, rest: &str, out: &str) -> bool {
+    let named = rest.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '"' | '_'));
+    let ends = |word: &str| {
+        let from = out.len().checked_sub(word.len());
+        let end = from.and_then(|from| out.get(from..));
+        end.is_some_and(|end| end.eq_ignore_ascii_case(word))
+    };
+    match character {
+        '@' | '#' | '!' | '$' | '%' | '~' | '&' => named,
+        ':' => rest.starts_with("//"),
+        'w' | 'W' => rest.starts_with('.') && ends("www"),
+        '-' => named && ends("gh-"),
+        _ => false,
+    }
+}
+
 fn one_line(cell: &str) -> String {
-    cell.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect::<String>()
-        .trim()
-        .to_owned()
+    printable(cell).trim().to_owned()
 }
 
 fn width(text: &str) -> usize {

@@ -1,9 +1,10 @@
 //! Where output goes: results on stdout, everything else on stderr; colour only where a person
-//! looks.
+//! looks. Nothing reaches a terminal that it would obey or hide, whoever wrote it, but colours of our own.
 
 use std::io::{self, IsTerminal as _, Write};
 
 use crate::cli::ColorChoice;
+use crate::printable::shown;
 
 /// The two streams of a command, and whether they may be coloured.
 #[derive(Debug, Clone, Copy)]
@@ -49,10 +50,6 @@ impl Style {
     }
 }
 
-#[expect(
-    clippy::unused_self,
-    reason = "who writes has to hold the streams: output does not come from just anywhere"
-)]
 impl Ui {
     /// Looks at the streams and at `NO_COLOR`.
     pub(crate) fn new(choice: ColorChoice) -> Self {
@@ -88,7 +85,7 @@ impl Ui {
     /// Writes a result and ends the line if it is not ended.
     pub(crate) fn result(self, text: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
+        out.write_all(shown(text, self.out_color).as_bytes())?;
         if !text.is_empty() && !text.ends_with('\n') {
             out.write_all(b"\n")?;
         }
@@ -98,7 +95,7 @@ impl Ui {
     /// Writes a message for people. A closed stderr is nobody's failure.
     pub(crate) fn message(self, text: &str) {
         let mut err = io::stderr().lock();
-        let _ = err.write_all(text.as_bytes());
+        let _ = err.write_all(shown(text, self.err_color).as_bytes());
         if !text.ends_with('\n') {
             let _ = err.write_all(b"\n");
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -410,6 +410,17 @@ fn source(fields: &Fields<'_>) -> Option<Source> {
     let push = credentials.has("push").then_some(push);
     let source = fields.object("source");
     let url = source.text("url");
+    let sends = |files: &CredentialFiles| {
+        files.username.is_some() || files.password.is_some() || files.token.is_some()
+    };
+    let sends = sends(&files) || push.as_ref().is_some_and(sends);
+    if let (true, Some(url), Some(entry)) = (sends, &url, source.get("url").1)
+        && is_plain(url)
+    {
+        let why =
+            "must begin with https://: credentials are sent over https only, or to this machine";
+        source.bad(entry, why);
+    }
     let branch = branch(&source, "branch");
     let folder = folder(&source);
     let interval = source.duration("interval");
@@ -502,6 +513,23 @@ fn credential_files(fields: &Fields<'_>, names: &[&'static str]) -> CredentialFi
         bad(message, "sshPassphraseFile");
     }
     files
+}
+
+/// Whether anybody on the way could read what is sent to a URL. One with credentials of its own is refused by who
+/// opens it: a mistake here would show them with its line.
+fn is_plain(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return false;
+    };
+    let place = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
+    let bracketed = place.strip_prefix('[').and_then(|it| it.split_once(']'));
+    let host = match bracketed {
+        Some((host, _)) => host,
+        None => place.split(':').next().unwrap_or_default(),
+    };
+    let here = host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    scheme.eq_ignore_ascii_case("http") && !place.contains('@') && !here
 }
 
 /// Reads which way HTTP requests take.

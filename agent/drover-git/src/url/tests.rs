@@ -22,8 +22,8 @@ fn spellings_of_one_place_are_equal() {
     assert_eq!(canonical("/srv//fleet/"), "/srv/fleet");
     assert_eq!(canonical("file:///srv/fleet"), "/srv/fleet");
     assert_eq!(
-        SourceUrl::parse("http://a:b@h/x").unwrap(),
-        SourceUrl::parse("http://h:80/x/").unwrap()
+        SourceUrl::parse("https://a:b@h/x").unwrap(),
+        SourceUrl::parse("https://h:443/x/").unwrap()
     );
 }
 
@@ -48,6 +48,67 @@ fn texts_from_elsewhere_are_scrubbed_of_the_password() {
         .unwrap()
         .scrub("saw p/q and p%2Fq in a log");
     assert_eq!(scrubbed, "saw [redacted] and [redacted] in a log");
+}
+
+#[test]
+fn a_token_in_place_of_the_user_name_is_a_secret_too() {
+    let word = std::process::id();
+    for password in ["", ":", ":x-oauth-basic"] {
+        let url = SourceUrl::parse(&format!("https://{word}%2Fx{password}@h/x")).unwrap();
+        let credentials = url.credentials().unwrap();
+        let header = format!("{word}/x:{}", credentials.password.expose());
+        let header = data_encoding::BASE64.encode(header.as_bytes());
+        let text = format!("saw {word}/x, {word}%2Fx and Basic {header}");
+        assert_eq!(
+            credentials.scrub(&text),
+            "saw [redacted], [redacted] and Basic [redacted]"
+        );
+        let printed = format!("{url} {url:?} {credentials:?}");
+        assert!(!printed.contains(&word.to_string()), "{printed}");
+    }
+    // A name beside a password is none, nor is the one that hosts want: their own names have it.
+    let scrubbed = |text: &str| {
+        let url = SourceUrl::parse(text).unwrap();
+        url.credentials().unwrap().scrub("robot at git.example.com")
+    };
+    assert_eq!(
+        scrubbed("https://robot:word@h/x"),
+        "robot at git.example.com"
+    );
+    assert_eq!(scrubbed("https://git@h/x"), "robot at git.example.com");
+}
+
+#[test]
+fn credentials_go_to_this_machine_or_over_https_only() {
+    for text in [
+        "https://a:b@h/x",
+        "http://a:b@127.0.0.1:8080/x",
+        "http://a:b@[::1]/x",
+        "http://a@localhost/x",
+    ] {
+        assert!(SourceUrl::parse(text).is_ok(), "{text}");
+    }
+    for text in [
+        "http://a:b@h/x",
+        "HTTP://a@192.0.2.1/x",
+        "http://a:@localhost.example.com/x",
+        "http://:b@127.0.0.1.example.com/x",
+    ] {
+        assert_eq!(
+            SourceUrl::parse(text),
+            Err(UrlError::PlainCredentials),
+            "{text}"
+        );
+    }
+    let plain = SourceUrl::parse("http://h/x").unwrap();
+    assert_eq!(plain.confidential(), Err(UrlError::PlainCredentials));
+    for text in ["http://127.0.0.2/x", "https://h/x", "/srv/x", "h:x"] {
+        assert_eq!(
+            SourceUrl::parse(text).unwrap().confidential(),
+            Ok(()),
+            "{text}"
+        );
+    }
 }
 
 #[test]

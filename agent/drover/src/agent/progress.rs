@@ -9,6 +9,8 @@ use drover_loop::{GroupReport, PassReport};
 use drover_model::{GroupName, GroupPhase};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::printable::shown;
+
 /// The bars of this process; the log must not be written across them.
 static BARS: OnceLock<MultiProgress> = OnceLock::new();
 
@@ -111,16 +113,29 @@ fn message(group: &GroupReport) -> String {
     )
 }
 
-/// Writes to stderr, around the bars if there are any.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct AroundBars;
+/// Writes to stderr, around the bars if there are any, and nothing that a terminal obeys but colours.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AroundBars {
+    color: bool,
+}
+
+impl AroundBars {
+    pub(crate) fn new(color: bool) -> Self {
+        Self { color }
+    }
+}
 
 impl Write for AroundBars {
+    /// Writes all of it: an event comes in one piece.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        let text = shown(&text, self.color);
+        let write = || io::stderr().lock().write_all(text.as_bytes());
         match BARS.get() {
-            Some(bars) => bars.suspend(|| io::stderr().lock().write(bytes)),
-            None => io::stderr().lock().write(bytes),
+            Some(bars) => bars.suspend(write)?,
+            None => write()?,
         }
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -10,6 +10,7 @@ use crate::cli::{LogArgs, Output};
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
 use crate::output;
+use crate::printable::printable;
 use crate::settings::Settings;
 use crate::snapshot::{GROUPS_FOLDER, Repository};
 use crate::table::Table;
@@ -159,11 +160,4 @@ fn full(entries: &[CommitInfo], ui: Ui) -> String {
         }
     }
     text
-}
-
-/// A commit may hold anything; a terminal must not obey it.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }

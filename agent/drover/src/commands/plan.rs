@@ -447,13 +447,28 @@ fn judge(view: &mut PlanView, sets: &[&PolicySet], facts: &GroupFacts<'_>, chang
         view.approvals_needed = view.approvals_needed.max(needs.max().unwrap_or(0));
         verdicts.extend(said);
     }
+    view.denied = verdicts.iter().any(Verdict::withholds);
     let against = verdicts
         .iter()
         .filter(|verdict| verdict.outcome != Outcome::Passed);
-    let mut holds: Vec<PlanHold> = against.map(hold).collect();
-    holds.dedup_by(|a, b| a.message == b.message && a.code == b.code);
-    view.denied = verdicts.iter().any(Verdict::withholds);
-    view.holds = holds;
+    let mut told: Vec<&Verdict> = Vec::new();
+    for verdict in against {
+        // Both say the same: shown is the place in the later one, which people review.
+        match told.iter_mut().find(|it| says_the_same(it, verdict)) {
+            Some(same) => *same = verdict,
+            None => told.push(verdict),
+        }
+    }
+    view.holds = told.into_iter().map(hold).collect();
+}
+
+/// Whether two verdicts differ in nothing but where the clause stands.
+fn says_the_same(one: &Verdict, other: &Verdict) -> bool {
+    one.enforcement == other.enforcement
+        && one.policy == other.policy
+        && one.outcome == other.outcome
+        && one.message == other.message
+        && one.values == other.values
 }
 
 fn hold(verdict: &Verdict) -> PlanHold {

@@ -17,6 +17,7 @@ use crate::cli::{Output, Subject, WhyArgs};
 use crate::error::{CommandError, CommandResult};
 use crate::exit::Exit;
 use crate::output;
+use crate::printable::printable;
 use crate::settings::Settings;
 use crate::snapshot::{Reader, Repository, Snapshot};
 use crate::ui::{Style, Ui};
@@ -438,7 +439,7 @@ fn render(chain: &Chain, color: bool) -> String {
     let mut text = format!(
         "{} {}\n",
         Style::Bold.paint(&chain.name, color),
-        chain.state
+        printable(&chain.state)
     );
     for link in &chain.holds {
         let reason = link
@@ -447,7 +448,11 @@ fn render(chain: &Chain, color: bool) -> String {
             .map(|r| format!(" ({r})"))
             .unwrap_or_default();
         let code = Style::Yellow.paint(link.hold.code, color);
-        let _ = writeln!(text, "├─ held by {code}{reason}: {}", link.hold.message);
+        let _ = writeln!(
+            text,
+            "├─ held by {code}{reason}: {}",
+            printable(&link.hold.message)
+        );
         if let Some(policy) = &link.hold.policy {
             render_clause(&mut text, policy, link.clause.as_deref());
         }
@@ -456,7 +461,12 @@ fn render(chain: &Chain, color: bool) -> String {
         }
     }
     for decided in &chain.decisions {
-        let _ = writeln!(text, "├─ {}: {}", decided.what, decided.policy.message);
+        let _ = writeln!(
+            text,
+            "├─ {}: {}",
+            decided.what,
+            printable(&decided.policy.message)
+        );
         render_clause(&mut text, &decided.policy, decided.clause.as_deref());
         if let Some(origin) = &decided.origin {
             let _ = writeln!(text, "│  └─ from {}", render_origin(origin));
@@ -471,7 +481,7 @@ fn render(chain: &Chain, color: bool) -> String {
         let _ = writeln!(
             text,
             "├─ document {}: {}",
-            document.file,
+            printable(&document.file),
             render_origin(document)
         );
     }
@@ -482,10 +492,10 @@ fn render(chain: &Chain, color: bool) -> String {
             "├─ {} {} {}",
             Style::Dim.paint(&id, color),
             event.time,
-            event.subject
+            printable(&event.subject)
         );
         for line in event.lines.iter().filter(|line| !line.is_empty()) {
-            let _ = writeln!(text, "│    {line}");
+            let _ = writeln!(text, "│    {}", printable(line));
         }
         if let Some(source) = &event.source {
             let _ = writeln!(text, "│    └─ from {}", render_origin(source));
@@ -506,6 +516,7 @@ fn render_people(text: &mut String, chain: &Chain) {
             operation,
         } = approved;
         let operation: String = operation.chars().take(10).collect();
+        let because = printable(because);
         let _ = writeln!(
             text,
             "├─ change {change} approved by {signer} at {at}: {because} (operation {operation})"
@@ -522,6 +533,7 @@ fn render_people(text: &mut String, chain: &Chain) {
             effect,
         } = asked;
         let commit: String = commit.chars().take(10).collect();
+        let because = printable(because);
         let nothing = if *effect {
             ""
         } else {
@@ -550,7 +562,8 @@ fn render_orders(text: &mut String, orders: &[OrderedBy]) {
         } = ordered;
         let commit: String = commit.chars().take(10).collect();
         let state = state.to_lowercase();
-        let why = why.as_ref().map(|why| format!(": {why}"));
+        let because = printable(because);
+        let why = why.as_ref().map(|why| format!(": {}", printable(why)));
         let why = why.unwrap_or_default();
         let _ = writeln!(
             text,
@@ -560,16 +573,17 @@ fn render_orders(text: &mut String, orders: &[OrderedBy]) {
 }
 
 fn render_clause(text: &mut String, policy: &PolicyHoldView, clause: Option<&str>) {
-    let clause = clause.unwrap_or(&policy.message);
+    let clause = printable(clause.unwrap_or(&policy.message));
     let place = format!("{}:{}:{}", policy.file, policy.line, policy.column);
     let _ = writeln!(text, "│  ├─ clause {place}: {clause}");
     let _ = writeln!(text, "│  ├─ bound by {}", policy.binding);
     for (name, value) in &policy.values {
-        let _ = writeln!(text, "│  ├─ with {name} = {value}");
+        let _ = writeln!(text, "│  ├─ with {name} = {}", printable(value));
     }
 }
 
 fn render_origin(origin: &Origin) -> String {
     let id = origin.commit.chars().take(7).collect::<String>();
-    format!("commit {id} by {}: {}", origin.author, origin.subject)
+    let (author, subject) = (printable(&origin.author), printable(&origin.subject));
+    format!("commit {id} by {author}: {subject}")
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{ChangeView, FieldView, PlanHold, PlanView, headline};
+use crate::printable::{printable, shown};
 use crate::table::{Table, escape_markdown};
 
 /// The longest plan of a comment. Hosts take 65,536 characters and more; half is left for the rollout.
@@ -21,7 +22,13 @@ const VALUE_MAX: usize = 160;
 pub(crate) fn markdown(plans: &[PlanView], marker: &str) -> String {
     let mut out = format!("{}\n**{}**\n\n", marked(marker), headline(plans));
     withheld(plans, &mut out);
-    let changed: Vec<&PlanView> = plans.iter().filter(|plan| plan.is_pending()).collect();
+    let mut changed: Vec<&PlanView> = plans.iter().filter(|plan| plan.is_pending()).collect();
+    // What is denied is the last to be left out.
+    changed.sort_by_key(|plan| match (plan.denied, plan.approvals_needed) {
+        (true, _) => 0,
+        (false, 1..) => 1,
+        (false, 0) => 2,
+    });
     if changed.is_empty() {
         return out;
     }
@@ -54,26 +61,36 @@ pub(crate) fn marked(marker: &str) -> String {
     )
 }
 
+/// Returns what a hold comes after: denials are first, then what must be approved.
+fn weight(hold: &PlanHold) -> u8 {
+    match hold.code.as_str() {
+        "PolicyDenied" | "ApprovalRejected" => 0,
+        "ApprovalNeeded" => 1,
+        _ => 2,
+    }
+}
+
+/// Returns the holds of a plan by their weight.
+fn ordered(plan: &PlanView) -> impl Iterator<Item = &PlanHold> {
+    let mut holds: Vec<&PlanHold> = plan.holds.iter().collect();
+    holds.sort_by_key(|hold| weight(hold));
+    holds.into_iter()
+}
+
 /// What is denied first, then what must be approved.
 fn withheld(plans: &[PlanView], out: &mut String) {
-    let codes = [
-        ["PolicyDenied", "ApprovalRejected"].as_slice(),
-        &["ApprovalNeeded"],
-    ];
     let mut left_out = 0;
-    for codes in codes {
-        let holds = plans.iter().flat_map(|plan| {
-            let holds = plan.holds.iter();
-            let holds = holds.filter(|hold| codes.contains(&hold.code.as_str()));
-            holds.map(move |hold| (plan, hold))
-        });
-        for (plan, hold) in holds.filter(|(plan, _)| plan.denied || plan.approvals_needed > 0) {
-            let group = escape_markdown(&plan.group);
-            let line = format!("- {group}: {}\n", escape_markdown(&hold.message));
-            if out.len() + line.len() > DETAILS_MIN {
-                left_out += 1;
-            } else {
-                out.push_str(&line);
+    for weight in [0, 1] {
+        let plans = plans.iter();
+        for plan in plans.filter(|plan| plan.denied || plan.approvals_needed > 0) {
+            for hold in ordered(plan).filter(|hold| self::weight(hold) == weight) {
+                let group = escape_markdown(&plan.group);
+                let line = format!("- {group}: {}\n", escape_markdown(&hold.message));
+                if out.len() + line.len() > DETAILS_MIN {
+                    left_out += 1;
+                } else {
+                    out.push_str(&line);
+                }
             }
         }
     }
@@ -105,7 +122,8 @@ fn overview(changed: &[&PlanView], out: &mut String) -> usize {
                 .map(|change| pick(change).to_string())
                 .unwrap_or_default()
         };
-        let holds: Vec<&str> = plan.holds.iter().map(|hold| hold.code.as_str()).collect();
+        let mut holds: Vec<&str> = ordered(plan).map(|hold| hold.code.as_str()).collect();
+        holds.dedup();
         let cells = vec![
             plan.group.clone(),
             plan.verdict(),
@@ -158,7 +176,7 @@ fn details(plan: &PlanView) -> String {
         let instances = escape_markdown(&step.instances.join(", "));
         let _ = writeln!(out, "- now: {} {instances} ({})", step.action, step.cause);
     }
-    for hold in &plan.holds {
+    for hold in ordered(plan) {
         out.push_str(&held(hold));
     }
     if let Some(change) = &plan.change {
@@ -210,20 +228,21 @@ fn held(hold: &PlanHold) -> String {
     )
 }
 
-/// Returns what differs, as lines of a diff.
+/// Returns what differs, as lines of a diff. Values are JSON, in which an escape is what it stands for.
 fn difference(fields: &[FieldView]) -> String {
     let mut out = String::new();
     for field in fields.iter().take(FIELDS_MAX) {
+        let name = printable(&field.field);
         if let Some(old) = &field.old {
-            let _ = writeln!(out, "- {}: {}", field.field, short(old));
+            let _ = writeln!(out, "- {name}: {}", short(old));
         }
         let class = &field.class;
         match &field.new {
             Some(new) => {
-                let _ = writeln!(out, "+ {}: {}   # {class}", field.field, short(new));
+                let _ = writeln!(out, "+ {name}: {}   # {class}", short(new));
             }
             None => {
-                let _ = writeln!(out, "+ # {} is gone: {class}", field.field);
+                let _ = writeln!(out, "+ # {name} is gone: {class}");
             }
         }
     }
@@ -234,6 +253,7 @@ fn difference(fields: &[FieldView]) -> String {
 }
 
 fn short(value: &str) -> String {
+    let value = printable(value);
     let mut text: String = value.chars().take(VALUE_MAX).collect();
     if text.len() < value.len() {
         text.push_str("...");
@@ -241,8 +261,9 @@ fn short(value: &str) -> String {
     text
 }
 
-/// Returns a block of code that its content cannot end.
+/// Returns a block of code that its content cannot end, and in which nothing is hidden.
 pub(crate) fn fenced(language: &str, content: &str) -> String {
+    let content = shown(content, false);
     let mut longest = 0;
     let mut run = 0;
     for character in content.chars() {

@@ -82,3 +82,52 @@ fn markdown_stays_within_what_hosts_take() {
         "nothing says that groups are missing"
     );
 }
+
+#[test]
+fn markdown_shows_what_is_hidden_in_a_value() {
+    let mut plan = plan("web", false);
+    plan.fields[0].field = "properties.a\n+ b".to_owned();
+    plan.fields[0].new = Some("\"rm \u{202e}x\u{2066}\u{200b}\"".to_owned());
+    plan.holds[0].message = "see https://evil.example, #1, @ann \u{202e}".to_owned();
+    let text = markdown(&[plan], "a..b");
+    let hidden = |c: char| c != '\n' && drover_loop::is_hidden(c);
+    assert!(!text.contains(hidden), "{text:?}");
+    let line = "+ properties.a + b: \"rm \\u202ex\\u2066\\u200b\"   # replace\n";
+    assert!(text.contains(line), "{text}");
+    let held = "see https:&#8203;//evil.example, #&#8203;1, @&#8203;ann";
+    assert!(text.contains(held), "{text}");
+}
+
+#[test]
+fn markdown_tells_denials_before_approvals_everywhere() {
+    let hold = |code: &str, message: &str| PlanHold {
+        code: code.to_owned(),
+        message: message.to_owned(),
+        reason: None,
+        routine: false,
+    };
+    let mut asks = plan("asks", false);
+    asks.holds = vec![hold("ApprovalNeeded", "must be approved: asks")];
+    asks.approvals_needed = 1;
+    let mut denied = plan("denied", true);
+    denied.holds = vec![
+        hold("ApprovalNeeded", "must be approved: denied"),
+        hold("PolicyDenied", "no"),
+    ];
+    denied.approvals_needed = 1;
+    let text = markdown(&[plan("plain", false), asks, denied], "a..b");
+    let order = |words: &[&str]| {
+        let places: Vec<usize> = words.iter().map(|word| text.find(word).unwrap()).collect();
+        assert!(places.is_sorted(), "{words:?}: {places:?}\n{text}");
+    };
+    order(&[
+        "- denied: no",
+        "- asks: must be",
+        "- denied: must be",
+        "| group",
+    ]);
+    order(&["| denied |", "| asks |", "| plain |"]);
+    order(&["<summary>denied", "<summary>asks", "<summary>plain"]);
+    assert!(text.contains("PolicyDenied, ApprovalNeeded |"), "{text}");
+    order(&["- held: PolicyDenied", "- held: ApprovalNeeded"]);
+}

@@ -24,6 +24,31 @@ fn markdown_from_a_repository_cannot_mention_or_embed() {
     let text = table.to_markdown();
     assert_eq!(
         text,
-        "| NAME |\n| --- |\n| @\u{200b}team &lt;img&gt; \\`x\\` \\| y |\n"
+        "| NAME |\n| --- |\n| @&#8203;team &lt;img&gt; \\`x\\` \\| y |\n"
     );
+}
+
+#[test]
+fn markdown_makes_no_link_of_what_people_wrote_and_hides_nothing() {
+    for (text, escaped) in [
+        (
+            "see https://evil.example/x",
+            "see https:&#8203;//evil.example/x",
+        ),
+        ("WWW.evil.example", "WWW&#8203;.evil.example"),
+        ("a@b.example", "a@&#8203;b.example"),
+        (
+            "fixes #1, acme/fleet#2, GH-3",
+            "fixes #&#8203;1, acme/fleet#&#8203;2, GH-&#8203;3",
+        ),
+        (
+            "!4 $5 &6 %v1 ~bug",
+            "!&#8203;4 $&#8203;5 &amp;&#8203;6 %&#8203;v1 \\~&#8203;bug",
+        ),
+        ("50 % of # 3 & more: a:b", "50 % of # 3 &amp; more: a:b"),
+        ("rm \u{202e}x\u{2066}", "rm \\\\u202ex\\\\u2066"),
+        ("two\nlines", "two lines"),
+    ] {
+        assert_eq!(escape_markdown(text), escaped);
+    }
 }

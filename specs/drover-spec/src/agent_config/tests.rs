@@ -229,6 +229,40 @@ fn an_outage_is_longer_than_the_interval() {
 }
 
 #[test]
+fn credentials_are_for_https_or_for_this_machine() {
+    let told = |url: &str, files: &str| {
+        let text = format!("name: a\nsource: {{url: '{url}'}}\ncredentials: {files}\n");
+        let found = parse("agent.yaml", text.as_bytes());
+        found.err().map(|_| mistakes(&text))
+    };
+    let token = "{source: {tokenFile: /t}}";
+    let push = "{push: {usernameFile: /u, passwordFile: /p}}";
+    for (url, files) in [
+        ("http://git.example.com/x", token),
+        ("HTTP://git.example.com:8080/x", push),
+        ("http://127.0.0.1.example.com/x", token),
+    ] {
+        let told = told(url, files).unwrap();
+        let why = "`url` must begin with https://: credentials are sent over https only";
+        assert!(told.contains(why), "{url}: {told}");
+        assert!(told.contains("agent.yaml:2:15"), "{url}: {told}");
+    }
+    for (url, files) in [
+        ("https://git.example.com/x", token),
+        ("http://git.example.com/x", "{source: {caFile: /c}}"),
+        ("http://127.0.0.1:8080/x", token),
+        ("http://[::1]:8080/x", push),
+        ("http://localhost/x", token),
+        ("git@git.example.com:x", token),
+        ("/srv/x", token),
+        // Refused by who opens it, without its line.
+        ("http://me:word@git.example.com/x", token),
+    ] {
+        assert_eq!(told(url, files), None, "{url}");
+    }
+}
+
+#[test]
 fn reads_which_way_requests_take() {
     let proxy = |text: &str| {
         let more = "credentials: {proxy: {usernameFile: /u, passwordFile: /p}}\n";

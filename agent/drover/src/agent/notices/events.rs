@@ -7,6 +7,9 @@ use drover_loop::{AgentStatus, GroupStatus};
 use drover_model::{GroupPhase, Held, Hold, Timestamp};
 use serde::Serialize;
 
+use self::subject::{change, instance, subject};
+
+mod subject;
 #[cfg(test)]
 mod tests;
 
@@ -59,8 +62,11 @@ pub(crate) struct Told {
     at: BTreeMap<Key, Timestamp>,
 }
 
-/// An object and a reason.
-type Key = (Involved, String);
+/// An object, a reason, and what that is about, where an object may have it more than once.
+type Key = (Involved, String, String);
+
+/// Most holds of one name whose beginning is told of one object: of a thousand kept instances not each.
+const SAME_MAX: usize = 10;
 
 impl Told {
     pub(crate) fn new(errors_only: bool) -> Self {
@@ -111,42 +117,44 @@ impl Told {
         now: Timestamp,
         events: &mut Vec<(Event, Severity)>,
     ) {
-        let mut current: BTreeMap<&str, &Held> = BTreeMap::new();
+        let mut current: BTreeMap<Key, &Held> = BTreeMap::new();
         for held in holds.iter().filter(|held| !held.hold.is_routine()) {
-            current.entry(held.hold.code()).or_insert(held);
+            let code = held.hold.code().to_owned();
+            let key = (object.clone(), code, subject(held));
+            current.entry(key).or_insert(held);
         }
         let ended: Vec<Key> = self
             .holds
             .keys()
-            .filter(|(of, code)| of == object && !current.contains_key(code.as_str()))
+            .filter(|key| key.0 == *object && !current.contains_key(key))
             .cloned()
             .collect();
         for key in ended {
-            let again = (object.clone(), format!("{}Ended", key.1));
+            let (_, code, about) = &key;
+            let again = (object.clone(), format!("{code}Ended"), about.clone());
             if self.is_quiet(&again, now) {
                 continue;
             }
             let was = self.holds.remove(&key).unwrap_or(Severity::Info);
-            let message = format!("{} has ended", key.1);
-            let event = event(
-                object,
-                again.1.clone(),
-                message,
-                Severity::Info,
-                status,
-                now,
-            );
+            let message = match about.as_str() {
+                "" => format!("{code} has ended"),
+                about => format!("{code} has ended: {about}"),
+            };
+            let reason = again.1.clone();
+            let event = event(object, reason, message, Severity::Info, status, now);
             self.at.insert(again, now);
             events.push((event, was));
         }
-        for (code, held) in current {
-            let key = (object.clone(), code.to_owned());
-            if self.holds.contains_key(&key) || self.is_quiet(&key, now) {
+        for (key, held) in current {
+            let same = |told: &&Key| told.0 == key.0 && told.1 == key.1;
+            if self.holds.contains_key(&key)
+                || self.is_quiet(&key, now)
+                || self.holds.keys().filter(same).count() >= SAME_MAX
+            {
                 continue;
             }
-            let severity = severity(&held.hold);
-            let message = held.hold.to_string();
-            let event = event(object, code.to_owned(), message, severity, status, now);
+            let event = begun(object, held, status, now);
+            let severity = event.severity;
             self.holds.insert(key.clone(), severity);
             self.at.insert(key, now);
             events.push((event, severity));
@@ -168,7 +176,7 @@ impl Told {
             GroupPhase::Progressing | GroupPhase::Converged | GroupPhase::Deleting
         );
         let before = self.phases.get(&object.name).copied();
-        let key = (object.clone(), phase.as_str().to_owned());
+        let key = (object.clone(), phase.as_str().to_owned(), String::new());
         if !worth || before == Some(phase) || self.is_quiet(&key, now) {
             return;
         }
@@ -199,7 +207,8 @@ impl Told {
         now: Timestamp,
         events: &mut Vec<(Event, Severity)>,
     ) {
-        self.holds.retain(|(object, _), _| known.contains(object));
+        self.holds
+            .retain(|(object, _, _), _| known.contains(object));
         let names: BTreeSet<&str> = known.iter().map(|object| object.name.as_str()).collect();
         let gone: Vec<String> = self
             .phases
@@ -264,6 +273,24 @@ fn event(
         reporting_controller: "drover",
         reporting_instance: status.agent.to_string(),
     }
+}
+
+/// Returns the event of a hold that begins.
+fn begun(object: &Involved, held: &Held, status: &AgentStatus, now: Timestamp) -> Event {
+    let mut message = held.hold.to_string();
+    let instance = instance(held);
+    if let Some(instance) = instance {
+        message = format!("{instance}: {message}");
+    }
+    let (code, severity) = (held.hold.code().to_owned(), severity(&held.hold));
+    let mut event = event(object, code, message, severity, status, now);
+    if let Some(instance) = instance {
+        event.metadata.insert("instance", instance.to_string());
+    }
+    if let Some(change) = change(&held.hold) {
+        event.metadata.insert("change", change.to_string());
+    }
+    event
 }
 
 /// What somebody asked for is no error, nor what waits for a word that was asked for by a policy.

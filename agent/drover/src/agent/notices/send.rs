@@ -1,4 +1,4 @@
-//! Posting events: one after the other, again for a while where that may help, the address kept out of sight.
+//! Posting events: again for a while where that may help, while others go on, the address kept out of sight.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,22 +10,17 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::warn;
 
+use self::lines::Lines;
 use super::Event;
 use crate::agent::metrics::Metrics;
 use crate::web::{authorities, cause};
 
+mod lines;
 #[cfg(test)]
 mod tests;
 
 /// How long one attempt may take.
 const ATTEMPT_MAX: Duration = Duration::from_secs(10);
-
-/// How long an event is tried: longer than a receiver's restart, shorter than what it says is of use.
-const TRY_FOR: Duration = Duration::from_mins(10);
-
-/// The pause after the first failure; it doubles, up to a minute.
-const PAUSE: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// Most bytes of a file with an address or a secret.
 const FILE_MAX: usize = 8 << 10;
@@ -66,6 +61,8 @@ struct Refusal {
     why: String,
     /// Whether another attempt may help, and not before when.
     again: Option<Duration>,
+    /// Whether it is about the receiver, and not about this event.
+    all: bool,
 }
 
 impl Sender {
@@ -93,35 +90,56 @@ impl Sender {
 
     /// Posts until there is nobody left to send events.
     pub(super) async fn run(self, mut waiting: mpsc::Receiver<Event>, metrics: Metrics) {
-        while let Some(event) = waiting.recv().await {
-            let posted = self.persist(&event).await;
-            metrics.observe_notice(posted);
+        let mut lines = Lines::new(Instant::now());
+        let mut open = true;
+        while open || !lines.is_empty() {
+            let (due, resumed) = (lines.due(), lines.resumed());
+            // What is new comes before what has failed, but one after the other.
+            tokio::select! {
+                biased;
+                event = received(&mut waiting, resumed), if open && !lines.has_untried() => {
+                    open = event.is_some();
+                    let given_up = event.and_then(|event| lines.add(event, Instant::now()));
+                    if let Some(event) = given_up {
+                        let reason = event.reason.as_str();
+                        warn!(reason, "event not told, as too many wait");
+                        metrics.observe_notice(Posted::Dropped);
+                    }
+                }
+                () = until(due) => {
+                    if let Some(posted) = self.post_first(&mut lines).await {
+                        metrics.observe_notice(posted);
+                    }
+                }
+            }
         }
     }
 
-    async fn persist(&self, event: &Event) -> Posted {
-        let end = Instant::now() + TRY_FOR;
-        let mut pause = PAUSE;
-        loop {
-            let Err(refusal) = self.post(event).await else {
-                return Posted::Sent;
-            };
-            let wait = refusal.again.map(|least| least.max(pause));
-            let wait = wait.filter(|wait| Instant::now() + *wait < end);
-            let Some(wait) = wait else {
-                let reason = event.reason.as_str();
-                warn!(reason, error = refusal.why, "event not told");
-                return Posted::Failed;
-            };
-            tokio::time::sleep(wait).await;
-            pause = (pause * 2).min(PAUSE_MAX);
+    /// Posts the first event of the line whose turn it is. None: it stays there.
+    async fn post_first(&self, lines: &mut Lines) -> Option<Posted> {
+        let event = lines.begin(Instant::now())?;
+        let Err(refusal) = self.post(event).await else {
+            lines.passed(Instant::now());
+            return Some(Posted::Sent);
+        };
+        let now = Instant::now();
+        let kept = refusal
+            .again
+            .is_some_and(|least| lines.failed(least, refusal.all, now));
+        if kept {
+            return None;
         }
+        let event = lines.give_up(now)?;
+        let reason = event.reason.as_str();
+        warn!(reason, error = refusal.why, "event not told");
+        Some(Posted::Failed)
     }
 
     async fn post(&self, event: &Event) -> Result<(), Refusal> {
         let mended = |why: String| Refusal {
             why,
             again: Some(Duration::ZERO),
+            all: true,
         };
         let (url, secret) = (
             self.address().map_err(mended)?,
@@ -130,6 +148,7 @@ impl Sender {
         let body = serde_json::to_vec(event).map_err(|error| Refusal {
             why: error.to_string(),
             again: None,
+            all: false,
         })?;
         let mut request = self
             .client
@@ -150,10 +169,12 @@ impl Sender {
         }
         let after = answer.headers().get(reqwest::header::RETRY_AFTER);
         let after = after.and_then(|after| after.to_str().ok()?.trim().parse().ok());
-        let passes = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        let busy = status == StatusCode::TOO_MANY_REQUESTS;
+        let passes = status.is_server_error() || busy;
         Err(Refusal {
             why: format!("the receiver answers with status {}", status.as_u16()),
             again: passes.then(|| Duration::from_secs(after.unwrap_or(0))),
+            all: busy || after.is_some(),
         })
     }
 
@@ -181,6 +202,20 @@ impl Sender {
             return Err(format!("{} is empty", path.display()));
         }
         Ok(Some(hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes())))
+    }
+}
+
+/// Returns the next event, once the receiver may be asked again. None: there will be no more.
+async fn received(waiting: &mut mpsc::Receiver<Event>, from: Instant) -> Option<Event> {
+    tokio::time::sleep_until(from).await;
+    waiting.recv().await
+}
+
+/// Waits for a time. None: for ever.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

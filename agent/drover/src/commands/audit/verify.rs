@@ -13,6 +13,7 @@ use crate::commands::validate::counted;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
 use crate::output;
+use crate::printable::printable;
 use crate::settings::Settings;
 use crate::snapshot::Repository;
 use crate::ui::{Style, Ui};
@@ -276,18 +277,20 @@ fn text(report: &Report, ui: Ui) -> String {
             let _ = match (&problem.commit, &problem.time, &problem.subject) {
                 (Some(commit), Some(time), Some(subject)) => {
                     let commit = Style::Yellow.paint(commit, color);
-                    let subject: String = subject.chars().filter(|c| !c.is_control()).collect();
-                    writeln!(text, "{commit} {time} {subject}")
+                    writeln!(text, "{commit} {time} {}", printable(subject))
                 }
                 (_, _, _) => writeln!(text, "{}", report.branch),
             };
         }
         let code = Style::Red.paint(problem.problem, color);
         let mut lines = problem.detail.lines();
-        let _ = writeln!(text, "  {code}: {}", lines.next().unwrap_or_default());
+        let _ = writeln!(
+            text,
+            "  {code}: {}",
+            printable(lines.next().unwrap_or_default())
+        );
         for line in lines {
-            let line: String = line.chars().filter(|c| !c.is_control()).collect();
-            let _ = writeln!(text, "    {line}");
+            let _ = writeln!(text, "    {}", printable(line));
         }
     }
     if report.problems_in_all > report.problems.len() {

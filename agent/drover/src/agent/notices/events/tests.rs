@@ -1,7 +1,10 @@
 use std::sync::Arc;
 
 use drover_loop::{GroupReport, PassReport};
-use drover_model::{Activity, GroupName, PauseCause};
+use drover_model::{
+    Activity, ApprovalNeeded, ChangeId, GroupName, InstanceId, PauseCause, PolicyHold, PolicyName,
+    Signer, SourceSpan,
+};
 
 use super::*;
 use crate::agent::metrics::tests::status;
@@ -126,6 +129,89 @@ fn a_hold_of_the_whole_agent_is_told_of_the_agent_and_a_group_that_goes_is_misse
     status.groups.clear();
     let ended = ["edge-1 Info JournalUnavailableEnded", "web Info Deleted"];
     assert_eq!(told(&mut all, &status, 1), ended);
+}
+
+fn waits(change: u8, have: &[&str]) -> Hold {
+    let have = have.iter().map(|name| Signer::parse(name).unwrap());
+    let policy = PolicyHold {
+        policy: PolicyName::parse("few").unwrap(),
+        binding: "few".to_owned(),
+        span: SourceSpan::start_of("few.yaml"),
+        message: "somebody is replaced".to_owned(),
+        values: BTreeMap::new(),
+    };
+    Hold::ApprovalNeeded(Box::new(ApprovalNeeded {
+        policy,
+        change: ChangeId::parse(&format!("{change:02x}").repeat(32)).unwrap(),
+        author: "ann@example.com".to_owned(),
+        have: have.collect(),
+        need: 2,
+    }))
+}
+
+#[test]
+fn another_change_that_waits_is_told_and_another_number_is_not() {
+    let mut all = Told::new(false);
+    let held = |hold| web(GroupPhase::Held, vec![hold]);
+    let first = all.follow(&held(waits(1, &[])), at(0));
+    assert_eq!(first.len(), 1);
+    assert_eq!(first[0].metadata["change"], "01".repeat(32));
+    let approved = held(waits(1, &["bob@example.com"]));
+    assert_eq!(told(&mut all, &approved, 1), Vec::<String>::new());
+    let second = all.follow(&held(waits(2, &[])), at(2));
+    let messages: Vec<&str> = second.iter().map(|event| event.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        [
+            "ApprovalNeeded has ended: change 010101010101",
+            "change 020202020202 needs 2 approvals, has none: policy few (few.yaml:1:1): somebody is replaced"
+        ]
+    );
+    assert_eq!(second[1].metadata["change"], "02".repeat(32));
+}
+
+#[test]
+fn holds_of_one_name_about_several_instances_are_told_each_up_to_a_number() {
+    let mut all = Told::new(false);
+    let kept = |numbers: std::ops::Range<u32>| {
+        let hold = Hold::DrainTimeout;
+        let count = numbers.len();
+        let mut status = web(GroupPhase::Held, vec![hold; count]);
+        let group = status.groups.values_mut().next().unwrap();
+        let report = Arc::make_mut(&mut Arc::make_mut(group).report);
+        for (held, number) in report.holds.iter_mut().zip(numbers) {
+            held.instance = Some(InstanceId::parse(&format!("web-{number}")).unwrap());
+        }
+        status
+    };
+    let first = all.follow(&kept(1..2), at(0));
+    assert!(
+        first[0].message.starts_with("web-1: "),
+        "{}",
+        first[0].message
+    );
+    assert_eq!(first[0].metadata["instance"], "web-1");
+    assert_eq!(told(&mut all, &kept(1..3), 1), ["web Error DrainTimeout"]);
+    assert_eq!(told(&mut all, &kept(1..90), 2).len(), SAME_MAX - 2);
+    let ended = all.follow(&kept(2..90), at(3));
+    let messages: Vec<&str> = ended.iter().map(|event| event.message.as_str()).collect();
+    assert_eq!(messages[0], "DrainTimeout has ended: web-1");
+    // Whichever instance is next for what concerns all of them is no news.
+    let risk = |number: u32| {
+        let hold = Hold::QuorumAtRisk {
+            healthy: number,
+            voters: 3,
+            needed: 2,
+        };
+        let mut status = web(GroupPhase::Held, vec![hold]);
+        let group = status.groups.values_mut().next().unwrap();
+        let report = Arc::make_mut(&mut Arc::make_mut(group).report);
+        report.holds[0].instance = Some(InstanceId::parse(&format!("web-{number}")).unwrap());
+        status
+    };
+    let mut all = Told::new(false);
+    assert_eq!(told(&mut all, &risk(1), 0).len(), 1);
+    assert_eq!(told(&mut all, &risk(2), 1), Vec::<String>::new());
 }
 
 #[test]

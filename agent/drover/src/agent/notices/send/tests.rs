@@ -12,12 +12,16 @@ use crate::plugins::PluginStates;
 const SECRET: &str = "s3cret";
 
 fn event(reason: &str) -> Event {
+    event_of("web", reason)
+}
+
+pub(super) fn event_of(group: &str, reason: &str) -> Event {
     Event {
         involved_object: Involved {
             api_version: "drover/v1alpha1",
             kind: "Group",
             namespace: "prod".to_owned(),
-            name: "web".to_owned(),
+            name: group.to_owned(),
         },
         severity: Severity::Error,
         timestamp: "2026-01-05T10:00:00Z".to_owned(),
@@ -97,6 +101,52 @@ async fn events_are_signed_posted_in_order_and_tried_again() {
     assert_eq!(
         counts(&metrics),
         ["drover_notifications_total{result=\"sent\"} 2"]
+    );
+}
+
+#[tokio::test]
+async fn an_event_that_the_receiver_chokes_on_holds_up_only_those_of_its_object() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, sender) = receiver(folder.path()).await;
+    Mock::given(body_json(serde_json::to_value(event("First")).unwrap()))
+        .respond_with(ResponseTemplate::new(500))
+        .mount(&server)
+        .await;
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(200))
+        .mount(&server)
+        .await;
+    let (_keep, states) = tokio::sync::watch::channel(status(&[]));
+    let metrics = Metrics::new(states, PluginStates::default());
+    let (queue, waiting) = mpsc::channel(10);
+    let all = ["First", "FirstEnded"].map(event);
+    let others = ["QuorumAtRisk", "QuorumAtRiskEnded"].map(|reason| event_of("db", reason));
+    for event in all.into_iter().chain(others) {
+        queue.send(event).await.unwrap();
+    }
+    let sending = tokio::spawn(sender.run(waiting, metrics.clone()));
+    let heard = || async {
+        let requests = server.received_requests().await.unwrap();
+        let reason = |request: &Request| {
+            let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+            body["reason"].as_str().unwrap().to_owned()
+        };
+        requests.iter().map(reason).collect::<Vec<_>>()
+    };
+    let told = async {
+        // Tried again at least once, with the others told meanwhile.
+        while heard().await.len() < 4 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), told)
+        .await
+        .unwrap();
+    sending.abort();
+    let heard = heard().await;
+    assert_eq!(
+        heard[..4],
+        ["First", "QuorumAtRisk", "QuorumAtRiskEnded", "First"]
     );
 }
 
