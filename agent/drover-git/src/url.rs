@@ -176,7 +176,8 @@ impl SourceUrl {
             Place::Http(url) if url.scheme() != "https" && !is_loopback(url) => {
                 Err(UrlError::PlainCredentials)
             }
-            Place::Http(_) | Place::Local(_) | Place::Ssh(_) => Ok(()),
+            // Over `git://` no credentials are sent at all.
+            Place::Http(_) | Place::Local(_) | Place::Ssh(_) | Place::Daemon(_) => Ok(()),
         }
     }
 

@@ -60,6 +60,7 @@ pub(super) fn subject(held: &Held) -> String {
         | Hold::ObserveOnly
         | Hold::OwnerStillActs { .. }
         | Hold::AdoptionRefused { .. }
+        | Hold::AdoptionUnknown { .. }
         | Hold::Adopting { .. }
         | Hold::WindowClosed { .. }
         | Hold::BudgetExhausted { .. }
@@ -90,6 +91,8 @@ pub(super) fn subject(held: &Held) -> String {
         | Hold::TotalLimit { .. }
         | Hold::QuorumAtRisk { .. }
         | Hold::QuorumUnsettled { .. }
+        | Hold::ClusterDegraded { .. }
+        | Hold::ClusterUnknown { .. }
         | Hold::MembershipUnclear { .. }
         | Hold::QuorumUnproven { .. }
         | Hold::SizingChanged

@@ -143,7 +143,7 @@ fn waits(change: u8, have: &[&str]) -> Hold {
     Hold::ApprovalNeeded(Box::new(ApprovalNeeded {
         policy,
         change: ChangeId::parse(&format!("{change:02x}").repeat(32)).unwrap(),
-        author: "ann@example.com".to_owned(),
+        authors: drover_model::Authors::of(&["ann@example.com"]),
         have: have.collect(),
         need: 2,
     }))
