@@ -10,6 +10,7 @@ use crate::support::http_backend::{Canned, SeenRequest};
 use crate::support::*;
 use drover_git::{
     Disposition, Edit, GitError, IgnoreRules, Login, Mirror, PushOutcome, RemoteOptions, SourceUrl,
+    UrlError,
 };
 use jiff::Timestamp;
 
@@ -454,6 +455,18 @@ fn credentials_of_their_own_are_used_for_pushing_and_rotate_without_a_restart() 
         matches!(error, GitError::CredentialFile { .. }),
         "{error:?}"
     );
+}
+
+#[test]
+fn credentials_from_elsewhere_are_sent_over_https_only_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = SourceUrl::parse("http://git.example.com/fleet.git").unwrap();
+    let mirror = Mirror::open(folder.path(), url, with_password("robot", &word())).unwrap();
+    // Before anything is sent: nobody is asked for the host.
+    let error = mirror.list().unwrap_err();
+    let expected = GitError::Url(UrlError::PlainCredentials);
+    assert_eq!(error.to_string(), expected.to_string());
+    assert_eq!(error.disposition(), Disposition::NeedsOperator);
 }
 
 fn redirect(to: &str) -> Canned {
