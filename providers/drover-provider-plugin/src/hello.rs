@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::call::{CallError, Caller, Fault};
+use crate::call::{CallError, Caller, Fault, shortened};
 use crate::json::{field, text};
 
 /// How long a handshake may take: it is answered from memory.
@@ -131,6 +131,7 @@ impl Interfaces {
         });
         let Some((version, subtypes)) = both else {
             let theirs = offered.first().map_or("", |(version, _)| version);
+            let theirs = shortened(theirs);
             // InfraKit's own words, which people find.
             return Err(format!(
                 "Plugin supports {interface} interface version {theirs}, client requires {ours}"
@@ -151,10 +152,11 @@ fn check_subtype(subtype: &str, named: &[String]) -> Result<(), String> {
         .map(String::as_str)
         .filter(|name| *name != UNTYPED)
         .collect();
+    let all = shortened(&typed.join(", "));
     Err(match (subtype, typed.as_slice()) {
         (_, []) => format!("it has no subtypes, so not {subtype} either"),
-        ("", typed) => format!("it needs a subtype, one of {}", typed.join(", ")),
-        (_, typed) => format!("it has no subtype {subtype}; it has {}", typed.join(", ")),
+        ("", _) => format!("it needs a subtype, one of {all}"),
+        (_, _) => format!("it has no subtype {subtype}; it has {all}"),
     })
 }
 

@@ -13,7 +13,7 @@
 //! **Invariant:** a call that makes something is written down before it is sent, and not made again while
 //! nobody knows what became of it.
 //! **Invariant:** an answer that cannot be read is an error of that call, never an empty list.
-//! **Invariant:** every call is bounded in time and in the bytes of its answer.
+//! **Invariant:** every call is bounded in time, and its answer in bytes and in the memory that it takes once it is read.
 
 mod adopting;
 mod call;
@@ -37,6 +37,7 @@ mod remote;
 mod serve;
 mod spec;
 mod tags;
+mod weight;
 mod wire;
 
 pub use call::Place;
