@@ -47,6 +47,7 @@ pub use factory::PluginFactory;
 pub use flavors::{FlavorSubject, PluginFlavors, check_flavor, is_flavor};
 pub use go_json::{GoJson, GoJsonError, NumberTooLarge};
 pub use groups::{AskError, InfrakitGroup, InfrakitInstance, describe_instances, inspect_groups};
+pub use hello::answers;
 pub use json::{from_json, to_json};
 pub use serve::{
     AgentService, Answered, CloudInitService, Failure, GroupChange, GroupService, GroupSpec,
