@@ -181,9 +181,8 @@ fn a_plugin_that_is_killed_in_mid_call_makes_nothing_twice() {
     assert_eq!((machines(&sandbox).len(), made(&sandbox)), (3, 3));
 }
 
-#[test]
-fn a_plugin_that_describes_an_empty_fleet_or_is_gone_harms_its_own_group_only() {
-    let other = "apiVersion: drover/v1alpha1
+/// A group that needs no plugin.
+const OTHER: &str = "apiVersion: drover/v1alpha1
 kind: Provider
 metadata: {name: memory}
 spec: {type: simulated}
@@ -193,6 +192,9 @@ kind: Group
 metadata: {name: db}
 spec: {provider: memory, size: 1, template: {properties: {image: a}}, rollout: {minReady: 100ms}}
 ";
+
+/// A sandbox of five instances on the plugin, and with one in the other group.
+fn sandbox_with_another_group() -> Sandbox {
     let sandbox = sandbox(5);
     let path = sandbox.path("agent.yaml");
     let text = fs::read_to_string(&path).unwrap();
@@ -201,7 +203,49 @@ spec: {provider: memory, size: 1, template: {properties: {image: a}}, rollout: {
         text.replace("allow: [plugin]", "allow: [plugin, simulated]"),
     )
     .unwrap();
-    sandbox.push("other", &[("groups/db.yaml", other)]);
+    sandbox.push("other", &[("groups/db.yaml", OTHER)]);
+    sandbox
+}
+
+/// Gives the other group another size, and waits until it has it.
+fn grow_other(sandbox: &Sandbox, size: u64) {
+    let other = OTHER.replace("size: 1", &format!("size: {size}"));
+    sandbox.push("other", &[("groups/db.yaml", &other)]);
+    sandbox.wait_converged("db", size);
+}
+
+#[test]
+fn a_plugin_whose_answer_swells_harms_its_own_group_only() {
+    let sandbox = sandbox_with_another_group();
+    let _plugin = Plugin::start(&sandbox);
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 5);
+    sandbox.wait_converged("db", 1);
+
+    order(&sandbox, "swell");
+    wait_for_failure(&sandbox);
+    let said = "plugin file: Instance.DescribeInstances: the answer is too much: its values take more than 256 MiB of memory";
+    assert!(sandbox.agent_log().contains(said));
+    grow_other(&sandbox, 2);
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let peak: u64 = line
+        .unwrap()
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(peak < 300 << 10, "{peak} KiB");
+
+    fs::remove_file(sandbox.path("machines/swell")).unwrap();
+    sandbox.wait_converged("web", 5);
+    assert_eq!((machines(&sandbox).len(), made(&sandbox)), (5, 5));
+}
+
+#[test]
+fn a_plugin_that_describes_an_empty_fleet_or_is_gone_harms_its_own_group_only() {
+    let sandbox = sandbox_with_another_group();
     let plugin = Plugin::start(&sandbox);
     let _agent = sandbox.agent();
     sandbox.wait_converged("web", 5);
@@ -210,22 +254,14 @@ spec: {provider: memory, size: 1, template: {properties: {image: a}}, rollout: {
     order(&sandbox, "empty");
     let emptied = sandbox.wait_for("web", "the hold", |web| !holds(web).is_empty());
     assert_eq!(holds(&emptied), ["ObservationEmptied"]);
-    sandbox.push(
-        "other",
-        &[("groups/db.yaml", &other.replace("size: 1", "size: 2"))],
-    );
-    sandbox.wait_converged("db", 2);
+    grow_other(&sandbox, 2);
     assert_eq!((machines(&sandbox).len(), made(&sandbox)), (5, 5));
     fs::remove_file(sandbox.path("machines/empty")).unwrap();
     sandbox.wait_converged("web", 5);
 
     drop(plugin);
     wait_for_failure(&sandbox);
-    sandbox.push(
-        "other",
-        &[("groups/db.yaml", &other.replace("size: 1", "size: 3"))],
-    );
-    sandbox.wait_converged("db", 3);
+    grow_other(&sandbox, 3);
     let _plugin = Plugin::start(&sandbox);
     sandbox.wait_converged("web", 5);
     assert_eq!((machines(&sandbox).len(), made(&sandbox)), (5, 5));

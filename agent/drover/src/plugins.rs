@@ -1,6 +1,7 @@
 //! The plugins that the agent's own file names: started, watched, started again, and ended with the agent.
 //!
-//! A plugin that ends by itself, or does not listen in time, is started again, each time a little later.
+//! A plugin that ends by itself, or does not answer, is started again, each time a little later. It is asked for its handshake
+//! until it answers, and again and again after that: one that hangs holds its groups until somebody starts it again.
 //! It gets nothing of the agent's environment, and no more memory than its file allows. Who it is is
 //! written down while it runs: an agent that was killed left it behind, and the next one ends it by its
 //! process id and start time before it starts its own.
@@ -15,6 +16,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use drover_provider_plugin::answers;
 use drover_spec::agent_config::PluginConfig;
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
@@ -40,6 +42,24 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The first wait before a plugin is started again, which doubles, and the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
+/// How a plugin is asked whether it still answers.
+#[derive(Debug, Clone, Copy)]
+struct Probe {
+    /// Between an answer and the next question.
+    interval: Duration,
+    /// How long an answer may take: it is given from memory, on a machine that may be busy.
+    limit: Duration,
+    /// How many questions in a row may have no answer. With more than one, a machine that was suspended ends nobody.
+    failures: u32,
+}
+
+/// A plugin that hangs is ended after two minutes.
+const PROBE: Probe = Probe {
+    interval: Duration::from_secs(30),
+    limit: Duration::from_secs(10),
+    failures: 3,
+};
+
 /// A plugin that ran so long has nothing to do with its failures before.
 const STEADY: Duration = Duration::from_mins(1);
 
@@ -50,7 +70,7 @@ const LINE_BYTES_MAX: u64 = 4 * 1024;
 /// How a plugin does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct PluginStatus {
-    /// It listens.
+    /// It answers.
     pub(crate) up: bool,
     /// How often it was started again.
     pub(crate) restarts: u64,
@@ -84,7 +104,7 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts every plugin, and waits until each listens or has had its time.
+    /// Starts every plugin, and waits until each answers or has had its time.
     ///
     /// # Errors
     ///
@@ -93,6 +113,15 @@ impl Supervisor {
         plugins: &[PluginConfig],
         sockets: &Path,
         data_dir: &Path,
+    ) -> io::Result<Self> {
+        Self::start_probed(plugins, sockets, data_dir, PROBE).await
+    }
+
+    async fn start_probed(
+        plugins: &[PluginConfig],
+        sockets: &Path,
+        data_dir: &Path,
+        probe: Probe,
     ) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let states = PluginStates::default();
@@ -117,17 +146,18 @@ impl Supervisor {
                 socket: sockets.join(&config.name),
                 left: Left::new(records.join(format!("{}.json", config.name))),
                 config: config.clone(),
+                probe,
                 states: states.clone(),
                 stopped: stopped.clone(),
             };
             supervisor.tasks.push(tokio::spawn(plugin.supervise()));
         }
-        supervisor.wait_listening(plugins).await;
+        supervisor.wait_answering(plugins).await;
         Ok(supervisor)
     }
 
-    /// Waits until each plugin listens, no longer than the slowest may take.
-    async fn wait_listening(&self, plugins: &[PluginConfig]) {
+    /// Waits until each plugin answers, no longer than the slowest may take.
+    async fn wait_answering(&self, plugins: &[PluginConfig]) {
         let limit = plugins.iter().map(|plugin| plugin.start_timeout).max();
         let deadline = Instant::now() + limit.unwrap_or_default();
         while Instant::now() < deadline && self.states.all().values().any(|state| !state.up) {
@@ -182,12 +212,13 @@ impl Drop for Group {
 enum Ended {
     /// The agent ends.
     Asked,
-    /// By itself, or because it did not listen.
+    /// By itself, or because it did not answer.
     Failed(String),
 }
 
 struct Plugin {
     config: PluginConfig,
+    probe: Probe,
     socket: PathBuf,
     left: Left,
     states: PluginStates,
@@ -234,30 +265,23 @@ impl Plugin {
             self.left.note(pid)?;
         }
         let output = Output::of(&mut child, &self.config.name);
-        let deadline = Instant::now() + self.config.start_timeout;
-        let ended = loop {
-            tokio::select! {
-                status = child.wait() => {
-                    // The leader is reaped: its number may be another's from now on.
-                    group.0 = None;
-                    let said = output.last().await;
-                    break Ended::Failed(format!("it ended with {}{said}", status?));
-                }
-                () = asked(&mut self.stopped) => {
-                    end(&mut child, &mut group).await?;
-                    break Ended::Asked;
-                }
-                () = tokio::time::sleep(PAUSE), if !self.is_up() => {
-                    if UnixStream::connect(&self.socket).is_ok() {
-                        info!(plugin = self.config.name, "plugin listens");
-                        self.states.change(&self.config.name, |state| state.up = true);
-                    } else if Instant::now() >= deadline {
-                        end(&mut child, &mut group).await?;
-                        let limit = self.config.start_timeout;
-                        let said = output.last().await;
-                        break Ended::Failed(format!("it did not listen within {limit:?}{said}"));
-                    }
-                }
+        let mut stopped = self.stopped.clone();
+        let ended = tokio::select! {
+            status = child.wait() => {
+                // The leader is reaped: its number may be another's from now on.
+                group.0 = None;
+                let said = output.last().await;
+                Ended::Failed(format!("it ended with {}{said}", status?))
+            }
+            () = asked(&mut stopped) => {
+                end(&mut child, &mut group).await?;
+                Ended::Asked
+            }
+            why = self.watch() => {
+                self.set_up(false);
+                end(&mut child, &mut group).await?;
+                let said = output.last().await;
+                Ended::Failed(format!("{why}{said}"))
             }
         };
         self.left.forget();
@@ -266,9 +290,41 @@ impl Plugin {
         Ok(ended)
     }
 
-    fn is_up(&self) -> bool {
-        let states = self.states.lock();
-        states.get(&self.config.name).is_some_and(|state| state.up)
+    /// Asks the plugin for its handshake until it answers no more, and returns why it is to be ended.
+    async fn watch(&self) -> String {
+        let limit = self.config.start_timeout;
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match answers(&self.socket, left).await {
+                Ok(()) => break,
+                Err(_) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
+                Err(_) if UnixStream::connect(&self.socket).is_err() => {
+                    return format!("it did not listen within {limit:?}");
+                }
+                Err(why) => return format!("it did not answer within {limit:?}: {why}"),
+            }
+        }
+        info!(plugin = self.config.name, "plugin answers");
+        self.set_up(true);
+        let mut failed = 0;
+        loop {
+            tokio::time::sleep(self.probe.interval).await;
+            let answered = answers(&self.socket, self.probe.limit).await;
+            self.set_up(answered.is_ok());
+            let Err(why) = answered else {
+                failed = 0;
+                continue;
+            };
+            failed += 1;
+            if failed >= self.probe.failures {
+                return format!("it has not answered {failed} times in a row: {why}");
+            }
+        }
+    }
+
+    fn set_up(&self, up: bool) {
+        self.states.change(&self.config.name, |state| state.up = up);
     }
 
     /// Removes the socket of a plugin that is gone.
@@ -396,3 +452,6 @@ impl Output {
         format!(": {}", lines.join(" | "))
     }
 }
+
+#[cfg(test)]
+mod tests;

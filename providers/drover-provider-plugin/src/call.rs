@@ -17,22 +17,21 @@ use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
-use serde_json::{Map, Value as Json};
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::endpoint::{Directory, Endpoint, FindError, PluginName};
-use crate::json::field;
 
-/// The largest answer that is read, in bytes: a listing of 100,000 instances with 300 bytes each. More is
-/// a plugin that has lost its mind, and is not read to its end.
-pub(crate) const REPLY_BYTES_MAX: usize = 32 << 20;
+mod answer;
+
+pub(crate) use answer::{Answer, Bounds, class_of, members, shortened};
 
 /// How long connecting may take: the other end is on this machine, or near.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// The longest part of a plugin's own words that is passed on, in characters.
-const WORDS_MAX: usize = 500;
+/// The most of an answer that is read where its status says that it is none, for its words.
+const WORDS_BYTES_MAX: usize = 64 << 10;
 
 /// How plugins are reached: by their name in a folder, or at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,24 +116,29 @@ impl Caller {
         }
     }
 
-    /// Calls a method and returns its result, never null.
+    /// Calls a method and returns its result, never null, built as what is wanted of it.
     ///
     /// # Cancellation
     ///
     /// A dropped future closes the connection; the plugin may carry the call out all the same.
-    pub(crate) async fn call<P: Serialize + Sync>(
+    pub(crate) async fn call<P: Serialize + Sync, R: DeserializeOwned>(
         &self,
         method: &str,
         params: &P,
         limit: Duration,
-    ) -> Result<Json, CallError> {
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let answered = self.try_call(method, params, id, limit).await;
-        answered.map_err(|fault| CallError {
-            plugin: self.name.to_string(),
-            method: method.to_owned(),
-            fault,
-        })
+    ) -> Result<R, CallError> {
+        let answer = self.call_unread(method, params, limit).await?;
+        self.build(method, &answer)
+    }
+
+    /// Builds a result.
+    pub(crate) fn build<R: DeserializeOwned>(
+        &self,
+        method: &str,
+        answer: &Answer,
+    ) -> Result<R, CallError> {
+        let built = serde_json::from_slice(&answer.result);
+        built.map_err(|error| self.garbled(method, &error.to_string()))
     }
 
     /// Returns an error of this plugin that no answer was the reason for.
@@ -146,32 +150,21 @@ impl Caller {
         }
     }
 
-    /// Calls a method and returns the whole answer as it came, for who must not lose a digit of it. It has a result.
+    /// Calls a method and returns its result as it came: for who must not lose a digit of it, or reads it in parts.
     ///
     /// # Cancellation
     ///
     /// As [`call`](Self::call).
-    pub(crate) async fn call_bytes<P: Serialize + Sync>(
+    pub(crate) async fn call_unread<P: Serialize + Sync>(
         &self,
         method: &str,
         params: &P,
         limit: Duration,
-    ) -> Result<Bytes, CallError> {
+    ) -> Result<Answer, CallError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let bytes = self.try_bytes(method, params, id, limit).await;
-        let answered = bytes.and_then(|bytes| read(&bytes).map(|_| bytes));
+        let answered = bytes.and_then(|bytes| answer::read(&bytes, Bounds::of(method)));
         answered.map_err(|fault| self.error(method, fault))
-    }
-
-    async fn try_call<P: Serialize + Sync>(
-        &self,
-        method: &str,
-        params: &P,
-        id: u64,
-        limit: Duration,
-    ) -> Result<Json, Fault> {
-        let bytes = self.try_bytes(method, params, id, limit).await?;
-        read(&bytes)
     }
 
     async fn try_bytes<P: Serialize + Sync>(
@@ -195,7 +188,8 @@ impl Caller {
                 found.map_err(|error| not_found(&error))?
             }
         };
-        match tokio::time::timeout(limit, exchange(&endpoint, body)).await {
+        let exchanging = exchange(&endpoint, body, Bounds::of(method));
+        match tokio::time::timeout(limit, exchanging).await {
             Ok(exchanged) => exchanged,
             Err(_) => Err(Fault::Lost(format!("no answer within {limit:?}"))),
         }
@@ -203,7 +197,7 @@ impl Caller {
 }
 
 /// Opens the connection and exchanges one request for one answer.
-async fn exchange(endpoint: &Endpoint, body: Vec<u8>) -> Result<Bytes, Fault> {
+async fn exchange(endpoint: &Endpoint, body: Vec<u8>, bounds: Bounds) -> Result<Bytes, Fault> {
     let refused = |error: std::io::Error| {
         let why = format!("cannot connect to {endpoint}: {error}");
         if nobody_listens(endpoint, error.kind()) {
@@ -221,12 +215,12 @@ async fn exchange(endpoint: &Endpoint, body: Vec<u8>) -> Result<Bytes, Fault> {
         Endpoint::Unix(path) => {
             let connecting = tokio::time::timeout(CONNECT_LIMIT, UnixStream::connect(path));
             let stream = connecting.await.map_err(|_| late())?.map_err(refused)?;
-            send(stream, body).await
+            send(stream, body, bounds).await
         }
         Endpoint::Tcp(address) => {
             let connecting = tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(address));
             let stream = connecting.await.map_err(|_| late())?.map_err(refused)?;
-            send(stream, body).await
+            send(stream, body, bounds).await
         }
     }
 }
@@ -254,6 +248,7 @@ impl Drop for Connection {
 async fn send(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     body: Vec<u8>,
+    bounds: Bounds,
 ) -> Result<Bytes, Fault> {
     let io = TokioIo::new(stream);
     let shaken = hyper::client::conn::http1::handshake(io).await;
@@ -272,7 +267,14 @@ async fn send(
     let response =
         answered.map_err(|error| Fault::Lost(format!("no answer: {}", whole(&error))))?;
     let status = response.status();
-    let answer = collect(response).await;
+    let bounds = match status {
+        StatusCode::OK => bounds,
+        _ => Bounds {
+            text: WORDS_BYTES_MAX,
+            ..bounds
+        },
+    };
+    let answer = collect(response, bounds).await;
     drop(driving);
     match status {
         StatusCode::OK => answer,
@@ -295,7 +297,7 @@ fn status_text(status: StatusCode, answer: Result<Bytes, Fault>) -> String {
 
 /// Reads an answer's body up to the limit. What its `Content-Type` says is not looked at: InfraKit's own
 /// plugins call it text.
-async fn collect(response: Response<Incoming>) -> Result<Bytes, Fault> {
+async fn collect(response: Response<Incoming>, bounds: Bounds) -> Result<Bytes, Fault> {
     let mut body = response.into_body();
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -304,80 +306,12 @@ async fn collect(response: Response<Incoming>) -> Result<Bytes, Fault> {
         let Ok(part) = frame.into_data() else {
             continue;
         };
-        if bytes.len() + part.len() > REPLY_BYTES_MAX {
-            let why = format!("the answer is larger than {} MiB", REPLY_BYTES_MAX >> 20);
-            return Err(Fault::Lost(why));
+        if bytes.len() + part.len() > bounds.text {
+            return Err(bounds.too_long());
         }
         bytes.extend_from_slice(&part);
     }
     Ok(bytes.into())
-}
-
-/// Reads the answer: a result that is not null, or an error. What `id` and `jsonrpc` say is not looked at,
-/// as InfraKit's own client does not, and as some plugins leave them out.
-fn read(bytes: &[u8]) -> Result<Json, Fault> {
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Err(Fault::Lost("the answer is empty".to_owned()));
-    }
-    let answer: Json = serde_json::from_slice(bytes)
-        .map_err(|error| Fault::Lost(format!("the answer is not JSON: {error}")))?;
-    let Json::Object(answer) = answer else {
-        return Err(Fault::Lost("the answer is not a JSON object".to_owned()));
-    };
-    match field(&answer, "error") {
-        None | Some(Json::Null) => {}
-        Some(error) => return Err(refusal(error)),
-    }
-    match field(&answer, "result") {
-        None | Some(Json::Null) => Err(Fault::Lost(
-            "the answer has neither a result nor an error".to_owned(),
-        )),
-        Some(result) => Ok(result.clone()),
-    }
-}
-
-fn refusal(error: &Json) -> Fault {
-    let empty = Map::new();
-    let object = error.as_object().unwrap_or(&empty);
-    let message = match (field(object, "message"), error) {
-        (Some(Json::String(message)), _) | (None, Json::String(message)) => message.clone(),
-        _ => error.to_string(),
-    };
-    let class = field(object, "data").and_then(Json::as_object);
-    let class = class
-        .and_then(|data| data.get("class"))
-        .and_then(Json::as_str);
-    Fault::Refused {
-        class: class.and_then(class_of),
-        message: shortened(&message),
-    }
-}
-
-/// Every class, for names that come over the wire.
-const CLASSES: [ErrorClass; 8] = [
-    ErrorClass::Throttled,
-    ErrorClass::Capacity,
-    ErrorClass::Quota,
-    ErrorClass::InvalidSpec,
-    ErrorClass::Auth,
-    ErrorClass::Partial,
-    ErrorClass::Unknown,
-    ErrorClass::NotFound,
-];
-
-/// Returns the class of this name. None: an unknown one says nothing.
-pub(crate) fn class_of(name: &str) -> Option<ErrorClass> {
-    CLASSES.into_iter().find(|class| class.as_str() == name)
-}
-
-/// Returns what a plugin said, within bounds and on one line.
-fn shortened(text: &str) -> String {
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
-    let mut short: String = text.chars().take(WORDS_MAX).map(plain).collect();
-    if text.chars().nth(WORDS_MAX).is_some() {
-        short.push('…');
-    }
-    short
 }
 
 /// Returns the fault of a plugin that is not found in its folder.
@@ -406,7 +340,7 @@ fn whole(error: &dyn std::error::Error) -> String {
 impl Caller {
     /// Returns the error of an answer that cannot be read: whatever it was, it may have been done.
     pub(crate) fn garbled(&self, method: &str, why: &str) -> CallError {
-        let fault = Fault::Lost(format!("the answer cannot be read: {why}"));
+        let fault = Fault::Lost(format!("the answer cannot be read: {}", shortened(why)));
         self.error(method, fault)
     }
 }

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use tokio::time::Instant;
 
-use crate::call::{CallError, Caller, Fault, Place};
+use crate::call::{CallError, Caller, Fault, Place, shortened};
 use crate::endpoint::PluginName;
 use crate::hello::hello;
 use crate::infrakit::{Spec, is_ok};
@@ -355,7 +355,7 @@ impl Answer {
         if given.is_some() && given != asked.logical_id {
             return Err(format!(
                 "it sets the LogicalID {}, which is the group's to choose",
-                given.unwrap_or_default()
+                shortened(&given.unwrap_or_default())
             ));
         }
         if self.attachments > 0 {
@@ -373,17 +373,18 @@ fn health_of(answer: &Json) -> Option<u64> {
 
 /// Reads `{"Spec": {...}}`.
 fn prepared(answer: &Json) -> Result<Answer, String> {
-    let object = |json: &Json| json.as_object().cloned();
-    let spec = object(answer).and_then(|answer| field(&answer, "Spec").and_then(object));
-    let spec: Map<String, Json> = spec.ok_or("`Spec` is not a map")?;
-    let word = |name: &str| text(field(&spec, name)).map_err(|why| format!("`{name}` is {why}"));
-    let properties = match field(&spec, "Properties") {
+    let spec = answer
+        .as_object()
+        .and_then(|answer| field(answer, "Spec")?.as_object());
+    let spec = spec.ok_or("`Spec` is not a map")?;
+    let word = |name: &str| text(field(spec, name)).map_err(|why| format!("`{name}` is {why}"));
+    let properties = match field(spec, "Properties") {
         // A program in Go that does not look at them.
         None | Some(Json::Null) => None,
         Some(json @ Json::Object(_)) => Some(from_json(json)),
         Some(_) => return Err("`Properties` is not a map".to_owned()),
     };
-    let attachments = match field(&spec, "Attachments") {
+    let attachments = match field(spec, "Attachments") {
         None | Some(Json::Null) => 0,
         Some(Json::Array(list)) => list.len(),
         Some(_) => return Err("`Attachments` is not a list".to_owned()),
@@ -391,7 +392,7 @@ fn prepared(answer: &Json) -> Result<Answer, String> {
     Ok(Answer {
         prepared: FlavorPrepared {
             init: word("Init")?.unwrap_or_default(),
-            tags: texts(field(&spec, "Tags")).map_err(|why| format!("`Tags`: {why}"))?,
+            tags: texts(field(spec, "Tags")).map_err(|why| format!("`Tags`: {why}"))?,
             properties,
         },
         logical_id: word("LogicalID")?,

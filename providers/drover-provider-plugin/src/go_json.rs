@@ -118,6 +118,18 @@ impl GoJson {
         })
     }
 
+    /// Takes the entry `name` out of a map: spelled exactly so, else in another case, as Go reads it.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Self> {
+        let Self::Map(map) = self else {
+            return None;
+        };
+        map.remove(name).or_else(|| {
+            let mut keys = map.keys();
+            let key = keys.find(|key| key.eq_ignore_ascii_case(name))?.clone();
+            map.remove(&key)
+        })
+    }
+
     /// Returns the text, where it is one.
     pub fn text(&self) -> Option<&str> {
         match self {

@@ -111,24 +111,24 @@ async fn groups_of(caller: &Caller, names: &[String]) -> Result<Vec<InfrakitGrou
     };
     let method = "Group.InspectGroups";
     let params = InspectParams { name: &name };
-    let answer = caller.call_bytes(method, &params, INSPECT_LIMIT).await?;
-    let read =
-        GoJson::parse(&answer).map_err(|error| caller.garbled(method, &error.to_string()))?;
-    let groups = read.get("result").and_then(|result| result.get("Groups"));
-    let groups = match groups {
+    let answer = caller.call_unread(method, &params, INSPECT_LIMIT).await?;
+    let mut read = GoJson::parse(&answer.result)
+        .map_err(|error| caller.garbled(method, &error.to_string()))?;
+    drop(answer);
+    let groups = match read.take("Groups") {
         // An empty list of a program in Go.
-        Some(GoJson::Null) => &[],
-        Some(GoJson::List(list)) => list.as_slice(),
+        Some(GoJson::Null) => Vec::new(),
+        Some(GoJson::List(list)) => list,
         Some(_) | None => return Err(caller.garbled(method, "`Groups` is not a list")),
     };
-    let groups = groups.iter().map(|group| {
+    let groups = groups.into_iter().map(|mut group| {
         let id = group.get("ID").and_then(GoJson::text).unwrap_or_default();
         if id.is_empty() {
             return Err(caller.garbled(method, "a group has no `ID`"));
         }
         Ok(InfrakitGroup {
             id: id.to_owned(),
-            properties: group.get("Properties").cloned().unwrap_or(GoJson::Null),
+            properties: group.take("Properties").unwrap_or(GoJson::Null),
         })
     });
     groups.collect()
@@ -159,8 +159,8 @@ pub async fn describe_instances(
     let filter = BTreeMap::from([(tag.0.to_owned(), tag.1.to_owned())]);
     let method = "Instance.DescribeInstances";
     let params = dialect.describe(&filter, false);
-    let answer = caller.call(method, &params, DESCRIBE_LIMIT).await?;
-    let found = descriptions(&answer).map_err(|why| caller.garbled(method, &why))?;
+    let answer = caller.call_unread(method, &params, DESCRIBE_LIMIT).await?;
+    let found = descriptions(&answer.result).map_err(|why| caller.garbled(method, &why))?;
     let found = found
         .into_iter()
         .filter(|one| one.tags.get(tag.0).is_some_and(|has| has == tag.1));
@@ -365,7 +365,7 @@ async fn told(caller: &Caller) -> Result<Told, CallError> {
 async fn managed(caller: &Caller) -> Result<Told, CallError> {
     let method = "Drover.Managed";
     let nothing = serde_json::Map::new();
-    let answer = caller.call(method, &nothing, INSPECT_LIMIT).await?;
+    let answer: Json = caller.call(method, &nothing, INSPECT_LIMIT).await?;
     let fleet = answer.get("Fleet").and_then(Json::as_str);
     let fleet = fleet.filter(|fleet| !fleet.is_empty());
     let fleet = fleet.ok_or_else(|| caller.garbled(method, "it has no `Fleet`"))?;

@@ -2,11 +2,13 @@
 //! release of InfraKit answer one of three questions.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::call::{CallError, Caller, Fault};
+use crate::call::{CallError, Caller, Fault, Place, shortened};
+use crate::endpoint::{Endpoint, PluginName};
 use crate::json::{field, text};
 
 /// How long a handshake may take: it is answered from memory.
@@ -131,6 +133,7 @@ impl Interfaces {
         });
         let Some((version, subtypes)) = both else {
             let theirs = offered.first().map_or("", |(version, _)| version);
+            let theirs = shortened(theirs);
             // InfraKit's own words, which people find.
             return Err(format!(
                 "Plugin supports {interface} interface version {theirs}, client requires {ours}"
@@ -151,10 +154,11 @@ fn check_subtype(subtype: &str, named: &[String]) -> Result<(), String> {
         .map(String::as_str)
         .filter(|name| *name != UNTYPED)
         .collect();
+    let all = shortened(&typed.join(", "));
     Err(match (subtype, typed.as_slice()) {
         (_, []) => format!("it has no subtypes, so not {subtype} either"),
-        ("", typed) => format!("it needs a subtype, one of {}", typed.join(", ")),
-        (_, typed) => format!("it has no subtype {subtype}; it has {}", typed.join(", ")),
+        ("", _) => format!("it needs a subtype, one of {all}"),
+        (_, _) => format!("it has no subtype {subtype}; it has {all}"),
     })
 }
 
@@ -188,6 +192,33 @@ pub(crate) async fn hello(caller: &Caller) -> Result<Interfaces, CallError> {
         // What the newest question was answered with says most.
         Err(error) if matches!(error.fault, Fault::Refused { .. }) => Err(refused),
         Err(error) => Err(error),
+    }
+}
+
+/// Asks the plugin behind a socket what it offers, and waits for any answer that can be read. A refusal is one: plugins before
+/// InfraKit 0.6 know another question.
+///
+/// # Errors
+///
+/// Why there is none: the call, and what became of it.
+///
+/// # Cancellation
+///
+/// Nothing is changed.
+pub async fn answers(socket: &Path, limit: Duration) -> Result<(), String> {
+    let name = PluginName {
+        lookup: socket.display().to_string(),
+        subtype: String::new(),
+    };
+    let caller = Caller::new(name, Place::Fixed(Endpoint::Unix(socket.to_owned())));
+    match caller.call_unread(HELLO, &Map::new(), limit).await {
+        Ok(_) => Ok(()),
+        Err(error) => match error.fault {
+            Fault::Refused { .. } => Ok(()),
+            Fault::Absent(why) | Fault::NotSent(why) | Fault::Lost(why) => {
+                Err(format!("{HELLO}: {why}"))
+            }
+        },
     }
 }
 

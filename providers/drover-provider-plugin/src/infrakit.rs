@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json};
 
+use crate::call::members;
 use crate::hello::InstanceVersion;
-use crate::json::{field, text, texts};
+use crate::json::{field, take, text, texts};
 
 /// What is to be made. The order of the members is that of InfraKit's own client.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -157,19 +159,32 @@ pub(crate) struct Description {
 
 /// Reads `{"Descriptions": [...]}`. One description that cannot be read spoils the whole answer: leaving
 /// it out would make an instance look gone.
-pub(crate) fn descriptions(answer: &Json) -> Result<Vec<Description>, String> {
-    let answer = object(answer)?;
-    match field(answer, "Descriptions") {
+pub(crate) fn descriptions(answer: &[u8]) -> Result<Vec<Description>, String> {
+    let unreadable = |error: serde_json::Error| error.to_string();
+    let answer = std::str::from_utf8(answer).map_err(|error| error.to_string())?;
+    let [list] = members(answer, ["Descriptions"]).map_err(unreadable)?;
+    let list = list.ok_or("`Descriptions` is missing")?.get();
+    if list == "null" {
         // An empty list of a program in Go.
-        Some(Json::Null) => Ok(Vec::new()),
-        Some(Json::Array(list)) => list.iter().map(description).collect(),
-        Some(_) => Err("`Descriptions` is not a list".to_owned()),
-        None => Err("`Descriptions` is missing".to_owned()),
+        return Ok(Vec::new());
     }
+    if !list.starts_with('[') {
+        return Err("`Descriptions` is not a list".to_owned());
+    }
+    // One after the other, so that never more than one is in memory as a map.
+    let list: Vec<&RawValue> = serde_json::from_str(list).map_err(unreadable)?;
+    list.iter()
+        .map(|one| description(serde_json::from_str(one.get()).map_err(unreadable)?))
+        .collect()
 }
 
-fn description(json: &Json) -> Result<Description, String> {
-    let description = object(json)?;
+fn description(json: Json) -> Result<Description, String> {
+    let Json::Object(mut description) = json else {
+        return Err("not a map".to_owned());
+    };
+    // Not copied: this is the part whose size is the plugin's to choose.
+    let properties = take(&mut description, "Properties");
+    let description = &description;
     let id = text(field(description, "ID")).map_err(|why| format!("`ID` is {why}"))?;
     let id = id.filter(|id| !id.is_empty());
     let id = id.ok_or_else(|| "a description has no `ID`".to_owned())?;
@@ -178,7 +193,7 @@ fn description(json: &Json) -> Result<Description, String> {
     Ok(Description {
         logical_id: logical_id.map_err(|why| format!("`LogicalID` of {id} is {why}"))?,
         tags: tags.map_err(|why| format!("`Tags` of {id}: {why}"))?,
-        properties: field(description, "Properties").cloned(),
+        properties,
         id,
     })
 }

@@ -157,9 +157,11 @@ impl Inner {
             .describe(filter, self.usage.address_property.is_some());
         let answer = self
             .caller
-            .call(method, &params, self.usage.timeout)
+            .call_unread(method, &params, self.usage.timeout)
             .await?;
-        let mut found = descriptions(&answer).map_err(|why| self.caller.garbled(method, &why))?;
+        let read = descriptions(&answer.result);
+        drop(answer);
+        let mut found = read.map_err(|why| self.caller.garbled(method, &why))?;
         let matches = |description: &Description| {
             let mut wanted = filter.iter();
             wanted.all(|(name, value)| description.tags.get(name) == Some(value))

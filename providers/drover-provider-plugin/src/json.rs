@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use drover_model::Value;
 use serde_json::{Map, Value as Json};
 
+use crate::call::shortened;
+
 /// Returns a value as JSON.
 pub fn to_json(value: &Value) -> Json {
     match value {
@@ -51,6 +53,15 @@ pub(crate) fn field<'a>(object: &'a Map<String, Json>, name: &str) -> Option<&'a
     })
 }
 
+/// Takes the field `name` out of an object, as [`field`] finds it.
+pub(crate) fn take(object: &mut Map<String, Json>, name: &str) -> Option<Json> {
+    object.remove(name).or_else(|| {
+        let mut keys = object.keys();
+        let key = keys.find(|key| key.eq_ignore_ascii_case(name))?.clone();
+        object.remove(&key)
+    })
+}
+
 /// Returns a map of texts; `null` and nothing are an empty one, as Go reads them.
 pub(crate) fn texts(json: Option<&Json>) -> Result<BTreeMap<String, String>, String> {
     match json {
@@ -59,7 +70,7 @@ pub(crate) fn texts(json: Option<&Json>) -> Result<BTreeMap<String, String>, Str
             .iter()
             .map(|(key, value)| match value {
                 Json::String(text) => Ok((key.clone(), text.clone())),
-                _ => Err(format!("the entry {key:?} is not a text")),
+                _ => Err(format!("the entry {:?} is not a text", shortened(key))),
             })
             .collect(),
         Some(_) => Err("not a map".to_owned()),

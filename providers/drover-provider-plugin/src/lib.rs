@@ -13,7 +13,7 @@
 //! **Invariant:** a call that makes something is written down before it is sent, and not made again while
 //! nobody knows what became of it.
 //! **Invariant:** an answer that cannot be read is an error of that call, never an empty list.
-//! **Invariant:** every call is bounded in time and in the bytes of its answer.
+//! **Invariant:** every call is bounded in time, and its answer in bytes and in the memory that it takes once it is read.
 
 mod adopting;
 mod call;
@@ -37,6 +37,7 @@ mod remote;
 mod serve;
 mod spec;
 mod tags;
+mod weight;
 mod wire;
 
 pub use call::Place;
@@ -46,6 +47,7 @@ pub use factory::PluginFactory;
 pub use flavors::{FlavorSubject, PluginFlavors, check_flavor, is_flavor};
 pub use go_json::{GoJson, GoJsonError, NumberTooLarge};
 pub use groups::{AskError, InfrakitGroup, InfrakitInstance, describe_instances, inspect_groups};
+pub use hello::answers;
 pub use json::{from_json, to_json};
 pub use serve::{
     AgentService, Answered, CloudInitService, Failure, GroupChange, GroupService, GroupSpec,

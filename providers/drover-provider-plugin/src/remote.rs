@@ -17,9 +17,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
-use crate::call::{CallError, Caller, Fault};
+use crate::call::{Bounds, CallError, Caller, Fault, shortened};
 use crate::json::from_json;
 use crate::spec::invalid;
+use crate::weight::TooMuch;
 use crate::wire::{
     AdoptDto, DescribeResult, DestroyDto, ListResult, ProvisionDto, ProvisionResult, ScopeDto,
     SeatIdDto, SettingsResult, SurveyResult, Unreadable, UpdateDto, parsed,
@@ -79,8 +80,7 @@ pub(crate) async fn describe(
         scope,
         rest: json!({}),
     };
-    let answer = caller.call(method, &params, limit).await?;
-    serde_json::from_value(answer).map_err(|error| caller.garbled(method, &error.to_string()))
+    caller.call(method, &params, limit).await
 }
 
 /// Asks a plugin what settings it takes, and returns what is wrong with those of the scope. Nothing, where it has
@@ -92,15 +92,13 @@ pub(crate) async fn mistaken_settings(
 ) -> Result<Vec<Mistake>, CallError> {
     let method = "Provider.Settings";
     let params = json!({"type": scope.type_});
-    let answer = match caller.call(method, &params, limit).await {
-        Ok(answer) => answer,
+    let said: SettingsResult = match caller.call(method, &params, limit).await {
+        Ok(said) => said,
         // An older plugin refuses wrong settings when it is to describe them.
         Err(error) if matches!(error.fault, Fault::Refused { .. }) => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     let garbled = |why: String| caller.garbled(method, &why);
-    let said: SettingsResult =
-        serde_json::from_value(answer).map_err(|error| garbled(error.to_string()))?;
     let Some(schema) = said.settings else {
         return Ok(Vec::new());
     };
@@ -187,23 +185,31 @@ impl RemoteProvider {
             rest,
         };
         let answer = self.caller.call(method, &params, limit).await;
-        let answer = answer.map_err(CallError::into_provider_error)?;
-        serde_json::from_value(answer).map_err(|error| self.garbled(method, &error.to_string()))
+        answer.map_err(CallError::into_provider_error)
     }
 
-    /// Reads page after page. `params`: of the page that begins there; `add`: takes a page in and returns where
-    /// the next begins.
+    /// Reads page after page, all of them together within the bounds of one answer. `params`: of the page that begins
+    /// there; `add`: takes a page in and returns where the next begins.
     async fn pages<P: Serialize + Send + Sync, R: DeserializeOwned + Send>(
         &self,
         method: &str,
         params: impl Fn(Option<String>) -> P + Send + Sync,
         mut add: impl FnMut(R) -> Result<Option<String>, Unreadable> + Send,
     ) -> Result<(), ProviderError> {
-        let mut from: Option<String> = None;
+        let (mut from, mut weight): (Option<String>, usize) = (None, 0);
         for _ in 0..PAGES_MAX {
-            let page: R = self
-                .call(method, params(from.clone()), self.timeout)
-                .await?;
+            let params = Params {
+                scope: &self.scope,
+                rest: params(from.clone()),
+            };
+            let page = self.page(method, &params).await;
+            let (page, more) = page.map_err(CallError::into_provider_error)?;
+            weight += more;
+            let most = Bounds::of(method).memory;
+            if weight > most {
+                let why = format!("all pages together: {}", TooMuch::Memory(most));
+                return Err(self.garbled(method, &why));
+            }
             let next = add(page).map_err(|why| self.garbled(method, &why))?;
             match next {
                 None => return Ok(()),
@@ -214,6 +220,17 @@ impl RemoteProvider {
             }
         }
         Err(self.garbled(method, "the listing has no end"))
+    }
+
+    /// Reads one page. Returns also what it takes in memory.
+    async fn page<P: Serialize + Sync, R: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: &P,
+    ) -> Result<(R, usize), CallError> {
+        let caller = &self.caller;
+        let answer = caller.call_unread(method, params, self.timeout).await?;
+        Ok((caller.build(method, &answer)?, answer.weight))
     }
 
     fn garbled(&self, method: &str, why: &str) -> ProviderError {
@@ -466,7 +483,7 @@ impl RemoteProvider {
     /// Reads how a check turned out.
     fn outcome(&self, method: &str, answer: &Json) -> Result<CheckOutcome, ProviderError> {
         let why = answer.get("why").and_then(Json::as_str);
-        let why = why.unwrap_or_default().to_owned();
+        let why = shortened(why.unwrap_or_default());
         match answer.get("outcome").and_then(Json::as_str) {
             Some("passing") => Ok(CheckOutcome::Passing),
             Some("failing") => Ok(CheckOutcome::Failing { why }),

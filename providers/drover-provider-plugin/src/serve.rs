@@ -23,6 +23,7 @@ use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 
 use crate::json::field;
+use crate::weight::weigh;
 
 mod agent;
 mod cloud_init;
@@ -42,6 +43,10 @@ pub use provider::ProviderService;
 
 /// The largest request that is read: an instance's user data is at most some hundred kilobytes.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
+
+/// The most memory that a request may take once it is read: a thousand slots of a batch with fifty variables each take
+/// less than half of it.
+const REQUEST_MEMORY_MAX: usize = 32 << 20;
 
 /// How a plugin calls itself among its objects: what it is where no subtype is named.
 const UNTYPED: &str = ".";
@@ -239,20 +244,23 @@ impl Served {
     }
 
     /// Returns the answer to a request, or nothing, as InfraKit's servers do, for what is none: broken
-    /// JSON, several at once, and calls that want no answer.
+    /// JSON, several at once, and calls that want no answer; and for what takes too much memory.
     pub async fn answer(&self, request: &[u8]) -> String {
-        let Ok(Json::Object(call)) = serde_json::from_slice::<Json>(request) else {
+        if weigh(request, REQUEST_MEMORY_MAX).is_err() {
+            return String::new();
+        }
+        let Ok(Json::Object(mut call)) = serde_json::from_slice::<Json>(request) else {
             return String::new();
         };
-        let id = match call.get("id") {
+        let id = match call.remove("id") {
             None | Some(Json::Null) => return String::new(),
-            Some(id) => id.clone(),
+            Some(id) => id,
         };
+        let params = call.remove("params").unwrap_or(Json::Null);
         let method = call
             .get("method")
             .and_then(Json::as_str)
             .unwrap_or_default();
-        let params = call.get("params").cloned().unwrap_or(Json::Null);
         let version = call
             .get("jsonrpc")
             .and_then(Json::as_str)

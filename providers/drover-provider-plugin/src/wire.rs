@@ -14,7 +14,7 @@ use drover_provider::{ProviderError, Slot};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::call::class_of;
+use crate::call::{class_of, shortened};
 use crate::json::{from_json, to_json};
 
 mod adoption;
@@ -217,11 +217,11 @@ where
     T::Err: std::fmt::Display,
 {
     text.parse()
-        .map_err(|error| format!("`{field}`: {text:?} {error}"))
+        .map_err(|error| format!("`{field}`: {:?} {error}", shortened(text)))
 }
 
 pub(crate) fn digests(text: &str) -> Result<Digests, Unreadable> {
-    Digests::parse(text).map_err(|error| format!("`digest`: {text:?} {error}"))
+    Digests::parse(text).map_err(|error| format!("`digest`: {:?} {error}", shortened(text)))
 }
 
 pub(crate) fn milliseconds(duration: Duration) -> u64 {
@@ -360,11 +360,11 @@ fn phase_of(name: &str, exit: Option<ExitDto>) -> Result<ProviderPhase, Unreadab
         "exited" => ProviderPhase::Exited(ExitReport {
             code: exit.code,
             signal: exit.signal,
-            message: exit.message,
+            message: shortened(&exit.message),
         }),
         "terminated" => ProviderPhase::Terminated,
         "unknown" => ProviderPhase::Unknown,
-        other => return Err(format!("`phase`: {other:?} is none")),
+        other => return Err(format!("`phase`: {:?} is none", shortened(other))),
     })
 }
 
@@ -387,7 +387,10 @@ fn exit_of(phase: &ProviderPhase) -> Option<ExitDto> {
 /// Returns what a page says of completeness where it is not whole.
 fn whole(complete: bool, why: Option<String>) -> Option<Completeness> {
     (!complete).then(|| Completeness::Partial {
-        why: why.unwrap_or_else(|| "the plugin does not say why".to_owned()),
+        why: why.map_or_else(
+            || "the plugin does not say why".to_owned(),
+            |why| shortened(&why),
+        ),
     })
 }
 
@@ -468,7 +471,7 @@ impl ErrorDto {
     pub(crate) fn read(self) -> ProviderError {
         ProviderError::new(
             class_of(&self.class).unwrap_or(ErrorClass::Unknown),
-            self.message,
+            shortened(&self.message),
         )
     }
 }

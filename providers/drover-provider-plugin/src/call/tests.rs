@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value as Json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
@@ -115,7 +116,7 @@ fn read_as(method: &str, result: &Json) -> bool {
     let count = |name: &str| result[name].as_array().map_or(0, Vec::len);
     match method {
         "Instance.DescribeInstances" => {
-            let read = infrakit::descriptions(result).unwrap();
+            let read = infrakit::descriptions(result.to_string().as_bytes()).unwrap();
             assert_eq!(read.len(), count("Descriptions"));
             let ids = result["Descriptions"].as_array().into_iter().flatten();
             for (read, recorded) in read.iter().zip(ids) {

@@ -126,7 +126,7 @@ fn answers_are_read_as_infrakits_own_plugins_write_them() {
         match method.as_str() {
             "Instance.Provision" => assert!(made(&result).is_ok_and(|id| id.is_some())),
             "Instance.DescribeInstances" => {
-                let found = descriptions(&result).unwrap();
+                let found = descriptions(result.to_string().as_bytes()).unwrap();
                 let ids: Vec<&str> = found.iter().map(|found| found.id.as_str()).collect();
                 let listed = result["Descriptions"].as_array().unwrap().iter();
                 let expected: Vec<&str> = listed.map(|one| one["ID"].as_str().unwrap()).collect();
@@ -141,7 +141,7 @@ fn answers_are_read_as_infrakits_own_plugins_write_them() {
 fn names_of_fields_are_read_in_any_case_and_unknown_ones_ignored() {
     let answer =
         json!({"descriptions": [{"id": "a", "logicalId": "10.0.0.5", "tags": null, "more": 1}]});
-    let found = descriptions(&answer).unwrap();
+    let found = descriptions(answer.to_string().as_bytes()).unwrap();
     assert_eq!(found[0].id, "a");
     assert_eq!(found[0].logical_id.as_deref(), Some("10.0.0.5"));
     assert_eq!(found[0].tags, BTreeMap::new());

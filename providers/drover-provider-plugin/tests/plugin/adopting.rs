@@ -310,6 +310,25 @@ async fn a_survey_that_cannot_be_believed_is_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_without_end_are_not_read_beyond_what_one_answer_may_take() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = (1..20).map(|number| {
+        let mut page = page(&[], Some(&number.to_string()));
+        // A hundred megabytes of memory, in one of text.
+        page["more"] = vec![json!([]); 400_000].into();
+        page
+    });
+    let (provider, calls) = scripted(folder.path(), &["survey"], pages.collect());
+    let error = provider.survey(&asked()).await.unwrap_err();
+    let says = "plugin yard: Provider.Survey: the answer cannot be read: all pages together: its values take more than 256 MiB of memory";
+    assert_eq!(
+        (error.class, error.message.as_str()),
+        (ErrorClass::Unknown, says)
+    );
+    assert_eq!(calls.lock().unwrap().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_without_adoption_is_not_asked_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let (provider, calls) = scripted(folder.path(), &["logs"], Vec::new());

@@ -31,6 +31,8 @@ pub(crate) enum Trouble {
     Hang,
     /// Not carried out; this is the answer.
     Says(&'static str),
+    /// The same, of any size.
+    Sends(Bytes),
     /// Not carried out; an answer of a gigabyte.
     Endless,
     /// Carried out; the answer is cut in the middle.
@@ -229,6 +231,7 @@ impl Fake {
             }
             Some(Trouble::Hang) => std::future::pending().await,
             Some(Trouble::Says(words)) => text(words),
+            Some(Trouble::Sends(bytes)) => sends(bytes),
             Some(Trouble::Endless) => endless(),
             Some(Trouble::Truncated) => truncated(&reply(carry_out(), &call["id"])),
             Some(Trouble::MadeAndFailed) => {
@@ -372,7 +375,11 @@ fn reply(outcome: Result<Json, String>, id: &Json) -> String {
 }
 
 fn text(words: &str) -> Response<Body> {
-    let body = Full::new(Bytes::from(words.to_owned()));
+    sends(Bytes::from(words.to_owned()))
+}
+
+fn sends(bytes: Bytes) -> Response<Body> {
+    let body = Full::new(bytes);
     let body = body
         .map_err(|never: Infallible| match never {})
         .boxed_unsync();

@@ -161,7 +161,7 @@ async fn what_is_no_answer_is_unknown_and_names_plugin_and_call() {
         (Trouble::LostReply, "no answer"),
         (Trouble::LostRequest, "no answer"),
         (Trouble::Truncated, "ends early"),
-        (Trouble::Endless, "larger than 32 MiB"),
+        (Trouble::Endless, "larger than 4 MiB"),
         (Trouble::Says(""), "the answer is empty"),
         (Trouble::Says("<html>"), "not JSON"),
         (Trouble::Says("[]"), "not a JSON object"),

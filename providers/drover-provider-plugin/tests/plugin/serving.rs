@@ -682,3 +682,18 @@ async fn the_settings_of_a_subtype_are_its_own() {
     }
     assert_eq!(ask("third").await["error"]["message"], "no-plugin:third");
 }
+
+#[tokio::test]
+async fn a_request_that_would_take_much_memory_is_none() {
+    let served = Served::new(Vec::new());
+    let ask = async |params: &str| {
+        let request =
+            format!("{{\"jsonrpc\":\"2.0\",\"method\":\"A.B\",\"params\":{params},\"id\":1}}");
+        served.answer(request.as_bytes()).await
+    };
+    let list = |count: usize| format!("[{}]", vec!["{\"\":0}"; count].join(","));
+    assert!(ask(&list(10_000)).await.contains("can't find service"));
+    assert_eq!(ask(&list(50_000)).await, "");
+    let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+    assert_eq!(ask(&deep).await, "");
+}
