@@ -168,8 +168,6 @@ pub struct Agent {
     members: MembersDir,
     remote: Offload<Remote, Job>,
     tenure: Tenure,
-    /// What was asked of the holder of the lease.
-    question: Option<Question>,
     timekeeper: Timekeeper,
     fleet: Fleet,
     unsaved: Unsaved,
@@ -261,6 +259,8 @@ struct Looks {
     anew: bool,
     /// Whether a dry run without data has still to read the state branch.
     view_missing: bool,
+    /// What was asked of the holder of the lease.
+    question: Option<Question>,
 }
 
 impl Looks {
@@ -366,7 +366,6 @@ impl Agent {
             entropy: parts.entropy,
             store,
             tenure,
-            question: None,
             unreadable: BTreeMap::new(),
             snapshot: None,
             approvals: Arc::default(),

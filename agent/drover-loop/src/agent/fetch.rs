@@ -386,7 +386,7 @@ impl Agent {
         let claimant = Claimant {
             own: self.tenure.lease(),
             now,
-            question: self.question.as_ref(),
+            question: self.looks.question.as_ref(),
         };
         let asked = found.as_ref().and_then(|found| found.contender.as_ref());
         if let (Some(by), Some(_)) = (asked, claimant.own) {
@@ -438,7 +438,7 @@ impl Agent {
             lease.name
         );
         self.refuse(why, None);
-        let by = match self.question.take() {
+        let by = match self.looks.question.take() {
             Some(question) => question.by,
             None => format!("{:016x}", (self.entropy)()),
         };
@@ -458,7 +458,7 @@ impl Agent {
                 by,
                 swap: Swap::Done,
             }) => {
-                self.question = Some(Question { by, since: now });
+                self.looks.question = Some(Question { by, since: now });
             }
             Ok(Asked {
                 swap: Swap::Differs { .. },
@@ -473,7 +473,7 @@ impl Agent {
         let restore = own.is_none();
         let mut lease = own.unwrap_or_else(|| Lease {
             name: self.settings.name.to_string(),
-            instance: match &self.question {
+            instance: match &self.looks.question {
                 Some(question) => question.by.clone(),
                 None => format!("{:016x}", (self.entropy)()),
             },
@@ -653,14 +653,12 @@ fn look(
     let refused = refused.map_or_else(Vec::new, |operations| operations.refused());
     let lease = remote.recorder.look().and_then(|_| {
         let own = remote.recorder.published(path)?;
-        let other = match &own {
-            Some(_) => None,
-            // Ours may stand in what is committed here and not published, as after the branch was deleted.
-            None => {
-                let mut leases = remote.recorder.list("agents")?.into_iter();
-                leases.find(|other| other != path)
-            }
+        let leases = match &own {
+            Some(_) => Vec::new(),
+            None => remote.recorder.list("agents")?,
         };
+        // Ours may stand in what is committed here and not published, as after the branch was deleted.
+        let other = leases.into_iter().find(|other| other != path);
         Ok(LeaseSeen { own, other })
     });
     Looked {

@@ -115,10 +115,12 @@ async fn an_agent_that_was_taken_over_stops() {
     second.pass().await;
     assert_eq!(second.status().epoch, Epoch(0));
     assert!(lease(&world).contender.is_some());
-    world.clock.advance(LEASE_GRACE - Duration::from_secs(1));
+    world.clock.advance(LEASE_GRACE / 2);
     second.pass().await;
     assert_eq!(second.status().epoch, Epoch(0));
-    world.clock.advance(Duration::from_secs(2));
+    world
+        .clock
+        .advance(LEASE_GRACE / 2 + Duration::from_secs(1));
     second.pass().await;
     assert_eq!(second.status().epoch, Epoch(2));
     assert_eq!(lease(&world).contender, None);
