@@ -2,9 +2,9 @@
 //!
 //! A provider is opened synchronously, in the middle of a pass that serves every group. So the handshake
 //! runs on a thread of its own, and only its first time is waited for a little; later the pass takes what
-//! is known, and a plugin that does not answer costs it nothing.
+//! is known, and a plugin that does not answer costs it nothing, however many documents name it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -67,8 +67,15 @@ pub(crate) struct Contacts(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    meetings: Mutex<BTreeMap<String, Meeting>>,
+    known: Mutex<Known>,
     ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    meetings: BTreeMap<String, Meeting>,
+    /// Plugins that were waited for in vain, and have not answered since: whoever names one waits no more.
+    silent: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -78,8 +85,8 @@ enum Meeting {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Meeting>> {
-        self.meetings.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,10 +98,10 @@ impl Contacts {
     /// The plugin is not there, does not answer, or offers nothing that is spoken.
     pub(crate) fn meet(&self, contact: &Contact) -> Met {
         let deadline = Instant::now() + FIRST_WAIT;
-        let mut meetings = self.0.lock();
-        match meetings.get(&contact.key()) {
-            None | Some(Meeting::Over { met: Ok(_), .. }) => self.start(&mut meetings, contact),
+        let mut known = self.0.lock();
+        let before = match known.meetings.get(&contact.key()) {
             Some(Meeting::UnderWay) => return Err(waiting(&contact.plugin)),
+            None | Some(Meeting::Over { met: Ok(_), .. }) => waiting(&contact.plugin),
             Some(Meeting::Over {
                 met: Err(error),
                 at,
@@ -103,36 +110,48 @@ impl Contacts {
                 if at.elapsed() < AGAIN_AFTER {
                     return Err(error);
                 }
-                self.start(&mut meetings, contact);
+                error
             }
+        };
+        self.start(&mut known, contact);
+        if known.silent.contains(&contact.plugin.to_string()) {
+            return Err(before);
         }
         loop {
-            if let Some(Meeting::Over { met, .. }) = meetings.get(&contact.key()) {
+            if let Some(Meeting::Over { met, .. }) = known.meetings.get(&contact.key()) {
                 return met.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
+                known.silent.insert(contact.plugin.to_string());
                 return Err(waiting(&contact.plugin));
             }
-            let waited = self.0.ended.wait_timeout(meetings, left);
-            meetings = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.0.ended.wait_timeout(known, left);
+            known = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn start(&self, meetings: &mut BTreeMap<String, Meeting>, contact: &Contact) {
-        if meetings.len() >= MEETINGS_MAX {
-            meetings.retain(|_, meeting| matches!(meeting, Meeting::UnderWay));
+    fn start(&self, known: &mut Known, contact: &Contact) {
+        if known.meetings.len() >= MEETINGS_MAX {
+            let under_way = |_: &String, meeting: &mut Meeting| matches!(meeting, Meeting::UnderWay);
+            known.meetings.retain(under_way);
         }
-        meetings.insert(contact.key(), Meeting::UnderWay);
+        known.meetings.insert(contact.key(), Meeting::UnderWay);
         let (shared, contact) = (Arc::clone(&self.0), contact.clone());
         // It ends by itself: the handshake is bounded.
         std::thread::spawn(move || {
             let met = shake_hands(&contact);
+            let answered = met.is_ok();
             let over = Meeting::Over {
                 met,
                 at: Instant::now(),
             };
-            shared.lock().insert(contact.key(), over);
+            let mut known = shared.lock();
+            known.meetings.insert(contact.key(), over);
+            if answered {
+                known.silent.remove(&contact.plugin.to_string());
+            }
+            drop(known);
             shared.ended.notify_all();
         });
     }

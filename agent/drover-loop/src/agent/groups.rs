@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    ConditionType, GroupName, GroupPhase, Heeded, Held, Hold, InstanceClass, Listing, Peers,
+    ConditionType, ErrorClass, GroupName, GroupPhase, Heeded, Held, Hold, InstanceClass, Listing, Peers,
     RecordedGroup, RecordedOrder, Share, Timestamp,
 };
 use drover_policy::GroupSummary;
@@ -33,6 +33,10 @@ pub(super) type Outcome = Result<Result<Finished, TaskError>, Elapsed>;
 /// How long listings must fail before that is recorded: a moment's trouble would otherwise cost two
 /// commits per group.
 const FAILURE_RECORDED_AFTER: SignedDuration = SignedDuration::from_mins(2);
+
+/// The same where credentials are refused, which seldom comes right by waiting: longer than a rotation takes that is
+/// caught halfway.
+const REFUSAL_RECORDED_AFTER: SignedDuration = SignedDuration::from_secs(10);
 
 impl Agent {
     /// Starts a task for every group that can be planned in this pass.
@@ -441,7 +445,17 @@ fn seen<'a>(
                 class: failure.class,
                 message: failure.message.clone(),
             };
-            let lasting = now.duration_since(failure.since) >= FAILURE_RECORDED_AFTER;
+            let recorded_after = match failure.class {
+                ErrorClass::Auth => REFUSAL_RECORDED_AFTER,
+                ErrorClass::Throttled
+                | ErrorClass::Capacity
+                | ErrorClass::Quota
+                | ErrorClass::InvalidSpec
+                | ErrorClass::Partial
+                | ErrorClass::Unknown
+                | ErrorClass::NotFound => FAILURE_RECORDED_AFTER,
+            };
+            let lasting = now.duration_since(failure.since) >= recorded_after;
             return Err(held(hold, lasting));
         }
     };

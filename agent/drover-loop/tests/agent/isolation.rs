@@ -351,7 +351,8 @@ async fn a_provider_that_fails_for_long_is_recorded() {
         let down = FaultKind::Error(drover_model::ErrorClass::Auth);
         sim.inject(Fault::always(Op::List, down));
     });
-    world.passes(130).await;
+    // Credentials that are refused are told sooner than other trouble.
+    world.passes(15).await;
     let subjects = world.subjects();
     assert!(
         subjects.last().unwrap().starts_with("web: held"),
@@ -361,6 +362,21 @@ async fn a_provider_that_fails_for_long_is_recorded() {
     world.sim(|mut sim| sim.clear_faults());
     world.converge().await;
     assert_eq!(world.calls(Op::Provision), 1);
+}
+
+#[tokio::test]
+async fn a_provider_that_is_away_for_long_is_recorded() {
+    let mut world = World::web();
+    world.converge().await;
+    let commits = world.branch.log().len();
+    world.sim(|mut sim| {
+        let down = FaultKind::Error(drover_model::ErrorClass::Unknown);
+        sim.inject(Fault::always(Op::List, down));
+    });
+    world.passes(100).await;
+    assert_eq!(world.branch.log().len(), commits);
+    world.passes(30).await;
+    assert!(world.branch.log().len() > commits);
 }
 
 #[tokio::test]

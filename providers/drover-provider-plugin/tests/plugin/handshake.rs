@@ -143,6 +143,22 @@ async fn a_plugin_that_is_not_there_or_hangs_costs_a_moment_and_names_the_call()
         "the second time is not waited for"
     );
 
+    // Nor are other documents that name it, nor a later time: the handshake has failed by then.
+    for _ in 0..100 {
+        scope.fake.trouble("Handshake.Hello", Trouble::Hang);
+    }
+    let many = std::time::Instant::now();
+    for number in 0..30 {
+        scope.try_open(&own(number)).unwrap_err();
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+    for number in 0..30 {
+        let refused = scope.try_open(&own(number)).unwrap_err();
+        assert!(refused.message.contains("Handshake.Hello"), "{refused}");
+    }
+    let waited = many.elapsed().as_millis();
+    assert!(waited < 7_500, "{waited} ms");
+
     let bad = scope
         .try_open(&values(&[("plugin", "../fake")]))
         .unwrap_err();
