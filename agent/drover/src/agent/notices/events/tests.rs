@@ -164,7 +164,7 @@ fn another_change_that_waits_is_told_and_another_number_is_not() {
         messages,
         [
             "ApprovalNeeded has ended: change 010101010101",
-            "change 020202020202 needs 2 approvals, has none: policy few (few.yaml:1:1): somebody is replaced"
+            "change 020202020202 needs 2 approvals by others than ann@example.com, has none: policy few (few.yaml:1:1): somebody is replaced"
         ]
     );
     assert_eq!(second[1].metadata["change"], "02".repeat(32));
