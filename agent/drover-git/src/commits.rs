@@ -1,5 +1,7 @@
 //! Reading commits: their facts, the history of a path, and the difference of two trees.
 
+use std::collections::BTreeMap;
+
 use git2::{Commit, ErrorCode, Repository, Sort, Tree};
 use jiff::Timestamp;
 
@@ -200,6 +202,40 @@ pub(crate) fn written_since(
     Ok(Some(found))
 }
 
+/// Most entries of folders that are looked at to find what commits changed: some seconds. A thousand commits in a folder of
+/// five thousand files are as many.
+const LOOKED_AT_MAX: usize = 50 * tree::ENTRIES_MAX;
+
+/// What is left of the limits on what is looked at and on what is found.
+struct Left {
+    /// Entries of folders, all commits together. One commit may take as many as a listing.
+    entries: usize,
+    /// Documents that differ.
+    documents: usize,
+}
+
+impl Left {
+    /// Returns what the newer of two trees has. None: that takes more than is left.
+    fn written<'r>(
+        &mut self,
+        repository: &'r Repository,
+        trees: (Option<Tree<'r>>, Tree<'r>),
+        root: &str,
+    ) -> Result<Option<Vec<(String, Oid)>>, GitError> {
+        let given = self.entries.min(tree::ENTRIES_MAX);
+        let mut entries = given;
+        let written = tree::written(repository, trees, root, &mut entries)?;
+        self.entries -= given - entries;
+        let found = written.as_ref().map_or(usize::MAX, Vec::len);
+        let Some(left) = self.documents.checked_sub(found) else {
+            (self.entries, self.documents) = (0, 0);
+            return Ok(None);
+        };
+        self.documents = left;
+        Ok(written)
+    }
+}
+
 /// Returns the commits that lead to `to` and not to `from`, newest first, with what each changed below `root`. At most
 /// `limit` of them.
 pub(crate) fn changes_since(
@@ -218,7 +254,10 @@ pub(crate) fn changes_since(
         walk.hide(from.raw()).map_err(broken)?;
     }
     let mut commits = Vec::new();
-    let mut entries = tree::ENTRIES_MAX;
+    let mut left = Left {
+        entries: LOOKED_AT_MAX,
+        documents: tree::ENTRIES_MAX,
+    };
     for id in walk {
         if commits.len() >= limit {
             return Ok(Changes {
@@ -230,7 +269,7 @@ pub(crate) fn changes_since(
         commits.push(CommitChanges {
             id: commit.id().into(),
             authors: authors(&commit),
-            against: against_parents(repository, &commit, root, &mut entries)?,
+            against: against_parents(repository, &commit, root, &mut left)?,
         });
     }
     Ok(Changes {
@@ -252,14 +291,52 @@ fn authors(commit: &Commit<'_>) -> Vec<String> {
         .collect()
 }
 
-/// Returns, for each parent, the documents that differ from it. None: more differ than are left of `entries`.
+/// Returns the documents that differ between two trees, sorted by path. None: that takes more than is left, whichever of
+/// the two is the large one.
+fn documents_between(
+    repository: &Repository,
+    (old, new): (Option<&Tree<'_>>, &Tree<'_>),
+    root: &str,
+    left: &mut Left,
+) -> Result<Option<Vec<ChangedPath>>, GitError> {
+    let mut found: BTreeMap<String, (Option<Oid>, Option<Oid>)> = BTreeMap::new();
+    let Some(after) = left.written(repository, (old.cloned(), new.clone()), root)? else {
+        return Ok(None);
+    };
+    for (path, id) in after {
+        found.entry(path).or_default().1 = Some(id);
+    }
+    if let Some(old) = old {
+        let both = (Some(new.clone()), old.clone());
+        let Some(before) = left.written(repository, both, root)? else {
+            return Ok(None);
+        };
+        for (path, id) in before {
+            found.entry(path).or_default().0 = Some(id);
+        }
+    }
+    let root = root.trim_matches('/');
+    let path = |below: String| match root {
+        "" => below,
+        root => format!("{root}/{below}"),
+    };
+    let found = found.into_iter();
+    let found = found.map(|(below, (old, new))| ChangedPath {
+        path: path(below),
+        old,
+        new,
+    });
+    Ok(Some(found.collect()))
+}
+
+/// Returns, for each parent, the documents that differ from it. None: that takes more than is left.
 fn against_parents(
     repository: &Repository,
     commit: &Commit<'_>,
     root: &str,
-    entries: &mut usize,
+    left: &mut Left,
 ) -> Result<Option<Vec<Vec<ChangedPath>>>, GitError> {
-    if *entries == 0 {
+    if left.entries == 0 {
         return Ok(None);
     }
     let tree = tree_of(commit)?;
@@ -270,15 +347,10 @@ fn against_parents(
     }
     let mut against = Vec::new();
     for parent in &trees {
-        let mut changed = diff(repository, parent.as_ref(), Some(&tree), root)?;
-        *entries = entries.saturating_sub(changed.len());
-        if *entries == 0 {
+        let Some(changed) = documents_between(repository, (parent.as_ref(), &tree), root, left)?
+        else {
             return Ok(None);
-        }
-        changed.retain(|changed| {
-            let name = changed.path.rsplit('/').next().unwrap_or_default();
-            tree::is_document(name)
-        });
+        };
         against.push(changed);
     }
     let in_all = |path: &str| {

@@ -133,7 +133,8 @@ impl Contacts {
 
     fn start(&self, known: &mut Known, contact: &Contact) {
         if known.meetings.len() >= MEETINGS_MAX {
-            let under_way = |_: &String, meeting: &mut Meeting| matches!(meeting, Meeting::UnderWay);
+            let under_way =
+                |_: &String, meeting: &mut Meeting| matches!(meeting, Meeting::UnderWay);
             known.meetings.retain(under_way);
         }
         known.meetings.insert(contact.key(), Meeting::UnderWay);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    ConditionType, ErrorClass, GroupName, GroupPhase, Heeded, Held, Hold, InstanceClass, Listing, Peers,
-    RecordedGroup, RecordedOrder, Share, Timestamp,
+    ConditionType, ErrorClass, GroupName, GroupPhase, Heeded, Held, Hold, InstanceClass, Listing,
+    Peers, RecordedGroup, RecordedOrder, Share, Timestamp,
 };
 use drover_policy::GroupSummary;
 use jiff::SignedDuration;
