@@ -61,7 +61,7 @@ pub struct CommitChanges {
     pub authors: Vec<String>,
     /// For each parent the documents and ignore files that differ from it; for a commit without parents all of them. A merge in
     /// which every path is as in one of its parents has nothing here.
-    /// None: with the commits before it there are more than one listing may have.
+    /// None: to tell that takes more than is looked at, for it or for a newer commit.
     pub against: Option<Vec<Vec<ChangedPath>>>,
 }
 

@@ -295,6 +295,23 @@ fn take_credentials(url: &mut Url) -> Result<Option<Credentials>, UrlError> {
     Ok(Some(credentials))
 }
 
+/// Reads a URL whose scheme has nothing but an authority and a path. That scheme decides how it is read, so that all
+/// spellings are read alike.
+fn authority_and_path(scheme: &str, text: &str) -> Result<Url, UrlError> {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    if rest.starts_with('-') || rest.contains("@-") {
+        return Err(UrlError::LeadingDash);
+    }
+    if text.contains(' ') {
+        return Err(UrlError::ControlCharacter);
+    }
+    let url = Url::parse(&format!("{scheme}://{rest}")).map_err(|e| invalid(&e.to_string()))?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(invalid("a query or fragment has no meaning here"));
+    }
+    Ok(url)
+}
+
 fn percent_decode(text: &str) -> Result<String, UrlError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

@@ -56,7 +56,12 @@ pub(crate) struct Question {
 impl Lease {
     /// Returns the lease's path on the state branch.
     pub fn path(agent: &AgentName) -> String {
-        format!("agents/{agent}.json")
+        file_of(agent.as_str())
+    }
+
+    /// Returns this lease's path on the state branch.
+    pub(crate) fn file(&self) -> String {
+        file_of(&self.name)
     }
 
     /// Returns the file's content.
@@ -228,6 +233,10 @@ fn unknown(claimant: &Claimant<'_>, found: &Lease, next: Standing) -> Standing {
         },
         Some(_) | None => Standing::Ask,
     }
+}
+
+fn file_of(agent: &str) -> String {
+    format!("agents/{agent}.json")
 }
 
 fn place(lease: &Lease) -> String {

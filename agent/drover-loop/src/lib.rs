@@ -76,7 +76,7 @@ pub use operations::{
 pub use orphans::Orphan;
 pub use outage::OutageRule;
 pub use recorder::{
-    ANCHOR_FILE, Anchor, GitRecorder, GitRecorderOptions, Guard, Look, PublishResult, PublishWhen,
+    ANCHOR_FILE, Anchor, GitRecorder, GitRecorderOptions, Guard, PublishResult, PublishWhen,
     Recorder, RecorderError, Rewrite, StateCommit, Swap,
 };
 pub use registry::{Allowed, Registry, RegistryError, plugin_type};

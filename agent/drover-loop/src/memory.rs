@@ -8,7 +8,7 @@ use drover_model::{Revision, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 use crate::recorder::{
-    Guard, Look, PublishResult, PublishWhen, Recorder, RecorderError, StateCommit, Swap,
+    Guard, PublishResult, PublishWhen, Recorder, RecorderError, StateCommit, Swap,
 };
 use crate::source::{
     Authored, FileChange, History, RefusedFile, Source, SourceCommit, SourceError, SourceFile,
@@ -417,13 +417,8 @@ impl MemoryRecorder {
 }
 
 impl Recorder for MemoryRecorder {
-    fn look(&mut self) -> Result<Look, RecorderError> {
-        let inner = self.branch.lock();
-        inner.reachable()?;
-        Ok(Look {
-            exists: !inner.log.is_empty() || !inner.files.is_empty(),
-            committed_at: inner.log.last().map(|commit| commit.at),
-        })
+    fn look(&mut self) -> Result<(), RecorderError> {
+        self.branch.lock().reachable()
     }
 
     fn published(&mut self, path: &str) -> Result<Option<Vec<u8>>, RecorderError> {

@@ -17,7 +17,7 @@ pub use git::{GitRecorder, GitRecorderOptions};
 /// **Invariant:** a commit is never empty, and nothing is ever forced.
 pub trait Recorder: Send + fmt::Debug {
     /// Looks at the published branch, at the cost of one ref listing at most.
-    fn look(&mut self) -> Result<Look, RecorderError>;
+    fn look(&mut self) -> Result<(), RecorderError>;
 
     /// Returns a file of the published branch, as the latest [`look`](Self::look) saw it.
     fn published(&mut self, path: &str) -> Result<Option<Vec<u8>>, RecorderError>;
@@ -57,15 +57,6 @@ pub trait Recorder: Send + fmt::Debug {
         guard: &Guard<'_>,
         when: PublishWhen,
     ) -> Result<PublishResult, RecorderError>;
-}
-
-/// The published branch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
-    /// Whether it exists.
-    pub exists: bool,
-    /// When its latest commit was made.
-    pub committed_at: Option<Timestamp>,
 }
 
 /// A file that proves that nobody else took over.

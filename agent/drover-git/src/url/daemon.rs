@@ -3,10 +3,8 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
-use reqwest::Url;
-
 use super::ssh::escaped;
-use super::{UrlError, invalid, percent_decode};
+use super::{UrlError, authority_and_path, invalid, percent_decode};
 
 /// The port that is not written.
 const DEFAULT_PORT: u16 = 9418;
@@ -27,17 +25,7 @@ pub(crate) struct DaemonPlace {
 impl DaemonPlace {
     /// Parses `git://host[:port]/path`.
     pub(super) fn of_url(text: &str) -> Result<Self, UrlError> {
-        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
-        if rest.starts_with('-') || rest.contains("@-") {
-            return Err(UrlError::LeadingDash);
-        }
-        if text.contains(' ') {
-            return Err(UrlError::ControlCharacter);
-        }
-        let url = Url::parse(&format!("git://{rest}")).map_err(|e| invalid(&e.to_string()))?;
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(invalid("a query or fragment has no meaning here"));
-        }
+        let url = authority_and_path("git", text)?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(invalid("git:// takes neither user names nor passwords"));
         }

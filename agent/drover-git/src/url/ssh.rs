@@ -3,9 +3,7 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
-use reqwest::Url;
-
-use super::{UrlError, invalid, percent_decode};
+use super::{UrlError, authority_and_path, invalid, percent_decode};
 
 /// The user that every host of Git repositories knows.
 const DEFAULT_USER: &str = "git";
@@ -28,18 +26,7 @@ pub(crate) struct SshPlace {
 impl SshPlace {
     /// Parses `ssh://[user@]host[:port]/path`.
     pub(super) fn of_url(text: &str) -> Result<Self, UrlError> {
-        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
-        if rest.starts_with('-') || rest.contains("@-") {
-            return Err(UrlError::LeadingDash);
-        }
-        if text.contains(' ') {
-            return Err(UrlError::ControlCharacter);
-        }
-        // The scheme decides how a URL is read, so that all spellings are read alike.
-        let url = Url::parse(&format!("ssh://{rest}")).map_err(|e| invalid(&e.to_string()))?;
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(invalid("a query or fragment has no meaning here"));
-        }
+        let url = authority_and_path("ssh", text)?;
         if url.password().is_some() {
             return Err(invalid("ssh takes keys, no password"));
         }

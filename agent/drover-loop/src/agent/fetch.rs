@@ -651,7 +651,7 @@ fn look(
     let approvals = operations.map(|operations| operations.approvals(awaited, now));
     let refused = remote.operations.as_ref();
     let refused = refused.map_or_else(Vec::new, |operations| operations.refused());
-    let lease = remote.recorder.look().and_then(|_| {
+    let lease = remote.recorder.look().and_then(|()| {
         let own = remote.recorder.published(path)?;
         let leases = match &own {
             Some(_) => Vec::new(),
@@ -685,7 +685,7 @@ fn claim(
         lease.epoch = lease.epoch.max(recorded.unwrap_or(0));
     }
     let commit = lease_commit(&lease, agent, now);
-    let path = format!("agents/{}.json", lease.name);
+    let path = lease.file();
     let swap = recorder.swap(&path, found, &commit)?;
     Ok(Claimed {
         lease,
@@ -701,7 +701,7 @@ fn lease_commit(lease: &Lease, agent: String, at: Timestamp) -> StateCommit {
     };
     StateCommit {
         message: message::message(&lease.subject(), &[], &trailers),
-        files: vec![(format!("agents/{}.json", lease.name), Some(lease.encode()))],
+        files: vec![(lease.file(), Some(lease.encode()))],
         at,
     }
 }

@@ -361,7 +361,7 @@ fn write(
             }
         }
     }
-    let path = format!("agents/{}.json", lease.name);
+    let path = lease.file();
     let content = lease.encode();
     let guard = Guard {
         path: &path,

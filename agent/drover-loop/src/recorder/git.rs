@@ -10,7 +10,7 @@ use drover_git::{
 };
 use drover_model::Timestamp;
 
-use super::{Guard, Look, PublishResult, PublishWhen, Recorder, RecorderError, StateCommit, Swap};
+use super::{Guard, PublishResult, PublishWhen, Recorder, RecorderError, StateCommit, Swap};
 use crate::source::{SharedRefs, chain};
 
 /// Attempts of a publication or a swap when others are faster; then the next pass is the retry.
@@ -181,17 +181,11 @@ fn edits(commit: &StateCommit) -> Vec<Edit> {
 }
 
 impl Recorder for GitRecorder {
-    fn look(&mut self) -> Result<Look, RecorderError> {
+    fn look(&mut self) -> Result<(), RecorderError> {
         match self.refs.take() {
-            Some(refs) => self.see(&refs)?,
-            None => self.see_now()?,
+            Some(refs) => self.see(&refs),
+            None => self.see_now(),
         }
-        let info = self.remote.map(|tip| self.mirror.commit(tip)).transpose();
-        let info = info.map_err(|error| failed(&error))?;
-        Ok(Look {
-            exists: self.remote.is_some(),
-            committed_at: info.map(|info| info.time),
-        })
     }
 
     fn published(&mut self, path: &str) -> Result<Option<Vec<u8>>, RecorderError> {

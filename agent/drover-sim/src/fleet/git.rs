@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use drover_loop::{
-    Authored, Guard, History, Look, PublishResult, PublishWhen, Recorder, RecorderError, Source,
+    Authored, Guard, History, PublishResult, PublishWhen, Recorder, RecorderError, Source,
     SourceCommit, SourceError, SourceFile, SourcePlace, SourceTree, StateCommit, Swap, Written,
 };
 use drover_model::{Revision, Timestamp};
@@ -174,11 +174,8 @@ impl StateBranch {
 }
 
 impl Recorder for StateBranch {
-    fn look(&mut self) -> Result<Look, RecorderError> {
-        Ok(Look {
-            exists: !self.lock().is_empty(),
-            committed_at: None,
-        })
+    fn look(&mut self) -> Result<(), RecorderError> {
+        Ok(())
     }
 
     fn published(&mut self, path: &str) -> Result<Option<Vec<u8>>, RecorderError> {
