@@ -150,6 +150,7 @@ pub(crate) fn request(properties: Value) -> ProvisionRequest {
         group,
         properties,
         secrets: drover_provider::Secrets::default(),
+        urgency: drover_provider::Urgency::default(),
     }
 }
 

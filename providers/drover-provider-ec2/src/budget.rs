@@ -2,7 +2,8 @@
 //!
 //! Source of the numbers: "Request throttling for the Amazon EC2 API", in Amazon's EC2 developer guide; they
 //! are the defaults of an account in a region, which everything else in that account shares. Who waits is
-//! served by priority: what observes comes before what ends, that before what makes, that before the rest.
+//! served by priority: what observes comes before what ends, that before what makes (what heals, then what grows a
+//! group, then what rolls one), that before the rest.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -10,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use drover_model::ErrorClass;
+use drover_provider::Urgency;
 use tokio::time::Instant;
 
 use crate::error::CallError;
@@ -21,13 +23,13 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// The shortest sleep of who waits, so that rounding makes nobody spin.
 const NAP_MIN: Duration = Duration::from_millis(2);
 
-/// Who goes first. The agent orders its own reasons (healing before rolling) before it calls.
+/// Who goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Priority {
     /// Tags, attributes.
     Rest,
-    /// Making instances.
-    Make,
+    /// Making instances, the more urgent first.
+    Make(Urgency),
     /// Ending them.
     End,
     /// Listing.

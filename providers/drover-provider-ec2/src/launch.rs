@@ -179,13 +179,12 @@ impl Region {
         let request = launch.request;
         let count = request.slots.len();
         let resources = Limit::RunResources;
-        self.budget
-            .take(ACTION, resources, count, Priority::Make)
-            .await?;
+        let priority = Priority::Make(request.urgency);
+        self.budget.take(ACTION, resources, count, priority).await?;
         let cost = Cost {
             action: ACTION,
             limit: Limit::Run,
-            priority: Priority::Make,
+            priority,
         };
         let call = launch.builder(self.client().await, &choice.offering.type_, &choice.at);
         match self.call(cost, || call.clone().send()).await {
@@ -276,7 +275,9 @@ impl Region {
         request: &ProvisionRequest,
     ) -> Result<Option<Provisioned>, ProviderError> {
         let wanted = filter("client-token", &[request.token.as_str()]);
-        let seen = self.describe(vec![wanted], Priority::Make).await?;
+        let seen = self
+            .describe(vec![wanted], Priority::Make(request.urgency))
+            .await?;
         if seen.is_empty() {
             return Ok(None);
         }

@@ -13,7 +13,7 @@ use aws_sdk_ec2::types::{
 use drover_model::{
     AttachmentName, ErrorClass, FleetName, GroupName, MemberId, ProviderName, Seat, SeatId,
 };
-use drover_provider::ProviderError;
+use drover_provider::{ProviderError, Urgency};
 use sha2::{Digest as _, Sha256};
 
 use crate::budget::{Limit, Priority};
@@ -138,11 +138,14 @@ const fn describing(action: &'static str, priority: Priority) -> Cost {
     }
 }
 
+/// What belongs to a member's place: a few calls in its life, and the quorum waits for them.
+const FOR_A_MEMBER: Priority = Priority::Make(Urgency::Heal);
+
 const fn making(action: &'static str) -> Cost {
     Cost {
         action,
         limit: Limit::Create,
-        priority: Priority::Make,
+        priority: FOR_A_MEMBER,
     }
 }
 
@@ -269,7 +272,7 @@ impl Region {
     ) -> Result<Vec<Place>, ProviderError> {
         // One at a time, so that each sees where the others went.
         let _making = self.making_places.lock().await;
-        let mut known = self.interfaces(owner.filters(), Priority::Make).await?;
+        let mut known = self.interfaces(owner.filters(), FOR_A_MEMBER).await?;
         known.extend(self.book.places());
         let subnets = self.zones_of(&settings.subnets).await?;
         let mut places = Vec::new();
@@ -411,7 +414,7 @@ impl Region {
         filters.push(tag_filter(tags::GROUP, owner.group.as_str()));
         filters.push(tag_filter(tags::LIFE, seat.id.life.as_str()));
         filters.push(tag_filter(tags::MEMBER, seat.id.member.as_str()));
-        let volumes = self.volumes(filters, Priority::Make).await?;
+        let volumes = self.volumes(filters, FOR_A_MEMBER).await?;
         let named = volumes
             .into_iter()
             .map(|volume| (volume.name.clone(), volume));
@@ -458,7 +461,7 @@ impl Region {
         let cost = Cost {
             action: "AttachVolume",
             limit: Limit::Mutating,
-            priority: Priority::Make,
+            priority: FOR_A_MEMBER,
         };
         let mut last = None;
         for _ in 0..LOOKS_MAX {
@@ -487,7 +490,7 @@ impl Region {
         let action = "DescribeInstances";
         for _ in 0..LOOKS_MAX {
             let wanted = filter("instance-id", &[instance]);
-            let seen = self.describe(vec![wanted], Priority::Make).await?;
+            let seen = self.describe(vec![wanted], FOR_A_MEMBER).await?;
             match seen.first().map(|seen| &seen.state) {
                 Some(InstanceStateName::Running) => return Ok(true),
                 None | Some(InstanceStateName::Pending) => tokio::time::sleep(LOOK).await,

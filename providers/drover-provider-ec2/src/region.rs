@@ -11,6 +11,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use drover_model::ErrorClass;
+use drover_provider::Urgency;
 use tokio::sync::OnceCell;
 
 use crate::book::Book;
@@ -219,7 +220,8 @@ impl Region {
             let cost = Cost {
                 action,
                 limit: Limit::Describe,
-                priority: Priority::Make,
+                // Asked once for each subnet.
+                priority: Priority::Make(Urgency::Heal),
             };
             let request = self.client().await.describe_subnets();
             let request = request.set_subnet_ids(Some(missing));

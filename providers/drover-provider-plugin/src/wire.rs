@@ -10,7 +10,7 @@ use drover_model::{
     GroupUid, InPlace, InstanceId, Listed, Listing, MemberId, Ownership, ProviderPhase,
     ProviderRef, Seat, SeatId, Timestamp, Token,
 };
-use drover_provider::{ProviderError, Slot};
+use drover_provider::{ProviderError, Slot, Urgency};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -164,6 +164,8 @@ pub(crate) struct ProvisionDto {
     pub(crate) zone: Option<String>,
     pub(crate) slots: Vec<SlotDto>,
     pub(crate) properties: Json,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) urgency: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -496,10 +498,16 @@ impl ProvisionDto {
                 .map(|slot| SlotDto::of(slot, &request.secrets))
                 .collect(),
             properties: to_json(&request.secrets.reveal(&request.properties)),
+            urgency: Some(request.urgency.as_str().to_owned()),
         }
     }
 
     pub(crate) fn read(&self) -> Result<drover_provider::ProvisionRequest, Unreadable> {
+        // One that this release does not know is as good as none.
+        let urgency = self.urgency.as_deref();
+        let urgency = Urgency::ALL
+            .into_iter()
+            .find(|it| urgency == Some(it.as_str()));
         Ok(drover_provider::ProvisionRequest {
             token: parsed("token", &self.token)?,
             fleet: parsed("fleet", &self.fleet)?,
@@ -514,6 +522,7 @@ impl ProvisionDto {
                 .collect::<Result<_, _>>()?,
             properties: from_json(&self.properties),
             secrets: drover_provider::Secrets::default(),
+            urgency: urgency.unwrap_or_default(),
         })
     }
 }

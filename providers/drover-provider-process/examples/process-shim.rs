@@ -107,5 +107,6 @@ fn request() -> ProvisionRequest {
         }],
         properties,
         secrets: drover_provider::Secrets::default(),
+        urgency: drover_provider::Urgency::default(),
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use drover_model::{AttachmentName, MemberId, Ownership, Value};
 use drover_provider::{
-    Prepared, ProviderError, ProvisionRequest, UpdateRequest, finish, is_user_data,
+    Prepared, ProviderError, ProvisionRequest, UpdateRequest, Urgency, finish, is_user_data,
 };
 
 use crate::folder::Folder;
@@ -156,6 +156,7 @@ impl ProcessProvider {
             slots: vec![request.slot.clone()],
             properties: request.properties.clone(),
             secrets: request.secrets.clone(),
+            urgency: Urgency::default(),
         };
         let site = Site::of(&before.address);
         // A repeated call that made it is still told by the hash that it was made under.

@@ -7,8 +7,8 @@ use drover_model::{
     ProviderRef, SeatId, Timestamp, Value,
 };
 use drover_provider::{
-    DestroyRequest, Prepared, ProviderError, ProvisionRequest, Provisioned, UpdateRequest, finish,
-    parse_duration,
+    DestroyRequest, Prepared, ProviderError, ProvisionRequest, Provisioned, UpdateRequest, Urgency,
+    finish, parse_duration,
 };
 
 use crate::instance::{Stop, failing, later};
@@ -22,7 +22,11 @@ impl SimWorld {
         request: &ProvisionRequest,
         fewest: Option<usize>,
     ) -> Result<Provisioned, ProviderError> {
-        let print = of_text(0, &format!("{request:?}"));
+        let parameters = ProvisionRequest {
+            urgency: Urgency::default(),
+            ..request.clone()
+        };
+        let print = of_text(0, &format!("{parameters:?}"));
         if let Some((first, provisioned)) = self.tokens.get(&request.token) {
             if *first == print {
                 return Ok(provisioned.clone());

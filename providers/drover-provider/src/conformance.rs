@@ -253,6 +253,7 @@ impl Context<'_> {
             slots,
             properties,
             secrets: crate::Secrets::default(),
+            urgency: crate::Urgency::default(),
         }
     }
 

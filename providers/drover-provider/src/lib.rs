@@ -272,6 +272,34 @@ pub struct ProvisionRequest {
     pub properties: Value,
     /// The values of the secrets that slots and properties name.
     pub secrets: Secrets,
+    /// What the instances are for. No parameter: a repeated call may have another one and makes the same.
+    pub urgency: Urgency,
+}
+
+/// What instances are made for: of calls that wait for an API's limit, the more urgent go first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// They take the places of instances that still serve: of another template, too old, in a full zone.
+    Roll,
+    /// The group grows.
+    #[default]
+    Scale,
+    /// The group had them before, and they are missing.
+    Heal,
+}
+
+impl Urgency {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Roll, Self::Scale, Self::Heal];
+
+    /// Returns the name in the plugin protocol.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Roll => "roll",
+            Self::Scale => "scale",
+            Self::Heal => "heal",
+        }
+    }
 }
 
 /// One instance of a provision call.

@@ -1,11 +1,12 @@
 //! What a step means for the journal and the provider: the intent it writes, and the call it makes.
 
 use drover_model::{
-    Action, AdoptStep, Digests, Epoch, ErrorClass, InPlaceUpdate, InstanceId, IntentId, IntentKind,
-    IntentState, Plan, Seat, Step, Template, Token,
+    Action, AdoptStep, Cause, Digests, Epoch, ErrorClass, InPlaceUpdate, InstanceId, IntentId,
+    IntentKind, IntentState, Plan, Reason, RecordedGroup, Seat, Step, Template, Token,
 };
 use drover_provider::{
-    AdoptRequest, DestroyRequest, Facts, ProviderError, ProvisionRequest, UpdateRequest, prepare,
+    AdoptRequest, DestroyRequest, Facts, ProviderError, ProvisionRequest, UpdateRequest, Urgency,
+    prepare,
 };
 
 use super::call::{Call, Work};
@@ -119,6 +120,7 @@ fn create<'a>(mut work: Work<'a>, plan: &Plan, ctx: &ApplyContext, view: &mut Vi
         template: &template,
         seat: seat.as_deref(),
         epoch: ctx.epoch,
+        urgency: urgency(work.step.cause, &plan.next),
     };
     let call = asked.and_then(|()| launch.request(plan, ctx).map_err(invalid));
     let kind = IntentKind::Create {
@@ -303,6 +305,7 @@ fn resend<'a>(
         template,
         seat: seat.as_deref(),
         epoch: intent.epoch,
+        urgency: urgency(work.step.cause, &plan.next),
     };
     match launch.request(plan, ctx) {
         Ok(request) => work.repeats(intent).calling(Call::Provision(request)),
@@ -344,6 +347,7 @@ struct Launch<'a> {
     template: &'a Template,
     seat: Option<&'a Seat>,
     epoch: Epoch,
+    urgency: Urgency,
 }
 
 impl Launch<'_> {
@@ -391,7 +395,30 @@ impl Launch<'_> {
             slots,
             properties,
             secrets: drover_provider::Secrets::default(),
+            urgency: self.urgency,
         })
+    }
+}
+
+/// Returns what a launch is for, of why it is made and of the sizes that the group has reached and is to have.
+///
+/// A launch that is repeated says no more why it was made: then the sizes alone tell.
+fn urgency(cause: Cause, next: &RecordedGroup) -> Urgency {
+    match cause {
+        Cause::Because(Reason::Heal | Reason::Interruption) => Urgency::Heal,
+        Cause::Because(_) => Urgency::Roll,
+        Cause::ScaleOut
+        | Cause::FollowUp
+        | Cause::FailedLaunch
+        | Cause::Completed
+        | Cause::KeptOver
+        | Cause::Adoption => {
+            if next.size <= next.stable_size {
+                Urgency::Heal
+            } else {
+                Urgency::Scale
+            }
+        }
     }
 }
 

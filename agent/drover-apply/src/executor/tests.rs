@@ -2,6 +2,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use drover_model::{Cause, Intent, Reason, Step, Vanilla};
+use drover_provider::Urgency;
 use drover_provider_sim::{Fault, FaultKind, Op, SimSettings};
 
 use super::*;
@@ -652,6 +653,30 @@ async fn drain_and_destroy_carry_the_reason() {
         reasons.collect::<Vec<_>>(),
         [Reason::Update, Reason::Update]
     );
+}
+
+#[tokio::test]
+async fn a_create_says_what_it_is_for() {
+    let cases = [
+        (Cause::ScaleOut, 3, 3, Urgency::Heal),
+        (Cause::ScaleOut, 5, 3, Urgency::Scale),
+        (Cause::ScaleOut, 5, 0, Urgency::Scale),
+        (Cause::Because(Reason::Update), 3, 3, Urgency::Roll),
+        (Cause::Because(Reason::Expiry), 3, 3, Urgency::Roll),
+        (Cause::Because(Reason::Heal), 5, 3, Urgency::Heal),
+        (Cause::Because(Reason::Interruption), 5, 3, Urgency::Heal),
+    ];
+    for (cause, size, reached, urgency) in cases {
+        let fixture = fixture();
+        let mut step = create(&[1]);
+        step.cause = cause;
+        let mut plan = plan(vec![step]);
+        plan.next.size = size;
+        plan.next.stable_size = reached;
+        assert!(apply(&plan, &fixture.ctx()).await.is_complete());
+        let asked = fixture.provider.provisions.lock().unwrap();
+        assert_eq!(asked[0].urgency, urgency, "{cause:?} {size} {reached}");
+    }
 }
 
 #[tokio::test]

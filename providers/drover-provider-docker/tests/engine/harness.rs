@@ -105,6 +105,7 @@ impl Scope {
             group,
             properties,
             secrets: drover_provider::Secrets::default(),
+            urgency: drover_provider::Urgency::default(),
         }
     }
 

@@ -102,7 +102,8 @@ impl AsgProvider {
         // Of the token alone, whatever else a second call with it says.
         let name = format!("{}-{}", request.group, request.token);
         let asked = fingerprint(request);
-        if self.was_made(&name, &asked).await? {
+        let priority = Priority::Make(request.urgency);
+        if self.was_made(&name, &asked, priority).await? {
             return made(&slot.instance, &name);
         }
         let client = self.region.scaling().await;
@@ -123,14 +124,14 @@ impl AsgProvider {
                 &properties,
                 &name,
             )));
-        let cost = cost("CreateAutoScalingGroup", Priority::Make);
+        let cost = cost("CreateAutoScalingGroup", priority);
         match self.region.call(cost, || call.clone().send()).await {
             Ok(_) => made(&slot.instance, &name),
             // By an earlier try, or by another call at the same moment.
             Err(error) if error.is("AlreadyExists") => {
                 for pause in LOOKS {
                     tokio::time::sleep(pause).await;
-                    if self.is_there(&name, &asked).await? {
+                    if self.is_there(&name, &asked, priority).await? {
                         return made(&slot.instance, &name);
                     }
                 }
@@ -168,8 +169,13 @@ impl AsgProvider {
     }
 
     /// Returns whether a group of this name is there, made by the same call.
-    async fn is_there(&self, name: &str, asked: &str) -> Result<bool, ProviderError> {
-        let Some(group) = self.group(name, Priority::Make).await? else {
+    async fn is_there(
+        &self,
+        name: &str,
+        asked: &str,
+        priority: Priority,
+    ) -> Result<bool, ProviderError> {
+        let Some(group) = self.group(name, priority).await? else {
             return Ok(false);
         };
         if group.tag(ASKED) == Some(asked) {
@@ -181,8 +187,13 @@ impl AsgProvider {
     }
 
     /// Returns whether a group of this name was made before, be it gone again.
-    async fn was_made(&self, name: &str, asked: &str) -> Result<bool, ProviderError> {
-        if self.is_there(name, asked).await? {
+    async fn was_made(
+        &self,
+        name: &str,
+        asked: &str,
+        priority: Priority,
+    ) -> Result<bool, ProviderError> {
+        if self.is_there(name, asked, priority).await? {
             return Ok(true);
         }
         let client = self.region.scaling().await;
@@ -191,7 +202,7 @@ impl AsgProvider {
             .auto_scaling_group_name(name)
             .include_deleted_groups(true)
             .max_records(1);
-        let cost = cost("DescribeScalingActivities", Priority::Make);
+        let cost = cost("DescribeScalingActivities", priority);
         let answer = self.region.call(cost, || call.clone().send()).await?;
         Ok(!answer.activities().is_empty())
     }

@@ -1,8 +1,10 @@
 //! Making instances: tokens, offerings, partial batches, limits.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use drover_model::{ErrorClass, ProviderPhase, Value};
+use drover_provider::Urgency;
 
 use crate::conformance::slow;
 use crate::fake::{Fake, FakeSettings, Refusal};
@@ -89,6 +91,39 @@ async fn what_turns_a_later_try_away_says_nothing_of_an_earlier_one() {
     assert_eq!(fake.world().living().count(), 1);
     assert_eq!(provider.provision(&batch).await.unwrap().made.len(), 1);
     assert_eq!(fake.world().living().count(), 1);
+}
+
+#[tokio::test]
+async fn at_the_accounts_limit_who_heals_comes_before_who_grows_and_who_rolls_last() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut calls = Vec::new();
+    let rolls = (1..=8).map(|number| (number, Urgency::Roll));
+    for (number, urgency) in rolls.chain([(9, Urgency::Scale), (10, Urgency::Heal)]) {
+        let mut batch = request(number, 1, running_with(&[]));
+        batch.urgency = urgency;
+        let (provider, order) = (Arc::clone(&provider), Arc::clone(&order));
+        calls.push(tokio::spawn(async move {
+            let made = provider.provision(&batch).await.unwrap().made;
+            order.lock().unwrap().push(urgency);
+            assert_eq!(made.len(), 1);
+        }));
+        tokio::task::yield_now().await;
+    }
+    for call in calls {
+        call.await.unwrap();
+    }
+    // Five go at once, and then one each half second.
+    let order = order.lock().unwrap();
+    let rest = [
+        Urgency::Heal,
+        Urgency::Scale,
+        Urgency::Roll,
+        Urgency::Roll,
+        Urgency::Roll,
+    ];
+    assert_eq!(order[5..], rest, "{order:?}");
 }
 
 #[tokio::test]

@@ -230,6 +230,7 @@ impl InstanceService {
             }],
             properties,
             secrets: drover_provider::Secrets::default(),
+            urgency: drover_provider::Urgency::default(),
         }
     }
 

@@ -58,6 +58,7 @@ fn request(letter: char, numbers: std::ops::Range<u64>) -> ProvisionRequest {
             .into_iter()
             .collect(),
         secrets: drover_provider::Secrets::default(),
+        urgency: drover_provider::Urgency::default(),
     }
 }
 

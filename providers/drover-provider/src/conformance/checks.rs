@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use crate::Others;
+use crate::{Others, Urgency};
 
 use super::{
     Completeness, Context, DestroyRequest, ErrorClass, InstanceId, Miss, ProviderPhase,
@@ -63,7 +63,7 @@ pub(super) const ALL: &[Check] = &[
     check!(
         "repeat",
         repeat,
-        "A repeated call with the same token and parameters makes nothing new and returns the same handles."
+        "A repeated call with the same token and parameters, whatever its urgency, makes nothing new and returns the same handles."
     ),
     check!(
         "repeat-at-once",
@@ -226,9 +226,11 @@ async fn ownership(context: &Context<'_>) -> Verdict {
 }
 
 async fn repeat(context: &Context<'_>) -> Verdict {
-    let request = context.request(0, 1, context.subject.running());
+    let mut request = context.request(0, 1, context.subject.running());
     let first = context.provision(&request).await?;
-    for _ in 0..3 {
+    // What it is for may be another thing by then, and is no parameter.
+    for urgency in Urgency::ALL {
+        request.urgency = urgency;
         let again = context.provision(&request).await?;
         ensure(again.made == first.made, || {
             format!("other handles: {:?}, not {:?}", again.made, first.made)
