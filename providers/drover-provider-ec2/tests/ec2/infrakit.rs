@@ -67,35 +67,57 @@ fn call(folder: &Path, method: &str, params: &Json) -> Json {
     answer["result"].clone()
 }
 
+/// Makes an instance of the group g1, and returns what its group controller is told of the group then.
+#[track_caller]
+fn make(folder: &Path) -> (Json, Json) {
+    let tags = json!({"infrakit.group": "g1"});
+    let spec = json!({
+        "Properties": {"imageId": "ami-1", "instanceType": "t3.micro"},
+        "Tags": tags, "Init": "#!/bin/sh\necho hi", "LogicalID": null, "Attachments": null
+    });
+    let provision = json!({"Type": "", "Spec": spec});
+    let made = call(folder, "Instance.Provision", &provision)["ID"].clone();
+    let described = call(folder, "Instance.DescribeInstances", &describe());
+    let expected = json!([{"ID": made, "LogicalID": null, "Tags": tags}]);
+    assert_eq!(described["Descriptions"], expected);
+    (made, described)
+}
+
+fn describe() -> Json {
+    json!({"Type": "", "Tags": {"infrakit.group": "g1"}, "Properties": false})
+}
+
 #[test]
 fn machines_of_ec2_are_offered_to_infrakit() {
     let fake = Fake::start(FakeSettings::default());
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let _serving = serve(&fake, folder);
-    let spec = json!({
-        "Properties": {"imageId": "ami-1", "instanceType": "t3.micro"},
-        "Tags": {"infrakit.group": "g1"}, "Init": "#!/bin/sh\necho hi", "LogicalID": null, "Attachments": null
-    });
-    let made = call(
-        folder,
-        "Instance.Provision",
-        &json!({"Type": "", "Spec": spec}),
-    );
+    let (made, _) = make(folder);
     let machines: Vec<String> = fake.world().living().map(|one| one.id.clone()).collect();
     assert_eq!(machines.len(), 1);
     assert!(
-        made["ID"].as_str().unwrap().contains(&machines[0]),
+        made.as_str().unwrap().contains(&machines[0]),
         "{made} {machines:?}"
     );
-    let tags = json!({"infrakit.group": "g1"});
-    let describe = json!({"Type": "", "Tags": tags, "Properties": false});
-    let described = call(folder, "Instance.DescribeInstances", &describe);
-    let expected = json!([{"ID": made["ID"], "LogicalID": null, "Tags": tags}]);
-    assert_eq!(described["Descriptions"], expected);
-    let end = json!({"Type": "", "Instance": made["ID"], "Context": {"Reason": "terminate"}});
+    let end = json!({"Type": "", "Instance": made, "Context": {"Reason": "terminate"}});
     call(folder, "Instance.Destroy", &end);
     assert_eq!(fake.world().living().count(), 0);
-    let described = call(folder, "Instance.DescribeInstances", &describe);
+    let described = call(folder, "Instance.DescribeInstances", &describe());
     assert_eq!(described["Descriptions"], json!([]));
+}
+
+#[test]
+fn a_machine_that_ec2_does_not_list_yet_is_told_to_infrakit() {
+    let fake = Fake::start(FakeSettings {
+        list_lag: Duration::from_hours(1),
+        ..FakeSettings::default()
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let serving = serve(&fake, folder.path());
+    let (_, described) = make(folder.path());
+    drop(serving);
+    let _serving = serve(&fake, folder.path());
+    let after = call(folder.path(), "Instance.DescribeInstances", &describe());
+    assert_eq!(after, described);
 }

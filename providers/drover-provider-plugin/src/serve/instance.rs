@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use drover_model::{
@@ -24,12 +25,17 @@ use tokio::sync::Mutex;
 use super::{Answered, Failure, Service, param, without_subtype, written};
 use crate::json::{from_json, text, texts};
 
+mod fresh;
 mod records;
 
+use fresh::{Fresh, Made};
 use records::{Files, Record, Records, Unread};
 
 /// How long an instance may take to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// The shortest time between two looks for what ended by itself.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The tag by which InfraKit's group controller finds the instances of a group.
 const GROUP_TAG: &str = "infrakit.group";
@@ -47,11 +53,18 @@ pub struct InstanceService {
     provider: Arc<dyn Provider>,
     records: Records,
     clock: Arc<dyn Clock>,
-    /// One call at a time changes something.
-    turn: Mutex<()>,
+    fresh: Fresh,
+    /// The number of the newest instance.
+    newest: AtomicU64,
+    /// One call at a time changes labels.
+    labelling: Mutex<()>,
+    /// When what ended by itself was last cleared away.
+    swept: Mutex<Option<Instant>>,
 }
 
 impl InstanceService {
+    const EPOCH: Epoch = Epoch(1);
+
     /// Serves `provider`, with what it has no place for in `folder`.
     ///
     /// # Errors
@@ -62,11 +75,21 @@ impl InstanceService {
         folder: &Path,
         clock: Arc<dyn Clock>,
     ) -> io::Result<Self> {
+        let records = Records::open(folder)?;
+        let visibility = provider.manifest().visibility;
+        let made = if visibility.is_zero() {
+            Vec::new()
+        } else {
+            records.files()?.made()
+        };
         Ok(Self {
+            fresh: Fresh::new(visibility, made),
             provider,
-            records: Records::open(folder)?,
+            records,
             clock,
-            turn: Mutex::const_new(()),
+            newest: AtomicU64::new(0),
+            labelling: Mutex::const_new(()),
+            swept: Mutex::const_new(None),
         })
     }
 
@@ -97,7 +120,9 @@ impl InstanceService {
         if let Completeness::Partial { why } = listing.completeness {
             return Err(Failure::plain(format!("the listing is partial: {why}")));
         }
-        let owned = listing.instances.into_iter().filter_map(|listed| {
+        let mut instances = listing.instances;
+        self.fresh.add_to(&mut instances, self.clock.now());
+        let owned = instances.into_iter().filter_map(|listed| {
             let owner = listed.ownership.clone()?;
             (listed.phase != ProviderPhase::Terminated).then_some((listed, owner))
         });
@@ -160,6 +185,7 @@ impl InstanceService {
             logical_id: text(part("LogicalID"))
                 .map_err(|why| bad(format!("`LogicalID`: {why}")))?,
             spec: Json::Object(spec.clone()),
+            made: None,
         };
         let init = text(part("Init")).map_err(|why| bad(format!("`Init`: {why}")))?;
         let request = self.request(init.unwrap_or_default(), properties, &record.tags);
@@ -174,8 +200,9 @@ impl InstanceService {
         });
         match handle {
             Ok(handle) => {
+                self.note(&request, record, &handle).await;
                 self.sweep().await;
-                written(&Made {
+                written(&Provisioned {
                     r#type: "",
                     id: handle.as_str(),
                 })
@@ -190,6 +217,45 @@ impl InstanceService {
         }
     }
 
+    /// Notes what was made until listings are sure to have it.
+    async fn note(&self, request: &ProvisionRequest, record: Record, handle: &ProviderRef) {
+        if self.fresh.is_needless() {
+            return;
+        }
+        let _labelling = self.labelling.lock().await;
+        // Somebody who saw it in a listing may have labelled it meanwhile.
+        let files = self.files().ok();
+        let labelled = files.and_then(|files| files.load(&request.token).ok());
+        let owner = Ownership {
+            fleet: request.fleet.clone(),
+            group: request.group.clone(),
+            instance: request.slots[0].instance.clone(),
+            digests: request.digests.clone(),
+            token: request.token.clone(),
+            epoch: request.epoch,
+            seat: None,
+        };
+        let at = self.clock.now();
+        self.fresh.note(handle, &owner, at);
+        let record = Record {
+            made: Some(Made::of(handle, &owner, at)),
+            ..labelled.unwrap_or(record)
+        };
+        // It is there all the same: this process remembers it, and only the next one may not.
+        if let Err(error) = self.records.save(&request.token, &record) {
+            tracing::warn!(instance = %handle, %error, "not noted that an instance was made");
+        }
+    }
+
+    /// Returns a number that no instance had.
+    fn number(&self) -> u64 {
+        let nanoseconds = self.clock.now().as_nanosecond();
+        let now = u64::try_from(nanoseconds).unwrap_or_default();
+        let next = |newest: u64| Some(now.max(newest.saturating_add(1)));
+        let before = self.newest.fetch_update(Relaxed, Relaxed, next);
+        next(before.unwrap_or_default()).unwrap_or(now)
+    }
+
     fn request(
         &self,
         init: String,
@@ -197,9 +263,7 @@ impl InstanceService {
         tags: &BTreeMap<String, String>,
     ) -> ProvisionRequest {
         // A protocol without tokens: each call is another one.
-        let nanoseconds = self.clock.now().as_nanosecond();
-        let number = u64::try_from(nanoseconds).unwrap_or_default();
-        let instance = InstanceId::new(Self::group(), number);
+        let instance = InstanceId::new(Self::group(), self.number());
         let uid = GroupUid::parse("infrakit00000000").expect("16 letters and digits");
         let template = Template::from(TemplateParts {
             properties: properties.clone(),
@@ -210,10 +274,10 @@ impl InstanceService {
         let manifest = self.provider.manifest();
         let classes = manifest.properties.classes();
         ProvisionRequest {
-            token: Token::derive(&Self::fleet(), &uid, Epoch(1), &instance, 0),
+            token: Token::derive(&Self::fleet(), &uid, Self::EPOCH, &instance, 0),
             fleet: Self::fleet(),
             group: Self::group(),
-            epoch: Epoch(1),
+            epoch: Self::EPOCH,
             digests: Digests::of(&manifest.type_, &template, &classes),
             zone: None,
             slots: vec![Slot {
@@ -247,8 +311,15 @@ impl InstanceService {
         self.provider.destroy(&request).await
     }
 
-    /// Clears away what ended by itself: it is described no more, so nobody else will.
+    /// Clears away what ended by itself: it is described no more, so nobody else will. Not after each of many that
+    /// are made at once: each look is a listing.
     async fn sweep(&self) {
+        let Ok(mut swept) = self.swept.try_lock() else {
+            return;
+        };
+        if swept.is_some_and(|at| at.elapsed() < SWEEP_INTERVAL) {
+            return;
+        }
         for (listed, owner) in self.there().await.unwrap_or_default() {
             if matches!(listed.phase, ProviderPhase::Exited(_)) {
                 if let Err(error) = self.end(&listed, &owner).await {
@@ -257,9 +328,11 @@ impl InstanceService {
                 self.records.remove(&owner.token);
             }
         }
+        *swept = Some(Instant::now());
     }
 
     async fn label(&self, params: &Json) -> Answered {
+        let _labelling = self.labelling.lock().await;
         let (listed, owner) = self.find(params).await?;
         let labels = texts(param(params, "Labels"));
         let labels = labels.map_err(|why| Failure::params(format!("`Labels`: {why}"), params))?;
@@ -275,6 +348,7 @@ impl InstanceService {
         self.end(&listed, &owner)
             .await
             .map_err(|error| Failure::of(&error))?;
+        self.fresh.forget(&listed.provider_ref);
         self.records.remove(&owner.token);
         written(&Done::OK)
     }
@@ -400,7 +474,7 @@ impl Done {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Made<'a> {
+struct Provisioned<'a> {
     r#type: &'static str,
     #[serde(rename = "ID")]
     id: &'a str,
@@ -492,14 +566,9 @@ impl Service for InstanceService {
         Some(match method {
             "Validate" => self.validate(params),
             "DescribeInstances" => self.describe(params).await,
-            _ => {
-                let _turn = self.turn.lock().await;
-                match method {
-                    "Provision" => self.provision(params).await,
-                    "Label" => self.label(params).await,
-                    _ => self.destroy(params).await,
-                }
-            }
+            "Provision" => self.provision(params).await,
+            "Label" => self.label(params).await,
+            _ => self.destroy(params).await,
         })
     }
 }

@@ -14,15 +14,18 @@ use drover_provider::{
 use drover_provider_plugin::{InstanceService, Served};
 use drover_provider_sim::SimFactory;
 use serde_json::{Value as Json, json};
+use tokio::sync::Barrier;
 
 use crate::serving::WallClock;
 
-/// A provider; on order, its instances end right after it was asked which there are.
+/// A provider; on order, its instances end right after it was asked which there are, and instances are made when so
+/// many calls are there.
 #[derive(Debug)]
-struct Ending {
+pub(crate) struct Ending {
     inner: Arc<dyn Provider>,
     tags: PathBuf,
     ends: AtomicBool,
+    together: Option<Barrier>,
 }
 
 #[async_trait]
@@ -55,6 +58,9 @@ impl Provider for Ending {
     }
 
     async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
+        if let Some(together) = &self.together {
+            together.wait().await;
+        }
         self.inner.provision(request).await
     }
 
@@ -80,33 +86,48 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
-struct Scope {
+fn serve(provider: &Arc<Ending>, folder: &Path) -> Served {
+    let provider = Arc::clone(provider) as Arc<dyn Provider>;
+    let service = InstanceService::new(provider, &folder.join("tags"), Arc::new(WallClock));
+    Served::new(vec![Box::new(service.unwrap())])
+}
+
+pub(crate) struct Scope {
     folder: tempfile::TempDir,
     provider: Arc<Ending>,
     served: Served,
 }
 
 impl Scope {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
+        Self::over(&Value::empty_map(), None)
+    }
+
+    /// Serves a simulated provider with settings. `together`: instances are made when so many calls are there.
+    pub(crate) fn over(settings: &Value, together: Option<usize>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let name = ProviderName::parse("infrakit").unwrap();
         let factory = SimFactory::new(Arc::new(WallClock));
         let provider = Arc::new(Ending {
-            inner: factory.open(&name, &Value::empty_map()).unwrap(),
+            inner: factory.open(&name, settings).unwrap(),
             tags: folder.path().join("tags"),
             ends: AtomicBool::new(false),
+            together: together.map(Barrier::new),
         });
-        let tags = folder.path().join("tags");
-        let served = Arc::clone(&provider) as Arc<dyn Provider>;
-        let service = InstanceService::new(served, &tags, Arc::new(WallClock)).unwrap();
+        let served = serve(&provider, folder.path());
         Self {
             folder,
             provider,
-            served: Served::new(vec![Box::new(service)]),
+            served,
         }
     }
 
-    async fn ask(&self, method: &str, params: Json) -> Result<Json, String> {
+    /// Ends what serves, and serves anew.
+    pub(crate) fn restart(&mut self) {
+        self.served = serve(&self.provider, self.folder.path());
+    }
+
+    pub(crate) async fn ask(&self, method: &str, params: Json) -> Result<Json, String> {
         let method = format!("Instance.{method}");
         let request = json!({"jsonrpc": "2.0", "method": method, "params": params, "id": 1});
         let answer = self.served.answer(request.to_string().as_bytes()).await;
@@ -117,14 +138,14 @@ impl Scope {
         }
     }
 
-    async fn make(&self, tags: Json) -> String {
+    pub(crate) async fn make(&self, tags: Json) -> String {
         let spec = json!({"Properties": {"image": "x"}, "Tags": tags, "Init": ""});
         let made = self.ask("Provision", json!({"Spec": spec})).await.unwrap();
         made["ID"].as_str().unwrap().to_owned()
     }
 
     /// Returns the instances with these tags.
-    async fn found(&self, tags: Json) -> Result<Vec<String>, String> {
+    pub(crate) async fn found(&self, tags: Json) -> Result<Vec<String>, String> {
         let described = self.ask("DescribeInstances", json!({"Tags": tags})).await?;
         let described = described["Descriptions"].as_array().unwrap().iter();
         Ok(described

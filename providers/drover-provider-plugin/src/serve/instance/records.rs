@@ -10,7 +10,7 @@ use drover_model::Token;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::GROUP_TAG;
+use super::{GROUP_TAG, Made};
 
 /// Between token and group in the name of a file: in neither of them.
 const GROUP_SEPARATOR: char = '@';
@@ -25,6 +25,9 @@ pub(super) struct Record {
     pub(super) tags: BTreeMap<String, String>,
     pub(super) logical_id: Option<String>,
     pub(super) spec: Json,
+    /// What it was made as, where listings may be behind. None: not yet, or by an earlier release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) made: Option<Made>,
 }
 
 /// Why nothing is known of an instance.
@@ -141,6 +144,14 @@ impl Records {
 }
 
 impl Files<'_> {
+    /// Returns what all that can be read was made as, by its token.
+    pub(super) fn made(&self) -> Vec<(Token, Made)> {
+        let tokens = self.entries.keys();
+        let tokens = tokens.filter_map(|token| Token::parse(token).ok());
+        let made = tokens.filter_map(|token| Some((token.clone(), self.load(&token).ok()?.made?)));
+        made.collect()
+    }
+
     pub(super) fn load(&self, token: &Token) -> Result<Record, Unread> {
         let entry = self.entries.get(token.as_str()).cloned();
         let Entry { path, group } = entry.unwrap_or_else(|| Entry {
