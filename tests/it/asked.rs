@@ -107,6 +107,40 @@ fn validate_says_what_it_could_not_ask() {
 }
 
 #[test]
+fn what_the_shipped_programs_take_is_known_without_asking_them() {
+    let ec2 = |settings: &str| {
+        provider(settings)
+            .replace("plugin: example", "plugin: ec2")
+            .replace("name: local", "name: aws")
+    };
+    let on_ec2 = |properties: &str| group(properties).replace("provider: local", "provider: aws");
+    let fine = "{imageId: ami-0123456789abcdef0, instanceType: t3.micro}";
+    let sandbox = Sandbox::with_files(&[
+        ("providers/aws.yaml", &ec2("{regoin: eu-central-1}")),
+        (WEB, &on_ec2("{imageID: ami-0123456789abcdef0}")),
+    ]);
+    let ran = sandbox.drover(&["validate", "work"]).exits(1);
+    let ran = ran.prints("settings.regoin: unknown field");
+    let ran = ran.prints("did you mean `region`?");
+    let ran = ran.prints("providers/aws.yaml:7:");
+    let ran = ran.prints("did you mean `imageId`?");
+    ran.prints("groups/web.yaml:8:");
+
+    let named = sandbox.path("work/providers/aws.yaml");
+    fs::write(&named, ec2("{region: eu-central-1}")).unwrap();
+    sandbox.write("work/groups/web.yaml", &on_ec2(fine));
+    let ran = sandbox.drover(&["validate", "work"]).exits(0);
+    assert!(!ran.stderr.contains("not checked"), "{}", ran.stderr);
+    // Without settings there is no region.
+    fs::write(&named, ec2("{}")).unwrap();
+    let ran = sandbox.drover(&["validate", "work"]).exits(1);
+    ran.prints("settings: `region` is missing");
+    sandbox.write("work/providers/local.yaml", &provider("{}"));
+    let ran = sandbox.drover(&["validate", "work"]).exits(1);
+    ran.says("what the plugins of 1 provider (local) take");
+}
+
+#[test]
 fn the_agent_refuses_what_a_plugin_does_not_take_and_keeps_what_it_had() {
     let sandbox = sandbox("{pageSize: 5}", SLEEP);
     let _agent = sandbox.agent();

@@ -7,7 +7,7 @@ use drover_policy::{Coverage, PolicyMistake, TestOutcome, TestResult};
 use drover_spec::{Diagnostic, Repository, Severity};
 
 use crate::documents::Documents;
-use crate::providers;
+use crate::{providers, shipped};
 
 /// The result of a check.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Checked {
 
 const TEST_FAILED: &str = "policy-test-failed";
 
-/// Checks everything that is known without asking a plugin.
+/// Checks everything that is known without asking a plugin; of those that come with drover that is what they take.
 pub(crate) fn check(documents: &Documents) -> Checked {
     check_asked(documents, None)
 }
@@ -113,9 +113,13 @@ fn checked(
         }
     }
     let registry = providers::registry();
-    let nobody = Asked::default();
-    let said = asked.unwrap_or(&nobody);
     let repository = &documents.repository;
+    let shipped = asked
+        .is_none()
+        .then(|| shipped::asked(repository, &registry));
+    let said = asked.or(shipped.as_ref());
+    let nobody = Asked::default();
+    let said = said.unwrap_or(&nobody);
     diagnostics.extend(drover_loop::check_repository(repository, &registry, said));
     diagnostics.extend(silent(repository, said));
     diagnostics.sort_by(|a, b| (&a.span, a.code, &a.message).cmp(&(&b.span, b.code, &b.message)));
@@ -128,6 +132,7 @@ fn checked(
             Some(_) => Vec::new(),
             None => of_plugins(repository)
                 .map(|document| document.name.clone())
+                .filter(|name| !said.described.contains_key(name))
                 .collect(),
         },
     }

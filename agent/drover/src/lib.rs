@@ -44,6 +44,7 @@ mod providers;
 mod reviews;
 mod secrets;
 mod settings;
+mod shipped;
 mod simulation;
 mod snapshot;
 mod source_edit;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use drover_model::{ErrorClass, FieldClass, FleetName, ProviderName, ProviderType, Value};
 use drover_provider::{
-    Clock, Described, Field, InitUse, Manifest, Mistake, ObjectSchema, Others, Provider,
-    ProviderError, ProviderFactory, Shape, parse_duration,
+    Clock, Described, Field, InitUse, Manifest, ObjectSchema, Others, Provider, ProviderError,
+    ProviderFactory, Shape, parse_duration,
 };
 
 use crate::call::{Caller, Place};
@@ -181,24 +181,14 @@ impl ProviderFactory for PluginFactory {
             // It publishes nothing, and is asked about each instance.
             Introduced::Instance(_) => None,
             Introduced::Refused(mistakes) => {
-                let below = |mistake: Mistake| Mistake {
-                    path: format!("settings.{}", mistake.path),
-                    ..mistake
-                };
-                Some(Described {
-                    properties: any_properties(),
-                    mistakes: mistakes.into_iter().map(below).collect(),
-                })
+                Some(Described::of_program(any_properties(), mistakes))
             }
             Introduced::Provider(described) => {
                 let properties = properties(&described).map_err(|why| {
                     let plugin = &contact.plugin;
                     invalid(format!("plugin {plugin}: Provider.Describe: {why}"))
                 })?;
-                Some(Described {
-                    properties,
-                    mistakes: Vec::new(),
-                })
+                Some(Described::of_program(properties, Vec::new()))
             }
         })
     }

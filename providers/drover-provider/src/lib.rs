@@ -217,6 +217,23 @@ pub struct Described {
     pub mistakes: Vec<Mistake>,
 }
 
+impl Described {
+    /// Says what a program takes, and what it finds wrong with its own settings, which are the document's `settings`.
+    pub fn of_program(properties: ObjectSchema, mistakes: Vec<Mistake>) -> Self {
+        let below = |mistake: Mistake| Mistake {
+            path: match mistake.path.as_str() {
+                "" => "settings".to_owned(),
+                path => format!("settings.{path}"),
+            },
+            ..mistake
+        };
+        Self {
+            properties,
+            mistakes: mistakes.into_iter().map(below).collect(),
+        }
+    }
+}
+
 /// Where times come from. The binary passes the system's clock, tests and the simulator their own.
 pub trait Clock: Send + Sync + fmt::Debug {
     /// Returns the time.

@@ -16,6 +16,7 @@ mod moto;
 mod observing;
 mod places;
 mod program;
+mod published;
 mod scaling;
 mod support;
 mod taking_over;
