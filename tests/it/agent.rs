@@ -546,7 +546,9 @@ fn a_dry_run_plans_and_changes_nothing_anywhere() {
     ran.prints("create web-1")
         .prints("dry run: nothing was changed");
     let ran = sandbox.with_config(&["plan"]).exits(0);
-    ran.prints("web: new, create 2").prints("Plan: 2 to create");
+    let ran = ran.prints("web: new, create 2").prints("Plan: 2 to create");
+    // The agent gives the group a life of its own, and the change its id with it.
+    assert!(!ran.stdout.contains("  change "), "{}", ran.stdout);
     sandbox
         .with_config(&["plan", "--detailed-exitcode"])
         .exits(2);
@@ -560,6 +562,18 @@ fn a_dry_run_plans_and_changes_nothing_anywhere() {
         .with_config(&["plan", "--detailed-exitcode"])
         .exits(0)
         .prints("Plan: no changes");
+
+    // Of a group that is known, the id is the agent's.
+    sandbox.push("three", &[(WEB, &group("web", 3, IDLE, ""))]);
+    let planned = sandbox.with_config(&["plan"]).exits(0).stdout;
+    until_converged(&sandbox);
+    let change = sandbox.with_config(&["describe", "web"]).exits(0);
+    let change = change.stdout.lines().find_map(|line| {
+        let id = line.strip_prefix("Change:")?;
+        Some(format!("  change {}\n", id.trim()))
+    });
+    let change = change.unwrap();
+    assert!(planned.contains(&change), "{planned}{change}");
 }
 
 #[test]

@@ -16,6 +16,6 @@ mod status;
 mod watch;
 mod webhook;
 
-pub(crate) use assemble::{Assembled, assemble, random};
+pub(crate) use assemble::{Assembled, UNDRAWN, assemble, random};
 pub(crate) use progress::AroundBars;
 pub(crate) use run::run;

@@ -101,7 +101,7 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
         secrets: secrets(settings, &source_files),
         flavors: flavors(settings, &registry, instances),
         liveness: liveness(&settings.data_dir),
-        entropy: entropy(),
+        entropy: if dry { nothing_drawn() } else { entropy() },
         contact: None,
         metrics: Arc::new(MetricSources::new(&settings.metric_sources)),
     };
@@ -275,6 +275,15 @@ fn liveness(data_dir: &Path) -> LivenessProbe {
 fn entropy() -> Entropy {
     Box::new(random)
 }
+
+/// A dry pass gives no group a life of its own: it would be another one in each, and the changes of a group that no
+/// agent has seen would have other ids than the agent's.
+fn nothing_drawn() -> Entropy {
+    Box::new(|| 0)
+}
+
+/// The life of a group that a dry pass is the first to see.
+pub(crate) const UNDRAWN: &str = "aaaaaaaaaaaaaaaa";
 
 /// Returns a random number from the system.
 pub(crate) fn random() -> u64 {

@@ -15,7 +15,7 @@ use drover_policy::{EarlyFacts, GroupFacts, GroupSummary, PolicySet, SourceFacts
 use drover_spec::Diagnostic;
 
 use crate::agent::client::{AgentClient, ClientError};
-use crate::agent::{Assembled, assemble};
+use crate::agent::{Assembled, UNDRAWN, assemble};
 use crate::check;
 use crate::cli::{PlanArgs, PlanOutput};
 use crate::documents::Documents;
@@ -118,7 +118,18 @@ fn dry(settings: &Settings) -> CommandResult<Vec<PlanView>> {
     if mistakes > 0 && status.groups.is_empty() {
         return Err(CommandError::new("no document is valid").hint("see `drover validate`"));
     }
-    Ok(plan_view::of_status(&status))
+    let mut plans = plan_view::of_status(&status);
+    for plan in &mut plans {
+        let group = status
+            .groups
+            .iter()
+            .find(|(name, _)| name.as_str() == plan.group);
+        let unseen = group.is_some_and(|(_, group)| group.recorded.uid.as_str() == UNDRAWN);
+        if let Some(change) = plan.change.as_mut().filter(|_| unseen) {
+            change.id = None;
+        }
+    }
+    Ok(plans)
 }
 
 /// Documents with mistakes.
