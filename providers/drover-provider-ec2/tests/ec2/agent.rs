@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -89,6 +90,20 @@ impl Sandbox {
             drawn(),
         );
         fs::write(self.path("agent.yaml"), text).unwrap();
+    }
+
+    /// Lets the agent serve its metrics, and returns where.
+    pub(crate) fn listen(&self) -> String {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap().to_string();
+        let text = fs::read_to_string(self.path("agent.yaml")).unwrap();
+        let listening = format!("listen: '{address}'");
+        fs::write(
+            self.path("agent.yaml"),
+            text.replace("listen: 'off'", &listening),
+        )
+        .unwrap();
+        address
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -241,7 +256,7 @@ spec:
     )
 }
 
-fn push(sandbox: &Sandbox, size: usize, key: &str) {
+pub(crate) fn push(sandbox: &Sandbox, size: usize, key: &str) {
     let text = group(size, key);
     let message = format!("{size} with {key}");
     sandbox.push(&message, &[PROVIDER, ("groups/web.yaml", &text)]);

@@ -18,5 +18,6 @@ mod places;
 mod program;
 mod published;
 mod scaling;
+mod steady;
 mod support;
 mod taking_over;
