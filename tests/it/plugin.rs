@@ -408,6 +408,13 @@ fn what_is_served_passes_the_suite_as_a_program() {
         &exiting,
     ]
     .concat();
+    // Nobody is told of 20 checks that failed where nothing can be tried.
+    let without = sandbox.with_config(&["plugin", "conform", "simulated"]);
+    let without = without
+        .exits(64)
+        .says("nothing can be tried: `image` is missing");
+    let without = without.says("--properties '{...}' says with which");
+    assert_eq!(without.stdout, "");
     let ran = sandbox.with_config(&arguments).exits(0);
     assert!(
         ran.stdout.ends_with("24 passed, 0 failed, 1 skipped\n"),

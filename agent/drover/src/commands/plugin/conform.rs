@@ -24,6 +24,9 @@ use crate::providers::SystemClock;
 use crate::settings::Settings;
 use crate::ui::Ui;
 
+const PROPERTIES_HINT: &str =
+    "--properties '{...}' says with which properties it can be tried; without, there are none";
+
 /// Between two looks at a plugin's listing.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -45,15 +48,41 @@ pub(super) fn run(args: &PluginConformArgs, ui: Ui) -> CommandResult {
     let factory = PluginFactory::new(place, scratch.path().to_owned(), Arc::new(SystemClock));
     let mut settings = vec![("plugin".to_owned(), Value::from(plugin.as_str()))];
     settings.extend(args.settings.iter().cloned());
+    let settings: Value = settings.into_iter().collect();
+    let provider = open(&factory, &settings)?;
+    tryable(&factory, &settings, args)?;
     let subject = Plugin {
-        provider: open(&factory, &settings.iter().cloned().collect())?,
+        provider,
         factory,
-        settings: settings.into_iter().collect(),
+        settings,
         run_id: run_id(),
         args,
     };
     let report = runtime.block_on(conformance::run(&subject));
     told(args, &plugin, "the provider contract", &report, ui)
+}
+
+/// Fails if the plugin itself says that nothing can be made of the properties: then nothing can be tried.
+fn tryable(
+    factory: &PluginFactory,
+    settings: &Value,
+    args: &PluginConformArgs,
+) -> CommandResult<()> {
+    // Whoever does not say what it takes is tried.
+    let described = factory.describe(&subject_name()?, settings).ok().flatten();
+    let mistakes = described.map(|described| described.properties.check(&args.properties));
+    let Some(mistake) = mistakes.unwrap_or_default().into_iter().next() else {
+        return Ok(());
+    };
+    let place = match mistake.path.as_str() {
+        "" => String::new(),
+        path => format!("{path}: "),
+    };
+    let message = format!(
+        "the plugin takes no such properties, so nothing can be tried: {place}{}",
+        mistake.message
+    );
+    Err(CommandError::usage(message).hint(PROPERTIES_HINT))
 }
 
 /// Returns what a flavor is tried with.
@@ -90,8 +119,13 @@ fn told(
     if report.conforms() {
         return Ok(Exit::Done);
     }
-    let message = format!("plugin {plugin} does not keep {contract}");
-    Err(CommandError::new(message))
+    let error = CommandError::new(format!("plugin {plugin} does not keep {contract}"));
+    let nothing_given = args.properties == Value::empty_map();
+    Err(if nothing_given {
+        error.hint(PROPERTIES_HINT)
+    } else {
+        error
+    })
 }
 
 /// Returns where the plugin is, and its name. What is a socket is meant as one.
@@ -129,10 +163,14 @@ fn scratch_free() -> &'static Path {
     Path::new("/nonexistent")
 }
 
+/// Returns the name of the suite's own Provider document.
+fn subject_name() -> CommandResult<ProviderName> {
+    ProviderName::parse("conformance").context("the suite's provider")
+}
+
 fn open(factory: &PluginFactory, settings: &Value) -> CommandResult<Arc<dyn Provider>> {
-    let name = ProviderName::parse("conformance").context("the suite's provider")?;
     factory
-        .open(&name, settings)
+        .open(&subject_name()?, settings)
         .context("the plugin cannot be opened")
 }
 
