@@ -70,8 +70,8 @@ pub use members::{MemberState, Membership, PublishedMember};
 pub use message::is_hidden;
 pub use metrics::{MetricAsk, MetricReader, MetricStatus, NoMetrics};
 pub use operations::{
-    LIFETIME_MAX, Memory, OPERATIONS_BRANCH, OperationRefusal, OperationsOptions, OperationsRead,
-    OperationsReader, RefusedOperation, operation_path,
+    LIFETIME_MAX, Memory, OPERATION_COMMITS_MAX, OPERATIONS_BRANCH, OperationRefusal,
+    OperationsOptions, OperationsRead, OperationsReader, RefusedOperation, operation_path,
 };
 pub use orphans::Orphan;
 pub use outage::OutageRule;

@@ -19,8 +19,8 @@ use crate::source::{Awaited, Operations, SharedRefs, SourceError, chain, hex};
 /// The branch of operations.
 pub const OPERATIONS_BRANCH: &str = "drover/ops";
 
-/// Commits that are read of the branch's history: years of approvals.
-const COMMITS_MAX: usize = 10_000;
+/// Commits that are read of the branch's history at most: decades of approvals.
+pub const OPERATION_COMMITS_MAX: usize = 100_000;
 
 /// How long an operation may count at most, so that a forgotten approval is not one for ever.
 pub const LIFETIME_MAX: Duration = Duration::from_hours(30 * 24);
@@ -107,6 +107,8 @@ pub struct OperationsOptions {
     pub signers: SignersFile,
     /// Whether what was read is remembered.
     pub memory: Memory,
+    /// The longest history that is read, in commits: [`OPERATION_COMMITS_MAX`].
+    pub commits_max: usize,
 }
 
 /// Whether a reader remembers across restarts what it has read of the branch.
@@ -137,8 +139,7 @@ pub struct OperationsReader {
 struct File {
     path: String,
     commit: Revision,
-    /// None: too large, or not a text.
-    text: Option<String>,
+    blob: Oid,
 }
 
 /// What files were found to be, as of one list of signers.
@@ -205,8 +206,19 @@ impl OperationsReader {
                 known.short()
             ));
         }
-        let log = self.mirror.log(tip, Some(OPERATIONS_FOLDER), COMMITS_MAX);
-        for commit in log.map_err(told)?.into_iter().rev() {
+        let most = self.options.commits_max;
+        let log = self
+            .mirror
+            .log(tip, Some(OPERATIONS_FOLDER), most.saturating_add(1));
+        let log = log.map_err(told)?;
+        if log.len() > most {
+            // A rejection may be among what would not be read.
+            return Err(format!(
+                "branch {} has more than {most} commits with operations, and an older one may be a rejection",
+                self.options.branch
+            ));
+        }
+        for commit in log.into_iter().rev() {
             if self.commits.contains(&commit.id) {
                 continue;
             }
@@ -229,16 +241,11 @@ impl OperationsReader {
         let Some(blob) = change.new else {
             return Ok(());
         };
-        let text = match self.mirror.read(blob, OPERATION_BYTES_MAX) {
-            Ok(bytes) => String::from_utf8(bytes).ok(),
-            Err(GitError::TooLarge { .. } | GitError::MissingObject { .. }) => None,
-            Err(error) => return Err(chain(&error)),
-        };
         let commit = Revision::parse(&commit.to_string()).map_err(|error| error.to_string())?;
         self.files.push(File {
             path: change.path,
             commit,
-            text,
+            blob,
         });
         Ok(())
     }
@@ -259,7 +266,8 @@ impl OperationsReader {
         let begun = self.judged.verdicts.len();
         let Judged { verdicts, seen, .. } = &mut self.judged;
         for file in &self.files[begun..] {
-            let signed = file.text.as_deref().and_then(operation::split);
+            let text = text_of(&self.mirror, file.blob)?;
+            let signed = text.as_deref().and_then(operation::split);
             let digest = signed.map(|(document, _)| hex(&Sha256::digest(document)));
             let before = digest.as_ref().and_then(|digest| seen.get(digest));
             // What was there before is not computed again: whoever may push can copy a file thousands of times.
@@ -268,7 +276,7 @@ impl OperationsReader {
                 verdicts.push(Err((OperationRefusal::Replayed, why)));
                 continue;
             }
-            let verdict = verify(file, &signers, &self.options.fleet);
+            let verdict = verify(&file.path, text.as_deref(), &signers, &self.options.fleet);
             // Only what is verified was there before: nobody else can use a document up.
             if let (Ok(_), Some(digest)) = (&verdict, digest) {
                 seen.insert(digest, file.path.clone());
@@ -290,7 +298,7 @@ impl OperationsReader {
                     let refusal = timely(operation, now);
                     let ahead = matches!(&refusal, Some((OperationRefusal::Future, _)));
                     // Two commits may bring one file, as a merge does.
-                    if !ahead && taken.insert((&file.path, file.text.as_deref())) {
+                    if !ahead && taken.insert((&file.path, file.blob)) {
                         take_up(&mut approvals, file, operation, signer);
                     }
                     refusal
@@ -390,14 +398,24 @@ fn timely(operation: &Operation, now: Timestamp) -> Option<(OperationRefusal, St
     })
 }
 
+/// Returns what a file holds. None: it is too large, or not a text.
+fn text_of(mirror: &Mirror, blob: Oid) -> Result<Option<String>, String> {
+    match mirror.read(blob, OPERATION_BYTES_MAX) {
+        Ok(bytes) => Ok(String::from_utf8(bytes).ok()),
+        Err(GitError::TooLarge { .. } | GitError::MissingObject { .. }) => Ok(None),
+        Err(error) => Err(chain(&error)),
+    }
+}
+
 /// Reads one file and checks its signature; a text is believed only after that.
 fn verify(
-    file: &File,
+    path: &str,
+    text: Option<&str>,
     signers: &AllowedSigners,
     fleet: &FleetName,
 ) -> Result<(Operation, Signer), (OperationRefusal, String)> {
     let invalid = |why: String| (OperationRefusal::Invalid, why);
-    let Some(text) = &file.text else {
+    let Some(text) = text else {
         return Err(invalid(format!(
             "it is no text of at most {} KiB",
             OPERATION_BYTES_MAX >> 10
@@ -406,7 +424,7 @@ fn verify(
     let Some((document, signature)) = operation::split(text) else {
         return Err((OperationRefusal::Signature, "it is not signed".to_owned()));
     };
-    let operation = operation::parse(&file.path, document).map_err(|mistakes| {
+    let operation = operation::parse(path, document).map_err(|mistakes| {
         let first = mistakes.first().map(|mistake| mistake.message.clone());
         invalid(first.unwrap_or_default())
     })?;

@@ -9,9 +9,9 @@ use drover_git::{
     SignersFile, SigningKey, SourceUrl, Trust, init_repository,
 };
 use drover_loop::{
-    GitSource, Memory, OPERATIONS_BRANCH, OperationRefusal, Operations as _, OperationsOptions,
-    OperationsRead, OperationsReader, PathRule, SharedRefs, Source as _, SourceError, SourcePlace,
-    Verification, VerifyMode, operation_path,
+    GitSource, Memory, OPERATION_COMMITS_MAX, OPERATIONS_BRANCH, OperationRefusal, Operations as _,
+    OperationsOptions, OperationsRead, OperationsReader, PathRule, SharedRefs, Source as _,
+    SourceError, SourcePlace, Verification, VerifyMode, operation_path,
 };
 use drover_model::{
     ApprovalVerdict, ChangeId, FleetName, GroupName, InstanceId, OrderVerb, Revision, Timestamp,
@@ -117,11 +117,16 @@ impl Desk {
     }
 
     fn reader_with(&self, memory: Memory) -> OperationsReader {
+        self.reader_of(memory, OPERATION_COMMITS_MAX)
+    }
+
+    fn reader_of(&self, memory: Memory, commits_max: usize) -> OperationsReader {
         let options = OperationsOptions {
             branch: OPERATIONS_BRANCH.to_owned(),
             fleet: FleetName::parse("prod").unwrap(),
             signers: SignersFile(self.path("signers")),
             memory,
+            commits_max,
         };
         let refs = SharedRefs::default();
         OperationsReader::new(open(self.mirror.directory()), refs, options)
@@ -318,6 +323,27 @@ fn a_rewritten_or_lost_branch_takes_nothing_back_and_adds_nothing() {
     let restarted = desk.read(&mut desk.reader());
     assert!(restarted.failure.is_some(), "{restarted:?}");
     assert_eq!(standing(&restarted), []);
+}
+
+#[test]
+fn no_operation_is_hidden_behind_many_others() {
+    let desk = Desk::new();
+    let reject = Operation {
+        asked: of_change(ApprovalVerdict::Reject),
+        ..approve(10)
+    };
+    desk.operate(&reject, "jane");
+    for copy in 0..3 {
+        desk.ask(&format!("operations/junk-{copy}.yaml"), "junk");
+    }
+    let mut all = desk.reader_of(Memory::Nowhere, 4);
+    let read = desk.read(&mut all);
+    assert_eq!(read.failure, None);
+    assert_eq!(standing(&read), [jane(ApprovalVerdict::Reject)]);
+    // Who reads less does not act as if there were no more.
+    let mut fewer = desk.reader_of(Memory::Nowhere, 3);
+    let failure = desk.read(&mut fewer).failure.unwrap();
+    assert!(failure.contains("more than 3 commits"), "{failure}");
 }
 
 #[test]

@@ -9,8 +9,9 @@ use drover_apply::{Journal, JournalError, MemoryJournal, RedbJournal};
 use drover_git::{CommitKey, Mirror, OpenPgpKey, Signature, SigningKey};
 use drover_loop::{
     ANCHOR_FILE, Agent, AgentParts, AgentSettings, Entropy, GitRecorder, GitRecorderOptions,
-    GitSource, Lease, Liveness, LivenessProbe, Memory, Mode, OPERATIONS_BRANCH, Operations,
-    OperationsOptions, OperationsReader, PassLimits, Registry, SourceFiles, SourcePlace,
+    GitSource, Lease, Liveness, LivenessProbe, Memory, Mode, OPERATION_COMMITS_MAX,
+    OPERATIONS_BRANCH, Operations, OperationsOptions, OperationsReader, PassLimits, Registry,
+    SourceFiles, SourcePlace,
 };
 use drover_provider::{Flavors, NoFlavors};
 use drover_provider_plugin::{Place, PluginFlavors};
@@ -163,6 +164,7 @@ fn operations(
 ) -> Option<Box<dyn Operations>> {
     let signed = settings.signers.clone().map(|signers| {
         let options = OperationsOptions {
+            commits_max: OPERATION_COMMITS_MAX,
             branch: OPERATIONS_BRANCH.to_owned(),
             fleet: settings.fleet.clone(),
             signers,
