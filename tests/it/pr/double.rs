@@ -85,7 +85,7 @@ pub(super) struct Kept {
     pub(super) calls: Vec<String>,
     next: u64,
     /// When it was started, in seconds since 1970.
-    begun: i64,
+    pub(super) begun: i64,
 }
 
 impl Kept {
