@@ -370,6 +370,38 @@ fn nothing_is_said_of_what_changes_nothing_is_closed_or_has_moved_on() {
 }
 
 #[test]
+fn the_token_of_an_app_edits_the_comment_of_that_app_and_no_other() {
+    let pull = Pull::usual(KINDS[0]);
+    let forged = "<!-- drover:plan drover/plan -->\nforged";
+    pull.host.wrote("other-app[bot]", forged);
+    {
+        let mut kept = pull.host.kept.lock().unwrap();
+        (kept.me, kept.viewer) = (None, Some("our-app[bot]".to_owned()));
+    }
+    for comment in ["created", "unchanged"] {
+        let ran = pull.run(&[]);
+        let told = format!("comment {comment}");
+        assert!(ran.stdout.contains(&told), "{}", ran.stdout);
+    }
+    let authors = |pull: &Pull| -> Vec<String> {
+        let kept = pull.host.kept.lock().unwrap();
+        kept.comments.iter().map(|it| it.author.clone()).collect()
+    };
+    assert_eq!(authors(&pull), ["other-app[bot]", "our-app[bot]"]);
+    assert_eq!(pull.comments()[0], forged);
+    // A host that does not tell: a program wrote it, and no person.
+    pull.host.kept.lock().unwrap().viewer = None;
+    let ran = pull.run(&[]);
+    assert!(ran.stdout.contains("comment changed"), "{}", ran.stdout);
+    assert_eq!(authors(&pull).len(), 2);
+    assert!(
+        pull.comments()[0].contains("Plan: "),
+        "{}",
+        pull.comments()[0]
+    );
+}
+
+#[test]
 fn a_job_needs_no_options_and_a_token_that_does_not_know_its_name() {
     let pull = Pull::usual(KINDS[0]);
     let head = pull.host.kept.lock().unwrap().head.clone();

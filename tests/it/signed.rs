@@ -165,6 +165,33 @@ fn a_change_waits_until_somebody_on_the_list_approves_it() {
     );
 }
 
+/// Waits for a change of `authors`, of whom Alice is one, and has her approve it in vain and Bob with effect.
+fn approved_by_bob_alone(sandbox: &Sandbox, size: u64, authors: &'static str) {
+    sandbox.wait_for("web", "a change that waits", move |group| {
+        let holds = group["holds"].to_string();
+        let told = format!("by others than {authors}, has none");
+        holds.contains("ApprovalNeeded") && holds.contains(&told)
+    });
+    let approve = |name: &str| {
+        let file = sandbox.path(name).display().to_string();
+        let because = ["--because", "seen", "--key", &file];
+        let all = [&["approve", "web"][..], &because[..]].concat();
+        sandbox.with_config(&all).exits(0);
+    };
+    let taken_up = || {
+        let log = sandbox.agent_log();
+        log.matches("operation taken up").count()
+    };
+    let before = taken_up();
+    approve("alice");
+    wait_until("alice to be heard", PATIENCE, || taken_up() > before);
+    sandbox.with_config(&["reconcile"]);
+    let web = sandbox.wait_for("web", "the same", |group| !group.is_null());
+    assert!(web["holds"].to_string().contains("has none"), "{web}");
+    approve("bob");
+    sandbox.wait_converged("web", size);
+}
+
 #[test]
 fn who_wrote_a_change_does_not_approve_it_and_who_merged_it_or_pushed_something_else_does() {
     let web = group("web", 1, IDLE, "");
@@ -182,31 +209,7 @@ fn who_wrote_a_change_does_not_approve_it_and_who_merged_it_or_pushed_something_
         let commit = ["commit", "--quiet", "--author", &author, "-m", "a change"];
         sandbox.git("work", &commit);
     };
-    let approved = |size: u64| {
-        sandbox.wait_for("web", "a change that waits", |group| {
-            let holds = group["holds"].to_string();
-            holds.contains("ApprovalNeeded")
-                && holds.contains("by others than alice@example.com, has none")
-        });
-        let approve = |name: &str| {
-            let file = sandbox.path(name).display().to_string();
-            let because = ["--because", "seen", "--key", &file];
-            let all = [&["approve", "web"][..], &because[..]].concat();
-            sandbox.with_config(&all).exits(0);
-        };
-        let taken_up = || {
-            let log = sandbox.agent_log();
-            log.matches("operation taken up").count()
-        };
-        let before = taken_up();
-        approve("alice");
-        wait_until("alice to be heard", PATIENCE, || taken_up() > before);
-        sandbox.with_config(&["reconcile"]);
-        let web = sandbox.wait_for("web", "the same", |group| !group.is_null());
-        assert!(web["holds"].to_string().contains("has none"), "{web}");
-        approve("bob");
-        sandbox.wait_converged("web", size);
-    };
+    let approved = |size: u64, authors| approved_by_bob_alone(&sandbox, size, authors);
     sandbox.git("work", &["switch", "--quiet", "--create", "side"]);
     commit("alice", WEB, &group("web", 2, IDLE, ""));
     sandbox.git("work", &["switch", "--quiet", "main"]);
@@ -214,11 +217,28 @@ fn who_wrote_a_change_does_not_approve_it_and_who_merged_it_or_pushed_something_
     let merge = ["merge", "--quiet", "--no-ff", "--no-edit", "side"];
     sandbox.git("work", &[&identity[..], &merge].concat());
     sandbox.git("work", &["push", "--quiet", "origin", "main"]);
-    approved(2);
+    approved(2, "alice@example.com");
     commit("alice", WEB, &group("web", 3, IDLE, ""));
     commit("bob", "groups/db.yaml", &group("db", 1, IDLE, ""));
     sandbox.git("work", &["push", "--quiet", "origin", "main"]);
-    approved(3);
+    approved(3, "alice@example.com");
+    // Alice has written it in another's name, and signs it.
+    let key = format!("user.signingkey={}", sandbox.path("alice").display());
+    sandbox.write(&format!("work/{WEB}"), &group("web", 4, IDLE, ""));
+    let signing = [
+        "-c",
+        "gpg.format=ssh",
+        "-c",
+        &key,
+        "commit",
+        "--quiet",
+        "--all",
+        "-S",
+    ];
+    let author = ["--author", "carol <carol@example.com>", "-m", "a change"];
+    sandbox.git("work", &[&signing[..], &author].concat());
+    sandbox.git("work", &["push", "--quiet", "origin", "main"]);
+    approved(4, "alice@example.com, carol@example.com");
     assert_eq!(agent.stop(), Some(0));
     sandbox.with_config(&["audit", "verify"]).exits(0);
     let export = sandbox.with_config(&["audit", "export"]).exits(0).stdout;

@@ -21,6 +21,9 @@ const GPG_POLL: Duration = Duration::from_millis(2);
 /// What is read of what `gpg` says.
 const GPG_ANSWER_BYTES_MAX: u64 = 64 << 10;
 
+/// What is taken of a user id: a name and an address.
+const USER_ID_MAX: usize = 300;
+
 /// A private key in a GnuPG keyring that signs commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenPgpKey {
@@ -162,6 +165,21 @@ pub(crate) fn verify(
     content: &[u8],
     signature: &str,
 ) -> Result<Result<SignedBy, SignatureError>, GitError> {
+    Ok(judge(&status_of(home, content, signature)?))
+}
+
+/// Asks whose key made a detached signature that fits: its primary user id. None: it does not fit, or nobody's in the
+/// keyring. A key that has expired or was revoked is somebody's all the same.
+pub(crate) fn holder(
+    home: &Path,
+    content: &[u8],
+    signature: &str,
+) -> Result<Option<String>, GitError> {
+    Ok(held_by(&status_of(home, content, signature)?))
+}
+
+/// Returns what `gpg` tells programs about a detached signature.
+fn status_of(home: &Path, content: &[u8], signature: &str) -> Result<String, GitError> {
     let io = |error: std::io::Error| failed(home, error.to_string());
     let mut file = tempfile::NamedTempFile::new().map_err(io)?;
     file.write_all(signature.as_bytes()).map_err(io)?;
@@ -170,8 +188,23 @@ pub(crate) fn verify(
     gpg.args(["--no-autostart", "--status-fd", "1", "--verify"])
         .arg(file.path())
         .arg("-");
-    let answer = ask(home, gpg, content)?;
-    Ok(judge(&answer.text))
+    Ok(ask(home, gpg, content)?.text)
+}
+
+/// Reads from the status lines of `gpg` whose key it was.
+fn held_by(status: &str) -> Option<String> {
+    let lines = status.lines();
+    let mut lines = lines.filter_map(|line| line.strip_prefix("[GNUPG:] "));
+    if lines.clone().filter(|it| it.starts_with("NEWSIG")).count() > 1 {
+        return None;
+    }
+    lines.find_map(|line| {
+        let mut words = line.splitn(3, ' ');
+        let mark = words.next()?;
+        let fits = matches!(mark, "GOODSIG" | "EXPSIG" | "EXPKEYSIG" | "REVKEYSIG");
+        let user = words.nth(1).filter(|_| fits)?;
+        Some(user.chars().take(USER_ID_MAX).collect())
+    })
 }
 
 /// Says in a line why `gpg` did not sign.

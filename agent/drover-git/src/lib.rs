@@ -36,6 +36,7 @@ mod private_key;
 mod refs;
 mod remote;
 mod session;
+mod signatories;
 mod signers;
 mod signing;
 mod ssh;
@@ -66,6 +67,7 @@ pub use mirror::Mirror;
 pub use oid::{Oid, ParseOidError};
 pub use open::{RepositoryKind, init_repository};
 pub use refs::RemoteRefs;
+pub use signatories::{Identities, OPEN_PGP_CHECKED_MAX, Signatories};
 pub use signers::{
     AllowedSigners, GIT_NAMESPACE, SSH_SIGNATURE_BEGIN, SignatureError, SignedBy, SignersFile,
 };

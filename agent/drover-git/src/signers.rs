@@ -142,6 +142,28 @@ impl AllowedSigners {
         armoured: &str,
         at: Timestamp,
     ) -> Result<SignedBy, SignatureError> {
+        let key = self.fitting(namespace, content, armoured)?;
+        self.admit(&key, described(&key), namespace, at)
+    }
+
+    /// Returns every name of whoever made an armoured SSH signature over `content`, for `namespace`: those of each line
+    /// with its key, whatever the line says that it counts for. Nobody where the signature does not fit.
+    pub(crate) fn holders(&self, namespace: &str, content: &[u8], armoured: &str) -> Vec<String> {
+        let Ok(key) = self.fitting(namespace, content, armoured) else {
+            return Vec::new();
+        };
+        let theirs = |line: &&Line| line.key.key_data() == key.key_data();
+        let lines = self.lines.iter().filter(theirs);
+        lines.flat_map(|line| line.principals.clone()).collect()
+    }
+
+    /// Returns the key of a signature that fits, if some line has it.
+    fn fitting(
+        &self,
+        namespace: &str,
+        content: &[u8],
+        armoured: &str,
+    ) -> Result<PublicKey, SignatureError> {
         let unreadable = |why: String| SignatureError::Unreadable { why };
         if armoured.len() > SIGNATURE_BYTES_MAX {
             return Err(unreadable("it is too large".to_owned()));
@@ -164,7 +186,7 @@ impl AllowedSigners {
         if !fits(&key, &signature, namespace, content) {
             return Err(SignatureError::Wrong { key: shown });
         }
-        self.admit(&key, shown, namespace, at)
+        Ok(key)
     }
 
     /// Finds who has the key, and whether it counts for this and now.

@@ -23,6 +23,15 @@ pub struct Trust {
     pub gnupg_home: Option<PathBuf>,
 }
 
+/// What a commit's signature is over, and the signature.
+pub(crate) struct CommitSignature {
+    pub(crate) content: Vec<u8>,
+    /// Empty: it is not signed.
+    pub(crate) armoured: String,
+    /// When it was committed.
+    at: Timestamp,
+}
+
 impl Mirror {
     /// Checks the signature of a commit.
     ///
@@ -31,27 +40,34 @@ impl Mirror {
     /// [`GitError::Unverified`] when it does not count, [`GitError::Signers`] or [`GitError::Gpg`]
     /// when it cannot be checked.
     pub fn verify_commit(&self, id: Oid, trust: &Trust) -> Result<SignedBy, GitError> {
-        let (content, signature, at) = self.with_repository(|repository| {
+        let CommitSignature {
+            content,
+            armoured,
+            at,
+        } = self.signature_of(id)?;
+        let what = format!("commit {}", id.short());
+        check(&what, &content, &armoured, at, trust)
+    }
+
+    /// Returns the signature of a commit, not checked.
+    pub(crate) fn signature_of(&self, id: Oid) -> Result<CommitSignature, GitError> {
+        self.with_repository(|repository| {
             let commit = find_commit(repository, id)?;
             let at = seconds(commit.time().seconds());
-            match repository.extract_signature(&id.raw(), None) {
-                Ok((signature, content)) => Ok((content.to_vec(), Some(signature.to_vec()), at)),
-                Err(error) if error.code() == ErrorCode::NotFound => Ok((Vec::new(), None, at)),
-                Err(error) => Err(GitError::local(
-                    format!("read the signature of {id}"),
-                    error,
-                )),
-            }
-        })?;
-        let signature = signature.unwrap_or_default();
-        let signature = String::from_utf8_lossy(&signature).into_owned();
-        check(
-            &format!("commit {}", id.short()),
-            &content,
-            &signature,
-            at,
-            trust,
-        )
+            let (armoured, content) = match repository.extract_signature(&id.raw(), None) {
+                Ok((signature, content)) => (signature.to_vec(), content.to_vec()),
+                Err(error) if error.code() == ErrorCode::NotFound => (Vec::new(), Vec::new()),
+                Err(error) => {
+                    let attempted = format!("read the signature of {id}");
+                    return Err(GitError::local(attempted, error));
+                }
+            };
+            Ok(CommitSignature {
+                content,
+                armoured: String::from_utf8_lossy(&armoured).into_owned(),
+                at,
+            })
+        })
     }
 
     /// Checks the signature of an annotated tag: that it is the one of this name, and stands for

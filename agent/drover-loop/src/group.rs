@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    AcceptedDocument, Approvals, ApprovedChange, Authors, BudgetDecision, Change, Classified,
-    Decisions, Deleting, Drift, Epoch, FleetName, Group, GroupName, GroupSpec, HealthSignal, Held,
-    Hold, InstanceId, InstanceMemory, Intent, Listing, Numbers, Peers, PlaceDecision, Plan,
-    PlanReport, PolicyName, Protection, Readings, Reason, Recommendation, RecordedGroup,
-    RosterView, Surveyed, Timestamp, Verdict,
+    AcceptedDocument, ApprovalRule, Approvals, ApprovedChange, Authors, BudgetDecision, Change,
+    Classified, Decisions, Deleting, Drift, Epoch, FleetName, Group, GroupName, GroupSpec,
+    HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent, Listing, Numbers, Peers,
+    PlaceDecision, Plan, PlanReport, PolicyName, Protection, Readings, Reason, Recommendation,
+    RecordedGroup, RosterView, SpentApprovals, Surveyed, Timestamp, Verdict,
 };
 use drover_plan::{
     ApprovalInput, ApprovalReview, ChangeInput, ClassifyInput, Desired, LintError, PlanError,
@@ -119,12 +119,13 @@ pub(crate) fn judge(input: &GroupInput<'_>) -> Result<Judged, JudgeError> {
         let early = early(input, group, input.recorded);
         let change = change_to(input, group, &early.decisions.drift);
         match review_change(input, group, change, (&early, &mut guards)) {
-            Reviewed::Proceed(approved) => {
+            Reviewed::Proceed(Consent { approved, spent }) => {
                 in_force = Some(Arc::clone(&candidate.group));
                 document = Some(candidate.document.clone());
                 let accepted = RecordedGroup {
                     accepted: document.clone(),
                     approved,
+                    spent,
                     ..input.recorded.clone()
                 };
                 recorded = Some(accepted);
@@ -138,10 +139,11 @@ pub(crate) fn judge(input: &GroupInput<'_>) -> Result<Judged, JudgeError> {
         let early = early(input, group, input.recorded);
         let change = change_away(input, group);
         match review_change(input, group, change, (&early, &mut guards)) {
-            Reviewed::Proceed(approved) => {
+            Reviewed::Proceed(Consent { approved, spent }) => {
                 recorded = Some(RecordedGroup {
                     deleting: Some(removal.clone()),
                     approved,
+                    spent,
                     ..input.recorded.clone()
                 });
             }
@@ -262,7 +264,10 @@ fn review_change(
     (early, guards): (&Early, &mut [bool]),
 ) -> Reviewed {
     let Some(change) = change else {
-        return Reviewed::Proceed(input.recorded.approved.clone());
+        return Reviewed::Proceed(Consent {
+            approved: input.recorded.approved.clone(),
+            spent: input.recorded.spent.clone(),
+        });
     };
     let size = input
         .recorded
@@ -292,33 +297,53 @@ fn review_change(
     if let Review::Withheld(held) = drover_plan::review(Some(&change), &verdicts) {
         return Reviewed::Withheld(held);
     }
+    approve(input, change, (&wanted, drift))
+}
+
+/// Asks whether people have approved a change as far as `wanted` says that they must.
+fn approve(
+    input: &GroupInput<'_>,
+    change: Change,
+    (wanted, drift): (&[(Verdict, ApprovalRule)], &Drift),
+) -> Reviewed {
+    let in_force = input.accepted.filter(|_| !input.recorded.spent.is_empty());
+    let in_force = in_force.and_then(|group| change_to(input, group, drift));
     let review = drover_plan::review_approvals(&ApprovalInput {
         now: input.now,
         change: &change,
         recorded: input.recorded,
+        in_force: in_force.as_ref().map(|change| &change.id),
         authors: input.authors,
-        wanted: &wanted,
+        wanted,
         approvals: input.approvals,
     });
     match review {
         ApprovalReview::Withheld(held) => Reviewed::Withheld(held),
-        ApprovalReview::Approved { by, authors } => {
+        ApprovalReview::Approved { by, authors, spent } => {
             let approved = (!by.is_empty()).then_some(ApprovedChange {
                 change: change.id,
                 authors,
                 approvals: by,
             });
-            Reviewed::Proceed(approved)
+            Reviewed::Proceed(Consent { approved, spent })
         }
     }
 }
 
 /// What comes of a change that is not in force yet.
 enum Reviewed {
-    /// It comes into force, with what people approved.
-    Proceed(Option<ApprovedChange>),
+    /// It comes into force.
+    Proceed(Consent),
     /// It does not, yet.
     Withheld(Held),
+}
+
+/// What people said to a change that comes into force.
+struct Consent {
+    /// What they approved. None: nothing asked for it.
+    approved: Option<ApprovedChange>,
+    /// Which approvals are used from now on.
+    spent: SpentApprovals,
 }
 
 /// Returns the change that removes the group.

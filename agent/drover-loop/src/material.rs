@@ -42,6 +42,9 @@ pub(crate) fn digest(recorded: &RecordedGroup) -> String {
     if !recorded.orders.is_empty() {
         field("orders", &recorded.orders);
     }
+    if !recorded.spent.is_empty() {
+        field("spent", &recorded.spent);
+    }
     field("deleting", &recorded.deleting.as_ref().map(|d| &d.revision));
     let rollout = recorded.rollout.as_ref();
     let rollout = rollout.map(|rollout| {

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_git::{AllowedSigners, ChangedPath, GitError, Mirror, Oid, RemoteRefs, SignersFile};
-use drover_model::{Approval, Approvals, FleetName, Order, Revision, Signer, Timestamp};
+use drover_model::{
+    APPROVAL_LIFETIME_MAX, Approval, Approvals, FleetName, Order, Revision, Signer, Timestamp,
+};
 use drover_spec::operation::{
     self, Asked, OPERATION_BYTES_MAX, OPERATION_NAMESPACE, OPERATIONS_FOLDER, Operation,
 };
@@ -22,8 +24,8 @@ pub const OPERATIONS_BRANCH: &str = "drover/ops";
 /// Commits that are read of the branch's history at most: decades of approvals.
 pub const OPERATION_COMMITS_MAX: usize = 100_000;
 
-/// How long an operation may count at most, so that a forgotten approval is not one for ever.
-pub const LIFETIME_MAX: Duration = Duration::from_hours(30 * 24);
+/// How long an operation may count at most.
+pub const LIFETIME_MAX: Duration = APPROVAL_LIFETIME_MAX;
 
 /// How far a signer's clock may be ahead of ours.
 const AHEAD_MAX: Duration = Duration::from_mins(5);

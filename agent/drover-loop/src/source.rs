@@ -68,6 +68,11 @@ pub trait Source: Send + fmt::Debug {
     /// Returns the content of a file that one of the other calls listed.
     fn read(&mut self, oid: &str) -> Result<Vec<u8>, SourceError>;
 
+    /// Returns every name of whoever signed a commit, as far as anybody knows whose the key is. None: that cannot be told.
+    fn signers(&mut self, _revision: &Revision) -> Result<Option<Vec<String>>, SourceError> {
+        Ok(Some(Vec::new()))
+    }
+
     /// Returns whether `of` is `ancestor` or descends from it.
     fn descends(&mut self, of: &Revision, ancestor: &Revision) -> Result<bool, SourceError>;
 }

@@ -2,8 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use crate::{ChangeId, GroupName, Order, PolicyHold, Revision, Signer, Timestamp};
+
+/// How long a word on a change counts at most, so that a forgotten one is not one for ever.
+pub const APPROVAL_LIFETIME_MAX: Duration = Duration::from_hours(30 * 24);
+
+/// Most changes of a group whose approvals are known to be used, each by itself: more than three a day for as long as
+/// an approval can count, which no people keep up, in 10 KiB.
+pub const SPENT_CHANGES_MAX: usize = 100;
 
 /// What a signer said about a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -141,6 +149,63 @@ impl Approvals {
     }
 }
 
+/// Approvals that were used: whatever approves a change that came into force, up to the moment it did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SpentApprovals {
+    changes: BTreeMap<ChangeId, Timestamp>,
+    before: Option<Timestamp>,
+}
+
+impl SpentApprovals {
+    /// Returns what was written down.
+    pub fn recorded(changes: BTreeMap<ChangeId, Timestamp>, before: Option<Timestamp>) -> Self {
+        Self { changes, before }
+    }
+
+    /// Returns the changes whose approvals are used, each with the time of the last one that is.
+    pub fn changes(&self) -> &BTreeMap<ChangeId, Timestamp> {
+        &self.changes
+    }
+
+    /// Returns until when approvals of any change count as used. None: there never were too many to know each.
+    pub fn before(&self) -> Option<Timestamp> {
+        self.before
+    }
+
+    /// Returns whether nothing is used.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.before.is_none()
+    }
+
+    /// Returns the time up to which approvals of a change are used, that included. None: none is.
+    pub fn until(&self, change: &ChangeId) -> Option<Timestamp> {
+        self.changes.get(change).copied().max(self.before)
+    }
+
+    /// Notes at `now` that the approvals of a change up to `until` are used.
+    ///
+    /// What nobody's approval can be older than is forgotten. Of too many the oldest are, and from then on no approval
+    /// of that time counts for anything: somebody approves once more than they had to, and nothing is approved twice.
+    pub fn spend(&mut self, change: ChangeId, until: Timestamp, now: Timestamp) {
+        let lasts = |until: &Timestamp| {
+            let over = now.duration_since(*until);
+            over.is_negative() || over.unsigned_abs() <= APPROVAL_LIFETIME_MAX
+        };
+        self.changes.insert(change, until);
+        self.changes.retain(|_, until| lasts(until));
+        self.before = self.before.filter(lasts);
+        while self.changes.len() > SPENT_CHANGES_MAX {
+            let oldest = self.changes.iter().min_by_key(|(_, until)| **until);
+            let Some((change, until)) = oldest.map(|(change, until)| (change.clone(), *until))
+            else {
+                break;
+            };
+            self.changes.remove(&change);
+            self.before = self.before.max(Some(until));
+        }
+    }
+}
+
 /// Who wrote a change, and so approves none of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Authors {
@@ -243,6 +308,8 @@ pub struct ApprovalNeeded {
     pub have: BTreeSet<Signer>,
     /// How many must.
     pub need: u32,
+    /// Until when approvals of it were used, since it came into force once already. None: none was.
+    pub spent: Option<Timestamp>,
 }
 
 impl fmt::Display for ApprovalNeeded {
@@ -265,6 +332,10 @@ impl fmt::Display for ApprovalNeeded {
             f.write_str("none")?;
         } else {
             write!(f, "{} ({})", have.len(), have.join(", "))?;
+        }
+        if let Some(spent) = self.spent {
+            let until = spent.strftime("%Y-%m-%dT%H:%M:%SZ");
+            write!(f, ", as those until {until} are used: approve it again")?;
         }
         write!(f, ": {}", self.policy)
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::{
     Approval, Authors, BindingName, ChangeId, Digests, Epoch, ErrorClass, GroupName, GroupUid,
     Held, InstanceId, PolicyName, ProviderName, ProviderRef, ProviderType, RecordedOrder,
-    RecordedQuorum, RecordedStranger, Resize, Revision, SeatId, Template, Timestamp, UpDown, Value,
+    RecordedQuorum, RecordedStranger, Resize, Revision, SeatId, SpentApprovals, Template,
+    Timestamp, UpDown, Value,
 };
 
 /// The recorded state of one group. The local copy is authoritative, the state branch publishes it.
@@ -23,6 +24,8 @@ pub struct RecordedGroup {
     /// What people approved when the document in force was accepted, or its removal. None: nothing asked
     /// for it.
     pub approved: Option<ApprovedChange>,
+    /// Approvals that were used, and count no more.
+    pub spent: SpentApprovals,
     /// What people asked of rollouts, each until it expires: it is heeded once.
     pub heeded: Vec<Heeded>,
     /// What people asked of instances, each until it expires.
@@ -90,6 +93,7 @@ impl RecordedGroup {
             epoch,
             accepted: None,
             approved: None,
+            spent: SpentApprovals::default(),
             heeded: Vec::new(),
             orders: Vec::new(),
             provider: None,

@@ -202,7 +202,20 @@ impl Forge {
             Err(ForgeError::Refused {
                 status: 401 | 403 | 404,
                 ..
-            }) => Ok(None),
+            }) => self.viewer(),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns our own login as GitHub tells it to the tokens of apps and of its own runners, by its other interface.
+    fn viewer(&self) -> Result<Option<String>, ForgeError> {
+        let Some((url, query)) = self.dialect.viewer() else {
+            return Ok(None);
+        };
+        match self.http.call(&Method::POST, &url, Some(&query)) {
+            Ok(answer) => Ok(self.dialect.read_viewer(&answer)),
+            // A host that has no such interface, or does not tell.
+            Err(ForgeError::Refused { status, .. }) if status < 500 => Ok(None),
             Err(error) => Err(error),
         }
     }

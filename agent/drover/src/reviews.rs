@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use drover_git::{IGNORE_FILE, Mirror, Oid};
 use drover_loop::{Awaited, Operations, RefusedOperation, SourceError, chain};
 use drover_model::{
-    Approval, ApprovalVerdict, Approvals, GroupName, Kind, Revision, Signer, Timestamp,
+    APPROVAL_LIFETIME_MAX, Approval, ApprovalVerdict, Approvals, GroupName, Kind, Revision, Signer,
+    Timestamp,
 };
 use drover_spec::agent_config::ReviewsConfig;
 use tracing::warn;
@@ -30,9 +31,6 @@ const BELIEVED_FOR: Duration = Duration::from_secs(10);
 
 /// Commits whose answers are remembered.
 const REMEMBERED_MAX: usize = 200;
-
-/// How long a review counts, as operations do at most.
-const LIFETIME: Duration = Duration::from_hours(30 * 24);
 
 /// What people decided, by signed operations and on the Git host.
 #[derive(Debug)]
@@ -235,7 +233,7 @@ impl Reviews {
             signer: signer.clone(),
             verdict,
             at: review.at,
-            expires: review.at.checked_add(LIFETIME).ok()?,
+            expires: review.at.checked_add(APPROVAL_LIFETIME_MAX).ok()?,
             because: format!("review of pull request {}", pull.number),
             operation: Revision::parse(&review.commit).ok()?,
         })

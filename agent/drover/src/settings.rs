@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use drover_git::{RemoteOptions, SignersFile, SourceUrl};
+use drover_git::{Identities, RemoteOptions, SignersFile, SourceUrl};
 use drover_loop::{Allowed, OutageRule, Verification};
 use drover_model::{AgentName, FleetName};
 use drover_provider_docker::{GrantedMount, Grants, LoginSource, Registries, RegistryLogin};
@@ -82,6 +82,8 @@ pub(crate) struct Settings {
     docker: DockerConfig,
     /// What has to be signed. None: nothing.
     pub(crate) verification: Option<Verification>,
+    /// Where it says whose a key is.
+    pub(crate) identities: Identities,
     /// Whose operations count. None: nobody's.
     pub(crate) signers: Option<SignersFile>,
     /// The private key that signs, and a file with its passphrase.
@@ -185,6 +187,7 @@ impl Settings {
             plugins: list(config.as_ref(), |config| &config.plugins),
             docker: list(config.as_ref(), |config| &config.docker),
             verification: remote::verification(config.as_ref())?,
+            identities: remote::identities(config.as_ref()),
             signers: config
                 .as_ref()
                 .and_then(|config| config.signers.clone().map(SignersFile)),

@@ -79,13 +79,15 @@ pub(super) struct Kept {
     pub(super) closed: bool,
     /// Who the token is. None: the host does not tell it.
     pub(super) me: Option<String>,
+    /// What GitHub's interface of queries calls it then. None: it does not tell either.
+    pub(super) viewer: Option<String>,
     /// How the next calls fail, if they do.
     pub(super) faults: VecDeque<Option<Fault>>,
     /// Method and path of each call, without the query.
     pub(super) calls: Vec<String>,
     next: u64,
     /// When it was started, in seconds since 1970.
-    begun: i64,
+    pub(super) begun: i64,
 }
 
 impl Kept {
@@ -291,6 +293,7 @@ fn answer(
 fn route(kind: Kind, request: &Request, kept: &mut Kept) -> (u16, Json) {
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
     let inside = match (kind, path.as_slice()) {
+        (Kind::GitHub, ["graphql"]) => return viewer(request, kept),
         (Kind::GitHub, ["user"])
         | (Kind::GitLab, ["api", "v4", "user"])
         | (Kind::Gitea, ["api", "v1", "user"]) => return user(kind, kept),
@@ -425,6 +428,15 @@ fn user(kind: Kind, kept: &Kept) -> (u16, Json) {
     }
 }
 
+fn viewer(request: &Request, kept: &Kept) -> (u16, Json) {
+    assert_eq!(request.method, "POST");
+    assert_eq!(request.body["query"], "query { viewer { login } }");
+    match &kept.viewer {
+        Some(login) => (200, json!({ "data": { "viewer": { "login": login } } })),
+        None => (200, json!({ "errors": [{ "type": "FORBIDDEN" }] })),
+    }
+}
+
 fn comments(kind: Kind, request: &Request, kept: &Kept) -> Json {
     let one = |comment: &Comment| {
         let mut json = json!({ "id": comment.id, "body": comment.body });
@@ -464,7 +476,8 @@ fn write_comment(request: &Request, kept: &mut Kept) -> (u16, Json) {
         return (422, json!({ "message": "Validation Failed" }));
     }
     // What a runner's own token writes is by the runner's account.
-    let author = kept.me.clone().unwrap_or("github-actions[bot]".to_owned());
+    let author = kept.me.clone().or(kept.viewer.clone());
+    let author = author.unwrap_or("github-actions[bot]".to_owned());
     // Hosts have their own line ends.
     add(kept, &author, &body.replace('\n', "\r\n"));
     (201, json!({ "id": kept.next }))

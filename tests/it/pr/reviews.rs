@@ -185,6 +185,33 @@ fn a_review_by_who_wrote_a_commit_of_it_approves_nothing_and_one_by_who_merged_i
 }
 
 #[test]
+fn a_review_is_used_once() {
+    let mut fleet = Fleet::start(KINDS[0]);
+    fleet.merge(2, false);
+    let head = fleet.head.clone();
+    fleet.review("tom-dev", "APPROVED", &head);
+    fleet.sandbox.wait_converged("web", 2);
+    fleet.merge(1, false);
+    fleet.sandbox.wait_converged("web", 1);
+    fleet.merge(2, false);
+    fleet.wait_held("ApprovalNeeded");
+    fleet.wait_asked();
+    fleet.wait_held("ApprovalNeeded");
+    let why = fleet.sandbox.with_config(&["why", "web"]);
+    why.prints("are used: approve it again");
+    // Another one, given a moment from now.
+    {
+        let mut said = fleet.host.kept.lock().unwrap();
+        said.reviews.clear();
+        said.begun = drover_model::Timestamp::now().as_second() + 601;
+    }
+    let head = fleet.head.clone();
+    fleet.review("tom-dev", "APPROVED", &head);
+    fleet.sandbox.wait_converged("web", 2);
+    fleet.stop();
+}
+
+#[test]
 fn changes_that_are_asked_for_reject_and_a_squashed_branch_is_found() {
     let mut fleet = Fleet::start(KINDS[0]);
     fleet.merge(3, true);

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use drover_git::{
-    AllowedSigners, CommitKey, CommitMeta, Edit, GitError, Mirror, Oid, OpenPgpKey, SignatureError,
-    SignersFile, SigningKey, StateBranch, Trust,
+    AllowedSigners, CommitKey, CommitMeta, Edit, GitError, Identities, Mirror, Oid, OpenPgpKey,
+    Signatories, SignatureError, SignersFile, SigningKey, StateBranch, Trust,
 };
 use tempfile::TempDir;
 
@@ -89,6 +89,28 @@ impl Desk {
             Err(other) => panic!("{other:?}"),
         }
     }
+
+    /// Returns whose key signed a commit, by the list and keyring of `trust`.
+    fn signed_by(&self, commit: Oid, trust: &Trust) -> Option<Vec<String>> {
+        let mut signatories = Signatories::read(&Identities {
+            signers: trust.signers.iter().cloned().collect(),
+            keyrings: trust.gnupg_home.iter().cloned().collect(),
+        });
+        signatories.of(&self.mirror(), commit).unwrap()
+    }
+
+    /// Writes a commit anew, with another word in it.
+    fn forge(&self, commit: Oid, from: &str, to: &str) -> Oid {
+        let raw = git(
+            &self.repository,
+            &["cat-file", "commit", &commit.to_string()],
+        );
+        let file = self.path("raw");
+        fs::write(&file, format!("{}\n", raw.replace(from, to))).unwrap();
+        let file = file.display().to_string();
+        let forged = ["hash-object", "-t", "commit", "-w", &file];
+        git(&self.repository, &forged).parse().unwrap()
+    }
 }
 
 #[test]
@@ -134,18 +156,8 @@ fn unsigned_foreign_and_changed_commits_are_refused() {
         let signed = desk.commit(Some(&key));
         let trust = desk.signers(&[("jane@example.com", "", &name)]);
         desk.verify(signed, &trust).unwrap();
-        let raw = git(
-            &desk.repository,
-            &["cat-file", "commit", &signed.to_string()],
-        );
-        let file = desk.path("raw");
-        fs::write(&file, format!("{}\n", raw.replace("a change", "b change"))).unwrap();
-        let file = file.display().to_string();
-        let changed = git(
-            &desk.repository,
-            &["hash-object", "-t", "commit", "-w", &file],
-        );
-        let wrong = desk.verify(changed.parse().unwrap(), &trust).unwrap_err();
+        let changed = desk.forge(signed, "a change", "b change");
+        let wrong = desk.verify(changed, &trust).unwrap_err();
         assert!(matches!(wrong, SignatureError::Wrong { .. }), "{wrong:?}");
     }
 }
@@ -171,6 +183,36 @@ fn a_key_counts_for_what_its_line_says_and_as_long_as_it_says() {
         let refused = matches!(outcome, Err(SignatureError::NotValid { .. }));
         assert_eq!(refused, !counts, "{options}: {outcome:?}");
     }
+}
+
+#[test]
+fn a_key_is_somebodys_by_every_name_of_its_lines_whatever_it_counts_for() {
+    let desk = Desk::new();
+    let jane = desk.key("jane", "ed25519");
+    desk.key("tom", "ed25519");
+    let unsigned = desk.commit(None);
+    let signed = desk.commit(Some(&jane));
+    let lines = [
+        ("jane@example.com,jane@example.org", "", "jane"),
+        (
+            "janes-old-key",
+            "namespaces=\"file\" valid-before=\"20200101Z\"",
+            "jane",
+        ),
+        ("tom@example.com", "", "tom"),
+    ];
+    let trust = desk.signers(&lines);
+    let names = ["jane@example.com", "jane@example.org", "janes-old-key"];
+    assert_eq!(desk.signed_by(signed, &trust).unwrap(), names);
+    assert_eq!(desk.signed_by(unsigned, &trust), Some(Vec::new()));
+    let changed = desk.forge(signed, "a change", "b change");
+    assert_eq!(desk.signed_by(changed, &trust), Some(Vec::new()));
+    let trust = desk.signers(&lines[2..]);
+    assert_eq!(desk.signed_by(signed, &trust), Some(Vec::new()));
+    // Nobody knows whose it is, and whose it is not.
+    fs::write(desk.path("signers"), "jane@example.com").unwrap();
+    assert_eq!(desk.signed_by(signed, &trust), None);
+    assert_eq!(desk.signed_by(unsigned, &trust), Some(Vec::new()));
 }
 
 #[test]
@@ -403,6 +445,28 @@ impl GnuPg {
         line.unwrap().split(':').nth(9).unwrap().to_owned()
     }
 
+    /// Commits with Git, signed with the key of `jane@example.com`.
+    fn commit(&self, desk: &Desk) -> Oid {
+        let key = "user.signingkey=jane@example.com";
+        let output = git_command(&desk.repository)
+            .env("GNUPGHOME", &self.home)
+            .args(["-c", "gpg.format=openpgp", "-c", key])
+            .args(["commit", "--quiet", "--allow-empty", "-S", "-m", "by gpg"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}");
+        let tip = git(&desk.repository, &["rev-parse", "HEAD"]);
+        tip.parse().unwrap()
+    }
+
+    /// Takes up the public key of `jane@example.com` from her keyring.
+    fn import(&self, desk: &Desk, jane: &Self) {
+        let public = desk.path("jane.asc");
+        fs::write(&public, jane.run(&["--export", "jane@example.com"])).unwrap();
+        self.run(&["--import", &public.display().to_string()]);
+    }
+
     /// Ends the agent that keeps private keys, and with it the passphrases that it remembers.
     fn forget(&self) {
         let _ = Command::new("gpgconf")
@@ -436,25 +500,7 @@ fn openpgp_signatures_are_checked_with_the_configured_keyring_only() {
     let desk = Desk::new();
     let jane = GnuPg::create(desk.path("jane"), "Jane <jane@example.com>");
     let agent_home = GnuPg::create(desk.path("agent"), "Agent <agent@example.com>");
-    let commit = || {
-        let output = git_command(&desk.repository)
-            .env("GNUPGHOME", &jane.home)
-            .args([
-                "-c",
-                "gpg.format=openpgp",
-                "-c",
-                "user.signingkey=jane@example.com",
-            ])
-            .args(["commit", "--quiet", "--allow-empty", "-S", "-m", "by gpg"])
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{text}");
-        git(&desk.repository, &["rev-parse", "HEAD"])
-            .parse()
-            .unwrap()
-    };
-    let signed: Oid = commit();
+    let signed = jane.commit(&desk);
     let trust = |home: Option<&Path>| Trust {
         signers: None,
         gnupg_home: home.map(Path::to_owned),
@@ -471,24 +517,12 @@ fn openpgp_signatures_are_checked_with_the_configured_keyring_only() {
         "{unknown:?}"
     );
 
-    let public = desk.path("jane.asc");
-    fs::write(&public, jane.run(&["--export", "jane@example.com"])).unwrap();
-    agent_home.run(&["--import", &public.display().to_string()]);
+    agent_home.import(&desk, &jane);
     let fingerprint = desk.verify(signed, &agents).unwrap();
     assert_eq!(fingerprint.len(), 40, "{fingerprint}");
 
-    let raw = git(
-        &desk.repository,
-        &["cat-file", "commit", &signed.to_string()],
-    );
-    let file = desk.path("raw");
-    fs::write(&file, format!("{}\n", raw.replace("by gpg", "by me"))).unwrap();
-    let file = file.display().to_string();
-    let changed = git(
-        &desk.repository,
-        &["hash-object", "-t", "commit", "-w", &file],
-    );
-    let wrong = desk.verify(changed.parse().unwrap(), &agents).unwrap_err();
+    let changed = desk.forge(signed, "by gpg", "by me");
+    let wrong = desk.verify(changed, &agents).unwrap_err();
     assert!(matches!(wrong, SignatureError::Wrong { .. }), "{wrong:?}");
 
     let error = desk
@@ -496,6 +530,44 @@ fn openpgp_signatures_are_checked_with_the_configured_keyring_only() {
         .verify_commit(signed, &trust(Some(&desk.path("nowhere"))))
         .unwrap_err();
     assert!(matches!(error, GitError::Gpg { .. }), "{error:?}");
+}
+
+#[test]
+fn an_openpgp_key_is_somebodys_by_its_user_id_also_once_it_was_revoked() {
+    let desk = Desk::new();
+    let jane = GnuPg::create(desk.path("jane"), "Jane <jane@example.com>");
+    let agent_home = GnuPg::create(desk.path("agent"), "Agent <agent@example.com>");
+    let signed = jane.commit(&desk);
+    let trust = |home: &Path| Trust {
+        signers: None,
+        gnupg_home: Some(home.to_owned()),
+    };
+    let agents = trust(&agent_home.home);
+    assert_eq!(desk.signed_by(signed, &agents), Some(Vec::new()));
+    assert_eq!(desk.signed_by(signed, &Trust::default()), Some(Vec::new()));
+    assert_eq!(desk.signed_by(signed, &trust(&desk.path("nowhere"))), None);
+    agent_home.import(&desk, &jane);
+    let user = Some(vec!["Jane <jane@example.com>".to_owned()]);
+    assert_eq!(desk.signed_by(signed, &agents), user);
+    let changed = desk.forge(signed, "by gpg", "by me");
+    assert_eq!(desk.signed_by(changed, &agents), Some(Vec::new()));
+
+    let fingerprint = jane.fingerprint("jane@example.com");
+    let revocation = jane
+        .home
+        .join("openpgp-revocs.d")
+        .join(fingerprint + ".rev");
+    let revocation = fs::read_to_string(revocation).unwrap();
+    let file = desk.path("revocation");
+    // GnuPG keeps it with a mark that it must be made usable first.
+    fs::write(&file, revocation.replace(":-----", "-----")).unwrap();
+    agent_home.run(&["--import", &file.display().to_string()]);
+    let revoked = desk.verify(signed, &agents).unwrap_err();
+    assert!(
+        matches!(revoked, SignatureError::NotValid { .. }),
+        "{revoked:?}"
+    );
+    assert_eq!(desk.signed_by(signed, &agents), user);
 }
 
 /// Makes a state commit that this key signs.

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use drover_model::{GroupName, GroupUid, RecordedGroup, Revision, Timestamp};
+use drover_model::{
+    APPROVAL_LIFETIME_MAX, GroupName, GroupUid, RecordedGroup, Revision, SpentApprovals, Timestamp,
+};
 use drover_spec::record::{self, AcceptedRewrite, PlanInputs, RecordError};
 
 use super::follow::{Follows, follows};
@@ -212,6 +214,8 @@ impl Checked {
 struct Trail {
     uid: GroupUid,
     next_number: u64,
+    /// Which approvals were used.
+    spent: SpentApprovals,
     /// A document of it was in force.
     begun: bool,
 }
@@ -469,7 +473,7 @@ impl Auditor {
             let detail = format!("{state_path} has epoch {}", decoded.epoch.0);
             checked.problem(ProblemKind::EpochBackwards, detail);
         }
-        self.continues(&decoded, checked);
+        self.continues(&decoded, ended(commit.time), checked);
         plan(inputs.as_deref(), &decoded, &state, commit, checked);
         trailers::check_state(entry, &decoded, commit, checked);
         checked.state = Some(decoded);
@@ -477,7 +481,7 @@ impl Auditor {
     }
 
     /// Checks that a state belongs to the group's life so far.
-    fn continues(&mut self, state: &RecordedGroup, checked: &mut Checked) {
+    fn continues(&mut self, state: &RecordedGroup, time: Timestamp, checked: &mut Checked) {
         let name = state.name.as_str();
         // What a journal failed to keep before anything was made of a group begins anew.
         let trail = self.groups.get(name).filter(|trail| trail.begun);
@@ -491,15 +495,34 @@ impl Auditor {
                     trail.next_number, state.next_number
                 );
                 checked.problem(ProblemKind::StateDiffers, detail);
+            } else if let Some(change) = unspent(&trail.spent, &state.spent, time) {
+                let detail = format!("approvals of {change} of {name} were used, and now are not");
+                checked.problem(ProblemKind::StateDiffers, detail);
             }
         }
         let trail = Trail {
             uid: state.uid.clone(),
             next_number: state.next_number,
+            spent: state.spent.clone(),
             begun: state.accepted.is_some(),
         };
         self.groups.insert(name.to_owned(), trail);
     }
+}
+
+/// Returns a change whose approvals were used and would count again, short, at `time`.
+fn unspent<'a>(
+    before: &'a SpentApprovals,
+    now: &SpentApprovals,
+    time: Timestamp,
+) -> Option<&'a str> {
+    let lasts = |until: Timestamp| {
+        let over = time.duration_since(until);
+        over.is_negative() || over.unsigned_abs() <= APPROVAL_LIFETIME_MAX
+    };
+    let mut known = before.changes().iter();
+    let gone = known.find(|(change, until)| now.until(change) < Some(**until) && lasts(**until));
+    gone.map(|(change, _)| change.short())
 }
 
 /// Returns paths as a sentence needs them.

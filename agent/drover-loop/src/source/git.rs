@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use drover_git::{
-    ChangedPath, Changes, FILE_BYTES_MAX, GitError, IGNORE_FILE, IgnoreRules, Mirror, Oid,
-    PathPatterns, RemoteRefs, Trust,
+    ChangedPath, Changes, FILE_BYTES_MAX, GitError, IGNORE_FILE, Identities, IgnoreRules, Mirror,
+    Oid, PathPatterns, RemoteRefs, Signatories, Trust,
 };
 use drover_model::Revision;
 use sha2::{Digest as _, Sha256};
@@ -102,6 +102,10 @@ pub struct GitSource {
     seen: Option<Seen>,
     /// Whose signatures count. None: any commit will do.
     verification: Option<Verification>,
+    /// Where it says whose a key is.
+    identities: Identities,
+    /// What that says as of this look.
+    signatories: Option<Signatories>,
 }
 
 /// What is followed, at one moment.
@@ -193,12 +197,20 @@ impl GitSource {
             refs: SharedRefs::default(),
             seen: None,
             verification: None,
+            identities: Identities::default(),
+            signatories: None,
         }
     }
 
     /// Acts on signed commits only.
     pub fn verifying(mut self, verification: Option<Verification>) -> Self {
         self.verification = verification;
+        self
+    }
+
+    /// Takes who signed a commit for one of its authors, as far as it says here whose a key is.
+    pub fn knowing(mut self, identities: Identities) -> Self {
+        self.identities = identities;
         self
     }
 
@@ -386,6 +398,8 @@ impl Source for GitSource {
         {
             self.bring(seen)?;
         }
+        // Lists of signers are read for each look.
+        self.signatories = None;
         // Before a byte of it is looked at.
         let signer = self.verify(revision, commit)?;
         let local = |error: GitError| unreachable(&error);
@@ -510,6 +524,16 @@ impl Source for GitSource {
             commits: commits.collect::<Result<_, SourceError>>()?,
             complete,
         })
+    }
+
+    fn signers(&mut self, revision: &Revision) -> Result<Option<Vec<String>>, SourceError> {
+        let commit = oid_of(revision.as_str())?;
+        let signatories = self
+            .signatories
+            .get_or_insert_with(|| Signatories::read(&self.identities));
+        let signers = signatories.of(&self.mirror, commit);
+        // What cannot be read on the way is no reason not to act on what can.
+        Ok(signers.unwrap_or_default())
     }
 
     fn read(&mut self, oid: &str) -> Result<Vec<u8>, SourceError> {

@@ -137,10 +137,12 @@ impl<'a> Reader<'a> {
             // What was taken back is a change, too, and nobody knows by whom.
             let undone = source.history(base, Some(tip)).unwrap_or_default();
             complete &= undone.complete;
-            commits.extend(undone.commits.into_iter().map(|commit| Wrote {
-                authors: Authors::of(&commit.authors),
-                documents: None,
-            }));
+            for commit in undone.commits {
+                commits.push(Wrote {
+                    authors: authors(source, &commit)?,
+                    documents: None,
+                });
+            }
             for wrote in &mut commits {
                 wrote.documents = None;
             }
@@ -174,13 +176,14 @@ impl<'a> Reader<'a> {
         let history = source.history(&look.commit.revision, base)?;
         let commits = history.commits.into_iter();
         let commits = commits.map(|commit| self.wrote(source, commit));
-        Ok((commits.collect(), history.complete))
+        Ok((commits.collect::<Result<_, _>>()?, history.complete))
     }
 
-    fn wrote(&mut self, source: &mut dyn Source, commit: Authored) -> Wrote {
+    fn wrote(&mut self, source: &mut dyn Source, commit: Authored) -> Result<Wrote, SourceError> {
         if let Some(known) = self.commits.get(&commit.revision) {
-            return known.clone();
+            return Ok(known.clone());
         }
+        let authors = authors(source, &commit)?;
         let documents = commit.against.and_then(|parents| {
             if parents.is_empty() {
                 return Some(BTreeSet::new());
@@ -191,12 +194,9 @@ impl<'a> Reader<'a> {
                 .filter_map(|changed| self.differ(source, changed));
             differ.reduce(|one, other| one.intersection(&other).cloned().collect())
         });
-        let wrote = Wrote {
-            authors: Authors::of(&commit.authors),
-            documents,
-        };
+        let wrote = Wrote { authors, documents };
         self.commits.insert(commit.revision, wrote.clone());
-        wrote
+        Ok(wrote)
     }
 
     /// Returns the documents that differ, wherever they stand. None: any of them may.
@@ -249,6 +249,16 @@ impl<'a> Reader<'a> {
         self.contents.insert(oid.to_owned(), content.clone());
         content
     }
+}
+
+/// Returns who wrote a commit: whom it names, and who signed it, whatever it names.
+fn authors(source: &mut dyn Source, commit: &Authored) -> Result<Authors, SourceError> {
+    let mut authors = Authors::of(&commit.authors);
+    match source.signers(&commit.revision)? {
+        Some(signers) => authors.extend(&Authors::of(&signers)),
+        None => authors.unknown = true,
+    }
+    Ok(authors)
 }
 
 /// Returns the documents of a file. None: the kind or name of some document is not known.

@@ -11,6 +11,7 @@ use drover_model::{
 use drover_provider::Clock as _;
 use drover_provider_sim::{Behavior, Which};
 
+use crate::audit::History;
 use crate::harness::{PROVIDER, World, group};
 use crate::peers::reproduced;
 
@@ -39,13 +40,16 @@ impl TestOperations {
         verdict: ApprovalVerdict,
         change: &ChangeId,
     ) {
-        let now = world.clock.now();
+        self.said_at(world.clock.now(), signer, verdict, change);
+    }
+
+    fn said_at(&self, at: Timestamp, signer: &str, verdict: ApprovalVerdict, change: &ChangeId) {
         let approval = Approval {
             change: change.clone(),
             signer: Signer::parse(signer).unwrap(),
             verdict,
-            at: now,
-            expires: now + Duration::from_mins(5),
+            at,
+            expires: at + Duration::from_mins(5),
             because: "looked at it".to_owned(),
             operation: Revision::parse(&"a".repeat(40)).unwrap(),
         };
@@ -97,7 +101,7 @@ metadata: {name: few-at-once}
 spec: {policy: few-at-once, selector: {}, enforcement: requireApproval, approvals: {count: 2}}
 ";
 
-fn push(world: &World, size: u32, image: &str, more: &str) {
+pub(crate) fn push(world: &World, size: u32, image: &str, more: &str) {
     let web = group("web", size, image);
     let files = [
         ("p.yaml", PROVIDER),
@@ -245,6 +249,135 @@ async fn the_removal_of_a_group_is_approved_like_any_change() {
     world
         .until("it is gone", |world| world.living("web").is_empty())
         .await;
+}
+
+/// Asserts that a change waits for approval because what approved it is used.
+fn waits_anew(world: &World, change: &ChangeId) {
+    let (waits, have, _) = waiting(world).expect("it waits");
+    assert_eq!((&waits, have.len()), (change, 0));
+    let report = world.report("web");
+    let told: Vec<String> = report.holds.iter().map(|it| it.hold.to_string()).collect();
+    assert!(told[0].contains("are used: approve it again"), "{told:?}");
+}
+
+/// Rolls the image out with the approval of two people. Returns the change.
+async fn roll(world: &mut World, image: &str) -> ChangeId {
+    push(world, 3, image, "");
+    world.passes(2).await;
+    let (change, ..) = waiting(world).expect("it waits");
+    approved_by_two(world, &change);
+    world.pass().await;
+    world.converge().await;
+    change
+}
+
+/// Two changes were approved, each as it came into force.
+pub(crate) async fn twice_approved() -> World {
+    let mut world = converged().await;
+    roll(&mut world, "b").await;
+    roll(&mut world, "a").await;
+    world
+}
+
+#[tokio::test]
+async fn an_approval_is_used_once_also_over_restarts() {
+    let mut world = converged().await;
+    let begun = world.clock.now();
+    let change = roll(&mut world, "b").await;
+    let back = roll(&mut world, "a").await;
+    assert_ne!(change, back);
+    let before = world.living("web");
+    push(&world, 3, "b", "");
+    world.passes(3).await;
+    waits_anew(&world, &change);
+    world.restart().passes(3).await;
+    waits_anew(&world, &change);
+    // From what is published.
+    world.restart_without_data().passes(3).await;
+    waits_anew(&world, &change);
+    assert_eq!(world.living("web"), before, "nothing was done so far");
+    let passed = world.clock.now().duration_since(begun);
+    assert!(
+        passed.as_secs() < 300,
+        "no approval has run out: {passed:?}"
+    );
+    reproduced(&world, "web");
+    approved_by_two(&world, &change);
+    world.pass().await;
+    world.converge().await;
+    assert_ne!(world.living("web"), before);
+    reproduced(&world, "web");
+    History::of(&world).assert_proven();
+}
+
+#[tokio::test]
+async fn of_two_changes_that_build_on_each_other_both_are_approved_beforehand() {
+    let mut world = converged().await;
+    let beforehand = world.clock.now();
+    roll(&mut world, "b").await;
+    push(&world, 3, "c", "");
+    world.passes(2).await;
+    let (second, ..) = waiting(&world).unwrap();
+    let operations = world.operations.clone();
+    for signer in ["bob@example.com", "eve@example.com"] {
+        operations.said_at(beforehand, signer, ApprovalVerdict::Approve, &second);
+    }
+    world.pass().await;
+    assert_eq!(waiting(&world), None);
+    world.converge().await;
+}
+
+#[tokio::test]
+async fn another_document_with_the_effect_that_is_carried_out_is_not_approved_again() {
+    let mut world = converged().await;
+    push(&world, 3, "b", "");
+    world.passes(2).await;
+    let (change, ..) = waiting(&world).unwrap();
+    approved_by_two(&world, &change);
+    world.pass().await;
+    let more = "# Somebody explains it.\n";
+    let web = group("web", 3, "b") + more;
+    let files = [
+        ("p.yaml", PROVIDER),
+        ("rule.yaml", RULE),
+        ("web.yaml", &web),
+    ];
+    world.repository.commit(&files);
+    world.passes(2).await;
+    let status = world.status("web");
+    let recorded = &status.recorded;
+    assert!(recorded.rollout.is_some(), "it goes on");
+    assert_eq!(recorded.change.as_ref(), Some(&change));
+    let accepted = recorded.accepted.as_ref().unwrap();
+    assert!(accepted.text.contains(more), "{}", accepted.text);
+    // What is taken back meanwhile is used, too.
+    push(&world, 3, "a", "");
+    world.passes(2).await;
+    push(&world, 3, "b", "");
+    world.passes(2).await;
+    waits_anew(&world, &change);
+}
+
+#[tokio::test]
+async fn a_group_that_is_made_again_is_removed_with_another_approval() {
+    let mut world = converged().await;
+    let remove = |world: &World| {
+        let files = [("p.yaml", PROVIDER), ("rule.yaml", RULE)];
+        world.repository.commit(&files);
+    };
+    remove(&world);
+    world.passes(3).await;
+    let (first, ..) = waiting(&world).unwrap();
+    approved_by_two(&world, &first);
+    world.until("it is gone", |world| !world.knows("web")).await;
+    push(&world, 3, "a", "");
+    world.passes(2).await;
+    world.converge().await;
+    remove(&world);
+    world.passes(3).await;
+    let (second, have, _) = waiting(&world).unwrap();
+    assert_ne!(first, second);
+    assert!(have.is_empty());
 }
 
 /// Nothing asks for approval, and nobody waits for a whole rollout.

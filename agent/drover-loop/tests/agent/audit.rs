@@ -10,6 +10,7 @@ use drover_model::ErrorClass;
 use drover_provider_sim::{Fault, FaultKind, Op};
 use sha2::{Digest as _, Sha256};
 
+use crate::approvals::{push, twice_approved};
 use crate::harness::{PROVIDER, World, group};
 
 /// A history as it stands after somebody worked on it.
@@ -482,4 +483,37 @@ async fn a_crash_before_the_commit_loses_nothing_that_proves_it() {
     world.converge().await;
     let history = History::of(&world);
     assert_eq!(history.problems(), []);
+}
+
+#[tokio::test]
+async fn an_approval_that_counts_again_is_named_although_everything_else_follows() {
+    let mut world = twice_approved().await;
+    let spent = world.status("web").recorded.spent.clone();
+    push(&world, 4, "a", "");
+    world.pass().await;
+    world.converge().await;
+    let mut history = History::of(&world);
+    assert_eq!(history.problems(), []);
+    let at = history.0.len() - 1;
+    let (path, inputs) = ("groups/web.yaml", "inputs/web.json");
+    let text = |history: &mut History| String::from_utf8(history.file(at, path).clone()).unwrap();
+    let before = digest(text(&mut history).as_bytes());
+    for (change, until) in spent.changes() {
+        let until = until.to_string();
+        for (path, line) in [
+            (path, format!("{change}: \"{until}\"")),
+            (inputs, format!("\"{change}\": \"{until}\"")),
+        ] {
+            history.replace(
+                at,
+                path,
+                &line,
+                &line.replace(&until, "2020-01-01T00:00:00Z"),
+            );
+        }
+    }
+    let after = digest(text(&mut history).as_bytes());
+    history.replace(at, inputs, &before, &after);
+    history.seal_from(at);
+    assert_eq!(history.problems(), [(at, vec!["StateDiffers"])]);
 }

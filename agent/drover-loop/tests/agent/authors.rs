@@ -1,11 +1,13 @@
 //! Who wrote a change, over a real repository: they do not approve it, and whoever brought it does.
 
 use std::path::Path;
+use std::process::Command;
 
+use drover_git::{Identities, SignersFile};
 use drover_model::{ApprovalVerdict, ChangeId, Hold, Revision};
 
 use crate::approvals::RULE;
-use crate::git::{git, repository, start_elsewhere, world, write};
+use crate::git::{git, repository, start_elsewhere, world_knowing, write};
 use crate::harness::{PROVIDER, World, group};
 
 const WEB: &str = "groups/web.yaml";
@@ -27,12 +29,16 @@ fn merge(dir: &Path, who: &str) {
 
 /// A repository whose groups rest, and in which one person must approve that anything is replaced.
 async fn resting() -> (tempfile::TempDir, World) {
+    resting_knowing(Identities::default()).await
+}
+
+async fn resting_knowing(identities: Identities) -> (tempfile::TempDir, World) {
     let dir = repository();
     let rule = RULE.replace("count: 2", "count: 1").replace("<= 1", "== 0");
     write(dir.path(), "policies/few.yaml", &rule);
     write(dir.path(), "groups/db.yaml", &group("db", 1, "a"));
     commit(dir.path(), "ada", "a rule");
-    let mut world = world(dir.path());
+    let mut world = world_knowing(dir.path(), identities);
     world.converge().await;
     (dir, world)
 }
@@ -259,6 +265,122 @@ async fn who_changes_the_rule_with_the_change_or_rewrites_history_is_an_author()
     world.passes(3).await;
     let all = ["alice", "bob", "mallory", "yan", "zoe"];
     approved(&mut world, &all, "eve").await;
+}
+
+/// Keys of people, and a list that says whose they are.
+struct Keys {
+    folder: tempfile::TempDir,
+}
+
+impl Keys {
+    fn of(names: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut list = String::new();
+        for name in names {
+            let file = folder.path().join(name);
+            let made = Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(&file)
+                .status()
+                .expect("these tests need `ssh-keygen` (package openssh-client)");
+            assert!(made.success());
+            let public = std::fs::read_to_string(file.with_extension("pub")).unwrap();
+            // Counts for operations alone: commits need no signature here.
+            let line = format!("{name}@example.com namespaces=\"drover-operation\" {public}");
+            list.push_str(&line);
+        }
+        write(folder.path(), "signers", &list);
+        Self { folder }
+    }
+
+    fn identities(&self) -> Identities {
+        Identities {
+            signers: vec![SignersFile(self.folder.path().join("signers"))],
+            keyrings: Vec::new(),
+        }
+    }
+
+    /// Has a commit or merge made that `by` signs.
+    fn sign(&self, dir: &Path, by: &str, arguments: &[&str]) {
+        let key = self.folder.path().join(by);
+        let key = format!("user.signingkey={}", key.display());
+        let options = [
+            "-c",
+            "gpg.format=ssh",
+            "-c",
+            &key,
+            "-c",
+            "user.email=x@example.com",
+        ];
+        git(dir, &[&options, arguments].concat());
+    }
+}
+
+#[tokio::test]
+async fn who_signs_what_another_is_said_to_have_written_is_an_author() {
+    let keys = Keys::of(&["mallory", "bob"]);
+    let (dir, mut world) = resting_knowing(keys.identities()).await;
+    let path = dir.path();
+    let alice = "--author=alice <alice@example.com>";
+    write(path, WEB, &group("web", 3, "b"));
+    keys.sign(
+        path,
+        "mallory",
+        &["commit", "-q", "-a", "-S", alice, "-m", "web: b"],
+    );
+    // What only touches other groups makes nobody an author.
+    write(path, "groups/db.yaml", &group("db", 2, "a"));
+    keys.sign(
+        path,
+        "bob",
+        &["commit", "-q", "-a", "-S", "-m", "db: one more"],
+    );
+    world.passes(3).await;
+    approved(&mut world, &["alice", "mallory"], "bob").await;
+}
+
+#[tokio::test]
+async fn who_signs_a_merge_alone_is_no_author_and_whose_key_nobody_knows_is_nobody() {
+    let keys = Keys::of(&["bob", "eve"]);
+    let (dir, mut world) = resting_knowing(keys.identities()).await;
+    let stranger = Keys::of(&["carol"]);
+    let path = dir.path();
+    git(path, &["switch", "-q", "-c", "side"]);
+    write(path, WEB, &group("web", 3, "b"));
+    let alice = "--author=alice <alice@example.com>";
+    stranger.sign(
+        path,
+        "carol",
+        &["commit", "-q", "-a", "-S", alice, "-m", "web: b"],
+    );
+    git(path, &["switch", "-q", "main"]);
+    keys.sign(
+        path,
+        "bob",
+        &["merge", "-q", "-S", "--no-ff", "--no-edit", "side"],
+    );
+    world.passes(3).await;
+    approved(&mut world, &["alice"], "bob").await;
+}
+
+#[tokio::test]
+async fn while_nobody_knows_whose_keys_are_whose_nobody_approves_what_is_signed() {
+    let keys = Keys::of(&["mallory"]);
+    let (dir, mut world) = resting_knowing(keys.identities()).await;
+    let path = dir.path();
+    write(keys.folder.path(), "signers", "mallory@example.com");
+    write(path, WEB, &group("web", 3, "b"));
+    let alice = "--author=alice <alice@example.com>";
+    keys.sign(
+        path,
+        "mallory",
+        &["commit", "-q", "-a", "-S", alice, "-m", "web: b"],
+    );
+    world.passes(3).await;
+    let report = world.report("web");
+    let told: Vec<String> = report.holds.iter().map(|it| it.hold.to_string()).collect();
+    let nobody = "which nobody can give: not all who wrote it are known";
+    assert!(told[0].contains(nobody), "{told:?}");
 }
 
 /// Asserts that every plan of `web` on the state branch follows from what it was made from.

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use drover_git::{Mirror, RemoteOptions, RepositoryKind, Signature, SourceUrl, init_repository};
+use drover_git::{
+    Identities, Mirror, RemoteOptions, RepositoryKind, Signature, SourceUrl, init_repository,
+};
 use drover_loop::{
     GitRecorder, GitRecorderOptions, GitSource, Recorder, RecorderError, Source, SourceError,
     SourcePlace, StateCommit, Swap,
@@ -78,13 +80,22 @@ fn recorder(mirror: &Arc<Mirror>, source: &GitSource) -> GitRecorder {
 
 /// A world whose source and state branch are in the repository.
 pub(crate) fn world(dir: &Path) -> World {
+    world_knowing(dir, Identities::default())
+}
+
+/// The same, in which it is known whose keys are whose.
+pub(crate) fn world_knowing(dir: &Path, identities: Identities) -> World {
     let mut world = World::new(&[]);
-    start(&mut world, &mirror(dir));
+    start_knowing(&mut world, &mirror(dir), identities);
     world
 }
 
 fn start(world: &mut World, mirror: &Arc<Mirror>) {
-    let source = GitSource::new(Arc::clone(mirror), place(""));
+    start_knowing(world, mirror, Identities::default());
+}
+
+fn start_knowing(world: &mut World, mirror: &Arc<Mirror>, identities: Identities) {
+    let source = GitSource::new(Arc::clone(mirror), place("")).knowing(identities);
     let recorder = recorder(mirror, &source);
     world.start_with(Box::new(source), Box::new(recorder));
 }

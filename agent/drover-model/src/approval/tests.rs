@@ -101,3 +101,33 @@ fn a_signer_is_a_principal_without_spaces() {
         "jane@example.com"
     );
 }
+
+#[test]
+fn what_is_used_is_known_for_as_long_as_an_approval_can_count() {
+    let change = |number: u64| change(&number.to_string());
+    let mut spent = SpentApprovals::default();
+    spent.spend(change(1), at(0), at(0));
+    spent.spend(change(1), at(5), at(5));
+    assert_eq!(spent.until(&change(1)), Some(at(5)));
+    assert_eq!(spent.until(&change(2)), None);
+    let month = i64::try_from(APPROVAL_LIFETIME_MAX.as_secs()).unwrap();
+    spent.spend(change(2), at(month + 5), at(month + 5));
+    assert_eq!(spent.until(&change(1)), Some(at(5)));
+    spent.spend(change(2), at(month + 6), at(month + 6));
+    assert_eq!(spent.until(&change(1)), None);
+}
+
+#[test]
+fn of_too_many_changes_nothing_counts_again() {
+    let change = |number: usize| change(&number.to_string());
+    let mut spent = SpentApprovals::default();
+    for number in 0..=SPENT_CHANGES_MAX {
+        assert_eq!(spent.before(), None);
+        spent.spend(change(number), at(number as i64), at(number as i64));
+    }
+    assert_eq!(spent.changes().len(), SPENT_CHANGES_MAX);
+    assert_eq!(spent.until(&change(0)), Some(at(0)));
+    assert_eq!(spent.until(&change(1)), Some(at(1)));
+    // One that nobody knows: nobody can tell whether it was used.
+    assert_eq!(spent.until(&change(SPENT_CHANGES_MAX + 1)), Some(at(0)));
+}

@@ -15,6 +15,7 @@ struct Case {
     rule: ApprovalRule,
     approvals: Approvals,
     authors: Authors,
+    in_force: Option<ChangeId>,
 }
 
 impl Case {
@@ -38,6 +39,7 @@ impl Case {
             },
             approvals: Approvals::default(),
             authors: Authors::of(&["Ann <ann@example.com>"]),
+            in_force: None,
         }
     }
 
@@ -54,18 +56,34 @@ impl Case {
         self.approvals.add(self.change.group.clone(), approval);
     }
 
-    /// Who approved it, or the hold in words.
-    fn reviewed(&self, now: i64) -> Result<Vec<String>, String> {
+    fn review(&self, now: i64) -> ApprovalReview {
         let wanted = [(verdict(), self.rule.clone())];
-        let review = review_approvals(&ApprovalInput {
+        self.review_of(now, &wanted)
+    }
+
+    fn review_of(&self, now: i64, wanted: &[(Verdict, ApprovalRule)]) -> ApprovalReview {
+        review_approvals(&ApprovalInput {
             now: at(now),
             change: &self.change,
             recorded: &self.fixture.recorded,
+            in_force: self.in_force.as_ref(),
             authors: &self.authors,
-            wanted: &wanted,
+            wanted,
             approvals: &self.approvals,
-        });
-        match review {
+        })
+    }
+
+    /// Has it come into force, as far as its approvals go.
+    fn in_force(&mut self, now: i64, wanted: &[(Verdict, ApprovalRule)]) {
+        match self.review_of(now, wanted) {
+            ApprovalReview::Approved { spent, .. } => self.fixture.recorded.spent = spent,
+            ApprovalReview::Withheld(held) => panic!("{}", held.hold),
+        }
+    }
+
+    /// Who approved it, or the hold in words.
+    fn reviewed(&self, now: i64) -> Result<Vec<String>, String> {
+        match self.review(now) {
             ApprovalReview::Approved { by, .. } => {
                 Ok(by.into_iter().map(|it| it.signer.to_string()).collect())
             }
@@ -143,6 +161,7 @@ fn the_author_approves_nothing_and_may_reject() {
             authors: Authors::of(&[author]),
             have: BTreeSet::new(),
             need: 1,
+            spent: None,
         })),
         reason: None,
         instance: None,
@@ -171,17 +190,10 @@ fn a_word_on_another_change_counts_for_nothing() {
     let id = drover_model::ChangeId::of(&drover_model::Value::Null);
     case.change.id = id;
     assert!(case.reviewed(10).is_err());
-    let nothing = review_approvals(&ApprovalInput {
-        now: at(0),
-        change: &case.change,
-        recorded: &case.fixture.recorded,
-        authors: &case.authors,
-        wanted: &[],
-        approvals: &case.approvals,
-    });
+    let nothing = case.review_of(0, &[]);
     let authors = case.authors;
-    let by = Vec::new();
-    assert_eq!(nothing, ApprovalReview::Approved { by, authors });
+    let (by, spent) = (Vec::new(), SpentApprovals::default());
+    assert_eq!(nothing, ApprovalReview::Approved { by, authors, spent });
 }
 
 #[test]
@@ -194,4 +206,82 @@ fn nobody_approves_what_anybody_may_have_written() {
         case.reviewed(10).unwrap_err(),
         "change X needs 1 approval, which nobody can give: not all who wrote it are known, has none: policy few (few.yaml:1:1): three go"
     );
+}
+
+#[test]
+fn an_approval_is_used_once() {
+    let mut case = Case::new(1, &[]);
+    case.say("bob", Approve, 0);
+    let wanted = [(verdict(), case.rule.clone())];
+    case.in_force(10, &wanted);
+    assert_eq!(
+        case.reviewed(20).unwrap_err(),
+        "change X needs 1 approval by others than ann@example.com, has none, as those until 2026-01-05T12:00:10Z are used: approve it again: policy few (few.yaml:1:1): three go"
+    );
+    // Given before, and read only now.
+    case.say("eve", Approve, 9);
+    assert!(case.reviewed(20).is_err());
+    case.say("eve", Approve, 11);
+    assert_eq!(case.reviewed(20).unwrap(), ["eve@example.com"]);
+    case.in_force(20, &wanted);
+    assert!(case.reviewed(30).is_err(), "nor twice");
+}
+
+#[test]
+fn what_is_used_is_of_one_change() {
+    let mut case = Case::new(1, &[]);
+    case.say("bob", Approve, 0);
+    let first = case.change.id.clone();
+    let second = ChangeId::of(&drover_model::Value::from(2_i64));
+    case.change.id = second.clone();
+    case.say("bob", Approve, 0);
+    case.change.id = first;
+    let wanted = [(verdict(), case.rule.clone())];
+    case.in_force(10, &wanted);
+    assert!(case.reviewed(20).is_err());
+    case.change.id = second;
+    assert_eq!(case.reviewed(20).unwrap(), ["bob@example.com"]);
+}
+
+#[test]
+fn a_rejection_is_not_used_up_and_brings_no_approval_back() {
+    let mut case = Case::new(1, &["bob", "zoe"]);
+    case.say("bob", Approve, 0);
+    case.say("eve", Reject, 1);
+    let wanted = [(verdict(), case.rule.clone())];
+    case.in_force(10, &wanted);
+    case.say("zoe", Reject, 2);
+    assert!(
+        case.reviewed(20)
+            .unwrap_err()
+            .contains("was rejected by zoe")
+    );
+    case.say("zoe", Approve, 3);
+    assert!(case.reviewed(20).unwrap_err().contains("has none"));
+}
+
+#[test]
+fn a_clock_that_is_ahead_and_a_rule_that_did_not_ask_use_an_approval_up_as_well() {
+    let mut case = Case::new(1, &[]);
+    case.say("bob", Approve, 100);
+    case.in_force(10, &[]);
+    assert!(case.reviewed(120).is_err());
+    case.say("eve", Approve, 101);
+    assert!(case.reviewed(120).is_ok());
+    // Nobody had said anything: nothing is used.
+    let mut case = Case::new(1, &[]);
+    case.in_force(10, &[]);
+    assert!(case.fixture.recorded.spent.is_empty());
+}
+
+#[test]
+fn what_is_carried_out_keeps_its_approvals() {
+    let mut case = Case::new(1, &[]);
+    case.say("bob", Approve, 0);
+    let wanted = [(verdict(), case.rule.clone())];
+    case.in_force(10, &wanted);
+    case.in_force = Some(case.change.id.clone());
+    assert_eq!(case.reviewed(20).unwrap(), ["bob@example.com"]);
+    case.in_force = Some(ChangeId::of(&drover_model::Value::from(2_i64)));
+    assert!(case.reviewed(20).is_err());
 }

@@ -339,7 +339,8 @@ fn goes_on(before: &Held, now: &Held) -> bool {
         | (Hold::AnalysisPending(one), Hold::AnalysisPending(other))
         | (Hold::PolicyFailed(one), Hold::PolicyFailed(other)) => same_policy(one, other),
         (Hold::ApprovalNeeded(one), Hold::ApprovalNeeded(other)) => {
-            (&one.change, &one.authors, &one.have) == (&other.change, &other.authors, &other.have)
+            (&one.change, &one.authors, &one.have, one.spent)
+                == (&other.change, &other.authors, &other.have, other.spent)
                 && same_policy(&one.policy, &other.policy)
         }
         (Hold::ProviderFailed { class: one, .. }, Hold::ProviderFailed { class: other, .. }) => {

@@ -2,15 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use drover_loop::{Awaited, Operations, SourceError};
 use drover_model::{
-    Approval, ApprovalVerdict, Approvals, GroupName, Held, Hold, Revision, Signer, Timestamp,
+    APPROVAL_LIFETIME_MAX, Approval, ApprovalNeeded, ApprovalVerdict, Approvals, GroupName, Held,
+    Hold, Revision, Signer, Timestamp,
 };
-
-/// How long an approval counts: longer than any simulation.
-const LIFETIME: Duration = Duration::from_hours(24 * 365);
 
 /// People who say yes, and what they have said so far.
 #[derive(Debug, Clone)]
@@ -39,7 +36,7 @@ impl People {
         for needed in waiting {
             let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
             let known = said.of(group).iter();
-            if known.into_iter().any(|one| one.change == needed.change) {
+            if known.into_iter().any(|one| answers(one, needed, now)) {
                 continue;
             }
             let mut all = Approvals::clone(&said);
@@ -49,7 +46,7 @@ impl People {
                     signer: signer.clone(),
                     verdict: ApprovalVerdict::Approve,
                     at: now,
-                    expires: now + LIFETIME,
+                    expires: now + APPROVAL_LIFETIME_MAX,
                     because: "assumed".to_owned(),
                     operation: self.revision.clone(),
                 };
@@ -58,6 +55,12 @@ impl People {
             *said = Arc::new(all);
         }
     }
+}
+
+/// Whether somebody has said enough already.
+fn answers(said: &Approval, needed: &ApprovalNeeded, now: Timestamp) -> bool {
+    let unused = needed.spent.is_none_or(|until| said.at > until);
+    said.change == needed.change && said.counts(now) && unused
 }
 
 impl Operations for People {

@@ -152,7 +152,9 @@ fn source(settings: &Settings, mirror: &Arc<Mirror>) -> GitSource {
         branch: settings.branch.clone(),
         path: settings.path.clone(),
     };
-    GitSource::new(Arc::clone(mirror), place).verifying(settings.verification.clone())
+    GitSource::new(Arc::clone(mirror), place)
+        .verifying(settings.verification.clone())
+        .knowing(settings.identities.clone())
 }
 
 /// Where people's decisions are read: where the agent has a list of signers, and on the Git host.

@@ -117,6 +117,28 @@ impl Dialect {
         self.url(&["user"])
     }
 
+    /// Returns how GitHub's interface of queries is asked who we are. None: there is none.
+    pub(super) fn viewer(&self) -> Option<(Url, Json)> {
+        match self.kind {
+            ForgeKind::GitHub => {
+                let mut url = self.url(&["graphql"]);
+                // On a server of one's own the interfaces stand beside each other.
+                if let Some(root) = url.path().strip_suffix("/v3/graphql") {
+                    let beside = format!("{root}/graphql");
+                    url.set_path(&beside);
+                }
+                Some((url, json!({ "query": "query { viewer { login } }" })))
+            }
+            ForgeKind::GitLab | ForgeKind::Gitea => None,
+        }
+    }
+
+    /// Reads that answer. None: it does not tell.
+    pub(super) fn read_viewer(&self, answer: &Answer) -> Option<String> {
+        let login = login(self.kind, &answer.json["data"]["viewer"]);
+        (!login.is_empty()).then_some(login)
+    }
+
     pub(super) fn pull(&self, number: u64) -> Url {
         let number = number.to_string();
         match self.kind {
@@ -286,8 +308,8 @@ impl Dialect {
         Ok(login)
     }
 
-    /// Whether a comment was written by us. The tokens that hosts give to their own runners cannot ask who they
-    /// are; what they write is by a program's account, which no person can write with.
+    /// Whether a comment was written by us. Some of the tokens that hosts give to their own runners cannot ask who
+    /// they are; what they write is by a program's account, which no person can write with.
     pub(super) fn is_ours(&self, comment: &Comment, me: Option<&str>) -> bool {
         match (me, self.kind) {
             (Some(me), _) => comment.author == me,

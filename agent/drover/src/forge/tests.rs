@@ -86,3 +86,26 @@ fn hosts_may_change_the_ends_of_lines() {
     assert!(same_text("a\r\nb\r\n", "a\nb"));
     assert!(!same_text("a\nb", "a\nc"));
 }
+
+#[test]
+fn the_interface_of_queries_stands_beside_the_other_one() {
+    let viewer = |kind, api| {
+        let dialect = dialect(kind, api, "acme/fleet").unwrap();
+        dialect.viewer().map(|(url, _)| url.to_string())
+    };
+    for (api, url) in [
+        ("https://api.github.com", "https://api.github.com/graphql"),
+        (
+            "https://git.example.com/api/v3",
+            "https://git.example.com/api/graphql",
+        ),
+        (
+            "https://git.example.com/api/v3/",
+            "https://git.example.com/api/graphql",
+        ),
+    ] {
+        assert_eq!(viewer(GitHub, api).as_deref(), Some(url));
+    }
+    assert_eq!(viewer(GitLab, "https://gitlab.com/api/v4"), None);
+    assert_eq!(viewer(Gitea, "https://codeberg.org/api/v1"), None);
+}

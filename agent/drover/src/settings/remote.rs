@@ -4,8 +4,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use drover_git::{
-    ClientCertificate, Login, PackLimits, PathPatterns, Proxy, RemoteOptions, SignersFile,
-    SourceUrl, SshIdentity, SshOptions, Trust,
+    ClientCertificate, Identities, Login, PackLimits, PathPatterns, Proxy, RemoteOptions,
+    SignersFile, SourceUrl, SshIdentity, SshOptions, Trust,
 };
 use drover_loop::{PathRule, Verification, VerifyMode};
 use drover_spec::agent_config::{self, AgentConfig, CredentialFiles, SourceLimits};
@@ -117,6 +117,27 @@ pub(super) fn verification(config: Option<&AgentConfig>) -> CommandResult<Option
             gnupg_home: verify.gnupg_home.clone(),
         },
     }))
+}
+
+/// Returns where it says whose a key is: in every list and keyring that the agent's file names.
+pub(super) fn identities(config: Option<&AgentConfig>) -> Identities {
+    let mut identities = Identities::default();
+    let Some(config) = config else {
+        return identities;
+    };
+    let verify = config.source.verify.as_ref();
+    let rules = verify.into_iter().flat_map(|verify| &verify.paths);
+    let of_rules = rules.map(|rule| (rule.signers.as_ref(), rule.gnupg_home.as_ref()));
+    let own = verify.map(|verify| (verify.signers.as_ref(), verify.gnupg_home.as_ref()));
+    let all = [(config.signers.as_ref(), None)].into_iter();
+    for (signers, keyring) in all.chain(own).chain(of_rules) {
+        let signers = signers.map(|path| SignersFile(path.clone()));
+        let new = signers.filter(|file| !identities.signers.contains(file));
+        identities.signers.extend(new);
+        let new = keyring.filter(|path| !identities.keyrings.contains(path));
+        identities.keyrings.extend(new.cloned());
+    }
+    identities
 }
 
 /// Tells whether the file's credentials are for the repository that is used.

@@ -8,7 +8,7 @@ use drover_model::{
     IgnoredDifference, InstanceId, Kept, Kind, LaunchBackoff, Order, OrderState, OrderVerb,
     PauseCause, ProviderRef, Quarantine, RateSlot, RecordedGroup, RecordedInstance, RecordedOrder,
     RecordedProvider, RecordedQuorum, RecordedStranger, Resize, Rollout, RolloutStages,
-    RolloutState, SeatId, Settled, Template, TemplateParts, Timestamp, UpDown,
+    RolloutState, SeatId, Settled, SpentApprovals, Template, TemplateParts, Timestamp, UpDown,
 };
 
 use super::read::Reader;
@@ -17,7 +17,7 @@ use crate::decode::flavors_of;
 use crate::diagnostic::Report;
 
 /// The fields of a group's record.
-const GROUP_FIELDS: [&str; 33] = [
+const GROUP_FIELDS: [&str; 34] = [
     "apiVersion",
     "kind",
     "format",
@@ -46,6 +46,7 @@ const GROUP_FIELDS: [&str; 33] = [
     "cooling",
     "ignored",
     "approved",
+    "spent",
     "heeded",
     "settled",
     "orders",
@@ -68,6 +69,7 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
             accepted(reader)
         })?,
         approved: root.optional_with("approved", approved)?,
+        spent: root.optional_with("spent", spent)?.unwrap_or_default(),
         heeded: root.optional_with("heeded", heeded)?.unwrap_or_default(),
         settled: root.optional_with("settled", settled)?,
         orders: root.optional_with("orders", orders)?.unwrap_or_default(),
@@ -138,6 +140,15 @@ fn approved(reader: &Reader<'_>) -> Result<ApprovedChange, RecordError> {
         authors: hold::decode_authors(reader)?,
         change,
     })
+}
+
+fn spent(reader: &Reader<'_>) -> Result<SpentApprovals, RecordError> {
+    reader.only(&["before", "changes"])?;
+    let changes = reader.get("changes")?;
+    Ok(SpentApprovals::recorded(
+        changes.map_of(|key| ChangeId::parse(key).ok(), Reader::time)?,
+        reader.optional_with("before", Reader::time)?,
+    ))
 }
 
 fn settled(reader: &Reader<'_>) -> Result<Settled, RecordError> {

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    AcceptedDocument, Approval, ApprovedChange, Condition, Deleting, ErrorClass, Heeded,
+    AcceptedDocument, Approval, ApprovedChange, ChangeId, Condition, Deleting, ErrorClass, Heeded,
     IgnoredDifference, Kept, LaunchBackoff, MemberId, Order, OrderState, PauseCause, Quarantine,
     RateSlot, RecordedGroup, RecordedInstance, RecordedOrder, RecordedProvider, RecordedQuorum,
-    RecordedStranger, Resize, Rollout, RolloutStages, RolloutState, Settled, Template, Timestamp,
-    UpDown,
+    RecordedStranger, Resize, Rollout, RolloutStages, RolloutState, Settled, SpentApprovals,
+    Template, Timestamp, UpDown,
 };
 
 use super::write::{MapOf, Yaml};
@@ -68,6 +68,7 @@ pub(crate) fn group(group: &RecordedGroup) -> Yaml {
         .number("nextNumber", group.next_number)
         .optional("accepted", group.accepted.as_ref().map(accepted))
         .optional("approved", group.approved.as_ref().map(approved))
+        .optional("spent", spent(&group.spent))
         .optional("heeded", heeded(&group.heeded))
         .optional("settled", group.settled.as_ref().map(settled))
         .optional("orders", orders(&group.orders))
@@ -187,6 +188,17 @@ fn approved(approved: &ApprovedChange) -> Yaml {
     hold::encode_authors(map, &approved.authors)
         .with("by", Yaml::List(by.collect()))
         .build()
+}
+
+fn spent(spent: &SpentApprovals) -> Option<Yaml> {
+    let one = |(change, until): (&ChangeId, &Timestamp)| {
+        (change.to_string(), Yaml::text(&format_time(*until)))
+    };
+    let changes = spent.changes().iter().map(one);
+    let map = MapOf::new()
+        .optional_text("before", spent.before().map(format_time))
+        .with("changes", Yaml::Map(changes.collect()));
+    (!spent.is_empty()).then(|| map.build())
 }
 
 fn settled(settled: &Settled) -> Yaml {

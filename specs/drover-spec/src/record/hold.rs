@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use drover_model::{
     Activity, ApprovalNeeded, ApprovalRejected, Authors, FieldClass, Held, Hold, OutageMode,
-    PolicyHold, Promote, Reason, RolloutMode, SourceSpan,
+    PolicyHold, Promote, Reason, RolloutMode, SourceSpan, Timestamp,
 };
 
 use super::decode::{error_class, pause_cause, texts};
@@ -93,6 +93,7 @@ fn data_of(hold: &Hold) -> MapOf {
             encode_authors(map, &needed.authors)
                 .with("have", Yaml::List(have.collect()))
                 .number("need", needed.need)
+                .optional_text("spent", needed.spent.map(format_time))
         }
         Hold::ApprovalRejected(rejected) => {
             let map = policy(map, &rejected.policy).text("change", &rejected.change);
@@ -240,6 +241,13 @@ impl<'a> Data<'_, 'a> {
         }
     }
 
+    fn optional_time(&self, name: &str) -> Result<Option<Timestamp>, RecordError> {
+        match &self.data {
+            Some(data) => data.optional_with(name, Reader::time),
+            None => Ok(None),
+        }
+    }
+
     fn authors(&self) -> Result<Authors, RecordError> {
         decode_authors(self.data.as_ref().unwrap_or(self.owner))
     }
@@ -333,6 +341,7 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
                 .map(Reader::parsed)
                 .collect::<Result<_, _>>()?,
             need: data.number("need")?,
+            spent: data.optional_time("spent")?,
         })),
         "ApprovalRejected" => Hold::ApprovalRejected(Box::new(ApprovalRejected {
             policy: policy_hold(data)?,

@@ -8,7 +8,7 @@ use drover_model::{
     PolicyHold, PolicyName, Promote, ProviderName, ProviderRef, ProviderType, Quarantine, RateSlot,
     Reason, RecordedInstance, RecordedOrder, RecordedProvider, RecordedQuorum, RecordedStranger,
     Resize, Rollout, RolloutMode, RolloutStages, RolloutState, SeatId, Settled, Signer, SourceSpan,
-    Template, TemplateParts, Timestamp, UpDown, Value, Vanilla,
+    SpentApprovals, Template, TemplateParts, Timestamp, UpDown, Value, Vanilla,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -501,6 +501,7 @@ prop_compose! {
             ("[a-z0-9]{16}", any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>()),
         accepted in option::of(accepted()).boxed(),
         approved in option::of((change(), vec((name(), time(), time(), text(), revision()), 0..3))).boxed(),
+        (spent, spent_before) in (btree_map(change(), time(), 0..3), option::of(time())).boxed(),
         (heeded, orders) in
             (vec((heeded(), any::<bool>()), 0..3), vec(order(), 0..3)).boxed(),
         provider in option::of((name(), name(), value())).boxed(),
@@ -546,6 +547,7 @@ prop_compose! {
                     .collect(),
                 change,
             }),
+            spent: SpentApprovals::recorded(spent, spent_before),
             settled: deleting.as_ref().map(|(revision, _)| Settled {
                 revision: revision.clone(),
                 policies: uid.clone(),

@@ -64,6 +64,7 @@ pub(super) fn all_holds(
             authors: Authors::recorded([why.clone(), "ann@example.com".to_owned()], false),
             have: [Signer::parse("ann@example.com").unwrap()].into(),
             need: count,
+            spent: Some(Timestamp::UNIX_EPOCH),
         })),
         Hold::ApprovalRejected(Box::new(ApprovalRejected {
             policy: policy.clone(),

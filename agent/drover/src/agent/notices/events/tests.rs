@@ -146,6 +146,7 @@ fn waits(change: u8, have: &[&str]) -> Hold {
         authors: drover_model::Authors::of(&["ann@example.com"]),
         have: have.collect(),
         need: 2,
+        spent: None,
     }))
 }
 
