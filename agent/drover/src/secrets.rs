@@ -26,6 +26,10 @@ const VALUE_BYTES_MAX: u64 = 64 << 10;
 /// Values that are remembered; a fleet has some dozen.
 const DECRYPTED_MAX: usize = 256;
 
+/// How long it is remembered that something cannot be decrypted: passes come every few seconds, and each would start a
+/// program in vain, or wait for one that does not end.
+const FAILURE_FOR: Duration = Duration::from_secs(60);
+
 /// How long a program that decrypts may take; it takes some ten milliseconds.
 const DECRYPT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -40,9 +44,12 @@ pub(crate) struct LocalSecrets {
     environment: fn(&str) -> Option<OsString>,
     /// Reads a file of the commit in force.
     repository: RepositoryFile,
-    /// What was decrypted, by a digest of the question.
-    decrypted: Arc<Mutex<BTreeMap<Vec<u8>, SecretText>>>,
+    /// What came of decrypting, by a digest of the question.
+    decrypted: Arc<Mutex<BTreeMap<Vec<u8>, Decrypted>>>,
 }
+
+/// What came of decrypting: the value, or why there is none and when that was found.
+type Decrypted = Result<SecretText, (String, Instant)>;
 
 /// Reads a file of the repository by its path, or says why it cannot.
 pub(crate) type RepositoryFile = Arc<dyn Fn(&str) -> Result<Vec<u8>, String> + Send + Sync>;
@@ -159,16 +166,19 @@ impl LocalSecrets {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
         };
-        if let Some(known) = remembered().get(&asked) {
-            return Ok(known.reveal().to_owned());
+        match remembered().get(&asked) {
+            Some(Ok(known)) => return Ok(known.reveal().to_owned()),
+            Some(Err((why, found))) if found.elapsed() < FAILURE_FOR => return Err(why.clone()),
+            Some(Err(_)) | None => {}
         }
-        let value = decrypt()?;
+        let decrypted = decrypt();
         let mut remembered = remembered();
         if remembered.len() >= DECRYPTED_MAX {
             remembered.clear();
         }
-        remembered.insert(asked, SecretText::new(value.clone()));
-        Ok(value)
+        let known = decrypted.clone().map(SecretText::new);
+        remembered.insert(asked, known.map_err(|why| (why, Instant::now())));
+        decrypted
     }
 
     fn identity(&self) -> Result<&Path, String> {

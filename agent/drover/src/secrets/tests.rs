@@ -10,7 +10,7 @@ use drover_model::SecretRef;
 use drover_provider::SecretSource as _;
 use drover_spec::agent_config::SecretsConfig;
 
-use super::LocalSecrets;
+use super::{FAILURE_FOR, LocalSecrets};
 
 /// The environment of the tests.
 fn environment(name: &str) -> Option<OsString> {
@@ -282,4 +282,33 @@ fn what_was_decrypted_is_remembered_until_the_key_or_the_file_is_another() {
     read().unwrap_err();
     fs::remove_file(vault.path("key")).unwrap();
     assert!(read().unwrap_err().contains("cannot be read"));
+}
+
+#[test]
+fn what_cannot_be_decrypted_is_not_tried_in_every_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    fs::write(&key, "one").unwrap();
+    let secrets = secrets(&[], &[]);
+    let tries = std::cell::Cell::new(0);
+    let read = |text: &[u8]| {
+        let refused = secrets.once(&[text], &key, || {
+            tries.set(tries.get() + 1);
+            Err("no".to_owned())
+        });
+        assert_eq!(refused, Err("no".to_owned()));
+        tries.get()
+    };
+    assert_eq!(read(b"one"), 1);
+    assert_eq!(read(b"one"), 1);
+    assert_eq!(read(b"another"), 2);
+    // With another key it is another question.
+    fs::write(&key, "one more").unwrap();
+    assert_eq!(read(b"one"), 3);
+    // A minute later it is tried again.
+    for known in secrets.decrypted.lock().unwrap().values_mut() {
+        let found = &mut known.as_mut().unwrap_err().1;
+        *found = found.checked_sub(FAILURE_FOR).unwrap();
+    }
+    assert_eq!(read(b"another"), 4);
 }
