@@ -53,6 +53,10 @@ struct ReachArgs {
     /// Percent of the account's EC2 API limits to take at most
     #[arg(long, value_name = "PERCENT", global = true, default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=100))]
     limit_share: u8,
+
+    /// Let documents say `metadata: {tokens: optional}`, so that instances answer IMDSv1
+    #[arg(long, global = true)]
+    allow_imdsv1: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -125,6 +129,7 @@ fn run(cli: Cli) -> io::Result<()> {
         endpoint: cli.reach.endpoint,
         scaling_endpoint: cli.reach.scaling_endpoint,
         limit_share: cli.reach.limit_share,
+        allow_imdsv1: cli.reach.allow_imdsv1,
         credentials: None,
     };
     match cli.command {

@@ -173,9 +173,20 @@ impl Ec2Provider {
         Ok(None)
     }
 
+    /// Reads properties, and refuses what this program is not to do whatever a document says.
+    fn decode(&self, properties: &Value) -> Result<Properties, ProviderError> {
+        let properties = decode(properties)?;
+        if !properties.metadata.tokens_required && !self.region.allows_imdsv1() {
+            return Err(invalid(
+                "metadata.tokens: `optional` answers IMDSv1, to which any request from the instance can take its role's credentials; drover-provider-ec2 allows it with --allow-imdsv1",
+            ));
+        }
+        Ok(properties)
+    }
+
     async fn change(&self, request: &UpdateRequest, id: &str) -> Result<(), ProviderError> {
         let prepared = finished(&request.slot, &request.properties, None, &request.secrets)?;
-        let properties = decode(&prepared.properties)?;
+        let properties = self.decode(&prepared.properties)?;
         let client = self.region.client().await;
         let cost = |action, limit| Cost {
             action,
@@ -291,13 +302,13 @@ impl Provider for Ec2Provider {
         self.check_batch(request)?;
         let slot = &request.slots[0];
         // Before a place is made for what can never be.
-        Self::check_member(&decode(&request.properties)?, slot)?;
+        Self::check_member(&self.decode(&request.properties)?, slot)?;
         let seated = self.seated(request, slot).await?;
         let known = seated
             .as_ref()
             .map(|(place, members)| (place.address.as_str(), members.as_slice()));
         let prepared = finished(slot, &request.properties, known, &request.secrets)?;
-        let properties = decode(&prepared.properties)?;
+        let properties = self.decode(&prepared.properties)?;
         let mut finished = request.clone();
         for slot in &mut finished.slots {
             slot.tags.clone_from(&prepared.slot.tags);

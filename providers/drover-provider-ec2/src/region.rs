@@ -41,6 +41,8 @@ pub struct Reach {
     pub scaling_endpoint: Option<String>,
     /// Percent of the account's API limits that are ours, 1 to 100.
     pub limit_share: u8,
+    /// Whether properties may let instances answer IMDSv1.
+    pub allow_imdsv1: bool,
     /// Credentials. None: as the SDK finds them.
     pub credentials: Option<SharedCredentialsProvider>,
 }
@@ -139,6 +141,11 @@ impl Region {
             ec2: Client::new(&config),
             scaling: aws_sdk_autoscaling::Client::from_conf(scaling.build()),
         }
+    }
+
+    /// Returns whether properties may let instances answer IMDSv1.
+    pub(crate) fn allows_imdsv1(&self) -> bool {
+        self.reach.allow_imdsv1
     }
 
     /// Makes a call when the budget allows it, and again where that may help. Each try is the same request and

@@ -12,7 +12,8 @@ use drover_provider::{ProvisionRequest, UpdateRequest};
 
 use crate::conformance::Reached;
 use crate::support::{
-    client, end, factory, fleet, map, open, open_with, request, running_with, settings, texts,
+    client, end, factory, factory_with, fleet, map, open, open_with, request, running_with,
+    settings, texts,
 };
 
 /// How long the server may take to listen.
@@ -260,7 +261,7 @@ async fn what_goes_over_the_wire_is_what_an_ec2_of_somebody_elses_understands() 
 #[tokio::test]
 async fn an_ec2_of_somebody_elses_refuses_what_does_not_exist_and_changes_what_may_change() {
     let moto = Moto::start().await;
-    let provider = open_with(&factory(&moto.endpoint), "aws", &settings());
+    let provider = open_with(&factory_with(&moto.endpoint, true), "aws", &settings());
     let wrong = [
         ("imageId", "ami-00000000000000000"),
         ("instanceType", "t3.gigantic"),

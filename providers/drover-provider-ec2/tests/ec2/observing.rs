@@ -4,7 +4,7 @@ use drover_model::{ErrorClass, FieldClass, ProviderPhase, Timestamp, Value};
 
 use crate::fake::{Fake, FakeSettings};
 use crate::support::{
-    factory, fleet, map, open, open_with, request, run_id, running_with, settings,
+    factory, factory_with, fleet, map, open, open_with, request, run_id, running_with, settings,
 };
 
 fn instant() -> Fake {
@@ -216,7 +216,7 @@ async fn health_is_that_of_ec2s_checks_and_one_call_tells_it_of_all() {
 #[tokio::test]
 async fn a_live_change_sets_what_it_says_and_the_digest_last() {
     let fake = instant();
-    let provider = open(&factory(&fake.endpoint()));
+    let provider = open(&factory_with(&fake.endpoint(), true));
     let classes = &provider.manifest().properties.classes();
     assert_eq!(classes["securityGroups"], FieldClass::Live);
     let batch = request(1, 1, running_with(&[]));
@@ -255,6 +255,23 @@ async fn a_live_change_sets_what_it_says_and_the_digest_last() {
     let world = fake.world();
     let machine = &world.machines[handle.as_str()];
     assert_eq!(machine.groups, ["sg-1", "sg-2"]);
+    assert_eq!(machine.http_tokens, "optional");
+}
+
+#[tokio::test]
+async fn no_document_turns_imdsv1_on_where_the_program_does_not_allow_it() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let optional = map(&[("tokens", "optional".into())]);
+    let optional = request(1, 1, running_with(&[("metadata", optional)]));
+    let error = provider.provision(&optional).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::InvalidSpec);
+    assert!(error.message.contains("--allow-imdsv1"), "{error}");
+    assert_eq!(fake.world().machines.len(), 0);
+    let allowed = open(&factory_with(&fake.endpoint(), true));
+    allowed.provision(&optional).await.unwrap();
+    let world = fake.world();
+    let machine = world.machines.values().next().unwrap();
     assert_eq!(machine.http_tokens, "optional");
 }
 

@@ -42,11 +42,17 @@ pub(crate) fn run_id() -> GroupUid {
 
 /// Makes a factory for an endpoint, with credentials that are drawn.
 pub(crate) fn factory(endpoint: &str) -> Ec2Factory {
+    factory_with(endpoint, false)
+}
+
+/// The same, where documents may turn IMDSv1 on.
+pub(crate) fn factory_with(endpoint: &str, allow_imdsv1: bool) -> Ec2Factory {
     let credentials = Credentials::new(drawn(), drawn(), None, None, "test");
     let reach = Reach {
         endpoint: Some(endpoint.to_owned()),
         scaling_endpoint: None,
         limit_share: 100,
+        allow_imdsv1,
         credentials: Some(SharedCredentialsProvider::new(credentials)),
     };
     Ec2Factory::new(reach, Arc::new(SystemClock))

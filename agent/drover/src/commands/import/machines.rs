@@ -7,6 +7,8 @@ use drover_model::{Value, label_of};
 
 use super::{Draft, comments, entry, literal, texts};
 
+const IMDSV1_NOTE: &str = "`tokens: optional` lets them answer IMDSv1, as they do now: none is made so unless drover-provider-ec2 has --allow-imdsv1. Write `required` where nothing needs it";
+
 /// Most tags of a template: EC2 takes 50 on an instance, and drover's own are among them.
 const TAGS_MAX: usize = 40;
 
@@ -185,6 +187,13 @@ impl Found {
             notes.extend(comment.as_ref().map(|comment| {
                 format!("`{property}` differs: {comment}. All of them count as current")
             }));
+        }
+        let answers_v1 = chosen.iter().any(|(property, value, _)| {
+            let tokens = value.get("tokens").and_then(Value::as_str);
+            *property == "metadata" && tokens == Some("optional")
+        });
+        if answers_v1 {
+            notes.push(IMDSV1_NOTE.to_owned());
         }
         let unread = if self.properties.contains_key("launchTemplate") {
             "not read: health checks"
