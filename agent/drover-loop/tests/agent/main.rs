@@ -20,6 +20,7 @@ mod documents;
 mod drift;
 mod driver;
 mod faults;
+mod first_start;
 mod flavors;
 mod git;
 mod isolation;
