@@ -42,6 +42,7 @@ use crate::timekeeping::{Tick, Timekeeper};
 use crate::timing::PassLimits;
 
 mod authors;
+mod claims;
 mod desired;
 mod fetch;
 mod first_look;
@@ -53,7 +54,7 @@ mod write_back;
 pub(crate) use write_back::approved_by;
 
 use fetch::{Job, Remote, Tenure};
-use first_look::Beginning;
+use first_look::Whereabouts;
 use groups::Outcome;
 
 /// What an agent is told about itself.
@@ -190,7 +191,7 @@ pub struct Agent {
     accepted_rewrite: Option<(Revision, String)>,
     orphans: OrphanWatch,
     metrics: Metrics,
-    beginning: Beginning,
+    whereabouts: Whereabouts,
     /// Whether documents have to be compared with what is in force again.
     desired_stale: bool,
     /// What changes took away lately in all groups together.
@@ -338,7 +339,7 @@ impl Agent {
         let stored = store.load()?;
         check_owner(stored.lease.as_ref(), &settings.name)?;
         let changed = Arc::new(Notify::new());
-        let beginning = Beginning::of(stored.lease.as_ref(), stored.first_look);
+        let whereabouts = Whereabouts::of(stored.lease.as_ref(), stored.first_look);
         let tenure = Tenure::open(stored.lease, settings.mode);
         let contact = contact(parts.contact, &parts.clock, &parts.flavors, &changed);
         let mut agent = Self {
@@ -355,7 +356,7 @@ impl Agent {
             fleet: Fleet::restore(stored.fleet.as_ref(), &stored.guards),
             looks: Looks::new(settings.mode, &stored.groups),
             groups: restored_groups(stored.groups),
-            beginning,
+            whereabouts,
             status: watch::Sender::new(Arc::new(AgentStatus::new(&settings.name, &settings.fleet))),
             outage_watch: OutageWatch::new(settings.outage),
             outage: None,

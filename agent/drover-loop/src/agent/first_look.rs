@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use drover_model::{Completeness, GroupName, Held, Hold, Kind, Timestamp};
 use tracing::info;
 
+use super::claims::Claim;
 use super::observation::{Observation, key_of};
 use super::{Agent, plain};
 use crate::entry::GroupEntry;
@@ -16,24 +17,26 @@ use crate::registry::RegistryError;
 use crate::source::chain;
 use crate::store::Batch;
 
-/// What is known of providers since the start.
+/// What is known of where groups may have instances.
 #[derive(Debug, Default)]
-pub(super) struct Beginning {
+pub(super) struct Whereabouts {
     /// Set until everything was listed after the start with an empty data directory.
     pub(super) look: Option<FirstLook>,
     /// The same as the local store has it.
     kept: Option<FirstLook>,
     /// Scopes that could not be opened in the latest pass, by id.
     pub(super) unopened: BTreeMap<String, RegistryError>,
+    /// What scopes list of groups that do not use them, by id, as of their latest listing.
+    pub(super) claims: BTreeMap<String, Claim>,
 }
 
-impl Beginning {
+impl Whereabouts {
     /// Takes up what the local store has, with the lease: without one the data directory is empty.
     pub(super) fn of(lease: Option<&Lease>, stored: Option<FirstLook>) -> Self {
         Self {
             kept: stored.clone(),
             look: stored.or_else(|| lease.is_none().then(FirstLook::default)),
-            unopened: BTreeMap::new(),
+            ..Self::default()
         }
     }
 
@@ -53,25 +56,25 @@ pub(super) fn provider_of(id: &str) -> &str {
 impl Agent {
     /// Finds out what is missing still after the start with an empty data directory, and keeps it.
     pub(super) async fn look_first(&mut self, observation: &mut Observation, now: Timestamp) {
-        if self.beginning.look.is_some() {
+        if self.whereabouts.look.is_some() {
             let reads = self.snapshot.is_some();
             let sights = self.sights(observation);
-            let look = self.beginning.look.as_mut();
+            let look = self.whereabouts.look.as_mut();
             observation.missing = look.and_then(|look| look.take(reads, &sights));
             if observation.missing.is_none() {
                 info!(
                     groups = observation.seen.len(),
                     "every provider listed after the start without data"
                 );
-                self.beginning.look = None;
+                self.whereabouts.look = None;
             }
         }
         // Until it is kept a restart knows less, and waits for longer.
-        if self.beginning.look != self.beginning.kept {
+        if self.whereabouts.look != self.whereabouts.kept {
             let mut batch = Batch::default();
-            batch.first_look(self.beginning.look.as_ref()).clock(now);
+            batch.first_look(self.whereabouts.look.as_ref()).clock(now);
             if self.write_store(batch).await {
-                self.beginning.kept.clone_from(&self.beginning.look);
+                self.whereabouts.kept.clone_from(&self.whereabouts.look);
             }
         }
     }
@@ -103,7 +106,7 @@ impl Agent {
             };
             sights.insert(id.clone(), sight);
         }
-        for (id, error) in &self.beginning.unopened {
+        for (id, error) in &self.whereabouts.unopened {
             if error.is_barred() && !self.is_former(provider_of(id)) {
                 continue;
             }
@@ -112,7 +115,7 @@ impl Agent {
         }
         let documents = &self.fleet.documents.providers;
         // What was listed before was not asked again.
-        let look = self.beginning.look.as_ref();
+        let look = self.whereabouts.look.as_ref();
         for provider in documents.values() {
             let id = key_of(&provider.value).id();
             if look.is_some_and(|look| !look.wants(&id)) {
@@ -198,7 +201,7 @@ impl Agent {
             return None;
         }
         let entry = self.groups.get(name)?;
-        let anywhere = self.beginning.look.is_some() && entry.is_unproven();
+        let anywhere = self.whereabouts.look.is_some() && entry.is_unproven();
         let ids = seen.iter().map(String::as_str);
         Some(ids.filter(move |id| anywhere || entry.uses(provider_of(id))))
     }

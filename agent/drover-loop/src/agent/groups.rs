@@ -277,6 +277,7 @@ impl Agent {
         let mut fences: Vec<Held> = holds.into_iter().map(plain).collect();
         fences.extend(self.brake.hold(name));
         fences.extend(self.astray(name, observation));
+        fences.extend(self.claimed(name, observation));
         if let Some(entry) = self.groups.get(name) {
             fences.extend(entry.notices.iter().cloned());
         }

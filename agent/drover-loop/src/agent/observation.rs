@@ -78,6 +78,7 @@ impl Agent {
         observation.surveyors.found = self.surveys.collect(deadline, &asking).await;
         observation.seen = groups_seen(&observation.observed);
         self.look_first(&mut observation, now).await;
+        self.judge_claims(&observation);
         self.note_providers(&observation);
         self.watch_orphans(&observation, looks, now);
         observation
@@ -86,7 +87,7 @@ impl Agent {
     /// Opens the providers that no group uses: instances may be left there, which are looked for now and then, and after the
     /// start with an empty data directory until it is known. `unopened` has what groups use and cannot be opened.
     fn open_unused(&mut self, looks: bool, mut unopened: BTreeMap<String, RegistryError>) {
-        let first = self.beginning.look.as_ref();
+        let first = self.whereabouts.look.as_ref();
         for provider in self.fleet.documents.providers.values() {
             let key = key_of(&provider.value);
             let id = key.id();
@@ -95,14 +96,14 @@ impl Agent {
                 continue;
             }
             if let Err(error) = self.scopes.open(&self.registry, &key, self.pass) {
-                let known = self.beginning.unopened.get(&id) == Some(&error);
+                let known = self.whereabouts.unopened.get(&id) == Some(&error);
                 if matches!(error, RegistryError::Open(_)) && !known {
                     warn!(provider = %key.name, error = chain(&error), "provider not opened");
                 }
                 unopened.insert(id, error);
             }
         }
-        self.beginning.unopened = unopened;
+        self.whereabouts.unopened = unopened;
     }
 
     /// Returns what is to be asked for the groups that adopt, by group, and of whom: for the document in force and for
@@ -266,7 +267,7 @@ impl Agent {
     /// that cannot be told now, because a document that cannot be read may be its own.
     fn known_groups(&self) -> Option<impl Fn(&GroupName) -> bool + use<>> {
         let snapshot = self.snapshot.clone()?;
-        let first = self.beginning.look.as_ref();
+        let first = self.whereabouts.look.as_ref();
         let blind = first.is_some_and(|look| !look.has_read_source());
         let readable = snapshot.identities_readable && !self.desired_stale && !blind;
         let journal = self.journal.groups().ok().filter(|_| readable)?;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drover_loop::{RecorderError, SourceError};
 use drover_model::{
-    ErrorClass, FleetName, GroupName, GroupPhase, Hold, Listing, ProviderName, ProviderRef,
-    ProviderType, Value,
+    Digests, Epoch, ErrorClass, FleetName, GroupName, GroupPhase, GroupUid, Hold, InstanceId,
+    Listed, Listing, Ownership, ProviderName, ProviderPhase, ProviderRef, ProviderType, Token,
+    Value,
 };
 use drover_provider::{
     Clock as _, DestroyRequest, Manifest, Provider, ProviderError, ProviderFactory,
@@ -20,19 +21,21 @@ use crate::harness::{PROVIDER, World, group};
 
 /// A provider type `moody`: simulated, and in the mood that the test says.
 #[derive(Debug, Clone)]
-struct Moody {
+pub(crate) struct Moody {
     manifest: Manifest,
     inner: Arc<SimFactory>,
     mood: Arc<Mutex<Mood>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Mood {
+pub(crate) enum Mood {
     Well,
     /// Its credentials are refused.
     Refused,
     /// It cannot be opened.
     Shut,
+    /// It lists so many running instances of group `web` that are not there.
+    Lying(u64),
 }
 
 #[derive(Debug)]
@@ -67,11 +70,18 @@ impl Provider for MoodyProvider {
         &self.moody.manifest
     }
     async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {
-        if *self.moody.mood.lock().unwrap() == Mood::Refused {
-            let message = "plugin far: Provider.List: the credentials were refused";
-            return Err(ProviderError::new(ErrorClass::Auth, message));
-        }
-        self.inner.list(fleet).await
+        let lies = match *self.moody.mood.lock().unwrap() {
+            Mood::Refused => {
+                let message = "plugin far: Provider.List: the credentials were refused";
+                return Err(ProviderError::new(ErrorClass::Auth, message));
+            }
+            Mood::Lying(lies) => lies,
+            Mood::Well | Mood::Shut => 0,
+        };
+        let mut listing = self.inner.list(fleet).await?;
+        let lies = (1..=lies).map(|number| lie(fleet, number));
+        listing.instances.extend(lies);
+        Ok(listing)
     }
     async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
         self.inner.provision(request).await
@@ -85,6 +95,30 @@ impl Provider for MoodyProvider {
         instance: &ProviderRef,
     ) -> Result<(), ProviderError> {
         self.inner.release(fleet, instance).await
+    }
+}
+
+/// An instance of `web`.
+pub(crate) fn lie(fleet: &FleetName, number: u64) -> Listed {
+    let group = GroupName::parse("web").unwrap();
+    let uid = GroupUid::parse("aaaaaaaaaaaaaaaa").unwrap();
+    let instance = InstanceId::new(group.clone(), number);
+    Listed {
+        provider_ref: ProviderRef::parse(&format!("lie-{number}")).unwrap(),
+        phase: ProviderPhase::Running,
+        address: None,
+        zone: None,
+        created_at: None,
+        interruption: None,
+        ownership: Some(Ownership {
+            fleet: fleet.clone(),
+            token: Token::derive(fleet, &uid, Epoch(1), &instance, 0),
+            group,
+            instance,
+            digests: Digests::of_unknown_template(),
+            epoch: Epoch(1),
+            seat: None,
+        }),
     }
 }
 
@@ -106,12 +140,12 @@ spec:
   rollout: {minReady: 0s}
 ";
 
-fn on_far(name: &str, size: u32) -> String {
+pub(crate) fn on_far(name: &str, size: u32) -> String {
     group(name, size, "a").replace("provider: local", "provider: far")
 }
 
 /// A world with the providers `local` and `far`, and these groups.
-fn two(mood: Mood, groups: &[(&str, &str)]) -> (World, Arc<Mutex<Mood>>) {
+pub(crate) fn two(mood: Mood, groups: &[(&str, &str)]) -> (World, Arc<Mutex<Mood>>) {
     let mut world = World::new(&[]);
     let mood = Arc::new(Mutex::new(mood));
     world.more_factories = vec![Arc::new(Moody {
@@ -126,7 +160,7 @@ fn two(mood: Mood, groups: &[(&str, &str)]) -> (World, Arc<Mutex<Mood>>) {
     (world, mood)
 }
 
-fn push(world: &World, groups: &[(&str, &str)]) {
+pub(crate) fn push(world: &World, groups: &[(&str, &str)]) {
     let paths = groups.iter().map(|(name, _)| format!("groups/{name}.yaml"));
     let paths: Vec<String> = paths.collect();
     let mut files = vec![("local.yaml", PROVIDER), ("far.yaml", FAR)];

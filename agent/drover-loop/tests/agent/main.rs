@@ -12,6 +12,7 @@ mod adoption;
 mod approvals;
 mod audit;
 mod authors;
+mod claims;
 mod clusters;
 mod converge;
 mod corpus;
