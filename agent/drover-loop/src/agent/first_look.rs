@@ -123,16 +123,27 @@ impl Agent {
                 sights.entry(id).or_insert_with(unasked);
             }
         }
-        let broken = self.snapshot.iter().flat_map(|it| &it.repository.broken);
-        for broken in broken {
-            if let Some((Kind::Provider, name)) = &broken.identity
-                && !documents.keys().any(|known| known.as_str() == name)
-            {
-                let why = "its document is not valid".to_owned();
-                sights.insert(name.clone(), Sight::Missing(why));
+        for (name, why) in self.unreadable_providers() {
+            if !documents.keys().any(|known| known.as_str() == name) {
+                sights.insert(name, Sight::Missing(why.to_owned()));
             }
         }
         sights
+    }
+
+    /// Returns the names of providers that have a document, or may have one, that cannot be read, with the reason.
+    fn unreadable_providers(&self) -> Vec<(String, &'static str)> {
+        let readable = self.snapshot.as_ref();
+        let readable = readable.is_some_and(|snapshot| snapshot.identities_readable);
+        let named = self.groups.values().flat_map(GroupEntry::providers);
+        let doubtful = named.filter(|_| !readable);
+        let doubtful = doubtful.map(|name| (name.to_string(), "its document may be unreadable"));
+        let broken = self.snapshot.iter().flat_map(|it| &it.repository.broken);
+        let broken = broken.filter_map(|broken| match &broken.identity {
+            Some((Kind::Provider, name)) => Some((name.clone(), "its document is not valid")),
+            Some(_) | None => None,
+        });
+        doubtful.chain(broken).collect()
     }
 
     /// Returns whether the record of some group names a provider that its document does not name.

@@ -316,18 +316,35 @@ async fn a_document_that_went_bad_is_no_empty_provider() {
     let (mut world, _switch) = moved(Mood::Well).await;
     // Nor does the state branch have a good version of it.
     world.branch.set_file("fleet.yaml", None);
+    let push = |world: &World, far: &str| {
+        world.repository.commit(&[
+            ("local.yaml", PROVIDER),
+            ("far.yaml", far),
+            ("groups/web.yaml", &group("web", 3, "a")),
+            ("groups/db.yaml", &group("db", 2, "a")),
+        ])
+    };
     let broken = FAR.replace("type: moody", "typo: moody");
-    world.repository.commit(&[
-        ("local.yaml", PROVIDER),
-        ("far.yaml", &broken),
-        ("groups/web.yaml", &group("web", 3, "a")),
-        ("groups/db.yaml", &group("db", 2, "a")),
-    ]);
+    // Also one of which nobody can say whose it is.
+    for (far, reason) in [
+        ("kind: [Provider\n", "its document may be unreadable"),
+        (&*broken, "its document is not valid"),
+    ] {
+        push(&world, far);
+        world.passes(4).await;
+        assert_eq!(made(&world), 0);
+        let why = unobserved(&world, "web");
+        assert!(why[0].contains(reason), "{why:?}");
+        assert_eq!(world.status("db").recorded.phase, GroupPhase::Converged);
+    }
+    // And where the source cannot be read after a restart.
+    let revision = push(&world, &broken);
+    let why = "it is not signed".to_owned();
+    let unverified = SourceError::Unverified { revision, why };
+    world.repository.fail(Some(unverified));
+    world.restart();
     world.passes(4).await;
     assert_eq!(made(&world), 0);
-    let why = unobserved(&world, "web");
-    assert!(why[0].contains("its document is not valid"), "{why:?}");
-    assert_eq!(world.status("db").recorded.phase, GroupPhase::Converged);
 }
 
 #[tokio::test]
