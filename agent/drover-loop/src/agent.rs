@@ -42,8 +42,10 @@ use crate::timekeeping::{Tick, Timekeeper};
 use crate::timing::PassLimits;
 
 mod authors;
+mod claims;
 mod desired;
 mod fetch;
+mod first_look;
 mod groups;
 mod observation;
 mod report;
@@ -52,6 +54,7 @@ mod write_back;
 pub(crate) use write_back::approved_by;
 
 use fetch::{Job, Remote, Tenure};
+use first_look::Whereabouts;
 use groups::Outcome;
 
 /// What an agent is told about itself.
@@ -188,8 +191,7 @@ pub struct Agent {
     accepted_rewrite: Option<(Revision, String)>,
     orphans: OrphanWatch,
     metrics: Metrics,
-    /// Set until every scope was listed completely after the start with an empty data directory.
-    adopting: bool,
+    whereabouts: Whereabouts,
     /// Whether documents have to be compared with what is in force again.
     desired_stale: bool,
     /// What changes took away lately in all groups together.
@@ -264,9 +266,9 @@ struct Looks {
 }
 
 impl Looks {
-    fn new(view_missing: bool) -> Self {
+    fn new(mode: Mode, stored: &BTreeMap<GroupName, StoredGroup>) -> Self {
         Self {
-            view_missing,
+            view_missing: mode == Mode::DryRun && stored.is_empty(),
             ..Self::default()
         }
     }
@@ -337,9 +339,8 @@ impl Agent {
         let stored = store.load()?;
         check_owner(stored.lease.as_ref(), &settings.name)?;
         let changed = Arc::new(Notify::new());
-        let place = parts.source.place();
+        let whereabouts = Whereabouts::of(stored.lease.as_ref(), stored.first_look);
         let tenure = Tenure::open(stored.lease, settings.mode);
-        let view_missing = settings.mode == Mode::DryRun && stored.groups.is_empty();
         let contact = contact(parts.contact, &parts.clock, &parts.flavors, &changed);
         let mut agent = Self {
             brake: Arc::new(AgentBrake::new(settings.data_dir.as_deref(), stored.freeze)),
@@ -349,13 +350,14 @@ impl Agent {
             secrets: parts.secrets,
             flavors: parts.flavors,
             rosters: contact.rosters,
+            source_status: SourceStatus::new(parts.source.place()),
             remote: Offload::new(Remote::new(parts.source, parts.recorder, parts.operations)),
             timekeeper: Timekeeper::new(stored.clock, settings.interval),
             fleet: Fleet::restore(stored.fleet.as_ref(), &stored.guards),
+            looks: Looks::new(settings.mode, &stored.groups),
             groups: restored_groups(stored.groups),
-            adopting: tenure.lease().is_none(),
+            whereabouts,
             status: watch::Sender::new(Arc::new(AgentStatus::new(&settings.name, &settings.fleet))),
-            source_status: SourceStatus::new(place),
             outage_watch: OutageWatch::new(settings.outage),
             outage: None,
             settings,
@@ -394,7 +396,6 @@ impl Agent {
             planned: 0,
             unsaved: Unsaved::of(stored.fleet.as_ref()),
             claimed: None,
-            looks: Looks::new(view_missing),
             guard_round: GuardRound::default(),
             shares: Shares::default(),
             provider_notes: BTreeMap::new(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use drover_model::{
     Condition, ConditionType, Deleting, Group, GroupPhase, Held, Hold, InstanceId, InstanceMemory,
-    Recommendation, RecordedGroup, Timestamp,
+    ProviderName, Recommendation, RecordedGroup, Timestamp,
 };
 use drover_spec::{Diagnostic, Document};
 
@@ -171,6 +171,32 @@ impl GroupEntry {
             status: Arc::new(status),
             recorded,
         }
+    }
+
+    /// Returns the providers that may have instances of the group, as far as documents and record say.
+    pub(crate) fn providers(&self) -> impl Iterator<Item = &ProviderName> {
+        let candidate = self.candidate.as_ref().map(|candidate| &candidate.group);
+        let documents = self.accepted.iter().chain(candidate);
+        let named = documents.map(|group| &group.spec.provider);
+        named.chain(
+            self.recorded
+                .provider
+                .as_ref()
+                .map(|recorded| &recorded.name),
+        )
+    }
+
+    /// Returns whether documents or record name the provider.
+    pub(crate) fn uses(&self, provider: &str) -> bool {
+        self.providers().any(|name| name.as_str() == provider)
+    }
+
+    /// Returns whether this is a quorum group of whose members nothing is recorded. Whoever has lost the record of one takes
+    /// it for one that never was, and would start it a second time.
+    pub(crate) fn is_unproven(&self) -> bool {
+        let candidate = self.candidate.as_ref().map(|candidate| &candidate.group);
+        let mut documents = self.accepted.iter().chain(candidate);
+        self.recorded.quorum.is_none() && documents.any(|group| group.spec.quorum.is_some())
     }
 
     /// Returns whether nothing of the group is left and the record of it may go.

@@ -24,6 +24,7 @@ mod cluster;
 mod deletion;
 mod entry;
 mod facts;
+mod first_look;
 mod fleet;
 mod group;
 mod inputs;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    ErrorClass, FleetName, GroupName, Listing, ProviderName, ProviderType, Timestamp, Value,
+    ErrorClass, FleetName, GroupName, Listing, ProviderName, ProviderPhase, ProviderType,
+    Timestamp, Value,
 };
 use drover_plan::ProviderFacts;
 use drover_provider::{Clock, Provider, ProviderError};
@@ -343,7 +344,7 @@ fn ask(
     })
 }
 
-/// Returns the groups that have instances in some scope, with the scopes' ids.
+/// Returns the groups that have instances in some scope, with the scopes' ids. What has ended is nowhere.
 pub(crate) fn groups_seen(
     observed: &BTreeMap<String, Observed>,
 ) -> BTreeMap<GroupName, BTreeSet<String>> {
@@ -351,8 +352,11 @@ pub(crate) fn groups_seen(
     for (id, observed) in observed {
         if let Observed::Fresh(listing) = observed {
             let groups = listing.groups.iter();
-            let seen_there = groups.filter(|(_, listing)| !listing.instances.is_empty());
-            for (group, _) in seen_there {
+            let there = groups.filter(|(_, listing)| {
+                let mut phases = listing.instances.iter().map(|listed| &listed.phase);
+                phases.any(|phase| *phase != ProviderPhase::Terminated)
+            });
+            for (group, _) in there {
                 seen.entry(group.clone()).or_default().insert(id.clone());
             }
         }

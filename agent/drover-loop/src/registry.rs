@@ -69,6 +69,17 @@ pub enum RegistryError {
     Open(#[source] ProviderError),
 }
 
+impl RegistryError {
+    /// Returns whether this agent has nothing to do with providers of that type: it has made no instances there, unless it was
+    /// another program once, or its file said something else.
+    pub(crate) fn is_barred(&self) -> bool {
+        match self {
+            Self::Unknown { .. } | Self::NotAllowed { .. } => true,
+            Self::Settings { .. } | Self::Open(_) => false,
+        }
+    }
+}
+
 impl Registry {
     /// Makes a registry of `factories`.
     pub fn new(

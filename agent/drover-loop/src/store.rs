@@ -13,6 +13,7 @@ use drover_spec::record::{self, RecordedFleet};
 use serde::{Deserialize, Serialize};
 
 use crate::deletion::SeenUnder;
+use crate::first_look::FirstLook;
 use crate::fleet::GUARDS_MAX;
 use crate::lease::Lease;
 use crate::removals::Removals;
@@ -24,6 +25,7 @@ const APPLIED: &str = "applied";
 const FREEZE: &str = "freeze";
 const REMOVALS: &str = "removals";
 const CLOCK: &str = "clock";
+const FIRST_LOOK: &str = "first-look";
 const GROUP: &str = "group/";
 const MEMORY: &str = "memory/";
 const META: &str = "meta/";
@@ -109,6 +111,8 @@ pub(crate) struct Stored {
     pub(crate) freeze: Vec<Freeze>,
     pub(crate) removals: Removals,
     pub(crate) clock: Option<Timestamp>,
+    /// What is known since the start with an empty data directory. None: everything.
+    pub(crate) first_look: Option<FirstLook>,
     pub(crate) groups: BTreeMap<GroupName, StoredGroup>,
 }
 
@@ -132,6 +136,7 @@ impl Store {
             fleet: self.fleet(FLEET)?,
             freeze: self.json(FREEZE)?.unwrap_or_default(),
             removals: self.json(REMOVALS)?.unwrap_or_default(),
+            first_look: self.json(FIRST_LOOK)?,
             ..Stored::default()
         };
         for key in self.journal.keys(GUARDS)? {
@@ -262,6 +267,13 @@ impl Batch {
 
     pub(crate) fn clock(&mut self, now: Timestamp) -> &mut Self {
         self.put(CLOCK, now.to_string())
+    }
+
+    /// Keeps what is known since the start with an empty data directory. None: everything is.
+    pub(crate) fn first_look(&mut self, look: Option<&FirstLook>) -> &mut Self {
+        let bytes = look.map(|look| serde_json::to_vec(look).expect("texts encode"));
+        self.0.push((FIRST_LOOK.to_owned(), bytes));
+        self
     }
 
     pub(crate) fn recorded(&mut self, recorded: &RecordedGroup) -> &mut Self {

@@ -100,6 +100,11 @@ pub enum Hold {
         /// Why nobody knows.
         why: String,
     },
+    /// The group's provider lists instances of a group that does not use it. Nothing is withheld for it.
+    StrayInstances {
+        /// Whose.
+        why: String,
+    },
     /// Instances are being adopted, and nothing else is done before that.
     Adopting {
         /// How many are left.
@@ -395,6 +400,7 @@ impl Hold {
             Self::AdoptionContested { .. } => "AdoptionContested",
             Self::AdoptionRefused { .. } => "AdoptionRefused",
             Self::AdoptionUnknown { .. } => "AdoptionUnknown",
+            Self::StrayInstances { .. } => "StrayInstances",
             Self::Adopting { .. } => "Adopting",
             Self::PolicyDenied(_) => "PolicyDenied",
             Self::ApprovalNeeded(_) => "ApprovalNeeded",
@@ -551,6 +557,7 @@ impl fmt::Display for Hold {
             Self::AdoptionRefused { why } => {
                 write!(f, "what the document adopts cannot be adopted: {why}")
             }
+            Self::StrayInstances { why } => f.write_str(why),
             Self::AdoptionUnknown { why } => write!(
                 f,
                 "nobody knows what there is to adopt, so nothing is, and the group goes on with what it has: {why}"

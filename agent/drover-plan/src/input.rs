@@ -121,6 +121,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::Protected
         | Hold::SourceUnavailable { .. }
         | Hold::AdoptionUnknown { .. }
+        | Hold::StrayInstances { .. }
         | Hold::DestroyLimit { .. }
         | Hold::FleetDestroyLimit { .. } => FenceScope::Notice,
         Hold::ClockStepped

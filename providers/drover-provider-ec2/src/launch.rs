@@ -1,4 +1,4 @@
-//! Launches: one `RunInstances` for a batch, at the first offering that has room.
+//! Launches: one `RunInstances` for a batch, at the first offering that can be had.
 //!
 //! Every try of one batch has the same `ClientToken`, ours. So EC2 itself says whether a batch was made already,
 //! by whichever offering: a try that differs from the one that worked is answered with
@@ -25,6 +25,16 @@ const ACTION: &str = "RunInstances";
 /// Most offerings that one call tries: each costs one of the two `RunInstances` a second that an account has.
 const TRIES_MAX: usize = 8;
 
+/// The limit of one type.
+const LIMIT_OF_TYPE: &str = "InstanceLimitExceeded";
+
+/// Limits that another type may not have reached: of virtual CPUs, on demand and as spot capacity, and of one type.
+const LIMITS_OF_TYPES: [&str; 3] = [
+    "VcpuLimitExceeded",
+    "MaxSpotInstanceCountExceeded",
+    LIMIT_OF_TYPE,
+];
+
 /// The waits between looks for what a token has made: its listing may be behind by seconds.
 const LOOKS: [Duration; 6] = [
     Duration::from_millis(0),
@@ -42,11 +52,36 @@ struct Choice {
     at: Where,
 }
 
+/// Why a try made nothing, where another offering may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Lack {
+    /// It can never work there, whatever room there is.
+    Support,
+    /// The account may have no more of it.
+    Limit,
+    /// There is no room.
+    Room,
+}
+
 /// How a try ended that made nothing.
 struct Shortage {
     error: CallError,
-    /// Whether it can never work there, whatever room there is.
-    unsupported: bool,
+    lack: Lack,
+}
+
+impl Shortage {
+    /// Returns what an error lacks. None: no other offering would change anything.
+    fn of(error: &CallError) -> Option<Lack> {
+        if error.is("Unsupported") {
+            Some(Lack::Support)
+        } else if error.class == ErrorClass::Capacity {
+            Some(Lack::Room)
+        } else if LIMITS_OF_TYPES.iter().any(|code| error.is(code)) {
+            Some(Lack::Limit)
+        } else {
+            None
+        }
+    }
 }
 
 impl Region {
@@ -69,35 +104,47 @@ impl Region {
                     .min_by_key(|choice| self.cooling.until(&choice.offering)),
             );
         }
-        warm.truncate(TRIES_MAX);
-        let mut last = None;
-        let mut unsupported_everywhere = warm.len() == all;
-        for choice in &warm {
+        let mut tried = 0;
+        let mut worst: Option<Shortage> = None;
+        for choice in warm {
+            // A limit that an earlier try has met is met by the type in every other place, too.
+            let learned = tried > 0 && self.cooling.until(&choice.offering).is_some();
+            if learned || tried == TRIES_MAX {
+                continue;
+            }
+            tried += 1;
             match self.try_at(launch, choice).await? {
                 Ok(provisioned) => return Ok(provisioned),
-                Err(Shortage { error, unsupported }) => {
-                    unsupported_everywhere &= unsupported;
-                    last = Some(error);
+                Err(shortage) if worst.as_ref().is_none_or(|it| it.lack <= shortage.lack) => {
+                    worst = Some(shortage);
                 }
+                Err(_) => {}
             }
         }
-        let Some(error) = last else {
+        let Some(Shortage { error, lack }) = worst else {
             return Err(invalid("nothing to launch"));
         };
         // An earlier call with this token may have worked at an offering that was left out now.
-        if warm.len() < all
+        if tried < all
             && let Some(made) = self.made_before(launch.request).await?
         {
             return Ok(made);
         }
-        if unsupported_everywhere {
-            return Err(ProviderError::new(
-                ErrorClass::InvalidSpec,
-                error.to_string(),
-            ));
-        }
-        let message = format!("{error} ({} of {all} offerings tried)", warm.len());
-        Err(ProviderError::new(ErrorClass::Capacity, message))
+        let no_room = choices
+            .iter()
+            .any(|choice| self.cooling.has_no_room(&choice.offering));
+        let class = match lack {
+            Lack::Support if tried == all => {
+                return Err(ProviderError::new(
+                    ErrorClass::InvalidSpec,
+                    error.to_string(),
+                ));
+            }
+            Lack::Limit if tried < TRIES_MAX && !no_room => ErrorClass::Quota,
+            Lack::Support | Lack::Limit | Lack::Room => ErrorClass::Capacity,
+        };
+        let message = format!("{error} ({tried} of {all} offerings tried)");
+        Err(ProviderError::new(class, message))
     }
 
     /// Returns what may be asked for, in order: each type in every place, then the next type.
@@ -170,7 +217,7 @@ impl Region {
         }
     }
 
-    /// Tries one offering. The inner error: there is no room.
+    /// Tries one offering. The inner error: another one may do.
     async fn try_at(
         self: &Arc<Self>,
         launch: &Launch<'_>,
@@ -206,12 +253,17 @@ impl Region {
                 }
             }
             Err(error) => {
-                let unsupported = error.is("Unsupported");
-                if error.class == ErrorClass::Capacity || unsupported {
-                    self.cooling.cool(&choice.offering);
-                    return Ok(Err(Shortage { error, unsupported }));
+                let Some(lack) = Shortage::of(&error) else {
+                    return Err(error.into());
+                };
+                match lack {
+                    Lack::Support | Lack::Room => self.cooling.cool(&choice.offering),
+                    Lack::Limit if error.is(LIMIT_OF_TYPE) => {
+                        self.cooling.cool_type(&choice.offering);
+                    }
+                    Lack::Limit => self.cooling.cool_family(&choice.offering),
                 }
-                Err(error.into())
+                Ok(Err(Shortage { error, lack }))
             }
         }
     }

@@ -18,7 +18,7 @@
 //! | --- | --- |
 //! | `schema`, `settings`, `properties` | what documents may say |
 //! | `region` | client, budget and caches that documents of one account and region share |
-//! | `budget`, `cooling`, `error` | EC2's limits, offerings without room, what its errors mean |
+//! | `budget`, `cooling`, `error` | EC2's limits, offerings that cannot be had, what its errors mean |
 //! | `listing`, `notices` | what is there, and what is about to happen to it |
 //! | `launch`, `request`, `tags` | making instances |
 //! | `ending`, `book` | ending them; what is known between listings |

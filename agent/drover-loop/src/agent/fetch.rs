@@ -555,7 +555,7 @@ impl Agent {
 
     /// Takes up what the state branch has, with an empty data directory.
     fn restore(&mut self, restored: Restored, epoch: Epoch, batch: &mut Batch) {
-        self.adopting = true;
+        self.whereabouts.begin(batch);
         for (name, (mut recorded, seen)) in restored.groups {
             recorded.epoch = epoch;
             let committed = Some(crate::material::digest(&recorded));

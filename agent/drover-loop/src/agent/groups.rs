@@ -14,7 +14,7 @@ use tokio::task::{Id, JoinError};
 use tokio::time::error::Elapsed;
 use tracing::{Instrument as _, debug, debug_span, error, info};
 
-use super::observation::{Observation, elsewhere};
+use super::observation::Observation;
 use super::{Agent, GuardRound, plain};
 use crate::entry::{self, GroupEntry, set_condition};
 use crate::observe::{Observed, OpenScope};
@@ -274,12 +274,10 @@ impl Agent {
             let why = format!("its recorded state on the state branch cannot be read: {why}");
             holds.push(Hold::ObservationPartial { why });
         }
-        if let Some(why) = &observation.adopting {
-            holds.push(Hold::ObservationPartial { why: why.clone() });
-        }
         let mut fences: Vec<Held> = holds.into_iter().map(plain).collect();
         fences.extend(self.brake.hold(name));
-        fences.extend(elsewhere(name, observation));
+        fences.extend(self.astray(name, observation));
+        fences.extend(self.claimed(name, observation));
         if let Some(entry) = self.groups.get(name) {
             fences.extend(entry.notices.iter().cloned());
         }

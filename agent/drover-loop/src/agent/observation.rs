@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use drover_model::{
-    Completeness, GroupName, Held, Hold, Kind, ProviderDoc, ProviderName, Timestamp,
-};
+use drover_model::{GroupName, Kind, ProviderDoc, ProviderName, Timestamp};
 use tracing::{info, warn};
 
-use super::{Agent, plain};
+use super::Agent;
 use crate::entry::GroupEntry;
+use crate::first_look::Missing;
 use crate::observe::{Asking, Observed, OpenScope, ScopeKey, groups_seen};
 use crate::registry::RegistryError;
 use crate::source::chain;
@@ -30,9 +29,9 @@ pub(super) struct Observation {
     /// What there is that groups adopt.
     pub(super) surveyors: Surveyors,
     /// In which scopes each group has instances.
-    seen: BTreeMap<GroupName, BTreeSet<String>>,
-    /// Why nothing may be done yet after the start with an empty data directory.
-    pub(super) adopting: Option<String>,
+    pub(super) seen: BTreeMap<GroupName, BTreeSet<String>>,
+    /// What was never seen since the start with an empty data directory. None: nothing is missing.
+    pub(super) missing: Option<Missing>,
 }
 
 impl Agent {
@@ -40,6 +39,7 @@ impl Agent {
     /// the repository.
     pub(super) async fn observe(&mut self, now: Timestamp) -> Observation {
         let mut observation = Observation::default();
+        let mut unopened = BTreeMap::new();
         for (name, entry) in &self.groups {
             let Some(key) = self.scope_key(entry) else {
                 continue;
@@ -49,25 +49,19 @@ impl Agent {
                     .scopes
                     .open(&self.registry, &key, self.pass)
                     .map_or_else(
-                        |error| Err((key.name.clone(), chain(&error))),
+                        |error| {
+                            let why = chain(&error);
+                            unopened.insert(key.id(), error);
+                            Err((key.name.clone(), why))
+                        },
                         |scope| Ok((key.id(), scope)),
                     ),
                 Err(missing) => Err(missing),
             };
             observation.scopes.insert(name.clone(), opened);
         }
-        // Instances may be left in providers that no group uses any more.
         let looks = self.orphans.is_due(now);
-        if self.adopting || looks {
-            for provider in self.fleet.documents.providers.values() {
-                let key = key_of(&provider.value);
-                if let Err(RegistryError::Open(error)) =
-                    self.scopes.open(&self.registry, &key, self.pass)
-                {
-                    warn!(provider = %key.name, error = %error, "provider not opened");
-                }
-            }
-        }
+        self.open_unused(looks, unopened);
         self.scopes.close_unused(self.pass);
         let asking = Asking {
             fleet: &self.settings.fleet,
@@ -83,10 +77,33 @@ impl Agent {
         observation.observed = self.scopes.list(&asking).await;
         observation.surveyors.found = self.surveys.collect(deadline, &asking).await;
         observation.seen = groups_seen(&observation.observed);
-        self.adopt(&mut observation);
+        self.look_first(&mut observation, now).await;
+        self.judge_claims(&observation);
         self.note_providers(&observation);
         self.watch_orphans(&observation, looks, now);
         observation
+    }
+
+    /// Opens the providers that no group uses: instances may be left there, which are looked for now and then, and after the
+    /// start with an empty data directory until it is known. `unopened` has what groups use and cannot be opened.
+    fn open_unused(&mut self, looks: bool, mut unopened: BTreeMap<String, RegistryError>) {
+        let first = self.whereabouts.look.as_ref();
+        for provider in self.fleet.documents.providers.values() {
+            let key = key_of(&provider.value);
+            let id = key.id();
+            let wanted = looks || first.is_some_and(|look| look.wants(&id));
+            if !wanted || unopened.contains_key(&id) {
+                continue;
+            }
+            if let Err(error) = self.scopes.open(&self.registry, &key, self.pass) {
+                let known = self.whereabouts.unopened.get(&id) == Some(&error);
+                if matches!(error, RegistryError::Open(_)) && !known {
+                    warn!(provider = %key.name, error = chain(&error), "provider not opened");
+                }
+                unopened.insert(id, error);
+            }
+        }
+        self.whereabouts.unopened = unopened;
     }
 
     /// Returns what is to be asked for the groups that adopt, by group, and of whom: for the document in force and for
@@ -166,40 +183,6 @@ impl Agent {
             }
             _ => Some(Ok(key_of(&found.value))),
         }
-    }
-
-    /// After the start with an empty data directory: finds out whether every scope was listed whole.
-    fn adopt(&mut self, observation: &mut Observation) {
-        if !self.adopting {
-            return;
-        }
-        let unlisted = observation
-            .observed
-            .values()
-            .find_map(|observed| match observed {
-                Observed::Fresh(listing) => match &listing.empty.completeness {
-                    Completeness::Complete => None,
-                    Completeness::Partial { why } => Some(why.clone()),
-                },
-                Observed::Waiting => Some("a provider has not answered yet".to_owned()),
-                Observed::Failed(failure) => Some(failure.message.clone()),
-            });
-        let missing = match &self.snapshot {
-            None => Some("the source was not read yet".to_owned()),
-            Some(_) => unlisted,
-        };
-        if let Some(why) = missing {
-            observation.adopting = Some(format!(
-                "the data directory was empty, and not every provider was listed yet: {why}"
-            ));
-            return;
-        }
-        let found: usize = observation.seen.len();
-        info!(
-            groups = found,
-            "every provider listed after the start without data"
-        );
-        self.adopting = false;
     }
 
     /// Notes what people want to know about providers.
@@ -284,7 +267,9 @@ impl Agent {
     /// that cannot be told now, because a document that cannot be read may be its own.
     fn known_groups(&self) -> Option<impl Fn(&GroupName) -> bool + use<>> {
         let snapshot = self.snapshot.clone()?;
-        let readable = snapshot.identities_readable && !self.desired_stale && !self.adopting;
+        let first = self.whereabouts.look.as_ref();
+        let blind = first.is_some_and(|look| !look.has_read_source());
+        let readable = snapshot.identities_readable && !self.desired_stale && !blind;
         let journal = self.journal.groups().ok().filter(|_| readable)?;
         let recorded: BTreeSet<GroupName> = self.groups.keys().cloned().collect();
         let unreadable: BTreeSet<String> = self.unreadable.keys().cloned().collect();
@@ -297,24 +282,10 @@ impl Agent {
     }
 }
 
-fn key_of(provider: &ProviderDoc) -> ScopeKey {
+pub(super) fn key_of(provider: &ProviderDoc) -> ScopeKey {
     ScopeKey {
         name: provider.name.clone(),
         type_: provider.type_.clone(),
         settings: provider.settings.clone(),
     }
-}
-
-/// Returns a fence when the group has instances in another scope than its own, which happens when
-/// the data directory was lost and the document moved to another provider meanwhile.
-pub(super) fn elsewhere(name: &GroupName, observation: &Observation) -> Option<Held> {
-    let (own, _) = observation.scopes.get(name)?.as_ref().ok()?;
-    let seen = observation.seen.get(name)?;
-    if seen.contains(own) {
-        return None;
-    }
-    let other = seen.iter().next()?;
-    let other = other.split('/').next().unwrap_or_default();
-    let why = format!("its instances are in provider {other}, which its document does not name");
-    Some(plain(Hold::ObservationPartial { why }))
 }

@@ -274,46 +274,16 @@ spec: {type: stuck}
 #[tokio::test]
 async fn a_provider_that_never_lists_delays_nobody_else() {
     let mut world = world_with_stuck(Op::List);
-    // With an empty data directory every provider comes first; this one has been listed before.
-    world.start();
     let begun = Instant::now();
-    world.passes(3).await;
+    world.passes(5).await;
     assert_eq!(world.holds("slow"), ["ObservationStale"]);
     assert!(begun.elapsed() < Duration::from_secs(2));
-    // Everybody waits for it after the start without data, and says so.
-    assert_eq!(world.holds("web"), ["ObservationPartial"]);
+    // Also not at the start without data: none of its instances can be there.
+    assert_eq!(world.status("web").recorded.phase, GroupPhase::Converged);
     world.restart();
     world.passes(5).await;
     assert_eq!(world.status("web").recorded.phase, GroupPhase::Converged);
     assert_eq!(world.holds("slow"), ["ObservationStale"]);
-}
-
-#[tokio::test]
-async fn without_data_nothing_is_done_until_every_provider_was_listed() {
-    let mut world = World::web();
-    world.converge().await;
-    let provider = PROVIDER
-        .replace("name: local", "name: tar")
-        .replace("type: simulated, bootTime: 2s", "type: stuck");
-    let web = group("web", 5, "a");
-    let files = [
-        ("p.yaml", PROVIDER),
-        ("t.yaml", &*provider),
-        ("w.yaml", &*web),
-    ];
-    world.repository.commit(&files);
-    world.more_factories = vec![Arc::new(StuckFactory::new(&world.factory, Op::List))];
-    world.settings.limits.list_wait = Duration::from_millis(20);
-    world.restart_without_data();
-    world.passes(3).await;
-    assert_eq!(world.holds("web"), ["ObservationPartial"]);
-    assert_eq!(world.calls(Op::Provision), 1);
-    world
-        .repository
-        .commit(&[("p.yaml", PROVIDER), ("w.yaml", &web)]);
-    world.pass().await;
-    world.converge().await;
-    assert_eq!(world.living("web").len(), 5);
 }
 
 #[tokio::test]

@@ -488,6 +488,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::QuorumUnsettled { .. }
         | Hold::ClusterDegraded { .. }
         | Hold::AdoptionUnknown { .. }
+        | Hold::StrayInstances { .. }
         | Hold::Protected
         | Hold::DeletionUnconfirmed { .. }
         | Hold::DrainTimeout

@@ -126,8 +126,13 @@ impl Draft<'_> {
             .rollout
             .as_ref()
             .is_some_and(|rollout| matches!(rollout.state, RolloutState::Paused(_)));
-        // Whether there is more to adopt is nothing that keeps the group from its target.
-        let beside = |hold: &Hold| matches!(hold, Hold::AdoptionUnknown { .. });
+        // Whether there is more to adopt, or others have instances there, keeps the group from no target.
+        let beside = |hold: &Hold| {
+            matches!(
+                hold,
+                Hold::AdoptionUnknown { .. } | Hold::StrayInstances { .. }
+            )
+        };
         let mut holds = self.holds.iter().map(|held| &held.hold);
         let stuck = holds.any(|hold| !hold.is_routine() && !beside(hold));
         if self.course == Course::Removes {
@@ -352,6 +357,7 @@ fn goes_on(before: &Held, now: &Held) -> bool {
         | (Hold::ScalingRate { .. }, Hold::ScalingRate { .. })
         | (Hold::MembershipUnclear { .. }, Hold::MembershipUnclear { .. })
         | (Hold::AdoptionUnknown { .. }, Hold::AdoptionUnknown { .. })
+        | (Hold::StrayInstances { .. }, Hold::StrayInstances { .. })
         | (Hold::ClusterDegraded { .. }, Hold::ClusterDegraded { .. })
         | (Hold::ClusterUnknown { .. }, Hold::ClusterUnknown { .. })
         | (Hold::QuorumUnproven { .. }, Hold::QuorumUnproven { .. })

@@ -152,6 +152,7 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::EpochConflict { .. } => Some(Exit::Partial),
         Hold::Adopting { .. }
         | Hold::AdoptionUnknown { .. }
+        | Hold::StrayInstances { .. }
         | Hold::ObservationPartial { .. }
         | Hold::ObservationStale
         | Hold::ObservationEmptied { .. }

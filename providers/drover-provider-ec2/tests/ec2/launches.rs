@@ -158,6 +158,103 @@ async fn a_type_without_room_is_left_alone_and_the_next_one_taken() {
     assert_eq!(types, ["t3a.micro", "t3a.micro"]);
 }
 
+/// Of these types the first is asked for, and the others follow, in two subnets.
+fn types(list: &[&str], more: &[(&str, Value)]) -> Value {
+    let mut all = vec![
+        ("instanceType", list[0].into()),
+        ("subnets", texts(&["subnet-a", "subnet-b"])),
+    ];
+    if list.len() > 1 {
+        all.push(("fallbackTypes", texts(&list[1..])));
+    }
+    all.extend(more.iter().cloned());
+    running_with(&all)
+}
+
+#[tokio::test]
+async fn where_the_account_may_have_no_more_of_a_type_the_next_one_under_another_limit_is_taken() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    fake.world().limited.insert(("m5.xlarge".to_owned(), false));
+    let list = ["m5.xlarge", "c7g.2xlarge", "g5.xlarge"];
+    let made = provider.provision(&request(1, 1, types(&list, &[]))).await;
+    assert_eq!(made.unwrap().made.len(), 1);
+    assert_eq!(
+        fake.calls()["RunInstances"],
+        2,
+        "one subnet only, and no larger type under the same limit"
+    );
+    let made = provider.provision(&request(2, 1, types(&list, &[]))).await;
+    assert_eq!(made.unwrap().made.len(), 1);
+    assert_eq!(fake.calls()["RunInstances"], 1, "that is remembered");
+    let taken: Vec<String> = fake.world().living().map(|one| one.type_.clone()).collect();
+    assert_eq!(taken, ["g5.xlarge", "g5.xlarge"]);
+    // A smaller one may still fit.
+    let list = ["m5.xlarge", "m5.large"];
+    let made = provider.provision(&request(3, 1, types(&list, &[]))).await;
+    assert_eq!(made.unwrap().made.len(), 1);
+    // Spot capacity has limits of its own.
+    let spot = [("market", "spot".into())];
+    let list = ["m5.xlarge", "p4d.24xlarge"];
+    let batch = request(4, 1, types(&list, &spot));
+    assert_eq!(provider.provision(&batch).await.unwrap().made.len(), 1);
+    fake.world().limited.insert(("m5.xlarge".to_owned(), true));
+    let batch = request(5, 1, types(&list, &spot));
+    assert_eq!(provider.provision(&batch).await.unwrap().made.len(), 1);
+    let taken: Vec<String> = fake.world().living().map(|one| one.type_.clone()).collect();
+    assert_eq!(taken[2..], ["m5.large", "m5.xlarge", "p4d.24xlarge"]);
+}
+
+#[tokio::test]
+async fn limits_everywhere_are_a_quota_and_with_a_full_place_beside_them_it_is_room() {
+    let fake = instant();
+    let limited = ["m5.xlarge", "g5.xlarge"];
+    let limited = limited.map(|type_| (type_.to_owned(), false));
+    fake.world().limited.extend(limited);
+    let provider = open(&factory(&fake.endpoint()));
+    let batch = |list: &[&str]| request(1, 1, types(list, &[]));
+    for _ in 0..2 {
+        let refused = provider
+            .provision(&batch(&["m5.xlarge", "g5.xlarge"]))
+            .await;
+        let error = refused.unwrap_err();
+        assert_eq!(error.class, ErrorClass::Quota, "{error}");
+        assert!(error.message.contains("VcpuLimitExceeded"), "{error}");
+    }
+    let provider = open(&factory(&fake.endpoint()));
+    for subnet in ["subnet-a", "subnet-b"] {
+        let key = ("t3.micro".to_owned(), subnet.to_owned());
+        fake.world().room.insert(key, 0);
+    }
+    // First asked for alone, so that it is left out of the second call, and last by both.
+    for list in [&["t3.micro"][..], &["t3.micro", "m5.xlarge"]] {
+        let error = provider.provision(&batch(list)).await.unwrap_err();
+        assert_eq!(error.class, ErrorClass::Capacity, "{error}");
+    }
+    let provider = open(&factory(&fake.endpoint()));
+    let both = provider.provision(&batch(&["t3.micro", "m5.xlarge"])).await;
+    let error = both.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Capacity, "{error}");
+    // The limit of one type is met in every place, and says nothing of another one.
+    let provider = open(&factory(&fake.endpoint()));
+    fake.world()
+        .refuse("RunInstances", "InstanceLimitExceeded", 1);
+    fake.calls();
+    let made = provider
+        .provision(&batch(&["m6i.large", "m6i.xlarge"]))
+        .await;
+    assert_eq!(made.unwrap().made.len(), 1);
+    assert_eq!(fake.calls()["RunInstances"], 2);
+    let taken = fake.world().living().next().map(|one| one.type_.clone());
+    assert_eq!(taken.as_deref(), Some("m6i.xlarge"));
+    // A limit that has nothing to do with types ends the call.
+    fake.world()
+        .refuse("RunInstances", "VolumeLimitExceeded", 1);
+    let refused = provider.provision(&batch(&["m6i.large", "t3.nano"])).await;
+    assert_eq!(refused.unwrap_err().class, ErrorClass::Quota);
+    assert_eq!(fake.calls()["RunInstances"], 1);
+}
+
 #[tokio::test]
 async fn a_repeated_call_finds_what_was_made_at_an_offering_that_has_cooled_since() {
     let fake = Fake::start(slow());

@@ -52,6 +52,7 @@ fn data_of(hold: &Hold) -> MapOf {
         | Hold::EpochConflict { why }
         | Hold::AdoptionRefused { why }
         | Hold::AdoptionUnknown { why }
+        | Hold::StrayInstances { why }
         | Hold::SourceUnavailable { why } => map.text("why", why),
         Hold::ObservationEmptied { expected } => map.number("expected", *expected),
         Hold::ProviderFailed { class, message } => {
@@ -324,6 +325,9 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
             why: data.text("why")?,
         },
         "AdoptionUnknown" => Hold::AdoptionUnknown {
+            why: data.text("why")?,
+        },
+        "StrayInstances" => Hold::StrayInstances {
             why: data.text("why")?,
         },
         "Adopting" => Hold::Adopting {

@@ -58,6 +58,24 @@ fn kind(form: &Form) -> Result<(String, String), Refusal> {
     Ok((image, or("InstanceType", "t3.template")))
 }
 
+/// Refuses a type of which the account may have no more.
+fn limit(world: &World, type_: &str, spot: bool) -> Result<(), Refusal> {
+    if !world.limited.contains(&(type_.to_owned(), spot)) {
+        return Ok(());
+    }
+    Err(if spot {
+        Refusal::new(
+            "MaxSpotInstanceCountExceeded",
+            "Max spot instance count exceeded",
+        )
+    } else {
+        let words = format!(
+            "You have requested more vCPU capacity than your current vCPU limit of 32 allows for the instance bucket that the specified instance type {type_} belongs to."
+        );
+        Refusal::new("VcpuLimitExceeded", words)
+    })
+}
+
 fn run(world: &mut World, form: &Form) -> Answer {
     let token = form.text("ClientToken").unwrap_or_default().to_owned();
     if let Some(spent) = world.tokens.get(&token) {
@@ -72,6 +90,8 @@ fn run(world: &mut World, form: &Form) -> Answer {
         type_.clone(),
         subnet.clone().unwrap_or_else(|| zone.clone()),
     );
+    let spot = form.text("InstanceMarketOptions.MarketType") == Some("spot");
+    limit(world, &type_, spot)?;
     let room = world.room.get(&key).copied().unwrap_or(usize::MAX);
     let count = form.number("MaxCount").unwrap_or(1).min(room);
     if count < form.number("MinCount").unwrap_or(1) {

@@ -3,7 +3,7 @@
 //!
 //! It keeps what Amazon's documentation promises and what makes EC2 hard: tokens that are enforced with their
 //! parameters, states that take time, listings that are behind, terminated instances that stay listed, pages,
-//! calls that are turned away, offerings without room, batches that are made in part, answers that are lost.
+//! calls that are turned away, limits of the account, offerings without room, batches that are made in part, answers that are lost.
 //! It counts every call.
 
 use std::collections::BTreeMap;

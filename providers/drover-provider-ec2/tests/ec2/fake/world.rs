@@ -1,6 +1,6 @@
 //! What the double holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use drover_model::Timestamp;
@@ -112,6 +112,8 @@ pub(crate) struct World {
     pub(crate) subnets: BTreeMap<String, String>,
     /// Room left, by type and place (subnet, else zone). Absent: there is room.
     pub(crate) room: BTreeMap<(String, String), usize>,
+    /// Types of which the account may have no more, on demand or as spot capacity.
+    pub(crate) limited: BTreeSet<(String, bool)>,
     /// Refusals to come, by action.
     pub(crate) refusals: BTreeMap<String, Vec<Refusal>>,
     /// Answers to lose, by action.
@@ -122,7 +124,7 @@ pub(crate) struct World {
     pub(crate) tags_behind: usize,
     pub(crate) groups: BTreeMap<String, super::scaling::ScalingGroup>,
     /// Scaling groups that were.
-    pub(crate) past_groups: std::collections::BTreeSet<String>,
+    pub(crate) past_groups: BTreeSet<String>,
     /// How many versions each launch template has.
     pub(crate) template_versions: usize,
     /// Most scaling groups of a page.
@@ -148,12 +150,13 @@ impl World {
             made: BTreeMap::new(),
             subnets: subnets.into(),
             room: BTreeMap::new(),
+            limited: BTreeSet::new(),
             refusals: BTreeMap::new(),
             losses: BTreeMap::new(),
             rival: None,
             tags_behind: 0,
             groups: BTreeMap::new(),
-            past_groups: std::collections::BTreeSet::new(),
+            past_groups: BTreeSet::new(),
             template_versions: 9,
             scaling_page: 100,
             refreshes_wait: false,

@@ -61,6 +61,7 @@ pub(super) fn subject(held: &Held) -> String {
         | Hold::OwnerStillActs { .. }
         | Hold::AdoptionRefused { .. }
         | Hold::AdoptionUnknown { .. }
+        | Hold::StrayInstances { .. }
         | Hold::Adopting { .. }
         | Hold::WindowClosed { .. }
         | Hold::BudgetExhausted { .. }
