@@ -128,6 +128,23 @@ fn what_the_shipped_programs_take_is_known_without_asking_them() {
 
     let named = sandbox.path("work/providers/aws.yaml");
     fs::write(&named, ec2("{region: eu-central-1}")).unwrap();
+    for (wrong, says) in [
+        (
+            "{}",
+            "expected `imageId` and `instanceType`, or `launchTemplate`",
+        ),
+        (
+            "{launchTemplate: {id: lt-1, name: a, version: '1'}}",
+            "expected exactly one of `id`, or `name`, found `id` and `name`",
+        ),
+        (
+            "{launchTemplate: {id: lt-1, version: $Latest}}",
+            "launchTemplate.version: expected digits, as text",
+        ),
+    ] {
+        sandbox.write("work/groups/web.yaml", &on_ec2(wrong));
+        sandbox.drover(&["validate", "work"]).exits(1).prints(says);
+    }
     sandbox.write("work/groups/web.yaml", &on_ec2(fine));
     let ran = sandbox.drover(&["validate", "work"]).exits(0);
     assert!(!ran.stderr.contains("not checked"), "{}", ran.stderr);

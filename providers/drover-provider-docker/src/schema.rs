@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use drover_model::FieldClass;
-use drover_provider::{Field, ObjectSchema, Others, Shape};
+use drover_provider::{Field, ObjectSchema, Others, Rules, Shape};
 
 /// A field's name, shape, whether it is required, and what it is.
 type Row = (&'static str, Shape, bool, &'static str);
@@ -225,7 +225,10 @@ fn mount() -> Shape {
             "Whether it is only read, `false` unless written.",
         ),
     ];
-    Shape::Object(object(rows, FieldClass::Replace))
+    Shape::Object(ObjectSchema {
+        rules: Rules::one_of(&[&["volume"], &["memoryMiB"], &["path"]]),
+        ..object(rows, FieldClass::Replace)
+    })
 }
 
 fn ulimit() -> Shape {
@@ -301,6 +304,7 @@ fn object(rows: Vec<Row>, class: FieldClass) -> ObjectSchema {
     ObjectSchema {
         fields: fields.collect::<BTreeMap<_, _>>(),
         others: Others::Refused,
+        rules: Rules::default(),
     }
 }
 

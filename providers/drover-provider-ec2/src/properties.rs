@@ -110,29 +110,10 @@ pub(crate) fn checked(schema: &ObjectSchema, value: &Value) -> Result<(), Provid
 /// `InvalidSpec`: the first mistake.
 pub(crate) fn decode(value: &Value) -> Result<Properties, ProviderError> {
     checked(&crate::schema::properties(), value)?;
-    let launch_template = value
-        .get("launchTemplate")
-        .map(launch_template)
-        .transpose()?;
+    let launch_template = value.get("launchTemplate").map(launch_template);
     let image_id = text(value, "imageId");
     let mut types: Vec<String> = text(value, "instanceType").into_iter().collect();
-    if launch_template.is_none() {
-        for (name, missing) in [
-            ("imageId", image_id.is_none()),
-            ("instanceType", types.is_empty()),
-        ] {
-            if missing {
-                return Err(invalid(format!(
-                    "`{name}` is missing, and there is no `launchTemplate` that says it"
-                )));
-            }
-        }
-    }
-    let fallback = texts(value, "fallbackTypes").unwrap_or_default();
-    if types.is_empty() && !fallback.is_empty() {
-        return Err(invalid("`fallbackTypes` without `instanceType`"));
-    }
-    types.extend(fallback);
+    types.extend(texts(value, "fallbackTypes").unwrap_or_default());
     let subnets = texts(value, "subnets").unwrap_or_default();
     if types.len() > CHOICES_MAX || subnets.len() > CHOICES_MAX {
         return Err(invalid(format!(
@@ -166,22 +147,14 @@ pub(crate) fn decode(value: &Value) -> Result<Properties, ProviderError> {
     Ok(properties)
 }
 
-pub(crate) fn launch_template(value: &Value) -> Result<LaunchTemplate, ProviderError> {
-    let template = LaunchTemplate {
+/// Decodes how a launch template is named. Only a number is a version: what `$Latest` stands for changes without a commit, and
+/// instances would differ under one digest.
+pub(crate) fn launch_template(value: &Value) -> LaunchTemplate {
+    LaunchTemplate {
         id: text(value, "id"),
         name: text(value, "name"),
         version: text(value, "version").unwrap_or_default(),
-    };
-    if template.id.is_some() == template.name.is_some() {
-        return Err(invalid("launchTemplate: either `id` or `name`"));
     }
-    // What they stand for changes without a commit: instances would differ under one digest.
-    if template.version.parse::<u64>().is_err() {
-        return Err(invalid(
-            "launchTemplate.version: the number of a version, as text",
-        ));
-    }
-    Ok(template)
 }
 
 fn spot(value: &Value) -> Result<Option<Spot>, ProviderError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use drover_model::FieldClass;
-use drover_provider::{Field, ObjectSchema, Others, Shape};
+use drover_provider::{Field, ObjectSchema, Others, Rules, Shape};
 
 /// The largest volume of EC2's, in GiB.
 const GIB_MAX: i64 = 64 * 1024;
@@ -27,6 +27,7 @@ pub(crate) fn object(rows: Vec<Row>, required: &[&str]) -> ObjectSchema {
     ObjectSchema {
         fields: fields.collect::<BTreeMap<_, _>>(),
         others: Others::Refused,
+        rules: Rules::default(),
     }
 }
 
@@ -145,19 +146,23 @@ fn disk(device: &'static str, of: FieldClass) -> Vec<Row> {
 
 /// Returns how a launch template is named.
 pub(crate) fn launch_template(class: FieldClass) -> ObjectSchema {
-    object(
+    let named = object(
         vec![
             row("id", text(), class, "Its id; or its name."),
             row("name", text(), class, "Its name; or its id."),
             row(
                 "version",
-                text(),
+                Shape::Digits,
                 class,
                 "A version's number. `$Latest` and `$Default` are refused: they change without a commit.",
             ),
         ],
         &["version"],
-    )
+    );
+    ObjectSchema {
+        rules: Rules::one_of(&[&["id"], &["name"]]),
+        ..named
+    }
 }
 
 /// Returns what `template.properties` may hold.
@@ -204,7 +209,12 @@ pub(crate) fn properties() -> ObjectSchema {
             "The instance metadata service.",
         ),
     ]);
-    object(rows, &[])
+    ObjectSchema {
+        rules: Rules::any_of(&[&["imageId", "instanceType"], &["launchTemplate"]])
+            .requiring("fallbackTypes", &["instanceType"])
+            .requiring("spotMaxPrice", &["market"]),
+        ..object(rows, &[])
+    }
 }
 
 fn metadata() -> ObjectSchema {

@@ -262,6 +262,7 @@ fn any_properties() -> ObjectSchema {
     ObjectSchema {
         fields: BTreeMap::new(),
         others: Others::Taken,
+        rules: drover_provider::Rules::default(),
     }
 }
 
@@ -334,5 +335,6 @@ fn settings_schema() -> ObjectSchema {
     ObjectSchema {
         fields: fields.into(),
         others: Others::Refused,
+        rules: drover_provider::Rules::default(),
     }
 }

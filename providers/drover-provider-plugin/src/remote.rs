@@ -117,6 +117,7 @@ pub(crate) fn properties(described: &DescribeResult) -> Result<ObjectSchema, Str
         None | Some(Json::Null) => Ok(ObjectSchema {
             fields: BTreeMap::new(),
             others: Others::Taken,
+            rules: drover_provider::Rules::default(),
         }),
         Some(schema) => ObjectSchema::from_json_schema(&from_json(schema))
             .map_err(|error| format!("`properties`: {error}")),

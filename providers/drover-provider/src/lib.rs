@@ -37,7 +37,7 @@ pub use flavors::{
     FlavorIndex, FlavorInstance, FlavorPrepared, FlavorRequest, FlavorSpec, FlavorSubject, Flavors,
     NoFlavors,
 };
-pub use schema::{Field, Mistake, ObjectSchema, Others, SchemaError, Shape, parse_duration};
+pub use schema::{Field, Mistake, ObjectSchema, Others, Rules, SchemaError, Shape, parse_duration};
 pub use secrets::{NoSecrets, SecretError, SecretSource, SecretText, Secrets, references};
 pub use user_data::{USER_DATA_MAX, interpreter, is_shell, is_user_data, user_data};
 

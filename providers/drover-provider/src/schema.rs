@@ -13,6 +13,8 @@ pub struct ObjectSchema {
     pub fields: BTreeMap<String, Field>,
     /// What fields of other names are.
     pub others: Others,
+    /// What the fields ask of each other.
+    pub rules: Rules,
 }
 
 /// What an object's fields are that its schema does not name.
@@ -45,6 +47,8 @@ pub enum Shape {
     String,
     /// One of these words.
     Word(Vec<String>),
+    /// Digits, as text.
+    Digits,
     /// A duration such as `90s`.
     Duration,
     /// A whole number within bounds, both inclusive.
@@ -126,6 +130,10 @@ impl ObjectSchema {
                 suggestion,
             });
         }
+        for (field, message) in self.rules.broken(map) {
+            let path = field.map_or_else(|| path.to_owned(), |field| join(path, field));
+            mistakes.push(mistake(&path, message));
+        }
     }
 
     /// Returns the JSON Schema (draft 7) of the object.
@@ -151,6 +159,7 @@ impl ObjectSchema {
         if !required.is_empty() {
             schema.insert("required".to_owned(), Value::List(required));
         }
+        self.rules.add_to(&mut schema);
         Value::Map(schema)
     }
 }
@@ -184,6 +193,8 @@ impl Shape {
                 suggestion: closest(word, words.iter()),
             }),
             (Self::Word(words), _) => expected(&format!("one of {}", words.join(", "))),
+            (Self::Digits, Value::String(text)) if is_digits(text) => {}
+            (Self::Digits, _) => expected("digits, as text"),
             (Self::Duration, Value::String(text)) if is_duration(text) => {}
             (Self::Duration, _) => expected("a duration such as 90s"),
             (Self::Integer { min, max }, Value::Int(number)) if (min..=max).contains(&number) => {}
@@ -218,6 +229,11 @@ impl Shape {
                 schema
             }
             Self::Boolean => typed("boolean"),
+            Self::Digits => {
+                let mut schema = typed("string");
+                schema.insert("pattern".to_owned(), DIGITS_PATTERN.into());
+                schema
+            }
             Self::Duration => {
                 let mut schema = typed("string");
                 schema.insert("pattern".to_owned(), DURATION_PATTERN.into());
@@ -244,6 +260,13 @@ impl Shape {
             Self::Any => BTreeMap::new(),
         })
     }
+}
+
+/// The form of digits as text, as a regular expression for JSON Schema.
+const DIGITS_PATTERN: &str = "^[0-9]+$";
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The form of a duration string, as a regular expression for JSON Schema.
@@ -295,8 +318,10 @@ fn closest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Option<St
 }
 
 mod parse;
+mod rules;
 
 pub use parse::SchemaError;
+pub use rules::Rules;
 
 #[cfg(test)]
 mod tests;

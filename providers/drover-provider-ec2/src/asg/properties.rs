@@ -199,7 +199,7 @@ pub(super) fn decode(value: &Value) -> Result<Properties, ProviderError> {
         min,
         max,
         desired,
-        launch_template: launch_template(template)?,
+        launch_template: launch_template(template),
         subnets: texts(value, "subnets").unwrap_or_default(),
         target_groups: texts(value, "targetGroups"),
         health_check_type: text(value, "healthCheckType"),

@@ -50,12 +50,12 @@ fn mistakes_say_where_they_are() {
     let many = Value::List(vec!["t".into(); CHOICES_MAX]);
     let template = |entries: &[(&str, Value)]| map(&[("launchTemplate", map(entries))]);
     let cases = [
-        (map(&[("instanceType", "t".into())]), "`imageId` is missing"),
-        (map(&[("imageId", "a".into())]), "`instanceType` is missing"),
+        (map(&[("instanceType", "t".into())]), "`imageId` and"),
+        (map(&[("imageId", "a".into())]), "and `instanceType`, or"),
         (map(&[("imgeId", "a".into())]), "unknown field `imgeId`"),
         (
             template(&[("version", "1".into())]),
-            "either `id` or `name`",
+            "exactly one of `id`, or `name`",
         ),
         (
             template(&[("name", "a".into()), ("version", "$Default".into())]),

@@ -35,6 +35,7 @@ impl Recorded {
         let any = ObjectSchema {
             fields: BTreeMap::new(),
             others: Others::Taken,
+            rules: drover_provider::Rules::default(),
         };
         Self {
             manifest: Manifest {

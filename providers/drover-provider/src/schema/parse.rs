@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{FieldClass, Value};
 
-use super::{DURATION_PATTERN, Field, ObjectSchema, Others, Shape};
+use super::{DIGITS_PATTERN, DURATION_PATTERN, Field, ObjectSchema, Others, Rules, Shape};
 
 /// The deepest nesting of a schema that is read: ten times what any provider of this repository has.
 const DEPTH_MAX: usize = 32;
@@ -44,6 +44,7 @@ impl ObjectSchema {
             Shape::Any
             | Shape::String
             | Shape::Word(_)
+            | Shape::Digits
             | Shape::Duration
             | Shape::Integer { .. }
             | Shape::Boolean
@@ -81,7 +82,11 @@ fn shape(path: &str, schema: &Value, depth: usize) -> Result<Shape, SchemaError>
             match map.get("pattern").map(Value::as_str) {
                 None => Ok(Shape::String),
                 Some(Some(DURATION_PATTERN)) => Ok(Shape::Duration),
-                Some(_) => Err(not_understood(path, "another `pattern` than a duration's")),
+                Some(Some(DIGITS_PATTERN)) => Ok(Shape::Digits),
+                Some(_) => {
+                    let what = "another `pattern` than that of a duration or of digits";
+                    Err(not_understood(path, what))
+                }
             }
         }
         "integer" => {
@@ -127,10 +132,22 @@ fn object(path: &str, map: &BTreeMap<String, Value>, depth: usize) -> Result<Sha
     only(
         path,
         map,
-        &["properties", "additionalProperties", "required"],
+        &[
+            "properties",
+            "additionalProperties",
+            "required",
+            "anyOf",
+            "oneOf",
+            "dependencies",
+        ],
     )?;
     let others = map.get("additionalProperties");
+    let rules = rules(path, map)?;
     let Some(properties) = map.get("properties") else {
+        if rules != Rules::default() {
+            let what = "`anyOf`, `oneOf` or `dependencies` without `properties`";
+            return Err(not_understood(path, what));
+        }
         let of = match others {
             None | Some(Value::Bool(true)) => Shape::Any,
             Some(Value::Bool(false)) => return Ok(Shape::Object(ObjectSchema::default())),
@@ -162,13 +179,59 @@ fn object(path: &str, map: &BTreeMap<String, Value>, depth: usize) -> Result<Sha
         };
         fields.insert(name.clone(), field);
     }
-    if let Some(name) = required.iter().find(|name| !fields.contains_key(**name)) {
-        return Err(form(
-            path,
-            format!("`required` names `{name}`, which is no property"),
-        ));
+    let mut named = required.iter().copied();
+    if let Some(name) = named.find(|name| !fields.contains_key(*name)) {
+        let what = format!("`required` names `{name}`, which is no property");
+        return Err(form(path, what));
     }
-    Ok(Shape::Object(ObjectSchema { fields, others }))
+    if let Some(name) = rules.names().find(|name| !fields.contains_key(*name)) {
+        let what = format!("a rule names `{name}`, which is no property");
+        return Err(form(path, what));
+    }
+    Ok(Shape::Object(ObjectSchema {
+        fields,
+        others,
+        rules,
+    }))
+}
+
+/// Reads what fields ask of each other: sets of names that must be there, and names that need others.
+fn rules(path: &str, map: &BTreeMap<String, Value>) -> Result<Rules, SchemaError> {
+    let sets = |keyword: &str| -> Result<Vec<Vec<String>>, SchemaError> {
+        let Some(written) = map.get(keyword) else {
+            return Ok(Vec::new());
+        };
+        let what = || format!("`{keyword}` of anything but lists of `required`");
+        let list = written
+            .as_list()
+            .ok_or_else(|| not_understood(path, what()))?;
+        let sets = list.iter().map(|one| {
+            let one = one.as_map().filter(|one| one.len() == 1);
+            let set = one.and_then(|one| names(one.get("required")?));
+            set.filter(|set| !set.is_empty())
+                .ok_or_else(|| not_understood(path, what()))
+        });
+        sets.collect()
+    };
+    let mut requires = BTreeMap::new();
+    if let Some(written) = map.get("dependencies") {
+        let what = "`dependencies` of anything but lists of names";
+        let written = written.as_map().ok_or_else(|| not_understood(path, what))?;
+        for (field, others) in written {
+            let others = names(others).ok_or_else(|| not_understood(path, what))?;
+            requires.insert(field.clone(), others);
+        }
+    }
+    Ok(Rules {
+        any_of: sets("anyOf")?,
+        one_of: sets("oneOf")?,
+        requires,
+    })
+}
+
+fn names(value: &Value) -> Option<Vec<String>> {
+    let names = value.as_list()?.iter().map(Value::as_str);
+    names.map(|name| name.map(str::to_owned)).collect()
 }
 
 fn required<'a>(

@@ -15,6 +15,7 @@ fn schema() -> ObjectSchema {
     let inner = ObjectSchema {
         fields: BTreeMap::from([("path".to_owned(), field(Shape::String, true))]),
         others: Others::Refused,
+        rules: Rules::default(),
     };
     let shapes = [
         (
@@ -37,6 +38,7 @@ fn schema() -> ObjectSchema {
     ObjectSchema {
         fields: fields.into(),
         others: Others::Refused,
+        rules: Rules::default(),
     }
 }
 
@@ -216,6 +218,7 @@ fn a_schema_that_is_published_is_read_back_as_it_was() {
 fn an_open_schema_takes_other_fields_and_still_checks_its_own() {
     let open = ObjectSchema {
         others: Others::Taken,
+        rules: Rules::default(),
         ..schema()
     };
     let value = map(&[("other", Value::Null), ("count", Value::Int(10))]);
@@ -313,4 +316,66 @@ fn a_text_may_come_from_a_secret_and_nothing_else_may() {
             "wait: expected no secret: only texts may come from one",
         ]
     );
+}
+
+#[test]
+fn fields_ask_for_each_other() {
+    let names = ["image", "size", "template", "id", "name", "price", "market"];
+    let fields = names.map(|name| (name.to_owned(), field(Shape::String, false)));
+    let of = |rules: Rules| ObjectSchema {
+        fields: fields.clone().into(),
+        others: Others::Refused,
+        rules,
+    };
+    let any =
+        of(Rules::any_of(&[&["image", "size"], &["template"]]).requiring("price", &["market"]));
+    let one = of(Rules::one_of(&[&["id"], &["name"]]));
+    let said = |schema: &ObjectSchema, written: &[&str]| -> Vec<String> {
+        let entries: Vec<(&str, Value)> = written.iter().map(|name| (*name, "x".into())).collect();
+        let found = schema.check(&map(&entries)).into_iter();
+        found
+            .map(|it| format!("{}: {}", it.path, it.message))
+            .collect()
+    };
+    let none: [&str; 0] = [];
+    for written in [
+        &["template"][..],
+        &["image", "size"],
+        &["image", "template"],
+    ] {
+        assert_eq!(said(&any, written), none, "{written:?}");
+    }
+    let neither = ": expected `image` and `size`, or `template`, found neither";
+    assert_eq!(said(&any, &[]), [neither]);
+    assert_eq!(said(&any, &["image"]), [neither]);
+    let useless = "price: it is of no use without `market`";
+    assert_eq!(said(&any, &["template", "price"]), [useless]);
+    assert_eq!(said(&any, &["template", "price", "market"]), none);
+    assert_eq!(said(&one, &["id"]), none);
+    let expected = ": expected exactly one of `id`, or `name`, found";
+    assert_eq!(said(&one, &[]), [format!("{expected} none of them")]);
+    assert_eq!(
+        said(&one, &["id", "name"]),
+        [format!("{expected} `id` and `name`")]
+    );
+    // A plugin in another language says the same with JSON Schema.
+    for schema in [any, one] {
+        let published = schema.to_json_schema();
+        assert_eq!(ObjectSchema::from_json_schema(&published), Ok(schema));
+    }
+}
+
+#[test]
+fn digits_are_a_text() {
+    let schema = ObjectSchema {
+        fields: [("version".to_owned(), field(Shape::Digits, true))].into(),
+        ..ObjectSchema::default()
+    };
+    let said = |value: Value| schema.check(&map(&[("version", value)])).len();
+    assert_eq!(said("12".into()), 0);
+    for wrong in ["$Latest".into(), "".into(), "1a".into(), Value::Int(1)] {
+        assert_eq!(said(wrong), 1);
+    }
+    let published = schema.to_json_schema();
+    assert_eq!(ObjectSchema::from_json_schema(&published), Ok(schema));
 }
