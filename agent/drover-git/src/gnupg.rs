@@ -162,6 +162,11 @@ pub(crate) fn verify(
     content: &[u8],
     signature: &str,
 ) -> Result<Result<SignedBy, SignatureError>, GitError> {
+    Ok(judge(&ask_whether(home, content, signature)?))
+}
+
+/// Returns what `gpg` says of a detached signature.
+fn ask_whether(home: &Path, content: &[u8], signature: &str) -> Result<String, GitError> {
     let io = |error: std::io::Error| failed(home, error.to_string());
     let mut file = tempfile::NamedTempFile::new().map_err(io)?;
     file.write_all(signature.as_bytes()).map_err(io)?;
@@ -170,8 +175,35 @@ pub(crate) fn verify(
     gpg.args(["--no-autostart", "--status-fd", "1", "--verify"])
         .arg(file.path())
         .arg("-");
-    let answer = ask(home, gpg, content)?;
-    Ok(judge(&answer.text))
+    Ok(ask(home, gpg, content)?.text)
+}
+
+/// Asks whether a detached signature was made with this key, whatever others its keyring has.
+pub(crate) fn verify_by(
+    key: &OpenPgpKey,
+    content: &[u8],
+    signature: &str,
+) -> Result<Result<SignedBy, SignatureError>, GitError> {
+    let answer = ask_whether(&key.home, content, signature)?;
+    Ok(judge(&answer).and_then(|signed| {
+        if made_with(&answer, &key.fingerprint) {
+            Ok(signed)
+        } else {
+            Err(SignatureError::Unknown { key: signed.key })
+        }
+    }))
+}
+
+/// Returns whether the key of a valid signature is this one, or belongs to it.
+fn made_with(status: &str, fingerprint: &str) -> bool {
+    let valid = status
+        .lines()
+        .find_map(|line| line.strip_prefix("[GNUPG:] VALIDSIG "));
+    // The first word is the key that signed, the tenth the key that it belongs to.
+    let words = valid.into_iter().flat_map(|line| line.split(' '));
+    let fingerprints = words.enumerate().filter(|(at, _)| matches!(at, 0 | 9));
+    let mut fingerprints = fingerprints.map(|(_, word)| word);
+    fingerprints.any(|found| found.eq_ignore_ascii_case(fingerprint))
 }
 
 /// Says in a line why `gpg` did not sign.

@@ -369,6 +369,11 @@ pub enum Hold {
         /// What was found.
         why: String,
     },
+    /// With an empty data directory, what the state branch has is not signed by anybody who counts.
+    StateUntrusted {
+        /// Which commit, and what to do.
+        why: String,
+    },
     /// The source cannot be read or was rewritten: what is in force stays so.
     SourceUnavailable {
         /// What happened.
@@ -452,6 +457,7 @@ impl Hold {
             Self::SecretUnresolved { .. } => "SecretUnresolved",
             Self::SourceOutage { .. } => "SourceOutage",
             Self::EpochConflict { .. } => "EpochConflict",
+            Self::StateUntrusted { .. } => "StateUntrusted",
             Self::SourceUnavailable { .. } => "SourceUnavailable",
         }
     }
@@ -777,6 +783,9 @@ impl fmt::Display for Hold {
                 )
             }
             Self::EpochConflict { why } => write!(f, "another agent holds the group: {why}"),
+            Self::StateUntrusted { why } => {
+                write!(f, "nothing is restored from the state branch: {why}")
+            }
             Self::SourceUnavailable { why } => {
                 write!(
                     f,

@@ -44,6 +44,8 @@ pub struct AgentConfig {
     pub source: Source,
     /// The branch of the same repository that recorded state goes to.
     pub state_branch: String,
+    /// Whose signatures on recorded state count, beside the agent's own.
+    pub state_signers: StateSigners,
     /// The folder of the journal and the caches: an absolute path.
     pub data_dir: PathBuf,
     /// Where the provider type `process` keeps its instances: an absolute path. None: a folder in
@@ -73,6 +75,15 @@ pub struct AgentConfig {
     pub notify: Option<NotifyConfig>,
     /// Whose reviews on the Git host count as approvals. None: nobody's.
     pub reviews: Option<ReviewsConfig>,
+}
+
+/// Whose signatures on recorded state count.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StateSigners {
+    /// A list of ssh keys.
+    pub signers: Option<PathBuf>,
+    /// The folder of a GnuPG keyring.
+    pub gnupg_home: Option<PathBuf>,
 }
 
 /// Where events are posted to.
@@ -340,23 +351,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
         _ => Mode::Act,
     };
     let source = source(&fields);
-    let state = fields.object("state");
-    let state_branch = branch(&state, "branch");
-    if let (Some(source), Some(state_branch)) = (&source, &state_branch)
-        && source.branch == *state_branch
-    {
-        let message = "recorded state cannot go to the watched branch";
-        let name = if fields.has("state") {
-            "state"
-        } else {
-            "source"
-        };
-        report.push(Diagnostic::error(
-            "inconsistent",
-            message,
-            fields.span_of(name),
-        ));
-    }
+    let (state_branch, state_signers) = state(report, &fields, source.as_ref());
     let data_dir = absolute(&fields, "dataDir");
     let process_dir = match fields.get("processDir").1 {
         Some(_) => absolute(&fields, "processDir"),
@@ -386,6 +381,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
         mode,
         source: source?,
         state_branch: state_branch?,
+        state_signers,
         data_dir: data_dir?,
         process_dir,
         listen,
@@ -401,6 +397,36 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
         notify,
         reviews,
     })
+}
+
+/// Returns the branch of recorded state, and whose signatures count there.
+fn state(
+    report: &Report,
+    fields: &Fields<'_>,
+    source: Option<&Source>,
+) -> (Option<String>, StateSigners) {
+    let state = fields.object("state");
+    let state_branch = branch(&state, "branch");
+    let signers = StateSigners {
+        signers: path(&state, "signers"),
+        gnupg_home: path(&state, "gnupgHome"),
+    };
+    if let (Some(source), Some(state_branch)) = (source, &state_branch)
+        && source.branch == *state_branch
+    {
+        let message = "recorded state cannot go to the watched branch";
+        let name = if fields.has("state") {
+            "state"
+        } else {
+            "source"
+        };
+        report.push(Diagnostic::error(
+            "inconsistent",
+            message,
+            fields.span_of(name),
+        ));
+    }
+    (state_branch, signers)
 }
 
 fn source(fields: &Fields<'_>) -> Option<Source> {

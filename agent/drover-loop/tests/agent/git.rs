@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use drover_git::{Mirror, RemoteOptions, RepositoryKind, Signature, SourceUrl, init_repository};
+use drover_git::{
+    Mirror, RemoteOptions, RepositoryKind, Signature, SourceUrl, StateTrust, init_repository,
+};
 use drover_loop::{
     GitRecorder, GitRecorderOptions, GitSource, Recorder, RecorderError, Source, SourceError,
     SourcePlace, StateCommit, Swap,
@@ -36,7 +38,7 @@ pub(crate) fn write(dir: &Path, path: &str, text: &str) {
     std::fs::write(path, text).unwrap();
 }
 
-fn commit(dir: &Path, message: &str) {
+pub(crate) fn commit(dir: &Path, message: &str) {
     git(dir, &["add", "-A"]);
     git(dir, &["commit", "-q", "-m", message]);
 }
@@ -50,19 +52,28 @@ pub(crate) fn repository() -> tempfile::TempDir {
     dir
 }
 
-fn place(path: &str) -> SourcePlace {
+pub(crate) fn place(path: &str) -> SourcePlace {
     SourcePlace {
         branch: "main".to_owned(),
         path: path.to_owned(),
     }
 }
 
-fn mirror(dir: &Path) -> Arc<Mirror> {
+pub(crate) fn mirror(dir: &Path) -> Arc<Mirror> {
     let url = SourceUrl::from_path(dir).unwrap();
     Arc::new(Mirror::open(dir, url, RemoteOptions::default()).unwrap())
 }
 
 fn recorder(mirror: &Arc<Mirror>, source: &GitSource) -> GitRecorder {
+    recorder_with(mirror, source, StateTrust::default())
+}
+
+/// A recorder that signs with a key, and asks for its signature and those of others.
+pub(crate) fn recorder_with(
+    mirror: &Arc<Mirror>,
+    source: &GitSource,
+    trust: StateTrust,
+) -> GitRecorder {
     let options = GitRecorderOptions {
         branch: "drover/state".to_owned(),
         identity: Signature {
@@ -70,7 +81,8 @@ fn recorder(mirror: &Arc<Mirror>, source: &GitSource) -> GitRecorder {
             email: "edge-1@drover.invalid".to_owned(),
         },
         seed: 1,
-        signer: None,
+        signer: trust.own.clone(),
+        trust: (trust.own.is_some() || trust.others.signers.is_some()).then_some(trust),
         anchor: None,
     };
     GitRecorder::open(Arc::clone(mirror), source.refs(), options).unwrap()

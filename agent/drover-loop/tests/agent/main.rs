@@ -33,3 +33,4 @@ mod quiet;
 mod secrets;
 mod signed;
 mod surveys;
+mod trust;

@@ -22,22 +22,15 @@ pub(crate) struct VerifyOptions {
     /// Begin after this commit of the state branch, which is taken to hold
     #[arg(long, value_name = "COMMIT")]
     pub(crate) since: Option<String>,
-    /// Every commit must be signed by somebody in this file (OpenSSH allowed signers)
+    /// Every commit must be signed by somebody in this file (OpenSSH allowed signers) [default: `state.signers` of --config]
     #[arg(long, value_name = "FILE")]
     pub(crate) signers: Option<PathBuf>,
-    /// Every commit must be signed with a key of this GnuPG keyring, or by somebody in --signers
+    /// Every commit must be signed with a key of this GnuPG keyring, or by somebody in --signers [default: `state.gnupgHome`]
     #[arg(long, value_name = "DIR")]
     pub(crate) gnupg_home: Option<PathBuf>,
     /// Where to read.
     #[command(flatten)]
     pub(crate) source: SourceOptions,
-}
-
-impl VerifyOptions {
-    /// Returns whether signatures are checked.
-    pub(crate) fn checks_signatures(&self) -> bool {
-        self.signers.is_some() || self.gnupg_home.is_some()
-    }
 }
 
 /// Arguments of `drover audit verify`.

@@ -52,6 +52,7 @@ fn data_of(hold: &Hold) -> MapOf {
         | Hold::EpochConflict { why }
         | Hold::AdoptionRefused { why }
         | Hold::AdoptionUnknown { why }
+        | Hold::StateUntrusted { why }
         | Hold::SourceUnavailable { why } => map.text("why", why),
         Hold::ObservationEmptied { expected } => map.number("expected", *expected),
         Hold::ProviderFailed { class, message } => {
@@ -494,6 +495,9 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
             since: data.get("since")?.time()?,
         },
         "EpochConflict" => Hold::EpochConflict {
+            why: data.text("why")?,
+        },
+        "StateUntrusted" => Hold::StateUntrusted {
             why: data.text("why")?,
         },
         "SourceUnavailable" => Hold::SourceUnavailable {

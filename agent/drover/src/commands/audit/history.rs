@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use drover_git::{CommitInfo, GitError, Oid, SignatureError, SignersFile, Trust};
-use drover_loop::{AuditCommit, Auditor, Checked, ProblemKind, ReadError};
+use drover_loop::{ACCEPTED_STATE, AuditCommit, Auditor, Checked, ProblemKind, ReadError};
 
 use crate::cli::VerifyOptions;
 use crate::error::{CommandError, CommandResult, Context as _};
@@ -72,14 +72,7 @@ impl History {
                 Some(since)
             }
         };
-        let (signers, gnupg_home) = (&options.signers, &options.gnupg_home);
-        let trust = options.checks_signatures().then(|| Trust {
-            signers: signers.clone().map(SignersFile),
-            gnupg_home: gnupg_home.clone(),
-        });
-        if let Some(signers) = trust.as_ref().and_then(|trust| trust.signers.as_ref()) {
-            signers.read().context("cannot read --signers")?;
-        }
+        let trust = trust(options, settings)?;
         Ok(Self {
             repository,
             tip,
@@ -88,6 +81,11 @@ impl History {
             trust,
             sources: RefCell::new(Sources::new(settings)),
         })
+    }
+
+    /// Returns whether every commit has to be signed.
+    pub(super) fn checks_signatures(&self) -> bool {
+        self.trust.is_some()
     }
 
     /// Returns how many commits are checked.
@@ -183,6 +181,7 @@ impl History {
             (Err(_), Some(error)) => return Err(error.into()),
             (Err(error), None) => return Err(error.into()),
         };
+        answered(&info, &mut checked);
         self.sources.borrow_mut().check(mirror, &mut checked)?;
         let signer = self.signer(id, &mut checked)?;
         Ok(Audited {
@@ -213,6 +212,37 @@ impl History {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Returns whose signatures count: those whom the flags name, else those whom the agent's file does. None: nobody's are
+/// asked for.
+fn trust(options: &VerifyOptions, settings: &Settings) -> CommandResult<Option<Trust>> {
+    let named = Trust {
+        signers: options.signers.clone().map(SignersFile),
+        gnupg_home: options.gnupg_home.clone(),
+    };
+    let (trust, what) = if named == Trust::default() {
+        (settings.state_trust.clone(), "`state.signers`")
+    } else {
+        (named, "--signers")
+    };
+    if let Some(signers) = &trust.signers {
+        signers.read().context(format!("cannot read {what}"))?;
+    }
+    Ok(Some(trust).filter(|trust| *trust != Trust::default()))
+}
+
+/// Checks that who answers for recorded state that nobody signed answers for the commit before.
+fn answered(info: &CommitInfo, checked: &mut Checked) {
+    let Some(named) = info.trailer(ACCEPTED_STATE) else {
+        return;
+    };
+    let parent = info.parents.first().map(ToString::to_string);
+    if parent.as_deref() != Some(named) {
+        let parent = parent.unwrap_or_else(|| "none".to_owned());
+        let detail = format!("{ACCEPTED_STATE} says {named}, and the commit before is {parent}");
+        checked.problem(ProblemKind::TrailerDiffers, detail);
     }
 }
 

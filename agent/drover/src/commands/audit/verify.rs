@@ -104,7 +104,7 @@ pub(super) fn run(args: &AuditVerifyArgs, ui: Ui) -> CommandResult {
         unproven: 0,
         failed: 0,
         sources_missing: 0,
-        signatures_checked: args.options.checks_signatures(),
+        signatures_checked: history.checks_signatures(),
         anchors: Vec::new(),
         problems: Vec::new(),
         problems_in_all: 0,

@@ -174,10 +174,11 @@ pub(super) fn all_holds(
             since: "2026-11-22T03:00:00Z".parse().unwrap(),
         },
         Hold::EpochConflict { why: why.clone() },
+        Hold::StateUntrusted { why: why.clone() },
         Hold::SourceUnavailable { why },
     ];
     let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
-    assert_eq!(codes.len(), 70, "a hold is missing from the list");
+    assert_eq!(codes.len(), 71, "a hold is missing from the list");
     holds
 }
 

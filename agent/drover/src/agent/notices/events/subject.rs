@@ -103,6 +103,7 @@ pub(super) fn subject(held: &Held) -> String {
         | Hold::ClockStepped
         | Hold::SourceOutage { .. }
         | Hold::EpochConflict { .. }
+        | Hold::StateUntrusted { .. }
         | Hold::SourceUnavailable { .. } => String::new(),
     }
 }
