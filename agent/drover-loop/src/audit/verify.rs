@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use drover_model::{GroupName, GroupUid, RecordedGroup, Revision, Timestamp};
-use drover_spec::record::{self, AcceptedRewrite, PlanInputs, RecordError};
+use drover_spec::record::{self, AcceptedRewrite, PlanInputs, RecordError, RecordedFleet};
 
 use super::follow::{Follows, follows};
 use super::{AUDIT_FILE, AuditEntry, AuditError, digest, message_digest};
@@ -108,6 +108,10 @@ pub enum ProblemKind {
     StateDiffers,
     /// The document in force is not the one of the commit that it is said to come from.
     DocumentDiffers,
+    /// The document in force is of a commit that the source which it names does not rest on.
+    SourceDiffers,
+    /// Somebody is said to have approved the change, and no operation that counts says so.
+    ApprovalUnproven,
     /// It is not signed.
     Unsigned,
     /// Its signature does not count.
@@ -131,6 +135,8 @@ impl ProblemKind {
             Self::PlanDiffers => "PlanDiffers",
             Self::StateDiffers => "StateDiffers",
             Self::DocumentDiffers => "DocumentDiffers",
+            Self::SourceDiffers => "SourceDiffers",
+            Self::ApprovalUnproven => "ApprovalUnproven",
             Self::Unsigned => "Unsigned",
             Self::SignatureInvalid => "SignatureInvalid",
             Self::Rewritten => "Rewritten",
@@ -170,6 +176,8 @@ pub struct Checked {
     pub inputs: Option<PlanInputs>,
     /// The recorded state, where that can be read.
     pub state: Option<RecordedGroup>,
+    /// The fleet's documents, where it records them.
+    pub fleet: Option<RecordedFleet>,
     /// The rewritten history that it says was accepted.
     pub accepted_rewrite: Option<AcceptedRewrite>,
 }
@@ -183,6 +191,7 @@ impl Checked {
             entry: None,
             inputs: None,
             state: None,
+            fleet: None,
             accepted_rewrite: None,
         }
     }
@@ -550,7 +559,8 @@ fn fleet(commit: &AuditCommit<'_>, checked: &mut Checked) -> Result<(), ReadErro
         let detail = format!("{FLEET_FILE} says {subject:?}");
         checked.problem(ProblemKind::MessageDiffers, detail);
     }
-    checked.accepted_rewrite = fleet.accepted_rewrite;
+    checked.accepted_rewrite.clone_from(&fleet.accepted_rewrite);
+    checked.fleet = Some(fleet);
     Ok(())
 }
 
