@@ -443,9 +443,7 @@ fn source(fields: &Fields<'_>) -> Option<Source> {
     if let (true, Some(url), Some(entry)) = (sends, &url, source.get("url").1)
         && is_plain(url)
     {
-        let why =
-            "must begin with https://: credentials are sent over https only, or to this machine";
-        source.bad(entry, why);
+        source.bad(entry, PLAIN);
     }
     let branch = branch(&source, "branch");
     let folder = folder(&source);
@@ -541,6 +539,10 @@ fn credential_files(fields: &Fields<'_>, names: &[&'static str]) -> CredentialFi
     files
 }
 
+/// What is wrong with an address that credentials would be sent to in the open.
+const PLAIN: &str =
+    "must begin with https://: credentials are sent over https only, or to this machine";
+
 /// Whether anybody on the way could read what is sent to a URL. One with credentials of its own is refused by who
 /// opens it: a mistake here would show them with its line.
 fn is_plain(url: &str) -> bool {
@@ -572,6 +574,11 @@ fn proxy(source: &Fields<'_>, credentials: CredentialFiles) -> Option<Proxy> {
             entry,
             "must be `off`, or http:// or https:// with a host and without a user name",
         );
+        return None;
+    }
+    let sends = credentials.username.is_some() || credentials.password.is_some();
+    if let (true, Some(entry)) = (sends && is_plain(&url), entry) {
+        source.bad(entry, PLAIN);
         return None;
     }
     Some(Proxy::Through {
