@@ -285,6 +285,30 @@ fn the_source_reads_below_its_path_and_honours_ignore_rules() {
 }
 
 #[test]
+fn a_branch_is_followed_and_no_tag_of_the_same_name_unless_the_tag_is_written_in_full() {
+    let dir = repository();
+    git(dir.path(), &["tag", "-a", "-m", "one", "live"]);
+    let of_tag = git(dir.path(), &["rev-parse", "HEAD"]).trim().to_owned();
+    let at = |name: &str| {
+        let place = SourcePlace {
+            branch: name.to_owned(),
+            path: String::new(),
+        };
+        let mut source = GitSource::new(mirror(dir.path()), place);
+        source.poll().unwrap().to_string()
+    };
+    assert_eq!(at("live"), of_tag);
+    write(dir.path(), "groups/web.yaml", &group("web", 5, "b"));
+    commit(dir.path(), "second");
+    git(dir.path(), &["branch", "live"]);
+    let of_branch = git(dir.path(), &["rev-parse", "refs/heads/live"]);
+    assert_ne!(of_branch.trim(), of_tag);
+    assert_eq!(at("live"), of_branch.trim());
+    assert_eq!(at("refs/tags/live"), of_tag);
+    assert_eq!(at("refs/heads/live"), of_branch.trim());
+}
+
+#[test]
 fn a_commit_is_followed_by_its_id_whatever_the_branches_do() {
     let dir = repository();
     let pinned = git(dir.path(), &["rev-parse", "HEAD"]).trim().to_owned();
