@@ -262,8 +262,12 @@ fn approvals_are_proven_by_operations_and_what_is_not_at_hand_is_said() {
     let sandbox = approved();
     let report = verify(&sandbox, &["--strict"]).exits(0).json();
     let counts = |report: &Value| {
-        ["approvalsProven", "approvalsByReview", "approvalsUnchecked"]
-            .map(|count| report[count].as_u64().unwrap())
+        [
+            "operationsProven",
+            "approvalsByReview",
+            "operationsUnchecked",
+        ]
+        .map(|count| report[count].as_u64().unwrap())
     };
     assert_eq!(counts(&report), [1, 0, 0], "{report}");
     for none in ["sourcesMissing", "sourcesGone", "sourcesElsewhere"] {
@@ -276,7 +280,7 @@ fn approvals_are_proven_by_operations_and_what_is_not_at_hand_is_said() {
 
     let fleet = sandbox.path("fleet.git").display().to_string();
     let without = ["audit", "verify", "--source", &fleet];
-    let told = "approvals: 1 not checked: it is not said whose operations count (--approvers)";
+    let told = "operations: 1 not checked: it is not said whose operations count (--approvers)";
     sandbox.drover(&without).exits(0).prints(told);
     let strict = [&without[..], &["--strict"]].concat();
     sandbox.drover(&strict).exits(1).says("--approvers");
@@ -285,7 +289,7 @@ fn approvals_are_proven_by_operations_and_what_is_not_at_hand_is_said() {
     sandbox
         .drover(&with)
         .exits(0)
-        .prints("approvals: 1 checked");
+        .prints("operations: 1 checked");
     // Whoever has nothing but the log is told what is missing.
     let clone = ["clone", "--quiet", "--bare", "--no-local"];
     let clone = [
@@ -307,7 +311,7 @@ fn approvals_are_proven_by_operations_and_what_is_not_at_hand_is_said() {
         .exits(0)
         .prints("with a document whose commit is gone")
         .prints("whose source is gone")
-        .prints("approvals: 1 not checked: the repository has no branch drover/ops");
+        .prints("operations: 1 not checked: the repository has no branch drover/ops");
 }
 
 #[test]
@@ -323,7 +327,7 @@ fn an_approver_who_was_written_into_the_log_is_found() {
     assert_eq!(problems(&ran), found, "{}", ran.stdout);
     assert!(
         ran.stdout
-            .contains("zoe@example.com is said to have approved change"),
+            .contains("zoe@example.com is said to have said approve change"),
         "{}",
         ran.stdout
     );
@@ -352,11 +356,10 @@ fn what_is_said_to_be_of_a_review_is_counted_as_that() {
     );
     let report = verify(&sandbox, &["--strict"]).exits(0).json();
     assert_eq!(report["approvalsByReview"], 1, "{report}");
-    assert_eq!(report["approvalsProven"], 0, "{report}");
-    sandbox
-        .with_config(&["audit", "verify"])
-        .exits(0)
-        .prints("approvals: 1 said to be of a review, which nothing in Git proves");
+    assert_eq!(report["operationsProven"], 0, "{report}");
+    sandbox.with_config(&["audit", "verify"]).exits(0).prints(
+        "operations: 1 said to be of a review on the Git host, which nothing in Git proves",
+    );
 }
 
 #[test]

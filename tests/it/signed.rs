@@ -427,7 +427,11 @@ fn one_instance_is_kept_and_another_replaced_by_people_with_a_key() {
         !group["holds"].to_string().contains("KeptInstance")
     });
     assert_eq!(agent.stop(), Some(0));
-    sandbox.with_config(&["audit", "verify"]).exits(0);
+    // Keep, replace and release; what a stranger said is in no record.
+    let verify = ["audit", "verify", "-o", "json"];
+    let report = sandbox.with_config(&verify).exits(0).json();
+    assert_eq!(report["operationsProven"], 3, "{report}");
+    assert_eq!(report["operationsUnchecked"], 0, "{report}");
 }
 
 #[test]

@@ -112,6 +112,8 @@ pub enum ProblemKind {
     SourceDiffers,
     /// Somebody is said to have approved the change, and no operation that counts says so.
     ApprovalUnproven,
+    /// Somebody is said to have asked something of a rollout or an instance, and no operation that counts says so.
+    OperationUnproven,
     /// It is not signed.
     Unsigned,
     /// Its signature does not count.
@@ -137,6 +139,7 @@ impl ProblemKind {
             Self::DocumentDiffers => "DocumentDiffers",
             Self::SourceDiffers => "SourceDiffers",
             Self::ApprovalUnproven => "ApprovalUnproven",
+            Self::OperationUnproven => "OperationUnproven",
             Self::Unsigned => "Unsigned",
             Self::SignatureInvalid => "SignatureInvalid",
             Self::Rewritten => "Rewritten",

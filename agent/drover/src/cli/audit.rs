@@ -28,7 +28,7 @@ pub(crate) struct VerifyOptions {
     /// Every commit must be signed with a key of this GnuPG keyring, or by somebody in --signers [default: `state.gnupgHome`]
     #[arg(long, value_name = "DIR")]
     pub(crate) gnupg_home: Option<PathBuf>,
-    /// Whose operations count as approvals (OpenSSH allowed signers) [default: `signers` of --config]
+    /// Whose operations count (OpenSSH allowed signers) [default: `signers` of --config]
     #[arg(long, value_name = "FILE")]
     pub(crate) approvers: Option<PathBuf>,
     /// Where to read.
@@ -45,7 +45,7 @@ pub(crate) struct AuditVerifyArgs {
     /// A commit that must be in the history; repeatable [default: what the agent remembers in its --data-dir]
     #[arg(long, value_name = "COMMIT")]
     pub(crate) anchor: Vec<String>,
-    /// Fail also for commits that this version of drover cannot compute again, and for approvals that are not checked
+    /// Fail also for commits that this version of drover cannot compute again, and for operations that are not checked
     #[arg(long)]
     pub(crate) strict: bool,
     /// How to print it

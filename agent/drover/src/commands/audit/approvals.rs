@@ -1,6 +1,8 @@
-//! Whether those who are said to have approved a change did: by operations on their branch, whose signatures are checked.
+//! Whether those who are said to have approved a change, or asked something of a rollout or an instance, did: by
+//! operations on their branch, whose signatures are checked.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,9 @@ use drover_loop::{
     Checked, CommitKind, Memory, OPERATIONS_BRANCH, OperationsOptions, OperationsReader,
     ProblemKind, RefusedOperation, SharedRefs,
 };
-use drover_model::{Approval, Approvals, FleetName, GroupName, Timestamp};
+use drover_model::{
+    Approval, Approvals, FleetName, GroupName, Order, RecordedGroup, Revision, Signer, Timestamp,
+};
 
 use crate::error::{CommandResult, Context as _};
 use crate::reviews::is_of_review;
@@ -17,7 +21,86 @@ use crate::reviews::is_of_review;
 /// How far a signer's clock may be ahead of the agent's.
 const AHEAD_MAX: Duration = Duration::from_mins(5);
 
-/// How many approvals were looked at, and what of.
+/// What somebody is said to have said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Word {
+    /// That a change may come into force.
+    Approval(Approval),
+    /// That a rollout may go on.
+    Rollout(Approval),
+    /// What should become of an instance.
+    Instance(Order),
+}
+
+impl Word {
+    /// Returns everything that a recorded state has of people.
+    fn all(state: &RecordedGroup) -> Vec<Self> {
+        let approvals = state.approved.iter().flat_map(|it| it.approvals.clone());
+        let heeded = state.heeded.iter().map(|it| it.asked.clone());
+        let orders = state.orders.iter().map(|it| it.order.clone());
+        let all = approvals.map(Self::Approval);
+        let all = all.chain(heeded.map(Self::Rollout));
+        all.chain(orders.map(Self::Instance)).collect()
+    }
+
+    /// Returns whether an operation says it. Which commit brought that may be told differently: two may bring one file, as
+    /// merges do.
+    fn is_in(&self, said: &Approvals, group: &GroupName) -> bool {
+        match self {
+            Self::Approval(one) | Self::Rollout(one) => said.of(group).iter().any(|operation| {
+                let operation = Approval {
+                    operation: one.operation.clone(),
+                    ..operation.clone()
+                };
+                operation == *one
+            }),
+            Self::Instance(one) => said.orders_of(group).iter().any(|operation| {
+                let operation = Order {
+                    operation: one.operation.clone(),
+                    ..operation.clone()
+                };
+                operation == *one
+            }),
+        }
+    }
+
+    fn is_of_review(&self) -> bool {
+        match self {
+            Self::Approval(one) => is_of_review(one),
+            Self::Rollout(_) | Self::Instance(_) => false,
+        }
+    }
+
+    /// Returns who is said to have said it, between which times it counts, and what brought it.
+    fn said(&self) -> (&Signer, Timestamp, Timestamp, &Revision) {
+        match self {
+            Self::Approval(one) | Self::Rollout(one) => {
+                (&one.signer, one.at, one.expires, &one.operation)
+            }
+            Self::Instance(one) => (&one.signer, one.at, one.expires, &one.operation),
+        }
+    }
+
+    fn kind(&self) -> ProblemKind {
+        match self {
+            Self::Approval(_) => ProblemKind::ApprovalUnproven,
+            Self::Rollout(_) | Self::Instance(_) => ProblemKind::OperationUnproven,
+        }
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Approval(one) | Self::Rollout(one) => {
+                write!(f, "{} change {}", one.verdict.word(), one.change.short())
+            }
+            Self::Instance(one) => write!(f, "{} {}", one.verb.word(), one.instance),
+        }
+    }
+}
+
+/// How many approvals and other words were looked at, and what of.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Counts {
     /// An operation that counts says so.
@@ -33,8 +116,8 @@ pub(super) struct Counts {
 pub(super) struct Approvers {
     /// What they said, or why that is not at hand.
     said: Result<Said, String>,
-    /// What was recorded last, by group: when, and who had approved what.
-    last: BTreeMap<GroupName, (Timestamp, Vec<Approval>)>,
+    /// What was recorded last, by group: when, and what people had said.
+    last: BTreeMap<GroupName, (Timestamp, Vec<Word>)>,
     counts: Counts,
 }
 
@@ -81,82 +164,59 @@ impl Approvers {
             return;
         };
         let group = state.name.clone();
-        let approved = state.approved.as_ref();
-        let approvals = approved.map_or_else(Vec::new, |it| it.approvals.clone());
+        let words = Word::all(state);
         let (since, known) = self.last.remove(&group).unzip();
         let known = known.unwrap_or_default();
-        for approval in approvals.iter().filter(|one| !known.contains(one)) {
-            if let Some(problem) = self.judge(&group, approval, (since, time)) {
-                checked.problem(ProblemKind::ApprovalUnproven, problem);
+        for word in words.iter().filter(|one| !known.contains(one)) {
+            if let Some(problem) = self.judge(&group, word, (since, time)) {
+                checked.problem(word.kind(), problem);
             }
         }
-        self.last.insert(group, (time, approvals));
+        self.last.insert(group, (time, words));
     }
 
-    /// Judges an approval that came to be recorded between two commits of its group.
+    /// Judges what came to be recorded between two commits of its group.
     fn judge(
         &mut self,
         group: &GroupName,
-        approval: &Approval,
+        word: &Word,
         (since, until): (Option<Timestamp>, Timestamp),
     ) -> Option<String> {
-        let Approval {
-            change,
-            signer,
-            at,
-            expires,
-            ..
-        } = approval;
-        let Ok(said) = &self.said else {
-            if is_of_review(approval) {
-                self.counts.by_review += 1;
-            } else {
-                self.counts.unchecked += 1;
-            }
-            return None;
-        };
-        let mut operations = said.approvals.of(group).iter();
-        if !operations.any(|operation| is_said_by(approval, operation)) {
-            if is_of_review(approval) {
+        let (signer, at, expires, operation) = word.said();
+        match &self.said {
+            Ok(said) if word.is_in(&said.approvals, group) => {}
+            Ok(_) | Err(_) if word.is_of_review() => {
                 self.counts.by_review += 1;
                 return None;
             }
-            let short = change.short();
-            let mut refused = said.refused.iter();
-            let refused = refused.find(|refused| refused.commit == approval.operation);
-            let why = refused.map_or_else(String::new, |refused| {
-                format!(
-                    ": the one in {} does not count, {}",
-                    refused.commit.short(),
-                    refused.why
-                )
-            });
-            return Some(format!(
-                "{signer} is said to have approved change {short}, and no operation on {OPERATIONS_BRANCH} says so{why}"
-            ));
+            Err(_) => {
+                self.counts.unchecked += 1;
+                return None;
+            }
+            Ok(said) => {
+                let mut refused = said.refused.iter();
+                let refused = refused.find(|refused| refused.commit == *operation);
+                let why = refused.map_or_else(String::new, |refused| {
+                    let commit = refused.commit.short();
+                    format!(": the one in {commit} does not count, {}", refused.why)
+                });
+                return Some(format!(
+                    "{signer} is said to have said {word}, and no operation on {OPERATIONS_BRANCH} does{why}"
+                ));
+            }
         }
         let ahead = at.duration_since(until);
         if !ahead.is_negative() && ahead.unsigned_abs() > AHEAD_MAX {
-            return Some(format!("{signer} approved the change at {at} only"));
+            return Some(format!("{signer} said {word} at {at} only"));
         }
-        if since.is_some_and(|since| *expires <= since) {
+        if since.is_some_and(|since| expires <= since) {
             return Some(format!(
-                "the approval of {signer} had expired at {expires}, before it came into force"
+                "what {signer} said, {word}, had expired at {expires}, before it came into force"
             ));
         }
         self.counts.proven += 1;
         None
     }
-}
-
-/// Returns whether an operation says what is recorded. Which commit brought it may be told differently: two may bring one
-/// file, as merges do.
-fn is_said_by(recorded: &Approval, operation: &Approval) -> bool {
-    let recorded = Approval {
-        operation: operation.operation.clone(),
-        ..recorded.clone()
-    };
-    recorded == *operation
 }
 
 fn said(

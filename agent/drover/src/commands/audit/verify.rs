@@ -49,14 +49,14 @@ struct Report {
     sources_gone: usize,
     /// Commits whose `Drover-Source` is there, and not on its branch.
     sources_elsewhere: usize,
-    /// Approvals that an operation proves.
-    approvals_proven: usize,
+    /// What people said that an operation proves.
+    operations_proven: usize,
     /// Approvals that are said to be of reviews on the Git host, which nothing in Git proves.
     approvals_by_review: usize,
-    /// Approvals that were not checked.
-    approvals_unchecked: usize,
+    /// What people are said to have said and was not checked.
+    operations_unchecked: usize,
     /// Why not.
-    approvals_unchecked_because: Option<String>,
+    operations_unchecked_because: Option<String>,
     /// Whether every commit had to be signed.
     signatures_checked: bool,
     anchors: Vec<AnchorView>,
@@ -118,10 +118,10 @@ pub(super) fn run(args: &AuditVerifyArgs, ui: Ui) -> CommandResult {
         sources_missing: 0,
         sources_gone: 0,
         sources_elsewhere: 0,
-        approvals_proven: 0,
+        operations_proven: 0,
         approvals_by_review: 0,
-        approvals_unchecked: 0,
-        approvals_unchecked_because: None,
+        operations_unchecked: 0,
+        operations_unchecked_because: None,
         signatures_checked: history.checks_signatures(),
         anchors: Vec::new(),
         problems: Vec::new(),
@@ -143,7 +143,7 @@ pub(super) fn run(args: &AuditVerifyArgs, ui: Ui) -> CommandResult {
         })
         .collect();
     anchors(args, &settings, &history, &mut report)?;
-    let unknown = report.not_recomputable + report.unproven + report.approvals_unchecked;
+    let unknown = report.not_recomputable + report.unproven + report.operations_unchecked;
     report.verified = report.problems_in_all == 0 && !(args.strict && unknown > 0);
     let text = match args.output {
         ValueOutput::Json => output::json(&report)?,
@@ -166,7 +166,7 @@ fn conclude(report: &Report, strict: bool) -> CommandResult {
     }
     debug_assert!(strict, "only --strict fails without a problem");
     if report.not_recomputable + report.unproven == 0 {
-        let error = CommandError::new("not every approval is checked, and --strict is given");
+        let error = CommandError::new("not every operation is checked, and --strict is given");
         return Err(error.hint(
             "name whose operations count with --approvers, over a repository that has them",
         ));
@@ -185,10 +185,10 @@ impl Report {
         self.sources_gone = missing.sources;
         self.sources_elsewhere = missing.elsewhere;
         let (approvals, why) = history.approvals();
-        self.approvals_proven = approvals.proven;
+        self.operations_proven = approvals.proven;
         self.approvals_by_review = approvals.by_review;
-        self.approvals_unchecked = approvals.unchecked;
-        self.approvals_unchecked_because = why;
+        self.operations_unchecked = approvals.unchecked;
+        self.operations_unchecked_because = why;
     }
 
     fn take(&mut self, audited: &Audited, reasons: &mut BTreeMap<String, (usize, String)>) {
@@ -387,23 +387,23 @@ fn summary(report: &Report, text: &mut String) {
         count => counted(count, "anchor"),
     };
     let _ = writeln!(text, "\n{signed}; {anchored}");
-    let approvals: Vec<String> = [
-        (report.approvals_proven, "checked"),
+    let counts: Vec<String> = [
+        (report.operations_proven, "checked"),
         (
             report.approvals_by_review,
-            "said to be of a review, which nothing in Git proves",
+            "said to be of a review on the Git host, which nothing in Git proves",
         ),
-        (report.approvals_unchecked, "not checked"),
+        (report.operations_unchecked, "not checked"),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)
     .map(|(count, what)| format!("{count} {what}"))
     .collect();
-    if approvals.is_empty() {
+    if counts.is_empty() {
         return;
     }
-    let _ = write!(text, "approvals: {}", approvals.join(", "));
-    let _ = match &report.approvals_unchecked_because {
+    let _ = write!(text, "operations: {}", counts.join(", "));
+    let _ = match &report.operations_unchecked_because {
         Some(why) => writeln!(text, ": {why}"),
         None => writeln!(text),
     };
