@@ -297,6 +297,12 @@ impl GnuPg {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Makes a key that signs, without a passphrase.
+    fn make_key(&self, user: &str) {
+        let make = ["--passphrase", "", "--quick-gen-key", user];
+        self.run(&[&make[..], &["ed25519", "sign", "1y"]].concat());
+    }
+
     fn path(&self) -> String {
         self.0.display().to_string()
     }
@@ -313,63 +319,108 @@ impl Drop for GnuPg {
     }
 }
 
+/// An agent's keyring, its key there, and the agent's file that names it.
+struct OpenPgpAgent {
+    sandbox: Sandbox,
+    keyring: GnuPg,
+    fingerprint: String,
+}
+
+impl OpenPgpAgent {
+    fn new() -> Self {
+        let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &group("web", 2, IDLE, ""))]);
+        let keyring = GnuPg::create(sandbox.path("gnupg"));
+        keyring.make_key("Edge <edge-1@example.com>");
+        let listed = keyring.run(&["--with-colons", "--list-keys"]);
+        let mut lines = listed.lines();
+        let line = lines.find(|line| line.starts_with("fpr:")).unwrap();
+        let fingerprint = line.split(':').nth(9).unwrap().to_owned();
+        Self {
+            sandbox,
+            keyring,
+            fingerprint,
+        }
+    }
+
+    fn sign_with(&self, fingerprint: &str, more: &str) {
+        let home = self.keyring.path();
+        self.sandbox.configure(&format!(
+            "openPgp: {{gnupgHome: '{home}', fingerprint: '{fingerprint}'}}\n{more}"
+        ));
+    }
+}
+
+const RUN: [&str; 4] = ["run", "--until-converged", "--timeout", "60s"];
+
 #[test]
 fn an_agent_with_an_open_pgp_key_signs_with_it_or_does_not_start() {
-    let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &group("web", 2, IDLE, ""))]);
-    let agent = GnuPg::create(sandbox.path("gnupg"));
-    let user = "Edge <edge-1@example.com>";
-    agent.run(&[
-        "--passphrase",
-        "",
-        "--quick-gen-key",
-        user,
-        "ed25519",
-        "sign",
-        "1y",
-    ]);
-    let listed = agent.run(&["--with-colons", "--list-keys"]);
-    let line = listed
-        .lines()
-        .find(|line| line.starts_with("fpr:"))
-        .unwrap();
-    let fingerprint = line.split(':').nth(9).unwrap();
-    let plain = fs::read_to_string(sandbox.path("agent.yaml")).unwrap();
-    let run = ["run", "--until-converged", "--timeout", "60s"];
-    let open_pgp = |fingerprint: &str| {
-        format!(
-            "{plain}openPgp: {{gnupgHome: '{}', fingerprint: '{fingerprint}'}}\n",
-            agent.path()
-        )
-    };
-    sandbox.write("agent.yaml", &open_pgp(&"A".repeat(40)));
-    let refused = sandbox.with_config(&run).exits(1);
+    let agent = OpenPgpAgent::new();
+    let (sandbox, fingerprint) = (&agent.sandbox, agent.fingerprint.as_str());
+    agent.sign_with(&"A".repeat(40), "");
+    let refused = sandbox.with_config(&RUN).exits(1);
     refused
         .says("cannot sign state commits")
         .says("No secret key");
-    sandbox.write("agent.yaml", &open_pgp(fingerprint));
-    sandbox.with_config(&run).exits(0);
+    agent.sign_with(fingerprint, "");
+    sandbox.with_config(&RUN).exits(0);
 
     // Whoever has the public key alone can check all of it; another keyring fits nothing.
     let auditor = GnuPg::create(sandbox.path("auditor"));
     let public = sandbox.path("public.asc").display().to_string();
-    agent.run(&["--output", &public, "--export", fingerprint]);
+    let export = ["--output", &public, "--export", fingerprint];
+    agent.keyring.run(&export);
     auditor.run(&["--import", &public]);
     let check = ["--gnupg-home", &auditor.path(), "--strict", "-o", "json"];
-    let ran = verify(&sandbox, &check).exits(0);
+    let ran = verify(sandbox, &check).exits(0);
     assert_eq!(ran.json()["verified"], true);
     let none = GnuPg::create(sandbox.path("none"));
-    let ran = verify(&sandbox, &["--gnupg-home", &none.path(), "-o", "json"]).exits(1);
-    assert_eq!(problems(&ran).len(), commits(&sandbox).len());
+    let ran = verify(sandbox, &["--gnupg-home", &none.path(), "-o", "json"]).exits(1);
+    assert_eq!(problems(&ran).len(), commits(sandbox).len());
     let export = ["audit", "export", "--gnupg-home", &auditor.path()];
     let ran = sandbox.with_config(&export).exits(0);
     assert!(ran.stdout.contains(fingerprint), "{}", ran.stdout);
     // Git itself accepts each of them.
-    for (id, _) in commits(&sandbox) {
+    for (id, _) in commits(sandbox) {
         let mut git = sandbox.hermetic("git", "fleet.git");
         let git = git.env("GNUPGHOME", auditor.path());
         let output = git.args(["verify-commit", &id]).output().unwrap();
         assert!(output.status.success(), "{id}: {output:?}");
     }
+}
+
+#[test]
+fn without_its_data_an_agent_believes_its_open_pgp_key_and_no_other_of_the_keyring() {
+    let agent = OpenPgpAgent::new();
+    let sandbox = &agent.sandbox;
+    agent.sign_with(&agent.fingerprint, "");
+    sandbox.with_config(&RUN).exits(0);
+    let lose_data = || fs::remove_file(sandbox.path("data/journal.redb")).unwrap();
+    lose_data();
+    sandbox.with_config(&RUN).exits(0);
+    agent.keyring.make_key("Ada <ada@example.com>");
+    let home = agent.keyring.path();
+    let program = format!("#!/bin/sh\nexec gpg --batch --homedir '{home}' \"$@\"\n");
+    sandbox.write("gpg-of-agent", &program);
+    let program = sandbox.path("gpg-of-agent");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+    sandbox.git("work", &["fetch", "--quiet", "origin", "drover/state"]);
+    sandbox.git("work", &["switch", "--quiet", "--detach", "FETCH_HEAD"]);
+    let program = format!("gpg.program={}", program.display());
+    let sign = ["-c", &program, "commit", "--quiet", "--allow-empty"];
+    let sign = [&sign[..], &["-Sada@example.com", "-m", "web: more"]].concat();
+    sandbox.git("work", &sign);
+    let push = ["push", "--quiet", "origin", "HEAD:drover/state"];
+    sandbox.git("work", &push);
+    lose_data();
+    let refused = sandbox.with_config(&RUN).exits(6);
+    refused
+        .says("StateUntrusted")
+        .says("is signed with OpenPGP")
+        .says("which is no signer's key");
+    // Unless its file says that all of them count.
+    let state = format!("state: {{gnupgHome: '{home}'}}\n");
+    agent.sign_with(&agent.fingerprint, &state);
+    sandbox.with_config(&RUN).exits(0);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod agent;
 mod asked;
 mod attacks;
 mod audit;
+mod audit_claims;
 mod cli;
 mod crash;
 mod decisions;

@@ -19,7 +19,7 @@ fn root() -> PathBuf {
 }
 
 /// Takes one request after the other and hands on signature and body. It ends with the test.
-fn receiver() -> (String, mpsc::Receiver<(String, Value)>) {
+pub(crate) fn receiver() -> (String, mpsc::Receiver<(String, Value)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/t0ken", listener.local_addr().unwrap());
     let (events, received) = mpsc::channel();

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::serve::{free_address, get};
 use crate::support::{PATIENCE, PROVIDER, Sandbox, converged, holds, wait_until};
 
 const WEB: &str = "groups/web.yaml";
@@ -194,6 +195,64 @@ fn what_an_instance_prints_before_it_dies_is_recorded_without_its_secrets() {
     let told = "cannot log in with [secret env:WEB_TOKEN]";
     let state = sandbox.git("fleet.git", &["log", "-p", "drover/state"]);
     assert!(state.contains(told), "{state}");
+    assert_nowhere(&sandbox, &secret, &said);
+}
+
+#[test]
+fn what_is_posted_measured_and_told_before_a_merge_has_no_secrets() {
+    let secret = value("file");
+    // What it prints when it dies is told in a hold, and so posted.
+    let dying = "[sh, -c, 'echo cannot log in with $TOKEN >&2; exit 3']";
+    let from = "TOKEN: {valueFrom: {file: FOLDER/token}}";
+    let sandbox = Sandbox::with_files(&[PROVIDER]);
+    let folder = sandbox.path("secrets").display().to_string();
+    sandbox.write("secrets/token", &secret);
+    let text = |size: u32, command: &str| {
+        let text = web(from, "PLAIN: there", command).replace("FOLDER", &folder);
+        text.replace("size: 2", &format!("size: {size}"))
+    };
+    let (url, received) = crate::notify::receiver();
+    sandbox.configure(&format!(
+        "secrets: {{files: ['{folder}']}}\nnotify: {{url: '{url}'}}\n"
+    ));
+    sandbox.push("dying", &[(WEB, &text(2, dying))]);
+    let address = free_address(7);
+    let agent = sandbox.agent_with(&["--listen", &address]);
+    let mut posted = String::new();
+    wait_until("an event about what died", PATIENCE, || {
+        for (_, event) in received.try_iter() {
+            posted.push_str(&event.to_string());
+        }
+        posted.contains("[secret file:")
+    });
+    sandbox.push("living", &[(WEB, &text(1, "[sleep, infinity]"))]);
+    sandbox.wait_converged("web", 1);
+    assert_eq!(
+        environment(&sandbox, "TOKEN"),
+        std::slice::from_ref(&Some(secret.clone()))
+    );
+    let (status, metrics) = get(&address, "/metrics").unwrap();
+    assert_eq!(status, 200);
+    assert!(
+        metrics.contains("drover_instances{group=\"web\""),
+        "{metrics}"
+    );
+    let base = sandbox.git("work", &["rev-parse", "HEAD"]);
+    sandbox.push("three", &[(WEB, &text(3, dying))]);
+    let simulate = ["simulate", "--base", base.trim(), "--head", "main"];
+    let recorded = ["simulate", "--recorded", "--head", "main", "-o", "json"];
+    let pr = ["pr", "--dry-run", "--base", base.trim(), "--head", "main"];
+    let mut said = vec![posted, metrics];
+    for command in [&simulate[..], &recorded, &pr] {
+        let ran = sandbox.with_config(command).exits(0);
+        assert!(ran.stdout.contains("web"), "{}", ran.stdout);
+        said.extend([ran.stdout, ran.stderr]);
+    }
+    assert_eq!(agent.stop(), Some(0));
+    for (_, event) in received.try_iter() {
+        said.push(event.to_string());
+    }
+    said.extend(everything_said(&sandbox));
     assert_nowhere(&sandbox, &secret, &said);
 }
 

@@ -51,6 +51,113 @@ fn an_agent_follows_a_repository_over_ssh_and_signs_what_it_records() {
     assert!(ran.stderr.contains("scale to 3"), "{}", ran.stderr);
 }
 
+/// An agent that signs, which made an instance and has ended.
+fn signing() -> Sandbox {
+    let sandbox = sandbox();
+    for name in ["agent", "mallory"] {
+        sandbox.make_key(name);
+    }
+    sandbox.configure(&format!("key: '{}'\n", sandbox.path("agent").display()));
+    sandbox.with_config(&RUN).exits(0);
+    sandbox
+}
+
+const RUN: [&str; 4] = ["run", "--until-converged", "--timeout", "60s"];
+
+/// Loses what the agent knew. Its instances go on.
+fn lose_data(sandbox: &Sandbox) {
+    for name in ["journal.redb", "audit-anchor.json"] {
+        std::fs::remove_file(sandbox.path(&format!("data/{name}"))).unwrap();
+    }
+}
+
+/// Edits a file of the state branch as somebody may who can push, and signs with a key of their own.
+fn forge(sandbox: &Sandbox, path: &str, edit: impl Fn(&str) -> String) -> String {
+    sandbox.git("work", &["fetch", "--quiet", "origin", "drover/state"]);
+    sandbox.git("work", &["switch", "--quiet", "--detach", "FETCH_HEAD"]);
+    let file = sandbox.path(&format!("work/{path}"));
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    sandbox.write(&format!("work/{path}"), &edit(&text));
+    sandbox.git("work", &["add", "--all"]);
+    let signing = format!("user.signingkey={}", sandbox.path("mallory").display());
+    let options = ["-c", "gpg.format=ssh", "-c", &signing];
+    let commit = ["commit", "--quiet", "-S", "-m", "web: thirty"];
+    sandbox.git("work", &[&options[..], &commit[..]].concat());
+    let push = ["push", "--quiet", "origin", "HEAD:drover/state"];
+    sandbox.git("work", &push);
+    let id = sandbox.git("work", &["rev-parse", "HEAD"]);
+    id.trim().to_owned()
+}
+
+fn state_tip(sandbox: &Sandbox) -> String {
+    let tip = sandbox.git("fleet.git", &["rev-parse", "drover/state"]);
+    tip.trim().to_owned()
+}
+
+#[test]
+fn an_agent_whose_data_are_lost_takes_up_what_it_signed_itself_and_no_forged_state() {
+    let sandbox = signing();
+    let instances = sandbox.processes();
+    lose_data(&sandbox);
+    sandbox.with_config(&RUN).exits(0);
+    assert_eq!(sandbox.processes(), instances);
+    let forged = forge(&sandbox, WEB, |text| text.replace("size: 1", "size: 30"));
+    lose_data(&sandbox);
+    let refused = sandbox.with_config(&RUN).exits(6);
+    refused
+        .says("StateUntrusted")
+        .says(&format!("commit {forged} is not believed"))
+        .says("which is no signer's key")
+        .says(&format!("drover reconcile --accept-state {forged}"));
+    assert_eq!(state_tip(&sandbox), forged);
+    assert_eq!(sandbox.processes(), instances);
+}
+
+#[test]
+fn a_person_answers_for_recorded_state_or_the_agents_file_names_who_signed_it() {
+    let sandbox = signing();
+    let instances = sandbox.processes();
+    let forged = &forge(&sandbox, "README", |_| "what is all this?\n".to_owned());
+    lose_data(&sandbox);
+    // A running agent waits, says so, and is told by a person that it may.
+    let agent = sandbox.agent();
+    wait_until("the agent to say why it waits", PATIENCE, || {
+        sandbox.agent_log().contains("StateUntrusted")
+    });
+    assert_eq!(sandbox.processes(), instances);
+    let accept = ["reconcile", "--accept-state", forged];
+    wait_until("the agent to be told", PATIENCE, || {
+        sandbox.with_config(&accept).code == Some(0)
+    });
+    sandbox.wait_converged("web", 1);
+    assert_eq!(agent.stop(), Some(0));
+    let log = sandbox.git("fleet.git", &["log", "--format=%B", "drover/state"]);
+    let trailer = format!("Drover-Accepted-State: {forged}\n");
+    assert!(log.contains(&trailer), "{log}");
+    assert!(log.contains("accepted by Ada <ada@example.com>"), "{log}");
+    // The same for a command that ends.
+    sandbox.make_key("newer");
+    let key = |name: &str| format!("key: '{}'\n", sandbox.path(name).display());
+    sandbox.configure(&key("newer"));
+    lose_data(&sandbox);
+    sandbox.with_config(&RUN).exits(6).says("StateUntrusted");
+    let tip = state_tip(&sandbox);
+    let answered = [&RUN[..], &["--accept-state", &tip]].concat();
+    sandbox.with_config(&answered).exits(0);
+    // Nobody has to where the file names them all.
+    sandbox.write_signers(&["agent", "newer", "mallory"]);
+    let signers = sandbox.path("signers").display().to_string();
+    let state = format!("{}state: {{signers: '{signers}'}}\n", key("agent"));
+    sandbox.configure(&state);
+    lose_data(&sandbox);
+    sandbox.with_config(&RUN).exits(0);
+    // The forged commit is still one that no agent made, and everybody who signed is listed.
+    let ran = sandbox.with_config(&["audit", "verify"]).exits(1);
+    let ran = ran.prints("signatures checked").prints(forged);
+    assert_eq!(ran.stdout.matches("Foreign:").count(), 1, "{}", ran.stdout);
+    assert!(!ran.stdout.contains("SignatureInvalid"), "{}", ran.stdout);
+}
+
 #[test]
 fn what_nobody_signed_is_not_acted_on_and_the_last_signed_commit_stays_in_force() {
     let sandbox = sandbox();
@@ -340,7 +447,11 @@ fn one_instance_is_kept_and_another_replaced_by_people_with_a_key() {
         !group["holds"].to_string().contains("KeptInstance")
     });
     assert_eq!(agent.stop(), Some(0));
-    sandbox.with_config(&["audit", "verify"]).exits(0);
+    // Keep, replace and release; what a stranger said is in no record.
+    let verify = ["audit", "verify", "-o", "json"];
+    let report = sandbox.with_config(&verify).exits(0).json();
+    assert_eq!(report["operationsProven"], 3, "{report}");
+    assert_eq!(report["operationsUnchecked"], 0, "{report}");
 }
 
 #[test]

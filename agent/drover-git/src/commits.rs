@@ -1,6 +1,7 @@
 //! Reading commits: their facts, the history of a path, and the difference of two trees.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use git2::{Commit, ErrorCode, Repository, Sort, Tree};
 use jiff::Timestamp;
@@ -16,6 +17,12 @@ pub struct Signature {
     pub name: String,
     /// The mail address.
     pub email: String,
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} <{}>", self.name, self.email)
+    }
 }
 
 /// The facts of one commit.
@@ -282,7 +289,7 @@ pub(crate) fn changes_since(
 /// Returns who wrote a commit.
 fn authors(commit: &Commit<'_>) -> Vec<String> {
     let info = info(commit);
-    let own = format!("{} <{}>", info.author.name, info.author.email);
+    let own = info.author.to_string();
     let others = info.trailers.into_iter();
     let others = others.filter(|(key, _)| key.eq_ignore_ascii_case("Co-authored-by"));
     [own]

@@ -207,6 +207,34 @@ fn held_by(status: &str) -> Option<String> {
     })
 }
 
+/// Asks whether a detached signature was made with this key, whatever others its keyring has.
+pub(crate) fn verify_by(
+    key: &OpenPgpKey,
+    content: &[u8],
+    signature: &str,
+) -> Result<Result<SignedBy, SignatureError>, GitError> {
+    let answer = status_of(&key.home, content, signature)?;
+    Ok(judge(&answer).and_then(|signed| {
+        if made_with(&answer, &key.fingerprint) {
+            Ok(signed)
+        } else {
+            Err(SignatureError::Unknown { key: signed.key })
+        }
+    }))
+}
+
+/// Returns whether the key of a valid signature is this one, or belongs to it.
+fn made_with(status: &str, fingerprint: &str) -> bool {
+    let valid = status
+        .lines()
+        .find_map(|line| line.strip_prefix("[GNUPG:] VALIDSIG "));
+    // The first word is the key that signed, the tenth the key that it belongs to.
+    let words = valid.into_iter().flat_map(|line| line.split(' '));
+    let fingerprints = words.enumerate().filter(|(at, _)| matches!(at, 0 | 9));
+    let mut fingerprints = fingerprints.map(|(_, word)| word);
+    fingerprints.any(|found| found.eq_ignore_ascii_case(fingerprint))
+}
+
 /// Says in a line why `gpg` did not sign.
 fn why_not(told: &str) -> String {
     let lines = || told.lines().filter_map(|line| line.strip_prefix("gpg: "));

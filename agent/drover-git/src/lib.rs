@@ -80,5 +80,5 @@ pub use tree::{
 };
 pub use update::PushOutcome;
 pub use url::{SourceUrl, UrlError};
-pub use verify::Trust;
+pub use verify::{StateTrust, Trust};
 pub use write::{CommitMeta, Edit};

@@ -14,6 +14,7 @@ use russh::keys::{Algorithm, PublicKey};
 use crate::error::{Cause, GitError};
 use crate::files;
 use crate::known_hosts::{described, matches_glob};
+use crate::signing::SigningKey;
 
 /// The namespace of signatures on commits and tags, as Git has it.
 pub const GIT_NAMESPACE: &str = "git";
@@ -128,6 +129,17 @@ impl AllowedSigners {
             lines.push(parsed);
         }
         Ok(Self { lines })
+    }
+
+    /// Adds a key of ours, for commits and tags.
+    pub(crate) fn add(&mut self, key: &SigningKey) {
+        self.lines.push(Line {
+            principals: vec![key.fingerprint()],
+            namespaces: Some(vec![GIT_NAMESPACE.to_owned()]),
+            valid_after: None,
+            valid_before: None,
+            key: key.public().clone(),
+        });
     }
 
     /// Checks an armoured SSH signature over `content`, for `namespace`, as of `at`.

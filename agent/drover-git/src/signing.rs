@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
+use russh::keys::PublicKey;
+
 use crate::error::{Cause, GitError};
 use crate::gnupg::OpenPgpKey;
 use crate::known_hosts::described;
@@ -40,6 +42,10 @@ impl SigningKey {
     /// Returns kind and fingerprint of the key.
     pub fn fingerprint(&self) -> String {
         described(self.0.public())
+    }
+
+    pub(crate) fn public(&self) -> &PublicKey {
+        self.0.public()
     }
 
     /// Returns an armoured signature over `content`, for `namespace`.

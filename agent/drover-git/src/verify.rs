@@ -2,6 +2,7 @@
 //! OpenPGP through the `gpg` program, with a keyring that the agent's own file names.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use git2::{ErrorCode, ObjectType};
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use crate::gnupg::{self, PGP_SIGNATURE_BEGIN};
 use crate::mirror::Mirror;
 use crate::oid::Oid;
 use crate::signers::{GIT_NAMESPACE, SSH_SIGNATURE_BEGIN, SignatureError, SignedBy, SignersFile};
+use crate::signing::CommitKey;
 
 /// Whose signatures on commits and tags count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +31,24 @@ pub(crate) struct CommitSignature {
     /// Empty: it is not signed.
     pub(crate) armoured: String,
     /// When it was committed.
+    pub(crate) at: Timestamp,
+}
+
+/// Whose signatures on a branch of recorded state count: the key that signs there now, whatever else its keyring
+/// has, and whoever is named beside it, such as the key before it.
+#[derive(Debug, Clone, Default)]
+pub struct StateTrust {
+    /// The key that signs.
+    pub own: Option<Arc<CommitKey>>,
+    /// Who else.
+    pub others: Trust,
+}
+
+/// A commit without its signature, the signature, and when it was made.
+struct Signed {
+    what: String,
+    content: Vec<u8>,
+    signature: String,
     at: Timestamp,
 }
 
@@ -40,13 +60,32 @@ impl Mirror {
     /// [`GitError::Unverified`] when it does not count, [`GitError::Signers`] or [`GitError::Gpg`]
     /// when it cannot be checked.
     pub fn verify_commit(&self, id: Oid, trust: &Trust) -> Result<SignedBy, GitError> {
+        let signed = self.signed(id)?;
+        check(&signed, trust, None)
+    }
+
+    /// Checks the signature of a commit of recorded state.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mirror::verify_commit`].
+    pub fn verify_state_commit(&self, id: Oid, trust: &StateTrust) -> Result<SignedBy, GitError> {
+        let signed = self.signed(id)?;
+        check(&signed, &trust.others, trust.own.as_deref())
+    }
+
+    fn signed(&self, id: Oid) -> Result<Signed, GitError> {
         let CommitSignature {
             content,
             armoured,
             at,
         } = self.signature_of(id)?;
-        let what = format!("commit {}", id.short());
-        check(&what, &content, &armoured, at, trust)
+        Ok(Signed {
+            what: format!("commit {}", id.short()),
+            content,
+            signature: armoured,
+            at,
+        })
     }
 
     /// Returns the signature of a commit, not checked.
@@ -125,8 +164,13 @@ impl Mirror {
             .rsplit(' ')
             .nth(1)
             .and_then(|text| text.parse().ok());
-        let tagged = seconds(tagged.unwrap_or_default());
-        check(&what, content.as_bytes(), signature, tagged, trust)
+        let signed = Signed {
+            what: what.clone(),
+            content: content.as_bytes().to_vec(),
+            signature: signature.to_owned(),
+            at: seconds(tagged.unwrap_or_default()),
+        };
+        check(&signed, trust, None)
     }
 }
 
@@ -134,26 +178,23 @@ fn seconds(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-fn check(
-    what: &str,
-    content: &[u8],
-    signature: &str,
-    at: Timestamp,
-    trust: &Trust,
-) -> Result<SignedBy, GitError> {
+/// Checks a signature. `own`: a key that counts beside those of `trust`.
+fn check(signed: &Signed, trust: &Trust, own: Option<&CommitKey>) -> Result<SignedBy, GitError> {
     let refused = |source| GitError::Unverified {
-        what: what.to_owned(),
+        what: signed.what.clone(),
         source,
     };
-    let signature = signature.trim();
+    let signature = signed.signature.trim();
     if signature.is_empty() {
         return Err(refused(SignatureError::Missing));
     }
     if signature.starts_with(SSH_SIGNATURE_BEGIN) {
         let signers = trust.signers.as_ref().map(SignersFile::read).transpose()?;
-        let verified = signers
-            .unwrap_or_default()
-            .verify(GIT_NAMESPACE, content, signature, at);
+        let mut signers = signers.unwrap_or_default();
+        if let Some(CommitKey::Ssh(key)) = own {
+            signers.add(key);
+        }
+        let verified = signers.verify(GIT_NAMESPACE, &signed.content, signature, signed.at);
         return verified.map_err(refused);
     }
     let unread = |why: &str| SignatureError::Unreadable {
@@ -162,8 +203,14 @@ fn check(
     if !signature.starts_with(PGP_SIGNATURE_BEGIN) {
         return Err(refused(unread("it is neither of SSH nor of OpenPGP")));
     }
-    match &trust.gnupg_home {
-        Some(home) => gnupg::verify(home, content, signature)?.map_err(refused),
-        None => Err(refused(unread("no keyring for OpenPGP is configured"))),
+    let by_own = match own {
+        Some(CommitKey::OpenPgp(key)) => Some(gnupg::verify_by(key, &signed.content, signature)?),
+        Some(CommitKey::Ssh(_)) | None => None,
+    };
+    match (by_own, &trust.gnupg_home) {
+        (Some(Ok(signed_by)), _) => Ok(signed_by),
+        (_, Some(home)) => gnupg::verify(home, &signed.content, signature)?.map_err(refused),
+        (Some(Err(error)), None) => Err(refused(error)),
+        (None, None) => Err(refused(unread("no keyring for OpenPGP is configured"))),
     }
 }

@@ -49,6 +49,7 @@ mod first_look;
 mod groups;
 mod observation;
 mod report;
+mod restore;
 mod write_back;
 
 pub(crate) use write_back::approved_by;
@@ -259,6 +260,8 @@ struct Looks {
     asked: bool,
     /// Whether the commit that was looked at last has to be judged again: more is known since.
     anew: bool,
+    /// A tip of the state branch that a person answers for.
+    accepted_state: Option<restore::AcceptedState>,
     /// Whether a dry run without data has still to read the state branch.
     view_missing: bool,
     /// What was asked of the holder of the lease.
@@ -294,6 +297,8 @@ pub(crate) struct Control {
 pub(crate) enum Ask {
     /// To accept a rewritten history at this commit, by whom.
     AcceptRewrite(Revision, String),
+    /// To take up what the state branch has at this commit, although nobody who counts signed it, by whom.
+    AcceptState(Revision, String),
     /// To keep what is frozen.
     StoreFreeze,
     /// To look at the source in the next pass, however soon it comes.
@@ -468,6 +473,12 @@ impl Agent {
         self.control.ask(Ask::AcceptRewrite(tip, by.to_owned()));
     }
 
+    /// Lets an agent with an empty data directory take up what the state branch has, if its tip is this commit, although
+    /// nobody who counts signed it. The log says by whom.
+    pub fn accept_state(&self, tip: Revision, by: &str) {
+        self.control.ask(Ask::AcceptState(tip, by.to_owned()));
+    }
+
     /// Waits for groups whose work goes on beside the passes, and publishes what waits.
     ///
     /// No step begins any more; those in flight are given until their time limit.
@@ -528,6 +539,10 @@ impl Agent {
                     self.accepted_rewrite = Some((revision, by));
                     self.looks.asked = true;
                 }
+                Ask::AcceptState(tip, by) => {
+                    self.looks.accepted_state = Some(restore::AcceptedState { tip, by });
+                    self.looks.asked = true;
+                }
                 Ask::StoreFreeze => {
                     let mut batch = crate::store::Batch::default();
                     batch.freeze(&self.brake.frozen()).clock(now);
@@ -561,9 +576,10 @@ impl Agent {
     /// Returns what holds for every group.
     fn agent_holds(&self, tick: Tick) -> Vec<Held> {
         let mut holds = Vec::new();
-        if let Some(why) = self.tenure.refusal() {
-            holds.push(Hold::EpochConflict { why });
-        }
+        let source = self.source_status.failure.as_ref();
+        // The source and the state branch are in one repository: that it cannot be read is told once.
+        let told = |hold: &Hold| matches!(hold, Hold::SourceUnavailable { .. }) && source.is_some();
+        holds.extend(self.tenure.refusal().filter(|hold| !told(hold)));
         if let Some(why) = &self.journal_failure {
             holds.push(Hold::JournalUnavailable { why: why.clone() });
         }
@@ -571,7 +587,7 @@ impl Agent {
             holds.push(Hold::ClockStepped);
         }
         holds.extend(self.outage.clone());
-        if let Some((_, why)) = &self.source_status.failure {
+        if let Some((_, why)) = source {
             holds.push(Hold::SourceUnavailable { why: why.clone() });
         }
         holds.into_iter().map(plain).collect()

@@ -68,7 +68,7 @@ pub use facts::RecordedFacts;
 pub use lease::{LEASE_GRACE, Lease, LeaseError, Liveness};
 pub use machine::{local_liveness, machine, system_entropy};
 pub use members::{MemberState, Membership, PublishedMember};
-pub use message::is_hidden;
+pub use message::{ACCEPTED_STATE, is_hidden};
 pub use metrics::{MetricAsk, MetricReader, MetricStatus, NoMetrics};
 pub use operations::{
     LIFETIME_MAX, Memory, OPERATION_COMMITS_MAX, OPERATIONS_BRANCH, OperationRefusal,

@@ -323,6 +323,8 @@ struct StateInner {
     pushes: u64,
     /// Whether nothing can be committed here, either.
     full: bool,
+    /// The tip, where nobody who counts signed it.
+    unsigned: Option<Revision>,
 }
 
 impl MemoryStateBranch {
@@ -362,6 +364,11 @@ impl MemoryStateBranch {
     /// Lets every call that needs the remote fail, or succeed again.
     pub fn fail(&self, failure: Option<RecorderError>) {
         self.lock().failure = failure;
+    }
+
+    /// Lets the branch's tip be this one, which nobody who counts signed, or a signed one again.
+    pub fn distrust(&self, tip: Option<Revision>) {
+        self.lock().unsigned = tip;
     }
 
     /// Lets commits fail before anything is published, as on a full disk, or succeed again.
@@ -406,6 +413,7 @@ impl StateInner {
             };
         }
         self.log.push(commit);
+        self.unsigned = None;
     }
 }
 
@@ -419,6 +427,18 @@ impl MemoryRecorder {
 impl Recorder for MemoryRecorder {
     fn look(&mut self) -> Result<(), RecorderError> {
         self.branch.lock().reachable()
+    }
+
+    fn vouch(&mut self, accepted: Option<&Revision>) -> Result<Option<Revision>, RecorderError> {
+        match &self.branch.lock().unsigned {
+            None => Ok(None),
+            Some(tip) if accepted == Some(tip) => Ok(Some(tip.clone())),
+            Some(tip) => Err(RecorderError::Untrusted {
+                commit: tip.clone(),
+                tip: tip.clone(),
+                why: "it is not signed".to_owned(),
+            }),
+        }
     }
 
     fn published(&mut self, path: &str) -> Result<Option<Vec<u8>>, RecorderError> {

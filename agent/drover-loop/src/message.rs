@@ -19,6 +19,9 @@ const LINES_MAX: usize = 20;
 /// The longest value of a trailer.
 const TRAILER_MAX: usize = 200;
 
+/// The trailer that names a tip of the state branch that a person answers for.
+pub const ACCEPTED_STATE: &str = "Drover-Accepted-State";
+
 /// What the trailers say.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Trailers {
@@ -30,6 +33,7 @@ pub(crate) struct Trailers {
     pub(crate) agent: String,
     pub(crate) approved_by: Vec<String>,
     pub(crate) accepted_rewrite: Option<String>,
+    pub(crate) accepted_state: Option<String>,
 }
 
 /// Writes a whole message.
@@ -52,6 +56,7 @@ pub(crate) fn message(subject: &str, body: &[String], trailers: &Trailers) -> St
         ("Drover-Result", result),
         ("Drover-Agent", Some(trailers.agent.clone())),
         ("Drover-Accepted-Rewrite", trailers.accepted_rewrite.clone()),
+        (ACCEPTED_STATE, trailers.accepted_state.clone()),
     ];
     for (name, value) in fields {
         if let Some(value) = value {

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use drover_model::Timestamp;
+use drover_model::{Revision, Timestamp};
 
 use crate::lease::Lease;
 
 mod anchor;
 mod git;
+mod vouch;
 
 pub use anchor::{ANCHOR_FILE, Anchor, Rewrite};
 pub use git::{GitRecorder, GitRecorderOptions};
@@ -18,6 +19,14 @@ pub use git::{GitRecorder, GitRecorderOptions};
 pub trait Recorder: Send + fmt::Debug {
     /// Looks at the published branch, at the cost of one ref listing at most.
     fn look(&mut self) -> Result<(), RecorderError>;
+
+    /// Returns whether what the branch has, as the latest [`look`](Self::look) saw it, may be taken up by an agent that knows
+    /// nothing else. `accepted`: a commit that a person answers for, with all that it rests on. Returns the published tip
+    /// where the branch is believed for that alone. The next [`swap`](Self::swap) goes onto what was looked at here or onto
+    /// nothing. Where nobody's signature is asked for, all is believed.
+    fn vouch(&mut self, _accepted: Option<&Revision>) -> Result<Option<Revision>, RecorderError> {
+        Ok(None)
+    }
 
     /// Returns a file of the published branch, as the latest [`look`](Self::look) saw it.
     fn published(&mut self, path: &str) -> Result<Option<Vec<u8>>, RecorderError>;
@@ -144,6 +153,18 @@ pub enum RecorderError {
     Refused {
         /// What it said.
         message: String,
+    },
+    /// What the branch has is not signed by anybody who counts.
+    #[error(
+        "commit {commit} is not believed: {why}; if this agent's own work leads to it: `drover reconcile --accept-state {tip}`"
+    )]
+    Untrusted {
+        /// The newest commit that is not.
+        commit: Revision,
+        /// The branch's tip.
+        tip: Revision,
+        /// Why not.
+        why: String,
     },
     /// A mistake in drover.
     #[error("internal error: {message}")]

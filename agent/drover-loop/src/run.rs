@@ -105,6 +105,13 @@ impl AgentHandle {
         self.control.ask(Ask::AcceptRewrite(tip, by.to_owned()));
         self.trigger();
     }
+
+    /// Lets an agent with an empty data directory take up what the state branch has, if its tip is this commit, although
+    /// nobody who counts signed it. The log says by whom.
+    pub fn accept_state(&self, tip: Revision, by: &str) {
+        self.control.ask(Ask::AcceptState(tip, by.to_owned()));
+        self.trigger();
+    }
 }
 
 /// Runs passes.

@@ -20,7 +20,12 @@ pub(crate) struct Looked {
     pub(crate) holds: Vec<Held>,
     /// The others.
     known: Secrets,
+    /// Whether instances may have others than the known ones: nothing that they say is shown then.
+    unknown: bool,
 }
+
+/// What stands in the place of a text that may have secrets which were not read.
+const NOT_SHOWN: &str = "not shown, as it may have secrets that are not read here";
 
 /// Reads the secrets of the templates in use and of those that come. A dry run reads none: it is made where
 /// people are, and what they may read is not what the agent may.
@@ -40,19 +45,29 @@ pub(crate) async fn look(task: &GroupTask, shared: &Shared) -> Looked {
     let others = templates.values().flat_map(|template| template.secrets());
     let needed: BTreeSet<SecretRef> = others.chain(made_of.iter().cloned()).collect();
     if needed.is_empty() || shared.mode == Mode::DryRun {
-        return Looked::default();
+        return Looked {
+            unknown: !needed.is_empty(),
+            ..Looked::default()
+        };
     }
+    let instances = task.recorded.instances.values();
+    let had = instances.filter_map(|instance| templates.get(&instance.digests));
+    let had: BTreeSet<SecretRef> = had.flat_map(|template| template.secrets()).collect();
     let source = Arc::clone(&shared.secrets);
     let read = tokio::task::spawn_blocking(move || {
         let mut looked = Looked::default();
         for reference in needed {
             match source.read(&reference) {
                 Ok(text) => looked.known.insert(reference, text),
-                Err(_) if !made_of.contains(&reference) => {}
-                Err(error) => looked.holds.push(plain(Hold::SecretUnresolved {
-                    reference: error.reference,
-                    why: error.why,
-                })),
+                Err(error) => {
+                    looked.unknown |= had.contains(&reference);
+                    if made_of.contains(&reference) {
+                        looked.holds.push(plain(Hold::SecretUnresolved {
+                            reference: error.reference,
+                            why: error.why,
+                        }));
+                    }
+                }
             }
         }
         looked
@@ -61,17 +76,28 @@ pub(crate) async fn look(task: &GroupTask, shared: &Shared) -> Looked {
 }
 
 impl Looked {
+    fn shows_all(&self) -> bool {
+        self.known.is_empty() && !self.unknown
+    }
+
+    fn cleaned(&self, text: &str) -> String {
+        if self.unknown && !text.is_empty() {
+            return NOT_SHOWN.to_owned();
+        }
+        self.known.redact(text)
+    }
+
     /// Takes the secrets out of what checks and instances said: it is recorded, and a program may print
     /// what it was given.
     pub(crate) fn clean_signals(&self, signals: &mut BTreeMap<InstanceId, HealthSignal>) {
-        if self.known.is_empty() {
+        if self.shows_all() {
             return;
         }
         for outcome in signals.values_mut().flat_map(|signal| &mut signal.checks) {
             match outcome {
                 CheckOutcome::Passing => {}
                 CheckOutcome::Failing { why } | CheckOutcome::Unknown { why } => {
-                    *why = self.known.redact(why);
+                    *why = self.cleaned(why);
                 }
             }
         }
@@ -79,16 +105,16 @@ impl Looked {
 
     /// The same of a listing.
     pub(crate) fn clean_listing(&self, listing: &mut Arc<Listing>) {
-        if self.known.is_empty() {
+        if self.shows_all() {
             return;
         }
         let listing = Arc::make_mut(listing);
         if let Completeness::Partial { why } = &mut listing.completeness {
-            *why = self.known.redact(why);
+            *why = self.cleaned(why);
         }
         for listed in &mut listing.instances {
             if let ProviderPhase::Exited(report) = &mut listed.phase {
-                report.message = self.known.redact(&report.message);
+                report.message = self.cleaned(&report.message);
             }
         }
     }

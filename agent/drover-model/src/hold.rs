@@ -1,7 +1,8 @@
 //! Why something is not done: holds, with their names and their sentences.
 
+mod display;
+
 use std::collections::BTreeSet;
-use std::fmt;
 
 use crate::{
     Activity, ApprovalNeeded, ApprovalRejected, BudgetName, ErrorClass, FieldClass, GroupName,
@@ -374,6 +375,11 @@ pub enum Hold {
         /// What was found.
         why: String,
     },
+    /// With an empty data directory, what the state branch has is not signed by anybody who counts.
+    StateUntrusted {
+        /// Which commit, and what to do.
+        why: String,
+    },
     /// The source cannot be read or was rewritten: what is in force stays so.
     SourceUnavailable {
         /// What happened.
@@ -458,6 +464,7 @@ impl Hold {
             Self::SecretUnresolved { .. } => "SecretUnresolved",
             Self::SourceOutage { .. } => "SourceOutage",
             Self::EpochConflict { .. } => "EpochConflict",
+            Self::StateUntrusted { .. } => "StateUntrusted",
             Self::SourceUnavailable { .. } => "SourceUnavailable",
         }
     }
@@ -493,303 +500,5 @@ impl Hold {
                 | Self::QuorumUnsettled { .. }
                 | Self::ClusterDegraded { .. }
         )
-    }
-}
-
-impl fmt::Display for Hold {
-    #[expect(
-        clippy::too_many_lines,
-        reason = "one sentence per hold, nothing to split"
-    )]
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ObservationPartial { why } => {
-                write!(
-                    f,
-                    "the provider's listing is incomplete ({why}); what is missing from it is unknown, not gone"
-                )
-            }
-            Self::ObservationStale => write!(f, "the provider's listing is too old to act on"),
-            Self::ObservationEmptied { expected } => write!(
-                f,
-                "the provider lists none of the {expected} instances that were there; this looks like a wrong credential, region or filter, so nothing is created; `size: 0` in a commit confirms that they are gone"
-            ),
-            Self::ProviderFailed { class, message } => {
-                write!(
-                    f,
-                    "the provider could not be asked ({}): {message}",
-                    class.as_str()
-                )
-            }
-            Self::ProviderMissing { provider, why } => write!(f, "provider {provider}: {why}"),
-            Self::ProviderChanged { from, to } => write!(
-                f,
-                "the document names provider {to}, the live instances belong to {from}; make a new group instead"
-            ),
-            Self::SpecInvalid { message } => {
-                write!(
-                    f,
-                    "the document is not valid, the last good one stays in force: {message}"
-                )
-            }
-            Self::Suspended { activity, because } => {
-                write!(f, "{} is suspended", activity.as_str())?;
-                because
-                    .as_ref()
-                    .map_or(Ok(()), |because| write!(f, ": {because}"))
-            }
-            Self::Frozen { by } => {
-                write!(f, "the agent is frozen ({by}); `drover unfreeze` lifts it")
-            }
-            Self::ObserveOnly => write!(f, "the group says manage: observe"),
-            Self::OwnerStillActs { owner, instances } => write!(
-                f,
-                "of what the group adopts, {instances} still have an owner who makes and ends them, so nothing is touched: {owner}"
-            ),
-            Self::AdoptionContested { stranger, groups } => {
-                let groups: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
-                let groups = groups.join(", ");
-                write!(
-                    f,
-                    "{stranger} is what {groups} would adopt too, so no group does; narrow adopt.selector until each instance matches one"
-                )
-            }
-            Self::AdoptionRefused { why } => {
-                write!(f, "what the document adopts cannot be adopted: {why}")
-            }
-            Self::StrayInstances { why } => f.write_str(why),
-            Self::AdoptionUnknown { why } => write!(
-                f,
-                "nobody knows what there is to adopt, so nothing is, and the group goes on with what it has: {why}"
-            ),
-            Self::Adopting { left } => write!(
-                f,
-                "instances are being adopted, {left} to go, and nothing else is done before that"
-            ),
-            Self::PolicyDenied(hold) => write!(f, "denied by {hold}"),
-            Self::ApprovalNeeded(needed) => needed.fmt(f),
-            Self::ApprovalRejected(rejected) => rejected.fmt(f),
-            Self::GateClosed(hold) => write!(f, "not now, says {hold}"),
-            Self::PolicyFailed(hold) => write!(f, "held, because it failed: {hold}"),
-            Self::BudgetByPolicy(hold) => write!(f, "no more at once, says {hold}"),
-            Self::ProtectedByPolicy(hold) => write!(f, "kept in service by {hold}"),
-            Self::PlaceForbidden(hold) => write!(f, "nothing is made anywhere, says {hold}"),
-            Self::AnalysisPending(hold) => write!(f, "the rollout does not go on yet, says {hold}"),
-            Self::WindowClosed { window } => write!(f, "not now, says the window {window}"),
-            Self::BudgetExhausted { used, max } => write!(
-                f,
-                "{used} instances are out of service or on their way, the budget allows {max}"
-            ),
-            Self::FleetBudgetExhausted {
-                budget,
-                max,
-                taken_by,
-            } => {
-                write!(
-                    f,
-                    "not its turn: the fleet's budget {budget} lets {max} instances of all groups go at once"
-                )?;
-                for (position, group) in taken_by.iter().enumerate() {
-                    let lead = if position == 0 { ", in use by " } else { ", " };
-                    write!(f, "{lead}{group}")?;
-                }
-                Ok(())
-            }
-            Self::ProtectedInstance { because } => {
-                write!(f, "the document protects it")?;
-                because
-                    .as_ref()
-                    .map_or(Ok(()), |because| write!(f, ": {because}"))
-            }
-            Self::KeptInstance { by, because } => write!(f, "{by} keeps it: {because}"),
-            Self::DependencyNotReady { group } => {
-                write!(
-                    f,
-                    "the group {group}, which it depends on, has not converged"
-                )
-            }
-            Self::CreateLimit { limit } => write!(
-                f,
-                "{limit} instances were made within the hour, the most that limits.maxCreatePerHour allows"
-            ),
-            Self::DestroyRate { limit } => write!(
-                f,
-                "{limit} instances were ended within the hour without a change that asks for it, the most that limits.maxDestroyPerHour allows"
-            ),
-            Self::SurgeExhausted { ceiling } => {
-                write!(f, "{ceiling} instances exist, the most allowed at once")
-            }
-            Self::AvailabilityFloor { floor, available } => {
-                write!(
-                    f,
-                    "{available} instances are available and {floor} must stay so"
-                )
-            }
-            Self::FirstBatch { waiting } => {
-                write!(
-                    f,
-                    "waiting for the first {waiting} of the new template to become available"
-                )
-            }
-            Self::RolloutWindow { waiting } => {
-                write!(f, "waiting for {waiting} on the way to become available")
-            }
-            Self::RolloutPaused(cause) => write!(f, "the rollout is paused: {cause}"),
-            Self::Quarantined(cause) => write!(
-                f,
-                "the document's template is in quarantine, the last good one is in force until a commit changes the template: {cause}"
-            ),
-            Self::CanaryHold {
-                count,
-                promote: crate::Promote::Auto,
-            } => write!(
-                f,
-                "watching {count} of the new template before others follow"
-            ),
-            Self::CanaryHold {
-                count,
-                promote: crate::Promote::Manual,
-            } => write!(
-                f,
-                "watching {count} of the new template until a commit says rollout.canary.promote: auto, or removes the canary"
-            ),
-            Self::Checkpoint { at } => {
-                write!(f, "waiting at the checkpoint of {at} of the new template")
-            }
-            Self::Bake => write!(
-                f,
-                "every instance has the new template, which is called good after rollout.bake"
-            ),
-            Self::Partition { at } => write!(
-                f,
-                "rollout.partition allows {at} of the new template; raise it in a commit to go on"
-            ),
-            Self::MaxAction { needs, allowed } => write!(
-                f,
-                "outdated instances need {}, and rollout.maxAction allows {} at most; raise it in a commit to go on",
-                needs.as_action(),
-                allowed.as_action()
-            ),
-            Self::UpdateRefused { message } => write!(
-                f,
-                "the provider does not change these instances in place, so they are replaced: {message}"
-            ),
-            Self::NotProactive { mode } => write!(
-                f,
-                "rollout.mode is {}: outdated instances are not replaced for being outdated",
-                mode.as_str()
-            ),
-            Self::LaunchBackoff { failures, message } => {
-                write!(
-                    f,
-                    "{failures} launches in a row failed, the next one waits; the latest: {message}"
-                )
-            }
-            Self::HealBudget { allowed } => {
-                write!(
-                    f,
-                    "{allowed} replacements are on the way, the most that heal.maxInFlight allows"
-                )
-            }
-            Self::Systemic { bad, total } => write!(
-                f,
-                "{bad} of {total} instances are bad at once: the cause is presumed to lie outside them, so healing slows down"
-            ),
-            Self::AllUnknown => {
-                write!(
-                    f,
-                    "no instance's health is known: the observer is presumed broken, so nothing is healed"
-                )
-            }
-            Self::DestroyLimit { wanted, limit } => write!(
-                f,
-                "the change removes {wanted} instances and limits.maxDestroy allows {limit}; raise the limit in a commit to allow it"
-            ),
-            Self::FleetDestroyLimit { wanted, limit } => write!(
-                f,
-                "the commits of an hour remove {wanted} instances of all groups together and limits.maxDestroy of the Fleet document allows {limit}; remove fewer, wait, or raise the limit in an earlier commit"
-            ),
-            Self::ZonesCooling { zones } => write!(
-                f,
-                "no zone had room for another instance lately, of {zones} in `placement.zones`"
-            ),
-            Self::ScalingStabilized { asked, size } => write!(
-                f,
-                "the policy asks for size {asked}, and has not for `scaling.stabilization`: {size} until then"
-            ),
-            Self::ScalingRate { asked, size } => write!(
-                f,
-                "the policy asks for size {asked}, `scaling.rate` allows {size} now"
-            ),
-            Self::TotalLimit { limit } => write!(f, "limits.maxTotal of {limit} is reached"),
-            Self::QuorumAtRisk {
-                healthy,
-                voters,
-                needed,
-            } => write!(
-                f,
-                "{healthy} of {voters} members are well and {needed} are needed to decide anything; no member is taken out or made anew that would leave fewer or stand in for a lost majority; `quorum.allowDowntime: true` in a commit allows it"
-            ),
-            Self::QuorumUnsettled { why } => write!(f, "one member at a time: {why}"),
-            Self::ClusterDegraded { why } => write!(
-                f,
-                "the cluster is not well, so nothing is taken out of it that need not be: {why}"
-            ),
-            Self::ClusterUnknown { why } => write!(
-                f,
-                "nobody knows how the cluster is, so nothing is taken out of it that need not be: {why}"
-            ),
-            Self::MembershipUnclear { why } => write!(
-                f,
-                "no member is touched, because the membership list is not clear: {why}"
-            ),
-            Self::QuorumUnproven { why } => write!(
-                f,
-                "the members are not started for the first time, because {why}"
-            ),
-            Self::SizingChanged => write!(
-                f,
-                "the document switches between `size` and `members`, and the live instances stay what they are; make a new group instead"
-            ),
-            Self::Protected => write!(
-                f,
-                "the removed group has deletion.protect; restore the document with `protect: false`, then remove it"
-            ),
-            Self::DeletionUnconfirmed { why } => {
-                write!(f, "the group's removal is not certain: {why}")
-            }
-            Self::DrainTimeout => write!(f, "the drain timed out and drain.onTimeout says abort"),
-            Self::UnknownOutcomes { count } => {
-                write!(
-                    f,
-                    "the outcome of {count} provider calls is unknown; no new ones until it is"
-                )
-            }
-            Self::JournalUnavailable { why } => write!(f, "the journal cannot be written: {why}"),
-            Self::ClockStepped => write!(f, "the clock stepped back; voluntary work waits"),
-            Self::SecretUnresolved { reference, why } => {
-                write!(f, "secret {reference} cannot be read: {why}")
-            }
-            Self::SourceOutage { mode, since } => {
-                let goes_on = match mode {
-                    OutageMode::HealOnly => "instances are healed and nothing else is done",
-                    OutageMode::HoldCapacity => "missing instances are made and none is ended",
-                    OutageMode::Freeze => "nothing is done",
-                };
-                let since = since.as_second();
-                let since = Timestamp::from_second(since).unwrap_or_default();
-                write!(
-                    f,
-                    "the source was last read at {since}: {goes_on} until it is again"
-                )
-            }
-            Self::EpochConflict { why } => write!(f, "another agent holds the group: {why}"),
-            Self::SourceUnavailable { why } => {
-                write!(
-                    f,
-                    "the source cannot be used, what is in force stays so: {why}"
-                )
-            }
-        }
     }
 }

@@ -182,7 +182,8 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::DrainTimeout
         | Hold::UnknownOutcomes { .. }
         | Hold::JournalUnavailable { .. }
-        | Hold::EpochConflict { .. } => FenceScope::Everything,
+        | Hold::EpochConflict { .. }
+        | Hold::StateUntrusted { .. } => FenceScope::Everything,
     }
 }
 

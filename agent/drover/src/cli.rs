@@ -235,6 +235,9 @@ pub(crate) struct RunArgs {
     /// Make full passes without changing anything at a provider or in Git
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Take up what the state branch has at this commit, its tip, although it is not signed by this agent
+    #[arg(long, value_name = "COMMIT", value_parser = values::commit)]
+    pub(crate) accept_state: Option<Revision>,
     /// How to write the log
     #[arg(
         long,
@@ -455,6 +458,9 @@ pub(crate) struct ReconcileArgs {
     /// Follow this commit although it does not descend from the one in force. Groups that are missing from it stay, and ask
     #[arg(long, value_name = "COMMIT", value_parser = values::commit)]
     pub(crate) accept_rewrite: Option<Revision>,
+    /// Take up what the state branch has at this commit, its tip, although it is not signed by the agent, whose data are lost
+    #[arg(long, value_name = "COMMIT", value_parser = values::commit)]
+    pub(crate) accept_state: Option<Revision>,
     /// Give up waiting after this long
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = values::duration)]
     pub(crate) timeout: Duration,

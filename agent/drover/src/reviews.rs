@@ -32,6 +32,15 @@ const BELIEVED_FOR: Duration = Duration::from_secs(10);
 /// Commits whose answers are remembered.
 const REMEMBERED_MAX: usize = 200;
 
+/// How the reason of an approval begins that a review gave; the number of the pull request follows.
+const REVIEW_OF: &str = "review of pull request ";
+
+/// Returns whether an approval as it is recorded is said to be of a review on the Git host.
+pub(crate) fn is_of_review(approval: &Approval) -> bool {
+    let number = approval.because.strip_prefix(REVIEW_OF);
+    number.is_some_and(|number| number.parse::<u64>().is_ok())
+}
+
 /// What people decided, by signed operations and on the Git host.
 #[derive(Debug)]
 pub(crate) struct Decisions {
@@ -234,7 +243,7 @@ impl Reviews {
             verdict,
             at: review.at,
             expires: review.at.checked_add(APPROVAL_LIFETIME_MAX).ok()?,
-            because: format!("review of pull request {}", pull.number),
+            because: format!("{REVIEW_OF}{}", pull.number),
             operation: Revision::parse(&review.commit).ok()?,
         })
     }

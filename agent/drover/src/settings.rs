@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use drover_git::{Identities, RemoteOptions, SignersFile, SourceUrl};
+use drover_git::{Identities, RemoteOptions, SignersFile, SourceUrl, Trust};
 use drover_loop::{Allowed, OutageRule, Verification};
 use drover_model::{AgentName, FleetName};
 use drover_provider_docker::{GrantedMount, Grants, LoginSource, Registries, RegistryLogin};
@@ -24,6 +24,14 @@ use crate::exit::Exit;
 use crate::providers::Places;
 
 mod remote;
+fn state_trust(config: &AgentConfig) -> Trust {
+    let named = config.state_signers.clone();
+    Trust {
+        signers: named.signers.map(SignersFile),
+        gnupg_home: named.gnupg_home,
+    }
+}
+
 fn outage(config: &AgentConfig) -> Option<OutageRule> {
     let (mode, after) = config.source.outage?;
     Some(OutageRule { mode, after })
@@ -68,6 +76,8 @@ pub(crate) struct Settings {
     /// What waits while the source cannot be read. None: nothing.
     pub(crate) outage: Option<OutageRule>,
     pub(crate) state_branch: String,
+    /// Whose signatures on recorded state count, beside the agent's own.
+    pub(crate) state_trust: Trust,
     pub(crate) data_dir: PathBuf,
     /// Where the provider type `process` keeps its instances.
     pub(crate) process_dir: PathBuf,
@@ -179,6 +189,7 @@ impl Settings {
                 .clone()
                 .or_else(|| from_file(&|config| config.state_branch.clone()))
                 .unwrap_or_else(|| DEFAULT_STATE_BRANCH.to_owned()),
+            state_trust: config.as_ref().map(state_trust).unwrap_or_default(),
             data_dir,
             process_dir,
             listen,

@@ -2,6 +2,7 @@
 //! state branch, read only.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use drover_git::{GitError, IgnoreRules, Mirror, Oid};
@@ -56,7 +57,7 @@ pub(crate) enum Reader {
 /// The source repository and its state branch.
 #[derive(Debug)]
 pub(crate) struct Repository {
-    pub(crate) mirror: Mirror,
+    pub(crate) mirror: Arc<Mirror>,
     pub(crate) state_branch: String,
     /// A mirror of a remote made for this command only; removed with it.
     pub(crate) _scratch: Option<tempfile::TempDir>,
@@ -236,7 +237,7 @@ impl Repository {
         };
         let mirror = Mirror::open(&dir, url, settings.remote.clone()).context(attempted)?;
         Ok(Self {
-            mirror,
+            mirror: Arc::new(mirror),
             state_branch: settings.state_branch.clone(),
             _scratch: scratch,
         })

@@ -44,6 +44,8 @@ pub struct AgentConfig {
     pub source: Source,
     /// The branch of the same repository that recorded state goes to.
     pub state_branch: String,
+    /// Whose signatures on recorded state count, beside the agent's own.
+    pub state_signers: StateSigners,
     /// The folder of the journal and the caches: an absolute path.
     pub data_dir: PathBuf,
     /// Where the provider type `process` keeps its instances: an absolute path. None: a folder in
@@ -73,6 +75,15 @@ pub struct AgentConfig {
     pub notify: Option<NotifyConfig>,
     /// Whose reviews on the Git host count as approvals. None: nobody's.
     pub reviews: Option<ReviewsConfig>,
+}
+
+/// Whose signatures on recorded state count.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StateSigners {
+    /// A list of ssh keys.
+    pub signers: Option<PathBuf>,
+    /// The folder of a GnuPG keyring.
+    pub gnupg_home: Option<PathBuf>,
 }
 
 /// Where events are posted to.
@@ -340,23 +351,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
         _ => Mode::Act,
     };
     let source = source(&fields);
-    let state = fields.object("state");
-    let state_branch = branch(&state, "branch");
-    if let (Some(source), Some(state_branch)) = (&source, &state_branch)
-        && source.branch == *state_branch
-    {
-        let message = "recorded state cannot go to the watched branch";
-        let name = if fields.has("state") {
-            "state"
-        } else {
-            "source"
-        };
-        report.push(Diagnostic::error(
-            "inconsistent",
-            message,
-            fields.span_of(name),
-        ));
-    }
+    let (state_branch, state_signers) = state(report, &fields, source.as_ref());
     let data_dir = absolute(&fields, "dataDir");
     let process_dir = match fields.get("processDir").1 {
         Some(_) => absolute(&fields, "processDir"),
@@ -386,6 +381,7 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
         mode,
         source: source?,
         state_branch: state_branch?,
+        state_signers,
         data_dir: data_dir?,
         process_dir,
         listen,
@@ -403,6 +399,36 @@ fn decode(report: &Report, root: &Node) -> Option<AgentConfig> {
     })
 }
 
+/// Returns the branch of recorded state, and whose signatures count there.
+fn state(
+    report: &Report,
+    fields: &Fields<'_>,
+    source: Option<&Source>,
+) -> (Option<String>, StateSigners) {
+    let state = fields.object("state");
+    let state_branch = branch(&state, "branch");
+    let signers = StateSigners {
+        signers: path(&state, "signers"),
+        gnupg_home: path(&state, "gnupgHome"),
+    };
+    if let (Some(source), Some(state_branch)) = (source, &state_branch)
+        && source.branch == *state_branch
+    {
+        let message = "recorded state cannot go to the watched branch";
+        let name = if fields.has("state") {
+            "state"
+        } else {
+            "source"
+        };
+        report.push(Diagnostic::error(
+            "inconsistent",
+            message,
+            fields.span_of(name),
+        ));
+    }
+    (state_branch, signers)
+}
+
 fn source(fields: &Fields<'_>) -> Option<Source> {
     let credentials = fields.object("credentials");
     let files = credential_files(&credentials.object("source"), FILES);
@@ -417,9 +443,7 @@ fn source(fields: &Fields<'_>) -> Option<Source> {
     if let (true, Some(url), Some(entry)) = (sends, &url, source.get("url").1)
         && is_plain(url)
     {
-        let why =
-            "must begin with https://: credentials are sent over https only, or to this machine";
-        source.bad(entry, why);
+        source.bad(entry, PLAIN);
     }
     let branch = branch(&source, "branch");
     let folder = folder(&source);
@@ -515,6 +539,10 @@ fn credential_files(fields: &Fields<'_>, names: &[&'static str]) -> CredentialFi
     files
 }
 
+/// What is wrong with an address that credentials would be sent to in the open.
+const PLAIN: &str =
+    "must begin with https://: credentials are sent over https only, or to this machine";
+
 /// Whether anybody on the way could read what is sent to a URL. One with credentials of its own is refused by who
 /// opens it: a mistake here would show them with its line.
 fn is_plain(url: &str) -> bool {
@@ -546,6 +574,11 @@ fn proxy(source: &Fields<'_>, credentials: CredentialFiles) -> Option<Proxy> {
             entry,
             "must be `off`, or http:// or https:// with a host and without a user name",
         );
+        return None;
+    }
+    let sends = credentials.username.is_some() || credentials.password.is_some();
+    if let (true, Some(entry)) = (sends && is_plain(&url), entry) {
+        source.bad(entry, PLAIN);
         return None;
     }
     Some(Proxy::Through {

@@ -166,6 +166,9 @@ fn a_review_of_what_was_merged_approves_it_on_every_host() {
             .git("fleet.git", &["log", "--format=%B", "drover/state"]);
         assert!(log.contains("Drover-Approved-By: tom@example.com"), "{log}");
         fleet.stop();
+        let verify = ["audit", "verify", "-o", "json"];
+        let report = fleet.sandbox.with_config(&verify).exits(0).json();
+        assert_eq!(report["approvalsByReview"], 1, "{report}");
     }
 }
 

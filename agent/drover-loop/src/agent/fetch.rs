@@ -1,26 +1,21 @@
 //! The beginning of a pass: look at the source and at the lease, and take the lease where that is
-//! due. With an empty data directory, restore what the state branch has.
+//! due.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_model::{Approvals, Epoch, GroupName, Hold, RecordedGroup, Timestamp};
-use drover_spec::record::{self, RecordedFleet};
+use drover_model::{Approvals, Epoch, Hold, Timestamp};
 use tracing::{info, warn};
 
-use super::{Agent, authors};
-use crate::deletion::SeenUnder;
-use crate::entry::GroupEntry;
-use crate::fleet::Fleet;
-use crate::inputs;
+use super::Agent;
+use super::restore::{AcceptedState, Restored, read_state, vouch};
 use crate::lease::{Claimant, Lease, Question, Standing, standing};
 use crate::message::{self, Trailers};
 use crate::offload::Waited;
 use crate::operations::RefusedOperation;
 use crate::recorder::{Recorder, RecorderError, StateCommit, Swap};
 use crate::source::{Awaited, Fetched, Fetcher, InForce, Operations, Source, SourceError, chain};
-use crate::store::{Batch, GroupMeta, StoredGroup};
+use crate::store::Batch;
 use crate::task::Mode;
 
 use super::write_back::Recorded;
@@ -72,6 +67,16 @@ pub(super) struct Looked {
     lease: Result<LeaseSeen, RecorderError>,
 }
 
+/// What is asked of the state branch.
+#[derive(Debug)]
+struct LeaseAsked {
+    /// The file of our own lease.
+    path: String,
+    /// Whether its content would be taken up, so that it has to be believed first.
+    restores: bool,
+    accepted: Option<AcceptedState>,
+}
+
 /// What the state branch says about who may write to it.
 #[derive(Debug)]
 struct LeaseSeen {
@@ -79,6 +84,14 @@ struct LeaseSeen {
     own: Option<Vec<u8>>,
     /// The lease of an agent of another name, where ours is not there.
     other: Option<String>,
+}
+
+/// Whether whoever takes the lease takes up what the branch has.
+#[derive(Debug)]
+enum Restoring {
+    No,
+    /// It has nothing of its own. The tip that a person answers for.
+    Yes(Option<AcceptedState>),
 }
 
 /// How an attempt to take the lease went.
@@ -96,22 +109,20 @@ pub(super) struct Asked {
     swap: Swap,
 }
 
-/// What the state branch has.
-#[derive(Debug, Default)]
-pub(super) struct Restored {
-    groups: BTreeMap<GroupName, (RecordedGroup, Option<SeenUnder>)>,
-    fleet: Option<RecordedFleet>,
-    unreadable: BTreeMap<String, String>,
+/// Why the state branch was not taken up, with an empty data directory.
+#[derive(Debug)]
+pub(super) enum Blank {
+    /// It was not read, or cannot be: why, for people.
+    Unread(String),
+    /// It was read, and is not believed.
+    Untrusted(String),
 }
 
 /// Whether this agent holds its name.
 #[derive(Debug)]
 pub(super) enum Tenure {
-    /// The data directory is empty, and the state branch was not read yet.
-    Empty {
-        /// Why it cannot act, for people.
-        why: String,
-    },
+    /// The data directory is empty, and the state branch was not taken up yet.
+    Empty(Blank),
     /// It does, with this lease.
     Held(Lease),
     /// It does not.
@@ -129,9 +140,10 @@ impl Tenure {
         match (lease, mode) {
             (lease, Mode::DryRun) => Self::DryRun(lease.map_or(Epoch(1), |lease| lease.epoch())),
             (Some(lease), _) => Self::Held(lease),
-            (None, _) => Self::Empty {
-                why: "the data directory is empty and the state branch was not read yet".to_owned(),
-            },
+            (None, _) => {
+                let why = "the data directory is empty and the state branch was not read yet";
+                Self::Empty(Blank::Unread(why.to_owned()))
+            }
         }
     }
 
@@ -143,7 +155,7 @@ impl Tenure {
         match self {
             Self::Held(lease) => Some(lease),
             Self::Refused { own, .. } => own.as_ref(),
-            Self::Empty { .. } | Self::DryRun(_) => None,
+            Self::Empty(_) | Self::DryRun(_) => None,
         }
     }
 
@@ -154,9 +166,12 @@ impl Tenure {
         }
     }
 
-    pub(super) fn refusal(&self) -> Option<String> {
+    /// Returns what keeps it from acting.
+    pub(super) fn refusal(&self) -> Option<Hold> {
         match self {
-            Self::Refused { why, .. } | Self::Empty { why } => Some(why.clone()),
+            Self::Refused { why, .. } => Some(Hold::EpochConflict { why: why.clone() }),
+            Self::Empty(Blank::Untrusted(why)) => Some(Hold::StateUntrusted { why: why.clone() }),
+            Self::Empty(Blank::Unread(why)) => Some(Hold::SourceUnavailable { why: why.clone() }),
             Self::Held(_) | Self::DryRun(_) => None,
         }
     }
@@ -165,7 +180,7 @@ impl Tenure {
     pub(super) fn until(&self) -> Option<Timestamp> {
         match self {
             Self::Refused { until, .. } => *until,
-            Self::Empty { .. } | Self::Held(_) | Self::DryRun(_) => None,
+            Self::Empty(_) | Self::Held(_) | Self::DryRun(_) => None,
         }
     }
 }
@@ -199,17 +214,21 @@ impl Agent {
             applied: self.applied.clone(),
             has_groups: self.groups.values().any(|entry| entry.accepted.is_some()),
             accepted_rewrite: self.accepted_rewrite.as_ref().map(|(tip, _)| tip.clone()),
-            unknown: matches!(self.tenure, Tenure::Empty { .. }) || self.looks.view_missing,
+            unknown: matches!(self.tenure, Tenure::Empty(_)) || self.looks.view_missing,
             blind: self.blind(),
         };
         let awaited = self.awaited();
-        let path = Lease::path(&self.settings.name);
+        let asked = LeaseAsked {
+            path: Lease::path(&self.settings.name),
+            restores: self.tenure.lease().is_none() && self.settings.mode != Mode::DryRun,
+            accepted: self.looks.accepted_state.clone(),
+        };
         let anew = self.looks.anew;
         let begun = self.remote.begin(move |remote| {
             if anew {
                 remote.fetcher.forget();
             }
-            let looked = look(remote, &in_force, &awaited, &path, now);
+            let looked = look(remote, &in_force, &awaited, &asked, now);
             Job::Looked(Box::new(looked))
         });
         if begun {
@@ -304,11 +323,28 @@ impl Agent {
                 self.judge_lease(seen, now);
             }
             Err(error) => {
+                self.stay_empty(
+                    &error,
+                    "the data directory is empty and the state branch cannot be read",
+                );
                 self.write_back.failure = Some(error.to_string());
-                if let Tenure::Empty { why } = &mut self.tenure {
-                    *why = format!(
-                        "the data directory is empty and the state branch cannot be read: {error}"
-                    );
+            }
+        }
+    }
+
+    /// Notes why an empty data directory stays so.
+    fn stay_empty(&mut self, error: &RecorderError, attempted: &str) {
+        let unknown = self.tenure.lease().is_none() && self.settings.mode != Mode::DryRun;
+        match error {
+            RecorderError::Untrusted { .. } if unknown => {
+                self.tenure = Tenure::Empty(Blank::Untrusted(error.to_string()));
+            }
+            RecorderError::Untrusted { .. }
+            | RecorderError::Unreachable { .. }
+            | RecorderError::Refused { .. }
+            | RecorderError::Internal { .. } => {
+                if let Tenure::Empty(blank) = &mut self.tenure {
+                    *blank = Blank::Unread(format!("{attempted}: {error}"));
                 }
             }
         }
@@ -443,10 +479,14 @@ impl Agent {
             None => format!("{:016x}", (self.entropy)()),
         };
         lease.contender = Some(by.clone());
-        let commit = lease_commit(&lease, self.agent_trailer(), now);
-        let path = Lease::path(&self.settings.name);
+        let agent = self.agent_trailer();
+        let accepted = self.looks.accepted_state.clone();
         self.remote.begin(move |remote| {
-            let swap = remote.recorder.swap(&path, Some(&found), &commit);
+            let recorder = &mut *remote.recorder;
+            let swap = vouch(recorder, accepted.as_ref()).and_then(|answered| {
+                let commit = lease_commit(&lease, agent, answered.as_ref(), now);
+                recorder.swap(&lease.file(), Some(&found), &commit)
+            });
             Job::Asked(Box::new(swap.map(|swap| Asked { by, swap })))
         });
     }
@@ -464,13 +504,19 @@ impl Agent {
                 swap: Swap::Differs { .. },
                 ..
             }) => {}
-            Err(error) => self.write_back.failure = Some(error.to_string()),
+            Err(error) => {
+                self.stay_empty(&error, "the state branch cannot be asked");
+                self.write_back.failure = Some(error.to_string());
+            }
         }
     }
 
     fn begin_claim(&mut self, epoch: Epoch, found: Option<Vec<u8>>, now: Timestamp) {
         let own = self.tenure.lease().cloned();
-        let restore = own.is_none();
+        let restoring = match &own {
+            Some(_) => Restoring::No,
+            None => Restoring::Yes(self.looks.accepted_state.clone()),
+        };
         let mut lease = own.unwrap_or_else(|| Lease {
             name: self.settings.name.to_string(),
             instance: match &self.looks.question {
@@ -493,7 +539,7 @@ impl Agent {
             let claimed = claim(
                 &mut *remote.recorder,
                 lease,
-                restore,
+                restoring,
                 found.as_deref(),
                 agent,
                 now,
@@ -506,10 +552,8 @@ impl Agent {
         let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
+                self.stay_empty(&error, "the lease on the state branch cannot be taken");
                 self.write_back.failure = Some(error.to_string());
-                if let Tenure::Empty { why } = &mut self.tenure {
-                    *why = format!("the lease on the state branch cannot be taken: {error}");
-                }
                 return;
             }
         };
@@ -540,61 +584,6 @@ impl Agent {
             self.refuse(why, Some(now));
             self.claimed = Some((lease, batch));
         }
-    }
-
-    /// Takes up what the state branch has for a dry run, which holds no lease.
-    fn take_view(&mut self, restored: Result<Restored, RecorderError>) {
-        match restored {
-            Ok(restored) => {
-                let epoch = self.tenure.epoch();
-                self.restore(restored, epoch, &mut Batch::default());
-            }
-            Err(error) => self.write_back.failure = Some(error.to_string()),
-        }
-    }
-
-    /// Takes up what the state branch has, with an empty data directory.
-    fn restore(&mut self, restored: Restored, epoch: Epoch, batch: &mut Batch) {
-        self.whereabouts.begin(batch);
-        for (name, (mut recorded, seen)) in restored.groups {
-            recorded.epoch = epoch;
-            let committed = Some(crate::material::digest(&recorded));
-            let meta = GroupMeta {
-                seen,
-                committed,
-                unconfirmed: None,
-                waiting: authors::restored(&recorded),
-            };
-            batch.recorded(&recorded).meta(&name, &meta);
-            let stored = StoredGroup {
-                recorded,
-                memory: BTreeMap::new(),
-                recommendations: Vec::new(),
-                meta,
-                inputs: None,
-            };
-            let mut entry = GroupEntry::restored(stored);
-            entry.blind = entry.meta.waiting.is_empty();
-            self.groups.insert(name, entry);
-        }
-        if let Some(fleet) = restored.fleet {
-            batch.fleet(&fleet);
-            if let Some(revision) = &fleet.revision {
-                batch.applied(revision);
-            }
-            self.applied.clone_from(&fleet.revision);
-            self.fleet = Fleet::restore(Some(&fleet), &[]);
-        }
-        for (path, why) in &restored.unreadable {
-            warn!(path, error = why, "recorded state cannot be read");
-        }
-        self.unreadable = restored.unreadable;
-        // It was read with nothing known that it could be judged by.
-        self.snapshot = None;
-        self.looks.anew = true;
-        self.looks.asked = true;
-        self.desired_stale = true;
-        info!(groups = self.groups.len(), "restored from the state branch");
     }
 
     /// Returns what the `Drover-Agent` trailer says.
@@ -633,7 +622,7 @@ fn look(
     remote: &mut Remote,
     in_force: &InForce,
     awaited: &[Awaited],
-    path: &str,
+    asked: &LeaseAsked,
     now: Timestamp,
 ) -> Looked {
     let fetched = remote.fetcher.fetch(in_force);
@@ -652,13 +641,17 @@ fn look(
     let refused = remote.operations.as_ref();
     let refused = refused.map_or_else(Vec::new, |operations| operations.refused());
     let lease = remote.recorder.look().and_then(|()| {
-        let own = remote.recorder.published(path)?;
+        if asked.restores {
+            // Before a word is written: a signature of ours would vouch for what is below it.
+            vouch(&mut *remote.recorder, asked.accepted.as_ref())?;
+        }
+        let own = remote.recorder.published(&asked.path)?;
         let leases = match &own {
             Some(_) => Vec::new(),
             None => remote.recorder.list("agents")?,
         };
         // Ours may stand in what is committed here and not published, as after the branch was deleted.
-        let other = leases.into_iter().find(|other| other != path);
+        let other = leases.into_iter().find(|other| *other != asked.path);
         Ok(LeaseSeen { own, other })
     });
     Looked {
@@ -672,19 +665,24 @@ fn look(
 fn claim(
     recorder: &mut dyn Recorder,
     mut lease: Lease,
-    restore: bool,
+    restoring: Restoring,
     found: Option<&[u8]>,
     agent: String,
     now: Timestamp,
 ) -> Result<Claimed, RecorderError> {
-    let restored = restore.then(|| read_state(recorder)).transpose()?;
+    let mut answered = None;
+    let mut restored = None;
+    if let Restoring::Yes(accepted) = restoring {
+        answered = vouch(recorder, accepted.as_ref())?;
+        restored = Some(read_state(recorder)?);
+    }
     if let Some(restored) = &restored {
         // A branch that lost its lease still says which epochs there were.
         let groups = restored.groups.values();
         let recorded = groups.map(|(recorded, _)| recorded.epoch.0 + 1).max();
         lease.epoch = lease.epoch.max(recorded.unwrap_or(0));
     }
-    let commit = lease_commit(&lease, agent, now);
+    let commit = lease_commit(&lease, agent, answered.as_ref(), now);
     let path = lease.file();
     let swap = recorder.swap(&path, found, &commit)?;
     Ok(Claimed {
@@ -694,46 +692,26 @@ fn claim(
     })
 }
 
-fn lease_commit(lease: &Lease, agent: String, at: Timestamp) -> StateCommit {
+/// Returns the commit that writes a lease. `answered`: what it says that a person answers for.
+fn lease_commit(
+    lease: &Lease,
+    agent: String,
+    answered: Option<&AcceptedState>,
+    at: Timestamp,
+) -> StateCommit {
     let trailers = Trailers {
         agent,
+        accepted_state: answered.map(|answered| answered.tip.to_string()),
         ..Trailers::default()
     };
+    let told = |AcceptedState { tip, by }: &AcceptedState| {
+        let tip = tip.short();
+        format!("recorded state at {tip}, which nobody who counts signed, accepted by {by}")
+    };
+    let body: Vec<String> = answered.map(told).into_iter().collect();
     StateCommit {
-        message: message::message(&lease.subject(), &[], &trailers),
+        message: message::message(&lease.subject(), &body, &trailers),
         files: vec![(lease.file(), Some(lease.encode()))],
         at,
     }
-}
-
-fn read_state(recorder: &mut dyn Recorder) -> Result<Restored, RecorderError> {
-    let mut restored = Restored::default();
-    for path in recorder.list("groups")? {
-        let Some(bytes) = recorder.read(&path)? else {
-            continue;
-        };
-        let text = String::from_utf8_lossy(&bytes);
-        match record::decode(&text) {
-            Ok(recorded) => {
-                let inputs = recorder.read(&format!("inputs/{}.json", recorded.name))?;
-                let seen = inputs.as_deref().and_then(inputs::seen);
-                restored
-                    .groups
-                    .insert(recorded.name.clone(), (recorded, seen));
-            }
-            Err(error) => {
-                restored.unreadable.insert(path, error.to_string());
-            }
-        }
-    }
-    if let Some(bytes) = recorder.read("fleet.yaml")? {
-        match record::decode_fleet(&String::from_utf8_lossy(&bytes)) {
-            Ok(fleet) => restored.fleet = Some(fleet),
-            Err(error) => {
-                let path = "fleet.yaml".to_owned();
-                restored.unreadable.insert(path, error.to_string());
-            }
-        }
-    }
-    Ok(restored)
 }

@@ -439,6 +439,7 @@ fn trailers(entry: &GroupEntry, source: Option<String>, agent: String) -> Traile
         agent,
         approved_by: approved_by(&entry.recorded),
         accepted_rewrite: None,
+        accepted_state: None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use drover_model::{
     APPROVAL_LIFETIME_MAX, GroupName, GroupUid, RecordedGroup, Revision, SpentApprovals, Timestamp,
 };
-use drover_spec::record::{self, AcceptedRewrite, PlanInputs, RecordError};
+use drover_spec::record::{self, AcceptedRewrite, PlanInputs, RecordError, RecordedFleet};
 
 use super::follow::{Follows, follows};
 use super::{AUDIT_FILE, AuditEntry, AuditError, digest, message_digest};
@@ -110,6 +110,12 @@ pub enum ProblemKind {
     StateDiffers,
     /// The document in force is not the one of the commit that it is said to come from.
     DocumentDiffers,
+    /// The document in force is of a commit that the source which it names does not rest on.
+    SourceDiffers,
+    /// Somebody is said to have approved the change, and no operation that counts says so.
+    ApprovalUnproven,
+    /// Somebody is said to have asked something of a rollout or an instance, and no operation that counts says so.
+    OperationUnproven,
     /// It is not signed.
     Unsigned,
     /// Its signature does not count.
@@ -133,6 +139,9 @@ impl ProblemKind {
             Self::PlanDiffers => "PlanDiffers",
             Self::StateDiffers => "StateDiffers",
             Self::DocumentDiffers => "DocumentDiffers",
+            Self::SourceDiffers => "SourceDiffers",
+            Self::ApprovalUnproven => "ApprovalUnproven",
+            Self::OperationUnproven => "OperationUnproven",
             Self::Unsigned => "Unsigned",
             Self::SignatureInvalid => "SignatureInvalid",
             Self::Rewritten => "Rewritten",
@@ -172,6 +181,8 @@ pub struct Checked {
     pub inputs: Option<PlanInputs>,
     /// The recorded state, where that can be read.
     pub state: Option<RecordedGroup>,
+    /// The fleet's documents, where it records them.
+    pub fleet: Option<RecordedFleet>,
     /// The rewritten history that it says was accepted.
     pub accepted_rewrite: Option<AcceptedRewrite>,
 }
@@ -185,6 +196,7 @@ impl Checked {
             entry: None,
             inputs: None,
             state: None,
+            fleet: None,
             accepted_rewrite: None,
         }
     }
@@ -573,7 +585,8 @@ fn fleet(commit: &AuditCommit<'_>, checked: &mut Checked) -> Result<(), ReadErro
         let detail = format!("{FLEET_FILE} says {subject:?}");
         checked.problem(ProblemKind::MessageDiffers, detail);
     }
-    checked.accepted_rewrite = fleet.accepted_rewrite;
+    checked.accepted_rewrite.clone_from(&fleet.accepted_rewrite);
+    checked.fleet = Some(fleet);
     Ok(())
 }
 

@@ -9,6 +9,7 @@ fn trailers() -> Trailers {
         result: Some("Succeeded"),
         agent: "edge-1 0.1.0".to_owned(),
         accepted_rewrite: None,
+        accepted_state: None,
         approved_by: Vec::new(),
     }
 }

@@ -1,15 +1,17 @@
 //! The recorder over `drover-git`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use drover_git::{
     CommitKey, CommitMeta, Edit, GitError, Mirror, Oid, PublishPolicy, PushAdvice, PushBudget,
-    PushLimits, PushOutcome, RemoteRefs, Signature, StateBranch,
+    PushLimits, PushOutcome, RemoteRefs, Signature, StateBranch, StateTrust,
 };
-use drover_model::Timestamp;
+use drover_model::{Revision, Timestamp};
 
+use super::vouch::{Believed, Vouched, Word};
 use super::{Guard, PublishResult, PublishWhen, Recorder, RecorderError, StateCommit, Swap};
 use crate::source::{SharedRefs, chain};
 
@@ -27,6 +29,8 @@ pub struct GitRecorderOptions {
     pub seed: u64,
     /// Signs state commits. None: nobody does.
     pub signer: Option<Arc<CommitKey>>,
+    /// Whose signatures count for an agent that knows nothing but the branch. None: nobody has to sign.
+    pub trust: Option<StateTrust>,
     /// Where to remember what was published last. None: nowhere.
     pub anchor: Option<PathBuf>,
 }
@@ -39,6 +43,8 @@ pub struct GitRecorder {
     reference: String,
     identity: Signature,
     signer: Option<Arc<CommitKey>>,
+    trust: Option<StateTrust>,
+    vouched: Vouched,
     anchor: Option<PathBuf>,
     refs: SharedRefs,
     /// The branch's published tip, as last seen.
@@ -86,6 +92,8 @@ impl GitRecorder {
             reference,
             identity: options.identity,
             signer: options.signer,
+            trust: options.trust,
+            vouched: Vouched::default(),
             anchor: options.anchor,
             refs,
             budget: PushBudget::new(limits),
@@ -188,6 +196,23 @@ impl Recorder for GitRecorder {
         }
     }
 
+    fn vouch(&mut self, accepted: Option<&Revision>) -> Result<Option<Revision>, RecorderError> {
+        self.vouched.tips = None;
+        let Some(trust) = &self.trust else {
+            return Ok(None);
+        };
+        let word = Word { trust, accepted };
+        let tips: BTreeSet<Oid> = self.remote.into_iter().chain(self.state.tip()).collect();
+        let mut by_word = false;
+        for tip in &tips {
+            let believed = self.vouched.judge(&self.mirror, *tip, word)?;
+            by_word |= believed == Believed::Accepted;
+        }
+        self.vouched.tips = Some(tips.into_iter().collect());
+        let published = self.remote.filter(|_| by_word);
+        Ok(published.and_then(|tip| Revision::parse(&tip.to_string()).ok()))
+    }
+
     fn published(&mut self, path: &str) -> Result<Option<Vec<u8>>, RecorderError> {
         let Some(tip) = self.remote else {
             return Ok(None);
@@ -239,7 +264,10 @@ impl Recorder for GitRecorder {
                 }
             }
             let found = self.published(path)?;
-            if found.as_deref() != expected {
+            // What nobody looked at would be signed for.
+            let elsewhere = |tips: &Vec<Oid>| self.remote.is_some_and(|tip| !tips.contains(&tip));
+            let moved = self.vouched.tips.as_ref().is_some_and(elsewhere);
+            if moved || found.as_deref() != expected {
                 return Ok(Swap::Differs { found });
             }
             let built = self.mirror.build_commit(self.remote, &edits(commit), &meta);
@@ -249,6 +277,7 @@ impl Recorder for GitRecorder {
             let moved = self.mirror.update(&self.reference, self.remote, new);
             match moved.map_err(|error| failed(&error))? {
                 PushOutcome::Done => {
+                    self.vouched.tips = None;
                     self.see_now()?;
                     self.remember(commit.at);
                     return Ok(Swap::Done);

@@ -5,7 +5,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use drover_git::{
-    Identities, Mirror, RemoteOptions, RepositoryKind, Signature, SourceUrl, init_repository,
+    Identities, Mirror, RemoteOptions, RepositoryKind, Signature, SourceUrl, StateTrust,
+    init_repository,
 };
 use drover_loop::{
     GitRecorder, GitRecorderOptions, GitSource, Recorder, RecorderError, Source, SourceError,
@@ -38,7 +39,7 @@ pub(crate) fn write(dir: &Path, path: &str, text: &str) {
     std::fs::write(path, text).unwrap();
 }
 
-fn commit(dir: &Path, message: &str) {
+pub(crate) fn commit(dir: &Path, message: &str) {
     git(dir, &["add", "-A"]);
     git(dir, &["commit", "-q", "-m", message]);
 }
@@ -52,19 +53,28 @@ pub(crate) fn repository() -> tempfile::TempDir {
     dir
 }
 
-fn place(path: &str) -> SourcePlace {
+pub(crate) fn place(path: &str) -> SourcePlace {
     SourcePlace {
         branch: "main".to_owned(),
         path: path.to_owned(),
     }
 }
 
-fn mirror(dir: &Path) -> Arc<Mirror> {
+pub(crate) fn mirror(dir: &Path) -> Arc<Mirror> {
     let url = SourceUrl::from_path(dir).unwrap();
     Arc::new(Mirror::open(dir, url, RemoteOptions::default()).unwrap())
 }
 
 fn recorder(mirror: &Arc<Mirror>, source: &GitSource) -> GitRecorder {
+    recorder_with(mirror, source, StateTrust::default())
+}
+
+/// A recorder that signs with a key, and asks for its signature and those of others.
+pub(crate) fn recorder_with(
+    mirror: &Arc<Mirror>,
+    source: &GitSource,
+    trust: StateTrust,
+) -> GitRecorder {
     let options = GitRecorderOptions {
         branch: "drover/state".to_owned(),
         identity: Signature {
@@ -72,7 +82,8 @@ fn recorder(mirror: &Arc<Mirror>, source: &GitSource) -> GitRecorder {
             email: "edge-1@drover.invalid".to_owned(),
         },
         seed: 1,
-        signer: None,
+        signer: trust.own.clone(),
+        trust: (trust.own.is_some() || trust.others.signers.is_some()).then_some(trust),
         anchor: None,
     };
     GitRecorder::open(Arc::clone(mirror), source.refs(), options).unwrap()
@@ -281,6 +292,30 @@ fn the_source_reads_below_its_path_and_honours_ignore_rules() {
     assert_eq!(tree.commit.author, "Ada <ada@example.com>");
     let bytes = source.read(&tree.files[0].oid).unwrap();
     assert_eq!(bytes, group("api", 1, "a").into_bytes());
+}
+
+#[test]
+fn a_branch_is_followed_and_no_tag_of_the_same_name_unless_the_tag_is_written_in_full() {
+    let dir = repository();
+    git(dir.path(), &["tag", "-a", "-m", "one", "live"]);
+    let of_tag = git(dir.path(), &["rev-parse", "HEAD"]).trim().to_owned();
+    let at = |name: &str| {
+        let place = SourcePlace {
+            branch: name.to_owned(),
+            path: String::new(),
+        };
+        let mut source = GitSource::new(mirror(dir.path()), place);
+        source.poll().unwrap().to_string()
+    };
+    assert_eq!(at("live"), of_tag);
+    write(dir.path(), "groups/web.yaml", &group("web", 5, "b"));
+    commit(dir.path(), "second");
+    git(dir.path(), &["branch", "live"]);
+    let of_branch = git(dir.path(), &["rev-parse", "refs/heads/live"]);
+    assert_ne!(of_branch.trim(), of_tag);
+    assert_eq!(at("live"), of_branch.trim());
+    assert_eq!(at("refs/tags/live"), of_tag);
+    assert_eq!(at("refs/heads/live"), of_branch.trim());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_apply::MemoryJournal;
-use drover_loop::{LEASE_GRACE, Lease, Liveness};
+use drover_loop::{LEASE_GRACE, Lease, Liveness, SourceError};
 use drover_model::{AgentName, Epoch, GroupPhase};
 use drover_provider_sim::Op;
 
@@ -76,8 +76,16 @@ async fn without_data_and_without_the_state_branch_nothing_is_done() {
     };
     world.branch.fail(Some(down));
     world.passes(3).await;
-    assert_eq!(world.agent_holds(), ["EpochConflict"]);
+    // Nobody else holds anything: it cannot be read.
+    assert_eq!(world.agent_holds(), ["SourceUnavailable"]);
     assert!(!world.knows("web"));
+    // The same repository is told of once.
+    world.repository.fail(Some(SourceError::Unreachable {
+        message: "connection refused".to_owned(),
+    }));
+    world.passes(2).await;
+    assert_eq!(world.agent_holds(), ["SourceUnavailable"]);
+    world.repository.fail(None);
     world.branch.fail(None);
     world.pass().await;
     world.converge().await;

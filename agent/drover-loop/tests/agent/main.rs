@@ -35,3 +35,4 @@ mod quiet;
 mod secrets;
 mod signed;
 mod surveys;
+mod trust;

@@ -29,6 +29,10 @@ impl Environment {
     fn set(&self, name: &'static str, value: &'static str) {
         self.0.lock().unwrap().insert(name, value);
     }
+
+    fn unset(&self, name: &str) {
+        self.0.lock().unwrap().remove(name);
+    }
 }
 
 /// A group whose instances need a variable of the agent's environment.
@@ -133,6 +137,33 @@ async fn a_new_template_waits_for_its_secret_while_the_old_one_is_healed() {
     assert!(recorded);
     assert_nowhere(&world, "hunter22");
     assert_nowhere(&world, "hunter33");
+}
+
+#[tokio::test]
+async fn what_an_instance_says_is_not_shown_while_its_secret_cannot_be_read() {
+    let (mut world, environment) = world("WEB_TOKEN");
+    environment.set("WEB_TOKEN", "hunter22");
+    world.converge().await;
+    environment.unset("WEB_TOKEN");
+    let now = world.clock.now();
+    world.sim(|mut sim| {
+        let victim = sim.instances(now).next().unwrap().provider_ref.clone();
+        let report = ExitReport {
+            code: Some(1),
+            signal: None,
+            message: "cannot log in with hunter22".to_owned(),
+        };
+        sim.crash(&victim, now, report);
+    });
+    world.passes(5).await;
+    assert_nowhere(&world, "hunter22");
+    let told = "exit status 1: not shown, as it may have secrets that are not read here";
+    let recorded = world.branch.log().into_iter().any(|commit| {
+        let files = commit.files.iter();
+        let mut texts = files.filter_map(|(_, content)| content.as_deref());
+        texts.any(|text| String::from_utf8_lossy(text).contains(told))
+    });
+    assert!(recorded, "how it ended is told");
 }
 
 #[tokio::test]

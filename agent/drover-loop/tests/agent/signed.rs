@@ -552,4 +552,16 @@ fn a_signed_tag_is_followed_and_an_unsigned_one_is_not() {
     assert_ne!(moved, tip);
     let error = source.tree(&moved).unwrap_err();
     assert!(error.to_string().contains("is not signed"), "{error}");
+    // A branch of the same name is in the way, and is not taken for the tag.
+    git(&["tag", "-f", "-s", "-m", "live", "live", "main"]);
+    git(&["branch", "live", "main"]);
+    let tip = source.poll().unwrap();
+    let error = source.tree(&tip).unwrap_err();
+    assert!(
+        error.to_string().contains("refs/heads/live is no tag"),
+        "{error}"
+    );
+    let mut in_full = desk.source(VerifyMode::Tag, "refs/tags/live");
+    let tip = in_full.poll().unwrap();
+    in_full.tree(&tip).unwrap();
 }

@@ -326,6 +326,7 @@ impl<'a> Facts<'a> {
                     }
                     | Hold::JournalUnavailable { .. }
                     | Hold::EpochConflict { .. }
+                    | Hold::StateUntrusted { .. }
                     | Hold::ProviderFailed { .. }
                     | Hold::ProviderMissing { .. }
                     | Hold::ObservationStale

@@ -455,7 +455,8 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::ClockStepped
         | Hold::SecretUnresolved { .. }
         | Hold::SourceOutage { .. }
-        | Hold::EpochConflict { .. } => true,
+        | Hold::EpochConflict { .. }
+        | Hold::StateUntrusted { .. } => true,
         // These stop it only where nothing else is on the way.
         Hold::ProtectedInstance { .. }
         | Hold::KeptInstance { .. }

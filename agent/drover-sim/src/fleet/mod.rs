@@ -13,6 +13,7 @@ mod outcome;
 mod people;
 mod run;
 mod scenario;
+mod secrets;
 mod track;
 mod worlds;
 

@@ -22,6 +22,7 @@ use super::git::{Branch, StateBranch};
 use super::outcome::Outcome;
 use super::people::People;
 use super::scenario::{Kill, RecordedStart, Scenario};
+use super::secrets::PretendedSecrets;
 use super::track::{Tracks, is_settled};
 use super::worlds::{SimHealth, SimReach, StandIn, Worlds, locked, sim_rosters};
 use crate::{SimRosters, VirtualClock};
@@ -233,7 +234,7 @@ impl<'a> Fleet<'a> {
             recorder: Box::new(self.state.clone()),
             journal: self.journal.clone(),
             registry: Registry::new(factories, allowed),
-            secrets: Arc::new(drover_provider::NoSecrets),
+            secrets: Arc::new(PretendedSecrets),
             flavors: Arc::new(SimFlavors),
             liveness: Arc::new(|_| Liveness::Dead),
             entropy: Box::new(move || {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use drover_apply::{Journal, JournalError, MemoryJournal, RedbJournal};
-use drover_git::{CommitKey, Mirror, OpenPgpKey, Signature, SigningKey};
+use drover_git::{CommitKey, Mirror, OpenPgpKey, Signature, SigningKey, StateTrust, Trust};
 use drover_loop::{
     ANCHOR_FILE, Agent, AgentParts, AgentSettings, Entropy, GitRecorder, GitRecorderOptions,
     GitSource, Lease, Liveness, LivenessProbe, Memory, Mode, OPERATION_COMMITS_MAX,
@@ -73,6 +73,7 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
     let source = source(settings, &mirror);
     let source_files = source.files();
     let memory = if dry { Memory::Nowhere } else { Memory::Kept };
+    let signer = signing_key(settings, dry)?;
     let options = GitRecorderOptions {
         branch: settings.state_branch.clone(),
         identity: Signature {
@@ -80,7 +81,8 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
             email: format!("drover+{}@{}", settings.name, settings.fleet),
         },
         seed: random(),
-        signer: signing_key(settings, dry)?,
+        trust: state_trust(settings, signer.as_ref()),
+        signer,
         anchor: (!dry).then(|| settings.data_dir.join(ANCHOR_FILE)),
     };
     let recorder = GitRecorder::open(mirror.clone(), source.refs(), options)
@@ -206,6 +208,17 @@ fn signing_key(settings: &Settings, dry: bool) -> CommandResult<Option<Arc<Commi
         (None, None) => return Ok(None),
     };
     Ok(Some(Arc::new(key.context("cannot sign state commits")?)))
+}
+
+/// Returns whose signatures an empty data directory asks for. None: nobody's, as the agent signs nothing and its file names
+/// nobody. Of a dry run, which acts on nothing, nothing is asked.
+fn state_trust(settings: &Settings, signer: Option<&Arc<CommitKey>>) -> Option<StateTrust> {
+    let trust = StateTrust {
+        own: signer.cloned(),
+        others: settings.state_trust.clone(),
+    };
+    let asked = trust.own.is_some() || trust.others != Trust::default();
+    asked.then_some(trust)
 }
 
 fn agent_settings(settings: &Settings, mode: Mode) -> AgentSettings {

@@ -10,7 +10,7 @@ use reqwest::blocking::{Client, RequestBuilder};
 use serde::de::DeserializeOwned;
 
 use super::protocol::{
-    AcceptRewrite, FreezeRequest, LogsQuery, PassStatus, Refusal, StateReply, WAIT_MAX_S,
+    Accept, FreezeRequest, LogsQuery, PassStatus, Refusal, StateReply, WAIT_MAX_S,
 };
 use super::socket::SocketFolder;
 use crate::identity;
@@ -132,12 +132,20 @@ impl AgentClient {
 
     /// Lets the source's history be another one, if its tip is this commit.
     pub(crate) fn accept_rewrite(&self, commit: &Revision) -> Result<(), ClientError> {
-        let request = self.client.post("http://agent/v1/accept-rewrite");
-        let who = identity::user();
-        let accept = AcceptRewrite {
+        self.accept("accept-rewrite", commit)
+    }
+
+    /// Lets an agent with an empty data directory take up what the state branch has, if its tip is this commit.
+    pub(crate) fn accept_state(&self, commit: &Revision) -> Result<(), ClientError> {
+        self.accept("accept-state", commit)
+    }
+
+    fn accept(&self, what: &str, commit: &Revision) -> Result<(), ClientError> {
+        let accept = Accept {
             commit: commit.to_string(),
-            by: Some(format!("{} <{}>", who.name, who.email)),
+            by: Some(identity::user().to_string()),
         };
+        let request = self.client.post(format!("http://agent/v1/{what}"));
         send(request.json(&accept))
     }
 

@@ -149,7 +149,8 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::DrainTimeout
         | Hold::ProtectedInstance { .. }
         | Hold::KeptInstance { .. }
-        | Hold::EpochConflict { .. } => Some(Exit::Partial),
+        | Hold::EpochConflict { .. }
+        | Hold::StateUntrusted { .. } => Some(Exit::Partial),
         Hold::Adopting { .. }
         | Hold::AdoptionUnknown { .. }
         | Hold::StrayInstances { .. }
@@ -213,6 +214,7 @@ pub(crate) fn of_one_pass(report: &PassReport) -> Exit {
             Hold::SourceUnavailable { .. }
                 | Hold::JournalUnavailable { .. }
                 | Hold::EpochConflict { .. }
+                | Hold::StateUntrusted { .. }
         )
     });
     if broken { Exit::Failed } else { Exit::Done }

@@ -148,10 +148,10 @@ pub(crate) struct FreezeRequest {
     pub(crate) because: Option<String>,
 }
 
-/// Lets the source's history be another one.
+/// Lets the source's history be another one, or what the state branch has be taken up.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct AcceptRewrite {
-    /// The commit that is then followed, by its full id.
+pub(crate) struct Accept {
+    /// The commit that is then followed or taken up, by its full id.
     pub(crate) commit: String,
     /// Who says so, for the record. None: whoever may use the socket.
     pub(crate) by: Option<String>,

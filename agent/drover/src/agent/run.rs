@@ -25,6 +25,7 @@ use super::{serve, status};
 use crate::cli::{Listen, RunArgs};
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
+use crate::identity;
 use crate::plugins::Supervisor;
 use crate::settings::Settings;
 use crate::ui::Ui;
@@ -71,9 +72,18 @@ async fn open(settings: &Settings, mode: Mode) -> CommandResult<Assembled> {
     opened.context("cannot start")?
 }
 
+/// Tells the agent which state branch its person answers for.
+fn accept(args: &RunArgs, assembled: &Assembled) {
+    if let Some(tip) = &args.accept_state {
+        let by = identity::user().to_string();
+        assembled.agent.accept_state(tip.clone(), &by);
+    }
+}
+
 /// Makes one pass and says what it did.
 async fn once(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> CommandResult {
     let mut assembled = open(settings, mode).await?;
+    accept(args, &assembled);
     let plugins = start_plugins(settings, mode).await?;
     let report = assembled.agent.pass().await;
     // Steps in flight are waited for.
@@ -105,6 +115,7 @@ async fn follow(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> Comm
         (Listen::Off, _) | (_, Mode::DryRun) => None,
     };
     let assembled = open(settings, mode).await?;
+    accept(args, &assembled);
     let plugins = start_plugins(settings, mode).await?;
     let name = settings.name.as_str();
     let (handle, driver) = drive(assembled.agent, random() | 1);

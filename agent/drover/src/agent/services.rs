@@ -7,7 +7,7 @@ use drover_git::Mirror;
 use drover_loop::{AgentHandle, AgentStatus, Registry};
 use drover_model::{GroupName, InstanceId, Revision};
 
-use super::protocol::{AcceptRewrite, FreezeRequest, PassStatus, StateReply};
+use super::protocol::{Accept, FreezeRequest, PassStatus, StateReply};
 use super::status::{self, About};
 use crate::snapshot::{FLEET_FILE, state_tip_here};
 
@@ -74,11 +74,23 @@ impl Services {
     }
 
     /// Lets the source's history be another one, if its tip is this commit.
-    pub(crate) fn accept_rewrite(&self, request: &AcceptRewrite) -> Result<(), String> {
+    pub(crate) fn accept_rewrite(&self, request: &Accept) -> Result<(), String> {
         let commit = Revision::parse(&request.commit).map_err(|error| error.to_string())?;
         tracing::warn!(commit = commit.as_str(), "a rewritten source is accepted");
         let by = request.by.as_deref().unwrap_or("a person");
         self.agent.accept_rewrite(commit, by);
+        Ok(())
+    }
+
+    /// Lets an empty data directory take up what the state branch has, if its tip is this commit.
+    pub(crate) fn accept_state(&self, request: &Accept) -> Result<(), String> {
+        let commit = Revision::parse(&request.commit).map_err(|error| error.to_string())?;
+        tracing::warn!(
+            commit = commit.as_str(),
+            "unsigned recorded state is accepted"
+        );
+        let by = request.by.as_deref().unwrap_or("a person");
+        self.agent.accept_state(commit, by);
         Ok(())
     }
 

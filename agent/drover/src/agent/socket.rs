@@ -15,7 +15,7 @@ use drover_model::InstanceId;
 use tokio::net::UnixListener;
 
 use super::protocol::{
-    AcceptRewrite, FreezeRequest, LogsQuery, PassStatus, Refusal, SOCKET, StateQuery, StateReply,
+    Accept, FreezeRequest, LogsQuery, PassStatus, Refusal, SOCKET, StateQuery, StateReply,
     WAIT_MAX_S,
 };
 use super::services::Services;
@@ -82,6 +82,7 @@ fn router(services: Services) -> Router {
         .route("/v1/state", get(state))
         .route("/v1/reconcile", post(reconcile))
         .route("/v1/accept-rewrite", post(accept_rewrite))
+        .route("/v1/accept-state", post(accept_state))
         .route("/v1/freeze", post(freeze))
         .route("/v1/unfreeze", post(unfreeze))
         .route("/v1/logs", get(logs))
@@ -111,9 +112,13 @@ async fn reconcile(State(services): State<Services>) -> Reply<PassStatus> {
 
 async fn accept_rewrite(
     State(services): State<Services>,
-    Json(request): Json<AcceptRewrite>,
+    Json(request): Json<Accept>,
 ) -> Reply<()> {
     services.accept_rewrite(&request).map(Json).map_err(refuse)
+}
+
+async fn accept_state(State(services): State<Services>, Json(request): Json<Accept>) -> Reply<()> {
+    services.accept_state(&request).map(Json).map_err(refuse)
 }
 
 async fn freeze(State(services): State<Services>, Json(request): Json<FreezeRequest>) -> Reply<()> {

@@ -22,22 +22,18 @@ pub(crate) struct VerifyOptions {
     /// Begin after this commit of the state branch, which is taken to hold
     #[arg(long, value_name = "COMMIT")]
     pub(crate) since: Option<String>,
-    /// Every commit must be signed by somebody in this file (OpenSSH allowed signers)
+    /// Every commit must be signed by somebody in this file (OpenSSH allowed signers) [default: `state.signers` of --config]
     #[arg(long, value_name = "FILE")]
     pub(crate) signers: Option<PathBuf>,
-    /// Every commit must be signed with a key of this GnuPG keyring, or by somebody in --signers
+    /// Every commit must be signed with a key of this GnuPG keyring, or by somebody in --signers [default: `state.gnupgHome`]
     #[arg(long, value_name = "DIR")]
     pub(crate) gnupg_home: Option<PathBuf>,
+    /// Whose operations count (OpenSSH allowed signers) [default: `signers` of --config]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) approvers: Option<PathBuf>,
     /// Where to read.
     #[command(flatten)]
     pub(crate) source: SourceOptions,
-}
-
-impl VerifyOptions {
-    /// Returns whether signatures are checked.
-    pub(crate) fn checks_signatures(&self) -> bool {
-        self.signers.is_some() || self.gnupg_home.is_some()
-    }
 }
 
 /// Arguments of `drover audit verify`.
@@ -49,7 +45,7 @@ pub(crate) struct AuditVerifyArgs {
     /// A commit that must be in the history; repeatable [default: what the agent remembers in its --data-dir]
     #[arg(long, value_name = "COMMIT")]
     pub(crate) anchor: Vec<String>,
-    /// Fail also for commits that this version of drover cannot compute again
+    /// Fail also for commits that this version of drover cannot compute again, and for operations that are not checked
     #[arg(long)]
     pub(crate) strict: bool,
     /// How to print it

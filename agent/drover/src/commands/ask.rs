@@ -135,6 +135,10 @@ pub(super) fn reconcile(args: &ReconcileArgs, ui: Ui) -> CommandResult {
         let accepted = client.accept_rewrite(commit);
         accepted.context("the agent does not take that up")?;
     }
+    if let Some(commit) = &args.accept_state {
+        let accepted = client.accept_state(commit);
+        accepted.context("the agent does not take that up")?;
+    }
     let pass = client.reconcile(args.timeout).map_err(|error| {
         let exit = if error.is_timeout() {
             Exit::TimedOut

@@ -4,6 +4,7 @@ use crate::cli::AuditCommand;
 use crate::error::CommandResult;
 use crate::ui::Ui;
 
+mod approvals;
 mod export;
 mod history;
 mod sources;

@@ -62,7 +62,7 @@ impl Stage {
         let mirror = Mirror::open(&git, url, RemoteOptions::default()).context(attempted)?;
         let stage = Self {
             repository: Repository {
-                mirror,
+                mirror: Arc::new(mirror),
                 state_branch: "drover/state".to_owned(),
                 _scratch: None,
             },

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use drover_model::SourceName;
 
-use super::{MetricSourceConfig, MetricSourceKind, absolute};
+use super::{MetricSourceConfig, MetricSourceKind, PLAIN, absolute, is_plain};
 use crate::decode::Fields;
 use crate::diagnostic::Diagnostic;
 
@@ -91,6 +91,10 @@ fn prometheus(fields: &Fields<'_>) -> Option<MetricSourceKind> {
                 "must be http:// or https:// with a host, without user name, query and fragment";
             fields.bad(entry, why);
         }
+        return None;
+    }
+    if let (true, Some(entry)) = (token.is_some() && is_plain(&url), fields.get("url").1) {
+        fields.bad(entry, PLAIN);
         return None;
     }
     Some(MetricSourceKind::Prometheus { url, token, ca })

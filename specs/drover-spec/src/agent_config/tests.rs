@@ -278,10 +278,21 @@ fn reads_which_way_requests_take() {
         ..CredentialFiles::default()
     };
     let through = Proxy::Through {
-        url: "http://proxy:3128".to_owned(),
+        url: "https://proxy:3128".to_owned(),
         credentials: Box::new(credentials),
     };
-    assert_eq!(proxy("'http://proxy:3128'"), Some(through));
+    assert_eq!(proxy("'https://proxy:3128'"), Some(through));
+    for here in ["http://127.0.0.1:3128", "http://localhost:3128"] {
+        assert!(proxy(&format!("'{here}'")).is_some());
+    }
+    let open = "name: a\nsource: {url: x, proxy: 'http://proxy:3128'}\n";
+    assert!(parsed(open).source.proxy.is_some());
+    let credentials = "credentials: {proxy: {usernameFile: /u, passwordFile: /p}}\n";
+    let told = mistakes(&format!("{open}{credentials}"));
+    assert!(
+        told.contains("credentials are sent over https only"),
+        "{told}"
+    );
     assert_eq!(proxy("off"), Some(Proxy::Off));
     assert_eq!(parsed("name: a\nsource: {url: x}\n").source.proxy, None);
     for bad in [
@@ -405,7 +416,9 @@ fn mistakes_in_sources_of_metrics_say_where_they_are() {
     - {name: b, type: program, command: [q]}
     - {name: c, type: prometheus, url: \"ftp://x\"}
     - {name: d, type: prometheus, url: \"http://me@x\"}
-    - {name: e, type: graphite, url: \"http://x\", timeout: 60s}\n",
+    - {name: e, type: graphite, url: \"http://x\", timeout: 60s}
+    - {name: f, type: prometheus, url: \"http://prom:9090\", tokenFile: /t}
+    - {name: g, type: prometheus, url: \"http://prom:9090\"}\n",
     );
     insta::assert_snapshot!(found, @"
     agent.yaml:5:7: `url` is missing from a source of type `prometheus`
@@ -417,6 +430,7 @@ fn mistakes_in_sources_of_metrics_say_where_they_are() {
     agent.yaml:9:40: `url` must be http:// or https:// with a host, without user name, query and fragment
     agent.yaml:10:23: `type` must be one of `prometheus`, `file`, `program`
     agent.yaml:10:59: `timeout` must be from 100ms to 10s
+    agent.yaml:11:40: `url` must begin with https://: credentials are sent over https only, or to this machine
     ");
 }
 

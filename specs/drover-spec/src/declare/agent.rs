@@ -426,6 +426,16 @@ pub(crate) static AGENT_STATE: Object = any(
             Preset::Word("drover/state"),
             "The branch, never the watched one.",
         ),
+        optional(
+            "signers",
+            Shape::Text { max: 4096 },
+            "A list of keys in OpenSSH's format `allowed_signers`, an absolute path: whose signatures on recorded state count beside the agent's own.",
+        ),
+        optional(
+            "gnupgHome",
+            Shape::Text { max: 4096 },
+            "The folder of a GnuPG keyring, an absolute path: every key in it counts as those in `signers` do.",
+        ),
         later("url", "a repository of its own for recorded state"),
     ],
 );

@@ -53,6 +53,7 @@ fn data_of(hold: &Hold) -> MapOf {
         | Hold::AdoptionRefused { why }
         | Hold::AdoptionUnknown { why }
         | Hold::StrayInstances { why }
+        | Hold::StateUntrusted { why }
         | Hold::SourceUnavailable { why } => map.text("why", why),
         Hold::ObservationEmptied { expected } => map.number("expected", *expected),
         Hold::ProviderFailed { class, message } => {
@@ -507,6 +508,9 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
             since: data.get("since")?.time()?,
         },
         "EpochConflict" => Hold::EpochConflict {
+            why: data.text("why")?,
+        },
+        "StateUntrusted" => Hold::StateUntrusted {
             why: data.text("why")?,
         },
         "SourceUnavailable" => Hold::SourceUnavailable {

@@ -1,6 +1,6 @@
 //! Message and trailers of a commit against its entry, its plan and its recorded state.
 
-use drover_model::RecordedGroup;
+use drover_model::{RecordedGroup, Revision};
 use drover_spec::record::RecordedFleet;
 
 use super::{
@@ -62,6 +62,14 @@ pub(super) fn check_fleet(fleet: &RecordedFleet, commit: &AuditCommit<'_>, check
     let rewrite = fleet.accepted_rewrite.as_ref();
     let rewrite = rewrite.map(|accepted| accepted.revision.to_string());
     compare(REWRITE, rewrite.as_deref(), commit, checked);
+    let source = value(commit.trailers, "Drover-Source");
+    let named = source.and_then(|source| source.rsplit_once(':'));
+    let read = fleet.revision.as_ref().map(Revision::as_str);
+    if named.map(|(_, id)| id) != read {
+        let (found, read) = (source.unwrap_or("nothing"), read.unwrap_or("none"));
+        let detail = format!("Drover-Source says {found}, and the documents are of {read}");
+        checked.problem(ProblemKind::TrailerDiffers, detail);
+    }
 }
 
 /// Checks what state and plan say about the trailers.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use drover_loop::{AuditStep, CommitKind, Proof};
+use drover_loop::{ACCEPTED_STATE, AuditStep, CommitKind, Proof};
 use drover_model::{ApprovedChange, RecordedGroup, Revision};
 use serde::Serialize;
 
@@ -42,6 +42,8 @@ struct Line {
     approvals: Vec<ApprovalLine>,
     authors: Vec<String>,
     accepted_rewrite: Option<RewriteLine>,
+    /// A commit of the state branch that nobody signed and somebody answers for.
+    accepted_state: Option<String>,
     signer: Option<String>,
     verified: &'static str,
     why: Option<String>,
@@ -197,6 +199,7 @@ fn line(audited: Audited, authors: &mut Authors<'_>) -> Line {
             replaced: accepted.replaced.to_string(),
             by: accepted.by,
         }),
+        accepted_state: trailer(ACCEPTED_STATE),
         signer,
         verified,
         why,

@@ -3,14 +3,16 @@
 use std::cell::{Cell, RefCell};
 
 use drover_git::{CommitInfo, GitError, Oid, SignatureError, SignersFile, Trust};
-use drover_loop::{AuditCommit, Auditor, Checked, ProblemKind, ReadError};
+use drover_loop::{ACCEPTED_STATE, AuditCommit, Auditor, Checked, ProblemKind, ReadError};
+use drover_model::FleetName;
 
 use crate::cli::VerifyOptions;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::settings::Settings;
 use crate::snapshot::Repository;
 
-use super::sources::Sources;
+use super::approvals::{Approvers, Counts};
+use super::sources::{Missing, Sources};
 
 /// The folder of leases on the state branch.
 const LEASES_FOLDER: &str = "agents";
@@ -28,6 +30,7 @@ pub(super) struct History {
     commits: Vec<Oid>,
     trust: Option<Trust>,
     sources: RefCell<Sources>,
+    approvers: RefCell<Approvers>,
 }
 
 /// A commit with what came of it.
@@ -72,22 +75,22 @@ impl History {
                 Some(since)
             }
         };
-        let (signers, gnupg_home) = (&options.signers, &options.gnupg_home);
-        let trust = options.checks_signatures().then(|| Trust {
-            signers: signers.clone().map(SignersFile),
-            gnupg_home: gnupg_home.clone(),
-        });
-        if let Some(signers) = trust.as_ref().and_then(|trust| trust.signers.as_ref()) {
-            signers.read().context("cannot read --signers")?;
-        }
+        let trust = trust(options, settings)?;
+        let approvers = approvers(options, settings, &repository, tip)?;
         Ok(Self {
             repository,
             tip,
+            sources: RefCell::new(Sources::new(settings, since.is_none())),
+            approvers: RefCell::new(approvers),
             since,
             commits,
             trust,
-            sources: RefCell::new(Sources::new(settings)),
         })
+    }
+
+    /// Returns whether every commit has to be signed.
+    pub(super) fn checks_signatures(&self) -> bool {
+        self.trust.is_some()
     }
 
     /// Returns how many commits are checked.
@@ -95,9 +98,18 @@ impl History {
         self.commits.len()
     }
 
-    /// Returns how many documents in force could not be compared: their commits are gone.
-    pub(super) fn sources_missing(&self) -> usize {
+    /// Returns what could not be compared, as its commits are gone.
+    pub(super) fn missing(&self) -> Missing {
         self.sources.borrow().missing()
+    }
+
+    /// Returns how many approvals were checked, and why others were not.
+    pub(super) fn approvals(&self) -> (Counts, Option<String>) {
+        let approvers = self.approvers.borrow();
+        let counts = approvers.counts();
+        let why = approvers.missing().filter(|_| counts.unchecked > 0);
+        let why = why.map(str::to_owned);
+        (counts, why)
     }
 
     /// Checks every commit, the oldest first, and hands it over.
@@ -183,7 +195,11 @@ impl History {
             (Err(_), Some(error)) => return Err(error.into()),
             (Err(error), None) => return Err(error.into()),
         };
-        self.sources.borrow_mut().check(mirror, &mut checked)?;
+        answered(&info, &mut checked);
+        self.sources
+            .borrow_mut()
+            .check(mirror, &info, &mut checked)?;
+        self.approvers.borrow_mut().check(info.time, &mut checked);
         let signer = self.signer(id, &mut checked)?;
         Ok(Audited {
             id,
@@ -213,6 +229,60 @@ impl History {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Returns whose signatures count: those whom the flags name, else those whom the agent's file does. None: nobody's are
+/// asked for.
+fn trust(options: &VerifyOptions, settings: &Settings) -> CommandResult<Option<Trust>> {
+    let named = Trust {
+        signers: options.signers.clone().map(SignersFile),
+        gnupg_home: options.gnupg_home.clone(),
+    };
+    let (trust, what) = if named == Trust::default() {
+        (settings.state_trust.clone(), "`state.signers`")
+    } else {
+        (named, "--signers")
+    };
+    if let Some(signers) = &trust.signers {
+        signers.read().context(format!("cannot read {what}"))?;
+    }
+    Ok(Some(trust).filter(|trust| *trust != Trust::default()))
+}
+
+/// Reads people's operations: of those whom a flag names, else of those whom the agent's file does.
+fn approvers(
+    options: &VerifyOptions,
+    settings: &Settings,
+    repository: &Repository,
+    tip: Oid,
+) -> CommandResult<Approvers> {
+    let named = options.approvers.clone().map(SignersFile);
+    let signers = named.or_else(|| settings.signers.clone());
+    let mut fleet = settings.fleet.clone();
+    if settings.signers.is_none() {
+        // Without the agent's file its commits say which fleet it is.
+        let info = repository
+            .mirror
+            .commit(tip)
+            .context("cannot read the branch")?;
+        let host = info.author.email.rsplit_once('@');
+        let said = host.and_then(|(_, fleet)| FleetName::parse(fleet).ok());
+        fleet = said.unwrap_or(fleet);
+    }
+    Approvers::read(&repository.mirror, fleet, signers)
+}
+
+/// Checks that who answers for recorded state that nobody signed answers for the commit before.
+fn answered(info: &CommitInfo, checked: &mut Checked) {
+    let Some(named) = info.trailer(ACCEPTED_STATE) else {
+        return;
+    };
+    let parent = info.parents.first().map(ToString::to_string);
+    if parent.as_deref() != Some(named) {
+        let parent = parent.unwrap_or_else(|| "none".to_owned());
+        let detail = format!("{ACCEPTED_STATE} says {named}, and the commit before is {parent}");
+        checked.problem(ProblemKind::TrailerDiffers, detail);
     }
 }
 

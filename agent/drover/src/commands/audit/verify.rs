@@ -45,6 +45,18 @@ struct Report {
     failed: usize,
     /// Documents in force whose commits are not in the repository any more.
     sources_missing: usize,
+    /// Commits whose `Drover-Source` is not in the repository any more, or cannot be compared.
+    sources_gone: usize,
+    /// Commits whose `Drover-Source` is there, and not on its branch.
+    sources_elsewhere: usize,
+    /// What people said that an operation proves.
+    operations_proven: usize,
+    /// Approvals that are said to be of reviews on the Git host, which nothing in Git proves.
+    approvals_by_review: usize,
+    /// What people are said to have said and was not checked.
+    operations_unchecked: usize,
+    /// Why not.
+    operations_unchecked_because: Option<String>,
     /// Whether every commit had to be signed.
     signatures_checked: bool,
     anchors: Vec<AnchorView>,
@@ -104,7 +116,13 @@ pub(super) fn run(args: &AuditVerifyArgs, ui: Ui) -> CommandResult {
         unproven: 0,
         failed: 0,
         sources_missing: 0,
-        signatures_checked: args.options.checks_signatures(),
+        sources_gone: 0,
+        sources_elsewhere: 0,
+        operations_proven: 0,
+        approvals_by_review: 0,
+        operations_unchecked: 0,
+        operations_unchecked_because: None,
+        signatures_checked: history.checks_signatures(),
         anchors: Vec::new(),
         problems: Vec::new(),
         problems_in_all: 0,
@@ -115,7 +133,7 @@ pub(super) fn run(args: &AuditVerifyArgs, ui: Ui) -> CommandResult {
         report.take(&audited, &mut reasons);
         Ok(())
     })?;
-    report.sources_missing = history.sources_missing();
+    report.beside(&history);
     report.not_recomputable_because = reasons
         .into_iter()
         .map(|(reason, (commits, first))| Reason {
@@ -125,7 +143,7 @@ pub(super) fn run(args: &AuditVerifyArgs, ui: Ui) -> CommandResult {
         })
         .collect();
     anchors(args, &settings, &history, &mut report)?;
-    let unknown = report.not_recomputable + report.unproven;
+    let unknown = report.not_recomputable + report.unproven + report.operations_unchecked;
     report.verified = report.problems_in_all == 0 && !(args.strict && unknown > 0);
     let text = match args.output {
         ValueOutput::Json => output::json(&report)?,
@@ -147,6 +165,12 @@ fn conclude(report: &Report, strict: bool) -> CommandResult {
         )));
     }
     debug_assert!(strict, "only --strict fails without a problem");
+    if report.not_recomputable + report.unproven == 0 {
+        let error = CommandError::new("not every operation is checked, and --strict is given");
+        return Err(error.hint(
+            "name whose operations count with --approvers, over a repository that has them",
+        ));
+    }
     let error = CommandError::new("not every commit can be computed again, and --strict is given");
     Err(error.hint(
         "use the drover that made the plan: the commit's trailer Drover-Agent names its version",
@@ -154,6 +178,19 @@ fn conclude(report: &Report, strict: bool) -> CommandResult {
 }
 
 impl Report {
+    /// Takes up what was found beside the commits themselves.
+    fn beside(&mut self, history: &History) {
+        let missing = history.missing();
+        self.sources_missing = missing.documents;
+        self.sources_gone = missing.sources;
+        self.sources_elsewhere = missing.elsewhere;
+        let (approvals, why) = history.approvals();
+        self.operations_proven = approvals.proven;
+        self.approvals_by_review = approvals.by_review;
+        self.operations_unchecked = approvals.unchecked;
+        self.operations_unchecked_because = why;
+    }
+
     fn take(&mut self, audited: &Audited, reasons: &mut BTreeMap<String, (usize, String)>) {
         match &audited.checked.proof {
             Proof::Recomputed => self.recomputed += 1,
@@ -329,6 +366,11 @@ fn summary(report: &Report, text: &mut String) {
             report.sources_missing,
             "with a document whose commit is gone",
         ),
+        (report.sources_gone, "whose source is gone"),
+        (
+            report.sources_elsewhere,
+            "whose source is not on the branch (any more)",
+        ),
     ] {
         if count > 0 {
             let _ = write!(text, ", {count} {what}");
@@ -345,4 +387,24 @@ fn summary(report: &Report, text: &mut String) {
         count => counted(count, "anchor"),
     };
     let _ = writeln!(text, "\n{signed}; {anchored}");
+    let counts: Vec<String> = [
+        (report.operations_proven, "checked"),
+        (
+            report.approvals_by_review,
+            "said to be of a review on the Git host, which nothing in Git proves",
+        ),
+        (report.operations_unchecked, "not checked"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} {what}"))
+    .collect();
+    if counts.is_empty() {
+        return;
+    }
+    let _ = write!(text, "operations: {}", counts.join(", "));
+    let _ = match &report.operations_unchecked_because {
+        Some(why) => writeln!(text, ": {why}"),
+        None => writeln!(text),
+    };
 }

@@ -176,6 +176,7 @@ pub(super) fn all_holds(
             since: "2026-11-22T03:00:00Z".parse().unwrap(),
         },
         Hold::EpochConflict { why: why.clone() },
+        Hold::StateUntrusted { why: why.clone() },
         Hold::SourceUnavailable { why },
     ];
     let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();

@@ -104,6 +104,7 @@ pub(super) fn subject(held: &Held) -> String {
         | Hold::ClockStepped
         | Hold::SourceOutage { .. }
         | Hold::EpochConflict { .. }
+        | Hold::StateUntrusted { .. }
         | Hold::SourceUnavailable { .. } => String::new(),
     }
 }

@@ -1,0 +1,133 @@
+//! An empty data directory: what the state branch has is taken up, where somebody who counts signed it or a person
+//! answers for it.
+
+use std::collections::BTreeMap;
+
+use drover_model::{Epoch, GroupName, RecordedGroup, Revision};
+use drover_spec::record::{self, RecordedFleet};
+use tracing::{info, warn};
+
+use super::{Agent, authors};
+use crate::deletion::SeenUnder;
+use crate::entry::GroupEntry;
+use crate::fleet::Fleet;
+use crate::inputs;
+use crate::recorder::{Recorder, RecorderError};
+use crate::store::{Batch, GroupMeta, StoredGroup};
+
+/// What the state branch has.
+#[derive(Debug, Default)]
+pub(super) struct Restored {
+    pub(super) groups: BTreeMap<GroupName, (RecordedGroup, Option<SeenUnder>)>,
+    fleet: Option<RecordedFleet>,
+    unreadable: BTreeMap<String, String>,
+}
+
+/// A tip of the state branch that a person answers for, and who.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AcceptedState {
+    pub(super) tip: Revision,
+    pub(super) by: String,
+}
+
+/// Returns whether the state branch is believed: the tip that the next commit has to say is believed for a person's word
+/// alone, with who gave it.
+pub(super) fn vouch(
+    recorder: &mut dyn Recorder,
+    accepted: Option<&AcceptedState>,
+) -> Result<Option<AcceptedState>, RecorderError> {
+    let tip = recorder.vouch(accepted.map(|accepted| &accepted.tip))?;
+    let by = accepted.map(|accepted| accepted.by.clone());
+    Ok(tip.zip(by).map(|(tip, by)| AcceptedState { tip, by }))
+}
+
+impl Agent {
+    /// Takes up what the state branch has for a dry run, which holds no lease.
+    pub(super) fn take_view(&mut self, restored: Result<Restored, RecorderError>) {
+        match restored {
+            Ok(restored) => {
+                let epoch = self.tenure.epoch();
+                self.restore(restored, epoch, &mut Batch::default());
+            }
+            Err(error) => self.write_back.failure = Some(error.to_string()),
+        }
+    }
+
+    /// Takes up what the state branch has, with an empty data directory.
+    pub(super) fn restore(&mut self, restored: Restored, epoch: Epoch, batch: &mut Batch) {
+        self.whereabouts.begin(batch);
+        for (name, (mut recorded, seen)) in restored.groups {
+            recorded.epoch = epoch;
+            let committed = Some(crate::material::digest(&recorded));
+            let meta = GroupMeta {
+                seen,
+                committed,
+                unconfirmed: None,
+                waiting: authors::restored(&recorded),
+            };
+            batch.recorded(&recorded).meta(&name, &meta);
+            let stored = StoredGroup {
+                recorded,
+                memory: BTreeMap::new(),
+                recommendations: Vec::new(),
+                meta,
+                inputs: None,
+            };
+            let mut entry = GroupEntry::restored(stored);
+            entry.blind = entry.meta.waiting.is_empty();
+            self.groups.insert(name, entry);
+        }
+        if let Some(fleet) = restored.fleet {
+            batch.fleet(&fleet);
+            if let Some(revision) = &fleet.revision {
+                batch.applied(revision);
+            }
+            self.applied.clone_from(&fleet.revision);
+            self.fleet = Fleet::restore(Some(&fleet), &[]);
+        }
+        for (path, why) in &restored.unreadable {
+            warn!(path, error = why, "recorded state cannot be read");
+        }
+        self.unreadable = restored.unreadable;
+        // It was read with nothing known that it could be judged by.
+        self.snapshot = None;
+        self.looks.anew = true;
+        self.looks.asked = true;
+        self.desired_stale = true;
+        if !self.groups.is_empty() || !self.unreadable.is_empty() {
+            info!(groups = self.groups.len(), "restored from the state branch");
+        }
+    }
+}
+
+pub(super) fn read_state(recorder: &mut dyn Recorder) -> Result<Restored, RecorderError> {
+    let mut restored = Restored::default();
+    for path in recorder.list("groups")? {
+        let Some(bytes) = recorder.read(&path)? else {
+            continue;
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        match record::decode(&text) {
+            Ok(recorded) => {
+                let inputs = recorder.read(&format!("inputs/{}.json", recorded.name))?;
+                let seen = inputs.as_deref().and_then(inputs::seen);
+                restored
+                    .groups
+                    .insert(recorded.name.clone(), (recorded, seen));
+            }
+            Err(error) => {
+                restored.unreadable.insert(path, error.to_string());
+            }
+        }
+    }
+    if let Some(bytes) = recorder.read("fleet.yaml")? {
+        match record::decode_fleet(&String::from_utf8_lossy(&bytes)) {
+            Ok(fleet) => restored.fleet = Some(fleet),
+            Err(error) => {
+                let path = "fleet.yaml".to_owned();
+                restored.unreadable.insert(path, error.to_string());
+            }
+        }
+    }
+    Ok(restored)
+}
