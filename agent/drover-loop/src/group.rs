@@ -117,7 +117,9 @@ pub(crate) fn judge(input: &GroupInput<'_>) -> Result<Judged, JudgeError> {
     {
         let group = &candidate.group;
         let early = early(input, group, input.recorded);
-        let change = change_to(input, group, &early.decisions.drift);
+        let drift = &early.decisions.drift;
+        let change = change_to(input, group, drift);
+        let change = change.or_else(|| change_of_document(input, candidate, drift));
         match review_change(input, group, change, (&early, &mut guards)) {
             Reviewed::Proceed(Consent { approved, spent }) => {
                 in_force = Some(Arc::clone(&candidate.group));
@@ -357,18 +359,38 @@ fn change_away(input: &GroupInput<'_>, group: &Group) -> Option<Change> {
     })
 }
 
+/// Returns the change to a document that has no effect on instances and says something else than the one in force. None: it says
+/// the same, or it merely suspends something or ends that, which policies are not asked about.
+fn change_of_document(
+    input: &GroupInput<'_>,
+    candidate: &Candidate,
+    drift: &Drift,
+) -> Option<Change> {
+    let group = &candidate.group;
+    let in_force = input.accepted?;
+    if group.labels == in_force.labels && group.spec.is_kept_as(&in_force.spec) {
+        return None;
+    }
+    let input = change_input(input, group, drift);
+    drover_plan::change_of_document(&input, &candidate.document.text)
+}
+
 /// Returns the change that `group`'s document asks for, with the digests of the policies in force.
 fn change_to(input: &GroupInput<'_>, group: &Group, drift: &Drift) -> Option<Change> {
+    drover_plan::change(&change_input(input, group, drift))
+}
+
+fn change_input<'a>(input: &GroupInput<'a>, group: &'a Group, drift: &'a Drift) -> ChangeInput<'a> {
     let sized = current(input).is_some_and(|set| set.has_size_policy(&group.labels));
     let size = drover_plan::change_size(&group.spec, input.recorded, sized);
     let digests = drover_plan::target_digests(&group.spec, input.provider, input.recorded);
-    drover_plan::change(&ChangeInput {
+    ChangeInput {
         group: &group.name,
         recorded: input.recorded,
         to: Some((&group.spec, size, digests)),
         policies: digests_for(input, group),
         drift,
-    })
+    }
 }
 
 fn digests_for(input: &GroupInput<'_>, group: &Group) -> BTreeMap<String, String> {

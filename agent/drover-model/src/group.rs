@@ -186,6 +186,17 @@ pub struct GroupSpec {
     pub deletion: Deletion,
 }
 
+impl GroupSpec {
+    /// Returns whether a group is kept in the same way by both, suspensions aside.
+    pub fn is_kept_as(&self, other: &Self) -> bool {
+        let kept = |spec: &Self| Self {
+            suspend: Vec::new(),
+            ..spec.clone()
+        };
+        kept(self) == kept(other)
+    }
+}
+
 /// Bounds of a size, both inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {

@@ -43,6 +43,21 @@ pub fn change_size(spec: &GroupSpec, recorded: &RecordedGroup, sized_by_policy: 
 /// What is in force is what the group last converged at, so the change and its id stay the same
 /// from the commit until everything is done.
 pub fn change(input: &ChangeInput<'_>) -> Option<Change> {
+    let (from, to) = ends(input);
+    (from != to).then(|| between(input, (from, to), None))
+}
+
+/// Returns the change to another document that makes, replaces and ends nothing: what changes is how the group is kept, such as
+/// its limits, its checks or what protects it. None: it does more, and [`change`] says what.
+///
+/// Nothing else tells such documents from each other, so the id covers the document as it is written.
+pub fn change_of_document(input: &ChangeInput<'_>, document: &str) -> Option<Change> {
+    let (from, to) = ends(input);
+    (from == to && to.is_some()).then(|| between(input, (from, to), Some(document)))
+}
+
+/// Returns what is in force, and what is asked for.
+fn ends(input: &ChangeInput<'_>) -> (Option<ChangeEnd>, Option<ChangeEnd>) {
     let from = input.recorded.stable.as_ref().map(|digests| ChangeEnd {
         digests: digests.clone(),
         size: input.recorded.stable_size,
@@ -58,9 +73,14 @@ pub fn change(input: &ChangeInput<'_>) -> Option<Change> {
         size: *size,
         members: members_of(spec),
     });
-    if from == to {
-        return None;
-    }
+    (from, to)
+}
+
+fn between(
+    input: &ChangeInput<'_>,
+    (from, to): (Option<ChangeEnd>, Option<ChangeEnd>),
+    document: Option<&str>,
+) -> Change {
     let before = from.as_ref().map_or(0, |end| end.size);
     let (creates, destroys) = growth(from.as_ref(), to.as_ref());
     let counted = match (&from, &to) {
@@ -108,8 +128,8 @@ pub fn change(input: &ChangeInput<'_>) -> Option<Change> {
         policies: input.policies.clone(),
         certificate,
     };
-    change.id = ChangeId::of(&content(&change, input.recorded));
-    Some(change)
+    change.id = ChangeId::of(&content(&change, input.recorded, document));
+    change
 }
 
 /// Returns whether policies ignore all that differs between two templates.
@@ -139,8 +159,8 @@ fn growth(from: Option<&ChangeEnd>, to: Option<&ChangeEnd>) -> (u32, u32) {
     (count(&after, &before), count(&before, &after))
 }
 
-/// Everything of a change but its id, and which life of the group it is for.
-fn content(change: &Change, recorded: &RecordedGroup) -> Value {
+/// Everything of a change but its id, and which life of the group it is for; and the document, where that is all that changes.
+fn content(change: &Change, recorded: &RecordedGroup, document: Option<&str>) -> Value {
     let end = |end: &Option<ChangeEnd>| {
         end.as_ref().map_or(Value::Null, |end| {
             let mut content = BTreeMap::from([
@@ -181,7 +201,9 @@ fn content(change: &Change, recorded: &RecordedGroup) -> Value {
         ("destroyed".to_owned(), number(destroyed_max)),
         ("total".to_owned(), number(total_max)),
     ];
-    entries.into_iter().chain(in_place).collect()
+    let document = document.map(|text| ("document".to_owned(), text.into()));
+    let entries = entries.into_iter().chain(in_place);
+    entries.chain(document).collect()
 }
 
 /// Whether a change may proceed.

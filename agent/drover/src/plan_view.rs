@@ -218,6 +218,9 @@ impl PlanView {
                 parts.push(format!("{verb} {count}"));
             }
         }
+        if parts.is_empty() {
+            parts.push("settings change, and no instance".to_owned());
+        }
         if self.denied {
             parts.push("DENIED".to_owned());
         } else if self.approvals_needed > 0 {

@@ -35,4 +35,5 @@ mod quiet;
 mod secrets;
 mod signed;
 mod surveys;
+mod terms;
 mod trust;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use drover_git::{Mirror, Oid};
 use drover_loop::Mode;
@@ -10,9 +11,9 @@ use drover_model::{
     Hold, MemberId, Numbers, Outcome, PolicyHold, ProviderType, Readings, RecordedGroup,
     RecordedProvider, RecordedQuorum, Revision, Timestamp, Value, Verdict,
 };
-use drover_plan::{ChangeInput, change};
+use drover_plan::{ChangeInput, change, change_of_document};
 use drover_policy::{EarlyFacts, GroupFacts, GroupSummary, PolicySet, SourceFacts};
-use drover_spec::Diagnostic;
+use drover_spec::{Diagnostic, Located};
 
 use crate::agent::client::{AgentClient, ClientError};
 use crate::agent::{Assembled, UNDRAWN, assemble};
@@ -233,9 +234,12 @@ impl End {
         self.documents.repository.groups.keys()
     }
 
+    fn located(&self, name: &GroupName) -> Option<&Located<Arc<Group>>> {
+        self.documents.repository.groups.get(name)
+    }
+
     fn group(&self, name: &GroupName) -> Option<&Group> {
-        let located = self.documents.repository.groups.get(name)?;
-        Some(&located.value)
+        self.located(name).map(|located| &*located.value)
     }
 
     /// Returns type and digests of a group's template.
@@ -354,7 +358,8 @@ fn compare(
         early: None,
         drift: &none,
     };
-    let fields = differing(base.group(name), made.as_ref());
+    let mut fields = differing(base.group(name), made.as_ref());
+    fields.extend(kept_otherwise(base.located(name), head.located(name)));
     let drift = made.as_ref().map(|(group, made)| {
         let to = (&made.digests, &group.spec.template);
         let early = EarlyFacts {
@@ -368,12 +373,21 @@ fn compare(
         head.policies.decide_early(&facts).drift
     });
     let drift = drift.unwrap_or_default();
-    let found = change(&ChangeInput {
+    let input = ChangeInput {
         group: name,
         recorded: &recorded,
         to: made.map(|(group, made)| (&group.spec, sized(group), made.digests)),
         policies: policies.unwrap_or_default(),
         drift: &drift,
+    };
+    let found = change(&input).or_else(|| {
+        let (before, after) = base.group(name).zip(to)?;
+        let same = before.labels == after.labels && after.spec.is_kept_as(&before.spec);
+        let text = || head.located(name).map(|located| &located.text);
+        (!same)
+            .then(text)
+            .flatten()
+            .and_then(|text| change_of_document(&input, text))
     });
     let mut view = PlanView {
         group: name.to_string(),
@@ -446,6 +460,57 @@ fn differing(before: Option<&Group>, after: Option<&(&Group, Made)>) -> Vec<Fiel
         });
     }
     fields
+}
+
+/// Returns what differs beside size and template, as written: how the group is kept.
+fn kept_otherwise(
+    before: Option<&Located<Arc<Group>>>,
+    after: Option<&Located<Arc<Group>>>,
+) -> Vec<FieldView> {
+    let Some((before, after)) = before.zip(after) else {
+        return Vec::new();
+    };
+    let (old, new) = (settings_of(&before.text), settings_of(&after.text));
+    let json = |value: &Value| drover_provider_plugin::to_json(value).to_string();
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let differing = names
+        .into_iter()
+        .filter(|name| old.get(*name) != new.get(*name));
+    let view = differing.map(|name| FieldView {
+        field: name.clone(),
+        class: "setting".to_owned(),
+        old: old.get(name).map(json),
+        new: new.get(name).map(json),
+    });
+    view.collect()
+}
+
+/// Returns the labels and everything of `spec` but size and template, two levels deep, by path.
+fn settings_of(document: &str) -> BTreeMap<String, Value> {
+    // Both were read before.
+    let read = drover_spec::parse_value("", document).unwrap_or(Value::Null);
+    let labels = read
+        .get("metadata")
+        .and_then(|metadata| metadata.get("labels"));
+    let labels = labels.map(|labels| ("labels".to_owned(), labels.clone()));
+    let mut settings: BTreeMap<String, Value> = labels.into_iter().collect();
+    let spec = read.get("spec").and_then(Value::as_map);
+    for (name, value) in spec.into_iter().flatten() {
+        if name == "size" || name == "template" {
+            continue;
+        }
+        match value.as_map() {
+            None => {
+                settings.insert(name.clone(), value.clone());
+            }
+            Some(map) => {
+                let deeper = map.iter();
+                settings
+                    .extend(deeper.map(|(key, value)| (format!("{name}.{key}"), value.clone())));
+            }
+        }
+    }
+    settings
 }
 
 /// Notes what policies say about a change: those before and those after the commit both judge it.
