@@ -459,8 +459,9 @@ pub(crate) fn param<'a>(params: &'a Json, name: &str) -> Option<&'a Json> {
 
 /// Refuses a call of a subtype: what is served here has none.
 fn without_subtype(params: &Json) -> Result<(), Failure> {
-    let type_ = param(params, "Type").and_then(Json::as_str);
-    match type_.unwrap_or_default() {
+    let type_ = crate::json::text(param(params, "Type"));
+    let type_ = type_.map_err(|why| Failure::params(format!("`Type`: {why}"), params))?;
+    match type_.unwrap_or_default().as_str() {
         "" => Ok(()),
         type_ => Err(Failure::plain(format!("no-plugin:{type_}"))),
     }

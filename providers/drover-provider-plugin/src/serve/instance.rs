@@ -23,7 +23,7 @@ use serde_json::{Map, Value as Json, json};
 use tokio::sync::Mutex;
 
 use super::{Answered, Failure, Service, param, without_subtype, written};
-use crate::json::{from_json, text, texts};
+use crate::json::{flag, from_json, list, text, texts};
 
 mod fresh;
 mod records;
@@ -165,18 +165,16 @@ impl InstanceService {
     }
 
     async fn provision(&self, params: &Json) -> Answered {
-        let empty = Map::new();
-        let spec = param(params, "Spec")
-            .and_then(Json::as_object)
-            .unwrap_or(&empty);
-        let part = |name| crate::json::field(spec, name);
         let bad = |why: String| Failure::params(why, params);
+        // What is made without its tags is found by nobody.
+        let spec = param(params, "Spec").and_then(Json::as_object);
+        let spec = spec.ok_or_else(|| bad("`Spec`: not a map".to_owned()))?;
+        let part = |name| crate::json::field(spec, name);
         let properties = part("Properties").filter(|properties| !properties.is_null());
         let properties = self.check(properties.unwrap_or(&json!({})))?;
-        if part("Attachments")
-            .and_then(Json::as_array)
-            .is_some_and(|list| !list.is_empty())
-        {
+        let attachments = list(part("Attachments"));
+        let attachments = attachments.map_err(|why| bad(format!("`Attachments`: {why}")))?;
+        if !attachments.is_empty() {
             let error = crate::spec::invalid("this provider attaches nothing that has an id");
             return Err(Failure::of(&error));
         }
@@ -356,7 +354,9 @@ impl InstanceService {
     async fn describe(&self, params: &Json) -> Answered {
         let wanted = texts(param(params, "Tags"));
         let wanted = wanted.map_err(|why| Failure::params(format!("`Tags`: {why}"), params))?;
-        let in_full = param(params, "Properties") == Some(&Json::Bool(true));
+        let in_full = flag(param(params, "Properties"));
+        let in_full =
+            in_full.map_err(|why| Failure::params(format!("`Properties`: {why}"), params))?;
         let records = self.described(&wanted).await?;
         let shown = records.into_iter().filter(|(_, record)| {
             let mut wanted = wanted.iter();

@@ -243,6 +243,34 @@ async fn a_file_that_is_lost_or_of_no_known_group_fails_every_call() {
 }
 
 #[tokio::test]
+async fn parameters_of_another_form_are_refused_and_make_nothing() {
+    let scope = Scope::new();
+    let spec = |attachments: Json| {
+        let properties = json!({"image": "x"});
+        json!({"Spec": {"Properties": properties, "Attachments": attachments}})
+    };
+    let mut typed = spec(json!(null));
+    typed["Type"] = json!(1);
+    for (method, params, says) in [
+        ("Provision", json!({}), "`Spec`: not a map"),
+        ("Provision", json!({"Spec": "x"}), "`Spec`: not a map"),
+        ("Provision", json!([{"Spec": {}}, 1]), "`Spec`: not a map"),
+        ("Provision", spec(json!("v1")), "`Attachments`: not a list"),
+        ("Provision", typed, "`Type`: not a text"),
+        (
+            "DescribeInstances",
+            json!({"Properties": 1}),
+            "`Properties`: neither true nor false",
+        ),
+    ] {
+        let why = scope.ask(method, params.clone()).await.unwrap_err();
+        assert_eq!(why, says, "{method} {params}");
+    }
+    assert_eq!(scope.found(json!({})).await.unwrap(), Vec::<String>::new());
+    scope.ask("Provision", spec(json!([]))).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_instance_that_moved_to_another_group_is_not_taken_for_one_of_its_first() {
     let scope = Scope::new();
     let one = scope.make(json!({"infrakit.group": "g1"})).await;
