@@ -122,6 +122,21 @@ impl Scope {
         }
     }
 
+    /// Whether anything has been asked for.
+    pub(crate) fn has_files(&self) -> bool {
+        !files(&self.folder.path().join("tags")).is_empty()
+    }
+
+    /// Is one of those that calls wait for.
+    pub(crate) async fn arrive(&self) {
+        self.provider.together.as_ref().unwrap().wait().await;
+    }
+
+    /// Serves on the socket `sim` of a folder as well.
+    pub(crate) fn serve(&self, folder: &Path) {
+        crate::serving::serve(folder, self.served.clone());
+    }
+
     /// Ends what serves, and serves anew.
     pub(crate) fn restart(&mut self) {
         self.served = serve(&self.provider, self.folder.path());
