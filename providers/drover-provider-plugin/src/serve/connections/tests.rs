@@ -21,6 +21,9 @@ use super::{Limits, serve};
 /// Longer than any test.
 const NEVER: Duration = Duration::from_secs(3600);
 
+/// Far more than a socket takes that nobody reads.
+const MUCH: usize = 2 << 20;
+
 /// How long what has to happen may take.
 const SOON: Duration = Duration::from_secs(20);
 
@@ -48,7 +51,10 @@ impl Service for Waiting {
                 self.done.add_permits(1);
                 Some(Ok("true".to_owned()))
             }
-            "Much" => Some(Ok(json!("x".repeat(16 << 20)).to_string())),
+            "Much" => {
+                self.done.add_permits(1);
+                Some(Ok(json!("x".repeat(MUCH)).to_string()))
+            }
             _ => Some(Ok("true".to_owned())),
         }
     }
@@ -187,8 +193,9 @@ async fn a_connection_without_a_call_is_closed_in_time() {
     // Nobody reads the answer while it is written.
     let mut deaf = server.connect().await;
     send(&mut deaf, &request("Much")).await;
+    server.service.done.acquire().await.unwrap().forget();
     tokio::time::sleep(10 * idle).await;
-    assert!(closed(&mut deaf).await < 16 << 20);
+    assert!(closed(&mut deaf).await < MUCH);
     // A call may take its time.
     let mut slow = server.connect().await;
     send(&mut slow, &request("Wait")).await;
