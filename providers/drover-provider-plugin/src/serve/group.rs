@@ -182,9 +182,10 @@ impl<G: Groups> GroupService<G> {
             Some(_) => return Err(bad("Spec", "not a map", params)),
         };
         let pretend = flag(param(params, "Pretend"));
-        let trying = match pretend.map_err(|why| bad("Pretend", &why, params))? {
-            true => Trying::Pretend,
-            false => Trying::Commit,
+        let trying = if pretend.map_err(|why| bad("Pretend", &why, params))? {
+            Trying::Pretend
+        } else {
+            Trying::Commit
         };
         let id = text(field(asked, "ID")).map_err(|why| bad("ID", &why, params))?;
         let id = id.unwrap_or_default();
