@@ -85,3 +85,21 @@ pub(crate) fn text(json: Option<&Json>) -> Result<Option<String>, String> {
         Some(_) => Err("not a text".to_owned()),
     }
 }
+
+/// Returns whether something is asked for; `null` and nothing are no, as Go reads them.
+pub(crate) fn flag(json: Option<&Json>) -> Result<bool, String> {
+    match json {
+        None | Some(Json::Null) => Ok(false),
+        Some(Json::Bool(flag)) => Ok(*flag),
+        Some(_) => Err("neither true nor false".to_owned()),
+    }
+}
+
+/// Returns a list; `null` and nothing are an empty one, as Go reads them.
+pub(crate) fn list(json: Option<&Json>) -> Result<&[Json], String> {
+    match json {
+        None | Some(Json::Null) => Ok(&[]),
+        Some(Json::Array(list)) => Ok(list),
+        Some(_) => Err("not a list".to_owned()),
+    }
+}

@@ -5,7 +5,6 @@
 //! empty answers, and a `Content-Type` that says text.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,19 +13,18 @@ use async_trait::async_trait;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
 
 use crate::json::field;
 use crate::weight::weigh;
+use connections::{Limits, Place};
 
 mod agent;
 mod cloud_init;
+mod connections;
 mod flavor;
 mod group;
 mod instance;
@@ -50,9 +48,6 @@ const REQUEST_MEMORY_MAX: usize = 32 << 20;
 
 /// How a plugin calls itself among its objects: what it is where no subtype is named.
 const UNTYPED: &str = ".";
-
-/// Most connections at once; more wait in the socket's queue.
-const CONNECTIONS_MAX: usize = 64;
 
 /// A failure that a call is answered with.
 #[derive(Debug, Clone, PartialEq)]
@@ -185,30 +180,10 @@ impl Served {
     ///
     /// Calls under way are carried out; their answers are lost.
     pub async fn serve(&self, socket: &ServedSocket) -> io::Result<()> {
-        let gate = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        loop {
-            let permit = Arc::clone(&gate)
-                .acquire_owned()
-                .await
-                .map_err(io::Error::other)?;
-            let (stream, _) = socket.listener.accept().await?;
-            let this = self.clone();
-            tokio::spawn(async move {
-                let service = service_fn(move |request| {
-                    let this = this.clone();
-                    async move { Ok::<_, Infallible>(this.respond(request).await) }
-                });
-                let serving = hyper::server::conn::http1::Builder::new();
-                // Whoever called has gone; there is nobody to tell.
-                let _ = serving
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
-                drop(permit);
-            });
-        }
+        connections::serve(self, socket, Limits::STANDARD).await
     }
 
-    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn respond(&self, request: Request<Incoming>, place: &Place) -> Response<Full<Bytes>> {
         if request.uri().path() != "/" {
             let mut response = text(StatusCode::NOT_FOUND, "404 page not found\n".to_owned());
             let nosniff = HeaderValue::from_static("nosniff");
@@ -230,12 +205,27 @@ impl Served {
             let words = format!("rpc: unrecognized Content-Type: {type_}");
             return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, words);
         }
+        let Some(permit) = place.call().await else {
+            let words = "too many calls are under way".to_owned();
+            return text(StatusCode::SERVICE_UNAVAILABLE, words);
+        };
         let body = Limited::new(request.into_body(), REQUEST_BYTES_MAX)
             .collect()
             .await;
-        let answer = match body {
-            Ok(body) => self.answer(&body.to_bytes()).await,
-            Err(_) => String::new(),
+        let Ok(body) = body else {
+            return Response::new(Full::default());
+        };
+        let _busy = place.busy();
+        let this = self.clone();
+        // Carried out to its end also where the caller hangs up: what is half made is known to nobody.
+        let call = tokio::spawn(async move {
+            let answer = this.answer(&body.to_bytes()).await;
+            drop(permit);
+            answer
+        });
+        let Ok(answer) = call.await else {
+            let words = "the call broke off".to_owned();
+            return text(StatusCode::INTERNAL_SERVER_ERROR, words);
         };
         if answer.is_empty() {
             return Response::new(Full::default());
@@ -459,8 +449,9 @@ pub(crate) fn param<'a>(params: &'a Json, name: &str) -> Option<&'a Json> {
 
 /// Refuses a call of a subtype: what is served here has none.
 fn without_subtype(params: &Json) -> Result<(), Failure> {
-    let type_ = param(params, "Type").and_then(Json::as_str);
-    match type_.unwrap_or_default() {
+    let type_ = crate::json::text(param(params, "Type"));
+    let type_ = type_.map_err(|why| Failure::params(format!("`Type`: {why}"), params))?;
+    match type_.unwrap_or_default().as_str() {
         "" => Ok(()),
         type_ => Err(Failure::plain(format!("no-plugin:{type_}"))),
     }

@@ -1,6 +1,7 @@
 //! `drover import`: documents for what runs already and something else manages. Every kind drafts documents with
 //! `manage: observe` and says what it could not translate; [`write`] checks and writes them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use crate::cli::{ImportCommand, ImportOutput};
 use crate::documents::Documents;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
+use crate::printable::printable;
 use crate::ui::Ui;
 
 mod aws;
@@ -46,17 +48,34 @@ pub(super) struct Draft {
     pub(super) text: String,
 }
 
-/// Writes documents, and says on stderr what people must know of them. Nothing is written unless all of it is valid and
-/// can be.
-pub(super) fn write(drafts: &Drafts, output: &ImportOutput, ui: Ui) -> CommandResult {
-    for remark in &drafts.remarks {
-        ui.message(&format!("note: {remark}"));
+impl Drafts {
+    /// Leaves documents out, with the reasons.
+    fn leave_out(&mut self, bad: impl IntoIterator<Item = (String, Vec<String>)>) {
+        for (path, why) in bad {
+            self.files.retain(|draft| draft.path != path);
+            self.remarks
+                .push(format!("{path} is left out: {}", why.join("; ")));
+        }
     }
-    if drafts.files.is_empty() {
+}
+
+impl Draft {
+    fn is_group(&self) -> bool {
+        self.path.starts_with("groups/")
+    }
+}
+
+/// Writes documents, and says on stderr what people must know of them, each remark on one line. What makes no valid
+/// document is left out with a remark, and the result is then a failure. Nothing is written unless all of the rest can be.
+pub(super) fn write(drafts: Drafts, output: &ImportOutput, ui: Ui) -> CommandResult {
+    let whole = drafts.files.len();
+    let drafts = sound(drafts)?;
+    for remark in &drafts.remarks {
+        ui.message(&format!("note: {}", printable(remark)));
+    }
+    if !drafts.files.iter().any(Draft::is_group) {
         return Err(CommandError::new("there is nothing to import"));
     }
-    twice(drafts)?;
-    valid(drafts)?;
     let is_there = |draft: &&Draft| {
         let found = fs::read(output.output.join(&draft.path)).ok();
         found.is_some_and(|found| found != draft.text.as_bytes())
@@ -76,7 +95,11 @@ pub(super) fn write(drafts: &Drafts, output: &ImportOutput, ui: Ui) -> CommandRe
         told.push_str(&format!("{}\n", path.display()));
     }
     ui.result(&told)?;
-    Ok(Exit::Done)
+    Ok(if drafts.files.len() < whole {
+        Exit::Failed
+    } else {
+        Exit::Done
+    })
 }
 
 fn put(path: &Path, text: &str) -> CommandResult<()> {
@@ -87,40 +110,48 @@ fn put(path: &Path, text: &str) -> CommandResult<()> {
     fs::write(path, text).context(attempted())
 }
 
-/// Two documents of one name would be one file.
-fn twice(drafts: &Drafts) -> CommandResult<()> {
-    let mut paths: Vec<&str> = drafts
-        .files
-        .iter()
-        .map(|draft| draft.path.as_str())
-        .collect();
-    paths.sort_unstable();
-    match paths.windows(2).find(|pair| pair[0] == pair[1]) {
-        None => Ok(()),
-        Some(pair) => Err(CommandError::new(format!(
-            "two documents would be {}: their names differ only in what names of documents cannot have",
-            pair[0]
-        ))),
+/// Leaves out what makes no valid document, and says so in the remarks.
+fn sound(mut drafts: Drafts) -> CommandResult<Drafts> {
+    let mut paths = BTreeSet::new();
+    let twice = drafts.files.iter().map(|draft| draft.path.clone());
+    let twice: BTreeSet<String> = twice.filter(|path| !paths.insert(path.clone())).collect();
+    drafts.leave_out(twice.into_iter().map(|path| {
+        // Which of them is meant is not for us to choose.
+        let why = "two documents would be this file: their names differ only in what names of documents cannot have";
+        (path, vec![why.to_owned()])
+    }));
+    // One that is left out may be missed by others. Each round leaves at least one out.
+    loop {
+        let mistakes = mistakes(&drafts)?;
+        if mistakes.is_empty() {
+            return Ok(drafts);
+        }
+        let known = drafts.files.len();
+        let told = mistakes.iter().flat_map(|(_, told)| told.clone());
+        let told: Vec<String> = told.collect();
+        drafts.leave_out(mistakes);
+        if drafts.files.len() == known {
+            let error = CommandError::new("what was found makes no valid documents");
+            return Err(told.into_iter().fold(error, CommandError::detail));
+        }
     }
 }
 
-/// Checks the documents as `drover validate` does: what is written can be committed as it is.
-fn valid(drafts: &Drafts) -> CommandResult<()> {
+/// Checks the documents as `drover validate` does, and returns their mistakes by their paths: what has none can be
+/// committed as it is.
+fn mistakes(drafts: &Drafts) -> CommandResult<BTreeMap<String, Vec<String>>> {
     let scratch = tempfile::tempdir().context("cannot make a scratch folder")?;
     for draft in &drafts.files {
         put(&scratch.path().join(&draft.path), &draft.text)?;
     }
     let documents = Documents::from_path(scratch.path())?;
     let checked = check::check(&documents);
-    if checked.errors() == 0 {
-        return Ok(());
-    }
-    let mut error =
-        CommandError::new("what was found makes no valid documents; nothing was written");
+    let mut mistakes: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for mistake in checked.diagnostics.iter().filter(|one| one.is_error()) {
-        error = error.detail(format!("{}: {}", mistake.span, mistake.message));
+        let of_file = mistakes.entry(mistake.span.file.to_string()).or_default();
+        of_file.push(printable(&mistake.message).into_owned());
     }
-    Err(error)
+    Ok(mistakes)
 }
 
 /// Returns an entry of a document as YAML, `depth` levels in.
@@ -147,7 +178,7 @@ pub(super) fn texts<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -
 pub(super) fn comments(lines: &[String]) -> String {
     let line = |line: &String| match line.as_str() {
         "" => "#\n".to_owned(),
-        line => format!("# {}\n", line.replace(['\n', '\r'], " ")),
+        line => format!("# {}\n", printable(line)),
     };
     lines.iter().map(line).collect()
 }

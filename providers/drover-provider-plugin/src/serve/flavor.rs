@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::instance::Done;
 use super::{Answered, Failure, Service, param, without_subtype, written};
-use crate::json::{field, text, texts};
+use crate::json::{field, list, text, texts};
 use crate::spec::invalid;
 
 /// Health in InfraKit's numbers: unknown, healthy, unhealthy.
@@ -78,24 +78,19 @@ fn read(params: &Json) -> Result<Vanilla, Failure> {
             "InitScriptTemplateURL: templates are not rendered here; write the lines into Init";
         return Err(bad(why.to_owned()));
     }
-    let init = list(properties, "Init").map_err(bad)?.into_iter();
-    let init = init.map(|line| match line {
-        Json::String(line) => Ok(line),
+    let part = |name| {
+        let part = list(field(properties, name));
+        part.map_err(|_| bad(format!("{name}: expected a list")))
+    };
+    let init = part("Init")?.iter().map(|line| match line {
+        Json::String(line) => Ok(line.clone()),
         _ => Err(bad("Init: a line is not a text".to_owned())),
     });
     Ok(Vanilla {
         init: init.collect::<Result<_, _>>()?,
         tags: texts(field(properties, "Tags")).map_err(|why| bad(format!("Tags: {why}")))?,
-        attachments: list(properties, "Attachments").map_err(bad)?,
+        attachments: part("Attachments")?.to_vec(),
     })
-}
-
-fn list(properties: &Map<String, Json>, name: &str) -> Result<Vec<Json>, String> {
-    match field(properties, name) {
-        None | Some(Json::Null) => Ok(Vec::new()),
-        Some(Json::Array(list)) => Ok(list.clone()),
-        Some(_) => Err(format!("{name}: expected a list")),
-    }
 }
 
 fn attachment(json: &Json) -> Result<Attachment, Failure> {
@@ -136,8 +131,11 @@ pub(super) fn prepared(
     let mut tags = texts(given).map_err(bad)?;
     let tagged = given.is_some() || !more.is_empty();
     tags.extend(more);
-    let given = part(params, "Attachments").and_then(Json::as_array);
-    let attached = given.into_iter().flatten().chain(attachments);
+    let given = part(params, "Attachments").filter(|list| !list.is_null());
+    let attached = list(given);
+    let attached =
+        attached.map_err(|why| Failure::params(format!("`Attachments`: {why}"), params))?;
+    let attached = attached.iter().chain(attachments);
     let attached: Vec<Attachment> = attached.map(attachment).collect::<Result<_, _>>()?;
     written(&Prepared {
         r#type: "",

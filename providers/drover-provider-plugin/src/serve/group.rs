@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use super::{Answered, Failure, Service, param, written};
-use crate::json::{field, text};
+use crate::json::{field, flag, list, text};
 
 mod spec;
 
@@ -176,8 +176,17 @@ impl<G: Groups> GroupService<G> {
 
     async fn commit(&self, params: &Json) -> Result<(String, String), Failure> {
         let empty = Map::new();
-        let asked = param(params, "Spec").and_then(Json::as_object);
-        let asked = asked.unwrap_or(&empty);
+        let asked = match param(params, "Spec") {
+            None | Some(Json::Null) => &empty,
+            Some(Json::Object(asked)) => asked,
+            Some(_) => return Err(bad("Spec", "not a map", params)),
+        };
+        let pretend = flag(param(params, "Pretend"));
+        let trying = if pretend.map_err(|why| bad("Pretend", &why, params))? {
+            Trying::Pretend
+        } else {
+            Trying::Commit
+        };
         let id = text(field(asked, "ID")).map_err(|why| bad("ID", &why, params))?;
         let id = id.unwrap_or_default();
         if id.is_empty() {
@@ -185,10 +194,6 @@ impl<G: Groups> GroupService<G> {
         }
         let spec = GroupSpec::read(field(asked, "Properties")).map_err(Failure::plain)?;
         self.look_up(&spec).await?;
-        let trying = match param(params, "Pretend") {
-            Some(Json::Bool(true)) => Trying::Pretend,
-            _ => Trying::Commit,
-        };
         let Some(group) = self.known(&id).await? else {
             let details = managing(&spec);
             let id_ = id.clone();
@@ -227,7 +232,9 @@ impl<G: Groups> GroupService<G> {
     }
 
     async fn set_size(&self, id: &str, params: &Json) -> Result<(), Failure> {
-        let size = param(params, "Size").and_then(Json::as_i64).unwrap_or(0);
+        // Whoever misses the name or the form of the number does not mean 0, which ends everything.
+        let size = param(params, "Size").and_then(Json::as_i64);
+        let size = size.ok_or_else(|| bad("Size", "expected a whole number", params))?;
         if size < 0 {
             return Err(Failure::plain("size cannot be negative"));
         }
@@ -253,8 +260,12 @@ impl<G: Groups> GroupService<G> {
 
     async fn destroy_instances(&self, id: &str, params: &Json) -> Result<(), Failure> {
         let group = self.watched(id).await?;
-        let list = param(params, "Instances").and_then(Json::as_array);
-        let list = list.into_iter().flatten().map(|one| match one {
+        let asked = param(params, "Instances");
+        if asked.is_none() {
+            return Err(bad("Instances", "it is missing", params));
+        }
+        let list = list(asked).map_err(|why| bad("Instances", &why, params))?;
+        let list = list.iter().map(|one| match one {
             Json::String(instance) => Ok(instance.clone()),
             _ => Err(bad("Instances", "an entry is not a text", params)),
         });

@@ -23,13 +23,15 @@ use serde_json::{Map, Value as Json, json};
 use tokio::sync::Mutex;
 
 use super::{Answered, Failure, Service, param, without_subtype, written};
-use crate::json::{from_json, text, texts};
+use crate::json::{flag, from_json, list, text, texts};
 
 mod fresh;
 mod records;
+mod under_way;
 
 use fresh::{Fresh, Made};
 use records::{Files, Record, Records, Unread};
+use under_way::UnderWay;
 
 /// How long an instance may take to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
@@ -54,6 +56,7 @@ pub struct InstanceService {
     records: Records,
     clock: Arc<dyn Clock>,
     fresh: Fresh,
+    under_way: UnderWay,
     /// The number of the newest instance.
     newest: AtomicU64,
     /// One call at a time changes labels.
@@ -84,6 +87,7 @@ impl InstanceService {
         };
         Ok(Self {
             fresh: Fresh::new(visibility, made),
+            under_way: UnderWay::default(),
             provider,
             records,
             clock,
@@ -165,18 +169,16 @@ impl InstanceService {
     }
 
     async fn provision(&self, params: &Json) -> Answered {
-        let empty = Map::new();
-        let spec = param(params, "Spec")
-            .and_then(Json::as_object)
-            .unwrap_or(&empty);
-        let part = |name| crate::json::field(spec, name);
         let bad = |why: String| Failure::params(why, params);
+        // What is made without its tags is found by nobody.
+        let spec = param(params, "Spec").and_then(Json::as_object);
+        let spec = spec.ok_or_else(|| bad("`Spec`: not a map".to_owned()))?;
+        let part = |name| crate::json::field(spec, name);
         let properties = part("Properties").filter(|properties| !properties.is_null());
         let properties = self.check(properties.unwrap_or(&json!({})))?;
-        if part("Attachments")
-            .and_then(Json::as_array)
-            .is_some_and(|list| !list.is_empty())
-        {
+        let attachments = list(part("Attachments"));
+        let attachments = attachments.map_err(|why| bad(format!("`Attachments`: {why}")))?;
+        if !attachments.is_empty() {
             let error = crate::spec::invalid("this provider attaches nothing that has an id");
             return Err(Failure::of(&error));
         }
@@ -189,6 +191,8 @@ impl InstanceService {
         };
         let init = text(part("Init")).map_err(|why| bad(format!("`Init`: {why}")))?;
         let request = self.request(init.unwrap_or_default(), properties, &record.tags);
+        // Until it is made and noted, or is not.
+        let under_way = self.under_way.begin(&request.token, &record.tags);
         self.save(&request.token, &record)?;
         let made = self.provider.provision(&request).await;
         let handle = made.and_then(|provisioned| {
@@ -201,6 +205,7 @@ impl InstanceService {
         match handle {
             Ok(handle) => {
                 self.note(&request, record, &handle).await;
+                drop(under_way);
                 self.sweep().await;
                 written(&Provisioned {
                     r#type: "",
@@ -356,7 +361,15 @@ impl InstanceService {
     async fn describe(&self, params: &Json) -> Answered {
         let wanted = texts(param(params, "Tags"));
         let wanted = wanted.map_err(|why| Failure::params(format!("`Tags`: {why}"), params))?;
-        let in_full = param(params, "Properties") == Some(&Json::Bool(true));
+        let in_full = flag(param(params, "Properties"));
+        let in_full =
+            in_full.map_err(|why| Failure::params(format!("`Properties`: {why}"), params))?;
+        if let Err(count) = self.under_way.wait(&wanted).await {
+            let words = format!(
+                "{count} instances with these tags are being made, and cannot be described yet: ask again"
+            );
+            return Err(Failure::plain(words));
+        }
         let records = self.described(&wanted).await?;
         let shown = records.into_iter().filter(|(_, record)| {
             let mut wanted = wanted.iter();

@@ -90,11 +90,11 @@ impl ProviderService {
 
     async fn answer(&self, method: &str, params: &Json) -> Result<Json, Failure> {
         if method == "Settings" {
-            let subtype = params
-                .get("type")
-                .and_then(Json::as_str)
-                .unwrap_or_default();
-            let factory = self.factory(subtype);
+            let subtype = crate::json::text(params.get("type"));
+            let subtype =
+                subtype.map_err(|why| Failure::params(format!("`type`: {why}"), params))?;
+            let subtype = subtype.unwrap_or_default();
+            let factory = self.factory(&subtype);
             let factory = factory.ok_or_else(|| Failure::plain(format!("no-plugin:{subtype}")))?;
             let settings = &factory.manifest().settings;
             return write(&SettingsResult {

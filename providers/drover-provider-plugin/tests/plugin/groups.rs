@@ -275,7 +275,13 @@ async fn calls_that_cannot_be_read_or_done_are_errors() {
         twice["error"]["message"],
         "instance i-1 of group web is named twice"
     );
-    let wrong = answer(&memory, "DestroyInstances", about(json!([1]))).await;
+    for unread in [json!([1]), json!("i-1"), json!({})] {
+        let wrong = answer(&memory, "DestroyInstances", about(unread)).await;
+        assert_eq!(wrong["error"]["code"], -32600);
+    }
+    let missing = answer(&memory, "DestroyInstances", json!({"ID": "web"})).await;
+    assert_eq!(missing["error"]["code"], -32600);
+    let wrong = answer(&memory, "CommitGroup", json!({"Spec": "web"})).await;
     assert_eq!(wrong["error"]["code"], -32600);
     for method in ["Size", "InspectGroups", "FreeGroup"] {
         let wrong = answer(&memory, method, json!({"ID": 1})).await;
@@ -293,6 +299,54 @@ async fn calls_that_cannot_be_read_or_done_are_errors() {
         other["error"]["message"],
         "rpc: can't find method \"Group.NoSuch\""
     );
+}
+
+#[tokio::test]
+async fn a_size_that_cannot_be_read_is_refused_and_changes_nothing() {
+    let memory = Memory::default();
+    commit(&memory, "web", properties()).await;
+    let beyond: Json = serde_json::from_str("9223372036854775808").unwrap();
+    let unread = [json!("5"), json!(2.0), json!(null), json!([4]), beyond];
+    let mut asked: Vec<Json> = unread
+        .into_iter()
+        .map(|size| json!({"ID": "web", "Size": size}))
+        .collect();
+    asked.push(json!({"ID": "web"}));
+    asked.push(json!({"ID": "web", "Siez": 4}));
+    for params in asked {
+        let refused = answer(&memory, "SetSize", params.clone()).await;
+        assert_eq!(refused["error"]["code"], -32600, "{params}");
+        let message = "`Size`: expected a whole number";
+        assert_eq!(refused["error"]["message"], message, "{params}");
+        let size = answer(&memory, "Size", json!({"ID": "web"})).await;
+        assert_eq!(size["result"]["Size"], 3, "{params}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_commit_that_is_surely_no_pretence_is_made() {
+    let memory = Memory::default();
+    commit(&memory, "web", properties()).await;
+    let size =
+        async || answer(&memory, "Size", json!({"ID": "web"})).await["result"]["Size"].clone();
+    let mut asked =
+        json!({"Spec": {"ID": "web", "Properties": with("/Allocation/Size", json!(5))}});
+    for unread in [json!("true"), json!(1), json!(0), json!({}), json!([true])] {
+        asked["Pretend"] = unread;
+        let refused = answer(&memory, "CommitGroup", asked.clone()).await;
+        assert_eq!(refused["error"]["code"], -32600, "{asked}");
+        assert_eq!(size().await, 3, "{asked}");
+    }
+    asked["Pretend"] = json!(true);
+    let pretended = answer(&memory, "CommitGroup", asked.clone()).await;
+    assert!(pretended["error"].is_null(), "{pretended}");
+    assert_eq!(size().await, 3);
+    for (made, count) in [(json!(null), 5), (json!(false), 6)] {
+        asked["Pretend"] = made;
+        asked["Spec"]["Properties"]["Allocation"]["Size"] = json!(count);
+        answer(&memory, "CommitGroup", asked.clone()).await;
+        assert_eq!(size().await, count, "{asked}");
+    }
 }
 
 #[tokio::test]

@@ -122,6 +122,21 @@ impl Scope {
         }
     }
 
+    /// Whether anything has been asked for.
+    pub(crate) fn has_files(&self) -> bool {
+        !files(&self.folder.path().join("tags")).is_empty()
+    }
+
+    /// Is one of those that calls wait for.
+    pub(crate) async fn arrive(&self) {
+        self.provider.together.as_ref().unwrap().wait().await;
+    }
+
+    /// Serves on the socket `sim` of a folder as well.
+    pub(crate) fn serve(&self, folder: &Path) {
+        crate::serving::serve(folder, self.served.clone());
+    }
+
     /// Ends what serves, and serves anew.
     pub(crate) fn restart(&mut self) {
         self.served = serve(&self.provider, self.folder.path());
@@ -240,6 +255,34 @@ async fn a_file_that_is_lost_or_of_no_known_group_fails_every_call() {
     scope
         .refused(json!({"infrakit.group": "g1"}), &two, &plain)
         .await;
+}
+
+#[tokio::test]
+async fn parameters_of_another_form_are_refused_and_make_nothing() {
+    let scope = Scope::new();
+    let spec = |attachments: Json| {
+        let properties = json!({"image": "x"});
+        json!({"Spec": {"Properties": properties, "Attachments": attachments}})
+    };
+    let mut typed = spec(json!(null));
+    typed["Type"] = json!(1);
+    for (method, params, says) in [
+        ("Provision", json!({}), "`Spec`: not a map"),
+        ("Provision", json!({"Spec": "x"}), "`Spec`: not a map"),
+        ("Provision", json!([{"Spec": {}}, 1]), "`Spec`: not a map"),
+        ("Provision", spec(json!("v1")), "`Attachments`: not a list"),
+        ("Provision", typed, "`Type`: not a text"),
+        (
+            "DescribeInstances",
+            json!({"Properties": 1}),
+            "`Properties`: neither true nor false",
+        ),
+    ] {
+        let why = scope.ask(method, params.clone()).await.unwrap_err();
+        assert_eq!(why, says, "{method} {params}");
+    }
+    assert_eq!(scope.found(json!({})).await.unwrap(), Vec::<String>::new());
+    scope.ask("Provision", spec(json!([]))).await.unwrap();
 }
 
 #[tokio::test]

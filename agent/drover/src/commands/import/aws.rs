@@ -357,7 +357,7 @@ fn finish(
         ],
         remarks,
     };
-    write(&drafts, &options.output, ui)
+    write(drafts, &options.output, ui)
 }
 
 /// What to do about an answer that is none.

@@ -17,6 +17,7 @@ use crate::cli::ImportInfrakitArgs;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
 use crate::infrakit_flavors::{Reading, Translated, translated};
+use crate::printable::printable;
 use crate::ui::Ui;
 
 mod specification;
@@ -61,7 +62,7 @@ pub(super) fn run(args: &ImportInfrakitArgs, ui: Ui) -> CommandResult {
     }
     import.providers()?;
     let failed = import.failed;
-    let written = write(&import.drafts, &args.output, ui)?;
+    let written = write(import.drafts, &args.output, ui)?;
     Ok(if failed > 0 { Exit::Failed } else { written })
 }
 
@@ -214,7 +215,7 @@ impl Import {
             return Err(CommandError::usage(
                 "--provider names one document, the groups have several instance plugins",
             )
-            .detail(plugins.join(", "))
+            .detail(printable(&plugins.join(", ")).into_owned())
             .hint("leave --provider out"));
         }
         for (plugin, name) in &self.plugins {

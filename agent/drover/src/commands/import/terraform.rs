@@ -70,7 +70,7 @@ pub(super) fn run(args: &ImportTerraformArgs, ui: Ui) -> CommandResult {
     }
     import.others();
     let failed = import.failed;
-    let written = write(&import.drafts, &args.output, ui)?;
+    let written = write(import.drafts, &args.output, ui)?;
     Ok(if failed > 0 { Exit::Failed } else { written })
 }
 

@@ -1,0 +1,241 @@
+//! Connections that hold nobody up, and calls that end.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test whose surroundings fail has nothing better to do than to say so"
+)]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Value as Json, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
+
+use super::super::{Answered, Served, ServedSocket, Service};
+use super::{Limits, serve};
+
+/// Longer than any test.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// Far more than a socket takes that nobody reads.
+const MUCH: usize = 2 << 20;
+
+/// How long what has to happen may take.
+const SOON: Duration = Duration::from_secs(20);
+
+/// A plugin whose calls wait until they are let go, and are counted when they are done.
+#[derive(Debug, Clone)]
+struct Waiting {
+    gate: Arc<Semaphore>,
+    done: Arc<Semaphore>,
+}
+
+#[async_trait]
+impl Service for Waiting {
+    fn name(&self) -> &'static str {
+        "Test"
+    }
+
+    fn versions(&self) -> [Option<&'static str>; 3] {
+        [None; 3]
+    }
+
+    async fn call(&self, method: &str, _params: &Json) -> Option<Answered> {
+        match method {
+            "Wait" => {
+                self.gate.acquire().await.unwrap().forget();
+                self.done.add_permits(1);
+                Some(Ok("true".to_owned()))
+            }
+            "Much" => {
+                self.done.add_permits(1);
+                Some(Ok(json!("x".repeat(MUCH)).to_string()))
+            }
+            _ => Some(Ok("true".to_owned())),
+        }
+    }
+}
+
+struct Server {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+    service: Waiting,
+}
+
+const LIMITS: Limits = Limits {
+    connections: 2,
+    calls: 2,
+    queue: NEVER,
+    idle: NEVER,
+};
+
+impl Server {
+    fn start(limits: Limits) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test");
+        let service = Waiting {
+            gate: Arc::new(Semaphore::new(0)),
+            done: Arc::new(Semaphore::new(0)),
+        };
+        let served = Served::new(vec![Box::new(service.clone())]);
+        let socket = ServedSocket::bind(&path).unwrap();
+        tokio::spawn(async move { serve(&served, &socket, limits).await });
+        Self {
+            _folder: folder,
+            path,
+            service,
+        }
+    }
+
+    async fn connect(&self) -> UnixStream {
+        UnixStream::connect(&self.path).await.unwrap()
+    }
+}
+
+fn request(method: &str) -> String {
+    let body = json!({"jsonrpc": "2.0", "method": format!("Test.{method}"), "params": {}, "id": 1});
+    let body = body.to_string();
+    let length = body.len();
+    format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+async fn send(stream: &mut UnixStream, text: &str) {
+    stream.write_all(text.as_bytes()).await.unwrap();
+}
+
+/// Returns what comes up to an end of an answer.
+async fn answer(stream: &mut UnixStream) -> String {
+    let mut read = Vec::new();
+    let all = async {
+        while !read.ends_with(b"}\n") && !read.ends_with(b"way") {
+            let mut bytes = [0; 4096];
+            let count = stream.read(&mut bytes).await.unwrap();
+            assert_ne!(count, 0, "closed after {read:?}");
+            read.extend(&bytes[..count]);
+        }
+    };
+    tokio::time::timeout(SOON, all).await.unwrap();
+    String::from_utf8(read).unwrap()
+}
+
+/// Waits until the other side hangs up, and returns how much it has said.
+async fn closed(stream: &mut UnixStream) -> usize {
+    let mut read = Vec::new();
+    let all = tokio::time::timeout(SOON, stream.read_to_end(&mut read)).await;
+    // Hung up on in the middle of a request.
+    let _ = all.unwrap();
+    read.len()
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_make_room_for_one_that_does() {
+    let server = Server::start(LIMITS);
+    let mut first = server.connect().await;
+    let mut second = server.connect().await;
+    for stream in [&mut first, &mut second] {
+        send(stream, &request("Now")).await;
+        assert!(answer(stream).await.contains("\"result\":true"));
+    }
+    let mut third = server.connect().await;
+    send(&mut third, &request("Now")).await;
+    assert!(answer(&mut third).await.contains("\"result\":true"));
+    // The one that had been idle for longest has gone, and nobody else.
+    assert_eq!(closed(&mut first).await, 0);
+    send(&mut second, &request("Now")).await;
+    assert!(answer(&mut second).await.contains("\"result\":true"));
+}
+
+#[tokio::test]
+async fn whoever_is_in_a_call_keeps_the_place() {
+    let server = Server::start(LIMITS);
+    let mut first = server.connect().await;
+    let mut second = server.connect().await;
+    for stream in [&mut first, &mut second] {
+        send(stream, &request("Wait")).await;
+    }
+    let mut third = server.connect().await;
+    send(&mut third, &request("Now")).await;
+    let early = tokio::time::timeout(Duration::from_millis(300), third.read_u8()).await;
+    assert!(early.is_err(), "{early:?}");
+    server.service.gate.add_permits(2);
+    for stream in [&mut first, &mut second, &mut third] {
+        assert!(answer(stream).await.contains("\"result\":true"));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_without_a_call_is_closed_in_time() {
+    let idle = Duration::from_millis(200);
+    let server = Server::start(Limits {
+        connections: 9,
+        idle,
+        ..LIMITS
+    });
+    let mut called = server.connect().await;
+    send(&mut called, &request("Now")).await;
+    answer(&mut called).await;
+    let mut silent = server.connect().await;
+    let mut heading = server.connect().await;
+    send(&mut heading, "POST / HTTP/1.1\r\nHost").await;
+    let mut half = server.connect().await;
+    send(
+        &mut half,
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{",
+    )
+    .await;
+    for stream in [&mut called, &mut silent, &mut heading, &mut half] {
+        assert_eq!(closed(stream).await, 0);
+    }
+    // Nobody reads the answer while it is written.
+    let mut deaf = server.connect().await;
+    send(&mut deaf, &request("Much")).await;
+    server.service.done.acquire().await.unwrap().forget();
+    tokio::time::sleep(10 * idle).await;
+    assert!(closed(&mut deaf).await < MUCH);
+    // A call may take its time.
+    let mut slow = server.connect().await;
+    send(&mut slow, &request("Wait")).await;
+    tokio::time::sleep(5 * idle).await;
+    server.service.gate.add_permits(1);
+    assert!(answer(&mut slow).await.contains("\"result\":true"));
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_others_for_too_long_is_told_so() {
+    let server = Server::start(Limits {
+        connections: 9,
+        queue: Duration::from_millis(200),
+        ..LIMITS
+    });
+    for _ in 0..2 {
+        let mut gone = server.connect().await;
+        send(&mut gone, &request("Wait")).await;
+        // It is carried out by the time that another connection is answered, or refused.
+        let mut other = server.connect().await;
+        send(&mut other, &request("Now")).await;
+        answer(&mut other).await;
+        drop(gone);
+    }
+    let mut third = server.connect().await;
+    send(&mut third, &request("Now")).await;
+    let refused = answer(&mut third).await;
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert!(
+        refused.ends_with("too many calls are under way"),
+        "{refused}"
+    );
+    // Both whose callers have hung up are carried out.
+    server.service.gate.add_permits(2);
+    let done = server.service.done.acquire_many(2);
+    tokio::time::timeout(SOON, done)
+        .await
+        .unwrap()
+        .unwrap()
+        .forget();
+    send(&mut third, &request("Now")).await;
+    assert!(answer(&mut third).await.contains("\"result\":true"));
+}
