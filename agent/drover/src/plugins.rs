@@ -4,7 +4,8 @@
 //! until it answers, and again and again after that: one that hangs holds its groups until somebody starts it again.
 //! It gets nothing of the agent's environment, and no more memory than its file allows. Who it is is
 //! written down while it runs: an agent that was killed left it behind, and the next one ends it by its
-//! process id and start time before it starts its own.
+//! process id and start time before it starts its own. A plugin is all of its process group: one that was
+//! started through a shell goes with it, and nothing that its first process leaves behind serves on.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -12,15 +13,16 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use drover_provider_plugin::answers;
 use drover_spec::agent_config::PluginConfig;
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, waitid};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -33,8 +35,8 @@ use left::Left;
 /// The search path of plugins: nothing of the agent's environment is theirs.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// How long a plugin may take to end when it is asked to.
-const GRACE: Duration = Duration::from_secs(5);
+/// The environment variable that tells a plugin its socket.
+const SOCKET_VARIABLE: &str = "DROVER_PLUGIN_SOCKET";
 
 /// Between two looks at a plugin that is starting.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -193,18 +195,12 @@ impl Drop for Supervisor {
 /// Kills the whole process group of a plugin when it is dropped, unless it is disarmed.
 struct Group(Option<Pid>);
 
-impl Group {
-    fn signal(&self, signal: Signal) {
-        if let Some(group) = self.0 {
-            // The leader is not reaped yet, so the number is still its own.
-            let _ = rustix::process::kill_process_group(group, signal);
-        }
-    }
-}
-
 impl Drop for Group {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
+        if let Some(group) = self.0 {
+            // The leader is not reaped yet, so the number is still its own.
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
     }
 }
 
@@ -254,24 +250,26 @@ impl Plugin {
 
     /// Runs the plugin until it ends or is to end.
     async fn run(&mut self) -> io::Result<Ended> {
-        self.left.end().await?;
+        self.left.end(&self.socket).await?;
         self.clear_socket()?;
         let mut child = self.spawn()?;
         let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         // Declared after the child, so dropped before it: killed before it is reaped.
         let mut group = Group(pid);
-        if let Some(pid) = pid {
-            self.limit(pid)?;
-            self.left.note(pid)?;
-        }
+        let pid = pid.ok_or_else(|| io::Error::other("it has no process id"))?;
+        // Before the first look, so that no end is missed.
+        let mut children = signal(SignalKind::child())?;
+        self.limit(pid)?;
+        self.left.note(pid)?;
         let output = Output::of(&mut child, &self.config.name);
         let mut stopped = self.stopped.clone();
         let ended = tokio::select! {
-            status = child.wait() => {
-                // The leader is reaped: its number may be another's from now on.
-                group.0 = None;
+            gone = ended(pid, &mut children) => {
+                gone?;
+                // What it started is of no use alone, and holds the socket.
+                let status = end(&mut child, &mut group).await?;
                 let said = output.last().await;
-                Ended::Failed(format!("it ended with {}{said}", status?))
+                Ended::Failed(format!("it ended with {status}{said}"))
             }
             () = asked(&mut stopped) => {
                 end(&mut child, &mut group).await?;
@@ -355,7 +353,7 @@ impl Plugin {
             .env("HOME", "/")
             .env("LANG", "C.UTF-8")
             .envs(&self.config.env)
-            .env("DROVER_PLUGIN_SOCKET", &self.socket)
+            .env(SOCKET_VARIABLE, &self.socket)
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -394,15 +392,24 @@ async fn asked(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// Asks a plugin to end, and kills it after the grace period.
-async fn end(child: &mut Child, group: &mut Group) -> io::Result<()> {
-    group.signal(Signal::TERM);
-    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
-        group.signal(Signal::KILL);
-        child.wait().await?;
+/// Returns when the leader has ended, and leaves it unreaped: its number stays its own.
+async fn ended(leader: Pid, children: &mut tokio::signal::unix::Signal) -> io::Result<()> {
+    let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    while waitid(WaitId::Pid(leader), ended)?.is_none() {
+        children.recv().await;
     }
-    group.0 = None;
     Ok(())
+}
+
+/// Asks all processes of a plugin to end, and kills them after the grace period.
+async fn end(child: &mut Child, group: &mut Group) -> io::Result<ExitStatus> {
+    if let Some(pid) = group.0 {
+        left::end_group(pid.as_raw_pid()).await?;
+    }
+    let status = child.wait().await?;
+    // The leader is reaped: its number may be another's from now on.
+    group.0 = None;
+    Ok(status)
 }
 
 /// What a plugin prints: each line to the log at `debug`, the last ones kept for the report of its end.

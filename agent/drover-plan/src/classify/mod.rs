@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use drover_model::{
     Classified, Digests, DrainProgress, ExitReport, GroupName, GroupSpec, HealthOverride,
-    HealthSignal, HealthSignals, InPlace, InstanceClass, InstanceId, InstanceMemory, Intent,
+    HealthSignal, HealthSignals, Hold, InPlace, InstanceClass, InstanceId, InstanceMemory, Intent,
     IntentKind, IntentState, Listed, Listing, Member, Ownership, ProviderPhase, RecordedGroup,
     SeatId, Settlement, SettlementOutcome, Surveyed, Timestamp, Trust,
 };
@@ -31,6 +31,7 @@ use crate::time::elapsed;
 use health::Health;
 pub(crate) use health::served_since;
 pub use trust::LISTING_AGE_MAX;
+pub(crate) use trust::is_launch;
 
 /// What the first stage is given.
 #[derive(Debug, Clone, Copy)]
@@ -91,6 +92,7 @@ pub fn classify(input: &ClassifyInput<'_>) -> Classified {
         input,
         intents,
         counts_absence: matches!(trust, Trust::Full),
+        emptied: matches!(trust, Trust::Frozen(Hold::ObservationEmptied { .. })),
         listed: BTreeSet::new(),
         shown: BTreeMap::new(),
         members: BTreeMap::new(),
@@ -177,6 +179,8 @@ struct Stage<'a> {
     input: &'a ClassifyInput<'a>,
     intents: IntentIndex<'a>,
     counts_absence: bool,
+    /// Everything is said to be gone at once.
+    emptied: bool,
     /// The ids that the listing has, with tags, and not as terminated.
     listed: BTreeSet<InstanceId>,
     /// What the listing says that they are made from.
@@ -192,7 +196,10 @@ impl Stage<'_> {
     fn listed(&mut self, id: &InstanceId, listed: &Listed, ownership: &Ownership) {
         let input = self.input;
         if listed.phase == ProviderPhase::Terminated {
-            self.gone.insert(id.clone(), None);
+            // What is not believed of all of them is believed of none, else the next pass would expect none.
+            if !self.emptied || self.intents.destroy(id).is_some() {
+                self.gone.insert(id.clone(), None);
+            }
             return;
         }
         self.listed.insert(id.clone());

@@ -207,6 +207,67 @@ fn an_emptied_listing_freezes_from_five_instances_on() {
     }
 }
 
+/// Lists every instance of the group as terminated.
+fn terminate_all(fixture: &mut Fixture, size: u32) {
+    for number in 1..=size {
+        fixture.list(&format!("web-{number}"), ProviderPhase::Terminated);
+    }
+}
+
+#[test]
+fn a_listing_in_which_nothing_lives_is_an_emptied_one() {
+    for (size, frozen) in [(4, false), (5, true)] {
+        let mut fixture = Fixture::converged(size);
+        terminate_all(&mut fixture, size);
+        let expected = Trust::Frozen(Hold::ObservationEmptied { expected: size });
+        assert_eq!(fixture.classified().trust == expected, frozen);
+        // None is forgotten, or the next listing would be believed.
+        let class = if frozen { "Suspect" } else { "gone" };
+        assert_eq!(fixture.class("web-1"), class);
+    }
+}
+
+#[test]
+fn instances_that_are_terminated_while_one_lives_or_by_drover_are_gone() {
+    let mut fixture = Fixture::converged(6);
+    terminate_all(&mut fixture, 5);
+    assert_eq!(fixture.classified().trust, Trust::Full);
+    assert_eq!(fixture.class("web-1"), "gone");
+
+    let mut fixture = Fixture::converged(6);
+    terminate_all(&mut fixture, 6);
+    fixture.destroy("web-1", Reason::Heal, acked(&[], -5));
+    let expected = Trust::Frozen(Hold::ObservationEmptied { expected: 5 });
+    assert_eq!(fixture.classified().trust, expected);
+    assert_eq!(fixture.class("web-1"), "gone");
+    assert_eq!(fixture.class("web-2"), "Suspect");
+    fixture.destroy("web-2", Reason::Heal, acked(&[], -5));
+    assert_eq!(fixture.classified().trust, Trust::Full);
+}
+
+#[test]
+fn launches_that_are_terminated_at_once_are_no_emptied_group() {
+    let mut fixture = Fixture::empty(5);
+    for number in 1..=5 {
+        fixture.known(&format!("web-{number}"), "Starting");
+    }
+    let emptied = Trust::Frozen(Hold::ObservationEmptied { expected: 5 });
+    assert_eq!(fixture.classified().trust, emptied);
+    terminate_all(&mut fixture, 5);
+    assert_eq!(fixture.classified().trust, Trust::Full);
+    fixture.known("web-1", "Available");
+    assert_eq!(fixture.classified().trust, emptied);
+}
+
+#[test]
+fn size_zero_confirms_that_a_terminated_group_is_gone() {
+    let mut fixture = Fixture::converged(6);
+    terminate_all(&mut fixture, 6);
+    fixture.group.spec.size = 0;
+    assert_eq!(fixture.classified().trust, Trust::Full);
+    assert_eq!(fixture.class("web-1"), "gone");
+}
+
 #[test]
 fn an_emptied_listing_is_believed_where_everything_was_being_ended() {
     let mut fixture = Fixture::converged(6);

@@ -1,8 +1,12 @@
 //! Whether a listing may be acted on.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use drover_model::{Completeness, DeletionPolicy, GroupPhase, Hold, InstanceClass, Trust};
+use drover_model::{
+    Completeness, DeletionPolicy, GroupPhase, Hold, InstanceClass, InstanceId, Listed,
+    ProviderPhase, RecordedInstance, Trust,
+};
 
 use super::ClassifyInput;
 use crate::intents::IntentIndex;
@@ -12,8 +16,8 @@ use crate::time::elapsed;
 pub const LISTING_AGE_MAX: Duration = Duration::from_mins(2);
 
 /// As many instances vanishing at once is more likely a wrong credential, region or filter than an
-/// accident. Smaller groups are protected by the two listings that prove an end.
-const EMPTIED_MIN: u32 = 5;
+/// accident, whether they are missing or said to be gone. Smaller groups are protected by the two listings that prove an end.
+const EMPTIED_MIN: usize = 5;
 
 /// Judges the listing.
 pub(super) fn judge(input: &ClassifyInput<'_>, intents: &IntentIndex<'_>) -> Trust {
@@ -24,35 +28,57 @@ pub(super) fn judge(input: &ClassifyInput<'_>, intents: &IntentIndex<'_>) -> Tru
         return Trust::Frozen(Hold::ObservationStale);
     }
     let expected = expected(input, intents);
-    if expected >= EMPTIED_MIN && !lists_any(input) {
+    let emptied = expected.len() >= EMPTIED_MIN && !lists_living(input);
+    if emptied && !are_failed_launches(input, &expected) {
+        let expected = expected.len() as u32;
         return Trust::Frozen(Hold::ObservationEmptied { expected });
     }
     Trust::Full
 }
 
-fn lists_any(input: &ClassifyInput<'_>) -> bool {
-    let listed = &input.listing.instances;
-    listed.iter().any(|listed| {
-        let owned = listed.ownership.as_ref();
-        owned.is_some_and(|ownership| ownership.group == *input.group)
+/// Returns the instances of the group that are listed, those that are said to be gone too.
+fn listed<'a>(input: &ClassifyInput<'a>) -> impl Iterator<Item = (&'a InstanceId, &'a Listed)> {
+    let group = input.group;
+    input.listing.instances.iter().filter_map(move |listed| {
+        let ownership = listed.ownership.as_ref()?;
+        (ownership.group == *group).then_some((&ownership.instance, listed))
     })
 }
 
-/// Counts the recorded instances that nobody is ending.
-fn expected(input: &ClassifyInput<'_>, intents: &IntentIndex<'_>) -> u32 {
+fn lists_living(input: &ClassifyInput<'_>) -> bool {
+    listed(input).any(|(_, listed)| listed.phase != ProviderPhase::Terminated)
+}
+
+/// Returns whether all of them are said to be gone, and none was ever seen to be ready: a template that
+/// ends its instances at once. Launches that fail are spaced out, and need nobody to confirm them.
+fn are_failed_launches(input: &ClassifyInput<'_>, expected: &[&InstanceId]) -> bool {
+    let said: BTreeSet<&InstanceId> = listed(input).map(|(id, _)| id).collect();
+    expected.iter().all(|id| {
+        let was = input.recorded.instances.get(*id);
+        said.contains(id) && was.is_some_and(is_launch)
+    })
+}
+
+/// Returns whether an instance was not ready yet when it was recorded.
+pub(crate) fn is_launch(was: &RecordedInstance) -> bool {
+    was.class == InstanceClass::Starting.as_str()
+}
+
+/// Returns the recorded instances that nobody is ending.
+fn expected<'a>(input: &ClassifyInput<'a>, intents: &IntentIndex<'_>) -> Vec<&'a InstanceId> {
     // Where nothing is wanted nothing can be made too much, so that `size: 0` is how a person
     // says that the instances are gone indeed. A group that is being removed would be forgotten.
     // Of a quorum group no majority is ever made anew, so nothing is made too much either.
     let quorum = input.spec.quorum.is_some();
     let wants_none = input.spec.size == 0 && input.recorded.deleting.is_none();
     if releasing(input) || wants_none || quorum {
-        return 0;
+        return Vec::new();
     }
     let terminating = InstanceClass::Terminating.as_str();
     let known = input.recorded.instances.iter().filter(|(id, was)| {
         was.provider_ref.is_some() && was.class != terminating && intents.destroy(id).is_none()
     });
-    known.count() as u32
+    known.map(|(id, _)| id).collect()
 }
 
 /// Returns whether the group gives its instances away, so that their absence is expected.

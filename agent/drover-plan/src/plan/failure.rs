@@ -12,6 +12,7 @@ use super::create::blames_template;
 use super::draft::Draft;
 use super::held_for;
 use super::observes;
+use crate::classify::is_launch;
 use crate::numbers::serves;
 use crate::time::{earlier, elapsed, later};
 
@@ -160,7 +161,51 @@ impl Draft<'_> {
                 });
             }
         }
+        failures.extend(self.vanished_launches());
         failures
+    }
+
+    /// Returns the launches of which nothing is left before they were ready, and that nobody ended.
+    fn vanished_launches(&self) -> impl Iterator<Item = LaunchFailure> {
+        let gone = self.input.classified.gone.keys();
+        gone.filter_map(|id| {
+            let (digests, launched_at) = match self.input.recorded.instances.get(id) {
+                Some(was) if is_launch(was) && !was.draining && was.kept.is_none() => {
+                    (&was.digests, was.created_at)
+                }
+                Some(_) => return None,
+                None => self.made_unrecorded(id)?,
+            };
+            let ended = self.intents.destroy(id).is_some();
+            (!ended && !self.in_quarantine(digests)).then(|| LaunchFailure {
+                launched_at,
+                failed_at: self.input.now,
+                class: blame(*digests == self.target, None),
+                message: format!("{id}: vanished before it was ready"),
+            })
+        })
+    }
+
+    /// Returns the template of an instance that a provider said to have made and that was never recorded,
+    /// and when it was asked for.
+    fn made_unrecorded(&self, id: &InstanceId) -> Option<(&Digests, Timestamp)> {
+        let mut creates = self.intents.creates.iter();
+        creates.find_map(|intent| match (&intent.kind, &intent.state) {
+            (IntentKind::Create { digests, .. }, IntentState::Acked { made, .. })
+                if made.contains_key(id) =>
+            {
+                Some((digests, intent.issued_at))
+            }
+            (
+                IntentKind::Create { .. }
+                | IntentKind::Drain { .. }
+                | IntentKind::Destroy { .. }
+                | IntentKind::Update(_)
+                | IntentKind::Roster(_)
+                | IntentKind::Adopt(_),
+                _,
+            ) => None,
+        })
     }
 
     /// What fails in quarantine says nothing about the template that is in force.
@@ -290,7 +335,7 @@ impl Draft<'_> {
             let Some(was) = self.input.recorded.instances.get(id) else {
                 continue;
             };
-            let launching = was.class == InstanceClass::Starting.as_str();
+            let launching = is_launch(was);
             let ended = self.intents.destroy(id).is_some() || was.draining || was.kept.is_some();
             if was.digests == rollout.target && (launching || watched) && !ended {
                 let when = if launching {

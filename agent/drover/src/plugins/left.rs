@@ -1,14 +1,19 @@
-//! What an agent that was killed left behind: a plugin's process, known by its id and when it started.
+//! The processes of a plugin, which are a group, and what an agent that was killed left of them: known by the
+//! id of the process that it started, and when it did.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
-/// How long what is left may take to end when it is asked to, and when it is killed.
+use super::SOCKET_VARIABLE;
+
+/// How long a group may take to end when it is asked to, and when it is killed.
 const WAITS: [(Signal, Duration); 2] = [
     (Signal::TERM, Duration::from_secs(5)),
     (Signal::KILL, Duration::from_secs(5)),
@@ -39,12 +44,12 @@ impl Left {
 
     /// Writes down who runs. What has ended already leaves nothing behind.
     pub(super) fn note(&self, pid: Pid) -> io::Result<()> {
-        let Ok(started) = started(pid.as_raw_pid()) else {
+        let Ok(process) = Process::read(pid.as_raw_pid()) else {
             return Ok(());
         };
         let record = Record {
             pid: pid.as_raw_pid(),
-            started,
+            started: process.started,
             boot: boot()?,
         };
         let unfinished = self.path.with_extension("new");
@@ -58,63 +63,129 @@ impl Left {
         let _ = fs::remove_file(&self.path);
     }
 
-    /// Ends what a former agent left running. A record that cannot be read, or names a process that is
-    /// gone or another one by now, ends nothing.
-    pub(super) async fn end(&self) -> io::Result<()> {
+    /// Ends what a former agent left running: the process that it started, and all of its group. A record
+    /// that cannot be read, or names a process that is gone or another one by now, ends nothing.
+    ///
+    /// Where the process itself is gone, its group is the plugin's if one of it has the plugin's `socket`
+    /// in its environment: a number is given to nobody else while a group has it.
+    pub(super) async fn end(&self, socket: &Path) -> io::Result<()> {
         let Ok(bytes) = fs::read(&self.path) else {
             return Ok(());
         };
-        let Ok(record) = serde_json::from_slice::<Record>(&bytes) else {
-            self.forget();
-            return Ok(());
-        };
-        let pid = Pid::from_raw(record.pid).filter(|_| record.boot == boot().unwrap_or_default());
-        let Some(pid) = pid else {
-            self.forget();
-            return Ok(());
-        };
-        // The handle is taken before the process is looked at, so it is the one that is looked at.
-        let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else {
-            self.forget();
-            return Ok(());
-        };
-        let runs = || started(record.pid).is_ok_and(|started| started == record.started);
-        for (signal, limit) in WAITS {
-            if !runs() {
-                break;
-            }
-            tracing::info!(pid = record.pid, ?signal, "plugin of a former agent ended");
-            let _ = pidfd_send_signal(&handle, signal);
-            let deadline = tokio::time::Instant::now() + limit;
-            while runs() && tokio::time::Instant::now() < deadline {
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-        if runs() {
-            let pid = record.pid;
-            return Err(io::Error::other(format!(
-                "process {pid} of a former agent does not end"
-            )));
+        if let Ok(record) = serde_json::from_slice::<Record>(&bytes)
+            && record.boot == boot().unwrap_or_default()
+            && record.is_ours(socket)
+        {
+            tracing::info!(pid = record.pid, "plugin of a former agent is ended");
+            end_group(record.pid).await?;
         }
         self.forget();
         Ok(())
     }
 }
 
-fn boot() -> io::Result<String> {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+impl Record {
+    fn is_ours(&self, socket: &Path) -> bool {
+        match Process::read(self.pid) {
+            Ok(leader) => leader.started == self.started,
+            // It has ended; what it started may go on.
+            Err(_) => members(self.pid)
+                .iter()
+                .any(|member| member.started >= self.started && member.serves(socket)),
+        }
+    }
 }
 
-/// Returns when a process started. One that has ended and is not reaped yet counts as gone.
-fn started(pid: i32) -> io::Result<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let form = || io::Error::other("unexpected form of /proc/<pid>/stat");
-    let (_, after_name) = text.rsplit_once(')').ok_or_else(form)?;
-    let fields: Vec<&str> = after_name.split_ascii_whitespace().collect();
-    if matches!(fields.first(), Some(&("Z" | "X"))) {
-        return Err(io::Error::other("it has ended"));
+/// Ends every process of a group: asked to, and killed after the grace period. Returns when all have ended,
+/// reaped or not.
+///
+/// The caller knows whose the group is: its leader lives or is not reaped yet, or one of it is known.
+pub(super) async fn end_group(group: i32) -> io::Result<()> {
+    for (signal, limit) in WAITS {
+        let deadline = tokio::time::Instant::now() + limit;
+        let mut told = BTreeSet::new();
+        loop {
+            let living = members(group);
+            if living.is_empty() {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() >= deadline {
+                break;
+            }
+            // Again and again, since what ends may just have started another one. Each is told once.
+            for member in living {
+                if told.insert((member.pid, member.started)) {
+                    member.signal(signal);
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
-    // starttime is field 22 of the line, counted from one; the first one here is field 3.
-    let started = fields.get(19).ok_or_else(form)?;
-    started.parse().map_err(|_| form())
+    Err(io::Error::other(format!(
+        "processes of group {group} do not end"
+    )))
+}
+
+/// Returns the processes of a group that have not ended.
+fn members(group: i32) -> Vec<Process> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let processes = pids.filter_map(|pid| Process::read(pid).ok());
+    processes.filter(|process| process.group == group).collect()
+}
+
+/// A process that has not ended.
+#[derive(Debug, PartialEq, Eq)]
+struct Process {
+    pid: i32,
+    group: i32,
+    /// When it started, in clock ticks since the machine did.
+    started: u64,
+}
+
+impl Process {
+    /// Reads what is known of a process. One that has ended and is not reaped yet counts as gone.
+    fn read(pid: i32) -> io::Result<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let form = || io::Error::other("unexpected form of /proc/<pid>/stat");
+        let (_, after_name) = text.rsplit_once(')').ok_or_else(form)?;
+        let fields: Vec<&str> = after_name.split_ascii_whitespace().collect();
+        if matches!(fields.first(), Some(&("Z" | "X"))) {
+            return Err(io::Error::other("it has ended"));
+        }
+        // The first one here is field 3 of the line, counted from one: pgrp is 5, starttime is 22.
+        let group = fields.get(2).ok_or_else(form)?;
+        let started = fields.get(19).ok_or_else(form)?;
+        Ok(Self {
+            pid,
+            group: group.parse().map_err(|_| form())?,
+            started: started.parse().map_err(|_| form())?,
+        })
+    }
+
+    /// Sends `signal` to this process and to no other that has its number by now.
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.pid);
+        // The handle is taken before the process is looked at, so it is the one that is looked at.
+        if let Some(handle) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
+            && Self::read(self.pid).is_ok_and(|now| now == *self)
+        {
+            // One that has ended in between is what is wanted.
+            let _ = pidfd_send_signal(&handle, signal);
+        }
+    }
+
+    /// Returns whether it was started to serve on `socket`.
+    fn serves(&self, socket: &Path) -> bool {
+        let environment = fs::read(format!("/proc/{}/environ", self.pid)).unwrap_or_default();
+        let mut variable = format!("{SOCKET_VARIABLE}=").into_bytes();
+        variable.extend_from_slice(socket.as_os_str().as_bytes());
+        environment
+            .split(|byte| *byte == 0)
+            .any(|it| it == variable)
+    }
+}
+
+fn boot() -> io::Result<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
 }

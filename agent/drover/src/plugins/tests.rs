@@ -5,7 +5,7 @@ const PLUGIN: &str = r#"
 import os, socket, sys, threading, time
 path, starts, orders = sys.argv[1:]
 with open(starts, "a") as file:
-    file.write("started\n")
+    file.write("%d %d\n" % (os.getpid(), os.getpgrp()))
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(path)
 listener.listen()
@@ -35,6 +35,9 @@ while True:
     threading.Thread(target=serve, args=(connection,), daemon=True).start()
 "#;
 
+/// A shell that waits for the plugin, and is its group's first process.
+const WRAPPER: &str = r#"python3 "$1/plugin.py" "$0" "$1/starts" "$1/orders"; true"#;
+
 const PATIENCE: Duration = Duration::from_mins(1);
 
 const SHORT: Probe = Probe {
@@ -52,17 +55,31 @@ impl Supervised {
     async fn start(order: &str, start_timeout: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
-        fs::write(path("plugin.py"), PLUGIN).unwrap();
-        fs::write(path("orders"), order).unwrap();
+        let mut args = vec![path("plugin.py"), "${socket}".to_owned()];
+        args.extend([path("starts"), path("orders")]);
+        Self::start_as(folder, "/usr/bin/python3", args, order, start_timeout).await
+    }
+
+    /// Starts it through a shell that waits for it.
+    async fn start_wrapped(folder: tempfile::TempDir) -> Self {
+        let args = ["-c", WRAPPER, "${socket}"].map(str::to_owned).to_vec();
+        let args = [args, vec![folder.path().to_string_lossy().into_owned()]].concat();
+        Self::start_as(folder, "/bin/sh", args, "answer", PATIENCE).await
+    }
+
+    async fn start_as(
+        folder: tempfile::TempDir,
+        program: &str,
+        args: Vec<String>,
+        order: &str,
+        start_timeout: Duration,
+    ) -> Self {
+        fs::write(folder.path().join("plugin.py"), PLUGIN).unwrap();
+        fs::write(folder.path().join("orders"), order).unwrap();
         let config = PluginConfig {
             name: "odd".to_owned(),
-            program: "/usr/bin/python3".into(),
-            args: vec![
-                path("plugin.py"),
-                "${socket}".to_owned(),
-                path("starts"),
-                path("orders"),
-            ],
+            program: program.into(),
+            args,
             env: BTreeMap::new(),
             memory: None,
             start_timeout,
@@ -84,6 +101,11 @@ impl Supervised {
     fn starts(&self) -> usize {
         let starts = fs::read_to_string(self.folder.path().join("starts"));
         starts.unwrap_or_default().lines().count()
+    }
+
+    /// Returns the process of the latest start, and its group.
+    fn latest(&self) -> (i32, i32) {
+        latest(self.folder.path())
     }
 
     fn status(&self) -> PluginStatus {
@@ -143,4 +165,108 @@ async fn a_plugin_that_is_slow_or_refuses_or_misses_one_question_goes_on() {
     assert_eq!((plugin.status().up, plugin.status().restarts), (true, 0));
     assert_eq!(plugin.starts(), 1);
     plugin.supervisor.end().await;
+}
+
+fn latest(folder: &Path) -> (i32, i32) {
+    let starts = fs::read_to_string(folder.join("starts")).unwrap_or_default();
+    let last = starts.lines().last().and_then(|line| line.split_once(' '));
+    last.map_or((0, 0), |(pid, group)| {
+        (pid.parse().unwrap(), group.parse().unwrap())
+    })
+}
+
+fn lives(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").map(|(_, state)| state);
+    state.is_some_and(|state| !state.starts_with('Z'))
+}
+
+fn kill(pid: i32) {
+    rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_whose_shell_is_killed_is_ended_and_started_again() {
+    let plugin = Supervised::start_wrapped(tempfile::tempdir().unwrap()).await;
+    let (before, shell) = plugin.latest();
+    assert!(plugin.status().up && before != shell && lives(shell));
+    kill(shell);
+    plugin
+        .until("it answers again", |status| {
+            status.restarts == 1 && status.up
+        })
+        .await;
+    let (after, _) = plugin.latest();
+    assert!(after != before && !lives(before) && lives(after));
+    plugin.supervisor.end().await;
+    assert!(!lives(after), "the shell alone was ended");
+}
+
+/// Starts a plugin as an agent does that is killed afterwards, and waits until it listens.
+fn left_behind(folder: &Path) -> std::process::Child {
+    use std::os::unix::process::CommandExt as _;
+    let (socket, records) = (folder.join("sockets/odd"), folder.join("plugins-started"));
+    fs::create_dir(folder.join("sockets")).unwrap();
+    fs::create_dir(&records).unwrap();
+    fs::write(folder.join("plugin.py"), PLUGIN).unwrap();
+    fs::write(folder.join("orders"), "answer").unwrap();
+    let child = std::process::Command::new("/bin/sh")
+        .args(["-c", WRAPPER])
+        .args([&socket, folder])
+        .env(SOCKET_VARIABLE, &socket)
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let left = Left::new(records.join("odd.json"));
+    left.note(Pid::from_child(&child)).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while UnixStream::connect(&socket).is_err() {
+        assert!(Instant::now() < deadline, "it does not listen");
+        std::thread::sleep(PAUSE);
+    }
+    child
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_agent_left_is_ended_with_all_of_its_group() {
+    for shell_lives in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut shell = left_behind(folder.path());
+        let (before, _) = latest(folder.path());
+        if !shell_lives {
+            shell.kill().unwrap();
+            shell.wait().unwrap();
+        }
+        assert!(lives(before));
+        let plugin = Supervised::start_wrapped(folder).await;
+        assert!(plugin.status().up, "shell lives: {shell_lives}");
+        let (after, _) = plugin.latest();
+        assert!(after != before && !lives(before) && lives(after));
+        assert_eq!(plugin.status().restarts, 0);
+        plugin.supervisor.end().await;
+        // It may have been reaped already.
+        let _ = shell.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_has_a_former_plugins_number_is_left_alone() {
+    use std::os::unix::process::CommandExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let mut other = std::process::Command::new("/bin/sleep")
+        .arg("3600")
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let record = folder.path().join("odd.json");
+    let left = Left::new(record.clone());
+    left.note(Pid::from_child(&other)).unwrap();
+    let noted = fs::read_to_string(&record).unwrap();
+    let mut noted: serde_json::Value = serde_json::from_str(&noted).unwrap();
+    noted["started"] = (noted["started"].as_u64().unwrap() - 1).into();
+    fs::write(&record, noted.to_string()).unwrap();
+    left.end(&folder.path().join("sockets/odd")).await.unwrap();
+    assert!(other.try_wait().unwrap().is_none() && !record.exists());
+    other.kill().unwrap();
+    other.wait().unwrap();
 }

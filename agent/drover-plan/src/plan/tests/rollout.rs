@@ -1,4 +1,6 @@
-use drover_model::{Amount, Checkpoint, Expiry, HealRevision, OnFailure, Rollout, RolloutOrder};
+use drover_model::{
+    Amount, Checkpoint, Expiry, HealRevision, LaunchBackoff, OnFailure, Rollout, RolloutOrder,
+};
 
 use super::*;
 
@@ -209,4 +211,38 @@ fn at_a_partition_what_is_too_old_is_followed_by_its_like() {
     };
     let target = fixture.digests();
     assert_eq!((made(&old), made(&target)), (2, 1), "{:?}", report.holds);
+}
+
+#[test]
+fn a_launch_that_vanishes_before_it_was_ready_has_failed() {
+    let backoff = |fixture: &Fixture| {
+        let backoff = fixture.planned().0.next.backoff;
+        backoff.map(|backoff| (backoff.failures, backoff.until))
+    };
+    let mut fixture = Fixture::converged(3);
+    fixture.list("web-3", ProviderPhase::Terminated);
+    assert_eq!(backoff(&fixture), None, "it served");
+    fixture.known("web-3", "Starting");
+    assert_eq!(backoff(&fixture), Some((1, at(0))));
+    fixture.destroy("web-3", Reason::Heal, IntentState::Sent);
+    assert_eq!(backoff(&fixture), None, "drover ended it");
+
+    // It ended before it could be recorded.
+    fixture.intents.clear();
+    fixture.recorded.instances.remove(&id("web-3"));
+    let made = BTreeMap::from([(id("web-3"), crate::testing::provider_ref("web-3"))]);
+    fixture.create(&["web-3"], -5, IntentState::Acked { made, at: at(-4) });
+    assert_eq!(backoff(&fixture), Some((1, at(0))));
+    fixture.recorded.backoff = Some(LaunchBackoff {
+        failures: 1,
+        until: at(-10),
+        class: None,
+        message: "web-2: vanished before it was ready".to_owned(),
+    });
+    assert_eq!(backoff(&fixture), Some((2, at(60))));
+    let (plan, report) = fixture.planned();
+    assert_eq!(
+        (creates(&plan).len(), holds(&report)),
+        (0, vec!["LaunchBackoff"])
+    );
 }
