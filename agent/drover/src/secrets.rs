@@ -32,7 +32,7 @@ const DECRYPTED_MAX: usize = 256;
 
 /// How long it is remembered that something cannot be decrypted: passes come every few seconds, and each would start a
 /// program in vain, or wait for one that does not end.
-const FAILURE_FOR: Duration = Duration::from_secs(60);
+const FAILURE_FOR: Duration = Duration::from_mins(1);
 
 /// How long a program that decrypts may take; it takes some ten milliseconds.
 const DECRYPT_LIMIT: Duration = Duration::from_secs(10);
