@@ -27,7 +27,8 @@ pub(crate) use dialect::ForgeKind;
 pub(crate) use error::ForgeError;
 pub(crate) use reviews::{MergedPull, Review, ReviewVerdict};
 
-/// Comments and statuses are asked for in pages of this many, the most that the hosts give.
+/// Comments and statuses are asked for in pages of this many, the most that the hosts give. A host may give fewer: the
+/// last page is the one that is empty.
 const PAGE: usize = 100;
 
 /// Most pages of comments that are looked through: ten thousand comments.
@@ -184,7 +185,7 @@ impl Forge {
             let url = self.dialect.comments_page(number, page, PAGE);
             let answer = self.http.call(&Method::GET, &url, None)?;
             let comments = self.dialect.read_comments(&answer)?;
-            let last = comments.len() < PAGE || !self.dialect.pages_comments();
+            let last = comments.is_empty() || !self.dialect.pages_comments();
             let ours = comments.into_iter().find(|comment| {
                 comment.body.starts_with(marker) && self.dialect.is_ours(comment, me.as_deref())
             });

@@ -8,6 +8,7 @@ use drover_loop::{AgentStatus, GroupStatus, StepReport};
 use drover_model::{Change, GroupName, Held, Hold};
 use serde::{Deserialize, Serialize};
 
+use crate::printable::printable;
 use crate::ui::Style;
 
 mod markdown;
@@ -302,7 +303,7 @@ pub(crate) fn text(plans: &[PlanView], color: bool) -> String {
                 .map(|r| format!(" ({r})"))
                 .unwrap_or_default();
             let code = Style::Yellow.paint(&hold.code, color);
-            let _ = writeln!(out, "  held: {code}{reason}: {}", hold.message);
+            let _ = writeln!(out, "  held: {code}{reason}: {}", printable(&hold.message));
         }
     }
     let _ = writeln!(out, "{}", headline(plans));

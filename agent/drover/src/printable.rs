@@ -53,6 +53,17 @@ pub(crate) fn shown(text: &str, color: bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Returns an event of the log on one line, whatever stands in its values: a line break in them is escaped, so that nobody
+/// writes a line of their own. The one at the end stays.
+pub(crate) fn event(text: &str, color: bool) -> String {
+    let shown = shown(text, color);
+    let (line, end) = match shown.strip_suffix('\n') {
+        Some(line) => (line, "\n"),
+        None => (&*shown, ""),
+    };
+    format!("{}{end}", line.replace('\n', "\\n"))
+}
+
 fn push(out: &mut String, character: char) {
     if is_hidden(character) {
         // Writing to a string cannot fail. All of them have four digits.

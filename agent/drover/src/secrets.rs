@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,12 +24,15 @@ mod tests;
 /// The largest value.
 const VALUE_BYTES_MAX: u64 = 64 << 10;
 
+/// Most that is read of what a program says is wrong.
+const COMPLAINT_BYTES_MAX: u64 = 4 << 10;
+
 /// Values that are remembered; a fleet has some dozen.
 const DECRYPTED_MAX: usize = 256;
 
 /// How long it is remembered that something cannot be decrypted: passes come every few seconds, and each would start a
 /// program in vain, or wait for one that does not end.
-const FAILURE_FOR: Duration = Duration::from_secs(60);
+const FAILURE_FOR: Duration = Duration::from_mins(1);
 
 /// How long a program that decrypts may take; it takes some ten milliseconds.
 const DECRYPT_LIMIT: Duration = Duration::from_secs(10);
@@ -204,19 +208,27 @@ fn decrypt(mut program: Command, name: &str, text: &[u8]) -> Result<String, Stri
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| format!("the program {name} cannot be started: {error}"))?;
-    let ended = feed(&mut child, name, text);
+    if let Some(input) = child.stdin.take() {
+        feed(input, text);
+    }
+    let printed = reading(child.stdout.take(), VALUE_BYTES_MAX + 1);
+    let said = reading(child.stderr.take(), COMPLAINT_BYTES_MAX);
+    let begun = Instant::now();
+    let ended = end(&mut child, name, &printed, begun);
     if ended.is_err() {
         let _ = child.kill();
         let _ = child.wait();
     }
-    if ended? {
-        return child.stdout.take().map_or(Ok(String::new()), text_of);
+    let (ended_well, printed) = ended?;
+    if ended_well {
+        return text_of(printed.as_slice());
     }
     // The program says what is wrong with key or text, and never what the text holds.
-    let mut said = String::new();
-    if let Some(stderr) = child.stderr.take() {
-        let _ = stderr.take(4_096).read_to_string(&mut said);
-    }
+    let said = said
+        .recv_timeout(left(begun))
+        .unwrap_or_else(|_| Ok(Vec::new()));
+    let said = said.unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
     let said = said.lines().next().unwrap_or_default();
     let prefix = format!("{name}: ");
     Err(match said.strip_prefix(&prefix).unwrap_or(said) {
@@ -225,34 +237,71 @@ fn decrypt(mut program: Command, name: &str, text: &[u8]) -> Result<String, Stri
     })
 }
 
-/// Hands over the text and waits for the end. Returns whether it went well.
-fn feed(child: &mut Child, name: &str, text: &[u8]) -> Result<bool, String> {
-    if let Some(mut input) = child.stdin.take() {
+/// Hands over the text beside what else is done: a pipe takes 64 KiB, and a program that does not read would stop us. The
+/// thread ends with the program.
+fn feed(mut input: ChildStdin, text: &[u8]) {
+    let text = [text, b"\n"].concat();
+    std::thread::spawn(move || {
         // One that ends early says why.
-        let _ = input.write_all(text);
-        let _ = input.write_all(b"\n");
-    }
-    let begun = Instant::now();
-    loop {
+        let _ = input.write_all(&text);
+    });
+}
+
+/// Reads at most so many bytes beside what else is done, and closes the pipe: one that is full would stop the program.
+/// The thread ends with the program.
+fn reading(
+    from: Option<impl io::Read + Send + 'static>,
+    bytes_max: u64,
+) -> Receiver<io::Result<Vec<u8>>> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = from.map_or(Ok(0), |from| from.take(bytes_max).read_to_end(&mut bytes));
+        // Nobody waits for it any more where the program was ended.
+        let _ = sender.send(read.map(|_| bytes));
+    });
+    receiver
+}
+
+/// Waits for the end. Returns whether it went well, and what was printed. That it is too large is known before the end.
+fn end(
+    child: &mut Child,
+    name: &str,
+    printed: &Receiver<io::Result<Vec<u8>>>,
+    begun: Instant,
+) -> Result<(bool, Vec<u8>), String> {
+    let late = || format!("{name} did not end");
+    let mut known: Option<Vec<u8>> = None;
+    let ended_well = loop {
+        if known.is_none()
+            && let Ok(read) = printed.try_recv()
+        {
+            known = Some(fitting(read)?);
+        }
         match child.try_wait() {
-            Ok(Some(status)) => return Ok(status.success()),
-            Ok(None) if begun.elapsed() > DECRYPT_LIMIT => {
-                return Err(format!("{name} did not end"));
-            }
+            Ok(Some(status)) => break status.success(),
+            Ok(None) if left(begun).is_zero() => return Err(late()),
             Ok(None) => std::thread::sleep(DECRYPT_POLL),
             Err(error) => return Err(error.to_string()),
         }
-    }
+    };
+    let printed = match known {
+        Some(printed) => printed,
+        None => fitting(printed.recv_timeout(left(begun)).map_err(|_| late())?)?,
+    };
+    Ok((ended_well, printed))
+}
+
+/// Returns what is left of the time that decrypting may take.
+fn left(begun: Instant) -> Duration {
+    DECRYPT_LIMIT.saturating_sub(begun.elapsed())
 }
 
 /// Reads a value without the line break at its end.
-fn text_of(from: impl std::io::Read) -> Result<String, String> {
+fn text_of(from: impl io::Read) -> Result<String, String> {
     let mut bytes = Vec::new();
     let read = from.take(VALUE_BYTES_MAX + 1).read_to_end(&mut bytes);
-    read.map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > VALUE_BYTES_MAX {
-        return Err(format!("it is larger than {VALUE_BYTES_MAX} bytes"));
-    }
+    let bytes = fitting(read.map(|_| bytes))?;
     let mut text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     if text.ends_with('\n') {
         text.pop();
@@ -261,6 +310,15 @@ fn text_of(from: impl std::io::Read) -> Result<String, String> {
         }
     }
     usable(text)
+}
+
+/// Returns what was read if it is no larger than a value may be.
+fn fitting(read: io::Result<Vec<u8>>) -> Result<Vec<u8>, String> {
+    let bytes = read.map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > VALUE_BYTES_MAX {
+        return Err(format!("it is larger than {VALUE_BYTES_MAX} bytes"));
+    }
+    Ok(bytes)
 }
 
 fn usable(text: String) -> Result<String, String> {

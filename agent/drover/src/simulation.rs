@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::plan_view::ChangeView;
+use crate::printable::printable;
 
 mod markdown;
 mod svg;
@@ -354,7 +355,7 @@ fn verdict_of(group: &GroupOutcome) -> String {
     let verdict = short_verdict(group);
     match (&group.because, group.end) {
         (Some(hold), End::Denied | End::Paused | End::RolledBack | End::Held | End::Unfinished) => {
-            format!("{verdict} by {}: {}", hold.code, hold.message)
+            format!("{verdict} by {}: {}", hold.code, printable(&hold.message))
         }
         (Some(_), End::Converged | End::Deleted | End::Observed) | (None, _) => verdict,
     }
@@ -429,7 +430,7 @@ impl SimulationView {
         match (bad.next(), bad.next()) {
             (Some(one), None) if self.holds.is_empty() => {
                 let why = one.because.as_ref();
-                let why = why.map(|hold| format!("{}: {}", hold.code, hold.message));
+                let why = why.map(|hold| format!("{}: {}", hold.code, printable(&hold.message)));
                 let verdict = format!("{} does not converge: it {}", one.group, one.short);
                 (verdict, why)
             }

@@ -85,6 +85,8 @@ pub(super) struct Kept {
     pub(super) faults: VecDeque<Option<Fault>>,
     /// Method and path of each call, without the query.
     pub(super) calls: Vec<String>,
+    /// The most of a page, whatever is asked for. None: as the host is set up.
+    pub(super) page_max: Option<usize>,
     next: u64,
     /// When it was started, in seconds since 1970.
     pub(super) begun: i64,
@@ -413,6 +415,7 @@ fn reviews(kind: Kind, request: &Request, kept: &Kept) -> Json {
         Kind::Gitea => request.number("limit"),
     };
     let (size, page) = (size.unwrap_or(30), request.number("page").unwrap_or(1));
+    let size = kept.page_max.map_or(size, |most| size.min(most));
     let all = (0..).zip(&kept.reviews).map(one);
     all.skip((page - 1) * size).take(size).collect()
 }
@@ -454,7 +457,8 @@ fn comments(kind: Kind, request: &Request, kept: &Kept) -> Json {
     if kind == Kind::Gitea {
         return all.collect();
     }
-    let size = request.number("per_page").unwrap_or(30).min(100);
+    let size = request.number("per_page").unwrap_or(30);
+    let size = size.min(kept.page_max.unwrap_or(100));
     let page = request.number("page").unwrap_or(1);
     all.skip((page - 1) * size).take(size).collect()
 }

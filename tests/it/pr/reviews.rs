@@ -126,7 +126,7 @@ impl Fleet {
         });
     }
 
-    /// Waits until the host was asked for reviews twice more.
+    /// Waits until the host was asked for reviews twice more. Each time the last page is an empty one.
     fn wait_asked(&self) {
         let asked = || {
             let kept = self.host.kept.lock().unwrap();
@@ -134,7 +134,7 @@ impl Fleet {
             kept.calls.iter().filter(last).count()
         };
         let before = asked();
-        wait_until("questions for reviews", PATIENCE, || asked() >= before + 2);
+        wait_until("questions for reviews", PATIENCE, || asked() >= before + 4);
     }
 
     fn stop(&mut self) {
@@ -225,6 +225,33 @@ fn changes_that_are_asked_for_reject_and_a_squashed_branch_is_found() {
     fleet.wait_held("ApprovalRejected");
     fleet.review("tom-dev", "APPROVED", &head);
     fleet.sandbox.wait_converged("web", 3);
+    fleet.stop();
+}
+
+#[test]
+fn a_rejection_behind_a_short_page_counts() {
+    let mut fleet = Fleet::start(KINDS[2]);
+    assert_eq!(fleet.host.kind(), Kind::Gitea);
+    fleet.host.kept.lock().unwrap().page_max = Some(2);
+    fleet.merge(2, false);
+    let head = fleet.head.clone();
+    {
+        let review = |author, state| Reviewed {
+            author,
+            state,
+            commit: head.clone(),
+        };
+        // All at once: nobody sees the approval without what came after it.
+        fleet.host.kept.lock().unwrap().reviews = vec![
+            review("tom-dev", "APPROVED"),
+            review("mallory", "COMMENTED"),
+            review("mallory", "COMMENTED"),
+            review("ada-dev", "COMMENTED"),
+            review("tom-dev", "CHANGES_REQUESTED"),
+        ];
+    }
+    fleet.wait_held("ApprovalRejected");
+    assert_eq!(fleet.sandbox.processes().len(), 2, "web-1 and db-1");
     fleet.stop();
 }
 

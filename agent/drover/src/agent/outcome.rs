@@ -1,11 +1,13 @@
 //! What a pass means for `--once` and `--until-converged`: going on, done, or waiting for a person.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use drover_loop::{GroupReport, PassReport, StepFate};
 use drover_model::{GroupName, GroupPhase, Held, Hold, Promote};
 
 use crate::exit::Exit;
+use crate::printable::printable;
 
 #[cfg(test)]
 mod tests;
@@ -239,5 +241,10 @@ pub(crate) fn reasons(report: &PassReport) -> Vec<String> {
         .filter(|diagnostic| diagnostic.is_error());
     lines.extend(errors.map(|diagnostic| format!("{}: {}", diagnostic.span, diagnostic.message)));
     lines.dedup();
+    for line in &mut lines {
+        if let Cow::Owned(safe) = printable(line) {
+            *line = safe;
+        }
+    }
     lines
 }

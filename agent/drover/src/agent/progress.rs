@@ -9,7 +9,7 @@ use drover_loop::{GroupReport, PassReport};
 use drover_model::{GroupName, GroupPhase};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::printable::shown;
+use crate::printable::event;
 
 /// The bars of this process; the log must not be written across them.
 static BARS: OnceLock<MultiProgress> = OnceLock::new();
@@ -113,7 +113,8 @@ fn message(group: &GroupReport) -> String {
     )
 }
 
-/// Writes to stderr, around the bars if there are any, and nothing that a terminal obeys but colours.
+/// Writes to stderr, around the bars if there are any, one line for each event, and nothing that a terminal obeys but
+/// colours.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AroundBars {
     color: bool,
@@ -129,7 +130,7 @@ impl Write for AroundBars {
     /// Writes all of it: an event comes in one piece.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
-        let text = shown(&text, self.color);
+        let text = event(&text, self.color);
         let write = || io::stderr().lock().write_all(text.as_bytes());
         match BARS.get() {
             Some(bars) => bars.suspend(write)?,

@@ -9,6 +9,7 @@ use super::protocol::{
     MetricStatus, OrphanStatus, PassStatus, RefusedOperation, SourceStatus, StateStatus, Status,
 };
 use crate::commands::VERSION;
+use crate::printable::printable;
 use crate::settings::Settings;
 use crate::view;
 
@@ -143,17 +144,32 @@ pub(crate) fn tell(report: &PassReport, dry_run: bool) -> String {
         );
         text.push_str(&steps(group));
         for held in &group.holds {
-            let _ = writeln!(text, "  held: {}: {}", held.hold.code(), held.hold);
+            let _ = writeln!(
+                text,
+                "  held: {}: {}",
+                held.hold.code(),
+                printable(&held.hold.to_string())
+            );
         }
         if let Some(error) = &group.error {
-            let _ = writeln!(text, "  failed: {error}");
+            let _ = writeln!(text, "  failed: {}", printable(error));
         }
     }
     for held in &report.holds {
-        let _ = writeln!(text, "held: {}: {}", held.hold.code(), held.hold);
+        let _ = writeln!(
+            text,
+            "held: {}: {}",
+            held.hold.code(),
+            printable(&held.hold.to_string())
+        );
     }
     for diagnostic in report.diagnostics.iter() {
-        let _ = writeln!(text, "{}: {}", diagnostic.span, diagnostic.message);
+        let _ = writeln!(
+            text,
+            "{}: {}",
+            diagnostic.span,
+            printable(&diagnostic.message)
+        );
     }
     if report.groups.is_empty() {
         text.push_str("no groups\n");
@@ -171,8 +187,8 @@ fn steps(group: &GroupReport) -> String {
         let result = match &step.result {
             StepFate::Planned => "planned".to_owned(),
             StepFate::Done => "done".to_owned(),
-            StepFate::Skipped(why) => format!("skipped: {why}"),
-            StepFate::Failed(why) => format!("failed: {why}"),
+            StepFate::Skipped(why) => format!("skipped: {}", printable(why)),
+            StepFate::Failed(why) => format!("failed: {}", printable(why)),
             StepFate::Unknown(why) => format!("outcome unknown: {why}"),
         };
         let _ = writeln!(

@@ -14,6 +14,7 @@ use crate::documents::Documents;
 use crate::error::{CommandResult, Context as _};
 use crate::exit::Exit;
 use crate::output;
+use crate::printable::printable;
 use crate::table::Table;
 use crate::ui::Ui;
 use crate::view::List;
@@ -125,7 +126,7 @@ fn lines(diagnostics: &[Diagnostic]) -> String {
             "{}: {}: {} [{}]\n",
             diagnostic.span,
             severity(diagnostic),
-            diagnostic.message,
+            printable(&diagnostic.message),
             diagnostic.code
         )
     };

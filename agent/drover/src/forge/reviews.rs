@@ -9,7 +9,8 @@ use super::dialect::{Dialect, ForgeKind, login, text};
 use super::http::Answer;
 use super::{Forge, ForgeError, PAGES_MAX};
 
-/// Reviews are asked for in pages of this many, the most that every host gives.
+/// Reviews are asked for in pages of this many, the most that hosts give as they are set up. A host may give fewer: a
+/// short page is not the last one.
 const PAGE: usize = 50;
 
 /// A pull request that was merged.
@@ -69,17 +70,23 @@ impl Forge {
             let get = |url: &Url| self.patiently(|| self.http.call(&Method::GET, url, None));
             return Dialect::read_approvals(&get(&approvals)?, &get(&versions)?, pull);
         }
+        let mut last = None;
         for page in 1..=PAGES_MAX {
             let url = self.dialect.reviews_page(pull.number, page, PAGE);
             let answer = self.patiently(|| self.http.call(&Method::GET, &url, None))?;
             let list = answer.json.as_array();
             let list = list.ok_or_else(|| answer.unexpected("a list of reviews"))?;
-            all.extend(list.iter().cloned());
-            if list.len() < PAGE {
-                break;
+            if list.is_empty() {
+                return Ok(latest(&all));
             }
+            all.extend(list.iter().cloned());
+            last = Some(answer);
         }
-        Ok(latest(&all))
+        // The word that counts may be behind them.
+        match last {
+            Some(answer) => Err(answer.unexpected("reviews that come to an end")),
+            None => Ok(Vec::new()),
+        }
     }
 }
 

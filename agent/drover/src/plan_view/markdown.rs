@@ -18,6 +18,9 @@ const FIELDS_MAX: usize = 40;
 /// Most characters of one value.
 const VALUE_MAX: usize = 160;
 
+/// The characters of a long value that are shown before the first one that differs.
+const BEFORE_DIFFERENCE: usize = 40;
+
 /// Returns plans as a comment. The marker lets a bot find its earlier comment.
 pub(crate) fn markdown(plans: &[PlanView], marker: &str) -> String {
     let mut out = format!("{}\n**{}**\n\n", marked(marker), headline(plans));
@@ -233,13 +236,14 @@ fn difference(fields: &[FieldView]) -> String {
     let mut out = String::new();
     for field in fields.iter().take(FIELDS_MAX) {
         let name = printable(&field.field);
+        let from = first_shown(field);
         if let Some(old) = &field.old {
-            let _ = writeln!(out, "- {name}: {}", short(old));
+            let _ = writeln!(out, "- {name}: {}", short(old, from));
         }
         let class = &field.class;
         match &field.new {
             Some(new) => {
-                let _ = writeln!(out, "+ {name}: {}   # {class}", short(new));
+                let _ = writeln!(out, "+ {name}: {}   # {class}", short(new, from));
             }
             None => {
                 let _ = writeln!(out, "+ # {name} is gone: {class}");
@@ -252,11 +256,37 @@ fn difference(fields: &[FieldView]) -> String {
     out
 }
 
-fn short(value: &str) -> String {
+/// Returns the first character of both values that is shown: of long ones what comes shortly before the first difference.
+fn first_shown(field: &FieldView) -> usize {
+    let (Some(old), Some(new)) = (&field.old, &field.new) else {
+        return 0;
+    };
+    let (old, new) = (printable(old), printable(new));
+    let same = old.chars().zip(new.chars()).take_while(|(a, b)| a == b);
+    let same = same.count();
+    if same + BEFORE_DIFFERENCE <= VALUE_MAX {
+        0
+    } else {
+        same - BEFORE_DIFFERENCE
+    }
+}
+
+/// Returns a part of a value, and how much was cut on either side.
+fn short(value: &str, from: usize) -> String {
     let value = printable(value);
-    let mut text: String = value.chars().take(VALUE_MAX).collect();
-    if text.len() < value.len() {
-        text.push_str("...");
+    let length = value.chars().count();
+    if length <= VALUE_MAX {
+        return value.into_owned();
+    }
+    let shown: String = value.chars().skip(from).take(VALUE_MAX).collect();
+    let behind = length.saturating_sub(from + VALUE_MAX);
+    let mut text = String::new();
+    if from > 0 {
+        let _ = write!(text, "({from} characters)...");
+    }
+    text.push_str(&shown);
+    if behind > 0 {
+        let _ = write!(text, "...({behind} characters)");
     }
     text
 }

@@ -99,6 +99,36 @@ fn markdown_shows_what_is_hidden_in_a_value() {
 }
 
 #[test]
+fn markdown_shows_where_long_values_differ_first_and_how_much_is_cut() {
+    let mut plan = plan("web", false);
+    let long = |word: &str| format!("\"{}{word}{}\"", "a".repeat(500), "b".repeat(300));
+    plan.fields[0].old = Some(long("good"));
+    plan.fields[0].new = Some(long("evil"));
+    let text = markdown(std::slice::from_ref(&plan), "a..b");
+    let line = |word: &str, sign: &str| {
+        let (before, behind) = ("a".repeat(40), "b".repeat(116));
+        format!(
+            "{sign} properties.image: (461 characters)...{before}{word}{behind}...(185 characters)"
+        )
+    };
+    for line in [line("good", "-"), line("evil", "+")] {
+        assert!(text.contains(&line), "{line}\n{text}");
+    }
+    // One that begins otherwise is shown from its beginning, and a short one whole.
+    plan.fields[0].new = Some("\"c\"".to_owned());
+    let text = markdown(&[plan], "a..b");
+    let old = format!(
+        "- properties.image: \"{}...(646 characters)\n",
+        "a".repeat(159)
+    );
+    assert!(text.contains(&old), "{text}");
+    assert!(
+        text.contains("+ properties.image: \"c\"   # replace"),
+        "{text}"
+    );
+}
+
+#[test]
 fn markdown_tells_denials_before_approvals_everywhere() {
     let hold = |code: &str, message: &str| PlanHold {
         code: code.to_owned(),

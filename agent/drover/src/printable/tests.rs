@@ -42,6 +42,21 @@ fn an_output_keeps_its_lines_and_its_own_colours_only() {
 }
 
 #[test]
+fn an_event_of_the_log_is_one_line_whatever_its_values_hold() {
+    let forged = "denied: no\n2026-12-01T00:00:00Z  INFO pass: audit ok\r\n\u{2028}x";
+    let line = format!("\u{1b}[2mhold begun\u{1b}[0m why={forged}\n");
+    let expected = "why=denied: no\\n2026-12-01T00:00:00Z  INFO pass: audit ok\\u000d\\n\\u2028x\n";
+    assert!(
+        event(&line, false).ends_with(expected),
+        "{:?}",
+        event(&line, false)
+    );
+    let expected = format!("\u{1b}[2mhold begun\u{1b}[0m {expected}");
+    assert_eq!(event(&line, true), expected);
+    assert_eq!(event("a\n", false), "a\n");
+}
+
+#[test]
 fn escaped_documents_mean_the_same() {
     let value = serde_json::json!({ "a": HOSTILE });
     let json = crate::output::json(&value).unwrap();

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use drover_model::SecretRef;
 use drover_provider::SecretSource as _;
@@ -311,4 +312,43 @@ fn what_cannot_be_decrypted_is_not_tried_in_every_pass() {
         *found = found.checked_sub(FAILURE_FOR).unwrap();
     }
     assert_eq!(read(b"another"), 4);
+}
+
+#[test]
+fn a_value_of_a_file_that_is_too_large_is_refused_at_once() {
+    let vault = Vault::new();
+    let of = |length: usize| {
+        vault.put("web.yaml", &format!("a: {}\n", "b".repeat(length)));
+        vault.read("web.yaml", "a")
+    };
+    assert_eq!(of(65_536).map(|value| value.len()), Ok(65_536));
+    let begun = Instant::now();
+    assert_eq!(of(100_000), Err("it is larger than 65536 bytes".to_owned()));
+    assert!(begun.elapsed() < Duration::from_secs(8), "{begun:?}");
+}
+
+#[test]
+fn a_program_that_reads_nothing_or_prints_without_end_stops_nobody() {
+    let text = vec![b'a'; 200_000];
+    let run = |script: &str| {
+        let mut program = super::quiet("sh");
+        program.args(["-c", script]);
+        let begun = Instant::now();
+        let came = super::decrypt(program, "sh", &text);
+        assert!(begun.elapsed() < Duration::from_secs(8), "{script}");
+        came
+    };
+    assert_eq!(run("echo a value"), Ok("a value".to_owned()));
+    // It ignores that nobody reads on.
+    let endless =
+        "trap '' PIPE; while :; do echo aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; done 2>/dev/null";
+    assert_eq!(
+        run(endless),
+        Err("it is larger than 65536 bytes".to_owned())
+    );
+    let loud = "i=0; while [ $i -lt 9000 ]; do echo no key here >&2; i=$((i+1)); done; exit 1";
+    assert_eq!(
+        run(loud),
+        Err("sh cannot decrypt it: no key here".to_owned())
+    );
 }

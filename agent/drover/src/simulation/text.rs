@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{GroupView, HoldView, SampleView, SimulationView, lanes, told};
+use crate::printable::printable;
 use crate::ui::Style;
 
 /// The widest bar of a timeline. A larger group is drawn to scale.
@@ -199,7 +200,11 @@ fn summary(out: &mut String, group: &GroupView, color: bool) {
     for (hold, spans) in merged(&group.holds) {
         let code = Style::Yellow.paint(hold.code, color);
         let reason = hold.reason_text();
-        let _ = writeln!(out, "  held {spans}: {code}{reason}: {}", hold.message);
+        let _ = writeln!(
+            out,
+            "  held {spans}: {code}{reason}: {}",
+            printable(&hold.message)
+        );
     }
 }
 

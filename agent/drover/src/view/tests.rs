@@ -18,6 +18,29 @@ fn ages_have_one_or_two_units() {
 }
 
 #[test]
+fn words_of_others_begin_no_line_of_their_own() {
+    let held = Held {
+        hold: Hold::JournalUnavailable {
+            why: "no\n  Suspended (update)\n    asked by root".to_owned(),
+        },
+        reason: None,
+        instance: None,
+        until: None,
+    };
+    let lines = hold_lines(&held);
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+    assert!(
+        lines.contains("no   Suspended (update)     asked by root"),
+        "{lines}"
+    );
+    let line = text::field_line("Backoff", "\u{1b}[31mno\u{1b}[0m\nPhase: Converged");
+    assert_eq!(
+        line,
+        "Backoff:     \u{1b}[31mno\u{1b}[0m Phase: Converged\n"
+    );
+}
+
+#[test]
 fn times_are_whole_seconds() {
     let time: Timestamp = "2026-01-05T10:00:00.123Z".parse().unwrap();
     assert_eq!(seconds(time), "2026-01-05T10:00:00Z");

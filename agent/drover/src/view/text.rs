@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use drover_model::{Held, InstanceId, RecordedGroup, RolloutState, Timestamp};
 
 use super::{GroupView, InstanceView, hold, instance, seconds, stranger};
+use crate::printable::printable;
 use crate::table::Table;
 use crate::ui::Style;
 
@@ -26,8 +27,18 @@ pub(crate) fn age(now: Timestamp, then: Timestamp) -> String {
     }
 }
 
+/// Returns a line of what is described. In a value a line break is a space, and colours of ours stay.
+pub(super) fn field_line(name: &str, value: &str) -> String {
+    let value = value.replace(['\n', '\t'], " ");
+    format!("{:<12} {value}\n", format!("{name}:"))
+}
+
 /// Returns one line about the rollout, the way `rollout status` prints it.
 pub(crate) fn rollout_line(recorded: &RecordedGroup, view: &GroupView) -> String {
+    printable(&rollout(recorded, view)).into_owned()
+}
+
+fn rollout(recorded: &RecordedGroup, view: &GroupView) -> String {
     let counts = format!(
         "{} of {} updated, {} available, {} in total",
         view.updated, view.size, view.available, view.total
@@ -70,7 +81,7 @@ pub(crate) fn hold_lines(held: &Held) -> String {
     if let Some(until) = &view.until {
         let _ = write!(what, " until {until}");
     }
-    format!("  {what}\n    {}\n", view.message)
+    format!("  {what}\n    {}\n", printable(&view.message))
 }
 
 /// Returns everything about a group.
@@ -81,9 +92,7 @@ pub(crate) fn describe_group(
     color: bool,
 ) -> String {
     let mut text = String::new();
-    let mut field = |name: &str, value: &str| {
-        let _ = writeln!(text, "{:<12} {value}", format!("{name}:"));
-    };
+    let mut field = |name: &str, value: &str| text.push_str(&field_line(name, value));
     field("Group", &Style::Bold.paint(&view.name, color));
     let labels: Vec<String> = view
         .labels
@@ -110,9 +119,7 @@ pub(crate) fn describe_group(
 
 fn overview(recorded: &RecordedGroup, view: &GroupView, color: bool) -> String {
     let mut text = String::new();
-    let mut field = |name: &str, value: &str| {
-        let _ = writeln!(text, "{:<12} {value}", format!("{name}:"));
-    };
+    let mut field = |name: &str, value: &str| text.push_str(&field_line(name, value));
     field("Phase", &paint_phase(view.phase, color));
     let mut counts = format!(
         "{} wanted, {} in total, {} available, {} updated, {} draining",
@@ -252,9 +259,7 @@ pub(crate) fn describe_instance(
     let entry = recorded.instances.get(id)?;
     let view = instance(recorded, id, entry);
     let mut text = String::new();
-    let mut field = |name: &str, value: &str| {
-        let _ = writeln!(text, "{:<12} {value}", format!("{name}:"));
-    };
+    let mut field = |name: &str, value: &str| text.push_str(&field_line(name, value));
     field("Instance", &Style::Bold.paint(&view.name, color));
     field("Group", &view.group);
     field("Class", &standing(&view));

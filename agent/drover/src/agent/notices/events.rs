@@ -57,7 +57,8 @@ pub(crate) struct Told {
     errors_only: bool,
     /// The holds whose beginning was told and whose end was not.
     holds: BTreeMap<Key, Severity>,
-    phases: BTreeMap<String, GroupPhase>,
+    /// The phases of groups. An object and no bare name: a group may be called as the agent is.
+    phases: BTreeMap<Involved, GroupPhase>,
     /// When something was last told.
     at: BTreeMap<Key, Timestamp>,
 }
@@ -175,12 +176,12 @@ impl Told {
             phase,
             GroupPhase::Progressing | GroupPhase::Converged | GroupPhase::Deleting
         );
-        let before = self.phases.get(&object.name).copied();
+        let before = self.phases.get(object).copied();
         let key = (object.clone(), phase.as_str().to_owned(), String::new());
         if !worth || before == Some(phase) || self.is_quiet(&key, now) {
             return;
         }
-        self.phases.insert(object.name.clone(), phase);
+        self.phases.insert(object.clone(), phase);
         // A group that was as it should be when the agent started is no news.
         if before.is_none() && phase == GroupPhase::Converged && group.report.steps.is_empty() {
             return;
@@ -209,16 +210,14 @@ impl Told {
     ) {
         self.holds
             .retain(|(object, _, _), _| known.contains(object));
-        let names: BTreeSet<&str> = known.iter().map(|object| object.name.as_str()).collect();
-        let gone: Vec<String> = self
+        let gone: Vec<Involved> = self
             .phases
             .keys()
-            .filter(|name| !names.contains(name.as_str()))
+            .filter(|object| !known.contains(object))
             .cloned()
             .collect();
-        for name in gone {
-            self.phases.remove(&name);
-            let object = involved(status, "Group", &name);
+        for object in gone {
+            self.phases.remove(&object);
             let message = "the group is gone".to_owned();
             let event = event(
                 &object,

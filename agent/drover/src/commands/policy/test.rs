@@ -12,6 +12,7 @@ use crate::commands::validate::{counted, from_path, plural};
 use crate::error::CommandResult;
 use crate::exit::Exit;
 use crate::output;
+use crate::printable::printable;
 use crate::table::Table;
 use crate::ui::{Style, Ui};
 use crate::view::API_VERSION;
@@ -226,12 +227,13 @@ fn test_lines(views: &[TestView], color: bool) -> String {
             view.test
         ),
         Some(message) => format!(
-            "{} {}/{} ({}:{}): {message}\n",
+            "{} {}/{} ({}:{}): {}\n",
             Style::Red.paint("FAILED", color),
             view.policy,
             view.test,
             view.file,
-            view.line
+            view.line,
+            printable(message)
         ),
     };
     views.iter().map(line).collect()

@@ -131,6 +131,20 @@ fn a_hold_of_the_whole_agent_is_told_of_the_agent_and_a_group_that_goes_is_misse
     assert_eq!(told(&mut all, &status, 1), ended);
 }
 
+#[test]
+fn the_end_of_a_group_that_is_called_as_the_agent_is_told() {
+    let mut all = Told::new(false);
+    let mut status = web(GroupPhase::Progressing, Vec::new());
+    let name = GroupName::parse("web").unwrap();
+    let group = status.groups.remove(&name).unwrap();
+    let name = GroupName::parse("edge-1").unwrap();
+    assert_eq!(name.as_str(), status.agent.as_str());
+    status.groups.insert(name, group);
+    assert_eq!(told(&mut all, &status, 0), ["edge-1 Info Progressing"]);
+    status.groups.clear();
+    assert_eq!(told(&mut all, &status, 1), ["edge-1 Info Deleted"]);
+}
+
 fn waits(change: u8, have: &[&str]) -> Hold {
     let have = have.iter().map(|name| Signer::parse(name).unwrap());
     let policy = PolicyHold {
