@@ -150,11 +150,6 @@ impl Settings {
             .map(Path::to_owned);
         let from_file = |pick: &dyn Fn(&AgentConfig) -> String| config.as_ref().map(pick);
         let (name, fleet) = identity(options, config.as_ref())?;
-        let listen = match (options.listen, &config) {
-            (Some(listen), _) => listen,
-            (None, Some(config)) => config.listen.map_or(Listen::Off, Listen::On),
-            (None, None) => Listen::On(DEFAULT_LISTEN),
-        };
         let remote = remote::options(config.as_ref(), flags.source.as_deref())?;
         let (data_dir, process_dir) = folders(options, config.as_ref());
         let source_base = if flags.source.is_some() { None } else { base };
@@ -192,7 +187,7 @@ impl Settings {
             state_trust: config.as_ref().map(state_trust).unwrap_or_default(),
             data_dir,
             process_dir,
-            listen,
+            listen: listening(options, config.as_ref()),
             allowed: allowed(options, config.as_ref()),
             remote,
             plugins: list(config.as_ref(), |config| &config.plugins),
@@ -249,6 +244,14 @@ impl Settings {
                 .because(error)
                 .exit(Exit::Usage)
         })
+    }
+}
+
+fn listening(options: &AgentOptions, config: Option<&AgentConfig>) -> Listen {
+    match (options.listen, config) {
+        (Some(listen), _) => listen,
+        (None, Some(config)) => config.listen.map_or(Listen::Off, Listen::On),
+        (None, None) => Listen::On(DEFAULT_LISTEN),
     }
 }
 

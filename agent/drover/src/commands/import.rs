@@ -127,7 +127,7 @@ fn sound(mut drafts: Drafts) -> CommandResult<Drafts> {
             return Ok(drafts);
         }
         let known = drafts.files.len();
-        let told = mistakes.iter().flat_map(|(_, told)| told.clone());
+        let told = mistakes.values().flatten().cloned();
         let told: Vec<String> = told.collect();
         drafts.leave_out(mistakes);
         if drafts.files.len() == known {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use drover_git::{Mirror, Oid};
 use drover_loop::Mode;
 use drover_model::{
-    Change, Digests, Drift, Enforcement, Epoch, FieldClass, Group, GroupName, GroupPhase, GroupUid,
-    Hold, MemberId, Numbers, Outcome, PolicyHold, ProviderType, Readings, RecordedGroup,
-    RecordedProvider, RecordedQuorum, Revision, Timestamp, Value, Verdict,
+    Change, Difference, Digests, Drift, Enforcement, Epoch, FieldClass, Group, GroupName,
+    GroupPhase, GroupUid, Hold, MemberId, Numbers, Outcome, PolicyHold, ProviderType, Readings,
+    RecordedGroup, RecordedProvider, RecordedQuorum, Revision, Timestamp, Value, Verdict,
 };
 use drover_plan::{ChangeInput, change, change_of_document};
 use drover_policy::{EarlyFacts, GroupFacts, GroupSummary, PolicySet, SourceFacts};
@@ -362,15 +362,8 @@ fn compare(
     fields.extend(kept_otherwise(base.located(name), head.located(name)));
     let drift = made.as_ref().map(|(group, made)| {
         let to = (&made.digests, &group.spec.template);
-        let early = EarlyFacts {
-            signals: BTreeMap::new(),
-            differences: drover_plan::differences([], &recorded, to, &made.classes),
-        };
-        let facts = GroupFacts {
-            early: Some(&early),
-            ..facts(group)
-        };
-        head.policies.decide_early(&facts).drift
+        let differences = drover_plan::differences([], &recorded, to, &made.classes);
+        drift_of(head, &facts(group), differences)
     });
     let drift = drift.unwrap_or_default();
     let input = ChangeInput {
@@ -381,13 +374,8 @@ fn compare(
         drift: &drift,
     };
     let found = change(&input).or_else(|| {
-        let (before, after) = base.group(name).zip(to)?;
-        let same = before.labels == after.labels && after.spec.is_kept_as(&before.spec);
-        let text = || head.located(name).map(|located| &located.text);
-        (!same)
-            .then(text)
-            .flatten()
-            .and_then(|text| change_of_document(&input, text))
+        let text = kept_by(base.group(name)?, head.located(name)?)?;
+        change_of_document(&input, text)
     });
     let mut view = PlanView {
         group: name.to_string(),
@@ -415,6 +403,26 @@ fn compare(
         judge(&mut view, &[&base.policies, &head.policies], &facts, found);
     }
     Ok(view)
+}
+
+/// Returns what policies make of what differs between templates.
+fn drift_of(head: &End, facts: &GroupFacts<'_>, differences: Vec<Difference>) -> Drift {
+    let early = EarlyFacts {
+        signals: BTreeMap::new(),
+        differences,
+    };
+    let facts = GroupFacts {
+        early: Some(&early),
+        ..*facts
+    };
+    head.policies.decide_early(&facts).drift
+}
+
+/// Returns the text of a document by which a group is kept in another way than before. None: in the same.
+fn kept_by<'a>(before: &Group, after: &'a Located<Arc<Group>>) -> Option<&'a str> {
+    let group = &after.value;
+    let same = before.labels == group.labels && group.spec.is_kept_as(&before.spec);
+    (!same).then_some(&*after.text)
 }
 
 /// Takes up which life of the group it is, by its recorded state, and the size that a policy chose. Returns

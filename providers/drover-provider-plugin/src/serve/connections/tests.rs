@@ -19,7 +19,7 @@ use super::super::{Answered, Served, ServedSocket, Service};
 use super::{Limits, serve};
 
 /// Longer than any test.
-const NEVER: Duration = Duration::from_secs(3600);
+const NEVER: Duration = Duration::from_hours(1);
 
 /// Far more than a socket takes that nobody reads.
 const MUCH: usize = 2 << 20;
