@@ -410,7 +410,11 @@ async fn another_template_refreshes_and_has_happened_when_every_machine_has_it()
 
 #[tokio::test]
 async fn a_refresh_that_failed_is_told_and_the_next_change_begins_another() {
-    let fake = Fake::start(FakeSettings::default());
+    // Slow enough that no answer comes within no time, which is what the last question has.
+    let fake = Fake::start(FakeSettings {
+        latency: Duration::from_millis(20),
+        ..FakeSettings::default()
+    });
     let provider = open(&fake.endpoint());
     let (asked, handle) = make(&*provider, &[]).await;
     fake.world().refreshes_wait = true;
