@@ -8,24 +8,11 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use crate::signed::RULE;
 use crate::support::{IDLE, PROVIDER, Ran, Sandbox, group};
 
 const WEB: &str = "groups/web.yaml";
 const STATE: &str = "refs/heads/drover/state";
-
-/// A rule that people must approve what goes beyond.
-const RULE: &str = "apiVersion: drover/v1alpha1
-kind: Policy
-metadata: {name: small}
-spec:
-  on: approve
-  rules: [{expression: 'change.toSize <= 1', message: more than one}]
----
-apiVersion: drover/v1alpha1
-kind: Binding
-metadata: {name: small}
-spec: {policy: small, selector: {}, enforcement: requireApproval, approvals: {count: 1}}
-";
 
 /// A repository whose agent, which signs, made an instance, and a second one when tom had approved that.
 fn approved() -> Sandbox {

@@ -213,7 +213,7 @@ fn what_nobody_signed_is_not_acted_on_and_the_last_signed_commit_stays_in_force(
 }
 
 /// A rule that people must approve what goes beyond.
-const RULE: &str = "apiVersion: drover/v1alpha1
+pub(crate) const RULE: &str = "apiVersion: drover/v1alpha1
 kind: Policy
 metadata: {name: small}
 spec:

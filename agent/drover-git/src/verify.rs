@@ -25,13 +25,15 @@ pub struct Trust {
     pub gnupg_home: Option<PathBuf>,
 }
 
-/// What a commit's signature is over, and the signature.
-pub(crate) struct CommitSignature {
+/// What the signature of a commit or a tag is over, and the signature.
+pub(crate) struct Signed {
+    /// What it is, for people.
+    what: String,
     pub(crate) content: Vec<u8>,
     /// Empty: it is not signed.
     pub(crate) armoured: String,
-    /// When it was committed.
-    pub(crate) at: Timestamp,
+    /// When it was made.
+    at: Timestamp,
 }
 
 /// Whose signatures on a branch of recorded state count: the key that signs there now, whatever else its keyring
@@ -44,14 +46,6 @@ pub struct StateTrust {
     pub others: Trust,
 }
 
-/// A commit without its signature, the signature, and when it was made.
-struct Signed {
-    what: String,
-    content: Vec<u8>,
-    signature: String,
-    at: Timestamp,
-}
-
 impl Mirror {
     /// Checks the signature of a commit.
     ///
@@ -60,7 +54,7 @@ impl Mirror {
     /// [`GitError::Unverified`] when it does not count, [`GitError::Signers`] or [`GitError::Gpg`]
     /// when it cannot be checked.
     pub fn verify_commit(&self, id: Oid, trust: &Trust) -> Result<SignedBy, GitError> {
-        let signed = self.signed(id)?;
+        let signed = self.signature_of(id)?;
         check(&signed, trust, None)
     }
 
@@ -70,26 +64,12 @@ impl Mirror {
     ///
     /// As [`Mirror::verify_commit`].
     pub fn verify_state_commit(&self, id: Oid, trust: &StateTrust) -> Result<SignedBy, GitError> {
-        let signed = self.signed(id)?;
+        let signed = self.signature_of(id)?;
         check(&signed, &trust.others, trust.own.as_deref())
     }
 
-    fn signed(&self, id: Oid) -> Result<Signed, GitError> {
-        let CommitSignature {
-            content,
-            armoured,
-            at,
-        } = self.signature_of(id)?;
-        Ok(Signed {
-            what: format!("commit {}", id.short()),
-            content,
-            signature: armoured,
-            at,
-        })
-    }
-
     /// Returns the signature of a commit, not checked.
-    pub(crate) fn signature_of(&self, id: Oid) -> Result<CommitSignature, GitError> {
+    pub(crate) fn signature_of(&self, id: Oid) -> Result<Signed, GitError> {
         self.with_repository(|repository| {
             let commit = find_commit(repository, id)?;
             let at = seconds(commit.time().seconds());
@@ -101,7 +81,8 @@ impl Mirror {
                     return Err(GitError::local(attempted, error));
                 }
             };
-            Ok(CommitSignature {
+            Ok(Signed {
+                what: format!("commit {}", id.short()),
                 content,
                 armoured: String::from_utf8_lossy(&armoured).into_owned(),
                 at,
@@ -167,7 +148,7 @@ impl Mirror {
         let signed = Signed {
             what: what.clone(),
             content: content.as_bytes().to_vec(),
-            signature: signature.to_owned(),
+            armoured: signature.to_owned(),
             at: seconds(tagged.unwrap_or_default()),
         };
         check(&signed, trust, None)
@@ -184,7 +165,7 @@ fn check(signed: &Signed, trust: &Trust, own: Option<&CommitKey>) -> Result<Sign
         what: signed.what.clone(),
         source,
     };
-    let signature = signed.signature.trim();
+    let signature = signed.armoured.trim();
     if signature.is_empty() {
         return Err(refused(SignatureError::Missing));
     }

@@ -368,7 +368,7 @@ fn change_of_document(
 ) -> Option<Change> {
     let group = &candidate.group;
     let in_force = input.accepted?;
-    if group.labels == in_force.labels && group.spec.is_kept_as(&in_force.spec) {
+    if group.is_kept_as(in_force) {
         return None;
     }
     let input = change_input(input, group, drift);

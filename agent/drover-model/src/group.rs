@@ -137,6 +137,17 @@ pub struct Group {
     pub spec: GroupSpec,
 }
 
+impl Group {
+    /// Returns whether a group is kept in the same way by both documents, and by the same policies; suspensions aside.
+    pub fn is_kept_as(&self, other: &Self) -> bool {
+        let kept = |group: &Self| GroupSpec {
+            suspend: Vec::new(),
+            ..group.spec.clone()
+        };
+        self.labels == other.labels && kept(self) == kept(other)
+    }
+}
+
 /// What should exist. Every default is filled in; only [`Template`] stays as written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupSpec {
@@ -184,17 +195,6 @@ pub struct GroupSpec {
     pub suspend: Vec<Suspend>,
     /// What removing the document does.
     pub deletion: Deletion,
-}
-
-impl GroupSpec {
-    /// Returns whether a group is kept in the same way by both, suspensions aside.
-    pub fn is_kept_as(&self, other: &Self) -> bool {
-        let kept = |spec: &Self| Self {
-            suspend: Vec::new(),
-            ..spec.clone()
-        };
-        kept(self) == kept(other)
-    }
 }
 
 /// Bounds of a size, both inclusive.

@@ -98,8 +98,7 @@ pub(crate) fn invalid(message: impl Into<String>) -> ProviderError {
 pub(crate) fn checked(schema: &ObjectSchema, value: &Value) -> Result<(), ProviderError> {
     match schema.check(value).first() {
         None => Ok(()),
-        Some(mistake) if mistake.path.is_empty() => Err(invalid(mistake.message.clone())),
-        Some(mistake) => Err(invalid(format!("{}: {}", mistake.path, mistake.message))),
+        Some(mistake) => Err(invalid(mistake.to_string())),
     }
 }
 

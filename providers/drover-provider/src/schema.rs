@@ -2,6 +2,7 @@
 //! published JSON Schema and the class of each field follow.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use drover_model::{FieldClass, SecretRef, Value};
@@ -84,6 +85,15 @@ pub struct Mistake {
     pub message: String,
     /// A name that was probably meant.
     pub suggestion: Option<String>,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
+    }
 }
 
 impl ObjectSchema {

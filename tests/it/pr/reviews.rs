@@ -1,23 +1,10 @@
 //! Reviews on the Git host as approvals: of the right commit, by those whom the agent's file names, and nobody else.
 
+use crate::signed::RULE;
 use crate::support::{Agent, IDLE, PATIENCE, PROVIDER, Sandbox, group, holds, wait_until};
 
 use super::double::{Double, Kind, Reviewed};
 use super::{KINDS, TOKEN, WEB};
-
-const RULE: &str = "\
-apiVersion: drover/v1alpha1
-kind: Policy
-metadata: {name: small}
-spec:
-  on: approve
-  rules: [{expression: 'change.toSize <= 1', message: more than one}]
----
-apiVersion: drover/v1alpha1
-kind: Binding
-metadata: {name: small}
-spec: {policy: small, selector: {}, enforcement: requireApproval, approvals: {count: 1}}
-";
 
 /// A fleet whose agent counts reviews, and a merged pull request that asks for one.
 struct Fleet {

@@ -269,19 +269,20 @@ async fn a_group_whose_record_names_a_provider_waits_for_it_across_restarts_unti
         world.passes(5).await;
         assert_eq!(made(&world), 0);
         *switch.lock().unwrap() = Mood::Well;
-        let now = world.clock.now();
-        let far_world = world.factory.world(&ProviderName::parse("far").unwrap());
-        for handle in far(&world, "web") {
-            far_world
-                .as_ref()
-                .unwrap()
-                .lock()
-                .unwrap()
-                .vanish(&handle, now);
-        }
+        vanish(&world);
         world.pass().await;
         world.converge().await;
         assert_eq!(made(&world), 3);
+    }
+}
+
+/// Lets all of `web` that is in `far` be gone.
+fn vanish(world: &World) {
+    let now = world.clock.now();
+    let far_world = world.factory.world(&ProviderName::parse("far").unwrap());
+    let far_world = far_world.unwrap();
+    for handle in far(world, "web") {
+        far_world.lock().unwrap().vanish(&handle, now);
     }
 }
 
@@ -290,16 +291,7 @@ async fn a_group_goes_on_when_the_provider_that_it_left_turns_out_to_be_empty() 
     let (mut world, switch) = moved(Mood::Refused).await;
     world.passes(3).await;
     assert_eq!(made(&world), 0);
-    let now = world.clock.now();
-    let far_world = world.factory.world(&ProviderName::parse("far").unwrap());
-    for handle in far(&world, "web") {
-        far_world
-            .as_ref()
-            .unwrap()
-            .lock()
-            .unwrap()
-            .vanish(&handle, now);
-    }
+    vanish(&world);
     *switch.lock().unwrap() = Mood::Well;
     world.pass().await;
     world.converge().await;

@@ -120,12 +120,8 @@ fn dry(settings: &Settings) -> CommandResult<Vec<PlanView>> {
         return Err(CommandError::new("no document is valid").hint("see `drover validate`"));
     }
     let mut plans = plan_view::of_status(&status);
-    for plan in &mut plans {
-        let group = status
-            .groups
-            .iter()
-            .find(|(name, _)| name.as_str() == plan.group);
-        let unseen = group.is_some_and(|(_, group)| group.recorded.uid.as_str() == UNDRAWN);
+    for (plan, group) in plans.iter_mut().zip(status.groups.values()) {
+        let unseen = group.recorded.uid.as_str() == UNDRAWN;
         if let Some(change) = plan.change.as_mut().filter(|_| unseen) {
             change.id = None;
         }
@@ -420,9 +416,7 @@ fn drift_of(head: &End, facts: &GroupFacts<'_>, differences: Vec<Difference>) ->
 
 /// Returns the text of a document by which a group is kept in another way than before. None: in the same.
 fn kept_by<'a>(before: &Group, after: &'a Located<Arc<Group>>) -> Option<&'a str> {
-    let group = &after.value;
-    let same = before.labels == group.labels && group.spec.is_kept_as(&before.spec);
-    (!same).then_some(&*after.text)
+    (!after.value.is_kept_as(before)).then_some(&*after.text)
 }
 
 /// Takes up which life of the group it is, by its recorded state, and the size that a policy chose. Returns

@@ -158,13 +158,7 @@ impl InstanceService {
         let mistakes = self.provider.manifest().properties.check(&value);
         match mistakes.first() {
             None => Ok(value),
-            Some(mistake) => {
-                let message = match mistake.path.as_str() {
-                    "" => mistake.message.clone(),
-                    path => format!("{path}: {}", mistake.message),
-                };
-                Err(Failure::of(&crate::spec::invalid(message)))
-            }
+            Some(mistake) => Err(Failure::of(&crate::spec::invalid(mistake.to_string()))),
         }
     }
 
@@ -371,10 +365,8 @@ impl InstanceService {
             return Err(Failure::plain(words));
         }
         let records = self.described(&wanted).await?;
-        let shown = records.into_iter().filter(|(_, record)| {
-            let mut wanted = wanted.iter();
-            wanted.all(|(name, value)| record.tags.get(name) == Some(value))
-        });
+        let records = records.into_iter();
+        let shown = records.filter(|(_, record)| has_all(&record.tags, &wanted));
         written(&Descriptions {
             r#type: "",
             descriptions: shown
@@ -422,6 +414,12 @@ impl InstanceService {
         }
         Ok(records)
     }
+}
+
+/// Returns whether the wanted tags are among these.
+fn has_all(tags: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
+    let mut wanted = wanted.iter();
+    wanted.all(|(name, value)| tags.get(name) == Some(value))
 }
 
 /// Returns whether a phase is one of what InfraKit takes for an instance. What ends, or has ended, is none: only

@@ -74,14 +74,8 @@ fn tryable(
     let Some(mistake) = mistakes.unwrap_or_default().into_iter().next() else {
         return Ok(());
     };
-    let place = match mistake.path.as_str() {
-        "" => String::new(),
-        path => format!("{path}: "),
-    };
-    let message = format!(
-        "the plugin takes no such properties, so nothing can be tried: {place}{}",
-        mistake.message
-    );
+    let message =
+        format!("the plugin takes no such properties, so nothing can be tried: {mistake}");
     Err(CommandError::usage(message).hint(PROPERTIES_HINT))
 }
 

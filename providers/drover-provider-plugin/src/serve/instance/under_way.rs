@@ -8,6 +8,8 @@ use std::time::Duration;
 use drover_model::Token;
 use tokio::sync::watch;
 
+use super::has_all;
+
 /// How long a description waits for what is being made: InfraKit's clients wait for 15 seconds.
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -53,13 +55,9 @@ impl UnderWay {
     ///
     /// How many of them are still being made.
     pub(super) async fn wait(&self, wanted: &BTreeMap<String, String>) -> Result<(), usize> {
-        let has_all = |entry: &&Entry| {
-            let mut wanted = wanted.iter();
-            wanted.all(|(name, value)| entry.tags.get(name) == Some(value))
-        };
         let now: Vec<_> = {
             let all = self.lock();
-            let now = all.values().filter(has_all);
+            let now = all.values().filter(|entry| has_all(&entry.tags, wanted));
             now.map(|entry| entry.ends.clone()).collect()
         };
         let deadline = tokio::time::Instant::now() + WAIT;
