@@ -26,7 +26,7 @@ use crate::incoming::{Incoming, PackLimits, SizeOf};
 use crate::oid::Oid;
 use crate::refs::{PRIVATE_PREFIX, RemoteRefs};
 use crate::session::{Carrier, Session};
-use crate::ssh::{Purpose, Ssh};
+use crate::ssh::{Lines, Purpose, Ssh};
 use crate::update::{self, PushOutcome};
 use crate::url::SourceUrl;
 
@@ -56,6 +56,8 @@ struct Worker {
     client: Option<BuiltClient>,
     /// The one that pushes, where that shows a certificate of its own: connections are shared otherwise.
     write_client: Option<BuiltClient>,
+    /// Connections over ssh that wait for the next conversation of the pass.
+    lines: Lines,
 }
 
 /// A client, and what it was built from: when that changes it is built anew.
@@ -83,10 +85,9 @@ impl Remote {
                     stopping: for_worker,
                     client: None,
                     write_client: None,
+                    lines: Lines::default(),
                 };
-                for job in queue {
-                    job(&mut worker);
-                }
+                worker.serve(&queue);
             })
             .map_err(|source| GitError::Io { path, source })?;
         Ok(Self {
@@ -239,6 +240,23 @@ impl Drop for Remote {
 }
 
 impl Worker {
+    /// Runs conversations until nobody can ask for one any more.
+    fn serve(&mut self, queue: &mpsc::Receiver<Job>) {
+        loop {
+            let next = match self.lines.idle_for() {
+                Some(idle) => queue.recv_timeout(idle),
+                None => queue
+                    .recv()
+                    .map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+            };
+            match next {
+                Ok(job) => job(self),
+                Err(mpsc::RecvTimeoutError::Timeout) => self.lines.tidy(),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
     fn session(
         &mut self,
         place: &SourceUrl,
@@ -265,6 +283,7 @@ impl Worker {
                 place: ssh.clone(),
                 options: options.ssh.clone(),
                 purpose,
+                lines: self.lines.clone(),
             }),
             (None, None, Some(place)) => Carrier::Daemon(place.clone()),
             (None, None, None) => {

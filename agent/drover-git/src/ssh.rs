@@ -1,5 +1,6 @@
 //! Git over ssh, as a subtransport of libgit2: a channel of russh, on which the other side runs
-//! `git-upload-pack` or `git-receive-pack`. Strict about host keys, and every step has a limit.
+//! `git-upload-pack` or `git-receive-pack`. Strict about host keys, and every step has a limit. The connection is kept for
+//! the next conversation of the pass.
 
 use std::io::{self, Read, Write};
 use std::rc::Rc;
@@ -7,19 +8,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream};
-use russh::client::{Handle, Msg};
+use russh::client::Msg;
 use russh::{Channel, ChannelMsg};
 use tokio::runtime::Runtime;
 
 use crate::error::{Cause, GitError};
 use crate::session::{Carrier, Session, current};
-use crate::ssh_options::SshOptions;
+use crate::ssh_options::{SshIdentity, SshOptions};
 use crate::url::SshPlace;
 
 mod connect;
 mod host;
+mod line;
 
-use host::Client;
+use line::{Begun, Line};
+
+pub(crate) use line::Lines;
 
 /// What is kept of what the other side's program complains about.
 const COMPLAINT_BYTES_MAX: usize = 2 << 10;
@@ -34,6 +38,8 @@ pub(crate) struct Ssh {
     pub(crate) options: SshOptions,
     /// Whether the conversation is to write.
     pub(crate) purpose: Purpose,
+    /// The connections that wait for a conversation.
+    pub(crate) lines: Lines,
 }
 
 /// What a conversation is for: reading and writing may have credentials of their own.
@@ -46,6 +52,14 @@ pub(crate) enum Purpose {
 impl Ssh {
     pub(crate) fn url(&self) -> String {
         self.place.to_string()
+    }
+
+    /// Returns the key to show.
+    fn identity(&self) -> Option<&SshIdentity> {
+        match self.purpose {
+            Purpose::Read => self.options.identity.as_ref(),
+            Purpose::Write => self.options.for_writing(),
+        }
     }
 }
 
@@ -80,10 +94,14 @@ impl SmartSubtransport for SshTransport {
 
 /// The channel to a program at the other end, read and written from one thread.
 struct Stream {
-    // Dropped in this order: the runtime drives the other two.
     channel: Channel<Msg>,
-    _handle: Handle<Client>,
-    runtime: Runtime,
+    /// The connection under the channel. None: a step failed, and nothing is known of it any more.
+    line: Option<Line>,
+    /// Where it is kept afterwards.
+    lines: Lines,
+    program: &'static str,
+    /// Whether the connection has served another conversation: it may have had enough of them.
+    kept: bool,
     /// What has arrived and was not read yet.
     arrived: Bytes,
     /// What the program wrote to its standard error.
@@ -94,42 +112,65 @@ struct Stream {
 }
 
 impl Stream {
-    fn open(session: &Rc<Session>, program: &str) -> Result<Self, GitError> {
-        let Carrier::Ssh(ssh) = session.carrier() else {
-            return Err(session.protocol("the transport of another scheme was asked"));
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|source| GitError::Unreachable {
-                url: session.url(),
-                source: Cause(source.to_string()),
-            })?;
-        let (handle, channel) = runtime.block_on(connect::open(session, ssh, program))?;
-        Ok(Self {
+    fn open(session: &Rc<Session>, program: &'static str) -> Result<Self, GitError> {
+        let ssh = carrier(session)?;
+        let begun = line::begin(session, ssh, program)?;
+        Ok(Self::of(begun, ssh.lines.clone(), program))
+    }
+
+    fn of(begun: Begun, lines: Lines, program: &'static str) -> Self {
+        let Begun {
             channel,
-            _handle: handle,
-            runtime,
+            line,
+            kept,
+        } = begun;
+        Self {
+            channel,
+            line: Some(line),
+            lines,
+            program,
+            kept,
             arrived: Bytes::new(),
             complaint: Vec::new(),
             spoke: false,
             ended: false,
-        })
+        }
+    }
+
+    /// Begins again on a connection of its own: some hosts take one program for each and say nothing more. Nothing was said
+    /// to it yet, as the program speaks first.
+    fn begin_anew(&mut self, session: &Rc<Session>) -> Result<(), GitError> {
+        let begun = line::anew(session, carrier(session)?, self.program)?;
+        // The old connection is not waited for, nor kept in its place.
+        self.line = None;
+        *self = Self::of(begun, self.lines.clone(), self.program);
+        Ok(())
+    }
+
+    /// Waits for the next thing that the host says.
+    fn next(&mut self, session: &Session) -> Result<Option<ChannelMsg>, GitError> {
+        let Some(line) = &self.line else {
+            return Ok(None);
+        };
+        within(session, &line.runtime, self.channel.wait())
     }
 
     /// Waits for the next bytes of the program's output; none at its end.
-    fn receive(&mut self, session: &Session) -> Result<(), GitError> {
+    fn receive(&mut self, session: &Rc<Session>) -> Result<(), GitError> {
         while self.arrived.is_empty() && !self.ended {
-            let message = within(session, &self.runtime, self.channel.wait())?;
-            match message {
+            match self.next(session)? {
                 Some(ChannelMsg::Data { data }) => {
                     session.count_received(data.len())?;
                     self.spoke = true;
                     self.arrived = data;
                 }
                 Some(ChannelMsg::ExtendedData { data, .. }) => self.keep(&data),
+                Some(ChannelMsg::Failure) if self.kept => self.begin_anew(session)?,
                 Some(ChannelMsg::Failure) => {
                     return Err(session.protocol("the host runs no programs for this key"));
+                }
+                Some(ChannelMsg::Close) | None if self.kept && !self.spoke => {
+                    self.begin_anew(session)?;
                 }
                 Some(ChannelMsg::Close) | None => self.ended = true,
                 // The exit status comes before the close, and the output may end before either.
@@ -172,6 +213,15 @@ impl Stream {
     }
 }
 
+fn carrier(session: &Session) -> Result<&Ssh, GitError> {
+    match session.carrier() {
+        Carrier::Ssh(ssh) => Ok(ssh),
+        Carrier::Http(_) | Carrier::Daemon(_) => {
+            Err(session.protocol("the transport of another scheme was asked"))
+        }
+    }
+}
+
 /// Waits within the limit of a step and what is left of the operation.
 pub(crate) fn within<T>(
     session: &Session,
@@ -196,8 +246,10 @@ pub(crate) fn within<T>(
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let session = current().map_err(|error| io::Error::other(error.message().to_owned()))?;
-        self.receive(&session)
-            .map_err(|failure| session.fail_io(failure))?;
+        self.receive(&session).map_err(|failure| {
+            self.line = None;
+            session.fail_io(failure)
+        })?;
         let count = buffer.len().min(self.arrived.len());
         buffer[..count].copy_from_slice(&self.arrived.split_to(count));
         session
@@ -211,14 +263,20 @@ impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let session = current().map_err(|error| io::Error::other(error.message().to_owned()))?;
         session.said(bytes);
-        let sent = within(&session, &self.runtime, self.channel.data(bytes));
         let broken = |error: russh::Error| GitError::Unreachable {
             url: session.url(),
             source: Cause(format!("the connection broke while writing: {error}")),
         };
+        let Some(line) = &self.line else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let sent = within(&session, &line.runtime, self.channel.data(bytes));
         match sent.and_then(|sent| sent.map_err(broken)) {
             Ok(()) => Ok(bytes.len()),
-            Err(failure) => Err(session.fail_io(failure)),
+            Err(failure) => {
+                self.line = None;
+                Err(session.fail_io(failure))
+            }
         }
     }
 
@@ -229,17 +287,24 @@ impl Write for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if self.ended {
+        let Some(line) = self.line.take() else {
             return;
-        }
-        let channel = &mut self.channel;
-        let farewell = async {
-            // A broken connection needs none.
-            let _ = channel.eof().await;
-            while channel.wait().await.is_some() {}
         };
-        let _ = self
-            .runtime
-            .block_on(async { tokio::time::timeout(FAREWELL, farewell).await });
+        let mut over = self.ended;
+        if !over {
+            let channel = &mut self.channel;
+            let farewell = async {
+                // A broken connection needs none.
+                let _ = channel.eof().await;
+                while channel.wait().await.is_some() {}
+            };
+            over = line
+                .runtime
+                .block_on(async { tokio::time::timeout(FAREWELL, farewell).await })
+                .is_ok();
+        }
+        if over {
+            self.lines.keep(line);
+        }
     }
 }

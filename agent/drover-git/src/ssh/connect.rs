@@ -11,8 +11,8 @@ use russh::keys::{Algorithm, HashAlg, PrivateKeyWithHashAlg};
 use russh::{Channel, Preferred};
 use tokio::net::TcpStream;
 
+use super::Ssh;
 use super::host::Client;
-use super::{Purpose, Ssh};
 use crate::error::{Cause, GitError};
 use crate::known_hosts::{HostKeyError, KnownHosts, described};
 use crate::private_key::{LogIn, SecretKey};
@@ -29,15 +29,15 @@ type Opened = (Handle<Client>, Channel<Msg>);
 
 /// Connects and starts `program` on the repository, each step within the session's limits.
 pub(super) async fn open(session: &Session, ssh: &Ssh, program: &str) -> Result<Opened, GitError> {
-    let identity = match ssh.purpose {
-        Purpose::Read => ssh.options.identity.as_ref(),
-        Purpose::Write => ssh.options.for_writing(),
-    };
     let refusal = Arc::default();
     let mut handle = limited(session, greet(session, ssh, Arc::clone(&refusal)))
         .await
         .map_err(|error| refused_host(session, &refusal).unwrap_or(error))?;
-    limited(session, authenticate(session, ssh, identity, &mut handle)).await?;
+    limited(
+        session,
+        authenticate(session, ssh, ssh.identity(), &mut handle),
+    )
+    .await?;
     let channel = limited(session, start(session, ssh, program, &handle)).await?;
     Ok((handle, channel))
 }
@@ -237,7 +237,8 @@ async fn with_agent(
     Ok(Some(tried.join(", ")))
 }
 
-async fn start(
+/// Starts `program` on the repository, on a connection that was let in.
+pub(super) async fn start(
     session: &Session,
     ssh: &Ssh,
     program: &str,

@@ -113,6 +113,57 @@ fn a_key_that_may_write_fetches_and_pushes() {
 }
 
 #[test]
+fn a_pass_is_one_connection() {
+    let fleet = Fleet::start();
+    let key = fleet.server.client("writer", Access::Write);
+    let mirror = fleet.mirror(fleet.options(&key));
+    assert_eq!(fetched(&mirror), b"size: 3\n");
+    assert_eq!(push(&mirror, "size: 5\n").unwrap(), PushOutcome::Done);
+    assert_eq!(fetched(&mirror), b"size: 5\n");
+    assert_eq!(fleet.server.admitted(), 1);
+}
+
+#[test]
+fn a_connection_serves_the_key_that_it_was_made_with_alone() {
+    let fleet = Fleet::start();
+    let key = fleet.server.client("reader", Access::Read);
+    let mut options = fleet.options(&key);
+    let own = fleet.server.client("writer", Access::Write);
+    options.ssh.write_identity = Some(key_file(&own));
+    let mirror = fleet.mirror(options);
+    assert_eq!(fetched(&mirror), b"size: 3\n");
+    assert_eq!(push(&mirror, "size: 5\n").unwrap(), PushOutcome::Done);
+    assert_eq!(push(&mirror, "size: 6\n").unwrap(), PushOutcome::Done);
+    assert_eq!(fleet.server.admitted(), 2);
+    // A rotated key is shown at once.
+    fleet.server.client("reader", Access::Read);
+    assert_eq!(fetched(&mirror), b"size: 6\n");
+    assert_eq!(fleet.server.admitted(), 3);
+}
+
+#[test]
+fn a_host_that_takes_one_program_for_each_connection_gets_several() {
+    let fleet = Fleet::start_with("MaxSessions 1\n");
+    let key = fleet.server.client("once", Access::Once);
+    let mirror = fleet.mirror(fleet.options(&key));
+    assert_eq!(fetched(&mirror), b"size: 3\n");
+    assert_eq!(push(&mirror, "size: 5\n").unwrap(), PushOutcome::Done);
+    assert_eq!(fetched(&mirror), b"size: 5\n");
+    assert!(fleet.server.admitted() > 4, "{}", fleet.server.admitted());
+}
+
+#[test]
+fn a_connection_that_broke_meanwhile_is_replaced() {
+    let mut fleet = Fleet::start();
+    let key = fleet.server.client("writer", Access::Write);
+    let mirror = fleet.mirror(fleet.options(&key));
+    assert_eq!(fetched(&mirror), b"size: 3\n");
+    fleet.server.restart();
+    assert_eq!(push(&mirror, "size: 5\n").unwrap(), PushOutcome::Done);
+    assert_eq!(fleet.server.admitted(), 1);
+}
+
+#[test]
 fn two_state_branches_over_ssh_lose_nothing() {
     let fleet = Fleet::start();
     let key = fleet.server.client("writer", Access::Write);
@@ -405,10 +456,11 @@ fn an_agent_shows_its_keys_one_after_the_other() {
     options.ssh.identity = Some(SshIdentity::Agent {
         socket: agent.socket.clone(),
     });
-    let mirror = fleet.mirror(options);
+    let mirror = fleet.mirror(options.clone());
     assert_eq!(push(&mirror, "size: 4\n").unwrap(), PushOutcome::Done);
     drop(agent);
-    let error = mirror.list().unwrap_err();
+    // The first one's connection is still there.
+    let error = fleet.mirror(options).list().unwrap_err();
     assert!(matches!(error, GitError::SshKey { .. }), "{error:?}");
 }
 

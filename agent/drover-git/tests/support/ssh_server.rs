@@ -23,6 +23,8 @@ pub(crate) enum Access {
     Read,
     /// It gets in, and then nobody says anything.
     Stalled,
+    /// Anything, but one program for each connection; nothing is said to a second one.
+    Once,
     /// It gets so many bytes, and then nothing.
     StallsAfter(usize),
     /// It gets so many bytes, and then one a second.
@@ -82,6 +84,12 @@ impl SshServer {
         format!("ssh://{user}@127.0.0.1:{port}{}", repository.display())
     }
 
+    /// Returns how many connections were let in since the start.
+    pub(crate) fn admitted(&self) -> usize {
+        let log = fs::read_to_string(self.folder.join("sshd.log")).unwrap();
+        log.matches("Accepted publickey").count()
+    }
+
     /// Makes a key pair without a passphrase and returns the private key's file.
     pub(crate) fn make_key(&self, name: &str) -> PathBuf {
         self.make_key_of(name, &["-t", "ed25519", "-N", ""])
@@ -127,6 +135,12 @@ impl SshServer {
                     "command=\"sh {}\" ",
                     self.script("serve-nothing.sh", script)
                 )
+            }
+            Access::Once => {
+                let script = "#!/bin/sh\nserved=\"$0-$(echo \"$SSH_CONNECTION\" | tr ' ' -)\"\n\
+                    [ -e \"$served\" ] && exit 0\n: >\"$served\"\n\
+                    exec git shell -c \"$SSH_ORIGINAL_COMMAND\"\n";
+                format!("command=\"sh {}\" ", self.script("serve-once.sh", script))
             }
             Access::StallsAfter(bytes) => self.slow(bytes, "exec cat >/dev/null <&3"),
             Access::DripsAfter(bytes) => {
@@ -217,12 +231,46 @@ impl SshServer {
         }
     }
 
+    /// Restarts at the same address with the same host key. Connections break.
+    pub(crate) fn restart(&mut self) {
+        self.stop();
+        self.run("");
+    }
+
+    /// Ends the server with all its connections: each is a process of its own, which would outlive it.
     fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
+            for served in descendants(process.id()) {
+                let _ = Command::new("kill")
+                    .args(["-KILL", &served.to_string()])
+                    .stderr(Stdio::null())
+                    .status();
+            }
             let _ = process.kill();
             let _ = process.wait();
         }
     }
+}
+
+/// Returns the processes that a process has started, and theirs.
+fn descendants(process: u32) -> Vec<u32> {
+    let folders = fs::read_dir("/proc").unwrap().flatten();
+    let family: Vec<(u32, u32)> = folders
+        .filter_map(|folder| {
+            let child = folder.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(folder.path().join("stat")).ok()?;
+            let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
+            Some((child, parent.parse().ok()?))
+        })
+        .collect();
+    let mut found = vec![process];
+    let mut seen = 0;
+    while let Some(parent) = found.get(seen).copied() {
+        seen += 1;
+        let children = family.iter().filter(|(_, of)| *of == parent);
+        found.extend(children.map(|(child, _)| *child));
+    }
+    found.split_off(1)
 }
 
 impl Drop for SshServer {
