@@ -248,7 +248,8 @@ fn a_bad_push_changes_nothing_and_is_described() {
     sandbox
         .with_config(&["describe", "web"])
         .exits(0)
-        .prints("the last good one stays in force");
+        .prints("the last good one stays in force")
+        .prints("did you mean `size`? (and 1 more mistake)");
     assert_eq!(sandbox.processes(), before);
     sandbox.push("mended", &[(WEB, &group("web", 2, IDLE, ""))]);
     sandbox.wait_for("web", "the release", |group| {
@@ -417,6 +418,19 @@ fn a_second_agent_on_the_same_data_folder_refuses() {
     let ran = sandbox.with_config(&["run", "--once"]).exits(1);
     ran.says("is in use by")
         .says("hint: one agent per data folder");
+}
+
+#[test]
+fn a_second_agent_of_the_same_name_on_this_machine_refuses() {
+    let sandbox = sandbox(1);
+    let _agent = sandbox.agent();
+    sandbox.wait_converged("web", 1);
+    let other = sandbox.path("other").display().to_string();
+    let ran = sandbox.with_config(&["run", "--once", "--data-dir", &other]);
+    ran.exits(1)
+        .prints("EpochConflict")
+        .prints("give this agent a name of its own");
+    assert_eq!(sandbox.processes().len(), 1);
 }
 
 #[test]

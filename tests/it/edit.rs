@@ -87,6 +87,23 @@ fn suspending_and_resuming_restores_the_file_and_stops_the_agent_in_between() {
         holds(group).contains(&"Suspended".to_owned())
     });
     assert_eq!(sandbox.processes().len(), 2);
+    // Also where nothing is in its way yet, people see that it is.
+    let described = sandbox.with_config(&["describe", "web"]).exits(0).stdout;
+    let line = described
+        .lines()
+        .find(|line| line.starts_with("Suspended:"));
+    let line = line.unwrap_or_else(|| panic!("{described}"));
+    assert!(
+        line.contains("scale until ") && line.ends_with("Z: INC-9"),
+        "{line}"
+    );
+    let wide = sandbox.with_config(&["get", "groups", "-o", "wide"]).stdout;
+    assert!(
+        wide.contains("SUSPENDED") && wide.contains("scale"),
+        "{wide}"
+    );
+    let status = sandbox.with_config(&["rollout", "status", "web"]).stdout;
+    assert!(status.starts_with("web: held: Suspended: "), "{status}");
     sandbox
         .with_config(&["resume", "web"])
         .exits(0)

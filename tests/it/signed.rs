@@ -227,6 +227,31 @@ spec: {policy: small, selector: {}, enforcement: requireApproval, approvals: {co
 ";
 
 #[test]
+fn an_agent_that_reads_no_operations_says_so_where_an_approval_is_waited_for() {
+    let web = group("web", 1, IDLE, "");
+    let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &web), ("policies/small.yaml", RULE)]);
+    sandbox.make_key("tom");
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 1);
+    let notes = sandbox.with_config(&["get", "groups"]).stderr;
+    assert!(!notes.contains("nobody can approve"), "{notes}");
+    sandbox.push("two", &[(WEB, &group("web", 2, IDLE, ""))]);
+    sandbox.wait_for("web", "the hold", |group| {
+        group["holds"].to_string().contains("ApprovalNeeded")
+    });
+    let key = sandbox.path("tom").display().to_string();
+    sandbox
+        .with_config(&["approve", "web", "--because", "INC-1", "--key", &key])
+        .exits(0)
+        .says("the agent's file has no `signers`");
+    sandbox
+        .with_config(&["get", "groups"])
+        .exits(0)
+        .says("nobody can approve anything");
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
 fn a_change_waits_until_somebody_on_the_list_approves_it() {
     let web = group("web", 1, IDLE, "");
     let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &web), ("policies/small.yaml", RULE)]);

@@ -97,6 +97,20 @@ fn init_overwrites_nothing() {
 }
 
 #[test]
+fn a_check_of_nothing_fails() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("empty")).unwrap();
+    sandbox.write("near/x.YAML", "kind: Group\n");
+    for folder in ["empty", "near"] {
+        sandbox
+            .drover(&["validate", folder])
+            .exits(1)
+            .says("there is no document in ")
+            .says("files that end with .yaml or .yml");
+    }
+}
+
+#[test]
 fn a_commit_is_checked_and_not_the_files_beside_it() {
     let sandbox = Sandbox::with_files(&[PROVIDER, ("groups/web.yaml", &group("web", 1, IDLE, ""))]);
     sandbox.write("work/groups/web.yaml", "kind: nonsense\n");

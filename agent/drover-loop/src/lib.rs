@@ -66,7 +66,7 @@ pub use check::{Asked, check_group, check_provider, check_repository};
 pub use deletion::SeenUnder;
 pub use facts::RecordedFacts;
 pub use lease::{LEASE_GRACE, Lease, LeaseError, Liveness};
-pub use machine::{local_liveness, machine, system_entropy};
+pub use machine::{local_liveness, machine};
 pub use members::{MemberState, Membership, PublishedMember};
 pub use message::{ACCEPTED_STATE, is_hidden};
 pub use metrics::{MetricAsk, MetricReader, MetricStatus, NoMetrics};

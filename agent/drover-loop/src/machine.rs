@@ -1,12 +1,11 @@
-//! What an agent gets from the machine that it runs on: its name, random numbers, and whether
-//! another agent's process lives here.
+//! What an agent gets from the machine that it runs on: its name, and whether another agent's process
+//! lives here.
 
 use std::fs::{File, TryLockError};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::agent::{Entropy, LivenessProbe};
+use crate::agent::LivenessProbe;
 use crate::lease::{Lease, Liveness};
 
 /// The file in a data directory that a running agent holds locked.
@@ -52,27 +51,6 @@ fn holder_of(dir: &Path) -> Liveness {
         Err(TryLockError::WouldBlock) => Liveness::Alive,
         Err(TryLockError::Error(_)) => Liveness::Unknown,
     }
-}
-
-/// Returns random numbers from the system.
-///
-/// # Errors
-///
-/// The system has none to give.
-pub fn system_entropy() -> std::io::Result<Entropy> {
-    let mut source = File::open("/dev/urandom")?;
-    let mut first = [0; 8];
-    source.read_exact(&mut first)?;
-    // Should a later read fail, a generator goes on from the last number that was drawn.
-    let mut state = u64::from_le_bytes(first) | 1;
-    Ok(Box::new(move || {
-        let mut bytes = [0; 8];
-        if source.read_exact(&mut bytes).is_ok() {
-            state ^= u64::from_le_bytes(bytes);
-        }
-        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-        state
-    }))
 }
 
 #[cfg(test)]

@@ -67,6 +67,8 @@ pub(crate) struct Settings {
     pub(crate) name: AgentName,
     pub(crate) fleet: FleetName,
     pub(crate) observe: bool,
+    /// Whether there is an agent's file.
+    pub(crate) from_file: bool,
     source: Option<String>,
     /// The folder that a relative `source` of the file is relative to.
     source_base: Option<PathBuf>,
@@ -151,11 +153,13 @@ impl Settings {
         let from_file = |pick: &dyn Fn(&AgentConfig) -> String| config.as_ref().map(pick);
         let (name, fleet) = identity(options, config.as_ref())?;
         let remote = remote::options(config.as_ref(), flags.source.as_deref())?;
+        let (branch, state_branch) = branches(flags, config.as_ref())?;
         let (data_dir, process_dir) = folders(options, config.as_ref());
         let source_base = if flags.source.is_some() { None } else { base };
         Ok(Self {
             name,
             fleet,
+            from_file: config.is_some(),
             observe: config
                 .as_ref()
                 .is_some_and(|config| config.mode == Mode::Observe),
@@ -164,11 +168,7 @@ impl Settings {
                 .clone()
                 .or_else(|| from_file(&|config| config.source.url.clone())),
             source_base,
-            branch: flags
-                .branch
-                .clone()
-                .or_else(|| from_file(&|config| config.source.branch.clone()))
-                .unwrap_or_else(|| DEFAULT_BRANCH.to_owned()),
+            branch,
             path: flags
                 .path
                 .clone()
@@ -179,11 +179,7 @@ impl Settings {
                 .or(config.as_ref().map(|config| config.source.interval))
                 .unwrap_or(DEFAULT_INTERVAL),
             outage: config.as_ref().and_then(outage),
-            state_branch: flags
-                .state_branch
-                .clone()
-                .or_else(|| from_file(&|config| config.state_branch.clone()))
-                .unwrap_or_else(|| DEFAULT_STATE_BRANCH.to_owned()),
+            state_branch,
             state_trust: config.as_ref().map(state_trust).unwrap_or_default(),
             data_dir,
             process_dir,
@@ -245,6 +241,39 @@ impl Settings {
                 .exit(Exit::Usage)
         })
     }
+}
+
+/// Returns the watched branch and that of recorded state.
+fn branches(
+    flags: &SourceOptions,
+    config: Option<&AgentConfig>,
+) -> CommandResult<(String, String)> {
+    let watched = flags
+        .branch
+        .clone()
+        .or_else(|| config.map(|config| config.source.branch.clone()))
+        .unwrap_or_else(|| DEFAULT_BRANCH.to_owned());
+    let state = flags
+        .state_branch
+        .clone()
+        .or_else(|| config.map(|config| config.state_branch.clone()))
+        .unwrap_or_else(|| DEFAULT_STATE_BRANCH.to_owned());
+    for (flag, name) in [("--branch", &watched), ("--state-branch", &state)] {
+        if !agent_config::is_branch(name) {
+            return Err(CommandError::usage(format!(
+                "{flag}: {name:?} is not the name of a branch"
+            )));
+        }
+    }
+    if watched == state {
+        return Err(CommandError::usage(format!(
+            "recorded state cannot go to the watched branch {watched}"
+        ))
+        .hint(
+            "both are the same in --branch and --state-branch, their variables or the agent's file",
+        ));
+    }
+    Ok((watched, state))
 }
 
 fn listening(options: &AgentOptions, config: Option<&AgentConfig>) -> Listen {

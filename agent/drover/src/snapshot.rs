@@ -124,7 +124,10 @@ impl Snapshot {
         match &self.origin {
             Origin::Branch => vec!["no agent runs: this is the state as last recorded".to_owned()],
             Origin::Agent { status, .. } => {
-                let source = status.source.error.as_ref();
+                // What is a hold of the whole agent is told as one.
+                let held = |hold: &String| hold.starts_with("SourceUnavailable");
+                let told = status.holds.iter().any(held);
+                let source = status.source.error.as_ref().filter(|_| !told);
                 let source = source.map(|error| format!("the source cannot be used: {error}"));
                 let state = status.state.error.as_ref();
                 let state =
@@ -175,7 +178,10 @@ impl Snapshot {
             let known: Vec<&str> = self.groups.keys().map(GroupName::as_str).collect();
             let error = CommandError::new(format!("there is no group {name}"));
             if known.is_empty() {
-                error.hint("no group was ever recorded: is the agent running?")
+                error.hint(match self.origin {
+                    Origin::Agent { .. } => "the agent has no group",
+                    Origin::Branch => "no group is recorded: is the agent running?",
+                })
             } else {
                 error.hint(format!("the groups are {}", known.join(", ")))
             }

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Condition, ConditionType, Digests, Held, Hold, InstanceId, PolicyHold, ProviderRef,
-    RecordedGroup, RecordedInstance, RecordedStranger, Rollout, RolloutState, Timestamp,
+    Condition, ConditionType, Digests, FieldClass, Group, Held, Hold, InstanceId, PolicyHold,
+    ProviderRef, RecordedGroup, RecordedInstance, RecordedStranger, Rollout, RolloutState, Suspend,
+    Timestamp,
 };
 use serde::Serialize;
 
@@ -67,6 +68,9 @@ pub(crate) struct GroupView {
     pub(crate) rollout: Option<RolloutView>,
     pub(crate) backoff: Option<BackoffView>,
     pub(crate) deleting: Option<DeletingView>,
+    /// What people have suspended in its document.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) suspended: Vec<SuspendedView>,
     pub(crate) conditions: Vec<ConditionView>,
     pub(crate) holds: Vec<HoldView>,
     pub(crate) uid: String,
@@ -103,6 +107,43 @@ pub(crate) struct BackoffView {
     pub(crate) until: String,
     pub(crate) class: Option<&'static str>,
     pub(crate) message: String,
+}
+
+/// What is suspended.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SuspendedView {
+    /// The activities, with commas between them.
+    pub(crate) what: String,
+    pub(crate) until: Option<String>,
+    pub(crate) because: Option<String>,
+}
+
+/// What a group's document says that recorded state does not.
+#[derive(Debug, Default)]
+pub(crate) struct Declared {
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) suspended: Vec<SuspendedView>,
+}
+
+impl Declared {
+    /// Returns what a document says at a time.
+    pub(crate) fn of(group: &Group, now: Timestamp) -> Self {
+        let in_force = |suspend: &&Suspend| suspend.until.is_none_or(|until| now < until);
+        let suspends = group.spec.suspend.iter().filter(in_force);
+        let view = |suspend: &Suspend| {
+            let what: Vec<&str> = suspend.what.iter().map(|it| it.as_str()).collect();
+            SuspendedView {
+                what: what.join(","),
+                until: suspend.until.map(seconds),
+                because: suspend.because.clone(),
+            }
+        };
+        Self {
+            labels: group.labels.clone(),
+            suspended: suspends.map(view).collect(),
+        }
+    }
 }
 
 /// A removal in progress.
@@ -203,8 +244,8 @@ fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
-/// Returns the view of a group with these labels.
-pub(crate) fn group(recorded: &RecordedGroup, labels: &BTreeMap<String, String>) -> GroupView {
+/// Returns the view of a group whose document says this.
+pub(crate) fn group(recorded: &RecordedGroup, declared: &Declared) -> GroupView {
     let mut classes: BTreeMap<String, u32> = BTreeMap::new();
     for instance in recorded.instances.values() {
         *classes.entry(instance.class.clone()).or_default() += 1;
@@ -216,7 +257,7 @@ pub(crate) fn group(recorded: &RecordedGroup, labels: &BTreeMap<String, String>)
         |i: &RecordedInstance| i.class == "Available" && !i.draining && i.kept.is_none();
     GroupView {
         name: recorded.name.to_string(),
-        labels: labels.clone(),
+        labels: declared.labels.clone(),
         phase: recorded.phase.as_str(),
         provider: recorded.provider.as_ref().map(|p| p.name.to_string()),
         provider_type: recorded.provider.as_ref().map(|p| p.type_.to_string()),
@@ -247,6 +288,7 @@ pub(crate) fn group(recorded: &RecordedGroup, labels: &BTreeMap<String, String>)
             revision: deleting.revision.to_string(),
             since: seconds(deleting.since),
         }),
+        suspended: declared.suspended.clone(),
         conditions: conditions(recorded),
         holds: recorded.holds.iter().map(hold).collect(),
         uid: recorded.uid.to_string(),
@@ -255,7 +297,7 @@ pub(crate) fn group(recorded: &RecordedGroup, labels: &BTreeMap<String, String>)
 }
 
 fn is_current(recorded: &RecordedGroup, instance: &RecordedInstance) -> bool {
-    let same = |target: &Digests| target.replace == instance.digests.replace;
+    let same = |target: &Digests| instance.digests.change_to(target) == FieldClass::Ignore;
     // No template makes it outdated.
     let own = instance.digests.is_own_revision();
     own || recorded.target.as_ref().is_none_or(same)

@@ -689,7 +689,7 @@ fn branch(fields: &Fields<'_>, name: &'static str) -> Option<String> {
 }
 
 /// Returns whether Git takes the text for a branch's name.
-fn is_branch(text: &str) -> bool {
+pub fn is_branch(text: &str) -> bool {
     let part_ok = |part: &str| {
         !part.is_empty() && !part.starts_with('.') && part.strip_suffix(".lock").is_none()
     };

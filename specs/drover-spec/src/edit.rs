@@ -54,6 +54,14 @@ pub enum EditError {
         /// The group.
         group: GroupName,
     },
+    /// The group has members, which have names.
+    #[error(
+        "group {group} has `members`, one for each instance: add one to the document, or remove one"
+    )]
+    Members {
+        /// The group.
+        group: GroupName,
+    },
     /// The document is written in a way that this edit cannot keep, for instance with aliases.
     #[error("the document of group {group} is written in a way that must be edited by hand")]
     ByHand {
@@ -65,6 +73,11 @@ pub enum EditError {
 /// Sets `spec.size` of a group.
 pub fn set_size(file_text: &str, group: &GroupName, size: u32) -> Result<String, EditError> {
     let target = Target::find(file_text, group)?;
+    if target.spec.get("members").is_some() {
+        return Err(EditError::Members {
+            group: group.clone(),
+        });
+    }
     let node = target.spec.get("size").ok_or_else(|| target.by_hand())?;
     let splice = Splice::replace(node.place.start..node.place.end, size.to_string());
     target.spliced(vec![splice], |spec| spec.size = size)

@@ -228,10 +228,7 @@ impl Agent {
 
     /// Keeps the last good document of a group in force.
     fn refuse_document(&mut self, name: &GroupName, errors: Vec<&Diagnostic>) {
-        let message = errors.first().map_or_else(
-            || "its file cannot be read".to_owned(),
-            |first| format!("{}: {}", first.span, first.message),
-        );
+        let message = first_mistake(&errors);
         let entry = self.entry(name);
         entry.diagnostics = errors.into_iter().cloned().collect();
         entry.notices.push(plain(Hold::SpecInvalid { message }));
@@ -457,6 +454,24 @@ fn sizing_changed(entry: &GroupEntry, group: &Group) -> Option<Held> {
 }
 
 /// Refuses another provider for a group that has instances.
+/// Returns the mistake that explains a document best, in one line: one that is known to have a remedy comes before what follows from it.
+fn first_mistake(errors: &[&Diagnostic]) -> String {
+    let helped = errors.iter().find(|error| error.hint.is_some());
+    let Some(first) = helped.or(errors.first()) else {
+        return "its file cannot be read".to_owned();
+    };
+    let mut text = format!("{}: {}", first.span, first.message);
+    if let Some(hint) = &first.hint {
+        text.push_str(&format!("; {hint}"));
+    }
+    match errors.len() - 1 {
+        0 => {}
+        1 => text.push_str(" (and 1 more mistake)"),
+        more => text.push_str(&format!(" (and {more} more mistakes)")),
+    }
+    text
+}
+
 fn provider_changed(entry: &GroupEntry, group: &Group) -> Option<Held> {
     let from = &entry.recorded.provider.as_ref()?.name;
     let to = &group.spec.provider;

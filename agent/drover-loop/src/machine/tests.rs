@@ -40,10 +40,3 @@ fn nothing_is_known_of_another_machine() {
     assert_eq!(probe(&lease(elsewhere, dir.path())), Liveness::Unknown);
     assert_eq!(probe(&lease(None, dir.path())), Liveness::Unknown);
 }
-
-#[test]
-fn the_system_gives_different_numbers() {
-    let mut entropy = system_entropy().unwrap();
-    let (one, two) = (entropy(), entropy());
-    assert_ne!(one, two);
-}

@@ -9,15 +9,14 @@ use drover_apply::{Journal, JournalError, MemoryJournal, RedbJournal};
 use drover_git::{CommitKey, Mirror, OpenPgpKey, Signature, SigningKey, StateTrust, Trust};
 use drover_loop::{
     ANCHOR_FILE, Agent, AgentParts, AgentSettings, Entropy, GitRecorder, GitRecorderOptions,
-    GitSource, Lease, Liveness, LivenessProbe, Memory, Mode, OPERATION_COMMITS_MAX,
-    OPERATIONS_BRANCH, Operations, OperationsOptions, OperationsReader, PassLimits, Registry,
-    SourceFiles, SourcePlace,
+    GitSource, Memory, Mode, OPERATION_COMMITS_MAX, OPERATIONS_BRANCH, Operations,
+    OperationsOptions, OperationsReader, PassLimits, Registry, SourceFiles, SourcePlace,
+    local_liveness, machine,
 };
 use drover_provider::{Flavors, NoFlavors};
 use drover_provider_plugin::{Place, PluginFlavors};
 use tracing::warn;
 
-use super::client::AgentClient;
 use super::{locks, watch};
 use crate::commands::VERSION;
 use crate::error::{CommandError, CommandResult, Context as _};
@@ -103,7 +102,7 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
         registry: registry.clone(),
         secrets: secrets(settings, &source_files),
         flavors: flavors(settings, &registry, instances),
-        liveness: liveness(&settings.data_dir),
+        liveness: local_liveness(std::path::absolute(&settings.data_dir).ok()),
         entropy: if dry { nothing_drawn() } else { entropy() },
         contact: None,
         metrics: Arc::new(MetricSources::new(&settings.metric_sources)),
@@ -252,39 +251,6 @@ fn open_journal(data_dir: &Path) -> CommandResult<RedbJournal> {
         match hint {
             Some(hint) => failed.hint(hint),
             None => failed,
-        }
-    })
-}
-
-/// What tells this machine from others, across restarts of it.
-fn machine() -> Option<String> {
-    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let text = match id.trim() {
-        "" => host.trim(),
-        id => id,
-    };
-    (!text.is_empty()).then(|| text.to_owned())
-}
-
-/// An agent on this machine lives if something answers on its socket. An agent on our own data
-/// folder does not: we hold its lock.
-fn liveness(data_dir: &Path) -> LivenessProbe {
-    let ours = std::path::absolute(data_dir).ok();
-    Arc::new(move |lease: &Lease| {
-        if lease.machine.is_none() || lease.machine != machine() {
-            return Liveness::Unknown;
-        }
-        let Some(dir) = lease.data_dir.as_deref().map(PathBuf::from) else {
-            return Liveness::Unknown;
-        };
-        if Some(&dir) == ours.as_ref() {
-            return Liveness::Dead;
-        }
-        match AgentClient::connect(&dir) {
-            Ok(_) => Liveness::Alive,
-            Err(error) if error.is_not_running() => Liveness::Dead,
-            Err(_) => Liveness::Unknown,
         }
     })
 }

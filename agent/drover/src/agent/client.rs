@@ -58,11 +58,6 @@ pub(crate) enum ClientError {
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(WAIT_MAX_S + 10);
 
 impl ClientError {
-    /// Returns whether it is certain that no agent runs.
-    pub(crate) fn is_not_running(&self) -> bool {
-        matches!(self, Self::NotRunning { .. })
-    }
-
     /// Returns whether the answer did not come in time.
     pub(crate) fn is_timeout(&self) -> bool {
         matches!(self, Self::Conversation { source } if source.is_timeout())

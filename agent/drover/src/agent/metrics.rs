@@ -355,7 +355,7 @@ fn group_gauges(state: &AgentStatus) -> Vec<Gauge> {
                 conditions.push((labels, f64::from(u8::from(condition.status == status))));
             }
         }
-        let view = view::group(group, &BTreeMap::new());
+        let view = view::group(group, &view::Declared::default());
         for (class, count) in view.classes {
             instances.push((vec![label(), ("class", class)], f64::from(count)));
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use drover_loop::{AgentStatus, GroupReport, Mode, Orphan, PassReport, StepFate};
-use drover_model::{MetricName, Timestamp};
+use drover_model::{Held, Hold, MetricName, Timestamp};
 
 use super::protocol::{
     MetricStatus, OrphanStatus, PassStatus, RefusedOperation, SourceStatus, StateStatus, Status,
@@ -20,6 +20,8 @@ pub(crate) struct About {
     source_url: String,
     pub(crate) state_branch: String,
     started_at: Timestamp,
+    /// Whether anybody's decisions are read.
+    decides: bool,
 }
 
 impl About {
@@ -34,6 +36,7 @@ impl About {
             source_url,
             state_branch: settings.state_branch.clone(),
             started_at: Timestamp::now(),
+            decides: settings.signers.is_some() || settings.reviews.is_some(),
         }
     }
 }
@@ -75,9 +78,24 @@ pub(crate) fn wire(status: &AgentStatus, about: &About) -> Status {
         orphans: status.orphans.iter().map(orphan).collect(),
         metrics: status.metrics.iter().map(metric).collect(),
         refused_operations: status.operations.refused.iter().map(refused).collect(),
-        operations_error: status.operations.failure.clone(),
+        operations_error: status
+            .operations
+            .failure
+            .clone()
+            .or_else(|| nobody_decides(about, status)),
         pass: status.pass.as_deref().map(pass),
     }
+}
+
+/// Says why approvals are waited for in vain, where they are.
+fn nobody_decides(about: &About, status: &AgentStatus) -> Option<String> {
+    let waits = |hold: &Held| matches!(hold.hold, Hold::ApprovalNeeded(_));
+    let groups = status.groups.values();
+    let mut holds = groups.flat_map(|group| &group.recorded.holds);
+    (!about.decides && holds.any(waits)).then(|| {
+        "the agent's file has neither `signers` nor `reviews`, so that nobody can approve anything"
+            .to_owned()
+    })
 }
 
 fn refused(operation: &drover_loop::RefusedOperation) -> RefusedOperation {

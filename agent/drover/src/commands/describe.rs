@@ -3,7 +3,7 @@
 use drover_model::{GroupName, InstanceId, Timestamp};
 use serde::Serialize;
 
-use super::get::labels;
+use super::get::declared;
 use crate::cli::{DescribeArgs, Output, Subject};
 use crate::error::{CommandError, CommandResult};
 use crate::exit::Exit;
@@ -69,7 +69,7 @@ fn subject(words: &[String], snapshot: &Snapshot) -> CommandResult<Subject> {
 
 fn group(name: &GroupName, snapshot: &Snapshot, format: Output, ui: Ui) -> CommandResult<String> {
     let recorded = snapshot.group(name)?;
-    let view = view::group(recorded, &labels(recorded));
+    let view = view::group(recorded, &declared(recorded));
     if matches!(format, Output::Text | Output::Wide | Output::Markdown) {
         let now = Timestamp::now();
         return Ok(view::describe_group(recorded, &view, now, ui.out_color()));

@@ -1,7 +1,5 @@
 //! `drover get`: lists.
 
-use std::collections::BTreeMap;
-
 use drover_model::{GroupName, InstanceId, RecordedGroup, Timestamp};
 use drover_spec::Document;
 use serde::Serialize;
@@ -14,7 +12,7 @@ use crate::settings::Settings;
 use crate::snapshot::{Reader, Snapshot};
 use crate::table::Table;
 use crate::ui::Ui;
-use crate::view::{self, GroupView, InstanceView, List};
+use crate::view::{self, Declared, GroupView, InstanceView, List};
 
 mod fleet;
 mod metrics;
@@ -72,19 +70,20 @@ impl<T: Serialize> Listing<T> {
     }
 }
 
-/// Returns the labels of a group, from the document in force.
-pub(super) fn labels(recorded: &RecordedGroup) -> BTreeMap<String, String> {
+/// Returns what the document of a group that is in force says of it.
+pub(super) fn declared(recorded: &RecordedGroup) -> Declared {
     let Some(accepted) = &recorded.accepted else {
-        return BTreeMap::new();
+        return Declared::default();
     };
     let parsed = drover_spec::parse_document(&accepted.path, accepted.line, &accepted.text);
     let mut documents = parsed.documents.into_iter();
-    documents
-        .find_map(|document| match document.outcome {
-            Some(Document::Group(group)) => Some(group.labels.clone()),
-            _ => None,
-        })
-        .unwrap_or_default()
+    let group = documents.find_map(|document| match document.outcome {
+        Some(Document::Group(group)) => Some(group),
+        _ => None,
+    });
+    group.map_or_else(Declared::default, |group| {
+        Declared::of(&group, Timestamp::now())
+    })
 }
 
 /// Returns the chosen groups with their labels.
@@ -92,7 +91,7 @@ fn chosen<'a>(
     args: &GetArgs,
     snapshot: &'a Snapshot,
     names: &[String],
-) -> CommandResult<Vec<(&'a RecordedGroup, BTreeMap<String, String>)>> {
+) -> CommandResult<Vec<(&'a RecordedGroup, Declared)>> {
     let mut wanted = Vec::new();
     for name in names {
         let name = GroupName::parse(name)
@@ -102,9 +101,9 @@ fn chosen<'a>(
     if names.is_empty() {
         wanted.extend(snapshot.groups.values());
     }
-    let with_labels = wanted.into_iter().map(|group| (group, labels(group)));
-    Ok(with_labels
-        .filter(|(_, labels)| args.list.selector.matches(labels))
+    let with_declared = wanted.into_iter().map(|group| (group, declared(group)));
+    Ok(with_declared
+        .filter(|(_, declared)| args.list.selector.matches(&declared.labels))
         .collect())
 }
 
@@ -112,12 +111,19 @@ fn groups(args: &GetArgs, snapshot: &Snapshot) -> CommandResult<String> {
     let wide = args.list.output == Output::Wide;
     let mut head = vec!["NAME", "PHASE", "SIZE", "AVAILABLE", "UPDATED", "HOLD"];
     if wide {
-        head.extend(["TOTAL", "PROVIDER", "TEMPLATE", "REVISION", "LABELS"]);
+        head.extend([
+            "TOTAL",
+            "PROVIDER",
+            "TEMPLATE",
+            "REVISION",
+            "SUSPENDED",
+            "LABELS",
+        ]);
     }
     let mut table = Table::new(&head);
     let mut items: Vec<GroupView> = Vec::new();
-    for (recorded, labels) in chosen(args, snapshot, &args.names)? {
-        let view = view::group(recorded, &labels);
+    for (recorded, declared) in chosen(args, snapshot, &args.names)? {
+        let view = view::group(recorded, &declared);
         let mut cells = vec![
             view.name.clone(),
             view.phase.to_owned(),
@@ -127,7 +133,12 @@ fn groups(args: &GetArgs, snapshot: &Snapshot) -> CommandResult<String> {
             headline(&view),
         ];
         if wide {
-            let pairs: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            let suspended: Vec<&str> = view.suspended.iter().map(|it| it.what.as_str()).collect();
+            let pairs: Vec<String> = view
+                .labels
+                .iter()
+                .map(|(k, v)| format!("{k}={v}"))
+                .collect();
             cells.extend([
                 view.total.to_string(),
                 view.provider.clone().unwrap_or_default(),
@@ -136,6 +147,7 @@ fn groups(args: &GetArgs, snapshot: &Snapshot) -> CommandResult<String> {
                     .as_ref()
                     .map(|source| source.revision.chars().take(7).collect())
                     .unwrap_or_default(),
+                suspended.join(","),
                 pairs.join(","),
             ]);
         }

@@ -154,6 +154,11 @@ impl Desk {
             view::seconds(signed.operation.expires),
             self.key.fingerprint()
         ));
+        if self.settings.from_file && self.settings.signers.is_none() {
+            ui.message(
+                "warning: the agent's file has no `signers`: an agent that runs with it reads no operations",
+            );
+        }
         Ok(Exit::Done)
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use drover_model::{GroupPhase, RecordedGroup, RolloutState};
 
-use super::get::labels;
+use super::get::declared;
 use crate::cli::RolloutStatusArgs;
 use crate::error::{CommandError, CommandResult};
 use crate::exit::Exit;
@@ -22,7 +22,7 @@ pub(super) fn status(args: &RolloutStatusArgs, ui: Ui) -> CommandResult {
     let mut printed = String::new();
     loop {
         let recorded = snapshot.group(&args.group)?;
-        let line = view::rollout_line(recorded, &view::group(recorded, &labels(recorded)));
+        let line = view::rollout_line(recorded, &view::group(recorded, &declared(recorded)));
         if line != printed {
             ui.result(&line)?;
             printed = line;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::check::{self, Checked};
 use crate::cli::{Output, ValidateArgs};
 use crate::documents::Documents;
-use crate::error::{CommandResult, Context as _};
+use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
 use crate::output;
 use crate::printable::printable;
@@ -40,6 +40,9 @@ pub(super) fn run(args: &ValidateArgs, ui: Ui) -> CommandResult {
         Some(reference) => at_reference(&args.path, reference)?,
         None => from_path(&args.path)?,
     };
+    if documents.files.is_empty() {
+        return Err(nothing_in(&args.path));
+    }
     let asked = match &args.config {
         Some(config) => Some(ask::plugins(&documents.repository, config)?),
         None => None,
@@ -61,6 +64,13 @@ pub(super) fn run(args: &ValidateArgs, ui: Ui) -> CommandResult {
     } else {
         Exit::Failed
     })
+}
+
+/// A check of nothing passes nothing: a job in the wrong folder would stay green.
+fn nothing_in(path: &Path) -> CommandError {
+    CommandError::new(format!("there is no document in {}", path.display()))
+        .hint("files that end with .yaml or .yml are read, and none whose name begins with a dot")
+        .hint("`drover init DIR` makes a repository to start from")
 }
 
 /// Says what was not checked, if anything.

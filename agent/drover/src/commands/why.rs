@@ -10,7 +10,7 @@ use drover_model::{
 };
 use serde::Serialize;
 
-use super::get::labels;
+use super::get::declared;
 use super::log::{body, entries};
 use super::replay::inputs;
 use crate::cli::{Output, Subject, WhyArgs};
@@ -218,7 +218,7 @@ fn group_chain(
     snapshot: &Snapshot,
     history: &History,
 ) -> CommandResult<Chain> {
-    let view = view::group(recorded, &labels(recorded));
+    let view = view::group(recorded, &declared(recorded));
     let latest = entries(&history.repository, Some(&recorded.name), 3)?;
     Ok(Chain {
         api_version: view::API_VERSION,

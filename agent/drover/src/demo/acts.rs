@@ -101,7 +101,7 @@ fn rolling_update(stage: &mut Stage, narrator: &Narrator) -> CommandResult<()> {
         if !in_force(group, commit) {
             return false;
         }
-        let view = view::group(group, &BTreeMap::new());
+        let view = view::group(group, &view::Declared::default());
         let line = format!(
             "{} of {} updated, {} available, {} in total",
             view.updated, view.size, view.available, view.total
@@ -366,7 +366,7 @@ fn in_force(group: &RecordedGroup, commit: Oid) -> bool {
 }
 
 fn converged(group: &RecordedGroup, size: u32) -> bool {
-    let view = view::group(group, &BTreeMap::new());
+    let view = view::group(group, &view::Declared::default());
     group.phase == GroupPhase::Converged
         && view.size == size
         && view.available == size

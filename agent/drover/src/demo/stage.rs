@@ -185,7 +185,7 @@ impl Stage {
             }
             if started.elapsed() > limit {
                 let how = last.map_or("it was never recorded".to_owned(), |group| {
-                    let view = crate::view::group(&group, &std::collections::BTreeMap::new());
+                    let view = crate::view::group(&group, &crate::view::Declared::default());
                     crate::view::describe_group(
                         &group,
                         &view,

@@ -41,6 +41,35 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
 }
 
 #[test]
+fn recorded_state_never_goes_to_the_watched_branch() {
+    let resolved = |branch: Option<&str>, state: Option<&str>| {
+        let mut options = AgentOptions::default();
+        options.source.branch = branch.map(str::to_owned);
+        options.source.state_branch = state.map(str::to_owned);
+        let resolved = Settings::resolve(&options, Some(config(FILE)));
+        resolved.map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(resolved(None, None), Ok(()));
+    let same = "recorded state cannot go to the watched branch";
+    for (branch, state) in [
+        (None, Some("live")),
+        (Some("drover/state"), None),
+        (Some("a"), Some("a")),
+    ] {
+        let error = resolved(branch, state).unwrap_err();
+        assert!(error.starts_with(same), "{error}");
+    }
+    assert_eq!(
+        resolved(None, Some("a b")).unwrap_err(),
+        "--state-branch: \"a b\" is not the name of a branch"
+    );
+    assert_eq!(
+        resolved(Some("refs/heads/x"), None).unwrap_err(),
+        "--branch: \"refs/heads/x\" is not the name of a branch"
+    );
+}
+
+#[test]
 fn processes_are_kept_in_the_data_folder_unless_somebody_says_otherwise() {
     let kept = |options: &AgentOptions, text: &str| {
         let settings = Settings::resolve(options, Some(config(text))).unwrap();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use drover_model::{Held, InstanceId, RecordedGroup, RolloutState, Timestamp};
+use drover_model::{GroupPhase, Held, InstanceId, RecordedGroup, RolloutState, Timestamp};
 
 use super::{GroupView, InstanceView, hold, instance, seconds, stranger};
 use crate::printable::printable;
@@ -51,6 +51,15 @@ fn rollout(recorded: &RecordedGroup, view: &GroupView) -> String {
         return format!("{}: {how}: {}: {counts}", view.name, quarantine.cause);
     }
     match &recorded.rollout {
+        None if recorded.phase == GroupPhase::Held => {
+            // What came with a newer document may not be counted yet.
+            let serious = view.holds.iter().find(|hold| !hold.routine);
+            let first = serious.or(view.holds.first());
+            let why = first.map_or_else(String::new, |hold| {
+                format!(": {}: {}", hold.code, hold.message)
+            });
+            format!("{}: held{why}: {counts}", view.name)
+        }
         None if view.updated == view.size && view.total - view.kept == view.size => {
             format!("{}: complete: {counts}", view.name)
         }
@@ -168,6 +177,16 @@ fn overview(recorded: &RecordedGroup, view: &GroupView, color: bool) -> String {
             backoff.message
         );
         field("Backoff", &line);
+    }
+    for suspended in &view.suspended {
+        let mut line = suspended.what.clone();
+        if let Some(until) = &suspended.until {
+            let _ = write!(line, " until {until}");
+        }
+        if let Some(because) = &suspended.because {
+            let _ = write!(line, ": {}", printable(because));
+        }
+        field("Suspended", &line);
     }
     if let Some(deleting) = &recorded.deleting {
         field("Deleting", &format!("since {}", seconds(deleting.since)));

@@ -6,7 +6,7 @@ use drover_model::{AcceptedDocument, Binding, Kind, Policy, ProviderDoc};
 use drover_spec::Document;
 use serde::Serialize;
 
-use super::{Listing, labels};
+use super::{Listing, declared};
 use crate::cli::{GetArgs, Output};
 use crate::error::{CommandError, CommandResult};
 use crate::snapshot::Snapshot;
@@ -149,7 +149,7 @@ fn binding_view(binding: &Binding, snapshot: &Snapshot) -> BindingView {
     let matching = snapshot
         .groups
         .values()
-        .filter(|group| binding.selector.matches(&labels(group)));
+        .filter(|group| binding.selector.matches(&declared(group).labels));
     BindingView {
         name: binding.name.to_string(),
         enforcement: binding.enforcement.as_str(),

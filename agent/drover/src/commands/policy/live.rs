@@ -13,7 +13,7 @@ use drover_model::{
 use drover_policy::{GroupFacts, GroupSummary, Question, SourceFacts};
 
 use crate::cli::{Given, SourceOptions};
-use crate::commands::get::labels;
+use crate::commands::get::declared;
 use crate::commands::replay::inputs;
 use crate::documents::Documents;
 use crate::error::{CommandError, CommandResult};
@@ -148,7 +148,7 @@ pub(super) fn summaries<'a>(
     groups: impl Iterator<Item = &'a RecordedGroup>,
 ) -> BTreeMap<GroupName, GroupSummary> {
     let summary = |recorded: &RecordedGroup| {
-        let view = view::group(recorded, &labels(recorded));
+        let view = view::group(recorded, &declared(recorded));
         let summary = GroupSummary {
             size: view.size,
             available: view.available,
