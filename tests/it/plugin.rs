@@ -8,7 +8,7 @@ use crate::support::{PATIENCE, Sandbox, holds, instances, wait_until};
 
 pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
-fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     root.join("../../tests/fixtures").join(name)
 }
@@ -56,7 +56,7 @@ metadata: {name: local}
 spec: {type: plugin, plugin: file, visibility: 1s, timeout: 5s, provisionTimeout: 1s}
 ";
 
-fn group(size: u32, note: &str) -> String {
+pub(crate) fn group(size: u32, note: &str) -> String {
     format!(
         "apiVersion: drover/v1alpha1
 kind: Group
@@ -71,9 +71,9 @@ spec:
     )
 }
 
-const WEB: &str = "groups/web.yaml";
+pub(crate) const WEB: &str = "groups/web.yaml";
 
-fn sandbox(size: u32) -> Sandbox {
+pub(crate) fn sandbox(size: u32) -> Sandbox {
     let files = [
         ("providers/local.yaml", PROVIDER),
         (WEB, &group(size, "one")),
@@ -94,7 +94,7 @@ fn configure(sandbox: &Sandbox) {
 }
 
 /// The machines that there are.
-fn machines(sandbox: &Sandbox) -> Vec<PathBuf> {
+pub(crate) fn machines(sandbox: &Sandbox) -> Vec<PathBuf> {
     let entries = fs::read_dir(sandbox.path("machines")).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     let is_machine = |path: &PathBuf| path.extension().is_some_and(|end| end == "json");
@@ -102,7 +102,7 @@ fn machines(sandbox: &Sandbox) -> Vec<PathBuf> {
 }
 
 /// How many machines were ever made.
-fn made(sandbox: &Sandbox) -> usize {
+pub(crate) fn made(sandbox: &Sandbox) -> usize {
     let log = fs::read_to_string(sandbox.path("machines/made")).unwrap_or_default();
     log.lines().count()
 }
@@ -118,7 +118,7 @@ fn wait_for_failure(sandbox: &Sandbox) {
     });
 }
 
-fn order(sandbox: &Sandbox, what: &str) {
+pub(crate) fn order(sandbox: &Sandbox, what: &str) {
     fs::write(sandbox.path("machines").join(what), "").unwrap();
 }
 
@@ -296,7 +296,7 @@ fn the_suite_is_run_against_a_plugin_by_its_name_or_its_socket() {
     let ran = sandbox.with_config(&[&by_name[..], &settings].concat());
     let ran = ran.exits(0).prints("passed   repeat-at-once\n");
     assert!(
-        ran.stdout.ends_with("17 passed, 0 failed, 8 skipped\n"),
+        ran.stdout.ends_with("20 passed, 0 failed, 10 skipped\n"),
         "{}",
         ran.stdout
     );
@@ -402,10 +402,12 @@ fn what_is_served_passes_the_suite_as_a_program() {
         "{\"imgae\": \"a\"}",
     ];
     let exiting = ["--exiting", "{\"image\": \"a\", \"exitAfter\": \"10ms\"}"];
+    let unhealthy = ["--unhealthy", "{\"image\": \"a\", \"unhealthy\": true}"];
     let arguments = [
         &["plugin", "conform", "simulated"][..],
         &properties,
         &exiting,
+        &unhealthy,
     ]
     .concat();
     // Nobody is told of 20 checks that failed where nothing can be tried.
@@ -417,7 +419,7 @@ fn what_is_served_passes_the_suite_as_a_program() {
     assert_eq!(without.stdout, "");
     let ran = sandbox.with_config(&arguments).exits(0);
     assert!(
-        ran.stdout.ends_with("24 passed, 0 failed, 1 skipped\n"),
+        ran.stdout.ends_with("30 passed, 0 failed, 1 skipped\n"),
         "{}",
         ran.stdout
     );
@@ -434,6 +436,90 @@ fn what_is_served_passes_the_suite_as_a_program() {
         .drover(&second)
         .exits(1)
         .says("somebody listens there");
+}
+
+/// The example of the guide, in Python.
+fn example(sandbox: &Sandbox) -> Plugin {
+    fs::create_dir_all(sandbox.path("plugins")).unwrap();
+    let socket = sandbox.path("plugins/example");
+    let mut command = Command::new(PYTHON);
+    command
+        .arg(EXAMPLE)
+        .args([&socket, &sandbox.path("machines")])
+        .stdin(Stdio::null());
+    let child = command.spawn();
+    let child = child.expect("python3 is needed for this test: tests/run installs it");
+    wait_until("the plugin to listen", PATIENCE, || {
+        std::os::unix::net::UnixStream::connect(&socket).is_ok()
+    });
+    Plugin(child)
+}
+
+const EXAMPLE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../providers/drover-provider-plugin/examples/provider.py"
+);
+
+#[test]
+fn the_guides_command_tries_everything_that_the_example_has() {
+    let sandbox = sandbox(1);
+    let _plugin = example(&sandbox);
+    let end = format!(
+        "{PYTHON} {EXAMPLE} end '{}' \"$DROVER_REF\"",
+        sandbox.path("machines").display()
+    );
+    let mut arguments = vec![
+        "plugin",
+        "conform",
+        "example",
+        "--properties",
+        "{\"command\": [\"sleep\", \"600\"]}",
+        "--invalid",
+        "{\"command\": \"sleep\"}",
+        "--exiting",
+        "{\"command\": [\"true\"]}",
+        "--printing",
+        "{\"command\": [\"sh\", \"-c\", \"seq 9; exec sleep 600\"]}",
+        "--end-released",
+        &end,
+    ];
+    let ran = sandbox.with_config(&arguments).exits(0);
+    for line in [
+        "passed   release\n",
+        "passed   logs\n",
+        "passed   unclaimed\n",
+        "skipped  check: the provider does not offer `check`\n",
+    ] {
+        assert!(ran.stdout.contains(line), "{line}{}", ran.stdout);
+    }
+    assert!(
+        ran.stdout.ends_with("22 passed, 0 failed, 9 skipped\n"),
+        "{}",
+        ran.stdout
+    );
+    // The guide says the same.
+    let guide = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/guides/write-a-provider.md"
+    );
+    let guide = fs::read_to_string(guide).unwrap();
+    assert!(guide.contains("22 passed, 0 failed, 9 skipped\n"));
+
+    // What should have ended a released instance and did not is no success.
+    arguments.pop();
+    arguments.push("echo it is locked >&2; exit 3");
+    let ran = sandbox.with_config(&arguments).exits(1);
+    let ran = ran.says("a released instance was not ended");
+    ran.says("ended with exit status: 3: it is locked");
+    for entry in fs::read_dir(sandbox.path("machines")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if let Some(token) = name.strip_suffix(".batch") {
+            let mut shell = Command::new("/bin/sh");
+            shell.env("DROVER_REF", format!("{token}-0"));
+            // What was not released is refused.
+            shell.args(["-c", &end]).output().unwrap();
+        }
+    }
 }
 
 /// The agent's file with plugins that it starts.
