@@ -6,18 +6,15 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use drover_apply::{FailWrites, Journal, JournalChange, JournalError, MemoryJournal, Reply};
-use drover_model::{
-    ConditionType, FleetName, GroupName, GroupPhase, Intent, Listing, ProviderName, ProviderRef,
-    ProviderType, Value,
-};
+use drover_model::{ConditionType, FleetName, GroupName, GroupPhase, Intent, Listing};
 use drover_provider::{
-    DestroyRequest, Manifest, Provider, ProviderError, ProviderFactory, ProvisionRequest,
-    Provisioned,
+    Forwarding, Manifest, Provider, ProviderError, ProvisionRequest, Provisioned,
 };
-use drover_provider_sim::{Fault, FaultKind, Op, SimFactory};
+use drover_provider_sim::{Fault, FaultKind, Op};
 use tokio::sync::Semaphore;
 
 use crate::harness::{PROVIDER, World, group};
+use crate::wrapped::Wrapped;
 
 /// A journal that panics for one group.
 #[derive(Debug)]
@@ -71,85 +68,45 @@ async fn a_panic_in_one_group_shows_there_and_nowhere_else() {
     assert_eq!(about_bad.count(), 1, "{subjects:?}");
 }
 
-/// A provider type `stuck`, whose chosen calls never answer.
+/// A simulated provider whose chosen calls never answer.
 #[derive(Debug)]
-pub(crate) struct StuckFactory {
-    manifest: Manifest,
-    inner: Arc<SimFactory>,
-    stuck: Op,
-}
-
-#[derive(Debug)]
-struct StuckProvider {
+struct Stuck {
     manifest: Manifest,
     inner: Arc<dyn Provider>,
-    stuck: Op,
+    op: Op,
 }
 
-impl StuckFactory {
-    pub(crate) fn new(inner: &Arc<SimFactory>, stuck: Op) -> Self {
-        Self {
-            manifest: Manifest {
-                type_: ProviderType::parse("stuck").unwrap(),
-                ..inner.manifest().clone()
-            },
-            inner: Arc::clone(inner),
-            stuck,
+impl Stuck {
+    async fn hang(&self, op: Op) {
+        if self.op == op {
+            std::future::pending::<()>().await;
         }
-    }
-}
-
-impl ProviderFactory for StuckFactory {
-    fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-    fn open(
-        &self,
-        name: &ProviderName,
-        settings: &Value,
-    ) -> Result<Arc<dyn Provider>, ProviderError> {
-        Ok(Arc::new(StuckProvider {
-            manifest: self.manifest.clone(),
-            inner: self.inner.open(name, settings)?,
-            stuck: self.stuck,
-        }))
     }
 }
 
 #[async_trait]
-impl Provider for StuckProvider {
+impl Forwarding for Stuck {
+    fn inner(&self) -> &dyn Provider {
+        &*self.inner
+    }
     fn manifest(&self) -> &Manifest {
         &self.manifest
     }
     async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {
-        if self.stuck == Op::List {
-            std::future::pending::<()>().await;
-        }
+        self.hang(Op::List).await;
         self.inner.list(fleet).await
     }
     async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
-        if self.stuck == Op::Provision {
-            std::future::pending::<()>().await;
-        }
+        self.hang(Op::Provision).await;
         self.inner.provision(request).await
-    }
-    async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {
-        self.inner.destroy(request).await
-    }
-    async fn release(
-        &self,
-        fleet: &FleetName,
-        instance: &ProviderRef,
-    ) -> Result<(), ProviderError> {
-        self.inner.release(fleet, instance).await
     }
 }
 
-/// A provider type `gated`, whose answers are made at once and given when there is a permit.
+/// A simulated provider whose answers are given when there is a permit; its listings are made before.
 #[derive(Debug)]
-struct GatedFactory {
+struct Gated {
     manifest: Manifest,
-    inner: Arc<SimFactory>,
+    inner: Arc<dyn Provider>,
     gates: Arc<Gates>,
 }
 
@@ -159,32 +116,11 @@ struct Gates {
     provision: Semaphore,
 }
 
-#[derive(Debug)]
-struct GatedProvider {
-    manifest: Manifest,
-    inner: Arc<dyn Provider>,
-    gates: Arc<Gates>,
-}
-
-impl ProviderFactory for GatedFactory {
-    fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-    fn open(
-        &self,
-        name: &ProviderName,
-        settings: &Value,
-    ) -> Result<Arc<dyn Provider>, ProviderError> {
-        Ok(Arc::new(GatedProvider {
-            manifest: self.manifest.clone(),
-            inner: self.inner.open(name, settings)?,
-            gates: Arc::clone(&self.gates),
-        }))
-    }
-}
-
 #[async_trait]
-impl Provider for GatedProvider {
+impl Forwarding for Gated {
+    fn inner(&self) -> &dyn Provider {
+        &*self.inner
+    }
     fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -197,16 +133,6 @@ impl Provider for GatedProvider {
         self.gates.provision.acquire().await.unwrap().forget();
         self.inner.provision(request).await
     }
-    async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {
-        self.inner.destroy(request).await
-    }
-    async fn release(
-        &self,
-        fleet: &FleetName,
-        instance: &ProviderRef,
-    ) -> Result<(), ProviderError> {
-        self.inner.release(fleet, instance).await
-    }
 }
 
 #[tokio::test]
@@ -216,14 +142,13 @@ async fn a_listing_from_before_the_last_step_is_never_acted_on() {
         list: Semaphore::new(0),
         provision: Semaphore::new(0),
     });
-    world.more_factories = vec![Arc::new(GatedFactory {
-        manifest: Manifest {
-            type_: ProviderType::parse("gated").unwrap(),
-            ..world.factory.manifest().clone()
-        },
-        inner: Arc::clone(&world.factory),
-        gates: Arc::clone(&gates),
-    })];
+    let shared = Arc::clone(&gates);
+    let gated = Wrapped::new("gated", &world.factory, move |inner, manifest| Gated {
+        manifest,
+        inner,
+        gates: Arc::clone(&shared),
+    });
+    world.more_factories = vec![gated];
     let provider = PROVIDER.replace("type: simulated", "type: gated");
     let web = group("web", 2, "a");
     let files = [("p.yaml", &*provider), ("w.yaml", &*web)];
@@ -248,24 +173,36 @@ async fn a_listing_from_before_the_last_step_is_never_acted_on() {
     assert_eq!(world.living("web"), ["web-1", "web-2"]);
 }
 
-/// A world with group `web` on a good provider and group `slow` on one that is stuck.
-fn world_with_stuck(stuck: Op) -> World {
+/// A world with group `web` on a good provider and these groups on one that is stuck.
+fn world_with_stuck(stuck: Op, names: &[&str]) -> World {
     let mut world = World::new(&[]);
     let provider = "apiVersion: drover/v1alpha1
 kind: Provider
 metadata: {name: tar}
 spec: {type: stuck}
 ";
-    let slow = group("slow", 2, "a").replace("provider: local", "provider: tar");
+    let slow = names.iter().map(|name| {
+        let slow = group(name, 2, "a").replace("provider: local", "provider: tar");
+        (format!("{name}.yaml"), slow)
+    });
+    let slow: Vec<(String, String)> = slow.collect();
     let web = group("web", 2, "a");
-    let files = [
+    let mut files = vec![
         ("p.yaml", PROVIDER),
         ("t.yaml", provider),
-        ("s.yaml", &*slow),
         ("w.yaml", &*web),
     ];
+    files.extend(
+        slow.iter()
+            .map(|(path, text)| (path.as_str(), text.as_str())),
+    );
     world.repository.commit(&files);
-    world.more_factories = vec![Arc::new(StuckFactory::new(&world.factory, stuck))];
+    let stuck = Wrapped::new("stuck", &world.factory, move |inner, manifest| Stuck {
+        manifest,
+        inner,
+        op: stuck,
+    });
+    world.more_factories = vec![stuck];
     world.settings.limits.list_wait = Duration::from_millis(20);
     world.settings.limits.group_wait = Duration::from_millis(50);
     world
@@ -273,7 +210,7 @@ spec: {type: stuck}
 
 #[tokio::test]
 async fn a_provider_that_never_lists_delays_nobody_else() {
-    let mut world = world_with_stuck(Op::List);
+    let mut world = world_with_stuck(Op::List, &["slow"]);
     let begun = Instant::now();
     world.passes(5).await;
     assert_eq!(world.holds("slow"), ["ObservationStale"]);
@@ -288,7 +225,7 @@ async fn a_provider_that_never_lists_delays_nobody_else() {
 
 #[tokio::test]
 async fn a_provision_that_never_answers_delays_nobody_else() {
-    let mut world = world_with_stuck(Op::Provision);
+    let mut world = world_with_stuck(Op::Provision, &["slow"]);
     let begun = Instant::now();
     world.passes(6).await;
     assert_eq!(world.status("web").recorded.phase, GroupPhase::Converged);
