@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -99,6 +100,35 @@ impl Forwarding for Stuck {
     async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
         self.hang(Op::Provision).await;
         self.inner.provision(request).await
+    }
+}
+
+/// A simulated provider that makes what it is told, and whose first answers to that never come.
+#[derive(Debug)]
+struct Silent {
+    manifest: Manifest,
+    inner: Arc<dyn Provider>,
+    answers_lost: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Forwarding for Silent {
+    fn inner(&self) -> &dyn Provider {
+        &*self.inner
+    }
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+    async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
+        let answer = self.inner.provision(request).await;
+        let lose = |left: usize| left.checked_sub(1);
+        let is_lost = self
+            .answers_lost
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose);
+        if is_lost.is_ok() {
+            std::future::pending::<()>().await;
+        }
+        answer
     }
 }
 
@@ -232,6 +262,52 @@ async fn a_provision_that_never_answers_delays_nobody_else() {
     assert!(begun.elapsed() < Duration::from_secs(2));
     let report = world.pass().await;
     assert_eq!(report.unfinished, 1);
+}
+
+#[tokio::test]
+async fn calls_that_hang_take_no_places_of_another_providers_groups() {
+    // Before the good one by their names, and more than may be worked on at once.
+    let mut world = world_with_stuck(Op::Provision, &["a", "b", "c", "d"]);
+    world.settings.limits.groups_concurrent = 2;
+    let begun = Instant::now();
+    world.passes(10).await;
+    assert_eq!(world.status("web").recorded.phase, GroupPhase::Converged);
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    let report = world.pass().await;
+    assert_eq!(report.unfinished, 4);
+}
+
+#[tokio::test]
+async fn a_call_that_never_answers_ends_and_the_listing_decides() {
+    let mut world = World::new(&[]);
+    let lost = Arc::new(AtomicUsize::new(1));
+    let shared = Arc::clone(&lost);
+    let silent = Wrapped::new("silent", &world.factory, move |inner, manifest| Silent {
+        manifest,
+        inner,
+        answers_lost: Arc::clone(&shared),
+    });
+    world.more_factories = vec![silent];
+    let provider = PROVIDER.replace("type: simulated", "type: silent");
+    let web = group("web", 1, "a");
+    world
+        .repository
+        .commit(&[("p.yaml", &*provider), ("w.yaml", &*web)]);
+    world.settings.limits.call_timeout = Duration::from_millis(100);
+    world.settings.limits.group_wait = Duration::from_millis(20);
+    world
+        .until("the create", |world| !world.living("web").is_empty())
+        .await;
+    assert_eq!(lost.load(Ordering::SeqCst), 0);
+    let phase = world.status("web").recorded.phase;
+    assert_ne!(phase, GroupPhase::Converged, "nobody has answered yet");
+    // By the wall clock, like the limit.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    world.converge().await;
+    // It was found, and not made again.
+    assert_eq!(world.living("web"), ["web-1"]);
+    assert_eq!(world.calls(Op::Provision), 1);
+    assert!(world.holds("web").is_empty());
 }
 
 #[tokio::test]
