@@ -33,6 +33,7 @@ mod infrakit;
 mod metrics;
 mod notify;
 mod plugin;
+mod plugins_started;
 mod policy;
 mod pr;
 mod prometheus;

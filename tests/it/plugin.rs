@@ -1,4 +1,5 @@
-//! Providers that are plugins: programs of their own behind a socket, which may be killed at any moment.
+//! Providers that are plugins: programs of their own behind a socket, which may be killed at any moment. Those that the
+//! agent starts itself are in `plugins_started`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use crate::support::{PATIENCE, Sandbox, holds, instances, wait_until};
 
 pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
-fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     root.join("../../tests/fixtures").join(name)
 }
@@ -56,7 +57,7 @@ metadata: {name: local}
 spec: {type: plugin, plugin: file, visibility: 1s, timeout: 5s, provisionTimeout: 1s}
 ";
 
-fn group(size: u32, note: &str) -> String {
+pub(crate) fn group(size: u32, note: &str) -> String {
     format!(
         "apiVersion: drover/v1alpha1
 kind: Group
@@ -71,9 +72,9 @@ spec:
     )
 }
 
-const WEB: &str = "groups/web.yaml";
+pub(crate) const WEB: &str = "groups/web.yaml";
 
-fn sandbox(size: u32) -> Sandbox {
+pub(crate) fn sandbox(size: u32) -> Sandbox {
     let files = [
         ("providers/local.yaml", PROVIDER),
         (WEB, &group(size, "one")),
@@ -94,7 +95,7 @@ fn configure(sandbox: &Sandbox) {
 }
 
 /// The machines that there are.
-fn machines(sandbox: &Sandbox) -> Vec<PathBuf> {
+pub(crate) fn machines(sandbox: &Sandbox) -> Vec<PathBuf> {
     let entries = fs::read_dir(sandbox.path("machines")).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     let is_machine = |path: &PathBuf| path.extension().is_some_and(|end| end == "json");
@@ -102,7 +103,7 @@ fn machines(sandbox: &Sandbox) -> Vec<PathBuf> {
 }
 
 /// How many machines were ever made.
-fn made(sandbox: &Sandbox) -> usize {
+pub(crate) fn made(sandbox: &Sandbox) -> usize {
     let log = fs::read_to_string(sandbox.path("machines/made")).unwrap_or_default();
     log.lines().count()
 }
@@ -118,7 +119,7 @@ fn wait_for_failure(sandbox: &Sandbox) {
     });
 }
 
-fn order(sandbox: &Sandbox, what: &str) {
+pub(crate) fn order(sandbox: &Sandbox, what: &str) {
     fs::write(sandbox.path("machines").join(what), "").unwrap();
 }
 
@@ -296,7 +297,7 @@ fn the_suite_is_run_against_a_plugin_by_its_name_or_its_socket() {
     let ran = sandbox.with_config(&[&by_name[..], &settings].concat());
     let ran = ran.exits(0).prints("passed   repeat-at-once\n");
     assert!(
-        ran.stdout.ends_with("17 passed, 0 failed, 8 skipped\n"),
+        ran.stdout.ends_with("20 passed, 0 failed, 10 skipped\n"),
         "{}",
         ran.stdout
     );
@@ -402,10 +403,12 @@ fn what_is_served_passes_the_suite_as_a_program() {
         "{\"imgae\": \"a\"}",
     ];
     let exiting = ["--exiting", "{\"image\": \"a\", \"exitAfter\": \"10ms\"}"];
+    let unhealthy = ["--unhealthy", "{\"image\": \"a\", \"unhealthy\": true}"];
     let arguments = [
         &["plugin", "conform", "simulated"][..],
         &properties,
         &exiting,
+        &unhealthy,
     ]
     .concat();
     // Nobody is told of 20 checks that failed where nothing can be tried.
@@ -417,7 +420,7 @@ fn what_is_served_passes_the_suite_as_a_program() {
     assert_eq!(without.stdout, "");
     let ran = sandbox.with_config(&arguments).exits(0);
     assert!(
-        ran.stdout.ends_with("24 passed, 0 failed, 1 skipped\n"),
+        ran.stdout.ends_with("30 passed, 0 failed, 1 skipped\n"),
         "{}",
         ran.stdout
     );
@@ -436,153 +439,86 @@ fn what_is_served_passes_the_suite_as_a_program() {
         .says("somebody listens there");
 }
 
-/// The agent's file with plugins that it starts.
-fn configure_start(sandbox: &Sandbox, start: &str, more: &str) {
-    sandbox.configure("");
-    let path = sandbox.path("agent.yaml");
-    let text = fs::read_to_string(&path).unwrap();
-    let dir = sandbox.path("plugins").display().to_string();
-    let text = text
-        .replace("allow: [process]", "allow: [plugin]")
-        .replace("listen: 'off'", more);
-    fs::write(
-        path,
-        format!("{text}plugins:\n  dir: '{dir}'\n  start:\n{start}"),
-    )
-    .unwrap();
+/// The example of the guide, in Python.
+fn example(sandbox: &Sandbox) -> Plugin {
+    fs::create_dir_all(sandbox.path("plugins")).unwrap();
+    let socket = sandbox.path("plugins/example");
+    let mut command = Command::new(PYTHON);
+    command
+        .arg(EXAMPLE)
+        .args([&socket, &sandbox.path("machines")])
+        .stdin(Stdio::null());
+    let child = command.spawn();
+    let child = child.expect("python3 is needed for this test: tests/run installs it");
+    wait_until("the plugin to listen", PATIENCE, || {
+        std::os::unix::net::UnixStream::connect(&socket).is_ok()
+    });
+    Plugin(child)
 }
 
-fn start_file(sandbox: &Sandbox) -> String {
-    let script = fixture("infrakit_file.py").display().to_string();
-    let machines = sandbox.path("machines").display().to_string();
-    format!(
-        "    - {{name: file, command: [{PYTHON}, '{script}', '${{socket}}', '{machines}'], env: {{PLUGIN_MARK: '{machines}'}}, memory: 512MiB}}\n"
-    )
-}
-
-/// The running plugins of a sandbox: process ids and whole environments.
-fn running(sandbox: &Sandbox) -> Vec<(i32, String)> {
-    let mark = format!("PLUGIN_MARK={}", sandbox.path("machines").display());
-    let pids = fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let environment = |pid: i32| {
-        Some((
-            pid,
-            fs::read_to_string(format!("/proc/{pid}/environ")).ok()?,
-        ))
-    };
-    pids.filter_map(environment)
-        .filter(|(_, environment)| environment.contains(&mark))
-        .collect()
-}
-
-/// What the agent serves as its metrics.
-fn metrics(port: u16) -> String {
-    let request = "GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
-    answer
-}
+const EXAMPLE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../providers/drover-provider-plugin/examples/provider.py"
+);
 
 #[test]
-fn a_plugin_of_the_agents_file_is_started_limited_restarted_and_ended_with_it() {
+fn the_guides_command_tries_everything_that_the_example_has() {
     let sandbox = sandbox(1);
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    configure_start(
-        &sandbox,
-        &start_file(&sandbox),
-        &format!("listen: '127.0.0.1:{port}'"),
+    let _plugin = example(&sandbox);
+    let end = format!(
+        "{PYTHON} {EXAMPLE} end '{}' \"$DROVER_REF\"",
+        sandbox.path("machines").display()
     );
-    let metrics = || metrics(port);
-    let agent = sandbox.agent();
-    sandbox.wait_converged("web", 1);
-    let [(pid, environment)] = running(&sandbox).try_into().unwrap();
-    let names: Vec<&str> = environment
-        .split('\0')
-        .filter_map(|entry| entry.split('=').next())
-        .filter(|name| !name.is_empty())
-        .collect();
-    assert_eq!(
-        names,
-        [
-            "DROVER_PLUGIN_SOCKET",
-            "HOME",
-            "LANG",
-            "PATH",
-            "PLUGIN_MARK"
-        ],
-        "nothing of the agent's own"
-    );
-    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
-    let memory = limits
-        .lines()
-        .find(|line| line.starts_with("Max address space"))
-        .unwrap();
-    assert!(memory.contains("536870912"), "{memory}");
-    assert!(metrics().contains("drover_plugin_up{plugin=\"file\"} 1"));
-    assert!(metrics().contains("drover_plugin_restarts_total{plugin=\"file\"} 0"));
-
-    // Killed in the middle of a call: started again, and nothing is made twice.
-    order(&sandbox, "die-after");
-    sandbox.push("more", &[(WEB, &group(2, "one"))]);
-    sandbox.wait_converged("web", 2);
-    assert_eq!((machines(&sandbox).len(), made(&sandbox)), (2, 2));
-    let again = running(&sandbox);
-    assert!(again.len() == 1 && again[0].0 != pid, "{again:?}");
-    assert!(metrics().contains("drover_plugin_restarts_total{plugin=\"file\"} 1"));
-    assert!(
-        sandbox
-            .agent_log()
-            .contains("plugin ended plugin=\"file\" error=\"it ended with exit status: 9")
-    );
-
-    // A killed agent leaves it behind, and the next one ends it before it starts its own.
-    let left = running(&sandbox)[0].0;
-    agent.kill();
-    assert_eq!(running(&sandbox)[0].0, left);
-    let agent = sandbox.agent();
-    sandbox.push("more", &[(WEB, &group(3, "one"))]);
-    sandbox.wait_converged("web", 3);
-    let now = running(&sandbox);
-    assert!(now.len() == 1 && now[0].0 != left, "{now:?}");
-
-    assert_eq!(agent.stop(), Some(0));
-    assert!(running(&sandbox).is_empty());
-    assert!(
-        !sandbox.path("plugins/file").exists(),
-        "its socket is gone with it"
-    );
-    assert_eq!(machines(&sandbox).len(), 3, "its machines are not");
-}
-
-#[test]
-fn plugins_that_cannot_start_are_told_with_their_words_and_hold_only_their_groups() {
-    let sandbox = sandbox(1);
-    let start = "    - {name: file, command: [/bin/sh, -c, 'echo no credentials >&2; exit 3']}
-    - {name: deaf, command: [/bin/sleep, infinity], startTimeout: 100ms}
-    - {name: missing, command: [/nonexistent/plugin]}\n";
-    configure_start(&sandbox, start, "listen: 'off'");
-    let agent = sandbox.agent();
-    for told in [
-        "plugin ended plugin=\"file\" error=\"it ended with exit status: 3: no credentials\" retry_ms=1000",
-        "plugin ended plugin=\"file\" error=\"it ended with exit status: 3: no credentials\" retry_ms=2000",
-        "plugin ended plugin=\"deaf\" error=\"it did not listen within 100ms\"",
-        "plugin ended plugin=\"missing\" error=\"cannot start /nonexistent/plugin: No such file or directory",
+    let mut arguments = vec![
+        "plugin",
+        "conform",
+        "example",
+        "--properties",
+        "{\"command\": [\"sleep\", \"600\"]}",
+        "--invalid",
+        "{\"command\": \"sleep\"}",
+        "--exiting",
+        "{\"command\": [\"true\"]}",
+        "--printing",
+        "{\"command\": [\"sh\", \"-c\", \"seq 9; exec sleep 600\"]}",
+        "--end-released",
+        &end,
+    ];
+    let ran = sandbox.with_config(&arguments).exits(0);
+    for line in [
+        "passed   release\n",
+        "passed   logs\n",
+        "passed   unclaimed\n",
+        "skipped  check: the provider does not offer `check`\n",
     ] {
-        wait_until(told, PATIENCE, || sandbox.agent_log().contains(told));
+        assert!(ran.stdout.contains(line), "{line}{}", ran.stdout);
     }
-    let web = sandbox.wait_for("web", "the hold", |web| holds(web) == ["ProviderMissing"]);
-    let said = web["holds"][0]["message"].as_str().unwrap_or_default();
     assert!(
-        said.contains("plugin file: Handshake.Hello: there is no socket file"),
-        "{web}"
+        ran.stdout.ends_with("22 passed, 0 failed, 9 skipped\n"),
+        "{}",
+        ran.stdout
     );
-    assert_eq!(agent.stop(), Some(0));
+    // The guide says the same.
+    let guide = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/guides/write-a-provider.md"
+    );
+    let guide = fs::read_to_string(guide).unwrap();
+    assert!(guide.contains("22 passed, 0 failed, 9 skipped\n"));
+
+    // What should have ended a released instance and did not is no success.
+    arguments.pop();
+    arguments.push("echo it is locked >&2; exit 3");
+    let ran = sandbox.with_config(&arguments).exits(1);
+    let ran = ran.says("a released instance was not ended");
+    ran.says("ended with exit status: 3: it is locked");
+    for entry in fs::read_dir(sandbox.path("machines")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if let Some(token) = name.strip_suffix(".batch") {
+            let mut shell = Command::new("/bin/sh");
+            shell.env("DROVER_REF", format!("{token}-0"));
+            // What was not released is refused.
+            shell.args(["-c", &end]).output().unwrap();
+        }
+    }
 }

@@ -10,12 +10,12 @@ use async_trait::async_trait;
 use drover_model::{
     Action, AdoptStep, Allowance, Cause, Digests, DrainSpec, Epoch, ErrorClass, FleetName,
     GroupName, GroupUid, InPlace, InPlaceUpdate, InstanceId, IntentKind, IntentState, Keeper,
-    Listing, OnDrainTimeout, Plan, Precondition, ProviderRef, ProviderType, Reason, RecordedGroup,
+    OnDrainTimeout, Plan, Precondition, ProviderRef, ProviderType, Reason, RecordedGroup,
     RecordedInstance, RosterView, Step, Template, TemplateParts, Timestamp, Token, Value,
 };
 use drover_provider::{
-    AdoptRequest, Clock, DestroyRequest, Manifest, Provider, ProviderError, ProvisionRequest,
-    Provisioned, ReserveRequest, UpdateRequest,
+    AdoptRequest, Clock, DestroyRequest, Forward, Forwarding, Provider, ProviderError,
+    ProvisionRequest, Provisioned, UpdateRequest,
 };
 use drover_provider_sim::{SimProvider, SimSettings, SimWorld};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -281,13 +281,9 @@ impl Watched {
 }
 
 #[async_trait]
-impl Provider for Watched {
-    fn manifest(&self) -> &Manifest {
-        self.sim.manifest()
-    }
-
-    async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {
-        self.sim.list(fleet).await
+impl Forwarding for Watched {
+    fn inner(&self) -> &dyn Provider {
+        &self.sim
     }
 
     async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
@@ -312,10 +308,6 @@ impl Provider for Watched {
         pause().await;
         self.leave();
         answer
-    }
-
-    async fn reserve(&self, request: &ReserveRequest) -> Result<String, ProviderError> {
-        self.sim.reserve(request).await
     }
 
     async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {
@@ -403,7 +395,7 @@ impl Rosters for Told {
 /// A simulated world with an agent in front of it.
 pub(crate) struct Fixture {
     pub(crate) clock: Arc<TestClock>,
-    pub(crate) provider: Arc<Watched>,
+    pub(crate) provider: Arc<Forward<Watched>>,
     pub(crate) journal: Arc<MemoryJournal>,
     pub(crate) frozen: Arc<AtomicBool>,
     pub(crate) rosters: Arc<Told>,
@@ -427,7 +419,7 @@ impl Fixture {
         };
         Self {
             clock,
-            provider: Arc::new(provider),
+            provider: Arc::new(Forward(provider)),
             rosters: Arc::new(Told {
                 journal: journal.clone(),
                 asked: Mutex::default(),

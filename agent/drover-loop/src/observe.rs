@@ -173,16 +173,16 @@ impl Asking<'_> {
     }
 }
 
-/// How long a call may take.
+/// How long a call, or a group's work, may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// How long it keeps its place among the calls that go on at once.
-    place: Duration,
+    /// How long it keeps its place among those that go on at once.
+    pub(crate) place: Duration,
     /// How long it may take in all, from when it has its place.
-    answer: Duration,
+    pub(crate) answer: Duration,
 }
 
-/// Waits for a call, begun as soon as `gate` has a place for it.
+/// Waits for a call or a group's work, begun as soon as `gate` has a place for it.
 ///
 /// # Errors
 ///

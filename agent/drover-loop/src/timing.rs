@@ -25,7 +25,8 @@ pub struct PassLimits {
     pub call_timeout: Duration,
     /// Provider calls of one group at once.
     pub calls_concurrent: usize,
-    /// Groups at once.
+    /// Groups at once. One that waits for its provider for longer than [`group_wait`](Self::group_wait) goes on and gives its
+    /// place up: a call that hangs takes no place of another provider's groups.
     pub groups_concurrent: usize,
 }
 

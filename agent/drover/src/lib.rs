@@ -62,6 +62,9 @@ pub fn main() -> ExitCode {
     // Before anything else: a shim lives as long as its instance, so it must stay small.
     match arguments.get(1).and_then(|first| first.to_str()) {
         Some("shim") => return drover_provider_process::shim_main(arguments.into_iter().skip(2)),
+        Some(plugins::limited::COMMAND) => {
+            return plugins::limited::main(arguments.into_iter().skip(2));
+        }
         Some("demo-server") => return demo::server::main(),
         _ => {}
     }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use drover_provider_plugin::answers;
 use drover_spec::agent_config::PluginConfig;
-use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,6 +29,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 mod left;
+pub(crate) mod limited;
 
 use left::Left;
 
@@ -259,7 +260,6 @@ impl Plugin {
         let pid = pid.ok_or_else(|| io::Error::other("it has no process id"))?;
         // Before the first look, so that no end is missed.
         let mut children = signal(SignalKind::child())?;
-        self.limit(pid)?;
         self.left.note(pid)?;
         let output = Output::of(&mut child, &self.config.name);
         let mut stopped = self.stopped.clone();
@@ -346,7 +346,11 @@ impl Plugin {
         let args = self.config.args.iter();
         let args = args.map(|arg| arg.replace("${socket}", &socket));
         let program = &self.config.program;
-        let spawned = Command::new(program)
+        let mut command = match self.config.memory {
+            Some(bytes) => limited::command(bytes, program),
+            None => Command::new(program),
+        };
+        let spawned = command
             .args(args)
             .env_clear()
             .env("PATH", PATH)
@@ -367,22 +371,6 @@ impl Plugin {
                 format!("cannot start {}: {error}", program.display()),
             )
         })
-    }
-
-    /// Bounds the plugin's memory: what it allocates from now on, and what it starts.
-    fn limit(&self, pid: Pid) -> io::Result<()> {
-        if let Some(bytes) = self.config.memory {
-            let limit = Rlimit {
-                current: Some(bytes),
-                maximum: Some(bytes),
-            };
-            match rustix::process::prlimit(Some(pid), Resource::As, limit) {
-                // It has ended already.
-                Ok(_) | Err(rustix::io::Errno::SRCH) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
     }
 }
 

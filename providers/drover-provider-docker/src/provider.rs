@@ -1,6 +1,6 @@
 //! The provider, and what its parts share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use drover_model::{
     CheckOutcome, ErrorClass, ExitReport, FleetName, Listing, ProviderName, ProviderRef, Token,
 };
 use drover_provider::{
-    Clock, DestroyRequest, Manifest, Provider, ProviderError, ProvisionRequest, Provisioned,
+    Clock, DestroyRequest, Manifest, OptionalMethod, Provider, ProviderError, ProvisionRequest,
+    Provisioned,
 };
 
 use crate::api::{Engine, EngineError, Inspected, Summary};
@@ -185,6 +186,11 @@ impl DockerProvider {
 impl Provider for DockerProvider {
     fn manifest(&self) -> &Manifest {
         &self.0.manifest
+    }
+
+    fn offers(&self) -> BTreeSet<OptionalMethod> {
+        use OptionalMethod::{Check, Health, Logs};
+        [Check, Health, Logs].into()
     }
 
     async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {

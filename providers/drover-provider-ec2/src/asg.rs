@@ -9,7 +9,7 @@
 //! | `listing` | groups as instances: owner, phase, health |
 //! | `making`, `changing` | making groups, changing them, ending them, taking them over |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ use drover_model::{
     Survey, Value,
 };
 use drover_provider::{
-    AdoptRequest, Clock, DestroyRequest, InitUse, Manifest, Provider, ProviderError,
-    ProviderFactory, ProvisionRequest, Provisioned, UpdateRequest,
+    AdoptRequest, Clock, DestroyRequest, InitUse, Manifest, OptionalMethod, Provider,
+    ProviderError, ProviderFactory, ProvisionRequest, Provisioned, UpdateRequest,
 };
 
 use crate::book::VISIBILITY;
@@ -95,6 +95,11 @@ struct AsgProvider {
 impl Provider for AsgProvider {
     fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    fn offers(&self) -> BTreeSet<OptionalMethod> {
+        use OptionalMethod::{Adopt, Health, Survey, Update};
+        [Update, Survey, Adopt, Health].into()
     }
 
     async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {

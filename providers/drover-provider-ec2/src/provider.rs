@@ -1,6 +1,6 @@
 //! The provider contract over one account and region.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use drover_model::{
     ProviderRef, Stranger, Survey, Value,
 };
 use drover_provider::{
-    AdoptRequest, Clock, DestroyRequest, Manifest, Prepared, Provider, ProviderError,
-    ProvisionRequest, Provisioned, ReserveRequest, Secrets, Slot, UpdateRequest, asks_for_address,
-    finish,
+    AdoptRequest, Clock, DestroyRequest, Manifest, OptionalMethod, Prepared, Provider,
+    ProviderError, ProvisionRequest, Provisioned, ReserveRequest, Secrets, Slot, UpdateRequest,
+    asks_for_address, finish,
 };
 
 use crate::budget::{Limit, Priority};
@@ -261,6 +261,13 @@ impl Ec2Provider {
 impl Provider for Ec2Provider {
     fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    fn offers(&self) -> BTreeSet<OptionalMethod> {
+        use OptionalMethod::{Adopt, Health, Logs, Reserve, Survey, Update};
+        let reserve = self.settings.places.as_ref().map(|_| Reserve);
+        let always = [Update, Survey, Adopt, Health, Logs];
+        always.into_iter().chain(reserve).collect()
     }
 
     async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {

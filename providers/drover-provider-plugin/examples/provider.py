@@ -2,6 +2,7 @@
 """A drover provider in Python, with nothing but its standard library.
 
 Usage: provider.py SOCKET FOLDER
+       provider.py end FOLDER HANDLE   (ends an instance that was released, which no agent may)
 
 Its instances are processes of this machine, each a folder in FOLDER with one JSON file. That is little, and
 yet everything that the contract asks for: tokens that make nothing twice, owners that are never mixed up,
@@ -21,7 +22,7 @@ import threading
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler
 
-SOCKET, FOLDER = sys.argv[1], sys.argv[2]
+SOCKET, FOLDER = sys.argv[1], sys.argv[2]  # SOCKET may be the word `end`.
 
 # One call at a time changes something: simple, and fast enough for a provider of this size.
 LOCK = threading.Lock()
@@ -338,7 +339,17 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             super().handle_error(request, client_address)
 
 
+def end_released(ref):
+    """Ends an instance that was released: for people, and for `drover plugin conform --end-released`."""
+    _, batch, instance = find(ref)
+    if instance is None or not batch.get("released"):
+        sys.exit(f"{ref} is nothing that was released")
+    stop(instance)
+
+
 if __name__ == "__main__":
+    if SOCKET == "end":
+        sys.exit(end_released(sys.argv[3]))
     os.makedirs(FOLDER, exist_ok=True)
     if os.path.exists(SOCKET):
         os.remove(SOCKET)

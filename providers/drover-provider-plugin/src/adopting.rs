@@ -7,7 +7,6 @@ use drover_provider::{AdoptRequest, ProviderError};
 
 use crate::call::{CallError, Place};
 use crate::groups::{WatchedError, Watcher};
-use crate::hello::InstanceVersion;
 use crate::infrakit::Description;
 use crate::instance::Inner;
 use crate::ledger::State;
@@ -94,7 +93,7 @@ impl Inner {
     /// Labels an instance that nobody owns.
     pub(crate) async fn adopt(&self, request: &AdoptRequest) -> Result<(), ProviderError> {
         let plugin = &self.caller.name;
-        if self.version < InstanceVersion::V0_3_0 {
+        if !self.can_label() {
             return Err(spec::invalid(format!(
                 "plugin {plugin}: it cannot change labels, so its instances cannot be adopted"
             )));

@@ -196,7 +196,11 @@ impl ProviderFactory for PluginFactory {
 
 impl PluginFactory {
     /// Returns whom a document means.
-    fn contact(&self, name: &ProviderName, settings: &Value) -> Result<Contact, ProviderError> {
+    pub(crate) fn contact(
+        &self,
+        name: &ProviderName,
+        settings: &Value,
+    ) -> Result<Contact, ProviderError> {
         let written = settings.get("plugin").and_then(Value::as_str);
         let written = written.unwrap_or_default();
         let plugin: PluginName = written

@@ -4,7 +4,7 @@
 //! [`Ledger`] before it is sent; and while nobody knows what became of it, the plugin's listing decides,
 //! for as long as the plugin may be behind with its listings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,8 +15,8 @@ use drover_model::{
     Survey, Timestamp, Token,
 };
 use drover_provider::{
-    AdoptRequest, Clock, DestroyRequest, Manifest, Provider, ProviderError, ProvisionRequest,
-    Provisioned,
+    AdoptRequest, Clock, DestroyRequest, Manifest, OptionalMethod, Provider, ProviderError,
+    ProvisionRequest, Provisioned,
 };
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
@@ -429,7 +429,7 @@ impl Inner {
         fleet: &FleetName,
         found: &Description,
     ) -> Result<(), ProviderError> {
-        if self.version < InstanceVersion::V0_3_0 {
+        if !self.can_label() {
             let plugin = &self.caller.name;
             return Err(spec::invalid(format!(
                 "plugin {plugin}: it cannot change labels, so its instances cannot be released"
@@ -443,6 +443,11 @@ impl Inner {
             .collect();
         labels.insert(tags::RELEASED.to_owned(), fleet.to_string());
         self.label(&found.id, &labels).await
+    }
+
+    /// Returns whether tags of instances can be changed at all.
+    pub(crate) fn can_label(&self) -> bool {
+        self.version >= InstanceVersion::V0_3_0
     }
 
     /// Changes tags of an instance, and leaves the others as they are.
@@ -486,6 +491,13 @@ fn cut_short(error: &tokio::task::JoinError) -> ProviderError {
 impl Provider for InstanceProvider {
     fn manifest(&self) -> &Manifest {
         &self.0.manifest
+    }
+
+    fn offers(&self) -> BTreeSet<OptionalMethod> {
+        // Adopting is labelling.
+        let adopt = self.0.can_label().then_some(OptionalMethod::Adopt);
+        let survey = [OptionalMethod::Survey];
+        survey.into_iter().chain(adopt).collect()
     }
 
     async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {

@@ -37,6 +37,7 @@ mod remote;
 mod serve;
 mod spec;
 mod tags;
+mod unclaimed;
 mod weight;
 mod wire;
 

@@ -10,8 +10,8 @@ use drover_model::{
     CheckOutcome, Completeness, FleetName, Listing, ProviderRef, ProviderType, Survey,
 };
 use drover_provider::{
-    AdoptRequest, Clock, DestroyRequest, InitUse, Manifest, Mistake, ObjectSchema, Others,
-    Provider, ProviderError, ProvisionRequest, Provisioned, ReserveRequest, UpdateRequest,
+    AdoptRequest, Clock, DestroyRequest, InitUse, Manifest, Mistake, ObjectSchema, OptionalMethod,
+    Others, Provider, ProviderError, ProvisionRequest, Provisioned, ReserveRequest, UpdateRequest,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -238,12 +238,12 @@ impl RemoteProvider {
         self.caller.garbled(method, why).into_provider_error()
     }
 
-    fn has(&self, method: &str) -> bool {
-        self.methods.contains(method)
+    fn has(&self, method: OptionalMethod) -> bool {
+        self.methods.contains(method.as_str())
     }
 
     /// Refuses what the plugin does not offer, without a call.
-    fn needs(&self, method: &str, what: &str) -> Result<(), ProviderError> {
+    fn needs(&self, method: OptionalMethod, what: &str) -> Result<(), ProviderError> {
         if self.has(method) {
             return Ok(());
         }
@@ -307,6 +307,11 @@ impl Provider for RemoteProvider {
         &self.manifest
     }
 
+    fn offers(&self) -> BTreeSet<OptionalMethod> {
+        let all = OptionalMethod::ALL.into_iter();
+        all.filter(|method| self.has(*method)).collect()
+    }
+
     async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {
         let method = "Provider.List";
         let mut listing = Listing {
@@ -362,7 +367,10 @@ impl Provider for RemoteProvider {
     }
 
     async fn reserve(&self, request: &ReserveRequest) -> Result<String, ProviderError> {
-        self.needs("reserve", "knows no addresses before there are instances")?;
+        self.needs(
+            OptionalMethod::Reserve,
+            "knows no addresses before there are instances",
+        )?;
         let method = "Provider.Reserve";
         let params = ReserveParams {
             fleet: request.fleet.as_str(),
@@ -378,7 +386,7 @@ impl Provider for RemoteProvider {
     }
 
     async fn update(&self, request: &UpdateRequest) -> Result<(), ProviderError> {
-        self.needs("update", "changes nothing in place")?;
+        self.needs(OptionalMethod::Update, "changes nothing in place")?;
         let params = UpdateDto::of(request);
         let _: Json = self.call("Provider.Update", params, self.timeout).await?;
         Ok(())
@@ -398,7 +406,10 @@ impl Provider for RemoteProvider {
     }
 
     async fn survey(&self, tags: &BTreeMap<String, String>) -> Result<Survey, ProviderError> {
-        self.needs("survey", "says nothing of instances that others made")?;
+        self.needs(
+            OptionalMethod::Survey,
+            "says nothing of instances that others made",
+        )?;
         let mut survey = Survey {
             completeness: Completeness::Complete,
             as_of: self.clock.now(),
@@ -414,7 +425,10 @@ impl Provider for RemoteProvider {
     }
 
     async fn adopt(&self, request: &AdoptRequest) -> Result<(), ProviderError> {
-        self.needs("adopt", "puts no tags on instances that others made")?;
+        self.needs(
+            OptionalMethod::Adopt,
+            "puts no tags on instances that others made",
+        )?;
         let params = AdoptDto::of(request);
         let _: Json = self.call("Provider.Adopt", params, self.timeout).await?;
         Ok(())
@@ -426,7 +440,7 @@ impl Provider for RemoteProvider {
         command: &[String],
         timeout: Duration,
     ) -> Result<CheckOutcome, ProviderError> {
-        if !self.has("check") {
+        if !self.has(OptionalMethod::Check) {
             let why = format!(
                 "plugin {}: it runs no commands in its instances",
                 self.caller.name
@@ -449,7 +463,7 @@ impl Provider for RemoteProvider {
         instance: &ProviderRef,
         timeout: Duration,
     ) -> Result<CheckOutcome, ProviderError> {
-        if !self.has("health") {
+        if !self.has(OptionalMethod::Health) {
             let why = format!(
                 "plugin {}: it says nothing of its instances' health",
                 self.caller.name
@@ -467,7 +481,7 @@ impl Provider for RemoteProvider {
     }
 
     async fn logs(&self, instance: &ProviderRef, lines: usize) -> Result<String, ProviderError> {
-        self.needs("logs", "keeps no logs")?;
+        self.needs(OptionalMethod::Logs, "keeps no logs")?;
         let method = "Provider.Logs";
         let params = LogsParams {
             r#ref: instance.as_str(),

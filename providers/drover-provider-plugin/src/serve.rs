@@ -217,15 +217,24 @@ impl Served {
         };
         let _busy = place.busy();
         let this = self.clone();
-        // Carried out to its end also where the caller hangs up: what is half made is known to nobody.
+        // Carried out to its end also where the caller hangs up: what is half made is known to nobody. One that has no
+        // end is dropped in time.
+        let limit = place.call_limit();
         let call = tokio::spawn(async move {
-            let answer = this.answer(&body.to_bytes()).await;
+            let answer = tokio::time::timeout(limit, this.answer(&body.to_bytes())).await;
             drop(permit);
             answer
         });
-        let Ok(answer) = call.await else {
-            let words = "the call broke off".to_owned();
-            return text(StatusCode::INTERNAL_SERVER_ERROR, words);
+        let answer = match call.await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_elapsed)) => {
+                let words = format!("the call has not ended within {limit:?}");
+                return text(StatusCode::INTERNAL_SERVER_ERROR, words);
+            }
+            Err(_broken) => {
+                let words = "the call broke off".to_owned();
+                return text(StatusCode::INTERNAL_SERVER_ERROR, words);
+            }
         };
         if answer.is_empty() {
             return Response::new(Full::default());

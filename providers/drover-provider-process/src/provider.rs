@@ -1,6 +1,6 @@
 //! The provider: reads and writes folders, starts shims, and asks them to end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -14,8 +14,8 @@ use drover_model::{
     ProviderPhase, ProviderRef, Seat, SeatId, Token,
 };
 use drover_provider::{
-    Clock, DestroyRequest, Manifest, Provider, ProviderError, ProvisionRequest, Provisioned,
-    ReserveRequest, UpdateRequest, fingerprint,
+    Clock, DestroyRequest, Manifest, OptionalMethod, Provider, ProviderError, ProvisionRequest,
+    Provisioned, ReserveRequest, UpdateRequest, fingerprint,
 };
 use tokio::io::AsyncReadExt as _;
 
@@ -357,6 +357,11 @@ impl ProcessProvider {
 impl Provider for ProcessProvider {
     fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    fn offers(&self) -> BTreeSet<OptionalMethod> {
+        use OptionalMethod::{Check, Logs, Reserve, Update};
+        [Update, Reserve, Check, Logs].into()
     }
 
     async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {

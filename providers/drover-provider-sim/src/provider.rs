@@ -1,14 +1,14 @@
 //! The simulated world behind the [`Provider`] trait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{CheckOutcome, FleetName, Listing, ProviderRef, ProviderType, Survey};
 use drover_provider::{
-    AdoptRequest, Clock, DestroyRequest, InitUse, Manifest, ObjectSchema, Provider, ProviderError,
-    ProvisionRequest, Provisioned, ReserveRequest, UpdateRequest,
+    AdoptRequest, Clock, DestroyRequest, InitUse, Manifest, ObjectSchema, OptionalMethod, Provider,
+    ProviderError, ProvisionRequest, Provisioned, ReserveRequest, UpdateRequest,
 };
 
 use crate::{Reply, SimWorld};
@@ -69,6 +69,11 @@ impl SimProvider {
 impl Provider for SimProvider {
     fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    fn offers(&self) -> BTreeSet<OptionalMethod> {
+        use OptionalMethod::{Adopt, Check, Logs, Reserve, Survey, Update};
+        [Update, Reserve, Survey, Adopt, Check, Logs].into()
     }
 
     async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {

@@ -18,7 +18,9 @@ use drover_model::{
     SeatId, Template, TemplateParts, Token, Value,
 };
 
-use crate::{DestroyRequest, Provider, ProviderError, ProvisionRequest, Provisioned, Slot};
+use crate::{
+    DestroyRequest, OptionalMethod, Provider, ProviderError, ProvisionRequest, Provisioned, Slot,
+};
 
 mod checks;
 
@@ -54,8 +56,30 @@ pub trait Subject: Send + Sync {
         None
     }
 
-    /// Ends an instance that was released, which no provider may. None: cannot, so that releases
-    /// are not tested rather than an instance left behind.
+    /// Returns properties with which an instance runs and is never healthy: neither its own health nor a check, whatever its
+    /// command, passes where the provider runs no commands. None: there are none.
+    fn unhealthy(&self) -> Option<Value> {
+        None
+    }
+
+    /// Returns properties with which an instance prints two lines or more, soon after it runs, and then nothing. None:
+    /// what [`running`](Self::running) prints is looked at.
+    fn printing(&self) -> Option<Value> {
+        None
+    }
+
+    /// Returns the commands that checks are tried with, where commands are run. The default is what most systems have.
+    fn commands(&self) -> CheckCommands {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        CheckCommands {
+            passing: words(&["true"]),
+            failing: words(&["false"]),
+            slow: words(&["sleep", "30"]),
+        }
+    }
+
+    /// Ends an instance that was released, which no provider may. Where nobody can, a release is tried only if
+    /// the instance can be adopted back: nothing is left behind.
     async fn end_released(&self, _instance: &ProviderRef) {}
 
     /// Returns whether [`end_released`](Self::end_released) does what it says.
@@ -72,6 +96,17 @@ pub trait Subject: Send + Sync {
     fn patience(&self) -> u32 {
         1_500
     }
+}
+
+/// What is run in an instance to see whether checks are judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckCommands {
+    /// One that ends with success.
+    pub passing: Vec<String>,
+    /// One that ends without.
+    pub failing: Vec<String>,
+    /// One that takes longer than a second.
+    pub slow: Vec<String>,
 }
 
 /// How one check turned out.
@@ -289,11 +324,34 @@ impl Context<'_> {
 
     /// Makes one instance that runs.
     async fn one(&self, first: u64) -> Result<(ProvisionRequest, ProviderRef), Miss> {
-        let request = self.request(first, 1, self.subject.running());
+        self.one_of(first, self.subject.running()).await
+    }
+
+    /// Makes one instance with these properties.
+    async fn one_of(
+        &self,
+        first: u64,
+        properties: Value,
+    ) -> Result<(ProvisionRequest, ProviderRef), Miss> {
+        let request = self.request(first, 1, properties);
         let made = self.provision(&request).await?.made;
         let one = made.into_values().next();
         let one = one.ok_or_else(|| Miss::Failed("the call made nothing".to_owned()))?;
         Ok((request, one))
+    }
+
+    /// Skips the check of what the provider does not have.
+    fn offered(&self, method: OptionalMethod) -> Verdict {
+        if self.provider.offers().contains(&method) {
+            return Ok(());
+        }
+        let why = format!("the provider does not offer `{}`", method.as_str());
+        Err(Miss::Skipped(why))
+    }
+
+    /// Returns the handle of an instance that never was.
+    fn never_was() -> ProviderRef {
+        ProviderRef::parse("never-was").expect("the text is not empty")
     }
 
     async fn listing(&self) -> Result<Listing, Miss> {

@@ -7,7 +7,7 @@
 //! **Invariant:** a provider never turns an error into an empty listing, and never touches an
 //! instance that does not carry the ownership it was asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,8 @@ pub mod conformance;
 mod fingerprint;
 mod flavor;
 mod flavors;
+mod forwarding;
+mod offers;
 mod schema;
 mod secrets;
 mod user_data;
@@ -37,6 +39,8 @@ pub use flavors::{
     FlavorIndex, FlavorInstance, FlavorPrepared, FlavorRequest, FlavorSpec, FlavorSubject, Flavors,
     NoFlavors,
 };
+pub use forwarding::{Forward, Forwarding, Refusing};
+pub use offers::OptionalMethod;
 pub use schema::{Field, Mistake, ObjectSchema, Others, Rules, SchemaError, Shape, parse_duration};
 pub use secrets::{NoSecrets, SecretError, SecretSource, SecretText, Secrets, references};
 pub use user_data::{USER_DATA_MAX, interpreter, is_shell, is_user_data, user_data};
@@ -74,6 +78,15 @@ pub use user_data::{USER_DATA_MAX, interpreter, is_shell, is_user_data, user_dat
 ///   ownership tags on such an instance and changes nothing else: its other tags stay, and it goes on running. From
 ///   then on [`list`](Self::list) has it with that ownership. An instance that carries other ownership tags, or that
 ///   somebody else still acts on, is refused with `InvalidSpec`; adopting again with the same ownership succeeds.
+/// - **Release.** [`release`](Self::release) takes the ownership tags off and changes nothing else: the instance runs on, no
+///   listing has it as the fleet's any more, and it cannot be destroyed (`NotFound`). Repeated, or of what is gone, it succeeds
+///   or is `NotFound`; so it is for another fleet, and then leaves the tags on.
+/// - **Asking.** [`check`](Self::check), [`health`](Self::health) and [`logs`](Self::logs) change nothing. A check passes when
+///   its command ends with success within the limit, and in no other case; a failure says why. What is gone or never was is never
+///   passing for long: it is failing, unknown or `NotFound`. Logs are the last lines, as many as asked for at most; of what never was
+///   they are `NotFound`.
+/// - **Offers.** [`offers`](Self::offers) names the optional methods that the provider has. The others answer as the
+///   defaults do: `InvalidSpec`, and for a check or health `Unknown`.
 /// - **Independence.** Instances outlive the agent and the `Provider` value.
 ///
 /// # Assumptions
@@ -94,6 +107,11 @@ pub use user_data::{USER_DATA_MAX, interpreter, is_shell, is_user_data, user_dat
 pub trait Provider: Send + Sync + fmt::Debug {
     /// Returns what the provider is and what its properties mean.
     fn manifest(&self) -> &Manifest;
+
+    /// Returns which of the optional methods it has. The default says none: with each of them it is overridden too.
+    fn offers(&self) -> BTreeSet<OptionalMethod> {
+        BTreeSet::new()
+    }
 
     /// Lists the fleet's instances of every group in this scope.
     async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError>;

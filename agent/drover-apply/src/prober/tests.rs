@@ -2,11 +2,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drover_model::{
-    Check, CheckOutcome, ErrorClass, FleetName, Listing, Probe, ProviderType, defaults,
-};
+use drover_model::{Check, CheckOutcome, ErrorClass, Probe, ProviderType, defaults};
 use drover_provider::{
-    DestroyRequest, InitUse, Manifest, ObjectSchema, ProviderError, ProvisionRequest, Provisioned,
+    Forward, Forwarding, InitUse, Manifest, ObjectSchema, ProviderError, Refusing,
 };
 
 use super::*;
@@ -17,7 +15,7 @@ mod flavors;
 /// A provider whose commands answer as the test says, and which notes when each was asked.
 #[derive(Debug)]
 struct Scripted {
-    manifest: Manifest,
+    inner: Refusing,
     started: Instant,
     /// By instance handle; `pass` where nothing is said.
     answers: Mutex<BTreeMap<String, Scene>>,
@@ -34,20 +32,21 @@ enum Scene {
 }
 
 impl Scripted {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            manifest: Manifest {
-                type_: ProviderType::parse("scripted").unwrap(),
-                properties: ObjectSchema::default(),
-                settings: ObjectSchema::default(),
-                batch_max: 1,
-                visibility: Duration::ZERO,
-                init: InitUse::ShellLines,
-            },
+    fn new() -> Arc<Forward<Self>> {
+        let manifest = Manifest {
+            type_: ProviderType::parse("scripted").unwrap(),
+            properties: ObjectSchema::default(),
+            settings: ObjectSchema::default(),
+            batch_max: 1,
+            visibility: Duration::ZERO,
+            init: InitUse::ShellLines,
+        };
+        Arc::new(Forward(Self {
+            inner: Refusing(manifest),
             started: Instant::now(),
             answers: Mutex::default(),
             asked: Mutex::default(),
-        })
+        }))
     }
 
     fn say(&self, number: u64, scene: Scene) {
@@ -74,21 +73,9 @@ impl Scripted {
 }
 
 #[async_trait]
-impl Provider for Scripted {
-    fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-    async fn list(&self, _: &FleetName) -> Result<Listing, ProviderError> {
-        unreachable!()
-    }
-    async fn provision(&self, _: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
-        unreachable!()
-    }
-    async fn destroy(&self, _: &DestroyRequest) -> Result<(), ProviderError> {
-        unreachable!()
-    }
-    async fn release(&self, _: &FleetName, _: &ProviderRef) -> Result<(), ProviderError> {
-        unreachable!()
+impl Forwarding for Scripted {
+    fn inner(&self) -> &dyn Provider {
+        &self.inner
     }
     async fn check(
         &self,
@@ -157,7 +144,7 @@ fn target(number: u64, settled: bool) -> ProbeTarget {
 
 struct Probing {
     prober: Prober,
-    provider: Arc<Scripted>,
+    provider: Arc<Forward<Scripted>>,
     clock: Arc<TestClock>,
     changed: Arc<Notify>,
     flavors: Arc<flavors::Minds>,

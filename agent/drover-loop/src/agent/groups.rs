@@ -11,13 +11,12 @@ use drover_model::{
 use drover_policy::GroupSummary;
 use jiff::SignedDuration;
 use tokio::task::{Id, JoinError};
-use tokio::time::error::Elapsed;
 use tracing::{Instrument as _, debug, debug_span, error, info};
 
 use super::observation::Observation;
 use super::{Agent, GuardRound, plain};
 use crate::entry::{self, GroupEntry, set_condition};
-use crate::observe::{Observed, OpenScope};
+use crate::observe::{Limits, Observed, OpenScope, bounded};
 use crate::quiet::{Fingerprint, Quiet};
 use crate::shares::{Partner, Shares};
 use crate::source::chain;
@@ -28,7 +27,7 @@ use crate::task::{self, Finished, GroupTask, Shared, TaskError, Versions};
 use crate::timekeeping::Tick;
 
 /// What came of a group's task: of its work, or that its time was up.
-pub(super) type Outcome = Result<Result<Finished, TaskError>, Elapsed>;
+pub(super) type Outcome = Result<Result<Finished, TaskError>, Duration>;
 
 /// How long listings must fail before that is recorded: a moment's trouble would otherwise cost two
 /// commits per group.
@@ -48,7 +47,11 @@ impl Agent {
         let versions = self.share(&shared);
         let mut shares = self.divide_shares();
         let names: Vec<GroupName> = self.groups.keys().cloned().collect();
-        let limit = self.settings.limits.group_timeout;
+        // What one provider does not answer is in no other one's way.
+        let limits = Limits {
+            place: self.settings.limits.group_wait,
+            answer: self.settings.limits.group_timeout,
+        };
         let gate = Arc::new(tokio::sync::Semaphore::new(
             self.settings.limits.groups_concurrent,
         ));
@@ -65,10 +68,9 @@ impl Agent {
             };
             let (shared, gate) = (Arc::clone(&shared), Arc::clone(&gate));
             let handle = self.tasks.spawn(async move {
-                let _permit = gate.acquire_owned().await;
                 let span = debug_span!("group", group = %task.name);
                 let work = task::run(task, shared).instrument(span);
-                tokio::time::timeout(limit, work).await
+                bounded(gate, limits, work).await
             });
             self.task_names.insert(handle.id(), name.clone());
             self.planned += 1;
@@ -352,8 +354,7 @@ impl Agent {
                 entry.fail(&name, &chain(&error), now);
                 self.guard_round.incomplete = true;
             }
-            Ok(Err(_elapsed)) => {
-                let limit = self.settings.limits.group_timeout;
+            Ok(Err(limit)) => {
                 entry.fail(
                     &name,
                     &format!("not done within {} s", limit.as_secs()),

@@ -1,12 +1,17 @@
 //! Taking over what somebody else made, from a commit to the provider.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use drover_model::{ErrorClass, ProviderRef};
-use drover_provider::Clock as _;
+use async_trait::async_trait;
+use drover_model::{ErrorClass, ProviderRef, Survey};
+use drover_provider::{
+    Clock as _, Forwarding, Manifest, OptionalMethod, Provider, ProviderError, Refusing,
+};
 use drover_provider_sim::{Fault, FaultKind, Op};
 
 use crate::harness::{World, group, group_with};
+use crate::wrapped::Wrapped;
 
 pub(crate) const ADOPT: &str = "  adopt: {selector: {matchTags: {owner: infra}}}\n";
 const WATCH: &str = "  adopt: {selector: {matchTags: {owner: infra}}}\n  manage: observe\n";
@@ -179,17 +184,39 @@ async fn a_kill_in_the_middle_and_a_lost_data_folder_adopt_nothing_twice() {
     assert_eq!(created(&world), (3, 0, 0));
 }
 
+/// A simulated provider that finds nothing of others.
+#[derive(Debug)]
+struct Unable {
+    manifest: Manifest,
+    inner: Arc<dyn Provider>,
+}
+
+#[async_trait]
+impl Forwarding for Unable {
+    fn inner(&self) -> &dyn Provider {
+        &*self.inner
+    }
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+    fn offers(&self) -> BTreeSet<OptionalMethod> {
+        BTreeSet::new()
+    }
+    async fn survey(&self, tags: &BTreeMap<String, String>) -> Result<Survey, ProviderError> {
+        Refusing(self.manifest.clone()).survey(tags).await
+    }
+}
+
 #[tokio::test]
 async fn a_provider_that_knows_no_strangers_holds_the_group() {
-    use std::sync::Arc;
     let mut world = World::with_groups(&[("web", &web(1, ADOPT))]);
-    let unable = crate::isolation::StuckFactory::new(&world.factory, Op::Survey);
-    world.more_factories = vec![Arc::new(unable)];
-    let stuck = web(1, ADOPT).replace("provider: local", "provider: stuck");
-    let provider = "apiVersion: drover/v1alpha1\nkind: Provider\nmetadata: {name: stuck}\nspec: {type: stuck}\n";
+    let unable = |inner, manifest| Unable { manifest, inner };
+    world.more_factories = vec![Wrapped::new("unable", &world.factory, unable)];
+    let group = web(1, ADOPT).replace("provider: local", "provider: unable");
+    let provider = "apiVersion: drover/v1alpha1\nkind: Provider\nmetadata: {name: unable}\nspec: {type: unable}\n";
     world.repository.commit(&[
-        ("providers/stuck.yaml", provider),
-        ("groups/web.yaml", &stuck),
+        ("providers/unable.yaml", provider),
+        ("groups/web.yaml", &group),
     ]);
     world.pass().await;
     assert_eq!(world.holds("web"), ["ProviderFailed"]);

@@ -12,8 +12,7 @@ use drover_model::{
     Value,
 };
 use drover_provider::{
-    Clock as _, DestroyRequest, Manifest, Provider, ProviderError, ProviderFactory,
-    ProvisionRequest, Provisioned,
+    Clock as _, Forward, Forwarding, Manifest, Provider, ProviderError, ProviderFactory,
 };
 use drover_provider_sim::{Op, SimFactory};
 
@@ -57,15 +56,18 @@ impl ProviderFactory for Moody {
             let message = "program far: there is no such file";
             return Err(ProviderError::new(ErrorClass::InvalidSpec, message));
         }
-        Ok(Arc::new(MoodyProvider {
+        Ok(Arc::new(Forward(MoodyProvider {
             moody: self.clone(),
             inner: self.inner.open(name, settings)?,
-        }))
+        })))
     }
 }
 
 #[async_trait]
-impl Provider for MoodyProvider {
+impl Forwarding for MoodyProvider {
+    fn inner(&self) -> &dyn Provider {
+        &*self.inner
+    }
     fn manifest(&self) -> &Manifest {
         &self.moody.manifest
     }
@@ -82,19 +84,6 @@ impl Provider for MoodyProvider {
         let lies = (1..=lies).map(|number| lie(fleet, number));
         listing.instances.extend(lies);
         Ok(listing)
-    }
-    async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
-        self.inner.provision(request).await
-    }
-    async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {
-        self.inner.destroy(request).await
-    }
-    async fn release(
-        &self,
-        fleet: &FleetName,
-        instance: &ProviderRef,
-    ) -> Result<(), ProviderError> {
-        self.inner.release(fleet, instance).await
     }
 }
 

@@ -2,22 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use drover_apply::{FailWrites, Journal, JournalChange, JournalError, MemoryJournal, Reply};
-use drover_model::{
-    ConditionType, FleetName, GroupName, GroupPhase, Intent, Listing, ProviderName, ProviderRef,
-    ProviderType, Value,
-};
+use drover_model::{ConditionType, FleetName, GroupName, GroupPhase, Intent, Listing};
 use drover_provider::{
-    DestroyRequest, Manifest, Provider, ProviderError, ProviderFactory, ProvisionRequest,
-    Provisioned,
+    Forwarding, Manifest, Provider, ProviderError, ProvisionRequest, Provisioned,
 };
-use drover_provider_sim::{Fault, FaultKind, Op, SimFactory};
+use drover_provider_sim::{Fault, FaultKind, Op};
 use tokio::sync::Semaphore;
 
 use crate::harness::{PROVIDER, World, group};
+use crate::wrapped::Wrapped;
 
 /// A journal that panics for one group.
 #[derive(Debug)]
@@ -71,85 +69,74 @@ async fn a_panic_in_one_group_shows_there_and_nowhere_else() {
     assert_eq!(about_bad.count(), 1, "{subjects:?}");
 }
 
-/// A provider type `stuck`, whose chosen calls never answer.
+/// A simulated provider whose chosen calls never answer.
 #[derive(Debug)]
-pub(crate) struct StuckFactory {
-    manifest: Manifest,
-    inner: Arc<SimFactory>,
-    stuck: Op,
-}
-
-#[derive(Debug)]
-struct StuckProvider {
+struct Stuck {
     manifest: Manifest,
     inner: Arc<dyn Provider>,
-    stuck: Op,
+    op: Op,
 }
 
-impl StuckFactory {
-    pub(crate) fn new(inner: &Arc<SimFactory>, stuck: Op) -> Self {
-        Self {
-            manifest: Manifest {
-                type_: ProviderType::parse("stuck").unwrap(),
-                ..inner.manifest().clone()
-            },
-            inner: Arc::clone(inner),
-            stuck,
+impl Stuck {
+    async fn hang(&self, op: Op) {
+        if self.op == op {
+            std::future::pending::<()>().await;
         }
-    }
-}
-
-impl ProviderFactory for StuckFactory {
-    fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-    fn open(
-        &self,
-        name: &ProviderName,
-        settings: &Value,
-    ) -> Result<Arc<dyn Provider>, ProviderError> {
-        Ok(Arc::new(StuckProvider {
-            manifest: self.manifest.clone(),
-            inner: self.inner.open(name, settings)?,
-            stuck: self.stuck,
-        }))
     }
 }
 
 #[async_trait]
-impl Provider for StuckProvider {
+impl Forwarding for Stuck {
+    fn inner(&self) -> &dyn Provider {
+        &*self.inner
+    }
     fn manifest(&self) -> &Manifest {
         &self.manifest
     }
     async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {
-        if self.stuck == Op::List {
-            std::future::pending::<()>().await;
-        }
+        self.hang(Op::List).await;
         self.inner.list(fleet).await
     }
     async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
-        if self.stuck == Op::Provision {
-            std::future::pending::<()>().await;
-        }
+        self.hang(Op::Provision).await;
         self.inner.provision(request).await
-    }
-    async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {
-        self.inner.destroy(request).await
-    }
-    async fn release(
-        &self,
-        fleet: &FleetName,
-        instance: &ProviderRef,
-    ) -> Result<(), ProviderError> {
-        self.inner.release(fleet, instance).await
     }
 }
 
-/// A provider type `gated`, whose answers are made at once and given when there is a permit.
+/// A simulated provider that makes what it is told, and whose first answers to that never come.
 #[derive(Debug)]
-struct GatedFactory {
+struct Silent {
     manifest: Manifest,
-    inner: Arc<SimFactory>,
+    inner: Arc<dyn Provider>,
+    answers_lost: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Forwarding for Silent {
+    fn inner(&self) -> &dyn Provider {
+        &*self.inner
+    }
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+    async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
+        let answer = self.inner.provision(request).await;
+        let lose = |left: usize| left.checked_sub(1);
+        let is_lost = self
+            .answers_lost
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose);
+        if is_lost.is_ok() {
+            std::future::pending::<()>().await;
+        }
+        answer
+    }
+}
+
+/// A simulated provider whose answers are given when there is a permit; its listings are made before.
+#[derive(Debug)]
+struct Gated {
+    manifest: Manifest,
+    inner: Arc<dyn Provider>,
     gates: Arc<Gates>,
 }
 
@@ -159,32 +146,11 @@ struct Gates {
     provision: Semaphore,
 }
 
-#[derive(Debug)]
-struct GatedProvider {
-    manifest: Manifest,
-    inner: Arc<dyn Provider>,
-    gates: Arc<Gates>,
-}
-
-impl ProviderFactory for GatedFactory {
-    fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-    fn open(
-        &self,
-        name: &ProviderName,
-        settings: &Value,
-    ) -> Result<Arc<dyn Provider>, ProviderError> {
-        Ok(Arc::new(GatedProvider {
-            manifest: self.manifest.clone(),
-            inner: self.inner.open(name, settings)?,
-            gates: Arc::clone(&self.gates),
-        }))
-    }
-}
-
 #[async_trait]
-impl Provider for GatedProvider {
+impl Forwarding for Gated {
+    fn inner(&self) -> &dyn Provider {
+        &*self.inner
+    }
     fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -197,16 +163,6 @@ impl Provider for GatedProvider {
         self.gates.provision.acquire().await.unwrap().forget();
         self.inner.provision(request).await
     }
-    async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {
-        self.inner.destroy(request).await
-    }
-    async fn release(
-        &self,
-        fleet: &FleetName,
-        instance: &ProviderRef,
-    ) -> Result<(), ProviderError> {
-        self.inner.release(fleet, instance).await
-    }
 }
 
 #[tokio::test]
@@ -216,14 +172,13 @@ async fn a_listing_from_before_the_last_step_is_never_acted_on() {
         list: Semaphore::new(0),
         provision: Semaphore::new(0),
     });
-    world.more_factories = vec![Arc::new(GatedFactory {
-        manifest: Manifest {
-            type_: ProviderType::parse("gated").unwrap(),
-            ..world.factory.manifest().clone()
-        },
-        inner: Arc::clone(&world.factory),
-        gates: Arc::clone(&gates),
-    })];
+    let shared = Arc::clone(&gates);
+    let gated = Wrapped::new("gated", &world.factory, move |inner, manifest| Gated {
+        manifest,
+        inner,
+        gates: Arc::clone(&shared),
+    });
+    world.more_factories = vec![gated];
     let provider = PROVIDER.replace("type: simulated", "type: gated");
     let web = group("web", 2, "a");
     let files = [("p.yaml", &*provider), ("w.yaml", &*web)];
@@ -248,24 +203,36 @@ async fn a_listing_from_before_the_last_step_is_never_acted_on() {
     assert_eq!(world.living("web"), ["web-1", "web-2"]);
 }
 
-/// A world with group `web` on a good provider and group `slow` on one that is stuck.
-fn world_with_stuck(stuck: Op) -> World {
+/// A world with group `web` on a good provider and these groups on one that is stuck.
+fn world_with_stuck(stuck: Op, names: &[&str]) -> World {
     let mut world = World::new(&[]);
     let provider = "apiVersion: drover/v1alpha1
 kind: Provider
 metadata: {name: tar}
 spec: {type: stuck}
 ";
-    let slow = group("slow", 2, "a").replace("provider: local", "provider: tar");
+    let slow = names.iter().map(|name| {
+        let slow = group(name, 2, "a").replace("provider: local", "provider: tar");
+        (format!("{name}.yaml"), slow)
+    });
+    let slow: Vec<(String, String)> = slow.collect();
     let web = group("web", 2, "a");
-    let files = [
+    let mut files = vec![
         ("p.yaml", PROVIDER),
         ("t.yaml", provider),
-        ("s.yaml", &*slow),
         ("w.yaml", &*web),
     ];
+    files.extend(
+        slow.iter()
+            .map(|(path, text)| (path.as_str(), text.as_str())),
+    );
     world.repository.commit(&files);
-    world.more_factories = vec![Arc::new(StuckFactory::new(&world.factory, stuck))];
+    let stuck = Wrapped::new("stuck", &world.factory, move |inner, manifest| Stuck {
+        manifest,
+        inner,
+        op: stuck,
+    });
+    world.more_factories = vec![stuck];
     world.settings.limits.list_wait = Duration::from_millis(20);
     world.settings.limits.group_wait = Duration::from_millis(50);
     world
@@ -273,7 +240,7 @@ spec: {type: stuck}
 
 #[tokio::test]
 async fn a_provider_that_never_lists_delays_nobody_else() {
-    let mut world = world_with_stuck(Op::List);
+    let mut world = world_with_stuck(Op::List, &["slow"]);
     let begun = Instant::now();
     world.passes(5).await;
     assert_eq!(world.holds("slow"), ["ObservationStale"]);
@@ -288,13 +255,59 @@ async fn a_provider_that_never_lists_delays_nobody_else() {
 
 #[tokio::test]
 async fn a_provision_that_never_answers_delays_nobody_else() {
-    let mut world = world_with_stuck(Op::Provision);
+    let mut world = world_with_stuck(Op::Provision, &["slow"]);
     let begun = Instant::now();
     world.passes(6).await;
     assert_eq!(world.status("web").recorded.phase, GroupPhase::Converged);
     assert!(begun.elapsed() < Duration::from_secs(2));
     let report = world.pass().await;
     assert_eq!(report.unfinished, 1);
+}
+
+#[tokio::test]
+async fn calls_that_hang_take_no_places_of_another_providers_groups() {
+    // Before the good one by their names, and more than may be worked on at once.
+    let mut world = world_with_stuck(Op::Provision, &["a", "b", "c", "d"]);
+    world.settings.limits.groups_concurrent = 2;
+    let begun = Instant::now();
+    world.passes(10).await;
+    assert_eq!(world.status("web").recorded.phase, GroupPhase::Converged);
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    let report = world.pass().await;
+    assert_eq!(report.unfinished, 4);
+}
+
+#[tokio::test]
+async fn a_call_that_never_answers_ends_and_the_listing_decides() {
+    let mut world = World::new(&[]);
+    let lost = Arc::new(AtomicUsize::new(1));
+    let shared = Arc::clone(&lost);
+    let silent = Wrapped::new("silent", &world.factory, move |inner, manifest| Silent {
+        manifest,
+        inner,
+        answers_lost: Arc::clone(&shared),
+    });
+    world.more_factories = vec![silent];
+    let provider = PROVIDER.replace("type: simulated", "type: silent");
+    let web = group("web", 1, "a");
+    world
+        .repository
+        .commit(&[("p.yaml", &*provider), ("w.yaml", &*web)]);
+    world.settings.limits.call_timeout = Duration::from_millis(100);
+    world.settings.limits.group_wait = Duration::from_millis(20);
+    world
+        .until("the create", |world| !world.living("web").is_empty())
+        .await;
+    assert_eq!(lost.load(Ordering::SeqCst), 0);
+    let phase = world.status("web").recorded.phase;
+    assert_ne!(phase, GroupPhase::Converged, "nobody has answered yet");
+    // By the wall clock, like the limit.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    world.converge().await;
+    // It was found, and not made again.
+    assert_eq!(world.living("web"), ["web-1"]);
+    assert_eq!(world.calls(Op::Provision), 1);
+    assert!(world.holds("web").is_empty());
 }
 
 #[tokio::test]

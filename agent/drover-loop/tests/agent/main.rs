@@ -37,3 +37,4 @@ mod signed;
 mod surveys;
 mod terms;
 mod trust;
+mod wrapped;

@@ -7,72 +7,40 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use drover_model::{
-    ErrorClass, ExitReport, FleetName, GroupName, GroupPhase, Listing, ProviderName, ProviderRef,
-    ProviderType, Survey, Value,
-};
-use drover_provider::{
-    AdoptRequest, Clock as _, DestroyRequest, Manifest, Provider, ProviderError, ProviderFactory,
-    ProvisionRequest, Provisioned,
-};
-use drover_provider_sim::{Fault, FaultKind, Op, SimFactory};
+use drover_model::{ErrorClass, ExitReport, FleetName, GroupName, GroupPhase, Listing, Survey};
+use drover_provider::{Clock as _, Forwarding, Manifest, Provider, ProviderError};
+use drover_provider_sim::{Fault, FaultKind, Op};
 
 use crate::adoption::{ADOPT, created, strangers, watching};
 use crate::harness::{PROVIDER, World, group, group_with};
+use crate::wrapped::Wrapped;
 
-/// A provider type `stalling`, whose surveys or listings never answer while `stalls` is set.
+/// A simulated provider whose surveys or listings never answer while `stalls` is set.
 #[derive(Debug)]
-struct StallingFactory {
-    manifest: Manifest,
-    inner: Arc<SimFactory>,
-    stalls: Arc<AtomicBool>,
-    op: Op,
-}
-
-#[derive(Debug)]
-struct StallingProvider {
+struct Stalling {
     manifest: Manifest,
     inner: Arc<dyn Provider>,
     stalls: Arc<AtomicBool>,
     op: Op,
 }
 
-impl StallingFactory {
+impl Stalling {
+    /// Adds it as the type `stalling`.
     fn add_to(world: &mut World, op: Op) -> Arc<AtomicBool> {
         let stalls = Arc::new(AtomicBool::new(false));
-        world.more_factories.push(Arc::new(Self {
-            manifest: Manifest {
-                type_: ProviderType::parse("stalling").unwrap(),
-                ..world.factory.manifest().clone()
-            },
-            inner: Arc::clone(&world.factory),
-            stalls: Arc::clone(&stalls),
+        let shared = Arc::clone(&stalls);
+        let wrap = move |inner, manifest| Self {
+            manifest,
+            inner,
+            stalls: Arc::clone(&shared),
             op,
-        }));
+        };
+        let factory = Wrapped::new("stalling", &world.factory, wrap);
+        world.more_factories.push(factory);
         world.settings.limits.list_wait = Duration::from_millis(20);
         stalls
     }
-}
 
-impl ProviderFactory for StallingFactory {
-    fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-    fn open(
-        &self,
-        name: &ProviderName,
-        settings: &Value,
-    ) -> Result<Arc<dyn Provider>, ProviderError> {
-        Ok(Arc::new(StallingProvider {
-            manifest: self.manifest.clone(),
-            inner: self.inner.open(name, settings)?,
-            stalls: Arc::clone(&self.stalls),
-            op: self.op,
-        }))
-    }
-}
-
-impl StallingProvider {
     async fn stall(&self, op: Op) {
         if self.op == op && self.stalls.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
@@ -81,7 +49,10 @@ impl StallingProvider {
 }
 
 #[async_trait]
-impl Provider for StallingProvider {
+impl Forwarding for Stalling {
+    fn inner(&self) -> &dyn Provider {
+        &*self.inner
+    }
     fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -89,25 +60,9 @@ impl Provider for StallingProvider {
         self.stall(Op::List).await;
         self.inner.list(fleet).await
     }
-    async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
-        self.inner.provision(request).await
-    }
-    async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {
-        self.inner.destroy(request).await
-    }
-    async fn release(
-        &self,
-        fleet: &FleetName,
-        instance: &ProviderRef,
-    ) -> Result<(), ProviderError> {
-        self.inner.release(fleet, instance).await
-    }
     async fn survey(&self, tags: &BTreeMap<String, String>) -> Result<Survey, ProviderError> {
         self.stall(Op::Survey).await;
         self.inner.survey(tags).await
-    }
-    async fn adopt(&self, request: &AdoptRequest) -> Result<(), ProviderError> {
-        self.inner.adopt(request).await
     }
 }
 
@@ -219,7 +174,7 @@ fn stalling(name: &str) -> String {
 #[tokio::test]
 async fn a_provider_whose_surveys_hang_delays_no_adoption_on_another_one() {
     let mut world = World::new(&[]);
-    let stalls = StallingFactory::add_to(&mut world, Op::Survey);
+    let stalls = Stalling::add_to(&mut world, Op::Survey);
     stalls.store(true, Ordering::SeqCst);
     // More groups than a provider is asked for at once, and all of them come first.
     let many = asking(20, |_| "a".to_owned());
@@ -249,7 +204,7 @@ async fn a_provider_whose_surveys_hang_delays_no_adoption_on_another_one() {
 /// lost one of them while surveys hang from the start of the agent on.
 async fn restarted_into_a_hanging_survey(late: &str) -> (World, Arc<AtomicBool>) {
     let mut world = World::new(&[]);
-    let stalls = StallingFactory::add_to(&mut world, Op::Survey);
+    let stalls = Stalling::add_to(&mut world, Op::Survey);
     let (provider, web) = (stalling("local"), web(ADOPT));
     let files = [("p.yaml", provider.as_str()), ("w.yaml", &web)];
     world.repository.commit(&files);
@@ -304,7 +259,7 @@ async fn who_has_lost_its_record_waits_for_a_survey_like_a_new_group() {
 #[tokio::test]
 async fn many_providers_whose_listings_hang_are_in_no_other_ones_way() {
     let mut world = World::new(&[]);
-    let stalls = StallingFactory::add_to(&mut world, Op::List);
+    let stalls = Stalling::add_to(&mut world, Op::List);
     let providers: Vec<String> = (0..20)
         .map(|number| stalling(&format!("a{number}")))
         .collect();

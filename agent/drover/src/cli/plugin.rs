@@ -139,6 +139,15 @@ pub(crate) struct PluginConformArgs {
     /// Properties with which an instance soon ends by itself, as JSON
     #[arg(long, value_name = "JSON", value_parser = values::json_map)]
     pub(crate) exiting: Option<Value>,
+    /// Properties with which an instance runs and is never healthy, as JSON
+    #[arg(long, value_name = "JSON", value_parser = values::json_map)]
+    pub(crate) unhealthy: Option<Value>,
+    /// Properties with which an instance prints two lines or more and then nothing, as JSON
+    #[arg(long, value_name = "JSON", value_parser = values::json_map)]
+    pub(crate) printing: Option<Value>,
+    /// A shell command that ends an instance which was released: `$DROVER_REF` is its handle
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) end_released: Option<String>,
     /// A setting of the Provider document, e.g. `visibility=10s`; repeatable
     #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = values::setting)]
     pub(crate) settings: Vec<(String, Value)>,

@@ -1,6 +1,8 @@
 //! The provider contract, by the suite that every provider passes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{GroupUid, ProviderRef, Value};
@@ -11,6 +13,8 @@ use crate::harness::{IDLE, Scope, map, shell};
 
 struct Containers {
     scope: Scope,
+    /// Whether containers' own checks are to be run: this engine has no timers of its own.
+    runs_checks: AtomicBool,
 }
 
 #[async_trait]
@@ -39,6 +43,29 @@ impl Subject for Containers {
         Some(shell("exit 3", &[]))
     }
 
+    fn unhealthy(&self) -> Option<Value> {
+        self.runs_checks.store(true, Ordering::Relaxed);
+        let check = map(&[
+            ("command", Value::List(vec!["false".into()])),
+            ("interval", "1s".into()),
+            ("retries", Value::Int(1)),
+        ]);
+        Some(shell(IDLE, &[("healthcheck", check)]))
+    }
+
+    fn printing(&self) -> Option<Value> {
+        Some(shell(&format!("seq 9; {IDLE}"), &[]))
+    }
+
+    async fn wait(&self) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if self.runs_checks.load(Ordering::Relaxed) {
+            for container in self.scope.engine.containers("drover.fleet") {
+                self.scope.engine.run_healthcheck(&container);
+            }
+        }
+    }
+
     async fn end_released(&self, instance: &ProviderRef) {
         let path = format!("/containers/{instance}.released?force=true");
         let (status, said) = self.scope.engine.delete(&path);
@@ -54,6 +81,7 @@ impl Subject for Containers {
 async fn keeps_the_provider_contract() {
     let subject = Containers {
         scope: Scope::new("conformance"),
+        runs_checks: AtomicBool::new(false),
     };
     let report = conformance::run(&subject).await;
     assert!(report.conforms(), "\n{report}");

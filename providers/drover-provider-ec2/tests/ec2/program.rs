@@ -102,7 +102,7 @@ impl Subject for Served {
     }
 
     fn patience(&self) -> u32 {
-        300
+        500
     }
 }
 
@@ -122,7 +122,7 @@ async fn the_program_keeps_the_contract_behind_its_socket() {
     assert!(report.conforms(), "\n{report}");
     let passed = report.results.iter();
     let passed = passed.filter(|result| result.outcome == Outcome::Passed);
-    assert_eq!(passed.count(), report.results.len() - 3, "\n{report}");
+    assert_eq!(passed.count(), report.results.len() - 4, "\n{report}");
     assert_eq!(fake.world().living().count(), 0);
 }
 

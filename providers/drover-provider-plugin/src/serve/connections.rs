@@ -26,6 +26,8 @@ pub(super) struct Limits {
     pub(super) calls: usize,
     /// How long a call may wait for others.
     pub(super) queue: Duration,
+    /// How long a call may take. Then it is dropped, so that it holds its place, and what it was asked with, no longer.
+    pub(super) call: Duration,
     /// How long a connection may be without a call: silent, in the middle of a request, or with an answer that nobody
     /// reads.
     pub(super) idle: Duration,
@@ -33,11 +35,12 @@ pub(super) struct Limits {
 
 impl Limits {
     /// Connections stay far below the 1,024 files that a process may have open, and a call that waits is answered
-    /// before InfraKit's clients give up, after 15 seconds.
+    /// before InfraKit's clients give up, after 15 seconds. A call may take longer than any caller of ours waits.
     pub(super) const STANDARD: Self = Self {
         connections: 512,
         calls: 64,
         queue: Duration::from_secs(10),
+        call: Duration::from_mins(15),
         idle: Duration::from_secs(30),
     };
 }
@@ -127,6 +130,11 @@ impl Place {
         self.busy.send_replace(false);
         let calls = Arc::clone(&self.shared.calls).acquire_owned();
         timeout(self.shared.limits.queue, calls).await.ok()?.ok()
+    }
+
+    /// Returns how long a call may take.
+    pub(super) fn call_limit(&self) -> Duration {
+        self.shared.limits.call
     }
 
     /// Says that a call is carried out, until the result is dropped.

@@ -175,15 +175,13 @@ const METHODS: [&str; 13] = [
 
 fn describe(provider: &dyn Provider) -> Result<Json, Failure> {
     let manifest = provider.manifest();
-    // A provider of ours refuses by itself what it cannot do.
-    let methods = [
-        "update", "reserve", "survey", "adopt", "check", "health", "logs",
-    ];
+    let offers = provider.offers();
+    let methods = offers.iter().map(|method| method.as_str().to_owned());
     write(&DescribeResult {
         batch_max: Some(manifest.batch_max),
         visibility_ms: milliseconds(manifest.visibility),
         properties: Some(to_json(&manifest.properties.to_json_schema())),
-        methods: methods.map(str::to_owned).into(),
+        methods: methods.collect(),
     })
 }
 

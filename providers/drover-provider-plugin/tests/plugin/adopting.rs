@@ -1,18 +1,18 @@
 //! Adoption over `Provider/1`: what others made, page after page, and whose it becomes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use drover_model::{
     Completeness, Digests, Epoch, ErrorClass, ExitReport, FleetName, GroupName, GroupUid,
-    InstanceId, Listing, MemberId, ProviderName, ProviderPhase, ProviderRef, SeatId, Stranger,
-    Survey, Template, TemplateParts, Timestamp, Token, Value,
+    InstanceId, MemberId, ProviderName, ProviderPhase, ProviderRef, SeatId, Stranger, Survey,
+    Template, TemplateParts, Timestamp, Token, Value,
 };
 use drover_provider::{
-    AdoptRequest, Clock, DestroyRequest, Manifest, Provider, ProviderError, ProviderFactory,
-    ProvisionRequest, Provisioned,
+    AdoptRequest, Clock, Forward, Forwarding, Manifest, OptionalMethod, Provider, ProviderError,
+    ProviderFactory, Refusing,
 };
 use drover_provider_plugin::{
     Answered, Directory, Place, PluginFactory, ProviderService, Served, ServedSocket, Service,
@@ -34,26 +34,26 @@ impl Clock for WallClock {
 /// A provider with two instances that others made, and what it was asked to adopt.
 #[derive(Debug)]
 struct Yard {
-    manifest: Manifest,
+    inner: Refusing,
     adopted: Mutex<Vec<AdoptRequest>>,
 }
 
 impl Yard {
-    fn new() -> Arc<Self> {
+    fn new() -> Arc<Forward<Self>> {
         let factory = SimFactory::new(Arc::new(WallClock));
-        Arc::new(Self {
-            manifest: factory.manifest().clone(),
+        Arc::new(Forward(Self {
+            inner: Refusing(factory.manifest().clone()),
             adopted: Mutex::default(),
-        })
+        }))
     }
 }
 
 #[derive(Debug)]
-struct YardFactory(Arc<Yard>);
+struct YardFactory(Arc<Forward<Yard>>);
 
 impl ProviderFactory for YardFactory {
     fn manifest(&self) -> &Manifest {
-        &self.0.manifest
+        Provider::manifest(&*self.0)
     }
 
     fn open(&self, _: &ProviderName, _: &Value) -> Result<Arc<dyn Provider>, ProviderError> {
@@ -91,25 +91,13 @@ fn strangers(tags: &BTreeMap<String, String>) -> Vec<Stranger> {
 }
 
 #[async_trait]
-impl Provider for Yard {
-    fn manifest(&self) -> &Manifest {
-        &self.manifest
+impl Forwarding for Yard {
+    fn inner(&self) -> &dyn Provider {
+        &self.inner
     }
 
-    async fn list(&self, _: &FleetName) -> Result<Listing, ProviderError> {
-        Err(ProviderError::new(ErrorClass::Unknown, "not asked here"))
-    }
-
-    async fn provision(&self, _: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
-        Err(ProviderError::new(ErrorClass::Unknown, "not asked here"))
-    }
-
-    async fn destroy(&self, _: &DestroyRequest) -> Result<(), ProviderError> {
-        Err(ProviderError::new(ErrorClass::Unknown, "not asked here"))
-    }
-
-    async fn release(&self, _: &FleetName, _: &ProviderRef) -> Result<(), ProviderError> {
-        Err(ProviderError::new(ErrorClass::Unknown, "not asked here"))
+    fn offers(&self) -> BTreeSet<OptionalMethod> {
+        [OptionalMethod::Survey, OptionalMethod::Adopt].into()
     }
 
     async fn survey(&self, tags: &BTreeMap<String, String>) -> Result<Survey, ProviderError> {

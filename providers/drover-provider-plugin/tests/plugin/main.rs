@@ -21,3 +21,4 @@ mod serving;
 mod suite;
 mod support;
 mod taking_over;
+mod unclaimed;

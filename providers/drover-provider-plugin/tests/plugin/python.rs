@@ -13,6 +13,8 @@ use serde_json::json;
 
 use crate::support::{fleet, make, request, values};
 
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/provider.py");
+
 const PYTHON: &str = "/usr/bin/python3";
 
 #[derive(Debug)]
@@ -57,9 +59,8 @@ impl Example {
 
 fn run(folder: &tempfile::TempDir) -> Child {
     let socket = folder.path().join("example");
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/provider.py");
     let spawned = Command::new(PYTHON)
-        .arg(script)
+        .arg(SCRIPT)
         .args([&socket, &folder.path().join("machines")])
         .stdin(Stdio::null())
         .spawn();
@@ -82,17 +83,6 @@ impl Drop for Example {
 
 fn command(words: &[&str]) -> Value {
     from_json(&json!({"command": words}))
-}
-
-/// Returns the process of an instance, as the example wrote it down.
-fn process(example: &Example, instance: &ProviderRef) -> i32 {
-    let token = instance.as_str().split('-').next().unwrap();
-    let path = example
-        .folder
-        .path()
-        .join(format!("machines/{token}.batch"));
-    let batch: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    i32::try_from(batch["instances"][0]["process"]["pid"].as_i64().unwrap()).unwrap()
 }
 
 struct Suite {
@@ -126,9 +116,18 @@ impl Subject for Suite {
         Some(command(&["/bin/true"]))
     }
 
+    fn printing(&self) -> Option<Value> {
+        Some(command(&["/bin/sh", "-c", "seq 9; exec sleep 600"]))
+    }
+
     async fn end_released(&self, instance: &ProviderRef) {
-        let pid = rustix::process::Pid::from_raw(process(&self.example, instance)).unwrap();
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        let machines = self.example.folder.path().join("machines");
+        let mut end = Command::new(PYTHON);
+        let end = end
+            .args([SCRIPT, "end"])
+            .arg(machines)
+            .arg(instance.as_str());
+        assert!(end.status().unwrap().success());
     }
 
     fn ends_released(&self) -> bool {
@@ -158,7 +157,9 @@ async fn the_example_in_python_keeps_the_contract() {
             "update-live",
             "update-stranger",
             "tags",
-            "adopt"
+            "adopt",
+            "check",
+            "health"
         ]
     );
 }

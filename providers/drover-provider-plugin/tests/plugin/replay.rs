@@ -12,8 +12,8 @@ use drover_model::{
     ProviderType, Value,
 };
 use drover_provider::{
-    DestroyRequest, InitUse, Manifest, ObjectSchema, Others, Provider, ProviderError,
-    ProvisionRequest, Provisioned,
+    DestroyRequest, Forward, Forwarding, InitUse, Manifest, ObjectSchema, Others, Provider,
+    ProviderError, ProvisionRequest, Provisioned, Refusing,
 };
 use drover_provider_plugin::{InstanceService, Served, Service, VanillaService};
 use serde_json::Value as Json;
@@ -25,7 +25,7 @@ use crate::serving::{WallClock, http, post, serve};
 /// A provider that gives its instances the handles that were recorded.
 #[derive(Debug)]
 struct Recorded {
-    manifest: Manifest,
+    inner: Refusing,
     handles: Mutex<VecDeque<String>>,
     there: Mutex<BTreeMap<ProviderRef, Ownership>>,
 }
@@ -37,15 +37,16 @@ impl Recorded {
             others: Others::Taken,
             rules: drover_provider::Rules::default(),
         };
+        let manifest = Manifest {
+            type_: ProviderType::parse("recorded").unwrap(),
+            properties: any.clone(),
+            settings: any,
+            batch_max: 1,
+            visibility: Duration::ZERO,
+            init: InitUse::UserData,
+        };
         Self {
-            manifest: Manifest {
-                type_: ProviderType::parse("recorded").unwrap(),
-                properties: any.clone(),
-                settings: any,
-                batch_max: 1,
-                visibility: Duration::ZERO,
-                init: InitUse::UserData,
-            },
+            inner: Refusing(manifest),
             handles: Mutex::new(handles),
             there: Mutex::default(),
         }
@@ -53,9 +54,9 @@ impl Recorded {
 }
 
 #[async_trait]
-impl Provider for Recorded {
-    fn manifest(&self) -> &Manifest {
-        &self.manifest
+impl Forwarding for Recorded {
+    fn inner(&self) -> &dyn Provider {
+        &self.inner
     }
 
     async fn list(&self, _fleet: &FleetName) -> Result<Listing, ProviderError> {
@@ -109,17 +110,6 @@ impl Provider for Recorded {
     async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {
         self.there.lock().unwrap().remove(&request.provider_ref);
         Ok(())
-    }
-
-    async fn release(
-        &self,
-        _fleet: &FleetName,
-        _instance: &ProviderRef,
-    ) -> Result<(), ProviderError> {
-        Err(ProviderError::new(
-            ErrorClass::InvalidSpec,
-            "nothing is released here",
-        ))
     }
 }
 
@@ -297,7 +287,7 @@ fn handles(server: Server) -> VecDeque<String> {
 fn start(server: Server, folder: &Path, groups: &Memory) {
     let service: Box<dyn Service> = match server {
         Server::File | Server::Compute | Server::Disk => {
-            let provider = Arc::new(Recorded::new(handles(server)));
+            let provider = Arc::new(Forward(Recorded::new(handles(server))));
             let service = InstanceService::new(provider, &folder.join("tags"), Arc::new(WallClock));
             Box::new(service.unwrap())
         }
@@ -385,7 +375,7 @@ async fn our_servers_answer_what_was_asked_of_infrakits_programs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_answered_otherwise_is_refused_in_words() {
     let folder = tempfile::tempdir().unwrap();
-    let provider = Arc::new(Recorded::new(VecDeque::new()));
+    let provider = Arc::new(Forward(Recorded::new(VecDeque::new())));
     let instances = InstanceService::new(provider, folder.path(), Arc::new(WallClock)).unwrap();
     let served = Served::new(vec![Box::new(instances), Box::new(VanillaService)]);
     let mut refused = Vec::new();

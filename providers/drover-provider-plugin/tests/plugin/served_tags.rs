@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use drover_model::{FleetName, Listing, ProviderName, ProviderRef, Survey, Value};
+use drover_model::{FleetName, Listing, ProviderName, ProviderRef, Value};
 use drover_provider::{
-    DestroyRequest, Manifest, Provider, ProviderError, ProviderFactory as _, ProvisionRequest,
-    Provisioned,
+    DestroyRequest, Forward, Forwarding, Provider, ProviderError, ProviderFactory as _,
+    ProvisionRequest, Provisioned,
 };
 use drover_provider_plugin::{InstanceService, Served};
 use drover_provider_sim::SimFactory;
@@ -29,9 +29,9 @@ pub(crate) struct Ending {
 }
 
 #[async_trait]
-impl Provider for Ending {
-    fn manifest(&self) -> &Manifest {
-        self.inner.manifest()
+impl Forwarding for Ending {
+    fn inner(&self) -> &dyn Provider {
+        &*self.inner
     }
 
     async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {
@@ -63,22 +63,6 @@ impl Provider for Ending {
         }
         self.inner.provision(request).await
     }
-
-    async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {
-        self.inner.destroy(request).await
-    }
-
-    async fn release(
-        &self,
-        fleet: &FleetName,
-        instance: &ProviderRef,
-    ) -> Result<(), ProviderError> {
-        self.inner.release(fleet, instance).await
-    }
-
-    async fn survey(&self, tags: &BTreeMap<String, String>) -> Result<Survey, ProviderError> {
-        self.inner.survey(tags).await
-    }
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -86,7 +70,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
-fn serve(provider: &Arc<Ending>, folder: &Path) -> Served {
+fn serve(provider: &Arc<Forward<Ending>>, folder: &Path) -> Served {
     let provider = Arc::clone(provider) as Arc<dyn Provider>;
     let service = InstanceService::new(provider, &folder.join("tags"), Arc::new(WallClock));
     Served::new(vec![Box::new(service.unwrap())])
@@ -94,7 +78,7 @@ fn serve(provider: &Arc<Ending>, folder: &Path) -> Served {
 
 pub(crate) struct Scope {
     folder: tempfile::TempDir,
-    provider: Arc<Ending>,
+    provider: Arc<Forward<Ending>>,
     served: Served,
 }
 
@@ -108,12 +92,12 @@ impl Scope {
         let folder = tempfile::tempdir().unwrap();
         let name = ProviderName::parse("infrakit").unwrap();
         let factory = SimFactory::new(Arc::new(WallClock));
-        let provider = Arc::new(Ending {
+        let provider = Arc::new(Forward(Ending {
             inner: factory.open(&name, settings).unwrap(),
             tags: folder.path().join("tags"),
             ends: AtomicBool::new(false),
             together: together.map(Barrier::new),
-        });
+        }));
         let served = serve(&provider, folder.path());
         Self {
             folder,

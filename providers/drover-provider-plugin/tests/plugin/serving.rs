@@ -103,6 +103,10 @@ impl Subject for Sim {
         Some(values(&[("image", "a"), ("exitAfter", "10ms")]))
     }
 
+    fn unhealthy(&self) -> Option<Value> {
+        Some(from_json(&json!({"image": "a", "unhealthy": true})))
+    }
+
     async fn end_released(&self, _instance: &ProviderRef) {}
 
     fn ends_released(&self) -> bool {
@@ -131,16 +135,16 @@ async fn a_provider_that_is_served_keeps_the_whole_contract_through_the_host() {
     );
     let report = conformance::run(&sim).await;
     assert!(report.conforms(), "\n{report}");
-    assert_eq!(skipped(&report), Vec::<&str>::new());
+    assert_eq!(skipped(&report), ["health"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_served_provider_says_of_an_instances_health_comes_through_the_host() {
+async fn a_served_provider_that_knows_no_health_is_not_asked_for_it() {
     let served = |_: &Path| Served::new(vec![Box::new(ProviderService::new(simulated()))]);
     let sim = Sim::open(served, &[]);
     let instance = ProviderRef::parse("i-1").unwrap();
     let said = sim.provider.health(&instance, Duration::from_secs(1)).await;
-    let why = "this provider says nothing of its instances' health".to_owned();
+    let why = "plugin sim: it says nothing of its instances' health".to_owned();
     assert_eq!(said.unwrap(), CheckOutcome::Unknown { why });
 }
 
@@ -163,7 +167,10 @@ async fn a_provider_that_is_served_to_infrakit_keeps_the_contract_of_infrakits_p
             "update-restart",
             "update-again",
             "update-live",
-            "update-stranger"
+            "update-stranger",
+            "check",
+            "health",
+            "logs"
         ]
     );
 }

@@ -81,7 +81,10 @@ async fn a_plugin_that_knows_no_tokens_keeps_the_contract_through_the_host() {
                 "update-again",
                 "update-live",
                 "update-stranger",
-                "exited"
+                "exited",
+                "check",
+                "health",
+                "logs"
             ]
         );
         assert_eq!(

@@ -40,6 +40,10 @@ impl Subject for Processes {
         Some(shell(0, "exit 3").properties)
     }
 
+    fn printing(&self) -> Option<Value> {
+        Some(shell(0, "seq 9; exec sleep 1000").properties)
+    }
+
     async fn end_released(&self, instance: &ProviderRef) {
         let folder = self.scope.folder(instance);
         for pid in processes_of(&folder) {
@@ -60,8 +64,8 @@ async fn keeps_the_provider_contract() {
     };
     let report = conformance::run(&subject).await;
     assert!(report.conforms(), "\n{report}");
-    // A process that another one started is nothing that this provider knows.
-    let unknown = ["tags", "adopt"];
+    // A process that another one started is nothing that this provider knows, and it has no health but that it runs.
+    let unknown = ["tags", "adopt", "health"];
     let rest = report
         .results
         .iter()

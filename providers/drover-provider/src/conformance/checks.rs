@@ -2,21 +2,27 @@
 
 use std::pin::Pin;
 
-use crate::{Others, Urgency};
+use crate::{OptionalMethod, Others, Urgency};
 
 use super::{
-    Completeness, Context, DestroyRequest, ErrorClass, InstanceId, Miss, ProviderPhase,
-    ProviderRef, Token, Verdict, complete, destroying, ensure, owned,
+    Completeness, Context, DestroyRequest, ErrorClass, InstanceId, Miss, ProviderPhase, Token,
+    Verdict, complete, destroying, ensure, owned,
 };
 
 mod adopt;
+mod asking;
 mod in_place;
 mod many;
+mod offers;
+mod release;
 mod tags;
 
 use adopt::adopt;
+use asking::{check, health, logs};
 use in_place::{update_again, update_live, update_restart, update_stranger};
 use many::many;
+use offers::offers;
+use release::{release, release_gone};
 use tags::tags;
 
 /// One check.
@@ -151,6 +157,11 @@ pub(super) const ALL: &[Check] = &[
         "A released instance runs on, is not listed, and cannot be destroyed."
     ),
     check!(
+        "release-gone",
+        release_gone,
+        "Releasing what is gone, or never was, succeeds or is `NotFound`."
+    ),
+    check!(
         "tags",
         tags,
         "The tags of a slot are on its instance and on no other, all of them, and a survey finds it by them."
@@ -159,6 +170,26 @@ pub(super) const ALL: &[Check] = &[
         "adopt",
         adopt,
         "What has the tags and nobody's ownership is surveyed; adopting it puts ownership on and changes nothing else; what another ownership is on is refused."
+    ),
+    check!(
+        "check",
+        check,
+        "A check passes when its command ends with success within the limit, and in no other case; what is gone is never passing."
+    ),
+    check!(
+        "health",
+        health,
+        "Health is that of the instance that is asked for; what is gone, or never was, is never passing."
+    ),
+    check!(
+        "logs",
+        logs,
+        "Logs are the last lines, as many as asked for at most; of what never was they are `NotFound`."
+    ),
+    check!(
+        "offers",
+        offers,
+        "What the provider does not say it has is refused (`InvalidSpec`), or unknown where a health is asked for."
     ),
     check!(
         "independence",
@@ -304,10 +335,15 @@ async fn place(context: &Context<'_>) -> Verdict {
     let instance = match context.provision(&first).await {
         Ok(provisioned) => provisioned.made.into_values().next(),
         Err(error) if error.class == ErrorClass::InvalidSpec => {
-            return Err(Miss::Skipped(error.message));
+            context.offered(OptionalMethod::Reserve)?;
+            return Err(error.into());
         }
         Err(error) => return Err(error.into()),
     };
+    ensure(
+        context.provider.offers().contains(&OptionalMethod::Reserve),
+        || "it makes members with attachments, and does not offer `reserve`".to_owned(),
+    )?;
     let instance = instance.ok_or_else(|| Miss::Failed("nothing was made".to_owned()))?;
     let before = context.until_running(&instance).await?;
     let owner = before
@@ -456,9 +492,8 @@ async fn destroy_again(context: &Context<'_>) -> Verdict {
     context.provider.destroy(&end).await?;
     context.until_gone(&instance).await?;
     context.provider.destroy(&end).await?;
-    let never = ProviderRef::parse("never-was").expect("the text is not empty");
     let end = DestroyRequest {
-        provider_ref: never,
+        provider_ref: Context::never_was(),
         ..end
     };
     Ok(context.provider.destroy(&end).await?)
@@ -541,40 +576,6 @@ async fn exited(context: &Context<'_>) -> Verdict {
         }
     }
     Ok(())
-}
-
-async fn release(context: &Context<'_>) -> Verdict {
-    if !context.subject.ends_released() {
-        let why = "nothing here can end a released instance";
-        return Err(Miss::Skipped(why.to_owned()));
-    }
-    let (request, instance) = context.one(0).await?;
-    context.until_running(&instance).await?;
-    let verdict = released(context, &request, &instance).await;
-    context.subject.end_released(&instance).await;
-    verdict
-}
-
-async fn released(
-    context: &Context<'_>,
-    request: &crate::ProvisionRequest,
-    instance: &ProviderRef,
-) -> Verdict {
-    let fleet = Context::fleet();
-    context.provider.release(&fleet, instance).await?;
-    context.provider.release(&fleet, instance).await?;
-    let listed = context.listed(instance).await?;
-    let ownership = listed.and_then(|listed| listed.ownership);
-    ensure(ownership.is_none(), || {
-        format!("still owned: {ownership:?}")
-    })?;
-    let end = destroying(request, &request.slots[0].instance, instance);
-    match context.provider.destroy(&end).await {
-        Err(error) => ensure(error.class == ErrorClass::NotFound, || {
-            format!("the class is {}: {error}", error.class.as_str())
-        }),
-        Ok(()) => Err(Miss::Failed("a released instance was destroyed".to_owned())),
-    }
 }
 
 async fn independence(context: &Context<'_>) -> Verdict {

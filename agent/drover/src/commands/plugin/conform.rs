@@ -3,11 +3,12 @@
 
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drover_model::{GroupUid, ProviderName, Value};
+use drover_model::{GroupUid, ProviderName, ProviderRef, Value};
 use drover_provider::conformance::{self, Outcome, Report, Subject};
 use drover_provider::{Provider, ProviderFactory as _};
 use drover_provider_plugin::{
@@ -57,9 +58,26 @@ pub(super) fn run(args: &PluginConformArgs, ui: Ui) -> CommandResult {
         settings,
         run_id: run_id(),
         args,
+        not_ended: Mutex::default(),
     };
-    let report = runtime.block_on(conformance::run(&subject));
+    let report = runtime.block_on(tried(&subject))?;
     told(args, &plugin, "the provider contract", &report, ui)
+}
+
+/// Runs the suite, and calls what only the wire shows.
+async fn tried(subject: &Plugin<'_>) -> CommandResult<Report> {
+    let mut report = conformance::run(subject).await;
+    let (name, limit) = (subject_name()?, subject.args.patience);
+    let unclaimed = subject
+        .factory
+        .check_unclaimed(&name, &subject.settings, limit);
+    report.results.extend(unclaimed.await);
+    let not_ended = subject.not_ended.lock();
+    let not_ended = not_ended.unwrap_or_else(PoisonError::into_inner);
+    match not_ended.first() {
+        None => Ok(report),
+        Some(why) => Err(CommandError::new("a released instance was not ended").hint(why)),
+    }
 }
 
 /// Fails if the plugin itself says that nothing can be made of the properties: then nothing can be tried.
@@ -85,7 +103,11 @@ fn flavor(
     plugin: PluginName,
     place: Place,
 ) -> CommandResult<FlavorSubject<'_>> {
-    if args.exiting.is_some() || !args.settings.is_empty() {
+    let of_instances = [&args.exiting, &args.unhealthy, &args.printing];
+    if of_instances.iter().any(|given| given.is_some())
+        || args.end_released.is_some()
+        || !args.settings.is_empty()
+    {
         let message = format!("plugin {plugin} is a flavor, which makes nothing");
         return Err(CommandError::usage(message)
             .hint("--properties and --invalid say what can be asked of it"));
@@ -180,6 +202,32 @@ struct Plugin<'a> {
     provider: Arc<dyn Provider>,
     run_id: GroupUid,
     args: &'a PluginConformArgs,
+    /// Why `--end-released` did not end what it was to end.
+    not_ended: Mutex<Vec<String>>,
+}
+
+impl Plugin<'_> {
+    /// Runs the command of `--end-released`.
+    async fn run_end(&self, command: &str, instance: &ProviderRef) -> Result<(), String> {
+        let output = tokio::process::Command::new("/bin/sh")
+            .args(["-c", command])
+            .env("DROVER_REF", instance.as_str())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(self.args.patience, output).await;
+        let output = output.map_err(|_| "--end-released does not end itself".to_owned())?;
+        let output = output.map_err(|error| format!("--end-released cannot be run: {error}"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.trim().lines().last().unwrap_or_default();
+        let status = output.status;
+        Err(format!(
+            "--end-released, for {instance}, ended with {status}: {said}"
+        ))
+    }
 }
 
 #[async_trait]
@@ -210,6 +258,28 @@ impl Subject for Plugin<'_> {
 
     fn exiting(&self) -> Option<Value> {
         self.args.exiting.clone()
+    }
+
+    fn unhealthy(&self) -> Option<Value> {
+        self.args.unhealthy.clone()
+    }
+
+    fn printing(&self) -> Option<Value> {
+        self.args.printing.clone()
+    }
+
+    async fn end_released(&self, instance: &ProviderRef) {
+        let Some(command) = &self.args.end_released else {
+            return;
+        };
+        if let Err(why) = self.run_end(command, instance).await {
+            let not_ended = self.not_ended.lock();
+            not_ended.unwrap_or_else(PoisonError::into_inner).push(why);
+        }
+    }
+
+    fn ends_released(&self) -> bool {
+        self.args.end_released.is_some()
     }
 
     async fn wait(&self) {

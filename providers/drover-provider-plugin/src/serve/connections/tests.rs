@@ -70,6 +70,7 @@ const LIMITS: Limits = Limits {
     connections: 2,
     calls: 2,
     queue: NEVER,
+    call: NEVER,
     idle: NEVER,
 };
 
@@ -238,4 +239,31 @@ async fn a_call_that_waits_for_others_for_too_long_is_told_so() {
         .forget();
     send(&mut third, &request("Now")).await;
     assert!(answer(&mut third).await.contains("\"result\":true"));
+}
+
+#[tokio::test]
+async fn a_call_that_has_no_end_gives_its_place_back() {
+    let server = Server::start(Limits {
+        connections: 9,
+        call: Duration::from_millis(200),
+        ..LIMITS
+    });
+    // As many as may be carried out at once.
+    let mut first = server.connect().await;
+    let mut second = server.connect().await;
+    for stream in [&mut first, &mut second] {
+        send(stream, &request("Wait")).await;
+    }
+    for stream in [&mut first, &mut second] {
+        let mut told = [0; 12];
+        let read = stream.read_exact(&mut told);
+        tokio::time::timeout(SOON, read).await.unwrap().unwrap();
+        assert_eq!(&told, b"HTTP/1.1 500");
+    }
+    let mut third = server.connect().await;
+    send(&mut third, &request("Now")).await;
+    assert!(answer(&mut third).await.contains("\"result\":true"));
+    // Nobody waits at the gate any more.
+    server.service.gate.add_permits(1);
+    assert!(server.service.done.try_acquire().is_err());
 }

@@ -1,13 +1,15 @@
 //! Providers that break one sentence of the contract, each as a real one might, and the check that must see it.
 
 use drover_model::{InPlace, ProviderPhase};
-use drover_provider::{Manifest, ProviderError};
+use drover_provider::{Forward, Forwarding, Manifest, OptionalMethod, ProviderError};
 
 use super::*;
 
 /// What is wrong with a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flaw {
+    /// Nothing.
+    None,
     /// It changes nothing in this way.
     Refuses(InPlace),
     /// Its pages after the tenth instance are lost.
@@ -22,14 +24,44 @@ enum Flaw {
     CutsTags,
     /// Its survey looks at one tag.
     FiltersByOneTag,
-    /// It has no survey.
+    /// It has no survey, and says so.
     HasNoSurvey,
+    /// It has no survey, and says that it has.
+    OffersNoSurvey,
+    /// It has this, and does not say so.
+    Hides(OptionalMethod),
+    /// It releases nothing.
+    KeepsOwner,
+    /// It ends what it is to let go.
+    ReleaseEnds,
+    /// It cannot tell of what is gone that it is.
+    ReleaseOfGoneFails,
+    /// Every command passes, and every health.
+    PassesAlways,
+    /// It passes whatever it knows nothing of.
+    PassesWhenGone,
+    /// It knows one health: that of the instance that was made last.
+    OneHealth,
+    /// It says that something fails, and not what.
+    SaysNoReason,
+    /// A check ends the instance.
+    CheckEnds,
+    /// It prints the whole log.
+    WholeLog,
+    /// It prints the first lines.
+    FirstLines,
+    /// What never was has printed nothing.
+    NobodysLog,
+    /// It does not say of what never was that it is not there.
+    NobodysLogIsLost,
 }
 
 #[derive(Debug)]
 struct Broken {
     inner: SimProvider,
     manifest: Manifest,
+    clock: Arc<Hand>,
+    last: Mutex<Option<ProviderRef>>,
     flaw: Flaw,
 }
 
@@ -37,10 +69,46 @@ fn refused(why: &str) -> ProviderError {
     ProviderError::new(ErrorClass::InvalidSpec, why)
 }
 
+fn is_not_found<T>(answer: &Result<T, ProviderError>) -> bool {
+    matches!(answer, Err(error) if error.class == ErrorClass::NotFound)
+}
+
+impl Broken {
+    fn judged(
+        &self,
+        answer: Result<CheckOutcome, ProviderError>,
+    ) -> Result<CheckOutcome, ProviderError> {
+        let is_running = matches!(answer, Ok(CheckOutcome::Passing));
+        match self.flaw {
+            Flaw::PassesAlways => Ok(CheckOutcome::Passing),
+            Flaw::PassesWhenGone if is_not_found(&answer) => Ok(CheckOutcome::Passing),
+            Flaw::SaysNoReason if !is_running => {
+                answer.map(|_| CheckOutcome::Failing { why: String::new() })
+            }
+            _ => answer,
+        }
+    }
+}
+
 #[async_trait]
-impl Provider for Broken {
+impl Forwarding for Broken {
+    fn inner(&self) -> &dyn Provider {
+        &self.inner
+    }
+
     fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    fn offers(&self) -> BTreeSet<OptionalMethod> {
+        let mut offers = self.inner.offers();
+        offers.insert(OptionalMethod::Health);
+        match self.flaw {
+            Flaw::Hides(method) => offers.remove(&method),
+            Flaw::HasNoSurvey => offers.remove(&OptionalMethod::Survey),
+            _ => false,
+        };
+        offers
     }
 
     async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {
@@ -73,17 +141,15 @@ impl Provider for Broken {
                 _ => {}
             }
         }
-        self.inner.provision(&request).await
+        let made = self.inner.provision(&request).await?;
+        *self.last.lock().unwrap() = made.made.values().next_back().cloned();
+        Ok(made)
     }
 
     async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {
         // The caller has time to look meanwhile.
         tokio::task::yield_now().await;
         self.inner.destroy(request).await
-    }
-
-    async fn reserve(&self, request: &ReserveRequest) -> Result<String, ProviderError> {
-        self.inner.reserve(request).await
     }
 
     async fn update(&self, request: &UpdateRequest) -> Result<(), ProviderError> {
@@ -98,11 +164,25 @@ impl Provider for Broken {
         fleet: &FleetName,
         instance: &ProviderRef,
     ) -> Result<(), ProviderError> {
-        self.inner.release(fleet, instance).await
+        if self.flaw == Flaw::KeepsOwner {
+            return Ok(());
+        }
+        let answer = self.inner.release(fleet, instance).await;
+        match self.flaw {
+            Flaw::ReleaseEnds => {
+                let now = self.clock.now();
+                self.inner.world().vanish(instance, now);
+            }
+            Flaw::ReleaseOfGoneFails if instance.as_str() == "never-was" => {
+                return Err(ProviderError::new(ErrorClass::Unknown, "no such thing"));
+            }
+            _ => {}
+        }
+        answer
     }
 
     async fn survey(&self, tags: &BTreeMap<String, String>) -> Result<Survey, ProviderError> {
-        if self.flaw == Flaw::HasNoSurvey {
+        if matches!(self.flaw, Flaw::HasNoSurvey | Flaw::OffersNoSurvey) {
             return Err(refused("there is no survey"));
         }
         let mut tags = tags.clone();
@@ -112,14 +192,56 @@ impl Provider for Broken {
         self.inner.survey(&tags).await
     }
 
-    async fn adopt(&self, request: &AdoptRequest) -> Result<(), ProviderError> {
-        self.inner.adopt(request).await
+    async fn check(
+        &self,
+        instance: &ProviderRef,
+        command: &[String],
+        timeout: Duration,
+    ) -> Result<CheckOutcome, ProviderError> {
+        let answer = self.inner.check(instance, command, timeout).await;
+        if self.flaw == Flaw::CheckEnds {
+            let now = self.clock.now();
+            self.inner.world().vanish(instance, now);
+        }
+        self.judged(answer)
+    }
+
+    /// What the simulated provider has not: the same as a check.
+    async fn health(
+        &self,
+        instance: &ProviderRef,
+        timeout: Duration,
+    ) -> Result<CheckOutcome, ProviderError> {
+        let mut asked = instance.clone();
+        if self.flaw == Flaw::OneHealth
+            && let Some(last) = self.last.lock().unwrap().clone()
+        {
+            asked = last;
+        }
+        let answer = self.inner.check(&asked, &[], timeout).await;
+        self.judged(answer)
+    }
+
+    async fn logs(&self, instance: &ProviderRef, lines: usize) -> Result<String, ProviderError> {
+        let answer = self.inner.logs(instance, 1_000).await;
+        match self.flaw {
+            Flaw::WholeLog => answer,
+            Flaw::FirstLines => answer.map(|text| {
+                let first = text.lines().take(lines);
+                first.map(|line| format!("{line}\n")).collect()
+            }),
+            Flaw::NobodysLog if is_not_found(&answer) => Ok(String::new()),
+            Flaw::NobodysLogIsLost if is_not_found(&answer) => {
+                Err(ProviderError::new(ErrorClass::Unknown, "no log"))
+            }
+            _ => self.inner.logs(instance, lines).await,
+        }
     }
 }
 
 struct Flawed {
     simulated: Simulated,
-    provider: Arc<Broken>,
+    provider: Arc<Forward<Broken>>,
 }
 
 #[async_trait]
@@ -140,8 +262,16 @@ impl Subject for Flawed {
         self.simulated.invalid()
     }
 
+    fn unhealthy(&self) -> Option<Value> {
+        self.simulated.unhealthy()
+    }
+
     async fn wait(&self) {
         self.simulated.wait().await;
+    }
+
+    fn patience(&self) -> u32 {
+        self.simulated.patience()
     }
 }
 
@@ -153,11 +283,13 @@ async fn report_of(flaw: Flaw, has_classes: bool) -> Report {
         let fields = manifest.properties.fields.values_mut();
         fields.for_each(|field| field.class = drover_model::FieldClass::Replace);
     }
-    let provider = Arc::new(Broken {
+    let provider = Arc::new(Forward(Broken {
         inner: simulated.provider.clone(),
         manifest,
+        clock: Arc::clone(&simulated.clock),
+        last: Mutex::default(),
         flaw,
-    });
+    }));
     let subject = Flawed {
         simulated,
         provider,
@@ -171,16 +303,32 @@ fn failed(report: &Report) -> Vec<&'static str> {
     failed.map(|result| result.name).collect()
 }
 
+/// Asserts that each flaw fails this check and no other.
+async fn assert_seen(cases: &[(Flaw, &[&str])]) {
+    for (flaw, checks) in cases {
+        let report = report_of(*flaw, true).await;
+        assert_eq!(failed(&report), *checks, "{flaw:?}\n{report}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_broken_passes_also_where_nobody_can_end_a_released_instance() {
+    let report = report_of(Flaw::None, true).await;
+    let rest = report.results.iter();
+    let rest = rest.filter(|result| result.outcome != Outcome::Passed);
+    let rest: Vec<&str> = rest.map(|result| result.name).collect();
+    // This subject has nothing that exits, and opens nothing twice.
+    assert_eq!(rest, ["exited", "independence"], "\n{report}");
+}
+
 #[tokio::test]
 async fn a_listing_that_loses_or_repeats_instances_of_many_is_seen() {
-    for flaw in [
-        Flaw::LosesPages,
-        Flaw::RepeatsAtPageEnds,
-        Flaw::CountsPositions,
-    ] {
-        let report = report_of(flaw, true).await;
-        assert_eq!(failed(&report), ["many"], "{flaw:?}\n{report}");
-    }
+    assert_seen(&[
+        (Flaw::LosesPages, &["many"]),
+        (Flaw::RepeatsAtPageEnds, &["many"]),
+        (Flaw::CountsPositions, &["many"]),
+    ])
+    .await;
 }
 
 #[tokio::test]
@@ -191,7 +339,7 @@ async fn tags_that_are_dropped_cut_or_not_looked_at_are_seen() {
     }
     let report = report_of(Flaw::HasNoSurvey, true).await;
     assert!(report.conforms(), "\n{report}");
-    let why = "tags are seen by a survey only: there is no survey".to_owned();
+    let why = "the provider does not offer `survey`".to_owned();
     assert_eq!(report.outcome("tags"), Some(&Outcome::Skipped { why }));
 }
 
@@ -213,4 +361,45 @@ async fn a_change_in_place_that_the_schema_promises_and_the_provider_refuses_is_
             assert!(is_skipped, "{check}: {outcome:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn an_offer_that_is_none_and_one_that_is_hidden_are_seen() {
+    assert_seen(&[(Flaw::OffersNoSurvey, &["release", "tags", "adopt"])]).await;
+    for method in OptionalMethod::ALL {
+        let report = report_of(Flaw::Hides(method), true).await;
+        assert!(failed(&report).contains(&"offers"), "{method:?}\n{report}");
+    }
+}
+
+#[tokio::test]
+async fn a_release_that_keeps_ends_or_loses_its_way_is_seen() {
+    for flaw in [Flaw::KeepsOwner, Flaw::ReleaseEnds] {
+        let report = report_of(flaw, true).await;
+        assert!(failed(&report).contains(&"release"), "{flaw:?}\n{report}");
+    }
+    assert_seen(&[(Flaw::ReleaseOfGoneFails, &["release-gone"])]).await;
+}
+
+#[tokio::test]
+async fn checks_and_healths_that_are_not_those_of_the_instance_are_seen() {
+    assert_seen(&[
+        (Flaw::PassesAlways, &["check", "health"]),
+        (Flaw::PassesWhenGone, &["check", "health"]),
+        (Flaw::SaysNoReason, &["check", "health"]),
+        (Flaw::CheckEnds, &["check"]),
+        (Flaw::OneHealth, &["health"]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn logs_that_are_not_the_last_lines_or_nobodys_are_seen() {
+    assert_seen(&[
+        (Flaw::WholeLog, &["logs"]),
+        (Flaw::FirstLines, &["logs"]),
+        (Flaw::NobodysLog, &["logs"]),
+        (Flaw::NobodysLogIsLost, &["logs"]),
+    ])
+    .await;
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::AdoptRequest;
+use crate::{AdoptRequest, OptionalMethod};
 
 use super::super::{
     Context, ErrorClass, Listed, Miss, ProviderRef, ProvisionRequest, Verdict, destroying, ensure,
@@ -13,14 +13,12 @@ use super::super::{
 pub(super) async fn adopt(context: &Context<'_>) -> Verdict {
     let tag = ("conformance-run", context.subject.run_id().to_string());
     let tags: BTreeMap<String, String> = [(tag.0.to_owned(), tag.1)].into();
-    match context.provider.survey(&tags).await {
-        Err(error) if error.class == ErrorClass::InvalidSpec => {
-            return Err(Miss::Skipped(error.message));
-        }
-        other => ensure(other?.strangers.is_empty(), || {
-            "something has tags that nobody has used yet".to_owned()
-        })?,
-    }
+    context.offered(OptionalMethod::Survey)?;
+    context.offered(OptionalMethod::Adopt)?;
+    let before = context.provider.survey(&tags).await?;
+    ensure(before.strangers.is_empty(), || {
+        "something has tags that nobody has used yet".to_owned()
+    })?;
     let mut request = context.request(0, 1, context.subject.running());
     request.slots[0].tags.clone_from(&tags);
     let made = context.provision(&request).await?.made;
@@ -31,12 +29,10 @@ pub(super) async fn adopt(context: &Context<'_>) -> Verdict {
     ensure(owned.strangers.is_empty(), || {
         "an instance with ownership was surveyed".to_owned()
     })?;
-    match context.provider.release(&Context::fleet(), &instance).await {
-        Err(error) if error.class == ErrorClass::InvalidSpec => {
-            return Err(Miss::Skipped(error.message));
-        }
-        other => other?,
-    }
+    context
+        .provider
+        .release(&Context::fleet(), &instance)
+        .await?;
     let next = context.request(1, 1, context.subject.running());
     let taken = AdoptRequest {
         fleet: next.fleet.clone(),
@@ -84,7 +80,7 @@ async fn adopted_by_another(
         .map(drop)
 }
 
-async fn until_surveyed(
+pub(super) async fn until_surveyed(
     context: &Context<'_>,
     tags: &BTreeMap<String, String>,
     instance: &ProviderRef,

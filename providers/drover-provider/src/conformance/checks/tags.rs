@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 
 use drover_model::Stranger;
 
-use crate::AdoptRequest;
+use crate::{AdoptRequest, OptionalMethod};
 
-use super::super::{
-    Context, ErrorClass, Miss, ProviderRef, ProvisionRequest, Verdict, destroying, ensure,
-};
+use super::super::{Context, Miss, ProviderRef, ProvisionRequest, Verdict, destroying, ensure};
 
 type Tags = BTreeMap<String, String>;
 
@@ -16,13 +14,10 @@ type Tags = BTreeMap<String, String>;
 pub(super) async fn tags(context: &Context<'_>) -> Verdict {
     let run = context.subject.run_id().to_string();
     let common: Tags = [("conformance-tags".to_owned(), run)].into();
-    match context.provider.survey(&common).await {
-        Err(error) if error.class == ErrorClass::InvalidSpec => {
-            let why = format!("tags are seen by a survey only: {}", error.message);
-            return Err(Miss::Skipped(why));
-        }
-        other => drop(other?),
-    }
+    // Nothing else shows them.
+    context.offered(OptionalMethod::Survey)?;
+    context.offered(OptionalMethod::Adopt)?;
+    context.provider.survey(&common).await?;
     let mut both = Vec::new();
     for (number, part) in (0..).zip(["web + 1 = a/b:c_d@e", "db"]) {
         let mut request = context.request(number, 1, context.subject.running());
@@ -56,13 +51,11 @@ pub(super) async fn tags(context: &Context<'_>) -> Verdict {
 }
 
 async fn release(context: &Context<'_>, handle: &ProviderRef) -> Verdict {
-    match context.provider.release(&Context::fleet(), handle).await {
-        Err(error) if error.class == ErrorClass::InvalidSpec => Err(Miss::Skipped(error.message)),
-        other => Ok(other?),
-    }
+    Ok(context.provider.release(&Context::fleet(), handle).await?)
 }
 
-async fn take_back(context: &Context<'_>, number: u64, handle: &ProviderRef) -> Verdict {
+/// Takes an instance that is nobody's over, as another one that the suite ends.
+pub(super) async fn take_back(context: &Context<'_>, number: u64, handle: &ProviderRef) -> Verdict {
     let next: ProvisionRequest = context.request(number, 1, context.subject.running());
     let instance = &next.slots[0].instance;
     let taken = AdoptRequest {
