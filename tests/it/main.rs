@@ -41,6 +41,7 @@ mod prometheus;
 mod registry;
 mod reliability;
 mod remote;
+mod removals;
 mod secrets;
 mod serve;
 mod signed;

@@ -342,6 +342,11 @@ pub enum Hold {
         /// What is doubtful.
         why: String,
     },
+    /// The document took the place of another group's, which would be removed for it.
+    RenameUnconfirmed {
+        /// The other group.
+        from: GroupName,
+    },
     /// An instance is not idle in time, and the document says to wait.
     DrainTimeout,
     /// Too many calls have unknown outcomes.
@@ -457,6 +462,7 @@ impl Hold {
             Self::SizingChanged => "SizingChanged",
             Self::Protected => "Protected",
             Self::DeletionUnconfirmed { .. } => "DeletionUnconfirmed",
+            Self::RenameUnconfirmed { .. } => "RenameUnconfirmed",
             Self::DrainTimeout => "DrainTimeout",
             Self::UnknownOutcomes { .. } => "UnknownOutcomes",
             Self::JournalUnavailable { .. } => "JournalUnavailable",

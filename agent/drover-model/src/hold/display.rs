@@ -267,6 +267,10 @@ impl fmt::Display for Hold {
             Self::DeletionUnconfirmed { why } => {
                 write!(f, "the group's removal is not certain: {why}")
             }
+            Self::RenameUnconfirmed { from } => write!(
+                f,
+                "the document took the place of group {from}'s, which looks like a rename, and nothing is made while that group is there; to keep its instances, give it back the name {from}; to have both, bring its document back in a file beside this one"
+            ),
             Self::DrainTimeout => write!(f, "the drain timed out and drain.onTimeout says abort"),
             Self::UnknownOutcomes { count } => {
                 write!(

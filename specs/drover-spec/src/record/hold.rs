@@ -55,6 +55,7 @@ fn data_of(hold: &Hold) -> MapOf {
         | Hold::StrayInstances { why }
         | Hold::StateUntrusted { why }
         | Hold::SourceUnavailable { why } => map.text("why", why),
+        Hold::RenameUnconfirmed { from } => map.text("from", from),
         Hold::ObservationEmptied { expected } => map.number("expected", *expected),
         Hold::ProviderFailed { class, message } => {
             map.text("class", class.as_str()).text("message", message)
@@ -490,6 +491,9 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         "Protected" => Hold::Protected,
         "DeletionUnconfirmed" => Hold::DeletionUnconfirmed {
             why: data.text("why")?,
+        },
+        "RenameUnconfirmed" => Hold::RenameUnconfirmed {
+            from: data.get("from")?.parsed()?,
         },
         "DrainTimeout" => Hold::DrainTimeout,
         "UnknownOutcomes" => Hold::UnknownOutcomes {
