@@ -55,3 +55,40 @@ fn another_name_in_place_keeps_every_process_until_it_is_said_what_is_meant() {
     assert_eq!(of_group(&sandbox, "shop").len(), 2);
     agent.stop();
 }
+
+#[test]
+fn a_group_is_not_emptied_by_small_commits_in_a_row() {
+    let half = "  limits: {maxDestroy: \"50%\"}\n";
+    let web = |size, more| group("web", size, IDLE, more);
+    let sandbox = Sandbox::with_files(&[PROVIDER, (WEB, &web(4, half))]);
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 4);
+    sandbox.push("half", &[(WEB, &web(2, half))]);
+    sandbox.wait_converged("web", 2);
+    let left = sandbox.processes();
+    sandbox.push("half of the half", &[(WEB, &web(1, half))]);
+    sandbox.wait_for("web", "the hold", |group| holds(group) == ["DestroyLimit"]);
+    let told = "commits of an hour remove 3 instances, 2 of them before this one, and limits.maxDestroy allows 2";
+    for command in [["describe", "web"], ["why", "web"]] {
+        sandbox.with_config(&command).exits(0).prints(told);
+    }
+    // Another agent process knows it still.
+    agent.stop();
+    let agent = sandbox.agent();
+    sandbox.push(
+        "another file",
+        &[("groups/other.yaml", &group("other", 1, IDLE, ""))],
+    );
+    sandbox.wait_converged("other", 1);
+    assert_eq!(
+        sandbox.group("web").map(|group| holds(&group)),
+        Some(vec!["DestroyLimit".to_owned()])
+    );
+    assert_eq!(of_group(&sandbox, "web"), left);
+    // Who means it raises the limit.
+    let all = "  limits: {maxDestroy: \"100%\"}\n";
+    sandbox.push("I mean it", &[(WEB, &web(1, all))]);
+    sandbox.wait_converged("web", 1);
+    assert_eq!(of_group(&sandbox, "web").len(), 1);
+    agent.stop();
+}

@@ -203,6 +203,7 @@ fn limit_of(group: &InForceGroup<'_>) -> Option<Hold> {
         DeletionPolicy::Destroy if group.instances > limit => Some(Hold::DestroyLimit {
             wanted: group.instances,
             limit,
+            earlier: 0,
         }),
         DeletionPolicy::Destroy | DeletionPolicy::Orphan => None,
     }

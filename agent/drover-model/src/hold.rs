@@ -268,12 +268,14 @@ pub enum Hold {
         /// How many they may.
         limit: u32,
     },
-    /// The change removes more than `limits.maxDestroy` allows.
+    /// The change removes more than `limits.maxDestroy` allows, by itself or together with those of the hour.
     DestroyLimit {
         /// How many it removes.
         wanted: u32,
         /// How many are allowed.
         limit: u32,
+        /// How many of those that are wanted commits removed within the hour before.
+        earlier: u32,
     },
     /// No zone has had room lately.
     ZonesCooling {

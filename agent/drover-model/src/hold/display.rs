@@ -210,7 +210,19 @@ impl fmt::Display for Hold {
                     "no instance's health is known: the observer is presumed broken, so nothing is healed"
                 )
             }
-            Self::DestroyLimit { wanted, limit } => write!(
+            Self::DestroyLimit {
+                wanted,
+                limit,
+                earlier: earlier @ 1..,
+            } => write!(
+                f,
+                "commits of an hour remove {wanted} instances, {earlier} of them before this one, and limits.maxDestroy allows {limit}; wait, or raise the limit in a commit to allow it"
+            ),
+            Self::DestroyLimit {
+                wanted,
+                limit,
+                earlier: 0,
+            } => write!(
                 f,
                 "the change removes {wanted} instances and limits.maxDestroy allows {limit}; raise the limit in a commit to allow it"
             ),

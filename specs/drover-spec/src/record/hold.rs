@@ -143,7 +143,16 @@ fn data_of(hold: &Hold) -> MapOf {
         }
         Hold::HealBudget { allowed } => map.number("allowed", *allowed),
         Hold::Systemic { bad, total } => map.number("bad", *bad).number("total", *total),
-        Hold::DestroyLimit { wanted, limit } | Hold::FleetDestroyLimit { wanted, limit } => {
+        Hold::DestroyLimit {
+            wanted,
+            limit,
+            earlier,
+        } => {
+            let map = map.number("wanted", *wanted).number("limit", *limit);
+            let earlier = (*earlier > 0).then(|| Yaml::number(*earlier));
+            map.optional("earlier", earlier)
+        }
+        Hold::FleetDestroyLimit { wanted, limit } => {
             map.number("wanted", *wanted).number("limit", *limit)
         }
         Hold::ZonesCooling { zones } => map.number("zones", *zones),
@@ -257,6 +266,15 @@ impl<'a> Data<'_, 'a> {
 
     fn number(&self, name: &str) -> Result<u32, RecordError> {
         self.get(name)?.number()
+    }
+
+    /// Returns a number that is left out where it is 0.
+    fn optional_number(&self, name: &str) -> Result<u32, RecordError> {
+        let found = match &self.data {
+            Some(data) => data.optional_with(name, Reader::number)?,
+            None => None,
+        };
+        Ok(found.unwrap_or(0))
     }
 }
 
@@ -454,6 +472,7 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         "DestroyLimit" => Hold::DestroyLimit {
             wanted: data.number("wanted")?,
             limit: data.number("limit")?,
+            earlier: data.optional_number("earlier")?,
         },
         "FleetDestroyLimit" => Hold::FleetDestroyLimit {
             wanted: data.number("wanted")?,

@@ -38,7 +38,12 @@ fn over_limit(name: &GroupName, base: &End, head: &End) -> Option<PlanHold> {
     }
     let wanted = before.spec.size.saturating_sub(after.spec.size);
     let limit = after.spec.destroy_max(before.spec.size);
-    (wanted > limit).then(|| told(&Hold::DestroyLimit { wanted, limit }, Some(Reason::ScaleIn)))
+    let hold = Hold::DestroyLimit {
+        wanted,
+        limit,
+        earlier: 0,
+    };
+    (wanted > limit).then(|| told(&hold, Some(Reason::ScaleIn)))
 }
 
 fn told(hold: &Hold, reason: Option<Reason>) -> PlanHold {

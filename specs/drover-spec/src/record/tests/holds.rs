@@ -135,6 +135,7 @@ pub(super) fn all_holds(
         },
         Hold::AllUnknown,
         Hold::DestroyLimit {
+            earlier: count,
             wanted: count,
             limit: 3,
         },
