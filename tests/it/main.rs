@@ -42,6 +42,7 @@ mod prometheus;
 mod registry;
 mod reliability;
 mod remote;
+mod removals;
 mod secrets;
 mod serve;
 mod signed;

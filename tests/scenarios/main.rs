@@ -104,6 +104,7 @@ scenarios! {
     depends_on
     destroy_limit
     destroy_rate
+    destroy_steps
     drain_abort
     emptied_for_good
     emptied_listing

@@ -11,6 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::source::{Snapshot, SourcePlace};
 
+mod compare;
+mod rename;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use compare::described;
+pub use compare::{ComparedDocuments, doubts_between};
+pub(crate) use rename::{Described, Renamed, Sign, renamed, why as why_renamed};
+
 /// The place and rules under which a group's document was last seen. Kept with the group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -80,23 +89,47 @@ pub(crate) enum Missing {
     Asks(Hold),
 }
 
-/// Judges the documents that are missing from a snapshot that descends from what is in force.
+/// What is known of the commit that has the documents.
+#[derive(Debug, Clone)]
+pub(crate) struct Looked {
+    /// The place and rules under which it was read.
+    pub(crate) under: SeenUnder,
+    /// The file of a document whose kind or name cannot be read, for people.
+    pub(crate) unreadable: Option<String>,
+}
+
+impl Looked {
+    /// Returns what is known of a snapshot's commit.
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+        let unreadable = (!snapshot.identities_readable).then(|| {
+            let place = snapshot.unreadable.as_deref();
+            place.unwrap_or("a file").to_owned()
+        });
+        Self {
+            under: SeenUnder::of(&snapshot.place, &snapshot.ignore_digest),
+            unreadable,
+        }
+    }
+}
+
+/// Judges the documents that are missing from a commit that descends from what is in force.
 pub(crate) fn judge(
     in_force: &BTreeMap<GroupName, InForceGroup<'_>>,
     present: &BTreeSet<GroupName>,
-    snapshot: &Snapshot,
+    looked: &Looked,
 ) -> BTreeMap<GroupName, Missing> {
-    let now = SeenUnder::of(&snapshot.place, &snapshot.ignore_digest);
     let living = in_force.values().filter(|group| !group.deleting).count();
     let missing: Vec<_> = in_force
         .iter()
         .filter(|(name, group)| !group.deleting && !present.contains(*name))
         .collect();
-    let doubt = doubt(snapshot, missing.len(), living);
+    let doubt = doubt(looked, missing.len(), living);
     let judged = missing.into_iter().map(|(name, group)| {
-        let verdict = doubt
-            .clone()
-            .or_else(|| doubt_of(group, &now))
+        // What is known of the group itself says more than what is doubtful of all.
+        let earlier = group.unconfirmed.map(unconfirmed);
+        let verdict = earlier
+            .or_else(|| doubt.clone())
+            .or_else(|| doubt_of(group, &looked.under))
             .or_else(|| limit_of(group))
             .map_or(Missing::Removed, Missing::Asks);
         (name.clone(), verdict)
@@ -108,10 +141,9 @@ fn unconfirmed(why: impl Into<String>) -> Hold {
     Hold::DeletionUnconfirmed { why: why.into() }
 }
 
-/// What speaks against every removal of this snapshot.
-fn doubt(snapshot: &Snapshot, missing: usize, living: usize) -> Option<Hold> {
-    if !snapshot.identities_readable {
-        let place = snapshot.unreadable.as_deref().unwrap_or("a file");
+/// What speaks against every removal of this commit.
+fn doubt(looked: &Looked, missing: usize, living: usize) -> Option<Hold> {
+    if let Some(place) = &looked.unreadable {
         return Some(unconfirmed(format!(
             "{place} has a document whose kind and name cannot be read, which may be this one"
         )));
@@ -125,9 +157,6 @@ fn doubt(snapshot: &Snapshot, missing: usize, living: usize) -> Option<Hold> {
 }
 
 fn doubt_of(group: &InForceGroup<'_>, now: &SeenUnder) -> Option<Hold> {
-    if let Some(why) = group.unconfirmed {
-        return Some(unconfirmed(why));
-    }
     let Some(seen) = group.seen else {
         return Some(unconfirmed(
             "this data directory has never seen the document; bring it back and remove it afterwards",
@@ -174,6 +203,7 @@ fn limit_of(group: &InForceGroup<'_>) -> Option<Hold> {
         DeletionPolicy::Destroy if group.instances > limit => Some(Hold::DestroyLimit {
             wanted: group.instances,
             limit,
+            earlier: 0,
         }),
         DeletionPolicy::Destroy | DeletionPolicy::Orphan => None,
     }

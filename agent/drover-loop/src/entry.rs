@@ -306,6 +306,7 @@ fn refuses_document(hold: &Hold) -> bool {
             | Hold::PolicyFailed(_)
             | Hold::ProviderChanged { .. }
             | Hold::SizingChanged
+            | Hold::RenameUnconfirmed { .. }
             | Hold::ProviderMissing { .. }
     )
 }

@@ -63,7 +63,7 @@ pub use audit::{
 };
 pub use brake::FREEZE_FILE;
 pub use check::{Asked, check_group, check_provider, check_repository};
-pub use deletion::SeenUnder;
+pub use deletion::{ComparedDocuments, SeenUnder, doubts_between};
 pub use facts::RecordedFacts;
 pub use lease::{LEASE_GRACE, Lease, LeaseError, Liveness};
 pub use machine::{local_liveness, machine};

@@ -54,6 +54,9 @@ pub enum StoreError {
 pub(crate) struct GroupMeta {
     /// Where its document was last seen.
     pub(crate) seen: Option<SeenUnder>,
+    /// The file in which its document was last seen. None: not since this is noted.
+    #[serde(default)]
+    pub(crate) file: Option<String>,
     /// A digest of what was last committed about it.
     pub(crate) committed: Option<String>,
     /// Why it is not removed although its document is gone, until that is back. For people.

@@ -268,12 +268,14 @@ pub enum Hold {
         /// How many they may.
         limit: u32,
     },
-    /// The change removes more than `limits.maxDestroy` allows.
+    /// The change removes more than `limits.maxDestroy` allows, by itself or together with those of the hour.
     DestroyLimit {
         /// How many it removes.
         wanted: u32,
         /// How many are allowed.
         limit: u32,
+        /// How many of those that are wanted commits removed within the hour before.
+        earlier: u32,
     },
     /// No zone has had room lately.
     ZonesCooling {
@@ -341,6 +343,11 @@ pub enum Hold {
     DeletionUnconfirmed {
         /// What is doubtful.
         why: String,
+    },
+    /// The document took the place of another group's, which would be removed for it.
+    RenameUnconfirmed {
+        /// The other group.
+        from: GroupName,
     },
     /// An instance is not idle in time, and the document says to wait.
     DrainTimeout,
@@ -457,6 +464,7 @@ impl Hold {
             Self::SizingChanged => "SizingChanged",
             Self::Protected => "Protected",
             Self::DeletionUnconfirmed { .. } => "DeletionUnconfirmed",
+            Self::RenameUnconfirmed { .. } => "RenameUnconfirmed",
             Self::DrainTimeout => "DrainTimeout",
             Self::UnknownOutcomes { .. } => "UnknownOutcomes",
             Self::JournalUnavailable { .. } => "JournalUnavailable",

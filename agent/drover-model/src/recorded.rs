@@ -59,6 +59,8 @@ pub struct RecordedGroup {
     pub cooling: BTreeMap<String, Timestamp>,
     /// The sizes before the moves of a policy that still count against `scaling.rate`.
     pub resizes: UpDown<Vec<Resize>>,
+    /// The sizes that commits made smaller and that still count against `limits.maxDestroy`, oldest first.
+    pub shrunk: Vec<Resize>,
     /// The change in progress, or the last one.
     pub change: Option<ChangeId>,
     /// How many instances the change in progress has removed without replacement, and its id.
@@ -113,6 +115,7 @@ impl RecordedGroup {
                 up: Vec::new(),
                 down: Vec::new(),
             },
+            shrunk: Vec::new(),
             change: None,
             destroyed: None,
             rates: Vec::new(),

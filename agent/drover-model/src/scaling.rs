@@ -80,7 +80,7 @@ pub struct Recommendation {
     pub most: u32,
 }
 
-/// A size that the group had before a policy moved it. Recorded with the move, so that a restart does
+/// A size that the group had before a policy moved it, or a commit made it smaller. Recorded with the move, so that a restart does
 /// not begin a new allowance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resize {

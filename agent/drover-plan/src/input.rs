@@ -118,6 +118,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::ProviderChanged { .. }
         | Hold::SizingChanged
         | Hold::DeletionUnconfirmed { .. }
+        | Hold::RenameUnconfirmed { .. }
         | Hold::Protected
         | Hold::SourceUnavailable { .. }
         | Hold::AdoptionUnknown { .. }

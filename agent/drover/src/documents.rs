@@ -26,6 +26,8 @@ pub(crate) struct Documents {
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// The text of each file, by path.
     pub(crate) texts: BTreeMap<String, String>,
+    /// The rules of what is no document of a commit, as written.
+    pub(crate) ignore_rules: String,
 }
 
 impl Documents {
@@ -88,6 +90,7 @@ impl Documents {
                 .into_iter()
                 .map(|(path, bytes)| (path, text(bytes)))
                 .collect(),
+            ignore_rules: String::new(),
         }
     }
 
@@ -104,6 +107,7 @@ impl Documents {
             files,
             repository,
             texts: BTreeMap::new(),
+            ignore_rules: String::new(),
         }
     }
 
@@ -167,7 +171,10 @@ impl Documents {
                 texts.insert(file.path.clone(), bytes);
             }
         }
-        Ok(Self::new(texts, diagnostics))
+        Ok(Self {
+            ignore_rules: String::from_utf8_lossy(&rules).into_owned(),
+            ..Self::new(texts, diagnostics)
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::{Agent, plain};
 use crate::check::{Asked, check_group, check_repository};
-use crate::deletion::{self, InForceGroup, Missing, SeenUnder};
+use crate::deletion::{self, Described, InForceGroup, Looked, Missing, Renamed, SeenUnder, Sign};
 use crate::entry::GroupEntry;
 use crate::group::Candidate;
 use crate::removals::Removal;
@@ -125,7 +125,7 @@ impl Agent {
         }
         for (name, located) in &snapshot.repository.groups {
             self.follow_good(name, located, snapshot, diagnostics);
-            self.mark_seen(name, &seen, batch);
+            self.mark_seen(name, (&seen, &located.path), batch);
         }
         for broken in &snapshot.repository.broken {
             let Some((Kind::Group, name)) = &broken.identity else {
@@ -137,17 +137,20 @@ impl Agent {
             if !snapshot.repository.groups.contains_key(&name) {
                 let errors: Vec<_> = broken.diagnostics.iter().filter(|d| d.is_error()).collect();
                 self.refuse_document(&name, errors);
-                self.mark_seen(&name, &seen, batch);
+                self.mark_seen(&name, (&seen, &broken.path), batch);
             }
         }
     }
 
-    fn mark_seen(&mut self, name: &GroupName, seen: &SeenUnder, batch: &mut Batch) {
+    fn mark_seen(&mut self, name: &GroupName, (seen, file): (&SeenUnder, &str), batch: &mut Batch) {
         let Some(entry) = self.groups.get_mut(name) else {
             return;
         };
-        if entry.meta.seen.as_ref() != Some(seen) || entry.meta.unconfirmed.is_some() {
+        let meta = &entry.meta;
+        let same = meta.seen.as_ref() == Some(seen) && meta.file.as_deref() == Some(file);
+        if !same || meta.unconfirmed.is_some() {
             entry.meta.seen = Some(seen.clone());
+            entry.meta.file = Some(file.to_owned());
             entry.meta.unconfirmed = None;
             batch.meta(name, &entry.meta);
         }
@@ -252,13 +255,8 @@ impl Agent {
         now: Timestamp,
         batch: &mut Batch,
     ) {
-        let good = snapshot.repository.groups.keys().cloned();
-        let broken = snapshot.repository.broken.iter();
-        let broken = broken.filter_map(|broken| match &broken.identity {
-            Some((Kind::Group, name)) => GroupName::parse(name).ok(),
-            _ => None,
-        });
-        let present: BTreeSet<GroupName> = good.chain(broken).collect();
+        let described = deletion::described(&snapshot.repository);
+        let present: BTreeSet<GroupName> = described.keys().cloned().collect();
         let accepted = self.accepted_rewrite.as_ref().map(|(tip, _)| tip);
         if accepted == Some(&snapshot.commit.revision) {
             // Nobody removed them by a commit that follows what was in force.
@@ -268,7 +266,9 @@ impl Agent {
                 }
             }
         }
-        self.doubt_removals(&present, waiting, snapshot, batch);
+        let renamed = deletion::renamed(&self.described_in_force(&present), &described);
+        self.doubt_removals(&present, &renamed, (waiting, snapshot), batch);
+        self.hold_renamed(&renamed);
         let in_force = self.groups.iter().map(|(name, entry)| {
             let group = InForceGroup {
                 spec: entry.accepted.as_ref().map(|group| &group.spec),
@@ -281,19 +281,49 @@ impl Agent {
             (name.clone(), group)
         });
         let in_force: BTreeMap<GroupName, InForceGroup<'_>> = in_force.collect();
-        let judged = deletion::judge(&in_force, &present, snapshot);
+        let judged = deletion::judge(&in_force, &present, &Looked::of(snapshot));
         for (name, verdict) in judged {
             self.follow_removal(&name, verdict, snapshot, now, batch);
         }
     }
 
-    /// Notes which documents were changed between what is in force and their removal. It has to be known later, too:
-    /// the next commit shows the removal alone.
+    /// Returns where and as what each group in force is described. Of those that are gone, only those are told of which
+    /// something would be lost.
+    fn described_in_force(
+        &self,
+        present: &BTreeSet<GroupName>,
+    ) -> BTreeMap<GroupName, Described<'_>> {
+        let described = self.groups.iter().filter_map(|(name, entry)| {
+            let accepted = entry.recorded.accepted.as_ref()?;
+            let living = !entry.recorded.instances.is_empty() && entry.recorded.deleting.is_none();
+            let described = Described {
+                path: entry.meta.file.as_ref().unwrap_or(&accepted.path),
+                spec: entry.accepted.as_ref().map(|group| &group.spec),
+            };
+            (living || present.contains(name)).then(|| (name.clone(), described))
+        });
+        described.collect()
+    }
+
+    /// Lets nothing be made of a document that took the place of another group's.
+    fn hold_renamed(&mut self, renamed: &BTreeMap<GroupName, Renamed>) {
+        for (from, Renamed { to, by }) in renamed {
+            let Some(entry) = self.groups.get_mut(to).filter(|_| *by == Sign::File) else {
+                continue;
+            };
+            let from = from.clone();
+            entry.candidate = None;
+            entry.notices.push(plain(Hold::RenameUnconfirmed { from }));
+        }
+    }
+
+    /// Notes which documents were changed between what is in force and their removal, and which go on under another name.
+    /// It has to be known later, too: the next commit shows the removal alone.
     fn doubt_removals(
         &mut self,
         present: &BTreeSet<GroupName>,
-        waiting: &BTreeMap<GroupName, Deletion>,
-        snapshot: &Snapshot,
+        renamed: &BTreeMap<GroupName, Renamed>,
+        (waiting, snapshot): (&BTreeMap<GroupName, Deletion>, &Snapshot),
         batch: &mut Batch,
     ) {
         for (name, entry) in &mut self.groups {
@@ -306,7 +336,10 @@ impl Agent {
                 continue;
             };
             let waiting = waiting.get(name).copied();
-            let why = deletion::passed_by(name, accepted.spec.deletion, waiting, snapshot);
+            let renamed = renamed.get(name);
+            let why = renamed
+                .map(|renamed| deletion::why_renamed(name, &renamed.to))
+                .or_else(|| deletion::passed_by(name, accepted.spec.deletion, waiting, snapshot));
             if why.is_some() {
                 // The state branch, too, is to say that nobody has seen it since.
                 entry.meta.seen = None;

@@ -61,6 +61,7 @@ impl Agent {
             let committed = Some(crate::material::digest(&recorded));
             let meta = GroupMeta {
                 seen,
+                file: None,
                 committed,
                 unconfirmed: None,
                 waiting: authors::restored(&recorded),

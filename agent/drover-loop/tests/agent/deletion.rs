@@ -93,7 +93,7 @@ async fn what_commits_remove_of_the_whole_fleet_within_an_hour_is_limited() {
     assert_eq!(world.living("web").len(), 6);
     // Nor after another commit, in which the limit is what that one made of it.
     let (path, text) = fleet("100%");
-    let (large, other) = (group("web", 4, "a"), group("other", 1, "a"));
+    let (large, other) = (group("web", 4, "a"), group("other", 1, "b"));
     let files = [
         (path, text.as_str()),
         ("groups/web.yaml", &large),

@@ -210,7 +210,19 @@ impl fmt::Display for Hold {
                     "no instance's health is known: the observer is presumed broken, so nothing is healed"
                 )
             }
-            Self::DestroyLimit { wanted, limit } => write!(
+            Self::DestroyLimit {
+                wanted,
+                limit,
+                earlier: earlier @ 1..,
+            } => write!(
+                f,
+                "commits of an hour remove {wanted} instances, {earlier} of them before this one, and limits.maxDestroy allows {limit}; wait, or raise the limit in a commit to allow it"
+            ),
+            Self::DestroyLimit {
+                wanted,
+                limit,
+                earlier: 0,
+            } => write!(
                 f,
                 "the change removes {wanted} instances and limits.maxDestroy allows {limit}; raise the limit in a commit to allow it"
             ),
@@ -267,6 +279,10 @@ impl fmt::Display for Hold {
             Self::DeletionUnconfirmed { why } => {
                 write!(f, "the group's removal is not certain: {why}")
             }
+            Self::RenameUnconfirmed { from } => write!(
+                f,
+                "the document took the place of group {from}'s, which looks like a rename, and nothing is made while that group is there; to keep its instances, give it back the name {from}; to have both, bring its document back in a file beside this one"
+            ),
             Self::DrainTimeout => write!(f, "the drain timed out and drain.onTimeout says abort"),
             Self::UnknownOutcomes { count } => {
                 write!(

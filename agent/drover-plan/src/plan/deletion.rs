@@ -87,12 +87,10 @@ impl<'a> Draft<'a> {
         let recorded = self.input.recorded;
         let size = recorded.stable_size.max(recorded.size);
         let wanted = self.live_count().max(size);
-        let limit = self.spec.destroy_max(size);
         let destroys = self.spec.deletion.policy == DeletionPolicy::Destroy;
-        if destroys && wanted > limit {
-            return Some(for_delete(Hold::DestroyLimit { wanted, limit }));
-        }
-        self.withheld(Reason::Delete)
+        let too_much = || self.removes_too_much(Reason::Delete, 0, wanted);
+        let too_much = destroys.then(too_much).flatten();
+        too_much.or_else(|| self.withheld(Reason::Delete))
     }
 
     /// Keeps a group whose removal is withheld as it is in force: healed and at its size.

@@ -10,11 +10,11 @@ use drover_model::{
 };
 
 use super::council;
+use super::held;
 use super::in_place::recovers;
 use super::register::Register;
 use super::target::{Fresh, target_digests};
 use super::window::closed;
-use super::{held, held_for};
 use crate::change::{ChangeInput, change, change_size, policy_hold};
 use crate::input::{Desired, PlanInput};
 use crate::intents::IntentIndex;
@@ -516,22 +516,11 @@ impl<'a> Draft<'a> {
             // A person's size is where a policy's moves count from.
             self.next.resizes.up.clear();
             self.next.resizes.down.clear();
+            if known && asked < before {
+                self.record_shrink(before);
+            }
         }
         asked
-    }
-
-    /// Returns the hold for a change of a person that removes more than the limit allows.
-    pub(super) fn over_limit(&self) -> Option<Held> {
-        if self.input.decisions.size.is_some() {
-            return None;
-        }
-        let recorded = self.input.recorded;
-        let planned = self.change.as_ref().map_or(0, |change| change.destroys);
-        let wanted = planned.max(recorded.size.saturating_sub(self.spec.size));
-        let limit = self
-            .spec
-            .destroy_max(recorded.stable_size.max(recorded.size));
-        (wanted > limit).then(|| held_for(Reason::ScaleIn, Hold::DestroyLimit { wanted, limit }))
     }
 
     /// Returns the members and what is kept.

@@ -537,6 +537,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::StrayInstances { .. }
         | Hold::Protected
         | Hold::DeletionUnconfirmed { .. }
+        | Hold::RenameUnconfirmed { .. }
         | Hold::DrainTimeout
         | Hold::UnknownOutcomes { .. }
         | Hold::SourceUnavailable { .. } => false,

@@ -30,6 +30,7 @@ mod roll;
 mod roster;
 mod scale;
 mod scaling;
+mod shrink;
 mod stages;
 mod target;
 mod waits;

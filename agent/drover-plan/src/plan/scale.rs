@@ -208,8 +208,17 @@ impl<'a> Draft<'a> {
         let planned = self.change.as_ref().map_or(0, |change| change.destroys);
         let unplanned = excess.saturating_sub(planned.saturating_sub(removed));
         let wanted = removed + excess.saturating_sub(self.resolved.surge);
-        (unplanned > self.resolved.surge && wanted > limit)
-            .then(|| held_for(Reason::ScaleIn, Hold::DestroyLimit { wanted, limit }))
+        (unplanned > self.resolved.surge && wanted > limit).then(|| {
+            let earlier = 0;
+            held_for(
+                Reason::ScaleIn,
+                Hold::DestroyLimit {
+                    wanted,
+                    limit,
+                    earlier,
+                },
+            )
+        })
     }
 
     /// Returns how many instances the change in progress has removed, those on their way counted.

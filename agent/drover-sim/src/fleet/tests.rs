@@ -339,7 +339,7 @@ fn a_removed_group_is_gone_and_a_new_one_has_no_lowest_moment() {
         ("web", group("web", 1, "a", "")),
     ];
     let head = [
-        ("new", group("new", 2, "a", "")),
+        ("new", group("new", 2, "b", "")),
         ("web", group("web", 1, "a", "")),
     ];
     let outcome = simulate(&scenario(&base, &head)).unwrap();

@@ -121,6 +121,7 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::DestroyLimit { .. }
         | Hold::FleetDestroyLimit { .. }
         | Hold::DeletionUnconfirmed { .. }
+        | Hold::RenameUnconfirmed { .. }
         | Hold::CanaryHold {
             promote: Promote::Manual,
             ..

@@ -30,6 +30,8 @@ use crate::snapshot::Repository;
 use crate::ui::Ui;
 use crate::view::List;
 
+mod doubts;
+
 /// How many dry passes a plan may need until every listing has come in.
 const DRY_PASSES_MAX: usize = 5;
 
@@ -189,7 +191,12 @@ pub(super) fn between(
     let summaries = summaries(&base, &names);
     // Without a state branch at hand the plan is the same; merely its id is not known.
     let states = repository.recorded_here().unwrap_or_default();
-    let plan = |name: &GroupName| compare(name, &base, &head, &summaries, states.get(name));
+    let mut doubts = doubts::doubts(&base, &head);
+    let plan = |name: &GroupName| {
+        let mut view = compare(name, &base, &head, &summaries, states.get(name))?;
+        view.holds.extend(doubts.remove(name));
+        Ok(view)
+    };
     names
         .into_iter()
         .map(plan)

@@ -17,7 +17,7 @@ use crate::decode::flavors_of;
 use crate::diagnostic::Report;
 
 /// The fields of a group's record.
-const GROUP_FIELDS: [&str; 34] = [
+const GROUP_FIELDS: [&str; 35] = [
     "apiVersion",
     "kind",
     "format",
@@ -43,6 +43,7 @@ const GROUP_FIELDS: [&str; 34] = [
     "provider",
     "templates",
     "resizes",
+    "shrunk",
     "cooling",
     "ignored",
     "approved",
@@ -96,6 +97,9 @@ pub(crate) fn group(root: &Reader<'_>) -> Result<RecordedGroup, RecordError> {
             up: Vec::new(),
             down: Vec::new(),
         }),
+        shrunk: root
+            .optional_with("shrunk", resize_list)?
+            .unwrap_or_default(),
         destroyed: root.optional_with("destroyed", destroyed)?,
         rates: root.optional_with("rates", rates)?.unwrap_or_default(),
         deleting: root.optional_with("deleting", deleting)?,
@@ -411,21 +415,22 @@ fn destroyed(reader: &Reader<'_>) -> Result<(ChangeId, u32), RecordError> {
 
 fn resizes(reader: &Reader<'_>) -> Result<UpDown<Vec<Resize>>, RecordError> {
     reader.only(&["up", "down"])?;
-    let list = |name| -> Result<Vec<Resize>, RecordError> {
-        let list = reader.get(name)?.list()?;
-        let resizes = list.iter().map(|resize| {
-            resize.only(&["until", "from"])?;
-            Ok(Resize {
-                until: resize.get("until")?.time()?,
-                from: resize.get("from")?.number()?,
-            })
-        });
-        resizes.collect()
-    };
     Ok(UpDown {
-        up: list("up")?,
-        down: list("down")?,
+        up: resize_list(&reader.get("up")?)?,
+        down: resize_list(&reader.get("down")?)?,
     })
+}
+
+fn resize_list(reader: &Reader<'_>) -> Result<Vec<Resize>, RecordError> {
+    let list = reader.list()?;
+    let resizes = list.iter().map(|resize| {
+        resize.only(&["until", "from"])?;
+        Ok(Resize {
+            until: resize.get("until")?.time()?,
+            from: resize.get("from")?.number()?,
+        })
+    });
+    resizes.collect()
 }
 
 fn rates(reader: &Reader<'_>) -> Result<Vec<RateSlot>, RecordError> {

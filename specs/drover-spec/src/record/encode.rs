@@ -58,6 +58,7 @@ pub(crate) fn group(group: &RecordedGroup) -> Yaml {
         .optional("backoff", group.backoff.as_ref().map(backoff))
         .optional("cooling", cooling(&group.cooling))
         .optional("resizes", resizes(&group.resizes))
+        .optional("shrunk", shrunk(&group.shrunk))
         .optional("destroyed", destroyed)
         .optional("rates", rates(&group.rates))
         .optional("deleting", group.deleting.as_ref().map(deleting))
@@ -323,21 +324,26 @@ fn cooling(zones: &BTreeMap<String, Timestamp>) -> Option<Yaml> {
     (!zones.is_empty()).then_some(Yaml::Map(zones))
 }
 
+fn shrunk(shrunk: &[Resize]) -> Option<Yaml> {
+    (!shrunk.is_empty()).then(|| resize_list(shrunk))
+}
+
+fn resize_list(resizes: &[Resize]) -> Yaml {
+    let resizes = resizes.iter().map(|resize| {
+        MapOf::new()
+            .text("until", &format_time(resize.until))
+            .number("from", resize.from)
+            .build()
+    });
+    Yaml::List(resizes.collect())
+}
+
 fn resizes(resizes: &UpDown<Vec<Resize>>) -> Option<Yaml> {
-    let list = |resizes: &[Resize]| {
-        let resizes = resizes.iter().map(|resize| {
-            MapOf::new()
-                .text("until", &format_time(resize.until))
-                .number("from", resize.from)
-                .build()
-        });
-        Yaml::List(resizes.collect())
-    };
     let any = !resizes.up.is_empty() || !resizes.down.is_empty();
     any.then(|| {
         MapOf::new()
-            .with("up", list(&resizes.up))
-            .with("down", list(&resizes.down))
+            .with("up", resize_list(&resizes.up))
+            .with("down", resize_list(&resizes.down))
             .build()
     })
 }

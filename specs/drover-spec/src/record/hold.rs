@@ -55,6 +55,7 @@ fn data_of(hold: &Hold) -> MapOf {
         | Hold::StrayInstances { why }
         | Hold::StateUntrusted { why }
         | Hold::SourceUnavailable { why } => map.text("why", why),
+        Hold::RenameUnconfirmed { from } => map.text("from", from),
         Hold::ObservationEmptied { expected } => map.number("expected", *expected),
         Hold::ProviderFailed { class, message } => {
             map.text("class", class.as_str()).text("message", message)
@@ -142,7 +143,16 @@ fn data_of(hold: &Hold) -> MapOf {
         }
         Hold::HealBudget { allowed } => map.number("allowed", *allowed),
         Hold::Systemic { bad, total } => map.number("bad", *bad).number("total", *total),
-        Hold::DestroyLimit { wanted, limit } | Hold::FleetDestroyLimit { wanted, limit } => {
+        Hold::DestroyLimit {
+            wanted,
+            limit,
+            earlier,
+        } => {
+            let map = map.number("wanted", *wanted).number("limit", *limit);
+            let earlier = (*earlier > 0).then(|| Yaml::number(*earlier));
+            map.optional("earlier", earlier)
+        }
+        Hold::FleetDestroyLimit { wanted, limit } => {
             map.number("wanted", *wanted).number("limit", *limit)
         }
         Hold::ZonesCooling { zones } => map.number("zones", *zones),
@@ -256,6 +266,15 @@ impl<'a> Data<'_, 'a> {
 
     fn number(&self, name: &str) -> Result<u32, RecordError> {
         self.get(name)?.number()
+    }
+
+    /// Returns a number that is left out where it is 0.
+    fn optional_number(&self, name: &str) -> Result<u32, RecordError> {
+        let found = match &self.data {
+            Some(data) => data.optional_with(name, Reader::number)?,
+            None => None,
+        };
+        Ok(found.unwrap_or(0))
     }
 }
 
@@ -453,6 +472,7 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         "DestroyLimit" => Hold::DestroyLimit {
             wanted: data.number("wanted")?,
             limit: data.number("limit")?,
+            earlier: data.optional_number("earlier")?,
         },
         "FleetDestroyLimit" => Hold::FleetDestroyLimit {
             wanted: data.number("wanted")?,
@@ -490,6 +510,9 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         "Protected" => Hold::Protected,
         "DeletionUnconfirmed" => Hold::DeletionUnconfirmed {
             why: data.text("why")?,
+        },
+        "RenameUnconfirmed" => Hold::RenameUnconfirmed {
+            from: data.get("from")?.parsed()?,
         },
         "DrainTimeout" => Hold::DrainTimeout,
         "UnknownOutcomes" => Hold::UnknownOutcomes {

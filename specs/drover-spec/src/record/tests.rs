@@ -512,7 +512,8 @@ prop_compose! {
         (quarantine, backoff) in (option::of(quarantine()).boxed(), option::of(backoff()).boxed()),
         (change, destroyed) in (option::of(change()), option::of((change(), any::<u32>()))),
         cooling in btree_map(text(), time(), 0..3),
-        (up, down) in (vec(resize(), 0..3), vec(resize(), 0..3)),
+        (up, down, shrunk) in
+            (vec(resize(), 0..3), vec(resize(), 0..3), vec(resize(), 0..3)),
         rates in vec((time(), any::<u32>(), any::<u32>(), any::<u32>()), 0..3),
         deleting in option::of((revision(), time())),
         phase in proptest::sample::select(GroupPhase::ALL.to_vec()),
@@ -588,6 +589,7 @@ prop_compose! {
             destroyed,
             cooling,
             resizes: UpDown { up, down },
+            shrunk,
             rates: rates
                 .into_iter()
                 .map(|(since, created, destroyed, size)| RateSlot {

@@ -77,6 +77,7 @@ fn a_person_is_waited_for_with_the_exit_status_that_says_for_what() {
     let limit = Hold::DestroyLimit {
         wanted: 9,
         limit: 3,
+        earlier: 0,
     };
     assert_eq!(stuck(limit), Standing::Stuck(Exit::ApprovalNeeded));
     assert_eq!(

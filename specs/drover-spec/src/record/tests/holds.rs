@@ -135,6 +135,7 @@ pub(super) fn all_holds(
         },
         Hold::AllUnknown,
         Hold::DestroyLimit {
+            earlier: count,
             wanted: count,
             limit: 3,
         },
@@ -163,6 +164,9 @@ pub(super) fn all_holds(
         Hold::SizingChanged,
         Hold::Protected,
         Hold::DeletionUnconfirmed { why: why.clone() },
+        Hold::RenameUnconfirmed {
+            from: "web".parse().unwrap(),
+        },
         Hold::DrainTimeout,
         Hold::UnknownOutcomes { count },
         Hold::JournalUnavailable { why: why.clone() },
@@ -180,7 +184,7 @@ pub(super) fn all_holds(
         Hold::SourceUnavailable { why },
     ];
     let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
-    assert_eq!(codes.len(), 72, "a hold is missing from the list");
+    assert_eq!(codes.len(), 73, "a hold is missing from the list");
     holds
 }
 

@@ -39,6 +39,7 @@ pub(super) fn subject(held: &Held) -> String {
         Hold::AdoptionContested { stranger, .. } => stranger.to_string(),
         Hold::FleetBudgetExhausted { budget, .. } => budget.to_string(),
         Hold::DependencyNotReady { group } => group.to_string(),
+        Hold::RenameUnconfirmed { from } => from.to_string(),
         Hold::SecretUnresolved { reference, .. } => reference.clone(),
         Hold::ProtectedByPolicy(policy) => {
             let text = format!("{} {instance}", policy.policy);
