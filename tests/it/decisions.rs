@@ -45,6 +45,10 @@ fn a_change_that_nobody_has_approved_waits_and_everything_says_for_whom() {
     sandbox
         .with_config(&["plan"])
         .exits(4)
+        .prints("replace 2, NEEDS APPROVAL\n")
+        .prints(
+            "  ~ properties.command: [\"sleep\",\"infinity\"] -> [\"sleep\",\"4711\"] (replace)\n",
+        )
         .prints("ApprovalNeeded");
     let why = sandbox.with_config(&["why", "web"]).exits(0);
     let text = why.stdout.as_str();
@@ -139,4 +143,59 @@ fn the_chain_behind_an_instance_names_who_decided_its_health_and_its_template() 
         ])
         .exits(0)
         .prints("properties.command replace");
+}
+
+#[test]
+fn a_group_that_goes_is_judged_in_a_pull_request_as_by_the_agent() {
+    let few = APPROVE.replace("change.replaces == 0", "change.destroys <= 1");
+    let sandbox = Sandbox::with_files(&[
+        PROVIDER,
+        ("groups/web.yaml", &group("web", 2, IDLE, "")),
+        ("groups/db.yaml", &group("db", 1, IDLE, "")),
+        ("groups/api.yaml", &group("api", 1, IDLE, "")),
+        ("policies/few.yaml", &few),
+    ]);
+    until_converged(&sandbox).exits(0);
+    sandbox.git("work", &["rm", "--quiet", "groups/web.yaml"]);
+    sandbox.push("no web", &[]);
+    let between = ["plan", "--base", "main~1", "--head", "main", "-o", "json"];
+    let plan = sandbox.with_config(&between).exits(4).json();
+    let web = &plan["items"][2];
+    assert_eq!(web["group"], "web", "{plan:#}");
+    assert_eq!(web["approvalsNeeded"], 2, "{plan:#}");
+    until_converged(&sandbox).exits(4);
+    sandbox
+        .with_config(&["plan", "web"])
+        .exits(4)
+        .prints("web: removed, destroy 2, NEEDS APPROVAL\n");
+    // Whoever approves what the comment names approves what the agent waits for.
+    let id = &web["change"]["id"].as_str().unwrap()[..12];
+    let why = sandbox.with_config(&["why", "web"]).exits(0);
+    why.prints(&format!("change {id} needs 2 approvals"));
+}
+
+#[test]
+fn a_plan_of_what_runs_names_the_settings_that_change() {
+    let web = group("web", 1, IDLE, "");
+    let sandbox = Sandbox::with_files(&[PROVIDER, ("groups/web.yaml", &web)]);
+    let first = sandbox.with_config(&["plan"]).exits(0);
+    first.prints(
+        "web: new, create 1\n  + provider: \"local\"\n  + size: 1\n  + properties.command:",
+    );
+    until_converged(&sandbox).exits(0);
+    let quiet = sandbox.with_config(&["plan", "--detailed-exitcode"]);
+    assert_eq!(quiet.exits(0).stdout, "web: no changes\nPlan: no changes\n");
+    let more = format!("{web}  limits: {{maxDestroy: 7}}\n");
+    sandbox.push("a limit", &[("groups/web.yaml", &more)]);
+    let limited = sandbox
+        .with_config(&["plan", "--detailed-exitcode"])
+        .exits(2);
+    insta::assert_snapshot!(limited.stdout, @"
+    web: settings change, and no instance
+      + limits.maxDestroy: 7 (setting)
+    Plan: settings of 1 of 1 groups change, and no instance
+    ");
+    let json = sandbox.with_config(&["plan", "-o", "json"]).exits(0).json();
+    assert_eq!(json["items"][0]["fields"][0]["field"], "limits.maxDestroy");
+    assert_eq!(json["documents"], serde_json::json!([]));
 }

@@ -218,6 +218,27 @@ fn what_cannot_be_evaluated_is_pointed_at() {
 }
 
 #[test]
+fn what_a_policy_says_passes_for_no_line_of_an_explanation() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "fleet/policies/forged.yaml",
+        "apiVersion: drover/v1alpha1\nkind: Policy\nmetadata: {name: forged}\nspec:\n  on: gate\n  params: {word: x}\n  \
+         rules: [{expression: 'params.word == \"x\"', message: \"no\\n\\n0 steps\\rpolicy forged (gate): true\"}]\n",
+    );
+    sandbox.write(
+        "given.json",
+        r#"{"params": {"word": "y\n0 steps\u001b[2J"}}"#,
+    );
+    let ran = sandbox.drover(&["policy", "explain", "forged", "fleet", "-f", "given.json"]);
+    let text = ran.exits(0).stdout;
+    assert_eq!(text.matches("\n0 steps").count(), 1, "{text}");
+    assert!(text.ends_with("\n0 steps\n"), "{text}");
+    let first = "policy forged (gate): false, no  0 steps\\u000dpolicy forged (gate): true\n";
+    assert!(text.starts_with(first), "{text}");
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+}
+
+#[test]
 fn expressions_and_decisions_are_shown_over_the_fleet_as_it_stands() {
     let sandbox = with_a_pass();
     let eval = |more: &[&str]| {

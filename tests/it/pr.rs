@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{DROVER, Ran, Sandbox};
 
+mod documents;
 mod double;
 mod reviews;
 

@@ -140,7 +140,10 @@ impl GroupEntry {
                 holds: recorded.holds.clone(),
                 ..GroupReport::default()
             }),
+            wanted: None,
             change: None,
+            withheld: None,
+            differing: Arc::default(),
             decisions: Arc::default(),
             members: None,
         };

@@ -87,6 +87,8 @@ pub(crate) struct Judged {
     pub(crate) policies: BTreeMap<String, String>,
     /// For each earlier set of policies, whether something is withheld by it alone.
     pub(crate) guards_withhold: Vec<bool>,
+    /// The change that policies or people withhold.
+    pub(crate) withheld: Option<Change>,
     /// What is needed to compute the plan again, where it changes anything.
     pub(crate) inputs: Option<String>,
 }
@@ -96,7 +98,12 @@ pub(crate) struct Judged {
 pub(crate) enum JudgeError {
     /// No document was ever accepted, and this is why not.
     #[error("no document is in force")]
-    NothingInForce(Vec<Held>),
+    NothingInForce {
+        /// Why not.
+        holds: Vec<Held>,
+        /// The change that policies or people withhold.
+        withheld: Option<Box<Change>>,
+    },
     /// A mistake in drover.
     #[error("no plan could be made")]
     Plan(#[source] PlanError),
@@ -105,9 +112,17 @@ pub(crate) enum JudgeError {
     Lint(#[source] LintError),
 }
 
+impl JudgeError {
+    fn nothing(holds: Vec<Held>, withheld: Option<Change>) -> Self {
+        let withheld = withheld.map(Box::new);
+        Self::NothingInForce { holds, withheld }
+    }
+}
+
 /// Judges, decides and plans.
 pub(crate) fn judge(input: &GroupInput<'_>) -> Result<Judged, JudgeError> {
     let mut fences = input.fences.to_vec();
+    let mut withheld = None;
     let mut guards = vec![false; input.policies.len().saturating_sub(1)];
     let mut recorded = None;
     let mut in_force = input.accepted.cloned();
@@ -120,7 +135,7 @@ pub(crate) fn judge(input: &GroupInput<'_>) -> Result<Judged, JudgeError> {
         let drift = &early.decisions.drift;
         let change = change_to(input, group, drift);
         let change = change.or_else(|| change_of_document(input, candidate, drift));
-        match review_change(input, group, change, (&early, &mut guards)) {
+        match review_change(input, group, change.clone(), (&early, &mut guards)) {
             Reviewed::Proceed(Consent { approved, spent }) => {
                 in_force = Some(Arc::clone(&candidate.group));
                 document = Some(candidate.document.clone());
@@ -132,7 +147,10 @@ pub(crate) fn judge(input: &GroupInput<'_>) -> Result<Judged, JudgeError> {
                 };
                 recorded = Some(accepted);
             }
-            Reviewed::Withheld(held) => fences.push(held),
+            Reviewed::Withheld(held) => {
+                fences.push(held);
+                withheld = change;
+            }
         }
     }
     if let (Some(removal), Some(group)) = (input.removal, &in_force)
@@ -140,7 +158,7 @@ pub(crate) fn judge(input: &GroupInput<'_>) -> Result<Judged, JudgeError> {
     {
         let early = early(input, group, input.recorded);
         let change = change_away(input, group);
-        match review_change(input, group, change, (&early, &mut guards)) {
+        match review_change(input, group, change.clone(), (&early, &mut guards)) {
             Reviewed::Proceed(Consent { approved, spent }) => {
                 recorded = Some(RecordedGroup {
                     deleting: Some(removal.clone()),
@@ -149,7 +167,10 @@ pub(crate) fn judge(input: &GroupInput<'_>) -> Result<Judged, JudgeError> {
                     ..input.recorded.clone()
                 });
             }
-            Reviewed::Withheld(held) => fences.push(held),
+            Reviewed::Withheld(held) => {
+                fences.push(held);
+                withheld = change;
+            }
         }
     }
     if in_force.is_none() && document.is_some() {
@@ -157,16 +178,17 @@ pub(crate) fn judge(input: &GroupInput<'_>) -> Result<Judged, JudgeError> {
         fences.push(plain(Hold::SpecInvalid { message }));
     }
     let (Some(in_force), Some(document)) = (in_force, document) else {
-        return Err(JudgeError::NothingInForce(fences));
+        return Err(JudgeError::nothing(fences, withheld));
     };
     if in_force.spec.provider != input.provider.name {
         // A withheld document names another provider than the one in force.
-        return Err(JudgeError::NothingInForce(fences));
+        return Err(JudgeError::nothing(fences, withheld));
     }
     let recorded = recorded.as_ref().unwrap_or(input.recorded);
     let mut judged = decide(input, recorded, &in_force, &document, &fences)?;
     mark_guards(&mut guards, input, &judged);
     judged.guards_withhold = guards;
+    judged.withheld = withheld;
     Ok(judged)
 }
 
@@ -514,6 +536,7 @@ fn decide(
         in_force: Arc::clone(in_force),
         classified,
         guards_withhold: Vec::new(),
+        withheld: None,
     })
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    AgentName, Change, Decisions, Epoch, FleetName, Group, GroupName, GroupPhase, Held, MetricName,
-    Numbers, RecordedGroup, Revision, Timestamp,
+    AgentName, Change, Decisions, Epoch, FieldChange, FleetName, Group, GroupName, GroupPhase,
+    Held, MetricName, Numbers, RecordedGroup, Revision, Timestamp,
 };
 use drover_spec::Diagnostic;
 
@@ -224,8 +224,14 @@ pub struct GroupStatus {
     pub group: Option<Arc<Group>>,
     /// What the latest pass did about it.
     pub report: Arc<GroupReport>,
-    /// The change in progress, or that is withheld.
+    /// The newer document that the source has and that is not in force, as written.
+    pub wanted: Option<Arc<str>>,
+    /// The change in progress.
     pub change: Option<Arc<Change>>,
+    /// The change that policies or people withhold.
+    pub withheld: Option<Arc<Change>>,
+    /// The fields of the template that the one that is withheld is about, or else the one in progress.
+    pub differing: Arc<[FieldChange]>,
     /// The latest decisions.
     pub decisions: Arc<Decisions>,
     /// The published membership. None: not published by this process yet.

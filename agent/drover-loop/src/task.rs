@@ -11,10 +11,11 @@ use drover_apply::{
     Reach, Rosters, Skip, StepResult,
 };
 use drover_model::{
-    Action, AdoptStep, Approvals, Authors, Cause, Change, Decisions, Deleting, Disturbance, Epoch,
-    FleetName, Group, GroupName, HealthSignal, Held, InPlaceUpdate, InstanceId, InstanceMemory,
-    Intent, IntentKind, Listing, Peers, Plan, ProviderPhase, Readings, Reason, Recommendation,
-    RecordedGroup, RosterView, Surveyed, Timestamp,
+    Action, AdoptStep, Approvals, Authors, Cause, Change, Decisions, Deleting, Digests,
+    Disturbance, Epoch, FieldChange, FleetName, Group, GroupName, HealthSignal, Held,
+    InPlaceUpdate, InstanceId, InstanceMemory, Intent, IntentKind, Listing, Peers, Plan,
+    ProviderPhase, Readings, Reason, Recommendation, RecordedGroup, RosterView, Surveyed,
+    Timestamp,
 };
 use drover_plan::{FenceScope, fence_scope};
 use drover_policy::{GroupSummary, PolicySet, SourceFacts};
@@ -173,6 +174,10 @@ pub(crate) struct Finished {
     /// What the plan disturbs.
     pub(crate) disturbance: Disturbance,
     pub(crate) change: Option<Arc<Change>>,
+    /// The one that is withheld.
+    pub(crate) withheld: Option<Arc<Change>>,
+    /// The fields of the template that the latter is about, or else the former.
+    pub(crate) differing: Arc<[FieldChange]>,
     pub(crate) decisions: Arc<Decisions>,
     pub(crate) members: Option<Arc<Membership>>,
     pub(crate) guards_withhold: Vec<bool>,
@@ -260,8 +265,10 @@ pub(crate) async fn run(mut task: GroupTask, shared: Arc<Shared>) -> Result<Fini
     };
     let judged = match group::judge(&input) {
         Ok(judged) => judged,
-        Err(JudgeError::NothingInForce(holds)) => {
-            return nothing_in_force(task, &shared, holds).await;
+        Err(JudgeError::NothingInForce { holds, withheld }) => {
+            let mut finished = nothing_in_force(task, &shared, holds).await?;
+            finished.withheld = withheld.map(Arc::from);
+            return Ok(finished);
         }
         Err(error) => return Err(TaskError::Judge(error)),
     };
@@ -486,7 +493,13 @@ async fn finish(
         },
         recorded: next,
         disturbance: judged.report.disturbance.clone(),
+        differing: differing(
+            &task,
+            &judged.in_force,
+            judged.withheld.as_ref().or(change.as_deref()),
+        ),
         change,
+        withheld: judged.withheld.map(Arc::new),
         decisions: Arc::new(judged.decisions),
         guards_withhold: judged.guards_withhold,
         acted: None,
@@ -515,6 +528,26 @@ async fn finish(
         account(&judged.plan, &report, &mut finished);
     }
     Ok(finished)
+}
+
+/// Returns the fields of the template that a change is about, where both templates are known.
+fn differing(task: &GroupTask, in_force: &Group, change: Option<&Change>) -> Arc<[FieldChange]> {
+    let find = || {
+        let change = change?;
+        let (from, to) = change.from.as_ref().zip(change.to.as_ref())?;
+        if from.digests == to.digests {
+            return None;
+        }
+        let old = task.recorded.templates.get(&from.digests)?;
+        let (type_, classes) = (&task.scope.facts.type_, &task.scope.facts.classes);
+        let candidate = task.candidate.iter().map(|candidate| &*candidate.group);
+        let mut templates = candidate
+            .chain([in_force])
+            .map(|group| &group.spec.template);
+        let new = templates.find(|it| Digests::of(type_, it, classes) == to.digests)?;
+        Some(drover_model::field_changes(old, new, classes).into())
+    };
+    find().unwrap_or_default()
 }
 
 /// Makes the new recorded state durable before anything is done on the strength of it.
@@ -586,6 +619,8 @@ async fn nothing_in_force(
         recorded,
         disturbance: Disturbance::default(),
         change: None,
+        withheld: None,
+        differing: Arc::default(),
         decisions: Arc::default(),
         members: task.published.clone(),
         guards_withhold: Vec::new(),

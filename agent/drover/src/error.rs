@@ -4,6 +4,10 @@ use std::error::Error;
 use std::fmt;
 
 use crate::exit::Exit;
+use crate::printable::printable;
+
+#[cfg(test)]
+mod tests;
 
 /// A command that failed.
 #[derive(Debug)]
@@ -81,29 +85,33 @@ impl CommandError {
 
     /// Returns the error as it is printed: the chain of causes, then the hints.
     pub(crate) fn render(&self) -> String {
-        let mut text = format!("error: {}\n", self.message);
+        let mut text = format!("error: {}\n", told(&self.message));
         let mut cause = self.source.as_deref().map(|source| source as &dyn Error);
         let mut last = self.message.clone();
         while let Some(error) = cause {
             let message = error.to_string();
             // Some libraries repeat their cause's text in their own.
             if !last.ends_with(&message) {
-                text.push_str(&format!(
-                    "  caused by: {}\n",
-                    message.replace('\n', "\n    ")
-                ));
+                text.push_str(&format!("  caused by: {}\n", told(&message)));
             }
             last = message;
             cause = error.source();
         }
         for detail in &self.details {
-            text.push_str(&format!("  {detail}\n"));
+            text.push_str(&format!("  {}\n", told(detail)));
         }
         for hint in &self.hints {
-            text.push_str(&format!("hint: {hint}\n"));
+            text.push_str(&format!("hint: {}\n", told(hint)));
         }
         text
     }
+}
+
+/// Returns words that may be of a remote or of a repository: each further line is marked, so that none passes for one
+/// of ours, and what a terminal would obey or hide is escaped.
+fn told(text: &str) -> String {
+    let lines: Vec<_> = text.trim_end().lines().map(printable).collect();
+    lines.join("\n    | ")
 }
 
 impl fmt::Display for CommandError {

@@ -26,6 +26,7 @@ mod check;
 mod cli;
 mod commands;
 mod demo;
+mod differences;
 mod documents;
 mod error;
 mod exit;

@@ -1,5 +1,5 @@
 //! Plans as people and programs read them: what would change, what is done about it now, and what
-//! is withheld.
+//! is withheld; and which documents other than groups change with it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,11 +11,37 @@ use serde::{Deserialize, Serialize};
 use crate::printable::printable;
 use crate::ui::Style;
 
+use self::markdown::{FIELDS_MAX, first_shown, short};
+
+mod documents;
+pub(crate) mod fields;
 mod markdown;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use documents::{DocumentChange, DocumentView};
 pub(crate) use markdown::{fenced, markdown, marked};
+
+/// Everything that is told at once.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Plans {
+    /// Of each group.
+    pub(crate) groups: Vec<PlanView>,
+    /// The other documents, where two commits were compared: what is to be looked at first stands first.
+    pub(crate) documents: Vec<DocumentView>,
+}
+
+impl Plans {
+    /// Whether anything would change.
+    pub(crate) fn is_pending(&self) -> bool {
+        !self.documents.is_empty() || self.groups.iter().any(PlanView::is_pending)
+    }
+
+    /// Whether something of it is denied.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.groups.iter().any(|plan| plan.denied)
+    }
+}
 
 /// The plan of one group.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -24,9 +50,12 @@ pub(crate) struct PlanView {
     pub(crate) group: String,
     pub(crate) phase: String,
     pub(crate) change: Option<ChangeView>,
-    /// What differs in the documents, where two commits were compared.
+    /// What differs in the documents, or all that a new one says.
     #[serde(default)]
     pub(crate) fields: Vec<FieldView>,
+    /// The bindings that select the group no longer, since it has other labels.
+    #[serde(default)]
+    pub(crate) unguarded: Vec<String>,
     pub(crate) steps: Vec<StepView>,
     pub(crate) holds: Vec<PlanHold>,
     /// A change that policies or limits do not let through.
@@ -66,13 +95,14 @@ pub(crate) struct EndView {
     pub(crate) size: u32,
 }
 
-/// A field that two documents of a group differ in.
+/// A field that two documents differ in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FieldView {
-    /// `size`, `properties.<key>`, `tags.<key>` or `flavors`.
+    /// The path, such as `size`, `properties.env.PORT`, `tags.team`, `flavors[0].init` or `rollout.maxSurge`.
     pub(crate) field: String,
-    /// What a change of it needs: `live`, `restart` or `replace`; `scale` for the size.
+    /// What a change of it needs: `live`, `restart` or `replace`; `scale` for the size, `setting` for how the group is
+    /// kept, `new` for all that a new group says; empty for what is no group.
     pub(crate) class: String,
     /// As compact JSON. None: it is not written.
     pub(crate) old: Option<String>,
@@ -151,8 +181,9 @@ fn of_group(name: &GroupName, group: &GroupStatus) -> PlanView {
             .phase
             .map_or("Pending", |phase| phase.as_str())
             .to_owned(),
-        change: group.change.as_deref().map(ChangeView::from),
-        fields: Vec::new(),
+        change: reviewed(group).map(ChangeView::from),
+        fields: fields_of(group),
+        unguarded: Vec::new(),
         steps: report
             .steps
             .iter()
@@ -163,6 +194,34 @@ fn of_group(name: &GroupName, group: &GroupStatus) -> PlanView {
         approvals_needed: approvals_needed(&report.holds),
         holds: report.holds.iter().map(PlanHold::from).collect(),
     }
+}
+
+/// Returns the change that people look at: the one that waits for them before the one in progress.
+fn reviewed(group: &GroupStatus) -> Option<&Change> {
+    group.withheld.as_deref().or(group.change.as_deref())
+}
+
+/// Returns what differs between the documents that the change leads from and to, or all that a new one says.
+fn fields_of(group: &GroupStatus) -> Vec<FieldView> {
+    let accepted = group.recorded.accepted.as_ref();
+    let accepted = accepted.map(|accepted| &accepted.text);
+    let wanted = group.wanted.as_ref();
+    let mut found = Vec::new();
+    if let Some(change) = reviewed(group) {
+        match (&change.from, &change.to) {
+            (None, Some(_)) => {
+                let text = wanted.or(accepted);
+                return text.map_or_else(Vec::new, |text| fields::of_new(text));
+            }
+            (Some(from), Some(to)) => found.extend(fields::sized(from.size, to.size)),
+            (_, None) => return found,
+        }
+        found.extend(fields::template(&group.differing));
+    }
+    if let Some((before, after)) = accepted.zip(wanted) {
+        found.extend(fields::settings(before, after));
+    }
+    found
 }
 
 /// Returns how many people must still approve the change.
@@ -184,16 +243,17 @@ pub(crate) fn is_denied(holds: &[Held]) -> bool {
 impl PlanView {
     /// Whether anything would change.
     pub(crate) fn is_pending(&self) -> bool {
-        self.change.is_some() || !self.steps.is_empty()
+        self.change.is_some() || !self.steps.is_empty() || !self.fields.is_empty()
     }
 
     fn verdict(&self) -> String {
         let Some(change) = &self.change else {
-            return if self.steps.is_empty() {
-                "no changes".to_owned()
-            } else {
-                "keeps what is in force".to_owned()
-            };
+            return match (self.fields.is_empty(), self.steps.is_empty()) {
+                (false, _) => "settings change, and no instance",
+                (true, true) => "no changes",
+                (true, false) => "keeps what is in force",
+            }
+            .to_owned();
         };
         let mut parts = Vec::new();
         match (&change.from, &change.to) {
@@ -231,32 +291,48 @@ impl PlanView {
     }
 }
 
-/// Totals over all groups, as the first line of every format.
-pub(crate) fn headline(plans: &[PlanView]) -> String {
-    let changes: Vec<&ChangeView> = plans
-        .iter()
-        .filter_map(|plan| plan.change.as_ref())
-        .collect();
-    if changes.is_empty() {
-        return "Plan: no changes".to_owned();
+/// Totals over everything, as the first line of every format.
+pub(crate) fn headline(plans: &Plans) -> String {
+    let documents = documents::headline(&plans.documents);
+    match (of_groups(&plans.groups), documents) {
+        (None, None) => "Plan: no changes".to_owned(),
+        (None, Some(documents)) => format!("Plan: no group changes; {documents}"),
+        (Some(groups), None) => format!("Plan: {groups}"),
+        (Some(groups), Some(documents)) => format!("Plan: {groups}; {documents}"),
     }
-    let sum = |pick: fn(&ChangeView) -> u32| changes.iter().map(|change| pick(change)).sum::<u32>();
-    let denied = plans.iter().filter(|plan| plan.denied).count();
-    let mut text = format!(
-        "Plan: {} to create, {} to replace, {} to destroy in {} of {} groups",
-        sum(|change| change.creates),
-        sum(|change| change.replaces),
-        sum(|change| change.destroys),
-        changes.len(),
-        plans.len()
-    );
-    let in_place = [
+}
+
+/// Returns the totals over all groups. None: none changes.
+fn of_groups(plans: &[PlanView]) -> Option<String> {
+    let changed = |plan: &&PlanView| plan.change.is_some() || !plan.fields.is_empty();
+    let changed = plans.iter().filter(changed).count();
+    if changed == 0 {
+        return None;
+    }
+    let sum = |pick: fn(&ChangeView) -> u32| {
+        let changes = plans.iter().filter_map(|plan| plan.change.as_ref());
+        changes.map(pick).sum::<u32>()
+    };
+    let counts = [
+        (sum(|change| change.creates), "to create"),
+        (sum(|change| change.replaces), "to replace"),
+        (sum(|change| change.destroys), "to destroy"),
         (sum(|change| change.restarts), "to restart in place"),
         (sum(|change| change.changes), "to change live"),
     ];
-    for (count, what) in in_place.into_iter().filter(|(count, _)| *count > 0) {
-        let _ = write!(text, ", {count} {what}");
-    }
+    let of = format!("{changed} of {} groups", plans.len());
+    let mut text = if counts.iter().all(|(count, _)| *count == 0) {
+        format!("settings of {of} change, and no instance")
+    } else {
+        // The first three are what everybody looks for.
+        let told = counts.iter().enumerate();
+        let told = told.filter(|(at, (count, _))| *at < 3 || *count > 0);
+        let told: Vec<String> = told
+            .map(|(_, (count, what))| format!("{count} {what}"))
+            .collect();
+        format!("{} in {of}", told.join(", "))
+    };
+    let denied = plans.iter().filter(|plan| plan.denied).count();
     let asking = plans
         .iter()
         .filter(|plan| plan.approvals_needed > 0 && !plan.denied);
@@ -267,15 +343,19 @@ pub(crate) fn headline(plans: &[PlanView]) -> String {
     if asking > 0 {
         let _ = write!(text, " - {asking} must be approved");
     }
-    text
+    Some(text)
 }
 
 /// Returns plans for a terminal.
-pub(crate) fn text(plans: &[PlanView], color: bool) -> String {
+pub(crate) fn text(plans: &Plans, color: bool) -> String {
     let mut out = String::new();
-    for plan in plans {
+    for plan in &plans.groups {
         let name = Style::Bold.paint(&plan.group, color);
         let _ = writeln!(out, "{name}: {}", plan.verdict());
+        text_fields(&plan.fields, &mut out);
+        for binding in &plan.unguarded {
+            let _ = writeln!(out, "  no longer judged by {binding}");
+        }
         if let Some(change) = &plan.change {
             let _ = writeln!(
                 out,
@@ -306,6 +386,30 @@ pub(crate) fn text(plans: &[PlanView], color: bool) -> String {
             let _ = writeln!(out, "  held: {code}{reason}: {}", printable(&hold.message));
         }
     }
+    documents::text(&plans.documents, color, &mut out);
     let _ = writeln!(out, "{}", headline(plans));
     out
+}
+
+/// Writes what differs, a line for each field.
+fn text_fields(fields: &[FieldView], out: &mut String) {
+    for field in fields.iter().take(FIELDS_MAX) {
+        let name = printable(&field.field);
+        let from = first_shown(field);
+        let [old, new] = [&field.old, &field.new].map(|value| {
+            let value = value.as_ref();
+            value.map(|value| short(value, from))
+        });
+        let needs = field.needs().map(|needs| format!(" ({needs})"));
+        let needs = needs.unwrap_or_default();
+        let _ = match (old, new) {
+            (Some(old), Some(new)) => writeln!(out, "  ~ {name}: {old} -> {new}{needs}"),
+            (Some(old), None) => writeln!(out, "  - {name}: {old}{needs}"),
+            (None, Some(new)) => writeln!(out, "  + {name}: {new}{needs}"),
+            (None, None) => Ok(()),
+        };
+    }
+    if let Some(more @ 1..) = fields.len().checked_sub(FIELDS_MAX) {
+        let _ = writeln!(out, "  and {more} more: see -o json");
+    }
 }

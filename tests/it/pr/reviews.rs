@@ -181,6 +181,7 @@ fn a_review_is_used_once() {
     let head = fleet.head.clone();
     fleet.review("tom-dev", "APPROVED", &head);
     fleet.sandbox.wait_converged("web", 2);
+    let merged = fleet.sandbox.git("fleet.git", &["rev-parse", "main"]);
     fleet.merge(1, false);
     fleet.sandbox.wait_converged("web", 1);
     fleet.merge(2, false);
@@ -188,7 +189,16 @@ fn a_review_is_used_once() {
     fleet.wait_asked();
     fleet.wait_held("ApprovalNeeded");
     let why = fleet.sandbox.with_config(&["why", "web"]);
-    why.prints("are used: approve it again");
+    let why = why.prints("are used: approve it again");
+    // The commit that it was used for, and not one of those that came after it.
+    let line = why
+        .stdout
+        .lines()
+        .find(|line| line.contains("were used for"));
+    let line = line.unwrap_or_else(|| panic!("{}", why.stdout));
+    let commit = format!("were used for commit {} by ", &merged[..7]);
+    assert!(line.contains(&commit), "{line}");
+    assert!(line.ends_with("(approved by tom@example.com)"), "{line}");
     // Another one, given a moment from now.
     {
         let mut said = fleet.host.kept.lock().unwrap();

@@ -614,10 +614,19 @@ impl GroupEntry {
             recorded: Arc::clone(&self.recorded),
             group: self.accepted.clone(),
             report: Arc::new(report),
+            wanted: self.wanted(),
             change: finished.change,
+            withheld: finished.withheld,
+            differing: finished.differing,
             decisions: finished.decisions,
             members: finished.members,
         });
+    }
+
+    /// Returns the newer document that is not in force, as written.
+    fn wanted(&self) -> Option<Arc<str>> {
+        let candidate = self.candidate.as_ref();
+        candidate.map(|candidate| Arc::clone(&candidate.document.text))
     }
 
     /// Notes that the group is not planned in this pass, for `holds`.
@@ -666,6 +675,7 @@ impl GroupEntry {
         self.status = Arc::new(GroupStatus {
             recorded: Arc::clone(&self.recorded),
             group: self.accepted.clone(),
+            wanted: self.wanted(),
             report: Arc::new(GroupReport {
                 phase: Some(self.recorded.phase),
                 numbers: before.report.numbers,

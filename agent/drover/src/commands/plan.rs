@@ -9,11 +9,12 @@ use drover_loop::Mode;
 use drover_model::{
     Change, Difference, Digests, Drift, Enforcement, Epoch, FieldClass, Group, GroupName,
     GroupPhase, GroupUid, Hold, MemberId, Numbers, Outcome, PolicyHold, ProviderType, Readings,
-    RecordedGroup, RecordedProvider, RecordedQuorum, Revision, Timestamp, Value, Verdict,
+    RecordedGroup, RecordedProvider, RecordedQuorum, Revision, Timestamp, Verdict,
 };
 use drover_plan::{ChangeInput, change, change_of_document};
 use drover_policy::{EarlyFacts, GroupFacts, GroupSummary, PolicySet, SourceFacts};
 use drover_spec::{Diagnostic, Located};
+use serde::Serialize;
 
 use crate::agent::client::{AgentClient, ClientError};
 use crate::agent::{Assembled, UNDRAWN, assemble};
@@ -23,13 +24,15 @@ use crate::documents::Documents;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
 use crate::output;
-use crate::plan_view::{self, ChangeView, FieldView, PlanHold, PlanView};
+use crate::plan_view::fields::{self, Side};
+use crate::plan_view::{self, ChangeView, DocumentView, FieldView, PlanHold, PlanView, Plans};
 use crate::providers;
 use crate::settings::Settings;
 use crate::snapshot::Repository;
 use crate::ui::Ui;
 use crate::view::List;
 
+mod documents;
 mod doubts;
 
 /// How many dry passes a plan may need until every listing has come in.
@@ -38,28 +41,31 @@ const DRY_PASSES_MAX: usize = 5;
 /// Runs the command.
 pub(super) fn run(args: &PlanArgs, ui: Ui) -> CommandResult {
     let settings = Settings::of_agent(&args.agent)?;
-    let (plans, marker) = match (&args.base, &args.head) {
-        (Some(base), Some(head)) => {
-            let repository = Repository::open(&settings)?;
-            let ends = [base, head].map(|name| repository.commit_named(name));
-            let [base_commit, head_commit] = ends;
-            let compared = between(&repository, &settings, base_commit?, head_commit?)?;
-            let plans = compared.map_err(|invalid| invalid.told(ui))?;
-            (plans, format!("{base}..{head}"))
-        }
-        _ => (now(&settings)?, settings.branch.clone()),
+    let (plans, marker) = if let (Some(base), Some(head)) = (&args.base, &args.head) {
+        let repository = Repository::open(&settings)?;
+        let [base_commit, head_commit] = [base, head].map(|name| repository.commit_named(name));
+        let compared = between(&repository, &settings, base_commit?, head_commit?)?;
+        let plans = compared.map_err(|invalid| invalid.told(ui))?;
+        (plans, format!("{base}..{head}"))
+    } else {
+        let groups = now(&settings)?;
+        let documents = Vec::new();
+        (Plans { groups, documents }, settings.branch.clone())
     };
     let plans = chosen(plans, args.group.as_ref())?;
     let text = match args.output {
         PlanOutput::Text => plan_view::text(&plans, ui.out_color()),
-        PlanOutput::Json => output::json(&List::new("PlanList", plans.clone()))?,
+        PlanOutput::Json => output::json(&PlanList {
+            list: List::new("PlanList", plans.groups.clone()),
+            documents: &plans.documents,
+        })?,
         PlanOutput::Markdown => plan_view::markdown(&plans, &marker),
     };
     ui.result(&text)?;
-    let denied = plans.iter().any(|plan| plan.denied);
-    let pending = plans.iter().any(PlanView::is_pending);
-    let asking = plans.iter().any(|plan| plan.approvals_needed > 0);
-    Ok(match (denied, asking, pending && args.detailed_exitcode) {
+    let pending = plans.is_pending();
+    let asking = plans.groups.iter().any(|plan| plan.approvals_needed > 0);
+    let pending = pending && args.detailed_exitcode;
+    Ok(match (plans.is_denied(), asking, pending) {
         (true, _, _) => Exit::Denied,
         (false, true, _) => Exit::ApprovalNeeded,
         (false, false, true) => Exit::Pending,
@@ -67,18 +73,28 @@ pub(super) fn run(args: &PlanArgs, ui: Ui) -> CommandResult {
     })
 }
 
-fn chosen(plans: Vec<PlanView>, group: Option<&GroupName>) -> CommandResult<Vec<PlanView>> {
+/// Plans, as a document.
+#[derive(Debug, Serialize)]
+struct PlanList<'a> {
+    #[serde(flatten)]
+    list: List<PlanView>,
+    /// What changes beside groups.
+    documents: &'a [DocumentView],
+}
+
+fn chosen(plans: Plans, group: Option<&GroupName>) -> CommandResult<Plans> {
     let Some(group) = group else {
         return Ok(plans);
     };
-    let chosen: Vec<PlanView> = plans
-        .into_iter()
-        .filter(|plan| plan.group == group.as_str())
-        .collect();
-    if chosen.is_empty() {
+    let Plans { groups, documents } = plans;
+    let groups = groups.into_iter();
+    let groups: Vec<PlanView> = groups.filter(|plan| plan.group == group.as_str()).collect();
+    if groups.is_empty() {
         return Err(CommandError::new(format!("there is no group {group}")));
     }
-    Ok(chosen)
+    let concerns = |document: &DocumentView| document.groups.iter().any(|it| it == group.as_str());
+    let documents = documents.into_iter().filter(concerns).collect();
+    Ok(Plans { groups, documents })
 }
 
 /// Asks the running agent, else makes dry passes.
@@ -180,7 +196,7 @@ pub(super) fn between(
     settings: &Settings,
     base: Oid,
     head: Oid,
-) -> CommandResult<Result<Vec<PlanView>, Invalid>> {
+) -> CommandResult<Result<Plans, Invalid>> {
     let base = End::read(repository, settings, base)?;
     let head = End::read(repository, settings, head)?;
     let what = format!("commit {}", head.commit.short());
@@ -197,11 +213,11 @@ pub(super) fn between(
         view.holds.extend(doubts.remove(name));
         Ok(view)
     };
-    names
-        .into_iter()
-        .map(plan)
-        .collect::<CommandResult<_>>()
-        .map(Ok)
+    let groups = names.iter().copied().map(plan);
+    Ok(Ok(Plans {
+        groups: groups.collect::<CommandResult<_>>()?,
+        documents: documents::changed(&base, &head),
+    }))
 }
 
 /// One side of the comparison.
@@ -344,7 +360,9 @@ fn compare(
     let is_known = state.is_some_and(|state| take_up(&mut recorded, state, by_policy));
     let sized = |group: &Group| drover_plan::change_size(&group.spec, &recorded, by_policy);
     let made = to.and_then(|group| Some((group, head.digests(group)?)));
-    let policies = to.map(|group| head.policies.digests_for(&group.labels));
+    // A removal is judged by what the group was.
+    let judged = to.or_else(|| base.group(name));
+    let policies = judged.map(|group| head.policies.digests_for(&group.labels));
     let (numbers, none) = (Numbers::default(), Drift::default());
     let readings = Readings::new();
     let facts = |group| GroupFacts {
@@ -361,8 +379,7 @@ fn compare(
         early: None,
         drift: &none,
     };
-    let mut fields = differing(base.group(name), made.as_ref());
-    fields.extend(kept_otherwise(base.located(name), head.located(name)));
+    let fields = differing(base.located(name), head.located(name), made.as_ref());
     let drift = made.as_ref().map(|(group, made)| {
         let to = (&made.digests, &group.spec.template);
         let differences = drover_plan::differences([], &recorded, to, &made.classes);
@@ -393,12 +410,13 @@ fn compare(
             ..ChangeView::from(found)
         }),
         fields,
+        unguarded: documents::unguarded(name, base, head),
         steps: Vec::new(),
         holds: Vec::new(),
         denied: false,
         approvals_needed: 0,
     };
-    if let (Some(found), Some(group)) = (&found, to) {
+    if let (Some(found), Some(group)) = (&found, judged) {
         let facts = GroupFacts {
             drift: &drift,
             ..facts(group)
@@ -443,83 +461,32 @@ fn take_up(recorded: &mut RecordedGroup, state: &RecordedGroup, by_policy: bool)
         && members(recorded) == members(state)
 }
 
-/// Returns what differs in the documents of a group that was there before and is there after.
-fn differing(before: Option<&Group>, after: Option<&(&Group, Made)>) -> Vec<FieldView> {
-    let Some((before, (after, made))) = before.zip(after) else {
-        return Vec::new();
-    };
-    let mut fields = Vec::new();
-    let (old, new) = (before.spec.size, after.spec.size);
-    if old != new {
-        fields.push(FieldView {
-            field: "size".to_owned(),
-            class: "scale".to_owned(),
-            old: Some(old.to_string()),
-            new: Some(new.to_string()),
-        });
-    }
-    let (old, new) = (&before.spec.template, &after.spec.template);
-    let json = |value: &Value| drover_provider_plugin::to_json(value).to_string();
-    for change in drover_model::field_changes(old, new, &made.classes) {
-        fields.push(FieldView {
-            field: change.field,
-            class: change.class.as_str().to_owned(),
-            old: change.old.as_ref().map(json),
-            new: change.new.as_ref().map(json),
-        });
-    }
-    fields
-}
-
-/// Returns what differs beside size and template, as written: how the group is kept.
-fn kept_otherwise(
+/// Returns what differs in the documents of a group that was there before and is there after, or all that a new one
+/// says.
+fn differing(
     before: Option<&Located<Arc<Group>>>,
     after: Option<&Located<Arc<Group>>>,
+    made: Option<&(&Group, Made)>,
 ) -> Vec<FieldView> {
-    let Some((before, after)) = before.zip(after) else {
-        return Vec::new();
-    };
-    let (old, new) = (settings_of(&before.text), settings_of(&after.text));
-    let json = |value: &Value| drover_provider_plugin::to_json(value).to_string();
-    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    let differing = names
-        .into_iter()
-        .filter(|name| old.get(*name) != new.get(*name));
-    let view = differing.map(|name| FieldView {
-        field: name.clone(),
-        class: "setting".to_owned(),
-        old: old.get(name).map(json),
-        new: new.get(name).map(json),
-    });
-    view.collect()
-}
-
-/// Returns the labels and everything of `spec` but size and template, two levels deep, by path.
-fn settings_of(document: &str) -> BTreeMap<String, Value> {
-    // Both were read before.
-    let read = drover_spec::parse_value("", document).unwrap_or(Value::Null);
-    let labels = read
-        .get("metadata")
-        .and_then(|metadata| metadata.get("labels"));
-    let labels = labels.map(|labels| ("labels".to_owned(), labels.clone()));
-    let mut settings: BTreeMap<String, Value> = labels.into_iter().collect();
-    let spec = read.get("spec").and_then(Value::as_map);
-    for (name, value) in spec.into_iter().flatten() {
-        if name == "size" || name == "template" {
-            continue;
-        }
-        match value.as_map() {
-            None => {
-                settings.insert(name.clone(), value.clone());
-            }
-            Some(map) => {
-                let deeper = map.iter();
-                settings
-                    .extend(deeper.map(|(key, value)| (format!("{name}.{key}"), value.clone())));
-            }
+    fn side(located: &Located<Arc<Group>>) -> Side<'_> {
+        Side {
+            size: located.value.spec.size,
+            template: &located.value.spec.template,
+            text: &located.text,
         }
     }
-    settings
+    let says = |group: &Group| (group.labels.clone(), group.spec.clone());
+    match (before, after) {
+        (None, Some(after)) => fields::of_new(&after.text),
+        // The same is written in another way.
+        (Some(before), Some(after)) if says(&before.value) == says(&after.value) => Vec::new(),
+        (Some(before), Some(after)) => {
+            let none = BTreeMap::new();
+            let classes = made.map_or(&none, |(_, made)| &made.classes);
+            fields::changed(side(before), side(after), classes)
+        }
+        (_, None) => Vec::new(),
+    }
 }
 
 /// Notes what policies say about a change: those before and those after the commit both judge it.

@@ -11,7 +11,7 @@ use crate::cli::{PrArgs, SimulateArgs, SourceOptions};
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
 use crate::forge::{CommitStatus, Forge, ForgeKind, ForgeSettings, PullRequest, StatusState};
-use crate::plan_view::{self, PlanView};
+use crate::plan_view::{self, PlanView, Plans};
 use crate::settings::Settings;
 use crate::simulation;
 use crate::snapshot::Repository;
@@ -50,7 +50,7 @@ pub(super) fn run(args: &PrArgs, ui: Ui) -> CommandResult {
         context: &args.context,
         ends: &ends,
         rollout: match &compared {
-            Ok(plans) if !args.no_rollout && plans.iter().any(PlanView::is_pending) => {
+            Ok(plans) if !args.no_rollout && plans.groups.iter().any(PlanView::is_pending) => {
                 Some(rollout(&source, &ends, ui))
             }
             Ok(_) | Err(_) => None,
@@ -324,7 +324,7 @@ fn rollout(source: &SourceOptions, ends: &Ends, ui: Ui) -> String {
 struct Review<'a> {
     context: &'a str,
     ends: &'a Ends,
-    compared: Result<Vec<PlanView>, Invalid>,
+    compared: Result<Plans, Invalid>,
     rollout: Option<String>,
 }
 
@@ -339,12 +339,12 @@ impl Review<'_> {
     /// Whether there is nothing that anybody must know.
     fn is_quiet(&self) -> bool {
         let plans = self.compared.as_ref().ok();
-        plans.is_some_and(|plans| !plans.iter().any(PlanView::is_pending))
+        plans.is_some_and(|plans| !plans.is_pending())
     }
 
     fn is_denied(&self) -> bool {
         let plans = self.compared.as_ref().ok();
-        plans.is_some_and(|plans| plans.iter().any(|plan| plan.denied))
+        plans.is_some_and(Plans::is_denied)
     }
 
     fn state(&self) -> StatusState {

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use drover_git::{CommitInfo, Oid};
 use drover_model::{
-    AcceptedDocument, Approval, Heeded, Held, InstanceId, OrderState, PolicyHold, RecordedGroup,
-    RecordedOrder, Revision,
+    AcceptedDocument, Approval, GroupName, Heeded, Held, InstanceId, OrderState, PolicyHold,
+    RecordedGroup, RecordedOrder, Revision,
 };
 use serde::Serialize;
 
@@ -22,6 +22,8 @@ use crate::settings::Settings;
 use crate::snapshot::{Reader, Repository, Snapshot};
 use crate::ui::{Style, Ui};
 use crate::view::{self, HoldView, PolicyHoldView};
+
+mod used;
 
 /// How many entries of the audit log are searched for an instance.
 const SEARCH_MAX: usize = 2_000;
@@ -90,6 +92,9 @@ struct Link {
     hold: HoldView,
     clause: Option<String>,
     origin: Option<Origin>,
+    /// What approvals that count no more were used for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used: Option<used::Used>,
 }
 
 /// A decision of a policy about an instance with where its clause comes from.
@@ -228,7 +233,7 @@ fn group_chain(
             "{}: {} wanted, {} available, {} updated",
             view.phase, view.size, view.available, view.updated
         ),
-        holds: links(recorded.holds.iter(), snapshot, history),
+        holds: links(recorded.holds.iter(), &recorded.name, snapshot, history),
         decisions: Vec::new(),
         approvals: approvals(recorded),
         asked: asked(recorded),
@@ -270,7 +275,7 @@ fn instance_chain(
         kind: "Why",
         name: id.to_string(),
         state,
-        holds: links(holds, snapshot, history),
+        holds: links(holds, &recorded.name, snapshot, history),
         decisions: decisions(recorded, id, snapshot, history),
         approvals: approvals(recorded),
         asked: asked(recorded),
@@ -294,6 +299,7 @@ fn document(recorded: &RecordedGroup, history: &History) -> Option<Origin> {
 
 fn links<'a>(
     holds: impl Iterator<Item = &'a Held>,
+    group: &GroupName,
     snapshot: &Snapshot,
     history: &History,
 ) -> Vec<Link> {
@@ -306,6 +312,7 @@ fn links<'a>(
             hold,
             clause,
             origin,
+            used: used::used(held, group, history),
         }
     };
     holds.map(link).collect()
@@ -458,6 +465,9 @@ fn render(chain: &Chain, color: bool) -> String {
         }
         if let Some(origin) = &link.origin {
             let _ = writeln!(text, "│  └─ from {}", render_origin(origin));
+        }
+        if let Some(used) = &link.used {
+            let _ = writeln!(text, "│  └─ {}", printable(&used.line()));
         }
     }
     for decided in &chain.decisions {

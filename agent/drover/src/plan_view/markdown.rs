@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{ChangeView, FieldView, PlanHold, PlanView, headline};
+use super::{ChangeView, FieldView, PlanHold, PlanView, Plans, documents, headline};
 use crate::printable::{printable, shown};
 use crate::table::{Table, escape_markdown};
 
@@ -13,7 +13,7 @@ const MARKDOWN_MAX: usize = 30_000;
 const DETAILS_MIN: usize = 10_000;
 
 /// Most differing fields that are shown of one group.
-const FIELDS_MAX: usize = 40;
+pub(super) const FIELDS_MAX: usize = 40;
 
 /// Most characters of one value.
 const VALUE_MAX: usize = 160;
@@ -22,24 +22,28 @@ const VALUE_MAX: usize = 160;
 const BEFORE_DIFFERENCE: usize = 40;
 
 /// Returns plans as a comment. The marker lets a bot find its earlier comment.
-pub(crate) fn markdown(plans: &[PlanView], marker: &str) -> String {
+pub(crate) fn markdown(plans: &Plans, marker: &str) -> String {
     let mut out = format!("{}\n**{}**\n\n", marked(marker), headline(plans));
-    withheld(plans, &mut out);
-    let mut changed: Vec<&PlanView> = plans.iter().filter(|plan| plan.is_pending()).collect();
+    // What goes with a commit that nothing denies is easily overlooked.
+    documents::guards(&plans.documents, &mut out);
+    unguarded(&plans.groups, &mut out);
+    withheld(&plans.groups, &mut out);
+    let groups = plans.groups.iter();
+    let mut changed: Vec<&PlanView> = groups.filter(|plan| plan.is_pending()).collect();
     // What is denied is the last to be left out.
     changed.sort_by_key(|plan| match (plan.denied, plan.approvals_needed) {
         (true, _) => 0,
         (false, 1..) => 1,
         (false, 0) => 2,
     });
-    if changed.is_empty() {
-        return out;
+    if !changed.is_empty() {
+        let left_out = overview(&changed, &mut out);
+        if left_out > 0 {
+            let _ = writeln!(out, "\nTruncated: {left_out} more groups.");
+        }
+        out.push('\n');
     }
-    let left_out = overview(&changed, &mut out);
-    if left_out > 0 {
-        let _ = writeln!(out, "\nTruncated: {left_out} more groups.");
-    }
-    out.push('\n');
+    documents::overview(&plans.documents, &mut out);
     let mut untold = 0;
     for plan in &changed {
         let details = details(plan);
@@ -52,6 +56,7 @@ pub(crate) fn markdown(plans: &[PlanView], marker: &str) -> String {
     if untold > 0 {
         let _ = writeln!(out, "Truncated: the details of {untold} more groups.\n");
     }
+    documents::details(&plans.documents, &mut out);
     out
 }
 
@@ -78,6 +83,26 @@ fn ordered(plan: &PlanView) -> impl Iterator<Item = &PlanHold> {
     let mut holds: Vec<&PlanHold> = plan.holds.iter().collect();
     holds.sort_by_key(|hold| weight(hold));
     holds.into_iter()
+}
+
+/// Writes which groups other labels take away from bindings.
+fn unguarded(plans: &[PlanView], out: &mut String) {
+    let mut left_out = 0;
+    for plan in plans.iter().filter(|plan| !plan.unguarded.is_empty()) {
+        let bindings = escape_markdown(&plan.unguarded.join(", "));
+        let group = escape_markdown(&plan.group);
+        let line = format!(
+            "- **guard**: {group} has other labels, and is no longer judged by {bindings}\n"
+        );
+        if out.len() + line.len() > DETAILS_MIN {
+            left_out += 1;
+        } else {
+            out.push_str(&line);
+        }
+    }
+    if left_out > 0 {
+        let _ = writeln!(out, "- and {left_out} more groups with other labels");
+    }
 }
 
 /// What is denied first, then what must be approved.
@@ -166,13 +191,9 @@ fn details(plan: &PlanView) -> String {
             "- at once at most {} unavailable, {} destroyed without replacement, {} in total",
             change.unavailable_max, change.destroyed_max, change.total_max
         );
-        let policies: Vec<String> = change
-            .policies
-            .keys()
-            .map(|it| escape_markdown(it))
-            .collect();
-        if !policies.is_empty() {
-            let _ = writeln!(out, "- judged by {}", policies.join(", "));
+        let judges = judges(change);
+        if !judges.is_empty() {
+            let _ = writeln!(out, "- judged by {}", escape_markdown(&judges.join(", ")));
         }
     }
     for step in &plan.steps {
@@ -187,6 +208,14 @@ fn details(plan: &PlanView) -> String {
     }
     out.push_str("\n</details>\n\n");
     out
+}
+
+/// Returns the bindings that a change is judged by. Its policies have digests as `binding/<name>`, `policy/<name>`, and
+/// `binding/<name>/...` for what a policy is told by other documents.
+fn judges(change: &ChangeView) -> Vec<&str> {
+    let names = change.policies.keys();
+    let names = names.filter_map(|name| name.strip_prefix("binding/"));
+    names.filter(|name| !name.contains('/')).collect()
 }
 
 /// Returns what approvals cover, and how to give them.
@@ -232,22 +261,20 @@ fn held(hold: &PlanHold) -> String {
 }
 
 /// Returns what differs, as lines of a diff. Values are JSON, in which an escape is what it stands for.
-fn difference(fields: &[FieldView]) -> String {
+pub(super) fn difference(fields: &[FieldView]) -> String {
     let mut out = String::new();
     for field in fields.iter().take(FIELDS_MAX) {
         let name = printable(&field.field);
         let from = first_shown(field);
+        let needs = field.needs().map(|needs| format!("   # {needs}"));
+        let needs = needs.unwrap_or_default();
         if let Some(old) = &field.old {
-            let _ = writeln!(out, "- {name}: {}", short(old, from));
+            // What is only gone has no second line.
+            let needs = if field.new.is_none() { &needs } else { "" };
+            let _ = writeln!(out, "- {name}: {}{needs}", short(old, from));
         }
-        let class = &field.class;
-        match &field.new {
-            Some(new) => {
-                let _ = writeln!(out, "+ {name}: {}   # {class}", short(new, from));
-            }
-            None => {
-                let _ = writeln!(out, "+ # {name} is gone: {class}");
-            }
+        if let Some(new) = &field.new {
+            let _ = writeln!(out, "+ {name}: {}{needs}", short(new, from));
         }
     }
     if fields.len() > FIELDS_MAX {
@@ -257,7 +284,7 @@ fn difference(fields: &[FieldView]) -> String {
 }
 
 /// Returns the first character of both values that is shown: of long ones what comes shortly before the first difference.
-fn first_shown(field: &FieldView) -> usize {
+pub(super) fn first_shown(field: &FieldView) -> usize {
     let (Some(old), Some(new)) = (&field.old, &field.new) else {
         return 0;
     };
@@ -272,7 +299,7 @@ fn first_shown(field: &FieldView) -> usize {
 }
 
 /// Returns a part of a value, and how much was cut on either side.
-fn short(value: &str, from: usize) -> String {
+pub(super) fn short(value: &str, from: usize) -> String {
     let value = printable(value);
     let length = value.chars().count();
     if length <= VALUE_MAX {

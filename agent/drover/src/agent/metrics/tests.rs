@@ -26,7 +26,10 @@ pub(in crate::agent) fn status(names: &[&str]) -> Arc<AgentStatus> {
             recorded: Arc::new(recorded),
             group: None,
             report: Arc::default(),
+            wanted: None,
             change: None,
+            withheld: None,
+            differing: Arc::default(),
             decisions: Arc::default(),
             members: None,
         };

@@ -16,6 +16,7 @@ use crate::documents::Documents;
 use crate::error::{CommandError, CommandResult};
 use crate::exit::Exit;
 use crate::output;
+use crate::printable::printable;
 use crate::settings::Settings;
 use crate::snapshot::Repository;
 use crate::ui::{Style, Ui};
@@ -195,8 +196,10 @@ fn render(report: &Report, color: bool) -> String {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{} {commit} {}", item.time, item.group);
         }
-        let was = Style::Dim.paint(&item.was, color);
-        let _ = writeln!(text, "    {}: {was} -> {}", item.question, item.would_be);
+        let [question, was, would_be] =
+            [&item.question, &item.was, &item.would_be].map(|words| printable(words));
+        let was = Style::Dim.paint(&was, color);
+        let _ = writeln!(text, "    {question}: {was} -> {would_be}");
     }
     text
 }
@@ -217,7 +220,7 @@ fn summary(report: &Report) -> String {
             report.skipped.len(),
             first.group,
             first.commit.chars().take(10).collect::<String>(),
-            first.why
+            printable(&first.why)
         );
     }
     text

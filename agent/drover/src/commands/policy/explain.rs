@@ -15,6 +15,7 @@ use crate::documents::Documents;
 use crate::error::{CommandError, CommandResult};
 use crate::exit::Exit;
 use crate::output;
+use crate::printable::printable;
 use crate::ui::{Style, Ui};
 use crate::view::List;
 
@@ -205,29 +206,30 @@ fn render(found: &Explanation, asked: &Asked, color: bool) -> String {
         "false" | "error" => Style::Red,
         _ => Style::Bold,
     };
-    let _ = write!(text, ": {}", style.paint(&found.result, color));
+    let result = printable(&found.result);
+    let _ = write!(text, ": {}", style.paint(&result, color));
     if !found.message.is_empty() {
-        let _ = write!(text, ", {}", found.message);
+        let _ = write!(text, ", {}", printable(&found.message));
     }
     text.push('\n');
     for (name, value) in asked {
-        let _ = writeln!(text, "  asked with {name} = {value}");
+        let _ = writeln!(text, "  asked with {name} = {}", printable(value));
     }
     for (name, value) in &found.params {
-        let _ = writeln!(text, "  with params.{name} = {value}");
+        let _ = writeln!(text, "  with params.{name} = {}", printable(value));
     }
     for expression in &found.expressions {
         let title = Style::Bold.paint(&expression.title, color);
         let _ = write!(text, "\n{title} at {}", expression.span);
         if let Some(message) = &expression.message {
-            let _ = write!(text, ": {message}");
+            let _ = write!(text, ": {}", printable(message));
         }
         text.push('\n');
         for line in expression.text.lines() {
-            let _ = writeln!(text, "  {line}");
+            let _ = writeln!(text, "  {}", printable(line));
         }
         if let Some(error) = &expression.error {
-            let error = Style::Red.paint(error, color);
+            let error = Style::Red.paint(&printable(error), color);
             text.push_str(&caret(&expression.text, &expression.whole));
             let _ = writeln!(text, "  {error}");
         }
@@ -235,10 +237,11 @@ fn render(found: &Explanation, asked: &Asked, color: bool) -> String {
         collect(&expression.text, &expression.whole, 0, &mut rows);
         let width = rows.iter().map(|row| row.text.chars().count()).max();
         for row in rows {
+            let value = printable(&row.value);
             let value = match row.kind {
-                Kind::Value => row.value,
-                Kind::Absent => Style::Dim.paint(&row.value, color),
-                Kind::Failed => Style::Red.paint(&row.value, color),
+                Kind::Value => value.into_owned(),
+                Kind::Absent => Style::Dim.paint(&value, color),
+                Kind::Failed => Style::Red.paint(&value, color),
             };
             let width = width.unwrap_or(0);
             let _ = writeln!(text, "  {:>7}  {:width$}  {value}", row.place, row.text);
@@ -277,10 +280,8 @@ enum Kind {
 }
 
 fn collect(text: &str, part: &ExplainedPart, depth: usize, rows: &mut Vec<Row>) {
-    let mut source: String = text_of(text, part)
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ");
+    let words: Vec<&str> = text_of(text, part).split_whitespace().collect();
+    let mut source = printable(&words.join(" ")).into_owned();
     if source.chars().count() > TEXT_CHARS_MAX {
         source = source.chars().take(TEXT_CHARS_MAX - 1).collect::<String>() + "…";
     }

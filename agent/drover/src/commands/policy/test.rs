@@ -224,14 +224,14 @@ fn test_lines(views: &[TestView], color: bool) -> String {
             "{} {}/{}\n",
             Style::Green.paint("ok", color),
             view.policy,
-            view.test
+            printable(&view.test)
         ),
         Some(message) => format!(
             "{} {}/{} ({}:{}): {}\n",
             Style::Red.paint("FAILED", color),
             view.policy,
-            view.test,
-            view.file,
+            printable(&view.test),
+            printable(&view.file),
             view.line,
             printable(message)
         ),
