@@ -32,6 +32,7 @@ mod outage;
 mod peers;
 mod policies;
 mod quiet;
+mod rewound;
 mod secrets;
 mod signed;
 mod surveys;

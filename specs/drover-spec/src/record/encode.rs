@@ -6,7 +6,7 @@ use drover_model::{
     AcceptedDocument, Approval, ApprovedChange, ChangeId, Condition, Deleting, ErrorClass, Heeded,
     IgnoredDifference, Kept, LaunchBackoff, MemberId, Order, OrderState, PauseCause, Quarantine,
     RateSlot, RecordedGroup, RecordedInstance, RecordedOrder, RecordedProvider, RecordedQuorum,
-    RecordedStranger, Resize, Rollout, RolloutStages, RolloutState, Settled, SpentApprovals,
+    RecordedStranger, Resize, Revision, Rollout, RolloutStages, RolloutState, Settled, SpentApprovals,
     Template, Timestamp, UpDown,
 };
 
@@ -493,6 +493,12 @@ pub(crate) fn fleet(fleet: &RecordedFleet) -> Yaml {
             "acceptedRewrite",
             fleet.accepted_rewrite.as_ref().map(accepted_rewrite),
         )
+        .optional("leftBehind", left_behind(&fleet.left_behind))
         .with("documents", Yaml::List(documents.collect()))
         .build()
+}
+
+fn left_behind(revisions: &BTreeSet<Revision>) -> Option<Yaml> {
+    let texts = revisions.iter().map(Yaml::text);
+    (!revisions.is_empty()).then(|| Yaml::List(texts.collect()))
 }
