@@ -188,6 +188,8 @@ pub struct Agent {
     approvals: Arc<Approvals>,
     /// The commit in force.
     applied: Option<Revision>,
+    /// Other commits of which something is in force, until the source was read: after the loss of the data directory.
+    also_applied: Vec<Revision>,
     /// A rewritten tip that a person accepted, and who.
     accepted_rewrite: Option<(Revision, String)>,
     orphans: OrphanWatch,
@@ -377,6 +379,7 @@ impl Agent {
             snapshot: None,
             approvals: Arc::default(),
             applied: stored.applied,
+            also_applied: stored.also_applied,
             accepted_rewrite: None,
             desired_stale: true,
             removals: stored.removals,

@@ -4,7 +4,7 @@
 //! was good holds what it is bound to. A policy that a commit removes or loosens keeps judging until
 //! it holds nothing back any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use drover_model::{
@@ -58,6 +58,8 @@ pub(crate) struct Fleet {
     pub(crate) mistakes: Vec<Diagnostic>,
     /// A rewritten history that was accepted, until a commit of the state branch tells of it.
     pub(crate) rewrite: Option<AcceptedRewrite>,
+    /// Commits of documents of groups that were in force when a rewritten history was accepted: it need not have them.
+    pub(crate) left_behind: BTreeSet<Revision>,
 }
 
 /// What a snapshot changed.
@@ -86,6 +88,7 @@ impl Fleet {
             earlier,
             sets,
             rewrite: current.and_then(|current| current.accepted_rewrite.clone()),
+            left_behind: current.map(|it| it.left_behind.clone()).unwrap_or_default(),
         }
     }
 
@@ -93,6 +96,7 @@ impl Fleet {
     pub(crate) fn record(&self, revision: &Revision) -> RecordedFleet {
         RecordedFleet {
             accepted_rewrite: self.rewrite.clone(),
+            left_behind: self.left_behind.clone(),
             ..self.documents.record(revision)
         }
     }
@@ -266,6 +270,7 @@ impl Documents {
         RecordedFleet {
             revision: Some(revision.clone()),
             accepted_rewrite: None,
+            left_behind: BTreeSet::new(),
             documents: documents
                 .map(|(identity, document)| (identity, document.clone()))
                 .collect(),

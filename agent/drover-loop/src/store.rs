@@ -22,6 +22,7 @@ const AGENT: &str = "agent";
 const FLEET: &str = "fleet";
 const GUARDS: &str = "guards/";
 const APPLIED: &str = "applied";
+const ALSO_APPLIED: &str = "applied-also";
 const FREEZE: &str = "freeze";
 const REMOVALS: &str = "removals";
 const CLOCK: &str = "clock";
@@ -111,6 +112,8 @@ pub(crate) struct Stored {
     /// Earlier policies that still judge, oldest first.
     pub(crate) guards: Vec<RecordedFleet>,
     pub(crate) applied: Option<Revision>,
+    /// What else the source has to descend from.
+    pub(crate) also_applied: Vec<Revision>,
     pub(crate) freeze: Vec<Freeze>,
     pub(crate) removals: Removals,
     pub(crate) clock: Option<Timestamp>,
@@ -147,6 +150,11 @@ impl Store {
         }
         if let Some(text) = self.text(APPLIED)? {
             stored.applied = Some(Revision::parse(&text).map_err(|e| decode(APPLIED, &e))?);
+        }
+        let also: Option<Vec<String>> = self.json(ALSO_APPLIED)?;
+        for text in also.into_iter().flatten() {
+            let revision = Revision::parse(&text).map_err(|e| decode(ALSO_APPLIED, &e))?;
+            stored.also_applied.push(revision);
         }
         if let Some(text) = self.text(CLOCK)? {
             stored.clock = Some(text.parse().map_err(|e| decode(CLOCK, &e))?);
@@ -258,6 +266,16 @@ impl Batch {
 
     pub(crate) fn applied(&mut self, revision: &Revision) -> &mut Self {
         self.put(APPLIED, revision.as_str())
+    }
+
+    /// Keeps what else the source has to descend from. Nothing: what it had to descend from it did.
+    pub(crate) fn also_applied(&mut self, revisions: &[Revision]) -> &mut Self {
+        let texts: Vec<&str> = revisions.iter().map(Revision::as_str).collect();
+        if texts.is_empty() {
+            self.0.push((ALSO_APPLIED.to_owned(), None));
+            return self;
+        }
+        self.json(ALSO_APPLIED, &texts)
     }
 
     pub(crate) fn freeze(&mut self, freeze: &[Freeze]) -> &mut Self {

@@ -4,7 +4,7 @@
 //! a commit's diff is worth reading. What is derived (a hold's message) is written for people and
 //! ignored when read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{AcceptedDocument, Kind, RecordedGroup, Revision};
 
@@ -75,6 +75,8 @@ pub struct RecordedFleet {
     pub documents: BTreeMap<(Kind, String), AcceptedDocument>,
     /// A rewritten history that was accepted, in the record that is the first to tell of it.
     pub accepted_rewrite: Option<AcceptedRewrite>,
+    /// Commits of which documents of groups were in force when a rewritten history was accepted: it need not have them.
+    pub left_behind: BTreeSet<Revision>,
 }
 
 /// A history that does not descend from what was in force, and that a person accepted.

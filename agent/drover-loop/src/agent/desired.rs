@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use drover_model::{
     AcceptedDocument, Amount, Deleting, Deletion, DeletionPolicy, Group, GroupName, GroupUid, Held,
-    Hold, Kind, RecordedGroup, Timestamp,
+    Hold, Kind, RecordedGroup, Revision, Timestamp,
 };
 use drover_spec::record::AcceptedRewrite;
 use drover_spec::{Diagnostic, Located};
@@ -58,6 +58,9 @@ impl Agent {
             );
             batch.applied(revision);
         }
+        if !self.also_applied.is_empty() {
+            batch.also_applied(&[]);
+        }
         if !batch.is_empty() {
             batch.clock(now);
         }
@@ -66,6 +69,7 @@ impl Agent {
         self.unsaved.documents &= self.desired_stale;
         self.unsaved.guards &= self.desired_stale;
         self.applied = Some(revision.clone());
+        self.also_applied.clear();
         self.source_status.commit = Some(snapshot.commit.clone());
     }
 
@@ -75,13 +79,15 @@ impl Agent {
             return;
         };
         let accepted = self.accepted_rewrite.as_ref();
-        let accepted = accepted.filter(|_| self.applied.as_ref() == Some(replaced));
+        let mut known = self.applied.iter().chain(&self.also_applied);
+        let accepted = accepted.filter(|_| known.any(|known| known == replaced));
         if let Some((revision, by)) = accepted {
             self.fleet.rewrite = Some(AcceptedRewrite {
                 revision: revision.clone(),
                 replaced: replaced.clone(),
                 by: by.clone(),
             });
+            self.fleet.left_behind = self.groups.values().flat_map(rests_on).collect();
             self.unsaved.documents = true;
             self.unsaved.commit = true;
         }
@@ -460,6 +466,15 @@ fn asked_of(
         to,
         instances,
     })
+}
+
+/// Returns the commits that what is in force of a group is of: its document, and its removal.
+pub(super) fn rests_on(entry: &GroupEntry) -> impl Iterator<Item = Revision> + use<> {
+    let accepted = entry.recorded.accepted.as_ref();
+    let deleting = entry.recorded.deleting.as_ref();
+    let accepted = accepted.map(|document| document.revision.clone());
+    let deleting = deleting.map(|removal| removal.revision.clone());
+    accepted.into_iter().chain(deleting)
 }
 
 /// Returns the errors that stand within a document.

@@ -212,6 +212,7 @@ impl Agent {
     async fn look(&mut self, now: Timestamp) {
         let in_force = InForce {
             applied: self.applied.clone(),
+            also: self.also_applied.clone(),
             has_groups: self.groups.values().any(|entry| entry.accepted.is_some()),
             accepted_rewrite: self.accepted_rewrite.as_ref().map(|(tip, _)| tip.clone()),
             unknown: matches!(self.tenure, Tenure::Empty(_)) || self.looks.view_missing,

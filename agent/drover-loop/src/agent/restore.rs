@@ -1,12 +1,13 @@
 //! An empty data directory: what the state branch has is taken up, where somebody who counts signed it or a person
 //! answers for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{Epoch, GroupName, RecordedGroup, Revision};
 use drover_spec::record::{self, RecordedFleet};
 use tracing::{info, warn};
 
+use super::desired::rests_on;
 use super::{Agent, authors};
 use crate::deletion::SeenUnder;
 use crate::entry::GroupEntry;
@@ -86,6 +87,12 @@ impl Agent {
             self.applied.clone_from(&fleet.revision);
             self.fleet = Fleet::restore(Some(&fleet), &[]);
         }
+        // Documents of groups are of later commits than the fleet's record tells of.
+        let rests: BTreeSet<Revision> = self.groups.values().flat_map(rests_on).collect();
+        let rests = rests.difference(&self.fleet.left_behind);
+        let rests = rests.filter(|revision| self.applied.as_ref() != Some(revision));
+        self.also_applied = rests.cloned().collect();
+        batch.also_applied(&self.also_applied);
         for (path, why) in &restored.unreadable {
             warn!(path, error = why, "recorded state cannot be read");
         }

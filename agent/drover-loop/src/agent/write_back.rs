@@ -1,5 +1,6 @@
 //! The end of a pass: commit transitions to the state branch, publish them, and forget what is gone.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use drover_spec::record::{self, AcceptedRewrite, RecordedFleet};
 use tracing::{info, warn};
 
 use super::Agent;
+use super::desired::rests_on;
 use super::fetch::Job;
 use crate::audit::{self, Author, Chain, Work};
 use crate::deletion::SeenUnder;
@@ -180,6 +182,9 @@ impl Agent {
         if self.unsaved.commit
             && let Some(revision) = &self.applied
         {
+            // What no group rests on any more need not be told.
+            let rests: BTreeSet<_> = self.groups.values().flat_map(rests_on).collect();
+            self.fleet.left_behind.retain(|left| rests.contains(left));
             let fleet = self.fleet.record(revision);
             let rewrite = fleet.accepted_rewrite.as_ref();
             let trailers = Trailers {

@@ -62,6 +62,8 @@ pub(crate) enum Fetched {
 pub(crate) struct InForce {
     /// The commit in force.
     pub(crate) applied: Option<Revision>,
+    /// Other commits of which something is in force, as far as nobody knows that `applied` descends from them.
+    pub(crate) also: Vec<Revision>,
     /// Whether any group is in force.
     pub(crate) has_groups: bool,
     /// A rewritten tip that a person accepted.
@@ -113,7 +115,7 @@ impl Fetcher {
             return Ok(Fetched::Unchanged);
         }
         let tree = self.source.tree(&tip)?;
-        let descends = self.check_descent(&tip, in_force)?;
+        let replaces = self.check_descent(&tip, in_force)?;
         if !tree.complete {
             return Err(SourceError::Truncated { revision: tip });
         }
@@ -123,28 +125,34 @@ impl Fetcher {
         }
         let passed = self.passed(&tree, in_force)?;
         let (mut snapshot, before) = self.snapshot(&tree, passed)?;
-        snapshot.replaces = in_force.applied.clone().filter(|_| !descends);
-        snapshot.writers = self.writers(&snapshot, (&tree, !descends), &before, in_force)?;
+        let rewritten = replaces.is_some();
+        snapshot.replaces = replaces;
+        snapshot.writers = self.writers(&snapshot, (&tree, rewritten), &before, in_force)?;
         self.current = Some(tip);
         Ok(Fetched::Changed(Arc::new(snapshot)))
     }
 
-    /// Returns whether the tip descends from what is in force; else it must have been accepted.
-    fn check_descent(&mut self, tip: &Revision, in_force: &InForce) -> Result<bool, SourceError> {
-        let Some(applied) = &in_force.applied else {
-            return Ok(true);
-        };
+    /// Returns what is in force and not in the tip's history, which a person must have accepted. None: all of it is.
+    fn check_descent(
+        &mut self,
+        tip: &Revision,
+        in_force: &InForce,
+    ) -> Result<Option<Revision>, SourceError> {
         let accepted = in_force.accepted_rewrite.as_ref() == Some(tip);
-        match self.source.descends(tip, applied) {
-            Ok(true) => return Ok(true),
-            Ok(false) | Err(_) if accepted => return Ok(false),
-            Ok(false) => {}
-            Err(error) => return Err(error),
+        for revision in in_force.applied.iter().chain(&in_force.also) {
+            match self.source.descends(tip, revision) {
+                Ok(true) => {}
+                Ok(false) | Err(_) if accepted => return Ok(Some(revision.clone())),
+                Ok(false) => {
+                    return Err(SourceError::Rewritten {
+                        applied: revision.clone(),
+                        tip: tip.clone(),
+                    });
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Err(SourceError::Rewritten {
-            applied: applied.clone(),
-            tip: tip.clone(),
-        })
+        Ok(None)
     }
 
     /// Returns the documents of groups that came and went since the commit in force.

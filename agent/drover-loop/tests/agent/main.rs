@@ -33,6 +33,7 @@ mod peers;
 mod policies;
 mod quiet;
 mod renames;
+mod rewound;
 mod secrets;
 mod signed;
 mod surveys;

@@ -1,13 +1,13 @@
 //! YAML trees to recorded state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
     AcceptedDocument, Approval, ApprovalVerdict, ApprovedChange, ChangeId, Condition,
     ConditionType, Deleting, Digests, EntryId, Epoch, ErrorClass, GroupPhase, Heeded,
     IgnoredDifference, InstanceId, Kept, Kind, LaunchBackoff, Order, OrderState, OrderVerb,
     PauseCause, ProviderRef, Quarantine, RateSlot, RecordedGroup, RecordedInstance, RecordedOrder,
-    RecordedProvider, RecordedQuorum, RecordedStranger, Resize, Rollout, RolloutStages,
+    RecordedProvider, RecordedQuorum, RecordedStranger, Resize, Revision, Rollout, RolloutStages,
     RolloutState, SeatId, Settled, SpentApprovals, Template, TemplateParts, Timestamp, UpDown,
 };
 
@@ -600,10 +600,15 @@ fn accepted_rewrite(reader: &Reader<'_>) -> Result<AcceptedRewrite, RecordError>
     })
 }
 
+fn revisions(reader: &Reader<'_>) -> Result<BTreeSet<Revision>, RecordError> {
+    reader.list()?.iter().map(Reader::parsed).collect()
+}
+
 /// Decodes a fleet.
 pub(crate) fn fleet(root: &Reader<'_>) -> Result<RecordedFleet, RecordError> {
     let header = ["apiVersion", "kind", "format", "revision"];
-    root.only(&[&header[..], &["acceptedRewrite", "documents"]].concat())?;
+    let more = ["acceptedRewrite", "leftBehind", "documents"];
+    root.only(&[&header[..], &more].concat())?;
     let mut documents = BTreeMap::new();
     for reader in root.get("documents")?.list()? {
         reader.only(&["kind", "name", "revision", "path", "line", "text"])?;
@@ -616,6 +621,9 @@ pub(crate) fn fleet(root: &Reader<'_>) -> Result<RecordedFleet, RecordError> {
     Ok(RecordedFleet {
         revision: root.optional_with("revision", Reader::parsed)?,
         accepted_rewrite: root.optional_with("acceptedRewrite", accepted_rewrite)?,
+        left_behind: root
+            .optional_with("leftBehind", revisions)?
+            .unwrap_or_default(),
         documents,
     })
 }

@@ -6,8 +6,8 @@ use drover_model::{
     AcceptedDocument, Approval, ApprovedChange, ChangeId, Condition, Deleting, ErrorClass, Heeded,
     IgnoredDifference, Kept, LaunchBackoff, MemberId, Order, OrderState, PauseCause, Quarantine,
     RateSlot, RecordedGroup, RecordedInstance, RecordedOrder, RecordedProvider, RecordedQuorum,
-    RecordedStranger, Resize, Rollout, RolloutStages, RolloutState, Settled, SpentApprovals,
-    Template, Timestamp, UpDown,
+    RecordedStranger, Resize, Revision, Rollout, RolloutStages, RolloutState, Settled,
+    SpentApprovals, Template, Timestamp, UpDown,
 };
 
 use super::write::{MapOf, Yaml};
@@ -499,6 +499,12 @@ pub(crate) fn fleet(fleet: &RecordedFleet) -> Yaml {
             "acceptedRewrite",
             fleet.accepted_rewrite.as_ref().map(accepted_rewrite),
         )
+        .optional("leftBehind", left_behind(&fleet.left_behind))
         .with("documents", Yaml::List(documents.collect()))
         .build()
+}
+
+fn left_behind(revisions: &BTreeSet<Revision>) -> Option<Yaml> {
+    let texts = revisions.iter().map(Yaml::text);
+    (!revisions.is_empty()).then(|| Yaml::List(texts.collect()))
 }

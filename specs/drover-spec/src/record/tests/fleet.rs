@@ -8,6 +8,7 @@ proptest! {
         revision in option::of(revision()),
         documents in btree_map(
             (proptest::sample::select(Kind::ALL.to_vec()), name()), accepted(), 0..4),
+        left_behind in proptest::collection::btree_set(revision(), 0..3),
         rewrite in option::of((revision(), revision(), text())),
     ) {
         let accepted_rewrite = rewrite.map(|(revision, replaced, by)| AcceptedRewrite {
@@ -15,7 +16,7 @@ proptest! {
             replaced,
             by,
         });
-        let fleet = RecordedFleet { revision, documents, accepted_rewrite };
+        let fleet = RecordedFleet { revision, documents, accepted_rewrite, left_behind };
         let text = encode_fleet(&fleet);
         prop_assert_eq!(decode_fleet(&text), Ok(fleet), "{}", text);
     }
