@@ -344,13 +344,16 @@ fn compare(
     let is_known = state.is_some_and(|state| take_up(&mut recorded, state, by_policy));
     let sized = |group: &Group| drover_plan::change_size(&group.spec, &recorded, by_policy);
     let made = to.and_then(|group| Some((group, head.digests(group)?)));
-    let policies = to.map(|group| head.policies.digests_for(&group.labels));
+    // A removal is judged by those of the group that goes.
+    let judged = to.or_else(|| base.group(name));
+    let policies = judged.map(|group| head.policies.digests_for(&group.labels));
     let (numbers, none) = (Numbers::default(), Drift::default());
     let readings = Readings::new();
     let facts = |group| GroupFacts {
         now: Timestamp::now(),
         group,
         old: base.group(name).map(|group| &group.spec),
+        labels_before: base.group(name).map(|group| &group.labels),
         numbers: &numbers,
         recorded: &recorded,
         classified: None,
@@ -398,7 +401,7 @@ fn compare(
         denied: false,
         approvals_needed: 0,
     };
-    if let (Some(found), Some(group)) = (&found, to) {
+    if let (Some(found), Some(group)) = (&found, judged) {
         let facts = GroupFacts {
             drift: &drift,
             ..facts(group)
