@@ -92,3 +92,71 @@ fn a_group_is_not_emptied_by_small_commits_in_a_row() {
     assert_eq!(of_group(&sandbox, "web").len(), 1);
     agent.stop();
 }
+
+const FLOOR: &str = "apiVersion: drover/v1alpha1
+kind: Policy
+metadata: {name: floor}
+spec: {on: validate, rules: [{expression: change.toSize >= 2, message: too few for prod}]}
+---
+apiVersion: drover/v1alpha1
+kind: Binding
+metadata: {name: prod-floor}
+spec: {policy: floor, selector: {matchLabels: {tier: prod}}, enforcement: deny}
+";
+
+#[test]
+fn a_label_that_goes_and_a_removal_ask_in_the_pull_request_as_the_agent_asks() {
+    let web = |size: u32, labels: &str| {
+        let text = group("web", size, IDLE, "");
+        text.replace("labels: {env: test}", labels)
+    };
+    let sandbox = Sandbox::with_files(&[
+        PROVIDER,
+        (WEB, &web(2, "labels: {tier: prod}")),
+        ("groups/other.yaml", &group("other", 1, IDLE, "")),
+        ("policies/floor.yaml", FLOOR),
+    ]);
+    let agent = sandbox.agent();
+    sandbox.wait_converged("web", 2);
+    let before = of_group(&sandbox, "web");
+    sandbox.push("no label, no instance", &[(WEB, &web(0, "labels: {}"))]);
+    let shown = ["plan", "web", "--base", "main~1", "--head", "main"];
+    sandbox
+        .with_config(&shown)
+        .exits(3)
+        .prints("DENIED")
+        .prints("too few for prod");
+    sandbox.wait_for("web", "the denial", |group| {
+        holds(group) == ["PolicyDenied"]
+    });
+
+    // A removal, for which people are asked: they see the id that the agent waits for.
+    let asking = FLOOR.replace("enforcement: deny", "enforcement: requireApproval");
+    sandbox.push(
+        "as it was",
+        &[
+            (WEB, &web(2, "labels: {tier: prod}")),
+            ("policies/floor.yaml", &asking),
+        ],
+    );
+    sandbox.wait_for("web", "calm", |group| holds(group).is_empty());
+    // The stricter policy from before goes when a whole pass had nothing against it.
+    for _ in 0..2 {
+        sandbox.with_config(&["reconcile"]).exits(0);
+    }
+    fs::remove_file(sandbox.path("work").join(WEB)).unwrap();
+    sandbox.push("no group", &[]);
+    sandbox.wait_for("web", "the question", |group| {
+        holds(group) == ["ApprovalNeeded"]
+    });
+    let plans = sandbox.with_config(&[&shown[..], &["-o", "json"]].concat());
+    let plans = plans.exits(4).json();
+    let id = plans["items"][0]["change"]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let told = format!("held by ApprovalNeeded: change {} needs", &id[..12]);
+    sandbox.with_config(&["why", "web"]).exits(0).prints(&told);
+    assert_eq!(of_group(&sandbox, "web"), before);
+    agent.stop();
+}

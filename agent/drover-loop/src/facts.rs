@@ -102,6 +102,7 @@ impl RecordedFacts {
             now: self.now,
             group: &self.group,
             old: Some(&self.group.spec),
+            labels_before: Some(&self.group.labels),
             numbers: &self.numbers,
             recorded: &self.recorded,
             classified: Some(&self.classified),

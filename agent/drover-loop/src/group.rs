@@ -432,6 +432,7 @@ fn group_facts<'a>(input: &GroupInput<'a>, group: &'a Group, seen: Seen<'a>) -> 
         now: input.now,
         group,
         old: input.accepted.map(|group| &group.spec),
+        labels_before: input.accepted.map(|group| &group.labels),
         numbers,
         recorded: input.recorded,
         classified: Some(classified),

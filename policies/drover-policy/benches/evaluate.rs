@@ -174,6 +174,7 @@ impl Known {
             now: now(),
             group: &self.group,
             old: Some(&self.group.spec),
+            labels_before: Some(&self.group.labels),
             numbers: &self.numbers,
             recorded: &self.recorded,
             classified: Some(&self.classified),

@@ -16,6 +16,9 @@ pub struct GroupFacts<'a> {
     pub group: &'a Group,
     /// The specification in force. None: the group is new.
     pub old: Option<&'a GroupSpec>,
+    /// The labels in force: a change is judged by the bindings that select the group by them, too, or a label would be all
+    /// that it takes to be rid of a policy. None: the group is new.
+    pub labels_before: Option<&'a BTreeMap<String, String>>,
     /// The numbers of the pass.
     pub numbers: &'a Numbers,
     /// The recorded state.

@@ -433,10 +433,19 @@ impl PolicySet {
     }
 
     /// Returns every rule of `validate` and `approve` that a change does not satisfy, or that cannot be
-    /// evaluated, of all enforcement levels.
+    /// evaluated, of all enforcement levels. Those of bindings that select the group by the labels in force count as those
+    /// that select it by the new ones do; all of them are told the new ones.
     pub fn validate(&self, facts: &GroupFacts<'_>, change: &Change) -> Vec<Verdict> {
+        let selects = |bound: &&Bound| {
+            let selector = &bound.binding.selector;
+            let before = facts.labels_before;
+            selector.matches(&facts.group.labels)
+                || before.is_some_and(|labels| selector.matches(labels))
+        };
         let bound: Vec<&Bound> = self
-            .applicable(&facts.group.labels)
+            .bindings
+            .iter()
+            .filter(selects)
             .filter(|bound| bound.point().is_none_or(is_about_changes))
             .collect();
         if bound.is_empty() {

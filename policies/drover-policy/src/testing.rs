@@ -155,6 +155,7 @@ impl World {
             now: self.now,
             group: &self.group,
             old: self.old.as_ref(),
+            labels_before: None,
             numbers: &self.numbers,
             recorded: &self.recorded,
             classified: self.classified.as_ref(),

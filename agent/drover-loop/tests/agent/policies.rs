@@ -202,3 +202,49 @@ async fn an_instance_is_as_healthy_as_a_policy_says() {
     assert_eq!(world.living("web").len(), 3);
     assert_eq!(codes(&world), ["PolicyFailed"]);
 }
+
+#[tokio::test]
+async fn a_label_that_goes_does_not_take_its_policies_along() {
+    let floor = policy(
+        "validate",
+        "rules: [{expression: 'change.toSize >= 2', message: too few}]",
+    )
+    .replace("selector: {}", "selector: {matchLabels: {tier: prod}}");
+    let push = |world: &World, labels: &str, size| {
+        let web = group("web", size, "a").replace("labels: {env: test}", labels);
+        let files = [
+            ("p.yaml", PROVIDER),
+            ("policy.yaml", &floor),
+            ("web.yaml", &web),
+        ];
+        world.repository.commit(&files);
+    };
+    let mut world = World::new(&[]);
+    push(&world, "labels: {tier: prod}", 3);
+    world.pass().await;
+    world.converge().await;
+    // Neither without the label, nor with another value of it, nor with the label removed in the commit before and both
+    // seen at once.
+    for labels in ["labels: {}", "labels: {tier: test}"] {
+        push(&world, labels, 0);
+        world.passes(3).await;
+        assert_eq!(codes(&world), ["PolicyDenied"], "{labels}");
+        assert_eq!(world.living("web").len(), 3);
+    }
+    push(&world, "labels: {}", 3);
+    push(&world, "labels: {}", 1);
+    world.passes(3).await;
+    assert_eq!(codes(&world), ["PolicyDenied"]);
+    world.restart();
+    world.passes(3).await;
+    assert_eq!(codes(&world), ["PolicyDenied"]);
+    assert_eq!(world.living("web").len(), 3);
+    // What the policy lets through may take the label away, and then it judges no more.
+    push(&world, "labels: {}", 3);
+    world.passes(3).await;
+    assert_eq!(codes(&world), [""; 0]);
+    push(&world, "labels: {}", 1);
+    world
+        .until("one", |world| world.living("web").len() == 1)
+        .await;
+}

@@ -369,6 +369,7 @@ fn compare(
         now: Timestamp::now(),
         group,
         old: base.group(name).map(|group| &group.spec),
+        labels_before: base.group(name).map(|group| &group.labels),
         numbers: &numbers,
         recorded: &recorded,
         classified: None,

@@ -568,3 +568,28 @@ fn people_approve_changes_and_nothing_else() {
     let (mistakes, ..) = judged(DecisionPoint::Approve, Enforcement::Deny);
     assert_eq!(mistakes, ["an approve policy denies nothing"]);
 }
+
+#[test]
+fn a_change_of_labels_is_judged_by_what_selected_the_group_before() {
+    let world = World::new();
+    let strict = policy(
+        DecisionPoint::Validate,
+        "change.toSize > 0 && !('tier' in group.labels)",
+    );
+    let mut prod = binding("tested");
+    prod.selector.match_labels = BTreeMap::from([("tier".to_owned(), "prod".to_owned())]);
+    let (set, _) = PolicySet::compile(&[strict], &[prod], &[]);
+    let said = |before: Option<&BTreeMap<String, String>>, to| {
+        let facts = crate::GroupFacts {
+            labels_before: before,
+            ..world.facts()
+        };
+        set.validate(&facts, &change(3, to)).len()
+    };
+    let tier = |tier: &str| BTreeMap::from([("tier".to_owned(), tier.to_owned())]);
+    assert_eq!(said(None, 0), 0);
+    assert_eq!(said(Some(&tier("test")), 0), 0);
+    assert_eq!(said(Some(&tier("prod")), 0), 1);
+    // What it is told are the new labels: else nobody could give a group the label that a policy asks for.
+    assert_eq!(said(Some(&tier("prod")), 2), 0);
+}

@@ -38,6 +38,7 @@ impl Synthetic {
             now: self.now,
             group: &self.group,
             old: Some(&self.before),
+            labels_before: None,
             numbers: &self.numbers,
             recorded: &self.recorded,
             classified: Some(&self.classified),

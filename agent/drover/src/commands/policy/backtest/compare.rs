@@ -22,8 +22,12 @@ pub(super) fn differences(
     let facts = recorded
         .facts
         .group_facts(&recorded.source, &recorded.groups);
-    let old = recorded.old.as_deref().map(|group| &group.spec);
-    let facts = GroupFacts { old, ..facts };
+    let old = recorded.old.as_deref();
+    let facts = GroupFacts {
+        old: old.map(|group| &group.spec),
+        labels_before: old.map(|group| &group.labels),
+        ..facts
+    };
     let decided = &recorded.facts.decisions;
     let scores = Scores {
         victims: is_whole(decided, DecisionPoint::Victim, only),
