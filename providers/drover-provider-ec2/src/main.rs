@@ -179,7 +179,7 @@ async fn serve(socket: Option<PathBuf>, reach: Reach) -> io::Result<()> {
     })?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        ended = served.serve(&socket) => ended,
+        never = served.serve(&socket) => match never {},
         _ = terminate.recv() => Ok(()),
         _ = tokio::signal::ctrl_c() => Ok(()),
     }

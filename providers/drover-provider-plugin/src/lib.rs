@@ -8,7 +8,7 @@
 //! It knows nothing of groups' sizes, health or rollouts, and starts no program.
 //!
 //! Entry points: [`PluginFactory`] and [`PluginFlavors`] for the agent, [`Directory`] and [`PluginName`] for finding plugins,
-//! [`inspect_groups`] and [`config_hash`] for taking over groups of InfraKit.
+//! [`inspect_groups`] and [`config_hash`] for taking over groups of InfraKit, [`serve_http`] for what is served to many.
 //!
 //! **Invariant:** a call that makes something is written down before it is sent, and not made again while
 //! nobody knows what became of it.
@@ -18,6 +18,7 @@
 mod adopting;
 mod call;
 mod config_hash;
+mod connections;
 mod contact;
 mod endpoint;
 mod factory;
@@ -43,6 +44,9 @@ mod wire;
 
 pub use call::Place;
 pub use config_hash::config_hash;
+pub use connections::{
+    Busy, Connection, ConnectionLimits, Lifetime, Listener, serve as serve_http,
+};
 pub use endpoint::{Directory, Endpoint, FindError, PluginName, PluginNameError};
 pub use factory::PluginFactory;
 pub use flavors::{FlavorSubject, PluginFlavors, check_flavor, is_flavor};

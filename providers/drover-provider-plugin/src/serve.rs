@@ -5,6 +5,7 @@
 //! empty answers, and a `Content-Type` that says text.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,13 +19,14 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 use tokio::net::UnixListener;
 
+use crate::connections::{self, Connection};
 use crate::json::field;
 use crate::weight::weigh;
-use connections::{Limits, Place};
+use calls::{Calls, Limits};
 
 mod agent;
+mod calls;
 mod cloud_init;
-mod connections;
 mod flavor;
 mod group;
 mod instance;
@@ -172,18 +174,28 @@ impl Served {
 
     /// Serves until the future is dropped.
     ///
-    /// # Errors
-    ///
-    /// The socket cannot be listened on any more.
-    ///
     /// # Cancellation
     ///
     /// Calls under way are carried out; their answers are lost.
-    pub async fn serve(&self, socket: &ServedSocket) -> io::Result<()> {
-        connections::serve(self, socket, Limits::STANDARD).await
+    pub async fn serve(&self, socket: &ServedSocket) -> Infallible {
+        self.serve_within(socket, Limits::STANDARD).await
     }
 
-    async fn respond(&self, request: Request<Incoming>, place: &Place) -> Response<Full<Bytes>> {
+    async fn serve_within(&self, socket: &ServedSocket, limits: Limits) -> Infallible {
+        let (served, calls) = (self.clone(), Calls::new(limits));
+        let respond = move |request, connection: Arc<Connection>| {
+            let (served, calls) = (served.clone(), calls.clone());
+            async move { served.respond(request, &connection, &calls).await }
+        };
+        connections::serve(&socket.listener, limits.connections, respond).await
+    }
+
+    async fn respond(
+        &self,
+        request: Request<Incoming>,
+        connection: &Connection,
+        calls: &Calls,
+    ) -> Response<Full<Bytes>> {
         if request.uri().path() != "/" {
             let mut response = text(StatusCode::NOT_FOUND, "404 page not found\n".to_owned());
             let nosniff = HeaderValue::from_static("nosniff");
@@ -205,7 +217,8 @@ impl Served {
             let words = format!("rpc: unrecognized Content-Type: {type_}");
             return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, words);
         }
-        let Some(permit) = place.call().await else {
+        connection.reading();
+        let Some(permit) = calls.place().await else {
             let words = "too many calls are under way".to_owned();
             return text(StatusCode::SERVICE_UNAVAILABLE, words);
         };
@@ -215,11 +228,11 @@ impl Served {
         let Ok(body) = body else {
             return Response::new(Full::default());
         };
-        let _busy = place.busy();
+        let _busy = connection.busy();
         let this = self.clone();
         // Carried out to its end also where the caller hangs up: what is half made is known to nobody. One that has no
         // end is dropped in time.
-        let limit = place.call_limit();
+        let limit = calls.limits.call;
         let call = tokio::spawn(async move {
             let answer = tokio::time::timeout(limit, this.answer(&body.to_bytes())).await;
             drop(permit);

@@ -1,7 +1,7 @@
 //! Health, metrics and webhooks over HTTP, on loopback.
 //!
 //! Whoever can connect may keep connections open, and each of them is a file of the agent's: so there is a limit to their
-//! number, and to how long one may say nothing. See [`connections`].
+//! number, and to how long one may say nothing. See [`connections`], which the agent's socket uses too.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,13 +13,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use self::connections::Limits;
 use super::metrics::Metrics;
 use super::services::{Services, serial};
 use super::webhook::{self, Webhooks};
 use crate::error::{CommandError, CommandResult};
 
-mod connections;
+pub(super) mod connections;
 
 /// The content type of OpenMetrics text, which Prometheus asks for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -69,7 +68,7 @@ pub(crate) async fn serve(
     if let Some(webhooks) = webhooks {
         router = router.merge(webhook::router(webhooks));
     }
-    connections::serve(listener, router, Limits::USUAL).await
+    match connections::serve(&listener, router, connections::OF_AN_ADDRESS).await {}
 }
 
 /// Ready once a pass has read the source: until then nothing that is served means anything.

@@ -18,6 +18,7 @@ use super::protocol::{
     Accept, FreezeRequest, LogsQuery, PassStatus, Refusal, SOCKET, StateQuery, StateReply,
     WAIT_MAX_S,
 };
+use super::serve::connections;
 use super::services::Services;
 use crate::plan_view::{self, PlanView};
 
@@ -74,7 +75,7 @@ pub(crate) fn bind(folder: &SocketFolder) -> io::Result<UnixListener> {
 
 /// Serves the socket until the future is dropped.
 pub(crate) async fn serve(listener: UnixListener, services: Services) -> io::Result<()> {
-    axum::serve(listener, router(services)).await
+    match connections::serve(&listener, router(services), connections::OF_THE_SOCKET).await {}
 }
 
 fn router(services: Services) -> Router {

@@ -108,7 +108,7 @@ async fn serve(served: &Served, path: &Path, type_: &str, ui: Ui) -> CommandResu
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
     ui.message(&format!("serving {type_} on {shown}"));
     tokio::select! {
-        ended = served.serve(&socket) => ended.context(format!("cannot serve on {shown}"))?,
+        never = served.serve(&socket) => match never {},
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }

@@ -2,6 +2,8 @@ use std::net::SocketAddr;
 
 use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::task::JoinSet;
 
 use super::*;
 
@@ -11,21 +13,20 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const HALF: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n";
 
 /// Long limits, of which a test shortens one.
-const LIMITS: Limits = Limits {
-    connections_max: 8,
-    header: Duration::from_mins(10),
-    lifetime: Duration::from_mins(10),
-    grace: Duration::from_mins(10),
+const LIMITS: ConnectionLimits = ConnectionLimits {
+    connections: 8,
+    idle: Duration::from_mins(10),
+    lifetime: None,
 };
 
-async fn start(limits: Limits) -> (SocketAddr, JoinSet<()>) {
+async fn start(limits: ConnectionLimits) -> (SocketAddr, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/read", post(async |body: String| body));
     let mut serving = JoinSet::new();
-    serving.spawn(async move { serve(listener, router, limits).await.unwrap() });
+    serving.spawn(async move { match serve(&listener, router, limits).await {} });
     (address, serving)
 }
 
@@ -81,8 +82,8 @@ async fn who_waits_for_an_answer_is_not_closed_for_who_asks_nothing() {
 
 #[tokio::test]
 async fn headers_that_do_not_end_and_silence_end_a_connection() {
-    let header = Duration::from_millis(200);
-    let (address, _serving) = start(Limits { header, ..LIMITS }).await;
+    let idle = Duration::from_millis(200);
+    let (address, _serving) = start(ConnectionLimits { idle, ..LIMITS }).await;
     assert_eq!(rest(say(address, HALF).await).await, "");
     assert_eq!(rest(say(address, "").await).await, "");
     // Nothing more is asked after the first answer.
@@ -92,11 +93,12 @@ async fn headers_that_do_not_end_and_silence_end_a_connection() {
 
 #[tokio::test]
 async fn no_connection_lasts_for_ever() {
-    let lifetime = Duration::from_millis(200);
-    let grace = Duration::from_millis(200);
-    let limits = Limits {
-        lifetime,
-        grace,
+    let lifetime = Lifetime {
+        asking: Duration::from_millis(200),
+        grace: Duration::from_millis(200),
+    };
+    let limits = ConnectionLimits {
+        lifetime: Some(lifetime),
         ..LIMITS
     };
     let (address, _serving) = start(limits).await;
@@ -105,4 +107,29 @@ async fn no_connection_lasts_for_ever() {
     // A body that never comes.
     let head = "POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n";
     assert_eq!(rest(say(address, head).await).await, "");
+}
+
+#[tokio::test]
+async fn who_says_nothing_on_the_socket_makes_room_for_a_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let router = Router::new().route("/v1/state", get(async || "ok\n"));
+    let limits = ConnectionLimits {
+        connections: 4,
+        ..OF_THE_SOCKET
+    };
+    let mut serving = JoinSet::new();
+    serving.spawn(async move { match serve(&listener, router, limits).await {} });
+    let mut crowd = Vec::new();
+    for _ in 0..20 {
+        crowd.push(UnixStream::connect(&path).await.unwrap());
+    }
+    let mut command = UnixStream::connect(&path).await.unwrap();
+    let asked = b"GET /v1/state HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    command.write_all(asked).await.unwrap();
+    let mut text = String::new();
+    let read = command.read_to_string(&mut text);
+    tokio::time::timeout(PATIENCE, read).await.unwrap().unwrap();
+    assert!(text.ends_with("ok\n"), "{text}");
 }

@@ -16,7 +16,8 @@ use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 
 use super::super::{Answered, Served, ServedSocket, Service};
-use super::{Limits, serve};
+use super::Limits;
+use crate::connections::ConnectionLimits;
 
 /// Longer than any test.
 const NEVER: Duration = Duration::from_hours(1);
@@ -67,11 +68,22 @@ struct Server {
 }
 
 const LIMITS: Limits = Limits {
-    connections: 2,
+    connections: CONNECTIONS,
     calls: 2,
     queue: NEVER,
     call: NEVER,
+};
+
+const CONNECTIONS: ConnectionLimits = ConnectionLimits {
+    connections: 2,
     idle: NEVER,
+    lifetime: None,
+};
+
+/// More than any test opens.
+const MANY: ConnectionLimits = ConnectionLimits {
+    connections: 9,
+    ..CONNECTIONS
 };
 
 impl Server {
@@ -84,7 +96,7 @@ impl Server {
         };
         let served = Served::new(vec![Box::new(service.clone())]);
         let socket = ServedSocket::bind(&path).unwrap();
-        tokio::spawn(async move { serve(&served, &socket, limits).await });
+        tokio::spawn(async move { served.serve_within(&socket, limits).await });
         Self {
             _folder: folder,
             path,
@@ -172,8 +184,7 @@ async fn whoever_is_in_a_call_keeps_the_place() {
 async fn a_connection_without_a_call_is_closed_in_time() {
     let idle = Duration::from_millis(200);
     let server = Server::start(Limits {
-        connections: 9,
-        idle,
+        connections: ConnectionLimits { idle, ..MANY },
         ..LIMITS
     });
     let mut called = server.connect().await;
@@ -208,7 +219,7 @@ async fn a_connection_without_a_call_is_closed_in_time() {
 #[tokio::test]
 async fn a_call_that_waits_for_others_for_too_long_is_told_so() {
     let server = Server::start(Limits {
-        connections: 9,
+        connections: MANY,
         queue: Duration::from_millis(200),
         ..LIMITS
     });
@@ -244,7 +255,7 @@ async fn a_call_that_waits_for_others_for_too_long_is_told_so() {
 #[tokio::test]
 async fn a_call_that_has_no_end_gives_its_place_back() {
     let server = Server::start(Limits {
-        connections: 9,
+        connections: MANY,
         call: Duration::from_millis(200),
         ..LIMITS
     });
