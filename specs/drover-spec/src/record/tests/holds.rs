@@ -164,6 +164,7 @@ pub(super) fn all_holds(
         Hold::Protected,
         Hold::DeletionUnconfirmed { why: why.clone() },
         Hold::DrainTimeout,
+        Hold::NumbersExhausted { next: u64::MAX },
         Hold::UnknownOutcomes { count },
         Hold::JournalUnavailable { why: why.clone() },
         Hold::ClockStepped,
