@@ -64,6 +64,7 @@ pub(super) fn all_holds(
         Hold::AdoptionRefused { why: why.clone() },
         Hold::AdoptionUnknown { why: why.clone() },
         Hold::StrayInstances { why: why.clone() },
+        Hold::DuplicateInstances { why: why.clone() },
         Hold::ClusterDegraded { why: why.clone() },
         Hold::ClusterUnknown { why: why.clone() },
         Hold::Adopting { left: count },
