@@ -373,6 +373,8 @@ struct StoredMemory {
     completed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     absent: Option<(i64, i64, u32)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lost: Option<i64>,
 }
 
 /// Nanoseconds since 1970 as they fit: until the year 2262.
@@ -401,6 +403,7 @@ impl StoredMemory {
             changed: memory.changed_at.map(nanoseconds),
             completed: memory.completed,
             absent,
+            lost: memory.lost_at.map(nanoseconds),
         }
     }
 
@@ -420,6 +423,7 @@ impl StoredMemory {
             changed_at: self.changed.map(time),
             completed: self.completed,
             absent,
+            lost_at: self.lost.map(time),
         };
         Ok((InstanceId::parse(&self.id)?, memory))
     }

@@ -36,6 +36,10 @@ pub enum Hold {
     ObservationEmptied {
         /// How many were there.
         expected: u32,
+        /// How many instances of other groups vanished with them.
+        elsewhere: u32,
+        /// Who was asked: the provider, and for a plugin by which call.
+        asked: String,
     },
     /// The provider could not be asked.
     ProviderFailed {
@@ -104,6 +108,11 @@ pub enum Hold {
     /// The group's provider lists instances of a group that does not use it. Nothing is withheld for it.
     StrayInstances {
         /// Whose.
+        why: String,
+    },
+    /// The provider lists more than one instance under one id. Nothing is withheld for it, and nothing done about it.
+    DuplicateInstances {
+        /// Which, with their handles.
         why: String,
     },
     /// Instances are being adopted, and nothing else is done before that.
@@ -351,6 +360,11 @@ pub enum Hold {
     },
     /// An instance is not idle in time, and the document says to wait.
     DrainTimeout,
+    /// No number is left for another instance: a listing that was believed once named one that was never made.
+    NumbersExhausted {
+        /// The number that the next one would have.
+        next: u64,
+    },
     /// Too many calls have unknown outcomes.
     UnknownOutcomes {
         /// How many.
@@ -414,6 +428,7 @@ impl Hold {
             Self::AdoptionRefused { .. } => "AdoptionRefused",
             Self::AdoptionUnknown { .. } => "AdoptionUnknown",
             Self::StrayInstances { .. } => "StrayInstances",
+            Self::DuplicateInstances { .. } => "DuplicateInstances",
             Self::Adopting { .. } => "Adopting",
             Self::PolicyDenied(_) => "PolicyDenied",
             Self::ApprovalNeeded(_) => "ApprovalNeeded",
@@ -466,6 +481,7 @@ impl Hold {
             Self::DeletionUnconfirmed { .. } => "DeletionUnconfirmed",
             Self::RenameUnconfirmed { .. } => "RenameUnconfirmed",
             Self::DrainTimeout => "DrainTimeout",
+            Self::NumbersExhausted { .. } => "NumbersExhausted",
             Self::UnknownOutcomes { .. } => "UnknownOutcomes",
             Self::JournalUnavailable { .. } => "JournalUnavailable",
             Self::ClockStepped => "ClockStepped",

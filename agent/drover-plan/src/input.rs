@@ -123,6 +123,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::SourceUnavailable { .. }
         | Hold::AdoptionUnknown { .. }
         | Hold::StrayInstances { .. }
+        | Hold::DuplicateInstances { .. }
         | Hold::DestroyLimit { .. }
         | Hold::FleetDestroyLimit { .. } => FenceScope::Notice,
         Hold::ClockStepped
@@ -181,6 +182,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::MembershipUnclear { .. }
         | Hold::QuorumUnproven { .. }
         | Hold::DrainTimeout
+        | Hold::NumbersExhausted { .. }
         | Hold::UnknownOutcomes { .. }
         | Hold::JournalUnavailable { .. }
         | Hold::EpochConflict { .. }

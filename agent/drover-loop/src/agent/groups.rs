@@ -15,6 +15,7 @@ use tracing::{Instrument as _, debug, debug_span, error, info};
 
 use super::observation::Observation;
 use super::{Agent, GuardRound, plain};
+use crate::doubts;
 use crate::entry::{self, GroupEntry, set_condition};
 use crate::observe::{Limits, Observed, OpenScope, bounded};
 use crate::quiet::{Fingerprint, Quiet};
@@ -46,6 +47,7 @@ impl Agent {
         self.heed(now);
         let versions = self.share(&shared);
         let mut shares = self.divide_shares();
+        let emptied = self.emptied(&shared, observation);
         let names: Vec<GroupName> = self.groups.keys().cloned().collect();
         // What one provider does not answer is in no other one's way.
         let limits = Limits {
@@ -56,14 +58,13 @@ impl Agent {
             self.settings.limits.groups_concurrent,
         ));
         for name in names {
-            let Some(task) = self.prepare(
-                &name,
-                &shared,
-                versions,
-                tick,
-                observation,
-                shares.remove(&name).unwrap_or_default(),
-            ) else {
+            let beside = Peers {
+                shares: shares.remove(&name).unwrap_or_default(),
+                emptied: emptied.get(&name).copied(),
+                ..Peers::default()
+            };
+            let Some(task) = self.prepare(&name, &shared, versions, tick, observation, beside)
+            else {
                 continue;
             };
             let (shared, gate) = (Arc::clone(&shared), Arc::clone(&gate));
@@ -190,10 +191,11 @@ impl Agent {
         versions: Versions,
         tick: Tick,
         observation: &Observation,
-        shares: Vec<Share>,
+        beside: Peers,
     ) -> Option<GroupTask> {
         let now = shared.now;
-        let fences = self.fences(name, tick, observation);
+        let mut fences = self.fences(name, tick, observation);
+        let journal = Arc::clone(&self.journal);
         let record_failures = self.settings.mode != task::Mode::DryRun;
         let entry = self.groups.get_mut(name)?;
         if entry.busy || entry.is_gone() {
@@ -220,9 +222,11 @@ impl Agent {
             known: surveyed,
             newest_waits,
         } = answers;
-        let mut fences = fences;
+        let believed = doubts::believe(entry, name, scope, listing, &*journal);
+        fences.extend(believed.notice.into_iter().chain(believed.duplicates));
+        let listing = &believed.listing;
         fences.extend(newest_waits.as_ref().and_then(newest_held));
-        let peers = peers(entry, shared, shares);
+        let peers = peers(entry, shared, beside);
         let metrics = match &entry.accepted {
             Some(group) if shared.reads_metrics => shared.told(&group.labels),
             Some(_) | None => Vec::new(),
@@ -493,7 +497,7 @@ fn newest_held(wait: &Wait) -> Option<Held> {
 }
 
 /// Returns what a group must know of the others: the less, the less often it is planned anew.
-fn peers(entry: &GroupEntry, shared: &Shared, shares: Vec<Share>) -> Peers {
+fn peers(entry: &GroupEntry, shared: &Shared, beside: Peers) -> Peers {
     let candidate = entry.candidate.as_ref().map(|candidate| &candidate.group);
     let documents = entry.accepted.iter().chain(candidate);
     let named = documents.flat_map(|group| &group.spec.depends_on);
@@ -502,7 +506,7 @@ fn peers(entry: &GroupEntry, shared: &Shared, shares: Vec<Share>) -> Peers {
             .filter(|name| shared.converged.contains(*name))
             .cloned()
             .collect(),
-        shares,
+        ..beside
     }
 }
 

@@ -35,6 +35,12 @@ pub(crate) enum Mood {
     Shut,
     /// It lists so many running instances of group `web` that are not there.
     Lying(u64),
+    /// It lists one running instance of group `web` that is not there, with this number.
+    Straying(u64),
+    /// It lists every instance under a number that is so much higher.
+    Renumbering(u64),
+    /// It lists every instance a second time, under another handle.
+    Doubling,
 }
 
 #[derive(Debug)]
@@ -72,16 +78,35 @@ impl Forwarding for MoodyProvider {
         &self.moody.manifest
     }
     async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {
-        let lies = match *self.moody.mood.lock().unwrap() {
+        let lies: Vec<u64> = match *self.moody.mood.lock().unwrap() {
             Mood::Refused => {
                 let message = "plugin far: Provider.List: the credentials were refused";
                 return Err(ProviderError::new(ErrorClass::Auth, message));
             }
-            Mood::Lying(lies) => lies,
-            Mood::Well | Mood::Shut => 0,
+            Mood::Lying(lies) => (1..=lies).collect(),
+            Mood::Straying(number) => vec![number],
+            Mood::Well | Mood::Shut | Mood::Renumbering(_) | Mood::Doubling => Vec::new(),
         };
         let mut listing = self.inner.list(fleet).await?;
-        let lies = (1..=lies).map(|number| lie(fleet, number));
+        if let Mood::Renumbering(more) = *self.moody.mood.lock().unwrap() {
+            let owners = listing.instances.iter_mut();
+            for owner in owners.filter_map(|listed| listed.ownership.as_mut()) {
+                let number = more + owner.instance.number();
+                owner.instance = InstanceId::new(owner.group.clone(), number);
+            }
+        }
+        let lies = lies.into_iter().map(|number| lie(fleet, number));
+        if *self.moody.mood.lock().unwrap() == Mood::Doubling {
+            let again = listing.instances.clone().into_iter().map(|listed| {
+                let handle = format!("again-{}", listed.provider_ref);
+                let provider_ref = ProviderRef::parse(&handle).unwrap();
+                Listed {
+                    provider_ref,
+                    ..listed
+                }
+            });
+            listing.instances.extend(again);
+        }
         listing.instances.extend(lies);
         Ok(listing)
     }
@@ -163,7 +188,7 @@ pub(crate) fn push(world: &World, groups: &[(&str, &str)]) {
 }
 
 /// The handles of a group's instances in `far`.
-fn far(world: &World, group: &str) -> Vec<ProviderRef> {
+pub(crate) fn far(world: &World, group: &str) -> Vec<ProviderRef> {
     let far = world.factory.world(&ProviderName::parse("far").unwrap());
     let far = far.expect("it was opened");
     let (far, now) = (far.lock().unwrap(), world.clock.now());

@@ -3,7 +3,27 @@
 use std::fmt;
 
 use super::Hold;
-use crate::{GroupName, OutageMode, Timestamp};
+use crate::{GroupName, InstanceId, OutageMode, Timestamp};
+
+/// What is listed no more: instances of the group, and of others.
+struct Vanished(u32, u32);
+
+impl fmt::Display for Vanished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(own, elsewhere) = self;
+        match (own, elsewhere) {
+            (0, _) => write!(
+                f,
+                "none of the {elsewhere} instances that other groups had there"
+            ),
+            (_, 0) => write!(f, "none of the {own} instances that were there"),
+            (_, _) => write!(
+                f,
+                "none of the {own} instances that were there, and none of the {elsewhere} of other groups"
+            ),
+        }
+    }
+}
 
 impl fmt::Display for Hold {
     #[expect(
@@ -19,9 +39,14 @@ impl fmt::Display for Hold {
                 )
             }
             Self::ObservationStale => write!(f, "the provider's listing is too old to act on"),
-            Self::ObservationEmptied { expected } => write!(
+            Self::ObservationEmptied {
+                expected,
+                elsewhere,
+                asked,
+            } => write!(
                 f,
-                "the provider lists none of the {expected} instances that were there; this looks like a wrong credential, region or filter, so nothing is created; `size: 0` in a commit confirms that they are gone"
+                "{asked} lists {}; this looks like a wrong credential, region or filter, so nothing is created; `size: 0` in a commit confirms that they are gone",
+                Vanished(*expected, *elsewhere)
             ),
             Self::ProviderFailed { class, message } => {
                 write!(
@@ -66,7 +91,7 @@ impl fmt::Display for Hold {
             Self::AdoptionRefused { why } => {
                 write!(f, "what the document adopts cannot be adopted: {why}")
             }
-            Self::StrayInstances { why } => f.write_str(why),
+            Self::StrayInstances { why } | Self::DuplicateInstances { why } => f.write_str(why),
             Self::AdoptionUnknown { why } => write!(
                 f,
                 "nobody knows what there is to adopt, so nothing is, and the group goes on with what it has: {why}"
@@ -284,6 +309,11 @@ impl fmt::Display for Hold {
                 "the document took the place of group {from}'s, which looks like a rename, and nothing is made while that group is there; to keep its instances, give it back the name {from}; to have both, bring its document back in a file beside this one"
             ),
             Self::DrainTimeout => write!(f, "the drain timed out and drain.onTimeout says abort"),
+            Self::NumbersExhausted { next } => write!(
+                f,
+                "the next instance would have the number {next}, and {} is the largest: a listing that was believed once named an instance that drover never made, so nothing is made; move to a group of another name, this one can still shrink and be removed",
+                InstanceId::NUMBER_MAX
+            ),
             Self::UnknownOutcomes { count } => {
                 write!(
                     f,

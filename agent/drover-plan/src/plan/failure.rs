@@ -535,10 +535,12 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::ClusterDegraded { .. }
         | Hold::AdoptionUnknown { .. }
         | Hold::StrayInstances { .. }
+        | Hold::DuplicateInstances { .. }
         | Hold::Protected
         | Hold::DeletionUnconfirmed { .. }
         | Hold::RenameUnconfirmed { .. }
         | Hold::DrainTimeout
+        | Hold::NumbersExhausted { .. }
         | Hold::UnknownOutcomes { .. }
         | Hold::SourceUnavailable { .. } => false,
     }

@@ -130,7 +130,9 @@ impl Draft<'_> {
         let beside = |hold: &Hold| {
             matches!(
                 hold,
-                Hold::AdoptionUnknown { .. } | Hold::StrayInstances { .. }
+                Hold::AdoptionUnknown { .. }
+                    | Hold::StrayInstances { .. }
+                    | Hold::DuplicateInstances { .. }
             )
         };
         let mut holds = self.holds.iter().map(|held| &held.hold);
@@ -352,12 +354,14 @@ fn goes_on(before: &Held, now: &Held) -> bool {
             one == other
         }
         (Hold::ObservationPartial { .. }, Hold::ObservationPartial { .. })
+        | (Hold::ObservationEmptied { .. }, Hold::ObservationEmptied { .. })
         | (Hold::JournalUnavailable { .. }, Hold::JournalUnavailable { .. })
         | (Hold::ScalingStabilized { .. }, Hold::ScalingStabilized { .. })
         | (Hold::ScalingRate { .. }, Hold::ScalingRate { .. })
         | (Hold::MembershipUnclear { .. }, Hold::MembershipUnclear { .. })
         | (Hold::AdoptionUnknown { .. }, Hold::AdoptionUnknown { .. })
         | (Hold::StrayInstances { .. }, Hold::StrayInstances { .. })
+        | (Hold::DuplicateInstances { .. }, Hold::DuplicateInstances { .. })
         | (Hold::ClusterDegraded { .. }, Hold::ClusterDegraded { .. })
         | (Hold::ClusterUnknown { .. }, Hold::ClusterUnknown { .. })
         | (Hold::QuorumUnproven { .. }, Hold::QuorumUnproven { .. })

@@ -152,11 +152,13 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::DrainTimeout
         | Hold::ProtectedInstance { .. }
         | Hold::KeptInstance { .. }
+        | Hold::NumbersExhausted { .. }
         | Hold::EpochConflict { .. }
         | Hold::StateUntrusted { .. } => Some(Exit::Partial),
         Hold::Adopting { .. }
         | Hold::AdoptionUnknown { .. }
         | Hold::StrayInstances { .. }
+        | Hold::DuplicateInstances { .. }
         | Hold::ObservationPartial { .. }
         | Hold::ObservationStale
         | Hold::ObservationEmptied { .. }

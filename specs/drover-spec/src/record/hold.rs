@@ -53,10 +53,20 @@ fn data_of(hold: &Hold) -> MapOf {
         | Hold::AdoptionRefused { why }
         | Hold::AdoptionUnknown { why }
         | Hold::StrayInstances { why }
+        | Hold::DuplicateInstances { why }
         | Hold::StateUntrusted { why }
         | Hold::SourceUnavailable { why } => map.text("why", why),
         Hold::RenameUnconfirmed { from } => map.text("from", from),
-        Hold::ObservationEmptied { expected } => map.number("expected", *expected),
+        Hold::ObservationEmptied {
+            expected,
+            elsewhere,
+            asked,
+        } => {
+            let some = (*elsewhere > 0).then_some(elsewhere);
+            map.number("expected", *expected)
+                .optional("elsewhere", some.map(|count| Yaml::number(*count)))
+                .text("asked", asked)
+        }
         Hold::ProviderFailed { class, message } => {
             map.text("class", class.as_str()).text("message", message)
         }
@@ -167,6 +177,7 @@ fn data_of(hold: &Hold) -> MapOf {
             .number("healthy", *healthy)
             .number("voters", *voters)
             .number("needed", *needed),
+        Hold::NumbersExhausted { next } => map.number("next", *next),
         Hold::UnknownOutcomes { count } => map.number("count", *count),
     }
 }
@@ -253,6 +264,13 @@ impl<'a> Data<'_, 'a> {
         }
     }
 
+    fn optional_number(&self, name: &str) -> Result<Option<u32>, RecordError> {
+        match &self.data {
+            Some(data) => data.optional_with(name, Reader::number),
+            None => Ok(None),
+        }
+    }
+
     fn optional_time(&self, name: &str) -> Result<Option<Timestamp>, RecordError> {
         match &self.data {
             Some(data) => data.optional_with(name, Reader::time),
@@ -296,6 +314,11 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         "ObservationStale" => Hold::ObservationStale,
         "ObservationEmptied" => Hold::ObservationEmptied {
             expected: data.number("expected")?,
+            elsewhere: data.optional_number("elsewhere")?.unwrap_or(0),
+            // As it was written before it was recorded who was asked.
+            asked: data
+                .optional_text("asked")?
+                .unwrap_or_else(|| "the provider".to_owned()),
         },
         "ProviderFailed" => Hold::ProviderFailed {
             class: error_class(&data.get("class")?)?,
@@ -348,6 +371,9 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
             why: data.text("why")?,
         },
         "StrayInstances" => Hold::StrayInstances {
+            why: data.text("why")?,
+        },
+        "DuplicateInstances" => Hold::DuplicateInstances {
             why: data.text("why")?,
         },
         "Adopting" => Hold::Adopting {
@@ -515,6 +541,9 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
             from: data.get("from")?.parsed()?,
         },
         "DrainTimeout" => Hold::DrainTimeout,
+        "NumbersExhausted" => Hold::NumbersExhausted {
+            next: data.get("next")?.number()?,
+        },
         "UnknownOutcomes" => Hold::UnknownOutcomes {
             count: data.number("count")?,
         },

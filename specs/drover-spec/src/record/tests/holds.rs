@@ -18,7 +18,16 @@ pub(super) fn all_holds(
     let holds = vec![
         Hold::ObservationPartial { why: why.clone() },
         Hold::ObservationStale,
-        Hold::ObservationEmptied { expected: count },
+        Hold::ObservationEmptied {
+            expected: count,
+            elsewhere: 0,
+            asked: "the provider".to_owned(),
+        },
+        Hold::ObservationEmptied {
+            expected: 0,
+            elsewhere: count,
+            asked: why.clone(),
+        },
         Hold::ProviderFailed {
             class: ErrorClass::Quota,
             message: why.clone(),
@@ -55,6 +64,7 @@ pub(super) fn all_holds(
         Hold::AdoptionRefused { why: why.clone() },
         Hold::AdoptionUnknown { why: why.clone() },
         Hold::StrayInstances { why: why.clone() },
+        Hold::DuplicateInstances { why: why.clone() },
         Hold::ClusterDegraded { why: why.clone() },
         Hold::ClusterUnknown { why: why.clone() },
         Hold::Adopting { left: count },
@@ -168,6 +178,7 @@ pub(super) fn all_holds(
             from: "web".parse().unwrap(),
         },
         Hold::DrainTimeout,
+        Hold::NumbersExhausted { next: u64::MAX },
         Hold::UnknownOutcomes { count },
         Hold::JournalUnavailable { why: why.clone() },
         Hold::ClockStepped,

@@ -63,6 +63,7 @@ pub(super) fn subject(held: &Held) -> String {
         | Hold::AdoptionRefused { .. }
         | Hold::AdoptionUnknown { .. }
         | Hold::StrayInstances { .. }
+        | Hold::DuplicateInstances { .. }
         | Hold::Adopting { .. }
         | Hold::WindowClosed { .. }
         | Hold::BudgetExhausted { .. }
@@ -100,6 +101,7 @@ pub(super) fn subject(held: &Held) -> String {
         | Hold::SizingChanged
         | Hold::Protected
         | Hold::DeletionUnconfirmed { .. }
+        | Hold::NumbersExhausted { .. }
         | Hold::UnknownOutcomes { .. }
         | Hold::JournalUnavailable { .. }
         | Hold::ClockStepped
