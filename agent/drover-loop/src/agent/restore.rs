@@ -88,8 +88,11 @@ impl Agent {
                 earlier: Vec::new(),
                 ..fleet.clone()
             });
-            self.applied = fleet.revision;
             self.fleet = known;
+            match fleet.revision {
+                Some(revision) => self.stand_at(revision),
+                None => self.applied = None,
+            }
         }
         // Documents of groups are of later commits than the fleet's record tells of.
         let rests: BTreeSet<Revision> = self.groups.values().flat_map(rests_on).collect();
