@@ -33,7 +33,7 @@ use crate::recorder::Recorder;
 use crate::registry::Registry;
 use crate::removals::Removals;
 use crate::shares::Shares;
-use crate::source::{Operations, Snapshot, Source};
+use crate::source::{Operations, Snapshot, Source, SourceFiles};
 use crate::status::{AgentStatus, OperationsStatus, PassReport, SourceStatus, WriteBackStatus};
 use crate::store::{Store, StoreError, StoredGroup};
 use crate::survey::Surveys;
@@ -189,6 +189,8 @@ pub struct Agent {
     approvals: Arc<Approvals>,
     /// The commit in force.
     applied: Option<Revision>,
+    /// Its files.
+    files: Option<SourceFiles>,
     /// Other commits of which something is in force, until the source was read: after the loss of the data directory.
     also_applied: Vec<Revision>,
     /// A rewritten tip that a person accepted, and who.
@@ -350,6 +352,7 @@ impl Agent {
         let whereabouts = Whereabouts::of(stored.lease.as_ref(), stored.first_look);
         let tenure = Tenure::open(stored.lease, settings.mode);
         let contact = contact(parts.contact, &parts.clock, &parts.flavors, &changed);
+        let files = parts.source.files_in_force();
         let mut agent = Self {
             brake: Arc::new(AgentBrake::new(settings.data_dir.as_deref(), stored.freeze)),
             members: MembersDir::new(settings.data_dir.as_deref()),
@@ -379,7 +382,8 @@ impl Agent {
             unreadable: BTreeMap::new(),
             snapshot: None,
             approvals: Arc::default(),
-            applied: stored.applied,
+            files,
+            applied: None,
             also_applied: stored.also_applied,
             accepted_rewrite: None,
             desired_stale: true,
@@ -411,8 +415,19 @@ impl Agent {
             logged_holds: BTreeSet::new(),
             control: Arc::default(),
         };
+        if let Some(applied) = stored.applied {
+            agent.stand_at(applied);
+        }
         agent.publish_status(None, &[]);
         Ok(agent)
+    }
+
+    /// Takes note of the commit in force.
+    fn stand_at(&mut self, revision: Revision) {
+        if let Some(files) = &self.files {
+            files.stand_at(&revision);
+        }
+        self.applied = Some(revision);
     }
 
     /// Makes one pass: fetch, observe, decide, plan, apply, record.

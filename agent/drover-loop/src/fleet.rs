@@ -12,7 +12,7 @@ use drover_model::{
     MetricSource, MetricSourceName, Policy, PolicyName, ProviderDoc, ProviderName, Revision,
 };
 use drover_policy::{Definitions, PolicyMistake, PolicySet};
-use drover_spec::record::{AcceptedRewrite, RecordedFleet};
+use drover_spec::record::{AcceptedRewrite, FleetDocuments, RecordedFleet};
 use drover_spec::{Diagnostic, Document, FleetDoc, Located};
 
 use crate::check::check_provider;
@@ -72,9 +72,10 @@ pub(crate) struct FleetChanged {
 }
 
 impl Fleet {
-    /// Takes up what was stored.
-    pub(crate) fn restore(current: Option<&RecordedFleet>, earlier: &[RecordedFleet]) -> Self {
-        let documents = current.map(Documents::restore).unwrap_or_default();
+    /// Takes up what was stored, or published.
+    pub(crate) fn restore(current: Option<&RecordedFleet>, earlier: &[FleetDocuments]) -> Self {
+        let documents = current.map(|it| Documents::restore(&it.documents));
+        let documents = documents.unwrap_or_default();
         let earlier: Vec<Documents> = earlier.iter().map(Documents::restore).collect();
         let mut sets: Vec<_> = earlier
             .iter()
@@ -89,6 +90,14 @@ impl Fleet {
             sets,
             rewrite: current.and_then(|current| current.accepted_rewrite.clone()),
             left_behind: current.map(|it| it.left_behind.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Returns the documents as they are published, with the earlier sets: whoever has nothing else is to judge by them.
+    pub(crate) fn publish(&self, revision: &Revision) -> RecordedFleet {
+        RecordedFleet {
+            earlier: self.earlier.iter().map(Documents::judging).collect(),
+            ..self.record(revision)
         }
     }
 
@@ -182,9 +191,9 @@ impl Fleet {
 }
 
 impl Documents {
-    fn restore(recorded: &RecordedFleet) -> Self {
+    fn restore(recorded: &FleetDocuments) -> Self {
         let mut documents = Self::default();
-        for ((kind, name), document) in &recorded.documents {
+        for ((kind, name), document) in recorded {
             documents.restore_one(*kind, name, document);
         }
         documents
@@ -253,6 +262,14 @@ impl Documents {
 
     /// Returns the documents as they are recorded.
     pub(crate) fn record(&self, revision: &Revision) -> RecordedFleet {
+        RecordedFleet {
+            revision: Some(revision.clone()),
+            documents: self.documents(),
+            ..RecordedFleet::default()
+        }
+    }
+
+    fn documents(&self) -> FleetDocuments {
         let policies = self.policies.iter();
         let policies = policies.map(|(n, k)| ((Kind::Policy, n.to_string()), &k.document));
         let bindings = self.bindings.iter();
@@ -267,14 +284,19 @@ impl Documents {
         let calendars = calendars.map(|(n, k)| ((Kind::Calendar, n.to_string()), &k.document));
         let documents = policies.chain(bindings).chain(providers).chain(fleet);
         let documents = documents.chain(metrics).chain(calendars);
-        RecordedFleet {
-            revision: Some(revision.clone()),
-            accepted_rewrite: None,
-            left_behind: BTreeSet::new(),
-            documents: documents
-                .map(|(identity, document)| (identity, document.clone()))
-                .collect(),
-        }
+        documents
+            .map(|(identity, document)| (identity, document.clone()))
+            .collect()
+    }
+
+    /// Returns the documents that policies consist of, as they are recorded.
+    fn judging(&self) -> FleetDocuments {
+        let documents = self.documents().into_iter();
+        let judging = documents.filter(|((kind, _), _)| match kind {
+            Kind::Policy | Kind::Binding | Kind::MetricSource | Kind::Calendar => true,
+            Kind::Provider | Kind::Fleet | Kind::Group => false,
+        });
+        judging.collect()
     }
 
     /// Compiles the policies. `partial`: see [`Definitions::new`].

@@ -33,8 +33,10 @@ pub trait Source: Send + fmt::Debug {
     /// Makes the tree of a commit that [`poll`](Self::poll) returned readable, and lists it.
     fn tree(&mut self, revision: &Revision) -> Result<SourceTree, SourceError>;
 
-    /// Takes note of the commit in force before anything is asked, as after a restart.
-    fn stand_at(&mut self, _in_force: &Revision) {}
+    /// Returns the files of the commit in force, which whoever has them tells what that is. None: nobody needs them.
+    fn files_in_force(&self) -> Option<SourceFiles> {
+        None
+    }
 
     /// Returns whether who signed a commit may change what differs from the commit in force; everything counts as
     /// different where none is. Asked before a document of it is read.

@@ -9,7 +9,7 @@ use drover_model::{
     Absence, GroupName, IdError, InstanceId, InstanceMemory, Recommendation, RecordedGroup,
     Revision, Timestamp,
 };
-use drover_spec::record::{self, RecordedFleet};
+use drover_spec::record::{self, FleetDocuments, RecordedFleet};
 use serde::{Deserialize, Serialize};
 
 use crate::deletion::SeenUnder;
@@ -110,7 +110,7 @@ pub(crate) struct Stored {
     pub(crate) lease: Option<Lease>,
     pub(crate) fleet: Option<RecordedFleet>,
     /// Earlier policies that still judge, oldest first.
-    pub(crate) guards: Vec<RecordedFleet>,
+    pub(crate) guards: Vec<FleetDocuments>,
     pub(crate) applied: Option<Revision>,
     /// What else the source has to descend from.
     pub(crate) also_applied: Vec<Revision>,
@@ -146,7 +146,9 @@ impl Store {
             ..Stored::default()
         };
         for key in self.journal.keys(GUARDS)? {
-            stored.guards.extend(self.fleet(&key)?);
+            stored
+                .guards
+                .extend(self.fleet(&key)?.map(|guard| guard.documents));
         }
         if let Some(text) = self.text(APPLIED)? {
             stored.applied = Some(Revision::parse(&text).map_err(|e| decode(APPLIED, &e))?);

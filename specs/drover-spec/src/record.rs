@@ -65,6 +65,9 @@ pub enum RecordError {
     },
 }
 
+/// Documents by kind and name.
+pub type FleetDocuments = BTreeMap<(Kind, String), AcceptedDocument>;
+
 /// The last good version of every document that is no group's: what stays in force while the
 /// repository has a mistake, also over a restart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -72,7 +75,9 @@ pub struct RecordedFleet {
     /// The commit of the repository that was read last. None: none ever was.
     pub revision: Option<Revision>,
     /// The last good text of every Policy, Binding and Provider document, and of the Fleet's.
-    pub documents: BTreeMap<(Kind, String), AcceptedDocument>,
+    pub documents: FleetDocuments,
+    /// The documents of earlier sets of policies that still judge what came into being under them, oldest first.
+    pub earlier: Vec<FleetDocuments>,
     /// A rewritten history that was accepted, in the record that is the first to tell of it.
     pub accepted_rewrite: Option<AcceptedRewrite>,
     /// Commits of which documents of groups were in force when a rewritten history was accepted: it need not have them.

@@ -68,7 +68,7 @@ impl Agent {
         self.desired_stale = !self.write_store(batch).await;
         self.unsaved.documents &= self.desired_stale;
         self.unsaved.guards &= self.desired_stale;
-        self.applied = Some(revision.clone());
+        self.stand_at(revision.clone());
         self.also_applied.clear();
         self.source_status.commit = Some(snapshot.commit.clone());
     }

@@ -391,6 +391,8 @@ impl Agent {
         if self.fleet.release(&round.withhold) {
             // Newer policies may have waited for room.
             self.desired_stale = true;
+            // What is published has them, unless they came in this very pass.
+            self.unsaved.commit = true;
             info!(left = self.fleet.earlier.len(), "earlier policies let go");
             self.guard_round.withhold = vec![false; self.fleet.earlier.len()];
             let mut batch = Batch::default();

@@ -80,12 +80,20 @@ impl Agent {
             self.groups.insert(name, entry);
         }
         if let Some(fleet) = restored.fleet {
-            batch.fleet(&fleet);
+            let known = Fleet::restore(Some(&fleet), &fleet.earlier);
             if let Some(revision) = &fleet.revision {
                 batch.applied(revision);
+                batch.guards(&known.record_earlier(revision));
             }
-            self.applied.clone_from(&fleet.revision);
-            self.fleet = Fleet::restore(Some(&fleet), &[]);
+            batch.fleet(&RecordedFleet {
+                earlier: Vec::new(),
+                ..fleet.clone()
+            });
+            self.fleet = known;
+            match fleet.revision {
+                Some(revision) => self.stand_at(revision),
+                None => self.applied = None,
+            }
         }
         // Documents of groups are of later commits than the fleet's record tells of.
         let rests: BTreeSet<Revision> = self.groups.values().flat_map(rests_on).collect();

@@ -185,7 +185,7 @@ impl Agent {
             // What no group rests on any more need not be told.
             let rests: BTreeSet<_> = self.groups.values().flat_map(rests_on).collect();
             self.fleet.left_behind.retain(|left| rests.contains(left));
-            let fleet = self.fleet.record(revision);
+            let fleet = self.fleet.publish(revision);
             let rewrite = fleet.accepted_rewrite.as_ref();
             let trailers = Trailers {
                 source: source.clone(),

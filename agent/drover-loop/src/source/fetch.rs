@@ -107,9 +107,6 @@ impl Fetcher {
     ///
     /// See [`SourceError`]; the last snapshot stays current.
     pub(crate) fn fetch(&mut self, in_force: &InForce) -> Result<Fetched, SourceError> {
-        if let Some(applied) = &in_force.applied {
-            self.source.stand_at(applied);
-        }
         let tip = self.source.poll()?;
         if self.current.as_ref() == Some(&tip) {
             return Ok(Fetched::Unchanged);

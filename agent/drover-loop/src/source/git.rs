@@ -67,6 +67,13 @@ impl SourceFiles {
         self.commit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes note of the commit in force: a commit that is refused afterwards takes no file away from it.
+    pub(crate) fn stand_at(&self, in_force: &Revision) {
+        if let Ok(commit) = oid_of(in_force.as_str()) {
+            *self.commit() = Some(commit);
+        }
+    }
+
     /// Returns the content of a file, by its path from the configuration's root on. Blocks; asks no remote.
     ///
     /// # Errors
@@ -447,10 +454,8 @@ impl Source for GitSource {
         })
     }
 
-    fn stand_at(&mut self, in_force: &Revision) {
-        if let Ok(commit) = oid_of(in_force.as_str()) {
-            self.files.commit().get_or_insert(commit);
-        }
+    fn files_in_force(&self) -> Option<SourceFiles> {
+        Some(self.files())
     }
 
     fn vouch(
@@ -459,9 +464,7 @@ impl Source for GitSource {
         in_force: Option<&Revision>,
     ) -> Result<(), SourceError> {
         let commit = oid_of(revision.as_str())?;
-        self.check_paths(revision, commit, in_force)?;
-        *self.files.commit() = Some(commit);
-        Ok(())
+        self.check_paths(revision, commit, in_force)
     }
 
     fn written_since(

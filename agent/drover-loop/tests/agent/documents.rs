@@ -208,12 +208,31 @@ async fn removing_a_guard_needs_its_consent() {
     world.restart();
     world.passes(3).await;
     assert_eq!(world.holds("web"), ["PolicyDenied"]);
+    // It is published with what withholds nothing any more.
+    for _ in 0..2 {
+        world.restart_without_data().passes(3).await;
+        assert_eq!(world.holds("web"), ["PolicyDenied"]);
+        world.restart().passes(3).await;
+        assert_eq!(world.holds("web"), ["PolicyDenied"]);
+    }
     assert_eq!(world.living("web").len(), 3);
+    let published = |world: &World| {
+        let fleet = world.branch.file("fleet.yaml").unwrap();
+        String::from_utf8(fleet).unwrap()
+    };
+    let fleet = published(&world);
+    assert!(
+        fleet.contains("earlier:") && fleet.contains("at most four"),
+        "{fleet}"
+    );
     // Without the change the guard has nothing to withhold, and goes.
     world
         .repository
         .commit(&[("p.yaml", PROVIDER), ("web.yaml", &web)]);
     world.passes(3).await;
+    let fleet = published(&world);
+    assert!(!fleet.contains("at most four"), "{fleet}");
+    world.restart_without_data().passes(3).await;
     world
         .repository
         .commit(&[("p.yaml", PROVIDER), ("web.yaml", &large)]);

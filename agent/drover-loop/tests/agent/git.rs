@@ -65,7 +65,7 @@ pub(crate) fn mirror(dir: &Path) -> Arc<Mirror> {
     Arc::new(Mirror::open(dir, url, RemoteOptions::default()).unwrap())
 }
 
-fn recorder(mirror: &Arc<Mirror>, source: &GitSource) -> GitRecorder {
+pub(crate) fn recorder(mirror: &Arc<Mirror>, source: &GitSource) -> GitRecorder {
     recorder_with(mirror, source, StateTrust::default())
 }
 

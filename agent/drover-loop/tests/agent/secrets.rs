@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use drover_loop::{GitSource, SourceFiles};
 use drover_model::{ExitReport, GroupPhase, SecretRef};
 use drover_provider::{Clock as _, NoSecrets, SecretError, SecretSource, SecretText};
 
+use crate::git::{commit, git, mirror, place, recorder, repository, write};
 use crate::harness::{World, group};
 
 /// The environment of the agent.
@@ -172,4 +174,60 @@ async fn another_value_of_a_secret_makes_nobody_outdated() {
     world.passes(10).await;
     assert_eq!(tokens(&world), ["hunter22"; 3]);
     assert_eq!(world.branch.log().len(), commits);
+}
+
+/// Takes whatever is asked for from a file of the commit in force.
+#[derive(Debug)]
+struct InRepository(SourceFiles);
+
+impl SecretSource for InRepository {
+    fn read(&self, reference: &SecretRef) -> Result<SecretText, SecretError> {
+        let read = self.0.read("token.txt");
+        let text = read.map(|bytes| String::from_utf8(bytes).unwrap());
+        text.map(SecretText::new).map_err(|why| SecretError {
+            reference: reference.to_string(),
+            why,
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_is_refused_takes_no_secret_from_what_is_in_force() {
+    let dir = repository();
+    write(dir.path(), "groups/web.yaml", &secretive("a", "WEB_TOKEN"));
+    write(dir.path(), "token.txt", "first");
+    commit(dir.path(), "a secret");
+    let mirror = mirror(dir.path());
+    let start = |world: &mut World| {
+        world.agent = None;
+        let source = GitSource::new(std::sync::Arc::clone(&mirror), place(""));
+        world.secrets = Arc::new(InRepository(source.files()));
+        let recorder = recorder(&mirror, &source);
+        world.start_with(Box::new(source), Box::new(recorder));
+    };
+    let mut world = World::new(&[]);
+    start(&mut world);
+    world.converge().await;
+    assert_eq!(tokens(&world), ["first"; 3]);
+    git(dir.path(), &["rm", "-q", "-r", "."]);
+    git(dir.path(), &["commit", "-q", "-m", "start over"]);
+    for _ in 0..2 {
+        world.passes(3).await;
+        assert_eq!(world.agent_holds(), ["SourceUnavailable"]);
+        lose_one(&world);
+        world.passes(30).await;
+        assert_eq!(world.holds("web"), [""; 0]);
+        assert_eq!(world.living("web").len(), 3);
+        // Also by what a start knows.
+        start(&mut world);
+    }
+    assert_eq!(tokens(&world), ["first"; 3]);
+    // What comes into force brings its own.
+    git(dir.path(), &["revert", "--no-edit", "HEAD"]);
+    write(dir.path(), "token.txt", "other");
+    commit(dir.path(), "another secret");
+    world.passes(2).await;
+    lose_one(&world);
+    world.passes(30).await;
+    assert_eq!(tokens(&world).iter().filter(|it| *it == "other").count(), 1);
 }

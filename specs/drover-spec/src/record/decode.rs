@@ -12,7 +12,7 @@ use drover_model::{
 };
 
 use super::read::Reader;
-use super::{AcceptedRewrite, RecordError, RecordedFleet, hold};
+use super::{AcceptedRewrite, FleetDocuments, RecordError, RecordedFleet, hold};
 use crate::decode::flavors_of;
 use crate::diagnostic::Report;
 
@@ -604,26 +604,48 @@ fn revisions(reader: &Reader<'_>) -> Result<BTreeSet<Revision>, RecordError> {
     reader.list()?.iter().map(Reader::parsed).collect()
 }
 
-/// Decodes a fleet.
-pub(crate) fn fleet(root: &Reader<'_>) -> Result<RecordedFleet, RecordError> {
-    let header = ["apiVersion", "kind", "format", "revision"];
-    let more = ["acceptedRewrite", "leftBehind", "documents"];
-    root.only(&[&header[..], &more].concat())?;
+/// Decodes documents. `others`: where those stand of which only the identity is written.
+fn documents(
+    list: &Reader<'_>,
+    others: Option<&FleetDocuments>,
+) -> Result<FleetDocuments, RecordError> {
     let mut documents = BTreeMap::new();
-    for reader in root.get("documents")?.list()? {
+    for reader in list.list()? {
         reader.only(&["kind", "name", "revision", "path", "line", "text"])?;
         let kind = reader.get("kind")?.one_of(&Kind::ALL, Kind::as_str)?;
-        let name = reader.get("name")?.string()?;
-        if documents.insert((kind, name), accepted(&reader)?).is_some() {
+        let identity = (kind, reader.get("name")?.string()?);
+        let document = match (others, reader.optional("text")?) {
+            (Some(others), None) => {
+                let other = others.get(&identity);
+                other
+                    .ok_or_else(|| reader.error("is not in force"))?
+                    .clone()
+            }
+            (_, Some(_)) | (None, None) => accepted(&reader)?,
+        };
+        if documents.insert(identity, document).is_some() {
             return Err(reader.error("is repeated"));
         }
     }
+    Ok(documents)
+}
+
+/// Decodes a fleet.
+pub(crate) fn fleet(root: &Reader<'_>) -> Result<RecordedFleet, RecordError> {
+    let header = ["apiVersion", "kind", "format", "revision"];
+    let more = ["acceptedRewrite", "leftBehind", "documents", "earlier"];
+    root.only(&[&header[..], &more].concat())?;
+    let in_force = documents(&root.get("documents")?, None)?;
+    let earlier = root.optional_with("earlier", Reader::list)?;
+    let earlier = earlier.into_iter().flatten();
+    let earlier = earlier.map(|set| documents(&set, Some(&in_force)));
     Ok(RecordedFleet {
+        earlier: earlier.collect::<Result<_, _>>()?,
         revision: root.optional_with("revision", Reader::parsed)?,
         accepted_rewrite: root.optional_with("acceptedRewrite", accepted_rewrite)?,
         left_behind: root
             .optional_with("leftBehind", revisions)?
             .unwrap_or_default(),
-        documents,
+        documents: in_force,
     })
 }

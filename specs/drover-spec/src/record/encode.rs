@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
     AcceptedDocument, Approval, ApprovedChange, ChangeId, Condition, Deleting, ErrorClass, Heeded,
-    IgnoredDifference, Kept, LaunchBackoff, MemberId, Order, OrderState, PauseCause, Quarantine,
-    RateSlot, RecordedGroup, RecordedInstance, RecordedOrder, RecordedProvider, RecordedQuorum,
-    RecordedStranger, Resize, Revision, Rollout, RolloutStages, RolloutState, Settled,
-    SpentApprovals, Template, Timestamp, UpDown,
+    IgnoredDifference, Kept, Kind, LaunchBackoff, MemberId, Order, OrderState, PauseCause,
+    Quarantine, RateSlot, RecordedGroup, RecordedInstance, RecordedOrder, RecordedProvider,
+    RecordedQuorum, RecordedStranger, Resize, Revision, Rollout, RolloutStages, RolloutState,
+    Settled, SpentApprovals, Template, Timestamp, UpDown,
 };
 
 use super::write::{MapOf, Yaml};
@@ -482,17 +482,18 @@ fn accepted_rewrite(accepted: &AcceptedRewrite) -> Yaml {
 
 /// Encodes a fleet.
 pub(crate) fn fleet(fleet: &RecordedFleet) -> Yaml {
-    let documents = fleet.documents.iter().map(|((kind, name), document)| {
-        let Yaml::Map(rest) = accepted(document) else {
-            unreachable!("an accepted document is a map");
-        };
-        let mut entries = vec![
-            ("kind".to_owned(), Yaml::text(kind.as_str())),
-            ("name".to_owned(), Yaml::text(name)),
-        ];
-        entries.extend(rest);
-        Yaml::Map(entries)
+    let documents = fleet.documents.iter();
+    let documents = documents.map(|(identity, document)| named(identity, Some(document)));
+    // What is still in force as it was needs no second copy.
+    let other = |identity: &(Kind, String), document: &AcceptedDocument| {
+        fleet.documents.get(identity) != Some(document)
+    };
+    let earlier = fleet.earlier.iter().map(|set| {
+        let set = set.iter();
+        let set = set.map(|(id, document)| named(id, Some(document).filter(|it| other(id, it))));
+        Yaml::List(set.collect())
     });
+    let earlier: Vec<Yaml> = earlier.collect();
     header(FLEET_KIND)
         .optional_text("revision", fleet.revision.as_ref())
         .optional(
@@ -501,7 +502,26 @@ pub(crate) fn fleet(fleet: &RecordedFleet) -> Yaml {
         )
         .optional("leftBehind", left_behind(&fleet.left_behind))
         .with("documents", Yaml::List(documents.collect()))
+        .optional(
+            "earlier",
+            (!earlier.is_empty()).then_some(Yaml::List(earlier)),
+        )
         .build()
+}
+
+/// A document under its identity. None: the one that is in force under it.
+fn named((kind, name): &(Kind, String), document: Option<&AcceptedDocument>) -> Yaml {
+    let mut entries = vec![
+        ("kind".to_owned(), Yaml::text(kind.as_str())),
+        ("name".to_owned(), Yaml::text(name)),
+    ];
+    if let Some(document) = document {
+        let Yaml::Map(rest) = accepted(document) else {
+            unreachable!("an accepted document is a map");
+        };
+        entries.extend(rest);
+    }
+    Yaml::Map(entries)
 }
 
 fn left_behind(revisions: &BTreeSet<Revision>) -> Option<Yaml> {

@@ -93,7 +93,8 @@ impl Sources {
             of_group = revision.map(|revision| (state.name.clone(), revision));
         }
         if let Some(fleet) = &checked.fleet {
-            let all = fleet.documents.iter();
+            // Those of earlier policies that still judge first: what is in force is what the next commit has, too.
+            let all = fleet.earlier.iter().flatten().chain(&fleet.documents);
             documents.extend(all.map(|(identity, document)| (identity.clone(), document.clone())));
         }
         for (identity, document) in documents {
