@@ -264,13 +264,6 @@ impl<'a> Data<'_, 'a> {
         }
     }
 
-    fn optional_number(&self, name: &str) -> Result<Option<u32>, RecordError> {
-        match &self.data {
-            Some(data) => data.optional_with(name, Reader::number),
-            None => Ok(None),
-        }
-    }
-
     fn optional_time(&self, name: &str) -> Result<Option<Timestamp>, RecordError> {
         match &self.data {
             Some(data) => data.optional_with(name, Reader::time),
@@ -314,7 +307,7 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         "ObservationStale" => Hold::ObservationStale,
         "ObservationEmptied" => Hold::ObservationEmptied {
             expected: data.number("expected")?,
-            elsewhere: data.optional_number("elsewhere")?.unwrap_or(0),
+            elsewhere: data.optional_number("elsewhere")?,
             // As it was written before it was recorded who was asked.
             asked: data
                 .optional_text("asked")?
