@@ -26,9 +26,10 @@ impl Agent {
                 forget_accepted(&mut waiting, &entry.recorded);
                 let located = snapshot.repository.groups.get(name);
                 let group = located.map(|located| &*located.value);
-                let group = group.or(entry.accepted.as_deref());
-                let judges = group.map(|group| judges(&self.fleet.sets, group));
-                let (mut authors, found) = snapshot.writers.of(name, &judges.unwrap_or_default());
+                // What the labels in force select judges the change, too.
+                let both = group.into_iter().chain(entry.accepted.as_deref());
+                let judges = both.flat_map(|group| judges(&self.fleet.sets, group));
+                let (mut authors, found) = snapshot.writers.of(name, &judges.collect());
                 if waiting.is_empty() && !found {
                     // A merge took an older version, or an ignore rule brought it: nobody wrote it, and anybody may have meant it.
                     authors.extend(&snapshot.writers.everybody());

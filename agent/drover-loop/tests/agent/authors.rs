@@ -234,6 +234,26 @@ async fn whoever_squashes_is_the_author_and_whom_the_commit_names_with_it() {
 }
 
 #[tokio::test]
+async fn who_changes_the_rule_of_a_label_that_goes_is_an_author() {
+    let (dir, mut world) = resting().await;
+    let path = dir.path();
+    let rule = |most: &str| {
+        let rule = RULE.replace("count: 2", "count: 1").replace("<= 1", most);
+        rule.replace("selector: {}", "selector: {matchLabels: {env: test}}")
+    };
+    write(path, "policies/few.yaml", &rule("== 0"));
+    commit(path, "ada", "a rule for tests");
+    world.passes(3).await;
+    write(path, "policies/few.yaml", &rule("<= 0"));
+    commit(path, "alice", "another rule");
+    let web = group("web", 3, "b").replace("labels: {env: test}", "labels: {}");
+    write(path, WEB, &web);
+    commit(path, "bob", "web: b, and no label");
+    world.passes(3).await;
+    approved(&mut world, &["alice", "bob"], "carol").await;
+}
+
+#[tokio::test]
 async fn who_changes_the_rule_with_the_change_or_rewrites_history_is_an_author() {
     let (dir, mut world) = resting().await;
     let path = dir.path();
