@@ -71,7 +71,7 @@ impl Agent {
             let handle = self.tasks.spawn(async move {
                 let span = debug_span!("group", group = %task.name);
                 let work = task::run(task, shared).instrument(span);
-                bounded(gate, limits, work).await
+                bounded(gate, limits, Box::pin(work)).await
             });
             self.task_names.insert(handle.id(), name.clone());
             self.planned += 1;

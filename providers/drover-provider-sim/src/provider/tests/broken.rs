@@ -227,8 +227,8 @@ impl Forwarding for Broken {
         match self.flaw {
             Flaw::WholeLog => answer,
             Flaw::FirstLines => answer.map(|text| {
-                let first = text.lines().take(lines);
-                first.map(|line| format!("{line}\n")).collect()
+                let first: Vec<&str> = text.lines().take(lines).collect();
+                first.join("\n") + "\n"
             }),
             Flaw::NobodysLog if is_not_found(&answer) => Ok(String::new()),
             Flaw::NobodysLogIsLost if is_not_found(&answer) => {

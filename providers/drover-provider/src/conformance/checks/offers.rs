@@ -30,12 +30,12 @@ pub(super) async fn offers(context: &Context<'_>) -> Verdict {
                 let command = context.subject.commands().passing;
                 let never = Context::never_was();
                 let limit = Duration::from_secs(1);
-                unknown(name, context.provider.check(&never, &command, limit).await)?;
+                unknown(name, &context.provider.check(&never, &command, limit).await)?;
             }
             OptionalMethod::Health => {
                 let never = Context::never_was();
                 let limit = Duration::from_secs(1);
-                unknown(name, context.provider.health(&never, limit).await)?;
+                unknown(name, &context.provider.health(&never, limit).await)?;
             }
             OptionalMethod::Logs => {
                 let never = Context::never_was();
@@ -58,7 +58,7 @@ fn refused(name: &str, answer: Result<(), ProviderError>) -> Verdict {
     }
 }
 
-fn unknown(name: &str, answer: Result<CheckOutcome, ProviderError>) -> Verdict {
+fn unknown(name: &str, answer: &Result<CheckOutcome, ProviderError>) -> Verdict {
     ensure(matches!(answer, Ok(CheckOutcome::Unknown { .. })), || {
         format!("`{name}` is not offered, and the answer is {answer:?}")
     })
