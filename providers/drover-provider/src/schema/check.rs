@@ -82,8 +82,9 @@ impl Check {
             (Some(Err(why)), _) => return self.mistake(path, why, None),
         }
         match (shape, value) {
-            (Shape::String, Value::String(_)) | (Shape::Boolean, Value::Bool(_)) => {}
-            (Shape::Any, _) => {}
+            (Shape::String, Value::String(_))
+            | (Shape::Boolean, Value::Bool(_))
+            | (Shape::Any, _) => {}
             (Shape::String, _) => self.expected(path, "a string", value, suggest::text(value)),
             (Shape::Text(form), _) => self.text(path, form, value),
             (Shape::Boolean, _) => self.expected(path, "a boolean", value, suggest::boolean(value)),

@@ -114,7 +114,8 @@ impl Form {
             )
         };
         if !self.example.is_empty() {
-            said.push_str(&format!(" such as {}", self.example));
+            said.push_str(" such as ");
+            said.push_str(&self.example);
         }
         said
     }
@@ -267,7 +268,7 @@ fn escape(rest: &mut Peekable<Chars<'_>>, in_class: bool, out: &mut String) -> R
     if in_class {
         out.push_str(class);
     } else {
-        out.push_str(&format!("[{class}]"));
+        out.extend(["[", class, "]"]);
     }
     Ok(())
 }

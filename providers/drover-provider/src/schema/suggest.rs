@@ -9,9 +9,10 @@ pub(super) fn name<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> O
     let plain = |name: &str| name.to_lowercase().replace(['-', '_', ' '], "");
     let meant = plain(name);
     let scored = known.map(|known| {
-        let distance = match plain(known) == meant {
-            true => 0,
-            false => strsim::damerau_levenshtein(name, known),
+        let distance = if plain(known) == meant {
+            0
+        } else {
+            strsim::damerau_levenshtein(name, known)
         };
         (distance, known)
     });
@@ -87,7 +88,8 @@ pub(super) fn duration(value: &Value) -> Option<String> {
             "w" | "week" | "weeks" => (7 * 24, "h"),
             _ => return None,
         };
-        meant.push_str(&format!("{}{unit}", number.checked_mul(times)?));
+        meant.push_str(&number.checked_mul(times)?.to_string());
+        meant.push_str(unit);
         rest = &rest[letters..];
     }
     parse_duration(&meant).map(|_| meant)

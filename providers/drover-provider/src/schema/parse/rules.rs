@@ -86,7 +86,8 @@ fn one_when(written: &Value) -> Option<When> {
     for name in given {
         let values = match given_values.get(&name) {
             None => Vec::new(),
-            Some(values) => values.clone()?,
+            Some(values) if values.is_empty() => return None,
+            Some(values) => values.clone(),
         };
         all.insert(name, values);
     }
@@ -94,12 +95,18 @@ fn one_when(written: &Value) -> Option<When> {
     for name in needed {
         let demand = match values.remove(&name) {
             None => Demand::There,
-            Some(values) => Demand::ThereAsOneOf(values?),
+            Some(values) if values.is_empty() => return None,
+            Some(values) => Demand::ThereAsOneOf(values),
         };
         then.insert(name, demand);
     }
     for (name, values) in values {
-        then.insert(name, values.map_or(Demand::NotThere, Demand::OneOf));
+        let demand = if values.is_empty() {
+            Demand::NotThere
+        } else {
+            Demand::OneOf(values)
+        };
+        then.insert(name, demand);
     }
     let why = match written.get("description") {
         None => String::new(),
@@ -113,7 +120,7 @@ fn one_when(written: &Value) -> Option<When> {
 }
 
 /// The names that must be there, and the values of names: none of them where it may not be there.
-type Part = (Vec<String>, BTreeMap<String, Option<Vec<Value>>>);
+type Part = (Vec<String>, BTreeMap<String, Vec<Value>>);
 
 fn part(written: &Value) -> Option<Part> {
     let written = written.as_map()?;
@@ -135,9 +142,9 @@ fn part(written: &Value) -> Option<Part> {
 }
 
 /// Reads the values that a field may have: none of them for `false`.
-fn among(property: &Value) -> Option<Option<Vec<Value>>> {
+fn among(property: &Value) -> Option<Vec<Value>> {
     if property == &Value::Bool(false) {
-        return Some(None);
+        return Some(Vec::new());
     }
     let property = property.as_map().filter(|property| property.len() == 1)?;
     let values = match (property.get("enum"), property.get("const")) {
@@ -146,7 +153,7 @@ fn among(property: &Value) -> Option<Option<Vec<Value>>> {
         (_, _) => return None,
     };
     let plain = |value: &Value| value.as_map().is_none() && value.as_list().is_none();
-    (!values.is_empty() && values.iter().all(plain)).then_some(Some(values))
+    (!values.is_empty() && values.iter().all(plain)).then_some(values)
 }
 
 fn names(value: &Value) -> Option<Vec<String>> {
