@@ -22,6 +22,13 @@ fn every_mistake_of_every_file_is_found_in_one_run() {
 }
 
 #[test]
+fn what_only_a_provider_would_have_refused_is_found_with_its_place_and_a_suggestion() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox.drover(&["validate", &fixture("properties")]);
+    insta::assert_snapshot!("validate-properties", ran.exits(1).stdout);
+}
+
+#[test]
 fn mistakes_are_listed_for_programs_and_editors() {
     let sandbox = Sandbox::new();
     let invalid = fixture("invalid");

@@ -16,6 +16,8 @@ use drover_spec::{Diagnostic, Repository};
 
 use crate::registry::{Registry, RegistryError};
 
+mod of_group;
+
 /// What the programs behind Provider documents say of them.
 #[derive(Debug, Clone, Default)]
 pub struct Asked {
@@ -100,6 +102,7 @@ pub fn check_repository(
         {
             let manifest = asked.manifest(&provider.name, manifest);
             found.extend(check_group(group, &manifest));
+            found.extend(of_group::check_places(group, provider, &manifest));
         }
         found.extend(check_flavor_plugins(group, registry));
     }
@@ -172,6 +175,7 @@ pub fn check_group(group: &Group, manifest: &Manifest) -> Vec<Diagnostic> {
             found.extend(substitutions(text, &at("")));
         }
     }
+    found.extend(of_group::check(group, manifest));
     found.extend(check_user_data(group, manifest));
     found.extend(secrets_in_user_data(group, manifest));
     found
@@ -276,7 +280,7 @@ fn diagnostic(code: &'static str, mistake: Mistake, at: &dyn Fn(&str) -> SourceS
     let span = at(&mistake.path);
     let message = match mistake.path.as_str() {
         "" => mistake.message,
-        path if mistake.message.contains(path) => mistake.message,
+        path if mistake.message.contains(&format!("`{path}`")) => mistake.message,
         path => format!("{path}: {}", mistake.message),
     };
     let diagnostic = Diagnostic::error(code, message, span);

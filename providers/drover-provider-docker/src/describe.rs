@@ -120,7 +120,7 @@ impl Reading<'_> {
             &request.secrets,
         )
         .map_err(|error| invalid(error.to_string()))?;
-        if let Some(mistake) = self.schema.check(&properties).first() {
+        if let Some(mistake) = self.schema.check_finished(&properties).first() {
             return Err(invalid(format!("{}: {}", mistake.path, mistake.message)));
         }
         let read = Properties(&properties);
@@ -145,7 +145,7 @@ impl Reading<'_> {
             aliases: vec![slot.instance.to_string(), request.group.to_string()],
             networks,
             address,
-            ports: ports(&read)?,
+            ports: ports(&read),
             mounts: self.mounts(request, &read)?,
             ulimits: ulimits(&read),
             healthcheck: healthcheck(&read),
@@ -192,12 +192,6 @@ impl Reading<'_> {
                 return Err(invalid(format!(
                     "networks: {network:?} is not among `docker.networks` of the agent's file"
                 )));
-            }
-        }
-        let mut seen = networks.iter();
-        while let Some(network) = seen.next() {
-            if seen.as_slice().contains(network) {
-                return Err(invalid(format!("networks: {network} is there twice")));
             }
         }
         Ok(())
@@ -251,9 +245,6 @@ impl Reading<'_> {
         let mut mounts = Vec::new();
         for mount in read.objects("mounts") {
             let target = mount.text("target").unwrap_or_default();
-            if !target.starts_with('/') {
-                return Err(invalid(format!("mounts: {target:?} is no absolute path")));
-            }
             let read_only = mount.boolean("readOnly");
             let sources = [
                 mount.text("volume").map(|name| volume(request, &name)),
@@ -340,22 +331,16 @@ fn hostname(slot: &Slot) -> Option<String> {
     Some(slot.instance.to_string()).filter(|name| name.len() <= HOSTNAME_MAX)
 }
 
-fn ports(read: &Properties<'_>) -> Result<Vec<Port>, ProviderError> {
-    let mut ports: Vec<Port> = Vec::new();
-    for port in read.objects("ports") {
+fn ports(read: &Properties<'_>) -> Vec<Port> {
+    let ports = read.objects("ports").map(|port| {
         let published = port.integer("port").unwrap_or_default();
-        let protocol = port.text("protocol").unwrap_or_else(|| "tcp".to_owned());
-        let taken = |other: &Port| other.published == published && other.protocol == protocol;
-        if ports.iter().any(taken) {
-            return Err(invalid(format!("ports: {published} is there twice")));
-        }
-        ports.push(Port {
+        Port {
             published,
             container: port.integer("container").unwrap_or(published),
-            protocol,
-        });
-    }
-    Ok(ports)
+            protocol: port.text("protocol").unwrap_or_else(|| "tcp".to_owned()),
+        }
+    });
+    ports.collect()
 }
 
 fn ulimits(read: &Properties<'_>) -> Vec<Ulimit> {

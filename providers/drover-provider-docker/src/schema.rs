@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use drover_model::FieldClass;
-use drover_provider::{Field, ObjectSchema, Others, Rules, Shape};
+use drover_model::{FieldClass, Value};
+use drover_provider::{
+    AddressRule, Field, Form, GroupRules, ListShape, MemberRule, ObjectSchema, Others, Rules,
+    Shape, Unique,
+};
 
 /// A field's name, shape, whether it is required, and what it is.
 type Row = (&'static str, Shape, bool, &'static str);
@@ -21,32 +24,36 @@ pub(crate) fn properties() -> ObjectSchema {
     let mut rows = what_runs();
     rows.extend(what_is_around());
     rows.extend(resources());
-    object(rows, FieldClass::Replace)
+    let group = GroupRules {
+        members: MemberRule::Refused,
+        // Only what is published has an address of drover's own.
+        address: AddressRule::With("ports".to_owned()),
+        ..GroupRules::default()
+    };
+    ObjectSchema {
+        rules: Rules::default().of_group(group),
+        ..object(rows, FieldClass::Replace)
+    }
 }
 
 fn what_runs() -> Vec<Row> {
     vec![
-        (
-            "image",
-            Shape::String,
-            true,
-            "The image, with its tag or digest.",
-        ),
+        ("image", image(), true, "The image, with its tag or digest."),
         (
             "command",
-            texts(1),
+            Shape::List(ListShape::of(argument()).at_least(1)),
             false,
             "The command and its arguments; no shell is involved unless it is the command. Default: the image's.",
         ),
         (
             "entrypoint",
-            texts(1),
+            command(),
             false,
             "What the command is given to. Default: the image's.",
         ),
         (
             "env",
-            text_map(),
+            Shape::keyed(Form::variable(), argument()),
             false,
             "Environment variables, beside the image's and DROVER_*.",
         ),
@@ -90,28 +97,37 @@ fn what_runs() -> Vec<Row> {
 }
 
 fn what_is_around() -> Vec<Row> {
+    let networks = ListShape::of(Shape::String).at_least(1);
+    let networks = networks.unique(Unique::Whole);
+    let alike = [("port", Value::Null), ("protocol", "tcp".into())];
+    let alike = alike.map(|(name, default)| (name.to_owned(), default));
+    let ports = ListShape::of(port()).unique(Unique::By(alike.into()));
+    let target = [("target".to_owned(), Value::Null)];
+    let mounts = ListShape::of(mount()).unique(Unique::By(target.into()));
+    let what = "a label's name: not empty, and none of drover's own, which begin with `drover.`";
+    let labels = Form::but(r"^drover\.", what).within(1, None);
     vec![
         (
             "networks",
-            texts(1),
+            Shape::List(networks),
             false,
             "Networks of the engine that the agent's file names. Default: the engine's own.",
         ),
         (
             "ports",
-            list_of(port()),
+            Shape::List(ports),
             false,
             "Ports that are published at a loopback address of the instance's own.",
         ),
         (
             "mounts",
-            list_of(mount()),
+            Shape::List(mounts),
             false,
             "What is mounted: a volume of the group, memory, or what the agent's file names.",
         ),
         (
             "labels",
-            text_map(),
+            Shape::keyed(labels, Shape::String),
             false,
             "Labels of the container, beside the template's tags and drover's own.",
         ),
@@ -155,7 +171,11 @@ pub(crate) fn settings() -> ObjectSchema {
     let rows = vec![
         (
             "endpoint",
-            Shape::String,
+            Shape::text(Form::of(
+                "^unix:///",
+                "the socket of an engine",
+                "unix:///var/run/docker.sock",
+            )),
             false,
             "The engine's socket, as unix:///path, if the agent's file names it. Default: that of DOCKER_HOST, else unix:///var/run/docker.sock.",
         ),
@@ -196,13 +216,17 @@ fn mount() -> Shape {
     let rows = vec![
         (
             "target",
-            Shape::String,
+            Shape::text(Form::of("^/.", "an absolute path", "/var/lib/data")),
             true,
             "Where, as an absolute path in the container.",
         ),
         (
             "volume",
-            Shape::String,
+            Shape::text(Form::of(
+                "^[0-9A-Za-z_.-]+$",
+                "a volume's name, of letters, digits, `_`, `.` and `-`,",
+                "data",
+            )),
             false,
             "A volume of the group, which all its instances share and which outlives them.",
         ),
@@ -214,7 +238,7 @@ fn mount() -> Shape {
         ),
         (
             "path",
-            Shape::String,
+            Shape::text(Form::of("^/", "an absolute path", "/srv/www")),
             false,
             "A folder or file of the machine that the agent's file names.",
         ),
@@ -258,7 +282,7 @@ fn healthcheck() -> Shape {
     let rows = vec![
         (
             "command",
-            texts(1),
+            command(),
             true,
             "A command and its arguments that exits 0.",
         ),
@@ -308,22 +332,21 @@ fn object(rows: Vec<Row>, class: FieldClass) -> ObjectSchema {
     }
 }
 
-fn texts(min: usize) -> Shape {
-    Shape::List {
-        of: Box::new(Shape::String),
-        min,
-    }
+/// No more than what Docker would read as something else: what an image is called is the registry's business.
+fn image() -> Shape {
+    let form = Form::but("[ \t\n\r?#%\\\\\u{0}-\u{1f}\u{7f}]", "an image's name").within(1, None);
+    let example = "registry.example.com/shop/web:1.4.2".to_owned();
+    Shape::text(Form { example, ..form })
 }
 
-fn list_of(shape: Shape) -> Shape {
-    Shape::List {
-        of: Box::new(shape),
-        min: 0,
-    }
+fn argument() -> Shape {
+    Shape::text(Form::of_processes())
 }
 
-fn text_map() -> Shape {
-    Shape::Map(Box::new(Shape::String))
+/// A program, and its arguments.
+fn command() -> Shape {
+    let program = Shape::text(Form::program());
+    Shape::List(ListShape::of(argument()).first(program).at_least(1))
 }
 
 fn words(words: &[&str]) -> Shape {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use drover_model::{ErrorClass, Value};
 use drover_provider::{ObjectSchema, ProviderError};
 
-/// Most instance types of a template, and most subnets: each pair may cost a call when there is no room.
-const CHOICES_MAX: usize = 20;
+#[cfg(test)]
+use crate::schema::CHOICES_MAX;
 
 /// The properties of a template.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -94,9 +94,9 @@ pub(crate) fn invalid(message: impl Into<String>) -> ProviderError {
     ProviderError::new(ErrorClass::InvalidSpec, message)
 }
 
-/// Returns the first mistake that a schema finds.
+/// Returns the first mistake that a schema finds. Values of secrets stand in what is launched: no message shows any.
 pub(crate) fn checked(schema: &ObjectSchema, value: &Value) -> Result<(), ProviderError> {
-    match schema.check(value).first() {
+    match schema.check_finished(value).first() {
         None => Ok(()),
         Some(mistake) => Err(invalid(mistake.to_string())),
     }
@@ -114,11 +114,6 @@ pub(crate) fn decode(value: &Value) -> Result<Properties, ProviderError> {
     let mut types: Vec<String> = text(value, "instanceType").into_iter().collect();
     types.extend(texts(value, "fallbackTypes").unwrap_or_default());
     let subnets = texts(value, "subnets").unwrap_or_default();
-    if types.len() > CHOICES_MAX || subnets.len() > CHOICES_MAX {
-        return Err(invalid(format!(
-            "more than {CHOICES_MAX} instance types or subnets"
-        )));
-    }
     let attachments = value.get("attachments").and_then(Value::as_map);
     let attachments = attachments.into_iter().flatten();
     let attachments = attachments.map(|(name, value)| (name.clone(), disk(value)));
@@ -132,13 +127,13 @@ pub(crate) fn decode(value: &Value) -> Result<Properties, ProviderError> {
         key_name: text(value, "keyName"),
         iam_instance_profile: text(value, "iamInstanceProfile"),
         public_address: flag(value, "publicAddress"),
-        spot: spot(value)?,
+        spot: spot(value),
         monitoring: flag(value, "monitoring"),
         ebs_optimized: flag(value, "ebsOptimized"),
         placement_group: text(value, "placementGroup"),
         tenancy: text(value, "tenancy"),
         cpu_credits: text(value, "cpuCredits"),
-        on_shutdown: on_shutdown(value)?,
+        on_shutdown: on_shutdown(value),
         volumes: volumes.into_iter().flatten().map(disk).collect(),
         attachments: attachments.collect(),
         metadata: metadata(value),
@@ -156,25 +151,19 @@ pub(crate) fn launch_template(value: &Value) -> LaunchTemplate {
     }
 }
 
-fn spot(value: &Value) -> Result<Option<Spot>, ProviderError> {
-    let market = text(value, "market");
+fn spot(value: &Value) -> Option<Spot> {
     let max_price = text(value, "spotMaxPrice");
-    match market.as_deref() {
-        Some("spot") => Ok(Some(Spot { max_price })),
-        _ if max_price.is_some() => Err(invalid("`spotMaxPrice` without `market: spot`")),
-        _ => Ok(None),
-    }
+    (text(value, "market").as_deref() == Some("spot")).then_some(Spot { max_price })
 }
 
-fn on_shutdown(value: &Value) -> Result<Option<OnShutdown>, ProviderError> {
+fn on_shutdown(value: &Value) -> Option<OnShutdown> {
     let written = text(value, "onShutdown");
     let spot = value.get("market").and_then(Value::as_str) == Some("spot");
     match written.as_deref() {
-        Some("stop") if spot => Err(invalid("onShutdown: spot instances cannot stop")),
-        Some("terminate") => Ok(Some(OnShutdown::Terminate)),
-        None if spot => Ok(None),
+        Some("terminate") => Some(OnShutdown::Terminate),
+        None if spot => None,
         // Stopped, it is there to be seen as ended until the agent has dealt with it.
-        Some(_) | None => Ok(Some(OnShutdown::Stop)),
+        Some(_) | None => Some(OnShutdown::Stop),
     }
 }
 

@@ -2,8 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use drover_model::FieldClass;
-use drover_provider::{Field, ObjectSchema, Others, Rules, Shape};
+use drover_model::{FieldClass, Value};
+use drover_provider::{
+    AddressRule, Demand, Field, Form, GroupRules, ListShape, MemberRule, ObjectSchema, Others,
+    Pattern, Rules, Shape, Unique,
+};
+
+/// Most instance types of a template, and most subnets: each pair may cost a call when there is no room.
+pub(crate) const CHOICES_MAX: usize = 20;
 
 /// The largest volume of EC2's, in GiB.
 const GIB_MAX: i64 = 64 * 1024;
@@ -44,10 +50,34 @@ pub(crate) fn yes_no() -> Shape {
 }
 
 pub(crate) fn list(of: Shape) -> Shape {
-    Shape::List {
-        of: Box::new(of),
-        min: 1,
-    }
+    Shape::List(ListShape::of(of).at_least(1))
+}
+
+/// Returns the shape of an id: what it begins with says of what.
+pub(crate) fn id(prefix: &str, what: &str) -> Shape {
+    let pattern = format!("^{prefix}-[0-9A-Za-z-]+$");
+    let example = format!("{prefix}-0123456789abcdef0");
+    Shape::text(Form::of(&pattern, what, &example))
+}
+
+pub(crate) fn subnets() -> ListShape {
+    ListShape::of(id("subnet", "a subnet's id")).at_least(1)
+}
+
+pub(crate) fn region() -> Shape {
+    // It becomes part of a host name. A zone's name has a letter more, and leads nowhere.
+    let form = Form::of("^[a-z0-9-]+$", "a region's name", "eu-central-1");
+    let not = Pattern::parse("-[0-9]+[a-z]$").ok();
+    Shape::text(Form { not, ..form })
+}
+
+fn security_groups() -> Shape {
+    list(id("sg", "a security group's id"))
+}
+
+fn instance_type() -> Shape {
+    let pattern = r"^[a-z0-9-]+\.[a-z0-9-]+$";
+    Shape::text(Form::of(pattern, "an instance type", "t3.micro"))
 }
 
 pub(crate) fn up_to(min: i64, max: i64) -> Shape {
@@ -61,13 +91,13 @@ pub(crate) fn settings() -> ObjectSchema {
         vec![
             row(
                 "subnets",
-                list(text()),
+                Shape::List(subnets()),
                 Ignore,
                 "The subnets of the members' network interfaces: the first of the zone is taken.",
             ),
             row(
                 "securityGroups",
-                list(text()),
+                security_groups(),
                 Ignore,
                 "The security groups of the members' network interfaces.",
             ),
@@ -78,7 +108,7 @@ pub(crate) fn settings() -> ObjectSchema {
         vec![
             row(
                 "region",
-                text(),
+                region(),
                 Ignore,
                 "The region, such as eu-central-1.",
             ),
@@ -113,9 +143,14 @@ pub(crate) fn settings() -> ObjectSchema {
 
 fn disk(device: &'static str, of: FieldClass) -> Vec<Row> {
     vec![
-        row("device", text(), of, device),
+        row("device", device_name(), of, device),
         row("sizeGiB", up_to(1, GIB_MAX), of, "The size."),
-        row("type", text(), of, "The volume type, gp3 unless written."),
+        row(
+            "type",
+            words(&["gp3", "gp2", "io1", "io2", "st1", "sc1", "standard"]),
+            of,
+            "The volume type, gp3 unless written.",
+        ),
         row(
             "iops",
             up_to(100, 256_000),
@@ -140,15 +175,65 @@ fn disk(device: &'static str, of: FieldClass) -> Vec<Row> {
             of,
             "The key, the account's own unless written.",
         ),
-        row("snapshotId", text(), of, "What it is made from."),
+        row(
+            "snapshotId",
+            id("snap", "a snapshot's id"),
+            of,
+            "What it is made from.",
+        ),
     ]
+}
+
+/// What a volume's fields ask of each other. What is left out is of the type gp3, and encrypted.
+fn of_disks(disk: ObjectSchema) -> ObjectSchema {
+    let among = |values: &[&str]| values.iter().map(|value| Value::from(*value)).collect();
+    let with_iops = Demand::OneOf(among(&["gp3", "io1", "io2"]));
+    let encrypted = Demand::OneOf(vec![Value::Bool(true)]);
+    ObjectSchema {
+        rules: Rules::default()
+            .when(
+                ("type", &["io1", "io2"]),
+                "iops",
+                Demand::There,
+                "volumes of the types io1 and io2 need `iops`",
+            )
+            .when(
+                ("iops", &[]),
+                "type",
+                with_iops,
+                "only volumes of the types gp3, io1 and io2 take `iops`",
+            )
+            .when(
+                ("throughput", &[]),
+                "type",
+                Demand::OneOf(among(&["gp3"])),
+                "only volumes of the type gp3 take `throughput`",
+            )
+            .when(
+                ("kmsKeyId", &[]),
+                "encrypted",
+                encrypted,
+                "`kmsKeyId` is of no use to a volume that is not encrypted",
+            ),
+        ..disk
+    }
+}
+
+fn device_name() -> Shape {
+    let pattern = "^(/dev/)?[a-z][0-9a-z]*$";
+    Shape::text(Form::of(pattern, "a device's name", "/dev/xvda"))
 }
 
 /// Returns how a launch template is named.
 pub(crate) fn launch_template(class: FieldClass) -> ObjectSchema {
     let named = object(
         vec![
-            row("id", text(), class, "Its id; or its name."),
+            row(
+                "id",
+                id("lt", "a launch template's id"),
+                class,
+                "Its id; or its name.",
+            ),
             row("name", text(), class, "Its name; or its id."),
             row(
                 "version",
@@ -176,11 +261,13 @@ pub(crate) fn properties() -> ObjectSchema {
         Replace,
         "Whether it goes with the instance, true unless written.",
     ));
-    let volume = object(volume, &["device"]);
-    let attachment = object(
+    let volume = of_disks(object(volume, &["device"]));
+    let by_device = Unique::By([("device".to_owned(), Value::Null)].into());
+    let volumes = ListShape::of(Shape::Object(volume)).at_least(1);
+    let attachment = of_disks(object(
         disk("The device name, such as /dev/sdf.", Ignore),
         &["device", "sizeGiB"],
-    );
+    ));
     let mut rows = launch_rows();
     rows.extend(machine_rows());
     rows.extend([
@@ -192,7 +279,7 @@ pub(crate) fn properties() -> ObjectSchema {
         ),
         row(
             "volumes",
-            list(Shape::Object(volume)),
+            Shape::List(volumes.unique(by_device)),
             Replace,
             "Volumes that live with the instance.",
         ),
@@ -212,8 +299,40 @@ pub(crate) fn properties() -> ObjectSchema {
     ObjectSchema {
         rules: Rules::any_of(&[&["imageId", "instanceType"], &["launchTemplate"]])
             .requiring("fallbackTypes", &["instanceType"])
-            .requiring("spotMaxPrice", &["market"]),
+            .when(
+                ("spotMaxPrice", &[]),
+                "market",
+                Demand::ThereAsOneOf(vec!["spot".into()]),
+                "`spotMaxPrice` is of no use without `market: spot`",
+            )
+            .when(
+                ("market", &["spot"]),
+                "onShutdown",
+                Demand::OneOf(vec!["terminate".into()]),
+                "spot instances cannot stop; leave it out, or write `terminate`",
+            )
+            .when(
+                ("market", &["spot"]),
+                "tenancy",
+                Demand::OneOf(vec!["default".into(), "dedicated".into()]),
+                "spot instances do not run on hosts of one's own",
+            )
+            .of_group(of_group()),
         ..object(rows, &[])
+    }
+}
+
+/// A member's interface has its address and its network before there is an instance.
+fn of_group() -> GroupRules {
+    let without = ["subnets", "securityGroups", "publicAddress"];
+    GroupRules {
+        members: MemberRule::With {
+            without: without.map(str::to_owned).to_vec(),
+            attachments: Some("attachments".to_owned()),
+            setting: Some("places".to_owned()),
+        },
+        address: AddressRule::Members,
+        ..GroupRules::default()
     }
 }
 
@@ -246,37 +365,46 @@ fn metadata() -> ObjectSchema {
 
 fn launch_rows() -> Vec<Row> {
     use FieldClass::{Ignore, Live, Replace};
-    let strings = || list(text());
+    let image = r"^(ami-[0-9A-Za-z-]+|resolve:ssm:.+)$";
+    let image = Form::of(image, "an image's id", "ami-0123456789abcdef0");
+    let fallback = ListShape::of(instance_type()).at_least(1);
+    let price = Form::of(r"^[0-9]*\.?[0-9]+$", "dollars, as text,", "0.05");
     vec![
         row(
             "imageId",
-            text(),
+            Shape::text(image),
             Replace,
             "The image (AMI). Required without a launch template.",
         ),
         row(
             "instanceType",
-            text(),
+            instance_type(),
             Replace,
             "The instance type. Required without a launch template.",
         ),
         row(
             "fallbackTypes",
-            strings(),
+            // The first type is one of them.
+            Shape::List(fallback.at_most(CHOICES_MAX - 1)),
             Ignore,
             "Types that are taken, in this order, while there is no room for the first.",
         ),
         row(
             "subnets",
-            strings(),
+            Shape::List(subnets().at_most(CHOICES_MAX)),
             Ignore,
             "Where instances are made from now on; of a zone's, the first with room.",
         ),
-        row("securityGroups", strings(), Live, "Ids of security groups."),
+        row(
+            "securityGroups",
+            security_groups(),
+            Live,
+            "Ids of security groups.",
+        ),
         row("keyName", text(), Replace, "The key pair for ssh."),
         row(
             "iamInstanceProfile",
-            text(),
+            profile(),
             Replace,
             "The role of the instance: the name or the ARN of an instance profile.",
         ),
@@ -294,11 +422,18 @@ fn launch_rows() -> Vec<Row> {
         ),
         row(
             "spotMaxPrice",
-            text(),
+            Shape::text(price),
             Ignore,
             "The most to pay for an hour of spot capacity; the on-demand price unless written.",
         ),
     ]
+}
+
+/// The name of an instance profile, or its ARN: the ARN of a role is another thing.
+fn profile() -> Shape {
+    let pattern = "^([^:/]+|arn:.+:instance-profile/.+)$";
+    let what = "the name or the ARN of an instance profile,";
+    Shape::text(Form::of(pattern, what, "web"))
 }
 
 fn machine_rows() -> Vec<Row> {

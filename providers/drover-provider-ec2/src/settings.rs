@@ -1,9 +1,9 @@
 //! The settings of a Provider document, decoded.
 
 use drover_model::Value;
-use drover_provider::ProviderError;
+use drover_provider::{ObjectSchema, ProviderError};
 
-use crate::properties::{checked, flag, invalid, text, texts};
+use crate::properties::{flag, invalid, text, texts};
 
 /// What a Provider document says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,13 +51,21 @@ pub(crate) fn region(name: &str) -> Result<String, ProviderError> {
     Ok(name.to_owned())
 }
 
+/// Returns the first mistake that a schema finds in settings, which hold no secrets.
+pub(crate) fn written(schema: &ObjectSchema, value: &Value) -> Result<(), ProviderError> {
+    match schema.check(value).first() {
+        None => Ok(()),
+        Some(mistake) => Err(invalid(mistake.to_string())),
+    }
+}
+
 /// Decodes settings.
 ///
 /// # Errors
 ///
 /// `InvalidSpec`: the first mistake.
 pub(crate) fn decode(value: &Value) -> Result<Settings, ProviderError> {
-    checked(&crate::schema::settings(), value)?;
+    written(&crate::schema::settings(), value)?;
     let region = region(&text(value, "region").unwrap_or_default())?;
     let address = text(value, "address");
     let address = match address.as_deref() {

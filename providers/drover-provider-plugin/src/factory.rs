@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use drover_model::{ErrorClass, FieldClass, FleetName, ProviderName, ProviderType, Value};
 use drover_provider::{
-    Clock, Described, Field, InitUse, Manifest, ObjectSchema, Others, Provider, ProviderError,
-    ProviderFactory, Shape, parse_duration,
+    Clock, Described, Field, Form, InitUse, Manifest, ObjectSchema, Others, Pattern, Provider,
+    ProviderError, ProviderFactory, Shape, parse_duration,
 };
 
 use crate::call::{Caller, Place};
@@ -282,11 +282,21 @@ fn usage(settings: &Value) -> Usage {
     }
 }
 
+/// As [`PluginName`] reads it.
+fn plugin_name() -> Form {
+    let what = "a plugin's name, with `/` and a subtype where it has several,";
+    let pattern = "^[^/\u{0}-\u{1f}\u{7f}-\u{9f}]+(/[^\u{0}-\u{1f}\u{7f}-\u{9f}]+)?$";
+    Form {
+        not: Pattern::parse(r"^\.\.?(/|$)").ok(),
+        ..Form::of(pattern, what, "ec2/asg")
+    }
+}
+
 fn settings_schema() -> ObjectSchema {
     let table = [
         (
             "plugin",
-            Shape::String,
+            Shape::text(plugin_name()),
             true,
             "Which plugin: the name of its socket, and `/` and a subtype where it has several.",
         ),

@@ -68,6 +68,10 @@ impl ProcessProvider {
         if is_user_data(&slot.init) {
             return Err(invalid("user data: a process has no cloud-init"));
         }
+        // Before secrets are filled in: so a message shows what was written.
+        if let Some(mistake) = self.manifest.properties.check(&request.properties).first() {
+            return Err(invalid(mistake.to_string()));
+        }
         let address = site.address.as_str();
         let members = &site.members;
         let finished = finish(
@@ -78,7 +82,7 @@ impl ProcessProvider {
             &request.secrets,
         );
         let Prepared { slot, properties } = finished.map_err(|error| invalid(error.to_string()))?;
-        if let Some(mistake) = self.manifest.properties.check(&properties).first() {
+        if let Some(mistake) = self.manifest.properties.check_finished(&properties).first() {
             return Err(invalid(format!("{}: {}", mistake.path, mistake.message)));
         }
         let data = folder.data();

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use drover_model::{ErrorClass, FieldClass, ProviderName, ProviderType, Value};
 use drover_provider::{
-    Clock, Field, InitUse, Manifest, ObjectSchema, Provider, ProviderError, ProviderFactory, Shape,
+    Clock, Field, Form, InitUse, ListShape, Manifest, ObjectSchema, Provider, ProviderError,
+    ProviderFactory, Shape,
 };
 
 use crate::folder::Root;
@@ -104,11 +105,10 @@ fn field(shape: Shape, required: bool, class: FieldClass, doc: &str) -> Field {
 
 fn properties_schema() -> ObjectSchema {
     let restart = FieldClass::Restart;
-    let command = Shape::List {
-        of: Box::new(Shape::String),
-        min: 1,
-    };
-    let env = Shape::Map(Box::new(Shape::String));
+    let text = || Shape::text(Form::of_processes());
+    let command = ListShape::of(text()).first(Shape::text(Form::program()));
+    let command = Shape::List(command.at_least(1));
+    let env = Shape::keyed(Form::variable(), text());
     let fields = [
         (
             "command",
@@ -131,7 +131,7 @@ fn properties_schema() -> ObjectSchema {
         (
             "workingDir",
             field(
-                Shape::String,
+                text(),
                 false,
                 restart,
                 "Where the program starts; relative to the instance's data folder, which it is unless written.",

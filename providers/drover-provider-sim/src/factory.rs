@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use drover_model::{ErrorClass, FieldClass, ProviderName, ProviderType, Value};
 use drover_provider::{
-    Clock, Field, InitUse, Manifest, ObjectSchema, Provider, ProviderError, ProviderFactory, Shape,
-    parse_duration,
+    Clock, Field, InitUse, ListShape, Manifest, ObjectSchema, Provider, ProviderError,
+    ProviderFactory, Shape, parse_duration,
 };
 
 use crate::{Fault, FaultKind, Op, SimProvider, SimSettings, SimWorld};
@@ -213,10 +213,7 @@ pub fn properties_schema() -> ObjectSchema {
 fn settings_schema() -> ObjectSchema {
     let up_to = |max: i64| Shape::Integer { min: 0, max };
     let many = i64::from(u32::MAX);
-    let images = Shape::List {
-        of: Box::new(Shape::String),
-        min: 0,
-    };
+    let images = Shape::List(ListShape::of(Shape::String));
     let batch = Shape::Integer { min: 1, max: 1_000 };
     let table = [
         (

@@ -228,19 +228,20 @@ pub fn prepare(template: &Template, facts: &Facts) -> Result<Prepared, PrepareEr
 pub fn asks_for_address(slot: &Slot, properties: &Value) -> bool {
     let texts = slot.init.iter();
     let mut texts = texts.chain(slot.env.values()).chain(slot.tags.values());
-    texts.any(|text| asks(text)) || value_asks(properties)
+    texts.any(|text| needs_address(text)) || value_asks(properties)
 }
 
 fn value_asks(value: &Value) -> bool {
     match value {
-        Value::String(text) => asks(text),
+        Value::String(text) => needs_address(text),
         Value::List(list) => list.iter().any(value_asks),
         Value::Map(map) => map.values().any(value_asks),
         Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) => false,
     }
 }
 
-fn asks(text: &str) -> bool {
+/// Returns whether a text has a substitution that needs an address: an instance's own, or those of its group's members.
+pub fn needs_address(text: &str) -> bool {
     ["${instance.address}", "${members}"].iter().any(|name| {
         let mut places = text.match_indices(name);
         // An escaped one is no substitution.

@@ -32,7 +32,8 @@ mod user_data;
 pub use fingerprint::fingerprint;
 pub use flavor::{
     Facts, PrepareError, Prepared, SubstitutionError, asks_for_address, escaped, escaped_value,
-    finish, prepare, substitute, substitute_map, substitute_value, unknown_substitutions,
+    finish, needs_address, prepare, substitute, substitute_map, substitute_value,
+    unknown_substitutions,
 };
 pub use flavors::{
     Allocation, ClusterHealth, ClusterJoin, ClusterMember, ClusterReport, ClusterView, FlavorCall,
@@ -41,7 +42,10 @@ pub use flavors::{
 };
 pub use forwarding::{Forward, Forwarding, Refusing};
 pub use offers::OptionalMethod;
-pub use schema::{Field, Mistake, ObjectSchema, Others, Rules, SchemaError, Shape, parse_duration};
+pub use schema::{
+    AddressRule, Demand, Field, Form, GroupRule, GroupRules, ListShape, MemberRule, Mistake,
+    ObjectSchema, Others, Pattern, Rules, SchemaError, Shape, Unique, When, parse_duration,
+};
 pub use secrets::{NoSecrets, SecretError, SecretSource, SecretText, Secrets, references};
 pub use user_data::{USER_DATA_MAX, interpreter, is_shell, is_user_data, user_data};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use drover_model::{FieldClass, SecretRef, Value};
+use drover_model::{FieldClass, Value};
 
 /// The fields of an object.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -46,6 +46,8 @@ pub struct Field {
 pub enum Shape {
     /// A text.
     String,
+    /// A text of a form.
+    Text(Box<Form>),
     /// One of these words.
     Word(Vec<String>),
     /// Digits, as text.
@@ -61,19 +63,101 @@ pub enum Shape {
     },
     /// True or false.
     Boolean,
-    /// A list of one shape, with at least so many entries.
-    List {
-        /// What each entry is.
-        of: Box<Shape>,
-        /// The fewest entries.
-        min: usize,
-    },
+    /// A list of one shape.
+    List(ListShape),
     /// A map with any keys and values of one shape.
     Map(Box<Shape>),
+    /// A map with keys of a form and values of one shape.
+    Keyed {
+        /// What its keys are.
+        keys: Box<Form>,
+        /// What each value is.
+        of: Box<Shape>,
+    },
     /// An object with fixed fields.
     Object(ObjectSchema),
     /// Anything.
     Any,
+}
+
+/// What a list holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListShape {
+    /// What each entry is.
+    pub of: Box<Shape>,
+    /// What the first entry is. None: as the others.
+    pub first: Option<Box<Shape>>,
+    /// The fewest entries.
+    pub min: usize,
+    /// The most entries. None: any number.
+    pub max: Option<usize>,
+    /// What no two entries share. None: they may be alike.
+    pub unique: Option<Unique>,
+}
+
+/// What no two entries of a list share.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Unique {
+    /// They are not equal.
+    Whole,
+    /// They do not have all of these fields alike. Each has the value that stands for it where it is left out.
+    By(BTreeMap<String, Value>),
+}
+
+impl ListShape {
+    /// Returns lists of any number of entries of one shape.
+    pub fn of(shape: Shape) -> Self {
+        Self {
+            of: Box::new(shape),
+            first: None,
+            min: 0,
+            max: None,
+            unique: None,
+        }
+    }
+
+    /// Adds the fewest entries.
+    #[must_use]
+    pub fn at_least(mut self, min: usize) -> Self {
+        self.min = min;
+        self
+    }
+
+    /// Adds the most entries.
+    #[must_use]
+    pub fn at_most(mut self, max: usize) -> Self {
+        self.max = Some(max);
+        self
+    }
+
+    /// Adds what the first entry is.
+    #[must_use]
+    pub fn first(mut self, shape: Shape) -> Self {
+        self.first = Some(Box::new(shape));
+        self
+    }
+
+    /// Adds what no two entries share.
+    #[must_use]
+    pub fn unique(mut self, unique: Unique) -> Self {
+        self.unique = Some(unique);
+        self
+    }
+}
+
+impl Shape {
+    /// Returns the shape of texts of a form.
+    pub fn text(form: Form) -> Self {
+        Self::Text(Box::new(form))
+    }
+
+    /// Returns the shape of maps with keys of a form.
+    pub fn keyed(keys: Form, of: Self) -> Self {
+        Self::Keyed {
+            keys: Box::new(keys),
+            of: Box::new(of),
+        }
+    }
 }
 
 /// One mistake in a value.
@@ -83,7 +167,7 @@ pub struct Mistake {
     pub path: String,
     /// What is wrong.
     pub message: String,
-    /// A name that was probably meant.
+    /// What was probably meant.
     pub suggestion: Option<String>,
 }
 
@@ -103,47 +187,6 @@ impl ObjectSchema {
             .iter()
             .map(|(name, field)| (name.clone(), field.class))
             .collect()
-    }
-
-    /// Returns every mistake in `value`.
-    pub fn check(&self, value: &Value) -> Vec<Mistake> {
-        let mut mistakes = Vec::new();
-        self.check_at("", value, &mut mistakes);
-        mistakes
-    }
-
-    fn check_at(&self, path: &str, value: &Value, mistakes: &mut Vec<Mistake>) {
-        let Some(map) = value.as_map() else {
-            mistakes.push(mistake(
-                path,
-                format!("expected a map, found {}", value.kind()),
-            ));
-            return;
-        };
-        for (name, field) in &self.fields {
-            match map.get(name) {
-                Some(value) => field.shape.check_at(&join(path, name), value, mistakes),
-                None if field.required => {
-                    mistakes.push(mistake(path, format!("`{name}` is missing")));
-                }
-                None => {}
-            }
-        }
-        let refused = self.others == Others::Refused;
-        let unknown = map.keys().filter(|name| !self.fields.contains_key(*name));
-        for name in unknown.filter(|_| refused) {
-            let suggestion = closest(name, self.fields.keys());
-            let message = format!("unknown field `{name}`");
-            mistakes.push(Mistake {
-                path: join(path, name),
-                message,
-                suggestion,
-            });
-        }
-        for (field, message) in self.rules.broken(map) {
-            let path = field.map_or_else(|| path.to_owned(), |field| join(path, field));
-            mistakes.push(mistake(&path, message));
-        }
     }
 
     /// Returns the JSON Schema (draft 7) of the object.
@@ -175,59 +218,6 @@ impl ObjectSchema {
 }
 
 impl Shape {
-    fn check_at(&self, path: &str, value: &Value, mistakes: &mut Vec<Mistake>) {
-        match (SecretRef::of_value(value), self) {
-            (None, _) => {}
-            (Some(Ok(_)), Self::String | Self::Any) => return,
-            (Some(Ok(_)), _) => {
-                let message = "expected no secret: only texts may come from one".to_owned();
-                return mistakes.push(mistake(path, message));
-            }
-            (Some(Err(why)), _) => return mistakes.push(mistake(path, why)),
-        }
-        let mut expected = |what: &str| {
-            mistakes.push(mistake(
-                path,
-                format!("expected {what}, found {}", value.kind()),
-            ));
-        };
-        match (self, value) {
-            (Self::String, Value::String(_)) | (Self::Boolean, Value::Bool(_)) | (Self::Any, _) => {
-            }
-            (Self::String, _) => expected("a string"),
-            (Self::Boolean, _) => expected("a boolean"),
-            (Self::Word(words), Value::String(word)) if words.contains(word) => {}
-            (Self::Word(words), Value::String(word)) => mistakes.push(Mistake {
-                path: path.to_owned(),
-                message: format!("expected one of {}, found {word}", words.join(", ")),
-                suggestion: closest(word, words.iter()),
-            }),
-            (Self::Word(words), _) => expected(&format!("one of {}", words.join(", "))),
-            (Self::Digits, Value::String(text)) if is_digits(text) => {}
-            (Self::Digits, _) => expected("digits, as text"),
-            (Self::Duration, Value::String(text)) if is_duration(text) => {}
-            (Self::Duration, _) => expected("a duration such as 90s"),
-            (Self::Integer { min, max }, Value::Int(number)) if (min..=max).contains(&number) => {}
-            (Self::Integer { min, max }, _) => expected(&format!("an integer from {min} to {max}")),
-            (Self::List { of, min }, Value::List(list)) => {
-                if list.len() < *min {
-                    mistakes.push(mistake(path, format!("expected at least {min} entries")));
-                }
-                for (position, item) in list.iter().enumerate() {
-                    of.check_at(&format!("{path}[{position}]"), item, mistakes);
-                }
-            }
-            (Self::List { .. }, _) => expected("a list"),
-            (Self::Map(of), Value::Map(map)) => {
-                for (key, item) in map {
-                    of.check_at(&join(path, key), item, mistakes);
-                }
-            }
-            (Self::Map(_), _) => expected("a map"),
-            (Self::Object(schema), _) => schema.check_at(path, value, mistakes),
-        }
-    }
-
     fn to_json_schema(&self) -> Value {
         let typed = |name: &str| BTreeMap::from([("type".to_owned(), Value::from(name))]);
         Value::Map(match self {
@@ -255,14 +245,17 @@ impl Shape {
                 schema.insert("maximum".to_owned(), Value::Int(*max));
                 schema
             }
-            Self::List { of, min } => {
-                let mut schema = typed("array");
-                schema.insert("items".to_owned(), of.to_json_schema());
-                schema.insert("minItems".to_owned(), Value::Int(*min as i64));
-                schema
-            }
+            Self::Text(form) => form.to_json_schema(),
+            Self::List(list) => list.to_json_schema(),
             Self::Map(of) => {
                 let mut schema = typed("object");
+                schema.insert("additionalProperties".to_owned(), of.to_json_schema());
+                schema
+            }
+            Self::Keyed { keys, of } => {
+                let mut schema = typed("object");
+                let keys = Value::Map(keys.to_json_schema());
+                schema.insert("propertyNames".to_owned(), keys);
                 schema.insert("additionalProperties".to_owned(), of.to_json_schema());
                 schema
             }
@@ -271,6 +264,35 @@ impl Shape {
         })
     }
 }
+
+impl ListShape {
+    fn to_json_schema(&self) -> BTreeMap<String, Value> {
+        let mut schema = BTreeMap::from([("type".to_owned(), Value::from("array"))]);
+        let mut add = |name: &str, value: Value| {
+            schema.insert(name.to_owned(), value);
+        };
+        match &self.first {
+            None => add("items", self.of.to_json_schema()),
+            Some(first) => {
+                add("items", Value::List(vec![first.to_json_schema()]));
+                add("additionalItems", self.of.to_json_schema());
+            }
+        }
+        add("minItems", Value::Int(self.min as i64));
+        if let Some(max) = self.max {
+            add("maxItems", Value::Int(max as i64));
+        }
+        match &self.unique {
+            None => {}
+            Some(Unique::Whole) => add("uniqueItems", Value::Bool(true)),
+            Some(Unique::By(by)) => add(UNIQUE_BY, Value::Map(by.clone())),
+        }
+        schema
+    }
+}
+
+/// The keyword of the fields by which entries of a list differ.
+const UNIQUE_BY: &str = "x-drover-uniqueBy";
 
 /// The form of digits as text, as a regular expression for JSON Schema.
 const DIGITS_PATTERN: &str = "^[0-9]+$";
@@ -304,14 +326,6 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     total
 }
 
-fn mistake(path: &str, message: String) -> Mistake {
-    Mistake {
-        path: path.to_owned(),
-        message,
-        suggestion: None,
-    }
-}
-
 fn join(path: &str, name: &str) -> String {
     if path.is_empty() {
         name.to_owned()
@@ -320,18 +334,17 @@ fn join(path: &str, name: &str) -> String {
     }
 }
 
-/// Returns the known name that is most like `name`, if one is like it at all.
-fn closest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Option<String> {
-    let scored = known.map(|known| (strsim::damerau_levenshtein(name, known), known));
-    let (distance, best) = scored.min()?;
-    (distance <= 2.max(name.len() / 3)).then(|| best.clone())
-}
-
+mod check;
+mod form;
+mod group;
 mod parse;
 mod rules;
+mod suggest;
 
+pub use form::{Form, Pattern};
+pub use group::{AddressRule, GroupRule, GroupRules, MemberRule};
 pub use parse::SchemaError;
-pub use rules::Rules;
+pub use rules::{Demand, Rules, When};
 
 #[cfg(test)]
 mod tests;

@@ -132,7 +132,7 @@ fn a_mount_has_one_source_and_a_volume_is_the_groups_own() {
     assert!(both.contains("exactly one of"), "{both}");
     assert!(with(&[target]).unwrap_err().contains("exactly one of"));
     let relative = with(&[("target", "m".into()), volume]).unwrap_err();
-    assert!(relative.contains("no absolute path"), "{relative}");
+    assert!(relative.contains("an absolute path"), "{relative}");
 }
 
 #[test]
@@ -150,5 +150,5 @@ fn a_network_is_written_once() {
         grants: &grants,
     };
     let error = reading.spec(&request, None).unwrap_err();
-    assert_eq!(error.message, "networks: a is there twice");
+    assert_eq!(error.message, "networks[1]: it is there twice");
 }

@@ -3,13 +3,21 @@
 use std::collections::BTreeMap;
 
 use drover_model::{FieldClass, Value};
-use drover_provider::{ObjectSchema, ProviderError, Shape, parse_duration};
+use drover_provider::{
+    AddressRule, Form, GroupRule, GroupRules, MemberRule, ObjectSchema, ProviderError, Rules,
+    Shape, parse_duration,
+};
 
 use crate::properties::{
     LaunchTemplate, checked, flag, invalid, launch_template, number, text, texts,
 };
 use crate::schema::{self, list, object, row, up_to, words, yes_no};
 use crate::settings::{self, Account};
+use crate::tags;
+
+/// What a target group is called by.
+const TARGET_GROUP: &str =
+    "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/0123456789abcdef";
 
 /// The largest group: far above what an account may have.
 const SIZE_MAX: i64 = 100_000;
@@ -49,7 +57,7 @@ pub(super) fn settings() -> ObjectSchema {
         vec![
             row(
                 "region",
-                Shape::String,
+                schema::region(),
                 Ignore,
                 "The region, such as eu-central-1.",
             ),
@@ -66,7 +74,7 @@ pub(super) fn settings() -> ObjectSchema {
 
 /// Decodes settings.
 pub(super) fn account(value: &Value) -> Result<Account, ProviderError> {
-    checked(&settings(), value)?;
+    settings::written(&settings(), value)?;
     Ok(Account {
         region: settings::region(&text(value, "region").unwrap_or_default())?,
         profile: text(value, "profile"),
@@ -86,7 +94,7 @@ fn refresh() -> ObjectSchema {
             ),
             row(
                 "instanceWarmup",
-                Shape::Duration,
+                whole_seconds(),
                 Ignore,
                 "How long a new machine is waited for after it is in service.",
             ),
@@ -105,6 +113,10 @@ fn refresh() -> ObjectSchema {
 pub(super) fn schema() -> ObjectSchema {
     use FieldClass::{Ignore, Live};
     let size = || up_to(0, SIZE_MAX);
+    let what = "a tag's key, of 1 to 128 characters and none of drover's or Amazon's own, which begin with `drover.` and `aws:`";
+    let keys = Form::but(r"^(drover\.|aws:)", what).within(1, Some(tags::KEY_MAX));
+    let values = Form::default().within(0, Some(tags::VALUE_MAX));
+    let target_group = Form::of("^arn:", "a target group's ARN", TARGET_GROUP);
     let mut rows = vec![
         row("minSize", size(), Live, "The least number of machines."),
         row("maxSize", size(), Live, "The greatest."),
@@ -122,13 +134,13 @@ pub(super) fn schema() -> ObjectSchema {
         ),
         row(
             "subnets",
-            list(Shape::String),
+            Shape::List(schema::subnets()),
             Live,
             "Where machines are made.",
         ),
         row(
             "targetGroups",
-            list(Shape::String),
+            list(Shape::text(target_group)),
             Live,
             "ARNs of the load balancers' target groups that machines are registered with.",
         ),
@@ -142,13 +154,13 @@ pub(super) fn schema() -> ObjectSchema {
         ),
         row(
             "gracePeriod",
-            Shape::Duration,
+            whole_seconds(),
             Live,
             "How long a new machine's health is not asked for.",
         ),
         row(
             "tags",
-            Shape::Map(Box::new(Shape::String)),
+            Shape::keyed(keys, Shape::text(values)),
             Live,
             "Tags for the machines; they have them from their launch on.",
         ),
@@ -159,7 +171,30 @@ pub(super) fn schema() -> ObjectSchema {
             "How an instance refresh is done that a change starts.",
         ),
     ]);
-    object(rows, &["minSize", "maxSize", "launchTemplate", "subnets"])
+    ObjectSchema {
+        rules: Rules::default()
+            .at_most("minSize", &["desiredCapacity", "maxSize"])
+            .at_most("desiredCapacity", &["maxSize"])
+            .of_group(GroupRules {
+                // The launch template has it.
+                init: GroupRule::Refused,
+                // The subnets decide.
+                zones: GroupRule::Refused,
+                members: MemberRule::Refused,
+                address: AddressRule::Unknown,
+            }),
+        ..object(rows, &["minSize", "maxSize", "launchTemplate", "subnets"])
+    }
+}
+
+/// Durations of whole seconds, which is all that Amazon takes.
+fn whole_seconds() -> Shape {
+    let what = "a duration of whole seconds";
+    Shape::text(Form::of(
+        "^([0-9]{1,8}(s|m|h)|[0-9]{1,8}000ms)+$",
+        what,
+        "90s",
+    ))
 }
 
 /// Decodes properties.
@@ -175,23 +210,11 @@ pub(super) fn decode(value: &Value) -> Result<Properties, ProviderError> {
         size("maxSize").unwrap_or_default(),
     );
     let desired = size("desiredCapacity");
-    if min > max {
-        return Err(invalid("`minSize` is more than `maxSize`"));
-    }
-    if desired.is_some_and(|desired| desired < min || desired > max) {
-        return Err(invalid(
-            "`desiredCapacity` is not between `minSize` and `maxSize`",
-        ));
-    }
     let tags = value.get("tags").and_then(Value::as_map);
-    let mut machine_tags = BTreeMap::new();
-    for (key, tag) in tags.into_iter().flatten() {
-        if key.starts_with(crate::tags::PREFIX) || key.starts_with("aws:") {
-            let error = crate::tags::TagError::Taken { key: key.clone() };
-            return Err(invalid(error.to_string()));
-        }
-        machine_tags.insert(key.clone(), tag.as_str().unwrap_or_default().to_owned());
-    }
+    let tags = tags.into_iter().flatten().map(|(key, tag)| {
+        let tag = tag.as_str().unwrap_or_default();
+        (key.clone(), tag.to_owned())
+    });
     let template = value.get("launchTemplate").unwrap_or(&Value::Null);
     let none = Value::empty_map();
     let refresh = value.get("refresh").unwrap_or(&none);
@@ -204,7 +227,7 @@ pub(super) fn decode(value: &Value) -> Result<Properties, ProviderError> {
         target_groups: texts(value, "targetGroups"),
         health_check_type: text(value, "healthCheckType"),
         grace_seconds: seconds(value, "gracePeriod")?,
-        tags: machine_tags,
+        tags: tags.collect(),
         refresh: Refresh {
             min_healthy: number(refresh, "minHealthyPercentage"),
             warmup_seconds: seconds(refresh, "instanceWarmup")?,

@@ -47,11 +47,14 @@ fn types_are_in_the_order_of_preference() {
 
 #[test]
 fn mistakes_say_where_they_are() {
-    let many = Value::List(vec!["t".into(); CHOICES_MAX]);
+    let many = Value::List(vec!["t3.micro".into(); CHOICES_MAX]);
     let template = |entries: &[(&str, Value)]| map(&[("launchTemplate", map(entries))]);
     let cases = [
-        (map(&[("instanceType", "t".into())]), "`imageId` and"),
-        (map(&[("imageId", "a".into())]), "and `instanceType`, or"),
+        (map(&[("instanceType", "t3.micro".into())]), "`imageId` and"),
+        (
+            map(&[("imageId", "ami-1".into())]),
+            "and `instanceType`, or",
+        ),
         (map(&[("imgeId", "a".into())]), "unknown field `imgeId`"),
         (
             template(&[("version", "1".into())]),
@@ -72,7 +75,99 @@ fn mistakes_say_where_they_are() {
         assert!(error.message.contains(words), "{error}, not {words}");
     }
     let error = with(&[("fallbackTypes", many)]).unwrap_err();
-    assert!(error.message.contains("more than 20"), "{error}");
+    assert!(
+        error.message.contains("at most 19 entries, found 20"),
+        "{error}"
+    );
+}
+
+/// What the program refuses is found by `drover validate` without it, in the published schema alone, and what it takes is
+/// not: the two cannot disagree.
+#[test]
+fn what_is_refused_is_found_without_the_program() {
+    let published = include_str!("../../schema/ec2.json");
+    let published: serde_json::Value = serde_json::from_str(published).unwrap();
+    let published = drover_provider_plugin::from_json(&published["properties"]);
+    let published = ObjectSchema::from_json_schema(&published).unwrap();
+    let list = |entries: &[&str]| Value::List(entries.iter().map(|one| (*one).into()).collect());
+    let volume = |more: &[(&str, Value)]| {
+        let mut volume = vec![("device", "/dev/xvda".into())];
+        volume.extend(more.iter().cloned());
+        Value::List(vec![map(&volume)])
+    };
+    let spot = ("market", Value::from("spot"));
+    let good = [
+        vec![spot.clone(), ("onShutdown", "terminate".into())],
+        vec![spot.clone(), ("spotMaxPrice", ".05".into())],
+        vec![("onShutdown", "stop".into()), ("market", "onDemand".into())],
+        vec![("imageId", "resolve:ssm:/images/web".into())],
+        vec![("instanceType", "u-6tb1.112xlarge".into())],
+        vec![(
+            "iamInstanceProfile",
+            "arn:aws:iam::1:instance-profile/a/b".into(),
+        )],
+        vec![("volumes", volume(&[("iops", Value::Int(3_000))]))],
+        vec![(
+            "volumes",
+            volume(&[("type", "io2".into()), ("iops", Value::Int(100))]),
+        )],
+        vec![(
+            "volumes",
+            volume(&[("kmsKeyId", "k".into()), ("encrypted", Value::Bool(true))]),
+        )],
+        vec![("keyName", "${group.name}".into())],
+    ];
+    let bad = [
+        vec![spot.clone(), ("onShutdown", "stop".into())],
+        vec![spot.clone(), ("tenancy", "host".into())],
+        vec![("spotMaxPrice", "0.05".into())],
+        vec![
+            ("market", "onDemand".into()),
+            ("spotMaxPrice", "0.05".into()),
+        ],
+        vec![spot, ("spotMaxPrice", "5 cents".into())],
+        vec![("imageId", "image".into())],
+        vec![("instanceType", "T3.Micro".into())],
+        vec![("subnets", list(&["sg-1"]))],
+        vec![("subnets", list(&[]))],
+        vec![("subnets", list(&["subnet-a"; CHOICES_MAX + 1]))],
+        vec![("securityGroups", list(&["web"]))],
+        vec![("iamInstanceProfile", "arn:aws:iam::1:role/a".into())],
+        vec![(
+            "volumes",
+            volume(&[("type", "gp2".into()), ("iops", Value::Int(100))]),
+        )],
+        vec![("volumes", volume(&[("type", "io1".into())]))],
+        vec![(
+            "volumes",
+            volume(&[("type", "io2".into()), ("throughput", Value::Int(125))]),
+        )],
+        vec![(
+            "volumes",
+            volume(&[("kmsKeyId", "k".into()), ("encrypted", Value::Bool(false))]),
+        )],
+        vec![(
+            "volumes",
+            Value::List(vec![map(&[("device", "/dev/xvda".into())]); 2]),
+        )],
+        vec![(
+            "volumes",
+            Value::List(vec![map(&[("device", "first disk".into())])]),
+        )],
+    ];
+    for (written, wrong) in [(&good[..], false), (&bad[..], true)] {
+        for more in written {
+            let mut all = vec![
+                ("imageId", "ami-1".into()),
+                ("instanceType", "t3.micro".into()),
+            ];
+            all.extend(more.iter().cloned());
+            let all = map(&all);
+            assert_eq!(decode(&all).is_err(), wrong, "{more:?}");
+            let found = published.check(&all);
+            assert_eq!(!found.is_empty(), wrong, "{more:?}: {found:?}");
+        }
+    }
 }
 
 #[test]

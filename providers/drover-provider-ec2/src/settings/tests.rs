@@ -22,7 +22,7 @@ fn mistakes_are_refused() {
         (map(&[]), "`region` is missing"),
         (
             map(&[("region", "evil.example.com/".into())]),
-            "no region's name",
+            "expected a region's name such as eu-central-1, found \"evil.example.com/\"",
         ),
         (map(&[eu.clone(), ("address", "privat".into())]), "address"),
         (

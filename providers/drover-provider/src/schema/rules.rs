@@ -4,8 +4,17 @@ use std::collections::BTreeMap;
 
 use drover_model::Value;
 
+use super::check::shown;
+use super::{GroupRules, parse_duration};
+
+/// The keyword of the fields that are no more than others.
+pub(super) const AT_MOST: &str = "x-drover-atMost";
+
+/// The keyword of what instances ask of their group.
+pub(super) const GROUP: &str = "x-drover-group";
+
 /// Which fields go together.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rules {
     /// At least one of these sets is there, whole. Empty: no rule.
     pub any_of: Vec<Vec<String>>,
@@ -13,6 +22,36 @@ pub struct Rules {
     pub one_of: Vec<Vec<String>>,
     /// Where a field is there, so are these.
     pub requires: BTreeMap<String, Vec<String>>,
+    /// A number or a duration is no more than each of these, where they are there.
+    pub at_most: BTreeMap<String, Vec<String>>,
+    /// What the values of some ask of others.
+    pub when: Vec<When>,
+    /// What instances ask of their group; of the outermost object only.
+    pub group: GroupRules,
+}
+
+/// What the values of some fields ask of others.
+#[derive(Debug, Clone, PartialEq)]
+pub struct When {
+    /// These are there, and each is one of its values; of none: whatever it is.
+    pub given: BTreeMap<String, Vec<Value>>,
+    /// What is asked then.
+    pub then: BTreeMap<String, Demand>,
+    /// Why, for messages. Empty: they say what is asked.
+    pub why: String,
+}
+
+/// What is asked of a field.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Demand {
+    /// That it is there.
+    There,
+    /// That it is not there.
+    NotThere,
+    /// That it is one of these, where it is there.
+    OneOf(Vec<Value>),
+    /// That it is there, and one of these.
+    ThereAsOneOf(Vec<Value>),
 }
 
 impl Rules {
@@ -40,15 +79,50 @@ impl Rules {
         self
     }
 
+    /// Adds that `field` is no more than `others`.
+    #[must_use]
+    pub fn at_most(mut self, field: &str, others: &[&str]) -> Self {
+        let others = others.iter().map(|name| (*name).to_owned());
+        self.at_most.insert(field.to_owned(), others.collect());
+        self
+    }
+
+    /// Adds what is asked of `field` where `given` is one of `values`; of none: where it is there.
+    #[must_use]
+    pub fn when(mut self, given: (&str, &[&str]), field: &str, asked: Demand, why: &str) -> Self {
+        let (name, values) = given;
+        let values = values.iter().map(|value| Value::from(*value));
+        self.when.push(When {
+            given: BTreeMap::from([(name.to_owned(), values.collect())]),
+            then: BTreeMap::from([(field.to_owned(), asked)]),
+            why: why.to_owned(),
+        });
+        self
+    }
+
+    /// Adds what instances ask of their group.
+    #[must_use]
+    pub fn of_group(mut self, group: GroupRules) -> Self {
+        self.group = group;
+        self
+    }
+
     /// Returns every name that the rules have.
     pub(super) fn names(&self) -> impl Iterator<Item = &String> {
         let sets = self.any_of.iter().chain(&self.one_of).flatten();
-        sets.chain(self.requires.keys())
-            .chain(self.requires.values().flatten())
+        let others = [&self.requires, &self.at_most].into_iter();
+        let others = others.flat_map(|map| map.keys().chain(map.values().flatten()));
+        let when = self.when.iter();
+        let when = when.flat_map(|when| when.given.keys().chain(when.then.keys()));
+        sets.chain(others).chain(when).chain(self.group.names())
     }
 
-    /// Returns what is wrong with the fields of a map, and where below it.
-    pub(super) fn broken(&self, map: &BTreeMap<String, Value>) -> Vec<(Option<&str>, String)> {
+    /// Returns what is wrong with the fields of a map, and where below it. `show` is whether texts may be shown.
+    pub(super) fn broken(
+        &self,
+        map: &BTreeMap<String, Value>,
+        show: bool,
+    ) -> Vec<(Option<&str>, String)> {
         let whole = |set: &&Vec<String>| set.iter().all(|name| map.contains_key(name));
         let mut broken = Vec::new();
         if !self.any_of.is_empty() && !self.any_of.iter().any(|set| whole(&set)) {
@@ -76,6 +150,33 @@ impl Rules {
                 broken.push((Some(field.as_str()), why));
             }
         }
+        broken.extend(self.too_much(map));
+        broken.extend(self.when.iter().filter_map(|when| when.broken(map, show)));
+        broken
+    }
+
+    /// Returns which numbers and durations are more than others.
+    fn too_much(&self, map: &BTreeMap<String, Value>) -> Vec<(Option<&str>, String)> {
+        let mut broken = Vec::new();
+        for (field, others) in &self.at_most {
+            for other in others {
+                let (Some(value), Some(most)) = (map.get(field), map.get(other)) else {
+                    continue;
+                };
+                // What is no number, or of another kind than the other, has a mistake of its own.
+                let Some((mine, most_of_all)) = amount(value).zip(amount(most)) else {
+                    continue;
+                };
+                if mine.0 == most_of_all.0 && mine.1 > most_of_all.1 {
+                    let message = format!(
+                        "expected no more than `{other}`, which is {}, found {}",
+                        bare(most),
+                        bare(value)
+                    );
+                    broken.push((Some(field.as_str()), message));
+                }
+            }
+        }
         broken
     }
 
@@ -99,7 +200,138 @@ impl Rules {
             let requires = requires.map(|(field, others)| (field.clone(), list(others)));
             schema.insert("dependencies".to_owned(), requires.collect());
         }
+        if !self.at_most.is_empty() {
+            let at_most = self.at_most.iter();
+            let at_most = at_most.map(|(field, others)| (field.clone(), list(others)));
+            schema.insert(AT_MOST.to_owned(), at_most.collect());
+        }
+        if !self.when.is_empty() {
+            let when = self.when.iter().map(When::to_json_schema);
+            schema.insert("allOf".to_owned(), Value::List(when.collect()));
+        }
+        if self.group != GroupRules::default() {
+            schema.insert(GROUP.to_owned(), self.group.to_json_schema());
+        }
     }
+}
+
+impl When {
+    fn broken(&self, map: &BTreeMap<String, Value>, show: bool) -> Option<(Option<&str>, String)> {
+        let is_given = |(name, values): (&String, &Vec<Value>)| {
+            let value = map.get(name);
+            value.is_some_and(|value| values.is_empty() || values.contains(value))
+        };
+        if !self.given.iter().all(is_given) {
+            return None;
+        }
+        let is_kept = |(name, demand): &(&String, &Demand)| match (demand, map.get(*name)) {
+            (Demand::There, value) => value.is_some(),
+            (Demand::NotThere, value) => value.is_none(),
+            (Demand::OneOf(_), None) => true,
+            (Demand::ThereAsOneOf(_), None) => false,
+            (Demand::OneOf(values) | Demand::ThereAsOneOf(values), Some(value)) => {
+                values.contains(value)
+            }
+        };
+        let (name, demand) = self.then.iter().find(|asked| !is_kept(asked))?;
+        let found = map.get(name);
+        let at = found.map_or_else(|| self.given.keys().next(), |_| Some(name));
+        if !self.why.is_empty() {
+            return Some((at.map(String::as_str), self.why.clone()));
+        }
+        let asked = match demand {
+            Demand::There => format!("`{name}` is missing"),
+            Demand::NotThere => format!("`{name}` has no place here"),
+            Demand::OneOf(values) | Demand::ThereAsOneOf(values) => {
+                let found = match found {
+                    None => "nothing".to_owned(),
+                    Some(value) if show => shown(value),
+                    Some(value) => value.kind().to_owned(),
+                };
+                format!("expected {}, found {found}", either(values))
+            }
+        };
+        let given = self.given.iter().map(|(name, values)| match values.len() {
+            0 => format!("`{name}` is there"),
+            _ => format!("`{name}` is {}", either(values)),
+        });
+        let given: Vec<String> = given.collect();
+        let message = format!("{asked}, where {}", given.join(" and "));
+        Some((at.map(String::as_str), message))
+    }
+
+    fn to_json_schema(&self) -> Value {
+        let object = |entries: Vec<(&str, Value)>| -> Value {
+            let entries = entries.into_iter();
+            entries
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect()
+        };
+        let part = |required: Vec<Value>, properties: BTreeMap<String, Value>| {
+            let mut part = Vec::new();
+            if !required.is_empty() {
+                part.push(("required", Value::List(required)));
+            }
+            if !properties.is_empty() {
+                part.push(("properties", Value::Map(properties)));
+            }
+            object(part)
+        };
+        let among = |values: &[Value]| object(vec![("enum", Value::List(values.to_vec()))]);
+        let given = self.given.iter();
+        let bound = given.clone().filter(|(_, values)| !values.is_empty());
+        let given = part(
+            given.map(|(name, _)| name.as_str().into()).collect(),
+            bound
+                .map(|(name, values)| (name.clone(), among(values)))
+                .collect(),
+        );
+        let mut required = Vec::new();
+        let mut properties = BTreeMap::new();
+        for (name, demand) in &self.then {
+            match demand {
+                Demand::There | Demand::ThereAsOneOf(_) => required.push(name.as_str().into()),
+                Demand::NotThere | Demand::OneOf(_) => {}
+            }
+            match demand {
+                Demand::There => {}
+                Demand::NotThere => {
+                    properties.insert(name.clone(), Value::Bool(false));
+                }
+                Demand::OneOf(values) | Demand::ThereAsOneOf(values) => {
+                    properties.insert(name.clone(), among(values));
+                }
+            }
+        }
+        let mut whole = vec![("if", given), ("then", part(required, properties))];
+        if !self.why.is_empty() {
+            whole.push(("description", self.why.as_str().into()));
+        }
+        object(whole)
+    }
+}
+
+/// Returns a number, or a duration in milliseconds, and which of the two it is.
+fn amount(value: &Value) -> Option<(bool, i128)> {
+    match value {
+        Value::Int(number) => Some((false, i128::from(*number))),
+        Value::UInt(number) => Some((false, i128::from(*number))),
+        Value::String(text) => {
+            let length = parse_duration(text)?.as_millis();
+            Some((true, i128::try_from(length).ok()?))
+        }
+        Value::Null | Value::Bool(_) | Value::Float(_) | Value::List(_) | Value::Map(_) => None,
+    }
+}
+
+/// Returns a value without quotes.
+fn bare(value: &Value) -> String {
+    value.as_str().map_or_else(|| shown(value), str::to_owned)
+}
+
+fn either(values: &[Value]) -> String {
+    let values: Vec<String> = values.iter().map(bare).collect();
+    values.join(" or ")
 }
 
 fn owned(sets: &[&[&str]]) -> Vec<Vec<String>> {

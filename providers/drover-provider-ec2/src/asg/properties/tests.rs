@@ -23,9 +23,15 @@ fn with(more: &[(&str, Value)]) -> Value {
 fn sizes_times_and_tags_that_cannot_be_are_refused() {
     let latest = map(&[("id", "lt-1".into()), ("version", "$Latest".into())]);
     let cases = [
-        (vec![("minSize", Value::Int(5))], "`minSize` is more than"),
-        (vec![("desiredCapacity", Value::Int(5))], "not between"),
-        (vec![("desiredCapacity", Value::Int(0))], "not between"),
+        (vec![("minSize", Value::Int(5))], "no more than `maxSize`"),
+        (
+            vec![("desiredCapacity", Value::Int(5))],
+            "no more than `maxSize`",
+        ),
+        (
+            vec![("desiredCapacity", Value::Int(0))],
+            "no more than `desiredCapacity`",
+        ),
         (vec![("minSize", Value::Int(-1))], "minSize"),
         (vec![("gracePeriod", "1500ms".into())], "whole seconds"),
         (
@@ -34,9 +40,9 @@ fn sizes_times_and_tags_that_cannot_be_are_refused() {
         ),
         (
             vec![("tags", map(&[("drover.fleet", "x".into())]))],
-            "taken",
+            "a tag's key",
         ),
-        (vec![("tags", map(&[("aws:x", "x".into())]))], "taken"),
+        (vec![("tags", map(&[("aws:x", "x".into())]))], "a tag's key"),
         (vec![("launchTemplate", latest)], "launchTemplate.version"),
         (vec![("sizes", Value::Int(1))], "sizes"),
     ];

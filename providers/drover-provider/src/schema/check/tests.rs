@@ -1,0 +1,344 @@
+use drover_model::FieldClass;
+
+use super::super::{Demand, Field, Pattern, Rules};
+use super::*;
+
+fn map(entries: &[(&str, Value)]) -> Value {
+    let entries = entries.iter();
+    entries
+        .map(|(key, value)| ((*key).to_owned(), value.clone()))
+        .collect()
+}
+
+fn list(entries: &[Value]) -> Value {
+    Value::List(entries.to_vec())
+}
+
+fn object(fields: &[(&str, Shape)], rules: Rules) -> ObjectSchema {
+    let fields = fields.iter().map(|(name, shape)| {
+        let field = Field {
+            shape: shape.clone(),
+            required: false,
+            class: FieldClass::Replace,
+            doc: String::new(),
+        };
+        ((*name).to_owned(), field)
+    });
+    ObjectSchema {
+        fields: fields.collect(),
+        others: Others::Refused,
+        rules,
+    }
+}
+
+fn said(schema: &ObjectSchema, entries: &[(&str, Value)]) -> Vec<String> {
+    let mistakes = schema.check(&map(entries)).into_iter();
+    mistakes.map(|mistake| mistake.to_string()).collect()
+}
+
+/// A schema with every word of the vocabulary is read back as it was: a plugin in another language has all of it.
+fn assert_published(schema: &ObjectSchema) {
+    let published = schema.to_json_schema();
+    let read = ObjectSchema::from_json_schema(&published);
+    assert_eq!(read.as_ref(), Ok(schema));
+}
+
+#[test]
+fn lists_are_of_so_many_entries_that_differ() {
+    let port = object(
+        &[("port", Shape::Any), ("protocol", Shape::String)],
+        Rules::default(),
+    );
+    let by = [("port", Value::Null), ("protocol", "tcp".into())];
+    let by = Unique::By(by.map(|(name, value)| (name.to_owned(), value)).into());
+    let ports = ListShape::of(Shape::Object(port)).unique(by);
+    let program = Shape::text(Form::program());
+    let schema = object(
+        &[
+            (
+                "names",
+                Shape::List(
+                    ListShape::of(Shape::String)
+                        .at_least(1)
+                        .at_most(2)
+                        .unique(Unique::Whole),
+                ),
+            ),
+            ("ports", Shape::List(ports)),
+            (
+                "command",
+                Shape::List(ListShape::of(Shape::String).first(program)),
+            ),
+        ],
+        Rules::default(),
+    );
+    let port = |port: i64| ("port", Value::Int(port));
+    let udp = ("protocol", "udp".into());
+    let tcp = ("protocol", "tcp".into());
+    let good = [
+        ("names", list(&["a".into(), "b".into()])),
+        (
+            "ports",
+            list(&[map(&[port(80)]), map(&[port(80), udp]), map(&[port(81)])]),
+        ),
+        ("command", list(&["sh".into(), "".into()])),
+    ];
+    assert_eq!(said(&schema, &good), Vec::<String>::new());
+    let bad = [
+        ("names", list(&["a".into(), "a".into(), "b".into()])),
+        ("ports", list(&[map(&[port(80)]), map(&[port(80), tcp])])),
+        ("command", list(&["".into(), "x".into()])),
+    ];
+    let expected = [
+        "command[0]: expected a program's name, not empty and without NUL characters, found \"\"",
+        "names: expected at most 2 entries, found 3",
+        "names[1]: it is there twice",
+        "ports[1]: another entry has the same `port` and `protocol`",
+    ];
+    assert_eq!(said(&schema, &bad), expected);
+    let none = said(&schema, &[("names", list(&[]))]);
+    assert_eq!(none, ["names: expected at least one entry"]);
+    assert_published(&schema);
+}
+
+#[test]
+fn keys_have_a_form_too() {
+    let keys = Form::but("^aws:", "a key of one's own").within(1, Some(5));
+    let schema = object(
+        &[("tags", Shape::keyed(keys, Shape::String))],
+        Rules::default(),
+    );
+    let tags = |key: &str| said(&schema, &[("tags", map(&[(key, "x".into())]))]);
+    assert_eq!(tags("mine"), Vec::<String>::new());
+    for key in ["aws:x", "", "longer", "${x}${x}"] {
+        let expected = format!("tags.{key}: expected a key of one's own, found {key:?}");
+        assert_eq!(tags(key), [expected]);
+    }
+    assert_published(&schema);
+}
+
+#[test]
+fn sizes_are_compared_with_each_other() {
+    let integer = Shape::Integer { min: 0, max: 9 };
+    let schema = object(
+        &[
+            ("min", integer.clone()),
+            ("wanted", integer.clone()),
+            ("max", integer),
+            ("short", Shape::Duration),
+            ("long", Shape::Duration),
+        ],
+        Rules::default()
+            .at_most("min", &["wanted", "max"])
+            .at_most("wanted", &["max"])
+            .at_most("short", &["long"]),
+    );
+    let sizes = |min: i64, max: i64| [("min", Value::Int(min)), ("max", Value::Int(max))];
+    let none = Vec::<String>::new();
+    assert_eq!(said(&schema, &sizes(3, 3)), none);
+    let larger = "min: expected no more than `max`, which is 3, found 5";
+    assert_eq!(said(&schema, &sizes(5, 3)), [larger]);
+    let wanted = [&sizes(1, 3)[..], &[("wanted", Value::Int(9))]].concat();
+    let more = "wanted: expected no more than `max`, which is 3, found 9";
+    assert_eq!(said(&schema, &wanted), [more]);
+    let fewer = [&sizes(2, 3)[..], &[("wanted", Value::Int(1))]].concat();
+    let less = "min: expected no more than `wanted`, which is 1, found 2";
+    assert_eq!(said(&schema, &fewer), [less]);
+    let times = |short: &str, long: &str| [("short", short.into()), ("long", long.into())];
+    assert_eq!(said(&schema, &times("60s", "1m")), none);
+    let longer = "short: expected no more than `long`, which is 1m, found 61s";
+    assert_eq!(said(&schema, &times("61s", "1m")), [longer]);
+    // What is no number has its own mistake, and is compared with nothing.
+    let wrong = said(&schema, &[("min", "7".into()), ("max", Value::Int(3))]);
+    assert_eq!(wrong, ["min: expected an integer from 0 to 9, found \"7\""]);
+    assert_published(&schema);
+}
+
+#[test]
+fn values_ask_for_values_of_others() {
+    let names = ["market", "price", "stop", "size"];
+    let spot = |asked: Demand, field: &str, why: &str| {
+        let rules = Rules::default().when(("market", &["spot"]), field, asked, why);
+        object(&names.map(|name| (name, Shape::Any)), rules)
+    };
+    let ends = || vec![Value::from("terminate"), Value::from("hibernate")];
+    let market = ("market", Value::from("spot"));
+    let with = |name: &'static str, value: Value| vec![market.clone(), (name, value)];
+    let none = Vec::<String>::new();
+
+    let needs = spot(Demand::There, "price", "");
+    assert_eq!(said(&needs, &with("price", Value::Null)), none);
+    assert_eq!(said(&needs, &[("market", "other".into())]), none);
+    let missing = "market: `price` is missing, where `market` is spot";
+    assert_eq!(said(&needs, &[market.clone()]), [missing]);
+
+    let refuses = spot(Demand::NotThere, "size", "");
+    assert_eq!(said(&refuses, &[market.clone()]), none);
+    let there = "size: `size` has no place here, where `market` is spot";
+    assert_eq!(said(&refuses, &with("size", Value::Int(1))), [there]);
+
+    let among = spot(Demand::OneOf(ends()), "stop", "");
+    assert_eq!(said(&among, &[market.clone()]), none);
+    assert_eq!(said(&among, &with("stop", "hibernate".into())), none);
+    let other = "stop: expected terminate or hibernate, found \"stop\", where `market` is spot";
+    assert_eq!(said(&among, &with("stop", "stop".into())), [other]);
+
+    let both = spot(Demand::ThereAsOneOf(ends()), "stop", "it cannot stop");
+    assert_eq!(said(&both, &[market.clone()]), ["market: it cannot stop"]);
+    let wrong = said(&both, &with("stop", "stop".into()));
+    assert_eq!(wrong, ["stop: it cannot stop"]);
+
+    let whenever = Rules::default().when(("price", &[]), "market", Demand::There, "");
+    let whenever = object(&names.map(|name| (name, Shape::Any)), whenever);
+    let missing = "price: `market` is missing, where `price` is there";
+    assert_eq!(said(&whenever, &[("price", Value::Null)]), [missing]);
+    assert_eq!(said(&whenever, &[("size", Value::Null)]), none);
+    for schema in [needs, refuses, among, both, whenever] {
+        assert_published(&schema);
+    }
+}
+
+#[test]
+fn what_is_filled_in_later_is_of_no_form_yet() {
+    let form = Form::of("^[a-z]+$", "a name", "");
+    let schema = object(&[("name", Shape::text(form))], Rules::default());
+    let written = map(&[("name", "${group.name}".into())]);
+    assert_eq!(schema.check(&written), []);
+    // Then it is what it is: nothing is filled in a second time.
+    assert_eq!(schema.check_finished(&written).len(), 1);
+    assert_eq!(schema.check(&map(&[("name", "A".into())])).len(), 1);
+    let secret = SecretRef::Env("NAME".to_owned()).to_value();
+    assert_eq!(schema.check(&map(&[("name", secret)])), []);
+}
+
+#[test]
+fn no_message_shows_what_a_secret_became() {
+    let words = Shape::Word(vec!["one".to_owned()]);
+    let form = Shape::text(Form::of("^[a-z]+$", "a name", ""));
+    let integer = Shape::Integer { min: 0, max: 9 };
+    let names = ["boolean", "duration", "form", "integer", "list", "words"];
+    let shapes = [
+        Shape::Boolean,
+        Shape::Duration,
+        form,
+        integer,
+        Shape::List(ListShape::of(Shape::String)),
+        words,
+    ];
+    let fields: Vec<_> = names.into_iter().zip(shapes).collect();
+    let rules = Rules::default().when(
+        ("form", &[]),
+        "words",
+        Demand::OneOf(vec!["one".into()]),
+        "",
+    );
+    let schema = object(&fields, rules);
+    let value = map(&names.map(|name| (name, "S3CRET".into())));
+    let mistakes = schema.check_finished(&value);
+    assert_eq!(mistakes.len(), 7, "{mistakes:?}");
+    for mistake in &mistakes {
+        assert!(!format!("{mistake:?}").contains("S3CRET"), "{mistake:?}");
+    }
+    let shown = schema.check(&value);
+    let shown = shown.iter().filter(|one| one.message.contains("S3CRET"));
+    assert_eq!(shown.count(), 7);
+}
+
+#[test]
+fn a_long_value_is_shown_by_its_beginning() {
+    let schema = object(&[("fast", Shape::Boolean)], Rules::default());
+    let found = said(&schema, &[("fast", "é".repeat(1_000).into())]);
+    assert_eq!(found[0].chars().filter(|c| *c == 'é').count(), SHOWN_MAX);
+}
+
+#[test]
+fn what_a_schema_may_not_say_is_refused() {
+    let string = |more: &[(&str, Value)]| {
+        let mut all = vec![("type", "string".into())];
+        all.extend(more.iter().cloned());
+        map(&all)
+    };
+    let whole = |more: &[(&str, Value)]| {
+        let names = ["a", "b"].map(|name| (name, string(&[])));
+        let mut all = vec![("type", "object".into()), ("properties", map(&names))];
+        all.extend(more.iter().cloned());
+        map(&all)
+    };
+    let one = |property: Value| whole(&[("properties", map(&[("a", property)]))]);
+    let array = |more: &[(&str, Value)]| {
+        let mut all = vec![("type", "array".into())];
+        all.extend(more.iter().cloned());
+        map(&all)
+    };
+    let given = map(&[("required", list(&["a".into()]))]);
+    let asked = map(&[("properties", map(&[("b", Value::Bool(false))]))]);
+    let rule = |given: &Value, asked: &Value| {
+        let rule = map(&[("if", given.clone()), ("then", asked.clone())]);
+        whole(&[("allOf", list(&[rule]))])
+    };
+    let unbound = map(&[("properties", map(&[("a", map(&[("const", "x".into())]))]))]);
+    let many = (0..=200).map(|n| (format!("f{n}"), string(&[("pattern", "x".into())])));
+    let cases = [
+        (
+            one(string(&[("not", map(&[("enum", list(&[]))]))])),
+            "`not` of anything",
+        ),
+        (
+            one(string(&[("minLength", Value::Int(-1))])),
+            "`minLength` is negative",
+        ),
+        (
+            one(string(&[
+                ("enum", list(&["x".into()])),
+                ("pattern", "x".into()),
+            ])),
+            "beside `enum`",
+        ),
+        (
+            one(array(&[("additionalItems", string(&[]))])),
+            "`additionalItems` without",
+        ),
+        (
+            one(array(&[("items", list(&[]))])),
+            "`items` of more than one",
+        ),
+        (
+            one(array(&[("uniqueItems", Value::Int(1))])),
+            "`uniqueItems` is neither",
+        ),
+        (
+            one(array(&[("x-drover-uniqueBy", list(&[]))])),
+            "`x-drover-uniqueBy` is no map",
+        ),
+        (
+            whole(&[("propertyNames", string(&[]))]),
+            "`propertyNames` beside",
+        ),
+        (
+            whole(&[("x-drover-atMost", map(&[("a", list(&["c".into()]))]))]),
+            "a rule names `c`",
+        ),
+        (
+            whole(&[("x-drover-atMost", map(&[("a", "b".into())]))]),
+            "`x-drover-atMost` of anything",
+        ),
+        (
+            rule(&given, &map(&[("not", Value::Null)])),
+            "`allOf` of anything",
+        ),
+        (rule(&map(&[]), &asked), "`allOf` of anything"),
+        (rule(&given, &map(&[])), "`allOf` of anything"),
+        (rule(&unbound, &asked), "`allOf` of anything"),
+        (
+            whole(&[("properties", many.collect())]),
+            "more than 200 patterns",
+        ),
+    ];
+    assert!(ObjectSchema::from_json_schema(&rule(&given, &asked)).is_ok());
+    for (schema, why) in cases {
+        let said = ObjectSchema::from_json_schema(&schema);
+        let said = said.map(|_| ()).unwrap_err().to_string();
+        assert!(said.contains(why), "{said}, not {why}");
+    }
+    assert!(Pattern::parse("x").is_ok());
+}
