@@ -61,7 +61,9 @@ async fn a_size_is_not_set_back_with_the_branch_after_the_data_are_lost() {
     let agent = world.agent.as_ref().unwrap();
     agent.accept_rewrite(first, "Ada");
     world.pass().await;
-    world.until("three", |world| world.living("web").len() == 3).await;
+    world
+        .until("three", |world| world.living("web").len() == 3)
+        .await;
 }
 
 #[tokio::test]
