@@ -197,6 +197,28 @@ pub struct GroupSpec {
     pub deletion: Deletion,
 }
 
+impl GroupSpec {
+    /// Returns everything that is asked for beside the template, the size and what is suspended: how the group is kept. Two
+    /// texts are equal where all of it is, however it is written.
+    ///
+    /// Ids of changes are made of it, so that a new field alters recorded plans.
+    pub fn settings(&self) -> String {
+        let nothing = TemplateParts {
+            properties: Value::empty_map(),
+            flavors: Vec::new(),
+            flavors_as_written: Value::empty_map(),
+            tags: BTreeMap::new(),
+        };
+        let settings = Self {
+            size: 0,
+            template: Template::from(nothing),
+            suspend: Vec::new(),
+            ..self.clone()
+        };
+        format!("{settings:?}")
+    }
+}
+
 /// Bounds of a size, both inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {

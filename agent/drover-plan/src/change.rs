@@ -41,7 +41,8 @@ pub fn change_size(spec: &GroupSpec, recorded: &RecordedGroup, sized_by_policy: 
 /// Returns the change from what is in force to what is asked for. None: they are the same.
 ///
 /// What is in force is what the group last converged at, so the change and its id stay the same
-/// from the commit until everything is done.
+/// from the commit until everything is done. The id covers how the group is to be kept, too, whether
+/// that is new or not: who approves the change approves all of the document.
 pub fn change(input: &ChangeInput<'_>) -> Option<Change> {
     let (from, to) = ends(input);
     (from != to).then(|| between(input, (from, to), None))
@@ -128,7 +129,9 @@ fn between(
         policies: input.policies.clone(),
         certificate,
     };
-    change.id = ChangeId::of(&content(&change, input.recorded, document));
+    let settings = input.to.as_ref().map(|(spec, ..)| spec.settings());
+    let covered = Covered { settings, document };
+    change.id = ChangeId::of(&content(&change, input.recorded, covered));
     change
 }
 
@@ -159,8 +162,16 @@ fn growth(from: Option<&ChangeEnd>, to: Option<&ChangeEnd>) -> (u32, u32) {
     (count(&after, &before), count(&before, &after))
 }
 
-/// Everything of a change but its id, and which life of the group it is for; and the document, where that is all that changes.
-fn content(change: &Change, recorded: &RecordedGroup, document: Option<&str>) -> Value {
+/// What the id of a change covers beside its effect on instances.
+struct Covered<'a> {
+    /// How the group is to be kept. None: it is removed.
+    settings: Option<String>,
+    /// The document as it is written, where that is all that changes.
+    document: Option<&'a str>,
+}
+
+/// Everything of a change but its id, which life of the group it is for, and what else the id covers.
+fn content(change: &Change, recorded: &RecordedGroup, covered: Covered<'_>) -> Value {
     let end = |end: &Option<ChangeEnd>| {
         end.as_ref().map_or(Value::Null, |end| {
             let mut content = BTreeMap::from([
@@ -201,9 +212,11 @@ fn content(change: &Change, recorded: &RecordedGroup, document: Option<&str>) ->
         ("destroyed".to_owned(), number(destroyed_max)),
         ("total".to_owned(), number(total_max)),
     ];
+    let Covered { settings, document } = covered;
     let document = document.map(|text| ("document".to_owned(), text.into()));
+    let settings = settings.map(|text| ("settings".to_owned(), text.into()));
     let entries = entries.into_iter().chain(in_place);
-    entries.chain(document).collect()
+    entries.chain(document).chain(settings).collect()
 }
 
 /// Whether a change may proceed.

@@ -212,6 +212,53 @@ async fn another_effect_needs_another_approval_and_a_small_change_none() {
 }
 
 #[tokio::test]
+async fn an_approval_covers_every_setting_of_the_document() {
+    let mut world = converged().await;
+    push(&world, 3, "b", "");
+    world.passes(2).await;
+    let (change, ..) = waiting(&world).unwrap();
+    approved_by_two(&world, &change);
+    // The same template, and what keeps the group from being removed goes.
+    let other = |more: &str| group("web", 3, "b").replace("  drain:", more);
+    let push_web = |world: &World, web: &str| {
+        let files = [("p.yaml", PROVIDER), ("rule.yaml", RULE), ("web.yaml", web)];
+        world.repository.commit(&files);
+    };
+    let before = world.living("web");
+    let loosened = other("  deletion: {policy: Orphan}\n  drain:");
+    push_web(&world, &loosened);
+    world.passes(3).await;
+    let (second, have, _) = waiting(&world).expect("nobody has approved it");
+    assert_ne!(second, change);
+    assert_eq!((have.len(), world.living("web")), (0, before));
+    // Neither a comment nor a suspension is another change.
+    let commented = format!("# Why not.\n{loosened}");
+    push_web(
+        &world,
+        &commented.replace("  drain:", "  suspend: [{what: [gc]}]\n  drain:"),
+    );
+    world.passes(2).await;
+    assert_eq!(waiting(&world).map(|(id, ..)| id), Some(second.clone()));
+    approved_by_two(&world, &second);
+    world.pass().await;
+    assert_eq!(waiting(&world), None);
+    assert_eq!(world.status("web").recorded.change, Some(second));
+    // Nor does it cover what comes while its rollout is under way.
+    world.passes(3).await;
+    push_web(
+        &world,
+        &other("  deletion: {policy: Orphan, protect: true}\n  drain:"),
+    );
+    world.passes(2).await;
+    let (third, have, _) = waiting(&world).expect("nobody has approved it");
+    assert_eq!(have.len(), 0);
+    approved_by_two(&world, &third);
+    world.pass().await;
+    world.converge().await;
+    reproduced(&world, "web");
+}
+
+#[tokio::test]
 async fn a_rejection_stands_until_it_is_taken_back_and_what_cannot_be_read_approves_nothing() {
     let mut world = converged().await;
     push(&world, 3, "b", "");

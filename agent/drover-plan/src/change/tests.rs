@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    Amount, BindingName, Bounds, Change, DecisionPoint, Drift, Enforcement, Hold, Outcome,
-    PolicyName, SourceSpan, Verdict,
+    Activity, Amount, BindingName, Bounds, Change, DecisionPoint, Drift, Enforcement, Hold,
+    Outcome, PolicyName, SourceSpan, Suspend, Verdict,
 };
 
 use super::{ChangeInput, Review, change, change_size, review};
@@ -93,6 +93,33 @@ fn the_id_stays_the_same_through_the_rollout_and_differs_between_changes() {
         change_of(&fixture).unwrap().id,
         begun,
         "another life, another change"
+    );
+}
+
+#[test]
+fn the_id_covers_how_the_group_is_kept() {
+    let mut fixture = Fixture::converged(3);
+    fixture.group.spec.template = template(2);
+    let plain = change_of(&fixture).unwrap();
+    // A suspension is no part of it.
+    fixture.group.spec.suspend = vec![Suspend {
+        what: [Activity::Gc].into(),
+        until: None,
+        because: None,
+    }];
+    assert_eq!(change_of(&fixture).unwrap(), plain);
+    let protect = &mut fixture.group.spec.deletion.protect;
+    *protect = !*protect;
+    let kept_otherwise = change_of(&fixture).unwrap();
+    assert_ne!(plain.id, kept_otherwise.id);
+    // All that it does is the same.
+    let id = plain.id.clone();
+    assert_eq!(
+        plain,
+        Change {
+            id,
+            ..kept_otherwise
+        }
     );
 }
 
