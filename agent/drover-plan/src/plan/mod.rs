@@ -139,6 +139,7 @@ fn provider_changed(input: &PlanInput<'_>) -> Option<Held> {
         held(Hold::ProviderChanged {
             from: before.name.clone(),
             to: input.provider.name.clone(),
+            setting: None,
         })
     })
 }
