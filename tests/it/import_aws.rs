@@ -512,3 +512,93 @@ fn the_examples_of_the_reference_pages_of_ec2_are_valid() {
         sandbox.drover(&["validate", "fleet"]).exits(0);
     }
 }
+
+#[test]
+fn what_a_property_is_there_for_is_read_and_the_rest_is_named() {
+    let sandbox = Sandbox::new();
+    let mut odd = web();
+    for instance in odd["instances"].as_array_mut().unwrap() {
+        let attributes = instance["attributes"].as_object_mut().unwrap();
+        let more = json!({
+            "associate_public_ip_address": true,
+            "credit_specification": [{"cpu_credits": "unlimited"}],
+            "instance_initiated_shutdown_behavior": "terminate",
+            "placement_group": "near",
+            "tenancy": "dedicated",
+            "hibernation": true,
+            "source_dest_check": false,
+            "disable_api_termination": false,
+            "ipv6_addresses": [],
+            "host_id": "",
+            "enclave_options": [{"enabled": true}],
+            "capacity_reservation_specification": [{"capacity_reservation_preference": "open", "capacity_reservation_target": []}],
+        });
+        attributes.extend(more.as_object().unwrap().clone());
+    }
+    let note = |document: &str| {
+        let line = document
+            .lines()
+            .find(|line| line.starts_with("# - not read"));
+        line.unwrap().to_owned()
+    };
+    import(&sandbox, &state(&[odd.clone()]), &[]).exits(0);
+    let text = read(&sandbox, "groups/web.yaml");
+    for line in [
+        "publicAddress: true",
+        "cpuCredits: unlimited",
+        "onShutdown: terminate",
+        "placementGroup: near",
+        "tenancy: dedicated",
+    ] {
+        assert!(
+            text.contains(&format!("\n      {line}\n")),
+            "{line}: {text}"
+        );
+    }
+    let unread = "# - not read: user data, volumes, health checks, `enclave_options`, `hibernation`, `source_dest_check`. What is";
+    assert!(note(&text).starts_with(unread), "{text}");
+
+    for instance in odd["instances"].as_array_mut().unwrap() {
+        instance["attributes"]["instance_lifecycle"] = "spot".into();
+        let options = json!([{"market_type": "spot", "spot_options": [{"max_price": "0.0420"}]}]);
+        instance["attributes"]["instance_market_options"] = options;
+    }
+    import(&sandbox, &state(&[odd]), &["--force"]).exits(0);
+    let text = read(&sandbox, "groups/web.yaml");
+    assert!(text.contains("spotMaxPrice: \"0.0420\""), "{text}");
+    // Spot instances always end.
+    assert!(!text.contains("onShutdown"), "{text}");
+
+    let answer = changed("ec2.json", |answer| {
+        for instance in answer["instances"].as_array_mut().unwrap() {
+            let instance = instance.as_object_mut().unwrap();
+            let more = json!({"publicAddress": false, "placementGroup": "near", "tenancy": "dedicated", "others": ["IPv6 addresses"]});
+            instance.extend(more.as_object().unwrap().clone());
+        }
+    });
+    sandbox.write("answer.json", &answer);
+    let program = program(&sandbox, "cat answer.json");
+    let arguments = [
+        "import",
+        "ec2",
+        "--tag",
+        "app=web",
+        "--program",
+        &program,
+        "--force",
+    ];
+    sandbox.drover(&arguments).exits(0);
+    let text = read(&sandbox, "groups/web.yaml");
+    for line in [
+        "publicAddress: false",
+        "placementGroup: near",
+        "tenancy: dedicated",
+    ] {
+        assert!(
+            text.contains(&format!("\n      {line}\n")),
+            "{line}: {text}"
+        );
+    }
+    let unread = "# - not read: user data, volumes, health checks, IPv6 addresses, `cpuCredits`, `onShutdown`. What is";
+    assert!(note(&text).starts_with(unread), "{text}");
+}

@@ -130,6 +130,13 @@ impl Registry {
         factory.open(name, settings).map_err(RegistryError::Open)
     }
 
+    /// Returns the setting in which two documents of one name and type lead to different places. See
+    /// [`ProviderFactory::moved`].
+    pub fn moved(&self, type_: &ProviderType, before: &Value, after: &Value) -> Option<String> {
+        let factory = self.factories.get(type_)?;
+        factory.moved(before, after)
+    }
+
     /// Returns what one Provider document takes, where its program is there to be asked. See
     /// [`ProviderFactory::describe`].
     pub fn describe(&self, document: &ProviderDoc) -> Result<Option<Described>, ProviderError> {

@@ -55,12 +55,14 @@ pub enum Hold {
         /// What is wrong.
         why: String,
     },
-    /// The document names another provider than the live instances have.
+    /// The document names another provider than the live instances have, or that provider's document another place.
     ProviderChanged {
         /// The one in force.
         from: ProviderName,
         /// The one in the document.
         to: ProviderName,
+        /// The setting that differs, as a path, where it is the same provider.
+        setting: Option<String>,
     },
     /// The document in the repository is not valid; the last good one is in force.
     SpecInvalid {

@@ -4,8 +4,9 @@
 //! until it answers, and again and again after that: one that hangs holds its groups until somebody starts it again.
 //! It gets nothing of the agent's environment, and no more memory than its file allows. Who it is is
 //! written down while it runs: an agent that was killed left it behind, and the next one ends it by its
-//! process id and start time before it starts its own. A plugin is all of its process group: one that was
-//! started through a shell goes with it, and nothing that its first process leaves behind serves on.
+//! process id and start time before it starts its own, also where its file does not name it any more. A
+//! plugin is all of its process group: one that was started through a shell goes with it, and nothing that its
+//! first process leaves behind serves on.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -104,10 +105,30 @@ pub(crate) struct Supervisor {
     tasks: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     states: PluginStates,
+    /// The lock of the folder where is written down what runs, where nobody else holds it.
+    lock: Option<fs::File>,
 }
 
 impl Supervisor {
-    /// Starts every plugin, and waits until each answers or has had its time.
+    /// Keeps a lock until every plugin has ended.
+    #[must_use]
+    pub(crate) fn holding(mut self, lock: fs::File) -> Self {
+        self.lock = Some(lock);
+        self
+    }
+
+    /// Has no plugins, and touches none of those that run.
+    pub(crate) fn idle() -> Self {
+        Self {
+            tasks: Vec::new(),
+            stop: watch::channel(false).0,
+            states: PluginStates::default(),
+            lock: None,
+        }
+    }
+
+    /// Starts every plugin, and waits until each answers or has had its time. Who calls this holds a lock on `data_dir`, so
+    /// that what is written down there as started was left behind: it is ended first, also where no plugin has its name any more.
     ///
     /// # Errors
     ///
@@ -132,11 +153,18 @@ impl Supervisor {
             tasks: Vec::new(),
             stop,
             states: states.clone(),
+            lock: None,
         };
+        let records = data_dir.join("plugins-started");
+        for left in Left::unowned(&records, sockets, plugins) {
+            // It is of no use to anybody, and no reason to start nothing.
+            if let Err(error) = left.end().await {
+                warn!(?left, %error, "plugin that is configured no more is not ended");
+            }
+        }
         if plugins.is_empty() {
             return Ok(supervisor);
         }
-        let records = data_dir.join("plugins-started");
         for folder in [sockets, &records] {
             fs::DirBuilder::new()
                 .recursive(true)
@@ -145,9 +173,11 @@ impl Supervisor {
         }
         for config in plugins {
             states.change(&config.name, |_| {});
+            let socket = sockets.join(&config.name);
+            let record = records.join(format!("{}.json", config.name));
             let plugin = Plugin {
-                socket: sockets.join(&config.name),
-                left: Left::new(records.join(format!("{}.json", config.name))),
+                left: Left::new(record, socket.clone()),
+                socket,
                 config: config.clone(),
                 probe,
                 states: states.clone(),
@@ -251,7 +281,7 @@ impl Plugin {
 
     /// Runs the plugin until it ends or is to end.
     async fn run(&mut self) -> io::Result<Ended> {
-        self.left.end(&self.socket).await?;
+        self.left.end().await?;
         self.clear_socket()?;
         let mut child = self.spawn()?;
         let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));

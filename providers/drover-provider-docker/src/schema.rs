@@ -186,7 +186,12 @@ pub(crate) fn settings() -> ObjectSchema {
             "How long pulling an image may take, 15m unless written.",
         ),
     ];
-    object(rows, FieldClass::Ignore)
+    let mut settings = object(rows, FieldClass::Ignore);
+    if let Some(endpoint) = settings.fields.get_mut("endpoint") {
+        // Containers of one engine are not to be found in another.
+        endpoint.class = FieldClass::Replace;
+    }
+    settings
 }
 
 fn port() -> Shape {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::properties::LaunchTemplate;
+
 /// How long an offering without room is not asked for where there is another: what Karpenter found to work
 /// for EC2. Room seldom comes back sooner, and each try costs one of five `RunInstances` requests.
 pub(crate) const COOLING: Duration = Duration::from_mins(3);
@@ -17,7 +19,7 @@ const OFFERINGS_MAX: usize = 4_096;
 /// What can be asked for: an instance type in a place, at a price.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Offering {
-    /// The instance type, empty where a launch template names it.
+    /// The instance type; where a launch template names it, that one, see [`of_template`].
     pub(crate) type_: String,
     /// The subnet, else the zone, else empty.
     pub(crate) place: String,
@@ -47,6 +49,18 @@ pub(crate) struct Cooling {
     limits: Left<Reached>,
 }
 
+/// Returns what stands for the type that a launch template names: nobody else knows it, so its launches share nothing with
+/// others. No instance type has such a name.
+pub(crate) fn of_template(template: &LaunchTemplate) -> String {
+    let LaunchTemplate { id, name, version } = template;
+    let named = id.as_ref().or(name.as_ref());
+    let named = named.map_or("", String::as_str);
+    format!("{TEMPLATE}{named}/{version}")
+}
+
+/// What the stand-in for a launch template's type begins with.
+const TEMPLATE: &str = "template:";
+
 impl Cooling {
     /// Notes that an offering has no room now.
     pub(crate) fn cool(&self, offering: &Offering) {
@@ -54,7 +68,7 @@ impl Cooling {
     }
 
     /// Notes that the limit of virtual CPUs is reached, which types of several families share: it leaves no room for that
-    /// type, and so for none of its size or a larger one.
+    /// type, and so for none of its size or a larger one. Of a launch template, whose type is not known, that one alone.
     pub(crate) fn cool_family(&self, offering: &Offering) {
         self.cool_family_at(offering, Instant::now());
     }
@@ -129,6 +143,9 @@ fn note<T: Ord + Clone>(left: &Left<T>, what: T, now: Instant) {
 /// Returns a name for all types that share a limit of virtual CPUs with this one: by the letters before the number of its
 /// generation, as Amazon's page "Amazon EC2 instance type quotas" has them.
 fn shared_by(type_: &str) -> String {
+    if type_.starts_with(TEMPLATE) {
+        return type_.to_owned();
+    }
     let letters: String = type_
         .chars()
         .take_while(char::is_ascii_alphabetic)
@@ -146,6 +163,9 @@ fn shared_by(type_: &str) -> String {
 
 /// Returns a number that grows with the virtual CPUs of a type, from the name of its size.
 fn size_of(type_: &str) -> u32 {
+    if type_.starts_with(TEMPLATE) {
+        return 0;
+    }
     let size = type_.split_once('.').map_or("", |(_, size)| size);
     let size = size.strip_prefix("metal-").unwrap_or(size);
     match size {

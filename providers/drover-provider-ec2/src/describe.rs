@@ -6,7 +6,10 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_autoscaling::types::AutoScalingGroup;
-use aws_sdk_ec2::types::{Instance, InstanceMetadataOptionsResponse, MonitoringState};
+use aws_sdk_ec2::types::{
+    Instance, InstanceMetadataOptionsResponse, InstanceNetworkInterfaceAttachment, MonitoringState,
+    Placement, Tenancy,
+};
 use drover_model::ErrorClass;
 use drover_provider::ProviderError;
 use serde::Serialize;
@@ -65,6 +68,15 @@ struct Found {
     market: &'static str,
     monitoring: bool,
     ebs_optimized: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_address: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    placement_group: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenancy: Option<String>,
+    /// What else it has that no property is for, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    others: Vec<&'static str>,
     metadata: FoundMetadata,
     tags: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -187,6 +199,8 @@ fn found(instance: &Instance) -> Option<Found> {
     let shown = metadata.and_then(|options| options.instance_metadata_tags());
     let monitored = instance.monitoring().and_then(|state| state.state());
     let profile = instance.iam_instance_profile();
+    let placement = instance.placement();
+    let tenancy = placement.and_then(Placement::tenancy).map(Tenancy::as_str);
     Some(Found {
         state: seen.state.as_str().to_owned(),
         zone: seen.zone,
@@ -204,6 +218,12 @@ fn found(instance: &Instance) -> Option<Found> {
             Some(MonitoringState::Enabled | MonitoringState::Pending)
         ),
         ebs_optimized: instance.ebs_optimized().unwrap_or(false),
+        public_address: public_address(instance),
+        placement_group: own(placement.and_then(Placement::group_name)),
+        tenancy: tenancy
+            .filter(|tenancy| *tenancy != "default")
+            .map(str::to_owned),
+        others: others(instance),
         metadata: FoundMetadata {
             tokens: tokens
                 .map_or("optional", |tokens| tokens.as_str())
@@ -216,6 +236,66 @@ fn found(instance: &Instance) -> Option<Found> {
         claimed_by: None,
         id: seen.id,
     })
+}
+
+/// Returns whether Amazon gave it a public address when it was launched. None: it has an Elastic IP, which hides that.
+fn public_address(instance: &Instance) -> Option<bool> {
+    let mut interfaces = instance.network_interfaces().iter();
+    let first = interfaces.find(|one| {
+        let attached = one.attachment();
+        attached.and_then(InstanceNetworkInterfaceAttachment::device_index) == Some(0)
+    });
+    match first?.association() {
+        None => Some(false),
+        Some(association) => (association.ip_owner_id() == Some("amazon")).then_some(true),
+    }
+}
+
+/// Returns what an instance has that no property is for.
+fn others(instance: &Instance) -> Vec<&'static str> {
+    let placement = instance.placement();
+    let interfaces = instance.network_interfaces();
+    let elastic = public_address(instance).is_none() && !interfaces.is_empty();
+    let hibernates = instance.hibernation_options();
+    let encloses = instance.enclave_options();
+    let all = [
+        ("an Elastic IP", elastic),
+        ("more network interfaces", interfaces.len() > 1),
+        (
+            "IPv6 addresses",
+            interfaces
+                .iter()
+                .any(|one| !one.ipv6_addresses().is_empty()),
+        ),
+        (
+            "a dedicated host",
+            placement.is_some_and(|at| at.host_id().is_some()),
+        ),
+        (
+            "a placement partition",
+            placement.is_some_and(|at| at.partition_number().is_some_and(|number| number > 0)),
+        ),
+        (
+            "a capacity reservation",
+            instance.capacity_reservation_id().is_some(),
+        ),
+        (
+            "hibernation",
+            hibernates.is_some_and(|it| it.configured().unwrap_or(false)),
+        ),
+        (
+            "enclaves",
+            encloses.is_some_and(|it| it.enabled().unwrap_or(false)),
+        ),
+        (
+            "no source/destination check",
+            instance.source_dest_check() == Some(false),
+        ),
+    ];
+    all.into_iter()
+        .filter(|(_, there)| *there)
+        .map(|(name, _)| name)
+        .collect()
 }
 
 fn found_group(name: &str, group: &AutoScalingGroup) -> FoundGroup {

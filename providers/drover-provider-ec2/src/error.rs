@@ -109,6 +109,47 @@ fn class_of_code(code: &str) -> Option<ErrorClass> {
     }
 }
 
+/// Returns what the status of an answer means that says nothing else: a proxy's perhaps, or a gateway's.
+fn class_of_status(status: u16) -> ErrorClass {
+    match status {
+        401 | 403 | 407 => ErrorClass::Auth,
+        // It did not wait for the whole request, or for the answer to it.
+        408 => ErrorClass::Unknown,
+        425 | 429 => ErrorClass::Throttled,
+        400..=499 => ErrorClass::InvalidSpec,
+        _ => ErrorClass::Unknown,
+    }
+}
+
+/// The most of a body that is looked at, and the most characters of its words that are told.
+const BODY_MAX: usize = 4 * 1024;
+const WORDS_MAX: usize = 200;
+
+/// Returns the first words of a body, without the marks of XML and HTML. None: it has none.
+fn first_words(body: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(&body[..body.len().min(BODY_MAX)]);
+    let mut within = false;
+    let outside = text.chars().map(|letter| {
+        match letter {
+            '<' => within = true,
+            '>' if within => {
+                within = false;
+                return ' ';
+            }
+            _ => {}
+        }
+        if within || letter.is_control() {
+            ' '
+        } else {
+            letter
+        }
+    });
+    let outside: String = outside.collect();
+    let words: Vec<&str> = outside.split_whitespace().collect();
+    let words: String = words.join(" ").chars().take(WORDS_MAX).collect();
+    (!words.is_empty()).then_some(words)
+}
+
 /// Returns whether a code says that there is no such instance.
 pub(crate) fn is_missing_instance(code: &str) -> bool {
     matches!(
@@ -152,22 +193,21 @@ impl CallError {
             .map(|response| response.status().as_u16());
         if let (SdkError::ServiceError(service), Some(status)) = (error, status) {
             let code = service.err().code();
-            let by_status = || {
-                if (400..500).contains(&status) {
-                    ErrorClass::InvalidSpec
-                } else {
-                    ErrorClass::Unknown
-                }
-            };
+            let said = service.err().message().map(str::to_owned);
             return Self {
                 action,
                 code: code.map(str::to_owned),
-                message: service
-                    .err()
-                    .message()
-                    .unwrap_or("no reason given")
-                    .to_owned(),
-                class: code.and_then(class_of_code).unwrap_or_else(by_status),
+                message: said.unwrap_or_else(|| {
+                    let body = service.raw().body().bytes();
+                    let words = body.and_then(first_words);
+                    format!(
+                        "HTTP {status}: {}",
+                        words.as_deref().unwrap_or("no reason given")
+                    )
+                }),
+                class: code
+                    .and_then(class_of_code)
+                    .unwrap_or_else(|| class_of_status(status)),
             };
         }
         let message = whole(error);

@@ -13,7 +13,7 @@ use drover_provider::{ProviderError, ProvisionRequest, Provisioned};
 
 use crate::book::Owner;
 use crate::budget::{Limit, Priority};
-use crate::cooling::Offering;
+use crate::cooling::{Offering, of_template};
 use crate::error::CallError;
 use crate::listing::{Seen, filter};
 use crate::properties::{Properties, invalid};
@@ -49,6 +49,8 @@ const LOOKS: [Duration; 6] = [
 #[derive(Debug)]
 struct Choice {
     offering: Offering,
+    /// The instance type. None: the launch template's.
+    type_: Option<String>,
     at: Where,
 }
 
@@ -149,20 +151,25 @@ impl Region {
 
     /// Returns what may be asked for, in order: each type in every place, then the next type.
     async fn choices(self: &Arc<Self>, launch: &Launch<'_>) -> Result<Vec<Choice>, ProviderError> {
-        let Properties { types, spot, .. } = launch.properties;
+        let Properties {
+            types,
+            launch_template,
+            spot,
+            ..
+        } = launch.properties;
         let places = self.places_of(launch).await?;
-        let launch_templates = [String::new()];
-        let types = if types.is_empty() {
-            &launch_templates[..]
-        } else {
-            types
-        };
+        let mut asked: Vec<Option<&String>> = types.iter().map(Some).collect();
+        if asked.is_empty() {
+            asked.push(None);
+        }
+        let templates = launch_template.as_ref().map(of_template);
         let mut choices = Vec::new();
-        for type_ in types {
+        for type_ in asked {
             for at in &places {
                 choices.push(Choice {
+                    type_: type_.cloned(),
                     offering: Offering {
-                        type_: type_.clone(),
+                        type_: type_.or(templates.as_ref()).cloned().unwrap_or_default(),
                         place: at
                             .subnet
                             .clone()
@@ -233,7 +240,7 @@ impl Region {
             limit: Limit::Run,
             priority,
         };
-        let call = launch.builder(self.client().await, &choice.offering.type_, &choice.at);
+        let call = launch.builder(&self.client().await, choice.type_.as_deref(), &choice.at);
         match self.call(cost, || call.clone().send()).await {
             Ok(answer) => {
                 let seen: Vec<Seen> = answer.instances().iter().filter_map(Seen::of).collect();

@@ -31,6 +31,7 @@ mod adoption;
 mod asg;
 mod book;
 mod budget;
+mod clients;
 mod cooling;
 mod describe;
 mod ending;

@@ -12,10 +12,10 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use drover_model::ErrorClass;
 use drover_provider::Urgency;
-use tokio::sync::OnceCell;
 
 use crate::book::Book;
 use crate::budget::{Budget, Limit, Priority};
+use crate::clients::{Clients, Current};
 use crate::cooling::Cooling;
 use crate::ending::Endings;
 use crate::error::CallError;
@@ -52,7 +52,7 @@ pub struct Reach {
 pub(crate) struct Region {
     pub(crate) account: Account,
     reach: Reach,
-    clients: OnceCell<Clients>,
+    clients: Current,
     pub(crate) budget: Budget,
     pub(crate) cooling: Cooling,
     pub(crate) book: Book,
@@ -62,13 +62,6 @@ pub(crate) struct Region {
     /// Held while places are made.
     pub(crate) making_places: tokio::sync::Mutex<()>,
     zones: Mutex<BTreeMap<String, String>>,
-}
-
-/// The clients of the services that are asked.
-#[derive(Debug)]
-struct Clients {
-    ec2: Client,
-    scaling: aws_sdk_autoscaling::Client,
 }
 
 /// What a call takes from the budget.
@@ -85,7 +78,7 @@ impl Region {
             account,
             budget: Budget::new(reach.limit_share),
             reach,
-            clients: OnceCell::new(),
+            clients: Current::new(|name| std::env::var_os(name)),
             cooling: Cooling::default(),
             book: Book::default(),
             listings: Listings::default(),
@@ -96,14 +89,15 @@ impl Region {
         }
     }
 
-    /// Returns the client, made at the first call: reading configuration takes files and perhaps the network.
-    pub(crate) async fn client(&self) -> &Client {
-        &self.clients.get_or_init(|| self.connect()).await.ec2
+    /// Returns the client, made at the first call: reading configuration takes files and perhaps the network. Asked for
+    /// each call, as its credentials may be others by then.
+    pub(crate) async fn client(&self) -> Client {
+        self.clients.get(|| self.connect()).await.ec2
     }
 
     /// Returns the client of EC2 Auto Scaling.
-    pub(crate) async fn scaling(&self) -> &aws_sdk_autoscaling::Client {
-        &self.clients.get_or_init(|| self.connect()).await.scaling
+    pub(crate) async fn scaling(&self) -> aws_sdk_autoscaling::Client {
+        self.clients.get(|| self.connect()).await.scaling
     }
 
     async fn connect(&self) -> Clients {
@@ -182,6 +176,9 @@ impl Region {
                 Ok(answer) => return Ok(answer),
                 Err(error) => CallError::of(action, &error),
             };
+            if error.class == ErrorClass::Auth {
+                self.clients.refused().await;
+            }
             let again = match error.class {
                 // Some moments seldom end it, and it is no matter of how fast calls come.
                 ErrorClass::Throttled if error.is_busy() => false,

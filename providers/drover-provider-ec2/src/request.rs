@@ -60,7 +60,7 @@ impl Launch<'_> {
     pub(crate) fn builder(
         &self,
         client: &Client,
-        type_: &str,
+        type_: Option<&str>,
         at: &Where,
     ) -> RunInstancesFluentBuilder {
         let Properties {
@@ -102,7 +102,7 @@ impl Launch<'_> {
             .min_count(1)
             .max_count(count)
             .set_image_id(image_id.clone())
-            .set_instance_type((!type_.is_empty()).then(|| InstanceType::from(type_)))
+            .set_instance_type(type_.map(InstanceType::from))
             .set_launch_template(launch_template.as_ref().map(specification))
             .set_key_name(key_name.clone())
             .set_iam_instance_profile(iam_instance_profile.as_deref().map(profile))

@@ -86,7 +86,7 @@ pub(crate) fn up_to(min: i64, max: i64) -> Shape {
 
 /// Returns what a Provider document's `settings` may hold.
 pub(crate) fn settings() -> ObjectSchema {
-    use FieldClass::Ignore;
+    use FieldClass::{Ignore, Replace};
     let places = object(
         vec![
             row(
@@ -109,13 +109,13 @@ pub(crate) fn settings() -> ObjectSchema {
             row(
                 "region",
                 region(),
-                Ignore,
+                Replace,
                 "The region, such as eu-central-1.",
             ),
             row(
                 "profile",
                 text(),
-                Ignore,
+                Replace,
                 "A profile of the program's own AWS configuration files, for another account.",
             ),
             row(

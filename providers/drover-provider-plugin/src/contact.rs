@@ -9,12 +9,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use drover_model::ErrorClass;
-use drover_provider::{Mistake, ProviderError};
+use drover_provider::{Mistake, ObjectSchema, ProviderError};
 
 use crate::call::{Caller, Place};
 use crate::endpoint::PluginName;
 use crate::hello::{InstanceVersion, Spoken, hello};
-use crate::remote::{describe, mistaken_settings};
+use crate::remote::{describe, mistaken_settings, settings_schema};
 use crate::wire::{DescribeResult, ScopeDto};
 
 /// How long the first meeting is waited for: answered within milliseconds by a plugin that is there.
@@ -74,6 +74,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Known {
     meetings: BTreeMap<String, Meeting>,
+    /// What plugins take as settings, as far as they say so.
+    schemas: BTreeMap<String, ObjectSchema>,
     /// Plugins that were waited for in vain, and have not answered since: whoever names one waits no more.
     silent: BTreeSet<String>,
 }
@@ -131,17 +133,26 @@ impl Contacts {
         }
     }
 
+    /// Returns what a plugin takes as settings, as it said when it was met last. None: it was not met, or does not say.
+    pub(crate) fn settings_of(&self, plugin: &PluginName) -> Option<ObjectSchema> {
+        self.0.lock().schemas.get(&plugin.to_string()).cloned()
+    }
+
     fn start(&self, known: &mut Known, contact: &Contact) {
         if known.meetings.len() >= MEETINGS_MAX {
             let under_way =
                 |_: &String, meeting: &mut Meeting| matches!(meeting, Meeting::UnderWay);
             known.meetings.retain(under_way);
+            known.schemas.clear();
         }
         known.meetings.insert(contact.key(), Meeting::UnderWay);
         let (shared, contact) = (Arc::clone(&self.0), contact.clone());
         // It ends by itself: the handshake is bounded.
         std::thread::spawn(move || {
-            let met = shake_hands(&contact);
+            let (schema, met) = match shake_hands(&contact) {
+                Ok((schema, met)) => (schema, Ok(met)),
+                Err(error) => (None, Err(error)),
+            };
             let answered = met.is_ok();
             let over = Meeting::Over {
                 met,
@@ -150,7 +161,10 @@ impl Contacts {
             let mut known = shared.lock();
             known.meetings.insert(contact.key(), over);
             if answered {
-                known.silent.remove(&contact.plugin.to_string());
+                let plugin = contact.plugin.to_string();
+                known.silent.remove(&plugin);
+                known.schemas.remove(&plugin);
+                known.schemas.extend(schema.map(|schema| (plugin, schema)));
             }
             drop(known);
             shared.ended.notify_all();
@@ -158,7 +172,8 @@ impl Contacts {
     }
 }
 
-fn shake_hands(contact: &Contact) -> Met {
+/// Meets a plugin. Returns what it takes as settings, too.
+fn shake_hands(contact: &Contact) -> Result<(Option<ObjectSchema>, Introduced), ProviderError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -174,18 +189,22 @@ fn shake_hands(contact: &Contact) -> Met {
             let message = format!("plugin {}: {why}", contact.plugin);
             ProviderError::new(ErrorClass::InvalidSpec, message)
         })?;
-        Ok(match spoken {
-            Spoken::Instance(version) => Introduced::Instance(version),
+        match spoken {
+            Spoken::Instance(version) => Ok((None, Introduced::Instance(version))),
             Spoken::Provider => {
-                let mistakes = mistaken_settings(&caller, &contact.scope, DESCRIBE_LIMIT).await;
-                let mistakes = mistakes.map_err(failed)?;
+                let schema = settings_schema(&caller, &contact.scope, DESCRIBE_LIMIT).await;
+                let schema = schema.map_err(failed)?;
+                let mistakes = schema
+                    .as_ref()
+                    .map(|it| mistaken_settings(it, &contact.scope));
+                let mistakes = mistakes.unwrap_or_default();
                 if !mistakes.is_empty() {
-                    return Ok(Introduced::Refused(mistakes));
+                    return Ok((schema, Introduced::Refused(mistakes)));
                 }
                 let described = describe(&caller, &contact.scope, DESCRIBE_LIMIT).await;
-                Introduced::Provider(described.map_err(failed)?)
+                Ok((schema, Introduced::Provider(described.map_err(failed)?)))
             }
-        })
+        }
     })
 }
 

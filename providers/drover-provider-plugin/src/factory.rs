@@ -192,6 +192,29 @@ impl ProviderFactory for PluginFactory {
             }
         })
     }
+
+    fn moved(&self, before: &Value, after: &Value) -> Option<String> {
+        if let Some(name) = self.manifest.settings.differing(before, after) {
+            return Some(name);
+        }
+        // Only the plugin knows what its own settings are for.
+        let schema = named(after).ok();
+        let schema = schema.and_then(|plugin| self.contacts.settings_of(&plugin));
+        let none = Value::empty_map();
+        let own = |settings: &Value| settings.get("settings").unwrap_or(&none).clone();
+        let differing = schema.unwrap_or_default();
+        let differing = differing.differing(&own(before), &own(after));
+        differing.map(|name| format!("settings.{name}"))
+    }
+}
+
+/// Returns whom a document names.
+fn named(settings: &Value) -> Result<PluginName, ProviderError> {
+    let written = settings.get("plugin").and_then(Value::as_str);
+    let written = written.unwrap_or_default();
+    written
+        .parse()
+        .map_err(|error| invalid(format!("plugin: {written:?} {error}")))
 }
 
 impl PluginFactory {
@@ -201,11 +224,7 @@ impl PluginFactory {
         name: &ProviderName,
         settings: &Value,
     ) -> Result<Contact, ProviderError> {
-        let written = settings.get("plugin").and_then(Value::as_str);
-        let written = written.unwrap_or_default();
-        let plugin: PluginName = written
-            .parse()
-            .map_err(|error| invalid(format!("plugin: {written:?} {error}")))?;
+        let plugin = named(settings)?;
         let scope = ScopeDto {
             provider: name.to_string(),
             type_: plugin.subtype.clone(),
@@ -338,10 +357,15 @@ fn settings_schema() -> ObjectSchema {
         ),
     ];
     let fields = table.map(|(name, shape, required, doc)| {
+        // Instances of one plugin are not to be found with another.
+        let class = match name {
+            "plugin" => FieldClass::Replace,
+            _ => FieldClass::Ignore,
+        };
         let field = Field {
             shape,
             required,
-            class: FieldClass::Ignore,
+            class,
             doc: doc.to_owned(),
         };
         (name.to_owned(), field)

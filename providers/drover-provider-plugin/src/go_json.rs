@@ -36,6 +36,45 @@ pub struct GoJsonError {
     pub at: usize,
 }
 
+/// Returns the entries of an object in their order, each as it is written. What follows the object is not looked at, as by
+/// Go's decoder of a stream.
+///
+/// # Errors
+///
+/// It begins with no object.
+pub(crate) fn entries(bytes: &[u8]) -> Result<Vec<(String, &[u8])>, GoJsonError> {
+    let mut reader = Reader { bytes, at: 0 };
+    reader.space();
+    if reader.peek() != Some(b'{') {
+        return Err(reader.error("no object begins"));
+    }
+    let mut entries = Vec::new();
+    reader.each(|reader, key| {
+        reader.space();
+        let begin = reader.at;
+        reader.value(1)?;
+        entries.push((key, &bytes[begin..reader.at]));
+        Ok(())
+    })?;
+    Ok(entries)
+}
+
+/// Returns JSON without the space between its marks, as Go hands on what it does not read.
+pub(crate) fn compact(json: &[u8]) -> String {
+    let (mut within, mut escaped) = (false, false);
+    let kept = json.iter().copied().filter(|byte| {
+        let drop = !within && matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+        match byte {
+            b'"' if !escaped => within = !within,
+            _ => {}
+        }
+        escaped = within && *byte == b'\\' && !escaped;
+        !drop
+    });
+    let kept: Vec<u8> = kept.collect();
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
 /// A number that no 64-bit float holds: Go refuses to read it as one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the number {0} is too large")]
@@ -332,11 +371,23 @@ impl Reader<'_> {
     }
 
     fn object(&mut self, depth: usize) -> Result<GoJson, GoJsonError> {
-        self.at += 1;
         let mut map = BTreeMap::new();
+        self.each(|reader, key| {
+            map.insert(key, reader.value(depth + 1)?);
+            Ok(())
+        })?;
+        Ok(GoJson::Map(map))
+    }
+
+    /// Reads an object; `entry` reads the value of each key.
+    fn each(
+        &mut self,
+        mut entry: impl FnMut(&mut Self, String) -> Result<(), GoJsonError>,
+    ) -> Result<(), GoJsonError> {
+        self.at += 1;
         self.space();
         if self.take(b'}') {
-            return Ok(GoJson::Map(map));
+            return Ok(());
         }
         loop {
             self.space();
@@ -348,10 +399,10 @@ impl Reader<'_> {
             if !self.take(b':') {
                 return Err(self.error("no `:` follows the key"));
             }
-            map.insert(key, self.value(depth + 1)?);
+            entry(self, key)?;
             self.space();
             if self.take(b'}') {
-                return Ok(GoJson::Map(map));
+                return Ok(());
             }
             if !self.take(b',') {
                 return Err(self.error("neither `,` nor `}` follows"));

@@ -62,7 +62,7 @@ pub(crate) fn take(object: &mut Map<String, Json>, name: &str) -> Option<Json> {
     })
 }
 
-/// Returns a map of texts; `null` and nothing are an empty one, as Go reads them.
+/// Returns a map of texts; `null` and nothing are an empty one, and an entry that is `null` is an empty text, as Go reads them.
 pub(crate) fn texts(json: Option<&Json>) -> Result<BTreeMap<String, String>, String> {
     match json {
         None | Some(Json::Null) => Ok(BTreeMap::new()),
@@ -70,6 +70,7 @@ pub(crate) fn texts(json: Option<&Json>) -> Result<BTreeMap<String, String>, Str
             .iter()
             .map(|(key, value)| match value {
                 Json::String(text) => Ok((key.clone(), text.clone())),
+                Json::Null => Ok((key.clone(), String::new())),
                 _ => Err(format!("the entry {:?} is not a text", shortened(key))),
             })
             .collect(),

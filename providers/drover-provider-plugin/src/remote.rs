@@ -83,32 +83,36 @@ pub(crate) async fn describe(
     caller.call(method, &params, limit).await
 }
 
-/// Asks a plugin what settings it takes, and returns what is wrong with those of the scope. Nothing, where it has
-/// no such method.
-pub(crate) async fn mistaken_settings(
+/// Asks a plugin what settings it takes. None: any, or it has no such method.
+pub(crate) async fn settings_schema(
     caller: &Caller,
     scope: &ScopeDto,
     limit: Duration,
-) -> Result<Vec<Mistake>, CallError> {
+) -> Result<Option<ObjectSchema>, CallError> {
     let method = "Provider.Settings";
     let params = json!({"type": scope.type_});
     let said: SettingsResult = match caller.call(method, &params, limit).await {
         Ok(said) => said,
         // An older plugin refuses wrong settings when it is to describe them.
-        Err(error) if matches!(error.fault, Fault::Refused { .. }) => return Ok(Vec::new()),
+        Err(error) if matches!(error.fault, Fault::Refused { .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
     let garbled = |why: String| caller.garbled(method, &why);
     let Some(schema) = said.settings else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
     let schema = ObjectSchema::from_json_schema(&from_json(&schema));
     let schema = schema.map_err(|error| garbled(format!("`settings`: {error}")))?;
+    Ok(Some(schema))
+}
+
+/// Returns what is wrong with the settings of a scope.
+pub(crate) fn mistaken_settings(schema: &ObjectSchema, scope: &ScopeDto) -> Vec<Mistake> {
     let settings = match &scope.settings {
         Json::Null => json!({}),
         settings => settings.clone(),
     };
-    Ok(schema.check(&from_json(&settings)))
+    schema.check(&from_json(&settings))
 }
 
 /// Reads the schema of a scope's properties. None: any properties.

@@ -20,6 +20,7 @@ use serde_json::{Value as Json, json};
 use tokio::net::UnixListener;
 
 use crate::connections::{self, Connection};
+use crate::go_json::{compact, entries};
 use crate::json::field;
 use crate::weight::weigh;
 use calls::{Calls, Limits};
@@ -261,29 +262,29 @@ impl Served {
         if weigh(request, REQUEST_MEMORY_MAX).is_err() {
             return String::new();
         }
-        let Ok(Json::Object(mut call)) = serde_json::from_slice::<Json>(request) else {
+        let Some(Call {
+            version,
+            method,
+            params,
+            id,
+        }) = Call::read(request)
+        else {
             return String::new();
         };
-        let id = match call.remove("id") {
-            None | Some(Json::Null) => return String::new(),
-            Some(id) => id,
-        };
-        let params = call.remove("params").unwrap_or(Json::Null);
-        let method = call
-            .get("method")
-            .and_then(Json::as_str)
-            .unwrap_or_default();
-        let version = call
-            .get("jsonrpc")
-            .and_then(Json::as_str)
-            .unwrap_or_default();
         let outcome = if version == "2.0" {
-            self.call(method, &params).await
+            let Ok(params) = serde_json::from_str::<Json>(&params) else {
+                return String::new();
+            };
+            self.call(&method, &params).await
         } else {
+            let (version, method) = (Json::String(version), Json::String(method));
             Err(Failure {
                 code: -32600,
                 message: "jsonrpc must be 2.0".to_owned(),
-                data: Echo::of(version, method, params, id.clone()),
+                // Handed back, its members in InfraKit's order.
+                data: format!(
+                    "{{\"jsonrpc\":{version},\"method\":{method},\"params\":{params},\"id\":{id}}}"
+                ),
             })
         };
         envelope(outcome, &id)
@@ -410,30 +411,43 @@ fn text(status: StatusCode, words: String) -> Response<Full<Bytes>> {
     response
 }
 
-/// A request that is handed back, its members in InfraKit's order.
-#[derive(Serialize)]
-struct Echo {
-    jsonrpc: String,
+/// A request.
+struct Call {
+    version: String,
     method: String,
-    params: Json,
-    id: Json,
+    /// As JSON, without the space in between.
+    params: String,
+    /// The same: a number may have more digits than any of ours.
+    id: String,
 }
 
-impl Echo {
-    fn of(version: &str, method: &str, params: Json, id: Json) -> String {
-        let echo = Self {
-            jsonrpc: version.to_owned(),
-            method: method.to_owned(),
-            params,
-            id,
+impl Call {
+    /// Reads a request as Go does: names in any case, of two alike the last one, and nothing of what follows. None: it is
+    /// none, or wants no answer.
+    fn read(request: &[u8]) -> Option<Self> {
+        let entries = entries(request).ok()?;
+        let of = |name: &str| {
+            let mut alike = entries.iter().rev();
+            let found = alike.find(|(key, _)| key.eq_ignore_ascii_case(name));
+            found.map(|(_, value)| compact(value))
         };
-        written(&echo).unwrap_or_else(|_| "null".to_owned())
+        let text = |name: &str| {
+            let json = of(name).and_then(|json| serde_json::from_str::<Json>(&json).ok());
+            json.and_then(|json| json.as_str().map(str::to_owned))
+                .unwrap_or_default()
+        };
+        Some(Self {
+            version: text("jsonrpc"),
+            method: text("method"),
+            params: of("params").unwrap_or_else(|| "null".to_owned()),
+            id: of("id").filter(|id| id != "null")?,
+        })
     }
 }
 
 /// Writes an answer as InfraKit's servers do: members in their order, and the characters escaped that Go
 /// escapes, which stand in texts only.
-fn envelope(outcome: Answered, id: &Json) -> String {
+fn envelope(outcome: Answered, id: &str) -> String {
     let answer = match outcome {
         Ok(result) => format!("{{\"jsonrpc\":\"2.0\",\"result\":{result},\"id\":{id}}}\n"),
         Err(Failure {

@@ -228,6 +228,13 @@ pub trait ProviderFactory: Send + Sync + fmt::Debug {
     ) -> Result<Option<Described>, ProviderError> {
         Ok(None)
     }
+
+    /// Returns the setting, as a path, in which two documents of one name lead to different places, so that instances of
+    /// the one are not to be found with the other. None: they are the same place. Asks nobody; what cannot be told counts
+    /// as another place. The default goes by [`Manifest::settings`]: every field counts whose class is not `ignore`.
+    fn moved(&self, before: &Value, after: &Value) -> Option<String> {
+        self.manifest().settings.differing(before, after)
+    }
 }
 
 /// What one Provider document takes.

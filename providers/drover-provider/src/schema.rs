@@ -1,7 +1,7 @@
 //! What a provider's properties and settings may hold: one description, from which the check, the
 //! published JSON Schema and the class of each field follow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -187,6 +187,21 @@ impl ObjectSchema {
             .iter()
             .map(|(name, field)| (name.clone(), field.class))
             .collect()
+    }
+
+    /// Returns the first field, as a path, in which two values of the schema differ, unless its class is `ignore`.
+    /// What the schema does not name counts, and so does one that only one of them has.
+    pub fn differing(&self, before: &Value, after: &Value) -> Option<String> {
+        let none = BTreeMap::new();
+        let (before, after) = (before.as_map(), after.as_map());
+        let (before, after) = (before.unwrap_or(&none), after.unwrap_or(&none));
+        let differs = |name: &&String| before.get(*name) != after.get(*name);
+        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        let mut names = names.into_iter().filter(differs);
+        names.find_map(|name| match self.fields.get(name) {
+            Some(field) if field.class == FieldClass::Ignore => None,
+            Some(_) | None => Some(name.clone()),
+        })
     }
 
     /// Returns the JSON Schema (draft 7) of the object.

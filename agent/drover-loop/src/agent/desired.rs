@@ -529,6 +529,7 @@ fn provider_changed(entry: &GroupEntry, group: &Group) -> Option<Held> {
     Some(plain(Hold::ProviderChanged {
         from: from.clone(),
         to: to.clone(),
+        setting: None,
     }))
 }
 

@@ -284,6 +284,7 @@ impl Agent {
         fences.extend(self.brake.hold(name));
         fences.extend(self.astray(name, observation));
         fences.extend(self.claimed(name, observation));
+        fences.extend(observation.moved.get(name).cloned().map(plain));
         if let Some(entry) = self.groups.get(name) {
             fences.extend(entry.notices.iter().cloned());
         }

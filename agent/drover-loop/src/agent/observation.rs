@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use drover_model::{GroupName, Kind, ProviderDoc, ProviderName, Timestamp};
+use drover_model::{GroupName, Hold, Kind, ProviderDoc, ProviderName, RecordedProvider, Timestamp};
 use tracing::{info, warn};
 
 use super::Agent;
@@ -32,6 +32,8 @@ pub(super) struct Observation {
     pub(super) seen: BTreeMap<GroupName, BTreeSet<String>>,
     /// What was never seen since the start with an empty data directory. None: nothing is missing.
     pub(super) missing: Option<Missing>,
+    /// Why the newest settings of its provider are not in force for a group.
+    pub(super) moved: BTreeMap<GroupName, Hold>,
 }
 
 impl Agent {
@@ -41,9 +43,13 @@ impl Agent {
         let mut observation = Observation::default();
         let mut unopened = BTreeMap::new();
         for (name, entry) in &self.groups {
-            let Some(key) = self.scope_key(entry) else {
+            let moved = self.moved(entry);
+            let Some(key) = self.scope_key(entry, moved.as_ref()) else {
                 continue;
             };
+            if let Some(moved) = moved {
+                observation.moved.insert(name.clone(), moved);
+            }
             let opened = match key {
                 Ok(key) => self
                     .scopes
@@ -137,17 +143,17 @@ impl Agent {
     }
 
     /// Returns what identifies the scope of a group. None: it has no document at all.
-    fn scope_key(&self, entry: &GroupEntry) -> Option<Result<ScopeKey, (ProviderName, String)>> {
+    fn scope_key(
+        &self,
+        entry: &GroupEntry,
+        moved: Option<&Hold>,
+    ) -> Option<Result<ScopeKey, (ProviderName, String)>> {
         if entry.is_gone() {
             return None;
         }
         if entry.recorded.deleting.is_some() {
             let provider = entry.recorded.provider.as_ref()?;
-            return Some(Ok(ScopeKey {
-                name: provider.name.clone(),
-                type_: provider.type_.clone(),
-                settings: provider.settings.clone(),
-            }));
+            return Some(Ok(key_of_record(provider)));
         }
         let candidate = entry.candidate.as_ref().map(|candidate| &candidate.group);
         let group = candidate.or(entry.accepted.as_ref())?;
@@ -162,13 +168,7 @@ impl Agent {
                         "there is no such Provider document".to_owned(),
                     ))
                 },
-                |recorded| {
-                    Ok(ScopeKey {
-                        name: recorded.name.clone(),
-                        type_: recorded.type_.clone(),
-                        settings: recorded.settings.clone(),
-                    })
-                },
+                |recorded| Ok(key_of_record(recorded)),
             ));
         };
         match recorded {
@@ -181,8 +181,40 @@ impl Agent {
                 );
                 Some(Err((name.clone(), why)))
             }
+            // It is looked after where it is.
+            Some(recorded) if moved.is_some() => Some(Ok(key_of_record(recorded))),
             _ => Some(Ok(key_of(&found.value))),
         }
+    }
+
+    /// Returns why the settings of its Provider document are not in force for a group: they lead to another place than its
+    /// instances are in, where these would be left behind. None: nothing is left behind.
+    fn moved(&self, entry: &GroupEntry) -> Option<Hold> {
+        if entry.is_gone() || entry.recorded.deleting.is_some() {
+            return None;
+        }
+        let candidate = entry.candidate.as_ref().map(|candidate| &candidate.group);
+        let name = &candidate.or(entry.accepted.as_ref())?.spec.provider;
+        let before = entry.recorded.provider.as_ref()?;
+        let after = &self.fleet.documents.providers.get(name)?.value;
+        if before.name != *name || before.type_ != after.type_ || before.settings == after.settings
+        {
+            return None;
+        }
+        let registry = &self.registry;
+        let setting = registry.moved(&before.type_, &before.settings, &after.settings)?;
+        let group = &entry.recorded.name;
+        // What is being made is there, too, and whoever cannot say what is being made may be making some.
+        let making = || {
+            self.journal
+                .open_intents(group)
+                .map_or(true, |open| !open.is_empty())
+        };
+        (!entry.recorded.instances.is_empty() || making()).then(|| Hold::ProviderChanged {
+            from: before.name.clone(),
+            to: after.name.clone(),
+            setting: Some(setting),
+        })
     }
 
     /// Notes what people want to know about providers.
@@ -279,6 +311,14 @@ impl Agent {
                 || unreadable.contains(&format!("groups/{group}.yaml"))
                 || snapshot.repository.mentions(Kind::Group, group.as_str())
         })
+    }
+}
+
+fn key_of_record(provider: &RecordedProvider) -> ScopeKey {
+    ScopeKey {
+        name: provider.name.clone(),
+        type_: provider.type_.clone(),
+        settings: provider.settings.clone(),
     }
 }
 

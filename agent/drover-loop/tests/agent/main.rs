@@ -28,6 +28,7 @@ mod git;
 mod isolation;
 mod lease;
 mod metrics;
+mod moved;
 mod orphans;
 mod outage;
 mod peers;

@@ -56,7 +56,19 @@ impl fmt::Display for Hold {
                 )
             }
             Self::ProviderMissing { provider, why } => write!(f, "provider {provider}: {why}"),
-            Self::ProviderChanged { from, to } => write!(
+            Self::ProviderChanged {
+                from,
+                setting: Some(setting),
+                ..
+            } => write!(
+                f,
+                "`{setting}` of provider {from} was changed, which leads to another place than the live instances are in; its settings stay as they were for this group; change it back, or make a new provider and a new group"
+            ),
+            Self::ProviderChanged {
+                from,
+                to,
+                setting: None,
+            } => write!(
                 f,
                 "the document names provider {to}, the live instances belong to {from}; make a new group instead"
             ),

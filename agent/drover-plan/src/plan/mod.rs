@@ -140,6 +140,7 @@ fn provider_changed(input: &PlanInput<'_>) -> Option<Held> {
         held(Hold::ProviderChanged {
             from: before.name.clone(),
             to: input.provider.name.clone(),
+            setting: None,
         })
     })
 }

@@ -97,10 +97,10 @@ async fn once(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> Comman
 /// Starts the plugins of the agent's file. The journal's lock is held, so that no other agent's are
 /// touched. A dry run uses those that run.
 async fn start_plugins(settings: &Settings, mode: Mode) -> CommandResult<Supervisor> {
-    let plugins = match mode {
-        Mode::Act | Mode::Observe => settings.plugins.start.as_slice(),
-        Mode::DryRun => &[],
-    };
+    if mode == Mode::DryRun {
+        return Ok(Supervisor::idle());
+    }
+    let plugins = settings.plugins.start.as_slice();
     let sockets = settings.places(&settings.process_dir).plugins;
     let started = Supervisor::start(plugins, sockets.path(), &settings.data_dir).await;
     started.context("cannot start the plugins")

@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use drover_spec::agent_config::PluginConfig;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
@@ -26,10 +29,15 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Left {
     path: PathBuf,
+    socket: PathBuf,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
+    /// The record's own file: a copy of it speaks of somebody else's process. None: an older drover wrote it.
+    owner: Option<PathBuf>,
+    /// The socket that the process was told.
+    socket: Option<PathBuf>,
     pid: i32,
     /// When the process started, in clock ticks since the machine did.
     started: u64,
@@ -38,8 +46,30 @@ struct Record {
 }
 
 impl Left {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path }
+    /// The record in the file `path` of a plugin that is told `socket`.
+    pub(super) fn new(path: PathBuf, socket: PathBuf) -> Self {
+        Self { path, socket }
+    }
+
+    /// Returns the records in a folder that are of none of `plugins`.
+    pub(super) fn unowned(records: &Path, sockets: &Path, plugins: &[PluginConfig]) -> Vec<Self> {
+        let entries = fs::read_dir(records).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path());
+        let unowned = paths.filter_map(|path| {
+            let name = path.file_name()?.to_str()?.strip_suffix(".json")?;
+            let owned = plugins.iter().any(|plugin| plugin.name == name);
+            let socket = sockets.join(name);
+            (!owned).then_some(Self { path, socket })
+        });
+        unowned.collect()
+    }
+
+    /// Returns the record's file by its one name.
+    fn owner(&self) -> io::Result<PathBuf> {
+        let (folder, name) = (self.path.parent(), self.path.file_name());
+        let missing = || io::Error::other("a record without a folder");
+        let folder = fs::canonicalize(folder.ok_or_else(missing)?)?;
+        Ok(folder.join(name.ok_or_else(missing)?))
     }
 
     /// Writes down who runs. What has ended already leaves nothing behind.
@@ -48,6 +78,8 @@ impl Left {
             return Ok(());
         };
         let record = Record {
+            owner: Some(self.owner()?),
+            socket: Some(self.socket.clone()),
             pid: pid.as_raw_pid(),
             started: process.started,
             boot: boot()?,
@@ -63,31 +95,51 @@ impl Left {
         let _ = fs::remove_file(&self.path);
     }
 
-    /// Ends what a former agent left running: the process that it started, and all of its group. A record
-    /// that cannot be read, or names a process that is gone or another one by now, ends nothing.
+    /// Ends what a former agent left running: the process that it started, and all of its group, and removes the socket. A
+    /// record that cannot be read, is a copy of another agent's, or names a process that is gone or another one by now, ends
+    /// nothing.
     ///
-    /// Where the process itself is gone, its group is the plugin's if one of it has the plugin's `socket`
+    /// Where the process itself is gone, its group is the plugin's if one of it has the plugin's socket
     /// in its environment: a number is given to nobody else while a group has it.
-    pub(super) async fn end(&self, socket: &Path) -> io::Result<()> {
+    pub(super) async fn end(&self) -> io::Result<()> {
         let Ok(bytes) = fs::read(&self.path) else {
             return Ok(());
         };
         if let Ok(record) = serde_json::from_slice::<Record>(&bytes)
             && record.boot == boot().unwrap_or_default()
-            && record.is_ours(socket)
         {
-            tracing::info!(pid = record.pid, "plugin of a former agent is ended");
-            end_group(record.pid).await?;
+            let own = record.owner.is_some() && record.owner == self.owner().ok();
+            let socket = record.socket.as_ref().filter(|_| own);
+            let socket = socket.unwrap_or(&self.socket);
+            let runs = record.is_ours(socket, own);
+            if runs {
+                tracing::info!(pid = record.pid, "plugin of a former agent is ended");
+                end_group(record.pid).await?;
+            }
+            if runs || own {
+                remove_dead(socket);
+            }
         }
         self.forget();
         Ok(())
     }
 }
 
+/// Removes a socket on which nobody listens.
+fn remove_dead(socket: &Path) {
+    let is_socket = |entry: fs::Metadata| entry.file_type().is_socket();
+    if fs::symlink_metadata(socket).is_ok_and(is_socket) && UnixStream::connect(socket).is_err() {
+        // One that stays only misleads.
+        let _ = fs::remove_file(socket);
+    }
+}
+
 impl Record {
-    fn is_ours(&self, socket: &Path) -> bool {
+    /// Returns whether the process, or what it left of its group, was started by who has this record. `own` says that the
+    /// record was written where it is; of another one only what serves on our `socket` is ours.
+    fn is_ours(&self, socket: &Path, own: bool) -> bool {
         match Process::read(self.pid) {
-            Ok(leader) => leader.started == self.started,
+            Ok(leader) => leader.started == self.started && (own || leader.serves(socket)),
             // It has ended; what it started may go on.
             Err(_) => members(self.pid)
                 .iter()

@@ -217,7 +217,7 @@ fn left_behind(folder: &Path) -> std::process::Child {
         .process_group(0)
         .spawn()
         .unwrap();
-    let left = Left::new(records.join("odd.json"));
+    let left = Left::new(records.join("odd.json"), socket.clone());
     left.note(Pid::from_child(&child)).unwrap();
     let deadline = Instant::now() + PATIENCE;
     while UnixStream::connect(&socket).is_err() {
@@ -259,14 +259,78 @@ async fn a_group_that_has_a_former_plugins_number_is_left_alone() {
         .spawn()
         .unwrap();
     let record = folder.path().join("odd.json");
-    let left = Left::new(record.clone());
+    let left = Left::new(record.clone(), folder.path().join("sockets/odd"));
     left.note(Pid::from_child(&other)).unwrap();
     let noted = fs::read_to_string(&record).unwrap();
     let mut noted: serde_json::Value = serde_json::from_str(&noted).unwrap();
     noted["started"] = (noted["started"].as_u64().unwrap() - 1).into();
     fs::write(&record, noted.to_string()).unwrap();
-    left.end(&folder.path().join("sockets/odd")).await.unwrap();
+    left.end().await.unwrap();
     assert!(other.try_wait().unwrap().is_none() && !record.exists());
     other.kill().unwrap();
     other.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_configured_no_more_is_ended_with_its_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut shell = left_behind(folder.path());
+    let (before, _) = latest(folder.path());
+    let sockets = folder.path().join("other");
+    let supervisor = Supervisor::start(&[], &sockets, folder.path())
+        .await
+        .unwrap();
+    assert!(!lives(before));
+    // Where it listened once, though plugins listen elsewhere by now.
+    assert!(!folder.path().join("sockets/odd").exists());
+    assert!(!folder.path().join("plugins-started/odd.json").exists());
+    supervisor.end().await;
+    shell.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_starts_nothing_touches_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut shell = left_behind(folder.path());
+    let (before, group) = latest(folder.path());
+    Supervisor::idle().end().await;
+    assert!(lives(before));
+    end_left(group).await;
+    shell.wait().unwrap();
+}
+
+/// A record that was copied with its folder, or that an older drover wrote for another socket.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_folders_record_names_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut shell = left_behind(folder.path());
+    let (before, group) = latest(folder.path());
+    let noted = fs::read_to_string(folder.path().join("plugins-started/odd.json")).unwrap();
+    let mut noted: serde_json::Value = serde_json::from_str(&noted).unwrap();
+    for older in [false, true] {
+        if older {
+            let noted = noted.as_object_mut().unwrap();
+            assert!(noted.remove("owner").is_some() && noted.remove("socket").is_some());
+        }
+        let copy = tempfile::tempdir().unwrap();
+        let record = copy.path().join("odd.json");
+        fs::write(&record, noted.to_string()).unwrap();
+        let other = Left::new(record.clone(), copy.path().join("odd"));
+        other.end().await.unwrap();
+        assert!(lives(before) && !record.exists(), "older: {older}");
+        assert!(UnixStream::connect(folder.path().join("sockets/odd")).is_ok());
+        // Whose socket it serves on may end it.
+        if older {
+            fs::write(&record, noted.to_string()).unwrap();
+            let own = Left::new(record.clone(), folder.path().join("sockets/odd"));
+            own.end().await.unwrap();
+            assert!(!lives(before));
+        }
+    }
+    end_left(group).await;
+    shell.wait().unwrap();
+}
+
+async fn end_left(group: i32) {
+    left::end_group(group).await.unwrap();
 }

@@ -52,19 +52,19 @@ pub(super) struct Refresh {
 
 /// Returns what a Provider document's `settings` may hold.
 pub(super) fn settings() -> ObjectSchema {
-    use FieldClass::Ignore;
+    use FieldClass::Replace;
     object(
         vec![
             row(
                 "region",
                 schema::region(),
-                Ignore,
+                Replace,
                 "The region, such as eu-central-1.",
             ),
             row(
                 "profile",
                 Shape::String,
-                Ignore,
+                Replace,
                 "A profile of the program's own AWS configuration files, for another account.",
             ),
         ],

@@ -125,3 +125,39 @@ fn sizes_are_in_order() {
     let ranks: Vec<u32> = sizes.iter().map(|size| size_of(size)).collect();
     assert!(ranks.is_sorted_by(|one, next| one < next), "{ranks:?}");
 }
+
+#[test]
+fn a_launch_template_shares_nothing_with_others() {
+    let template = |id: Option<&str>, name: Option<&str>, version: &str| LaunchTemplate {
+        id: id.map(str::to_owned),
+        name: name.map(str::to_owned),
+        version: version.to_owned(),
+    };
+    let of = |template| offering(&of_template(&template));
+    // A name may look like a type's.
+    let one = of(template(None, Some("m5.large"), "3"));
+    let others = [
+        of(template(None, Some("m5.large"), "4")),
+        of(template(None, Some("web"), "3")),
+        of(template(Some("lt-1"), None, "3")),
+        offering("m5.large"),
+        offering("m5.4xlarge"),
+        offering("t3.micro"),
+    ];
+    type Cool = fn(&Cooling, &Offering);
+    for cool in [
+        Cooling::cool as Cool,
+        Cooling::cool_family,
+        Cooling::cool_type,
+    ] {
+        let cooling = Cooling::default();
+        cool(&cooling, &one);
+        assert!(cooling.until(&one).is_some());
+        for other in &others {
+            assert_eq!(cooling.until(other), None, "{other:?}");
+        }
+    }
+    let cooling = Cooling::default();
+    cooling.cool_family(&offering("m5.large"));
+    assert_eq!(cooling.until(&one), None);
+}

@@ -28,3 +28,35 @@ fn a_limit_of_the_account_is_told_from_one_of_the_request() {
     assert_eq!(class("TagLimitExceeded"), Some(ErrorClass::InvalidSpec));
     assert_eq!(class("InvalidParameterValue"), None);
 }
+
+#[test]
+fn a_status_without_a_code_has_a_class_of_its_own() {
+    let class = class_of_status;
+    for (status, expected) in [
+        (400, ErrorClass::InvalidSpec),
+        (401, ErrorClass::Auth),
+        (403, ErrorClass::Auth),
+        (404, ErrorClass::InvalidSpec),
+        (407, ErrorClass::Auth),
+        (408, ErrorClass::Unknown),
+        (425, ErrorClass::Throttled),
+        (429, ErrorClass::Throttled),
+        (500, ErrorClass::Unknown),
+        (302, ErrorClass::Unknown),
+    ] {
+        assert_eq!(class(status), expected, "{status}");
+    }
+}
+
+#[test]
+fn the_words_of_a_body_are_told_without_its_marks_and_only_the_first() {
+    let page =
+        b"<html>\r\n<head><title>407 Proxy</title></head>\x1b[31m<p class='x'>Log\nin first</html>";
+    let words = first_words(page).unwrap();
+    assert_eq!(words, "407 Proxy [31m Log in first");
+    assert_eq!(first_words(b"<html></html>"), None);
+    assert_eq!(first_words(b""), None);
+    assert_eq!(first_words(&[0xff; 5]).unwrap().chars().count(), 5);
+    let long = "word ".repeat(2_000);
+    assert_eq!(first_words(long.as_bytes()).unwrap().chars().count(), 200);
+}

@@ -8,7 +8,7 @@ use drover_provider::Urgency;
 
 use crate::conformance::slow;
 use crate::fake::{Fake, FakeSettings, Refusal};
-use crate::support::{end, factory, fleet, open, request, running_with, texts};
+use crate::support::{end, factory, fleet, map, open, request, running_with, texts};
 
 fn instant() -> Fake {
     Fake::start(FakeSettings::default())
@@ -325,6 +325,75 @@ async fn errors_of_ec2_have_the_class_that_the_agent_acts_on() {
         fake.world().refusals.clear();
     }
     assert_eq!(fake.world().living().count(), 0);
+}
+
+#[tokio::test]
+async fn what_stands_before_ec2_is_told_from_ec2() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let html = "<html><head><title>Sign in</title></head>\n<body>Who are you?</body></html>";
+    let cases = [
+        (
+            401,
+            html,
+            ErrorClass::Auth,
+            "HTTP 401: Sign in Who are you?",
+        ),
+        (403, "", ErrorClass::Auth, "HTTP 403: no reason given"),
+        (407, html, ErrorClass::Auth, "HTTP 407: Sign in"),
+        (400, "no\u{7}pe", ErrorClass::InvalidSpec, "HTTP 400: no pe"),
+        (404, html, ErrorClass::InvalidSpec, "HTTP 404: Sign in"),
+    ];
+    for (number, (status, body, class, says)) in (1..).zip(cases) {
+        fake.world().in_between = Some((status, body.to_owned()));
+        let request = request(number, 1, running_with(&[]));
+        let error = provider.provision(&request).await.unwrap_err();
+        assert_eq!(error.class, class, "{status}: {error}");
+        assert!(error.message.contains(says), "{error}");
+        assert_eq!(fake.calls()["RunInstances"], 1);
+    }
+    // What may be better in a moment is tried again.
+    for (number, status) in (10..).zip([408, 425, 429]) {
+        fake.world().in_between = Some((status, html.to_owned()));
+        let request = request(number, 1, running_with(&[]));
+        let made = provider.provision(&request).await;
+        assert_eq!(made.unwrap().made.len(), 1, "{status}");
+        assert_eq!(fake.calls()["RunInstances"], 2, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_launch_template_without_room_stands_in_no_other_ones_way() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let of = |name: &str| {
+        let template = map(&[("name", name.into()), ("version", "1".into())]);
+        let subnets = texts(&["subnet-a", "subnet-b"]);
+        map(&[("launchTemplate", template), ("subnets", subnets)])
+    };
+    for (first, code) in [
+        (1, "InsufficientInstanceCapacity"),
+        (4, "VcpuLimitExceeded"),
+    ] {
+        fake.world().refuse("RunInstances", code, 2);
+        let refused = provider.provision(&request(first, 1, of("small"))).await;
+        assert!(refused.is_err(), "{code}");
+        fake.world().refusals.clear();
+        fake.calls();
+        for number in [first + 1, first + 2] {
+            // Where the first one asks in vain, at whichever subnet a batch begins.
+            fake.world()
+                .refuse("RunInstances", "InsufficientInstanceCapacity", 1);
+            let request = request(number, 1, of(&format!("{code}-{number}")));
+            let made = provider.provision(&request).await;
+            assert_eq!(made.unwrap().made.len(), 1, "{code}");
+            assert_eq!(
+                fake.calls()["RunInstances"],
+                2,
+                "{code}: nothing was left out"
+            );
+        }
+    }
 }
 
 #[tokio::test]

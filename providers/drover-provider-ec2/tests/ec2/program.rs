@@ -1,5 +1,6 @@
 //! The program behind its socket, as an agent reaches it.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -126,22 +127,20 @@ async fn the_program_keeps_the_contract_behind_its_socket() {
     assert_eq!(fake.world().living().count(), 0);
 }
 
-#[tokio::test]
-async fn without_credentials_it_says_so_and_calls_nobody() {
-    let fake = Fake::start(slow());
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("ec2");
+/// Starts a program that finds credentials below `home` only, and opens its provider.
+async fn at_home(home: &Path, fake: &Fake) -> (Program, Arc<dyn Provider>) {
+    let socket = home.join("ec2");
     let mut command = Command::new(PROGRAM);
     command
         .arg("--socket")
         .arg(&socket)
         .args(["--endpoint", &fake.endpoint()])
         .env_clear()
-        .env("HOME", folder.path())
+        .env("HOME", home)
         // Where instances find theirs: nobody listens there.
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .stdin(Stdio::null());
-    let _program = Program(command.spawn().unwrap());
+    let program = Program(command.spawn().unwrap());
     let place = Place::Fixed(Endpoint::Unix(socket.clone()));
     let started = Instant::now();
     while std::os::unix::net::UnixStream::connect(&socket).is_err() {
@@ -151,7 +150,7 @@ async fn without_credentials_it_says_so_and_calls_nobody() {
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let factory = PluginFactory::new(place, folder.path().join("data"), Arc::new(SystemClock));
+    let factory = PluginFactory::new(place, home.join("data"), Arc::new(SystemClock));
     let document = map(&[
         ("plugin", "ec2".into()),
         ("settings", crate::support::settings()),
@@ -159,7 +158,39 @@ async fn without_credentials_it_says_so_and_calls_nobody() {
     let opened = tokio::task::spawn_blocking(move || {
         factory.open(&ProviderName::parse("aws").unwrap(), &document)
     });
-    let provider = opened.await.unwrap().unwrap();
+    (program, opened.await.unwrap().unwrap())
+}
+
+#[tokio::test]
+async fn a_key_that_is_replaced_in_its_file_is_used_at_once() {
+    let fake = Fake::start(slow());
+    let folder = tempfile::tempdir().unwrap();
+    let (_program, provider) = at_home(folder.path(), &fake).await;
+    let list = async || provider.list(&crate::support::fleet()).await;
+    assert!(list().await.is_err(), "there is none yet");
+    fs::create_dir(folder.path().join(".aws")).unwrap();
+    let file = folder.path().join(".aws/credentials");
+    let (first, second) = (drawn(), drawn());
+    for key in [&first, &second] {
+        let secret = drawn();
+        let text =
+            format!("[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n");
+        let new = folder.path().join("new");
+        fs::write(&new, text).unwrap();
+        fs::rename(&new, &file).unwrap();
+        fake.world().key = Some(key.clone());
+        list().await.unwrap();
+    }
+    fake.world().key = Some(first);
+    let error = list().await.unwrap_err();
+    assert_eq!(error.class, drover_model::ErrorClass::Auth, "{error}");
+}
+
+#[tokio::test]
+async fn without_credentials_it_says_so_and_calls_nobody() {
+    let fake = Fake::start(slow());
+    let folder = tempfile::tempdir().unwrap();
+    let (_program, provider) = at_home(folder.path(), &fake).await;
     let error = provider.list(&crate::support::fleet()).await.unwrap_err();
     assert_eq!(error.class, drover_model::ErrorClass::Auth, "{error}");
     assert!(fake.calls().is_empty());

@@ -203,6 +203,17 @@ async fn a_refusal_with_a_class_is_believed_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_is_null_is_an_empty_one() {
+    let scope = Scope::new();
+    let provider = scope.open();
+    make(&provider, &request(1)).await;
+    let says = r#"{"result":{"Descriptions":[{"ID":"theirs","LogicalID":null,"Tags":{"x":null,"drover.fleet":null}}]}}"#;
+    scope.fake.trouble(DESCRIBE, Trouble::Says(says));
+    provider.list(&fleet()).await.unwrap();
+    assert_eq!(listed(&provider).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_answer_that_cannot_be_read_is_taken_for_an_empty_fleet() {
     let scope = Scope::new();
     let provider = scope.open();

@@ -236,6 +236,46 @@ async fn settings_are_checked_by_what_a_plugin_says_of_them_if_it_says_anything(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_plugin_is_another_place_and_of_its_own_settings_a_plugin_knows() {
+    let scope = Scope::new();
+    let of = |document| from_json(&document);
+    let moved = |before, after| scope.moved(&of(before), &of(after));
+    let fake = |settings| json!({"plugin": "fake", "settings": settings});
+    let other = json!({"plugin": "other", "visibility": "5s"});
+    assert_eq!(
+        moved(json!({"plugin": "fake"}), other).as_deref(),
+        Some("plugin")
+    );
+    let slower = json!({"timeout": "5s", "plugin": "fake"});
+    assert_eq!(moved(json!({"plugin": "fake"}), slower), None);
+    assert_eq!(moved(json!({"plugin": "fake"}), fake(json!({}))), None);
+    // Nobody was asked: everything counts.
+    let (here, there) = (json!({"at": "a", "log": 1}), json!({"log": 1, "at": "b"}));
+    let louder = json!({"at": "a", "log": 2});
+    let met = moved(fake(here.clone()), fake(there.clone()));
+    assert_eq!(met.as_deref(), Some("settings.at"));
+    let met = moved(fake(here.clone()), fake(louder.clone()));
+    assert_eq!(met.as_deref(), Some("settings.log"));
+
+    let hello = json!({"Objects": {"Provider/1": [{"Name": "."}]}});
+    scope.fake.set_handshake(json!({"Handshake.Hello": hello}));
+    let schema = r#"{"result": {"settings": {"type": "object", "properties": {"at": {"type": "string"}, "log": {"type": "integer", "x-drover-class": "ignore"}}}}}"#;
+    scope
+        .fake
+        .trouble("Provider.Settings", Trouble::Says(schema));
+    let described = r#"{"result": {"batchMax": 1}}"#;
+    scope
+        .fake
+        .trouble("Provider.Describe", Trouble::Says(described));
+    scope.try_open(&of(fake(here.clone()))).unwrap();
+    let met = moved(fake(here.clone()), fake(there));
+    assert_eq!(met.as_deref(), Some("settings.at"));
+    assert_eq!(moved(fake(here.clone()), fake(louder)), None);
+    let gone = moved(fake(here), json!({"plugin": "fake"}));
+    assert_eq!(gone.as_deref(), Some("settings.at"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_document_takes_is_said_by_plugins_of_our_own_kind_only() {
     let scope = Scope::new();
     let fake = values(&[("plugin", "fake")]);

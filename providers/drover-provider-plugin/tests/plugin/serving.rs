@@ -415,6 +415,55 @@ async fn answers_have_the_bytes_that_the_protocol_fixes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_read_as_go_reads_it_and_its_id_comes_back_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::new(vec![Box::new(instances(folder.path()))]);
+    let ask = async |request: String| served.answer(request.as_bytes()).await;
+    let types = async |id: &str| {
+        ask(format!(
+            "{{\"jsonrpc\":\"2.0\",\"method\":\"Plugin.Implements\",\"params\":{{}},\"id\":{id}}}"
+        ))
+        .await
+    };
+    let result = types("1").await;
+    let result = result.strip_suffix(",\"id\":1}\n").unwrap();
+    for (id, back) in [
+        ("1.50", "1.50"),
+        ("18446744073709551617", "18446744073709551617"),
+        ("-0", "-0"),
+        ("1e400", "1e400"),
+        (r#""a\u0041\\\"  b""#, r#""a\u0041\\\"  b""#),
+        (r#"{ "b" : 1, "a" : [ 1.0 ] }"#, r#"{"b":1,"a":[1.0]}"#),
+    ] {
+        assert_eq!(types(id).await, format!("{result},\"id\":{back}}}\n"));
+    }
+    let call = r#""Method":"Plugin.Implements","PARAMS":{}"#;
+    for request in [
+        format!("{{\"JSONRPC\":\"2.0\",{call},\"Id\":3}}"),
+        format!(" {{\"id\":2,\"ID\":3,\"jsonrpc\":\"2.0\",{call}}} and more"),
+        format!("{{\"jsonrpc\":\"2.0\",{call},\"id\":3}}{{\"id\":4}}]"),
+    ] {
+        let answer = ask(request.clone()).await;
+        assert_eq!(answer, format!("{result},\"id\":3}}\n"), "{request}");
+    }
+    let old = r#"{"ID": 1.50, "Method": "x<y", "Params": { "a" : 2.0 } }"#;
+    let expected = "{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32600,\"message\":\"jsonrpc must be 2.0\",\"data\":{\"jsonrpc\":\"\",\"method\":\"x\\u003cy\",\"params\":{\"a\":2.0},\"id\":1.50}},\"id\":1.50}\n";
+    assert_eq!(ask(old.to_owned()).await, expected);
+    for none in [
+        "",
+        "[]",
+        "1",
+        "{",
+        "{\"jsonrpc\":\"2.0\"",
+        "{\"id\":null}",
+        "{}",
+        "}",
+    ] {
+        assert_eq!(ask(none.to_owned()).await, "", "{none}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_is_served_keeps_tags_logical_id_and_spec() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::new(vec![Box::new(instances(folder.path()))]);
@@ -426,7 +475,7 @@ async fn an_instance_that_is_served_keeps_tags_logical_id_and_spec() {
         answer["result"].clone()
     };
     // Names of fields in any case, as Go reads them.
-    let spec = json!({"properties": {"image": "x"}, "tags": {"infrakit.group": "g1", "t": "1"}, "Init": "echo hi", "LogicalID": "10.0.0.5", "Attachments": null});
+    let spec = json!({"properties": {"image": "x"}, "tags": {"infrakit.group": "g1", "t": "1", "none": null}, "Init": "echo hi", "LogicalID": "10.0.0.5", "Attachments": null});
     let made = call("Instance.Provision", json!({"Type": "", "Spec": spec})).await;
     let id = made["ID"].as_str().unwrap().to_owned();
     call(
@@ -439,7 +488,8 @@ async fn an_instance_that_is_served_keeps_tags_logical_id_and_spec() {
         json!({"Tags": {"l1": "v1"}, "Properties": true}),
     )
     .await;
-    let tags = json!({"infrakit.group": "g1", "l1": "v1", "t": "2"});
+    // A text that is `null` is an empty one.
+    let tags = json!({"infrakit.group": "g1", "l1": "v1", "none": "", "t": "2"});
     let spec = json!({"Properties": {"image": "x"}, "Tags": tags, "Init": "echo hi", "LogicalID": "10.0.0.5", "Attachments": null});
     assert_eq!(
         described["Descriptions"],

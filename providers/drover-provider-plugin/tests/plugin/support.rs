@@ -77,6 +77,10 @@ impl Scope {
             .describe(&ProviderName::parse("local").unwrap(), settings)
     }
 
+    pub(crate) fn moved(&self, before: &Value, after: &Value) -> Option<String> {
+        self.factory.moved(before, after)
+    }
+
     /// Opens the scope with short times.
     pub(crate) fn open(&self) -> Arc<dyn Provider> {
         let settings = values(&[

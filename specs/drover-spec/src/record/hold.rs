@@ -79,7 +79,10 @@ fn data_of(hold: &Hold) -> MapOf {
         ),
         Hold::Adopting { left } => map.number("left", *left),
         Hold::ProviderMissing { provider, why } => map.text("provider", provider).text("why", why),
-        Hold::ProviderChanged { from, to } => map.text("from", from).text("to", to),
+        Hold::ProviderChanged { from, to, setting } => map
+            .text("from", from)
+            .text("to", to)
+            .optional_text("setting", setting.as_ref()),
         Hold::SpecInvalid { message } | Hold::UpdateRefused { message } => {
             map.text("message", message)
         }
@@ -324,6 +327,7 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         "ProviderChanged" => Hold::ProviderChanged {
             from: data.get("from")?.parsed()?,
             to: data.get("to")?.parsed()?,
+            setting: data.optional_text("setting")?,
         },
         "SpecInvalid" => Hold::SpecInvalid {
             message: data.text("message")?,

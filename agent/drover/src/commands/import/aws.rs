@@ -1,7 +1,7 @@
 //! `drover import ec2` and `drover import asg`. This program has no AWS code: `drover-provider-ec2 describe` looks, and
 //! prints what it found as JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
@@ -54,6 +54,12 @@ struct Instance {
     market: String,
     monitoring: bool,
     ebs_optimized: bool,
+    public_address: Option<bool>,
+    placement_group: Option<String>,
+    tenancy: Option<String>,
+    /// What else it has, in words.
+    #[serde(default)]
+    others: Vec<String>,
     metadata: Metadata,
     tags: BTreeMap<String, String>,
     claimed_by: Option<String>,
@@ -256,7 +262,7 @@ pub(super) fn from_template(
 }
 
 /// The properties that are read off machines.
-const PROPERTIES: [&str; 9] = [
+const PROPERTIES: [&str; 12] = [
     "imageId",
     "instanceType",
     "securityGroups",
@@ -266,6 +272,9 @@ const PROPERTIES: [&str; 9] = [
     "monitoring",
     "ebsOptimized",
     "metadata",
+    "publicAddress",
+    "placementGroup",
+    "tenancy",
 ];
 
 /// Takes in the machines that run, and says what is to be known of them and of the others.
@@ -316,6 +325,9 @@ fn machine(instance: &Instance) -> Machine {
         only_if(instance.monitoring),
         only_if(instance.ebs_optimized),
         Some(options.into_iter().collect()),
+        instance.public_address.map(Value::Bool),
+        text(&instance.placement_group),
+        text(&instance.tenancy),
     ];
     let properties = PROPERTIES.into_iter().zip(values);
     Machine {
@@ -326,7 +338,26 @@ fn machine(instance: &Instance) -> Machine {
         properties: properties
             .filter_map(|(name, value)| Some((name, value?)))
             .collect(),
+        unread: unread(instance),
     }
+}
+
+/// Returns what an instance has, or may have, that no property is read for.
+fn unread(instance: &Instance) -> BTreeSet<String> {
+    let type_ = instance.instance_type.as_deref().unwrap_or_default();
+    let is_burstable = type_
+        .strip_prefix('t')
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let is_spot = instance.market != "onDemand";
+    // Each of these is a call of its own for each instance, or one that needs another permission.
+    let asked = [
+        ("`cpuCredits`", is_burstable),
+        ("`onShutdown`", !is_spot),
+        ("`spotMaxPrice`", is_spot),
+    ];
+    let asked = asked.iter().filter(|(_, may)| *may);
+    let asked = asked.map(|(name, _)| (*name).to_owned());
+    asked.chain(instance.others.iter().cloned()).collect()
 }
 
 fn finish(

@@ -27,6 +27,8 @@ pub(super) struct Machine {
     pub(super) tags: BTreeMap<String, String>,
     /// Properties by their names. What a machine does not have is not in it.
     pub(super) properties: BTreeMap<&'static str, Value>,
+    /// What else it has, or may have, that no document gets.
+    pub(super) unread: BTreeSet<String>,
 }
 
 /// A group of machines.
@@ -195,12 +197,7 @@ impl Found {
         if answers_v1 {
             notes.push(IMDSV1_NOTE.to_owned());
         }
-        let unread = if self.properties.contains_key("launchTemplate") {
-            "not read: health checks"
-        } else {
-            "not read: user data, volumes, health checks. What is made later has what this document says"
-        };
-        notes.push(unread.to_owned());
+        notes.push(self.unread());
         let mut text = comments(&self.head);
         text.push_str("#\n# What a person has to look at:\n");
         let listed: Vec<String> = notes.iter().map(|note| format!("- {note}")).collect();
@@ -215,6 +212,19 @@ impl Found {
         };
         let remarks = notes.iter().map(|note| format!("group {name}: {note}"));
         Ok((draft, remarks.collect()))
+    }
+
+    /// Returns the note on what of the machines is in no property.
+    fn unread(&self) -> String {
+        if self.properties.contains_key("launchTemplate") {
+            return "not read: health checks".to_owned();
+        }
+        let each = self.machines.iter().flat_map(|machine| &machine.unread);
+        let each: BTreeSet<&String> = each.collect();
+        let each: String = each.into_iter().map(|what| format!(", {what}")).collect();
+        format!(
+            "not read: user data, volumes, health checks{each}. What is made later has what this document says"
+        )
     }
 
     fn spec(&self, provider: &str, chosen: &[(&'static str, Value, Option<String>)]) -> String {

@@ -138,11 +138,12 @@ async fn respond(
     request: Request<Incoming>,
     world: Arc<Mutex<World>>,
 ) -> io::Result<Response<Full<Bytes>>> {
-    let signed = request
-        .headers()
-        .get("authorization")
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.starts_with("AWS4-HMAC-SHA256 Credential="));
+    let signed = request.headers().get("authorization");
+    let signed = signed.and_then(|value| value.to_str().ok());
+    let key = signed.and_then(|value| value.strip_prefix("AWS4-HMAC-SHA256 Credential="));
+    let key = key
+        .and_then(|value| value.split('/').next())
+        .map(str::to_owned);
     let body = request.into_body().collect().await;
     let body = body.map_err(io::Error::other)?.to_bytes();
     let form = Form::parse(&body);
@@ -156,12 +157,18 @@ async fn respond(
     let (answer, lost, delay) = {
         let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
         *world.calls.entry(action.clone()).or_default() += 1;
-        let answer = if signed {
+        if let Some((status, text)) = world.in_between.take() {
+            return Ok(response(status, text));
+        }
+        let answer = if key.is_some() && (world.key.is_none() || world.key == key) {
             world
                 .turn_away(&action)
                 .map_or_else(|| carry_out(&mut world, &action, &form), Err)
         } else {
-            Err(Refusal::new("AuthFailure", "the request is not signed"))
+            Err(Refusal::new(
+                "AuthFailure",
+                "the request is not signed, or with another key",
+            ))
         };
         let lost = world.loses(&action);
         (answer, lost, world.settings.latency)
@@ -178,7 +185,11 @@ async fn respond(
         Err(refusal) if scales => (refusal.status, xml::scaling_refusal(&refusal)),
         Err(refusal) => (refusal.status, xml::refusal(&refusal)),
     };
+    Ok(response(status, text))
+}
+
+fn response(status: u16, text: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
-    Ok(response)
+    response
 }

@@ -116,6 +116,10 @@ pub(crate) struct World {
     pub(crate) limited: BTreeSet<(String, bool)>,
     /// Refusals to come, by action.
     pub(crate) refusals: BTreeMap<String, Vec<Refusal>>,
+    /// The only key that is accepted. None: any.
+    pub(crate) key: Option<String>,
+    /// What stands before it answers the next call itself: a status and a body.
+    pub(crate) in_between: Option<(u16, String)>,
     /// Answers to lose, by action.
     pub(crate) losses: BTreeMap<String, usize>,
     /// What somebody else puts on what is tagged next, right afterwards.
@@ -152,6 +156,8 @@ impl World {
             room: BTreeMap::new(),
             limited: BTreeSet::new(),
             refusals: BTreeMap::new(),
+            key: None,
+            in_between: None,
             losses: BTreeMap::new(),
             rival: None,
             tags_behind: 0,

@@ -39,6 +39,12 @@ pub(super) fn all_holds(
         Hold::ProviderChanged {
             from: provider.clone(),
             to: ProviderName::parse("other").unwrap(),
+            setting: None,
+        },
+        Hold::ProviderChanged {
+            from: provider.clone(),
+            to: provider.clone(),
+            setting: Some("settings.region".to_owned()),
         },
         Hold::SpecInvalid {
             message: why.clone(),

@@ -14,6 +14,7 @@ fn machine(id: &str, type_: &str, tags: &[(&str, &str)]) -> Machine {
             ("instanceType", type_.into()),
         ]
         .into(),
+        unread: BTreeSet::new(),
     }
 }
 

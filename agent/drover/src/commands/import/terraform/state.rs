@@ -1,6 +1,6 @@
 //! A Terraform state file, format version 4, as far as anybody here wants to know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::Value;
 use serde::Deserialize;
@@ -10,6 +10,19 @@ use super::super::machines::Machine;
 
 /// The format that is read: of Terraform 0.12 and later, and of OpenTofu.
 const VERSION: u64 = 4;
+
+/// Attributes of instances that no property is read for: those that count where they are true, where they are false, and
+/// where there is something.
+const UNREAD_TRUE: [&str; 3] = ["disable_api_stop", "disable_api_termination", "hibernation"];
+const UNREAD_FALSE: [&str; 1] = ["source_dest_check"];
+const UNREAD_SOME: [&str; 6] = [
+    "host_id",
+    "host_resource_group_arn",
+    "ipv6_addresses",
+    "network_interface",
+    "placement_partition_number",
+    "secondary_private_ips",
+];
 
 /// A state.
 #[derive(Debug, Default)]
@@ -233,6 +246,9 @@ impl Attributes {
         let only_if = |holds: bool| holds.then_some(Value::Bool(true));
         let is_spot = self.text("instance_lifecycle") == Some("spot");
         let tenancy = self.text("tenancy").filter(|tenancy| *tenancy != "default");
+        let credits = self.first("credit_specification");
+        let credits = credits.as_ref().and_then(|block| block.text("cpu_credits"));
+        let ends = self.text("instance_initiated_shutdown_behavior") == Some("terminate");
         let values = [
             ("imageId", text("ami")),
             ("instanceType", text("instance_type")),
@@ -243,6 +259,11 @@ impl Attributes {
             ("keyName", text("key_name")),
             ("iamInstanceProfile", text("iam_instance_profile")),
             ("market", is_spot.then(|| "spot".into())),
+            ("spotMaxPrice", self.spot_price().filter(|_| is_spot)),
+            // Stopping is what drover does unless written, and spot instances cannot.
+            ("onShutdown", (ends && !is_spot).then(|| "terminate".into())),
+            ("publicAddress", self.public_address()),
+            ("cpuCredits", credits.map(Value::from)),
             ("monitoring", only_if(self.flag("monitoring"))),
             ("ebsOptimized", only_if(self.flag("ebs_optimized"))),
             ("placementGroup", text("placement_group")),
@@ -262,7 +283,50 @@ impl Attributes {
             properties: properties
                 .filter_map(|(name, value)| Some((name, value?)))
                 .collect(),
+            unread: self.unread(),
         }
+    }
+
+    /// Returns whether it has a public address. None: the state does not say.
+    fn public_address(&self) -> Option<Value> {
+        let written = self.0.get("associate_public_ip_address")?;
+        written.as_bool().map(Value::Bool)
+    }
+
+    /// Returns the most that is paid for spot capacity.
+    fn spot_price(&self) -> Option<Value> {
+        let options = self.first("instance_market_options")?;
+        let options = options.first("spot_options")?;
+        options.text("max_price").map(Value::from)
+    }
+
+    /// Returns what an instance has that no property is read for, by Terraform's names.
+    fn unread(&self) -> BTreeSet<String> {
+        let is = |name: &&&str| self.flag(name);
+        let is_not = |name: &&&str| self.0.get(**name).and_then(Json::as_bool) == Some(false);
+        let some = |name: &&&str| match self.0.get(**name) {
+            Some(Json::String(text)) => !text.is_empty(),
+            Some(Json::Array(list)) => !list.is_empty(),
+            Some(Json::Number(number)) => number.as_u64() != Some(0),
+            Some(_) | None => false,
+        };
+        let enclave = self.first("enclave_options");
+        let enclave = enclave.is_some_and(|block| block.flag("enabled"));
+        let reserved = self.first("capacity_reservation_specification");
+        let reserved =
+            reserved.is_some_and(|block| block.first("capacity_reservation_target").is_some());
+        let blocks = [
+            ("enclave_options", enclave),
+            ("capacity_reservation_specification", reserved),
+        ];
+        let blocks = blocks
+            .iter()
+            .filter(|(_, there)| *there)
+            .map(|(name, _)| name);
+        let names = UNREAD_TRUE.iter().filter(is);
+        let names = names.chain(UNREAD_FALSE.iter().filter(is_not));
+        let names = names.chain(UNREAD_SOME.iter().filter(some)).chain(blocks);
+        names.map(|name| format!("`{name}`")).collect()
     }
 
     fn metadata(&self) -> Option<Value> {

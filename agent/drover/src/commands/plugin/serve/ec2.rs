@@ -3,6 +3,8 @@
 //! Its cloud library is not linked here; what this program speaks to it is `Provider/1`, as an agent does.
 
 use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +29,9 @@ const PLUGIN: &str = "ec2";
 
 /// Where in the data folder its socket is.
 const SOCKETS: &str = "infrakit-plugins";
+
+/// Where in the data folder is kept that it runs: an agent may have the same data folder, and a program of this name.
+const STARTED: &str = "infrakit-started";
 
 /// Where in the data folder is kept what was asked of it.
 const LEDGER: &str = "infrakit-ledger";
@@ -69,7 +74,9 @@ pub(super) async fn start(
         memory: None,
         start_timeout: START_TIMEOUT,
     };
-    let started = Supervisor::start(&[config], &sockets, args.data_dir()).await;
+    let folder = args.data_dir().join(STARTED);
+    let lock = lock(&folder)?;
+    let started = Supervisor::start(&[config], &sockets, &folder).await;
     let supervisor = started.context(format!("cannot start {}", program.display()))?;
     let listens = supervisor.states().all().values().all(|state| state.up);
     let opened = if listens {
@@ -81,11 +88,30 @@ pub(super) async fn start(
         )
     };
     match opened {
-        Ok(provider) => Ok((provider, supervisor)),
+        Ok(provider) => Ok((provider, supervisor.holding(lock))),
         Err(error) => {
             supervisor.end().await;
             Err(error)
         }
+    }
+}
+
+/// Makes a folder and locks it: what is written down there as started is nobody else's.
+fn lock(folder: &Path) -> CommandResult<File> {
+    let cannot = || format!("cannot use {}", folder.display());
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.context(cannot())?;
+    let file = File::create(folder.join("lock")).context(cannot())?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let used = format!(
+                "another `drover plugin serve ec2` uses {}",
+                folder.display()
+            );
+            Err(CommandError::new(used).hint("give each a data folder of its own, with --data-dir"))
+        }
+        Err(TryLockError::Error(error)) => Err(error).context(cannot()),
     }
 }
 
