@@ -86,8 +86,13 @@ async fn groups_that_vanish_together_are_counted_together() {
     let mut world = World::with_groups(&both);
     world.converge().await;
     let before = (world.living("web"), world.living("api"));
-    empty(&world);
-    for _ in 0..2 {
+    for restarts in [false, true] {
+        if restarts {
+            // The simulated provider is opened anew, and well again.
+            world.restart();
+            world.pass().await;
+        }
+        empty(&world);
         world.passes(100).await;
         assert_eq!(world.calls(Op::Provision), 2);
         for group in ["web", "api"] {
@@ -96,7 +101,6 @@ async fn groups_that_vanish_together_are_counted_together() {
             assert!(told_of(&world, group)[0].starts_with(sentence));
             reproduced(&world, group);
         }
-        world.restart();
     }
     // What is new waits too: its instances would be listed where the others are not.
     let db = group("db", 2, "a");
@@ -166,9 +170,12 @@ async fn of_a_small_group_that_vanishes_and_comes_back_its_own_instances_stay() 
             world.restart();
         }
         world.sim(|mut sim| sim.clear_faults());
+        world.passes(1).await;
+        reproduced(&world, "web");
         world.passes(60).await;
         world.converge().await;
         assert_eq!(world.living("web"), before);
+        assert_eq!(world.calls(Op::Destroy), 3);
     }
 }
 
