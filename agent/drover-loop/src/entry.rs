@@ -45,6 +45,8 @@ pub(crate) struct GroupEntry {
     pub(crate) acted: u64,
     /// Whether `next_number` was compared with the journal.
     pub(crate) numbered: bool,
+    /// What was last found doubtful in its part of the listing.
+    pub(crate) doubted: Option<String>,
     pub(crate) pending: Pending,
     /// What was committed last, as far as this process knows.
     pub(crate) committed: Option<Before>,
@@ -157,6 +159,7 @@ impl GroupEntry {
             busy: false,
             acted: 0,
             numbered: false,
+            doubted: None,
             pending: Pending {
                 commit: true,
                 store: false,

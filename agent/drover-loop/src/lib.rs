@@ -22,6 +22,7 @@ mod brake;
 mod check;
 mod cluster;
 mod deletion;
+mod doubts;
 mod entry;
 mod facts;
 mod first_look;

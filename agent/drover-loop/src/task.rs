@@ -360,7 +360,7 @@ fn numbered(
         return Ok(Arc::clone(recorded));
     }
     Ok(Arc::new(RecordedGroup {
-        next_number: recorded.next_number.max(used + 1),
+        next_number: recorded.next_number.max(used.saturating_add(1)),
         epoch: shared.epoch,
         ..(**recorded).clone()
     }))

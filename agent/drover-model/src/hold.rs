@@ -344,6 +344,11 @@ pub enum Hold {
     },
     /// An instance is not idle in time, and the document says to wait.
     DrainTimeout,
+    /// No number is left for another instance: a listing that was believed once named one that was never made.
+    NumbersExhausted {
+        /// The number that the next one would have.
+        next: u64,
+    },
     /// Too many calls have unknown outcomes.
     UnknownOutcomes {
         /// How many.
@@ -458,6 +463,7 @@ impl Hold {
             Self::Protected => "Protected",
             Self::DeletionUnconfirmed { .. } => "DeletionUnconfirmed",
             Self::DrainTimeout => "DrainTimeout",
+            Self::NumbersExhausted { .. } => "NumbersExhausted",
             Self::UnknownOutcomes { .. } => "UnknownOutcomes",
             Self::JournalUnavailable { .. } => "JournalUnavailable",
             Self::ClockStepped => "ClockStepped",

@@ -353,6 +353,10 @@ impl PartialOrd for InstanceId {
 }
 
 impl InstanceId {
+    /// The largest number that an instance is ever given: one that every reader of JSON has exactly. Ids above it can be
+    /// read, for what was written down; no listing that has one is believed.
+    pub const NUMBER_MAX: u64 = (1 << 53) - 1;
+
     /// Names instance `number` of `group`.
     pub fn new(group: GroupName, number: u64) -> Self {
         Self { group, number }

@@ -180,6 +180,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::MembershipUnclear { .. }
         | Hold::QuorumUnproven { .. }
         | Hold::DrainTimeout
+        | Hold::NumbersExhausted { .. }
         | Hold::UnknownOutcomes { .. }
         | Hold::JournalUnavailable { .. }
         | Hold::EpochConflict { .. }

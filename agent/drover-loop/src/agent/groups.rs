@@ -16,6 +16,7 @@ use tracing::{Instrument as _, debug, debug_span, error, info};
 
 use super::observation::Observation;
 use super::{Agent, GuardRound, plain};
+use crate::doubts;
 use crate::entry::{self, GroupEntry, set_condition};
 use crate::observe::{Observed, OpenScope};
 use crate::quiet::{Fingerprint, Quiet};
@@ -191,7 +192,8 @@ impl Agent {
         shares: Vec<Share>,
     ) -> Option<GroupTask> {
         let now = shared.now;
-        let fences = self.fences(name, tick, observation);
+        let mut fences = self.fences(name, tick, observation);
+        let journal = Arc::clone(&self.journal);
         let record_failures = self.settings.mode != task::Mode::DryRun;
         let entry = self.groups.get_mut(name)?;
         if entry.busy || entry.is_gone() {
@@ -218,7 +220,9 @@ impl Agent {
             known: surveyed,
             newest_waits,
         } = answers;
-        let mut fences = fences;
+        let believed = doubts::believe(entry, name, scope, listing, &*journal);
+        fences.extend(believed.notice);
+        let listing = &believed.listing;
         fences.extend(newest_waits.as_ref().and_then(newest_held));
         let peers = peers(entry, shared, shares);
         let metrics = match &entry.accepted {

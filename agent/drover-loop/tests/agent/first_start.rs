@@ -36,6 +36,10 @@ pub(crate) enum Mood {
     Shut,
     /// It lists so many running instances of group `web` that are not there.
     Lying(u64),
+    /// It lists one running instance of group `web` that is not there, with this number.
+    Straying(u64),
+    /// It lists every instance under a number that is so much higher.
+    Renumbering(u64),
 }
 
 #[derive(Debug)]
@@ -75,12 +79,21 @@ impl Provider for MoodyProvider {
                 let message = "plugin far: Provider.List: the credentials were refused";
                 return Err(ProviderError::new(ErrorClass::Auth, message));
             }
-            Mood::Lying(lies) => lies,
-            Mood::Well | Mood::Shut => 0,
+            Mood::Lying(lies) => 1..=lies,
+            Mood::Straying(number) => number..=number,
+            Mood::Well | Mood::Shut | Mood::Renumbering(_) => 1..=0,
         };
         let mut listing = self.inner.list(fleet).await?;
-        let lies = (1..=lies).map(|number| lie(fleet, number));
-        listing.instances.extend(lies);
+        if let Mood::Renumbering(more) = *self.moody.mood.lock().unwrap() {
+            let owners = listing.instances.iter_mut();
+            for owner in owners.filter_map(|listed| listed.ownership.as_mut()) {
+                let number = more + owner.instance.number();
+                owner.instance = InstanceId::new(owner.group.clone(), number);
+            }
+        }
+        listing
+            .instances
+            .extend(lies.map(|number| lie(fleet, number)));
         Ok(listing)
     }
     async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
@@ -174,7 +187,7 @@ pub(crate) fn push(world: &World, groups: &[(&str, &str)]) {
 }
 
 /// The handles of a group's instances in `far`.
-fn far(world: &World, group: &str) -> Vec<ProviderRef> {
+pub(crate) fn far(world: &World, group: &str) -> Vec<ProviderRef> {
     let far = world.factory.world(&ProviderName::parse("far").unwrap());
     let far = far.expect("it was opened");
     let (far, now) = (far.lock().unwrap(), world.clock.now());

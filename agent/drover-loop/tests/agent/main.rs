@@ -18,6 +18,7 @@ mod converge;
 mod corpus;
 mod deletion;
 mod documents;
+mod doubts;
 mod drift;
 mod driver;
 mod faults;

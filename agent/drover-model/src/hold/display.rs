@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Hold;
-use crate::{GroupName, OutageMode, Timestamp};
+use crate::{GroupName, InstanceId, OutageMode, Timestamp};
 
 impl fmt::Display for Hold {
     #[expect(
@@ -268,6 +268,11 @@ impl fmt::Display for Hold {
                 write!(f, "the group's removal is not certain: {why}")
             }
             Self::DrainTimeout => write!(f, "the drain timed out and drain.onTimeout says abort"),
+            Self::NumbersExhausted { next } => write!(
+                f,
+                "the next instance would have the number {next}, and {} is the largest: a listing that was believed once named an instance that drover never made, so nothing is made; move to a group of another name, this one can still shrink and be removed",
+                InstanceId::NUMBER_MAX
+            ),
             Self::UnknownOutcomes { count } => {
                 write!(
                     f,

@@ -154,6 +154,10 @@ impl<'a> Draft<'a> {
             self.hold(held);
             return;
         }
+        if self.numbers_for(wanted.len() as u32).is_none() {
+            self.hold(self.numbers_exhausted());
+            return;
+        }
         if let Err(why) = self.seat_adopted(&wanted) {
             self.hold(held(Hold::AdoptionRefused { why }));
             return;
@@ -166,7 +170,10 @@ impl<'a> Draft<'a> {
                 self.follow_adoption(stranger, &step, intent);
                 continue;
             }
-            self.next.next_number = self.next.next_number.max(step.instance.number() + 1);
+            self.next.next_number = self
+                .next
+                .next_number
+                .max(step.instance.number().saturating_add(1));
             let absent = vec![Precondition::Absent(step.instance.clone())];
             self.step(Action::Adopt(step), Cause::Adoption, absent);
         }
@@ -199,7 +206,7 @@ impl<'a> Draft<'a> {
                 continue;
             }
             let instance = InstanceId::new(self.next.name.clone(), number);
-            number += 1;
+            number = number.saturating_add(1);
             let input = self.input;
             let token = Token::derive(input.fleet, &self.next.uid, input.epoch, &instance, 0);
             let step = AdoptStep {

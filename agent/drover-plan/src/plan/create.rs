@@ -59,10 +59,14 @@ impl Draft<'_> {
         seat: Option<Box<Seat>>,
         cause: Cause,
     ) {
-        let slots: Vec<InstanceId> = (0..u64::from(count))
-            .map(|slot| InstanceId::new(self.next.name.clone(), self.next.next_number + slot))
+        let Some(after) = self.numbers_for(count) else {
+            self.hold(self.numbers_exhausted());
+            return;
+        };
+        let slots: Vec<InstanceId> = (self.next.next_number..after)
+            .map(|number| InstanceId::new(self.next.name.clone(), number))
             .collect();
-        self.next.next_number += u64::from(count);
+        self.next.next_number = after;
         // Numbers are never used twice, so the first attempt is the only one with its name.
         let attempt = 0;
         let token = Token::derive(
@@ -88,6 +92,17 @@ impl Draft<'_> {
         *self.made.entry(digests.clone()).or_default() += count;
         let place = (digests.clone(), zone.cloned());
         *self.made_in.entry(place).or_default() += count;
+    }
+
+    /// Returns the next number after `count` more were given. None: there are not as many.
+    pub(super) fn numbers_for(&self, count: u32) -> Option<u64> {
+        let after = self.next.next_number.checked_add(u64::from(count))?;
+        (after <= InstanceId::NUMBER_MAX).then_some(after)
+    }
+
+    pub(super) fn numbers_exhausted(&self) -> Held {
+        let next = self.next.next_number;
+        held(Hold::NumbersExhausted { next })
     }
 
     /// Returns how many of `wanted` instances of `digests` may be made now, and what is in the way
@@ -156,6 +171,9 @@ impl Draft<'_> {
     pub(super) fn launch_withheld(&self, digests: &Digests) -> Option<Held> {
         if let Some(held) = self.secret_missing(digests) {
             return Some(held);
+        }
+        if self.numbers_for(CREATES_MAX).is_none() {
+            return Some(self.numbers_exhausted());
         }
         let unknown = self.unknown_creates();
         let unknown_max = UNKNOWN_SHARE.ceil_of(self.resolved.size).max(1);

@@ -538,6 +538,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::Protected
         | Hold::DeletionUnconfirmed { .. }
         | Hold::DrainTimeout
+        | Hold::NumbersExhausted { .. }
         | Hold::UnknownOutcomes { .. }
         | Hold::SourceUnavailable { .. } => false,
     }

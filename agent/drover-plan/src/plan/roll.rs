@@ -365,6 +365,7 @@ pub(super) fn launches_wait(held: &Held) -> bool {
         held.hold,
         Hold::LaunchBackoff { .. }
             | Hold::UnknownOutcomes { .. }
+            | Hold::NumbersExhausted { .. }
             | Hold::CreateLimit { .. }
             | Hold::SecretUnresolved { .. }
     )

@@ -480,3 +480,20 @@ fn what_was_made_is_recorded_even_where_it_is_first_seen_on_a_partial_listing() 
     let (plan, _) = fixture.later(15).planned();
     assert!(creates(&plan).is_empty(), "it is not made twice");
 }
+
+#[test]
+fn where_no_number_is_left_nothing_is_made_and_the_group_still_shrinks() {
+    for next in [u64::MAX, InstanceId::NUMBER_MAX + 1, InstanceId::NUMBER_MAX] {
+        let mut fixture = Fixture::converged(2);
+        fixture.recorded.next_number = next;
+        let (plan, report) = fixture.planned();
+        assert!(plan.steps.is_empty() && report.holds.is_empty());
+        fixture.group.spec.size = 4;
+        let (plan, report) = fixture.planned();
+        assert_eq!((plan.steps.len(), plan.next.next_number), (0, next));
+        assert_eq!(holds(&report), ["NumbersExhausted"]);
+        fixture.group.spec.size = 1;
+        let (plan, _) = fixture.planned();
+        assert_eq!(plan.steps.len(), 1);
+    }
+}

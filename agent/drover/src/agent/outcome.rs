@@ -151,6 +151,7 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::DrainTimeout
         | Hold::ProtectedInstance { .. }
         | Hold::KeptInstance { .. }
+        | Hold::NumbersExhausted { .. }
         | Hold::EpochConflict { .. }
         | Hold::StateUntrusted { .. } => Some(Exit::Partial),
         Hold::Adopting { .. }

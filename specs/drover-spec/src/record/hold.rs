@@ -157,6 +157,7 @@ fn data_of(hold: &Hold) -> MapOf {
             .number("healthy", *healthy)
             .number("voters", *voters)
             .number("needed", *needed),
+        Hold::NumbersExhausted { next } => map.number("next", *next),
         Hold::UnknownOutcomes { count } => map.number("count", *count),
     }
 }
@@ -492,6 +493,9 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
             why: data.text("why")?,
         },
         "DrainTimeout" => Hold::DrainTimeout,
+        "NumbersExhausted" => Hold::NumbersExhausted {
+            next: data.get("next")?.number()?,
+        },
         "UnknownOutcomes" => Hold::UnknownOutcomes {
             count: data.number("count")?,
         },

@@ -99,6 +99,7 @@ pub(super) fn subject(held: &Held) -> String {
         | Hold::SizingChanged
         | Hold::Protected
         | Hold::DeletionUnconfirmed { .. }
+        | Hold::NumbersExhausted { .. }
         | Hold::UnknownOutcomes { .. }
         | Hold::JournalUnavailable { .. }
         | Hold::ClockStepped

@@ -1,0 +1,124 @@
+//! What is doubtful in a group's part of a listing, before anything is made of it: numbers that no instance of
+//! the group can have. Whoever believed one would count on from there, for good.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use drover_apply::Journal;
+use drover_model::{
+    Completeness, GroupName, Held, Hold, InstanceId, Listed, Listing, ProviderName, ProviderRef,
+    RecordedGroup,
+};
+use tracing::warn;
+
+use crate::agent::plain;
+use crate::entry::GroupEntry;
+use crate::observe::OpenScope;
+
+/// How far above the next number that is known a listed one may be: a hundred times what a group of ten thousand makes
+/// while the record of a day is lost, and nine billion such steps below the largest.
+const JUMP_MAX: u64 = 1_000_000;
+
+/// What a group's part of a listing is worth.
+#[derive(Debug)]
+pub(crate) struct Believed {
+    /// The listing, as far as it is believed.
+    pub(crate) listing: Arc<Listing>,
+    /// What people are told. Nothing is withheld for it.
+    pub(crate) notice: Option<Held>,
+    /// What is not believed.
+    why: Option<String>,
+}
+
+/// Returns what of the group's part of a listing is believed, and logs what is not, once.
+pub(crate) fn believe(
+    entry: &mut GroupEntry,
+    name: &GroupName,
+    scope: &OpenScope,
+    listing: &Arc<Listing>,
+    journal: &dyn Journal,
+) -> Believed {
+    let provider = &scope.facts.name;
+    let mut next = entry.recorded.next_number;
+    let owners = listing.instances.iter();
+    let owners = owners.filter_map(|listed| listed.ownership.as_ref());
+    let largest = owners.map(|owner| owner.instance.number()).max();
+    // The journal is asked where the record may be behind it. One that cannot be read holds the group anyway.
+    if !entry.numbered && largest.is_some_and(|number| number >= next) {
+        let used = journal.last_number(name).unwrap_or_default();
+        next = next.max(used.saturating_add(1));
+    }
+    let believed = believed(listing, provider, &entry.recorded, next);
+    if let Some(why) = believed
+        .why
+        .as_ref()
+        .filter(|_| believed.why != entry.doubted)
+    {
+        warn!(group = %name, %provider, why, "listing not believed");
+    }
+    entry.doubted.clone_from(&believed.why);
+    believed
+}
+
+/// Leaves out what has a number that no instance of the group can have: its tags are as unreadable as those of a
+/// stranger. Where it has the handle of an instance of the group, that one is not missing, and the listing does not say what
+/// is.
+///
+/// `next` is the next number that the record and the journal know.
+fn believed(
+    listing: &Arc<Listing>,
+    provider: &ProviderName,
+    recorded: &RecordedGroup,
+    next: u64,
+) -> Believed {
+    let most = next.saturating_add(JUMP_MAX).min(InstanceId::NUMBER_MAX);
+    let unbelievable = |listed: &&Listed| {
+        let owner = listed.ownership.as_ref();
+        owner.is_some_and(|owner| owner.instance.number() > most)
+    };
+    let Some(first) = listing.instances.iter().find(unbelievable) else {
+        return Believed {
+            listing: Arc::clone(listing),
+            notice: None,
+            why: None,
+        };
+    };
+    let handles = recorded.instances.values();
+    let handles: BTreeSet<&ProviderRef> = handles
+        .filter_map(|was| was.provider_ref.as_ref())
+        .collect();
+    let mut ours = listing.instances.iter().filter(unbelievable);
+    let ours = ours.find(|listed| handles.contains(&listed.provider_ref));
+    let why = sentence(provider, ours.unwrap_or(first), next);
+    let (known, mut notice) = (ours.is_some(), None);
+    let completeness = if known && listing.completeness == Completeness::Complete {
+        Completeness::Partial { why: why.clone() }
+    } else {
+        notice = Some(plain(Hold::StrayInstances { why: why.clone() }));
+        listing.completeness.clone()
+    };
+    let instances = listing.instances.iter();
+    let instances = instances.filter(|listed| !unbelievable(listed)).cloned();
+    Believed {
+        listing: Arc::new(Listing {
+            completeness,
+            instances: instances.collect(),
+            ..(**listing).clone()
+        }),
+        notice,
+        why: Some(why),
+    }
+}
+
+fn sentence(provider: &ProviderName, listed: &Listed, next: u64) -> String {
+    let handle = &listed.provider_ref;
+    let owner = listed.ownership.as_ref();
+    let name = owner.map(|owner| owner.instance.to_string());
+    let name = name.unwrap_or_default();
+    format!(
+        "provider {provider} lists {handle} as {name}, a number that drover never gave (the next is {next}): its tags count as unreadable, and it is not touched"
+    )
+}
+
+#[cfg(test)]
+mod tests;
