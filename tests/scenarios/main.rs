@@ -107,6 +107,7 @@ scenarios! {
     drain_abort
     emptied_for_good
     emptied_listing
+    emptied_small
     ephemeral
     expiry_replaces_the_old
     expiry_waits_for_the_rollout

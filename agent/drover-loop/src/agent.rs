@@ -44,6 +44,7 @@ use crate::timing::PassLimits;
 mod authors;
 mod claims;
 mod desired;
+mod emptied;
 mod fetch;
 mod first_look;
 mod groups;

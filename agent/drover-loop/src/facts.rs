@@ -50,6 +50,7 @@ impl RecordedFacts {
         let inputs = record::decode_inputs(&without_seen(inputs))?;
         let group = inputs.desired.group().ok_or(ReplayError::Document)?;
         let recorded = inputs.recorded;
+        let provider = provider_facts(&inputs.provider);
         let classify = ClassifyInput {
             now: inputs.now,
             group: &recorded.name,
@@ -62,13 +63,14 @@ impl RecordedFacts {
             visibility: inputs.visibility,
             health: &[],
             surveyed: inputs.surveyed.as_ref(),
+            provider: &provider,
+            emptied: inputs.peers.emptied.as_ref(),
         };
         let plain = drover_plan::classify(&classify);
         let classified = drover_plan::classify(&ClassifyInput {
             health: &inputs.decisions.health,
             ..classify
         });
-        let provider = provider_facts(&inputs.provider);
         let early = early_facts(&classify, &plain, &provider);
         let size = if recorded.stable.is_none() && recorded.size == 0 {
             group.spec.size

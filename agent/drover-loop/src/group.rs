@@ -190,6 +190,8 @@ fn classify_input<'a>(
             .adopt
             .as_ref()
             .and_then(|adopt| input.surveyed.get(&adopt.match_tags)),
+        provider: input.provider,
+        emptied: input.peers.emptied.as_ref(),
     }
 }
 

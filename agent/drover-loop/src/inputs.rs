@@ -35,6 +35,9 @@ pub(crate) fn collect(
         // Part of the decisions.
         health: _,
         surveyed,
+        // Of the second, and part of what it knows of others.
+        provider: _,
+        emptied: _,
     } = *classify;
     let PlanInput {
         now,

@@ -137,6 +137,7 @@ fn compute(inputs: &PlanInputs) -> Result<Computed, ReplayError> {
         fences,
     } = inputs;
     let group = desired.group().ok_or(ReplayError::Document)?;
+    let provider = provider_facts(provider);
     let classified = drover_plan::classify(&ClassifyInput {
         now: *now,
         group: &recorded.name,
@@ -149,6 +150,8 @@ fn compute(inputs: &PlanInputs) -> Result<Computed, ReplayError> {
         visibility: *visibility,
         health: &decisions.health,
         surveyed: surveyed.as_ref(),
+        provider: &provider,
+        emptied: peers.emptied.as_ref(),
     });
     let desired = match desired {
         DesiredInputs::Present(document) => Desired::Present {
@@ -168,7 +171,7 @@ fn compute(inputs: &PlanInputs) -> Result<Computed, ReplayError> {
         fleet,
         epoch: *epoch,
         desired,
-        provider: &provider_facts(provider),
+        provider: &provider,
         classified: &classified,
         intents,
         roster: roster.as_ref(),

@@ -352,6 +352,8 @@ struct StoredMemory {
     completed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     absent: Option<(i64, i64, u32)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lost: Option<i64>,
 }
 
 /// Nanoseconds since 1970 as they fit: until the year 2262.
@@ -380,6 +382,7 @@ impl StoredMemory {
             changed: memory.changed_at.map(nanoseconds),
             completed: memory.completed,
             absent,
+            lost: memory.lost_at.map(nanoseconds),
         }
     }
 
@@ -399,6 +402,7 @@ impl StoredMemory {
             changed_at: self.changed.map(time),
             completed: self.completed,
             absent,
+            lost_at: self.lost.map(time),
         };
         Ok((InstanceId::parse(&self.id)?, memory))
     }

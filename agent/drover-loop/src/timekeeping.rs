@@ -122,6 +122,7 @@ pub(crate) fn clamp_to(memory: &mut BTreeMap<InstanceId, InstanceMemory>, now: T
             &mut remembered.unknown_since,
             &mut remembered.restarted_at,
             &mut remembered.changed_at,
+            &mut remembered.lost_at,
         ];
         for time in times.into_iter().flatten() {
             *time = (*time).min(now);

@@ -36,6 +36,10 @@ pub enum Hold {
     ObservationEmptied {
         /// How many were there.
         expected: u32,
+        /// How many instances of other groups vanished with them.
+        elsewhere: u32,
+        /// Who was asked: the provider, and for a plugin by which call.
+        asked: String,
     },
     /// The provider could not be asked.
     ProviderFailed {

@@ -171,6 +171,8 @@ pub struct InstanceMemory {
     pub completed: bool,
     /// Since when complete listings have not had it, and how many.
     pub absent: Option<Absence>,
+    /// When it was taken for gone, though nobody had ended it. Should it come back, it is the one that stays.
+    pub lost_at: Option<Timestamp>,
 }
 
 /// An instance that complete listings no longer have.

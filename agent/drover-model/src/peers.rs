@@ -11,6 +11,15 @@ pub struct Peers {
     pub converged: BTreeSet<GroupName>,
     /// The group's part of the budgets that it shares with others.
     pub shares: Vec<Share>,
+    /// What other groups lost with it. None: something of the fleet is listed as living where the group's instances are.
+    pub emptied: Option<Emptied>,
+}
+
+/// What groups with instances in one place lost at once: a complete listing has nothing of the fleet that lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Emptied {
+    /// How many instances of other groups were there, and nobody was ending them.
+    pub elsewhere: u32,
 }
 
 /// A group's part of a budget that several groups share.

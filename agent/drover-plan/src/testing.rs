@@ -221,6 +221,7 @@ impl Fixture {
             changed_at: None,
             completed: false,
             absent: None,
+            lost_at: None,
         };
         self.memory.insert(id(name), memory);
     }
@@ -332,6 +333,8 @@ impl Fixture {
             visibility: self.visibility,
             health: &self.decisions.health,
             surveyed: self.surveyed.as_ref(),
+            provider: &self.provider,
+            emptied: self.peers.emptied.as_ref(),
         })
     }
 

@@ -533,6 +533,8 @@ fn idempotent(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
         visibility: sim.visibility(),
         health: &sim.decisions.health,
         surveyed: pass.surveyed.as_ref(),
+        provider: &sim.provider,
+        emptied: sim.peers.emptied.as_ref(),
     });
     let again = sim
         .replanned(

@@ -284,6 +284,8 @@ impl Simulation {
             visibility: self.visibility,
             health: &self.decisions.health,
             surveyed: surveyed.as_ref(),
+            provider: &self.provider,
+            emptied: self.peers.emptied.as_ref(),
         });
         let (plan, report) = self.planned(&classified, &intents, &recorded, &fences)?;
         // The agent records a plan before it carries it out, in the file that its journal is in, and

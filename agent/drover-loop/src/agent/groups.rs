@@ -48,20 +48,20 @@ impl Agent {
         self.heed(now);
         let versions = self.share(&shared);
         let mut shares = self.divide_shares();
+        let emptied = self.emptied(&shared, observation);
         let names: Vec<GroupName> = self.groups.keys().cloned().collect();
         let limit = self.settings.limits.group_timeout;
         let gate = Arc::new(tokio::sync::Semaphore::new(
             self.settings.limits.groups_concurrent,
         ));
         for name in names {
-            let Some(task) = self.prepare(
-                &name,
-                &shared,
-                versions,
-                tick,
-                observation,
-                shares.remove(&name).unwrap_or_default(),
-            ) else {
+            let beside = Peers {
+                shares: shares.remove(&name).unwrap_or_default(),
+                emptied: emptied.get(&name).copied(),
+                ..Peers::default()
+            };
+            let Some(task) = self.prepare(&name, &shared, versions, tick, observation, beside)
+            else {
                 continue;
             };
             let (shared, gate) = (Arc::clone(&shared), Arc::clone(&gate));
@@ -189,7 +189,7 @@ impl Agent {
         versions: Versions,
         tick: Tick,
         observation: &Observation,
-        shares: Vec<Share>,
+        beside: Peers,
     ) -> Option<GroupTask> {
         let now = shared.now;
         let mut fences = self.fences(name, tick, observation);
@@ -224,7 +224,7 @@ impl Agent {
         fences.extend(believed.notice);
         let listing = &believed.listing;
         fences.extend(newest_waits.as_ref().and_then(newest_held));
-        let peers = peers(entry, shared, shares);
+        let peers = peers(entry, shared, beside);
         let metrics = match &entry.accepted {
             Some(group) if shared.reads_metrics => shared.told(&group.labels),
             Some(_) | None => Vec::new(),
@@ -496,7 +496,7 @@ fn newest_held(wait: &Wait) -> Option<Held> {
 }
 
 /// Returns what a group must know of the others: the less, the less often it is planned anew.
-fn peers(entry: &GroupEntry, shared: &Shared, shares: Vec<Share>) -> Peers {
+fn peers(entry: &GroupEntry, shared: &Shared, beside: Peers) -> Peers {
     let candidate = entry.candidate.as_ref().map(|candidate| &candidate.group);
     let documents = entry.accepted.iter().chain(candidate);
     let named = documents.flat_map(|group| &group.spec.depends_on);
@@ -505,7 +505,7 @@ fn peers(entry: &GroupEntry, shared: &Shared, shares: Vec<Share>) -> Peers {
             .filter(|name| shared.converged.contains(*name))
             .cloned()
             .collect(),
-        shares,
+        ..beside
     }
 }
 

@@ -72,6 +72,7 @@ fn remembered(second: i64) -> InstanceMemory {
         changed_at: None,
         completed: false,
         absent: None,
+        lost_at: None,
     }
 }
 

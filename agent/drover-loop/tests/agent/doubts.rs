@@ -1,13 +1,19 @@
 //! Listings that say what cannot be: nothing of it is believed, and nothing of it is left when it is over.
 
 use drover_model::GroupPhase;
+use drover_provider_sim::{Fault, FaultKind, Op};
 
 use crate::first_start::{Mood, far, on_far, push, two};
-use crate::harness::World;
+use crate::harness::{World, group};
+use crate::peers::reproduced;
 
-/// The sentences of a group's holds.
+/// The sentences of the holds of `web`.
 fn told(world: &World) -> Vec<String> {
-    let report = world.report("web");
+    told_of(world, "web")
+}
+
+fn told_of(world: &World, group: &str) -> Vec<String> {
+    let report = world.report(group);
     let holds = report.holds.iter();
     let holds = holds.filter(|held| !held.hold.is_routine());
     holds.map(|held| held.hold.to_string()).collect()
@@ -60,4 +66,115 @@ async fn a_stray_with_such_a_number_is_told_and_holds_nobody() {
     *mood.lock().unwrap() = Mood::Well;
     world.passes(2).await;
     assert_eq!(world.holds("web"), [""; 0]);
+}
+
+/// Lets the provider `local` list nothing, as though that were all.
+fn empty(world: &World) {
+    let kind = FaultKind::Truncated {
+        keep: 0,
+        declared: false,
+    };
+    world.sim(|mut sim| sim.inject(Fault::always(Op::List, kind)));
+}
+
+#[tokio::test]
+async fn groups_that_vanish_together_are_counted_together() {
+    let both = [
+        ("web", &*group("web", 3, "a")),
+        ("api", &*group("api", 3, "a")),
+    ];
+    let mut world = World::with_groups(&both);
+    world.converge().await;
+    let before = (world.living("web"), world.living("api"));
+    for restarts in [false, true] {
+        if restarts {
+            // The simulated provider is opened anew, and well again.
+            world.restart();
+            world.pass().await;
+        }
+        empty(&world);
+        world.passes(100).await;
+        assert_eq!(world.calls(Op::Provision), 2);
+        for group in ["web", "api"] {
+            assert_eq!(world.holds(group), ["ObservationEmptied"]);
+            let sentence = "provider local (simulated) lists none of the 3 instances that were there, and none of the 3 of other groups; ";
+            assert!(told_of(&world, group)[0].starts_with(sentence));
+            reproduced(&world, group);
+        }
+    }
+    // What is new waits too: its instances would be listed where the others are not.
+    let db = group("db", 2, "a");
+    world.push(&[both[0], both[1], ("db", &db)]);
+    world.passes(3).await;
+    assert_eq!(world.holds("db"), ["ObservationEmptied"]);
+    assert_eq!(world.calls(Op::Provision), 2);
+    world.sim(|mut sim| sim.clear_faults());
+    world.converge().await;
+    assert_eq!((world.living("web"), world.living("api")), before);
+    assert_eq!(world.living("db").len(), 2);
+    assert_eq!(world.calls(Op::Destroy), 0);
+}
+
+#[tokio::test]
+async fn groups_that_are_ended_together_are_no_emptied_ones() {
+    let both = |size| [group("web", size, "a"), group("api", size, "a")];
+    let push = |world: &World, size| {
+        let [web, api] = both(size);
+        world.push(&[("web", &web), ("api", &api)]);
+    };
+    let mut world = World::with_groups(&[]);
+    push(&world, 3);
+    world.converge().await;
+    push(&world, 0);
+    world.pass().await;
+    world.converge().await;
+    assert_eq!(world.living("web").len() + world.living("api").len(), 0);
+    push(&world, 3);
+    world.pass().await;
+    world.converge().await;
+    // Lost for good, and one of the two says so.
+    world.sim(|mut sim| {
+        let now = "2026-01-06T08:00:00Z".parse().unwrap();
+        let all: Vec<_> = sim
+            .instances(now)
+            .map(|one| one.provider_ref.clone())
+            .collect();
+        for one in all {
+            sim.vanish(&one, now);
+        }
+    });
+    world.clock.set("2026-01-06T08:00:00Z".parse().unwrap());
+    world.passes(100).await;
+    assert_eq!(world.holds("web"), ["ObservationEmptied"]);
+    let [web, _] = both(0);
+    let [_, api] = both(3);
+    world.push(&[("web", &web), ("api", &api)]);
+    world.pass().await;
+    world.converge().await;
+    assert_eq!(
+        (world.living("web").len(), world.living("api").len()),
+        (0, 3)
+    );
+}
+
+#[tokio::test]
+async fn of_a_small_group_that_vanishes_and_comes_back_its_own_instances_stay() {
+    for restarts in [false, true] {
+        let mut world = World::web();
+        world.converge().await;
+        let before = world.living("web");
+        empty(&world);
+        world.passes(100).await;
+        assert_eq!(world.living("web").len(), 6, "nothing holds so few");
+        if restarts {
+            world.restart();
+        }
+        world.sim(|mut sim| sim.clear_faults());
+        world.passes(1).await;
+        reproduced(&world, "web");
+        world.passes(60).await;
+        world.converge().await;
+        assert_eq!(world.living("web"), before);
+        assert_eq!(world.calls(Op::Destroy), 3);
+    }
 }

@@ -5,6 +5,26 @@ use std::fmt;
 use super::Hold;
 use crate::{GroupName, InstanceId, OutageMode, Timestamp};
 
+/// What is listed no more: instances of the group, and of others.
+struct Vanished(u32, u32);
+
+impl fmt::Display for Vanished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(own, elsewhere) = self;
+        match (own, elsewhere) {
+            (0, _) => write!(
+                f,
+                "none of the {elsewhere} instances that other groups had there"
+            ),
+            (_, 0) => write!(f, "none of the {own} instances that were there"),
+            (_, _) => write!(
+                f,
+                "none of the {own} instances that were there, and none of the {elsewhere} of other groups"
+            ),
+        }
+    }
+}
+
 impl fmt::Display for Hold {
     #[expect(
         clippy::too_many_lines,
@@ -19,9 +39,14 @@ impl fmt::Display for Hold {
                 )
             }
             Self::ObservationStale => write!(f, "the provider's listing is too old to act on"),
-            Self::ObservationEmptied { expected } => write!(
+            Self::ObservationEmptied {
+                expected,
+                elsewhere,
+                asked,
+            } => write!(
                 f,
-                "the provider lists none of the {expected} instances that were there; this looks like a wrong credential, region or filter, so nothing is created; `size: 0` in a commit confirms that they are gone"
+                "{asked} lists {}; this looks like a wrong credential, region or filter, so nothing is created; `size: 0` in a commit confirms that they are gone",
+                Vanished(*expected, *elsewhere)
             ),
             Self::ProviderFailed { class, message } => {
                 write!(

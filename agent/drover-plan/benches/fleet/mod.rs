@@ -202,6 +202,8 @@ pub(crate) fn pass(known: &Known, now: Timestamp) -> (Classified, Plan) {
         visibility: Duration::ZERO,
         health: &[],
         surveyed: None,
+        provider: &provider,
+        emptied: None,
     });
     let input = PlanInput {
         now,

@@ -15,6 +15,13 @@ use crate::time::{elapsed, later};
 /// Two complete listings this far apart prove that an instance is gone.
 pub(super) const ABSENCE_MIN: Duration = Duration::from_mins(1);
 
+/// How long what was taken for gone is remembered: a provider that errs over a night is one that people look at in the
+/// morning.
+const LOST_KEPT: Duration = Duration::from_hours(24);
+
+/// Of how many: more of one group at once are not believed to be gone.
+const LOST_MAX: usize = 100;
+
 /// Why an instance that is not listed may exist all the same.
 #[derive(Clone, Copy)]
 enum Because {
@@ -244,9 +251,42 @@ impl Stage<'_> {
     fn end(&mut self, id: &InstanceId) {
         // While the call that made it is open, for another of its instances, its absence is not to be
         // proven anew: each would take its turn, and never all of them be gone.
-        if self.intended_at(id).is_none() {
+        let open = self.intended_at(id).is_some();
+        let recorded = self.input.recorded.instances.get(id);
+        let was_there = recorded.is_some_and(|was| was.provider_ref.is_some());
+        if was_there && self.intents.destroy(id).is_none() {
+            if let Some(memory) = self.memory.get_mut(id) {
+                memory.lost_at = Some(self.input.now);
+                memory.absent = memory.absent.filter(|_| open);
+            }
+        } else if !open {
             self.memory.remove(id);
         }
         self.gone.insert(id.clone(), None);
+    }
+
+    /// Returns whether what was lost at `at` is still remembered.
+    pub(super) fn is_remembered(&self, at: Timestamp) -> bool {
+        elapsed(at, self.input.now) <= LOST_KEPT
+    }
+
+    /// Keeps what is remembered of instances that were taken for gone and may come back: with it they are what they were, and
+    /// not launches like those that were made in their place. Who came back is one like any other once nobody is too
+    /// much.
+    pub(super) fn remember_lost(&mut self) {
+        if self.members.len() <= self.input.recorded.size as usize {
+            for id in self.members.keys() {
+                if let Some(memory) = self.memory.get_mut(id) {
+                    memory.lost_at = None;
+                }
+            }
+        }
+        let lost = self.input.memory.iter().filter(|(id, memory)| {
+            let remembered = memory.lost_at.is_some_and(|at| self.is_remembered(at));
+            remembered && !self.is_known(id)
+        });
+        let lost = lost.map(|(id, memory)| (id.clone(), memory.clone()));
+        let lost: Vec<_> = lost.take(LOST_MAX).collect();
+        self.memory.extend(lost);
     }
 }

@@ -19,12 +19,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use drover_model::{
-    Classified, Digests, DrainProgress, ExitReport, GroupName, GroupSpec, HealthOverride,
+    Classified, Digests, DrainProgress, Emptied, ExitReport, GroupName, GroupSpec, HealthOverride,
     HealthSignal, HealthSignals, Hold, InPlace, InstanceClass, InstanceId, InstanceMemory, Intent,
     IntentKind, IntentState, Listed, Listing, Member, Ownership, ProviderPhase, RecordedGroup,
     SeatId, Settlement, SettlementOutcome, Surveyed, Timestamp, Trust,
 };
 
+use crate::input::ProviderFacts;
 use crate::intents::IntentIndex;
 use crate::time::elapsed;
 
@@ -58,6 +59,10 @@ pub struct ClassifyInput<'a> {
     pub health: &'a [HealthOverride],
     /// What the provider has that the specification adopts. None: nobody was asked.
     pub surveyed: Option<&'a Surveyed>,
+    /// The provider that made the listing.
+    pub provider: &'a ProviderFacts,
+    /// What other groups lost with this one.
+    pub emptied: Option<&'a Emptied>,
 }
 
 /// Returns what is known of the health of the group's running instances, for policies.
@@ -107,6 +112,7 @@ pub fn classify(input: &ClassifyInput<'_>) -> Classified {
     stage.missing();
     let settled = stage.settled();
     stage.remember_ended();
+    stage.remember_lost();
     Classified {
         as_of: input.listing.as_of,
         trust,
@@ -206,6 +212,9 @@ impl Stage<'_> {
         self.shown.insert(id.clone(), ownership.digests.clone());
         let mut memory = self.remembered(id, listed.created_at);
         memory.absent = None;
+        if memory.lost_at.is_some_and(|at| !self.is_remembered(at)) {
+            memory.lost_at = None;
+        }
         if let Some(change) = self.change(id) {
             changed::remember(&mut memory, change);
         }
@@ -338,6 +347,7 @@ impl Stage<'_> {
             changed_at: None,
             completed: false,
             absent: None,
+            lost_at: None,
         };
         if let Some(was) = self.input.recorded.instances.get(id) {
             health::restore(&mut memory, was);

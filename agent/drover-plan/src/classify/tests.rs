@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    BindingName, CheckOutcome, Completeness, DecisionPoint, Enforcement, ExitReport,
-    HealthOverride, HealthVerdict, Hold, InstanceClass, IntentState, Outcome, PolicyName,
-    ProviderPhase, Reason, SettlementOutcome, SourceSpan, Trust, Verdict,
+    BindingName, CheckOutcome, Completeness, DecisionPoint, Emptied, Enforcement, ExitReport,
+    GroupPhase, HealthOverride, HealthVerdict, Hold, InstanceClass, IntentState, Outcome,
+    PolicyName, ProviderPhase, Reason, SettlementOutcome, SourceSpan, Trust, Value, Verdict,
 };
 
 use crate::health_signals;
@@ -202,9 +202,90 @@ fn an_emptied_listing_freezes_from_five_instances_on() {
     for (size, frozen) in [(4, false), (5, true)] {
         let mut fixture = Fixture::converged(size);
         fixture.listing.instances.clear();
-        let expected = Trust::Frozen(Hold::ObservationEmptied { expected: size });
+        let expected = Trust::Frozen(emptied(size, 0));
         assert_eq!(fixture.classified().trust == expected, frozen);
     }
+}
+
+fn emptied(expected: u32, elsewhere: u32) -> Hold {
+    Hold::ObservationEmptied {
+        expected,
+        elsewhere,
+        asked: "provider local (simulated)".to_owned(),
+    }
+}
+
+#[test]
+fn what_other_groups_lost_at_the_same_time_counts_too() {
+    for (own, elsewhere, frozen) in [
+        (4, 0, false),
+        (4, 1, true),
+        (1, 4, true),
+        (1, 3, false),
+        (0, 5, true),
+        (0, 4, false),
+    ] {
+        let mut fixture = Fixture::converged(own);
+        fixture.group.spec.size = 4;
+        fixture.listing.instances.clear();
+        fixture.peers.emptied = (elsewhere > 0).then_some(Emptied { elsewhere });
+        let trust = fixture.classified().trust;
+        let expected = Trust::Frozen(emptied(own, elsewhere));
+        assert_eq!(
+            trust == expected,
+            frozen,
+            "{own} and {elsewhere}: {trust:?}"
+        );
+        assert_eq!(trust == Trust::Full, !frozen);
+        // Of who wants none, or goes and has nothing left, nothing is missed.
+        fixture.group.spec.size = 0;
+        assert_eq!(fixture.classified().trust, Trust::Full);
+        fixture.group.spec.size = 4;
+        fixture.recorded.instances.clear();
+        fixture.recorded.phase = GroupPhase::Deleting;
+        assert_eq!(fixture.classified().trust, Trust::Full);
+    }
+}
+
+#[test]
+fn a_plugin_that_lists_nothing_is_named_with_the_calls_that_may_have_been_made() {
+    let mut fixture = Fixture::converged(5);
+    fixture.listing.instances.clear();
+    let plugin = ("plugin".to_owned(), Value::String("ik".to_owned()));
+    fixture.provider.settings = Value::Map([plugin].into());
+    let Trust::Frozen(hold) = fixture.classified().trust else {
+        panic!("it is believed");
+    };
+    let sentence = hold.to_string();
+    let named = "provider local (plugin ik, asked by Provider.List or Instance.DescribeInstances) lists none of the 5 instances that were there; ";
+    assert!(sentence.starts_with(named), "{sentence}");
+}
+
+#[test]
+fn what_was_taken_for_gone_and_comes_back_is_what_it_was() {
+    let mut fixture = Fixture::converged(1);
+    fixture.group.spec.health.checks.clear();
+    fixture.signals.clear();
+    fixture.unlist("web-1");
+    fixture.later(0).later(60);
+    assert_eq!(fixture.class("web-1"), "gone");
+    fixture.memory = fixture.classified().memory;
+    fixture.recorded.instances.clear();
+    fixture.later(3600);
+    fixture.list("web-2", ProviderPhase::Running);
+    assert!(!fixture.classified().members.contains_key(&id("web-1")));
+    fixture.list("web-1", ProviderPhase::Running);
+    assert_eq!(fixture.class("web-1"), "Available");
+    assert_eq!(fixture.class("web-2"), "Warming", "nothing is known of it");
+    let lost = |fixture: &Fixture| fixture.classified().memory[&id("web-1")].lost_at;
+    assert_eq!(lost(&fixture), Some(at(60)));
+    // It is one like any other where nobody is too much, and nobody remembers for good.
+    fixture.recorded.size = 2;
+    assert_eq!(lost(&fixture), None);
+    fixture.recorded.size = 1;
+    fixture.unlist("web-1");
+    fixture.later(60 + 86_400).later(61 + 86_400);
+    assert!(!fixture.classified().memory.contains_key(&id("web-1")));
 }
 
 /// Lists every instance of the group as terminated.
@@ -219,7 +300,7 @@ fn a_listing_in_which_nothing_lives_is_an_emptied_one() {
     for (size, frozen) in [(4, false), (5, true)] {
         let mut fixture = Fixture::converged(size);
         terminate_all(&mut fixture, size);
-        let expected = Trust::Frozen(Hold::ObservationEmptied { expected: size });
+        let expected = Trust::Frozen(emptied(size, 0));
         assert_eq!(fixture.classified().trust == expected, frozen);
         // None is forgotten, or the next listing would be believed.
         let class = if frozen { "Suspect" } else { "gone" };
@@ -237,7 +318,7 @@ fn instances_that_are_terminated_while_one_lives_or_by_drover_are_gone() {
     let mut fixture = Fixture::converged(6);
     terminate_all(&mut fixture, 6);
     fixture.destroy("web-1", Reason::Heal, acked(&[], -5));
-    let expected = Trust::Frozen(Hold::ObservationEmptied { expected: 5 });
+    let expected = Trust::Frozen(emptied(5, 0));
     assert_eq!(fixture.classified().trust, expected);
     assert_eq!(fixture.class("web-1"), "gone");
     assert_eq!(fixture.class("web-2"), "Suspect");
@@ -251,7 +332,7 @@ fn launches_that_are_terminated_at_once_are_no_emptied_group() {
     for number in 1..=5 {
         fixture.known(&format!("web-{number}"), "Starting");
     }
-    let emptied = Trust::Frozen(Hold::ObservationEmptied { expected: 5 });
+    let emptied = Trust::Frozen(emptied(5, 0));
     assert_eq!(fixture.classified().trust, emptied);
     terminate_all(&mut fixture, 5);
     assert_eq!(fixture.classified().trust, Trust::Full);

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use drover_model::{
     Completeness, DeletionPolicy, GroupPhase, Hold, InstanceClass, InstanceId, Listed,
-    ProviderPhase, RecordedInstance, Trust,
+    ProviderPhase, RecordedInstance, Trust, Value,
 };
 
 use super::ClassifyInput;
+use crate::input::ProviderFacts;
 use crate::intents::IntentIndex;
 use crate::time::elapsed;
 
@@ -16,7 +17,8 @@ use crate::time::elapsed;
 pub const LISTING_AGE_MAX: Duration = Duration::from_mins(2);
 
 /// As many instances vanishing at once is more likely a wrong credential, region or filter than an
-/// accident, whether they are missing or said to be gone. Smaller groups are protected by the two listings that prove an end.
+/// accident, whether they are missing or said to be gone. Groups in one place are counted together. Fewer are protected by the two listings that prove an end, and
+/// by what is remembered of them: whoever comes back stays.
 const EMPTIED_MIN: usize = 5;
 
 /// Judges the listing.
@@ -28,12 +30,45 @@ pub(super) fn judge(input: &ClassifyInput<'_>, intents: &IntentIndex<'_>) -> Tru
         return Trust::Frozen(Hold::ObservationStale);
     }
     let expected = expected(input, intents);
-    let emptied = expected.len() >= EMPTIED_MIN && !lists_living(input);
-    if emptied && !are_failed_launches(input, &expected) {
-        let expected = expected.len() as u32;
-        return Trust::Frozen(Hold::ObservationEmptied { expected });
+    let elsewhere = input.emptied.map_or(0, |emptied| emptied.elsewhere);
+    let (alone, together) = (
+        expected.len(),
+        expected.len().saturating_add(elsewhere as usize),
+    );
+    let emptied =
+        alone >= EMPTIED_MIN || (together >= EMPTIED_MIN && shares_loss(input, &expected));
+    if emptied && !lists_living(input) && !are_failed_launches(input, &expected) {
+        return Trust::Frozen(Hold::ObservationEmptied {
+            expected: alone as u32,
+            elsewhere,
+            asked: asked(input),
+        });
     }
     Trust::Full
+}
+
+/// Returns whether the group is held for what others lost with it. A group that has nothing there is, because what it
+/// made would be listed where the others are not. One that is being removed goes on once it has nothing left.
+fn shares_loss(input: &ClassifyInput<'_>, expected: &[&InstanceId]) -> bool {
+    let removed = input.recorded.deleting.is_some() || input.recorded.phase == GroupPhase::Deleting;
+    let grows = input.spec.quorum.is_none() && input.spec.size > 0 && !removed;
+    !expected.is_empty() || (grows && input.emptied.is_some())
+}
+
+/// Returns who made the listing, for people.
+fn asked(input: &ClassifyInput<'_>) -> String {
+    let ProviderFacts {
+        name,
+        type_,
+        settings,
+        ..
+    } = input.provider;
+    match settings.get("plugin").and_then(Value::as_str) {
+        Some(plugin) => format!(
+            "provider {name} (plugin {plugin}, asked by Provider.List or Instance.DescribeInstances)"
+        ),
+        None => format!("provider {name} ({type_})"),
+    }
 }
 
 /// Returns the instances of the group that are listed, those that are said to be gone too.
@@ -53,10 +88,11 @@ fn lists_living(input: &ClassifyInput<'_>) -> bool {
 /// ends its instances at once. Launches that fail are spaced out, and need nobody to confirm them.
 fn are_failed_launches(input: &ClassifyInput<'_>, expected: &[&InstanceId]) -> bool {
     let said: BTreeSet<&InstanceId> = listed(input).map(|(id, _)| id).collect();
-    expected.iter().all(|id| {
-        let was = input.recorded.instances.get(*id);
-        said.contains(id) && was.is_some_and(is_launch)
-    })
+    !expected.is_empty()
+        && expected.iter().all(|id| {
+            let was = input.recorded.instances.get(*id);
+            said.contains(id) && was.is_some_and(is_launch)
+        })
 }
 
 /// Returns whether an instance was not ready yet when it was recorded.

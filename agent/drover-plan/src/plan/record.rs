@@ -352,6 +352,7 @@ fn goes_on(before: &Held, now: &Held) -> bool {
             one == other
         }
         (Hold::ObservationPartial { .. }, Hold::ObservationPartial { .. })
+        | (Hold::ObservationEmptied { .. }, Hold::ObservationEmptied { .. })
         | (Hold::JournalUnavailable { .. }, Hold::JournalUnavailable { .. })
         | (Hold::ScalingStabilized { .. }, Hold::ScalingStabilized { .. })
         | (Hold::ScalingRate { .. }, Hold::ScalingRate { .. })

@@ -227,6 +227,12 @@ impl<'a> Draft<'a> {
         Score(-self.input.decisions.victim_score(&member.id, reason))
     }
 
+    /// Returns whether a member was taken for gone and is listed again, while there are more than are wanted.
+    fn came_back(&self, member: &Member) -> bool {
+        let memory = self.input.classified.memory.get(&member.id);
+        memory.is_some_and(|memory| memory.lost_at.is_some())
+    }
+
     /// Returns the members in the order in which scale-in takes them.
     pub(super) fn victims(&self) -> Vec<&'a Member> {
         // What a rollout that may not replace made above the size is what goes again.
@@ -234,6 +240,8 @@ impl<'a> Draft<'a> {
             self.next.rollout.is_some() && self.spec.rollout.action_max != FieldClass::Replace;
         // So is what stood in for one that people had restarted: that one was to stay.
         let keeps = keeps || self.live().any(|member| self.was_restarted(member));
+        // And what was made in the place of one that was taken for gone and came back.
+        let keeps = keeps || self.live().any(|member| self.came_back(member));
         let oldest = self.spec.scaling.prefer == Prefer::Oldest && !keeps;
         let wanted = match self.pause() {
             Some(_) => self.wanted(),

@@ -192,5 +192,6 @@ pub(super) fn other_peers(sim: &Simulation) -> Peers {
     Peers {
         converged,
         shares: sim.peers.shares.clone(),
+        emptied: sim.peers.emptied,
     }
 }

@@ -55,7 +55,16 @@ fn data_of(hold: &Hold) -> MapOf {
         | Hold::StrayInstances { why }
         | Hold::StateUntrusted { why }
         | Hold::SourceUnavailable { why } => map.text("why", why),
-        Hold::ObservationEmptied { expected } => map.number("expected", *expected),
+        Hold::ObservationEmptied {
+            expected,
+            elsewhere,
+            asked,
+        } => {
+            let some = (*elsewhere > 0).then_some(elsewhere);
+            map.number("expected", *expected)
+                .optional("elsewhere", some.map(|count| Yaml::number(*count)))
+                .text("asked", asked)
+        }
         Hold::ProviderFailed { class, message } => {
             map.text("class", class.as_str()).text("message", message)
         }
@@ -244,6 +253,13 @@ impl<'a> Data<'_, 'a> {
         }
     }
 
+    fn optional_number(&self, name: &str) -> Result<Option<u32>, RecordError> {
+        match &self.data {
+            Some(data) => data.optional_with(name, Reader::number),
+            None => Ok(None),
+        }
+    }
+
     fn optional_time(&self, name: &str) -> Result<Option<Timestamp>, RecordError> {
         match &self.data {
             Some(data) => data.optional_with(name, Reader::time),
@@ -278,6 +294,11 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         "ObservationStale" => Hold::ObservationStale,
         "ObservationEmptied" => Hold::ObservationEmptied {
             expected: data.number("expected")?,
+            elsewhere: data.optional_number("elsewhere")?.unwrap_or(0),
+            // As it was written before it was recorded who was asked.
+            asked: data
+                .optional_text("asked")?
+                .unwrap_or_else(|| "the provider".to_owned()),
         },
         "ProviderFailed" => Hold::ProviderFailed {
             class: error_class(&data.get("class")?)?,

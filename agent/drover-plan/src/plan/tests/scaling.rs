@@ -181,3 +181,30 @@ fn a_hold_of_scaling_makes_no_commit_when_its_numbers_change() {
         assert_eq!(plan.next, fixture.recorded);
     }
 }
+
+#[test]
+fn what_came_back_stays_and_what_was_made_in_its_place_goes() {
+    for (came_back, gone) in [(false, "web-1"), (true, "web-3")] {
+        let mut fixture = Fixture::converged(3);
+        fixture.group.spec.size = 2;
+        fixture.recorded.size = 2;
+        fixture.recorded.stable_size = 2;
+        for (listed, made) in fixture
+            .listing
+            .instances
+            .iter_mut()
+            .zip([-3600, -3500, -30])
+        {
+            listed.created_at = Some(at(made));
+        }
+        let memory = fixture.memory.get_mut(&id("web-1")).unwrap();
+        memory.lost_at = came_back.then(|| at(-60));
+        let (plan, report) = fixture.planned();
+        let ended = plan.steps.iter().filter_map(|step| match &step.action {
+            Action::Drain { instance, .. } | Action::Destroy { instance, .. } => Some(instance),
+            _ => None,
+        });
+        let ended: Vec<_> = ended.cloned().collect();
+        assert_eq!(ended, [id(gone)], "{:?}", report.holds);
+    }
+}

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use drover_model::{
     AnalysisDecision, AnalysisResult, BudgetDecision, DecisionPoint, Decisions, Drift,
-    DriftDecision, Enforcement, FieldClass, HealthOverride, HealthVerdict, InstanceId, Outcome,
-    Peers, PlaceDecision, Protection, Reason, Recommendation, Share, SizeDecision, SourceSpan,
-    Value, Verdict,
+    DriftDecision, Emptied, Enforcement, FieldClass, HealthOverride, HealthVerdict, InstanceId,
+    Outcome, Peers, PlaceDecision, Protection, Reason, Recommendation, Share, SizeDecision,
+    SourceSpan, Value, Verdict,
 };
 
 use super::{list_in, list_out, map_in, map_out};
@@ -378,14 +378,21 @@ pub(super) fn recommendation_in(reader: &Reader<'_>) -> Result<Recommendation, R
 
 /// Nothing is written where nothing is known.
 pub(super) fn peers_out(peers: &Peers) -> Option<Yaml> {
-    let Peers { converged, shares } = peers;
+    let Peers {
+        converged,
+        shares,
+        emptied,
+    } = peers;
     let names: Vec<Yaml> = converged.iter().map(Yaml::text).collect();
     let some = |list: Vec<Yaml>| (!list.is_empty()).then_some(Yaml::List(list));
-    let known = !converged.is_empty() || !shares.is_empty();
+    let known = !converged.is_empty() || !shares.is_empty() || emptied.is_some();
+    let emptied =
+        emptied.map(|Emptied { elsewhere }| MapOf::new().number("elsewhere", elsewhere).build());
     known.then(|| {
         MapOf::new()
             .optional("converged", some(names))
             .optional("shares", some(shares.iter().map(share_out).collect()))
+            .optional("emptied", emptied)
             .build()
     })
 }
@@ -428,11 +435,18 @@ fn share_in(reader: &Reader<'_>) -> Result<Share, RecordError> {
 }
 
 pub(super) fn peers_in(reader: &Reader<'_>) -> Result<Peers, RecordError> {
-    reader.only(&["converged", "shares"])?;
+    reader.only(&["converged", "shares", "emptied"])?;
+    let emptied = |reader: &Reader<'_>| {
+        reader.only(&["elsewhere"])?;
+        Ok(Emptied {
+            elsewhere: reader.get("elsewhere")?.number()?,
+        })
+    };
     let converged = reader.optional_with("converged", |list| list_in(list, Reader::parsed))?;
     let shares = reader.optional_with("shares", |list| list_in(list, share_in))?;
     Ok(Peers {
         converged: converged.unwrap_or_default().into_iter().collect(),
         shares: shares.unwrap_or_default(),
+        emptied: reader.optional_with("emptied", emptied)?,
     })
 }

@@ -310,6 +310,7 @@ pub(super) fn memory_out(memory: &InstanceMemory) -> Yaml {
         changed_at,
         completed,
         absent,
+        lost_at,
     } = memory;
     let mut map = MapOf::new().text("firstSeen", &format_time(*first_seen));
     for (key, time) in [
@@ -319,6 +320,7 @@ pub(super) fn memory_out(memory: &InstanceMemory) -> Yaml {
         ("unknownSince", unknown_since),
         ("restartedAt", restarted_at),
         ("changedAt", changed_at),
+        ("lostAt", lost_at),
     ] {
         map = optional_time(map, key, *time);
     }
@@ -348,6 +350,7 @@ pub(super) fn memory_in(reader: &Reader<'_>) -> Result<InstanceMemory, RecordErr
         "unknownSince",
         "restartedAt",
         "changedAt",
+        "lostAt",
         "completed",
         "absent",
     ])?;
@@ -369,6 +372,7 @@ pub(super) fn memory_in(reader: &Reader<'_>) -> Result<InstanceMemory, RecordErr
         changed_at: reader.optional_with("changedAt", Reader::time)?,
         completed: flag(reader, "completed")?,
         absent: reader.optional_with("absent", absence)?,
+        lost_at: reader.optional_with("lostAt", Reader::time)?,
     })
 }
 

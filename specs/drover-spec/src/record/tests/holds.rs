@@ -18,7 +18,16 @@ pub(super) fn all_holds(
     let holds = vec![
         Hold::ObservationPartial { why: why.clone() },
         Hold::ObservationStale,
-        Hold::ObservationEmptied { expected: count },
+        Hold::ObservationEmptied {
+            expected: count,
+            elsewhere: 0,
+            asked: "the provider".to_owned(),
+        },
+        Hold::ObservationEmptied {
+            expected: 0,
+            elsewhere: count,
+            asked: why.clone(),
+        },
         Hold::ProviderFailed {
             class: ErrorClass::Quota,
             message: why.clone(),
