@@ -1,13 +1,14 @@
-//! What is doubtful in a group's part of a listing, before anything is made of it: numbers that no instance of
-//! the group can have. Whoever believed one would count on from there, for good.
+//! What is doubtful in a group's part of a listing, before anything is made of it. Numbers that no instance of
+//! the group can have: whoever believed one would count on from there, for good. And several instances under one id: the
+//! planner knows one of them, and the others would run for good without anybody being told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use drover_apply::Journal;
 use drover_model::{
-    Completeness, GroupName, Held, Hold, InstanceId, Listed, Listing, ProviderName, ProviderRef,
-    RecordedGroup,
+    Completeness, GroupName, Held, Hold, InstanceId, Listed, Listing, ProviderName, ProviderPhase,
+    ProviderRef, RecordedGroup,
 };
 use tracing::warn;
 
@@ -26,6 +27,8 @@ pub(crate) struct Believed {
     pub(crate) listing: Arc<Listing>,
     /// What people are told. Nothing is withheld for it.
     pub(crate) notice: Option<Held>,
+    /// The same, of several instances under one id.
+    pub(crate) duplicates: Option<Held>,
     /// What is not believed.
     why: Option<String>,
 }
@@ -48,7 +51,16 @@ pub(crate) fn believe(
         let used = journal.last_number(name).unwrap_or_default();
         next = next.max(used.saturating_add(1));
     }
-    let believed = believed(listing, provider, &entry.recorded, next);
+    let mut believed = believed(listing, provider, &entry.recorded, next);
+    let duplicates = duplicates(&believed.listing, provider, &entry.recorded);
+    if let Some(why) = duplicates
+        .as_ref()
+        .filter(|_| duplicates != entry.duplicates)
+    {
+        warn!(group = %name, %provider, why, "several instances under one id");
+    }
+    entry.duplicates.clone_from(&duplicates);
+    believed.duplicates = duplicates.map(|why| plain(Hold::DuplicateInstances { why }));
     if let Some(why) = believed
         .why
         .as_ref()
@@ -80,6 +92,7 @@ fn believed(
         return Believed {
             listing: Arc::clone(listing),
             notice: None,
+            duplicates: None,
             why: None,
         };
     };
@@ -106,6 +119,7 @@ fn believed(
             ..(**listing).clone()
         }),
         notice,
+        duplicates: None,
         why: Some(why),
     }
 }
@@ -118,6 +132,59 @@ fn sentence(provider: &ProviderName, listed: &Listed, next: u64) -> String {
     format!(
         "provider {provider} lists {handle} as {name}, a number that drover never gave (the next is {next}): its tags count as unreadable, and it is not touched"
     )
+}
+
+/// The most ids, and handles of one id, that a sentence names.
+const NAMED_MAX: usize = 3;
+
+/// Returns what is to be said of several living instances under one id. Which of them is the group's is what the planner says
+/// too: the recorded one, else the one with the smallest handle.
+fn duplicates(
+    listing: &Listing,
+    provider: &ProviderName,
+    recorded: &RecordedGroup,
+) -> Option<String> {
+    let mut by_id: BTreeMap<&InstanceId, BTreeSet<&ProviderRef>> = BTreeMap::new();
+    for listed in &listing.instances {
+        let leaves = matches!(
+            listed.phase,
+            ProviderPhase::Terminated | ProviderPhase::Stopping
+        );
+        if let Some(owner) = listed.ownership.as_ref().filter(|_| !leaves) {
+            let handles = by_id.entry(&owner.instance).or_default();
+            handles.insert(&listed.provider_ref);
+        }
+    }
+    by_id.retain(|_, handles| handles.len() > 1);
+    let surplus: usize = by_id.values().map(|handles| handles.len() - 1).sum();
+    if surplus == 0 {
+        return None;
+    }
+    let named = by_id.iter().take(NAMED_MAX).map(|(id, handles)| {
+        let was = recorded.instances.get(id);
+        let was = was.and_then(|was| was.provider_ref.as_ref());
+        let own = was.filter(|was| handles.contains(was));
+        let own = own.or_else(|| handles.first().copied());
+        let others = handles.iter().filter(|handle| Some(**handle) != own);
+        let texts = others.clone().take(NAMED_MAX).map(ToString::to_string);
+        let mut texts: Vec<String> = texts.collect();
+        let more = others.count() - texts.len();
+        if more > 0 {
+            texts.push(format!("{more} more"));
+        }
+        let own = own.map(ToString::to_string).unwrap_or_default();
+        format!("{id} is {own}, and beside it {}", texts.join(", "))
+    });
+    let named: Vec<String> = named.collect();
+    let rest = match by_id.len() - named.len() {
+        0 => String::new(),
+        more => format!("; and so for {more} more ids"),
+    };
+    let plural = if surplus == 1 { "" } else { "s" };
+    Some(format!(
+        "provider {provider} lists {surplus} instance{plural} too many under ids that others have: {}{rest}; drover ends those beside it only with the instance itself, so end them at the provider",
+        named.join("; ")
+    ))
 }
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ pub(crate) struct GroupEntry {
     pub(crate) numbered: bool,
     /// What was last found doubtful in its part of the listing.
     pub(crate) doubted: Option<String>,
+    /// What was last said of several instances under one id.
+    pub(crate) duplicates: Option<String>,
     pub(crate) pending: Pending,
     /// What was committed last, as far as this process knows.
     pub(crate) committed: Option<Before>,
@@ -160,6 +162,7 @@ impl GroupEntry {
             acted: 0,
             numbered: false,
             doubted: None,
+            duplicates: None,
             pending: Pending {
                 commit: true,
                 store: false,

@@ -110,6 +110,11 @@ pub enum Hold {
         /// Whose.
         why: String,
     },
+    /// The provider lists more than one instance under one id. Nothing is withheld for it, and nothing done about it.
+    DuplicateInstances {
+        /// Which, with their handles.
+        why: String,
+    },
     /// Instances are being adopted, and nothing else is done before that.
     Adopting {
         /// How many are left.
@@ -416,6 +421,7 @@ impl Hold {
             Self::AdoptionRefused { .. } => "AdoptionRefused",
             Self::AdoptionUnknown { .. } => "AdoptionUnknown",
             Self::StrayInstances { .. } => "StrayInstances",
+            Self::DuplicateInstances { .. } => "DuplicateInstances",
             Self::Adopting { .. } => "Adopting",
             Self::PolicyDenied(_) => "PolicyDenied",
             Self::ApprovalNeeded(_) => "ApprovalNeeded",

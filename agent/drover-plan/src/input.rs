@@ -122,6 +122,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::SourceUnavailable { .. }
         | Hold::AdoptionUnknown { .. }
         | Hold::StrayInstances { .. }
+        | Hold::DuplicateInstances { .. }
         | Hold::DestroyLimit { .. }
         | Hold::FleetDestroyLimit { .. } => FenceScope::Notice,
         Hold::ClockStepped

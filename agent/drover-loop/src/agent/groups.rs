@@ -221,7 +221,7 @@ impl Agent {
             newest_waits,
         } = answers;
         let believed = doubts::believe(entry, name, scope, listing, &*journal);
-        fences.extend(believed.notice);
+        fences.extend(believed.notice.into_iter().chain(believed.duplicates));
         let listing = &believed.listing;
         fences.extend(newest_waits.as_ref().and_then(newest_held));
         let peers = peers(entry, shared, beside);

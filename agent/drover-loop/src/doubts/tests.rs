@@ -34,24 +34,20 @@ fn listed(handle: &str, number: u64) -> Listed {
     }
 }
 
-/// What is believed of a listing where `i-1` is recorded as `web-1` and the next number is 3: the handles, whether they are
-/// all there is, and what is told.
-fn told(instances: &[(&str, u64)]) -> (Vec<String>, bool, Option<String>) {
-    let listing = Listing {
+fn empty() -> Listing {
+    Listing {
         completeness: Completeness::Complete,
         as_of: Timestamp::UNIX_EPOCH,
-        instances: instances
-            .iter()
-            .map(|(handle, number)| listed(handle, *number))
-            .collect(),
+        instances: Vec::new(),
         attached: BTreeSet::new(),
         places: BTreeMap::new(),
-    };
-    let mut recorded = RecordedGroup::new(
-        web(),
-        GroupUid::parse("aaaaaaaaaaaaaaaa").unwrap(),
-        Epoch(1),
-    );
+    }
+}
+
+/// A group with `i-1` as `web-1`.
+fn recorded() -> RecordedGroup {
+    let uid = GroupUid::parse("aaaaaaaaaaaaaaaa").unwrap();
+    let mut recorded = RecordedGroup::new(web(), uid, Epoch(1));
     let was = RecordedInstance {
         provider_ref: Some(ProviderRef::parse("i-1").unwrap()),
         seat: None,
@@ -66,8 +62,20 @@ fn told(instances: &[(&str, u64)]) -> (Vec<String>, bool, Option<String>) {
         kept: None,
     };
     recorded.instances.insert(InstanceId::new(web(), 1), was);
+    recorded
+}
+
+/// What is believed where the next number is 3: the handles, whether they are all there is, and what is told.
+fn told(instances: &[(&str, u64)]) -> (Vec<String>, bool, Option<String>) {
+    let instances = instances
+        .iter()
+        .map(|(handle, number)| listed(handle, *number));
+    let listing = Listing {
+        instances: instances.collect(),
+        ..empty()
+    };
     let provider = ProviderName::parse("far").unwrap();
-    let believed = believed(&Arc::new(listing), &provider, &recorded, 3);
+    let believed = believed(&Arc::new(listing), &provider, &recorded(), 3);
     let handles = believed.listing.instances.iter();
     (
         handles
@@ -105,17 +113,64 @@ fn no_jump_leads_above_the_largest_number() {
     let last = InstanceId::NUMBER_MAX;
     let handles = |number| {
         let listing = Listing {
-            completeness: Completeness::Complete,
-            as_of: Timestamp::UNIX_EPOCH,
             instances: vec![listed("i-2", number)],
-            attached: BTreeSet::new(),
-            places: BTreeMap::new(),
+            ..empty()
         };
-        let uid = GroupUid::parse("aaaaaaaaaaaaaaaa").unwrap();
-        let recorded = RecordedGroup::new(web(), uid, Epoch(1));
         let provider = ProviderName::parse("far").unwrap();
-        let believed = believed(&Arc::new(listing), &provider, &recorded, last - 1);
+        let believed = believed(&Arc::new(listing), &provider, &recorded(), last - 1);
         believed.listing.instances.len()
     };
     assert_eq!((handles(last), handles(last + 1)), (1, 0));
+}
+
+/// What is said of instances under ids that others have, where `i-1` is recorded as `web-1`.
+fn doubled(instances: &[(&str, u64, ProviderPhase)]) -> Option<String> {
+    let instances = instances.iter().map(|(handle, number, phase)| Listed {
+        phase: phase.clone(),
+        ..listed(handle, *number)
+    });
+    let listing = Listing {
+        instances: instances.collect(),
+        ..empty()
+    };
+    let provider = ProviderName::parse("far").unwrap();
+    let told = duplicates(&listing, &provider, &recorded())?;
+    let told = told.strip_prefix("provider far lists ")?;
+    let end =
+        "; drover ends those beside it only with the instance itself, so end them at the provider";
+    Some(told.strip_suffix(end)?.to_owned())
+}
+
+#[test]
+fn several_instances_under_one_id_are_named_and_the_recorded_one_is_the_groups() {
+    use ProviderPhase::{Running, Stopping, Terminated};
+    let two = [
+        ("i-0", 1, Running),
+        ("i-1", 1, Running),
+        ("i-1", 1, Running),
+    ];
+    let one = "1 instance too many under ids that others have: web-1 is i-1, and beside it i-0";
+    assert_eq!(doubled(&two).as_deref(), Some(one));
+    let many = ["i-1", "i-3", "i-4", "i-5", "i-6"].map(|handle| (handle, 1, Running));
+    let more = "4 instances too many under ids that others have: web-1 is i-1, and beside it i-3, i-4, i-5, 1 more";
+    assert_eq!(doubled(&many).as_deref(), Some(more));
+    let ids = [2, 3, 4, 5].map(|number| {
+        let handles = [format!("x-{number}"), format!("w-{number}")];
+        handles.map(|handle| (handle, number, Running))
+    });
+    let ids: Vec<_> = ids
+        .iter()
+        .flatten()
+        .map(|(handle, number, phase)| (handle.as_str(), *number, phase.clone()))
+        .collect();
+    let told = doubled(&ids).unwrap();
+    let first = "4 instances too many under ids that others have: web-2 is w-2, and beside it x-2; web-3 is w-3,";
+    assert!(
+        told.starts_with(first) && told.ends_with("; and so for 1 more ids"),
+        "{told}"
+    );
+    for leaving in [Stopping, Terminated] {
+        assert_eq!(doubled(&[("i-1", 1, Running), ("i-2", 1, leaving)]), None);
+    }
+    assert_eq!(doubled(&[("i-1", 1, Running), ("i-2", 2, Running)]), None);
 }

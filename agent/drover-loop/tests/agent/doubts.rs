@@ -178,3 +178,35 @@ async fn of_a_small_group_that_vanishes_and_comes_back_its_own_instances_stay() 
         assert_eq!(world.calls(Op::Destroy), 3);
     }
 }
+
+#[tokio::test]
+async fn several_instances_under_one_id_are_told_with_their_handles_and_none_is_ended_for_it() {
+    let (mut world, mood) = two(Mood::Well, &[("web", &on_far("web", 2))]);
+    world.converge().await;
+    let own = far(&world, "web");
+    *mood.lock().unwrap() = Mood::Doubling;
+    for _ in 0..2 {
+        world.passes(90).await;
+        assert_eq!(world.holds("web"), ["DuplicateInstances"]);
+        let told = told(&world);
+        let start = "provider far lists 2 instances too many under ids that others have: ";
+        assert!(told[0].starts_with(start), "{told:?}");
+        for handle in &own {
+            let named = format!("is {handle}, and beside it again-{handle}");
+            assert!(told[0].contains(&named), "{told:?}");
+        }
+        let recorded = &world.status("web").recorded;
+        assert_eq!(recorded.phase, GroupPhase::Converged, "nothing is withheld");
+        let handles = recorded.instances.values();
+        let mut handles: Vec<_> = handles.filter_map(|was| was.provider_ref.clone()).collect();
+        handles.sort();
+        let mut expected = own.clone();
+        expected.sort();
+        assert_eq!(handles, expected, "the group's are the ones that it made");
+        assert_eq!(far(&world, "web"), own);
+        world.restart();
+    }
+    *mood.lock().unwrap() = Mood::Well;
+    world.passes(2).await;
+    assert_eq!(world.holds("web"), [""; 0]);
+}

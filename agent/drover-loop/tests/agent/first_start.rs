@@ -40,6 +40,8 @@ pub(crate) enum Mood {
     Straying(u64),
     /// It lists every instance under a number that is so much higher.
     Renumbering(u64),
+    /// It lists every instance a second time, under another handle.
+    Doubling,
 }
 
 #[derive(Debug)]
@@ -74,14 +76,14 @@ impl Provider for MoodyProvider {
         &self.moody.manifest
     }
     async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {
-        let lies = match *self.moody.mood.lock().unwrap() {
+        let lies: Vec<u64> = match *self.moody.mood.lock().unwrap() {
             Mood::Refused => {
                 let message = "plugin far: Provider.List: the credentials were refused";
                 return Err(ProviderError::new(ErrorClass::Auth, message));
             }
-            Mood::Lying(lies) => 1..=lies,
-            Mood::Straying(number) => number..=number,
-            Mood::Well | Mood::Shut | Mood::Renumbering(_) => 1..=0,
+            Mood::Lying(lies) => (1..=lies).collect(),
+            Mood::Straying(number) => vec![number],
+            Mood::Well | Mood::Shut | Mood::Renumbering(_) | Mood::Doubling => Vec::new(),
         };
         let mut listing = self.inner.list(fleet).await?;
         if let Mood::Renumbering(more) = *self.moody.mood.lock().unwrap() {
@@ -91,9 +93,19 @@ impl Provider for MoodyProvider {
                 owner.instance = InstanceId::new(owner.group.clone(), number);
             }
         }
-        listing
-            .instances
-            .extend(lies.map(|number| lie(fleet, number)));
+        let lies = lies.into_iter().map(|number| lie(fleet, number));
+        if *self.moody.mood.lock().unwrap() == Mood::Doubling {
+            let again = listing.instances.clone().into_iter().map(|listed| {
+                let handle = format!("again-{}", listed.provider_ref);
+                let provider_ref = ProviderRef::parse(&handle).unwrap();
+                Listed {
+                    provider_ref,
+                    ..listed
+                }
+            });
+            listing.instances.extend(again);
+        }
+        listing.instances.extend(lies);
         Ok(listing)
     }
     async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {

@@ -91,7 +91,7 @@ impl fmt::Display for Hold {
             Self::AdoptionRefused { why } => {
                 write!(f, "what the document adopts cannot be adopted: {why}")
             }
-            Self::StrayInstances { why } => f.write_str(why),
+            Self::StrayInstances { why } | Self::DuplicateInstances { why } => f.write_str(why),
             Self::AdoptionUnknown { why } => write!(
                 f,
                 "nobody knows what there is to adopt, so nothing is, and the group goes on with what it has: {why}"

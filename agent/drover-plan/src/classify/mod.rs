@@ -128,7 +128,7 @@ pub fn classify(input: &ClassifyInput<'_>) -> Classified {
 }
 
 /// Returns the listed instances of the group by our id. Of two with the same id, the one that is not
-/// terminated wins, then the smaller handle: any rule would do, as long as it is always the same.
+/// terminated wins, then the one that is recorded, then the smaller handle: who is taken for the other one ends it.
 fn listed_by_id<'a>(
     input: &ClassifyInput<'a>,
 ) -> BTreeMap<&'a InstanceId, (&'a Listed, &'a Ownership)> {
@@ -140,9 +140,12 @@ fn listed_by_id<'a>(
         if ownership.group != *input.group {
             continue;
         }
+        let recorded = input.recorded.instances.get(&ownership.instance);
+        let recorded = recorded.and_then(|was| was.provider_ref.as_ref());
         let rank = |listed: &Listed| {
             (
                 listed.phase == ProviderPhase::Terminated,
+                recorded != Some(&listed.provider_ref),
                 listed.provider_ref.clone(),
             )
         };

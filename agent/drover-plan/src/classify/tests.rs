@@ -618,3 +618,19 @@ fn signals_say_what_provider_and_checks_know_and_nothing_of_what_ended() {
     assert_eq!(told("web-2"), Some(("healthy", Some("unknown"), "unknown")));
     assert_eq!(told("web-3"), None);
 }
+
+#[test]
+fn of_two_living_instances_under_one_name_the_recorded_one_counts() {
+    for handle in ["a-smaller-one", "z-larger-one"] {
+        let mut fixture = Fixture::converged(1);
+        let mut other = fixture.listing.instances[0].clone();
+        other.provider_ref = provider_ref(handle);
+        fixture.listing.instances.insert(0, other);
+        let member = fixture.classified().members[&id("web-1")].clone();
+        assert_eq!(member.provider_ref, Some(provider_ref("web-1")));
+        // Once that one is gone, the id is whose it was.
+        fixture.unlist("web-1");
+        let member = fixture.classified().members[&id("web-1")].clone();
+        assert_eq!(member.provider_ref, Some(provider_ref(handle)));
+    }
+}

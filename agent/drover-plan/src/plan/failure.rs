@@ -535,6 +535,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::ClusterDegraded { .. }
         | Hold::AdoptionUnknown { .. }
         | Hold::StrayInstances { .. }
+        | Hold::DuplicateInstances { .. }
         | Hold::Protected
         | Hold::DeletionUnconfirmed { .. }
         | Hold::DrainTimeout

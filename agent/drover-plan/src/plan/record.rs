@@ -130,7 +130,9 @@ impl Draft<'_> {
         let beside = |hold: &Hold| {
             matches!(
                 hold,
-                Hold::AdoptionUnknown { .. } | Hold::StrayInstances { .. }
+                Hold::AdoptionUnknown { .. }
+                    | Hold::StrayInstances { .. }
+                    | Hold::DuplicateInstances { .. }
             )
         };
         let mut holds = self.holds.iter().map(|held| &held.hold);
@@ -359,6 +361,7 @@ fn goes_on(before: &Held, now: &Held) -> bool {
         | (Hold::MembershipUnclear { .. }, Hold::MembershipUnclear { .. })
         | (Hold::AdoptionUnknown { .. }, Hold::AdoptionUnknown { .. })
         | (Hold::StrayInstances { .. }, Hold::StrayInstances { .. })
+        | (Hold::DuplicateInstances { .. }, Hold::DuplicateInstances { .. })
         | (Hold::ClusterDegraded { .. }, Hold::ClusterDegraded { .. })
         | (Hold::ClusterUnknown { .. }, Hold::ClusterUnknown { .. })
         | (Hold::QuorumUnproven { .. }, Hold::QuorumUnproven { .. })

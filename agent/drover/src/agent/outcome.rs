@@ -157,6 +157,7 @@ fn asks(held: &Held) -> Option<Exit> {
         Hold::Adopting { .. }
         | Hold::AdoptionUnknown { .. }
         | Hold::StrayInstances { .. }
+        | Hold::DuplicateInstances { .. }
         | Hold::ObservationPartial { .. }
         | Hold::ObservationStale
         | Hold::ObservationEmptied { .. }

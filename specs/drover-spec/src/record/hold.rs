@@ -53,6 +53,7 @@ fn data_of(hold: &Hold) -> MapOf {
         | Hold::AdoptionRefused { why }
         | Hold::AdoptionUnknown { why }
         | Hold::StrayInstances { why }
+        | Hold::DuplicateInstances { why }
         | Hold::StateUntrusted { why }
         | Hold::SourceUnavailable { why } => map.text("why", why),
         Hold::ObservationEmptied {
@@ -351,6 +352,9 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
             why: data.text("why")?,
         },
         "StrayInstances" => Hold::StrayInstances {
+            why: data.text("why")?,
+        },
+        "DuplicateInstances" => Hold::DuplicateInstances {
             why: data.text("why")?,
         },
         "Adopting" => Hold::Adopting {

@@ -64,6 +64,7 @@ pub(super) fn all_holds(
         Hold::AdoptionRefused { why: why.clone() },
         Hold::AdoptionUnknown { why: why.clone() },
         Hold::StrayInstances { why: why.clone() },
+        Hold::DuplicateInstances { why: why.clone() },
         Hold::ClusterDegraded { why: why.clone() },
         Hold::ClusterUnknown { why: why.clone() },
         Hold::Adopting { left: count },
@@ -190,7 +191,7 @@ pub(super) fn all_holds(
         Hold::SourceUnavailable { why },
     ];
     let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
-    assert_eq!(codes.len(), 73, "a hold is missing from the list");
+    assert_eq!(codes.len(), 74, "a hold is missing from the list");
     holds
 }
 

@@ -62,6 +62,7 @@ pub(super) fn subject(held: &Held) -> String {
         | Hold::AdoptionRefused { .. }
         | Hold::AdoptionUnknown { .. }
         | Hold::StrayInstances { .. }
+        | Hold::DuplicateInstances { .. }
         | Hold::Adopting { .. }
         | Hold::WindowClosed { .. }
         | Hold::BudgetExhausted { .. }
