@@ -35,7 +35,7 @@ use crate::removals::Removals;
 use crate::shares::Shares;
 use crate::source::{Operations, Snapshot, Source, SourceFiles};
 use crate::status::{AgentStatus, OperationsStatus, PassReport, SourceStatus, WriteBackStatus};
-use crate::store::{Store, StoreError, StoredGroup};
+use crate::store::{Store, StoreError, Stored, StoredGroup};
 use crate::survey::Surveys;
 use crate::task::{Keep, Mode, Shared, Versions};
 use crate::timekeeping::{Tick, Timekeeper};
@@ -346,13 +346,11 @@ impl Agent {
     /// Outside of a Tokio runtime, in which health checks run.
     pub fn open(settings: AgentSettings, parts: AgentParts) -> Result<Self, StartError> {
         let store = Store::new(Arc::clone(&parts.journal));
-        let stored = store.load()?;
-        check_owner(stored.lease.as_ref(), &settings.name)?;
+        let stored = load(&store, &settings.name)?;
         let changed = Arc::new(Notify::new());
         let whereabouts = Whereabouts::of(stored.lease.as_ref(), stored.first_look);
         let tenure = Tenure::open(stored.lease, settings.mode);
         let contact = contact(parts.contact, &parts.clock, &parts.flavors, &changed);
-        let files = parts.source.files_in_force();
         let mut agent = Self {
             brake: Arc::new(AgentBrake::new(settings.data_dir.as_deref(), stored.freeze)),
             members: MembersDir::new(settings.data_dir.as_deref()),
@@ -362,6 +360,7 @@ impl Agent {
             flavors: parts.flavors,
             rosters: contact.rosters,
             source_status: SourceStatus::new(parts.source.place()),
+            files: files_at(&*parts.source, stored.applied.as_ref()),
             remote: Offload::new(Remote::new(parts.source, parts.recorder, parts.operations)),
             timekeeper: Timekeeper::new(stored.clock, settings.interval),
             fleet: Fleet::restore(stored.fleet.as_ref(), &stored.guards),
@@ -382,8 +381,7 @@ impl Agent {
             unreadable: BTreeMap::new(),
             snapshot: None,
             approvals: Arc::default(),
-            files,
-            applied: None,
+            applied: stored.applied,
             also_applied: stored.also_applied,
             accepted_rewrite: None,
             desired_stale: true,
@@ -415,9 +413,6 @@ impl Agent {
             logged_holds: BTreeSet::new(),
             control: Arc::default(),
         };
-        if let Some(applied) = stored.applied {
-            agent.stand_at(applied);
-        }
         agent.publish_status(None, &[]);
         Ok(agent)
     }
@@ -692,7 +687,6 @@ fn contact(
     }
 }
 
-/// Refuses a data directory that belongs to another agent.
 fn restored_groups(stored: BTreeMap<GroupName, StoredGroup>) -> BTreeMap<GroupName, GroupEntry> {
     let stored = stored.into_iter();
     stored
@@ -700,6 +694,23 @@ fn restored_groups(stored: BTreeMap<GroupName, StoredGroup>) -> BTreeMap<GroupNa
         .collect()
 }
 
+/// Returns the files of the commit in force.
+fn files_at(source: &dyn Source, applied: Option<&Revision>) -> Option<SourceFiles> {
+    let files = source.files_in_force()?;
+    if let Some(applied) = applied {
+        files.stand_at(applied);
+    }
+    Some(files)
+}
+
+/// Returns what the local store has.
+fn load(store: &Store, name: &AgentName) -> Result<Stored, StartError> {
+    let stored = store.load()?;
+    check_owner(stored.lease.as_ref(), name)?;
+    Ok(stored)
+}
+
+/// Refuses a data directory that belongs to another agent.
 fn check_owner(lease: Option<&Lease>, ours: &AgentName) -> Result<(), StartError> {
     match lease {
         Some(lease) if lease.name != ours.as_str() => Err(StartError::OtherAgent {
