@@ -513,6 +513,12 @@ fn the_examples_of_the_reference_pages_of_ec2_are_valid() {
     }
 }
 
+/// Returns the note on what was not read.
+fn note(document: &str) -> &str {
+    let mut lines = document.lines();
+    lines.find(|line| line.starts_with("# - not read")).unwrap()
+}
+
 #[test]
 fn what_a_property_is_there_for_is_read_and_the_rest_is_named() {
     let sandbox = Sandbox::new();
@@ -535,12 +541,6 @@ fn what_a_property_is_there_for_is_read_and_the_rest_is_named() {
         });
         attributes.extend(more.as_object().unwrap().clone());
     }
-    let note = |document: &str| {
-        let line = document
-            .lines()
-            .find(|line| line.starts_with("# - not read"));
-        line.unwrap().to_owned()
-    };
     import(&sandbox, &state(&[odd.clone()]), &[]).exits(0);
     let text = read(&sandbox, "groups/web.yaml");
     for line in [
@@ -568,7 +568,11 @@ fn what_a_property_is_there_for_is_read_and_the_rest_is_named() {
     assert!(text.contains("spotMaxPrice: \"0.0420\""), "{text}");
     // Spot instances always end.
     assert!(!text.contains("onShutdown"), "{text}");
+}
 
+#[test]
+fn what_a_description_has_beside_the_template_is_read_or_named() {
+    let sandbox = Sandbox::new();
     let answer = changed("ec2.json", |answer| {
         for instance in answer["instances"].as_array_mut().unwrap() {
             let instance = instance.as_object_mut().unwrap();

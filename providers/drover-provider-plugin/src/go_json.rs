@@ -64,9 +64,8 @@ pub(crate) fn compact(json: &[u8]) -> String {
     let (mut within, mut escaped) = (false, false);
     let kept = json.iter().copied().filter(|byte| {
         let drop = !within && matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
-        match byte {
-            b'"' if !escaped => within = !within,
-            _ => {}
+        if *byte == b'"' && !escaped {
+            within = !within;
         }
         escaped = within && *byte == b'\\' && !escaped;
         !drop

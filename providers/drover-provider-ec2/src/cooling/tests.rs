@@ -126,6 +126,9 @@ fn sizes_are_in_order() {
     assert!(ranks.is_sorted_by(|one, next| one < next), "{ranks:?}");
 }
 
+/// A way in which something is left alone.
+type Cool = fn(&Cooling, &Offering);
+
 #[test]
 fn a_launch_template_shares_nothing_with_others() {
     let template = |id: Option<&str>, name: Option<&str>, version: &str| LaunchTemplate {
@@ -144,7 +147,6 @@ fn a_launch_template_shares_nothing_with_others() {
         offering("m5.4xlarge"),
         offering("t3.micro"),
     ];
-    type Cool = fn(&Cooling, &Offering);
     for cool in [
         Cooling::cool as Cool,
         Cooling::cool_family,

@@ -220,10 +220,12 @@ impl Found {
             return "not read: health checks".to_owned();
         }
         let each = self.machines.iter().flat_map(|machine| &machine.unread);
-        let each: BTreeSet<&String> = each.collect();
-        let each: String = each.into_iter().map(|what| format!(", {what}")).collect();
+        let each: BTreeSet<&str> = each.map(String::as_str).collect();
+        let always = ["user data", "volumes", "health checks"];
+        let all: Vec<&str> = always.into_iter().chain(each).collect();
         format!(
-            "not read: user data, volumes, health checks{each}. What is made later has what this document says"
+            "not read: {}. What is made later has what this document says",
+            all.join(", ")
         )
     }
 
