@@ -326,10 +326,13 @@ impl GitSource {
             why,
         };
         let changed = self.changed(commit, in_force)?;
+        // It decides which files count at all, also such as come later: whoever may change it could take away any other.
+        let ignores = changed.iter().find(|path| *path == IGNORE_FILE);
         for rule in paths {
             let patterns = PathPatterns::parse(&rule.patterns)
                 .map_err(|(pattern, why)| refused(format!("pattern {pattern:?}: {why}")))?;
-            let Some(path) = changed.iter().find(|path| patterns.contains(path)) else {
+            let named = changed.iter().find(|path| patterns.contains(path));
+            let Some(path) = named.or(ignores) else {
                 continue;
             };
             self.signed(*mode, commit, &rule.trust).map_err(|why| {
