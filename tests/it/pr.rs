@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::support::{DROVER, Ran, Sandbox};
 
 mod double;
+mod jobs;
 mod reviews;
 
 use double::{Double, Fault, Kind};
