@@ -211,9 +211,15 @@ pub struct RefusedFile {
 /// Why the source cannot be used now. In every case what is in force stays in force.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
-    /// It could not be asked.
+    /// It could not be asked: what else is in the same repository cannot be read either.
     #[error("{message}")]
     Unreachable {
+        /// What happened, cleaned of credentials.
+        message: String,
+    },
+    /// It was asked and has answered; what is followed there cannot be brought or read.
+    #[error("{message}")]
+    Unreadable {
         /// What happened, cleaned of credentials.
         message: String,
     },
@@ -281,6 +287,7 @@ impl SourceError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => "SourceUnreachable",
+            Self::Unreadable { .. } => "SourceUnreadable",
             Self::BranchMissing { .. } => "BranchMissing",
             Self::CommitMissing { .. } => "CommitMissing",
             Self::Emptied => "SourceEmptied",

@@ -369,6 +369,23 @@ fn the_source_tells_its_failures_apart() {
     let tip = source.poll().unwrap();
     let missing = source.tree(&tip).unwrap_err();
     assert_eq!(missing.reason(), "PathMissing");
+
+    // The remote answers: only this commit is bad.
+    write(dir.path(), ".droverignore", &"# nothing\n".repeat(110_000));
+    commit(dir.path(), "huge");
+    let mut source = GitSource::new(mirror(dir.path()), place(""));
+    let tip = source.poll().unwrap();
+    let unread = source.tree(&tip).unwrap_err();
+    assert_eq!(unread.reason(), "SourceUnreadable");
+    let said = ".droverignore has 1100000 bytes, more than 1048576";
+    assert_eq!(unread.to_string(), said);
+    // Nobody answers.
+    let away = tempfile::tempdir().unwrap();
+    let url = away.path().join("copy");
+    init_repository(&url, RepositoryKind::Bare, "main").unwrap();
+    let mut source = GitSource::new(mirror(&url), place(""));
+    std::fs::remove_dir_all(&url).unwrap();
+    assert_eq!(source.poll().unwrap_err().reason(), "SourceUnreachable");
 }
 
 #[test]
