@@ -355,6 +355,14 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Returns the branches that a person may have meant.
+fn branches(refs: &RemoteRefs) -> Vec<String> {
+    let names = refs.all().keys();
+    let branches = names.filter_map(|name| name.strip_prefix("refs/heads/"));
+    let theirs = branches.filter(|name| !name.starts_with("drover/"));
+    theirs.map(str::to_owned).collect()
+}
+
 /// The remote has listed what it has, so whatever fails now says nothing of its other branches.
 fn unreadable(error: &GitError) -> SourceError {
     SourceError::Unreadable {
@@ -403,6 +411,7 @@ impl Source for GitSource {
             GitError::EmptyRepository { .. } => SourceError::Emptied,
             GitError::RefMissing { .. } => SourceError::BranchMissing {
                 branch: branch.clone(),
+                others: branches(&refs),
             },
             other => unreadable(&other),
         });

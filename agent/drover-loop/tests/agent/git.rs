@@ -362,8 +362,29 @@ fn the_source_tells_its_failures_apart() {
         path: String::new(),
     };
     let mut source = GitSource::new(mirror(dir.path()), elsewhere);
-    let branch = "trunk".to_owned();
-    assert_eq!(source.poll(), Err(SourceError::BranchMissing { branch }));
+    let missing = source.poll().unwrap_err();
+    assert_eq!(missing.reason(), "BranchMissing");
+    let said = "branch trunk does not exist: the repository has `main` (`source.branch`)";
+    assert_eq!(missing.to_string(), said);
+    for name in ["a", "b", "c", "drover/state"] {
+        git(dir.path(), &["branch", name]);
+    }
+    let missing = source.poll().unwrap_err().to_string();
+    assert!(
+        missing.ends_with("has `a`, `b`, `c` and 1 more"),
+        "{missing}"
+    );
+    for name in ["a", "b", "c"] {
+        git(dir.path(), &["branch", "--quiet", "-D", name]);
+    }
+    git(dir.path(), &["checkout", "--quiet", "--detach"]);
+    git(dir.path(), &["branch", "--quiet", "-D", "main"]);
+    let missing = source.poll().unwrap_err().to_string();
+    assert!(
+        missing.ends_with("has no branch yet, push one"),
+        "{missing}"
+    );
+    git(dir.path(), &["checkout", "--quiet", "-b", "main"]);
 
     let mut source = GitSource::new(mirror(dir.path()), place("nowhere"));
     let tip = source.poll().unwrap();
