@@ -7,6 +7,7 @@ use crate::support::{DROVER, Ran, Sandbox};
 
 mod documents;
 mod double;
+mod jobs;
 mod reviews;
 
 use double::{Double, Fault, Kind};

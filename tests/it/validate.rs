@@ -160,3 +160,26 @@ fn a_failing_policy_test_fails_both_commands() {
         .json();
     assert_eq!(json["items"][1]["passed"], false);
 }
+
+#[test]
+fn a_repository_without_a_commit_says_so() {
+    let sandbox = Sandbox::new();
+    sandbox.git(".", &["init", "--quiet", "--bare", "empty.git"]);
+    for arguments in [
+        &["validate", "empty.git"][..],
+        &[
+            "plan",
+            "--source",
+            "empty.git",
+            "--base",
+            "a",
+            "--head",
+            "b",
+        ],
+    ] {
+        sandbox
+            .drover(arguments)
+            .exits(1)
+            .says("the repository has no commit");
+    }
+}

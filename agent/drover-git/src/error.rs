@@ -66,12 +66,14 @@ pub enum GitError {
         after: Duration,
     },
     /// The credentials are missing, wrong, or do not permit this.
-    #[error("{url} refused the credentials: http status {status}")]
+    #[error("{url} {}: http status {status}", refused(*shown))]
     Auth {
         /// The remote, without credentials.
         url: String,
         /// The status: 401 or 403.
         status: u16,
+        /// Whether it was shown any.
+        shown: bool,
     },
     /// The server's certificate is not trusted.
     #[error("the certificate of {url} is not trusted")]
@@ -348,6 +350,15 @@ pub enum GitError {
         /// The remote, without credentials.
         url: String,
     },
+}
+
+/// Says what a remote did that takes nobody, or not us.
+fn refused(shown: bool) -> &'static str {
+    if shown {
+        "refused the credentials"
+    } else {
+        "asks for credentials, and none are configured (`credentials.source`)"
+    }
 }
 
 impl GitError {

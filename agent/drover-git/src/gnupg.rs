@@ -1,11 +1,13 @@
 //! The program `gpg`: one call with a keyring that the agent's own file names, and what it answers.
 //! Nothing of a person's home counts, nothing is fetched from key servers, and no call waits for a person.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use crate::armour;
 use crate::error::{Cause, GitError};
 use crate::signers::{SignatureError, SignedBy};
 
@@ -110,9 +112,13 @@ fn gpg(home: &Path) -> Result<Command, GitError> {
     Ok(command)
 }
 
-/// Runs it to its end.
-fn ask(home: &Path, mut gpg: Command, content: &[u8]) -> Result<Answer, GitError> {
-    let io = |error: std::io::Error| failed(home, error.to_string());
+/// Runs it to its end, or to that of its time.
+fn ask(home: &Path, gpg: Command, content: &[u8]) -> Result<Answer, GitError> {
+    run(home, gpg, content, GPG_LIMIT)
+}
+
+fn run(home: &Path, mut gpg: Command, content: &[u8], limit: Duration) -> Result<Answer, GitError> {
+    let begun = Instant::now();
     let started = gpg
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -120,36 +126,72 @@ fn ask(home: &Path, mut gpg: Command, content: &[u8]) -> Result<Answer, GitError
         .spawn();
     let mut child = started
         .map_err(|error| failed(home, format!("the program gpg cannot be started: {error}")))?;
-    if let Some(mut input) = child.stdin.take() {
-        // One that ends early says why.
-        let _ = input.write_all(content);
+    if let Some(input) = child.stdin.take() {
+        feed(input, content);
     }
-    let begun = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(io)? {
-            break status;
-        }
-        if begun.elapsed() > GPG_LIMIT {
+    let text = reading(child.stdout.take());
+    let told = reading(child.stderr.take());
+    let status = match ended(&mut child, begun + limit) {
+        Ok(status) => status,
+        Err(why) => {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(failed(home, "gpg did not end".to_owned()));
+            return Err(failed(home, why));
         }
-        std::thread::sleep(GPG_POLL);
     };
+    // The agent of private keys that it may have started keeps no end of a pipe.
+    let answered = |pipe: Receiver<io::Result<Vec<u8>>>| {
+        let left = limit.saturating_sub(begun.elapsed());
+        let bytes = pipe.recv_timeout(left).map_err(|_| late())?;
+        let bytes = bytes.map_err(|error| error.to_string())?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let answered = |pipe| answered(pipe).map_err(|why| failed(home, why));
     Ok(Answer {
         status,
-        text: answered(child.stdout.take()).map_err(io)?,
-        told: answered(child.stderr.take()).map_err(io)?,
+        text: answered(text)?,
+        told: answered(told)?,
     })
 }
 
-/// Reads what an ended program left in a pipe. The agent of private keys that it may have started keeps no end of it.
-fn answered(pipe: Option<impl std::io::Read>) -> std::io::Result<String> {
-    let mut text = Vec::new();
-    if let Some(pipe) = pipe {
-        pipe.take(GPG_ANSWER_BYTES_MAX).read_to_end(&mut text)?;
+fn late() -> String {
+    "gpg did not end".to_owned()
+}
+
+/// Waits for the end of the program.
+fn ended(child: &mut Child, deadline: Instant) -> Result<ExitStatus, String> {
+    loop {
+        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
+            return Ok(status);
+        }
+        if Instant::now() > deadline {
+            return Err(late());
+        }
+        std::thread::sleep(GPG_POLL);
     }
-    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Hands over the content beside what else is done: a pipe takes 64 KiB, and a program that does not read would stop us. The
+/// thread ends with the program.
+fn feed(mut input: ChildStdin, content: &[u8]) {
+    let content = content.to_vec();
+    std::thread::spawn(move || {
+        // One that ends early says why.
+        let _ = input.write_all(&content);
+    });
+}
+
+/// Reads what the program says beside what else is done: a pipe that is full would stop it. The thread ends with the program.
+fn reading(pipe: Option<impl io::Read + Send + 'static>) -> Receiver<io::Result<Vec<u8>>> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let pipe = pipe.map(|pipe| pipe.take(GPG_ANSWER_BYTES_MAX));
+        let read = pipe.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut bytes));
+        // Nobody waits for it any more where the program was ended.
+        let _ = sender.send(read.map(|_| bytes));
+    });
+    receiver
 }
 
 fn failed(home: &Path, why: String) -> GitError {
@@ -165,7 +207,8 @@ pub(crate) fn verify(
     content: &[u8],
     signature: &str,
 ) -> Result<Result<SignedBy, SignatureError>, GitError> {
-    Ok(judge(&status_of(home, content, signature)?))
+    let status = status_of(home, content, signature)?;
+    Ok(status.and_then(|status| judge(&status)))
 }
 
 /// Asks whose key made a detached signature that fits: its primary user id. None: it does not fit, or nobody's in the
@@ -175,20 +218,29 @@ pub(crate) fn holder(
     content: &[u8],
     signature: &str,
 ) -> Result<Option<String>, GitError> {
-    Ok(held_by(&status_of(home, content, signature)?))
+    let status = status_of(home, content, signature)?;
+    Ok(status.ok().and_then(|status| held_by(&status)))
 }
 
-/// Returns what `gpg` tells programs about a detached signature.
-fn status_of(home: &Path, content: &[u8], signature: &str) -> Result<String, GitError> {
-    let io = |error: std::io::Error| failed(home, error.to_string());
+/// Returns what `gpg` tells programs about a detached signature. It gets what was looked at here, and no armour, which it
+/// might read in another way. The inner error: it was not asked.
+fn status_of(
+    home: &Path,
+    content: &[u8],
+    signature: &str,
+) -> Result<Result<String, SignatureError>, GitError> {
+    let packet = match armour::signature_packet(signature) {
+        Ok(packet) => packet,
+        Err(why) => return Ok(Err(SignatureError::Unreadable { why })),
+    };
+    let io = |error: io::Error| failed(home, error.to_string());
     let mut file = tempfile::NamedTempFile::new().map_err(io)?;
-    file.write_all(signature.as_bytes()).map_err(io)?;
-    file.write_all(b"\n").map_err(io)?;
+    file.write_all(&packet).map_err(io)?;
     let mut gpg = gpg(home)?;
     gpg.args(["--no-autostart", "--status-fd", "1", "--verify"])
         .arg(file.path())
         .arg("-");
-    Ok(ask(home, gpg, content)?.text)
+    Ok(Ok(ask(home, gpg, content)?.text))
 }
 
 /// Reads from the status lines of `gpg` whose key it was.
@@ -213,7 +265,10 @@ pub(crate) fn verify_by(
     content: &[u8],
     signature: &str,
 ) -> Result<Result<SignedBy, SignatureError>, GitError> {
-    let answer = status_of(&key.home, content, signature)?;
+    let answer = match status_of(&key.home, content, signature)? {
+        Ok(answer) => answer,
+        Err(error) => return Ok(Err(error)),
+    };
     Ok(judge(&answer).and_then(|signed| {
         if made_with(&answer, &key.fingerprint) {
             Ok(signed)
@@ -299,3 +354,6 @@ fn judge(status: &str) -> Result<SignedBy, SignatureError> {
     let why = "gpg cannot read it".to_owned();
     Err(SignatureError::Unreadable { why })
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,6 +93,7 @@ impl Talk<'_> {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => GitError::Auth {
                 url,
                 status: status.as_u16(),
+                shown: self.http.credentials.is_some(),
             },
             StatusCode::NOT_FOUND | StatusCode::GONE => GitError::NotFound { url },
             _ if status.is_server_error() => GitError::Unavailable {

@@ -17,6 +17,7 @@
 //! - **Invariant:** a listing that failed or was cut short is an error or says so; it never looks
 //!   like an empty repository.
 
+mod armour;
 mod budget;
 mod client;
 mod commits;

@@ -106,6 +106,9 @@ fn unreadable(text: &str, error: &ssh_key::Error) -> String {
         return "a private key, but not in OpenSSH's format: `ssh-keygen -p -f` with the file converts it"
             .to_owned();
     }
+    if PublicKey::from_openssh(text).is_ok() {
+        return "a public key: name the file without `.pub`".to_owned();
+    }
     format!("not a private key of OpenSSH: {error}")
 }
 

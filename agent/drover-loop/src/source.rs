@@ -213,17 +213,25 @@ pub struct RefusedFile {
 /// Why the source cannot be used now. In every case what is in force stays in force.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
-    /// It could not be asked.
+    /// It could not be asked: what else is in the same repository cannot be read either.
     #[error("{message}")]
     Unreachable {
         /// What happened, cleaned of credentials.
         message: String,
     },
+    /// It was asked and has answered; what is followed there cannot be brought or read.
+    #[error("{message}")]
+    Unreadable {
+        /// What happened, cleaned of credentials.
+        message: String,
+    },
     /// The branch does not exist.
-    #[error("branch {branch} does not exist")]
+    #[error("branch {branch} does not exist: {}", instead(others))]
     BranchMissing {
         /// Its name.
         branch: String,
+        /// Branches that the repository has, without drover's own.
+        others: Vec<String>,
     },
     /// No branch and no tag leads to the commit that is followed.
     #[error("no branch and no tag of the repository has commit {commit}")]
@@ -232,7 +240,7 @@ pub enum SourceError {
         commit: String,
     },
     /// The repository has no commits at all.
-    #[error("the repository is empty")]
+    #[error("the repository is empty: push a branch")]
     Emptied,
     /// The path does not exist at the commit.
     #[error("path {path:?} does not exist at {}", revision.short())]
@@ -278,11 +286,26 @@ pub enum SourceError {
     },
 }
 
+/// Most branches that are named where the one that is followed is missing.
+const OTHERS_SHOWN: usize = 3;
+
+/// Says what there is where a branch is not.
+fn instead(others: &[String]) -> String {
+    let shown = others.iter().take(OTHERS_SHOWN);
+    let shown: Vec<String> = shown.map(|branch| format!("`{branch}`")).collect();
+    match others.len().saturating_sub(OTHERS_SHOWN) {
+        0 if shown.is_empty() => "the repository has no branch yet, push one".to_owned(),
+        0 => format!("the repository has {} (`source.branch`)", shown.join(", ")),
+        more => format!("the repository has {} and {more} more", shown.join(", ")),
+    }
+}
+
 impl SourceError {
     /// Returns the condition reason, one PascalCase word.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => "SourceUnreachable",
+            Self::Unreadable { .. } => "SourceUnreadable",
             Self::BranchMissing { .. } => "BranchMissing",
             Self::CommitMissing { .. } => "CommitMissing",
             Self::Emptied => "SourceEmptied",

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use drover_git::Secret;
 use reqwest::Method;
-use serde_json::json;
 
 use self::dialect::Dialect;
 use self::http::Http;
 
+mod comments;
 mod dialect;
 mod error;
 mod http;
@@ -23,6 +23,7 @@ mod reviews;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use comments::Said;
 pub(crate) use dialect::ForgeKind;
 pub(crate) use error::ForgeError;
 pub(crate) use reviews::{MergedPull, Review, ReviewVerdict};
@@ -110,6 +111,8 @@ pub(crate) enum Kept {
     Unchanged,
     /// There is none, and none is needed.
     Absent,
+    /// The pull request is at another commit now, or closed: it is no longer ours to say.
+    Left,
 }
 
 impl fmt::Display for Kept {
@@ -119,6 +122,7 @@ impl fmt::Display for Kept {
             Self::Changed => "changed",
             Self::Unchanged => "unchanged",
             Self::Absent => "not needed",
+            Self::Left => "left alone",
         })
     }
 }
@@ -145,55 +149,6 @@ impl Forge {
             let answer = self.http.call(&Method::GET, &url, None)?;
             self.dialect.read_pull(&answer)
         })
-    }
-
-    /// Makes our comment on a pull request say `body`, which begins with `marker`: it is created once, and
-    /// edited afterwards. With `only_edit` none is created.
-    pub(crate) fn keep_comment(
-        &self,
-        number: u64,
-        marker: &str,
-        body: &str,
-        only_edit: bool,
-    ) -> Result<Kept, ForgeError> {
-        let said = json!({ "body": body });
-        // Repeated as a whole: whether a lost answer created a comment, the next look at them tells.
-        self.patiently(|| {
-            let Some(ours) = self.our_comment(number, marker)? else {
-                if only_edit {
-                    return Ok(Kept::Absent);
-                }
-                let url = self.dialect.comments(number);
-                self.http.call(&Method::POST, &url, Some(&said))?;
-                return Ok(Kept::Created);
-            };
-            // Hosts change line ends and drop what is white at the end.
-            if same_text(&ours.body, body) {
-                return Ok(Kept::Unchanged);
-            }
-            let (method, url) = self.dialect.edit(number, ours.id);
-            self.http.call(&method, &url, Some(&said))?;
-            Ok(Kept::Changed)
-        })
-    }
-
-    /// Returns the comment that carries the marker and is ours. Anybody may write a comment with a marker, and
-    /// change it again after we edited it: such a one is not ours.
-    fn our_comment(&self, number: u64, marker: &str) -> Result<Option<Comment>, ForgeError> {
-        let me = self.me()?;
-        for page in 1..=PAGES_MAX {
-            let url = self.dialect.comments_page(number, page, PAGE);
-            let answer = self.http.call(&Method::GET, &url, None)?;
-            let comments = self.dialect.read_comments(&answer)?;
-            let last = comments.is_empty() || !self.dialect.pages_comments();
-            let ours = comments.into_iter().find(|comment| {
-                comment.body.starts_with(marker) && self.dialect.is_ours(comment, me.as_deref())
-            });
-            if ours.is_some() || last {
-                return Ok(ours);
-            }
-        }
-        Ok(None)
     }
 
     /// Returns our own login. None: the host does not tell it to tokens of this sort.
@@ -265,8 +220,4 @@ impl Forge {
             attempt += 1;
         }
     }
-}
-
-fn same_text(a: &str, b: &str) -> bool {
-    a.trim_end().lines().eq(b.trim_end().lines())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_git::{GitError, IgnoreRules, Mirror, Oid};
+use drover_git::{GitError, IgnoreRules, Mirror, Oid, RemoteRefs};
 use drover_model::{GroupName, InstanceId, RecordedGroup};
 use drover_spec::record::{self, RecordedFleet};
 
@@ -226,6 +226,15 @@ fn newer_format(
         .hint("it may be written by another version of drover: compare `drover version`")
 }
 
+/// Refuses a repository that has no commit: that a name stands for none there says nothing of the name.
+pub(crate) fn require_commits(refs: &RemoteRefs) -> CommandResult<()> {
+    if refs.all().is_empty() {
+        let empty = CommandError::new("the repository has no commit");
+        return Err(empty.hint("commit something there, or push a branch to it"));
+    }
+    Ok(())
+}
+
 impl Repository {
     /// Opens the source repository; a remote is mirrored into a scratch folder.
     pub(crate) fn open(settings: &Settings) -> CommandResult<Self> {
@@ -279,9 +288,13 @@ impl Repository {
                     .context(format!("cannot fetch {name}"))?;
                 Ok(commit)
             }
-            None => mirror
-                .resolve(name)
-                .context(format!("cannot find `{name}`")),
+            None => {
+                let found = mirror.resolve(name);
+                if found.is_err() {
+                    require_commits(&refs)?;
+                }
+                found.context(format!("cannot find `{name}`"))
+            }
         }
     }
 

@@ -154,6 +154,55 @@ pub fn parse_value(path: &str, text: &str) -> Result<Value, Vec<Diagnostic>> {
     parse_value_with(path, text, &|_, _| ())
 }
 
+/// A value whose maps have their entries in the order in which they were written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OrderedValue {
+    /// A single value: no list and no map.
+    Single(Value),
+    /// A sequence.
+    List(Vec<OrderedValue>),
+    /// A mapping. No key is repeated.
+    Map(Vec<(String, OrderedValue)>),
+}
+
+impl OrderedValue {
+    /// Returns the plain value.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        match self {
+            Self::Single(value) => value.clone(),
+            Self::List(items) => Value::List(items.iter().map(Self::to_value).collect()),
+            Self::Map(entries) => entries
+                .iter()
+                .map(|(key, value)| (key.clone(), value.to_value()))
+                .collect(),
+        }
+    }
+
+    /// The tree's depth is bounded, so recursion is.
+    fn of(node: &Node) -> Self {
+        match &node.content {
+            Content::Scalar(_) => Self::Single(node.to_value()),
+            Content::List(items, _) => Self::List(items.iter().map(Self::of).collect()),
+            Content::Map(entries, _) => {
+                let entry = |entry: &Entry| (entry.key.clone(), Self::of(&entry.value));
+                Self::Map(entries.iter().map(entry).collect())
+            }
+        }
+    }
+}
+
+/// Parses such a file with the entries of its maps in order.
+///
+/// # Errors
+///
+/// Those of [`parse_value`].
+pub fn parse_ordered_value(path: &str, text: &str) -> Result<OrderedValue, Vec<Diagnostic>> {
+    let root = parse_root(path, text, &|_, _| ())?;
+    let nothing = OrderedValue::Single(Value::Null);
+    Ok(root.as_ref().map_or(nothing, OrderedValue::of))
+}
+
 /// Parses such a file that another program reads as YAML 1.1: what it takes for something else is a mistake.
 ///
 /// # Errors
@@ -198,15 +247,25 @@ fn parse_value_with(
     text: &str,
     check: &dyn Fn(&Report, &Node),
 ) -> Result<Value, Vec<Diagnostic>> {
+    let root = parse_root(path, text, check)?;
+    Ok(root.as_ref().map_or(Value::Null, Node::to_value))
+}
+
+/// Returns the one value of a file. None: it has none.
+fn parse_root(
+    path: &str,
+    text: &str,
+    check: &dyn Fn(&Report, &Node),
+) -> Result<Option<Node>, Vec<Diagnostic>> {
     let report = Report::new(path.into());
     let RawFile { documents, fault } = read(text, 0, TreeLimits::DOCUMENTS);
     report_faults(&report, fault.into_iter().collect());
-    let mut value = Value::Null;
+    let mut value = None;
     for (at, document) in documents.into_iter().enumerate() {
         report_faults(&report, document.faults);
-        if let Some(root) = &document.root {
-            check(&report, root);
-            value = root.to_value();
+        if let Some(root) = document.root {
+            check(&report, &root);
+            value = Some(root);
         }
         if at > 0 {
             let place = Place::at(document.line, 1);

@@ -85,6 +85,10 @@ pub(super) struct Kept {
     pub(super) faults: VecDeque<Option<Fault>>,
     /// Method and path of each call, without the query.
     pub(super) calls: Vec<String>,
+    /// After how many more calls somebody pushes, and what.
+    pub(super) push: Option<(usize, String)>,
+    /// What another job of ours says at the moment at which the next comment is sent.
+    pub(super) rival: Option<String>,
     /// The most of a page, whatever is asked for. None: as the host is set up.
     pub(super) page_max: Option<usize>,
     next: u64,
@@ -249,6 +253,14 @@ fn answer(
     let mut kept = kept.lock().unwrap();
     kept.calls
         .push(format!("{} {}", request.method, request.path.join("/")));
+    match &mut kept.push {
+        Some((0, head)) => {
+            kept.head = std::mem::take(head);
+            kept.push = None;
+        }
+        Some((left, _)) => *left -= 1,
+        None => {}
+    }
     let fault = kept.faults.pop_front().flatten();
     let mut more = String::new();
     let (status, body) = match fault {
@@ -283,7 +295,10 @@ fn answer(
     if fault == Some(Fault::Lost) {
         return Ok(());
     }
-    let body = body.to_string();
+    let body = match status {
+        204 => String::new(),
+        _ => body.to_string(),
+    };
     write!(
         stream,
         "HTTP/1.1 {status} x\r\nContent-Type: application/json\r\n{more}\
@@ -333,6 +348,12 @@ fn route(kind: Kind, request: &Request, kept: &mut Kept) -> (u16, Json) {
         (Kind::GitHub | Kind::Gitea, "PATCH", ["issues", "comments", id])
         | (Kind::GitLab, "PUT", ["merge_requests", "7", "notes", id]) => {
             edit(request, kept, id.parse().unwrap())
+        }
+        (Kind::GitHub | Kind::Gitea, "DELETE", ["issues", "comments", id])
+        | (Kind::GitLab, "DELETE", ["merge_requests", "7", "notes", id]) => {
+            let id: u64 = id.parse().unwrap();
+            kept.comments.retain(|comment| comment.id != id);
+            (204, Json::Null)
         }
         (Kind::GitHub | Kind::Gitea, "GET", ["commits", commit, "statuses"])
         | (Kind::GitLab, "GET", ["repository", "commits", commit, "statuses"]) => {
@@ -482,6 +503,9 @@ fn write_comment(request: &Request, kept: &mut Kept) -> (u16, Json) {
     // What a runner's own token writes is by the runner's account.
     let author = kept.me.clone().or(kept.viewer.clone());
     let author = author.unwrap_or("github-actions[bot]".to_owned());
+    if let Some(rival) = kept.rival.take() {
+        add(kept, &author, &rival);
+    }
     // Hosts have their own line ends.
     add(kept, &author, &body.replace('\n', "\r\n"));
     (201, json!({ "id": kept.next }))

@@ -302,12 +302,19 @@ fn the_right_password_opens_and_the_wrong_one_is_told_without_being_shown() {
         .mirror_with("wrong", with_password("robot", &other))
         .unwrap();
     let none = site.mirror("none");
-    for mirror in [&wrong, &none] {
+    for (mirror, why) in [
+        (&wrong, "refused the credentials: http status 401"),
+        (
+            &none,
+            "none are configured (`credentials.source`): http status 401",
+        ),
+    ] {
         for error in [
             mirror.list().unwrap_err(),
             mirror.fetch(&[("main", tip)]).unwrap_err(),
         ] {
             assert!(matches!(error, GitError::Auth { status: 401, .. }));
+            assert!(error.to_string().ends_with(why), "{error}");
             assert_eq!(error.disposition(), Disposition::NeedsOperator);
             assert_no_secret(&error, &[&other, &word()]);
         }

@@ -525,6 +525,22 @@ fn openpgp_signatures_are_checked_with_the_configured_keyring_only() {
     let wrong = desk.verify(changed, &agents).unwrap_err();
     assert!(matches!(wrong, SignatureError::Wrong { .. }), "{wrong:?}");
 
+    // Packed data, which would be unpacked before anybody knows what is in it, never comes to `gpg`.
+    let raw = git(
+        &desk.repository,
+        &["cat-file", "commit", &signed.to_string()],
+    );
+    let begin = raw.find("-----BEGIN").unwrap();
+    let end = raw.find(" -----END").unwrap();
+    let packed = "-----BEGIN PGP SIGNATURE-----\n \n yAEB\n";
+    let bomb = desk.forge(signed, &raw[begin..end], packed);
+    let packed = desk.verify(bomb, &agents).unwrap_err();
+    assert!(
+        packed.to_string().contains("something else in it"),
+        "{packed}"
+    );
+    assert_eq!(desk.signed_by(bomb, &agents), Some(Vec::new()));
+
     let error = desk
         .mirror()
         .verify_commit(signed, &trust(Some(&desk.path("nowhere"))))

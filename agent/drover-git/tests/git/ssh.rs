@@ -388,6 +388,8 @@ fn keys_with_a_passphrase_and_of_other_kinds_are_read_or_named() {
     assert!(failure(&fleet.options(&dsa)).contains("use ed25519, ecdsa or RSA"));
     fs::write(&phrase, "no key\n").unwrap();
     assert!(failure(&fleet.options(&phrase)).contains("not a private key"));
+    let public = pem.with_extension("pub");
+    assert!(failure(&fleet.options(&public)).contains("name the file without `.pub`"));
 }
 
 #[test]

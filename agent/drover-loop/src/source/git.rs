@@ -259,7 +259,7 @@ impl GitSource {
         commit: Oid,
         in_force: Option<&Revision>,
     ) -> Result<Vec<String>, SourceError> {
-        let local = |error: GitError| unreachable(&error);
+        let local = |error: GitError| unreadable(&error);
         let base = in_force.map(|base| oid_of(base.as_str())).transpose()?;
         // One that is not here any more vouches for nothing.
         let base = base.filter(|base| self.mirror.commit(*base).is_ok());
@@ -281,7 +281,7 @@ impl GitSource {
 
     /// Fetches what is followed.
     fn bring(&self, seen: &Seen) -> Result<(), SourceError> {
-        let failed = |error: GitError| unreachable(&error);
+        let failed = |error: GitError| unreadable(&error);
         match &seen.at {
             SeenAt::Reference { name, object } => {
                 self.mirror.fetch(&[(name, *object)]).map_err(failed)
@@ -333,10 +333,13 @@ impl GitSource {
             why,
         };
         let changed = self.changed(commit, in_force)?;
+        // It decides which files count at all, also such as come later: whoever may change it could take away any other.
+        let ignores = changed.iter().find(|path| *path == IGNORE_FILE);
         for rule in paths {
             let patterns = PathPatterns::parse(&rule.patterns)
                 .map_err(|(pattern, why)| refused(format!("pattern {pattern:?}: {why}")))?;
-            let Some(path) = changed.iter().find(|path| patterns.contains(path)) else {
+            let named = changed.iter().find(|path| patterns.contains(path));
+            let Some(path) = named.or(ignores) else {
                 continue;
             };
             self.signed(*mode, commit, &rule.trust).map_err(|why| {
@@ -359,10 +362,30 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn unreachable(error: &GitError) -> SourceError {
-    SourceError::Unreachable {
+/// Returns the branches that a person may have meant.
+fn branches(refs: &RemoteRefs) -> Vec<String> {
+    let names = refs.all().keys();
+    let branches = names.filter_map(|name| name.strip_prefix("refs/heads/"));
+    let theirs = branches.filter(|name| !name.starts_with("drover/"));
+    theirs.map(str::to_owned).collect()
+}
+
+/// The remote has listed what it has, so whatever fails now says nothing of its other branches.
+fn unreadable(error: &GitError) -> SourceError {
+    SourceError::Unreadable {
         message: chain(error),
     }
+}
+
+/// Says which file it is that cannot be read: the error names an object, which nobody knows by heart.
+fn unread_rules(error: &GitError) -> SourceError {
+    let message = match error {
+        GitError::TooLarge { size, limit, .. } => {
+            format!("{IGNORE_FILE} has {size} bytes, more than {limit}")
+        }
+        other => format!("read {IGNORE_FILE}: {}", chain(other)),
+    };
+    SourceError::Unreadable { message }
 }
 
 pub(crate) fn oid_of(text: &str) -> Result<Oid, SourceError> {
@@ -384,14 +407,20 @@ impl Source for GitSource {
 
     fn poll(&mut self) -> Result<Revision, SourceError> {
         self.refs.set(None);
-        let refs = self.mirror.list().map_err(|error| unreachable(&error))?;
+        let refs = self
+            .mirror
+            .list()
+            .map_err(|error| SourceError::Unreachable {
+                message: chain(&error),
+            })?;
         let branch = &self.place.branch;
         let seen = Seen::find(&refs, branch).map_err(|error| match error {
             GitError::EmptyRepository { .. } => SourceError::Emptied,
             GitError::RefMissing { .. } => SourceError::BranchMissing {
                 branch: branch.clone(),
+                others: branches(&refs),
             },
-            other => unreachable(&other),
+            other => unreadable(&other),
         });
         self.refs.set(Some(refs));
         let seen = self.seen.insert(seen?);
@@ -409,10 +438,11 @@ impl Source for GitSource {
         self.signatories = None;
         // Before a byte of it is looked at.
         let signer = self.verify(revision, commit)?;
-        let local = |error: GitError| unreachable(&error);
+        let local = |error: GitError| unreadable(&error);
         let info = self.mirror.commit(commit).map_err(local)?;
         let rules = self.mirror.file(commit, &self.within(IGNORE_FILE));
-        let rules = rules.map_err(local)?.map(|(_, bytes)| bytes);
+        let rules = rules.map_err(|error| unread_rules(&error))?;
+        let rules = rules.map(|(_, bytes)| bytes);
         let (ignore, ignore_mistakes) = match &rules {
             Some(bytes) => IgnoreRules::parse(bytes),
             None => (IgnoreRules::defaults(), Vec::new()),
@@ -541,13 +571,13 @@ impl Source for GitSource {
 
     fn read(&mut self, oid: &str) -> Result<Vec<u8>, SourceError> {
         let read = self.mirror.read(oid_of(oid)?, FILE_BYTES_MAX as usize);
-        read.map_err(|error| unreachable(&error))
+        read.map_err(|error| unreadable(&error))
     }
 
     fn descends(&mut self, of: &Revision, ancestor: &Revision) -> Result<bool, SourceError> {
         let (ancestor, of) = (oid_of(ancestor.as_str())?, oid_of(of.as_str())?);
         let descends = self.mirror.is_ancestor(ancestor, of);
-        descends.map_err(|error| unreachable(&error))
+        descends.map_err(|error| unreadable(&error))
     }
 }
 

@@ -328,6 +328,7 @@ async fn an_unusable_source_leaves_everything_in_force() {
         SourceError::Emptied,
         SourceError::BranchMissing {
             branch: "main".to_owned(),
+            others: Vec::new(),
         },
     ] {
         world.repository.fail(Some(failure));

@@ -362,13 +362,51 @@ fn the_source_tells_its_failures_apart() {
         path: String::new(),
     };
     let mut source = GitSource::new(mirror(dir.path()), elsewhere);
-    let branch = "trunk".to_owned();
-    assert_eq!(source.poll(), Err(SourceError::BranchMissing { branch }));
+    let missing = source.poll().unwrap_err();
+    assert_eq!(missing.reason(), "BranchMissing");
+    let said = "branch trunk does not exist: the repository has `main` (`source.branch`)";
+    assert_eq!(missing.to_string(), said);
+    for name in ["a", "b", "c", "drover/state"] {
+        git(dir.path(), &["branch", name]);
+    }
+    let missing = source.poll().unwrap_err().to_string();
+    assert!(
+        missing.ends_with("has `a`, `b`, `c` and 1 more"),
+        "{missing}"
+    );
+    for name in ["a", "b", "c"] {
+        git(dir.path(), &["branch", "--quiet", "-D", name]);
+    }
+    git(dir.path(), &["checkout", "--quiet", "--detach"]);
+    git(dir.path(), &["branch", "--quiet", "-D", "main"]);
+    let missing = source.poll().unwrap_err().to_string();
+    assert!(
+        missing.ends_with("has no branch yet, push one"),
+        "{missing}"
+    );
+    git(dir.path(), &["checkout", "--quiet", "-b", "main"]);
 
     let mut source = GitSource::new(mirror(dir.path()), place("nowhere"));
     let tip = source.poll().unwrap();
     let missing = source.tree(&tip).unwrap_err();
     assert_eq!(missing.reason(), "PathMissing");
+
+    // The remote answers: only this commit is bad.
+    write(dir.path(), ".droverignore", &"# nothing\n".repeat(110_000));
+    commit(dir.path(), "huge");
+    let mut source = GitSource::new(mirror(dir.path()), place(""));
+    let tip = source.poll().unwrap();
+    let unread = source.tree(&tip).unwrap_err();
+    assert_eq!(unread.reason(), "SourceUnreadable");
+    let said = ".droverignore has 1100000 bytes, more than 1048576";
+    assert_eq!(unread.to_string(), said);
+    // Nobody answers.
+    let away = tempfile::tempdir().unwrap();
+    let url = away.path().join("copy");
+    init_repository(&url, RepositoryKind::Bare, "main").unwrap();
+    let mut source = GitSource::new(mirror(&url), place(""));
+    std::fs::remove_dir_all(&url).unwrap();
+    assert_eq!(source.poll().unwrap_err().reason(), "SourceUnreachable");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drover_loop::{OutageRule, SourceError};
-use drover_model::{ExitReport, OutageMode, ProviderRef};
+use drover_model::{Epoch, ExitReport, OrderVerb, OutageMode, ProviderRef};
 use drover_provider::Clock as _;
 
 use crate::harness::{PROVIDER, World, group};
@@ -145,4 +145,44 @@ async fn a_source_that_is_not_trusted_is_as_good_as_out_of_reach() {
     wait(&mut world, AFTER).await;
     assert_eq!(world.agent_holds(), ["SourceOutage", "SourceUnavailable"]);
     assert_eq!(world.living("web").len(), 3);
+}
+
+/// A commit that cannot be read, in a repository that answers.
+fn unreadable() -> SourceError {
+    SourceError::Unreadable {
+        message: "a commit of 13631686 bytes, more than 12582912".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_cannot_be_read_keeps_nobody_from_being_heard() {
+    let mut world = cut_off(OutageMode::HealOnly).await;
+    world.repository.fail(Some(unreadable()));
+    let operations = world.operations.clone();
+    operations.order(&world, OrderVerb::Replace, "web-2");
+    world
+        .until("another one to serve", |world| {
+            world.living("web") == ["web-1", "web-3", "web-4"]
+        })
+        .await;
+    assert_eq!(world.agent_holds(), ["SourceUnavailable"]);
+    let status = world.agent.as_ref().unwrap().status();
+    assert_eq!(status.write_back.failure, None);
+    // It is an outage all the same.
+    wait(&mut world, AFTER).await;
+    assert_eq!(world.agent_holds(), ["SourceOutage", "SourceUnavailable"]);
+}
+
+#[tokio::test]
+async fn a_commit_that_cannot_be_read_keeps_no_empty_agent_from_its_state() {
+    let mut world = cut_off(OutageMode::HealOnly).await;
+    let living = world.living("web");
+    world.repository.fail(Some(unreadable()));
+    world.restart_without_data();
+    world.passes(5).await;
+    assert_eq!(world.agent_holds(), ["SourceUnavailable"]);
+    assert!(world.knows("web"));
+    let status = world.agent.as_ref().unwrap().status();
+    assert_eq!(status.epoch, Epoch(2));
+    assert_eq!(world.living("web"), living);
 }

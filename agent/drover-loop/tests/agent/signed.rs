@@ -511,7 +511,21 @@ fn files_with_signers_of_their_own_are_changed_by_nobody_else() {
     look(Some(&third)).unwrap_err();
     // Who signs on top vouches for what is below.
     put("notes", "jane");
-    look(Some(&third)).unwrap();
+    let fourth = look(Some(&third)).unwrap();
+
+    // What is ignored is a matter of all whose files could be.
+    let mut before = fourth;
+    for (edit, answer) in [
+        (Edit::put(".droverignore", "/policies/\n"), "groups/a.yaml"),
+        (Edit::remove(".droverignore"), "groups/b.yaml"),
+    ] {
+        desk.commit(TRUNK, &[edit], Some("tom"));
+        let error = look(Some(&before)).unwrap_err();
+        let said = ".droverignore changed, which needs another signer: ";
+        assert!(error.to_string().contains(said), "{error}");
+        put(answer, "jane");
+        before = look(Some(&before)).unwrap();
+    }
 }
 
 #[test]

@@ -10,7 +10,9 @@ use drover_git::{Oid, Secret};
 use crate::cli::{PrArgs, SimulateArgs, SourceOptions};
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
-use crate::forge::{CommitStatus, Forge, ForgeKind, ForgeSettings, PullRequest, StatusState};
+use crate::forge::{
+    CommitStatus, Forge, ForgeKind, ForgeSettings, Kept, PullRequest, Said, StatusState,
+};
 use crate::plan_view::{self, PlanView, Plans};
 use crate::settings::Settings;
 use crate::simulation;
@@ -62,7 +64,9 @@ pub(super) fn run(args: &PrArgs, ui: Ui) -> CommandResult {
         ui.result(&body)?;
         return Ok(review.exit());
     }
-    let posted = post(&mut host, &review, &body)?;
+    let Some(posted) = post(&mut host, &review, &body, ui)? else {
+        return Ok(Exit::Done);
+    };
     ui.result(&posted)?;
     Ok(review.exit())
 }
@@ -76,17 +80,40 @@ fn clone_of(source: &SourceOptions) -> SourceOptions {
     source
 }
 
-/// Writes comment and status. Returns what became of them, for people.
-fn post(host: &mut Host<'_>, review: &Review<'_>, body: &str) -> CommandResult<String> {
+/// Writes comment and status. Returns what became of them, for people; nothing where it is no longer ours to say.
+fn post(
+    host: &mut Host<'_>,
+    review: &Review<'_>,
+    body: &str,
+    ui: Ui,
+) -> CommandResult<Option<String>> {
     let args = host.args;
     let number = host.place.number()?;
     let forge = host.forge()?;
+    let head = review.ends.head;
     // A pull request that changes nothing gets no comment, unless an earlier one must be put right.
     let quiet = review.is_quiet();
     let marker = plan_view::marked(&args.context);
-    let comment = forge
-        .keep_comment(number, &marker, body, quiet)
-        .context(format!("cannot comment on pull request {number}"))?;
+    let comment = forge.keep_comment(Said {
+        number,
+        head: &head.to_string(),
+        marker: &marker,
+        body,
+        only_edit: quiet,
+    });
+    let comment = comment.context(format!("cannot comment on pull request {number}"))?;
+    // Pushes do not wait for a plan and a simulation, nor for a call.
+    let pull = forge.pull_request(number);
+    let pull = pull.context(format!("cannot read pull request {number}"))?;
+    if comment == Kept::Left && is_settled(&pull, head, ui) {
+        return Ok(None);
+    }
+    if pull.open && pull.head != head.to_string() {
+        ui.message(&format!(
+            "note: the pull request has moved on to {} meanwhile: the job of that commit writes the comment anew",
+            short(&pull.head)
+        ));
+    }
     let headline = review.headline();
     let mut out = format!("{headline}\npull request {number}: comment {comment}\n");
     if !args.no_status {
@@ -95,7 +122,6 @@ fn post(host: &mut Host<'_>, review: &Review<'_>, body: &str) -> CommandResult<S
             state: review.state(),
             description: headline.trim_start_matches("Plan: ").to_owned(),
         };
-        let head = review.ends.head;
         let kept = forge
             .keep_status(&head.to_string(), &status)
             .context(format!("cannot set the status of commit {}", head.short()))?;
@@ -110,7 +136,7 @@ fn post(host: &mut Host<'_>, review: &Review<'_>, body: &str) -> CommandResult<S
             args.context
         );
     }
-    Ok(out)
+    Ok(Some(out))
 }
 
 /// Where the pull request is: as said, else as the CI job says.
@@ -300,12 +326,16 @@ fn is_settled(pull: &PullRequest, head: Oid, ui: Ui) -> bool {
     if pull.head != head.to_string() {
         ui.message(&format!(
             "note: the pull request has moved on to {}: nothing is said of {}",
-            pull.head.chars().take(7).collect::<String>(),
+            short(&pull.head),
             head.short()
         ));
         return true;
     }
     false
+}
+
+fn short(commit: &str) -> String {
+    commit.chars().take(7).collect()
 }
 
 /// Returns the simulated rollout as a part of the comment.

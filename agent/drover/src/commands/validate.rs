@@ -15,6 +15,7 @@ use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
 use crate::output;
 use crate::printable::printable;
+use crate::snapshot::require_commits;
 use crate::table::Table;
 use crate::ui::Ui;
 use crate::view::List;
@@ -97,7 +98,8 @@ pub(super) fn from_path(path: &Path) -> CommandResult<Documents> {
 fn at_reference(path: &Path, reference: &str) -> CommandResult<Documents> {
     let attempted = format!("cannot open the repository {}", path.display());
     let url = SourceUrl::from_path(path).context(attempted.as_str())?;
-    let mirror = Mirror::open(path, url, RemoteOptions::default()).context(attempted)?;
+    let mirror = Mirror::open(path, url, RemoteOptions::default()).context(attempted.as_str())?;
+    require_commits(&mirror.list().context(attempted)?)?;
     let commit = mirror
         .resolve(reference)
         .context(format!("cannot find `{reference}`"))?;

@@ -116,11 +116,14 @@ impl Http {
                 message: words(&bytes),
             });
         }
-        let json = serde_json::from_slice(&bytes).map_err(|_| ForgeError::Answer {
-            host: host(url),
-            path: url.path().to_owned(),
-            wanted: "JSON",
-        })?;
+        let json = match status {
+            StatusCode::NO_CONTENT => Json::Null,
+            _ => serde_json::from_slice(&bytes).map_err(|_| ForgeError::Answer {
+                host: host(url),
+                path: url.path().to_owned(),
+                wanted: "JSON",
+            })?,
+        };
         Ok(Answer {
             host: host(url),
             path: url.path().to_owned(),

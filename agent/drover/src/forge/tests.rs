@@ -1,4 +1,5 @@
 use super::ForgeKind::{GitHub, GitLab, Gitea};
+use super::comments::same_text;
 use super::*;
 
 fn dialect(kind: ForgeKind, api: &str, repository: &str) -> Result<Dialect, String> {

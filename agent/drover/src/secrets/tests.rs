@@ -243,6 +243,8 @@ fn a_file_of_sops_that_was_changed_is_for_others_or_asks_somebody_is_refused() {
         let said = refused(&text);
         assert!(said.contains("only files for age keys"), "{said}");
     }
+    let rule = "\nsops:\n    encrypted_comment_regex: secret\n";
+    assert!(refused(&encrypted.replace("\nsops:\n", rule)).contains("goes by comments"));
     assert!(refused("db: {password: hunter2}\n").contains("not encrypted with SOPS"));
     assert!(refused("sops: {mac: a, age: []}\n").contains("for no age key"));
     assert!(refused("db: [\n").contains("cannot be read"));
@@ -261,6 +263,72 @@ fn a_file_of_sops_that_was_changed_is_for_others_or_asks_somebody_is_refused() {
         key: vec!["db".to_owned()],
     };
     assert!(read(&none, &reference).unwrap_err().contains("ageIdentity"));
+}
+
+#[test]
+fn values_keep_their_order_and_kind_and_comments_count_for_nothing() {
+    let vault = Vault::new();
+    let plain = "# of a person\nzeta_unencrypted: 5\nalpha: 'one ä \u{1f600} \"two\"'\nof_unencrypted: {on: true, \
+                 ratio: 1.50, large: 12345678901, none: null, text: \"05\", list: [1, two, {b: 1, a: 2}]}\n# and more\n\
+                 number: 12345678901\nlast: [a, {d: 1, c: 2}]\n";
+    let text = vault.put("web.yaml", plain);
+    assert!(text.contains("ratio: 1.5") && text.contains('#'), "{text}");
+    let alpha = "one ä \u{1f600} \"two\"";
+    assert_eq!(vault.read("web.yaml", "alpha").as_deref(), Ok(alpha));
+    assert_eq!(
+        vault.read("web.yaml", "number").as_deref(),
+        Ok("12345678901")
+    );
+    let plain = "{\"z_unencrypted\": [5, 1.5, true, null, \"x\"], \"alpha\": \"one ä\", \"a_unencrypted\": 12345678901}";
+    vault.put("web.json", plain);
+    assert_eq!(vault.read("web.json", "alpha").as_deref(), Ok("one ä"));
+}
+
+#[test]
+fn what_another_reader_would_see_in_a_file_of_sops_never_comes_to_it() {
+    let vault = Vault::new();
+    let vaults = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    vaults.set_nonblocking(true).unwrap();
+    let asks = format!(
+        "[{{\"vault_address\": \"http://{}/\", \"engine_path\": \"a\", \"key_name\": \"b\", \"created_at\": \
+         \"2026-01-01T00:00:00Z\", \"enc\": \"vault:v1:AAAA\"}}]",
+        vaults.local_addr().unwrap()
+    );
+    let encrypted = vault.put("web.json", "{\"token\": \"of JSON\"}");
+    // `sops` reads names in any letter case, and takes of a repeated one what both say.
+    for name in ["sops", "SOPS", "sopS", "\\u017fops"] {
+        let more = format!("{{\"{name}\": {{\"hc_vault\": {asks}}}, ");
+        let text = encrypted.replacen('{', &more, 1);
+        fs::write(vault.path("web.json"), text).unwrap();
+        let said = vault.read("web.json", "token").unwrap_err();
+        let repeated = said.contains("`sops` is repeated");
+        assert!(
+            repeated || said.contains("which `sops` takes for"),
+            "{said}"
+        );
+    }
+    for name in ["HC_VAULT", "Age", "AGE"] {
+        let more = format!("\"sops\": {{\"{name}\": {asks}, ");
+        let text = encrypted.replacen("\"sops\": {", &more, 1);
+        assert_ne!(text, encrypted);
+        fs::write(vault.path("web.json"), text).unwrap();
+        let said = vault.read("web.json", "token").unwrap_err();
+        assert!(said.contains("only files for age keys"), "{said}");
+    }
+    let other = encrypted.replacen("\"recipient\"", "\"arn\": \"a\", \"recipient\"", 1);
+    fs::write(vault.path("web.json"), other).unwrap();
+    let said = vault.read("web.json", "token").unwrap_err();
+    assert!(said.contains("no list of keys"), "{said}");
+    // To a reader of YAML 1.1 the comment ends with its first line.
+    let encrypted = vault.put("web.yaml", PLAIN);
+    let hidden = format!("\nsops:\n    # c\u{2028}    hc_vault: {asks}\n");
+    let text = encrypted.replacen("\nsops:\n", &hidden, 1);
+    assert_ne!(text, encrypted);
+    fs::write(vault.path("web.yaml"), text).unwrap();
+    let read = vault.read("web.yaml", "db.password");
+    assert_eq!(read.as_deref(), Ok("hunter2 of it"));
+    let asked = vaults.accept().map(|_| ()).unwrap_err();
+    assert_eq!(asked.kind(), std::io::ErrorKind::WouldBlock);
 }
 
 #[test]
