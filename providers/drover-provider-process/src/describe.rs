@@ -5,7 +5,7 @@ use std::path::Path;
 
 use drover_model::{AttachmentName, MemberId, Ownership, Value};
 use drover_provider::{
-    Prepared, ProviderError, ProvisionRequest, UpdateRequest, Urgency, finish, is_user_data,
+    Prepared, ProviderError, ProvisionRequest, Slot, UpdateRequest, Urgency, finish, is_user_data,
 };
 
 use crate::folder::Folder;
@@ -56,6 +56,17 @@ fn text_of(path: &Path) -> Result<String, ProviderError> {
 }
 
 impl ProcessProvider {
+    /// Refuses what no process can have, before secrets are filled in: so a message shows what was written.
+    fn refuse(&self, slot: &Slot, properties: &Value) -> Result<(), ProviderError> {
+        if is_user_data(&slot.init) {
+            return Err(invalid("user data: a process has no cloud-init"));
+        }
+        match self.manifest.properties.check(properties).first() {
+            None => Ok(()),
+            Some(mistake) => Err(invalid(mistake.to_string())),
+        }
+    }
+
     /// Returns what the instance is, and its init script.
     pub(crate) fn describe(
         &self,
@@ -65,13 +76,7 @@ impl ProcessProvider {
         fingerprint: String,
     ) -> Result<(InstanceRecord, Option<String>), ProviderError> {
         let slot = request.slots.first().ok_or_else(|| invalid("no slot"))?;
-        if is_user_data(&slot.init) {
-            return Err(invalid("user data: a process has no cloud-init"));
-        }
-        // Before secrets are filled in: so a message shows what was written.
-        if let Some(mistake) = self.manifest.properties.check(&request.properties).first() {
-            return Err(invalid(mistake.to_string()));
-        }
+        self.refuse(slot, &request.properties)?;
         let address = site.address.as_str();
         let members = &site.members;
         let finished = finish(

@@ -172,19 +172,24 @@ pub(super) fn schema() -> ObjectSchema {
         ),
     ]);
     ObjectSchema {
-        rules: Rules::default()
-            .at_most("minSize", &["desiredCapacity", "maxSize"])
-            .at_most("desiredCapacity", &["maxSize"])
-            .of_group(GroupRules {
-                // The launch template has it.
-                init: GroupRule::Refused,
-                // The subnets decide.
-                zones: GroupRule::Refused,
-                members: MemberRule::Refused,
-                address: AddressRule::Unknown,
-            }),
+        rules: rules(),
         ..object(rows, &["minSize", "maxSize", "launchTemplate", "subnets"])
     }
+}
+
+fn rules() -> Rules {
+    let group = GroupRules {
+        // The launch template has it.
+        init: GroupRule::Refused,
+        // The subnets decide.
+        zones: GroupRule::Refused,
+        members: MemberRule::Refused,
+        address: AddressRule::Unknown,
+    };
+    Rules::default()
+        .at_most("minSize", &["desiredCapacity", "maxSize"])
+        .at_most("desiredCapacity", &["maxSize"])
+        .of_group(group)
 }
 
 /// Durations of whole seconds, which is all that Amazon takes.
