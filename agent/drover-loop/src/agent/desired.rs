@@ -2,6 +2,7 @@
 //! why it is not taken, or its removal.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use drover_model::{
@@ -510,12 +511,15 @@ fn first_mistake(errors: &[&Diagnostic]) -> String {
     };
     let mut text = format!("{}: {}", first.span, first.message);
     if let Some(hint) = &first.hint {
-        text.push_str(&format!("; {hint}"));
+        text.push_str("; ");
+        text.push_str(hint);
     }
     match errors.len() - 1 {
         0 => {}
         1 => text.push_str(" (and 1 more mistake)"),
-        more => text.push_str(&format!(" (and {more} more mistakes)")),
+        more => {
+            let _ = write!(text, " (and {more} more mistakes)");
+        }
     }
     text
 }
