@@ -333,6 +333,7 @@ fn what_a_schema_may_not_say_of_fields_is_refused() {
         (&given, &none),
         (&given, &both),
         (&none, &asked),
+        (&both, &asked),
         (&unbound, &asked),
         (&asked, &asked),
     ] {
