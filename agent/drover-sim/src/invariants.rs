@@ -477,11 +477,8 @@ fn inert(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
     Ok(())
 }
 
-/// I9: with nothing new to see, a plan that was carried out is followed by none.
-fn idempotent(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
-    let Some(applied) = &pass.applied else {
-        return Ok(());
-    };
+/// Whether what a plan did lets another one follow it with nothing else to see.
+fn brings_news(pass: &Pass) -> bool {
     // The answer to a launch after failed ones is news: more may follow it.
     let backed_off = pass.before.backoff.is_some() || pass.plan.next.backoff.is_some();
     // So is that a decision came to nothing, or the answer to a repeated call.
@@ -507,7 +504,15 @@ fn idempotent(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
         Hold::BudgetExhausted { .. } => fewer && held.reason == Some(Reason::Heal),
         _ => false,
     });
-    if !applied.is_complete() || backed_off || closed || paced {
+    backed_off || closed || paced
+}
+
+/// I9: with nothing new to see, a plan that was carried out is followed by none.
+fn idempotent(sim: &Simulation, pass: &Pass) -> Result<(), Violation> {
+    let Some(applied) = &pass.applied else {
+        return Ok(());
+    };
+    if !applied.is_complete() || brings_news(pass) {
         return Ok(());
     }
     let intents = sim

@@ -281,21 +281,17 @@ impl Repository {
     pub(crate) fn commit_named(&self, name: &str) -> CommandResult<Oid> {
         let mirror = &self.mirror;
         let refs = mirror.list().context("cannot read the source repository")?;
-        match refs.full_name(name).zip(refs.get(name)) {
-            Some((full, commit)) => {
-                mirror
-                    .fetch(&[(&full, commit)])
-                    .context(format!("cannot fetch {name}"))?;
-                Ok(commit)
-            }
-            None => {
-                let found = mirror.resolve(name);
-                if found.is_err() {
-                    require_commits(&refs)?;
-                }
-                found.context(format!("cannot find `{name}`"))
-            }
+        if let Some((full, commit)) = refs.full_name(name).zip(refs.get(name)) {
+            mirror
+                .fetch(&[(&full, commit)])
+                .context(format!("cannot fetch {name}"))?;
+            return Ok(commit);
         }
+        let found = mirror.resolve(name);
+        if found.is_err() {
+            require_commits(&refs)?;
+        }
+        found.context(format!("cannot find `{name}`"))
     }
 
     /// Returns every file that the state branch has about groups and the fleet, as written.
