@@ -104,6 +104,32 @@ fn init_overwrites_nothing() {
 }
 
 #[test]
+fn a_file_is_checked_with_what_it_refers_to() {
+    let web = group("web", 1, IDLE, "");
+    let other = group("db", 1, IDLE, "").replace("size:", "sise:");
+    let sandbox = Sandbox::with_files(&[
+        PROVIDER,
+        ("groups/web.yaml", &web),
+        ("groups/db.yaml", &other),
+    ]);
+    sandbox
+        .drover(&["validate", "work/groups/web.yaml"])
+        .exits(0)
+        .says("of groups/web.yaml alone")
+        .says("valid: ");
+    let ran = sandbox.drover(&["validate", "work/groups/db.yaml", "-o", "name"]);
+    ran.exits(1).prints("groups/db.yaml:");
+    let astray = web.replace("provider: ", "provider: x");
+    sandbox.write("work/groups/web.yaml", &astray);
+    let ran = sandbox.drover(&["validate", "work/groups/web.yaml", "-o", "name"]);
+    let ran = ran
+        .exits(1)
+        .prints("groups/web.yaml:")
+        .prints("there is no Provider");
+    assert!(!ran.stdout.contains("db.yaml"), "{}", ran.stdout);
+}
+
+#[test]
 fn a_check_of_nothing_fails() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path("empty")).unwrap();

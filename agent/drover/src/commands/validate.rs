@@ -37,24 +37,27 @@ struct MistakeView {
 
 /// Runs `drover validate`.
 pub(super) fn run(args: &ValidateArgs, ui: Ui) -> CommandResult {
-    let documents = match &args.reference {
-        Some(reference) => at_reference(&args.path, reference)?,
-        None => from_path(&args.path)?,
+    let Subject {
+        documents,
+        checked,
+        only,
+    } = match &args.reference {
+        Some(reference) => Subject::whole(at_reference(&args.path, reference)?, args)?,
+        None if args.path.is_file() => Subject::of_file(args)?,
+        None => Subject::whole(from_path(&args.path)?, args)?,
     };
     if documents.files.is_empty() {
         return Err(nothing_in(&args.path));
     }
-    let asked = match &args.config {
-        Some(config) => Some(ask::plugins(&documents.repository, config)?),
-        None => None,
-    };
-    let checked = check::check_asked(&documents, asked.as_ref());
     match args.output {
         Output::Json => ui.result(&output::json(&mistakes(&checked.diagnostics))?)?,
         Output::Yaml => ui.result(&output::yaml(&mistakes(&checked.diagnostics))?)?,
         Output::Name => ui.result(&lines(&checked.diagnostics))?,
         Output::Markdown => ui.result(&table(&checked.diagnostics).to_markdown())?,
         Output::Text | Output::Wide => ui.result(&carets(&documents, &checked, ui))?,
+    }
+    if let Some(file) = &only {
+        ui.message(&format!("of {file} alone, with what it refers to:"));
     }
     ui.message(&summary(&documents, &checked));
     if let Some(note) = not_asked(&checked) {
@@ -65,6 +68,66 @@ pub(super) fn run(args: &ValidateArgs, ui: Ui) -> CommandResult {
     } else {
         Exit::Failed
     })
+}
+
+/// What is checked.
+struct Subject {
+    documents: Documents,
+    checked: Checked,
+    /// The one file that people asked about, of more that were read.
+    only: Option<String>,
+}
+
+impl Subject {
+    fn whole(documents: Documents, args: &ValidateArgs) -> CommandResult<Self> {
+        let asked = match &args.config {
+            Some(config) => Some(ask::plugins(&documents.repository, config)?),
+            None => None,
+        };
+        let checked = check::check_asked(&documents, asked.as_ref());
+        Ok(Self {
+            documents,
+            checked,
+            only: None,
+        })
+    }
+
+    /// Reads a file with as much of its repository as it refers to: the nearest folder above it with all of that.
+    /// Editors and hooks name files alone.
+    fn of_file(args: &ValidateArgs) -> CommandResult<Self> {
+        let alone = Self::whole(Documents::from_path(&args.path)?, args)?;
+        if !alone.lacks() {
+            return Ok(alone);
+        }
+        let attempted = format!("cannot read {}", args.path.display());
+        let file = args.path.canonicalize().context(attempted)?;
+        let top = file.ancestors().find(|folder| folder.join(".git").exists());
+        let inside = |folder: &&Path| top.is_some_and(|top| folder.starts_with(top));
+        let mut widest = alone;
+        for folder in file.ancestors().skip(1).take_while(inside) {
+            let name = file.strip_prefix(folder).unwrap_or(&file);
+            let name = name.display().to_string();
+            let mut found = Self::whole(Documents::from_path(folder)?, args)?;
+            let diagnostics = &mut found.checked.diagnostics;
+            diagnostics.retain(|mistake| *mistake.span.file == *name);
+            if !found.documents.texts.contains_key(&name) {
+                continue;
+            }
+            found.only = Some(name);
+            let whole = !found.lacks();
+            widest = found;
+            if whole {
+                break;
+            }
+        }
+        Ok(widest)
+    }
+
+    /// Whether a document refers to one that was not read.
+    fn lacks(&self) -> bool {
+        let mut mistakes = self.checked.diagnostics.iter();
+        mistakes.any(|mistake| ["unknown-reference", "selects-nothing"].contains(&mistake.code))
+    }
 }
 
 /// A check of nothing passes nothing: a job in the wrong folder would stay green.
