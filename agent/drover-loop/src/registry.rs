@@ -45,7 +45,7 @@ pub struct Registry {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {
     /// No such type.
-    #[error("this agent has no provider type {type_}; it has {}", known.join(", "))]
+    #[error("this agent has no provider type {type_}; it has {}; a program of its own, such as ec2, is `type: plugin` with its name in `plugin`", known.join(", "))]
     Unknown {
         /// The type.
         type_: ProviderType,

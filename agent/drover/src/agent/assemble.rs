@@ -8,10 +8,10 @@ use std::sync::Arc;
 use drover_apply::{Journal, JournalError, MemoryJournal, RedbJournal};
 use drover_git::{CommitKey, Mirror, OpenPgpKey, Signature, SigningKey, StateTrust, Trust};
 use drover_loop::{
-    ANCHOR_FILE, Agent, AgentParts, AgentSettings, Entropy, GitRecorder, GitRecorderOptions,
-    GitSource, Memory, Mode, OPERATION_COMMITS_MAX, OPERATIONS_BRANCH, Operations,
-    OperationsOptions, OperationsReader, PassLimits, Registry, SourceFiles, SourcePlace,
-    local_liveness, machine,
+    ANCHOR_FILE, Agent, AgentParts, AgentSettings, Allowed, Entropy, GitRecorder,
+    GitRecorderOptions, GitSource, Memory, Mode, OPERATION_COMMITS_MAX, OPERATIONS_BRANCH,
+    Operations, OperationsOptions, OperationsReader, PassLimits, Registry, SourceFiles,
+    SourcePlace, local_liveness, machine,
 };
 use drover_provider::{Flavors, NoFlavors};
 use drover_provider_plugin::{Place, PluginFlavors};
@@ -127,7 +127,22 @@ fn providers(settings: &Settings, instances: &Path, mode: Mode) -> Registry {
             warn!(error = %mistake, "credentials for a registry cannot be read");
         }
     }
-    Registry::new(providers::factories(places), settings.allowed.clone())
+    let registry = Registry::new(providers::factories(places), settings.allowed.clone());
+    if let Allowed::Only(types) = &settings.allowed {
+        for unknown in types
+            .iter()
+            .filter(|type_| !registry.types().any(|known| known == *type_))
+        {
+            let known = registry.types().map(ToString::to_string);
+            let known: Vec<String> = known.collect();
+            warn!(
+                type_ = %unknown,
+                "a provider type is allowed that this agent does not have; it has {}",
+                known.join(", ")
+            );
+        }
+    }
+    registry
 }
 
 /// Which flavor plugins may be asked: those that provider plugins are found among.
