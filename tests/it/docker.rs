@@ -158,14 +158,30 @@ fn what_a_repository_may_not_have_of_the_machine_is_held_and_told() {
     );
     assert_eq!(instances(&refused), ["web-1"], "the old one stays");
 
-    // Nor does a document choose another engine.
-    let elsewhere = "apiVersion: drover/v1alpha1
-kind: Provider
-metadata: {name: local}
-spec: {type: docker, endpoint: 'unix:///var/run/other.sock'}
-";
-    sandbox.push("elsewhere", &[("providers/local.yaml", elsewhere)]);
+    // Nor does a document choose another engine: neither for what runs already, nor for what is new.
+    let endpoint = "{type: docker, endpoint: 'unix:///var/run/other.sock'}";
+    let elsewhere = |name: &str| {
+        format!(
+            "apiVersion: drover/v1alpha1\nkind: Provider\nmetadata: {{name: {name}}}\nspec: {endpoint}\n"
+        )
+    };
+    sandbox.push(
+        "elsewhere",
+        &[("providers/local.yaml", &elsewhere("local"))],
+    );
     sandbox.wait_for("web", "the refusal", |group| {
+        holds(group).contains(&"ProviderChanged".to_owned())
+    });
+    let api = web(1, "one", "pull: never");
+    let api = api
+        .replace("name: web", "name: api")
+        .replace("provider: local", "provider: other");
+    let files = [
+        ("providers/other.yaml", &*elsewhere("other")),
+        ("groups/api.yaml", &*api),
+    ];
+    sandbox.push("another", &files);
+    sandbox.wait_for("api", "the refusal", |group| {
         group.to_string().contains("not among `docker.endpoints`")
     });
     assert_eq!(containers(&sandbox, &engine).len(), 1);

@@ -248,7 +248,7 @@ fn wrong_input_is_refused_with_what_to_do_about_it() {
         (
             &["--head", "pr", "--source", &source],
             1,
-            "cannot find `pr`",
+            "the repository has no commit",
         ),
         (&["--head", "pr"], 1, "cannot open the repository"),
         (&["--boot", "4m..90s"], 64, "did you mean `90s..4m`?"),
