@@ -197,16 +197,22 @@ async fn what_can_never_succeed_is_refused_and_leaves_nothing_behind() {
             "not among `docker.networks`",
         ),
         (mount("path", text("/etc")), "not among `docker.mounts`"),
-        (mount("volume", text("../etc")), "no name of a volume"),
+        (mount("volume", text("../etc")), "expected a volume's name"),
         (
             ("labels", map(&[("drover.fleet", text("x"))])),
-            "are reserved",
+            "none of drover's own",
         ),
-        (("env", map(&[("A=B", text("x"))])), "is not a name"),
-        (("image", text("nowhere.invalid/x?y")), "no image's name"),
+        (
+            ("env", map(&[("A=B", text("x"))])),
+            "expected a variable's name",
+        ),
+        (
+            ("image", text("nowhere.invalid/x?y")),
+            "expected an image's name",
+        ),
         (
             ("ports", Value::List(vec![port(80, 80), port(80, 81)])),
-            "there twice",
+            "another entry has the same",
         ),
     ];
     for (number, (field, says)) in refused.into_iter().enumerate() {
