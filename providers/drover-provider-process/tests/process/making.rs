@@ -213,16 +213,22 @@ async fn refuses_what_no_process_can_be_started_with() {
         (request(1, map(&[])), "`command` is missing"),
         (
             request(1, map(&[("command", strings(&[""]))])),
-            "command: the program is empty",
+            "command[0]: expected a program's name, not empty and without NUL characters, found \"\"",
         ),
-        (with_env("A=B", "x"), "env: \"A=B\" is not a name"),
-        (with_env("A", "x\0y"), "\"x\\0y\" holds a NUL character"),
+        (
+            with_env("A=B", "x"),
+            "env.A=B: expected a variable's name: not empty, without `=` and NUL characters, found \"A=B\"",
+        ),
+        (
+            with_env("A", "x\0y"),
+            "env.A: expected a text without NUL characters, found \"x\\0y\"",
+        ),
         (with_env("A", "${group}"), "unknown substitution ${group}"),
         (two, "a batch has one slot, not 2"),
     ];
     for (asked, expected) in cases {
         let refused = scope.provider.provision(&asked).await.unwrap_err();
-        eprintln!("GOT {}", refused.message);
+        assert_eq!(refused.message, expected);
         assert_eq!(refused.class, ErrorClass::InvalidSpec);
     }
     assert!(processes_of(scope.dir.path()).is_empty());
