@@ -144,7 +144,10 @@ impl SshServer {
             }
             Access::StallsAfter(bytes) => self.slow(bytes, "exec cat >/dev/null <&3"),
             Access::DripsAfter(bytes) => {
-                self.slow(bytes, "while dd bs=1 count=1 2>/dev/null; do sleep 1; done")
+                // At the end of the bytes `dd` succeeds, too: the loop ends by itself.
+                let drip =
+                    "for i in $(seq 120); do dd bs=1 count=1 2>/dev/null || exit; sleep 1; done";
+                self.slow(bytes, drip)
             }
         };
         let file = self.folder.join("authorized_keys");
