@@ -543,18 +543,16 @@ fn what_a_property_is_there_for_is_read_and_the_rest_is_named() {
     }
     import(&sandbox, &state(&[odd.clone()]), &[]).exits(0);
     let text = read(&sandbox, "groups/web.yaml");
-    for line in [
-        "publicAddress: true",
-        "cpuCredits: unlimited",
-        "onShutdown: terminate",
-        "placementGroup: near",
-        "tenancy: dedicated",
-    ] {
-        assert!(
-            text.contains(&format!("\n      {line}\n")),
-            "{line}: {text}"
-        );
-    }
+    has_properties(
+        &text,
+        &[
+            "publicAddress: true",
+            "cpuCredits: unlimited",
+            "onShutdown: terminate",
+            "placementGroup: near",
+            "tenancy: dedicated",
+        ],
+    );
     let unread = "# - not read: user data, volumes, health checks, `enclave_options`, `hibernation`, `source_dest_check`. What is";
     assert!(note(&text).starts_with(unread), "{text}");
 
@@ -568,6 +566,16 @@ fn what_a_property_is_there_for_is_read_and_the_rest_is_named() {
     assert!(text.contains("spotMaxPrice: \"0.0420\""), "{text}");
     // Spot instances always end.
     assert!(!text.contains("onShutdown"), "{text}");
+}
+
+/// Fails unless the group's properties have each of these lines.
+fn has_properties(text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(
+            text.contains(&format!("\n      {line}\n")),
+            "{line}: {text}"
+        );
+    }
 }
 
 #[test]
@@ -593,16 +601,14 @@ fn what_a_description_has_beside_the_template_is_read_or_named() {
     ];
     sandbox.drover(&arguments).exits(0);
     let text = read(&sandbox, "groups/web.yaml");
-    for line in [
-        "publicAddress: false",
-        "placementGroup: near",
-        "tenancy: dedicated",
-    ] {
-        assert!(
-            text.contains(&format!("\n      {line}\n")),
-            "{line}: {text}"
-        );
-    }
+    has_properties(
+        &text,
+        &[
+            "publicAddress: false",
+            "placementGroup: near",
+            "tenancy: dedicated",
+        ],
+    );
     let unread = "# - not read: user data, volumes, health checks, IPv6 addresses, `cpuCredits`, `onShutdown`. What is";
     assert!(note(&text).starts_with(unread), "{text}");
 }

@@ -23,6 +23,7 @@ mod state;
 mod tests;
 
 pub use disk::RedbJournal;
+pub use lock::DirLock;
 pub use memory::{FailWrites, MemoryJournal};
 
 /// The write-ahead journal of one agent.

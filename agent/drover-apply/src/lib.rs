@@ -29,8 +29,8 @@ pub use drains::{DrainsAdvanced, advance_drains};
 pub use executor::{ApplyContext, ApplyReport, Brake, Skip, StepOutcome, StepResult, Stop, apply};
 pub use flavors::flavor_subject;
 pub use journal::{
-    Attempted, Disposition, FailWrites, Journal, JournalChange, JournalError, MemoryJournal,
-    RedbJournal, Reply, write_journal,
+    Attempted, DirLock, Disposition, FailWrites, Journal, JournalChange, JournalError,
+    MemoryJournal, RedbJournal, Reply, write_journal,
 };
 pub use prober::{ProbeTarget, Prober};
 pub use reach::{HealthSource, Network, Reach};

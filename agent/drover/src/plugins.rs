@@ -18,6 +18,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use drover_apply::DirLock;
 use drover_provider_plugin::answers;
 use drover_spec::agent_config::PluginConfig;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
@@ -106,13 +107,13 @@ pub(crate) struct Supervisor {
     stop: watch::Sender<bool>,
     states: PluginStates,
     /// The lock of the folder where is written down what runs, where nobody else holds it.
-    lock: Option<fs::File>,
+    lock: Option<DirLock>,
 }
 
 impl Supervisor {
     /// Keeps a lock until every plugin has ended.
     #[must_use]
-    pub(crate) fn holding(mut self, lock: fs::File) -> Self {
+    pub(crate) fn holding(mut self, lock: DirLock) -> Self {
         self.lock = Some(lock);
         self
     }

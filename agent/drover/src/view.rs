@@ -16,7 +16,9 @@ use serde::Serialize;
 mod tests;
 mod text;
 
-pub(crate) use text::{age, describe_group, describe_instance, hold_lines, rollout_line};
+pub(crate) use text::{
+    age, counted, describe_group, describe_instance, hold_lines, plural, rollout_line,
+};
 
 /// The `apiVersion` of everything that is printed.
 pub(crate) const API_VERSION: &str = "drover/v1alpha1";

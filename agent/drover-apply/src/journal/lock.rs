@@ -1,4 +1,4 @@
-//! The lock on the data directory: one agent at a time, across processes.
+//! The lock on a data directory: one agent at a time, across processes.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
@@ -11,11 +11,11 @@ use super::{Attempted, JournalError};
 /// The lock file's name. It holds the pid of the agent, for people and for the error of a second one.
 const FILE: &str = "lock";
 
-/// The data directory, held until this is dropped or the process ends.
+/// A data directory, held until this is dropped or the process ends.
 ///
 /// The file is never removed: a removed and re-created lock file can be locked twice.
 #[derive(Debug)]
-pub(crate) struct DirLock {
+pub struct DirLock {
     file: File,
 }
 
@@ -30,7 +30,11 @@ impl Drop for DirLock {
 
 impl DirLock {
     /// Makes the directory, readable by its owner alone, and takes the lock without waiting.
-    pub(crate) fn take(dir: &Path) -> Result<Self, JournalError> {
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Locked`] when somebody has it, [`JournalError::Storage`] when the file cannot be made or locked.
+    pub fn take(dir: &Path) -> Result<Self, JournalError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.map_err(|error| storage(Attempted::Create, dir.to_owned(), error))?;
         let path = dir.join(FILE);

@@ -502,7 +502,6 @@ fn sizing_changed(entry: &GroupEntry, group: &Group) -> Option<Held> {
     (differs && entry.recorded.accepted.is_some()).then(|| plain(Hold::SizingChanged))
 }
 
-/// Refuses another provider for a group that has instances.
 /// Returns the mistake that explains a document best, in one line: one that is known to have a remedy comes before what follows from it.
 fn first_mistake(errors: &[&Diagnostic]) -> String {
     let helped = errors.iter().find(|error| error.hint.is_some());
@@ -524,6 +523,7 @@ fn first_mistake(errors: &[&Diagnostic]) -> String {
     text
 }
 
+/// Refuses another provider for a group that has instances.
 fn provider_changed(entry: &GroupEntry, group: &Group) -> Option<Held> {
     let from = &entry.recorded.provider.as_ref()?.name;
     let to = &group.spec.provider;

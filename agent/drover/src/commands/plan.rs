@@ -30,7 +30,7 @@ use crate::providers;
 use crate::settings::Settings;
 use crate::snapshot::Repository;
 use crate::ui::Ui;
-use crate::view::List;
+use crate::view::{List, counted};
 
 mod documents;
 mod doubts;
@@ -159,9 +159,8 @@ pub(super) struct Invalid {
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.errors == 1 { "" } else { "s" };
         let Self { what, errors, .. } = self;
-        write!(f, "{what} is not valid: {errors} mistake{plural}")
+        write!(f, "{what} is not valid: {}", counted(*errors, "mistake"))
     }
 }
 

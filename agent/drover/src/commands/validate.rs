@@ -18,7 +18,7 @@ use crate::printable::printable;
 use crate::snapshot::require_commits;
 use crate::table::Table;
 use crate::ui::Ui;
-use crate::view::List;
+use crate::view::{List, counted, plural};
 
 mod ask;
 
@@ -37,17 +37,22 @@ struct MistakeView {
 
 /// Runs `drover validate`.
 pub(super) fn run(args: &ValidateArgs, ui: Ui) -> CommandResult {
-    let Subject {
-        documents,
-        checked,
-        only,
-    } = match &args.reference {
-        Some(reference) => Subject::whole(at_reference(&args.path, reference)?, args)?,
-        None if args.path.is_file() => Subject::of_file(args)?,
-        None => Subject::whole(from_path(&args.path)?, args)?,
+    let (documents, only) = match &args.reference {
+        Some(reference) => (at_reference(&args.path, reference)?, None),
+        None if args.path.is_file() => with_file(&args.path)?,
+        None => (from_path(&args.path)?, None),
     };
     if documents.files.is_empty() {
         return Err(nothing_in(&args.path));
+    }
+    let asked = match &args.config {
+        Some(config) => Some(ask::plugins(&documents.repository, config)?),
+        None => None,
+    };
+    let mut checked = check::check_asked(&documents, asked.as_ref());
+    if let Some(file) = &only {
+        let diagnostics = &mut checked.diagnostics;
+        diagnostics.retain(|mistake| *mistake.span.file == **file);
     }
     match args.output {
         Output::Json => ui.result(&output::json(&mistakes(&checked.diagnostics))?)?,
@@ -70,64 +75,41 @@ pub(super) fn run(args: &ValidateArgs, ui: Ui) -> CommandResult {
     })
 }
 
-/// What is checked.
-struct Subject {
-    documents: Documents,
-    checked: Checked,
-    /// The one file that people asked about, of more that were read.
-    only: Option<String>,
+/// Reads a file with as much of its repository as it refers to: the nearest folder above it with all of that. Returns the
+/// file's path in it, if more than the file was read. Editors and hooks name files alone.
+fn with_file(path: &Path) -> CommandResult<(Documents, Option<String>)> {
+    let alone = Documents::from_path(path)?;
+    if !lacks(&alone, None) {
+        return Ok((alone, None));
+    }
+    let attempted = format!("cannot read {}", path.display());
+    let file = path.canonicalize().context(attempted)?;
+    let top = file.ancestors().find(|folder| folder.join(".git").exists());
+    let inside = |folder: &&Path| top.is_some_and(|top| folder.starts_with(top));
+    let mut widest = (alone, None);
+    for folder in file.ancestors().skip(1).take_while(inside) {
+        let name = file.strip_prefix(folder).unwrap_or(&file);
+        let name = name.display().to_string();
+        let found = Documents::from_path(folder)?;
+        if !found.texts.contains_key(&name) {
+            continue;
+        }
+        let whole = !lacks(&found, Some(&name));
+        widest = (found, Some(name));
+        if whole {
+            break;
+        }
+    }
+    Ok(widest)
 }
 
-impl Subject {
-    fn whole(documents: Documents, args: &ValidateArgs) -> CommandResult<Self> {
-        let asked = match &args.config {
-            Some(config) => Some(ask::plugins(&documents.repository, config)?),
-            None => None,
-        };
-        let checked = check::check_asked(&documents, asked.as_ref());
-        Ok(Self {
-            documents,
-            checked,
-            only: None,
-        })
-    }
-
-    /// Reads a file with as much of its repository as it refers to: the nearest folder above it with all of that.
-    /// Editors and hooks name files alone.
-    fn of_file(args: &ValidateArgs) -> CommandResult<Self> {
-        let alone = Self::whole(Documents::from_path(&args.path)?, args)?;
-        if !alone.lacks() {
-            return Ok(alone);
-        }
-        let attempted = format!("cannot read {}", args.path.display());
-        let file = args.path.canonicalize().context(attempted)?;
-        let top = file.ancestors().find(|folder| folder.join(".git").exists());
-        let inside = |folder: &&Path| top.is_some_and(|top| folder.starts_with(top));
-        let mut widest = alone;
-        for folder in file.ancestors().skip(1).take_while(inside) {
-            let name = file.strip_prefix(folder).unwrap_or(&file);
-            let name = name.display().to_string();
-            let mut found = Self::whole(Documents::from_path(folder)?, args)?;
-            let diagnostics = &mut found.checked.diagnostics;
-            diagnostics.retain(|mistake| *mistake.span.file == *name);
-            if !found.documents.texts.contains_key(&name) {
-                continue;
-            }
-            found.only = Some(name);
-            let whole = !found.lacks();
-            widest = found;
-            if whole {
-                break;
-            }
-        }
-        Ok(widest)
-    }
-
-    /// Whether a document refers to one that was not read.
-    fn lacks(&self) -> bool {
-        let mut mistakes = self.checked.diagnostics.iter();
-        mistakes.any(|mistake| ["unknown-reference", "selects-nothing"].contains(&mistake.code))
-    }
+/// Whether a document, of one file or of any, refers to one that was not read.
+fn lacks(documents: &Documents, file: Option<&str>) -> bool {
+    let mut mistakes = documents.diagnostics.iter();
+    mistakes.any(|mistake| {
+        file.is_none_or(|file| *mistake.span.file == *file)
+            && ["unknown-reference", "selects-nothing"].contains(&mistake.code)
+    })
 }
 
 /// A check of nothing passes nothing: a job in the wrong folder would stay green.
@@ -261,12 +243,4 @@ fn summary(documents: &Documents, checked: &Checked) -> String {
         (0, warnings) => format!("valid, {}: {what}{tests}", counted(warnings, "warning")),
         (errors, _) => format!("invalid, {}: {what}{tests}", counted(errors, "error")),
     }
-}
-
-pub(super) fn counted(count: usize, noun: &str) -> String {
-    plural(count, noun, &format!("{noun}s"))
-}
-
-pub(super) fn plural(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }

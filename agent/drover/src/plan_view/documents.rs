@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::markdown::{difference, fenced};
+use super::markdown::{difference, fenced, while_room};
 use super::{FieldView, text_fields};
 use crate::printable::printable;
 use crate::table::{Table, escape_markdown};
 use crate::ui::Style;
+use crate::view::counted;
 
 /// Most groups that a line names.
 const NAMES_MAX: usize = 3;
@@ -127,8 +128,7 @@ pub(super) fn headline(documents: &[DocumentView]) -> Option<String> {
     let weaker = documents.iter().filter(|it| !it.weaker.is_empty());
     let weaker = weaker.count();
     if weaker > 0 {
-        let plural = if weaker == 1 { "" } else { "s" };
-        let _ = write!(text, ", {weaker} guard{plural} removed or loosened");
+        let _ = write!(text, ", {} removed or loosened", counted(weaker, "guard"));
     }
     Some(text)
 }
@@ -156,16 +156,9 @@ pub(super) fn text(documents: &[DocumentView], color: bool, out: &mut String) {
 
 /// Writes which guards go or get weaker: what a reviewer must not overlook.
 pub(super) fn guards(documents: &[DocumentView], out: &mut String) {
-    let length = out.len();
-    let mut left_out = 0;
-    for warning in documents.iter().filter_map(DocumentView::warning) {
-        let line = format!("- **guard**: {}\n", escape_markdown(&warning));
-        if out.len() - length + line.len() > GUARDS_MAX {
-            left_out += 1;
-        } else {
-            out.push_str(&line);
-        }
-    }
+    let warnings = documents.iter().filter_map(DocumentView::warning);
+    let lines = warnings.map(|warning| format!("- **guard**: {}\n", escape_markdown(&warning)));
+    let left_out = while_room(lines, out.len() + GUARDS_MAX, out);
     if left_out > 0 {
         let _ = writeln!(out, "- and {left_out} more guards");
     }
@@ -203,21 +196,15 @@ pub(super) fn overview(documents: &[DocumentView], out: &mut String) {
 
 /// Writes what differs in each document, to unfold, while there is room.
 pub(super) fn details(documents: &[DocumentView], out: &mut String) {
-    let length = out.len();
-    let mut untold = 0;
-    for document in documents {
-        let details = format!(
+    let told = documents.iter().map(|document| {
+        format!(
             "<details><summary>{}: {}</summary>\n\n{}\n</details>\n\n",
             escape_markdown(&document.title()),
             escape_markdown(&document.verdict()),
             fenced("diff", &difference(&document.fields))
-        );
-        if out.len() - length + details.len() > DETAILS_MAX {
-            untold += 1;
-        } else {
-            out.push_str(&details);
-        }
-    }
+        )
+    });
+    let untold = while_room(told, out.len() + DETAILS_MAX, out);
     if untold > 0 {
         let _ = writeln!(out, "Truncated: what differs in {untold} more documents.\n");
     }

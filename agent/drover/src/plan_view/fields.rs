@@ -38,17 +38,15 @@ pub(crate) fn changed(
 
 /// Returns the size, if it differs.
 pub(super) fn sized(before: u32, after: u32) -> Vec<FieldView> {
-    let view = |()| FieldView {
+    if before == after {
+        return Vec::new();
+    }
+    vec![FieldView {
         field: "size".to_owned(),
         class: "scale".to_owned(),
         old: Some(before.to_string()),
         new: Some(after.to_string()),
-    };
-    (before != after)
-        .then_some(())
-        .map(view)
-        .into_iter()
-        .collect()
+    }]
 }
 
 /// Returns what differs between templates, each value down to what is not the same.
@@ -84,7 +82,8 @@ pub(crate) fn of_new(text: &str) -> Vec<FieldView> {
     viewed(found, NEW)
 }
 
-fn viewed(found: Vec<FieldDifference>, class: &str) -> Vec<FieldView> {
+/// Returns what differs with its class.
+pub(crate) fn viewed(found: Vec<FieldDifference>, class: &str) -> Vec<FieldView> {
     let view = |found: FieldDifference| FieldView {
         field: found.field,
         class: class.to_owned(),
@@ -95,7 +94,7 @@ fn viewed(found: Vec<FieldDifference>, class: &str) -> Vec<FieldView> {
 }
 
 /// Reads a document that was read before.
-fn read(text: &str) -> Value {
+pub(crate) fn read(text: &str) -> Value {
     drover_spec::parse_value("", text).unwrap_or(Value::Null)
 }
 

@@ -44,20 +44,30 @@ pub(crate) fn markdown(plans: &Plans, marker: &str) -> String {
         out.push('\n');
     }
     documents::overview(&plans.documents, &mut out);
-    let mut untold = 0;
-    for plan in &changed {
-        let details = details(plan);
-        if out.len() + details.len() > MARKDOWN_MAX {
-            untold += 1;
-        } else {
-            out.push_str(&details);
-        }
-    }
+    let told = changed.iter().map(|plan| details(plan));
+    let untold = while_room(told, MARKDOWN_MAX, &mut out);
     if untold > 0 {
         let _ = writeln!(out, "Truncated: the details of {untold} more groups.\n");
     }
     documents::details(&plans.documents, &mut out);
     out
+}
+
+/// Writes each part for which there is room, up to so many bytes in all. Returns how many have none.
+pub(super) fn while_room(
+    parts: impl Iterator<Item = String>,
+    bytes_max: usize,
+    out: &mut String,
+) -> usize {
+    let mut left_out = 0;
+    for part in parts {
+        if out.len() + part.len() > bytes_max {
+            left_out += 1;
+        } else {
+            out.push_str(&part);
+        }
+    }
+    left_out
 }
 
 /// Returns an invisible line by which a comment is found again. It ends at `-->`: what people named must not
@@ -87,19 +97,13 @@ fn ordered(plan: &PlanView) -> impl Iterator<Item = &PlanHold> {
 
 /// Writes which groups other labels take away from bindings.
 fn unguarded(plans: &[PlanView], out: &mut String) {
-    let mut left_out = 0;
-    for plan in plans.iter().filter(|plan| !plan.unguarded.is_empty()) {
+    let concerned = plans.iter().filter(|plan| !plan.unguarded.is_empty());
+    let lines = concerned.map(|plan| {
         let bindings = escape_markdown(&plan.unguarded.join(", "));
         let group = escape_markdown(&plan.group);
-        let line = format!(
-            "- **guard**: {group} has other labels, and is no longer judged by {bindings}\n"
-        );
-        if out.len() + line.len() > DETAILS_MIN {
-            left_out += 1;
-        } else {
-            out.push_str(&line);
-        }
-    }
+        format!("- **guard**: {group} has other labels, and is no longer judged by {bindings}\n")
+    });
+    let left_out = while_room(lines, DETAILS_MIN, out);
     if left_out > 0 {
         let _ = writeln!(out, "- and {left_out} more groups with other labels");
     }
@@ -107,21 +111,18 @@ fn unguarded(plans: &[PlanView], out: &mut String) {
 
 /// What is denied first, then what must be approved.
 fn withheld(plans: &[PlanView], out: &mut String) {
-    let mut left_out = 0;
-    for weight in [0, 1] {
+    let lines = [0, 1].into_iter().flat_map(|weight| {
         let plans = plans.iter();
-        for plan in plans.filter(|plan| plan.denied || plan.approvals_needed > 0) {
-            for hold in ordered(plan).filter(|hold| self::weight(hold) == weight) {
+        let plans = plans.filter(|plan| plan.denied || plan.approvals_needed > 0);
+        plans.flat_map(move |plan| {
+            let holds = ordered(plan).filter(move |hold| self::weight(hold) == weight);
+            holds.map(|hold| {
                 let group = escape_markdown(&plan.group);
-                let line = format!("- {group}: {}\n", escape_markdown(&hold.message));
-                if out.len() + line.len() > DETAILS_MIN {
-                    left_out += 1;
-                } else {
-                    out.push_str(&line);
-                }
-            }
-        }
-    }
+                format!("- {group}: {}\n", escape_markdown(&hold.message))
+            })
+        })
+    });
+    let left_out = while_room(lines, DETAILS_MIN, out);
     if left_out > 0 {
         let _ = writeln!(out, "- and {left_out} more");
     }

@@ -33,6 +33,16 @@ pub(super) fn field_line(name: &str, value: &str) -> String {
     format!("{:<12} {value}\n", format!("{name}:"))
 }
 
+/// Returns how many there are of what a noun names that makes its plural with an s.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    plural(count, noun, &format!("{noun}s"))
+}
+
+/// The same for any noun.
+pub(crate) fn plural(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// Returns one line about the rollout, the way `rollout status` prints it.
 pub(crate) fn rollout_line(recorded: &RecordedGroup, view: &GroupView) -> String {
     printable(&rollout(recorded, view)).into_owned()

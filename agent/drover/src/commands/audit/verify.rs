@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use super::history::{Audited, History};
 use crate::cli::{AuditVerifyArgs, ValueOutput};
-use crate::commands::validate::counted;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
 use crate::output;
@@ -17,7 +16,7 @@ use crate::printable::printable;
 use crate::settings::Settings;
 use crate::snapshot::Repository;
 use crate::ui::{Style, Ui};
-use crate::view;
+use crate::view::{self, counted};
 
 /// Problems that are told in words; more are counted only.
 const PROBLEMS_MAX: usize = 1_000;

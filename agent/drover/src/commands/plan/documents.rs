@@ -4,14 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    Amount, Binding, Enforcement, GroupName, Kind, Policy, PolicyBody, PolicyRule, SourceText,
-    Value,
+    Amount, Binding, Enforcement, GroupName, Kind, Policy, PolicyBody, SourceText, Value,
 };
 use drover_spec::{FleetDoc, Located};
 
 use super::End;
 use crate::differences::differences;
+use crate::plan_view::fields::{read, viewed};
 use crate::plan_view::{DocumentChange, DocumentView, FieldView};
+use crate::view::counted;
 
 /// A document's kind and name. There is one Fleet, whatever it is called.
 type Identity = (Kind, String);
@@ -119,15 +120,7 @@ fn fields(old: Option<&Place<'_>>, new: Option<&Place<'_>>) -> Option<Vec<FieldV
     }
     let [before, after] = [old, new].map(|place| place.map(|place| said(place.text)));
     let found = differences("", before.as_ref(), after.as_ref());
-    let mut views: Vec<FieldView> = found
-        .into_iter()
-        .map(|found| FieldView {
-            field: found.field,
-            class: String::new(),
-            old: found.old,
-            new: found.new,
-        })
-        .collect();
+    let mut views = viewed(found, "");
     if old.is_some() && new.is_some() && views.is_empty() {
         return None;
     }
@@ -138,8 +131,7 @@ fn fields(old: Option<&Place<'_>>, new: Option<&Place<'_>>) -> Option<Vec<FieldV
 
 /// Returns everything of `spec`, with the labels and annotations.
 fn said(text: &str) -> Value {
-    // It was read before.
-    let read = drover_spec::parse_value("", text).unwrap_or(Value::Null);
+    let read = read(text);
     let part = |of: &str| read.get(of).and_then(Value::as_map);
     let mut said = part("spec").cloned().unwrap_or_default();
     let metadata = part("metadata").into_iter().flatten();
@@ -262,8 +254,7 @@ fn weaker_binding(old: &Binding, new: &Binding, head: &End) -> Vec<String> {
     });
     let left = left.count();
     if left > 0 {
-        let plural = if left == 1 { "" } else { "s" };
-        found.push(format!("selects {left} group{plural} no longer"));
+        found.push(format!("selects {} no longer", counted(left, "group")));
     }
     found
 }
@@ -274,19 +265,13 @@ fn weaker_policy(old: &Policy, new: &Policy) -> Vec<String> {
         let [old, new] = [old, new].map(|it| it.point.as_str());
         found.push(format!("on {new} instead of {old}"));
     }
-    let rules = |policy: &Policy| -> Vec<String> {
-        match &policy.body {
-            PolicyBody::Rules(rules) => {
-                let text = |rule: &PolicyRule| expression(&rule.expression);
-                rules.iter().map(text).collect()
-            }
-            PolicyBody::Value(_) => Vec::new(),
-        }
+    let rules = |policy: &Policy| match &policy.body {
+        PolicyBody::Rules(rules) => rules.len(),
+        PolicyBody::Value(_) => 0,
     };
-    let gone = rules(old).len().saturating_sub(rules(new).len());
+    let gone = rules(old).saturating_sub(rules(new));
     if gone > 0 {
-        let plural = if gone == 1 { "" } else { "s" };
-        found.push(format!("{gone} rule{plural} less"));
+        found.push(format!("{} less", counted(gone, "rule")));
     }
     let known: BTreeSet<String> = old.matches.iter().map(expression).collect();
     let added = new.matches.iter().map(expression);

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::insist_on_valid;
 use crate::check;
 use crate::cli::{PolicyBacktestArgs, ValueOutput};
-use crate::commands::validate::{counted, from_path, plural};
+use crate::commands::validate::from_path;
 use crate::documents::Documents;
 use crate::error::{CommandError, CommandResult};
 use crate::exit::Exit;
@@ -20,7 +20,7 @@ use crate::printable::printable;
 use crate::settings::Settings;
 use crate::snapshot::Repository;
 use crate::ui::{Style, Ui};
-use crate::view;
+use crate::view::{self, counted, plural};
 
 mod compare;
 mod history;

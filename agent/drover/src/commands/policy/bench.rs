@@ -14,14 +14,14 @@ use super::live::Fleet;
 use super::{insist_on_valid, synthetic};
 use crate::check;
 use crate::cli::{Output, PolicyBenchArgs};
-use crate::commands::validate::{counted, from_path};
+use crate::commands::validate::from_path;
 use crate::documents::Documents;
 use crate::error::{CommandError, CommandResult};
 use crate::exit::Exit;
 use crate::output;
 use crate::table::Table;
 use crate::ui::Ui;
-use crate::view::List;
+use crate::view::{List, counted};
 
 /// What one binding took, as a document.
 #[derive(Debug, Serialize)]

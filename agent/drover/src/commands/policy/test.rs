@@ -8,14 +8,14 @@ use serde::Serialize;
 use super::insist_on_valid;
 use crate::check::{self, Checked};
 use crate::cli::{Output, PolicyTestArgs};
-use crate::commands::validate::{counted, from_path, plural};
+use crate::commands::validate::from_path;
 use crate::error::CommandResult;
 use crate::exit::Exit;
 use crate::output;
 use crate::printable::printable;
 use crate::table::Table;
 use crate::ui::{Style, Ui};
-use crate::view::API_VERSION;
+use crate::view::{API_VERSION, counted, plural};
 
 /// The results, as a document.
 #[derive(Debug, Serialize)]

@@ -3,12 +3,11 @@
 //! Its cloud library is not linked here; what this program speaks to it is `Provider/1`, as an agent does.
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File, TryLockError};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use drover_apply::{DirLock, JournalError};
 use drover_model::{ErrorClass, Value};
 use drover_provider::{Provider, ProviderFactory as _};
 use drover_provider_plugin::{Directory, Place, PluginFactory};
@@ -97,22 +96,17 @@ pub(super) async fn start(
 }
 
 /// Makes a folder and locks it: what is written down there as started is nobody else's.
-fn lock(folder: &Path) -> CommandResult<File> {
-    let cannot = || format!("cannot use {}", folder.display());
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.context(cannot())?;
-    let file = File::create(folder.join("lock")).context(cannot())?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let used = format!(
-                "another `drover plugin serve ec2` uses {}",
-                folder.display()
-            );
-            Err(CommandError::new(used).hint("give each a data folder of its own, with --data-dir"))
+fn lock(folder: &Path) -> CommandResult<DirLock> {
+    DirLock::take(folder).map_err(|error| {
+        let shown = folder.display();
+        match error {
+            JournalError::Locked { .. } => {
+                CommandError::new(format!("another `drover plugin serve ec2` uses {shown}"))
+                    .hint("give each a data folder of its own, with --data-dir")
+            }
+            error => CommandError::new(format!("cannot use {shown}")).because(error),
         }
-        Err(TryLockError::Error(error)) => Err(error).context(cannot()),
-    }
+    })
 }
 
 /// Opens the provider, once the program has described itself.
