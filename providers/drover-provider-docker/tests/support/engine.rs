@@ -1,5 +1,6 @@
-//! A real engine for tests: Podman's API service, started here with storage of its own, or the engine that
-//! `DROVER_TEST_ENGINE` names (`unix:///path`). It has one image, made of the machine's static busybox.
+//! A real engine for tests, started here with storage of its own: Podman's API service, or Docker's where
+//! `DROVER_TEST_ENGINE` is `docker` (below `tests/docker-engine` only). Or the engine that it names (`unix:///path`).
+//! It has one image, made of the machine's static busybox.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -23,10 +24,29 @@ const APPLETS: [&str; 16] = [
 /// How long the engine may take to answer at first.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Whose engine it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Podman,
+    Docker,
+    /// It runs already, and is left alone.
+    SomebodyElses,
+}
+
+impl Kind {
+    fn start(self, folder: &Path, socket: &Path) -> Option<Child> {
+        match self {
+            Self::Podman => Some(podman(folder, socket)),
+            Self::Docker => Some(docker(folder, socket)),
+            Self::SomebodyElses => None,
+        }
+    }
+}
+
 /// An engine, ended with the test that started it, and everything in it before.
 pub(crate) struct Engine {
     folder: tempfile::TempDir,
-    /// None: it is somebody else's.
+    kind: Kind,
     service: Option<Child>,
     socket: PathBuf,
 }
@@ -42,25 +62,21 @@ impl Engine {
             .prefix("drover-engine-")
             .tempdir()
             .unwrap();
-        let engine = if let Some(named) = std::env::var_os("DROVER_TEST_ENGINE") {
-            let named = named.into_string().unwrap();
-            let socket = named.strip_prefix("unix://").expect("it is a socket");
-            Self {
-                socket: socket.into(),
-                folder,
-                service: None,
+        let named = std::env::var("DROVER_TEST_ENGINE").ok();
+        let own = folder.path().join("engine.sock");
+        let (kind, socket) = match named.as_deref() {
+            None => (Kind::Podman, own),
+            Some("docker") => (Kind::Docker, own),
+            Some(named) => {
+                let socket = named.strip_prefix("unix://").expect("it is a socket");
+                (Kind::SomebodyElses, socket.into())
             }
-        } else {
-            let socket = folder.path().join("engine.sock");
-            // Registries of the tests, at whatever port: they have no TLS.
-            let insecure = "[[registry]]\nlocation = \"127.0.0.1\"\ninsecure = true\n";
-            fs::write(folder.path().join("registries.conf"), insecure).unwrap();
-            let service = podman(folder.path(), &socket);
-            Self {
-                folder,
-                service: Some(service),
-                socket,
-            }
+        };
+        let engine = Self {
+            service: kind.start(folder.path(), &socket),
+            folder,
+            kind,
+            socket,
         };
         engine.wait();
         engine.import();
@@ -73,12 +89,12 @@ impl Engine {
         let service = service.expect("an engine of somebody else's is left alone");
         service.kill().unwrap();
         service.wait().unwrap();
-        fs::remove_file(&self.socket).unwrap();
+        let _ = fs::remove_file(&self.socket);
     }
 
     /// Starts the service once more.
     pub(crate) fn start_again(&mut self) {
-        self.service = Some(podman(self.folder.path(), &self.socket));
+        self.service = self.kind.start(self.folder.path(), &self.socket);
         self.wait();
     }
 
@@ -228,7 +244,7 @@ impl Engine {
 
     /// Runs a container's own check once, where the engine needs to be told: Podman leaves that to systemd.
     pub(crate) fn run_healthcheck(&self, container: &str) {
-        if self.service.is_some() {
+        if self.kind == Kind::Podman {
             self.get(&format!(
                 "/v4.0.0/libpod/containers/{container}/healthcheck"
             ));
@@ -247,10 +263,23 @@ impl Drop for Engine {
         }
         self.remove("drover.fleet");
         if let Some(service) = &mut self.service {
+            if self.kind == Kind::Docker {
+                end_gently(service);
+            }
             let _ = service.kill();
             let _ = service.wait();
         }
         end_keepers(self.folder.path());
+    }
+}
+
+/// Asks Docker's engine to end: it ends its containerd, and takes back what it has mounted.
+fn end_gently(service: &mut Child) {
+    let pid = rustix::process::Pid::from_child(service);
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    let asked = Instant::now();
+    while asked.elapsed() < PATIENCE && matches!(service.try_wait(), Ok(None)) {
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -273,10 +302,12 @@ fn end_keepers(folder: &Path) {
 
 /// Starts Podman's API service. vfs needs no mounts, so the folder can be removed when it has ended.
 fn podman(folder: &Path, socket: &Path) -> Child {
-    let log = fs::File::create(folder.join("log")).unwrap();
     // Locks in shared memory would be those of every Podman on the machine.
     let own_locks = "[engine]\nlock_type = \"file\"\n";
     fs::write(folder.join("containers.conf"), own_locks).unwrap();
+    // Registries of the tests, at whatever port: they have no TLS.
+    let insecure = "[[registry]]\nlocation = \"127.0.0.1\"\ninsecure = true\n";
+    fs::write(folder.join("registries.conf"), insecure).unwrap();
     let mut command = Command::new("podman");
     command
         .arg("--root")
@@ -295,10 +326,42 @@ fn podman(folder: &Path, socket: &Path) -> Child {
         .env("HOME", folder)
         .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
         .env("CONTAINERS_CONF", folder.join("containers.conf"))
-        .env("CONTAINERS_REGISTRIES_CONF", folder.join("registries.conf"))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log);
-    let child = command.spawn();
+        .env("CONTAINERS_REGISTRIES_CONF", folder.join("registries.conf"));
+    let child = logged(&mut command, folder);
     child.expect("podman and runc are needed for this test: tests/run installs them")
+}
+
+/// Starts Docker's engine. It makes a bridge, rules for packets and a key of the machine: `tests/docker-engine` sees that
+/// they are nobody else's. Containers outlive it, as those of Podman do.
+fn docker(folder: &Path, socket: &Path) -> Child {
+    assert!(
+        std::env::var_os("DROVER_TEST_ISOLATED").is_some(),
+        "Docker's engine is started below tests/docker-engine only"
+    );
+    // The one that was killed before has left its number, which may be another program's by now.
+    let _ = fs::remove_file(folder.join("pid"));
+    fs::write(folder.join("daemon.json"), "{}").unwrap();
+    let mut command = Command::new("dockerd");
+    command
+        .arg("--config-file")
+        .arg(folder.join("daemon.json"))
+        .arg("--data-root")
+        .arg(folder.join("storage"))
+        .arg("--exec-root")
+        .arg(folder.join("run"))
+        .arg("--pidfile")
+        .arg(folder.join("pid"))
+        .args(["--storage-driver", "vfs", "--live-restore", "--host"])
+        .arg(format!("unix://{}", socket.display()));
+    let child = logged(&mut command, folder);
+    child.expect("dockerd is needed for this test: tests/run brings it")
+}
+
+fn logged(command: &mut Command, folder: &Path) -> io::Result<Child> {
+    let log = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("log"))?;
+    let command = command.stdin(Stdio::null()).stdout(log.try_clone()?);
+    command.stderr(log).spawn()
 }
