@@ -74,7 +74,10 @@ pub use signers::{
 };
 pub use signing::{CommitKey, SigningKey};
 pub use ssh_options::{SshIdentity, SshOptions};
-pub use state::{DEFAULT_ATTEMPTS, Loaded, PublishPolicy, Published, StateBranch, StateCommit};
+pub use state::{
+    DEFAULT_ATTEMPTS, Loaded, PublishPolicy, Published, RECORDED_BYTES_MAX, StateBranch,
+    StateCommit,
+};
 pub use tree::{
     DEPTH_MAX, ENTRIES_MAX, FILE_BYTES_MAX, FILES_MAX, FileEntry, IGNORE_FILE, IgnoreRules,
     PathPatterns, REFUSED_MAX, Refused, RefusedWhy, TOTAL_BYTES_MAX, TreeListing, is_document,

@@ -19,6 +19,7 @@ use crate::open::{RepositoryKind, clean_up, init_repository, open_repository};
 use crate::pack;
 use crate::refs::{PRIVATE_PREFIX, RemoteRefs, full_reference};
 use crate::remote::Remote;
+use crate::state::{RECORDED_BYTES_MAX, files_below};
 use crate::tree::{self, IgnoreRules, TreeListing};
 use crate::update::{self, PushOutcome};
 use crate::url::SourceUrl;
@@ -267,12 +268,36 @@ impl Mirror {
     /// Returns id and content of a file of a commit, of at most [`tree::FILE_BYTES_MAX`] bytes; none
     /// when no regular file stands there.
     pub fn file(&self, commit: Oid, path: &str) -> Result<Option<(Oid, Vec<u8>)>, GitError> {
+        self.file_within(commit, path, tree::FILE_BYTES_MAX)
+    }
+
+    /// Returns id and content of a file of recorded state, of at most [`RECORDED_BYTES_MAX`] bytes; none when no regular
+    /// file stands there.
+    pub fn recorded(&self, commit: Oid, path: &str) -> Result<Option<(Oid, Vec<u8>)>, GitError> {
+        self.file_within(commit, path, RECORDED_BYTES_MAX)
+    }
+
+    /// Returns paths and ids of all files of recorded state in a folder of a commit and below it, sorted.
+    pub fn recorded_below(
+        &self,
+        commit: Oid,
+        folder: &str,
+    ) -> Result<Vec<(String, Oid)>, GitError> {
+        self.with_repository(|repository| files_below(repository, commit, folder))
+    }
+
+    fn file_within(
+        &self,
+        commit: Oid,
+        path: &str,
+        bytes_max: u64,
+    ) -> Result<Option<(Oid, Vec<u8>)>, GitError> {
         check_path(path)?;
         self.with_repository(|repository| {
             let Some(id) = file_id(repository, commit, path)? else {
                 return Ok(None);
             };
-            let bytes = read_blob(repository, id, tree::FILE_BYTES_MAX as usize)?;
+            let bytes = read_blob(repository, id, bytes_max as usize)?;
             Ok(Some((id, bytes)))
         })
     }

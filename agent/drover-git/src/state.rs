@@ -16,9 +16,13 @@ use crate::oid::Oid;
 use crate::open::clear_locks;
 use crate::refs::{RemoteRefs, full_reference};
 use crate::signing::CommitKey;
-use crate::tree::{FILE_BYTES_MAX, Kind};
+use crate::tree::Kind;
 use crate::update::PushOutcome;
 use crate::write::{Change, CommitMeta, Content, Edit};
+
+/// The largest file of recorded state that is read, in bytes: what the largest group takes, many times over. Files of people
+/// have [a lower limit](crate::FILE_BYTES_MAX).
+pub const RECORDED_BYTES_MAX: u64 = 64 << 20;
 
 /// How hard to try when other writers are faster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,14 +196,14 @@ impl StateBranch {
         self.pending
     }
 
-    /// Returns a file's content at the tip.
+    /// Returns a file's content at the tip, of at most [`RECORDED_BYTES_MAX`] bytes.
     pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, GitError> {
         let Some(tip) = self.tip else {
             return Ok(None);
         };
         self.mirror.with_repository(|repository| {
             file_id(repository, tip, path)?
-                .map(|id| read_blob(repository, id, FILE_BYTES_MAX as usize))
+                .map(|id| read_blob(repository, id, RECORDED_BYTES_MAX as usize))
                 .transpose()
         })
     }
@@ -218,8 +222,8 @@ impl StateBranch {
         let Some(tip) = self.tip else {
             return Ok(Vec::new());
         };
-        self.mirror
-            .with_repository(|repository| files_below(repository, tip, folder))
+        let files = self.mirror.recorded_below(tip, folder)?;
+        Ok(files.into_iter().map(|(path, _)| path).collect())
     }
 
     /// Adds one commit to the queue. Returns none when nothing would change.
@@ -537,11 +541,12 @@ fn own_changes(repository: &Repository, id: Oid) -> Result<Vec<commits::ChangedP
     commits::diff(repository, before.as_ref(), Some(&tree_of(&commit)?), "")
 }
 
-fn files_below(
+/// Returns paths and ids of all files in a folder of a commit and below it, sorted.
+pub(crate) fn files_below(
     repository: &Repository,
     commit: Oid,
     folder: &str,
-) -> Result<Vec<String>, GitError> {
+) -> Result<Vec<(String, Oid)>, GitError> {
     let broken = |error| GitError::local(format!("list the folder {folder:?}"), error);
     let mut tree = tree_of(&find_commit(repository, commit)?)?;
     let folder = folder.trim_matches('/');
@@ -560,11 +565,12 @@ fn files_below(
             && let Ok(name) = entry.name()
         {
             let above = above.to_owned() + name;
-            found.push(if folder.is_empty() {
+            let path = if folder.is_empty() {
                 above
             } else {
                 format!("{folder}/{above}")
-            });
+            };
+            found.push((path, entry.id().into()));
         }
         git2::TreeWalkResult::Ok
     })

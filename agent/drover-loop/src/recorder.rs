@@ -154,6 +154,12 @@ pub enum RecorderError {
         /// What it said.
         message: String,
     },
+    /// A file of the branch is larger than any that an agent writes.
+    #[error("{message}")]
+    TooLarge {
+        /// Which.
+        message: String,
+    },
     /// What the branch has is not signed by anybody who counts.
     #[error(
         "commit {commit} is not believed: {why}; if this agent's own work leads to it: `drover reconcile --accept-state {tip}`"

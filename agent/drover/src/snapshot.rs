@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_git::{GitError, IgnoreRules, Mirror, Oid, RemoteRefs};
+use drover_git::{GitError, Mirror, Oid, RemoteRefs};
 use drover_model::{GroupName, InstanceId, RecordedGroup};
 use drover_spec::record::{self, RecordedFleet};
 
@@ -301,19 +301,12 @@ impl Repository {
         let Some(tip) = self.state_tip()? else {
             return Ok(files);
         };
-        let ignore = IgnoreRules::defaults();
-        let listing = self
-            .mirror
-            .tree(tip, GROUPS_FOLDER, &ignore)
-            .context(attempted())?;
-        for file in &listing.files {
-            let bytes = self
-                .mirror
-                .read(file.oid, drover_git::FILE_BYTES_MAX as usize)
-                .context(attempted())?;
-            files.insert(format!("{GROUPS_FOLDER}/{}", file.path), bytes);
+        for (path, oid) in self.group_files(tip).context(attempted())? {
+            let bytes = self.read_recorded(oid).context(attempted())?;
+            files.insert(path, bytes);
         }
-        let fleet = self.mirror.file(tip, FLEET_FILE).context(attempted())?;
+        let fleet = self.mirror.recorded(tip, FLEET_FILE);
+        let fleet = fleet.context(attempted())?;
         files.extend(fleet.map(|(_, bytes)| (FLEET_FILE.to_owned(), bytes)));
         Ok(files)
     }
@@ -349,22 +342,28 @@ impl Repository {
         }
     }
 
+    /// Returns paths and ids of the recorded groups of a commit.
+    pub(crate) fn group_files(&self, commit: Oid) -> Result<Vec<(String, Oid)>, GitError> {
+        let mut files = self.mirror.recorded_below(commit, GROUPS_FOLDER)?;
+        files.retain(|(path, _)| path.ends_with(".yaml"));
+        Ok(files)
+    }
+
+    /// Returns the content of a file of recorded state.
+    pub(crate) fn read_recorded(&self, oid: Oid) -> Result<Vec<u8>, GitError> {
+        self.mirror
+            .read(oid, drover_git::RECORDED_BYTES_MAX as usize)
+    }
+
     fn snapshot_of(&self, tip: Oid) -> CommandResult<Snapshot> {
         let attempted = || format!("cannot read branch {}", self.state_branch);
-        let ignore = IgnoreRules::defaults();
-        let listing = self
-            .mirror
-            .tree(tip, GROUPS_FOLDER, &ignore)
-            .context(attempted())?;
         let mut texts = Vec::new();
-        for file in &listing.files {
-            let bytes = self
-                .mirror
-                .read(file.oid, drover_git::FILE_BYTES_MAX as usize)
-                .context(attempted())?;
+        for (_, oid) in self.group_files(tip).context(attempted())? {
+            let bytes = self.read_recorded(oid).context(attempted())?;
             texts.push(String::from_utf8_lossy(&bytes).into_owned());
         }
-        let fleet = self.mirror.file(tip, FLEET_FILE).context(attempted())?;
+        let fleet = self.mirror.recorded(tip, FLEET_FILE);
+        let fleet = fleet.context(attempted())?;
         let fleet = fleet
             .map(|(_, bytes)| record::decode_fleet(&String::from_utf8_lossy(&bytes)))
             .transpose();

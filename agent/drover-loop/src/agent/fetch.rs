@@ -343,6 +343,7 @@ impl Agent {
             RecorderError::Untrusted { .. }
             | RecorderError::Unreachable { .. }
             | RecorderError::Refused { .. }
+            | RecorderError::TooLarge { .. }
             | RecorderError::Internal { .. } => {
                 if let Tenure::Empty(blank) = &mut self.tenure {
                     *blank = Blank::Unread(format!("{attempted}: {error}"));

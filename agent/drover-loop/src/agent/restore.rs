@@ -16,6 +16,9 @@ use crate::inputs;
 use crate::recorder::{Recorder, RecorderError};
 use crate::store::{Batch, GroupMeta, StoredGroup};
 
+/// The file of what is in force for the fleet.
+const FLEET_FILE: &str = "fleet.yaml";
+
 /// What the state branch has.
 #[derive(Debug, Default)]
 pub(super) struct Restored {
@@ -116,34 +119,55 @@ impl Agent {
     }
 }
 
+/// Reads what the branch has. A file of one group that is larger than any may be, or that does not decode, costs that
+/// group; the others are taken up.
 pub(super) fn read_state(recorder: &mut dyn Recorder) -> Result<Restored, RecorderError> {
     let mut restored = Restored::default();
     for path in recorder.list("groups")? {
-        let Some(bytes) = recorder.read(&path)? else {
-            continue;
-        };
-        let text = String::from_utf8_lossy(&bytes);
-        match record::decode(&text) {
-            Ok(recorded) => {
-                let inputs = recorder.read(&format!("inputs/{}.json", recorded.name))?;
-                let seen = inputs.as_deref().and_then(inputs::seen);
-                restored
-                    .groups
-                    .insert(recorded.name.clone(), (recorded, seen));
+        match read(recorder, &path)? {
+            None => {}
+            Some(Err(why)) => {
+                restored.unreadable.insert(path, why);
             }
-            Err(error) => {
-                restored.unreadable.insert(path, error.to_string());
-            }
+            Some(Ok(text)) => match record::decode(&text) {
+                Ok(recorded) => {
+                    // Without its inputs the group is known all the same.
+                    let inputs = read(recorder, &format!("inputs/{}.json", recorded.name))?;
+                    let inputs = inputs.and_then(Result::ok);
+                    let seen = inputs.and_then(|text| inputs::seen(text.as_bytes()));
+                    restored
+                        .groups
+                        .insert(recorded.name.clone(), (recorded, seen));
+                }
+                Err(error) => {
+                    restored.unreadable.insert(path, error.to_string());
+                }
+            },
         }
     }
-    if let Some(bytes) = recorder.read("fleet.yaml")? {
-        match record::decode_fleet(&String::from_utf8_lossy(&bytes)) {
-            Ok(fleet) => restored.fleet = Some(fleet),
-            Err(error) => {
-                let path = "fleet.yaml".to_owned();
-                restored.unreadable.insert(path, error.to_string());
-            }
+    let fleet = match read(recorder, FLEET_FILE)? {
+        None => return Ok(restored),
+        Some(text) => {
+            text.and_then(|text| record::decode_fleet(&text).map_err(|error| error.to_string()))
+        }
+    };
+    match fleet {
+        Ok(fleet) => restored.fleet = Some(fleet),
+        Err(why) => {
+            restored.unreadable.insert(FLEET_FILE.to_owned(), why);
         }
     }
     Ok(restored)
+}
+
+/// Reads a file's text; or says why it is none that can be taken up.
+fn read(
+    recorder: &mut dyn Recorder,
+    path: &str,
+) -> Result<Option<Result<String, String>>, RecorderError> {
+    match recorder.read(path) {
+        Ok(bytes) => Ok(bytes.map(|bytes| Ok(String::from_utf8_lossy(&bytes).into_owned()))),
+        Err(RecorderError::TooLarge { message }) => Ok(Some(Err(message))),
+        Err(error) => Err(error),
+    }
 }

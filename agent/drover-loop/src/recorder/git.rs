@@ -176,6 +176,7 @@ fn failed(error: &GitError) -> RecorderError {
     let message = chain(error);
     match error {
         GitError::Refused { .. } => RecorderError::Refused { message },
+        GitError::TooLarge { .. } => RecorderError::TooLarge { message },
         _ => RecorderError::Unreachable { message },
     }
 }
@@ -219,7 +220,7 @@ impl Recorder for GitRecorder {
         };
         let file = self
             .mirror
-            .file(tip, path)
+            .recorded(tip, path)
             .map_err(|error| failed(&error))?;
         Ok(file.map(|(_, bytes)| bytes))
     }

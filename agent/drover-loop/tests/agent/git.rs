@@ -275,6 +275,61 @@ async fn an_emptied_branch_removes_nothing_whatever_the_agent_still_has() {
     assert_eq!(world.living("web").len(), 4);
 }
 
+/// Makes a file on the state branch so much larger, with a comment.
+fn grow(dir: &Path, path: &str, bytes: usize) {
+    git(dir, &["checkout", "-q", "drover/state"]);
+    let mut text = std::fs::read_to_string(dir.join(path)).unwrap();
+    let line = format!("# {}\n", "z".repeat(998));
+    for _ in 0..bytes / line.len() + 1 {
+        text.push_str(&line);
+    }
+    write(dir, path, &text);
+    commit(dir, "larger");
+    git(dir, &["checkout", "-q", "main"]);
+}
+
+#[tokio::test]
+async fn a_recorded_state_that_is_larger_than_documents_may_be_is_taken_up() {
+    let dir = repository();
+    write(dir.path(), "groups/api.yaml", &group("api", 2, "a"));
+    commit(dir.path(), "another group");
+    let mut world = world(dir.path());
+    world.converge().await;
+    world.passes(2).await;
+    grow(dir.path(), "groups/web.yaml", 3 << 20);
+    let _elsewhere = start_elsewhere(&mut world, dir.path());
+    let made = world.calls(Op::Provision);
+    world.converge().await;
+    world.passes(3).await;
+    assert_eq!(world.living("web").len(), 3);
+    assert_eq!(world.calls(Op::Provision), made, "nothing is made anew");
+    assert_eq!(source_failure(&world), None);
+}
+
+#[tokio::test]
+async fn a_recorded_state_that_is_larger_than_any_costs_its_own_group() {
+    let dir = repository();
+    write(dir.path(), "groups/api.yaml", &group("api", 2, "a"));
+    commit(dir.path(), "another group");
+    let mut world = world(dir.path());
+    world.converge().await;
+    world.passes(2).await;
+    grow(dir.path(), "groups/web.yaml", 64 << 20);
+    let _elsewhere = start_elsewhere(&mut world, dir.path());
+    world.passes(5).await;
+    write(dir.path(), "groups/api.yaml", &group("api", 4, "a"));
+    commit(dir.path(), "more of the other");
+    world
+        .until("four", |world| world.living("api").len() == 4)
+        .await;
+    assert_eq!(world.living("web").len(), 3);
+    assert!(
+        world.holds("web").contains(&"ObservationPartial"),
+        "{:?}",
+        world.holds("web")
+    );
+}
+
 #[test]
 fn the_source_reads_below_its_path_and_honours_ignore_rules() {
     let dir = repository();

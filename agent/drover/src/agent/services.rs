@@ -62,7 +62,7 @@ impl Services {
     /// The recorded policies, bindings and providers: what was committed last.
     fn fleet(&self) -> Option<String> {
         let tip = state_tip_here(&self.mirror, &self.about.state_branch).ok()??;
-        let (_, bytes) = self.mirror.file(tip, FLEET_FILE).ok()??;
+        let (_, bytes) = self.mirror.recorded(tip, FLEET_FILE).ok()??;
         String::from_utf8(bytes).ok()
     }
 

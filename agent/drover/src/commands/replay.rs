@@ -1,6 +1,6 @@
 //! `drover replay`: computes recorded plans again and compares them with what was recorded.
 
-use drover_git::{IgnoreRules, Oid};
+use drover_git::Oid;
 use drover_loop::{RecordedFacts, ReplayError, Replayed};
 use drover_model::GroupName;
 use serde::Serialize;
@@ -26,7 +26,7 @@ pub(super) fn inputs(
         return Ok(None);
     };
     let path = format!("{INPUTS_FOLDER}/{group}.json");
-    let file = repository.mirror.file(tip, &path);
+    let file = repository.mirror.recorded(tip, &path);
     let Some((_, bytes)) = file.context(format!("cannot read {path}"))? else {
         return Ok(None);
     };
@@ -108,18 +108,17 @@ fn commit(repository: &Repository, asked: Option<&str>) -> CommandResult<Oid> {
 }
 
 fn recorded(repository: &Repository, commit: Oid) -> CommandResult<Vec<String>> {
-    let ignore = IgnoreRules::defaults();
-    let listing = repository.mirror.tree(commit, GROUPS_FOLDER, &ignore);
-    let listing = listing.context(format!("cannot read commit {}", commit.short()))?;
-    let names = listing.files.iter().filter_map(|file| {
-        let name = file.path.rsplit('/').next()?;
+    let paths = repository.group_files(commit);
+    let paths = paths.context(format!("cannot read commit {}", commit.short()))?;
+    let names = paths.iter().filter_map(|(path, _)| {
+        let name = path.rsplit('/').next()?;
         Some(name.strip_suffix(".yaml")?.to_owned())
     });
     let mut planned = Vec::new();
     for name in names {
         // A group of which no document was ever in force was never planned.
         let path = format!("{INPUTS_FOLDER}/{name}.json");
-        let inputs = repository.mirror.file(commit, &path);
+        let inputs = repository.mirror.recorded(commit, &path);
         if inputs.context(format!("cannot read {path}"))?.is_some() {
             planned.push(name);
         }
@@ -128,7 +127,7 @@ fn recorded(repository: &Repository, commit: Oid) -> CommandResult<Vec<String>> 
 }
 
 fn read(repository: &Repository, commit: Oid, path: &str) -> CommandResult<Option<String>> {
-    let file = repository.mirror.file(commit, path);
+    let file = repository.mirror.recorded(commit, path);
     let file = file.context(format!("cannot read {path} of {}", commit.short()))?;
     Ok(file.map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned()))
 }

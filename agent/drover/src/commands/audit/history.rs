@@ -137,14 +137,9 @@ impl History {
         };
         let mirror = &self.repository.mirror;
         let attempted = format!("cannot read commit {}", since.short());
-        let ignore = drover_git::IgnoreRules::defaults();
-        let leases = mirror.tree(since, LEASES_FOLDER, &ignore);
-        let leases = leases.context(attempted.clone())?;
-        let leases: Vec<String> = leases
-            .files
-            .into_iter()
-            .map(|file| format!("{LEASES_FOLDER}/{}", file.path))
-            .collect();
+        let leases = mirror.recorded_below(since, LEASES_FOLDER);
+        let leases = leases.context(attempted.clone())?.into_iter();
+        let leases: Vec<String> = leases.map(|(path, _)| path).collect();
         let failed = Cell::new(None);
         let auditor = Auditor::after(&|path| self.read(since, path, &failed), &leases);
         auditor.map_err(|error| {
@@ -161,7 +156,7 @@ impl History {
         path: &str,
         failed: &Cell<Option<GitError>>,
     ) -> Result<Option<Vec<u8>>, ReadError> {
-        match self.repository.mirror.file(id, path) {
+        match self.repository.mirror.recorded(id, path) {
             Ok(file) => Ok(file.map(|(_, bytes)| bytes)),
             Err(error) => {
                 let message = error.to_string();

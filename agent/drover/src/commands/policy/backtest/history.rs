@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use drover_git::{IgnoreRules, Oid};
+use drover_git::Oid;
 use drover_loop::RecordedFacts;
 use drover_model::{Change, Group, GroupName, RecordedGroup, Revision, Timestamp};
 use drover_policy::{GroupSummary, SourceFacts};
@@ -99,13 +99,13 @@ impl<'a> History<'a> {
     }
 
     fn oid(&self, commit: Oid, path: &str) -> CommandResult<Option<Oid>> {
-        let file = self.repository.mirror.file(commit, path);
+        let file = self.repository.mirror.recorded(commit, path);
         let file = file.context(format!("cannot read {path} of {}", commit.short()))?;
         Ok(file.map(|(oid, _)| oid))
     }
 
     fn text(&self, commit: Oid, path: &str) -> CommandResult<Option<String>> {
-        let file = self.repository.mirror.file(commit, path);
+        let file = self.repository.mirror.recorded(commit, path);
         let file = file.context(format!("cannot read {path} of {}", commit.short()))?;
         Ok(file.map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned()))
     }
@@ -165,19 +165,18 @@ impl<'a> History<'a> {
     }
 
     fn groups(&mut self, commit: Oid) -> CommandResult<BTreeMap<GroupName, GroupSummary>> {
-        let mirror = &self.repository.mirror;
-        let listing = mirror.tree(commit, GROUPS_FOLDER, &IgnoreRules::defaults());
-        let listing = listing.context(format!("cannot read commit {}", commit.short()))?;
-        for file in &listing.files {
-            if self.states.contains_key(&file.oid) {
+        let files = self.repository.group_files(commit);
+        let files = files.context(format!("cannot read commit {}", commit.short()))?;
+        for (path, oid) in &files {
+            if self.states.contains_key(oid) {
                 continue;
             }
-            let bytes = mirror.read(file.oid, drover_git::FILE_BYTES_MAX as usize);
-            let bytes = bytes.context(format!("cannot read {}", file.path))?;
+            let bytes = self.repository.read_recorded(*oid);
+            let bytes = bytes.context(format!("cannot read {path}"))?;
             let state = record::decode(&String::from_utf8_lossy(&bytes)).ok();
-            self.states.insert(file.oid, state);
+            self.states.insert(*oid, state);
         }
-        let oids = listing.files.iter().map(|file| &file.oid);
+        let oids = files.iter().map(|(_, oid)| oid);
         Ok(summaries(
             oids.filter_map(|oid| self.states.get(oid)?.as_ref()),
         ))
