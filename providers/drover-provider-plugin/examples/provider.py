@@ -183,6 +183,8 @@ def provision(params):
         raise Failure("invalidSpec", "a batch has 1 to 5 slots")
     if any(slot.get("seat") for slot in params["slots"]):
         raise Failure("invalidSpec", "this provider has no places with attachments")
+    if params.get("substitute"):
+        raise Failure("invalidSpec", "this provider knows no address before there is an instance")
     asked = {key: params[key] for key in OWNER}
     asked |= {"zone": params.get("zone"), "slots": params["slots"], "properties": params["properties"]}
     name = params["token"] + ".batch"

@@ -27,6 +27,7 @@ use crate::hello::InstanceVersion;
 use crate::infrakit::{Description, Dialect, descriptions, is_ok};
 use crate::ledger::{Entry, Ledger, State};
 use crate::making::Making;
+use crate::wire::address;
 use crate::{spec, tags};
 
 /// How a Provider document wants a plugin to be used.
@@ -284,7 +285,8 @@ impl Inner {
                 // A plugin describes what there is, and nothing more of it.
                 ProviderPhase::Running
             },
-            address: self.address(description),
+            // One that is none costs what rests on it, and not the listing.
+            address: address(self.address(description)).ok().flatten(),
             zone: tag(tags::ZONE).cloned(),
             created_at: tag(tags::CREATED).and_then(|tag| tag.parse().ok()),
             ownership,

@@ -23,7 +23,7 @@ use crate::spec::invalid;
 use crate::weight::TooMuch;
 use crate::wire::{
     AdoptDto, DescribeResult, DestroyDto, ListResult, ProvisionDto, ProvisionResult, ScopeDto,
-    SeatIdDto, SettingsResult, SurveyResult, Unreadable, UpdateDto, parsed,
+    SeatIdDto, SettingsResult, SurveyResult, Unreadable, UpdateDto, address, parsed,
 };
 
 /// Most pages of one listing: with a hundred instances each, more than any scope has.
@@ -329,11 +329,19 @@ impl Provider for RemoteProvider {
             fleet: fleet.as_str(),
             from,
         };
+        let mut doubtful = None;
         let add = |mut page: ListResult| {
             let next = page.next.take();
-            page.add_to(&mut listing).map(|()| next)
+            let doubt = page.add_to(&mut listing, fleet)?;
+            doubtful = doubtful.take().or(doubt);
+            Ok(next)
         };
         self.pages(method, params, add).await?;
+        // Whose that instance is is not known, so that no group can be said to lack one.
+        if let Some(why) = doubtful {
+            let why = self.garbled(method, &why).message;
+            listing.completeness = Completeness::Partial { why };
+        }
         Ok(listing)
     }
 
@@ -349,7 +357,7 @@ impl Provider for RemoteProvider {
         }
         let method = "Provider.Provision";
         let answer: ProvisionResult = self
-            .call(method, ProvisionDto::of(request), self.making)
+            .call(method, ProvisionDto::of(request)?, self.making)
             .await?;
         let made = answer
             .made
@@ -382,16 +390,15 @@ impl Provider for RemoteProvider {
             seat: SeatIdDto::of(&request.seat),
         };
         let answer: Json = self.call(method, params, self.timeout).await?;
-        let address = answer.get("address").and_then(Json::as_str);
-        let address = address.filter(|address| !address.is_empty());
-        address
-            .map(str::to_owned)
-            .ok_or_else(|| self.garbled(method, "`address` is missing"))
+        let found = answer.get("address").and_then(Json::as_str);
+        let found = address(found.map(str::to_owned));
+        let found = found.map_err(|why| self.garbled(method, &why))?;
+        found.ok_or_else(|| self.garbled(method, "`address` is missing"))
     }
 
     async fn update(&self, request: &UpdateRequest) -> Result<(), ProviderError> {
         self.needs(OptionalMethod::Update, "changes nothing in place")?;
-        let params = UpdateDto::of(request);
+        let params = UpdateDto::of(request)?;
         let _: Json = self.call("Provider.Update", params, self.timeout).await?;
         Ok(())
     }

@@ -8,16 +8,24 @@ use std::time::Duration;
 use drover_model::{
     AttachmentName, Completeness, Digests, Epoch, ErrorClass, ExitReport, FleetName, GroupName,
     GroupUid, InPlace, InstanceId, Listed, Listing, MemberId, Ownership, ProviderPhase,
-    ProviderRef, Seat, SeatId, Timestamp, Token,
+    ProviderRef, Seat, SeatId, Timestamp, Token, Value,
 };
-use drover_provider::{ProviderError, Slot, Urgency};
-use serde::{Deserialize, Serialize};
+use drover_provider::{
+    ProviderError, Slot, Urgency, asks_for_address, escaped, escaped_value, finish,
+};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value as Json;
 
 use crate::call::{class_of, shortened};
 use crate::json::{from_json, to_json};
 
 mod adoption;
+
+/// The longest address, in characters: that of a host name.
+const ADDRESS_MAX: usize = 255;
+
+/// The longest name of a zone, in characters.
+const ZONE_MAX: usize = 100;
 
 pub(crate) use adoption::{AdoptDto, SurveyResult};
 
@@ -28,7 +36,7 @@ pub(crate) struct ScopeDto {
     /// The document's name.
     pub(crate) provider: String,
     /// The plugin's subtype; empty: it has none.
-    #[serde(rename = "type", default)]
+    #[serde(rename = "type", default, deserialize_with = "null_as_default")]
     pub(crate) type_: String,
     /// The document's `settings`.
     #[serde(default)]
@@ -40,13 +48,13 @@ pub(crate) struct ScopeDto {
 pub(crate) struct DescribeResult {
     #[serde(default)]
     pub(crate) batch_max: Option<u32>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(crate) visibility_ms: u64,
     /// The JSON Schema of `template.properties`. None: any properties.
     #[serde(default)]
     pub(crate) properties: Option<Json>,
     /// The optional methods that the plugin has.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(crate) methods: BTreeSet<String>,
 }
 
@@ -66,9 +74,9 @@ pub(crate) struct ListResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
     pub(crate) instances: Vec<ListedDto>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(crate) attached: Vec<PlaceDto>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(crate) places: Vec<PlaceDto>,
     /// Where the next page begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,7 +109,7 @@ pub(crate) struct ExitDto {
     pub(crate) code: Option<i32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) signal: Option<i32>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(crate) message: String,
 }
 
@@ -143,11 +151,11 @@ pub(crate) struct SeatDto {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SlotDto {
     pub(crate) instance: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(crate) init: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(crate) env: BTreeMap<String, String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(crate) tags: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) seat: Option<SeatDto>,
@@ -164,6 +172,13 @@ pub(crate) struct ProvisionDto {
     pub(crate) zone: Option<String>,
     pub(crate) slots: Vec<SlotDto>,
     pub(crate) properties: Json,
+    /// Whether texts have substitutions that wait for an address.
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "is_false"
+    )]
+    pub(crate) substitute: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) urgency: Option<String>,
 }
@@ -208,6 +223,13 @@ pub(crate) struct UpdateDto {
     pub(crate) digest: String,
     pub(crate) slot: SlotDto,
     pub(crate) properties: Json,
+    /// Whether texts have substitutions that wait for an address.
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "is_false"
+    )]
+    pub(crate) substitute: bool,
     pub(crate) grace_ms: u64,
 }
 
@@ -243,13 +265,18 @@ impl OwnerDto {
         }
     }
 
-    /// Reads the owner. An owner that cannot be read makes the instance nobody's to touch.
+    /// Reads the owner.
     fn read(&self) -> Result<Ownership, Unreadable> {
         let seat = self.seat.as_ref().map(SeatIdDto::read).transpose()?;
+        let group = parsed::<GroupName>("group", &self.group)?;
+        let instance = parsed::<InstanceId>("instance", &self.instance)?;
+        if instance.group() != &group {
+            return Err(format!("`instance`: {instance} is none of group {group}"));
+        }
         Ok(Ownership {
             fleet: parsed::<FleetName>("fleet", &self.fleet)?,
-            group: parsed::<GroupName>("group", &self.group)?,
-            instance: parsed::<InstanceId>("instance", &self.instance)?,
+            group,
+            instance,
             digests: digests(&self.digest)?,
             token: parsed::<Token>("token", &self.token)?,
             epoch: Epoch(self.epoch),
@@ -275,7 +302,8 @@ impl SeatIdDto {
 }
 
 impl SlotDto {
-    pub(crate) fn of(slot: &Slot, secrets: &drover_provider::Secrets) -> Self {
+    /// Writes a slot with what the secrets in its environment stand for.
+    fn of(slot: &Slot, env: BTreeMap<String, String>) -> Self {
         let seat = slot.seat.as_deref().map(|seat| SeatDto {
             life: seat.id.life.to_string(),
             member: seat.id.member.to_string(),
@@ -286,13 +314,21 @@ impl SlotDto {
         Self {
             instance: slot.instance.to_string(),
             init: slot.init.clone(),
-            env: secrets.env(slot),
+            env,
             tags: slot.tags.clone(),
             seat,
         }
     }
 
-    pub(crate) fn read(&self) -> Result<Slot, Unreadable> {
+    fn read(&self, substitute: bool) -> Result<Slot, Unreadable> {
+        let text = |text: &String| match substitute {
+            true => text.clone(),
+            false => escaped(text),
+        };
+        let texts = |map: &BTreeMap<String, String>| {
+            let entries = map.iter();
+            entries.map(|(key, one)| (key.clone(), text(one))).collect()
+        };
         let seat = |seat: &SeatDto| -> Result<Seat, Unreadable> {
             let members = seat
                 .members
@@ -312,9 +348,9 @@ impl SlotDto {
         };
         Ok(Slot {
             instance: parsed::<InstanceId>("instance", &self.instance)?,
-            init: self.init.clone(),
-            env: self.env.clone(),
-            tags: self.tags.clone(),
+            init: self.init.iter().map(text).collect(),
+            env: texts(&self.env),
+            tags: texts(&self.tags),
             seat: self.seat.as_ref().map(seat).transpose()?.map(Box::new),
             secrets: BTreeMap::new(),
         })
@@ -335,21 +371,124 @@ impl ListedDto {
         }
     }
 
-    pub(crate) fn read(self) -> Result<Listed, Unreadable> {
+    /// Reads an instance of a fleet's listing, and says why the fleet's own owner on it cannot be read. It is nobody's to
+    /// touch then, and whose it is is not known.
+    fn read(self, fleet: &FleetName) -> Result<(Listed, Option<Unreadable>), Unreadable> {
         let time = |field: &str, text: Option<String>| {
             text.map(|text| parsed::<Timestamp>(field, &text))
                 .transpose()
         };
-        Ok(Listed {
+        let (ownership, doubt) = match self.owner.as_ref().map(|owner| (owner, owner.read())) {
+            None => (None, None),
+            Some((_, Ok(ownership))) => (Some(ownership), None),
+            Some((owner, Err(why))) => {
+                let ours = owner.fleet == fleet.as_str();
+                (
+                    None,
+                    ours.then(|| format!("`owner` of {}: {why}", shortened(&self.ref_))),
+                )
+            }
+        };
+        let listed = Listed {
             provider_ref: parsed::<ProviderRef>("ref", &self.ref_)?,
-            ownership: self.owner.and_then(|owner| owner.read().ok()),
+            ownership,
             phase: phase_of(&self.phase, self.exit)?,
-            address: self.address.filter(|address| !address.is_empty()),
-            zone: self.zone,
+            address: address(self.address)?,
+            zone: zone(self.zone)?,
             created_at: time("createdAt", self.created_at)?,
             interruption: time("interruption", self.interruption)?,
-        })
+        };
+        Ok((listed, doubt))
     }
+}
+
+/// The texts of a call, as a plugin gets them.
+struct Texts {
+    slots: Vec<SlotDto>,
+    properties: Json,
+    substitute: bool,
+}
+
+impl Texts {
+    /// Fills in everything, values of secrets too. What waits for an address is left as it is, and whatever else reads
+    /// like a substitution is escaped then.
+    fn of(
+        slots: &[Slot],
+        properties: &Value,
+        secrets: &drover_provider::Secrets,
+    ) -> Result<Self, ProviderError> {
+        if slots.iter().any(|slot| asks_for_address(slot, properties)) {
+            let secrets = secrets.escaped();
+            let slots = slots.iter();
+            return Ok(Self {
+                slots: slots
+                    .map(|slot| SlotDto::of(slot, secrets.env(slot)))
+                    .collect(),
+                properties: to_json(&secrets.reveal(properties)),
+                substitute: true,
+            });
+        }
+        let refused = |error: drover_provider::SubstitutionError| {
+            ProviderError::new(ErrorClass::InvalidSpec, error.to_string())
+        };
+        let mut finished = Self {
+            slots: Vec::new(),
+            properties: Json::Null,
+            substitute: false,
+        };
+        for slot in slots {
+            let prepared = finish(slot, properties, "", &[], secrets).map_err(refused)?;
+            let env = prepared.slot.env.clone();
+            finished.slots.push(SlotDto::of(&prepared.slot, env));
+            finished.properties = to_json(&prepared.properties);
+        }
+        Ok(finished)
+    }
+}
+
+/// Reads properties as a provider gets them: what is finished has nothing to fill in any more.
+fn properties(written: &Json, substitute: bool) -> Value {
+    let read = from_json(written);
+    match substitute {
+        true => read,
+        false => escaped_value(&read),
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with one")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// Takes null for what is left out.
+fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// Reads an address: it is recorded, and shown to people.
+pub(crate) fn address(text: Option<String>) -> Result<Option<String>, Unreadable> {
+    let text = text.filter(|text| !text.is_empty());
+    text.map(|text| one_line("address", ADDRESS_MAX, text))
+        .transpose()
+}
+
+fn zone(text: Option<String>) -> Result<Option<String>, Unreadable> {
+    text.map(|text| one_line("zone", ZONE_MAX, text))
+        .transpose()
+}
+
+fn one_line(field: &str, most: usize, text: String) -> Result<String, Unreadable> {
+    if text.chars().nth(most).is_some() {
+        return Err(format!("`{field}` has more than {most} characters"));
+    }
+    if text.contains(char::is_control) {
+        return Err(format!("`{field}` has control characters"));
+    }
+    Ok(text)
 }
 
 /// Reads a phase, with what is said of the end of one that ended by itself.
@@ -436,13 +575,21 @@ impl ListResult {
         }
     }
 
-    /// Adds this page to a listing. What it says of completeness holds for the whole.
-    pub(crate) fn add_to(self, listing: &mut Listing) -> Result<(), Unreadable> {
+    /// Adds this page to a listing. What it says of completeness holds for the whole. Returns the first owner that
+    /// cannot be read.
+    pub(crate) fn add_to(
+        self,
+        listing: &mut Listing,
+        fleet: &FleetName,
+    ) -> Result<Option<Unreadable>, Unreadable> {
+        let mut doubtful = None;
         if let Some(partial) = whole(self.complete, self.why) {
             listing.completeness = partial;
         }
         for listed in self.instances {
-            listing.instances.push(listed.read()?);
+            let (listed, doubt) = listed.read(fleet)?;
+            listing.instances.push(listed);
+            doubtful = doubtful.or(doubt);
         }
         let key = |place: &PlaceDto| -> Result<(GroupName, SeatId), Unreadable> {
             Ok((
@@ -454,11 +601,11 @@ impl ListResult {
             listing.attached.insert(key(place)?);
         }
         for place in &self.places {
-            let address = place.address.clone();
+            let address = address(place.address.clone())?;
             let address = address.ok_or_else(|| "a place has no `address`".to_owned())?;
             listing.places.insert(key(place)?, address);
         }
-        Ok(())
+        Ok(doubtful)
     }
 }
 
@@ -484,22 +631,20 @@ pub(crate) fn how(name: &str) -> Result<InPlace, Unreadable> {
 }
 
 impl ProvisionDto {
-    pub(crate) fn of(request: &drover_provider::ProvisionRequest) -> Self {
-        Self {
+    pub(crate) fn of(request: &drover_provider::ProvisionRequest) -> Result<Self, ProviderError> {
+        let texts = Texts::of(&request.slots, &request.properties, &request.secrets)?;
+        Ok(Self {
             token: request.token.to_string(),
             fleet: request.fleet.to_string(),
             group: request.group.to_string(),
             epoch: request.epoch.0,
             digest: request.digests.to_string(),
             zone: request.zone.clone(),
-            slots: request
-                .slots
-                .iter()
-                .map(|slot| SlotDto::of(slot, &request.secrets))
-                .collect(),
-            properties: to_json(&request.secrets.reveal(&request.properties)),
+            slots: texts.slots,
+            properties: texts.properties,
+            substitute: texts.substitute,
             urgency: Some(request.urgency.as_str().to_owned()),
-        }
+        })
     }
 
     pub(crate) fn read(&self) -> Result<drover_provider::ProvisionRequest, Unreadable> {
@@ -518,9 +663,9 @@ impl ProvisionDto {
             slots: self
                 .slots
                 .iter()
-                .map(SlotDto::read)
+                .map(|slot| slot.read(self.substitute))
                 .collect::<Result<_, _>>()?,
-            properties: from_json(&self.properties),
+            properties: properties(&self.properties, self.substitute),
             secrets: drover_provider::Secrets::default(),
             urgency: urgency.unwrap_or_default(),
         })
@@ -554,8 +699,10 @@ impl DestroyDto {
 }
 
 impl UpdateDto {
-    pub(crate) fn of(request: &drover_provider::UpdateRequest) -> Self {
-        Self {
+    pub(crate) fn of(request: &drover_provider::UpdateRequest) -> Result<Self, ProviderError> {
+        let slots = std::slice::from_ref(&request.slot);
+        let mut texts = Texts::of(slots, &request.properties, &request.secrets)?;
+        Ok(Self {
             fleet: request.fleet.to_string(),
             group: request.group.to_string(),
             epoch: request.epoch.0,
@@ -564,10 +711,11 @@ impl UpdateDto {
             update: request.update.to_string(),
             how: request.how.as_str().to_owned(),
             digest: request.digests.to_string(),
-            slot: SlotDto::of(&request.slot, &request.secrets),
-            properties: to_json(&request.secrets.reveal(&request.properties)),
+            slot: texts.slots.remove(0),
+            properties: texts.properties,
+            substitute: texts.substitute,
             grace_ms: milliseconds(request.grace),
-        }
+        })
     }
 
     pub(crate) fn read(&self) -> Result<drover_provider::UpdateRequest, Unreadable> {
@@ -580,8 +728,8 @@ impl UpdateDto {
             update: parsed("update", &self.update)?,
             how: how(&self.how)?,
             digests: digests(&self.digest)?,
-            slot: self.slot.read()?,
-            properties: from_json(&self.properties),
+            slot: self.slot.read(self.substitute)?,
+            properties: properties(&self.properties, self.substitute),
             grace: Duration::from_millis(self.grace_ms),
             secrets: drover_provider::Secrets::default(),
         })

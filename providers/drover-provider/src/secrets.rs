@@ -98,6 +98,17 @@ impl Secrets {
         self.0.insert(reference, text);
     }
 
+    /// Returns the same, so written that nothing in the values reads like a substitution.
+    #[must_use]
+    pub fn escaped(&self) -> Self {
+        let texts = self.0.iter();
+        let texts = texts.map(|(reference, text)| {
+            let text = SecretText::new(crate::flavor::escaped(text.reveal()));
+            (reference.clone(), text)
+        });
+        Self(texts.collect())
+    }
+
     /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

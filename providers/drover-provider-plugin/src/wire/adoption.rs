@@ -10,7 +10,8 @@ use drover_provider::AdoptRequest;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ExitDto, SeatIdDto, Unreadable, digests, exit_of, parsed, phase_name, phase_of, whole,
+    ExitDto, SeatIdDto, Unreadable, address, digests, exit_of, null_as_default, parsed, phase_name,
+    phase_of, whole, zone,
 };
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -36,7 +37,7 @@ pub(crate) struct StrangerDto {
     pub(crate) zone: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) created_at: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(crate) tags: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) member: Option<String>,
@@ -81,8 +82,8 @@ impl StrangerDto {
         Ok(Stranger {
             provider_ref: parsed::<ProviderRef>("ref", &self.ref_)?,
             phase: phase_of(&self.phase, self.exit)?,
-            address: self.address.filter(|address| !address.is_empty()),
-            zone: self.zone,
+            address: address(self.address)?,
+            zone: zone(self.zone)?,
             created_at: created_at.transpose()?,
             tags: self.tags,
             member: self.member,

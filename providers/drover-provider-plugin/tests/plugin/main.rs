@@ -22,3 +22,4 @@ mod suite;
 mod support;
 mod taking_over;
 mod unclaimed;
+mod words;
