@@ -9,6 +9,7 @@ use crate::infrakit::Serving;
 use crate::support::{IDLE, PATIENCE, PROVIDER, Sandbox, group, instances, wait_until};
 
 mod destroy;
+mod signed;
 
 const WEB: &str = "groups/web.yaml";
 const DB: &str = "groups/db.yaml";

@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use drover_git::CommitKey;
 use drover_loop::chain;
-use drover_model::{Flavor, FlavorName, Group, GroupName, GroupPhase, Kind, Manage, RecordedGroup};
+use drover_model::{
+    Flavor, FlavorName, Group, GroupName, GroupPhase, Kind, Manage, RecordedGroup, Revision,
+};
 use drover_provider_plugin::{
     GroupChange, GroupService, GroupSpec, Groups, ServedGroup, ServedInstance, Trying, Watch,
     from_json, to_json,
@@ -20,8 +23,8 @@ use crate::cli::PluginServeArgs;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::operations;
 use crate::settings::Settings;
-use crate::snapshot::{Repository, Snapshot};
-use crate::source_edit::{self, Author, Mode, Target};
+use crate::snapshot::{Origin, Repository, Snapshot};
+use crate::source_edit::{self, Author, Mode, Signatures, Target};
 
 mod agent;
 mod destroy;
@@ -40,7 +43,7 @@ const COUNTS: Duration = Duration::from_hours(24);
 #[derive(Debug, Clone)]
 pub(super) struct AgentGroups {
     settings: Settings,
-    /// What operations are signed with. None: nothing is signed.
+    /// What commits and operations are signed with. None: nothing is signed.
     signing: Option<Arc<Signing>>,
     /// Held by the call that ends instances.
     turn: Arc<Mutex<()>>,
@@ -58,7 +61,13 @@ pub(super) fn service(args: &PluginServeArgs) -> CommandResult<GroupService<Agen
         None => None,
     };
     Ok(GroupService::new(AgentGroups {
-        signing: key.map(|key| Arc::new(Signing { key, counts })),
+        signing: key.map(|key| {
+            Arc::new(Signing {
+                commits: Arc::new(CommitKey::Ssh(key.clone())),
+                key,
+                counts,
+            })
+        }),
         settings,
         turn: Arc::default(),
     }))
@@ -122,7 +131,7 @@ impl AgentGroups {
         let repository = Repository::open(&self.settings)?;
         let message = format!("{group}: new");
         let target = self.target(&repository);
-        source_edit::add_group(target, &group, &text, &unsigned(&message), mode)?;
+        source_edit::add_group(target, &group, &text, &self.author(&message)?, mode)?;
         self.follow(mode);
         Ok(())
     }
@@ -167,7 +176,7 @@ impl AgentGroups {
     ) -> CommandResult<()> {
         let repository = Repository::open(&self.settings)?;
         let target = self.target(&repository);
-        source_edit::edit_group(target, group, &unsigned(message), mode, &|text| {
+        source_edit::edit_group(target, group, &self.author(message)?, mode, &|text| {
             edit(text).map_err(|error| {
                 CommandError::new(format!("cannot change group {group}")).because(error)
             })
@@ -187,9 +196,28 @@ impl AgentGroups {
         }
         let repository = Repository::open(&self.settings)?;
         let message = format!("{group}: remove");
-        source_edit::remove_group(self.target(&repository), &group, &unsigned(&message), mode)?;
+        let author = self.author(&message)?;
+        source_edit::remove_group(self.target(&repository), &group, &author, mode)?;
         self.follow(mode);
         Ok(())
+    }
+
+    /// Returns how a commit is made: signed, where there is a key, and so that the agent acts on it, where that takes a
+    /// signature.
+    fn author<'a>(&self, message: &'a str) -> CommandResult<Author<'a>> {
+        let asked = match &self.settings.verification {
+            None => None,
+            Some(verification) => Some(Signatures {
+                verification: verification.clone(),
+                in_force: acted_on(&self.snapshot()?)?,
+            }),
+        };
+        let signer = self.signing.as_ref();
+        Ok(Author {
+            message,
+            signer: signer.map(|signing| Arc::clone(&signing.commits)),
+            asked,
+        })
     }
 
     fn target<'a>(&'a self, repository: &'a Repository) -> Target<'a> {
@@ -226,12 +254,14 @@ fn said(size: Option<u32>, properties: Option<&Json>, watch: Watch) -> String {
     all.join(" and ")
 }
 
-/// A commit that is asked of a plugin is nobody's to sign.
-fn unsigned(message: &str) -> Author<'_> {
-    Author {
-        message,
-        signer: None,
-    }
+/// Returns the commit that the agent acts on.
+fn acted_on(snapshot: &Snapshot) -> CommandResult<Option<Revision>> {
+    let Origin::Agent { status, .. } = &snapshot.origin else {
+        return Ok(None);
+    };
+    let revision = status.source.revision.as_deref();
+    let revision = revision.map(Revision::parse).transpose();
+    revision.context("cannot tell which commit is in force")
 }
 
 fn parsed(id: &str) -> CommandResult<GroupName> {

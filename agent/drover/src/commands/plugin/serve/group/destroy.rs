@@ -6,9 +6,10 @@
 //! it knows the smaller size and not whom to take.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use drover_git::SigningKey;
+use drover_git::{CommitKey, SigningKey};
 use drover_model::{
     FleetName, Group, GroupName, InstanceClass, InstanceId, Manage, OrderState, OrderVerb, Reason,
     RecordedGroup, RecordedInstance, RecordedOrder, Timestamp,
@@ -16,7 +17,7 @@ use drover_model::{
 use drover_spec::edit;
 use drover_spec::operation::{Asked, Operation};
 
-use super::{AgentGroups, PASS, document, in_force, parsed, unsigned};
+use super::{AgentGroups, PASS, document, in_force, parsed};
 use crate::agent::client::AgentClient;
 use crate::documents::Documents;
 use crate::error::{CommandError, CommandResult, Context as _};
@@ -34,11 +35,12 @@ const TAKEN_UP: Duration = Duration::from_secs(30);
 /// Between two passes that are asked for.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What operations are signed with.
+/// What commits and operations are signed with.
 #[derive(Debug)]
 pub(super) struct Signing {
+    pub(super) commits: Arc<CommitKey>,
     pub(super) key: SigningKey,
-    /// How long they count.
+    /// How long operations count.
     pub(super) counts: Duration,
 }
 
@@ -93,7 +95,8 @@ impl AgentGroups {
         let names = names(instances);
         let message = format!("{group}: scale to {left}\n\nWithout {names}: {BECAUSE}.");
         let target = self.target(repository);
-        source_edit::edit_group(target, group, &unsigned(&message), mode, &|text| {
+        let author = self.author(&message)?;
+        source_edit::edit_group(target, group, &author, mode, &|text| {
             let written = document::parsed(text, group);
             if written.map(|group| group.spec.size) != Some(*size) {
                 return Err(CommandError::new(format!(
