@@ -1,6 +1,5 @@
 //! A running agent's groups, offered to InfraKit as `Group`: reads are live, changes are commits.
 
-use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -10,6 +9,7 @@ use crate::support::{IDLE, PATIENCE, PROVIDER, Sandbox, group, instances, wait_u
 
 mod destroy;
 mod signed;
+mod withheld;
 
 const WEB: &str = "groups/web.yaml";
 const DB: &str = "groups/db.yaml";
@@ -209,29 +209,6 @@ fn a_group_that_was_freed_is_not_watched_until_it_is_committed_again() {
     assert_eq!(commit(&serving, &two, false), "Managing 2 instances");
     assert_eq!(head(&sandbox), "Ada: keep: manage again\n");
     assert_eq!(watched(&serving), ["db", "keep", "web"]);
-}
-
-#[test]
-fn a_commit_manages_what_was_freed_before_the_agent_knows_of_it() {
-    let sandbox = sandbox();
-    let _agent = sandbox.agent();
-    sandbox.wait_converged("keep", 1);
-    // A branch that the agent does not follow, as though it had not looked yet.
-    let freed = format!("{}  manage: observe\n", file(&sandbox, WEB));
-    sandbox.write("work/groups/web.yaml", &freed);
-    sandbox.git("work", &["commit", "--quiet", "--all", "--message", "free"]);
-    sandbox.git("work", &["push", "--quiet", "origin", "HEAD:next"]);
-    let config = fs::read_to_string(sandbox.path("agent.yaml")).unwrap();
-    sandbox.write("next.yaml", &config.replace("branch: main", "branch: next"));
-    let config = sandbox.path("next.yaml").display().to_string();
-    let data = sandbox.path("data").display().to_string();
-    let serving = Serving::start_in(&sandbox, "group", &data, &["--config", &config]);
-    let next = || sandbox.git("fleet.git", &["show", &format!("next:{WEB}")]);
-    let one = spec("keep", 1, &IDLING);
-    assert_eq!(commit(&serving, &one, true), "Noop");
-    assert_eq!(next(), freed);
-    assert_eq!(commit(&serving, &one, false), "Noop", "as the agent knows");
-    assert_eq!(next(), freed.replace("observe", "full"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use drover_git::{CommitKey, CommitMeta, Edit, Mirror, Oid, PushOutcome, Signature};
 use drover_loop::{GitSource, SourcePlace, Verification, chain};
-use drover_model::{GroupName, Kind, Revision, Timestamp};
+use drover_model::{Group, GroupName, Kind, Revision, Timestamp};
 use drover_spec::Document;
 
 use crate::documents::Documents;
@@ -372,6 +372,34 @@ fn commit_with(
     }
 }
 
+/// Returns the document of a group on the branch's tip. None: there is none.
+///
+/// # Errors
+///
+/// One that is not valid, a branch that cannot be read.
+pub(crate) fn group_on(target: Target<'_>, group: &GroupName) -> CommandResult<Option<Arc<Group>>> {
+    let tip = tip(target)?;
+    let documents = Documents::from_commit(target.mirror, tip, target.path)?;
+    if let Some(found) = documents.repository.groups.get(group) {
+        return Ok(Some(Arc::clone(&found.value)));
+    }
+    if is_broken(&documents, group) {
+        return Err(invalid(group, target.branch));
+    }
+    Ok(None)
+}
+
+fn is_broken(documents: &Documents, group: &GroupName) -> bool {
+    let is_it = |(kind, name): &(Kind, String)| *kind == Kind::Group && name == group.as_str();
+    let mut broken = documents.repository.broken.iter();
+    broken.any(|broken| broken.identity.as_ref().is_some_and(is_it))
+}
+
+fn invalid(group: &GroupName, branch: &str) -> CommandError {
+    CommandError::new(format!("group {group} on branch {branch} is not valid"))
+        .hint("see `drover validate`, and mend it by hand")
+}
+
 /// Returns path and text of the file that holds the group's document.
 fn file_of(
     documents: &Documents,
@@ -384,14 +412,8 @@ fn file_of(
         Some((located.path.clone(), text.clone()))
     });
     found.ok_or_else(|| {
-        let is_it = |(kind, name): &(Kind, String)| *kind == Kind::Group && name == group.as_str();
-        let broken = &documents.repository.broken;
-        let broken = broken
-            .iter()
-            .any(|broken| broken.identity.as_ref().is_some_and(is_it));
-        if broken {
-            CommandError::new(format!("group {group} on branch {branch} is not valid"))
-                .hint("see `drover validate`, and mend it by hand")
+        if is_broken(documents, group) {
+            invalid(group, branch)
         } else {
             let names: Vec<&str> = documents
                 .repository

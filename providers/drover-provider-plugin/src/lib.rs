@@ -57,5 +57,5 @@ pub use json::{from_json, to_json};
 pub use serve::{
     AgentService, Answered, CloudInitService, Failure, GroupChange, GroupService, GroupSpec,
     Groups, InstanceService, Managed, ManagingAgent, ProviderService, Served, ServedGroup,
-    ServedInstance, ServedSocket, Service, Trying, VanillaService, Watch,
+    ServedInstance, ServedSocket, Service, Trying, VanillaService, Watch, WrittenGroup,
 };

@@ -13,7 +13,7 @@ use drover_model::{
 };
 use drover_provider_plugin::{
     GroupChange, GroupService, GroupSpec, Groups, ServedGroup, ServedInstance, Trying, Watch,
-    from_json, to_json,
+    WrittenGroup, from_json, to_json,
 };
 use drover_spec::{Document, edit, parse_document};
 use serde_json::{Value as Json, json};
@@ -29,6 +29,7 @@ use crate::source_edit::{self, Author, Mode, Signatures, Target};
 mod agent;
 mod destroy;
 mod document;
+mod follow;
 
 pub(super) use agent::agent;
 use destroy::Signing;
@@ -131,9 +132,9 @@ impl AgentGroups {
         let repository = Repository::open(&self.settings)?;
         let message = format!("{group}: new");
         let target = self.target(&repository);
-        source_edit::add_group(target, &group, &text, &self.author(&message)?, mode)?;
-        self.follow(mode);
-        Ok(())
+        let author = self.author(&message)?;
+        let done = source_edit::add_group(target, &group, &text, &author, mode)?;
+        self.follow(&repository, &group, &done)
     }
 
     fn edit(
@@ -147,8 +148,11 @@ impl AgentGroups {
         let message = format!("{group}: {}", said(size, properties, watch));
         self.commit(&group, mode, &message, &|text| {
             let mut text = text.to_owned();
-            if let Some(properties) = properties {
-                let properties = document::literal(properties);
+            // What means the same stays as it is written, with its comments.
+            if let Some(asked) = properties
+                && !document::has_properties(&text, &group, asked)
+            {
+                let properties = document::literal(asked);
                 let value = from_json(&properties);
                 text = edit::set_properties(&text, &group, &value, &properties.to_string())?;
             }
@@ -176,13 +180,13 @@ impl AgentGroups {
     ) -> CommandResult<()> {
         let repository = Repository::open(&self.settings)?;
         let target = self.target(&repository);
-        source_edit::edit_group(target, group, &self.author(message)?, mode, &|text| {
+        let author = self.author(message)?;
+        let done = source_edit::edit_group(target, group, &author, mode, &|text| {
             edit(text).map_err(|error| {
                 CommandError::new(format!("cannot change group {group}")).because(error)
             })
         })?;
-        self.follow(mode);
-        Ok(())
+        self.follow(&repository, group, &done)
     }
 
     fn destroy(&self, id: &str, mode: &Mode) -> CommandResult<()> {
@@ -197,9 +201,8 @@ impl AgentGroups {
         let repository = Repository::open(&self.settings)?;
         let message = format!("{group}: remove");
         let author = self.author(&message)?;
-        source_edit::remove_group(self.target(&repository), &group, &author, mode)?;
-        self.follow(mode);
-        Ok(())
+        let done = source_edit::remove_group(self.target(&repository), &group, &author, mode)?;
+        self.follow(&repository, &group, &done)
     }
 
     /// Returns how a commit is made: signed, where there is a key, and so that the agent acts on it, where that takes a
@@ -228,16 +231,21 @@ impl AgentGroups {
         }
     }
 
-    /// Lets the agent look at once, so that who asks next sees the change. It would look anyway.
-    fn follow(&self, mode: &Mode) {
-        if *mode == Mode::DryRun {
-            return;
-        }
-        let passed =
-            AgentClient::connect(&self.settings.data_dir).and_then(|client| client.reconcile(PASS));
-        if let Err(error) = passed {
-            tracing::warn!(%error, "agent not told of a change");
-        }
+    /// Reads a group as the branch has it.
+    fn read_written(&self, id: &str) -> CommandResult<Option<WrittenGroup>> {
+        let Ok(group) = GroupName::parse(id) else {
+            return Ok(None);
+        };
+        let repository = Repository::open(&self.settings)?;
+        let found = source_edit::group_on(self.target(&repository), &group)?;
+        let Some(found) = found else {
+            return Ok(None);
+        };
+        let attempted = format!("group {group}");
+        Ok(Some(WrittenGroup {
+            spec: spec_of(&found).context(attempted)?,
+            watched: found.spec.manage == Manage::Full,
+        }))
     }
 }
 
@@ -293,24 +301,7 @@ fn served(recorded: &RecordedGroup) -> Option<Result<ServedGroup, String>> {
         return None;
     }
     let group = in_force(recorded)?;
-    let members = group.spec.quorum.as_ref().map(|quorum| {
-        let members = quorum.members.iter();
-        let ids: Vec<String> = members.map(|member| member.id.to_string()).collect();
-        ids
-    });
-    let allocation = match &members {
-        Some(ids) => json!({"LogicalIDs": ids}),
-        None => json!({"Size": group.spec.size}),
-    };
-    let template = &group.spec.template;
-    let wait = group.spec.rollout.min_ready;
-    let spec = json!({
-        "Instance": {"Plugin": group.spec.provider.to_string(), "Properties": document::presented(&to_json(&template.properties))},
-        "Flavor": document::presented(&flavors(&template.flavors)),
-        "Allocation": allocation,
-        "Updating": {"Duration": format!("{}ms", wait.as_millis())},
-    });
-    let spec = match GroupSpec::read(Some(&spec)) {
+    let spec = match spec_of(&group) {
         Ok(spec) => spec,
         Err(why) => return Some(Err(format!("group {}: {why}", recorded.name))),
     };
@@ -336,6 +327,27 @@ fn served(recorded: &RecordedGroup) -> Option<Result<ServedGroup, String>> {
         converged: recorded.phase == GroupPhase::Converged,
         watched: group.spec.manage == Manage::Full,
     }))
+}
+
+/// Returns a document as InfraKit's specification.
+fn spec_of(group: &Group) -> Result<GroupSpec, String> {
+    let members = group.spec.quorum.as_ref().map(|quorum| {
+        let members = quorum.members.iter();
+        let ids: Vec<String> = members.map(|member| member.id.to_string()).collect();
+        ids
+    });
+    let allocation = match &members {
+        Some(ids) => json!({"LogicalIDs": ids}),
+        None => json!({"Size": group.spec.size}),
+    };
+    let template = &group.spec.template;
+    let wait = group.spec.rollout.min_ready;
+    GroupSpec::read(Some(&json!({
+        "Instance": {"Plugin": group.spec.provider.to_string(), "Properties": document::presented(&to_json(&template.properties))},
+        "Flavor": document::presented(&flavors(&template.flavors)),
+        "Allocation": allocation,
+        "Updating": {"Duration": format!("{}ms", wait.as_millis())},
+    })))
 }
 
 /// Returns the flavors as InfraKit combines them.
@@ -386,6 +398,11 @@ impl Groups for AgentGroups {
     async fn all(&self) -> Result<Vec<ServedGroup>, String> {
         let snapshot = self.blocking(Self::snapshot).await?;
         snapshot.groups.values().filter_map(served).collect()
+    }
+
+    async fn written(&self, id: &str) -> Result<Option<WrittenGroup>, String> {
+        let id = id.to_owned();
+        self.blocking(move |this| this.read_written(&id)).await
     }
 
     async fn providers(&self) -> Result<Vec<String>, String> {

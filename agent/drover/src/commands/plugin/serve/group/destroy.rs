@@ -23,7 +23,7 @@ use crate::documents::Documents;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::operations::{self, Signed};
 use crate::snapshot::{Origin, Repository, Snapshot};
-use crate::source_edit::{self, Mode};
+use crate::source_edit::{self, Edited, Mode};
 use crate::view;
 
 /// Why the operations are asked, for everyone who wonders.
@@ -77,15 +77,20 @@ impl AgentGroups {
         self.shrink(&repository, &chosen, &Mode::DryRun)?;
         let signed = operations_of(&chosen, signing, &snapshot)?;
         operations::publish(&repository.mirror, &signed)?;
-        self.wait_taken_up(&chosen, handles, &signed)
+        let done = self
+            .wait_taken_up(&chosen, handles, &signed)
             .and_then(|()| self.shrink(&repository, &chosen, &Mode::Write))
             .map_err(|error| left_behind(error, &chosen, &signed))?;
-        self.follow(&Mode::Write);
-        Ok(())
+        self.follow(&repository, &group, &done)
     }
 
     /// Commits the smaller size, if the branch still has the one that the agent knows.
-    fn shrink(&self, repository: &Repository, chosen: &Chosen, mode: &Mode) -> CommandResult<()> {
+    fn shrink(
+        &self,
+        repository: &Repository,
+        chosen: &Chosen,
+        mode: &Mode,
+    ) -> CommandResult<Edited> {
         let Chosen {
             group,
             instances,
@@ -106,8 +111,7 @@ impl AgentGroups {
             edit::set_size(text, group, left).map_err(|error| {
                 CommandError::new(format!("cannot change group {group}")).because(error)
             })
-        })?;
-        Ok(())
+        })
     }
 
     /// Waits until the agent has taken up every operation, and nothing that they rest on has changed.

@@ -62,6 +62,14 @@ pub(super) fn parsed(text: &str, group: &GroupName) -> Option<Arc<Group>> {
     })
 }
 
+/// Returns whether the properties of a group's instances mean these, however they are written.
+pub(super) fn has_properties(text: &str, group: &GroupName, properties: &Json) -> bool {
+    let parsed = parsed(text, group);
+    parsed.is_some_and(|group| {
+        presented(&to_json(&group.spec.template.properties)) == *properties
+    })
+}
+
 /// Returns the flavors in their order.
 fn flavors(plugin: &str, properties: &Json) -> Result<Vec<Json>, String> {
     let flavor = from_json(&json!({"Plugin": plugin, "Properties": properties}));
