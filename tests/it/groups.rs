@@ -1,5 +1,6 @@
 //! A running agent's groups, offered to InfraKit as `Group`: reads are live, changes are commits.
 
+use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -128,7 +129,7 @@ fn a_group_that_is_committed_anew_becomes_a_document() {
     sandbox.wait_converged("web", 2);
     let serving = serve(&sandbox);
     let mut new = spec("new", 2, &["sh", "-c", "exec sleep ${SECONDS_MAX:-600}"]);
-    let flavor = json!({"Init": ["echo ${HOME}"], "Tags": {"tier": "web"}});
+    let flavor = json!({"Init": ["#!/bin/sh", "", "echo ${HOME}"], "Tags": {"tier": "web"}});
     new["Properties"]["Flavor"]["Properties"] = flavor;
     let first = head(&sandbox);
     assert_eq!(commit(&serving, &new, true), "Managing 2 instances");
@@ -139,6 +140,11 @@ fn a_group_that_is_committed_anew_becomes_a_document() {
     assert!(text.contains("exec sleep $${SECONDS_MAX:-600}"), "{text}");
     assert_eq!(commit(&serving, &new, false), "Noop", "as it came back");
     sandbox.wait_for("new", "its instances", |new| instances(new).len() == 2);
+    let folders = fs::read_dir(sandbox.path("data/process")).unwrap();
+    let scripts = folders.map(|folder| folder.unwrap().path().join("init.sh"));
+    let scripts = scripts.filter_map(|script| fs::read_to_string(script).ok());
+    let ours = "#!/bin/sh\n\necho ${HOME}\n";
+    assert_eq!(scripts.filter(|script| script == ours).count(), 2);
 }
 
 #[test]

@@ -188,9 +188,9 @@ pub(super) fn literal(value: &Value) -> Value {
     value.map_texts(&literal_text)
 }
 
-/// Returns a text with every `${` escaped.
+/// Returns a text with every `${...}` escaped, also one within another, as shells have them.
 pub(super) fn literal_text(text: &str) -> String {
-    text.replace("${", "$${")
+    drover_provider::escaped(text)
 }
 
 #[cfg(test)]

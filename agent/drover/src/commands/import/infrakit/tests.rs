@@ -6,6 +6,9 @@ use insta::assert_snapshot;
 
 use super::super::{Drafts, mistakes};
 use super::{Import, specification};
+use drover_model::Flavor;
+use drover_provider_plugin::config_hash;
+use drover_spec::Document;
 
 /// Returns the documents that a file comes to, and what is said about them.
 fn imported(text: &str) -> (Drafts, usize) {
@@ -265,4 +268,39 @@ fn a_file_that_is_no_group_is_refused_with_the_entry() {
     error: f: entry 1 is no group
       it has no `metadata.name`
     "#);
+}
+
+/// The init lines of the documents, joined as InfraKit joins them.
+fn inits(text: &str) -> Vec<String> {
+    let (drafts, _) = imported(text);
+    let mut inits = Vec::new();
+    for file in &drafts.files {
+        let parsed = drover_spec::parse_file(&file.path, file.text.as_bytes());
+        for document in parsed.documents {
+            if let Some(Document::Group(group)) = document.outcome {
+                let flavors = group.spec.template.flavors.iter();
+                inits.extend(flavors.filter_map(|flavor| match flavor {
+                    Flavor::Vanilla(vanilla) => Some(vanilla.init.join("\n")),
+                    Flavor::CloudInit(_) | Flavor::Plugin(_) => None,
+                }));
+            }
+        }
+    }
+    inits
+}
+
+#[test]
+fn empty_lines_of_a_script_stay_and_so_does_the_hash() {
+    let lines = r##"["#!/bin/sh", "", "echo hi", "", ""]"##;
+    let text = WORKERS.replace(r#"["echo hi", "echo ${X}"]"#, lines);
+    assert_eq!(inits(&text), ["#!/bin/sh\n\necho hi\n\n"]);
+    let groups = specification::read("groups.json", text.as_bytes()).unwrap();
+    let properties = &groups[0].properties;
+    let part = |name: &str| properties.get(name).unwrap();
+    let hash = config_hash(part("Instance"), part("Flavor")).unwrap();
+    assert!(shown(&text).contains(&format!("infrakit.config.hash: {hash}")));
+    assert!(
+        !shown(WORKERS).contains(&hash),
+        "the lines are part of the hash"
+    );
 }

@@ -110,13 +110,16 @@ fn literal_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("${") {
-        let name = rest[at + 2..].split('}').next().unwrap_or_default();
+        let Some(end) = rest[at..].find('}').map(|end| at + end) else {
+            break;
+        };
         out.push_str(&rest[..at]);
-        if !FACTS.contains(&name) {
+        if !FACTS.contains(&&rest[at + 2..end]) {
             out.push('$');
         }
-        out.push_str("${");
-        rest = &rest[at + 2..];
+        // One within another is text of the outer one, as for who puts it back.
+        out.push_str(&rest[at..=end]);
+        rest = &rest[end + 1..];
     }
     out.push_str(rest);
     out
