@@ -9,6 +9,7 @@ use crate::infrakit::Serving;
 use crate::support::{IDLE, PATIENCE, PROVIDER, Sandbox, group, instances, wait_until};
 
 mod destroy;
+mod members;
 mod signed;
 mod withheld;
 
@@ -129,8 +130,9 @@ fn a_group_that_is_committed_anew_becomes_a_document() {
     sandbox.wait_converged("web", 2);
     let serving = serve(&sandbox);
     let mut new = spec("new", 2, &["sh", "-c", "exec sleep ${SECONDS_MAX:-600}"]);
-    let flavor = json!({"Init": ["#!/bin/sh", "", "echo ${HOME}"], "Tags": {"tier": "web"}});
+    let flavor = json!({"Init": ["#!/bin/sh", "", "echo ${HOME}"], "Tags": {"tier": "web"}, "Attachments": null, "InitScriptTemplateURL": ""});
     new["Properties"]["Flavor"]["Properties"] = flavor;
+    new["Properties"]["Updating"] = json!({"Duration": "0m0.1s"});
     let first = head(&sandbox);
     assert_eq!(commit(&serving, &new, true), "Managing 2 instances");
     assert_eq!(head(&sandbox), first, "nothing was committed");
@@ -261,7 +263,8 @@ fn what_cannot_be_asked_of_groups_is_refused_in_words() {
     let revision = head(&sandbox);
     assert_ne!(first, revision);
     let many = serving.refused("Group.SetSize", &json!({"ID": "web", "Size": 9}));
-    assert!(many.contains("cannot change group web"), "{many}");
+    let says = "cannot change group web: the document of group web would have mistakes: `size` ";
+    assert!(many.contains(says), "{many}");
     assert_eq!(head(&sandbox), revision);
     assert_eq!(agent.stop(), Some(0));
     let alone = serving.refused("Group.InspectGroups", &json!({}));

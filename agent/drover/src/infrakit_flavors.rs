@@ -162,7 +162,13 @@ impl Translation {
         for (name, value) in fields {
             let mut known = ["Init", "Tags", "Env"].iter();
             let known = known.any(|one| one.eq_ignore_ascii_case(name));
-            let empty = matches!(value, GoJson::Null) || value.list().is_some_and(<[_]>::is_empty);
+            let empty = match value {
+                GoJson::Null => true,
+                GoJson::Text(text) => text.is_empty(),
+                GoJson::List(list) => list.is_empty(),
+                GoJson::Map(map) => map.is_empty(),
+                GoJson::Bool(_) | GoJson::Number(_) => false,
+            };
             if !known && !empty {
                 self.note(Note::Lost(format!(
                     "the field {name} of the flavor vanilla is not translated"

@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json};
 use super::{Answered, Failure, Service, param, written};
 use crate::json::{field, flag, list, text};
 
+mod duration;
 mod spec;
 
 pub use spec::GroupSpec;
@@ -146,6 +147,20 @@ pub trait Groups: Send + Sync + std::fmt::Debug {
     /// Why nobody knows, for people.
     async fn has_flavor(&self, name: &str) -> Result<bool, String>;
 
+    /// Returns whether the flavors of two specs mean the same, however they are written.
+    ///
+    /// # Errors
+    ///
+    /// What is asked means nothing, for people.
+    fn is_same_flavor(&self, written: &GroupSpec, asked: &GroupSpec) -> Result<bool, String> {
+        Ok(written.flavor() == asked.flavor())
+    }
+
+    /// Returns the name of the member that a logical ID means.
+    fn member_of(&self, logical_id: &str) -> String {
+        logical_id.to_owned()
+    }
+
     /// Makes a change, or tries it. One that is made is in force then.
     ///
     /// # Errors
@@ -223,9 +238,34 @@ impl<G: Groups> GroupService<G> {
                 .await?;
             return Ok((id, details));
         };
-        let (details, change) = difference(&id, &before, &spec)?;
+        self.check_rest(&before.spec, &spec)?;
+        let (details, change) = difference(&id, &before, &spec);
         self.change(change, trying).await?;
         Ok((id, details))
+    }
+
+    /// Refuses a difference to what is written that a commit cannot carry.
+    fn check_rest(&self, before: &GroupSpec, asked: &GroupSpec) -> Result<(), Failure> {
+        let members = |spec: &GroupSpec| {
+            let ids = spec.logical_ids()?.iter();
+            let mut members: Vec<String> = ids.map(|id| self.groups.member_of(id)).collect();
+            members.sort();
+            Some(members)
+        };
+        let (members_before, members_asked) = (members(before), members(asked));
+        if members_before.is_some() && members_before != members_asked {
+            let words = "Logical ID changes to a quorum is not currently supported";
+            return Err(Failure::plain(words));
+        }
+        if members_before.is_none() && members_asked.is_some() {
+            // InfraKit ends every instance here, and makes none.
+            return Err(Failure::plain(
+                "a group with a size cannot become one of logical IDs: make another group",
+            ));
+        }
+        let same = self.groups.is_same_flavor(before, asked);
+        let same = same.map_err(Failure::plain)?;
+        asked.check_rest(before, same).map_err(Failure::plain)
     }
 
     /// Looks for what a group names, as InfraKit does: the flavor first.
@@ -376,23 +416,8 @@ fn bad(name: &str, why: &str, params: &Json) -> Failure {
 }
 
 /// Returns what a commit means for a group that there is, in InfraKit's sentences, and the change.
-fn difference(
-    id: &str,
-    written: &WrittenGroup,
-    spec: &GroupSpec,
-) -> Result<(String, GroupChange), Failure> {
+fn difference(id: &str, written: &WrittenGroup, spec: &GroupSpec) -> (String, GroupChange) {
     let before = &written.spec;
-    if before.logical_ids().is_some() && before.logical_ids() != spec.logical_ids() {
-        let words = "Logical ID changes to a quorum is not currently supported";
-        return Err(Failure::plain(words));
-    }
-    if before.logical_ids().is_none() && spec.logical_ids().is_some() {
-        // InfraKit ends every instance here, and makes none.
-        return Err(Failure::plain(
-            "a group with a size cannot become one of logical IDs: make another group",
-        ));
-    }
-    spec.check_rest(before).map_err(Failure::plain)?;
     let resized = before.count() != spec.count();
     let rolls = before.properties() != spec.properties();
     let (details, watch) = if written.watched {
@@ -406,7 +431,7 @@ fn difference(
         properties: rolls.then(|| spec.properties().clone()),
         watch,
     };
-    Ok((details, change))
+    (details, change)
 }
 
 /// Says what a commit means for a group that nobody acted on before.

@@ -10,10 +10,11 @@ use drover_git::CommitKey;
 use drover_loop::chain;
 use drover_model::{
     Flavor, FlavorName, Group, GroupName, GroupPhase, Kind, Manage, RecordedGroup, Revision,
+    label_of,
 };
 use drover_provider_plugin::{
     GroupChange, GroupService, GroupSpec, Groups, ServedGroup, ServedInstance, Trying, Watch,
-    WrittenGroup, from_json, to_json,
+    WrittenGroup, from_json, logical_id, to_json,
 };
 use drover_spec::{Document, edit, parse_document};
 use serde_json::{Value as Json, json};
@@ -313,9 +314,10 @@ fn served(recorded: &RecordedGroup) -> Option<Result<ServedGroup, String>> {
             ("drover.instance".to_owned(), id.to_string()),
             ("drover.class".to_owned(), instance.class.clone()),
         ]);
+        let seat = instance.seat.as_ref();
         Some(ServedInstance {
             id: instance.provider_ref.as_ref()?.to_string(),
-            logical_id: instance.seat.as_ref().map(|seat| seat.member.to_string()),
+            logical_id: seat.map(|seat| logical_id(seat.member.as_str())),
             tags,
             properties: None,
         })
@@ -333,7 +335,9 @@ fn served(recorded: &RecordedGroup) -> Option<Result<ServedGroup, String>> {
 fn spec_of(group: &Group) -> Result<GroupSpec, String> {
     let members = group.spec.quorum.as_ref().map(|quorum| {
         let members = quorum.members.iter();
-        let ids: Vec<String> = members.map(|member| member.id.to_string()).collect();
+        let ids: Vec<String> = members
+            .map(|member| logical_id(member.id.as_str()))
+            .collect();
         ids
     });
     let allocation = match &members {
@@ -417,6 +421,15 @@ impl Groups for AgentGroups {
         let lookup = name.split('/').next().unwrap_or_default();
         let folder = self.settings.places(Path::new("")).plugins;
         Ok(FlavorName::parse(name).is_ok() && folder.find(lookup).is_ok())
+    }
+
+    fn is_same_flavor(&self, written: &GroupSpec, asked: &GroupSpec) -> Result<bool, String> {
+        document::is_same_flavor(written, asked)
+    }
+
+    fn member_of(&self, logical_id: &str) -> String {
+        // One that can be no member's name is nobody's.
+        label_of(logical_id).unwrap_or_else(|| logical_id.to_owned())
     }
 
     async fn change(&self, change: GroupChange, trying: Trying) -> Result<(), String> {
