@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use insta::assert_snapshot;
 
-use super::super::{Drafts, mistakes};
+use super::super::{Drafts, Present, mistakes};
 use super::{Import, specification};
 use drover_model::Flavor;
 use drover_provider_plugin::config_hash;
@@ -25,7 +25,7 @@ fn imported(text: &str) -> (Drafts, usize) {
     }
     import.providers().unwrap();
     if !import.drafts.files.is_empty() {
-        assert_eq!(mistakes(&import.drafts).unwrap(), BTreeMap::new());
+        assert_eq!(mistakes(&import.drafts, &Present::default()).unwrap(), BTreeMap::new());
     }
     (import.drafts, import.failed)
 }
