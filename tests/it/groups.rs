@@ -9,6 +9,9 @@ use crate::infrakit::Serving;
 use crate::support::{IDLE, PATIENCE, PROVIDER, Sandbox, group, instances, wait_until};
 
 mod destroy;
+mod members;
+mod signed;
+mod withheld;
 
 const WEB: &str = "groups/web.yaml";
 const DB: &str = "groups/db.yaml";
@@ -127,8 +130,9 @@ fn a_group_that_is_committed_anew_becomes_a_document() {
     sandbox.wait_converged("web", 2);
     let serving = serve(&sandbox);
     let mut new = spec("new", 2, &["sh", "-c", "exec sleep ${SECONDS_MAX:-600}"]);
-    let flavor = json!({"Init": ["echo ${HOME}"], "Tags": {"tier": "web"}});
+    let flavor = json!({"Init": ["#!/bin/sh", "", "echo ${HOME}"], "Tags": {"tier": "web"}, "Attachments": null, "InitScriptTemplateURL": ""});
     new["Properties"]["Flavor"]["Properties"] = flavor;
+    new["Properties"]["Updating"] = json!({"Duration": "0m0.1s"});
     let first = head(&sandbox);
     assert_eq!(commit(&serving, &new, true), "Managing 2 instances");
     assert_eq!(head(&sandbox), first, "nothing was committed");
@@ -138,6 +142,11 @@ fn a_group_that_is_committed_anew_becomes_a_document() {
     assert!(text.contains("exec sleep $${SECONDS_MAX:-600}"), "{text}");
     assert_eq!(commit(&serving, &new, false), "Noop", "as it came back");
     sandbox.wait_for("new", "its instances", |new| instances(new).len() == 2);
+    let folders = fs::read_dir(sandbox.path("data/process")).unwrap();
+    let scripts = folders.map(|folder| folder.unwrap().path().join("init.sh"));
+    let scripts = scripts.filter_map(|script| fs::read_to_string(script).ok());
+    let ours = "#!/bin/sh\n\necho ${HOME}\n";
+    assert_eq!(scripts.filter(|script| script == ours).count(), 2);
 }
 
 #[test]
@@ -211,29 +220,6 @@ fn a_group_that_was_freed_is_not_watched_until_it_is_committed_again() {
 }
 
 #[test]
-fn a_commit_manages_what_was_freed_before_the_agent_knows_of_it() {
-    let sandbox = sandbox();
-    let _agent = sandbox.agent();
-    sandbox.wait_converged("keep", 1);
-    // A branch that the agent does not follow, as though it had not looked yet.
-    let freed = format!("{}  manage: observe\n", file(&sandbox, WEB));
-    sandbox.write("work/groups/web.yaml", &freed);
-    sandbox.git("work", &["commit", "--quiet", "--all", "--message", "free"]);
-    sandbox.git("work", &["push", "--quiet", "origin", "HEAD:next"]);
-    let config = fs::read_to_string(sandbox.path("agent.yaml")).unwrap();
-    sandbox.write("next.yaml", &config.replace("branch: main", "branch: next"));
-    let config = sandbox.path("next.yaml").display().to_string();
-    let data = sandbox.path("data").display().to_string();
-    let serving = Serving::start_in(&sandbox, "group", &data, &["--config", &config]);
-    let next = || sandbox.git("fleet.git", &["show", &format!("next:{WEB}")]);
-    let one = spec("keep", 1, &IDLING);
-    assert_eq!(commit(&serving, &one, true), "Noop");
-    assert_eq!(next(), freed);
-    assert_eq!(commit(&serving, &one, false), "Noop", "as the agent knows");
-    assert_eq!(next(), freed.replace("observe", "full"));
-}
-
-#[test]
 fn what_cannot_be_asked_of_groups_is_refused_in_words() {
     let sandbox = sandbox();
     let agent = sandbox.agent();
@@ -277,7 +263,8 @@ fn what_cannot_be_asked_of_groups_is_refused_in_words() {
     let revision = head(&sandbox);
     assert_ne!(first, revision);
     let many = serving.refused("Group.SetSize", &json!({"ID": "web", "Size": 9}));
-    assert!(many.contains("cannot change group web"), "{many}");
+    let says = "cannot change group web: the document of group web would have mistakes: `size` ";
+    assert!(many.contains(says), "{many}");
     assert_eq!(head(&sandbox), revision);
     assert_eq!(agent.stop(), Some(0));
     let alone = serving.refused("Group.InspectGroups", &json!({}));

@@ -189,6 +189,44 @@ fn containers_are_offered_to_infrakit() {
 }
 
 #[test]
+fn what_is_a_shells_in_scripts_and_properties_stays_the_shells() {
+    let sandbox = Sandbox::new();
+    let serving = Serving::start(&sandbox, "process", &[]);
+    let (init, said) = (sandbox.path("init"), sandbox.path("said"));
+    let script = format!(
+        "#!/bin/sh\n\nprintf '%s\\n' \"${{A:-b}}\" '$${{x}}' '${{instance.id}}' $(( $$ > 1 )) '${{open' > '{}'",
+        init.display()
+    );
+    let command = format!(
+        "printf '%s\\n' \"${{A:-b}}\" '$${{x}}' \"$B\" > '{}'; exec sleep 600",
+        said.display()
+    );
+    let properties = json!({"command": ["/bin/sh", "-c", command], "env": {"B": "${HOME}"}});
+    let valid = json!({"Type": "", "Properties": properties});
+    assert_eq!(serving.call("Instance.Validate", &valid)["OK"], true);
+    let tags = json!({"infrakit.group": "g1", "t": "${HOME}"});
+    let spec = json!({"Properties": properties, "Tags": tags, "Init": script, "LogicalID": null, "Attachments": null});
+    let made = serving.call("Instance.Provision", &json!({"Type": "", "Spec": spec}));
+    let one = made["ID"].as_str().unwrap().to_owned();
+    assert_eq!(described(&serving, &json!({"t": "${HOME}"})), [one.clone()]);
+    let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    wait_until("what the command says", PATIENCE, || {
+        read(&said).lines().count() == 3
+    });
+    assert_eq!(read(&init), "b\n$${x}\n${instance.id}\n1\n${open\n");
+    assert_eq!(read(&said), "b\n$${x}\n${HOME}\n");
+    let folders = fs::read_dir(sandbox.path("served/process")).unwrap();
+    let mut facts = folders.map(|folder| read(&folder.unwrap().path().join("instance.json")));
+    let own = |text: &String| {
+        let record: Option<Value> = serde_json::from_str(text).ok();
+        record.is_some_and(|record| record["tags"]["t"] == "${HOME}")
+    };
+    assert!(facts.any(|text| own(&text)), "the instance has its tag");
+    let end = json!({"Type": "", "Instance": one, "Context": {"Reason": "terminate"}});
+    serving.call("Instance.Destroy", &end);
+}
+
+#[test]
 fn the_flavor_cloud_init_is_offered_to_infrakit() {
     let sandbox = Sandbox::new();
     let serving = Serving::start(&sandbox, "cloudInit", &[]);

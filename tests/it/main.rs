@@ -29,6 +29,7 @@ mod groups;
 #[path = "../../agent/drover-git/tests/support/http_backend.rs"]
 mod http_backend;
 mod import_aws;
+mod import_infrakit;
 mod infrakit;
 mod metrics;
 mod notify;

@@ -57,6 +57,12 @@ pub(crate) fn translated(flavor: &GoJson, reading: Reading) -> Result<Translated
     Ok(translation.into)
 }
 
+/// Returns whether a flavor has such a field.
+fn is_of_flavor(name: &str) -> bool {
+    let mut known = ["Plugin", "Properties"].iter();
+    known.any(|one| one.eq_ignore_ascii_case(name))
+}
+
 struct Translation {
     reading: Reading,
     into: Translated,
@@ -130,6 +136,12 @@ impl Translation {
         let flavors = flavors.ok_or("the `Properties` of its flavor combo are no list")?;
         self.into.nested |= self.depth > 0;
         self.depth += 1;
+        let fields = flavors.iter().filter_map(GoJson::map).flatten();
+        for (name, _) in fields.filter(|(name, _)| !is_of_flavor(name)) {
+            self.note(Note::Lost(format!(
+                "the field {name} of a flavor within combo is not translated"
+            )));
+        }
         flavors.iter().try_for_each(|flavor| self.add(flavor))?;
         self.depth -= 1;
         Ok(())
@@ -162,7 +174,13 @@ impl Translation {
         for (name, value) in fields {
             let mut known = ["Init", "Tags", "Env"].iter();
             let known = known.any(|one| one.eq_ignore_ascii_case(name));
-            let empty = matches!(value, GoJson::Null) || value.list().is_some_and(<[_]>::is_empty);
+            let empty = match value {
+                GoJson::Null => true,
+                GoJson::Text(text) => text.is_empty(),
+                GoJson::List(list) => list.is_empty(),
+                GoJson::Map(map) => map.is_empty(),
+                GoJson::Bool(_) | GoJson::Number(_) => false,
+            };
             if !known && !empty {
                 self.note(Note::Lost(format!(
                     "the field {name} of the flavor vanilla is not translated"

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_git::{CommitKey, CommitMeta, Edit, Mirror, Oid, PushOutcome, Signature};
-use drover_model::{GroupName, Kind, Timestamp};
+use drover_loop::{GitSource, SourcePlace, Verification, chain};
+use drover_model::{Group, GroupName, Kind, Revision, Timestamp};
 use drover_spec::Document;
 
 use crate::documents::Documents;
@@ -28,7 +29,7 @@ const PAUSE_MS: u64 = 25;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'a> {
     /// The repository.
-    pub(crate) mirror: &'a Mirror,
+    pub(crate) mirror: &'a Arc<Mirror>,
     /// The branch.
     pub(crate) branch: &'a str,
     /// The folder inside the repository, empty for its root.
@@ -81,6 +82,55 @@ pub(crate) struct Author<'a> {
     pub(crate) message: &'a str,
     /// Who signs it. None: nobody.
     pub(crate) signer: Option<Arc<CommitKey>>,
+    /// What its signature has to stand before it is pushed. None: nothing.
+    pub(crate) asked: Option<Signatures>,
+}
+
+/// Which signatures the agent asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Signatures {
+    /// Whose.
+    pub(crate) verification: Verification,
+    /// What the agent acts on.
+    pub(crate) in_force: Option<Revision>,
+}
+
+impl Signatures {
+    /// Refuses a commit that the agent would not act on, and one on top of such a commit: it would bring that one into
+    /// force.
+    fn check(
+        &self,
+        target: Target<'_>,
+        tip: Oid,
+        edits: &[Edit],
+        meta: &CommitMeta,
+    ) -> CommandResult<()> {
+        let place = SourcePlace {
+            branch: target.branch.to_owned(),
+            path: target.path.to_owned(),
+        };
+        let source = GitSource::new(Arc::clone(target.mirror), place);
+        let source = source.verifying(Some(self.verification.clone()));
+        let counts = |commit| source.would_verify(commit, self.in_force.as_ref());
+        if let Err(error) = counts(tip) {
+            let branch = target.branch;
+            return Err(CommandError::new(format!(
+                "the agent does not act on what branch {branch} has, and nothing is put on top of that: {}",
+                chain(&error)
+            )));
+        }
+        let attempted = "cannot make the commit";
+        let built = target.mirror.build_commit(Some(tip), edits, meta);
+        let Some(commit) = built.context(attempted)? else {
+            return Ok(());
+        };
+        counts(commit).map_err(|error| {
+            CommandError::new(format!(
+                "`source.verify` asks for a signature that this change would not have: {}",
+                chain(&error)
+            ))
+        })
+    }
 }
 
 /// Edits the file that holds `group`; `edit` gets the file's text and returns the new one.
@@ -204,20 +254,24 @@ fn change_branch(
             "" => file,
             root => format!("{root}/{file}"),
         };
-        if *mode == Mode::DryRun {
-            let diff = unified_diff(&path, &before, after.as_deref().unwrap_or_default());
-            return Ok(Edited::DryRun { diff });
-        }
-        let edits = [match after {
-            Some(after) => Edit::put(path.as_str(), after),
+        let put = match &after {
+            Some(after) => Edit::put(path.as_str(), after.as_str()),
             None => Edit::remove(path.as_str()),
-        }];
+        };
+        let edits = [put];
         let meta = CommitMeta {
             message: author.message.to_owned(),
             author: identity::user(),
             time: Timestamp::now(),
             signer: author.signer.clone(),
         };
+        if let Some(asked) = &author.asked {
+            asked.check(target, tip, &edits, &meta)?;
+        }
+        if *mode == Mode::DryRun {
+            let diff = unified_diff(&path, &before, after.as_deref().unwrap_or_default());
+            return Ok(Edited::DryRun { diff });
+        }
         if let Mode::Beside(name) = mode {
             let (branch, commit) = commit_beside(target, tip, &edits, &meta, name)?;
             return Ok(Edited::Beside {
@@ -318,6 +372,34 @@ fn commit_with(
     }
 }
 
+/// Returns the document of a group on the branch's tip. None: there is none.
+///
+/// # Errors
+///
+/// One that is not valid, a branch that cannot be read.
+pub(crate) fn group_on(target: Target<'_>, group: &GroupName) -> CommandResult<Option<Arc<Group>>> {
+    let tip = tip(target)?;
+    let documents = Documents::from_commit(target.mirror, tip, target.path)?;
+    if let Some(found) = documents.repository.groups.get(group) {
+        return Ok(Some(Arc::clone(&found.value)));
+    }
+    if is_broken(&documents, group) {
+        return Err(invalid(group, target.branch));
+    }
+    Ok(None)
+}
+
+fn is_broken(documents: &Documents, group: &GroupName) -> bool {
+    let is_it = |(kind, name): &(Kind, String)| *kind == Kind::Group && name == group.as_str();
+    let mut broken = documents.repository.broken.iter();
+    broken.any(|broken| broken.identity.as_ref().is_some_and(is_it))
+}
+
+fn invalid(group: &GroupName, branch: &str) -> CommandError {
+    CommandError::new(format!("group {group} on branch {branch} is not valid"))
+        .hint("see `drover validate`, and mend it by hand")
+}
+
 /// Returns path and text of the file that holds the group's document.
 fn file_of(
     documents: &Documents,
@@ -330,14 +412,8 @@ fn file_of(
         Some((located.path.clone(), text.clone()))
     });
     found.ok_or_else(|| {
-        let is_it = |(kind, name): &(Kind, String)| *kind == Kind::Group && name == group.as_str();
-        let broken = &documents.repository.broken;
-        let broken = broken
-            .iter()
-            .any(|broken| broken.identity.as_ref().is_some_and(is_it));
-        if broken {
-            CommandError::new(format!("group {group} on branch {branch} is not valid"))
-                .hint("see `drover validate`, and mend it by hand")
+        if is_broken(documents, group) {
+            invalid(group, branch)
         } else {
             let names: Vec<&str> = documents
                 .repository

@@ -38,6 +38,7 @@ pub use cloud_init::CloudInitService;
 pub use flavor::VanillaService;
 pub use group::{
     GroupChange, GroupService, GroupSpec, Groups, ServedGroup, ServedInstance, Trying, Watch,
+    WrittenGroup,
 };
 pub use instance::InstanceService;
 pub use provider::ProviderService;

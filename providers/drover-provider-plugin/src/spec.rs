@@ -87,7 +87,8 @@ pub(crate) fn of(
 
 /// Returns what InfraKit calls a member. Most of its groups call them by an address, which a member's name has with
 /// hyphens.
-pub(crate) fn logical_id(member: &str) -> String {
+#[must_use]
+pub fn logical_id(member: &str) -> String {
     let dotted = member.replace('-', ".");
     let address = dotted.parse::<std::net::Ipv4Addr>();
     address.map_or_else(|_| member.to_owned(), |_| dotted)

@@ -85,6 +85,8 @@ pub(crate) enum Shape {
     Name,
     /// A text of one to so many characters.
     Text { max: usize },
+    /// A text of at most so many characters, which may be none.
+    Line { max: usize },
     /// A CEL expression.
     Expression,
     /// A path of an HTTP request.

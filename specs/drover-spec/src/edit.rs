@@ -33,7 +33,7 @@ pub enum EditError {
         group: GroupName,
     },
     /// The document has mistakes, which come first.
-    #[error("the document of group {group} has mistakes")]
+    #[error("the document of group {group} has mistakes: {}", said(diagnostics))]
     Invalid {
         /// The group.
         group: GroupName,
@@ -41,7 +41,7 @@ pub enum EditError {
         diagnostics: Vec<Diagnostic>,
     },
     /// The edited document would have mistakes, such as a size outside its bounds.
-    #[error("the document of group {group} would have mistakes")]
+    #[error("the document of group {group} would have mistakes: {}", said(diagnostics))]
     Refused {
         /// The group.
         group: GroupName,
@@ -68,6 +68,20 @@ pub enum EditError {
         /// The group.
         group: GroupName,
     },
+}
+
+/// Most mistakes that an error names.
+const MISTAKES_MAX: usize = 3;
+
+/// Says what is wrong with a document.
+fn said(diagnostics: &[Diagnostic]) -> String {
+    let errors = diagnostics.iter().filter(|found| found.is_error());
+    let messages: Vec<&str> = errors.map(|found| found.message.as_str()).collect();
+    let mut said = messages[..messages.len().min(MISTAKES_MAX)].join("; ");
+    if messages.len() > MISTAKES_MAX {
+        said.push_str(&format!("; and {} more", messages.len() - MISTAKES_MAX));
+    }
+    said
 }
 
 /// Sets `spec.size` of a group.

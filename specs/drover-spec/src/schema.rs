@@ -120,6 +120,7 @@ fn shape(shape_: &Shape) -> Json {
     match shape_ {
         Shape::Name => json!({"type": "string", "pattern": NAME_PATTERN}),
         Shape::Text { max } => json!({"type": "string", "minLength": 1, "maxLength": max}),
+        Shape::Line { max } => json!({"type": "string", "maxLength": max}),
         Shape::Expression => {
             json!({"type": "string", "minLength": 1, "maxLength": limits::EXPRESSION_BYTES_MAX})
         }

@@ -36,7 +36,7 @@ fn serve_with_key(sandbox: &Sandbox, name: &str) -> Serving {
 }
 
 /// The handle of each instance of a group, by its name.
-fn handles(serving: &Serving, group: &str) -> BTreeMap<String, String> {
+pub(super) fn handles(serving: &Serving, group: &str) -> BTreeMap<String, String> {
     let described = serving.call("Group.DescribeGroup", &json!({"ID": group}));
     let list = described["Description"]["Instances"].as_array().unwrap();
     let pair = |one: &Value| {
@@ -46,7 +46,7 @@ fn handles(serving: &Serving, group: &str) -> BTreeMap<String, String> {
     list.iter().map(pair).collect()
 }
 
-fn about(group: &str, known: &BTreeMap<String, String>, names: &[&str]) -> Value {
+pub(super) fn about(group: &str, known: &BTreeMap<String, String>, names: &[&str]) -> Value {
     let named: Vec<&String> = names.iter().map(|name| &known[*name]).collect();
     json!({"ID": group, "Instances": named})
 }

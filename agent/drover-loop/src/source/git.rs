@@ -253,6 +253,28 @@ impl GitSource {
         Ok(signed.principal)
     }
 
+    /// Tells whether the signature of a commit would count, were it what the branch has, with `in_force` as what is acted
+    /// on until then. The commit is at hand, and nobody else need have it.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Unverified`] where it would not; where a tag is followed, always.
+    pub fn would_verify(
+        &self,
+        commit: Oid,
+        in_force: Option<&Revision>,
+    ) -> Result<(), SourceError> {
+        let revision = revision_of(commit)?;
+        if let Some(Verification { mode, .. }) = &self.verification
+            && *mode == VerifyMode::Tag
+        {
+            let why = "a signed tag is followed, which people make".to_owned();
+            return Err(SourceError::Unverified { revision, why });
+        }
+        self.verify(&revision, commit)?;
+        self.check_paths(&revision, commit, in_force)
+    }
+
     /// Returns the files that differ from the commit in force, from the configuration's root.
     fn changed(
         &self,

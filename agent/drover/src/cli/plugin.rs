@@ -42,7 +42,7 @@ pub(crate) struct PluginServeArgs {
         hide_env = true
     )]
     pub(crate) config: Option<PathBuf>,
-    /// The private ssh key that `group` signs operations with, to end instances by their handles [default: `key` of the agent's file]
+    /// The private ssh key that `group` signs its commits with, and operations, to end instances by their handles [default: `key` of the agent's file]
     #[arg(long, env = "DROVER_KEY", value_name = "FILE", hide_env = true)]
     key: Option<PathBuf>,
     /// A file with the passphrase of --key

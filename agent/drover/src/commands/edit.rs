@@ -164,6 +164,8 @@ impl<'a> Desk<'a> {
         };
         let author = Author {
             signer: self.key.clone(),
+            // A person may put an unsigned commit somewhere else, or sign it later.
+            asked: None,
             message: &message,
         };
         let branch = &self.settings.branch;

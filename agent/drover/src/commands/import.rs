@@ -7,7 +7,6 @@ use std::path::Path;
 
 use drover_model::Value;
 
-use crate::check;
 use crate::cli::{ImportCommand, ImportOutput};
 use crate::documents::Documents;
 use crate::error::{CommandError, CommandResult, Context as _};
@@ -16,9 +15,12 @@ use crate::printable::printable;
 use crate::ui::Ui;
 
 mod aws;
+mod beside;
 mod infrakit;
 mod machines;
 mod terraform;
+
+use beside::Present;
 
 /// Runs a command.
 pub(super) fn run(command: &ImportCommand, ui: Ui) -> CommandResult {
@@ -67,9 +69,14 @@ impl Draft {
 
 /// Writes documents, and says on stderr what people must know of them, each remark on one line. What makes no valid
 /// document is left out with a remark, and the result is then a failure. Nothing is written unless all of the rest can be.
-pub(super) fn write(drafts: Drafts, output: &ImportOutput, ui: Ui) -> CommandResult {
+///
+/// What the output folder has counts, too: a Provider document that is there is used, and a group that is there in another
+/// file is refused.
+pub(super) fn write(mut drafts: Drafts, output: &ImportOutput, ui: Ui) -> CommandResult {
+    let present = Present::read(&output.output)?;
+    present.keep_providers(&mut drafts, output.force)?;
     let whole = drafts.files.len();
-    let drafts = sound(drafts)?;
+    let drafts = sound(drafts, &present)?;
     for remark in &drafts.remarks {
         ui.message(&format!("note: {}", printable(remark)));
     }
@@ -111,7 +118,7 @@ fn put(path: &Path, text: &str) -> CommandResult<()> {
 }
 
 /// Leaves out what makes no valid document, and says so in the remarks.
-fn sound(mut drafts: Drafts) -> CommandResult<Drafts> {
+fn sound(mut drafts: Drafts, present: &Present) -> CommandResult<Drafts> {
     let mut paths = BTreeSet::new();
     let twice = drafts.files.iter().map(|draft| draft.path.clone());
     let twice: BTreeSet<String> = twice.filter(|path| !paths.insert(path.clone())).collect();
@@ -120,36 +127,51 @@ fn sound(mut drafts: Drafts) -> CommandResult<Drafts> {
         let why = "two documents would be this file: their names differ only in what names of documents cannot have";
         (path, vec![why.to_owned()])
     }));
+    let elsewhere = drafts.files.iter().filter_map(|draft| {
+        let (name, file) = present.elsewhere(draft)?;
+        let why = format!("group {name} is there already, in {file}");
+        Some((draft.path.clone(), vec![why]))
+    });
+    let elsewhere: Vec<_> = elsewhere.collect();
+    drafts.leave_out(elsewhere);
     // One that is left out may be missed by others. Each round leaves at least one out.
     loop {
-        let mistakes = mistakes(&drafts)?;
+        let mistakes = mistakes(&drafts, present)?;
         if mistakes.is_empty() {
             return Ok(drafts);
         }
-        let known = drafts.files.len();
-        let told = mistakes.values().flatten().cloned();
-        let told: Vec<String> = told.collect();
-        drafts.leave_out(mistakes);
-        if drafts.files.len() == known {
-            let error = CommandError::new("what was found makes no valid documents");
-            return Err(told.into_iter().fold(error, CommandError::detail));
+        let is_ours = |path: &String| drafts.files.iter().any(|draft| draft.path == *path);
+        let (ours, others): (Vec<_>, Vec<_>) =
+            mistakes.into_iter().partition(|(path, _)| is_ours(path));
+        if ours.is_empty() {
+            let mut error = CommandError::new("the documents would make others wrong");
+            for (path, why) in others {
+                error = error.detail(format!("{path}: {}", why.join("; ")));
+            }
+            return Err(error);
         }
+        drafts.leave_out(ours);
     }
 }
 
-/// Checks the documents as `drover validate` does, and returns their mistakes by their paths: what has none can be
-/// committed as it is.
-fn mistakes(drafts: &Drafts) -> CommandResult<BTreeMap<String, Vec<String>>> {
+/// Checks the documents as `drover validate` does, beside those that are there, and returns the mistakes that come with
+/// them, by their paths: what has none can be committed as it is.
+fn mistakes(drafts: &Drafts, present: &Present) -> CommandResult<BTreeMap<String, Vec<String>>> {
     let scratch = tempfile::tempdir().context("cannot make a scratch folder")?;
+    for (path, text) in present.texts() {
+        put(&scratch.path().join(path), text)?;
+    }
     for draft in &drafts.files {
         put(&scratch.path().join(&draft.path), &draft.text)?;
     }
     let documents = Documents::from_path(scratch.path())?;
-    let checked = check::check(&documents);
     let mut mistakes: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for mistake in checked.diagnostics.iter().filter(|one| one.is_error()) {
-        let of_file = mistakes.entry(mistake.span.file.to_string()).or_default();
-        of_file.push(printable(&mistake.message).into_owned());
+    for (file, message) in beside::mistakes(&documents) {
+        let drafted = drafts.files.iter().any(|draft| draft.path == file);
+        if drafted || !present.has_mistake(&file, &message) {
+            let of_file = mistakes.entry(file).or_default();
+            of_file.push(printable(&message).into_owned());
+        }
     }
     Ok(mistakes)
 }
@@ -188,9 +210,9 @@ pub(super) fn literal(value: &Value) -> Value {
     value.map_texts(&literal_text)
 }
 
-/// Returns a text with every `${` escaped.
+/// Returns a text with every `${...}` escaped, also one within another, as shells have them.
 pub(super) fn literal_text(text: &str) -> String {
-    text.replace("${", "$${")
+    drover_provider::escaped(text)
 }
 
 #[cfg(test)]

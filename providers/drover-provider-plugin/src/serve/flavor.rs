@@ -73,7 +73,9 @@ fn read(params: &Json) -> Result<Vanilla, Failure> {
         Some(Json::Object(properties)) => properties,
         Some(_) => return Err(bad("the properties are not a map".to_owned())),
     };
-    if field(properties, "InitScriptTemplateURL").is_some() {
+    let template = field(properties, "InitScriptTemplateURL");
+    // A program in Go writes the fields that it has no value for.
+    if template.is_some_and(|url| !url.is_null() && url != "") {
         let why =
             "InitScriptTemplateURL: templates are not rendered here; write the lines into Init";
         return Err(bad(why.to_owned()));

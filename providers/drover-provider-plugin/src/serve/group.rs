@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json};
 use super::{Answered, Failure, Service, param, written};
 use crate::json::{field, flag, list, text};
 
+mod duration;
 mod spec;
 
 pub use spec::GroupSpec;
@@ -46,6 +47,15 @@ pub struct ServedInstance {
     pub properties: Option<Json>,
 }
 
+/// A group as it is written down, where changes are made. It may not be in force yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WrittenGroup {
+    /// What it asks for.
+    pub spec: GroupSpec,
+    /// Whether anybody is to act on it.
+    pub watched: bool,
+}
+
 /// What a call asks to change.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GroupChange {
@@ -60,9 +70,9 @@ pub enum GroupChange {
     Edit {
         /// The group.
         id: String,
-        /// The size from now on, if it differs.
+        /// The size from now on. None: as it is written.
         size: Option<u32>,
-        /// The properties of instances from now on, if they differ.
+        /// The properties of instances from now on. None: as they are written.
         properties: Option<Json>,
         /// Whether it is acted on from now on.
         watch: Watch,
@@ -116,6 +126,13 @@ pub trait Groups: Send + Sync + std::fmt::Debug {
     /// Why nobody knows, for people.
     async fn all(&self) -> Result<Vec<ServedGroup>, String>;
 
+    /// Returns a group as changes find it. None: there is none, which is so of every text that is no name.
+    ///
+    /// # Errors
+    ///
+    /// Why nobody knows, for people.
+    async fn written(&self, id: &str) -> Result<Option<WrittenGroup>, String>;
+
     /// Returns what instances may be made by: what a group names as its `Instance.Plugin`.
     ///
     /// # Errors
@@ -130,11 +147,25 @@ pub trait Groups: Send + Sync + std::fmt::Debug {
     /// Why nobody knows, for people.
     async fn has_flavor(&self, name: &str) -> Result<bool, String>;
 
-    /// Makes a change, or tries it.
+    /// Returns whether the flavors of two specs mean the same, however they are written.
     ///
     /// # Errors
     ///
-    /// Why it is refused, for people.
+    /// What is asked means nothing, for people.
+    fn is_same_flavor(&self, written: &GroupSpec, asked: &GroupSpec) -> Result<bool, String> {
+        Ok(written.flavor() == asked.flavor())
+    }
+
+    /// Returns the name of the member that a logical ID means.
+    fn member_of(&self, logical_id: &str) -> String {
+        logical_id.to_owned()
+    }
+
+    /// Makes a change, or tries it. One that is made is in force then.
+    ///
+    /// # Errors
+    ///
+    /// Why it is refused, or written down and not in force, for people.
     async fn change(&self, change: GroupChange, trying: Trying) -> Result<(), String>;
 }
 
@@ -153,20 +184,25 @@ impl<G: Groups> GroupService<G> {
         Self { groups }
     }
 
-    /// Finds a group, also one that was freed.
-    async fn known(&self, id: &str) -> Result<Option<ServedGroup>, Failure> {
-        let all = self.groups.all().await.map_err(Failure::plain)?;
-        Ok(all.into_iter().find(|group| group.id == id))
-    }
-
     /// Finds a group that InfraKit would know.
     async fn find(&self, id: &str) -> Result<Option<ServedGroup>, Failure> {
-        Ok(self.known(id).await?.filter(|group| group.watched))
+        let all = self.groups.all().await.map_err(Failure::plain)?;
+        let mut watched = all.into_iter().filter(|group| group.watched);
+        Ok(watched.find(|group| group.id == id))
+    }
+
+    /// Finds a group that may be changed: as it is written, where that is to be acted on, else as it is in force.
+    async fn changeable(&self, id: &str) -> Result<Option<GroupSpec>, Failure> {
+        let written = self.groups.written(id).await.map_err(Failure::plain)?;
+        if let Some(written) = written.filter(|written| written.watched) {
+            return Ok(Some(written.spec));
+        }
+        Ok(self.find(id).await?.map(|group| group.spec))
     }
 
     async fn watched(&self, id: &str) -> Result<ServedGroup, Failure> {
         let found = self.find(id).await?;
-        found.ok_or_else(|| Failure::plain(format!("Group '{id}' is not being watched")))
+        found.ok_or_else(|| unwatched(id))
     }
 
     async fn change(&self, change: GroupChange, trying: Trying) -> Result<(), Failure> {
@@ -194,16 +230,42 @@ impl<G: Groups> GroupService<G> {
         }
         let spec = GroupSpec::read(field(asked, "Properties")).map_err(Failure::plain)?;
         self.look_up(&spec).await?;
-        let Some(group) = self.known(&id).await? else {
+        let written = self.groups.written(&id).await.map_err(Failure::plain)?;
+        let Some(before) = written else {
             let details = managing(&spec);
             let id_ = id.clone();
             self.change(GroupChange::Create { id: id_, spec }, trying)
                 .await?;
             return Ok((id, details));
         };
-        let (details, change) = difference(&group, &spec)?;
+        self.check_rest(&before.spec, &spec)?;
+        let (details, change) = difference(&id, &before, &spec);
         self.change(change, trying).await?;
         Ok((id, details))
+    }
+
+    /// Refuses a difference to what is written that a commit cannot carry.
+    fn check_rest(&self, before: &GroupSpec, asked: &GroupSpec) -> Result<(), Failure> {
+        let members = |spec: &GroupSpec| {
+            let ids = spec.logical_ids()?.iter();
+            let mut members: Vec<String> = ids.map(|id| self.groups.member_of(id)).collect();
+            members.sort();
+            Some(members)
+        };
+        let (members_before, members_asked) = (members(before), members(asked));
+        if members_before.is_some() && members_before != members_asked {
+            let words = "Logical ID changes to a quorum is not currently supported";
+            return Err(Failure::plain(words));
+        }
+        if members_before.is_none() && members_asked.is_some() {
+            // InfraKit ends every instance here, and makes none.
+            return Err(Failure::plain(
+                "a group with a size cannot become one of logical IDs: make another group",
+            ));
+        }
+        let same = self.groups.is_same_flavor(before, asked);
+        let same = same.map_err(Failure::plain)?;
+        asked.check_rest(before, same).map_err(Failure::plain)
     }
 
     /// Looks for what a group names, as InfraKit does: the flavor first.
@@ -239,16 +301,14 @@ impl<G: Groups> GroupService<G> {
             return Err(Failure::plain("size cannot be negative"));
         }
         let size = u32::try_from(size).map_err(|_| Failure::plain("size is too large"))?;
-        let Some(group) = self.find(id).await? else {
+        let Some(spec) = self.changeable(id).await? else {
             return Err(Failure::plain(format!("group not found {id}")));
         };
-        if group.spec.logical_ids().is_some() {
+        if spec.logical_ids().is_some() {
             let words = "cannot set size if logic ids are explicitly set";
             return Err(Failure::plain(words));
         }
-        if group.spec.count() == size {
-            return Ok(());
-        }
+        // Also one that it has: it may not be in force yet.
         let change = GroupChange::Edit {
             id: id.to_owned(),
             size: Some(size),
@@ -333,12 +393,12 @@ impl<G: Groups> GroupService<G> {
             "SetSize" => self.set_size(&id, params).await?,
             "DestroyInstances" => self.destroy_instances(&id, params).await?,
             "FreeGroup" => {
-                self.watched(&id).await?;
+                self.changeable(&id).await?.ok_or_else(|| unwatched(&id))?;
                 let change = GroupChange::Free { id: id.clone() };
                 self.change(change, Trying::Commit).await?;
             }
             _ => {
-                self.watched(&id).await?;
+                self.changeable(&id).await?.ok_or_else(|| unwatched(&id))?;
                 let change = GroupChange::Destroy { id: id.clone() };
                 self.change(change, Trying::Commit).await?;
             }
@@ -347,38 +407,31 @@ impl<G: Groups> GroupService<G> {
     }
 }
 
+fn unwatched(id: &str) -> Failure {
+    Failure::plain(format!("Group '{id}' is not being watched"))
+}
+
 fn bad(name: &str, why: &str, params: &Json) -> Failure {
     Failure::params(format!("`{name}`: {why}"), params)
 }
 
 /// Returns what a commit means for a group that there is, in InfraKit's sentences, and the change.
-fn difference(group: &ServedGroup, spec: &GroupSpec) -> Result<(String, GroupChange), Failure> {
-    let before = &group.spec;
-    if before.logical_ids().is_some() && before.logical_ids() != spec.logical_ids() {
-        let words = "Logical ID changes to a quorum is not currently supported";
-        return Err(Failure::plain(words));
-    }
-    if before.logical_ids().is_none() && spec.logical_ids().is_some() {
-        // InfraKit ends every instance here, and makes none.
-        return Err(Failure::plain(
-            "a group with a size cannot become one of logical IDs: make another group",
-        ));
-    }
-    spec.check_rest(before).map_err(Failure::plain)?;
+fn difference(id: &str, written: &WrittenGroup, spec: &GroupSpec) -> (String, GroupChange) {
+    let before = &written.spec;
     let resized = before.count() != spec.count();
     let rolls = before.properties() != spec.properties();
-    let (details, watch) = if group.watched {
+    let (details, watch) = if written.watched {
         (sentence(before.count(), spec.count(), rolls), Watch::GoesOn)
     } else {
         (managing(spec), Watch::Begins)
     };
     let change = GroupChange::Edit {
-        id: group.id.clone(),
+        id: id.to_owned(),
         size: resized.then(|| spec.count()),
         properties: rolls.then(|| spec.properties().clone()),
         watch,
     };
-    Ok((details, change))
+    (details, change)
 }
 
 /// Says what a commit means for a group that nobody acted on before.

@@ -17,7 +17,9 @@ use drover_model::{
     Completeness, Digests, Epoch, FleetName, GroupName, GroupUid, InstanceId, Listed, Ownership,
     ProviderPhase, ProviderRef, Template, TemplateParts, Token, Value,
 };
-use drover_provider::{Clock, DestroyRequest, Provider, ProviderError, ProvisionRequest, Slot};
+use drover_provider::{
+    Clock, DestroyRequest, Provider, ProviderError, ProvisionRequest, Slot, escaped, escaped_value,
+};
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 use tokio::sync::Mutex;
@@ -184,7 +186,7 @@ impl InstanceService {
             made: None,
         };
         let init = text(part("Init")).map_err(|why| bad(format!("`Init`: {why}")))?;
-        let request = self.request(init.unwrap_or_default(), properties, &record.tags);
+        let request = self.request(&init.unwrap_or_default(), &properties, &record.tags);
         // Until it is made and noted, or is not.
         let under_way = self.under_way.begin(&request.token, &record.tags);
         self.save(&request.token, &record)?;
@@ -255,12 +257,15 @@ impl InstanceService {
         next(before.unwrap_or_default()).unwrap_or(now)
     }
 
+    /// Asks for an instance. What `${...}` is in InfraKit's texts belongs to whoever reads them, such as a shell, and names
+    /// no fact of ours: it is escaped, and the provider puts it back.
     fn request(
         &self,
-        init: String,
-        properties: Value,
+        init: &str,
+        properties: &Value,
         tags: &BTreeMap<String, String>,
     ) -> ProvisionRequest {
+        let properties = escaped_value(properties);
         // A protocol without tokens: each call is another one.
         let instance = InstanceId::new(Self::group(), self.number());
         let uid = GroupUid::parse("infrakit00000000").expect("16 letters and digits");
@@ -284,7 +289,7 @@ impl InstanceService {
                 init: if init.is_empty() {
                     Vec::new()
                 } else {
-                    vec![init]
+                    vec![escaped(init)]
                 },
                 env: BTreeMap::new(),
                 tags: carried(tags),
@@ -463,7 +468,7 @@ fn carried(tags: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     own.into_iter()
         .chain(others)
         .take(TAGS_MAX)
-        .map(|(name, value)| (name.clone(), value.clone()))
+        .map(|(name, value)| (name.clone(), escaped(value)))
         .collect()
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use drover_provider_plugin::{
     GroupChange, GroupService, GroupSpec, Groups, Served, ServedGroup, ServedInstance, Trying,
-    Watch,
+    Watch, WrittenGroup,
 };
 use serde_json::{Value as Json, json};
 
@@ -99,6 +99,14 @@ fn group_of(id: String, spec: GroupSpec) -> ServedGroup {
 impl Groups for Memory {
     async fn all(&self) -> Result<Vec<ServedGroup>, String> {
         Ok(self.0.lock().unwrap().values().cloned().collect())
+    }
+
+    async fn written(&self, id: &str) -> Result<Option<WrittenGroup>, String> {
+        let groups = self.0.lock().unwrap();
+        Ok(groups.get(id).map(|group| WrittenGroup {
+            spec: group.spec.clone(),
+            watched: group.watched,
+        }))
     }
 
     async fn providers(&self) -> Result<Vec<String>, String> {

@@ -340,7 +340,7 @@ pub(crate) static VANILLA: Object = any(
         optional(
             "init",
             Shape::List {
-                of: &Shape::Text { max: 16 * 1024 },
+                of: &Shape::Line { max: 16 * 1024 },
                 min: 0,
             },
             "Shell lines run in order before the command; a failing line fails the instance.",

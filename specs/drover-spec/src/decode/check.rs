@@ -21,11 +21,9 @@ pub(crate) fn scalar_text(shape: &Shape, text: &str) -> Result<(), String> {
             if text.is_empty() {
                 return Err("must not be empty".to_owned());
             }
-            if text.chars().count() > *max {
-                return Err(format!("must have at most {max} characters"));
-            }
-            Ok(())
+            at_most(*max, text)
         }
+        Shape::Line { max } => at_most(*max, text),
         Shape::HttpPath => http_path(text),
         Shape::HttpMethod if HTTP_METHODS.contains(&text) => Ok(()),
         Shape::HttpMethod => Err(format!("must be one of {}", HTTP_METHODS.join(", "))),
@@ -49,6 +47,13 @@ pub(crate) fn scalar_text(shape: &Shape, text: &str) -> Result<(), String> {
         | Shape::Any
         | Shape::Later => Ok(()),
     }
+}
+
+fn at_most(max: usize, text: &str) -> Result<(), String> {
+    if text.chars().count() > max {
+        return Err(format!("must have at most {max} characters"));
+    }
+    Ok(())
 }
 
 /// A path goes onto a request line: nothing in it may end that line or be taken for a host.

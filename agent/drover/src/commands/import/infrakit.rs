@@ -22,7 +22,7 @@ use crate::ui::Ui;
 
 mod specification;
 
-use specification::Specification;
+use specification::{Found, Read, Specification};
 
 /// The largest file that is read: more than any list of groups that people wrote.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -44,8 +44,12 @@ pub(super) fn run(args: &ImportInfrakitArgs, ui: Ui) -> CommandResult {
         .metadata()
         .context(format!("cannot read {}", source.display()))?;
     let live = found.file_type().is_socket();
-    let groups = if live {
-        from_socket(source)?
+    let read = if live {
+        let groups = from_socket(source)?.into_iter().map(Found::from);
+        Read {
+            groups: groups.collect(),
+            ..Read::default()
+        }
     } else {
         from_file(source, found.len())?
     };
@@ -57,8 +61,9 @@ pub(super) fn run(args: &ImportInfrakitArgs, ui: Ui) -> CommandResult {
         plugins: BTreeMap::new(),
         failed: 0,
     };
-    for group in &groups {
-        import.group(group);
+    import.drafts.remarks.extend(read.remarks);
+    for found in &read.groups {
+        import.group(found);
     }
     import.providers()?;
     let failed = import.failed;
@@ -66,7 +71,7 @@ pub(super) fn run(args: &ImportInfrakitArgs, ui: Ui) -> CommandResult {
     Ok(if failed > 0 { Exit::Failed } else { written })
 }
 
-fn from_file(path: &Path, length: u64) -> CommandResult<Vec<InfrakitGroup>> {
+fn from_file(path: &Path, length: u64) -> CommandResult<Read> {
     let attempted = format!("cannot read {}", path.display());
     if length > FILE_BYTES_MAX {
         return Err(CommandError::new(attempted).detail("it is larger than 4 MiB"));
@@ -116,9 +121,9 @@ impl Import {
     }
 
     /// Drafts the document of one group. One that cannot be translated is told and left out.
-    fn group(&mut self, group: &InfrakitGroup) {
-        let id = &group.id;
-        match self.draft(group) {
+    fn group(&mut self, found: &Found) {
+        let id = &found.group.id;
+        match self.draft(found) {
             Ok(draft) => self.drafts.files.push(draft),
             Err(why) => {
                 self.failed += 1;
@@ -127,7 +132,8 @@ impl Import {
         }
     }
 
-    fn draft(&mut self, group: &InfrakitGroup) -> Result<Draft, String> {
+    fn draft(&mut self, found: &Found) -> Result<Draft, String> {
+        let group = &found.group;
         let id = &group.id;
         let name = label_of(id).ok_or("nothing of its name can be a document's name")?;
         if name != *id {
@@ -140,7 +146,8 @@ impl Import {
         let prepared = translated(spec.flavor, READING)?;
         let hash = config_hash(spec.instance, spec.flavor).map_err(|error| error.to_string())?;
         let provider = self.provider_of(&spec.plugin)?;
-        let mut notes = spec.notes.clone();
+        let mut notes = found.notes.clone();
+        notes.extend(spec.notes.iter().cloned());
         notes.extend(prepared.notes.iter().map(|note| note.text().to_owned()));
         notes.extend(self.found(id, &spec, &hash));
         for note in &notes {

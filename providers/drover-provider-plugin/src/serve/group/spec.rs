@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
+use super::duration;
 use crate::json::{field, text, texts};
 
 /// The properties of a group's spec. The order of the members is InfraKit's.
@@ -115,11 +116,11 @@ fn updating(object: &Map<String, Json>) -> Result<Updating, String> {
         "Updating.",
     )?;
     let bad = |name: &str, why: String| format!("Invalid properties: Updating.{name}: {why}");
-    let duration = text(field(updating, "Duration")).map_err(|why| bad("Duration", why))?;
-    let duration = duration.unwrap_or(none.duration);
-    if drover_provider::parse_duration(&duration).is_none() {
+    let wait = text(field(updating, "Duration")).map_err(|why| bad("Duration", why))?;
+    let wait = wait.unwrap_or(none.duration);
+    if duration::parse(&wait).is_none() {
         return Err(format!(
-            "Invalid properties: time: invalid duration {duration:?}"
+            "Invalid properties: time: invalid duration {wait:?}"
         ));
     }
     let count = match field(updating, "Count") {
@@ -136,7 +137,7 @@ fn updating(object: &Map<String, Json>) -> Result<Updating, String> {
         return Err(bad(name, format!("there is only `drain`, not {skip:?}")));
     }
     Ok(Updating {
-        duration,
+        duration: wait,
         count,
         skip_before_instance_destroy: skip,
     })
@@ -237,8 +238,8 @@ impl GroupSpec {
             .map_err(|why| format!("Flavor.Properties.Tags: {why}"))
     }
 
-    /// Refuses a difference to `before` that a commit cannot carry.
-    pub(super) fn check_rest(&self, before: &Self) -> Result<(), String> {
+    /// Refuses a difference to `before` that a commit cannot carry; `same_flavor` says whether that means the same.
+    pub(super) fn check_rest(&self, before: &Self, same_flavor: bool) -> Result<(), String> {
         let by_hand = |what: &str| {
             Err(format!(
                 "{what} differs from the group's document: change it there"
@@ -247,7 +248,7 @@ impl GroupSpec {
         if self.instance.plugin != before.instance.plugin {
             return by_hand("Instance.Plugin");
         }
-        if self.flavor != before.flavor {
+        if !same_flavor {
             return by_hand("Flavor");
         }
         let waits = self.updating.waits();
@@ -272,7 +273,7 @@ impl Default for Updating {
 impl Updating {
     fn time(&self) -> Duration {
         // It was read by the same function.
-        drover_provider::parse_duration(&self.duration).unwrap_or_default()
+        duration::parse(&self.duration).unwrap_or_default()
     }
 
     /// Returns what it means, however it is written.

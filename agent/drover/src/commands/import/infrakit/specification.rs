@@ -6,21 +6,93 @@ use drover_provider_plugin::{GoJson, InfrakitGroup};
 use super::super::entry;
 use crate::error::{CommandError, CommandResult};
 
+/// A group as a file has it.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) group: InfrakitGroup,
+    /// What stands around its specification and has no place in a document.
+    pub(super) notes: Vec<String>,
+}
+
+impl From<InfrakitGroup> for Found {
+    fn from(group: InfrakitGroup) -> Self {
+        let notes = Vec::new();
+        Self { group, notes }
+    }
+}
+
+/// What a file has.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) groups: Vec<Found>,
+    /// What else is in it.
+    pub(super) remarks: Vec<String>,
+}
+
 /// Reads a file: one group or a list of them, each as `{ID, Properties}`, as an entry of a manager's file with that in
-/// its `Properties`, or as a document with `kind: group`.
-pub(super) fn read(path: &str, bytes: &[u8]) -> CommandResult<Vec<InfrakitGroup>> {
-    let whole = tree(path, bytes)?;
+/// its `Properties`, as a document with `kind: group`, or as an entry of the file that a manager stores, with such a
+/// document in its `Record`.
+pub(super) fn read(path: &str, bytes: &[u8]) -> CommandResult<Read> {
+    let whole = tree(path, bytes);
+    if !whole.as_ref().is_ok_and(is_store)
+        && let Some(line) = template_line(bytes)
+    {
+        // What it renders to is what InfraKit knows, and what its hash is of.
+        return Err(CommandError::new(format!(
+            "{path} is a template: line {line} has `{{{{`"
+        ))
+        .hint("render it first, with `infrakit template`, or import from the socket of the `Group` plugin"));
+    }
+    let whole = whole?;
     let one = [whole.clone()];
     let list = whole.list().unwrap_or(&one);
     if list.is_empty() {
         return Err(CommandError::new(format!("{path} has no group")));
     }
-    let groups = list.iter().enumerate().map(|(position, group)| {
-        read_one(group).map_err(|why| {
+    let mut found = Read::default();
+    for (position, entry) in list.iter().enumerate() {
+        if let Some(remark) = of_another_kind(entry) {
+            found.remarks.push(remark);
+            continue;
+        }
+        let group = read_one(entry).map_err(|why| {
             CommandError::new(format!("{path}: entry {} is no group", position + 1)).detail(why)
-        })
-    });
-    groups.collect()
+        })?;
+        found.groups.push(group);
+    }
+    Ok(found)
+}
+
+/// Returns the first line that InfraKit's tools would render.
+fn template_line(bytes: &[u8]) -> Option<usize> {
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let found = lines.position(|line| line.windows(2).any(|two| two == b"{{"));
+    found.map(|index| index + 1)
+}
+
+/// Returns the document that an entry of a manager's store has.
+fn stored(entry: &GoJson) -> Option<&GoJson> {
+    entry.get("Record")?.get("Spec")
+}
+
+/// Returns whether this is what a manager stores: it was rendered before.
+fn is_store(whole: &GoJson) -> bool {
+    let mut entries = whole.list().unwrap_or_default().iter();
+    entries.len() > 0 && entries.all(|entry| stored(entry).is_some())
+}
+
+/// Says what an entry of a manager's store is, where it is no group.
+fn of_another_kind(entry: &GoJson) -> Option<String> {
+    let spec = stored(entry)?;
+    let kind = spec.get("kind").and_then(GoJson::text).unwrap_or_default();
+    if kind.eq_ignore_ascii_case("group") {
+        return None;
+    }
+    let name = spec.get("metadata").and_then(|it| it.get("name"));
+    let name = name.and_then(GoJson::text).unwrap_or_default();
+    Some(format!(
+        "{name} is of the kind {kind:?} and left out: only groups can be taken over"
+    ))
 }
 
 /// Reads JSON, where it is JSON, so that no digit is lost; else YAML, which InfraKit reads as YAML 1.1: the hash of the
@@ -43,47 +115,63 @@ fn tree(path: &str, bytes: &[u8]) -> CommandResult<GoJson> {
         })
 }
 
-fn read_one(group: &GoJson) -> Result<InfrakitGroup, String> {
+fn read_one(group: &GoJson) -> Result<Found, String> {
     if group.map().is_none() {
         return Err("it is not a map".to_owned());
+    }
+    if let Some(spec) = stored(group) {
+        let kind = spec.get("kind").and_then(GoJson::text);
+        return envelope(kind.unwrap_or_default(), spec);
     }
     if let Some(kind) = group.get("kind").and_then(GoJson::text) {
         return envelope(kind, group);
     }
+    let mut notes = Vec::new();
     let properties = group.get("Properties");
     // A manager's file has the group within an entry that names the plugin.
     let inner = properties.filter(|inner| group.get("ID").is_none() && inner.get("ID").is_some());
+    if inner.is_some() {
+        unknown("", Some(group), &["Plugin", "Properties"], &mut notes);
+    }
     let group = inner.unwrap_or(group);
+    unknown("", Some(group), &["ID", "Properties"], &mut notes);
     let id = group.get("ID").and_then(GoJson::text).unwrap_or_default();
     if id.is_empty() {
         return Err("it has no `ID`".to_owned());
     }
-    Ok(InfrakitGroup {
+    let group = InfrakitGroup {
         id: id.to_owned(),
         properties: group.get("Properties").cloned().unwrap_or(GoJson::Null),
-    })
+    };
+    Ok(Found { group, notes })
 }
 
 /// Reads `{kind: group, metadata: {name: ...}, properties: ...}`.
-fn envelope(kind: &str, group: &GoJson) -> Result<InfrakitGroup, String> {
+fn envelope(kind: &str, group: &GoJson) -> Result<Found, String> {
     if !kind.eq_ignore_ascii_case("group") {
         return Err(format!(
             "it is of the kind {kind:?}, and only groups can be taken over"
         ));
     }
-    let name = group
-        .get("metadata")
-        .and_then(|metadata| metadata.get("name"));
+    let metadata = group.get("metadata");
+    let name = metadata.and_then(|metadata| metadata.get("name"));
     let name = name.and_then(GoJson::text).unwrap_or_default();
     // `plugin/name` says which plugin it is for, too.
     let name = name.rsplit('/').next().unwrap_or_default();
     if name.is_empty() {
         return Err("it has no `metadata.name`".to_owned());
     }
-    Ok(InfrakitGroup {
+    let mut notes = Vec::new();
+    // InfraKit's own name for it, and what it found last.
+    let known = ["kind", "version", "metadata", "properties", "state"];
+    unknown("", Some(group), &known, &mut notes);
+    let known = ["name", "id", "identity"];
+    unknown("metadata.", metadata, &known, &mut notes);
+    let group = InfrakitGroup {
         id: name.to_owned(),
         properties: group.get("properties").cloned().unwrap_or(GoJson::Null),
-    })
+    };
+    Ok(Found { group, notes })
 }
 
 /// How many instances a group has, or which.
@@ -122,7 +210,15 @@ impl<'a> Specification<'a> {
             ));
         }
         updating(properties.get("Updating"), &mut notes);
-        unknown(properties, &mut notes);
+        let parts = ["Allocation", "Instance", "Flavor", "Updating"];
+        unknown("", Some(properties), &parts, &mut notes);
+        let mut part = |name: &str, known: &[&str]| {
+            unknown(&format!("{name}."), properties.get(name), known, &mut notes);
+        };
+        part("Allocation", &["Size", "LogicalIDs"]);
+        part("Instance", &["Plugin", "Properties"]);
+        part("Flavor", &["Plugin", "Properties"]);
+        part("Updating", &["Duration", "Count", "SkipBeforeInstanceDestroy"]);
         Ok(Self {
             plugin: plugin.to_owned(),
             instance,
@@ -231,12 +327,25 @@ fn updating(updating: Option<&GoJson>, notes: &mut Vec<String>) {
     }
 }
 
-fn unknown(properties: &GoJson, notes: &mut Vec<String>) {
-    let known = ["Allocation", "Instance", "Flavor", "Updating"];
-    let fields = properties.map().into_iter().flatten();
-    for (name, _) in
-        fields.filter(|(name, _)| !known.iter().any(|one| one.eq_ignore_ascii_case(name)))
-    {
-        notes.push(format!("the field {name} is not known, and is left out"));
+/// Notes the fields of a map that nothing here knows, without those that say nothing.
+fn unknown(within: &str, map: Option<&GoJson>, known: &[&str], notes: &mut Vec<String>) {
+    let fields = map.and_then(GoJson::map).into_iter().flatten();
+    for (name, value) in fields {
+        let is_known = known.iter().any(|one| one.eq_ignore_ascii_case(name));
+        if !is_known && !is_empty(value) {
+            notes.push(format!(
+                "the field {within}{name} is not known, and is left out"
+            ));
+        }
+    }
+}
+
+fn is_empty(value: &GoJson) -> bool {
+    match value {
+        GoJson::Null => true,
+        GoJson::Text(text) => text.is_empty(),
+        GoJson::List(list) => list.is_empty(),
+        GoJson::Map(map) => map.is_empty(),
+        GoJson::Bool(_) | GoJson::Number(_) => false,
     }
 }

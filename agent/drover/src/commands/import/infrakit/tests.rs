@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use insta::assert_snapshot;
 
-use super::super::{Drafts, mistakes};
+use super::super::{Drafts, Present, mistakes};
 use super::{Import, specification};
+use drover_model::Flavor;
+use drover_provider_plugin::config_hash;
+use drover_spec::Document;
 
 /// Returns the documents that a file comes to, and what is said about them.
 fn imported(text: &str) -> (Drafts, usize) {
@@ -17,12 +20,14 @@ fn imported(text: &str) -> (Drafts, usize) {
         plugins: BTreeMap::new(),
         failed: 0,
     };
-    for group in &specification::read("groups.json", text.as_bytes()).unwrap() {
-        import.group(group);
+    let read = specification::read("groups.json", text.as_bytes()).unwrap();
+    import.drafts.remarks.extend(read.remarks);
+    for found in &read.groups {
+        import.group(found);
     }
     import.providers().unwrap();
     if !import.drafts.files.is_empty() {
-        assert_eq!(mistakes(&import.drafts).unwrap(), BTreeMap::new());
+        assert_eq!(mistakes(&import.drafts, &Present::default()).unwrap(), BTreeMap::new());
     }
     (import.drafts, import.failed)
 }
@@ -265,4 +270,110 @@ fn a_file_that_is_no_group_is_refused_with_the_entry() {
     error: f: entry 1 is no group
       it has no `metadata.name`
     "#);
+}
+
+/// The init lines of the documents, joined as InfraKit joins them.
+fn inits(text: &str) -> Vec<String> {
+    let (drafts, _) = imported(text);
+    let mut inits = Vec::new();
+    for file in &drafts.files {
+        let parsed = drover_spec::parse_file(&file.path, file.text.as_bytes());
+        for document in parsed.documents {
+            if let Some(Document::Group(group)) = document.outcome {
+                let flavors = group.spec.template.flavors.iter();
+                inits.extend(flavors.filter_map(|flavor| match flavor {
+                    Flavor::Vanilla(vanilla) => Some(vanilla.init.join("\n")),
+                    Flavor::CloudInit(_) | Flavor::Plugin(_) => None,
+                }));
+            }
+        }
+    }
+    inits
+}
+
+#[test]
+fn empty_lines_of_a_script_stay_and_so_does_the_hash() {
+    let lines = r##"["#!/bin/sh", "", "echo hi", "", ""]"##;
+    let text = WORKERS.replace(r#"["echo hi", "echo ${X}"]"#, lines);
+    assert_eq!(inits(&text), ["#!/bin/sh\n\necho hi\n\n"]);
+    let read = specification::read("groups.json", text.as_bytes()).unwrap();
+    let properties = &read.groups[0].group.properties;
+    let part = |name: &str| properties.get(name).unwrap();
+    let hash = config_hash(part("Instance"), part("Flavor")).unwrap();
+    assert!(shown(&text).contains(&format!("infrakit.config.hash: {hash}")));
+    assert!(
+        !shown(WORKERS).contains(&hash),
+        "the lines are part of the hash"
+    );
+}
+
+#[test]
+fn fields_that_are_left_out_are_told_wherever_they_are() {
+    let text = r#"{"kind": "group", "version": "Group/0.1.1", "depends": ["x"], "template": "str://x", "options": {"PollInterval": "1s"}, "state": {"a": 1},
+      "metadata": {"name": "group/web", "id": "1", "tags": {"team": "shop"}, "labels": {}},
+      "properties": {
+        "Allocation": {"Size": 2, "Sise": 3}, "Instance": {"Plugin": "file", "Properties": {}, "Labels": {"a": "b"}},
+        "Flavor": {"Plugin": "combo", "Version": 1, "Properties": [{"Plugin": "vanilla", "Propertys": {"Init": []}}]},
+        "Updating": {"Duraton": "30s", "Count": 0}}}"#;
+    let told = remarks(text);
+    assert_snapshot!(told.join("\n"), @"
+    group web: the field depends is not known, and is left out
+    group web: the field options is not known, and is left out
+    group web: the field template is not known, and is left out
+    group web: the field metadata.tags is not known, and is left out
+    group web: the field Allocation.Sise is not known, and is left out
+    group web: the field Instance.Labels is not known, and is left out
+    group web: the field Flavor.Version is not known, and is left out
+    group web: the field Updating.Duraton is not known, and is left out
+    group web: the field Propertys of a flavor within combo is not translated
+    ");
+    let document = shown(text);
+    for remark in told {
+        let remark = remark.split_once(": ").unwrap().1;
+        assert!(document.contains(&format!("# - {remark}\n")), "{remark}");
+    }
+    let plain = r#"{"ID": "a", "Label": "x", "Properties": {"Allocation": {"Size": 1},
+        "Instance": {"Plugin": "file"}, "Flavor": {"Plugin": "vanilla"}}}"#;
+    assert_eq!(
+        remarks(plain),
+        ["group a: the field Label is not known, and is left out"]
+    );
+}
+
+#[test]
+fn what_a_manager_stores_is_read_and_a_template_is_not() {
+    let init = r#"["docker ps --format {{.ID}}"]"#;
+    let workers = WORKERS.replace(r#"["echo hi", "echo ${X}"]"#, init);
+    let (_, properties) = workers.split_once(r#""Properties": "#).unwrap();
+    let properties = properties.strip_suffix('}').unwrap();
+    let store = format!(
+        r#"[{{"Key": {{"Kind": "group", "Name": "workers"}}, "Record": {{"Handler": "group-stateless",
+          "Spec": {{"kind": "group", "version": "", "metadata": {{"name": "workers"}}, "properties": {properties}}}}}}},
+         {{"Key": {{"Kind": "ingress", "Name": "lb"}}, "Record": {{"Handler": "ingress",
+          "Spec": {{"kind": "ingress", "metadata": {{"name": "lb"}}, "properties": {{}}}}}}}}]"#
+    );
+    // The manager has it rendered: what looks like a template is none.
+    assert_eq!(inits(&store), ["docker ps --format {{.ID}}"]);
+    assert_eq!(
+        remarks(&store),
+        ["lb is of the kind \"ingress\" and left out: only groups can be taken over"]
+    );
+    let hash = |text: &str| -> String {
+        let document = shown(text);
+        let (_, hash) = document.split_once("infrakit.config.hash: ").unwrap();
+        hash.lines().next().unwrap().to_owned()
+    };
+    let plain = store.replace(init, r#"["echo hi", "echo ${X}"]"#);
+    assert_eq!(hash(&plain), hash(WORKERS));
+    assert_ne!(hash(&store), hash(WORKERS));
+    for template in [
+        workers.as_str(),
+        "{{ include \"x\" }}\n[]",
+        "kind: group\nmetadata: {name: {{ var `name` }}}\n",
+    ] {
+        let error = specification::read("f", template.as_bytes()).unwrap_err();
+        let told = error.render();
+        assert!(told.contains("f is a template: line "), "{told}");
+        assert!(told.contains("infrakit template"), "{told}");
+    }
 }

@@ -6,11 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use drover_git::CommitKey;
 use drover_loop::chain;
-use drover_model::{Flavor, FlavorName, Group, GroupName, GroupPhase, Kind, Manage, RecordedGroup};
+use drover_model::{
+    Flavor, FlavorName, Group, GroupName, GroupPhase, Kind, Manage, RecordedGroup, Revision,
+    label_of,
+};
 use drover_provider_plugin::{
     GroupChange, GroupService, GroupSpec, Groups, ServedGroup, ServedInstance, Trying, Watch,
-    from_json, to_json,
+    WrittenGroup, from_json, logical_id, to_json,
 };
 use drover_spec::{Document, edit, parse_document};
 use serde_json::{Value as Json, json};
@@ -20,12 +24,13 @@ use crate::cli::PluginServeArgs;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::operations;
 use crate::settings::Settings;
-use crate::snapshot::{Repository, Snapshot};
-use crate::source_edit::{self, Author, Mode, Target};
+use crate::snapshot::{Origin, Repository, Snapshot};
+use crate::source_edit::{self, Author, Mode, Signatures, Target};
 
 mod agent;
 mod destroy;
 mod document;
+mod follow;
 
 pub(super) use agent::agent;
 use destroy::Signing;
@@ -40,7 +45,7 @@ const COUNTS: Duration = Duration::from_hours(24);
 #[derive(Debug, Clone)]
 pub(super) struct AgentGroups {
     settings: Settings,
-    /// What operations are signed with. None: nothing is signed.
+    /// What commits and operations are signed with. None: nothing is signed.
     signing: Option<Arc<Signing>>,
     /// Held by the call that ends instances.
     turn: Arc<Mutex<()>>,
@@ -58,7 +63,13 @@ pub(super) fn service(args: &PluginServeArgs) -> CommandResult<GroupService<Agen
         None => None,
     };
     Ok(GroupService::new(AgentGroups {
-        signing: key.map(|key| Arc::new(Signing { key, counts })),
+        signing: key.map(|key| {
+            Arc::new(Signing {
+                commits: Arc::new(CommitKey::Ssh(key.clone())),
+                key,
+                counts,
+            })
+        }),
         settings,
         turn: Arc::default(),
     }))
@@ -122,9 +133,9 @@ impl AgentGroups {
         let repository = Repository::open(&self.settings)?;
         let message = format!("{group}: new");
         let target = self.target(&repository);
-        source_edit::add_group(target, &group, &text, &unsigned(&message), mode)?;
-        self.follow(mode);
-        Ok(())
+        let author = self.author(&message)?;
+        let done = source_edit::add_group(target, &group, &text, &author, mode)?;
+        self.follow(&repository, &group, &done)
     }
 
     fn edit(
@@ -138,8 +149,11 @@ impl AgentGroups {
         let message = format!("{group}: {}", said(size, properties, watch));
         self.commit(&group, mode, &message, &|text| {
             let mut text = text.to_owned();
-            if let Some(properties) = properties {
-                let properties = document::literal(properties);
+            // What means the same stays as it is written, with its comments.
+            if let Some(asked) = properties
+                && !document::has_properties(&text, &group, asked)
+            {
+                let properties = document::literal(asked);
                 let value = from_json(&properties);
                 text = edit::set_properties(&text, &group, &value, &properties.to_string())?;
             }
@@ -167,13 +181,13 @@ impl AgentGroups {
     ) -> CommandResult<()> {
         let repository = Repository::open(&self.settings)?;
         let target = self.target(&repository);
-        source_edit::edit_group(target, group, &unsigned(message), mode, &|text| {
+        let author = self.author(message)?;
+        let done = source_edit::edit_group(target, group, &author, mode, &|text| {
             edit(text).map_err(|error| {
                 CommandError::new(format!("cannot change group {group}")).because(error)
             })
         })?;
-        self.follow(mode);
-        Ok(())
+        self.follow(&repository, group, &done)
     }
 
     fn destroy(&self, id: &str, mode: &Mode) -> CommandResult<()> {
@@ -187,9 +201,27 @@ impl AgentGroups {
         }
         let repository = Repository::open(&self.settings)?;
         let message = format!("{group}: remove");
-        source_edit::remove_group(self.target(&repository), &group, &unsigned(&message), mode)?;
-        self.follow(mode);
-        Ok(())
+        let author = self.author(&message)?;
+        let done = source_edit::remove_group(self.target(&repository), &group, &author, mode)?;
+        self.follow(&repository, &group, &done)
+    }
+
+    /// Returns how a commit is made: signed, where there is a key, and so that the agent acts on it, where that takes a
+    /// signature.
+    fn author<'a>(&self, message: &'a str) -> CommandResult<Author<'a>> {
+        let asked = match &self.settings.verification {
+            None => None,
+            Some(verification) => Some(Signatures {
+                verification: verification.clone(),
+                in_force: acted_on(&self.snapshot()?)?,
+            }),
+        };
+        let signer = self.signing.as_ref();
+        Ok(Author {
+            message,
+            signer: signer.map(|signing| Arc::clone(&signing.commits)),
+            asked,
+        })
     }
 
     fn target<'a>(&'a self, repository: &'a Repository) -> Target<'a> {
@@ -200,16 +232,21 @@ impl AgentGroups {
         }
     }
 
-    /// Lets the agent look at once, so that who asks next sees the change. It would look anyway.
-    fn follow(&self, mode: &Mode) {
-        if *mode == Mode::DryRun {
-            return;
-        }
-        let passed =
-            AgentClient::connect(&self.settings.data_dir).and_then(|client| client.reconcile(PASS));
-        if let Err(error) = passed {
-            tracing::warn!(%error, "agent not told of a change");
-        }
+    /// Reads a group as the branch has it.
+    fn read_written(&self, id: &str) -> CommandResult<Option<WrittenGroup>> {
+        let Ok(group) = GroupName::parse(id) else {
+            return Ok(None);
+        };
+        let repository = Repository::open(&self.settings)?;
+        let found = source_edit::group_on(self.target(&repository), &group)?;
+        let Some(found) = found else {
+            return Ok(None);
+        };
+        let attempted = format!("group {group}");
+        Ok(Some(WrittenGroup {
+            spec: spec_of(&found).context(attempted)?,
+            watched: found.spec.manage == Manage::Full,
+        }))
     }
 }
 
@@ -226,12 +263,14 @@ fn said(size: Option<u32>, properties: Option<&Json>, watch: Watch) -> String {
     all.join(" and ")
 }
 
-/// A commit that is asked of a plugin is nobody's to sign.
-fn unsigned(message: &str) -> Author<'_> {
-    Author {
-        message,
-        signer: None,
-    }
+/// Returns the commit that the agent acts on.
+fn acted_on(snapshot: &Snapshot) -> CommandResult<Option<Revision>> {
+    let Origin::Agent { status, .. } = &snapshot.origin else {
+        return Ok(None);
+    };
+    let revision = status.source.revision.as_deref();
+    let revision = revision.map(Revision::parse).transpose();
+    revision.context("cannot tell which commit is in force")
 }
 
 fn parsed(id: &str) -> CommandResult<GroupName> {
@@ -263,24 +302,7 @@ fn served(recorded: &RecordedGroup) -> Option<Result<ServedGroup, String>> {
         return None;
     }
     let group = in_force(recorded)?;
-    let members = group.spec.quorum.as_ref().map(|quorum| {
-        let members = quorum.members.iter();
-        let ids: Vec<String> = members.map(|member| member.id.to_string()).collect();
-        ids
-    });
-    let allocation = match &members {
-        Some(ids) => json!({"LogicalIDs": ids}),
-        None => json!({"Size": group.spec.size}),
-    };
-    let template = &group.spec.template;
-    let wait = group.spec.rollout.min_ready;
-    let spec = json!({
-        "Instance": {"Plugin": group.spec.provider.to_string(), "Properties": document::presented(&to_json(&template.properties))},
-        "Flavor": document::presented(&flavors(&template.flavors)),
-        "Allocation": allocation,
-        "Updating": {"Duration": format!("{}ms", wait.as_millis())},
-    });
-    let spec = match GroupSpec::read(Some(&spec)) {
+    let spec = match spec_of(&group) {
         Ok(spec) => spec,
         Err(why) => return Some(Err(format!("group {}: {why}", recorded.name))),
     };
@@ -292,9 +314,10 @@ fn served(recorded: &RecordedGroup) -> Option<Result<ServedGroup, String>> {
             ("drover.instance".to_owned(), id.to_string()),
             ("drover.class".to_owned(), instance.class.clone()),
         ]);
+        let seat = instance.seat.as_ref();
         Some(ServedInstance {
             id: instance.provider_ref.as_ref()?.to_string(),
-            logical_id: instance.seat.as_ref().map(|seat| seat.member.to_string()),
+            logical_id: seat.map(|seat| logical_id(seat.member.as_str())),
             tags,
             properties: None,
         })
@@ -306,6 +329,29 @@ fn served(recorded: &RecordedGroup) -> Option<Result<ServedGroup, String>> {
         converged: recorded.phase == GroupPhase::Converged,
         watched: group.spec.manage == Manage::Full,
     }))
+}
+
+/// Returns a document as InfraKit's specification.
+fn spec_of(group: &Group) -> Result<GroupSpec, String> {
+    let members = group.spec.quorum.as_ref().map(|quorum| {
+        let members = quorum.members.iter();
+        let ids: Vec<String> = members
+            .map(|member| logical_id(member.id.as_str()))
+            .collect();
+        ids
+    });
+    let allocation = match &members {
+        Some(ids) => json!({"LogicalIDs": ids}),
+        None => json!({"Size": group.spec.size}),
+    };
+    let template = &group.spec.template;
+    let wait = group.spec.rollout.min_ready;
+    GroupSpec::read(Some(&json!({
+        "Instance": {"Plugin": group.spec.provider.to_string(), "Properties": document::presented(&to_json(&template.properties))},
+        "Flavor": document::presented(&flavors(&template.flavors)),
+        "Allocation": allocation,
+        "Updating": {"Duration": format!("{}ms", wait.as_millis())},
+    })))
 }
 
 /// Returns the flavors as InfraKit combines them.
@@ -358,6 +404,11 @@ impl Groups for AgentGroups {
         snapshot.groups.values().filter_map(served).collect()
     }
 
+    async fn written(&self, id: &str) -> Result<Option<WrittenGroup>, String> {
+        let id = id.to_owned();
+        self.blocking(move |this| this.read_written(&id)).await
+    }
+
     async fn providers(&self) -> Result<Vec<String>, String> {
         let snapshot = self.blocking(Self::snapshot).await?;
         let documents = snapshot.fleet.into_iter().flat_map(|fleet| fleet.documents);
@@ -370,6 +421,15 @@ impl Groups for AgentGroups {
         let lookup = name.split('/').next().unwrap_or_default();
         let folder = self.settings.places(Path::new("")).plugins;
         Ok(FlavorName::parse(name).is_ok() && folder.find(lookup).is_ok())
+    }
+
+    fn is_same_flavor(&self, written: &GroupSpec, asked: &GroupSpec) -> Result<bool, String> {
+        document::is_same_flavor(written, asked)
+    }
+
+    fn member_of(&self, logical_id: &str) -> String {
+        // One that can be no member's name is nobody's.
+        label_of(logical_id).unwrap_or_else(|| logical_id.to_owned())
     }
 
     async fn change(&self, change: GroupChange, trying: Trying) -> Result<(), String> {

@@ -6,9 +6,10 @@
 //! it knows the smaller size and not whom to take.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use drover_git::SigningKey;
+use drover_git::{CommitKey, SigningKey};
 use drover_model::{
     FleetName, Group, GroupName, InstanceClass, InstanceId, Manage, OrderState, OrderVerb, Reason,
     RecordedGroup, RecordedInstance, RecordedOrder, Timestamp,
@@ -16,13 +17,13 @@ use drover_model::{
 use drover_spec::edit;
 use drover_spec::operation::{Asked, Operation};
 
-use super::{AgentGroups, PASS, document, in_force, parsed, unsigned};
+use super::{AgentGroups, PASS, document, in_force, parsed};
 use crate::agent::client::AgentClient;
 use crate::documents::Documents;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::operations::{self, Signed};
 use crate::snapshot::{Origin, Repository, Snapshot};
-use crate::source_edit::{self, Mode};
+use crate::source_edit::{self, Edited, Mode};
 use crate::view;
 
 /// Why the operations are asked, for everyone who wonders.
@@ -34,11 +35,12 @@ const TAKEN_UP: Duration = Duration::from_secs(30);
 /// Between two passes that are asked for.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What operations are signed with.
+/// What commits and operations are signed with.
 #[derive(Debug)]
 pub(super) struct Signing {
+    pub(super) commits: Arc<CommitKey>,
     pub(super) key: SigningKey,
-    /// How long they count.
+    /// How long operations count.
     pub(super) counts: Duration,
 }
 
@@ -75,15 +77,20 @@ impl AgentGroups {
         self.shrink(&repository, &chosen, &Mode::DryRun)?;
         let signed = operations_of(&chosen, signing, &snapshot)?;
         operations::publish(&repository.mirror, &signed)?;
-        self.wait_taken_up(&chosen, handles, &signed)
+        let done = self
+            .wait_taken_up(&chosen, handles, &signed)
             .and_then(|()| self.shrink(&repository, &chosen, &Mode::Write))
             .map_err(|error| left_behind(error, &chosen, &signed))?;
-        self.follow(&Mode::Write);
-        Ok(())
+        self.follow(&repository, &group, &done)
     }
 
     /// Commits the smaller size, if the branch still has the one that the agent knows.
-    fn shrink(&self, repository: &Repository, chosen: &Chosen, mode: &Mode) -> CommandResult<()> {
+    fn shrink(
+        &self,
+        repository: &Repository,
+        chosen: &Chosen,
+        mode: &Mode,
+    ) -> CommandResult<Edited> {
         let Chosen {
             group,
             instances,
@@ -93,7 +100,8 @@ impl AgentGroups {
         let names = names(instances);
         let message = format!("{group}: scale to {left}\n\nWithout {names}: {BECAUSE}.");
         let target = self.target(repository);
-        source_edit::edit_group(target, group, &unsigned(&message), mode, &|text| {
+        let author = self.author(&message)?;
+        source_edit::edit_group(target, group, &author, mode, &|text| {
             let written = document::parsed(text, group);
             if written.map(|group| group.spec.size) != Some(*size) {
                 return Err(CommandError::new(format!(
@@ -103,8 +111,7 @@ impl AgentGroups {
             edit::set_size(text, group, left).map_err(|error| {
                 CommandError::new(format!("cannot change group {group}")).because(error)
             })
-        })?;
-        Ok(())
+        })
     }
 
     /// Waits until the agent has taken up every operation, and nothing that they rest on has changed.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use drover_model::{Group, GroupName};
+use drover_model::{Flavor, Group, GroupName};
 use drover_provider_plugin::{GoJson, GroupSpec, from_json, to_json};
-use drover_spec::{Document, format_duration, parse_file};
+use drover_spec::{Diagnostic, Document, format_duration, parse_file};
 use serde_json::{Value as Json, json};
 
 use crate::infrakit_flavors::{Note, Reading, translated};
@@ -52,14 +52,55 @@ pub(super) fn written(group: &GroupName, spec: &GroupSpec) -> Result<String, Str
     Ok(text)
 }
 
+/// What a document is called whose file nobody is told.
+const FILE: &str = "group.yaml";
+
 /// Returns a group's document as a file has it.
 pub(super) fn parsed(text: &str, group: &GroupName) -> Option<Arc<Group>> {
-    let parsed = parse_file("group.yaml", text.as_bytes());
+    let parsed = parse_file(FILE, text.as_bytes());
     let mut documents = parsed.documents.into_iter();
     documents.find_map(|document| match document.outcome {
         Some(Document::Group(found)) if found.name == *group => Some(found),
         _ => None,
     })
+}
+
+/// Returns whether the properties of a group's instances mean these, however they are written.
+pub(super) fn has_properties(text: &str, group: &GroupName, properties: &Json) -> bool {
+    let parsed = parsed(text, group);
+    parsed.is_some_and(|group| {
+        presented(&to_json(&group.spec.template.properties)) == *properties
+    })
+}
+
+/// Returns whether the flavors of two specs mean the same.
+///
+/// # Errors
+///
+/// What is asked has no meaning in a document, in words.
+pub(super) fn is_same_flavor(written: &GroupSpec, asked: &GroupSpec) -> Result<bool, String> {
+    if written.flavor() == asked.flavor() {
+        return Ok(true);
+    }
+    Ok(meaning(written)? == meaning(asked)?)
+}
+
+/// Returns the flavors of a spec as a document has them.
+fn meaning(spec: &GroupSpec) -> Result<Vec<Flavor>, String> {
+    let (plugin, properties) = spec.flavor();
+    let flavors = Json::Array(flavors(plugin, properties)?);
+    let name = GroupName::parse("spec").map_err(|error| error.to_string())?;
+    let text = format!(
+        "apiVersion: drover/v1alpha1\nkind: Group\nmetadata: {{name: {name}}}\nspec: {{provider: any, size: 0, template: {{properties: {{}}, flavors: {flavors}}}}}\n"
+    );
+    if let Some(group) = parsed(&text, &name) {
+        return Ok(group.spec.template.flavors.clone());
+    }
+    let documents = parse_file(FILE, text.as_bytes()).documents.into_iter();
+    let mut mistakes = documents.flat_map(|document| document.diagnostics);
+    let first = mistakes.find(Diagnostic::is_error);
+    let first = first.map_or_else(String::new, |first| format!(": {}", first.message));
+    Err(format!("Flavor cannot be in a document{first}"))
 }
 
 /// Returns the flavors in their order.
@@ -102,13 +143,16 @@ fn literal_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("${") {
-        let name = rest[at + 2..].split('}').next().unwrap_or_default();
+        let Some(end) = rest[at..].find('}').map(|end| at + end) else {
+            break;
+        };
         out.push_str(&rest[..at]);
-        if !FACTS.contains(&name) {
+        if !FACTS.contains(&&rest[at + 2..end]) {
             out.push('$');
         }
-        out.push_str("${");
-        rest = &rest[at + 2..];
+        // One within another is text of the outer one, as for who puts it back.
+        out.push_str(&rest[at..=end]);
+        rest = &rest[end + 1..];
     }
     out.push_str(rest);
     out

@@ -80,9 +80,45 @@ fn what_a_document_has_no_place_for_is_told() {
 
 #[test]
 fn texts_come_back_as_infrakit_wrote_them() {
-    let texts = json!({"a": ["${HOME}", "${members} $${x}", "no ${", "${instance.id}"], "n": 1, "none": null});
+    let nested = "echo ${A:-${B:-c}} ${D}";
+    let texts = json!({"a": ["${HOME}", "${members} $${x}", "no ${", "${instance.id}", nested], "n": 1, "none": null});
     let written = literal(&texts);
     assert_eq!(written["a"][0], "$${HOME}");
+    assert_eq!(written["a"][2], "no ${");
     assert_eq!(written["a"][3], "${instance.id}");
+    assert_eq!(written["a"][4], "echo $${A:-${B:-c}} $${D}");
     assert_eq!(presented(&written), texts);
+}
+
+#[test]
+fn flavors_that_mean_the_same_are_the_same_however_they_are_written() {
+    let spec = |flavor: Json| GroupSpec::read(Some(&with(&flavor))).unwrap();
+    let vanilla =
+        |properties: Json| spec(json!({"Plugin": "vanilla", "Properties": properties}));
+    let plain = vanilla(json!({"Init": ["a", ""]}));
+    for same in [
+        vanilla(json!({"Init": ["a", ""], "Tags": {}, "Attachments": null})),
+        vanilla(json!({"Tags": null, "InitScriptTemplateURL": "", "init": ["a", ""]})),
+        spec(
+            json!({"Plugin": "combo", "Properties": [{"Plugin": "vanilla", "Properties": {"Init": ["a", ""]}}]}),
+        ),
+    ] {
+        assert_eq!(is_same_flavor(&plain, &same), Ok(true), "{same:?}");
+        assert_eq!(is_same_flavor(&same, &plain), Ok(true), "{same:?}");
+    }
+    for other in [
+        vanilla(json!({"Init": ["a"]})),
+        vanilla(json!({"Init": ["a", ""], "Tags": {"t": "1"}})),
+        spec(json!({"Plugin": "swarm/worker", "Properties": {}})),
+    ] {
+        assert_eq!(is_same_flavor(&plain, &other), Ok(false), "{other:?}");
+    }
+    let none = spec(json!({"Plugin": "vanilla"}));
+    assert_eq!(is_same_flavor(&none, &vanilla(json!({"Init": []}))), Ok(true));
+    let lost = vanilla(json!({"InitScriptTemplateURL": "x"}));
+    let why = is_same_flavor(&plain, &lost).unwrap_err();
+    assert!(why.contains("InitScriptTemplateURL"), "{why}");
+    let wrong = vanilla(json!({"Tags": {"drover.group": "mine"}}));
+    let why = is_same_flavor(&plain, &wrong).unwrap_err();
+    assert!(why.contains("is reserved"), "{why}");
 }
