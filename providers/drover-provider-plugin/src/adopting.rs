@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drover_model::{Completeness, Ownership, ProviderPhase, Stranger, Survey};
+use drover_model::{Completeness, Ownership, Stranger, Survey};
 use drover_provider::{AdoptRequest, ProviderError};
 
 use crate::call::{CallError, Place};
@@ -44,6 +44,14 @@ impl Inner {
                 };
                 continue;
             }
+            if self.may_be_ending(&description.id) {
+                completeness = Completeness::Partial {
+                    why: format!(
+                        "plugin {}: Instance.DescribeInstances describes {}, whose end it has agreed to",
+                        self.caller.name, description.id
+                    ),
+                };
+            }
             strangers.push(self.stranger(description, &watched)?);
         }
         Ok(Survey {
@@ -62,6 +70,13 @@ impl Inner {
         }
     }
 
+    /// Returns whether what has this handle may be what the plugin has agreed to end. Once no listing can be behind, it is
+    /// another one with the same handle.
+    fn may_be_ending(&self, id: &str) -> bool {
+        let last = self.ledger.of_id(id);
+        last.is_some_and(|last| last.state == State::Ended && !self.is_past(&last))
+    }
+
     fn stranger(
         &self,
         description: &Description,
@@ -69,15 +84,9 @@ impl Inner {
     ) -> Result<Stranger, ProviderError> {
         let listed = self.listed(description)?;
         let tag = |name: &str| description.tags.get(name).filter(|tag| !tag.is_empty());
-        let ended = self.ledger.of_id(&description.id);
-        let ends = ended.is_some_and(|entry| entry.state == State::Ended);
         Ok(Stranger {
             provider_ref: listed.provider_ref,
-            phase: if ends {
-                ProviderPhase::Stopping
-            } else {
-                listed.phase
-            },
+            phase: listed.phase,
             address: listed.address,
             zone: listed.zone,
             created_at: listed.created_at,

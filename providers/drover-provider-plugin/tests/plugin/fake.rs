@@ -49,6 +49,7 @@ pub(crate) enum Trouble {
 struct Instance {
     tags: Map<String, Json>,
     properties: Json,
+    logical_id: Json,
     made: Instant,
 }
 
@@ -58,6 +59,8 @@ struct State {
     troubles: BTreeMap<String, VecDeque<Trouble>>,
     calls: Vec<(String, Json)>,
     next: u64,
+    /// What the next instances are called, where a test says so.
+    handles: VecDeque<String>,
     /// New instances are described so late.
     lag: Duration,
     /// Instances that lack a tag match it too, as in InfraKit's simulator.
@@ -121,6 +124,12 @@ impl Fake {
         self.state.lock().unwrap().lag = lag;
     }
 
+    /// Calls the next instance by a name that may have been used before.
+    pub(crate) fn name_next(&self, handle: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.handles.push_back(handle.to_owned());
+    }
+
     pub(crate) fn set_capacity(&self, capacity: usize) {
         self.state.lock().unwrap().capacity = Some(capacity);
     }
@@ -167,6 +176,7 @@ impl Fake {
         let instance = Instance {
             tags,
             properties: Json::Null,
+            logical_id: Json::Null,
             made: Instant::now(),
         };
         self.state
@@ -305,10 +315,12 @@ impl State {
             return Err(format!("at capacity {capacity}"));
         }
         self.next += 1;
-        let id = format!("instance-{}", self.next);
+        let named = self.handles.pop_front();
+        let id = named.unwrap_or_else(|| format!("instance-{}", self.next));
         let instance = Instance {
             tags: spec["Tags"].as_object().cloned().unwrap_or_default(),
             properties: spec["Properties"].clone(),
+            logical_id: spec["LogicalID"].clone(),
             made: Instant::now(),
         };
         self.instances.insert(id.clone(), instance);
@@ -329,7 +341,8 @@ impl State {
             .iter()
             .filter(|(_, instance)| instance.made.elapsed() >= self.lag && matches(&instance.tags));
         let shown = shown.map(|(id, instance)| {
-            let mut shown = json!({"ID": id, "LogicalID": null, "Tags": instance.tags});
+            let mut shown =
+                json!({"ID": id, "LogicalID": instance.logical_id, "Tags": instance.tags});
             if params["Properties"] == true {
                 shown["Properties"] = instance.properties.clone();
             }

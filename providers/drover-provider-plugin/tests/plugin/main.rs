@@ -15,6 +15,7 @@ mod memory;
 mod python;
 mod records;
 mod replay;
+mod reused;
 mod served_lag;
 mod served_tags;
 mod serving;

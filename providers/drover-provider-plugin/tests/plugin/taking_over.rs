@@ -19,18 +19,18 @@ use crate::fake::{Fake, Trouble};
 use crate::groups::Memory;
 use crate::support::{Scope, fleet, request};
 
-fn tags() -> BTreeMap<String, String> {
+pub(crate) fn tags() -> BTreeMap<String, String> {
     BTreeMap::from([("infrakit.group".to_owned(), "workers".to_owned())])
 }
 
-fn of_group(fake: &Fake, id: &str) {
+pub(crate) fn of_group(fake: &Fake, id: &str) {
     fake.add_stranger(
         id,
         json!({"infrakit.group": "workers", "infrakit.config.hash": "abc"}),
     );
 }
 
-fn adopt(handle: &str, number: u64) -> AdoptRequest {
+pub(crate) fn adopt(handle: &str, number: u64) -> AdoptRequest {
     let made = request(number);
     AdoptRequest {
         fleet: made.fleet,
@@ -48,7 +48,7 @@ async fn strangers(provider: &Arc<dyn Provider>) -> Vec<Stranger> {
     provider.survey(&tags()).await.unwrap().strangers
 }
 
-async fn handles(provider: &Arc<dyn Provider>) -> Vec<String> {
+pub(crate) async fn handles(provider: &Arc<dyn Provider>) -> Vec<String> {
     let found = strangers(provider).await.into_iter();
     found.map(|one| one.provider_ref.to_string()).collect()
 }
@@ -451,7 +451,7 @@ async fn what_is_described_twice_is_no_whole_survey() {
     assert_eq!(survey.strangers.len(), 1);
 }
 
-fn seat(member: &str, attachments: &[&str]) -> Seat {
+pub(crate) fn seat(member: &str, attachments: &[&str]) -> Seat {
     let member = MemberId::parse(member).unwrap();
     let attachments = attachments
         .iter()
