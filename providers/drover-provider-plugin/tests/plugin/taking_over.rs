@@ -357,6 +357,52 @@ async fn whoever_answers_as_no_plugin_does_may_watch_anything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_fails_at_the_handshake_may_watch_anything_and_is_not_remembered() {
+    let scope = Scope::new();
+    of_group(&scope.fake, "i-1");
+    let group = Fake::start(scope.folder.path(), "group");
+    group.set_groups(&["workers"]);
+    let fails = Trouble::Says(
+        r#"{"error": {"code": -32000, "message": "failed to list objects: read tcp: i/o timeout"}}"#,
+    );
+    let says = "plugin group: Handshake.Hello: failed to list objects: read tcp: i/o timeout; until it answers";
+    for _ in 0..2 {
+        group.trouble("Handshake.Hello", fails.clone());
+        let failed = scope.open().survey(&tags()).await.unwrap_err();
+        assert!(failed.message.starts_with(says), "{failed}");
+    }
+    group.trouble("Handshake.Hello", fails.clone());
+    let failed = scope.open().adopt(&adopt("i-1", 1)).await.unwrap_err();
+    assert!(failed.message.starts_with(says), "{failed}");
+    let found = strangers(&scope.open()).await.remove(0);
+    assert!(
+        found
+            .claimed_by
+            .unwrap()
+            .contains("plugin group still manages")
+    );
+
+    // An older one fails at its own question.
+    group.set_handshake(json!({}));
+    group.trouble("Plugin.Implements", fails);
+    let failed = scope.open().survey(&tags()).await.unwrap_err();
+    let says = "plugin group: Plugin.Implements: failed to list objects";
+    assert!(failed.message.starts_with(says), "{failed}");
+
+    // Who has no such method is no plugin, in InfraKit's words and in those of JSON-RPC.
+    let no_method = r#"{"error": {"code": -32601, "message": "Method not found"}}"#;
+    for method in [
+        "Handshake.Hello",
+        "Handshake.Implements",
+        "Plugin.Implements",
+    ] {
+        group.trouble(method, Trouble::Says(no_method));
+    }
+    assert_eq!(handles(&scope.open()).await, ["i-1"]);
+    scope.open().adopt(&adopt("i-1", 1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_once_had_no_groups_may_hang_and_nobody_else() {
     let mut scope = Scope::new();
     of_group(&scope.fake, "i-1");
