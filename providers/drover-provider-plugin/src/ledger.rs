@@ -5,7 +5,7 @@
 //! whole; the end of a line that was being written when the machine stopped is cut off. A line that cannot
 //! be read otherwise means that the file is not ours to trust, and nothing is opened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -123,6 +123,8 @@ struct Inner {
     /// The token of the entry that was written last, by the plugin's handle: plugins that name machines use a handle
     /// again, and what is known of the machine before says nothing of the one that has it now.
     latest: BTreeMap<String, String>,
+    /// The tokens of what was made since this process began and no listing has had with its owner.
+    unlisted: BTreeSet<String>,
     /// Lines of the file.
     lines: usize,
     /// Bytes of the file that are whole lines.
@@ -137,6 +139,7 @@ impl Ledger {
             folder: folder.to_owned(),
             entries: BTreeMap::new(),
             latest: BTreeMap::new(),
+            unlisted: BTreeSet::new(),
             lines: 0,
             whole: 0,
         };
@@ -179,6 +182,24 @@ impl Ledger {
         });
     }
 
+    /// Returns what was made since this process began and no listing has had with its owner.
+    pub(crate) fn unlisted(&self) -> Vec<Entry> {
+        self.lock(|inner| {
+            let entries = inner.unlisted.iter();
+            let entries = entries.filter_map(|token| inner.entries.get(token));
+            entries.cloned().collect()
+        })
+    }
+
+    /// Takes note that a listing has what these tokens made, with its owner.
+    pub(crate) fn listed<'a>(&self, tokens: impl Iterator<Item = &'a str>) {
+        self.lock(|inner| {
+            for token in tokens {
+                inner.unlisted.remove(token);
+            }
+        });
+    }
+
     /// Returns what was noted last of a plugin's handle.
     pub(crate) fn of_id(&self, id: &str) -> Option<Entry> {
         self.lock(|inner| inner.entries.get(inner.latest.get(id)?).cloned())
@@ -210,10 +231,14 @@ impl Ledger {
         };
         self.lock(|inner| {
             let Inner {
-                entries, latest, ..
+                entries,
+                latest,
+                unlisted,
+                ..
             } = inner;
             entries.retain(|_, entry| keeps(entry));
             latest.retain(|_, token| entries.contains_key(token));
+            unlisted.retain(|token| entries.contains_key(token));
         });
     }
 
@@ -258,6 +283,11 @@ impl Inner {
     fn append(&mut self, entry: &Entry) -> Result<(), LedgerError> {
         let path = self.folder.join(FILE);
         let replaced = self.entries.insert(entry.token.clone(), entry.clone());
+        if entry.state == State::Made {
+            self.unlisted.insert(entry.token.clone());
+        } else {
+            self.unlisted.remove(&entry.token);
+        }
         let handle = entry.id.clone();
         let latest = handle.map(|id| (id.clone(), self.latest.insert(id, entry.token.clone())));
         let written = if self.lines == 0 || self.lines > 2 * self.entries.len() + SURPLUS_MAX {

@@ -10,6 +10,7 @@ mod fake;
 mod faults;
 mod flavors;
 mod groups;
+mod half_tagged;
 mod handshake;
 mod memory;
 mod python;

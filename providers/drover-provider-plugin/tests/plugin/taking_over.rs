@@ -76,9 +76,16 @@ async fn finds_what_has_the_tag_and_nobodys_ownership_whatever_the_plugin_makes_
         .collect();
     assert_eq!(
         shown,
-        [("i-1", None), ("i-2", None), ("i-5", Some("10.0.0.5"))]
+        [
+            ("i-1", None),
+            ("i-2", None),
+            ("i-5", Some("10.0.0.5")),
+            ("i-6", None)
+        ]
     );
-    assert_eq!(found[0].claimed_by, None);
+    let claims: Vec<_> = found.iter().map(|one| one.claimed_by.as_deref()).collect();
+    let other = "the fleet other, which the tag drover.fleet of i-6 names; take its tags that begin with `drover.` off at the provider, unless another fleet takes it over";
+    assert_eq!(claims, [None, None, None, Some(other)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +96,10 @@ async fn adopts_by_labels_alone_and_hands_back_the_same_way() {
     let request = adopt("i-1", 1);
     provider.adopt(&request).await.unwrap();
     provider.adopt(&request).await.unwrap();
-    assert_eq!(scope.fake.calls("Instance.Label").len(), 1);
+    let labelled = scope.fake.calls("Instance.Label");
+    let first = &labelled[0]["Labels"];
+    assert_eq!(first, &json!({"drover.fleet": "prod"}), "whose it is to be");
+    assert_eq!(labelled.len(), 2);
     assert_eq!(handles(&provider).await, Vec::<String>::new());
     let listing = provider.list(&fleet()).await.unwrap();
     let owner = listing.instances[0].ownership.clone().unwrap();
