@@ -2,18 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drover_model::{Completeness, Ownership, ProviderPhase, Stranger, Survey};
+use drover_model::{Completeness, Ownership, Stranger, Survey};
 use drover_provider::{AdoptRequest, ProviderError};
 
-use crate::call::{CallError, Place};
+use crate::call::{CallError, Place, shortened};
 use crate::groups::{WatchedError, Watcher};
 use crate::infrakit::Description;
 use crate::instance::Inner;
 use crate::ledger::State;
+use crate::ownership::{foreign, other_fleet};
 use crate::{spec, tags};
 
 /// The tag that says which of InfraKit's groups an instance is of.
 const GROUP: &str = "infrakit.group";
+
+/// What to do where it is not known whose an instance is.
+const TAKE_OFF: &str = "take its tags that begin with `drover.` off at the provider, unless another fleet takes it over";
 
 /// The tag that says which place of it, where the plugin does not say so itself.
 const LOGICAL_ID: &str = "infrakit.logical_id";
@@ -34,7 +38,7 @@ impl Inner {
         let mut ids = BTreeSet::new();
         let mut completeness = Completeness::Complete;
         let mut strangers = Vec::new();
-        for description in found.iter().filter(|one| !is_owned(&one.tags)) {
+        for description in found.iter().filter(|one| self.owner_of(one).is_none()) {
             if !ids.insert(&description.id) {
                 completeness = Completeness::Partial {
                     why: format!(
@@ -43,6 +47,14 @@ impl Inner {
                     ),
                 };
                 continue;
+            }
+            if self.may_be_ending(&description.id) {
+                completeness = Completeness::Partial {
+                    why: format!(
+                        "plugin {}: Instance.DescribeInstances describes {}, whose end it has agreed to",
+                        self.caller.name, description.id
+                    ),
+                };
             }
             strangers.push(self.stranger(description, &watched)?);
         }
@@ -62,6 +74,13 @@ impl Inner {
         }
     }
 
+    /// Returns whether what has this handle may be what the plugin has agreed to end. Once no listing can be behind, it is
+    /// another one with the same handle.
+    fn may_be_ending(&self, id: &str) -> bool {
+        let last = self.ledger.of_id(id);
+        last.is_some_and(|last| last.state == State::Ended && !self.is_past(&last))
+    }
+
     fn stranger(
         &self,
         description: &Description,
@@ -69,15 +88,9 @@ impl Inner {
     ) -> Result<Stranger, ProviderError> {
         let listed = self.listed(description)?;
         let tag = |name: &str| description.tags.get(name).filter(|tag| !tag.is_empty());
-        let ended = self.ledger.of_id(&description.id);
-        let ends = ended.is_some_and(|entry| entry.state == State::Ended);
         Ok(Stranger {
             provider_ref: listed.provider_ref,
-            phase: if ends {
-                ProviderPhase::Stopping
-            } else {
-                listed.phase
-            },
+            phase: listed.phase,
             address: listed.address,
             zone: listed.zone,
             created_at: listed.created_at,
@@ -85,7 +98,7 @@ impl Inner {
                 .logical_id
                 .clone()
                 .or_else(|| tag(LOGICAL_ID).cloned()),
-            claimed_by: claimed_by(&description.tags, watched),
+            claimed_by: self.claimed_by(description, watched),
             tags: description.tags.clone(),
         })
     }
@@ -118,7 +131,7 @@ impl Inner {
         if tags::owner(&found.tags).as_ref() == Some(&owner) {
             return Ok(());
         }
-        if is_owned(&found.tags) {
+        if self.owner_of(&found).is_some() {
             return Err(spec::invalid(format!(
                 "plugin {plugin}: {handle} carries ownership tags already"
             )));
@@ -127,30 +140,68 @@ impl Inner {
             .watched()
             .await
             .map_err(WatchedError::into_provider_error)?;
-        if let Some(claimed) = claimed_by(&found.tags, &watched) {
+        if let Some(claimed) = self.claimed_by(&found, &watched) {
             return Err(spec::invalid(format!(
                 "plugin {plugin}: {handle}: {claimed}"
             )));
         }
         let mut labels = tags::of(&owner);
-        if found.tags.contains_key(tags::RELEASED) {
-            labels.insert(tags::RELEASED.to_owned(), String::new());
+        if let Some((name, value)) = foreign(&found.tags, &owner, &labels) {
+            return Err(spec::invalid(format!(
+                "plugin {plugin}: {handle} has the tag {name}={}, and nobody knows whose it is; {TAKE_OFF}",
+                shortened(value)
+            )));
         }
-        self.label(&found.id, &labels).await
+        let left = tags::OWNING.into_iter().chain([tags::RELEASED]);
+        for name in left.filter(|name| found.tags.contains_key(*name)) {
+            labels.entry(name.to_owned()).or_default();
+        }
+        // Whose it is to be comes first, in a call of its own: some plugins put tags on one by one, and fail in the middle.
+        let fleet = labels.iter().filter(|(name, _)| *name == tags::FLEET);
+        let fleet = fleet.map(|(name, value)| (name.clone(), value.clone()));
+        self.label(&found.id, &fleet.collect()).await?;
+        self.label(&found.id, &labels).await?;
+        self.is_labelled(&found, &labels).await
     }
-}
 
-/// Returns whether somebody's agent owns what has these tags. Emptied ones are what a release leaves.
-fn is_owned(tags: &BTreeMap<String, String>) -> bool {
-    let mut owning = tags::OWNING.iter();
-    owning.any(|name| tags.get(*name).is_some_and(|tag| !tag.is_empty()))
-}
+    /// Refuses an adoption whose tags the plugin has kept otherwise: no listing would ever have its owner.
+    async fn is_labelled(
+        &self,
+        before: &Description,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<(), ProviderError> {
+        let Ok(all) = self.describe(&BTreeMap::new()).await else {
+            // It is labelled; the listings show it.
+            return Ok(());
+        };
+        let now = all.into_iter().find(|one| one.id == before.id);
+        let mut was = before.tags.clone();
+        for name in labels.keys() {
+            was.entry(name.clone()).or_default();
+        }
+        let came_back = now.and_then(|mut now| {
+            for name in labels.keys() {
+                now.tags.entry(name.clone()).or_default();
+            }
+            self.came_back("Instance.Label", Some(&was), labels, &now)
+        });
+        came_back.map_or(Ok(()), |why| Err(spec::invalid(why)))
+    }
 
-/// Returns who still acts on what has these tags, and what to do about it.
-fn claimed_by(
-    tags: &BTreeMap<String, String>,
-    watched: &BTreeMap<String, Watcher>,
-) -> Option<String> {
-    let group = tags.get(GROUP)?;
-    Some(watched.get(group)?.claim(group))
+    /// Returns who still acts on an instance, and what to do about it.
+    fn claimed_by(
+        &self,
+        description: &Description,
+        watched: &BTreeMap<String, Watcher>,
+    ) -> Option<String> {
+        let tags = &description.tags;
+        if let Some(fleet) = other_fleet(tags, self.fleet.as_ref()) {
+            let (fleet, id) = (shortened(fleet), &description.id);
+            return Some(format!(
+                "the fleet {fleet}, which the tag drover.fleet of {id} names; {TAKE_OFF}"
+            ));
+        }
+        let group = tags.get(GROUP)?;
+        Some(watched.get(group)?.claim(group))
+    }
 }

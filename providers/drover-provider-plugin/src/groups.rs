@@ -343,8 +343,8 @@ async fn of_entry(entry: &Entry) -> Result<Told, CallError> {
 async fn told(caller: &Caller) -> Result<Told, CallError> {
     let interfaces: Interfaces = match hello(caller).await {
         Ok(interfaces) => interfaces,
-        // It knows no handshake, so it is no plugin of InfraKit.
-        Err(error) if matches!(error.fault, Fault::Refused { .. }) => return Ok(Told::default()),
+        // It knows no handshake, so it is no plugin of InfraKit. Who fails at it may be one, and keep any group.
+        Err(error) if error.fault.is_unknown_method() => return Ok(Told::default()),
         Err(error) => return Err(error),
     };
     if interfaces.is_of_an_agent() {

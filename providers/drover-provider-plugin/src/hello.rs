@@ -162,11 +162,12 @@ fn check_subtype(subtype: &str, named: &[String]) -> Result<(), String> {
     })
 }
 
-/// Asks a plugin what it offers: the newest question first.
+/// Asks a plugin what it offers: the newest question first. An error that [`Fault::is_unknown_method`] means that it knows
+/// none of the questions.
 pub(crate) async fn hello(caller: &Caller) -> Result<Interfaces, CallError> {
     let nothing = Map::new();
     let method = HELLO;
-    let refused = match caller.call(method, &nothing, LIMIT).await {
+    let mut refused = match caller.call(method, &nothing, LIMIT).await {
         Ok(answer) => return objects(&answer).map_err(|why| caller.garbled(method, &why)),
         Err(error) if matches!(error.fault, Fault::Refused { .. }) => error,
         Err(error) => return Err(error),
@@ -183,15 +184,25 @@ pub(crate) async fn hello(caller: &Caller) -> Result<Interfaces, CallError> {
             };
             return implements(&answer, &types).map_err(|why| caller.garbled(method, &why));
         }
-        Err(error) if matches!(error.fault, Fault::Refused { .. }) => {}
+        Err(error) if matches!(error.fault, Fault::Refused { .. }) => telling(&mut refused, error),
         Err(error) => return Err(error),
     }
     let method = "Plugin.Implements";
     match caller.call(method, &nothing, LIMIT).await {
         Ok(answer) => implements(&answer, &json!({})).map_err(|why| caller.garbled(method, &why)),
-        // What the newest question was answered with says most.
-        Err(error) if matches!(error.fault, Fault::Refused { .. }) => Err(refused),
+        Err(error) if matches!(error.fault, Fault::Refused { .. }) => {
+            telling(&mut refused, error);
+            Err(refused)
+        }
         Err(error) => Err(error),
+    }
+}
+
+/// Keeps of two refusals the one that says more: what the newest question was answered with, unless only the other one
+/// was understood.
+fn telling(refused: &mut CallError, next: CallError) {
+    if refused.fault.is_unknown_method() && !next.fault.is_unknown_method() {
+        *refused = next;
     }
 }
 

@@ -231,25 +231,26 @@ impl Inner {
         let found = self.describe(&tagged(tags::FLEET, fleet.as_str())).await;
         let found = found.map_err(CallError::into_provider_error)?;
         let mut instances: BTreeMap<String, Listed> = BTreeMap::new();
-        let mut twice = None;
+        let mut doubt = None;
         for description in found {
             let id = description.id.clone();
             let listed = self.listed(&description)?;
+            if listed.ownership.is_none() {
+                doubt = doubt.or_else(|| self.is_altered(&description));
+            }
             if instances.insert(id.clone(), listed).is_some() {
-                twice = Some(id);
+                doubt = Some(format!(
+                    "plugin {}: Instance.DescribeInstances describes {id} more than once",
+                    self.caller.name
+                ));
             }
         }
-        let completeness = match twice {
+        let completeness = match doubt {
             None => {
                 self.forget(as_of, &instances);
                 Completeness::Complete
             }
-            Some(id) => Completeness::Partial {
-                why: format!(
-                    "plugin {}: Instance.DescribeInstances describes {id} more than once",
-                    self.caller.name
-                ),
-            },
+            Some(why) => Completeness::Partial { why },
         };
         Ok(Listing {
             completeness,
@@ -266,11 +267,12 @@ impl Inner {
             .filter_map(|listed| listed.ownership.as_ref());
         let tokens: std::collections::BTreeSet<&str> =
             owned.map(|owner| owner.token.as_str()).collect();
+        self.ledger.listed(tokens.iter().copied());
         self.ledger.forget(now, |token| tokens.contains(token));
     }
 
     pub(crate) fn listed(&self, description: &Description) -> Result<Listed, ProviderError> {
-        let ownership = tags::owner(&description.tags);
+        let ownership = self.owner_of(description);
         let entry = ownership
             .as_ref()
             .and_then(|owner| self.ledger.get(&owner.token));
@@ -326,7 +328,7 @@ impl Inner {
             Found::Foreign(_) => return Err(not_ours(instance)),
             Found::Ours(found) => found,
         };
-        let owner = tags::owner(&found.tags).filter(|owner| {
+        let owner = self.owner_of(&found).filter(|owner| {
             owner.token == request.token
                 && owner.instance == request.instance
                 && owner.group == request.group
@@ -420,12 +422,20 @@ impl Inner {
         let looked = self.look_up(fleet, instance).await;
         match looked.map_err(CallError::into_provider_error)? {
             Found::Ours(found) => self.take_tags_off(fleet, &found).await,
-            Found::Foreign(found) if is_released(&found, fleet) => Ok(()),
+            Found::Foreign(found) if is_released(&found, fleet) => {
+                // Cut short before: what it has left is nobody's.
+                let mut owning = tags::OWNING.into_iter();
+                if owning.any(|name| tags::get(&found.tags, name).is_some()) {
+                    return self.take_tags_off(fleet, &found).await;
+                }
+                Ok(())
+            }
             Found::Foreign(_) | Found::Gone => Err(not_ours(instance)),
         }
     }
 
-    /// Empties the tags: labels can be changed in this protocol, and not removed.
+    /// Empties the tags: labels can be changed in this protocol, and not removed. That they are void is said first, in a
+    /// call of its own: some plugins put tags on one by one, and fail in the middle.
     async fn take_tags_off(
         &self,
         fleet: &FleetName,
@@ -440,10 +450,11 @@ impl Inner {
         let owning = tags::OWNING
             .iter()
             .filter(|name| found.tags.contains_key(**name));
-        let mut labels: BTreeMap<String, String> = owning
+        let labels: BTreeMap<String, String> = owning
             .map(|name| ((*name).to_owned(), String::new()))
             .collect();
-        labels.insert(tags::RELEASED.to_owned(), fleet.to_string());
+        let released = tagged(tags::RELEASED, fleet.as_str());
+        self.label(&found.id, &released).await?;
         self.label(&found.id, &labels).await
     }
 
@@ -472,7 +483,7 @@ fn tagged(name: &str, value: &str) -> BTreeMap<String, String> {
 
 fn is_released(found: &Description, fleet: &FleetName) -> bool {
     let tag = found.tags.get(tags::RELEASED);
-    tag.is_some_and(|tag| tag == fleet.as_str())
+    tag.is_some_and(|tag| tag == fleet.as_str()) && tags::owner(&found.tags).is_none()
 }
 
 pub(crate) fn reused(token: &Token) -> ProviderError {

@@ -5,7 +5,7 @@
 //! whole; the end of a line that was being written when the machine stopped is cut off. A line that cannot
 //! be read otherwise means that the file is not ours to trust, and nothing is opened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -120,6 +120,11 @@ pub(crate) struct Ledger(Arc<Mutex<Inner>>);
 struct Inner {
     folder: PathBuf,
     entries: BTreeMap<String, Entry>,
+    /// The token of the entry that was written last, by the plugin's handle: plugins that name machines use a handle
+    /// again, and what is known of the machine before says nothing of the one that has it now.
+    latest: BTreeMap<String, String>,
+    /// The tokens of what was made since this process began and no listing has had with its owner.
+    unlisted: BTreeSet<String>,
     /// Lines of the file.
     lines: usize,
     /// Bytes of the file that are whole lines.
@@ -133,6 +138,8 @@ impl Ledger {
         let mut inner = Inner {
             folder: folder.to_owned(),
             entries: BTreeMap::new(),
+            latest: BTreeMap::new(),
+            unlisted: BTreeSet::new(),
             lines: 0,
             whole: 0,
         };
@@ -175,10 +182,27 @@ impl Ledger {
         });
     }
 
-    /// Returns what is known of a plugin's handle.
+    /// Returns what was made since this process began and no listing has had with its owner.
+    pub(crate) fn unlisted(&self) -> Vec<Entry> {
+        self.lock(|inner| {
+            let entries = inner.unlisted.iter();
+            let entries = entries.filter_map(|token| inner.entries.get(token));
+            entries.cloned().collect()
+        })
+    }
+
+    /// Takes note that a listing has what these tokens made, with its owner.
+    pub(crate) fn listed<'a>(&self, tokens: impl Iterator<Item = &'a str>) {
+        self.lock(|inner| {
+            for token in tokens {
+                inner.unlisted.remove(token);
+            }
+        });
+    }
+
+    /// Returns what was noted last of a plugin's handle.
     pub(crate) fn of_id(&self, id: &str) -> Option<Entry> {
-        let is_it = |entry: &&Entry| entry.id.as_deref() == Some(id);
-        self.lock(|inner| inner.entries.values().find(is_it).cloned())
+        self.lock(|inner| inner.entries.get(inner.latest.get(id)?).cloned())
     }
 
     /// Writes an entry down. When it returns, the entry survives a crash.
@@ -205,7 +229,17 @@ impl Ledger {
                 || is_listed(&entry.token)
                 || !matches!(entry.state, State::Made | State::Ended | State::Failed)
         };
-        self.lock(|inner| inner.entries.retain(|_, entry| keeps(entry)));
+        self.lock(|inner| {
+            let Inner {
+                entries,
+                latest,
+                unlisted,
+                ..
+            } = inner;
+            entries.retain(|_, entry| keeps(entry));
+            latest.retain(|_, token| entries.contains_key(token));
+            unlisted.retain(|token| entries.contains_key(token));
+        });
     }
 
     fn lock<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
@@ -232,14 +266,30 @@ impl Inner {
                 continue;
             }
             let entry: Entry = serde_json::from_str(line).map_err(form)?;
+            if let Some(id) = &entry.id {
+                self.latest.insert(id.clone(), entry.token.clone());
+            }
             self.entries.insert(entry.token.clone(), entry);
         }
         Ok(())
     }
 
+    /// Returns whether nothing was written of an entry's handle since.
+    fn is_latest(&self, entry: &Entry) -> bool {
+        let id = entry.id.as_ref();
+        id.is_some_and(|id| self.latest.get(id) == Some(&entry.token))
+    }
+
     fn append(&mut self, entry: &Entry) -> Result<(), LedgerError> {
         let path = self.folder.join(FILE);
         let replaced = self.entries.insert(entry.token.clone(), entry.clone());
+        if entry.state == State::Made {
+            self.unlisted.insert(entry.token.clone());
+        } else {
+            self.unlisted.remove(&entry.token);
+        }
+        let handle = entry.id.clone();
+        let latest = handle.map(|id| (id.clone(), self.latest.insert(id, entry.token.clone())));
         let written = if self.lines == 0 || self.lines > 2 * self.entries.len() + SURPLUS_MAX {
             self.rewrite(&path)
         } else {
@@ -250,6 +300,11 @@ impl Inner {
             match replaced {
                 Some(before) => self.entries.insert(before.token.clone(), before),
                 None => self.entries.remove(&entry.token),
+            };
+            match latest {
+                Some((id, Some(before))) => self.latest.insert(id, before),
+                Some((id, None)) => self.latest.remove(&id),
+                None => None,
             };
             LedgerError::Write { path, source }
         })
@@ -273,9 +328,13 @@ impl Inner {
         fs::create_dir_all(&self.folder)?;
         let mut bytes = serde_json::to_vec(&Head { version: VERSION })?;
         bytes.push(b'\n');
-        for entry in self.entries.values() {
-            serde_json::to_writer(&mut bytes, entry)?;
-            bytes.push(b'\n');
+        // What was written last of a handle stays behind what was written of it before.
+        for last in [false, true] {
+            let entries = self.entries.values();
+            for entry in entries.filter(|entry| self.is_latest(entry) == last) {
+                serde_json::to_writer(&mut bytes, entry)?;
+                bytes.push(b'\n');
+            }
         }
         let unfinished = path.with_extension("new");
         let mut file = File::create(&unfinished)?;

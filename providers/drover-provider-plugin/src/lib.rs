@@ -31,6 +31,7 @@ mod instance;
 mod json;
 mod ledger;
 mod making;
+mod ownership;
 #[cfg(test)]
 #[path = "../tests/plugin/records.rs"]
 mod records;

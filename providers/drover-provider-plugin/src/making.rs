@@ -59,6 +59,7 @@ impl Making {
             Before::Answered(made) => return made,
             Before::Nothing => {}
         }
+        inner.keeps_tags().await?;
         self.place_is_free(inner).await?;
         self.validate(inner).await?;
         inner.note(&self.owner, State::Sent, None, None).await?;
@@ -112,7 +113,7 @@ impl Making {
         let found = inner.describe(&BTreeMap::from([fleet])).await;
         let found = found.map_err(|error| unknown(error.to_string()))?;
         let holder = found.into_iter().find(|found| {
-            let owner = tags::owner(&found.tags);
+            let owner = inner.owner_of(found);
             owner.is_some_and(|owner| {
                 owner.group == self.owner.group && owner.seat.as_ref() == Some(seat)
             })

@@ -41,14 +41,42 @@ pub(crate) fn of(owner: &Ownership) -> BTreeMap<String, String> {
     tags
 }
 
+/// Returns a tag's value. An empty one is what a release leaves.
+pub(crate) fn get<'a>(tags: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
+    let tag = tags.get(name).map(String::as_str);
+    tag.filter(|tag| !tag.is_empty())
+}
+
+/// Returns the tags of an owner from the text that the ledger keeps.
+pub(crate) fn noted(owner: &str) -> BTreeMap<String, String> {
+    let parts = owner.split(' ').filter_map(|part| part.split_once('='));
+    parts
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// Returns the first of the owner's tags that is there and cannot be read.
+pub(crate) fn unreadable(tags: &BTreeMap<String, String>) -> Option<(&'static str, &str)> {
+    OWNING.into_iter().find_map(|name| {
+        let value = get(tags, name)?;
+        let is_read = match name {
+            FLEET => FleetName::parse(value).is_ok(),
+            TOKEN => Token::parse(value).is_ok(),
+            GROUP => GroupName::parse(value).is_ok(),
+            INSTANCE => InstanceId::parse(value).is_ok(),
+            DIGEST => Digests::parse(value).is_ok(),
+            EPOCH => value.parse::<u64>().is_ok(),
+            MEMBER => MemberId::parse(value).is_ok(),
+            LIFE => GroupUid::parse(value).is_ok(),
+            _ => true,
+        };
+        (!is_read).then_some((name, value))
+    })
+}
+
 /// Reads the owner. None: a tag is missing or cannot be read, so the instance is nobody's to touch.
 pub(crate) fn owner(tags: &BTreeMap<String, String>) -> Option<Ownership> {
-    // An empty one is what a release leaves.
-    let tag = |name: &str| {
-        tags.get(name)
-            .map(String::as_str)
-            .filter(|tag| !tag.is_empty())
-    };
+    let tag = |name: &str| get(tags, name);
     let seat = match (tag(MEMBER), tag(LIFE)) {
         (None, None) => None,
         (member, life) => Some(SeatId {

@@ -18,6 +18,28 @@ use crate::weight::{Size, weigh};
 /// The longest part of a plugin's own words that is passed on, in characters.
 const WORDS_MAX: usize = 500;
 
+/// The code of JSON-RPC for a method that there is none of.
+const NO_METHOD: i64 = -32601;
+
+/// What is added to a message that came with this code.
+const NO_METHOD_SUFFIX: &str = " (-32601)";
+
+/// How InfraKit's own plugins say that there is no such method: their code is that of any failure.
+const NO_METHOD_WORDS: [&str; 2] = ["rpc: can't find method", "rpc: can't find service"];
+
+impl Fault {
+    /// Returns whether the plugin said that it has no such method. Whatever else it says, it may have it.
+    pub(crate) fn is_unknown_method(&self) -> bool {
+        match self {
+            Self::Refused { message, .. } => {
+                let mut words = NO_METHOD_WORDS.iter();
+                message.ends_with(NO_METHOD_SUFFIX) || words.any(|words| message.starts_with(words))
+            }
+            Self::Absent(_) | Self::NotSent(_) | Self::Lost(_) => false,
+        }
+    }
+}
+
 /// How much of an answer is read, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bounds {
@@ -113,6 +135,12 @@ fn refusal(error: &Json) -> Fault {
     };
     let class = object.and_then(|object| field(object, "data"));
     let class = class.and_then(|data| data.get("class"));
+    let code = object.and_then(|object| field(object, "code"));
+    let message = if code.and_then(Json::as_i64) == Some(NO_METHOD) {
+        format!("{message}{NO_METHOD_SUFFIX}")
+    } else {
+        message
+    };
     Fault::Refused {
         class: class.and_then(Json::as_str).and_then(class_of),
         message,

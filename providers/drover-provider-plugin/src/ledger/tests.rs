@@ -35,6 +35,38 @@ async fn what_was_noted_is_known_after_a_restart() {
 }
 
 #[tokio::test]
+async fn of_a_handle_that_was_used_again_the_last_word_is_known() {
+    for (first, next) in [('a', 'b'), ('b', 'a')] {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(folder.path()).unwrap();
+        let of = |letter, state| Entry {
+            id: Some("i-1".to_owned()),
+            ..entry(letter, state)
+        };
+        let known = |ledger: &Ledger| {
+            let last = ledger.of_id("i-1");
+            last.map(|last| (last.token, last.state))
+        };
+        let expected = Some((token(next).to_string(), State::Made));
+        ledger.note(of(first, State::Ended)).await.unwrap();
+        ledger.note(of(next, State::Made)).await.unwrap();
+        assert_eq!(known(&ledger), expected);
+        assert_eq!(known(&Ledger::open(folder.path()).unwrap()), expected);
+        // Also where the file was written anew meanwhile.
+        ledger.0.lock().unwrap().lines = 5_000;
+        ledger.note(entry('c', State::Sent)).await.unwrap();
+        assert_eq!(known(&Ledger::open(folder.path()).unwrap()), expected);
+        ledger.0.lock().unwrap().folder = folder.path().join("none/such");
+        let failed = ledger.note(of(first, State::Ended)).await;
+        assert!(failed.is_err());
+        assert_eq!(known(&ledger), expected);
+        let late = Timestamp::UNIX_EPOCH + KEEP + Duration::from_secs(1);
+        ledger.forget(late, |_| false);
+        assert_eq!(known(&ledger), None);
+    }
+}
+
+#[tokio::test]
 async fn half_a_line_at_the_end_was_never_noted_and_hurts_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(FILE);

@@ -37,6 +37,8 @@ pub(crate) enum Trouble {
     Endless,
     /// Carried out; the answer is cut in the middle.
     Truncated,
+    /// Only so many of the labels are put on, and then an error is answered.
+    PartOf(usize),
     /// Carried out, and then an error is answered.
     MadeAndFailed,
     /// Carried out; the answer has no id.
@@ -49,6 +51,7 @@ pub(crate) enum Trouble {
 struct Instance {
     tags: Map<String, Json>,
     properties: Json,
+    logical_id: Json,
     made: Instant,
 }
 
@@ -58,11 +61,17 @@ struct State {
     troubles: BTreeMap<String, VecDeque<Trouble>>,
     calls: Vec<(String, Json)>,
     next: u64,
+    /// What the next instances are called, where a test says so.
+    handles: VecDeque<String>,
     /// New instances are described so late.
     lag: Duration,
     /// Instances that lack a tag match it too, as in InfraKit's simulator.
     loose_filter: bool,
     capacity: Option<usize>,
+    /// The longest value of a tag; what is longer is cut.
+    tag_max: Option<usize>,
+    /// A tag that it does not keep.
+    dropped: Option<&'static str>,
     handshake: Option<Json>,
     /// The groups that it watches.
     groups: Vec<Json>,
@@ -121,6 +130,27 @@ impl Fake {
         self.state.lock().unwrap().lag = lag;
     }
 
+    /// Calls the next instance by a name that may have been used before.
+    pub(crate) fn name_next(&self, handle: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.handles.push_back(handle.to_owned());
+    }
+
+    /// Cuts values of tags, as clouds do.
+    pub(crate) fn cut_tags(&self, tag_max: usize) {
+        self.state.lock().unwrap().tag_max = Some(tag_max);
+    }
+
+    /// Keeps a tag no more, or all of them.
+    pub(crate) fn drop_tag(&self, name: Option<&'static str>) {
+        self.state.lock().unwrap().dropped = name;
+    }
+
+    /// The tags of an instance.
+    pub(crate) fn tags(&self, id: &str) -> Json {
+        json!(self.state.lock().unwrap().instances[id].tags)
+    }
+
     pub(crate) fn set_capacity(&self, capacity: usize) {
         self.state.lock().unwrap().capacity = Some(capacity);
     }
@@ -167,6 +197,7 @@ impl Fake {
         let instance = Instance {
             tags,
             properties: Json::Null,
+            logical_id: Json::Null,
             made: Instant::now(),
         };
         self.state
@@ -238,6 +269,13 @@ impl Fake {
                 let _ = carry_out();
                 plain(Err("tagging failed".to_owned()))
             }
+            Some(Trouble::PartOf(count)) => {
+                let mut params = call["params"].clone();
+                let labels = params["Labels"].as_object_mut().unwrap();
+                *labels = std::mem::take(labels).into_iter().take(count).collect();
+                let _ = self.carry_out(&method, &params);
+                plain(Err("rate exceeded while tagging".to_owned()))
+            }
             Some(Trouble::NoId) => {
                 let _ = carry_out();
                 plain(Ok(json!({"Type": "", "ID": null})))
@@ -272,7 +310,7 @@ impl Fake {
             "Instance.Validate" | "Flavor.Validate" | "Flavor.Drain" => ok,
             "Instance.Provision" => state.provision(&params["Spec"]),
             "Instance.Label" => {
-                let labels = params["Labels"].as_object().cloned().unwrap_or_default();
+                let labels = state.kept(&params["Labels"]);
                 let instance = state.instances.get_mut(&id);
                 let instance = instance.ok_or_else(|| format!("not found {id}"))?;
                 instance.tags.extend(labels);
@@ -305,14 +343,27 @@ impl State {
             return Err(format!("at capacity {capacity}"));
         }
         self.next += 1;
-        let id = format!("instance-{}", self.next);
+        let named = self.handles.pop_front();
+        let id = named.unwrap_or_else(|| format!("instance-{}", self.next));
         let instance = Instance {
-            tags: spec["Tags"].as_object().cloned().unwrap_or_default(),
+            tags: self.kept(&spec["Tags"]),
             properties: spec["Properties"].clone(),
+            logical_id: spec["LogicalID"].clone(),
             made: Instant::now(),
         };
         self.instances.insert(id.clone(), instance);
         Ok(json!({"Type": "", "ID": id}))
+    }
+
+    /// Returns what it makes of tags.
+    fn kept(&self, tags: &Json) -> Map<String, Json> {
+        let tags = tags.as_object().cloned().unwrap_or_default().into_iter();
+        let tags = tags.filter(|(name, _)| self.dropped != Some(name.as_str()));
+        let cut = |value: Json| match (value.as_str(), self.tag_max) {
+            (Some(text), Some(max)) => json!(text.chars().take(max).collect::<String>()),
+            (_, _) => value,
+        };
+        tags.map(|(name, value)| (name, cut(value))).collect()
     }
 
     fn describe(&self, params: &Json) -> Json {
@@ -329,7 +380,8 @@ impl State {
             .iter()
             .filter(|(_, instance)| instance.made.elapsed() >= self.lag && matches(&instance.tags));
         let shown = shown.map(|(id, instance)| {
-            let mut shown = json!({"ID": id, "LogicalID": null, "Tags": instance.tags});
+            let mut shown =
+                json!({"ID": id, "LogicalID": instance.logical_id, "Tags": instance.tags});
             if params["Properties"] == true {
                 shown["Properties"] = instance.properties.clone();
             }

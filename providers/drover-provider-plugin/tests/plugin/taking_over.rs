@@ -19,18 +19,18 @@ use crate::fake::{Fake, Trouble};
 use crate::groups::Memory;
 use crate::support::{Scope, fleet, request};
 
-fn tags() -> BTreeMap<String, String> {
+pub(crate) fn tags() -> BTreeMap<String, String> {
     BTreeMap::from([("infrakit.group".to_owned(), "workers".to_owned())])
 }
 
-fn of_group(fake: &Fake, id: &str) {
+pub(crate) fn of_group(fake: &Fake, id: &str) {
     fake.add_stranger(
         id,
         json!({"infrakit.group": "workers", "infrakit.config.hash": "abc"}),
     );
 }
 
-fn adopt(handle: &str, number: u64) -> AdoptRequest {
+pub(crate) fn adopt(handle: &str, number: u64) -> AdoptRequest {
     let made = request(number);
     AdoptRequest {
         fleet: made.fleet,
@@ -48,7 +48,7 @@ async fn strangers(provider: &Arc<dyn Provider>) -> Vec<Stranger> {
     provider.survey(&tags()).await.unwrap().strangers
 }
 
-async fn handles(provider: &Arc<dyn Provider>) -> Vec<String> {
+pub(crate) async fn handles(provider: &Arc<dyn Provider>) -> Vec<String> {
     let found = strangers(provider).await.into_iter();
     found.map(|one| one.provider_ref.to_string()).collect()
 }
@@ -76,9 +76,16 @@ async fn finds_what_has_the_tag_and_nobodys_ownership_whatever_the_plugin_makes_
         .collect();
     assert_eq!(
         shown,
-        [("i-1", None), ("i-2", None), ("i-5", Some("10.0.0.5"))]
+        [
+            ("i-1", None),
+            ("i-2", None),
+            ("i-5", Some("10.0.0.5")),
+            ("i-6", None)
+        ]
     );
-    assert_eq!(found[0].claimed_by, None);
+    let claims: Vec<_> = found.iter().map(|one| one.claimed_by.as_deref()).collect();
+    let other = "the fleet other, which the tag drover.fleet of i-6 names; take its tags that begin with `drover.` off at the provider, unless another fleet takes it over";
+    assert_eq!(claims, [None, None, None, Some(other)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +96,10 @@ async fn adopts_by_labels_alone_and_hands_back_the_same_way() {
     let request = adopt("i-1", 1);
     provider.adopt(&request).await.unwrap();
     provider.adopt(&request).await.unwrap();
-    assert_eq!(scope.fake.calls("Instance.Label").len(), 1);
+    let labelled = scope.fake.calls("Instance.Label");
+    let first = &labelled[0]["Labels"];
+    assert_eq!(first, &json!({"drover.fleet": "prod"}), "whose it is to be");
+    assert_eq!(labelled.len(), 2);
     assert_eq!(handles(&provider).await, Vec::<String>::new());
     let listing = provider.list(&fleet()).await.unwrap();
     let owner = listing.instances[0].ownership.clone().unwrap();
@@ -357,6 +367,52 @@ async fn whoever_answers_as_no_plugin_does_may_watch_anything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_fails_at_the_handshake_may_watch_anything_and_is_not_remembered() {
+    let scope = Scope::new();
+    of_group(&scope.fake, "i-1");
+    let group = Fake::start(scope.folder.path(), "group");
+    group.set_groups(&["workers"]);
+    let fails = Trouble::Says(
+        r#"{"error": {"code": -32000, "message": "failed to list objects: read tcp: i/o timeout"}}"#,
+    );
+    let says = "plugin group: Handshake.Hello: failed to list objects: read tcp: i/o timeout; until it answers";
+    for _ in 0..2 {
+        group.trouble("Handshake.Hello", fails.clone());
+        let failed = scope.open().survey(&tags()).await.unwrap_err();
+        assert!(failed.message.starts_with(says), "{failed}");
+    }
+    group.trouble("Handshake.Hello", fails.clone());
+    let failed = scope.open().adopt(&adopt("i-1", 1)).await.unwrap_err();
+    assert!(failed.message.starts_with(says), "{failed}");
+    let found = strangers(&scope.open()).await.remove(0);
+    assert!(
+        found
+            .claimed_by
+            .unwrap()
+            .contains("plugin group still manages")
+    );
+
+    // An older one fails at its own question.
+    group.set_handshake(json!({}));
+    group.trouble("Plugin.Implements", fails);
+    let failed = scope.open().survey(&tags()).await.unwrap_err();
+    let says = "plugin group: Plugin.Implements: failed to list objects";
+    assert!(failed.message.starts_with(says), "{failed}");
+
+    // Who has no such method is no plugin, in InfraKit's words and in those of JSON-RPC.
+    let no_method = r#"{"error": {"code": -32601, "message": "Method not found"}}"#;
+    for method in [
+        "Handshake.Hello",
+        "Handshake.Implements",
+        "Plugin.Implements",
+    ] {
+        group.trouble(method, Trouble::Says(no_method));
+    }
+    assert_eq!(handles(&scope.open()).await, ["i-1"]);
+    scope.open().adopt(&adopt("i-1", 1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_once_had_no_groups_may_hang_and_nobody_else() {
     let mut scope = Scope::new();
     of_group(&scope.fake, "i-1");
@@ -451,7 +507,7 @@ async fn what_is_described_twice_is_no_whole_survey() {
     assert_eq!(survey.strangers.len(), 1);
 }
 
-fn seat(member: &str, attachments: &[&str]) -> Seat {
+pub(crate) fn seat(member: &str, attachments: &[&str]) -> Seat {
     let member = MemberId::parse(member).unwrap();
     let attachments = attachments
         .iter()
