@@ -377,6 +377,8 @@ struct StoredMemory {
     absent: Option<(i64, i64, u32)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lost: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    notice: Option<i64>,
 }
 
 /// Nanoseconds since 1970 as they fit: until the year 2262.
@@ -406,6 +408,7 @@ impl StoredMemory {
             completed: memory.completed,
             absent,
             lost: memory.lost_at.map(nanoseconds),
+            notice: memory.notice.map(nanoseconds),
         }
     }
 
@@ -426,6 +429,7 @@ impl StoredMemory {
             completed: self.completed,
             absent,
             lost_at: self.lost.map(time),
+            notice: self.notice.map(time),
         };
         Ok((InstanceId::parse(&self.id)?, memory))
     }

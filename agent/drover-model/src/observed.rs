@@ -173,6 +173,9 @@ pub struct InstanceMemory {
     pub absent: Option<Absence>,
     /// When it was taken for gone, though nobody had ended it. Should it come back, it is the one that stays.
     pub lost_at: Option<Timestamp>,
+    /// When the provider said that it takes the instance, as of the last listing in which it was not on its way out yet. What
+    /// goes then was announced, and is no sign of a listing that errs.
+    pub notice: Option<Timestamp>,
 }
 
 /// An instance that complete listings no longer have.

@@ -222,6 +222,7 @@ impl Fixture {
             completed: false,
             absent: None,
             lost_at: None,
+            notice: None,
         };
         self.memory.insert(id(name), memory);
     }

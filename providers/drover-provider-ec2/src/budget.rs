@@ -153,6 +153,13 @@ impl Budget {
         })
     }
 
+    /// Takes what others have taken from buckets of their own, as far as it is there.
+    pub(crate) fn charge(&self, others: &Self) {
+        for (bucket, other) in self.buckets.iter().zip(&others.buckets) {
+            bucket.charge(other.spent());
+        }
+    }
+
     /// Empties a bucket: EC2 turned a call away, so its own has less than was thought.
     pub(crate) fn empty(&self, limit: Limit) {
         self.buckets[limit as usize].empty();
@@ -212,6 +219,16 @@ impl Bucket {
 
     fn empty(&self) {
         self.lock().tokens = 0.0;
+    }
+
+    /// Returns what was taken and not refilled yet.
+    fn spent(&self) -> f64 {
+        self.rate.burst - self.lock().tokens
+    }
+
+    fn charge(&self, tokens: f64) {
+        let mut state = self.lock();
+        state.tokens = (state.tokens - tokens).max(0.0);
     }
 
     async fn take(&self, tokens: f64, priority: Priority) -> Result<(), Duration> {

@@ -4,6 +4,7 @@
 //! The agent's own program has no AWS code: this is where its import looks. Nothing is changed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aws_sdk_autoscaling::types::AutoScalingGroup;
 use aws_sdk_ec2::types::{
@@ -146,7 +147,7 @@ pub async fn describe(
         region: settings::region(region)?,
         profile: profile.clone(),
     };
-    let account = Region::new(account, reach);
+    let account = Region::new(account, reach, &Arc::default());
     let (tags, scaling_group) = match question {
         Question::Tags(tags) => (tags.clone(), None),
         Question::ScalingGroup(name) => {

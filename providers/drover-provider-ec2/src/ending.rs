@@ -133,7 +133,8 @@ impl Region {
             priority: Priority::End,
         };
         let resources = Limit::TerminateResources;
-        self.budget
+        let budget = self.purse.budget();
+        budget
             .take(ACTION, resources, ids.len(), Priority::End)
             .await?;
         let request = self.client().await.terminate_instances();

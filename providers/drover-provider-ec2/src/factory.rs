@@ -9,6 +9,7 @@ use drover_provider::{Clock, InitUse, Manifest, Provider, ProviderError, Provide
 use crate::asg::AsgFactory;
 use crate::book::VISIBILITY;
 use crate::provider::Ec2Provider;
+use crate::purse::Purses;
 use crate::region::{Reach, Region};
 use crate::settings::{self, Account};
 
@@ -19,7 +20,8 @@ const TYPE: &str = "ec2";
 /// is not all of it.
 const BATCH_MAX: u32 = 100;
 
-/// Makes providers over EC2. Documents for the same account and region share one client, budget and listing.
+/// Makes providers over EC2. Documents for the same profile and region share one client and listing, and those for the same
+/// account and region its limits.
 #[derive(Debug)]
 pub struct Ec2Factory {
     manifest: Manifest,
@@ -32,6 +34,7 @@ pub struct Ec2Factory {
 pub(crate) struct Regions {
     reach: Reach,
     known: Mutex<BTreeMap<Account, Arc<Region>>>,
+    purses: Arc<Purses>,
 }
 
 impl Regions {
@@ -40,7 +43,7 @@ impl Regions {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let region = known.entry(account.clone()).or_insert_with(|| {
             let reach = self.reach.clone();
-            Arc::new(Region::new(account.clone(), reach))
+            Arc::new(Region::new(account.clone(), reach, &self.purses))
         });
         Arc::clone(region)
     }
@@ -62,6 +65,7 @@ impl Ec2Factory {
             regions: Arc::new(Regions {
                 reach,
                 known: Mutex::default(),
+                purses: Arc::default(),
             }),
         }
     }

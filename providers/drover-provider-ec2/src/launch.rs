@@ -234,7 +234,8 @@ impl Region {
         let count = request.slots.len();
         let resources = Limit::RunResources;
         let priority = Priority::Make(request.urgency);
-        self.budget.take(ACTION, resources, count, priority).await?;
+        let budget = self.purse.budget();
+        budget.take(ACTION, resources, count, priority).await?;
         let cost = Cost {
             action: ACTION,
             limit: Limit::Run,
@@ -243,6 +244,7 @@ impl Region {
         let call = launch.builder(&self.client().await, choice.type_.as_deref(), &choice.at);
         match self.call(cost, || call.clone().send()).await {
             Ok(answer) => {
+                self.purse.belongs_to(answer.owner_id());
                 let seen: Vec<Seen> = answer.instances().iter().filter_map(Seen::of).collect();
                 let provisioned = self.take_in(request, launch, &seen);
                 if provisioned.shortfall.is_some() {

@@ -17,7 +17,7 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | `schema`, `settings`, `properties` | what documents may say |
-//! | `region` | client, budget and caches that documents of one account and region share |
+//! | `region`, `purse` | client and caches that documents of one profile and region share; limits, which those of one account do |
 //! | `budget`, `cooling`, `error` | EC2's limits, offerings that cannot be had, what its errors mean |
 //! | `listing`, `notices` | what is there, and what is about to happen to it |
 //! | `launch`, `request`, `tags` | making instances |
@@ -43,6 +43,7 @@ mod notices;
 mod places;
 mod properties;
 mod provider;
+mod purse;
 mod region;
 mod request;
 mod scaling;

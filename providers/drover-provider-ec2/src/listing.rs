@@ -233,6 +233,11 @@ impl Region {
                 .max_results(PAGE)
                 .set_next_token(next);
             let answer = self.call(cost, || page.clone().send()).await?;
+            let owner = answer
+                .reservations()
+                .first()
+                .and_then(Reservation::owner_id);
+            self.purse.belongs_to(owner);
             let reservations = answer.reservations().iter();
             let instances = reservations.flat_map(Reservation::instances);
             seen.extend(instances.filter_map(read));

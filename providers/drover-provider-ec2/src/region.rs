@@ -1,4 +1,4 @@
-//! One account and region: the clients, their budget, and what every Provider document for it shares.
+//! One profile in a region: the clients, their budget, and what every Provider document for it shares.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,13 +14,14 @@ use drover_model::ErrorClass;
 use drover_provider::Urgency;
 
 use crate::book::Book;
-use crate::budget::{Budget, Limit, Priority};
+use crate::budget::{Limit, Priority};
 use crate::clients::{Clients, Current};
 use crate::cooling::Cooling;
 use crate::ending::Endings;
 use crate::error::CallError;
 use crate::listing::Listings;
 use crate::notices::Statuses;
+use crate::purse::{Purse, Purses};
 use crate::settings::Account;
 
 /// How long connecting may take.
@@ -47,13 +48,14 @@ pub struct Reach {
     pub credentials: Option<SharedCredentialsProvider>,
 }
 
-/// One account and region.
+/// One profile in a region. Two profiles may lead to one account: then they share its limits, and nothing else.
 #[derive(Debug)]
 pub(crate) struct Region {
     pub(crate) account: Account,
     reach: Reach,
     clients: Current,
-    pub(crate) budget: Budget,
+    /// What calls are counted against: shared with whatever profile leads to the same account.
+    pub(crate) purse: Purse,
     pub(crate) cooling: Cooling,
     pub(crate) book: Book,
     pub(crate) listings: Listings,
@@ -73,10 +75,11 @@ pub(crate) struct Cost {
 }
 
 impl Region {
-    pub(crate) fn new(account: Account, reach: Reach) -> Self {
+    pub(crate) fn new(account: Account, reach: Reach, purses: &Arc<Purses>) -> Self {
+        let purse = Purse::new(&account.region, reach.limit_share, Arc::clone(purses));
         Self {
             account,
-            budget: Budget::new(reach.limit_share),
+            purse,
             reach,
             clients: Current::new(|name| std::env::var_os(name)),
             cooling: Cooling::default(),
@@ -166,7 +169,8 @@ impl Region {
         let mut may_have_worked = false;
         let mut pauses = PAUSES.iter();
         loop {
-            let taken = self.budget.take(action, limit, 1, priority).await;
+            let budget = self.purse.budget();
+            let taken = budget.take(action, limit, 1, priority).await;
             let answered = match taken {
                 // Large: the SDK puts its whole pipeline into it.
                 Ok(()) => Box::pin(call()).await,
@@ -183,7 +187,7 @@ impl Region {
                 // Some moments seldom end it, and it is no matter of how fast calls come.
                 ErrorClass::Throttled if error.is_busy() => false,
                 ErrorClass::Throttled => {
-                    self.budget.empty(limit);
+                    budget.empty(limit);
                     true
                 }
                 ErrorClass::Unknown => {

@@ -153,7 +153,12 @@ impl Region {
             let page = call.clone().max_records(100).set_next_token(next);
             let cost = cost(action, priority);
             let answer = self.call(cost, || page.clone().send()).await?;
-            found.extend_from_slice(answer.auto_scaling_groups());
+            let groups = answer.auto_scaling_groups();
+            let name = groups
+                .first()
+                .and_then(AutoScalingGroup::auto_scaling_group_arn);
+            self.purse.belongs_to(name.and_then(account_of));
+            found.extend_from_slice(groups);
             match answer.next_token() {
                 None | Some("") => return Ok(found),
                 Some(token) => next = Some(token.to_owned()),
@@ -161,6 +166,11 @@ impl Region {
         }
         Err(endless(action))
     }
+}
+
+/// Returns the account in an ARN: `arn:PARTITION:SERVICE:REGION:ACCOUNT:...`.
+fn account_of(arn: &str) -> Option<&str> {
+    arn.split(':').nth(4)
 }
 
 #[cfg(test)]

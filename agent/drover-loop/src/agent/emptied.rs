@@ -46,7 +46,7 @@ impl Agent {
         found
     }
 
-    /// Counts the recorded instances of a group that nobody is ending. Where nothing is wanted, or everything is given
+    /// Counts the recorded instances of a group that nobody is ending and that the provider did not say to take. Where nothing is wanted, or everything is given
     /// away, nothing is missed; and a launch that is said to be gone has failed.
     fn lost(
         &self,
@@ -78,6 +78,7 @@ impl Agent {
             was.provider_ref.is_some()
                 && was.class != InstanceClass::Terminating.as_str()
                 && !failed
+                && !drover_plan::is_announced(entry.memory.get(id), listing.as_of)
                 && !intents.iter().any(ending)
         });
         instances.count() as u32

@@ -73,6 +73,7 @@ fn remembered(second: i64) -> InstanceMemory {
         completed: false,
         absent: None,
         lost_at: None,
+        notice: None,
     }
 }
 

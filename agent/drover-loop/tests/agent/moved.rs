@@ -28,12 +28,18 @@ impl ProviderFactory for Regional {
     }
 }
 
+/// The region to which every document leads, whatever it is called: one account.
+const SHARED: i64 = 100;
+
 /// Returns the name of the simulated world behind a document.
 fn region(name: &ProviderName, settings: &Value) -> ProviderName {
     let region = match settings.get("seed") {
         Some(Value::Int(region)) => *region,
         _ => 0,
     };
+    if region == SHARED {
+        return ProviderName::parse("shared").unwrap();
+    }
     ProviderName::parse(&format!("{name}-{region}")).unwrap()
 }
 
@@ -43,8 +49,8 @@ fn provider(settings: &str) -> String {
     )
 }
 
-/// A world of one group, with three instances in region 1.
-async fn world() -> World {
+/// A world without documents.
+fn regional() -> World {
     let mut world = World::new(&[]);
     let mut manifest = world.factory.manifest().clone();
     manifest.type_ = ProviderType::parse("regional").unwrap();
@@ -54,6 +60,12 @@ async fn world() -> World {
         manifest,
         inner: Arc::clone(&world.factory),
     }));
+    world
+}
+
+/// A world of one group, with three instances in region 1.
+async fn world() -> World {
+    let mut world = regional();
     push(&world, "seed: 1, bootTime: 2s", 3);
     world.pass().await;
     world.converge().await;
@@ -135,4 +147,67 @@ async fn what_leads_to_the_same_place_comes_into_force() {
     assert_eq!(there(&world, 1), 5);
     let recorded = world.status("web").recorded.provider.clone().unwrap();
     assert_eq!(recorded.settings.get("bootTime"), Some(&"3s".into()));
+}
+
+/// Commits two documents for one place, `web` on one of them and two of `db` on `two`.
+fn push_shared(world: &World, web_on: &str, web: u32, db: u32) {
+    let on = |provider: &str, text: String| {
+        text.replace("provider: local", &format!("provider: {provider}"))
+    };
+    let document = provider(&format!("seed: {SHARED}, bootTime: 2s"));
+    let documents = ["one", "two"].map(|name| document.replace("local", name));
+    let web = on(web_on, group("web", web, "a"));
+    let db = on("two", group("db", db, "a"));
+    world.repository.commit(&[
+        ("one.yaml", &documents[0]),
+        ("two.yaml", &documents[1]),
+        ("web.yaml", &web),
+        ("db.yaml", &db),
+    ]);
+}
+
+/// The instances of `web` and of `db` in the place that documents share.
+fn shared(world: &World) -> [Vec<String>; 2] {
+    let place = world.factory.world(&ProviderName::parse("shared").unwrap());
+    let (place, now) = (place.expect("it was opened"), world.clock.now());
+    ["web", "db"].map(|group| {
+        let group = GroupName::parse(group).unwrap();
+        let there = place.lock().unwrap();
+        let there = there.of_group(&group, now).into_iter();
+        there.map(|(_, one)| one.provider_ref.to_string()).collect()
+    })
+}
+
+#[tokio::test]
+async fn groups_of_two_documents_for_one_place_leave_each_others_instances_alone() {
+    let mut world = regional();
+    push_shared(&world, "one", 3, 2);
+    world.pass().await;
+    world.converge().await;
+    let before = shared(&world);
+    assert_eq!(before.each_ref().map(Vec::len), [3, 2]);
+    for group in ["web", "db"] {
+        assert_eq!(world.holds(group), [""; 0], "each lists the other's too");
+    }
+    // Its instances are there already, and it moves all the same only once it has none.
+    push_shared(&world, "two", 3, 2);
+    for restarts in [false, true] {
+        if restarts {
+            world.start();
+        }
+        for _ in 0..3 {
+            world.passes(20).await;
+            assert_eq!(world.holds("web"), ["ProviderChanged"]);
+            assert_eq!(world.holds("db"), [""; 0]);
+            assert_eq!(shared(&world), before);
+            world.clock.advance(std::time::Duration::from_mins(20));
+        }
+        let status = world.agent.as_ref().unwrap().status();
+        assert!(status.orphans.is_empty(), "{:?}", status.orphans);
+    }
+    // What ends of the one is not the other's.
+    push_shared(&world, "one", 3, 0);
+    world.pass().await;
+    world.converge().await;
+    assert_eq!(shared(&world), [before[0].clone(), Vec::new()]);
 }

@@ -9,7 +9,7 @@ use drover_model::{
     Timestamp, Token,
 };
 
-use super::{Stage, trust};
+use super::{Stage, notice, trust};
 use crate::time::{elapsed, later};
 
 /// Two complete listings this far apart prove that an instance is gone.
@@ -146,6 +146,12 @@ impl Stage<'_> {
             if destroyed || self.absence_proven(id, acked_at) {
                 self.end(id);
                 return;
+            }
+        }
+        if self.counts_absence || self.emptied {
+            let as_of = self.input.listing.as_of;
+            if let Some(memory) = self.memory.get_mut(id) {
+                notice::forget_early(memory, as_of);
             }
         }
         let (class, changes_at) = self.unlisted_class(unlisted);

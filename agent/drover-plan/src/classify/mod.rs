@@ -10,6 +10,7 @@ mod absent;
 mod adoption;
 mod changed;
 mod health;
+mod notice;
 mod trust;
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ use crate::time::elapsed;
 
 use health::Health;
 pub(crate) use health::served_since;
+pub use notice::is_announced;
 pub use trust::LISTING_AGE_MAX;
 pub(crate) use trust::is_launch;
 
@@ -218,6 +220,7 @@ impl Stage<'_> {
         if memory.lost_at.is_some_and(|at| !self.is_remembered(at)) {
             memory.lost_at = None;
         }
+        notice::remember(&mut memory, listed, input.listing.as_of);
         if let Some(change) = self.change(id) {
             changed::remember(&mut memory, change);
         }
@@ -351,6 +354,7 @@ impl Stage<'_> {
             completed: false,
             absent: None,
             lost_at: None,
+            notice: None,
         };
         if let Some(was) = self.input.recorded.instances.get(id) {
             health::restore(&mut memory, was);

@@ -100,7 +100,7 @@ pub(crate) fn is_launch(was: &RecordedInstance) -> bool {
     was.class == InstanceClass::Starting.as_str()
 }
 
-/// Returns the recorded instances that nobody is ending.
+/// Returns the recorded instances that nobody is ending, and that the provider did not say to take.
 fn expected<'a>(input: &ClassifyInput<'a>, intents: &IntentIndex<'_>) -> Vec<&'a InstanceId> {
     // Where nothing is wanted nothing can be made too much, so that `size: 0` is how a person
     // says that the instances are gone indeed. A group that is being removed would be forgotten.
@@ -111,8 +111,12 @@ fn expected<'a>(input: &ClassifyInput<'a>, intents: &IntentIndex<'_>) -> Vec<&'a
         return Vec::new();
     }
     let terminating = InstanceClass::Terminating.as_str();
+    let announced = |id| super::is_announced(input.memory.get(id), input.listing.as_of);
     let known = input.recorded.instances.iter().filter(|(id, was)| {
-        was.provider_ref.is_some() && was.class != terminating && intents.destroy(id).is_none()
+        was.provider_ref.is_some()
+            && was.class != terminating
+            && intents.destroy(id).is_none()
+            && !announced(id)
     });
     known.map(|(id, _)| id).collect()
 }

@@ -26,3 +26,10 @@ fn a_name_that_a_shell_would_take_apart_is_quoted() {
     let odd = suspend_command("it's $(reboot)");
     assert!(odd.contains(r"--auto-scaling-group-name 'it'\''s $(reboot)' --"));
 }
+
+#[test]
+fn the_account_is_read_from_a_name_that_has_it() {
+    let arn = "arn:aws:autoscaling:eu-central-1:123456789012:autoScalingGroup:0a:autoScalingGroupName/web";
+    assert_eq!(account_of(arn), Some("123456789012"));
+    assert_eq!(account_of("web"), None);
+}

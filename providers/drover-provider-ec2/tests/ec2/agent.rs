@@ -160,7 +160,7 @@ impl Sandbox {
     }
 
     /// Ends the agent where it stands. What it started lives on.
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut agent) = self.agent.take() {
             let _ = agent.kill();
             let _ = agent.wait();

@@ -17,6 +17,7 @@ mod observing;
 mod places;
 mod program;
 mod published;
+mod reclaims;
 mod scaling;
 mod steady;
 mod support;

@@ -4,7 +4,8 @@ use drover_model::{ErrorClass, FieldClass, ProviderPhase, Timestamp, Value};
 
 use crate::fake::{Fake, FakeSettings};
 use crate::support::{
-    factory, factory_with, fleet, map, open, open_with, request, run_id, running_with, settings,
+    end, factory, factory_sharing, factory_with, fleet, map, open, open_with, request, run_id,
+    running_with, settings,
 };
 
 fn instant() -> Fake {
@@ -83,6 +84,61 @@ async fn documents_of_one_account_share_a_listing_and_see_their_own() {
     one.list(&fleet).await.unwrap();
     two.list(&fleet).await.unwrap();
     assert_eq!(calls(&fake), [("DescribeInstances".to_owned(), 2)]);
+}
+
+/// Settings of a document with another profile, which leads to the double's account as well.
+fn with_profile(name: &str) -> Value {
+    map(&[("region", "eu-central-1".into()), ("profile", name.into())])
+}
+
+#[tokio::test]
+async fn profiles_of_one_account_share_its_limits_once_an_answer_names_it() {
+    let fake = instant();
+    let factory = factory_sharing(&fake.endpoint(), 10);
+    let one = open_with(&factory, "one", &settings());
+    let two = open_with(&factory, "two", &with_profile("ops"));
+    // A tenth of a thousand at once, and one in five seconds.
+    one.provision(&request(1, 100, running_with(&[])))
+        .await
+        .unwrap();
+    assert!(two.list(&fleet()).await.unwrap().instances.is_empty());
+    let more = request(101, 50, running_with(&[]));
+    let error = two.provision(&more).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Throttled, "{error:?}");
+    // Another region has limits of its own.
+    let far = map(&[("region", "us-east-1".into()), ("profile", "ops".into())]);
+    let far = open_with(&factory, "far", &far);
+    far.list(&fleet()).await.unwrap();
+    far.provision(&request(201, 50, running_with(&[])))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn documents_of_one_account_end_nothing_of_each_other() {
+    let fake = instant();
+    let factory = factory(&fake.endpoint());
+    let one = open_with(&factory, "one", &settings());
+    let batch = request(1, 1, running_with(&[]));
+    let made = one.provision(&batch).await.unwrap().made;
+    let handle = &made[&batch.slots[0].instance];
+    // Of the same profile, and of another one; before they have listed anything, and afterwards.
+    let others = [settings(), with_profile("ops")];
+    for other in others.map(|settings| open_with(&factory, "two", &settings)) {
+        for _ in 0..2 {
+            let error = other.destroy(&end(&batch, 0, handle)).await.unwrap_err();
+            assert_eq!(error.class, ErrorClass::NotFound);
+            assert!(error.message.contains("is another's"), "{error:?}");
+            assert!(other.list(&fleet()).await.unwrap().instances.is_empty());
+        }
+    }
+    assert!(
+        !calls(&fake)
+            .iter()
+            .any(|(call, _)| call == "TerminateInstances")
+    );
+    one.destroy(&end(&batch, 0, handle)).await.unwrap();
+    assert_eq!(fake.world().living().count(), 0);
 }
 
 #[tokio::test]

@@ -47,15 +47,27 @@ pub(crate) fn factory(endpoint: &str) -> Ec2Factory {
 
 /// The same, where documents may turn IMDSv1 on.
 pub(crate) fn factory_with(endpoint: &str, allow_imdsv1: bool) -> Ec2Factory {
-    let credentials = Credentials::new(drawn(), drawn(), None, None, "test");
     let reach = Reach {
-        endpoint: Some(endpoint.to_owned()),
-        scaling_endpoint: None,
-        limit_share: 100,
         allow_imdsv1,
-        credentials: Some(SharedCredentialsProvider::new(credentials)),
+        ..reach(endpoint, 100)
     };
     Ec2Factory::new(reach, Arc::new(SystemClock))
+}
+
+/// Makes a factory that takes so many percent of an account's limits.
+pub(crate) fn factory_sharing(endpoint: &str, percent: u8) -> Ec2Factory {
+    Ec2Factory::new(reach(endpoint, percent), Arc::new(SystemClock))
+}
+
+fn reach(endpoint: &str, percent: u8) -> Reach {
+    let credentials = Credentials::new(drawn(), drawn(), None, None, "test");
+    Reach {
+        endpoint: Some(endpoint.to_owned()),
+        scaling_endpoint: None,
+        limit_share: percent,
+        allow_imdsv1: false,
+        credentials: Some(SharedCredentialsProvider::new(credentials)),
+    }
 }
 
 /// Returns a value from entries.

@@ -200,6 +200,7 @@ fn reservation(world: &World, ids: &[String]) -> String {
     let machines = ids.iter().filter_map(|id| world.machines.get(id));
     let id = ids.first().map(|id| world.machines[id].reservation.clone());
     leaf("reservationId", id.unwrap_or_default())
+        + &leaf("ownerId", &world.account)
         + &set(
             "instancesSet",
             machines.map(|machine| item(world, machine, now)),
@@ -316,6 +317,7 @@ fn describe(world: &mut World, form: &Form) -> Answer {
             .tags
             .retain(|key, _| !behind || !key.starts_with("drover."));
         leaf("reservationId", &machine.reservation)
+            + &leaf("ownerId", &world.account)
             + &set("instancesSet", [item(world, &shown, now)])
     });
     let answer = page(form, items.collect(), "reservationSet");

@@ -101,6 +101,8 @@ pub(crate) struct Interface {
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) settings: FakeSettings,
+    /// Whose everything is.
+    pub(crate) account: String,
     pub(crate) calls: BTreeMap<String, u64>,
     pub(crate) machines: BTreeMap<String, Machine>,
     pub(crate) tokens: BTreeMap<String, Spent>,
@@ -146,6 +148,7 @@ impl World {
         let subnets = subnets.map(|zone| (format!("subnet-{zone}"), format!("eu-central-1{zone}")));
         Self {
             settings,
+            account: "123456789012".to_owned(),
             calls: BTreeMap::new(),
             machines: BTreeMap::new(),
             tokens: BTreeMap::new(),

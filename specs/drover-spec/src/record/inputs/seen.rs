@@ -311,6 +311,7 @@ pub(super) fn memory_out(memory: &InstanceMemory) -> Yaml {
         completed,
         absent,
         lost_at,
+        notice,
     } = memory;
     let mut map = MapOf::new().text("firstSeen", &format_time(*first_seen));
     for (key, time) in [
@@ -321,6 +322,7 @@ pub(super) fn memory_out(memory: &InstanceMemory) -> Yaml {
         ("restartedAt", restarted_at),
         ("changedAt", changed_at),
         ("lostAt", lost_at),
+        ("notice", notice),
     ] {
         map = optional_time(map, key, *time);
     }
@@ -351,6 +353,7 @@ pub(super) fn memory_in(reader: &Reader<'_>) -> Result<InstanceMemory, RecordErr
         "restartedAt",
         "changedAt",
         "lostAt",
+        "notice",
         "completed",
         "absent",
     ])?;
@@ -373,6 +376,7 @@ pub(super) fn memory_in(reader: &Reader<'_>) -> Result<InstanceMemory, RecordErr
         completed: flag(reader, "completed")?,
         absent: reader.optional_with("absent", absence)?,
         lost_at: reader.optional_with("lostAt", Reader::time)?,
+        notice: reader.optional_with("notice", Reader::time)?,
     })
 }
 
