@@ -102,7 +102,7 @@ pub fn check_repository(
         {
             let manifest = asked.manifest(&provider.name, manifest);
             found.extend(check_group(group, &manifest));
-            found.extend(of_group::check_places(group, provider, &manifest));
+            found.extend(of_group::check_with_settings(group, provider, &manifest));
         }
         found.extend(check_flavor_plugins(group, registry));
     }
