@@ -12,7 +12,7 @@ use drover_provider::{
     Described, Facts, InitUse, Manifest, Mistake, ProviderError, USER_DATA_MAX,
     unknown_substitutions, user_data,
 };
-use drover_spec::{Diagnostic, Repository};
+use drover_spec::{Diagnostic, Glimpse, Repository};
 
 use crate::registry::{Registry, RegistryError};
 
@@ -102,11 +102,40 @@ pub fn check_repository(
         {
             let manifest = asked.manifest(&provider.name, manifest);
             found.extend(check_group(group, &manifest));
-            found.extend(of_group::check_places(group, provider, &manifest));
+            found.extend(of_group::check_with_settings(group, provider, &manifest));
         }
         found.extend(check_flavor_plugins(group, registry));
     }
+    let broken = repository.broken.iter();
+    for glimpse in broken.filter_map(|broken| broken.glimpse.as_ref()) {
+        if let Some(provider) = by_name.get(&glimpse.provider)
+            && let Ok(manifest) = registry.manifest(&provider.type_)
+        {
+            let manifest = asked.manifest(&provider.name, manifest);
+            found.extend(check_glimpse(glimpse, &manifest));
+        }
+    }
     found
+}
+
+/// Returns every mistake in the properties of a group that has others, which would hide them.
+fn check_glimpse(glimpse: &Glimpse, manifest: &Manifest) -> Vec<Diagnostic> {
+    let at = |path: &str| locate(&glimpse.property_spans, path, &glimpse.provider_span);
+    properties(&glimpse.properties, manifest, &at)
+}
+
+/// Returns every mistake in properties.
+fn properties(
+    properties: &Value,
+    manifest: &Manifest,
+    at: &dyn Fn(&str) -> SourceSpan,
+) -> Vec<Diagnostic> {
+    let mut mistakes = manifest.properties.check(properties);
+    broken_secrets("", properties, &mut mistakes);
+    let mistakes = mistakes.into_iter();
+    mistakes
+        .map(|mistake| diagnostic("provider-property", mistake, at))
+        .collect()
 }
 
 /// Returns every mistake in a Provider document.
@@ -136,12 +165,7 @@ pub fn check_provider(provider: &ProviderDoc, registry: &Registry) -> Vec<Diagno
 pub fn check_group(group: &Group, manifest: &Manifest) -> Vec<Diagnostic> {
     let template = &group.spec.template;
     let at = |path: &str| locate(&group.property_spans, path, &group.span);
-    let mut mistakes = manifest.properties.check(&template.properties);
-    broken_secrets("", &template.properties, &mut mistakes);
-    let mistakes = mistakes.into_iter();
-    let mut found: Vec<Diagnostic> = mistakes
-        .map(|mistake| diagnostic("provider-property", mistake, &at))
-        .collect();
+    let mut found = properties(&template.properties, manifest, &at);
     let mut texts = Vec::new();
     collect_texts("", &template.properties, &mut texts);
     for (path, text) in texts {

@@ -131,6 +131,10 @@ pub struct Group {
     pub property_spans: BTreeMap<String, SourceSpan>,
     /// Where each entry of `template.flavors` is written.
     pub flavor_spans: Vec<SourceSpan>,
+    /// Where each entry of `template.tags` is written, by its key.
+    pub tag_spans: BTreeMap<String, SourceSpan>,
+    /// Where each entry of `placement.zones` is written.
+    pub zone_spans: Vec<SourceSpan>,
     /// Where each entry of `spec.dependsOn` is written.
     pub depends_spans: Vec<SourceSpan>,
     /// What is asked for.

@@ -462,6 +462,8 @@ fn group(name: GroupName, size: u32) -> Group {
         provider_span: span,
         property_spans: BTreeMap::new(),
         flavor_spans: Vec::new(),
+        tag_spans: BTreeMap::new(),
+        zone_spans: Vec::new(),
         depends_spans: Vec::new(),
         spec: spec(size),
     }

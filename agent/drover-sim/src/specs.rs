@@ -26,6 +26,8 @@ pub fn group(name: &str, size: u32, version: i64) -> Group {
         provider_span: span,
         property_spans: BTreeMap::new(),
         flavor_spans: Vec::new(),
+        tag_spans: BTreeMap::new(),
+        zone_spans: Vec::new(),
         depends_spans: Vec::new(),
         spec,
     }

@@ -159,6 +159,8 @@ impl Known {
                 provider_span: span,
                 property_spans: BTreeMap::new(),
                 flavor_spans: Vec::new(),
+                tag_spans: BTreeMap::new(),
+                zone_spans: Vec::new(),
                 depends_spans: Vec::new(),
                 spec: GroupSpec::with_defaults(provider, size, template),
             },

@@ -109,6 +109,8 @@ impl World {
                 provider_span: span,
                 property_spans: BTreeMap::new(),
                 flavor_spans: Vec::new(),
+                tag_spans: BTreeMap::new(),
+                zone_spans: Vec::new(),
                 depends_spans: Vec::new(),
                 spec: spec.clone(),
             },

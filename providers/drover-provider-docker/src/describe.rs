@@ -15,13 +15,10 @@ use crate::body::{Healthcheck, Mount, MountSource, Port, Ulimit};
 use crate::grants::Grants;
 use crate::labels::{self, Labels};
 use crate::names::Name;
+use crate::schema::SCRIPT_MAX;
 
 /// Longest name of a machine that Linux takes.
 const HOSTNAME_MAX: usize = 63;
-
-/// The longest script of init lines, in bytes: it is one argument of a program, of which Linux takes
-/// 128 KiB.
-const SCRIPT_MAX: usize = 100 * 1024;
 
 /// When an image is pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

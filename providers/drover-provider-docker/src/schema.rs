@@ -4,12 +4,22 @@ use std::collections::BTreeMap;
 
 use drover_model::{FieldClass, Value};
 use drover_provider::{
-    AddressRule, Field, Form, GroupRules, ListShape, MemberRule, ObjectSchema, Others, Rules,
-    Shape, Unique,
+    AddressRule, Field, Form, GroupRules, InitRule, ListShape, MemberRule, ObjectSchema, Others,
+    Rules, Shape, Unique,
 };
 
 /// A field's name, shape, whether it is required, and what it is.
 type Row = (&'static str, Shape, bool, &'static str);
+
+/// The longest script of init lines, in bytes: it is one argument of a program, of which Linux takes
+/// 128 KiB.
+pub(crate) const SCRIPT_MAX: usize = 100 * 1024;
+
+/// The signals of Linux that have a name, as Docker and Podman know them.
+const SIGNALS: &str = "ABRT|ALRM|BUS|CHLD|CLD|CONT|FPE|HUP|ILL|INT|IO|IOT|KILL|PIPE|POLL|PROF|PWR|QUIT|RTMAX(-[0-9]+)?|RTMIN(\\+[0-9]+)?|SEGV|STKFLT|STOP|SYS|TERM|TRAP|TSTP|TTIN|TTOU|URG|USR1|USR2|VTALRM|WINCH|XCPU|XFSZ";
+
+/// The limits that processes of Linux have.
+const LIMITS: &str = "core|cpu|data|fsize|locks|memlock|msgqueue|nice|nofile|nproc|rss|rtprio|rttime|sigpending|stack";
 
 /// Memory that a container needs at least: Docker's own limit.
 const MEMORY_MIB_MIN: i64 = 6;
@@ -25,6 +35,7 @@ pub(crate) fn properties() -> ObjectSchema {
     rows.extend(what_is_around());
     rows.extend(resources());
     let group = GroupRules {
+        init: InitRule::UpTo(SCRIPT_MAX),
         members: MemberRule::Refused,
         // Only what is published has an address of drover's own.
         address: AddressRule::With("ports".to_owned()),
@@ -59,7 +70,7 @@ fn what_runs() -> Vec<Row> {
         ),
         (
             "workingDir",
-            Shape::String,
+            Shape::text(Form::of("^/", "an absolute path", "/srv/app")),
             false,
             "Where the command starts. Default: the image's.",
         ),
@@ -71,7 +82,7 @@ fn what_runs() -> Vec<Row> {
         ),
         (
             "stopSignal",
-            Shape::String,
+            signal(),
             false,
             "The signal that asks it to end. Default: the image's, else TERM.",
         ),
@@ -147,7 +158,9 @@ fn resources() -> Vec<Row> {
         min: 1,
         max: 1 << 22,
     };
-    let limits = Shape::Map(Box::new(ulimit()));
+    let names = format!("^({LIMITS})$");
+    let names = Form::of(&names, "the name of a limit", "nofile");
+    let limits = Shape::keyed(names, ulimit());
     vec![
         ("memoryMiB", most, false, "Most memory, in MiB."),
         (
@@ -279,7 +292,10 @@ fn ulimit() -> Shape {
             "What it may be raised to; -1 for none.",
         ),
     ];
-    Shape::Object(object(rows, FieldClass::Replace))
+    Shape::Object(ObjectSchema {
+        rules: Rules::default().at_most("soft", &["hard"]).no_limit(-1),
+        ..object(rows, FieldClass::Replace)
+    })
 }
 
 fn healthcheck() -> Shape {
@@ -342,6 +358,13 @@ fn image() -> Shape {
     let form = Form::but("[ \t\n\r?#%\\\\\u{0}-\u{1f}\u{7f}]", "an image's name").within(1, None);
     let example = "registry.example.com/shop/web:1.4.2".to_owned();
     Shape::text(Form { example, ..form })
+}
+
+/// The name of a signal, or its number: what engines know.
+fn signal() -> Shape {
+    let names = SIGNALS.to_lowercase();
+    let pattern = format!("^((SIG)?({SIGNALS})|(sig)?({names})|[1-9]|[1-5][0-9]|6[0-4])$");
+    Shape::text(Form::of(&pattern, "a signal", "QUIT"))
 }
 
 fn argument() -> Shape {

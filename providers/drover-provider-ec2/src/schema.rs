@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use drover_model::{FieldClass, Value};
 use drover_provider::{
-    AddressRule, Demand, Field, Form, GroupRules, ListShape, MemberRule, ObjectSchema, Others,
-    Pattern, Rules, Shape, Unique,
+    AddressRule, Demand, Field, Form, GroupRules, InitRule, ListShape, MemberRule, ObjectSchema,
+    Others, Pattern, Rules, Shape, USER_DATA_MAX, Unique, ZoneRule,
 };
+
+use crate::tags;
 
 /// Most instance types of a template, and most subnets: each pair may cost a call when there is no room.
 pub(crate) const CHOICES_MAX: usize = 20;
@@ -78,6 +80,19 @@ fn security_groups() -> Shape {
 fn instance_type() -> Shape {
     let pattern = r"^[a-z0-9-]+\.[a-z0-9-]+$";
     Shape::text(Form::of(pattern, "an instance type", "t3.micro"))
+}
+
+/// Why credits are refused.
+const ONLY_BURSTING: &str = "only instance types that burst have `cpuCredits`: those of the families t2, t3, t3a, t4g and later ones";
+
+/// Returns the shape of instance types that burst. T1 has no credits.
+fn bursting() -> Shape {
+    let pattern = r"^t[2-9][a-z]*\.";
+    Shape::text(Form::of(
+        pattern,
+        "an instance type that bursts",
+        "t3.micro",
+    ))
 }
 
 pub(crate) fn up_to(min: i64, max: i64) -> Shape {
@@ -214,6 +229,24 @@ fn of_disks(disk: ObjectSchema) -> ObjectSchema {
                 "encrypted",
                 encrypted,
                 "`kmsKeyId` is of no use to a volume that is not encrypted",
+            )
+            .when(
+                ("type", &["st1", "sc1"]),
+                "sizeGiB",
+                Demand::Like(Box::new(up_to(125, GIB_MAX))),
+                "volumes of the types st1 and sc1 have at least 125 GiB",
+            )
+            .when(
+                ("type", &["io1", "io2"]),
+                "sizeGiB",
+                Demand::Like(Box::new(up_to(4, GIB_MAX))),
+                "volumes of the types io1 and io2 have at least 4 GiB",
+            )
+            .when(
+                ("type", &["standard"]),
+                "sizeGiB",
+                Demand::Like(Box::new(up_to(1, 1_024))),
+                "volumes of the type standard have at most 1,024 GiB",
             ),
         ..disk
     }
@@ -317,6 +350,18 @@ pub(crate) fn properties() -> ObjectSchema {
                 Demand::OneOf(vec!["default".into(), "dedicated".into()]),
                 "spot instances do not run on hosts of one's own",
             )
+            .when(
+                ("cpuCredits", &[]),
+                "instanceType",
+                Demand::Like(Box::new(bursting())),
+                ONLY_BURSTING,
+            )
+            .when(
+                ("cpuCredits", &[]),
+                "fallbackTypes",
+                Demand::Like(Box::new(Shape::List(ListShape::of(bursting())))),
+                ONLY_BURSTING,
+            )
             .of_group(of_group()),
         ..object(rows, &[])
     }
@@ -332,7 +377,9 @@ fn of_group() -> GroupRules {
             setting: Some("places".to_owned()),
         },
         address: AddressRule::Members,
-        ..GroupRules::default()
+        init: InitRule::UpTo(USER_DATA_MAX),
+        zones: ZoneRule::Of("region".to_owned()),
+        tags: Some(Box::new(tags::shape())),
     }
 }
 

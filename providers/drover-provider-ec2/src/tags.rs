@@ -10,7 +10,7 @@ use drover_model::{
     Digests, Epoch, FleetName, GroupName, GroupUid, InstanceId, MemberId, Ownership, ProviderName,
     SeatId, Token,
 };
-use drover_provider::{AdoptRequest, ProvisionRequest};
+use drover_provider::{AdoptRequest, Form, ProvisionRequest, Shape};
 
 /// How the tags of drover's own begin.
 pub(crate) const PREFIX: &str = "drover.";
@@ -59,7 +59,7 @@ pub(crate) enum TagError {
         max: usize,
     },
     /// A template's tag has a name that is ours, or Amazon's.
-    #[error("tag {key}: names that begin with `drover.` or `aws:` are taken")]
+    #[error("tag {key}: names that begin with `drover.`, or with `aws:` in any case, are taken")]
     Taken {
         /// The tag.
         key: String,
@@ -73,6 +73,23 @@ pub(crate) enum TagError {
     /// The numbers of the slots do not fit into one tag.
     #[error("the numbers of the slots do not fit into one tag")]
     Scattered,
+}
+
+/// The form of the keys of others' tags: none is drover's own, and none is Amazon's, which are its own in any case.
+pub(crate) const NOT_TAKEN: &str = "^(drover\\.|[aA][wW][sS]:)";
+
+/// Returns whether a tag's name is drover's or Amazon's own.
+pub(crate) fn is_taken(key: &str) -> bool {
+    let amazons = key.get(..4);
+    key.starts_with(PREFIX) || amazons.is_some_and(|start| start.eq_ignore_ascii_case("aws:"))
+}
+
+/// Returns what tags look like that are not drover's.
+pub(crate) fn shape() -> Shape {
+    let what = "a tag's key, of 1 to 128 characters and none of drover's or Amazon's own, which begin with `drover.` and `aws:`";
+    let keys = Form::but(NOT_TAKEN, what).within(1, Some(KEY_MAX));
+    let values = Form::default().within(0, Some(VALUE_MAX));
+    Shape::keyed(keys, Shape::text(values))
 }
 
 /// Returns the tags of a launch.
@@ -91,7 +108,7 @@ pub(crate) fn of_launch(
     };
     tags.insert(NAME.to_owned(), shown);
     for (key, value) in &first.tags {
-        if key.starts_with(PREFIX) || key.starts_with("aws:") {
+        if is_taken(key) {
             return Err(TagError::Taken { key: key.clone() });
         }
         tags.insert(key.clone(), value.clone());

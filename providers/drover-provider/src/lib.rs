@@ -43,11 +43,12 @@ pub use flavors::{
 pub use forwarding::{Forward, Forwarding, Refusing};
 pub use offers::OptionalMethod;
 pub use schema::{
-    AddressRule, Demand, Field, Form, GroupRule, GroupRules, ListShape, MemberRule, Mistake,
-    ObjectSchema, Others, Pattern, Rules, SchemaError, Shape, Unique, When, parse_duration,
+    AddressRule, Demand, Field, Form, GroupRules, InitRule, ListShape, MemberRule, Mistake,
+    ObjectSchema, Others, Pattern, Rules, SchemaError, Shape, Unique, When, ZoneRule,
+    parse_duration,
 };
 pub use secrets::{NoSecrets, SecretError, SecretSource, SecretText, Secrets, references};
-pub use user_data::{USER_DATA_MAX, interpreter, is_shell, is_user_data, user_data};
+pub use user_data::{USER_DATA_MAX, init_length, interpreter, is_shell, is_user_data, user_data};
 
 /// Makes, lists, changes and ends instances in one scope: one Provider document of one fleet.
 ///

@@ -357,7 +357,7 @@ mod rules;
 mod suggest;
 
 pub use form::{Form, Pattern};
-pub use group::{AddressRule, GroupRule, GroupRules, MemberRule};
+pub use group::{AddressRule, GroupRules, InitRule, MemberRule, ZoneRule};
 pub use parse::SchemaError;
 pub use rules::{Demand, Rules, When};
 

@@ -78,6 +78,33 @@ pub fn user_data(template: &Template, facts: &Facts) -> Result<Option<String>, S
     Ok(Some(multi_part(&parts)))
 }
 
+/// Returns how many bytes the init lines of all flavors have, each with its end, without what is known only once there
+/// is an instance. None: some flavor is `cloudInit`, and they become a part of its user data.
+///
+/// # Errors
+///
+/// A substitution that names no fact.
+pub fn init_length(template: &Template, facts: &Facts) -> Result<Option<usize>, SubstitutionError> {
+    if asked_for(template) {
+        return Ok(None);
+    }
+    let facts = Facts {
+        address: Some(String::new()),
+        members: Some(String::new()),
+        ..facts.clone()
+    };
+    let lines = template.flavors.iter().flat_map(|flavor| match flavor {
+        Flavor::Vanilla(vanilla) => vanilla.init.as_slice(),
+        // What it answers is not known.
+        Flavor::Plugin(_) | Flavor::CloudInit(_) => &[],
+    });
+    let mut length = 0;
+    for line in lines {
+        length += substitute(line, &facts)?.len() + 1;
+    }
+    Ok(Some(length))
+}
+
 /// Returns lines as a script.
 fn lines_part(exports: &str, lines: &[String]) -> UserDataPart {
     // The options that init lines run with everywhere.

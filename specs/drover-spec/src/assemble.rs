@@ -11,7 +11,7 @@ use drover_model::{
 
 use crate::decode::closest;
 use crate::diagnostic::Diagnostic;
-use crate::document::{Document, FleetDoc, ParsedDocument, ParsedFile};
+use crate::document::{Document, FleetDoc, Glimpse, ParsedDocument, ParsedFile};
 
 mod dependencies;
 
@@ -62,6 +62,8 @@ pub struct BrokenDocument {
     pub path: String,
     /// The mistakes. Empty only for a file that is broken as a whole: see its first document's.
     pub diagnostics: Vec<Diagnostic>,
+    /// What can still be told of a group, to find the mistakes in its properties too.
+    pub glimpse: Option<Glimpse>,
 }
 
 impl Repository {
@@ -172,6 +174,7 @@ fn add_file(repository: &mut Repository, file: &ParsedFile, places: &Places<'_>)
             identity: None,
             path: file.path.clone(),
             diagnostics: file.diagnostics.clone(),
+            glimpse: None,
         });
     }
     for document in &file.documents {
@@ -182,10 +185,14 @@ fn add_file(repository: &mut Repository, file: &ParsedFile, places: &Places<'_>)
             Some(outcome) if diagnostics.iter().all(|found| !found.is_error()) => {
                 add_document(repository, file, document, outcome);
             }
-            Some(_) | None => repository.broken.push(BrokenDocument {
+            outcome => repository.broken.push(BrokenDocument {
                 identity: document.identity.clone(),
                 path: file.path.clone(),
                 diagnostics,
+                glimpse: match outcome {
+                    Some(Document::Group(group)) => Some(Glimpse::of_group(group)),
+                    Some(_) | None => document.glimpse.clone(),
+                },
             }),
         }
     }
@@ -285,6 +292,7 @@ fn check_fleet(repository: &mut Repository, places: &Places<'_>) {
             identity: Some((Kind::Fleet, name.clone())),
             path: place.file.path.clone(),
             diagnostics: mistake.into_iter().collect(),
+            glimpse: None,
         });
     }
     repository.fleet = None;
@@ -336,19 +344,19 @@ fn known_names(repository: &Repository, kind: Kind) -> BTreeSet<String> {
 
 fn check_providers(repository: &mut Repository) {
     let known = known_names(repository, Kind::Provider);
-    let missing: Vec<Diagnostic> = repository
-        .groups
-        .values()
-        .filter(|group| !known.contains(group.value.spec.provider.as_str()))
-        .map(|group| {
-            let name = group.value.spec.provider.as_str();
-            no_such(
-                Kind::Provider,
-                name,
-                group.value.provider_span.clone(),
-                &known,
-            )
-        })
+    let named = repository.groups.values().map(|group| {
+        let group = &group.value;
+        (&group.spec.provider, &group.provider_span)
+    });
+    let glimpses = repository
+        .broken
+        .iter()
+        .filter_map(|it| it.glimpse.as_ref());
+    let glimpsed = glimpses.map(|glimpse| (&glimpse.provider, &glimpse.provider_span));
+    let missing = named.chain(glimpsed);
+    let missing: Vec<Diagnostic> = missing
+        .filter(|(provider, _)| !known.contains(provider.as_str()))
+        .map(|(provider, span)| no_such(Kind::Provider, provider.as_str(), span.clone(), &known))
         .collect();
     repository.diagnostics.extend(missing);
 }
@@ -423,6 +431,7 @@ fn check_metrics(repository: &mut Repository) {
             identity: Some((Kind::MetricSource, name.to_string())),
             path: mistake.span.file.to_string(),
             diagnostics: vec![mistake],
+            glimpse: None,
         });
     }
 }

@@ -34,7 +34,7 @@ pub(crate) use binding::{decode_binding, decode_fleet, decode_provider};
 pub(crate) use check::HTTP_METHODS;
 pub(crate) use facts::{decode_calendar, decode_metric_source};
 pub(crate) use flavor::flavors_of;
-pub(crate) use group::decode_group;
+pub(crate) use group::{decode_group, spans_of};
 pub(crate) use metadata::Metadata;
 pub(crate) use policy::decode_policy;
 pub use suggest::closest;

@@ -151,6 +151,11 @@ impl Report {
     }
 
     /// Returns how many mistakes there are so far, so that a caller can tell whether it added any.
+    /// Returns whether there is any error; warnings do not count.
+    pub(crate) fn has_errors(&self) -> bool {
+        *self.beyond.borrow() > 0 || self.found.borrow().iter().any(Diagnostic::is_error)
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.found.borrow().len() + *self.beyond.borrow()
     }

@@ -21,6 +21,10 @@ use crate::tree::{
     Content, Entry, Fault, Node, Place, RawDocument, RawFile, Style, TreeLimits, read, taken_for,
 };
 
+mod glimpse;
+
+pub use glimpse::Glimpse;
+
 /// The version of the format that every document names.
 pub const API_VERSION: &str = "drover/v1alpha1";
 
@@ -50,6 +54,8 @@ pub struct ParsedDocument {
     pub line: u32,
     /// What the document says. None: a mistake, see `diagnostics`.
     pub outcome: Option<Document>,
+    /// What can still be told of a group with mistakes.
+    pub glimpse: Option<Glimpse>,
     /// The mistakes and warnings, in the order of their places.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -326,6 +332,11 @@ fn parsed_document(file: &Arc<str>, source: &str, raw: RawDocument) -> ParsedDoc
         Some(root) if raw.finished => decode(&report, root, &text),
         Some(_) | None => None,
     };
+    let look = |root: &Node| Glimpse::of(&report, root);
+    let glimpse = match &raw.root {
+        Some(root) if raw.finished && report.has_errors() => look(root),
+        Some(_) | None => None,
+    };
     let diagnostics = report.finish();
     let good = diagnostics.iter().all(|diagnostic| !diagnostic.is_error());
     ParsedDocument {
@@ -334,6 +345,7 @@ fn parsed_document(file: &Arc<str>, source: &str, raw: RawDocument) -> ParsedDoc
         text,
         line: raw.line,
         outcome: outcome.filter(|_| good),
+        glimpse,
         diagnostics,
     }
 }

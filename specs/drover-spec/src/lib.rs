@@ -28,8 +28,8 @@ pub use assemble::{BrokenDocument, Located, Repository, assemble};
 pub use decode::closest;
 pub use diagnostic::{Diagnostic, Severity};
 pub use document::{
-    API_VERSION, Document, FleetDoc, OrderedValue, ParsedDocument, ParsedFile, parse_document,
-    parse_file, parse_ordered_value, parse_value, parse_value_of_yaml_1_1,
+    API_VERSION, Document, FleetDoc, Glimpse, OrderedValue, ParsedDocument, ParsedFile,
+    parse_document, parse_file, parse_ordered_value, parse_value, parse_value_of_yaml_1_1,
 };
 pub use formats::{FormatError, format_duration, format_time, parse_duration, parse_time};
 pub use render::render;

@@ -1,10 +1,15 @@
 //! What a provider's instances ask of their group beside properties.
 
+use std::collections::BTreeMap;
+
 use drover_model::{Flavor, Group, ProviderDoc, SourceSpan, Value};
-use drover_provider::{AddressRule, GroupRule, GroupRules, Manifest, MemberRule, needs_address};
+use drover_provider::{
+    AddressRule, GroupRules, InitRule, Manifest, MemberRule, Shape, ZoneRule, init_length,
+    needs_address,
+};
 use drover_spec::Diagnostic;
 
-use super::{collect_texts, locate};
+use super::{collect_texts, diagnostic, locate, longest_facts};
 
 /// Returns every mistake of a group in what its provider's instances ask of it.
 pub(super) fn check(group: &Group, manifest: &Manifest) -> Vec<Diagnostic> {
@@ -13,30 +18,55 @@ pub(super) fn check(group: &Group, manifest: &Manifest) -> Vec<Diagnostic> {
         zones,
         members,
         address,
+        tags,
     } = &manifest.properties.rules.group;
     let mut found = Vec::new();
     found.extend(check_init(group, *init));
-    found.extend(check_zones(group, *zones));
+    found.extend(check_zones(group, zones));
     found.extend(check_members(group, members));
     found.extend(check_address(group, address));
+    if let Some(shape) = tags {
+        found.extend(check_tags(group, shape));
+    }
+    found
+}
+
+/// Returns every mistake of a group in what the settings of its Provider document leave it.
+pub(super) fn check_with_settings(
+    group: &Group,
+    provider: &ProviderDoc,
+    manifest: &Manifest,
+) -> Vec<Diagnostic> {
+    let rules = &manifest.properties.rules.group;
+    // What a program takes itself is one level down.
+    let own = provider.settings.get("settings");
+    let own = own.unwrap_or(&provider.settings);
+    let mut found = Vec::new();
+    found.extend(check_places(group, provider, own, &rules.members));
+    match &rules.zones {
+        ZoneRule::Taken | ZoneRule::Refused => {}
+        ZoneRule::Of(setting) => {
+            if let Some(region) = own.get(setting).and_then(Value::as_str) {
+                found.extend(check_zones_of(group, provider, setting, region));
+            }
+        }
+    }
     found
 }
 
 /// Returns a mistake where members of a group have no places because the Provider document sets none up.
-pub(super) fn check_places(
+fn check_places(
     group: &Group,
     provider: &ProviderDoc,
-    manifest: &Manifest,
+    settings: &Value,
+    rule: &MemberRule,
 ) -> Option<Diagnostic> {
-    let setting = match &manifest.properties.rules.group.members {
+    let setting = match rule {
         MemberRule::Taken | MemberRule::Refused => return None,
         MemberRule::With { setting, .. } => setting.as_deref()?,
     };
     group.spec.quorum.as_ref()?;
-    // What a program takes itself is one level down.
-    let own = provider.settings.get("settings");
-    let own = own.unwrap_or(&provider.settings);
-    if own.get(setting).is_some() {
+    if settings.get(setting).is_some() {
         return None;
     }
     let message = format!(
@@ -47,21 +77,56 @@ pub(super) fn check_places(
     Some(Diagnostic::error("provider-members", message, span))
 }
 
-fn check_zones(group: &Group, rule: GroupRule) -> Option<Diagnostic> {
+/// Returns a mistake for each zone that is none of the Provider document's region.
+fn check_zones_of(
+    group: &Group,
+    provider: &ProviderDoc,
+    setting: &str,
+    region: &str,
+) -> Vec<Diagnostic> {
+    let zones = group.spec.placement.zones.iter().enumerate();
+    let others = zones.filter(|(_, zone)| !ZoneRule::is_of(zone, region));
+    let found = others.map(|(at, zone)| {
+        let message = format!(
+            "`placement.zones`: {zone} is no zone of {region}, which Provider {} has as its `{setting}`",
+            provider.name
+        );
+        let span = group.zone_spans.get(at).unwrap_or(&group.span).clone();
+        let diagnostic = Diagnostic::error("provider-zones", message, span);
+        match letter_of(zone) {
+            Some(letter) => diagnostic.hint(format!("did you mean `{region}{letter}`?")),
+            None => diagnostic.hint(format!("zones of {region} are named as `{region}a` is")),
+        }
+    });
+    found.collect()
+}
+
+/// Returns the letter at the end of a zone's name, after a number. None: it has none.
+fn letter_of(zone: &str) -> Option<char> {
+    let letter = zone.chars().next_back().filter(char::is_ascii_lowercase)?;
+    let before = zone.strip_suffix(letter)?;
+    before
+        .ends_with(|c: char| c.is_ascii_digit())
+        .then_some(letter)
+}
+
+fn check_zones(group: &Group, rule: &ZoneRule) -> Option<Diagnostic> {
     match rule {
-        GroupRule::Taken => return None,
-        GroupRule::Refused => {}
+        ZoneRule::Taken | ZoneRule::Of(_) => return None,
+        ZoneRule::Refused => {}
     }
     let message =
         "`placement.zones`: the properties of instances of this provider say where they are";
-    let diagnostic = Diagnostic::error("provider-zones", message, group.span.clone());
+    let span = group.zone_spans.first().unwrap_or(&group.span).clone();
+    let diagnostic = Diagnostic::error("provider-zones", message, span);
     (!group.spec.placement.zones.is_empty()).then_some(diagnostic)
 }
 
-fn check_init(group: &Group, rule: GroupRule) -> Option<Diagnostic> {
+fn check_init(group: &Group, rule: InitRule) -> Option<Diagnostic> {
     match rule {
-        GroupRule::Taken => return None,
-        GroupRule::Refused => {}
+        InitRule::Taken => return None,
+        InitRule::UpTo(most) => return check_length(group, most),
+        InitRule::Refused => {}
     }
     let has_init = |flavor: &Flavor| match flavor {
         Flavor::Vanilla(vanilla) => {
@@ -75,6 +140,52 @@ fn check_init(group: &Group, rule: GroupRule) -> Option<Diagnostic> {
     let span = group.flavor_spans.get(at).unwrap_or(&group.span).clone();
     let message = "instances of this provider take no init lines, user data and environment";
     Some(Diagnostic::error("user-data", message, span))
+}
+
+/// Returns a mistake where the init lines of all flavors are too long.
+fn check_length(group: &Group, most: usize) -> Option<Diagnostic> {
+    let template = &group.spec.template;
+    // What names no fact has its own diagnostic, and so has user data that is too long.
+    let length = init_length(template, &longest_facts(group)).ok()??;
+    let is_vanilla = |flavor: &Flavor| matches!(flavor, Flavor::Vanilla(_));
+    let at = template.flavors.iter().position(is_vanilla)?;
+    let span = group.flavor_spans.get(at).unwrap_or(&group.span).clone();
+    let message = format!(
+        "the init lines have up to {length} bytes when rendered, and {most} is the most of this provider"
+    );
+    let diagnostic = Diagnostic::error("user-data", message, span);
+    (length > most).then(|| diagnostic.hint("fetch what is large on the instance"))
+}
+
+/// Returns every mistake in the tags of instances, each at its place.
+fn check_tags(group: &Group, shape: &Shape) -> Vec<Diagnostic> {
+    let template = &group.spec.template;
+    let mut found = Vec::new();
+    let mut check = |key: &String, value: &String, span: &SourceSpan| {
+        let tag = BTreeMap::from([(key.clone(), Value::from(value.as_str()))]);
+        let mistakes = shape.check("tags", &Value::Map(tag)).into_iter();
+        // The path has the key, in which dots mean nothing.
+        found.extend(mistakes.map(|mistake| {
+            let at = |_: &str| span.clone();
+            diagnostic("provider-tags", mistake, &at)
+        }));
+    };
+    for (key, value) in &template.tags {
+        check(key, value, group.tag_spans.get(key).unwrap_or(&group.span));
+    }
+    for (position, flavor) in template.flavors.iter().enumerate() {
+        let span = group.flavor_spans.get(position).unwrap_or(&group.span);
+        match flavor {
+            Flavor::Vanilla(vanilla) => {
+                for (key, value) in &vanilla.tags {
+                    check(key, value, span);
+                }
+            }
+            // What it answers is not known.
+            Flavor::Plugin(_) | Flavor::CloudInit(_) => {}
+        }
+    }
+    found
 }
 
 fn check_members(group: &Group, rule: &MemberRule) -> Vec<Diagnostic> {

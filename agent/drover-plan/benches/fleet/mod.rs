@@ -127,6 +127,8 @@ pub(crate) fn known_of(index: usize, size: u32) -> Known {
         provider_span: span,
         property_spans: BTreeMap::new(),
         flavor_spans: Vec::new(),
+        tag_spans: BTreeMap::new(),
+        zone_spans: Vec::new(),
         depends_spans: Vec::new(),
         spec: spec(size),
     };

@@ -65,7 +65,7 @@ pub(super) fn check_slot(slot: &Slot) -> Result<(), ProviderError> {
         ));
     }
     for key in slot.tags.keys() {
-        if key.starts_with(tags::PREFIX) || key.starts_with("aws:") {
+        if tags::is_taken(key) {
             let error = tags::TagError::Taken { key: key.clone() };
             return Err(invalid(error.to_string()));
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use drover_model::{FieldClass, Value};
 use drover_provider::{
-    AddressRule, Form, GroupRule, GroupRules, MemberRule, ObjectSchema, ProviderError, Rules,
-    Shape, parse_duration,
+    AddressRule, Form, GroupRules, InitRule, MemberRule, ObjectSchema, ProviderError, Rules, Shape,
+    ZoneRule, parse_duration,
 };
 
 use crate::properties::{
@@ -113,9 +113,6 @@ fn refresh() -> ObjectSchema {
 pub(super) fn schema() -> ObjectSchema {
     use FieldClass::{Ignore, Live};
     let size = || up_to(0, SIZE_MAX);
-    let what = "a tag's key, of 1 to 128 characters and none of drover's or Amazon's own, which begin with `drover.` and `aws:`";
-    let keys = Form::but(r"^(drover\.|aws:)", what).within(1, Some(tags::KEY_MAX));
-    let values = Form::default().within(0, Some(tags::VALUE_MAX));
     let target_group = Form::of("^arn:", "a target group's ARN", TARGET_GROUP);
     let mut rows = vec![
         row("minSize", size(), Live, "The least number of machines."),
@@ -160,7 +157,7 @@ pub(super) fn schema() -> ObjectSchema {
         ),
         row(
             "tags",
-            Shape::keyed(keys, Shape::text(values)),
+            tags::shape(),
             Live,
             "Tags for the machines; they have them from their launch on.",
         ),
@@ -180,11 +177,12 @@ pub(super) fn schema() -> ObjectSchema {
 fn rules() -> Rules {
     let group = GroupRules {
         // The launch template has it.
-        init: GroupRule::Refused,
+        init: InitRule::Refused,
         // The subnets decide.
-        zones: GroupRule::Refused,
+        zones: ZoneRule::Refused,
         members: MemberRule::Refused,
         address: AddressRule::Unknown,
+        tags: Some(Box::new(tags::shape())),
     };
     Rules::default()
         .at_most("minSize", &["desiredCapacity", "maxSize"])
@@ -192,14 +190,15 @@ fn rules() -> Rules {
         .of_group(group)
 }
 
-/// Durations of whole seconds, which is all that Amazon takes.
+/// Durations of whole seconds, which is all that Amazon takes: together they are less than the 2^31 that it counts to.
 fn whole_seconds() -> Shape {
     let what = "a duration of whole seconds";
-    Shape::text(Form::of(
-        "^([0-9]{1,8}(s|m|h)|[0-9]{1,8}000ms)+$",
+    let form = Form::of(
+        "^([0-9]{1,5}h)?([0-9]{1,7}m)?([0-9]{1,8}s)?([0-9]{1,8}000ms)?$",
         what,
         "90s",
-    ))
+    );
+    Shape::text(form.within(2, None))
 }
 
 /// Decodes properties.

@@ -134,6 +134,15 @@ fn what_is_taken_is_valid_without_the_program() {
             volume(&[("kmsKeyId", "k".into()), ("encrypted", Value::Bool(true))]),
         )],
         vec![("keyName", "${group.name}".into())],
+        vec![
+            ("cpuCredits", "unlimited".into()),
+            ("instanceType", "t4g.small".into()),
+            ("fallbackTypes", list(&["t2.micro", "t3a.large"])),
+        ],
+        vec![(
+            "volumes",
+            volume(&[("type", "sc1".into()), ("sizeGiB", Value::Int(125))]),
+        )],
     ];
     assert_found_without_the_program(&good, false);
 }
@@ -169,6 +178,34 @@ fn what_is_refused_is_found_without_the_program() {
         vec![(
             "volumes",
             volume(&[("kmsKeyId", "k".into()), ("encrypted", Value::Bool(false))]),
+        )],
+        vec![
+            ("cpuCredits", "standard".into()),
+            ("instanceType", "m5.large".into()),
+        ],
+        vec![
+            ("cpuCredits", "standard".into()),
+            ("instanceType", "t1.micro".into()),
+        ],
+        vec![
+            ("cpuCredits", "standard".into()),
+            ("fallbackTypes", list(&["t3a.micro", "trn1.2xlarge"])),
+        ],
+        vec![(
+            "volumes",
+            volume(&[
+                ("type", "io2".into()),
+                ("iops", Value::Int(100)),
+                ("sizeGiB", Value::Int(3)),
+            ]),
+        )],
+        vec![(
+            "volumes",
+            volume(&[("type", "st1".into()), ("sizeGiB", Value::Int(124))]),
+        )],
+        vec![(
+            "volumes",
+            volume(&[("type", "standard".into()), ("sizeGiB", Value::Int(1_025))]),
         )],
         vec![(
             "volumes",

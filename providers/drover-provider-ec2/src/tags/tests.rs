@@ -70,6 +70,17 @@ fn tags_that_ec2_would_refuse_are_refused() {
     assert!(check(&tags("team", &"x".repeat(VALUE_MAX))).is_ok());
     assert!(check(&tags("team", &"x".repeat(VALUE_MAX + 1))).is_err());
     assert!(check(&tags(&"x".repeat(KEY_MAX + 1), "")).is_err());
+    for taken in ["aws:x", "AWS:x", "aWs:", "drover.fleet"] {
+        assert!(is_taken(taken), "{taken}");
+        let one = [(taken.to_owned(), "x".into())].into();
+        let found = shape().check("tags", &drover_model::Value::Map(one));
+        assert_eq!(found.len(), 1, "{taken}: {found:?}");
+    }
+    for free in ["aws", "aws.x", "naws:x", "äws:x", "Drover.x"] {
+        assert!(!is_taken(free), "{free}");
+        let one = [(free.to_owned(), "x".into())].into();
+        assert_eq!(shape().check("tags", &drover_model::Value::Map(one)), []);
+    }
     let many = (0..=TAGS_MAX).map(|number| (number.to_string(), String::new()));
     assert!(check(&many.collect()).is_err());
 }

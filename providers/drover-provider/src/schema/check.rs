@@ -9,7 +9,7 @@ use super::{is_digits, is_duration, join};
 
 /// What is known of a value when it is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     /// It is as a person wrote it: what texts will be that have substitutions is not known.
     Written,
     /// Everything is filled in. Values of secrets stand in it, so that none is shown.
@@ -21,8 +21,25 @@ struct Check {
     mistakes: Vec<Mistake>,
 }
 
+/// Returns every mistake in a value of a shape, which stands at `path`.
+pub(super) fn of_shape(stage: Stage, path: &str, shape: &Shape, value: &Value) -> Vec<Mistake> {
+    let mut check = Check {
+        stage,
+        mistakes: Vec::new(),
+    };
+    check.shape(path, shape, value);
+    check.mistakes
+}
+
 /// Most characters of a value that a message shows.
 const SHOWN_MAX: usize = 60;
+
+impl Shape {
+    /// Returns every mistake in a value of this shape, as it was written, which stands at `path`.
+    pub fn check(&self, path: &str, value: &Value) -> Vec<Mistake> {
+        of_shape(Stage::Written, path, self, value)
+    }
+}
 
 impl ObjectSchema {
     /// Returns every mistake in `value`, as it was written. A text with `${...}` in it is of no form yet.
@@ -65,8 +82,8 @@ impl Check {
             let meant = meant.or_else(|| suggest::elsewhere(name, schema));
             self.mistake(&join(path, name), format!("unknown field `{name}`"), meant);
         }
-        for (field, message) in schema.rules.broken(map, self.stage == Stage::Written) {
-            let path = field.map_or_else(|| path.to_owned(), |field| join(path, field));
+        for (field, message) in schema.rules.broken(map, self.stage) {
+            let path = field.map_or_else(|| path.to_owned(), |field| join(path, &field));
             self.mistake(&path, message, None);
         }
     }
@@ -147,7 +164,9 @@ impl Check {
         };
         if !keys.fits(key) {
             let expected = keys.expected();
-            self.mistake(path, format!("expected {expected}, found {key:?}"), None);
+            let lower = key.trim().to_lowercase();
+            let meant = (lower != key && keys.fits(&lower)).then_some(lower);
+            self.mistake(path, format!("expected {expected}, found {key:?}"), meant);
         }
     }
 

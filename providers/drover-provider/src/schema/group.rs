@@ -1,31 +1,62 @@
-//! What instances ask of their group beside properties: whether they take init and zones, can be members of a quorum, and
-//! have an address before they are made.
+//! What instances ask of their group beside properties: whether they take init and zones, can be members of a quorum,
+//! have an address before they are made, and what their tags look like.
 
 use std::collections::BTreeMap;
 
 use drover_model::Value;
 
+use super::Shape;
+
 /// What instances ask of their group. The default asks nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GroupRules {
     /// Whether they take init lines, user data and environment.
-    pub init: GroupRule,
+    pub init: InitRule,
     /// Whether they are made in the zones that the group names.
-    pub zones: GroupRule,
+    pub zones: ZoneRule,
     /// Whether they take the places of a quorum group's members.
     pub members: MemberRule,
     /// Whether `${instance.address}` and `${members}` are known when they are made.
     pub address: AddressRule,
+    /// What the map of their tags looks like, without drover's own. None: the schema does not say.
+    pub tags: Option<Box<Shape>>,
 }
 
-/// Whether instances take something of their group.
+/// Whether instances take init lines, user data and environment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum GroupRule {
+pub enum InitRule {
     /// They do, as far as the schema says.
     #[default]
     Taken,
     /// They do not.
     Refused,
+    /// They do; init lines have at most so many bytes together, each with its end.
+    UpTo(usize),
+}
+
+/// Whether instances are made in the zones that their group names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ZoneRule {
+    /// They are, as far as the schema says.
+    #[default]
+    Taken,
+    /// They are not.
+    Refused,
+    /// They are, where a zone is one of the region that this setting of the Provider document names: its name begins with
+    /// the region's, and goes on with a letter or a `-`.
+    Of(String),
+}
+
+impl ZoneRule {
+    /// Returns whether a zone is one of a region.
+    pub fn is_of(zone: &str, region: &str) -> bool {
+        let mut rest = zone.strip_prefix(region).unwrap_or_default().chars();
+        match rest.next() {
+            Some('-') => rest.next().is_some(),
+            Some(letter) => letter.is_ascii_alphabetic() && rest.next().is_none(),
+            None => false,
+        }
+    }
 }
 
 /// Whether instances take the places of a quorum group's members.
@@ -68,11 +99,16 @@ impl GroupRules {
         let mut add = |name: &str, value: Value| {
             rules.insert(name.to_owned(), value);
         };
-        for (name, rule) in [("init", self.init), ("zones", self.zones)] {
-            match rule {
-                GroupRule::Taken => {}
-                GroupRule::Refused => add(name, Value::Bool(false)),
-            }
+        let one = |name: &str, value: Value| Value::Map([(name.to_owned(), value)].into());
+        match self.init {
+            InitRule::Taken => {}
+            InitRule::Refused => add("init", Value::Bool(false)),
+            InitRule::UpTo(bytes) => add("init", one("maxBytes", Value::Int(bytes as i64))),
+        }
+        match &self.zones {
+            ZoneRule::Taken => {}
+            ZoneRule::Refused => add("zones", Value::Bool(false)),
+            ZoneRule::Of(setting) => add("zones", one("of", setting.as_str().into())),
         }
         match &self.members {
             MemberRule::Taken => {}
@@ -100,24 +136,44 @@ impl GroupRules {
             AddressRule::Unknown => add("address", Value::Bool(false)),
             AddressRule::Members => add("address", "members".into()),
             AddressRule::With(property) => {
-                let with = BTreeMap::from([("with".to_owned(), property.as_str().into())]);
-                add("address", Value::Map(with));
+                add("address", one("with", property.as_str().into()));
             }
+        }
+        if let Some(tags) = &self.tags {
+            add("tags", tags.to_json_schema());
         }
         Value::Map(rules)
     }
 
-    /// Reads the keyword's value. None: it is not understood.
-    pub(super) fn from_json_schema(written: &Value) -> Option<Self> {
+    /// Reads the keyword's value, and shapes in it with `shape`. None: it is not understood.
+    pub(super) fn from_json_schema(
+        written: &Value,
+        shape: &mut dyn FnMut(&Value) -> Option<Shape>,
+    ) -> Option<Self> {
         let written = written.as_map()?;
-        let known = ["init", "zones", "members", "address"];
+        let known = ["init", "zones", "members", "address", "tags"];
         if !written.keys().all(|name| known.contains(&name.as_str())) {
             return None;
         }
-        let rule = |name: &str| match written.get(name) {
-            None | Some(Value::Bool(true)) => Some(GroupRule::Taken),
-            Some(Value::Bool(false)) => Some(GroupRule::Refused),
-            Some(_) => None,
+        let init = match written.get("init") {
+            None | Some(Value::Bool(true)) => InitRule::Taken,
+            Some(Value::Bool(false)) => InitRule::Refused,
+            Some(most) => match only(most, "maxBytes")? {
+                Value::Int(bytes) => InitRule::UpTo(usize::try_from(*bytes).ok()?),
+                _ => return None,
+            },
+        };
+        let zones = match written.get("zones") {
+            None | Some(Value::Bool(true)) => ZoneRule::Taken,
+            Some(Value::Bool(false)) => ZoneRule::Refused,
+            Some(of) => ZoneRule::Of(only(of, "of")?.as_str()?.to_owned()),
+        };
+        let tags = match written.get("tags") {
+            None => None,
+            Some(tags) => match shape(tags)? {
+                map @ (Shape::Map(_) | Shape::Keyed { .. }) => Some(Box::new(map)),
+                _ => return None,
+            },
         };
         let members = match written.get("members") {
             None | Some(Value::Bool(true)) => MemberRule::Taken,
@@ -128,16 +184,14 @@ impl GroupRules {
             None | Some(Value::Bool(true)) => AddressRule::Known,
             Some(Value::Bool(false)) => AddressRule::Unknown,
             Some(Value::String(of)) if of == "members" => AddressRule::Members,
-            Some(with) => {
-                let with = with.as_map().filter(|with| with.len() == 1)?;
-                AddressRule::With(with.get("with")?.as_str()?.to_owned())
-            }
+            Some(with) => AddressRule::With(only(with, "with")?.as_str()?.to_owned()),
         };
         Some(Self {
-            init: rule("init")?,
-            zones: rule("zones")?,
+            init,
+            zones,
             members,
             address,
+            tags,
         })
     }
 
@@ -157,6 +211,11 @@ impl GroupRules {
         };
         without.iter().chain(attachments).chain(with)
     }
+}
+
+/// Returns the value of the one key that a map has.
+fn only<'a>(map: &'a Value, key: &str) -> Option<&'a Value> {
+    map.as_map().filter(|map| map.len() == 1)?.get(key)
 }
 
 fn members(with: &Value) -> Option<MemberRule> {

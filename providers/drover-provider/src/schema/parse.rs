@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{FieldClass, Value};
 
-use super::rules::{AT_MOST, GROUP};
+use super::rules::{AT_MOST, GROUP, NO_LIMIT};
 use super::{
     DIGITS_PATTERN, DURATION_PATTERN, Field, Form, ListShape, ObjectSchema, Others, Pattern, Rules,
     Shape, UNIQUE_BY, Unique,
@@ -98,7 +98,7 @@ const OF_LISTS: [&str; 6] = [
 ];
 
 /// Keywords of objects.
-const OF_OBJECTS: [&str; 10] = [
+const OF_OBJECTS: [&str; 11] = [
     "properties",
     "additionalProperties",
     "propertyNames",
@@ -108,6 +108,7 @@ const OF_OBJECTS: [&str; 10] = [
     "allOf",
     "dependencies",
     AT_MOST,
+    NO_LIMIT,
     GROUP,
 ];
 
@@ -255,7 +256,7 @@ impl Reading {
             return Err(not_understood(path, what));
         }
         let others = map.get("additionalProperties");
-        let rules = rules::rules(path, map)?;
+        let rules = self.rules(path, map, depth)?;
         let Some(properties) = map.get("properties") else {
             if rules != Rules::default() {
                 let what = "what fields ask of each other, without `properties`";

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use drover_model::Value;
 
-use super::check::shown;
-use super::{GroupRules, parse_duration};
+use super::check::{Stage, shown};
+use super::{GroupRules, Mistake, Shape, check, parse_duration};
 
 /// The keyword of the fields that are no more than others.
 pub(super) const AT_MOST: &str = "x-drover-atMost";
+
+/// The keyword of the number that is no limit at all.
+pub(super) const NO_LIMIT: &str = "x-drover-noLimit";
 
 /// The keyword of what instances ask of their group.
 pub(super) const GROUP: &str = "x-drover-group";
@@ -24,6 +27,8 @@ pub struct Rules {
     pub requires: BTreeMap<String, Vec<String>>,
     /// A number or a duration is no more than each of these, where they are there.
     pub at_most: BTreeMap<String, Vec<String>>,
+    /// The number that stands for no limit, and so is more than every other one.
+    pub no_limit: Option<i64>,
     /// What the values of some ask of others.
     pub when: Vec<When>,
     /// What instances ask of their group; of the outermost object only.
@@ -52,7 +57,12 @@ pub enum Demand {
     OneOf(Vec<Value>),
     /// That it is there, and one of these.
     ThereAsOneOf(Vec<Value>),
+    /// That it is such a value, where it is there.
+    Like(Box<Shape>),
 }
+
+/// Something wrong with the fields of an object: where below it, and what.
+type Broken = (Option<String>, String);
 
 impl Rules {
     /// Returns rules of which at least one of the sets is there.
@@ -87,6 +97,13 @@ impl Rules {
         self
     }
 
+    /// Adds the number that stands for no limit.
+    #[must_use]
+    pub fn no_limit(mut self, number: i64) -> Self {
+        self.no_limit = Some(number);
+        self
+    }
+
     /// Adds what is asked of `field` where `given` is one of `values`; of none: where it is there.
     #[must_use]
     pub fn when(mut self, given: (&str, &[&str]), field: &str, asked: Demand, why: &str) -> Self {
@@ -117,12 +134,8 @@ impl Rules {
         sets.chain(others).chain(when).chain(self.group.names())
     }
 
-    /// Returns what is wrong with the fields of a map, and where below it. `show` is whether texts may be shown.
-    pub(super) fn broken(
-        &self,
-        map: &BTreeMap<String, Value>,
-        show: bool,
-    ) -> Vec<(Option<&str>, String)> {
+    /// Returns what is wrong with the fields of a map, and where below it.
+    pub(super) fn broken(&self, map: &BTreeMap<String, Value>, stage: Stage) -> Vec<Broken> {
         let whole = |set: &&Vec<String>| set.iter().all(|name| map.contains_key(name));
         let mut broken = Vec::new();
         if !self.any_of.is_empty() && !self.any_of.iter().any(|set| whole(&set)) {
@@ -147,16 +160,21 @@ impl Rules {
             let missing = others.iter().find(|name| !map.contains_key(*name));
             if let (true, Some(missing)) = (map.contains_key(field), missing) {
                 let why = format!("it is of no use without `{missing}`");
-                broken.push((Some(field.as_str()), why));
+                broken.push((Some(field.clone()), why));
             }
         }
         broken.extend(self.too_much(map));
-        broken.extend(self.when.iter().filter_map(|when| when.broken(map, show)));
+        broken.extend(self.when.iter().filter_map(|when| when.broken(map, stage)));
         broken
     }
 
     /// Returns which numbers and durations are more than others.
-    fn too_much(&self, map: &BTreeMap<String, Value>) -> Vec<(Option<&str>, String)> {
+    fn too_much(&self, map: &BTreeMap<String, Value>) -> Vec<Broken> {
+        let endless = |value: &Value| self.no_limit.map(Value::Int).as_ref() == Some(value);
+        let amount = |value: &Value| match endless(value) {
+            true => Some((false, i128::MAX)),
+            false => amount(value),
+        };
         let mut broken = Vec::new();
         for (field, others) in &self.at_most {
             for other in others {
@@ -168,12 +186,13 @@ impl Rules {
                     continue;
                 };
                 if mine.0 == most_of_all.0 && mine.1 > most_of_all.1 {
+                    let means = if endless(value) { ", no limit" } else { "" };
                     let message = format!(
-                        "expected no more than `{other}`, which is {}, found {}",
+                        "expected no more than `{other}`, which is {}, found {}{means}",
                         bare(most),
                         bare(value)
                     );
-                    broken.push((Some(field.as_str()), message));
+                    broken.push((Some(field.clone()), message));
                 }
             }
         }
@@ -205,6 +224,9 @@ impl Rules {
             let at_most = at_most.map(|(field, others)| (field.clone(), list(others)));
             schema.insert(AT_MOST.to_owned(), at_most.collect());
         }
+        if let Some(number) = self.no_limit {
+            schema.insert(NO_LIMIT.to_owned(), Value::Int(number));
+        }
         if !self.when.is_empty() {
             let when = self.when.iter().map(When::to_json_schema);
             schema.insert("allOf".to_owned(), Value::List(when.collect()));
@@ -216,7 +238,7 @@ impl Rules {
 }
 
 impl When {
-    fn broken(&self, map: &BTreeMap<String, Value>, show: bool) -> Option<(Option<&str>, String)> {
+    fn broken(&self, map: &BTreeMap<String, Value>, stage: Stage) -> Option<Broken> {
         let is_given = |(name, values): (&String, &Vec<Value>)| {
             let value = map.get(name);
             value.is_some_and(|value| values.is_empty() || values.contains(value))
@@ -224,40 +246,24 @@ impl When {
         if !self.given.iter().all(is_given) {
             return None;
         }
-        let is_kept = |(name, demand): &(&String, &Demand)| match (demand, map.get(*name)) {
-            (Demand::There, value) => value.is_some(),
-            (Demand::NotThere, value) => value.is_none(),
-            (Demand::OneOf(_), None) => true,
-            (Demand::ThereAsOneOf(_), None) => false,
-            (Demand::OneOf(values) | Demand::ThereAsOneOf(values), Some(value)) => {
-                values.contains(value)
-            }
-        };
-        let (name, demand) = self.then.iter().find(|asked| !is_kept(asked))?;
-        let found = map.get(name);
-        let at = found.map_or_else(|| self.given.keys().next(), |_| Some(name));
+        let mut asked = self.then.iter();
+        let (at, asked) = asked.find_map(|(name, demand)| {
+            let mistake = demand.mistake(name, map.get(name), stage)?;
+            Some((
+                map.contains_key(name).then_some(mistake.path),
+                mistake.message,
+            ))
+        })?;
+        let at = at.or_else(|| self.given.keys().next().cloned());
         if !self.why.is_empty() {
-            return Some((at.map(String::as_str), self.why.clone()));
+            return Some((at, self.why.clone()));
         }
-        let asked = match demand {
-            Demand::There => format!("`{name}` is missing"),
-            Demand::NotThere => format!("`{name}` has no place here"),
-            Demand::OneOf(values) | Demand::ThereAsOneOf(values) => {
-                let found = match found {
-                    None => "nothing".to_owned(),
-                    Some(value) if show => shown(value),
-                    Some(value) => value.kind().to_owned(),
-                };
-                format!("expected {}, found {found}", either(values))
-            }
-        };
         let given = self.given.iter().map(|(name, values)| match values.len() {
             0 => format!("`{name}` is there"),
             _ => format!("`{name}` is {}", either(values)),
         });
         let given: Vec<String> = given.collect();
-        let message = format!("{asked}, where {}", given.join(" and "));
-        Some((at.map(String::as_str), message))
+        Some((at, format!("{asked}, where {}", given.join(" and "))))
     }
 
     fn to_json_schema(&self) -> Value {
@@ -291,7 +297,7 @@ impl When {
         for (name, demand) in &self.then {
             match demand {
                 Demand::There | Demand::ThereAsOneOf(_) => required.push(name.as_str().into()),
-                Demand::NotThere | Demand::OneOf(_) => {}
+                Demand::NotThere | Demand::OneOf(_) | Demand::Like(_) => {}
             }
             match demand {
                 Demand::There => {}
@@ -301,6 +307,9 @@ impl When {
                 Demand::OneOf(values) | Demand::ThereAsOneOf(values) => {
                     properties.insert(name.clone(), among(values));
                 }
+                Demand::Like(shape) => {
+                    properties.insert(name.clone(), shape.to_json_schema());
+                }
             }
         }
         let mut whole = vec![("if", given), ("then", part(required, properties))];
@@ -308,6 +317,42 @@ impl When {
             whole.push(("description", self.why.as_str().into()));
         }
         object(whole)
+    }
+}
+
+impl Demand {
+    /// Returns what is wrong with the field `name`. None: nothing is.
+    fn mistake(&self, name: &str, found: Option<&Value>, stage: Stage) -> Option<Mistake> {
+        let message = match (self, found) {
+            (Self::There, Some(_)) | (Self::NotThere | Self::OneOf(_) | Self::Like(_), None) => {
+                return None;
+            }
+            (Self::There, None) => format!("`{name}` is missing"),
+            (Self::NotThere, Some(_)) => format!("`{name}` has no place here"),
+            (Self::ThereAsOneOf(values), None) => {
+                format!("expected {}, found nothing", either(values))
+            }
+            (Self::OneOf(values) | Self::ThereAsOneOf(values), Some(value)) => {
+                if values.contains(value) {
+                    return None;
+                }
+                let found = match stage {
+                    Stage::Written => shown(value),
+                    Stage::Finished => value.kind().to_owned(),
+                };
+                format!("expected {}, found {found}", either(values))
+            }
+            (Self::Like(shape), Some(value)) => {
+                return check::of_shape(stage, name, shape, value)
+                    .into_iter()
+                    .next();
+            }
+        };
+        Some(Mistake {
+            path: name.to_owned(),
+            message,
+            suggestion: None,
+        })
     }
 }
 

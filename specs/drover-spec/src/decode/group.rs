@@ -80,7 +80,9 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
         span: metadata.span,
         provider_span: spec.span_of("provider"),
         property_spans,
-        flavor_spans: flavor_spans(&template_fields),
+        flavor_spans: entry_spans(&template_fields, "flavors"),
+        tag_spans: tag_spans(&template_fields),
+        zone_spans: entry_spans(&spec.object("placement"), "zones"),
         depends_spans,
         spec: built,
     })
@@ -174,15 +176,25 @@ fn template(fields: &Fields<'_>, quorum: bool) -> (Template, BTreeMap<String, So
     (template, spans)
 }
 
-fn flavor_spans(template: &Fields<'_>) -> Vec<SourceSpan> {
-    let written = template.get("flavors").1;
+/// Returns where the entries of a list are written.
+fn entry_spans(fields: &Fields<'_>, name: &'static str) -> Vec<SourceSpan> {
+    let written = fields.get(name).1;
     match written.map(|entry| &entry.value.content) {
         Some(Content::List(items, _)) => {
             let items = items.iter();
-            items.map(|item| template.report.span(item.place)).collect()
+            items.map(|item| fields.report.span(item.place)).collect()
         }
         Some(Content::Scalar(_) | Content::Map(..)) | None => Vec::new(),
     }
+}
+
+fn tag_spans(template: &Fields<'_>) -> BTreeMap<String, SourceSpan> {
+    let written = template.get("tags").1;
+    let written = written.and_then(|entry| entry.value.entries());
+    let entries = written.into_iter().flatten();
+    entries
+        .map(|entry| (entry.key.clone(), template.report.span(entry.key_place)))
+        .collect()
 }
 
 /// Collects where each value stands, by path: `command`, `env.PORT`, `command[0]`.

@@ -305,6 +305,44 @@ fn reports_each_place_of_a_property() {
 }
 
 #[test]
+fn a_group_with_mistakes_still_shows_its_provider_and_properties() {
+    let with = |properties: &str| SMALL.replace("template: {}", properties);
+    let glimpse = |text: &str| {
+        let mut file = parse_file("groups/web.yaml", text.as_bytes());
+        let document = file.documents.remove(0);
+        assert_eq!(document.outcome.is_some(), document.diagnostics.is_empty());
+        document.glimpse
+    };
+    let good = with("template: {properties: {image: web}}");
+    assert_eq!(glimpse(&good), None, "the group itself says it");
+    let bad = [
+        good.replace("size: 3", "size: three"),
+        good.replace("{name: web}", "{name: web, labls: {}}"),
+        good.replace("name: web", "nam: web"),
+        good.replace("drover/v1alpha1", "drover/v2"),
+        good.replace("template:", "replicas: 3\n  template:"),
+    ];
+    for text in bad {
+        let glimpse = glimpse(&text).unwrap();
+        assert_eq!(glimpse.provider.as_str(), "local");
+        assert_eq!(glimpse.properties.get("image"), Some(&"web".into()));
+        assert!(glimpse.property_spans.contains_key("image"), "{text}");
+        assert_eq!(glimpse.provider_span.line, 5);
+    }
+    let unlike = [
+        with("template: {propertes: {image: web}}"),
+        with("template: {properties: [image, web]}"),
+        good.replace("size: 3", "size: three")
+            .replace("local", "a b"),
+        good.replace("size: 3", "size: [3"),
+        good.replace("kind: Group", "kind: Policy"),
+    ];
+    for text in unlike {
+        assert_eq!(glimpse(&text), None, "{text}");
+    }
+}
+
+#[test]
 fn what_limits_refuse_is_refused_quickly() {
     let deep = |open: &str, count: usize| open.repeat(count);
     let codes = |text: &str| -> Vec<&'static str> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use drover_model::{ProviderName, Value};
 use serde::Deserialize;
 
-use super::machines::{Found, Machine, SCALING_TAG, VERSION_TAG, provider};
+use super::machines::{Found, Machine, SCALING_TAG, VERSION_TAG, is_burstable, provider};
 use super::{Drafts, write};
 use crate::cli::{DescribeOptions, ImportAsgArgs, ImportEc2Args};
 use crate::error::{CommandError, CommandResult, Context as _};
@@ -345,13 +345,10 @@ fn machine(instance: &Instance) -> Machine {
 /// Returns what an instance has, or may have, that no property is read for.
 fn unread(instance: &Instance) -> BTreeSet<String> {
     let type_ = instance.instance_type.as_deref().unwrap_or_default();
-    let is_burstable = type_
-        .strip_prefix('t')
-        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
     let is_spot = instance.market != "onDemand";
     // Each of these is a call of its own for each instance, or one that needs another permission.
     let asked = [
-        ("`cpuCredits`", is_burstable),
+        ("`cpuCredits`", is_burstable(type_)),
         ("`onShutdown`", !is_spot),
         ("`spotMaxPrice`", is_spot),
     ];

@@ -18,6 +18,12 @@ pub(super) const SCALING_TAG: &str = "aws:autoscaling:groupName";
 /// The tag in which Amazon keeps the version of the launch template that a machine comes from.
 pub(super) const VERSION_TAG: &str = "aws:ec2launchtemplate:version";
 
+/// Returns whether instances of a type have CPU credits: t2 and what came after it.
+pub(super) fn is_burstable(type_: &str) -> bool {
+    let rest = type_.strip_prefix('t');
+    rest.is_some_and(|rest| rest.starts_with(|c: char| ('2'..='9').contains(&c)))
+}
+
 /// A machine, in the words of `template.properties`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Machine {

@@ -43,6 +43,9 @@ fn sizes_times_and_tags_that_cannot_be_are_refused() {
             "a tag's key",
         ),
         (vec![("tags", map(&[("aws:x", "x".into())]))], "a tag's key"),
+        (vec![("tags", map(&[("AWS:x", "x".into())]))], "a tag's key"),
+        (vec![("gracePeriod", "900000h".into())], "whole seconds"),
+        (vec![("gracePeriod", "".into())], "whole seconds"),
         (vec![("launchTemplate", latest)], "launchTemplate.version"),
         (vec![("sizes", Value::Int(1))], "sizes"),
     ];
@@ -73,6 +76,8 @@ fn what_is_not_written_is_amazons_to_choose() {
     assert!(refresh.skip_matching);
     let written = decode(&with(&[("gracePeriod", "5m".into())])).unwrap();
     assert_eq!(written.grace_seconds, Some(300));
+    let longest = with(&[("gracePeriod", "99999h9999999m99999999s99999999000ms".into())]);
+    assert!(decode(&longest).unwrap().grace_seconds.is_some());
 }
 
 #[test]

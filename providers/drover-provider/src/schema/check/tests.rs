@@ -1,6 +1,6 @@
 use drover_model::FieldClass;
 
-use super::super::{Demand, Field, Pattern, Rules};
+use super::super::{Demand, Field, Form, Pattern, Rules};
 use super::*;
 
 fn map(entries: &[(&str, Value)]) -> Value {
@@ -152,6 +152,77 @@ fn sizes_are_compared_with_each_other() {
     let wrong = said(&schema, &[("min", "7".into()), ("max", Value::Int(3))]);
     assert_eq!(wrong, ["min: expected an integer from 0 to 9, found \"7\""]);
     assert_published(&schema);
+}
+
+#[test]
+fn no_limit_is_more_than_every_limit() {
+    let integer = Shape::Integer { min: -1, max: 9 };
+    let limits = [("soft", integer.clone()), ("hard", integer)];
+    let rules = || Rules::default().at_most("soft", &["hard"]);
+    let schema = object(&limits, rules().no_limit(-1));
+    let said = |soft: i64, hard: i64| {
+        said(
+            &schema,
+            &[("soft", Value::Int(soft)), ("hard", Value::Int(hard))],
+        )
+    };
+    for (soft, hard) in [(3, 3), (3, -1), (-1, -1)] {
+        assert_eq!(said(soft, hard), Vec::<String>::new(), "{soft} {hard}");
+    }
+    let endless = "soft: expected no more than `hard`, which is 3, found -1, no limit";
+    assert_eq!(said(-1, 3), [endless]);
+    let more = "soft: expected no more than `hard`, which is 3, found 4";
+    assert_eq!(said(4, 3), [more]);
+    assert_published(&schema);
+    assert_published(&object(&limits, rules()));
+}
+
+#[test]
+fn values_ask_for_others_that_look_like_something() {
+    let bursts = || Shape::text(Form::of("^t[2-9]", "a type that bursts", "t3.micro"));
+    let types = || Shape::List(ListShape::of(bursts()));
+    let any = || Shape::List(ListShape::of(Shape::String));
+    let fields = [
+        ("credits", Shape::String),
+        ("type", Shape::String),
+        ("others", any()),
+    ];
+    let ask = |why: &str| {
+        let like = |shape: Shape| Demand::Like(Box::new(shape));
+        Rules::default()
+            .when(("credits", &[]), "type", like(bursts()), why)
+            .when(("credits", &[]), "others", like(types()), why)
+    };
+    let schema = object(&fields, ask("only types that burst have credits"));
+    let credits = ("credits", Value::from("standard"));
+    let others = ("others", list(&["t3.micro".into(), "m5.large".into()]));
+    let written = |type_: &str| [credits.clone(), ("type", type_.into())];
+    for good in ["t3.micro", "${group.name}"] {
+        assert_eq!(said(&schema, &written(good)), Vec::<String>::new());
+    }
+    let without = [("type", "m5.large".into()), others.clone()];
+    assert_eq!(said(&schema, &without), Vec::<String>::new());
+    assert_eq!(
+        said(
+            &schema,
+            &[credits.clone(), ("type", "m5.large".into()), others]
+        ),
+        [
+            "type: only types that burst have credits",
+            "others[1]: only types that burst have credits",
+        ]
+    );
+    let told = object(&fields, ask(""));
+    assert_eq!(
+        said(&told, &written("m5")),
+        [
+            "type: expected a type that bursts such as t3.micro, found \"m5\", where `credits` is there"
+        ]
+    );
+    let finished = told.check_finished(&map(&written("m5")));
+    assert!(!finished[0].message.contains("m5"), "{finished:?}");
+    assert_published(&schema);
+    assert_published(&told);
 }
 
 #[test]

@@ -1,4 +1,6 @@
-use super::super::{ObjectSchema, Rules};
+use drover_model::FieldClass;
+
+use super::super::{Field, Form, ObjectSchema, Rules};
 use super::*;
 
 fn map(entries: &[(&str, Value)]) -> Value {
@@ -27,17 +29,70 @@ fn what_is_asked_of_groups_is_read_back_as_it_was() {
         AddressRule::Members,
         AddressRule::With("ports".to_owned()),
     ];
-    for init in [GroupRule::Taken, GroupRule::Refused] {
-        for (members, address) in members.iter().zip(&addresses) {
-            let rules = GroupRules {
-                init,
-                zones: init,
-                members: members.clone(),
-                address: address.clone(),
-            };
-            let published = rules.to_json_schema();
-            assert_eq!(GroupRules::from_json_schema(&published), Some(rules));
-        }
+    let inits = [
+        InitRule::Taken,
+        InitRule::Refused,
+        InitRule::UpTo(100),
+        InitRule::Taken,
+    ];
+    let zones = [
+        ZoneRule::Taken,
+        ZoneRule::Refused,
+        ZoneRule::Of("region".to_owned()),
+        ZoneRule::Taken,
+    ];
+    let keys = Form::but("^aws:", "a key").within(1, Some(9));
+    let tags = [
+        None,
+        Some(Box::new(Shape::keyed(keys, Shape::String))),
+        Some(Box::new(Shape::Map(Box::new(Shape::Duration)))),
+        None,
+    ];
+    for at in 0..4 {
+        let asked = GroupRules {
+            init: inits[at],
+            zones: zones[at].clone(),
+            members: members[at].clone(),
+            address: addresses[at].clone(),
+            tags: tags[at].clone(),
+        };
+        let field = |name: &str| (name.to_owned(), field(Shape::Any));
+        let schema = ObjectSchema {
+            fields: ["subnets", "disks", "ports"].map(field).into(),
+            rules: Rules::default().of_group(asked),
+            ..ObjectSchema::default()
+        };
+        let read = ObjectSchema::from_json_schema(&schema.to_json_schema());
+        assert_eq!(read, Ok(schema));
+    }
+}
+
+fn field(shape: Shape) -> Field {
+    Field {
+        shape,
+        required: false,
+        class: FieldClass::Replace,
+        doc: String::new(),
+    }
+}
+
+#[test]
+fn zones_of_a_region_begin_with_its_name_local_ones_among_them() {
+    let of_virginia = ["us-east-1a", "us-east-1-bos-1a", "us-east-1-wl1-bos-wlz-1"];
+    for zone in of_virginia {
+        assert!(ZoneRule::is_of(zone, "us-east-1"), "{zone}");
+        assert!(!ZoneRule::is_of(zone, "us-west-1"), "{zone}");
+    }
+    for other in [
+        "us-east-1",
+        "us-east-10a",
+        "us-east-1ab",
+        "us-east-1-",
+        "use1-az1",
+        "a",
+        "",
+    ] {
+        assert!(!ZoneRule::is_of(other, "us-east-1"), "{other}");
     }
 }
 
@@ -65,6 +120,11 @@ fn what_is_not_understood_of_groups_closes_the_schema() {
         Value::Null,
         map(&[("inits", Value::Bool(false))]),
         map(&[("init", "no".into())]),
+        map(&[("init", map(&[("maxBytes", Value::Int(-1))]))]),
+        map(&[("init", map(&[("max", Value::Int(1))]))]),
+        map(&[("zones", map(&[("in", "region".into())]))]),
+        map(&[("tags", map(&[("type", "string".into())]))]),
+        map(&[("tags", map(&[("maxProperties", Value::Int(1))]))]),
         map(&[("members", "no".into())]),
         map(&[("members", map(&[("with", Value::Null)]))]),
         map(&[("members", map(&[("without", "name".into())]))]),

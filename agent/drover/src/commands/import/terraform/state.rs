@@ -6,7 +6,7 @@ use drover_model::Value;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
-use super::super::machines::Machine;
+use super::super::machines::{Machine, is_burstable};
 
 /// The format that is read: of Terraform 0.12 and later, and of OpenTofu.
 const VERSION: u64 = 4;
@@ -248,6 +248,9 @@ impl Attributes {
         let tenancy = self.text("tenancy").filter(|tenancy| *tenancy != "default");
         let credits = self.first("credit_specification");
         let credits = credits.as_ref().and_then(|block| block.text("cpu_credits"));
+        // Older states have it for every type, and only those that burst take it.
+        let bursts = self.text("instance_type").is_some_and(is_burstable);
+        let credits = credits.filter(|_| bursts);
         let ends = self.text("instance_initiated_shutdown_behavior") == Some("terminate");
         let values = [
             ("imageId", text("ami")),
