@@ -315,6 +315,8 @@ impl SlotDto {
             init: self.init.clone(),
             env: self.env.clone(),
             tags: self.tags.clone(),
+            // There is no field for them: the host refuses them before it asks.
+            attachments: Vec::new(),
             seat: self.seat.as_ref().map(seat).transpose()?.map(Box::new),
             secrets: BTreeMap::new(),
         })
