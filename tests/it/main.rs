@@ -8,6 +8,7 @@
 
 mod agent;
 mod asked;
+mod attached;
 mod attacks;
 mod audit;
 mod audit_claims;

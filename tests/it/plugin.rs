@@ -15,10 +15,10 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 }
 
 /// A plugin's process, killed with its test.
-struct Plugin(Child);
+pub(crate) struct Plugin(Child);
 
 impl Plugin {
-    fn start(sandbox: &Sandbox) -> Self {
+    pub(crate) fn start(sandbox: &Sandbox) -> Self {
         let socket = sandbox.path("plugins/file");
         fs::create_dir_all(sandbox.path("plugins")).unwrap();
         let mut command = Command::new(PYTHON);
@@ -37,7 +37,7 @@ impl Plugin {
     }
 
     /// Waits until it has ended by itself.
-    fn wait_ended(&mut self) {
+    pub(crate) fn wait_ended(&mut self) {
         wait_until("the plugin to die", PATIENCE, || {
             self.0.try_wait().unwrap().is_some()
         });
@@ -51,7 +51,7 @@ impl Drop for Plugin {
     }
 }
 
-const PROVIDER: &str = "apiVersion: drover/v1alpha1
+pub(crate) const PROVIDER: &str = "apiVersion: drover/v1alpha1
 kind: Provider
 metadata: {name: local}
 spec: {type: plugin, plugin: file, visibility: 1s, timeout: 5s, provisionTimeout: 1s}

@@ -470,6 +470,7 @@ impl Fixture {
                 init: Vec::new(),
                 env: BTreeMap::new(),
                 tags: BTreeMap::new(),
+                attachments: Vec::new(),
                 seat: None,
                 secrets: BTreeMap::new(),
             }],

@@ -9,7 +9,7 @@ use drover_model::{
     SecretRef, SourceSpan, Value, Vanilla,
 };
 use drover_provider::{
-    Described, Facts, InitUse, Manifest, Mistake, ProviderError, USER_DATA_MAX,
+    AttachmentUse, Described, Facts, InitUse, Manifest, Mistake, ProviderError, USER_DATA_MAX,
     unknown_substitutions, user_data,
 };
 use drover_spec::{Diagnostic, Glimpse, Repository};
@@ -59,6 +59,8 @@ impl Asked {
             None => Cow::Borrowed(type_),
             Some(described) => Cow::Owned(Manifest {
                 properties: described.properties.clone(),
+                // What says more of itself is no plugin of InfraKit.
+                attachments: AttachmentUse::Refused,
                 ..type_.clone()
             }),
         }
@@ -182,9 +184,12 @@ pub fn check_group(group: &Group, manifest: &Manifest) -> Vec<Diagnostic> {
                 // References have no substitutions.
                 secrets: _,
                 tags,
+                attachments,
             }) => {
-                let texts = init.iter().chain(env.values());
-                texts.chain(tags.values()).map(String::as_str).collect()
+                let texts = init.iter().chain(env.values()).chain(tags.values());
+                let attached = attachments.iter();
+                let attached = attached.flat_map(|one| [&one.id, &one.type_]);
+                texts.chain(attached).map(String::as_str).collect()
             }
             Flavor::CloudInit(CloudInit { parts }) => {
                 parts.iter().map(|part| part.content.as_str()).collect()
@@ -200,6 +205,7 @@ pub fn check_group(group: &Group, manifest: &Manifest) -> Vec<Diagnostic> {
         }
     }
     found.extend(of_group::check(group, manifest));
+    found.extend(check_attachments(group, manifest));
     found.extend(check_user_data(group, manifest));
     found.extend(secrets_in_user_data(group, manifest));
     found
@@ -216,6 +222,25 @@ fn check_flavor_plugins(group: &Group, registry: &Registry) -> Option<Diagnostic
     let message =
         "flavor plugins are not allowed; add plugin to providers.allow in the agent's file";
     Some(Diagnostic::error("flavor-not-allowed", message, span))
+}
+
+/// Returns a mistake for attachments that nobody would attach. What plugins answer is not known.
+fn check_attachments(group: &Group, manifest: &Manifest) -> Option<Diagnostic> {
+    let attaches = |flavor: &Flavor| match flavor {
+        Flavor::Vanilla(vanilla) => !vanilla.attachments.is_empty(),
+        Flavor::CloudInit(_) | Flavor::Plugin(_) => false,
+    };
+    match manifest.attachments {
+        AttachmentUse::HandedOver => return None,
+        AttachmentUse::Refused => {}
+    }
+    let at = group.spec.template.flavors.iter().position(attaches)?;
+    let span = group.flavor_spans.get(at).unwrap_or(&group.span).clone();
+    let message = format!(
+        "`attachments`: provider type {} attaches nothing that a flavor names, only plugins of InfraKit do",
+        manifest.type_
+    );
+    Some(Diagnostic::error("attachments", message, span))
 }
 
 /// Returns a mistake for secrets that would become user data, which everybody on an instance can read.

@@ -15,7 +15,7 @@ pub enum Flavor {
     Plugin(PluginFlavor),
 }
 
-/// The `vanilla` flavor: init lines, environment, tags, with substitution and no logic.
+/// The `vanilla` flavor: init lines, environment, tags and attachments, with substitution and no logic.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Vanilla {
     /// Shell lines run in order before the command; a failing line fails the instance.
@@ -26,6 +26,18 @@ pub struct Vanilla {
     pub secrets: BTreeMap<String, SecretRef>,
     /// Tags put on the instance.
     pub tags: BTreeMap<String, String>,
+    /// What is attached to the instance.
+    pub attachments: Vec<Attachment>,
+}
+
+/// Something that is there already, such as a volume, and that InfraKit's plugins attach to an instance as it is made. Not
+/// what follows the member of a quorum group, which is an [`AttachmentName`](crate::AttachmentName) and made by its provider.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attachment {
+    /// What the plugin knows it by.
+    pub id: String,
+    /// Its kind, in the plugin's words, such as `ebs`. May be empty.
+    pub type_: String,
 }
 
 /// The `plugin` flavor: what it makes of an instance is known once its program was asked.
@@ -50,6 +62,8 @@ pub struct FlavorAnswer {
     /// The provider's properties from this flavor on, in the form of a template: what the plugin changed is escaped.
     /// None: it changed none.
     pub properties: Option<Value>,
+    /// What it attaches, after what the flavors before it attach. Nothing in it is substituted.
+    pub attachments: Vec<Attachment>,
 }
 
 impl TemplateParts {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use drover_loop::SourcePlace;
 use drover_model::{AgentName, FleetName, GroupName, ProviderType, Revision};
-use drover_provider::{InitUse, Manifest, ObjectSchema};
+use drover_provider::{AttachmentUse, InitUse, Manifest, ObjectSchema};
 use drover_provider_sim::properties_schema;
 use drover_sim::fleet::{Commit, Scenario, Span, Timing, WhatIf, short, simulate};
 
@@ -65,6 +65,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 batch_max: 100,
                 visibility: Duration::ZERO,
                 init: InitUse::UserData,
+                attachments: AttachmentUse::Refused,
             }],
             at: "2026-01-05T10:00:00Z".parse()?,
             horizon: Duration::from_hours(24),

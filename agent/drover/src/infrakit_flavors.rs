@@ -167,12 +167,16 @@ impl Translation {
                 vanilla.push((name.to_ascii_lowercase(), texts));
             }
         }
+        let attachments = self.attachments(field("Attachments"))?;
+        if !attachments.is_empty() {
+            vanilla.push(("attachments".to_owned(), Value::List(attachments)));
+        }
         if !vanilla.is_empty() {
             self.push("vanilla", vanilla.into_iter().collect());
         }
         let fields = properties.and_then(GoJson::map).into_iter().flatten();
         for (name, value) in fields {
-            let mut known = ["Init", "Tags", "Env"].iter();
+            let mut known = ["Init", "Tags", "Env", "Attachments"].iter();
             let known = known.any(|one| one.eq_ignore_ascii_case(name));
             let empty = match value {
                 GoJson::Null => true,
@@ -202,6 +206,33 @@ impl Translation {
             Ok(Value::String((self.reading.escape)(line)))
         });
         escaped.collect()
+    }
+
+    /// What the instance plugin attaches, as a document has it.
+    fn attachments(&self, list: Option<&GoJson>) -> Result<Vec<Value>, String> {
+        let list = match list {
+            None | Some(GoJson::Null) => return Ok(Vec::new()),
+            Some(GoJson::List(list)) => list.iter(),
+            Some(_) => return Err("the `Attachments` of its flavor are no list".to_owned()),
+        };
+        let attachments = list.map(|one| {
+            let text = |name: &str| {
+                let text = one.get(name).filter(|text| !matches!(text, GoJson::Null));
+                let text = text.map(|text| {
+                    text.text()
+                        .ok_or("an attachment of its flavor is no `ID` and `Type`, both texts")
+                });
+                Ok::<_, String>(text.transpose()?.filter(|text| !text.is_empty()))
+            };
+            let id = text("ID")?.ok_or("an attachment of its flavor has no `ID`")?;
+            let parts = [("id", Some(id)), ("type", text("Type")?)].into_iter();
+            let parts = parts.filter_map(|(name, text)| {
+                let text = (self.reading.escape)(text?);
+                Some((name.to_owned(), Value::String(text)))
+            });
+            Ok(parts.collect())
+        });
+        attachments.collect()
     }
 
     fn texts(&self, map: Option<&GoJson>, what: &str) -> Result<Vec<(String, Value)>, String> {

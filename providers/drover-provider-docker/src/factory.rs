@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use drover_model::{ProviderName, ProviderType, Value};
 use drover_provider::{
-    Clock, InitUse, Manifest, Provider, ProviderError, ProviderFactory, parse_duration,
+    AttachmentUse, Clock, InitUse, Manifest, Provider, ProviderError, ProviderFactory,
+    parse_duration,
 };
 
 use crate::api::Engine;
@@ -47,6 +48,7 @@ impl DockerFactory {
                 // An engine lists a container from when it has answered.
                 visibility: Duration::ZERO,
                 init: InitUse::ShellLines,
+                attachments: AttachmentUse::Refused,
             },
             endpoint,
             grants,

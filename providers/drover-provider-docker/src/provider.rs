@@ -10,7 +10,7 @@ use drover_model::{
 };
 use drover_provider::{
     Clock, DestroyRequest, Manifest, OptionalMethod, Provider, ProviderError, ProvisionRequest,
-    Provisioned,
+    Provisioned, refuse_attachments,
 };
 
 use crate::api::{Engine, EngineError, Inspected, Summary};
@@ -198,6 +198,7 @@ impl Provider for DockerProvider {
     }
 
     async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
+        request.slots.iter().try_for_each(refuse_attachments)?;
         let (inner, request) = (Arc::clone(&self.0), request.clone());
         self.whole(async move { inner.provision(&request).await })
             .await

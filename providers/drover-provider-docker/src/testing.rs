@@ -144,6 +144,7 @@ pub(crate) fn request(properties: Value) -> ProvisionRequest {
             init: Vec::new(),
             env: BTreeMap::new(),
             tags: BTreeMap::new(),
+            attachments: Vec::new(),
             seat: None,
             secrets: std::collections::BTreeMap::new(),
         }],

@@ -19,8 +19,9 @@ use drover_model::{
     Survey, Value,
 };
 use drover_provider::{
-    AdoptRequest, Clock, DestroyRequest, InitUse, Manifest, OptionalMethod, Provider,
-    ProviderError, ProviderFactory, ProvisionRequest, Provisioned, UpdateRequest,
+    AdoptRequest, AttachmentUse, Clock, DestroyRequest, InitUse, Manifest, OptionalMethod,
+    Provider, ProviderError, ProviderFactory, ProvisionRequest, Provisioned, UpdateRequest,
+    refuse_attachments,
 };
 
 use crate::book::VISIBILITY;
@@ -55,6 +56,7 @@ impl AsgFactory {
                 batch_max: 1,
                 visibility: VISIBILITY,
                 init: InitUse::UserData,
+                attachments: AttachmentUse::Refused,
             },
             regions,
             clock,
@@ -116,6 +118,7 @@ impl Provider for AsgProvider {
     }
 
     async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
+        request.slots.iter().try_for_each(refuse_attachments)?;
         self.make(request).await
     }
 
@@ -124,6 +127,7 @@ impl Provider for AsgProvider {
     }
 
     async fn update(&self, request: &UpdateRequest) -> Result<(), ProviderError> {
+        refuse_attachments(&request.slot)?;
         self.change(request).await
     }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use drover_model::{ProviderName, ProviderType, Value};
-use drover_provider::{Clock, InitUse, Manifest, Provider, ProviderError, ProviderFactory};
+use drover_provider::{
+    AttachmentUse, Clock, InitUse, Manifest, Provider, ProviderError, ProviderFactory,
+};
 
 use crate::asg::AsgFactory;
 use crate::book::VISIBILITY;
@@ -60,6 +62,7 @@ impl Ec2Factory {
                 batch_max: BATCH_MAX,
                 visibility: VISIBILITY,
                 init: InitUse::UserData,
+                attachments: AttachmentUse::Refused,
             },
             clock,
             regions: Arc::new(Regions {

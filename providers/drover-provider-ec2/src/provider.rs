@@ -14,7 +14,7 @@ use drover_model::{
 use drover_provider::{
     AdoptRequest, Clock, DestroyRequest, Manifest, OptionalMethod, Prepared, Provider,
     ProviderError, ProvisionRequest, Provisioned, ReserveRequest, Secrets, Slot, UpdateRequest,
-    asks_for_address, finish,
+    asks_for_address, finish, refuse_attachments,
 };
 
 use crate::budget::{Limit, Priority};
@@ -306,6 +306,7 @@ impl Provider for Ec2Provider {
     }
 
     async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
+        request.slots.iter().try_for_each(refuse_attachments)?;
         self.check_batch(request)?;
         let slot = &request.slots[0];
         // Before a place is made for what can never be.
@@ -405,6 +406,7 @@ impl Provider for Ec2Provider {
     }
 
     async fn update(&self, request: &UpdateRequest) -> Result<(), ProviderError> {
+        refuse_attachments(&request.slot)?;
         match request.how {
             InPlace::Restart => return Err(invalid("EC2 instances are not restarted in place")),
             InPlace::Live => {}

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use drover_model::{ErrorClass, FieldClass, FleetName, ProviderName, ProviderType, Value};
 use drover_provider::{
-    Clock, Described, Field, Form, InitUse, Manifest, ObjectSchema, Others, Pattern, Provider,
-    ProviderError, ProviderFactory, Shape, parse_duration,
+    AttachmentUse, Clock, Described, Field, Form, InitUse, Manifest, ObjectSchema, Others, Pattern,
+    Provider, ProviderError, ProviderFactory, Shape, parse_duration,
 };
 
 use crate::call::{Caller, Place};
@@ -68,6 +68,7 @@ impl PluginFactory {
                 batch_max: 1,
                 visibility: VISIBILITY,
                 init: InitUse::UserData,
+                attachments: AttachmentUse::HandedOver,
             },
             place,
             data_dir,

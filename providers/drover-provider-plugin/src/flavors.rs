@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::call::{CallError, Caller, Fault, Place, shortened};
 use crate::endpoint::PluginName;
 use crate::hello::hello;
-use crate::infrakit::{Spec, is_ok};
+use crate::infrakit::{Spec, attachments, is_ok};
 use crate::json::{field, from_json, text, texts, to_json};
 use crate::spec::{invalid, logical_id};
 
@@ -315,6 +315,7 @@ impl Asking {
             // Each flavor's own part is added where it stands. InfraKit's `combo` repeats what was there.
             init: String::new(),
             logical_id: request.index.member.as_ref().map(member_id),
+            // And so it does with what they attach. What is attached is what each flavor says, one after the other.
             attachments: None,
         };
         let params = PrepareParams {
@@ -345,7 +346,6 @@ impl Asking {
 struct Answer {
     prepared: FlavorPrepared,
     logical_id: Option<String>,
-    attachments: usize,
 }
 
 impl Answer {
@@ -357,9 +357,6 @@ impl Answer {
                 "it sets the LogicalID {}, which is the group's to choose",
                 shortened(&given.unwrap_or_default())
             ));
-        }
-        if self.attachments > 0 {
-            return Err("it sets Attachments, which nobody would attach".to_owned());
         }
         Ok(self.prepared)
     }
@@ -384,19 +381,14 @@ fn prepared(answer: &Json) -> Result<Answer, String> {
         Some(json @ Json::Object(_)) => Some(from_json(json)),
         Some(_) => return Err("`Properties` is not a map".to_owned()),
     };
-    let attachments = match field(spec, "Attachments") {
-        None | Some(Json::Null) => 0,
-        Some(Json::Array(list)) => list.len(),
-        Some(_) => return Err("`Attachments` is not a list".to_owned()),
-    };
     Ok(Answer {
         prepared: FlavorPrepared {
             init: word("Init")?.unwrap_or_default(),
             tags: texts(field(spec, "Tags")).map_err(|why| format!("`Tags`: {why}"))?,
             properties,
+            attachments: attachments(field(spec, "Attachments"))?,
         },
         logical_id: word("LogicalID")?,
-        attachments,
     })
 }
 

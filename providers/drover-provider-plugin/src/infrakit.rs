@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use drover_model::Attachment;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json};
 
@@ -19,16 +20,52 @@ pub(crate) struct Spec {
     pub(crate) init: String,
     #[serde(rename = "LogicalID")]
     pub(crate) logical_id: Option<String>,
+    #[serde(serialize_with = "attached")]
     pub(crate) attachments: Option<Vec<Attachment>>,
 }
 
-/// Something that is attached to an instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Attachment {
+/// Something that is attached to an instance, as InfraKit writes it.
+#[derive(Serialize)]
+struct AttachmentParams<'a> {
     #[serde(rename = "ID")]
-    pub(crate) id: String,
+    id: &'a str,
     #[serde(rename = "Type")]
-    pub(crate) type_: String,
+    type_: &'a str,
+}
+
+fn attached<S: Serializer>(
+    attachments: &Option<Vec<Attachment>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let written = attachments.as_ref().map(|list| {
+        let list = list.iter();
+        let list = list.map(|Attachment { id, type_ }| AttachmentParams { id, type_ });
+        list.collect::<Vec<_>>()
+    });
+    written.serialize(serializer)
+}
+
+/// Reads the list that a plugin answers with. None, and `null`, are an empty one, as of a program in Go.
+pub(crate) fn attachments(list: Option<&Json>) -> Result<Vec<Attachment>, String> {
+    let list = match list {
+        None | Some(Json::Null) => return Ok(Vec::new()),
+        Some(Json::Array(list)) => list,
+        Some(_) => return Err("`Attachments` is not a list".to_owned()),
+    };
+    let one = |one: &Json| {
+        let one = one
+            .as_object()
+            .ok_or("an entry of `Attachments` is not a map")?;
+        let part = |name: &str| {
+            text(field(one, name)).map_err(|why| format!("`{name}` of an attachment is {why}"))
+        };
+        let id = part("ID")?.filter(|id| !id.is_empty());
+        Ok(Attachment {
+            id: id.ok_or("an attachment has no `ID`")?,
+            type_: part("Type")?.unwrap_or_default(),
+        })
+    };
+    list.iter().map(one).collect()
 }
 
 /// Why an instance is ended, in InfraKit's words: `rolling_update` or `terminate`.

@@ -10,8 +10,9 @@ use drover_model::{
     CheckOutcome, Completeness, FleetName, Listing, ProviderRef, ProviderType, Survey,
 };
 use drover_provider::{
-    AdoptRequest, Clock, DestroyRequest, InitUse, Manifest, Mistake, ObjectSchema, OptionalMethod,
-    Others, Provider, ProviderError, ProvisionRequest, Provisioned, ReserveRequest, UpdateRequest,
+    AdoptRequest, AttachmentUse, Clock, DestroyRequest, InitUse, Manifest, Mistake, ObjectSchema,
+    OptionalMethod, Others, Provider, ProviderError, ProvisionRequest, Provisioned, ReserveRequest,
+    UpdateRequest, refuse_attachments,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -146,6 +147,7 @@ fn manifest(described: &DescribeResult, settings: ObjectSchema) -> Result<Manife
         batch_max: batch_max.min(BATCH_MAX),
         visibility,
         init: InitUse::UserData,
+        attachments: AttachmentUse::Refused,
     })
 }
 
@@ -346,6 +348,7 @@ impl Provider for RemoteProvider {
     }
 
     async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
+        request.slots.iter().try_for_each(refuse_attachments)?;
         if request.slots.is_empty()
             || request.slots.len() as u64 > u64::from(self.manifest.batch_max)
         {
@@ -397,6 +400,7 @@ impl Provider for RemoteProvider {
     }
 
     async fn update(&self, request: &UpdateRequest) -> Result<(), ProviderError> {
+        refuse_attachments(&request.slot)?;
         self.needs(OptionalMethod::Update, "changes nothing in place")?;
         let params = UpdateDto::of(request)?;
         let _: Json = self.call("Provider.Update", params, self.timeout).await?;

@@ -48,12 +48,11 @@ pub(crate) fn of(
     owner: &Ownership,
     now: Timestamp,
 ) -> Result<Spec, ProviderError> {
-    let attached = slot
-        .seat
-        .as_ref()
-        .is_some_and(|seat| !seat.attachments.is_empty());
-    if attached {
-        let message = "a plugin of InfraKit has no places with attachments";
+    let attached = slot.seat.as_ref().and_then(|seat| seat.attachments.first());
+    if let Some(name) = attached {
+        let message = format!(
+            "attachment {name} of the member: a plugin of InfraKit makes nothing that follows a member; what is there already, a flavor attaches by its id"
+        );
         return Err(invalid(message));
     }
     if asks_for_address(slot, &request.properties) {
@@ -81,7 +80,7 @@ pub(crate) fn of(
             .seat
             .as_ref()
             .map(|seat| logical_id(seat.id.member.as_str())),
-        attachments: None,
+        attachments: (!slot.attachments.is_empty()).then_some(slot.attachments),
     })
 }
 

@@ -351,6 +351,8 @@ impl SlotDto {
             init: self.init.iter().map(text).collect(),
             env: texts(&self.env),
             tags: texts(&self.tags),
+            // There is no field for them: the host refuses them before it asks.
+            attachments: Vec::new(),
             seat: self.seat.as_ref().map(seat).transpose()?.map(Box::new),
             secrets: BTreeMap::new(),
         })

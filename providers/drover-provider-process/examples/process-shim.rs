@@ -102,6 +102,7 @@ fn request() -> ProvisionRequest {
             init: Vec::new(),
             env: std::collections::BTreeMap::new(),
             tags: std::collections::BTreeMap::new(),
+            attachments: Vec::new(),
             seat: None,
             secrets: BTreeMap::new(),
         }],

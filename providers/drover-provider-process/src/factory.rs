@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use drover_model::{ErrorClass, FieldClass, ProviderName, ProviderType, Value};
 use drover_provider::{
-    Clock, Field, Form, InitUse, ListShape, Manifest, ObjectSchema, Provider, ProviderError,
-    ProviderFactory, Shape,
+    AttachmentUse, Clock, Field, Form, InitUse, ListShape, Manifest, ObjectSchema, Provider,
+    ProviderError, ProviderFactory, Shape,
 };
 
 use crate::folder::Root;
@@ -50,6 +50,7 @@ impl ProcessFactory {
                 // An instance's folder is listed from the moment that it has its name.
                 visibility: Duration::ZERO,
                 init: InitUse::ShellLines,
+                attachments: AttachmentUse::Refused,
             },
             data_dir,
             shim,

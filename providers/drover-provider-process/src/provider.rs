@@ -15,7 +15,7 @@ use drover_model::{
 };
 use drover_provider::{
     Clock, DestroyRequest, Manifest, OptionalMethod, Provider, ProviderError, ProvisionRequest,
-    Provisioned, ReserveRequest, UpdateRequest, fingerprint,
+    Provisioned, ReserveRequest, UpdateRequest, fingerprint, refuse_attachments,
 };
 use tokio::io::AsyncReadExt as _;
 
@@ -370,6 +370,7 @@ impl Provider for ProcessProvider {
     }
 
     async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
+        request.slots.iter().try_for_each(refuse_attachments)?;
         let request = request.clone();
         self.blocking(move |this| this.provision_now(&request))
             .await
@@ -386,6 +387,7 @@ impl Provider for ProcessProvider {
     }
 
     async fn update(&self, request: &UpdateRequest) -> Result<(), ProviderError> {
+        refuse_attachments(&request.slot)?;
         let request = request.clone();
         self.blocking(move |this| this.update_now(&request)).await
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use drover_model::{ErrorClass, FieldClass, ProviderName, ProviderType, Value};
 use drover_provider::{
-    Clock, Field, InitUse, ListShape, Manifest, ObjectSchema, Provider, ProviderError,
-    ProviderFactory, Shape, parse_duration,
+    AttachmentUse, Clock, Field, InitUse, ListShape, Manifest, ObjectSchema, Provider,
+    ProviderError, ProviderFactory, Shape, parse_duration,
 };
 
 use crate::{Fault, FaultKind, Op, SimProvider, SimSettings, SimWorld};
@@ -40,6 +40,7 @@ impl SimFactory {
                 batch_max: defaults.batch_max,
                 visibility: Duration::ZERO,
                 init: InitUse::UserData,
+                attachments: AttachmentUse::Refused,
             },
             clock,
             worlds: Mutex::default(),

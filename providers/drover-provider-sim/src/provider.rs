@@ -7,8 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drover_model::{CheckOutcome, FleetName, Listing, ProviderRef, ProviderType, Survey};
 use drover_provider::{
-    AdoptRequest, Clock, DestroyRequest, InitUse, Manifest, ObjectSchema, OptionalMethod, Provider,
-    ProviderError, ProvisionRequest, Provisioned, ReserveRequest, UpdateRequest,
+    AdoptRequest, AttachmentUse, Clock, DestroyRequest, InitUse, Manifest, ObjectSchema,
+    OptionalMethod, Provider, ProviderError, ProvisionRequest, Provisioned, ReserveRequest, Slot,
+    UpdateRequest, refuse_attachments,
 };
 
 use crate::{Reply, SimWorld};
@@ -37,6 +38,7 @@ impl SimProvider {
                 batch_max: world.settings.batch_max,
                 visibility: world.settings.visibility,
                 init: InitUse::UserData,
+                attachments: AttachmentUse::Refused,
             }
         };
         Self {
@@ -55,6 +57,14 @@ impl SimProvider {
     /// Returns the world, locked. A panic elsewhere does not close it: tests look at it afterwards.
     pub fn world(&self) -> MutexGuard<'_, SimWorld> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses what the type that is stood in for refuses.
+    fn refuse(&self, slot: &Slot) -> Result<(), ProviderError> {
+        match self.manifest.attachments {
+            AttachmentUse::Refused => refuse_attachments(slot),
+            AttachmentUse::HandedOver => Ok(()),
+        }
     }
 
     async fn answer<T>(&self, reply: Reply<T>) -> Result<T, ProviderError> {
@@ -82,6 +92,10 @@ impl Provider for SimProvider {
     }
 
     async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
+        request
+            .slots
+            .iter()
+            .try_for_each(|slot| self.refuse(slot))?;
         let reply = self.world().provision(self.clock.now(), request);
         self.answer(reply).await
     }
@@ -96,6 +110,7 @@ impl Provider for SimProvider {
     }
 
     async fn update(&self, request: &UpdateRequest) -> Result<(), ProviderError> {
+        self.refuse(&request.slot)?;
         let reply = self.world().update(self.clock.now(), request);
         self.answer(reply).await
     }

@@ -264,6 +264,7 @@ impl Context<'_> {
             init: Vec::new(),
             env: BTreeMap::new(),
             tags: BTreeMap::new(),
+            attachments: Vec::new(),
             seat: None,
             secrets: BTreeMap::new(),
         };

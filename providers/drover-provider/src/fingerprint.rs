@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use drover_model::{AttachmentName, MemberId, Seat, Value};
+use drover_model::{Attachment, AttachmentName, MemberId, Seat, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::ProvisionRequest;
+use crate::{ProvisionRequest, Slot};
 
 /// Returns the hash by which a repeated call is told from another one: over everything that it asks
 /// for, as asked.
@@ -40,9 +40,27 @@ pub fn fingerprint(request: &ProvisionRequest) -> String {
     all.extend(request.zone.as_deref().map(text));
     // Calls without places have the fingerprints that they always had.
     all.extend(seats);
+    // And so have those without attachments.
+    if request
+        .slots
+        .iter()
+        .any(|slot| !slot.attachments.is_empty())
+    {
+        let attached = request.slots.iter().map(attached_value).collect();
+        let attached = [("attachments".to_owned(), Value::List(attached))];
+        all.push(attached.into_iter().collect());
+    }
     let mut bytes = Vec::new();
     Value::List(all).canonical_bytes(&mut bytes);
     data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes))
+}
+
+fn attached_value(slot: &Slot) -> Value {
+    let pairs = slot.attachments.iter().map(|attachment| {
+        let Attachment { id, type_ } = attachment;
+        Value::List(vec![Value::from(id.as_str()), Value::from(type_.as_str())])
+    });
+    Value::List(pairs.collect())
 }
 
 fn seat_value(seat: &Seat) -> Value {
@@ -61,3 +79,6 @@ fn seat_value(seat: &Seat) -> Value {
         list(attachments.iter().map(AttachmentName::as_str).collect()),
     ])
 }
+
+#[cfg(test)]
+mod tests;

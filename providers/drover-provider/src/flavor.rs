@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use drover_model::{Flavor, FlavorName, GroupName, InstanceId, MemberId, Seat, Template, Value};
+use drover_model::{
+    Attachment, ErrorClass, Flavor, FlavorName, GroupName, InstanceId, MemberId, Seat, Template,
+    Value,
+};
 
-use crate::{Secrets, Slot, user_data};
+use crate::{ProviderError, Secrets, Slot, user_data};
 
 /// The facts that `${...}` may name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,7 +164,7 @@ pub fn unknown_substitutions(text: &str) -> Vec<String> {
 
 /// Applies the flavors of `template` in order, for the instance that `facts` describe.
 ///
-/// Init lines are appended, environment and tags of a later flavor win over an earlier one's. With a
+/// Init lines and attachments are appended, environment and tags of a later flavor win over an earlier one's. With a
 /// `cloudInit` flavor, init is one document of user data, which holds lines and environment too. Of flavor plugins,
 /// what they answered is used as it is.
 ///
@@ -175,6 +178,7 @@ pub fn prepare(template: &Template, facts: &Facts) -> Result<Prepared, PrepareEr
         env: BTreeMap::new(),
         secrets: BTreeMap::new(),
         tags: substitute_map(&template.tags, facts)?,
+        attachments: Vec::new(),
         seat: facts.seat.clone().map(Box::new),
     };
     let document = user_data(template, facts)?;
@@ -183,6 +187,8 @@ pub fn prepare(template: &Template, facts: &Facts) -> Result<Prepared, PrepareEr
         match flavor {
             Flavor::Vanilla(vanilla) => {
                 slot.tags.extend(substitute_map(&vanilla.tags, facts)?);
+                let attached = substitute_attachments(&vanilla.attachments, facts)?;
+                slot.attachments.extend(attached);
                 if document.is_some() {
                     continue;
                 }
@@ -208,6 +214,11 @@ pub fn prepare(template: &Template, facts: &Facts) -> Result<Prepared, PrepareEr
                 let tags = answer.tags.iter();
                 slot.tags
                     .extend(tags.map(|(key, tag)| (key.clone(), escaped(tag))));
+                let attached = answer.attachments.iter().map(|attachment| Attachment {
+                    id: escaped(&attachment.id),
+                    type_: escaped(&attachment.type_),
+                });
+                slot.attachments.extend(attached);
                 if document.is_none() && !answer.init.is_empty() {
                     slot.init.push(escaped(&answer.init));
                 }
@@ -227,8 +238,10 @@ pub fn prepare(template: &Template, facts: &Facts) -> Result<Prepared, PrepareEr
 /// group. A provider that knows none before there is an instance has to refuse it.
 pub fn asks_for_address(slot: &Slot, properties: &Value) -> bool {
     let texts = slot.init.iter();
-    let mut texts = texts.chain(slot.env.values()).chain(slot.tags.values());
-    texts.any(|text| needs_address(text)) || value_asks(properties)
+    let texts = texts.chain(slot.env.values()).chain(slot.tags.values());
+    let attached = slot.attachments.iter();
+    let attached = attached.flat_map(|attachment| [&attachment.id, &attachment.type_]);
+    texts.chain(attached).any(|text| needs_address(text)) || value_asks(properties)
 }
 
 fn value_asks(value: &Value) -> bool {
@@ -287,6 +300,7 @@ pub fn finish(
         env: substitute_map(&slot.env, &facts)?,
         secrets: slot.secrets.clone(),
         tags: substitute_map(&slot.tags, &facts)?,
+        attachments: substitute_attachments(&slot.attachments, &facts)?,
         seat: slot.seat.clone(),
     };
     finished.env = secrets.env(&finished);
@@ -305,6 +319,35 @@ pub fn substitute_map(
     map.iter()
         .map(|(key, text)| Ok((key.clone(), substitute(text, facts)?)))
         .collect()
+}
+
+fn substitute_attachments(
+    attachments: &[Attachment],
+    facts: &Facts,
+) -> Result<Vec<Attachment>, SubstitutionError> {
+    let attachments = attachments.iter().map(|attachment| {
+        Ok(Attachment {
+            id: substitute(&attachment.id, facts)?,
+            type_: substitute(&attachment.type_, facts)?,
+        })
+    });
+    attachments.collect()
+}
+
+/// Refuses a slot with attachments, for a provider that attaches nothing that has an id of its own: what is dropped in
+/// silence is missed when there is an instance without it.
+///
+/// # Errors
+///
+/// `InvalidSpec`, which names the first of them.
+pub fn refuse_attachments(slot: &Slot) -> Result<(), ProviderError> {
+    let Some(Attachment { id, .. }) = slot.attachments.first() else {
+        return Ok(());
+    };
+    let message = format!(
+        "attachment {id:?}: only plugins of InfraKit attach what flavors name, and instances of this provider are made without them"
+    );
+    Err(ProviderError::new(ErrorClass::InvalidSpec, message))
 }
 
 /// Returns the value whose texts [`substitute_value`] makes those of `value` of, once the address is known.

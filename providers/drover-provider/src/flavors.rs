@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{
-    CheckOutcome, ErrorClass, FlavorName, GroupName, InstanceId, IntentId, MemberId, ProviderRef,
-    Value,
+    Attachment, CheckOutcome, ErrorClass, FlavorName, GroupName, InstanceId, IntentId, MemberId,
+    ProviderRef, Value,
 };
 
 use crate::ProviderError;
@@ -165,6 +165,8 @@ pub struct FlavorPrepared {
     pub tags: BTreeMap<String, String>,
     /// The provider's properties from then on. None: the plugin leaves them as they are.
     pub properties: Option<Value>,
+    /// What this flavor attaches: it is told of nothing that others do.
+    pub attachments: Vec<Attachment>,
 }
 
 /// An instance, as a flavor plugin is told of it.

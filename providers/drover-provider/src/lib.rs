@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{
-    CheckOutcome, Digests, Epoch, ErrorClass, FleetName, GroupName, InPlace, InstanceId, Listing,
-    ProviderName, ProviderRef, ProviderType, Seat, SeatId, SecretRef, Survey, Timestamp, Token,
-    Value,
+    Attachment, CheckOutcome, Digests, Epoch, ErrorClass, FleetName, GroupName, InPlace,
+    InstanceId, Listing, ProviderName, ProviderRef, ProviderType, Seat, SeatId, SecretRef, Survey,
+    Timestamp, Token, Value,
 };
 
 pub mod conformance;
@@ -32,8 +32,8 @@ mod user_data;
 pub use fingerprint::fingerprint;
 pub use flavor::{
     Facts, PrepareError, Prepared, SubstitutionError, asks_for_address, escaped, escaped_value,
-    finish, needs_address, prepare, substitute, substitute_map, substitute_value,
-    unknown_substitutions,
+    finish, needs_address, prepare, refuse_attachments, substitute, substitute_map,
+    substitute_value, unknown_substitutions,
 };
 pub use flavors::{
     Allocation, ClusterHealth, ClusterJoin, ClusterMember, ClusterReport, ClusterView, FlavorCall,
@@ -285,6 +285,8 @@ pub struct Manifest {
     pub visibility: Duration,
     /// What becomes of init.
     pub init: InitUse,
+    /// What becomes of attachments.
+    pub attachments: AttachmentUse,
 }
 
 /// What a provider makes of the init of a slot.
@@ -294,6 +296,15 @@ pub enum InitUse {
     ShellLines,
     /// It hands it over as the user data of the instance, whatever it is.
     UserData,
+}
+
+/// What a provider makes of the attachments of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttachmentUse {
+    /// It attaches nothing that has an id of its own, and refuses them.
+    Refused,
+    /// It hands them over to what makes the instance, which attaches them.
+    HandedOver,
 }
 
 /// One provision call: one to n instances with identical parameters.
@@ -363,6 +374,9 @@ pub struct Slot {
     pub secrets: BTreeMap<String, SecretRef>,
     /// Tags beside the ownership tags.
     pub tags: BTreeMap<String, String>,
+    /// What is attached to it, in this order. A provider that is [`AttachmentUse::Refused`] refuses any with
+    /// `InvalidSpec`, by [`refuse_attachments`].
+    pub attachments: Vec<Attachment>,
     /// Whose place it takes in a quorum group, and what is attached to that place. Such an instance is
     /// a batch of its own.
     pub seat: Option<Box<Seat>>,

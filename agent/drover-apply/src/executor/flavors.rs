@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{
-    Action, ErrorClass, Flavor, FlavorAnswer, InstanceId, Plan, PluginFlavor, Seat, SecretRef,
-    Step, Template, Value,
+    Action, Attachment, ErrorClass, Flavor, FlavorAnswer, InstanceId, Plan, PluginFlavor, Seat,
+    SecretRef, Step, Template, Value,
 };
 use drover_provider::{
-    Allocation, Facts, FlavorCall, FlavorIndex, FlavorPrepared, FlavorRequest, FlavorSpec, InitUse,
-    Manifest, ProviderError, SubstitutionError, USER_DATA_MAX, escaped_value, interpreter,
-    is_shell, is_user_data, substitute_map, substitute_value, user_data,
+    Allocation, AttachmentUse, Facts, FlavorCall, FlavorIndex, FlavorPrepared, FlavorRequest,
+    FlavorSpec, InitUse, Manifest, ProviderError, SubstitutionError, USER_DATA_MAX, escaped_value,
+    interpreter, is_shell, is_user_data, substitute_map, substitute_value, user_data,
 };
 use futures::{FutureExt as _, StreamExt as _, stream};
 
@@ -263,6 +263,7 @@ fn answer(
         init,
         mut tags,
         properties,
+        attachments,
     } = prepared;
     let owns = |name: &&String| name.to_ascii_lowercase().starts_with(OWNERSHIP);
     if let Some(name) = tags.keys().find(owns) {
@@ -273,6 +274,7 @@ fn answer(
     let given = &request.spec;
     tags.retain(|name, tag| given.tags.get(name) != Some(tag));
     runs(&init, ctx.provider.manifest())?;
+    attaches(&attachments, ctx.provider.manifest())?;
     let properties = match properties {
         Some(answered) if !same(&given.properties, &answered) => {
             Some(changed(written, &given.properties, &answered)?)
@@ -282,6 +284,10 @@ fn answer(
     let mut bytes = init.len();
     bytes += tags.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>();
     bytes += properties.as_ref().map_or(0, size);
+    bytes += attachments
+        .iter()
+        .map(|one| one.id.len() + one.type_.len())
+        .sum::<usize>();
     if bytes > ANSWER_BYTES_MAX {
         let most = ANSWER_BYTES_MAX >> 10;
         return Err(format!("it adds more than {most} KiB to one instance"));
@@ -290,7 +296,24 @@ fn answer(
         init,
         tags,
         properties,
+        attachments,
     })
+}
+
+/// Refuses attachments that nobody would attach.
+fn attaches(attachments: &[Attachment], manifest: &Manifest) -> Result<(), String> {
+    match manifest.attachments {
+        AttachmentUse::HandedOver => return Ok(()),
+        AttachmentUse::Refused => {}
+    }
+    let Some(first) = attachments.first() else {
+        return Ok(());
+    };
+    let type_ = &manifest.type_;
+    Err(format!(
+        "its Attachments begin with {:?}, and provider type {type_} attaches nothing: only plugins of InfraKit do",
+        first.id
+    ))
 }
 
 /// Refuses a script that would not run in the interpreter that it names.

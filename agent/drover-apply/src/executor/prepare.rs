@@ -5,8 +5,8 @@ use drover_model::{
     IntentKind, IntentState, Plan, Reason, RecordedGroup, Seat, Step, Template, Token,
 };
 use drover_provider::{
-    AdoptRequest, DestroyRequest, Facts, ProviderError, ProvisionRequest, UpdateRequest, Urgency,
-    prepare,
+    AdoptRequest, AttachmentUse, DestroyRequest, Facts, ProviderError, ProvisionRequest, Slot,
+    UpdateRequest, Urgency, prepare, refuse_attachments,
 };
 
 use super::call::{Call, Work};
@@ -190,6 +190,14 @@ fn drain<'a>(work: Work<'a>, plan: &Plan, ctx: &ApplyContext, view: &mut View) -
     work.appending(appended(plan, ctx, kind, IntentState::Intended))
 }
 
+/// Refuses what the provider would not attach, before it is asked.
+fn attached(slot: &Slot, ctx: &ApplyContext) -> Result<(), String> {
+    match ctx.provider.manifest().attachments {
+        AttachmentUse::HandedOver => Ok(()),
+        AttachmentUse::Refused => refuse_attachments(slot).map_err(|error| error.message),
+    }
+}
+
 /// Builds the request of an update: a function of the intent alone, so that a repeated one is identical.
 fn update_request(
     change: &InPlaceUpdate,
@@ -217,6 +225,7 @@ fn update_request(
         members: None,
     };
     let prepared = prepare(template, &facts).map_err(|error| error.to_string())?;
+    attached(&prepared.slot, ctx)?;
     Ok(UpdateRequest {
         fleet: ctx.fleet.clone(),
         group: plan.group.clone(),
@@ -370,6 +379,7 @@ impl Launch<'_> {
                 members: None,
             };
             let prepared = prepare(self.template, &facts).map_err(|error| error.to_string())?;
+            attached(&prepared.slot, ctx)?;
             slots.push(prepared.slot);
             let first = properties.get_or_insert_with(|| prepared.properties.clone());
             if *first != prepared.properties {
@@ -383,6 +393,9 @@ impl Launch<'_> {
             }
             if slot.env != slots[0].env {
                 return Err(differ(&self.slots[0], &slot.instance, "environments"));
+            }
+            if slot.attachments != slots[0].attachments {
+                return Err(differ(&self.slots[0], &slot.instance, "attachments"));
             }
         }
         Ok(ProvisionRequest {

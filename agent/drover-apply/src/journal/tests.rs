@@ -52,6 +52,10 @@ fn template() -> Template {
         properties: properties.into_iter().collect(),
         flavors: vec![
             Flavor::Vanilla(Vanilla {
+                attachments: vec![drover_model::Attachment {
+                    id: "vol-${instance.id}".to_owned(),
+                    type_: "ebs".to_owned(),
+                }],
                 init: vec!["echo ${instance.id}".to_owned()],
                 env: [("PORT".to_owned(), "80".to_owned())].into(),
                 tags: [("team".to_owned(), "ä \"x\"".to_owned())].into(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drover_model::{Check, CheckOutcome, ErrorClass, Probe, ProviderType, defaults};
 use drover_provider::{
-    Forward, Forwarding, InitUse, Manifest, ObjectSchema, ProviderError, Refusing,
+    AttachmentUse, Forward, Forwarding, InitUse, Manifest, ObjectSchema, ProviderError, Refusing,
 };
 
 use super::*;
@@ -40,6 +40,7 @@ impl Scripted {
             batch_max: 1,
             visibility: Duration::ZERO,
             init: InitUse::ShellLines,
+            attachments: AttachmentUse::Refused,
         };
         Arc::new(Forward(Self {
             inner: Refusing(manifest),

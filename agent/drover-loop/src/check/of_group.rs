@@ -276,7 +276,10 @@ fn asking(group: &Group) -> Option<SourceSpan> {
     let of_flavor = |flavor: &Flavor| match flavor {
         Flavor::Vanilla(vanilla) => {
             let texts = vanilla.init.iter().chain(vanilla.env.values());
-            texts.chain(vanilla.tags.values()).any(|text| asks(text))
+            let attached = vanilla.attachments.iter();
+            let attached = attached.flat_map(|one| [&one.id, &one.type_]);
+            let mut texts = texts.chain(vanilla.tags.values()).chain(attached);
+            texts.any(|text| asks(text))
         }
         Flavor::CloudInit(cloud_init) => {
             let mut parts = cloud_init.parts.iter();

@@ -2,7 +2,7 @@
 
 use drover_loop::check_group;
 use drover_model::ProviderName;
-use drover_provider::{InitUse, Manifest, ProviderFactory, is_user_data};
+use drover_provider::{AttachmentUse, InitUse, Manifest, ProviderFactory, is_user_data};
 use drover_spec::{assemble, parse_file};
 
 use crate::harness::{World, group};
@@ -63,4 +63,20 @@ async fn user_data_that_is_too_large_or_that_nobody_takes_is_a_mistake_with_its_
         mistakes(&with_script(0), &refuses),
         [(7, message.to_owned())]
     );
+}
+
+#[tokio::test]
+async fn attachments_that_nobody_would_attach_are_a_mistake_with_their_place() {
+    let flavors = "image: a}, flavors: [{vanilla: {init: [x]}},
+      {vanilla: {attachments: [{id: \"vol-${instance.id}\", type: ebs}]}}]}";
+    let attaching = group("web", 2, "a").replace("image: a}}", flavors);
+    let world = World::new(&[]);
+    let refuses = world.factory.manifest().clone();
+    let message = "`attachments`: provider type simulated attaches nothing that a flavor names, only plugins of InfraKit do";
+    assert_eq!(mistakes(&attaching, &refuses), [(8, message.to_owned())]);
+    let attaches = Manifest {
+        attachments: AttachmentUse::HandedOver,
+        ..refuses
+    };
+    assert_eq!(mistakes(&attaching, &attaches), []);
 }

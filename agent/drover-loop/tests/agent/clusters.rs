@@ -33,6 +33,7 @@ impl Flavors for Keeper {
         let joins = (request.index.number, (*request.cluster).clone());
         self.joined.lock().unwrap().push(joins);
         Ok(FlavorPrepared {
+            attachments: Vec::new(),
             init: "join".to_owned(),
             tags: request.spec.tags.clone(),
             properties: None,

@@ -34,6 +34,7 @@ impl Flavors for Greeter {
         let mut tags = request.spec.tags.clone();
         tags.insert("joined".to_owned(), format!("as {drawn}"));
         Ok(FlavorPrepared {
+            attachments: Vec::new(),
             init: format!("join --token hush-hush-{drawn}"),
             tags,
             properties: None,

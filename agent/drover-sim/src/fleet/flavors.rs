@@ -21,6 +21,7 @@ impl Flavors for SimFlavors {
         _limit: Duration,
     ) -> Result<FlavorPrepared, ProviderError> {
         Ok(FlavorPrepared {
+            attachments: Vec::new(),
             init: String::new(),
             tags: BTreeMap::new(),
             properties: None,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drover_loop::SourcePlace;
 use drover_model::{AgentName, ErrorClass, FleetName, GroupName, ProviderType, Revision, Signer};
-use drover_provider::{InitUse, Manifest};
+use drover_provider::{AttachmentUse, InitUse, Manifest};
 use drover_provider_sim::{Bucket, Op, Share, Throttle, properties_schema};
 use insta::assert_snapshot;
 
@@ -64,6 +64,7 @@ fn scenario(base: &[(&str, String)], head: &[(&str, String)]) -> Scenario {
             batch_max: 100,
             visibility: Duration::ZERO,
             init: InitUse::UserData,
+            attachments: AttachmentUse::Refused,
         }],
         at: "2026-01-05T10:00:00Z".parse().unwrap(),
         horizon: Duration::from_hours(24),

@@ -99,6 +99,7 @@ impl Scope {
                 init: Vec::new(),
                 env: BTreeMap::new(),
                 tags: BTreeMap::new(),
+                attachments: Vec::new(),
                 seat: None,
                 secrets: std::collections::BTreeMap::new(),
             }],

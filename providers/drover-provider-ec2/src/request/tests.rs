@@ -8,6 +8,7 @@ fn slot(init: &[&str]) -> Slot {
         init: init.iter().map(|line| (*line).to_owned()).collect(),
         env: BTreeMap::new(),
         tags: BTreeMap::new(),
+        attachments: Vec::new(),
         seat: None,
         secrets: std::collections::BTreeMap::new(),
     }

@@ -121,6 +121,7 @@ pub(crate) fn request(first: u64, count: u64, properties: Value) -> ProvisionReq
         init: Vec::new(),
         env: std::collections::BTreeMap::new(),
         tags: std::collections::BTreeMap::new(),
+        attachments: Vec::new(),
         seat: None,
         secrets: std::collections::BTreeMap::new(),
     };

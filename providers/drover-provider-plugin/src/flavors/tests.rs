@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
+use drover_model::Attachment;
 use serde_json::json;
 
 use super::*;
-use crate::infrakit::Attachment;
 
 fn record(method: &str) -> (Json, Json) {
     let mut records = crate::records::records().into_iter();
@@ -62,7 +62,7 @@ fn asked(logical_id: Option<&str>) -> Spec {
         tags: BTreeMap::new(),
         init: String::new(),
         logical_id: logical_id.map(str::to_owned),
-        attachments: None::<Vec<Attachment>>,
+        attachments: None,
     }
 }
 
@@ -75,10 +75,22 @@ fn what_infrakits_own_flavor_answered_is_read() {
     assert_eq!(tags, ["g1", "web"]);
     let properties = read.prepared.properties.as_ref().unwrap();
     assert_eq!(properties.get("Note"), Some(&Value::from("x")));
-    let why = read.honoured(&asked(None)).unwrap_err();
-    assert!(why.contains("Attachments"), "{why}");
+    let attached = Attachment {
+        id: "v1".to_owned(),
+        type_: "ebs".to_owned(),
+    };
+    let read = read.honoured(&asked(None)).unwrap();
+    assert_eq!(read.attachments, [attached]);
+    // As programs in Go write a list that is empty, and a type that is none.
     answer["Spec"]["Attachments"] = json!([]);
-    assert!(prepared(&answer).unwrap().honoured(&asked(None)).is_ok());
+    assert_eq!(prepared(&answer).unwrap().prepared.attachments, []);
+    answer["Spec"]["Attachments"] = json!([{"id": "v2", "Type": ""}, {"ID": "v3", "Size": 1}]);
+    let read = prepared(&answer).unwrap().prepared.attachments;
+    let ids: Vec<(&str, &str)> = read
+        .iter()
+        .map(|one| (one.id.as_str(), one.type_.as_str()))
+        .collect();
+    assert_eq!(ids, [("v2", ""), ("v3", "")]);
 }
 
 #[test]
@@ -91,6 +103,7 @@ fn what_is_left_out_is_as_it_was_and_what_is_no_spec_cannot_be_read() {
         let read = prepared(&json!({ "Spec": spec })).unwrap();
         let read = read.honoured(&asked(Some("m1"))).unwrap();
         let nothing = FlavorPrepared {
+            attachments: Vec::new(),
             init: String::new(),
             tags: BTreeMap::new(),
             properties: None,
@@ -106,6 +119,11 @@ fn what_is_left_out_is_as_it_was_and_what_is_no_spec_cannot_be_read() {
         json!({"Spec": {"Tags": {"a": 1}}}),
         json!({"Spec": {"Properties": "a"}}),
         json!({"Spec": {"Attachments": {}}}),
+        json!({"Spec": {"Attachments": ["v1"]}}),
+        json!({"Spec": {"Attachments": [{"ID": 1, "Type": "ebs"}]}}),
+        json!({"Spec": {"Attachments": [{"ID": "v1", "Type": {}}]}}),
+        json!({"Spec": {"Attachments": [{"ID": "", "Type": "ebs"}]}}),
+        json!({"Spec": {"Attachments": [{"Type": "ebs"}]}}),
         json!({"Spec": {"LogicalID": 1}}),
     ] {
         assert!(prepared(&answer).is_err(), "{answer}");

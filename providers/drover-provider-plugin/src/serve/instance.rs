@@ -293,6 +293,7 @@ impl InstanceService {
                 },
                 env: BTreeMap::new(),
                 tags: carried(tags),
+                attachments: Vec::new(),
                 seat: None,
                 secrets: BTreeMap::new(),
             }],

@@ -368,11 +368,59 @@ async fn what_the_protocol_cannot_carry_is_refused_before_anything_is_sent() {
         .insert("drover.fleet".to_owned(), "other".to_owned());
     let mut many = request(1);
     many.slots.push(many.slots[0].clone());
-    for request in [late, reserved, many] {
+    let mut attached = request(1);
+    attached.slots[0].attachments = vec![attachment("vol-${instance.address}", "ebs")];
+    let mut placed = request(1);
+    placed.slots[0].seat = Some(Box::new(drover_model::Seat {
+        id: drover_model::SeatId {
+            life: "0123456789abcdef".parse().unwrap(),
+            member: "m1".parse().unwrap(),
+        },
+        members: vec!["m1".parse().unwrap()],
+        bootstrap: false,
+        attachments: vec!["data".parse().unwrap()],
+    }));
+    let refused = provider.provision(&placed).await.unwrap_err();
+    let says =
+        "attachment data of the member: a plugin of InfraKit makes nothing that follows a member";
+    assert!(refused.message.starts_with(says), "{refused}");
+    for request in [late, reserved, many, attached, placed] {
         let refused = provider.provision(&request).await.unwrap_err();
         assert_eq!(refused.class, ErrorClass::InvalidSpec, "{refused}");
     }
     assert!(scope.fake.calls(PROVISION).is_empty());
+}
+
+fn attachment(id: &str, type_: &str) -> drover_model::Attachment {
+    drover_model::Attachment {
+        id: id.to_owned(),
+        type_: type_.to_owned(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_attached_is_sent_in_its_order_and_again_by_an_agent_that_was_killed() {
+    let mut scope = Scope::new();
+    scope.fake.trouble(PROVISION, Trouble::LostRequest);
+    let mut asked = request(1);
+    asked.slots[0].attachments = vec![
+        attachment("vol-2", "ebs"),
+        attachment("a $${b}", ""),
+        attachment("vol-1", "ebs"),
+    ];
+    let lost = scope.open().provision(&asked).await;
+    assert_failed(lost, ErrorClass::Unknown, "no answer");
+    scope.restart();
+    scope.clock.advance(Duration::from_secs(31));
+    make(&scope.open(), &asked).await;
+    let calls = scope.fake.calls(PROVISION);
+    let attached = json!([
+        {"ID": "vol-2", "Type": "ebs"}, {"ID": "a ${b}", "Type": ""}, {"ID": "vol-1", "Type": "ebs"},
+    ]);
+    assert_eq!(calls.len(), 2);
+    for call in calls {
+        assert_eq!(call["Spec"]["Attachments"], attached);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

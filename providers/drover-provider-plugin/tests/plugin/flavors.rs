@@ -134,23 +134,37 @@ async fn what_a_plugin_refuses_is_told_in_its_words_and_not_asked_for_twice() {
     let error = no.unwrap_err();
     assert_eq!(error.class, ErrorClass::InvalidSpec, "{error}");
 
-    for (name, value) in [
-        ("Attachments", json!([{"ID": "v1", "Type": "ebs"}])),
-        ("LogicalID", json!("other")),
-    ] {
-        let request = request("fake/worker", &json!({ name: value }));
-        let error = flavor.prepare(&request).await.unwrap_err();
-        assert_eq!(error.class, ErrorClass::InvalidSpec);
-        let says = format!(
-            "Flavor.Prepare: it sets {}",
-            if name == "LogicalID" {
-                "the LogicalID other"
-            } else {
-                name
-            }
-        );
-        assert!(error.message.contains(&says), "{error}");
-    }
+    let moved = request("fake/worker", &json!({"LogicalID": "other"}));
+    let error = flavor.prepare(&moved).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::InvalidSpec);
+    let says = "Flavor.Prepare: it sets the LogicalID other";
+    assert!(error.message.contains(says), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_plugin_attaches_is_read_in_its_order_and_never_half() {
+    let flavor = Flavor::new();
+    let attached = json!([{"ID": "v2", "Type": "ebs"}, {"ID": "v1", "Type": ""}]);
+    let asked = request("fake/worker", &json!({ "Attachments": attached }));
+    let made = flavor.prepare(&asked).await.unwrap();
+    let made: Vec<(&str, &str)> = made
+        .attachments
+        .iter()
+        .map(|one| (one.id.as_str(), one.type_.as_str()))
+        .collect();
+    assert_eq!(made, [("v2", "ebs"), ("v1", "")]);
+    // Each flavor is told of nothing that others attach, as in InfraKit's groups.
+    assert_eq!(
+        flavor.fake.calls(PREPARE)[0]["Spec"]["Attachments"],
+        json!(null)
+    );
+
+    let half = json!([{"ID": "v1", "Type": "ebs"}, {"Type": "ebs"}]);
+    let asked = request("fake/worker", &json!({ "Attachments": half }));
+    let error = flavor.prepare(&asked).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Unknown);
+    let says = "plugin fake/worker: Flavor.Prepare: an attachment has no `ID`";
+    assert!(error.message.contains(says), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

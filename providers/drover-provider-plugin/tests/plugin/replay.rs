@@ -12,8 +12,8 @@ use drover_model::{
     ProviderType, Value,
 };
 use drover_provider::{
-    DestroyRequest, Forward, Forwarding, InitUse, Manifest, ObjectSchema, Others, Provider,
-    ProviderError, ProvisionRequest, Provisioned, Refusing,
+    AttachmentUse, DestroyRequest, Forward, Forwarding, InitUse, Manifest, ObjectSchema, Others,
+    Provider, ProviderError, ProvisionRequest, Provisioned, Refusing,
 };
 use drover_provider_plugin::{InstanceService, Served, Service, VanillaService};
 use serde_json::Value as Json;
@@ -44,6 +44,7 @@ impl Recorded {
             batch_max: 1,
             visibility: Duration::ZERO,
             init: InitUse::UserData,
+            attachments: AttachmentUse::Refused,
         };
         Self {
             inner: Refusing(manifest),

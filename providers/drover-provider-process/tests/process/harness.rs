@@ -268,6 +268,7 @@ pub(crate) fn request(number: u64, properties: Value) -> ProvisionRequest {
             init: Vec::new(),
             env: BTreeMap::new(),
             tags: BTreeMap::new(),
+            attachments: Vec::new(),
             seat: None,
             secrets: BTreeMap::new(),
         }],

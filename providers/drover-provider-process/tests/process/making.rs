@@ -209,7 +209,16 @@ async fn refuses_what_no_process_can_be_started_with() {
         instance: shell(2, "").slots[0].instance.clone(),
         ..two.slots[0].clone()
     });
+    let mut attached = shell(1, "true");
+    attached.slots[0].attachments = vec![drover_model::Attachment {
+        id: "vol-1".to_owned(),
+        type_: "ebs".to_owned(),
+    }];
     let cases = [
+        (
+            attached,
+            "attachment \"vol-1\": only plugins of InfraKit attach what flavors name, and instances of this provider are made without them",
+        ),
         (request(1, map(&[])), "`command` is missing"),
         (
             request(1, map(&[("command", strings(&[""]))])),

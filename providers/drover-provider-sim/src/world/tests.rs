@@ -43,6 +43,7 @@ fn request(letter: char, numbers: std::ops::Range<u64>) -> ProvisionRequest {
         init: Vec::new(),
         env: BTreeMap::new(),
         tags: BTreeMap::new(),
+        attachments: Vec::new(),
         seat: None,
         secrets: BTreeMap::new(),
     };

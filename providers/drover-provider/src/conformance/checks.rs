@@ -2,7 +2,9 @@
 
 use std::pin::Pin;
 
-use crate::{OptionalMethod, Others, Urgency};
+use drover_model::Attachment;
+
+use crate::{AttachmentUse, OptionalMethod, Others, Urgency};
 
 use super::{
     Completeness, Context, DestroyRequest, ErrorClass, InstanceId, Miss, ProviderPhase, Token,
@@ -216,6 +218,7 @@ async fn manifest(context: &Context<'_>) -> Verdict {
 }
 
 async fn invalid_spec(context: &Context<'_>) -> Verdict {
+    attachments(context).await?;
     if !context.subject.has_invalid() {
         return Err(Miss::Skipped("no invalid properties are known".to_owned()));
     }
@@ -231,6 +234,31 @@ async fn invalid_spec(context: &Context<'_>) -> Verdict {
     better.properties = context.subject.running();
     let made = context.provision(&better).await?.made;
     ensure(made.len() == 1, || "the token was spent".to_owned())
+}
+
+/// What the manifest says is refused: an instance without what it was to have is worse than none.
+async fn attachments(context: &Context<'_>) -> Verdict {
+    match context.provider.manifest().attachments {
+        AttachmentUse::Refused => {}
+        // Whether there is such a thing, only who made it knows.
+        AttachmentUse::HandedOver => return Ok(()),
+    }
+    let mut request = context.request(1, 1, context.subject.running());
+    request.slots[0].attachments = vec![Attachment {
+        id: "conformance".to_owned(),
+        type_: String::new(),
+    }];
+    match context.provision(&request).await {
+        Ok(_) => Err(Miss::Failed(
+            "an instance was made without its attachment".to_owned(),
+        )),
+        Err(error) => ensure(error.class == ErrorClass::InvalidSpec, || {
+            format!(
+                "attachments: the class is {}: {error}",
+                error.class.as_str()
+            )
+        }),
+    }
 }
 
 async fn provision(context: &Context<'_>) -> Verdict {

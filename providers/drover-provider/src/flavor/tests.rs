@@ -111,12 +111,14 @@ fn template() -> Template {
         .collect(),
         flavors: vec![
             Flavor::Vanilla(Vanilla {
+                attachments: Vec::new(),
                 init: vec!["echo ${instance.id}".to_owned()],
                 env: texts(&[("A", "first"), ("B", "${group.name}")]),
                 tags: texts(&[("team", "flavor")]),
                 secrets: BTreeMap::new(),
             }),
             Flavor::Vanilla(Vanilla {
+                attachments: Vec::new(),
                 init: vec!["echo ${instance.address} $${PATH}".to_owned()],
                 env: texts(&[("A", "second ${instance.address}")]),
                 tags: BTreeMap::new(),
@@ -351,6 +353,7 @@ fn what_a_plugin_answered_is_used_as_it_is_and_without_an_answer_nothing_is_made
     let tags = texts(&[("team", "${instance.id}"), ("link", "$${x}")]);
     let properties = [("image".to_owned(), "$${HOME} ${instance.address}".into())];
     let answer = FlavorAnswer {
+        attachments: Vec::new(),
         init: "join ${TOKEN} $${X}".to_owned(),
         tags: tags.clone(),
         properties: Some(properties.into_iter().collect()),
@@ -377,4 +380,51 @@ fn what_a_plugin_answered_is_used_as_it_is_and_without_an_answer_nothing_is_made
     template.flavors.push(plugin(None));
     let unasked = prepare(&template, &facts(None)).unwrap_err();
     assert_eq!(unasked.to_string(), "flavor plugin swarm was not asked");
+}
+
+fn attachment(id: &str) -> Attachment {
+    Attachment {
+        id: id.to_owned(),
+        type_: "ebs".to_owned(),
+    }
+}
+
+#[test]
+fn attachments_are_appended_in_order_and_their_facts_are_filled_in() {
+    let vanilla = |ids: &[&str]| {
+        Flavor::Vanilla(Vanilla {
+            attachments: ids.iter().copied().map(attachment).collect(),
+            ..Vanilla::default()
+        })
+    };
+    let mut template = template();
+    template.flavors = vec![
+        vanilla(&["${instance.id}-a", "$${x}"]),
+        plugin(Some(FlavorAnswer {
+            attachments: vec![attachment("${instance.id}"), attachment("b")],
+            ..FlavorAnswer::default()
+        })),
+        vanilla(&["of-${instance.address}"]),
+    ];
+    let facts = facts(None);
+    let prepared = prepare(&template, &facts).unwrap();
+    assert!(asks_for_address(&prepared.slot, &Value::Null));
+    assert!(refuse_attachments(&prepared.slot).is_err());
+    let finished = finish(
+        &prepared.slot,
+        &prepared.properties,
+        "10.0.0.9",
+        &[],
+        &Secrets::default(),
+    );
+    let attached = finished.unwrap().slot.attachments;
+    let ids: Vec<&str> = attached.iter().map(|one| one.id.as_str()).collect();
+    let own = format!("{}-a", facts.instance);
+    assert_eq!(ids, [&own, "${x}", "${instance.id}", "b", "of-10.0.0.9"]);
+
+    template.flavors = vec![vanilla(&["${instance.addres}"])];
+    assert!(prepare(&template, &facts).is_err());
+    template.flavors = Vec::new();
+    let plain = prepare(&template, &facts).unwrap();
+    assert_eq!(refuse_attachments(&plain.slot), Ok(()));
 }

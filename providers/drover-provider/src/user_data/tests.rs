@@ -43,6 +43,7 @@ fn cloud_init(parts: Vec<UserDataPart>) -> Flavor {
 /// Two flavors of parts with init lines between them, as the instance gets it.
 fn mixed() -> String {
     let vanilla = Vanilla {
+        attachments: Vec::new(),
         init: vec!["echo \"init ${instance.id} $WHO $${WHO}\" >> \"$OUT\"".to_owned()],
         env: [("WHO".to_owned(), "it's ${group.name}".to_owned())].into(),
         tags: [("name".to_owned(), "${instance.id}".to_owned())].into(),

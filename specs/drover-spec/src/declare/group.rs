@@ -315,7 +315,7 @@ pub(crate) static FLAVOR: Object = one(
         optional(
             "vanilla",
             Shape::Object(&VANILLA),
-            "Init lines, environment and tags, with substitution and no logic.",
+            "Init lines, environment, tags and attachments, with substitution and no logic.",
         ),
         optional(
             "cloudInit",
@@ -335,7 +335,7 @@ pub(crate) static FLAVOR: Object = one(
 
 pub(crate) static VANILLA: Object = any(
     "the vanilla flavor",
-    "Init lines, environment and tags.",
+    "Init lines, environment, tags and attachments.",
     &[
         optional(
             "init",
@@ -351,6 +351,31 @@ pub(crate) static VANILLA: Object = any(
             "Environment variables of init and command. A value may be a secret: `{valueFrom: {env: NAME}}`.",
         ),
         optional("tags", Shape::TextMap, "Tags put on the instance."),
+        optional(
+            "attachments",
+            Shape::List {
+                of: &Shape::Object(&FLAVOR_ATTACHMENT),
+                min: 0,
+            },
+            "What is there already and is attached to the instance as it is made. Only plugins of InfraKit do that.",
+        ),
+    ],
+);
+
+static FLAVOR_ATTACHMENT: Object = any(
+    "an attachment",
+    "Something that the instance plugin attaches.",
+    &[
+        required(
+            "id",
+            Shape::Text { max: 256 },
+            "What the plugin knows it by.",
+        ),
+        optional(
+            "type",
+            Shape::Text { max: 256 },
+            "Its kind, in the plugin's words, such as ebs.",
+        ),
     ],
 );
 

@@ -1,6 +1,8 @@
 //! Flavors of a group's template.
 
-use drover_model::{CloudInit, Flavor, PartType, PluginFlavor, SecretRef, UserDataPart, Vanilla};
+use drover_model::{
+    Attachment, CloudInit, Flavor, PartType, PluginFlavor, SecretRef, UserDataPart, Vanilla,
+};
 
 use super::{Fields, Others, check};
 use crate::declare::FLAVOR;
@@ -55,12 +57,27 @@ pub(super) fn flavor(fields: &Fields<'_>) -> Option<Flavor> {
     }
     let vanilla = vanilla?;
     let (env, secrets) = vanilla.secret_text_map("env", check::env);
+    if let Some(entry) = vanilla.get("attachments").1 {
+        late_names(vanilla.report, &entry.value, &LATE_FOR_ATTACHMENTS);
+    }
     Some(Flavor::Vanilla(Vanilla {
         init: vanilla.texts("init"),
         env,
         secrets,
         tags: vanilla.text_map("tags", check::tag),
+        attachments: vanilla
+            .objects("attachments")
+            .iter()
+            .filter_map(attachment)
+            .collect(),
     }))
+}
+
+fn attachment(fields: &Fields<'_>) -> Option<Attachment> {
+    Some(Attachment {
+        id: fields.text("id")?,
+        type_: fields.text("type").unwrap_or_default(),
+    })
 }
 
 fn plugin_flavor(fields: &Fields<'_>) -> Option<PluginFlavor> {
@@ -218,6 +235,11 @@ const LATE_FOR_USER_DATA: Late = Late {
 const LATE_FOR_PLUGINS: Late = Late {
     when: "when a flavor plugin is asked",
     hint: "use it in `template.properties` or in init lines of `vanilla`",
+};
+
+const LATE_FOR_ATTACHMENTS: Late = Late {
+    when: "when an instance is made with what is attached",
+    hint: "name what is there already: `${instance.id}` and `${member.id}` are known",
 };
 
 fn late_names(report: &Report, node: &Node, late: &Late) {

@@ -176,6 +176,7 @@ fn template() -> impl Strategy<Value = Template> {
                 .into_iter()
                 .map(|(init, env)| {
                     Flavor::Vanilla(Vanilla {
+                        attachments: Vec::new(),
                         init,
                         env,
                         tags: BTreeMap::new(),

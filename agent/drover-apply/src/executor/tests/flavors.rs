@@ -5,12 +5,13 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use drover_model::{
-    CheckOutcome, CloudInit, Flavor, FlavorName, InPlace, InstanceId, IntentKind, PartType,
-    PluginFlavor, ProviderRef, SecretRef, Template, UserDataPart, Value,
+    Attachment, CheckOutcome, CloudInit, Flavor, FlavorName, InPlace, InstanceId, IntentKind,
+    PartType, PluginFlavor, ProviderRef, SecretRef, Template, UserDataPart, Value,
 };
 use drover_provider::{
-    Allocation, ClusterMember, ClusterView, FlavorCall, FlavorInstance, FlavorPrepared,
-    FlavorRequest, Flavors, ProviderError, ProvisionRequest,
+    Allocation, AttachmentUse, ClusterMember, ClusterView, FlavorCall, FlavorInstance,
+    FlavorPrepared, FlavorRequest, Flavors, Manifest, Provider as _, ProviderError,
+    ProvisionRequest,
 };
 
 use super::*;
@@ -28,6 +29,8 @@ enum Mood {
     Rambles(usize),
     /// Answers with user data.
     Renders,
+    /// Attaches these, and the number of times that it was asked.
+    Attaches(&'static [&'static str]),
 }
 
 /// A plugin that answers differently each time, and notes what it was asked.
@@ -66,6 +69,7 @@ impl Flavors for Plugin {
         let mut tags = request.spec.tags.clone();
         tags.insert("asked".to_owned(), format!("{times} ${{x}}"));
         let mut init = format!("join {} ${{TOKEN}} {times}", request.flavor.name);
+        let mut attachments = Vec::new();
         match mood {
             Mood::Answers => {}
             Mood::Says(class) => return Err(ProviderError::new(class, "plugin p: no")),
@@ -78,9 +82,15 @@ impl Flavors for Plugin {
                 init =
                     "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"x\"\n".to_owned();
             }
+            Mood::Attaches(ids) => {
+                let times = times.to_string();
+                let ids = ids.iter().copied().chain([times.as_str()]);
+                attachments = ids.map(|id| attachment(id, "ebs")).collect();
+            }
             Mood::Rambles(kib) => init = "x".repeat(kib << 10),
         }
         Ok(FlavorPrepared {
+            attachments,
             init,
             tags,
             properties: None,
@@ -113,6 +123,25 @@ fn plugin(name: &str, properties: Value) -> Flavor {
         properties,
         answer: None,
     })
+}
+
+fn attachment(id: &str, type_: &str) -> Attachment {
+    Attachment {
+        id: id.to_owned(),
+        type_: type_.to_owned(),
+    }
+}
+
+/// A fixture whose provider hands attachments over.
+fn attaching() -> Fixture {
+    let mut fixture = fixture();
+    let provider = Arc::get_mut(&mut fixture.provider).unwrap();
+    let manifest = Manifest {
+        attachments: AttachmentUse::HandedOver,
+        ..provider.0.sim.manifest().clone()
+    };
+    provider.0.sim = provider.0.sim.clone().with_manifest(manifest);
+    fixture
 }
 
 fn line(line: &str) -> Flavor {
@@ -202,6 +231,86 @@ async fn a_repeated_call_is_made_with_the_first_answer_and_asks_nobody() {
     };
     assert_eq!(first, second);
     assert_eq!(fixture.alive(), ["web-1"]);
+}
+
+fn with_attachments() -> Template {
+    let vanilla = |id: &str| {
+        Flavor::Vanilla(Vanilla {
+            attachments: vec![attachment(id, "nvme")],
+            ..Vanilla::default()
+        })
+    };
+    flavored(vec![
+        vanilla("log-${instance.id}"),
+        plugin("swarm/worker", Value::empty_map()),
+        vanilla("last"),
+        plugin("swarm/worker", Value::empty_map()),
+    ])
+}
+
+#[tokio::test]
+async fn what_flavors_attach_is_appended_and_a_repeated_call_attaches_the_same() {
+    let mood = Mood::Attaches(&["data", "${instance.id}"]);
+    let (fixture, plugin) = (attaching(), Plugin::new(mood));
+    let fault = Fault::next(Op::Provision, 1, FaultKind::LostRequest);
+    fixture.provider.sim.world().inject(fault);
+    let steps = plan(vec![create_from(&[4], 1, with_attachments())]);
+    apply(&steps, &ctx(&fixture, &plugin)).await;
+    let intent = fixture.journal.open_intents(&web()).unwrap()[0].clone();
+    *plugin.mood.lock().unwrap() = Mood::Attaches(&["other"]);
+    let again = apply(&plan(vec![resend(intent.id)]), &ctx(&fixture, &plugin)).await;
+    assert!(again.is_complete(), "{again:?}");
+    let [first, second] = &requests(&fixture)[..] else {
+        panic!("two calls");
+    };
+    assert_eq!(first, second);
+    let attached = &first.slots[0].attachments;
+    let ids: Vec<&str> = attached.iter().map(|one| one.id.as_str()).collect();
+    // What a plugin said is escaped until the provider has filled in what it knows.
+    let plugins = ["data", "$${instance.id}"];
+    let wanted = [
+        &["log-web-4"][..],
+        &plugins,
+        &["1", "last"],
+        &plugins,
+        &["2"],
+    ]
+    .concat();
+    assert_eq!(ids, wanted);
+}
+
+#[tokio::test]
+async fn attachments_that_nobody_would_attach_are_refused_before_anything_is_made() {
+    let asked = flavored(vec![plugin("swarm/worker", Value::empty_map())]);
+    let mut own = with_attachments();
+    own.flavors.truncate(1);
+    let mood = Mood::Attaches(&["data"]);
+    let says = [
+        (
+            asked,
+            "plugin swarm/worker: Flavor.Prepare: its Attachments begin with \"data\", and provider type simulated attaches nothing",
+        ),
+        (
+            own,
+            "attachment \"log-web-4\": only plugins of InfraKit attach",
+        ),
+    ];
+    for (template, says) in says {
+        let (fixture, plugin) = (fixture(), Plugin::new(mood.clone()));
+        let steps = plan(vec![create_from(&[4], 1, template)]);
+        let report = apply(&steps, &ctx(&fixture, &plugin)).await;
+        let StepResult::Failed { class, message } = &results(&report)[0] else {
+            panic!("{report:?}");
+        };
+        assert_eq!(*class, ErrorClass::InvalidSpec);
+        assert!(message.starts_with(says), "{message}");
+        assert_eq!(requests(&fixture), []);
+        // The planner sees that the template cannot succeed.
+        let state = &fixture.states()[0];
+        let failed =
+            matches!(state, IntentState::Failed { class, .. } if *class == ErrorClass::InvalidSpec);
+        assert!(failed, "{state:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use drover_model::{
-    CloudInit, Flavor, FlavorAnswer, PartType, PluginFlavor, SecretRef, Template, TemplateParts,
-    UserDataPart, Value, Vanilla,
+    Attachment, CloudInit, Flavor, FlavorAnswer, PartType, PluginFlavor, SecretRef, Template,
+    TemplateParts, UserDataPart, Value, Vanilla,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,9 @@ enum FlavorRow {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         secrets: BTreeMap<String, ValueRow>,
         tags: BTreeMap<String, String>,
+        /// In rows of earlier versions there are none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        attachments: Vec<AttachmentRow>,
     },
     CloudInit {
         parts: Vec<PartRow>,
@@ -48,6 +51,17 @@ struct AnswerRow {
     tags: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     properties: Option<ValueRow>,
+    /// In rows of earlier versions there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    attachments: Vec<AttachmentRow>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AttachmentRow {
+    id: String,
+    #[serde(rename = "type")]
+    type_: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -107,6 +121,7 @@ fn flavor_out(flavor: &Flavor) -> FlavorRow {
             env,
             secrets,
             tags,
+            attachments,
         }) => FlavorRow::Vanilla {
             secrets: secrets
                 .iter()
@@ -115,6 +130,7 @@ fn flavor_out(flavor: &Flavor) -> FlavorRow {
             init: init.clone(),
             env: env.clone(),
             tags: tags.clone(),
+            attachments: attachments.iter().map(attachment_out).collect(),
         },
         Flavor::CloudInit(CloudInit { parts }) => FlavorRow::CloudInit {
             parts: parts.iter().map(part_out).collect(),
@@ -136,12 +152,27 @@ fn answer_out(answer: &FlavorAnswer) -> AnswerRow {
         init,
         tags,
         properties,
+        attachments,
     } = answer;
     AnswerRow {
         init: init.clone(),
         tags: tags.clone(),
         properties: properties.as_ref().map(value_out),
+        attachments: attachments.iter().map(attachment_out).collect(),
     }
+}
+
+fn attachment_out(attachment: &Attachment) -> AttachmentRow {
+    let Attachment { id, type_ } = attachment;
+    AttachmentRow {
+        id: id.clone(),
+        type_: type_.clone(),
+    }
+}
+
+fn attachment_in(row: AttachmentRow) -> Attachment {
+    let AttachmentRow { id, type_ } = row;
+    Attachment { id, type_ }
 }
 
 fn flavor_in(row: FlavorRow) -> Result<Flavor, String> {
@@ -151,6 +182,7 @@ fn flavor_in(row: FlavorRow) -> Result<Flavor, String> {
             env,
             secrets,
             tags,
+            attachments,
         } => Flavor::Vanilla(Vanilla {
             init,
             env,
@@ -159,6 +191,7 @@ fn flavor_in(row: FlavorRow) -> Result<Flavor, String> {
                 .map(secret_in)
                 .collect::<Result<_, _>>()?,
             tags,
+            attachments: attachments.into_iter().map(attachment_in).collect(),
         }),
         FlavorRow::CloudInit { parts } => Flavor::CloudInit(CloudInit {
             parts: parts.into_iter().map(part_in).collect::<Result<_, _>>()?,
@@ -180,6 +213,7 @@ fn answer_in(row: AnswerRow) -> FlavorAnswer {
         init: row.init,
         tags: row.tags,
         properties: row.properties.map(value_in),
+        attachments: row.attachments.into_iter().map(attachment_in).collect(),
     }
 }
 

@@ -197,7 +197,6 @@ fn what_has_no_place_in_a_document_is_told_and_stands_in_it() {
     group My Workers: Updating.Count (3) is not translated: there is no count of checks; `rollout.minReady` says how long an instance must be well
     group My Workers: Updating.SkipBeforeInstanceDestroy (drain) is not translated: `drain` says what happens before an instance is ended; `drain: {delay: 0s}` skips it
     group My Workers: the field Alocation is not known, and is left out
-    group My Workers: the field Attachments of the flavor vanilla is not translated
     group My Workers: the field InitScriptTemplateURL of the flavor vanilla is not translated
     group My Workers: the flavor swarm/worker is asked of its plugin, which has to run beside the agent: without it nothing is made, and nothing counts as available
     group My Workers: the flavor a b is not translated: what it puts onto new instances is missing, and so are its health and its drain
@@ -218,12 +217,48 @@ fn what_has_no_place_in_a_document_is_told_and_stands_in_it() {
 }
 
 #[test]
+fn what_flavors_attach_stays_with_them() {
+    let text = r#"{"ID": "managers", "Properties": {
+      "Allocation": {"LogicalIDs": ["10.0.0.1", "10.0.0.2", "10.0.0.3"]},
+      "Instance": {"Plugin": "file", "Properties": {}},
+      "Flavor": {"Plugin": "combo", "Properties": [
+        {"Plugin": "vanilla", "Properties": {"Attachments": [{"ID": "log-${X}", "Type": "nfs"}, {"id": "tmp", "Type": ""}]}},
+        {"Plugin": "swarm/manager", "Properties": {"Attachments": {"10.0.0.1": [{"ID": "vol-1", "Type": "ebs"}], "*": [{"ID": "all"}]}}}]}}}"#;
+    let document = shown(text);
+    let (_, flavors) = document.split_once("    flavors:\n").unwrap();
+    let (flavors, _) = flavors.split_once("    # So that").unwrap();
+    assert_snapshot!(flavors, @r#"
+      - vanilla:
+          attachments:
+            - id: "log-$${X}"
+              type: nfs
+            - id: tmp
+      - plugin:
+          name: swarm/manager
+          properties:
+            Attachments:
+              "*":
+                - ID: all
+              "10.0.0.1":
+                - ID: vol-1
+                  Type: ebs
+    "#);
+    let lost = remarks(text);
+    let lost: Vec<&String> = lost.iter().filter(|one| one.contains("Attach")).collect();
+    assert_eq!(lost, Vec::<&String>::new());
+}
+
+#[test]
 fn what_cannot_be_translated_is_left_out_and_said_why() {
     let broken = [
         WORKERS.replace(r#""Size": 3"#, r#""Size": null"#),
         WORKERS.replace("simulator/compute", ""),
         WORKERS.replace(r#"{"image": "a", "script": "echo ${HOME}"}"#, "[1]"),
         WORKERS.replace(r#"["echo hi", "echo ${X}"]"#, "7"),
+        WORKERS.replace("\"Tags\"", r#""Attachments": {"ID": "v1"}, "Tags""#),
+        WORKERS.replace("\"Tags\"", r#""Attachments": [{"Type": "ebs"}], "Tags""#),
+        WORKERS.replace("\"Tags\"", r#""Attachments": ["v1"], "Tags""#),
+        WORKERS.replace("\"Tags\"", r#""Attachments": [{"ID": 1}], "Tags""#),
         WORKERS.replace(r#""image": "a""#, r#""image": 1e999"#),
         WORKERS.replace("\"workers\"", "\"...\""),
     ];
@@ -237,6 +272,10 @@ fn what_cannot_be_translated_is_left_out_and_said_why() {
     group workers: not imported: its `Instance` names no `Plugin`
     group workers: not imported: the `Properties` of its `Instance` are not a map
     group workers: not imported: the `Init` of its flavor is no list
+    group workers: not imported: the `Attachments` of its flavor are no list
+    group workers: not imported: an attachment of its flavor has no `ID`
+    group workers: not imported: an attachment of its flavor has no `ID`
+    group workers: not imported: an attachment of its flavor is no `ID` and `Type`, both texts
     group workers: not imported: the number 1e999 is too large
     group ...: not imported: nothing of its name can be a document's name
     ");

@@ -368,6 +368,11 @@ fn flavors(flavors: &[Flavor]) -> Json {
             if !vanilla.env.is_empty() {
                 properties["Env"] = json!(vanilla.env);
             }
+            if !vanilla.attachments.is_empty() {
+                let attached = vanilla.attachments.iter();
+                let attached = attached.map(|one| json!({"ID": one.id, "Type": one.type_}));
+                properties["Attachments"] = attached.collect();
+            }
             json!({"Plugin": "vanilla", "Properties": properties})
         }
         Flavor::CloudInit(cloud_init) => {

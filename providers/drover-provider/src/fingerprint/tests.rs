@@ -1,0 +1,69 @@
+use drover_model::{Digests, Epoch, FleetName, GroupName, InstanceId, Template, TemplateParts};
+
+use super::*;
+
+fn request(attached: &[&[(&str, &str)]]) -> ProvisionRequest {
+    let group = GroupName::parse("web").unwrap();
+    let template = Template::from(TemplateParts {
+        properties: Value::empty_map(),
+        flavors: Vec::new(),
+        flavors_as_written: Value::List(Vec::new()),
+        tags: BTreeMap::new(),
+    });
+    let slots = attached.iter().zip(1..).map(|(attached, number)| Slot {
+        instance: InstanceId::new(group.clone(), number),
+        init: Vec::new(),
+        env: BTreeMap::new(),
+        secrets: BTreeMap::new(),
+        tags: BTreeMap::new(),
+        attachments: attached
+            .iter()
+            .map(|(id, type_)| Attachment {
+                id: (*id).to_owned(),
+                type_: (*type_).to_owned(),
+            })
+            .collect(),
+        seat: None,
+    });
+    ProvisionRequest {
+        token: "a".repeat(32).parse().unwrap(),
+        fleet: FleetName::parse("prod").unwrap(),
+        epoch: Epoch(1),
+        digests: Digests::of(&"simulated".parse().unwrap(), &template, &BTreeMap::new()),
+        zone: None,
+        slots: slots.collect(),
+        properties: Value::empty_map(),
+        secrets: crate::Secrets::default(),
+        urgency: crate::Urgency::default(),
+        group,
+    }
+}
+
+#[test]
+fn what_is_attached_to_which_slot_and_in_which_order_tells_calls_apart() {
+    let calls: [&[&[(&str, &str)]]; 6] = [
+        &[&[], &[]],
+        &[&[("a", "x")], &[]],
+        &[&[], &[("a", "x")]],
+        &[&[("a", "x"), ("b", "x")], &[]],
+        &[&[("b", "x"), ("a", "x")], &[]],
+        &[&[("a", "")], &[]],
+    ];
+    let prints: Vec<String> = calls
+        .iter()
+        .map(|call| fingerprint(&request(call)))
+        .collect();
+    for (at, print) in prints.iter().enumerate() {
+        assert_eq!(*print, fingerprint(&request(calls[at])));
+        assert_eq!(prints.iter().filter(|other| *other == print).count(), 1);
+    }
+}
+
+#[test]
+fn a_call_without_attachments_has_the_fingerprint_that_it_always_had() {
+    let print = fingerprint(&request(&[&[]]));
+    assert_eq!(
+        print,
+        "76a434a3c771a23b5a64ff3d7b64ac869f468aa4d1bcff3eebf8d204fc8a9d30"
+    );
+}
