@@ -101,6 +101,15 @@ fn init_overwrites_nothing() {
         .prints("commit the files yourself");
     let status = sandbox.git("own", &["status", "--porcelain"]);
     assert!(status.contains("?? groups/"), "{status}");
+
+    // Its branch is followed, whatever its name.
+    sandbox.git(
+        ".",
+        &["init", "--quiet", "--initial-branch", "trunk", "other"],
+    );
+    sandbox.drover(&["init", "other"]).exits(0);
+    let agent = fs::read_to_string(sandbox.path("other/.drover/agent.yaml")).unwrap();
+    assert!(agent.contains("branch: 'trunk'"), "{agent}");
 }
 
 #[test]

@@ -35,6 +35,9 @@ pub(crate) const TEMPLATE: [(&str, &str); 6] = [
 /// Where the agent's own settings and data go, outside of what is committed.
 pub(crate) const AGENT_FOLDER: &str = ".drover";
 
+/// The branch of a new repository.
+const NEW_BRANCH: &str = "main";
+
 /// What was made.
 #[derive(Debug)]
 pub(crate) struct Scaffold {
@@ -67,18 +70,20 @@ pub(crate) fn scaffold(dir: &Path) -> CommandResult<Scaffold> {
         );
     }
     let had_repository = dir.join(".git").exists();
+    let mut branch = NEW_BRANCH.to_owned();
     if had_repository {
+        branch = checked_out(&dir).unwrap_or(branch);
         for (path, text) in TEMPLATE {
             write(&dir.join(path), text).context(format!("cannot write {path}"))?;
         }
     } else {
-        init_repository(&dir, RepositoryKind::WithWorkTree, "main")
+        init_repository(&dir, RepositoryKind::WithWorkTree, NEW_BRANCH)
             .context(format!("cannot make a repository in {shown}"))?;
         commit(&dir)?;
     }
     let agent_file = dir.join(AGENT_FOLDER).join("agent.yaml");
     if agent_file.symlink_metadata().is_err() {
-        write(&agent_file, &agent_config(&dir))
+        write(&agent_file, &agent_config(&dir, &branch))
             .context(format!("cannot write {}", agent_file.display()))?;
     }
     Ok(Scaffold {
@@ -86,6 +91,19 @@ pub(crate) fn scaffold(dir: &Path) -> CommandResult<Scaffold> {
         agent_file,
         committed: !had_repository,
     })
+}
+
+/// Returns the branch that is checked out, though it may have no commit yet. None: none is, or that cannot be told here.
+fn checked_out(dir: &Path) -> Option<String> {
+    let git = dir.join(".git");
+    let head = match fs::read_to_string(&git) {
+        // A work tree beside another one says where its own part of the repository is.
+        Ok(text) => dir.join(text.strip_prefix("gitdir: ")?.trim_end()),
+        Err(_) => git,
+    };
+    let head = fs::read_to_string(head.join("HEAD")).ok()?;
+    let branch = head.strip_prefix("ref: refs/heads/")?;
+    Some(branch.trim_end().to_owned())
 }
 
 fn write(path: &Path, text: &str) -> io::Result<()> {
@@ -114,7 +132,10 @@ fn commit(dir: &Path) -> CommandResult<()> {
         .build_commit(None, &edits, &meta)
         .context(attempted())?
         .ok_or_else(|| CommandError::new(attempted()))?;
-    match mirror.update("main", None, first).context(attempted())? {
+    match mirror
+        .update(NEW_BRANCH, None, first)
+        .context(attempted())?
+    {
         PushOutcome::Done => Ok(()),
         PushOutcome::Moved { .. } => Err(CommandError::new(attempted())
             .hint("the branch main exists already: choose an empty folder")),
@@ -123,13 +144,14 @@ fn commit(dir: &Path) -> CommandResult<()> {
 }
 
 /// The agent's file for trying the repository out on this machine.
-fn agent_config(dir: &Path) -> String {
+fn agent_config(dir: &Path, branch: &str) -> String {
     let dir_text = yaml_string(&dir.display().to_string());
+    let branch = yaml_string(branch);
     let data = yaml_string(&dir.join(AGENT_FOLDER).join("data").display().to_string());
     format!(
         "# An agent for this repository on this machine: `drover run --config .drover/agent.yaml`.\n\
          name: local\n\
-         source: {{url: {dir_text}, branch: main, interval: 10s}}\n\
+         source: {{url: {dir_text}, branch: {branch}, interval: 10s}}\n\
          dataDir: {data}\n\
          # The type `process` runs what the repository says, as your own user: here on purpose.\n\
          providers: {{allow: [process]}}\n"

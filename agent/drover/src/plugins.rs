@@ -41,6 +41,9 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// The environment variable that tells a plugin its socket.
 const SOCKET_VARIABLE: &str = "DROVER_PLUGIN_SOCKET";
 
+/// How long the agent waits at most for its plugins before its first pass.
+const FIRST_WAIT_MAX: Duration = Duration::from_secs(5);
+
 /// Between two looks at a plugin that is starting.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -190,11 +193,13 @@ impl Supervisor {
         Ok(supervisor)
     }
 
-    /// Waits until each plugin answers, no longer than the slowest may take.
+    /// Waits until each plugin answers or has ended, and for a moment only: what rests on one that does not come up
+    /// waits for it, and nothing else does.
     async fn wait_answering(&self, plugins: &[PluginConfig]) {
         let limit = plugins.iter().map(|plugin| plugin.start_timeout).max();
-        let deadline = Instant::now() + limit.unwrap_or_default();
-        while Instant::now() < deadline && self.states.all().values().any(|state| !state.up) {
+        let deadline = Instant::now() + limit.unwrap_or_default().min(FIRST_WAIT_MAX);
+        let comes_up = |state: &PluginStatus| !state.up && state.restarts == 0;
+        while Instant::now() < deadline && self.states.all().values().any(comes_up) {
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -315,8 +320,10 @@ impl Plugin {
         };
         self.left.forget();
         // What listens there no more only misleads.
-        self.clear_socket()?;
-        Ok(ended)
+        Ok(match (ended, self.clear_socket()) {
+            (Ended::Failed(why), Err(error)) => Ended::Failed(format!("{why}; {error}")),
+            (ended, _) => ended,
+        })
     }
 
     /// Asks the plugin for its handshake until it answers no more, and returns why it is to be ended.
@@ -356,10 +363,13 @@ impl Plugin {
         self.states.change(&self.config.name, |state| state.up = up);
     }
 
-    /// Removes the socket of a plugin that is gone.
+    /// Removes the socket of a plugin that is gone, and what a plugin may have left in its place: a link, or an empty
+    /// folder. The folder of the sockets is the agent's own.
     fn clear_socket(&self) -> io::Result<()> {
         match fs::symlink_metadata(&self.socket) {
             Err(_) => Ok(()),
+            Ok(entry) if entry.is_symlink() => fs::remove_file(&self.socket),
+            Ok(entry) if entry.is_dir() && fs::remove_dir(&self.socket).is_ok() => Ok(()),
             Ok(entry) if !entry.file_type().is_socket() => Err(io::Error::other(format!(
                 "{} is there and no socket",
                 self.socket.display()

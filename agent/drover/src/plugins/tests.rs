@@ -136,6 +136,33 @@ async fn a_plugin_that_accepts_and_never_answers_is_started_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_ends_at_once_keeps_nobody_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let began = Instant::now();
+    let plugin = Supervised::start_as(folder, "/bin/false", vec![], "", PATIENCE).await;
+    assert!(!plugin.status().up);
+    assert!(
+        began.elapsed() < FIRST_WAIT_MAX * 4,
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_leaves_a_folder_or_a_link_where_its_socket_was_is_started_again() {
+    for leaves in ["mkdir", "ln -s /nowhere"] {
+        let folder = tempfile::tempdir().unwrap();
+        let script = format!("echo one more >> \"$1\"; {leaves} \"$0\"");
+        let starts = folder.path().join("starts").to_string_lossy().into_owned();
+        let args = vec!["-c".to_owned(), script, "${socket}".to_owned(), starts];
+        let plugin = Supervised::start_as(folder, "/bin/sh", args, "", PATIENCE).await;
+        let second = |status: PluginStatus| status.restarts >= 2;
+        plugin.until("started a third time", second).await;
+        assert!(plugin.starts() >= 2, "{leaves}: {}", plugin.starts());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_hangs_later_is_started_again() {
     let plugin = Supervised::start("answer", PATIENCE).await;
     assert_eq!((plugin.status().up, plugin.starts()), (true, 1));
