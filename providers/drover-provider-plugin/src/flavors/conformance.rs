@@ -96,8 +96,7 @@ const HANDSHAKE: &str = "It offers `Flavor` in a version that is spoken, for thi
 const VALIDATE: &str = "It takes the properties that it was given.";
 const INVALID: &str =
     "It refuses properties that are wrong, in words, before it is asked to prepare anything.";
-const PREPARE: &str =
-    "It says what to make of an instance, without a LogicalID or Attachments of its own.";
+const PREPARE: &str = "It says what to make of an instance, without a LogicalID of its own.";
 const TAGS: &str = "Tags that it was given stay as they are.";
 const AGAIN: &str = "It answers again, for another instance and for the same.";
 const HEALTH: &str =

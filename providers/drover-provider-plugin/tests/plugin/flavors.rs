@@ -163,7 +163,8 @@ async fn what_a_plugin_attaches_is_read_in_its_order_and_never_half() {
     let asked = request("fake/worker", &json!({ "Attachments": half }));
     let error = flavor.prepare(&asked).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Unknown);
-    let says = "plugin fake/worker: Flavor.Prepare: an attachment has no `ID`";
+    let says =
+        "plugin fake/worker: Flavor.Prepare: the answer cannot be read: an attachment has no `ID`";
     assert!(error.message.contains(says), "{error}");
 }
 
@@ -367,7 +368,12 @@ async fn the_suite_passes_ours_and_the_fake_and_tells_what_a_bad_one_does() {
         ]
     );
     let attaches = json!({"Attachments": [{"ID": "v1", "Type": "ebs"}]});
-    let found = failures(&flavor, "fake/worker", &attaches, &bad).await;
+    assert_eq!(
+        failures(&flavor, "fake/worker", &attaches, &bad).await,
+        none
+    );
+    let moves = json!({"LogicalID": "other"});
+    let found = failures(&flavor, "fake/worker", &moves, &bad).await;
     let names: Vec<&str> = found
         .iter()
         .filter_map(|one| one.split(':').next())
