@@ -108,6 +108,13 @@ pub(crate) fn made(sandbox: &Sandbox) -> usize {
     log.lines().count()
 }
 
+/// Why machines were ended, in InfraKit's words.
+fn reasons(sandbox: &Sandbox) -> Vec<String> {
+    let log = fs::read_to_string(sandbox.path("machines/ended")).unwrap_or_default();
+    let reasons = log.lines().filter_map(|line| line.split(' ').nth(1));
+    reasons.map(str::to_owned).collect()
+}
+
 /// Waits until people are told once more which plugin and which call failed.
 fn wait_for_failure(sandbox: &Sandbox) {
     let told = "error=\"plugin file: Instance.DescribeInstances: ";
@@ -153,6 +160,10 @@ fn a_group_on_a_plugin_of_infrakits_kind_converges_rolls_heals_and_goes() {
         machines(&sandbox).len() == 1
     });
     assert_eq!(made(&sandbox), 6, "three and three");
+    assert_eq!(
+        reasons(&sandbox),
+        [&["rolling_update"; 3][..], &["terminate"; 2]].concat()
+    );
 }
 
 #[test]

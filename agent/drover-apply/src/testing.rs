@@ -234,6 +234,7 @@ pub(crate) struct Watched {
     pub(crate) sim: SimProvider,
     pub(crate) journal: Mutex<Option<Arc<dyn Journal>>>,
     pub(crate) provisions: Mutex<Vec<ProvisionRequest>>,
+    pub(crate) destroys: Mutex<Vec<DestroyRequest>>,
     pub(crate) breaches: Mutex<Vec<String>>,
     pub(crate) panics: AtomicBool,
     /// Refuses provisions with this class, and repeats the environment that it was given.
@@ -313,6 +314,7 @@ impl Forwarding for Watched {
     async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {
         self.enter();
         self.expect_sent(&request.token);
+        self.destroys.lock().unwrap().push(request.clone());
         pause().await;
         let answer = self.sim.destroy(request).await;
         pause().await;
@@ -410,6 +412,7 @@ impl Fixture {
             sim: SimProvider::new(world, clock.clone()),
             journal: Mutex::new(Some(journal.clone())),
             provisions: Mutex::default(),
+            destroys: Mutex::default(),
             breaches: Mutex::default(),
             panics: AtomicBool::new(false),
             echoes: Mutex::default(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use drover_model::Attachment;
+use drover_provider::Ending;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json};
@@ -68,8 +69,13 @@ pub(crate) fn attachments(list: Option<&Json>) -> Result<Vec<Attachment>, String
     list.iter().map(one).collect()
 }
 
-/// Why an instance is ended, in InfraKit's words: `rolling_update` or `terminate`.
-const TERMINATE: &str = "terminate";
+/// Returns why an instance is ended, in InfraKit's words.
+fn reason(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Replaced => "rolling_update",
+        Ending::Removed => "terminate",
+    }
+}
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -162,12 +168,14 @@ impl<'a> Dialect<'a> {
         }
     }
 
-    pub(crate) fn destroy(self, instance: &'a str) -> DestroyParams<'a> {
+    pub(crate) fn destroy(self, instance: &'a str, ending: Ending) -> DestroyParams<'a> {
         let explains = self.version >= InstanceVersion::V0_6_0;
         DestroyParams {
             r#type: self.type_(),
             instance,
-            context: explains.then_some(DestroyContext { reason: TERMINATE }),
+            context: explains.then_some(DestroyContext {
+                reason: reason(ending),
+            }),
         }
     }
 

@@ -15,7 +15,7 @@ use drover_model::{
     Survey, Timestamp, Token,
 };
 use drover_provider::{
-    AdoptRequest, Clock, DestroyRequest, Manifest, OptionalMethod, Provider, ProviderError,
+    AdoptRequest, Clock, DestroyRequest, Ending, Manifest, OptionalMethod, Provider, ProviderError,
     ProvisionRequest, Provisioned,
 };
 use futures::FutureExt as _;
@@ -341,7 +341,7 @@ impl Inner {
         if agreed.is_some_and(|entry| !self.is_past(&entry)) {
             return Ok(());
         }
-        match self.ask_to_end(instance).await {
+        match self.ask_to_end(instance, request.ending).await {
             Ok(()) => {
                 let id = Some(instance.to_string());
                 self.note(&owner, State::Ended, id, None).await
@@ -353,9 +353,9 @@ impl Inner {
         }
     }
 
-    async fn ask_to_end(&self, instance: &ProviderRef) -> Result<(), CallError> {
+    async fn ask_to_end(&self, instance: &ProviderRef, ending: Ending) -> Result<(), CallError> {
         let method = "Instance.Destroy";
-        let params = self.dialect().destroy(instance.as_str());
+        let params = self.dialect().destroy(instance.as_str(), ending);
         let called = self.caller.call(method, &params, self.usage.timeout).await;
         called.and_then(|answer| self.agreed(method, &answer))
     }
@@ -372,7 +372,7 @@ impl Inner {
         if entry.token != request.token.as_str() || !spec::is_owner(&entry.owner, request) {
             return Err(not_ours(instance));
         }
-        let asked = self.ask_to_end(instance).await;
+        let asked = self.ask_to_end(instance, request.ending).await;
         asked.map_err(CallError::into_provider_error)?;
         entry.state = State::Ended;
         entry.at = self.clock.now();

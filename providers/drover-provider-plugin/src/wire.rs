@@ -696,6 +696,7 @@ impl DestroyDto {
             provider_ref: parsed("ref", &self.ref_)?,
             token: parsed("token", &self.token)?,
             grace: Duration::from_millis(self.grace_ms),
+            ending: drover_provider::Ending::default(),
         })
     }
 }

@@ -430,6 +430,7 @@ fn destroying(
         provider_ref: provider_ref.clone(),
         token: request.token.clone(),
         grace: Duration::ZERO,
+        ending: crate::Ending::default(),
     }
 }
 

@@ -440,6 +440,18 @@ pub struct DestroyRequest {
     pub token: Token,
     /// How long it may take to end by itself.
     pub grace: Duration,
+    /// Whether another one takes its place. No parameter: a repeated call may say another word and ends the same.
+    pub ending: Ending,
+}
+
+/// Why an instance ends, as far as a provider may want to know it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// It still serves, and another one takes its place: of another template, a younger one, in another zone.
+    Replaced,
+    /// It is not wanted, or does not work.
+    #[default]
+    Removed,
 }
 
 /// What an instance becomes without being replaced.

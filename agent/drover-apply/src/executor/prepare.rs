@@ -5,8 +5,8 @@ use drover_model::{
     IntentKind, IntentState, Plan, Reason, RecordedGroup, Seat, Step, Template, Token,
 };
 use drover_provider::{
-    AdoptRequest, AttachmentUse, DestroyRequest, Facts, ProviderError, ProvisionRequest, Slot,
-    UpdateRequest, Urgency, prepare, refuse_attachments,
+    AdoptRequest, AttachmentUse, DestroyRequest, Ending, Facts, ProviderError, ProvisionRequest,
+    Slot, UpdateRequest, Urgency, prepare, refuse_attachments,
 };
 
 use super::call::{Call, Work};
@@ -39,6 +39,7 @@ pub(super) fn work<'a>(
                 provider_ref: provider_ref.clone(),
                 token: token.clone(),
                 grace: *grace,
+                ending: ending(view.reason(work.step, instance)),
             };
             destroy(work, request, plan, ctx, view)
         }
@@ -432,6 +433,16 @@ fn urgency(cause: Cause, next: &RecordedGroup) -> Urgency {
                 Urgency::Scale
             }
         }
+    }
+}
+
+/// Returns whether an instance that ends for a reason leaves its place to another one while it still serves.
+fn ending(reason: Reason) -> Ending {
+    match reason {
+        Reason::Update | Reason::Drift | Reason::Expiry | Reason::Rebalance | Reason::Cost => {
+            Ending::Replaced
+        }
+        Reason::Heal | Reason::ScaleIn | Reason::Interruption | Reason::Delete => Ending::Removed,
     }
 }
 

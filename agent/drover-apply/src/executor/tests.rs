@@ -10,6 +10,7 @@ use crate::testing::*;
 use crate::{FailWrites, MemoryJournal, Reply};
 
 mod adopt;
+mod ending;
 mod flavors;
 mod secrets;
 

@@ -314,6 +314,7 @@ fn end_instances(process_dir: &Path) -> CommandResult<()> {
                 provider_ref: listed.provider_ref.clone(),
                 token: owner.token.clone(),
                 grace: Duration::from_secs(2),
+                ending: drover_provider::Ending::default(),
             };
             runtime
                 .block_on(provider.destroy(&request))

@@ -213,6 +213,7 @@ pub(crate) fn destroying(
         provider_ref: handle.clone(),
         token: request.token.clone(),
         grace,
+        ending: drover_provider::Ending::default(),
     }
 }
 

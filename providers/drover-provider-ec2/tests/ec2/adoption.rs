@@ -229,6 +229,7 @@ async fn is_adopted_and_handed_back(place: &Place, first: &str, second: &String)
         provider_ref: again.provider_ref.clone(),
         token: again.token.clone(),
         grace: std::time::Duration::ZERO,
+        ending: drover_provider::Ending::default(),
     };
     provider.destroy(&end).await.unwrap();
     assert_eq!(survey(&*provider, &[("app", "web")]).await.len(), 1);

@@ -162,6 +162,7 @@ pub(crate) fn end(
         provider_ref: handle.clone(),
         token: request.token.clone(),
         grace: Duration::ZERO,
+        ending: drover_provider::Ending::default(),
     }
 }
 

@@ -312,6 +312,7 @@ impl InstanceService {
             provider_ref: listed.provider_ref.clone(),
             token: owner.token.clone(),
             grace: GRACE,
+            ending: drover_provider::Ending::default(),
         };
         self.provider.destroy(&request).await
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{Completeness, ErrorClass, ProviderPhase, Timestamp};
-use drover_provider::Provider;
-use serde_json::json;
+use drover_provider::{DestroyRequest, Ending, Provider};
+use serde_json::{Value as Json, json};
 
 use crate::fake::Trouble;
 use crate::support::{Scope, assert_failed, destroying, fleet, make, request, values};
@@ -331,6 +331,29 @@ async fn ending_is_made_idempotent() {
         (scope.fake.calls(DESTROY).len(), scope.fake.count()),
         (4, 0)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_is_told_why_an_instance_ends_and_a_repeated_call_may_say_another_reason() {
+    let scope = Scope::new();
+    let provider = scope.open();
+    let request = request(1);
+    let one = make(&provider, &request).await;
+    let rolled = DestroyRequest {
+        ending: Ending::Replaced,
+        ..destroying(&request, &one)
+    };
+    scope.fake.trouble(DESTROY, Trouble::LostRequest);
+    let lost = provider.destroy(&rolled).await;
+    assert_failed(lost, ErrorClass::Unknown, "no answer");
+    provider.destroy(&destroying(&request, &one)).await.unwrap();
+    assert_eq!(scope.fake.count(), 0);
+    let calls = scope.fake.calls(DESTROY);
+    let reasons: Vec<&Json> = calls
+        .iter()
+        .map(|call| &call["Context"]["Reason"])
+        .collect();
+    assert_eq!(reasons, ["rolling_update", "terminate"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,6 +47,7 @@ impl Forwarding for Ending {
                     provider_ref: listed.provider_ref.clone(),
                     token: owner.token,
                     grace: std::time::Duration::ZERO,
+                    ending: drover_provider::Ending::default(),
                 };
                 self.inner.destroy(&end).await?;
             }

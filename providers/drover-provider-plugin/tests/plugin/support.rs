@@ -146,6 +146,7 @@ pub(crate) fn destroying(request: &ProvisionRequest, instance: &ProviderRef) -> 
         provider_ref: instance.clone(),
         token: request.token.clone(),
         grace: Duration::ZERO,
+        ending: drover_provider::Ending::default(),
     }
 }
 

@@ -131,6 +131,7 @@ async fn a_destroy_with_another_identity_leaves_the_instance_alone() {
         provider_ref: instance.clone(),
         token: owned.token,
         grace: LONG,
+        ending: drover_provider::Ending::default(),
     };
     let wrong_token = DestroyRequest {
         token: Token::parse(&"z".repeat(32)).unwrap(),
@@ -179,6 +180,7 @@ async fn a_released_instance_runs_on_and_is_nobodys() {
         provider_ref: instance.clone(),
         token: right.token,
         grace: LONG,
+        ending: drover_provider::Ending::default(),
     };
     let error = scope.provider.destroy(&request).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::NotFound);

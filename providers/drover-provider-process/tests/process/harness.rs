@@ -142,6 +142,7 @@ impl Scope {
                 provider_ref: instance.clone(),
                 token: owned.token,
                 grace,
+                ending: drover_provider::Ending::default(),
             })
             .await
     }

@@ -73,6 +73,7 @@ fn destroy(world: &SimWorld, provider_ref: &ProviderRef) -> DestroyRequest {
         provider_ref: provider_ref.clone(),
         token: owned.token,
         grace: seconds(10),
+        ending: drover_provider::Ending::default(),
     }
 }
 
