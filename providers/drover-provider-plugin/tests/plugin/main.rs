@@ -11,6 +11,7 @@ mod faults;
 mod flavors;
 mod groups;
 mod handshake;
+mod liars;
 mod memory;
 mod python;
 mod records;
