@@ -10,6 +10,7 @@ use crate::groups::{WatchedError, Watcher};
 use crate::infrakit::Description;
 use crate::instance::Inner;
 use crate::ledger::State;
+use crate::wire::strange;
 use crate::{spec, tags};
 
 /// The tag that says which of InfraKit's groups an instance is of.
@@ -84,7 +85,8 @@ impl Inner {
             member: description
                 .logical_id
                 .clone()
-                .or_else(|| tag(LOGICAL_ID).cloned()),
+                .or_else(|| tag(LOGICAL_ID).cloned())
+                .filter(|member| !member.is_empty() && strange(member).is_none()),
             claimed_by: claimed_by(&description.tags, watched),
             tags: description.tags.clone(),
         })

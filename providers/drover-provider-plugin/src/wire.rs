@@ -222,6 +222,42 @@ where
         .map_err(|error| format!("`{field}`: {:?} {error}", shortened(text)))
 }
 
+/// The longest handle, address or zone that is believed, in bytes: no API has any of half the length. They are recorded with
+/// each commit and shown on terminals.
+const TEXT_BYTES_MAX: usize = 1_024;
+
+/// Returns why a text that a plugin says of an instance cannot be one: it is far too long, or has characters that no
+/// terminal shows as they are.
+pub(crate) fn strange(text: &str) -> Option<String> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Some(format!("is longer than {TEXT_BYTES_MAX} bytes"));
+    }
+    let control = text.contains(char::is_control);
+    control.then(|| "has control characters".to_owned())
+}
+
+/// Returns a text that a plugin says of an instance.
+pub(crate) fn plain(field: &str, text: String) -> Result<String, Unreadable> {
+    match strange(&text) {
+        None => Ok(text),
+        Some(why) => Err(format!("`{field}`: {:?} {why}", shortened(&text))),
+    }
+}
+
+/// The same, of what may be left out; an empty text is none.
+pub(crate) fn plain_if_any(
+    field: &str,
+    text: Option<String>,
+) -> Result<Option<String>, Unreadable> {
+    let text = text.filter(|text| !text.is_empty());
+    text.map(|text| plain(field, text)).transpose()
+}
+
+/// Reads the handle of an instance.
+pub(crate) fn handle(field: &str, text: &str) -> Result<ProviderRef, Unreadable> {
+    parsed(field, &plain(field, text.to_owned())?)
+}
+
 pub(crate) fn digests(text: &str) -> Result<Digests, Unreadable> {
     Digests::parse(text).map_err(|error| format!("`digest`: {:?} {error}", shortened(text)))
 }
@@ -341,11 +377,11 @@ impl ListedDto {
                 .transpose()
         };
         Ok(Listed {
-            provider_ref: parsed::<ProviderRef>("ref", &self.ref_)?,
+            provider_ref: handle("ref", &self.ref_)?,
             ownership: self.owner.and_then(|owner| owner.read().ok()),
             phase: phase_of(&self.phase, self.exit)?,
-            address: self.address.filter(|address| !address.is_empty()),
-            zone: self.zone,
+            address: plain_if_any("address", self.address)?,
+            zone: plain_if_any("zone", self.zone)?,
             created_at: time("createdAt", self.created_at)?,
             interruption: time("interruption", self.interruption)?,
         })
@@ -455,6 +491,7 @@ impl ListResult {
         }
         for place in &self.places {
             let address = place.address.clone();
+            let address = plain_if_any("address", address)?;
             let address = address.ok_or_else(|| "a place has no `address`".to_owned())?;
             listing.places.insert(key(place)?, address);
         }

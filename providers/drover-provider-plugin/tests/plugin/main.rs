@@ -9,6 +9,7 @@ mod adopting;
 mod fake;
 mod faults;
 mod flavors;
+mod garbage;
 mod groups;
 mod handshake;
 mod liars;
