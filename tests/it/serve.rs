@@ -1,7 +1,9 @@
 //! Health and metrics.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use crate::support::{IDLE, PATIENCE, PROVIDER, Sandbox, group, wait_until};
 
@@ -92,4 +94,45 @@ fn an_address_that_others_reach_or_that_is_taken_is_refused_before_anything_is_d
         .says("hint: another agent may be running");
     assert!(sandbox.processes().is_empty());
     assert!(!sandbox.path("data").exists());
+}
+
+/// Far less than an idle connection may last.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Asserts that the other side has hung up.
+fn assert_closed(mut stream: impl Read) {
+    let mut bytes = [0; 16];
+    match stream.read(&mut bytes) {
+        Ok(count) => assert_eq!(count, 0),
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+    }
+}
+
+#[test]
+fn a_crowd_that_says_nothing_makes_room_for_who_asks() {
+    let sandbox = Sandbox::with_files(&[PROVIDER, ("groups/web.yaml", &group("web", 1, IDLE, ""))]);
+    let address = free_address(4);
+    let _agent = sandbox.agent_with(&["--listen", &address]);
+    sandbox.wait_converged("web", 1);
+    let at_the_address: Vec<TcpStream> = (0..100)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&address).unwrap();
+            stream.set_read_timeout(Some(SOON)).unwrap();
+            stream.write_all(b"GET /healthz HTTP/1.1\r\n").unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(get(&address, "/healthz").unwrap().0, 200);
+    at_the_address.into_iter().take(30).for_each(assert_closed);
+
+    let socket = sandbox.path("data/agent.sock");
+    let at_the_socket: Vec<UnixStream> = (0..300)
+        .map(|_| {
+            let stream = UnixStream::connect(&socket).unwrap();
+            stream.set_read_timeout(Some(SOON)).unwrap();
+            stream
+        })
+        .collect();
+    sandbox.with_config(&["get"]).exits(0);
+    at_the_socket.into_iter().take(30).for_each(assert_closed);
 }

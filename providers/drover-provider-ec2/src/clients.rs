@@ -34,7 +34,8 @@ pub(crate) struct Clients {
 #[derive(Debug)]
 pub(crate) struct Current {
     files: Vec<PathBuf>,
-    kept: Duration,
+    /// See [`KEPT`].
+    pub(crate) kept: Duration,
     made: Mutex<Option<Made>>,
 }
 

@@ -265,3 +265,6 @@ fn unknown_if(may_have_worked: bool, error: CallError) -> CallError {
     }
     error
 }
+
+#[cfg(test)]
+mod tests;

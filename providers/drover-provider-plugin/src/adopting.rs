@@ -11,6 +11,7 @@ use crate::infrakit::Description;
 use crate::instance::Inner;
 use crate::ledger::State;
 use crate::ownership::{foreign, other_fleet};
+use crate::wire::strange;
 use crate::{spec, tags};
 
 /// The tag that says which of InfraKit's groups an instance is of.
@@ -97,7 +98,8 @@ impl Inner {
             member: description
                 .logical_id
                 .clone()
-                .or_else(|| tag(LOGICAL_ID).cloned()),
+                .or_else(|| tag(LOGICAL_ID).cloned())
+                .filter(|member| !member.is_empty() && strange(member).is_none()),
             claimed_by: self.claimed_by(description, watched),
             tags: description.tags.clone(),
         })

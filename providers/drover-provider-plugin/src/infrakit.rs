@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 use crate::call::members;
 use crate::hello::InstanceVersion;
 use crate::json::{field, take, text, texts};
+use crate::wire::{plain, plain_if_any};
 
 /// What is to be made. The order of the members is that of InfraKit's own client.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -233,6 +234,7 @@ fn description(json: Json) -> Result<Description, String> {
     let id = text(field(description, "ID")).map_err(|why| format!("`ID` is {why}"))?;
     let id = id.filter(|id| !id.is_empty());
     let id = id.ok_or_else(|| "a description has no `ID`".to_owned())?;
+    let id = plain("ID", id)?;
     let logical_id = text(field(description, "LogicalID"));
     let tags = texts(field(description, "Tags"));
     Ok(Description {
@@ -246,7 +248,7 @@ fn description(json: Json) -> Result<Description, String> {
 /// Reads `{"ID": "..."}`. None: made, and the plugin does not say which one it is.
 pub(crate) fn made(answer: &Json) -> Result<Option<String>, String> {
     let id = text(field(object(answer)?, "ID")).map_err(|why| format!("`ID` is {why}"))?;
-    Ok(id.filter(|id| !id.is_empty()))
+    plain_if_any("ID", id)
 }
 
 /// Reads `{"OK": true}`. An answer without it is one: what counts is that there is no error.

@@ -27,7 +27,7 @@ use crate::hello::InstanceVersion;
 use crate::infrakit::{Description, Dialect, descriptions, is_ok};
 use crate::ledger::{Entry, Ledger, State};
 use crate::making::Making;
-use crate::wire::address;
+use crate::wire::strange;
 use crate::{spec, tags};
 
 /// How a Provider document wants a plugin to be used.
@@ -287,9 +287,9 @@ impl Inner {
                 // A plugin describes what there is, and nothing more of it.
                 ProviderPhase::Running
             },
-            // One that is none costs what rests on it, and not the listing.
-            address: address(self.address(description)).ok().flatten(),
-            zone: tag(tags::ZONE).cloned(),
+            // What cannot be one is a tag or a property of another meaning.
+            address: self.address(description).filter(|it| strange(it).is_none()),
+            zone: tag(tags::ZONE).filter(|it| strange(it).is_none()).cloned(),
             created_at: tag(tags::CREATED).and_then(|tag| tag.parse().ok()),
             ownership,
             interruption: None,

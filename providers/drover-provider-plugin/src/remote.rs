@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{
-    CheckOutcome, Completeness, FleetName, Listing, ProviderRef, ProviderType, Survey,
+    CheckOutcome, Completeness, FleetName, InstanceId, Listing, ProviderRef, ProviderType, Survey,
 };
 use drover_provider::{
     AdoptRequest, AttachmentUse, Clock, DestroyRequest, InitUse, Manifest, Mistake, ObjectSchema,
@@ -24,7 +24,7 @@ use crate::spec::invalid;
 use crate::weight::TooMuch;
 use crate::wire::{
     AdoptDto, DescribeResult, DestroyDto, ListResult, ProvisionDto, ProvisionResult, ScopeDto,
-    SeatIdDto, SettingsResult, SurveyResult, Unreadable, UpdateDto, address, parsed,
+    SeatIdDto, SettingsResult, SurveyResult, Unreadable, UpdateDto, handle, parsed, plain_if_any,
 };
 
 /// Most pages of one listing: with a hundred instances each, more than any scope has.
@@ -151,6 +151,27 @@ fn manifest(described: &DescribeResult, settings: ObjectSchema) -> Result<Manife
     })
 }
 
+/// Reads what a call has made: only what was asked for, each with a handle of its own.
+fn made(
+    answer: &BTreeMap<String, String>,
+    request: &ProvisionRequest,
+) -> Result<BTreeMap<InstanceId, ProviderRef>, Unreadable> {
+    let mut made = BTreeMap::new();
+    let mut handles = BTreeSet::new();
+    for (id, text) in answer {
+        let id: InstanceId = parsed("made", id)?;
+        let handle = handle("made", text)?;
+        if request.slots.iter().all(|slot| slot.instance != id) {
+            return Err(format!("`made`: {id} was not asked for"));
+        }
+        if !handles.insert(handle.clone()) {
+            return Err(format!("`made`: {handle} is several instances"));
+        }
+        made.insert(id, handle);
+    }
+    Ok(made)
+}
+
 impl RemoteProvider {
     /// Opens a scope.
     ///
@@ -242,6 +263,20 @@ impl RemoteProvider {
 
     fn garbled(&self, method: &str, why: &str) -> ProviderError {
         self.caller.garbled(method, why).into_provider_error()
+    }
+
+    /// Returns why a listing may lack some: what has one twice counts positions, and so it may have passed over another.
+    fn repeated<'a>(
+        &self,
+        method: &str,
+        handles: impl Iterator<Item = &'a ProviderRef>,
+    ) -> Option<String> {
+        let (mut seen, mut handles) = (BTreeSet::new(), handles);
+        let twice = handles.find(|handle| !seen.insert(*handle))?;
+        let plugin = &self.caller.name;
+        Some(format!(
+            "plugin {plugin}: {method} lists {twice} more than once"
+        ))
     }
 
     fn has(&self, method: OptionalMethod) -> bool {
@@ -339,6 +374,10 @@ impl Provider for RemoteProvider {
             Ok(next)
         };
         self.pages(method, params, add).await?;
+        let instances = listing.instances.iter();
+        if let Some(why) = self.repeated(method, instances.map(|one| &one.provider_ref)) {
+            listing.completeness = Completeness::Partial { why };
+        }
         // Whose that instance is is not known, so that no group can be said to lack one.
         if let Some(why) = doubtful {
             let why = self.garbled(method, &why).message;
@@ -362,13 +401,7 @@ impl Provider for RemoteProvider {
         let answer: ProvisionResult = self
             .call(method, ProvisionDto::of(request)?, self.making)
             .await?;
-        let made = answer
-            .made
-            .iter()
-            .map(|(id, handle)| -> Result<_, Unreadable> {
-                Ok((parsed("made", id)?, parsed("made", handle)?))
-            });
-        let made = made.collect::<Result<_, _>>();
+        let made = made(&answer.made, request);
         Ok(Provisioned {
             made: made.map_err(|why| self.garbled(method, &why))?,
             shortfall: answer.shortfall.map(crate::wire::ErrorDto::read),
@@ -393,10 +426,10 @@ impl Provider for RemoteProvider {
             seat: SeatIdDto::of(&request.seat),
         };
         let answer: Json = self.call(method, params, self.timeout).await?;
-        let found = answer.get("address").and_then(Json::as_str);
-        let found = address(found.map(str::to_owned));
-        let found = found.map_err(|why| self.garbled(method, &why))?;
-        found.ok_or_else(|| self.garbled(method, "`address` is missing"))
+        let address = answer.get("address").and_then(Json::as_str);
+        let address = plain_if_any("address", address.map(str::to_owned));
+        let address = address.map_err(|why| self.garbled(method, &why))?;
+        address.ok_or_else(|| self.garbled(method, "`address` is missing"))
     }
 
     async fn update(&self, request: &UpdateRequest) -> Result<(), ProviderError> {
@@ -435,7 +468,12 @@ impl Provider for RemoteProvider {
             let next = page.next.take();
             page.add_to(&mut survey, tags).map(|()| next)
         };
-        self.pages("Provider.Survey", params, add).await?;
+        let method = "Provider.Survey";
+        self.pages(method, params, add).await?;
+        let strangers = survey.strangers.iter();
+        if let Some(why) = self.repeated(method, strangers.map(|one| &one.provider_ref)) {
+            survey.completeness = Completeness::Partial { why };
+        }
         Ok(survey)
     }
 

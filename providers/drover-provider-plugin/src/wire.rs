@@ -21,14 +21,6 @@ use crate::json::{from_json, to_json};
 
 mod adoption;
 
-/// The longest address, in characters: that of a host name.
-const ADDRESS_MAX: usize = 255;
-
-/// The longest name of a zone, in characters.
-const ZONE_MAX: usize = 100;
-
-pub(crate) use adoption::{AdoptDto, SurveyResult};
-
 /// Which scope a call is about: a Provider document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -244,6 +236,42 @@ where
         .map_err(|error| format!("`{field}`: {:?} {error}", shortened(text)))
 }
 
+/// The longest handle, address or zone that is believed, in bytes: no API has any of half the length. They are recorded with
+/// each commit and shown on terminals.
+const TEXT_BYTES_MAX: usize = 1_024;
+
+/// Returns why a text that a plugin says of an instance cannot be one: it is far too long, or has characters that no
+/// terminal shows as they are.
+pub(crate) fn strange(text: &str) -> Option<String> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Some(format!("is longer than {TEXT_BYTES_MAX} bytes"));
+    }
+    let control = text.contains(char::is_control);
+    control.then(|| "has control characters".to_owned())
+}
+
+/// Returns a text that a plugin says of an instance.
+pub(crate) fn plain(field: &str, text: String) -> Result<String, Unreadable> {
+    match strange(&text) {
+        None => Ok(text),
+        Some(why) => Err(format!("`{field}`: {:?} {why}", shortened(&text))),
+    }
+}
+
+/// The same, of what may be left out; an empty text is none.
+pub(crate) fn plain_if_any(
+    field: &str,
+    text: Option<String>,
+) -> Result<Option<String>, Unreadable> {
+    let text = text.filter(|text| !text.is_empty());
+    text.map(|text| plain(field, text)).transpose()
+}
+
+/// Reads the handle of an instance.
+pub(crate) fn handle(field: &str, text: &str) -> Result<ProviderRef, Unreadable> {
+    parsed(field, &plain(field, text.to_owned())?)
+}
+
 pub(crate) fn digests(text: &str) -> Result<Digests, Unreadable> {
     Digests::parse(text).map_err(|error| format!("`digest`: {:?} {error}", shortened(text)))
 }
@@ -392,11 +420,11 @@ impl ListedDto {
             }
         };
         let listed = Listed {
-            provider_ref: parsed::<ProviderRef>("ref", &self.ref_)?,
+            provider_ref: handle("ref", &self.ref_)?,
             ownership,
             phase: phase_of(&self.phase, self.exit)?,
-            address: address(self.address)?,
-            zone: zone(self.zone)?,
+            address: plain_if_any("address", self.address)?,
+            zone: plain_if_any("zone", self.zone)?,
             created_at: time("createdAt", self.created_at)?,
             interruption: time("interruption", self.interruption)?,
         };
@@ -469,28 +497,6 @@ where
     T: Deserialize<'de> + Default,
 {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
-}
-
-/// Reads an address: it is recorded, and shown to people.
-pub(crate) fn address(text: Option<String>) -> Result<Option<String>, Unreadable> {
-    let text = text.filter(|text| !text.is_empty());
-    text.map(|text| one_line("address", ADDRESS_MAX, text))
-        .transpose()
-}
-
-fn zone(text: Option<String>) -> Result<Option<String>, Unreadable> {
-    text.map(|text| one_line("zone", ZONE_MAX, text))
-        .transpose()
-}
-
-fn one_line(field: &str, most: usize, text: String) -> Result<String, Unreadable> {
-    if text.chars().nth(most).is_some() {
-        return Err(format!("`{field}` has more than {most} characters"));
-    }
-    if text.contains(char::is_control) {
-        return Err(format!("`{field}` has control characters"));
-    }
-    Ok(text)
 }
 
 /// Reads a phase, with what is said of the end of one that ended by itself.
@@ -603,7 +609,7 @@ impl ListResult {
             listing.attached.insert(key(place)?);
         }
         for place in &self.places {
-            let address = address(place.address.clone())?;
+            let address = plain_if_any("address", place.address.clone())?;
             let address = address.ok_or_else(|| "a place has no `address`".to_owned())?;
             listing.places.insert(key(place)?, address);
         }

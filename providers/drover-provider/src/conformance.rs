@@ -255,6 +255,10 @@ impl Context<'_> {
         GroupName::parse("conformance").expect("a valid label")
     }
 
+    fn other_group() -> GroupName {
+        GroupName::parse("conformance-other").expect("a valid label")
+    }
+
     /// Returns a call for `count` instances from the check's `first` number on.
     fn request(&self, first: u64, count: u64, properties: Value) -> ProvisionRequest {
         let fleet = Self::fleet();

@@ -532,6 +532,11 @@ fn openpgp_signatures_are_checked_with_the_configured_keyring_only() {
     );
     let begin = raw.find("-----BEGIN").unwrap();
     let end = raw.find(" -----END").unwrap();
+    // It gets the packet, and no armour: of one with another checksum it would say that there is no signature.
+    let checksum = raw[..end].trim_end().rsplit_once('\n').unwrap().1;
+    assert!(checksum.starts_with(" ="), "{checksum}");
+    let other = desk.forge(signed, checksum, " =AAAA");
+    assert_eq!(desk.verify(other, &agents).unwrap(), fingerprint);
     let packed = "-----BEGIN PGP SIGNATURE-----\n \n yAEB\n";
     let bomb = desk.forge(signed, &raw[begin..end], packed);
     let packed = desk.verify(bomb, &agents).unwrap_err();

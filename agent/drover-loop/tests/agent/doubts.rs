@@ -1,10 +1,11 @@
 //! Listings that say what cannot be: nothing of it is believed, and nothing of it is left when it is over.
 
-use drover_model::GroupPhase;
+use drover_model::{GroupPhase, ProviderName};
+use drover_provider::Clock as _;
 use drover_provider_sim::{Fault, FaultKind, Op};
 
 use crate::first_start::{Mood, far, on_far, push, two};
-use crate::harness::{World, group};
+use crate::harness::{PROVIDER, World, group, group_with};
 use crate::peers::reproduced;
 
 /// The sentences of the holds of `web`.
@@ -155,6 +156,60 @@ async fn groups_that_are_ended_together_are_no_emptied_ones() {
         (world.living("web").len(), world.living("api").len()),
         (0, 3)
     );
+}
+
+#[tokio::test]
+async fn what_leaves_as_it_should_holds_no_other_group() {
+    for policy in ["", "  deletion: {policy: Orphan}\n"] {
+        let api = group_with("api", 5, "a", policy);
+        let mut world = World::with_groups(&[("api", &api)]);
+        world.pass().await;
+        world.converge().await;
+        world.push(&[]);
+        world
+            .until("all to leave", |world| world.living("api").is_empty())
+            .await;
+        // The listing of the next pass is the first without them.
+        world.push(&[("db", &group("db", 2, "a"))]);
+        world.pass().await;
+        assert_eq!(world.holds("db"), [""; 0], "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn what_another_provider_lost_is_not_counted() {
+    let other = "apiVersion: drover/v1alpha1\nkind: Provider\nmetadata: {name: other}\nspec: {type: simulated, bootTime: 2s}\n";
+    let api = group("api", 3, "a").replace("provider: local", "provider: other");
+    let mut world = World::new(&[
+        ("providers/local.yaml", PROVIDER),
+        ("providers/other.yaml", other),
+        ("groups/web.yaml", &group("web", 3, "a")),
+        ("groups/api.yaml", &api),
+    ]);
+    world.pass().await;
+    world.converge().await;
+    for name in ["local", "other"] {
+        let name = ProviderName::parse(name).unwrap();
+        let now = world.clock.now();
+        let sim = world.factory.world(&name).unwrap();
+        let mut sim = sim.lock().unwrap();
+        let all = sim.instances(now).map(|one| one.provider_ref.clone());
+        let all: Vec<_> = all.collect();
+        assert_eq!(all.len(), 3);
+        for one in all {
+            sim.vanish(&one, now);
+        }
+    }
+    for _ in 0..10 {
+        world.pass().await;
+        for group in ["web", "api"] {
+            assert!(
+                !world.holds(group).contains(&"ObservationEmptied"),
+                "{group}"
+            );
+        }
+    }
+    world.converge().await;
 }
 
 #[tokio::test]

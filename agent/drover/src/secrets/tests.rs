@@ -324,9 +324,14 @@ fn what_another_reader_would_see_in_a_file_of_sops_never_comes_to_it() {
     let hidden = format!("\nsops:\n    # c\u{2028}    hc_vault: {asks}\n");
     let text = encrypted.replacen("\nsops:\n", &hidden, 1);
     assert_ne!(text, encrypted);
-    fs::write(vault.path("web.yaml"), text).unwrap();
+    fs::write(vault.path("web.yaml"), &text).unwrap();
     let read = vault.read("web.yaml", "db.password");
     assert_eq!(read.as_deref(), Ok("hunter2 of it"));
+    // And where no age key opens the file, `sops` turns to the other keys that it sees.
+    let (before, after) = text.split_once("AGE ENCRYPTED FILE-----").unwrap();
+    let broken = format!("{before}AGE ENCRYPTED FILE-----x{after}");
+    fs::write(vault.path("web.yaml"), broken).unwrap();
+    vault.read("web.yaml", "db.password").unwrap_err();
     let asked = vaults.accept().map(|_| ()).unwrap_err();
     assert_eq!(asked.kind(), std::io::ErrorKind::WouldBlock);
 }

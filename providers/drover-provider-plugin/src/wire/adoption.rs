@@ -10,9 +10,10 @@ use drover_provider::AdoptRequest;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ExitDto, SeatIdDto, Unreadable, address, digests, exit_of, null_as_default, parsed, phase_name,
-    phase_of, whole, zone,
+    ExitDto, SeatIdDto, Unreadable, digests, exit_of, handle, null_as_default, parsed, phase_name,
+    phase_of, plain_if_any, whole,
 };
+use crate::call::shortened;
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct SurveyResult {
@@ -80,15 +81,15 @@ impl StrangerDto {
         let created_at = self.created_at;
         let created_at = created_at.map(|at| parsed::<Timestamp>("createdAt", &at));
         Ok(Stranger {
-            provider_ref: parsed::<ProviderRef>("ref", &self.ref_)?,
+            provider_ref: handle("ref", &self.ref_)?,
             phase: phase_of(&self.phase, self.exit)?,
-            address: address(self.address)?,
-            zone: zone(self.zone)?,
+            address: plain_if_any("address", self.address)?,
+            zone: plain_if_any("zone", self.zone)?,
             created_at: created_at.transpose()?,
             tags: self.tags,
-            member: self.member,
+            member: plain_if_any("member", self.member)?,
             // Somebody without a name is somebody.
-            claimed_by: self.claimed_by,
+            claimed_by: self.claimed_by.map(|words| shortened(&words)),
         })
     }
 }

@@ -135,17 +135,18 @@ async fn an_owner_that_cannot_be_read_makes_the_listing_incomplete() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_or_a_zone_that_is_none_makes_the_answer_an_error() {
     let cases = [
-        ("/address", "z".repeat(256), "`address` has more than 255"),
-        ("/zone", "z".repeat(101), "`zone` has more than 100"),
-        ("/address", "a\nb".to_owned(), "`address` has control"),
+        ("/address", "z".repeat(1_025), "is longer than 1024 bytes"),
+        ("/zone", "z".repeat(1_025), "is longer than 1024 bytes"),
+        ("/address", "a\nb".to_owned(), "has control characters"),
     ];
     for (field, text, wanted) in cases {
         let scope = Scope::new(json!({}), listing(with(field, json!(text))));
         let error = scope.provider.list(&fleet()).await.unwrap_err();
-        let begin = format!("plugin odd: Provider.List: the answer cannot be read: {wanted}");
-        assert!(error.message.contains(&begin), "{}", error.message);
+        let begin = "plugin odd: Provider.List: the answer cannot be read: ";
+        assert!(error.message.contains(begin), "{}", error.message);
+        assert!(error.message.ends_with(wanted), "{}", error.message);
     }
-    let longest = with("/address", json!("z".repeat(255)));
+    let longest = with("/address", json!("z".repeat(1_024)));
     let scope = Scope::new(json!({}), listing(longest));
     assert_eq!(
         scope.provider.list(&fleet()).await.unwrap().instances.len(),

@@ -18,6 +18,7 @@ mod many;
 mod offers;
 mod release;
 mod tags;
+mod visibility;
 
 use adopt::adopt;
 use asking::{check, health, logs};
@@ -26,6 +27,7 @@ use many::many;
 use offers::offers;
 use release::{release, release_gone};
 use tags::tags;
+use visibility::visibility;
 
 /// One check.
 pub(super) struct Check {
@@ -67,6 +69,11 @@ pub(super) const ALL: &[Check] = &[
         "ownership",
         ownership,
         "Ownership tags are on the instance from the moment it can be listed."
+    ),
+    check!(
+        "visibility",
+        visibility,
+        "An instance that was made is in every listing that begins later than the manifest's visibility after the answer."
     ),
     check!(
         "repeat",
@@ -262,7 +269,12 @@ async fn attachments(context: &Context<'_>) -> Verdict {
 }
 
 async fn provision(context: &Context<'_>) -> Verdict {
-    let (_, instance) = context.one(0).await?;
+    let request = context.request(0, 1, context.subject.running());
+    let made = context.provision(&request).await?.made;
+    let instance = match made.into_iter().next() {
+        Some((id, instance)) if id == request.slots[0].instance => instance,
+        other => return Err(Miss::Failed(format!("the call made {other:?}"))),
+    };
     let listed = context.until_running(&instance).await?;
     ensure(listed.created_at.is_some(), || {
         "the listing does not say when the instance was made".to_owned()
@@ -458,7 +470,7 @@ async fn dropped_call(context: &Context<'_>) -> Verdict {
 
 async fn batch(context: &Context<'_>) -> Verdict {
     let most = context.provider.manifest().batch_max;
-    let count = u64::from(most.min(3));
+    let count = u64::from(most).min(many::COUNT);
     let request = context.request(0, count, context.subject.running());
     let provisioned = context.provision(&request).await?;
     if let Some(shortfall) = provisioned.shortfall {
@@ -475,7 +487,7 @@ async fn batch(context: &Context<'_>) -> Verdict {
             format!("{instance} is listed as {of:?}, not {id}")
         })?;
     }
-    let mut larger = context.request(10, 1, context.subject.running());
+    let mut larger = context.request(20, 1, context.subject.running());
     let base = larger.slots[0].clone();
     larger.slots = (0..=u64::from(most))
         .map(|step| {
@@ -544,6 +556,10 @@ async fn destroy_stranger(context: &Context<'_>) -> Verdict {
         },
         DestroyRequest {
             fleet: Context::other_fleet(),
+            ..right.clone()
+        },
+        DestroyRequest {
+            group: Context::other_group(),
             ..right.clone()
         },
         DestroyRequest {

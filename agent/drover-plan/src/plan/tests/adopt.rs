@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
     Action, Adopt, AdoptRevision, AdoptStep, AttachmentName, CheckOutcome, Completeness, Digests,
-    ErrorClass, GroupName, Hold, IntentKind, IntentState, Manage, MemberId, MemberSpec,
+    ErrorClass, GroupName, Hold, InstanceId, IntentKind, IntentState, Manage, MemberId, MemberSpec,
     MembershipSpec, Plan, ProviderPhase, ProviderRef, QuorumSpec, Stranger, Survey, Surveyed,
 };
 use insta::assert_snapshot;
@@ -89,6 +89,16 @@ fn codes(fixture: &Fixture) -> Vec<&'static str> {
 fn begun(fixture: &Fixture) -> IntentKind {
     let (plan, _) = fixture.planned();
     IntentKind::Adopt((*adopted(&plan)[0]).clone())
+}
+
+#[test]
+fn where_no_number_is_left_nothing_is_adopted() {
+    let mut fixture = adopting(2, &["i-1", "i-2"]);
+    fixture.recorded.next_number = InstanceId::NUMBER_MAX;
+    let (plan, report) = fixture.planned();
+    assert!(plan.steps.is_empty(), "{:?}", plan.steps);
+    let mut holds = report.holds.iter();
+    assert!(holds.any(|held| matches!(held.hold, Hold::NumbersExhausted { .. })));
 }
 
 #[test]

@@ -40,6 +40,17 @@ fn a_group_is_not_emptied_in_steps_that_are_small_by_themselves() {
 }
 
 #[test]
+fn steps_within_minutes_count_from_the_largest_size() {
+    let mut fixture = Fixture::converged(24);
+    assert_eq!(commits(&mut fixture, 0, 18), (18, vec![]));
+    assert_eq!(commits(&mut fixture, 60, 12), (12, vec![]));
+    // Of 18 it would be few enough.
+    let (size, holds) = commits(&mut fixture, 120, 8);
+    assert_eq!((size, holds.len()), (12, 1), "{holds:?}");
+    assert!(holds[0].0.contains("remove 16 instances"), "{holds:?}");
+}
+
+#[test]
 fn each_step_of_the_hour_counts_until_it_is_past() {
     let mut fixture = Fixture::converged(40);
     assert_eq!(commits(&mut fixture, 0, 30), (30, vec![]));

@@ -12,12 +12,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 use super::super::{Answered, Served, ServedSocket, Service};
 use super::Limits;
-use crate::connections::ConnectionLimits;
+use crate::connections::{self, ConnectionLimits, Listener};
 
 /// Longer than any test.
 const NEVER: Duration = Duration::from_hours(1);
@@ -178,6 +178,176 @@ async fn whoever_is_in_a_call_keeps_the_place() {
     for stream in [&mut first, &mut second, &mut third] {
         assert!(answer(stream).await.contains("\"result\":true"));
     }
+}
+
+#[tokio::test]
+async fn whoever_was_in_a_call_may_ask_again() {
+    let server = Server::start(LIMITS);
+    let mut first = server.connect().await;
+    send(&mut first, &request("Wait")).await;
+    let mut second = server.connect().await;
+    send(&mut second, &request("Now")).await;
+    answer(&mut second).await;
+    let mut third = server.connect().await;
+    send(&mut third, &request("Now")).await;
+    answer(&mut third).await;
+    // The one that asked for nothing has gone.
+    assert_eq!(closed(&mut second).await, 0);
+    server.service.gate.add_permits(1);
+    answer(&mut first).await;
+    send(&mut first, &request("Now")).await;
+    assert!(answer(&mut first).await.contains("\"result\":true"));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_under_way_is_sent_before_another_one_gets_the_place() {
+    let server = Server::start(Limits {
+        connections: ConnectionLimits {
+            connections: 1,
+            ..CONNECTIONS
+        },
+        ..LIMITS
+    });
+    let mut first = server.connect().await;
+    send(&mut first, &request("Much")).await;
+    server.service.done.acquire().await.unwrap().forget();
+    let mut second = server.connect().await;
+    send(&mut second, &request("Now")).await;
+    let early = tokio::time::timeout(Duration::from_millis(300), second.read_u8()).await;
+    assert!(early.is_err(), "{early:?}");
+    assert!(closed(&mut first).await > MUCH);
+    assert!(answer(&mut second).await.contains("\"result\":true"));
+}
+
+#[tokio::test]
+async fn requests_that_are_too_large_are_not_read_to_their_end() {
+    let server = Server::start(LIMITS);
+    let mut heading = server.connect().await;
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX: {}\r\n",
+        "x".repeat(300 << 10)
+    );
+    let body = request("Now");
+    let body = body.strip_prefix("POST / HTTP/1.1\r\nHost: h\r\n").unwrap();
+    // It may be hung up on before all is sent.
+    let _ = heading.write_all((head + body).as_bytes()).await;
+    let mut read = Vec::new();
+    let all = tokio::time::timeout(SOON, heading.read_to_end(&mut read)).await;
+    let _ = all.unwrap();
+    assert!(!String::from_utf8_lossy(&read).contains("result"));
+    let much =
+        json!({"jsonrpc": "2.0", "method": "Test.Now", "params": "x".repeat(5 << 20), "id": 1});
+    let much = much.to_string();
+    let length = much.len();
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    );
+    let (mut reading, mut writing) = server.connect().await.into_split();
+    let writing = tokio::spawn(async move {
+        let _ = writing.write_all((head + &much).as_bytes()).await;
+        writing
+    });
+    let mut read = Vec::new();
+    let all = tokio::time::timeout(SOON, reading.read_to_end(&mut read)).await;
+    let _ = all.unwrap();
+    let text = String::from_utf8_lossy(&read);
+    assert!(
+        text.is_empty() || text.contains("\r\ncontent-length: 0\r\n"),
+        "{text}"
+    );
+    drop(writing);
+}
+
+#[tokio::test]
+async fn the_time_of_a_request_begins_when_it_is_heard_of() {
+    let idle = Duration::from_secs(2);
+    let server = Server::start(Limits {
+        connections: ConnectionLimits { idle, ..MANY },
+        ..LIMITS
+    });
+    let mut late = server.connect().await;
+    tokio::time::sleep(idle * 2 / 3).await;
+    let request = request("Now");
+    let (begin, end) = request.split_at(request.len() - 9);
+    send(&mut late, begin).await;
+    tokio::time::sleep(idle * 2 / 3).await;
+    send(&mut late, end).await;
+    assert!(answer(&mut late).await.contains("\"result\":true"));
+}
+
+#[tokio::test]
+async fn a_connection_that_drips_is_closed_in_time() {
+    let idle = Duration::from_millis(200);
+    let server = Server::start(Limits {
+        connections: ConnectionLimits { idle, ..MANY },
+        ..LIMITS
+    });
+    let head = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5000\r\n\r\n";
+    for begins in ["POST / HTTP/1.1\r\nX: ", head] {
+        let (mut reading, mut writing) = server.connect().await.into_split();
+        writing.write_all(begins.as_bytes()).await.unwrap();
+        let dripping = tokio::spawn(async move {
+            while writing.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(idle / 10).await;
+            }
+        });
+        let mut read = Vec::new();
+        let all = tokio::time::timeout(SOON, reading.read_to_end(&mut read)).await;
+        let _ = all.unwrap();
+        tokio::time::timeout(SOON, dripping).await.unwrap().unwrap();
+    }
+}
+
+/// A listener for which the system had no more files once.
+struct Exhausted {
+    inner: UnixListener,
+    failures: std::sync::atomic::AtomicUsize,
+}
+
+impl Listener for Exhausted {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> std::io::Result<UnixStream> {
+        use std::sync::atomic::Ordering::Relaxed;
+        if self.failures.fetch_add(1, Relaxed) == 0 {
+            let error = rustix::io::Errno::MFILE;
+            return Err(error.into());
+        }
+        self.inner.next().await
+    }
+}
+
+#[tokio::test]
+async fn a_moment_without_files_ends_nobodys_serving() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test");
+    let listener = Exhausted {
+        inner: UnixListener::bind(&path).unwrap(),
+        failures: std::sync::atomic::AtomicUsize::new(0),
+    };
+    let respond = async |_request, _connection| {
+        hyper::Response::new(http_body_util::Full::new(hyper::body::Bytes::from("{}\n")))
+    };
+    tokio::spawn(async move { match connections::serve(&listener, MANY, respond).await {} });
+    let mut stream = UnixStream::connect(&path).await.unwrap();
+    send(&mut stream, &request("Now")).await;
+    assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn a_served_socket_is_its_users_and_no_second_one_takes_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let server = Server::start(LIMITS);
+    let mode = std::fs::metadata(&server.path)
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let taken = ServedSocket::bind(&server.path).unwrap_err();
+    assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
+    let mut stream = server.connect().await;
+    send(&mut stream, &request("Now")).await;
+    answer(&mut stream).await;
 }
 
 #[tokio::test]

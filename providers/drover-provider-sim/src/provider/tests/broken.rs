@@ -1,6 +1,6 @@
 //! Providers that break one sentence of the contract, each as a real one might, and the check that must see it.
 
-use drover_model::{InPlace, ProviderPhase};
+use drover_model::{InPlace, InstanceId, ProviderPhase};
 use drover_provider::{Forward, Forwarding, Manifest, OptionalMethod, ProviderError};
 
 use super::*;
@@ -18,6 +18,18 @@ enum Flaw {
     RepeatsAtPageEnds,
     /// It counts positions, so that an end between two pages hides an instance that runs.
     CountsPositions,
+    /// It names what was not asked for.
+    NamesAnother,
+    /// It lists what it makes later than its manifest says.
+    ListsLate,
+    /// It ends what is another group's.
+    EndsOfAnyGroup,
+    /// Its surveys are never whole.
+    SurveysPart,
+    /// It says of all that somebody has it.
+    ClaimsAll,
+    /// It adopts what never was.
+    AdoptsNothing,
     /// It puts one tag of a slot on the instance, and no other.
     DropsTags,
     /// It puts a tag on as it fits.
@@ -55,6 +67,9 @@ enum Flaw {
     /// It does not say of what never was that it is not there.
     NobodysLogIsLost,
 }
+
+/// How late what is made is listed, by whoever lies about that.
+const LATE: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
 struct Broken {
@@ -117,6 +132,13 @@ impl Forwarding for Broken {
         all.sort_by(|one, other| one.provider_ref.cmp(&other.provider_ref));
         match self.flaw {
             Flaw::LosesPages => all.truncate(10),
+            Flaw::ListsLate => {
+                let young = |at: drover_model::Timestamp| {
+                    let age = self.clock.now().duration_since(at);
+                    Duration::try_from(age).is_ok_and(|age| age < LATE)
+                };
+                all.retain(|one| !one.created_at.is_some_and(young));
+            }
             Flaw::RepeatsAtPageEnds if all.len() > 10 => all.push(all[9].clone()),
             Flaw::CountsPositions => {
                 let ends = all.iter().any(|one| one.phase == ProviderPhase::Stopping);
@@ -141,15 +163,27 @@ impl Forwarding for Broken {
                 _ => {}
             }
         }
-        let made = self.inner.provision(&request).await?;
+        let mut made = self.inner.provision(&request).await?;
         *self.last.lock().unwrap() = made.made.values().next_back().cloned();
+        if self.flaw == Flaw::NamesAnother {
+            let other = InstanceId::new(request.group.clone(), 999_999);
+            let handles = std::mem::take(&mut made.made).into_values();
+            made.made = handles
+                .take(1)
+                .map(|handle| (other.clone(), handle))
+                .collect();
+        }
         Ok(made)
     }
 
     async fn destroy(&self, request: &DestroyRequest) -> Result<(), ProviderError> {
         // The caller has time to look meanwhile.
         tokio::task::yield_now().await;
-        self.inner.destroy(request).await
+        let mut request = request.clone();
+        if self.flaw == Flaw::EndsOfAnyGroup {
+            request.group.clone_from(request.instance.group());
+        }
+        self.inner.destroy(&request).await
     }
 
     async fn update(&self, request: &UpdateRequest) -> Result<(), ProviderError> {
@@ -189,7 +223,27 @@ impl Forwarding for Broken {
         if self.flaw == Flaw::FiltersByOneTag && tags.len() > 1 {
             tags.remove("conformance-part");
         }
-        self.inner.survey(&tags).await
+        let mut survey = self.inner.survey(&tags).await?;
+        match self.flaw {
+            Flaw::SurveysPart => {
+                let why = "as always".to_owned();
+                survey.completeness = drover_model::Completeness::Partial { why };
+            }
+            Flaw::ClaimsAll => {
+                let strangers = survey.strangers.iter_mut();
+                strangers.for_each(|one| one.claimed_by = Some("a tool".to_owned()));
+            }
+            _ => {}
+        }
+        Ok(survey)
+    }
+
+    async fn adopt(&self, request: &AdoptRequest) -> Result<(), ProviderError> {
+        let answer = self.inner.adopt(request).await;
+        if self.flaw == Flaw::AdoptsNothing && is_not_found(&answer) {
+            return Ok(());
+        }
+        answer
     }
 
     async fn check(
@@ -327,6 +381,24 @@ async fn a_listing_that_loses_or_repeats_instances_of_many_is_seen() {
         (Flaw::LosesPages, &["many"]),
         (Flaw::RepeatsAtPageEnds, &["many"]),
         (Flaw::CountsPositions, &["many"]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_named_listed_and_ended_in_another_way_is_seen() {
+    for (flaw, check) in [
+        (Flaw::NamesAnother, "provision"),
+        (Flaw::ListsLate, "visibility"),
+    ] {
+        let report = report_of(flaw, true).await;
+        assert!(failed(&report).contains(&check), "{flaw:?}\n{report}");
+    }
+    assert_seen(&[
+        (Flaw::EndsOfAnyGroup, &["destroy-stranger"]),
+        (Flaw::SurveysPart, &["adopt"]),
+        (Flaw::ClaimsAll, &["adopt"]),
+        (Flaw::AdoptsNothing, &["adopt"]),
     ])
     .await;
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::{AdoptRequest, OptionalMethod};
 
 use super::super::{
-    Context, ErrorClass, Listed, Miss, ProviderRef, ProvisionRequest, Verdict, destroying, ensure,
-    owned,
+    Completeness, Context, ErrorClass, Listed, Miss, ProviderRef, ProvisionRequest, Verdict,
+    destroying, ensure, owned,
 };
 
 /// Makes an instance nobody's, and takes it over as another one.
@@ -16,6 +16,9 @@ pub(super) async fn adopt(context: &Context<'_>) -> Verdict {
     context.offered(OptionalMethod::Survey)?;
     context.offered(OptionalMethod::Adopt)?;
     let before = context.provider.survey(&tags).await?;
+    if let Completeness::Partial { why } = &before.completeness {
+        return Err(Miss::Failed(format!("the survey is partial: {why}")));
+    }
     ensure(before.strangers.is_empty(), || {
         "something has tags that nobody has used yet".to_owned()
     })?;
@@ -46,6 +49,12 @@ pub(super) async fn adopt(context: &Context<'_>) -> Verdict {
     };
     context.note(destroying(&next, &taken.instance, &instance));
     until_surveyed(context, &tags, &instance).await?;
+    let surveyed = context.provider.survey(&tags).await?.strangers;
+    let claimed = surveyed.iter().find_map(|one| one.claimed_by.as_ref());
+    ensure(claimed.is_none(), || {
+        format!("a released instance, which nobody acts on, is said to be claimed: {claimed:?}")
+    })?;
+    nobody(context, &taken).await?;
     context.provider.adopt(&taken).await?;
     context.provider.adopt(&taken).await?;
     let listed = until_owned(context, &next, &instance).await?;
@@ -58,6 +67,21 @@ pub(super) async fn adopt(context: &Context<'_>) -> Verdict {
         "an adopted instance is surveyed".to_owned()
     })?;
     adopted_by_another(context, &taken, &next).await
+}
+
+/// What never was is adopted by nobody.
+async fn nobody(context: &Context<'_>, taken: &AdoptRequest) -> Verdict {
+    let never = AdoptRequest {
+        provider_ref: Context::never_was(),
+        ..taken.clone()
+    };
+    match context.provider.adopt(&never).await {
+        Ok(()) => Err(Miss::Failed("what never was is adopted".to_owned())),
+        Err(error) => ensure(error.class == ErrorClass::NotFound, || {
+            let class = error.class.as_str();
+            format!("what never was: the class is {class}: {error}")
+        }),
+    }
 }
 
 /// What carries an ownership keeps it, whoever else asks.

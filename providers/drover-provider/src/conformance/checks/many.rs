@@ -9,7 +9,7 @@ use super::super::{
 
 /// How many instances are made: a few pages of a plugin whose pages are small, and few enough for a machine
 /// that makes containers.
-const COUNT: u64 = 12;
+pub(super) const COUNT: u64 = 12;
 
 /// The largest batch, so that there are several wherever they may be larger.
 const BATCH: u64 = 5;
