@@ -81,7 +81,8 @@ fn a_group_that_is_there_in_another_file_is_left_out() {
     std::fs::rename(sandbox.path(from), sandbox.path(to)).unwrap();
     for more in [&[][..], &["--force"]] {
         let ran = import(&sandbox, &groups, more).exits(1);
-        let says = "note: groups/boot.yaml is left out: group boot is there already, in groups/all.yaml";
+        let says =
+            "note: groups/boot.yaml is left out: group boot is there already, in groups/all.yaml";
         let ran = ran.says(says);
         assert_eq!(
             ran.stdout,

@@ -55,9 +55,9 @@ pub use go_json::{GoJson, GoJsonError, NumberTooLarge};
 pub use groups::{AskError, InfrakitGroup, InfrakitInstance, describe_instances, inspect_groups};
 pub use hello::answers;
 pub use json::{from_json, to_json};
-pub use spec::logical_id;
 pub use serve::{
     AgentService, Answered, CloudInitService, Failure, GroupChange, GroupService, GroupSpec,
     Groups, InstanceService, Managed, ManagingAgent, ProviderService, Served, ServedGroup,
     ServedInstance, ServedSocket, Service, Trying, VanillaService, Watch, WrittenGroup,
 };
+pub use spec::logical_id;

@@ -41,7 +41,10 @@ pub enum EditError {
         diagnostics: Vec<Diagnostic>,
     },
     /// The edited document would have mistakes, such as a size outside its bounds.
-    #[error("the document of group {group} would have mistakes: {}", said(diagnostics))]
+    #[error(
+        "the document of group {group} would have mistakes: {}",
+        said(diagnostics)
+    )]
     Refused {
         /// The group.
         group: GroupName,

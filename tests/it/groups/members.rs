@@ -27,7 +27,10 @@ fn what_was_imported_can_be_committed_as_it_was() {
     let serving = serve(&sandbox);
     let inspected = serving.call("Group.InspectGroups", &json!({}));
     let shown = &inspected["Groups"][0]["Properties"]["Allocation"];
-    assert_eq!(*shown, json!({"Size": 0, "LogicalIDs": ["10.0.0.5", "mgr-3"]}));
+    assert_eq!(
+        *shown,
+        json!({"Size": 0, "LogicalIDs": ["10.0.0.5", "mgr-3"]})
+    );
     let known = || -> Vec<String> {
         let described = serving.call("Group.DescribeGroup", &json!({"ID": "db"}));
         let list = described["Description"]["Instances"].as_array().unwrap();

@@ -126,7 +126,10 @@ fn a_removal_that_is_withheld_is_an_error() {
     let none = "apiVersion: drover/v1alpha1\nkind: Policy\nmetadata: {name: few}\n\
                 spec: {on: approve, rules: [{expression: 'change.toSize > 0', message: nobody left}]}";
     let (_, others) = RULES.split_once("\n---\n").unwrap();
-    sandbox.push("rule", &[("policies/rules.yaml", &format!("{none}\n---\n{others}"))]);
+    sandbox.push(
+        "rule",
+        &[("policies/rules.yaml", &format!("{none}\n---\n{others}"))],
+    );
     sandbox.with_config(&["reconcile"]).exits(0);
     let why = serving.refused("Group.DestroyGroup", &json!({"ID": "web"}));
     assert!(why.contains("not in force: ApprovalNeeded: "), "{why}");

@@ -96,7 +96,10 @@ impl Present {
     /// Returns where a group of a draft's name is, if that is another file.
     pub(super) fn elsewhere(&self, draft: &Draft) -> Option<(String, String)> {
         let parsed = drover_spec::parse_file(&draft.path, draft.text.as_bytes());
-        let identities = parsed.documents.iter().filter_map(|one| one.identity.as_ref());
+        let identities = parsed
+            .documents
+            .iter()
+            .filter_map(|one| one.identity.as_ref());
         let mut groups = identities.filter(|(kind, _)| *kind == Kind::Group);
         let identity = groups.next()?;
         let files = self.documents.iter().flat_map(|there| &there.files);

@@ -82,7 +82,17 @@ mod tests {
             assert_eq!(parse(text), Some(expected), "{text}");
         }
         for text in [
-            "", "1", "s", ".s", "-1s", "1d", "1 s", "1,5s", "1h 2m", "1..5s", "1.5.5s",
+            "",
+            "1",
+            "s",
+            ".s",
+            "-1s",
+            "1d",
+            "1 s",
+            "1,5s",
+            "1h 2m",
+            "1..5s",
+            "1.5.5s",
             "1234567890123456789s",
         ] {
             assert_eq!(parse(text), None, "{text}");

@@ -218,7 +218,10 @@ impl<'a> Specification<'a> {
         part("Allocation", &["Size", "LogicalIDs"]);
         part("Instance", &["Plugin", "Properties"]);
         part("Flavor", &["Plugin", "Properties"]);
-        part("Updating", &["Duration", "Count", "SkipBeforeInstanceDestroy"]);
+        part(
+            "Updating",
+            &["Duration", "Count", "SkipBeforeInstanceDestroy"],
+        );
         Ok(Self {
             plugin: plugin.to_owned(),
             instance,

@@ -27,7 +27,10 @@ fn imported(text: &str) -> (Drafts, usize) {
     }
     import.providers().unwrap();
     if !import.drafts.files.is_empty() {
-        assert_eq!(mistakes(&import.drafts, &Present::default()).unwrap(), BTreeMap::new());
+        assert_eq!(
+            mistakes(&import.drafts, &Present::default()).unwrap(),
+            BTreeMap::new()
+        );
     }
     (import.drafts, import.failed)
 }

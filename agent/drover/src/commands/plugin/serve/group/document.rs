@@ -68,9 +68,7 @@ pub(super) fn parsed(text: &str, group: &GroupName) -> Option<Arc<Group>> {
 /// Returns whether the properties of a group's instances mean these, however they are written.
 pub(super) fn has_properties(text: &str, group: &GroupName, properties: &Json) -> bool {
     let parsed = parsed(text, group);
-    parsed.is_some_and(|group| {
-        presented(&to_json(&group.spec.template.properties)) == *properties
-    })
+    parsed.is_some_and(|group| presented(&to_json(&group.spec.template.properties)) == *properties)
 }
 
 /// Returns whether the flavors of two specs mean the same.

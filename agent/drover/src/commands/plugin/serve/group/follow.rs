@@ -64,7 +64,10 @@ impl AgentGroups {
                     continue;
                 }
                 Standing::Withheld(_) | Standing::Awaited => {
-                    format!("the agent has not taken it up within {}s", TAKEN_UP.as_secs())
+                    format!(
+                        "the agent has not taken it up within {}s",
+                        TAKEN_UP.as_secs()
+                    )
                 }
             };
             return Err(CommandError::new(format!(

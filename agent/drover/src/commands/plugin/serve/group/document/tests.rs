@@ -93,8 +93,7 @@ fn texts_come_back_as_infrakit_wrote_them() {
 #[test]
 fn flavors_that_mean_the_same_are_the_same_however_they_are_written() {
     let spec = |flavor: Json| GroupSpec::read(Some(&with(&flavor))).unwrap();
-    let vanilla =
-        |properties: Json| spec(json!({"Plugin": "vanilla", "Properties": properties}));
+    let vanilla = |properties: Json| spec(json!({"Plugin": "vanilla", "Properties": properties}));
     let plain = vanilla(json!({"Init": ["a", ""]}));
     for same in [
         vanilla(json!({"Init": ["a", ""], "Tags": {}, "Attachments": null})),
@@ -114,7 +113,10 @@ fn flavors_that_mean_the_same_are_the_same_however_they_are_written() {
         assert_eq!(is_same_flavor(&plain, &other), Ok(false), "{other:?}");
     }
     let none = spec(json!({"Plugin": "vanilla"}));
-    assert_eq!(is_same_flavor(&none, &vanilla(json!({"Init": []}))), Ok(true));
+    assert_eq!(
+        is_same_flavor(&none, &vanilla(json!({"Init": []}))),
+        Ok(true)
+    );
     let lost = vanilla(json!({"InitScriptTemplateURL": "x"}));
     let why = is_same_flavor(&plain, &lost).unwrap_err();
     assert!(why.contains("InitScriptTemplateURL"), "{why}");
