@@ -316,7 +316,9 @@ fn waiting_for_convergence_ends_with_the_exit_status_that_says_why_it_waits_in_v
     let slow = "  health: {startupTimeout: 10m, checks: [{tcp: {port: 1}, interval: 200ms, timeout: 100ms}]}\n";
     let waiting = Sandbox::with_files(&[PROVIDER, (WEB, &group("web", 1, IDLE, slow))]);
     let ran = waiting.with_config(&["run", "--until-converged", "--timeout", "3s"]);
-    ran.exits(7).says("not converged after 3s");
+    ran.exits(7)
+        .says("not converged after 3s")
+        .says("web: Progressing, 0 of 1 available");
 
     // 6: suspended, which only a person lifts.
     let suspend = "  suspend: [{what: all, because: INC-1}]\n";

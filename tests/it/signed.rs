@@ -273,19 +273,46 @@ fn a_change_waits_until_somebody_on_the_list_approves_it() {
         let arguments = [&[verb, "web"][..], &because[..]].concat();
         sandbox.with_config(&arguments).exits(0).stderr
     };
-    decide("approve", "mallory");
+    let unheard = decide("approve", "mallory");
+    assert!(
+        unheard.contains("warning: this operation does not count: "),
+        "{unheard}"
+    );
     wait_until("a word about the stranger", PATIENCE, || {
         let notes = sandbox.with_config(&["get", "groups"]).stderr;
         notes.contains("does not count") && notes.contains("no signer's key")
     });
     assert_eq!(sandbox.processes().len(), 1);
-    decide("reject", "tom");
+    // As it is shown: its first digits.
+    let plan = sandbox.with_config(&["plan"]).exits(0).stdout;
+    let (_, shown) = plan.split_once("change ").unwrap();
+    let file = sandbox.path("tom").display().to_string();
+    let named = [
+        "reject",
+        "web",
+        "--because",
+        "no",
+        "--key",
+        &file,
+        "--change",
+    ];
+    let other = [&named[..], &["0123456789ab"]].concat();
+    sandbox
+        .with_config(&other)
+        .exits(1)
+        .says("begins with 0123456789ab");
+    let shown = [&named[..], &[&shown[..12]]].concat();
+    sandbox
+        .with_config(&shown)
+        .exits(0)
+        .says("web: reject change ");
     held("ApprovalRejected");
     let told = decide("approve", "tom");
     assert!(
         told.contains("web: approve change ") && told.contains("SHA256:"),
         "{told}"
     );
+    assert!(!told.contains("warning"), "{told}");
     sandbox.wait_converged("web", 2);
     assert_eq!(agent.stop(), Some(0));
     let log = sandbox.git("fleet.git", &["log", "--format=%s", "drover/ops"]);

@@ -24,7 +24,7 @@ pub(crate) use import::{
     DescribeOptions, ImportAsgArgs, ImportCommand, ImportEc2Args, ImportInfrakitArgs, ImportOutput,
     ImportTerraformArgs,
 };
-pub(crate) use operate::{DecideArgs, KeepArgs, OrderArgs, SignOptions};
+pub(crate) use operate::{DecideArgs, KeepArgs, NamedChange, OrderArgs, SignOptions};
 pub(crate) use options::{AgentOptions, ListOptions, Listen, Output, SourceOptions};
 pub(crate) use plugin::{
     PluginCommand, PluginConformArgs, PluginServeArgs, ReportOutput, ServedType,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::printable::printable;
 use crate::ui::Style;
+use crate::view::counted;
 
 use self::markdown::{FIELDS_MAX, first_shown, short};
 
@@ -293,13 +294,34 @@ impl PlanView {
 
 /// Totals over everything, as the first line of every format.
 pub(crate) fn headline(plans: &Plans) -> String {
+    let groups = of_groups(&plans.groups);
     let documents = documents::headline(&plans.documents);
-    match (of_groups(&plans.groups), documents) {
-        (None, None) => "Plan: no changes".to_owned(),
-        (None, Some(documents)) => format!("Plan: no group changes; {documents}"),
-        (Some(groups), None) => format!("Plan: {groups}"),
-        (Some(groups), Some(documents)) => format!("Plan: {groups}; {documents}"),
+    let parts = [groups.clone(), documents.clone(), kept(&plans.groups)];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    match (groups, documents) {
+        (None, None) if parts.is_empty() => "Plan: no changes".to_owned(),
+        (None, Some(_)) => format!("Plan: no group changes; {}", parts.join("; ")),
+        (None, None) | (Some(_), _) => format!("Plan: {}", parts.join("; ")),
     }
+}
+
+/// Returns what is done in groups that do not change. None: nothing is.
+fn kept(plans: &[PlanView]) -> Option<String> {
+    let unchanged = |plan: &&PlanView| plan.change.is_none() && plan.fields.is_empty();
+    let busy = plans.iter().filter(unchanged);
+    let busy: Vec<usize> = busy
+        .map(|plan| plan.steps.len())
+        .filter(|steps| *steps > 0)
+        .collect();
+    let steps: usize = busy.iter().sum();
+    let of = format!("{} of {} groups", busy.len(), plans.len());
+    let told = || {
+        format!(
+            "{} to keep what is in force, in {of}",
+            counted(steps, "step")
+        )
+    };
+    (steps > 0).then(told)
 }
 
 /// Returns the totals over all groups. None: none changes.

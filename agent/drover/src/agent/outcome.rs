@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use drover_loop::{GroupReport, PassReport, StepFate};
-use drover_model::{GroupName, GroupPhase, Held, Hold, Promote};
+use drover_model::{GroupName, GroupPhase, Held, Hold, Numbers, Promote};
 
 use crate::exit::Exit;
 use crate::printable::printable;
+use crate::view::seconds;
 
 #[cfg(test)]
 mod tests;
@@ -225,6 +227,30 @@ pub(crate) fn of_one_pass(report: &PassReport) -> Exit {
     if broken { Exit::Failed } else { Exit::Done }
 }
 
+/// Says how far a group is that goes on by itself.
+fn under_way(name: &GroupName, group: &GroupReport) -> Option<String> {
+    let phase = group.phase.filter(|phase| {
+        matches!(
+            phase,
+            GroupPhase::Pending | GroupPhase::Bootstrapping | GroupPhase::Progressing
+        )
+    })?;
+    let Numbers {
+        size,
+        available,
+        updated,
+        ..
+    } = group.numbers;
+    let mut line = format!(
+        "{name}: {}, {available} of {size} available, {updated} of the template in force",
+        phase.as_str()
+    );
+    if let Some(at) = group.timer_at {
+        let _ = write!(line, "; time alone changes something at {}", seconds(at));
+    }
+    Some(line)
+}
+
 /// Says in a line per group why it is stuck, for the end of `--until-converged`.
 pub(crate) fn reasons(report: &PassReport) -> Vec<String> {
     let mut lines = Vec::new();
@@ -234,6 +260,7 @@ pub(crate) fn reasons(report: &PassReport) -> Vec<String> {
     for (name, group) in groups {
         let serious = group.holds.iter().filter(|held| !held.hold.is_routine());
         lines.extend(serious.map(|held| of(name.as_str(), held)));
+        lines.extend(under_way(name, group));
         if let Some(error) = &group.error {
             lines.push(format!("{name}: {error}"));
         }

@@ -7,12 +7,12 @@ use drover_model::{
     ApprovalVerdict, ChangeId, FleetName, GroupName, Hold, InstanceId, OrderVerb, RecordedGroup,
     Timestamp,
 };
-use drover_spec::operation::{Asked, Operation};
+use drover_spec::operation::{self, Asked, OPERATION_NAMESPACE, Operation};
 
-use crate::cli::{DecideArgs, KeepArgs, OrderArgs, SignOptions, Subject};
+use crate::cli::{DecideArgs, KeepArgs, NamedChange, OrderArgs, SignOptions, Subject};
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::exit::Exit;
-use crate::operations::{self, what};
+use crate::operations::{self, Signed, what};
 use crate::settings::Settings;
 use crate::snapshot::{Origin, Reader, Repository, Snapshot};
 use crate::ui::Ui;
@@ -30,7 +30,7 @@ pub(super) fn decide(args: &DecideArgs, verdict: ApprovalVerdict, ui: Ui) -> Com
     let snapshot = Reader::open(&desk.settings).and_then(|reader| reader.read());
     // With the change named, what is recorded is of no need: a first change may wait as well.
     let snapshot = match snapshot {
-        Err(_) if args.change.is_some() => None,
+        Err(_) if args.change.as_ref().is_some_and(|it| it.whole().is_some()) => None,
         read => Some(read?),
     };
     let change = change(args, verdict, snapshot.as_ref())?;
@@ -154,12 +154,33 @@ impl Desk {
             view::seconds(signed.operation.expires),
             self.key.fingerprint()
         ));
-        if self.settings.from_file && self.settings.signers.is_none() {
-            ui.message(
-                "warning: the agent's file has no `signers`: an agent that runs with it reads no operations",
-            );
+        if let Some(why) = self.unheard(signed) {
+            ui.message(&format!("warning: {why}"));
         }
         Ok(Exit::Done)
+    }
+}
+
+impl Desk {
+    /// Says why an agent that runs with this file would not heed the operation. None: it would, or that is not known here.
+    fn unheard(&self, signed: &Signed) -> Option<String> {
+        let Some(signers) = &self.settings.signers else {
+            let why =
+                "the agent's file has no `signers`: an agent that runs with it reads no operations";
+            return self.settings.from_file.then(|| why.to_owned());
+        };
+        let (document, signature) = operation::split(&signed.text)?;
+        let file = signers.0.display();
+        let (document, at) = (document.as_bytes(), signed.operation.at);
+        let read = match signers.read() {
+            Ok(read) => read,
+            Err(error) => return Some(format!("{file}, the agent's `signers`: {error}")),
+        };
+        let judged = read.verify(OPERATION_NAMESPACE, document, signature, at);
+        let why = judged.err()?;
+        Some(format!(
+            "this operation does not count: {why} (`signers` of the agent's file is {file})"
+        ))
     }
 }
 
@@ -186,15 +207,14 @@ fn change(
     verdict: ApprovalVerdict,
     snapshot: Option<&Snapshot>,
 ) -> CommandResult<ChangeId> {
-    let snapshot = match (&args.change, snapshot) {
-        (Some(change), _) => return Ok(change.clone()),
-        (None, Some(snapshot)) => snapshot,
-        (None, None) => return Err(CommandError::usage("name the change with --change")),
-    };
+    let named = args.change.as_ref();
+    if let Some(whole) = named.and_then(NamedChange::whole) {
+        return Ok(whole);
+    }
+    let snapshot = snapshot.ok_or_else(|| CommandError::usage("name the change with --change"))?;
     let group = snapshot.group(&args.group)?;
     // What waits for people's word comes before what goes on already.
-    let holds = group.holds.iter().filter(|_| verdict.is_decision());
-    let waiting = holds.into_iter().find_map(|held| {
+    let waiting = group.holds.iter().find_map(|held| {
         if let Hold::ApprovalNeeded(needed) = &held.hold {
             return Some(&needed.change);
         }
@@ -203,8 +223,24 @@ fn change(
         }
         None
     });
-    waiting.or(group.change.as_ref()).cloned().ok_or_else(|| {
-        CommandError::new(format!("group {} is in no change", args.group))
-            .hint("name the change with --change: `drover plan` shows it")
-    })
+    let Some(named) = named else {
+        let waiting = waiting.filter(|_| verdict.is_decision());
+        return waiting.or(group.change.as_ref()).cloned().ok_or_else(|| {
+            CommandError::new(format!("group {} is in no change", args.group))
+                .hint("name the change with --change: `drover plan` shows it")
+        });
+    };
+    let known = waiting.into_iter().chain(group.change.as_ref());
+    let mut known: Vec<&ChangeId> = known.filter(|change| named.fits(change)).collect();
+    known.dedup();
+    match known.as_slice() {
+        [one] => Ok((*one).clone()),
+        _ => {
+            let error = CommandError::new(format!(
+                "no change of group {} that waits or goes on begins with {named}",
+                args.group
+            ));
+            Err(error.hint("all 64 digits name any change: `drover plan -o json` has them"))
+        }
+    }
 }

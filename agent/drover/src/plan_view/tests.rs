@@ -310,5 +310,13 @@ fn a_group_whose_settings_alone_change_is_told() {
     let guard = "- **guard**: web has other labels, and is no longer judged by prod (freeze, deny)";
     assert!(markdown(&told, "a..b").contains(guard));
     plan.fields.clear();
-    assert_eq!(headline(&plans([plan])), "Plan: no changes");
+    assert_eq!(headline(&plans([plan.clone()])), "Plan: no changes");
+    let adopt = StepView {
+        action: "adopt".to_owned(),
+        instances: vec!["web-1".to_owned()],
+        cause: "adoption".to_owned(),
+    };
+    plan.steps = vec![adopt];
+    let line = "Plan: 1 step to keep what is in force, in 1 of 1 groups";
+    assert_eq!(headline(&plans([plan])), line);
 }
