@@ -21,6 +21,8 @@ use crate::json::{from_json, to_json};
 
 mod adoption;
 
+pub(crate) use adoption::{AdoptDto, SurveyResult};
+
 /// Which scope a call is about: a Provider document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
