@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use drover_git::{FILE_BYTES_MAX, FILES_MAX, IGNORE_FILE, IgnoreRules, Mirror, Oid, RefusedWhy};
@@ -204,6 +205,18 @@ fn refused_file(path: &str, why: RefusedWhy) -> Diagnostic {
     Diagnostic::error("file-refused", message, SourceSpan::start_of(path))
 }
 
+/// Returns whether a file's name is nearly that of one that is read: it has another case, or something behind it.
+fn is_nearly_document(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
+    let mut endings = name.split('.').skip(1);
+    endings.any(|ending| matches!(ending, "yaml" | "yml"))
+}
+
+fn unread_file(path: &str) -> Diagnostic {
+    let message = "a document stands in the file, which is not read: documents are in files that end with .yaml or .yml";
+    Diagnostic::warning("file-not-read", message, SourceSpan::start_of(path))
+}
+
 struct Walk {
     root: PathBuf,
     ignore: IgnoreRules,
@@ -249,9 +262,25 @@ impl Walk {
                 self.folder(&path)?;
             } else if is_document(&path) {
                 self.file(&path)?;
+            } else if is_nearly_document(&path) && self.holds_document(&path) {
+                self.diagnostics.push(unread_file(&path));
             }
         }
         Ok(())
+    }
+
+    /// Returns whether a file that is not read has a document of drover's. One that cannot be looked at is nobody's loss.
+    fn holds_document(&self, path: &str) -> bool {
+        let bytes = fs::File::open(self.root.join(path)).and_then(|file| {
+            let mut bytes = Vec::new();
+            file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        });
+        bytes.is_ok_and(|bytes| {
+            let text = String::from_utf8_lossy(&bytes);
+            let mut lines = text.lines().map(str::trim_start);
+            lines.any(|line| line.starts_with("apiVersion: drover/"))
+        })
     }
 
     fn file(&mut self, path: &str) -> CommandResult<()> {

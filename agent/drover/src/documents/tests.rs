@@ -50,3 +50,20 @@ fn a_single_file_is_read_alone() {
     assert_eq!(documents.texts.len(), 1);
     assert!(Documents::from_path(&folder.path().join("c.yaml")).is_err());
 }
+
+#[test]
+fn a_document_in_a_file_of_another_name_is_told() {
+    let folder = folder(&[
+        ("providers/local.yaml", PROVIDER),
+        ("providers/other.YAML", PROVIDER),
+        ("providers/third.yaml.bak", PROVIDER),
+        ("notes.yaml.txt", "no document"),
+        ("plain.txt", PROVIDER),
+    ]);
+    let documents = Documents::from_path(folder.path()).unwrap();
+    assert_eq!(documents.texts.len(), 1);
+    let told = documents.diagnostics.iter();
+    let told: Vec<(&str, &str)> = told.map(|it| (it.code, &*it.span.file)).collect();
+    let wanted = ["providers/other.YAML", "providers/third.yaml.bak"];
+    assert_eq!(told, wanted.map(|file| ("file-not-read", file)));
+}
