@@ -29,7 +29,7 @@ pub(crate) struct Signed {
     pub(crate) operation: Operation,
     /// The file on the operations branch.
     pub(crate) path: String,
-    text: String,
+    pub(crate) text: String,
 }
 
 /// A private key, and a file with its passphrase.
