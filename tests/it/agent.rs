@@ -269,10 +269,13 @@ fn a_program_that_is_missing_pauses_the_rollout_and_describe_says_why() {
         &[(WEB, &group("web", 2, "[/no/such/program]", ""))],
     );
     paused(&sandbox);
-    sandbox
-        .with_config(&["describe", "web"])
-        .exits(0)
-        .prints("/no/such/program");
+    let ran = sandbox.with_config(&["describe", "web"]).exits(0);
+    let ran = ran.prints("/no/such/program");
+    let sentence =
+        "1 instance of the new template failed, 1 is enough to stop; the latest: web-3: ";
+    let told = ran.stdout.matches(sentence).count();
+    assert_eq!(told, 1, "once, where the hold is: {}", ran.stdout);
+    assert!(ran.stdout.contains("see below"), "{}", ran.stdout);
     let left = sandbox.processes();
     assert!(
         before.iter().all(|(pid, id)| left.get(pid) == Some(id)),

@@ -193,7 +193,7 @@ fn a_plan_of_what_runs_names_the_settings_that_change() {
     insta::assert_snapshot!(limited.stdout, @"
     web: settings change, and no instance
       + limits.maxDestroy: 7 (setting)
-    Plan: settings of 1 of 1 groups change, and no instance
+    Plan: settings of 1 of 1 group change, and no instance
     ");
     let json = sandbox.with_config(&["plan", "-o", "json"]).exits(0).json();
     assert_eq!(json["items"][0]["fields"][0]["field"], "limits.maxDestroy");

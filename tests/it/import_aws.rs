@@ -419,6 +419,7 @@ fn odd_instances_of_a_state_are_told_and_regions_have_documents_of_their_own() {
     instances.push(deposed);
     let mut far = instance(&Value::Null, "i-far", &json!({"role": "far"}));
     far["attributes"]["arn"] = "arn:aws:ec2:us-east-1:1:instance/i-far".into();
+    far["attributes"]["availability_zone"] = "us-east-1a".into();
     let far = resource(&Value::Null, "aws_instance", "far", &[far]);
     let all = state(&[here, far]);
     let refused = import(&sandbox, &all, &["--provider", "aws"]).exits(64);
@@ -439,10 +440,7 @@ fn odd_instances_of_a_state_are_told_and_regions_have_documents_of_their_own() {
         text.contains("size: 2\n") && text.contains("provider: aws-eu-central-1"),
         "{text}"
     );
-    for says in [
-        "1 deposed instances are left out",
-        "1 instances are tainted",
-    ] {
+    for says in ["1 deposed instance is left out", "1 instance is tainted"] {
         assert!(text.contains(says), "{says}: {text}");
     }
 }

@@ -343,6 +343,14 @@ fn the_suite_is_run_against_a_plugin_by_its_name_or_its_socket() {
         .with_config(&["plugin", "conform", "other"])
         .exits(1);
     missing.says("plugin other: Handshake.Hello: there is no socket other");
+    let nowhere = sandbox.path("nowhere").display().to_string();
+    let ran = sandbox.drover(&["plugin", "conform", &nowhere]).exits(1);
+    let ran = ran.says(&format!(
+        "there is no socket at {nowhere}: nothing is there"
+    ));
+    assert!(!ran.stderr.contains("a plugin's name"), "{}", ran.stderr);
+    let ran = sandbox.drover(&["plugin", "conform", "./agent.yaml"]);
+    ran.exits(1).says("there is no socket at ./agent.yaml: ");
     let wrong = ["plugin", "conform", "file", "--subtype", "x"];
     sandbox.with_config(&wrong).exits(64).says("write file/x");
 }

@@ -175,7 +175,7 @@ fn one_comment_is_created_then_edited_and_a_status_set_only_when_it_changes() {
         assert_eq!(state, "success");
         assert_eq!(
             description,
-            "1 to create, 3 to replace, 0 to destroy in 1 of 1 groups"
+            "1 to create, 3 to replace, 0 to destroy in 1 of 1 group"
         );
     }
 }
@@ -285,7 +285,7 @@ fn limits_are_honoured_and_a_lost_answer_makes_no_second_comment() {
     let ran = pull.run(&["--timeout", "500ms"]);
     assert!(
         ran.stderr
-            .contains("has had enough calls of this token for 1 seconds"),
+            .contains("has had enough calls of this token for 1 second"),
         "{}",
         ran.stderr
     );
@@ -438,7 +438,7 @@ fn it_is_compared_with_where_its_branch_began() {
     pull.host.kept.lock().unwrap().base = main;
     let ran = pull.run(&["--dry-run"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    assert!(ran.stdout.contains("in 1 of 1 groups"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("in 1 of 1 group"), "{}", ran.stdout);
     assert!(ran.stdout.contains("has moved on to"), "{}", ran.stdout);
     assert_eq!(pull.comments().len(), 0, "a dry run sends nothing");
 

@@ -339,3 +339,66 @@ fn steps_that_end_instances_are_built_in_few_places() {
         assert_eq!(with, allowed, "{what}");
     }
 }
+
+/// Sentences with a number that is more than one where they stand, or that are somebody else's word for word.
+const MANY: [(&str, &str); 13] = [
+    ("agent/drover-loop/src/deletion.rs", "groups"),
+    ("agent/drover-sim/src/fleet/track.rs", "instances"),
+    ("agent/drover-sim/src/members.rs", "instances"),
+    ("agent/drover-sim/src/walk.rs", "instances"),
+    ("agent/drover-sim/src/walk/tally.rs", "instances"),
+    ("agent/drover-sim/src/walk/tally.rs", "steps"),
+    ("agent/drover/src/commands/replay.rs", "steps"),
+    ("agent/drover/src/simulation.rs", "groups"),
+    ("agent/drover/src/simulation/text.rs", "instances"),
+    ("agent/drover/src/snapshot.rs", "instances"),
+    ("policies/drover-policy/src/meter.rs", "steps"),
+    (
+        "providers/drover-provider/src/conformance/checks/many.rs",
+        "instances",
+    ),
+    ("specs/drover-spec/src/decode/quorum.rs", "members"),
+];
+
+/// The sentences of InfraKit's own programs.
+const INFRAKIT: &str = "providers/drover-provider-plugin/src/serve/group.rs";
+
+#[test]
+fn a_number_and_what_it_counts_agree_where_there_is_one() {
+    let nouns = [
+        "instances",
+        "launches",
+        "replacements",
+        "members",
+        "groups",
+        "steps",
+        "mistakes",
+        "slots",
+        "plugins",
+    ];
+    let is_told = |path: &String| {
+        let ours = ["agent/", "providers/", "specs/", "policies/"];
+        let ours = ours.iter().any(|start| path.starts_with(start));
+        let aside = [
+            "/tests/",
+            "/tests.rs",
+            "/benches/",
+            "/examples/",
+            "/testing",
+            "/demo/",
+        ];
+        is_rust(path) && ours && path != INFRAKIT && !aside.iter().any(|part| path.contains(part))
+    };
+    let mut found = Vec::new();
+    for path in tracked_files().into_iter().filter(is_told) {
+        let text = std::fs::read_to_string(root().join(&path)).unwrap_or_default();
+        for noun in nouns {
+            let many = MANY.contains(&(path.as_str(), noun));
+            // A brace that ends a number in a sentence, and what is counted right behind it.
+            if text.contains(&format!("}} {noun}")) && !many {
+                found.push(format!("{path}: a number of {noun}"));
+            }
+        }
+    }
+    assert_eq!(found, Vec::<String>::new(), "`counted` writes these");
+}

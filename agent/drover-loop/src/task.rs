@@ -15,7 +15,7 @@ use drover_model::{
     Disturbance, Epoch, FieldChange, FleetName, Group, GroupName, HealthSignal, Held,
     InPlaceUpdate, InstanceId, InstanceMemory, Intent, IntentKind, Listing, Peers, Plan,
     ProviderPhase, Readings, Reason, Recommendation, RecordedGroup, RosterView, Surveyed,
-    Timestamp,
+    Timestamp, plural,
 };
 use drover_plan::{FenceScope, fence_scope};
 use drover_policy::{GroupSummary, PolicySet, SourceFacts};
@@ -782,7 +782,8 @@ fn skipped(skip: &Skip) -> String {
         Skip::JournalUnavailable => "the journal is unavailable".to_owned(),
         Skip::BeyondAllowance { allowed } => {
             format!(
-                "refused: the certificate lets {allowed} instances end at once, which is a bug of the planner"
+                "refused: the certificate lets {} at once, which is a bug of the planner",
+                plural(*allowed, "instance end", "instances end")
             )
         }
     }

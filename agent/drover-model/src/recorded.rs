@@ -271,6 +271,8 @@ pub enum PauseCause {
         failed: u32,
         /// How many were enough.
         threshold: u32,
+        /// What the latest of them died of, which is gone by the time that anybody reads this. None: it is not known.
+        last: Option<String>,
     },
     /// Nothing became available for too long.
     Deadline,

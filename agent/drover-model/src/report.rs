@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::{Held, PauseCause, PolicyName, Reason, SourceSpan, Timestamp, Verdict};
+use crate::{
+    Held, PauseCause, PolicyName, Reason, SourceSpan, Timestamp, Verdict, counted, plural,
+};
+
+/// How a metric without a value is shown, before why it has none.
+const NOT_OK: &str = "not ok: ";
 
 /// What a plan says about itself beside its steps.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -89,6 +94,10 @@ impl fmt::Display for PolicyHold {
             self.policy, self.span, self.message
         )?;
         for (position, (name, value)) in self.values.iter().enumerate() {
+            // The same words twice say no more than once: why a metric is not ok is in the message.
+            let why = value.strip_prefix(NOT_OK);
+            let is_told = why.is_some_and(|why| self.message.contains(why));
+            let value = if is_told { "not ok" } else { value };
             write!(
                 f,
                 "{}{name} = {value}",
@@ -102,11 +111,19 @@ impl fmt::Display for PolicyHold {
 impl fmt::Display for PauseCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failures { failed, threshold } => {
+            Self::Failures {
+                failed,
+                threshold,
+                last,
+            } => {
                 write!(
                     f,
-                    "{failed} instances of the new template failed, {threshold} are enough to stop"
-                )
+                    "{} of the new template failed, {} enough to stop",
+                    counted(*failed, "instance"),
+                    plural(*threshold, "is", "are")
+                )?;
+                last.as_ref()
+                    .map_or(Ok(()), |last| write!(f, "; the latest: {last}"))
             }
             Self::Deadline => write!(
                 f,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use drover_loop::{AgentStatus, GroupStatus, StepReport};
-use drover_model::{Change, GroupName, Held, Hold};
+use drover_model::{Change, GroupName, Held, Hold, counted};
 use serde::{Deserialize, Serialize};
 
 use crate::printable::printable;
@@ -342,7 +342,7 @@ fn of_groups(plans: &[PlanView]) -> Option<String> {
         (sum(|change| change.restarts), "to restart in place"),
         (sum(|change| change.changes), "to change live"),
     ];
-    let of = format!("{changed} of {} groups", plans.len());
+    let of = format!("{changed} of {}", counted(plans.len(), "group"));
     let mut text = if counts.iter().all(|(count, _)| *count == 0) {
         format!("settings of {of} change, and no instance")
     } else {

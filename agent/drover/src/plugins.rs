@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use drover_apply::DirLock;
+use drover_model::plural;
 use drover_provider_plugin::answers;
 use drover_spec::agent_config::PluginConfig;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
@@ -354,7 +355,8 @@ impl Plugin {
             };
             failed += 1;
             if failed >= self.probe.failures {
-                return format!("it has not answered {failed} times in a row: {why}");
+                let times = plural(failed, "time", "times in a row");
+                return format!("it has not answered {times}: {why}");
             }
         }
     }

@@ -16,9 +16,8 @@ use serde::Serialize;
 mod tests;
 mod text;
 
-pub(crate) use text::{
-    age, counted, describe_group, describe_instance, hold_lines, plural, rollout_line,
-};
+pub(crate) use drover_model::{counted, plural};
+pub(crate) use text::{age, describe_group, describe_instance, hold_lines, rollout_line};
 
 /// The `apiVersion` of everything that is printed.
 pub(crate) const API_VERSION: &str = "drover/v1alpha1";

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
     Binding, ParamFormat, ParamSchema, ParamType, PolicyParam, SourceSpan, Timestamp, Value,
+    counted, plural,
 };
 
 use crate::check::{Form, NameOf};
@@ -195,13 +196,21 @@ fn fit_schema(name: &str, schema: &ParamSchema, given: &Value) -> Result<Value, 
         let too_many = schema.items_max.filter(|max| count > *max as usize);
         if let Some(min) = too_few {
             return Err((
-                format!("parameter `{name}` has {count} elements, at least {min} are needed"),
+                format!(
+                    "parameter `{name}` has {}, at least {} needed",
+                    counted(count, "element"),
+                    plural(min, "is", "are")
+                ),
                 None,
             ));
         }
         if let Some(max) = too_many {
             return Err((
-                format!("parameter `{name}` has {count} elements, at most {max} are allowed"),
+                format!(
+                    "parameter `{name}` has {}, at most {} allowed",
+                    counted(count, "element"),
+                    plural(max, "is", "are")
+                ),
                 None,
             ));
         }

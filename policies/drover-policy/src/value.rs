@@ -12,7 +12,7 @@ use cel::common::types::{
     CelTimestamp, CelUInt, Kind, MAP_TYPE, NULL_TYPE, Type as CelType,
 };
 use cel::common::value::{CowVal, Val};
-use drover_model::{Timestamp, Value};
+use drover_model::{Timestamp, Value, counted, plural};
 
 /// A value of an expression that may borrow for `'a`.
 pub(crate) type Boxed<'a> = Box<dyn Val + 'a>;
@@ -359,7 +359,7 @@ pub(crate) fn show(value: &dyn Val) -> String {
     } else if let Some(shown) = crate::functions::show_opaque(value) {
         shown
     } else if let Some(size) = value.as_sizer() {
-        format!("{{{} entries}}", size.size().inner())
+        format!("{{{}}}", plural(*size.size().inner(), "entry", "entries"))
     } else if value.get_type().kind() == Kind::NullType {
         "null".to_owned()
     } else {
@@ -399,7 +399,7 @@ fn show_list(list: &CelList<'_>) -> String {
             || (value.as_indexer().is_none() && value.as_sizer().is_none())
     };
     if elements.len() > SHOWN_MAX || !elements.iter().all(simple) {
-        return format!("[{} elements]", elements.len());
+        return format!("[{}]", counted(elements.len(), "element"));
     }
     let shown: Vec<String> = elements.iter().map(|value| show(value.as_ref())).collect();
     format!("[{}]", shown.join(", "))

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_model::{ErrorClass, InstanceId, ProviderRef};
+use drover_model::{ErrorClass, InstanceId, ProviderRef, counted};
 use drover_provider::{ProviderError, ProvisionRequest, Provisioned};
 
 use crate::book::Owner;
@@ -145,7 +145,7 @@ impl Region {
             Lack::Limit if tried < TRIES_MAX && !no_room => ErrorClass::Quota,
             Lack::Support | Lack::Limit | Lack::Room => ErrorClass::Capacity,
         };
-        let message = format!("{error} ({tried} of {all} offerings tried)");
+        let message = format!("{error} ({tried} of {} tried)", counted(all, "offering"));
         Err(ProviderError::new(class, message))
     }
 
@@ -302,7 +302,11 @@ impl Region {
         }
         let wanted = request.slots.len();
         let shortfall = (made.len() < wanted).then(|| {
-            let message = format!("{ACTION}: made {} of {wanted} instances", made.len());
+            let message = format!(
+                "{ACTION}: made {} of {}",
+                made.len(),
+                counted(wanted, "instance")
+            );
             ProviderError::new(ErrorClass::Partial, message)
         });
         Provisioned { made, shortfall }
@@ -362,7 +366,11 @@ impl Region {
         }
         let wanted = request.slots.len();
         let shortfall = (made.len() < wanted).then(|| {
-            let message = format!("{ACTION}: made {} of {wanted} instances", made.len());
+            let message = format!(
+                "{ACTION}: made {} of {}",
+                made.len(),
+                counted(wanted, "instance")
+            );
             ProviderError::new(ErrorClass::Partial, message)
         });
         Ok(Some(Provisioned { made, shortfall }))

@@ -9,7 +9,7 @@ use aws_sdk_ec2::types::{InstanceStateName, Tag};
 use data_encoding::BASE64;
 use drover_model::{
     CheckOutcome, Completeness, ErrorClass, FleetName, InPlace, Listing, MemberId, ProviderName,
-    ProviderRef, Stranger, Survey, Value,
+    ProviderRef, Stranger, Survey, Value, counted,
 };
 use drover_provider::{
     AdoptRequest, Clock, DestroyRequest, Manifest, OptionalMethod, Prepared, Provider,
@@ -91,7 +91,10 @@ impl Ec2Provider {
         };
         let most = self.manifest.batch_max;
         if request.slots.len() > most as usize {
-            return Err(invalid(format!("a batch has at most {most} slots")));
+            return Err(invalid(format!(
+                "a batch has at most {}",
+                counted(most, "slot")
+            )));
         }
         let alike = |slot: &Slot| {
             slot.init == first.init

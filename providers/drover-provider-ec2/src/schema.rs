@@ -330,41 +330,46 @@ pub(crate) fn properties() -> ObjectSchema {
         ),
     ]);
     ObjectSchema {
-        rules: Rules::any_of(&[&["imageId", "instanceType"], &["launchTemplate"]])
-            .requiring("fallbackTypes", &["instanceType"])
-            .when(
-                ("spotMaxPrice", &[]),
-                "market",
-                Demand::ThereAsOneOf(vec!["spot".into()]),
-                "`spotMaxPrice` is of no use without `market: spot`",
-            )
-            .when(
-                ("market", &["spot"]),
-                "onShutdown",
-                Demand::OneOf(vec!["terminate".into()]),
-                "spot instances cannot stop; leave it out, or write `terminate`",
-            )
-            .when(
-                ("market", &["spot"]),
-                "tenancy",
-                Demand::OneOf(vec!["default".into(), "dedicated".into()]),
-                "spot instances do not run on hosts of one's own",
-            )
-            .when(
-                ("cpuCredits", &[]),
-                "instanceType",
-                Demand::Like(Box::new(bursting())),
-                ONLY_BURSTING,
-            )
-            .when(
-                ("cpuCredits", &[]),
-                "fallbackTypes",
-                Demand::Like(Box::new(Shape::List(ListShape::of(bursting())))),
-                ONLY_BURSTING,
-            )
-            .of_group(of_group()),
+        rules: rules(),
         ..object(rows, &[])
     }
+}
+
+/// What the properties ask of each other, and of their group.
+fn rules() -> Rules {
+    Rules::any_of(&[&["imageId", "instanceType"], &["launchTemplate"]])
+        .requiring("fallbackTypes", &["instanceType"])
+        .when(
+            ("spotMaxPrice", &[]),
+            "market",
+            Demand::ThereAsOneOf(vec!["spot".into()]),
+            "`spotMaxPrice` is of no use without `market: spot`",
+        )
+        .when(
+            ("market", &["spot"]),
+            "onShutdown",
+            Demand::OneOf(vec!["terminate".into()]),
+            "spot instances cannot stop; leave it out, or write `terminate`",
+        )
+        .when(
+            ("market", &["spot"]),
+            "tenancy",
+            Demand::OneOf(vec!["default".into(), "dedicated".into()]),
+            "spot instances do not run on hosts of one's own",
+        )
+        .when(
+            ("cpuCredits", &[]),
+            "instanceType",
+            Demand::Like(Box::new(bursting())),
+            ONLY_BURSTING,
+        )
+        .when(
+            ("cpuCredits", &[]),
+            "fallbackTypes",
+            Demand::Like(Box::new(Shape::List(ListShape::of(bursting())))),
+            ONLY_BURSTING,
+        )
+        .of_group(of_group())
 }
 
 /// A member's interface has its address and its network before there is an instance.

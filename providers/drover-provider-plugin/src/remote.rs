@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drover_model::{
     CheckOutcome, Completeness, FleetName, InstanceId, Listing, ProviderRef, ProviderType, Survey,
+    counted,
 };
 use drover_provider::{
     AdoptRequest, AttachmentUse, Clock, DestroyRequest, InitUse, Manifest, Mistake, ObjectSchema,
@@ -394,7 +395,8 @@ impl Provider for RemoteProvider {
             let most = self.manifest.batch_max;
             let slots = request.slots.len();
             return Err(invalid(format!(
-                "a batch has 1 to {most} slots, not {slots}"
+                "a batch has at least 1 and at most {}, not {slots}",
+                counted(most, "slot")
             )));
         }
         let method = "Provider.Provision";

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use drover_model::{
     CheckOutcome, ErrorClass, ExitReport, FleetName, GroupName, InPlace, MemberId, Ownership,
-    ProviderRef, SeatId, Timestamp, Value,
+    ProviderRef, SeatId, Timestamp, Value, counted, plural,
 };
 use drover_provider::{
     DestroyRequest, Prepared, ProviderError, ProvisionRequest, Provisioned, UpdateRequest, Urgency,
@@ -65,7 +65,10 @@ impl SimWorld {
         };
         if request.slots.len() > self.settings.batch_max as usize {
             let most = self.settings.batch_max;
-            return Err(invalid(format!("a batch has at most {most} slots")));
+            return Err(invalid(format!(
+                "a batch has at most {}",
+                counted(most, "slot")
+            )));
         }
         if others
             .iter()
@@ -130,7 +133,11 @@ impl SimWorld {
             let left = limit.saturating_sub(existing);
             if left < room {
                 room = left;
-                let message = format!("{what} for {limit} instances, {existing} exist");
+                let message = format!(
+                    "{what} for {}, {}",
+                    counted(limit, "instance"),
+                    plural(existing, "exists", "exist")
+                );
                 shortage = Some(ProviderError::new(class, message));
             }
         }
@@ -141,13 +148,14 @@ impl SimWorld {
             let left = limit.map_or(usize::MAX, |limit| limit.saturating_sub(there));
             if left < room {
                 room = left;
-                let message = format!("zone {zone} has no room, {there} exist there");
+                let exist = plural(there, "exists", "exist");
+                let message = format!("zone {zone} has no room, {exist} there");
                 shortage = Some(ProviderError::new(ErrorClass::Capacity, message));
             }
         }
         if let Some(fewest) = fewest.filter(|fewest| *fewest < room) {
             room = fewest;
-            let message = format!("made {fewest} of {wanted} instances");
+            let message = format!("made {fewest} of {}", counted(wanted, "instance"));
             let class = if fewest == 0 {
                 ErrorClass::Capacity
             } else {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     Completeness, ErrorClass, FleetName, Ownership, ProviderRef, Stranger, Survey, Timestamp,
+    counted,
 };
 use drover_provider::{AdoptRequest, ProviderError};
 
@@ -78,7 +79,8 @@ impl SimWorld {
             if let FaultKind::Truncated { keep, declared } = fault {
                 strangers.truncate(*keep);
                 if *declared {
-                    let why = format!("the survey ended after {keep} instances");
+                    let kept = counted(*keep, "instance");
+                    let why = format!("the survey ended after {kept}");
                     completeness = Completeness::Partial { why };
                 }
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use drover_model::{
     CheckOutcome, Completeness, Digests, Epoch, ErrorClass, ExitReport, FleetName, GroupName,
     InstanceId, Listed, Listing, MemberId, Ownership, ProviderPhase, ProviderRef, SeatId, Survey,
-    Timestamp, Token,
+    Timestamp, Token, counted,
 };
 use drover_provider::{
     AdoptRequest, DestroyRequest, ProviderError, ProvisionRequest, Provisioned, UpdateRequest,
@@ -631,7 +631,8 @@ impl SimWorld {
             if let FaultKind::Truncated { keep, declared } = fault {
                 instances.truncate(*keep);
                 if *declared {
-                    let why = format!("the listing ended after {keep} instances");
+                    let kept = counted(*keep, "instance");
+                    let why = format!("the listing ended after {kept}");
                     completeness = Completeness::Partial { why };
                 }
             }

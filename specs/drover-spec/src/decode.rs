@@ -39,6 +39,11 @@ pub(crate) use metadata::Metadata;
 pub(crate) use policy::decode_policy;
 pub use suggest::closest;
 
+/// Says that a field probably belongs below the empty map that it stands beside.
+pub(crate) fn outdented(above: &str) -> String {
+    format!("it stands beside `{above}`, which is empty: indent it to put it below")
+}
+
 /// The fields of one written object, read by its declaration.
 pub(crate) struct Fields<'a> {
     pub(crate) report: &'a Report,
@@ -168,11 +173,26 @@ impl<'a> Fields<'a> {
         let diagnostic =
             Diagnostic::error("unknown-field", message, self.report.span(entry.key_place))
                 .label(format!("{} has no such field", self.object.name));
+        if let Some(above) = self.empty_above(entry) {
+            return self.report.push(diagnostic.hint(outdented(&above.key)));
+        }
         let known = self.object.fields.iter().map(|field| field.name);
         self.report.push(match closest(&entry.key, known) {
             Some(name) => diagnostic.hint(format!("did you mean `{name}`?")),
             None => diagnostic.hint(format!("the fields are {}", self.names())),
         });
+    }
+
+    /// Returns the empty map that a field of this name stands beside, and belongs below.
+    fn empty_above(&self, entry: &Entry) -> Option<&'a Entry> {
+        self.entries.iter().find(|above| {
+            let has_field = match self.object.field(&above.key).map(|field| &field.shape) {
+                Some(Shape::Object(object)) => object.field(&entry.key).is_some(),
+                Some(_) | None => false,
+            };
+            let scalar = above.value.scalar();
+            has_field && scalar.is_some_and(|it| it.resolved == Resolved::Null)
+        })
     }
 
     fn names(&self) -> String {

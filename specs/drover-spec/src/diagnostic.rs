@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use drover_model::SourceSpan;
+use drover_model::{SourceSpan, plural};
 
 use crate::limits::DIAGNOSTICS_MAX;
 use crate::tree::Place;
@@ -167,7 +167,14 @@ impl Report {
         found.dedup();
         let beyond = self.beyond.into_inner();
         if let (true, Some(last)) = (beyond > 0, found.last()) {
-            let message = format!("{beyond} more mistakes in this document are not shown");
+            let message = format!(
+                "{} not shown",
+                plural(
+                    beyond,
+                    "more mistake in this document is",
+                    "more mistakes in this document are"
+                )
+            );
             found.push(Diagnostic::error(
                 "too-many-mistakes",
                 message,

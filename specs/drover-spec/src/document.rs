@@ -1,5 +1,6 @@
 //! One file's documents: parsed, decoded, each with its own text and mistakes.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use drover_model::{
@@ -14,11 +15,12 @@ use crate::declare::{
 };
 use crate::decode::{
     Fields, Metadata, Others, closest, decode_binding, decode_calendar, decode_fleet, decode_group,
-    decode_metric_source, decode_policy, decode_provider,
+    decode_metric_source, decode_policy, decode_provider, outdented,
 };
 use crate::diagnostic::{Diagnostic, Report};
 use crate::tree::{
-    Content, Entry, Fault, Node, Place, RawDocument, RawFile, Style, TreeLimits, read, taken_for,
+    Content, Entry, Fault, Node, Place, RawDocument, RawFile, Resolved, Style, TreeLimits, read,
+    taken_for,
 };
 
 mod glimpse;
@@ -314,7 +316,7 @@ fn parsed(path: &str, file: &Arc<str>, text: &str, line_offset: u32) -> ParsedFi
 pub(crate) fn report_faults(report: &Report, faults: Vec<Fault>) {
     for fault in faults {
         let mut diagnostic = Diagnostic::error(fault.code, fault.message, report.span(fault.place));
-        diagnostic.hint = fault.hint.map(str::to_owned);
+        diagnostic.hint = fault.hint.map(Cow::into_owned);
         if let Some((place, label)) = fault.related {
             diagnostic = diagnostic.related(report.span(place), label);
         }
@@ -465,6 +467,15 @@ fn decode(report: &Report, root: &Node, text: &str) -> Option<Document> {
     })
 }
 
+/// Returns the empty key that a field of another name stands beside, and probably belongs below.
+fn empty_above<'a>(entries: &'a [Entry], entry: &Entry) -> Option<&'a Entry> {
+    let is_before = |other: &&Entry| other.key_place.start < entry.key_place.start;
+    let mut before = entries.iter().filter(is_before).rev();
+    let above = before.find(|other| TOP.iter().any(|(name, _)| *name == other.key))?;
+    let scalar = above.value.scalar()?;
+    (scalar.resolved == Resolved::Null && scalar.text.is_empty()).then_some(above)
+}
+
 fn check_top(report: &Report, entries: &[Entry], place: Place) {
     for (name, hint) in TOP {
         if !entries.iter().any(|entry| entry.key == name) {
@@ -483,7 +494,9 @@ fn check_top(report: &Report, entries: &[Entry], place: Place) {
         let message = format!("unknown field `{}`", entry.key);
         let mut diagnostic =
             Diagnostic::error("unknown-field", message, report.span(entry.key_place));
-        if entry.key == "status" {
+        if let Some(above) = empty_above(entries, entry) {
+            diagnostic = diagnostic.hint(outdented(&above.key));
+        } else if entry.key == "status" {
             diagnostic = diagnostic.hint("what is observed goes to the state branch, never here");
         } else if let Some(near) = closest(&entry.key, TOP.iter().map(|(name, _)| *name)) {
             diagnostic = diagnostic.hint(format!("did you mean `{near}`?"));

@@ -7,6 +7,7 @@
 use drover_model::Value;
 
 mod build;
+mod hints;
 mod place;
 mod scalar;
 

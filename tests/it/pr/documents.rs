@@ -220,7 +220,7 @@ fn a_new_group_is_shown_field_by_field() {
       + labels.env: "prod"
       + rollout.maxSurge: 2
       at once at most: 0 unavailable, 0 destroyed without replacement, 6 in total
-    Plan: 4 to create, 0 to replace, 0 to destroy in 1 of 1 groups
+    Plan: 4 to create, 0 to replace, 0 to destroy in 1 of 1 group
     "#);
     let json = plan(&pull, &["api", "-o", "json"]).exits(0).json();
     let first =

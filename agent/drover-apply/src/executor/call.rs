@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use drover_model::{
     ErrorClass, GroupName, InstanceId, Intent, IntentId, IntentState, Plan, ProviderRef,
-    RosterChange, RosterStep, Step, Template,
+    RosterChange, RosterStep, Step, Template, counted,
 };
 use drover_provider::{
     AdoptRequest, DestroyRequest, ProviderError, ProvisionRequest, Provisioned, ReserveRequest,
@@ -425,9 +425,9 @@ fn made(
     }
     let shortfall = shortfall.unwrap_or_else(|| {
         let message = format!(
-            "the provider made {} of {} instances",
+            "the provider made {} of {}",
             made.len(),
-            request.slots.len()
+            counted(request.slots.len(), "instance")
         );
         ProviderError::new(ErrorClass::Partial, message)
     });

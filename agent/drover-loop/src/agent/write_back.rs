@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_model::{GroupName, RecordedGroup, Timestamp};
+use drover_model::{GroupName, RecordedGroup, Timestamp, counted};
 use drover_spec::record::{self, AcceptedRewrite, RecordedFleet};
 use tracing::{info, warn};
 
@@ -489,7 +489,7 @@ fn body(entry: &GroupEntry) -> Vec<String> {
     let mut lines = message::asked(entry.committed.as_ref(), &entry.recorded);
     lines.extend(notes.map(|note| note.line.clone()));
     if entry.audit.notes_dropped > 0 {
-        lines.push(format!("{} more steps", entry.audit.notes_dropped));
+        lines.push(counted(entry.audit.notes_dropped, "more step"));
     }
     for held in &entry.recorded.holds {
         let what = held.reason.map_or("held", |reason| reason.as_str());

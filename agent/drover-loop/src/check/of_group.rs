@@ -19,7 +19,7 @@ pub(super) fn check(group: &Group, manifest: &Manifest) -> Vec<Diagnostic> {
         members,
         address,
         tags,
-    } = &manifest.properties.rules.group;
+    } = &*manifest.properties.rules.group;
     let mut found = Vec::new();
     found.extend(check_init(group, *init));
     found.extend(check_zones(group, zones));

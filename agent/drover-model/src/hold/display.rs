@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Hold;
-use crate::{GroupName, InstanceId, OutageMode, Timestamp};
+use crate::{GroupName, InstanceId, OutageMode, Timestamp, counted, plural};
 
 /// What is listed no more: instances of the group, and of others.
 struct Vanished(u32, u32);
@@ -14,13 +14,20 @@ impl fmt::Display for Vanished {
         match (own, elsewhere) {
             (0, _) => write!(
                 f,
-                "none of the {elsewhere} instances that other groups had there"
+                "none of the {} that other groups had there",
+                counted(*elsewhere, "instance")
             ),
-            (_, 0) => write!(f, "none of the {own} instances that were there"),
-            (_, _) => write!(
-                f,
-                "none of the {own} instances that were there, and none of the {elsewhere} of other groups"
-            ),
+            (_, 0) => {
+                let own = plural(*own, "instance that was", "instances that were");
+                write!(f, "none of the {own} there")
+            }
+            (_, _) => {
+                let own = plural(*own, "instance that was", "instances that were");
+                write!(
+                    f,
+                    "none of the {own} there, and none of the {elsewhere} of other groups"
+                )
+            }
         }
     }
 }
@@ -90,7 +97,9 @@ impl fmt::Display for Hold {
             Self::ObserveOnly => write!(f, "the group says manage: observe"),
             Self::OwnerStillActs { owner, instances } => write!(
                 f,
-                "of what the group adopts, {instances} still have an owner who makes and ends them, so nothing is touched: {owner}"
+                "of what the group adopts, {} an owner who makes and ends {}, so nothing is touched: {owner}",
+                plural(*instances, "still has", "still have"),
+                if *instances == 1 { "it" } else { "them" }
             ),
             Self::AdoptionContested { stranger, groups } => {
                 let groups: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
@@ -124,7 +133,12 @@ impl fmt::Display for Hold {
             Self::WindowClosed { window } => write!(f, "not now, says the window {window}"),
             Self::BudgetExhausted { used, max } => write!(
                 f,
-                "{used} instances are out of service or on their way, the budget allows {max}"
+                "{}, the budget allows {max}",
+                plural(
+                    *used,
+                    "instance is out of service or on its way",
+                    "instances are out of service or on their way"
+                )
             ),
             Self::FleetBudgetExhausted {
                 budget,
@@ -133,7 +147,8 @@ impl fmt::Display for Hold {
             } => {
                 write!(
                     f,
-                    "not its turn: the fleet's budget {budget} lets {max} instances of all groups go at once"
+                    "not its turn: the fleet's budget {budget} lets {} of all groups go at once",
+                    counted(*max, "instance")
                 )?;
                 for (position, group) in taken_by.iter().enumerate() {
                     let lead = if position == 0 { ", in use by " } else { ", " };
@@ -156,25 +171,33 @@ impl fmt::Display for Hold {
             }
             Self::CreateLimit { limit } => write!(
                 f,
-                "{limit} instances were made within the hour, the most that limits.maxCreatePerHour allows"
+                "{} made within the hour, the most that limits.maxCreatePerHour allows",
+                plural(*limit, "instance was", "instances were")
             ),
             Self::DestroyRate { limit } => write!(
                 f,
-                "{limit} instances were ended within the hour without a change that asks for it, the most that limits.maxDestroyPerHour allows"
+                "{} ended within the hour without a change that asks for it, the most that limits.maxDestroyPerHour allows",
+                plural(*limit, "instance was", "instances were")
             ),
             Self::SurgeExhausted { ceiling } => {
-                write!(f, "{ceiling} instances exist, the most allowed at once")
+                let exist = plural(*ceiling, "instance exists", "instances exist");
+                write!(f, "{exist}, the most allowed at once")
             }
             Self::AvailabilityFloor { floor, available } => {
                 write!(
                     f,
-                    "{available} instances are available and {floor} must stay so"
+                    "{} available and {floor} must stay so",
+                    plural(*available, "instance is", "instances are")
                 )
             }
             Self::FirstBatch { waiting } => {
                 write!(
                     f,
-                    "waiting for the first {waiting} of the new template to become available"
+                    "waiting for the first {} of the new template to become available",
+                    match waiting {
+                        1 => "instance".to_owned(),
+                        waiting => waiting.to_string(),
+                    }
                 )
             }
             Self::RolloutWindow { waiting } => {
@@ -228,18 +251,21 @@ impl fmt::Display for Hold {
             Self::LaunchBackoff { failures, message } => {
                 write!(
                     f,
-                    "{failures} launches in a row failed, the next one waits; the latest: {message}"
+                    "{} failed, the next one waits; the latest: {message}",
+                    plural(*failures, "launch", "launches in a row")
                 )
             }
             Self::HealBudget { allowed } => {
                 write!(
                     f,
-                    "{allowed} replacements are on the way, the most that heal.maxInFlight allows"
+                    "{} on the way, the most that heal.maxInFlight allows",
+                    plural(*allowed, "replacement is", "replacements are")
                 )
             }
             Self::Systemic { bad, total } => write!(
                 f,
-                "{bad} of {total} instances are bad at once: the cause is presumed to lie outside them, so healing slows down"
+                "{bad} of {} bad at once: the cause is presumed to lie outside them, so healing slows down",
+                plural(*total, "instance is", "instances are")
             ),
             Self::AllUnknown => {
                 write!(
@@ -253,7 +279,8 @@ impl fmt::Display for Hold {
                 earlier: earlier @ 1..,
             } => write!(
                 f,
-                "commits of an hour remove {wanted} instances, {earlier} of them before this one, and limits.maxDestroy allows {limit}; wait, or raise the limit in a commit to allow it"
+                "commits of an hour remove {}, {earlier} of them before this one, and limits.maxDestroy allows {limit}; wait, or raise the limit in a commit to allow it",
+                counted(*wanted, "instance")
             ),
             Self::DestroyLimit {
                 wanted,
@@ -261,11 +288,13 @@ impl fmt::Display for Hold {
                 earlier: 0,
             } => write!(
                 f,
-                "the change removes {wanted} instances and limits.maxDestroy allows {limit}; raise the limit in a commit to allow it"
+                "the change removes {} and limits.maxDestroy allows {limit}; raise the limit in a commit to allow it",
+                counted(*wanted, "instance")
             ),
             Self::FleetDestroyLimit { wanted, limit } => write!(
                 f,
-                "the commits of an hour remove {wanted} instances of all groups together and limits.maxDestroy of the Fleet document allows {limit}; remove fewer, wait, or raise the limit in an earlier commit"
+                "the commits of an hour remove {} of all groups together and limits.maxDestroy of the Fleet document allows {limit}; remove fewer, wait, or raise the limit in an earlier commit",
+                counted(*wanted, "instance")
             ),
             Self::ZonesCooling { zones } => write!(
                 f,
@@ -286,7 +315,9 @@ impl fmt::Display for Hold {
                 needed,
             } => write!(
                 f,
-                "{healthy} of {voters} members are well and {needed} are needed to decide anything; no member is taken out or made anew that would leave fewer or stand in for a lost majority; `quorum.allowDowntime: true` in a commit allows it"
+                "{healthy} of {} well and {} needed to decide anything; no member is taken out or made anew that would leave fewer or stand in for a lost majority; `quorum.allowDowntime: true` in a commit allows it",
+                plural(*voters, "member is", "members are"),
+                plural(*needed, "is", "are")
             ),
             Self::QuorumUnsettled { why } => write!(f, "one member at a time: {why}"),
             Self::ClusterDegraded { why } => write!(
@@ -329,7 +360,8 @@ impl fmt::Display for Hold {
             Self::UnknownOutcomes { count } => {
                 write!(
                     f,
-                    "the outcome of {count} provider calls is unknown; no new ones until it is"
+                    "the outcome of {} is unknown; no new ones until it is",
+                    counted(*count, "provider call")
                 )
             }
             Self::JournalUnavailable { why } => write!(f, "the journal cannot be written: {why}"),
@@ -363,3 +395,6 @@ impl fmt::Display for Hold {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,6 +72,7 @@ fn a_stopped_rollout_goes_on_and_what_failed_before_counts_no_more() {
     let cause = PauseCause::Failures {
         failed: 1,
         threshold: 1,
+        last: None,
     };
     let rollout = group.rollout.as_mut().unwrap();
     rollout.state = RolloutState::Paused(cause.clone());
@@ -108,6 +109,7 @@ fn each_is_heeded_once_for_its_change_and_in_its_time() {
     rollout.state = RolloutState::Paused(PauseCause::Failures {
         failed: 1,
         threshold: 1,
+        last: None,
     });
     assert_eq!(
         heed(&heeded, (&[said(ApprovalVerdict::Retry, 1)], &[]), at(1)),

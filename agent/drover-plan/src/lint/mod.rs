@@ -21,6 +21,7 @@ use drover_model::{
     Action, Activity, AdoptStep, Amount, Cause, Classified, GroupName, Hold, InPlace,
     InPlaceUpdate, InstanceClass, InstanceId, Intent, IntentId, IntentKind, IntentState, Manage,
     Member, OutageMode, Plan, ProviderRef, Reason, Resize, SizeDecision, Step, Token, Trust,
+    counted, plural,
 };
 
 use crate::input::{Desired, PlanInput};
@@ -52,7 +53,7 @@ pub enum LintError {
     #[error("intent {0} is not open for that")]
     NotOpen(IntentId),
     /// Creates would raise the total above the ceiling.
-    #[error("{total} instances would exist, the ceiling is {ceiling}")]
+    #[error("{} would exist, the ceiling is {ceiling}", counted(*total, "instance"))]
     AboveCeiling {
         /// How many there would be.
         total: u32,
@@ -60,7 +61,7 @@ pub enum LintError {
         ceiling: u32,
     },
     /// Too few instances would stay available.
-    #[error("{available} instances would stay available, the floor is {floor}")]
+    #[error("{} would stay available, the floor is {floor}", counted(*available, "instance"))]
     BelowFloor {
         /// How many would stay.
         available: u32,
@@ -68,7 +69,7 @@ pub enum LintError {
         floor: u32,
     },
     /// More instances would be removed without replacement than there are too many.
-    #[error("{removed} instances would be removed, {surplus} are too many")]
+    #[error("{} would be removed, {} too many", counted(*removed, "instance"), plural(*surplus, "is", "are"))]
     RemovesTooMany {
         /// How many would be removed.
         removed: u32,
@@ -148,7 +149,7 @@ pub enum LintError {
         why: &'static str,
     },
     /// More instances would have the new template than its stage allows.
-    #[error("{updated} instances would have the new template, {most} may")]
+    #[error("{} would have the new template, {most} may", counted(*updated, "instance"))]
     AboveStage {
         /// How many there would be.
         updated: u32,
@@ -172,7 +173,7 @@ pub enum LintError {
         allowed: &'static str,
     },
     /// More instances would be changed in place at once than the window has room for.
-    #[error("{begun} changes in place would begin, the window is {window}")]
+    #[error("{} in place would begin, the window is {window}", counted(*begun, "change"))]
     BeyondWindow {
         /// How many would begin.
         begun: u32,
@@ -196,7 +197,7 @@ pub enum LintError {
         what: &'static str,
     },
     /// More instances would be kept than may be.
-    #[error("{kept} instances would be kept, {max} may be")]
+    #[error("{} would be kept, {max} may be", counted(*kept, "instance"))]
     KeepsTooMany {
         /// How many there would be.
         kept: u32,
@@ -210,7 +211,7 @@ pub enum LintError {
     #[error("{0}")]
     Seat(&'static str),
     /// Too few members of a quorum group would be left to decide anything.
-    #[error("{left} members would be well, {needed} must be")]
+    #[error("{} would be well, {needed} must be", counted(*left, "member"))]
     NoMajority {
         /// How many would be left.
         left: u32,

@@ -379,9 +379,11 @@ impl Draft<'_> {
             return Some(PauseCause::Analysis { message });
         }
         if failed.now > 0 && self.watches_canaries(rollout) {
-            let failed = failed.now;
-            let threshold = 1;
-            return Some(PauseCause::Failures { failed, threshold });
+            return Some(PauseCause::Failures {
+                failed: failed.now,
+                threshold: 1,
+                last: rollout.last_failure.clone(),
+            });
         }
         let count = rollout.failures.len() as u32;
         let threshold = self.spec.failure_threshold(self.resolved.size);
@@ -389,6 +391,7 @@ impl Draft<'_> {
             return Some(PauseCause::Failures {
                 failed: count,
                 threshold,
+                last: rollout.last_failure.clone(),
             });
         }
         let late = elapsed(rollout.progressed_at, self.input.now) > self.spec.progress_deadline();

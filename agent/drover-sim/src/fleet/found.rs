@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
     Adopt, Group, GroupName, GroupSpec, ProviderRef, RecordedGroup, RecordedStranger, Timestamp,
+    counted,
 };
 use drover_provider::Manifest;
 use drover_spec::Repository;
@@ -36,7 +37,9 @@ pub(super) fn populate(scenario: &Scenario, worlds: &Worlds, now: Timestamp) -> 
             if recorded.is_none() {
                 let size = located.value.spec.size;
                 notes.push(format!(
-                    "{name}: {size} instances with the tags of adopt.selector are taken for granted"
+                    "{name}: {} with the tags of adopt.selector {} taken for granted",
+                    counted(size, "instance"),
+                    if size == 1 { "is" } else { "are" }
                 ));
             }
             add(scenario, worlds, &repository, &located.value, found, now);

@@ -237,7 +237,7 @@ fn a_template_that_never_comes_up_pauses_after_the_first_batch() {
     web: Paused after 5m 1s; 1 created, 1 destroyed, lowest 3/3, most 4/4
       because of RolloutPaused since 5m 1s
             0s the first instance made
-         5m 1s RolloutPaused: the rollout is paused: 1 instances of the new template failed, 1 are enough to stop
+         5m 1s RolloutPaused: the rollout is paused: 1 instance of the new template failed, 1 is enough to stop; the latest: web-4: not ready within the startup timeout: the provider did not finish making it
             0s old 3 ready 0 starting 0 failing 0 leaving | new 0 ready 0 starting 0 failing 0 leaving
             1s old 3 ready 0 starting 0 failing 0 leaving | new 0 ready 1 starting 0 failing 0 leaving
          5m 1s old 3 ready 0 starting 0 failing 0 leaving | new 0 ready 0 starting 1 failing 0 leaving
@@ -256,7 +256,7 @@ fn a_rollback_ends_at_the_template_before_and_says_so() {
     web: RolledBack after 5m 21s; 1 created, 1 destroyed, lowest 3/3, most 4/4
       because of Quarantined since 5m 1s
             0s the first instance made
-         5m 1s Quarantined: the document's template is in quarantine, the last good one is in force until a commit changes the template: 1 instances of the new template failed, 1 are enough to stop
+         5m 1s Quarantined: the document's template is in quarantine, the last good one is in force until a commit changes the template: 1 instance of the new template failed, 1 is enough to stop; the latest: web-4: not ready within the startup timeout: the provider did not finish making it
             0s old 3 ready 0 starting 0 failing 0 leaving | new 0 ready 0 starting 0 failing 0 leaving
             1s old 3 ready 0 starting 0 failing 0 leaving | new 0 ready 1 starting 0 failing 0 leaving
          5m 1s old 3 ready 0 starting 0 failing 0 leaving | new 0 ready 0 starting 1 failing 0 leaving
@@ -472,10 +472,10 @@ fn a_zone_that_fails_during_a_roll_ends_what_is_booting_there() {
       because of RolloutPaused since 30s
             0s the first instance made
            30s zone a fails: web-1, web-2, web-7 ended
-           30s RolloutPaused: the rollout is paused: 1 instances of the new template failed, 1 are enough to stop
+           30s RolloutPaused: the rollout is paused: 1 instance of the new template failed, 1 is enough to stop; the latest: web-7: ended before it was available: ended: zone a is out
            31s Systemic: 3 of 6 instances are bad at once: the cause is presumed to lie outside them, so healing slows down
-           50s create failed: capacity: zone a has no room, 1 exist there
-           50s LaunchBackoff: 1 launches in a row failed, the next one waits; the latest: web-7: ended before it was available: ended: zone a is out
+           50s create failed: capacity: zone a has no room, 1 exists there
+           50s LaunchBackoff: 1 launch failed, the next one waits; the latest: web-7: ended before it was available: ended: zone a is out
            50s Systemic ended after 19s
          2m 7s LaunchBackoff ended after 1m 16s
            30m zone a is back

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use drover_loop::FREEZE_FILE;
+use drover_model::counted;
 
 use crate::agent::client::{AgentClient, ClientError};
 use crate::agent::protocol::LogsQuery;
@@ -153,8 +154,10 @@ pub(super) fn reconcile(args: &ReconcileArgs, ui: Ui) -> CommandResult {
         return Err(CommandError::new(format!("pass {} failed", pass.number)).because(error));
     }
     ui.message(&format!(
-        "pass {}: {} steps in {} ms",
-        pass.number, pass.steps, pass.duration_ms
+        "pass {}: {} in {} ms",
+        pass.number,
+        counted(pass.steps, "step"),
+        pass.duration_ms
     ));
     Ok(Exit::Done)
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use drover_loop::SourcePlace;
-use drover_model::{ApprovalRule, GroupName, Revision, Signer, Timestamp};
+use drover_model::{ApprovalRule, GroupName, Revision, Signer, Timestamp, counted};
 use drover_provider_sim::{Bucket, Op, Share, Throttle};
 use drover_sim::fleet::{self, Commit, RecordedStart, Scenario, Timing, WhatIf};
 use drover_spec::format_duration;
@@ -150,8 +150,9 @@ impl Ends {
             let mistakes = check::check(&base.documents).errors();
             if mistakes > 0 {
                 notes.push(format!(
-                    "the base {} has {mistakes} mistakes; what is not valid there does not exist at the start",
-                    base.shown
+                    "the base {} has {}; what is not valid there does not exist at the start",
+                    base.shown,
+                    counted(mistakes, "mistake")
                 ));
             }
         }

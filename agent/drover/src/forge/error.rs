@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use drover_model::counted;
 use reqwest::Url;
 
 /// How often a call that failed for a while is made again.
@@ -117,6 +118,6 @@ fn told(message: &str) -> String {
 
 fn for_now(wait: Option<Duration>) -> String {
     wait.map_or_else(String::new, |wait| {
-        format!(" for {} seconds", wait.as_secs().max(1))
+        format!(" for {}", counted(wait.as_secs().max(1), "second"))
     })
 }

@@ -160,7 +160,7 @@ pub(super) fn guards(documents: &[DocumentView], out: &mut String) {
     let lines = warnings.map(|warning| format!("- **guard**: {}\n", escape_markdown(&warning)));
     let left_out = while_room(lines, out.len() + GUARDS_MAX, out);
     if left_out > 0 {
-        let _ = writeln!(out, "- and {left_out} more guards");
+        let _ = writeln!(out, "- and {}", counted(left_out, "more guard"));
     }
 }
 
@@ -189,7 +189,7 @@ pub(super) fn overview(documents: &[DocumentView], out: &mut String) {
     }
     out.push_str(&table.to_markdown());
     if left_out > 0 {
-        let _ = writeln!(out, "\nTruncated: {left_out} more documents.");
+        let _ = writeln!(out, "\nTruncated: {}.", counted(left_out, "more document"));
     }
     out.push('\n');
 }
@@ -206,6 +206,10 @@ pub(super) fn details(documents: &[DocumentView], out: &mut String) {
     });
     let untold = while_room(told, out.len() + DETAILS_MAX, out);
     if untold > 0 {
-        let _ = writeln!(out, "Truncated: what differs in {untold} more documents.\n");
+        let _ = writeln!(
+            out,
+            "Truncated: what differs in {}.\n",
+            counted(untold, "more document")
+        );
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use drover_model::counted;
+
 use super::{ChangeView, FieldView, PlanHold, PlanView, Plans, documents, headline};
 use crate::printable::{printable, shown};
 use crate::table::{Table, escape_markdown};
@@ -39,7 +41,7 @@ pub(crate) fn markdown(plans: &Plans, marker: &str) -> String {
     if !changed.is_empty() {
         let left_out = overview(&changed, &mut out);
         if left_out > 0 {
-            let _ = writeln!(out, "\nTruncated: {left_out} more groups.");
+            let _ = writeln!(out, "\nTruncated: {}.", counted(left_out, "more group"));
         }
         out.push('\n');
     }
@@ -47,7 +49,11 @@ pub(crate) fn markdown(plans: &Plans, marker: &str) -> String {
     let told = changed.iter().map(|plan| details(plan));
     let untold = while_room(told, MARKDOWN_MAX, &mut out);
     if untold > 0 {
-        let _ = writeln!(out, "Truncated: the details of {untold} more groups.\n");
+        let _ = writeln!(
+            out,
+            "Truncated: the details of {}.\n",
+            counted(untold, "more group")
+        );
     }
     documents::details(&plans.documents, &mut out);
     out
@@ -105,7 +111,11 @@ fn unguarded(plans: &[PlanView], out: &mut String) {
     });
     let left_out = while_room(lines, DETAILS_MIN, out);
     if left_out > 0 {
-        let _ = writeln!(out, "- and {left_out} more groups with other labels");
+        let _ = writeln!(
+            out,
+            "- and {} with other labels",
+            counted(left_out, "more group")
+        );
     }
 }
 

@@ -63,7 +63,7 @@ fn text_says_what_changes_and_what_holds() {
       change 0123456789ab
       create web-4 (scaleOut)
       held: FirstBatch: because of @everyone
-    Plan: 2 to create, 3 to replace, 0 to destroy in 1 of 1 groups
+    Plan: 2 to create, 3 to replace, 0 to destroy in 1 of 1 group
     "#);
 }
 
@@ -292,7 +292,7 @@ fn a_headline_counts_what_is_done_in_place_and_a_comment_names_the_bindings() {
     let plans = plans([plan]);
     assert_eq!(
         headline(&plans),
-        "Plan: 2 to create, 3 to replace, 0 to destroy, 4 to restart in place in 1 of 1 groups"
+        "Plan: 2 to create, 3 to replace, 0 to destroy, 4 to restart in place in 1 of 1 group"
     );
     let text = markdown(&plans, "a..b");
     assert!(text.contains("\n- judged by prod\n"), "{text}");
@@ -304,7 +304,7 @@ fn a_group_whose_settings_alone_change_is_told() {
     (plan.change, plan.steps) = (None, Vec::new());
     plan.unguarded = vec!["prod (freeze, deny)".to_owned()];
     let told = plans([plan.clone()]);
-    let line = "Plan: settings of 1 of 1 groups change, and no instance";
+    let line = "Plan: settings of 1 of 1 group change, and no instance";
     assert_eq!(headline(&told), line);
     assert!(text(&told, false).contains("no longer judged by prod"));
     let guard = "- **guard**: web has other labels, and is no longer judged by prod (freeze, deny)";

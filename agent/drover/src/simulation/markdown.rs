@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use drover_model::counted;
+
 use super::text::{merged, rows};
 use super::{CountsView, GroupView, SimulationView, told};
 use crate::table::{Table, escape_markdown};
@@ -33,7 +35,11 @@ pub(crate) fn markdown(view: &SimulationView) -> String {
         }
     }
     if left_out > 0 {
-        let _ = writeln!(out, "Truncated: the details of {left_out} more groups.\n");
+        let _ = writeln!(
+            out,
+            "Truncated: the details of {}.\n",
+            counted(left_out, "more group")
+        );
     }
     let holds = view.holds.iter();
     let holds = holds.map(|hold| format!("The agent holds: {hold}"));

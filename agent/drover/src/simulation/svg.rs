@@ -6,6 +6,8 @@
 
 use std::fmt::Write as _;
 
+use drover_model::plural;
+
 use super::{GroupView, HoldView, SampleView, SimulationView, lanes, told, total};
 
 const WIDTH: f64 = 960.0;
@@ -531,7 +533,8 @@ fn legend(charts: &[Chart<'_>], all: usize) -> Vec<Item> {
         }
     }
     if all > charts.len() {
-        let more = format!("{} more groups are not drawn", all - charts.len());
+        let left_out = plural(all - charts.len(), "more group is", "more groups are");
+        let more = format!("{left_out} not drawn");
         entries.push((Sign::Nothing, "", more));
     }
     let (mut x, mut y) = (24.0, 0.0);

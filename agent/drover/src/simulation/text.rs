@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use drover_model::counted;
+
 use super::{GroupView, HoldView, SampleView, SimulationView, lanes, told};
 use crate::printable::printable;
 use crate::ui::Style;
@@ -77,7 +79,7 @@ fn timeline(out: &mut String, group: &GroupView, color: bool) {
     for (position, (at, sample, events)) in rows.iter().enumerate() {
         if hidden.contains(&position) {
             if position == hidden.start {
-                let _ = writeln!(out, "  {:>8}  {left_out} more moments", "...");
+                let _ = writeln!(out, "  {:>8}  {}", "...", counted(left_out, "more moment"));
             }
             continue;
         }
@@ -193,8 +195,11 @@ fn summary(out: &mut String, group: &GroupView, color: bool) {
     }
     let _ = writeln!(
         out,
-        "  at most {} instances at once, the ceiling is {}; {} created, {} destroyed",
-        group.most.instances, group.most.ceiling, group.created, group.destroyed,
+        "  at most {} at once, the ceiling is {}; {} created, {} destroyed",
+        counted(group.most.instances, "instance"),
+        group.most.ceiling,
+        group.created,
+        group.destroyed,
     );
     let _ = writeln!(out, "  provider calls: {}", group.calls_text());
     for (hold, spans) in merged(&group.holds) {

@@ -1,8 +1,9 @@
 //! The same for people.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use drover_model::{GroupPhase, Held, InstanceId, RecordedGroup, RolloutState, Timestamp};
+use drover_model::{GroupPhase, Held, InstanceId, RecordedGroup, RolloutState, Timestamp, plural};
 
 use super::{GroupView, InstanceView, hold, instance, seconds, stranger};
 use crate::printable::printable;
@@ -31,16 +32,6 @@ pub(crate) fn age(now: Timestamp, then: Timestamp) -> String {
 pub(super) fn field_line(name: &str, value: &str) -> String {
     let value = value.replace(['\n', '\t'], " ");
     format!("{:<12} {value}\n", format!("{name}:"))
-}
-
-/// Returns how many there are of what a noun names that makes its plural with an s.
-pub(crate) fn counted(count: usize, noun: &str) -> String {
-    plural(count, noun, &format!("{noun}s"))
-}
-
-/// The same for any noun.
-pub(crate) fn plural(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// Returns one line about the rollout, the way `rollout status` prints it.
@@ -78,7 +69,9 @@ fn rollout(recorded: &RecordedGroup, view: &GroupView) -> String {
             RolloutState::Progressing => format!("{}: in progress: {counts}", view.name),
             RolloutState::Paused(cause) => {
                 let mut line = format!("{}: paused: {cause}: {counts}", view.name);
-                if let Some(failure) = &rollout.last_failure {
+                // What stopped it says the latest failure itself, unless it is of a later one.
+                let told = rollout.last_failure.as_ref();
+                if let Some(failure) = told.filter(|it| !line.contains(it.as_str())) {
                     let _ = write!(line, "; the latest failure: {failure}");
                 }
                 line
@@ -167,7 +160,7 @@ fn overview(recorded: &RecordedGroup, view: &GroupView, color: bool) -> String {
         field("Source", &place);
     }
     if let Some(target) = &recorded.target {
-        field("Template", target.short());
+        field("Template", &template(target));
     }
     if let Some(change) = &recorded.change {
         field("Change", change.short());
@@ -177,12 +170,12 @@ fn overview(recorded: &RecordedGroup, view: &GroupView, color: bool) -> String {
         let line = line
             .split_once(": ")
             .map_or(line.as_str(), |(_, rest)| rest);
-        field("Rollout", line);
+        field("Rollout", &without_cause(line, recorded));
     }
     if let Some(backoff) = &recorded.backoff {
         let line = format!(
-            "{} failed launches, the next at {}: {}",
-            backoff.failures,
+            "{}, the next at {}: {}",
+            plural(backoff.failures, "failed launch", "failed launches"),
             seconds(backoff.until),
             backoff.message
         );
@@ -204,18 +197,53 @@ fn overview(recorded: &RecordedGroup, view: &GroupView, color: bool) -> String {
     text
 }
 
+/// Returns the short id of a template. Its first part stays where instances are changed in place.
+fn template(target: &Digests) -> String {
+    format!(
+        "{} (restart {}, live {})",
+        target.short(),
+        target.restart.short(),
+        target.live.short()
+    )
+}
+
+/// Returns a line about the rollout without why it stopped, where a hold says that.
+fn without_cause(line: &str, recorded: &RecordedGroup) -> String {
+    let stopped = recorded.rollout.as_ref().and_then(|it| match &it.state {
+        RolloutState::Progressing => None,
+        RolloutState::Paused(cause) => Some(cause),
+    });
+    let quarantined = recorded.quarantine.as_ref().map(|it| &it.cause);
+    let Some(cause) = quarantined.or(stopped).map(ToString::to_string) else {
+        return line.to_owned();
+    };
+    let mut holds = recorded.holds.iter();
+    if holds.any(|held| held.hold.to_string().contains(&cause)) {
+        line.replacen(&format!(": {cause}"), "", 1)
+    } else {
+        line.to_owned()
+    }
+}
+
 fn reasons(recorded: &RecordedGroup, view: &GroupView) -> String {
     let mut text = String::new();
     if !view.conditions.is_empty() {
         text.push_str("Conditions:\n");
         let mut table = Table::new(&["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"]);
+        // The holds follow, each with its sentence.
+        let holds = recorded.holds.iter();
+        let told: BTreeSet<String> = holds.map(|held| held.hold.to_string()).collect();
         for condition in &view.conditions {
             table.row(vec![
                 condition.type_.to_owned(),
                 condition.status.to_owned(),
                 condition.reason.clone(),
                 condition.last_transition_time.clone(),
-                condition.message.clone(),
+                if told.contains(&condition.message) {
+                    "see below".to_owned()
+                } else {
+                    condition.message.clone()
+                },
             ]);
         }
         text.push_str(&indent(&table.to_text(true)));

@@ -56,7 +56,7 @@ fn every_part_of_a_decision_is_told() {
     tested: false the rule
     variable busy 
       size(instances.filter(i, i.busy)) => 1 of 1, [("1", 1)]
-        instances.filter(i, i.busy) => 1 of 1, [("[1 elements]", 1)]
+        instances.filter(i, i.busy) => 1 of 1, [("[1 element]", 1)]
           instances => 1 of 1, [("[3 elements]", 1)]
           i.busy => 3 of 3, [("false", 2), ("true", 1)]
     match 1 

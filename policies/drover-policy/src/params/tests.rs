@@ -117,7 +117,7 @@ fn values_of_bindings_keep_to_the_declaration() {
     ];
     insta::assert_snapshot!(bound_to(&policy, values), @"
     List([Int(0), Int(6)]): 
-    List([]): 1:1+1 parameter `x` has 0 elements, at least 1 are needed, in policy tested
+    List([]): 1:1+1 parameter `x` has 0 elements, at least 1 is needed, in policy tested
     List([Int(1), Int(2), Int(3)]): 1:1+1 parameter `x` has 3 elements, at most 2 are allowed, in policy tested
     List([Int(7)]): 1:1+1 an element of parameter `x` must be at most 6, not 7, in policy tested
     Int(1): 1:1+1 parameter `x` must be list, not an integer, in policy tested

@@ -353,7 +353,7 @@ fn a_change_is_told_everything_that_is_wrong_with_it() {
     insta::assert_snapshot!(told.join("\n"), @"
     the rule [change.destroys=3]
     not zero [change.toSize=0]
-    label owner is required [group.labels={1 entries}]
+    label owner is required [group.labels={1 entry}]
     could not be evaluated: there is no `Approved-By`; `has(..)` or `in` tell before it is read [git.trailers[\"Approved-By\"]=(no value)]
     ");
     assert!(violations.iter().all(Verdict::withholds));

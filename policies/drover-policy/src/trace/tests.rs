@@ -167,7 +167,7 @@ fn a_part_that_fails_is_told() {
     ), @"
     {'a': {'b': [1]}}['a'].b[int(reason == 'update' ? '5' : '0')] == math.greatest(1, 2) => failed
       {'a': {'b': [1]}}['a'].b[int(reason == 'update' ? '5' : '0')] => failed
-        {'a': {'b': [1]}}['a'] => {1 entries}
+        {'a': {'b': [1]}}['a'] => {1 entry}
         int(reason == 'update' ? '5' : '0') => 5
           reason == 'update' ? '5' : '0' => 5
             reason == 'update' => true

@@ -353,7 +353,14 @@ fn outcome(group: &Group, last: Option<&InstanceRefresh>) -> CheckOutcome {
     if serving >= needed {
         CheckOutcome::Passing
     } else {
-        let why = format!("{serving} of {desired} machines are in service");
+        let why = format!(
+            "{serving} of {} in service",
+            if desired == 1 {
+                "1 machine is".to_owned()
+            } else {
+                format!("{desired} machines are")
+            }
+        );
         CheckOutcome::Failing { why }
     }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use drover_model::{
     Completeness, Digests, Epoch, FleetName, GroupName, GroupUid, InstanceId, Listed, Ownership,
-    ProviderPhase, ProviderRef, Template, TemplateParts, Token, Value,
+    ProviderPhase, ProviderRef, Template, TemplateParts, Token, Value, plural,
 };
 use drover_provider::{
     Clock, DestroyRequest, Provider, ProviderError, ProvisionRequest, Slot, escaped, escaped_value,
@@ -367,7 +367,12 @@ impl InstanceService {
             in_full.map_err(|why| Failure::params(format!("`Properties`: {why}"), params))?;
         if let Err(count) = self.under_way.wait(&wanted).await {
             let words = format!(
-                "{count} instances with these tags are being made, and cannot be described yet: ask again"
+                "{} being made, and cannot be described yet: ask again",
+                plural(
+                    count,
+                    "instance with these tags is",
+                    "instances with these tags are"
+                )
             );
             return Err(Failure::plain(words));
         }

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use drover_model::Attachment;
+use drover_model::{Attachment, counted, plural};
 
 use crate::{AttachmentUse, OptionalMethod, Others, Urgency};
 
@@ -323,7 +323,10 @@ async fn one_set(context: &Context<'_>, token: &Token, expected: usize) -> Verdi
     });
     let count = of_token.count();
     ensure(count == expected, || {
-        format!("{count} instances of one token, not {expected}")
+        format!(
+            "{} of one token, not {expected}",
+            counted(count, "instance")
+        )
     })
 }
 
@@ -478,7 +481,8 @@ async fn batch(context: &Context<'_>) -> Verdict {
     }
     let handles: std::collections::BTreeSet<_> = provisioned.made.values().collect();
     ensure(handles.len() as u64 == count, || {
-        format!("{} handles for {count} slots", handles.len())
+        let handles = counted(handles.len(), "handle");
+        format!("{handles} for {}", counted(count, "slot"))
     })?;
     for (id, instance) in &provisioned.made {
         let listed = context.until_running(instance).await?;
@@ -501,7 +505,8 @@ async fn batch(context: &Context<'_>) -> Verdict {
         Err(error) if error.class == ErrorClass::InvalidSpec => Ok(()),
         Err(error) => Err(error.into()),
         Ok(_) => Err(Miss::Failed(format!(
-            "more than {most} slots were accepted"
+            "more than {} accepted",
+            plural(most, "slot was", "slots were")
         ))),
     }
 }

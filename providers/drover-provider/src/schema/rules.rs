@@ -32,7 +32,7 @@ pub struct Rules {
     /// What the values of some ask of others.
     pub when: Vec<When>,
     /// What instances ask of their group; of the outermost object only.
-    pub group: GroupRules,
+    pub group: Box<GroupRules>,
 }
 
 /// What the values of some fields ask of others.
@@ -120,7 +120,7 @@ impl Rules {
     /// Adds what instances ask of their group.
     #[must_use]
     pub fn of_group(mut self, group: GroupRules) -> Self {
-        self.group = group;
+        self.group = Box::new(group);
         self
     }
 
@@ -171,9 +171,12 @@ impl Rules {
     /// Returns which numbers and durations are more than others.
     fn too_much(&self, map: &BTreeMap<String, Value>) -> Vec<Broken> {
         let endless = |value: &Value| self.no_limit.map(Value::Int).as_ref() == Some(value);
-        let amount = |value: &Value| match endless(value) {
-            true => Some((false, i128::MAX)),
-            false => amount(value),
+        let amount = |value: &Value| {
+            if endless(value) {
+                Some((false, i128::MAX))
+            } else {
+                amount(value)
+            }
         };
         let mut broken = Vec::new();
         for (field, others) in &self.at_most {
@@ -231,7 +234,7 @@ impl Rules {
             let when = self.when.iter().map(When::to_json_schema);
             schema.insert("allOf".to_owned(), Value::List(when.collect()));
         }
-        if self.group != GroupRules::default() {
+        if *self.group != GroupRules::default() {
             schema.insert(GROUP.to_owned(), self.group.to_json_schema());
         }
     }

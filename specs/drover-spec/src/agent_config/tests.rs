@@ -476,7 +476,7 @@ fn mistakes_in_plugins_to_start_say_where_they_are() {
     agent.yaml:8:14: the plugin `c` is there twice
     agent.yaml:8:40: `memory` must be at least 1MiB, with the unit KiB, MiB or GiB
     agent.yaml:9:14: `name` contains 'A'; only lower-case letters, digits and '-' are allowed
-    agent.yaml:9:26: `command` must have at least 1 entries
+    agent.yaml:9:26: `command` must have at least 1 entry
     agent.yaml:11:14: the plugin `d` is there twice
     agent.yaml:11:38: `1` cannot be an environment variable: it must have letters, digits and '_', and not begin with a digit
     agent.yaml:11:61: `startTimeout` must be from 100ms to 10m

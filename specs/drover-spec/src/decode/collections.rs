@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use drover_model::{SecretRef, SourceText, Value};
+use drover_model::{SecretRef, SourceText, Value, plural};
 
 use super::{Fields, Others, check};
 use crate::declare::Shape;
@@ -27,7 +27,10 @@ impl<'a> Fields<'a> {
             return None;
         };
         if items.len() < *min {
-            self.bad(entry, format!("must have at least {min} entries"));
+            self.bad(
+                entry,
+                format!("must have at least {}", plural(*min, "entry", "entries")),
+            );
         }
         if items.len() > limits::LIST_LENGTH_MAX {
             let max = limits::LIST_LENGTH_MAX;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use drover_model::{
     Amount, Bounds, Deletion, DeletionPolicy, Group, GroupName, GroupSpec, Lifecycle, Limits,
     Manage, PlacementSpec, Prefer, ProviderName, Rebalance, ScalingSpec, SourceSpan, SourceText,
-    Spread, Template, TemplateParts, UpDown, Value,
+    Spread, Suspend, Template, TemplateParts, UpDown, Value,
 };
 
 use super::{Fields, Metadata, admission, adopt, check, flavor, health, quorum};
@@ -39,6 +39,7 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
         size,
     );
     let (depends_on, depends_spans) = admission::depends_on(spec);
+    let (placement, zone_spans) = placement(spec);
     let name = metadata.as_ref().map(|metadata| metadata.name.as_str());
     let built = GroupSpec {
         provider: provider.clone().or_else(|| ProviderName::parse("x").ok())?,
@@ -46,7 +47,7 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
         quorum,
         bounds,
         scaling: scaling(&spec.object("scaling")),
-        placement: placement(spec),
+        placement,
         lifecycle: match spec.word("lifecycle") {
             "ephemeral" => Lifecycle::Ephemeral,
             _ => Lifecycle::Service,
@@ -64,11 +65,7 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
         protect: admission::protect(spec, name),
         expiry: admission::expiry(spec),
         depends_on,
-        suspend: spec
-            .objects("suspend")
-            .iter()
-            .map(health::suspend)
-            .collect(),
+        suspend: suspended(spec),
         deletion: deletion(&spec.object("deletion"), spec.has("members")),
     };
     provider?;
@@ -82,10 +79,15 @@ pub(crate) fn decode_group(metadata: Option<Metadata>, spec: &Fields<'_>) -> Opt
         property_spans,
         flavor_spans: entry_spans(&template_fields, "flavors"),
         tag_spans: tag_spans(&template_fields),
-        zone_spans: entry_spans(&spec.object("placement"), "zones"),
+        zone_spans,
         depends_spans,
         spec: built,
     })
+}
+
+fn suspended(spec: &Fields<'_>) -> Vec<Suspend> {
+    let suspended = spec.objects("suspend");
+    suspended.iter().map(health::suspend).collect()
 }
 
 fn manage(spec: &Fields<'_>) -> Manage {
@@ -301,7 +303,7 @@ fn unknown_substitution(report: &Report, span: SourceSpan, name: &str, quorum: b
     report.push(Diagnostic::error("unknown-substitution", message, span).hint(hint));
 }
 
-fn placement(spec: &Fields<'_>) -> PlacementSpec {
+fn placement(spec: &Fields<'_>) -> (PlacementSpec, Vec<SourceSpan>) {
     let fields = spec.object("placement");
     let zones = fields.texts("zones");
     for (position, zone) in zones.iter().enumerate() {
@@ -312,7 +314,8 @@ fn placement(spec: &Fields<'_>) -> PlacementSpec {
             fields.report.push(diagnostic);
         }
     }
-    PlacementSpec {
+    let spans = entry_spans(&fields, "zones");
+    let placement = PlacementSpec {
         zones,
         spread: match fields.word("spread") {
             "any" => Spread::Any,
@@ -325,7 +328,8 @@ fn placement(spec: &Fields<'_>) -> PlacementSpec {
             _ => Rebalance::Opportunistic,
         },
         cooldown: fields.duration("cooldown"),
-    }
+    };
+    (placement, spans)
 }
 
 fn scaling(fields: &Fields<'_>) -> ScalingSpec {

@@ -353,10 +353,11 @@ pub(crate) fn pause_cause(reader: &Reader<'_>) -> Result<PauseCause, RecordError
     let cause = reader.get("cause")?;
     Ok(match cause.text()? {
         "Failures" => {
-            reader.only(&["cause", "failed", "threshold"])?;
+            reader.only(&["cause", "failed", "threshold", "last"])?;
             PauseCause::Failures {
                 failed: reader.get("failed")?.number()?,
                 threshold: reader.get("threshold")?.number()?,
+                last: reader.optional_with("last", Reader::string)?,
             }
         }
         "Deadline" => {

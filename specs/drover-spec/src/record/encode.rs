@@ -292,10 +292,15 @@ fn quarantine(quarantine: &Quarantine) -> Yaml {
 
 pub(crate) fn pause_cause(cause: &PauseCause) -> Yaml {
     match cause {
-        PauseCause::Failures { failed, threshold } => MapOf::new()
+        PauseCause::Failures {
+            failed,
+            threshold,
+            last,
+        } => MapOf::new()
             .text("cause", "Failures")
             .number("failed", *failed)
-            .number("threshold", *threshold),
+            .number("threshold", *threshold)
+            .optional_text("last", last.as_deref()),
         PauseCause::Deadline => MapOf::new().text("cause", "Deadline"),
         PauseCause::Rejected { message } => MapOf::new()
             .text("cause", "Rejected")

@@ -205,8 +205,13 @@ fn error_class() -> impl Strategy<Value = ErrorClass> {
 
 fn pause_cause() -> impl Strategy<Value = PauseCause> {
     prop_oneof![
-        any::<(u32, u32)>()
-            .prop_map(|(failed, threshold)| PauseCause::Failures { failed, threshold }),
+        (any::<(u32, u32)>(), option::of(text())).prop_map(|((failed, threshold), last)| {
+            PauseCause::Failures {
+                failed,
+                threshold,
+                last,
+            }
+        }),
         Just(PauseCause::Deadline),
         text().prop_map(|message| PauseCause::Rejected { message }),
     ]

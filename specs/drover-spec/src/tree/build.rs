@@ -1,9 +1,11 @@
 //! Builds the tree from the parser's events, within limits and without recursion.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, StructureStyle};
 
+use super::hints;
 use super::place::{byte_range, forbidden_character, lines_of, place_of};
 use super::scalar::resolve;
 use super::{Content, Entry, Flow, Node, Place, Resolved, Scalar, Style};
@@ -52,7 +54,7 @@ pub(crate) struct Fault {
     pub(crate) code: &'static str,
     pub(crate) place: Place,
     pub(crate) message: String,
-    pub(crate) hint: Option<&'static str>,
+    pub(crate) hint: Option<Cow<'static, str>>,
     pub(crate) related: Option<(Place, &'static str)>,
 }
 
@@ -67,9 +69,9 @@ impl Fault {
         }
     }
 
-    pub(super) fn hint(self, hint: &'static str) -> Self {
+    pub(super) fn hint(self, hint: impl Into<Cow<'static, str>>) -> Self {
         Self {
-            hint: Some(hint),
+            hint: Some(hint.into()),
             ..self
         }
     }
@@ -322,7 +324,7 @@ impl<'a> Builder<'a> {
             granit_parser::ErrorKind::DirectiveDisallowed => {
                 Fault::new("yaml-directive", place, "directives are not supported")
             }
-            kind => Fault::new("yaml-syntax", place, kind.to_string()),
+            kind => self.explained(kind, place),
         };
         let line_start = self.source[..at.min(self.source.len())]
             .rfind('\n')
@@ -340,6 +342,42 @@ impl<'a> Builder<'a> {
             });
         }
         self.give_up(fault)
+    }
+
+    /// Returns a syntax error with what is behind it, where that can be told.
+    fn explained(&self, kind: &granit_parser::ErrorKind, place: Place) -> Fault {
+        use granit_parser::ErrorKind;
+        let at = place.start.min(self.source.len());
+        let read = self.file.documents.last().map_or(0, |last| last.end);
+        let current = self.current.as_ref().map(|current| current.document.start);
+        let start = current.unwrap_or(read).min(at);
+        let line_end = self.source[at..].find('\n').map(|end| at + end);
+        let within = start..line_end.unwrap_or(self.source.len());
+        if let Some(line) = hints::merge_marker(self.source, within.clone()) {
+            let after = self.source[line.start..at].matches('\n').count() as u32;
+            let place = Place {
+                length: line.len() as u32,
+                start: line.start,
+                end: line.end,
+                ..Place::at(place.line - after, 1)
+            };
+            let message = "a merge was not finished: its marks are still here";
+            return Fault::new("yaml-syntax", place, message).hint(
+                "keep one side, and remove the lines that begin with <<<<<<<, ======= and >>>>>>>",
+            );
+        }
+        let fault = Fault::new("yaml-syntax", place, kind.to_string());
+        let hint = match kind {
+            ErrorKind::ExpectedBlockMappingKey
+            | ErrorKind::ExpectedBlockSequenceEntry
+            | ErrorKind::MappingValueNotAllowed
+            | ErrorKind::InvalidIndentation => hints::indentation(self.source, within),
+            _ => None,
+        };
+        match hint {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        }
     }
 
     fn too_deep(&self, place: Place) -> Fault {

@@ -286,6 +286,7 @@ fn the_plan_that_ends_a_paused_rollout_replaces_what_is_too_old() {
     let paused = PauseCause::Failures {
         failed: 1,
         threshold: 1,
+        last: None,
     };
     fixture.recorded.rollout = Some(Rollout {
         state: RolloutState::Paused(paused),

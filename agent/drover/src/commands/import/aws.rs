@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use drover_model::{ProviderName, Value};
+use drover_model::{ProviderName, Value, counted};
 use serde::Deserialize;
 
 use super::machines::{Found, Machine, SCALING_TAG, VERSION_TAG, is_burstable, provider};
@@ -295,8 +295,9 @@ fn take(found: &mut Found, instances: &[Instance]) {
     }
     for (claim, count) in claims {
         found.notes.push(format!(
-            "{count} of {} instances still belong to {claim}",
-            instances.len()
+            "{count} of {} still {} to {claim}",
+            counted(instances.len(), "instance"),
+            if count == 1 { "belongs" } else { "belong" }
         ));
     }
 }

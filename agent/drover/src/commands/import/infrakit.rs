@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
-use drover_model::{ProviderName, Value, label_of};
+use drover_model::{ProviderName, Value, counted, label_of, plural};
 use drover_provider_plugin::{
     Directory, Endpoint, InfrakitGroup, Place, PluginName, config_hash, describe_instances,
     inspect_groups,
@@ -268,17 +268,17 @@ impl Import {
             .collect();
         if !outdated.is_empty() {
             notes.push(format!(
-                "{} of {} instances are of another specification and count as outdated, so that a rollout replaces them: {}",
-                outdated.len(),
-                found.len(),
+                "of {}, {} of another specification and outdated, so that a rollout replaces them: {}",
+                counted(found.len(), "instance"),
+                plural(outdated.len(), "is", "are"),
                 outdated.join(", ")
             ));
         }
         let wanted = spec.size();
         if found.len() as u64 != wanted {
             notes.push(format!(
-                "it has {} instances and wants {wanted}",
-                found.len()
+                "it has {} and wants {wanted}",
+                counted(found.len(), "instance")
             ));
         }
         notes

@@ -159,6 +159,9 @@ fn place(args: &PluginConformArgs) -> CommandResult<(Place, String)> {
         };
         return Ok((Place::Fixed(Endpoint::Unix(path.to_owned())), plugin));
     }
+    if path.is_absolute() || args.plugin.starts_with("./") || args.plugin.starts_with("../") {
+        return Err(no_socket(path));
+    }
     if !args.subtype.is_empty() {
         return Err(CommandError::usage("--subtype is for a socket")
             .hint(format!("write {}/{}", args.plugin, args.subtype)));
@@ -172,6 +175,18 @@ fn place(args: &PluginConformArgs) -> CommandResult<(Place, String)> {
     })?;
     let directory = settings.places(scratch_free()).plugins;
     Ok((Place::Named(directory), args.plugin.clone()))
+}
+
+/// Says that a path leads to no socket: no plugin has such a name.
+fn no_socket(path: &Path) -> CommandError {
+    let what = match path.symlink_metadata() {
+        Ok(_) => "what is there is none",
+        Err(_) => "nothing is there",
+    };
+    let message = format!("there is no socket at {}: {what}", path.display());
+    CommandError::new(message).hint(
+        "a plugin's socket is there while it runs; a name such as `simulator` is looked for in the plugins' folder",
+    )
 }
 
 /// Where no process is looked for.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use drover_model::BindingName;
+use drover_model::{BindingName, counted};
 use drover_policy::{ExplainedExpression, ExplainedPart, Explanation, Given, PolicySet, Question};
 use serde::Serialize;
 
@@ -247,7 +247,7 @@ fn render(found: &Explanation, asked: &Asked, color: bool) -> String {
             let _ = writeln!(text, "  {:>7}  {:width$}  {value}", row.place, row.text);
         }
     }
-    let _ = writeln!(text, "\n{} steps", found.steps);
+    let _ = writeln!(text, "\n{}", counted(found.steps, "step"));
     text
 }
 
@@ -315,12 +315,12 @@ fn value_text(part: &ExplainedPart) -> String {
     let shown: u64 = part.values.iter().map(|(_, times)| times).sum();
     let others = part.evaluated - part.failed - shown;
     if others > 0 {
-        values.push(format!("{others} others"));
+        values.push(counted(others, "other"));
     }
     match part.failed {
         0 => {}
         1 if part.evaluated == 1 => values.push("failed".to_owned()),
-        failed => values.push(format!("failed {failed} times")),
+        failed => values.push(format!("failed {}", counted(failed, "time"))),
     }
     values.join(", ")
 }

@@ -140,5 +140,5 @@ fn what_is_not_understood_of_groups_closes_the_schema() {
     ]);
     let error = ObjectSchema::from_json_schema(&outer).unwrap_err();
     assert!(error.to_string().contains("schema.inner: `x-drover-group`"));
-    assert_eq!(Rules::default().group, GroupRules::default());
+    assert_eq!(*Rules::default().group, GroupRules::default());
 }

@@ -52,7 +52,7 @@ impl Reading {
             at_most: named(AT_MOST)?,
             no_limit: integer(path, map, NO_LIMIT)?,
             when: self.when(path, map, depth)?,
-            group: self.group(path, map, depth)?,
+            group: Box::new(self.group(path, map, depth)?),
         })
     }
 

@@ -55,6 +55,7 @@ fn paused() -> Hold {
     Hold::RolloutPaused(PauseCause::Failures {
         failed: 2,
         threshold: 2,
+        last: None,
     })
 }
 

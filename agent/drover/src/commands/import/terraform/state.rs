@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drover_model::Value;
+use drover_model::{Value, plural};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
@@ -175,12 +175,15 @@ impl Resource {
         let mut notes = Vec::new();
         if deposed > 0 {
             notes.push(format!(
-                "{deposed} deposed instances are left out: apply first, so that they end"
+                "{} left out: apply first, which ends {}",
+                plural(deposed, "deposed instance is", "deposed instances are"),
+                if deposed == 1 { "it" } else { "them" }
             ));
         }
         if tainted > 0 {
             notes.push(format!(
-                "{tainted} instances are tainted: the next apply would replace them"
+                "{} tainted, and would be replaced by the next apply",
+                plural(tainted, "instance is", "instances are")
             ));
         }
         notes

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use drover_git::{CommitKey, SigningKey};
 use drover_model::{
     FleetName, Group, GroupName, InstanceClass, InstanceId, Manage, OrderState, OrderVerb, Reason,
-    RecordedGroup, RecordedInstance, RecordedOrder, Timestamp,
+    RecordedGroup, RecordedInstance, RecordedOrder, Timestamp, counted, plural,
 };
 use drover_spec::edit;
 use drover_spec::operation::{Asked, Operation};
@@ -185,7 +185,9 @@ fn chosen(snapshot: &Snapshot, group: &GroupName, handles: &[String]) -> Command
     let most = document.spec.destroy_max(size);
     if count > most {
         return refused(format!(
-            "may lose {most} instances by one change, and {count} are named: `limits.maxDestroy` says so"
+            "may lose {} by one change, and {} named: `limits.maxDestroy` says so",
+            counted(most, "instance"),
+            plural(count, "is", "are")
         ));
     }
     Ok(Chosen {
@@ -221,7 +223,8 @@ fn unfit(snapshot: &Snapshot, recorded: &RecordedGroup, document: &Group) -> Opt
     let there = there.count() as u32;
     (there != spec.size || recorded.size != spec.size).then(|| {
         format!(
-            "has {there} instances that stay, for a size of {}: ask again when the agent is done with that",
+            "has {} for a size of {}: ask again when the agent is done with that",
+            plural(there, "instance that stays,", "instances that stay,"),
             spec.size
         )
     })
