@@ -142,7 +142,7 @@ fn a_group_that_is_committed_anew_becomes_a_document() {
     assert!(text.contains("exec sleep $${SECONDS_MAX:-600}"), "{text}");
     assert_eq!(commit(&serving, &new, false), "Noop", "as it came back");
     sandbox.wait_for("new", "its instances", |new| instances(new).len() == 2);
-    let folders = fs::read_dir(sandbox.path("data/process")).unwrap();
+    let folders = fs::read_dir(sandbox.path("data/process/local/instances")).unwrap();
     let scripts = folders.map(|folder| folder.unwrap().path().join("init.sh"));
     let scripts = scripts.filter_map(|script| fs::read_to_string(script).ok());
     let ours = "#!/bin/sh\n\necho ${HOME}\n";

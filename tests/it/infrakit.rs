@@ -215,7 +215,7 @@ fn what_is_a_shells_in_scripts_and_properties_stays_the_shells() {
     });
     assert_eq!(read(&init), "b\n$${x}\n${instance.id}\n1\n${open\n");
     assert_eq!(read(&said), "b\n$${x}\n${HOME}\n");
-    let folders = fs::read_dir(sandbox.path("served/process")).unwrap();
+    let folders = fs::read_dir(sandbox.path("served/process/infrakit/instances")).unwrap();
     let mut facts = folders.map(|folder| read(&folder.unwrap().path().join("instance.json")));
     let own = |text: &String| {
         let record: Option<Value> = serde_json::from_str(text).ok();
