@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::printable::printable;
 use crate::ui::Style;
-use crate::view::counted;
 
 use self::markdown::{FIELDS_MAX, first_shown, short};
 

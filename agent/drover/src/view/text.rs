@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use drover_model::{GroupPhase, Held, InstanceId, RecordedGroup, RolloutState, Timestamp, plural};
+use drover_model::{
+    Digests, GroupPhase, Held, InstanceId, RecordedGroup, RolloutState, Timestamp, plural,
+};
 
 use super::{GroupView, InstanceView, hold, instance, seconds, stranger};
 use crate::printable::printable;
