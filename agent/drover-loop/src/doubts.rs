@@ -180,9 +180,12 @@ fn duplicates(
         0 => String::new(),
         more => format!("; and so for {more} more ids"),
     };
+    let group = &recorded.name;
+    let first = by_id.keys().next().map(ToString::to_string);
+    let first = first.unwrap_or_default();
     let plural = if surplus == 1 { "" } else { "s" };
     Some(format!(
-        "provider {provider} lists {surplus} instance{plural} too many under ids that others have: {}{rest}; drover ends those beside it only with the instance itself, so end them at the provider",
+        "provider {provider} lists {surplus} instance{plural} too many under ids that others have: {}{rest}; drover ends those beside it only after the instance itself, so end them at the provider, or have all of them replaced (`drover replace {group}/{first}`)",
         named.join("; ")
     ))
 }

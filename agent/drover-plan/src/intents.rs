@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drover_model::{AdoptStep, Classified, InPlaceUpdate, InstanceId, Intent, IntentKind};
+use drover_model::{
+    AdoptStep, Classified, InPlaceUpdate, InstanceId, Intent, IntentId, IntentKind, ProviderRef,
+};
 
 /// Open intents, sorted by kind. Several for one instance are in the order of their numbers.
 #[derive(Debug, Default)]
@@ -23,8 +25,8 @@ pub(crate) struct IntentIndex<'a> {
 
 impl<'a> IntentIndex<'a> {
     /// Sorts `intents`.
-    pub(crate) fn of(intents: &'a [Intent]) -> Self {
-        let mut sorted: Vec<&Intent> = intents.iter().collect();
+    pub(crate) fn of(intents: impl IntoIterator<Item = &'a Intent>) -> Self {
+        let mut sorted: Vec<&Intent> = intents.into_iter().collect();
         sorted.sort_by_key(|intent| intent.id);
         let mut index = Self::default();
         for intent in sorted {
@@ -85,4 +87,43 @@ impl<'a> IntentIndex<'a> {
     pub(crate) fn drain(&self, instance: &InstanceId) -> Option<&'a Intent> {
         self.drains.get(instance)?.first().copied()
     }
+}
+
+/// Returns the instance that an intent takes out of service, and the handle that it had then.
+pub(crate) fn end_of(intent: &Intent) -> Option<(&InstanceId, &ProviderRef)> {
+    match &intent.kind {
+        IntentKind::Drain {
+            instance,
+            provider_ref,
+            ..
+        }
+        | IntentKind::Destroy {
+            instance,
+            provider_ref,
+            ..
+        } => Some((instance, provider_ref)),
+        IntentKind::Create { .. }
+        | IntentKind::Update(_)
+        | IntentKind::Roster(_)
+        | IntentKind::Adopt(_) => None,
+    }
+}
+
+/// Returns the intents without the ends that are over, of instances under whose ids others stand.
+pub(crate) fn current<'a>(
+    intents: &'a [Intent],
+    classified: &Classified,
+) -> impl Iterator<Item = &'a Intent> {
+    let settled: BTreeSet<IntentId> = classified.settled.iter().map(|it| it.intent).collect();
+    intents.iter().filter(move |intent| {
+        let Some((id, handle)) = end_of(intent).filter(|_| settled.contains(&intent.id)) else {
+            return true;
+        };
+        let there = classified
+            .members
+            .get(id)
+            .or_else(|| classified.kept.get(id));
+        let there = there.and_then(|member| member.provider_ref.as_ref());
+        there.is_none_or(|there| there == handle)
+    })
 }

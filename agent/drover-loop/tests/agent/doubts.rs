@@ -1,6 +1,8 @@
 //! Listings that say what cannot be: nothing of it is believed, and nothing of it is left when it is over.
 
-use drover_model::{GroupPhase, ProviderName};
+use drover_model::{
+    GroupName, GroupPhase, Listed, OrderVerb, ProviderName, ProviderPhase, ProviderRef,
+};
 use drover_provider::Clock as _;
 use drover_provider_sim::{Fault, FaultKind, Op};
 
@@ -264,4 +266,60 @@ async fn several_instances_under_one_id_are_told_with_their_handles_and_none_is_
     *mood.lock().unwrap() = Mood::Well;
     world.passes(2).await;
     assert_eq!(world.holds("web"), [""; 0]);
+}
+
+/// Lists a second instance under an id, as a plugin does whose first call took effect after the second one.
+fn make_twice(world: &World, instance: &str) -> ProviderRef {
+    let handle = ProviderRef::parse(&format!("late-{instance}")).unwrap();
+    let now = world.clock.now();
+    world.sim(|mut sim| {
+        let web = GroupName::parse("web").unwrap();
+        let mut all = sim.of_group(&web, now).into_iter();
+        let (_, first) = all.find(|(id, _)| id.to_string() == instance).unwrap();
+        let listed = Listed {
+            provider_ref: handle.clone(),
+            ownership: first.ownership.clone(),
+            phase: ProviderPhase::Running,
+            address: None,
+            zone: None,
+            created_at: Some(now),
+            interruption: None,
+        };
+        sim.add_existing(listed);
+    });
+    handle
+}
+
+#[tokio::test]
+async fn an_instance_that_a_person_has_replaced_takes_along_what_stands_under_its_id() {
+    for restarts in [false, true] {
+        let mut world = World::web();
+        world.converge().await;
+        make_twice(&world, "web-2");
+        world.passes(60).await;
+        assert_eq!(world.holds("web"), ["DuplicateInstances"]);
+        let told = told(&world);
+        assert!(told[0].contains("`drover replace web/web-2`"), "{told:?}");
+        assert_eq!(world.living("web"), ["web-1", "web-2", "web-2", "web-3"]);
+        assert_eq!(world.calls(Op::Destroy), 0, "nobody ends it unasked");
+        let operations = world.operations.clone();
+        operations.order(&world, OrderVerb::Replace, "web-2");
+        world
+            .until("the first of the two to go", |world| {
+                world.living("web").len() == 4 && world.calls(Op::Destroy) == 1
+            })
+            .await;
+        if restarts {
+            world.restart();
+        }
+        world
+            .until("the other one to go", |world| {
+                world.living("web") == ["web-1", "web-3", "web-4"]
+            })
+            .await;
+        assert_eq!(world.calls(Op::Destroy), 2, "one for each of the two");
+        world.converge().await;
+        assert_eq!(world.holds("web"), [""; 0]);
+        reproduced(&world, "web");
+    }
 }

@@ -11,6 +11,7 @@ mod adoption;
 mod changed;
 mod health;
 mod notice;
+mod past;
 mod trust;
 
 #[cfg(test)]
@@ -22,8 +23,8 @@ use std::time::Duration;
 use drover_model::{
     Classified, Digests, DrainProgress, Emptied, ExitReport, GroupName, GroupSpec, HealthOverride,
     HealthSignal, HealthSignals, Hold, InPlace, InstanceClass, InstanceId, InstanceMemory, Intent,
-    IntentKind, IntentState, Listed, Listing, Member, Ownership, ProviderPhase, RecordedGroup,
-    SeatId, Settlement, SettlementOutcome, Surveyed, Timestamp, Trust,
+    IntentId, IntentKind, IntentState, Listed, Listing, Member, Ownership, ProviderPhase,
+    RecordedGroup, SeatId, Settlement, SettlementOutcome, Surveyed, Timestamp, Trust,
 };
 
 use crate::input::ProviderFacts;
@@ -92,8 +93,10 @@ fn signal_since<'a>(
 
 /// Builds the effective world.
 pub fn classify(input: &ClassifyInput<'_>) -> Classified {
-    let intents = IntentIndex::of(input.intents);
     let listed = listed_by_id(input);
+    let past = past::ends(input, &listed);
+    let intents = input.intents.iter();
+    let intents = IntentIndex::of(intents.filter(|intent| !past.contains(&intent.id)));
     let trust = trust::judge(input, &intents);
     let mut stage = Stage {
         input,
@@ -112,7 +115,7 @@ pub fn classify(input: &ClassifyInput<'_>) -> Classified {
     }
     stage.ghosts();
     stage.missing();
-    let settled = stage.settled();
+    let settled = stage.settled(&past);
     stage.remember_ended();
     stage.remember_lost();
     Classified {
@@ -451,8 +454,12 @@ impl Stage<'_> {
     }
 
     /// Returns the open intents that the observation settles.
-    fn settled(&self) -> Vec<Settlement> {
-        let mut settled = Vec::new();
+    fn settled(&self, past: &BTreeSet<IntentId>) -> Vec<Settlement> {
+        let over = past.iter().map(|intent| Settlement {
+            intent: *intent,
+            outcome: SettlementOutcome::Observed,
+        });
+        let mut settled: Vec<Settlement> = over.collect();
         let mut settle = |intent: &Intent, outcome| {
             settled.push(Settlement {
                 intent: intent.id,

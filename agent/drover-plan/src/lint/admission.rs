@@ -13,6 +13,7 @@ use drover_model::{
 
 use super::in_place::interrupts;
 use super::{Facts, LintError, subjects};
+use crate::intents::current;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -158,15 +159,13 @@ impl Facts<'_> {
                 let restarts = member.update == Some(InPlace::Restart);
                 let restarted = restarts.then(|| self.restarted_for(&member.id));
                 let why = drained.or(restarted).or_else(|| {
-                    self.input
-                        .intents
-                        .iter()
-                        .find_map(|intent| match &intent.kind {
-                            IntentKind::Destroy {
-                                instance, reason, ..
-                            } if *instance == member.id => Some(*reason),
-                            _ => None,
-                        })
+                    let mut open = current(self.input.intents, self.world);
+                    open.find_map(|intent| match &intent.kind {
+                        IntentKind::Destroy {
+                            instance, reason, ..
+                        } if *instance == member.id => Some(*reason),
+                        _ => None,
+                    })
                 });
                 let counts =
                     |reason| self.returns(&member.id) || self.out_of_service(&member.id, reason);

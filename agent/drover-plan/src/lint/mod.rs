@@ -25,6 +25,7 @@ use drover_model::{
 };
 
 use crate::input::{Desired, PlanInput};
+use crate::intents::current;
 
 /// Why a plan must not be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -271,7 +272,7 @@ impl<'a> Facts<'a> {
     fn of(input: &'a PlanInput<'a>) -> Self {
         let mut ending = BTreeSet::new();
         let mut intended = BTreeSet::new();
-        for intent in input.intents {
+        for intent in current(input.intents, input.classified) {
             match &intent.kind {
                 IntentKind::Create { slots, .. } => intended.extend(slots),
                 IntentKind::Destroy { instance, .. } => {

@@ -17,7 +17,7 @@ use super::target::{Fresh, target_digests};
 use super::window::closed;
 use crate::change::{ChangeInput, change, change_size, policy_hold};
 use crate::input::{Desired, PlanInput};
-use crate::intents::IntentIndex;
+use crate::intents::{IntentIndex, current};
 use crate::numbers::{Resolved, extra, serves};
 use crate::restarts;
 
@@ -237,7 +237,7 @@ impl<'a> Draft<'a> {
     /// Begins a plan with nothing decided.
     pub(super) fn new(input: &'a PlanInput<'a>) -> Self {
         let spec = input.desired.spec();
-        let intents = IntentIndex::of(input.intents);
+        let intents = IntentIndex::of(current(input.intents, input.classified));
         let (leaving, returning) = on_the_way_out(input, &intents);
         let desired = target_digests(spec, input.provider, input.recorded);
         let quarantine = quarantine_in_force(&desired, input.recorded);
