@@ -29,6 +29,7 @@ mod listing;
 mod making;
 mod names;
 mod provider;
+mod pulls;
 mod registries;
 mod schema;
 mod spent;

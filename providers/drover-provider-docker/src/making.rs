@@ -181,17 +181,8 @@ impl Inner {
                 let message = format!("image {image} is not there, and `pull: never` is written");
                 return Err(invalid(message));
             }
-            (None, Pull::Always) => {
-                let _turn = self.memory.pulls.lock().await;
-                self.pull(image).await?;
-                self.find_image(image).await?
-            }
-            (None, Pull::Missing) => {
-                let _turn = self.memory.pulls.lock().await;
-                if let Some(there) = self.find_image(image).await? {
-                    return Ok(there);
-                }
-                self.pull(image).await?;
+            (None, Pull::Always | Pull::Missing) => {
+                self.pull_once(image, spec.pull).await?;
                 self.find_image(image).await?
             }
         };
@@ -199,6 +190,25 @@ impl Inner {
             let message = format!("image {image} was pulled and is not there");
             ProviderError::new(ErrorClass::Partial, message)
         })
+    }
+
+    /// Pulls an image, or waits for the pull of it that is under way.
+    async fn pull_once(&self, image: &str, how: Pull) -> Result<(), ProviderError> {
+        let pulls = &self.memory.pulls;
+        if how == Pull::Always {
+            // What was begun before may have read what a tag meant before.
+            pulls.earlier(image).await?;
+        }
+        let registry = FullName::of(image);
+        let registry = registry.as_ref().map_or("", FullName::host);
+        let pull = async {
+            // It may have come between the question and this turn.
+            if how == Pull::Missing && self.find_image(image).await?.is_some() {
+                return Ok(());
+            }
+            self.pull(image).await
+        };
+        pulls.once(image, registry, pull).await
     }
 
     async fn find_image(&self, image: &str) -> Result<Option<ImageConfig>, ProviderError> {

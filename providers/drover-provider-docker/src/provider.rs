@@ -17,6 +17,7 @@ use crate::api::{Engine, EngineError, Inspected, Summary};
 use crate::grants::Grants;
 use crate::labels::{self, Labels};
 use crate::names::Name;
+use crate::pulls::Pulls;
 use crate::spent::Spent;
 
 /// One scope of the type `docker`: the containers of one Provider document at one engine.
@@ -41,8 +42,8 @@ pub(crate) struct Inner {
 pub(crate) struct Memory {
     /// Calls that make something, by token: a repeated one waits for the one under way.
     flights: Mutex<BTreeMap<Token, Arc<tokio::sync::Mutex<()>>>>,
-    /// One pull at a time: those that wait find the image there.
-    pub(crate) pulls: tokio::sync::Mutex<()>,
+    /// Pulls of images that are under way.
+    pub(crate) pulls: Pulls,
     /// Containers that are being ended, by id, with the time of the kill in seconds since 1970.
     endings: Mutex<BTreeMap<String, i64>>,
     /// How containers ended, by id.
