@@ -22,6 +22,7 @@ mod describe;
 mod ending;
 mod exec;
 mod factory;
+mod fates;
 mod frames;
 mod grants;
 mod labels;
