@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_model::{
-    AdoptStep, Classified, InPlaceUpdate, InstanceId, Intent, IntentId, IntentKind, ProviderRef,
+    AdoptStep, Classified, InPlaceUpdate, InstanceId, Intent, IntentId, IntentKind, IntentState,
+    ProviderRef,
 };
 
 /// Open intents, sorted by kind. Several for one instance are in the order of their numbers.
@@ -78,9 +79,15 @@ impl<'a> IntentIndex<'a> {
         found.map(|(intent, _)| *intent)
     }
 
-    /// Returns the latest change of `instance` in place: it is the one that counts.
+    /// Returns the latest change of `instance` in place that may have taken effect: it is the one that counts. One that
+    /// the provider did not take leaves the one before it in force.
     pub(crate) fn update(&self, instance: &InstanceId) -> Option<&'a Intent> {
-        self.updates.get(instance)?.last().copied()
+        let called = |intent: &&&Intent| match intent.state {
+            IntentState::Sent | IntentState::Acked { .. } => true,
+            IntentState::Intended | IntentState::Failed { .. } => false,
+        };
+        let mut latest_first = self.updates.get(instance)?.iter().rev();
+        latest_first.find(called).copied()
     }
 
     /// Returns the first drain of `instance`: it is the one that carries the progress.

@@ -13,6 +13,7 @@ use serde_json::{Value as Json, json};
 use tokio::sync::Mutex;
 
 use crate::client::{Answer, Call, Fault, Keep, Socket, encoded};
+use crate::listing::Word;
 use crate::registries::{Credentials, FullName};
 
 /// The newest version of the API that this was written against. An older engine is asked in its own
@@ -175,6 +176,20 @@ pub(crate) struct State {
     pub(crate) out_of_memory: Option<bool>,
     pub(crate) error: Option<String>,
     pub(crate) health: Option<Health>,
+    started_at: Option<String>,
+}
+
+/// When what has never run was started.
+const YEAR_ONE: &str = "0001-01-01T";
+
+impl State {
+    /// Returns whether the container runs or has run. Its status alone does not say so: Podman calls what ran before
+    /// a restart of the machine `created`.
+    pub(crate) fn has_run(&self) -> bool {
+        let started = self.started_at.as_deref().unwrap_or_default();
+        let once = !started.is_empty() && !started.starts_with(YEAR_ONE);
+        once || Word::read(&self.status) != Word::Created
+    }
 }
 
 /// What a container's own check says.

@@ -12,7 +12,7 @@ use crate::api::{EngineError, ErrorKind, ImageConfig};
 use crate::body;
 use crate::describe::{Pull, Reading, Spec, invalid, publishes, slot_of};
 use crate::labels;
-use crate::listing::has_started;
+use crate::listing::Word;
 use crate::names::{Name, Stage};
 use crate::provider::{Found, Inner, failed, unknown};
 use crate::registries::{Credentials, FullName, RegistryLogin};
@@ -61,7 +61,7 @@ impl Inner {
             return Err(invalid(message));
         }
         // What has run once is not started again: it would be another instance.
-        if found.name.stage == Stage::Made && !has_started(&found.summary.state) {
+        if found.name.stage == Stage::Made && !self.has_run(found).await? {
             let present: BTreeSet<&str> = found.summary.networks().map(|(name, _)| name).collect();
             let wanted = found.labels.get(labels::NETWORKS);
             let wanted = wanted.map(|names| names.split(',').map(str::to_owned));
@@ -73,6 +73,17 @@ impl Inner {
             self.bring_up(request, &found.summary.id, &missing).await?;
         }
         self.spend(&request.token).await
+    }
+
+    async fn has_run(&self, found: &Found) -> Result<bool, ProviderError> {
+        if Word::read(&found.summary.state) != Word::Created {
+            return Ok(true);
+        }
+        match self.engine.inspect(&found.summary.id).await {
+            Ok(inspected) => Ok(inspected.state.has_run()),
+            Err(error) if error.is_missing() => Ok(false),
+            Err(error) => Err(unknown(error.to_string())),
+        }
     }
 
     async fn make(&self, request: &ProvisionRequest) -> Result<(), ProviderError> {
@@ -154,7 +165,7 @@ impl Inner {
     async fn undo(&self, id: &str, error: &EngineError) -> Result<(), ProviderError> {
         match self.engine.inspect(id).await {
             // It runs, or ran, all the same.
-            Ok(inspected) if has_started(&inspected.state.status) => return Ok(()),
+            Ok(inspected) if inspected.state.has_run() => return Ok(()),
             Ok(_) => {}
             Err(error) if error.is_missing() => {}
             Err(_) => return Err(unknown(error.to_string())),
@@ -181,17 +192,8 @@ impl Inner {
                 let message = format!("image {image} is not there, and `pull: never` is written");
                 return Err(invalid(message));
             }
-            (None, Pull::Always) => {
-                let _turn = self.memory.pulls.lock().await;
-                self.pull(image).await?;
-                self.find_image(image).await?
-            }
-            (None, Pull::Missing) => {
-                let _turn = self.memory.pulls.lock().await;
-                if let Some(there) = self.find_image(image).await? {
-                    return Ok(there);
-                }
-                self.pull(image).await?;
+            (None, Pull::Always | Pull::Missing) => {
+                self.pull_once(image, spec.pull).await?;
                 self.find_image(image).await?
             }
         };
@@ -199,6 +201,25 @@ impl Inner {
             let message = format!("image {image} was pulled and is not there");
             ProviderError::new(ErrorClass::Partial, message)
         })
+    }
+
+    /// Pulls an image, or waits for the pull of it that is under way.
+    async fn pull_once(&self, image: &str, how: Pull) -> Result<(), ProviderError> {
+        let pulls = &self.memory.pulls;
+        if how == Pull::Always {
+            // What was begun before may have read what a tag meant before.
+            pulls.earlier(image).await?;
+        }
+        let registry = FullName::of(image);
+        let registry = registry.as_ref().map_or("", FullName::host);
+        let pull = async {
+            // It may have come between the question and this turn.
+            if how == Pull::Missing && self.find_image(image).await?.is_some() {
+                return Ok(());
+            }
+            self.pull(image).await
+        };
+        pulls.once(image, registry, pull).await
     }
 
     async fn find_image(&self, image: &str) -> Result<Option<ImageConfig>, ProviderError> {

@@ -74,6 +74,11 @@ impl Name {
         }
     }
 
+    /// Returns whether it is the name that its container was made with.
+    pub(crate) fn is_made(&self) -> bool {
+        self.stage == Stage::Made
+    }
+
     /// Returns the handle: the name that the container was made with, which it is known by for ever.
     pub(crate) fn handle(&self) -> ProviderRef {
         let text = self.at(Stage::Made).to_string();

@@ -14,9 +14,11 @@ use drover_provider::{
 };
 
 use crate::api::{Engine, EngineError, Inspected, Summary};
+use crate::fates::{ASKED_MAX, Question};
 use crate::grants::Grants;
 use crate::labels::{self, Labels};
 use crate::names::Name;
+use crate::pulls::Pulls;
 use crate::spent::Spent;
 
 /// One scope of the type `docker`: the containers of one Provider document at one engine.
@@ -41,14 +43,35 @@ pub(crate) struct Inner {
 pub(crate) struct Memory {
     /// Calls that make something, by token: a repeated one waits for the one under way.
     flights: Mutex<BTreeMap<Token, Arc<tokio::sync::Mutex<()>>>>,
-    /// One pull at a time: those that wait find the image there.
-    pub(crate) pulls: tokio::sync::Mutex<()>,
+    /// Pulls of images that are under way.
+    pub(crate) pulls: Pulls,
     /// Containers that are being ended, by id, with the time of the kill in seconds since 1970.
     endings: Mutex<BTreeMap<String, i64>>,
     /// How containers ended, by id.
     exits: Mutex<BTreeMap<String, ExitReport>>,
+    /// Containers that the engine is being asked about, by id.
+    questions: Mutex<BTreeMap<String, Question>>,
+    /// Who may ask it.
+    pub(crate) asking: Asking,
     /// Commands that are, or may be, running in containers: by container and command, its id.
     execs: Mutex<BTreeMap<(String, Vec<String>), String>>,
+}
+
+/// Permits to ask about single containers.
+#[derive(Debug)]
+pub(crate) struct Asking(tokio::sync::Semaphore);
+
+impl Default for Asking {
+    fn default() -> Self {
+        Self(tokio::sync::Semaphore::new(ASKED_MAX))
+    }
+}
+
+impl Asking {
+    /// Waits for one. None never comes: it is not closed.
+    pub(crate) async fn permit(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        self.0.acquire().await.ok()
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -70,6 +93,10 @@ impl Memory {
 
     pub(crate) fn exits(&self) -> MutexGuard<'_, BTreeMap<String, ExitReport>> {
         lock(&self.exits)
+    }
+
+    pub(crate) fn questions(&self) -> MutexGuard<'_, BTreeMap<String, Question>> {
+        lock(&self.questions)
     }
 
     pub(crate) fn execs(&self) -> MutexGuard<'_, BTreeMap<(String, Vec<String>), String>> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use drover_model::{
     Digests, Epoch, FleetName, GroupName, GroupUid, InstanceId, ProviderName, Template,
@@ -41,19 +42,32 @@ pub(crate) struct FakeEngine {
 impl FakeEngine {
     /// Starts one. `answer` gets the method and the target, such as `GET /v1.44/_ping`.
     pub(crate) fn start(answer: impl Fn(&str) -> Scripted + Send + Sync + 'static) -> Self {
+        Self::slow(answer, |_| Duration::ZERO)
+    }
+
+    /// The same, and each answer comes after a time that `delay` says.
+    pub(crate) fn slow(
+        answer: impl Fn(&str) -> Scripted + Send + Sync + 'static,
+        delay: impl Fn(&str) -> Duration + Send + Sync + 'static,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let requests = Arc::<Mutex<Vec<String>>>::default();
         let listener = UnixListener::bind(folder.path().join("engine.sock")).unwrap();
-        let (notes, answer) = (Arc::clone(&requests), Arc::new(answer));
+        let (notes, answer, delay) = (Arc::clone(&requests), Arc::new(answer), Arc::new(delay));
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let (notes, answer) = (Arc::clone(&notes), Arc::clone(&answer));
+                let delay = Arc::clone(&delay);
                 tokio::spawn(async move {
                     let mut request = vec![0; 64 << 10];
                     let length = stream.read(&mut request).await.unwrap_or_default();
                     let request = String::from_utf8_lossy(&request[..length]).into_owned();
                     let asked = line_of(&request);
                     notes.lock().unwrap().push(request);
+                    let wait = delay(&asked);
+                    if !wait.is_zero() {
+                        tokio::time::sleep(wait).await;
+                    }
                     if let Some((status, body)) = answer(&asked) {
                         let length = body.len();
                         let head = format!(
@@ -123,8 +137,13 @@ pub(crate) fn fleet() -> FleetName {
 
 /// Returns a call that makes `web-1` with these properties.
 pub(crate) fn request(properties: Value) -> ProvisionRequest {
+    request_of(1, properties)
+}
+
+/// Returns a call that makes the instance of this number with these properties.
+pub(crate) fn request_of(number: u64, properties: Value) -> ProvisionRequest {
     let group = GroupName::parse("web").unwrap();
-    let instance = InstanceId::new(group.clone(), 1);
+    let instance = InstanceId::new(group.clone(), number);
     let uid = GroupUid::parse("0123456789abcdef").unwrap();
     let template = Template::from(TemplateParts {
         properties: properties.clone(),

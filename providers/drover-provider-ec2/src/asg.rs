@@ -28,6 +28,7 @@ use crate::book::VISIBILITY;
 use crate::factory::Regions;
 use crate::region::Region;
 use crate::settings::Account;
+use listing::Started;
 
 mod changing;
 mod listing;
@@ -80,6 +81,7 @@ impl ProviderFactory for AsgFactory {
             manifest: self.manifest.clone(),
             region: self.regions.get(&account),
             clock: Arc::clone(&self.clock),
+            started: Started::default(),
         }))
     }
 }
@@ -91,6 +93,7 @@ struct AsgProvider {
     manifest: Manifest,
     region: Arc<Region>,
     clock: Arc<dyn Clock>,
+    started: Started,
 }
 
 #[async_trait]
@@ -107,7 +110,8 @@ impl Provider for AsgProvider {
     async fn list(&self, fleet: &FleetName) -> Result<Listing, ProviderError> {
         let as_of = self.clock.now();
         let groups = self.owned(fleet).await?;
-        let instances = groups.iter().filter_map(|group| group.listed(as_of));
+        let phases = self.started.phases(&groups, as_of).into_iter();
+        let instances = phases.filter_map(|(group, phase)| group.listed(phase));
         Ok(Listing {
             completeness: Completeness::Complete,
             as_of,

@@ -25,6 +25,7 @@ mod faults;
 mod first_start;
 mod flavors;
 mod git;
+mod in_place;
 mod isolation;
 mod lease;
 mod metrics;

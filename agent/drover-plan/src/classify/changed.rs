@@ -17,6 +17,7 @@ pub(super) struct Change<'a> {
     pub(super) digests: &'a Digests,
     /// When the provider said yes, or when it was decided.
     pub(super) at: Timestamp,
+    intent: &'a Intent,
 }
 
 impl<'a> Stage<'a> {
@@ -34,6 +35,7 @@ impl<'a> Stage<'a> {
                 how: *how,
                 digests,
                 at,
+                intent,
             }),
             IntentKind::Create { .. }
             | IntentKind::Drain { .. }
@@ -50,10 +52,9 @@ impl<'a> Stage<'a> {
         ownership: &Ownership,
     ) -> Option<Change<'a>> {
         let change = self.change(id)?;
-        let intent = self.intents.update(id)?;
-        let shown = match restarts::order_of(self.input.recorded, intent) {
+        let shown = match restarts::order_of(self.input.recorded, change.intent) {
             None => ownership.digests == *change.digests,
-            Some(_) => self.shows_restart(intent),
+            Some(_) => self.shows_restart(change.intent),
         };
         (!shown).then_some(change)
     }

@@ -188,6 +188,12 @@ pub(super) fn remember(memory: &mut InstanceMemory, health: &Health, now: Timest
             memory.failing_since = None;
             memory.unknown_since.get_or_insert(now);
         }
+        // One that was ready does not serve while it is made again, for however long that takes.
+        Health::Pending if memory.ready_at.is_some() => {
+            memory.healthy_since = None;
+            memory.failing_since.get_or_insert(now);
+            memory.unknown_since = None;
+        }
         Health::Pending | Health::Stopping => {
             memory.healthy_since = None;
             memory.failing_since = None;
@@ -237,7 +243,7 @@ pub(super) fn class(
         }
         Health::Pending => suspect(
             "the provider is making it again".to_owned(),
-            memory.unknown_since.unwrap_or(now),
+            memory.failing_since.unwrap_or(now),
             spec.health.unhealthy_after,
             now,
             |why| InstanceClass::Unhealthy { why },

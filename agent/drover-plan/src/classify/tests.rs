@@ -413,6 +413,24 @@ fn checks_must_fail_for_unhealthy_after_without_a_break() {
 }
 
 #[test]
+fn one_that_was_ready_and_is_made_again_has_unhealthy_after_for_it() {
+    let mut fixture = Fixture::converged(1);
+    // Not to be reached was another thing, and its time does not count for this.
+    fixture.signal("web-1", unknown());
+    fixture.later(500);
+    fixture.list("web-1", ProviderPhase::Pending);
+    assert_eq!(fixture.class("web-1"), "Suspect");
+    fixture.later(619);
+    assert_eq!(fixture.class("web-1"), "Suspect");
+    fixture.later(620);
+    assert_eq!(fixture.class("web-1"), "Unhealthy");
+    fixture.list("web-1", ProviderPhase::Running);
+    assert_eq!(fixture.class("web-1"), "Warming");
+    fixture.later(621).list("web-1", ProviderPhase::Pending);
+    assert_eq!(fixture.class("web-1"), "Suspect", "the count begins anew");
+}
+
+#[test]
 fn not_knowing_never_acts_before_unknown_after() {
     let mut fixture = Fixture::converged(1);
     fixture.signals.clear();

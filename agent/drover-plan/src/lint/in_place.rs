@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    Action, Cause, Digests, FieldClass, InPlace, InPlaceUpdate, InstanceClass, InstanceId,
-    IntentId, IntentKind, Member, OrderVerb, Plan, Reason,
+    Action, Cause, Digests, FieldClass, InPlace, InPlaceUpdate, InstanceClass, InstanceId, Intent,
+    IntentId, IntentKind, IntentState, Member, OrderVerb, Plan, Reason,
 };
 
 use super::{Facts, LintError, rollout, subjects};
@@ -130,15 +130,41 @@ impl Facts<'_> {
             });
         }
         let shown: BTreeSet<IntentId> = self.world.settled.iter().map(|one| one.intent).collect();
-        let open = self.open.values().any(|intent| {
-            let of_it =
-                matches!(&intent.kind, IntentKind::Update(InPlaceUpdate { instance, .. }) if instance == id);
-            of_it && !shown.contains(&intent.id)
+        let open = self.changes_of(id).any(|(intent, change)| {
+            // What was taken, is without an interruption, and leads elsewhere or was followed by another one gives way.
+            let taken = |intent: &Intent| matches!(intent.state, IntentState::Acked { .. });
+            let followed = || {
+                let mut others = self.changes_of(id);
+                others.any(|(other, _)| {
+                    other.id > intent.id && (taken(other) || shown.contains(&other.id))
+                })
+            };
+            let gives_way = taken(intent)
+                && change.how == InPlace::Live
+                && (change.digests != *digests || followed());
+            !gives_way && !shown.contains(&intent.id)
         });
         if open {
             return wrong("an earlier change of it is not closed");
         }
         Ok(())
+    }
+
+    /// Returns the open changes of an instance.
+    fn changes_of<'a>(
+        &'a self,
+        id: &'a InstanceId,
+    ) -> impl Iterator<Item = (&'a Intent, &'a InPlaceUpdate)> {
+        self.open
+            .values()
+            .filter_map(move |intent| match &intent.kind {
+                IntentKind::Update(change) => (change.instance == *id).then_some((*intent, change)),
+                IntentKind::Create { .. }
+                | IntentKind::Drain { .. }
+                | IntentKind::Destroy { .. }
+                | IntentKind::Roster(_)
+                | IntentKind::Adopt(_) => None,
+            })
     }
 
     /// What starts again because a person says so stays as it is.

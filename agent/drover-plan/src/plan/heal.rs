@@ -1,6 +1,8 @@
 //! Replacing bad instances: paced, and slower when so many are bad that the cause lies elsewhere.
 
-use drover_model::{Hold, InstanceClass, Lifecycle, Member, Reason, SystemicMode, defaults};
+use drover_model::{
+    Held, Hold, InPlace, InstanceClass, Lifecycle, Member, Reason, SystemicMode, defaults,
+};
 
 use super::draft::Draft;
 use super::held_for;
@@ -20,6 +22,7 @@ impl<'a> Draft<'a> {
             self.hold(held_for(Reason::Heal, Hold::AllUnknown));
             bad.retain(|member| !matches!(member.class, InstanceClass::Lost { .. }));
         }
+        self.leave_changing(&mut bad);
         // What is being repaired is still broken: taking one out must not make the rest look rare.
         let healing = self.healing();
         let allowed = self.heal_allowance(bad.len() as u32 + healing);
@@ -36,6 +39,21 @@ impl<'a> Draft<'a> {
                 }
                 Some(held) => self.hold(held),
             }
+        }
+    }
+
+    /// Takes those out of `bad` that are lost while the provider changes them without an interruption: it has them, and
+    /// what it began may yet come to its end, or be taken back by another change.
+    fn leave_changing(&mut self, bad: &mut Vec<&'a Member>) {
+        let changing = |member: &&Member| {
+            let lost = matches!(member.class, InstanceClass::Lost { .. });
+            lost && member.update == Some(InPlace::Live)
+        };
+        for member in bad.extract_if(.., |member| changing(member)) {
+            self.hold(Held {
+                instance: Some(member.id.clone()),
+                ..held_for(Reason::Heal, Hold::RolloutWindow { waiting: 1 })
+            });
         }
     }
 

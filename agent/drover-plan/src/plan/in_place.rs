@@ -9,7 +9,7 @@ use std::time::Duration;
 use drover_model::{
     Action, Cause, Digests, DrainProgress, ErrorClass, FieldClass, Held, Hold, InPlace,
     InPlaceUpdate, InstanceClass, InstanceId, Intent, IntentKind, IntentState, Member,
-    OnDrainTimeout, Reason, SettlementOutcome, Token,
+    OnDrainTimeout, Reason, SettlementOutcome, Step, Token,
 };
 
 use super::admit::{DESTROY_GRACE, observed};
@@ -64,13 +64,13 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns how an outdated member that may be changed gets the target. None: it is replaced. What
-    /// does not run, or cannot be reached, is healed by being replaced.
+    /// does not run, or cannot be reached, is healed by being replaced; but what is changed as it runs is there.
     pub(super) fn in_place(&self, member: &Member) -> Option<InPlace> {
         let runs = match member.class {
             InstanceClass::Terminating
             | InstanceClass::Exited(_)
-            | InstanceClass::Failed { .. }
-            | InstanceClass::Lost { .. } => false,
+            | InstanceClass::Failed { .. } => false,
+            InstanceClass::Lost { .. } => member.update == Some(InPlace::Live),
             InstanceClass::Unhealthy { .. }
             | InstanceClass::Suspect { .. }
             | InstanceClass::Starting
@@ -103,11 +103,43 @@ impl<'a> Draft<'a> {
             || proved.is_some_and(|at| self.input.now < at)
     }
 
-    /// Returns whether it is not known yet what came of a change of `member` in place.
+    /// Returns whether it is not known yet what came of a change of `member` in place. One that is overtaken keeps
+    /// nothing else away.
     pub(super) fn is_changing(&self, member: &Member) -> bool {
         let intents = self.intents.updates.get(&member.id);
         let mut intents = intents.into_iter().flatten();
-        intents.any(|intent| !self.is_settled(intent))
+        let repeated = |intent: &Intent| {
+            let same = |step: &Step| matches!(step.action, Action::Resend { intent: id } if id == intent.id);
+            self.steps.iter().any(same)
+        };
+        intents.any(|intent| {
+            let open = !self.is_settled(intent);
+            open && (!self.is_overtaken(intent) || repeated(intent))
+        })
+    }
+
+    /// Returns whether nobody waits any more for a change without an interruption, though nothing shows it: the
+    /// provider took it, and another template is asked for, or another change was taken after it.
+    ///
+    /// What a provider took may take hours, or come to nothing. Until another change is taken, this one says what the
+    /// instance is becoming, also where the way leads back to what the listing still shows.
+    fn is_overtaken(&self, intent: &Intent) -> bool {
+        let IntentKind::Update(InPlaceUpdate { digests, .. }) = &intent.kind else {
+            return false;
+        };
+        let unwanted = !self.counts_as_current(digests);
+        is_taken_live(intent) && (unwanted || self.is_followed(intent))
+    }
+
+    /// Returns whether a later change of the same instance was taken, or has happened.
+    fn is_followed(&self, intent: &Intent) -> bool {
+        let IntentKind::Update(InPlaceUpdate { instance, .. }) = &intent.kind else {
+            return false;
+        };
+        let of_it = self.intents.updates.get(instance).into_iter().flatten();
+        let mut later = of_it.filter(|other| other.id > intent.id);
+        later
+            .any(|other| matches!(other.state, IntentState::Acked { .. }) || self.is_settled(other))
     }
 
     /// Counts the members that come back with another template than the target.
@@ -284,12 +316,21 @@ impl<'a> Draft<'a> {
                     class: ErrorClass::NotFound,
                     ..
                 } => self.close(intent.id, SettlementOutcome::NoEffect),
+                // What the later one makes of the instance is all that counts.
+                IntentState::Acked { .. }
+                    if !self.is_settled(intent)
+                        && self.is_overtaken(intent)
+                        && self.is_followed(intent) =>
+                {
+                    self.close(intent.id, SettlementOutcome::Superseded);
+                }
                 IntentState::Failed { .. } | IntentState::Sent | IntentState::Acked { .. } => {}
             }
         }
     }
 
-    /// Follows changes in place up: repeats those without an answer, with the same token.
+    /// Follows changes in place up: repeats those without an answer, with the same token, and those that were taken and
+    /// show no effect, as long as their template is asked for.
     pub(super) fn follow_updates(&mut self) {
         let updates: Vec<(&'a InstanceId, Vec<&'a Intent>)> = self
             .intents
@@ -325,7 +366,12 @@ impl<'a> Draft<'a> {
         let ended = matches!(member.class, InstanceClass::Exited(_)) || failed(member);
         let ending = matches!(member.class, InstanceClass::Terminating)
             || self.intents.destroy(id).is_some();
-        if ending {
+        if ending || self.is_overtaken(intent) {
+            return;
+        }
+        if let Some(cause) = self.pause().filter(|_| is_taken_live(intent)) {
+            // It is not begun once more: its template is the suspect.
+            self.hold(held_for(Reason::Update, Hold::RolloutPaused(cause)));
             return;
         }
         if ended && member.drain.is_none() && self.returning.contains_key(id) {
@@ -341,10 +387,36 @@ impl<'a> Draft<'a> {
         } else if matches!(intent.state, IntentState::Failed { .. }) {
             self.close(intent.id, SettlementOutcome::NoEffect);
             self.wake(later(self.input.now, DECIDE_ANEW));
+        } else if self.is_late_restart(intent) {
+            self.close(intent.id, SettlementOutcome::Superseded);
+            self.wake(later(self.input.now, DECIDE_ANEW));
         } else if !ended {
             self.repeat(intent);
         }
     }
+
+    /// Returns whether a restart was taken, shows no effect, and is for a template that nobody asks for any more: what
+    /// becomes of the instance is decided anew.
+    fn is_late_restart(&self, intent: &Intent) -> bool {
+        let IntentKind::Update(InPlaceUpdate { digests, .. }) = &intent.kind else {
+            return false;
+        };
+        let taken = matches!(intent.state, IntentState::Acked { .. });
+        let ordered = restarts::order_of(self.input.recorded, intent).is_some();
+        taken && !ordered && !self.counts_as_current(digests)
+    }
+}
+
+/// Returns whether the provider took a change without an interruption.
+fn is_taken_live(intent: &Intent) -> bool {
+    let live = matches!(
+        &intent.kind,
+        IntentKind::Update(InPlaceUpdate {
+            how: InPlace::Live,
+            ..
+        })
+    );
+    live && matches!(intent.state, IntentState::Acked { .. })
 }
 
 /// Returns whether a member was restarted and is not available again.

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use drover_model::{Digests, InstanceId, Ownership};
+use drover_model::{Digests, ExitReport, InstanceId, Ownership};
 use drover_provider::fingerprint;
 use serde_json::json;
 
@@ -156,4 +157,84 @@ async fn an_end_whose_cause_cannot_be_asked_is_unknown_and_not_a_failure() {
     });
     let listing = fake.provider().list(&fleet()).await.unwrap();
     assert_eq!(listing.instances[0].phase, ProviderPhase::Unknown);
+}
+
+/// Returns the phases of a listing, in the order of the instances.
+fn phases(listing: &Listing) -> Vec<ProviderPhase> {
+    let phases = listing.instances.iter().map(|listed| listed.phase.clone());
+    phases.collect()
+}
+
+fn exited(code: i32) -> ProviderPhase {
+    ProviderPhase::Exited(ExitReport {
+        code: Some(code),
+        ..ExitReport::default()
+    })
+}
+
+#[tokio::test]
+async fn one_container_that_the_engine_is_slow_to_look_at_keeps_no_listing_waiting() {
+    let listed = json!([
+        container(1, "running", ""),
+        container(7, "exited", ""),
+        container(8, "exited", ""),
+        container(9, "exited", ""),
+    ]);
+    let answer = move |asked: &str| match asked {
+        "GET /version" => Some(version("1.44")),
+        asked if asked.contains("/containers/json") => Some((200, listed.to_string())),
+        asked if asked.contains("/logs") => Some((200, String::new())),
+        _ => {
+            let state = json!({"Status": "exited", "ExitCode": 3});
+            Some((200, json!({"Id": "it", "State": state}).to_string()))
+        }
+    };
+    // Longer than a listing waits, and each of the others for half of that.
+    let fake = FakeEngine::slow(answer, |asked| match asked {
+        asked if asked.contains("/id-7/json") => Duration::from_secs(8),
+        asked if asked.ends_with("/json") && asked.contains("/id-") => Duration::from_secs(3),
+        _ => Duration::ZERO,
+    });
+    let provider = fake.provider();
+    let (running, unknown) = (ProviderPhase::Running, ProviderPhase::Unknown);
+    let first = provider.list(&fleet()).await.unwrap();
+    assert_eq!(
+        phases(&first),
+        [running.clone(), unknown, exited(3), exited(3)]
+    );
+    // The question goes on, and is asked once.
+    let all = [running, exited(3), exited(3), exited(3)];
+    let begun = std::time::Instant::now();
+    while phases(&provider.list(&fleet()).await.unwrap()) != all {
+        assert!(begun.elapsed() < Duration::from_mins(1));
+    }
+    let asked = fake.asked();
+    let looks = asked.iter().filter(|asked| asked.contains("/id-7/json"));
+    assert_eq!(looks.count(), 1);
+}
+
+#[tokio::test]
+async fn what_ran_before_a_restart_of_the_machine_has_ended_though_it_counts_as_created() {
+    let listed = json!([container(1, "created", ""), container(2, "created", "")]);
+    let fake = FakeEngine::start(move |asked| match asked {
+        "GET /version" => Some(version("1.44")),
+        asked if asked.contains("/containers/json") => Some((200, listed.to_string())),
+        asked if asked.contains("/logs") => Some((200, String::new())),
+        asked => {
+            let started = match asked.contains("/id-1/") {
+                true => "2026-01-05T12:00:00.5Z",
+                false => "0001-01-01T00:00:00Z",
+            };
+            // Which was not how it ended.
+            let state = json!({"Status": "created", "ExitCode": 0, "StartedAt": started});
+            Some((200, json!({"Id": "it", "State": state}).to_string()))
+        }
+    });
+    let listing = fake.provider().list(&fleet()).await.unwrap();
+    let forgotten = ExitReport {
+        message: "with the machine or its engine".to_owned(),
+        ..ExitReport::default()
+    };
+    let expected = [ProviderPhase::Exited(forgotten), ProviderPhase::Pending];
+    assert_eq!(phases(&listing), expected);
 }

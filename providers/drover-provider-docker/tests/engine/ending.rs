@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use drover_model::ProviderPhase;
+use drover_provider_docker::Grants;
 
 use crate::harness::{IDLE, Scope, destroying, shell};
 
@@ -141,4 +142,25 @@ async fn a_container_that_somebody_renames_is_theirs() {
     let end = destroying(&request, &handle, Duration::ZERO);
     scope.provider.destroy(&end).await.unwrap();
     assert_eq!(scope.containers(), ["drover-test-taken"], "it still runs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_of_the_machine_every_container_has_ended_and_is_not_started_again() {
+    let mut engine = crate::engine::Engine::start();
+    let data = tempfile::tempdir().unwrap();
+    let scope = Scope::new("ending-reboot");
+    let provider = crate::harness::open(&engine, &Grants::default(), data.path(), "local");
+    let request = scope.request(1, shell(IDLE, &[]));
+    provider.provision(&request).await.unwrap();
+    engine.reboot();
+    let phase = |listing: drover_model::Listing| listing.instances[0].phase.clone();
+    let listing = provider.list(&scope.fleet).await.unwrap();
+    let ended = phase(listing);
+    assert!(matches!(ended, ProviderPhase::Exited(_)), "{ended:?}");
+    // Not even by the repeated call of an agent that has lost its notes.
+    let notes = tempfile::tempdir().unwrap();
+    let next = crate::harness::open(&engine, &Grants::default(), notes.path(), "local");
+    next.provision(&request).await.unwrap();
+    let ended = phase(next.list(&scope.fleet).await.unwrap());
+    assert!(matches!(ended, ProviderPhase::Exited(_)), "{ended:?}");
 }

@@ -288,3 +288,23 @@ async fn a_container_that_was_made_and_not_started_is_started_by_the_repeated_ca
     );
     assert_eq!(scope.containers(), [handle.as_str()]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mount_in_memory_is_as_open_as_the_folder_in_the_image_or_open_to_everybody() {
+    let scope = Scope::new("making-memory");
+    let text = |text: &str| Value::from(text);
+    let mount = |target: &str| map(&[("target", text(target)), ("memoryMiB", Value::Int(1))]);
+    let tries = "for folder in /tmp /scratch; do touch $folder/x && echo $folder taken; done; echo done; sleep 1000";
+    let more = [
+        ("user", text("1000:1000")),
+        (
+            "mounts",
+            Value::List(vec![mount("/tmp"), mount("/scratch")]),
+        ),
+    ];
+    let handle = scope.make(&scope.request(1, shell(tries, &more))).await;
+    let log = scope.until_printed(&handle, "done").await;
+    assert!(log.contains("/scratch taken"), "{log}");
+    // The image has it with the mode 0755.
+    assert!(!log.contains("/tmp taken"), "{log}");
+}

@@ -92,6 +92,36 @@ impl Engine {
         let _ = fs::remove_file(&self.socket);
     }
 
+    /// Lets the machine restart, as far as the engine can tell: nothing of its containers runs any more, and what it keeps
+    /// in memory only is gone.
+    pub(crate) fn reboot(&mut self) {
+        let container = |name: &String| self.inspect(name).unwrap();
+        let running = self.containers("drover.fleet");
+        let pids: Vec<i64> = running
+            .iter()
+            .filter_map(|name| container(name)["State"]["Pid"].as_i64())
+            .collect();
+        self.stop();
+        for pid in pids {
+            let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap());
+            let Some(pid) = pid else { continue };
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+            let ended = Instant::now();
+            while Path::new(&format!("/proc/{}", pid.as_raw_nonzero())).exists() {
+                assert!(ended.elapsed() < PATIENCE, "a container does not end");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        if self.kind == Kind::Podman {
+            // What is left of its containers has ended by now, or ends with these.
+            end_keepers(self.folder.path());
+            for part in ["run", "tmp"] {
+                let _ = fs::remove_dir_all(self.folder.path().join(part));
+            }
+        }
+        self.start_again();
+    }
+
     /// Starts the service once more.
     pub(crate) fn start_again(&mut self) {
         self.service = self.kind.start(self.folder.path(), &self.socket);

@@ -1,6 +1,7 @@
 //! Scaling groups as instances: whose they are, where they are in their life, how they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_autoscaling::types::{
@@ -184,19 +185,20 @@ impl Group {
         let until = self.created_at();
         let until = until.and_then(|created| created.checked_add(START_MAX).ok());
         let is_young = until.is_some_and(|until| now < until);
-        // What was changed since ran before.
-        if serving < desired && is_young && self.tag(UPDATE).is_none() {
+        // What was changed since ran before, and so did what others made.
+        let is_new = self.tag(UPDATE).is_none() && self.tag(ASKED).is_some();
+        if serving < desired && is_young && is_new {
             ProviderPhase::Pending
         } else {
             ProviderPhase::Running
         }
     }
 
-    pub(super) fn listed(&self, now: Timestamp) -> Option<Listed> {
+    pub(super) fn listed(&self, phase: ProviderPhase) -> Option<Listed> {
         Some(Listed {
             provider_ref: ProviderRef::parse(&self.name).ok()?,
             ownership: self.ownership(),
-            phase: self.phase(now),
+            phase,
             // Whoever wants an address asks a load balancer.
             address: None,
             zone: None,
@@ -235,6 +237,33 @@ pub(super) fn cost(action: &'static str, priority: Priority) -> Cost {
         action,
         limit: Limit::Scaling,
         priority,
+    }
+}
+
+/// The groups that were seen to run, while they are young: one that starts does so once.
+#[derive(Debug, Default)]
+pub(super) struct Started(Mutex<BTreeSet<String>>);
+
+impl Started {
+    /// Returns the groups with where each is in its life.
+    pub(super) fn phases<'a>(
+        &self,
+        groups: &'a [Group],
+        now: Timestamp,
+    ) -> Vec<(&'a Group, ProviderPhase)> {
+        let mut started = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut *started);
+        let phases = groups.iter().map(|group| {
+            let mut phase = group.phase(now);
+            if phase == ProviderPhase::Pending && before.contains(&group.name) {
+                phase = ProviderPhase::Running;
+            }
+            if phase == ProviderPhase::Running {
+                started.insert(group.name.clone());
+            }
+            (group, phase)
+        });
+        phases.collect()
     }
 }
 
@@ -336,11 +365,15 @@ fn outcome(group: &Group, last: Option<&InstanceRefresh>) -> CheckOutcome {
     let (serving, desired) = group.in_service();
     let mut needed = desired;
     if let Some(refresh) = last {
+        // That says nothing against the machines that serve, and another group would not fare better with the template:
+        // what helps is another change.
         if let Some(S::Failed | S::RollbackFailed | S::RollbackSuccessful) = refresh.status() {
             let status = refresh.status().map_or("", S::as_str);
             let reason = refresh.status_reason().unwrap_or("no reason given");
-            let why = format!("its instance refresh is {status}: {reason}");
-            return CheckOutcome::Failing { why };
+            let why = format!(
+                "its instance refresh is {status}: {reason}; {serving} of {desired} machines are in service"
+            );
+            return CheckOutcome::Unknown { why };
         }
         if is_active(refresh) {
             let preferences = refresh.preferences();

@@ -1,5 +1,6 @@
 use drover_model::{
-    Amount, ErrorClass, FieldClass, InPlace, InPlaceUpdate, IntentKind, OrderVerb, Step,
+    Amount, ErrorClass, FieldClass, InPlace, InPlaceUpdate, IntentKind, OrderVerb, PauseCause,
+    RolloutState, SettlementOutcome, Step,
 };
 
 use super::*;
@@ -370,4 +371,142 @@ fn nobody_goes_in_the_place_of_one_that_yields_and_is_being_changed() {
     assert_eq!(ended(&fixture), 0);
     fixture.recorded.orders.clear();
     assert_eq!(ended(&fixture), 1);
+}
+
+/// Repeats of a plan, by the number of the intent.
+fn repeats(plan: &Plan) -> Vec<u64> {
+    let repeats = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Resend { intent } => Some(intent.0),
+        _ => None,
+    });
+    repeats.collect()
+}
+
+/// What a plan closes, by the number of the intent.
+fn closed(plan: &Plan) -> Vec<(u64, SettlementOutcome)> {
+    let closed = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Settle(settlement) => Some((settlement.intent.0, settlement.outcome.clone())),
+        _ => None,
+    });
+    closed.collect()
+}
+
+/// A group whose first instance gets another `weight`, which the provider took and nothing shows.
+fn without_effect(size: u32) -> Fixture {
+    let mut fixture = outdated(size, 1, 2);
+    let (plan, _) = fixture.planned();
+    assert_eq!(changes(&plan), [("web-1".to_owned(), InPlace::Live)]);
+    let kind = decided(&plan);
+    fixture.recorded = plan.next;
+    fixture.intent(0, kind, acked(1));
+    fixture
+}
+
+#[test]
+fn a_live_change_without_effect_gives_way_to_another_template_and_to_the_one_before() {
+    for weight in [3, 1] {
+        let mut fixture = without_effect(1);
+        assert!(fixture.later(30).planned().0.steps.is_empty());
+        fixture.group.spec.template = fields(1, 1, weight);
+        let (plan, _) = fixture.later(60).planned();
+        assert_eq!(changes(&plan), [("web-1".to_owned(), InPlace::Live)]);
+        assert_eq!(closed(&plan), [], "the next one may be refused");
+        let next = decided(&plan);
+        fixture.recorded = plan.next;
+        // As long as the provider is busy with the first, the second is tried again and again.
+        let busy = failed(ErrorClass::Throttled, 61);
+        fixture.intent(60, next.clone(), busy);
+        assert!(fixture.later(70).planned().0.steps.is_empty());
+        let (plan, _) = fixture.later(76).planned();
+        assert_eq!(closed(&plan), [(2, SettlementOutcome::NoEffect)]);
+        fixture.intents.pop();
+        let (plan, _) = fixture.later(77).planned();
+        assert_eq!(changes(&plan).len(), 1);
+        // Once it is taken, the first one is over, and is not begun again at its time.
+        fixture.intent(77, next, acked(78));
+        let (plan, _) = fixture.later(700).planned();
+        assert_eq!(changes(&plan), []);
+        let over = (1, SettlementOutcome::Superseded);
+        assert!(closed(&plan).contains(&over));
+        assert!(!repeats(&plan).contains(&1));
+    }
+}
+
+#[test]
+fn a_live_change_without_effect_is_repeated_while_it_is_wanted_and_the_rollout_goes_on() {
+    let mut fixture = without_effect(1);
+    assert_eq!(repeats(&fixture.later(600).planned().0), []);
+    assert_eq!(repeats(&fixture.later(601).planned().0), [1]);
+    let rollout = fixture.recorded.rollout.as_mut().unwrap();
+    rollout.state = RolloutState::Paused(PauseCause::Deadline);
+    let (plan, report) = fixture.planned();
+    assert!(plan.steps.is_empty());
+    assert!(holds(&report).contains(&"RolloutPaused"));
+    // Back to what it was before the bad one, and on to it again: never two calls at once.
+    fixture.group.spec.template = fields(1, 1, 1);
+    let (plan, _) = fixture.planned();
+    assert_eq!((changes(&plan).len(), repeats(&plan).len()), (1, 0));
+    let next = decided(&plan);
+    fixture.recorded = plan.next;
+    fixture.intent(601, next, acked(602));
+    fixture.group.spec.template = fields(1, 1, 2);
+    let (plan, _) = fixture.later(603).planned();
+    assert_eq!(repeats(&plan), []);
+    let over = (1, SettlementOutcome::Superseded);
+    assert!(closed(&plan).contains(&over));
+}
+
+#[test]
+fn a_restart_without_effect_is_not_repeated_for_a_template_that_is_gone() {
+    let mut fixture = undrained(sparing(outdated(2, 2, 1), 1));
+    fixture.group.spec.health.startup_timeout = std::time::Duration::from_mins(20);
+    let (plan, _) = fixture.planned();
+    let kind = decided(&plan);
+    fixture.recorded = plan.next;
+    fixture.intent(0, kind, acked(1));
+    fixture.group.spec.template = fields(1, 3, 1);
+    let (plan, _) = fixture.later(500).planned();
+    assert!(changes(&plan).is_empty(), "it may be restarting");
+    let (plan, _) = fixture.later(601).planned();
+    assert_eq!(repeats(&plan), []);
+    assert_eq!(closed(&plan), [(1, SettlementOutcome::Superseded)]);
+}
+
+#[test]
+fn who_is_lost_while_the_provider_changes_it_is_not_replaced() {
+    let mut fixture = without_effect(2);
+    let refresh_failed = drover_model::CheckOutcome::Unknown {
+        why: "the refresh failed".to_owned(),
+    };
+    fixture.signal("web-1", refresh_failed);
+    fixture.later(2);
+    fixture.later(650);
+    assert_eq!(fixture.class("web-1"), "Lost");
+    assert_eq!(fixture.class("web-2"), "Available");
+    let ends = |plan: &Plan| {
+        let ends = |step: &&Step| {
+            matches!(
+                step.action,
+                Action::Destroy { .. } | Action::Drain { returns: None, .. }
+            )
+        };
+        plan.steps.iter().filter(ends).count()
+    };
+    let (plan, report) = fixture.planned();
+    assert_eq!(ends(&plan), 0);
+    let told = |held: &drover_model::Held| {
+        held.reason == Some(Reason::Heal) && held.instance == Some(id("web-1"))
+    };
+    assert!(report.holds.iter().any(told));
+    // Nor for the next template or the one before, which it gets as it is.
+    fixture.recorded = plan.next;
+    for weight in [3, 1] {
+        fixture.group.spec.template = fields(1, 1, weight);
+        let (plan, _) = fixture.planned();
+        assert_eq!(changes(&plan), [("web-1".to_owned(), InPlace::Live)]);
+        assert_eq!(ends(&plan), 0);
+    }
+    // Without a change under way it is.
+    fixture.intents.clear();
+    assert_eq!(ends(&fixture.planned().0), 1);
 }

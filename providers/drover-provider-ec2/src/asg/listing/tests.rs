@@ -102,11 +102,13 @@ fn a_group_is_as_healthy_as_its_machines_and_its_refresh() {
         (S::RollbackFailed, "RollbackFailed"),
         (S::RollbackSuccessful, "RollbackSuccessful"),
     ] {
-        let why = format!("its instance refresh is {word}: two did not start");
-        assert_eq!(
-            outcome(&whole, Some(&refresh(status, None))),
-            CheckOutcome::Failing { why }
-        );
+        for (group, serving) in [(&whole, 2), (&half, 1)] {
+            let why = format!(
+                "its instance refresh is {word}: two did not start; {serving} of 2 machines are in service"
+            );
+            let last = refresh(status.clone(), None);
+            assert_eq!(outcome(group, Some(&last)), CheckOutcome::Unknown { why });
+        }
     }
     assert_eq!(
         outcome(&whole, Some(&refresh(S::Cancelled, None))),
@@ -125,9 +127,23 @@ fn a_group_starts_once() {
         group.inner.created_time = Some(DateTime::from_secs(made));
         group
     };
-    assert_eq!(young(&[]).phase(at(1)), ProviderPhase::Pending);
-    assert_eq!(young(&[]).phase(at(31)), ProviderPhase::Running);
-    assert_eq!(young(&[(UPDATE, "x")]).phase(at(1)), ProviderPhase::Running);
+    let asked = (ASKED, "y");
+    assert_eq!(young(&[asked]).phase(at(1)), ProviderPhase::Pending);
+    assert_eq!(young(&[asked]).phase(at(31)), ProviderPhase::Running);
+    let changed = [asked, (UPDATE, "x")];
+    assert_eq!(young(&changed).phase(at(1)), ProviderPhase::Running);
+    assert_eq!(young(&[]).phase(at(1)), ProviderPhase::Running, "adopted");
+    // Nor does one start again that was seen to run.
+    let started = Started::default();
+    let phase = |group: Group| started.phases(&[group], at(1))[0].1.clone();
+    assert_eq!(phase(young(&[asked])), ProviderPhase::Pending);
+    let mut whole = young(&[asked]);
+    whole.inner.desired_capacity = Some(0);
+    assert_eq!(phase(whole), ProviderPhase::Running);
+    assert_eq!(phase(young(&[asked])), ProviderPhase::Running);
+    assert_eq!(phase(young(&[asked])), ProviderPhase::Running);
+    assert!(started.phases(&[], at(1)).is_empty());
+    assert_eq!(phase(young(&[asked])), ProviderPhase::Pending);
     let mut ending = young(&[]);
     ending.inner.status = Some("Delete in progress".to_owned());
     assert_eq!(ending.phase(at(1)), ProviderPhase::Stopping);
