@@ -35,6 +35,7 @@ struct AttachmentParams<'a> {
     type_: &'a str,
 }
 
+#[expect(clippy::ref_option, reason = "serde hands the field over as it is")]
 fn attached<S: Serializer>(
     attachments: &Option<Vec<Attachment>>,
     serializer: S,

@@ -542,7 +542,9 @@ async fn the_flavor_vanilla_answers_infrakit_byte_for_byte() {
         ),
         (
             "Prepare",
-            format!("{{\"Type\":\"\",\"Properties\":{{\"Init\":[\"echo <&>\"]}},{kept},{index}}}"),
+            format!(
+                "{{\"Type\":\"\",\"Properties\":{{\"Init\":[\"echo <&>\"],\"InitScriptTemplateURL\":\"\"}},{kept},{index}}}"
+            ),
             r#"{"Type":"","Spec":{"Properties":{},"Tags":{},"Init":"pre\necho \u003c\u0026\u003e","LogicalID":"10.0.0.1","Attachments":[]}}"#,
         ),
     ];
