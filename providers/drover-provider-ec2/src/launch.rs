@@ -329,7 +329,7 @@ impl Region {
     /// # Errors
     ///
     /// `InvalidSpec`: it made something else.
-    async fn made_before(
+    pub(crate) async fn made_before(
         self: &Arc<Self>,
         request: &ProvisionRequest,
     ) -> Result<Option<Provisioned>, ProviderError> {

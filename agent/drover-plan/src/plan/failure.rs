@@ -126,6 +126,8 @@ impl Draft<'_> {
             }
             let zonal = self.is_zonal(&intent.kind);
             match &intent.state {
+                // A repeat was refused; the launch itself came to something.
+                IntentState::Failed { .. } if self.is_there(intent) => {}
                 // A zone without room waits on its own.
                 IntentState::Failed {
                     class: ErrorClass::Capacity,
