@@ -327,8 +327,16 @@ impl Agent {
             return;
         };
         entry.busy = false;
+        let new = entry.recorded.accepted.is_none();
         if !matches!(outcome, Ok(Ok(Ok(_)))) {
             self.shares.lost(&name);
+            // Else the next plan takes the document up again.
+            if new
+                && entry.removal.is_some()
+                && let Ok(Some(stored)) = self.store.group(&name)
+            {
+                entry.catch_up(stored);
+            }
         }
         match outcome {
             Ok(Ok(Ok(finished))) => {
@@ -372,6 +380,9 @@ impl Agent {
                 self.guard_round.incomplete = true;
             }
         }
+        // A removal that was asked for before anything was in force is judged by what is now.
+        let in_force = new && entry.recorded.accepted.is_some();
+        self.desired_stale |= in_force && entry.removal.is_some();
     }
 
     /// Lets go of earlier policies that held nothing back in a whole pass.
