@@ -34,6 +34,7 @@ mod outage;
 mod peers;
 mod policies;
 mod quiet;
+mod refused;
 mod renames;
 mod rewound;
 mod secrets;

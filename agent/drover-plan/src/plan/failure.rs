@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use drover_model::{
-    Digests, ErrorClass, Hold, InstanceClass, InstanceId, IntentKind, IntentState, LaunchBackoff,
-    Member, OnFailure, PauseCause, Reason, Rollout, RolloutMode, RolloutState, Timestamp,
+    Digests, ErrorClass, Held, Hold, InstanceClass, InstanceId, IntentKind, IntentState,
+    LaunchBackoff, Member, OnFailure, PauseCause, Reason, Rollout, RolloutMode, RolloutState,
+    Timestamp,
 };
 
 use super::create::blames_template;
@@ -427,7 +428,9 @@ impl Draft<'_> {
                 Some(ErrorClass::Throttled | ErrorClass::Auth)
             )
         });
+        let refused = |held: &Held| matches!(held.hold, Hold::LaunchesRefused { .. });
         slowed
+            || self.input.fences.iter().any(refused)
             || observes(self.input)
             || self.zones_closed().is_some()
             || self.withheld(Reason::Update).is_some()
@@ -501,6 +504,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::JournalUnavailable { .. }
         | Hold::ClockStepped
         | Hold::SecretUnresolved { .. }
+        | Hold::LaunchesRefused { .. }
         | Hold::SourceOutage { .. }
         | Hold::EpochConflict { .. }
         | Hold::StateUntrusted { .. } => true,
