@@ -49,6 +49,7 @@ mod fetch;
 mod first_look;
 mod groups;
 mod observation;
+mod refused;
 mod report;
 mod restore;
 mod write_back;

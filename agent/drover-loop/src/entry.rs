@@ -240,6 +240,22 @@ impl GroupEntry {
         self.pending.commit.then_some(digest)
     }
 
+    /// Takes up what a task has stored that did not come to its end: from then on its document is in force, and it may
+    /// have made instances.
+    pub(crate) fn catch_up(&mut self, stored: StoredGroup) {
+        let Some(accepted) = &stored.recorded.accepted else {
+            return;
+        };
+        let text = self.candidate.as_ref().map(|newer| &newer.document.text);
+        if text == Some(&accepted.text) {
+            self.candidate = None;
+        }
+        self.accepted = parse_accepted(&stored.recorded);
+        self.memory = Arc::new(stored.memory);
+        self.audit.inputs = stored.inputs;
+        self.record(Arc::new(stored.recorded));
+    }
+
     /// Replaces the recorded state. Returns whether it differs.
     pub(crate) fn record(&mut self, recorded: Arc<RecordedGroup>) -> bool {
         if Arc::ptr_eq(&self.recorded, &recorded) {

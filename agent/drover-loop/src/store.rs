@@ -170,7 +170,8 @@ impl Store {
         Ok(stored)
     }
 
-    fn group(&self, name: &GroupName) -> Result<Option<StoredGroup>, StoreError> {
+    /// Reads one group. Blocks.
+    pub(crate) fn group(&self, name: &GroupName) -> Result<Option<StoredGroup>, StoreError> {
         let key = format!("{GROUP}{name}");
         let Some(text) = self.text(&key)? else {
             return Ok(None);

@@ -386,6 +386,13 @@ pub enum Hold {
         /// What is in the way.
         why: String,
     },
+    /// The provider refuses launches for its credentials: nothing that serves makes way for a successor.
+    LaunchesRefused {
+        /// The provider.
+        provider: ProviderName,
+        /// The call and what it said, for people.
+        message: String,
+    },
     /// The source could not be read or verified for longer than the agent's file allows.
     SourceOutage {
         /// What goes on meanwhile.
@@ -488,6 +495,7 @@ impl Hold {
             Self::JournalUnavailable { .. } => "JournalUnavailable",
             Self::ClockStepped => "ClockStepped",
             Self::SecretUnresolved { .. } => "SecretUnresolved",
+            Self::LaunchesRefused { .. } => "LaunchesRefused",
             Self::SourceOutage { .. } => "SourceOutage",
             Self::EpochConflict { .. } => "EpochConflict",
             Self::StateUntrusted { .. } => "StateUntrusted",

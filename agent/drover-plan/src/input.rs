@@ -100,6 +100,8 @@ pub enum FenceScope {
     Notice,
     /// Voluntary disruptions: everything but `heal`, `interruption` and `delete`.
     Voluntary,
+    /// Taking what serves out of service so that a successor can be made.
+    Replacement,
     /// Making instances of templates that need what it names.
     Creation,
     /// Every step that changes something outside.
@@ -130,6 +132,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::GateClosed(_)
         | Hold::ClusterDegraded { .. }
         | Hold::ClusterUnknown { .. } => FenceScope::Voluntary,
+        Hold::LaunchesRefused { .. } => FenceScope::Replacement,
         Hold::SecretUnresolved { .. } => FenceScope::Creation,
         Hold::SourceOutage { mode, .. } => outage_scope(*mode),
         Hold::ObservationPartial { .. }

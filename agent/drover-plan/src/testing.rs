@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use drover_model::{
-    AcceptedDocument, Check, CheckOutcome, Classified, Completeness, Decisions, Digests, Epoch,
-    FieldClass, FleetName, Group, GroupName, GroupSpec, GroupUid, HealthSignal, Held, InstanceId,
-    InstanceMemory, Intent, IntentId, IntentKind, IntentState, Listed, Listing, Ownership, Peers,
-    Plan, PlanReport, Probe, ProviderName, ProviderPhase, ProviderRef, ProviderType, Reason,
-    Recommendation, RecordedGroup, RecordedInstance, Revision, RosterView, SeatId, SourceSpan,
-    Surveyed, Template, TemplateParts, Timestamp, Token, Value, defaults,
+    AcceptedDocument, AttachmentName, Check, CheckOutcome, Classified, Completeness, Decisions,
+    Digests, Epoch, FieldClass, FleetName, Group, GroupName, GroupSpec, GroupUid, HealthSignal,
+    Held, InstanceId, InstanceMemory, Intent, IntentId, IntentKind, IntentState, Listed, Listing,
+    MemberId, Ownership, Peers, Plan, PlanReport, Probe, ProviderName, ProviderPhase, ProviderRef,
+    ProviderType, Reason, Recommendation, RecordedGroup, RecordedInstance, Revision, RosterView,
+    Seat, SeatId, SourceSpan, Surveyed, Template, TemplateParts, Timestamp, Token, Value, defaults,
 };
 
 use crate::{
@@ -241,6 +241,25 @@ impl Fixture {
             seat: None,
         };
         self.intent(issued, kind, state);
+    }
+
+    /// Adds an open create of one instance that takes a place with an attachment.
+    pub(crate) fn create_seated(&mut self, name: &str, issued: i64, state: IntentState) {
+        self.create(&[name], issued, state);
+        let seat = Seat {
+            id: SeatId {
+                life: self.recorded.uid.clone(),
+                member: MemberId::parse("m1").unwrap(),
+            },
+            members: vec![MemberId::parse("m1").unwrap()],
+            bootstrap: false,
+            attachments: vec![AttachmentName::parse("data").unwrap()],
+        };
+        if let Some(IntentKind::Create { seat: place, .. }) =
+            self.intents.last_mut().map(|intent| &mut intent.kind)
+        {
+            *place = Some(Box::new(seat));
+        }
     }
 
     /// Adds an open destroy.

@@ -335,7 +335,7 @@ impl Region {
     /// # Errors
     ///
     /// `InvalidSpec`: it made something else.
-    async fn made_before(
+    pub(crate) async fn made_before(
         self: &Arc<Self>,
         request: &ProvisionRequest,
     ) -> Result<Option<Provisioned>, ProviderError> {

@@ -374,7 +374,8 @@ impl Region {
     ///
     /// # Errors
     ///
-    /// `Unknown` always: the instance is there, and the call goes on from there when it is repeated.
+    /// `Unknown` always, whatever EC2 said: the instance is there, and the call goes on from there when it is repeated,
+    /// as the agent does for as long as there is no answer. The message has what EC2 said.
     pub(crate) async fn attach(
         self: &Arc<Self>,
         owner: Owner<'_>,

@@ -342,7 +342,15 @@ impl Provider for Ec2Provider {
             }
             _ => Vec::new(),
         };
-        let provisioned = self.region.launch(&launch).await?;
+        // A member's call is repeated for as long as its volumes cannot be attached: longer than a token may last.
+        let before = match &slot.seat {
+            Some(_) => self.region.made_before(&finished).await?,
+            None => None,
+        };
+        let provisioned = match before {
+            Some(made) => made,
+            None => self.region.launch(&launch).await?,
+        };
         if let Some(seat) = &slot.seat {
             for instance in provisioned.made.values() {
                 let id = instance.as_str();

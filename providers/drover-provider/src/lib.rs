@@ -59,7 +59,8 @@ pub use user_data::{USER_DATA_MAX, init_length, interpreter, is_shell, is_user_d
 ///   An instance that ended by itself is listed, as `Exited`, until it is destroyed. Each instance is in a
 ///   listing once, however many pages it was read in, and also while others are made and end.
 /// - **Provision.** One token makes at most one set of instances. A repeated call with the same
-///   token and parameters makes nothing new and returns the same handles. Ownership tags are on the
+///   token and parameters makes nothing new and returns the same handles; it does what an earlier one left undone. An
+///   instance that was not finished is listed as `Pending`, unless all that it lacks are the attachments of its place. Ownership tags are on the
 ///   instance from the moment it can be listed, and so are the tags of its slot, which a survey finds it by.
 /// - **Destroy.** Idempotent: destroying what is gone succeeds. `Ok` means that the end was
 ///   accepted, not that it has happened: until it has, the instance is listed as `Stopping`. An
@@ -103,7 +104,8 @@ pub use user_data::{USER_DATA_MAX, init_length, interpreter, is_shell, is_user_d
 /// # Errors
 ///
 /// Every error has an [`ErrorClass`]. `Unknown` means that the call may have taken effect: the caller
-/// repeats it with the same token. Every other class means that nothing was changed.
+/// repeats it with the same token, a provision also while its instances are listed, as long as one of them is `Pending` or
+/// its place has attachments. Every other class means that nothing was changed.
 ///
 /// # Cancellation
 ///

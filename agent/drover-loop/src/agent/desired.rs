@@ -372,8 +372,12 @@ impl Agent {
                 warn!(group = %name, hold = hold.code(), "removal held");
                 entry.notices.push(plain(hold));
             }
-            Missing::Removed if entry.recorded.accepted.is_none() => {
-                // Nothing was ever made of it.
+            Missing::Removed
+                if entry.recorded.accepted.is_none()
+                    && !entry.busy
+                    && self.journal.groups().is_ok_and(|open| !open.contains(name)) =>
+            {
+                // Nothing was ever made of it, and nothing is being made.
                 batch.forget(name);
                 self.prober.forget(name);
                 self.groups.remove(name);

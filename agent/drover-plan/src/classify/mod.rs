@@ -9,6 +9,7 @@
 mod absent;
 mod adoption;
 mod changed;
+mod created;
 mod health;
 mod notice;
 mod past;
@@ -104,6 +105,7 @@ pub fn classify(input: &ClassifyInput<'_>) -> Classified {
         counts_absence: matches!(trust, Trust::Full),
         emptied: matches!(trust, Trust::Frozen(Hold::ObservationEmptied { .. })),
         listed: BTreeSet::new(),
+        pending: BTreeSet::new(),
         shown: BTreeMap::new(),
         members: BTreeMap::new(),
         kept: BTreeMap::new(),
@@ -197,6 +199,8 @@ struct Stage<'a> {
     emptied: bool,
     /// The ids that the listing has, with tags, and not as terminated.
     listed: BTreeSet<InstanceId>,
+    /// Those of them that the provider is still making.
+    pending: BTreeSet<InstanceId>,
     /// What the listing says that they are made from.
     shown: BTreeMap<InstanceId, Digests>,
     members: BTreeMap<InstanceId, Member>,
@@ -217,6 +221,9 @@ impl Stage<'_> {
             return;
         }
         self.listed.insert(id.clone());
+        if listed.phase == ProviderPhase::Pending {
+            self.pending.insert(id.clone());
+        }
         self.shown.insert(id.clone(), ownership.digests.clone());
         let mut memory = self.remembered(id, listed.created_at);
         memory.absent = None;
@@ -237,6 +244,7 @@ impl Stage<'_> {
         let signal = signal_since(input, id, memory.restarted_at);
         let health = health::verdict(&listed.phase, &input.spec.health, signal, input.now);
         let health = health::overridden(health, id, input.health);
+        let health = self.unless_unfinished(id, health);
         let restarting = to_come.is_some_and(|change| change.how == InPlace::Restart);
         if !restarting {
             health::remember(&mut memory, &health, input.now);
@@ -494,30 +502,5 @@ impl Stage<'_> {
         }
         settled.sort_by_key(|settlement| settlement.intent);
         settled
-    }
-
-    /// Returns how a create ended, once each instance that it made was seen or is provably gone.
-    fn create_outcome(&self, intent: &Intent) -> Option<SettlementOutcome> {
-        let IntentKind::Create { slots, .. } = &intent.kind else {
-            return None;
-        };
-        let (made, told): (Vec<&InstanceId>, bool) = match &intent.state {
-            IntentState::Intended | IntentState::Failed { .. } => return None,
-            IntentState::Sent => (slots.iter().collect(), false),
-            IntentState::Acked { made, .. } => (made.keys().collect(), !made.is_empty()),
-        };
-        let seen = |id: &&InstanceId| self.listed.contains(*id);
-        if !made
-            .iter()
-            .all(|id| seen(id) || self.gone.contains_key(*id))
-        {
-            return None;
-        }
-        // What the provider said to have made was made, though nobody saw it before it ended.
-        Some(if told || made.iter().any(seen) {
-            SettlementOutcome::Observed
-        } else {
-            SettlementOutcome::NoEffect
-        })
     }
 }

@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 
 use drover_model::{
     BindingName, CheckOutcome, Completeness, DecisionPoint, Emptied, Enforcement, ExitReport,
-    GroupPhase, HealthOverride, HealthVerdict, Hold, InstanceClass, IntentState, Outcome,
-    PolicyName, ProviderPhase, Reason, SettlementOutcome, SourceSpan, Trust, Value, Verdict,
+    GroupPhase, HealthOverride, HealthVerdict, Hold, InstanceClass, IntentKind, IntentState,
+    Outcome, PolicyName, ProviderPhase, Reason, SettlementOutcome, SourceSpan, Trust, Value,
+    Verdict,
 };
 
 use crate::health_signals;
@@ -58,9 +59,49 @@ fn a_create_is_settled_once_each_of_its_instances_was_seen() {
     fixture.list("web-2", ProviderPhase::Running);
     assert!(fixture.classified().settled.is_empty());
     fixture.list("web-3", ProviderPhase::Pending);
+    assert!(
+        fixture.classified().settled.is_empty(),
+        "it may never have been started"
+    );
+    fixture.list("web-3", ProviderPhase::Running);
     let settled = fixture.classified().settled;
     assert_eq!(settled.len(), 1);
     assert_eq!(settled[0].outcome, SettlementOutcome::Observed);
+}
+
+#[test]
+fn a_member_without_its_attachments_is_being_made_until_the_provider_answers() {
+    let mut fixture = Fixture::converged(0);
+    fixture.create_seated("web-1", -500, IntentState::Sent);
+    fixture.list("web-1", ProviderPhase::Running);
+    fixture.listing.instances[0].created_at = Some(at(-500));
+    assert_eq!(fixture.class("web-1"), "Starting");
+    assert!(fixture.classified().settled.is_empty());
+    // What was not finished by the startup timeout is a launch that failed.
+    fixture.later(600);
+    assert_eq!(fixture.class("web-1"), "Failed");
+    // And one that is being ended is not made any further.
+    fixture.destroy("web-1", Reason::Heal, IntentState::Sent);
+    assert_eq!(fixture.classified().settled.len(), 1);
+    fixture.intents.pop();
+    fixture.intents[0].state = acked(&["web-1"], 599);
+    assert_eq!(fixture.classified().settled.len(), 1);
+    assert_eq!(fixture.class("web-1"), "Warming");
+}
+
+#[test]
+fn a_place_without_attachments_needs_no_answer_once_its_instance_runs() {
+    let mut fixture = Fixture::converged(0);
+    fixture.create_seated("web-1", -5, IntentState::Sent);
+    let Some(IntentKind::Create {
+        seat: Some(seat), ..
+    }) = fixture.intents.last_mut().map(|intent| &mut intent.kind)
+    else {
+        unreachable!("a create with a place");
+    };
+    seat.attachments.clear();
+    fixture.list("web-1", ProviderPhase::Running);
+    assert_eq!(fixture.classified().settled.len(), 1);
 }
 
 #[test]

@@ -121,6 +121,17 @@ impl<'a> Draft<'a> {
             .or_else(|| self.over_budget(member, reason))
     }
 
+    /// Returns what is in the way of replacing `member`, where it would be missed until its successor is there.
+    pub(super) fn refusal_to_replace(&self, member: &Member, reason: Reason) -> Option<Held> {
+        self.refusal(member, reason).or_else(|| {
+            let missed = serves(member) && self.live_count() <= self.resolved.size;
+            let mut fences = self.input.fences.iter();
+            let refused = |held: &&Held| fence_scope(&held.hold) == FenceScope::Replacement;
+            let fence = fences.find(refused).filter(|_| missed)?;
+            Some(held_for(reason, fence.hold.clone()))
+        })
+    }
+
     /// Returns the same, of a replacement that was begun while it was allowed: only what protects the
     /// instance and the group is in its way.
     pub(super) fn refusal_of_begun(&self, member: &Member, reason: Reason) -> Option<Held> {

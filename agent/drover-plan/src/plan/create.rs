@@ -1,11 +1,12 @@
 //! Making instances: names, tokens, batches, and what spaces failed launches out.
 
 use drover_model::{
-    Action, Cause, Digests, ErrorClass, Held, Hold, InstanceId, IntentState, Precondition, Seat,
-    Template, Token, Value,
+    Action, Cause, Digests, ErrorClass, Held, Hold, InstanceId, Precondition, Seat, Template,
+    Token, Value,
 };
 
 use super::draft::Draft;
+use super::follow_up::made_by;
 use super::held;
 use crate::input::{FenceScope, fence_scope};
 
@@ -211,25 +212,11 @@ impl Draft<'_> {
             .is_some_and(|backoff| blames_template(backoff.class) && self.input.now < backoff.until)
     }
 
-    /// Counts the instances whose creation has no answer yet.
+    /// Counts the instances whose creation has no answer yet, and of which nobody knows whether they are there.
     fn unknown_creates(&self) -> u32 {
-        let unanswered = |intent: &&&drover_model::Intent| {
-            intent.state == IntentState::Sent && !self.is_settled(intent)
-        };
-        let slots = self
-            .intents
-            .creates
-            .iter()
-            .filter(unanswered)
-            .map(|intent| match &intent.kind {
-                drover_model::IntentKind::Create { slots, .. } => slots.len(),
-                drover_model::IntentKind::Drain { .. }
-                | drover_model::IntentKind::Destroy { .. }
-                | drover_model::IntentKind::Update(_)
-                | drover_model::IntentKind::Roster(_)
-                | drover_model::IntentKind::Adopt(_) => 0,
-            });
-        slots.sum::<usize>() as u32
+        let unanswered = self.unanswered();
+        let slots = unanswered.iter().flat_map(|intent| made_by(intent));
+        slots.filter(|id| !self.is_listed_instance(id)).count() as u32
     }
 }
 

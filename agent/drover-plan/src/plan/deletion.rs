@@ -2,6 +2,7 @@
 
 use drover_model::{
     Action, Cause, Deleting, DeletionPolicy, GroupPhase, Held, Hold, Member, Reason, Revision,
+    SettlementOutcome,
 };
 
 use super::admit::observed;
@@ -30,6 +31,12 @@ impl<'a> Draft<'a> {
         let kept = self.input.classified.kept.len() as u32;
         self.resolved = crate::numbers::Resolved::of(self.spec, 0).beside(kept, self.spec);
         self.follow_up();
+        if self.spec.deletion.policy == DeletionPolicy::Orphan {
+            // What is let go is seen no more, and is not to be made a second time for it.
+            for intent in self.unfinished() {
+                self.close(intent.id, SettlementOutcome::Observed);
+            }
+        }
         if observes(self.input) {
             // Nothing was ever ours to remove: the agent only stops watching.
             return;

@@ -401,6 +401,7 @@ impl<'a> Draft<'a> {
         self.follow_up();
         if let Some(quorum) = &spec.quorum {
             self.keep_members(quorum);
+            self.finish_launches();
             self.converge();
             self.converged &= !self.has_work_ordered();
             return;
@@ -424,6 +425,7 @@ impl<'a> Draft<'a> {
         // What it retired may have been all there was beside those that the provider takes.
         self.interruption();
         self.replace_ordered();
+        self.finish_launches();
         self.converge();
         self.rebalance();
         // Last, because what waits for the rollout goes on in the pass that ends it.

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use drover_model::{
-    Digests, ErrorClass, Hold, InstanceClass, InstanceId, IntentKind, IntentState, LaunchBackoff,
-    Member, OnFailure, PauseCause, Reason, Rollout, RolloutMode, RolloutState, Timestamp,
+    Digests, ErrorClass, Held, Hold, InstanceClass, InstanceId, IntentKind, IntentState,
+    LaunchBackoff, Member, OnFailure, PauseCause, Reason, Rollout, RolloutMode, RolloutState,
+    Timestamp,
 };
 
 use super::create::blames_template;
@@ -126,6 +127,8 @@ impl Draft<'_> {
             }
             let zonal = self.is_zonal(&intent.kind);
             match &intent.state {
+                // A repeat was refused; the launch itself came to something.
+                IntentState::Failed { .. } if self.is_there(intent) => {}
                 // A zone without room waits on its own.
                 IntentState::Failed {
                     class: ErrorClass::Capacity,
@@ -428,7 +431,9 @@ impl Draft<'_> {
                 Some(ErrorClass::Throttled | ErrorClass::Auth)
             )
         });
+        let refused = |held: &Held| matches!(held.hold, Hold::LaunchesRefused { .. });
         slowed
+            || self.input.fences.iter().any(refused)
             || observes(self.input)
             || self.zones_closed().is_some()
             || self.withheld(Reason::Update).is_some()
@@ -502,6 +507,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::JournalUnavailable { .. }
         | Hold::ClockStepped
         | Hold::SecretUnresolved { .. }
+        | Hold::LaunchesRefused { .. }
         | Hold::SourceOutage { .. }
         | Hold::EpochConflict { .. }
         | Hold::StateUntrusted { .. } => true,

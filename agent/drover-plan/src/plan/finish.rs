@@ -1,10 +1,11 @@
 //! The end of a plan: convergence, what watching leaves of it, the wake-up time.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use drover_model::{
     Action, AdoptStep, Cause, Disturbance, GroupPhase, Held, Hold, InPlaceUpdate, InstanceClass,
-    IntentState, Lifecycle, Plan, PlanReport, Reason, Step, Timestamp,
+    IntentId, IntentState, Lifecycle, Plan, PlanReport, Reason, Step, Timestamp,
 };
 
 use super::draft::{Course, Draft, settled_under};
@@ -235,7 +236,12 @@ impl Draft<'_> {
             ));
         }
         // What is kept is out of the group in the next pass: it may be at rest then.
-        let acts = !self.keeping.is_empty() || self.steps.iter().any(|step| step.action.mutates());
+        // What is only asked for again is looked at as often as what is on its way.
+        let unfinished: BTreeSet<IntentId> =
+            self.unfinished().iter().map(|intent| intent.id).collect();
+        let asks_again = |action: &Action| matches!(action, Action::Resend { intent } if unfinished.contains(intent));
+        let acts = |step: &Step| step.action.mutates() && !asks_again(&step.action);
+        let acts = !self.keeping.is_empty() || self.steps.iter().any(acts);
         let poll = if acts {
             Some(POLL_MIN)
         } else {

@@ -1,18 +1,23 @@
 //! Finishing what was started: open intents, drains that are done, failed launches.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use drover_model::{
-    Action, Activity, Cause, Held, Hold, InstanceClass, Intent, IntentId, IntentKind, IntentState,
-    Member, OnDrainTimeout, Precondition, Reason, Settlement, SettlementOutcome,
+    Action, Activity, Cause, Classified, Held, Hold, InstanceClass, InstanceId, Intent, IntentId,
+    IntentKind, IntentState, Member, OnDrainTimeout, Precondition, Reason, Settlement,
+    SettlementOutcome,
 };
 
 use super::draft::Draft;
 use super::{STEPS_MAX, held};
-use crate::time::later;
+use crate::time::{elapsed, later};
 
 /// A destroy that the provider refused is tried again after this time.
 const DESTROY_RETRY: Duration = Duration::from_secs(15);
+
+/// A launch that is listed and has no answer is told of after this time: by then it was asked for more than once.
+const UNFINISHED_TOLD: Duration = Duration::from_secs(30);
 
 /// When a decision that came to nothing is taken again: soon, but not on the same facts.
 pub(super) const DECIDE_ANEW: Duration = Duration::from_secs(1);
@@ -43,6 +48,10 @@ impl<'a> Draft<'a> {
                 IntentState::Intended => {
                     self.close(intent.id, SettlementOutcome::Superseded);
                 }
+                // It was a repeat that was refused: what the call made is there.
+                IntentState::Failed { .. } if self.is_there(intent) => {
+                    self.close(intent.id, SettlementOutcome::Observed);
+                }
                 IntentState::Failed { .. } => self.close(intent.id, SettlementOutcome::NoEffect),
                 IntentState::Sent | IntentState::Acked { .. } => {}
             }
@@ -62,11 +71,74 @@ impl<'a> Draft<'a> {
     }
 
     fn resend(&mut self) {
-        for intent in self.intents.creates.clone() {
-            if intent.state == IntentState::Sent && !self.is_settled(intent) {
+        for intent in self.unanswered() {
+            if !self.is_there(intent) {
                 self.repeat(intent);
             }
         }
+    }
+
+    /// Repeats calls whose instances are listed and may not be finished. Last, because a refusal keeps what follows it
+    /// from being called; and never for what this plan ends, which it might make once more.
+    pub(super) fn finish_launches(&mut self) {
+        let ended: BTreeSet<InstanceId> = self
+            .steps
+            .iter()
+            .filter_map(|step| match &step.action {
+                Action::Destroy { instance, .. } | Action::Release { instance, .. } => {
+                    Some(instance.clone())
+                }
+                Action::Create { .. }
+                | Action::Resend { .. }
+                | Action::Drain { .. }
+                | Action::Update(_)
+                | Action::Roster(_)
+                | Action::Adopt(_)
+                | Action::Settle(_) => None,
+            })
+            .collect();
+        for intent in self.unfinished() {
+            let slots = made_by(intent);
+            if slots.iter().any(|id| ended.contains(id)) {
+                continue;
+            }
+            self.repeat(intent);
+            if elapsed(intent.issued_at, self.input.now) >= UNFINISHED_TOLD {
+                self.hold(Held {
+                    instance: slots.first().cloned(),
+                    ..held(Hold::UnknownOutcomes {
+                        count: slots.len() as u32,
+                    })
+                });
+            }
+        }
+    }
+
+    /// Returns the creates that are repeated until they are answered.
+    pub(super) fn unanswered(&self) -> Vec<&'a Intent> {
+        let creates = self.intents.creates.iter().copied();
+        let unanswered =
+            |intent: &&Intent| intent.state == IntentState::Sent && !self.is_settled(intent);
+        creates.filter(unanswered).collect()
+    }
+
+    /// Returns those of them whose instances are all listed.
+    pub(super) fn unfinished(&self) -> Vec<&'a Intent> {
+        let mut unanswered = self.unanswered();
+        unanswered.retain(|intent| self.is_there(intent));
+        unanswered
+    }
+
+    /// Returns whether every instance of a create is listed.
+    pub(super) fn is_there(&self, create: &Intent) -> bool {
+        made_by(create).iter().all(|id| self.is_listed_instance(id))
+    }
+
+    /// Returns whether an instance is listed: one that only the journal knows has no handle.
+    pub(super) fn is_listed_instance(&self, id: &InstanceId) -> bool {
+        let Classified { members, kept, .. } = self.input.classified;
+        let member = members.get(id).or_else(|| kept.get(id));
+        member.is_some_and(|member| member.provider_ref.is_some())
     }
 
     /// Repeats a call with the same token.
@@ -222,6 +294,18 @@ impl<'a> Draft<'a> {
     pub(super) fn completed(&self, member: &Member) -> bool {
         let memory = self.input.classified.memory.get(&member.id);
         memory.is_some_and(|memory| memory.completed)
+    }
+}
+
+/// Returns the instances that a create asks for.
+pub(super) fn made_by(create: &Intent) -> &[InstanceId] {
+    match &create.kind {
+        IntentKind::Create { slots, .. } => slots,
+        IntentKind::Drain { .. }
+        | IntentKind::Destroy { .. }
+        | IntentKind::Update(_)
+        | IntentKind::Roster(_)
+        | IntentKind::Adopt(_) => &[],
     }
 }
 

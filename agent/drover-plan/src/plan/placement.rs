@@ -268,7 +268,7 @@ impl<'a> Draft<'a> {
             return;
         }
         for member in victims {
-            match self.refusal(member, Reason::Rebalance) {
+            match self.refusal_to_replace(member, Reason::Rebalance) {
                 None => {
                     self.disrupt(member, Reason::Rebalance);
                     self.converged = false;

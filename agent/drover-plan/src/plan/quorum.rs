@@ -337,7 +337,7 @@ impl<'a> Draft<'a> {
             });
         } else if !council.survives(member) && !quorum.allow_downtime {
             self.hold(held_for(reason, council.at_risk()));
-        } else if let Some(held) = self.refusal(member, reason) {
+        } else if let Some(held) = self.refusal_to_replace(member, reason) {
             self.hold(held);
         } else if !self.steps_down(member, reason) {
             self.disrupt(member, reason);

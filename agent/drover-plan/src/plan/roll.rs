@@ -201,7 +201,9 @@ impl<'a> Draft<'a> {
         let most = self.resolved.size.saturating_add(beside);
         let surplus = self.live_count().saturating_sub(most);
         let withheld = (surplus > 0).then(|| self.withheld_scale_in(surplus));
-        withheld.flatten().or_else(|| self.refusal(member, reason))
+        withheld
+            .flatten()
+            .or_else(|| self.refusal_to_replace(member, reason))
     }
 
     /// Returns whether one more that is there may have the target: a stage of the rollout lets it, and it is

@@ -459,6 +459,7 @@ mod restart;
 mod rollout;
 mod scaling;
 mod shrink;
+mod unfinished;
 
 #[test]
 fn what_was_made_is_recorded_even_where_it_is_first_seen_on_a_partial_listing() {

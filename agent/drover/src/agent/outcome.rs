@@ -200,6 +200,7 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::JournalUnavailable { .. }
         | Hold::ClockStepped
         | Hold::SecretUnresolved { .. }
+        | Hold::LaunchesRefused { .. }
         | Hold::SourceOutage { .. }
         | Hold::SourceUnavailable { .. } => None,
     }

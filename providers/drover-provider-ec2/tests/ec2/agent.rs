@@ -510,6 +510,37 @@ fn members_of_a_quorum_are_rolled_one_by_one_and_keep_addresses_and_volumes() {
 }
 
 #[test]
+fn members_get_their_volumes_however_often_these_are_refused() {
+    let fake = Fake::start(real());
+    let mut sandbox = Sandbox::new(&fake);
+    let refused = 8;
+    fake.world()
+        .refuse("AttachVolume", "UnauthorizedOperation", refused);
+    sandbox.push("one", &[PLACES, ("groups/db.yaml", &quorum("one"))]);
+    sandbox.start();
+    let called = |action: &str| fake.world().calls.get(action).copied().unwrap_or(0);
+    let started = Instant::now();
+    while called("AttachVolume") < 4 {
+        assert!(started.elapsed() < PATIENCE, "{}", sandbox.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Whatever is listed and runs, the group is not there.
+    let phase = |group: Option<Json>| group.map(|group| group["phase"].clone());
+    assert_ne!(phase(sandbox.group("db")), Some("Converged".into()));
+    // The agent dies, and does not take what is listed for finished either.
+    sandbox.kill();
+    fake.world().lose("AttachVolume", 1);
+    sandbox.start();
+    sandbox.wait_converged(&fake, "db", 3, "one");
+    assert_eq!(belongings(&fake).len(), 3);
+    let log = sandbox.log();
+    assert!(log.contains("UnauthorizedOperation"), "{log}");
+    let world = fake.world();
+    check_made_once(&world.machines);
+    assert_eq!((world.machines.len(), world.disks.len()), (3, 3));
+}
+
+#[test]
 fn a_spot_instance_is_replaced_before_it_is_taken_and_a_live_change_replaces_none() {
     let fake = Fake::start(real());
     let mut sandbox = Sandbox::new(&fake);

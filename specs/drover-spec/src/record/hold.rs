@@ -93,6 +93,9 @@ fn data_of(hold: &Hold) -> MapOf {
         Hold::SecretUnresolved { reference, why } => {
             map.text("reference", reference).text("why", why)
         }
+        Hold::LaunchesRefused { provider, message } => map
+            .text("provider", provider.as_str())
+            .text("message", message),
         Hold::SourceOutage { mode, since } => map
             .text("mode", mode.as_str())
             .text("since", &format_time(*since)),
@@ -551,6 +554,10 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         "SecretUnresolved" => Hold::SecretUnresolved {
             reference: data.text("reference")?,
             why: data.text("why")?,
+        },
+        "LaunchesRefused" => Hold::LaunchesRefused {
+            provider: data.get("provider")?.parsed()?,
+            message: data.text("message")?,
         },
         "SourceOutage" => Hold::SourceOutage {
             mode: outage_mode(data)?,

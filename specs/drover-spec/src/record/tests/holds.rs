@@ -192,6 +192,10 @@ pub(super) fn all_holds(
             reference: "env:WEB_TOKEN".to_owned(),
             why: why.clone(),
         },
+        Hold::LaunchesRefused {
+            provider: "aws".parse().unwrap(),
+            message: why.clone(),
+        },
         Hold::SourceOutage {
             mode: drover_model::OutageMode::HoldCapacity,
             since: "2026-11-22T03:00:00Z".parse().unwrap(),

@@ -105,6 +105,7 @@ pub(super) fn subject(held: &Held) -> String {
         | Hold::UnknownOutcomes { .. }
         | Hold::JournalUnavailable { .. }
         | Hold::ClockStepped
+        | Hold::LaunchesRefused { .. }
         | Hold::SourceOutage { .. }
         | Hold::EpochConflict { .. }
         | Hold::StateUntrusted { .. }

@@ -1,0 +1,75 @@
+//! Creates without an answer: what a listing settles of them, and what only their provider can.
+
+use drover_model::{InstanceId, Intent, IntentKind, IntentState, Seat, SettlementOutcome};
+
+use super::Stage;
+use super::health::Health;
+
+impl Stage<'_> {
+    /// Returns how a create ended, once each instance that it made was seen or is provably gone.
+    ///
+    /// An instance may be there and yet not be finished: a call makes it, then attaches what belongs to its place, then
+    /// starts it. Where that may be, a listing settles nothing, and the call is repeated until its provider answers.
+    pub(super) fn create_outcome(&self, intent: &Intent) -> Option<SettlementOutcome> {
+        let IntentKind::Create { slots, seat, .. } = &intent.kind else {
+            return None;
+        };
+        let (made, told): (Vec<&InstanceId>, bool) = match &intent.state {
+            IntentState::Intended | IntentState::Failed { .. } => return None,
+            IntentState::Sent => (slots.iter().collect(), false),
+            IntentState::Acked { made, .. } => (made.keys().collect(), !made.is_empty()),
+        };
+        let seen = |id: &&InstanceId| self.listed.contains(*id);
+        if !made
+            .iter()
+            .all(|id| seen(id) || self.gone.contains_key(*id))
+        {
+            return None;
+        }
+        if intent.state == IntentState::Sent && self.may_be_unfinished(slots, seat.as_deref()) {
+            return None;
+        }
+        // What the provider said to have made was made, though nobody saw it before it ended.
+        Some(if told || made.iter().any(seen) {
+            SettlementOutcome::Observed
+        } else {
+            SettlementOutcome::NoEffect
+        })
+    }
+
+    /// Returns whether a call without an answer may have more to do than to make what is listed. Once one of its
+    /// instances is gone or being ended it is not repeated any more.
+    fn may_be_unfinished(&self, slots: &[InstanceId], seat: Option<&Seat>) -> bool {
+        let ends =
+            |id: &InstanceId| self.gone.contains_key(id) || self.intents.destroy(id).is_some();
+        let lacks = attaches(seat) || slots.iter().any(|id| self.pending.contains(id));
+        lacks && !slots.iter().any(ends)
+    }
+
+    /// Returns the health of a listed instance. One that may lack what belongs to its place is still being made,
+    /// whatever its checks say.
+    pub(super) fn unless_unfinished(&self, id: &InstanceId, health: Health) -> Health {
+        let unfinished = self.intents.creates.iter().any(|intent| {
+            matches!(&intent.kind, IntentKind::Create { slots, seat, .. }
+                if slots.contains(id)
+                    && attaches(seat.as_deref())
+                    && intent.state == IntentState::Sent)
+        });
+        match health {
+            Health::Healthy | Health::Failing(_) | Health::Unknown(_) if unfinished => {
+                Health::Pending
+            }
+            Health::Healthy
+            | Health::Failing(_)
+            | Health::Unknown(_)
+            | Health::Pending
+            | Health::Stopping
+            | Health::Ended(_) => health,
+        }
+    }
+}
+
+/// Returns whether something is attached to whoever takes a place.
+fn attaches(seat: Option<&Seat>) -> bool {
+    seat.is_some_and(|seat| !seat.attachments.is_empty())
+}
