@@ -35,7 +35,7 @@ fn seen(fixture: &Fixture) -> (String, String, usize) {
     let over = over.filter(|it| it.outcome == SettlementOutcome::Observed);
     let one = &classified.members[&id("web-1")];
     let handle = one.provider_ref.as_ref().unwrap().to_string();
-    (handle, fixture.class("web-1").to_owned(), over.count())
+    (handle, fixture.class("web-1"), over.count())
 }
 
 fn first(class: &str) -> (String, String, usize) {
