@@ -19,7 +19,7 @@ fn region() -> Region {
         allow_imdsv1: false,
         credentials: None,
     };
-    let mut region = Region::new(account, reach);
+    let mut region = Region::new(account, reach, &Arc::default());
     region.clients.kept = Duration::ZERO;
     region
 }
