@@ -79,12 +79,13 @@ const MISTAKES_MAX: usize = 3;
 /// Says what is wrong with a document.
 fn said(diagnostics: &[Diagnostic]) -> String {
     let errors = diagnostics.iter().filter(|found| found.is_error());
-    let messages: Vec<&str> = errors.map(|found| found.message.as_str()).collect();
-    let mut said = messages[..messages.len().min(MISTAKES_MAX)].join("; ");
-    if messages.len() > MISTAKES_MAX {
-        said.push_str(&format!("; and {} more", messages.len() - MISTAKES_MAX));
+    let messages: Vec<String> = errors.map(|found| found.message.clone()).collect();
+    let more = messages.len().saturating_sub(MISTAKES_MAX);
+    let mut said: Vec<String> = messages.into_iter().take(MISTAKES_MAX).collect();
+    if more > 0 {
+        said.push(format!("and {more} more"));
     }
-    said
+    said.join("; ")
 }
 
 /// Sets `spec.size` of a group.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use drover_model::{Kind, ProviderDoc, Value};
-use drover_spec::{Document, Located};
+use drover_spec::{Diagnostic, Document, Located};
 
 use super::{Draft, Drafts};
 use crate::check;
@@ -115,7 +115,8 @@ impl Present {
 /// Returns the mistakes of documents, with the files that they are in.
 pub(super) fn mistakes(documents: &Documents) -> BTreeSet<(String, String)> {
     let checked = check::check(documents);
-    let errors = checked.diagnostics.into_iter().filter(|one| one.is_error());
+    let all = checked.diagnostics.into_iter();
+    let errors = all.filter(Diagnostic::is_error);
     errors
         .map(|one| (one.span.file.to_string(), one.message))
         .collect()
