@@ -29,7 +29,8 @@ pub enum AdoptRevision {
     Keep,
 }
 
-/// What a scope has that carries no ownership tags of any fleet and has the tags that were asked for.
+/// What a scope has that carries no ownership tags of any fleet and has the tags that were asked for. What the asking
+/// fleet has itself may be among it, where somebody else acts on it, too.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Survey {
     /// Whether absence from it means anything.
@@ -94,6 +95,8 @@ pub enum Adoption {
         strangers: Vec<Stranger>,
         /// Those of them that other groups ask for too.
         contested: BTreeMap<ProviderRef, BTreeSet<GroupName>>,
+        /// What is the group's already and somebody else acts on, too.
+        claimed: Vec<Stranger>,
     },
     /// Nobody knows.
     Unknown(Hold),

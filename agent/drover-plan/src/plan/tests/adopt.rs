@@ -193,6 +193,39 @@ fn nothing_is_touched_while_another_owner_acts_on_one_of_them() {
 }
 
 #[test]
+fn an_owner_who_acts_again_on_what_was_adopted_holds_the_group_and_is_told() {
+    let failing = || {
+        let mut fixture = Fixture::converged(3);
+        let why = "down".to_owned();
+        fixture.signal("web-2", CheckOutcome::Failing { why });
+        fixture.memory.get_mut(&id("web-2")).unwrap().failing_since = Some(at(-300));
+        fixture
+    };
+    let healing = failing().planned().0.steps;
+    assert!(!healing.is_empty());
+    let mut fixture = failing();
+    fixture.group.spec.adopt = adopting(3, &[]).group.spec.adopt;
+    // A survey tells of what the group has already, as its former owner acts on it.
+    let mut again = stranger("i-1");
+    again.provider_ref = fixture.listing.instances[0].provider_ref.clone();
+    again.claimed_by = Some("the InfraKit group workers".to_owned());
+    fixture.surveyed = Some(surveyed(vec![again]));
+    let (plan, _) = fixture.planned();
+    assert!(plan.steps.is_empty());
+    let codes: Vec<_> = plan
+        .next
+        .holds
+        .iter()
+        .map(|held| held.hold.code())
+        .collect();
+    assert_eq!(codes, ["OwnerStillActs"]);
+    assert!(fixture.linted(|plan| plan.steps = healing.clone()).is_err());
+    // With nobody else, it is a group like any other.
+    edit(&mut fixture, Vec::clear);
+    assert_eq!(fixture.planned().0.steps, healing);
+}
+
+#[test]
 fn what_two_groups_ask_for_neither_takes() {
     let mut fixture = adopting(1, &["i-1", "i-2"]);
     let others = BTreeSet::from([GroupName::parse("db").unwrap()]);
