@@ -155,7 +155,7 @@ impl Facts<'_> {
         if held.any(|member| member.provider_ref.as_ref() == Some(&step.provider_ref)) {
             return wrong(handle, "is a member already");
         }
-        let current = stranger.has_tags(&adopt.current_tags);
+        let current = adopt.is_current(stranger);
         let right = match adopt.revision {
             AdoptRevision::Keep => step.digests.is_own_revision(),
             AdoptRevision::Assume if current => plan.next.target.as_ref() == Some(&step.digests),

@@ -226,7 +226,7 @@ impl<'a> Draft<'a> {
     fn digests_of(&self, stranger: &Stranger) -> Digests {
         let adopt = self.spec.adopt.as_ref();
         let keeps = adopt.is_some_and(|adopt| adopt.revision == AdoptRevision::Keep);
-        let current = adopt.is_none_or(|adopt| stranger.has_tags(&adopt.current_tags));
+        let current = adopt.is_none_or(|adopt| adopt.is_current(stranger));
         if keeps {
             Digests::of_own_revision()
         } else if current {

@@ -49,7 +49,7 @@ fn adopting(size: u32, names: &[&str]) -> Fixture {
     fixture.group.spec.adopt = Some(Adopt {
         match_tags: tags(&[("owner", "infra")]),
         revision: AdoptRevision::Assume,
-        current_tags: BTreeMap::new(),
+        current: Vec::new(),
     });
     fixture.surveyed = Some(surveyed(names.iter().map(|name| stranger(name)).collect()));
     fixture
@@ -350,9 +350,26 @@ fn a_kept_revision_is_replaced_by_no_template_and_healed_like_any_other() {
 }
 
 #[test]
+fn what_has_the_tags_of_one_of_several_current_ones_is_current() {
+    let mut fixture = adopting(3, &["i-1", "i-2", "i-3"]);
+    let sets = ["new", "bootstrap"].map(|config| tags(&[("config", config)]));
+    adopt(&mut fixture).current = sets.to_vec();
+    edit(&mut fixture, |strangers| {
+        for (stranger, config) in strangers.iter_mut().zip(["old", "bootstrap", "new"]) {
+            stranger.tags = tags(&[("owner", "infra"), ("config", config)]);
+        }
+    });
+    let (plan, _) = fixture.planned();
+    let unknown = Digests::of_unknown_template();
+    let steps = adopted(&plan);
+    let outdated: Vec<bool> = steps.iter().map(|step| step.digests == unknown).collect();
+    assert_eq!(outdated, [true, false, false]);
+}
+
+#[test]
 fn what_lacks_the_tags_of_the_current_template_is_adopted_as_outdated() {
     let mut fixture = adopting(2, &["i-1", "i-2"]);
-    adopt(&mut fixture).current_tags = tags(&[("config", "new")]);
+    adopt(&mut fixture).current = vec![tags(&[("config", "new")])];
     edit(&mut fixture, |strangers| {
         strangers[1].tags = tags(&[("owner", "infra"), ("config", "old")]);
     });
