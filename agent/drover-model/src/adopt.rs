@@ -15,9 +15,17 @@ pub struct Adopt {
     pub match_tags: BTreeMap<String, String>,
     /// `revision`: what an adopted instance counts as.
     pub revision: AdoptRevision,
-    /// `current.matchTags`: the tags that tell instances of the template in Git from outdated ones. What lacks one
-    /// of them is adopted as outdated, so that the rollout replaces it. Empty: nothing tells them apart.
-    pub current_tags: BTreeMap<String, String>,
+    /// `current`: what tells instances of the template in Git from outdated ones, each entry a set of tags. What has all
+    /// tags of none of them is adopted as outdated, so that the rollout replaces it. Empty: nothing tells them apart.
+    pub current: Vec<BTreeMap<String, String>>,
+}
+
+impl Adopt {
+    /// Returns whether a stranger is of the template in Git.
+    pub fn is_current(&self, stranger: &Stranger) -> bool {
+        let mut current = self.current.iter();
+        self.current.is_empty() || current.any(|tags| stranger.has_tags(tags))
+    }
 }
 
 /// What an adopted instance counts as.
@@ -29,7 +37,8 @@ pub enum AdoptRevision {
     Keep,
 }
 
-/// What a scope has that carries no ownership tags of any fleet and has the tags that were asked for.
+/// What a scope has that carries no ownership tags of any fleet and has the tags that were asked for. What the asking
+/// fleet has itself may be among it, where somebody else acts on it, too.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Survey {
     /// Whether absence from it means anything.
@@ -94,6 +103,8 @@ pub enum Adoption {
         strangers: Vec<Stranger>,
         /// Those of them that other groups ask for too.
         contested: BTreeMap<ProviderRef, BTreeSet<GroupName>>,
+        /// What is the group's already and somebody else acts on, too.
+        claimed: Vec<Stranger>,
     },
     /// Nobody knows.
     Unknown(Hold),

@@ -22,7 +22,7 @@ fn adopting(size: u32) -> Group {
     group.spec.adopt = Some(Adopt {
         match_tags: tags(),
         revision: AdoptRevision::Assume,
-        current_tags: BTreeMap::new(),
+        current: Vec::new(),
     });
     group
 }

@@ -39,7 +39,7 @@ impl Inner {
         let mut ids = BTreeSet::new();
         let mut completeness = Completeness::Complete;
         let mut strangers = Vec::new();
-        for description in found.iter().filter(|one| self.owner_of(one).is_none()) {
+        for description in found.iter().filter(|one| self.is_told(one, &watched)) {
             if !ids.insert(&description.id) {
                 completeness = Completeness::Partial {
                     why: format!(
@@ -63,6 +63,14 @@ impl Inner {
             completeness,
             as_of,
             strangers,
+        })
+    }
+
+    /// Returns whether a survey tells of an instance: of one without an owner, and of one of this fleet's on which its former
+    /// owner acts again.
+    fn is_told(&self, found: &Description, watched: &BTreeMap<String, Watcher>) -> bool {
+        self.owner_of(found).is_none_or(|owner| {
+            self.fleet.as_ref() == Some(&owner.fleet) && self.claimed_by(found, watched).is_some()
         })
     }
 

@@ -24,10 +24,11 @@ pub(super) fn adoption(input: &ClassifyInput<'_>) -> Option<Adoption> {
     if elapsed(survey.as_of, input.now) > LISTING_AGE_MAX {
         return Some(Adoption::Unknown(Hold::ObservationStale));
     }
-    let strangers = survey.strangers.iter();
-    let strangers =
-        strangers.filter(|stranger| lives(&stranger.phase) && !is_ours(input, stranger));
-    let mut strangers: Vec<Stranger> = strangers.cloned().collect();
+    let living = survey.strangers.iter();
+    let living = living.filter(|stranger| lives(&stranger.phase)).cloned();
+    let (ours, mut strangers): (Vec<Stranger>, Vec<Stranger>) =
+        living.partition(|stranger| is_ours(input, stranger));
+    let claimed = ours.into_iter().filter(|one| one.claimed_by.is_some());
     strangers.sort_by(|one, other| one.provider_ref.cmp(&other.provider_ref));
     strangers.dedup_by(|one, other| one.provider_ref == other.provider_ref);
     let is_there = |handle: &_| strangers.iter().any(|one| one.provider_ref == *handle);
@@ -35,6 +36,7 @@ pub(super) fn adoption(input: &ClassifyInput<'_>) -> Option<Adoption> {
     let contested = contested.map(|(handle, groups)| (handle.clone(), groups.clone()));
     Some(Adoption::Known {
         contested: contested.collect(),
+        claimed: claimed.collect(),
         strangers,
     })
 }

@@ -46,7 +46,8 @@ impl Facts<'_> {
             && self.world.kept.is_empty()
             && self.open.is_empty();
         // A removal takes what is the group's and leaves the rest.
-        let pending = unknown || begun || lacking || !self.strangers().is_empty();
+        let found = !self.strangers().is_empty() || !self.claimed().is_empty();
+        let pending = unknown || begun || lacking || found;
         if !pending || plan.next.deleting.is_some() {
             return Ok(());
         }
@@ -120,6 +121,14 @@ impl Facts<'_> {
         }
     }
 
+    /// Returns what is the group's and has another owner who acts.
+    fn claimed(&self) -> &[Stranger] {
+        match &self.world.adoption {
+            Some(Adoption::Known { claimed, .. }) => claimed,
+            Some(Adoption::Unknown(_)) | None => &[],
+        }
+    }
+
     fn may_adopt(&self, plan: &Plan, step: &AdoptStep) -> Result<(), LintError> {
         let handle = step.provider_ref.as_str();
         let spec = self.input.desired.spec();
@@ -133,7 +142,8 @@ impl Facts<'_> {
         if !stranger.has_tags(&adopt.match_tags) {
             return wrong(handle, "does not have the tags that the document asks for");
         }
-        if strangers.iter().any(|one| one.claimed_by.is_some()) {
+        let mut all = strangers.iter().chain(self.claimed());
+        if all.any(|one| one.claimed_by.is_some()) {
             return wrong(handle, "would be adopted while another owner acts");
         }
         if let Some(Adoption::Known { contested, .. }) = &self.world.adoption
@@ -145,7 +155,7 @@ impl Facts<'_> {
         if held.any(|member| member.provider_ref.as_ref() == Some(&step.provider_ref)) {
             return wrong(handle, "is a member already");
         }
-        let current = stranger.has_tags(&adopt.current_tags);
+        let current = adopt.is_current(stranger);
         let right = match adopt.revision {
             AdoptRevision::Keep => step.digests.is_own_revision(),
             AdoptRevision::Assume if current => plan.next.target.as_ref() == Some(&step.digests),

@@ -41,9 +41,9 @@ impl<'a> Draft<'a> {
     /// Returns whether there is something to adopt, or may be.
     pub(super) fn adopts(&self) -> bool {
         let pending = match &self.input.classified.adoption {
-            Some(Adoption::Known { strangers, .. }) => {
-                !strangers.is_empty() || self.has_nothing_to_adopt()
-            }
+            Some(Adoption::Known {
+                strangers, claimed, ..
+            }) => !strangers.is_empty() || !claimed.is_empty() || self.has_nothing_to_adopt(),
             Some(Adoption::Unknown(_)) => {
                 let adopt = self.spec.adopt.as_ref();
                 let (recorded, provider) = (self.input.recorded, self.input.provider);
@@ -128,17 +128,18 @@ impl<'a> Draft<'a> {
         self.next.adopted = None;
         self.settle();
         self.look(later(self.input.now, ADOPT_LOOK));
-        let (strangers, contested) = match &self.input.classified.adoption {
+        let (strangers, contested, claimed) = match &self.input.classified.adoption {
             Some(Adoption::Known {
                 strangers,
                 contested,
-            }) => (strangers.as_slice(), contested),
+                claimed,
+            }) => (strangers.as_slice(), contested, claimed.as_slice()),
             Some(Adoption::Unknown(hold)) => {
                 self.hold(held(hold.clone()));
                 return;
             }
             // The document adopts nothing any more: what was begun comes to its end.
-            None => (&[] as &[Stranger], &BTreeMap::new()),
+            None => (&[] as &[Stranger], &BTreeMap::new(), &[] as &[Stranger]),
         };
         if strangers.is_empty() && self.has_nothing_to_adopt() {
             let why = NOTHING.to_owned();
@@ -150,7 +151,7 @@ impl<'a> Draft<'a> {
         let unseen = self.unseen(strangers);
         let left = strangers.len() as u32 + unseen;
         self.begin_from(left, &wanted);
-        if let Some(held) = adoption_withheld(strangers, contested) {
+        if let Some(held) = adoption_withheld(&[strangers, claimed], contested) {
             self.hold(held);
             return;
         }
@@ -225,7 +226,7 @@ impl<'a> Draft<'a> {
     fn digests_of(&self, stranger: &Stranger) -> Digests {
         let adopt = self.spec.adopt.as_ref();
         let keeps = adopt.is_some_and(|adopt| adopt.revision == AdoptRevision::Keep);
-        let current = adopt.is_none_or(|adopt| stranger.has_tags(&adopt.current_tags));
+        let current = adopt.is_none_or(|adopt| adopt.is_current(stranger));
         if keeps {
             Digests::of_own_revision()
         } else if current {
@@ -370,9 +371,9 @@ pub fn has_adopted(
     there && recorded.strangers.is_empty() && recorded.adopted.as_ref() == Some(tags)
 }
 
-/// Returns why nothing may be adopted.
+/// Returns why nothing may be adopted, or done to what was adopted while its former owner acts again.
 fn adoption_withheld(
-    strangers: &[Stranger],
+    found: &[&[Stranger]],
     contested: &BTreeMap<ProviderRef, BTreeSet<GroupName>>,
 ) -> Option<Held> {
     if let Some((stranger, groups)) = contested.first_key_value() {
@@ -381,7 +382,8 @@ fn adoption_withheld(
             groups: groups.clone(),
         }));
     }
-    let mut claimed = strangers.iter().filter(|one| one.claimed_by.is_some());
+    let found = found.iter().copied().flatten();
+    let mut claimed = found.filter(|one| one.claimed_by.is_some());
     let instances = claimed.clone().count() as u32;
     let owner = claimed.next()?.claimed_by.clone()?;
     Some(held(Hold::OwnerStillActs { owner, instances }))

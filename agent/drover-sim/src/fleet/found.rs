@@ -69,7 +69,7 @@ fn found(group: &Group, adopt: &Adopt, recorded: Option<&RecordedGroup>) -> Opti
     let tags = |outdated: bool| {
         let mut tags = adopt.match_tags.clone();
         if !outdated {
-            tags.extend(adopt.current_tags.clone());
+            tags.extend(adopt.current.first().cloned().unwrap_or_default());
         }
         tags
     };

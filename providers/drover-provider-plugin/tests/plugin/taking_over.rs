@@ -152,6 +152,18 @@ async fn a_group_that_is_still_watched_is_said_and_nothing_of_it_is_adopted() {
     group.set_groups(&["others"]);
     assert_eq!(strangers(&provider).await[0].claimed_by, None);
     provider.adopt(&adopt("i-1", 1)).await.unwrap();
+    assert!(strangers(&provider).await.is_empty());
+    // Whoever begins again with what was taken over is told; what another fleet has is not ours to tell of.
+    let mut theirs = scope.fake.tags("i-1");
+    theirs["drover.fleet"] = json!("other");
+    scope.fake.add_stranger("i-2", theirs);
+    group.set_groups(&["workers"]);
+    let claimed = strangers(&provider).await;
+    assert_eq!(
+        (claimed.len(), claimed[0].provider_ref.as_str()),
+        (1, "i-1")
+    );
+    assert_eq!(claimed[0].claimed_by.as_deref(), Some(who));
 }
 
 #[tokio::test(flavor = "multi_thread")]

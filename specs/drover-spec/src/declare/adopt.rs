@@ -19,8 +19,28 @@ pub(crate) static ADOPT: Object = any(
         ),
         optional(
             "current",
-            Shape::Object(&TAGS),
+            Shape::Object(&CURRENT),
             "What tells instances of the template in Git from outdated ones: what lacks one of these tags is adopted as outdated, and the rollout replaces it. For `revision: assume`.",
+        ),
+    ],
+);
+
+static CURRENT: Object = any(
+    "a selector of tags with others beside it",
+    "What an instance of the template in Git has.",
+    &[
+        required(
+            "matchTags",
+            Shape::TextMap,
+            "The tags with their values: all of them, and at least one.",
+        ),
+        optional(
+            "or",
+            Shape::List {
+                of: &Shape::Object(&TAGS),
+                min: 1,
+            },
+            "Other sets of tags: an instance that has all tags of one of them is current, too.",
         ),
     ],
 );

@@ -25,8 +25,16 @@ pub(super) fn adopt(spec: &Fields<'_>) -> Option<Adopt> {
     Some(Adopt {
         match_tags,
         revision,
-        current_tags: current.map(|fields| tags(&fields)).unwrap_or_default(),
+        current: current.map(|fields| all_tags(&fields)).unwrap_or_default(),
     })
+}
+
+/// Decodes sets of tags of which any is enough.
+fn all_tags(fields: &Fields<'_>) -> Vec<BTreeMap<String, String>> {
+    let others = fields.objects("or");
+    std::iter::once(tags(fields))
+        .chain(others.iter().map(tags))
+        .collect()
 }
 
 fn tags(fields: &Fields<'_>) -> BTreeMap<String, String> {

@@ -49,7 +49,7 @@ fn adopting(size: u32, names: &[&str]) -> Fixture {
     fixture.group.spec.adopt = Some(Adopt {
         match_tags: tags(&[("owner", "infra")]),
         revision: AdoptRevision::Assume,
-        current_tags: BTreeMap::new(),
+        current: Vec::new(),
     });
     fixture.surveyed = Some(surveyed(names.iter().map(|name| stranger(name)).collect()));
     fixture
@@ -203,6 +203,39 @@ fn nothing_is_touched_while_another_owner_acts_on_one_of_them() {
 }
 
 #[test]
+fn an_owner_who_acts_again_on_what_was_adopted_holds_the_group_and_is_told() {
+    let failing = || {
+        let mut fixture = Fixture::converged(3);
+        let why = "down".to_owned();
+        fixture.signal("web-2", CheckOutcome::Failing { why });
+        fixture.memory.get_mut(&id("web-2")).unwrap().failing_since = Some(at(-300));
+        fixture
+    };
+    let healing = failing().planned().0.steps;
+    assert!(!healing.is_empty());
+    let mut fixture = failing();
+    fixture.group.spec.adopt = adopting(3, &[]).group.spec.adopt;
+    // A survey tells of what the group has already, as its former owner acts on it.
+    let mut again = stranger("i-1");
+    again.provider_ref = fixture.listing.instances[0].provider_ref.clone();
+    again.claimed_by = Some("the InfraKit group workers".to_owned());
+    fixture.surveyed = Some(surveyed(vec![again]));
+    let (plan, _) = fixture.planned();
+    assert!(plan.steps.is_empty());
+    let codes: Vec<_> = plan
+        .next
+        .holds
+        .iter()
+        .map(|held| held.hold.code())
+        .collect();
+    assert_eq!(codes, ["OwnerStillActs"]);
+    assert!(fixture.linted(|plan| plan.steps = healing.clone()).is_err());
+    // With nobody else, it is a group like any other.
+    edit(&mut fixture, Vec::clear);
+    assert_eq!(fixture.planned().0.steps, healing);
+}
+
+#[test]
 fn what_two_groups_ask_for_neither_takes() {
     let mut fixture = adopting(1, &["i-1", "i-2"]);
     let others = BTreeSet::from([GroupName::parse("db").unwrap()]);
@@ -327,9 +360,26 @@ fn a_kept_revision_is_replaced_by_no_template_and_healed_like_any_other() {
 }
 
 #[test]
+fn what_has_the_tags_of_one_of_several_current_ones_is_current() {
+    let mut fixture = adopting(3, &["i-1", "i-2", "i-3"]);
+    let sets = ["new", "bootstrap"].map(|config| tags(&[("config", config)]));
+    adopt(&mut fixture).current = sets.to_vec();
+    edit(&mut fixture, |strangers| {
+        for (stranger, config) in strangers.iter_mut().zip(["old", "bootstrap", "new"]) {
+            stranger.tags = tags(&[("owner", "infra"), ("config", config)]);
+        }
+    });
+    let (plan, _) = fixture.planned();
+    let unknown = Digests::of_unknown_template();
+    let steps = adopted(&plan);
+    let outdated: Vec<bool> = steps.iter().map(|step| step.digests == unknown).collect();
+    assert_eq!(outdated, [true, false, false]);
+}
+
+#[test]
 fn what_lacks_the_tags_of_the_current_template_is_adopted_as_outdated() {
     let mut fixture = adopting(2, &["i-1", "i-2"]);
-    adopt(&mut fixture).current_tags = tags(&[("config", "new")]);
+    adopt(&mut fixture).current = vec![tags(&[("config", "new")])];
     edit(&mut fixture, |strangers| {
         strangers[1].tags = tags(&[("owner", "infra"), ("config", "old")]);
     });

@@ -31,6 +31,9 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 const GROUP_TAG: &str = "infrakit.group";
 const HASH_TAG: &str = "infrakit.config.hash";
 
+/// What stands there of instances that InfraKit is to take up as they are: it counts them as of its specification.
+const BOOTSTRAP: &str = "bootstrap";
+
 /// Everything is InfraKit's, whatever it looks like; `flavor-vanilla` and the like are the programs of the first releases.
 const READING: Reading = Reading {
     escape: literal_text,
@@ -191,7 +194,13 @@ impl Import {
         };
         text.push_str(&entry(2, "selector", &tags(GROUP_TAG, id)));
         text.push_str("    # What was made from an older specification counts as outdated.\n");
-        text.push_str(&entry(2, "current", &tags(HASH_TAG, hash)));
+        text.push_str("    # `bootstrap` is what InfraKit takes up as it is.\n");
+        let mut current = tags(HASH_TAG, hash);
+        if let Value::Map(current) = &mut current {
+            let also = Value::List(vec![tags(HASH_TAG, BOOTSTRAP)]);
+            current.insert("or".to_owned(), also);
+        }
+        text.push_str(&entry(2, "current", &current));
         text.push_str("    revision: assume\n  template:\n");
         let properties = spec.properties()?;
         text.push_str(&entry(2, "properties", &literal(&properties)));
@@ -259,8 +268,20 @@ impl Import {
             Err(error) => return vec![format!("its instances could not be looked at: {error}")],
         };
         let mut notes = Vec::new();
-        let is_current =
-            |tags: &BTreeMap<String, String>| tags.get(HASH_TAG).is_some_and(|tag| tag == hash);
+        let has = |tags: &BTreeMap<String, String>, value: &str| {
+            tags.get(HASH_TAG).is_some_and(|tag| tag == value)
+        };
+        let is_current = |tags| has(tags, hash) || has(tags, BOOTSTRAP);
+        let taken_up = found.iter().filter(|one| has(&one.tags, BOOTSTRAP));
+        let taken_up: Vec<&str> = taken_up.map(|one| one.id.as_str()).collect();
+        if !taken_up.is_empty() {
+            notes.push(format!(
+                "{} of {} instances are to be taken up as they are ({HASH_TAG}: {BOOTSTRAP}) and count as current: {}",
+                taken_up.len(),
+                found.len(),
+                taken_up.join(", ")
+            ));
+        }
         let outdated: Vec<&str> = found
             .iter()
             .filter(|one| !is_current(&one.tags))

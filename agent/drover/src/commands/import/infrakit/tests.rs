@@ -74,9 +74,13 @@ fn a_group_becomes_a_document_that_only_watches_and_its_plugin_a_provider() {
           matchTags:
             infrakit.group: workers
         # What was made from an older specification counts as outdated.
+        # `bootstrap` is what InfraKit takes up as it is.
         current:
           matchTags:
             infrakit.config.hash: i5vjisywkknt4wcmbigw6udnaex4i3zr
+          or:
+            - matchTags:
+                infrakit.config.hash: bootstrap
         revision: assume
       template:
         properties:
