@@ -208,7 +208,10 @@ fn what_is_a_shells_in_scripts_and_properties_stays_the_shells() {
     let spec = json!({"Properties": properties, "Tags": tags, "Init": script, "LogicalID": null, "Attachments": null});
     let made = serving.call("Instance.Provision", &json!({"Type": "", "Spec": spec}));
     let one = made["ID"].as_str().unwrap().to_owned();
-    assert_eq!(described(&serving, &json!({"t": "${HOME}"})), [one.clone()]);
+    assert_eq!(
+        described(&serving, &json!({"t": "${HOME}"})),
+        [one.as_str()]
+    );
     let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
     wait_until("what the command says", PATIENCE, || {
         read(&said).lines().count() == 3
