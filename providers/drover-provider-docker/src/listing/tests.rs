@@ -221,9 +221,10 @@ async fn what_ran_before_a_restart_of_the_machine_has_ended_though_it_counts_as_
         asked if asked.contains("/containers/json") => Some((200, listed.to_string())),
         asked if asked.contains("/logs") => Some((200, String::new())),
         asked => {
-            let started = match asked.contains("/id-1/") {
-                true => "2026-01-05T12:00:00.5Z",
-                false => "0001-01-01T00:00:00Z",
+            let started = if asked.contains("/id-1/") {
+                "2026-01-05T12:00:00.5Z"
+            } else {
+                "0001-01-01T00:00:00Z"
             };
             // Which was not how it ended.
             let state = json!({"Status": "created", "ExitCode": 0, "StartedAt": started});
