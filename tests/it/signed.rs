@@ -284,7 +284,7 @@ fn a_change_waits_until_somebody_on_the_list_approves_it() {
     });
     assert_eq!(sandbox.processes().len(), 1);
     // As it is shown: its first digits.
-    let plan = sandbox.with_config(&["plan"]).exits(0).stdout;
+    let plan = sandbox.with_config(&["plan"]).exits(4).stdout;
     let (_, shown) = plan.split_once("change ").unwrap();
     let file = sandbox.path("tom").display().to_string();
     let named = [

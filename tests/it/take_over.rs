@@ -423,7 +423,7 @@ fn what_an_older_specification_has_made_is_told_and_replaced() {
     let work = sandbox.path("work").display().to_string();
     let socket = socket.display().to_string();
     let command = ["import", "infrakit", &socket, "--output", &work];
-    let outdated = "1 of 3 instances are of another specification and count as outdated, so that a rollout replaces them: instance-2";
+    let outdated = "of 3 instances, 1 is of another specification and outdated, so that a rollout replaces them: instance-2";
     let ran = sandbox.drover(&command).exits(0).says(outdated);
     assert_eq!(ran.stdout.lines().count(), 2);
     let text = fs::read_to_string(sandbox.path("work").join(WORKERS)).unwrap();

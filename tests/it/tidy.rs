@@ -301,6 +301,7 @@ fn every_disruption_asks_the_one_function_that_admits_them() {
         "self.refusal(",
         "self.refusal_of_begun(",
         "self.refusal_to_retire(",
+        "self.refusal_to_replace(",
     ];
     let mut found = 0;
     for (file, text) in planner() {

@@ -313,7 +313,7 @@ fn kept(plans: &[PlanView]) -> Option<String> {
         .filter(|steps| *steps > 0)
         .collect();
     let steps: usize = busy.iter().sum();
-    let of = format!("{} of {} groups", busy.len(), plans.len());
+    let of = format!("{} of {}", busy.len(), counted(plans.len(), "group"));
     let told = || {
         format!(
             "{} to keep what is in force, in {of}",

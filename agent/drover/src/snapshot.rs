@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_git::{GitError, Mirror, Oid, RemoteRefs};
+use drover_git::{GitError, Mirror, Oid, RemoteRefs, is_document};
 use drover_model::{GroupName, InstanceId, RecordedGroup};
 use drover_spec::record::{self, RecordedFleet};
 
@@ -345,7 +345,7 @@ impl Repository {
     /// Returns paths and ids of the recorded groups of a commit.
     pub(crate) fn group_files(&self, commit: Oid) -> Result<Vec<(String, Oid)>, GitError> {
         let mut files = self.mirror.recorded_below(commit, GROUPS_FOLDER)?;
-        files.retain(|(path, _)| path.ends_with(".yaml"));
+        files.retain(|(path, _)| is_document(path));
         Ok(files)
     }
 

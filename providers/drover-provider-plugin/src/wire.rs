@@ -351,9 +351,12 @@ impl SlotDto {
     }
 
     fn read(&self, substitute: bool) -> Result<Slot, Unreadable> {
-        let text = |text: &String| match substitute {
-            true => text.clone(),
-            false => escaped(text),
+        let text = |text: &String| {
+            if substitute {
+                text.clone()
+            } else {
+                escaped(text)
+            }
         };
         let texts = |map: &BTreeMap<String, String>| {
             let entries = map.iter();
@@ -481,9 +484,10 @@ impl Texts {
 /// Reads properties as a provider gets them: what is finished has nothing to fill in any more.
 fn properties(written: &Json, substitute: bool) -> Value {
     let read = from_json(written);
-    match substitute {
-        true => read,
-        false => escaped_value(&read),
+    if substitute {
+        read
+    } else {
+        escaped_value(&read)
     }
 }
 

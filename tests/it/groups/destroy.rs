@@ -336,7 +336,7 @@ fn what_stands_against_the_end_of_instances_is_told_before_anything_is_written()
     );
     refused(
         &about("web", &known, &["web-2", "web-3"]),
-        "may lose 1 instances by one change, and 2 are named",
+        "may lose 1 instance by one change, and 2 are named",
     );
     let key = sandbox.path("ada").display().to_string();
     let say = |words: &[&str]| {

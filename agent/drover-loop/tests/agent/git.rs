@@ -280,7 +280,7 @@ fn grow(dir: &Path, path: &str, bytes: usize) {
     git(dir, &["checkout", "-q", "drover/state"]);
     let mut text = std::fs::read_to_string(dir.join(path)).unwrap();
     let line = format!("# {}\n", "z".repeat(998));
-    for _ in 0..bytes / line.len() + 1 {
+    for _ in 0..=bytes / line.len() {
         text.push_str(&line);
     }
     write(dir, path, &text);

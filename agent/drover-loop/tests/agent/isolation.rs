@@ -325,7 +325,7 @@ async fn a_new_group_that_is_removed_during_its_first_launch_leaves_nothing_behi
     for meanwhile in [Meanwhile::Waits, Meanwhile::TimeIsUp, Meanwhile::Dies] {
         let (mut world, lost) = world_with_silent(0);
         if meanwhile == Meanwhile::TimeIsUp {
-            world.settings.limits.call_timeout = Duration::from_secs(60);
+            world.settings.limits.call_timeout = Duration::from_mins(1);
             world.settings.limits.group_timeout = Duration::from_millis(100);
         }
         push_silent(&world, &["web"]);

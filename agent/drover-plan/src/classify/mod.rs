@@ -241,10 +241,7 @@ impl Stage<'_> {
             .or_else(|| self.intended_at(id))
             .unwrap_or(memory.first_seen);
         let restarted_at = memory.restarted_at.unwrap_or(Timestamp::MIN);
-        let signal = signal_since(input, id, memory.restarted_at);
-        let health = health::verdict(&listed.phase, &input.spec.health, signal, input.now);
-        let health = health::overridden(health, id, input.health);
-        let health = self.unless_unfinished(id, health);
+        let health = self.health(id, &listed.phase, memory.restarted_at);
         let restarting = to_come.is_some_and(|change| change.how == InPlace::Restart);
         if !restarting {
             health::remember(&mut memory, &health, input.now);
@@ -284,6 +281,20 @@ impl Stage<'_> {
         };
         self.memory.insert(id.clone(), memory);
         self.take_in(member);
+    }
+
+    /// Returns what is known of the health of a listed instance that was last restarted at `restarted_at`.
+    fn health(
+        &self,
+        id: &InstanceId,
+        phase: &ProviderPhase,
+        restarted_at: Option<Timestamp>,
+    ) -> health::Health {
+        let input = self.input;
+        let signal = signal_since(input, id, restarted_at);
+        let health = health::verdict(phase, &input.spec.health, signal, input.now);
+        let health = health::overridden(health, id, input.health);
+        self.unless_unfinished(id, health)
     }
 
     /// Takes in an instance: as a member, or as one that is kept. The record alone says which: what is

@@ -10,6 +10,7 @@ use drover_model::{
 };
 
 use super::council;
+use super::follow_up::made_by;
 use super::held;
 use super::in_place::recovers;
 use super::register::Register;
@@ -338,17 +339,8 @@ impl<'a> Draft<'a> {
     fn next_number(&self) -> u64 {
         let adopted = self.intents.adopts.iter();
         let adopted = adopted.map(|(_, step)| &step.instance);
-        let intended = self.intents.creates.iter().flat_map(|intent| {
-            let slots: &[InstanceId] = match &intent.kind {
-                IntentKind::Create { slots, .. } => slots,
-                IntentKind::Drain { .. }
-                | IntentKind::Destroy { .. }
-                | IntentKind::Update(_)
-                | IntentKind::Roster(_)
-                | IntentKind::Adopt(_) => &[],
-            };
-            slots.iter()
-        });
+        let creates = self.intents.creates.iter();
+        let intended = creates.flat_map(|intent| made_by(intent));
         let known = self.known().map(|member| &member.id);
         let gone = self.input.classified.gone.keys();
         let seen = known

@@ -233,14 +233,12 @@ fn change(
     let known = waiting.into_iter().chain(group.change.as_ref());
     let mut known: Vec<&ChangeId> = known.filter(|change| named.fits(change)).collect();
     known.dedup();
-    match known.as_slice() {
-        [one] => Ok((*one).clone()),
-        _ => {
-            let error = CommandError::new(format!(
-                "no change of group {} that waits or goes on begins with {named}",
-                args.group
-            ));
-            Err(error.hint("all 64 digits name any change: `drover plan -o json` has them"))
-        }
+    if let [one] = known.as_slice() {
+        return Ok((*one).clone());
     }
+    let error = CommandError::new(format!(
+        "no change of group {} that waits or goes on begins with {named}",
+        args.group
+    ));
+    Err(error.hint("all 64 digits name any change: `drover plan -o json` has them"))
 }

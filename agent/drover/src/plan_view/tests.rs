@@ -317,6 +317,6 @@ fn a_group_whose_settings_alone_change_is_told() {
         cause: "adoption".to_owned(),
     };
     plan.steps = vec![adopt];
-    let line = "Plan: 1 step to keep what is in force, in 1 of 1 groups";
+    let line = "Plan: 1 step to keep what is in force, in 1 of 1 group";
     assert_eq!(headline(&plans([plan])), line);
 }

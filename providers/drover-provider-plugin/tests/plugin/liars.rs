@@ -1,5 +1,6 @@
 //! Plugins that break the contract in one point each, in each of their methods, and the check of the suite that must see it.
 
+use std::fmt::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -153,7 +154,8 @@ async fn assert_seen(cases: &[(&'static str, &str)]) {
     let mut unseen = String::new();
     for ((lie, check), (_, report)) in cases.iter().zip(reports(&lies).await) {
         if !failed(&report).contains(check) {
-            unseen += &format!("{lie} passes {check}, and fails {:?}\n", failed(&report));
+            let failed = failed(&report);
+            let _ = writeln!(unseen, "{lie} passes {check}, and fails {failed:?}");
         }
     }
     assert!(unseen.is_empty(), "\n{unseen}");

@@ -77,7 +77,7 @@ impl Scope {
     }
 }
 
-fn listing(instance: Json) -> Json {
+fn listing(instance: &Json) -> Json {
     json!({"complete": true, "instances": [instance]})
 }
 
@@ -110,7 +110,7 @@ async fn an_owner_that_cannot_be_read_makes_the_listing_incomplete() {
         ("/owner/token", json!("-"), "`token`"),
     ];
     for (field, value, wanted) in cases {
-        let scope = Scope::new(json!({}), listing(with(field, value)));
+        let scope = Scope::new(json!({}), listing(&with(field, value)));
         let listed = scope.provider.list(&fleet()).await.unwrap();
         assert_eq!(
             listed.instances[0].ownership, None,
@@ -127,7 +127,7 @@ async fn an_owner_that_cannot_be_read_makes_the_listing_incomplete() {
     // What is another fleet's is its own business.
     let mut foreign = with("/owner/digest", json!("garbage"));
     foreign["owner"]["fleet"] = json!("elsewhere");
-    let scope = Scope::new(json!({}), listing(foreign));
+    let scope = Scope::new(json!({}), listing(&foreign));
     let listed = scope.provider.list(&fleet()).await.unwrap();
     assert_eq!(listed.completeness, Completeness::Complete);
 }
@@ -140,14 +140,14 @@ async fn an_address_or_a_zone_that_is_none_makes_the_answer_an_error() {
         ("/address", "a\nb".to_owned(), "has control characters"),
     ];
     for (field, text, wanted) in cases {
-        let scope = Scope::new(json!({}), listing(with(field, json!(text))));
+        let scope = Scope::new(json!({}), listing(&with(field, json!(text))));
         let error = scope.provider.list(&fleet()).await.unwrap_err();
         let begin = "plugin odd: Provider.List: the answer cannot be read: ";
         assert!(error.message.contains(begin), "{}", error.message);
         assert!(error.message.ends_with(wanted), "{}", error.message);
     }
     let longest = with("/address", json!("z".repeat(1_024)));
-    let scope = Scope::new(json!({}), listing(longest));
+    let scope = Scope::new(json!({}), listing(&longest));
     assert_eq!(
         scope.provider.list(&fleet()).await.unwrap().instances.len(),
         1
@@ -164,7 +164,7 @@ async fn what_is_optional_may_be_null() {
         exited[field] = Json::Null;
     }
     exited["owner"]["seat"] = Json::Null;
-    let mut page = listing(exited);
+    let mut page = listing(&exited);
     for field in ["attached", "places", "next", "why"] {
         page[field] = Json::Null;
     }
@@ -176,7 +176,7 @@ async fn what_is_optional_may_be_null() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn texts_arrive_filled_in_unless_an_address_is_waited_for() {
-    let scope = Scope::new(json!({}), listing(instance()));
+    let scope = Scope::new(json!({}), listing(&instance()));
     let mut asked = request(1);
     let reference = SecretRef::Env("DATABASE".to_owned());
     let value = SecretText::new("a${b}c".to_owned());
@@ -215,7 +215,7 @@ async fn texts_arrive_filled_in_unless_an_address_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_text_that_cannot_be_filled_in_is_refused_before_the_call() {
-    let scope = Scope::new(json!({}), listing(instance()));
+    let scope = Scope::new(json!({}), listing(&instance()));
     let mut asked = request(1);
     asked.slots[0].init = vec!["echo ${nothing.known}".to_owned()];
     let refused = scope.provider.provision(&asked).await.unwrap_err();

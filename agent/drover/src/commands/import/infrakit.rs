@@ -276,9 +276,9 @@ impl Import {
         let taken_up: Vec<&str> = taken_up.map(|one| one.id.as_str()).collect();
         if !taken_up.is_empty() {
             notes.push(format!(
-                "{} of {} instances are to be taken up as they are ({HASH_TAG}: {BOOTSTRAP}) and count as current: {}",
-                taken_up.len(),
-                found.len(),
+                "of {}, {} to be taken up as found ({HASH_TAG}: {BOOTSTRAP}) and current: {}",
+                counted(found.len(), "instance"),
+                plural(taken_up.len(), "is", "are"),
                 taken_up.join(", ")
             ));
         }
