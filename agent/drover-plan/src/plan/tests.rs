@@ -442,7 +442,7 @@ fn a_plan_reads_as_people_would_say_it() {
     web: size 3, 3 total, 2 available (floor 3, ceiling 4), 0 updated, 2 outdated: Progressing
       destroy web-2 (heal)
       create web-4 from DIGEST (scaleOut)
-      hold FirstBatch (update): waiting for the first 1 of the new template to become available
+      hold FirstBatch (update): waiting for the first instance of the new template to become available
     ");
 }
 

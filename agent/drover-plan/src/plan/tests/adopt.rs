@@ -190,7 +190,7 @@ fn nothing_is_touched_while_another_owner_acts_on_one_of_them() {
     });
     assert_snapshot!(text(&fixture), @"
     web: size 3, 0 total, 2 to adopt, 0 available (floor 3, ceiling 4), 0 updated, 0 outdated: Held
-      hold OwnerStillActs: of what the group adopts, 1 still have an owner who makes and ends them, so nothing is touched: the InfraKit group workers
+      hold OwnerStillActs: of what the group adopts, 1 still has an owner who makes and ends it, so nothing is touched: the InfraKit group workers
     ");
     // Waiting uses no numbers up.
     assert_eq!(fixture.planned().0.next.next_number, 1);
