@@ -91,7 +91,7 @@ async fn what_is_being_made_is_in_no_list_that_is_too_short() {
     for tags in [json!({"infrakit.group": "g1"}), json!({})] {
         let why = scope.found(tags).await.unwrap_err();
         assert!(
-            why.contains("1 instances with these tags are being made"),
+            why.contains("1 instance with these tags is being made"),
             "{why}"
         );
     }
