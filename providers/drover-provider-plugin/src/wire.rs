@@ -256,7 +256,7 @@ pub(crate) fn strange(text: &str) -> Option<String> {
 pub(crate) fn plain(field: &str, text: String) -> Result<String, Unreadable> {
     match strange(&text) {
         None => Ok(text),
-        Some(why) => Err(format!("`{field}`: {:?} {why}", shortened(&text))),
+        Some(why) => Err(format!("`{field}` {why}: {:?}", shortened(&text))),
     }
 }
 

@@ -142,9 +142,10 @@ async fn an_address_or_a_zone_that_is_none_makes_the_answer_an_error() {
     for (field, text, wanted) in cases {
         let scope = Scope::new(json!({}), listing(&with(field, json!(text))));
         let error = scope.provider.list(&fleet()).await.unwrap_err();
-        let begin = "plugin odd: Provider.List: the answer cannot be read: ";
-        assert!(error.message.contains(begin), "{}", error.message);
-        assert!(error.message.ends_with(wanted), "{}", error.message);
+        let name = field.trim_start_matches('/');
+        let told =
+            format!("plugin odd: Provider.List: the answer cannot be read: `{name}` {wanted}");
+        assert!(error.message.contains(&told), "{}", error.message);
     }
     let longest = with("/address", json!("z".repeat(1_024)));
     let scope = Scope::new(json!({}), listing(&longest));
