@@ -78,8 +78,8 @@ pub use operations::{
 pub use orphans::Orphan;
 pub use outage::OutageRule;
 pub use recorder::{
-    ANCHOR_FILE, Anchor, GitRecorder, GitRecorderOptions, Guard, PublishResult, PublishWhen,
-    Recorder, RecorderError, Rewrite, StateCommit, Swap,
+    ANCHOR_FILE, Anchor, FLEET_FILE, GitRecorder, GitRecorderOptions, Guard, PublishResult,
+    PublishWhen, Recorder, RecorderError, Rewrite, StateCommit, Swap,
 };
 pub use registry::{Allowed, Registry, RegistryError, plugin_type};
 pub use replay::{ReplayError, Replayed, replay};

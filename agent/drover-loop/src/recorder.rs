@@ -13,6 +13,9 @@ mod vouch;
 pub use anchor::{ANCHOR_FILE, Anchor, Rewrite};
 pub use git::{GitRecorder, GitRecorderOptions};
 
+/// The file of the fleet's documents on the state branch: policies, bindings and providers.
+pub const FLEET_FILE: &str = "fleet.yaml";
+
 /// The state branch of one agent. All calls block and are bounded in time by the implementation.
 ///
 /// **Invariant:** a commit is never empty, and nothing is ever forced.

@@ -18,7 +18,7 @@ use crate::settings::Settings;
 pub(crate) const GROUPS_FOLDER: &str = "groups";
 
 /// Where the recorded policies, bindings and providers are on the state branch.
-pub(crate) const FLEET_FILE: &str = "fleet.yaml";
+pub(crate) use drover_loop::FLEET_FILE;
 
 /// The state at one moment.
 #[derive(Debug)]

@@ -46,8 +46,8 @@ impl Agent {
         found
     }
 
-    /// Counts the recorded instances of a group that nobody is ending and that the provider did not say to take. Where nothing is wanted, or everything is given
-    /// away, nothing is missed; and a launch that is said to be gone has failed.
+    /// Counts the recorded instances of a group that nobody is ending and that the provider did not say to take. Where
+    /// nothing is wanted, or everything is given away, nothing is missed; and a launch that is said to be gone has failed.
     fn lost(
         &self,
         name: &GroupName,

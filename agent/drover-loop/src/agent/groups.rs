@@ -194,7 +194,7 @@ impl Agent {
         beside: Peers,
     ) -> Option<GroupTask> {
         let now = shared.now;
-        let mut fences = self.fences(name, now, tick, observation);
+        let mut fences = self.fences(name, tick, observation);
         let journal = Arc::clone(&self.journal);
         let record_failures = self.settings.mode != task::Mode::DryRun;
         let entry = self.groups.get_mut(name)?;
@@ -264,13 +264,7 @@ impl Agent {
     }
 
     /// Returns what is in the way of a group, and why its newest document is not in force.
-    fn fences(
-        &self,
-        name: &GroupName,
-        now: Timestamp,
-        tick: Tick,
-        observation: &Observation,
-    ) -> Vec<Held> {
+    fn fences(&self, name: &GroupName, tick: Tick, observation: &Observation) -> Vec<Held> {
         let mut holds = Vec::new();
         if let Some(why) = &self.journal_failure {
             holds.push(Hold::JournalUnavailable { why: why.clone() });
@@ -291,8 +285,10 @@ impl Agent {
         fences.extend(self.astray(name, observation));
         fences.extend(self.claimed(name, observation));
         fences.extend(observation.moved.get(name).cloned().map(plain));
-        fences.extend(self.launches_refused(name, now).map(plain));
         if let Some(entry) = self.groups.get(name) {
+            let provider = entry.recorded.provider.as_ref();
+            let refused = provider.and_then(|provider| observation.refused.get(&provider.name));
+            fences.extend(refused.cloned().map(plain));
             fences.extend(entry.notices.iter().cloned());
         }
         fences

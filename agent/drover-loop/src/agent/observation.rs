@@ -34,6 +34,8 @@ pub(super) struct Observation {
     pub(super) missing: Option<Missing>,
     /// Why the newest settings of its provider are not in force for a group.
     pub(super) moved: BTreeMap<GroupName, Hold>,
+    /// The launches that each provider refuses for its credentials.
+    pub(super) refused: BTreeMap<ProviderName, Hold>,
 }
 
 impl Agent {
@@ -87,6 +89,7 @@ impl Agent {
         self.judge_claims(&observation);
         self.note_providers(&observation);
         self.watch_orphans(&observation, looks, now);
+        observation.refused = self.launches_refused(now);
         observation
     }
 

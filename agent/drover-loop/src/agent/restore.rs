@@ -13,11 +13,8 @@ use crate::deletion::SeenUnder;
 use crate::entry::GroupEntry;
 use crate::fleet::Fleet;
 use crate::inputs;
-use crate::recorder::{Recorder, RecorderError};
+use crate::recorder::{FLEET_FILE, Recorder, RecorderError};
 use crate::store::{Batch, GroupMeta, StoredGroup};
-
-/// The file of what is in force for the fleet.
-const FLEET_FILE: &str = "fleet.yaml";
 
 /// What the state branch has.
 #[derive(Debug, Default)]

@@ -17,7 +17,9 @@ use crate::entry::{self, Audit, GroupEntry};
 use crate::inputs;
 use crate::lease::Lease;
 use crate::message::{self, Before, Trailers, Transition};
-use crate::recorder::{Guard, PublishResult, PublishWhen, Recorder, RecorderError, StateCommit};
+use crate::recorder::{
+    FLEET_FILE, Guard, PublishResult, PublishWhen, Recorder, RecorderError, StateCommit,
+};
 use crate::store::Batch;
 use crate::task::{Keep, Mode};
 
@@ -77,7 +79,7 @@ impl Draft {
             } => group_files(name, recorded, inputs.as_deref(), seen.as_ref()),
             Content::Fleet(documents) => {
                 let text = record::encode_fleet(documents);
-                vec![("fleet.yaml".to_owned(), Some(text.into_bytes()))]
+                vec![(FLEET_FILE.to_owned(), Some(text.into_bytes()))]
             }
         };
         StateCommit {

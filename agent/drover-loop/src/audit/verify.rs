@@ -13,14 +13,12 @@ use super::{AUDIT_FILE, AuditEntry, AuditError, digest, message_digest};
 use crate::agent::approved_by;
 use crate::lease::Lease;
 use crate::message;
+use crate::recorder::FLEET_FILE;
 use crate::replay::{Recomputed, ReplayError, Replayed, recompute};
 use crate::source::chain;
 use crate::task::policies_digest;
 
 mod trailers;
-
-/// The file of the fleet's documents.
-const FLEET_FILE: &str = "fleet.yaml";
 
 /// A file of a commit could not be read: why not, in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

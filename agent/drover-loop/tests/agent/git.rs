@@ -288,16 +288,23 @@ fn grow(dir: &Path, path: &str, bytes: usize) {
     git(dir, &["checkout", "-q", "main"]);
 }
 
-#[tokio::test]
-async fn a_recorded_state_that_is_larger_than_documents_may_be_is_taken_up() {
+/// Has an agent with two groups start elsewhere, with so many bytes more in the recorded state of `web`. Returns the
+/// repository, the world, and the folder of its mirror.
+async fn restored_from(bytes: usize) -> (tempfile::TempDir, World, tempfile::TempDir) {
     let dir = repository();
     write(dir.path(), "groups/api.yaml", &group("api", 2, "a"));
     commit(dir.path(), "another group");
     let mut world = world(dir.path());
     world.converge().await;
     world.passes(2).await;
-    grow(dir.path(), "groups/web.yaml", 3 << 20);
-    let _elsewhere = start_elsewhere(&mut world, dir.path());
+    grow(dir.path(), "groups/web.yaml", bytes);
+    let elsewhere = start_elsewhere(&mut world, dir.path());
+    (dir, world, elsewhere)
+}
+
+#[tokio::test]
+async fn a_recorded_state_that_is_larger_than_documents_may_be_is_taken_up() {
+    let (_dir, mut world, _elsewhere) = restored_from(3 << 20).await;
     let made = world.calls(Op::Provision);
     world.converge().await;
     world.passes(3).await;
@@ -308,14 +315,7 @@ async fn a_recorded_state_that_is_larger_than_documents_may_be_is_taken_up() {
 
 #[tokio::test]
 async fn a_recorded_state_that_is_larger_than_any_costs_its_own_group() {
-    let dir = repository();
-    write(dir.path(), "groups/api.yaml", &group("api", 2, "a"));
-    commit(dir.path(), "another group");
-    let mut world = world(dir.path());
-    world.converge().await;
-    world.passes(2).await;
-    grow(dir.path(), "groups/web.yaml", 64 << 20);
-    let _elsewhere = start_elsewhere(&mut world, dir.path());
+    let (dir, mut world, _elsewhere) = restored_from(64 << 20).await;
     world.passes(5).await;
     write(dir.path(), "groups/api.yaml", &group("api", 4, "a"));
     commit(dir.path(), "more of the other");
