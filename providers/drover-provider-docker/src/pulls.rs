@@ -2,11 +2,13 @@
 //! a few at once from each registry. So what a registry does not hand out keeps nobody waiting but those who want it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use drover_model::ErrorClass;
 use drover_provider::ProviderError;
 use tokio::sync::{Semaphore, watch};
+
+use crate::provider::lock;
 
 /// Pulls at once from one registry: as many as a disk keeps up with, and more than one, as one may hang.
 const PER_REGISTRY_MAX: usize = 4;
@@ -92,10 +94,6 @@ async fn outcome_of(mut outcome: Outcome) -> Pulled {
         let message = "the pull of its image was cut short";
         Err(ProviderError::new(ErrorClass::Partial, message))
     })
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
