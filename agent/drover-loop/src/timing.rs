@@ -30,6 +30,23 @@ pub struct PassLimits {
     pub groups_concurrent: usize,
 }
 
+/// The longest that a fetch takes, with what is done about its end: the Git client's own limit of a whole operation is
+/// five minutes, and of silence 30 seconds.
+const FETCH_MAX: Duration = Duration::from_mins(6);
+
+impl PassLimits {
+    /// The limits of a pass that no other one follows, in which what comes late is used or lost: the source, the state
+    /// branch and listings have their own time limits, and this pass waits for those.
+    pub fn of_single_pass() -> Self {
+        let limits = Self::default();
+        Self {
+            fetch_wait: FETCH_MAX,
+            list_wait: limits.list_timeout,
+            ..limits
+        }
+    }
+}
+
 impl Default for PassLimits {
     /// Waits are short enough that a slow provider is no trouble for the others at the default
     /// interval of 30 s; limits are those of the clouds' own tools.

@@ -43,7 +43,11 @@ pub(crate) struct Assembled {
 }
 
 /// Opens everything. A dry run writes nothing but a scratch folder.
-pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembled> {
+pub(crate) fn assemble(
+    settings: &Settings,
+    mode: Mode,
+    limits: PassLimits,
+) -> CommandResult<Assembled> {
     let url = settings.source_url()?;
     settings.warn_of(&url);
     let dry = mode == Mode::DryRun;
@@ -107,7 +111,7 @@ pub(crate) fn assemble(settings: &Settings, mode: Mode) -> CommandResult<Assembl
         contact: None,
         metrics: Arc::new(MetricSources::new(&settings.metric_sources)),
     };
-    let agent = Agent::open(agent_settings(settings, mode), parts).context("cannot start")?;
+    let agent = Agent::open(agent_settings(settings, mode, limits), parts).context("cannot start")?;
     Ok(Assembled {
         agent,
         registry,
@@ -235,7 +239,7 @@ fn state_trust(settings: &Settings, signer: Option<&Arc<CommitKey>>) -> Option<S
     asked.then_some(trust)
 }
 
-fn agent_settings(settings: &Settings, mode: Mode) -> AgentSettings {
+fn agent_settings(settings: &Settings, mode: Mode, limits: PassLimits) -> AgentSettings {
     AgentSettings {
         name: settings.name.clone(),
         fleet: settings.fleet.clone(),
@@ -245,7 +249,7 @@ fn agent_settings(settings: &Settings, mode: Mode) -> AgentSettings {
         outage: settings.outage,
         version: VERSION.to_owned(),
         machine: machine(),
-        limits: PassLimits::default(),
+        limits,
         keep: drover_loop::Keep::Everything,
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use drover_loop::{AgentHandle, AgentStatus, Mode, PassReport, StepFate, drive};
+use drover_loop::{AgentHandle, AgentStatus, Mode, PassLimits, PassReport, StepFate, drive};
 use drover_model::GroupName;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -66,9 +66,9 @@ fn check_writable(settings: &Settings) -> CommandResult<()> {
     Err(CommandError::new(told).hint("name the repository by ssh or https, or add `--dry-run`"))
 }
 
-async fn open(settings: &Settings, mode: Mode) -> CommandResult<Assembled> {
+async fn open(settings: &Settings, mode: Mode, limits: PassLimits) -> CommandResult<Assembled> {
     let settings = settings.clone();
-    let opened = tokio::task::spawn_blocking(move || assemble(&settings, mode)).await;
+    let opened = tokio::task::spawn_blocking(move || assemble(&settings, mode, limits)).await;
     opened.context("cannot start")?
 }
 
@@ -82,7 +82,7 @@ fn accept(args: &RunArgs, assembled: &Assembled) {
 
 /// Makes one pass and says what it did.
 async fn once(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> CommandResult {
-    let mut assembled = open(settings, mode).await?;
+    let mut assembled = open(settings, mode, PassLimits::of_single_pass()).await?;
     accept(args, &assembled);
     let plugins = start_plugins(settings, mode).await?;
     let report = assembled.agent.pass().await;
@@ -114,7 +114,7 @@ async fn follow(args: &RunArgs, settings: &Settings, mode: Mode, ui: Ui) -> Comm
         (Listen::On(address), Mode::Act | Mode::Observe) => Some(serve::bind(address).await?),
         (Listen::Off, _) | (_, Mode::DryRun) => None,
     };
-    let assembled = open(settings, mode).await?;
+    let assembled = open(settings, mode, PassLimits::default()).await?;
     accept(args, &assembled);
     let plugins = start_plugins(settings, mode).await?;
     let name = settings.name.as_str();

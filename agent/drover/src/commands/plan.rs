@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use drover_git::{Mirror, Oid};
-use drover_loop::Mode;
+use drover_loop::{Mode, PassLimits};
 use drover_model::{
     Change, Difference, Digests, Drift, Enforcement, Epoch, FieldClass, Group, GroupName,
     GroupPhase, GroupUid, Hold, MemberId, Numbers, Outcome, PolicyHold, ProviderType, Readings,
@@ -114,7 +114,7 @@ fn dry(settings: &Settings) -> CommandResult<Vec<PlanView>> {
     let _entered = runtime.enter();
     let Assembled {
         mut agent, scratch, ..
-    } = assemble(settings, Mode::DryRun)?;
+    } = assemble(settings, Mode::DryRun, PassLimits::of_single_pass())?;
     let status = runtime.block_on(async {
         for _ in 0..DRY_PASSES_MAX {
             if agent.pass().await.unfinished == 0 {
