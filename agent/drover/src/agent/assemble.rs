@@ -111,7 +111,8 @@ pub(crate) fn assemble(
         contact: None,
         metrics: Arc::new(MetricSources::new(&settings.metric_sources)),
     };
-    let agent = Agent::open(agent_settings(settings, mode, limits), parts).context("cannot start")?;
+    let agent =
+        Agent::open(agent_settings(settings, mode, limits), parts).context("cannot start")?;
     Ok(Assembled {
         agent,
         registry,
