@@ -23,6 +23,7 @@ mod edit;
 #[allow(dead_code, reason = "the provider's own tests use more of it")]
 mod engine;
 mod etcd;
+mod failed_launch;
 mod flavors;
 #[path = "../../agent/drover-git/tests/support/git_daemon.rs"]
 mod git_daemon;
