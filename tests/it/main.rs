@@ -40,6 +40,7 @@ mod plugins_started;
 mod policy;
 mod pr;
 mod prometheus;
+mod refused_by_file;
 #[path = "../../providers/drover-provider-docker/tests/support/registry.rs"]
 #[allow(dead_code, reason = "the provider's own tests use more of it")]
 mod registry;
