@@ -53,6 +53,7 @@ mod signed;
 mod simulate;
 #[path = "../../agent/drover-git/tests/support/ssh_server.rs"]
 mod ssh_server;
+mod state_branch;
 mod support;
 mod take_over;
 mod tidy;

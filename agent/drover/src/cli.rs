@@ -296,7 +296,10 @@ pub(crate) enum PlanOutput {
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
     /// What to list
-    #[arg(value_enum)]
+    #[arg(
+        value_enum,
+        value_name = "groups|instances|policies|providers|orphans|metrics"
+    )]
     pub(crate) kind: GetKind,
     /// Only these: names of groups, `GROUP/INSTANCE`, policies or providers
     pub(crate) names: Vec<String>,
