@@ -121,6 +121,19 @@ fn wrong_usage_exits_with_64_and_says_so_on_stderr() {
 }
 
 #[test]
+fn a_list_without_a_kind_names_the_kinds() {
+    let ran = Sandbox::new().drover(&["get"]).exits(64);
+    let [help, told] = [Sandbox::new().drover(&["get", "--help"]).stdout, ran.stderr];
+    let kinds = help.split_once("Possible values:\n").unwrap().1;
+    let kinds = kinds
+        .lines()
+        .map_while(|line| line.trim().strip_prefix("- "));
+    let kinds: Vec<&str> = kinds.map(|line| line.split(':').next().unwrap()).collect();
+    assert!(told.contains(&kinds.join("|")), "{kinds:?} {told}");
+    assert_eq!(kinds.len(), 6, "{help}");
+}
+
+#[test]
 fn a_command_that_needs_a_repository_says_how_to_name_one() {
     let sandbox = Sandbox::new();
     let data = sandbox.path("data").display().to_string();

@@ -6,6 +6,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use crate::ssh_server::{Access, SshServer};
 use crate::support::{IDLE, PATIENCE, PROVIDER, Sandbox, group, holds, wait_until};
 
+mod in_force;
+mod rollback;
+
 const WEB: &str = "groups/web.yaml";
 
 fn sandbox() -> Sandbox {
@@ -208,6 +211,27 @@ fn a_pull_request_is_planned_between_two_commits() {
         .with_config(&["plan", "--base", "main", "--head", "nowhere"])
         .exits(1);
     ran.says("cannot find `nowhere`");
+
+    // Edits that nobody committed are planned as a folder.
+    sandbox.write("work/groups/web.yaml", &group("web", 7, IDLE, ""));
+    let config = sandbox.path("agent.yaml").display().to_string();
+    let here = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        command.args(["--config", &config]);
+        let output = command.current_dir(sandbox.path("work")).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        String::from_utf8(text).unwrap()
+    };
+    let told = here(&["plan", "web", "--base", "main", "--head", "./"]);
+    assert!(told.contains("web: size 2 -> 7"), "{told}");
+    let told = here(&["plan", "web", "--base", "./", "--head", "main"]);
+    assert!(told.contains("web: size 7 -> 2"), "{told}");
+    sandbox.write(
+        "work/groups/web.yaml",
+        "apiVersion: drover/v1alpha1\nkind: Group\n",
+    );
+    let told = here(&["plan", "--base", "main", "--head", "./"]);
+    assert!(told.contains("./ is not valid: "), "{told}");
 
     // The same commit against itself changes nothing.
     let same = sandbox.with_config(&[

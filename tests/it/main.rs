@@ -23,6 +23,7 @@ mod edit;
 #[allow(dead_code, reason = "the provider's own tests use more of it")]
 mod engine;
 mod etcd;
+mod failed_launch;
 mod flavors;
 #[path = "../../agent/drover-git/tests/support/git_daemon.rs"]
 mod git_daemon;
@@ -39,6 +40,7 @@ mod plugins_started;
 mod policy;
 mod pr;
 mod prometheus;
+mod refused_by_file;
 #[path = "../../providers/drover-provider-docker/tests/support/registry.rs"]
 #[allow(dead_code, reason = "the provider's own tests use more of it")]
 mod registry;
@@ -51,6 +53,7 @@ mod signed;
 mod simulate;
 #[path = "../../agent/drover-git/tests/support/ssh_server.rs"]
 mod ssh_server;
+mod state_branch;
 mod support;
 mod take_over;
 mod tidy;

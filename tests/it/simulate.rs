@@ -129,6 +129,17 @@ fn base_and_head_are_commits_branches_or_what_lies_in_the_folder() {
     let output = here.current_dir(sandbox.path("work")).output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(told.contains("size 2 -> 5"), "{told}{output:?}");
+    // Also where the environment names the agent's file, which says what is watched.
+    let configured = |dir: &str| {
+        let mut command = sandbox.command(&["simulate"]);
+        command.env("DROVER_CONFIG", sandbox.path("agent.yaml"));
+        command.current_dir(sandbox.path(dir)).output().unwrap()
+    };
+    let output = configured("work");
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains("size 2 -> 5"), "{told}{output:?}");
+    // Elsewhere nobody knows what is pushed.
+    assert_eq!(configured(".").status.code(), Some(64));
 }
 
 #[test]

@@ -191,6 +191,17 @@ impl StateBranch {
         self.published
     }
 
+    /// Returns the references that keep the branch's newest commit here, also when the branch is deleted.
+    pub fn kept_by(&self) -> Result<Vec<&str>, GitError> {
+        let mut kept = Vec::new();
+        for reference in [&self.pending_reference, &self.published_reference] {
+            if self.mirror.read_ref(reference)?.is_some() {
+                kept.push(reference.as_str());
+            }
+        }
+        Ok(kept)
+    }
+
     /// Returns how many commits have still to be pushed.
     pub fn pending(&self) -> usize {
         self.pending

@@ -62,6 +62,12 @@ pub trait Recorder: Send + fmt::Debug {
     /// Returns how many commits wait.
     fn pending(&self) -> usize;
 
+    /// Returns what keeps the branch's newest commit here, also when the branch is deleted, and how a person takes it
+    /// away. None: nothing does.
+    fn kept(&self) -> Result<Option<String>, RecorderError> {
+        Ok(None)
+    }
+
     /// Publishes what waits, if that is due and the published content of `guard.path` is still ours.
     fn publish(
         &mut self,

@@ -7,20 +7,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use drover_apply::{
-    ApplyContext, ApplyReport, HealthSource, Journal, JournalError, ProbeTarget, ROSTER_READ_LIMIT,
-    Reach, Rosters, Skip, StepResult,
+    ApplyContext, HealthSource, Journal, JournalError, ProbeTarget, ROSTER_READ_LIMIT, Reach,
+    Rosters,
 };
 use drover_model::{
-    Action, AdoptStep, Approvals, Authors, Cause, Change, Decisions, Deleting, Digests,
-    Disturbance, Epoch, FieldChange, FleetName, Group, GroupName, HealthSignal, Held,
-    InPlaceUpdate, InstanceId, InstanceMemory, Intent, IntentKind, Listing, Peers, Plan,
-    ProviderPhase, Readings, Reason, Recommendation, RecordedGroup, RosterView, Surveyed,
-    Timestamp, plural,
+    Approvals, Authors, Change, Decisions, Deleting, Digests, Disturbance, Epoch, FieldChange,
+    FleetName, Group, GroupName, HealthSignal, Held, InstanceId, InstanceMemory, Intent,
+    IntentKind, Listing, Peers, ProviderPhase, Readings, Recommendation, RecordedGroup, RosterView,
+    Surveyed, Timestamp,
 };
 use drover_plan::{FenceScope, fence_scope};
 use drover_policy::{GroupSummary, PolicySet, SourceFacts};
 use drover_provider::{Clock, ClusterView, Flavors, SecretSource};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::audit::AuditStep;
 use crate::brake::AgentBrake;
@@ -28,14 +27,16 @@ use crate::cluster;
 use crate::entry;
 use crate::group::{self, Candidate, GroupInput, JudgeError, Judged};
 use crate::members::{self, MembersDir, Membership};
-use crate::message;
 use crate::observe::OpenScope;
 use crate::secrets;
-use crate::source::chain;
-use crate::status::{GroupReport, StepFate, StepReport};
+use crate::status::GroupReport;
 use crate::store::{Batch, Store};
 use crate::survey::Tags;
 use crate::timing::PassLimits;
+
+mod account;
+
+use account::{account, note_kept, planned};
 
 /// Whether the agent acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,9 +197,6 @@ pub(crate) struct Finished {
 
 /// When a secret that cannot be read is looked for again.
 const SECRETS_AGAIN: Duration = Duration::from_secs(30);
-
-/// The longest account of what was said about a step, in characters.
-const DETAIL_MAX: usize = 200;
 
 /// A step as the next commit tells it.
 #[derive(Debug, Clone)]
@@ -525,7 +523,7 @@ async fn finish(
     if shared.mode == Mode::Act && !judged.plan.steps.is_empty() {
         let report = drover_apply::apply(&judged.plan, &apply_context(&task, shared)).await;
         finished.acted = Some(shared.ticks.fetch_add(1, Ordering::SeqCst) + 1);
-        account(&judged.plan, &report, &mut finished);
+        account(&judged.plan, &judged.classified, &report, &mut finished);
     }
     Ok(finished)
 }
@@ -651,140 +649,4 @@ pub(crate) fn policies_digest(policies: &BTreeMap<String, String>) -> Option<Str
         hash.update(format!("{name}={digest}\n"));
     }
     Some(format!("sha256:{}", crate::source::hex(&hash.finalize())))
-}
-
-fn planned(plan: &Plan) -> Vec<StepReport> {
-    let steps = plan.steps.iter();
-    steps
-        .map(|step| step_report(&step.action, step.cause, StepFate::Planned))
-        .collect()
-}
-
-fn step_report(action: &Action, cause: Cause, result: StepFate) -> StepReport {
-    let instances = match action {
-        Action::Create { slots, .. } => slots.iter().map(ToString::to_string).collect(),
-        Action::Drain { instance, .. }
-        | Action::Destroy { instance, .. }
-        | Action::Update(InPlaceUpdate { instance, .. })
-        | Action::Adopt(AdoptStep { instance, .. })
-        | Action::Release { instance, .. } => vec![instance.to_string()],
-        Action::Roster(step) => vec![step.subject()],
-        Action::Resend { .. } | Action::Settle(_) => Vec::new(),
-    };
-    StepReport {
-        verb: action.verb(),
-        cause: cause.as_str(),
-        instances,
-        result,
-    }
-}
-
-/// Notes what became of each step.
-fn account(plan: &Plan, report: &ApplyReport, finished: &mut Finished) {
-    for outcome in &report.outcomes {
-        let Some(step) = plan.steps.get(outcome.step) else {
-            continue;
-        };
-        let fate = match &outcome.result {
-            StepResult::Done => StepFate::Done,
-            StepResult::Skipped(skip) => StepFate::Skipped(skipped(skip)),
-            StepResult::Failed { class, message } => {
-                StepFate::Failed(format!("{}: {message}", class.as_str()))
-            }
-            StepResult::Unknown { message } => StepFate::Unknown(message.clone()),
-        };
-        let step_report = step_report(&step.action, step.cause, fate);
-        if step.action.mutates() {
-            note(&step_report, step.cause, finished);
-        }
-        finished.report.steps.push(step_report);
-    }
-    if let Some(error) = &report.journal_error {
-        finished.journal_failed = Some(chain(error));
-    }
-}
-
-/// Puts what is kept from now on into the commit's body: no step says so.
-fn note_kept(before: &RecordedGroup, finished: &mut Finished) {
-    let recorded = Arc::clone(&finished.recorded);
-    for (id, instance) in &recorded.instances {
-        let was = before.instances.get(id);
-        let new = was.is_none_or(|was| was.kept.is_none());
-        if let Some(kept) = instance.kept.as_ref().filter(|_| new) {
-            info!(instance = %id, until = %kept.until, "bad instance kept");
-            let until = drover_spec::format_time(kept.until);
-            finished.healed += 1;
-            let detail = format!("until {until}: {}", kept.because);
-            finished.notes.push(Note {
-                line: format!("keep {id} {detail}"),
-                step: AuditStep {
-                    step: "keep".to_owned(),
-                    instances: vec![id.to_string()],
-                    cause: Reason::Heal.as_str().to_owned(),
-                    result: "Done".to_owned(),
-                    detail: Some(message::line(&detail, DETAIL_MAX)),
-                },
-            });
-        }
-    }
-}
-
-/// Counts a step and puts it into the commit's body. The executor has logged it.
-fn note(step: &StepReport, cause: Cause, finished: &mut Finished) {
-    let instances = abbreviate(&step.instances);
-    let (outcome, result, why) = match &step.result {
-        StepFate::Done => {
-            finished.done += 1;
-            finished.mutations += 1;
-            if cause == Cause::Because(Reason::Heal) && step.verb != "create" {
-                finished.healed += 1;
-            }
-            (String::new(), "Done", None)
-        }
-        StepFate::Skipped(_) | StepFate::Planned => return,
-        StepFate::Failed(why) => {
-            finished.failed += 1;
-            (format!(" failed: {why}"), "Failed", Some(why))
-        }
-        StepFate::Unknown(why) => {
-            finished.failed += 1;
-            finished.mutations += 1;
-            (format!(", outcome unknown: {why}"), "Unknown", Some(why))
-        }
-    };
-    finished.notes.push(Note {
-        line: format!("{} {instances} ({}){outcome}", step.verb, step.cause),
-        step: AuditStep {
-            step: step.verb.to_owned(),
-            instances: step.instances.clone(),
-            cause: step.cause.to_owned(),
-            result: result.to_owned(),
-            detail: why.map(|why| message::line(why, DETAIL_MAX)),
-        },
-    });
-}
-
-/// Returns `web-1, web-2` or `web-1 to web-40 (40)`.
-fn abbreviate(instances: &[String]) -> String {
-    match instances {
-        [first, .., last] if instances.len() > 4 => {
-            format!("{first} to {last} ({})", instances.len())
-        }
-        _ => instances.join(", "),
-    }
-}
-
-fn skipped(skip: &Skip) -> String {
-    match skip {
-        Skip::Precondition(_) => "what it rests on has changed".to_owned(),
-        Skip::Stopped(stop) => format!("stopped: {stop:?}"),
-        Skip::AfterFailure { class } => format!("an earlier step failed: {}", class.as_str()),
-        Skip::JournalUnavailable => "the journal is unavailable".to_owned(),
-        Skip::BeyondAllowance { allowed } => {
-            format!(
-                "refused: the certificate lets {} at once, which is a bug of the planner",
-                plural(*allowed, "instance end", "instances end")
-            )
-        }
-    }
 }

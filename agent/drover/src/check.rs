@@ -38,6 +38,12 @@ impl Checked {
         self.count(Severity::Warning)
     }
 
+    /// Adds what was found elsewhere.
+    pub(crate) fn add(&mut self, more: Vec<Diagnostic>) {
+        self.diagnostics.extend(more);
+        in_order(&mut self.diagnostics);
+    }
+
     /// Returns how many tests passed.
     pub(crate) fn passed(&self) -> usize {
         self.tests
@@ -122,8 +128,7 @@ fn checked(
     let said = said.unwrap_or(&nobody);
     diagnostics.extend(drover_loop::check_repository(repository, &registry, said));
     diagnostics.extend(silent(repository, said));
-    diagnostics.sort_by(|a, b| (&a.span, a.code, &a.message).cmp(&(&b.span, b.code, &b.message)));
-    diagnostics.dedup();
+    in_order(&mut diagnostics);
     Checked {
         diagnostics,
         tests,
@@ -136,6 +141,12 @@ fn checked(
                 .collect(),
         },
     }
+}
+
+/// Sorts mistakes by place, each once.
+fn in_order(diagnostics: &mut Vec<Diagnostic>) {
+    diagnostics.sort_by(|a, b| (&a.span, a.code, &a.message).cmp(&(&b.span, b.code, &b.message)));
+    diagnostics.dedup();
 }
 
 /// The documents of the type whose settings and properties a program of its own knows.

@@ -267,11 +267,11 @@ pub(crate) struct PlanArgs {
     /// Where the agent's settings come from.
     #[command(flatten)]
     pub(crate) agent: AgentOptions,
-    /// Compare with this commit or branch instead of what is recorded
-    #[arg(long, value_name = "REF", requires = "head")]
+    /// Compare with this commit, branch or folder instead of what is recorded
+    #[arg(long, value_name = "REF|DIR", requires = "head")]
     pub(crate) base: Option<String>,
-    /// The commit or branch that a pull request proposes
-    #[arg(long, value_name = "REF", requires = "base")]
+    /// What is proposed: a commit, a branch, or a folder as it is, such as `./`
+    #[arg(long, value_name = "REF|DIR", requires = "base")]
     pub(crate) head: Option<String>,
     /// How to print the plan
     #[arg(short, long, value_enum, default_value_t = PlanOutput::Text)]
@@ -296,7 +296,10 @@ pub(crate) enum PlanOutput {
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
     /// What to list
-    #[arg(value_enum)]
+    #[arg(
+        value_enum,
+        value_name = "groups|instances|policies|providers|orphans|metrics"
+    )]
     pub(crate) kind: GetKind,
     /// Only these: names of groups, `GROUP/INSTANCE`, policies or providers
     pub(crate) names: Vec<String>,

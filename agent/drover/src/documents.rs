@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use drover_git::{FILE_BYTES_MAX, FILES_MAX, IGNORE_FILE, IgnoreRules, Mirror, Oid, RefusedWhy};
-use drover_model::{Binding, Policy, Reading, Readings, SourceSpan, Timestamp};
+use drover_model::{Binding, Policy, Reading, Readings, Revision, SourceSpan, Timestamp};
 use drover_policy::{Definitions, PolicyMistake, PolicySet};
 use drover_spec::record::RecordedFleet;
 use drover_spec::{Diagnostic, ParsedFile, Repository};
@@ -136,6 +136,19 @@ impl Documents {
         Ok(Self::new(walk.texts, walk.diagnostics))
     }
 
+    /// Returns a name for what has no commit: it is the same for the same documents.
+    pub(crate) fn revision(&self) -> CommandResult<Revision> {
+        let mut text = String::new();
+        for (path, content) in &self.texts {
+            text.push_str(path);
+            text.push('\0');
+            text.push_str(content);
+        }
+        let [first, second] = [1, 2].map(|seed| drover_provider_sim::of_text(seed, &text));
+        let revision = format!("{first:016x}{second:016x}{:08x}", text.len());
+        Revision::parse(&revision).context("cannot name the folder's state")
+    }
+
     /// Reads a commit below `root`.
     pub(crate) fn from_commit(mirror: &Mirror, commit: Oid, root: &str) -> CommandResult<Self> {
         let attempted = format!("cannot read the documents of {}", commit.short());
@@ -177,6 +190,12 @@ impl Documents {
             ..Self::new(texts, diagnostics)
         })
     }
+}
+
+/// Whether a name is that of a folder and not of a commit: `.`, or a path that begins with `/`, `./` or `../`.
+pub(crate) fn is_folder(name: &str) -> bool {
+    let starts = ["/", "./", "../"];
+    matches!(name, "." | "..") || starts.iter().any(|start| name.starts_with(start))
 }
 
 /// Whether a file's name says that it holds documents.

@@ -77,7 +77,28 @@ impl LocalSecrets {
         }
     }
 
+    /// Returns why the agent's file refuses a reference, whatever is behind it.
+    pub(crate) fn allows(&self, reference: &SecretRef) -> Result<(), String> {
+        match reference {
+            SecretRef::Env(name) if !self.allowed.env.iter().any(|allowed| allowed == name) => {
+                Err("`secrets.env` of the agent's file does not allow it".to_owned())
+            }
+            SecretRef::File(path) => {
+                let mut allowed = self.allowed.files.iter();
+                if allowed.any(|allowed| Path::new(path).starts_with(allowed)) {
+                    Ok(())
+                } else {
+                    Err("`secrets.files` of the agent's file does not allow it".to_owned())
+                }
+            }
+            SecretRef::Age(_) | SecretRef::Sops { .. } => self.identity().map(|_| ()),
+            SecretRef::Env(_) => Ok(()),
+        }
+    }
+
     fn value(&self, reference: &SecretRef) -> Result<String, String> {
+        // Said first, so that nobody learns from another error what else there is.
+        self.allows(reference)?;
         match reference {
             SecretRef::Env(name) => self.variable(name),
             SecretRef::File(path) => self.file(Path::new(path)),
@@ -102,9 +123,6 @@ impl LocalSecrets {
     }
 
     fn variable(&self, name: &str) -> Result<String, String> {
-        if !self.allowed.env.iter().any(|allowed| allowed == name) {
-            return Err("`secrets.env` of the agent's file does not allow it".to_owned());
-        }
         let value = (self.environment)(name);
         let value = value.ok_or("the agent's environment does not have it")?;
         value
@@ -117,10 +135,6 @@ impl LocalSecrets {
     /// where they lead.
     fn file(&self, path: &Path) -> Result<String, String> {
         let allowed = &self.allowed.files;
-        // Said first, so that nobody learns from the error whether another file exists.
-        if !allowed.iter().any(|allowed| path.starts_with(allowed)) {
-            return Err("`secrets.files` of the agent's file does not allow it".to_owned());
-        }
         let real = fs::canonicalize(path).map_err(|error| error.to_string())?;
         let within = |allowed: &PathBuf| {
             let allowed = fs::canonicalize(allowed);

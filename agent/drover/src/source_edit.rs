@@ -161,6 +161,37 @@ pub(crate) fn edit_group(
     })
 }
 
+/// Makes the commit of an edit of the file that holds `group`, and leaves the branch where it is. Returns the branch's
+/// tip and the commit; none, where the edit changes nothing.
+///
+/// # Errors
+///
+/// As with [`edit_group`].
+pub(crate) fn proposed(
+    target: Target<'_>,
+    group: &GroupName,
+    author: &Author<'_>,
+    edit: &dyn Fn(&str) -> CommandResult<String>,
+) -> CommandResult<Option<(Oid, Oid)>> {
+    let tip = tip(target)?;
+    let documents = Documents::from_commit(target.mirror, tip, target.path)?;
+    let (file, before) = file_of(&documents, group, target.branch)?;
+    let after = edit(&before)?;
+    if after == before {
+        return Ok(None);
+    }
+    check(&file, &after)?;
+    let edits = [Edit::put(
+        in_repository(target, file).as_str(),
+        after.as_str(),
+    )];
+    let built = target
+        .mirror
+        .build_commit(Some(tip), &edits, &author.meta())
+        .context("cannot make the commit")?;
+    Ok(built.map(|commit| (tip, commit)))
+}
+
 /// Adds the document of a group that there is not, as a file of its own.
 ///
 /// # Errors
@@ -218,6 +249,25 @@ pub(crate) fn remove_group(
     })
 }
 
+impl Author<'_> {
+    fn meta(&self) -> CommitMeta {
+        CommitMeta {
+            message: self.message.to_owned(),
+            author: identity::user(),
+            time: Timestamp::now(),
+            signer: self.signer.clone(),
+        }
+    }
+}
+
+/// Returns the path of a file of the target, in the repository.
+fn in_repository(target: Target<'_>, file: String) -> String {
+    match target.path.trim_matches('/') {
+        "" => file,
+        root => format!("{root}/{file}"),
+    }
+}
+
 /// A change of one file.
 struct FileChange {
     file: String,
@@ -250,21 +300,13 @@ fn change_branch(
             before,
             after,
         } = change;
-        let path = match target.path.trim_matches('/') {
-            "" => file,
-            root => format!("{root}/{file}"),
-        };
+        let path = in_repository(target, file);
         let put = match &after {
             Some(after) => Edit::put(path.as_str(), after.as_str()),
             None => Edit::remove(path.as_str()),
         };
         let edits = [put];
-        let meta = CommitMeta {
-            message: author.message.to_owned(),
-            author: identity::user(),
-            time: Timestamp::now(),
-            signer: author.signer.clone(),
-        };
+        let meta = author.meta();
         if let Some(asked) = &author.asked {
             asked.check(target, tip, &edits, &meta)?;
         }

@@ -71,7 +71,8 @@ const NAMES: [&str; 8] = [
     "bootstrap",
 ];
 
-/// Replaces every `${name}` in `text`; `$${` stands for a literal `${`.
+/// Replaces every `${name}` in `text`; `$${` stands for a literal `${`. A `${` that nothing closes is left as it stands: a
+/// document with one is refused before anything is made of it.
 ///
 /// # Errors
 ///
@@ -82,7 +83,13 @@ pub fn substitute(text: &str, facts: &Facts) -> Result<String, SubstitutionError
     while let Some(at) = rest.find("${") {
         let escaped = rest[..at].ends_with('$');
         let Some(end) = rest[at..].find('}').map(|end| at + end) else {
-            break;
+            out.push_str(&rest[..at]);
+            if escaped && facts.address.is_some() {
+                out.pop();
+            }
+            out.push_str("${");
+            rest = &rest[at + 2..];
+            continue;
         };
         let whole = &rest[at..=end];
         let name = &rest[at + 2..end];
@@ -108,13 +115,12 @@ pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("${") {
-        let Some(end) = rest[at..].find('}').map(|end| at + end) else {
-            break;
-        };
+        // One within another is text of the outer one; one that nothing closes is text as well.
+        let end = rest[at..].find('}').map_or(at + 2, |end| at + end + 1);
         out.push_str(&rest[..at]);
         out.push('$');
-        out.push_str(&rest[at..=end]);
-        rest = &rest[end + 1..];
+        out.push_str(&rest[at..end]);
+        rest = &rest[end..];
     }
     out.push_str(rest);
     out

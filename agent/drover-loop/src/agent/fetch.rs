@@ -83,7 +83,30 @@ struct LeaseSeen {
     /// The content of our own lease.
     own: Option<Vec<u8>>,
     /// The lease of an agent of another name, where ours is not there.
-    other: Option<String>,
+    other: Option<OtherLease>,
+}
+
+/// The lease of an agent of another name.
+#[derive(Debug)]
+struct OtherLease {
+    path: String,
+    /// How a person takes away what is left of the branch here, where it was deleted. None: the branch has it.
+    left: Option<String>,
+}
+
+impl OtherLease {
+    /// Says what is wrong, and what to do.
+    fn told(&self) -> String {
+        let Self { path, left } = self;
+        match left {
+            None => format!(
+                "the state branch belongs to another agent ({path}); give this one a state branch of its own, or remove that file from the branch if the agent was renamed"
+            ),
+            Some(how) => format!(
+                "the state branch is gone, and what is kept of it here belongs to another agent ({path}); give this one a state branch of its own, or take away what is kept, to begin anew: {how}"
+            ),
+        }
+    }
 }
 
 /// Whether whoever takes the lease takes up what the branch has.
@@ -408,13 +431,8 @@ impl Agent {
             return;
         }
         // Two agents would write one another's records, each for a fleet of its own.
-        if let Some(path) = seen.other {
-            return self.refuse(
-                format!(
-                    "the state branch belongs to another agent ({path}); give this one a state branch of its own, or remove that file from the branch if the agent was renamed"
-                ),
-                None,
-            );
+        if let Some(other) = seen.other {
+            return self.refuse(other.told(), None);
         }
         let bytes = seen.own;
         let found = match bytes.as_deref().map(Lease::decode).transpose() {
@@ -654,7 +672,11 @@ fn look(
         };
         // Ours may stand in what is committed here and not published, as after the branch was deleted.
         let other = leases.into_iter().find(|other| *other != asked.path);
-        Ok(LeaseSeen { own, other })
+        let other = other.map(|path| other_lease(&mut *remote.recorder, path));
+        Ok(LeaseSeen {
+            own,
+            other: other.transpose()?,
+        })
     });
     Looked {
         fetched,
@@ -662,6 +684,14 @@ fn look(
         refused,
         lease,
     }
+}
+
+fn other_lease(recorder: &mut dyn Recorder, path: String) -> Result<OtherLease, RecorderError> {
+    let left = match recorder.published(&path)? {
+        Some(_) => None,
+        None => recorder.kept()?,
+    };
+    Ok(OtherLease { path, left })
 }
 
 fn claim(

@@ -313,6 +313,16 @@ impl Recorder for GitRecorder {
         self.state.pending()
     }
 
+    fn kept(&self) -> Result<Option<String>, RecorderError> {
+        let kept = self.state.kept_by().map_err(|error| failed(&error))?;
+        let folder = self.mirror.directory().display();
+        let commands = kept
+            .iter()
+            .map(|reference| format!("`git -C {folder} update-ref -d {reference}`"));
+        let commands: Vec<String> = commands.collect();
+        Ok((!commands.is_empty()).then(|| commands.join(" and ")))
+    }
+
     fn publish(
         &mut self,
         now: Timestamp,

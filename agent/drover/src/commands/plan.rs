@@ -4,15 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use drover_git::{Mirror, Oid};
+use drover_git::Oid;
 use drover_loop::{Mode, PassLimits};
 use drover_model::{
-    Change, Difference, Digests, Drift, Enforcement, Epoch, FieldClass, Group, GroupName,
-    GroupPhase, GroupUid, Hold, MemberId, Numbers, Outcome, PolicyHold, ProviderType, Readings,
-    RecordedGroup, RecordedProvider, RecordedQuorum, Revision, Timestamp, Verdict,
+    Change, Difference, Drift, Enforcement, Group, GroupName, GroupPhase, Hold, Numbers, Outcome,
+    PolicyHold, Readings, RecordedGroup, Timestamp, Verdict,
 };
 use drover_plan::{ChangeInput, change, change_of_document};
-use drover_policy::{EarlyFacts, GroupFacts, GroupSummary, PolicySet, SourceFacts};
+use drover_policy::{EarlyFacts, GroupFacts, GroupSummary, PolicySet};
 use drover_spec::{Diagnostic, Located};
 use serde::Serialize;
 
@@ -26,7 +25,6 @@ use crate::exit::Exit;
 use crate::output;
 use crate::plan_view::fields::{self, Side};
 use crate::plan_view::{self, ChangeView, DocumentView, FieldView, PlanHold, PlanView, Plans};
-use crate::providers;
 use crate::settings::Settings;
 use crate::snapshot::Repository;
 use crate::ui::Ui;
@@ -34,6 +32,11 @@ use crate::view::{List, counted};
 
 mod documents;
 mod doubts;
+mod end;
+mod foreseen;
+
+use end::{End, Made};
+pub(super) use foreseen::{Foreseen, foreseen};
 
 /// How many dry passes a plan may need until every listing has come in.
 const DRY_PASSES_MAX: usize = 5;
@@ -43,8 +46,9 @@ pub(super) fn run(args: &PlanArgs, ui: Ui) -> CommandResult {
     let settings = Settings::of_agent(&args.agent)?;
     let (plans, marker) = if let (Some(base), Some(head)) = (&args.base, &args.head) {
         let repository = Repository::open(&settings)?;
-        let [base_commit, head_commit] = [base, head].map(|name| repository.commit_named(name));
-        let compared = between(&repository, &settings, base_commit?, head_commit?)?;
+        let ends = [base, head].map(|name| End::named(&repository, &settings, name));
+        let [base_end, head_end] = ends;
+        let compared = compared(&repository, &base_end?, &head_end?)?;
         let plans = compared.map_err(|invalid| invalid.told(ui))?;
         (plans, format!("{base}..{head}"))
     } else {
@@ -198,137 +202,32 @@ pub(super) fn between(
 ) -> CommandResult<Result<Plans, Invalid>> {
     let base = End::read(repository, settings, base)?;
     let head = End::read(repository, settings, head)?;
-    let what = format!("commit {}", head.commit.short());
-    if let Some(invalid) = Invalid::find(&head.documents, what) {
+    compared(repository, &base, &head)
+}
+
+fn compared(
+    repository: &Repository,
+    base: &End,
+    head: &End,
+) -> CommandResult<Result<Plans, Invalid>> {
+    if let Some(invalid) = Invalid::find(&head.documents, &head.shown) {
         return Ok(Err(invalid));
     }
     let names: BTreeSet<&GroupName> = base.groups().chain(head.groups()).collect();
-    let summaries = summaries(&base, &names);
+    let summaries = summaries(base, &names);
     // Without a state branch at hand the plan is the same; merely its id is not known.
     let states = repository.recorded_here().unwrap_or_default();
-    let mut doubts = doubts::doubts(&base, &head);
+    let mut doubts = doubts::doubts(base, head);
     let plan = |name: &GroupName| {
-        let mut view = compare(name, &base, &head, &summaries, states.get(name))?;
+        let (mut view, _) = compare(name, base, head, &summaries, states.get(name))?;
         view.holds.extend(doubts.remove(name));
         Ok(view)
     };
     let groups = names.iter().copied().map(plan);
     Ok(Ok(Plans {
         groups: groups.collect::<CommandResult<_>>()?,
-        documents: documents::changed(&base, &head),
+        documents: documents::changed(base, head),
     }))
-}
-
-/// One side of the comparison.
-struct End {
-    commit: Oid,
-    documents: Documents,
-    policies: PolicySet,
-    facts: SourceFacts,
-}
-
-impl End {
-    fn read(repository: &Repository, settings: &Settings, commit: Oid) -> CommandResult<Self> {
-        let mirror = &repository.mirror;
-        let attempted = || format!("cannot read commit {}", commit.short());
-        let info = mirror.commit(commit).context(attempted())?;
-        let documents = Documents::from_commit(mirror, commit, &settings.path)?;
-        let (policies, _) = documents.compile_policies();
-        Ok(Self {
-            commit,
-            policies,
-            facts: SourceFacts {
-                revision: Revision::parse(&commit.to_string()).context(attempted())?,
-                author: format!("{} <{}>", info.author.name, info.author.email),
-                subject: info.subject,
-                trailers: info.trailers.into_iter().collect(),
-                signer: signer(mirror, commit, settings),
-            },
-            documents,
-        })
-    }
-
-    fn groups(&self) -> impl Iterator<Item = &GroupName> {
-        self.documents.repository.groups.keys()
-    }
-
-    fn located(&self, name: &GroupName) -> Option<&Located<Arc<Group>>> {
-        self.documents.repository.groups.get(name)
-    }
-
-    fn group(&self, name: &GroupName) -> Option<&Group> {
-        self.located(name).map(|located| &*located.value)
-    }
-
-    /// Returns type and digests of a group's template.
-    fn digests(&self, group: &Group) -> Option<Made> {
-        let provider = self
-            .documents
-            .repository
-            .providers
-            .get(&group.spec.provider)?;
-        let type_ = provider.value.type_.clone();
-        let registry = providers::registry();
-        let classes = registry.manifest(&type_).ok()?.properties.classes();
-        let digests = Digests::of(&type_, &group.spec.template, &classes);
-        Some(Made {
-            type_,
-            digests,
-            classes,
-        })
-    }
-
-    /// Returns the state that would be recorded if the group had converged at this commit.
-    fn recorded(&self, name: &GroupName) -> CommandResult<RecordedGroup> {
-        // No uid is needed to compare documents.
-        let uid = GroupUid::parse("0000000000000000").context("cannot compare")?;
-        let mut recorded = RecordedGroup::new(name.clone(), uid, Epoch(0));
-        let Some(group) = self.group(name) else {
-            return Ok(recorded);
-        };
-        if let Some(Made { type_, digests, .. }) = self.digests(group) {
-            recorded.provider = Some(RecordedProvider {
-                name: group.spec.provider.clone(),
-                type_,
-                settings: drover_model::Value::empty_map(),
-            });
-            recorded.target = Some(digests.clone());
-            recorded.stable = Some(digests.clone());
-            recorded
-                .templates
-                .insert(digests, group.spec.template.clone());
-        }
-        recorded.size = group.spec.size;
-        recorded.stable_size = group.spec.size;
-        recorded.phase = GroupPhase::Converged;
-        recorded.quorum = group.spec.quorum.as_ref().map(|quorum| {
-            let members = quorum.members.iter().map(|member| member.id.clone());
-            let members: BTreeSet<MemberId> = members.collect();
-            RecordedQuorum {
-                life: recorded.uid.clone(),
-                voters: members.clone(),
-                stable: members,
-                established: true,
-                calm_since: None,
-                seated: None,
-            }
-        });
-        Ok(recorded)
-    }
-}
-
-/// Returns who signed a commit, where the agent's file is at hand and says that somebody has to.
-fn signer(mirror: &Mirror, commit: Oid, settings: &Settings) -> String {
-    let verification = settings.verification.as_ref();
-    let verified = verification.and_then(|it| mirror.verify_commit(commit, &it.trust).ok());
-    verified.map_or_else(String::new, |signed| signed.principal)
-}
-
-/// What the instances of a group at a commit are made from.
-struct Made {
-    type_: ProviderType,
-    digests: Digests,
-    classes: BTreeMap<String, FieldClass>,
 }
 
 fn summaries(base: &End, names: &BTreeSet<&GroupName>) -> BTreeMap<GroupName, GroupSummary> {
@@ -346,13 +245,14 @@ fn summaries(base: &End, names: &BTreeSet<&GroupName>) -> BTreeMap<GroupName, Gr
     names.iter().filter_map(summary).collect()
 }
 
+/// Returns what would change of a group, and what policies say about that.
 fn compare(
     name: &GroupName,
     base: &End,
     head: &End,
     groups: &BTreeMap<GroupName, GroupSummary>,
     state: Option<&RecordedGroup>,
-) -> CommandResult<PlanView> {
+) -> CommandResult<(PlanView, Vec<Verdict>)> {
     let to = head.group(name);
     let by_policy = to.is_some_and(|group: &Group| head.policies.has_size_policy(&group.labels));
     let mut recorded = base.recorded(name)?;
@@ -416,14 +316,15 @@ fn compare(
         denied: false,
         approvals_needed: 0,
     };
+    let mut verdicts = Vec::new();
     if let (Some(found), Some(group)) = (&found, judged) {
         let facts = GroupFacts {
             drift: &drift,
             ..facts(group)
         };
-        judge(&mut view, &[&base.policies, &head.policies], &facts, found);
+        verdicts = judge(&mut view, &[&base.policies, &head.policies], &facts, found);
     }
-    Ok(view)
+    Ok((view, verdicts))
 }
 
 /// Returns what policies make of what differs between templates.
@@ -490,7 +391,12 @@ fn differing(
 }
 
 /// Notes what policies say about a change: those before and those after the commit both judge it.
-fn judge(view: &mut PlanView, sets: &[&PolicySet], facts: &GroupFacts<'_>, change: &Change) {
+fn judge(
+    view: &mut PlanView,
+    sets: &[&PolicySet],
+    facts: &GroupFacts<'_>,
+    change: &Change,
+) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for set in sets {
         let said = set.validate(facts, change);
@@ -512,6 +418,7 @@ fn judge(view: &mut PlanView, sets: &[&PolicySet], facts: &GroupFacts<'_>, chang
         }
     }
     view.holds = told.into_iter().map(hold).collect();
+    verdicts
 }
 
 /// Whether two verdicts differ in nothing but where the clause stands.

@@ -11,7 +11,7 @@ use drover_spec::format_duration;
 
 use crate::check;
 use crate::cli::{Rates, SimulateArgs, SimulateOutput};
-use crate::documents::Documents;
+use crate::documents::{Documents, is_folder};
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::output;
 use crate::providers;
@@ -71,10 +71,12 @@ pub(super) fn simulated(args: &SimulateArgs, ui: Ui) -> CommandResult<Simulation
 /// Resolves where the repository is: what is configured, else here.
 fn settings(args: &SimulateArgs) -> CommandResult<Settings> {
     let mut source = args.source.clone();
+    let is_clone = || Path::new(".git").exists();
     if source.source.is_none() && source.config.is_none() {
         let here = std::env::current_dir().context("cannot use this folder")?;
         source.source = Some(here.display().to_string());
-    } else if args.head.is_none() {
+    } else if args.head.is_none() && (source.source.is_some() || !is_clone()) {
+        // The agent's file, which may be named for good, says what is watched and not what is pushed.
         let wanted = "say what is pushed: --head REF, or --head ./FOLDER";
         return Err(CommandError::usage(wanted));
     }
@@ -182,11 +184,7 @@ impl Lazy<'_> {
 impl End {
     /// Reads a commit or branch, or a folder: `.`, or a path that begins with `/`, `./` or `../`.
     fn read(name: &str, settings: &Settings, repository: &mut Lazy<'_>) -> CommandResult<Self> {
-        let folder = matches!(name, "." | "..")
-            || ["/", "./", "../"]
-                .iter()
-                .any(|start| name.starts_with(start));
-        if folder {
+        if is_folder(name) {
             return Self::folder(Path::new(name), settings, name);
         }
         let repository = repository
@@ -225,21 +223,9 @@ impl End {
             inside => path.join(inside),
         };
         let documents = Documents::from_path(&path)?;
-        let mut text = String::new();
-        for (path, content) in &documents.texts {
-            text.push_str(path);
-            text.push('\0');
-            text.push_str(content);
-        }
-        // A name for what has no commit: it is the same for the same documents.
-        let (first, second) = (
-            drover_provider_sim::of_text(1, &text),
-            drover_provider_sim::of_text(2, &text),
-        );
-        let revision = format!("{first:016x}{second:016x}{:08x}", text.len());
         Ok(Self {
             commit: Commit {
-                revision: Revision::parse(&revision).context("cannot name the folder's state")?,
+                revision: documents.revision()?,
                 author: String::new(),
                 subject: "not committed".to_owned(),
                 trailers: BTreeMap::new(),

@@ -21,6 +21,7 @@ use crate::ui::Ui;
 use crate::view::{List, counted, plural};
 
 mod ask;
+mod refused;
 
 /// A mistake, as a document.
 #[derive(Debug, Serialize)]
@@ -45,11 +46,15 @@ pub(super) fn run(args: &ValidateArgs, ui: Ui) -> CommandResult {
     if documents.files.is_empty() {
         return Err(nothing_in(&args.path));
     }
-    let asked = match &args.config {
-        Some(config) => Some(ask::plugins(&documents.repository, config)?),
+    let settings = args.config.as_deref().map(ask::settings).transpose()?;
+    let asked = match &settings {
+        Some(settings) => Some(ask::plugins(&documents.repository, settings)?),
         None => None,
     };
     let mut checked = check::check_asked(&documents, asked.as_ref());
+    if let Some(settings) = &settings {
+        checked.add(refused::refused(&documents.repository, settings));
+    }
     if let Some(file) = &only {
         let diagnostics = &mut checked.diagnostics;
         diagnostics.retain(|mistake| *mistake.span.file == **file);

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use drover_model::{
-    Digests, GroupPhase, Held, InstanceId, RecordedGroup, RolloutState, Timestamp, plural,
+    Digests, GroupPhase, Held, InstanceId, LaunchBackoff, RecordedGroup, RolloutState, Timestamp,
+    plural,
 };
 
 use super::{GroupView, InstanceView, hold, instance, seconds, stranger};
@@ -175,13 +176,7 @@ fn overview(recorded: &RecordedGroup, view: &GroupView, color: bool) -> String {
         field("Rollout", &without_cause(line, recorded));
     }
     if let Some(backoff) = &recorded.backoff {
-        let line = format!(
-            "{}, the next at {}: {}",
-            plural(backoff.failures, "failed launch", "failed launches"),
-            seconds(backoff.until),
-            backoff.message
-        );
-        field("Backoff", &line);
+        field("Backoff", &backoff_line(backoff, recorded, view));
     }
     for suspended in &view.suspended {
         let mut line = suspended.what.clone();
@@ -197,6 +192,20 @@ fn overview(recorded: &RecordedGroup, view: &GroupView, color: bool) -> String {
         field("Deleting", &format!("since {}", seconds(deleting.since)));
     }
     text
+}
+
+/// Returns a line about failed launches. When the next one is due is nobody's while a paused rollout tries none, and
+/// nothing is missing.
+fn backoff_line(backoff: &LaunchBackoff, recorded: &RecordedGroup, view: &GroupView) -> String {
+    let rollout = recorded.rollout.as_ref();
+    let is_paused = rollout.is_some_and(|it| matches!(it.state, RolloutState::Paused(_)));
+    let next = if is_paused && view.total >= view.size {
+        String::new()
+    } else {
+        format!(", the next at {}", seconds(backoff.until))
+    };
+    let failed = plural(backoff.failures, "failed launch", "failed launches");
+    format!("{failed}{next}: {}", backoff.message)
 }
 
 /// Returns the short id of a template. Its first part stays where instances are changed in place.

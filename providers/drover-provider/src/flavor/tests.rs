@@ -50,6 +50,9 @@ fn one_round_with_everything_known_is_the_same_as_two() {
         ),
         ("é${instance.id}é", "éweb-7é"),
         ("open ${instance.id", "open ${instance.id"),
+        ("open $${instance.id", "open ${instance.id"),
+        ("$${a $${b", "${a ${b"),
+        ("$$${a", "$${a"),
         ("$$ and $$$", "$$ and $$$"),
     ];
     for (text, expected) in cases {

@@ -249,14 +249,25 @@ fn substitutions(report: &Report, node: &Node, quorum: bool) {
                 span: report.span(node.place),
                 lines: scalar.lines.clone(),
             };
-            let unknown = names_in(&scalar.text)
+            let is_known = |name: &str| {
+                SUBSTITUTIONS.contains(&name)
+                    || (quorum && SUBSTITUTIONS_OF_MEMBERS.contains(&name))
+            };
+            let wrong = named_in(&scalar.text)
                 .into_iter()
-                .filter(|(_, name)| !SUBSTITUTIONS.contains(name))
-                .filter(|(_, name)| !(quorum && SUBSTITUTIONS_OF_MEMBERS.contains(name)));
+                .filter(|(_, named)| !matches!(named, Named::Whole(name) if is_known(name)));
             // Finding a place costs a walk through the text, so a text of nothing else is cut short.
-            for (at, name) in unknown.take(DIAGNOSTICS_MAX) {
-                let span = text.locate(at, "${}".len() + name.len());
-                unknown_substitution(report, span, name, quorum);
+            for (at, named) in wrong.take(DIAGNOSTICS_MAX) {
+                match named {
+                    Named::Whole(name) => {
+                        let span = text.locate(at, "${}".len() + name.len());
+                        unknown_substitution(report, span, name, quorum);
+                    }
+                    Named::Open(name) => {
+                        let span = text.locate(at, "${".len() + name.len());
+                        unclosed_substitution(report, span, name, is_known(name));
+                    }
+                }
             }
         }
         Content::List(items, _) => items
@@ -268,20 +279,44 @@ fn substitutions(report: &Report, node: &Node, quorum: bool) {
     }
 }
 
-/// Returns the names in `${...}` with the offset of each `${`.
-fn names_in(text: &str) -> Vec<(usize, &str)> {
-    let mut names = Vec::new();
+/// What a `${` names.
+#[derive(Debug, Clone, Copy)]
+enum Named<'a> {
+    /// The name between the braces.
+    Whole(&'a str),
+    /// No brace closes it: the word behind it.
+    Open(&'a str),
+}
+
+/// Returns what each `${` names, with its offset.
+fn named_in(text: &str) -> Vec<(usize, Named<'_>)> {
+    let mut found = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find("${") {
-        let Some(end) = rest[at..].find('}').map(|end| at + end) else {
-            break;
-        };
+        let behind = &rest[at + 2..];
+        let end = behind.find('}');
         if !rest[..at].ends_with('$') {
-            names.push((text.len() - rest.len() + at, &rest[at + 2..end]));
+            let offset = text.len() - rest.len() + at;
+            let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+            let named = match end {
+                Some(end) => Named::Whole(&behind[..end]),
+                None => Named::Open(behind.split(|c| !word(c)).next().unwrap_or_default()),
+            };
+            found.push((offset, named));
         }
-        rest = &rest[end + 1..];
+        rest = &behind[end.map_or(0, |end| end + 1)..];
     }
-    names
+    found
+}
+
+fn unclosed_substitution(report: &Report, span: SourceSpan, name: &str, is_known: bool) {
+    let message = format!("`${{{name}` is not closed");
+    let hint = if is_known {
+        format!("write `${{{name}}}`; `$${{` stands for a literal `${{`")
+    } else {
+        "close it with `}`; `$${` stands for a literal `${`".to_owned()
+    };
+    report.push(Diagnostic::error("unclosed-substitution", message, span).hint(hint));
 }
 
 fn unknown_substitution(report: &Report, span: SourceSpan, name: &str, quorum: bool) {

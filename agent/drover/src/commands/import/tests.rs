@@ -25,7 +25,7 @@ fn comments_stay_comments_and_dollars_stay_dollars() {
     let told = comments(&["one\nkind: Group".to_owned(), String::new()]);
     assert_eq!(told, "# one kind: Group\n#\n");
     assert_eq!(literal_text("${HOME} $${x} $y"), "$${HOME} $$${x} $y");
-    assert_eq!(literal_text("${A:-${B}} ${open"), "$${A:-${B}} ${open");
+    assert_eq!(literal_text("${A:-${B}} ${open"), "$${A:-${B}} $${open");
     let value: Value = [(
         "${k}".to_owned(),
         Value::List(vec!["${v}".into(), Value::Null]),

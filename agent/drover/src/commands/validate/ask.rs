@@ -25,15 +25,19 @@ const ATTEMPTS: u32 = 5;
 /// Between two attempts: as long as a failed meeting stands.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Asks the plugins of every Provider document.
-pub(super) fn plugins(repository: &Repository, config: &Path) -> CommandResult<Asked> {
-    let settings = Settings::of_agent(&AgentOptions {
+/// Reads an agent's file.
+pub(super) fn settings(config: &Path) -> CommandResult<Settings> {
+    Settings::of_agent(&AgentOptions {
         source: SourceOptions {
             config: Some(config.to_owned()),
             ..SourceOptions::default()
         },
         ..AgentOptions::default()
-    })?;
+    })
+}
+
+/// Asks the plugins of every Provider document.
+pub(super) fn plugins(repository: &Repository, settings: &Settings) -> CommandResult<Asked> {
     let running = settings.places(Path::new("/nonexistent")).plugins;
     let scratch = tempfile::tempdir().context("cannot make a scratch folder")?;
     let needed = needed(repository, &settings.plugins.start, &running);

@@ -141,16 +141,15 @@ fn literal_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("${") {
-        let Some(end) = rest[at..].find('}').map(|end| at + end) else {
-            break;
-        };
+        let closed = rest[at..].find('}').map(|end| at + end);
         out.push_str(&rest[..at]);
-        if !FACTS.contains(&&rest[at + 2..end]) {
+        if !closed.is_some_and(|end| FACTS.contains(&&rest[at + 2..end])) {
             out.push('$');
         }
         // One within another is text of the outer one, as for who puts it back.
-        out.push_str(&rest[at..=end]);
-        rest = &rest[end + 1..];
+        let end = closed.map_or(at + 2, |end| end + 1);
+        out.push_str(&rest[at..end]);
+        rest = &rest[end..];
     }
     out.push_str(rest);
     out

@@ -84,7 +84,7 @@ fn texts_come_back_as_infrakit_wrote_them() {
     let texts = json!({"a": ["${HOME}", "${members} $${x}", "no ${", "${instance.id}", nested], "n": 1, "none": null});
     let written = literal(&texts);
     assert_eq!(written["a"][0], "$${HOME}");
-    assert_eq!(written["a"][2], "no ${");
+    assert_eq!(written["a"][2], "no $${");
     assert_eq!(written["a"][3], "${instance.id}");
     assert_eq!(written["a"][4], "echo $${A:-${B:-c}} $${D}");
     assert_eq!(presented(&written), texts);
