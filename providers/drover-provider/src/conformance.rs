@@ -294,6 +294,7 @@ impl Context<'_> {
             properties,
             secrets: crate::Secrets::default(),
             urgency: crate::Urgency::default(),
+            asked: None,
         }
     }
 

@@ -276,6 +276,7 @@ pub(crate) fn request(number: u64, properties: Value) -> ProvisionRequest {
         properties,
         secrets: drover_provider::Secrets::default(),
         urgency: drover_provider::Urgency::default(),
+        asked: None,
     }
 }
 
