@@ -308,7 +308,7 @@ fn the_suite_is_run_against_a_plugin_by_its_name_or_its_socket() {
     let ran = sandbox.with_config(&[&by_name[..], &settings].concat());
     let ran = ran.exits(0).prints("passed   repeat-at-once\n");
     assert!(
-        ran.stdout.ends_with("21 passed, 0 failed, 10 skipped\n"),
+        ran.stdout.ends_with("23 passed, 0 failed, 14 skipped\n"),
         "{}",
         ran.stdout
     );
@@ -439,7 +439,7 @@ fn what_is_served_passes_the_suite_as_a_program() {
     assert_eq!(without.stdout, "");
     let ran = sandbox.with_config(&arguments).exits(0);
     assert!(
-        ran.stdout.ends_with("31 passed, 0 failed, 1 skipped\n"),
+        ran.stdout.ends_with("36 passed, 0 failed, 1 skipped\n"),
         "{}",
         ran.stdout
     );
@@ -513,7 +513,7 @@ fn the_guides_command_tries_everything_that_the_example_has() {
         assert!(ran.stdout.contains(line), "{line}{}", ran.stdout);
     }
     assert!(
-        ran.stdout.ends_with("23 passed, 0 failed, 9 skipped\n"),
+        ran.stdout.ends_with("28 passed, 0 failed, 9 skipped\n"),
         "{}",
         ran.stdout
     );
@@ -523,7 +523,7 @@ fn the_guides_command_tries_everything_that_the_example_has() {
         "/../../docs/guides/write-a-provider.md"
     );
     let guide = fs::read_to_string(guide).unwrap();
-    assert!(guide.contains("23 passed, 0 failed, 9 skipped\n"));
+    assert!(guide.contains("28 passed, 0 failed, 9 skipped\n"));
 
     // What should have ended a released instance and did not is no success.
     arguments.pop();

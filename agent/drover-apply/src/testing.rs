@@ -480,6 +480,7 @@ impl Fixture {
             properties: template("v1").properties.clone(),
             secrets: drover_provider::Secrets::default(),
             urgency: drover_provider::Urgency::default(),
+            asked: None,
         };
         let made = self.provider.sim.provision(&request).await.unwrap().made;
         (made[&instance(number)].clone(), token)

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use drover_model::{ErrorClass, Token};
-use drover_provider::{ProviderError, ProvisionRequest, Provisioned, fingerprint};
+use drover_provider::{ProviderError, ProvisionRequest, Provisioned, is_repeated};
 use sha2::{Digest as _, Sha256};
 
 use crate::api::{EngineError, ErrorKind, ImageConfig};
@@ -55,7 +55,8 @@ impl Inner {
 
     /// Goes on with what an earlier call has made.
     async fn resume(&self, request: &ProvisionRequest, found: &Found) -> Result<(), ProviderError> {
-        if found.labels.get(labels::CALL) != Some(&fingerprint(request)) {
+        let kept = found.labels.get(labels::CALL);
+        if !kept.is_some_and(|kept| is_repeated(request, kept)) {
             let token = &request.token;
             let message = format!("token {token} was used with other parameters");
             return Err(invalid(message));

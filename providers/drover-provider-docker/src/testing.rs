@@ -171,6 +171,7 @@ pub(crate) fn request_of(number: u64, properties: Value) -> ProvisionRequest {
         properties,
         secrets: drover_provider::Secrets::default(),
         urgency: drover_provider::Urgency::default(),
+        asked: None,
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::{ErrorClass, InstanceId, ProviderRef, counted};
-use drover_provider::{ProviderError, ProvisionRequest, Provisioned};
+use drover_provider::{ProviderError, ProvisionRequest, Provisioned, is_repeated};
 
 use crate::book::Owner;
 use crate::budget::{Limit, Priority};
@@ -19,6 +19,7 @@ use crate::listing::{Seen, filter};
 use crate::properties::{Properties, invalid};
 use crate::region::{Cost, Region};
 use crate::request::{Launch, Where};
+use crate::tags;
 
 const ACTION: &str = "RunInstances";
 
@@ -246,6 +247,10 @@ impl Region {
             Ok(answer) => {
                 self.purse.belongs_to(answer.owner_id());
                 let seen: Vec<Seen> = answer.instances().iter().filter_map(Seen::of).collect();
+                // Who compares less than we do answers with what another call has made.
+                if seen.iter().any(|seen| is_other(seen, request)) {
+                    return Err(reused(request));
+                }
                 let provisioned = self.take_in(request, launch, &seen);
                 if provisioned.shortfall.is_some() {
                     self.cooling.cool(&choice.offering);
@@ -353,14 +358,14 @@ impl Region {
                     && owned.fleet == request.fleet
                     && owned.group == request.group
                     && owned.digests.replace == request.digests.replace
+                    && !is_other(seen, request)
                     && request
                         .slots
                         .iter()
                         .any(|slot| slot.instance == owned.instance)
             });
             let (Some(owned), Ok(handle)) = (owned, ProviderRef::parse(&seen.id)) else {
-                let message = format!("token {} was used with other parameters", request.token);
-                return Err(invalid(message));
+                return Err(reused(request));
             };
             made.insert(owned.instance, handle);
         }
@@ -375,6 +380,19 @@ impl Region {
         });
         Ok(Some(Provisioned { made, shortfall }))
     }
+}
+
+/// Returns whether an instance says that it was asked for by another call. What an older release has made says nothing.
+fn is_other(seen: &Seen, request: &ProvisionRequest) -> bool {
+    let asked = seen.tag(tags::ASKED);
+    asked.is_some_and(|asked| !is_repeated(request, asked))
+}
+
+fn reused(request: &ProvisionRequest) -> ProviderError {
+    invalid(format!(
+        "token {} was used with other parameters",
+        request.token
+    ))
 }
 
 /// Returns a number below `count` that depends on the text alone.

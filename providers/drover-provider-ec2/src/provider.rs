@@ -14,7 +14,7 @@ use drover_model::{
 use drover_provider::{
     AdoptRequest, Clock, DestroyRequest, Manifest, OptionalMethod, Prepared, Provider,
     ProviderError, ProvisionRequest, Provisioned, ReserveRequest, Secrets, Slot, UpdateRequest,
-    asks_for_address, finish, refuse_attachments,
+    asks_for_address, fingerprint, finish, refuse_attachments,
 };
 
 use crate::budget::{Limit, Priority};
@@ -320,7 +320,10 @@ impl Provider for Ec2Provider {
             .map(|(place, members)| (place.address.as_str(), members.as_slice()));
         let prepared = finished(slot, &request.properties, known, &request.secrets)?;
         let properties = self.decode(&prepared.properties)?;
-        let mut finished = request.clone();
+        let mut finished = ProvisionRequest {
+            asked: Some(fingerprint(request)),
+            ..request.clone()
+        };
         for slot in &mut finished.slots {
             slot.tags.clone_from(&prepared.slot.tags);
         }
@@ -453,14 +456,15 @@ impl Provider for Ec2Provider {
         if !self.has_tags(fleet, instance).await? {
             return Ok(());
         }
-        let keys = tags::OWNER.map(|key| Tag::builder().key(key).build());
+        let keys = tags::OWNER.iter().chain([&tags::ASKED]);
+        let keys = keys.map(|key| Tag::builder().key(*key).build());
         let call = self
             .region
             .client()
             .await
             .delete_tags()
             .resources(instance.as_str())
-            .set_tags(Some(keys.into()));
+            .set_tags(Some(keys.collect()));
         let cost = Cost {
             action: "DeleteTags",
             limit: Limit::Tags,

@@ -10,7 +10,7 @@ use drover_model::{
     Digests, Epoch, FleetName, GroupName, GroupUid, InstanceId, MemberId, Ownership, ProviderName,
     SeatId, Token,
 };
-use drover_provider::{AdoptRequest, Form, ProvisionRequest, Shape};
+use drover_provider::{AdoptRequest, Form, ProvisionRequest, Shape, fingerprint};
 
 /// How the tags of drover's own begin.
 pub(crate) const PREFIX: &str = "drover.";
@@ -26,6 +26,8 @@ pub(crate) const EPOCH: &str = "drover.epoch";
 pub(crate) const LIFE: &str = "drover.life";
 pub(crate) const MEMBER: &str = "drover.member";
 pub(crate) const ATTACHMENT: &str = "drover.attachment";
+/// The fingerprint of what the launch asked for: the same token with another one is another call.
+pub(crate) const ASKED: &str = "drover.asked";
 /// On what ended by itself and was dealt with: EC2 lists it for an hour, also to a program that remembers nothing.
 pub(crate) const ENDED: &str = "drover.ended";
 /// What people see in the console.
@@ -120,6 +122,7 @@ pub(crate) fn of_launch(
     own(DIGEST, request.digests.to_string());
     own(TOKEN, request.token.to_string());
     own(EPOCH, request.epoch.to_string());
+    own(ASKED, fingerprint(request));
     if let Some(seat) = &first.seat {
         own(LIFE, seat.id.life.to_string());
         own(MEMBER, seat.id.member.to_string());

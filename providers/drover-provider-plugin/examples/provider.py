@@ -12,6 +12,8 @@ and `stop` by what makes, finds and ends your machines.
 The protocol is docs/reference/plugin-protocol.md; the guide is docs/guides/write-a-provider.md.
 """
 
+import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -123,9 +125,21 @@ def records():
             yield name, read(name)
 
 
-def find(ref):
-    """Returns the batch and the instance of a handle."""
+def asked_for(params):
+    """Says in one text what a call asks for: a repeated one asks for the same, whatever its secrets are worth by now."""
+    if params.get("asked"):
+        return params["asked"]
+    # Older releases do not say it: then it is everything but what may differ.
+    rest = {key: value for key, value in params.items() if key not in ("scope", "urgency")}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def find(params):
+    """Returns the batch and the instance of a handle. What was made in another scope is nothing that this one knows."""
+    ref, scope = params["ref"], params["scope"]["provider"]
     for name, batch in records():
+        if batch["scope"] != scope:
+            continue
         for instance in batch["instances"]:
             if instance["ref"] == ref:
                 return name, batch, instance
@@ -135,10 +149,11 @@ def find(ref):
 # ---- Machines: replace these three -------------------------------------------------------------------
 
 
-def start(instance, batch, slot):
+def start(instance, command, slot):
+    # What is secret stands in `env`, and is written nowhere.
     log = open(path(instance["ref"] + ".log"), "ab")
     process = subprocess.Popen(
-        batch["properties"]["command"],
+        command,
         env={"PATH": os.environ.get("PATH", os.defpath), **slot["env"]},
         stdin=subprocess.DEVNULL,
         stdout=log,
@@ -185,8 +200,7 @@ def provision(params):
         raise Failure("invalidSpec", "this provider has no places with attachments")
     if params.get("substitute"):
         raise Failure("invalidSpec", "this provider knows no address before there is an instance")
-    asked = {key: params[key] for key in OWNER}
-    asked |= {"zone": params.get("zone"), "slots": params["slots"], "properties": params["properties"]}
+    scope, asked = params["scope"]["provider"], asked_for(params)
     name = params["token"] + ".batch"
     batch = read(name)
     if batch is None:
@@ -195,15 +209,16 @@ def provision(params):
             {"ref": f"{params['token']}-{number}", "instance": slot["instance"], "createdAt": now}
             for number, slot in enumerate(params["slots"])
         ]
-        batch = {"asked": asked, "properties": params["properties"], "instances": instances}
+        owner = {key: params[key] for key in OWNER}
+        batch = {"scope": scope, "asked": asked, "owner": owner, "zone": params.get("zone"), "instances": instances}
         # Written before anything is started: a repeated call finds it.
         write(name, batch)
-    elif batch["asked"] != asked:
+    elif (batch["scope"], batch["asked"]) != (scope, asked):
         raise Failure("invalidSpec", "the token was used with other parameters")
     for instance, slot in zip(batch["instances"], params["slots"]):
         if not instance.get("process") and not instance.get("ended"):
             try:
-                instance["process"] = start(instance, batch, slot)
+                instance["process"] = start(instance, params["properties"]["command"], slot)
             except OSError as error:
                 instance["failed"] = instance["ended"] = True
                 write(name, batch)
@@ -217,11 +232,12 @@ def list_instances(params):
     size = params["scope"].get("settings", {}).get("pageSize", 2)
     found = []
     for _, batch in records():
-        owner = batch["asked"]
-        if owner["fleet"] != params["fleet"] or batch.get("released"):
+        owner = batch["owner"]
+        is_asked_for = (batch["scope"], owner["fleet"]) == (params["scope"]["provider"], params["fleet"])
+        if not is_asked_for:
             continue
         for instance in batch["instances"]:
-            if instance.get("ended"):
+            if instance.get("ended") or instance.get("released"):
                 continue
             # Written down and not started yet: the call is still at work, or is repeated.
             waits = instance.get("process") is None
@@ -232,8 +248,8 @@ def list_instances(params):
                 "owner": {key: owner[key] for key in OWNER} | {"instance": instance["instance"]},
                 "createdAt": instance["createdAt"],
             }
-            if owner["zone"]:
-                shown["zone"] = owner["zone"]
+            if batch["zone"]:
+                shown["zone"] = batch["zone"]
             if phase == "exited":
                 shown["exit"] = {"message": "its process has ended"}
             found.append(shown)
@@ -249,13 +265,13 @@ def list_instances(params):
 
 def destroy(params):
     """Ends an instance. What is gone is fine; what is not the one that is meant is left alone."""
-    name, batch, instance = find(params["ref"])
+    name, batch, instance = find(params)
     if instance is None:
         return {}
     meant = (params["fleet"], params["group"], params["instance"], params["token"])
-    owner = batch["asked"]
+    owner = batch["owner"]
     is_it = (owner["fleet"], owner["group"], instance["instance"], owner["token"])
-    if meant != is_it or batch.get("released"):
+    if meant != is_it or instance.get("released"):
         raise Failure("notFound", f"{params['ref']} is not the instance that is meant")
     if not instance.get("ended"):
         stop(instance)
@@ -266,16 +282,16 @@ def destroy(params):
 
 def release(params):
     """Takes the owner off an instance and leaves it running."""
-    name, batch, instance = find(params["ref"])
-    if instance is None or instance.get("ended") or batch["asked"]["fleet"] != params["fleet"]:
+    name, batch, instance = find(params)
+    if instance is None or instance.get("ended") or batch["owner"]["fleet"] != params["fleet"]:
         raise Failure("notFound", f"{params['ref']} is not the fleet's")
-    batch["released"] = True
+    instance["released"] = True
     write(name, batch)
     return {}
 
 
 def logs(params):
-    _, _, instance = find(params["ref"])
+    _, _, instance = find(params)
     if instance is None:
         raise Failure("notFound", f"there is no {params['ref']}")
     with open(path(params["ref"] + ".log"), errors="replace") as file:
@@ -305,13 +321,19 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
-        call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:
+            self.close_connection = True
+            return  # Who called is gone, in the middle of it.
+        call = json.loads(body)
         answer = {"jsonrpc": "2.0", "id": call.get("id")}
         try:
             method = METHODS.get(call["method"])
             if method is None:
                 raise Failure("invalidSpec", f"can't find method {call['method']}")
-            with LOCK:
+            # Who greets is answered at once, also while instances are made.
+            with contextlib.nullcontext() if method is hello else LOCK:
                 answer["result"] = method(call.get("params") or {})
         except Failure as failure:
             data = {"class": failure.klass}
@@ -343,10 +365,11 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 def end_released(ref):
     """Ends an instance that was released: for people, and for `drover plugin conform --end-released`."""
-    _, batch, instance = find(ref)
-    if instance is None or not batch.get("released"):
-        sys.exit(f"{ref} is nothing that was released")
-    stop(instance)
+    for _, batch in records():
+        for instance in batch["instances"]:
+            if instance["ref"] == ref and instance.get("released"):
+                return stop(instance)
+    sys.exit(f"{ref} is nothing that was released")
 
 
 if __name__ == "__main__":

@@ -167,6 +167,17 @@ impl Caller {
         answered.map_err(|fault| self.error(method, fault))
     }
 
+    /// Returns where the plugin is now.
+    pub(crate) fn endpoint(&self) -> Result<Endpoint, Fault> {
+        match &self.place {
+            Place::Fixed(endpoint) => Ok(endpoint.clone()),
+            Place::Named(directory) => {
+                let found = directory.find(&self.name.lookup);
+                found.map_err(|error| not_found(&error))
+            }
+        }
+    }
+
     async fn try_bytes<P: Serialize + Sync>(
         &self,
         method: &str,
@@ -181,13 +192,7 @@ impl Caller {
             id,
         };
         let body = serde_json::to_vec(&envelope).map_err(|error| not_sent(&error))?;
-        let endpoint = match &self.place {
-            Place::Fixed(endpoint) => endpoint.clone(),
-            Place::Named(directory) => {
-                let found = directory.find(&self.name.lookup);
-                found.map_err(|error| not_found(&error))?
-            }
-        };
+        let endpoint = self.endpoint()?;
         let exchanging = exchange(&endpoint, body, Bounds::of(method));
         match tokio::time::timeout(limit, exchanging).await {
             Ok(exchanged) => exchanged,

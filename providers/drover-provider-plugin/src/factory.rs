@@ -21,7 +21,7 @@ use crate::json::to_json;
 use crate::ledger::Ledger;
 use crate::remote::{Opening, RemoteProvider, properties};
 use crate::spec::invalid;
-use crate::wire::ScopeDto;
+use crate::wire::{DescribeResult, ScopeDto};
 
 /// The type's name in Provider documents.
 pub(crate) const TYPE: &str = "plugin";
@@ -253,6 +253,27 @@ impl PluginFactory {
         }
         let schema = self.manifest.settings.clone();
         Ok(Arc::new(RemoteProvider::new(opening, schema)?))
+    }
+
+    /// Opens a scope whose calls have fields that nobody knows.
+    pub(crate) fn open_peculiar(
+        &self,
+        settings: &Value,
+        caller: Caller,
+        scope: ScopeDto,
+        described: DescribeResult,
+    ) -> Result<Arc<dyn Provider>, ProviderError> {
+        let usage = usage(settings);
+        let opening = Opening {
+            caller,
+            scope,
+            described,
+            timeout: usage.timeout,
+            making: usage.making,
+            clock: Arc::clone(&self.clock),
+        };
+        let remote = RemoteProvider::new(opening, self.manifest.settings.clone())?;
+        Ok(Arc::new(remote.made_peculiar()))
     }
 
     fn open_instance(

@@ -72,6 +72,7 @@ pub(crate) struct Flights(Mutex<BTreeMap<Token, Flight>>);
 #[derive(Debug, Clone)]
 struct Flight {
     owner: Ownership,
+    asked: String,
     done: Shared<BoxFuture<'static, Made>>,
 }
 
@@ -104,12 +105,12 @@ impl InstanceProvider {
         let token = making.owner.token.clone();
         let mut flights = self.0.flights.lock();
         if let Some(flight) = flights.get(&token) {
-            if flight.owner == making.owner {
+            if flight.owner == making.owner && flight.asked == making.asked {
                 return Ok(flight.done.clone());
             }
             return Err(reused(&token));
         }
-        let owner = making.owner.clone();
+        let (owner, asked) = (making.owner.clone(), making.asked.clone());
         let (inner, ended) = (Arc::clone(&self.0), token.clone());
         let task = tokio::spawn(async move {
             let made = making.carry_out(&inner).await;
@@ -131,6 +132,7 @@ impl InstanceProvider {
             token,
             Flight {
                 owner,
+                asked,
                 done: done.clone(),
             },
         );
@@ -174,9 +176,10 @@ impl Inner {
     }
 
     /// Finds the instance that a token has made.
-    pub(crate) async fn find(&self, token: &Token) -> Result<Option<String>, CallError> {
+    pub(crate) async fn find(&self, token: &Token) -> Result<Option<Description>, CallError> {
         let found = self.describe(&tagged(tags::TOKEN, token.as_str())).await?;
-        Ok(found.into_iter().map(|description| description.id).min())
+        let first = found.into_iter();
+        Ok(first.min_by(|one, other| one.id.cmp(&other.id)))
     }
 
     async fn look_up(&self, fleet: &FleetName, instance: &ProviderRef) -> Result<Found, CallError> {
@@ -193,21 +196,28 @@ impl Inner {
             .map_or(Found::Gone, Found::Foreign))
     }
 
+    /// Writes down how far a call has come. `asked`: what it asks for, if that is known. What was written of it first stays.
     pub(crate) async fn note(
         &self,
         owner: &Ownership,
+        asked: Option<&str>,
         state: State,
         id: Option<String>,
         message: Option<String>,
     ) -> Result<(), ProviderError> {
         let token = owner.token.to_string();
         let before = self.ledger.get(&owner.token);
+        let asked = match &before {
+            Some(before) => before.asked.clone(),
+            None => asked.map(str::to_owned),
+        };
         let sent = before.filter(|before| before.state == State::Sent && state == State::Sent);
         // What is said later of a call without an answer makes it no younger.
         let sent_at = sent.filter(|_| message.is_some()).map(|before| before.at);
         let entry = Entry {
             token,
             owner: spec::owner_text(owner),
+            asked,
             state,
             at: sent_at.unwrap_or_else(|| self.clock.now()),
             id,
@@ -344,7 +354,7 @@ impl Inner {
         match self.ask_to_end(instance, request.ending).await {
             Ok(()) => {
                 let id = Some(instance.to_string());
-                self.note(&owner, State::Ended, id, None).await
+                self.note(&owner, None, State::Ended, id, None).await
             }
             Err(error) => {
                 self.after_refused_end(&request.fleet, instance, error)

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 /// The file's name in its folder.
 const FILE: &str = "ledger.jsonl";
 
-/// The version of the file's form, in its first line.
-const VERSION: u32 = 1;
+/// The version of the file's form, in its first line. Since the second, entries say what was asked for.
+const VERSION: u32 = 2;
 
 /// The largest file that is read: some hundred thousand entries.
 const BYTES_MAX: u64 = 256 << 20;
@@ -55,6 +55,9 @@ pub(crate) struct Entry {
     pub(crate) token: String,
     /// The owner whose tags the call carried, as one text: another owner's call is another call.
     pub(crate) owner: String,
+    /// The fingerprint of what the call asks for. None: it was written before there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) asked: Option<String>,
     pub(crate) state: State,
     /// When the state began; in the file, in milliseconds since 1970.
     #[serde(with = "milliseconds")]
@@ -125,7 +128,7 @@ struct Inner {
     latest: BTreeMap<String, String>,
     /// The tokens of what was made since this process began and no listing has had with its owner.
     unlisted: BTreeSet<String>,
-    /// Lines of the file.
+    /// Lines of the file. 0: it is written anew before anything is added.
     lines: usize,
     /// Bytes of the file that are whole lines.
     whole: u64,
@@ -251,6 +254,7 @@ impl Inner {
     fn read(&mut self, path: &Path, text: &str) -> Result<(), LedgerError> {
         let end = text.rfind('\n').map_or(0, |at| at + 1);
         self.whole = end as u64;
+        let mut is_older = false;
         for (number, line) in text[..end].lines().enumerate() {
             let form = |_| LedgerError::Form {
                 path: path.to_owned(),
@@ -259,10 +263,11 @@ impl Inner {
             self.lines += 1;
             if number == 0 {
                 let Head { version } = serde_json::from_str(line).map_err(form)?;
-                if version != VERSION {
+                if version > VERSION {
                     let path = path.to_owned();
                     return Err(LedgerError::Newer { path, version });
                 }
+                is_older = version < VERSION;
                 continue;
             }
             let entry: Entry = serde_json::from_str(line).map_err(form)?;
@@ -270,6 +275,10 @@ impl Inner {
                 self.latest.insert(id.clone(), entry.token.clone());
             }
             self.entries.insert(entry.token.clone(), entry);
+        }
+        if is_older {
+            // Who knows only the older form must not find entries of this one under its head.
+            self.lines = 0;
         }
         Ok(())
     }

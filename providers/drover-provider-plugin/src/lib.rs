@@ -42,6 +42,7 @@ mod tags;
 mod unclaimed;
 mod weight;
 mod wire;
+mod wire_checks;
 
 pub use call::Place;
 pub use config_hash::config_hash;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use drover_model::{ErrorClass, InstanceId, Ownership, ProviderRef, Timestamp};
-use drover_provider::{ProviderError, ProvisionRequest, Provisioned};
+use drover_provider::{ProviderError, ProvisionRequest, Provisioned, fingerprint};
 
 use crate::call::{CallError, Fault};
 use crate::infrakit::{Spec, made};
@@ -15,6 +15,8 @@ use crate::{spec, tags};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Making {
     pub(crate) owner: Ownership,
+    /// The fingerprint of what is asked for: the same token with another one is another call.
+    pub(crate) asked: String,
     spec: Spec,
 }
 
@@ -50,7 +52,8 @@ impl Making {
             seat: slot.seat.as_ref().map(|seat| seat.id.clone()),
         };
         let spec = spec::of(request, slot, &owner, now)?;
-        Ok(Self { owner, spec })
+        let asked = fingerprint(request);
+        Ok(Self { owner, asked, spec })
     }
 
     /// Makes the instance, unless that was done before.
@@ -62,7 +65,7 @@ impl Making {
         inner.keeps_tags().await?;
         self.place_is_free(inner).await?;
         self.validate(inner).await?;
-        inner.note(&self.owner, State::Sent, None, None).await?;
+        self.note(inner, State::Sent, None, None).await?;
         let method = "Instance.Provision";
         let params = inner.dialect().provision(&self.spec);
         let called = inner.caller.call(method, &params, inner.usage.making).await;
@@ -71,7 +74,7 @@ impl Making {
         match answered {
             Ok(Some(id)) => self.is_made(inner, id).await,
             Ok(None) => {
-                inner.note(&self.owner, State::Acked, None, None).await?;
+                self.note(inner, State::Acked, None, None).await?;
                 self.settle(inner).await
             }
             Err(error) => self.failed(inner, error).await,
@@ -82,12 +85,10 @@ impl Making {
     async fn before(&self, inner: &Inner) -> Result<Before, ProviderError> {
         let Some(entry) = inner.ledger.get(&self.owner.token) else {
             // An agent that lost its data folder may have made it all the same.
-            return Ok(match self.find(inner).await? {
-                Some(id) => Before::Answered(self.is_made(inner, id).await),
-                None => Before::Nothing,
-            });
+            return self.found_alone(inner).await;
         };
-        if entry.owner != spec::owner_text(&self.owner) {
+        let is_other = entry.asked.as_ref().is_some_and(|it| *it != self.asked);
+        if is_other || entry.owner != spec::owner_text(&self.owner) {
             return Err(reused(&self.owner.token));
         }
         Ok(match entry.state {
@@ -102,6 +103,20 @@ impl Making {
                 Before::Answered(self.settle(inner).await)
             }
         })
+    }
+
+    /// Finds out what is known of a token of which nothing was written down. What else the call asked for is not known, and
+    /// not compared.
+    async fn found_alone(&self, inner: &Inner) -> Result<Before, ProviderError> {
+        let found = inner.find(&self.owner.token).await;
+        let Some(found) = found.map_err(|error| unknown(error.to_string()))? else {
+            return Ok(Before::Nothing);
+        };
+        let owner = inner.owner_of(&found);
+        if owner.is_some_and(|owner| owner != self.owner) {
+            return Err(reused(&self.owner.token));
+        }
+        Ok(Before::Answered(self.is_made(inner, found.id).await))
     }
 
     /// Makes sure that nobody holds the place of the member that is to be made.
@@ -153,14 +168,12 @@ impl Making {
         let message = error.to_string();
         match error.fault {
             Fault::Absent(_) | Fault::NotSent(_) => {
-                inner
-                    .note(&self.owner, State::Failed, None, Some(message.clone()))
+                self.note(inner, State::Failed, None, Some(message.clone()))
                     .await?;
                 Err(ProviderError::new(ErrorClass::Unknown, message))
             }
             Fault::Lost(_) => {
-                inner
-                    .note(&self.owner, State::Sent, None, Some(message.clone()))
+                self.note(inner, State::Sent, None, Some(message.clone()))
                     .await?;
                 self.settle(inner).await
             }
@@ -168,14 +181,12 @@ impl Making {
             Fault::Refused {
                 class: Some(class), ..
             } if class != ErrorClass::Unknown => {
-                inner
-                    .note(&self.owner, State::Failed, None, Some(message.clone()))
+                self.note(inner, State::Failed, None, Some(message.clone()))
                     .await?;
                 Err(ProviderError::new(class, message))
             }
             Fault::Refused { .. } => {
-                inner
-                    .note(&self.owner, State::Refused, None, Some(message.clone()))
+                self.note(inner, State::Refused, None, Some(message.clone()))
                     .await?;
                 self.settle(inner).await
             }
@@ -210,8 +221,7 @@ impl Making {
                 "{said}; the plugin's listings decide whether it was made"
             )));
         }
-        inner
-            .note(&self.owner, State::Failed, None, Some(said.clone()))
+        self.note(inner, State::Failed, None, Some(said.clone()))
             .await?;
         // Less was made than was asked for, and nobody knows why but who reads the plugin's words.
         Err(ProviderError::new(ErrorClass::Partial, said))
@@ -219,12 +229,23 @@ impl Making {
 
     async fn find(&self, inner: &Inner) -> Result<Option<String>, ProviderError> {
         let found = inner.find(&self.owner.token).await;
-        found.map_err(|error| unknown(error.to_string()))
+        let found = found.map_err(|error| unknown(error.to_string()))?;
+        Ok(found.map(|found| found.id))
+    }
+
+    async fn note(
+        &self,
+        inner: &Inner,
+        state: State,
+        id: Option<String>,
+        message: Option<String>,
+    ) -> Result<(), ProviderError> {
+        let asked = Some(self.asked.as_str());
+        inner.note(&self.owner, asked, state, id, message).await
     }
 
     async fn is_made(&self, inner: &Inner, id: String) -> Made {
-        inner
-            .note(&self.owner, State::Made, Some(id.clone()), None)
+        self.note(inner, State::Made, Some(id.clone()), None)
             .await?;
         self.handle(&id)
     }

@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
-use crate::call::{Bounds, CallError, Caller, Fault, shortened};
+use crate::call::{Answer, Bounds, CallError, Caller, Fault, shortened};
 use crate::json::from_json;
 use crate::spec::invalid;
 use crate::weight::TooMuch;
@@ -27,6 +27,7 @@ use crate::wire::{
     AdoptDto, DescribeResult, DestroyDto, ListResult, ProvisionDto, ProvisionResult, ScopeDto,
     SeatIdDto, SettingsResult, SurveyResult, Unreadable, UpdateDto, handle, parsed, plain_if_any,
 };
+use crate::wire_checks::with_more;
 
 /// Most pages of one listing: with a hundred instances each, more than any scope has.
 const PAGES_MAX: usize = 10_000;
@@ -50,6 +51,8 @@ pub(crate) struct RemoteProvider {
     timeout: Duration,
     making: Duration,
     clock: Arc<dyn Clock>,
+    /// Whether calls have fields that nobody knows, to see what the plugin makes of them.
+    peculiar: bool,
 }
 
 /// What a scope over `Provider/1` is opened with.
@@ -200,7 +203,31 @@ impl RemoteProvider {
             timeout,
             making,
             clock,
+            peculiar: false,
         })
+    }
+
+    /// Adds fields that nobody knows to every call.
+    pub(crate) fn made_peculiar(self) -> Self {
+        Self {
+            peculiar: true,
+            ..self
+        }
+    }
+
+    async fn ask<P: Serialize + Sync>(
+        &self,
+        method: &str,
+        params: &P,
+        limit: Duration,
+    ) -> Result<Answer, CallError> {
+        let caller = &self.caller;
+        if !self.peculiar {
+            return caller.call_unread(method, params, limit).await;
+        }
+        let params =
+            with_more(params).map_err(|error| caller.garbled(method, &error.to_string()))?;
+        caller.call_unread(method, &params, limit).await
     }
 
     async fn call<P: Serialize + Sync, R: DeserializeOwned>(
@@ -213,8 +240,9 @@ impl RemoteProvider {
             scope: &self.scope,
             rest,
         };
-        let answer = self.caller.call(method, &params, limit).await;
-        answer.map_err(CallError::into_provider_error)
+        let answer = self.ask(method, &params, limit).await;
+        let built = answer.and_then(|answer| self.caller.build(method, &answer));
+        built.map_err(CallError::into_provider_error)
     }
 
     /// Reads page after page, all of them together within the bounds of one answer. `params`: of the page that begins
@@ -257,9 +285,8 @@ impl RemoteProvider {
         method: &str,
         params: &P,
     ) -> Result<(R, usize), CallError> {
-        let caller = &self.caller;
-        let answer = caller.call_unread(method, params, self.timeout).await?;
-        Ok((caller.build(method, &answer)?, answer.weight))
+        let answer = self.ask(method, params, self.timeout).await?;
+        Ok((self.caller.build(method, &answer)?, answer.weight))
     }
 
     fn garbled(&self, method: &str, why: &str) -> ProviderError {

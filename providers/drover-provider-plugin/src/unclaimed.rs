@@ -14,7 +14,11 @@ use crate::hello::{Spoken, hello};
 use crate::remote::describe;
 use crate::wire::ScopeDto;
 
-const SENTENCE: &str = "A method that the plugin does not announce, and one that there is none of, is refused in words, without a class or with `invalidSpec`; a check or health may be `unknown`.";
+/// The check and its sentence.
+pub(crate) const CHECK: (&str, &str) = (
+    "unclaimed",
+    "A method that the plugin does not announce, and one that there is none of, is refused in words, without a class or with `invalidSpec`; a check or health may be `unknown`.",
+);
 
 /// A method that no interface has.
 const NONE: &str = "Provider.Conformance";
@@ -43,14 +47,18 @@ impl PluginFactory {
             Err(why) => Outcome::Failed { why },
         };
         Some(CheckResult {
-            name: "unclaimed",
-            sentence: SENTENCE,
+            name: CHECK.0,
+            sentence: CHECK.1,
             outcome,
         })
     }
 }
 
-async fn refuses(caller: &Caller, scope: &ScopeDto, limit: Duration) -> Result<(), String> {
+pub(crate) async fn refuses(
+    caller: &Caller,
+    scope: &ScopeDto,
+    limit: Duration,
+) -> Result<(), String> {
     let described = describe(caller, scope, limit).await;
     let described = described.map_err(|error| error.to_string())?;
     let unclaimed = OptionalMethod::ALL.into_iter();

@@ -11,7 +11,8 @@ use drover_model::{
     ProviderRef, Seat, SeatId, Timestamp, Token, Value,
 };
 use drover_provider::{
-    ProviderError, Slot, Urgency, asks_for_address, escaped, escaped_value, finish,
+    ProviderError, Slot, Urgency, asks_for_address, escaped, escaped_value, fingerprint, finish,
+    is_fingerprint,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value as Json;
@@ -175,6 +176,9 @@ pub(crate) struct ProvisionDto {
     pub(crate) substitute: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) urgency: Option<String>,
+    /// The fingerprint of the call, without the values of secrets that stand in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) asked: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -658,6 +662,7 @@ impl ProvisionDto {
             properties: texts.properties,
             substitute: texts.substitute,
             urgency: Some(request.urgency.as_str().to_owned()),
+            asked: Some(fingerprint(request)),
         })
     }
 
@@ -682,6 +687,7 @@ impl ProvisionDto {
             properties: properties(&self.properties, self.substitute),
             secrets: drover_provider::Secrets::default(),
             urgency: urgency.unwrap_or_default(),
+            asked: self.asked.clone().filter(|text| is_fingerprint(text)),
         })
     }
 }

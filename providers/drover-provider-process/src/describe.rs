@@ -166,6 +166,7 @@ impl ProcessProvider {
             properties: request.properties.clone(),
             secrets: request.secrets.clone(),
             urgency: Urgency::default(),
+            asked: None,
         };
         let site = Site::of(&before.address);
         // A repeated call that made it is still told by the hash that it was made under.

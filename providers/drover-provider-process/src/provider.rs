@@ -15,7 +15,7 @@ use drover_model::{
 };
 use drover_provider::{
     Clock, DestroyRequest, Manifest, OptionalMethod, Provider, ProviderError, ProvisionRequest,
-    Provisioned, ReserveRequest, UpdateRequest, fingerprint, refuse_attachments,
+    Provisioned, ReserveRequest, UpdateRequest, fingerprint, is_repeated, refuse_attachments,
 };
 use tokio::io::AsyncReadExt as _;
 
@@ -133,21 +133,20 @@ impl ProcessProvider {
         };
         let token = request.token.as_str();
         let folder = self.root.folder(token);
-        let fingerprint = fingerprint(request);
         let lock = self.root.lock().map_err(failed)?;
         let made = Provisioned {
             made: BTreeMap::from([(slot.instance.clone(), provider_ref(token)?)]),
             shortfall: None,
         };
         if let Some(record) = folder.record().map_err(failed)? {
-            if record.fingerprint != fingerprint {
+            if !is_repeated(request, &record.fingerprint) {
                 let message = format!("token {token} was used with other parameters");
                 return Err(invalid(message));
             }
         } else if self.root.is_spent(token) {
             return Ok(made);
         } else {
-            self.make_folder(request, &folder, fingerprint)?;
+            self.make_folder(request, &folder, fingerprint(request))?;
         }
         drop(lock);
         // From here on something exists, so a failure means that nobody knows: the call is repeated,

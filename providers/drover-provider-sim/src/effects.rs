@@ -22,11 +22,16 @@ impl SimWorld {
         request: &ProvisionRequest,
         fewest: Option<usize>,
     ) -> Result<Provisioned, ProviderError> {
-        let parameters = ProvisionRequest {
-            urgency: Urgency::default(),
-            ..request.clone()
+        let print = match &request.asked {
+            Some(asked) => of_text(0, asked),
+            None => {
+                let parameters = ProvisionRequest {
+                    urgency: Urgency::default(),
+                    ..request.clone()
+                };
+                of_text(0, &format!("{parameters:?}"))
+            }
         };
-        let print = of_text(0, &format!("{parameters:?}"));
         if let Some((first, provisioned)) = self.tokens.get(&request.token) {
             if *first == print {
                 return Ok(provisioned.clone());

@@ -35,11 +35,22 @@ pub trait Subject: Send + Sync {
         None
     }
 
+    /// Opens another scope in the same place: a second Provider document, with the same settings and another name. None: there
+    /// is none, as documents of this kind are told apart by where they lead.
+    fn other_scope(&self) -> Option<Result<Arc<dyn Provider>, ProviderError>> {
+        None
+    }
+
     /// Returns something drawn for this run, so that no token was used before.
     fn run_id(&self) -> GroupUid;
 
     /// Returns properties with which an instance runs until it is ended.
     fn running(&self) -> Value;
+
+    /// Returns other properties with which an instance runs. None: what ends, prints or is unhealthy is all that is known.
+    fn another(&self) -> Option<Value> {
+        None
+    }
 
     /// Returns properties that the schema refuses; where the schema takes every field, properties that
     /// the provider refuses.
@@ -294,6 +305,7 @@ impl Context<'_> {
             properties,
             secrets: crate::Secrets::default(),
             urgency: crate::Urgency::default(),
+            asked: None,
         }
     }
 
@@ -420,8 +432,20 @@ impl Context<'_> {
     }
 }
 
+/// Returns a call that makes one instance which runs, for checks beside the suite. `number`: of the instance. Those of the suite
+/// have numbers of five digits at most.
+pub fn request(subject: &dyn Subject, number: u64) -> ProvisionRequest {
+    let context = Context {
+        subject,
+        provider: subject.provider(),
+        check: 0,
+        made: Mutex::default(),
+    };
+    context.request(number, 1, subject.running())
+}
+
 /// Returns the call that ends an instance at once.
-fn destroying(
+pub fn destroying(
     request: &ProvisionRequest,
     instance: &InstanceId,
     provider_ref: &ProviderRef,

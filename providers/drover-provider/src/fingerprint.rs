@@ -8,8 +8,30 @@ use sha2::{Digest as _, Sha256};
 use crate::{ProvisionRequest, Slot};
 
 /// Returns the hash by which a repeated call is told from another one: over everything that it asks
-/// for, as asked.
+/// for, as asked. References to secrets are in it, their values are not: a call that is repeated after a secret was changed
+/// is the same call.
 pub fn fingerprint(request: &ProvisionRequest) -> String {
+    match &request.asked {
+        Some(asked) => asked.clone(),
+        None => of_parameters(request),
+    }
+}
+
+/// Returns whether a call is the one that `kept` was kept of.
+///
+/// Before plugins got the fingerprint with the call, they made it of what they got, with values of secrets in it. Who asks
+/// for just that once more repeats the call, too.
+pub fn is_repeated(request: &ProvisionRequest, kept: &str) -> bool {
+    fingerprint(request) == kept || (request.asked.is_some() && of_parameters(request) == kept)
+}
+
+/// Returns whether a text has the form of a fingerprint.
+pub fn is_fingerprint(text: &str) -> bool {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    text.len() == 64 && text.bytes().all(is_digit)
+}
+
+fn of_parameters(request: &ProvisionRequest) -> String {
     let text = |text: &str| Value::from(text);
     let texts = |map: &BTreeMap<String, String>| -> Value {
         let entries = map.iter();

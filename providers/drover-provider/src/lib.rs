@@ -29,7 +29,7 @@ mod schema;
 mod secrets;
 mod user_data;
 
-pub use fingerprint::fingerprint;
+pub use fingerprint::{fingerprint, is_fingerprint, is_repeated};
 pub use flavor::{
     Facts, PrepareError, Prepared, SubstitutionError, asks_for_address, escaped, escaped_value,
     finish, needs_address, prepare, refuse_attachments, substitute, substitute_map,
@@ -59,7 +59,11 @@ pub use user_data::{USER_DATA_MAX, init_length, interpreter, is_shell, is_user_d
 ///   An instance that ended by itself is listed, as `Exited`, until it is destroyed. Each instance is in a
 ///   listing once, however many pages it was read in, and also while others are made and end.
 /// - **Provision.** One token makes at most one set of instances. A repeated call with the same
-///   token and parameters makes nothing new and returns the same handles; it does what an earlier one left undone. An
+///   token and parameters makes nothing new and returns the same handles; it does what an earlier one left undone. With
+///   other parameters it makes nothing (`InvalidSpec`). Parameters are what [`fingerprint`] is of: owner, epoch, digests, zone,
+///   and of each slot the instance, its place, init, environment, tags and attachments, and the properties, as they were
+///   asked for. What a caller cannot give twice is none: the values of secrets, which may have changed since, addresses that
+///   were filled in, and the urgency. An
 ///   instance that was not finished is listed as `Pending`, unless all that it lacks are the attachments of its place. Ownership tags are on the
 ///   instance from the moment it can be listed, and so are the tags of its slot, which a survey finds it by.
 /// - **Destroy.** Idempotent: destroying what is gone succeeds. `Ok` means that the end was
@@ -334,6 +338,9 @@ pub struct ProvisionRequest {
     pub secrets: Secrets,
     /// What the instances are for. No parameter: a repeated call may have another one and makes the same.
     pub urgency: Urgency,
+    /// The [`fingerprint`] of the call as its first caller made it, where values of secrets stand in it by now. None: it is
+    /// made here.
+    pub asked: Option<String>,
 }
 
 /// What instances are made for: of calls that wait for an API's limit, the more urgent go first.

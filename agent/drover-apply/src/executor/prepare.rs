@@ -410,6 +410,7 @@ impl Launch<'_> {
             properties,
             secrets: drover_provider::Secrets::default(),
             urgency: self.urgency,
+            asked: None,
         })
     }
 }

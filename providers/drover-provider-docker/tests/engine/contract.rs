@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{GroupUid, ProviderRef, Value};
-use drover_provider::Provider;
 use drover_provider::conformance::{self, Outcome, Subject};
+use drover_provider::{Provider, ProviderError};
 
 use crate::harness::{IDLE, Scope, map, shell};
 
@@ -25,6 +25,10 @@ impl Subject for Containers {
 
     fn reopen(&self) -> Option<Arc<dyn Provider>> {
         Some(self.scope.reopened())
+    }
+
+    fn other_scope(&self) -> Option<Result<Arc<dyn Provider>, ProviderError>> {
+        Some(Ok(self.scope.neighbour()))
     }
 
     fn run_id(&self) -> GroupUid {

@@ -107,6 +107,7 @@ impl Scope {
             properties,
             secrets: drover_provider::Secrets::default(),
             urgency: drover_provider::Urgency::default(),
+            asked: None,
         }
     }
 

@@ -20,9 +20,9 @@ use crate::error::CallError;
 use crate::properties::invalid;
 use crate::region::Cost;
 use crate::tags;
-
 /// The fingerprint of the call that made a group.
-pub(super) const ASKED: &str = "drover.asked";
+pub(super) use crate::tags::ASKED;
+
 /// The token of the last change.
 pub(super) const UPDATE: &str = "drover.update";
 /// What a group is from when all of its machines come from the template of the next tag.
@@ -268,7 +268,11 @@ impl Started {
 }
 
 impl AsgProvider {
-    async fn tagged(&self, asked: &BTreeMap<String, String>) -> Result<Vec<Group>, CallError> {
+    /// Returns the groups that have all of these tags.
+    pub(super) async fn tagged(
+        &self,
+        asked: &BTreeMap<String, String>,
+    ) -> Result<Vec<Group>, CallError> {
         let filters = asked.iter().map(|(key, value)| {
             let filter = Filter::builder().name(format!("tag:{key}"));
             filter.values(value).build()

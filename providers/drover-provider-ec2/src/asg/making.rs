@@ -6,7 +6,7 @@
 use aws_sdk_autoscaling::types::{LaunchTemplateSpecification, Tag};
 use drover_model::{ErrorClass, InstanceId, ProviderRef};
 use drover_provider::{
-    DestroyRequest, ProviderError, ProvisionRequest, Provisioned, Slot, fingerprint,
+    DestroyRequest, ProviderError, ProvisionRequest, Provisioned, Slot, fingerprint, is_repeated,
 };
 
 use super::AsgProvider;
@@ -83,6 +83,12 @@ fn made(instance: &InstanceId, name: &str) -> Result<Provisioned, ProviderError>
     })
 }
 
+fn reused(name: &str) -> ProviderError {
+    invalid(format!(
+        "the Auto Scaling group {name} was made with the same token and other parameters"
+    ))
+}
+
 impl AsgProvider {
     pub(super) async fn make(
         &self,
@@ -99,11 +105,10 @@ impl AsgProvider {
         }
         let prepared = finished(slot, &request.properties, None, &request.secrets)?;
         let properties = decode(&prepared.properties)?;
-        // Of the token alone, whatever else a second call with it says.
+        // The same for a second call with the token. One for another group makes nothing either.
         let name = format!("{}-{}", request.group, request.token);
-        let asked = fingerprint(request);
         let priority = Priority::Make(request.urgency);
-        if self.was_made(&name, &asked, priority).await? {
+        if self.was_made(&name, request, priority).await? {
             return made(&slot.instance, &name);
         }
         let client = self.region.scaling().await;
@@ -131,7 +136,7 @@ impl AsgProvider {
             Err(error) if error.is("AlreadyExists") => {
                 for pause in LOOKS {
                     tokio::time::sleep(pause).await;
-                    if self.is_there(&name, &asked, priority).await? {
+                    if self.is_there(&name, request, priority).await? {
                         return made(&slot.instance, &name);
                     }
                 }
@@ -172,29 +177,35 @@ impl AsgProvider {
     async fn is_there(
         &self,
         name: &str,
-        asked: &str,
+        request: &ProvisionRequest,
         priority: Priority,
     ) -> Result<bool, ProviderError> {
         let Some(group) = self.group(name, priority).await? else {
             return Ok(false);
         };
-        if group.tag(ASKED) == Some(asked) {
+        if group
+            .tag(ASKED)
+            .is_some_and(|kept| is_repeated(request, kept))
+        {
             return Ok(true);
         }
-        Err(invalid(format!(
-            "the Auto Scaling group {name} was made with the same token and other parameters"
-        )))
+        Err(reused(name))
     }
 
     /// Returns whether a group of this name was made before, be it gone again.
     async fn was_made(
         &self,
         name: &str,
-        asked: &str,
+        request: &ProvisionRequest,
         priority: Priority,
     ) -> Result<bool, ProviderError> {
-        if self.is_there(name, asked, priority).await? {
+        if self.is_there(name, request, priority).await? {
             return Ok(true);
+        }
+        // The name has more in it than the token.
+        let of_token = [(tags::TOKEN.to_owned(), request.token.to_string())];
+        if let Some(other) = self.tagged(&of_token.into()).await?.first() {
+            return Err(reused(&other.name));
         }
         let client = self.region.scaling().await;
         let call = client

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{GroupUid, ProviderRef, Value};
-use drover_provider::Provider;
 use drover_provider::conformance::{self, CheckResult, Outcome, Report, Subject};
+use drover_provider::{Provider, ProviderError};
 use drover_provider_ec2::Ec2Factory;
 
 use crate::fake::{Fake, FakeSettings};
@@ -46,12 +46,25 @@ impl Subject for Reached {
         Some(open_with(&factory(&self.endpoint), "aws", &self.settings))
     }
 
+    fn other_scope(&self) -> Option<Result<Arc<dyn Provider>, ProviderError>> {
+        Some(Ok(open_with(&self.factory, "other", &self.settings)))
+    }
+
     fn run_id(&self) -> GroupUid {
         self.run.clone()
     }
 
     fn running(&self) -> Value {
         self.properties.clone()
+    }
+
+    fn another(&self) -> Option<Value> {
+        let Value::Map(properties) = &self.properties else {
+            return None;
+        };
+        let mut other = properties.clone();
+        other.insert("instanceType".to_owned(), "t3.small".into());
+        Some(Value::Map(other))
     }
 
     fn invalid(&self) -> Value {

@@ -75,6 +75,26 @@ async fn a_lost_answer_makes_nothing_twice() {
 }
 
 #[tokio::test]
+async fn another_call_with_a_token_is_refused_and_what_an_earlier_release_launched_is_not_compared()
+{
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let batch = request(1, 1, running_with(&[]));
+    let made = provider.provision(&batch).await.unwrap().made;
+    let mut other = batch.clone();
+    let tags = &mut other.slots[0].tags;
+    tags.insert("team".to_owned(), "another".to_owned());
+    let refused = provider.provision(&other).await.unwrap_err();
+    assert_eq!(refused.class, ErrorClass::InvalidSpec, "{refused}");
+    for machine in fake.world().machines.values_mut() {
+        let asked = machine.tags.remove("drover.asked").unwrap();
+        assert_eq!(asked, drover_provider::fingerprint(&batch));
+    }
+    assert_eq!(provider.provision(&other).await.unwrap().made, made);
+    assert_eq!(fake.world().living().count(), 1);
+}
+
+#[tokio::test]
 async fn what_turns_a_later_try_away_says_nothing_of_an_earlier_one() {
     let fake = instant();
     let provider = open(&factory(&fake.endpoint()));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use drover_model::{GroupUid, ProviderName, ProviderRef, Value};
 use drover_provider::conformance::{self, Outcome, Subject};
-use drover_provider::{Provider, ProviderFactory as _};
+use drover_provider::{Provider, ProviderError, ProviderFactory as _};
 use drover_provider_plugin::{Endpoint, Place, PluginFactory};
 
 use crate::conformance::{slow, with_attachment, with_places};
@@ -60,8 +60,12 @@ struct Served {
 
 impl Served {
     fn open(&self) -> Arc<dyn Provider> {
+        self.open_as("aws")
+    }
+
+    fn open_as(&self, name: &str) -> Arc<dyn Provider> {
         let document = map(&[("plugin", "ec2".into()), ("settings", with_places())]);
-        let name = ProviderName::parse("aws").unwrap();
+        let name = ProviderName::parse(name).unwrap();
         self.factory.open(&name, &document).unwrap()
     }
 }
@@ -74,6 +78,10 @@ impl Subject for Served {
 
     fn reopen(&self) -> Option<Arc<dyn Provider>> {
         Some(self.open())
+    }
+
+    fn other_scope(&self) -> Option<Result<Arc<dyn Provider>, ProviderError>> {
+        Some(Ok(self.open_as("other")))
     }
 
     fn run_id(&self) -> GroupUid {

@@ -145,6 +145,7 @@ pub(crate) fn request(first: u64, count: u64, properties: Value) -> ProvisionReq
         properties,
         secrets: drover_provider::Secrets::default(),
         urgency: drover_provider::Urgency::default(),
+        asked: None,
     }
 }
 

@@ -8,6 +8,7 @@ fn entry(letter: char, state: State) -> Entry {
     Entry {
         token: token(letter).to_string(),
         owner: "web-1".to_owned(),
+        asked: Some("0123".to_owned()),
         state,
         at: Timestamp::UNIX_EPOCH,
         id: (state == State::Made).then(|| "i-1".to_owned()),
@@ -92,12 +93,33 @@ async fn a_ledger_that_cannot_be_read_is_not_opened() {
         matches!(error, LedgerError::Form { line: 2, .. }),
         "{error}"
     );
-    fs::write(&path, "{\"version\":2}\n").unwrap();
+    fs::write(&path, "{\"version\":3}\n").unwrap();
     let error = Ledger::open(folder.path()).unwrap_err();
     assert!(
-        matches!(error, LedgerError::Newer { version: 2, .. }),
+        matches!(error, LedgerError::Newer { version: 3, .. }),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_ledger_of_the_first_form_is_read_and_written_in_the_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let older = Entry {
+        asked: None,
+        ..entry('a', State::Made)
+    };
+    let line = serde_json::to_string(&older).unwrap();
+    assert!(!line.contains("asked"), "{line}");
+    fs::write(&path, format!("{{\"version\":1}}\n{line}\n")).unwrap();
+    let ledger = Ledger::open(folder.path()).unwrap();
+    assert_eq!(ledger.get(&token('a')), Some(older.clone()));
+    ledger.note(entry('b', State::Sent)).await.unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(text.lines().next(), Some("{\"version\":2}"), "{text}");
+    let again = Ledger::open(folder.path()).unwrap();
+    assert_eq!(again.get(&token('a')), Some(older));
+    assert_eq!(again.get(&token('b')), Some(entry('b', State::Sent)));
 }
 
 #[tokio::test]

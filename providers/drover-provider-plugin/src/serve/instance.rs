@@ -300,6 +300,7 @@ impl InstanceService {
             properties,
             secrets: drover_provider::Secrets::default(),
             urgency: drover_provider::Urgency::default(),
+            asked: None,
         }
     }
 

@@ -5,6 +5,7 @@ Usage: liar.py SOCKET LIE
 Its instances are entries of a table. LIE may be `none`.
 """
 
+import contextlib
 import json
 import os
 import socketserver
@@ -33,6 +34,10 @@ class Failure(Exception):
     def __init__(self, klass, message):
         super().__init__(message)
         self.klass = klass
+
+
+def now():
+    return datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
 
 
 def lies(*names):
@@ -108,8 +113,9 @@ def make(params, slot):
         "kind": params["properties"]["kind"],
         "address": address,
         "made": time.monotonic(),
-        "createdAt": datetime.now(timezone.utc).isoformat().replace("+00:00", "Z"),
+        "createdAt": "1999-01-01T00:00:00Z" if lies("birth-long-ago") else now(),
         "ends": None,
+        "scope": params["scope"]["provider"],
         "restarts": 0,
         "updates": [],
     }
@@ -128,12 +134,37 @@ def holder(group, seat):
     return None
 
 
+def asked_for(params):
+    """What is kept of a call. Whoever lies of it keeps all that is told but for one thing, or more than was asked for."""
+    if lies("provision-urgency"):
+        return params["asked"] + params["urgency"]
+    if not LIE.startswith("token-"):
+        return params["asked"]
+    slots = [dict(slot, instance=slot["instance"].rpartition("-")[2]) for slot in params["slots"]]
+    told = {name: params.get(name) for name in ("fleet", "group", "epoch", "digest", "zone", "properties")}
+    told |= {name: [slot[name] for slot in slots] for name in ("instance", "tags", "env", "init")}
+    told.pop(LIE.removeprefix("token-any-"), None)
+    return told
+
+
+def known(value, names):
+    unknown = set(value) - set(names.split())
+    if unknown:
+        refuse(f"unknown field {min(unknown)}")
+
+
 def provision(params):
+    if lies("unknown-in-calls"):
+        known(params, "scope token fleet group epoch digest zone slots properties substitute urgency asked")
+    if lies("unknown-in-slots"):
+        for slot in params["slots"]:
+            known(slot, "instance init env tags seat")
+    if lies("hello-waits") and params["slots"][0]["instance"].endswith("-1000002"):
+        time.sleep(3)
     token, slots = params["token"], params["slots"]
     if len(slots) > 5:
         refuse("a batch has 1 to 5 slots")
-    names = OWNER + (("urgency",) if lies("provision-urgency") else ())
-    asked = json.dumps([params.get(name) for name in names] + [params["properties"], slots], sort_keys=True)
+    asked = asked_for(params)
     spent = batches.get(token)
     if params["properties"].get("kind") not in ("run", "exit", "sick") and not lies("provision-takes-all"):
         if lies("provision-invalid-spends"):
@@ -206,13 +237,19 @@ def shown(machine):
         owner.pop("seat", None)
     listed = {"ref": machine["ref"], "phase": phase_of(machine), "owner": owner, "address": machine["address"]}
     if not lies("list-no-birth"):
-        listed["createdAt"] = machine["createdAt"]
+        listed["createdAt"] = now() if lies("birth-moves") else machine["createdAt"]
     if listed["phase"] == "exited":
         listed["exit"] = {"message": "it ended"}
     return listed
 
 
+def is_other(machine, params, lie):
+    return machine["scope"] != params["scope"]["provider"] and not lies(lie)
+
+
 def list_instances(params):
+    if lies("unknown-in-scopes"):
+        known(params["scope"], "provider type settings")
     size = 3
     counts["list"] += 1
     now = time.monotonic()
@@ -220,6 +257,8 @@ def list_instances(params):
     for machine in machines.values():
         owner = machine["owner"]
         if not owner or (owner["fleet"] != params["fleet"] and not lies("list-foreign")):
+            continue
+        if is_other(machine, params, "scope-lists"):
             continue
         if lies("list-late") and now < machine["made"] + LATE:
             continue
@@ -258,6 +297,8 @@ def destroy(params):
     machine = machines.get(params["ref"])
     if machine is None:
         return missing("never was") if lies("destroy-never-fails") else {}
+    if is_other(machine, params, "scope-destroys"):
+        return {}
     if not is_there(machine):
         return missing("gone") if lies("destroy-gone-fails") else {}
     owner = machine["owner"]
@@ -282,6 +323,8 @@ def release(params):
     owner = machine["owner"]
     if owner is None or (owner["fleet"] != params["fleet"] and not lies("release-any-fleet")):
         missing("not the fleet's")
+    if is_other(machine, params, "scope-releases"):
+        missing("not of this scope")
     if not lies("release-nothing"):
         machine["owner"] = None
     if lies("release-ends"):
@@ -460,13 +503,23 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
-        call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        length = int(self.headers["Content-Length"])
+        if lies("hello-after-half-a-call"):
+            with LOCK:
+                body = self.rfile.read(length)
+        else:
+            body = self.rfile.read(length)
+        if len(body) < length:
+            self.close_connection = True
+            return
+        call = json.loads(body)
         answer = {"jsonrpc": "2.0", "id": call.get("id")}
         try:
             method = CALLS.get(call["method"])
             if method is None or LIE == "has-no-" + call["method"].partition(".")[2].lower():
                 refuse(f"can't find method {call['method']}")
-            with LOCK:
+            greets = call["method"] == "Handshake.Hello" and not lies("hello-waits")
+            with contextlib.nullcontext() if greets else LOCK:
                 answer["result"] = method(call.get("params") or {})
         except Failure as failure:
             answer["error"] = {"code": -32000, "message": str(failure), "data": {"class": failure.klass}}
@@ -485,12 +538,15 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    daemon_threads = True
+class OneByOne(socketserver.UnixStreamServer):
     request_queue_size = 64
+
+
+class Server(socketserver.ThreadingMixIn, OneByOne):
+    daemon_threads = True
 
 
 if __name__ == "__main__":
     if os.path.exists(SOCKET):
         os.remove(SOCKET)
-    Server(SOCKET, Handler).serve_forever()
+    (OneByOne if lies("hello-one-by-one") else Server)(SOCKET, Handler).serve_forever()

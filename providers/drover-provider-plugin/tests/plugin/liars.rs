@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use drover_model::{GroupUid, ProviderName, Value};
 use drover_provider::conformance::{self, Outcome, Report, Subject};
-use drover_provider::{Provider, ProviderFactory as _};
+use drover_provider::{Provider, ProviderError, ProviderFactory as _};
 use drover_provider_plugin::{Directory, Place, PluginFactory, from_json};
 use futures::StreamExt as _;
 use serde_json::json;
@@ -60,19 +60,22 @@ impl Liar {
     }
 
     fn open(&self) -> Arc<dyn Provider> {
-        let factory = self.factory();
-        let opened = tokio::task::block_in_place(|| factory.open(&name(), &settings()));
-        opened.unwrap()
+        self.open_as(&name()).unwrap()
     }
 
-    /// Runs the suite, and calls what only the wire shows, as `drover plugin conform` does.
+    fn open_as(&self, name: &ProviderName) -> Result<Arc<dyn Provider>, ProviderError> {
+        let factory = self.factory();
+        tokio::task::block_in_place(|| factory.open(name, &settings()))
+    }
+
+    /// Runs the suite, and tries what only the wire shows, as `drover plugin conform` does.
     async fn tried(mut self) -> Report {
         self.provider = Some(self.open());
         let mut report = conformance::run(&self).await;
-        let factory = self.factory();
         let limit = Duration::from_secs(20);
-        let unclaimed = factory.check_unclaimed(&name(), &settings(), limit).await;
-        report.results.extend(unclaimed);
+        let (factory, name, settings) = (self.factory(), name(), settings());
+        let wire = factory.check_wire(&self, &name, &settings, limit);
+        report.results.extend(wire.await);
         report
     }
 }
@@ -104,6 +107,10 @@ impl Subject for Liar {
 
     fn reopen(&self) -> Option<Arc<dyn Provider>> {
         Some(self.open())
+    }
+
+    fn other_scope(&self) -> Option<Result<Arc<dyn Provider>, ProviderError>> {
+        Some(self.open_as(&ProviderName::parse("other").unwrap()))
     }
 
     fn run_id(&self) -> GroupUid {
@@ -212,6 +219,8 @@ async fn a_listing_that_is_not_true_is_seen() {
         ("list-no-owner", "ownership"),
         ("list-seat", "place"),
         ("list-no-birth", "provision"),
+        ("birth-long-ago", "created-at"),
+        ("birth-moves", "created-at"),
         ("list-ending-runs", "destroy"),
         ("list-exited-runs", "exited"),
         ("list-forgets-exited", "exited"),
@@ -240,6 +249,17 @@ async fn what_is_not_made_as_it_is_said_is_seen() {
         ("provision-race", "repeat-at-once"),
         ("provision-after-end", "repeat-after-end"),
         ("provision-any-parameters", "token-reuse"),
+        ("token-any-fleet", "token-reuse"),
+        ("token-any-group", "token-reuse"),
+        ("token-any-instance", "token-reuse"),
+        ("token-any-digest", "token-reuse"),
+        ("token-any-epoch", "token-reuse"),
+        ("token-any-zone", "token-reuse"),
+        ("token-any-properties", "token-reuse"),
+        ("token-any-tags", "token-reuse"),
+        ("token-any-env", "token-reuse"),
+        ("token-any-init", "token-reuse"),
+        ("token-of-values", "repeat-secrets"),
         ("provision-short", "batch"),
         ("provision-one-handle", "batch"),
         ("provision-swaps", "batch"),
@@ -272,6 +292,29 @@ async fn what_is_ended_and_let_go_in_another_way_is_seen() {
         ("release-any-fleet", "other-fleets"),
         ("release-gone-class", "release-gone"),
         ("release-drops-tags", "tags"),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_scope_does_to_another_is_seen() {
+    assert_seen(&[
+        ("scope-lists", "scopes"),
+        ("scope-destroys", "scopes"),
+        ("scope-releases", "scopes"),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_the_wire_shows_is_seen() {
+    assert_seen(&[
+        ("unknown-in-calls", "unknown-fields"),
+        ("unknown-in-slots", "unknown-fields"),
+        ("unknown-in-scopes", "unknown-fields"),
+        ("hello-one-by-one", "hello-meanwhile"),
+        ("hello-after-half-a-call", "hello-meanwhile"),
+        ("hello-waits", "hello-meanwhile"),
     ])
     .await;
 }

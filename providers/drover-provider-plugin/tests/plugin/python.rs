@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use drover_model::{ErrorClass, GroupUid, ProviderName, ProviderRef, Timestamp, Value};
 use drover_provider::conformance::{self, Outcome, Subject};
-use drover_provider::{Clock, Provider, ProviderFactory as _};
+use drover_provider::{Clock, Provider, ProviderError, ProviderFactory as _};
 use drover_provider_plugin::{Directory, Place, PluginFactory, from_json};
 use serde_json::json;
 
@@ -47,13 +47,15 @@ impl Example {
     }
 
     fn open(&self) -> Arc<dyn Provider> {
+        self.open_as("local").unwrap()
+    }
+
+    fn open_as(&self, name: &str) -> Result<Arc<dyn Provider>, ProviderError> {
         let place = Place::Named(Directory::new(self.folder.path()));
         let factory =
             PluginFactory::new(place, self.folder.path().join("data"), Arc::new(WallClock));
-        let name = ProviderName::parse("local").unwrap();
-        factory
-            .open(&name, &values(&[("plugin", "example")]))
-            .unwrap()
+        let name = ProviderName::parse(name).unwrap();
+        factory.open(&name, &values(&[("plugin", "example")]))
     }
 }
 
@@ -98,6 +100,10 @@ impl Subject for Suite {
 
     fn reopen(&self) -> Option<Arc<dyn Provider>> {
         Some(self.example.open())
+    }
+
+    fn other_scope(&self) -> Option<Result<Arc<dyn Provider>, ProviderError>> {
+        Some(self.example.open_as("other"))
     }
 
     fn run_id(&self) -> GroupUid {

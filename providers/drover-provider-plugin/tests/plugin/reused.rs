@@ -133,3 +133,57 @@ async fn what_is_not_described_yet_is_ended_under_the_handle_of_an_earlier_one()
         assert_eq!(scope.fake.count(), 0, "{numbers:?}");
     }
 }
+
+/// Returns the ledger of the scope.
+fn ledger(scope: &Scope) -> std::path::PathBuf {
+    let data = scope.folder.path().join("data");
+    let mut folders = vec![data];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.ends_with("ledger.jsonl") {
+                return path;
+            }
+        }
+    }
+    panic!("there is no ledger");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_token_asked_for_is_kept_and_what_an_earlier_release_has_made_is_not_compared() {
+    let mut scope = Scope::new();
+    let first = request(1);
+    let instance = make(&scope.open(), &first).await;
+    let mut other = first.clone();
+    let tags = &mut other.slots[0].tags;
+    tags.insert("team".to_owned(), "another".to_owned());
+    scope.restart();
+    let refused = scope.open().provision(&other).await.unwrap_err();
+    assert_eq!(refused.class, ErrorClass::InvalidSpec, "{refused}");
+    assert_eq!(make(&scope.open(), &first).await, instance);
+    // As an earlier release has written it.
+    let path = ledger(&scope);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut lines = vec![json!({"version": 1})];
+    for line in text.lines().skip(1) {
+        let mut entry: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(entry["asked"].is_string(), "{line}");
+        entry.as_object_mut().unwrap().remove("asked");
+        lines.push(entry);
+    }
+    let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    std::fs::write(&path, lines).unwrap();
+    scope.restart();
+    assert_eq!(make(&scope.open(), &other).await, instance);
+    // Nor is it where the ledger was lost: but by its owner.
+    std::fs::remove_file(&path).unwrap();
+    scope.restart();
+    other.epoch.0 += 1;
+    let refused = scope.open().provision(&other).await.unwrap_err();
+    assert_eq!(refused.class, ErrorClass::InvalidSpec, "{refused}");
+    other.epoch = first.epoch;
+    assert_eq!(make(&scope.open(), &other).await, instance);
+    assert_eq!(scope.fake.count(), 1);
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drover_model::{CheckOutcome, GroupUid, ProviderName, ProviderRef, Timestamp, Value};
 use drover_provider::conformance::{self, Outcome, Report, Subject};
-use drover_provider::{Clock, Provider, ProviderFactory as _};
+use drover_provider::{Clock, Provider, ProviderError, ProviderFactory as _};
 use drover_provider_plugin::{
     CloudInitService, Directory, InstanceService, Place, PluginFactory, ProviderService, Served,
     ServedSocket, VanillaService, from_json,
@@ -85,6 +85,14 @@ impl Subject for Sim {
         assert!(self.folder.path().exists());
         let name = ProviderName::parse("local").unwrap();
         self.factory.open(&name, &self.settings).ok()
+    }
+
+    fn other_scope(&self) -> Option<Result<Arc<dyn Provider>, ProviderError>> {
+        // InfraKit's plugins know no scopes.
+        let name = ProviderName::parse("local").unwrap();
+        self.factory.describe(&name, &self.settings).unwrap()?;
+        let other = ProviderName::parse("other").unwrap();
+        Some(self.factory.open(&other, &self.settings))
     }
 
     fn run_id(&self) -> GroupUid {
@@ -168,6 +176,7 @@ async fn a_provider_that_is_served_to_infrakit_keeps_the_contract_of_infrakits_p
             "update-again",
             "update-live",
             "update-stranger",
+            "scopes",
             "check",
             "health",
             "logs"

@@ -33,6 +33,10 @@ impl Subject for Plugin {
         values(&[("note", "hello")])
     }
 
+    fn another(&self) -> Option<Value> {
+        Some(values(&[("note", "another")]))
+    }
+
     fn invalid(&self) -> Value {
         values(&[("bad", "yes")])
     }
@@ -81,6 +85,7 @@ async fn a_plugin_that_knows_no_tokens_keeps_the_contract_through_the_host() {
                 "update-again",
                 "update-live",
                 "update-stranger",
+                "scopes",
                 "exited",
                 "check",
                 "health",

@@ -134,6 +134,7 @@ pub(crate) fn request(number: u64) -> ProvisionRequest {
         properties: Value::empty_map(),
         secrets: drover_provider::Secrets::default(),
         urgency: drover_provider::Urgency::default(),
+        asked: None,
     }
 }
 

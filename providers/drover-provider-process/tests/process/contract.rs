@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use drover_model::{GroupUid, ProviderRef, Value};
-use drover_provider::Provider;
 use drover_provider::conformance::{self, Outcome, Subject};
+use drover_provider::{Provider, ProviderError};
 use rustix::process::Signal;
 
-use crate::harness::{Scope, kill, map, open, processes_of, shell, strings};
+use crate::harness::{Scope, kill, map, open, open_as, processes_of, shell, strings};
 
 struct Processes {
     scope: Scope,
@@ -22,6 +22,10 @@ impl Subject for Processes {
 
     fn reopen(&self) -> Option<Arc<dyn Provider>> {
         Some(open(self.scope.dir.path(), &Value::empty_map()))
+    }
+
+    fn other_scope(&self) -> Option<Result<Arc<dyn Provider>, ProviderError>> {
+        Some(open_as(self.scope.dir.path(), "other", &Value::empty_map()))
     }
 
     fn run_id(&self) -> GroupUid {

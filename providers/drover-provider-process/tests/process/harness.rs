@@ -183,8 +183,17 @@ impl Drop for Scope {
 }
 
 pub(crate) fn open(data_dir: &Path, settings: &Value) -> Arc<dyn Provider> {
-    let name = ProviderName::parse("local").unwrap();
-    factory(data_dir).open(&name, settings).unwrap()
+    open_as(data_dir, "local", settings).unwrap()
+}
+
+/// Opens the scope of the document of this name.
+pub(crate) fn open_as(
+    data_dir: &Path,
+    name: &str,
+    settings: &Value,
+) -> Result<Arc<dyn Provider>, ProviderError> {
+    let name = ProviderName::parse(name).unwrap();
+    factory(data_dir).open(&name, settings)
 }
 
 /// Returns the shims and commands that belong to a folder, by command line or environment.
@@ -276,6 +285,7 @@ pub(crate) fn request(number: u64, properties: Value) -> ProvisionRequest {
         properties,
         secrets: drover_provider::Secrets::default(),
         urgency: drover_provider::Urgency::default(),
+        asked: None,
     }
 }
 

@@ -53,6 +53,16 @@ impl Subject for Simulated {
         Some(self.provider())
     }
 
+    fn other_scope(&self) -> Option<Result<Arc<dyn Provider>, ProviderError>> {
+        let settings = SimSettings {
+            properties: Some(crate::properties_schema()),
+            ..SimSettings::default()
+        };
+        let world = Arc::new(Mutex::new(SimWorld::new(settings)));
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        Some(Ok(Arc::new(SimProvider::new(world, clock))))
+    }
+
     fn run_id(&self) -> GroupUid {
         GroupUid::parse("simulated0000000").unwrap()
     }

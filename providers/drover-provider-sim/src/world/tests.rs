@@ -60,6 +60,7 @@ fn request(letter: char, numbers: std::ops::Range<u64>) -> ProvisionRequest {
             .collect(),
         secrets: drover_provider::Secrets::default(),
         urgency: drover_provider::Urgency::default(),
+        asked: None,
     }
 }
 

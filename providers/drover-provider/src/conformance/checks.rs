@@ -4,29 +4,35 @@ use std::pin::Pin;
 
 use drover_model::{Attachment, counted, plural};
 
-use crate::{AttachmentUse, OptionalMethod, Others, Urgency};
+use crate::{AttachmentUse, OptionalMethod, Others};
 
 use super::{
-    Completeness, Context, DestroyRequest, ErrorClass, InstanceId, Miss, ProviderPhase, Token,
-    Verdict, complete, destroying, ensure, owned,
+    Completeness, Context, DestroyRequest, ErrorClass, InstanceId, Miss, ProviderPhase, Verdict,
+    complete, destroying, ensure, owned,
 };
 
 mod adopt;
 mod asking;
+mod birth;
 mod in_place;
 mod many;
 mod offers;
 mod release;
+mod scopes;
 mod tags;
+mod tokens;
 mod visibility;
 
 use adopt::adopt;
 use asking::{check, health, logs};
+use birth::created_at;
 use in_place::{update_again, update_live, update_restart, update_stranger};
 use many::many;
 use offers::offers;
 use release::{release, release_gone};
+use scopes::scopes;
 use tags::tags;
+use tokens::{dropped_call, repeat, repeat_after_end, repeat_at_once, repeat_secrets, token_reuse};
 use visibility::visibility;
 
 /// One check.
@@ -76,9 +82,19 @@ pub(super) const ALL: &[Check] = &[
         "An instance that was made is in every listing that begins later than the manifest's visibility after the answer."
     ),
     check!(
+        "created-at",
+        created_at,
+        "`created_at` is when the instance was made, and stays."
+    ),
+    check!(
         "repeat",
         repeat,
         "A repeated call with the same token and parameters, whatever its urgency, makes nothing new and returns the same handles."
+    ),
+    check!(
+        "repeat-secrets",
+        repeat_secrets,
+        "A call that is repeated when its secrets have other values is the same call: the values are no parameters."
     ),
     check!(
         "repeat-at-once",
@@ -98,7 +114,7 @@ pub(super) const ALL: &[Check] = &[
     check!(
         "token-reuse",
         token_reuse,
-        "A token that comes with other parameters makes nothing."
+        "A token that comes with other parameters is refused (`InvalidSpec`) and makes nothing: another owner, instance, digest, epoch, zone, tag, environment, init line or set of properties."
     ),
     check!(
         "dropped-call",
@@ -154,6 +170,11 @@ pub(super) const ALL: &[Check] = &[
         "other-fleets",
         other_fleets,
         "A listing holds the fleet's instances, and no other fleet's."
+    ),
+    check!(
+        "scopes",
+        scopes,
+        "What was made in one scope is listed, ended and let go of in that one only."
     ),
     check!(
         "exited",
@@ -296,77 +317,6 @@ async fn ownership(context: &Context<'_>) -> Verdict {
     })
 }
 
-async fn repeat(context: &Context<'_>) -> Verdict {
-    let mut request = context.request(0, 1, context.subject.running());
-    let first = context.provision(&request).await?;
-    // What it is for may be another thing by then, and is no parameter.
-    for urgency in Urgency::ALL {
-        request.urgency = urgency;
-        let again = context.provision(&request).await?;
-        ensure(again.made == first.made, || {
-            format!("other handles: {:?}, not {:?}", again.made, first.made)
-        })?;
-    }
-    for instance in first.made.values() {
-        context.until_running(instance).await?;
-    }
-    one_set(context, &request.token, 1).await
-}
-
-/// Fails if the listing has another number of instances of a token.
-async fn one_set(context: &Context<'_>, token: &Token, expected: usize) -> Verdict {
-    let listing = context.listing().await?;
-    let of_token = listing.instances.iter().filter(|listed| {
-        let ownership = listed.ownership.as_ref();
-        listed.phase != ProviderPhase::Terminated
-            && ownership.is_some_and(|owned| owned.token == *token)
-    });
-    let count = of_token.count();
-    ensure(count == expected, || {
-        format!(
-            "{} of one token, not {expected}",
-            counted(count, "instance")
-        )
-    })
-}
-
-async fn repeat_at_once(context: &Context<'_>) -> Verdict {
-    let request = context.request(0, 1, context.subject.running());
-    let (one, two, three) = tokio::join!(
-        context.provision(&request),
-        context.provision(&request),
-        context.provision(&request)
-    );
-    // A provider may refuse a call while another one is under way; the caller repeats it.
-    let made: Vec<_> = [one, two, three].into_iter().flatten().collect();
-    let last = context.provision(&request).await?;
-    ensure(made.iter().all(|one| one.made == last.made), || {
-        "calls at the same time returned different handles".to_owned()
-    })?;
-    for instance in last.made.values() {
-        context.until_running(instance).await?;
-    }
-    one_set(context, &request.token, 1).await
-}
-
-async fn repeat_after_end(context: &Context<'_>) -> Verdict {
-    let (request, instance) = context.one(0).await?;
-    // Before it is listed, its absence would not mean that it is gone.
-    context.until_running(&instance).await?;
-    let end = destroying(&request, &request.slots[0].instance, &instance);
-    context.provider.destroy(&end).await?;
-    context.until_gone(&instance).await?;
-    let again = context.provision(&request).await?;
-    ensure(again.made.values().eq([&instance]), || {
-        format!("other handles: {:?}, not {instance}", again.made)
-    })?;
-    for _ in 0..3 {
-        context.subject.wait().await;
-        one_set(context, &request.token, 0).await?;
-    }
-    Ok(())
-}
-
 /// A provider that cannot attach says so.
 async fn place(context: &Context<'_>) -> Verdict {
     let take = |number| {
@@ -436,39 +386,6 @@ async fn place(context: &Context<'_>) -> Verdict {
         context.subject.wait().await;
     }
     Err(Miss::Failed("the place is never free again".to_owned()))
-}
-
-async fn token_reuse(context: &Context<'_>) -> Verdict {
-    let (request, instance) = context.one(0).await?;
-    let mut other = request.clone();
-    let id = &request.slots[0].instance;
-    other.slots[0].instance = InstanceId::new(id.group().clone(), id.number() + 1);
-    match context.provision(&other).await {
-        Err(error) => ensure(error.class == ErrorClass::InvalidSpec, || {
-            format!("the class is {}: {error}", error.class.as_str())
-        })?,
-        Ok(_) => return Err(Miss::Failed("another instance was promised".to_owned())),
-    }
-    context.until_running(&instance).await?;
-    one_set(context, &request.token, 1).await
-}
-
-async fn dropped_call(context: &Context<'_>) -> Verdict {
-    let request = context.request(0, 1, context.subject.running());
-    // Polled once, then dropped: what a caller's time limit does at the worst moment.
-    let provider = std::sync::Arc::clone(&context.provider);
-    let mut call = provider.provision(&request);
-    std::future::poll_fn(|task| {
-        let _ = call.as_mut().poll(task);
-        std::task::Poll::Ready(())
-    })
-    .await;
-    drop(call);
-    let provisioned = context.provision(&request).await?;
-    for instance in provisioned.made.values() {
-        context.until_running(instance).await?;
-    }
-    one_set(context, &request.token, 1).await
 }
 
 async fn batch(context: &Context<'_>) -> Verdict {

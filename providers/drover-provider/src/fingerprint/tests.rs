@@ -35,6 +35,7 @@ fn request(attached: &[&[(&str, &str)]]) -> ProvisionRequest {
         properties: Value::empty_map(),
         secrets: crate::Secrets::default(),
         urgency: crate::Urgency::default(),
+        asked: None,
         group,
     }
 }
@@ -57,6 +58,27 @@ fn what_is_attached_to_which_slot_and_in_which_order_tells_calls_apart() {
         assert_eq!(*print, fingerprint(&request(calls[at])));
         assert_eq!(prints.iter().filter(|other| *other == print).count(), 1);
     }
+}
+
+#[test]
+fn who_knows_the_call_as_it_was_first_made_is_believed() {
+    let plain = request(&[&[]]);
+    let print = fingerprint(&plain);
+    assert!(is_fingerprint(&print) && !is_fingerprint(&print[1..]));
+    assert!(!is_fingerprint(&print.to_uppercase()));
+    let mut later = plain.clone();
+    later.properties = Value::from("a value that has changed");
+    assert!(!is_repeated(&later, &print));
+    later.asked = Some(print.clone());
+    assert_eq!(fingerprint(&later), print);
+    assert!(is_repeated(&later, &print));
+    // What was kept of the same values, by a release that knew no more.
+    let older = ProvisionRequest {
+        asked: None,
+        ..later.clone()
+    };
+    assert!(is_repeated(&later, &fingerprint(&older)));
+    assert!(!is_repeated(&plain, &fingerprint(&older)));
 }
 
 #[test]

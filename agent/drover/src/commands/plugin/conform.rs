@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drover_model::{GroupUid, ProviderName, ProviderRef, Value};
 use drover_provider::conformance::{self, Outcome, Report, Subject};
-use drover_provider::{Provider, ProviderFactory as _};
+use drover_provider::{Provider, ProviderError, ProviderFactory as _};
 use drover_provider_plugin::{
     Endpoint, FlavorSubject, Place, PluginFactory, PluginName, check_flavor, is_flavor,
 };
@@ -68,10 +68,10 @@ pub(super) fn run(args: &PluginConformArgs, ui: Ui) -> CommandResult {
 async fn tried(subject: &Plugin<'_>) -> CommandResult<Report> {
     let mut report = conformance::run(subject).await;
     let (name, limit) = (subject_name()?, subject.args.patience);
-    let unclaimed = subject
+    let wire = subject
         .factory
-        .check_unclaimed(&name, &subject.settings, limit);
-    report.results.extend(unclaimed.await);
+        .check_wire(subject, &name, &subject.settings, limit);
+    report.results.extend(wire.await);
     let not_ended = subject.not_ended.lock();
     let not_ended = not_ended.unwrap_or_else(PoisonError::into_inner);
     match not_ended.first() {
@@ -253,6 +253,15 @@ impl Subject for Plugin<'_> {
 
     fn reopen(&self) -> Option<Arc<dyn Provider>> {
         open(&self.factory, &self.settings).ok()
+    }
+
+    fn other_scope(&self) -> Option<Result<Arc<dyn Provider>, ProviderError>> {
+        // InfraKit's plugins know no scopes: every document over one sees the same.
+        let name = subject_name().ok()?;
+        let described = self.factory.describe(&name, &self.settings).ok().flatten();
+        described?;
+        let other = ProviderName::parse("conformance-other").ok()?;
+        Some(self.factory.open(&other, &self.settings))
     }
 
     fn run_id(&self) -> GroupUid {
