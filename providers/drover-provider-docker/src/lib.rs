@@ -23,6 +23,7 @@ mod ending;
 mod exec;
 mod factory;
 mod fates;
+mod finishing;
 mod frames;
 mod grants;
 mod labels;

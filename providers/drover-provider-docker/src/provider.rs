@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{
-    CheckOutcome, ErrorClass, ExitReport, FleetName, Listing, ProviderName, ProviderRef, Token,
+    CheckOutcome, ErrorClass, ExitReport, FleetName, Listing, ProviderName, ProviderRef, Timestamp,
+    Token,
 };
 use drover_provider::{
     Clock, DestroyRequest, Manifest, OptionalMethod, Provider, ProviderError, ProvisionRequest,
@@ -35,6 +36,8 @@ pub(crate) struct Inner {
     pub(crate) spent: Spent,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pull_timeout: Duration,
+    /// Whether a listing starts what was made, was never started, and has waited for long.
+    pub(crate) finishes: bool,
     pub(crate) memory: Memory,
 }
 
@@ -49,6 +52,8 @@ pub(crate) struct Memory {
     endings: Mutex<BTreeMap<String, i64>>,
     /// How containers ended, by id.
     exits: Mutex<BTreeMap<String, ExitReport>>,
+    /// Containers that have never run, by id, with the time from which they wait to be started.
+    pub(crate) waiting: Mutex<BTreeMap<String, Timestamp>>,
     /// Containers that the engine is being asked about, by id.
     questions: Mutex<BTreeMap<String, Question>>,
     /// Who may ask it.
