@@ -34,6 +34,7 @@ mod provider;
 mod pulls;
 mod registries;
 mod schema;
+mod single_flight;
 mod spent;
 #[cfg(test)]
 mod testing;

@@ -15,11 +15,12 @@ use drover_provider::{
 };
 
 use crate::api::{Engine, EngineError, Inspected, Summary};
-use crate::fates::{ASKED_MAX, Question};
+use crate::fates::{ASKED_MAX, Fate};
 use crate::grants::Grants;
 use crate::labels::{self, Labels};
 use crate::names::Name;
 use crate::pulls::Pulls;
+use crate::single_flight::SingleFlight;
 use crate::spent::Spent;
 
 /// One scope of the type `docker`: the containers of one Provider document at one engine.
@@ -54,8 +55,8 @@ pub(crate) struct Memory {
     exits: Mutex<BTreeMap<String, ExitReport>>,
     /// Containers that have never run, by id, with the time from which they wait to be started.
     pub(crate) waiting: Mutex<BTreeMap<String, Timestamp>>,
-    /// Containers that the engine is being asked about, by id.
-    questions: Mutex<BTreeMap<String, Question>>,
+    /// What the engine is being asked about containers, by id.
+    pub(crate) questions: SingleFlight<Fate>,
     /// Who may ask it.
     pub(crate) asking: Asking,
     /// Commands that are, or may be, running in containers: by container and command, its id.
@@ -98,10 +99,6 @@ impl Memory {
 
     pub(crate) fn exits(&self) -> MutexGuard<'_, BTreeMap<String, ExitReport>> {
         lock(&self.exits)
-    }
-
-    pub(crate) fn questions(&self) -> MutexGuard<'_, BTreeMap<String, Question>> {
-        lock(&self.questions)
     }
 
     pub(crate) fn execs(&self) -> MutexGuard<'_, BTreeMap<(String, Vec<String>), String>> {
