@@ -140,6 +140,13 @@ pub enum JournalChange {
         /// Its new state.
         state: IntentState,
     },
+    /// Records what the provider said to a call of an intent, which left open what came of it.
+    Say {
+        /// The intent.
+        id: IntentId,
+        /// Its words.
+        said: String,
+    },
     /// Records how far a drain has come.
     UpdateDrain {
         /// The intent.

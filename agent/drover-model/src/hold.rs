@@ -371,6 +371,8 @@ pub enum Hold {
     UnknownOutcomes {
         /// How many.
         count: u32,
+        /// What the provider said last to one of them. None: it said nothing.
+        said: Option<String>,
     },
     /// The journal cannot be written.
     JournalUnavailable {

@@ -373,6 +373,9 @@ pub struct Intent {
     pub kind: IntentKind,
     /// How far it has come.
     pub state: IntentState,
+    /// What the provider said to the last call that left open what came of it, with the class of a refusal. None: no call
+    /// did, or the state says more.
+    pub said: Option<String>,
 }
 
 /// What an intent is to do.

@@ -314,6 +314,7 @@ impl Fixture {
             issued_at: at(issued),
             kind,
             state,
+            said: None,
         });
     }
 

@@ -33,6 +33,8 @@ pub(crate) struct Places {
     pub(crate) ledger_dir: PathBuf,
     /// Which calls have made containers.
     pub(crate) docker_dir: PathBuf,
+    /// Whether who uses them acts, so that listings carry on what a killed agent has begun.
+    pub(crate) acts: bool,
     /// What containers may have of the machine around them.
     pub(crate) grants: Grants,
     /// The fleet of the agent that uses them, where it is one.
@@ -47,6 +49,7 @@ impl Places {
             plugins: Directory::new("/nonexistent"),
             ledger_dir: "/nonexistent".into(),
             docker_dir: "/nonexistent".into(),
+            acts: false,
             grants: Grants::default(),
             fleet: None,
         }
@@ -63,7 +66,8 @@ pub(crate) fn factories(places: Places) -> Vec<Arc<dyn ProviderFactory>> {
         places.grants,
         places.docker_dir,
         clock.clone(),
-    );
+    )
+    .finishing(places.acts);
     let plugins = PluginFactory::new(plugins, places.ledger_dir, clock.clone());
     vec![
         Arc::new(process),

@@ -212,6 +212,7 @@ impl Settings {
             plugins: dir.map_or_else(environment, Directory::new),
             ledger_dir: self.data_dir.join(LEDGER_FOLDER),
             docker_dir: self.data_dir.join(DOCKER_FOLDER),
+            acts: false,
             grants: grants(&self.docker),
             fleet: Some(self.fleet.clone()),
         }

@@ -32,6 +32,7 @@ pub struct DockerFactory {
     grants: Grants,
     data_dir: PathBuf,
     clock: Arc<dyn Clock>,
+    finishes: bool,
 }
 
 impl DockerFactory {
@@ -54,7 +55,15 @@ impl DockerFactory {
             grants,
             data_dir,
             clock,
+            finishes: false,
         }
+    }
+
+    /// Lets listings start containers that were made and never started, and that nobody has come back for: for an
+    /// agent that acts. Unless it is called, a listing starts nothing.
+    #[must_use]
+    pub fn finishing(self, finishes: bool) -> Self {
+        Self { finishes, ..self }
     }
 
     /// Returns the engine that a document means.
@@ -106,6 +115,7 @@ impl ProviderFactory for DockerFactory {
             spent: Spent::below(&self.data_dir.join(name.as_str())),
             clock: Arc::clone(&self.clock),
             pull_timeout: pull_timeout.unwrap_or(PULL_TIMEOUT),
+            finishes: self.finishes,
             memory: Memory::default(),
         })))
     }

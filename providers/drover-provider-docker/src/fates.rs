@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover_model::ExitReport;
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::api::Inspected;
 use crate::frames;
 use crate::listing::Word;
 use crate::provider::{Found, Inner};
+use crate::single_flight::Waiting;
 
 /// Lines of the log that are read for an exit report.
 const LOG_LINES: usize = 20;
@@ -37,9 +37,6 @@ pub(crate) enum Fate {
     Untold,
 }
 
-/// What became of a container. None: the engine is being asked.
-pub(crate) type Question = watch::Receiver<Option<Fate>>;
-
 impl Inner {
     /// Returns what became of those that do not run, as far as the engine says so in time. What it says later is there
     /// for the next listing.
@@ -56,35 +53,28 @@ impl Inner {
                 None => questions.push((id, self.ask(id))),
             }
         }
-        for (id, mut question) in questions {
-            let answered = timeout_at(until, question.wait_for(Option::is_some)).await;
-            let told = answered.ok().and_then(|told| told.ok()?.clone());
-            fates.extend(told.map(|fate| (id.to_owned(), fate)));
+        for (id, question) in questions {
+            let answered = timeout_at(until, question.answer()).await;
+            fates.extend(answered.ok().flatten().map(|fate| (id.to_owned(), fate)));
         }
         fates
     }
 
     /// Begins to ask what became of a container, unless that is being done already.
-    fn ask(self: &Arc<Self>, id: &str) -> Question {
-        let mut questions = self.memory.questions();
-        let goes_on = |question: &&Question| question.has_changed().is_ok();
-        if let Some(question) = questions.get(id).filter(goes_on) {
-            return question.clone();
+    fn ask(self: &Arc<Self>, id: &str) -> Waiting<Fate> {
+        let (question, duty) = self.memory.questions.ask(id);
+        if let Some(duty) = duty {
+            let (this, id) = (Arc::clone(self), id.to_owned());
+            // Bounded by the limits of its calls.
+            tokio::spawn(async move {
+                let _permit = this.memory.asking.permit().await;
+                let fate = this.fate(&id).await;
+                if let Fate::Ended(report) = &fate {
+                    this.memory.exits().insert(id, report.clone());
+                }
+                duty.answer(fate);
+            });
         }
-        let (sender, question) = watch::channel(None);
-        questions.insert(id.to_owned(), question.clone());
-        drop(questions);
-        let (this, id) = (Arc::clone(self), id.to_owned());
-        // Bounded by the limits of its calls.
-        tokio::spawn(async move {
-            let _permit = this.memory.asking.permit().await;
-            let fate = this.fate(&id).await;
-            if let Fate::Ended(report) = &fate {
-                this.memory.exits().insert(id.clone(), report.clone());
-            }
-            this.memory.questions().remove(&id);
-            sender.send_replace(Some(fate));
-        });
         question
     }
 

@@ -23,6 +23,7 @@ mod ending;
 mod exec;
 mod factory;
 mod fates;
+mod finishing;
 mod frames;
 mod grants;
 mod labels;
@@ -33,6 +34,7 @@ mod provider;
 mod pulls;
 mod registries;
 mod schema;
+mod single_flight;
 mod spent;
 #[cfg(test)]
 mod testing;

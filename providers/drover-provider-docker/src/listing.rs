@@ -9,7 +9,7 @@ use drover_provider::ProviderError;
 use crate::fates::Fate;
 use crate::labels;
 use crate::names::Stage;
-use crate::provider::{Found, Inner, failed};
+use crate::provider::{Found, Inner, failed, lock};
 
 /// A container's state, in the words of Docker and Podman.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,7 @@ impl Inner {
         self.memory
             .exits()
             .retain(|id, _| seen.contains(id.as_str()));
+        lock(&self.memory.waiting).retain(|id, _| seen.contains(id.as_str()));
         self.memory
             .execs()
             .retain(|(id, _), _| seen.contains(id.as_str()));
@@ -99,7 +100,10 @@ impl Inner {
             Word::Created | Word::Ended => match fate {
                 Some(Fate::Ended(report)) => Some(ProviderPhase::Exited(report.clone())),
                 Some(Fate::Gone) => None,
-                Some(Fate::Fresh) => Some(ProviderPhase::Pending),
+                Some(Fate::Fresh) => {
+                    self.waiting(found);
+                    Some(ProviderPhase::Pending)
+                }
                 Some(Fate::Runs | Fate::Untold) | None if word == Word::Created => {
                     Some(ProviderPhase::Pending)
                 }
@@ -140,4 +144,4 @@ fn network_address(found: &Found) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::api::{EngineError, ErrorKind, ImageConfig};
 use crate::body;
 use crate::describe::{Pull, Reading, Spec, invalid, publishes, slot_of};
+use crate::finishing::missing_networks;
 use crate::labels;
 use crate::listing::Word;
 use crate::names::{Name, Stage};
@@ -63,15 +64,8 @@ impl Inner {
         }
         // What has run once is not started again: it would be another instance.
         if found.name.stage == Stage::Made && !self.has_run(found).await? {
-            let present: BTreeSet<&str> = found.summary.networks().map(|(name, _)| name).collect();
-            let wanted = found.labels.get(labels::NETWORKS);
-            let wanted = wanted.map(|names| names.split(',').map(str::to_owned));
-            let missing: Vec<String> = wanted
-                .into_iter()
-                .flatten()
-                .filter(|name| !present.contains(name.as_str()))
-                .collect();
-            self.bring_up(request, &found.summary.id, &missing).await?;
+            self.bring_up(request, &found.summary.id, &missing_networks(found))
+                .await?;
         }
         self.spend(&request.token).await
     }

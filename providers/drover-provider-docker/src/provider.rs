@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drover_model::{
-    CheckOutcome, ErrorClass, ExitReport, FleetName, Listing, ProviderName, ProviderRef, Token,
+    CheckOutcome, ErrorClass, ExitReport, FleetName, Listing, ProviderName, ProviderRef, Timestamp,
+    Token,
 };
 use drover_provider::{
     Clock, DestroyRequest, Manifest, OptionalMethod, Provider, ProviderError, ProvisionRequest,
@@ -14,11 +15,12 @@ use drover_provider::{
 };
 
 use crate::api::{Engine, EngineError, Inspected, Summary};
-use crate::fates::{ASKED_MAX, Question};
+use crate::fates::{ASKED_MAX, Fate};
 use crate::grants::Grants;
 use crate::labels::{self, Labels};
 use crate::names::Name;
 use crate::pulls::Pulls;
+use crate::single_flight::SingleFlight;
 use crate::spent::Spent;
 
 /// One scope of the type `docker`: the containers of one Provider document at one engine.
@@ -35,6 +37,8 @@ pub(crate) struct Inner {
     pub(crate) spent: Spent,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pull_timeout: Duration,
+    /// Whether a listing starts what was made, was never started, and has waited for long.
+    pub(crate) finishes: bool,
     pub(crate) memory: Memory,
 }
 
@@ -49,8 +53,10 @@ pub(crate) struct Memory {
     endings: Mutex<BTreeMap<String, i64>>,
     /// How containers ended, by id.
     exits: Mutex<BTreeMap<String, ExitReport>>,
-    /// Containers that the engine is being asked about, by id.
-    questions: Mutex<BTreeMap<String, Question>>,
+    /// Containers that have never run, by id, with the time from which they wait to be started.
+    pub(crate) waiting: Mutex<BTreeMap<String, Timestamp>>,
+    /// What the engine is being asked about containers, by id.
+    pub(crate) questions: SingleFlight<Fate>,
     /// Who may ask it.
     pub(crate) asking: Asking,
     /// Commands that are, or may be, running in containers: by container and command, its id.
@@ -93,10 +99,6 @@ impl Memory {
 
     pub(crate) fn exits(&self) -> MutexGuard<'_, BTreeMap<String, ExitReport>> {
         lock(&self.exits)
-    }
-
-    pub(crate) fn questions(&self) -> MutexGuard<'_, BTreeMap<String, Question>> {
-        lock(&self.questions)
     }
 
     pub(crate) fn execs(&self) -> MutexGuard<'_, BTreeMap<(String, Vec<String>), String>> {

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use drover_model::ErrorClass;
 use drover_provider::ProviderError;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 use crate::provider::lock;
+use crate::single_flight::{SingleFlight, Waiting};
 
 /// Pulls at once from one registry: as many as a disk keeps up with, and more than one, as one may hang.
 const PER_REGISTRY_MAX: usize = 4;
@@ -16,24 +17,13 @@ const PER_REGISTRY_MAX: usize = 4;
 /// How a pull ended.
 pub(crate) type Pulled = Result<(), ProviderError>;
 
-/// How a pull ended. None: it goes on.
-type Outcome = watch::Receiver<Option<Pulled>>;
-
 /// The pulls of one Provider document.
 #[derive(Debug, Default)]
 pub(crate) struct Pulls {
     /// By image, as it is written.
-    under_way: Mutex<BTreeMap<String, Outcome>>,
+    under_way: SingleFlight<Pulled>,
     /// Who may pull, by registry.
     registries: Mutex<BTreeMap<String, Arc<Semaphore>>>,
-}
-
-/// Whose turn it is.
-enum Turn {
-    /// Nobody pulls the image: the one who asks does, and says here how it ended.
-    First(watch::Sender<Option<Pulled>>),
-    /// Somebody does.
-    Waits(Outcome),
 }
 
 impl Pulls {
@@ -44,38 +34,24 @@ impl Pulls {
         registry: &str,
         pull: impl Future<Output = Pulled>,
     ) -> Pulled {
-        let sender = match self.turn(image) {
-            Turn::Waits(outcome) => return outcome_of(outcome).await,
-            Turn::First(sender) => sender,
+        let (outcome, duty) = self.under_way.ask(image);
+        let Some(duty) = duty else {
+            return outcome_of(outcome).await;
         };
         let permits = self.of_registry(registry);
         // It is never closed, so that there is always one in the end.
         let _permit = permits.acquire().await.ok();
         let pulled = pull.await;
-        lock(&self.under_way).remove(image);
-        sender.send_replace(Some(pulled.clone()));
+        duty.answer(pulled.clone());
         pulled
     }
 
     /// Waits for the pull of an image that is under way, if there is one.
     pub(crate) async fn earlier(&self, image: &str) -> Pulled {
-        let under_way = lock(&self.under_way).get(image).cloned();
-        match under_way {
+        match self.under_way.under_way(image) {
             Some(outcome) => outcome_of(outcome).await,
             None => Ok(()),
         }
-    }
-
-    fn turn(&self, image: &str) -> Turn {
-        let mut under_way = lock(&self.under_way);
-        // One that was cut short says nothing any more.
-        let goes_on = |outcome: &&Outcome| outcome.has_changed().is_ok();
-        if let Some(outcome) = under_way.get(image).filter(goes_on) {
-            return Turn::Waits(outcome.clone());
-        }
-        let (sender, outcome) = watch::channel(None);
-        under_way.insert(image.to_owned(), outcome);
-        Turn::First(sender)
     }
 
     fn of_registry(&self, registry: &str) -> Arc<Semaphore> {
@@ -87,10 +63,8 @@ impl Pulls {
     }
 }
 
-async fn outcome_of(mut outcome: Outcome) -> Pulled {
-    let ended = outcome.wait_for(Option::is_some).await;
-    let ended = ended.ok().and_then(|ended| ended.clone());
-    ended.unwrap_or_else(|| {
+async fn outcome_of(outcome: Waiting<Pulled>) -> Pulled {
+    outcome.answer().await.unwrap_or_else(|| {
         let message = "the pull of its image was cut short";
         Err(ProviderError::new(ErrorClass::Partial, message))
     })

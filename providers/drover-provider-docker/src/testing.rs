@@ -24,6 +24,27 @@ impl Clock for WallClock {
     }
 }
 
+/// A clock that goes on when it is told to.
+#[derive(Debug, Clone)]
+pub(crate) struct SetClock(Arc<Mutex<Timestamp>>);
+
+impl SetClock {
+    pub(crate) fn start() -> Self {
+        Self(Arc::new(Mutex::new(Timestamp::now())))
+    }
+
+    pub(crate) fn pass(&self, time: Duration) {
+        let mut now = self.0.lock().unwrap();
+        *now += time;
+    }
+}
+
+impl Clock for SetClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
 /// An answer: its status and body. None: the connection is cut.
 pub(crate) type Scripted = Option<(u16, String)>;
 
@@ -100,6 +121,17 @@ impl FakeEngine {
 
     pub(crate) fn provider(&self) -> Arc<dyn Provider> {
         provider_at(&self.socket(), self.folder.path())
+    }
+
+    /// Opens a provider with a clock of the test's; `finishes`: that of an agent that acts.
+    pub(crate) fn provider_by(&self, clock: &SetClock, finishes: bool) -> Arc<dyn Provider> {
+        let endpoint = format!("unix://{}", self.socket().display());
+        let data = self.folder.path().join("data");
+        let factory =
+            DockerFactory::new(endpoint, Grants::default(), data, Arc::new(clock.clone()));
+        let name = ProviderName::parse("local").unwrap();
+        let factory = factory.finishing(finishes);
+        factory.open(&name, &Value::empty_map()).unwrap()
     }
 
     /// Opens a provider that has credentials.

@@ -375,7 +375,7 @@ impl Region {
     /// # Errors
     ///
     /// `Unknown` always, whatever EC2 said: the instance is there, and the call goes on from there when it is repeated,
-    /// as the agent does for as long as there is no answer. The message has what EC2 said.
+    /// as the agent does for as long as there is no answer. The message has what EC2 said, and the class of that.
     pub(crate) async fn attach(
         self: &Arc<Self>,
         owner: Owner<'_>,
@@ -386,7 +386,10 @@ impl Region {
         if furniture.is_empty() {
             return Ok(());
         }
-        let unknown = |error: CallError| ProviderError::new(ErrorClass::Unknown, error.to_string());
+        let unknown = |error: CallError| {
+            let message = format!("{error} (class {})", error.class.as_str());
+            ProviderError::new(ErrorClass::Unknown, message)
+        };
         if !self.until_running(instance).await.map_err(unknown)? {
             // It ended already: the listing tells, and there is nothing to attach to.
             return Ok(());

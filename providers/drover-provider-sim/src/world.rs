@@ -129,6 +129,13 @@ impl SimWorld {
         }
     }
 
+    /// Lets an instance that ran be made again: it is pending, and runs from `running_at`. None: never.
+    pub fn make_again(&mut self, instance: &ProviderRef, running_at: Option<Timestamp>) {
+        if let Some(instance) = self.instances.get_mut(instance) {
+            instance.running_at = running_at;
+        }
+    }
+
     /// Makes an instance vanish at `now` without a trace, as when somebody deletes it by hand.
     pub fn vanish(&mut self, instance: &ProviderRef, now: Timestamp) {
         if let Some(instance) = self.instances.get_mut(instance) {

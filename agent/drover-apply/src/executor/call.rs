@@ -35,6 +35,8 @@ pub(super) struct Work<'a> {
     pub(super) intent: Option<IntentId>,
     /// What earlier calls of the intent came to.
     pub(super) before: Before,
+    /// What the provider said to the last of them.
+    pub(super) said: Option<String>,
     pub(super) call: Option<Call>,
     /// How the step turns out if nothing is called.
     pub(super) result: StepResult,
@@ -72,6 +74,7 @@ impl<'a> Work<'a> {
             appends: false,
             intent: None,
             before: Before::NoEffect,
+            said: None,
             call: None,
             result: StepResult::Done,
         }
@@ -93,6 +96,7 @@ impl<'a> Work<'a> {
                 IntentState::Sent => Before::Unknown,
                 IntentState::Acked { .. } => Before::Acked,
             },
+            said: intent.said.clone(),
             ..self
         }
     }
@@ -182,8 +186,12 @@ pub(super) async fn carry_out(
     let (state, result) = answer(call, secrets, &plan.group, ctx).await;
     halt.note(&work.step.action, &result);
     let state = state.filter(|state| is_news(work.before, state));
-    if let (Some(id), Some(state)) = (work.intent, state)
-        && let Err(error) = advance(ctx, id, state).await
+    let news = match state {
+        Some(state) => work.intent.map(|id| JournalChange::Advance { id, state }),
+        None => said(&work, &result),
+    };
+    if let Some(news) = news
+        && let Err(error) = write_journal(&*ctx.journal, vec![news]).await
     {
         halt.journal_failed(error);
     }
@@ -261,6 +269,20 @@ fn is_news(before: Before, state: &IntentState) -> bool {
         Before::Unknown => !matches!(class, ErrorClass::Throttled | ErrorClass::Auth),
         Before::Acked => false,
     }
+}
+
+/// Returns the change that notes what the provider said to a call of which nobody knows what came, unless that is what
+/// it said before.
+fn said(work: &Work<'_>, result: &StepResult) -> Option<JournalChange> {
+    let said = match result {
+        StepResult::Unknown { message } => message.clone(),
+        StepResult::Failed { class, message } if work.before == Before::Unknown => {
+            format!("{}: {message}", class.as_str())
+        }
+        StepResult::Failed { .. } | StepResult::Done | StepResult::Skipped(_) => return None,
+    };
+    let id = work.intent.filter(|_| work.said.as_ref() != Some(&said))?;
+    Some(JournalChange::Say { id, said })
 }
 
 async fn advance(

@@ -306,6 +306,41 @@ async fn late_answer_is_an_unknown_outcome_and_the_repeat_finds_the_instance() {
 }
 
 #[tokio::test]
+async fn what_the_provider_says_to_a_call_that_stays_open_is_kept_with_the_class_of_a_refusal() {
+    let fixture = fixture();
+    let said = || {
+        fixture.journal.open_intents(&web()).unwrap()[0]
+            .said
+            .clone()
+    };
+    let inject = |kind| {
+        let fault = Fault::next(Op::Provision, 1, kind);
+        fixture.provider.sim.world().inject(fault);
+    };
+    inject(FaultKind::LostReply);
+    apply(&plan(vec![create(&[1])]), &fixture.ctx()).await;
+    let lost = said().unwrap();
+    let again = plan(vec![resend(
+        fixture.journal.open_intents(&web()).unwrap()[0].id,
+    )]);
+    // The same words are written once.
+    let writes = fixture.journal.writes();
+    inject(FaultKind::LostReply);
+    apply(&again, &fixture.ctx()).await;
+    let unsaid = fixture.journal.writes() - writes;
+    assert_eq!(said(), Some(lost));
+    let writes = fixture.journal.writes();
+    inject(FaultKind::Error(ErrorClass::Auth));
+    apply(&again, &fixture.ctx()).await;
+    assert_eq!(fixture.journal.writes() - writes, unsaid + 1);
+    let refused = said().unwrap();
+    assert!(refused.starts_with("auth: "), "{refused}");
+    assert_eq!(fixture.states(), [IntentState::Sent]);
+    apply(&again, &fixture.ctx()).await;
+    assert_eq!(said(), None, "there is an answer");
+}
+
+#[tokio::test]
 async fn repeated_request_is_identical_even_from_a_later_epoch() {
     let fixture = fixture();
     fixture

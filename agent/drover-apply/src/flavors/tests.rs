@@ -76,6 +76,7 @@ fn create(template: &Template, answer: FlavorAnswer) -> Intent {
             seat: None,
         },
         state: IntentState::Sent,
+        said: None,
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) fn encode(intent: &Intent) -> Result<Vec<u8>, String> {
         issued_at: intent.issued_at.to_string(),
         kind: kind_out(&intent.kind),
         state: state_out(&intent.state),
+        said: intent.said.clone(),
     };
     serde_json::to_vec(&row).map_err(|error| error.to_string())
 }
@@ -43,6 +44,7 @@ pub(crate) fn decode(id: IntentId, bytes: &[u8]) -> Result<Intent, String> {
         issued_at: parse("time", &row.issued_at)?,
         kind: kind_in(row.kind)?,
         state: state_in(row.state)?,
+        said: row.said,
     })
 }
 
@@ -66,6 +68,8 @@ struct Row {
     issued_at: String,
     kind: KindRow,
     state: StateRow,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    said: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]

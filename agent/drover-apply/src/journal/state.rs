@@ -185,6 +185,7 @@ impl Write<'_, '_> {
                         issued_at: at,
                         kind,
                         state,
+                        said: None,
                     };
                     self.delta.intents.insert(id, Some(intent));
                     self.appended.push(id);
@@ -192,6 +193,11 @@ impl Write<'_, '_> {
             }
             JournalChange::Advance { id, state } => self.edit(id, |intent| {
                 intent.state = state;
+                intent.said = None;
+                Ok(())
+            })?,
+            JournalChange::Say { id, said } => self.edit(id, |intent| {
+                intent.said = Some(said);
                 Ok(())
             })?,
             JournalChange::UpdateDrain { id, begun, done } => self.edit(id, |intent| {

@@ -165,6 +165,7 @@ fn drain() -> IntentKind {
 
 mod adopt;
 mod flavors;
+mod said;
 
 fn update() -> IntentKind {
     let IntentKind::Create {

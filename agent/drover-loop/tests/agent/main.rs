@@ -33,6 +33,7 @@ mod moved;
 mod orphans;
 mod outage;
 mod peers;
+mod pending;
 mod policies;
 mod quiet;
 mod reclaims;

@@ -357,12 +357,16 @@ impl fmt::Display for Hold {
                 "the next instance would have the number {next}, and {} is the largest: a listing that was believed once named an instance that drover never made, so nothing is made; move to a group of another name, this one can still shrink and be removed",
                 InstanceId::NUMBER_MAX
             ),
-            Self::UnknownOutcomes { count } => {
+            Self::UnknownOutcomes { count, said } => {
                 write!(
                     f,
                     "the outcome of {} is unknown; no new ones until it is",
                     counted(*count, "provider call")
-                )
+                )?;
+                match said {
+                    Some(said) => write!(f, "; the last answer: {said}"),
+                    None => Ok(()),
+                }
             }
             Self::JournalUnavailable { why } => write!(f, "the journal cannot be written: {why}"),
             Self::ClockStepped => write!(f, "the clock stepped back; voluntary work waits"),

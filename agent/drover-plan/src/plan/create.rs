@@ -179,7 +179,10 @@ impl Draft<'_> {
         let unknown = self.unknown_creates();
         let unknown_max = UNKNOWN_SHARE.ceil_of(self.resolved.size).max(1);
         if unknown > unknown_max {
-            return Some(held(Hold::UnknownOutcomes { count: unknown }));
+            return Some(held(Hold::UnknownOutcomes {
+                count: unknown,
+                said: self.last_said(None),
+            }));
         }
         let backoff = self.next.backoff.as_ref()?;
         let concerns = *digests == self.target || !blames_template(backoff.class);

@@ -108,6 +108,7 @@ impl<'a> Draft<'a> {
                     instance: slots.first().cloned(),
                     ..held(Hold::UnknownOutcomes {
                         count: slots.len() as u32,
+                        said: intent.said.clone(),
                     })
                 });
             }
@@ -127,6 +128,13 @@ impl<'a> Draft<'a> {
         let mut unanswered = self.unanswered();
         unanswered.retain(|intent| self.is_there(intent));
         unanswered
+    }
+
+    /// Returns what the provider said last to a create without an answer: to any one, or to that of an instance.
+    pub(super) fn last_said(&self, id: Option<&InstanceId>) -> Option<String> {
+        let asked = self.unanswered().into_iter().rev();
+        let mut asked = asked.filter(|intent| id.is_none_or(|id| made_by(intent).contains(id)));
+        asked.find_map(|intent| intent.said.clone())
     }
 
     /// Returns whether every instance of a create is listed.

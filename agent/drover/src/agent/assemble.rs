@@ -21,7 +21,7 @@ use super::{locks, watch};
 use crate::commands::VERSION;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::metric_sources::MetricSources;
-use crate::providers::{self, SystemClock};
+use crate::providers::{self, Places, SystemClock};
 use crate::reviews::{Decisions, Reviews};
 use crate::secrets::LocalSecrets;
 use crate::settings::Settings;
@@ -126,7 +126,10 @@ pub(crate) fn assemble(
 /// Which providers there are. Tells which registries' credentials cannot be read now: they are read again for each
 /// pull, and what needs no pull works without, so that is no reason not to start.
 fn providers(settings: &Settings, instances: &Path, mode: Mode) -> Registry {
-    let places = settings.places(instances);
+    let places = Places {
+        acts: mode == Mode::Act,
+        ..settings.places(instances)
+    };
     if mode != Mode::DryRun {
         for mistake in places.grants.registries.mistakes() {
             warn!(error = %mistake, "credentials for a registry cannot be read");

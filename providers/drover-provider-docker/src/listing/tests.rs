@@ -33,7 +33,7 @@ fn the_words_of_both_engines_are_known_and_no_others_are_guessed() {
 }
 
 /// A container of the fleet as an engine lists it.
-fn container(number: u64, state: &str, suffix: &str) -> serde_json::Value {
+pub(crate) fn container(number: u64, state: &str, suffix: &str) -> serde_json::Value {
     let request = request(map(&[("image", "a".into())]));
     let instance = InstanceId::new(request.group.clone(), number);
     let owner = Ownership {

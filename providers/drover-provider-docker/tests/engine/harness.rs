@@ -27,6 +27,26 @@ impl Clock for WallClock {
     }
 }
 
+/// A clock that goes on when it is told to.
+#[derive(Debug, Clone)]
+pub(crate) struct SetClock(Arc<Mutex<Timestamp>>);
+
+impl SetClock {
+    pub(crate) fn start() -> Self {
+        Self(Arc::new(Mutex::new(Timestamp::now())))
+    }
+
+    pub(crate) fn pass(&self, time: Duration) {
+        *self.0.lock().unwrap() += time;
+    }
+}
+
+impl Clock for SetClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
 /// Returns the engine that runs as long as any test uses it.
 pub(crate) fn engine() -> Arc<Engine> {
     static ENGINE: Mutex<Weak<Engine>> = Mutex::new(Weak::new());
@@ -74,6 +94,48 @@ impl Scope {
     /// Opens another Provider document's scope at the same engine.
     pub(crate) fn neighbour(&self) -> Arc<dyn Provider> {
         open(&self.engine, &self.grants, self.data.path(), "other")
+    }
+
+    /// Has an agent that acts lose its data folder: opens the same scope with an empty one, by a clock of the test's.
+    pub(crate) fn lose_data(&mut self, clock: &SetClock) {
+        self.data = tempfile::tempdir().unwrap();
+        let data = self.data.path().to_owned();
+        let (endpoint, grants) = (self.engine.endpoint(), self.grants.clone());
+        let factory = DockerFactory::new(endpoint, grants, data, Arc::new(clock.clone()));
+        let name = ProviderName::parse("local").unwrap();
+        let opened = factory.finishing(true).open(&name, &Value::empty_map());
+        self.provider = opened.unwrap();
+    }
+
+    /// Makes an instance as an agent leaves it that is killed before the start: the same container, never started, and
+    /// in the first of its networks only.
+    pub(crate) async fn half_made(&self, request: &ProvisionRequest) -> ProviderRef {
+        let handle = self.make(request).await;
+        let made = self.engine.inspect(handle.as_str()).unwrap();
+        let network = made["Config"]["Labels"]["drover.networks"].as_str();
+        let network = network.and_then(|names| names.split(',').next());
+        let limit = |name, most| serde_json::json!({"Name": name, "Soft": most, "Hard": most});
+        let mut host = serde_json::json!({
+            "Ulimits": [limit("nofile", 1_024), limit("nproc", 4_096)],
+        });
+        if let Some(network) = network {
+            host["NetworkMode"] = network.into();
+        }
+        let config = serde_json::json!({
+            "Image": made["Config"]["Image"], "Cmd": made["Config"]["Cmd"],
+            "Labels": made["Config"]["Labels"], "HostConfig": host,
+        });
+        let path = format!("/containers/{handle}?force=true");
+        self.engine.delete(&path);
+        let path = format!("/containers/create?name={handle}");
+        let body = config.to_string();
+        let made = self
+            .engine
+            .call("POST", &path, "application/json", body.as_bytes());
+        assert_eq!(made.0, 201, "{}", made.1);
+        let listed = self.listed(&handle).await.unwrap();
+        assert_eq!(listed.phase, ProviderPhase::Pending);
+        handle
     }
 
     /// Returns a call that makes one instance.

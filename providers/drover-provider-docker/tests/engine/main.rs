@@ -8,6 +8,7 @@ mod ending;
 #[path = "../support/engine.rs"]
 #[allow(dead_code, reason = "the tests of the whole agent use more of it")]
 mod engine;
+mod finishing;
 mod harness;
 mod making;
 mod pulling;

@@ -258,29 +258,7 @@ async fn a_container_that_cannot_be_started_is_removed_and_its_token_is_not_spen
 async fn a_container_that_was_made_and_not_started_is_started_by_the_repeated_call() {
     let scope = Scope::new("making-half");
     let request = scope.request(1, shell(IDLE, &[]));
-    let handle = scope.make(&request).await;
-    // As an agent leaves it that is killed between the two: the same container, never started.
-    let made = scope.engine.inspect(handle.as_str()).unwrap();
-    let config = serde_json::json!({
-        "Image": made["Config"]["Image"], "Cmd": made["Config"]["Cmd"],
-        "Labels": made["Config"]["Labels"], "HostConfig": {"Ulimits": [
-            {"Name": "nofile", "Soft": 1024, "Hard": 1024}, {"Name": "nproc", "Soft": 4096, "Hard": 4096},
-        ]},
-    });
-    scope
-        .engine
-        .delete(&format!("/containers/{handle}?force=true"));
-    let path = format!("/containers/create?name={handle}");
-    let body = config.to_string();
-    let (status, said) = scope
-        .engine
-        .call("POST", &path, "application/json", body.as_bytes());
-    assert_eq!(status, 201, "{said}");
-    assert_eq!(
-        scope.listed(&handle).await.unwrap().phase,
-        ProviderPhase::Pending
-    );
-
+    let handle = scope.half_made(&request).await;
     assert_eq!(scope.make(&request).await, handle);
     assert_eq!(
         scope.listed(&handle).await.unwrap().phase,

@@ -4,6 +4,9 @@
 //! last. What the group is follows from its machines: it is what was noted as soon as all of them come from the
 //! template that was noted. So nothing has to be remembered, or written when a refresh ends, and whoever is killed
 //! on the way repeats the call. Every other change takes effect at once, and is noted last.
+//!
+//! A change that leads back to what the group was, while the one before it has not reached every machine, is a change
+//! like any other: until it has, the group is what that one was to make of it.
 
 use aws_sdk_autoscaling::types::RefreshPreferences;
 use drover_model::{ErrorClass, FleetName, InPlace, Ownership, ProviderRef};
@@ -68,8 +71,16 @@ impl AsgProvider {
             return Err(refreshing(name));
         }
         self.note(&group, request, &properties, &template).await?;
-        self.attach(&group, &properties).await?;
-        self.set(name, &properties).await?;
+        let changed = match self.attach(&group, &properties).await {
+            Ok(()) => self.set(name, &properties).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = changed {
+            if error.class == ErrorClass::InvalidSpec {
+                self.take_back(&group).await;
+            }
+            return Err(error);
+        }
         if active {
             return Ok(());
         }
@@ -142,14 +153,53 @@ impl AsgProvider {
             (NEXT, request.digests.to_string()),
             (NEXT_TEMPLATE, template.to_owned()),
         ];
-        if let Some(reached) = group.reached() {
-            own.push((tags::DIGEST, reached.to_owned()));
-        }
+        let way_back = group.tag(tags::DIGEST) == Some(request.digests.to_string().as_str());
+        let was = match (group.reached(), group.tag(NEXT)) {
+            (Some(reached), _) => Some(reached),
+            (None, next) if way_back => next,
+            (None, _) => None,
+        };
+        own.extend(was.map(|was| (tags::DIGEST, was.to_owned())));
         let mut all = sdk_tags(&group.name, own, GoesOn::Group);
         let theirs = properties.tags.iter();
         let theirs = theirs.map(|(key, value)| (key.as_str(), value.clone()));
         all.extend(sdk_tags(&group.name, theirs, GoesOn::Machines));
         self.put(all).await
+    }
+
+    /// Notes again what was noted before a change that was refused: nothing will come of it, so that its refresh, or the
+    /// lack of one, says nothing of the group. Where that fails the group is what it was all the same.
+    async fn take_back(&self, before: &Group) {
+        let keys = [UPDATE, NEXT, NEXT_TEMPLATE, tags::DIGEST];
+        let (had, lacked): (Vec<_>, Vec<_>) = keys
+            .into_iter()
+            .map(|key| (key, before.tag(key)))
+            .partition(|(_, value)| value.is_some());
+        let had = had.into_iter();
+        let had = had.filter_map(|(key, value)| Some((key, value?.to_owned())));
+        let mut taken = self.put(sdk_tags(&before.name, had, GoesOn::Group)).await;
+        if taken.is_ok() && !lacked.is_empty() {
+            let lacked = lacked.into_iter().map(|(key, _)| key);
+            taken = self.remove_tags(&before.name, lacked).await;
+        }
+        if let Err(error) = taken {
+            tracing::warn!(group = %before.name, %error, "the note of a change that was refused cannot be taken back");
+        }
+    }
+
+    async fn remove_tags(
+        &self,
+        name: &str,
+        keys: impl Iterator<Item = &'static str>,
+    ) -> Result<(), ProviderError> {
+        let keys = keys.map(|key| (key, String::new()));
+        let client = self.region.scaling().await;
+        let call = client
+            .delete_tags()
+            .set_tags(Some(sdk_tags(name, keys, GoesOn::Group)));
+        let cost = cost("DeleteTags", Priority::Rest);
+        self.region.call(cost, || call.clone().send()).await?;
+        Ok(())
     }
 
     async fn put(&self, tags: Vec<aws_sdk_autoscaling::types::Tag>) -> Result<(), ProviderError> {
@@ -260,13 +310,6 @@ impl AsgProvider {
             )));
         }
         let keys = tags::OWNER.iter().chain(&OWN);
-        let keys = keys.map(|key| (*key, String::new()));
-        let client = self.region.scaling().await;
-        let call = client
-            .delete_tags()
-            .set_tags(Some(sdk_tags(name, keys, GoesOn::Group)));
-        let cost = cost("DeleteTags", Priority::Rest);
-        self.region.call(cost, || call.clone().send()).await?;
-        Ok(())
+        self.remove_tags(name, keys.copied()).await
     }
 }

@@ -461,6 +461,75 @@ async fn a_refresh_that_failed_is_told_and_the_next_change_begins_another() {
     assert!(matches!(health, CheckOutcome::Unknown { .. }), "{health:?}");
 }
 
+/// Lets the last refresh of a group fail when it has reached one of the machines.
+fn fail_refresh(fake: &Fake, handle: &ProviderRef, version: &str) {
+    let mut world = fake.world();
+    let group = world.groups.get_mut(handle.as_str()).unwrap();
+    let refresh = group.refreshes.last_mut().unwrap();
+    refresh.status = "Failed".to_owned();
+    refresh.reason = "Warmup timed out".to_owned();
+    let living = |machine: &&mut crate::fake::Machine| machine.ended.is_none();
+    let machine = world.machines.values_mut().find(living).unwrap();
+    machine.image = format!("ami-lt-1-{version}");
+    let tag = "aws:ec2launchtemplate:version".to_owned();
+    machine.tags.insert(tag, version.to_owned());
+}
+
+#[tokio::test]
+async fn the_way_back_has_happened_when_every_machine_is_back_and_not_before() {
+    let fake = Fake::start(FakeSettings::default());
+    let provider = open(&fake.endpoint());
+    let two = ("minSize", Value::Int(2));
+    let (asked, handle) = make(&*provider, std::slice::from_ref(&two)).await;
+    fake.world().refreshes_wait = true;
+    let second = [two.clone(), ("launchTemplate", template("lt-1", "2"))];
+    let forth = update(&asked, &handle, &second);
+    provider.update(&forth).await.unwrap();
+    fail_refresh(&fake, &handle, "2");
+    assert_eq!(digests(&*provider, &handle).await, asked.digests);
+
+    // One machine is from the second template: back it goes, with a refresh that fails as well.
+    let mut back = update(&asked, &handle, &[two]);
+    back.digests = asked.digests.clone();
+    back.update = request(2, 1, with(&[])).token;
+    provider.update(&back).await.unwrap();
+    assert_eq!(refreshes(&fake, &handle), 2);
+    for _ in 0..2 {
+        let shown = digests(&*provider, &handle).await;
+        assert_eq!(shown, forth.digests, "not yet");
+    }
+    fail_refresh(&fake, &handle, "2");
+    let limit = Duration::from_secs(30);
+    let health = provider.health(&handle, limit).await.unwrap();
+    assert!(matches!(health, CheckOutcome::Unknown { .. }), "{health:?}");
+    assert_eq!(digests(&*provider, &handle).await, forth.digests);
+
+    // The same call again begins another one; when that is over, the group is what it was.
+    provider.update(&back).await.unwrap();
+    assert_eq!(refreshes(&fake, &handle), 3);
+    assert_eq!(digests(&*provider, &handle).await, forth.digests);
+    fake.world().refreshes_wait = false;
+    listed(&*provider, &handle).await;
+    assert_eq!(digests(&*provider, &handle).await, asked.digests);
+    let health = provider.health(&handle, limit).await.unwrap();
+    assert_eq!(health, CheckOutcome::Passing);
+    assert_eq!(fake.world().groups.len(), 1);
+
+    // A way back that needs no machine is over at once.
+    fake.world().refreshes_wait = true;
+    provider.update(&forth).await.unwrap();
+    provider.update(&back).await.unwrap_err();
+    let group = handle.as_str();
+    fake.world()
+        .groups
+        .get_mut(group)
+        .unwrap()
+        .refreshes
+        .clear();
+    provider.update(&back).await.unwrap();
+    assert_eq!(digests(&*provider, &handle).await, asked.digests);
+}
+
 #[tokio::test]
 async fn a_change_that_is_interrupted_is_finished_by_the_same_call() {
     let second = [("launchTemplate", template("lt-1", "2"))];
@@ -493,7 +562,8 @@ async fn a_change_that_is_interrupted_is_finished_by_the_same_call() {
         provider.update(&change).await.unwrap_err();
         assert_eq!(digests(&*provider, &handle).await, asked.digests, "{step}");
     }
-    // What Amazon refuses leaves the group as it was.
+    // What Amazon refuses leaves the group as it was, and what is noted of it.
+    let noted = fake.world().groups[handle.as_str()].tags.clone();
     let missing = [("launchTemplate", template("lt-1", "99"))];
     let error = provider
         .update(&update(&asked, &handle, &missing))
@@ -501,6 +571,7 @@ async fn a_change_that_is_interrupted_is_finished_by_the_same_call() {
         .unwrap_err();
     assert_eq!(error.class, ErrorClass::InvalidSpec, "{error}");
     assert_eq!(digests(&*provider, &handle).await, asked.digests);
+    assert_eq!(fake.world().groups[handle.as_str()].tags, noted);
     let mut restart = update(&asked, &handle, &sizes);
     restart.how = InPlace::Restart;
     let error = provider.update(&restart).await.unwrap_err();

@@ -184,7 +184,9 @@ fn data_of(hold: &Hold) -> MapOf {
             .number("voters", *voters)
             .number("needed", *needed),
         Hold::NumbersExhausted { next } => map.number("next", *next),
-        Hold::UnknownOutcomes { count } => map.number("count", *count),
+        Hold::UnknownOutcomes { count, said } => map
+            .number("count", *count)
+            .optional_text("said", said.as_ref()),
     }
 }
 
@@ -546,6 +548,7 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         },
         "UnknownOutcomes" => Hold::UnknownOutcomes {
             count: data.number("count")?,
+            said: data.optional_text("said")?,
         },
         "JournalUnavailable" => Hold::JournalUnavailable {
             why: data.text("why")?,

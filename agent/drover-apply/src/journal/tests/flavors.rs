@@ -61,6 +61,7 @@ fn rows_of_versions_that_knew_no_attachments_are_read_and_written_as_they_were()
         issued_at: at(1),
         kind,
         state: IntentState::Intended,
+        said: None,
     };
     let written = crate::journal::encoding::encode(&intent).unwrap();
     let text = String::from_utf8(written.clone()).unwrap();

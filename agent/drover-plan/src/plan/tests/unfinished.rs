@@ -42,9 +42,13 @@ fn a_group_with_an_unfinished_launch_is_not_there_and_says_so_after_a_while() {
     let (plan, report) = fixture.planned();
     assert!(holds(&report).is_empty());
     assert_ne!(plan.next.phase, GroupPhase::Converged);
+    let words = "AttachVolume: UnauthorizedOperation: no (class auth)";
+    fixture.intents[0].said = Some(words.to_owned());
     let (plan, report) = fixture.later(100).planned();
     assert_eq!(verbs(&plan), ["resend"]);
     assert_eq!(holds(&report), ["UnknownOutcomes"]);
+    let told = report.holds[0].hold.to_string();
+    assert!(told.ends_with(words), "{told}");
     assert_eq!(report.holds[0].instance, Some(id("web-4")));
     assert_eq!(plan.next.phase, GroupPhase::Held);
     // Asked for again as often as one looks at what takes long.

@@ -388,6 +388,7 @@ pub(super) fn intent_out(intent: &Intent) -> Yaml {
         issued_at,
         kind,
         state,
+        said,
     } = intent;
     let (what, kind) = kind_out(kind);
     MapOf::new()
@@ -397,13 +398,14 @@ pub(super) fn intent_out(intent: &Intent) -> Yaml {
         .text("issuedAt", &format_time(*issued_at))
         .with(what, kind)
         .with("state", state_out(state))
+        .optional_text("said", said.as_ref())
         .build()
 }
 
 pub(super) fn intent_in(reader: &Reader<'_>) -> Result<Intent, RecordError> {
     reader.only(&[
         "id", "group", "epoch", "issuedAt", "create", "drain", "destroy", "update", "roster",
-        "adopt", "state",
+        "adopt", "state", "said",
     ])?;
     Ok(Intent {
         id: IntentId(reader.get("id")?.number()?),
@@ -412,6 +414,7 @@ pub(super) fn intent_in(reader: &Reader<'_>) -> Result<Intent, RecordError> {
         issued_at: reader.get("issuedAt")?.time()?,
         kind: kind_in(reader)?,
         state: state_in(&reader.get("state")?)?,
+        said: reader.optional_with("said", Reader::string)?,
     })
 }
 

@@ -185,7 +185,11 @@ pub(super) fn all_holds(
         },
         Hold::DrainTimeout,
         Hold::NumbersExhausted { next: u64::MAX },
-        Hold::UnknownOutcomes { count },
+        Hold::UnknownOutcomes { count, said: None },
+        Hold::UnknownOutcomes {
+            count,
+            said: Some(why.clone()),
+        },
         Hold::JournalUnavailable { why: why.clone() },
         Hold::ClockStepped,
         Hold::SecretUnresolved {
