@@ -1,14 +1,14 @@
 //! The program `gpg`: one call with a keyring that the agent's own file names, and what it answers.
 //! Nothing of a person's home counts, nothing is fetched from key servers, and no call waits for a person.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
 use crate::armour;
 use crate::error::{Cause, GitError};
+use crate::program::{ProgramBounds, ProgramError, run_program};
 use crate::signers::{SignatureError, SignedBy};
 
 /// How an OpenPGP signature begins.
@@ -16,9 +16,6 @@ pub(crate) const PGP_SIGNATURE_BEGIN: &str = "-----BEGIN PGP SIGNATURE-----";
 
 /// How long `gpg` may take for one signature; it takes some milliseconds, and a second when it has to start its agent.
 const GPG_LIMIT: Duration = Duration::from_secs(20);
-
-/// How often the end of `gpg` is looked for.
-const GPG_POLL: Duration = Duration::from_millis(2);
 
 /// What is read of what `gpg` says.
 const GPG_ANSWER_BYTES_MAX: u64 = 64 << 10;
@@ -91,7 +88,7 @@ struct Answer {
     status: ExitStatus,
     /// What it wrote to its output.
     text: String,
-    /// What it said: lines for people, and status lines for programs.
+    /// What it said where it failed: lines for people, and status lines for programs.
     told: String,
 }
 
@@ -117,81 +114,30 @@ fn ask(home: &Path, gpg: Command, content: &[u8]) -> Result<Answer, GitError> {
     run(home, gpg, content, GPG_LIMIT)
 }
 
-fn run(home: &Path, mut gpg: Command, content: &[u8], limit: Duration) -> Result<Answer, GitError> {
-    let begun = Instant::now();
-    let started = gpg
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = started
-        .map_err(|error| failed(home, format!("the program gpg cannot be started: {error}")))?;
-    if let Some(input) = child.stdin.take() {
-        feed(input, content);
-    }
-    let text = reading(child.stdout.take());
-    let told = reading(child.stderr.take());
-    let status = match ended(&mut child, begun + limit) {
-        Ok(status) => status,
-        Err(why) => {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(failed(home, why));
-        }
+fn run(home: &Path, gpg: Command, content: &[u8], limit: Duration) -> Result<Answer, GitError> {
+    let bounds = ProgramBounds {
+        time: limit,
+        printed: GPG_ANSWER_BYTES_MAX,
+        said: GPG_ANSWER_BYTES_MAX,
     };
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     // The agent of private keys that it may have started keeps no end of a pipe.
-    let answered = |pipe: Receiver<io::Result<Vec<u8>>>| {
-        let left = limit.saturating_sub(begun.elapsed());
-        let bytes = pipe.recv_timeout(left).map_err(|_| late())?;
-        let bytes = bytes.map_err(|error| error.to_string())?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let answered = |pipe| answered(pipe).map_err(|why| failed(home, why));
+    let ended = run_program(gpg, content, &bounds).map_err(|error| {
+        let why = match error {
+            ProgramError::NotStarted(error) => {
+                format!("the program gpg cannot be started: {error}")
+            }
+            ProgramError::Late => "gpg did not end".to_owned(),
+            ProgramError::TooMuch { limit } => format!("gpg printed more than {limit} bytes"),
+            ProgramError::Pipe(error) => error.to_string(),
+        };
+        failed(home, why)
+    })?;
     Ok(Answer {
-        status,
-        text: answered(text)?,
-        told: answered(told)?,
+        status: ended.status,
+        text: text(ended.printed),
+        told: text(ended.said),
     })
-}
-
-fn late() -> String {
-    "gpg did not end".to_owned()
-}
-
-/// Waits for the end of the program.
-fn ended(child: &mut Child, deadline: Instant) -> Result<ExitStatus, String> {
-    loop {
-        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
-            return Ok(status);
-        }
-        if Instant::now() > deadline {
-            return Err(late());
-        }
-        std::thread::sleep(GPG_POLL);
-    }
-}
-
-/// Hands over the content beside what else is done: a pipe takes 64 KiB, and a program that does not read would stop us. The
-/// thread ends with the program.
-fn feed(mut input: ChildStdin, content: &[u8]) {
-    let content = content.to_vec();
-    std::thread::spawn(move || {
-        // One that ends early says why.
-        let _ = input.write_all(&content);
-    });
-}
-
-/// Reads what the program says beside what else is done: a pipe that is full would stop it. The thread ends with the program.
-fn reading(pipe: Option<impl io::Read + Send + 'static>) -> Receiver<io::Result<Vec<u8>>> {
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let pipe = pipe.map(|pipe| pipe.take(GPG_ANSWER_BYTES_MAX));
-        let read = pipe.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut bytes));
-        // Nobody waits for it any more where the program was ended.
-        let _ = sender.send(read.map(|_| bytes));
-    });
-    receiver
 }
 
 fn failed(home: &Path, why: String) -> GitError {

@@ -34,6 +34,7 @@ mod oid;
 mod open;
 mod pack;
 mod private_key;
+mod program;
 mod refs;
 mod remote;
 mod session;
@@ -67,6 +68,7 @@ pub use known_hosts::{HostKeyError, LinePlace};
 pub use mirror::Mirror;
 pub use oid::{Oid, ParseOidError};
 pub use open::{RepositoryKind, init_repository};
+pub use program::{ProgramBounds, ProgramEnd, ProgramError, run_program};
 pub use refs::RemoteRefs;
 pub use signatories::{Identities, OPEN_PGP_CHECKED_MAX, Signatories};
 pub use signers::{

@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use drover_git::{ProgramBounds, ProgramError, run_program};
 use drover_model::SecretRef;
 use drover_provider::{SecretError, SecretSource, SecretText};
 use drover_spec::agent_config::SecretsConfig;
@@ -36,9 +36,6 @@ const FAILURE_FOR: Duration = Duration::from_mins(1);
 
 /// How long a program that decrypts may take; it takes some ten milliseconds.
 const DECRYPT_LIMIT: Duration = Duration::from_secs(10);
-
-/// How often its end is looked for.
-const DECRYPT_POLL: Duration = Duration::from_millis(5);
 
 /// The secrets of this machine.
 #[derive(Clone)]
@@ -215,34 +212,24 @@ fn quiet(program: &str) -> Command {
 }
 
 /// Runs a program that decrypts, on a text of its own. Returns what it prints.
-fn decrypt(mut program: Command, name: &str, text: &[u8]) -> Result<String, String> {
-    let mut child = program
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("the program {name} cannot be started: {error}"))?;
-    if let Some(input) = child.stdin.take() {
-        feed(input, text);
-    }
-    let printed = reading(child.stdout.take(), VALUE_BYTES_MAX + 1);
-    let said = reading(child.stderr.take(), COMPLAINT_BYTES_MAX);
-    let begun = Instant::now();
-    let ended = end(&mut child, name, &printed, begun);
-    if ended.is_err() {
-        let _ = child.kill();
-        let _ = child.wait();
-    }
-    let (ended_well, printed) = ended?;
-    if ended_well {
-        return text_of(printed.as_slice());
+fn decrypt(program: Command, name: &str, text: &[u8]) -> Result<String, String> {
+    let bounds = ProgramBounds {
+        time: DECRYPT_LIMIT,
+        printed: VALUE_BYTES_MAX,
+        said: COMPLAINT_BYTES_MAX,
+    };
+    let text = [text, b"\n"].concat();
+    let ended = run_program(program, &text, &bounds).map_err(|error| match error {
+        ProgramError::NotStarted(error) => format!("the program {name} cannot be started: {error}"),
+        ProgramError::Late => format!("{name} did not end"),
+        ProgramError::TooMuch { limit } => too_large(limit),
+        ProgramError::Pipe(error) => error.to_string(),
+    })?;
+    if ended.status.success() {
+        return text_of(ended.printed.as_slice());
     }
     // The program says what is wrong with key or text, and never what the text holds.
-    let said = said
-        .recv_timeout(left(begun))
-        .unwrap_or_else(|_| Ok(Vec::new()));
-    let said = said.unwrap_or_default();
-    let said = String::from_utf8_lossy(&said);
+    let said = String::from_utf8_lossy(&ended.said);
     let said = said.lines().next().unwrap_or_default();
     let prefix = format!("{name}: ");
     Err(match said.strip_prefix(&prefix).unwrap_or(said) {
@@ -251,64 +238,8 @@ fn decrypt(mut program: Command, name: &str, text: &[u8]) -> Result<String, Stri
     })
 }
 
-/// Hands over the text beside what else is done: a pipe takes 64 KiB, and a program that does not read would stop us. The
-/// thread ends with the program.
-fn feed(mut input: ChildStdin, text: &[u8]) {
-    let text = [text, b"\n"].concat();
-    std::thread::spawn(move || {
-        // One that ends early says why.
-        let _ = input.write_all(&text);
-    });
-}
-
-/// Reads at most so many bytes beside what else is done, and closes the pipe: one that is full would stop the program.
-/// The thread ends with the program.
-fn reading(
-    from: Option<impl io::Read + Send + 'static>,
-    bytes_max: u64,
-) -> Receiver<io::Result<Vec<u8>>> {
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let read = from.map_or(Ok(0), |from| from.take(bytes_max).read_to_end(&mut bytes));
-        // Nobody waits for it any more where the program was ended.
-        let _ = sender.send(read.map(|_| bytes));
-    });
-    receiver
-}
-
-/// Waits for the end. Returns whether it went well, and what was printed. That it is too large is known before the end.
-fn end(
-    child: &mut Child,
-    name: &str,
-    printed: &Receiver<io::Result<Vec<u8>>>,
-    begun: Instant,
-) -> Result<(bool, Vec<u8>), String> {
-    let late = || format!("{name} did not end");
-    let mut known: Option<Vec<u8>> = None;
-    let ended_well = loop {
-        if known.is_none()
-            && let Ok(read) = printed.try_recv()
-        {
-            known = Some(fitting(read)?);
-        }
-        match child.try_wait() {
-            Ok(Some(status)) => break status.success(),
-            Ok(None) if left(begun).is_zero() => return Err(late()),
-            Ok(None) => std::thread::sleep(DECRYPT_POLL),
-            Err(error) => return Err(error.to_string()),
-        }
-    };
-    let printed = match known {
-        Some(printed) => printed,
-        None => fitting(printed.recv_timeout(left(begun)).map_err(|_| late())?)?,
-    };
-    Ok((ended_well, printed))
-}
-
-/// Returns what is left of the time that decrypting may take.
-fn left(begun: Instant) -> Duration {
-    DECRYPT_LIMIT.saturating_sub(begun.elapsed())
+fn too_large(limit: u64) -> String {
+    format!("it is larger than {limit} bytes")
 }
 
 /// Reads a value without the line break at its end.
@@ -330,7 +261,7 @@ fn text_of(from: impl io::Read) -> Result<String, String> {
 fn fitting(read: io::Result<Vec<u8>>) -> Result<Vec<u8>, String> {
     let bytes = read.map_err(|error| error.to_string())?;
     if bytes.len() as u64 > VALUE_BYTES_MAX {
-        return Err(format!("it is larger than {VALUE_BYTES_MAX} bytes"));
+        return Err(too_large(VALUE_BYTES_MAX));
     }
     Ok(bytes)
 }
