@@ -133,10 +133,10 @@ async fn a_type_without_room_is_left_alone_and_the_next_one_taken() {
     let properties = || {
         running_with(&[
             ("fallbackTypes", texts(&["t3a.micro"])),
-            ("subnets", texts(&["subnet-a", "subnet-b"])),
+            ("subnets", texts(&["subnet-a", "subnet-a2"])),
         ])
     };
-    for subnet in ["subnet-a", "subnet-b"] {
+    for subnet in ["subnet-a", "subnet-a2"] {
         let key = ("t3.micro".to_owned(), subnet.to_owned());
         fake.world().room.insert(key, 0);
     }
@@ -162,7 +162,7 @@ async fn a_type_without_room_is_left_alone_and_the_next_one_taken() {
 fn types(list: &[&str], more: &[(&str, Value)]) -> Value {
     let mut all = vec![
         ("instanceType", list[0].into()),
-        ("subnets", texts(&["subnet-a", "subnet-b"])),
+        ("subnets", texts(&["subnet-a", "subnet-a2"])),
     ];
     if list.len() > 1 {
         all.push(("fallbackTypes", texts(&list[1..])));
@@ -222,7 +222,7 @@ async fn limits_everywhere_are_a_quota_and_with_a_full_place_beside_them_it_is_r
         assert!(error.message.contains("VcpuLimitExceeded"), "{error}");
     }
     let provider = open(&factory(&fake.endpoint()));
-    for subnet in ["subnet-a", "subnet-b"] {
+    for subnet in ["subnet-a", "subnet-a2"] {
         let key = ("t3.micro".to_owned(), subnet.to_owned());
         fake.world().room.insert(key, 0);
     }
@@ -368,7 +368,7 @@ async fn a_launch_template_without_room_stands_in_no_other_ones_way() {
     let provider = open(&factory(&fake.endpoint()));
     let of = |name: &str| {
         let template = map(&[("name", name.into()), ("version", "1".into())]);
-        let subnets = texts(&["subnet-a", "subnet-b"]);
+        let subnets = texts(&["subnet-a", "subnet-a2"]);
         map(&[("launchTemplate", template), ("subnets", subnets)])
     };
     for (first, code) in [
@@ -400,7 +400,7 @@ async fn a_launch_template_without_room_stands_in_no_other_ones_way() {
 async fn a_type_that_no_place_has_is_a_mistake_and_one_that_some_are_full_of_is_not() {
     let fake = instant();
     let provider = open(&factory(&fake.endpoint()));
-    let both = || running_with(&[("subnets", texts(&["subnet-a", "subnet-b"]))]);
+    let both = || running_with(&[("subnets", texts(&["subnet-a", "subnet-a2"]))]);
     fake.world().refuse("RunInstances", "Unsupported", 2);
     let error = provider
         .provision(&request(1, 1, both()))
