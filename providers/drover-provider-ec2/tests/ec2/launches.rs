@@ -457,8 +457,8 @@ async fn ends_share_calls_and_one_that_fails_harms_no_other() {
     assert_eq!(failed[0].class, ErrorClass::Throttled);
     assert_eq!(
         fake.calls()["TerminateInstances"],
-        104,
-        "one for all, then each alone, and that one three times more"
+        18,
+        "one for all, two for the halves of what fails, and three more for that one"
     );
     assert_eq!(fake.world().living().count(), 0);
 
@@ -477,6 +477,44 @@ async fn ends_share_calls_and_one_that_fails_harms_no_other() {
         fake.calls().into_iter().collect::<Vec<_>>(),
         [("TerminateInstances".to_owned(), 1)]
     );
+}
+
+#[tokio::test]
+async fn what_the_role_may_not_end_keeps_nothing_else_alive() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let batch = request(1, 100, running_with(&[]));
+    let made = provider.provision(&batch).await.unwrap().made;
+    let ends = batch.slots.iter().enumerate();
+    let ends: Vec<_> = ends
+        .map(|(slot, one)| end(&batch, slot, &made[&one.instance]))
+        .collect();
+    let ended =
+        || async { futures::future::join_all(ends.iter().map(|end| provider.destroy(end))).await };
+    // A role that may end nothing is not asked for each.
+    fake.world()
+        .refuse("TerminateInstances", "UnauthorizedOperation", 200);
+    fake.calls();
+    for answer in ended().await {
+        assert_eq!(answer.unwrap_err().class, ErrorClass::Auth);
+    }
+    assert_eq!(fake.calls()["TerminateInstances"], 15);
+    assert_eq!(fake.world().living().count(), 100);
+    // Nor are credentials that are wrong.
+    fake.world().refusals.clear();
+    fake.world().refuse("TerminateInstances", "AuthFailure", 1);
+    assert!(ended().await.iter().all(Result::is_err));
+    assert_eq!(fake.calls()["TerminateInstances"], 1);
+    let kept = [&batch.slots[0], &batch.slots[1], &batch.slots[61]];
+    let kept = kept.map(|slot| made[&slot.instance].to_string());
+    fake.world().untouchable.extend(kept.clone());
+    let answers = ended().await;
+    let failed = answers.iter().filter_map(|answer| answer.as_ref().err());
+    let classes: Vec<ErrorClass> = failed.map(|error| error.class).collect();
+    assert_eq!(classes, [ErrorClass::Auth; 3]);
+    let world = fake.world();
+    let alive: Vec<&String> = world.living().map(|one| &one.id).collect();
+    assert_eq!(alive, kept.iter().collect::<Vec<_>>());
 }
 
 #[tokio::test]
