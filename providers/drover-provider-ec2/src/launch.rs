@@ -41,6 +41,9 @@ const LIMITS_OF_TYPES: [&str; 3] = [
     LIMIT_OF_TYPE,
 ];
 
+/// There is no such network interface.
+const UNKNOWN_INTERFACE: &str = "InvalidNetworkInterfaceID.NotFound";
+
 /// The waits between looks for what a token has made: its listing may be behind by seconds.
 const LOOKS: [Duration; 6] = [
     Duration::from_millis(0),
@@ -258,7 +261,18 @@ impl Region {
             priority,
         };
         let call = launch.builder(&self.client().await, choice.type_.as_deref(), &choice.at);
-        match self.call(cost, || call.clone().send()).await {
+        let mut answered = self.call(cost, || call.clone().send()).await;
+        for pause in &LOOKS[1..] {
+            if !answered
+                .as_ref()
+                .is_err_and(|error| awaits_place(launch, error))
+            {
+                break;
+            }
+            tokio::time::sleep(*pause).await;
+            answered = self.call(cost, || call.clone().send()).await;
+        }
+        match answered {
             Ok(answer) => {
                 self.purse.belongs_to(answer.owner_id());
                 let seen: Vec<Seen> = answer.instances().iter().filter_map(Seen::of).collect();
@@ -270,6 +284,10 @@ impl Region {
             }
             Err(error) if error.is("IdempotentParameterMismatch") => {
                 self.resolve(launch, error).await.map(Ok)
+            }
+            Err(error) if awaits_place(launch, &error) => {
+                let message = format!("{error}; it was made or listed a moment ago");
+                Err(ProviderError::new(ErrorClass::Throttled, message))
             }
             Err(error) if error.is("IdempotentInstanceTerminated") => {
                 match self.made_before(request).await? {
@@ -426,6 +444,12 @@ fn choices(launch: &Launch<'_>, places: Vec<Where>) -> Vec<Choice> {
         }
     }
     choices
+}
+
+/// Returns whether EC2 does not know the network interface of a member yet, which was made or listed by this very call: not
+/// everything at Amazon knows everything at once.
+fn awaits_place(launch: &Launch<'_>, error: &CallError) -> bool {
+    launch.place.is_some() && error.is(UNKNOWN_INTERFACE)
 }
 
 /// Returns which of `count` zones a batch goes to. It follows from the number of the first instance, which no other

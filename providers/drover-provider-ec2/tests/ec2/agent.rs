@@ -268,6 +268,7 @@ pub(crate) fn real() -> FakeSettings {
     FakeSettings {
         boot: ms(300),
         list_lag: ms(200),
+        interface_lag: ms(300),
         state_lag: ms(150),
         stop: ms(300),
         latency: ms(20),
