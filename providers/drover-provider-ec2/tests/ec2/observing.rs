@@ -322,6 +322,47 @@ async fn a_live_change_sets_what_it_says_and_the_digest_last() {
 }
 
 #[tokio::test]
+async fn a_live_change_leaves_the_metadata_service_alone_unless_the_document_mentions_it() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let batch = request(1, 1, running_with(&[]));
+    let made = provider.provision(&batch).await.unwrap().made;
+    let handle = made[&batch.slots[0].instance].clone();
+    let tokens = |fake: &Fake| fake.world().machines[handle.as_str()].http_tokens.clone();
+    // As somebody made it who was there before drover.
+    let mut world = fake.world();
+    let machine = world.machines.get_mut(handle.as_str()).unwrap();
+    "optional".clone_into(&mut machine.http_tokens);
+    drop(world);
+    let groups = ("securityGroups", Value::List(vec!["sg-1".into()]));
+    let hops = map(&[("hopLimit", Value::Int(2))]);
+    let mentioned = running_with(&[groups.clone(), ("metadata", hops)]);
+    for (properties, expected) in [
+        (running_with(&[groups]), "optional"),
+        (mentioned, "required"),
+    ] {
+        let changed = request(1, 1, properties);
+        let update = drover_provider::UpdateRequest {
+            fleet: batch.fleet.clone(),
+            group: batch.group.clone(),
+            epoch: batch.epoch,
+            provider_ref: handle.clone(),
+            token: batch.token.clone(),
+            update: changed.token.clone(),
+            how: drover_model::InPlace::Live,
+            digests: changed.digests.clone(),
+            slot: batch.slots[0].clone(),
+            properties: changed.properties.clone(),
+            grace: std::time::Duration::ZERO,
+            secrets: drover_provider::Secrets::default(),
+        };
+        provider.update(&update).await.unwrap();
+        assert_eq!(tokens(&fake), expected);
+        assert_eq!(fake.world().machines[handle.as_str()].groups, ["sg-1"]);
+    }
+}
+
+#[tokio::test]
 async fn no_document_turns_imdsv1_on_where_the_program_does_not_allow_it() {
     let fake = instant();
     let provider = open(&factory(&fake.endpoint()));
