@@ -518,6 +518,22 @@ async fn what_the_role_may_not_end_keeps_nothing_else_alive() {
 }
 
 #[tokio::test]
+async fn an_image_that_the_account_may_not_use_is_a_mistake_of_the_document() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let mut refusal = Refusal::new("AuthFailure", "Not authorized for images: [ami-1]");
+    refusal.status = 403;
+    let refusals = vec![refusal];
+    fake.world()
+        .refusals
+        .insert("RunInstances".to_owned(), refusals);
+    let refused = provider.provision(&request(1, 1, running_with(&[]))).await;
+    let error = refused.unwrap_err();
+    assert_eq!(error.class, ErrorClass::InvalidSpec, "{error}");
+    assert!(error.message.contains("ami-1"), "{error}");
+}
+
+#[tokio::test]
 async fn what_ends_by_itself_is_seen_with_its_reason_until_it_is_destroyed() {
     let fake = instant();
     let provider = open(&factory(&fake.endpoint()));
