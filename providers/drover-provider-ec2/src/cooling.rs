@@ -13,6 +13,10 @@ use crate::properties::LaunchTemplate;
 /// for EC2. Room seldom comes back sooner, and each try costs one of five `RunInstances` requests.
 pub(crate) const COOLING: Duration = Duration::from_mins(3);
 
+/// How long it is remembered that a place does not have a type at all. A batch asks in one zone: so long the next ones may take
+/// until all are known.
+const UNSUPPORTED: Duration = Duration::from_hours(1);
+
 /// Most offerings that are remembered, and most limits; the one that is warm first goes.
 const OFFERINGS_MAX: usize = 4_096;
 
@@ -45,6 +49,8 @@ type Left<T> = Mutex<BTreeMap<T, Instant>>;
 pub(crate) struct Cooling {
     /// The offerings without room.
     room: Left<Offering>,
+    /// The offerings that there are not, whatever room there is.
+    unsupported: Left<Offering>,
     /// The limits of the account.
     limits: Left<Reached>,
 }
@@ -64,7 +70,19 @@ const TEMPLATE: &str = "template:";
 impl Cooling {
     /// Notes that an offering has no room now.
     pub(crate) fn cool(&self, offering: &Offering) {
-        note(&self.room, offering.clone(), Instant::now());
+        note(&self.room, offering.clone(), Instant::now() + COOLING);
+    }
+
+    /// Notes that there is no such offering: for a while it has no room either.
+    pub(crate) fn lacks_support(&self, offering: &Offering) {
+        self.cool(offering);
+        let until = Instant::now() + UNSUPPORTED;
+        note(&self.unsupported, offering.clone(), until);
+    }
+
+    /// Returns whether an offering was found not to be one.
+    pub(crate) fn is_unsupported(&self, offering: &Offering) -> bool {
+        lock(&self.unsupported, Instant::now()).contains_key(offering)
     }
 
     /// Notes that the limit of virtual CPUs is reached, which types of several families share: it leaves no room for that
@@ -79,7 +97,7 @@ impl Cooling {
             spot: offering.spot,
             size: size_of(&offering.type_),
         };
-        note(&self.limits, reached, now);
+        note(&self.limits, reached, now + COOLING);
     }
 
     /// Notes that the limit of one type is reached.
@@ -89,7 +107,7 @@ impl Cooling {
             spot: offering.spot,
             size: 0,
         };
-        note(&self.limits, reached, Instant::now());
+        note(&self.limits, reached, Instant::now() + COOLING);
     }
 
     /// Returns when an offering may be asked for again. None: now.
@@ -129,15 +147,15 @@ fn lock<T: Ord>(left: &Left<T>, now: Instant) -> MutexGuard<'_, BTreeMap<T, Inst
     until
 }
 
-fn note<T: Ord + Clone>(left: &Left<T>, what: T, now: Instant) {
-    let mut until = lock(left, now);
+fn note<T: Ord + Clone>(left: &Left<T>, what: T, warm: Instant) {
+    let mut until = lock(left, Instant::now());
     if until.len() >= OFFERINGS_MAX
         && let Some(first) = until.iter().min_by_key(|(_, until)| **until)
     {
         let first = first.0.clone();
         until.remove(&first);
     }
-    until.insert(what, now + COOLING);
+    until.insert(what, warm);
 }
 
 /// Returns a name for all types that share a limit of virtual CPUs with this one: by the letters before the number of its

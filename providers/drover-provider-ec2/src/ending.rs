@@ -1,9 +1,9 @@
 //! Ending instances, many with one call.
 //!
-//! Ends that are asked for at about the same time share a `TerminateInstances`. One instance that cannot be
-//! ended would fail the whole call: then each is asked for alone.
+//! Ends that are asked for at about the same time share a `TerminateInstances`. One instance that cannot or may not be
+//! ended fails the whole call: then each half is asked for, and so on, until the others have ended without it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,10 @@ const CHUNK_MAX: usize = 100;
 
 /// How long an end waits for others.
 const GATHER: Duration = Duration::from_millis(20);
+
+/// After so many refusals of the role, and nothing that ended, it is taken to be the whole of it that may not: those of all,
+/// of the halves, quarters and eighths.
+const DENIALS_MAX: usize = 15;
 
 /// How each instance's end was answered.
 type Answers = Arc<BTreeMap<String, Result<(), CallError>>>;
@@ -104,26 +108,45 @@ impl Region {
             }
             own.lock().unwrap_or_else(PoisonError::into_inner).clone()
         };
-        let whole = self.terminate(ids.clone()).await;
-        let alone = match &whole {
-            Ok(()) => false,
-            Err(_) if ids.len() == 1 => false,
-            // What all of them have in common.
-            Err(error) => !matches!(
-                error.class,
-                ErrorClass::Throttled | ErrorClass::Auth | ErrorClass::Unknown
-            ),
-        };
+        Arc::new(self.end_all(ids).await)
+    }
+
+    /// Ends all of these that can be ended.
+    async fn end_all(&self, ids: Vec<String>) -> BTreeMap<String, Result<(), CallError>> {
         let mut answers = BTreeMap::new();
-        for id in ids {
-            let answer = if alone {
-                self.terminate(vec![id.clone()]).await
-            } else {
-                whole.clone()
+        let mut parts = VecDeque::from([ids]);
+        let mut denials = Vec::new();
+        let mut has_ended = false;
+        while let Some(part) = parts.pop_front() {
+            let whole_role = denials.len() == DENIALS_MAX && !has_ended;
+            let answer = match denials.last() {
+                Some(denial) if whole_role => Err(CallError::clone(denial)),
+                Some(_) | None => self.terminate(part.clone()).await,
             };
-            answers.insert(id, answer);
+            has_ended |= answer.is_ok();
+            let divides = match &answer {
+                Ok(()) => false,
+                // Permissions may depend on an instance's tags.
+                Err(error) if is_denial(error) => {
+                    if denials.len() < DENIALS_MAX {
+                        denials.push(error.clone());
+                    }
+                    has_ended || denials.len() < DENIALS_MAX
+                }
+                // What all of them have in common.
+                Err(error) => !matches!(
+                    error.class,
+                    ErrorClass::Throttled | ErrorClass::Auth | ErrorClass::Unknown
+                ),
+            };
+            if divides && part.len() > 1 {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.extend([first.to_vec(), second.to_vec()]);
+            } else {
+                answers.extend(part.into_iter().map(|id| (id, answer.clone())));
+            }
         }
-        Arc::new(answers)
+        answers
     }
 
     async fn terminate(&self, ids: Vec<String>) -> Result<(), CallError> {
@@ -141,6 +164,16 @@ impl Region {
         let request = request.set_instance_ids(Some(ids));
         self.call(cost, || request.clone().send()).await.map(drop)
     }
+}
+
+/// Returns whether EC2 knows who asks, and says that they may not.
+fn is_denial(error: &CallError) -> bool {
+    let codes = [
+        "UnauthorizedOperation",
+        "AccessDenied",
+        "AccessDeniedException",
+    ];
+    codes.iter().any(|code| error.is(code))
 }
 
 const ACTION: &str = "TerminateInstances";

@@ -1,7 +1,8 @@
 //! What EC2's errors mean to the agent.
 //!
 //! Source of the codes: "Error codes for the Amazon EC2 API", in Amazon's EC2 developer guide. A code decides
-//! where it is known, then the HTTP status; the words of an error decide nothing.
+//! where it is known, then the HTTP status; the words of an error decide nothing, but for one code that Amazon has for two
+//! things, see [`is_of_images`].
 
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use drover_model::ErrorClass;
@@ -150,6 +151,14 @@ fn first_words(body: &[u8]) -> Option<String> {
     (!words.is_empty()).then_some(words)
 }
 
+/// Returns whether an error is about an image that the account may not use: one that is another account's and not shared, or
+/// that a slip of the pen has made. EC2 has the code of credentials that are wrong for it, and only its words tell
+/// the two apart; credentials that are right and another image help.
+fn is_of_images(code: Option<&str>, said: Option<&str>) -> bool {
+    code == Some("AuthFailure")
+        && said.is_some_and(|said| said.starts_with("Not authorized for images"))
+}
+
 /// Returns whether a code says that there is no such instance.
 pub(crate) fn is_missing_instance(code: &str) -> bool {
     matches!(
@@ -194,6 +203,12 @@ impl CallError {
         if let (SdkError::ServiceError(service), Some(status)) = (error, status) {
             let code = service.err().code();
             let said = service.err().message().map(str::to_owned);
+            let class = if is_of_images(code, said.as_deref()) {
+                ErrorClass::InvalidSpec
+            } else {
+                code.and_then(class_of_code)
+                    .unwrap_or_else(|| class_of_status(status))
+            };
             return Self {
                 action,
                 code: code.map(str::to_owned),
@@ -205,9 +220,7 @@ impl CallError {
                         words.as_deref().unwrap_or("no reason given")
                     )
                 }),
-                class: code
-                    .and_then(class_of_code)
-                    .unwrap_or_else(|| class_of_status(status)),
+                class,
             };
         }
         let message = whole(error);

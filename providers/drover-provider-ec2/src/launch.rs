@@ -1,10 +1,12 @@
 //! Launches: one `RunInstances` for a batch, at the first offering that can be had.
 //!
-//! Every try of one batch has the same `ClientToken`, ours. So EC2 itself says whether a batch was made already,
-//! by whichever offering: a try that differs from the one that worked is answered with
+//! Every try of one batch has the same `ClientToken`, ours, and goes to the same zone. EC2 counts the token of a launch
+//! that names a zone or a subnet in that zone alone: in another one the same token makes everything again. So a batch
+//! has one zone, which follows from the batch and is the same whenever it is asked for, and EC2 itself says whether
+//! it was made already, by whichever offering: a try that differs from the one that worked is answered with
 //! `IdempotentParameterMismatch`, and then what the token made is looked up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +28,10 @@ const ACTION: &str = "RunInstances";
 /// Most offerings that one call tries: each costs one of the two `RunInstances` a second that an account has.
 const TRIES_MAX: usize = 8;
 
+/// So many instances one after the other, each made alone, go round the zones; where the next ones begin is drawn. Who makes
+/// batches of one even size would meet one zone of two again and again otherwise.
+const ROUND: u64 = 8;
+
 /// The limit of one type.
 const LIMIT_OF_TYPE: &str = "InstanceLimitExceeded";
 
@@ -35,6 +41,9 @@ const LIMITS_OF_TYPES: [&str; 3] = [
     "MaxSpotInstanceCountExceeded",
     LIMIT_OF_TYPE,
 ];
+
+/// There is no such network interface.
+const UNKNOWN_INTERFACE: &str = "InvalidNetworkInterfaceID.NotFound";
 
 /// The waits between looks for what a token has made: its listing may be behind by seconds.
 const LOOKS: [Duration; 6] = [
@@ -53,6 +62,23 @@ struct Choice {
     /// The instance type. None: the launch template's.
     type_: Option<String>,
     at: Where,
+}
+
+/// Where a batch may be made.
+#[derive(Debug)]
+struct Places {
+    here: Vec<Where>,
+    /// The subnets in the zones of other batches.
+    elsewhere: Vec<String>,
+}
+
+impl Places {
+    fn only(here: Vec<Where>) -> Self {
+        Self {
+            here,
+            elsewhere: Vec::new(),
+        }
+    }
 }
 
 /// Why a try made nothing, where another offering may.
@@ -93,7 +119,8 @@ impl Region {
         self: &Arc<Self>,
         launch: &Launch<'_>,
     ) -> Result<Provisioned, ProviderError> {
-        let choices = self.choices(launch).await?;
+        let Places { here, elsewhere } = self.places_of(launch).await?;
+        let choices = choices(launch, here);
         let all = choices.len();
         let mut warm: Vec<&Choice> = choices
             .iter()
@@ -137,92 +164,84 @@ impl Region {
             .iter()
             .any(|choice| self.cooling.has_no_room(&choice.offering));
         let class = match lack {
-            Lack::Support if tried == all => {
+            Lack::Support if self.is_nowhere(launch, &choices, elsewhere) => {
                 return Err(ProviderError::new(
                     ErrorClass::InvalidSpec,
                     error.to_string(),
                 ));
             }
             Lack::Limit if tried < TRIES_MAX && !no_room => ErrorClass::Quota,
+            // Or other batches may have it in their zones.
             Lack::Support | Lack::Limit | Lack::Room => ErrorClass::Capacity,
         };
         let message = format!("{error} ({tried} of {} tried)", counted(all, "offering"));
         Err(ProviderError::new(class, message))
     }
 
-    /// Returns what may be asked for, in order: each type in every place, then the next type.
-    async fn choices(self: &Arc<Self>, launch: &Launch<'_>) -> Result<Vec<Choice>, ProviderError> {
-        let Properties {
-            types,
-            launch_template,
-            spot,
-            ..
-        } = launch.properties;
-        let places = self.places_of(launch).await?;
-        let mut asked: Vec<Option<&String>> = types.iter().map(Some).collect();
-        if asked.is_empty() {
-            asked.push(None);
-        }
-        let templates = launch_template.as_ref().map(of_template);
-        let mut choices = Vec::new();
-        for type_ in asked {
-            for at in &places {
-                choices.push(Choice {
-                    type_: type_.cloned(),
-                    offering: Offering {
-                        type_: type_.or(templates.as_ref()).cloned().unwrap_or_default(),
-                        place: at
-                            .subnet
-                            .clone()
-                            .or_else(|| at.zone.clone())
-                            .unwrap_or_default(),
-                        spot: spot.is_some(),
-                    },
-                    at: at.clone(),
-                });
-            }
-        }
-        Ok(choices)
+    /// Returns whether nothing that could be asked for is to be had, be it here or in the zones of other batches.
+    fn is_nowhere(&self, launch: &Launch<'_>, own: &[Choice], elsewhere: Vec<String>) -> bool {
+        let there = elsewhere.into_iter().map(|subnet| Where {
+            subnet: Some(subnet),
+            zone: None,
+        });
+        let others = choices(launch, there.collect());
+        let mut every = own.iter().chain(&others);
+        every.all(|choice| self.cooling.is_unsupported(&choice.offering))
     }
 
-    /// Returns where a batch may be made: the subnets of its zone, or the zone, or wherever.
-    async fn places_of(self: &Arc<Self>, launch: &Launch<'_>) -> Result<Vec<Where>, ProviderError> {
+    /// Returns where a batch may be made, all of it in one zone: the subnets there, or the zone, or wherever.
+    async fn places_of(self: &Arc<Self>, launch: &Launch<'_>) -> Result<Places, ProviderError> {
         if let Some(place) = &launch.place {
-            return Ok(vec![place.at.clone()]);
+            return Ok(Places::only(vec![place.at.clone()]));
         }
+        let request = launch.request;
         let subnets = &launch.properties.subnets;
-        let zone = launch.request.zone.as_ref();
-        match zone {
-            None if subnets.is_empty() => Ok(vec![Where::default()]),
-            Some(zone) if subnets.is_empty() => Ok(vec![Where {
-                subnet: None,
-                zone: Some(zone.clone()),
-            }]),
-            None => {
-                // Batches begin at different subnets, so that they spread; a repeated one at the same.
-                let start = spread(launch.request.token.as_str(), subnets.len());
-                let turned = subnets[start..].iter().chain(&subnets[..start]);
-                let of = |subnet: &String| Where {
-                    subnet: Some(subnet.clone()),
+        let named = match (subnets.as_slice(), &request.zone) {
+            // Nothing names a zone, and the token counts in the whole region.
+            ([], None) => return Ok(Places::only(vec![Where::default()])),
+            ([], Some(zone)) => {
+                return Ok(Places::only(vec![Where {
+                    subnet: None,
+                    zone: Some(zone.clone()),
+                }]));
+            }
+            ([only], None) => {
+                return Ok(Places::only(vec![Where {
+                    subnet: Some(only.clone()),
                     zone: None,
-                };
-                Ok(turned.map(of).collect())
+                }]));
             }
-            Some(zone) => {
-                let zones = self.zones_of(subnets).await?;
-                let there = zones.into_iter().filter(|(_, other)| other == zone);
-                let places: Vec<Where> = there
-                    .map(|(subnet, zone)| Where {
-                        subnet: Some(subnet),
-                        zone: Some(zone),
-                    })
-                    .collect();
-                if places.is_empty() {
-                    return Err(invalid(format!("none of `subnets` is in zone {zone}")));
-                }
-                Ok(places)
-            }
+            (_, zone) => zone.as_ref(),
+        };
+        let zones = self.zones_of(subnets).await?;
+        // Whatever the order in which they are written.
+        let all: BTreeSet<&String> = zones.iter().map(|(_, zone)| zone).collect();
+        let own = match named {
+            Some(zone) => zone,
+            None => *all
+                .iter()
+                .nth(turn(request, all.len()))
+                .ok_or_else(|| invalid("`subnets`: none is in a zone"))?,
+        };
+        let (mut here, others): (Vec<_>, Vec<_>) = zones.iter().partition(|(_, zone)| zone == own);
+        if here.is_empty() {
+            return Err(invalid(format!("none of `subnets` is in zone {own}")));
         }
+        let mut elsewhere = Vec::new();
+        if named.is_none() {
+            elsewhere.extend(others.into_iter().map(|(subnet, _)| subnet.clone()));
+            // Batches begin at different subnets, so that they spread; a repeated one at the same.
+            let start = spread(request.token.as_str(), here.len());
+            here.rotate_left(start);
+        }
+        let of = |(subnet, zone): &(String, String)| Where {
+            subnet: Some(subnet.clone()),
+            zone: Some(zone.clone()),
+        };
+        Ok(Places {
+            here: here.into_iter().map(of).collect(),
+            elsewhere,
+        })
     }
 
     /// Tries one offering. The inner error: another one may do.
@@ -243,7 +262,18 @@ impl Region {
             priority,
         };
         let call = launch.builder(&self.client().await, choice.type_.as_deref(), &choice.at);
-        match self.call(cost, || call.clone().send()).await {
+        let mut answered = self.call(cost, || call.clone().send()).await;
+        for pause in &LOOKS[1..] {
+            if !answered
+                .as_ref()
+                .is_err_and(|error| awaits_place(launch, error))
+            {
+                break;
+            }
+            tokio::time::sleep(*pause).await;
+            answered = self.call(cost, || call.clone().send()).await;
+        }
+        match answered {
             Ok(answer) => {
                 self.purse.belongs_to(answer.owner_id());
                 let seen: Vec<Seen> = answer.instances().iter().filter_map(Seen::of).collect();
@@ -260,6 +290,10 @@ impl Region {
             Err(error) if error.is("IdempotentParameterMismatch") => {
                 self.resolve(launch, error).await.map(Ok)
             }
+            Err(error) if awaits_place(launch, &error) => {
+                let message = format!("{error}; it was made or listed a moment ago");
+                Err(ProviderError::new(ErrorClass::Throttled, message))
+            }
             Err(error) if error.is("IdempotentInstanceTerminated") => {
                 match self.made_before(request).await? {
                     Some(made) => Ok(Ok(made)),
@@ -271,7 +305,8 @@ impl Region {
                     return Err(error.into());
                 };
                 match lack {
-                    Lack::Support | Lack::Room => self.cooling.cool(&choice.offering),
+                    Lack::Support => self.cooling.lacks_support(&choice.offering),
+                    Lack::Room => self.cooling.cool(&choice.offering),
                     Lack::Limit if error.is(LIMIT_OF_TYPE) => {
                         self.cooling.cool_type(&choice.offering);
                     }
@@ -393,6 +428,59 @@ fn reused(request: &ProvisionRequest) -> ProviderError {
         "token {} was used with other parameters",
         request.token
     ))
+}
+
+/// Returns what may be asked for, in order: each type in every place, then the next type.
+fn choices(launch: &Launch<'_>, places: Vec<Where>) -> Vec<Choice> {
+    let Properties {
+        types,
+        launch_template,
+        spot,
+        ..
+    } = launch.properties;
+    let mut asked: Vec<Option<&String>> = types.iter().map(Some).collect();
+    if asked.is_empty() {
+        asked.push(None);
+    }
+    let templates = launch_template.as_ref().map(of_template);
+    let mut choices = Vec::new();
+    for type_ in asked {
+        for at in &places {
+            choices.push(Choice {
+                type_: type_.cloned(),
+                offering: Offering {
+                    type_: type_.or(templates.as_ref()).cloned().unwrap_or_default(),
+                    place: at
+                        .subnet
+                        .clone()
+                        .or_else(|| at.zone.clone())
+                        .unwrap_or_default(),
+                    spot: spot.is_some(),
+                },
+                at: at.clone(),
+            });
+        }
+    }
+    choices
+}
+
+/// Returns whether EC2 does not know the network interface of a member yet, which was made or listed by this very call: not
+/// everything at Amazon knows everything at once.
+fn awaits_place(launch: &Launch<'_>, error: &CallError) -> bool {
+    launch.place.is_some() && error.is(UNKNOWN_INTERFACE)
+}
+
+/// Returns which of `count` zones a batch goes to. It follows from the number of the first instance, which no other
+/// batch has: so it is the same for every call with one token. Numbers that follow each other go round, so that who had
+/// no room asks elsewhere next.
+fn turn(request: &ProvisionRequest, count: usize) -> usize {
+    let number = request
+        .slots
+        .first()
+        .map_or(0, |slot| slot.instance.number());
+    let count = count.max(1);
+    let step = usize::try_from(number % count as u64).unwrap_or(0);
+    (spread(&(number / ROUND).to_string(), count) + step) % count
 }
 
 /// Returns a number below `count` that depends on the text alone.

@@ -31,14 +31,13 @@ const SPOT_NOTICE: Duration = Duration::from_mins(2);
 /// What a spot request's status is called while its instance is about to be taken.
 const SPOT_MARKS: [&str; 2] = ["marked-for-termination", "marked-for-stop"];
 
-/// The scheduled events that end or interrupt an instance.
-const EVENTS: [&str; 5] = [
-    "instance-reboot",
-    "system-reboot",
-    "system-maintenance",
-    "instance-retirement",
-    "instance-stop",
-];
+/// The scheduled events that end an instance, or stop it for good as far as anybody here knows.
+const ENDS: [&str; 2] = ["instance-retirement", "instance-stop"];
+
+/// The scheduled events from which an instance comes back by itself. Nobody needs to make another one before them, and one
+/// that was announced as taken would be ended for them, successor or not: they are told in the log alone, and what
+/// they do to the instance its checks say.
+const PASSING: [&str; 3] = ["instance-reboot", "system-reboot", "system-maintenance"];
 
 /// How long the status of every instance is taken for what it is now. EC2's own checks run once a minute.
 const STATUS_AGE: Duration = Duration::from_secs(10);
@@ -51,6 +50,22 @@ type Flight = Shared<BoxFuture<'static, Result<Outcomes, CallError>>>;
 /// The last question for the status of every instance, and when it was asked.
 #[derive(Debug, Default)]
 pub(crate) struct Statuses(Mutex<Option<(Instant, Flight)>>);
+
+/// The events that an instance comes back from, as they were listed last: instance, code and time.
+#[derive(Debug, Default)]
+pub(crate) struct Told(Mutex<BTreeSet<(String, String, Option<Timestamp>)>>);
+
+impl Told {
+    /// Tells what was not listed before. What is listed no longer is forgotten.
+    fn tell(&self, listed: BTreeSet<(String, String, Option<Timestamp>)>) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (instance, event, at) in listed.difference(&told) {
+            let at = at.map(|at| at.to_string());
+            tracing::warn!(%instance, %event, at, "event scheduled by EC2");
+        }
+        *told = listed;
+    }
+}
 
 /// What is about to happen, by instance id.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -167,7 +182,8 @@ impl Region {
     }
 
     async fn events(&self, notices: &mut Notices) -> Result<(), CallError> {
-        let wanted = filter("event.code", &EVENTS);
+        let wanted = filter("event.code", &[&ENDS[..], &PASSING[..]].concat());
+        let mut passing = BTreeSet::new();
         self.statuses_of(Some(wanted), |status| {
             for event in status.events() {
                 // What is done already stays listed for a while.
@@ -176,10 +192,17 @@ impl Region {
                     continue;
                 }
                 let at = event.not_before().and_then(timestamp);
-                notices.interrupts(status.instance_id(), at);
+                let code = event.code().map_or("", |code| code.as_str());
+                if ENDS.contains(&code) {
+                    notices.interrupts(status.instance_id(), at);
+                } else if let Some(id) = status.instance_id() {
+                    passing.insert((id.to_owned(), code.to_owned(), at));
+                }
             }
         })
-        .await
+        .await?;
+        self.told.tell(passing);
+        Ok(())
     }
 
     async fn impaired(&self, name: &str, notices: &mut Notices) -> Result<(), CallError> {

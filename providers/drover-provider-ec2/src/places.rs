@@ -328,7 +328,19 @@ impl Region {
             .set_subnet_id(at.subnet.clone())
             .set_groups((!groups.is_empty()).then(|| groups.clone()))
             .tag_specifications(specification(ResourceType::NetworkInterface, &tags));
-        let answer = self.call(making(action), || call.clone().send()).await?;
+        let answered = self.call(making(action), || call.clone().send()).await;
+        let answer = answered.map_err(|error| {
+            // Made already, in another subnet: by a call whose answer was lost, and not listed yet.
+            if error.is("IdempotentParameterMismatch") {
+                let message = format!("{}; it is not listed yet", error.message);
+                return CallError {
+                    message,
+                    class: ErrorClass::Unknown,
+                    ..error
+                };
+            }
+            error
+        })?;
         let interface = answer.network_interface();
         let id = interface.and_then(|interface| interface.network_interface_id());
         let address = interface.and_then(|interface| interface.private_ip_address());

@@ -204,15 +204,18 @@ impl Ec2Provider {
             let cost = cost("ModifyInstanceAttribute", Limit::Mutating);
             self.region.call(cost, || call.clone().send()).await?;
         }
-        let metadata = &properties.metadata;
-        let call = client
-            .modify_instance_metadata_options()
-            .instance_id(id)
-            .http_tokens(http_tokens(metadata))
-            .set_http_put_response_hop_limit(metadata.hop_limit)
-            .set_instance_metadata_tags(metadata.instance_tags.map(metadata_tags));
-        let options = cost("ModifyInstanceMetadataOptions", Limit::Create);
-        self.region.call(options, || call.clone().send()).await?;
+        // What the document does not mention stays as it is: an instance that was adopted may have been made without.
+        if prepared.properties.get("metadata").is_some() {
+            let metadata = &properties.metadata;
+            let call = client
+                .modify_instance_metadata_options()
+                .instance_id(id)
+                .http_tokens(http_tokens(metadata))
+                .set_http_put_response_hop_limit(metadata.hop_limit)
+                .set_instance_metadata_tags(metadata.instance_tags.map(metadata_tags));
+            let options = cost("ModifyInstanceMetadataOptions", Limit::Create);
+            self.region.call(options, || call.clone().send()).await?;
+        }
         // Last, so that the digest never says what has not happened.
         let tag = Tag::builder()
             .key(tags::DIGEST)

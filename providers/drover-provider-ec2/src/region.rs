@@ -20,7 +20,7 @@ use crate::cooling::Cooling;
 use crate::ending::Endings;
 use crate::error::CallError;
 use crate::listing::Listings;
-use crate::notices::Statuses;
+use crate::notices::{Statuses, Told};
 use crate::purse::{Purse, Purses};
 use crate::settings::Account;
 
@@ -61,6 +61,7 @@ pub(crate) struct Region {
     pub(crate) listings: Listings,
     pub(crate) endings: Endings,
     pub(crate) statuses: Statuses,
+    pub(crate) told: Told,
     /// Held while places are made.
     pub(crate) making_places: tokio::sync::Mutex<()>,
     zones: Mutex<BTreeMap<String, String>>,
@@ -87,6 +88,7 @@ impl Region {
             listings: Listings::default(),
             endings: Endings::default(),
             statuses: Statuses::default(),
+            told: Told::default(),
             making_places: tokio::sync::Mutex::default(),
             zones: Mutex::default(),
         }

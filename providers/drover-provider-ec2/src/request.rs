@@ -8,7 +8,7 @@ use aws_sdk_ec2::operation::run_instances::builders::RunInstancesFluentBuilder;
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, CreditSpecificationRequest, EbsBlockDevice, HttpTokensState,
     IamInstanceProfileSpecification, InstanceInterruptionBehavior, InstanceMarketOptionsRequest,
-    InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceMetadataTagsState,
+    InstanceMetadataOptionsRequest, InstanceMetadataTagsState,
     InstanceNetworkInterfaceSpecification, InstanceType, LaunchTemplateSpecification, MarketType,
     Placement, ResourceType, RunInstancesMonitoringEnabled, ShutdownBehavior, SpotInstanceType,
     SpotMarketOptions, TagSpecification, Tenancy, VolumeType,
@@ -227,10 +227,10 @@ fn device(disk: &Disk) -> BlockDeviceMapping {
         .build()
 }
 
-/// Returns the metadata options: tokens are always said, so that no image or template makes them optional.
+/// Returns the metadata options: tokens are always said, so that no image or template makes them optional. Whether there is
+/// an endpoint at all is left to the template.
 fn metadata_options(metadata: &Metadata) -> InstanceMetadataOptionsRequest {
     InstanceMetadataOptionsRequest::builder()
-        .http_endpoint(InstanceMetadataEndpointState::Enabled)
         .http_tokens(http_tokens(metadata))
         .set_http_put_response_hop_limit(metadata.hop_limit)
         .set_instance_metadata_tags(metadata.instance_tags.map(metadata_tags))

@@ -57,11 +57,16 @@ impl AsgProvider {
             let message = format!("the Auto Scaling group {name} is gone, ends, or is another's");
             return Err(not_found(message));
         };
+        if let Some(obstacle) = group.obstacle() {
+            return Err(invalid(format!(
+                "the Auto Scaling group {name} has {obstacle}, which a change would replace by the launch template"
+            )));
+        }
         let template = written(&properties.launch_template);
         let unfinished = group.tag(NEXT).is_some() && group.reached().is_none();
         if !unfinished && group.has_template(&template) {
             self.attach(&group, &properties).await?;
-            self.set(name, &properties).await?;
+            self.set(&group, &properties).await?;
             return self.note(&group, request, &properties, AT_ONCE).await;
         }
         let repeated = group.tag(UPDATE) == Some(request.update.as_str());
@@ -72,7 +77,7 @@ impl AsgProvider {
         }
         self.note(&group, request, &properties, &template).await?;
         let changed = match self.attach(&group, &properties).await {
-            Ok(()) => self.set(name, &properties).await,
+            Ok(()) => self.set(&group, &properties).await,
             Err(error) => Err(error),
         };
         if let Err(error) = changed {
@@ -91,15 +96,18 @@ impl AsgProvider {
         self.refresh(name, &properties).await
     }
 
-    async fn set(&self, name: &str, properties: &Properties) -> Result<(), ProviderError> {
+    async fn set(&self, group: &Group, properties: &Properties) -> Result<(), ProviderError> {
+        // Only where it differs: one that is sent takes the place of a policy that somebody gave the group a moment ago.
+        let template = &properties.launch_template;
+        let template = (!group.has_template(&written(template))).then(|| specification(template));
         let client = self.region.scaling().await;
         let call = client
             .update_auto_scaling_group()
-            .auto_scaling_group_name(name)
+            .auto_scaling_group_name(&group.name)
             .min_size(properties.min)
             .max_size(properties.max)
             .set_desired_capacity(properties.desired)
-            .launch_template(specification(&properties.launch_template))
+            .set_launch_template(template)
             .vpc_zone_identifier(properties.subnets.join(","))
             .set_health_check_type(properties.health_check_type.clone())
             .set_health_check_grace_period(properties.grace_seconds);
@@ -249,6 +257,11 @@ impl AsgProvider {
         if group.is_owned() {
             return Err(invalid(format!(
                 "the Auto Scaling group {name} carries tags of an owner already"
+            )));
+        }
+        if let Some(obstacle) = group.obstacle() {
+            return Err(invalid(format!(
+                "the Auto Scaling group {name} has {obstacle}, and only one with a launch template can be adopted"
             )));
         }
         if let Some(claim) = group.claim() {

@@ -221,14 +221,35 @@ impl Group {
         })
     }
 
-    /// Returns who else drives it.
+    /// Returns what its machines come from instead of a launch template: no document can say that, and a template would take
+    /// its place.
+    pub(super) fn obstacle(&self) -> Option<&'static str> {
+        let configuration = self.inner.launch_configuration_name();
+        if self.inner.mixed_instances_policy().is_some() {
+            Some("a mixed instances policy")
+        } else if configuration.is_some_and(|name| !name.is_empty()) {
+            Some("a launch configuration")
+        } else {
+            None
+        }
+    }
+
+    /// Returns who else drives it, or what does.
     pub(super) fn claim(&self) -> Option<String> {
         let mut keys = self.tags.keys();
         let key = keys.find(|key| key.starts_with("eks:"));
         let eks = key.map(|key| format!("Amazon EKS (tag {key})"));
         let operator = self.inner.operator();
         let operator = operator.and_then(|operator| operator.principal());
-        eks.or_else(|| operator.map(|principal| format!("the service {principal}")))
+        let others = eks.or_else(|| operator.map(|principal| format!("the service {principal}")));
+        let own = || {
+            let obstacle = self.obstacle()?;
+            let name = &self.name;
+            Some(format!(
+                "the Auto Scaling group {name} has {obstacle}, and only one with a launch template can be adopted"
+            ))
+        };
+        others.or_else(own)
     }
 }
 

@@ -12,7 +12,7 @@ fn offering(type_: &str) -> Offering {
 fn an_offering_is_left_alone_for_a_while_and_no_other() {
     let cooling = Cooling::default();
     let now = Instant::now();
-    note(&cooling.room, offering("t3.micro"), now);
+    note(&cooling.room, offering("t3.micro"), now + COOLING);
     let until = |offering: &Offering, after| cooling.until_at(offering, now + after);
     let second = Duration::from_secs(1);
     assert_eq!(until(&offering("t3.micro"), second), Some(now + COOLING));
@@ -31,7 +31,8 @@ fn it_remembers_a_bounded_number() {
     let now = Instant::now();
     for number in 0..=OFFERINGS_MAX {
         let later = Duration::from_millis(number as u64);
-        note(&cooling.room, offering(&format!("t{number}")), now + later);
+        let warm = now + COOLING + later;
+        note(&cooling.room, offering(&format!("t{number}")), warm);
     }
     assert_eq!(lock(&cooling.room, now).len(), OFFERINGS_MAX);
     assert_eq!(

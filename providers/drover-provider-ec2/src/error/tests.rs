@@ -60,3 +60,13 @@ fn the_words_of_a_body_are_told_without_its_marks_and_only_the_first() {
     let long = "word ".repeat(2_000);
     assert_eq!(first_words(long.as_bytes()).unwrap().chars().count(), 200);
 }
+
+#[test]
+fn an_image_that_the_account_may_not_use_is_told_from_credentials_by_words_alone() {
+    let image = Some("Not authorized for images: [ami-1]");
+    assert!(is_of_images(Some("AuthFailure"), image));
+    let key = Some("AWS was not able to validate the provided access credentials");
+    assert!(!is_of_images(Some("AuthFailure"), key));
+    assert!(!is_of_images(Some("UnauthorizedOperation"), image));
+    assert!(!is_of_images(Some("AuthFailure"), None));
+}

@@ -38,3 +38,10 @@ fn user_data_that_is_too_large_is_refused() {
     let error = user_data(&slot(&[&more])).unwrap_err();
     assert_eq!(error.class, drover_model::ErrorClass::InvalidSpec);
 }
+
+#[test]
+fn tokens_are_always_said_and_no_endpoint_is_turned_on() {
+    let options = metadata_options(&Metadata::default());
+    assert_eq!(options.http_tokens(), Some(&HttpTokensState::Required));
+    assert_eq!(options.http_endpoint(), None);
+}

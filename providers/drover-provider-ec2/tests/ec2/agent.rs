@@ -268,6 +268,7 @@ pub(crate) fn real() -> FakeSettings {
     FakeSettings {
         boot: ms(300),
         list_lag: ms(200),
+        interface_lag: ms(300),
         state_lag: ms(150),
         stop: ms(300),
         latency: ms(20),
@@ -399,7 +400,12 @@ fn fifty_instances_are_rolled_while_the_agent_is_killed_and_none_is_made_twice_o
     let mut random = Random(seed);
     let fake = Fake::start(real());
     let mut sandbox = Sandbox::new(&fake);
-    push(&sandbox, SIZE, "key-0");
+    let push = |sandbox: &Sandbox, key: &str| {
+        let subnets = "subnets: [subnet-a, subnet-b], keyName";
+        let text = group(SIZE, key).replace("keyName", subnets);
+        sandbox.push(key, &[PROVIDER, ("groups/web.yaml", &text)]);
+    };
+    push(&sandbox, "key-0");
     sandbox.start();
     sandbox.wait_converged(&fake, "web", SIZE, "key-0");
     let began = Instant::now();
@@ -409,7 +415,14 @@ fn fifty_instances_are_rolled_while_the_agent_is_killed_and_none_is_made_twice_o
         // A new roll every ten kills: the one before may still be under way.
         if kill % 10 == 0 {
             rolls += 1;
-            push(&sandbox, SIZE, &format!("key-{rolls}"));
+            push(&sandbox, &format!("key-{rolls}"));
+        }
+        // One zone has no room for the next that asks there, and somebody does not hear what was made for them.
+        if kill % 10 == 1 {
+            let zone = ["eu-central-1a", "eu-central-1b"][rolls % 2];
+            let mut world = fake.world();
+            world.shortages.insert(zone.to_owned(), 1);
+            world.lose("RunInstances", 3);
         }
         // From before the first pass to some passes later.
         let life = Duration::from_secs_f64(0.2 + 3.0 * random.fraction());

@@ -101,6 +101,7 @@ pub(crate) fn slow() -> FakeSettings {
     FakeSettings {
         boot: ms(150),
         list_lag: ms(120),
+        interface_lag: ms(60),
         state_lag: ms(100),
         stop: ms(100),
         latency: ms(5),

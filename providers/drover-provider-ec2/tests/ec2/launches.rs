@@ -153,10 +153,10 @@ async fn a_type_without_room_is_left_alone_and_the_next_one_taken() {
     let properties = || {
         running_with(&[
             ("fallbackTypes", texts(&["t3a.micro"])),
-            ("subnets", texts(&["subnet-a", "subnet-b"])),
+            ("subnets", texts(&["subnet-a", "subnet-a2"])),
         ])
     };
-    for subnet in ["subnet-a", "subnet-b"] {
+    for subnet in ["subnet-a", "subnet-a2"] {
         let key = ("t3.micro".to_owned(), subnet.to_owned());
         fake.world().room.insert(key, 0);
     }
@@ -182,7 +182,7 @@ async fn a_type_without_room_is_left_alone_and_the_next_one_taken() {
 fn types(list: &[&str], more: &[(&str, Value)]) -> Value {
     let mut all = vec![
         ("instanceType", list[0].into()),
-        ("subnets", texts(&["subnet-a", "subnet-b"])),
+        ("subnets", texts(&["subnet-a", "subnet-a2"])),
     ];
     if list.len() > 1 {
         all.push(("fallbackTypes", texts(&list[1..])));
@@ -242,7 +242,7 @@ async fn limits_everywhere_are_a_quota_and_with_a_full_place_beside_them_it_is_r
         assert!(error.message.contains("VcpuLimitExceeded"), "{error}");
     }
     let provider = open(&factory(&fake.endpoint()));
-    for subnet in ["subnet-a", "subnet-b"] {
+    for subnet in ["subnet-a", "subnet-a2"] {
         let key = ("t3.micro".to_owned(), subnet.to_owned());
         fake.world().room.insert(key, 0);
     }
@@ -388,7 +388,7 @@ async fn a_launch_template_without_room_stands_in_no_other_ones_way() {
     let provider = open(&factory(&fake.endpoint()));
     let of = |name: &str| {
         let template = map(&[("name", name.into()), ("version", "1".into())]);
-        let subnets = texts(&["subnet-a", "subnet-b"]);
+        let subnets = texts(&["subnet-a", "subnet-a2"]);
         map(&[("launchTemplate", template), ("subnets", subnets)])
     };
     for (first, code) in [
@@ -420,7 +420,7 @@ async fn a_launch_template_without_room_stands_in_no_other_ones_way() {
 async fn a_type_that_no_place_has_is_a_mistake_and_one_that_some_are_full_of_is_not() {
     let fake = instant();
     let provider = open(&factory(&fake.endpoint()));
-    let both = || running_with(&[("subnets", texts(&["subnet-a", "subnet-b"]))]);
+    let both = || running_with(&[("subnets", texts(&["subnet-a", "subnet-a2"]))]);
     fake.world().refuse("RunInstances", "Unsupported", 2);
     let error = provider
         .provision(&request(1, 1, both()))
@@ -477,8 +477,8 @@ async fn ends_share_calls_and_one_that_fails_harms_no_other() {
     assert_eq!(failed[0].class, ErrorClass::Throttled);
     assert_eq!(
         fake.calls()["TerminateInstances"],
-        104,
-        "one for all, then each alone, and that one three times more"
+        18,
+        "one for all, two for the halves of what fails, and three more for that one"
     );
     assert_eq!(fake.world().living().count(), 0);
 
@@ -497,6 +497,60 @@ async fn ends_share_calls_and_one_that_fails_harms_no_other() {
         fake.calls().into_iter().collect::<Vec<_>>(),
         [("TerminateInstances".to_owned(), 1)]
     );
+}
+
+#[tokio::test]
+async fn what_the_role_may_not_end_keeps_nothing_else_alive() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let batch = request(1, 100, running_with(&[]));
+    let made = provider.provision(&batch).await.unwrap().made;
+    let ends = batch.slots.iter().enumerate();
+    let ends: Vec<_> = ends
+        .map(|(slot, one)| end(&batch, slot, &made[&one.instance]))
+        .collect();
+    let ended =
+        || async { futures::future::join_all(ends.iter().map(|end| provider.destroy(end))).await };
+    // A role that may end nothing is not asked for each.
+    fake.world()
+        .refuse("TerminateInstances", "UnauthorizedOperation", 200);
+    fake.calls();
+    for answer in ended().await {
+        assert_eq!(answer.unwrap_err().class, ErrorClass::Auth);
+    }
+    assert_eq!(fake.calls()["TerminateInstances"], 15);
+    assert_eq!(fake.world().living().count(), 100);
+    // Nor are credentials that are wrong.
+    fake.world().refusals.clear();
+    fake.world().refuse("TerminateInstances", "AuthFailure", 1);
+    assert!(ended().await.iter().all(Result::is_err));
+    assert_eq!(fake.calls()["TerminateInstances"], 1);
+    let kept = [&batch.slots[0], &batch.slots[1], &batch.slots[61]];
+    let kept = kept.map(|slot| made[&slot.instance].to_string());
+    fake.world().untouchable.extend(kept.clone());
+    let answers = ended().await;
+    let failed = answers.iter().filter_map(|answer| answer.as_ref().err());
+    let classes: Vec<ErrorClass> = failed.map(|error| error.class).collect();
+    assert_eq!(classes, [ErrorClass::Auth; 3]);
+    let world = fake.world();
+    let alive: Vec<&String> = world.living().map(|one| &one.id).collect();
+    assert_eq!(alive, kept.iter().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn an_image_that_the_account_may_not_use_is_a_mistake_of_the_document() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let mut refusal = Refusal::new("AuthFailure", "Not authorized for images: [ami-1]");
+    refusal.status = 403;
+    let refusals = vec![refusal];
+    fake.world()
+        .refusals
+        .insert("RunInstances".to_owned(), refusals);
+    let refused = provider.provision(&request(1, 1, running_with(&[]))).await;
+    let error = refused.unwrap_err();
+    assert_eq!(error.class, ErrorClass::InvalidSpec, "{error}");
+    assert!(error.message.contains("ami-1"), "{error}");
 }
 
 #[tokio::test]

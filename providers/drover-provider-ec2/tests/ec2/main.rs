@@ -22,3 +22,4 @@ mod scaling;
 mod steady;
 mod support;
 mod taking_over;
+mod zones;

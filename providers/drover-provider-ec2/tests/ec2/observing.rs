@@ -193,7 +193,7 @@ async fn status_checks_and_scheduled_events_are_seen_where_they_are_asked_for() 
         ("statusChecks", true.into()),
     ]);
     let provider = open_with(&factory, "aws", &with_checks);
-    let batch = request(1, 3, running_with(&[]));
+    let batch = request(1, 5, running_with(&[]));
     let made = provider.provision(&batch).await.unwrap().made;
     let at: Timestamp = "2026-01-05T03:00:00Z".parse().unwrap();
     let id = |slot: usize| made[&batch.slots[slot].instance].as_str().to_owned();
@@ -202,6 +202,10 @@ async fn status_checks_and_scheduled_events_are_seen_where_they_are_asked_for() 
         world.machines.get_mut(&id(0)).unwrap().impaired = true;
         let event = Some(("instance-retirement".to_owned(), at));
         world.machines.get_mut(&id(1)).unwrap().event = event;
+        let passing = ["instance-reboot", "system-reboot", "system-maintenance"];
+        for (slot, code) in (2..).zip(passing) {
+            world.machines.get_mut(&id(slot)).unwrap().event = Some((code.to_owned(), at));
+        }
     }
     let listing = provider.list(&fleet()).await.unwrap();
     let of = |slot: usize| {
@@ -214,10 +218,13 @@ async fn status_checks_and_scheduled_events_are_seen_where_they_are_asked_for() 
         (&of(1).phase, of(1).interruption),
         (&ProviderPhase::Running, Some(at))
     );
-    assert_eq!(
-        (&of(2).phase, of(2).interruption),
-        (&ProviderPhase::Running, None)
-    );
+    for slot in 2..5 {
+        assert_eq!(
+            (&of(slot).phase, of(slot).interruption),
+            (&ProviderPhase::Running, None),
+            "it comes back by itself"
+        );
+    }
     fake.calls();
     let without = open_with(&factory, "aws", &settings());
     let listing = without.list(&fleet()).await.unwrap();
@@ -312,6 +319,47 @@ async fn a_live_change_sets_what_it_says_and_the_digest_last() {
     let machine = &world.machines[handle.as_str()];
     assert_eq!(machine.groups, ["sg-1", "sg-2"]);
     assert_eq!(machine.http_tokens, "optional");
+}
+
+#[tokio::test]
+async fn a_live_change_leaves_the_metadata_service_alone_unless_the_document_mentions_it() {
+    let fake = instant();
+    let provider = open(&factory(&fake.endpoint()));
+    let batch = request(1, 1, running_with(&[]));
+    let made = provider.provision(&batch).await.unwrap().made;
+    let handle = made[&batch.slots[0].instance].clone();
+    let tokens = |fake: &Fake| fake.world().machines[handle.as_str()].http_tokens.clone();
+    // As somebody made it who was there before drover.
+    let mut world = fake.world();
+    let machine = world.machines.get_mut(handle.as_str()).unwrap();
+    "optional".clone_into(&mut machine.http_tokens);
+    drop(world);
+    let groups = ("securityGroups", Value::List(vec!["sg-1".into()]));
+    let hops = map(&[("hopLimit", Value::Int(2))]);
+    let mentioned = running_with(&[groups.clone(), ("metadata", hops)]);
+    for (properties, expected) in [
+        (running_with(&[groups]), "optional"),
+        (mentioned, "required"),
+    ] {
+        let changed = request(1, 1, properties);
+        let update = drover_provider::UpdateRequest {
+            fleet: batch.fleet.clone(),
+            group: batch.group.clone(),
+            epoch: batch.epoch,
+            provider_ref: handle.clone(),
+            token: batch.token.clone(),
+            update: changed.token.clone(),
+            how: drover_model::InPlace::Live,
+            digests: changed.digests.clone(),
+            slot: batch.slots[0].clone(),
+            properties: changed.properties.clone(),
+            grace: std::time::Duration::ZERO,
+            secrets: drover_provider::Secrets::default(),
+        };
+        provider.update(&update).await.unwrap();
+        assert_eq!(tokens(&fake), expected);
+        assert_eq!(fake.world().machines[handle.as_str()].groups, ["sg-1"]);
+    }
 }
 
 #[tokio::test]

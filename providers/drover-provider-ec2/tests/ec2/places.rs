@@ -225,3 +225,50 @@ async fn a_place_can_be_reserved_before_there_is_an_instance() {
     let handle = made.values().next().unwrap();
     assert_eq!(world.machines[handle.as_str()].address, address);
 }
+
+#[tokio::test]
+async fn a_place_that_ec2_does_not_know_yet_is_waited_for_and_no_mistake() {
+    let hour = std::time::Duration::from_hours(1);
+    let fake = Fake::start(FakeSettings {
+        interface_lag: std::time::Duration::from_millis(600),
+        ..FakeSettings::default()
+    });
+    let provider = open_with(&factory(&fake.endpoint()), "aws", &with_places());
+    let first = member(1, &seat(&run_id(), "m1"), with_attachment());
+    let made = provider.provision(&first).await.unwrap().made;
+    assert_eq!(made.len(), 1, "within the same call");
+    fake.world().settings.interface_lag = hour;
+    let second = member(2, &seat(&run_id(), "m1"), with_attachment());
+    let error = provider.provision(&second).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Throttled, "{error}");
+    assert!(error.message.contains("a moment ago"), "{error}");
+    fake.world().settings.interface_lag = std::time::Duration::ZERO;
+    assert_eq!(provider.provision(&second).await.unwrap().made.len(), 1);
+    let world = fake.world();
+    assert_eq!((world.living().count(), world.interfaces.len()), (2, 6));
+}
+
+#[tokio::test]
+async fn a_place_that_another_program_made_and_that_is_not_listed_yet_is_asked_for_again() {
+    let fake = Fake::start(FakeSettings {
+        interface_lag: std::time::Duration::from_hours(1),
+        ..FakeSettings::default()
+    });
+    let life = run_id();
+    let open = || open_with(&factory(&fake.endpoint()), "aws", &with_places());
+    let next = member(2, &seat(&life, "m2"), with_attachment());
+    let reserve = ReserveRequest {
+        fleet: next.fleet.clone(),
+        group: next.group.clone(),
+        seat: seat(&life, "m1").id,
+    };
+    open().reserve(&reserve).await.unwrap();
+    // It would put the first member elsewhere.
+    let provider = open();
+    let error = provider.provision(&next).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Unknown, "{error}");
+    assert!(error.message.contains("not listed yet"), "{error}");
+    fake.world().settings.interface_lag = std::time::Duration::ZERO;
+    assert_eq!(provider.provision(&next).await.unwrap().made.len(), 1);
+    assert_eq!(fake.world().interfaces.len(), 3);
+}

@@ -670,6 +670,8 @@ async fn a_group_that_was_adopted_is_changed_without_a_refresh_and_handed_back()
         change.digests
     );
     assert_eq!(refreshes(&fake, &mine.provider_ref), 0);
+    let sent = fake.world().groups["theirs"].templates_sent;
+    assert_eq!(sent, 0, "it has the template");
 
     provider
         .release(&fleet(), &mine.provider_ref)
@@ -685,4 +687,55 @@ async fn a_group_that_was_adopted_is_changed_without_a_refresh_and_handed_back()
     let nobody = ProviderRef::parse("nobody").unwrap();
     let error = provider.release(&fleet(), &nobody).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::NotFound);
+}
+
+#[tokio::test]
+async fn a_group_without_a_launch_template_is_neither_adopted_nor_changed() {
+    let fake = Fake::start(FakeSettings::default());
+    others(&fake).await;
+    let before = fake.world().groups["theirs"].clone();
+    let provider = open(&fake.endpoint());
+    let mine = adoption("theirs", 1);
+    let is_refused = |what: &'static str| {
+        let (provider, mine) = (&provider, &mine);
+        async move {
+            let survey = provider.survey(&by_app()).await.unwrap();
+            let found = survey.strangers.into_iter();
+            let mut found = found.filter(|one| one.provider_ref == mine.provider_ref);
+            let claim = found.next().unwrap().claimed_by.unwrap();
+            assert!(claim.contains(what), "{claim}");
+            let error = provider.adopt(mine).await.unwrap_err();
+            assert_eq!(error.class, ErrorClass::InvalidSpec);
+            assert!(error.message.contains(what), "{error}");
+        }
+    };
+    let change = |with: fn(&mut crate::fake::scaling::ScalingGroup)| {
+        let mut world = fake.world();
+        let theirs = world.groups.get_mut("theirs").unwrap();
+        *theirs = crate::fake::scaling::ScalingGroup {
+            tags: theirs.tags.clone(),
+            ..before.clone()
+        };
+        with(theirs);
+    };
+    change(|theirs| theirs.mixed = true);
+    is_refused("a mixed instances policy").await;
+    change(|theirs| theirs.template = None);
+    is_refused("a launch configuration").await;
+    change(|_| {});
+    provider.adopt(&mine).await.unwrap();
+    // Given a policy by hand since.
+    change(|theirs| theirs.mixed = true);
+    let mut own = request(1, 1, with(&[]));
+    own.token = mine.token.clone();
+    let sizes = [("maxSize", Value::Int(12))];
+    let error = provider
+        .update(&update(&own, &mine.provider_ref, &sizes))
+        .await;
+    let error = error.unwrap_err();
+    assert_eq!(error.class, ErrorClass::InvalidSpec);
+    assert!(error.message.contains("mixed instances policy"), "{error}");
+    let after = fake.world().groups["theirs"].clone();
+    assert!(after.mixed);
+    assert_eq!((after.max, after.templates_sent), (before.max, 0));
 }

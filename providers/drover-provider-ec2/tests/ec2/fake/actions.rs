@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use drover_model::Timestamp;
 
-use super::world::{Machine, Spent};
+use super::world::{Interface, Machine, Spent};
 use super::xml::{Form, leaf, node, set, tag_set};
 use super::{Refusal, World, storage};
 
@@ -76,16 +76,63 @@ fn limit(world: &World, type_: &str, spot: bool) -> Result<(), Refusal> {
     })
 }
 
-fn run(world: &mut World, form: &Form) -> Answer {
-    let token = form.text("ClientToken").unwrap_or_default().to_owned();
-    if let Some(spent) = world.tokens.get(&token) {
-        return repeated(world, form, spent);
+fn no_room(type_: &str, zone: &str) -> Refusal {
+    let words = format!(
+        "We currently do not have sufficient {type_} capacity in the Availability Zone you requested ({zone})."
+    );
+    Refusal::new("InsufficientInstanceCapacity", words)
+}
+
+/// Returns the zone in which a launch's token counts: the one that the launch names, by itself or by a subnet or an
+/// interface. None: it names none, and the token counts in the whole region.
+fn zone_named(
+    world: &World,
+    form: &Form,
+    interface: Option<&str>,
+    subnet: Option<&str>,
+) -> Result<Option<String>, Refusal> {
+    if let Some(id) = interface {
+        return Ok(Some(known_interface(world, id)?.zone.clone()));
     }
-    let (image, type_) = kind(form)?;
+    if let Some(id) = subnet {
+        return Ok(Some(known_subnet(world, id)?.clone()));
+    }
+    let zone = form.text("Placement.AvailabilityZone");
+    Ok(zone.map(str::to_owned))
+}
+
+fn known_interface<'a>(world: &'a World, id: &str) -> Result<&'a Interface, Refusal> {
+    let found = world.interfaces.get(id);
+    let found = found.filter(|one| one.made.elapsed() >= world.settings.interface_lag);
+    found.ok_or_else(|| {
+        let words = format!("The networkInterface ID '{id}' does not exist");
+        Refusal::new("InvalidNetworkInterfaceID.NotFound", words)
+    })
+}
+
+fn known_subnet<'a>(world: &'a World, id: &str) -> Result<&'a String, Refusal> {
+    world.subnets.get(id).ok_or_else(|| {
+        let words = format!("The subnet ID '{id}' does not exist");
+        Refusal::new("InvalidSubnetID.NotFound", words)
+    })
+}
+
+fn run(world: &mut World, form: &Form) -> Answer {
     let own = |key| form.text(key).map(str::to_owned);
     let interface = own("NetworkInterface.1.NetworkInterfaceId");
     let subnet = own("SubnetId").or_else(|| own("NetworkInterface.1.SubnetId"));
+    let token = form.text("ClientToken").unwrap_or_default().to_owned();
+    let counts_in = zone_named(world, form, interface.as_deref(), subnet.as_deref())?;
+    let token_there = (token.clone(), counts_in);
+    if let Some(spent) = world.tokens.get(&token_there) {
+        return repeated(world, form, spent);
+    }
+    let (image, type_) = kind(form)?;
     let (subnet, zone) = place(world, form, interface.as_deref(), subnet)?;
+    if let Some(left) = world.shortages.get_mut(&zone).filter(|left| **left > 0) {
+        *left -= 1;
+        return Err(no_room(&type_, &zone));
+    }
     let key = (
         type_.clone(),
         subnet.clone().unwrap_or_else(|| zone.clone()),
@@ -95,10 +142,7 @@ fn run(world: &mut World, form: &Form) -> Answer {
     let room = world.room.get(&key).copied().unwrap_or(usize::MAX);
     let count = form.number("MaxCount").unwrap_or(1).min(room);
     if count < form.number("MinCount").unwrap_or(1) {
-        let words = format!(
-            "We currently do not have sufficient {type_} capacity in the Availability Zone you requested ({zone})."
-        );
-        return Err(Refusal::new("InsufficientInstanceCapacity", words));
+        return Err(no_room(&type_, &zone));
     }
     if let Some(room) = world.room.get_mut(&key) {
         *room -= count;
@@ -136,7 +180,7 @@ fn run(world: &mut World, form: &Form) -> Answer {
         fingerprint: form.fingerprint(),
         ids: ids.clone(),
     };
-    world.tokens.insert(token, spent);
+    world.tokens.insert(token_there, spent);
     world.count();
     Ok(reservation(world, &ids))
 }
@@ -169,10 +213,7 @@ fn place(
     subnet: Option<String>,
 ) -> Result<(Option<String>, String), Refusal> {
     if let Some(id) = interface {
-        let Some(found) = world.interfaces.get(id) else {
-            let words = format!("The networkInterface ID '{id}' does not exist");
-            return Err(Refusal::new("InvalidNetworkInterfaceID.NotFound", words));
-        };
+        let found = known_interface(world, id)?;
         let now = Instant::now();
         let taken = world.machines.values().any(|machine| {
             machine.interface.as_deref() == Some(id)
@@ -188,11 +229,8 @@ fn place(
     let Some(subnet) = subnet else {
         return Ok((None, zone.unwrap_or("eu-central-1a").to_owned()));
     };
-    let Some(zone) = world.subnets.get(&subnet) else {
-        let words = format!("The subnet ID '{subnet}' does not exist");
-        return Err(Refusal::new("InvalidSubnetID.NotFound", words));
-    };
-    Ok((Some(subnet), zone.clone()))
+    let zone = known_subnet(world, &subnet)?.clone();
+    Ok((Some(subnet), zone))
 }
 
 fn reservation(world: &World, ids: &[String]) -> String {
@@ -334,6 +372,10 @@ fn terminate(world: &mut World, form: &Form) -> Answer {
             let words = format!("The instance ID '{id}' does not exist");
             return Err(Refusal::new("InvalidInstanceID.NotFound", words));
         }
+        if world.untouchable.contains(*id) {
+            let words = "You are not authorized to perform this operation.";
+            return Err(Refusal::new("UnauthorizedOperation", words));
+        }
     }
     let mut changes = Vec::new();
     for id in ids {
@@ -381,10 +423,7 @@ fn tag(world: &mut World, form: &Form, on: bool) -> Answer {
 fn subnets(world: &mut World, form: &Form) -> Answer {
     let mut items = Vec::new();
     for id in form.list("SubnetId") {
-        let Some(zone) = world.subnets.get(id) else {
-            let words = format!("The subnet ID '{id}' does not exist");
-            return Err(Refusal::new("InvalidSubnetID.NotFound", words));
-        };
+        let zone = known_subnet(world, id)?;
         items.push(leaf("subnetId", id) + &leaf("availabilityZone", zone));
     }
     Ok(set("subnetSet", items))

@@ -2,7 +2,7 @@
 //! on the wire.
 //!
 //! It keeps what Amazon's documentation promises and what makes EC2 hard: tokens that are enforced with their
-//! parameters, states that take time, listings that are behind, terminated instances that stay listed, pages,
+//! parameters, each in the zone that its launch names and in no other, states that take time, listings that are behind, terminated instances that stay listed, pages,
 //! calls that are turned away, limits of the account, offerings without room, batches that are made in part, answers that are lost.
 //! It counts every call.
 
@@ -170,7 +170,7 @@ async fn respond(
                 "the request is not signed, or with another key",
             ))
         };
-        let lost = world.loses(&action);
+        let lost = answer.is_ok() && world.loses(&action);
         (answer, lost, world.settings.latency)
     };
     if !delay.is_zero() {

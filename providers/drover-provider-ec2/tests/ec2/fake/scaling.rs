@@ -28,7 +28,12 @@ pub(crate) struct ScalingGroup {
     pub(crate) min: usize,
     pub(crate) max: usize,
     pub(crate) desired: usize,
+    /// None: it has a launch configuration.
     pub(crate) template: Option<Template>,
+    /// Whether the template stands in a mixed instances policy.
+    pub(crate) mixed: bool,
+    /// How often a launch template was sent with a change.
+    pub(crate) templates_sent: usize,
     pub(crate) subnets: String,
     pub(crate) target_groups: BTreeSet<String>,
     pub(crate) health_check_type: String,
@@ -221,6 +226,16 @@ fn template(template: &Template) -> String {
     node("LaunchTemplate", &inner)
 }
 
+fn mixed((id, name, version): &Template) -> String {
+    let own = leaf("LaunchTemplateId", id)
+        + &leaf("LaunchTemplateName", name)
+        + &leaf("Version", version);
+    let own = node("LaunchTemplateSpecification", &own);
+    let other = node("member", &leaf("InstanceType", "t3a.micro"));
+    let template = node("LaunchTemplate", &(own + &node("Overrides", &other)));
+    node("MixedInstancesPolicy", &template)
+}
+
 fn member(world: &World, machine: &Machine) -> String {
     let own = |key: &str| machine.tags.get(key).cloned();
     let from = own("aws:ec2launchtemplate:id").zip(own("aws:ec2launchtemplate:version"));
@@ -307,6 +322,7 @@ fn described(world: &World, group: &ScalingGroup) -> String {
         + &members("Tags", tags)
         + &members("SuspendedProcesses", suspended);
     match &group.template {
+        Some(own) if group.mixed => text += &mixed(own),
         Some(own) => text += &template(own),
         None => text += &leaf("LaunchConfigurationName", "configured"),
     }
@@ -393,6 +409,8 @@ fn create(world: &mut World, form: &Form) -> Answer {
         max: form.number("MaxSize").unwrap_or(0),
         desired: form.number("DesiredCapacity").unwrap_or(min),
         template: asked_template(form),
+        mixed: false,
+        templates_sent: 0,
         subnets: text("VPCZoneIdentifier").unwrap_or_default(),
         target_groups: targets.into_iter().map(str::to_owned).collect(),
         health_check_type: text("HealthCheckType").unwrap_or_else(|| "EC2".to_owned()),
@@ -416,7 +434,11 @@ fn update(world: &mut World, form: &Form) -> Answer {
     let within = group.desired.max(group.min).min(group.max);
     group.desired = number("DesiredCapacity", within);
     group.grace = number("HealthCheckGracePeriod", group.grace);
-    group.template = asked_template(form).or(group.template);
+    if let Some(template) = asked_template(form) {
+        group.template = Some(template);
+        group.mixed = false;
+        group.templates_sent += 1;
+    }
     if let Some(subnets) = form.text("VPCZoneIdentifier") {
         subnets.clone_into(&mut group.subnets);
     }

@@ -124,6 +124,7 @@ fn create_interface(world: &mut World, form: &Form) -> Result<String, Refusal> {
             zone,
             address: world.draw_address(),
             tags: form.tags_for("network-interface"),
+            made: Instant::now(),
         };
         world.interfaces.insert(id.clone(), interface);
         spend(world, form, &id);
@@ -144,7 +145,10 @@ fn interface_item(id: &str, interface: &Interface) -> String {
 }
 
 fn describe_interfaces(world: &World, form: &Form) -> String {
-    let found = world.interfaces.iter().filter(|(_, interface)| {
+    let lag = world.settings.interface_lag;
+    let listed = world.interfaces.iter();
+    let listed = listed.filter(|(_, interface)| interface.made.elapsed() >= lag);
+    let found = listed.filter(|(_, interface)| {
         passes(form, "Filter", |name| {
             tag_values(&interface.tags, name).unwrap_or_else(|| panic!("no filter {name}"))
         })

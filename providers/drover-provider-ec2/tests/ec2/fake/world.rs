@@ -14,6 +14,8 @@ pub(crate) struct FakeSettings {
     pub(crate) boot: Duration,
     /// From launch until descriptions have it.
     pub(crate) list_lag: Duration,
+    /// From the making of a network interface until launches and descriptions know it.
+    pub(crate) interface_lag: Duration,
     /// From the order to end until descriptions say so.
     pub(crate) state_lag: Duration,
     /// From the order to end to the end.
@@ -29,6 +31,7 @@ impl Default for FakeSettings {
         Self {
             boot: Duration::ZERO,
             list_lag: Duration::ZERO,
+            interface_lag: Duration::ZERO,
             state_lag: Duration::ZERO,
             stop: Duration::ZERO,
             remember: Duration::from_hours(1),
@@ -95,6 +98,7 @@ pub(crate) struct Interface {
     pub(crate) zone: String,
     pub(crate) address: String,
     pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) made: Instant,
 }
 
 /// Everything.
@@ -105,7 +109,8 @@ pub(crate) struct World {
     pub(crate) account: String,
     pub(crate) calls: BTreeMap<String, u64>,
     pub(crate) machines: BTreeMap<String, Machine>,
-    pub(crate) tokens: BTreeMap<String, Spent>,
+    /// What tokens of launches stand for: each counts in the zone that the launch names, or else in the region.
+    pub(crate) tokens: BTreeMap<(String, Option<String>), Spent>,
     pub(crate) disks: BTreeMap<String, Disk>,
     pub(crate) interfaces: BTreeMap<String, Interface>,
     /// What tokens of other things than instances stand for.
@@ -114,6 +119,10 @@ pub(crate) struct World {
     pub(crate) subnets: BTreeMap<String, String>,
     /// Room left, by type and place (subnet, else zone). Absent: there is room.
     pub(crate) room: BTreeMap<(String, String), usize>,
+    /// How many more launches find no room in a zone.
+    pub(crate) shortages: BTreeMap<String, usize>,
+    /// Instances that the role may not end.
+    pub(crate) untouchable: BTreeSet<String>,
     /// Types of which the account may have no more, on demand or as spot capacity.
     pub(crate) limited: BTreeSet<(String, bool)>,
     /// Refusals to come, by action.
@@ -146,6 +155,9 @@ impl World {
     pub(crate) fn new(settings: FakeSettings) -> Self {
         let subnets = ["a", "b", "c"];
         let subnets = subnets.map(|zone| (format!("subnet-{zone}"), format!("eu-central-1{zone}")));
+        let mut subnets = BTreeMap::from(subnets);
+        // A second one beside the first.
+        subnets.insert("subnet-a2".to_owned(), "eu-central-1a".to_owned());
         Self {
             settings,
             account: "123456789012".to_owned(),
@@ -155,8 +167,10 @@ impl World {
             disks: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             made: BTreeMap::new(),
-            subnets: subnets.into(),
+            subnets,
             room: BTreeMap::new(),
+            shortages: BTreeMap::new(),
+            untouchable: BTreeSet::new(),
             limited: BTreeSet::new(),
             refusals: BTreeMap::new(),
             key: None,
@@ -187,7 +201,7 @@ impl World {
         next.filter(|refusal| !refusal.code.is_empty())
     }
 
-    /// Loses the answers of the next calls of an action, which take effect all the same.
+    /// Loses the answers of the next calls of an action that take effect.
     pub(crate) fn lose(&mut self, action: &str, times: usize) {
         self.losses.insert(action.to_owned(), times);
     }
