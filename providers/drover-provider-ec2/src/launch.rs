@@ -120,7 +120,7 @@ impl Region {
         launch: &Launch<'_>,
     ) -> Result<Provisioned, ProviderError> {
         let Places { here, elsewhere } = self.places_of(launch).await?;
-        let choices = choices(launch, here);
+        let choices = choices(launch, &here);
         let all = choices.len();
         let mut warm: Vec<&Choice> = choices
             .iter()
@@ -184,7 +184,8 @@ impl Region {
             subnet: Some(subnet),
             zone: None,
         });
-        let others = choices(launch, there.collect());
+        let there: Vec<Where> = there.collect();
+        let others = choices(launch, &there);
         let mut every = own.iter().chain(&others);
         every.all(|choice| self.cooling.is_unsupported(&choice.offering))
     }
@@ -431,7 +432,7 @@ fn reused(request: &ProvisionRequest) -> ProviderError {
 }
 
 /// Returns what may be asked for, in order: each type in every place, then the next type.
-fn choices(launch: &Launch<'_>, places: Vec<Where>) -> Vec<Choice> {
+fn choices(launch: &Launch<'_>, places: &[Where]) -> Vec<Choice> {
     let Properties {
         types,
         launch_template,
@@ -445,7 +446,7 @@ fn choices(launch: &Launch<'_>, places: Vec<Where>) -> Vec<Choice> {
     let templates = launch_template.as_ref().map(of_template);
     let mut choices = Vec::new();
     for type_ in asked {
-        for at in &places {
+        for at in places {
             choices.push(Choice {
                 type_: type_.cloned(),
                 offering: Offering {

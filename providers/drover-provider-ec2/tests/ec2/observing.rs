@@ -330,10 +330,11 @@ async fn a_live_change_leaves_the_metadata_service_alone_unless_the_document_men
     let handle = made[&batch.slots[0].instance].clone();
     let tokens = |fake: &Fake| fake.world().machines[handle.as_str()].http_tokens.clone();
     // As somebody made it who was there before drover.
-    let mut world = fake.world();
-    let machine = world.machines.get_mut(handle.as_str()).unwrap();
-    "optional".clone_into(&mut machine.http_tokens);
-    drop(world);
+    {
+        let mut world = fake.world();
+        let machine = world.machines.get_mut(handle.as_str()).unwrap();
+        "optional".clone_into(&mut machine.http_tokens);
+    }
     let groups = ("securityGroups", Value::List(vec!["sg-1".into()]));
     let hops = map(&[("hopLimit", Value::Int(2))]);
     let mentioned = running_with(&[groups.clone(), ("metadata", hops)]);

@@ -129,7 +129,10 @@ fn run(world: &mut World, form: &Form) -> Answer {
     }
     let (image, type_) = kind(form)?;
     let (subnet, zone) = place(world, form, interface.as_deref(), subnet)?;
-    if let Some(left) = world.shortages.get_mut(&zone).filter(|left| **left > 0) {
+    let shortage = world.shortages.get_mut(&zone);
+    let shortage = shortage.filter(|left| **left > 0 && !world.was_short);
+    world.was_short = shortage.is_some();
+    if let Some(left) = shortage {
         *left -= 1;
         return Err(no_room(&type_, &zone));
     }

@@ -119,8 +119,10 @@ pub(crate) struct World {
     pub(crate) subnets: BTreeMap<String, String>,
     /// Room left, by type and place (subnet, else zone). Absent: there is room.
     pub(crate) room: BTreeMap<(String, String), usize>,
-    /// How many more launches find no room in a zone.
+    /// How many more launches find no room in a zone, never two one after the other.
     pub(crate) shortages: BTreeMap<String, usize>,
+    /// Whether the last launch found none for that reason.
+    pub(crate) was_short: bool,
     /// Instances that the role may not end.
     pub(crate) untouchable: BTreeSet<String>,
     /// Types of which the account may have no more, on demand or as spot capacity.
@@ -170,6 +172,7 @@ impl World {
             subnets,
             room: BTreeMap::new(),
             shortages: BTreeMap::new(),
+            was_short: false,
             untouchable: BTreeSet::new(),
             limited: BTreeSet::new(),
             refusals: BTreeMap::new(),
