@@ -290,10 +290,15 @@ impl Stage {
     }
 
     fn interrupt(&mut self, instance: &str, notice: &str) -> Result<(), ScriptError> {
+        let now = self.sim.now();
+        if let Some(past) = notice.strip_prefix('-').and_then(span) {
+            let which = self.which(instance)?;
+            self.sim.world().announce(&which, now - past);
+            return Ok(());
+        }
         let (Ok(id), Some(notice)) = (InstanceId::parse(instance), span(notice)) else {
             return self.unclear(instance);
         };
-        let now = self.sim.now();
         let mut world = self.sim.world();
         let hit = world.of_group(&self.sim.recorded.name, now).into_iter();
         let hit: Vec<_> = hit

@@ -356,6 +356,7 @@ impl SimWorld {
             exit: None,
             stop: None,
             interruption: None,
+            announced: None,
             health: vec![(now, CheckOutcome::Passing)],
             busy: false,
             before: None,

@@ -93,6 +93,8 @@ pub struct SimInstance {
     pub stop: Option<Stop>,
     /// The end that the provider has announced.
     pub interruption: Option<Stop>,
+    /// An end that the provider announces and does not bring about.
+    pub announced: Option<Timestamp>,
     /// Outcomes of checks from times on, in order of time.
     pub health: Vec<(Timestamp, CheckOutcome)>,
     /// Whether it says that it is busy.
@@ -207,7 +209,10 @@ impl SimInstance {
             address: (now >= self.address_from).then(|| self.address.clone()),
             zone: self.zone.clone(),
             created_at: Some(self.created_at),
-            interruption: self.interruption.map(|end| end.gone_at),
+            interruption: self
+                .interruption
+                .map(|end| end.gone_at)
+                .or(self.announced),
         })
     }
 

@@ -152,6 +152,15 @@ impl SimWorld {
         }
     }
 
+    /// Announces that instances are taken at `at`, and takes none.
+    pub fn announce(&mut self, which: &Which, at: Timestamp) {
+        for instance in self.instances.values_mut() {
+            if instance.matches(which) {
+                instance.announced = Some(at);
+            }
+        }
+    }
+
     /// Sets the outcome of an instance's checks from `from` on.
     pub fn set_health(&mut self, instance: &ProviderRef, from: Timestamp, outcome: CheckOutcome) {
         if let Some(instance) = self.instances.get_mut(instance) {

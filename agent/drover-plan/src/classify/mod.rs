@@ -35,7 +35,7 @@ use crate::time::elapsed;
 use health::Health;
 pub(crate) use health::served_since;
 pub use notice::is_announced;
-pub use trust::LISTING_AGE_MAX;
+pub use trust::{LISTING_AGE_MAX, lister};
 pub(crate) use trust::is_launch;
 
 /// What the first stage is given.
@@ -276,7 +276,7 @@ impl Stage<'_> {
             address: listed.address.clone(),
             zone: listed.zone.clone().or_else(|| self.zone_of(id)),
             created_at,
-            interruption: listed.interruption,
+            interruption: notice::believed(&memory, listed),
             changes_at,
         };
         self.memory.insert(id.clone(), memory);

@@ -1,8 +1,9 @@
 //! What the provider said to take: an instance that is gone about when that was announced does not count as unexplained
 //! where a listing has nothing left.
 //!
-//! A notice explains the absence of its own instance and nothing else. It ends nothing: who announces what it does not do
-//! has its instances replaced, as after any other notice.
+//! A notice explains the absence of its own instance and nothing else. It ends nothing by itself: who announces what it does
+//! not do has its instances replaced, as after any other notice. One whose time was past when it was first seen is none: the
+//! instance evidently runs on.
 
 use std::time::Duration;
 
@@ -21,14 +22,20 @@ const LATE_MAX: Duration = Duration::from_mins(15);
 /// is announced of it any more takes nothing back.
 pub(super) fn remember(memory: &mut InstanceMemory, listed: &Listed, as_of: Timestamp) {
     let said = listed.interruption;
+    let known = memory.notice.is_some();
     memory.notice = match listed.phase {
         ProviderPhase::Pending | ProviderPhase::Running | ProviderPhase::Unknown => {
-            said.filter(|at| as_of <= later(*at, LATE_MAX))
+            said.filter(|at| as_of <= if known { later(*at, LATE_MAX) } else { *at })
         }
         ProviderPhase::Stopping | ProviderPhase::Exited(_) | ProviderPhase::Terminated => {
             memory.notice.or(said)
         }
     };
+}
+
+/// Returns when the provider takes an instance, of what a listing says and [`remember`] believed.
+pub(super) fn believed(memory: &InstanceMemory, listed: &Listed) -> Option<Timestamp> {
+    listed.interruption.filter(|_| memory.notice.is_some())
 }
 
 /// Forgets the notice of an instance that a whole listing lacks long before it was to be taken: something else is behind

@@ -87,7 +87,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Returns whether there is just time enough to drain a member before the provider takes it.
+    /// Returns whether there is just time enough to drain a member before the provider takes it. Who still runs when that
+    /// time has come is not ended for it: nothing is gained any more, and it may never be taken.
     fn must_leave(&mut self, member: &Member) -> bool {
         let Some(taken_at) = member.interruption else {
             return false;
@@ -96,7 +97,7 @@ impl<'a> Draft<'a> {
         let takes = drain.timeout.max(drain.delay).saturating_add(MARGIN);
         let leaves_at: Timestamp = earlier(taken_at, takes);
         self.wake(leaves_at);
-        self.input.now >= leaves_at
+        self.input.now >= leaves_at && self.input.now <= taken_at
     }
 }
 

@@ -208,6 +208,47 @@ fn a_drain_before_an_interruption_leaves_time_for_a_pass_and_a_call() {
 }
 
 #[test]
+fn who_serves_past_the_time_of_its_notice_stays_until_a_successor_serves() {
+    // Three hours old, or twenty minutes with successors on their way: nobody that serves is ended.
+    for taken_at in [-10_800, -1200, -60] {
+        let mut fixture = Fixture::converged(6);
+        for number in 1..=6 {
+            fixture.interrupt(&format!("web-{number}"), at(taken_at));
+        }
+        assert_eq!(leaves(&fixture), [""; 0], "{taken_at}");
+        for number in 7..=9 {
+            fixture.list(&format!("web-{number}"), ProviderPhase::Pending);
+        }
+        fixture.later(1);
+        let serving: Vec<_> = (1..=6).map(|number| format!("web-{number}")).collect();
+        let gone = leaves(&fixture);
+        assert!(!gone.iter().any(|name| serving.contains(name)), "{gone:?}");
+    }
+    // Known in time, and not taken: it is let go once there is one more.
+    let mut fixture = Fixture::converged(3);
+    fixture.group.spec.limits.total_max = Some(3);
+    fixture.interrupt("web-1", at(60));
+    assert_eq!(leaves(fixture.later(40)), ["web-1"], "just time enough");
+    assert_eq!(leaves(fixture.later(61)), [""; 0], "its time is past");
+    fixture.group.spec.limits.total_max = None;
+    fixture.list("web-4", ProviderPhase::Running);
+    fixture.known("web-4", "Available");
+    assert_eq!(leaves(&fixture), ["web-1"], "there is one more");
+}
+
+/// Who is drained or ended.
+fn leaves(fixture: &Fixture) -> Vec<String> {
+    let (plan, _) = fixture.planned();
+    let leaves = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Drain { instance, .. } | Action::Destroy { instance, .. } => {
+            Some(instance.to_string())
+        }
+        _ => None,
+    });
+    leaves.collect()
+}
+
+#[test]
 fn no_successor_is_made_where_there_is_one_too_many_already() {
     let mut fixture = Fixture::converged(4);
     fixture.group.spec.size = 3;
