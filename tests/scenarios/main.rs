@@ -117,6 +117,7 @@ scenarios! {
     heal_one_dead
     heal_unhealthy
     interruption_at_short_notice
+    interruption_of_a_lease
     interruption_that_is_past
     interruption_replaces_first
     keep_by_operation

@@ -176,6 +176,29 @@ pub struct InstanceMemory {
     /// When the provider said that it takes the instance, as of the last listing in which it was not on its way out yet. What
     /// goes then was announced, and is no sign of a listing that errs.
     pub notice: Option<Timestamp>,
+    /// When the provider said that it takes the instance, in the first listing that had it: then it lets nobody have one for
+    /// longer.
+    pub lease: Option<Timestamp>,
+}
+
+impl InstanceMemory {
+    /// What is remembered of an instance that is seen for the first time.
+    pub fn new(first_seen: Timestamp) -> Self {
+        Self {
+            first_seen,
+            healthy_since: None,
+            ready_at: None,
+            failing_since: None,
+            unknown_since: None,
+            restarted_at: None,
+            changed_at: None,
+            completed: false,
+            absent: None,
+            lost_at: None,
+            notice: None,
+            lease: None,
+        }
+    }
 }
 
 /// An instance that complete listings no longer have.

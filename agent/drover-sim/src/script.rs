@@ -9,10 +9,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use drover_model::{
-    Activity, Amount, BindingName, Bounds, Canary, CheckOutcome, Checkpoint, DecisionPoint,
+    Activity, BindingName, Bounds, Canary, CheckOutcome, Checkpoint, DecisionPoint,
     DeletionPolicy, Digests, Enforcement, ErrorClass, ExitReport, GroupPhase, GroupSpec,
     HealRevision, Held, InstanceId, Lifecycle, Manage, MemberId, OnDrainTimeout, OnFailure,
-    Outcome, PolicyName, Prefer, Promote, Rate, Reason, Rebalance, RolloutMode, RolloutOrder,
+    Outcome, PolicyName, Prefer, Promote, Reason, Rebalance, RolloutMode, RolloutOrder,
     SizeDecision, SourceSpan, Spread, Suspend, SystemicMode, Timestamp, Value, Verdict,
 };
 use drover_plan::render;
@@ -20,6 +20,9 @@ use drover_provider::Clock as _;
 use drover_provider_sim::{Behavior, Fault, FaultKind, Op, SimSettings, Which};
 
 mod admission;
+mod words;
+
+use words::{amount, rate, span};
 
 use crate::{Pass, Simulation, SimulationError, group, template};
 
@@ -170,6 +173,7 @@ impl Stage {
                     changed.visibility = span;
                 }
                 ("batch", _, Some(count)) => changed.batch_max = count,
+                ("lease", Some(span), _) => changed.lease = Some(span),
                 ("capacity", _, Some(count)) => changed.capacity = Some(count as usize),
                 ("capacity", _, None) => changed.capacity = None,
                 _ => return self.unclear(setting),
@@ -768,33 +772,5 @@ fn verdict(point: DecisionPoint, outcome: Outcome) -> Verdict {
         span: SourceSpan::start_of("policies/hours.yaml"),
         values: std::iter::once(("hour".to_owned(), "3".to_owned())).collect(),
         digest: String::new(),
-    }
-}
-
-fn amount(text: &str) -> Option<Amount> {
-    match text.strip_suffix('%') {
-        Some(share) => share.parse().ok().map(Amount::Percent),
-        None => text.parse().ok().map(Amount::Count),
-    }
-}
-
-/// Reads `10%/1m` or `4/90s`.
-fn rate(text: &str) -> Option<Rate> {
-    let (number, per) = text.split_once('/')?;
-    Some(Rate {
-        amount: amount(number)?,
-        per: span(per)?,
-    })
-}
-
-/// Reads `90s`, `10m` or `2h`.
-fn span(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at(text.len().checked_sub(1)?);
-    let number: u64 = number.parse().ok()?;
-    match unit {
-        "s" => Some(Duration::from_secs(number)),
-        "m" => Some(Duration::from_mins(number)),
-        "h" => Some(Duration::from_hours(number)),
-        _ => None,
     }
 }

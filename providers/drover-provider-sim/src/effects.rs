@@ -185,6 +185,9 @@ impl SimWorld {
         )
         .map_err(|error| invalid(error.to_string()))?;
         let id = slot.instance.clone();
+        if let Some(lease) = self.settings.lease {
+            instance.interrupt(later(now, lease), self.settings.remember);
+        }
         instance.fleet = Some(request.fleet.clone());
         instance.ownership = Some(Ownership {
             fleet: request.fleet.clone(),

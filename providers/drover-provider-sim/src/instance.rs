@@ -180,6 +180,15 @@ impl SimInstance {
         self.end().is_none_or(|stop| at < stop.gone_at)
     }
 
+    /// Lets the provider take it at `at`, and remember it for so long.
+    pub(crate) fn interrupt(&mut self, at: Timestamp, remember: Duration) {
+        self.interruption = Some(Stop {
+            accepted_at: at,
+            gone_at: at,
+            forgotten_at: later(at, remember),
+        });
+    }
+
     /// Returns its end, by a destroy or because the provider takes it, whichever comes first.
     pub fn end(&self) -> Option<Stop> {
         let ends = [self.stop, self.interruption];

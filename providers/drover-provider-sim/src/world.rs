@@ -142,13 +142,9 @@ impl SimWorld {
 
     /// Announces that the provider takes an instance at `at`, and takes it then.
     pub fn interrupt(&mut self, instance: &ProviderRef, at: Timestamp) {
-        let forgotten_at = later(at, self.settings.remember);
+        let remember = self.settings.remember;
         if let Some(instance) = self.instances.get_mut(instance) {
-            instance.interruption = Some(Stop {
-                accepted_at: at,
-                gone_at: at,
-                forgotten_at,
-            });
+            instance.interrupt(at, remember);
         }
     }
 

@@ -115,6 +115,7 @@ pub fn classify(input: &ClassifyInput<'_>) -> Classified {
     for (id, (listed, ownership)) in &listed {
         stage.listed(id, listed, ownership);
     }
+    notice::put_off(&mut stage.members, &stage.memory, input);
     stage.ghosts();
     stage.missing();
     let settled = stage.settled(&past);
@@ -229,6 +230,10 @@ impl Stage<'_> {
         memory.absent = None;
         if memory.lost_at.is_some_and(|at| !self.is_remembered(at)) {
             memory.lost_at = None;
+        }
+        let recorded = input.recorded.instances.get(id);
+        if recorded.is_none_or(|was| was.provider_ref.is_none()) && memory.lease.is_none() {
+            memory.lease = listed.interruption;
         }
         notice::remember(&mut memory, listed, input.listing.as_of);
         if let Some(change) = self.change(id) {
@@ -365,19 +370,7 @@ impl Stage<'_> {
         if let Some(memory) = self.input.memory.get(id) {
             return memory.clone();
         }
-        let mut memory = InstanceMemory {
-            first_seen: self.input.now,
-            healthy_since: None,
-            ready_at: None,
-            failing_since: None,
-            unknown_since: None,
-            restarted_at: None,
-            changed_at: None,
-            completed: false,
-            absent: None,
-            lost_at: None,
-            notice: None,
-        };
+        let mut memory = InstanceMemory::new(self.input.now);
         if let Some(was) = self.input.recorded.instances.get(id) {
             health::restore(&mut memory, was);
         } else if let Some(adopt) = self.intents.adopt(id) {

@@ -312,6 +312,7 @@ pub(super) fn memory_out(memory: &InstanceMemory) -> Yaml {
         absent,
         lost_at,
         notice,
+        lease,
     } = memory;
     let mut map = MapOf::new().text("firstSeen", &format_time(*first_seen));
     for (key, time) in [
@@ -323,6 +324,7 @@ pub(super) fn memory_out(memory: &InstanceMemory) -> Yaml {
         ("changedAt", changed_at),
         ("lostAt", lost_at),
         ("notice", notice),
+        ("lease", lease),
     ] {
         map = optional_time(map, key, *time);
     }
@@ -354,6 +356,7 @@ pub(super) fn memory_in(reader: &Reader<'_>) -> Result<InstanceMemory, RecordErr
         "changedAt",
         "lostAt",
         "notice",
+        "lease",
         "completed",
         "absent",
     ])?;
@@ -377,6 +380,7 @@ pub(super) fn memory_in(reader: &Reader<'_>) -> Result<InstanceMemory, RecordErr
         absent: reader.optional_with("absent", absence)?,
         lost_at: reader.optional_with("lostAt", Reader::time)?,
         notice: reader.optional_with("notice", Reader::time)?,
+        lease: reader.optional_with("lease", Reader::time)?,
     })
 }
 
