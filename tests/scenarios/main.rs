@@ -142,6 +142,8 @@ scenarios! {
     quorum_sizing_changed
     replace_by_operation
     resize_mid_roll
+    repeat_refused
+    repeat_without_an_answer
     restart_by_operation
     restart_is_inert
     revert_mid_roll

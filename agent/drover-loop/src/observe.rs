@@ -325,11 +325,7 @@ impl Scope {
     }
 }
 
-fn ask(
-    scope: &OpenScope,
-    asking: &Asking<'_>,
-    gate: &Arc<Semaphore>,
-) -> JoinHandle<Asked> {
+fn ask(scope: &OpenScope, asking: &Asking<'_>, gate: &Arc<Semaphore>) -> JoinHandle<Asked> {
     let provider = Arc::clone(&scope.provider);
     let asked = drover_plan::lister(&scope.facts);
     let fleet = asking.fleet.clone();

@@ -435,6 +435,8 @@ impl StoredMemory {
             lost_at: self.lost.map(time),
             notice: self.notice.map(time),
             lease: self.lease.map(time),
+            // Whoever starts anew asks anew.
+            unanswered: None,
         };
         Ok((InstanceId::parse(&self.id)?, memory))
     }

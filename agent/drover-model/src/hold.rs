@@ -371,6 +371,8 @@ pub enum Hold {
     UnknownOutcomes {
         /// How many.
         count: u32,
+        /// What the last of them came to, where that is known.
+        message: Option<String>,
     },
     /// The journal cannot be written.
     JournalUnavailable {

@@ -179,6 +179,22 @@ pub struct InstanceMemory {
     /// When the provider said that it takes the instance, in the first listing that had it: then it lets nobody have one for
     /// longer.
     pub lease: Option<Timestamp>,
+    /// What the calls came to that make it, where none has an answer that says whether it is there. Of the instances of one
+    /// call the first has it.
+    pub unanswered: Option<Box<Unanswered>>,
+}
+
+/// Calls for the same instances, one after the other, of which nobody knows what they made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unanswered {
+    /// How many there were.
+    pub calls: u32,
+    /// When the last one was over.
+    pub last: Timestamp,
+    /// What it came to, for people.
+    pub message: String,
+    /// Since when each was refused: an answer to that call, and not to the first one.
+    pub refused_since: Option<Timestamp>,
 }
 
 impl InstanceMemory {
@@ -197,6 +213,7 @@ impl InstanceMemory {
             lost_at: None,
             notice: None,
             lease: None,
+            unanswered: None,
         }
     }
 }

@@ -32,7 +32,9 @@ mod time;
 
 pub use approval::{ApprovalInput, ApprovalReview, review_approvals};
 pub use change::{ChangeInput, Review, change, change_of_document, change_size, review};
-pub use classify::{ClassifyInput, LISTING_AGE_MAX, classify, health_signals, is_announced, lister};
+pub use classify::{
+    ClassifyInput, LISTING_AGE_MAX, classify, health_signals, is_announced, lister,
+};
 pub use heed::heed;
 pub use input::{Desired, FenceScope, PlanError, PlanInput, ProviderFacts, fence_scope};
 pub use lint::{LintError, lint};

@@ -9,11 +9,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use drover_model::{
-    Activity, BindingName, Bounds, Canary, CheckOutcome, Checkpoint, DecisionPoint,
-    DeletionPolicy, Digests, Enforcement, ErrorClass, ExitReport, GroupPhase, GroupSpec,
-    HealRevision, Held, InstanceId, Lifecycle, Manage, MemberId, OnDrainTimeout, OnFailure,
-    Outcome, PolicyName, Prefer, Promote, Reason, Rebalance, RolloutMode, RolloutOrder,
-    SizeDecision, SourceSpan, Spread, Suspend, SystemicMode, Timestamp, Value, Verdict,
+    Activity, BindingName, Bounds, Canary, CheckOutcome, Checkpoint, DecisionPoint, DeletionPolicy,
+    Digests, Enforcement, ErrorClass, ExitReport, GroupPhase, GroupSpec, HealRevision, Held,
+    InstanceId, Lifecycle, Manage, MemberId, OnDrainTimeout, OnFailure, Outcome, PolicyName,
+    Prefer, Promote, Reason, Rebalance, RolloutMode, RolloutOrder, SizeDecision, SourceSpan,
+    Spread, Suspend, SystemicMode, Timestamp, Value, Verdict,
 };
 use drover_plan::render;
 use drover_provider::Clock as _;
@@ -123,7 +123,12 @@ impl Stage {
             ["zone", zone, room] => self.zone(zone, room),
             ["busy", instance] => self.busy(instance),
             ["list", how, span] => self.listing(how, span),
-            ["next", op, how] => self.next(op, how),
+            ["next", op, how] => self.fail(op, how, |op, kind| Fault::next(op, 1, kind)),
+            ["always", op, how] => self.fail(op, how, Fault::always),
+            ["well"] => {
+                self.sim.world().clear_faults();
+                Ok(())
+            }
             ["gate", reason, state] => self.gate(reason, state),
             ["policy", "size", choice] => self.size_policy(choice),
             ["suspend", activity] => self.suspend(activity),
@@ -382,7 +387,12 @@ impl Stage {
         Ok(())
     }
 
-    fn next(&mut self, op: &str, how: &str) -> Result<(), ScriptError> {
+    fn fail(
+        &mut self,
+        op: &str,
+        how: &str,
+        fault: fn(Op, FaultKind) -> Fault,
+    ) -> Result<(), ScriptError> {
         let op = match op {
             "provision" => Op::Provision,
             "destroy" => Op::Destroy,
@@ -394,10 +404,11 @@ impl Stage {
             "lost-request" => FaultKind::LostRequest,
             "throttled" => FaultKind::Error(ErrorClass::Throttled),
             "capacity" => FaultKind::Error(ErrorClass::Capacity),
+            "invalid" => FaultKind::Error(ErrorClass::InvalidSpec),
             "slow" => FaultKind::Slow(Duration::from_mins(2)),
             _ => return self.unclear(how),
         };
-        self.sim.world().inject(Fault::next(op, 1, kind));
+        self.sim.world().inject(fault(op, kind));
         Ok(())
     }
 

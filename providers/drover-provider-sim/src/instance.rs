@@ -218,10 +218,7 @@ impl SimInstance {
             address: (now >= self.address_from).then(|| self.address.clone()),
             zone: self.zone.clone(),
             created_at: Some(self.created_at),
-            interruption: self
-                .interruption
-                .map(|end| end.gone_at)
-                .or(self.announced),
+            interruption: self.interruption.map(|end| end.gone_at).or(self.announced),
         })
     }
 

@@ -285,5 +285,8 @@ async fn many_providers_whose_listings_hang_are_in_no_other_ones_way() {
     let failed = |world: &World| world.holds("a7") == ["ProviderFailed"];
     world.until("the limit", failed).await;
     let said = world.report("a7").holds[0].hold.to_string();
-    assert!(said.contains("provider a7 (stalling): no answer within"), "{said}");
+    assert!(
+        said.contains("provider a7 (stalling): no answer within"),
+        "{said}"
+    );
 }

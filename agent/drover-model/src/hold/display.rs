@@ -357,12 +357,16 @@ impl fmt::Display for Hold {
                 "the next instance would have the number {next}, and {} is the largest: a listing that was believed once named an instance that drover never made, so nothing is made; move to a group of another name, this one can still shrink and be removed",
                 InstanceId::NUMBER_MAX
             ),
-            Self::UnknownOutcomes { count } => {
+            Self::UnknownOutcomes { count, message } => {
+                let calls = counted(*count, "provider call");
                 write!(
                     f,
-                    "the outcome of {} is unknown; no new ones until it is",
-                    counted(*count, "provider call")
-                )
+                    "the outcome of {calls} is unknown; no new ones until it is"
+                )?;
+                match message {
+                    Some(message) => write!(f, "; the latest: {message}"),
+                    None => Ok(()),
+                }
             }
             Self::JournalUnavailable { why } => write!(f, "the journal cannot be written: {why}"),
             Self::ClockStepped => write!(f, "the clock stepped back; voluntary work waits"),

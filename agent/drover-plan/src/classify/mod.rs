@@ -35,8 +35,8 @@ use crate::time::elapsed;
 use health::Health;
 pub(crate) use health::served_since;
 pub use notice::is_announced;
-pub use trust::{LISTING_AGE_MAX, lister};
 pub(crate) use trust::is_launch;
+pub use trust::{LISTING_AGE_MAX, lister};
 
 /// What the first stage is given.
 #[derive(Debug, Clone, Copy)]
@@ -121,6 +121,7 @@ pub fn classify(input: &ClassifyInput<'_>) -> Classified {
     let settled = stage.settled(&past);
     stage.remember_ended();
     stage.remember_lost();
+    stage.forget_answered();
     Classified {
         as_of: input.listing.as_of,
         trust,

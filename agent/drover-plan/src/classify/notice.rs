@@ -8,9 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use drover_model::{
-    Digests, InstanceId, InstanceMemory, Listed, Member, ProviderPhase, Timestamp,
-};
+use drover_model::{Digests, InstanceId, InstanceMemory, Listed, Member, ProviderPhase, Timestamp};
 
 use super::ClassifyInput;
 use crate::time::{drain_time, earlier, elapsed, later};

@@ -174,7 +174,12 @@ impl<'a> Draft<'a> {
         let for_reason = |hold| held_for(reason, hold);
         match (&member.provider_ref, &member.token) {
             (Some(_), Some(_)) => {}
-            (None, Some(_)) => return Some(for_reason(Hold::UnknownOutcomes { count: 1 })),
+            (None, Some(_)) => {
+                return Some(for_reason(Hold::UnknownOutcomes {
+                    count: 1,
+                    message: None,
+                }));
+            }
             (_, None) => {
                 let why = "instances are missing from it that were there before".to_owned();
                 return Some(for_reason(Hold::ObservationPartial { why }));

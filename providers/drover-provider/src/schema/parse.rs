@@ -62,9 +62,7 @@ impl ObjectSchema {
             | Shape::Boolean
             | Shape::List(_)
             | Shape::Map(_)
-            | Shape::Keyed { .. } => {
-                Err(form("schema", "expected `type: object`"))
-            }
+            | Shape::Keyed { .. } => Err(form("schema", "expected `type: object`")),
         }
     }
 }

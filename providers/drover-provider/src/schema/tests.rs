@@ -242,7 +242,10 @@ fn an_object_that_names_no_properties_takes_any_unless_it_says_otherwise() {
     for more in [&[][..], &[("additionalProperties", true.into())]] {
         let read = schema(more).unwrap();
         assert_eq!(read.check(&given), [], "{more:?}");
-        assert_eq!(ObjectSchema::from_json_schema(&read.to_json_schema()), Ok(read));
+        assert_eq!(
+            ObjectSchema::from_json_schema(&read.to_json_schema()),
+            Ok(read)
+        );
     }
     let none = schema(&[("additionalProperties", false.into())]).unwrap();
     assert_eq!(none.check(&given).len(), 1);

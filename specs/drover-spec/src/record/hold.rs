@@ -184,7 +184,9 @@ fn data_of(hold: &Hold) -> MapOf {
             .number("voters", *voters)
             .number("needed", *needed),
         Hold::NumbersExhausted { next } => map.number("next", *next),
-        Hold::UnknownOutcomes { count } => map.number("count", *count),
+        Hold::UnknownOutcomes { count, message } => map
+            .number("count", *count)
+            .optional_text("message", message.as_ref()),
     }
 }
 
@@ -546,6 +548,7 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         },
         "UnknownOutcomes" => Hold::UnknownOutcomes {
             count: data.number("count")?,
+            message: data.optional_text("message")?,
         },
         "JournalUnavailable" => Hold::JournalUnavailable {
             why: data.text("why")?,

@@ -66,7 +66,10 @@ fn with_one() -> Vec<Hold> {
             voters: 1,
             needed: 1,
         },
-        Hold::UnknownOutcomes { count: 1 },
+        Hold::UnknownOutcomes {
+            count: 1,
+            message: None,
+        },
     ]
 }
 

@@ -118,7 +118,13 @@ fn a_notice_is_taken_back_while_the_instance_runs_and_stays_once_it_ends() {
 
 #[test]
 fn a_notice_that_was_past_when_it_was_first_seen_is_none() {
-    for (taken_at, taken) in [(1, true), (0, true), (-1, false), (-1200, false), (-10_800, false)] {
+    for (taken_at, taken) in [
+        (1, true),
+        (0, true),
+        (-1, false),
+        (-1200, false),
+        (-10_800, false),
+    ] {
         let mut fixture = announced(5, 1..=5, taken_at);
         let believed = fixture.memory[&id("web-1")].notice;
         assert_eq!(believed.is_some(), taken, "{taken_at}");

@@ -240,7 +240,10 @@ fn who_serves_past_the_time_of_its_notice_stays_until_a_successor_serves() {
 fn what_is_taken_much_later_is_replaced_when_its_time_comes_near() {
     let made = |fixture: &Fixture| {
         let (plan, _) = fixture.planned();
-        (made(&plan, Cause::Because(Reason::Interruption)), plan.wake_at)
+        (
+            made(&plan, Cause::Because(Reason::Interruption)),
+            plan.wake_at,
+        )
     };
     let day = 86_400;
     let mut fixture = Fixture::converged(3);

@@ -185,7 +185,14 @@ pub(super) fn all_holds(
         },
         Hold::DrainTimeout,
         Hold::NumbersExhausted { next: u64::MAX },
-        Hold::UnknownOutcomes { count },
+        Hold::UnknownOutcomes {
+            count,
+            message: None,
+        },
+        Hold::UnknownOutcomes {
+            count,
+            message: Some(why.clone()),
+        },
         Hold::JournalUnavailable { why: why.clone() },
         Hold::ClockStepped,
         Hold::SecretUnresolved {
