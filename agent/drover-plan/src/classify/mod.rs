@@ -232,11 +232,12 @@ impl Stage<'_> {
         if memory.lost_at.is_some_and(|at| !self.is_remembered(at)) {
             memory.lost_at = None;
         }
-        let recorded = input.recorded.instances.get(id);
-        if recorded.is_none_or(|was| was.provider_ref.is_none()) && memory.lease.is_none() {
-            memory.lease = listed.interruption;
-        }
-        notice::remember(&mut memory, listed, input.listing.as_of);
+        notice::remember(
+            &mut memory,
+            listed,
+            self.was_listed(id),
+            input.listing.as_of,
+        );
         if let Some(change) = self.change(id) {
             changed::remember(&mut memory, change);
         }
@@ -301,6 +302,12 @@ impl Stage<'_> {
         let health = health::verdict(phase, &input.spec.health, signal, input.now);
         let health = health::overridden(health, id, input.health);
         self.unless_unfinished(id, health)
+    }
+
+    /// Returns whether an instance was listed before, as far as is recorded.
+    fn was_listed(&self, id: &InstanceId) -> bool {
+        let was = self.input.recorded.instances.get(id);
+        was.is_some_and(|was| was.provider_ref.is_some())
     }
 
     /// Takes in an instance: as a member, or as one that is kept. The record alone says which: what is

@@ -24,9 +24,17 @@ const LATE_MAX: Duration = Duration::from_mins(15);
 const LEAD_MIN: Duration = Duration::from_hours(1);
 
 /// Remembers what a listing says of an instance. What is on its way out, or ended by itself, is taken already: that nothing
-/// is announced of it any more takes nothing back.
-pub(super) fn remember(memory: &mut InstanceMemory, listed: &Listed, as_of: Timestamp) {
+/// is announced of it any more takes nothing back. What the first listing that has it says is a lease.
+pub(super) fn remember(
+    memory: &mut InstanceMemory,
+    listed: &Listed,
+    was_listed: bool,
+    as_of: Timestamp,
+) {
     let said = listed.interruption;
+    if !was_listed {
+        memory.lease = memory.lease.or(said);
+    }
     let known = memory.notice.is_some();
     memory.notice = match listed.phase {
         ProviderPhase::Pending | ProviderPhase::Running | ProviderPhase::Unknown => {
