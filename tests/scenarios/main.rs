@@ -117,6 +117,8 @@ scenarios! {
     heal_one_dead
     heal_unhealthy
     interruption_at_short_notice
+    interruption_of_a_lease
+    interruption_that_is_past
     interruption_replaces_first
     keep_by_operation
     keep_for_debugging
@@ -140,6 +142,8 @@ scenarios! {
     quorum_sizing_changed
     replace_by_operation
     resize_mid_roll
+    repeat_refused
+    repeat_without_an_answer
     restart_by_operation
     restart_is_inert
     revert_mid_roll

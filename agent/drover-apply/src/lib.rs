@@ -24,6 +24,7 @@ mod requests;
 mod rosters;
 #[cfg(test)]
 mod testing;
+mod unanswered;
 
 pub use drains::{DrainsAdvanced, advance_drains};
 pub use executor::{ApplyContext, ApplyReport, Brake, Skip, StepOutcome, StepResult, Stop, apply};
@@ -36,3 +37,4 @@ pub use prober::{ProbeTarget, Prober};
 pub use reach::{HealthSource, Network, Reach};
 pub use requests::{Answer, Trouble};
 pub use rosters::{ROSTER_CHANGE_LIMIT, ROSTER_READ_LIMIT, RosterOrder, Rosters};
+pub use unanswered::remember_unanswered;

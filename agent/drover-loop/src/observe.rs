@@ -264,7 +264,7 @@ impl Scopes {
         let gate = Arc::new(Semaphore::new(SCOPES_CONCURRENT));
         for scope in self.open.values_mut() {
             if scope.asking.is_none() {
-                scope.asking = Some(ask(&scope.open.provider, asking, &gate));
+                scope.asking = Some(ask(&scope.open, asking, &gate));
             }
         }
         let deadline = tokio::time::Instant::now() + asking.wait;
@@ -325,19 +325,16 @@ impl Scope {
     }
 }
 
-fn ask(
-    provider: &Arc<dyn Provider>,
-    asking: &Asking<'_>,
-    gate: &Arc<Semaphore>,
-) -> JoinHandle<Asked> {
-    let provider = Arc::clone(provider);
+fn ask(scope: &OpenScope, asking: &Asking<'_>, gate: &Arc<Semaphore>) -> JoinHandle<Asked> {
+    let provider = Arc::clone(&scope.provider);
+    let asked = drover_plan::lister(&scope.facts);
     let fleet = asking.fleet.clone();
     let (tick, limits) = (asking.tick, asking.limits());
     let gate = Arc::clone(gate);
     tokio::spawn(async move {
         let answer = bounded(gate, limits, provider.list(&fleet)).await;
         let answer = answer.unwrap_or_else(|limit| {
-            let message = format!("no answer within {} s", limit.as_secs());
+            let message = format!("{asked}: no answer within {} s", limit.as_secs());
             Err(ProviderError::new(ErrorClass::Unknown, message))
         });
         (tick, answer)

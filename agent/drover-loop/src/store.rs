@@ -380,6 +380,8 @@ struct StoredMemory {
     lost: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     notice: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lease: Option<i64>,
 }
 
 /// Nanoseconds since 1970 as they fit: until the year 2262.
@@ -410,6 +412,7 @@ impl StoredMemory {
             absent,
             lost: memory.lost_at.map(nanoseconds),
             notice: memory.notice.map(nanoseconds),
+            lease: memory.lease.map(nanoseconds),
         }
     }
 
@@ -431,6 +434,9 @@ impl StoredMemory {
             absent,
             lost_at: self.lost.map(time),
             notice: self.notice.map(time),
+            lease: self.lease.map(time),
+            // Whoever starts anew asks anew.
+            unanswered: None,
         };
         Ok((InstanceId::parse(&self.id)?, memory))
     }

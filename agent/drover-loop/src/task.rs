@@ -292,7 +292,7 @@ pub(crate) async fn run(mut task: GroupTask, shared: Arc<Shared>) -> Result<Fini
         secret_at,
         cluster_at,
     ]);
-    finish(task, &shared, recorded, judged, change, inputs).await
+    finish(task, &shared, recorded, judged, (change, inputs), &intents).await
 }
 
 fn is_drain(intent: &Intent) -> bool {
@@ -455,8 +455,8 @@ async fn finish(
     shared: &Shared,
     recorded: Arc<RecordedGroup>,
     mut judged: Judged,
-    change: Option<Arc<Change>>,
-    inputs: Option<Arc<[u8]>>,
+    (change, inputs): (Option<Arc<Change>>, Option<Arc<[u8]>>),
+    intents: &[Intent],
 ) -> Result<Finished, TaskError> {
     let next = if judged.plan.next == *task.recorded {
         Arc::clone(&task.recorded)
@@ -524,6 +524,11 @@ async fn finish(
         let report = drover_apply::apply(&judged.plan, &apply_context(&task, shared)).await;
         finished.acted = Some(shared.ticks.fetch_add(1, Ordering::SeqCst) + 1);
         account(&judged.plan, &judged.classified, &report, &mut finished);
+        if !report.is_complete() {
+            let memory = Arc::make_mut(&mut finished.memory);
+            let (made, now) = ((&judged.plan, intents), shared.clock.now());
+            drover_apply::remember_unanswered(memory, made, &report, now);
+        }
     }
     Ok(finished)
 }

@@ -176,6 +176,46 @@ pub struct InstanceMemory {
     /// When the provider said that it takes the instance, as of the last listing in which it was not on its way out yet. What
     /// goes then was announced, and is no sign of a listing that errs.
     pub notice: Option<Timestamp>,
+    /// When the provider said that it takes the instance, in the first listing that had it: then it lets nobody have one for
+    /// longer.
+    pub lease: Option<Timestamp>,
+    /// What the calls came to that make it, where none has an answer that says whether it is there. Of the instances of one
+    /// call the first has it.
+    pub unanswered: Option<Box<Unanswered>>,
+}
+
+/// Calls for the same instances, one after the other, of which nobody knows what they made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unanswered {
+    /// How many there were.
+    pub calls: u32,
+    /// When the last one was over.
+    pub last: Timestamp,
+    /// What it came to, for people.
+    pub message: String,
+    /// Since when each was refused: an answer to that call, and not to the first one.
+    pub refused_since: Option<Timestamp>,
+}
+
+impl InstanceMemory {
+    /// What is remembered of an instance that is seen for the first time.
+    pub fn new(first_seen: Timestamp) -> Self {
+        Self {
+            first_seen,
+            healthy_since: None,
+            ready_at: None,
+            failing_since: None,
+            unknown_since: None,
+            restarted_at: None,
+            changed_at: None,
+            completed: false,
+            absent: None,
+            lost_at: None,
+            notice: None,
+            lease: None,
+            unanswered: None,
+        }
+    }
 }
 
 /// An instance that complete listings no longer have.

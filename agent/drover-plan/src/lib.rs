@@ -32,7 +32,9 @@ mod time;
 
 pub use approval::{ApprovalInput, ApprovalReview, review_approvals};
 pub use change::{ChangeInput, Review, change, change_of_document, change_size, review};
-pub use classify::{ClassifyInput, LISTING_AGE_MAX, classify, health_signals, is_announced};
+pub use classify::{
+    ClassifyInput, LISTING_AGE_MAX, classify, health_signals, is_announced, lister,
+};
 pub use heed::heed;
 pub use input::{Desired, FenceScope, PlanError, PlanInput, ProviderFacts, fence_scope};
 pub use lint::{LintError, lint};
@@ -42,4 +44,4 @@ pub use report::render;
 
 /// The version of the planner: it grows with every change after which a recorded input gives another
 /// plan. `drover replay` says so instead of taking the change for a defect.
-pub const PLANNER: u64 = 14;
+pub const PLANNER: u64 = 15;

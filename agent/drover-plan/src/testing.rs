@@ -79,6 +79,13 @@ impl Fixture {
         fixture.recorded.next_number = u64::from(size) + 1;
     }
 
+    /// Records the instances of a group of `size` that are listed, and keeps what is remembered of them.
+    pub(crate) fn settle_as_listed(&mut self, size: u32) {
+        let (listing, memory) = (self.listing.clone(), self.memory.clone());
+        self.settle(size);
+        (self.listing, self.memory) = (listing, memory);
+    }
+
     /// A group of `size` that converged with a template of fields of every class.
     pub(crate) fn in_place(size: u32) -> Self {
         let mut fixture = Self::empty(size);
@@ -212,17 +219,9 @@ impl Fixture {
         self.recorded.instances.insert(id(name), was);
         let ready = class != "Starting";
         let memory = InstanceMemory {
-            first_seen: at(-3600),
             healthy_since: (class == "Available").then(|| at(-3600)),
             ready_at: ready.then(|| at(-3600)),
-            failing_since: None,
-            unknown_since: None,
-            restarted_at: None,
-            changed_at: None,
-            completed: false,
-            absent: None,
-            lost_at: None,
-            notice: None,
+            ..InstanceMemory::new(at(-3600))
         };
         self.memory.insert(id(name), memory);
     }

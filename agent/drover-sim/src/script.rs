@@ -9,17 +9,20 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use drover_model::{
-    Activity, Amount, BindingName, Bounds, Canary, CheckOutcome, Checkpoint, DecisionPoint,
-    DeletionPolicy, Digests, Enforcement, ErrorClass, ExitReport, GroupPhase, GroupSpec,
-    HealRevision, Held, InstanceId, Lifecycle, Manage, MemberId, OnDrainTimeout, OnFailure,
-    Outcome, PolicyName, Prefer, Promote, Rate, Reason, Rebalance, RolloutMode, RolloutOrder,
-    SizeDecision, SourceSpan, Spread, Suspend, SystemicMode, Timestamp, Value, Verdict,
+    Activity, BindingName, Bounds, Canary, CheckOutcome, Checkpoint, DecisionPoint, DeletionPolicy,
+    Digests, Enforcement, ErrorClass, ExitReport, GroupPhase, GroupSpec, HealRevision, Held,
+    InstanceId, Lifecycle, Manage, MemberId, OnDrainTimeout, OnFailure, Outcome, PolicyName,
+    Prefer, Promote, Reason, Rebalance, RolloutMode, RolloutOrder, SizeDecision, SourceSpan,
+    Spread, Suspend, SystemicMode, Timestamp, Value, Verdict,
 };
 use drover_plan::render;
 use drover_provider::Clock as _;
 use drover_provider_sim::{Behavior, Fault, FaultKind, Op, SimSettings, Which};
 
 mod admission;
+mod words;
+
+use words::{amount, rate, span};
 
 use crate::{Pass, Simulation, SimulationError, group, template};
 
@@ -120,7 +123,12 @@ impl Stage {
             ["zone", zone, room] => self.zone(zone, room),
             ["busy", instance] => self.busy(instance),
             ["list", how, span] => self.listing(how, span),
-            ["next", op, how] => self.next(op, how),
+            ["next", op, how] => self.fail(op, how, |op, kind| Fault::next(op, 1, kind)),
+            ["always", op, how] => self.fail(op, how, Fault::always),
+            ["well"] => {
+                self.sim.world().clear_faults();
+                Ok(())
+            }
             ["gate", reason, state] => self.gate(reason, state),
             ["policy", "size", choice] => self.size_policy(choice),
             ["suspend", activity] => self.suspend(activity),
@@ -170,6 +178,7 @@ impl Stage {
                     changed.visibility = span;
                 }
                 ("batch", _, Some(count)) => changed.batch_max = count,
+                ("lease", Some(span), _) => changed.lease = Some(span),
                 ("capacity", _, Some(count)) => changed.capacity = Some(count as usize),
                 ("capacity", _, None) => changed.capacity = None,
                 _ => return self.unclear(setting),
@@ -290,10 +299,15 @@ impl Stage {
     }
 
     fn interrupt(&mut self, instance: &str, notice: &str) -> Result<(), ScriptError> {
+        let now = self.sim.now();
+        if let Some(past) = notice.strip_prefix('-').and_then(span) {
+            let which = self.which(instance)?;
+            self.sim.world().announce(&which, now - past);
+            return Ok(());
+        }
         let (Ok(id), Some(notice)) = (InstanceId::parse(instance), span(notice)) else {
             return self.unclear(instance);
         };
-        let now = self.sim.now();
         let mut world = self.sim.world();
         let hit = world.of_group(&self.sim.recorded.name, now).into_iter();
         let hit: Vec<_> = hit
@@ -373,7 +387,12 @@ impl Stage {
         Ok(())
     }
 
-    fn next(&mut self, op: &str, how: &str) -> Result<(), ScriptError> {
+    fn fail(
+        &mut self,
+        op: &str,
+        how: &str,
+        fault: fn(Op, FaultKind) -> Fault,
+    ) -> Result<(), ScriptError> {
         let op = match op {
             "provision" => Op::Provision,
             "destroy" => Op::Destroy,
@@ -385,10 +404,11 @@ impl Stage {
             "lost-request" => FaultKind::LostRequest,
             "throttled" => FaultKind::Error(ErrorClass::Throttled),
             "capacity" => FaultKind::Error(ErrorClass::Capacity),
+            "invalid" => FaultKind::Error(ErrorClass::InvalidSpec),
             "slow" => FaultKind::Slow(Duration::from_mins(2)),
             _ => return self.unclear(how),
         };
-        self.sim.world().inject(Fault::next(op, 1, kind));
+        self.sim.world().inject(fault(op, kind));
         Ok(())
     }
 
@@ -763,33 +783,5 @@ fn verdict(point: DecisionPoint, outcome: Outcome) -> Verdict {
         span: SourceSpan::start_of("policies/hours.yaml"),
         values: std::iter::once(("hour".to_owned(), "3".to_owned())).collect(),
         digest: String::new(),
-    }
-}
-
-fn amount(text: &str) -> Option<Amount> {
-    match text.strip_suffix('%') {
-        Some(share) => share.parse().ok().map(Amount::Percent),
-        None => text.parse().ok().map(Amount::Count),
-    }
-}
-
-/// Reads `10%/1m` or `4/90s`.
-fn rate(text: &str) -> Option<Rate> {
-    let (number, per) = text.split_once('/')?;
-    Some(Rate {
-        amount: amount(number)?,
-        per: span(per)?,
-    })
-}
-
-/// Reads `90s`, `10m` or `2h`.
-fn span(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at(text.len().checked_sub(1)?);
-    let number: u64 = number.parse().ok()?;
-    match unit {
-        "s" => Some(Duration::from_secs(number)),
-        "m" => Some(Duration::from_mins(number)),
-        "h" => Some(Duration::from_hours(number)),
-        _ => None,
     }
 }

@@ -5,7 +5,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use drover_apply::{ApplyContext, ApplyReport, Journal as _, JournalError, MemoryJournal, apply};
+use drover_apply::{
+    ApplyContext, ApplyReport, Journal as _, JournalError, MemoryJournal, apply,
+    remember_unanswered,
+};
 use drover_model::{
     AcceptedDocument, Classified, Decisions, Epoch, FleetName, Group, GroupName, GroupPhase,
     GroupSpec, GroupUid, HealthSignal, Held, Hold, InstanceId, InstanceMemory, Intent, IntentKind,
@@ -297,7 +300,10 @@ impl Simulation {
             self.recommendations.clone_from(&plan.recommendations);
             self.commits += u32::from(self.recorded != plan.next);
             self.recorded = plan.next.clone();
-            Some(apply(&plan, &self.context()).await)
+            let report = apply(&plan, &self.context()).await;
+            let answered_at = self.now();
+            remember_unanswered(&mut self.memory, (&plan, &intents), &report, answered_at);
+            Some(report)
         };
         Ok(Pass {
             at: now,

@@ -8,7 +8,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drover_model::{
     CheckOutcome, Completeness, FleetName, InstanceId, Listing, ProviderRef, ProviderType, Survey,
-    counted,
 };
 use drover_provider::{
     AdoptRequest, AttachmentUse, Clock, DestroyRequest, InitUse, Manifest, Mistake, ObjectSchema,
@@ -416,15 +415,9 @@ impl Provider for RemoteProvider {
 
     async fn provision(&self, request: &ProvisionRequest) -> Result<Provisioned, ProviderError> {
         request.slots.iter().try_for_each(refuse_attachments)?;
-        if request.slots.is_empty()
-            || request.slots.len() as u64 > u64::from(self.manifest.batch_max)
-        {
-            let most = self.manifest.batch_max;
-            let slots = request.slots.len();
-            return Err(invalid(format!(
-                "a batch has at least 1 and at most {}, not {slots}",
-                counted(most, "slot")
-            )));
+        // How many at most was said when the call was first made. A repeat asks for the same, whatever is said now.
+        if request.slots.is_empty() {
+            return Err(invalid("a batch has at least 1 slot"));
         }
         let method = "Provider.Provision";
         let answer: ProvisionResult = self

@@ -190,6 +190,9 @@ impl SimWorld {
         )
         .map_err(|error| invalid(error.to_string()))?;
         let id = slot.instance.clone();
+        if let Some(lease) = self.settings.lease {
+            instance.interrupt(later(now, lease), self.settings.remember);
+        }
         instance.fleet = Some(request.fleet.clone());
         instance.ownership = Some(Ownership {
             fleet: request.fleet.clone(),
@@ -361,6 +364,7 @@ impl SimWorld {
             exit: None,
             stop: None,
             interruption: None,
+            announced: None,
             health: vec![(now, CheckOutcome::Passing)],
             busy: false,
             before: None,

@@ -93,6 +93,8 @@ pub struct SimInstance {
     pub stop: Option<Stop>,
     /// The end that the provider has announced.
     pub interruption: Option<Stop>,
+    /// An end that the provider announces and does not bring about.
+    pub announced: Option<Timestamp>,
     /// Outcomes of checks from times on, in order of time.
     pub health: Vec<(Timestamp, CheckOutcome)>,
     /// Whether it says that it is busy.
@@ -178,6 +180,15 @@ impl SimInstance {
         self.end().is_none_or(|stop| at < stop.gone_at)
     }
 
+    /// Lets the provider take it at `at`, and remember it for so long.
+    pub(crate) fn interrupt(&mut self, at: Timestamp, remember: Duration) {
+        self.interruption = Some(Stop {
+            accepted_at: at,
+            gone_at: at,
+            forgotten_at: later(at, remember),
+        });
+    }
+
     /// Returns its end, by a destroy or because the provider takes it, whichever comes first.
     pub fn end(&self) -> Option<Stop> {
         let ends = [self.stop, self.interruption];
@@ -207,7 +218,7 @@ impl SimInstance {
             address: (now >= self.address_from).then(|| self.address.clone()),
             zone: self.zone.clone(),
             created_at: Some(self.created_at),
-            interruption: self.interruption.map(|end| end.gone_at),
+            interruption: self.interruption.map(|end| end.gone_at).or(self.announced),
         })
     }
 

@@ -35,6 +35,8 @@ pub struct SimSettings {
     pub stop: Duration,
     /// How long an instance that is gone is still listed, as `Terminated`.
     pub remember: Duration,
+    /// How long it lets anybody have an instance: it says so from the first listing on, and takes it then.
+    pub lease: Option<Duration>,
     /// Most instances that fit, of every owner. Beyond: `Capacity`.
     pub capacity: Option<usize>,
     /// Most instances that the account may have, of every owner. Beyond: `Quota`.
@@ -73,6 +75,7 @@ impl Default for SimSettings {
             phase_lag: Duration::ZERO,
             stop: Duration::ZERO,
             remember: Duration::ZERO,
+            lease: None,
             capacity: None,
             quota: None,
             zones: BTreeMap::new(),

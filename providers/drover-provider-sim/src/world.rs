@@ -149,13 +149,18 @@ impl SimWorld {
 
     /// Announces that the provider takes an instance at `at`, and takes it then.
     pub fn interrupt(&mut self, instance: &ProviderRef, at: Timestamp) {
-        let forgotten_at = later(at, self.settings.remember);
+        let remember = self.settings.remember;
         if let Some(instance) = self.instances.get_mut(instance) {
-            instance.interruption = Some(Stop {
-                accepted_at: at,
-                gone_at: at,
-                forgotten_at,
-            });
+            instance.interrupt(at, remember);
+        }
+    }
+
+    /// Announces that instances are taken at `at`, and takes none.
+    pub fn announce(&mut self, which: &Which, at: Timestamp) {
+        for instance in self.instances.values_mut() {
+            if instance.matches(which) {
+                instance.announced = Some(at);
+            }
         }
     }
 

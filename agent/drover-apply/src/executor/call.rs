@@ -185,7 +185,7 @@ pub(super) async fn carry_out(
     let started = Instant::now();
     let (state, result) = answer(call, secrets, &plan.group, ctx).await;
     halt.note(&work.step.action, &result);
-    let state = state.filter(|state| is_news(work.before, state));
+    let state = state.filter(|state| is_news(call, work.before, state));
     let news = match state {
         Some(state) => work.intent.map(|id| JournalChange::Advance { id, state }),
         None => said(&work, &result),
@@ -259,13 +259,16 @@ async fn unread(
 /// Returns whether an answer says more about an intent than what is known of it.
 ///
 /// A repeated call that is throttled, or refused for its credentials, was turned away before the
-/// provider looked at the token: the first call may have taken effect all the same.
-fn is_news(before: Before, state: &IntentState) -> bool {
+/// provider looked at the token: the first call may have taken effect all the same. One that makes
+/// instances may be refused for anything that has changed since, by the host as well: for a limit, for
+/// another value of a secret, for want of room. What the first call made is in a listing, or it is not.
+fn is_news(call: &Call, before: Before, state: &IntentState) -> bool {
     let IntentState::Failed { class, .. } = state else {
         return true;
     };
     match before {
         Before::NoEffect => true,
+        Before::Unknown if matches!(call, Call::Provision(_)) => *class == ErrorClass::Partial,
         Before::Unknown => !matches!(class, ErrorClass::Throttled | ErrorClass::Auth),
         Before::Acked => false,
     }

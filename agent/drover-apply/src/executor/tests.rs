@@ -360,11 +360,14 @@ async fn repeated_request_is_identical_even_from_a_later_epoch() {
 
 #[tokio::test]
 async fn repeat_that_is_turned_away_early_proves_nothing() {
-    // A lack of room proves something: a provider looks for the token first, so it knows none.
+    // Only what was made in part is an answer to the first call.
     for (class, first, stays_unknown) in [
         (ErrorClass::Throttled, FaultKind::LostReply, true),
         (ErrorClass::Auth, FaultKind::LostReply, true),
-        (ErrorClass::Capacity, FaultKind::LostRequest, false),
+        (ErrorClass::Capacity, FaultKind::LostRequest, true),
+        (ErrorClass::Quota, FaultKind::LostRequest, true),
+        (ErrorClass::InvalidSpec, FaultKind::LostReply, true),
+        (ErrorClass::Partial, FaultKind::LostRequest, false),
     ] {
         let fixture = fixture();
         let lost = Fault::next(Op::Provision, 1, first);

@@ -208,13 +208,18 @@ impl Agent {
         } = match seen(entry, name, observation, now) {
             Ok(seen) => seen,
             Err(Unseen::Skip) => {
-                entry.skip(plain(Hold::ObservationStale));
+                let held = plain(Hold::ObservationStale);
+                let refuted = entry.refuted_by(&held.hold);
+                entry.hold_all(vec![held], now, refuted && record_failures);
                 return None;
             }
             Err(Unseen::Hold(held, lasting)) => {
+                let refuted = held
+                    .as_ref()
+                    .is_some_and(|held| entry.refuted_by(&held.hold));
                 let mut holds: Vec<Held> = held.into_iter().map(|held| *held).collect();
                 holds.extend(fences);
-                entry.hold_all(holds, now, lasting && record_failures);
+                entry.hold_all(holds, now, (lasting || refuted) && record_failures);
                 return None;
             }
         };
@@ -665,6 +670,14 @@ impl GroupEntry {
     /// Notes that the group is not planned in this pass, and nothing else.
     fn skip(&mut self, hold: Held) {
         self.report_unplanned(vec![hold], None);
+    }
+
+    /// Returns whether it is recorded that there is no such provider, and another hold says that there is: people would
+    /// look for a fault that is mended.
+    fn refuted_by(&self, hold: &Hold) -> bool {
+        let missing = |hold: &Hold| matches!(hold, Hold::ProviderMissing { .. });
+        let mut recorded = self.recorded.holds.iter();
+        !missing(hold) && recorded.any(|held| missing(&held.hold))
     }
 
     /// Notes that the group's work ended with a mistake of ours.

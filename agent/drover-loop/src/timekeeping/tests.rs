@@ -63,17 +63,10 @@ fn a_restart_after_a_long_time_is_no_leap() {
 
 fn remembered(second: i64) -> InstanceMemory {
     InstanceMemory {
-        first_seen: at(second),
         healthy_since: Some(at(second)),
         ready_at: Some(at(second)),
         failing_since: Some(at(second)),
-        unknown_since: None,
-        restarted_at: None,
-        changed_at: None,
-        completed: false,
-        absent: None,
-        lost_at: None,
-        notice: None,
+        ..InstanceMemory::new(at(second))
     }
 }
 

@@ -253,6 +253,22 @@ async fn a_provider_that_cannot_be_listed_holds_at_the_first_start_the_groups_th
 }
 
 #[tokio::test]
+async fn a_provider_that_is_there_again_and_cannot_be_listed_is_said_to_be_no_longer_missing() {
+    let recorded = |world: &World| {
+        let recorded = &world.status("api").recorded;
+        let holds = recorded.holds.iter().map(|held| held.hold.code());
+        holds.collect::<Vec<_>>()
+    };
+    let (mut world, switch) = two(Mood::Shut, &[("api", &on_far("api", 2))]);
+    world.passes(6).await;
+    assert_eq!(recorded(&world), ["ProviderMissing"]);
+    *switch.lock().unwrap() = Mood::Refused;
+    world.pass().await;
+    world.pass().await;
+    assert_eq!(recorded(&world), ["ProviderFailed"]);
+}
+
+#[tokio::test]
 async fn a_group_whose_record_names_a_provider_waits_for_it_across_restarts_until_it_was_listed() {
     for (mood, call) in [
         (Mood::Refused, "Provider.List: the credentials were refused"),

@@ -279,4 +279,14 @@ async fn many_providers_whose_listings_hang_are_in_no_other_ones_way() {
     world.passes(10).await;
     assert_eq!(world.status("web").recorded.phase, GroupPhase::Converged);
     assert_eq!(world.holds("a7"), ["ObservationStale"]);
+    // Once the time is up it is said who did not answer.
+    world.settings.limits.list_timeout = Duration::from_millis(100);
+    world.restart();
+    let failed = |world: &World| world.holds("a7") == ["ProviderFailed"];
+    world.until("the limit", failed).await;
+    let said = world.report("a7").holds[0].hold.to_string();
+    assert!(
+        said.contains("provider a7 (stalling): no answer within"),
+        "{said}"
+    );
 }

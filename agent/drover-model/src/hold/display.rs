@@ -358,13 +358,13 @@ impl fmt::Display for Hold {
                 InstanceId::NUMBER_MAX
             ),
             Self::UnknownOutcomes { count, said } => {
+                let calls = counted(*count, "provider call");
                 write!(
                     f,
-                    "the outcome of {} is unknown; no new ones until it is",
-                    counted(*count, "provider call")
+                    "the outcome of {calls} is unknown; no new ones until it is"
                 )?;
                 match said {
-                    Some(said) => write!(f, "; the last answer: {said}"),
+                    Some(said) => write!(f, "; the latest: {said}"),
                     None => Ok(()),
                 }
             }

@@ -47,7 +47,9 @@ impl Stage<'_> {
     /// Takes in the instances that open creates made or may have made, and that are not listed.
     pub(super) fn ghosts(&mut self) {
         for intent in self.intents.creates.clone() {
-            self.ghosts_of(intent);
+            if !self.is_refused_for_good(intent) {
+                self.ghosts_of(intent);
+            }
         }
     }
 

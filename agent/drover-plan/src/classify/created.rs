@@ -1,9 +1,15 @@
 //! Creates without an answer: what a listing settles of them, and what only their provider can.
 
-use drover_model::{InstanceId, Intent, IntentKind, IntentState, Seat, SettlementOutcome};
+use std::collections::BTreeSet;
+
+use drover_model::{
+    InstanceId, InstanceMemory, Intent, IntentKind, IntentState, Seat, SettlementOutcome,
+};
 
 use super::Stage;
+use super::absent::ABSENCE_MIN;
 use super::health::Health;
+use crate::time::later;
 
 impl Stage<'_> {
     /// Returns how a create ended, once each instance that it made was seen or is provably gone.
@@ -20,6 +26,13 @@ impl Stage<'_> {
             IntentState::Acked { made, .. } => (made.keys().collect(), !made.is_empty()),
         };
         let seen = |id: &&InstanceId| self.listed.contains(*id);
+        if self.is_refused_for_good(intent) {
+            return Some(if made.iter().any(seen) {
+                SettlementOutcome::Observed
+            } else {
+                SettlementOutcome::NoEffect
+            });
+        }
         if !made
             .iter()
             .all(|id| seen(id) || self.gone.contains_key(*id))
@@ -35,6 +48,39 @@ impl Stage<'_> {
         } else {
             SettlementOutcome::NoEffect
         })
+    }
+
+    /// Returns whether a call without an answer has made nothing more than what is listed: its repeats are refused, and by now
+    /// whatever it made would be in the listing. A refusal alone is none of the first call: the provider may have looked at
+    /// its own limits before it looked at the token, or at other parameters than it was given then.
+    pub(super) fn is_refused_for_good(&self, intent: &Intent) -> bool {
+        let IntentKind::Create { slots, .. } = &intent.kind else {
+            return false;
+        };
+        let told = slots.first().and_then(|first| self.input.memory.get(first));
+        let told = told.and_then(|memory| memory.unanswered.as_deref());
+        let since = told.and_then(|told| told.refused_since);
+        let wait = self.input.visibility.max(ABSENCE_MIN);
+        intent.state == IntentState::Sent
+            && self.counts_absence
+            && since.is_some_and(|since| self.input.listing.as_of >= later(since, wait))
+            && slots.iter().any(|id| !self.listed.contains(id))
+    }
+
+    /// Forgets what calls came to whose intents are closed, or have an answer.
+    pub(super) fn forget_answered(&mut self) {
+        let open = self.intents.creates.iter().filter(|intent| {
+            intent.state == IntentState::Sent && !self.is_refused_for_good(intent)
+        });
+        let open: BTreeSet<&InstanceId> = open.filter_map(|intent| first_of(intent)).collect();
+        let answered = |id: &InstanceId, memory: &InstanceMemory| {
+            memory.unanswered.is_some() && !open.contains(id)
+        };
+        for (id, memory) in &mut self.memory {
+            if answered(id, memory) {
+                memory.unanswered = None;
+            }
+        }
     }
 
     /// Returns whether a call without an answer may have more to do than to make what is listed. Once one of its
@@ -66,6 +112,18 @@ impl Stage<'_> {
             | Health::Stopping
             | Health::Ended(_) => health,
         }
+    }
+}
+
+/// Returns the first of the instances that a create asks for.
+fn first_of(create: &Intent) -> Option<&InstanceId> {
+    match &create.kind {
+        IntentKind::Create { slots, .. } => slots.first(),
+        IntentKind::Drain { .. }
+        | IntentKind::Destroy { .. }
+        | IntentKind::Update(_)
+        | IntentKind::Roster(_)
+        | IntentKind::Adopt(_) => None,
     }
 }
 

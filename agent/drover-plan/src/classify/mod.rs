@@ -35,8 +35,8 @@ use crate::time::elapsed;
 use health::Health;
 pub(crate) use health::served_since;
 pub use notice::is_announced;
-pub use trust::LISTING_AGE_MAX;
 pub(crate) use trust::is_launch;
+pub use trust::{LISTING_AGE_MAX, lister};
 
 /// What the first stage is given.
 #[derive(Debug, Clone, Copy)]
@@ -115,11 +115,13 @@ pub fn classify(input: &ClassifyInput<'_>) -> Classified {
     for (id, (listed, ownership)) in &listed {
         stage.listed(id, listed, ownership);
     }
+    notice::put_off(&mut stage.members, &stage.memory, input);
     stage.ghosts();
     stage.missing();
     let settled = stage.settled(&past);
     stage.remember_ended();
     stage.remember_lost();
+    stage.forget_answered();
     Classified {
         as_of: input.listing.as_of,
         trust,
@@ -230,7 +232,12 @@ impl Stage<'_> {
         if memory.lost_at.is_some_and(|at| !self.is_remembered(at)) {
             memory.lost_at = None;
         }
-        notice::remember(&mut memory, listed, input.listing.as_of);
+        notice::remember(
+            &mut memory,
+            listed,
+            self.was_listed(id),
+            input.listing.as_of,
+        );
         if let Some(change) = self.change(id) {
             changed::remember(&mut memory, change);
         }
@@ -276,7 +283,7 @@ impl Stage<'_> {
             address: listed.address.clone(),
             zone: listed.zone.clone().or_else(|| self.zone_of(id)),
             created_at,
-            interruption: listed.interruption,
+            interruption: notice::believed(&memory, listed),
             changes_at,
         };
         self.memory.insert(id.clone(), memory);
@@ -295,6 +302,12 @@ impl Stage<'_> {
         let health = health::verdict(phase, &input.spec.health, signal, input.now);
         let health = health::overridden(health, id, input.health);
         self.unless_unfinished(id, health)
+    }
+
+    /// Returns whether an instance was listed before, as far as is recorded.
+    fn was_listed(&self, id: &InstanceId) -> bool {
+        let was = self.input.recorded.instances.get(id);
+        was.is_some_and(|was| was.provider_ref.is_some())
     }
 
     /// Takes in an instance: as a member, or as one that is kept. The record alone says which: what is
@@ -365,19 +378,7 @@ impl Stage<'_> {
         if let Some(memory) = self.input.memory.get(id) {
             return memory.clone();
         }
-        let mut memory = InstanceMemory {
-            first_seen: self.input.now,
-            healthy_since: None,
-            ready_at: None,
-            failing_since: None,
-            unknown_since: None,
-            restarted_at: None,
-            changed_at: None,
-            completed: false,
-            absent: None,
-            lost_at: None,
-            notice: None,
-        };
+        let mut memory = InstanceMemory::new(self.input.now);
         if let Some(was) = self.input.recorded.instances.get(id) {
             health::restore(&mut memory, was);
         } else if let Some(adopt) = self.intents.adopt(id) {

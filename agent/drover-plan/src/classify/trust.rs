@@ -41,7 +41,7 @@ pub(super) fn judge(input: &ClassifyInput<'_>, intents: &IntentIndex<'_>) -> Tru
         return Trust::Frozen(Hold::ObservationEmptied {
             expected: alone as u32,
             elsewhere,
-            asked: asked(input),
+            asked: lister(input.provider),
         });
     }
     Trust::Full
@@ -55,14 +55,14 @@ fn shares_loss(input: &ClassifyInput<'_>, expected: &[&InstanceId]) -> bool {
     !expected.is_empty() || (grows && input.emptied.is_some())
 }
 
-/// Returns who made the listing, for people.
-fn asked(input: &ClassifyInput<'_>) -> String {
+/// Returns who makes listings, for people.
+pub fn lister(provider: &ProviderFacts) -> String {
     let ProviderFacts {
         name,
         type_,
         settings,
         ..
-    } = input.provider;
+    } = provider;
     match settings.get("plugin").and_then(Value::as_str) {
         Some(plugin) => format!(
             "provider {name} (plugin {plugin}, asked by Provider.List or Instance.DescribeInstances)"

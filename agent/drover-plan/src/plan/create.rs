@@ -179,10 +179,7 @@ impl Draft<'_> {
         let unknown = self.unknown_creates();
         let unknown_max = UNKNOWN_SHARE.ceil_of(self.resolved.size).max(1);
         if unknown > unknown_max {
-            return Some(held(Hold::UnknownOutcomes {
-                count: unknown,
-                said: self.last_said(None),
-            }));
+            return Some(held(self.unknown_outcomes()));
         }
         let backoff = self.next.backoff.as_ref()?;
         let concerns = *digests == self.target || !blames_template(backoff.class);
@@ -216,7 +213,7 @@ impl Draft<'_> {
     }
 
     /// Counts the instances whose creation has no answer yet, and of which nobody knows whether they are there.
-    fn unknown_creates(&self) -> u32 {
+    pub(super) fn unknown_creates(&self) -> u32 {
         let unanswered = self.unanswered();
         let slots = unanswered.iter().flat_map(|intent| made_by(intent));
         slots.filter(|id| !self.is_listed_instance(id)).count() as u32

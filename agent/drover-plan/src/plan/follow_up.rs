@@ -6,7 +6,7 @@ use std::time::Duration;
 use drover_model::{
     Action, Activity, Cause, Classified, Held, Hold, InstanceClass, InstanceId, Intent, IntentId,
     IntentKind, IntentState, Member, OnDrainTimeout, Precondition, Reason, Settlement,
-    SettlementOutcome,
+    SettlementOutcome, Unanswered,
 };
 
 use super::draft::Draft;
@@ -18,6 +18,13 @@ const DESTROY_RETRY: Duration = Duration::from_secs(15);
 
 /// A launch that is listed and has no answer is told of after this time: by then it was asked for more than once.
 const UNFINISHED_TOLD: Duration = Duration::from_secs(30);
+
+/// A call without an answer is repeated after this time, and after twice as long each time.
+const REPEAT_FIRST: Duration = Duration::from_secs(1);
+
+/// How often that is doubled, and the most that it comes to, in times the first.
+const REPEAT_DOUBLINGS: u32 = 5;
+const REPEAT_MOST: u32 = 30;
 
 /// When a decision that came to nothing is taken again: soon, but not on the same facts.
 pub(super) const DECIDE_ANEW: Duration = Duration::from_secs(1);
@@ -71,10 +78,49 @@ impl<'a> Draft<'a> {
     }
 
     fn resend(&mut self) {
-        for intent in self.unanswered() {
-            if !self.is_there(intent) {
-                self.repeat(intent);
-            }
+        let unanswered = self.unanswered();
+        let missing = unanswered.iter().filter(|intent| !self.is_there(intent));
+        let missing: Vec<&'a Intent> = missing.copied().collect();
+        for intent in &missing {
+            self.repeat_when_due(intent);
+        }
+        let old = |intent: &&Intent| elapsed(intent.issued_at, self.input.now) >= UNFINISHED_TOLD;
+        if missing.iter().copied().any(|intent| old(&intent)) {
+            let hold = self.unknown_outcomes();
+            self.hold(held(hold));
+        }
+    }
+
+    /// Repeats a call that has no answer: soon, and then less and less often.
+    fn repeat_when_due(&mut self, intent: &'a Intent) {
+        let due = self.told(intent).map(|told| {
+            let doublings = told.calls.saturating_sub(1).min(REPEAT_DOUBLINGS);
+            later(
+                told.last,
+                REPEAT_FIRST * (1_u32 << doublings).min(REPEAT_MOST),
+            )
+        });
+        match due.filter(|due| *due > self.input.now) {
+            Some(due) => self.wake(due),
+            None => self.repeat(intent),
+        }
+    }
+
+    /// Returns what the calls of a create came to. None: nobody remembers one.
+    fn told(&self, create: &Intent) -> Option<&'a Unanswered> {
+        let first = made_by(create).first()?;
+        let memory = self.input.classified.memory.get(first)?;
+        memory.unanswered.as_deref()
+    }
+
+    /// Returns the hold for creates that have no answer, with what the latest call came to.
+    pub(super) fn unknown_outcomes(&self) -> Hold {
+        let unanswered = self.unanswered();
+        let told = unanswered.iter().filter_map(|intent| self.told(intent));
+        let latest = told.max_by_key(|told| told.last);
+        Hold::UnknownOutcomes {
+            count: self.unknown_creates(),
+            said: (self.last_said(None)).or_else(|| latest.map(|told| told.message.clone())),
         }
     }
 
@@ -102,13 +148,15 @@ impl<'a> Draft<'a> {
             if slots.iter().any(|id| ended.contains(id)) {
                 continue;
             }
-            self.repeat(intent);
+            self.repeat_when_due(intent);
             if elapsed(intent.issued_at, self.input.now) >= UNFINISHED_TOLD {
+                let told = self.told(intent);
                 self.hold(Held {
                     instance: slots.first().cloned(),
                     ..held(Hold::UnknownOutcomes {
                         count: slots.len() as u32,
-                        said: intent.said.clone(),
+                        said: (intent.said.clone())
+                            .or_else(|| told.map(|told| told.message.clone())),
                     })
                 });
             }

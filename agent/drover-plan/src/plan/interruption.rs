@@ -1,17 +1,12 @@
 //! Instances that the provider is about to take: replaced before they go, whatever the surge, and moved
 //! off in time.
 
-use std::time::Duration;
-
 use drover_model::{Held, InstanceClass, Member, OrderVerb, Reason, Timestamp};
 
 use super::draft::Draft;
 use super::stages::Replaced;
 use crate::numbers::serves;
-use crate::time::earlier;
-
-/// What a drain is begun before it must be over: a pass, and a call to the provider.
-const MARGIN: Duration = Duration::from_secs(30);
+use crate::time::{drain_time, earlier};
 
 impl<'a> Draft<'a> {
     /// Makes successors of what the provider is about to take, and lets it go as soon as they serve, or
@@ -87,16 +82,15 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Returns whether there is just time enough to drain a member before the provider takes it.
+    /// Returns whether there is just time enough to drain a member before the provider takes it. Who still runs when that
+    /// time has come is not ended for it: nothing is gained any more, and it may never be taken.
     fn must_leave(&mut self, member: &Member) -> bool {
         let Some(taken_at) = member.interruption else {
             return false;
         };
-        let drain = &self.spec.drain;
-        let takes = drain.timeout.max(drain.delay).saturating_add(MARGIN);
-        let leaves_at: Timestamp = earlier(taken_at, takes);
+        let leaves_at: Timestamp = earlier(taken_at, drain_time(self.spec));
         self.wake(leaves_at);
-        self.input.now >= leaves_at
+        self.input.now >= leaves_at && self.input.now <= taken_at
     }
 }
 

@@ -156,6 +156,17 @@ async fn an_address_or_a_zone_that_is_none_makes_the_answer_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_for_more_than_is_taken_today_may_be_a_repeat_and_is_made() {
+    let scope = Scope::new(json!({"batchMax": 1}), listing(&instance()));
+    let mut asked = request(1);
+    asked.slots.extend(request(2).slots);
+    let provisioned = scope.provider.provision(&asked).await.unwrap();
+    assert_eq!(provisioned.made.len(), 1, "as the plugin says");
+    let told = scope.told.lock().unwrap();
+    assert_eq!(told[0]["slots"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_optional_may_be_null() {
     let described =
         json!({"batchMax": null, "visibilityMs": null, "methods": null, "properties": null});

@@ -62,9 +62,7 @@ impl ObjectSchema {
             | Shape::Boolean
             | Shape::List(_)
             | Shape::Map(_)
-            | Shape::Keyed { .. } => {
-                Err(form("schema", "expected `type: object` with `properties`"))
-            }
+            | Shape::Keyed { .. } => Err(form("schema", "expected `type: object`")),
         }
     }
 }
@@ -257,7 +255,13 @@ impl Reading {
         }
         let others = map.get("additionalProperties");
         let rules = self.rules(path, map, depth)?;
-        let Some(properties) = map.get("properties") else {
+        // The whole is an object whatever it names: without `properties` its fields are taken as they are.
+        let bare = depth == 0
+            && !map.contains_key("propertyNames")
+            && matches!(others, None | Some(Value::Bool(_)));
+        let none = Value::empty_map();
+        let properties = map.get("properties").or(bare.then_some(&none));
+        let Some(properties) = properties else {
             if rules != Rules::default() {
                 let what = "what fields ask of each other, without `properties`";
                 return Err(not_understood(path, what));

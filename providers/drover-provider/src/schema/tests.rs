@@ -232,6 +232,35 @@ fn an_open_schema_takes_other_fields_and_still_checks_its_own() {
 }
 
 #[test]
+fn an_object_that_names_no_properties_takes_any_unless_it_says_otherwise() {
+    let schema = |more: &[(&str, Value)]| {
+        let mut all = vec![("type", Value::from("object"))];
+        all.extend(more.iter().cloned());
+        ObjectSchema::from_json_schema(&map(&all))
+    };
+    let given = map(&[("size", Value::Int(1))]);
+    for more in [&[][..], &[("additionalProperties", true.into())]] {
+        let read = schema(more).unwrap();
+        assert_eq!(read.check(&given), [], "{more:?}");
+        assert_eq!(
+            ObjectSchema::from_json_schema(&read.to_json_schema()),
+            Ok(read)
+        );
+    }
+    let none = schema(&[("additionalProperties", false.into())]).unwrap();
+    assert_eq!(none.check(&given).len(), 1);
+    // What cannot be kept is refused and not left out.
+    let texts = map(&[("type", "string".into())]);
+    for more in [
+        ("additionalProperties", texts.clone()),
+        ("propertyNames", map(&[("pattern", "^a".into())])),
+        ("required", Value::List(vec!["a".into()])),
+    ] {
+        assert!(schema(&[more]).is_err());
+    }
+}
+
+#[test]
 fn a_schema_that_says_more_than_is_understood_is_refused() {
     let object = |name: &str, inner: Value| {
         let properties = map(&[(name, inner)]);

@@ -115,3 +115,39 @@ fn a_notice_is_taken_back_while_the_instance_runs_and_stays_once_it_ends() {
         assert_eq!(unexplained(&fixture), None, "{phase:?}");
     }
 }
+
+#[test]
+fn a_notice_that_was_past_when_it_was_first_seen_is_none() {
+    for (taken_at, taken) in [
+        (1, true),
+        (0, true),
+        (-1, false),
+        (-1200, false),
+        (-10_800, false),
+    ] {
+        let mut fixture = announced(5, 1..=5, taken_at);
+        let believed = fixture.memory[&id("web-1")].notice;
+        assert_eq!(believed.is_some(), taken, "{taken_at}");
+        let interrupted = |fixture: &Fixture| {
+            let members = fixture.classified().members;
+            members[&id("web-1")].interruption.is_some()
+        };
+        assert_eq!(interrupted(&fixture), taken, "{taken_at}");
+        // Another listing with it changes nothing.
+        fixture.later(120);
+        assert_eq!(interrupted(&fixture), taken, "{taken_at}");
+        fixture.listing.instances.clear();
+        assert_eq!(unexplained(&fixture).is_none(), taken, "{taken_at}");
+    }
+}
+
+#[test]
+fn who_runs_long_after_its_time_is_not_replaced_any_more() {
+    let mut fixture = announced(5, 1..=5, 180);
+    for (seconds, taken) in [(180 + 900, true), (180 + 901, false)] {
+        fixture.later(seconds);
+        let members = fixture.classified().members;
+        let interruption = members[&id("web-1")].interruption;
+        assert_eq!(interruption.is_some(), taken, "at {seconds}");
+    }
+}

@@ -63,7 +63,7 @@ fn what_the_provider_takes_is_replaced_beside_the_surge_and_let_go_when_its_succ
     let mut fixture = Fixture::converged(3);
     fixture.group.spec.rollout.surge_max = Amount::Count(0);
     fixture.group.spec.rollout.unavailable_max = Amount::Count(1);
-    fixture.interrupt("web-1", at(7200));
+    fixture.interrupt("web-1", at(3600));
     let (plan, _) = fixture.planned();
     assert_eq!(creates(&plan)[0].0.len(), 1);
     assert_eq!(plan.steps[0].cause, Cause::Because(Reason::Interruption));
@@ -272,7 +272,7 @@ fn who_takes_the_place_of_the_interrupted_is_nobody_elses_successor() {
     let mut fixture = expiring(Fixture::converged(3));
     fixture.group.spec.rollout.surge_max = Amount::Count(3);
     fixture.group.spec.rollout.unavailable_max = Amount::Count(3);
-    fixture.interrupt("web-1", at(7200));
+    fixture.interrupt("web-1", at(3600));
     let (plan, _) = fixture.planned();
     assert_eq!(made_for(&plan, Reason::Interruption), 1);
     assert_eq!(made_for(&plan, Reason::Expiry), 2);

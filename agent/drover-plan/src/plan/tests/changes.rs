@@ -96,7 +96,7 @@ fn what_has_ended_or_is_about_to_be_taken_is_not_changed_in_place() {
     };
     assert!(!changed(&fixture).contains(&"web-1".to_owned()));
     let mut fixture = outdated(3, (1, 2), 1, 1);
-    fixture.interrupt("web-1", at(7200));
+    fixture.interrupt("web-1", at(3600));
     assert!(!changed(&fixture).contains(&"web-1".to_owned()));
 }
 
@@ -149,7 +149,7 @@ fn what_ends_while_it_restarts_is_ended_for_good() {
 #[test]
 fn what_restarts_comes_back_so_that_no_successor_is_made_for_another_one_in_its_place() {
     let mut fixture = outdated(3, (2, 1), 1, 1);
-    fixture.interrupt("web-3", at(7200));
+    fixture.interrupt("web-3", at(3600));
     let (plan, _) = fixture.planned();
     assert_eq!(changes(&plan), [("web-1".to_owned(), InPlace::Restart)]);
     assert_eq!(made(&plan, Cause::Because(Reason::Interruption)), 1);
@@ -208,13 +208,113 @@ fn a_drain_before_an_interruption_leaves_time_for_a_pass_and_a_call() {
 }
 
 #[test]
+fn who_serves_past_the_time_of_its_notice_stays_until_a_successor_serves() {
+    // Three hours old, or twenty minutes with successors on their way: nobody that serves is ended.
+    for taken_at in [-10_800, -1200, -60] {
+        let mut fixture = Fixture::converged(6);
+        for number in 1..=6 {
+            fixture.interrupt(&format!("web-{number}"), at(taken_at));
+        }
+        assert_eq!(leaves(&fixture), [""; 0], "{taken_at}");
+        for number in 7..=9 {
+            fixture.list(&format!("web-{number}"), ProviderPhase::Pending);
+        }
+        fixture.later(1);
+        let serving: Vec<_> = (1..=6).map(|number| format!("web-{number}")).collect();
+        let gone = leaves(&fixture);
+        assert!(!gone.iter().any(|name| serving.contains(name)), "{gone:?}");
+    }
+    // Known in time, and not taken: it is let go once there is one more.
+    let mut fixture = Fixture::converged(3);
+    fixture.group.spec.limits.total_max = Some(3);
+    fixture.interrupt("web-1", at(60));
+    assert_eq!(leaves(fixture.later(40)), ["web-1"], "just time enough");
+    assert_eq!(leaves(fixture.later(61)), [""; 0], "its time is past");
+    fixture.group.spec.limits.total_max = None;
+    fixture.list("web-4", ProviderPhase::Running);
+    fixture.known("web-4", "Available");
+    assert_eq!(leaves(&fixture), ["web-1"], "there is one more");
+}
+
+#[test]
+fn what_is_taken_much_later_is_replaced_when_its_time_comes_near() {
+    let made = |fixture: &Fixture| {
+        let (plan, _) = fixture.planned();
+        (
+            made(&plan, Cause::Because(Reason::Interruption)),
+            plan.wake_at,
+        )
+    };
+    let day = 86_400;
+    let mut fixture = Fixture::converged(3);
+    fixture.interrupt("web-1", at(day));
+    assert_eq!(made(&fixture), (0, Some(at(day - 3600))));
+    assert_eq!(made(fixture.later(day - 3601)).0, 0);
+    assert_eq!(made(fixture.later(day - 3600)).0, 1);
+    // What takes longer to come up, and to be drained, begins sooner.
+    let health = &mut fixture.group.spec.health;
+    health.startup_timeout = Duration::from_hours(2);
+    fixture.group.spec.rollout.min_ready = Duration::from_mins(10);
+    fixture.group.spec.drain.timeout = Duration::from_mins(20);
+    let lead = 7200 + 600 + 1200 + 30;
+    assert_eq!(made(fixture.later(day - lead - 1)).0, 0);
+    assert_eq!(made(fixture.later(day - lead)).0, 1);
+}
+
+#[test]
+fn where_successors_have_a_notice_too_half_of_each_lease_is_served() {
+    let mut fixture = Fixture::empty(3);
+    for number in 1..=3 {
+        let name = format!("web-{number}");
+        fixture.list(&name, ProviderPhase::Running);
+        fixture.interrupt(&name, at(1200));
+    }
+    for listed in &mut fixture.listing.instances {
+        listed.created_at = Some(at(0));
+    }
+    fixture.later(0);
+    fixture.settle_as_listed(3);
+    let taken = |fixture: &Fixture| {
+        let members = fixture.classified().members;
+        let taken = members.values().filter(|one| one.interruption.is_some());
+        taken.count()
+    };
+    assert_eq!(taken(fixture.later(1)), 0);
+    assert_eq!(taken(fixture.later(599)), 0);
+    assert_eq!(taken(fixture.later(600)), 3);
+    // One that has none shows that there is no lease.
+    let mut fixture = fixture;
+    fixture.later(10);
+    fixture.list("web-4", ProviderPhase::Running);
+    fixture.listing.instances[3].created_at = Some(at(5));
+    assert_eq!(taken(&fixture), 3);
+    // So does one whose notice came later: the provider takes them all back.
+    fixture.later(20);
+    fixture.known("web-4", "Available");
+    fixture.interrupt("web-4", at(140));
+    assert_eq!(taken(fixture.later(21)), 4);
+}
+
+/// Who is drained or ended.
+fn leaves(fixture: &Fixture) -> Vec<String> {
+    let (plan, _) = fixture.planned();
+    let leaves = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Drain { instance, .. } | Action::Destroy { instance, .. } => {
+            Some(instance.to_string())
+        }
+        _ => None,
+    });
+    leaves.collect()
+}
+
+#[test]
 fn no_successor_is_made_where_there_is_one_too_many_already() {
     let mut fixture = Fixture::converged(4);
     fixture.group.spec.size = 3;
     fixture.recorded.size = 3;
     fixture.recorded.stable_size = 3;
     fixture.group.spec.rollout.surge_max = Amount::Count(2);
-    fixture.interrupt("web-1", at(7200));
+    fixture.interrupt("web-1", at(3600));
     let (plan, _) = fixture.planned();
     assert_eq!(made(&plan, Cause::Because(Reason::Interruption)), 0);
 }
@@ -226,7 +326,7 @@ fn what_the_provider_takes_is_not_retired_by_the_rollout_as_well() {
     fixture.group.spec.rollout.order = drover_model::RolloutOrder::DeleteFirst;
     fixture.group.spec.rollout.unavailable_max = Amount::Count(2);
     fixture.group.spec.rollout.first_batch = 5;
-    fixture.interrupt("web-1", at(7200));
+    fixture.interrupt("web-1", at(3600));
     let (plan, _) = fixture.planned();
     let updates = plan.steps.iter().filter_map(|step| match &step.action {
         Action::Drain { instance, .. } | Action::Destroy { instance, .. } => {

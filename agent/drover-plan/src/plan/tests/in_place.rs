@@ -140,7 +140,7 @@ fn who_takes_the_place_of_the_interrupted_stands_in_for_nobody() {
     fixture.group.spec.rollout.surge_max = Amount::Count(4);
     fixture.group.spec.rollout.first_batch = 10;
     fixture.group.spec.health.startup_timeout = std::time::Duration::from_hours(2);
-    fixture.interrupt("web-5", at(7200));
+    fixture.interrupt("web-5", at(3600));
     let (plan, _) = fixture.planned();
     let made: Vec<InstanceId> = creates(&plan).into_iter().flat_map(|made| made.0).collect();
     assert_eq!(made.len(), 3, "one for it, two stand in for four");

@@ -181,7 +181,7 @@ fn at_a_checkpoint_who_takes_the_place_of_the_interrupted_stays() {
     begin(&mut fixture, -60);
     fixture.known("web-4", "Available");
     fixture.list("web-4", ProviderPhase::Running);
-    fixture.interrupt("web-1", at(7200));
+    fixture.interrupt("web-1", at(3600));
     let (plan, _) = fixture.planned();
     assert_eq!(ended(&plan), [""; 0]);
     assert_eq!(creates(&plan), []);

@@ -1,8 +1,8 @@
 //! Launches that are listed and have no answer.
 
 use drover_model::{
-    Action, DeletionPolicy, ErrorClass, GroupPhase, IntentId, IntentState, Plan, ProviderPhase,
-    Reason, SettlementOutcome,
+    Action, Completeness, DeletionPolicy, ErrorClass, GroupPhase, InstanceMemory, IntentId,
+    IntentState, Plan, ProviderPhase, Reason, SettlementOutcome, Unanswered,
 };
 
 use super::{creates, holds};
@@ -70,6 +70,81 @@ fn what_is_ended_is_not_asked_for_again() {
         })
     };
     assert!(settles(&SettlementOutcome::Observed), "{:?}", plan.steps);
+}
+
+/// A group of four of which the call for the last one has no answer and made nothing that is listed; so many calls were made,
+/// the last one at `last`.
+fn unlisted(calls: u32, last: i64, refused_since: Option<i64>) -> Fixture {
+    let mut fixture = Fixture::converged(3);
+    fixture.group.spec.size = 4;
+    fixture.create(&["web-4"], -100, IntentState::Sent);
+    fixture.memory.insert(
+        id("web-4"),
+        InstanceMemory {
+            unanswered: Some(Box::new(Unanswered {
+                calls,
+                last: at(last),
+                message: "no such volume".to_owned(),
+                refused_since: refused_since.map(at),
+            })),
+            ..InstanceMemory::new(at(-100))
+        },
+    );
+    fixture
+}
+
+#[test]
+fn a_call_without_an_answer_is_repeated_less_and_less_often_and_told_of() {
+    for (calls, wait) in [(1, 1), (2, 2), (3, 4), (5, 16), (6, 30), (40, 30)] {
+        let (plan, report) = unlisted(calls, 1 - wait, None).planned();
+        assert_eq!(verbs(&plan), [""; 0], "after {calls}");
+        assert_eq!(plan.wake_at, Some(at(1)), "after {calls}");
+        let says = "the outcome of 1 provider call is unknown; no new ones until it is; the latest: no such volume";
+        assert_eq!(report.holds[0].hold.to_string(), says);
+        let (plan, _) = unlisted(calls, -wait, None).planned();
+        assert_eq!(verbs(&plan), ["resend"], "after {calls}");
+    }
+    // For half a minute it is nothing to tell, and where nobody remembers a call it is made at once.
+    let mut fixture = unlisted(2, -1, None);
+    fixture.intents[0].issued_at = at(-29);
+    assert!(holds(&fixture.planned().1).is_empty());
+    fixture.memory.clear();
+    assert_eq!(verbs(&fixture.planned().0), ["resend"]);
+}
+
+#[test]
+fn a_call_whose_repeats_are_refused_is_closed_once_a_listing_shows_that_it_made_nothing() {
+    let closes = |fixture: &Fixture| {
+        let (plan, _) = fixture.planned();
+        let settles = plan.steps.iter().find_map(|step| match &step.action {
+            Action::Settle(settled) => Some(settled.outcome.clone()),
+            _ => None,
+        });
+        (settles, creates(&plan).len())
+    };
+    // The provider may leave what it made out of its listings for so long.
+    let visibility = Fixture::converged(1).visibility.as_secs() as i64;
+    let mut fixture = unlisted(3, 0, Some(1 - visibility));
+    assert_eq!(closes(&fixture), (None, 0), "it may be there");
+    assert_eq!(fixture.class("web-4"), "Starting");
+    fixture.later(1);
+    assert_eq!(closes(&fixture), (Some(SettlementOutcome::NoEffect), 1));
+    // An incomplete listing says nothing, nor do calls that may have made something meanwhile.
+    let mut partial = unlisted(3, 0, Some(-600));
+    let why = "the second page failed".to_owned();
+    partial.listing.completeness = Completeness::Partial { why };
+    assert_eq!(closes(&partial).0, None);
+    assert_eq!(closes(&unlisted(3, 0, None)).0, None);
+    // What is there was made.
+    let mut there = unlisted(3, 0, Some(-600));
+    there.list("web-4", ProviderPhase::Running);
+    assert_eq!(closes(&there).0, Some(SettlementOutcome::Observed));
+    // Without visibility, a minute.
+    for (since, outcome) in [(-59, None), (-60, Some(SettlementOutcome::NoEffect))] {
+        let mut fixture = unlisted(3, 0, Some(since));
+        fixture.visibility = std::time::Duration::ZERO;
+        assert_eq!(closes(&fixture).0, outcome);
+    }
 }
 
 #[test]

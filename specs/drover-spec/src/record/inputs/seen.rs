@@ -6,7 +6,7 @@ use drover_model::{
     Absence, CheckOutcome, Completeness, DrainDone, DrainSpec, Epoch, ExitReport, GroupName,
     HealthSignal, HttpRequest, InPlace, InPlaceUpdate, InstanceId, InstanceMemory, Intent,
     IntentId, IntentKind, IntentState, Listed, Listing, OnDrainTimeout, Ownership, ProviderPhase,
-    Reason, Seat, SeatId, Timestamp,
+    Reason, Seat, SeatId, Timestamp, Unanswered,
 };
 
 use super::roster::{step_in, step_out};
@@ -312,6 +312,8 @@ pub(super) fn memory_out(memory: &InstanceMemory) -> Yaml {
         absent,
         lost_at,
         notice,
+        lease,
+        unanswered,
     } = memory;
     let mut map = MapOf::new().text("firstSeen", &format_time(*first_seen));
     for (key, time) in [
@@ -323,6 +325,7 @@ pub(super) fn memory_out(memory: &InstanceMemory) -> Yaml {
         ("changedAt", changed_at),
         ("lostAt", lost_at),
         ("notice", notice),
+        ("lease", lease),
     ] {
         map = optional_time(map, key, *time);
     }
@@ -340,6 +343,7 @@ pub(super) fn memory_out(memory: &InstanceMemory) -> Yaml {
     });
     flagged(map, "completed", *completed)
         .optional("absent", absent)
+        .optional("unanswered", unanswered.as_deref().map(unanswered_out))
         .build()
 }
 
@@ -354,8 +358,10 @@ pub(super) fn memory_in(reader: &Reader<'_>) -> Result<InstanceMemory, RecordErr
         "changedAt",
         "lostAt",
         "notice",
+        "lease",
         "completed",
         "absent",
+        "unanswered",
     ])?;
     let absence = |reader: &Reader<'_>| {
         reader.only(&["since", "last", "listings"])?;
@@ -377,6 +383,34 @@ pub(super) fn memory_in(reader: &Reader<'_>) -> Result<InstanceMemory, RecordErr
         absent: reader.optional_with("absent", absence)?,
         lost_at: reader.optional_with("lostAt", Reader::time)?,
         notice: reader.optional_with("notice", Reader::time)?,
+        lease: reader.optional_with("lease", Reader::time)?,
+        unanswered: reader
+            .optional_with("unanswered", unanswered_in)?
+            .map(Box::new),
+    })
+}
+
+fn unanswered_out(unanswered: &Unanswered) -> Yaml {
+    let Unanswered {
+        calls,
+        last,
+        message,
+        refused_since,
+    } = unanswered;
+    let map = MapOf::new()
+        .number("calls", *calls)
+        .text("last", &format_time(*last))
+        .text("message", message);
+    optional_time(map, "refusedSince", *refused_since).build()
+}
+
+fn unanswered_in(reader: &Reader<'_>) -> Result<Unanswered, RecordError> {
+    reader.only(&["calls", "last", "message", "refusedSince"])?;
+    Ok(Unanswered {
+        calls: reader.get("calls")?.number()?,
+        last: reader.get("last")?.time()?,
+        message: reader.get("message")?.string()?,
+        refused_since: reader.optional_with("refusedSince", Reader::time)?,
     })
 }
 

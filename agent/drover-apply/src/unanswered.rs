@@ -1,0 +1,104 @@
+//! Calls that make instances and say nothing of what they made.
+
+use std::collections::BTreeMap;
+
+use drover_model::{
+    Action, ErrorClass, InstanceId, InstanceMemory, Intent, IntentKind, Plan, Timestamp, Unanswered,
+};
+
+use crate::{ApplyReport, StepResult};
+
+/// Remembers what the calls of a plan came to that have no answer, or a repeat of which was refused: when they are repeated,
+/// and what people are told, depends on it. `intents` are the open ones that the plan was made from. Returns whether there
+/// was any.
+pub fn remember_unanswered(
+    memory: &mut BTreeMap<InstanceId, InstanceMemory>,
+    (plan, intents): (&Plan, &[Intent]),
+    report: &ApplyReport,
+    now: Timestamp,
+) -> bool {
+    let mut any = false;
+    for outcome in &report.outcomes {
+        let Some(step) = plan.steps.get(outcome.step) else {
+            continue;
+        };
+        let (first, repeats) = match &step.action {
+            Action::Create { slots, .. } => (slots.first(), false),
+            Action::Resend { intent } => {
+                let mut intents = intents.iter();
+                let found = intents.find(|open| open.id == *intent);
+                (found.and_then(first_of), true)
+            }
+            Action::Drain { .. }
+            | Action::Destroy { .. }
+            | Action::Update(_)
+            | Action::Roster(_)
+            | Action::Adopt(_)
+            | Action::Release { .. }
+            | Action::Settle(_) => continue,
+        };
+        let (Some(first), Some((message, refusal))) = (first, unclear(&outcome.result, repeats))
+        else {
+            continue;
+        };
+        any = true;
+        let remembered = memory.entry(first.clone());
+        let remembered = remembered.or_insert_with(|| InstanceMemory::new(now));
+        let before = remembered.unanswered.take();
+        let refused_since = before.as_ref().and_then(|before| before.refused_since);
+        remembered.unanswered = Some(Box::new(Unanswered {
+            calls: before.map_or(1, |before| before.calls.saturating_add(1)),
+            last: now,
+            message: message.to_owned(),
+            refused_since: match refusal {
+                Refusal::Definite => refused_since.or(Some(now)),
+                Refusal::Unseen => refused_since,
+                Refusal::None => None,
+            },
+        }));
+    }
+    any
+}
+
+/// Whether a call was refused.
+#[derive(Clone, Copy)]
+enum Refusal {
+    /// It made nothing.
+    Definite,
+    /// It was turned away before anybody looked at what it asks for.
+    Unseen,
+    /// It may have made something.
+    None,
+}
+
+/// Returns what a call came to that does not say what is there.
+fn unclear(result: &StepResult, repeats: bool) -> Option<(&str, Refusal)> {
+    match result {
+        StepResult::Unknown { message } => Some((message, Refusal::None)),
+        StepResult::Failed { class, message } if repeats => match class {
+            ErrorClass::InvalidSpec
+            | ErrorClass::Capacity
+            | ErrorClass::Quota
+            | ErrorClass::NotFound => Some((message, Refusal::Definite)),
+            ErrorClass::Throttled | ErrorClass::Auth => Some((message, Refusal::Unseen)),
+            // The answer that there is: the journal has it.
+            ErrorClass::Partial => None,
+            ErrorClass::Unknown => Some((message, Refusal::None)),
+        },
+        StepResult::Failed { .. } | StepResult::Done | StepResult::Skipped(_) => None,
+    }
+}
+
+fn first_of(create: &Intent) -> Option<&InstanceId> {
+    match &create.kind {
+        IntentKind::Create { slots, .. } => slots.first(),
+        IntentKind::Drain { .. }
+        | IntentKind::Destroy { .. }
+        | IntentKind::Update(_)
+        | IntentKind::Roster(_)
+        | IntentKind::Adopt(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
