@@ -101,6 +101,9 @@ pub enum Adoption {
     Known {
         /// The strangers that run, or may.
         strangers: Vec<Stranger>,
+        /// Those that were there before, that this answer does not tell of, and that may be there all the same, with the
+        /// time of the first answer without them.
+        missing: BTreeMap<ProviderRef, Timestamp>,
         /// Those of them that other groups ask for too.
         contested: BTreeMap<ProviderRef, BTreeSet<GroupName>>,
         /// What is the group's already and somebody else acts on, too.
@@ -140,4 +143,6 @@ pub struct RecordedStranger {
     pub zone: Option<String>,
     /// Who else still acts on it.
     pub claimed_by: Option<String>,
+    /// When the first answer came that does not tell of it. None: the last one does.
+    pub missing_since: Option<Timestamp>,
 }

@@ -68,6 +68,7 @@ pub(super) fn all_holds(
             groups: [GroupName::parse("db").unwrap()].into(),
         },
         Hold::AdoptionRefused { why: why.clone() },
+        Hold::StrangersMissing { missing: count },
         Hold::AdoptionUnknown { why: why.clone() },
         Hold::StrayInstances { why: why.clone() },
         Hold::DuplicateInstances { why: why.clone() },
