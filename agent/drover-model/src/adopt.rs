@@ -126,6 +126,9 @@ pub struct AdoptStep {
     pub digests: Digests,
     /// Whose place it takes in a quorum group.
     pub seat: Option<SeatId>,
+    /// The tags that it had, for the flavor plugins that judge it: they know what they have made by tags that no template
+    /// says. Empty where the template asks none.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// A stranger that a group is about to adopt, as last seen.

@@ -31,6 +31,12 @@ const ADOPT_REPEAT: Duration = Duration::from_mins(1);
 /// While an owner is waited for, or a provider, the next look is after this time.
 const ADOPT_LOOK: Duration = Duration::from_secs(15);
 
+/// Most tags of an adopted instance that are kept for flavor plugins: as many as clouds allow.
+const TAGS_MAX: usize = 50;
+
+/// The longest of them, name and value: longer than clouds allow.
+const TAG_BYTES_MAX: usize = 512;
+
 /// Why a group that has nothing yet makes nothing either.
 const NOTHING: &str = "nothing has all the tags of adopt.selector, and nothing is made beside what they should mean; correct them, or remove `adopt` to make the instances";
 
@@ -319,6 +325,7 @@ impl<'a> Draft<'a> {
                 token,
                 digests: self.digests_of(stranger),
                 seat: self.place_for(stranger),
+                tags: self.tags_for_flavors(stranger),
             };
             wanted.push((stranger, step, None));
         }
@@ -337,6 +344,20 @@ impl<'a> Draft<'a> {
         } else {
             Digests::of_unknown_template()
         }
+    }
+
+    /// Returns the tags of a stranger that the flavor plugins of the template are to see. Who owns it is known otherwise.
+    fn tags_for_flavors(&self, stranger: &Stranger) -> BTreeMap<String, String> {
+        if self.spec.template.plugin_flavors().next().is_none() {
+            return BTreeMap::new();
+        }
+        let tags = stranger.tags.iter();
+        let tags = tags.filter(|(name, tag)| {
+            !name.starts_with("drover.") && name.len() + tag.len() <= TAG_BYTES_MAX
+        });
+        let tags = tags.take(TAGS_MAX);
+        tags.map(|(name, tag)| (name.clone(), tag.clone()))
+            .collect()
     }
 
     fn place_for(&self, stranger: &Stranger) -> Option<SeatId> {

@@ -1,8 +1,11 @@
-//! What was there to be adopted and is missing from an answer, and what may be the group's own.
+//! What was there to be adopted and is missing from an answer, what may be the group's own, and what the instance plugins
+//! call it.
 
 use std::collections::BTreeMap;
 
-use drover_model::{Action, IntentState, Manage, ProviderPhase, ProviderRef, Surveyed};
+use drover_model::{
+    Action, Flavor, IntentState, Manage, PluginFlavor, ProviderPhase, ProviderRef, Surveyed, Value,
+};
 use insta::assert_snapshot;
 
 use super::adopt::{
@@ -256,4 +259,70 @@ fn what_a_create_may_have_made_is_not_adopted_before_its_answer() {
         fixture.linted(|plan| plan.steps.clone_from(&steps))
     };
     assert_snapshot!(resend(&fixture).unwrap_err(), @"resend would be done before everything is adopted");
+}
+
+fn asks_plugins(fixture: &mut Fixture) {
+    let flavor = Flavor::Plugin(PluginFlavor {
+        name: drover_model::FlavorName::parse("swarm").unwrap(),
+        properties: Value::empty_map(),
+        answer: None,
+    });
+    fixture.group.spec.template.flavors.push(flavor);
+}
+
+#[test]
+fn flavor_plugins_see_the_tags_that_an_adopted_instance_had() {
+    let with = |fixture: &mut Fixture| {
+        edit(fixture, |strangers| {
+            let more = [
+                ("infrakit_link", "x1".to_owned()),
+                ("drover.released", "prod".to_owned()),
+                ("long", "x".repeat(600)),
+            ];
+            let more = more.map(|(name, tag)| (name.to_owned(), tag));
+            strangers[0].tags.extend(more);
+        });
+    };
+    let mut fixture = adopting(1, &["i-1"]);
+    with(&mut fixture);
+    // No plugin is asked: nothing is kept of them.
+    assert_eq!(adopted(&fixture.planned().0)[0].tags, BTreeMap::new());
+    asks_plugins(&mut fixture);
+    let step = adopted(&fixture.planned().0)[0].clone();
+    let kept = tags(&[
+        ("config", "new"),
+        ("infrakit_link", "x1"),
+        ("owner", "infra"),
+    ]);
+    assert_eq!(step.tags, kept);
+    // They are recorded when the instance is listed as the group's, on a listing that is not trusted too.
+    fixture.recorded = fixture.planned().0.next;
+    fixture.intent(
+        -10,
+        drover_model::IntentKind::Adopt(step),
+        IntentState::Sent,
+    );
+    fixture.list("web-1", ProviderPhase::Running);
+    fixture.listing.instances[0].provider_ref = handle("i-1");
+    fixture.surveyed = Some(surveyed(Vec::new()));
+    for partial in [false, true] {
+        let mut fixture = fixture_of(&fixture);
+        if partial {
+            let why = "a page was lost".to_owned();
+            fixture.listing.completeness = drover_model::Completeness::Partial { why };
+        }
+        let next = fixture.planned().0.next;
+        assert_eq!(next.instances[&id("web-1")].tags, kept, "{partial}");
+    }
+}
+
+/// The same group once more.
+fn fixture_of(fixture: &Fixture) -> Fixture {
+    let mut same = adopting(1, &[]);
+    same.group = fixture.group.clone();
+    same.recorded = fixture.recorded.clone();
+    same.intents.clone_from(&fixture.intents);
+    same.listing = fixture.listing.clone();
+    same.signals = fixture.signals.clone();
+    same
 }

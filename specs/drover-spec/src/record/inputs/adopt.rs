@@ -21,22 +21,30 @@ pub(super) fn step_out(step: &AdoptStep) -> MapOf {
         token,
         digests,
         seat,
+        tags,
     } = step;
     let map = MapOf::new()
         .text("instance", instance)
         .text("ref", provider_ref)
         .text("token", token)
-        .text("digests", digests);
+        .text("digests", digests)
+        .optional(
+            "tags",
+            (!tags.is_empty()).then(|| map_out(tags, Yaml::text)),
+        );
     seat_id_out(map, seat.as_ref())
 }
 
 pub(super) fn step_in(reader: &Reader<'_>) -> Result<AdoptStep, RecordError> {
-    reader.only(&["instance", "ref", "token", "digests", "member", "life"])?;
+    reader.only(&[
+        "instance", "ref", "token", "digests", "tags", "member", "life",
+    ])?;
     Ok(AdoptStep {
         instance: reader.get("instance")?.parsed()?,
         provider_ref: reader.get("ref")?.parsed()?,
         token: reader.get("token")?.parsed()?,
         digests: digests(&reader.get("digests")?)?,
+        tags: reader.optional_with("tags", texts)?.unwrap_or_default(),
         seat: seat_id(reader)?,
     })
 }
