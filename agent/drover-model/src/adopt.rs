@@ -70,6 +70,9 @@ pub struct Stranger {
     /// Who else still makes and ends instances like this one, for people. None: nobody does, so that it may be
     /// adopted.
     pub claimed_by: Option<String>,
+    /// Who may be silent for a moment only and cannot be asked, for people: where the instance had another owner when it
+    /// was last seen, that owner still counts. None: whoever is there was asked.
+    pub unheard: Option<String>,
 }
 
 impl Stranger {

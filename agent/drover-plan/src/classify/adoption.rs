@@ -30,7 +30,8 @@ pub(super) fn adoption(input: &ClassifyInput<'_>) -> Option<Adoption> {
         return Some(Adoption::Unknown(Hold::ObservationStale));
     }
     let living = survey.strangers.iter();
-    let living = living.filter(|stranger| lives(&stranger.phase)).cloned();
+    let living = living.filter(|stranger| lives(&stranger.phase));
+    let living = living.map(|stranger| with_former_owner(input, stranger));
     let (ours, mut strangers): (Vec<Stranger>, Vec<Stranger>) =
         living.partition(|stranger| is_ours(input, stranger));
     let claimed = ours.into_iter().filter(|one| one.claimed_by.is_some());
@@ -111,6 +112,17 @@ fn has_members(input: &ClassifyInput<'_>) -> bool {
         let owner = listed.ownership.as_ref();
         owner.is_some_and(|owner| owner.group == *input.group)
     })
+}
+
+/// Returns a stranger with the owner that it had when it was last seen, where that one may be silent for a moment only.
+fn with_former_owner(input: &ClassifyInput<'_>, stranger: &Stranger) -> Stranger {
+    let mut stranger = stranger.clone();
+    let before = input.recorded.strangers.get(&stranger.provider_ref);
+    if before.is_some_and(|before| before.claimed_by.is_some()) {
+        let unheard = stranger.unheard.take();
+        stranger.claimed_by = stranger.claimed_by.or(unheard);
+    }
+    stranger
 }
 
 /// Returns whether there is something to take over. What has ended, or is about to, is its former owner's to clear

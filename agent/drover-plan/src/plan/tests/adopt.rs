@@ -29,6 +29,7 @@ pub(super) fn stranger(name: &str) -> Stranger {
         tags: tags(&[("owner", "infra"), ("config", "new")]),
         member: None,
         claimed_by: None,
+        unheard: None,
     }
 }
 

@@ -326,3 +326,28 @@ fn fixture_of(fixture: &Fixture) -> Fixture {
     same.signals = fixture.signals.clone();
     same
 }
+
+#[test]
+fn an_owner_that_is_silent_for_a_moment_still_counts_where_it_was_seen() {
+    let mut fixture = adopting(1, &["i-1"]);
+    let unheard = |fixture: &mut Fixture| {
+        edit(fixture, |strangers| {
+            strangers[0].unheard = Some("who was there".to_owned())
+        });
+    };
+    unheard(&mut fixture);
+    assert_eq!(codes(&fixture), ["Adopting"], "nobody was seen");
+    edit(&mut fixture, |strangers| {
+        strangers[0].claimed_by = Some("workers".to_owned())
+    });
+    fixture.recorded = fixture.planned().0.next;
+    edit(&mut fixture, |strangers| strangers[0].claimed_by = None);
+    for _ in 0..2 {
+        assert_eq!(codes(&fixture), ["OwnerStillActs"]);
+        fixture.recorded = fixture.planned().0.next;
+        let recorded = &fixture.recorded.strangers[&handle("i-1")];
+        assert_eq!(recorded.claimed_by.as_deref(), Some("who was there"));
+    }
+    edit(&mut fixture, |strangers| strangers[0].unheard = None);
+    assert_eq!(codes(&fixture), ["Adopting"]);
+}

@@ -119,6 +119,7 @@ fn stranger_out(stranger: &Stranger) -> Yaml {
         tags,
         member,
         claimed_by,
+        unheard,
     } = stranger;
     let (phase, exit) = phase_out(phase);
     MapOf::new()
@@ -131,6 +132,7 @@ fn stranger_out(stranger: &Stranger) -> Yaml {
         .with("tags", map_out(tags, Yaml::text))
         .optional_text("member", member.as_ref())
         .optional_text("claimedBy", claimed_by.as_ref())
+        .optional_text("unheard", unheard.as_ref())
         .build()
 }
 
@@ -145,6 +147,7 @@ fn stranger_in(reader: &Reader<'_>) -> Result<Stranger, RecordError> {
         "tags",
         "member",
         "claimedBy",
+        "unheard",
     ])?;
     Ok(Stranger {
         provider_ref: reader.get("ref")?.parsed()?,
@@ -155,5 +158,6 @@ fn stranger_in(reader: &Reader<'_>) -> Result<Stranger, RecordError> {
         tags: texts(&reader.get("tags")?)?,
         member: reader.optional_with("member", Reader::string)?,
         claimed_by: reader.optional_with("claimedBy", Reader::string)?,
+        unheard: reader.optional_with("unheard", Reader::string)?,
     })
 }
