@@ -35,6 +35,17 @@ pub fn flavor_subject(
         | IntentKind::Roster(_)
         | IntentKind::Adopt(_) => None,
     });
+    let adopted = || {
+        intents.iter().find_map(|intent| match &intent.kind {
+            IntentKind::Adopt(step) if step.instance == owner.instance => Some(step.tags.clone()),
+            IntentKind::Create { .. }
+            | IntentKind::Drain { .. }
+            | IntentKind::Destroy { .. }
+            | IntentKind::Update(_)
+            | IntentKind::Roster(_)
+            | IntentKind::Adopt(_) => None,
+        })
+    };
     let template = known.or(made).filter(|template| asks(template))?;
     let facts = facts(listed, owner);
     let flavors = template.plugin_flavors().map(|plugin| FlavorCall {
@@ -45,7 +56,9 @@ pub fn flavor_subject(
         made.answered_tags()
     } else {
         let known = recorded.instances.get(&owner.instance);
-        known.map(|known| known.tags.clone()).unwrap_or_default()
+        // Adopted a moment ago, it is in an intent and not in the record yet.
+        let known = known.map(|known| known.tags.clone());
+        known.or_else(adopted).unwrap_or_default()
     };
     let mut tags = tags(template, &facts);
     tags.extend(answered);

@@ -70,6 +70,9 @@ pub struct Stranger {
     /// Who else still makes and ends instances like this one, for people. None: nobody does, so that it may be
     /// adopted.
     pub claimed_by: Option<String>,
+    /// Who may be silent for a moment only and cannot be asked, for people: where the instance had another owner when it
+    /// was last seen, that owner still counts. None: whoever is there was asked.
+    pub unheard: Option<String>,
 }
 
 impl Stranger {
@@ -101,6 +104,9 @@ pub enum Adoption {
     Known {
         /// The strangers that run, or may.
         strangers: Vec<Stranger>,
+        /// Those that were there before, that this answer does not tell of, and that may be there all the same, with the
+        /// time of the first answer without them.
+        missing: BTreeMap<ProviderRef, Timestamp>,
         /// Those of them that other groups ask for too.
         contested: BTreeMap<ProviderRef, BTreeSet<GroupName>>,
         /// What is the group's already and somebody else acts on, too.
@@ -123,6 +129,9 @@ pub struct AdoptStep {
     pub digests: Digests,
     /// Whose place it takes in a quorum group.
     pub seat: Option<SeatId>,
+    /// The tags that it had, for the flavor plugins that judge it: they know what they have made by tags that no template
+    /// says. Empty where the template asks none.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// A stranger that a group is about to adopt, as last seen.
@@ -140,4 +149,6 @@ pub struct RecordedStranger {
     pub zone: Option<String>,
     /// Who else still acts on it.
     pub claimed_by: Option<String>,
+    /// When the first answer came that does not tell of it. None: the last one does.
+    pub missing_since: Option<Timestamp>,
 }

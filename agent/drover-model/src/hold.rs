@@ -102,6 +102,11 @@ pub enum Hold {
         /// Why.
         why: String,
     },
+    /// Instances that the group was to adopt are missing from the provider's answer, and not for long enough to be gone.
+    StrangersMissing {
+        /// How many.
+        missing: u32,
+    },
     /// Nobody knows whether there is more to adopt: nothing is adopted, and the group goes on with what it has.
     AdoptionUnknown {
         /// Why nobody knows.
@@ -437,6 +442,7 @@ impl Hold {
             Self::OwnerStillActs { .. } => "OwnerStillActs",
             Self::AdoptionContested { .. } => "AdoptionContested",
             Self::AdoptionRefused { .. } => "AdoptionRefused",
+            Self::StrangersMissing { .. } => "StrangersMissing",
             Self::AdoptionUnknown { .. } => "AdoptionUnknown",
             Self::StrayInstances { .. } => "StrayInstances",
             Self::DuplicateInstances { .. } => "DuplicateInstances",

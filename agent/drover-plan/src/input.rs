@@ -146,6 +146,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::OwnerStillActs { .. }
         | Hold::AdoptionContested { .. }
         | Hold::AdoptionRefused { .. }
+        | Hold::StrangersMissing { .. }
         | Hold::Adopting { .. }
         | Hold::BudgetByPolicy(_)
         | Hold::ProtectedByPolicy(_)

@@ -428,7 +428,10 @@ pub(crate) fn stranger(
         member: stranger.member.as_ref().map(ToString::to_string),
         provider_ref: Some(handle.to_string()),
         created_at: None,
-        why: stranger.claimed_by.clone(),
+        why: stranger.claimed_by.clone().or_else(|| {
+            let since = stranger.missing_since.map(seconds)?;
+            Some(format!("missing from the provider's answer since {since}"))
+        }),
         kept: None,
     }
 }

@@ -491,6 +491,7 @@ impl Provider for Ec2Provider {
                 tags: seen.tags,
                 member: None,
                 claimed_by,
+                unheard: None,
             })
         };
         Ok(Survey {

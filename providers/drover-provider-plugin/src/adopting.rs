@@ -1,15 +1,16 @@
 //! Taking over instances that an InfraKit group, or somebody by hand, has made.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use drover_model::{Completeness, Ownership, Stranger, Survey};
 use drover_provider::{AdoptRequest, ProviderError};
 
 use crate::call::{CallError, Place, shortened};
-use crate::groups::{WatchedError, Watcher};
+use crate::groups::{Watched, WatchedError};
 use crate::infrakit::Description;
 use crate::instance::Inner;
-use crate::ledger::State;
+use crate::ledger::{Entry, State};
 use crate::ownership::{foreign, other_fleet};
 use crate::wire::strange;
 use crate::{spec, tags};
@@ -22,6 +23,37 @@ const TAKE_OFF: &str = "take its tags that begin with `drover.` off at the provi
 
 /// The tag that says which place of it, where the plugin does not say so itself.
 const LOGICAL_ID: &str = "infrakit.logical_id";
+
+/// Most strangers that are remembered; beyond that all are forgotten, which costs a survey while something is made.
+const SIGHTED_MAX: usize = 65_536;
+
+/// The calls that had no outcome when a stranger was first seen by a survey, by its handle: what was there before a call
+/// is not what it made.
+#[derive(Debug, Default)]
+pub(crate) struct Sightings(Mutex<BTreeMap<String, BTreeSet<String>>>);
+
+impl Sightings {
+    /// Returns the first of `found` that one of the `open` calls may have made, with that call.
+    fn made_by<'a>(
+        &self,
+        found: impl Iterator<Item = &'a str>,
+        open: &[Entry],
+    ) -> Option<(&'a str, Entry)> {
+        let mut sighted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if sighted.len() > SIGHTED_MAX {
+            sighted.clear();
+        }
+        let mut first = None;
+        for id in found {
+            let then = sighted.entry(id.to_owned());
+            let then = then.or_insert_with(|| open.iter().map(|one| one.token.clone()).collect());
+            then.retain(|token| open.iter().any(|one| one.token == *token));
+            let call = open.iter().find(|one| then.contains(&one.token));
+            first = first.or_else(|| Some((id, call?.clone())));
+        }
+        first
+    }
+}
 
 impl Inner {
     /// Describes what nobody owns and what has the tags.
@@ -59,6 +91,9 @@ impl Inner {
             }
             strangers.push(self.stranger(description, &watched)?);
         }
+        if let Some(why) = self.may_be_made(&strangers) {
+            completeness = Completeness::Partial { why };
+        }
         Ok(Survey {
             completeness,
             as_of,
@@ -66,20 +101,39 @@ impl Inner {
         })
     }
 
+    /// Returns why what a survey found may be what a call has made of which nobody knows the outcome: plugins put tags on one
+    /// by one, so that it may have a part of them.
+    fn may_be_made(&self, strangers: &[Stranger]) -> Option<String> {
+        let mut open = self.ledger.open_calls();
+        open.retain(|entry| !self.is_past(entry));
+        let found = strangers.iter().map(|one| one.provider_ref.as_str());
+        let (id, call) = self.sightings.made_by(found, &open)?;
+        let owner = tags::noted(&call.owner);
+        let made = tags::get(&owner, tags::INSTANCE).unwrap_or("an instance");
+        Some(format!(
+            "plugin {}: nobody knows yet what became of Instance.Provision for {made}, and {id} may be what it has made",
+            self.caller.name
+        ))
+    }
+
     /// Returns whether a survey tells of an instance: of one without an owner, and of one of this fleet's on which its former
     /// owner acts again.
-    fn is_told(&self, found: &Description, watched: &BTreeMap<String, Watcher>) -> bool {
+    fn is_told(&self, found: &Description, watched: &Watched) -> bool {
         self.owner_of(found).is_none_or(|owner| {
             self.fleet.as_ref() == Some(&owner.fleet) && self.claimed_by(found, watched).is_some()
         })
     }
 
     /// Returns who beside this agent watches which group.
-    async fn watched(&self) -> Result<BTreeMap<String, Watcher>, WatchedError> {
+    async fn watched(&self) -> Result<Watched, WatchedError> {
         match &self.caller.place {
-            Place::Named(folder) => self.groupless.watched(folder, self.fleet.as_ref()).await,
+            Place::Named(folder) => {
+                let now = self.clock.now();
+                let fleet = self.fleet.as_ref();
+                self.neighbours.watched(folder, fleet, now).await
+            }
             // A plugin that is tried on its own has no neighbours.
-            Place::Fixed(_) => Ok(BTreeMap::new()),
+            Place::Fixed(_) => Ok(Watched::default()),
         }
     }
 
@@ -93,7 +147,7 @@ impl Inner {
     fn stranger(
         &self,
         description: &Description,
-        watched: &BTreeMap<String, Watcher>,
+        watched: &Watched,
     ) -> Result<Stranger, ProviderError> {
         let listed = self.listed(description)?;
         let tag = |name: &str| description.tags.get(name).filter(|tag| !tag.is_empty());
@@ -109,6 +163,7 @@ impl Inner {
                 .or_else(|| tag(LOGICAL_ID).cloned())
                 .filter(|member| !member.is_empty() && strange(member).is_none()),
             claimed_by: self.claimed_by(description, watched),
+            unheard: tag(GROUP).and_then(|group| watched.unheard(group)),
             tags: description.tags.clone(),
         })
     }
@@ -199,11 +254,7 @@ impl Inner {
     }
 
     /// Returns who still acts on an instance, and what to do about it.
-    fn claimed_by(
-        &self,
-        description: &Description,
-        watched: &BTreeMap<String, Watcher>,
-    ) -> Option<String> {
+    fn claimed_by(&self, description: &Description, watched: &Watched) -> Option<String> {
         let tags = &description.tags;
         if let Some(fleet) = other_fleet(tags, self.fleet.as_ref()) {
             let (fleet, id) = (shortened(fleet), &description.id);
@@ -212,6 +263,6 @@ impl Inner {
             ));
         }
         let group = tags.get(GROUP)?;
-        Some(watched.get(group)?.claim(group))
+        watched.claim(group)
     }
 }

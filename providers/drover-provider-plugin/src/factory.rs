@@ -11,10 +11,11 @@ use drover_provider::{
     Provider, ProviderError, ProviderFactory, Shape, parse_duration,
 };
 
+use crate::adopting::Sightings;
 use crate::call::{Caller, Place};
 use crate::contact::{Contact, Contacts, Introduced};
 use crate::endpoint::PluginName;
-use crate::groups::Groupless;
+use crate::groups::Neighbours;
 use crate::hello::InstanceVersion;
 use crate::instance::{Flights, Inner, InstanceProvider, Usage};
 use crate::json::to_json;
@@ -46,7 +47,7 @@ pub struct PluginFactory {
     contacts: Contacts,
     scopes: Mutex<BTreeMap<ProviderName, Scope>>,
     fleet: Option<FleetName>,
-    groupless: Arc<Groupless>,
+    neighbours: Arc<Neighbours>,
 }
 
 /// What every opening of one document shares.
@@ -54,6 +55,7 @@ pub struct PluginFactory {
 struct Scope {
     ledger: Ledger,
     flights: Arc<Flights>,
+    sightings: Arc<Sightings>,
 }
 
 impl PluginFactory {
@@ -76,7 +78,7 @@ impl PluginFactory {
             contacts: Contacts::default(),
             scopes: Mutex::default(),
             fleet: None,
-            groupless: Arc::default(),
+            neighbours: Arc::default(),
         }
     }
 
@@ -105,6 +107,7 @@ impl PluginFactory {
         let scope = Scope {
             ledger,
             flights: Arc::default(),
+            sightings: Arc::default(),
         };
         scopes.insert(name.clone(), scope.clone());
         Ok(scope)
@@ -283,7 +286,11 @@ impl PluginFactory {
         version: InstanceVersion,
         usage: Usage,
     ) -> Result<Arc<dyn Provider>, ProviderError> {
-        let Scope { ledger, flights } = self.scope(name)?;
+        let Scope {
+            ledger,
+            flights,
+            sightings,
+        } = self.scope(name)?;
         let manifest = Manifest {
             visibility: usage.visibility,
             ..self.manifest.clone()
@@ -297,7 +304,8 @@ impl PluginFactory {
             clock: Arc::clone(&self.clock),
             flights,
             fleet: self.fleet.clone(),
-            groupless: Arc::clone(&self.groupless),
+            neighbours: Arc::clone(&self.neighbours),
+            sightings,
         })))
     }
 }

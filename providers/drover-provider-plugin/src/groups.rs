@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use drover_model::{ErrorClass, FleetName};
+use drover_model::{ErrorClass, FleetName, Timestamp};
 use drover_provider::ProviderError;
 use futures::StreamExt as _;
 use serde::Serialize;
@@ -196,17 +196,25 @@ impl WatchedError {
 
 /// Who watches a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Watcher {
+struct Watcher {
     /// The plugin that tells of it.
     plugin: String,
     /// The fleet of the agent that manages it. None: it is InfraKit's.
     fleet: Option<String>,
+    /// The socket on which nobody listens any more, where it was told before.
+    silent: Option<PathBuf>,
 }
 
 impl Watcher {
     /// Returns who it is that still acts on the group's instances, and what to do about it.
-    pub(crate) fn claim(&self, group: &str) -> String {
+    fn claim(&self, group: &str) -> String {
         let plugin = &self.plugin;
+        if let Some(path) = &self.silent {
+            return format!(
+                "the group {group}, which plugin {plugin} managed when it was last heard; nobody listens on its socket now: start it and free the group, or remove {} if it is gone for good; after ten minutes it counts as gone",
+                path.display()
+            );
+        }
         match &self.fleet {
             None => format!(
                 "the InfraKit group {group}, which plugin {plugin} still manages; free it with `infrakit group free {group}`"
@@ -218,6 +226,30 @@ impl Watcher {
     }
 }
 
+/// Who watches which group, as far as anybody tells.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    groups: BTreeMap<String, Watcher>,
+    /// A socket on which nobody listens, of which nothing was heard before.
+    unheard: Option<PathBuf>,
+}
+
+impl Watched {
+    /// Returns who still acts on a group's instances, and what to do about it.
+    pub(crate) fn claim(&self, group: &str) -> Option<String> {
+        Some(self.groups.get(group)?.claim(group))
+    }
+
+    /// Returns who may have watched a group before this process began, and what to do about it.
+    pub(crate) fn unheard(&self, group: &str) -> Option<String> {
+        let path = self.unheard.as_ref()?;
+        Some(format!(
+            "the group {group}, which was managed when it was last seen; nobody listens on {} now: start its plugin and free the group, or remove the file if it is gone for good; after ten minutes it counts as gone",
+            path.display()
+        ))
+    }
+}
+
 /// How many entries of a folder are asked at once: more than any folder has that people told of, so that one that hangs
 /// makes nobody else wait.
 const ASKED_AT_ONCE: usize = 32;
@@ -225,14 +257,37 @@ const ASKED_AT_ONCE: usize = 32;
 /// Most sockets that are remembered; beyond that nothing is, which costs a survey where a plugin hangs.
 const REMEMBERED_MAX: usize = 1024;
 
-/// The sockets whose plugins have said that they keep no groups. One that hangs afterwards harms nobody's adoption: what
-/// it offers does not change while it listens on the same socket. One that answers is believed, whatever it said before.
-#[derive(Debug, Default)]
-pub(crate) struct Groupless(Mutex<BTreeSet<SocketId>>);
+/// How long nobody has to listen on a socket before its plugin counts as gone: one that is being started anew, with its
+/// machine even, is back by then.
+const SILENCE_MAX: Duration = Duration::from_mins(10);
 
-impl Groupless {
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<SocketId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+/// What a plugin has told of groups, and since when nobody listens where it did.
+#[derive(Debug, Default)]
+struct Heard {
+    /// What it told. None: nothing since this process began.
+    told: Option<(Option<String>, Vec<String>)>,
+    silent_since: Option<Timestamp>,
+}
+
+/// What is remembered of the plugins of a folder.
+#[derive(Debug, Default)]
+pub(crate) struct Neighbours {
+    /// The sockets whose plugins have said that they keep no groups. One that hangs afterwards harms nobody's adoption: what
+    /// it offers does not change while it listens on the same socket. One that answers is believed, whatever it said before.
+    groupless: Mutex<BTreeSet<SocketId>>,
+    /// What was told, by the file: a plugin that is started anew still manages what it did.
+    heard: Mutex<BTreeMap<PathBuf, Heard>>,
+}
+
+impl Neighbours {
+    fn groupless(&self) -> MutexGuard<'_, BTreeSet<SocketId>> {
+        self.groupless
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn heard(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Heard>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns what an entry tells, or what it is known for while it cannot be asked.
@@ -246,7 +301,7 @@ impl Groupless {
         match told {
             Ok(told) => {
                 let unchanged = entry.socket_id().as_ref() == Some(&socket);
-                let mut known = self.lock();
+                let mut known = self.groupless();
                 if told.keeps_groups || !unchanged {
                     known.remove(&socket);
                 } else if known.len() < REMEMBERED_MAX {
@@ -254,25 +309,54 @@ impl Groupless {
                 }
                 Ok(told)
             }
-            Err(_) if self.lock().contains(&socket) => Ok(Told::default()),
+            Err(_) if self.groupless().contains(&socket) => Ok(Told::default()),
             Err(error) => Err(error),
         }
     }
 
-    /// Forgets the sockets of a folder that are there no more.
+    /// Forgets what is of files that are there no more.
     fn keep(&self, there: &[Entry]) {
+        let paths: BTreeSet<&PathBuf> = there.iter().map(|entry| &entry.path).collect();
+        self.heard().retain(|path, _| paths.contains(path));
         let there: BTreeSet<SocketId> = there.iter().filter_map(Entry::socket_id).collect();
-        self.lock().retain(|socket| there.contains(socket));
+        self.groupless().retain(|socket| there.contains(socket));
     }
 
-    /// Returns who watches which group, by what stands in a folder. Only an entry that is gone, or a socket that nobody
-    /// listens on any more, watches nothing; whoever cannot be asked may watch anything. What our own fleet's agent
+    /// Takes note of what a plugin tells.
+    fn hear(&self, entry: &Entry, told: &Told) {
+        let heard = Heard {
+            told: Some((told.fleet.clone(), told.groups.clone())),
+            silent_since: None,
+        };
+        self.heard().insert(entry.path.clone(), heard);
+    }
+
+    /// Returns what a plugin told before nobody listened on its socket any more. None: nothing was heard of it.
+    fn silent(&self, entry: &Entry, now: Timestamp) -> Option<Told> {
+        let mut heard = self.heard();
+        let heard = heard.entry(entry.path.clone()).or_default();
+        let since = *heard.silent_since.get_or_insert(now);
+        let silent = now.duration_since(since);
+        if Duration::try_from(silent).is_ok_and(|silent| silent >= SILENCE_MAX) {
+            return Some(Told::default());
+        }
+        let (fleet, groups) = heard.told.clone()?;
+        Some(Told {
+            fleet,
+            groups,
+            keeps_groups: true,
+        })
+    }
+
+    /// Returns who watches which group, by what stands in a folder. Only an entry that is gone, or a socket on which nobody
+    /// has listened for long, watches nothing; whoever cannot be asked may watch anything. What our own fleet's agent
     /// offers there is left out: those are documents, whose claims are contested where they are planned.
     pub(crate) async fn watched(
         &self,
         folder: &Directory,
         fleet: Option<&FleetName>,
-    ) -> Result<BTreeMap<String, Watcher>, WatchedError> {
+        now: Timestamp,
+    ) -> Result<Watched, WatchedError> {
         let entries = folder.entries().map_err(|why| WatchedError::Folder {
             folder: folder.path().to_owned(),
             why,
@@ -283,11 +367,20 @@ impl Groupless {
             (entry, told)
         });
         let asked: Vec<_> = asked.buffered(ASKED_AT_ONCE).collect().await;
-        let mut watched = BTreeMap::new();
+        let mut watched = Watched::default();
         for (entry, told) in asked {
-            let told = match told {
-                Ok(told) => told,
-                Err(error) if matches!(error.fault, Fault::Absent(_)) => continue,
+            let (told, silent) = match told {
+                Ok(told) => {
+                    self.hear(&entry, &told);
+                    (told, None)
+                }
+                Err(error) if matches!(error.fault, Fault::Absent(_)) => {
+                    let Some(told) = self.silent(&entry, now) else {
+                        watched.unheard.get_or_insert(entry.path);
+                        continue;
+                    };
+                    (told, Some(entry.path.clone()))
+                }
                 Err(error) => {
                     let path = entry.path;
                     return Err(WatchedError::Plugin { path, error });
@@ -297,10 +390,12 @@ impl Groupless {
                 continue;
             }
             for group in told.groups {
-                watched.entry(group).or_insert_with(|| Watcher {
+                let watcher = Watcher {
                     plugin: entry.lookup.clone(),
                     fleet: told.fleet.clone(),
-                });
+                    silent: silent.clone(),
+                };
+                watched.groups.entry(group).or_insert(watcher);
             }
         }
         Ok(watched)

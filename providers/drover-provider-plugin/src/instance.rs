@@ -21,8 +21,9 @@ use drover_provider::{
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 
+use crate::adopting::Sightings;
 use crate::call::{CallError, Caller};
-use crate::groups::Groupless;
+use crate::groups::Neighbours;
 use crate::hello::InstanceVersion;
 use crate::infrakit::{Description, Dialect, descriptions, is_ok};
 use crate::ledger::{Entry, Ledger, State};
@@ -60,8 +61,10 @@ pub(crate) struct Inner {
     pub(crate) flights: Arc<Flights>,
     /// Whose agent this is, where it is one.
     pub(crate) fleet: Option<FleetName>,
-    /// Which neighbours are known to keep no groups.
-    pub(crate) groupless: Arc<Groupless>,
+    /// What the neighbours have told.
+    pub(crate) neighbours: Arc<Neighbours>,
+    /// What was under way when strangers were first seen.
+    pub(crate) sightings: Arc<Sightings>,
 }
 
 /// The calls under way that make something, by their token: shared by every opening of one document, so

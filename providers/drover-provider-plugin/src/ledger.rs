@@ -194,6 +194,15 @@ impl Ledger {
         })
     }
 
+    /// Returns the calls of which nobody knows what they have made.
+    pub(crate) fn open_calls(&self) -> Vec<Entry> {
+        self.lock(|inner| {
+            let entries = inner.entries.values();
+            let open = entries.filter(|entry| matches!(entry.state, State::Sent | State::Acked));
+            open.cloned().collect()
+        })
+    }
+
     /// Takes note that a listing has what these tokens made, with its owner.
     pub(crate) fn listed<'a>(&self, tokens: impl Iterator<Item = &'a str>) {
         self.lock(|inner| {

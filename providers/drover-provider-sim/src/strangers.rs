@@ -152,6 +152,7 @@ fn stranger(instance: &SimInstance, now: Timestamp) -> Option<Stranger> {
         tags,
         member: origin.and_then(|origin| origin.member.clone()),
         claimed_by: origin.and_then(|origin| origin.claimed_by.clone()),
+        unheard: None,
     })
 }
 

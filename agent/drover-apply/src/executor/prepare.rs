@@ -251,6 +251,7 @@ fn adopt_request(adopt: &AdoptStep, epoch: Epoch, plan: &Plan, ctx: &ApplyContex
         token,
         digests,
         seat,
+        tags: _,
     } = adopt.clone();
     AdoptRequest {
         fleet: ctx.fleet.clone(),

@@ -125,3 +125,37 @@ fn a_plugin_is_told_of_an_instance_what_its_own_template_and_the_plugin_itself_h
     known.templates.clear();
     assert_eq!(flavor_subject(&listed(&template), &known, &[]), None);
 }
+
+#[test]
+fn an_adopted_instance_is_asked_about_with_the_tags_that_it_had() {
+    let template = plugin_template();
+    let had = texts([("infrakit_link", "x1"), ("team", "before")]);
+    let step = drover_model::AdoptStep {
+        instance: instance(1),
+        provider_ref: handle("i-1"),
+        token: token(1, 0),
+        digests: digests(&template),
+        seat: None,
+        tags: had.clone(),
+    };
+    let mut adopting = create(&template, FlavorAnswer::default());
+    adopting.kind = IntentKind::Adopt(step);
+    let mut group = recorded();
+    group.templates.insert(digests(&template), template.clone());
+    let shown = |group: &RecordedGroup, intents: &[Intent]| {
+        let subject = flavor_subject(&listed(&template), group, intents).unwrap();
+        let tags = subject.instance.tags;
+        (
+            tags["infrakit_link"].clone(),
+            tags["team"].clone(),
+            tags["drover.instance"].clone(),
+        )
+    };
+    let all = ("x1".to_owned(), "before".to_owned(), "web-1".to_owned());
+    // Before the record has it, the intent does.
+    assert_eq!(shown(&group, &[adopting]), all);
+    let mut known = recorded_as(digests(&template));
+    known.tags = had;
+    group.instances.insert(instance(1), known);
+    assert_eq!(shown(&group, &[]), all);
+}

@@ -135,6 +135,8 @@ enum KindRow {
         life: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         member: Option<String>,
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        tags: BTreeMap<String, String>,
     },
 }
 
@@ -293,6 +295,7 @@ fn kind_out(kind: &IntentKind) -> KindRow {
             token,
             digests,
             seat,
+            tags,
         }) => KindRow::Adopt {
             instance: instance.to_string(),
             provider_ref: provider_ref.to_string(),
@@ -300,6 +303,7 @@ fn kind_out(kind: &IntentKind) -> KindRow {
             digests: digests.to_string(),
             life: seat.as_ref().map(|seat| seat.life.to_string()),
             member: seat.as_ref().map(|seat| seat.member.to_string()),
+            tags: tags.clone(),
         },
     }
 }
@@ -388,12 +392,14 @@ fn kind_in(row: KindRow) -> Result<IntentKind, String> {
             digests,
             life,
             member,
+            tags,
         } => IntentKind::Adopt(AdoptStep {
             instance: parse("instance", &instance)?,
             provider_ref: parse("handle", &provider_ref)?,
             token: parse("token", &token)?,
             digests: parse_digests(&digests)?,
             seat: seat_id_in(life.as_deref(), member.as_deref())?,
+            tags,
         }),
         KindRow::Destroy {
             instance,

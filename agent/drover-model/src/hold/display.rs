@@ -113,6 +113,11 @@ impl fmt::Display for Hold {
                 write!(f, "what the document adopts cannot be adopted: {why}")
             }
             Self::StrayInstances { why } | Self::DuplicateInstances { why } => f.write_str(why),
+            Self::StrangersMissing { missing } => write!(
+                f,
+                "the provider's answer lacks {} that the group is to adopt; nothing is created or ended until each is shown again, or gone for certain",
+                counted(*missing, "instance"),
+            ),
             Self::AdoptionUnknown { why } => write!(
                 f,
                 "nobody knows what there is to adopt, so nothing is, and the group goes on with what it has: {why}"

@@ -30,6 +30,7 @@ pub(super) fn judge(input: &ClassifyInput<'_>, intents: &IntentIndex<'_>) -> Tru
         return Trust::Frozen(Hold::ObservationStale);
     }
     let expected = expected(input, intents);
+    let strangers = strangers(input);
     let elsewhere = input.emptied.map_or(0, |emptied| emptied.elsewhere);
     let (alone, together) = (
         expected.len(),
@@ -44,7 +45,25 @@ pub(super) fn judge(input: &ClassifyInput<'_>, intents: &IntentIndex<'_>) -> Tru
             asked: lister(input.provider),
         });
     }
+    if strangers >= EMPTIED_MIN && !lists_living(input) {
+        return Trust::Frozen(Hold::ObservationEmptied {
+            expected: (strangers + alone) as u32,
+            elsewhere,
+            asked: asked(input),
+        });
+    }
     Trust::Full
+}
+
+/// Returns how many instances that the group was to adopt vanished at once, where that counts.
+fn strangers(input: &ClassifyInput<'_>) -> usize {
+    let removed = input.recorded.deleting.is_some() || input.recorded.phase == GroupPhase::Deleting;
+    let counts = input.spec.quorum.is_none() && input.spec.size > 0 && !removed;
+    if counts {
+        super::adoption::vanished(input)
+    } else {
+        0
+    }
 }
 
 /// Returns whether the group is held for what others lost with it. A group that has nothing there is, because what it

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use drover_model::{
-    Action, AdoptRevision, AdoptStep, Adoption, Digests, IntentKind, Plan, ProviderRef, Stranger,
-    label_of,
+    Action, AdoptRevision, AdoptStep, Adoption, Digests, Intent, IntentKind, IntentState, Plan,
+    ProviderRef, Stranger, label_of,
 };
 
 use super::{Facts, LintError};
@@ -35,18 +35,57 @@ impl Facts<'_> {
         Ok(())
     }
 
+    /// Returns the creates of which nobody knows what they have made.
+    fn unknown_creates(&self) -> bool {
+        let settled: BTreeSet<_> = self.world.settled.iter().map(|one| one.intent).collect();
+        let mut open = self.open.iter().filter(|(id, _)| !settled.contains(*id));
+        open.any(|(_, intent)| match &intent.kind {
+            IntentKind::Create { slots, .. } if intent.state == IntentState::Sent => {
+                let members = &self.world.members;
+                let listed = |id| members.get(id).or_else(|| self.world.kept.get(id));
+                let seen = |id| listed(id).is_some_and(|member| member.provider_ref.is_some());
+                !slots.iter().all(seen)
+            }
+            IntentKind::Create { .. }
+            | IntentKind::Drain { .. }
+            | IntentKind::Destroy { .. }
+            | IntentKind::Update(_)
+            | IntentKind::Roster(_)
+            | IntentKind::Adopt(_) => false,
+        })
+    }
+
+    /// Returns whether a call is only repeated that was made before, where what was found waits for its answer.
+    fn may_be_repeated(&self, open: &Intent) -> bool {
+        match &open.kind {
+            IntentKind::Adopt(_) => true,
+            IntentKind::Create { .. } => {
+                let mut all = self.strangers().iter().chain(self.claimed());
+                open.state == IntentState::Sent
+                    && self.missing() == 0
+                    && !self.strangers().is_empty()
+                    && !all.any(|one| one.claimed_by.is_some())
+            }
+            IntentKind::Drain { .. }
+            | IntentKind::Destroy { .. }
+            | IntentKind::Update(_)
+            | IntentKind::Roster(_) => false,
+        }
+    }
+
     /// As long as there may be something to adopt, nothing else is done to the group.
     fn nothing_else_first(&self, plan: &Plan) -> Result<(), LintError> {
         let unknown = matches!(self.world.adoption, Some(Adoption::Unknown(_))) && !self.finished();
         let begun = self.adopting();
         // A group that was to take over what is there has found nothing so far.
         let lacking = self.world.adoption.is_some()
-            && self.input.recorded.stable.is_none()
+            && (self.input.recorded.stable.is_none() || self.input.recorded.next_number <= 1)
             && self.world.members.is_empty()
             && self.world.kept.is_empty()
             && self.open.is_empty();
         // A removal takes what is the group's and leaves the rest.
-        let found = !self.strangers().is_empty() || !self.claimed().is_empty();
+        let known = self.strangers().len() + self.claimed().len() + self.missing();
+        let found = known > 0;
         let pending = unknown || begun || lacking || found;
         if !pending || plan.next.deleting.is_some() {
             return Ok(());
@@ -57,7 +96,7 @@ impl Facts<'_> {
                 Action::Resend { intent } => self
                     .open
                     .get(intent)
-                    .is_some_and(|open| matches!(open.kind, IntentKind::Adopt(_))),
+                    .is_some_and(|open| self.may_be_repeated(open)),
                 Action::Create { .. }
                 | Action::Drain { .. }
                 | Action::Destroy { .. }
@@ -102,7 +141,9 @@ impl Facts<'_> {
         };
         let has = !self.world.members.is_empty() || !self.world.kept.is_empty();
         let answered = match &self.world.adoption {
-            Some(Adoption::Known { strangers, .. }) => strangers.is_empty() && has,
+            Some(Adoption::Known { strangers, .. }) => {
+                strangers.is_empty() && self.missing() == 0 && has
+            }
             Some(Adoption::Unknown(_)) | None => false,
         };
         let adopt = self.input.desired.spec().adopt.as_ref();
@@ -118,6 +159,14 @@ impl Facts<'_> {
         match &self.world.adoption {
             Some(Adoption::Known { strangers, .. }) => strangers,
             Some(Adoption::Unknown(_)) | None => &[],
+        }
+    }
+
+    /// Returns how many that were there to be adopted are not known to be gone.
+    fn missing(&self) -> usize {
+        match &self.world.adoption {
+            Some(Adoption::Known { missing, .. }) => missing.len(),
+            Some(Adoption::Unknown(_)) | None => 0,
         }
     }
 
@@ -145,6 +194,12 @@ impl Facts<'_> {
         let mut all = strangers.iter().chain(self.claimed());
         if all.any(|one| one.claimed_by.is_some()) {
             return wrong(handle, "would be adopted while another owner acts");
+        }
+        if self.unknown_creates() {
+            return wrong(
+                handle,
+                "would be adopted while it may be what a create has made",
+            );
         }
         if let Some(Adoption::Known { contested, .. }) = &self.world.adoption
             && !contested.is_empty()

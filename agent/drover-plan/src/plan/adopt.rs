@@ -7,13 +7,13 @@ use std::time::Duration;
 use drover_model::{
     Action, AdoptRevision, AdoptStep, Adoption, Cause, Digests, ErrorClass, GroupName, Held, Hold,
     InstanceId, Intent, IntentState, MemberId, Precondition, ProviderRef, QuorumSpec,
-    RecordedGroup, RecordedQuorum, RecordedStranger, SeatId, SettlementOutcome, Stranger, Token,
-    label_of,
+    RecordedGroup, RecordedQuorum, RecordedStranger, SeatId, SettlementOutcome, Stranger,
+    Timestamp, Token, Trust, label_of,
 };
 
 use super::council::record;
 use super::draft::Draft;
-use super::follow_up::DECIDE_ANEW;
+use super::follow_up::{DECIDE_ANEW, made_by};
 use super::{STEPS_MAX, held, observes};
 use crate::input::ProviderFacts;
 use crate::time::later;
@@ -31,8 +31,25 @@ const ADOPT_REPEAT: Duration = Duration::from_mins(1);
 /// While an owner is waited for, or a provider, the next look is after this time.
 const ADOPT_LOOK: Duration = Duration::from_secs(15);
 
+/// Most tags of an adopted instance that are kept for flavor plugins: as many as clouds allow.
+const TAGS_MAX: usize = 50;
+
+/// The longest of them, name and value: longer than clouds allow.
+const TAG_BYTES_MAX: usize = 512;
+
 /// Why a group that has nothing yet makes nothing either.
 const NOTHING: &str = "nothing has all the tags of adopt.selector, and nothing is made beside what they should mean; correct them, or remove `adopt` to make the instances";
+
+static NONE_MISSING: BTreeMap<ProviderRef, Timestamp> = BTreeMap::new();
+static NONE_CONTESTED: BTreeMap<ProviderRef, BTreeSet<GroupName>> = BTreeMap::new();
+
+/// What an answer tells a group of what it adopts.
+struct Found<'a> {
+    strangers: &'a [Stranger],
+    missing: &'a BTreeMap<ProviderRef, Timestamp>,
+    contested: &'a BTreeMap<ProviderRef, BTreeSet<GroupName>>,
+    claimed: &'a [Stranger],
+}
 
 /// Strangers with what becomes of each: an adoption under way, or a new one.
 type Wanted<'a> = Vec<(&'a Stranger, AdoptStep, Option<&'a Intent>)>;
@@ -42,8 +59,14 @@ impl<'a> Draft<'a> {
     pub(super) fn adopts(&self) -> bool {
         let pending = match &self.input.classified.adoption {
             Some(Adoption::Known {
-                strangers, claimed, ..
-            }) => !strangers.is_empty() || !claimed.is_empty() || self.has_nothing_to_adopt(),
+                strangers,
+                missing,
+                claimed,
+                ..
+            }) => {
+                let found = !strangers.is_empty() || !claimed.is_empty() || !missing.is_empty();
+                found || self.has_nothing_to_adopt()
+            }
             Some(Adoption::Unknown(_)) => {
                 let adopt = self.spec.adopt.as_ref();
                 let (recorded, provider) = (self.input.recorded, self.input.provider);
@@ -71,12 +94,40 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Records that there is something to adopt, whatever keeps this plan from it.
+    /// Records that there is something to adopt, and what of it is missing, whatever keeps this plan from it.
     pub(super) fn record_newly_found(&mut self) {
-        if let Some(Adoption::Known { strangers, .. }) = &self.input.classified.adoption
-            && !strangers.is_empty()
-        {
+        let Some(Adoption::Known {
+            strangers, missing, ..
+        }) = &self.input.classified.adoption
+        else {
+            return;
+        };
+        if !strangers.is_empty() {
             self.next.adopted = None;
+        }
+        for stranger in strangers {
+            if let Some(known) = self.next.strangers.get_mut(&stranger.provider_ref) {
+                known.missing_since = None;
+            }
+        }
+        if self.next.deleting.is_some() {
+            return;
+        }
+        if !matches!(self.input.classified.trust, Trust::Full) {
+            // Absence that is not believed does not count later either.
+            for known in self.next.strangers.values_mut() {
+                known.missing_since = None;
+            }
+            return;
+        }
+        for (handle, since) in missing {
+            if let Some(was) = self.input.recorded.strangers.get(handle) {
+                let was = RecordedStranger {
+                    missing_since: Some(*since),
+                    ..was.clone()
+                };
+                self.next.strangers.insert(handle.clone(), was);
+            }
         }
     }
 
@@ -93,13 +144,15 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Returns whether the document adopts, nothing was there to be adopted so far, and the group has nothing else:
-    /// then its selector is wrong, or what it means is not shown yet. In neither case is a second fleet wanted beside
+    /// Returns whether the document adopts, nothing was adopted or made so far, and the group has nothing else: then its
+    /// selector is wrong, or what it means is not shown, or not any more. In neither case is a second fleet wanted beside
     /// the first.
     fn has_nothing_to_adopt(&self) -> bool {
         let recorded = self.input.recorded;
         let nothing = self.known().next().is_none() && self.input.intents.is_empty();
-        nothing && recorded.stable.is_none() && self.resolved.size > 0
+        // Each instance that the group ever had used a number up.
+        let never = recorded.stable.is_none() || recorded.next_number <= 1;
+        nothing && never && self.resolved.size > 0
     }
 
     /// Returns the adoptions under way.
@@ -128,33 +181,78 @@ impl<'a> Draft<'a> {
         self.next.adopted = None;
         self.settle();
         self.look(later(self.input.now, ADOPT_LOOK));
-        let (strangers, contested, claimed) = match &self.input.classified.adoption {
+        let found = match &self.input.classified.adoption {
             Some(Adoption::Known {
                 strangers,
+                missing,
                 contested,
                 claimed,
-            }) => (strangers.as_slice(), contested, claimed.as_slice()),
+            }) => Found {
+                strangers,
+                missing,
+                contested,
+                claimed,
+            },
             Some(Adoption::Unknown(hold)) => {
                 self.hold(held(hold.clone()));
                 return;
             }
             // The document adopts nothing any more: what was begun comes to its end.
-            None => (&[] as &[Stranger], &BTreeMap::new(), &[] as &[Stranger]),
+            None => Found {
+                strangers: &[],
+                missing: &NONE_MISSING,
+                contested: &NONE_CONTESTED,
+                claimed: &[],
+            },
         };
-        if strangers.is_empty() && self.has_nothing_to_adopt() {
+        let lacks = found.strangers.is_empty() && found.missing.is_empty();
+        if lacks && self.has_nothing_to_adopt() {
+            self.next.strangers.clear();
             let why = NOTHING.to_owned();
             self.hold(held(Hold::AdoptionRefused { why }));
             return;
         }
-        let wanted = self.wanted_adoptions(strangers);
+        let wanted = self.wanted_adoptions(found.strangers);
         self.record_strangers(&wanted);
-        let unseen = self.unseen(strangers);
-        let left = strangers.len() as u32 + unseen;
-        self.begin_from(left, &wanted);
-        if let Some(held) = adoption_withheld(&[strangers, claimed], contested) {
+        let left = found.strangers.len() as u32 + self.unseen(found.strangers);
+        let missing = self.missed(&found);
+        self.begin_from(left + missing, &found, &wanted);
+        if let Some(held) = self.adoption_withheld(&found) {
             self.hold(held);
             return;
         }
+        if missing > 0 {
+            self.hold(held(Hold::StrangersMissing { missing }));
+        }
+        let nothing = left == 0 && missing > 0;
+        if nothing || self.waits_for_creates(&found) {
+            return;
+        }
+        self.carry_out(wanted, left);
+    }
+
+    /// Repeats creates of which nobody knows what they have made, before anything is adopted: what is found may be just
+    /// that, with a part of its tags. Returns whether there are any.
+    fn waits_for_creates(&mut self, found: &Found<'_>) -> bool {
+        let mut open = self.unanswered();
+        open.retain(|intent| !self.is_there(intent));
+        if open.is_empty() || found.strangers.is_empty() {
+            return false;
+        }
+        let slots: usize = open.iter().map(|intent| made_by(intent).len()).sum();
+        self.hold(held(Hold::UnknownOutcomes {
+            count: slots as u32,
+        }));
+        // While something is missing nothing is made, not even what was decided before.
+        if found.missing.is_empty() {
+            for intent in open {
+                self.repeat(intent);
+            }
+        }
+        true
+    }
+
+    fn carry_out(&mut self, wanted: Wanted<'a>, left: u32) {
         if self.numbers_for(wanted.len() as u32).is_none() {
             self.hold(self.numbers_exhausted());
             return;
@@ -179,6 +277,17 @@ impl<'a> Draft<'a> {
             self.step(Action::Adopt(step), Cause::Adoption, absent);
         }
         self.hold(held(Hold::Adopting { left }));
+    }
+
+    /// Counts what is missing and not being adopted: that is on its way from one answer into the other.
+    fn missed(&self, found: &Found<'_>) -> u32 {
+        let mut missing: BTreeSet<&ProviderRef> = found.missing.keys().collect();
+        for (intent, step) in self.adopting() {
+            if matches!(intent.state, IntentState::Sent | IntentState::Acked { .. }) {
+                missing.remove(&step.provider_ref);
+            }
+        }
+        missing.len() as u32
     }
 
     /// Counts the adoptions under way of which neither the listing nor the survey shows anything.
@@ -216,6 +325,7 @@ impl<'a> Draft<'a> {
                 token,
                 digests: self.digests_of(stranger),
                 seat: self.place_for(stranger),
+                tags: self.tags_for_flavors(stranger),
             };
             wanted.push((stranger, step, None));
         }
@@ -234,6 +344,20 @@ impl<'a> Draft<'a> {
         } else {
             Digests::of_unknown_template()
         }
+    }
+
+    /// Returns the tags of a stranger that the flavor plugins of the template are to see. Who owns it is known otherwise.
+    fn tags_for_flavors(&self, stranger: &Stranger) -> BTreeMap<String, String> {
+        if self.spec.template.plugin_flavors().next().is_none() {
+            return BTreeMap::new();
+        }
+        let tags = stranger.tags.iter();
+        let tags = tags.filter(|(name, tag)| {
+            !name.starts_with("drover.") && name.len() + tag.len() <= TAG_BYTES_MAX
+        });
+        let tags = tags.take(TAGS_MAX);
+        tags.map(|(name, tag)| (name.clone(), tag.clone()))
+            .collect()
     }
 
     fn place_for(&self, stranger: &Stranger) -> Option<SeatId> {
@@ -259,6 +383,7 @@ impl<'a> Draft<'a> {
                 address: stranger.address.clone(),
                 zone: stranger.zone.clone(),
                 claimed_by: stranger.claimed_by.clone(),
+                missing_since: None,
             };
             (stranger.provider_ref.clone(), recorded)
         });
@@ -267,14 +392,17 @@ impl<'a> Draft<'a> {
 
     /// Notes what the group comes from: what there is. So the change that a person reviews counts what is made and
     /// ended beside it, and not what is taken over. Who only watches follows a former owner who scales.
-    fn begin_from(&mut self, left: u32, wanted: &Wanted<'_>) {
+    fn begin_from(&mut self, left: u32, found: &Found<'_>, wanted: &Wanted<'_>) {
         let members = self.input.classified.members.len() as u32;
         let follows = observes(self.input) && members == 0;
         if left == 0 || (self.next.stable.is_some() && !follows) {
             return;
         }
         let outdated = |step: &AdoptStep| !self.counts_as_current(&step.digests);
-        let outdated = wanted.iter().any(|(_, step, _)| outdated(step));
+        let before = &self.input.recorded.strangers;
+        let mut missing = found.missing.keys().filter_map(|handle| before.get(handle));
+        let outdated = wanted.iter().any(|(_, step, _)| outdated(step))
+            || missing.any(|stranger| stranger.outdated);
         self.next.stable = Some(if outdated {
             Digests::of_unknown_template()
         } else {
@@ -328,6 +456,27 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
+    /// Returns why nothing may be adopted, or done to what was adopted while its former owner acts again.
+    fn adoption_withheld(&self, found: &Found<'_>) -> Option<Held> {
+        if let Some((stranger, groups)) = found.contested.first_key_value() {
+            return Some(held(Hold::AdoptionContested {
+                stranger: stranger.clone(),
+                groups: groups.clone(),
+            }));
+        }
+        let told = found.strangers.iter().chain(found.claimed);
+        let mut owners: Vec<&String> = told.filter_map(|one| one.claimed_by.as_ref()).collect();
+        if found.strangers.is_empty() {
+            // Who had them when they were last seen is not known to have let go.
+            let before = &self.input.recorded.strangers;
+            let missing = found.missing.keys().filter_map(|handle| before.get(handle));
+            owners.extend(missing.filter_map(|one| one.claimed_by.as_ref()));
+        }
+        let instances = owners.len() as u32;
+        let owner = (*owners.first()?).clone();
+        Some(held(Hold::OwnerStillActs { owner, instances }))
+    }
+
     /// Follows an adoption under way up.
     fn follow_adoption(&mut self, stranger: &Stranger, step: &AdoptStep, intent: &'a Intent) {
         let due = match &intent.state {
@@ -369,24 +518,6 @@ pub fn has_adopted(
             == (&provider.name, &provider.type_, &provider.settings)
     });
     there && recorded.strangers.is_empty() && recorded.adopted.as_ref() == Some(tags)
-}
-
-/// Returns why nothing may be adopted, or done to what was adopted while its former owner acts again.
-fn adoption_withheld(
-    found: &[&[Stranger]],
-    contested: &BTreeMap<ProviderRef, BTreeSet<GroupName>>,
-) -> Option<Held> {
-    if let Some((stranger, groups)) = contested.first_key_value() {
-        return Some(held(Hold::AdoptionContested {
-            stranger: stranger.clone(),
-            groups: groups.clone(),
-        }));
-    }
-    let found = found.iter().copied().flatten();
-    let mut claimed = found.filter(|one| one.claimed_by.is_some());
-    let instances = claimed.clone().count() as u32;
-    let owner = claimed.next()?.claimed_by.clone()?;
-    Some(held(Hold::OwnerStillActs { owner, instances }))
 }
 
 /// Returns whether an adoption is followed up, rather than closed.

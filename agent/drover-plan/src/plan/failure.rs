@@ -490,6 +490,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::OwnerStillActs { .. }
         | Hold::AdoptionContested { .. }
         | Hold::AdoptionRefused { .. }
+        | Hold::StrangersMissing { .. }
         | Hold::Adopting { .. }
         | Hold::GateClosed(_)
         | Hold::WindowClosed { .. }

@@ -40,7 +40,7 @@ impl Draft<'_> {
             .collect();
     }
 
-    /// Records what was made by the creates that this plan closes. Until then the journal vouches for
+    /// Records what was made or adopted by the calls that this plan closes. Until then the journal vouches for
     /// it, and from then on the record does: a listing that leaves it out would otherwise prove that it
     /// never was.
     fn record_newcomers(&mut self) {
@@ -59,6 +59,9 @@ impl Draft<'_> {
             | IntentKind::Roster(_)
             | IntentKind::Adopt(_) => &[],
         });
+        let adopts = self.intents.adopts.iter();
+        let adopted = adopts.filter(|(intent, _)| closed.contains(&intent.id));
+        let slots = slots.chain(adopted.map(|(_, step)| &step.instance));
         let members = &self.input.classified.members;
         let seen = slots.filter_map(|id| members.get(id));
         let seen = seen.filter(|member| member.provider_ref.is_some());
@@ -96,8 +99,8 @@ impl Draft<'_> {
         }
     }
 
-    /// Returns the tags that flavor plugins gave an instance: the intent that it was made by has them, and after that
-    /// the record.
+    /// Returns the tags that flavor plugins gave an instance, or that it was adopted with: the intent that it was made or
+    /// adopted by has them, and after that the record.
     fn answered_tags(&self, id: &InstanceId) -> BTreeMap<String, String> {
         let made = self
             .intents
@@ -114,7 +117,11 @@ impl Draft<'_> {
                 | IntentKind::Roster(_)
                 | IntentKind::Adopt(_) => None,
             });
-        made.filter(|tags| !tags.is_empty()).unwrap_or_else(|| {
+        let mut adopts = self.intents.adopts.iter();
+        let adopted = adopts.find(|(_, step)| step.instance == *id);
+        let adopted = adopted.map(|(_, step)| step.tags.clone());
+        let given = made.or(adopted);
+        given.filter(|tags| !tags.is_empty()).unwrap_or_else(|| {
             let before = self.input.recorded.instances.get(id);
             before.map(|before| before.tags.clone()).unwrap_or_default()
         })

@@ -459,6 +459,7 @@ mod restart;
 mod rollout;
 mod scaling;
 mod shrink;
+mod strangers;
 mod unfinished;
 
 #[test]

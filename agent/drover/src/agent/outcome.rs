@@ -158,6 +158,7 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::EpochConflict { .. }
         | Hold::StateUntrusted { .. } => Some(Exit::Partial),
         Hold::Adopting { .. }
+        | Hold::StrangersMissing { .. }
         | Hold::AdoptionUnknown { .. }
         | Hold::StrayInstances { .. }
         | Hold::DuplicateInstances { .. }

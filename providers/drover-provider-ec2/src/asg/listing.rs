@@ -218,6 +218,7 @@ impl Group {
             tags: self.tags,
             member: None,
             claimed_by: claim,
+            unheard: None,
         })
     }
 

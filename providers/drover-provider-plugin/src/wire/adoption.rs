@@ -90,6 +90,7 @@ impl StrangerDto {
             member: plain_if_any("member", self.member)?,
             // Somebody without a name is somebody.
             claimed_by: self.claimed_by.map(|words| shortened(&words)),
+            unheard: None,
         })
     }
 }

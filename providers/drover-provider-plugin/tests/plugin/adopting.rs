@@ -76,6 +76,7 @@ fn strangers(tags: &BTreeMap<String, String>) -> Vec<Stranger> {
         tags: tags.clone(),
         member: Some("m1".to_owned()),
         claimed_by: None,
+        unheard: None,
     };
     let claimed = Stranger {
         provider_ref: ProviderRef::parse("i-2").unwrap(),

@@ -24,6 +24,7 @@ mod served_tags;
 mod serving;
 mod suite;
 mod support;
+mod surveys;
 mod taking_over;
 mod unclaimed;
 mod words;

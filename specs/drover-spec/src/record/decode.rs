@@ -513,6 +513,7 @@ fn stranger(reader: &Reader<'_>) -> Result<RecordedStranger, RecordError> {
         "address",
         "zone",
         "claimedBy",
+        "missingSince",
     ])?;
     Ok(RecordedStranger {
         instance: reader.get("instance")?.parsed()?,
@@ -523,6 +524,7 @@ fn stranger(reader: &Reader<'_>) -> Result<RecordedStranger, RecordError> {
         address: reader.optional_with("address", Reader::string)?,
         zone: reader.optional_with("zone", Reader::string)?,
         claimed_by: reader.optional_with("claimedBy", Reader::string)?,
+        missing_since: reader.optional_with("missingSince", Reader::time)?,
     })
 }
 

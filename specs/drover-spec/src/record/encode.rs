@@ -415,6 +415,7 @@ fn strangers(group: &RecordedGroup) -> Option<Yaml> {
             address,
             zone,
             claimed_by,
+            missing_since,
         } = stranger;
         MapOf::new()
             .text("instance", instance)
@@ -423,6 +424,7 @@ fn strangers(group: &RecordedGroup) -> Option<Yaml> {
             .optional_text("address", address.as_ref())
             .optional_text("zone", zone.as_ref())
             .optional_text("claimedBy", claimed_by.as_ref())
+            .optional_text("missingSince", missing_since.map(format_time))
             .build()
     };
     let strangers = group.strangers.iter();

@@ -77,6 +77,7 @@ fn data_of(hold: &Hold) -> MapOf {
             "groups",
             Yaml::List(groups.iter().map(Yaml::text).collect()),
         ),
+        Hold::StrangersMissing { missing } => map.number("missing", *missing),
         Hold::Adopting { left } => map.number("left", *left),
         Hold::ProviderMissing { provider, why } => map.text("provider", provider).text("why", why),
         Hold::ProviderChanged { from, to, setting } => map
@@ -350,6 +351,9 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         "OwnerStillActs" => Hold::OwnerStillActs {
             owner: data.text("owner")?,
             instances: data.number("instances")?,
+        },
+        "StrangersMissing" => Hold::StrangersMissing {
+            missing: data.number("missing")?,
         },
         "AdoptionContested" => Hold::AdoptionContested {
             stranger: data.get("stranger")?.parsed()?,

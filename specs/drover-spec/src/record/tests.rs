@@ -462,15 +462,23 @@ fn heeded() -> impl Strategy<Value = Approval> {
 }
 
 fn stranger() -> impl Strategy<Value = RecordedStranger> {
-    let texts = (option::of(text()), option::of(text()), option::of(text()));
+    let texts = (
+        option::of(text()),
+        option::of(text()),
+        option::of(text()),
+        option::of(time()),
+    );
     (instance_id(), any::<bool>(), option::of(name()), texts).prop_map(
-        |(instance, outdated, member, (address, zone, claimed_by))| RecordedStranger {
-            instance,
-            outdated,
-            member: member.map(|name| MemberId::parse(&name).unwrap()),
-            address,
-            zone,
-            claimed_by,
+        |(instance, outdated, member, (address, zone, claimed_by, missing_since))| {
+            RecordedStranger {
+                instance,
+                outdated,
+                member: member.map(|name| MemberId::parse(&name).unwrap()),
+                address,
+                zone,
+                claimed_by,
+                missing_since,
+            }
         },
     )
 }

@@ -13,6 +13,7 @@ fn adopt(number: u64, handle: &ProviderRef) -> Step {
             token: token(number, 0),
             digests: digests(&template("v1")),
             seat: None,
+            tags: BTreeMap::new(),
         }),
         cause: Cause::Adoption,
         preconditions: vec![Precondition::Absent(instance(number))],

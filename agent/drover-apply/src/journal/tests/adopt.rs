@@ -12,6 +12,10 @@ fn adopt(number: u64, seat: Option<SeatId>) -> IntentKind {
         token: token('b'),
         digests,
         seat,
+        tags: (number == 9)
+            .then(|| ("infrakit_link".to_owned(), "x".to_owned()))
+            .into_iter()
+            .collect(),
     })
 }
 

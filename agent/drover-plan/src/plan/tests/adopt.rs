@@ -12,14 +12,14 @@ use insta::assert_snapshot;
 use crate::render;
 use crate::testing::{Fixture, at, id, provider_ref, template};
 
-fn tags(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+pub(super) fn tags(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     let pairs = pairs.iter();
     pairs
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect()
 }
 
-fn stranger(name: &str) -> Stranger {
+pub(super) fn stranger(name: &str) -> Stranger {
     Stranger {
         provider_ref: ProviderRef::parse(name).unwrap(),
         phase: ProviderPhase::Running,
@@ -29,10 +29,11 @@ fn stranger(name: &str) -> Stranger {
         tags: tags(&[("owner", "infra"), ("config", "new")]),
         member: None,
         claimed_by: None,
+        unheard: None,
     }
 }
 
-fn surveyed(strangers: Vec<Stranger>) -> Surveyed {
+pub(super) fn surveyed(strangers: Vec<Stranger>) -> Surveyed {
     Surveyed::Known {
         survey: Survey {
             completeness: Completeness::Complete,
@@ -44,7 +45,7 @@ fn surveyed(strangers: Vec<Stranger>) -> Surveyed {
 }
 
 /// A group of `size` that adopts what is called so.
-fn adopting(size: u32, names: &[&str]) -> Fixture {
+pub(super) fn adopting(size: u32, names: &[&str]) -> Fixture {
     let mut fixture = Fixture::empty(size);
     fixture.group.spec.adopt = Some(Adopt {
         match_tags: tags(&[("owner", "infra")]),
@@ -55,23 +56,23 @@ fn adopting(size: u32, names: &[&str]) -> Fixture {
     fixture
 }
 
-fn edit(fixture: &mut Fixture, edit: impl FnOnce(&mut Vec<Stranger>)) {
+pub(super) fn edit(fixture: &mut Fixture, edit: impl FnOnce(&mut Vec<Stranger>)) {
     let Some(Surveyed::Known { survey, .. }) = &mut fixture.surveyed else {
         panic!("nothing was surveyed");
     };
     edit(&mut survey.strangers);
 }
 
-fn adopt(fixture: &mut Fixture) -> &mut Adopt {
+pub(super) fn adopt(fixture: &mut Fixture) -> &mut Adopt {
     fixture.group.spec.adopt.as_mut().unwrap()
 }
 
-fn text(fixture: &Fixture) -> String {
+pub(super) fn text(fixture: &Fixture) -> String {
     let (plan, report) = fixture.planned();
     render(&plan, &report)
 }
 
-fn adopted(plan: &Plan) -> Vec<&AdoptStep> {
+pub(super) fn adopted(plan: &Plan) -> Vec<&AdoptStep> {
     let steps = plan.steps.iter();
     let adopts = steps.filter_map(|step| match &step.action {
         Action::Adopt(step) => Some(step),
@@ -80,9 +81,15 @@ fn adopted(plan: &Plan) -> Vec<&AdoptStep> {
     adopts.collect()
 }
 
-fn codes(fixture: &Fixture) -> Vec<&'static str> {
+pub(super) fn codes(fixture: &Fixture) -> Vec<&'static str> {
     let (_, report) = fixture.planned();
     report.holds.iter().map(|held| held.hold.code()).collect()
+}
+
+/// Since when a recorded stranger is missing.
+pub(super) fn since(fixture: &Fixture, name: &str) -> Option<drover_model::Timestamp> {
+    let handle = ProviderRef::parse(name).unwrap();
+    fixture.recorded.strangers[&handle].missing_since
 }
 
 /// The intent that a plan's adoption of the first stranger leaves.
@@ -135,6 +142,7 @@ fn a_new_group_that_finds_nothing_to_adopt_makes_nothing() {
     // What was taken over once is made again when it is gone.
     let (found, _) = adopting(3, &["i-1", "i-2", "i-3"]).planned();
     fixture.recorded = found.next;
+    fixture.recorded.strangers.clear();
     assert_eq!(fixture.planned().0.steps.len(), 1);
     // Who wants nothing has it.
     let mut fixture = adopting(0, &[]);
@@ -445,6 +453,7 @@ fn an_adoption_is_followed_up_until_the_listing_shows_it() {
     assert_eq!(codes(&fixture), ["Adopting"]);
     // Listed: it is over.
     fixture.list("web-1", ProviderPhase::Running);
+    fixture.listing.instances[0].provider_ref = ProviderRef::parse("i-1").unwrap();
     assert_snapshot!(text(&fixture), @"
     web: size 1, 1 total, 0 available (floor 1, ceiling 2), 0 updated, 0 outdated: Progressing
       settle intent 1 (followUp)
@@ -458,6 +467,16 @@ fn what_is_gone_before_it_was_adopted_is_let_go_and_replaced() {
     fixture.recorded = fixture.planned().0.next;
     fixture.intent(-600, kind, IntentState::Sent);
     edit(&mut fixture, Vec::clear);
+    let (plan, report) = fixture.planned();
+    assert_snapshot!(render(&plan, &report), @"
+    web: size 1, 0 total, 0 available (floor 1, ceiling 2), 0 updated, 0 outdated: Held
+      settle intent 1 (followUp)
+      hold StrangersMissing: the provider's answer lacks 1 instance that the group is to adopt; nothing is created or ended until each is shown again, or gone for certain
+    ");
+    fixture.recorded = plan.next;
+    assert_eq!(since(&fixture, "i-1"), Some(at(0)));
+    let strangers = &mut fixture.recorded.strangers;
+    strangers.values_mut().next().unwrap().missing_since = Some(at(-120));
     assert_snapshot!(text(&fixture), @"
     web: size 1, 0 total, 0 available (floor 1, ceiling 2), 0 updated, 0 outdated: Progressing
       settle intent 1 (followUp)
@@ -515,7 +534,7 @@ fn an_intent_that_was_never_sent_is_closed_and_decided_anew() {
     assert_eq!(adopted(&plan)[0].instance, id("web-2"));
 }
 
-fn quorum(members: &[(&str, bool)]) -> QuorumSpec {
+pub(super) fn quorum(members: &[(&str, bool)]) -> QuorumSpec {
     let members = members.iter().map(|(name, attached)| MemberSpec {
         id: MemberId::parse(name).unwrap(),
         attachments: attached
@@ -531,7 +550,7 @@ fn quorum(members: &[(&str, bool)]) -> QuorumSpec {
     }
 }
 
-fn members(names: &[(&str, Option<&str>)], spec: QuorumSpec) -> Fixture {
+pub(super) fn members(names: &[(&str, Option<&str>)], spec: QuorumSpec) -> Fixture {
     let handles: Vec<&str> = names.iter().map(|(handle, _)| *handle).collect();
     let mut fixture = adopting(spec.members.len() as u32, &handles);
     fixture.group.spec.quorum = Some(spec);

@@ -21,22 +21,30 @@ pub(super) fn step_out(step: &AdoptStep) -> MapOf {
         token,
         digests,
         seat,
+        tags,
     } = step;
     let map = MapOf::new()
         .text("instance", instance)
         .text("ref", provider_ref)
         .text("token", token)
-        .text("digests", digests);
+        .text("digests", digests)
+        .optional(
+            "tags",
+            (!tags.is_empty()).then(|| map_out(tags, Yaml::text)),
+        );
     seat_id_out(map, seat.as_ref())
 }
 
 pub(super) fn step_in(reader: &Reader<'_>) -> Result<AdoptStep, RecordError> {
-    reader.only(&["instance", "ref", "token", "digests", "member", "life"])?;
+    reader.only(&[
+        "instance", "ref", "token", "digests", "tags", "member", "life",
+    ])?;
     Ok(AdoptStep {
         instance: reader.get("instance")?.parsed()?,
         provider_ref: reader.get("ref")?.parsed()?,
         token: reader.get("token")?.parsed()?,
         digests: digests(&reader.get("digests")?)?,
+        tags: reader.optional_with("tags", texts)?.unwrap_or_default(),
         seat: seat_id(reader)?,
     })
 }
@@ -111,6 +119,7 @@ fn stranger_out(stranger: &Stranger) -> Yaml {
         tags,
         member,
         claimed_by,
+        unheard,
     } = stranger;
     let (phase, exit) = phase_out(phase);
     MapOf::new()
@@ -123,6 +132,7 @@ fn stranger_out(stranger: &Stranger) -> Yaml {
         .with("tags", map_out(tags, Yaml::text))
         .optional_text("member", member.as_ref())
         .optional_text("claimedBy", claimed_by.as_ref())
+        .optional_text("unheard", unheard.as_ref())
         .build()
 }
 
@@ -137,6 +147,7 @@ fn stranger_in(reader: &Reader<'_>) -> Result<Stranger, RecordError> {
         "tags",
         "member",
         "claimedBy",
+        "unheard",
     ])?;
     Ok(Stranger {
         provider_ref: reader.get("ref")?.parsed()?,
@@ -147,5 +158,6 @@ fn stranger_in(reader: &Reader<'_>) -> Result<Stranger, RecordError> {
         tags: texts(&reader.get("tags")?)?,
         member: reader.optional_with("member", Reader::string)?,
         claimed_by: reader.optional_with("claimedBy", Reader::string)?,
+        unheard: reader.optional_with("unheard", Reader::string)?,
     })
 }

@@ -61,6 +61,7 @@ pub(super) fn subject(held: &Held) -> String {
         | Hold::ObserveOnly
         | Hold::OwnerStillActs { .. }
         | Hold::AdoptionRefused { .. }
+        | Hold::StrangersMissing { .. }
         | Hold::AdoptionUnknown { .. }
         | Hold::StrayInstances { .. }
         | Hold::DuplicateInstances { .. }
