@@ -20,9 +20,6 @@ const GROUP: &str = "infrakit.group";
 /// What to do where it is not known whose an instance is.
 const TAKE_OFF: &str = "take its tags that begin with `drover.` off at the provider, unless another fleet takes it over";
 
-/// The tag that says which place of it, where the plugin does not say so itself.
-const LOGICAL_ID: &str = "infrakit.logical_id";
-
 impl Inner {
     /// Describes what nobody owns and what has the tags.
     pub(crate) async fn survey(
@@ -106,7 +103,7 @@ impl Inner {
             member: description
                 .logical_id
                 .clone()
-                .or_else(|| tag(LOGICAL_ID).cloned())
+                .or_else(|| tag(tags::LOGICAL_ID).cloned())
                 .filter(|member| !member.is_empty() && strange(member).is_none()),
             claimed_by: self.claimed_by(description, watched),
             tags: description.tags.clone(),
