@@ -16,7 +16,7 @@ use crate::contact::{Contact, Contacts, Introduced};
 use crate::endpoint::PluginName;
 use crate::groups::Groupless;
 use crate::hello::InstanceVersion;
-use crate::instance::{Flights, Inner, InstanceProvider, Usage};
+use crate::instance::{Flights, Inner, InstanceProvider, Looked, Usage};
 use crate::json::to_json;
 use crate::ledger::Ledger;
 use crate::remote::{Opening, RemoteProvider, properties};
@@ -277,6 +277,7 @@ impl PluginFactory {
             flights,
             fleet: self.fleet.clone(),
             groupless: Arc::clone(&self.groupless),
+            looked: Looked::default(),
         })))
     }
 }
