@@ -1,9 +1,12 @@
 //! Taking over instances that an InfraKit group, or somebody by hand, has made.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
-use drover_model::{Completeness, Ownership, Stranger, Survey};
+use drover_model::{Completeness, Ownership, Stranger, Survey, Timestamp};
 use drover_provider::{AdoptRequest, ProviderError};
+use tokio::sync::Mutex;
 
 use crate::call::{CallError, Place, shortened};
 use crate::groups::{WatchedError, Watcher};
@@ -20,12 +23,86 @@ const GROUP: &str = "infrakit.group";
 /// What to do where it is not known whose an instance is.
 const TAKE_OFF: &str = "take its tags that begin with `drover.` off at the provider, unless another fleet takes it over";
 
+/// How long answers count that adoptions share: those of one pass follow each other and its survey.
+const SHARED: Duration = Duration::from_secs(5);
+
+/// What adoptions share: with an answer for each of them, a group of a thousand would have the plugin describe a million
+/// instances, and every neighbour asked a thousand times.
+#[derive(Debug, Default)]
+pub(crate) struct Shared(Mutex<Answers>);
+
+#[derive(Debug, Default)]
+struct Answers {
+    /// What was described, by its handle. Each counts for one adoption.
+    found: Option<(Timestamp, BTreeMap<String, Description>)>,
+    watched: Option<(Timestamp, Arc<BTreeMap<String, Watcher>>)>,
+}
+
+impl Shared {
+    /// Forgets everything: whoever surveys asks for itself.
+    async fn forget(&self) {
+        *self.0.lock().await = Answers::default();
+    }
+
+    /// Takes up what a survey has asked for anyway.
+    async fn keep(
+        &self,
+        at: Timestamp,
+        found: Vec<Description>,
+        watched: BTreeMap<String, Watcher>,
+    ) {
+        let mut answers = self.0.lock().await;
+        let found = found.into_iter().map(|one| (one.id.clone(), one));
+        answers.found = Some((at, found.collect()));
+        answers.watched = Some((at, Arc::new(watched)));
+    }
+}
+
 impl Inner {
+    /// Returns whether an answer of that time counts still.
+    fn counts(&self, at: Timestamp) -> bool {
+        let age = Duration::try_from(self.clock.now().duration_since(at));
+        age.is_ok_and(|age| age <= SHARED)
+    }
+
+    /// Describes the instance that is to be adopted.
+    async fn described(&self, id: &str) -> Result<Option<Description>, ProviderError> {
+        // Adoptions that come meanwhile wait, and share the answer.
+        let mut answers = self.shared.0.lock().await;
+        let known = answers.found.as_mut().filter(|(at, _)| self.counts(*at));
+        if let Some(found) = known.and_then(|(_, found)| found.remove(id)) {
+            return Ok(Some(found));
+        }
+        let at = self.clock.now();
+        let all = self.describe(&BTreeMap::new()).await;
+        let all = all.map_err(CallError::into_provider_error)?;
+        let mut all: BTreeMap<_, _> = all.into_iter().map(|one| (one.id.clone(), one)).collect();
+        let found = all.remove(id);
+        answers.found = Some((at, all));
+        Ok(found)
+    }
+
+    /// Returns who beside this agent watches which group, as far as an adoption is concerned.
+    async fn neighbours(&self) -> Result<Arc<BTreeMap<String, Watcher>>, ProviderError> {
+        let mut answers = self.shared.0.lock().await;
+        if let Some((at, watched)) = &answers.watched
+            && self.counts(*at)
+        {
+            return Ok(Arc::clone(watched));
+        }
+        let at = self.clock.now();
+        let watched = self.watched().await;
+        let watched = Arc::new(watched.map_err(WatchedError::into_provider_error)?);
+        answers.watched = Some((at, Arc::clone(&watched)));
+        Ok(watched)
+    }
+
     /// Describes what nobody owns and what has the tags.
     pub(crate) async fn survey(
         &self,
         wanted: &BTreeMap<String, String>,
     ) -> Result<Survey, ProviderError> {
+        self.shared.forget().await;
         let as_of = self.clock.now();
         let watched = self
             .watched()
@@ -56,6 +133,7 @@ impl Inner {
             }
             strangers.push(self.stranger(description, &watched)?);
         }
+        self.shared.keep(as_of, found, watched).await;
         Ok(Survey {
             completeness,
             as_of,
@@ -128,9 +206,7 @@ impl Inner {
             seat: request.seat.clone(),
         };
         let handle = &request.provider_ref;
-        let all = self.describe(&BTreeMap::new()).await;
-        let all = all.map_err(CallError::into_provider_error)?;
-        let found = all.into_iter().find(|one| one.id == handle.as_str());
+        let found = self.described(handle.as_str()).await?;
         let found = found.ok_or_else(|| {
             let message = format!("instance {handle} does not exist");
             ProviderError::new(drover_model::ErrorClass::NotFound, message)
@@ -143,10 +219,7 @@ impl Inner {
                 "plugin {plugin}: {handle} carries ownership tags already"
             )));
         }
-        let watched = self
-            .watched()
-            .await
-            .map_err(WatchedError::into_provider_error)?;
+        let watched = self.neighbours().await?;
         if let Some(claimed) = self.claimed_by(&found, &watched) {
             return Err(spec::invalid(format!(
                 "plugin {plugin}: {handle}: {claimed}"
@@ -177,11 +250,10 @@ impl Inner {
         before: &Description,
         labels: &BTreeMap<String, String>,
     ) -> Result<(), ProviderError> {
-        let Ok(all) = self.describe(&BTreeMap::new()).await else {
+        let Ok(now) = self.labelled(before, labels).await else {
             // It is labelled; the listings show it.
             return Ok(());
         };
-        let now = all.into_iter().find(|one| one.id == before.id);
         let mut was = before.tags.clone();
         for name in labels.keys() {
             was.entry(name.clone()).or_default();
@@ -193,6 +265,28 @@ impl Inner {
             self.came_back("Instance.Label", Some(&was), labels, &now)
         });
         came_back.map_or(Ok(()), |why| Err(spec::invalid(why)))
+    }
+
+    /// Describes an instance that was labelled: what has its token, and only where that is nothing everything.
+    async fn labelled(
+        &self,
+        before: &Description,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Option<Description>, CallError> {
+        let is_it = |one: &Description| one.id == before.id;
+        let token = labels.iter().filter(|(name, _)| *name == tags::TOKEN);
+        let token: BTreeMap<String, String> = token
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let mut found = self.describe(&token).await?.into_iter();
+        if let Some(found) = found.find(is_it) {
+            return Ok(Some(found));
+        }
+        Ok(self
+            .describe(&BTreeMap::new())
+            .await?
+            .into_iter()
+            .find(is_it))
     }
 
     /// Returns who still acts on an instance, and what to do about it.

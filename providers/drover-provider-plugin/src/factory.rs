@@ -11,6 +11,7 @@ use drover_provider::{
     Provider, ProviderError, ProviderFactory, Shape, parse_duration,
 };
 
+use crate::adopting::Shared;
 use crate::call::{Caller, Place};
 use crate::contact::{Contact, Contacts, Introduced};
 use crate::endpoint::PluginName;
@@ -278,6 +279,7 @@ impl PluginFactory {
             fleet: self.fleet.clone(),
             groupless: Arc::clone(&self.groupless),
             looked: Looked::default(),
+            shared: Shared::default(),
         })))
     }
 }

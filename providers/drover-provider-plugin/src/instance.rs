@@ -19,8 +19,9 @@ use drover_provider::{
     ProvisionRequest, Provisioned,
 };
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, Shared};
+use futures::future::{BoxFuture, Shared as Joined};
 
+use crate::adopting::Shared;
 use crate::call::{CallError, Caller};
 use crate::groups::Groupless;
 use crate::hello::InstanceVersion;
@@ -64,6 +65,8 @@ pub(crate) struct Inner {
     pub(crate) groupless: Arc<Groupless>,
     /// What the latest listing had.
     pub(crate) looked: Looked,
+    /// What adoptions share.
+    pub(crate) shared: Shared,
 }
 
 /// How old a listing may be from which a repeated call is answered: an agent lists in each pass, before it calls.
@@ -106,7 +109,7 @@ pub(crate) struct Flights(Mutex<BTreeMap<Token, Flight>>);
 #[derive(Debug, Clone)]
 struct Flight {
     owner: Ownership,
-    done: Shared<BoxFuture<'static, Made>>,
+    done: Joined<BoxFuture<'static, Made>>,
 }
 
 /// How a call ended that makes something.
@@ -134,7 +137,7 @@ impl InstanceProvider {
     }
 
     /// Starts a call that makes something, or joins the one that is under way.
-    fn launch(&self, making: Making) -> Result<Shared<BoxFuture<'static, Made>>, ProviderError> {
+    fn launch(&self, making: Making) -> Result<Joined<BoxFuture<'static, Made>>, ProviderError> {
         let token = making.owner.token.clone();
         let mut flights = self.0.flights.lock();
         if let Some(flight) = flights.get(&token) {
