@@ -546,6 +546,29 @@ async fn what_is_made_carries_script_environment_tags_and_owner() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_member_is_made_under_the_logical_id_that_infrakit_gives_it() {
+    let scope = Scope::new();
+    let provider = scope.open();
+    for (number, member, id) in [(1, "10-0-0-5", "10.0.0.5"), (2, "m2", "m2")] {
+        let mut seated = request(number);
+        seated.slots[0].seat = Some(Box::new(drover_model::Seat {
+            id: drover_model::SeatId {
+                life: drover_model::GroupUid::parse("aaaaaaaaaaaaaaaa").unwrap(),
+                member: drover_model::MemberId::parse(member).unwrap(),
+            },
+            members: vec![drover_model::MemberId::parse(member).unwrap()],
+            bootstrap: false,
+            attachments: Vec::new(),
+        }));
+        let made = make(&provider, &seated).await;
+        let sent = scope.fake.calls(PROVISION).pop().unwrap();
+        assert_eq!(sent["Spec"]["LogicalID"], id);
+        // InfraKit's plugins take it from there when they describe what they have.
+        assert_eq!(scope.fake.tags(made.as_str())["infrakit.logical_id"], id);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_address_is_read_from_where_the_document_says() {
     let scope = Scope::new();
     let described = r#"{"result":{"Descriptions":[{"ID":"a","LogicalID":"10.0.0.5","Tags":{"drover.fleet":"prod","ip":"10.0.0.6"},"Properties":{"net":{"ip":"10.0.0.7"}}}]}}"#;
@@ -577,26 +600,3 @@ async fn what_was_made_and_is_not_described_yet_is_ended_and_not_taken_for_gone(
     provider.destroy(&destroying(&request, &one)).await.unwrap();
     assert_eq!(scope.fake.count(), 0);
 }
-#[tokio::test(flavor = "multi_thread")]
-async fn a_member_is_made_under_the_logical_id_that_infrakit_gives_it() {
-    let scope = Scope::new();
-    let provider = scope.open();
-    for (number, member, id) in [(1, "10-0-0-5", "10.0.0.5"), (2, "m2", "m2")] {
-        let mut seated = request(number);
-        seated.slots[0].seat = Some(Box::new(drover_model::Seat {
-            id: drover_model::SeatId {
-                life: drover_model::GroupUid::parse("aaaaaaaaaaaaaaaa").unwrap(),
-                member: drover_model::MemberId::parse(member).unwrap(),
-            },
-            members: vec![drover_model::MemberId::parse(member).unwrap()],
-            bootstrap: false,
-            attachments: Vec::new(),
-        }));
-        let made = make(&provider, &seated).await;
-        let sent = scope.fake.calls(PROVISION).pop().unwrap();
-        assert_eq!(sent["Spec"]["LogicalID"], id);
-        // InfraKit's plugins take it from there when they describe what they have.
-        assert_eq!(scope.fake.tags(made.as_str())["infrakit.logical_id"], id);
-    }
-}
-
