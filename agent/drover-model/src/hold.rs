@@ -393,6 +393,13 @@ pub enum Hold {
         /// The call and what it said, for people.
         message: String,
     },
+    /// The provider refuses to end an instance that should go. It is asked again.
+    EndRefused {
+        /// The class of its answer.
+        class: ErrorClass,
+        /// The call and what it said, for people.
+        message: String,
+    },
     /// The source could not be read or verified for longer than the agent's file allows.
     SourceOutage {
         /// What goes on meanwhile.
@@ -496,6 +503,7 @@ impl Hold {
             Self::ClockStepped => "ClockStepped",
             Self::SecretUnresolved { .. } => "SecretUnresolved",
             Self::LaunchesRefused { .. } => "LaunchesRefused",
+            Self::EndRefused { .. } => "EndRefused",
             Self::SourceOutage { .. } => "SourceOutage",
             Self::EpochConflict { .. } => "EpochConflict",
             Self::StateUntrusted { .. } => "StateUntrusted",

@@ -126,6 +126,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::AdoptionUnknown { .. }
         | Hold::StrayInstances { .. }
         | Hold::DuplicateInstances { .. }
+        | Hold::EndRefused { .. }
         | Hold::DestroyLimit { .. }
         | Hold::FleetDestroyLimit { .. } => FenceScope::Notice,
         Hold::ClockStepped

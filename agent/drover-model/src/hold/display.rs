@@ -373,6 +373,11 @@ impl fmt::Display for Hold {
                 f,
                 "provider {provider} refuses launches, so nothing that serves makes way for a successor until one works: {message}"
             ),
+            Self::EndRefused { class, message } => write!(
+                f,
+                "the provider refuses to end the instance, and is asked again ({}): {message}",
+                class.as_str()
+            ),
             Self::SourceOutage { mode, since } => {
                 let goes_on = match mode {
                     OutageMode::HealOnly => "instances are healed and nothing else is done",

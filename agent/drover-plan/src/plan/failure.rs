@@ -434,6 +434,7 @@ impl Draft<'_> {
         let refused = |held: &Held| matches!(held.hold, Hold::LaunchesRefused { .. });
         slowed
             || self.input.fences.iter().any(refused)
+            || self.told_refused_end().is_some()
             || observes(self.input)
             || self.zones_closed().is_some()
             || self.withheld(Reason::Update).is_some()
@@ -551,6 +552,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::DrainTimeout
         | Hold::NumbersExhausted { .. }
         | Hold::UnknownOutcomes { .. }
+        | Hold::EndRefused { .. }
         | Hold::SourceUnavailable { .. } => false,
     }
 }

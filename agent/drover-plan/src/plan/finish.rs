@@ -107,6 +107,8 @@ impl Draft<'_> {
     pub(super) fn finish(mut self) -> (Plan, PlanReport) {
         if observes(self.input) {
             self.only_watch();
+        } else {
+            self.tell_refused_end();
         }
         self.count_removed();
         self.count_kept();

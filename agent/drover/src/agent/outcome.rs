@@ -201,6 +201,7 @@ fn asks(held: &Held) -> Option<Exit> {
         | Hold::ClockStepped
         | Hold::SecretUnresolved { .. }
         | Hold::LaunchesRefused { .. }
+        | Hold::EndRefused { .. }
         | Hold::SourceOutage { .. }
         | Hold::SourceUnavailable { .. } => None,
     }

@@ -67,7 +67,7 @@ fn data_of(hold: &Hold) -> MapOf {
                 .optional("elsewhere", some.map(|count| Yaml::number(*count)))
                 .text("asked", asked)
         }
-        Hold::ProviderFailed { class, message } => {
+        Hold::ProviderFailed { class, message } | Hold::EndRefused { class, message } => {
             map.text("class", class.as_str()).text("message", message)
         }
         Hold::OwnerStillActs { owner, instances } => {
@@ -557,6 +557,10 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
         },
         "LaunchesRefused" => Hold::LaunchesRefused {
             provider: data.get("provider")?.parsed()?,
+            message: data.text("message")?,
+        },
+        "EndRefused" => Hold::EndRefused {
+            class: error_class(&data.get("class")?)?,
             message: data.text("message")?,
         },
         "SourceOutage" => Hold::SourceOutage {

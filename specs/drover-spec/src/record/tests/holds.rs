@@ -196,6 +196,10 @@ pub(super) fn all_holds(
             provider: "aws".parse().unwrap(),
             message: why.clone(),
         },
+        Hold::EndRefused {
+            class: drover_model::ErrorClass::InvalidSpec,
+            message: why.clone(),
+        },
         Hold::SourceOutage {
             mode: drover_model::OutageMode::HoldCapacity,
             since: "2026-11-22T03:00:00Z".parse().unwrap(),
@@ -205,7 +209,7 @@ pub(super) fn all_holds(
         Hold::SourceUnavailable { why },
     ];
     let codes: BTreeSet<&str> = holds.iter().map(Hold::code).collect();
-    assert_eq!(codes.len(), 76, "a hold is missing from the list");
+    assert_eq!(codes.len(), 77, "a hold is missing from the list");
     holds
 }
 

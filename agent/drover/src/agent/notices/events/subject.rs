@@ -106,6 +106,7 @@ pub(super) fn subject(held: &Held) -> String {
         | Hold::JournalUnavailable { .. }
         | Hold::ClockStepped
         | Hold::LaunchesRefused { .. }
+        | Hold::EndRefused { .. }
         | Hold::SourceOutage { .. }
         | Hold::EpochConflict { .. }
         | Hold::StateUntrusted { .. }
