@@ -117,6 +117,14 @@ pub enum Hold {
         /// Which, with their handles.
         why: String,
     },
+    /// Nothing is recorded of the group, and there are instances with its tags: another agent of this fleet may have made
+    /// them. Nothing is done before a person says whose they are.
+    OwnerUnproven {
+        /// The group.
+        group: GroupName,
+        /// How many instances there are.
+        instances: u32,
+    },
     /// Instances are being adopted, and nothing else is done before that.
     Adopting {
         /// How many are left.
@@ -445,6 +453,7 @@ impl Hold {
             Self::AdoptionUnknown { .. } => "AdoptionUnknown",
             Self::StrayInstances { .. } => "StrayInstances",
             Self::DuplicateInstances { .. } => "DuplicateInstances",
+            Self::OwnerUnproven { .. } => "OwnerUnproven",
             Self::Adopting { .. } => "Adopting",
             Self::PolicyDenied(_) => "PolicyDenied",
             Self::ApprovalNeeded(_) => "ApprovalNeeded",

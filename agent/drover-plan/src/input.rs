@@ -145,6 +145,7 @@ pub fn fence_scope(hold: &Hold) -> FenceScope {
         | Hold::Frozen { .. }
         | Hold::ObserveOnly
         | Hold::OwnerStillActs { .. }
+        | Hold::OwnerUnproven { .. }
         | Hold::AdoptionContested { .. }
         | Hold::AdoptionRefused { .. }
         | Hold::Adopting { .. }

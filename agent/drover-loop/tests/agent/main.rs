@@ -44,4 +44,5 @@ mod signed;
 mod surveys;
 mod terms;
 mod trust;
+mod unproven;
 mod wrapped;

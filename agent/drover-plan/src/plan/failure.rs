@@ -489,6 +489,7 @@ fn stops_clock(hold: &Hold) -> bool {
         | Hold::Frozen { .. }
         | Hold::ObserveOnly
         | Hold::OwnerStillActs { .. }
+        | Hold::OwnerUnproven { .. }
         | Hold::AdoptionContested { .. }
         | Hold::AdoptionRefused { .. }
         | Hold::Adopting { .. }

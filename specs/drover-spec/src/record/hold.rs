@@ -67,6 +67,9 @@ fn data_of(hold: &Hold) -> MapOf {
                 .optional("elsewhere", some.map(|count| Yaml::number(*count)))
                 .text("asked", asked)
         }
+        Hold::OwnerUnproven { group, instances } => map
+            .text("group", group.as_str())
+            .number("instances", *instances),
         Hold::ProviderFailed { class, message } | Hold::EndRefused { class, message } => {
             map.text("class", class.as_str()).text("message", message)
         }
@@ -357,6 +360,10 @@ fn hold_of(code: &Reader<'_>, data: &Data<'_, '_>) -> Result<Hold, RecordError> 
                 .iter()
                 .map(Reader::parsed)
                 .collect::<Result<_, _>>()?,
+        },
+        "OwnerUnproven" => Hold::OwnerUnproven {
+            group: data.get("group")?.parsed()?,
+            instances: data.number("instances")?,
         },
         "AdoptionRefused" => Hold::AdoptionRefused {
             why: data.text("why")?,

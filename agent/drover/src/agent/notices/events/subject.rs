@@ -60,6 +60,7 @@ pub(super) fn subject(held: &Held) -> String {
         | Hold::Frozen { .. }
         | Hold::ObserveOnly
         | Hold::OwnerStillActs { .. }
+        | Hold::OwnerUnproven { .. }
         | Hold::AdoptionRefused { .. }
         | Hold::AdoptionUnknown { .. }
         | Hold::StrayInstances { .. }
